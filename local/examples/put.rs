@@ -1,4 +1,4 @@
-//! Puts the requests in a file to a new local AWS, as fuzzers do, and prints the status of each answer.
+//! Sends the requests in a file to a new local AWS, as the fuzzers do, and prints the status of each response.
 //!
 //! ```sh
 //! cargo run --example put fuzz/artifacts/calls/crash-…
@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
         println!("{status}");
     }
     doors.close().await;
-    // What was accepted can be read back after a restart.
+    // What was accepted must be readable after a restart.
     Doors::open(dir.path()).await?.close().await;
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Every entry point of untrusted bytes, without the server around it: for fuzzing, and for tests that replay its
+//! Every entry point for untrusted bytes, without the server around it: for fuzzing, and for tests that replay its
 //! findings.
 //!
-//! The server turns a panic into a 500 and carries on; here it ends the program, so that it is seen.
+//! The server turns a panic into a 500 and carries on; here a panic ends the program, so that it is noticed.
 
 use std::path::Path;
 
@@ -16,22 +16,22 @@ use kit::ACCESS_KEY;
 use kit::answer::Response;
 use kit::call::Request;
 
-/// What stands between two requests of one text.
+/// The separator between the requests of a text.
 const BETWEEN: &[u8] = b"\n%%\n";
-/// More requests than this tell a fuzzer nothing new.
+/// The maximum number of requests to run. More would tell a fuzzer nothing new.
 const MOST: usize = 32;
 
-/// What an instance's metadata and a function's process are asked with: a token and an invocation, which no fuzzer finds.
+/// The token for the instance metadata, and the ID of the function's invocation. A fuzzer would not find them.
 const KNOWN: &str = "known";
 
-/// Every service of a local AWS, asked as the account's owner whatever the signature is, and everything else that
-/// listens: its own pages, load balancers, instances' metadata and what functions' processes ask.
+/// Every service of a local AWS, called as the account's owner regardless of the signature, and the other listeners:
+/// the server's own pages, load balancers, instance metadata and the Lambda Runtime API.
 pub struct Doors {
     services: Services,
     runtime: Rehearsal,
 }
 
-/// Who reads a request: what `door: …` says among its headers, and the API where nothing does.
+/// Where a request is routed: given by a header `door: …`, the API by default.
 enum Door {
     Api,
     Balancer,
@@ -40,16 +40,17 @@ enum Door {
 }
 
 impl Doors {
-    /// A local AWS that keeps its state in `dir`.
+    /// A local AWS with its state in `dir`.
     pub async fn open(dir: &Path) -> anyhow::Result<Doors> {
         let options = Options { dir: dir.to_owned(), port: 0, region: "us-east-1".to_owned() };
         let services = Services::open(&options, Conditions::default(), "http://127.0.0.1:9").await?;
         Ok(Doors { services, runtime: Rehearsal::of(KNOWN).await })
     }
 
-    /// Puts requests, written as HTTP is and separated by a line of `%%`, and gives the status of each answer.
+    /// Sends requests, which are written as in HTTP and separated by a line of `%%`, and returns the status of each
+    /// response.
     ///
-    /// Panics if an answer breaks its protocol: a status no server has, or a body that is not what its type says.
+    /// Panics if a response violates its protocol: an invalid status, or a body that does not match its content type.
     pub async fn put(&self, text: &[u8]) -> Vec<u16> {
         let mut statuses = Vec::new();
         for text in split(text).into_iter().take(MOST) {
@@ -74,9 +75,9 @@ impl Doors {
         statuses
     }
 
-    /// What the server's one port answers.
+    /// Sends a request to the API or to the server's own pages.
     async fn call(&self, request: &Request) -> Vec<u16> {
-        // Most texts are written without a host, which every request has.
+        // Every real request has a host, but most texts omit it.
         if let Err(refusal) = server::check_host(&request.headers)
             && request.headers.contains_key(header::HOST)
         {
@@ -88,11 +89,11 @@ impl Doors {
             return vec![answer.status().as_u16()];
         }
         let call = routing::identify(request);
-        // Its faults are found, but do not happen to it: what is behind them is what is to be reached.
+        // Choose faults for the call but do not inject them, so that the code behind them is reached.
         drop(self.services.judge(&call, request));
         let answers = self.services.answer_unproven(&call, request).await;
         for answer in &answers {
-            // An object's type is what its owner says it is.
+            // An object's content type is whatever its owner set.
             if call.operation != "GetObject" && call.operation != "HeadObject" {
                 check(&call.operation, answer);
             }
@@ -100,13 +101,13 @@ impl Doors {
         answers.map(|answer| answer.status().as_u16()).to_vec()
     }
 
-    /// Ends what the services have begun.
+    /// Stops everything that the services started.
     pub async fn close(self) {
         self.services.stop().await;
     }
 }
 
-/// Panics if a body is not what its type says.
+/// Panics if the body does not match its content type.
 fn check(what: &str, answer: &Response) {
     let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     if kind.is_some_and(|kind| kind.contains("json")) && !answer.body().is_empty() {
@@ -124,7 +125,7 @@ fn door(request: &mut Request) -> Door {
     }
 }
 
-/// The head of a request, as a load balancer gets it.
+/// Converts the head of a request, as a load balancer receives it.
 fn head(request: &Request) -> Option<http::request::Parts> {
     let target = match request.query.as_str() {
         "" => request.path.clone(),
@@ -135,7 +136,7 @@ fn head(request: &Request) -> Option<http::request::Parts> {
     Some(whole.into_parts().0)
 }
 
-/// Boots an instance below `root` from user data, up to its programs, which are read but not started.
+/// Boots an instance below `root` with this user data, up to its programs, which are read but not started.
 pub async fn boot(root: &Path, user_data: &str) {
     compute::rehearse(root, user_data).await;
 }
@@ -150,7 +151,7 @@ fn split(mut text: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// A request as hyper would have handed it on, or nothing where hyper itself refuses.
+/// Parses a request as hyper would; `None` if hyper itself would refuse it.
 fn request(text: &[u8]) -> Option<Request> {
     let end = text.windows(2).position(|pair| pair == b"\n\n");
     let (head, body) = end.map_or((text, &[][..]), |end| (&text[..end], &text[end + 2..]));
@@ -168,7 +169,7 @@ fn request(text: &[u8]) -> Option<Request> {
     Some(with_scope(Request { method, path, query, headers, body: Bytes::copy_from_slice(body), upload: None }))
 }
 
-/// `service: dynamodb` stands for a whole signature of that service, which no fuzzer would find.
+/// Expands `service: dynamodb` to a complete signature for that service, which a fuzzer would not find.
 fn with_scope(mut request: Request) -> Request {
     if let Some(service) = request.headers.remove("service")
         && let Ok(service) = service.to_str()
@@ -183,7 +184,8 @@ fn with_scope(mut request: Request) -> Request {
     request
 }
 
-/// Everything is read as it came, but no group has instances: what those run is the caller's own program.
+/// Sets the sizes of Auto Scaling groups to zero, because their instances would run programs of the input. The rest is
+/// unchanged.
 fn harmless(mut request: Request) -> Request {
     let form = request.form();
     let sizes = ["MinSize", "MaxSize", "DesiredCapacity"];

@@ -1,5 +1,5 @@
-//! Reads requests: the head first, the body only if the head is acceptable. Large uploads go to the disk as they arrive;
-//! all other bodies share one memory bound.
+//! Reads requests: first the head, and the body only if the head is acceptable. Large uploads are written to disk as
+//! they arrive; all other bodies share a memory limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,38 +16,38 @@ use kit::call::{Call, Request};
 use kit::upload::Upload;
 use s3::Incoming;
 
-/// What all bodies under way may have together, in kilobytes.
+/// The memory limit of all bodies being received, in kilobytes.
 const ROOM_KB: u32 = 256 << 10;
-/// What an upload has of that while it goes to the disk, whatever its size.
+/// The share of that limit, in bytes, which an upload to disk uses regardless of its size.
 const UPLOAD: u64 = 2 << 20;
-/// Bodies this small are always read: a refusal then reaches a client that sends before it listens.
+/// Bodies up to this size in bytes are always read, so that a client that sends before it reads receives the error.
 const SMALL: u64 = 64 << 10;
-/// The most that is read of a body of unknown length.
+/// The maximum size of a body of unknown length, in bytes.
 const UNANNOUNCED: u64 = 16 << 20;
-/// How long a sender may be silent.
+/// How long a client may pause while sending.
 const SILENCE: Duration = Duration::from_secs(20);
-/// How long a call waits for room before it is asked to come back.
+/// How long a call waits for memory before it fails with an error that asks it to retry.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How much of a refused body is taken off the wire, and for how long, so that its sender reads the refusal.
+/// How much of a refused body to discard, in bytes, and for how long, so that the client reads the error.
 const LEFTOVER: u64 = 16 << 20;
 const LINGERING: Duration = Duration::from_secs(5);
 
-/// The room for bodies of one server.
+/// The memory limit for the bodies of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Intake(Arc<Semaphore>);
 
-/// A body, and its part of the room for as long as it is in use.
+/// A body, which holds its share of the memory limit while it is in use.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub bytes: Bytes,
-    /// An upload that is on disk; then there are no bytes.
+    /// An upload on disk; `bytes` is then empty.
     pub upload: Option<Arc<Upload>>,
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// Where a body that may be read goes.
+/// Where the body of an accepted request is stored.
 enum Way {
-    /// Into memory, up to so many bytes.
+    /// In memory, up to this many bytes.
     Memory(u64),
     Disk(Incoming),
 }
@@ -59,7 +59,7 @@ impl Default for Intake {
 }
 
 impl Intake {
-    /// Reads the body of a request whose head is `head`, after `admit` has let it in if it is large.
+    /// Reads the body of the request with this head. A large body is only read if `admit` accepts it.
     pub(crate) async fn read(
         &self,
         head: &Request,
@@ -71,7 +71,7 @@ impl Intake {
             Ok(Way::Memory(most)) => self.take(most, body, call.protocol).await,
             Ok(Way::Disk(incoming)) => self.store(incoming, body, call.protocol).await,
             Err(refusal) => {
-                // A client that waits for 100 Continue has not begun, and reading would make it begin.
+                // A client that waits for `100 Continue` has not started to send, and reading would make it start.
                 if !head.headers.contains_key(header::EXPECT) {
                     tokio::spawn(timeout(LINGERING, discard(body)));
                 }
@@ -90,7 +90,7 @@ impl Intake {
         let announced = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
         let length = match announced {
             Some(length) => length,
-            // AWS wants to know where objects go (S3 API reference, "List of error codes").
+            // S3 requires a length (S3 API reference, "List of error codes").
             None if call.service == "s3" => {
                 return Err(Refusal::new(
                     411,
@@ -117,7 +117,7 @@ impl Intake {
 
     async fn take(&self, most: u64, mut body: Arriving, protocol: Protocol) -> Result<Taken, Refusal> {
         let room = self.room(most, protocol).await?;
-        // The system gives memory when it is written to, and not before.
+        // The system does not allocate the memory until it is written to.
         let mut bytes = BytesMut::with_capacity(most as usize);
         while let Some(part) = part(&mut body).await? {
             if (bytes.len() + part.len()) as u64 > most {
@@ -144,21 +144,22 @@ impl Intake {
     }
 }
 
-/// The next bytes of a body.
+/// Returns the next bytes of a body.
 async fn part(body: &mut Arriving) -> Result<Option<Bytes>, Refusal> {
     loop {
         let frame = timeout(SILENCE, body.frame()).await.map_err(|_| silent())?;
         let Some(frame) = frame else { return Ok(None) };
-        // Trailers of HTTP say nothing here.
+        // HTTP trailers have no meaning here.
         if let Ok(part) = frame.map_err(|_| cut_off())?.into_data() {
             return Ok(Some(part));
         }
     }
 }
 
-/// The largest bodies in memory: AWS's own limits where they are known, and never more than this machine should hold.
+/// The maximum sizes of bodies in memory, in bytes: AWS's limits where known, and never more than this machine should
+/// hold.
 const MOST: &[(&str, &str, u64)] = &[
-    // A form of any web page: its policy, which says more, is in the body itself.
+    // An upload by a web page's form. The policy with the exact limit is in the body itself.
     ("s3", "PostObject", 64 << 20),
     ("s3", "", 4 << 20),
     // 16 MB of items (DynamoDB API reference, BatchWriteItem).
@@ -168,7 +169,7 @@ const MOST: &[(&str, &str, u64)] = &[
     ("lambda", "UpdateFunctionCode", 70 << 20),
     ("lambda", "Invoke", 8 << 20),
     ("lambda", "InvokeAsync", 8 << 20),
-    // 1 MB of events (CloudWatch Logs API reference, PutLogEvents), every byte of which JSON may write with six.
+    // 1 MB of events (CloudWatch Logs API reference, PutLogEvents); JSON may escape each byte with six.
     ("logs", "", 8 << 20),
     // 5 MB of picture in Base64 (Rekognition developer guide, "Guidelines and quotas").
     ("rekognition", "", 8 << 20),
@@ -183,14 +184,14 @@ fn most(head: &Request, call: &Call) -> u64 {
     row.map_or(SMALL, |(_, _, most)| *most)
 }
 
-/// Whether it is an upload by a form, which proves in its body that it may.
+/// Whether the request is an upload by a form, whose authorization is in its body.
 pub(crate) fn is_form(head: &Request, call: &Call) -> bool {
     let kind = head.header("content-type").unwrap_or_default();
     call.service == "s3" && head.method == Method::POST && kind.starts_with("multipart/form-data")
 }
 
-/// Web pages may call S3, whose CORS rules decide. Any other call from a browser does not come from the user's programs,
-/// though it may know the key, which is public.
+/// Web pages may call S3, subject to its CORS rules. Any other call from a browser does not come from the user's
+/// programs, even if it is signed, because the key is public.
 fn check_origin(head: &Request, call: &Call) -> Result<(), Refusal> {
     match call.service != "s3" && head.headers.contains_key(header::ORIGIN) {
         true => Err(Refusal::new(403, "AccessDenied", "web pages reach only S3 here")),
@@ -239,11 +240,11 @@ async fn discard(mut body: Arriving) {
     }
 }
 
-/// A request without its body.
+/// Converts the head of a request; the body is empty.
 pub(crate) fn head(parts: http::request::Parts) -> Request {
     let mut headers: HeaderMap = parts.headers;
     if let (None, Some(authority)) = (headers.get(header::HOST), parts.uri.authority()) {
-        // HTTP/2 says it elsewhere, and signatures are over the header.
+        // HTTP/2 sends the host in the URI's authority, but signatures cover the header.
         if let Ok(value) = authority.as_str().parse() {
             headers.insert(header::HOST, value);
         }

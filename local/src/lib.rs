@@ -1,7 +1,7 @@
-//! AWS on a laptop: the API, and what makes it real.
+//! AWS on a laptop: the API, and the processes behind it.
 //!
 //! One server on the loopback interface answers for every service. Instances, load balancers and functions are
-//! processes. Any AWS client with this crate's key can use it.
+//! processes. Any AWS client can use it with this crate's access key.
 
 #[doc(hidden)]
 pub mod inputs;
@@ -31,21 +31,21 @@ pub use kit::speed::{NoSpeed, Speed};
 pub use kit::{ACCESS_KEY, ACCOUNT, SECRET_KEY};
 use services::Services;
 
-/// How to start a local AWS.
+/// The options for starting a local AWS.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where its state lives; the directory is made if it is not there.
+    /// The directory of its state, which is created if it does not exist.
     pub dir: PathBuf,
     /// The port, or 0 for any free one.
     pub port: u16,
-    /// The region that a new directory is made for. Every other one is there as well, from the first call on.
+    /// The region that a new directory is made for. All other regions are also available, from their first call on.
     pub region: String,
 }
 
-/// What the day is like: which bad sides AWS shows, and how long everything takes.
+/// The faults that AWS shows, and the speed of its state transitions.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
-    /// The bad sides.
+    /// The faults.
     pub chaos: Chaos,
     /// The speed.
     pub speed: Speed,
@@ -68,15 +68,15 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Starts the server and everything its state says should run.
+    /// Starts the server, and everything that should run according to its state.
     ///
-    /// Errors: another one uses the same directory ([`InUse`]), the port cannot be had ([`NoPort`]), or a file of the
+    /// Errors: another one uses the same directory ([`InUse`]); the port is not available ([`NoPort`]); a file in the
     /// directory is damaged or cannot be read.
     pub async fn start(options: Options) -> anyhow::Result<Cloud> {
         Cloud::start_with(options, Chaos::default()).await
     }
 
-    /// The same on a bad day, or on a slow one.
+    /// Like [`Cloud::start`], with chaos or another speed.
     pub async fn start_with(options: Options, conditions: impl Into<Conditions>) -> anyhow::Result<Cloud> {
         make_private(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;
         let dir = options.dir.canonicalize()?;
@@ -93,19 +93,19 @@ impl Cloud {
         Ok(Cloud { address, services, server, stop, _lock: lock })
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where clients reach it.
+    /// Returns the endpoint URL for clients.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Ends instances and functions and keeps the state on disk.
+    /// Ends instances and functions. The state remains on disk.
     pub async fn stop(self) {
-        // They may still want to say something to the server while they end.
+        // They may still call the server while they end.
         self.services.stop().await;
         self.stop.cancel();
         let _ = self.server.await;
@@ -113,7 +113,7 @@ impl Cloud {
     }
 }
 
-/// The port is not available.
+/// The error for a port that is not available.
 #[derive(Debug)]
 pub struct NoPort {
     /// The port.
@@ -122,7 +122,7 @@ pub struct NoPort {
 }
 
 impl NoPort {
-    /// Whether another process listens on it.
+    /// Whether another process listens on the port.
     pub fn is_taken(&self) -> bool {
         self.source.kind() == std::io::ErrorKind::AddrInUse
     }
@@ -140,7 +140,7 @@ impl std::error::Error for NoPort {
     }
 }
 
-/// Another local AWS has this directory.
+/// The error for a directory that another local AWS uses.
 #[derive(Debug)]
 pub struct InUse(pub PathBuf);
 
@@ -152,27 +152,29 @@ impl std::fmt::Display for InUse {
 
 impl std::error::Error for InUse {}
 
-/// Distinguishes a directory from its copies; `/_local/health` returns a server's own.
+/// Returns an ID that distinguishes a directory from its copies. `/_local/health` returns that of the server's
+/// directory.
 pub fn identity(dir: &Path) -> Option<String> {
     let about = std::fs::metadata(dir).ok()?;
     Some(format!("{}:{}", about.dev(), about.ino()))
 }
 
-/// The directory holds keys, rows and pictures: only its owner may read it.
+/// Creates a directory that only its owner may read: it contains keys, rows and pictures.
 fn make_private(dir: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }
 
-/// How long a directory may seem to be in use: a program that is just being started has its starter's lock for a moment.
+/// How long to retry if a directory is in use: a program that is just being started briefly shares the lock of the
+/// program that starts it.
 const SEEMS_USED: Duration = Duration::from_secs(1);
-/// How often is looked whether it still does.
+/// The interval between attempts to lock it.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// Takes a directory for one local AWS alone, for as long as the file is open: the system closes it when the process
-/// ends, however that happens.
+/// Locks a directory for a single local AWS, for as long as the file is open. The system closes the file when the
+/// process ends, even if it is killed.
 ///
-/// Errors: another one has it.
+/// Errors: another local AWS uses the directory ([`InUse`]).
 pub async fn take(dir: &Path) -> anyhow::Result<File> {
     let file = dir.join("lock");
     kit::store::check_regular(&file)?;

@@ -1,6 +1,6 @@
-//! The regions: what each has of its own, and what all of them share.
+//! The regions: what each has on its own, and what they share.
 //!
-//! Roles, credentials and bucket names are global. Everything else exists once per region, from the first call that is
+//! Roles, credentials and bucket names are global. Everything else exists once in each region, from the first call
 //! signed for it.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ use logs::Logs;
 use s3::{S3, Strangers};
 use tables::DynamoDb;
 
-/// What exists once for each region.
+/// The services of one region.
 pub(crate) struct Region {
     pub name: String,
     pub compute: Arc<Compute>,
@@ -51,20 +51,20 @@ pub(crate) struct Common {
     pub strangers: Arc<Strangers>,
 }
 
-/// The regions that are in use.
+/// The regions in use.
 pub(crate) struct Regions {
     common: Common,
-    /// The region whose state lies directly in the directory: the first one that was used.
+    /// The first region that was used. Its state is directly in the directory.
     home: Arc<Region>,
     open: RwLock<BTreeMap<String, Arc<Region>>>,
-    /// Held while one comes to life.
+    /// Held while a region is opened.
     opening: Mutex<()>,
-    /// Held while a bucket is created: its name is for all regions.
+    /// Held while a bucket is created, because its name must be unique across regions.
     naming: Mutex<()>,
 }
 
 impl Regions {
-    /// Opens every region that an earlier server has used, and `first` if there is none.
+    /// Opens all regions that an earlier server used, or `first` if there are none.
     pub(crate) async fn open(common: Common, first: &str) -> anyhow::Result<Regions> {
         let home = home(&common.dir, first)?;
         let home = Arc::new(Region::open(&common, &home, &common.dir).await?);
@@ -78,7 +78,7 @@ impl Regions {
         Ok(regions)
     }
 
-    /// The region of this name, which is one of [`REGIONS`].
+    /// Returns the region with this name, which must be one of [`REGIONS`], and opens it if necessary.
     pub(crate) async fn get(&self, name: &str) -> anyhow::Result<Arc<Region>> {
         if let Some(open) = self.find(name) {
             return Ok(open);
@@ -92,17 +92,17 @@ impl Regions {
         Ok(region)
     }
 
-    /// The region that was used first.
+    /// Returns the first region that was used.
     pub(crate) fn home(&self) -> &Arc<Region> {
         &self.home
     }
 
-    /// Those in use.
+    /// Returns the regions in use.
     pub(crate) fn all(&self) -> Vec<Arc<Region>> {
         self.open.read().values().cloned().collect()
     }
 
-    /// The region of the bucket that a request names, or the first one.
+    /// Returns the region of the bucket in a request, or the first region.
     pub(crate) fn of_bucket(&self, request: &Request) -> Arc<Region> {
         let found = match s3::target(request).0 {
             Some(bucket) if self.all().len() > 1 => self.owner(&bucket, None),
@@ -111,7 +111,7 @@ impl Regions {
         found.unwrap_or_else(|| self.home.clone())
     }
 
-    /// Answers a call of S3 that was made to `here`.
+    /// Answers a call to S3 in the region `here`.
     pub(crate) async fn answer_s3(
         &self,
         here: &Arc<Region>,
@@ -129,7 +129,7 @@ impl Regions {
         }
     }
 
-    /// The answer to a call that has to do with more than the region it was made to.
+    /// Answers a call that involves other regions; `None` if it does not.
     async fn across(&self, here: &Arc<Region>, call: &Call, request: &Request, caller: &Caller) -> Option<Response> {
         let all = self.all();
         if all.len() == 1 {
@@ -146,7 +146,7 @@ impl Regions {
                     let text = "Your previous request to create the named bucket succeeded and you already own it.";
                     here.s3.refuse(&Refusal::new(409, "BucketAlreadyOwnedByYou", text), request)
                 }
-                // Clients look for a bucket's region there (S3 API reference, GetBucketLocation).
+                // Clients ask `us-east-1` for a bucket's region (S3 API reference, GetBucketLocation).
                 "GetBucketLocation" if here.name == GLOBAL => {
                     let caller = Caller::owner(user_arn(), &owner.name);
                     owner.s3.answer(&call.operation, request, &caller).await
@@ -164,13 +164,13 @@ impl Regions {
         is_elsewhere.then(|| not_implemented(call.protocol, "s3", &format!("{} from another region", call.operation)))
     }
 
-    /// The region that has this bucket, other than `here`.
+    /// Returns the region, other than `here`, that has this bucket.
     fn owner(&self, bucket: &str, here: Option<&Arc<Region>>) -> Option<Arc<Region>> {
         let is_other = |region: &Region| here.is_none_or(|here| here.name != region.name);
         self.all().into_iter().find(|region| is_other(region) && region.s3.exists(bucket))
     }
 
-    /// Ends what runs in all of them.
+    /// Stops everything that runs in all regions.
     pub(crate) async fn stop(&self) {
         let all = self.all();
         futures::future::join_all(all.iter().map(|region| async {
@@ -180,7 +180,7 @@ impl Regions {
         .await;
     }
 
-    /// What runs, for people and tests.
+    /// Returns what is running, for people and tests.
     pub(crate) fn status(&self) -> Value {
         let mut whole = self.home.status();
         for region in self.all().iter().filter(|region| region.name != self.home.name) {
@@ -233,7 +233,7 @@ impl Region {
     }
 }
 
-/// Puts the lists and counts of one region's status with those of the others.
+/// Adds the lists and counts of a region's status to those of the others.
 fn merge(whole: &mut Value, part: Value) {
     match (whole, part) {
         (Value::Array(whole), Value::Array(part)) => whole.extend(part),
@@ -253,7 +253,8 @@ fn merge(whole: &mut Value, part: Value) {
     }
 }
 
-/// The region whose state lies directly in `dir`: what lies there already is of the region it was made for.
+/// Returns the region whose state is directly in `dir`, and records it for a new directory: existing state belongs to
+/// the region the directory was made for.
 fn home(dir: &Path, first: &str) -> anyhow::Result<String> {
     let file = dir.join("state/region.json");
     if let Some(home) = store::read_json(&file)? {
@@ -278,7 +279,7 @@ impl compute::Objects for ObjectsOf {
     }
 }
 
-/// How long an instance uses one set of credentials.
+/// The lifetime of an instance's credentials.
 const SESSION: Duration = Duration::hours(6);
 
 struct RolesOf {

@@ -1,4 +1,4 @@
-//! Identifies the call of a request: the service that it is for, and the operation, whose row the service has.
+//! Identifies the call of a request: its service, and its operation with the service's row for it.
 
 use http::Method;
 
@@ -9,7 +9,7 @@ use identity::sts;
 use kit::answer::Protocol;
 use kit::call::{Call, Input, Request, Rows, credential};
 
-/// A service, as signatures and this server's README name it.
+/// A service, with its name in signatures and its title in this server's README.
 pub(crate) struct Service {
     pub name: &'static str,
     #[cfg_attr(not(test), expect(dead_code, reason = "the README is compared in tests"))]
@@ -17,7 +17,7 @@ pub(crate) struct Service {
     pub rows: fn() -> Rows,
 }
 
-/// Every service; whatever has no row here is refused with 501.
+/// All services. Any other is refused with 501.
 pub(crate) const SERVICES: &[Service] = &[
     Service { name: "autoscaling", title: "Auto Scaling", rows: compute::autoscaling_rows },
     Service { name: "dynamodb", title: "DynamoDB", rows: tables::rows },
@@ -32,9 +32,9 @@ pub(crate) const SERVICES: &[Service] = &[
     Service { name: "sts", title: "STS", rows: sts::rows },
 ];
 
-/// Finds out what `request` calls.
+/// Identifies the call of `request`.
 ///
-/// The credential scope names the service; without a signature the request's shape must do.
+/// The credential scope names the service. Without a signature, it is inferred from the request's shape.
 pub(crate) fn identify(request: &Request) -> Call {
     match signed_for(request).as_deref().or_else(|| by_target(request)) {
         Some("s3") => s3_call(request),
@@ -59,7 +59,7 @@ pub(crate) fn identify(request: &Request) -> Call {
     }
 }
 
-/// A call of the operation that has this name.
+/// A call of the operation with this name.
 fn named(service: &str, operation: &str, protocol: Protocol, input: Input) -> Call {
     let rows = SERVICES.iter().find(|known| known.name == service).map(|known| (known.rows)());
     let row = rows.and_then(|mut rows| rows.find(|row| row.name == operation));
@@ -99,9 +99,9 @@ fn is_form(request: &Request) -> bool {
         && request.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
 }
 
-/// The service in the credential scope.
+/// Returns the service in the credential scope.
 fn signed_for(request: &Request) -> Option<String> {
-    // Read from the right: nothing but the key's id could hold another slash.
+    // Parse from the right, because only the access key ID could contain another slash.
     credential(request)?.rsplit('/').nth(1).map(str::to_owned)
 }
 

@@ -27,10 +27,10 @@ use kit::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, reques
 use kit::call::{Call, Input, Request};
 use kit::connection::{Content, Cut, Line};
 
-/// How long answers under way may take when the server stops.
+/// How long to wait for responses in progress when the server stops.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Serves until `stop` is cancelled.
+/// Serves connections until `stop` is cancelled.
 pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, about: Value, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let about = Arc::new(about);
@@ -47,7 +47,7 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, about:
                 connections.spawn(connection(stream, services, about, intake.clone(), stop));
             }
             Err(fault) => {
-                // Out of file descriptors, most likely: waiting is the only cure.
+                // Most likely there are no file descriptors left, and all we can do is wait.
                 tracing::warn!(%fault, "failed to accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -114,7 +114,7 @@ async fn respond(request: http::Request<Incoming>, services: Arc<Services>, abou
     }
 }
 
-/// Answers a call, whose body is read if its head may have one.
+/// Answers a call. The body is only read if the head is acceptable.
 async fn answer(head: Request, body: Incoming, services: Arc<Services>, intake: &Intake) -> Reply {
     let call = routing::identify(&head);
     match intake.read(&head, &call, body, |length| services.admit(&call, &head, length)).await {
@@ -123,8 +123,8 @@ async fn answer(head: Request, body: Incoming, services: Arc<Services>, intake: 
     }
 }
 
-/// A call that has arrived is carried out, whether or not its caller stays to hear the answer. One that only computes
-/// ends with its caller.
+/// Carries out a call that has been received completely, even if its client disconnects. A call that only computes
+/// something ends with its client.
 async fn run(head: Request, body: Taken, services: Arc<Services>) -> Reply {
     let request = Request { body: body.bytes.clone(), upload: body.upload.clone(), ..head };
     let call = routing::identify(&request);
@@ -145,7 +145,7 @@ async fn run(head: Request, body: Taken, services: Arc<Services>) -> Reply {
     })
 }
 
-/// Answers a page of the server's own.
+/// Answers a request for one of the server's own pages.
 async fn own(head: Request, body: Incoming, services: &Services, about: &Value, intake: &Intake) -> Response {
     let call = Call::of("local", "", Protocol::RestJson, Input::of(Protocol::RestJson, &head));
     match intake.read(&head, &call, body, |_| Ok(None)).await {
@@ -154,7 +154,7 @@ async fn own(head: Request, body: Incoming, services: &Services, about: &Value, 
     }
 }
 
-/// What every answer has.
+/// Adds what every response has: the date under clock skew, and request IDs.
 fn finish(mut answer: Response, head_only: bool, now: Option<OffsetDateTime>) -> Response {
     if head_only && !answer.headers().contains_key(header::CONTENT_LENGTH) {
         *answer.body_mut() = Bytes::new();
@@ -171,10 +171,10 @@ fn finish(mut answer: Response, head_only: bool, now: Option<OffsetDateTime>) ->
     answer
 }
 
-/// Only this machine's own names are answered to.
+/// Refuses host names that are not this machine's own.
 ///
-/// A page of another site could reach this port through a name of its own that resolves to the loopback; its `Host`
-/// header betrays it.
+/// A page of another site could reach this port through a name that resolves to the loopback address; its `Host` header
+/// reveals that.
 pub(crate) fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     match is_local(host) {
@@ -200,14 +200,14 @@ fn http_date(now: OffsetDateTime) -> Option<HeaderValue> {
     now.format(format).ok()?.parse().ok()
 }
 
-/// Whether it is about the server and not about AWS.
+/// Whether a request is for the server's own pages rather than for AWS.
 pub(crate) fn is_own(request: &Request) -> bool {
     request.path.starts_with("/_local/")
 }
 
-/// The server's own pages, which are no AWS.
+/// Answers a request for one of the server's own pages, which are not part of AWS.
 pub(crate) fn own_page(request: &Request, services: &Services, about: &Value) -> Response {
-    // A page in a browser may send something here even where it cannot read the answer.
+    // A page in a browser can send requests here even if it cannot read the responses.
     if request.header("origin").is_some() {
         return empty(403);
     }
@@ -218,10 +218,10 @@ pub(crate) fn own_page(request: &Request, services: &Services, about: &Value) ->
     }
 }
 
-/// Below this are the names of buckets that strangers have: `{"region": "eu-west-1"}`.
+/// The path of the bucket names that other accounts own; the body is `{"region": "eu-west-1"}`.
 const STRANGERS: &str = "/_local/strangers/";
 
-/// What a page says; nothing means that there is no such page.
+/// Returns the content of a page; `None` if there is no such page.
 fn control(request: &Request, services: &Services, about: &Value) -> Result<Option<Value>, String> {
     let body = || serde_json::from_slice::<Value>(&request.body).map_err(|fault| fault.to_string());
     let faults = &services.faults;
@@ -263,7 +263,7 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
     }))
 }
 
-/// What `/_local/health` says.
+/// Returns the content of `/_local/health`.
 pub(crate) fn about(dir: &Path, region: &str, address: SocketAddr) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),

@@ -1,4 +1,4 @@
-//! Every service of the local AWS, and the path of a call to the one that answers it.
+//! All services of the local AWS, and the dispatch of calls to them.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use kit::pages;
 use kit::region_names::{GLOBAL, REGIONS};
 use s3::{Incoming, Spool, Strangers};
 
-/// What answers calls.
+/// The services, and what all calls pass through.
 pub(crate) struct Services {
     pub journal: Journal,
     pub faults: Arc<Faults>,
@@ -34,7 +34,7 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Reads the state below `options.dir`; `endpoint` is where instances and functions will find this server.
+    /// Reads the state below `options.dir`. `endpoint` is the URL of this server for instances and functions.
     pub(crate) async fn open(options: &Options, conditions: Conditions, endpoint: &str) -> anyhow::Result<Services> {
         let Options { dir, region, port: _ } = options;
         let Conditions { chaos, speed } = conditions;
@@ -58,10 +58,10 @@ impl Services {
         Ok(Services { journal: Journal::default(), faults, strangers, access, iam, regions, spool })
     }
 
-    /// Refuses a request whose head shows that its body of `length` bytes need not be read, and says where the body of
-    /// an upload goes.
+    /// Refuses a request whose head shows that its body of `length` bytes need not be read. Returns where to store the
+    /// body if it is an upload.
     pub(crate) fn admit(&self, call: &Call, head: &Request, length: u64) -> Result<Option<Incoming>, Refusal> {
-        // The policy of a form is in the form.
+        // A form's policy is in its body.
         if intake::is_form(head, call) {
             return Ok(None);
         }
@@ -70,24 +70,24 @@ impl Services {
         self.spool.receive(call, head, length, payload)
     }
 
-    /// The answer to a request whose body was not read.
+    /// Returns the error for a request whose body was not read, and records it in the journal.
     pub(crate) async fn turn_away(&self, refusal: &Refusal, call: &Call, head: &Request) -> Response {
         let answer = self.refuse(refusal, call, head).await;
         self.journal.note(call, answer.status().as_u16(), None, None);
         answer
     }
 
-    /// What the faults on its way make of a call.
+    /// Chooses the faults to inject into a call.
     pub(crate) fn judge(&self, call: &Call, request: &Request) -> Fate {
         self.faults.judge(call, &self.caller(request), request)
     }
 
-    /// Instances and load balancers of the first region.
+    /// Returns the instances and load balancers of the first region.
     pub(crate) fn compute(&self) -> Arc<Compute> {
         self.regions.home().compute.clone()
     }
 
-    /// Answers one request, as far as the faults on its way let it, and notes it in the journal.
+    /// Answers a request, with injected faults, and records it in the journal.
     pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Reply {
         let fate = self.judge(call, request);
         if !fate.latency.is_zero() {
@@ -104,7 +104,7 @@ impl Services {
         reply
     }
 
-    /// Lets the call have its effect, or not, as `act` wants it.
+    /// Carries out a call, with the effect and the response that `act` determines.
     async fn meet(&self, act: Option<Act>, call: &Call, request: &Request) -> Reply {
         let effect = || self.dispatch(call, request);
         match act {
@@ -120,7 +120,7 @@ impl Services {
                 Reply::Nothing
             }
             Some(Act::Truncate) => match effect().await {
-                // Of nothing there is no half.
+                // An empty body has no half to send.
                 answer if answer::length(&answer) == 0 => Reply::Nothing,
                 answer => Reply::Half(answer),
             },
@@ -138,7 +138,7 @@ impl Services {
         }
     }
 
-    /// The claimed caller: the role of temporary credentials, `account`, or none.
+    /// Returns the claimed caller: the role of temporary credentials, `account`, or an empty string.
     fn caller(&self, request: &Request) -> String {
         let identity = call::claimed_key(request).and_then(|key| self.access.identity(&key));
         match &identity {
@@ -147,38 +147,38 @@ impl Services {
         }
     }
 
-    /// What time it is here, which may be another than on this machine.
+    /// Returns AWS's current time, which differs from this machine's under clock skew.
     pub(crate) fn now(&self) -> OffsetDateTime {
         let skew = if self.faults.has(Kind::ClockSkew) { SKEW } else { Duration::ZERO };
         OffsetDateTime::now_utc() + skew
     }
 
-    /// Ends everything that runs. There is nothing to write: everything that was answered is on disk.
+    /// Stops everything that runs. There is nothing to write, because everything acknowledged is on disk.
     pub(crate) async fn stop(&self) {
         self.faults.close();
         self.regions.stop().await;
     }
 
-    /// Closes the tables: last of all, since everything else may still write to them while it stops.
+    /// Closes the tables. Must be called last, because everything else may write to them while it stops.
     pub(crate) async fn close(&self) {
         for region in self.regions.all() {
             region.dynamodb.close().await;
         }
     }
 
-    /// What runs, for people and tests.
+    /// Returns what is running, for people and tests.
     pub(crate) fn status(&self) -> serde_json::Value {
         self.regions.status()
     }
 
     async fn dispatch(&self, call: &Call, request: &Request) -> Response {
-        // A browser asks before it has anything to sign.
+        // Browsers send a preflight without a signature.
         if call.operation == "Preflight" {
             let region = self.regions.of_bucket(request);
             let owner = Caller::owner(user_arn(), &region.name);
             return region.s3.answer(&call.operation, request, &owner).await;
         }
-        // The address is proof enough, as of every signed one.
+        // The signed URL is sufficient proof, as for every presigned request.
         if let Some(answer) = self.regions.all().iter().find_map(|region| region.lambda.download(request)) {
             return answer;
         }
@@ -191,7 +191,7 @@ impl Services {
         }
     }
 
-    /// What a browser's form puts: it is signed within, and says how it is to be answered.
+    /// Handles an upload by a browser's form, which contains its signature and how to respond.
     async fn post(&self, call: &Call, request: &Request) -> Response {
         let region = self.regions.of_bucket(request);
         let read = s3::form::Form::read(request).and_then(|form| {
@@ -206,10 +206,10 @@ impl Services {
         }
     }
 
-    /// The answers to the request as it is, and as it would be if the account's owner had signed it.
+    /// Returns two responses: to the request as it is, and as if the account's owner had signed it.
     pub(crate) async fn answer_unproven(&self, call: &Call, request: &Request) -> [Response; 2] {
         let owner = self.access.identity(ACCESS_KEY).expect("the owner's key is always known");
-        // What a call needs is asked for roles only: here, for one that is not there.
+        // Permissions are only computed for roles, so compute them for one that does not exist.
         let denied = self.check(call, request, &self.iam.in_role("r", user_arn(), String::new(), GLOBAL), GLOBAL);
         tracing::trace!(?denied);
         [self.dispatch(call, request).await, self.answer_known(call, request, &owner).await]
@@ -222,7 +222,7 @@ impl Services {
         }
     }
 
-    /// Whether the caller may do all that the call does in a region.
+    /// Checks that the caller has all permissions that the call needs in a region.
     fn check(&self, call: &Call, request: &Request, caller: &Caller, region: &str) -> Result<(), Denial> {
         if caller.may_everything() {
             return Ok(());
@@ -231,10 +231,10 @@ impl Services {
         asked.needs().iter().try_for_each(|need| caller.may(need))
     }
 
-    /// Answers in the region that the call is signed for.
+    /// Answers a call in the region it is signed for.
     async fn answer_known(&self, call: &Call, request: &Request, identity: &Identity) -> Response {
         let region = call::claimed_region(request).filter(|region| REGIONS.contains(&region.as_str()));
-        // A form, and Version 2 of signatures, name no region: then it is the bucket's.
+        // Forms and Signature Version 2 do not contain a region; then it is the bucket's.
         let region = region.unwrap_or_else(|| match call.service.as_str() {
             "s3" => self.regions.of_bucket(request).name.clone(),
             _ => GLOBAL.to_owned(),
@@ -268,7 +268,7 @@ impl Services {
         region: &Arc<Region>,
     ) -> Response {
         let answer = match call.service.as_str() {
-            // It has words of its own for what it does not know.
+            // S3 has its own errors for unknown operations.
             "s3" => return self.regions.answer_s3(region, call, request, caller).await,
             "dynamodb" => region.dynamodb.answer(call, request).await,
             "iam" => self.iam.answer(call).await,
@@ -289,7 +289,7 @@ impl Services {
     }
 }
 
-/// How far this server's clock is ahead under `clock-skew`: more than signatures are allowed to be off.
+/// How far this server's clock is ahead under `clock-skew`: more than the tolerance of signatures.
 const SKEW: Duration = Duration::minutes(20);
 
 #[cfg(test)]

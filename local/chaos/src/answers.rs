@@ -1,10 +1,10 @@
-//! How each service words throttling, internal errors and expired credentials.
+//! Each service's errors for throttling, internal failures and expired credentials.
 
 use kit::answer;
 use kit::answer::{Protocol, Refusal};
 use kit::call::Call;
 
-/// Too many calls (docs/aws.md §2.2 and §14).
+/// The error for too many calls (docs/aws.md §2.2 and §14).
 pub fn throttled(call: &Call) -> Refusal {
     let (status, code, message) = match (call.service.as_str(), call.protocol) {
         ("s3", _) => (503, "SlowDown", "Please reduce your request rate."),
@@ -17,7 +17,7 @@ pub fn throttled(call: &Call) -> Refusal {
     Refusal::new(status, code, message)
 }
 
-/// The service failed; whether the call had an effect is unknown.
+/// The error for an internal failure; whether the call took effect is unknown.
 pub fn internal(call: &Call) -> Refusal {
     let (code, message) = match call.service.as_str() {
         "s3" => ("InternalError", "We encountered an internal error. Please try again."),
@@ -30,7 +30,7 @@ pub fn internal(call: &Call) -> Refusal {
     Refusal::new(500, code, message)
 }
 
-/// The service is not there for a moment.
+/// The error for a service that is temporarily unavailable.
 pub fn unavailable(call: &Call) -> Refusal {
     let (code, message) = match call.service.as_str() {
         "s3" => ("ServiceUnavailable", "Service is unable to handle request."),
@@ -41,7 +41,7 @@ pub fn unavailable(call: &Call) -> Refusal {
     Refusal::new(503, code, message)
 }
 
-/// The session behind the credentials is over.
+/// The error for an expired session.
 pub fn expired(call: &Call) -> Refusal {
     answer::expired_token(call.protocol)
 }

@@ -1,4 +1,4 @@
-//! Chaos: AWS's bad days by name, decided by a seed.
+//! Chaos: named kinds of trouble on AWS, decided by a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,60 +11,60 @@ use sha2::{Digest, Sha256};
 use super::rule::Known;
 use kit::call::Call;
 
-/// Which bad sides are on, and the seed that decides when they show.
+/// The enabled kinds, and the seed that decides when they strike.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chaos {
-    /// What may happen.
+    /// The enabled kinds.
     #[serde(default)]
     pub kinds: BTreeSet<Kind>,
-    /// The same seed and calls give the same faults.
+    /// The same seed and the same calls give the same faults.
     #[serde(default)]
     pub seed: u64,
 }
 
-/// One bad side of AWS.
+/// A kind of trouble on AWS. [`Kind::ALL`] has the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Calls are too many.
+    /// Calls are throttled at random.
     Throttle,
-    /// Services fail.
+    /// Services fail with 500 and 503.
     Errors,
     /// Connections are cut.
     Reset,
-    /// Calls take their time.
+    /// Calls take longer.
     Slow,
-    /// Sessions end in the middle of the work.
+    /// Sessions expire in the middle of the work.
     ExpiredCredentials,
-    /// This machine's clock is wrong.
+    /// AWS's clock is ahead of this machine's.
     ClockSkew,
-    /// Lists come in many pages.
+    /// Lists have pages of one item.
     ShortPages,
-    /// Calls are too many, if they are.
+    /// Calls above AWS's published rates are throttled.
     Rates,
-    /// Upload events come late, twice, and in any order.
+    /// Upload events arrive late, twice and out of order.
     S3NotifyLag,
-    /// Roles are known late.
+    /// Other services see changes of roles late.
     IamLag,
-    /// Credentials of roles end soon.
+    /// Credentials of roles expire soon.
     ShortSessions,
-    /// A zone has no room.
+    /// A zone has no capacity for instances.
     Capacity,
-    /// Instances do not come up.
+    /// Instances fail to boot.
     BootFail,
-    /// Services die at once.
+    /// Services crash as soon as they start.
     CrashLoop,
-    /// Network interfaces stay.
+    /// Network interfaces outlive their load balancer for longer.
     EniLinger,
-    /// Only a few types may be launched.
+    /// Only the free plan's instance types can be launched.
     FreePlan,
-    /// Hardly anything may be launched.
+    /// The vCPU quota is 1.
     VcpuLimit,
 }
 
 impl Kind {
-    /// Every kind with what it does here and which behaviour of AWS it imitates.
+    /// Every kind, its name, and its description: what it does here and which behaviour of AWS it imitates.
     pub const ALL: &[(Kind, &str, &str)] = &[
         (
             Kind::Throttle,
@@ -149,23 +149,23 @@ impl Kind {
         ),
     ];
 
-    /// Its name in lists.
+    /// Returns the kind's name.
     pub fn name(self) -> &'static str {
         Kind::ALL.iter().find(|(kind, _, _)| *kind == self).map_or("", |(_, name, _)| name)
     }
 }
 
-/// How late functions hear of an upload at most. AWS may take a minute; a laptop's user does not wait that long.
+/// The maximum delay of an upload event. It may be a minute on AWS; a laptop's user does not wait that long.
 const LATEST: Duration = Duration::from_secs(3);
 
 impl Chaos {
-    /// What is drawn for a thing that this kind may befall: a number from 0 to 1, or nothing while the kind is off.
+    /// Returns a number from 0 to 1, drawn for `thing`; `None` if this kind is disabled.
     pub fn lot(&self, kind: Kind, thing: &str) -> Option<f64> {
         self.kinds.contains(&kind).then(|| drawn(&format!("{} {} {thing}", self.seed, kind.name())))
     }
 }
 
-/// A kind of chaos that does not exist.
+/// The error for an unknown kind of chaos.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownKind(String);
 
@@ -187,14 +187,14 @@ impl FromStr for Kind {
     }
 }
 
-/// A mishap that chaos has chosen for a call.
+/// A fault that chaos has chosen for a call.
 #[derive(Debug)]
 pub(super) enum Mishap {
     Known(Known),
     Slow(Duration),
 }
 
-/// How long the nth change of something in IAM takes to be seen everywhere.
+/// How long the nth change of an IAM resource takes to be visible to other services.
 pub(super) fn lag(seed: u64, name: &str, count: u64) -> Duration {
     SHORTEST_LAG + LAG_RANGE.mul_f64(share(seed, Kind::IamLag, "iam", name, count))
 }
@@ -202,14 +202,14 @@ pub(super) fn lag(seed: u64, name: &str, count: u64) -> Duration {
 const SHORTEST_LAG: Duration = Duration::from_millis(300);
 const LAG_RANGE: Duration = Duration::from_millis(1200);
 
-/// Counts the calls of each operation, so that the nth has its own fate whatever else is called in between.
+/// Counts the calls of each operation, so that what happens to the nth does not depend on other calls.
 #[derive(Debug, Default)]
 pub(super) struct Dice {
     counts: BTreeMap<(String, String), u64>,
 }
 
 impl Dice {
-    /// The fate of the next call of an operation.
+    /// Decides what happens to the next call of an operation.
     pub(super) fn throw(&mut self, chaos: &Chaos, call: &Call) -> Option<Mishap> {
         if chaos.kinds.is_empty() {
             return None;
@@ -220,7 +220,7 @@ impl Dice {
         chaos.kinds.iter().find_map(|kind| mishap(*kind, share(chaos.seed, *kind, service, operation, *count)))
     }
 
-    /// After how long the next event of an object is delivered, once for each time it is.
+    /// Returns the delays of an object's next event, one for each delivery.
     pub(super) fn deliveries(&mut self, chaos: &Chaos, bucket: &str, key: &str) -> Vec<Duration> {
         if !chaos.kinds.contains(&Kind::S3NotifyLag) {
             return vec![Duration::ZERO];
@@ -236,7 +236,7 @@ impl Dice {
     }
 }
 
-/// What a kind makes of a number from 0 to 1.
+/// Returns the fault of a kind for a number from 0 to 1.
 fn mishap(kind: Kind, share: f64) -> Option<Mishap> {
     let known = match kind {
         Kind::Throttle if share < 0.10 => Known::Throttle,
@@ -254,7 +254,7 @@ fn mishap(kind: Kind, share: f64) -> Option<Mishap> {
     Some(Mishap::Known(known))
 }
 
-/// A number from 0 to 1 that depends on these things only.
+/// Returns a number from 0 to 1 that depends only on the arguments.
 fn share(seed: u64, kind: Kind, service: &str, operation: &str, count: u64) -> f64 {
     drawn(&format!("{seed} {} {service} {operation} {count}", kind.name()))
 }

@@ -1,8 +1,8 @@
 //! Fault injection, before or after a call takes effect.
 //!
-//! Rules say precisely which call fails and how, for tests; chaos makes a share of all calls fail, for people. Both are
-//! deterministic: a rule counts the calls it matches, and chaos decides the fate of the nth call of an operation by its
-//! seed.
+//! Rules say exactly which call fails and how, for tests; chaos makes a share of all calls fail, for people. Both are
+//! deterministic: a rule counts the calls it matches, and chaos derives what happens to the nth call of an operation
+//! from its seed.
 
 mod answers;
 mod chaos;
@@ -24,36 +24,36 @@ use kit::call::{Call, Request};
 use rates::Buckets;
 use rule::{Injected, Known, Rule};
 
-/// What a call meets on its way.
+/// The faults injected into a call.
 #[derive(Debug, Default)]
 pub struct Fate {
-    /// How long it is held up first.
+    /// The delay before anything else.
     pub latency: Duration,
-    /// What happens to it, if anything does.
+    /// The fault, if any.
     pub act: Option<Act>,
 }
 
-/// Something that happens to a call.
+/// A fault of a call.
 #[derive(Debug)]
 pub enum Act {
-    /// It is refused and has no effect.
+    /// It fails and has no effect.
     Refuse(Refusal),
-    /// It has its effect, and is answered as if it had failed.
+    /// It takes effect but returns an error.
     RefuseAfter(Refusal),
-    /// The connection is cut, and it has no effect.
+    /// The connection is cut, and the call has no effect.
     ResetBefore,
-    /// It has its effect, and the connection is cut instead of an answer.
+    /// It takes effect; the connection is cut instead of a response.
     ResetAfter,
-    /// Half of the answer's body arrives.
+    /// Half of the response's body is sent.
     Truncate,
-    /// It waits for a release before its effect.
+    /// It is held until released, and then takes effect.
     HoldBefore(CancellationToken),
-    /// It has its effect, and the answer waits for a release.
+    /// It takes effect; the response is held until released.
     HoldAfter(CancellationToken),
 }
 
 impl Act {
-    /// What it is called where calls are listed.
+    /// Returns its name in the journal.
     pub fn name(&self) -> &'static str {
         match self {
             Act::Refuse(_) => "refused",
@@ -71,7 +71,7 @@ impl Act {
 #[derive(Debug, Default)]
 pub struct Faults {
     inner: Mutex<Inner>,
-    /// For those whose bad sides are no answers to calls.
+    /// Publishes the chaos, for the kinds that are not faults of calls.
     chaos: watch::Sender<Chaos>,
     closing: CancellationToken,
 }
@@ -83,30 +83,30 @@ struct Inner {
     chaos: Chaos,
     dice: Dice,
     rates: Buckets,
-    /// How often each role and profile has changed.
+    /// The number of changes of each role and profile.
     changes: BTreeMap<String, u64>,
 }
 
-/// A rule and what it has seen.
+/// A rule and its counters.
 #[derive(Debug)]
 struct ActiveRule {
     id: u64,
     rule: Rule,
     matched: u64,
     fired: u64,
-    /// Cancelled when the rule goes: what it holds is let go.
+    /// Cancelled when the rule is removed, to release the calls it holds.
     released: CancellationToken,
 }
 
 impl Faults {
-    /// Faults with this chaos and no rules.
+    /// Faults with this chaos and without rules.
     pub fn new(chaos: Chaos) -> Faults {
         let faults = Faults::default();
         faults.set_chaos(chaos);
         faults
     }
 
-    /// What happens to this call. Each question counts, so it is asked once for each call.
+    /// Decides the faults of a call. Must be called once for each call, because it counts them.
     pub fn judge(&self, call: &Call, caller: &str, request: &Request) -> Fate {
         let mut inner = self.inner();
         let mut fate = Fate::default();
@@ -116,7 +116,7 @@ impl Faults {
                 fate.act = fate.act.or_else(|| kept.act(call));
             }
         }
-        // A browser's question about origins is no call of an API.
+        // A CORS preflight is not an API call.
         if fate.act.is_none() && call.operation != "Preflight" {
             let Inner { chaos, dice, rates, .. } = &mut *inner;
             if chaos.kinds.contains(&Kind::Rates) && !rates.take(call, Instant::now()) {
@@ -132,13 +132,13 @@ impl Faults {
         fate
     }
 
-    /// After how long an event of an object is delivered, once for each time it is.
+    /// Returns the delays of an object's next event, one for each delivery.
     pub fn deliveries(&self, bucket: &str, key: &str) -> Vec<Duration> {
         let Inner { chaos, dice, .. } = &mut *self.inner();
         dice.deliveries(chaos, bucket, key)
     }
 
-    /// How long a change of a role or profile takes to be seen by other services.
+    /// How long a change of a role or profile takes to be visible to other services.
     pub fn iam_lag(&self, name: &str) -> Duration {
         let mut inner = self.inner();
         if !inner.chaos.kinds.contains(&Kind::IamLag) {
@@ -150,17 +150,17 @@ impl Faults {
         chaos::lag(inner.chaos.seed, name, count)
     }
 
-    /// Whether this kind of chaos is on.
+    /// Whether this kind of chaos is enabled.
     pub fn has(&self, kind: Kind) -> bool {
         self.inner().chaos.kinds.contains(&kind)
     }
 
-    /// The chaos as it is at any time.
+    /// Subscribes to the chaos.
     pub fn chaos(&self) -> watch::Receiver<Chaos> {
         self.chaos.subscribe()
     }
 
-    /// Adds one rule or a list of them, all or none, and says their numbers.
+    /// Adds a rule or a list of rules, all or none, and returns their IDs.
     pub fn add(&self, rules: &Value) -> Result<Value, String> {
         let list = match rules {
             Value::Array(list) => list.clone(),
@@ -173,7 +173,7 @@ impl Faults {
         Ok(json!({ "ids": ids }))
     }
 
-    /// Takes a rule away and lets go what it holds; whether it was there.
+    /// Removes a rule and releases the calls it holds. Returns whether it existed.
     pub fn remove(&self, id: u64) -> bool {
         let mut inner = self.inner();
         let Some(at) = inner.rules.iter().position(|kept| kept.id == id) else {
@@ -183,14 +183,14 @@ impl Faults {
         true
     }
 
-    /// Takes every rule away and lets go what they hold. Chaos stays.
+    /// Removes all rules and releases the calls they hold. Chaos is unchanged.
     pub fn clear(&self) {
         for kept in self.inner().rules.drain(..) {
             kept.released.cancel();
         }
     }
 
-    /// Replaces the chaos there was; its counting starts anew.
+    /// Replaces the chaos and resets its counters.
     pub fn set_chaos(&self, chaos: Chaos) {
         let mut inner = self.inner();
         self.chaos.send_replace(chaos.clone());
@@ -200,19 +200,19 @@ impl Faults {
         inner.changes.clear();
     }
 
-    /// Rules with what they have seen, and the chaos.
+    /// Returns the rules with their counters, and the chaos.
     pub fn show(&self) -> Value {
         let inner = self.inner();
         let rules: Vec<Value> = inner.rules.iter().map(ActiveRule::show).collect();
         json!({ "rules": rules, "chaos": inner.chaos, "over_rate": inner.rates.refused })
     }
 
-    /// Ends every wait: whatever is held is cut.
+    /// Ends every wait: the connections of held calls are cut.
     pub fn close(&self) {
         self.closing.cancel();
     }
 
-    /// Waits until the rule that holds a call is taken away. Returns whether the call may go on.
+    /// Waits until the rule that holds a call is removed. Returns `false` if the server closes instead.
     pub async fn hold(&self, released: &CancellationToken) -> bool {
         tokio::select! {
             () = released.cancelled() => true,
@@ -235,7 +235,7 @@ impl Inner {
 }
 
 impl ActiveRule {
-    /// Counts the call if it is one of the rule's, and says whether it is hit.
+    /// Counts the call if it matches the rule. Returns whether the rule applies to it.
     fn meets(&mut self, call: &Call, caller: &str, request: &Request) -> bool {
         if !self.rule.matching.fits(call, caller, request) {
             return false;
@@ -299,7 +299,7 @@ mod tests {
         }
     }
 
-    /// Which of ten calls of an operation are hit.
+    /// Returns which of ten calls of an operation fail.
     fn hits(faults: &Faults, operation: &str) -> Vec<u32> {
         let hit = |_: &u32| faults.judge(&call(operation), "account", &request("")).act.is_some();
         (1..=10).filter(hit).collect()
@@ -400,7 +400,7 @@ mod tests {
             |fate| matches!(&fate.act, Some(Act::Refuse(refusal)) if refusal.code.starts_with("ExpiredToken"));
         for (kind, is_hit, expected) in [
             (Kind::Slow, slow, 40..=120),
-            // The rate is of five a second: what one moment brings is too much for it.
+            // The rate is 5 per second, so 400 calls at once exceed it.
             (Kind::Rates, refused, 200..=399),
             (Kind::ExpiredCredentials, expired, 1..=30),
         ] {

@@ -5,19 +5,19 @@ use std::time::Instant;
 
 use kit::call::Call;
 
-/// A rate that AWS publishes.
+/// A published rate limit.
 struct Rate {
     service: &'static str,
     applies: fn(&Call) -> bool,
-    /// Whether each operation has a bucket of its own.
+    /// Whether each operation has its own bucket.
     each: bool,
-    /// Tokens a second.
+    /// Tokens per second.
     refill: f64,
-    /// Tokens at the beginning, and at most.
+    /// The size of the bucket, which starts full.
     burst: f64,
 }
 
-/// The first that applies counts.
+/// The first rate that applies to a call is used.
 const RATES: &[Rate] = &[
     Rate { service: "ec2", applies: |call| !call.mutating(), each: true, refill: 20.0, burst: 100.0 },
     Rate {
@@ -46,17 +46,17 @@ const RATES: &[Rate] = &[
     Rate { service: "s3", applies: |call| !call.mutating(), each: false, refill: 5500.0, burst: 5500.0 },
 ];
 
-/// The buckets, full at first.
+/// The token buckets.
 #[derive(Debug, Default)]
 pub(super) struct Buckets {
-    /// The tokens left, and when they were counted, by the rate's place in the list and the operation.
+    /// The tokens left, and when they were counted, by the rate's index in the list and the operation.
     left: HashMap<(usize, String), (f64, Instant)>,
-    /// How many calls were too many.
+    /// The number of throttled calls.
     pub(super) refused: u64,
 }
 
 impl Buckets {
-    /// Takes a token for a call; whether there was one.
+    /// Takes a token for a call. Returns whether there was one.
     pub(super) fn take(&mut self, call: &Call, now: Instant) -> bool {
         let row = RATES.iter().position(|rate| rate.service == call.service && (rate.applies)(call));
         let Some((row, rate)) = row.map(|row| (row, &RATES[row])) else { return true };

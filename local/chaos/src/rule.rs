@@ -1,4 +1,4 @@
-//! A fault rule: the calls it matches, and what happens to them.
+//! A fault rule: the calls it matches, and their fault.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use kit::answer::Refusal;
 use kit::call::{Call, Request};
 use kit::glob::Glob;
 
-/// How long a slow call takes by default.
+/// The default delay of a slow call.
 const SLOW: Duration = Duration::from_secs(3);
 
-/// One rule, as it is written in JSON.
+/// A rule, as written in JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "Written")]
 pub(super) struct Rule {
@@ -24,7 +24,7 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// How long a call that is hit is held up.
+    /// How long to delay a call to which the rule applies.
     pub(super) fn latency(&self) -> Duration {
         match (self.latency_ms, &self.fault) {
             (0, Some(Injected::Known(Known::Slow))) => SLOW,
@@ -33,7 +33,7 @@ impl Rule {
     }
 }
 
-/// A rule before it is known to make sense.
+/// A rule before validation.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -59,7 +59,7 @@ impl TryFrom<Written> for Rule {
     }
 }
 
-/// Which calls a rule means: all that fit everything it says.
+/// The calls that a rule matches: those that meet all criteria.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Match {
@@ -71,7 +71,7 @@ pub(super) struct Match {
     mutating: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     caller: Option<String>,
-    /// Text in the path, the query or the body; not in that of a large upload, which is on disk.
+    /// Text in the path, the query or the body. The bodies of large uploads are on disk and are not searched.
     #[serde(skip_serializing_if = "Option::is_none")]
     contains: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,8 +93,8 @@ impl Match {
             && contains.as_ref().is_none_or(|text| says(request, text))
     }
 
-    /// Whether the nth call that fits is hit: one if only `nth_call` is given, the first ones if only `times` is, all
-    /// if neither is.
+    /// Whether the rule applies to the nth matching call: to that one if only `nth_call` is given, to the first ones if
+    /// only `times` is given, to all if neither is.
     pub(super) fn hits(&self, n: u64) -> bool {
         let first = self.nth_call.unwrap_or(1);
         let times = self.times.unwrap_or(if self.nth_call.is_some() { 1 } else { u64::MAX });
@@ -107,16 +107,16 @@ fn says(request: &Request, text: &str) -> bool {
     text.is_empty() || request.path.contains(text) || request.query.contains(text) || in_body()
 }
 
-/// What becomes of a call that is hit.
+/// The fault of a call to which a rule applies.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub(super) enum Injected {
     Known(Known),
-    /// Any error of the service, written in its protocol.
+    /// Any error, in the protocol of the service.
     Custom(Refusal),
 }
 
-/// A fault with a name.
+/// A named fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
     Throttle,

@@ -12,53 +12,53 @@ use time::OffsetDateTime;
 pub struct Moment(u64);
 
 impl Moment {
-    /// The present.
+    /// Returns the current time.
     pub fn now() -> Moment {
         Moment::from(OffsetDateTime::now_utc())
     }
 
-    /// That moment.
+    /// Converts from `time`'s type.
     pub fn from(at: OffsetDateTime) -> Moment {
         Moment(u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default())
     }
 
-    /// This moment for people's calendars.
+    /// Converts to `chrono`'s type.
     pub fn calendar(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(i64::try_from(self.0).unwrap_or(i64::MAX)).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    /// That moment of a calendar.
+    /// Converts from `chrono`'s type.
     pub fn of(at: DateTime<Utc>) -> Moment {
         Moment(u64::try_from(at.timestamp_millis()).unwrap_or_default())
     }
 
-    /// How long ago this was.
+    /// Returns how long ago this was.
     pub fn age(self) -> Duration {
         self.age_at(Moment::now())
     }
 
-    /// How long ago this was at another moment; no time, if it was not yet.
+    /// Returns the time from this moment until `now`, or zero if `now` is earlier.
     pub fn age_at(self, now: Moment) -> Duration {
         Duration::from_millis(now.0.saturating_sub(self.0))
     }
 
-    /// So much later.
+    /// Returns the moment that is `span` later.
     #[cfg(test)]
     pub fn after(self, span: Duration) -> Moment {
         Moment(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// This moment for those who count otherwise.
+    /// Converts to `time`'s type.
     pub fn offset(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
-    /// The whole seconds since 1970.
+    /// Returns the whole seconds since 1970.
     pub fn unix_seconds(self) -> u64 {
         self.0 / 1000
     }
 
-    /// This moment in the API's form, to the second.
+    /// Formats the moment for the API, without fractions of a second.
     pub fn seconds(self) -> String {
         let text = self.to_string();
         format!("{}Z", &text[..text.len() - 5])

@@ -1,4 +1,4 @@
-//! Carries out user data as cloud-init does: writes files, then runs commands.
+//! Processes user data as cloud-init does: writes files, then runs commands.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -11,19 +11,19 @@ use serde_json::{Map, Value};
 
 use super::commands::{Tools, below, parse_mode, perform};
 
-/// Where systemd looks for units.
+/// The directory of systemd's units.
 const UNITS: &str = "/etc/systemd/system";
 
-/// The most levels of lists and mappings in user data: every one uses some of the stack.
+/// The maximum nesting of lists and mappings in user data, since each level uses stack space.
 const MOST_LEVELS: usize = 16;
 
-/// The mode of a file for which none was given.
+/// The mode of a file without explicit permissions.
 const USUAL_MODE: u32 = 0o644;
 
-/// Where an enabled unit is linked.
+/// The directory in which enabled units are linked.
 const WANTED: &str = "/etc/systemd/system/multi-user.target.wants";
 
-/// The keys that cloud-init knows in its configuration: the properties of `schema-cloud-config-v1.json`.
+/// The configuration keys that cloud-init knows: the properties in `schema-cloud-config-v1.json`.
 const KEYS: &str = "allow_public_ssh_keys ansible apk_repos apt apt_pipelining apt_reboot_if_required apt_update \
      apt_upgrade authkey_hash autoinstall bootcmd byobu_by_default ca-certs ca_certs chef chpasswd cloud_config_modules \
      cloud_final_modules cloud_init_modules create_hostname_file device_aliases disable_ec2_metadata disable_piwiz \
@@ -37,14 +37,14 @@ const KEYS: &str = "allow_public_ssh_keys ansible apk_repos apt apt_pipelining a
      ssh_pwauth ssh_quiet_keygen swap system_info timezone ubuntu_advantage ubuntu_pro updates user users vendor_data \
      version wireguard write_files yum_repo_dir yum_repos zypper";
 
-/// The keys of a file to be written.
+/// The keys of an entry in `write_files`.
 const KEYS_OF_FILES: &[&str] = &["append", "content", "defer", "encoding", "owner", "path", "permissions", "source"];
 
-/// Carries out user data and reports each step through `log`; a failure does not keep the rest from being
-/// done, as on a real machine. The answer is the units that were started.
+/// Processes user data, reports each step through `log`, and returns the units that were started. As on a real machine,
+/// the remaining steps run even if one fails.
 ///
-/// What cloud-init passes over with a warning is passed over with a warning here: keys that it does not know, files
-/// without a path, other encodings and modes than there are. An error is what it would have done and we cannot.
+/// Where cloud-init only warns, so does this: unknown keys, files without a path, unknown encodings and invalid modes.
+/// An error means that cloud-init would have done something that is not supported here.
 pub async fn run(root: &Path, tools: &dyn Tools, id: &str, user_data: &str, log: impl Fn(&str)) -> Vec<String> {
     let mut started = Vec::new();
     if let Err(error) = write_id(root, id) {
@@ -64,7 +64,7 @@ pub async fn run(root: &Path, tools: &dyn Tools, id: &str, user_data: &str, log:
         }
     }
     let files = config.get("write_files").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    // What is deferred waits for packages and users, and comes before the commands all the same.
+    // cloud-init writes deferred files after it has set up packages and users, but still before the commands run.
     for is_deferred in [false, true] {
         write_files(root, files, is_deferred, &log);
     }
@@ -82,7 +82,7 @@ pub async fn run(root: &Path, tools: &dyn Tools, id: &str, user_data: &str, log:
     started
 }
 
-/// Writes the instance id to the file of cloud-init ("Instance metadata", `/var/lib/cloud/data/instance-id`).
+/// Writes the instance id to cloud-init's file ("Instance metadata", `/var/lib/cloud/data/instance-id`).
 fn write_id(root: &Path, id: &str) -> std::io::Result<()> {
     let data = root.join("var/lib/cloud/data");
     std::fs::create_dir_all(&data)?;
@@ -139,7 +139,7 @@ fn write_files(root: &Path, files: &[Value], is_deferred: bool, log: &impl Fn(&s
     }
 }
 
-/// What cloud-init takes for true, of YAML's values and of words.
+/// Returns whether cloud-init treats a YAML value as true; some strings count as well.
 fn is_true(value: &Value) -> bool {
     match value {
         Value::Bool(is_true) => *is_true,
@@ -148,7 +148,7 @@ fn is_true(value: &Value) -> bool {
     }
 }
 
-/// Writes one file, or adds to one. It has the mode afterwards that it is to have, whether it is new or not.
+/// Writes a file or appends to it. Its mode is set even if the file already existed.
 fn write_file(root: &Path, path: &str, file: &Value, log: &impl Fn(&str)) -> Result<(), String> {
     let text = |name: &str| file[name].as_str();
     let real = below(root, path)?;
@@ -162,7 +162,7 @@ fn write_file(root: &Path, path: &str, file: &Value, log: &impl Fn(&str)) -> Res
         "" | "text/plain" => content.as_bytes().to_vec(),
         "b64" | "base64" => from_base64()?,
         "gz+base64" | "gzip+base64" | "gz+b64" | "gzip+b64" => unpacked(&from_base64()?)?,
-        // Binary content, which YAML would have to carry.
+        // YAML would have to carry binary content.
         "gz" | "gzip" => return Err(format!("the encoding '{encoding}' does not exist on a local instance")),
         other => {
             log(&format!("cloud-init: WARNING: Unknown encoding type {other}, assuming text/plain"));
@@ -184,7 +184,7 @@ fn write_file(root: &Path, path: &str, file: &Value, log: &impl Fn(&str)) -> Res
     written().map_err(|error: std::io::Error| error.to_string())
 }
 
-/// A mode as text, such as `0644`: as a number, of which YAML's versions make different ones, it is none.
+/// Parses a mode given as a string, such as `0644`. A number is an error, because YAML versions disagree on its value.
 fn mode(permissions: &Value) -> Result<u32, String> {
     match permissions {
         Value::Null => Ok(USUAL_MODE),
@@ -193,7 +193,7 @@ fn mode(permissions: &Value) -> Result<u32, String> {
     }
 }
 
-/// The largest file of packed content: user data has 16 KB, and a few of them can say anything.
+/// The maximum size of decompressed content in bytes. User data has at most 16 KB, but those can expand to any size.
 const LARGEST_UNPACKED: u64 = 16 << 20;
 
 fn unpacked(packed: &[u8]) -> Result<Vec<u8>, String> {
@@ -206,7 +206,8 @@ fn unpacked(packed: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// A command is a list of words, or a line; a line that needs a shell is left to `perform` to refuse.
+/// Returns the words of a command, which is a list of words or a line. A line that needs a shell is kept as a single
+/// word, which `perform` refuses.
 fn words(command: &Value) -> Vec<String> {
     let text = |word: &Value| word.as_str().map_or_else(|| word.to_string(), str::to_owned);
     match command {
@@ -256,13 +257,13 @@ fn enable(root: &Path, unit: &str) -> std::io::Result<()> {
     }
 }
 
-/// The units that start when the machine does.
+/// Returns the units that start with the machine.
 pub fn enabled_units(root: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(root.join(&WANTED[1..])).into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
-/// The text of a unit's file.
+/// Returns the text of a unit's file.
 pub fn unit_file(root: &Path, unit: &str) -> Result<String, String> {
     let file = below(root, &format!("{UNITS}/{unit}"))?;
     std::fs::read_to_string(file).map_err(|error| format!("{unit}: {error}"))

@@ -1,6 +1,6 @@
 //! CloudWatch: the alarms of target tracking.
 //!
-//! The service speaks three protocols, of which clients choose one: Query, JSON, and CBOR for newer SDKs.
+//! The service supports three protocols, of which clients choose one: Query, JSON, and CBOR for newer SDKs.
 
 use std::borrow::Cow;
 
@@ -15,11 +15,11 @@ use kit::taken;
 
 const NAMESPACE: &str = "http://monitoring.amazonaws.com/doc/2010-08-01/";
 
-/// What is answered, with the parameters that have an effect; everything else is refused by name.
+/// The supported operations and parameters; any other is refused by name.
 const OPERATIONS: &[Operation<Run>] = &[Operation::new(
     "DescribeAlarms",
     Effect::Reads,
-    // Policies have another name for the service than signatures.
+    // The service's name in policies differs from its name in signatures.
     Needs::Of(|_| vec![Need::new("cloudwatch:DescribeAlarms", "*")]),
     Some(Page::Own("MaxRecords")),
     "ActionPrefix AlarmNamePrefix AlarmNames AlarmTypes MaxRecords NextToken StateValue",
@@ -28,15 +28,15 @@ const OPERATIONS: &[Operation<Run>] = &[Operation::new(
 
 type Run = fn(&Value, Vec<Alarm>) -> Result<Value, Refusal>;
 
-/// The row of each operation.
+/// Returns the row of each operation.
 pub fn rows() -> Rows {
     Operation::rows(OPERATIONS)
 }
 
-/// Members that are moments, which each protocol writes in its own way.
+/// Members that are timestamps, which each protocol encodes differently.
 const MOMENTS: &[&str] = &["AlarmConfigurationUpdatedTimestamp", "StateTransitionedTimestamp", "StateUpdatedTimestamp"];
 
-/// Answers a call; nothing means that there is no such operation.
+/// Handles a call; `None` if there is no such operation.
 pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
     let answer = input(&call.input).and_then(|input| {
@@ -49,7 +49,7 @@ pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
     })
 }
 
-/// The parameters of a call as a document, whichever way it came.
+/// Returns the parameters of a call as a JSON document, whatever its protocol.
 fn input(input: &Input) -> Result<Cow<'_, Value>, Refusal> {
     match input {
         Input::Form(form) => Ok(Cow::Owned(document(form))),
@@ -61,7 +61,7 @@ fn input(input: &Input) -> Result<Cow<'_, Value>, Refusal> {
     }
 }
 
-/// A form as a document: `AlarmNames.member.1` is the first element of a list.
+/// Converts a form to a document: `AlarmNames.member.1` is the first element of a list.
 fn document(form: &Form) -> Value {
     let mut input = Map::new();
     for (name, value) in form.iter().filter(|(name, _)| !matches!(name.as_str(), "Action" | "Version")) {
@@ -166,7 +166,7 @@ fn written(call: &Call, answer: &Value) -> Response {
     }
 }
 
-/// A document as the elements of the Query protocol.
+/// Converts a document to the XML elements of the Query protocol.
 fn elements(value: &Value) -> String {
     let fields = value.as_object().into_iter().flatten();
     fields.map(|(name, value)| format!("<{name}>{}</{name}>", inside(name, value))).collect()
@@ -185,7 +185,7 @@ fn inside(name: &str, value: &Value) -> String {
     }
 }
 
-/// A document for CBOR, in which a moment has the tag 1.
+/// Converts a document to CBOR, in which timestamps have tag 1.
 fn tagged(name: &str, value: &Value) -> ciborium::Value {
     use ciborium::Value as Cbor;
     match value {

@@ -1,4 +1,4 @@
-//! The commands that user data may run, carried out by ourselves within an instance's root directory.
+//! The commands that user data may run. They are implemented here and confined to an instance's root directory.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Objects, shell};
 
-/// A path of the instance as a path of this machine, which can only be below the instance's root.
+/// Converts a path of the instance to a path of this machine below the instance's root.
+///
+/// Errors: the path is not absolute, or leads out of the root.
 pub fn below(root: &Path, path: &str) -> Result<PathBuf, String> {
     let Some(relative) = path.strip_prefix('/') else {
         return Err(format!("'{path}' is no absolute path"));
@@ -37,20 +39,21 @@ impl Done {
     }
 }
 
-/// Access of commands beyond an instance's files: objects, the journal, units and their ports.
+/// What commands can access beyond an instance's files: objects, the journal, units and their ports.
 #[async_trait]
 pub trait Tools: Objects {
-    /// The lines of a unit in the journal.
+    /// Returns the lines of a unit in the journal.
     fn journal(&self, unit: &str) -> String;
 
-    /// Properties of a unit, as `systemctl show` prints them.
+    /// Returns properties of a unit, as `systemctl show` prints them.
     fn properties(&self, unit: &str) -> Vec<(&'static str, String)>;
 
-    /// The status that a service on a port of the instance answers to `GET /`, after at most `tries` attempts.
+    /// Returns the status with which a service on a port of the instance answers `GET /`, after at most `tries`
+    /// attempts.
     async fn answer(&self, port: u16, tries: u32, pause_s: u64) -> Option<u16>;
 }
 
-/// Tools of an instance without objects, journal and units.
+/// Tools of an instance that has no objects, journal or units.
 pub struct NoTools;
 
 #[async_trait]
@@ -88,7 +91,7 @@ pub async fn perform(root: &Path, tools: &dyn Tools, words: &[String]) -> Result
     }
 }
 
-/// Whether this is a program of a local instance.
+/// Returns whether a program is one of the commands implemented here.
 pub fn is_tool(program: &str) -> bool {
     let name = program.strip_prefix("/usr/bin/").or(program.strip_prefix("/bin/"));
     name.is_some_and(|name| TOOLS.contains(&name))
@@ -142,12 +145,12 @@ fn tail(arguments: &[&str], input: Vec<u8>) -> Done {
     }
 }
 
-/// The value of an option of the form `--NAME=VALUE`.
+/// Returns the value of an option of the form `--NAME=VALUE`.
 fn option<'a>(arguments: &[&'a str], name: &str) -> Option<&'a str> {
     arguments.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// The first option that is neither one of `plain` nor, with a value, one of `valued`.
+/// Returns the first option that is neither in `plain` nor, with a value, in `valued`.
 fn unknown<'a>(arguments: &[&'a str], plain: &[&str], valued: &[&str]) -> Option<&'a str> {
     let known =
         |word: &str| plain.contains(&word) || word.split_once('=').is_some_and(|(name, _)| valued.contains(&name));
@@ -169,7 +172,7 @@ fn journalctl(tools: &dyn Tools, arguments: &[&str]) -> Done {
     }
 }
 
-/// `systemctl show UNIT --property=NAME,…`, the only form for scripts.
+/// `systemctl show UNIT --property=NAME,…`, the only form that scripts may use.
 fn systemctl(tools: &dyn Tools, arguments: &[&str]) -> Done {
     let wanted = option(arguments, "--property").map(|names| names.split(',').collect::<Vec<_>>());
     match (arguments, unknown(arguments, &[], &["--property"]), wanted) {
@@ -186,7 +189,7 @@ fn full_name(unit: &str) -> String {
     if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") }
 }
 
-/// `curl http://127.0.0.1:PORT/`: prints the status of the answer, or 000 with exit status 7.
+/// `curl http://127.0.0.1:PORT/`: prints the status of the response; without one, prints 000 and exits with 7.
 async fn curl(tools: &dyn Tools, arguments: &[&str]) -> Done {
     let refused = || Done::failed(format!("curl {}: this does not exist on a local instance", arguments.join(" ")));
     let (mut port, mut tries, mut pause_s, mut is_written) = (None, 1, 1, false);
@@ -240,7 +243,7 @@ fn chmod(root: &Path, arguments: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// `sha256sum --check [--quiet] FILE`: whether files have the checksums that a list of them says (coreutils 9).
+/// `sha256sum --check [--quiet] FILE`: checks files against the checksums listed in a file (coreutils 9).
 async fn sha256sum(root: &Path, arguments: &[&str]) -> Result<(), String> {
     let (options, lists): (Vec<&str>, Vec<&str>) = arguments.iter().partition(|word| word.starts_with('-'));
     let known = |option: &&str| matches!(*option, "-c" | "--check" | "--quiet" | "--status" | "--strict");
@@ -267,14 +270,14 @@ async fn sha256sum(root: &Path, arguments: &[&str]) -> Result<(), String> {
     }
 }
 
-/// `CHECKSUM  PATH`, or `CHECKSUM *PATH`.
+/// Parses `CHECKSUM  PATH` or `CHECKSUM *PATH`.
 fn checksum_line(line: &str) -> Option<(&str, &str)> {
     let (checksum, path) = line.split_once(' ')?;
     let is_sha256 = checksum.len() == 64 && checksum.chars().all(|c| c.is_ascii_hexdigit());
     Some((checksum, path.strip_prefix([' ', '*'])?)).filter(|_| is_sha256)
 }
 
-/// A mode such as `0755`.
+/// Parses a mode such as `0755`.
 pub fn parse_mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text.trim_start_matches("0o"), 8).ok().filter(|mode| *mode <= 0o7777);
     mode.ok_or_else(|| format!("'{text}' is no file mode"))
@@ -320,7 +323,7 @@ async fn aws(root: &Path, objects: &dyn Tools, arguments: &[&str], input: Vec<u8
     replace(&real, &bytes).await.map_err(|error| format!("aws s3 cp: cannot write '{to}': {error}"))
 }
 
-/// Writes a file as a whole: a program that runs from the old one goes on undisturbed.
+/// Replaces a file as a whole, so that a program running from the old one is not disturbed.
 async fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if let Some(parent) = path.parent() {
         tokio::fs::create_dir_all(parent).await?;
@@ -337,7 +340,7 @@ pub mod tests {
 
     use super::*;
 
-    /// Tools with one object to read, which keep the objects written.
+    /// Tools with one object to read, which record the objects written.
     #[derive(Default)]
     pub struct FakeTools {
         pub written: Mutex<BTreeMap<String, Bytes>>,

@@ -1,4 +1,4 @@
-//! Health checks: polls each target at its group's interval, and derives its state from the answers.
+//! Health checks: polls each target at its group's interval, and derives its health from the responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,29 +16,30 @@ use super::Compute;
 use super::elb::{Reachability, TargetStatus, checked_at};
 use super::state::{Health, HealthCheck};
 
-/// Even at local speed a target is not asked more often, unless it is new.
+/// The shortest interval between checks at any speed, except for new targets.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A new target is asked more often until it first answers well, since that decides when a stack is up; but not more.
+/// The shortest interval for a new target. It is checked more often until its first success, since that decides when a
+/// stack is up.
 const SHORTEST_FIRST: Duration = Duration::from_millis(20);
 
-/// What is asked, and where.
+/// What to check, and where.
 struct Question {
     check: HealthCheck,
     place: Reachability,
     health: Health,
 }
 
-/// The counts that decide when a target changes sides.
+/// The counts that decide when a target's health changes.
 #[derive(Default)]
 struct Streak {
     passes: u32,
     fails: u32,
-    /// When the last failure was counted: the quick questions to a new target do not all count.
+    /// When the last failure was counted. The frequent checks of a new target count at most once per interval.
     counted: Option<Instant>,
 }
 
-/// Checks a target until it is not registered any more.
+/// Checks a target until it is deregistered.
 pub async fn watch(compute: Arc<Compute>, group: String, target: String, stop: CancellationToken) {
     let mut streak = Streak::default();
     loop {
@@ -52,7 +53,7 @@ pub async fn watch(compute: Arc<Compute>, group: String, target: String, stop: C
     }
 }
 
-/// One check, and the pause after it; nothing if the target has gone.
+/// Runs one check and returns the pause after it, or `None` if the target has been removed.
 async fn step(compute: &Compute, group: &str, target: &str, streak: &mut Streak) -> Option<Duration> {
     let question = match question(compute, group, target)? {
         Some(question) => question,
@@ -78,7 +79,7 @@ async fn step(compute: &Compute, group: &str, target: &str, streak: &mut Streak)
     Some(if question.health == Health::Initial { first } else { interval })
 }
 
-/// What to ask; the inner nothing means not now, the outer one never again.
+/// Returns what to check. `Some(None)` means not now; `None` means never again.
 fn question(compute: &Compute, group: &str, target: &str) -> Option<Option<Question>> {
     compute.read(|state| {
         let group = state.target_groups.get(group)?;
@@ -91,7 +92,7 @@ fn question(compute: &Compute, group: &str, target: &str) -> Option<Option<Quest
 }
 
 impl Streak {
-    /// The new health, if this verdict changes it. A new target is healthy after one good answer.
+    /// Returns the new health, if this verdict changes it. A new target is healthy after a single success.
     fn judge(&mut self, question: &Question, verdict: Result<(), Health>, interval: Duration) -> Option<Health> {
         match verdict {
             Ok(()) => {
@@ -135,7 +136,7 @@ async fn ask(check: &HealthCheck, address: String) -> Result<(), Health> {
     }
 }
 
-/// The status a target answers with, on a connection of its own.
+/// Returns the status of a target's response, on a separate connection.
 async fn status(check: &HealthCheck, address: String) -> Option<u16> {
     let stream = TcpStream::connect(&address).await.ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
@@ -149,7 +150,7 @@ async fn status(check: &HealthCheck, address: String) -> Option<u16> {
     tokio::pin!(answer);
     let answer = tokio::select! {
         answer = answer.as_mut() => answer,
-        // The connection may end in the same moment in which it brings the answer.
+        // The connection may end at the same moment as it delivers the response.
         _ = connection => answer.await,
     };
     Some(answer.ok()?.status().as_u16())

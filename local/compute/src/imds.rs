@@ -26,11 +26,11 @@ use super::{Compute, Credentials};
 const TOKEN: &str = "x-aws-ec2-metadata-token";
 const TOKEN_TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 
-/// The names of the service, ours and those on AWS. A web page that has a name of its own resolve to this machine
-/// betrays itself by it.
+/// The host names of the service, local and on AWS. They protect against DNS rebinding: a web page whose own name
+/// resolves to this machine sends that name.
 const HOSTS: &[&str] = &["127.0.0.1", "localhost", "169.254.169.254", "[fd00:ec2::254]", "instance-data.ec2.internal"];
 
-/// Credentials are renewed so long before they expire.
+/// Credentials are renewed this long before they expire.
 const MARGIN: time::Duration = time::Duration::minutes(5);
 
 struct Service {
@@ -40,7 +40,7 @@ struct Service {
     credentials: tokio::sync::Mutex<Option<Credentials>>,
 }
 
-/// Serves an instance's metadata until it stops, and says where.
+/// Serves an instance's metadata until it stops, and returns the address.
 pub async fn serve(compute: Arc<Compute>, instance: Instance, stop: CancellationToken) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -60,7 +60,7 @@ pub async fn serve(compute: Arc<Compute>, instance: Instance, stop: Cancellation
                     async move { Ok::<_, Infallible>(service.respond(&request).await) }
                 });
                 let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
-                // How a client leaves is its own affair.
+                // How a client disconnects does not matter.
                 drop(stop.run_until_cancelled(connection).await);
             });
         }
@@ -70,7 +70,7 @@ pub async fn serve(compute: Arc<Compute>, instance: Instance, stop: Cancellation
     Ok(address)
 }
 
-/// How an instance that never ran answers; it knows this token.
+/// Returns the status with which an instance that never ran responds; it accepts this token.
 pub(super) async fn rehearse(
     compute: Arc<Compute>,
     token: &str,
@@ -97,8 +97,8 @@ impl Service {
         let settings = &self.instance.settings;
         match (method, path.trim_end_matches('/')) {
             _ if !settings.metadata_enabled => plain(StatusCode::FORBIDDEN, "Forbidden"),
-            // A proxy is not a program of this instance (EC2 user guide, "How Instance Metadata Service
-            // Version 2 works").
+            // A request with this header came through a proxy, not from a program of this instance (EC2 user guide,
+            // "How Instance Metadata Service Version 2 works").
             (&Method::PUT, _) if headers.contains_key("x-forwarded-for") => plain(StatusCode::FORBIDDEN, "Forbidden"),
             (&Method::PUT, "/latest/api/token") => match header(TOKEN_TTL).and_then(|ttl| ttl.parse().ok()) {
                 Some(ttl @ 1..=21600) => self.new_token(ttl),
@@ -208,7 +208,7 @@ impl Service {
     }
 }
 
-/// Whether the request is for this service by name.
+/// Returns whether the request's `Host` is one of the service's names.
 fn is_ours(headers: &HeaderMap) -> bool {
     let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! A running instance: its root directory, what cloud-init has made in it, and the processes of its units.
+//! A running instance: its root directory, the files that cloud-init has written to it, and the processes of its units.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,31 +28,31 @@ use super::{Compute, Objects, Right, cloud_init, ec2, imds, ports};
 use kit::process;
 use kit::program;
 
-/// Where a service listens unless its environment says otherwise.
+/// The port of a service whose environment does not set one.
 const USUAL_PORT: u16 = 8080;
 
 /// The first port that needs no privileges.
 const UNPRIVILEGED: u16 = 1024;
 
-/// The file of an instance's console.
+/// The file with the console output of an instance.
 pub(super) const CONSOLE: &str = "console.log";
 
-/// The part of it that EC2 returns without `Latest`.
+/// The file with the part of it that EC2 returns without `Latest`.
 pub(super) const POSTED_CONSOLE: &str = "console.posted.log";
 
 /// journald splits longer lines (`LineMax=`).
 const LONGEST_LINE: usize = 48 << 10;
 
-/// How many seconds it takes until a new instance runs (docs/aws.md §13).
+/// How many seconds a new instance stays pending, before scaling by the speed (docs/aws.md §13).
 const PENDING_S: u64 = 16;
 
 /// The handle of a running instance.
 #[derive(Clone, Default)]
 pub struct Machine {
     stop: CancellationToken,
-    /// The process of each unit that runs.
+    /// The process id of each running unit.
     processes: Arc<Mutex<BTreeMap<String, u32>>>,
-    /// How well the limits of its type are kept, once a process has been given them.
+    /// How the limits of its type are enforced, once a process has been limited.
     limits: Arc<Mutex<Option<String>>>,
     /// The state of each unit.
     units: Arc<Mutex<BTreeMap<String, UnitState>>>,
@@ -67,17 +67,17 @@ struct UnitState {
 }
 
 impl Machine {
-    /// Ends it.
+    /// Stops the instance.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// The processes of its units, each the first of a group.
+    /// Returns the process ids of its units; each process leads a process group.
     pub fn processes(&self) -> Vec<u32> {
         self.processes.lock().expect("nothing panics while it holds the processes").values().copied().collect()
     }
 
-    /// How well the limits of its type are kept, in words.
+    /// Returns a description of how the limits of its type are enforced.
     pub fn limits(&self) -> Option<String> {
         self.limits.lock().expect("nothing panics while it holds the words").clone()
     }
@@ -106,7 +106,7 @@ impl Machine {
     }
 }
 
-/// What the units of an instance share.
+/// The state that the units of an instance share.
 struct Host {
     compute: Arc<Compute>,
     machine: Machine,
@@ -118,11 +118,11 @@ struct Host {
     root: PathBuf,
     kind: Option<ec2::Kind>,
     mishap: Option<Mishap>,
-    /// What every process gets and no file can change.
+    /// Variables of every process, which override those of units and environment files.
     environment: BTreeMap<String, String>,
 }
 
-/// Runs an instance until it is stopped; when this returns, no process of it is left.
+/// Runs an instance until it is stopped. When this returns, none of its processes is left.
 pub async fn run(compute: Arc<Compute>, id: String, machine: Machine) {
     let Some(instance) = compute.read(|state| state.instances.get(&id).cloned()) else {
         return;
@@ -178,7 +178,7 @@ async fn start(compute: &Arc<Compute>, instance: &Instance, machine: &Machine) -
     }))
 }
 
-/// What the instance's own tools read, they read with its role.
+/// The instance's own tools access objects with the permissions of its role.
 #[async_trait]
 impl Objects for Host {
     async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
@@ -241,7 +241,7 @@ impl Tools for Host {
     }
 }
 
-/// The status of the answer to `GET /`.
+/// Returns the status of the response to `GET /`.
 async fn first_answer(port: u16) -> Option<u16> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
     let request =
@@ -267,7 +267,7 @@ impl Host {
         self.post_console();
     }
 
-    /// EC2 returns the output as of shortly after a state change, unless `Latest` is set.
+    /// Saves the console as of now: without `Latest`, EC2 returns the output as of shortly after a state change.
     fn post_console(&self) {
         let posted = std::fs::copy(self.dir.join(CONSOLE), self.dir.join(POSTED_CONSOLE));
         if let Err(error) = posted {
@@ -281,7 +281,8 @@ impl Host {
         roles.may(&role, &self.id, what, bucket, key).await
     }
 
-    /// cloud-init works once in the life of an instance; afterwards its enabled units start.
+    /// Runs cloud-init once in the life of an instance. Later boots start its enabled units. Returns the units to
+    /// start.
     async fn boot(&self, instance: &Instance) -> Vec<String> {
         let mark = self.root.join("var/lib/cloud/instance/boot-finished");
         if mark.exists() {
@@ -318,7 +319,7 @@ impl Host {
         self.dir.join("journal").join(format!("{unit}.log"))
     }
 
-    /// Appends lines of a process to the journal, the console or both. Lines on the console have no host name.
+    /// Appends output lines of a process to the journal, the console or both. Console lines have no host name.
     fn print(&self, unit: &str, output: Output, process: &str, lines: &[&str]) {
         let now = Moment::now();
         let text: String = lines.iter().map(|line| format!("{now} {} {process}: {line}\n", self.host)).collect();
@@ -334,12 +335,12 @@ impl Host {
         }
     }
 
-    /// Writes a message of systemd to the journal.
+    /// Writes a message from systemd to the journal.
     fn log_unit(&self, unit: &str, words: impl std::fmt::Display) {
         self.print(unit, Output::JOURNAL, "systemd[1]", &[&format!("{unit}: {words}")]);
     }
 
-    /// Runs a unit, again and again if its file says so.
+    /// Runs a unit, and restarts it as its file says.
     async fn supervise(self: Arc<Host>, name: &str) {
         let unit = match cloud_init::unit_file(&self.root, name).and_then(|text| Unit::parse(&text)) {
             Ok(unit) => unit,
@@ -412,7 +413,7 @@ impl Host {
         }
     }
 
-    /// Runs a command that we implement, prints its output as the unit's, and returns its exit code.
+    /// Runs a command that is implemented here, prints its output as the unit's, and returns its exit code.
     async fn tool(&self, name: &str, unit: &Unit, words: &[String], environment: &BTreeMap<String, String>) -> i32 {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let Done { status, output, errors } = match words.split_first() {
@@ -464,7 +465,7 @@ impl Host {
             };
         }
         if !unit.user.may_bind(port) {
-            // On AWS the program would ask for this very port; here it gets another one, which needs no privileges.
+            // On AWS the program would bind this very port. Here it gets another one, which needs no privileges.
             let denied = format!("{program}: cannot listen on port {port}: Permission denied (os error 13)");
             let hint = format!(
                 "local AWS: {name} does not run as root: a port below 1024 needs AmbientCapabilities=CAP_NET_BIND_SERVICE"
@@ -486,7 +487,7 @@ impl Host {
         }
     }
 
-    /// Remembers where on AWS the service would listen: only there does the load balancer find it.
+    /// Records the port on which the service would listen on AWS: the load balancer finds it only there.
     fn declare_port(&self, environment: &BTreeMap<String, String>) -> u16 {
         let port = environment.get("PORT").and_then(|port| port.parse().ok()).unwrap_or(USUAL_PORT);
         self.compute.change(|state, _| {
@@ -497,7 +498,7 @@ impl Host {
         port
     }
 
-    /// The unit's environment under what the machine decides, and nothing of the host's but PATH.
+    /// Returns the unit's environment, overridden by the machine's. Of the host's environment, only `PATH` is visible.
     fn visible_to_processes(&self, environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut visible = environment.clone();
         visible.extend(self.environment.clone());
@@ -524,7 +525,8 @@ impl Host {
                 .kill_on_drop(true)
                 .spawn();
             match spawned {
-                // Another thread of ours was forking while the program was written; that passes at once.
+                // Another thread of this process forked while the program was being written, so the file is still open.
+                // That passes.
                 Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy && attempt < 50 => {
                     sleep(Duration::from_millis(10)).await;
                 }
@@ -535,7 +537,7 @@ impl Host {
         unreachable!("the loop above only ends by returning")
     }
 
-    /// Whether an instance of this type runs a program, whatever this machine does.
+    /// Checks that an instance of this type can run a program, whatever the architecture of this machine.
     fn check_format(&self, program: &str, path: &Path) -> Result<(), String> {
         let Some(kind) = self.kind else { return Ok(()) };
         let architecture = kind.architecture();
@@ -546,7 +548,7 @@ impl Host {
         })
     }
 
-    /// Prints the output of a process, line by line.
+    /// Prints the output of a process line by line.
     async fn forward(self: Arc<Host>, unit: String, output: Output, process: String, mut from: impl AsyncRead + Unpin) {
         let (mut held, mut chunk) = (Vec::new(), vec![0; 16 << 10]);
         loop {
@@ -570,14 +572,15 @@ impl Host {
         }
     }
 
-    /// Gives a process the memory and the processors that the instance's type has, and no more.
+    /// Limits a process to the memory and processors of the instance's type.
     fn limit(&self, pid: u32) {
         let Some(kind) = self.kind else { return };
         let kept = process::limit(pid, kind.memory_mib(), kind.processors());
         self.machine.note_limits(kept.unwrap_or_else(|why| format!("not kept: {why}")));
     }
 
-    /// Waits for a process to end, or ends it. Nothing of its group survives.
+    /// Waits for a process to exit, or ends it when the instance stops. No process of its group survives. Returns the
+    /// exit, or `None` if the instance stopped.
     async fn attend(self: &Arc<Host>, name: &str, unit: &Unit, mut child: Child) -> Option<Exit> {
         let Some(pid) = child.id() else {
             return Some(Exit::Code(1));
@@ -601,14 +604,15 @@ impl Host {
             status = child.wait() => status.ok().map(exit_of),
             () = self.machine.stop.cancelled() => {
                 process::ask_group(pid);
-                // What ignores the signal is killed below.
+                // A process that ignores the signal is killed below.
                 drop(timeout(unit.stop_patience, child.wait()).await);
                 None
             }
         };
         process::end_group(pid, Duration::from_millis(200)).await;
         drop(child.wait().await);
-        // Its output precedes the message about its exit. A process that left the group may still hold the pipe.
+        // The process's output must precede the message about its exit. A process that left the group may still hold
+        // the pipe.
         drop(timeout(Duration::from_secs(1), async { while outputs.join_next().await.is_some() {} }).await);
         self.compute.warden.release(pid);
         self.machine.note(name, None);
@@ -619,14 +623,14 @@ impl Host {
     }
 }
 
-/// The name of a process in the journal.
+/// Returns the name of a process in the journal.
 fn process_name(program: &str, pid: u32) -> String {
     format!("{}[{pid}]", program.rsplit('/').next().unwrap_or(program))
 }
 
-/// The end of a run of a unit.
+/// How a run of a unit ended.
 enum Ended {
-    /// The instance stops.
+    /// The instance is stopping.
     Stopped,
     /// Its environment file cannot be read.
     Unloaded,
@@ -664,7 +668,7 @@ fn exit_of(status: ExitStatus) -> Exit {
     }
 }
 
-/// A process as it is found again after a crash of ours: by its id and its start.
+/// A process, identified by its id and start time, so that it can be found again after a crash of this server.
 #[derive(Serialize, Deserialize)]
 struct Record {
     pid: u32,
@@ -681,14 +685,14 @@ impl Record {
     }
 }
 
-/// Ends what a server that crashed has left running of an instance.
+/// Ends the processes of an instance that a crashed server left running.
 pub async fn reap_leftovers(dir: &Path) {
     for entry in std::fs::read_dir(dir.join("processes")).into_iter().flatten().flatten() {
         let record: Option<Record> =
             kit::store::read(&entry.path()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if let Some(record) = record
             && process::started(record.pid).is_some_and(|started| started == record.started)
-            // In a copy of a directory these are the processes of another server.
+            // In a copy of the directory, the records are of another server's processes.
             && process::is_below(record.pid, dir) != Some(false)
         {
             process::end_group(record.pid, Duration::from_secs(2)).await;
@@ -713,7 +717,7 @@ mod tests {
         Record::write(dir.path(), "web.service", ours.id()).unwrap();
         let stale = Record { pid: another.id(), started: "at another time".to_owned() };
         std::fs::write(dir.path().join("processes/old.service.json"), serde_json::to_vec(&stale).unwrap()).unwrap();
-        // The child of a test is a zombie until it is waited for.
+        // A child process stays a zombie until it is waited for.
         let waiter = std::thread::spawn(move || ours.wait().unwrap());
         reap_leftovers(dir.path()).await;
         assert_eq!(waiter.join().unwrap().signal(), Some(15));

@@ -47,28 +47,28 @@ use kit::warden::Warden;
 
 /// What compute needs from the rest of the local AWS.
 pub struct Context {
-    /// Where state and the instances' root directories are kept.
+    /// The directory of the state and the instances' root directories.
     pub dir: PathBuf,
-    /// The one region there is.
+    /// The only region.
     pub region: String,
-    /// The one account there is.
+    /// The only account.
     pub account: String,
-    /// Where instances reach every API.
+    /// The URL at which instances reach all APIs.
     pub endpoint: String,
-    /// What is in the buckets.
+    /// The objects in the buckets.
     pub objects: Arc<dyn Objects>,
-    /// What IAM knows about roles.
+    /// IAM's roles and instance profiles.
     pub roles: Arc<dyn Roles>,
-    /// The bad sides of AWS that show at any time.
+    /// The kinds of chaos that are enabled, which may change at any time.
     pub chaos: watch::Receiver<Chaos>,
-    /// How much faster than AWS everything goes.
+    /// How much faster than AWS everything happens.
     pub speed: Speed,
 }
 
 /// Objects in buckets, as an instance's `aws s3 cp` reads and writes them.
 #[async_trait]
 pub trait Objects: Send + Sync {
-    /// An object's bytes, or why they cannot be had.
+    /// Returns an object's bytes, or the reason why that failed.
     async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String>;
 
     /// Writes an object. The error is the message of the CLI.
@@ -86,19 +86,19 @@ pub enum Right {
     List,
 }
 
-/// Roles, as instances take them on.
+/// Roles, as instances assume them.
 #[async_trait]
 pub trait Roles: Send + Sync {
-    /// The instance profile of a name or ARN, if it has a role.
+    /// Returns the instance profile with a name or ARN, if it exists and has a role.
     async fn profile(&self, profile: &str) -> Option<Profile>;
 
-    /// The role inside an instance profile, which is given by name or ARN.
+    /// Returns the role in an instance profile, given by name or ARN.
     async fn role_of_profile(&self, profile: &str) -> Option<String>;
 
     /// Checks a permission of a role's session on an object. The error is AWS's message.
     async fn may(&self, role: &str, session: &str, what: Right, bucket: &str, key: &str) -> Result<(), String>;
 
-    /// Fresh temporary credentials of a role.
+    /// Returns new temporary credentials of a role.
     async fn credentials(&self, role: &str, session: &str) -> std::io::Result<Credentials>;
 }
 
@@ -109,11 +109,11 @@ pub struct Alarm {
     pub name: String,
     /// Its ARN.
     pub arn: String,
-    /// The ARN of the policy that it tells.
+    /// The ARN of the policy that it notifies.
     pub policy: String,
-    /// Whether it watches for too much or for too little.
+    /// Whether it fires above the threshold rather than below it.
     pub is_high: bool,
-    /// How many minutes in a row.
+    /// How many consecutive minutes the value must be beyond the threshold.
     pub periods: u64,
     /// The value that the statistic is compared with.
     pub threshold: f64,
@@ -127,35 +127,35 @@ pub struct Alarm {
     pub dimensions: Vec<(&'static str, String)>,
     /// `OK`, `ALARM` or `INSUFFICIENT_DATA`.
     pub state: &'static str,
-    /// When it got into this state.
+    /// When it entered this state.
     pub since: OffsetDateTime,
-    /// When its policy was put.
+    /// When its policy was last put.
     pub made: OffsetDateTime,
 }
 
-/// An instance profile, as instances show it.
+/// An instance profile, as shown by the instances that use it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// With its path.
+    /// The ARN, including the path.
     pub arn: String,
-    /// Begins with `AIPA`.
+    /// The id, which begins with `AIPA`.
     pub id: String,
 }
 
 /// Temporary credentials.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// The public half.
+    /// The access key id.
     pub access_key_id: String,
-    /// The secret half.
+    /// The secret access key.
     pub secret_access_key: String,
-    /// What makes them temporary.
+    /// The session token, which requests must include as well.
     pub session_token: String,
-    /// When they stop to work.
+    /// When they expire.
     pub expires: time::OffsetDateTime,
 }
 
-/// Does with user data what an instance does, and reads the units it starts without starting their programs.
+/// Processes user data as an instance does, and parses the units it starts without running their programs.
 pub async fn rehearse(root: &Path, user_data: &str) {
     let tools = commands::NoTools;
     for unit in cloud_init::run(root, &tools, "i-0", user_data, |line| tracing::trace!("{line}")).await {
@@ -165,12 +165,12 @@ pub async fn rehearse(root: &Path, user_data: &str) {
     }
 }
 
-/// Reads the head of a request as a load balancer does.
+/// Processes the head of a request as a load balancer does, without forwarding it.
 pub fn rehearse_balancer(head: http::request::Parts) -> http::StatusCode {
     balancer::rehearse(head)
 }
 
-/// Reads a request for an instance's metadata, which knows this token.
+/// Processes a request for an instance's metadata; the metadata service accepts this token.
 pub async fn rehearse_metadata(
     compute: Arc<Compute>,
     token: &str,
@@ -181,7 +181,7 @@ pub async fn rehearse_metadata(
     imds::rehearse(compute, token, method, path, headers).await
 }
 
-/// What every operation may know beside the state.
+/// What operations can access besides the state.
 struct Site {
     region: String,
     account: String,
@@ -192,13 +192,13 @@ struct Site {
 }
 
 impl Site {
-    /// Where an instance's files are.
+    /// Returns the directory of an instance's files.
     fn instance_dir(&self, id: &str) -> PathBuf {
         self.dir.join("instances").join(id)
     }
 }
 
-/// The function behind an operation. One that reads cannot change anything.
+/// The function behind an operation. One that reads cannot change the state.
 #[derive(Debug, Clone, Copy)]
 enum Run {
     Reads(fn(&State, &Site, &Params) -> Answer),
@@ -215,7 +215,7 @@ const fn row(name: &'static str, run: Run, needs: Needs, page: Option<Page>, tak
     Operation::new(name, effect, needs, page, takes, run)
 }
 
-/// A service with its operations and the document around their answers.
+/// A service with its operations and the envelope of its responses.
 type Service = (&'static str, &'static [Row], Envelope);
 
 const SERVICES: &[Service] = &[
@@ -224,23 +224,23 @@ const SERVICES: &[Service] = &[
     ("elasticloadbalancing", elb::OPERATIONS, Envelope::Query(elb::NAME_SPACE)),
 ];
 
-/// The answer to a call that was only to be tried.
+/// Turns the answer to a dry run into the error that reports success.
 fn tried(answer: Answer) -> Answer {
     answer?;
     Err(ApiError::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set."))
 }
 
-/// The operations of EC2.
+/// Returns the operations of EC2.
 pub fn ec2_rows() -> Rows {
     Operation::rows(ec2::OPERATIONS)
 }
 
-/// The operations of Auto Scaling.
+/// Returns the operations of Auto Scaling.
 pub fn autoscaling_rows() -> Rows {
     Operation::rows(autoscaling::OPERATIONS)
 }
 
-/// The operations of Elastic Load Balancing.
+/// Returns the operations of Elastic Load Balancing.
 pub fn elb_rows() -> Rows {
     Operation::rows(elb::OPERATIONS)
 }
@@ -256,24 +256,24 @@ pub struct Compute {
     warden: Warden,
     requests: Requests,
     tally: Tally,
-    /// Counts the changes of the state: what was worked out from the one before is worked out anew.
+    /// Counts the changes of the state. Anything derived from an earlier generation is computed again.
     generation: AtomicU64,
     wake: Notify,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-/// The state, and what of it is on disk.
+/// The state, and its serialized form as last saved to disk.
 struct SavedState {
     state: State,
     saved: Vec<u8>,
 }
 
 impl Compute {
-    /// Starts what the directory's state says: instances and load balancers that ran before run again.
+    /// Starts compute from the state in the directory: instances and load balancers that were running run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
         let Context { dir, region, account, endpoint, objects, roles, chaos, speed } = context;
-        // Processes have directories of their own, in which a relative path would mean something else.
+        // Processes run in their own directories, where a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
         let state = State::load(&dir.join("compute.json"))?;
@@ -297,7 +297,7 @@ impl Compute {
         for id in ids {
             instance::reap_leftovers(&compute.site.instance_dir(&id)).await;
         }
-        // A server killed right after it had started a process has not written it down.
+        // A server killed right after it started a process has not recorded it yet.
         for group in process::groups_below(&compute.site.dir) {
             process::end_group(group, Duration::from_secs(2)).await;
         }
@@ -306,7 +306,7 @@ impl Compute {
         Ok(compute)
     }
 
-    /// Ends every process and closes every port; the state stays on disk.
+    /// Ends all processes and closes all ports; the state stays on disk.
     pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
@@ -314,7 +314,7 @@ impl Compute {
         self.site.ports.release_all();
     }
 
-    /// Answers a call of `ec2`, `autoscaling` or `elasticloadbalancing`; nothing means that there is no such operation.
+    /// Handles a call of `ec2`, `autoscaling` or `elasticloadbalancing`; `None` if there is no such operation.
     pub async fn handle(&self, service: &str, form: &BTreeMap<String, String>) -> Option<http::Response<Bytes>> {
         let (_, operations, envelope) = SERVICES.iter().find(|(name, _, _)| *name == service)?;
         let operation = Operation::find(operations, form.get("Action")?)?;
@@ -343,7 +343,8 @@ impl Compute {
         }
     }
 
-    /// Why a group cannot have this launch template: only IAM knows whether its instance profile exists.
+    /// Returns an error if the call's launch template names an instance profile that does not exist, which only IAM
+    /// knows.
     async fn refusal(&self, operation: &str, params: &Params) -> Option<ApiError> {
         if !matches!(operation, "CreateAutoScalingGroup" | "UpdateAutoScalingGroup") {
             return None;
@@ -358,12 +359,12 @@ impl Compute {
         Some(ApiError::new("ValidationError", message))
     }
 
-    /// The alarms of target tracking.
+    /// Returns the alarms of target tracking.
     pub fn alarms(&self) -> Vec<Alarm> {
         self.read(|state| autoscaling::alarms(state, &self.site))
     }
 
-    /// What runs, for people.
+    /// Returns what is running, for display.
     pub fn status(&self) -> Value {
         let machines = self.machines();
         self.read(|state| {
@@ -408,36 +409,36 @@ impl Compute {
         })
     }
 
-    /// Looks at the state.
+    /// Reads the state.
     fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.kept().state)
     }
 
-    /// Looks at the state, and at the number of changes that have made it.
+    /// Reads the state together with its generation.
     fn read_with_generation<T>(&self, look: impl FnOnce(&State, u64) -> T) -> T {
         let kept = self.kept();
         look(&kept.state, self.generation())
     }
 
-    /// How many changes have made the state what it is.
+    /// Returns the current generation of the state.
     fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// Changes the state, and keeps it on disk if it is another one afterwards.
+    /// Changes the state, and saves it if it is different afterwards.
     fn change<T>(&self, change: impl FnOnce(&mut State, &Site) -> T) -> T {
         let mut kept = self.kept();
         let result = change(&mut kept.state, &self.site);
         self.generation.fetch_add(1, Ordering::SeqCst);
         let SavedState { state, saved } = &mut *kept;
         if let Err(error) = state.save_if_new(&self.site.dir.join("compute.json"), saved) {
-            // What is really so cannot be undone by not writing it; the next change writes it along.
+            // The change has already happened in reality and cannot be undone; the next save includes it.
             tracing::error!("failed to keep the state of compute: {error:#}");
         }
         result
     }
 
-    /// Changes the state as a call wants it, if the change can be kept on disk. Otherwise nothing has happened.
+    /// Changes the state as a call requests. If the change cannot be saved, it is undone.
     fn try_change(&self, change: impl FnOnce(&mut State, &Site) -> Answer) -> Answer {
         let mut kept = self.kept();
         let before = kept.state.clone();
@@ -464,7 +465,7 @@ impl Compute {
     }
 }
 
-/// Makes a state of before one to go on with: ports are taken again.
+/// Prepares a loaded state for use: reserves its ports again.
 fn restore(state: &mut State, site: &Site) {
     ec2::ensure_default_security_group(state);
     for one in state.load_balancers.values_mut() {
@@ -479,7 +480,8 @@ fn restore(state: &mut State, site: &Site) {
     for listener in state.listeners.values_mut().filter(|listener| !main_ports.contains(&listener.local_port)) {
         listener.local_port = site.ports.reserve(Some(listener.local_port)).unwrap_or(listener.local_port);
     }
-    // What was being born or was alive is started anew; until its processes run it has the time of a new one.
+    // Pending and running instances are started again. Until their processes run, they get the grace period of new
+    // instances.
     for one in state.instances.values_mut().filter(|one| one.is_alive()) {
         one.in_service = one.in_service.map(|_| clock::Moment::now());
     }

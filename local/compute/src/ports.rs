@@ -1,18 +1,18 @@
-//! The real ports of load balancers, held from the moment an answer promises one.
+//! The local ports of load balancers, bound from the moment a response contains one.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Mutex, MutexGuard};
 
-/// What a load balancer would like to have.
+/// The preferred port if there is no previous one.
 const FAVOURITE: u16 = 8080;
 
-/// The ports that are taken.
+/// The reserved ports.
 #[derive(Default)]
 pub struct Ports(Mutex<BTreeMap<u16, TcpListener>>);
 
 impl Ports {
-    /// Takes a port: the one it was before, or a well-known one, or any free one.
+    /// Reserves a port: the previous one, or without one the preferred one; if that is taken, any free port.
     pub fn reserve(&self, before: Option<u16>) -> Option<u16> {
         let wishes = [before.unwrap_or(FAVOURITE), 0];
         let listener = wishes.into_iter().find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())?;
@@ -22,17 +22,17 @@ impl Ports {
         Some(port)
     }
 
-    /// The socket of a port that is taken.
+    /// Returns the socket of a reserved port.
     pub fn socket(&self, port: u16) -> Option<TcpListener> {
         self.held().get(&port)?.try_clone().ok()
     }
 
-    /// Gives a port back.
+    /// Releases a port.
     pub fn release(&self, port: u16) {
         self.held().remove(&port);
     }
 
-    /// Gives all ports back.
+    /// Releases all ports.
     pub fn release_all(&self) {
         self.held().clear();
     }
@@ -42,12 +42,12 @@ impl Ports {
     }
 }
 
-/// A port that is free now, for a process that binds it itself.
+/// Returns a port that is free now, for a process that binds it itself.
 pub fn free() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-/// Whether a port is free now.
+/// Returns whether a port is free now.
 pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(ports.reserve(Some(wanted)), Some(wanted));
         assert!(!is_free(wanted));
         assert_ne!(ports.reserve(Some(wanted)), Some(wanted));
-        // Whether it is free afterwards is for the other tests of this machine to decide as well.
+        // Do not check that the port is free afterwards: other tests on this machine may take it.
         ports.release_all();
     }
 }

@@ -1,5 +1,6 @@
-//! The part of bash that scripts of user data need: simple commands, pipes, groups, lists with `&&` and `||`, variables
-//! and `$(…)`. `commands` runs every command; no shell of this machine is started. All other syntax is an error.
+//! The subset of bash that scripts in user data need: simple commands, pipes, groups, lists with `&&` and `||`,
+//! variables and `$(…)`. `commands` runs every command; no shell of this machine is started. Any other syntax is an
+//! error.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -8,13 +9,13 @@ use std::pin::Pin;
 use super::commands::{Done, Tools, below, run_tool};
 use std::path::Path;
 
-/// The most levels of groups and substitutions: each uses stack space.
+/// The maximum nesting of groups and of substitutions, since each level uses stack space.
 const MOST_LEVELS: usize = 8;
 
-/// The most output of a script: the rest is cut off.
+/// The maximum output of a script in bytes; the rest is cut off.
 const LONGEST_OUTPUT: usize = 1 << 20;
 
-/// The longest value of a variable (`MAX_ARG_STRLEN`).
+/// The maximum length of a variable's value in bytes (`MAX_ARG_STRLEN`).
 const LONGEST_VALUE: usize = 128 << 10;
 
 /// Runs a script with the arguments `$1`, `$2`, …
@@ -45,7 +46,7 @@ enum Piece {
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
     Word(Vec<Piece>),
-    /// `|`, `&&`, `||`, `;`, a line's end, or `2>&1`.
+    /// `|`, `&&`, `||`, `;`, the end of a line, or `2>&1`.
     Sign(&'static str),
 }
 
@@ -155,7 +156,7 @@ fn word(rest: &mut Letters) -> Result<Token, String> {
     Ok(Token::Word(pieces))
 }
 
-/// What follows a dollar sign: `NAME`, `{NAME}`, a digit, or `(SCRIPT)`.
+/// Parses what follows a dollar sign: `NAME`, `{NAME}`, a digit, or `(SCRIPT)`.
 fn dollar(rest: &mut Letters, is_split: bool) -> Result<Piece, String> {
     let is_letter = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
     match rest.peek() {
@@ -189,10 +190,10 @@ fn dollar(rest: &mut Letters, is_split: bool) -> Result<Piece, String> {
     }
 }
 
-/// Pipelines, each with the sign before it: `;`, `&&` or `||`.
+/// Pipelines, each with the operator before it: `;`, `&&` or `||`.
 type List = Vec<(&'static str, Vec<Stage>)>;
 
-/// A command of a pipeline, and whether its errors go the way of its output.
+/// A command of a pipeline, and whether its errors are merged into its output.
 #[derive(Debug, Clone)]
 struct Stage {
     what: What,
@@ -406,7 +407,7 @@ impl Shell<'_> {
     }
 }
 
-/// `NAME=VALUE` as the name and the pieces of the value. A value is not split into words.
+/// Splits `NAME=VALUE` into the name and the pieces of the value, which is not split into words.
 fn assigned(word: &[Piece]) -> Option<(String, Vec<Piece>)> {
     let Some(Piece::Text(text)) = word.first() else { return None };
     let (name, rest) = text.split_once('=')?;

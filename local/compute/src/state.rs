@@ -1,4 +1,4 @@
-//! The state of compute, and the file that keeps it.
+//! The state of compute, and the file in which it is saved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,10 +12,10 @@ use super::Profile;
 use super::clock::Moment;
 use kit::query::ApiError;
 
-/// Keys and values on a resource.
+/// The tags of a resource.
 pub type Tags = BTreeMap<String, String>;
 
-/// What compute remembers.
+/// Everything that compute stores.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
@@ -23,19 +23,19 @@ pub struct State {
     pub launch_templates: BTreeMap<String, LaunchTemplate>,
     pub instances: BTreeMap<String, Instance>,
     pub groups: BTreeMap<String, Group>,
-    /// Of all groups, deleted ones too; the newest last.
+    /// The activities of all groups, including deleted ones; the newest is last.
     pub activities: Vec<Activity>,
     pub load_balancers: BTreeMap<String, LoadBalancer>,
     pub target_groups: BTreeMap<String, TargetGroup>,
     pub listeners: BTreeMap<String, Listener>,
     /// The load balancers' network interfaces, which outlive them for a while.
     pub interfaces: BTreeMap<String, Interface>,
-    /// By resource id or ARN; an Auto Scaling group's tags are in the group.
+    /// By resource id or ARN. The tags of an Auto Scaling group are stored in the group.
     pub tags: BTreeMap<String, Tags>,
 }
 
 impl State {
-    /// The state kept in a file, or an empty one if there is none.
+    /// Returns the state from a file, or an empty one if the file does not exist.
     pub fn load(file: &Path) -> anyhow::Result<State> {
         match kit::store::read(file) {
             Ok(bytes) => serde_json::from_slice(&bytes)
@@ -45,7 +45,8 @@ impl State {
         }
     }
 
-    /// Replaces the file as a whole if it would become another one, so that a crash leaves the old state or the new one.
+    /// Replaces the file atomically if the state differs from `saved`, so that a crash leaves either the old state or
+    /// the new one.
     pub fn save_if_new(&self, file: &Path, saved: &mut Vec<u8>) -> anyhow::Result<()> {
         let bytes = serde_json::to_vec(self)?;
         if bytes == *saved {
@@ -58,7 +59,7 @@ impl State {
         Ok(())
     }
 
-    /// A resource's tags.
+    /// Returns a resource's tags.
     pub fn tags_of(&self, resource: &str) -> &Tags {
         static NONE: Tags = Tags::new();
         self.tags.get(resource).unwrap_or(&NONE)
@@ -71,12 +72,12 @@ impl State {
         }
     }
 
-    /// The Auto Scaling group of a name.
+    /// Returns the Auto Scaling group with a name.
     pub fn group(&self, name: &str) -> Result<&Group, ApiError> {
         self.groups.get(name).ok_or_else(|| unknown_group(name))
     }
 
-    /// The group of a name, to be changed; one that is being deleted may not be.
+    /// Returns the group with a name for modification. A group that is being deleted cannot be modified.
     pub fn group_mut(&mut self, name: &str) -> Result<&mut Group, ApiError> {
         match self.groups.get_mut(name) {
             Some(group) if group.deleting => {
@@ -88,55 +89,55 @@ impl State {
         }
     }
 
-    /// The load balancer of an ARN.
+    /// Returns the load balancer with an ARN.
     pub fn load_balancer(&self, arn: &str) -> Result<&LoadBalancer, ApiError> {
         of_kind(arn, "loadbalancer", "load balancer")?;
         self.load_balancers.get(arn).ok_or_else(|| unknown_load_balancer(arn))
     }
 
-    /// The same, to be changed.
+    /// Returns the load balancer with an ARN for modification.
     pub fn load_balancer_mut(&mut self, arn: &str) -> Result<&mut LoadBalancer, ApiError> {
         of_kind(arn, "loadbalancer", "load balancer")?;
         self.load_balancers.get_mut(arn).ok_or_else(|| unknown_load_balancer(arn))
     }
 
-    /// The target group of an ARN.
+    /// Returns the target group with an ARN.
     pub fn target_group(&self, arn: &str) -> Result<&TargetGroup, ApiError> {
         of_kind(arn, "targetgroup", "target group")?;
         self.target_groups.get(arn).ok_or_else(unknown_target_group)
     }
 
-    /// The same, to be changed.
+    /// Returns the target group with an ARN for modification.
     pub fn target_group_mut(&mut self, arn: &str) -> Result<&mut TargetGroup, ApiError> {
         of_kind(arn, "targetgroup", "target group")?;
         self.target_groups.get_mut(arn).ok_or_else(unknown_target_group)
     }
 
-    /// The listener of an ARN.
+    /// Returns the listener with an ARN.
     pub fn listener(&self, arn: &str) -> Result<&Listener, ApiError> {
         self.listeners.get(arn).ok_or_else(|| ApiError::new("ListenerNotFound", "One or more listeners not found"))
     }
 
-    /// A group's instances, the oldest first.
+    /// Returns a group's instances, the oldest first.
     pub fn members(&self, group: &str) -> Vec<&Instance> {
         let mut members: Vec<&Instance> = self.instances.values().filter(|one| one.is_member_of(group)).collect();
         members.sort_by_key(|one| (one.launched, one.id.clone()));
         members
     }
 
-    /// The listeners of a load balancer.
+    /// Returns the listeners of a load balancer.
     pub fn listeners_of<'a>(&'a self, load_balancer: &'a str) -> impl Iterator<Item = &'a Listener> {
         self.listeners.values().filter(move |listener| listener.load_balancer == load_balancer)
     }
 
-    /// The load balancers that send requests to a target group.
+    /// Returns the ARNs of the load balancers that send requests to a target group.
     pub fn balancers_of(&self, target_group: &str) -> BTreeSet<&str> {
         let forwards = |listener: &&Listener| listener.actions.iter().any(|action| action.names(target_group));
         self.listeners.values().filter(forwards).map(|listener| listener.load_balancer.as_str()).collect()
     }
 }
 
-/// The refusal of a call about a group that is not there.
+/// Returns the error for a group that does not exist.
 pub fn unknown_group(name: &str) -> ApiError {
     ApiError::new("ValidationError", format!("AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"))
 }
@@ -149,7 +150,7 @@ fn unknown_load_balancer(arn: &str) -> ApiError {
     ApiError::new("LoadBalancerNotFound", format!("Load balancer '{arn}' not found"))
 }
 
-/// Refuses what is no ARN of this kind.
+/// Refuses a string that is not an ARN of this kind.
 fn of_kind(arn: &str, kind: &str, words: &str) -> Result<(), ApiError> {
     match arn.contains(&format!(":{kind}/")) {
         true => Ok(()),
@@ -157,12 +158,12 @@ fn of_kind(arn: &str, kind: &str, words: &str) -> Result<(), ApiError> {
     }
 }
 
-/// A new id such as `sg-0f00ba4…`.
+/// Returns a new id such as `sg-0f00ba4…`.
 pub fn new_id(kind: &str) -> String {
     format!("{kind}-0{}", new_hex())
 }
 
-/// Sixteen new hexadecimal digits.
+/// Returns 16 hexadecimal digits of a new UUID.
 pub fn new_hex() -> String {
     Uuid::new_v4().simple().to_string()[..16].to_owned()
 }
@@ -183,7 +184,7 @@ pub struct Rule {
     pub description: Option<String>,
 }
 
-/// What a rule admits; the identity of a rule.
+/// The traffic that a rule allows, which identifies the rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Traffic {
     pub protocol: String,
@@ -212,9 +213,9 @@ pub struct LaunchTemplate {
 pub struct Version {
     pub description: Option<String>,
     pub created: Moment,
-    /// The client's token, by which a repeated call is recognised.
+    /// The client token, which identifies a repeated call.
     pub token: Option<String>,
-    /// The launch template data under the names of the request.
+    /// The launch template data, under the parameter names of the request.
     pub data: Value,
 }
 
@@ -238,7 +239,7 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
-    /// The state's code and name.
+    /// Returns the state's code and name.
     pub fn code(self) -> (u8, &'static str) {
         match self {
             InstanceState::Pending => (0, "pending"),
@@ -255,7 +256,7 @@ impl InstanceState {
 pub struct Instance {
     pub id: String,
     pub group: Option<String>,
-    /// With the version as a number.
+    /// The template, with the version resolved to a number.
     pub template: TemplateSpec,
     pub image: String,
     pub kind: String,
@@ -264,7 +265,7 @@ pub struct Instance {
     pub address: String,
     pub security_groups: Vec<String>,
     pub profile: Option<String>,
-    /// What its profile was called when it was launched.
+    /// Its instance profile as of the launch.
     #[serde(default)]
     pub shown_profile: Option<Profile>,
     #[serde(default)]
@@ -275,38 +276,38 @@ pub struct Instance {
     pub state: InstanceState,
     pub launched: Moment,
     pub ended: Option<Moment>,
-    /// Where its service really listens, once known.
+    /// The local port on which its service really listens, once known.
     pub port: Option<u16>,
-    /// Where its user data says that its service listens.
+    /// The port on which its service would listen on AWS.
     pub declared_port: Option<u16>,
     pub in_service: Option<Moment>,
     /// Why the group considers it unhealthy, if it does.
     pub unhealthy: Option<String>,
     pub protected: bool,
-    /// Its group has let it go; it finishes its requests and then ends.
+    /// Its group has released it: it is terminated once its requests have finished.
     pub leaving: bool,
-    /// The target groups that its group has registered it at.
+    /// The target groups with which its group has registered it.
     pub registered: Vec<String>,
-    /// What goes wrong on it, if chaos has chosen it.
+    /// What goes wrong on it, if chaos has selected it.
     #[serde(default)]
     pub mishap: Option<Mishap>,
-    /// Whether it is to be started anew.
+    /// Whether it has to be rebooted.
     #[serde(default)]
     pub rebooting: bool,
 }
 
-/// What a template says of an instance beside what it is made of.
+/// Further settings of an instance from its launch template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     pub metadata_enabled: bool,
-    /// Whether the metadata service asks for a token.
+    /// Whether the metadata service requires a token.
     pub needs_token: bool,
     pub hop_limit: u8,
     pub has_public_address: bool,
     pub interface: String,
     pub ebs_optimized: bool,
     pub is_monitored: bool,
-    /// Whether the API may neither terminate nor stop it.
+    /// Whether API calls must not terminate the instance. `may_not_stop` does the same for stopping it.
     pub may_not_terminate: bool,
     pub may_not_stop: bool,
     /// `stop` or `terminate`.
@@ -314,7 +315,7 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// As of an image that asks for version 2 of the metadata service, in the default network.
+    /// Returns the settings for an image that requires version 2 of the metadata service, in the default network.
     fn default() -> Settings {
         Settings {
             metadata_enabled: true,
@@ -331,7 +332,7 @@ impl Default for Settings {
     }
 }
 
-/// A disk of an instance, which goes with it.
+/// A volume of an instance, which is deleted with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
     pub id: String,
@@ -348,32 +349,32 @@ pub struct Volume {
 pub enum Mishap {
     /// Its user data fails.
     BootFail,
-    /// Its service dies at every start.
+    /// Its service crashes at every start.
     CrashLoop,
 }
 
 impl Instance {
-    /// Whether it runs or is about to.
+    /// Returns whether it is pending or running.
     pub fn is_alive(&self) -> bool {
         matches!(self.state, InstanceState::Pending | InstanceState::Running)
     }
 
-    /// Whether it has been terminated, or is being.
+    /// Returns whether it has been terminated or is being terminated.
     pub fn is_gone(&self) -> bool {
         matches!(self.state, InstanceState::ShuttingDown | InstanceState::Terminated)
     }
 
-    /// Whether a group still shows it.
+    /// Returns whether a group still lists it.
     pub fn is_member_of(&self, group: &str) -> bool {
         self.group.as_deref() == Some(group) && self.state != InstanceState::Terminated
     }
 
-    /// Whether its group counts on it.
+    /// Returns whether it counts towards its group's capacity.
     pub fn serves(&self) -> bool {
         !self.is_gone() && !self.leaving
     }
 
-    /// The state in the life of its group.
+    /// Returns its lifecycle state in the group.
     pub fn lifecycle(&self) -> &'static str {
         match (self.serves(), self.in_service) {
             (false, _) => "Terminating",
@@ -382,7 +383,7 @@ impl Instance {
         }
     }
 
-    /// What the group thinks of it.
+    /// Returns its health status in the group.
     pub fn health(&self) -> &'static str {
         if self.unhealthy.is_none() && self.is_alive() { "Healthy" } else { "Unhealthy" }
     }
@@ -411,33 +412,34 @@ pub struct Group {
     pub deleting: bool,
     pub policies: BTreeMap<String, Policy>,
     pub refreshes: Vec<Refresh>,
-    /// Why the desired capacity is what it is; the next activities say so.
+    /// Why the desired capacity has its value, for the cause of the next activities.
     pub cause: String,
-    /// How often launching has failed in a row, and when it may be tried again.
+    /// The number of consecutive launch failures. `retry_after` is the time of the last launch, from which the pause
+    /// counts.
     pub failures: u32,
     pub retry_after: Option<Moment>,
     pub scaled: Option<Moment>,
-    /// How many instances it has launched: the nth has its own fate.
+    /// The number of instances it has launched, by which chaos decides what goes wrong on the next one.
     #[serde(default)]
     pub launches: u64,
     /// Scheduled actions by name.
     #[serde(default)]
     pub schedules: BTreeMap<String, Schedule>,
-    /// Target groups attached later, of which no instance has been healthy yet: their word does not count.
+    /// Target groups attached later in which no target has been healthy yet. Their health checks do not count.
     #[serde(default)]
     pub adding: BTreeSet<String>,
-    /// The instance that was launched in an emptier zone, for which one of a fuller zone goes once it serves.
+    /// The instance launched in an emptier zone. Once it is ready, one in the fullest zone is terminated.
     #[serde(default)]
     pub rebalancing: Option<String>,
 }
 
 impl Group {
-    /// The refresh that is under way.
+    /// Returns the refresh in progress.
     pub fn refresh(&self) -> Option<&Refresh> {
         self.refreshes.last().filter(|refresh| refresh.is_open())
     }
 
-    /// The group's tags without what concerns instances.
+    /// Returns the group's tags without their propagation flags.
     pub fn plain_tags(&self) -> Tags {
         self.tags.iter().map(|(key, tag)| (key.clone(), tag.value.clone())).collect()
     }
@@ -447,13 +449,13 @@ impl Group {
 pub struct Schedule {
     pub arn: String,
     pub end: Option<Moment>,
-    /// Five fields of cron.
+    /// A cron expression with five fields.
     pub recurrence: Option<String>,
     pub zone: Option<String>,
     pub min: Option<u32>,
     pub max: Option<u32>,
     pub desired: Option<u32>,
-    /// When it is due.
+    /// When it is next due.
     pub next: Moment,
 }
 
@@ -487,10 +489,10 @@ pub struct Watch {
     pub since: Moment,
 }
 
-/// What an alarm says of the last values.
+/// An alarm's verdict on the latest values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// There are too few of them.
+    /// There are too few values.
     #[default]
     Unknown,
     Fine,
@@ -498,12 +500,12 @@ pub enum Verdict {
 }
 
 impl Watch {
-    /// As from now on.
+    /// Returns a watch that begins now.
     pub fn begin() -> Watch {
         Watch { verdict: Verdict::Unknown, since: Moment::now() }
     }
 
-    /// Takes note of a verdict; one that is new counts from now.
+    /// Records a verdict. If it differs from the last one, it holds from now on.
     pub fn note(&mut self, verdict: Verdict) {
         if self.verdict != verdict {
             *self = Watch { verdict, since: Moment::now() };
@@ -544,25 +546,25 @@ pub struct Refresh {
     pub warmup_s: Option<u64>,
     pub skip_matching: bool,
     pub auto_rollback: bool,
-    /// What becomes of instances that are protected.
+    /// How protected instances are treated.
     #[serde(default)]
     pub protected: Protected,
     pub desired: Option<TemplateSpec>,
-    /// How many instances had to be replaced at first, and how many are left.
+    /// The number of instances to replace at first. `left` is how many remain.
     pub total: usize,
     pub left: usize,
     pub progressed: Moment,
 }
 
-/// What an instance refresh does about instances that are protected from scaling in (docs/aws.md §10.5).
+/// How an instance refresh treats instances that are protected from scale-in (docs/aws.md §10.5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protected {
-    /// Waits until the protection is removed, and fails in the end.
+    /// Waits until the protection is removed, and eventually fails.
     #[default]
     Wait,
-    /// Leaves them as they are.
+    /// Keeps them.
     Ignore,
-    /// Replaces them, too.
+    /// Replaces them as well.
     Refresh,
 }
 
@@ -573,7 +575,7 @@ impl Protected {
 }
 
 impl Refresh {
-    /// Whether it is not over.
+    /// Returns whether the refresh is still in progress.
     pub fn is_open(&self) -> bool {
         self.ended.is_none()
     }
@@ -605,18 +607,18 @@ pub struct LoadBalancer {
     pub security_groups: Vec<String>,
     pub created: Moment,
     pub active: bool,
-    /// The real port of its first listener.
+    /// The local port of its first listener.
     pub port: u16,
     pub attributes: BTreeMap<String, String>,
 }
 
 impl LoadBalancer {
-    /// The last part of the ARN: `app/name/id`.
+    /// Returns the last part of the ARN: `app/name/id`.
     pub fn path(&self) -> &str {
         self.arn.split_once("loadbalancer/").map_or(self.name.as_str(), |(_, path)| path)
     }
 
-    /// Where it can be reached.
+    /// Returns its local address and port.
     pub fn dns_name(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -666,13 +668,13 @@ pub struct HealthCheck {
 pub struct Target {
     pub id: String,
     pub port: u16,
-    /// Not kept on disk: after a restart it has to be shown anew.
+    /// Not saved: after a restart, health checks have to determine it again.
     #[serde(skip)]
     pub health: Health,
     pub draining: Option<Moment>,
 }
 
-/// What the health checks of a target say.
+/// The result of a target's health checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Health {
     #[default]
@@ -691,13 +693,13 @@ pub struct Listener {
     pub port: u16,
     pub protocol: String,
     pub actions: Vec<Action>,
-    /// The port of this machine it really listens on.
+    /// The port of this machine on which it listens.
     pub local_port: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// To target groups, by their weights.
+    /// To target groups, by weight.
     Forward(Vec<(String, u32)>),
     Redirect {
         protocol: String,
@@ -715,7 +717,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether it sends requests to this target group.
+    /// Returns whether it sends requests to this target group.
     pub fn names(&self, target_group: &str) -> bool {
         matches!(self, Action::Forward(groups) if groups.iter().any(|(arn, _)| arn == target_group))
     }

@@ -1,4 +1,4 @@
-//! systemd units: enough of them to run a service as an instance would.
+//! systemd units: enough of their directives to run a service as an instance would.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::commands::below;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     pub environment: BTreeMap<String, String>,
-    /// Path, and whether it may be missing.
+    /// Paths, and whether the file may be missing.
     pub environment_files: Vec<(String, bool)>,
     pub before: Vec<Command>,
     pub main: Command,
@@ -23,11 +23,11 @@ pub struct Unit {
     pub restart_pause: Duration,
     pub working_directory: Option<String>,
     pub stop_patience: Duration,
-    /// How many starts are too many within how long.
+    /// The maximum number of starts, and the interval in which they are counted.
     pub start_limit: (u32, Duration),
-    /// Whether it runs as root, and which capabilities it is given where it does not.
+    /// The user that it runs as, and its capabilities.
     pub user: User,
-    /// What the file says that has no meaning here.
+    /// Unknown keys in the file, which are ignored.
     pub ignored: Vec<String>,
 }
 
@@ -55,17 +55,17 @@ impl Output {
     }
 }
 
-/// A command line of a unit, with what its prefixes say.
+/// A command line of a unit, with the meaning of its prefixes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     pub words: Vec<String>,
-    /// `-`: its failure is none.
+    /// `-`: its failure is ignored.
     pub may_fail: bool,
-    /// `:`: variables stay as they are.
+    /// `:`: variables are not expanded.
     pub literal: bool,
 }
 
-/// Whom a service runs as.
+/// The user that a service runs as.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
     /// `User=`, if it is set.
@@ -73,18 +73,18 @@ pub struct User {
     /// `DynamicUser=`.
     is_dynamic: bool,
     ambient: Vec<String>,
-    /// Nothing is no bound.
+    /// `None` means that capabilities are not bounded.
     bound: Option<Vec<String>>,
 }
 
-/// What lets others than root listen below [`UNPRIVILEGED`].
+/// The capability to listen below [`UNPRIVILEGED`] without being root.
 const BIND: &str = "CAP_NET_BIND_SERVICE";
 
 /// The first port that needs no privileges (`net.ipv4.ip_unprivileged_port_start`).
 const UNPRIVILEGED: u16 = 1024;
 
 impl User {
-    /// Whether it may listen on a port (man systemd.exec, "AmbientCapabilities"; man capabilities).
+    /// Returns whether it may listen on a port (man systemd.exec, "AmbientCapabilities"; man capabilities).
     pub fn may_bind(&self, port: u16) -> bool {
         let is_root = !self.is_dynamic && matches!(self.name.as_deref(), None | Some("root" | "0"));
         let has = |list: &[String]| list.iter().any(|one| one == BIND);
@@ -108,7 +108,7 @@ impl User {
     }
 }
 
-/// When a service is started again.
+/// When a service is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
     No,
@@ -119,7 +119,7 @@ pub enum Restart {
     OnAbort,
 }
 
-/// How a service came to its end.
+/// How a service exited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Code(i32),
@@ -127,7 +127,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// What systemd says of a service that failed like this; nothing for one that did not.
+    /// Returns systemd's result for a service that failed like this, or `None` if it succeeded.
     pub fn result(self) -> Option<&'static str> {
         match self {
             _ if self.is_clean() => None,
@@ -136,7 +136,7 @@ impl Exit {
         }
     }
 
-    /// `$EXIT_CODE` and `$EXIT_STATUS` of `ExecStopPost=` (man systemd.exec, "Environment variables").
+    /// Returns `$EXIT_CODE` and `$EXIT_STATUS` for `ExecStopPost=` (man systemd.exec, "Environment variables").
     pub fn code_and_status(self) -> (&'static str, String) {
         match self {
             Exit::Code(code) => ("exited", code.to_string()),
@@ -144,7 +144,7 @@ impl Exit {
         }
     }
 
-    /// systemd takes the usual signals of ending as success.
+    /// Like systemd, counts the usual termination signals as success: SIGHUP, SIGINT, SIGPIPE and SIGTERM.
     fn is_clean(self) -> bool {
         const ENDING: [i32; 4] = [1, 2, 13, 15];
         match self {
@@ -163,7 +163,7 @@ impl std::fmt::Display for Exit {
     }
 }
 
-/// systemd's name of an exit code (man systemd.exec, "Process Exit Codes").
+/// Returns systemd's name of an exit code (man systemd.exec, "Process Exit Codes").
 fn code_name(code: i32) -> &'static str {
     const OF_BSD: [&str; 15] = [
         "USAGE",
@@ -190,7 +190,7 @@ fn code_name(code: i32) -> &'static str {
     }
 }
 
-/// The name of a signal, without `SIG`.
+/// Returns the name of a signal, without `SIG`.
 fn signal_name(signal: i32) -> &'static str {
     match signal {
         4 => "ILL",
@@ -205,7 +205,7 @@ fn signal_name(signal: i32) -> &'static str {
 }
 
 impl Restart {
-    /// Whether a service that ended like this is started again.
+    /// Returns whether a service that exited like this is restarted.
     pub fn after(self, exit: Exit) -> bool {
         let by_signal = matches!(exit, Exit::Signal(_));
         match self {
@@ -218,7 +218,7 @@ impl Restart {
     }
 }
 
-/// What systemd knows and what makes no difference for a process on a laptop.
+/// Directives of systemd that make no difference to a local process.
 const WITHOUT_MEANING: &[&str] = &[
     "After",
     "Before",
@@ -259,7 +259,7 @@ const WITHOUT_MEANING: &[&str] = &[
 ];
 
 impl Unit {
-    /// Reads a unit file.
+    /// Parses a unit file.
     pub fn parse(text: &str) -> Result<Unit, String> {
         let mut unit = Unit {
             environment: BTreeMap::new(),
@@ -290,7 +290,7 @@ impl Unit {
         }
     }
 
-    /// The variables of the unit and of its files, which are below `root`.
+    /// Returns the variables of the unit and of its environment files, which are below `root`.
     pub fn whole_environment(&self, root: &Path) -> Result<BTreeMap<String, String>, String> {
         let mut environment = self.environment.clone();
         for (path, may_be_missing) in &self.environment_files {
@@ -343,7 +343,7 @@ impl Command {
         let prefixes = &value[..value.len() - line.len()];
         let mut words = words(line)?;
         if prefixes.contains('@') && words.len() > 1 {
-            // The second word is only the name given to the program.
+            // The second word is only `argv[0]`.
             words.remove(1);
         }
         match words.first() {
@@ -354,7 +354,7 @@ impl Command {
         Ok(Command { words, may_fail: prefixes.contains('-'), literal: prefixes.contains(':') })
     }
 
-    /// The words with variables in them replaced; `$NAME` as a word of its own is split, as systemd does.
+    /// Returns the words with their variables expanded. Like systemd, splits the value if `$NAME` is a word of its own.
     pub fn expanded(&self, environment: &BTreeMap<String, String>) -> Vec<String> {
         if self.literal {
             return self.words.clone();
@@ -399,7 +399,7 @@ fn is_name(name: &str) -> bool {
     starts_well && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Lines without comments; a backslash at the end goes on in the next one.
+/// Returns the lines without comments. A backslash at the end continues a line.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut open: Option<(usize, String)> = None;
@@ -418,7 +418,7 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
     lines
 }
 
-/// The words of a line: quotes hold blanks together, backslashes escape, `%%` is a percent sign.
+/// Splits a line into words: quotes keep blanks together, backslashes escape, `%%` is a percent sign.
 fn words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -466,7 +466,7 @@ fn assignment(word: &str) -> Option<(String, String)> {
     is_name(name).then(|| (name.to_owned(), value.to_owned()))
 }
 
-/// Reads an environment file: `NAME=value`, `NAME="value"`, with comments.
+/// Parses an environment file: `NAME=value`, `NAME="value"`, with comments.
 pub fn environment_file(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut environment = BTreeMap::new();
     for (number, line) in logical_lines(text) {
@@ -479,7 +479,7 @@ pub fn environment_file(text: &str) -> Result<BTreeMap<String, String>, String> 
     Ok(environment)
 }
 
-/// A value of an environment file: percent and dollar signs mean themselves there.
+/// Parses a value in an environment file, in which percent and dollar signs are literal.
 fn file_value(text: &str) -> String {
     let mut value = String::new();
     let mut quote: Option<char> = None;
@@ -513,7 +513,7 @@ fn restart(value: &str) -> Result<Restart, String> {
     })
 }
 
-/// A span of time: `2`, `500ms`, `1min 30s`, `infinity`.
+/// Parses a time span: `2`, `500ms`, `1min 30s`, `infinity`.
 fn span(value: &str) -> Result<Duration, String> {
     if value == "infinity" {
         return Ok(Duration::MAX);

@@ -1,4 +1,4 @@
-//! The control loop: makes the desired state real, and reports the real state back.
+//! The control loop: makes the actual state match the desired state, and records the actual state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,21 +17,22 @@ use chaos::Kind as ChaosKind;
 use super::{Compute, Site, balancer, ec2, elb, health, instance};
 use kit::process;
 
-/// How often the loop looks around while something moves, and while nothing does.
+/// How often the loop runs while something is changing, and while nothing is.
 const BUSY: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How many seconds a load balancer is provisioned, and its network interfaces outlive it (docs/aws.md §13).
+/// How many seconds a load balancer is provisioned, and how many its network interfaces outlive it, before scaling by
+/// the speed (docs/aws.md §13).
 const PROVISIONING_S: u64 = 150;
 const LINGERING_S: u64 = 60;
 
-/// The same on a bad day, or up to twice as long (docs/aws.md §9.6).
+/// With `ChaosKind::EniLinger`, network interfaces outlive it for this long up to twice as long (docs/aws.md §9.6).
 const LONG_LINGERING_S: u64 = 1050;
 
 /// EC2 shows a terminated instance for about an hour.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// What runs for the load balancers: each of these ends with its token.
+/// The tasks of load balancers, each of which ends when its token is cancelled, and the latest measurements.
 #[derive(Default)]
 struct Running {
     /// By listener.
@@ -39,12 +40,12 @@ struct Running {
     /// By target group and target.
     checks: BTreeMap<(String, String), CancellationToken>,
     samples: Samples,
-    /// The processor seconds of each instance at the last look.
+    /// The CPU seconds of each instance at the last measurement.
     used: BTreeMap<String, f64>,
     measured: Option<Instant>,
 }
 
-/// Works until compute stops, and ends everything then.
+/// Runs until compute stops, then ends everything.
 pub async fn run(compute: Arc<Compute>) {
     let mut running = Running::default();
     loop {
@@ -73,7 +74,7 @@ pub async fn run(compute: Arc<Compute>) {
     }
 }
 
-/// The instance profiles that launches are waiting for.
+/// Looks up the instance profiles that due launches need.
 async fn profiles(compute: &Compute) -> Profiles {
     let mut found = Profiles::new();
     for name in compute.read(profiles_needed) {
@@ -83,7 +84,7 @@ async fn profiles(compute: &Compute) -> Profiles {
     found
 }
 
-/// How long a network interface outlives its load balancer.
+/// Returns how long a network interface outlives its load balancer.
 fn lingering(site: &Site, one: &Interface) -> Duration {
     let name = one.load_balancer.split('/').nth(2).unwrap_or_default();
     match site.chaos.borrow().lot(ChaosKind::EniLinger, name) {
@@ -92,16 +93,16 @@ fn lingering(site: &Site, one: &Interface) -> Duration {
     }
 }
 
-/// The least that requests get to finish, if the deregistration delay is not shorter than that.
+/// The minimum time in seconds for requests to finish, unless the deregistration delay is shorter.
 const FINISHING_S: u64 = 60;
 
-/// How long a target that goes may finish its requests. They are real: they take no less time where everything else goes
-/// faster. A target without requests goes at once.
+/// Returns how long a draining target may finish its requests. Requests take real time even if everything else runs
+/// faster, hence the minimum. A target without requests is removed at once.
 fn draining(site: &Site, delay_s: u64) -> Duration {
     site.speed.lasts(delay_s).max(Duration::from_secs(delay_s.min(FINISHING_S)))
 }
 
-/// What time alone changes.
+/// Makes the transitions that happen without a request.
 fn age(state: &mut State, site: &Site, requests: &Requests, now: Moment) {
     for one in state.load_balancers.values_mut() {
         one.active |= one.created.age_at(now) >= site.speed.takes(PROVISIONING_S);
@@ -133,7 +134,7 @@ fn age(state: &mut State, site: &Site, requests: &Requests, now: Moment) {
     }
 }
 
-/// Whether something will change soon by itself.
+/// Returns whether something will soon change on its own.
 fn is_busy(state: &State) -> bool {
     let provisioning = state.load_balancers.values().any(|one| !one.active);
     let lingering = state.interfaces.values().any(|one| one.orphaned.is_some());
@@ -151,7 +152,7 @@ fn is_busy(state: &State) -> bool {
     provisioning || lingering || draining || settling || moving
 }
 
-/// Starts the instances that should run and ends those that should not.
+/// Starts the instances that should run and stops those that should not.
 fn machines(compute: &Arc<Compute>) {
     if compute.stop.is_cancelled() {
         return;
@@ -170,7 +171,7 @@ fn machines(compute: &Arc<Compute>) {
     }
 }
 
-/// Ends the processes; since the instance is still to run, the loop starts them again.
+/// Ends the processes. The instance should still run, so the loop starts them again.
 fn reboot(compute: &Compute, id: &str, machine: &Machine) {
     compute.change(|state, _| {
         if let Some(one) = state.instances.get_mut(id) {
@@ -195,7 +196,8 @@ fn power_on(compute: &Arc<Compute>, id: String) {
     });
 }
 
-/// An instance has ended. If for good, its disk goes; its console stays as long as its record.
+/// Handles the end of an instance. If it was terminated, its disk is deleted; its console is kept as long as its
+/// record.
 fn close(compute: &Compute, id: &str) {
     let is_stopped = compute.change(|state, _| match state.instances.get_mut(id) {
         Some(one) if one.state == InstanceState::Stopping => {
@@ -238,7 +240,7 @@ fn fronts(compute: &Arc<Compute>, running: &mut Running) {
     }
 }
 
-/// Begins and ends the health checks of targets.
+/// Starts and ends the health checks of targets.
 fn checks(compute: &Arc<Compute>, running: &mut Running) {
     let wanted: Vec<(String, String)> = compute.read(|state| {
         let pairs = |group: &TargetGroup| -> Vec<(String, String)> {
@@ -265,7 +267,7 @@ fn keep_if(wanted: bool, token: &CancellationToken) -> bool {
     wanted
 }
 
-/// Once a second: looks at what target tracking follows.
+/// Measures the metrics of target tracking once a second.
 fn measure(compute: &Arc<Compute>, running: &mut Running) {
     let tracked = compute.read(|state| state.groups.values().any(|group| !group.policies.is_empty()));
     let elapsed = running.measured.map(|since| since.elapsed());
@@ -296,7 +298,7 @@ fn processor_seconds(compute: &Compute) -> BTreeMap<String, f64> {
     machines.iter().filter_map(|(id, machine)| Some((id.clone(), used(machine)?))).collect()
 }
 
-/// The processor load of a group's instances in percent of what their type has.
+/// Returns the mean CPU utilization of a group's instances, in percent of what their type has.
 fn mean_load(state: &State, group: &Group, used: &BTreeMap<String, f64>) -> Option<f64> {
     let members = state.members(&group.name);
     let loads: Vec<f64> = members
@@ -344,7 +346,7 @@ mod tests {
 
     const ARN: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/web/1";
 
-    /// A load balancer that was made, and an interface of one that was deleted, at the same moment.
+    /// Returns a load balancer created, and an interface orphaned, at the same moment.
     fn begun(at: Moment) -> State {
         let one = LoadBalancer {
             arn: ARN.to_owned(),
@@ -373,7 +375,7 @@ mod tests {
         state
     }
 
-    /// Whether the load balancer is active, and the interface gone, so much later.
+    /// Returns whether the load balancer is active, and whether the interface is gone, after this time.
     fn after(millis: u64, speed: &str, kinds: &[ChaosKind]) -> (bool, bool) {
         let begin = Moment::default();
         let chaos = Chaos { kinds: kinds.iter().copied().collect(), seed: 1 };
@@ -394,7 +396,7 @@ mod tests {
         assert_eq!(after(1_500, "100", &[]), (true, true));
     }
 
-    /// Whether a target with so many open requests is still registered so much after it began to go.
+    /// Returns whether a draining target with `open` requests is still registered after this time.
     fn drains(open: usize, delay_s: u64, speed: &str, millis: u64) -> bool {
         let begin = Moment::default();
         let target = Target { id: "i-1".to_owned(), port: 80, health: Health::Healthy, draining: Some(begin) };

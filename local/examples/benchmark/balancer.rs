@@ -1,5 +1,5 @@
-//! One instance behind a load balancer, made through the SDK, and how many requests come through beside nginx in front
-//! of the same instance.
+//! Measures requests through a load balancer to one instance, created through the SDK, and through nginx in front of
+//! the same instance.
 
 use std::time::Duration;
 
@@ -25,13 +25,13 @@ use crate::server::{Server, s3};
 use crate::waiting::until;
 use crate::{CLIENTS, server};
 
-/// The word with which this program is what the instance runs.
+/// The argument with which this program runs as the service on the instance.
 pub const WORD: &str = "service";
-/// How often each way is measured: the machine is not equally quick all the time.
+/// How often to measure each way, because the machine's speed varies.
 const ROUNDS: usize = 3;
-/// How long the instance has to become healthy.
+/// How long the instance may take to become healthy.
 const HEALTHY: Duration = Duration::from_secs(120);
-/// The name of whatever has one.
+/// The name of all resources.
 const NAME: &str = "web";
 
 const TRUST: &str = r#"{"Version": "2012-10-17", "Statement": [
@@ -56,7 +56,7 @@ runcmd:
 - [systemctl, enable, --now, web.service]
 ";
 
-/// What the instance runs: it answers everything with one word.
+/// The service on the instance: it answers every request with one word.
 pub async fn serve() -> Result<()> {
     let variable = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
     let listener = TcpListener::bind(format!("{}:{}", variable("HOST")?, variable("PORT")?)).await?;
@@ -86,7 +86,7 @@ pub async fn compare() -> Result<()> {
     Ok(())
 }
 
-/// The addresses of a load balancer and of the healthy instance behind it.
+/// Returns the addresses of a load balancer and of the healthy instance behind it.
 async fn bring_up(server: &Server) -> Result<(String, String)> {
     let config = server.config().await;
     upload_program(&config).await?;
@@ -106,7 +106,7 @@ async fn bring_up(server: &Server) -> Result<(String, String)> {
     Ok((balancer, instance_address(server).await?))
 }
 
-/// This program is what the instance runs.
+/// Uploads this program, which the instance runs.
 async fn upload_program(config: &SdkConfig) -> Result<()> {
     let s3 = s3(config);
     s3.create_bucket().bucket("programs").send().await?;
@@ -115,7 +115,7 @@ async fn upload_program(config: &SdkConfig) -> Result<()> {
     Ok(())
 }
 
-/// With it the instance may read its program.
+/// Creates an instance profile that permits the instance to read its program.
 async fn make_profile(config: &SdkConfig) -> Result<()> {
     let iam = aws_sdk_iam::Client::new(config);
     iam.create_role().role_name(NAME).assume_role_policy_document(TRUST).send().await?;
@@ -126,14 +126,14 @@ async fn make_profile(config: &SdkConfig) -> Result<()> {
     Ok(())
 }
 
-/// The default network and its subnets.
+/// Returns the default VPC and its subnets.
 async fn find_network(ec2: &aws_sdk_ec2::Client) -> Result<(String, Vec<String>)> {
     let subnets = ec2.describe_subnets().send().await?;
     let vpc = subnets.subnets().first().and_then(|subnet| subnet.vpc_id()).context("there is no network")?.to_owned();
     Ok((vpc, subnets.subnets().iter().filter_map(|one| one.subnet_id().map(str::to_owned)).collect()))
 }
 
-/// A security group that everybody may pass.
+/// Creates a security group that permits all traffic.
 async fn make_firewall(ec2: &aws_sdk_ec2::Client, vpc: &str) -> Result<String> {
     let create = ec2.create_security_group().group_name(NAME).description("Everybody").vpc_id(vpc);
     let firewall = create.send().await?.group_id.context("the security group has no id")?;
@@ -157,7 +157,7 @@ async fn make_template(ec2: &aws_sdk_ec2::Client, firewall: &str) -> Result<()> 
     Ok(())
 }
 
-/// A load balancer that passes everything on; its address.
+/// Creates a load balancer that forwards everything, and returns its address.
 async fn make_balancer(
     elb: &aws_sdk_elasticloadbalancingv2::Client,
     subnets: &[String],
@@ -174,7 +174,7 @@ async fn make_balancer(
     Ok(balancer.dns_name().context("the load balancer has no address")?.to_owned())
 }
 
-/// The one instance comes from a group of one.
+/// Starts one instance, in an Auto Scaling group of size one.
 async fn start_instance(config: &SdkConfig, subnets: &[String], group: &str) -> Result<()> {
     let template = LaunchTemplateSpecification::builder().launch_template_name(NAME).version("1").build();
     let create = aws_sdk_autoscaling::Client::new(config).create_auto_scaling_group();
@@ -197,7 +197,7 @@ async fn is_healthy(elb: &aws_sdk_elasticloadbalancingv2::Client, group: &str) -
     .await
 }
 
-/// What the instance has said, from which one can tell why it is not healthy.
+/// Returns the console output of the instance, which shows why it is not healthy.
 async fn console_output(ec2: &aws_sdk_ec2::Client) -> Result<String> {
     let found = ec2.describe_instances().send().await?;
     let instance = found.reservations().iter().flat_map(|one| one.instances()).find_map(|one| one.instance_id());
@@ -208,7 +208,7 @@ async fn console_output(ec2: &aws_sdk_ec2::Client) -> Result<String> {
     Ok(String::from_utf8_lossy(&BASE64_STANDARD.decode(output)?).into_owned())
 }
 
-/// Where the instance itself listens on this machine.
+/// Returns the address of the instance itself on this machine.
 async fn instance_address(server: &Server) -> Result<String> {
     let ask = reqwest::Client::new().get(format!("{}/_local/status", server.endpoint)).timeout(server::ANSWER);
     let status: serde_json::Value = ask.send().await?.error_for_status()?.json().await?;

@@ -1,4 +1,4 @@
-//! Calls of the API a second, through the SDK and beside moto; before them, what the server needs when nobody calls.
+//! Measures API calls per second through the SDK, beside moto, and before that what an idle server uses.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +14,13 @@ use crate::server::{Server, s3};
 use crate::waiting::until;
 use crate::{CLIENTS, WHILE};
 
-/// The server has nothing to do for this long before its memory and its processor time are looked at.
+/// How long the server is idle while its CPU time is measured.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long a table may be on its way.
+/// How long creating a table may take.
 const TABLE: Duration = Duration::from_secs(60);
-/// How many keys the items have.
+/// The number of different keys.
 const ITEMS: u64 = 1000;
-/// The bytes of the object.
+/// The size of the object in bytes.
 const PICTURE: usize = 10 * 1024;
 
 pub async fn compare() -> Result<()> {
@@ -33,7 +33,7 @@ pub async fn compare() -> Result<()> {
     Ok(())
 }
 
-/// What was called, and how often a second.
+/// The names of the operations, and their calls per second.
 type Rates = Vec<(&'static str, f64)>;
 
 async fn measure_local() -> Result<Rates> {
@@ -58,13 +58,13 @@ async fn measure(server: &Server) -> Result<Rates> {
     let (dynamodb, s3) = (aws_sdk_dynamodb::Client::new(&config), s3(&config));
     make_table(&dynamodb).await?;
     make_picture(&s3).await?;
-    // What is got has to be put before.
+    // Items must be put before they can be read.
     let put = put_items(&dynamodb).await?;
     let get = get_items(&dynamodb).await?;
     Ok(vec![("GetItem", get), ("PutItem", put), ("GetObject 10 KB", get_objects(&s3).await?)])
 }
 
-/// A table with which something can be done.
+/// Creates a table and waits until it is active.
 async fn make_table(dynamodb: &aws_sdk_dynamodb::Client) -> Result<()> {
     let schema = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build()?;
     let id = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S).build()?;
@@ -117,7 +117,7 @@ async fn get_objects(s3: &aws_sdk_s3::Client) -> Result<f64> {
     .await
 }
 
-/// How often a second many clients at once get an answer.
+/// Returns how many calls per second many concurrent clients complete.
 async fn rate<F>(call: impl Fn(u64) -> F) -> Result<f64>
 where
     F: Future<Output = Result<()>> + Send + 'static,

@@ -1,8 +1,8 @@
-//! How light and how quick the local AWS is, beside moto and nginx on the same machine:
-//! `cargo run --release --example benchmark`. A word after `--` measures a part: `calls` (start, idleness and API
-//! calls, beside moto) or `balancer` (requests through the load balancer, beside nginx as a plain proxy).
+//! Measures the speed and the resource use of the local AWS, beside moto and nginx on the same machine: `cargo run
+//! --release --example benchmark`. A word after `--` runs only a part: `calls` (startup, idle use and API calls, beside
+//! moto) or `balancer` (requests through the load balancer, beside nginx as a plain proxy).
 //!
-//! moto comes with `.ci/setup`, nginx from the system's packages (`apt install nginx-light`).
+//! moto is installed by `.ci/setup`, nginx by the system's package manager (`apt install nginx-light`).
 
 mod balancer;
 mod calls;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-/// Clients at the same time, and how long each measurement goes on.
+/// The number of concurrent clients, and the duration of each measurement.
 const CLIENTS: usize = 16;
 const WHILE: Duration = Duration::from_secs(4);
 
@@ -25,7 +25,7 @@ const WHILE: Duration = Duration::from_secs(4);
 async fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        // What is measured runs in processes of its own, which are this program as well.
+        // The measured programs run in their own processes, which also run this program.
         [server::WORD, dir] => server::serve(Path::new(dir)).await,
         [balancer::WORD] => balancer::serve().await,
         [process::WORD, program, arguments @ ..] => process::keep(program, arguments),
@@ -36,7 +36,7 @@ async fn main() -> Result<()> {
     }
 }
 
-/// What is needed is looked for first: nobody waits for half of the figures in vain.
+/// Checks for all required programs first, so as not to fail after half of the measurements.
 async fn measure(parts: &[&str]) -> Result<()> {
     let (calls, balancer) = match parts {
         [] => (true, true),

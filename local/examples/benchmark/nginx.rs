@@ -13,10 +13,10 @@ use tokio::net::TcpStream;
 use crate::process::{Process, kept};
 use crate::waiting::until;
 
-/// How long it has to listen.
+/// How long it may take until it listens.
 const START: Duration = Duration::from_secs(10);
 
-/// Says how to get nginx if it is not there.
+/// Checks that nginx is installed. Errors say how to install it.
 pub fn find() -> Result<()> {
     let found = Command::new("nginx").arg("-v").stdin(Stdio::null()).stderr(Stdio::null()).status();
     match found {
@@ -26,16 +26,16 @@ pub fn find() -> Result<()> {
     }
 }
 
-/// A running nginx. Dropping it ends it.
+/// A running nginx, which is stopped on drop.
 pub struct Nginx {
     _process: Process,
     pub address: String,
-    /// Goes when the process is gone.
+    /// Removed after the process has ended.
     _dir: TempDir,
 }
 
 impl Nginx {
-    /// In front of one address.
+    /// Starts it as a proxy of one address.
     pub async fn start(behind: &str) -> Result<Nginx> {
         let dir = tempfile::tempdir()?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();

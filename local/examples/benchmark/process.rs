@@ -1,4 +1,4 @@
-//! Processes that do not outlive this one, however it ends: each ends when its input does.
+//! Processes that do not outlive this one, even if it is killed: each ends when its standard input is closed.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The word with which this program keeps another one.
+/// The argument with which this program keeps another one.
 pub const WORD: &str = "keep";
-/// How long a process has to end in order.
+/// How long a process may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A process that ends with its input. Dropping this ends it and waits until it is gone.
+/// A process that ends when its input is closed. Dropping this ends it and waits for it.
 pub struct Process(Child);
 
 impl Process {
@@ -26,7 +26,7 @@ impl Process {
         self.0.id()
     }
 
-    /// What it says, on whichever stream is piped.
+    /// Takes its output, from whichever stream is piped.
     pub fn said(&mut self) -> Option<Box<dyn Read + Send>> {
         match (self.0.stdout.take(), self.0.stderr.take()) {
             (Some(out), _) => Some(Box::new(out)),
@@ -35,7 +35,7 @@ impl Process {
         }
     }
 
-    /// Whether it still runs.
+    /// Whether it is still running.
     pub fn runs(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
     }
@@ -48,25 +48,26 @@ impl Drop for Process {
         while self.runs() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));
         }
-        // Both fail when it has ended, which is what is wanted.
+        // Both fail if it has already ended, which is fine.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// This program, which is a few others as well.
+/// Returns a command that runs this program, which has several roles.
 pub fn this_program() -> Result<Command> {
     Ok(Command::new(std::env::current_exe().context("this program's file is not known")?))
 }
 
-/// A program that does not care for its input, with this one before it that does. Arguments can be added.
+/// Returns a command for a program that ignores its input. This program runs it, and ends it when the input is closed.
+/// Arguments can be added.
 pub fn kept(program: impl AsRef<Path>) -> Result<Command> {
     let mut command = this_program()?;
     command.arg(WORD).arg(program.as_ref());
     Ok(command)
 }
 
-/// Runs a program until it ends, or tells it to when the input ends.
+/// Runs a program until it ends, or sends it SIGTERM when the input is closed.
 pub fn keep(program: &str, arguments: &[&str]) -> Result<()> {
     let child = Command::new(program).args(arguments).stdin(Stdio::null()).spawn();
     let mut child = child.with_context(|| format!("failed to start {program}"))?;
@@ -79,7 +80,7 @@ pub fn keep(program: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the end of the input. One that cannot be read has ended, too.
+/// Waits until the input is closed. A read error counts as closed.
 pub fn input_ends() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }

@@ -1,4 +1,4 @@
-//! Requests a second, by a client that does as little as possible: it must not be what is measured.
+//! Measures requests per second, with a client that does as little as possible so as not to measure itself.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,12 +8,12 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::{CLIENTS, WHILE};
 
-/// What everybody answers.
+/// The body of every response.
 pub const BODY: &str = "hello";
-/// How long an answer may take.
+/// How long a response may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Requests a second over connections that stay.
+/// Returns the requests per second over persistent connections.
 pub async fn rate(address: &str) -> Result<f64> {
     let to: SocketAddr = address.parse().with_context(|| format!("'{address}' is no address"))?;
     let rate = tokio::task::spawn_blocking(move || ask_at_once(to)).await?;
@@ -30,7 +30,7 @@ fn ask_at_once(address: SocketAddr) -> Result<f64> {
     Ok(count as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// Asks on one connection for a while, and says how many answers came.
+/// Sends requests on one connection for a while, and returns the number of responses.
 fn ask(address: SocketAddr, begun: Instant) -> Result<u64> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
     stream.set_nodelay(true)?;

@@ -1,4 +1,4 @@
-//! The servers under measurement, each in a process of its own, whose memory is its own as well.
+//! The measured servers, each in its own process, so that its memory can be measured.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -14,15 +14,15 @@ use tempfile::TempDir;
 
 use crate::process::{Process, input_ends, kept, this_program};
 
-/// The word with which this program is the local AWS.
+/// The argument with which this program runs as the local AWS.
 pub const WORD: &str = "server";
 const REGION: &str = "us-east-1";
 const MOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/moto_server");
-/// How long a server has to say where it is, and to answer a call.
+/// How long a server may take to print its address, and to answer a call.
 const START: Duration = Duration::from_secs(60);
 pub const ANSWER: Duration = Duration::from_secs(60);
 
-/// The local AWS. It ends when its input does.
+/// Runs the local AWS until the input is closed.
 pub async fn serve(dir: &Path) -> Result<()> {
     let options = Options { dir: dir.to_owned(), port: 0, region: REGION.to_owned() };
     let cloud = Cloud::start(options).await?;
@@ -32,25 +32,25 @@ pub async fn serve(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says how to get moto if it is not there.
+/// Checks that moto is installed. The error says how to install it.
 pub fn find_moto() -> Result<()> {
     ensure!(Path::new(MOTO).exists(), "moto is not installed: .ci/setup");
     Ok(())
 }
 
-/// A server and what its clients need. Dropping it ends it.
+/// A server, and what its clients need. It is stopped on drop.
 pub struct Server {
     process: Process,
     pub endpoint: String,
     credentials: (&'static str, &'static str),
-    /// From its start until it said where it is.
+    /// The time from its start until it printed its address.
     pub took: Duration,
-    /// Goes when the process is gone.
+    /// Removed after the process has ended.
     _dir: TempDir,
 }
 
 impl Server {
-    /// The local AWS.
+    /// Starts the local AWS.
     pub fn local() -> Result<Server> {
         let dir = tempfile::tempdir()?;
         let mut command = this_program()?;
@@ -58,7 +58,7 @@ impl Server {
         Server::start(command, (ACCESS_KEY, SECRET_KEY), dir)
     }
 
-    /// moto, which says on stderr where it is.
+    /// Starts moto, which prints its address on stderr.
     pub fn moto() -> Result<Server> {
         let mut command = kept(MOTO)?;
         command.args(["-H", "127.0.0.1", "-p", "0"]).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -70,7 +70,7 @@ impl Server {
         let mut process = Process::start(&mut command)?;
         let said = BufReader::new(process.said().context("nothing is piped")?);
         let (tell, told) = mpsc::channel();
-        // What it says must be read to its end, or it stops when the pipe is full.
+        // Its output must be read to the end, or it blocks when the pipe is full.
         std::thread::spawn(move || {
             for line in said.lines().map_while(std::io::Result::ok) {
                 if let Some((_, endpoint)) = line.split_once("Running on ") {
@@ -82,7 +82,7 @@ impl Server {
         Ok(Server { process, endpoint, credentials, took: begun.elapsed(), _dir: dir })
     }
 
-    /// What the SDK's clients need. A call that is never answered is an error.
+    /// Returns the configuration for SDK clients. A call without a response fails after a timeout.
     pub async fn config(&self) -> SdkConfig {
         let (key, secret) = self.credentials;
         aws_config::defaults(BehaviorVersion::latest())
@@ -94,14 +94,14 @@ impl Server {
             .await
     }
 
-    /// The memory that it has now; not known everywhere.
+    /// Returns its current memory use in megabytes; `None` where it is unknown.
     pub fn memory_mb(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? / 1024)
     }
 
-    /// The processor time that it has used so far; not known everywhere.
+    /// Returns the CPU time that it has used, in seconds; `None` where it is unknown.
     pub fn processor_seconds(&self) -> Option<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -109,7 +109,7 @@ impl Server {
     }
 }
 
-/// A client of S3 that names buckets in the path.
+/// An S3 client with path-style URLs.
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let builder = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     aws_sdk_s3::Client::from_conf(builder.build())

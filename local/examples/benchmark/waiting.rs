@@ -1,14 +1,14 @@
-//! Waiting that has an end.
+//! Waiting with a timeout.
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use tokio::time::Instant;
 
-/// How often is looked.
+/// The interval between attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Looks until there is something; `Err(how)` is how things stand until then, and said when it takes too long.
+/// Calls `look` until it returns `Ok`. `Err` describes the current state, which the error includes after a timeout.
 pub async fn until<T>(what: &str, within: Duration, look: impl AsyncFn() -> Result<Result<T, String>>) -> Result<T> {
     let end = Instant::now() + within;
     loop {

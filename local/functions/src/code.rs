@@ -1,4 +1,4 @@
-//! The code of functions: zips, unpacked into a directory for each function and version of its code.
+//! The code of functions: zips, each unpacked into a directory for the function and code version.
 
 use std::fs;
 use std::io::{self, Cursor, Read};
@@ -10,22 +10,22 @@ use zip::ZipArchive;
 use super::Function;
 use kit::store;
 
-/// The largest code, unpacked (docs/aws.md §7.1).
+/// The maximum size of unpacked code in bytes (docs/aws.md §7.1).
 const LARGEST: u64 = 262_144_000;
 
-/// Where the code of `function` is, below the directory of all functions.
+/// Returns the directory of the code of `function`; `dir` is that of all functions.
 pub(super) fn place(dir: &Path, function: &Function) -> PathBuf {
-    // Base64 has slashes, which are no letters for a directory.
+    // Base64 may contain slashes, which a directory's name cannot.
     let version = function.code_sha256.replace('/', "-");
     code_of(dir, &function.name).join(version)
 }
 
-/// Where every code of a function is.
+/// Returns the directory of all code versions of a function.
 pub(super) fn code_of(dir: &Path, name: &str) -> PathBuf {
     dir.join("code").join(name)
 }
 
-/// Unpacks `zip` to `place`, which then is complete or not there.
+/// Unpacks `zip` to `place`, atomically.
 pub(super) fn unpack(place: &Path, zip: &[u8]) -> Result<(), String> {
     if place.is_dir() {
         return Ok(());
@@ -41,7 +41,7 @@ pub(super) fn unpack(place: &Path, zip: &[u8]) -> Result<(), String> {
     done
 }
 
-/// The same code was unpacked concurrently.
+/// Succeeds if the same code was unpacked concurrently.
 fn there(place: &Path, fault: io::Error) -> Result<(), String> {
     if place.is_dir() { Ok(()) } else { Err(fault.to_string()) }
 }
@@ -52,7 +52,7 @@ fn unpack_to(place: &Path, zip: &[u8]) -> Result<(), String> {
     let mut room = LARGEST;
     for at in 0..archive.len() {
         let mut entry = archive.by_index(at).map_err(|_| BROKEN.to_owned())?;
-        // A name that leads out of the directory is no name for us.
+        // Names that lead out of the directory are refused.
         let file = place.join(entry.enclosed_name().ok_or(BROKEN)?);
         if entry.is_dir() {
             fs::create_dir_all(&file).map_err(|fault| fault.to_string())?;
@@ -74,7 +74,7 @@ fn write(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     fs::write(file, bytes)?;
-    // Packers on some systems forget that it is a program.
+    // Some systems' packers do not mark it as executable.
     let mode = if file.file_name().is_some_and(|name| name == "bootstrap") { 0o755 } else { mode | 0o600 };
     fs::set_permissions(file, fs::Permissions::from_mode(mode))
 }

@@ -1,4 +1,4 @@
-//! One execution environment: a function's process, warm between invocations.
+//! An execution environment: a function's process, kept warm between invocations.
 
 use std::collections::VecDeque;
 use std::io;
@@ -30,20 +30,20 @@ use kit::process;
 use kit::program;
 use kit::store;
 
-/// How long a process may take before it asks for work, if its timeout is not longer.
+/// How long a process may take to request its first invocation; a longer function timeout extends this.
 const INIT: Duration = Duration::from_secs(10);
-/// How long a process that is asked to end may take.
+/// How long to wait between SIGTERM and SIGKILL.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// How long the last lines of an invocation may take to arrive after its answer.
+/// How long to wait after a response for the last lines of output.
 const LAST_LINES: Duration = Duration::from_millis(20);
-/// Lines of the log that `Invoke` shows.
+/// The maximum number of log lines in the response of `Invoke`.
 const TAIL: usize = 40;
 
-/// A process and the way to its work.
+/// A process and the channel to it.
 pub(super) struct Environment {
-    /// Of the function when it was started: another revision needs another process.
+    /// The function's revision when the process was started: another revision needs another process.
     pub revision: String,
-    /// Its credentials live longer than that, so that no invocation outlives them.
+    /// When to replace the process. Its credentials expire later, so that no invocation outlives them.
     pub good_until: Instant,
     pub idle_since: Instant,
     jobs: mpsc::Sender<Job>,
@@ -57,7 +57,7 @@ pub(super) struct Environment {
     fresh: bool,
 }
 
-/// What is written down about a process, to find it again after a crash of the server.
+/// A record of a process, for finding it again after the server was killed.
 #[derive(Debug, Serialize, Deserialize)]
 struct Known {
     pid: u32,
@@ -116,12 +116,12 @@ impl Environment {
         })
     }
 
-    /// Whether it can take another invocation.
+    /// Whether the process can take another invocation.
     pub(super) fn lives(&self) -> bool {
         self.ended.borrow().is_none() && !self.stop.is_cancelled()
     }
 
-    /// Gives it one invocation. What comes back also says whether the process can go on.
+    /// Runs one invocation. Returns the outcome, and whether the process can be used again.
     pub(super) async fn run(
         &mut self,
         function: &Function,
@@ -142,7 +142,7 @@ impl Environment {
         };
         let spent = begun.elapsed();
         self.set_working(false);
-        // Output and answer come on different ways; usually this is enough for the output to be first in the log.
+        // Output and response arrive on different channels; usually this is enough for the output to be logged first.
         tokio::time::sleep(LAST_LINES).await;
         let (payload, kind) = match reply {
             Ok(Reply::Response(payload)) => (payload, None),
@@ -168,7 +168,7 @@ impl Environment {
         }
     }
 
-    /// Waits until the process asks for its first invocation.
+    /// Waits until the process requests its first invocation.
     async fn init(&mut self, function: &Function, id: &str) -> Result<(), End> {
         let mut ready = self.desk.ready();
         let mut init_error = self.desk.init_error();
@@ -196,7 +196,7 @@ impl Environment {
         let (reply, answered) = oneshot::channel();
         let arn = function.arn.clone();
         let job = Job { id: id.to_owned(), payload, arn, timeout, client_context, reply };
-        // The channel holds one, and there is never more: the process is ours until it has answered.
+        // The channel has room for one job, and there is never more: we own the process until it has answered.
         let _ = self.jobs.try_send(job);
         tokio::select! {
             biased;
@@ -213,7 +213,7 @@ impl Environment {
     }
 }
 
-/// Why a process gave no answer.
+/// Why a process gave no response.
 struct End {
     kind: &'static str,
     text: String,
@@ -235,10 +235,10 @@ async fn ended(end: &mut watch::Receiver<Option<String>>) -> String {
     reason.ok().and_then(|reason| reason.clone()).unwrap_or_else(|| KILLED.to_owned())
 }
 
-/// How Lambda calls the end of a process that had more memory than its function, or was stopped otherwise.
+/// Lambda's message for a process that exceeded its memory or was stopped otherwise.
 const KILLED: &str = "signal: killed";
 
-/// The end of a process in Lambda's words, which are those of Go's `os.ProcessState`.
+/// Describes the end of a process in Lambda's wording, which is that of Go's `os.ProcessState`.
 fn how_it_ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
@@ -250,7 +250,7 @@ fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
-/// Another thread that forks at the wrong moment keeps a freshly written program open for an instant.
+/// Retries if the program is busy: when another thread forks, its child briefly holds the newly written file open.
 async fn spawn(command: &mut Command) -> io::Result<Child> {
     for _ in 0..50 {
         match command.spawn() {
@@ -263,7 +263,7 @@ async fn spawn(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Waits for the process or ends it, and then ends whatever of its group is left.
+/// Waits for the process or ends it, and then ends the rest of its group.
 async fn keep(
     mut child: Child,
     group: Option<u32>,
@@ -278,7 +278,7 @@ async fn keep(
     };
     end.send_replace(Some(reason));
     if let Some(group) = group {
-        // The child is reaped at the same time, so that its group is seen to be gone.
+        // Reap the child concurrently: as a zombie it would keep its group in existence.
         let _ = tokio::join!(process::end_group(group, PATIENCE), child.wait());
         site.warden.release(group);
     }
@@ -300,7 +300,7 @@ fn remember(dir: &Path, pid: u32) -> PathBuf {
     file
 }
 
-/// Ends the processes of a server that crashed. A process that merely has the same id is left alone.
+/// Ends the processes of a server that crashed. A different process with the same PID is left alone.
 pub(super) async fn end_orphans(dir: &Path) {
     let Ok(files) = std::fs::read_dir(records(dir)) else {
         return;
@@ -308,14 +308,14 @@ pub(super) async fn end_orphans(dir: &Path) {
     for file in files.flatten().map(|file| file.path()) {
         if let Ok(Some(Known { pid, started })) = store::read_json::<Known>(&file)
             && process::started(pid).is_some_and(|now| now == started)
-            // In a copy of a directory these are the processes of another server.
+            // If the directory is a copy, these are the processes of another server.
             && process::is_below(pid, dir) != Some(false)
         {
             process::end_group(pid, PATIENCE).await;
         }
         let _ = std::fs::remove_file(file);
     }
-    // A server killed right after it had started a process has not written it down.
+    // A server killed right after starting a process has no record of it.
     for group in process::groups_below(dir) {
         process::end_group(group, PATIENCE).await;
     }
@@ -327,7 +327,7 @@ struct Log {
     site: Arc<Site>,
     function: Arc<Function>,
     stream: String,
-    /// What a caller may ask for is shown whether or not it is kept.
+    /// The last lines, for `Invoke`, whether or not they may be written to the log group.
     last: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -373,7 +373,7 @@ fn copy_lines(output: Option<impl AsyncRead + Unpin + Send + 'static>, log: Log)
     });
 }
 
-/// `2026/01/31/[$LATEST]0123…`, as Lambda names streams.
+/// Returns a stream name in Lambda's format: `2026/01/31/[$LATEST]0123…`.
 pub(super) fn log_stream() -> String {
     let format = format_description!("[year]/[month]/[day]");
     let day = OffsetDateTime::now_utc().format(format).expect("every date of today has these parts");
@@ -386,7 +386,7 @@ fn report(id: &str, function: &Function, spent: Duration, init: Option<Duration>
         "REPORT RequestId: {id}\tDuration: {millis:.2} ms\tBilled Duration: {:.0} ms\tMemory Size: {} MB\tMax Memory Used: {} MB",
         millis.ceil(),
         function.memory_mb,
-        // What was beyond the limit between two looks, no function on AWS would have had.
+        // Between two measurements more memory can be in use, which is impossible on AWS.
         peak_mb.min(function.memory_mb)
     );
     if let Some(init) = init {
@@ -395,7 +395,7 @@ fn report(id: &str, function: &Function, spent: Duration, init: Option<Duration>
     report
 }
 
-/// What a report says at its end about an invocation that its process did not live to answer.
+/// Returns the end of a report, for an invocation to which the process gave no response.
 fn status(ended: Option<&str>) -> String {
     match ended {
         None => String::new(),
@@ -420,7 +420,7 @@ mod tests {
         let (mut orphan, mut other) = (sleeper(dir.path()), sleeper(dir.path()));
         let mut original = sleeper(elsewhere.path());
         remember(dir.path(), orphan.id());
-        // As in a copy of the directory that this one belongs to.
+        // As in a copy of the directory in which this process was started.
         remember(dir.path(), original.id());
         let file = remember(dir.path(), other.id());
         let reused = Known { pid: other.id(), started: "long ago".to_owned() };

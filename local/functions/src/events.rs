@@ -1,4 +1,4 @@
-//! The queue of asynchronous events, on disk until they are handled: an accepted event is delivered at least once.
+//! The queue of asynchronous events. They are on disk until handled: an accepted event is delivered at least once.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use kit::store;
 
-/// An accepted event and the file it is in.
+/// An accepted event, with its file.
 #[derive(Debug)]
 pub struct Event {
     /// The function's name.
@@ -28,25 +28,25 @@ struct StoredEvent {
     function: String,
     payload: String,
     accepted_ms: i64,
-    /// When it is delivered; without it at once.
+    /// When to deliver it; immediately by default.
     #[serde(default)]
     due_ms: i64,
 }
 
 impl Event {
-    /// Accepts an event that is to be delivered after `delay`: it is on disk when this returns.
+    /// Accepts an event for delivery after `delay`. The event is on disk when this returns.
     pub(super) fn accept(dir: &Path, function: &str, payload: Bytes, delay: Duration) -> io::Result<Event> {
         let accepted = OffsetDateTime::now_utc();
         let due = accepted + delay;
         let (accepted_ms, due_ms) = (millis(accepted), millis(due));
-        // By name the oldest comes first.
+        // Names sort by age, oldest first.
         let file = place(dir).join(format!("{accepted_ms:015}-{}.json", Uuid::new_v4().simple()));
         let text = String::from_utf8_lossy(&payload).into_owned();
         store::write_json(&file, &StoredEvent { function: function.to_owned(), payload: text, accepted_ms, due_ms })?;
         Ok(Event { function: function.to_owned(), payload, accepted, due, file })
     }
 
-    /// What an earlier server had accepted and not yet seen handled, the oldest first.
+    /// Returns the events that an earlier server accepted but did not finish, oldest first.
     pub(super) fn left(dir: &Path) -> anyhow::Result<Vec<Event>> {
         let place = place(dir);
         store::remove_unfinished(&place)?;
@@ -66,17 +66,17 @@ impl Event {
         Ok(left)
     }
 
-    /// How long it is until it is due.
+    /// Returns the time until the event is due.
     pub(super) fn wait(&self) -> Duration {
         (self.due - OffsetDateTime::now_utc()).try_into().unwrap_or_default()
     }
 
-    /// How long it has been waiting.
+    /// Returns the time since the event was accepted.
     pub(super) fn age(&self) -> Duration {
         (OffsetDateTime::now_utc() - self.accepted).try_into().unwrap_or_default()
     }
 
-    /// It was handled, or given up.
+    /// Removes an event that was handled or given up.
     pub fn forget(self) {
         if let Err(fault) = std::fs::remove_file(&self.file) {
             tracing::warn!(%fault, "a handled event could not be removed; it will be delivered once more");

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::Version;
 use kit::answer::Refusal;
 
-/// Names of variables that Lambda keeps to itself, beside all that begin with `AWS_LAMBDA_`.
+/// Variable names reserved by Lambda, in addition to those that begin with `AWS_LAMBDA_`.
 const RESERVED: &[&str] = &[
     "_HANDLER",
     "_X_AMZN_TRACE_ID",
@@ -26,7 +26,7 @@ const RESERVED: &[&str] = &[
     "LAMBDA_TASK_ROOT",
 ];
 
-/// Everything about a function but its code's bytes.
+/// Everything about a function except the bytes of its code.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Function {
     /// Its name, unique in the region.
@@ -37,19 +37,19 @@ pub struct Function {
     pub role: String,
     /// Such as `provided.al2023`.
     pub runtime: String,
-    /// The handler, which custom runtimes read themselves.
+    /// The handler, which custom runtimes interpret themselves.
     pub handler: String,
     /// `x86_64` or `arm64`.
     pub architecture: String,
-    /// A text for people.
+    /// The description.
     pub description: String,
-    /// How long one invocation may take, in seconds.
+    /// The timeout of an invocation, in seconds.
     pub timeout_s: u64,
-    /// The memory of its processes together, in MiB.
+    /// The memory limit of its processes together, in MiB.
     pub memory_mb: u64,
     /// The environment variables of its processes.
     pub variables: BTreeMap<String, String>,
-    /// Where its processes log.
+    /// The log group of its processes.
     pub log_group: String,
     /// `Text` or `JSON`.
     pub log_format: String,
@@ -57,40 +57,40 @@ pub struct Function {
     pub storage_mb: u64,
     /// `PassThrough` or `Active`.
     pub tracing: String,
-    /// SHA-256 of the zip, in base64 as AWS shows it.
+    /// The SHA-256 of the zip in base64, as in the API.
     pub code_sha256: String,
-    /// The size of its archive.
+    /// The size of the zip in bytes.
     pub code_bytes: usize,
-    /// When it was last changed, in ISO 8601.
+    /// When it was last changed, in ISO 8601 format.
     pub last_modified: String,
-    /// Changes with every change.
+    /// The revision ID, which changes with every update.
     pub revision: String,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
     /// The statements of its resource policy.
     pub statements: Vec<Value>,
-    /// Changes with every change of the resource policy.
+    /// The revision ID of the resource policy, which changes with every update of the policy.
     pub policy_revision: String,
-    /// How asynchronous invocations are retried, if that was set.
+    /// The retry settings of asynchronous invocations, if configured.
     pub on_event: Option<OnEvent>,
-    /// Its reserved concurrency, if any.
+    /// The reserved concurrency, if any.
     pub reserved: Option<usize>,
-    /// Its published versions, oldest first.
+    /// The published versions, oldest first.
     #[serde(default)]
     pub published: Vec<Version>,
-    /// How many versions there have been: numbers are not given again.
+    /// The number of versions ever published: version numbers are not reused.
     #[serde(default)]
     pub published_count: u64,
 }
 
-/// How asynchronous invocations are retried (docs/aws.md §7.5).
+/// The retry settings of asynchronous invocations (docs/aws.md §7.5).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OnEvent {
-    /// How often a failed event is retried.
+    /// The maximum number of retries.
     pub retries: Option<u64>,
-    /// How old an event may get, in seconds.
+    /// The maximum age of an event, in seconds.
     pub age_s: Option<u64>,
-    /// When this was set, in seconds since 1970.
+    /// When this was configured, in Unix time.
     pub modified: f64,
 }
 
@@ -136,7 +136,7 @@ impl Function {
         }
     }
 
-    /// Takes over what a call says; what it leaves out stays.
+    /// Applies the settings of a call; those it omits are unchanged.
     pub fn configure(&mut self, input: &Value) -> Result<(), Refusal> {
         let text = |value: &Value, place: &mut String| {
             if let Some(text) = value.as_str() {
@@ -202,14 +202,14 @@ impl Function {
         Ok(())
     }
 
-    /// Marks a change: another revision, another time.
+    /// Sets a new revision ID and modification time.
     pub fn touch(&mut self) {
         let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]+0000");
         self.revision = Uuid::new_v4().to_string();
         self.last_modified = OffsetDateTime::now_utc().format(format).expect("every date of today has these parts");
     }
 
-    /// `FunctionConfiguration` as the API shows it.
+    /// Returns the `FunctionConfiguration` of the API.
     pub fn json(&self) -> Value {
         let mut shown = json!({
             "FunctionName": self.name,
@@ -240,7 +240,7 @@ impl Function {
         shown
     }
 
-    /// The event invoke configuration as the API shows it.
+    /// Returns the event invoke configuration of the API.
     pub fn on_event_json(&self) -> Option<Value> {
         let OnEvent { retries, age_s, modified } = self.on_event.as_ref()?;
         let mut shown = json!({
@@ -258,7 +258,7 @@ impl Function {
     }
 }
 
-/// A refusal of a value.
+/// The error for an invalid parameter value.
 pub fn parameter(text: &str) -> Refusal {
     Refusal::new(400, "InvalidParameterValueException", text)
 }

@@ -1,4 +1,4 @@
-//! Runs functions: processes that are started on demand, kept warm, and ended when idle.
+//! Runs functions: their processes are started on demand, kept warm, and ended when idle.
 
 mod code;
 mod environment;
@@ -35,34 +35,34 @@ pub use function::{Function, OnEvent, parameter};
 pub use registry::Registry;
 pub use version::Version;
 
-/// How many calls all functions together may work on at a time, as in a new account (docs/aws.md §3.4).
+/// The maximum number of concurrent invocations of all functions together, as in a new account (docs/aws.md §3.4).
 pub const CONCURRENCY: usize = 10;
-/// How long a process is kept without work.
+/// How long to keep an idle process.
 const IDLE: Duration = Duration::from_secs(300);
-/// How often idle processes are looked for.
+/// How often to look for idle processes.
 const LOOK: Duration = Duration::from_secs(15);
-/// How long the credentials of a process live; it is replaced when half of it is over.
+/// The lifetime of a process's credentials. The process is replaced after half of it.
 const CREDENTIALS: time::Duration = time::Duration::hours(12);
-/// How long AWS waits before the first retry of an event, in seconds; twice as long before the second.
+/// The delay before the first retry of an event on AWS, in seconds. Each further delay is twice as long.
 const RETRY_S: u64 = 60;
-/// The least of that here: what failed because something was not there yet gets a chance.
+/// The minimum delay here, which gives a retry a chance if something did not exist yet.
 const LEAST_RETRY: Duration = Duration::from_secs(1);
 
-/// How long an event waits unless the function says otherwise (docs/aws.md §7.5).
+/// The default maximum age of an event (docs/aws.md §7.5).
 const OLDEST_EVENT: Duration = Duration::from_secs(6 * 3600);
 
-/// What a call brought.
+/// The result of an invocation.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The response, or the description of the error.
+    /// The response or the error.
     pub payload: Bytes,
-    /// Whether the payload is the description of an error.
+    /// Whether the payload is an error.
     pub failed: bool,
     /// The last lines of the log.
     pub tail: String,
 }
 
-/// What processes need to know of the place they run in.
+/// What processes need from the server.
 struct Site {
     dir: PathBuf,
     region: String,
@@ -79,23 +79,23 @@ pub struct Functions {
     site: Arc<Site>,
     registry: Arc<Registry>,
     pools: Mutex<HashMap<String, Arc<Pool>>>,
-    /// What the account has for the functions that have nothing reserved.
+    /// The account's concurrency, for functions without reserved concurrency.
     places: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
-/// The processes of one function in one revision.
+/// The processes of one function. An update of the function retires them.
 struct Pool {
     idle: Mutex<Vec<Environment>>,
-    /// Those of the account, or the function's own.
+    /// The account's concurrency, or the function's reserved one.
     places: Arc<Semaphore>,
     retired: CancellationToken,
-    /// How many processes are at work.
+    /// The number of processes running an invocation.
     working: AtomicUsize,
 }
 
 impl Functions {
-    /// Reads the functions below a directory; none is started.
+    /// Opens the functions in a directory. Ends processes that a crashed server left behind, and starts none.
     pub async fn open(
         dir: PathBuf,
         region: &str,
@@ -123,14 +123,14 @@ impl Functions {
         Ok(functions)
     }
 
-    /// Puts the code of `function` where its processes will find it.
+    /// Unpacks the code of `function` to where its processes find it.
     pub async fn unpack(&self, function: &Function, zip: Bytes) -> Result<(), String> {
         let place = code::place(&self.site.dir, function);
         let unpacked = tokio::task::spawn_blocking(move || code::unpack(&place, &zip)).await;
         unpacked.map_err(|fault| fault.to_string())?
     }
 
-    /// Calls a function and waits for its answer; `None` when too many calls are under way.
+    /// Invokes a function and waits for its response; `None` if the concurrency limit is reached.
     pub async fn call(
         self: &Arc<Self>,
         function: &Function,
@@ -142,31 +142,32 @@ impl Functions {
         Some(self.run(&pool, function, payload, client_context).await)
     }
 
-    /// Accepts an event, which is on disk when this returns, and calls the function with it after `delay`.
+    /// Accepts an event, which is on disk when this returns, and invokes the function with it after `delay`.
     pub fn send(self: &Arc<Self>, name: &str, payload: Bytes, delay: Duration) -> std::io::Result<()> {
         self.handle(Event::accept(&self.site.dir, name, payload, delay)?);
         Ok(())
     }
 
-    /// What an earlier server accepted and did not get done.
+    /// Returns the events that an earlier server accepted but did not finish.
     pub fn events_left(&self) -> anyhow::Result<Vec<Event>> {
         Event::left(&self.site.dir)
     }
 
-    /// Calls a function with an event, and again if it fails (docs/aws.md §7.5).
+    /// Invokes a function with an event, with retries (docs/aws.md §7.5).
     pub fn handle(self: &Arc<Self>, event: Event) {
         let this = self.clone();
         let stop = self.site.stop.clone();
         self.tasks.spawn(async move {
             tokio::select! {
                 () = this.deliver(&event) => event.forget(),
-                // The next server goes on with it.
+                // The next server continues with it.
                 () = stop.cancelled() => (),
             }
         });
     }
 
-    /// Lets a changed function take over after a while: the processes and the code of before are of no more use then.
+    /// Puts a changed function into use after a delay, and then removes the processes and the code of the previous
+    /// revision.
     pub fn take_over(self: &Arc<Self>, function: Function, after: Duration) {
         let this = self.clone();
         let stop = self.site.stop.clone();
@@ -183,7 +184,7 @@ impl Functions {
         });
     }
 
-    /// The warm processes of a function are of no more use; those at work finish first.
+    /// Discards the warm processes of a function. Those running an invocation finish it first.
     pub fn retire(&self, name: &str) {
         let Some(pool) = self.pools().remove(name) else {
             return;
@@ -193,7 +194,7 @@ impl Functions {
         self.tasks.spawn(end_all(idle));
     }
 
-    /// Older codes of a function take up space for nothing; what still runs has its program open.
+    /// Removes outdated code of a function. Running processes keep their program open.
     fn tidy(&self, function: &Function) {
         let current = code::place(&self.site.dir, function);
         let Ok(codes) = std::fs::read_dir(code::code_of(&self.site.dir, &function.name)) else {
@@ -204,20 +205,20 @@ impl Functions {
         }
     }
 
-    /// A function is gone, and with it its code.
+    /// Removes the processes and the code of a deleted function.
     pub fn forget(&self, name: &str) {
         self.retire(name);
         let _ = std::fs::remove_dir_all(code::code_of(&self.site.dir, name));
     }
 
-    /// How many processes each function has.
+    /// Returns the number of processes of each function.
     pub fn count(&self) -> BTreeMap<String, usize> {
         let pools = self.pools();
         let count = |pool: &Pool| pool.idle().len() + pool.working.load(Ordering::SeqCst);
         pools.iter().map(|(name, pool)| (name.clone(), count(pool))).collect()
     }
 
-    /// Ends every process.
+    /// Ends all processes.
     pub async fn stop(&self) {
         self.site.stop.cancel();
         let pools: Vec<Arc<Pool>> = self.pools().drain().map(|(_, pool)| pool).collect();
@@ -230,11 +231,12 @@ impl Functions {
         self.tasks.wait().await;
     }
 
-    /// Returns when the event was handled, or has to be given up: too many failures, too old, or no function any more.
+    /// Returns when the event was handled or must be given up: after too many failures, when too old, or when the
+    /// function no longer exists.
     async fn deliver(self: &Arc<Self>, event: &Event) {
         tokio::time::sleep(event.wait()).await;
         let mut failures = 0;
-        // It may have changed since it failed, and is then another program.
+        // The function may have changed since the last attempt.
         while let Some(function) = self.registry.answering(&event.function) {
             let on_event = function.on_event.as_ref();
             let retries = on_event.and_then(|on_event| on_event.retries).unwrap_or(2);
@@ -259,7 +261,8 @@ impl Functions {
         }
     }
 
-    /// The work goes on in a task of its own: a caller that hangs up must not leave a process in the middle of a job.
+    /// Runs an invocation in its own task, so that a client that disconnects does not abandon a process in the middle
+    /// of it.
     async fn run(
         self: &Arc<Self>,
         pool: &Arc<Pool>,
@@ -301,7 +304,7 @@ impl Functions {
         outcome
     }
 
-    /// A program that the system cannot start: not there, or made for another machine.
+    /// Returns the outcome for a program that cannot be started: it is missing, or built for another machine.
     fn not_started(&self, function: &Function, fault: &std::io::Error) -> Outcome {
         let id = uuid::Uuid::new_v4();
         let stream = environment::log_stream();
@@ -360,14 +363,14 @@ impl Functions {
     }
 }
 
-/// An error of the system as Lambda's own program, which is written in Go, spells it: `exec format error`.
+/// Returns an OS error in the wording of Lambda, which is written in Go: `exec format error`.
 fn in_words_of_go(fault: &std::io::Error) -> String {
     let text = fault.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 impl Pool {
-    /// A place for one more call, if there is one before the time is over: where none is left, a free place is no help.
+    /// Waits up to `left` for a slot for one more invocation. If `left` is zero, a free slot does not count.
     async fn place_within(&self, left: Duration) -> Option<SemaphorePermit<'_>> {
         if left.is_zero() {
             return None;
@@ -375,7 +378,7 @@ impl Pool {
         tokio::time::timeout(left, self.places.acquire()).await.ok()?.ok()
     }
 
-    /// The process that worked last: the others may grow idle and end.
+    /// Takes the process that was used last, so that the others become idle and are ended.
     fn warm(&self, function: &Function) -> Option<Environment> {
         let mut idle = self.idle();
         let fits =
@@ -390,7 +393,8 @@ impl Pool {
 }
 
 impl Site {
-    /// Whether the role of `function` lets what it prints be kept: without it there are no logs (docs/aws.md §7.6).
+    /// Whether the role of `function` permits writing its output to the log group; if not, there are no logs
+    /// (docs/aws.md §7.6).
     fn may_log(&self, function: &Function, stream: &str) -> bool {
         let role = function.role.rsplit('/').next().unwrap_or(&function.role);
         let arn = session_arn(role, &function.name);
@@ -402,7 +406,7 @@ impl Site {
         needs.all(|need| caller.may(&need).is_ok())
     }
 
-    /// The environment Lambda gives every process, beside the function's own variables.
+    /// Returns the environment variables that Lambda sets, in addition to the function's own.
     fn variables(
         &self,
         function: &Function,

@@ -1,4 +1,4 @@
-//! The memory of a function's processes: measured, and limited as Lambda does.
+//! The memory of a function's processes: measured, and limited as on Lambda.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,26 +10,27 @@ use tokio_util::sync::CancellationToken;
 
 use kit::process;
 
-/// How often a process at work is measured: the less memory is left, the more often.
+/// The intervals at which to measure a working process: the less memory is left, the more often.
 const OFTEN: Duration = Duration::from_millis(2);
 const SELDOM: Duration = Duration::from_millis(20);
-/// How often an idle one is, which may still have threads.
+/// The interval for an idle process, which may still have running threads.
 const IDLE: Duration = Duration::from_millis(500);
-/// How often too much is seen before it is believed: a process that is just being started has its parent's memory.
+/// How many consecutive measurements must be above the limit to count: a process that is just starting shows its
+/// parent's memory.
 const LOOKS: u32 = 3;
-/// The most memory a process can fill in a millisecond.
+/// How many kilobytes a process can fill in a millisecond, at most.
 const KB_A_MS: u64 = 2_000;
-/// How often processes are looked for whose parents have left them.
+/// How often to look for processes whose parent has ended.
 const SEARCH: Duration = Duration::from_millis(250);
 
-/// Measures a group of processes until it has gone, and ends it when it has more memory than it may.
+/// Measures a process group until it has ended, and kills it if it exceeds its memory limit.
 pub(super) struct Meter {
     peak_kb: Arc<AtomicU64>,
     working: watch::Sender<bool>,
 }
 
 impl Meter {
-    /// Watches `group`, whose processes may have `most_mb` together.
+    /// Starts to watch `group`, whose processes may use `most_mb` together.
     pub(super) fn start(group: u32, most_mb: u64, stop: CancellationToken) -> Meter {
         let peak_kb = Arc::new(AtomicU64::new(0));
         let (working, is_working) = watch::channel(true);
@@ -38,12 +39,12 @@ impl Meter {
         Meter { peak_kb, working }
     }
 
-    /// Says whether the processes have something to do.
+    /// Sets whether the processes are running an invocation.
     pub(super) fn set_working(&self, working: bool) {
         self.working.send_replace(working);
     }
 
-    /// The most memory they have had at a time, in whole megabytes.
+    /// Returns the peak memory use of all processes together, in megabytes, rounded up.
     pub(super) fn peak_mb(&self) -> u64 {
         self.peak_kb.load(Ordering::Relaxed).div_ceil(1024)
     }
@@ -77,7 +78,7 @@ async fn watch_group(group: u32, most_kb: u64, peak_kb: Arc<AtomicU64>, mut work
     }
 }
 
-/// The processes of a group, as far as they are known.
+/// The known processes of a group.
 struct Processes {
     group: u32,
     known: BTreeSet<u32>,
@@ -89,7 +90,7 @@ impl Processes {
         Processes { group, known: BTreeSet::from([group]), searched: None }
     }
 
-    /// The kilobytes that all of them have; nothing when their leader has gone.
+    /// Returns the memory use of all processes in kilobytes; `None` if the leader has ended.
     async fn measure(&mut self, most_kb: u64) -> Option<u64> {
         if !process::tells_memory() {
             return self.ask_ps().await;
@@ -108,11 +109,11 @@ impl Processes {
         if used <= most_kb || children.is_empty() || leader.peak_kb > most_kb {
             return Some(used);
         }
-        // After a fork both sides show the same pages: only a slower look can distinguish them.
+        // After a fork, parent and child both count the same pages: only the slower proportional set size is accurate.
         Some(self.known.iter().filter_map(|pid| process::share_kb(*pid)).sum())
     }
 
-    /// Adds the children of those that are known, and from time to time the other members of the group.
+    /// Adds the children of known processes, and at intervals the other members of the group.
     fn find(&mut self) {
         if self.searched.is_none_or(|last| last.elapsed() > SEARCH) {
             self.searched = Some(Instant::now());
@@ -126,7 +127,7 @@ impl Processes {
         }
     }
 
-    /// The same where there is no `/proc`; that takes a process, so it is done seldom.
+    /// Like [`Processes::measure`], for systems without `/proc`. It runs `ps`, so it is only done at intervals.
     async fn ask_ps(&self) -> Option<u64> {
         tokio::time::sleep(SEARCH).await;
         let group = self.group;
@@ -141,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// A shell whose variable holds so many bytes, in itself or in a child, until it is ended.
+    /// A shell with a variable of this many bytes, in itself or in a child, until it is killed.
     fn hungry(bytes: u32, in_child: bool) -> Child {
         let fill = format!("x=$(head -c {bytes} /dev/zero | tr '\\0' x); sleep 60");
         let script = if in_child { format!("({fill}; :) & wait") } else { format!("{fill}; :") };

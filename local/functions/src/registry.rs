@@ -1,4 +1,4 @@
-//! The functions that exist, shared by the control plane and the runtime.
+//! The functions, shared by the control plane and the runtime.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use super::Function;
 use super::states::States;
 use kit::speed::Speed;
 
-/// Every function by its name, and what it is in the middle of.
+/// All functions by name, and their state transitions.
 #[derive(Debug)]
 pub struct Registry {
     functions: Mutex<BTreeMap<String, Function>>,
-    /// What state each function is in, and until when.
+    /// The state transition of each function.
     pub states: States,
 }
 
@@ -22,23 +22,23 @@ impl Registry {
         Registry { functions: Mutex::new(functions), states: States::at(speed) }
     }
 
-    /// How fast everything goes.
+    /// The speed of state transitions.
     pub fn speed(&self) -> Speed {
         self.states.speed
     }
 
-    /// The function that answers calls of this name now.
+    /// Returns the revision of a function that currently answers invocations.
     pub fn answering(&self, name: &str) -> Option<Function> {
         let current = self.functions().get(name).cloned()?;
         Some(self.states.answering(current))
     }
 
-    /// Lets a changed function answer from now on. Returns whether this change was still under way.
+    /// Puts a changed function into use. Returns `false` if this change has been superseded.
     pub fn take_over(&self, function: &Function) -> bool {
         self.states.take_over(&function.name, &function.revision)
     }
 
-    /// The change of a function is over.
+    /// Ends the state transition of a function.
     pub fn settle(&self, function: &Function) {
         self.states.forget(&function.name);
     }

@@ -1,4 +1,4 @@
-//! The Lambda Runtime API, through which a function's process receives and answers invocations.
+//! The Lambda Runtime API, through which a function's process receives invocations and responds to them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use kit::answer::{Protocol, Refusal, Response, empty, json_answer};
 
-/// The largest answer of a function.
+/// The maximum size of a function's response in bytes.
 const LARGEST: usize = 6 << 20;
 
-/// One invocation, on its way to a process.
+/// An invocation to be passed to a process.
 pub(super) struct Job {
     pub id: String,
     pub payload: Bytes,
@@ -31,18 +31,18 @@ pub(super) struct Job {
     pub reply: oneshot::Sender<Reply>,
 }
 
-/// What a process made of an invocation.
+/// The result of an invocation, from the process.
 #[derive(Debug)]
 pub(super) enum Reply {
     Response(Bytes),
     Error(Bytes),
 }
 
-/// Where the process's requests and our invocations meet.
+/// Connects our invocations with the requests of the process.
 pub(super) struct Desk {
     jobs: tokio::sync::Mutex<mpsc::Receiver<Job>>,
     current: Mutex<Option<(String, oneshot::Sender<Reply>)>>,
-    /// True once the process has asked for its first invocation.
+    /// True once the process has requested its first invocation.
     ready: watch::Sender<bool>,
     init_error: watch::Sender<Option<Bytes>>,
 }
@@ -120,7 +120,7 @@ impl Desk {
         let mut current = self.current();
         match current.take_if(|(running, _)| running == id) {
             Some((_, waiting)) => {
-                // The caller may have given up: then the answer is not needed.
+                // If the caller has given up, the response is not needed.
                 let _ = waiting.send(reply);
                 accepted()
             }
@@ -133,14 +133,14 @@ impl Desk {
     }
 }
 
-/// How a desk with one invocation, of this name, answers a process's requests.
+/// The runtime API with one invocation and without a process, to try out requests.
 pub struct Rehearsal {
     desk: Desk,
     _answered: oneshot::Receiver<Reply>,
 }
 
 impl Rehearsal {
-    /// The runtime API of a process with this id, without the process.
+    /// A runtime API with an invocation of this ID.
     pub async fn of(id: &str) -> Rehearsal {
         let (sender, jobs) = mpsc::channel(1);
         let (reply, answered) = oneshot::channel();
@@ -152,12 +152,12 @@ impl Rehearsal {
             client_context: None,
             reply,
         };
-        // There is room for one, and without its sender there will be no other.
+        // The channel has room for one job; without its sender, there will be no other.
         let _ = sender.send(job).await;
         Rehearsal { desk: Desk::new(jobs), _answered: answered }
     }
 
-    /// Answers one request of the process.
+    /// Answers a request of the process.
     pub async fn answer(&self, method: &Method, path: &str, body: Bytes) -> Response {
         self.desk.answer(method, path, body).await
     }
@@ -173,7 +173,7 @@ fn trace() -> String {
     format!("Root=1-{now:08x}-{};Parent={};Sampled=0", &id[..24], &id[16..])
 }
 
-/// Serves one process until `stop`.
+/// Serves a process until `stop` is cancelled.
 pub(super) async fn serve(listener: TcpListener, desk: Arc<Desk>, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {

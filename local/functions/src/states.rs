@@ -1,5 +1,5 @@
-//! Transitions of functions: a new one cannot be invoked yet, and a changed one still answers as before (docs/aws.md
-//! §7.1, §7.3). They take as long as the speed says; a restart completes them.
+//! State transitions of functions: a new one cannot be invoked yet, and during an update the previous revision answers
+//! (docs/aws.md §7.1, §7.3). Their duration depends on the speed; a restart completes them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use super::Function;
 use kit::answer::Refusal;
 use kit::speed::Speed;
 
-/// How long AWS takes to create a function and to change it, in seconds (docs/aws.md §13).
+/// The durations of creating and updating a function on AWS, in seconds (docs/aws.md §13).
 const CREATING_S: u64 = 8;
 const UPDATING_S: u64 = 5;
 
-/// The least that each takes here, at any speed, so that no client can count on its end.
+/// The minimum durations here, at any speed, so that no client can rely on a transition being over.
 const LEAST_COMING: Duration = Duration::from_millis(200);
 const LEAST_CHANGING: Duration = Duration::from_millis(100);
 
-/// The functions that are doing something.
+/// The functions in transition.
 #[derive(Debug)]
 pub struct States {
     pub(crate) speed: Speed,
@@ -33,9 +33,9 @@ enum State {
         until: Instant,
     },
     Updating {
-        /// Of the function that takes over.
+        /// The revision of the updated function.
         revision: String,
-        /// What answers until then.
+        /// The previous function, which answers until the updated one is put into use.
         before: Option<Box<Function>>,
     },
 }
@@ -45,25 +45,26 @@ impl States {
         States { speed, busy: Mutex::default() }
     }
 
-    /// How long a change takes.
+    /// Returns the duration of an update.
     pub(crate) fn changing(&self) -> Duration {
         self.speed.takes(UPDATING_S).max(LEAST_CHANGING)
     }
 
-    /// A function was made; `Active` comes later.
+    /// Records that a function was created; it becomes `Active` later.
     pub(crate) fn created(&self, name: &str) {
         let until = Instant::now() + self.speed.takes(CREATING_S).max(LEAST_COMING);
         self.now().insert(name.to_owned(), State::Creating { until });
     }
 
-    /// A function was changed, which was `before`; this goes on until it is over.
+    /// Records that a function was updated. `before` is the previous function. The transition lasts until
+    /// [`States::forget`].
     pub(crate) fn updated(&self, before: Function, revision: &str) {
         let name = before.name.clone();
         let state = State::Updating { revision: revision.to_owned(), before: Some(Box::new(before)) };
         self.now().insert(name, state);
     }
 
-    /// From now on the function answers as changed. Returns whether this change was still under way.
+    /// Makes an updated function answer invocations. Returns `false` if this update has been superseded.
     pub(crate) fn take_over(&self, name: &str, changed: &str) -> bool {
         match self.now().get_mut(name) {
             Some(State::Updating { revision, before }) if revision == changed => {
@@ -74,12 +75,12 @@ impl States {
         }
     }
 
-    /// It is as it is, or gone.
+    /// Ends the transition of a function, or forgets a deleted function.
     pub(crate) fn forget(&self, name: &str) {
         self.now().remove(name);
     }
 
-    /// What of the function answers calls now.
+    /// Returns the revision that currently answers invocations.
     pub(crate) fn answering(&self, current: Function) -> Function {
         match self.now().get(&current.name) {
             Some(State::Updating { before: Some(before), .. }) => (**before).clone(),
@@ -87,7 +88,7 @@ impl States {
         }
     }
 
-    /// Refuses to call a function that is not there yet.
+    /// Refuses to invoke a function that is still being created.
     pub(crate) fn refuse_call(&self, function: &Function) -> Result<(), Refusal> {
         match self.now().get(&function.name) {
             Some(State::Creating { .. }) => Err(conflict("The function is currently in the following state: Pending")),
@@ -95,7 +96,7 @@ impl States {
         }
     }
 
-    /// Refuses a change while another is under way.
+    /// Refuses an update during another transition.
     pub(crate) fn refuse_change(&self, function: &Function) -> Result<(), Refusal> {
         self.refuse_call(function)?;
         match self.now().contains_key(&function.name) {
@@ -104,9 +105,9 @@ impl States {
         }
     }
 
-    /// Writes into a `FunctionConfiguration` what the function is doing.
+    /// Adds the state to a `FunctionConfiguration`.
     pub(crate) fn show(&self, name: &str, shown: &mut Value) {
-        // AWS uses the same words for both.
+        // AWS uses the same texts for both states.
         let (reason, code) = ("The function is being created.", "Creating");
         match self.now().get(name) {
             None => (),
@@ -123,7 +124,7 @@ impl States {
         }
     }
 
-    /// What is not over yet.
+    /// Returns the unfinished transitions.
     fn now(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
         let mut states = self.busy.lock();
         let now = Instant::now();
@@ -132,7 +133,7 @@ impl States {
     }
 }
 
-/// "Busy", which has the same code as "exists" (docs/aws.md §7.2).
+/// The error for a function that is busy, which has the same code as "already exists" (docs/aws.md §7.2).
 fn conflict(why: &str) -> Refusal {
     let text = format!("The operation cannot be performed at this time. {why}");
     Refusal::new(409, "ResourceConflictException", text)

@@ -1,4 +1,4 @@
-//! Published versions: snapshots of a function under numbers that are never reused.
+//! Published versions: snapshots of a function, with numbers that are never reused.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -6,25 +6,25 @@ use uuid::Uuid;
 
 use super::Function;
 
-/// A function at a moment.
+/// A published version of a function.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Version {
-    /// 1 for the first.
+    /// The version number, counted from 1.
     pub number: u64,
-    /// As the API shows it.
+    /// Its configuration, as in the API.
     pub config: Value,
 }
 
-/// What is another one in every revision of a function.
+/// The fields that differ even between versions that are otherwise equal.
 const OF_REVISION: &[&str] = &["Description", "FunctionArn", "LastModified", "RevisionId", "Version"];
 
 impl Version {
-    /// The SHA-256 of its code.
+    /// Returns the SHA-256 of its code.
     pub fn code_sha256(&self) -> &str {
         self.config["CodeSha256"].as_str().unwrap_or_default()
     }
 
-    /// Whether the function is still as it was.
+    /// Whether the function is unchanged since this version.
     fn is(&self, function: &Function) -> bool {
         let plain = |mut config: Value| {
             if let Some(config) = config.as_object_mut() {
@@ -37,7 +37,8 @@ impl Version {
 }
 
 impl Function {
-    /// Publishes what it is now, and returns the version's configuration. One that is as the last version gets no new one.
+    /// Publishes a version and returns its configuration. If nothing has changed since the last version, returns that
+    /// one.
     pub fn publish(&mut self, description: Option<&str>) -> Value {
         if let Some(last) = self.published.last().filter(|last| last.is(self)) {
             return last.config.clone();
@@ -55,7 +56,7 @@ impl Function {
         config
     }
 
-    /// The published version with this number.
+    /// Finds a published version by number.
     pub fn version(&self, name: &str) -> Option<&Version> {
         let number: u64 = name.parse().ok()?;
         self.published.iter().find(|version| version.number == number)

@@ -1,4 +1,4 @@
-//! Credentials: the fixed key of the account, and temporary ones issued to roles.
+//! Credentials: the account's fixed key, and temporary ones for roles and the user.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +16,7 @@ use kit::ACCOUNT;
 use kit::SECRET_KEY;
 use kit::store;
 
-/// Temporary credentials of a role.
+/// Temporary credentials of a role or of the user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Issued {
     /// The access key id.
@@ -28,9 +28,9 @@ pub struct Issued {
     /// When they expire.
     #[serde(with = "stamp")]
     pub expires: OffsetDateTime,
-    /// Who acts: `arn:aws:sts::…:assumed-role/<role>/<session>`.
+    /// The caller's ARN; for a role, `arn:aws:sts::…:assumed-role/<role>/<session>`.
     pub arn: String,
-    /// `AROA…:<session>`, as `GetCallerIdentity` shows it.
+    /// The caller's unique ID, as returned by `GetCallerIdentity`; for a role, `AROA…:<session>`.
     pub user_id: String,
 }
 
@@ -39,7 +39,7 @@ pub struct Issued {
 pub struct Identity {
     /// The secret access key.
     pub secret_key: String,
-    /// Set for temporary credentials, whose requests must carry it.
+    /// Set for temporary credentials, whose requests must carry the session token.
     pub session: Option<Issued>,
 }
 
@@ -67,14 +67,14 @@ impl Identity {
     }
 }
 
-/// The one user there is, who owns the account.
+/// The ARN of the only user, who owns the account.
 pub fn user_arn() -> String {
     format!("arn:aws:iam::{ACCOUNT}:user/local")
 }
 
 const USER_ID: &str = "AIDALOCAL00000000000";
 
-/// Every key this server knows; what it issued survives a restart.
+/// Every key this server knows. Issued credentials survive a restart.
 #[derive(Debug)]
 pub struct Access {
     file: PathBuf,
@@ -82,22 +82,22 @@ pub struct Access {
     issued: Mutex<BTreeMap<String, Issued>>,
 }
 
-/// How long the credentials of roles live under `short-sessions`.
+/// The lifetime of role credentials under `short-sessions`.
 const SHORT: Duration = Duration::seconds(20);
 
 impl Access {
-    /// Reads the temporary credentials that an earlier server has issued.
+    /// Loads the temporary credentials that an earlier server issued.
     pub fn open(file: PathBuf, faults: Arc<Faults>) -> anyhow::Result<Access> {
         let issued = store::read_json(&file)?.unwrap_or_default();
         Ok(Access { file, faults, issued: Mutex::new(issued) })
     }
 
-    /// How long the credentials of a role that usually live this long live today.
+    /// The lifetime of role credentials: `usual`, or a fixed short one under `short-sessions`.
     pub fn life(&self, usual: Duration) -> Duration {
         if self.faults.has(Kind::ShortSessions) { SHORT } else { usual }
     }
 
-    /// Who owns `access_key`, whether or not its time is over.
+    /// The identity behind `access_key`, even if its credentials have expired.
     pub fn identity(&self, access_key: &str) -> Option<Identity> {
         if access_key == ACCESS_KEY {
             return Some(Identity { secret_key: SECRET_KEY.to_owned(), session: None });
@@ -107,14 +107,14 @@ impl Access {
         Some(Identity { secret_key: session.secret_key.clone(), session: Some(session) })
     }
 
-    /// New credentials for `role`, given by name or ARN.
+    /// Issues credentials for `role`, given by name or ARN.
     ///
-    /// Errors: they could not be stored, and are not valid.
+    /// Errors: the credentials could not be stored, and are not valid.
     pub fn issue(&self, role: &str, session: &str, life: Duration) -> io::Result<Issued> {
         self.new_session(session_arn(role, session), session_id(session), life)
     }
 
-    /// Temporary credentials of the user.
+    /// Issues temporary credentials for the user.
     pub fn issue_to_user(&self, life: Duration) -> io::Result<Issued> {
         self.new_session(user_arn(), USER_ID.to_owned(), life)
     }
@@ -134,7 +134,7 @@ impl Access {
 
     fn remember(&self, fresh: Issued) -> io::Result<()> {
         let mut issued = self.issued.lock();
-        // Kept for a day after their end, so that late users read "expired" rather than "unknown".
+        // Keep credentials for a day after they expire, so that late callers get "expired" rather than "unknown".
         let forgotten = OffsetDateTime::now_utc() - Duration::days(1);
         issued.retain(|_, old| old.expires > forgotten);
         let key = fresh.access_key.clone();
@@ -143,7 +143,7 @@ impl Access {
     }
 }
 
-/// The identity of a session of a role given by name or ARN.
+/// The ARN of a session of a role given by name or ARN.
 pub fn session_arn(role: &str, session: &str) -> String {
     let name = role.rsplit('/').next().unwrap_or(role);
     format!("arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}")
@@ -160,7 +160,7 @@ fn letters() -> String {
     random.iter().flat_map(|id| id.simple().to_string().to_uppercase()[..16].chars().collect::<Vec<_>>()).collect()
 }
 
-/// Seconds since 1970: the crate's own way needs a feature that nothing else here uses.
+/// Serializes a time as Unix seconds. The `time` crate's own module for it needs a feature that nothing else here uses.
 mod stamp {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use time::OffsetDateTime;
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn credentials_that_cannot_be_stored_are_not_issued() {
         let dir = tempfile::tempdir().unwrap();
-        // Where a directory stands no file can be.
+        // A non-empty directory at the path of the file makes writing fail.
         std::fs::create_dir_all(dir.path().join("credentials.json/in the way")).unwrap();
         let access =
             Access { file: dir.path().join("credentials.json"), faults: Arc::default(), issued: Mutex::default() };

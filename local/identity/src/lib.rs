@@ -1,6 +1,6 @@
-//! Who calls, and what they may do: signatures, credentials, policies, and the APIs of IAM and STS.
+//! Authentication and authorization: signatures, credentials, policies, and the APIs of IAM and STS.
 //!
-//! Nothing in here knows another service.
+//! Nothing in here depends on another service.
 
 pub mod credentials;
 pub mod iam;

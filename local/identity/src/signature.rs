@@ -1,4 +1,4 @@
-//! Verifies Signature Version 4: who signed a request, and whether it is what was signed.
+//! Verifies Signature Version 4: who signed a request, and that nothing was altered since.
 
 mod chain;
 mod payload;
@@ -16,17 +16,17 @@ use kit::call::{Call, Request, pairs};
 use kit::region_names::{GLOBAL, REGIONS};
 pub use payload::{Payload, is_chunked};
 
-/// Signatures are over what RFC 3986 calls unreserved, and everything else encoded.
+/// Canonical requests percent-encode everything but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-/// The longest life of a presigned URL (docs/aws.md §4.4).
+/// The maximum lifetime of a presigned URL, in seconds (docs/aws.md §4.4).
 const LONGEST: i64 = 604_800;
-/// How far a clock may be off.
+/// The maximum clock skew.
 const SKEW: Duration = Duration::minutes(15);
 
-/// Finds out who sent `request`.
+/// Verifies the signature of `request`, and returns its caller.
 ///
 /// Guarantees that path, query, signed headers and the body, whole or in chunks, are what the owner of the key signed.
-/// `region` is the bucket's, which Version 2 of signatures does not name.
+/// `region` is the bucket's, which a Version 2 signature does not name.
 pub fn verify(
     request: &Request,
     call: &Call,
@@ -53,10 +53,11 @@ pub fn verify(
     Ok(identity)
 }
 
-/// Refuses a request whose head alone shows that it is not signed by a known caller. The body has not arrived yet; that of
-/// S3 can be verified as it arrives.
+/// Refuses a request whose head alone shows that no known caller signed it. The body has not arrived yet; the returned
+/// [`Payload`] verifies that of an S3 request as it arrives.
 ///
-/// Of S3 the whole head is signed; elsewhere the signature is over the body as well, and is verified with it.
+/// For S3, the signature of the head is verified here. Elsewhere the signature covers the body as well, and is verified
+/// with it.
 pub fn check_head(
     head: &Request,
     call: &Call,
@@ -78,7 +79,7 @@ pub fn check_head(
     if words.s3 { Payload::of(head, &signed, key, words) } else { Ok(Payload::unsigned(head)) }
 }
 
-/// Who a request says it is from, at a time and for a place where that may be.
+/// The signature and the identity that a request claims, after checking its time, scope and session token.
 fn claimed(
     request: &Request,
     words: &Words,
@@ -95,7 +96,7 @@ fn claimed(
     Ok((signed, identity))
 }
 
-/// Finds out who signed the policy of a form that a browser sends, in either version.
+/// Verifies the policy of a form that a browser sends, signed with either version, and returns its signer.
 pub fn verify_form(
     field: &dyn Fn(&str) -> Option<String>,
     call: &Call,
@@ -137,7 +138,7 @@ pub fn verify_form(
     if expected == signature { Ok(identity) } else { Err(words.mismatch()) }
 }
 
-/// Temporary credentials come with their token, and end.
+/// Temporary credentials require their token, and expire.
 fn check_session(identity: &Identity, token: Option<&str>, words: &Words, now: OffsetDateTime) -> Result<(), Refusal> {
     let Some(session) = &identity.session else { return Ok(()) };
     if token != Some(session.token.as_str()) {
@@ -146,7 +147,7 @@ fn check_session(identity: &Identity, token: Option<&str>, words: &Words, now: O
     if session.expires <= now { Err(words.expired_token()) } else { Ok(()) }
 }
 
-/// What a signed request says about its own signature.
+/// The signature of a request and the values it was made with.
 struct Signed {
     access_key: String,
     /// `20260101/us-east-1/s3/aws4_request`
@@ -204,7 +205,7 @@ impl Signed {
     fn check_time(&self, words: &Words, now: OffsetDateTime) -> Result<(), Refusal> {
         let format = format_description!("[year][month][day]T[hour][minute][second]Z");
         let date = PrimitiveDateTime::parse(&self.date, format).map_err(|_| words.malformed())?.assume_utc();
-        // A time that no calendar holds has not come.
+        // An expiry time beyond the calendar's range has not been reached.
         let is_over = |seconds| date.checked_add(Duration::seconds(seconds)).is_some_and(|end| end <= now);
         match self.expires {
             Some(seconds) if is_over(seconds) => Err(Refusal::new(403, "AccessDenied", "Request has expired")),
@@ -214,7 +215,7 @@ impl Signed {
         }
     }
 
-    /// A signature is for a day, a region and a service.
+    /// Checks that the scope names the day of the date, and a region that exists.
     fn check_scope(&self, words: &Words) -> Result<(), Refusal> {
         let parts: Vec<&str> = self.scope.split('/').collect();
         let [day, signed_for, _, "aws4_request"] = parts.as_slice() else {
@@ -226,7 +227,8 @@ impl Signed {
         if REGIONS.contains(signed_for) { Ok(()) } else { Err(words.wrong_region(signed_for, GLOBAL)) }
     }
 
-    /// Neither a proxy nor the user of a presigned URL may add to what its maker allowed.
+    /// Checks that `host` and, for S3, every `x-amz-` header is signed: neither a proxy nor the user of a presigned URL
+    /// may add to what its signer allowed.
     fn check_headers(&self, request: &Request, words: &Words) -> Result<(), Refusal> {
         let is_signed = |name: &str| self.headers.iter().any(|signed| signed == name);
         if !is_signed("host") {
@@ -240,7 +242,7 @@ impl Signed {
         Ok(())
     }
 
-    /// The signature the owner of the signing key would have made.
+    /// The signature that the owner of the signing key would have made.
     fn expected(&self, request: &Request, key: &[u8], s3: bool) -> String {
         let canonical = self.canonical(request, s3);
         let text = format!(
@@ -285,7 +287,7 @@ impl Signed {
     }
 }
 
-/// What the owner of `secret_key` signs with on the day, in the region and for the service of `scope`.
+/// Derives the signing key from `secret_key` for the day, region and service of `scope`.
 fn signing_key(secret_key: &str, scope: &str) -> Vec<u8> {
     scope.split('/').fold(format!("AWS4{secret_key}").into_bytes(), |key, part| hmac(&key, part.as_bytes()))
 }
@@ -308,7 +310,7 @@ fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// The same refusals have another code in each protocol.
+/// Error responses, whose codes depend on the protocol.
 #[derive(Clone, Copy)]
 struct Words {
     protocol: Protocol,
@@ -431,7 +433,7 @@ mod tests {
     use kit::ACCESS_KEY;
     use kit::SECRET_KEY;
 
-    /// A call of the service that the request is signed for, or of S3.
+    /// A call of the service that the request is signed for, S3 by default.
     fn identify(request: &Request) -> Call {
         let scope = kit::call::credential(request);
         let service = scope.as_deref().and_then(|scope| scope.rsplit('/').nth(1)).unwrap_or("s3");
@@ -461,7 +463,7 @@ mod tests {
             Signer { key, secret, token: None, service, region: "us-east-1", life: None, time }
         }
 
-        /// Signs as the SDKs do, with the crate they use.
+        /// Signs with the crate that the SDKs use.
         fn sign(&self, method: &str, uri: &str, body: &str) -> Request {
             let payload = match self.life {
                 Some(_) => SignableBody::UnsignedPayload,
@@ -471,7 +473,7 @@ mod tests {
             with_body(self.sign_head(method, uri, payload, self.params(&identity)).0, body)
         }
 
-        /// A body of two chunks, signed one after the other.
+        /// A request whose body has two chunks, signed one after the other.
         fn sign_stream(&self, mode: &str, trailer: Option<(&'static str, &'static str)>) -> Request {
             let identity = self.identity();
             let payload = SignableBody::Precomputed(mode.to_owned());
@@ -614,7 +616,7 @@ mod tests {
         assert_eq!(authorization("us-east-1", "eu-west-1"), "SignatureDoesNotMatch");
         assert_eq!(authorization("us-east-1", "eu-west-9"), "AuthorizationHeaderMalformed");
         assert_eq!(authorization("aws4_request", "aws5_request"), "AuthorizationHeaderMalformed");
-        // What is signed for another service is not this service's.
+        // A signature for another service is not valid for this one.
         assert_eq!(authorization("/s3/", "/sqs/"), "InvalidSignatureException");
     }
 

@@ -12,7 +12,7 @@ use kit::taken;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// What is answered, with the parameters that have an effect; everything else is refused by name.
+/// The supported operations and parameters; any other is refused by name.
 const OPERATIONS: &[Operation<Run>] = &[
     Operation::new(
         "AssumeRole",
@@ -22,22 +22,22 @@ const OPERATIONS: &[Operation<Run>] = &[
         "DurationSeconds ExternalId RoleArn RoleSessionName",
         assume_role,
     ),
-    // Every caller may ask for its own identity (docs/aws.md §3.1).
+    // Any caller may get its own identity (docs/aws.md §3.1).
     Operation::new("GetCallerIdentity", Effect::Reads, Needs::Nothing, None, "", identity),
     Operation::new("GetSessionToken", Effect::Reads, Needs::Nothing, None, "DurationSeconds", session_token),
 ];
 
 type Run = fn(&Form, &Desk) -> Result<Response, Refusal>;
 
-/// Who asks, where, and who knows what is answered.
+/// The context of a call: its caller, its region, and the credentials and roles.
 pub struct Desk<'a> {
-    /// The credentials that it issues.
+    /// The store that issues credentials.
     pub access: &'a Access,
     /// The roles.
     pub iam: &'a Iam,
-    /// Who calls.
+    /// The caller.
     pub caller: &'a Identity,
-    /// The region that is called.
+    /// The region the call is sent to.
     pub region: &'a str,
 }
 
@@ -46,7 +46,7 @@ pub fn rows() -> Rows {
     Operation::rows(OPERATIONS)
 }
 
-/// Answers a call; nothing means that there is no such operation.
+/// Answers a call; `None` means that there is no such operation.
 pub fn answer(call: &Call, desk: &Desk) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
     let form = call.input.form();
@@ -73,7 +73,7 @@ fn session_token(form: &Form, Desk { access, caller, .. }: &Desk) -> Result<Resp
     Ok(query_result("GetSessionToken", NAMESPACE, &credentials(&issued)))
 }
 
-/// Only principals that the role trusts may assume it, the account's owner included.
+/// Only principals that the role trusts may assume it. This applies to the account's owner, too.
 fn assume_role(form: &Form, Desk { access, iam, caller, region }: &Desk) -> Result<Response, Refusal> {
     let missing = |name: &str| Refusal::new(400, "ValidationError", format!("{name} is missing"));
     let role = form.get("RoleArn").ok_or_else(|| missing("RoleArn"))?;
@@ -120,7 +120,7 @@ fn moment(time: OffsetDateTime) -> String {
     whole.format(&Rfc3339).expect("the years of expiry dates have four digits")
 }
 
-/// How long a session is to be.
+/// The requested duration of a session in seconds: `default` if there is none, and from 900 to `most`.
 fn seconds(form: &Form, default: i64, most: i64) -> Result<i64, Refusal> {
     let Some(text) = form.get("DurationSeconds") else { return Ok(default) };
     let bound = match text.parse::<i64>() {
@@ -138,7 +138,7 @@ fn seconds(form: &Form, default: i64, most: i64) -> Result<i64, Refusal> {
     Err(Refusal::new(400, "ValidationError", text))
 }
 
-/// A role says how long its sessions may be; who is in a role already has an hour in another.
+/// Checks a session's duration against the role's maximum, and against the limit of one hour for role chaining.
 fn check_session(seconds: i64, longest: i64, caller: &Identity) -> Result<(), Refusal> {
     let text = if caller.role().is_some() && seconds > 3600 {
         "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."

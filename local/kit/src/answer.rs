@@ -1,4 +1,4 @@
-//! Answers and errors in the wire format of each service's protocol.
+//! Responses and errors in the wire format of each service's protocol.
 
 use std::io;
 use std::sync::Arc;
@@ -9,56 +9,55 @@ use http::{StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::json;
 
-/// What every part of the server answers with.
+/// The HTTP response type of every service.
 pub type Response = http::Response<Bytes>;
 
-/// A body that is read from the disk while it is sent. It goes with its answer as an extension, and the answer's own body
-/// is empty.
+/// A body that is streamed from disk. It travels as an extension of its response, whose own body is empty.
 #[derive(Clone)]
 pub struct Streamed {
-    /// How many bytes there are.
+    /// The length in bytes.
     pub length: u64,
     bytes: Arc<Mutex<Option<Pieces>>>,
 }
 
-/// The pieces of a body, one after another.
+/// A body as a stream of chunks.
 pub type Pieces = BoxStream<'static, io::Result<Bytes>>;
 
 impl Streamed {
-    /// A body of this length, in pieces.
+    /// A body of `length` bytes.
     pub fn new(length: u64, bytes: Pieces) -> Streamed {
         Streamed { length, bytes: Arc::new(Mutex::new(Some(bytes))) }
     }
 
-    /// Makes it the body of an answer.
+    /// Attaches the body to a response.
     pub fn put_in(self, answer: &mut Response) {
         answer.extensions_mut().insert(self);
     }
 
-    /// The pieces, which can be had once.
+    /// Takes the stream. Clones share it: only the first caller gets the bytes, later ones an empty stream.
     pub fn pieces(self) -> Pieces {
         self.bytes.lock().take().unwrap_or_else(|| stream::empty().boxed())
     }
 }
 
-/// How many bytes the body of an answer has.
+/// Returns the length of a response's body in bytes.
 pub fn length(answer: &Response) -> u64 {
     answer.extensions().get().map_or(answer.body().len() as u64, |streamed: &Streamed| streamed.length)
 }
 
-/// What a client gets to see of an answer.
+/// The part of a response that the client receives.
 #[derive(Debug)]
 pub enum Reply {
-    /// All of it.
+    /// The whole response.
     Whole(Response),
-    /// Its head and half of its body, and then a broken line.
+    /// The head and half of the body; then the connection is reset.
     Half(Response),
-    /// Nothing: the line is cut.
+    /// Nothing; the connection is reset.
     Nothing,
 }
 
 impl Reply {
-    /// The status that was decided on, or 0 where none is sent.
+    /// Returns the status of the response, or 0 if none is sent.
     pub fn status(&self) -> u16 {
         match self {
             Reply::Whole(answer) | Reply::Half(answer) => answer.status().as_u16(),
@@ -66,7 +65,7 @@ impl Reply {
         }
     }
 
-    /// What its caller was not allowed, if that is why it is as it is.
+    /// Returns the reason why the caller was denied, if that is why the call failed.
     pub fn denied(&self) -> Option<String> {
         match self {
             Reply::Whole(answer) | Reply::Half(answer) => {
@@ -77,7 +76,7 @@ impl Reply {
     }
 }
 
-/// How a service writes its errors.
+/// The wire protocol of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// S3.
@@ -92,28 +91,28 @@ pub enum Protocol {
     Json11,
     /// Lambda.
     RestJson,
-    /// What newer SDKs speak with CloudWatch: Smithy's RPC v2.
+    /// Smithy's RPC v2 CBOR, which newer SDKs use for CloudWatch.
     Cbor,
 }
 
-/// A refusal: the code and the sentence AWS would give.
+/// An error response: the code and message that AWS would return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
     /// The machine-readable code.
     pub code: String,
-    /// The text for people.
+    /// The human-readable message.
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal with this status, code and text.
+    /// An error with this status, code and message.
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Refusal {
         Refusal { status, code: code.to_owned(), message: message.into() }
     }
 
-    /// The refusal as `protocol` writes it.
+    /// Returns the error in the wire format of `protocol`.
     pub fn answer(&self, protocol: Protocol) -> Response {
         let Refusal { status, code, message } = self;
         match protocol {
@@ -162,7 +161,7 @@ impl Refusal {
     }
 }
 
-/// The operation is not implemented: the answer names it.
+/// Returns the 501 response of an operation that is not implemented, which it names.
 pub fn not_implemented(protocol: Protocol, service: &str, operation: &str) -> Response {
     let code = match protocol {
         Protocol::RestXml => "NotImplemented",
@@ -172,17 +171,17 @@ pub fn not_implemented(protocol: Protocol, service: &str, operation: &str) -> Re
     Refusal::new(501, code, message).answer(protocol)
 }
 
-/// An XML document with its declaration.
+/// An XML response, with the XML declaration.
 pub fn xml(status: u16, body: String) -> Response {
     build(status, "application/xml", format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}"))
 }
 
-/// A JSON document with the content type of `protocol`.
+/// A JSON response with the content type of `protocol`.
 pub fn json_answer(status: u16, protocol: Protocol, body: &serde_json::Value) -> Response {
     json_text(status, protocol, body.to_string())
 }
 
-/// The same of a document that is text already.
+/// Like [`json_answer`], for a document that is already serialized.
 pub fn json_text(status: u16, protocol: Protocol, body: String) -> Response {
     let kind = match protocol {
         Protocol::Json10 => "application/x-amz-json-1.0",
@@ -192,11 +191,11 @@ pub fn json_text(status: u16, protocol: Protocol, body: String) -> Response {
     build(status, kind, body)
 }
 
-/// A CBOR document, as Smithy's RPC v2 has it.
+/// A CBOR response, as in Smithy's RPC v2.
 pub fn cbor(status: u16, body: &ciborium::Value) -> Response {
     let mut answer = empty(status);
     let mut bytes = Vec::new();
-    // Memory takes everything that is written to it.
+    // Writing to a `Vec` cannot fail.
     let _ = ciborium::into_writer(body, &mut bytes);
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/cbor"));
@@ -205,7 +204,7 @@ pub fn cbor(status: u16, body: &ciborium::Value) -> Response {
     answer
 }
 
-/// The answer to an awsQuery call: `<XResponse><XResult>…</XResult>…`.
+/// The response to a Query protocol call: `<XResponse><XResult>…</XResult>…`.
 pub fn query_result(operation: &str, namespace: &str, result: &str) -> Response {
     xml(
         200,
@@ -216,7 +215,7 @@ pub fn query_result(operation: &str, namespace: &str, result: &str) -> Response 
     )
 }
 
-/// An answer without a body.
+/// A response without a body.
 pub fn empty(status: u16) -> Response {
     let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -230,12 +229,12 @@ fn build(status: u16, kind: &'static str, body: String) -> Response {
     answer
 }
 
-/// A fresh id as AWS prints it with every answer.
+/// Returns a new request ID in AWS's format.
 pub fn request_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// Text that is safe between XML tags.
+/// Escapes text for use between XML tags.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -251,11 +250,11 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
-/// What an answer carries to the journal: why it was refused.
+/// The reason for a denial, attached to the response for the journal.
 #[derive(Debug, Clone)]
 pub struct Denied(pub String);
 
-/// The refusal of expired temporary credentials.
+/// The error for expired temporary credentials.
 pub fn expired_token(protocol: Protocol) -> Refusal {
     match protocol {
         Protocol::RestXml => Refusal::new(400, "ExpiredToken", "The provided token has expired."),

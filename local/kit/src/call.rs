@@ -1,4 +1,4 @@
-//! A request, and the call that it is: the operation of a service, with its row and its input.
+//! A request, and the call parsed from it: the service's operation with its table row and input.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::upload::Upload;
 pub use input::{Form, Input, Json, Rest, Unreadable};
 pub use operation::{Asked, Effect, Need, Needs, Operation, Page, Row, Rows, Style};
 
-/// One request, which has arrived whole.
+/// A request that has been received completely.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// The HTTP method.
     pub method: Method,
-    /// As sent: still percent-encoded, because signatures are computed over it.
+    /// As sent: percent-encoded, because signatures are computed over it.
     pub path: String,
     /// As sent, without the question mark.
     pub query: String,
@@ -27,27 +27,27 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body, unless it is an upload on disk.
     pub body: Bytes,
-    /// The body of a large upload, which is on disk; then the other one is empty.
+    /// The body of a large upload, on disk; `body` is then empty.
     pub upload: Option<Arc<Upload>>,
 }
 
 impl Request {
-    /// A header's text, if it is text.
+    /// Returns a header's value, if it is valid text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The decoded value of a query parameter; `?flag` has the empty one.
+    /// Returns the decoded value of a query parameter; that of `?flag` is empty.
     pub fn parameter(&self, name: &str) -> Option<String> {
         pairs(&self.query).find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// Whether a query parameter is there at all.
+    /// Whether a query parameter is present.
     pub fn has(&self, name: &str) -> bool {
         pairs(&self.query).any(|(key, _)| key == name)
     }
 
-    /// The fields of a Query protocol call.
+    /// Returns the fields of a Query protocol call, from the query string and the body.
     pub fn form(&self) -> Form {
         let in_query = url::form_urlencoded::parse(self.query.as_bytes());
         in_query
@@ -57,7 +57,7 @@ impl Request {
     }
 }
 
-/// The decoded pairs of a query string, where `+` is a plus sign as in every signed AWS request.
+/// The decoded pairs of a query string. `+` is a literal plus sign, as in every signed AWS request.
 pub fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -72,11 +72,11 @@ fn decode(text: &str) -> String {
 /// A call of a service's operation.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// The service, as signatures name it.
+    /// The service's name in signatures.
     pub service: String,
-    /// The operation, as SDKs name it.
+    /// The operation's name in the SDKs.
     pub operation: String,
-    /// The wire format of its answers.
+    /// The protocol of its response.
     pub protocol: Protocol,
     /// `None` if the operation is not implemented.
     pub row: Option<&'static Row>,
@@ -85,17 +85,17 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call without a row, as of an operation that is not implemented.
+    /// A call without a row, such as of an operation that is not implemented.
     pub fn of(service: &str, operation: &str, protocol: Protocol, input: Input) -> Call {
         Call { service: service.to_owned(), operation: operation.to_owned(), protocol, row: None, input }
     }
 
-    /// Whether the call is pointless once its caller has left: it only computes.
+    /// Whether to cancel the call when its client disconnects, because it only computes something.
     pub fn ends_with_its_caller(&self) -> bool {
         self.service == "rekognition"
     }
 
-    /// Whether the call may change something; one that is not implemented cannot.
+    /// Whether the call may change state; never true of an operation that is not implemented.
     pub fn mutating(&self) -> bool {
         self.row.is_some_and(|row| row.effect == Effect::Writes)
     }
@@ -105,19 +105,19 @@ impl Call {
         Call::of(service, operation, protocol, Input::Form(Form::new()))
     }
 
-    /// The same of a call that changes something.
+    /// A call without input that changes state.
     pub fn writing(service: &str, operation: &str, protocol: Protocol) -> Call {
         static ROW: Row = Row { name: "", effect: Effect::Writes, needs: Needs::Own, page: None };
         Call { row: Some(&ROW), ..Call::bare(service, operation, protocol) }
     }
 }
 
-/// The access key a request says it is signed with, whether or not it is.
+/// Returns the access key ID in a request's credential, without checking the signature.
 pub fn claimed_key(request: &Request) -> Option<String> {
     credential(request)?.split('/').next().map(str::to_owned)
 }
 
-/// The key and its scope: `key/date/region/service/aws4_request`.
+/// Returns the access key ID and its scope: `key/date/region/service/aws4_request`.
 pub fn credential(request: &Request) -> Option<String> {
     match request.header("authorization") {
         Some(authorization) => {
@@ -128,7 +128,7 @@ pub fn credential(request: &Request) -> Option<String> {
     }
 }
 
-/// The region that a request is signed for, whether or not it is.
+/// Returns the region in a request's credential, without checking the signature.
 pub fn claimed_region(request: &Request) -> Option<String> {
     credential(request)?.rsplit('/').nth(2).map(str::to_owned)
 }

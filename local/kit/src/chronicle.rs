@@ -1,8 +1,8 @@
 //! Durable state that changes often: a snapshot, and a log of the changes since.
 //!
-//! A change is handed to the operating system before it is acknowledged. It survives a kill of the process at any
-//! moment, but not a power cut, for which every change would have to wait for the disk. A local AWS is often killed and
-//! hardly ever loses power.
+//! A change is handed to the operating system before it is acknowledged. It survives killing the process at any moment,
+//! but not a power cut: for that, every change would have to wait for the disk. A local AWS is often killed and hardly
+//! ever loses power.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -15,13 +15,14 @@ use serde_json::Value;
 
 use crate::store;
 
-/// A log shorter than this is not worth a new snapshot.
+/// The size in bytes below which a log is not worth a new snapshot.
 const SHORT: u64 = 1 << 20;
 
-/// The files of one state: `NAME.json`, `NAME-GENERATION.log` with what came after it, and `NAME.mark`, which says how
-/// much of the log has been acknowledged: what is missing of that is damage, and what is cut off behind it is not.
+/// The files of a state: the snapshot `NAME.json`; `NAME-GENERATION.log` with the changes since; and `NAME.mark`, the
+/// acknowledged length of the log. If the log is shorter than that, it is damaged; an incomplete line after it is not
+/// damage.
 ///
-/// A new snapshot begins a new generation with a log of its own, so that no change is ever applied twice.
+/// A new snapshot starts a new generation with its own log, so that no change is applied twice.
 #[derive(Debug)]
 pub struct Chronicle {
     dir: PathBuf,
@@ -29,21 +30,21 @@ pub struct Chronicle {
     generation: u64,
     log: Option<File>,
     mark: Option<File>,
-    /// How much of the log is whole.
+    /// The length of the log's complete lines, in bytes.
     length: u64,
     snapshot_length: u64,
-    /// The checksum of the last change, over which that of the next one goes on: no line can be missing unnoticed.
+    /// The checksum of the last change. The next one's continues from it, so that a missing line is noticed.
     checksum: u32,
-    /// Whether the log's end may be in disorder, so that nothing can be added to it.
+    /// Whether the log may end in an incomplete line, so that nothing can be appended.
     broken: bool,
 }
 
-/// What the files tell of the past.
+/// The state read from the files.
 #[derive(Debug, Default)]
 pub struct Past {
     /// The last snapshot, if there is one.
     pub snapshot: Option<Value>,
-    /// In the order in which they were made.
+    /// The changes since, oldest first.
     pub changes: Vec<Vec<u8>>,
 }
 
@@ -55,9 +56,9 @@ struct Snapshot<'a, T> {
 }
 
 impl Chronicle {
-    /// Reads what there is. A last change that was cut off in the middle was never acknowledged and is dropped.
+    /// Reads the files. An incomplete last change was never acknowledged and is dropped.
     ///
-    /// Errors: a file is damaged, which is said with the place of the damage.
+    /// Errors: a file is damaged; the error says where.
     pub fn open(dir: &Path, name: &'static str) -> anyhow::Result<(Chronicle, Past)> {
         let mut chronicle = Chronicle {
             dir: dir.to_owned(),
@@ -83,9 +84,9 @@ impl Chronicle {
         Ok((chronicle, Past { snapshot, changes }))
     }
 
-    /// Adds a change, which must be text without line breaks. When this returns, killing the process cannot undo it.
+    /// Appends a change, which must be text without line breaks. Once this has returned, the change survives a kill.
     ///
-    /// Errors: nothing has been added.
+    /// Errors: nothing was appended.
     pub fn append(&mut self, change: &[u8]) -> io::Result<()> {
         debug_assert!(!change.contains(&b'\n'), "a change is one line");
         if self.broken {
@@ -103,7 +104,7 @@ impl Chronicle {
         let length = self.length + line.len() as u64;
         let written = log.write_all(&line).and_then(|()| self.set_mark(length));
         if let Err(fault) = written {
-            // Half a line in the middle of the log would be damage.
+            // An incomplete line in the middle of the log would be damage.
             self.broken = self.log.as_ref().is_none_or(|log| log.set_len(self.length).is_err());
             return Err(fault);
         }
@@ -112,7 +113,7 @@ impl Chronicle {
         Ok(())
     }
 
-    /// Notes how much of the log is acknowledged. The text has always the same length, so that it is replaced at once.
+    /// Records the acknowledged length of the log. The text always has the same length, so that one write replaces it.
     fn set_mark(&mut self, length: u64) -> io::Result<()> {
         let file = self.mark_file();
         let mark = match &mut self.mark {
@@ -122,7 +123,7 @@ impl Chronicle {
         mark.write_all_at(format!("{:020} {length:020}\n", self.generation).as_bytes(), 0)
     }
 
-    /// How much of the log of this generation has been acknowledged, as far as that is known.
+    /// Returns the acknowledged length of this generation's log, or 0 if it is unknown.
     fn marked(&self) -> anyhow::Result<u64> {
         let path = self.mark_file();
         let text = match std::fs::read_to_string(&path) {
@@ -133,19 +134,19 @@ impl Chronicle {
         let numbers = numbers.and_then(|(one, two)| Some((one.parse::<u64>().ok()?, two.parse().ok()?)));
         match numbers {
             Some((generation, length)) if generation == self.generation => Ok(length),
-            // Of a log that a newer snapshot has replaced.
+            // The mark of a log that a newer snapshot has replaced.
             Some((generation, _)) if generation < self.generation => Ok(0),
             Some(_) => bail!("{} is older than its log", self.snapshot_file().display()),
             None => bail!("{} is damaged: it does not say how long a log is", path.display()),
         }
     }
 
-    /// Whether reading the log would take longer than reading a new snapshot.
+    /// Whether the log should be replaced by a new snapshot: it is broken, or takes longer to read than a snapshot.
     pub fn is_long(&self) -> bool {
         self.broken || self.length > SHORT.max(2 * self.snapshot_length)
     }
 
-    /// Replaces snapshot and log by the state as it is now.
+    /// Replaces the snapshot and the log with the current state.
     pub fn rewrite(&mut self, state: &impl Serialize) -> io::Result<()> {
         let generation = self.generation + 1;
         let text = serde_json::to_vec(&Snapshot { generation, state }).map_err(io::Error::other)?;
@@ -189,7 +190,7 @@ impl Chronicle {
         Ok(changes)
     }
 
-    /// Logs of later generations continue a snapshot that has been removed.
+    /// Fails if there is a log of a later generation, as its snapshot must have been removed.
     fn refuse_orphans(&self) -> anyhow::Result<()> {
         match self.logs()?.into_iter().find(|(number, _)| *number > 0) {
             Some((_, log)) => bail!("{} is missing, which {} continues", self.snapshot_file().display(), log.display()),
@@ -197,7 +198,7 @@ impl Chronicle {
         }
     }
 
-    /// A kill between writing a snapshot and removing the log before it leaves that log.
+    /// Removes the logs of other generations: a kill between writing a snapshot and removing the old log leaves one.
     fn remove_old_logs(&self) -> anyhow::Result<()> {
         for (_, path) in self.logs()?.into_iter().filter(|(number, _)| *number != self.generation) {
             std::fs::remove_file(&path)?;
@@ -205,7 +206,7 @@ impl Chronicle {
         Ok(())
     }
 
-    /// All logs there are, with their generations.
+    /// Returns all logs, with their generations.
     fn logs(&self) -> anyhow::Result<Vec<(u64, PathBuf)>> {
         let mut logs = Vec::new();
         for entry in std::fs::read_dir(&self.dir).into_iter().flatten() {
@@ -232,7 +233,7 @@ impl Chronicle {
     }
 }
 
-/// `CHECKSUM CHANGE`, if they fit together and to the checksum before them.
+/// Parses `CHECKSUM CHANGE`; `None` if the checksum does not match the change and the checksum before it.
 fn change_in(before: u32, line: &[u8]) -> Option<(u32, &[u8])> {
     let (checksum, change) = line.split_at_checked(9)?;
     let checksum = std::str::from_utf8(checksum).ok()?.strip_suffix(' ')?;
@@ -297,7 +298,7 @@ mod tests {
         let whole = std::fs::read(&file).unwrap();
         for cut in 0..whole.len() {
             std::fs::write(&file, &whole[..cut]).unwrap();
-            // Killed before it was noted that the second change was written.
+            // Killed before the mark recorded the second change.
             std::fs::write(&mark, &marked).unwrap();
             let opened = Chronicle::open(dir.path(), "tables");
             if cut < acknowledged {
@@ -323,7 +324,7 @@ mod tests {
             std::fs::write(&file, &damaged).unwrap();
             let read = Chronicle::open(dir.path(), "tables").map(|(_, past)| past.changes.len());
             match read {
-                // A line break more or less at the very end is the end of a change that was cut off.
+                // A line break added or missing at the very end looks like an incomplete change.
                 Ok(count) => assert!(at + 1 == whole.len() && count == 1, "{at}: {count}"),
                 Err(fault) => assert!(fault.to_string().contains("tables-0.log is damaged: line "), "{fault}"),
             }
@@ -347,7 +348,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_that_takes_nothing_away() {
         let Ok(full) = File::options().append(true).open("/dev/full") else {
-            // Only Linux has a disk that is always full.
+            // Only Linux has a device that is always full.
             return;
         };
         let dir = tempfile::tempdir().unwrap();

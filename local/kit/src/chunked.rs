@@ -1,30 +1,30 @@
-//! Decodes `aws-chunked` bodies, in which SDKs send streams, as they arrive.
+//! Decodes `aws-chunked` bodies, which SDKs use for streams, as they arrive.
 
 use crate::answer::Refusal;
 
-/// The trailer that signs the others.
+/// The trailer that signs the other trailers.
 pub const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
-/// The longest line in front of a chunk, and the most that may follow the last one, in bytes.
+/// The maximum length of a chunk header, and of all trailers, in bytes.
 const LONGEST_LINE: usize = 1 << 10;
 const MOST_TRAILERS: usize = 64 << 10;
 
-/// What a decoder finds.
+/// A decoded piece of a body.
 #[derive(Debug, PartialEq)]
 pub enum Piece<'a> {
-    /// Bytes of the chunk under way.
+    /// Bytes of the current chunk.
     Bytes(&'a [u8]),
-    /// The end of a chunk, and its signature. The last chunk has no bytes.
+    /// The end of a chunk, with its signature. The last chunk has no bytes.
     End(Option<&'a str>),
 }
 
-/// Headers that come after the bytes, the signature of them all among them.
+/// The headers after the body, including their signature.
 pub type Trailers = Vec<(String, String)>;
 
 /// Reads `<hex size>[;chunk-signature=…]\r\n<bytes>\r\n … 0\r\n<name>:<value>\r\n … \r\n`.
 #[derive(Debug, Default)]
 pub struct Decoder {
     at: At,
-    /// What has arrived of a line, or of the trailers.
+    /// The part of a line, or of the trailers, that has arrived.
     text: Vec<u8>,
     signature: Option<String>,
 }
@@ -34,7 +34,7 @@ pub struct Decoder {
 enum At {
     #[default]
     Head,
-    /// So many bytes of a chunk, and what ends it.
+    /// The remaining bytes of a chunk, which a line break follows.
     Bytes(u64),
     CarriageReturn,
     LineFeed,
@@ -42,9 +42,9 @@ enum At {
 }
 
 impl Decoder {
-    /// Takes what has arrived, and gives what it is to `each`.
+    /// Decodes the bytes that have arrived and passes each piece to `each`.
     ///
-    /// Errors: those of `each`, and those of bodies that are not well-formed.
+    /// Errors: those of `each`, and `IncompleteBody` if the body is malformed.
     pub fn take(&mut self, mut rest: &[u8], mut each: impl FnMut(Piece) -> Result<(), Refusal>) -> Result<(), Refusal> {
         while let Some((first, others)) = rest.split_first() {
             match self.at {
@@ -84,7 +84,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// The trailers, after the whole body.
+    /// Returns the trailers, at the end of the body.
     ///
     /// Errors: the body ends early.
     pub fn end(self) -> Result<Trailers, Refusal> {
@@ -103,7 +103,7 @@ impl Decoder {
     }
 }
 
-/// The refusal of a body that is not as long as it says.
+/// The error for a malformed body, or one shorter than announced.
 pub fn incomplete() -> Refusal {
     let text = "You did not provide the number of bytes specified by the Content-Length HTTP header";
     Refusal::new(400, "IncompleteBody", text)

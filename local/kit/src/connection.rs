@@ -1,4 +1,4 @@
-//! A connection that can be cut, and a body that can end early: how faults look on the wire.
+//! A connection that can be reset and a body that can end early, for injected faults.
 
 use std::io;
 use std::pin::Pin;
@@ -16,21 +16,21 @@ use tokio::time::Sleep;
 
 use crate::answer::{Pieces, Response, Streamed};
 
-/// How long half a body has to leave before its connection is closed.
+/// How long to wait between sending half a body and closing its connection.
 const LEAVE: Duration = Duration::from_millis(50);
 
-/// A TCP connection that says goodbye, or does not.
+/// A TCP connection that can be reset instead of being shut down.
 pub struct Line {
     stream: TcpStream,
     cut: Cut,
 }
 
-/// Cuts a line: the other side reads "connection reset by peer".
+/// Resets a connection: the peer reads "connection reset by peer".
 #[derive(Debug, Clone, Default)]
 pub struct Cut(Arc<AtomicBool>);
 
 impl Cut {
-    /// Cuts the connection.
+    /// Makes the connection end in a reset when it is dropped.
     pub fn now(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -41,7 +41,7 @@ impl Cut {
 }
 
 impl Line {
-    /// A connection that `cut` can end.
+    /// A connection that `cut` can reset.
     pub fn new(stream: TcpStream, cut: Cut) -> Line {
         Line { stream, cut }
     }
@@ -50,7 +50,8 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         if self.cut.is_made() {
-            // Without time to linger the system sends a reset. If it cannot be set the line just closes.
+            // With a linger time of zero, closing sends a reset. If the option cannot be set, the connection is closed
+            // normally.
             let _ = self.stream.set_zero_linger();
         }
     }
@@ -85,28 +86,28 @@ impl AsyncWrite for Line {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.cut.is_made() {
-            // A goodbye would arrive before the reset.
+            // A FIN would arrive before the reset.
             true => Poll::Ready(Ok(())),
             false => Pin::new(&mut self.stream).poll_shutdown(cx),
         }
     }
 }
 
-/// An answer's body: all of it, or the half that arrives before the line breaks.
+/// A response's body: all of it, or the half that is sent before the connection breaks.
 pub struct Content(Left);
 
-/// What has not been sent yet.
+/// The part that has not been sent.
 enum Left {
-    /// All of it, until it has been sent.
+    /// The whole body, or `None` once it has been sent.
     Whole(Option<Bytes>),
-    /// What is left of a body that comes in pieces.
+    /// `left` bytes of a streamed body.
     Streamed { left: u64, pieces: Pieces },
-    /// What is left until the connection ends early.
+    /// `left` bytes, after which the connection ends although `announced` bytes were promised.
     Half { announced: u64, left: u64, pieces: Pieces, leaving: Option<Pin<Box<Sleep>>> },
 }
 
 impl Content {
-    /// An answer with its whole body.
+    /// A response with its whole body.
     pub fn whole(mut answer: Response) -> http::Response<Content> {
         match answer.extensions_mut().remove::<Streamed>() {
             Some(streamed) => {
@@ -116,7 +117,7 @@ impl Content {
         }
     }
 
-    /// Announces everything and brings half.
+    /// A response that announces its full length and has half the body.
     pub fn half(mut answer: Response) -> http::Response<Content> {
         let half =
             |announced: u64, pieces| Content(Left::Half { announced, left: announced / 2, pieces, leaving: None });
@@ -135,7 +136,7 @@ impl Body for Content {
         let (left, pieces) = match &mut self.0 {
             Left::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Left::Half { left: 0, leaving, .. } => {
-                // What was written leaves while this waits.
+                // Wait until the bytes written so far have been sent.
                 let leaving = leaving.get_or_insert_with(|| Box::pin(tokio::time::sleep(LEAVE)));
                 return leaving.as_mut().poll(cx).map(|()| Some(Err(io::ErrorKind::ConnectionAborted.into())));
             }

@@ -1,6 +1,6 @@
-//! Wildcards: `*` matches any run of characters, `?` one.
+//! Wildcard patterns: `*` matches any sequence of characters, `?` any single one.
 
-/// A pattern, parsed.
+/// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob(Vec<Piece>);
 
@@ -11,7 +11,7 @@ pub enum Piece {
     Run,
     /// `?`.
     Any,
-    /// A character that stands for itself.
+    /// A literal character.
     One(char),
 }
 
@@ -31,7 +31,7 @@ impl Glob {
     pub fn matches(&self, text: &str) -> bool {
         let (pieces, letters) = (&self.0, text.chars().collect::<Vec<char>>());
         let (mut piece, mut letter) = (0, 0);
-        // The last run, and where the text continues after it: only this run ever has to grow.
+        // The last `*`, and the end of what it matches. It is enough to backtrack to the last one.
         let mut run: Option<(usize, usize)> = None;
         while letter < letters.len() {
             match pieces.get(piece) {
@@ -61,7 +61,7 @@ impl FromIterator<Piece> for Glob {
 }
 
 impl Piece {
-    /// What a character of a pattern stands for.
+    /// Parses a character of a pattern.
     pub fn of(letter: char) -> Piece {
         match letter {
             '*' => Piece::Run,

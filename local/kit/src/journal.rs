@@ -1,4 +1,4 @@
-//! The last API calls, for tests and for the curious.
+//! The most recent API calls, for tests and debugging.
 
 use std::collections::VecDeque;
 
@@ -7,38 +7,38 @@ use serde::Serialize;
 
 use crate::call::Call;
 
-/// How many calls are remembered.
+/// The maximum number of calls to keep.
 const REMEMBERED: usize = 10_000;
 
-/// One call that was answered.
+/// A call that was answered.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
-    /// Counts from one for the life of the server.
+    /// Numbers the calls from 1 for the life of the server.
     pub n: u64,
-    /// The service.
+    /// The service's name.
     pub service: String,
-    /// The operation.
+    /// The operation's name.
     pub operation: String,
-    /// Whether the operation may change something.
+    /// Whether the operation may change state.
     pub mutating: bool,
-    /// 0 when the connection was cut before there was an answer.
+    /// The HTTP status; 0 if the connection was cut before a response.
     pub status: u16,
-    /// What was done to it on purpose.
+    /// The fault that was injected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<&'static str>,
-    /// What its caller was not allowed.
+    /// Why the caller was denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denied: Option<String>,
 }
 
-/// A bounded list of calls, newest last.
+/// A bounded list of calls, oldest first.
 #[derive(Debug, Default)]
 pub struct Journal {
     entries: Mutex<VecDeque<Entry>>,
 }
 
 impl Journal {
-    /// Records a call; the oldest is forgotten.
+    /// Records a call, dropping the oldest if the journal is full.
     pub fn note(&self, call: &Call, status: u16, fault: Option<&'static str>, denied: Option<String>) {
         let mut entries = self.entries.lock();
         let n = entries.back().map_or(1, |last| last.n + 1);

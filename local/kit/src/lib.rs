@@ -1,6 +1,6 @@
-//! What every part of the local AWS stands on: requests, answers, state on disk, time.
+//! The basis of all services of the local AWS: requests, responses, state on disk, time.
 //!
-//! Nothing in here knows a service.
+//! Nothing here depends on a service.
 
 pub mod answer;
 pub mod call;
@@ -22,9 +22,9 @@ pub mod taken;
 pub mod upload;
 pub mod warden;
 
-/// The only account there is.
+/// The ID of the only account.
 pub const ACCOUNT: &str = "000000000000";
-/// The user's access key id.
+/// The access key ID of the user.
 pub const ACCESS_KEY: &str = "LOCALACCESSKEY000000";
-/// The user's secret access key, which protects nothing: the server listens on the loopback only.
+/// The secret access key of the user. It need not be secret: the server listens on loopback only.
 pub const SECRET_KEY: &str = "local";

@@ -1,4 +1,4 @@
-//! Cuts lists into pages, as every AWS client must expect them, where the row of an operation says so.
+//! Cuts lists into pages for the operations whose row has a [`Page`].
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use quick_xml::events::Event;
 use crate::answer::{Refusal, Response};
 use crate::call::{Call, Form, Input, Page, Request, Style};
 
-/// Gives of a list the page that was asked for. `short` leaves one item on each.
+/// Returns the requested page of a list. `short` limits each page to one item.
 pub fn cut(call: &Call, answer: Response, short: bool) -> Response {
     match call.row.and_then(|row| row.page) {
         Some(Page::Cut(style, items)) if answer.status().is_success() => {
@@ -20,7 +20,7 @@ pub fn cut(call: &Call, answer: Response, short: bool) -> Response {
     }
 }
 
-/// Takes the items out of a list that are not to be kept.
+/// Removes the items of a list for which `keep` is false.
 pub fn retain(answer: &mut Response, list: &str, keep: impl Fn(&str) -> bool) {
     let text = String::from_utf8_lossy(answer.body());
     let Some(found) = within(&text, list) else { return };
@@ -67,15 +67,15 @@ impl Style {
     }
 }
 
-/// Where a list and its items stand in a document.
+/// The position of a list and its items in a document.
 struct Found {
     inside: Range<usize>,
     items: Vec<Range<usize>>,
-    /// Behind the list's closing tag.
+    /// The end of the list's closing tag.
     end: usize,
 }
 
-/// The first element of this name that is not inside an item, with its children.
+/// Finds the first element named `list`, and its children.
 fn within(text: &str, list: &str) -> Option<Found> {
     let mut reader = Reader::from_str(text);
     let at = |reader: &Reader<&[u8]>| usize::try_from(reader.buffer_position()).ok();
@@ -110,13 +110,13 @@ fn within(text: &str, list: &str) -> Option<Found> {
     }
 }
 
-/// The same call, asking for pages of one item, where the handler counts them itself.
+/// Rewrites a call to request pages of one item; `None` if its handler does not paginate.
 pub fn shorten(call: &Call, request: &Request) -> Option<(Call, Request)> {
     let Page::Own(size) = call.row?.page? else { return None };
     let input = call.input.with(size, 1);
     let mut request = request.clone();
     if let Input::Rest(_) = input {
-        // Of two values the first counts.
+        // The first of duplicate parameters wins.
         request.query = format!("{size}=1&{}", request.query);
     }
     Some((Call { input, ..call.clone() }, request))

@@ -1,4 +1,4 @@
-//! Processes of this machine: which are ours, how much processor time they use, how they end.
+//! Processes of this machine: which are ours, how much CPU time and memory they use, how to end them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::time::{Instant, sleep};
 
-/// The kernel counts processor time in hundredths of a second on every architecture we know.
+/// The kernel reports CPU time in hundredths of a second on all architectures we know.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// When a process was started, in whatever form the system gives it; with the id it names one process for good.
+/// When a process was started, in a system-dependent format. Together with the PID it identifies a process for good.
 pub fn started(pid: u32) -> Option<String> {
     if Path::new("/proc/self/stat").exists() {
         return stat(pid).map(|stat| stat.started);
@@ -20,7 +20,7 @@ pub fn started(pid: u32) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The processor seconds that the processes of a group have used; nothing where the system does not tell.
+/// The CPU seconds that the processes of a group have used; `None` without `/proc`.
 pub fn processor_seconds(group: u32) -> Option<f64> {
     let entries = std::fs::read_dir("/proc").ok()?;
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -28,41 +28,41 @@ pub fn processor_seconds(group: u32) -> Option<f64> {
     Some(ticks as f64 / TICKS_PER_SECOND)
 }
 
-/// What memory a process has.
+/// The memory use of a process.
 pub struct Memory {
-    /// All of it that is in memory now, its program included.
+    /// The resident set size, including the program's pages.
     pub resident_kb: u64,
-    /// The same without what comes from files.
+    /// The resident set size without file-backed pages.
     pub own_kb: u64,
-    /// The most that has been in memory at a time.
+    /// The peak resident set size.
     pub peak_kb: u64,
 }
 
-/// Whether this system has files that tell how much memory a process has.
+/// Whether this system reports a process's memory in `/proc`.
 pub fn tells_memory() -> bool {
     Path::new("/proc/self/status").exists()
 }
 
-/// The memory of a process that runs.
+/// The memory use of a running process.
 pub fn memory(pid: u32) -> Option<Memory> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kilobytes = |name: &str| {
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     };
-    // A process that has ended and was not waited for has none of these lines.
+    // A zombie has none of these lines.
     let resident_kb = kilobytes("VmRSS")?;
     let own_kb = resident_kb.saturating_sub(kilobytes("RssFile").unwrap_or(0));
     Some(Memory { resident_kb, own_kb, peak_kb: kilobytes("VmHWM").unwrap_or(resident_kb) })
 }
 
-/// The memory of a process in kilobytes, in which every page counts for as much as its share of it.
+/// The proportional set size of a process in kilobytes: a shared page counts by the process's share of it.
 pub fn share_kb(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     text.lines().find_map(|line| line.strip_prefix("Pss:"))?.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// The memory of a process group in kilobytes, as `ps` shows it.
+/// The resident set size of a process group in kilobytes, according to `ps`.
 pub fn memory_by_ps(group: u32) -> Option<u64> {
     let output = std::process::Command::new("ps").args(["-A", "-o", "pgid=,rss="]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -73,25 +73,24 @@ pub fn memory_by_ps(group: u32) -> Option<u64> {
     of_group.reduce(|sum, one| sum + one)
 }
 
-/// The children of all threads of a process; none where the system does not tell.
+/// The children of all threads of a process; empty without `/proc`.
 pub fn children(pid: u32) -> Vec<u32> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     children.flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()
 }
 
-/// The processes of a group; none where the system does not tell.
+/// The processes of a group; empty without `/proc`.
 pub fn members(group: u32) -> BTreeSet<u32> {
     everybody().filter(|pid| is_in_group(*pid, group)).collect()
 }
 
-/// Whether a process belongs to a group.
+/// Whether a process is in a group.
 pub fn is_in_group(pid: u32, group: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.group == group)
 }
 
-/// Whether the program of a process, or the directory it is in, lies below `dir`; nothing where the system does not
-/// tell.
+/// Whether the program of a process, or its working directory, is below `dir`; `None` if neither can be read.
 pub fn is_below(pid: u32, dir: &Path) -> Option<bool> {
     let places = ["exe", "cwd"].map(|name| std::fs::read_link(format!("/proc/{pid}/{name}")));
     let mut places = places.into_iter().filter_map(Result::ok).peekable();
@@ -104,7 +103,7 @@ fn everybody() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// The groups of processes whose program lies below a directory; none where the system does not tell.
+/// The groups of the processes whose program is below `dir`; empty without `/proc`.
 pub fn groups_below(dir: &Path) -> BTreeSet<u32> {
     let ours = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(dir));
     everybody().filter(ours).filter_map(stat).map(|stat| stat.group).collect()
@@ -118,7 +117,7 @@ struct Stat {
 
 fn stat(pid: u32) -> Option<Stat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name stands in brackets and may contain anything.
+    // The program's name is in parentheses and may contain any character.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     Some(Stat {
@@ -128,19 +127,19 @@ fn stat(pid: u32) -> Option<Stat> {
     })
 }
 
-/// Asks a group of processes to end.
+/// Sends SIGTERM to a process group.
 pub fn ask_group(group: u32) {
     signal(group, Signal::TERM);
 }
 
-/// Ends a group of processes at once.
+/// Sends SIGKILL to a process group.
 pub fn kill_group(group: u32) {
     signal(group, Signal::KILL);
 }
 
-/// Lets a process have so much memory and so many of this machine's processors, and says in words what that means here.
+/// Limits a process to `memory_mib` of memory and to `processors` CPUs. Returns a description of the limits.
 ///
-/// Errors: the system has no such limits, or does not let us set them.
+/// Errors: the system does not have such limits, or does not permit setting them.
 #[cfg(target_os = "linux")]
 pub fn limit(process: u32, memory_mib: u32, processors: u32) -> std::io::Result<String> {
     use rustix::process::{Resource, Rlimit, prlimit};
@@ -155,7 +154,7 @@ pub fn limit(process: u32, memory_mib: u32, processors: u32) -> std::io::Result<
     if all.len() <= wanted {
         return Ok(format!("{memory}, and uses all {} processors of this machine", all.len()));
     }
-    // Not the same ones for every process.
+    // Start elsewhere for every process, so that they do not share the same CPUs.
     let first = usize::try_from(process.as_raw_nonzero().get()).unwrap_or_default();
     let mut ours = CpuSet::new();
     (first..first + wanted).for_each(|at| ours.set(all[at % all.len()]));
@@ -163,13 +162,13 @@ pub fn limit(process: u32, memory_mib: u32, processors: u32) -> std::io::Result<
     Ok(format!("{memory}, and uses {wanted} of the {} processors of this machine", all.len()))
 }
 
-/// Lets a process have so much memory and so many processors, where the system can.
+/// Fails: this system cannot limit another process.
 #[cfg(not(target_os = "linux"))]
 pub fn limit(_process: u32, _memory_mib: u32, _processors: u32) -> std::io::Result<String> {
     Err(std::io::Error::other("this system has no limits for a process of another"))
 }
 
-/// Ends whatever is left of a group of processes, politely first.
+/// Ends a process group: SIGTERM, then SIGKILL after `patience`.
 pub async fn end_group(group: u32, patience: Duration) {
     ask_group(group);
     let deadline = Instant::now() + patience;
@@ -185,12 +184,12 @@ fn exists(group: u32) -> bool {
 
 fn signal(group: u32, signal: Signal) {
     if let Some(pid) = pid(group) {
-        // A group that has gone by itself is what was wanted.
+        // It is fine if the group is already gone.
         kill_process_group(pid, signal).ok();
     }
 }
 
-/// Never 0 or 1, which would mean our own group and all processes.
+/// Never 0 or 1: these signal our own group and all processes.
 fn pid(group: u32) -> Option<Pid> {
     i32::try_from(group).ok().filter(|group| *group > 1).and_then(Pid::from_raw)
 }

@@ -1,4 +1,4 @@
-//! What a program was built for, read from its first bytes as the kernel does.
+//! The architecture a program was built for, read from the start of its file as the kernel does.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,13 +11,13 @@ use object::pod;
 /// The errno of `execve` for a file that this system cannot run: `ENOEXEC` on Linux and macOS.
 const EXEC_FORMAT_ERROR: i32 = 8;
 
-/// Whether a machine of an architecture, `x86_64` or `arm64`, runs the program in a file.
+/// Checks that a machine of an architecture, `x86_64` or `arm64`, can run the program in a file.
 ///
-/// The kernel decides by the file alone, and so does this: `execvp` and its like hand a text without `#!` to a shell,
-/// which neither systemd nor Lambda do. A machine that is no x86-64 stands in for instances and functions that are: there
-/// its own programs are run in the place of theirs.
+/// Only the file decides, as in the kernel: `execvp` and the like pass a text without `#!` to a shell, but systemd and
+/// Lambda do not. On a host that is not x86-64, programs for the host are also accepted, in place of those of the
+/// architecture.
 ///
-/// Errors: the file cannot be read, or `ENOEXEC`.
+/// Errors: the file cannot be read; `ENOEXEC`.
 pub fn check(file: &Path, architecture: &str) -> io::Result<()> {
     let mut head = [0; 64];
     let length = read_head(&mut File::open(file)?, &mut head)?;
@@ -43,14 +43,14 @@ fn fits(head: &[u8], architecture: &str, host: &str, system: &str) -> bool {
         return true;
     }
     let Some(machine) = machine(head) else {
-        // Elsewhere than on Linux native programs have another format, which says nothing about AWS.
+        // Native programs of other systems are not ELF files, so nothing tells whether AWS would run them.
         return system != "linux" && !head.starts_with(&elf::ELFMAG) && is_binary(head);
     };
     let wanted = if architecture == "arm64" { "aarch64" } else { architecture };
     machine == wanted || (host != "x86_64" && machine == host)
 }
 
-/// The machine of an ELF file for 64 bits, in Rust's words.
+/// The machine of a 64-bit ELF file, as in `std::env::consts::ARCH`.
 fn machine(head: &[u8]) -> Option<&'static str> {
     type Header = elf::FileHeader64<Endianness>;
     let (header, _) = pod::from_bytes::<Header>(head).ok()?;
@@ -72,7 +72,7 @@ fn is_binary(head: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// The head of an ELF file: class, order of bytes, machine.
+    /// The start of an ELF file with this class, byte order and machine.
     fn elf_head(class: u8, data: u8, machine: u16) -> Vec<u8> {
         let mut head = vec![0; 64];
         head[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', class, data, 1]);

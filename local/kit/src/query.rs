@@ -1,4 +1,4 @@
-//! The Query protocol and EC2's: form parameters in, XML out.
+//! The Query and EC2 protocols: form parameters in, XML out.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -12,17 +12,17 @@ use crate::answer::Refusal;
 use crate::glob::Glob;
 pub use crate::taken::NOT_IMPLEMENTED;
 
-/// A refused call, as the API words it.
+/// An error response of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The machine-readable code.
     pub code: &'static str,
-    /// The text for people.
+    /// The human-readable message.
     pub message: String,
 }
 
 impl ApiError {
-    /// A refusal with this code and text.
+    /// An error with this code and message.
     pub fn new(code: &'static str, message: impl Into<String>) -> ApiError {
         ApiError { code, message: message.into() }
     }
@@ -34,23 +34,23 @@ impl From<ApiError> for Refusal {
     }
 }
 
-/// What a call answers: the inside of its XML document.
+/// The result of a call: the content of its XML document.
 pub type Answer = Result<Xml, ApiError>;
 
-/// One level of a call's parameters: `Filter.1.Name` is `Filter` → `1` → `Name`.
+/// One level of a call's nested parameters: `Filter.1.Name` is `Filter` → `1` → `Name`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Params {
     text: Option<String>,
     inner: BTreeMap<String, Params>,
 }
 
-/// More steps than any parameter of any operation has.
+/// The maximum nesting depth; more than any parameter of any operation has.
 const MOST_STEPS: usize = 16;
 
 static NOTHING: Params = Params { text: None, inner: BTreeMap::new() };
 
 impl Params {
-    /// The parameters of a form.
+    /// Parses the fields of a form.
     pub fn parse(form: &BTreeMap<String, String>) -> Params {
         let mut root = Params::default();
         let known = |path: &str| path.split('.').take(MOST_STEPS + 1).count() <= MOST_STEPS;
@@ -64,28 +64,28 @@ impl Params {
         root
     }
 
-    /// What stands at a dotted path; nothing is an empty level.
+    /// Returns the level at a dotted path, which is empty if the path is missing.
     pub fn at(&self, path: &str) -> &Params {
         path.split('.').try_fold(self, |at, step| at.inner.get(step)).unwrap_or(&NOTHING)
     }
 
-    /// The text at a path, if it was given and is not empty.
+    /// Returns the text at a path, if it is present and not empty.
     pub fn text(&self, path: &str) -> Option<&str> {
         self.at(path).text.as_deref().filter(|text| !text.is_empty())
     }
 
-    /// The text at a path, empty or not.
+    /// Returns the text of this level, or an empty string.
     pub fn value(&self) -> &str {
         self.text.as_deref().unwrap_or_default()
     }
 
-    /// The text at a path, which must be there.
+    /// Returns the text at a path. Errors: `MissingParameter`.
     pub fn required(&self, path: &str) -> Result<&str, ApiError> {
         self.text(path)
             .ok_or_else(|| ApiError::new("MissingParameter", format!("The request must contain the parameter {path}")))
     }
 
-    /// The number or the `true`/`false` at a path.
+    /// Returns the parsed number or boolean at a path. Errors: `InvalidParameterValue`.
     pub fn parsed<T: FromStr>(&self, path: &str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.text(path) else {
             return Ok(None);
@@ -96,17 +96,17 @@ impl Params {
         Ok(Some(value))
     }
 
-    /// Whether the flag at a path is set.
+    /// Whether the value at a path is `true`, in any case.
     pub fn flag(&self, path: &str) -> bool {
         self.text(path).is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
 
-    /// Whether anything was given at a path, be it empty.
+    /// Whether a path is present, even with an empty value.
     pub fn has(&self, path: &str) -> bool {
         *self.at(path) != NOTHING
     }
 
-    /// The elements of a list in their order; the Query protocol puts them below `member`.
+    /// Returns the elements of a list in order; the Query protocol nests them in `member`.
     pub fn items(&self, path: &str) -> Vec<&Params> {
         let list = self.at(path);
         let list = list.inner.get("member").unwrap_or(list);
@@ -116,23 +116,23 @@ impl Params {
         items.into_iter().map(|(_, item)| item).collect()
     }
 
-    /// The texts of a list.
+    /// Returns the texts of a list.
     pub fn texts(&self, path: &str) -> Vec<String> {
         self.items(path).into_iter().map(|item| item.value().to_owned()).collect()
     }
 
-    /// The tags of a list of keys and values.
+    /// Returns a list of tags as a map.
     pub fn tags(&self, path: &str) -> BTreeMap<String, String> {
         let pair = |tag: &Params| (tag.at("Key").value().to_owned(), tag.at("Value").value().to_owned());
         self.items(path).into_iter().map(pair).collect()
     }
 
-    /// The keys and values of a list of tags, as they were given.
+    /// Returns the keys and values of a list of tags, in order and with duplicates.
     pub fn pairs(&self, path: &str) -> Vec<(&str, &str)> {
         self.items(path).into_iter().map(|tag| (tag.at("Key").value(), tag.at("Value").value())).collect()
     }
 
-    /// The named things inside this level.
+    /// Iterates over the fields of this level, by name.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Params)> {
         self.inner.iter().map(|(name, inner)| (name.as_str(), inner))
     }
@@ -142,7 +142,7 @@ impl Params {
 pub struct Filters(Vec<(String, Vec<String>)>);
 
 impl Filters {
-    /// The filters of a call.
+    /// Parses the filters of a call.
     pub fn of(params: &Params) -> Filters {
         let read = |list: &str, values: &str| -> Vec<(String, Vec<String>)> {
             let one = |filter: &Params| (filter.at("Name").value().to_owned(), filter.texts(values));
@@ -153,7 +153,8 @@ impl Filters {
         Filters(filters)
     }
 
-    /// Whether a thing passes. `fact` gives a thing's values under a filter's name, or nothing for a name it does not know.
+    /// Whether a resource matches all filters. `fact` returns the resource's values for a filter name, or `None` if the
+    /// name is invalid.
     pub fn pass(
         &self,
         tags: &BTreeMap<String, String>,
@@ -174,14 +175,14 @@ impl Filters {
     }
 }
 
-/// One value for a filter's fact.
+/// A filter fact with one value.
 pub fn fact(value: impl Display) -> Option<Vec<String>> {
     Some(vec![value.to_string()])
 }
 
-/// One page of a list, and the token of the next. The token is the number of elements already given.
+/// Returns one page of a list, and the token of the next page. The token is the number of elements returned so far.
 ///
-/// It has the `usual` number of elements unless the call says otherwise.
+/// A page has `usual` elements unless the call requests another size.
 pub fn page<'a, T>(items: &'a [T], params: &Params, usual: usize) -> Result<(&'a [T], Option<String>), ApiError> {
     const MOST: usize = 100;
     let start: usize = params.parsed("NextToken")?.unwrap_or(0);
@@ -191,7 +192,7 @@ pub fn page<'a, T>(items: &'a [T], params: &Params, usual: usize) -> Result<(&'a
     Ok((&rest[..rest.len().min(size)], next))
 }
 
-/// XML being written.
+/// An XML writer.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Xml(String);
 
@@ -209,7 +210,7 @@ impl Xml {
         self
     }
 
-    /// `<name>value</name>`, or nothing without a value.
+    /// `<name>value</name>`, or nothing if `value` is `None`.
     pub fn maybe(&mut self, name: &str, value: Option<impl Display>) -> &mut Xml {
         if let Some(value) = value {
             self.text(name, value);
@@ -225,12 +226,12 @@ impl Xml {
         self
     }
 
-    /// A list in the way of EC2: `<name><item>…</item></name>`.
+    /// A list in EC2's format: `<name><item>…</item></name>`.
     pub fn set<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, write: impl Fn(&mut Xml, T)) -> &mut Xml {
         self.list(name, "item", items, write)
     }
 
-    /// A list in the way of the Query protocol: `<name><member>…</member></name>`.
+    /// A list in the Query protocol's format: `<name><member>…</member></name>`.
     pub fn members<T>(
         &mut self,
         name: &str,
@@ -240,7 +241,7 @@ impl Xml {
         self.list(name, "member", items, write)
     }
 
-    /// A list of plain texts in the way of the Query protocol.
+    /// A list of strings in the Query protocol's format.
     pub fn names<T: Display>(&mut self, name: &str, items: impl IntoIterator<Item = T>) -> &mut Xml {
         self.within(name, |xml| {
             for item in items {
@@ -249,7 +250,7 @@ impl Xml {
         })
     }
 
-    /// Tags in the way of EC2.
+    /// Tags in EC2's format.
     pub fn tag_set(&mut self, tags: &BTreeMap<String, String>) -> &mut Xml {
         self.set("tagSet", tags, |xml, (key, value)| {
             xml.text("key", key).text("value", value);
@@ -271,17 +272,17 @@ impl Xml {
     }
 }
 
-/// The document around answers and refusals, which differs by service.
+/// The document around results and errors, which depends on the protocol.
 #[derive(Debug, Clone, Copy)]
 pub enum Envelope {
-    /// EC2's own.
+    /// EC2's.
     Ec2,
-    /// The Query protocol's, with the name space of the service.
+    /// The Query protocol's, with the service's XML namespace.
     Query(&'static str),
 }
 
 impl Envelope {
-    /// The HTTP answer to an operation.
+    /// Returns the HTTP response of an operation.
     pub fn seal(self, operation: &str, answer: Answer) -> Response<Bytes> {
         let request = Uuid::new_v4();
         let (status, body) = match answer {

@@ -1,4 +1,4 @@
-//! The names of the regions.
+//! The names of AWS regions.
 
 /// Every region of the commercial partition (AWS general reference, "AWS Regions").
 #[rustfmt::skip]
@@ -10,5 +10,5 @@ pub const REGIONS: &[&str] = &[
     "me-south-1", "mx-central-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
 ];
 
-/// The region of global services, and of requests that name none.
+/// The region of global services, and of requests that do not specify one.
 pub const GLOBAL: &str = "us-east-1";

@@ -1,21 +1,22 @@
-//! How requests to S3 name buckets and objects, and how policies do.
+//! How S3 requests and policies name buckets and objects.
 
 use percent_encoding::percent_decode_str;
 
 use crate::answer::Refusal;
 use crate::call::Request;
 
-/// A bucket as policies name it.
+/// A bucket's ARN in policies.
 pub fn bucket_arn(bucket: &str) -> String {
     format!("arn:aws:s3:::{bucket}")
 }
 
-/// An object as policies name it.
+/// An object's ARN in policies.
 pub fn object_arn(bucket: &str, key: &str) -> String {
     format!("arn:aws:s3:::{bucket}/{key}")
 }
 
-/// The bucket and the key a request names, path-style or as a subdomain of localhost.
+/// Returns the bucket and the key of a path-style or virtual-hosted-style request; the latter uses a subdomain of
+/// localhost.
 pub fn target(request: &Request) -> (Option<String>, Option<String>) {
     let path = request.path.strip_prefix('/').unwrap_or(&request.path);
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -27,7 +28,7 @@ pub fn target(request: &Request) -> (Option<String>, Option<String>) {
     (some(bucket), some(key))
 }
 
-/// Whether the bucket is a part of the host's name, and not of the path.
+/// Whether the request is virtual-hosted-style: the host name contains the bucket.
 pub fn is_named_by_host(request: &Request) -> bool {
     request.header("host").and_then(bucket_of_host).is_some()
 }
@@ -37,7 +38,7 @@ fn bucket_of_host(host: &str) -> Option<&str> {
     name.strip_suffix(".s3.localhost").or_else(|| name.strip_suffix(".localhost")).filter(|name| *name != "s3")
 }
 
-/// Bucket, key and version that a request copies from. Unlike other values, they may be sent unencoded.
+/// Parses the bucket, key and version to copy from. Unlike other values, they may be sent unencoded.
 pub fn copied(request: &Request) -> Result<(String, String, Option<String>), Refusal> {
     let refused = || Refusal::new(400, "InvalidArgument", "x-amz-copy-source is malformed");
     let source = request.headers.get("x-amz-copy-source").ok_or_else(refused)?;

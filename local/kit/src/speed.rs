@@ -1,30 +1,30 @@
-//! How much faster than AWS the local AWS changes states.
+//! How much faster than AWS state transitions are.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How much faster than AWS everything is that takes its time there (docs/aws.md §13).
+/// Speedup factors for everything that takes time on AWS (docs/aws.md §13).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed {
-    /// Of what AWS does by itself, such as making a load balancer.
+    /// For AWS's own work, such as provisioning a load balancer.
     work: f64,
-    /// For configured times, such as a grace period: real processes have to keep up with them.
+    /// For configured times, such as a grace period. It is smaller because real processes must keep up.
     settings: f64,
 }
 
 impl Speed {
-    /// As slow as AWS.
+    /// The speed of AWS.
     pub const REAL: Speed = Speed { work: 1.0, settings: 1.0 };
-    /// A stack is up in seconds. A load balancer has nothing to do here that would take longer.
+    /// Brings up a stack in seconds. No real work, such as provisioning a load balancer, takes longer here.
     pub const FAST: Speed = Speed { work: 500.0, settings: 20.0 };
 
-    /// The local length of what AWS does by itself in so many seconds.
+    /// The local duration of work that takes `seconds` on AWS.
     pub fn takes(self, seconds: u64) -> Duration {
         Duration::from_secs(seconds).div_f64(self.work)
     }
 
-    /// The local length of so many configured seconds, which processes have to keep up with.
+    /// The local duration of a configured time of `seconds`, which real processes must keep up with.
     pub fn lasts(self, seconds: u64) -> Duration {
         Duration::from_secs(seconds).div_f64(self.settings)
     }
@@ -46,7 +46,7 @@ impl fmt::Display for Speed {
     }
 }
 
-/// What is no speed.
+/// The error for an invalid speed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoSpeed(String);
 

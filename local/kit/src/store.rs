@@ -1,4 +1,4 @@
-//! Writes small files atomically: a reader finds the old text or the new one, never a part.
+//! Writes small files atomically: a reader sees the old content or the new, never a part.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Writes beside `path` and renames over it.
+/// Writes a temporary file next to `path` and renames it.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent)?;
@@ -23,15 +23,15 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     write(path, &serde_json::to_vec(value).map_err(io::Error::other)?)
 }
 
-/// Reads a file whole.
+/// Reads a whole file.
 ///
-/// Errors: it is no regular file, such as a pipe or a device, which could be read for ever.
+/// Errors: it is not a regular file: a pipe or a device could be read forever.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     check_regular(path)?;
     std::fs::read(path)
 }
 
-/// Refuses what is there and is no regular file.
+/// Fails if the path exists and is not a regular file.
 pub fn check_regular(path: &Path) -> io::Result<()> {
     match std::fs::metadata(path) {
         Ok(about) if !about.is_file() => {
@@ -42,7 +42,7 @@ pub fn check_regular(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Reads JSON; a file that is not there is `None`.
+/// Reads a JSON file; `None` if it does not exist.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
     match read(path) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
@@ -54,17 +54,17 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> 
     }
 }
 
-/// A unique name for a temporary file.
+/// Returns a unique path for a temporary file next to `path`.
 pub fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}{UNFINISHED}", uuid::Uuid::new_v4().simple()));
     path.with_file_name(name)
 }
 
-/// How the names of files end that are not yet whole.
+/// The suffix of files that are not complete.
 const UNFINISHED: &str = ".new";
 
-/// Removes the files below `dir` that a killed server had not finished to write.
+/// Removes the temporary files below `dir` that a killed server left behind.
 pub fn remove_unfinished(dir: &Path) -> io::Result<()> {
     let listing = match std::fs::read_dir(dir) {
         Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(()),

@@ -1,63 +1,64 @@
-//! The rules for tags that all services share; each words its refusals itself (docs/aws.md §2.5).
+//! The rules for tags that all services share; each has its own error messages (docs/aws.md §2.5).
 
 use std::collections::BTreeSet;
 
-/// The longest key of a tag in characters.
+/// The maximum length of a tag's key in characters.
 const LONGEST_KEY: usize = 128;
-/// The longest value of a tag in characters.
+/// The maximum length of a tag's value in characters.
 const LONGEST_VALUE: usize = 256;
-/// What keys and values may have beside letters, digits and blanks, where a service looks at that.
+/// The permitted characters other than letters, digits and whitespace, if a service checks them.
 const SIGNS: &str = "_.:/=+-@";
-/// The same in the words of the services' models.
+/// The permitted characters as a pattern, as in the services' models.
 const PATTERN: &str = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]";
 
-/// What a service takes beside keys of 1 to 128 characters, which do not begin with `aws:`, and values of up to 256.
+/// A service's rules, in addition to those for all: keys have 1 to 128 characters and do not begin with `aws:`; values
+/// have up to 256 characters.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// The most tags of one resource; those that AWS gives do not count.
+    /// The maximum number of tags of a resource, not counting AWS's own.
     pub most: usize,
-    /// Whether keys that differ in their case only are the same.
+    /// Whether keys are case-insensitive.
     pub ignores_case: bool,
-    /// Whether characters other than letters, digits, blanks and a few signs are refused.
+    /// Whether characters other than letters, digits, whitespace and a few signs are refused.
     pub checks_letters: bool,
 }
 
-/// What most services ask for.
+/// The rules of most services.
 pub const USUAL: Rules = Rules { most: 50, ignores_case: false, checks_letters: false };
 
-/// What those ask for that look at letters, too.
+/// The rules of services that also check characters.
 pub const STRICT: Rules = Rules { checks_letters: true, ..USUAL };
 
-/// The first thing that is wrong with some tags.
+/// The first error in a list of tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flaw {
-    /// The key of the nth tag, counted from 1, is empty, too long or has other letters than are allowed.
+    /// The key of the nth tag, counted from 1, is empty, is too long or has a character that is not permitted.
     Key(usize, String, Bound),
-    /// The value of the nth tag, whose key comes first, is too long or has other letters than are allowed.
+    /// The value of the nth tag, whose key comes first, is too long or has a character that is not permitted.
     Value(usize, String, String, Bound),
-    /// The key has the prefix of AWS's own tags.
+    /// The key begins with `aws:`, which is reserved for AWS.
     Reserved(String),
-    /// The key comes twice.
+    /// The key occurs twice.
     Twice(String),
-    /// The resource would have more tags than it can.
+    /// The resource would exceed its maximum number of tags.
     TooMany,
 }
 
-/// What a key or value goes beyond.
+/// The rule that a key or value violates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     /// It is empty.
     Least,
-    /// It is longer than this.
+    /// It is longer than this many characters.
     Most(usize),
-    /// It has a character that tags may not have.
+    /// It has a character that is not permitted.
     Letters,
 }
 
 impl Rules {
-    /// Looks at the tags that are to be added to a resource with the keys that are `there`.
+    /// Checks tags to be added to a resource which already has the keys in `there`.
     ///
-    /// One tag after another is looked at, and all of them counted at the end, as S3 does it.
+    /// Checks one tag at a time, and their number last, as S3 does.
     pub fn check<'a, 'b>(
         &self,
         added: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -96,13 +97,13 @@ impl Rules {
     }
 }
 
-/// Keys of AWS's own tags, in either case.
+/// Whether a key is one of AWS's own, in any case.
 fn is_reserved(key: &str) -> bool {
     key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"))
 }
 
 impl Flaw {
-    /// The same flaw of the nth tag, counted from 1.
+    /// Sets the position of the tag, counted from 1.
     pub fn at(self, at: usize) -> Flaw {
         match self {
             Flaw::Key(_, key, bound) => Flaw::Key(at, key, bound),
@@ -111,7 +112,8 @@ impl Flaw {
         }
     }
 
-    /// How services with lists of tags speak of what their models rule out, where they do; `list` is the list's name.
+    /// Returns the model validation error of services with lists of tags; `None` if the flaw is not one. `list` is the
+    /// list's name.
     pub fn in_list(&self, list: &str) -> Option<String> {
         let (at, field, text, bound) = match self {
             Flaw::Key(at, key, bound) => (at, "key", key, bound),
@@ -130,7 +132,7 @@ impl Flaw {
         Some(format!("1 validation error detected: {text}"))
     }
 
-    /// How services with maps of tags speak of what their models rule out, where they do.
+    /// Returns the model validation error of services with maps of tags; `None` if the flaw is not one.
     pub fn in_map(&self) -> Option<String> {
         let (shown, what, least, most) = match self {
             Flaw::Key(_, key, _) => (key.clone(), "Map keys", 1, LONGEST_KEY),
@@ -182,7 +184,7 @@ mod tests {
     fn an_existing_tag_counts_once_and_reserved_tags_do_not_count() {
         assert_eq!(SMALL.check([("a", ""), ("b", "")], ["A", "aws:x"]), Ok(()));
         assert_eq!(SMALL.check([("a", ""), ("b", "")], ["c"]), Err(Flaw::TooMany));
-        // What is wrong with one of them comes first.
+        // An invalid tag takes precedence over their number.
         assert_eq!(SMALL.check([("a", ""), ("b", ""), ("c", ""), ("a", "")], []), Err(Flaw::Twice("a".to_owned())));
     }
 

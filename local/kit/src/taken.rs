@@ -1,4 +1,4 @@
-//! The parameters that each operation acts on: any other is refused, because accepting it would be a promise.
+//! The parameters that each operation implements. Any other is refused, because accepting it would promise an effect.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use serde_json::Value;
 
 use crate::answer::Refusal;
 
-/// The parameters that an operation carries out, apart by blanks: each is a path without the numbers of lists, such as
-/// `Tags.Key`. `Tags.*` stands for everything below `Tags`, and `Type=a|b` for these two values only.
+/// The parameters that an operation implements, separated by whitespace. Each is a path without list indices, such as
+/// `Tags.Key`. `Tags.*` permits everything below `Tags`, and `Type=a|b` only these two values, in any case.
 pub type Takes = &'static str;
 
-/// Any parameter: the operation itself refuses what it does not carry out.
+/// Permits any parameter: the handler itself refuses those it does not implement.
 pub const ANYTHING: Takes = "*";
 
-/// The code under which is refused what only AWS has.
+/// The error code for features that only AWS has.
 pub const NOT_IMPLEMENTED: &str = "NotImplementedException";
 
-/// What every call of the Query protocol has, and what its address is signed with.
+/// The parameters of every Query protocol call, and those of a presigned URL.
 const ENVELOPE: &[&str] = &[
     "Action",
     "AWSAccessKeyId",
@@ -31,20 +31,20 @@ const ENVELOPE: &[&str] = &[
     "X-Amz-SignedHeaders",
 ];
 
-/// Looks for a form parameter that is not carried out.
+/// Checks that a form has only implemented parameters with implemented values.
 ///
-/// Errors: the sentence that names it.
+/// Errors: a message that names the parameter.
 pub fn check_form(takes: Takes, form: &BTreeMap<String, String>) -> Result<(), String> {
     let mut asked = form.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str()));
     asked.try_for_each(|(name, value)| check_one(takes, name, &path_of(name), value))
 }
 
-/// The same of a document.
+/// Like [`check_form`], for a JSON document.
 pub fn check_json(takes: Takes, input: &Value) -> Result<(), String> {
     check_below(takes, "", input)
 }
 
-/// The refusal of a call in the services whose refusals are made alike.
+/// The error response for an unimplemented parameter, in services that share this format.
 pub fn refusal(text: String) -> Refusal {
     Refusal::new(501, NOT_IMPLEMENTED, text)
 }
@@ -63,14 +63,14 @@ fn check_below(takes: Takes, path: &str, value: &Value) -> Result<(), String> {
 }
 
 fn check_one(takes: Takes, name: &str, path: &str, value: &str) -> Result<(), String> {
-    // An empty list is written as an empty value, and asks for nothing.
+    // An empty list is sent as an empty value and requests nothing.
     if value.is_empty() || takes.split_whitespace().any(|taken| is_taken(taken, path, value)) {
         return Ok(());
     }
     Err(format!("the local AWS does not carry out the parameter {name}={}", shortened(value)))
 }
 
-/// A parameter's name without the numbers of lists.
+/// Returns a parameter's name without list indices.
 fn path_of(name: &str) -> String {
     let is_name = |step: &&str| *step != "member" && step.parse::<u32>().is_err();
     name.split('.').filter(is_name).collect::<Vec<_>>().join(".")

@@ -1,21 +1,21 @@
-//! The body of a large upload: a file, and what was computed of its bytes as they arrived.
+//! The body of a large upload: a file, and the checksums computed while it arrived.
 
 use std::path::{Path, PathBuf};
 
-/// A body on disk, whole and verified against the signature of its head.
+/// A body on disk, complete and verified against the signature in the request's headers.
 #[derive(Debug)]
 pub struct Upload {
     /// The file, which is removed unless it is kept.
     pub file: Temporary,
     /// Its size in bytes.
     pub size: u64,
-    /// The CRC-32 of each block, as blobs have it.
+    /// The CRC-32 of each block, as stored with blobs.
     pub blocks: Vec<u32>,
     /// Its MD5.
     pub md5: Vec<u8>,
-    /// Checksums by the header that announces them.
+    /// Checksums, by the header that announced them.
     pub checksums: Vec<(&'static str, Vec<u8>)>,
-    /// Headers that came after the bytes.
+    /// The headers after the body.
     pub trailers: Vec<(String, String)>,
 }
 
@@ -29,7 +29,7 @@ impl Temporary {
         Temporary(path)
     }
 
-    /// Makes it a lasting file of another name.
+    /// Moves the file to `path` and keeps it.
     pub fn keep(&self, path: &Path) -> std::io::Result<()> {
         std::fs::rename(&self.0, path)
     }
@@ -37,7 +37,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // One that was kept has another name.
+        // A file that was kept no longer has this path.
         let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! The warden: a process that outlives a killed server just long enough to end what the server had started.
+//! The warden: a process that outlives a killed server just long enough to kill the processes the server had started.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Reads `+ GROUP` and `- GROUP`. At the end of its input, which is the end of the server, no group is left alive.
+/// Reads `+ GROUP` and `- GROUP`. At the end of its input, when the server has ended, kills the remaining groups.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 live=
@@ -20,7 +20,7 @@ done
 for group in $live; do kill -s KILL -- "-$group"; done
 "#;
 
-/// Knows the process groups that must not outlive this process. Its shell starts with the first of them.
+/// The process groups that must not outlive this process. The warden's shell is started with the first of them.
 #[derive(Debug, Default)]
 pub struct Warden(Mutex<Post>);
 
@@ -31,14 +31,14 @@ struct Post {
 }
 
 impl Warden {
-    /// From now on the group ends with this process, however that ends.
+    /// Ensures that the group ends with this process, even if this process is killed.
     pub fn watch(&self, group: u32) {
         let mut post = self.post();
         post.groups.insert(group);
         post.tell('+', group);
     }
 
-    /// The group has ended: its id may soon be reused.
+    /// Forgets a group that has ended, as its ID may soon be reused.
     pub fn release(&self, group: u32) {
         let mut post = self.post();
         post.groups.remove(&group);
@@ -57,7 +57,7 @@ impl Post {
             None if sign == '-' => Ok(()),
             None => self.hire(),
         };
-        // It was ended: the next one learns of all groups.
+        // The warden was killed: a new one receives all groups.
         if let Err(fault) = told.or_else(|_| self.hire()) {
             tracing::warn!(%fault, "the processes of instances and functions will outlive this server if it is killed");
         }
@@ -70,7 +70,7 @@ impl Post {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // What ends our group, as Ctrl-C does, must not end the warden as well.
+            // A signal to our process group, such as Ctrl-C, must not end the warden.
             .process_group(0)
             .spawn()?;
         for group in &self.groups {
@@ -98,7 +98,7 @@ fn say(shell: &mut Child, sign: char, group: u32) -> io::Result<()> {
     let Some(stdin) = &mut shell.stdin else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };
-    // One write, so that the end of this process cannot cut a line in two.
+    // A single write, so that a line is not cut if this process ends.
     stdin.write_all(format!("{sign} {group}\n").as_bytes())
 }
 

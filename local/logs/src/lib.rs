@@ -1,4 +1,4 @@
-//! CloudWatch Logs: log groups, their streams and their events.
+//! CloudWatch Logs: log groups, streams and events.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -19,26 +19,26 @@ use kit::chronicle::{Chronicle, Past};
 use kit::tags::{Flaw, STRICT};
 use kit::taken;
 
-/// How many lines a stream keeps.
+/// The maximum number of lines to keep in a stream.
 const KEPT_LINES: usize = 2_000;
-/// How many streams a group keeps: every process of a function has one.
+/// The maximum number of streams to keep in a group: every process of a function has its own.
 const KEPT_STREAMS: usize = 100;
-/// The most events in one answer.
+/// The maximum number of events in one response.
 const PAGE: usize = 10_000;
-/// The retentions AWS knows, in days (docs/aws.md §7.6).
+/// The valid retentions in days (docs/aws.md §7.6).
 const RETENTIONS: &[u64] =
     &[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
-/// The groups of the region.
+/// The log groups of a region.
 ///
-/// Guarantees: what was answered, and every line that a function has written, survives the kill of the server.
+/// Guarantees: acknowledged calls, and lines that functions wrote, survive killing the server.
 #[derive(Debug)]
 pub struct Logs {
     region: String,
     kept: Mutex<LogGroups>,
 }
 
-/// The groups, and what of them is on disk: lines are logged, all other changes are rare and make a new snapshot.
+/// The groups and their chronicle: lines are appended to its log; all other changes are rare and write a new snapshot.
 #[derive(Debug)]
 struct LogGroups {
     groups: BTreeMap<String, Group>,
@@ -50,7 +50,7 @@ struct Snapshot<'a> {
     groups: &'a BTreeMap<String, Group>,
 }
 
-/// One line in the log.
+/// A line, as stored in the chronicle.
 #[derive(Clone, Serialize, Deserialize)]
 struct Written<'a> {
     group: Cow<'a, str>,
@@ -59,7 +59,7 @@ struct Written<'a> {
     text: Cow<'a, str>,
 }
 
-/// What the log has of one call: a line, or several that were written together.
+/// An entry of the chronicle: one line, or the lines of one call.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Entry<'a> {
@@ -68,14 +68,14 @@ enum Entry<'a> {
 }
 
 impl LogGroups {
-    /// Adds lines. They are in the log as one entry, so that there will never be only some of them.
+    /// Adds lines, as one log entry, so that either all of them are kept or none.
     ///
-    /// Errors: nothing has been added.
+    /// Errors: nothing was added.
     fn write(&mut self, lines: Vec<Written>) -> io::Result<()> {
         if self.chronicle.is_long()
             && let Err(fault) = self.save()
         {
-            // Nothing is lost: the log has it all, it only grows.
+            // Nothing is lost: the log still has everything, and only keeps growing.
             tracing::warn!(%fault, "failed to write a snapshot of the logs");
         }
         self.chronicle.append(&serde_json::to_vec(&lines).map_err(io::Error::other)?)?;
@@ -85,7 +85,7 @@ impl LogGroups {
         Ok(())
     }
 
-    /// Lets a call change one group, which is as it was before if that cannot be written down.
+    /// Applies a change to one group; the group is restored if the change cannot be written to disk.
     fn change<T>(
         &mut self,
         name: &str,
@@ -108,7 +108,7 @@ impl LogGroups {
     }
 }
 
-/// Its group is made if the user has not done so, as Lambda does.
+/// Adds a line. Its group is created if the user has not done so, as Lambda does.
 fn add(groups: &mut BTreeMap<String, Group>, line: Written) {
     let Written { group, stream, at, text } = line;
     let group = groups.entry(group.into_owned()).or_insert_with(|| Group { created: at, ..Group::default() });
@@ -130,7 +130,7 @@ struct Group {
 }
 
 impl Group {
-    /// Forgets the oldest stream when `stream` is one too many.
+    /// Removes the oldest stream if adding `stream` would exceed the maximum.
     fn make_room(&mut self, stream: &str) {
         if self.streams.len() < KEPT_STREAMS || self.streams.contains_key(stream) {
             return;
@@ -155,7 +155,7 @@ struct Line {
 }
 
 impl Logs {
-    /// Reads the groups below a directory.
+    /// Reads the groups in a directory.
     pub fn open(dir: &Path, region: &str) -> anyhow::Result<Logs> {
         let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "log-groups")?;
         let damaged = || format!("{} does not hold log groups", dir.join("log-groups.json").display());
@@ -172,7 +172,7 @@ impl Logs {
         Ok(Logs { region: region.to_owned(), kept: Mutex::new(LogGroups { groups, chronicle }) })
     }
 
-    /// A function writes a line.
+    /// Writes a line of a function.
     pub fn write(&self, group: &str, stream: &str, text: &str) {
         let line = Written { group: group.into(), stream: stream.into(), at: now(), text: text.into() };
         let mut kept = self.kept();
@@ -188,7 +188,7 @@ impl Logs {
         !self.kept().groups.contains_key(group)
     }
 
-    /// Answers a call; nothing means that there is no such operation.
+    /// Answers a call; `None` if there is no such operation.
     pub fn answer(&self, call: &Call) -> Option<Response> {
         let operation = Operation::find(OPERATIONS, &call.operation)?;
         let input = Input(call.input.json().value());
@@ -346,7 +346,7 @@ impl Logs {
         })
     }
 
-    /// The newest page unless the oldest is wanted; at either end the token is the one that was given.
+    /// Returns the newest page unless the oldest is requested. At either end, the next token is the given one.
     fn get_events(&self, input: Input) -> Result<Value, Refusal> {
         let name = input.required("logStreamName")?;
         let limit = input.0["limit"].as_u64().map_or(PAGE, |limit| limit as usize).clamp(1, PAGE);
@@ -393,7 +393,7 @@ impl Logs {
                 .flat_map(|(name, stream)| stream.lines.iter().map(move |line| (name, line)))
                 .filter(|(_, line)| input.in_time(line.at) && pattern.fits(&line.text))
                 .collect();
-            // Stable: lines of one moment stay in the order they were written.
+            // A stable sort keeps lines with the same timestamp in the order they were written.
             found.sort_by_key(|(_, line)| line.at);
             let total = found.len();
             let page = found.into_iter().enumerate().skip(skipped).take(limit);
@@ -418,7 +418,7 @@ impl Logs {
         self.tags_of(name_in(input.required("resourceArn")?))
     }
 
-    /// The same as AWS had it before everything was named by its ARN.
+    /// The older operation, which takes a name instead of an ARN.
     fn list_tags_by_name(&self, input: Input) -> Result<Value, Refusal> {
         self.tags_of(input.required("logGroupName")?)
     }
@@ -459,7 +459,7 @@ impl Logs {
         })
     }
 
-    /// Nothing is counted in logs here.
+    /// There are no metric filters here.
     fn describe_metric_filters(&self, input: Input) -> Result<Value, Refusal> {
         match input.text("logGroupName") {
             Some(_) => self.in_group(input, |_| Ok(json!({ "metricFilters": [] }))),
@@ -467,7 +467,7 @@ impl Logs {
         }
     }
 
-    /// Nothing is passed on from logs here.
+    /// There are no subscription filters here.
     fn describe_subscription_filters(&self, input: Input) -> Result<Value, Refusal> {
         self.in_group(input, |_| Ok(json!({ "subscriptionFilters": [] })))
     }
@@ -494,19 +494,19 @@ const BY_ARN: Needs = Needs::Of(|asked| vec![asked.own(asked.text("resourceArn")
 
 const PAGED: Option<Page> = Some(Page::Own("limit"));
 
-/// The group that a call names.
+/// Returns the name of the group that a call refers to.
 fn group_of<'a>(asked: &'a Asked) -> &'a str {
     let input = Input(asked.call.input.json().value());
     let name = input.text("logGroupName").or_else(|| input.text("logGroupIdentifier").map(name_in));
     name.unwrap_or_default().trim_end_matches(":*")
 }
 
-/// Groups stand in policies with what follows them: `log-group:NAME:log-stream:STREAM` (docs/aws.md §7.6).
+/// In policies, the ARN of a group includes its streams: `log-group:NAME:log-stream:STREAM` (docs/aws.md §7.6).
 fn stream_arn(region: &str, group: &str, stream: &str) -> String {
     format!("arn:aws:logs:{region}:{ACCOUNT}:log-group:{group}:log-stream:{stream}")
 }
 
-/// What a function's runtime needs to write a line: its stream, once, and then the line.
+/// The permissions a function needs to write a line: to create its stream, once, and to write.
 pub fn to_write(region: &str, group: &str, stream: &str) -> [Need; 2] {
     [
         Need::new("logs:CreateLogStream", stream_arn(region, group, "")),
@@ -514,12 +514,12 @@ pub fn to_write(region: &str, group: &str, stream: &str) -> [Need; 2] {
     ]
 }
 
-/// What it needs first, where the group does not exist.
+/// The permission a function needs in addition if the group does not exist.
 pub fn to_make_group(region: &str, group: &str) -> Need {
     Need::new("logs:CreateLogGroup", stream_arn(region, group, ""))
 }
 
-/// What is answered; everything else is refused by name.
+/// The supported operations and parameters; any other is refused by name.
 pub const OPERATIONS: &[Operation<Run>] = &[
     Operation::new(
         "CreateLogGroup",
@@ -601,12 +601,12 @@ fn unwritten(fault: io::Error) -> Refusal {
     Refusal::new(500, "ServiceUnavailableException", format!("the local AWS cannot write its logs: {fault}"))
 }
 
-/// The row of each operation.
+/// Returns the row of each operation.
 pub fn rows() -> Rows {
     Operation::rows(OPERATIONS)
 }
 
-/// The fields of a call.
+/// The parameters of a call.
 #[derive(Clone, Copy)]
 pub struct Input<'a>(&'a Value);
 
@@ -619,7 +619,7 @@ impl<'a> Input<'a> {
         self.text(name).ok_or_else(|| invalid(&format!("{name} is missing")))
     }
 
-    /// How many items the pages before have shown.
+    /// Returns the number of items on the previous pages, which is the token.
     fn skipped(self) -> Result<usize, Refusal> {
         let token = self.text("nextToken").filter(|token| !token.is_empty());
         token.map_or(Ok(0), |token| token.parse().map_err(|_| invalid("The specified nextToken is invalid.")))
@@ -640,7 +640,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Whether tags can be added to those that are `there`, with the codes of `API:logs.TagResource`.
+/// Checks whether tags can be added to those in `there`, with the error codes of `API:logs.TagResource`.
 fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let pairs = added.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     STRICT.check(pairs, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
@@ -650,7 +650,7 @@ fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<String, String>
     })
 }
 
-/// A filter of plain terms: all of them, or with `?` any of them; `-` excludes.
+/// A filter of plain terms: all must occur. Of those with `?`, at least one must occur; those with `-` must not.
 struct Pattern {
     all: Vec<String>,
     any: Vec<String>,
@@ -678,7 +678,7 @@ impl Pattern {
     }
 }
 
-/// Words, where quotes keep blanks.
+/// Splits at whitespace outside quotes.
 fn terms(text: &str) -> Vec<String> {
     let mut terms = vec![String::new()];
     let mut quoted = false;
@@ -703,7 +703,7 @@ fn describe_stream(name: &str, stream: &Stream) -> Value {
     described
 }
 
-/// The name in a group's ARN, which may end in `:*`.
+/// Returns the name in a group's ARN, which may end in `:*`.
 fn name_in(arn: &str) -> &str {
     let name = arn.split_once(":log-group:").map_or(arn, |(_, name)| name);
     name.strip_suffix(":*").unwrap_or(name)
@@ -761,7 +761,7 @@ mod tests {
         put(&Logs::open(dir.path(), "us-east-1").unwrap(), &["c", "d", "e"]).unwrap();
         let whole = std::fs::read(&file).unwrap();
         assert!(first > 0 && whole.len() as u64 > first);
-        // A server may be killed after any byte of what it writes, and before it notes that it has written it.
+        // A server may be killed after any byte it writes, and before the mark records the write.
         std::fs::remove_file(dir.path().join("log-groups.mark")).unwrap();
         for length in first as usize..=whole.len() {
             std::fs::write(&file, &whole[..length]).unwrap();
@@ -769,7 +769,7 @@ mod tests {
             let expected = if length == whole.len() { vec!["a", "b", "c", "d", "e"] } else { vec!["a", "b"] };
             assert_eq!(kept, expected, "{length} bytes");
         }
-        // A refused call has left nothing behind: a retry writes its events once.
+        // A failed call leaves nothing behind: its retry writes the events once.
         let logs = Logs::open(dir.path(), "us-east-1").unwrap();
         std::fs::remove_file(&file).unwrap();
         std::fs::create_dir(&file).unwrap();

@@ -1,4 +1,5 @@
-//! Rekognition's `DetectLabels`, an honest stand-in: labels follow from sums over the pixels; it recognises no objects.
+//! Rekognition's `DetectLabels`, an honest stand-in: it derives labels from sums over the pixels and recognises no
+//! objects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,12 +19,12 @@ use kit::call::{Call, Effect, Needs, Operation, Rows};
 use kit::taken::ANYTHING;
 use s3::{S3, TOO_LARGE};
 
-/// The limits of the real API.
+/// Limits and defaults of the real API.
 const LARGEST_BYTES: usize = 5 << 20;
 const LARGEST_OBJECT: usize = 15 << 20;
 const DEFAULT_CONFIDENCE: f64 = 55.0;
 
-/// Bounds the pictures decoded at a time, and with them memory and processors.
+/// Limits how many pictures are decoded concurrently, and thus the use of memory and CPUs.
 static DECODING: Semaphore = Semaphore::const_new(2);
 
 type Run = for<'a> fn(&'a Value, &'a S3, &'a Caller) -> BoxFuture<'a, Response>;
@@ -33,12 +34,12 @@ const OPERATIONS: &[Operation<Run>] =
         Box::pin(detect_labels(input, s3, caller))
     })];
 
-/// The row of each operation.
+/// Returns the row of each operation.
 pub fn rows() -> Rows {
     Operation::rows(OPERATIONS)
 }
 
-/// Answers a call; nothing means that there is no such operation.
+/// Answers a call; `None` if there is no such operation.
 pub async fn answer(call: &Call, s3: &S3, caller: &Caller) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
     Some(match call.input.json().read() {
@@ -59,7 +60,7 @@ async fn detect_labels(input: &Value, s3: &S3, caller: &Caller) -> Response {
     }
 }
 
-/// Objects are read with the caller's permissions.
+/// Checks that the caller may read the object, as it is read with the caller's permissions.
 fn may_read(object: &Value, caller: &Caller) -> Result<(), Denial> {
     let (Some(bucket), Some(key)) = (object["Bucket"].as_str(), object["Name"].as_str()) else {
         return Ok(());
@@ -105,13 +106,13 @@ async fn picture(image: &Value, s3: &S3) -> Result<Bytes, Refusal> {
     read.map_err(|refusal| if refusal.code == TOO_LARGE { too_large(LARGEST_OBJECT) } else { unreadable() })
 }
 
-/// The one answer for what is not there and what may not be read.
+/// The same error for objects that do not exist and for those that the caller may not read.
 fn unreadable() -> Refusal {
     let text = "Unable to get object metadata from S3. Check object key, region and/or access permissions.";
     Refusal::new(400, "InvalidS3ObjectException", text)
 }
 
-/// Something said about a picture, and how sure the sums are.
+/// A label of a picture, with its confidence.
 #[derive(Debug, Clone, PartialEq)]
 struct Label {
     name: String,
@@ -136,7 +137,7 @@ async fn decode(bytes: Bytes) -> Result<Thumbnail, Refusal> {
     decode_with(bytes, thumbnail::read).await
 }
 
-/// Decodes a picture on a thread of its own. Dropping the future stops that.
+/// Decodes a picture on a blocking thread. Dropping the future stops the decoding.
 async fn decode_with(
     bytes: Bytes,
     read: impl FnOnce(&[u8], &AtomicBool) -> Result<Thumbnail, Unreadable> + Send + 'static,
@@ -146,7 +147,7 @@ async fn decode_with(
     let abandoned = Abandoned::default();
     let stop = abandoned.0.clone();
     let decoded = tokio::task::spawn_blocking(move || {
-        // Given back when decoding has ended, which may be after the caller has left.
+        // Released when decoding has ended, which may be after the caller has left.
         let _place = place;
         read(&bytes, &stop)
     });
@@ -159,7 +160,7 @@ async fn decode_with(
     })
 }
 
-/// Stops decoding when it is dropped.
+/// Stops the decoding on drop.
 #[derive(Default)]
 struct Abandoned(Arc<AtomicBool>);
 
@@ -169,7 +170,7 @@ impl Drop for Abandoned {
     }
 }
 
-/// The labels of a picture, surest first.
+/// Returns the labels of a picture, with the highest confidence first.
 fn labels(picture: &Thumbnail) -> Vec<Label> {
     let mut found = vec![shape(picture.width, picture.height)];
     found.extend(light(&picture.pixels));
@@ -193,7 +194,7 @@ fn shape(width: u32, height: u32) -> Label {
     label(name, 90.0 + 9.0 * distance.clamp(0.0, 1.0), "Composition")
 }
 
-/// What the brightness of the pixels says.
+/// Returns labels for the brightness of the pixels.
 fn light(pixels: &[[u8; 3]]) -> Vec<Label> {
     let lights: Vec<f64> = pixels
         .iter()
@@ -221,7 +222,7 @@ fn light(pixels: &[[u8; 3]]) -> Vec<Label> {
     found
 }
 
-/// The colours that cover a part of the picture worth naming.
+/// Returns labels for the colours that cover a significant part of the picture.
 fn colours(pixels: &[[u8; 3]]) -> Vec<Label> {
     let mut shares: BTreeMap<&str, f64> = BTreeMap::new();
     let count = pixels.len().max(1) as f64;
@@ -300,7 +301,7 @@ mod tests {
         labels(&decode(bytes.into()).await.unwrap()).into_iter().map(|label| label.name).collect()
     }
 
-    /// A grey JPEG of any size, without an encoder: of each block it says "as the one before" with two bits.
+    /// A grey JPEG of any size, made without an encoder: two bits encode that a block equals the previous one.
     fn grey_jpeg(width: u16, height: u16) -> Vec<u8> {
         let mut bytes = vec![0xff, 0xd8];
         let mut segment = |marker: u8, content: &[u8]| {
@@ -311,7 +312,7 @@ mod tests {
         segment(0xdb, &[&[0][..], &[1; 64]].concat());
         let size = [height.to_be_bytes(), width.to_be_bytes()].concat();
         segment(0xc0, &[&[8][..], &size, &[1, 1, 0x11, 0]].concat());
-        // One code of one bit in each table: no difference, and the end of the block.
+        // Each table has a single code, of one bit: no difference, and end of block.
         for table in [0x00, 0x10] {
             segment(0xc4, &[&[table, 1][..], &[0; 15], &[0]].concat());
         }
@@ -374,7 +375,7 @@ mod tests {
             }
             Err(Unreadable::Stopped)
         };
-        // As many as may be decoded at a time: unless they stop, no further call is served.
+        // As many as may be decoded concurrently: unless they stop, no further call is served.
         for _ in 0..2 {
             let left = tokio::time::timeout(Duration::from_millis(20), decode_with(Bytes::new(), endless)).await;
             assert!(left.is_err());

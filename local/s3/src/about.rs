@@ -11,7 +11,7 @@ use super::tags;
 use super::xml::unserved;
 use kit::answer::Refusal;
 
-/// Headers of an upload that come back with the object, beside the user's metadata.
+/// Headers of an upload that are returned with the object, besides user-defined metadata.
 const KEPT: &[&str] = &[
     "cache-control",
     "content-disposition",
@@ -21,24 +21,25 @@ const KEPT: &[&str] = &[
     "expires",
     REDIRECT,
 ];
-/// Where a website would send its reader.
+/// The header with the address to which a website would redirect its readers.
 pub(super) const REDIRECT: &str = "x-amz-website-redirect-location";
 const METADATA: &str = "x-amz-meta-";
-/// The most metadata in bytes (S3 user guide, "Working with object metadata").
+/// The maximum size of the user-defined metadata in bytes (S3 user guide, "Working with object metadata").
 const MOST_METADATA: usize = 2048;
-/// The most that the headers of an upload may have in bytes.
+/// The maximum size of an upload's headers in bytes.
 const MOST_HEADERS: usize = 8192;
-/// What an object is of that does not say it.
+/// The default content type.
 const SOME_BYTES: &str = "binary/octet-stream";
 
-/// Classes that differ in their price only: everything is there at once. Others would have to be restored first.
+/// The storage classes that differ only in price: their objects can be read at once. Others would have to be restored
+/// first.
 const CLASSES: &[&str] =
     &["STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"];
 const OTHER_CLASSES: &[&str] =
     &["GLACIER", "DEEP_ARCHIVE", "OUTPOSTS", "SNOW", "EXPRESS_ONEZONE", "FSX_OPENZFS", "FSX_ONTAP"];
 
 impl About {
-    /// Reads the headers of an upload.
+    /// Parses the headers of an upload.
     pub(super) fn of(ask: &Ask) -> Result<About, Refusal> {
         check_encryption(ask.header(ENCRYPTION))?;
         Ok(About {
@@ -53,7 +54,7 @@ impl About {
         })
     }
 
-    /// Tells a reader.
+    /// Sets the headers of a response to a reader.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         for (name, text) in &self.headers {
             let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), shown(name, text)) else { continue };
@@ -69,10 +70,10 @@ impl About {
     }
 }
 
-/// A header that says how an object is encrypted.
+/// The header with the encryption of an object.
 pub(super) const ENCRYPTION: &str = "x-amz-server-side-encryption";
 
-/// Every object is encrypted with keys of S3's own, asked or not. There are no others here.
+/// Every object is encrypted with S3's own keys, whether requested or not. No other keys are available here.
 pub(super) fn check_encryption(wanted: Option<&str>) -> Result<(), Refusal> {
     match wanted {
         None | Some("AES256") => Ok(()),
@@ -93,8 +94,8 @@ pub(super) fn class(wanted: Option<&str>) -> Result<Class, Refusal> {
     }
 }
 
-/// Lists that say who else may do what: there are none where the owner of the bucket owns everything (docs/aws.md §4.1),
-/// and elsewhere only those that say nothing.
+/// Checks a canned ACL. There are no ACLs where the bucket owner owns everything (docs/aws.md §4.1); elsewhere, only
+/// those that grant nothing to others are accepted.
 pub(super) fn check_acl(settings: &Settings, acl: Option<&str>) -> Result<(), Refusal> {
     let Some(acl) = acl else { return Ok(()) };
     let is_public = ["public-read", "public-read-write", "authenticated-read"].contains(&acl);
@@ -138,7 +139,7 @@ fn headers(sent: &HeaderMap) -> Result<std::collections::BTreeMap<String, String
         let text = "Your metadata headers exceed the maximum allowed metadata size";
         return Err(Refusal::new(400, "MetadataTooLarge", text));
     }
-    // How a body travels is not what it is.
+    // `aws-chunked` describes the transfer of the body, not the object.
     if let Some(encodings) = kept.remove("content-encoding") {
         let others: Vec<&str> =
             encodings.split(',').map(str::trim).filter(|one| !one.is_empty() && *one != "aws-chunked").collect();
@@ -156,7 +157,7 @@ fn headers(sent: &HeaderMap) -> Result<std::collections::BTreeMap<String, String
     Ok(kept)
 }
 
-/// S3 reads bytes beyond ASCII as letters of ISO 8859-1, and words as RFC 2047 encodes them ("User-defined object
+/// S3 reads bytes beyond ASCII as ISO 8859-1, and decodes words that are encoded as in RFC 2047 ("User-defined object
 /// metadata").
 fn text(value: &HeaderValue) -> String {
     let text: String = value.as_bytes().iter().copied().map(char::from).collect();
@@ -190,7 +191,7 @@ fn shown(name: &str, text: &str) -> Result<HeaderValue, header::InvalidHeaderVal
     }
 }
 
-/// Sets a header to a text, if it is one that headers can have.
+/// Sets a header, if the text is a valid value.
 pub(super) fn set(headers: &mut HeaderMap, name: &'static str, text: &str) {
     if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
         headers.insert(name, value);

@@ -1,4 +1,5 @@
-//! A request as its operation reads it. Anything that S3 would act on and the operation does not is refused by name.
+//! A request as its operation reads it. A parameter or header that S3 acts on and the operation does not is refused by
+//! name.
 
 use http::{HeaderName, HeaderValue};
 
@@ -8,13 +9,13 @@ use identity::permissions::Caller;
 use kit::answer::Refusal;
 use kit::call::{Request, pairs};
 
-/// A request about a bucket or an object.
+/// A request on a bucket or an object.
 pub(super) struct Ask<'a> {
     pub row: &'static Row,
-    /// Its body is whole, and its headers are those of a presigned address as well.
+    /// Its body is complete, and its headers include those in the query of a presigned URL.
     pub request: Request,
     pub bucket: String,
-    /// Empty where a bucket is meant.
+    /// Empty if the request is for a bucket.
     pub key: String,
     pub caller: &'a Caller,
 }
@@ -30,7 +31,7 @@ const ALWAYS: &[&str] = &[
     "x-amz-date",
     "x-amz-decoded-content-length",
     "x-amz-expected-bucket-owner",
-    // Only the owner ever pays here.
+    // Only the owner ever pays here, so it changes nothing.
     "x-amz-request-payer",
     "x-amz-sdk-checksum-algorithm",
     "x-amz-security-token",
@@ -38,7 +39,7 @@ const ALWAYS: &[&str] = &[
     "x-amz-user-agent",
 ];
 
-/// Parameters that mean something to S3 (`s3` model of botocore, query strings of all operations); it ignores others.
+/// Parameters that have a meaning on S3 (`s3` model of botocore, query strings of all operations); it ignores others.
 const PARAMETERS: &[&str] = &[
     "abac",
     "accelerate",
@@ -110,7 +111,7 @@ const PARAMETERS: &[&str] = &[
 ];
 
 impl<'a> Ask<'a> {
-    /// Reads a request whose body is whole.
+    /// Parses a request whose body is complete.
     pub(super) fn of(
         row: &'static Row,
         mut request: Request,
@@ -150,12 +151,12 @@ impl<'a> Ask<'a> {
         self.request.parameter(name)
     }
 
-    /// A parameter's text, or nothing.
+    /// A parameter's text; empty if it is missing.
     pub(super) fn text(&self, name: &str) -> String {
         self.parameter(name).unwrap_or_default()
     }
 
-    /// The version that is meant, if one is.
+    /// The requested version, if any.
     pub(super) fn version(&self) -> Result<Option<String>, Refusal> {
         match self.parameter("versionId") {
             Some(id) if id.is_empty() => {
@@ -170,7 +171,7 @@ impl<'a> Ask<'a> {
         Ok(self.count(name)?.map_or(most, |asked| asked.min(most)))
     }
 
-    /// A parameter that counts.
+    /// A parameter that is a nonnegative integer.
     pub(super) fn count(&self, name: &str) -> Result<Option<usize>, Refusal> {
         let Some(text) = self.parameter(name).filter(|text| !text.is_empty()) else { return Ok(None) };
         match text.parse::<i32>() {
@@ -186,7 +187,7 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// Whether names are to be encoded as those of forms are.
+    /// Whether names in the response are to be URL-encoded (`encoding-type=url`).
     pub(super) fn is_encoded(&self) -> Result<bool, Refusal> {
         match self.parameter("encoding-type").as_deref() {
             None => Ok(false),
@@ -196,10 +197,10 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// A presigned address has headers among its parameters.
+/// Adds the headers in the query of a presigned URL to those of the request.
 fn lift_headers(request: &mut Request) {
     for (name, value) in pairs(&request.query).collect::<Vec<_>>() {
-        // Those of signatures are read by their check.
+        // Those of the signature are read when it is verified.
         if !name.starts_with("x-amz-") || name.starts_with("x-amz-signature") {
             continue;
         }

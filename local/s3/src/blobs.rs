@@ -22,15 +22,16 @@ use super::spool::upload;
 use kit::store;
 use kit::upload::{Temporary, Upload};
 
-/// What has a checksum of its own, so that a range is checked without the rest of the object.
+/// The size of a block. Each block has its own checksum, so that a range can be verified without the rest of the
+/// object.
 const BLOCK: u64 = 1 << 20;
-/// How much is written at once.
+/// The size of the write buffer.
 const BUFFER: usize = 128 << 10;
 
-/// Some bytes on disk. The state of the store names every one there must be.
+/// Some bytes on disk. The state of the store names every blob that must exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Blob {
-    /// The name of the file; nothing needs none.
+    /// The name of the file; empty if there are no bytes.
     pub id: String,
     pub size: u64,
     /// The CRC-32 of each block.
@@ -41,27 +42,27 @@ pub(super) struct Blob {
 #[derive(Debug, Clone)]
 pub(super) struct Blobs {
     dir: PathBuf,
-    /// Those that are being read, by their ids.
+    /// The blobs that are being read, by ID.
     read: Arc<Mutex<BTreeMap<String, Readers>>>,
 }
 
-/// Who reads a blob.
+/// The readers of a blob.
 #[derive(Debug, Default)]
 struct Readers {
     count: usize,
-    /// Nothing else refers to the blob: it goes with the last of them.
+    /// Whether nothing else references the blob, so that it is removed with its last reader.
     is_gone: bool,
 }
 
 /// Why bytes cannot be read.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// The file is not there. It may have been replaced a moment ago.
+    /// The file does not exist. The object may just have been replaced.
     Missing(PathBuf),
     /// The file does not hold what was written to it.
     Damaged(PathBuf),
     Failed(PathBuf, io::Error),
-    /// They can be read, but not written again.
+    /// The bytes can be read, but not written to their copy.
     Unwritten(io::Error),
 }
 
@@ -81,10 +82,10 @@ impl Blobs {
         Blobs { dir, read: Arc::default() }
     }
 
-    /// Looks whether everything is there with its size, and removes what nothing refers to: a server was killed before it
-    /// could record what the bytes are, or after it had recorded that they are unused.
+    /// Checks that every blob exists with its size, and removes unreferenced files, which a server leaves when it is
+    /// killed before it records that the bytes are in use, or after it records that they are unused.
     ///
-    /// Errors: a file is missing or has another size, and is named.
+    /// Errors: a file is missing or has another size; the error names it.
     pub(super) fn check<'a>(&self, all: impl Iterator<Item = &'a Blob>) -> anyhow::Result<()> {
         let mut kept = BTreeSet::new();
         for blob in all.filter(|blob| blob.size > 0) {
@@ -138,7 +139,7 @@ impl Blobs {
         Ok(blob)
     }
 
-    /// Reads a range of the bytes that some blobs hold one after another.
+    /// Reads a range of the concatenated bytes of several blobs.
     pub(super) async fn read(&self, from: Vec<Blob>, range: Range<u64>) -> Result<Bytes, Trouble> {
         self.work(move |blobs| {
             let size = usize::try_from(range.end - range.start).unwrap_or_default();
@@ -157,8 +158,7 @@ impl Blobs {
         .await
     }
 
-    /// The same in pieces, for a reader that takes its time. Damage that is found after the first piece is the error of a
-    /// later one.
+    /// The same as a stream of pieces, for a slow reader. Damage found after the first piece is an error in the stream.
     pub(super) async fn stream(
         &self,
         from: Vec<Blob>,
@@ -180,7 +180,7 @@ impl Blobs {
         Ok(futures::stream::iter(first.map(Ok)).chain(rest).boxed())
     }
 
-    /// Writes a range once more.
+    /// Copies a range to a new file.
     pub(super) async fn copy(
         &self,
         from: Vec<Blob>,
@@ -200,7 +200,7 @@ impl Blobs {
         .await
     }
 
-    /// The checksum of all bytes of some blobs.
+    /// The checksum of all bytes of several blobs.
     pub(super) async fn checksum(&self, from: Vec<Blob>, algorithm: Algorithm) -> Result<Vec<u8>, Trouble> {
         self.work(move |blobs| {
             let size = from.iter().map(|blob| blob.size).sum();
@@ -223,9 +223,9 @@ impl Blobs {
         done.map_err(|fault| Trouble::Failed(self.dir.clone(), fault))?
     }
 
-    /// Opens a range of some blobs. They stay until they are read, whatever becomes of them meanwhile.
+    /// Opens a range of several blobs. They are not removed before they are read, even if they become unreferenced.
     ///
-    /// Errors: one of them is missing, or does not have its size.
+    /// Errors: one of them is missing, or has the wrong size.
     fn open(&self, from: Vec<Blob>, range: Range<u64>) -> Result<Reader, Trouble> {
         let mut left = VecDeque::new();
         let mut begin = 0;
@@ -242,7 +242,7 @@ impl Blobs {
         ids.iter().for_each(|id| read.entry(id.clone()).or_default().count += 1);
         drop(read);
         let reader = Reader { blobs: self.clone(), ids, left, file: None };
-        // What was gone before is found out now.
+        // A blob that was removed before now is detected here.
         for (blob, _) in &reader.left {
             let path = self.file(blob);
             match std::fs::metadata(&path) {
@@ -254,7 +254,7 @@ impl Blobs {
         Ok(reader)
     }
 
-    /// Removes unreferenced bytes. What cannot be removed is removed by the next server.
+    /// Removes unreferenced blobs. If that fails, the next server removes them.
     pub(super) fn remove<'a>(&self, gone: impl IntoIterator<Item = &'a Blob>) {
         for blob in gone.into_iter().filter(|blob| blob.size > 0) {
             match self.read.lock().get_mut(&blob.id) {
@@ -285,18 +285,18 @@ impl Trouble {
     }
 }
 
-/// Reads a range of some blobs, one block after another.
+/// Reads a range of several blobs, one block after another.
 struct Reader {
     blobs: Blobs,
     ids: Vec<String>,
     /// What is left to read of each blob.
     left: VecDeque<(Blob, Range<u64>)>,
-    /// The first of them, if its reading has begun.
+    /// The file of the first of them, if it is open.
     file: Option<File>,
 }
 
 impl Reader {
-    /// What the range has of the next block.
+    /// Reads the next block, and returns its bytes within the range.
     fn next(&mut self) -> Result<Option<Bytes>, Trouble> {
         let Some((blob, range)) = self.left.front_mut() else { return Ok(None) };
         let path = self.blobs.file(blob);
@@ -350,7 +350,7 @@ pub(super) struct Writer {
     temporary: Temporary,
     size: u64,
     blocks: Vec<u32>,
-    /// Of the block under way.
+    /// The checksum of the current block so far.
     sum: crc32fast::Hasher,
 }
 
@@ -378,7 +378,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The file, its size, and the checksums of its blocks.
+    /// Ends the file. Returns it with its size and the checksums of its blocks.
     pub(super) fn end(mut self) -> io::Result<(Temporary, u64, Vec<u32>)> {
         self.file.flush()?;
         if !self.size.is_multiple_of(BLOCK) {
@@ -388,7 +388,7 @@ impl Writer {
     }
 }
 
-/// Work on files, which may take its time.
+/// Runs work on files, which may take long, on a thread for blocking work.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }

@@ -14,7 +14,7 @@ use kit::call::Request;
 use kit::chunked::{Decoder, Piece, TRAILER_SIGNATURE, Trailers, incomplete};
 use kit::upload::Upload;
 
-/// Bytes that are to be kept, wherever they are.
+/// The bytes of a body, in memory or on disk.
 pub(super) enum Body {
     Memory(Bytes),
     Disk(Arc<Upload>),
@@ -39,7 +39,7 @@ impl Body {
         }
     }
 
-    /// A checksum of these bytes. Of those on disk, one that was wanted when they were written.
+    /// A checksum of these bytes. For those on disk, only one that was requested when they were written.
     pub(super) fn checksum(&self, algorithm: Algorithm) -> Result<Vec<u8>, Refusal> {
         let upload = match self {
             Body::Memory(bytes) => return Ok(algorithm.of(bytes)),
@@ -58,7 +58,7 @@ impl Body {
     }
 }
 
-/// Operations whose documents S3 takes only with `Content-MD5` or another checksum (docs/aws.md §4.3).
+/// Operations whose documents S3 accepts only with `Content-MD5` or another checksum (docs/aws.md §4.3).
 const CHECKSUM_REQUIRED: &[&str] = &[
     "DeleteObjects",
     "PutBucketCors",
@@ -71,7 +71,8 @@ const CHECKSUM_REQUIRED: &[&str] = &[
     "PutObjectTagging",
 ];
 
-/// The request without `aws-chunked`: its trailers are headers. Announced lengths and checksums are those of the body.
+/// Decodes an `aws-chunked` request, whose trailers become headers, and verifies the announced length and checksums of
+/// the body.
 pub(super) fn whole(operation: &str, request: &Request) -> Result<Request, Refusal> {
     let whole = match (&request.upload, is_chunked(request)) {
         (_, false) => request.clone(),
@@ -83,7 +84,7 @@ pub(super) fn whole(operation: &str, request: &Request) -> Result<Request, Refus
     if CHECKSUM_REQUIRED.contains(&operation) && whole.header("content-md5").is_none() {
         Checksum::announced(&whole)?.ok_or_else(without_checksum)?;
     }
-    // What completes an upload announces the checksum of the object rather than that of its own body.
+    // `CompleteMultipartUpload` announces the checksum of the object rather than that of its own body.
     if operation != "CompleteMultipartUpload"
         && let Some(checksum) = Checksum::announced(&whole)?
     {
@@ -107,7 +108,7 @@ fn unchunk(request: &Request) -> Result<Request, Refusal> {
     with_trailers(Request { body: body.freeze(), ..request.clone() }, &trailers)
 }
 
-/// The request with the trailers that a header announces, all of them and no others.
+/// Adds the trailers to the headers. They must be exactly those that `x-amz-trailer` announces.
 fn with_trailers(mut whole: Request, trailers: &Trailers) -> Result<Request, Refusal> {
     let announced = whole.header("x-amz-trailer").unwrap_or_default().to_ascii_lowercase();
     let mut missing: Vec<&str> = announced.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
@@ -178,7 +179,7 @@ mod tests {
         assert_eq!(code(&request(TEXT, &[("x-amz-checksum-crc32", "?")], "")), "InvalidRequest");
         assert_eq!(code(&request(TEXT, &[("x-amz-checksum-sha1", "AAAAAA==")], "")), "InvalidRequest");
         assert_eq!(code(&request(TEXT, &CHECKSUMS[..2], "")), "InvalidRequest");
-        // Of an object whose parts are there already.
+        // This checksum is that of the object, whose parts are already there.
         let complete = whole("CompleteMultipartUpload", &request("<Part/>", &CHECKSUMS[..1], ""));
         assert_eq!(complete.unwrap().body, "<Part/>");
     }

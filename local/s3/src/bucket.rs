@@ -20,7 +20,8 @@ impl S3 {
         self.store.read(|state| state.buckets.contains_key(bucket))
     }
 
-    /// A new bucket blocks public access, has no ACLs and keeps the tags of the call (docs/aws.md §4.1).
+    /// `CreateBucket`: by default, a new bucket blocks public access and has ACLs disabled; it gets the tags in the
+    /// request (docs/aws.md §4.1).
     pub(super) fn create_bucket(&self, ask: &Ask) -> Result<Response, Refusal> {
         let tags = self.read_configuration(ask)?;
         check_name(&ask.bucket)?;
@@ -47,7 +48,7 @@ impl S3 {
         Ok(answer)
     }
 
-    /// The tags of a new bucket, if it is for this region.
+    /// The tags of a new bucket. Refuses a bucket for another region.
     fn read_configuration(&self, ask: &Ask) -> Result<Vec<(String, String)>, Refusal> {
         let mut wanted = None;
         let mut found = Vec::new();
@@ -86,7 +87,7 @@ impl S3 {
                 let text = "The bucket you tried to delete is not empty";
                 return Err(Refusal::new(409, "BucketNotEmpty", text));
             }
-            // What was on its way there goes with it.
+            // Uploads in progress end with their bucket.
             let ours = state.uploads.iter().filter(|(_, upload)| upload.bucket == ask.bucket);
             let mut changes: Vec<Change> = ours.map(|(id, _)| Change::End { id: id.clone() }).collect();
             changes.push(Change::NoBucket { bucket: ask.bucket.clone() });
@@ -165,7 +166,7 @@ fn first_settings(ask: &Ask, tags: &[(String, String)]) -> Result<Settings, Refu
     Ok(settings)
 }
 
-/// Buckets and objects belong to their owner alone.
+/// The ACL of every bucket and object: only the owner has access.
 pub(super) fn owners_acl() -> Response {
     let owner = element("ID", ACCOUNT);
     answer(
@@ -176,7 +177,7 @@ pub(super) fn owners_acl() -> Response {
     )
 }
 
-/// Of lists that a call puts only those are taken that say nothing.
+/// Checks a call that puts an ACL. Only canned ACLs that grant nothing to others are accepted.
 pub(super) fn check_acl_call(ask: &Ask, settings: &Settings) -> Result<(), Refusal> {
     if settings.is_owner_enforced() {
         return Err(no_acls());

@@ -1,4 +1,4 @@
-//! Checksums that clients send along, and their verification.
+//! Checksums that clients send, and their verification.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,7 +13,7 @@ use super::xml::element;
 use kit::answer::Refusal;
 use kit::call::Request;
 
-/// How a checksum is computed.
+/// A checksum algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Algorithm {
     Crc32,
@@ -27,7 +27,7 @@ impl Algorithm {
     pub(super) const ALL: [Algorithm; 5] =
         [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme, Algorithm::Sha1, Algorithm::Sha256];
 
-    /// The header, trailer or parameter that announces it.
+    /// The header, trailer or query parameter with a checksum of this algorithm.
     pub(super) fn header(self) -> &'static str {
         match self {
             Algorithm::Crc32 => "x-amz-checksum-crc32",
@@ -38,12 +38,12 @@ impl Algorithm {
         }
     }
 
-    /// The one with this name, in whatever case.
+    /// The algorithm with this case-insensitive name.
     pub(super) fn named(name: &str) -> Option<Algorithm> {
         Algorithm::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
 
-    /// What it makes of these bytes, as it stands in headers and documents.
+    /// The checksum of these bytes in Base64, as in headers and documents.
     pub(super) fn text_of(self, bytes: &[u8]) -> String {
         BASE64_STANDARD.encode(self.of(bytes))
     }
@@ -58,12 +58,13 @@ impl Algorithm {
         }
     }
 
-    /// The element that it stands in.
+    /// The name of the XML element for it.
     pub(super) fn element(self) -> String {
         format!("Checksum{}", self.name())
     }
 
-    /// The sum of all bytes from the sums of two halves, where that can be computed.
+    /// The checksum of two concatenated pieces, from those of each and the length of the second, if the algorithm
+    /// allows it.
     fn combined(self, one: &[u8], two: &[u8], length: u64) -> Option<Vec<u8>> {
         let crc = match self {
             Algorithm::Crc32 => Crc32IsoHdlc,
@@ -92,8 +93,8 @@ impl Algorithm {
         }
     }
 
-    /// Those of which an upload will need the sum: what its head announces, itself or as a trailer. Where it announces
-    /// none, an object has S3's own, and a part that of its multipart upload.
+    /// The algorithms to compute for an upload: those that its head announces, in headers or as trailers. If there are
+    /// none, S3's default for an object, and for a part those that its multipart upload may use.
     pub(super) fn wanted(head: &Request, is_part: bool) -> Vec<Algorithm> {
         let trailers = head.header("x-amz-trailer").unwrap_or_default();
         let is_announced = |algorithm: &Algorithm| {
@@ -105,7 +106,7 @@ impl Algorithm {
         match (announced.is_empty(), is_part) {
             (false, _) => announced,
             (true, false) => vec![Algorithm::Crc64Nvme],
-            // The others are refused without a value.
+            // The others require a value from the client.
             (true, true) => vec![Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme],
         }
     }
@@ -113,7 +114,7 @@ impl Algorithm {
 
 /// A checksum that is being computed.
 pub(super) enum Hasher {
-    /// The crate gives 64 bits, of which so many bytes at the end are the sum.
+    /// The digest, which is always 64 bits long, and how many bytes at its end are the checksum.
     Crc(Box<crc_fast::Digest>, usize),
     Sha1(Sha1),
     Sha256(Sha256),
@@ -137,7 +138,7 @@ impl Hasher {
     }
 }
 
-/// The MD5 and some checksums of bytes that go by.
+/// The MD5 and some checksums of a stream of bytes.
 pub(super) struct Digests {
     md5: Md5,
     checksums: Vec<(Algorithm, Hasher)>,
@@ -165,12 +166,12 @@ impl Digests {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sum {
     pub algorithm: Algorithm,
-    /// In Base64; if it is of the checksums of parts, with their number.
+    /// In Base64. If it is composite, the number of parts follows.
     pub value: String,
 }
 
 impl Sum {
-    /// The sum with these bytes.
+    /// A checksum with these bytes.
     pub(super) fn new(algorithm: Algorithm, sum: &[u8]) -> Sum {
         Sum { algorithm, value: BASE64_STANDARD.encode(sum) }
     }
@@ -180,14 +181,14 @@ impl Sum {
         Sum::new(algorithm, &algorithm.of(bytes))
     }
 
-    /// The sum of the sums of parts.
+    /// The composite checksum, which is computed from those of the parts.
     pub(super) fn composite(algorithm: Algorithm, parts: &[&Sum]) -> Option<Sum> {
         let sums: Vec<Vec<u8>> = parts.iter().map(|part| part.bytes(algorithm)).collect::<Option<_>>()?;
         let value = format!("{}-{}", algorithm.text_of(&sums.concat()), parts.len());
         Some(Sum { algorithm, value })
     }
 
-    /// The sum of all bytes, from the sums of parts with their sizes.
+    /// The checksum of all bytes, computed from those of the parts and their sizes.
     pub(super) fn whole(algorithm: Algorithm, parts: &[(&Sum, u64)]) -> Option<Sum> {
         let mut sum = algorithm.of(b"");
         for (part, size) in parts {
@@ -200,7 +201,7 @@ impl Sum {
         if self.algorithm == algorithm { BASE64_STANDARD.decode(&self.value).ok() } else { None }
     }
 
-    /// Whether it is of the checksums of parts.
+    /// The checksum type: whether it is composite.
     pub(super) fn kind(&self) -> &'static str {
         if self.value.contains('-') { "COMPOSITE" } else { "FULL_OBJECT" }
     }
@@ -209,17 +210,17 @@ impl Sum {
         element(&self.algorithm.element(), &self.value)
     }
 
-    /// The same, and what it is of.
+    /// The elements for the checksum and its type.
     pub(super) fn xml_of_object(&self) -> String {
         self.xml() + &element("ChecksumType", self.kind())
     }
 
-    /// Its header.
+    /// Sets the header for it.
     pub(super) fn write(&self, headers: &mut http::HeaderMap) {
         super::about::set(headers, self.algorithm.header(), &self.value);
     }
 
-    /// Its header, and what it is of.
+    /// Sets the headers for it and for its type.
     pub(super) fn write_of_object(&self, headers: &mut http::HeaderMap) {
         self.write(headers);
         super::about::set(headers, "x-amz-checksum-type", self.kind());
@@ -234,7 +235,7 @@ pub(super) struct Checksum {
 }
 
 impl Checksum {
-    /// The one that a request announces in a header, or in the query of a presigned URL.
+    /// The checksum that a request announces in a header, or in the query of a presigned URL.
     pub(super) fn announced(request: &Request) -> Result<Option<Checksum>, Refusal> {
         let mut announced = Algorithm::ALL.into_iter().filter_map(|algorithm| {
             let name = algorithm.header();
@@ -264,7 +265,7 @@ impl Checksum {
         Sum::new(self.algorithm, &self.value)
     }
 
-    /// Refuses other bytes than those it was computed of; `found` is what they give.
+    /// Compares it with `found`, the checksum of the bytes that were received.
     pub(super) fn check(&self, found: &[u8]) -> Result<(), Refusal> {
         if found == self.value {
             return Ok(());
@@ -283,7 +284,7 @@ pub(super) fn without_checksum() -> Refusal {
     Refusal::new(400, "InvalidRequest", "Missing required header for this request: Content-MD5")
 }
 
-/// The older way: `Content-MD5`.
+/// Checks `Content-MD5`, the older kind of checksum.
 pub(super) fn check_md5(request: &Request, body: &Body) -> Result<(), Refusal> {
     let Some(announced) = request.header("content-md5") else {
         return Ok(());

@@ -17,11 +17,11 @@ pub(crate) struct Rule {
     max_age_seconds: Option<u32>,
 }
 
-/// The most rules of a bucket.
+/// The maximum number of rules of a bucket.
 const MOST: usize = 100;
 const METHODS: &[&str] = &["GET", "PUT", "HEAD", "POST", "DELETE"];
 
-/// The rules in a `CORSConfiguration` document.
+/// Parses the rules in a `CORSConfiguration` document.
 pub(super) fn rules(document: &Element) -> Result<Vec<Rule>, Refusal> {
     document.expect(&["CORSRule*"], &[])?;
     if document.children.is_empty() {
@@ -33,7 +33,7 @@ pub(super) fn rules(document: &Element) -> Result<Vec<Rule>, Refusal> {
     document.children.iter().map(Rule::of).collect()
 }
 
-/// The rules that a bucket was given.
+/// The CORS rules of a bucket.
 pub(super) fn of(settings: &Settings) -> Vec<Rule> {
     let document =
         settings.documents.get("cors").and_then(|text| Element::read(text.as_bytes(), "CORSConfiguration").ok());
@@ -44,7 +44,7 @@ fn invalid(text: impl Into<String>) -> Refusal {
     Refusal::new(400, "InvalidRequest", text)
 }
 
-/// The answer to a browser's question whether it may send a request.
+/// The response to a preflight request.
 pub(crate) fn preflight(request: &Request, rules: &[Rule]) -> Response {
     let header = |name: &str| request.header(name).unwrap_or_default();
     let (origin, method) = (header("origin"), header("access-control-request-method"));
@@ -82,7 +82,7 @@ pub(crate) fn allow(request: &Request, rules: &[Rule], answer: &mut Response) {
 }
 
 impl Rule {
-    /// In the words of S3, as they were seen in its answers ("PutBucketCors").
+    /// Parses a rule. The errors are worded as in observed responses of S3 ("PutBucketCors").
     fn of(rule: &Element) -> Result<Rule, Refusal> {
         rule.expect(
             &["ID", "AllowedHeader*", "AllowedMethod*", "AllowedOrigin*", "ExposeHeader*", "MaxAgeSeconds"],

@@ -9,7 +9,7 @@ use time::macros::format_description;
 use kit::ACCOUNT;
 use kit::answer::request_id;
 
-/// The event an operation causes, if it makes an object.
+/// The event of an operation, if it creates an object.
 pub(super) fn of(operation: &str) -> Option<&'static str> {
     match operation {
         "PutObject" => Some("ObjectCreated:Put"),
@@ -20,7 +20,7 @@ pub(super) fn of(operation: &str) -> Option<&'static str> {
     }
 }
 
-/// The document for one object, with what there is to tell of it beside its key.
+/// The event document for one object, whose `facts` are its attributes besides the key.
 pub(super) fn document(
     event: &str,
     configuration: &str,
@@ -30,7 +30,7 @@ pub(super) fn document(
     region: &str,
 ) -> Value {
     let mut object = facts.clone();
-    // Consumers undo the encoding of forms, where a blank is a plus.
+    // Consumers decode keys as form data, where a plus is a space.
     object["key"] = form_encoded(key).into();
     object["sequencer"] = sequencer().into();
     json!({ "Records": [{
@@ -56,7 +56,7 @@ pub(super) fn document(
 }
 
 fn form_encoded(key: &str) -> String {
-    // Slashes stay readable, as in real events.
+    // Slashes are not encoded, as in real events.
     let encoded: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
     encoded.replace("%2F", "/")
 }
@@ -66,7 +66,7 @@ fn now() -> String {
     OffsetDateTime::now_utc().format(format).expect("every date of today has these parts")
 }
 
-/// Later events of a key have greater ones.
+/// A sequencer, which is greater for later events of a key.
 fn sequencer() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let millis = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;

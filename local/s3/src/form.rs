@@ -1,4 +1,4 @@
-//! Uploads by HTML forms ("Browser-Based Uploads Using POST"): fields, the signed policy, and the answer.
+//! Uploads by HTML forms ("Browser-Based Uploads Using POST"): fields, the signed policy, and the response.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -15,21 +15,21 @@ use super::{is_named_by_host, target};
 use kit::answer::{Refusal, Response, empty, xml};
 use kit::call::Request;
 
-/// The most that may come before the file.
+/// The maximum size in bytes of the fields before the file.
 const MOST_FIELDS: usize = 20 << 10;
 
-/// A form that was sent.
+/// A submitted form.
 #[derive(Debug)]
 pub struct Form {
     bucket: String,
-    /// By their names in lower case.
+    /// Names, in lower case, and values.
     fields: Vec<(String, String)>,
     file: Bytes,
 }
 
-/// Fields that no policy has to speak of.
+/// Fields that a policy need not cover.
 const FREE: &[&str] = &["awsaccesskeyid", "signature", "policy", "x-amz-signature"];
-/// Fields that are no headers of the upload.
+/// Fields that do not become headers of the upload.
 const OURS: &[&str] = &[
     "acl",
     "awsaccesskeyid",
@@ -48,7 +48,7 @@ const OURS: &[&str] = &[
     "x-amz-security-token",
     "x-amz-signature",
 ];
-/// Headers that a form may set beside those of AWS.
+/// Headers that a form may set besides those of AWS.
 const HEADERS: &[&str] =
     &["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
 
@@ -62,7 +62,7 @@ fn not_well_formed() -> Refusal {
 }
 
 impl Form {
-    /// Takes the body of a request apart. What comes behind the file is ignored, as by S3.
+    /// Parses the body of a request. Anything after the file is ignored, as on S3.
     pub fn read(request: &Request) -> Result<Form, Refusal> {
         let kind = request.header("content-type").unwrap_or_default();
         let (kind, parameters) = kind.split_once(';').unwrap_or((kind, ""));
@@ -94,7 +94,7 @@ impl Form {
             fields.push((name, text.to_owned()));
         }
         let file = file.ok_or_else(|| invalid("POST requires exactly one file upload per request."))?;
-        // Browsers say the path on their own machine, too.
+        // Browsers may include the path on their own machine.
         let file_name = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
         for (name, text) in &mut fields {
             if name == "key" {
@@ -119,7 +119,7 @@ impl Form {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
     }
 
-    /// Whether the form is what the maker of its policy has agreed to.
+    /// Checks that the form satisfies its policy.
     pub fn check_policy(&self, now: OffsetDateTime) -> Result<(), Refusal> {
         let broken = |text: &str| Refusal::new(400, "InvalidPolicyDocument", format!("Invalid Policy: {text}"));
         let denied = |text: String| Refusal::new(403, "AccessDenied", format!("Invalid according to Policy: {text}"));
@@ -166,7 +166,7 @@ impl Form {
         Ok(())
     }
 
-    /// The upload that the form stands for.
+    /// The upload request that is equivalent to the form.
     pub fn upload(&self, request: &Request) -> Request {
         let key = utf8_percent_encode(self.field("key").unwrap_or_default(), NON_ALPHANUMERIC);
         let path = if is_named_by_host(request) { format!("/{key}") } else { format!("/{}/{key}", self.bucket) };
@@ -192,7 +192,8 @@ impl Form {
         Request { method: Method::POST, path, query: String::new(), headers, body: self.file.clone(), upload: None }
     }
 
-    /// Tags come as a document; what is none is left for the operation to refuse.
+    /// The value of `x-amz-tagging` for the form's tags, which are an XML document. An invalid document becomes an
+    /// invalid value, which the operation refuses.
     fn tagging(&self) -> Option<String> {
         let document = self.field("tagging")?;
         let Ok(tags) = tags::of_document(document.as_bytes(), tags::Of::Object) else {
@@ -201,7 +202,7 @@ impl Form {
         Some(url::form_urlencoded::Serializer::new(String::new()).extend_pairs(tags).finish())
     }
 
-    /// The answer that the form wants, in the place of the upload's.
+    /// Turns the response to the upload into the one that the form asks for.
     pub fn answered(&self, upload: Response) -> Response {
         if !upload.status().is_success() {
             return upload;
@@ -237,7 +238,7 @@ impl Form {
     }
 }
 
-/// What a policy asks of a form.
+/// A condition of a policy on the form.
 enum Condition {
     Is(String, String),
     Starts(String, String),
@@ -295,7 +296,7 @@ fn parameter(text: &str, name: &str) -> Option<String> {
     None
 }
 
-/// The heads and contents of the parts of a body.
+/// The headers and contents of the parts of a body.
 fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<(String, &'a [u8])>, Refusal> {
     let between = format!("\r\n--{boundary}");
     let mut rest = body.strip_prefix(&between.as_bytes()[2..]).ok_or_else(not_well_formed)?;
@@ -311,7 +312,7 @@ fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<(String, &'a [u8])>, 
 }
 
 fn split<'a>(text: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    // Long bodies are looked through for a first byte, and only then for the rest.
+    // In a long body, searches for the first byte alone, and compares the rest only where it is found.
     let mut from = 0;
     loop {
         let found = from + text.get(from..)?.iter().position(|byte| *byte == at[0])?;

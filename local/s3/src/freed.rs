@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use kit::answer::Refusal;
 use kit::speed::Speed;
 
-/// How long a name is blocked, in seconds: AWS's minutes at their shortest.
+/// How long a name stays blocked, in seconds: the short end of AWS's range of minutes.
 const BLOCKED_S: u64 = 120;
-/// The least that it takes here, at any speed, so that no client can count on the name.
+/// The minimum at any speed, so that no client can rely on the name being free.
 const LEAST: Duration = Duration::from_millis(300);
 
 /// The names that are not free yet. A restart frees them all.
@@ -26,13 +26,13 @@ impl Freed {
         Freed { time: speed.takes(BLOCKED_S).max(LEAST), until: Mutex::default() }
     }
 
-    /// A bucket was deleted.
+    /// Blocks the name of a deleted bucket.
     pub(super) fn give_up(&self, bucket: &str) {
         let mut until = self.until.lock();
         until.insert(bucket.to_owned(), Instant::now() + self.time);
     }
 
-    /// Refuses a name that is not free again.
+    /// Refuses a name that is still blocked.
     pub(super) fn refuse(&self, bucket: &str) -> Result<(), Refusal> {
         let mut until = self.until.lock();
         let now = Instant::now();

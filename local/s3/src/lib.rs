@@ -55,29 +55,29 @@ pub use spool::{Incoming, Spool};
 use store::Store;
 pub use strangers::{Strangers, moved};
 
-/// The largest object that functions and instances may be made of: far more than AWS lets them have.
+/// The largest object from which a function or instance can be created, far above the limits of AWS.
 pub const IN_MEMORY: u64 = 1 << 30;
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
-/// The buckets.
+/// The buckets of a region.
 ///
-/// Guarantees: what was answered with success is in the hands of the operating system, so killing the server loses
-/// nothing of it; only the machine itself may, when its power goes. What could not be written is answered with 500 and
-/// has not happened. Bytes that are not what was written are never answered.
+/// Guarantees: a change that was acknowledged has been handed to the operating system, so killing the server does not
+/// lose it; only a power failure may. A change that could not be written is answered with 500 and has not happened.
+/// Corrupt bytes are never served.
 pub struct S3 {
     store: Store,
     region: String,
     lambda: Arc<Lambda>,
     iam: Arc<Iam>,
     faults: Arc<Faults>,
-    /// Whose buckets are not ours.
+    /// The buckets of other accounts.
     strangers: Arc<Strangers>,
     freed: Freed,
     not_yet: NotYet,
 }
 
 impl S3 {
-    /// Finds again what an earlier server stored below `dir`.
+    /// Opens the store below `dir`, with what an earlier server left there.
     pub fn open(
         dir: &Path,
         region: &str,
@@ -101,7 +101,7 @@ impl S3 {
         })
     }
 
-    /// Answers a request whose sender is known; `operation` is its name.
+    /// Answers a request from an authenticated caller; `operation` is what the request calls.
     pub async fn answer(&self, operation: &str, request: &Request, caller: &Caller) -> Response {
         let mut answer = match self.act(operation, request, caller).await {
             Ok(answer) => answer,
@@ -112,7 +112,7 @@ impl S3 {
             && let Err(denial) = caller.may(&Need::new("s3:ListBucket", bucket_arn(&bucket)))
             && self.store.read(|state| state.buckets.contains_key(&bucket))
         {
-            // A caller that may not list a bucket does not learn what is missing in it.
+            // A caller that may not list a bucket must not learn which objects are missing in it.
             let refusal = Refusal::new(403, "AccessDenied", denial.text());
             answer = refused(&refusal, request);
             denial.mark(&mut answer);
@@ -121,14 +121,14 @@ impl S3 {
         answer
     }
 
-    /// A refusal that a page of an allowed origin can read.
+    /// An error response that a page of an allowed origin can read.
     pub fn refuse(&self, refusal: &Refusal, request: &Request) -> Response {
         let mut answer = refused(refusal, request);
         self.let_page_read(request, &mut answer);
         answer
     }
 
-    /// Refuses the name of a bucket that was deleted a moment ago.
+    /// Refuses the name of a bucket that was just deleted.
     pub fn refuse_freed(&self, bucket: &str) -> Result<(), Refusal> {
         self.freed.refuse(bucket)
     }
@@ -158,7 +158,7 @@ impl S3 {
         (answered.run)(self, &ask).await
     }
 
-    /// Tells the functions that wait for it about an object, at least once each.
+    /// Notifies the functions that are configured for an event about an object, at least once each.
     async fn announce(&self, event: &str, bucket: &str, key: &str, facts: &Value) -> Result<(), Refusal> {
         let told = self.store.read(|state| state.buckets.get(bucket).map(|found| found.settings.notifications()));
         let in_force = self.not_yet.in_force(bucket, told.unwrap_or_default());
@@ -182,13 +182,13 @@ impl S3 {
     }
 }
 
-/// Whether an answer says that an object does not exist.
+/// Whether a response says that an object does not exist.
 fn is_missing(operation: &str, answer: &Response) -> bool {
     answer.status() == 404
         && matches!(operation, "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "CopyObject")
 }
 
-/// `ListBuckets` of these regions.
+/// `ListBuckets` across these regions.
 pub fn list_buckets(request: &Request, caller: &Caller, regions: &[&S3]) -> Response {
     let row = operation::named("ListBuckets").expect("it is served");
     let listed = Ask::of(row, request.clone(), Default::default(), caller);
@@ -202,7 +202,7 @@ impl CodeObjects for S3 {
     }
 }
 
-/// A refusal as S3 writes it; `HEAD` has no body to write it in.
+/// An error response in S3's format. A response to `HEAD` has no body.
 fn refused(refusal: &Refusal, request: &Request) -> Response {
     if request.method == Method::HEAD {
         return empty(refusal.status);

@@ -16,23 +16,23 @@ use super::store::{About, Bucket, Change, Class, Ids, NULL, Object, State, Versi
 use super::xml::{Element, malformed};
 use kit::answer::Refusal;
 
-/// How often is looked for what has become old enough. AWS looks once a day.
+/// How often the rules are carried out. AWS does this once a day.
 const EVERY: Duration = Duration::from_secs(600);
 const DAY: i64 = 24 * 60 * 60 * 1000;
 const MOST_RULES: usize = 1000;
 
-/// One rule, which is in force.
+/// One lifecycle rule.
 #[derive(Debug, Default)]
 pub(super) struct Rule {
     id: String,
     is_on: bool,
     filter: Filter,
     expiration: Option<When>,
-    /// Whether delete markers with nothing below them go.
+    /// Whether to remove delete markers with no other versions below them.
     drops_markers: bool,
     noncurrent: Option<Noncurrent>,
     transitions: Vec<(When, Class)>,
-    /// After so many days an upload that is not complete goes.
+    /// After how many days to abort an incomplete upload.
     abort_days: Option<i64>,
 }
 
@@ -47,7 +47,7 @@ struct Filter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum When {
     Days(i64),
-    /// In milliseconds.
+    /// In Unix milliseconds.
     Date(i64),
 }
 
@@ -58,7 +58,7 @@ struct Noncurrent {
 }
 
 impl When {
-    /// When something of this age is due: at the midnight that follows.
+    /// When something that began at `begun` is due: for `Days`, at the midnight after they have passed.
     fn of(self, begun: i64) -> i64 {
         match self {
             When::Days(days) => (begun + days * DAY).div_euclid(DAY) * DAY + DAY,
@@ -79,13 +79,13 @@ impl Filter {
             && self.smaller_than.is_none_or(|most| object.size < most)
     }
 
-    /// Whether nothing but a prefix is asked for.
+    /// Whether the filter has only a prefix.
     fn is_plain(&self) -> bool {
         self.tags.is_empty() && self.larger_than.is_none() && self.smaller_than.is_none()
     }
 }
 
-/// The rules of a `LifecycleConfiguration`.
+/// Parses the rules of a `LifecycleConfiguration`.
 pub(super) fn rules(document: &Element) -> Result<Vec<Rule>, Refusal> {
     document.expect(&["Rule*"], &[])?;
     if document.children.is_empty() || document.children.len() > MOST_RULES {
@@ -99,7 +99,7 @@ pub(super) fn rules(document: &Element) -> Result<Vec<Rule>, Refusal> {
     Ok(rules)
 }
 
-/// Rules without an id get one.
+/// Gives an ID to each rule without one.
 pub(super) fn with_ids(mut document: Element) -> Element {
     for rule in document.children.iter_mut().filter(|rule| rule.get("ID").is_none_or(str::is_empty)) {
         rule.children.retain(|child| child.name != "ID");
@@ -252,14 +252,14 @@ fn when(element: &Element, action: &str, least: i64) -> Result<Option<When>, Ref
     }
 }
 
-/// The rules of a bucket that are in force.
+/// The enabled rules of a bucket.
 fn in_force(bucket: &Bucket) -> Vec<Rule> {
     let text = bucket.settings.documents.get("lifecycle").map(String::as_bytes).unwrap_or_default();
     let read = Element::read(text, "LifecycleConfiguration").and_then(|document| rules(&document));
     read.unwrap_or_default().into_iter().filter(|rule| rule.is_on).collect()
 }
 
-/// When a current object will expire, for its readers.
+/// When a current object will expire, as in `x-amz-expiration`.
 pub(super) fn expiry(bucket: &Bucket, key: &str, version: &Version) -> Option<String> {
     let object = version.object.as_deref()?;
     let rules = in_force(bucket);
@@ -269,7 +269,7 @@ pub(super) fn expiry(bucket: &Bucket, key: &str, version: &Version) -> Option<St
     Some(format!("expiry-date=\"{}\", rule-id=\"{}\"", http_date(at), super::listing::url(&rule.id)))
 }
 
-/// What a rule has done to a key.
+/// A version that a rule expired, for event notifications.
 #[derive(Debug, PartialEq, Eq)]
 struct Expired {
     bucket: String,
@@ -278,7 +278,7 @@ struct Expired {
     id: Option<String>,
 }
 
-/// What is due, with what functions hear of it.
+/// The changes that are due, and what functions are to be notified of.
 fn due(state: &State, ids: &Ids, now: i64) -> (Vec<Change>, Vec<Expired>) {
     let (mut changes, mut expired) = (Vec::new(), Vec::new());
     for (name, bucket) in &state.buckets {
@@ -300,7 +300,7 @@ fn due(state: &State, ids: &Ids, now: i64) -> (Vec<Change>, Vec<Expired>) {
     (changes, expired)
 }
 
-/// A key that rules are looked at for.
+/// A key to apply the rules to.
 struct Due<'a> {
     name: &'a str,
     bucket: &'a Bucket,
@@ -316,7 +316,7 @@ impl Due<'_> {
         let tell = |event, id| Expired { bucket: self.name.to_owned(), key: self.key.to_owned(), event, id };
         for (at, version) in older.iter().enumerate() {
             let newer = older.len() - at - 1;
-            // It has not been current since the next one came.
+            // It became noncurrent when the next version was created.
             let since = self.versions[at + 1].modified;
             if self.rules.iter().any(|rule| rule.drops_noncurrent(self.key, version, since, newer, self.now))
                 && version.check_unlocked(false).is_ok()
@@ -372,7 +372,7 @@ impl Due<'_> {
 }
 
 impl Rule {
-    /// Whether a version that is not current goes; `newer` are so many others that are not current either.
+    /// Whether to remove a noncurrent version; `newer` is the number of newer noncurrent versions.
     fn drops_noncurrent(&self, key: &str, version: &Version, since: i64, newer: usize, now: i64) -> bool {
         let Some(Noncurrent { days, keeps }) = &self.noncurrent else { return false };
         let fits = match &version.object {
@@ -384,7 +384,7 @@ impl Rule {
 }
 
 impl S3 {
-    /// Carries out the rules of all buckets, now and for as long as this store is in use.
+    /// Carries out the rules of all buckets, now and then periodically for as long as this store is in use.
     pub fn grow_old(self: &Arc<S3>) {
         let s3 = Arc::downgrade(self);
         tokio::spawn(async move {
@@ -461,7 +461,8 @@ mod tests {
         assert!(named.children[0].get("ID").is_some_and(|id| id.len() == 36));
     }
 
-    /// What is left of some versions, of which each is a day younger than the one before.
+    /// How many versions expire, and the changes made, among some versions of which each is a day newer than the one
+    /// before.
     fn left(
         rules: &str,
         versioning: Option<Versioning>,

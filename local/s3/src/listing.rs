@@ -13,12 +13,12 @@ use super::xml::{self, element, wrap};
 use kit::ACCOUNT;
 use kit::answer::{Refusal, Response};
 
-/// What `encoding-type=url` leaves as it is; a blank becomes a plus, as in forms.
+/// The characters that `encoding-type=url` encodes. A space becomes a plus instead, as in forms.
 const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'/').remove(b'*').remove(b' ');
 const PAGE: usize = 1000;
 const BUCKETS_PAGE: usize = 10_000;
 
-/// How names are chosen and shown in a list.
+/// How names are filtered and shown in a list.
 pub(super) struct Names {
     pub prefix: String,
     delimiter: String,
@@ -35,7 +35,7 @@ impl Names {
         if self.is_encoded { element(tag, &url(name)) } else { element(tag, name) }
     }
 
-    /// What was asked for, as every list repeats it.
+    /// The parameters of the request, which every list repeats.
     pub(super) fn head(&self) -> String {
         let mut head = self.show("Prefix", &self.prefix);
         if !self.delimiter.is_empty() {
@@ -47,26 +47,26 @@ impl Names {
         head
     }
 
-    /// Up to the delimiter behind the prefix, if there is one.
+    /// The key up to the first delimiter after the prefix, if there is one.
     pub(super) fn common_prefix<'a>(&self, key: &'a str) -> Option<&'a str> {
         let rest = key.get(self.prefix.len()..).filter(|_| !self.delimiter.is_empty())?;
         rest.find(&self.delimiter).map(|at| &key[..self.prefix.len() + at + self.delimiter.len()])
     }
 }
 
-/// As names are in forms.
+/// Encodes a name as in `encoding-type=url`.
 pub(super) fn url(name: &str) -> String {
     utf8_percent_encode(name, URL).to_string().replace(' ', "+")
 }
 
-/// Where a list begins: behind a key, or behind one version of it.
+/// Where a list begins: after a key, or after one version of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Marker {
     key: String,
     version: Option<String>,
 }
 
-/// What a page holds, and behind what the next one begins.
+/// The contents of a page, and the marker after which the next one begins.
 #[derive(Default)]
 struct Page {
     body: String,
@@ -124,7 +124,7 @@ impl S3 {
         check_extras(ask)?;
         let page = self.page(ask, &names, &after, limit, true)?;
         let mut head = names.show("Marker", &after.key);
-        // Without a delimiter the last key is the marker.
+        // Without a delimiter, clients use the last key as the marker.
         if let Some(next) = page.next.as_ref().filter(|_| !names.delimiter.is_empty()) {
             head += &names.show("NextMarker", &next.key);
         }
@@ -182,7 +182,7 @@ impl S3 {
     }
 }
 
-/// A whole answer.
+/// The complete response.
 fn list(root: &str, ask: &Ask, names: &Names, limit: usize, head: &str, page: &Page) -> Response {
     let mut inside = element("Name", &ask.bucket) + &names.head() + head;
     inside += &element("MaxKeys", &limit.to_string());
@@ -190,7 +190,7 @@ fn list(root: &str, ask: &Ask, names: &Names, limit: usize, head: &str, page: &P
     xml::document(root, &(inside + &page.body))
 }
 
-/// Nothing is ever being restored here, so there is nothing to tell of it.
+/// `RestoreStatus` adds nothing, because no object is ever being restored here.
 fn check_extras(ask: &Ask) -> Result<(), Refusal> {
     match ask.header("x-amz-optional-object-attributes") {
         None | Some("RestoreStatus") => Ok(()),
@@ -209,7 +209,7 @@ fn version_marker(ask: &Ask) -> Result<Marker, Refusal> {
     }
 }
 
-/// One line of a list, before it is known whether it is shown.
+/// One entry of a list, before it is known whether it is shown.
 struct Entry<'a> {
     key: &'a str,
     version: Option<&'a Version>,
@@ -217,7 +217,7 @@ struct Entry<'a> {
     facts: Box<dyn Fn() -> String + 'a>,
 }
 
-/// The current objects behind a key.
+/// The current objects after a key.
 fn objects<'a>(
     bucket: &'a Bucket,
     prefix: &'a str,
@@ -235,7 +235,7 @@ fn objects<'a>(
     })
 }
 
-/// Every version and delete marker behind a marker, by key and newest first.
+/// Every version and delete marker after a marker, by key and newest first.
 fn versions<'a>(bucket: &'a Bucket, prefix: &'a str, after: &'a Marker) -> impl Iterator<Item = Entry<'a>> {
     keys(bucket, prefix, &after.key).flat_map(move |(key, versions)| {
         let shown = shown(versions, key, after);
@@ -257,8 +257,9 @@ fn versions<'a>(bucket: &'a Bucket, prefix: &'a str, after: &'a Marker) -> impl 
     })
 }
 
-/// How many of a key's versions, counted from the oldest, are behind the marker. Of one that is gone meanwhile its place
-/// is known, unless it was the null version: then all are, so that none is passed over.
+/// How many of a key's versions, counted from the oldest, are after the marker. If the version in the marker was
+/// deleted meanwhile, its ID still has a position, except for the null ID: then all versions are shown, so that none is
+/// skipped.
 fn shown(versions: &[Version], key: &str, after: &Marker) -> usize {
     if after.key.is_empty() || key != after.key {
         return versions.len();
@@ -272,7 +273,7 @@ fn shown(versions: &[Version], key: &str, after: &Marker) -> usize {
     versions.iter().position(is_newer).unwrap_or(versions.len())
 }
 
-/// The keys that begin with a prefix, from one on.
+/// The keys that begin with a prefix, starting at `from`.
 fn keys<'a>(
     bucket: &'a Bucket,
     prefix: &'a str,
@@ -285,7 +286,7 @@ fn keys<'a>(
 /// A page of entries, with those below a common prefix folded into one.
 fn fill<'a>(entries: impl Iterator<Item = Entry<'a>>, names: &Names, after: &Marker, limit: usize) -> Page {
     let mut page = Page::default();
-    // Who asks for nothing gets nothing, and not more of it.
+    // A page of size zero is empty and not truncated.
     if limit == 0 {
         return page;
     }
@@ -330,14 +331,14 @@ fn facts(version: &Version, object: &Object) -> String {
         + &element("StorageClass", &object.about.class.0)
 }
 
-/// Milliseconds, as lists show them.
+/// Formats Unix milliseconds as in lists.
 pub(super) fn moment(at: i64) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000);
     at.unwrap_or(OffsetDateTime::UNIX_EPOCH).format(format).unwrap_or_default()
 }
 
-/// Tokens are opaque.
+/// An opaque continuation token.
 fn as_token(last: &str) -> String {
     format!("1{}", BASE64_URL_SAFE_NO_PAD.encode(last))
 }

@@ -11,7 +11,7 @@ use super::{S3, object_arn, xml};
 use identity::permissions::Need;
 use kit::answer::{Refusal, Response, empty};
 
-/// A bucket whose versions can be locked, with what new ones get.
+/// The Object Lock configuration of a bucket, with the default retention of new versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Lock {
     default: Option<(Mode, Period)>,
@@ -29,11 +29,11 @@ enum Period {
     Years(i64),
 }
 
-/// Until when a version may not be deleted.
+/// The period during which a version may not be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Retention {
     pub mode: Mode,
-    /// In milliseconds.
+    /// In Unix milliseconds.
     pub until: i64,
 }
 
@@ -64,7 +64,7 @@ impl Retention {
         at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
     }
 
-    /// What an upload's headers ask for.
+    /// Parses the retention in the headers of an upload.
     pub(super) fn in_headers(mode: Option<&str>, until: Option<&str>) -> Result<Option<Retention>, Refusal> {
         let invalid = |text: &str| Refusal::new(400, "InvalidArgument", text);
         match (mode, until) {
@@ -87,7 +87,7 @@ impl Retention {
     }
 }
 
-/// What the header of a legal hold says.
+/// Parses the header of a legal hold.
 pub(super) fn hold(header: Option<&str>) -> Result<bool, Refusal> {
     match header {
         None | Some("OFF") => Ok(false),
@@ -102,7 +102,8 @@ fn moment(text: &str) -> Option<i64> {
 }
 
 impl Settings {
-    /// Refuses an upload that is to be locked where nothing can be, and gives others the lock of new versions.
+    /// Refuses an upload to be locked in a bucket without Object Lock, and gives others the default retention of new
+    /// versions.
     pub(super) fn locked(&self, mut about: About) -> Result<About, Refusal> {
         let Some(lock) = &self.lock else {
             return if about.retention.is_some() || about.is_held { Err(no_lock()) } else { Ok(about) };
@@ -113,7 +114,7 @@ impl Settings {
         Ok(about)
     }
 
-    /// Whether an upload without a word of it will be locked.
+    /// Whether an upload without lock headers will be locked.
     pub(super) fn locks_by_default(&self) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.default.is_some())
     }
@@ -144,7 +145,7 @@ impl Version {
 }
 
 impl Ask<'_> {
-    /// Whether the caller may and wants to go past governance.
+    /// Whether the request bypasses governance mode, and its caller may do so.
     pub(super) fn bypasses(&self, key: &str) -> bool {
         let wanted =
             self.header("x-amz-bypass-governance-retention").is_some_and(|text| text.eq_ignore_ascii_case("true"));
@@ -240,7 +241,7 @@ fn not_locked() -> Refusal {
     Refusal::new(404, "NoSuchObjectLockConfiguration", text)
 }
 
-/// A document without a mode and a date takes the retention away.
+/// Parses a retention. A document without mode and date removes the retention.
 fn read_retention(body: &[u8]) -> Result<Option<Retention>, Refusal> {
     let document = Element::read(body, "Retention")?;
     document.expect(&["Mode", "RetainUntilDate"], &[])?;

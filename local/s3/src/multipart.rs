@@ -1,4 +1,4 @@
-//! Multipart uploads, durable from their first part on: no restart interrupts them.
+//! Multipart uploads. Each part is durable once it is written, so a restart does not interrupt an upload.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ use super::xml::{self, Element, element, malformed, unserved, wrap};
 use kit::ACCOUNT;
 use kit::answer::{Refusal, Response, empty};
 
-/// Every part but the last has at least this size (docs/aws.md name no limit; S3's quota page does).
+/// The minimum size of every part but the last (docs/aws.md does not name the limit; S3's quota page does).
 const SMALLEST: u64 = 5 << 20;
 const PAGE: usize = 1000;
 
@@ -36,7 +36,7 @@ impl Kind {
 }
 
 impl Upload {
-    /// What a list says about its checksums.
+    /// The elements about its checksums in a list.
     fn checksums(&self) -> String {
         self.algorithm.map_or_else(String::new, |(algorithm, kind)| {
             element("ChecksumAlgorithm", algorithm.name()) + &element("ChecksumType", kind.name())
@@ -68,7 +68,7 @@ impl S3 {
             settings.locked(about.clone())?;
             let (bucket, key, parts) = (ask.bucket.clone(), ask.key.clone(), Default::default());
             let upload = Upload { bucket, key, begun: now(), about, algorithm, parts };
-            // Ids are in the order in which they are given: a list can go on behind an upload that is gone.
+            // IDs are in the order of creation, so that a list can continue after an upload that no longer exists.
             let id = format!("{}{}", ids.next(), Uuid::new_v4().simple());
             Ok((vec![Change::Begin { id: id.clone(), upload }], id))
         })?;
@@ -96,7 +96,7 @@ impl S3 {
         Ok(answer)
     }
 
-    /// Writes a part; an older one of its number goes when this is there.
+    /// Writes a part, which then replaces an older one with its number.
     async fn keep_part(&self, ask: &Ask<'_>, body: &Body, announced: Option<Sum>) -> Result<Part, Refusal> {
         let number = number(ask)?;
         let algorithm = self.store.read(|state| Ok::<_, Refusal>(state.upload(ask)?.1.algorithm))?;
@@ -193,7 +193,7 @@ impl S3 {
         })
     }
 
-    /// Puts the parts together. Until this has answered the upload is there and can be completed again.
+    /// Joins the parts into an object. Until that is recorded, the upload still exists and can be completed again.
     pub(super) async fn complete_upload(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
         let (id, upload) = self.store.read(|state| {
             let (id, upload) = state.upload(ask)?;
@@ -229,7 +229,7 @@ impl S3 {
         Ok(answer)
     }
 
-    /// The parts the request lists, if they are there and may be put together.
+    /// The parts that the request lists, if they exist and can be joined.
     async fn wanted_parts(&self, upload: &Upload, ask: &Ask<'_>) -> Result<Vec<Part>, Refusal> {
         let document = Element::read(&ask.request.body, "CompleteMultipartUpload")?;
         document.expect(&["Part*"], &[])?;
@@ -263,8 +263,8 @@ impl S3 {
         Ok(wanted)
     }
 
-    /// Whether the part is the one that is meant. Another one is answered like a missing one
-    /// (`API:s3.CompleteMultipartUpload`, `InvalidPart`).
+    /// Checks that the part has the checksum that the request lists for it. A part with another one is answered like a
+    /// missing one (`API:s3.CompleteMultipartUpload`, `InvalidPart`).
     async fn check_part(&self, part: &Part, said: &Sum) -> Result<(), Refusal> {
         let is_it = match &part.sum {
             Some(sum) if sum.algorithm == said.algorithm => sum == said,
@@ -277,9 +277,9 @@ impl S3 {
         self.store.blobs.checksum(of, algorithm).await.map_err(|trouble| unread(&trouble))
     }
 
-    /// Compares the checksum that comes with the request that completes an upload.
+    /// Checks the checksum of the whole object, if the request that completes the upload has one.
     async fn check_whole(&self, parts: &[Part], sum: Option<&Sum>, ask: &Ask<'_>) -> Result<(), Refusal> {
-        // Of the checksums of parts the value has their number behind it.
+        // A composite value ends in the number of parts.
         let said = Algorithm::ALL.into_iter().find_map(|one| Some((one, ask.header(one.header())?)));
         let is_composite = |said: &str| said.contains('-') || ask.header(CHECKSUM_TYPE) == Some("COMPOSITE");
         if let Some((algorithm, said)) = said.filter(|(_, said)| is_composite(said)) {
@@ -301,7 +301,7 @@ impl S3 {
     }
 }
 
-/// A part that is said to be one of the object's.
+/// A part as the completing request lists it.
 struct Wanted {
     number: u32,
     etag: String,
@@ -339,7 +339,7 @@ fn bad_digest(algorithm: Algorithm) -> Refusal {
     Refusal::new(400, "BadDigest", text)
 }
 
-/// The checksum of a part is of the algorithm of its upload; an upload without one takes any.
+/// The checksum of a part. It must be of its upload's algorithm; an upload without an algorithm accepts any.
 fn sum_of_part(
     algorithm: Option<(Algorithm, Kind)>,
     announced: Option<Sum>,
@@ -354,7 +354,7 @@ fn sum_of_part(
     };
     match announced {
         Some(sum) if sum.algorithm == expected => Ok(Some(sum)),
-        // Copies come without, and S3 computes theirs.
+        // Copies have no announced checksum, so S3 computes it.
         None if kind == Kind::FullObject || operation == "UploadPartCopy" => Ok(Some(body.sum(expected)?)),
         other => {
             let name = |algorithm: Algorithm| algorithm.name().to_ascii_lowercase();
@@ -368,7 +368,7 @@ fn sum_of_part(
     }
 }
 
-/// The checksum of an object in parts, where it follows from those of the parts.
+/// The checksum of a multipart object, if it can be computed from those of the parts.
 fn sum_of_whole(upload: &Upload, parts: &[Part]) -> Option<Sum> {
     let sums: Vec<&Sum> = parts.iter().map(|part| part.sum.as_ref()).collect::<Option<_>>()?;
     let sized = || sums.iter().zip(parts).map(|(sum, part)| (*sum, part.blob.size)).collect::<Vec<_>>();
@@ -379,9 +379,9 @@ fn sum_of_whole(upload: &Upload, parts: &[Part]) -> Option<Sum> {
     }
 }
 
-/// By which checksums an upload will be known, if its first request says so, and whether they are of its parts or of the
-/// whole: CRC64NVME is of the whole only, SHA-1 and SHA-256 of parts only, the others of parts unless it is said
-/// otherwise (S3 user guide, "Checking object integrity for data uploads").
+/// The checksum algorithm of an upload, if its first request names one, and the checksum type: CRC64NVME covers only
+/// the full object, SHA-1 and SHA-256 are only composite, and the others are composite by default (S3 user guide,
+/// "Checking object integrity for data uploads").
 fn checksums_of(ask: &Ask) -> Result<Option<(Algorithm, Kind)>, Refusal> {
     let Some(name) = ask.header(ALGORITHM) else {
         return match ask.header(CHECKSUM_TYPE) {
@@ -406,7 +406,7 @@ fn checksums_of(ask: &Ask) -> Result<Option<(Algorithm, Kind)>, Refusal> {
     Ok(Some((algorithm, kind)))
 }
 
-/// S3 has more algorithms than are computed here.
+/// The error for an algorithm that S3 has but that is not implemented here, or that S3 does not have.
 pub(super) fn unknown_algorithm(name: &str) -> Refusal {
     const OTHERS: &[&str] = &["SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"];
     if OTHERS.contains(&name) {
@@ -420,7 +420,7 @@ fn invalid(text: String) -> Refusal {
     Refusal::new(400, "InvalidRequest", text)
 }
 
-/// As it was seen in an answer of S3 (`ISS:apache/opendal#4580`).
+/// Worded as in an observed response of S3 (`ISS:apache/opendal#4580`).
 fn without_checksum(algorithm: Algorithm, number: u32) -> Refusal {
     let name = algorithm.name().to_ascii_lowercase();
     invalid(format!(
@@ -435,7 +435,7 @@ fn number(ask: &Ask) -> Result<u32, Refusal> {
     })
 }
 
-/// What of its source a part is made of: both ends are named, and there.
+/// The range of the source that a part is copied from. Both ends must be given and within the source.
 fn range(ask: &Ask, object: &Object) -> Result<Range<u64>, Refusal> {
     let Some(text) = ask.header("x-amz-copy-source-range") else { return Ok(0..object.size) };
     let invalid = |text: String| Refusal::new(400, "InvalidArgument", text);
@@ -450,7 +450,7 @@ fn range(ask: &Ask, object: &Object) -> Result<Range<u64>, Refusal> {
     Ok(first..last + 1)
 }
 
-/// The uploads of a page, with those below a common prefix folded into one; and where the next page begins.
+/// A page of uploads, with those below a common prefix folded into one, and the marker of the next page.
 fn uploads_page(
     found: &[(&str, &str, &Upload)],
     names: &Names,
@@ -487,7 +487,7 @@ fn uploads_page(
     (body, next)
 }
 
-/// The parts of an object as they are shown: all of them only where they have checksums of their own.
+/// One page of the parts of an object, for `GetObjectAttributes`.
 pub(super) fn attributes(ask: &Ask, content: &Content) -> Result<String, Refusal> {
     let Content::Parts(parts) = content else { return Ok(String::new()) };
     let count = |name: &str| ask.header(name).and_then(|text| text.parse::<usize>().ok());

@@ -1,9 +1,9 @@
-//! The actions that calls about buckets and objects need.
+//! The permissions that calls on buckets and objects need.
 
 use super::{bucket_arn, copied, object_arn, target};
 use kit::call::{Asked, Need, Needs, Request};
 
-/// The action of its own name on the bucket, or on the object.
+/// The action with the operation's own name, on the bucket or on the object.
 pub(super) const BUCKET: Needs = Needs::Of(|asked| on_bucket(asked, &asked.call.operation));
 pub(super) const OBJECT: Needs = Needs::Of(|asked| on_object(asked, &asked.call.operation));
 pub(super) const ALL_BUCKETS: Needs = Needs::Of(|_| vec![Need::new("s3:ListAllMyBuckets", "arn:aws:s3:::*")]);
@@ -12,7 +12,7 @@ pub(super) const WRITE: Needs = Needs::Of(write);
 pub(super) const COPY: Needs = Needs::Of(copy);
 pub(super) const ATTRIBUTES: Needs = Needs::Of(attributes);
 
-/// Actions that have a sister for one version of an object.
+/// Actions with a separate action for a specific version of an object.
 const OF_VERSIONS: &[(&str, &str)] = &[
     ("DeleteObject", "DeleteObjectVersion"),
     ("DeleteObjectTagging", "DeleteObjectVersionTagging"),
@@ -24,7 +24,7 @@ const OF_VERSIONS: &[(&str, &str)] = &[
     ("PutObjectTagging", "PutObjectVersionTagging"),
 ];
 
-/// What a new bucket needs beside its own action, by the header that asks for it.
+/// The actions that creating a bucket needs besides its own, by the header that requires them.
 const WITH_BUCKET: &[(&str, &str)] = &[
     ("x-amz-acl", "s3:PutBucketAcl"),
     ("x-amz-bucket-object-lock-enabled", "s3:PutBucketObjectLockConfiguration"),
@@ -32,7 +32,7 @@ const WITH_BUCKET: &[(&str, &str)] = &[
     ("x-amz-object-ownership", "s3:PutBucketOwnershipControls"),
 ];
 
-/// The same for a new object. A conditional write reveals what exists.
+/// The same for writing an object. A conditional write reveals what exists.
 const WITH_OBJECT: &[(&str, &str)] = &[
     ("if-match", "s3:GetObject"),
     ("x-amz-acl", "s3:PutObjectAcl"),
@@ -41,7 +41,7 @@ const WITH_OBJECT: &[(&str, &str)] = &[
     ("x-amz-tagging", "s3:PutObjectTagging"),
 ];
 
-/// What is presigned may have its headers in its query.
+/// A header, which may be in the query of a presigned request.
 fn header(request: &Request, name: &str) -> Option<String> {
     request.header(name).map(str::to_owned).or_else(|| request.parameter(name))
 }
@@ -93,7 +93,7 @@ fn write(asked: &Asked) -> Vec<Need> {
     needs
 }
 
-/// A copy reads what it copies. A source that cannot be understood is refused for that.
+/// A copy also reads its source. An invalid source needs no permission here, because the operation refuses it.
 fn copy(asked: &Asked) -> Vec<Need> {
     let source = copied(asked.request).ok();
     let read = source.map(|(bucket, key, version)| object_need("GetObject", &object_arn(&bucket, &key), version));
@@ -106,7 +106,7 @@ fn attributes(asked: &Asked) -> Vec<Need> {
     needs
 }
 
-/// What an action on one object, or one version of it, needs.
+/// The permission that an action on an object, or on one version of it, needs.
 pub fn object_need(action: &str, arn: &str, version: Option<String>) -> Need {
     let of_version = OF_VERSIONS.iter().find(|(name, _)| *name == action).map_or(action, |(_, action)| action);
     match version {

@@ -1,4 +1,4 @@
-//! Recently changed notifications: S3 applies a change only after some minutes (docs/aws.md §4.6).
+//! Recently changed notification configurations, which S3 applies only after some minutes (docs/aws.md §4.6).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use super::notification::Notification;
 use kit::speed::Speed;
 
-/// How long a change takes to be in force, in seconds.
+/// How long a change takes to come into effect, in seconds.
 const CHANGE_S: u64 = 300;
 
-/// What was said before the changes that are not in force yet. A restart puts them all in force.
+/// The configurations before changes that are not in effect yet. A restart puts all changes into effect.
 #[derive(Debug)]
 pub(super) struct NotYet {
     time: Duration,
@@ -20,7 +20,7 @@ pub(super) struct NotYet {
     before: Mutex<BTreeMap<String, Vec<Before>>>,
 }
 
-/// The configuration before a change, and until when it is in force.
+/// The configuration before a change, and until when it remains in effect.
 #[derive(Debug)]
 struct Before {
     until: Instant,
@@ -32,7 +32,7 @@ impl NotYet {
         NotYet { time: speed.takes(CHANGE_S), before: Mutex::default() }
     }
 
-    /// A bucket gets another configuration than `before`.
+    /// Records that a bucket's configuration changes from `before` to another.
     pub(super) fn changed(&self, bucket: &str, before: Vec<Notification>) {
         let now = Instant::now();
         let mut all = self.before();
@@ -41,8 +41,8 @@ impl NotYet {
         changes.push(Before { until: now + self.time, told: before });
     }
 
-    /// The notifications in force of a bucket that was last set to `latest`: those before the first change that is not yet
-    /// in force.
+    /// The notifications in effect for a bucket whose latest configuration is `latest`: those before the first change
+    /// that is not in effect yet.
     pub(super) fn in_force(&self, bucket: &str, latest: Vec<Notification>) -> Vec<Notification> {
         let now = Instant::now();
         let all = self.before();
@@ -50,7 +50,7 @@ impl NotYet {
         changes.find(|change| change.until > now).map_or(latest, |change| change.told.clone())
     }
 
-    /// The bucket is gone.
+    /// Forgets a deleted bucket.
     pub(super) fn forget(&self, bucket: &str) {
         self.before().remove(bucket);
     }

@@ -7,17 +7,17 @@ use super::NAMESPACE;
 use super::xml::{Element, element, wrap};
 use kit::answer::Refusal;
 
-/// One function, the events it waits for, and of which keys.
+/// A function with the events it is notified of, and a filter for their keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Notification {
     pub id: String,
     pub function: String,
     pub events: Vec<String>,
-    /// As it was given: a filter without rules is not the same document as none.
+    /// As it was given: a filter without rules is not the same document as no filter.
     pub filter: Option<Vec<(String, String)>>,
 }
 
-/// Every kind of event that a bucket can tell of.
+/// Every event type that a bucket can send.
 const EVENTS: &[&str] = &[
     "s3:IntelligentTiering",
     "s3:LifecycleExpiration:*",
@@ -48,7 +48,7 @@ const EVENTS: &[&str] = &[
     "s3:Replication:OperationReplicatedAfterThreshold",
 ];
 
-/// The functions of a `NotificationConfiguration`.
+/// Parses the functions of a `NotificationConfiguration`.
 pub(super) fn read(document: &Element) -> Result<Vec<Notification>, Refusal> {
     const FUNCTION: &str = "CloudFunctionConfiguration";
     const OTHERS: &[&str] = &["QueueConfiguration", "TopicConfiguration", "EventBridgeConfiguration"];
@@ -58,14 +58,14 @@ pub(super) fn read(document: &Element) -> Result<Vec<Notification>, Refusal> {
     )?;
     let functions = document.all(FUNCTION).map(Notification::of).collect::<Result<_, _>>()?;
     if document.children.iter().any(|child| OTHERS.contains(&child.name.as_str())) {
-        // Whether or not destinations are to be validated: nothing would ever arrive there.
+        // Refused even if destinations need not be validated, because nothing would ever arrive there.
         let text = "Unable to validate the following destination configurations: the local AWS has no queues, no topics and no event bridge";
         return Err(Refusal::new(400, "InvalidArgument", text));
     }
     Ok(functions)
 }
 
-/// The rules of a filter, by their names as S3 writes them.
+/// The rules of a filter, with their names spelled as S3 returns them.
 fn filter(entry: &Element) -> Result<Option<Vec<(String, String)>>, Refusal> {
     let Some(filter) = entry.child("Filter") else { return Ok(None) };
     let Some(key) = filter.expect(&["S3Key"], &[])?.child("S3Key") else { return Ok(Some(Vec::new())) };
@@ -85,7 +85,7 @@ fn filter(entry: &Element) -> Result<Option<Vec<(String, String)>>, Refusal> {
     Ok(Some(rules))
 }
 
-/// The document S3 gives back.
+/// The document that S3 returns.
 pub(super) fn write(notifications: &[Notification]) -> String {
     let functions: String = notifications.iter().map(Notification::xml).collect();
     format!("<NotificationConfiguration xmlns=\"{NAMESPACE}\">{functions}</NotificationConfiguration>")
@@ -106,7 +106,7 @@ pub(super) fn check(notifications: &[Notification]) -> Result<(), Refusal> {
 }
 
 impl Notification {
-    /// Whether the function waits for `event` (such as `ObjectCreated:Put`) of `key`.
+    /// Whether the function is notified of `event` (such as `ObjectCreated:Put`) for `key`.
     pub(super) fn wants(&self, event: &str, key: &str) -> bool {
         let kind = event.split(':').next().unwrap_or(event);
         let waits = self.events.iter().any(|wanted| {
@@ -124,7 +124,7 @@ impl Notification {
         events && nested(self.rule("Prefix"), other.rule("Prefix")) && ends(self.rule("Suffix"), other.rule("Suffix"))
     }
 
-    /// A rule that is not there lets everything through.
+    /// The value of a rule. A missing rule is the empty text, which matches every key.
     fn rule(&self, name: &str) -> &str {
         let rules = self.filter.iter().flatten();
         rules.clone().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())

@@ -1,4 +1,4 @@
-//! Writes, reads and copies objects, and announces them.
+//! Writes, reads and copies objects, and sends event notifications.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,9 +22,10 @@ use identity::permissions::{Caller, Need};
 use kit::answer::{Refusal, Response, Streamed, empty};
 use kit::call::Request;
 
-/// The most that is read before its answer begins, so that damage anywhere in it is answered with 500.
+/// The most bytes that are read in full before the response begins, so that damage anywhere in them is answered with
+/// 500.
 const AT_ONCE: u64 = 4 << 20;
-/// The code of objects that are too large for their use.
+/// The error code for an object that is too large for its use.
 pub const TOO_LARGE: &str = "EntityTooLarge";
 
 /// A requested version.
@@ -32,24 +33,24 @@ pub const TOO_LARGE: &str = "EntityTooLarge";
 pub(super) struct Found {
     pub version: Version,
     pub object: Object,
-    /// Whether the bucket has ever been versioned, so that answers carry ids.
+    /// Whether the bucket has ever been versioned, so that responses carry version IDs.
     pub is_versioned: bool,
-    /// When the rules of the bucket will end it.
+    /// When a lifecycle rule will expire the object, as in `x-amz-expiration`.
     expiry: Option<String>,
 }
 
-/// Why a version is not to be had.
+/// Why a version cannot be read.
 #[derive(Debug)]
 pub(super) enum Absence {
     NoKey,
-    /// A delete marker with this id is on top.
+    /// The newest version is a delete marker with this ID.
     Hidden(String),
     NoVersion,
-    /// What was asked for is a delete marker.
+    /// The requested version is a delete marker with this ID and modification time.
     Marker(String, i64),
 }
 
-/// What an operation has written, before any version refers to it.
+/// What an operation has written, before any version references it.
 pub(super) struct Draft {
     pub etag: String,
     pub size: u64,
@@ -57,7 +58,7 @@ pub(super) struct Draft {
     pub content: Content,
 }
 
-/// What became of a draft.
+/// The version that a draft has become.
 pub(super) struct Made {
     pub id: String,
     pub modified: i64,
@@ -93,7 +94,7 @@ impl Absence {
     }
 }
 
-/// Tells of a delete marker.
+/// Sets the headers of a delete marker.
 pub(super) fn mark(headers: &mut http::HeaderMap, id: &str) {
     set(headers, "x-amz-delete-marker", "true");
     set(headers, VERSION, id);
@@ -102,7 +103,7 @@ pub(super) fn mark(headers: &mut http::HeaderMap, id: &str) {
 /// The header that names a version.
 pub(super) const VERSION: &str = "x-amz-version-id";
 
-/// The version with this id, or what is on top.
+/// Finds the version with this ID, or the newest one.
 pub(super) fn find(bucket: &Bucket, key: &str, id: Option<&str>) -> Result<Found, Absence> {
     let version = match id {
         Some(id) => bucket.version(key, id).ok_or(Absence::NoVersion)?,
@@ -120,7 +121,7 @@ pub(super) fn find(bucket: &Bucket, key: &str, id: Option<&str>) -> Result<Found
 }
 
 impl S3 {
-    /// The version that a request means.
+    /// Finds the version that a request names.
     pub(super) fn find(&self, ask: &Ask) -> Result<Result<Found, Absence>, Refusal> {
         let id = ask.version()?;
         self.store.read(|state| Ok(find(state.bucket(&ask.bucket)?, &ask.key, id.as_deref())))
@@ -134,9 +135,9 @@ impl S3 {
         self.put_object(&ask).await.map(drop)
     }
 
-    /// The whole of an object of at most `most` bytes.
+    /// Reads a whole object of at most `most` bytes.
     ///
-    /// Errors: a larger one is `EntityTooLarge`.
+    /// Errors: `EntityTooLarge` for a larger one.
     pub async fn object(&self, bucket: &str, key: &str, most: u64) -> Result<Bytes, Refusal> {
         let look = |state: &State| find(state.bucket(bucket)?, key, None).map_err(|absence| absence.refusal());
         let find = || self.store.read(look);
@@ -159,10 +160,10 @@ impl S3 {
             .read(|state| state.bucket(&ask.bucket)?.settings.check_default_encryption(ask.header(about::ENCRYPTION)))
     }
 
-    /// `PutObject`, and what a form puts.
+    /// `PutObject` and `PostObject`.
     pub(super) async fn put_object(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
         if ask.key.is_empty() {
-            // No object has the empty key, and only a form can have none.
+            // No object has an empty key, and only a form can leave the key out.
             return Err(Refusal::new(400, "InvalidArgument", "Bucket POST must contain a field named 'key'."));
         }
         self.check_default_encryption(ask)?;
@@ -188,7 +189,7 @@ impl S3 {
         Ok(answer)
     }
 
-    /// What is locked must have been sent with a checksum ("PutObject", Content-MD5).
+    /// A version that will be locked must be sent with a checksum ("PutObject", Content-MD5).
     fn check_lock_is_sure(&self, ask: &Ask, about: &About, has_checksum: bool) -> Result<(), Refusal> {
         let locks = about.retention.is_some()
             || about.is_held
@@ -200,7 +201,7 @@ impl S3 {
         Err(Refusal::new(400, "InvalidRequest", text))
     }
 
-    /// Makes bytes a blob of their own.
+    /// Stores a body as a blob of its own.
     pub(super) async fn keep(&self, body: &Body) -> Result<Blob, Refusal> {
         let kept = match body {
             Body::Memory(bytes) => self.store.blobs.write(bytes.clone()).await,
@@ -218,7 +219,7 @@ impl S3 {
         Ok(made)
     }
 
-    /// The same, with changes that come with it.
+    /// Makes a draft the newest version of its key, together with other changes, and notifies no functions.
     pub(super) fn put_with(
         &self,
         ask: &Ask,
@@ -286,7 +287,7 @@ impl S3 {
         self.read_object(ask, found).await
     }
 
-    /// Reads what is wanted of an object. One that is replaced meanwhile is looked for again.
+    /// Reads the requested bytes of an object. If it is replaced meanwhile, starts over with the new one.
     ///
     /// Errors: damaged bytes are never served; the error names the file.
     async fn read_object(&self, ask: &Ask<'_>, mut found: Found) -> Result<Response, Refusal> {
@@ -344,7 +345,7 @@ impl S3 {
         answer
     }
 
-    /// The headers for every reader of an object.
+    /// Sets the headers that every reader of an object gets.
     fn tell(&self, ask: &Ask, found: &Found, headers: &mut http::HeaderMap) {
         let Found { version, object, is_versioned, expiry } = found;
         object.about.write(headers);
@@ -402,7 +403,8 @@ impl S3 {
         Ok(answer)
     }
 
-    /// A copy of what `wanted` wants of its source, if its conditions hold, with the checksum that it wants.
+    /// Copies the range of the source that `wanted` returns, with the checksum that it returns, if the preconditions on
+    /// the source hold.
     pub(super) async fn source(
         &self,
         ask: &Ask<'_>,
@@ -461,7 +463,7 @@ impl S3 {
         })
     }
 
-    /// Says something else of a version.
+    /// Changes the attributes of a version.
     pub(super) fn retell(
         &self,
         ask: &Ask,
@@ -542,7 +544,7 @@ impl S3 {
     }
 }
 
-/// An answer with the version id, if the bucket is versioned.
+/// A response with the version ID, if the bucket is versioned.
 pub(super) fn of_version(mut answer: Response, id: Option<String>) -> Response {
     if let Some(id) = id {
         set(answer.headers_mut(), VERSION, &id);
@@ -551,7 +553,7 @@ pub(super) fn of_version(mut answer: Response, id: Option<String>) -> Response {
 }
 
 impl Draft {
-    /// The headers for its writer.
+    /// Sets the headers of the response to a write.
     pub(super) fn tell(&self, headers: &mut http::HeaderMap) {
         set(headers, "etag", &format!("\"{}\"", self.etag));
         if let Some(sum) = &self.sum {
@@ -559,14 +561,14 @@ impl Draft {
         }
     }
 
-    /// The facts for events.
+    /// The attributes that events contain.
     pub(super) fn facts(&self) -> Value {
         json!({ "size": self.size, "eTag": self.etag })
     }
 }
 
 impl Made {
-    /// The headers for its writer.
+    /// Sets the headers of the response to a write.
     pub(super) fn tell(&self, headers: &mut http::HeaderMap) {
         set(headers, about::ENCRYPTION, "AES256");
         if self.about.class != super::store::Class::default() {
@@ -578,16 +580,16 @@ impl Made {
     }
 }
 
-/// An object that could not be read, as it is now: it may have been replaced meanwhile.
+/// Finds an object again that could not be read, because it may have been replaced meanwhile.
 ///
-/// Errors: that is not why.
+/// Errors: it was not replaced, or the reason is not a missing file.
 fn found_again(found: &Found, trouble: Trouble, find: impl Fn() -> Result<Found, Refusal>) -> Result<Found, Refusal> {
     let again = find()?;
     let is_same = again.object.content.blobs() == found.object.content.blobs();
     if is_same || !matches!(trouble, Trouble::Missing(_)) { Err(unread(&trouble)) } else { Ok(again) }
 }
 
-/// The refusal to serve what cannot be read, or not copied.
+/// The error for what cannot be read or copied.
 pub(super) fn unread(trouble: &Trouble) -> Refusal {
     if let Trouble::Unwritten(fault) = trouble {
         return unwritten(&fault.to_string());
@@ -597,12 +599,12 @@ pub(super) fn unread(trouble: &Trouble) -> Refusal {
     Refusal::new(500, "InternalError", text)
 }
 
-/// What of an object a reader wants.
+/// The bytes of an object that a reader requests.
 struct Wanted {
     range: Range<u64>,
-    /// Whether that is named as a part of the whole, even if it is all of it.
+    /// Whether the request asks for a range or a part, even if it covers the whole object.
     is_part: bool,
-    /// The checksum of just these bytes.
+    /// The checksum of exactly these bytes.
     sum: Option<Sum>,
 }
 
@@ -623,7 +625,7 @@ fn wanted(ask: &Ask, object: &Object) -> Result<Wanted, Refusal> {
     }
 }
 
-/// What was written in one piece is its own first part.
+/// The bytes of a part. An object that was written in one piece has only part 1.
 fn part(number: usize, object: &Object) -> Result<Wanted, Refusal> {
     if !(1..=10_000).contains(&number) {
         let text = "Part number must be an integer between 1 and 10000, inclusive";
@@ -644,7 +646,7 @@ fn no_part() -> Refusal {
     Refusal::new(416, "InvalidPartNumber", "The requested partnumber is not satisfiable")
 }
 
-/// One range of bytes. What is no range is none that was asked for, and of several S3 gives the whole.
+/// Parses a `Range` header. Returns `None`, for the whole object, if it is invalid or, as on S3, has several ranges.
 fn range(text: &str, size: u64) -> Result<Option<Range<u64>>, Refusal> {
     let unsatisfiable = || Refusal::new(416, "InvalidRange", "The requested range is not satisfiable");
     let Some((first, last)) = text.trim().strip_prefix("bytes=").and_then(|text| text.split_once('-')) else {
@@ -668,11 +670,11 @@ fn refused_range(ask: &Ask, object: &Object, refusal: &Refusal) -> Response {
     answer
 }
 
-/// Headers that a reader may want to have other values.
+/// Response headers that a reader may override.
 const OVERRIDES: &[&str] =
     &["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
 
-/// What a copy takes from its source, and what from its own headers.
+/// Which attributes a copy replaces with those in its own headers, rather than taking them from its source.
 struct Directives {
     replaces_metadata: bool,
     replaces_tags: bool,
@@ -707,7 +709,7 @@ impl Directives {
             return Err(Refusal::new(400, "InvalidRequest", text));
         }
         let mut headers = if self.replaces_metadata { own.headers.clone() } else { source.about.headers.clone() };
-        // It goes along only if it is said again.
+        // The redirect is not copied; it has to be given again.
         headers.remove(REDIRECT);
         headers.extend(own.headers.get_key_value(REDIRECT).map(|(name, value)| (name.clone(), value.clone())));
         let tags = if self.replaces_tags { own.tags.clone() } else { source.about.tags.clone() };

@@ -1,5 +1,5 @@
-//! Every operation of S3: how it is recognised, what it needs, which parameters and headers it reads, and what answers
-//! it.
+//! Every operation of S3: how it is identified, the permissions it needs, the parameters and headers it reads, and its
+//! handler.
 
 use futures::future::BoxFuture;
 use http::Method;
@@ -11,13 +11,13 @@ use kit::call::Effect::{Reads, Writes};
 use kit::call::{self, Effect, Needs, Operation, Page, Request, Rows};
 use kit::taken::ANYTHING;
 
-/// The name of the operation that a request calls, and what is known of it if it is answered.
+/// The name of the operation that a request calls, and its row if it is implemented.
 pub fn identify(request: &Request) -> (&'static str, Option<&'static call::Row>) {
     let fits = |row: &&Row, at: At| {
         row.method == request.method && row.at == at && (row.flag.is_empty() || request.has(row.flag))
     };
     let named = TABLE.iter().find(|row| fits(row, shape(request)));
-    // Only what makes an object, or a part of one, makes it from another.
+    // Only operations that create an object or a part can copy it from another object.
     let made = named.filter(|row| copies(request) && matches!(row.name, "PutObject" | "UploadPart"));
     let copied = made.and_then(|_| TABLE.iter().find(|row| fits(row, At::Copy)));
     match copied.or(named) {
@@ -31,13 +31,13 @@ fn copies(request: &Request) -> bool {
     request.headers.contains_key("x-amz-copy-source")
 }
 
-/// What the path names.
+/// The kind of resource that the path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
     Root,
     Bucket,
     Object,
-    /// An object that is made from another.
+    /// An object that is copied from another.
     Copy,
 }
 
@@ -49,21 +49,21 @@ fn shape(request: &Request) -> At {
     }
 }
 
-/// What answers an operation.
+/// The handler of an operation.
 pub(super) type Run = for<'a> fn(&'a S3, &'a Ask<'a>) -> BoxFuture<'a, Result<Response, Refusal>>;
 
 /// An operation.
 pub(super) struct Row {
     method: Method,
     at: At,
-    /// The parameter that identifies it; empty where there is none.
+    /// The parameter that identifies it; empty if there is none.
     pub flag: &'static str,
     pub name: &'static str,
-    /// Of the parameters that mean something to S3, those that it reads.
+    /// The parameters it reads, of those that have a meaning on S3.
     pub parameters: &'static [&'static str],
-    /// Of the headers that begin with `x-amz-`, those that it reads beside those of every request.
+    /// The headers it reads, of those that begin with `x-amz-`, besides those that every request may have.
     pub headers: &'static [&'static str],
-    /// Nothing where the operation is refused by name.
+    /// `None` if the operation is refused by name.
     pub answered: Option<Operation<Run>>,
 }
 
@@ -80,7 +80,7 @@ const fn row(
     headers: &'static [&'static str],
     run: Run,
 ) -> Row {
-    // Parameters and headers say what it takes.
+    // `parameters` and `headers` of the row restrict the input instead.
     let answered = Some(Operation::new(name, effect, needs, page, ANYTHING, run));
     Row { method, at, flag, name, parameters, headers, answered }
 }
@@ -89,7 +89,7 @@ const fn refused(method: Method, at: At, flag: &'static str, name: &'static str)
     Row { method, at, flag, name, parameters: &[], headers: &[], answered: None }
 }
 
-/// An action of another name than the operation, on the bucket.
+/// An action on the bucket whose name differs from that of the operation.
 macro_rules! bucket {
     ($action:literal) => {
         Needs::Of(|asked| needs::on_bucket(asked, $action))
@@ -103,21 +103,21 @@ macro_rules! object {
     };
 }
 
-/// An operation that needs no time.
+/// A synchronous handler.
 macro_rules! now {
     ($name:ident) => {
         |s3, ask| Box::pin(std::future::ready(s3.$name(ask)))
     };
 }
 
-/// An operation that reads or writes bytes, or notifies functions.
+/// An asynchronous handler: it reads or writes bytes, or notifies functions.
 macro_rules! later {
     ($name:ident) => {
         |s3, ask| Box::pin(s3.$name(ask))
     };
 }
 
-/// What an upload may say of its object.
+/// The headers with which an upload describes its object.
 const WRITE: &[&str] = &[
     "x-amz-acl",
     "x-amz-object-lock-legal-hold",
@@ -169,7 +169,7 @@ const COPY_PART: &[&str] = &[
     "x-amz-source-expected-bucket-owner",
 ];
 
-/// The first row that fits; rows without a flag come last.
+/// All operations. A request calls the first one that matches it, so those without a flag come after those with one.
 #[rustfmt::skip]
 pub(super) const TABLE: &[Row] = &[
     row(Method::GET, At::Root, "", "ListBuckets", Reads, needs::ALL_BUCKETS, Some(Page::Own("max-buckets")), &["max-buckets", "continuation-token", "prefix", "bucket-region"], &[], now!(list_buckets)),
@@ -221,7 +221,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Method::GET, At::Bucket, "list-type", "ListObjectsV2", Reads, bucket!("ListBucket"), Some(Page::Own("max-keys")), &["delimiter", "encoding-type", "prefix", "continuation-token", "fetch-owner", "max-keys", "start-after"], &["x-amz-optional-object-attributes"], now!(list_objects_v2)),
     row(Method::GET, At::Bucket, "", "ListObjects", Reads, bucket!("ListBucket"), Some(Page::Own("max-keys")), &["delimiter", "encoding-type", "prefix", "marker", "max-keys"], &["x-amz-optional-object-attributes"], now!(list_objects)),
     row(Method::HEAD, At::Bucket, "", "HeadBucket", Reads, bucket!("ListBucket"), None, &[], &[], now!(head_bucket)),
-    // Each key has its own answer.
+    // Each key has its own permission and result.
     row(Method::POST, At::Bucket, "delete", "DeleteObjects", Writes, Needs::Nothing, None, &[], &["x-amz-bypass-governance-retention"], later!(delete_objects)),
     row(Method::POST, At::Bucket, "", "PostObject", Writes, needs::WRITE, None, &[], WRITE, later!(put_object)),
     row(Method::DELETE, At::Bucket, "cors", "DeleteBucketCors", Writes, bucket!("PutBucketCORS"), None, &[], &[], now!(delete_setting)),
@@ -265,7 +265,7 @@ pub(super) fn named(operation: &str) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.name == operation)
 }
 
-/// What is known of every operation that is answered.
+/// The rows of all implemented operations.
 pub fn rows() -> Rows {
     Box::new(TABLE.iter().filter_map(|row| row.answered.as_ref()).map(|answered| &answered.row))
 }

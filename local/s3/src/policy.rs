@@ -25,7 +25,7 @@ pub(super) fn of(state: &State) -> Vec<(String, ResourcePolicy)> {
 }
 
 impl S3 {
-    /// `PutBucketPolicy`: from the next call on the policy is in force.
+    /// `PutBucketPolicy`: the policy applies from the next call on.
     pub(super) fn put_policy(&self, ask: &Ask) -> Result<Response, Refusal> {
         self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
         let malformed = |text: String| Refusal::new(400, "MalformedPolicy", text);

@@ -7,30 +7,30 @@ use super::ask::Ask;
 use super::xml::unserved;
 use kit::answer::Refusal;
 
-/// What a write expects of the object that is there.
+/// What a write requires of the existing object.
 #[derive(Debug, PartialEq)]
 pub(super) enum Precondition {
     Nothing,
-    /// That there is none.
+    /// There must be none.
     Absent,
-    /// That it has this entity tag; any object will do for `*`.
+    /// It must have this entity tag; `*` matches any object.
     Is(String),
 }
 
-/// What this write expects.
+/// Parses the precondition of a write.
 pub(super) fn of_write(ask: &Ask) -> Result<Precondition, Refusal> {
     match (ask.header("if-none-match"), ask.header("if-match")) {
         (None, None) => Ok(Precondition::Nothing),
         (Some(value), None) if value.trim() == "*" => Ok(Precondition::Absent),
         (None, Some(expected)) => Ok(Precondition::Is(bare(expected).to_owned())),
-        // S3 takes nothing else either ("Conditional requests").
+        // S3 accepts nothing else either ("Conditional requests").
         (Some(_), None) => Err(unserved("If-None-Match of a write with another value than *")),
         (Some(_), Some(_)) => Err(unserved("If-Match and If-None-Match at once")),
     }
 }
 
 impl Precondition {
-    /// Compares it with the tag of the object that is there.
+    /// Checks it against the entity tag of the existing object.
     pub(super) fn check(&self, there: Option<&str>) -> Result<(), Refusal> {
         match (self, there) {
             (Precondition::Nothing, _) | (Precondition::Absent, None) => Ok(()),
@@ -42,7 +42,7 @@ impl Precondition {
     }
 }
 
-/// What the conditions of a read come to.
+/// The outcome of the preconditions of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Read,
@@ -50,7 +50,8 @@ pub(super) enum Outcome {
     Failed,
 }
 
-/// The conditions in headers whose names begin with `prefix`. Of two the entity tag decides (RFC 9110, 13.2.2).
+/// Evaluates the preconditions in headers whose names begin with `prefix`. Entity tags take precedence over dates (RFC
+/// 9110, 13.2.2).
 pub(super) fn of_read(ask: &Ask, prefix: &str, etag: &str, modified: i64) -> Outcome {
     let header = |name: &str| ask.header(&format!("{prefix}{name}"));
     let date = |name: &str| header(name).and_then(seconds);
@@ -63,20 +64,20 @@ pub(super) fn of_read(ask: &Ask, prefix: &str, etag: &str, modified: i64) -> Out
     }
     match (header("if-none-match"), date("if-modified-since")) {
         (Some(tags), _) if has(tags) => Outcome::NotModified,
-        // A date that is still to come says nothing but that the reader has something.
+        // A date in the future is treated like any other: it shows only that the reader has a copy.
         (None, Some(date)) if modified <= date => Outcome::NotModified,
         _ => Outcome::Read,
     }
 }
 
-/// A date as HTTP writes it, in seconds.
+/// Parses an HTTP date into Unix seconds.
 fn seconds(text: &str) -> Option<i64> {
     let format =
         format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     PrimitiveDateTime::parse(text.trim(), format).ok().map(|at| at.assume_utc().unix_timestamp())
 }
 
-/// A date as HTTP writes it, from milliseconds.
+/// Formats Unix milliseconds as an HTTP date.
 pub(super) fn http_date(at: i64) -> String {
     let format =
         format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
@@ -84,7 +85,7 @@ pub(super) fn http_date(at: i64) -> String {
     at.format(format).unwrap_or_default()
 }
 
-/// Tags come with quotes and without, and marked as weak ones.
+/// An entity tag without quotes and weak prefix: clients send it with and without them.
 pub(super) fn bare(tag: &str) -> &str {
     let tag = tag.trim();
     tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')

@@ -1,4 +1,4 @@
-//! Deletes objects, one by one and in batches (docs/aws.md §4.5), and announces it.
+//! Deletes objects, one by one and in batches (docs/aws.md §4.5), and sends event notifications.
 
 use std::collections::BTreeSet;
 
@@ -12,32 +12,33 @@ use super::xml::{self, Element, element, malformed, wrap};
 use super::{S3, about, object_arn, object_need};
 use kit::answer::{Refusal, Response, empty};
 
-/// The tag of no bytes at all, which is what a delete marker has.
+/// The ETag of empty content, which events give for a delete marker.
 const ETAG_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
-/// The most objects that one request deletes.
+/// The maximum number of objects in one `DeleteObjects` request.
 const MOST: usize = 1000;
 
-/// What a deletion has done.
+/// The outcome of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Removed {
     /// There was nothing to delete.
     Nothing,
-    /// An object is gone, or the version with this id.
+    /// The object was deleted, or its version with this ID.
     Object(Option<String>),
-    /// The delete marker with this id is gone.
+    /// The delete marker with this ID was deleted.
     Marker(String),
-    /// A delete marker with this id hides what was there.
+    /// A delete marker with this ID was created, and hides what was there.
     Hidden(String),
 }
 
-/// What is to be deleted.
+/// An object or version to delete.
 struct Doomed {
     key: String,
     version: Option<String>,
     expected: Precondition,
 }
 
-/// Deletes, as the user guide has it ("How S3 Versioning works", "Working with objects in a versioning-suspended bucket").
+/// Decides what a deletion changes, as described in the user guide ("How S3 Versioning works", "Working with objects in
+/// a versioning-suspended bucket").
 fn remove(
     bucket: &Bucket,
     name: &str,
@@ -88,7 +89,7 @@ impl S3 {
         Ok(answer)
     }
 
-    /// `DeleteObjects`: each object has its own answer, and so may be refused while others go.
+    /// `DeleteObjects`: each object has its own result, so some may be refused while others are deleted.
     pub(super) async fn delete_objects(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
         let document = Element::read(&ask.request.body, "Delete")?;
         document.expect(&["Object*", "Quiet"], &[])?;
@@ -114,7 +115,7 @@ impl S3 {
             let outcomes = doomed.iter().zip(allowed).zip(bypasses).map(|((one, allowed), bypass)| {
                 allowed?;
                 let (change, removed) = remove(bucket, &ask.bucket, one, bypass, ids)?;
-                // What comes twice is there once.
+                // An entry that appears twice is deleted once.
                 let again = !matches!(removed, Removed::Hidden(_)) && !gone.insert((&one.key, one.version.as_deref()));
                 if again {
                     return Ok(Removed::Nothing);
@@ -144,8 +145,8 @@ impl S3 {
         Ok(answer)
     }
 
-    /// Notifies about the removal: not about missing objects, and about delete markers only their creation ("Supported event
-    /// types").
+    /// Notifies functions of the removal, but not of missing objects, and of delete markers only when they are created
+    /// ("Supported event types").
     async fn announce_removal(&self, bucket: &str, key: &str, removed: &Removed) -> Result<(), Refusal> {
         let (event, facts) = match removed {
             Removed::Nothing | Removed::Marker(_) => return Ok(()),
@@ -160,7 +161,7 @@ impl S3 {
 }
 
 impl Doomed {
-    /// No object has the empty key. Of the members the last two are of directory buckets.
+    /// Parses an `Object` element. No object has an empty key; `LastModifiedTime` and `Size` are for directory buckets.
     fn of(object: &Element) -> Result<Doomed, Refusal> {
         object.expect(&["Key", "VersionId", "ETag"], &["LastModifiedTime", "Size"])?;
         let key = object.need("Key")?;
@@ -176,7 +177,7 @@ impl Doomed {
     }
 }
 
-/// The answer about an object that is deleted, or did not exist.
+/// The `Deleted` element of an object that was deleted or did not exist.
 fn deleted(one: &Doomed, removed: &Removed) -> String {
     let version = one.version.as_ref().map(|id| element("VersionId", id)).unwrap_or_default();
     let marker = match removed {

@@ -1,4 +1,4 @@
-//! The settings of a bucket that have no file of their own: a table of documents, validated before they are stored.
+//! The bucket settings that have no module of their own: a table of documents, validated before they are stored.
 
 use super::about::{check_encryption, set};
 use super::ask::Ask;
@@ -15,20 +15,20 @@ pub(super) const BLOCKS: &[&str] =
     &["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
 const NOTIFICATION: &str = "notification";
 
-/// A setting that is a document.
+/// A setting that is an XML document.
 struct Setting {
-    /// The parameter that names it.
+    /// The query parameter that names it.
     name: &'static str,
     root: &'static str,
-    /// Refuses a document that is none, or that asks for what is not done here.
+    /// Refuses a document that is invalid, or that requests what is not implemented here.
     check: fn(&Element) -> Result<(), Refusal>,
     absent: Absent,
 }
 
-/// What is answered where nothing was put.
+/// The response if the setting is absent.
 enum Absent {
     Refused(&'static str, &'static str),
-    /// A document with this inside.
+    /// A document with these contents.
     Default(&'static str),
 }
 
@@ -47,7 +47,7 @@ const SETTINGS: &[Setting] = &[
         check: |document| cors::rules(document).map(drop),
         absent: Refused("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
     },
-    // Every bucket encrypts, asked or not (docs/aws.md §4.1).
+    // Every bucket is encrypted, whether requested or not (docs/aws.md §4.1).
     Setting {
         name: "encryption",
         root: "ServerSideEncryptionConfiguration",
@@ -109,7 +109,7 @@ const SETTINGS: &[Setting] = &[
     },
 ];
 
-/// Reports that no bucket can be given here, with the document that lists them.
+/// Configurations that no bucket can have here, with the root element of their list.
 const REPORTS: &[(&str, &str)] = &[
     ("analytics", "ListBucketAnalyticsConfigurationResult"),
     ("intelligent-tiering", "ListBucketIntelligentTieringConfigurationsOutput"),
@@ -121,7 +121,7 @@ fn setting(ask: &Ask) -> Result<&'static Setting, Refusal> {
     SETTINGS.iter().find(|setting| setting.name == ask.row.flag).ok_or_else(|| unserved(ask.row.flag))
 }
 
-/// A document with one member, of which one value changes nothing and another is not served.
+/// Checks a document with one member, of which one value changes nothing and another is not implemented.
 fn only(document: &Element, member: &str, nothing: &str, unknown: &str) -> Result<(), Refusal> {
     match document.expect(&[member], &[])?.need(member)? {
         value if value == nothing => Ok(()),
@@ -150,8 +150,8 @@ fn encryption(document: &Element) -> Result<(), Refusal> {
     }
 }
 
-/// Algorithms whose keys KMS keeps. A bucket may have them as its default; then nothing can be written that does not ask
-/// for another, since there is no KMS here.
+/// Algorithms that use keys in KMS. A bucket may have them as its default, but since there is no KMS here, writes must
+/// then request another algorithm.
 const KMS: &[&str] = &["aws:kms", "aws:kms:dsse"];
 
 fn ownership(document: &Element) -> Result<(), Refusal> {
@@ -170,7 +170,7 @@ impl Settings {
         self.documents.get(OWNERSHIP).is_some_and(|text| text.contains(">BucketOwnerEnforced<"))
     }
 
-    /// Refuses a write that says nothing of its encryption where the default would need a key of KMS.
+    /// Refuses a write that names no encryption if the bucket's default would need a key in KMS.
     pub(super) fn check_default_encryption(&self, asked: Option<&str>) -> Result<(), Refusal> {
         let default = self.documents.get("encryption").filter(|_| asked.is_none());
         match KMS.iter().find(|name| default.is_some_and(|text| text.contains(&format!(">{name}<")))) {
@@ -179,7 +179,7 @@ impl Settings {
         }
     }
 
-    /// Whether public access is blocked in this way.
+    /// Whether this kind of public access is blocked.
     pub(super) fn blocks(&self, way: &str) -> bool {
         let text = self.documents.get("publicAccessBlock");
         let document = text.and_then(|text| Element::read(text.as_bytes(), "PublicAccessBlockConfiguration").ok());
@@ -193,12 +193,12 @@ impl Settings {
     }
 }
 
-/// At which sizes lifecycles begin by themselves.
+/// The header with the default minimum object size for lifecycle transitions.
 const SIZES: &str = "x-amz-transition-default-minimum-object-size";
 const DEFAULT_SIZES: &str = "all_storage_classes_128K";
 
 impl S3 {
-    /// Tells a bucket something else.
+    /// Changes the settings of a bucket.
     pub(super) fn settle(
         &self,
         ask: &Ask,
@@ -223,7 +223,7 @@ impl S3 {
             "lifecycle" => lifecycle::with_ids(document),
             _ => document,
         };
-        // Without tags there is no set of them.
+        // Putting no tags removes the tag set.
         let is_empty = setting.name == TAGGING && document.children.iter().all(|set| set.children.is_empty());
         self.settle(ask, |settings| {
             match is_empty {
@@ -255,7 +255,7 @@ impl S3 {
         Ok(told)
     }
 
-    /// One report, by its id, or all of them: there are none.
+    /// Gets one configuration by its ID, or lists all of them: there are none.
     pub(super) fn get_report(&self, ask: &Ask) -> Result<Response, Refusal> {
         self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
         if ask.parameter("id").is_some() {

@@ -1,4 +1,4 @@
-//! Large uploads go to files as they arrive, and are never in memory.
+//! Large uploads are written to files as they arrive, and never held in memory.
 
 use std::io::{self, ErrorKind};
 use std::mem;
@@ -15,24 +15,24 @@ use kit::upload::Upload;
 
 /// The largest object that one request may write or copy (S3 user guide, "Uploading objects" and "Copying objects").
 pub(super) const LARGEST: u64 = 5 << 30;
-/// Smaller bodies are not worth a file before it is known that they are kept.
+/// The largest body that is held in memory: smaller ones are not worth a file before they are accepted.
 const IN_MEMORY: u64 = 1 << 20;
-/// How much arrives before it is worked on.
+/// How many bytes are collected before they are processed.
 const PORTION: usize = 1 << 20;
 
-/// Where uploads are until they are whole.
+/// The directory of uploads that are not complete yet.
 pub struct Spool(PathBuf);
 
 /// An upload that is arriving. Dropping it removes what has arrived.
 pub struct Incoming {
-    /// The portion under way.
+    /// The bytes that are not processed yet.
     waiting: Vec<u8>,
     work: Result<Box<Work>, Refusal>,
 }
 
 struct Work {
     payload: Payload,
-    /// How many bytes are announced.
+    /// The announced size in bytes.
     size: u64,
     written: u64,
     writer: Writer,
@@ -40,7 +40,7 @@ struct Work {
 }
 
 impl Spool {
-    /// Removes what a killed server has left.
+    /// Opens the spool, and removes what a killed server left.
     pub fn open(state: &Path) -> io::Result<Spool> {
         let dir = state.join("uploads");
         match std::fs::remove_dir_all(&dir) {
@@ -49,8 +49,8 @@ impl Spool {
         }
     }
 
-    /// A file for a body of `length` bytes, if it is one of those that need one. `payload` proves that its head was
-    /// signed.
+    /// Starts an upload for a body of `length` bytes; `None` if this body needs no file. `payload` proves that its head
+    /// was signed.
     pub fn receive(
         &self,
         call: &Call,
@@ -75,7 +75,8 @@ impl Spool {
 }
 
 impl Incoming {
-    /// Takes what has arrived. Of a body that is refused the rest is taken for nothing: who sends it listens afterwards.
+    /// Takes bytes as they arrive. The rest of a refused body is read and discarded, because its sender reads the
+    /// response only afterwards.
     pub async fn take(&mut self, bytes: &[u8]) {
         if self.work.is_err() {
             return;
@@ -86,7 +87,7 @@ impl Incoming {
         }
     }
 
-    /// The upload, whole and as it was signed.
+    /// Ends the upload, and returns it if it is complete and as it was signed.
     pub async fn end(mut self) -> Result<Upload, Refusal> {
         self.step().await;
         let work = self.work?;
@@ -130,14 +131,14 @@ impl Work {
     }
 }
 
-/// What was written, and what was computed of it.
+/// The upload that was written, with the digests computed meanwhile.
 pub(super) fn upload(writer: Writer, digests: Digests, trailers: Trailers) -> io::Result<Upload> {
     let (file, size, blocks) = writer.end()?;
     let (md5, checksums) = digests.end();
     Ok(Upload { file, size, blocks, md5, checksums, trailers })
 }
 
-/// The length that a body in chunks announces of what is in them.
+/// The decoded length that an `aws-chunked` body announces.
 pub(super) fn decoded_length(request: &Request) -> Result<u64, Refusal> {
     let Some(length) = request.header("x-amz-decoded-content-length") else {
         return Err(Refusal::new(411, "MissingContentLength", "You must provide the Content-Length HTTP header."));

@@ -1,7 +1,8 @@
 //! The state of S3: buckets, their keys, the versions of each key, and uploads in progress.
 //!
-//! The state is in memory, its changes in a chronicle, and bytes in files that it names. A change is decided, logged
-//! and applied atomically: no reader sees half of it, and a change that cannot be logged does not happen.
+//! The state is in memory, its changes are in a chronicle, and the bytes are in files that the state names. A change is
+//! decided, logged and applied atomically: no reader sees half of it, and a change that cannot be logged does not
+//! happen.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,10 +18,10 @@ use super::lock::{Lock, Retention};
 use kit::answer::Refusal;
 use kit::chronicle::{Chronicle, Past};
 
-/// The id of what was written or deleted before versioning was enabled, or while it was suspended.
+/// The ID of versions that were written or deleted before versioning was enabled, or while it was suspended.
 pub(super) const NULL: &str = "null";
 
-/// Everything there is.
+/// The whole state.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     pub buckets: BTreeMap<String, Bucket>,
@@ -30,18 +31,18 @@ pub(super) struct State {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Bucket {
-    /// In milliseconds, as all times here.
+    /// In Unix milliseconds, like all times here.
     pub created: i64,
     pub settings: Settings,
-    /// The versions of each key, the newest last. No key is without any; at most one version has the null id.
+    /// The versions of each key, the newest last. Every key has at least one; at most one has the null ID.
     pub keys: BTreeMap<String, Vec<Version>>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Settings {
-    /// The state of a bucket whose versioning was never set.
+    /// `None` if versioning was never set.
     pub versioning: Option<Versioning>,
-    /// Whether versions can be locked, and for how long they are unless it is said otherwise.
+    /// Whether versions can be locked, and their default retention.
     pub lock: Option<Lock>,
     /// The documents of the other settings, by the name of their subresource.
     pub documents: BTreeMap<String, String>,
@@ -49,9 +50,9 @@ pub(super) struct Settings {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Versioning {
-    /// Whatever is written or deleted leaves what was there.
+    /// Writes and deletions leave the existing versions.
     Enabled,
-    /// What is written or deleted replaces the null version and leaves the others.
+    /// Writes and deletions replace the null version, and leave the others.
     Suspended,
 }
 
@@ -73,10 +74,10 @@ pub(super) struct Object {
     pub content: Content,
 }
 
-/// What an upload says of an object.
+/// The attributes that an upload gives an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct About {
-    /// Headers that every reader gets, by their names, those of the user's metadata among them.
+    /// Headers that every reader gets, by name, including the user-defined metadata.
     pub headers: BTreeMap<String, String>,
     pub tags: Vec<(String, String)>,
     pub class: Class,
@@ -94,7 +95,7 @@ impl Default for Class {
     }
 }
 
-/// Where the bytes are.
+/// The location of an object's bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Content {
     Whole(Blob),
@@ -131,19 +132,19 @@ pub(super) struct Part {
     pub blob: Blob,
 }
 
-/// An upload in parts that is under way.
+/// A multipart upload in progress.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Upload {
     pub bucket: String,
     pub key: String,
     pub begun: i64,
     pub about: About,
-    /// By which checksum its parts or the whole will be known.
+    /// The checksum algorithm that the client chose, if any, and what the object's checksum is computed from.
     pub algorithm: Option<(Algorithm, Kind)>,
     pub parts: BTreeMap<u32, Part>,
 }
 
-/// What the checksum of an object in parts is computed from.
+/// What the checksum of a multipart object is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
     /// The checksums of its parts.
@@ -152,7 +153,7 @@ pub(super) enum Kind {
     FullObject,
 }
 
-/// One thing that becomes different.
+/// One change of the state.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Change {
     NewBucket {
@@ -167,13 +168,13 @@ pub(super) enum Change {
     NoBucket {
         bucket: String,
     },
-    /// A new version of a key; another one with the null id goes if this has it, too.
+    /// A new version of a key. One with the null ID replaces an existing one.
     Put {
         bucket: String,
         key: String,
         version: Version,
     },
-    /// Something else is said of a version.
+    /// The attributes of a version change.
     Retell {
         bucket: String,
         key: String,
@@ -193,7 +194,7 @@ pub(super) enum Change {
         id: String,
         part: Part,
     },
-    /// An upload has come to its end, one way or the other.
+    /// An upload was completed or aborted.
     End {
         id: String,
     },
@@ -205,7 +206,7 @@ impl State {
         self.buckets.get(name).ok_or_else(absent)
     }
 
-    /// Makes a change, and returns the bytes that it leaves unreferenced.
+    /// Applies a change, and adds the blobs that it leaves unreferenced to `freed`.
     fn apply(&mut self, change: Change, freed: &mut Vec<Blob>) {
         match change {
             Change::NewBucket { bucket, created, settings } => {
@@ -277,7 +278,7 @@ impl Bucket {
         self.keys.get(key).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// What a reader who names no version gets.
+    /// The version that a read without a version ID gets; `None` if there is none, or the newest is a delete marker.
     pub(super) fn current(&self, key: &str) -> Option<(&Version, &Object)> {
         let version = self.versions(key).last()?;
         Some((version, version.object.as_deref()?))
@@ -287,7 +288,7 @@ impl Bucket {
         self.versions(key).iter().rev().find(|version| version.id == id)
     }
 
-    /// The id of what is written now.
+    /// The ID of the next version to be written.
     pub(super) fn next_id(&self, ids: &Ids) -> String {
         match self.settings.versioning {
             Some(Versioning::Enabled) => ids.next(),
@@ -296,7 +297,8 @@ impl Bucket {
     }
 }
 
-/// Ids of versions, each greater than all before it: a list can go on behind a version that is gone.
+/// The generator of version IDs. Each is greater than all before it, so that a list can continue after a version that
+/// no longer exists.
 #[derive(Debug, Default)]
 pub(super) struct Ids(std::sync::atomic::AtomicU64);
 
@@ -313,18 +315,18 @@ impl Ids {
     }
 }
 
-/// Where an id stands in the order of all; the null id stands nowhere.
+/// The position of an ID in the order of all IDs; `None` for the null ID.
 pub(super) fn place(id: &str) -> Option<u64> {
     let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_id { u64::from_str_radix(&id[..16], 16).ok() } else { None }
 }
 
-/// Now, in milliseconds.
+/// The current time in Unix milliseconds.
 pub(super) fn now() -> i64 {
     i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
 }
 
-/// The state, and where it is kept.
+/// The state and its storage.
 pub(super) struct Store {
     inner: RwLock<Inner>,
     pub blobs: Blobs,
@@ -337,9 +339,9 @@ struct Inner {
 }
 
 impl Store {
-    /// Reads what an earlier server left in `dir`.
+    /// Loads what an earlier server left in `dir`.
     ///
-    /// Errors: a file is damaged or missing, and named.
+    /// Errors: a file is damaged or missing; the error names it.
     pub(super) fn open(dir: &Path) -> anyhow::Result<Store> {
         refuse_older(dir)?;
         let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "s3")?;
@@ -370,7 +372,8 @@ impl Store {
         self.inner.read()
     }
 
-    /// Decides on changes by what there is, and makes them: all of them or, when they cannot be written, none.
+    /// Calls `decide` with the current state, and applies the changes that it returns: all of them or, if they cannot
+    /// be written, none.
     pub(super) fn change<T>(
         &self,
         decide: impl FnOnce(&State, &Ids) -> Result<(Vec<Change>, T), Refusal>,
@@ -398,7 +401,7 @@ impl Store {
     }
 }
 
-/// The bytes that a change references.
+/// The blobs that a change references.
 fn named(change: &Change) -> Vec<&Blob> {
     match change {
         Change::Put { version, .. } => version.object.iter().flat_map(|object| object.content.iter()).collect(),
@@ -406,7 +409,7 @@ fn named(change: &Change) -> Vec<&Blob> {
     }
 }
 
-/// The refusal of what is not on disk, and has not happened.
+/// The error for what could not be written, and has not happened.
 pub(super) fn unwritten(why: &str) -> Refusal {
     tracing::error!("the local AWS cannot write its objects: {why}");
     let text =
@@ -414,7 +417,7 @@ pub(super) fn unwritten(why: &str) -> Refusal {
     Refusal::new(500, "InternalError", text)
 }
 
-/// An earlier version kept its objects in another way.
+/// Refuses the directory of an earlier version, which stored objects in another way.
 fn refuse_older(dir: &Path) -> anyhow::Result<()> {
     let old = dir.join("s3");
     if !old.is_dir() {

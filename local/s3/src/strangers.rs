@@ -13,7 +13,7 @@ use kit::answer::{Protocol, Refusal, Response, empty, escape, xml};
 use kit::call::Request;
 use kit::store;
 
-/// The names that strangers have, each with the region of its bucket. They keep them through a restart.
+/// The names of buckets of other accounts, each with its region. They survive a restart.
 #[derive(Debug)]
 pub struct Strangers {
     file: PathBuf,
@@ -21,16 +21,16 @@ pub struct Strangers {
 }
 
 impl Strangers {
-    /// Finds again whom an earlier server had put there, in a file of `dir`.
+    /// Loads what an earlier server left in a file of `dir`.
     pub fn open(dir: &Path) -> anyhow::Result<Strangers> {
         let file = dir.join("strangers.json");
         let buckets = store::read_json(&file)?.unwrap_or_default();
         Ok(Strangers { file, buckets: Mutex::new(buckets) })
     }
 
-    /// From now on the name is a stranger's.
+    /// Gives a bucket name to another account.
     ///
-    /// Errors: that cannot be written down, and is not so.
+    /// Errors: this could not be stored, and has not happened.
     pub fn take(&self, bucket: &str, region: &str) -> io::Result<()> {
         let mut buckets = self.buckets();
         let mut changed = buckets.clone();
@@ -40,9 +40,9 @@ impl Strangers {
         Ok(())
     }
 
-    /// The stranger has given the name up. Returns whether there was one.
+    /// Frees a bucket name of another account. Returns whether another account had it.
     ///
-    /// Errors: that cannot be written down, and the name is still the stranger's.
+    /// Errors: this could not be stored, and the other account still has the name.
     pub fn leave(&self, bucket: &str) -> io::Result<bool> {
         let mut buckets = self.buckets();
         let mut changed = buckets.clone();
@@ -54,12 +54,13 @@ impl Strangers {
         Ok(true)
     }
 
-    /// Who has what, for people and tests.
+    /// All buckets of other accounts, for people and tests.
     pub fn show(&self) -> Value {
         json!({ "buckets": *self.buckets() })
     }
 
-    /// How a request about a stranger's bucket is refused by a server of `region`; nothing where there is no stranger.
+    /// The response of a server of `region` to a request on another account's bucket; `None` if no other account has
+    /// the name.
     pub(super) fn refuse(&self, bucket: &str, operation: &str, request: &Request, region: &str) -> Option<Response> {
         let theirs = self.buckets().get(bucket).cloned()?;
         let refused = |refusal: Refusal| match request.method {
@@ -81,7 +82,7 @@ impl Strangers {
     }
 }
 
-/// The answer to a request about a bucket that is in another region.
+/// The response to a request on a bucket in another region.
 pub fn moved(bucket: &str, region: &str, request: &Request) -> Response {
     let answer = match request.method {
         Method::HEAD => empty(301),

@@ -6,14 +6,14 @@ use super::xml::{Element, element, malformed, wrap};
 use kit::answer::Refusal;
 use kit::tags::{Flaw, Rules, STRICT};
 
-/// What is tagged.
+/// The kind of resource that is tagged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
     Bucket,
     Object,
 }
 
-/// The tags in a `TagSet` or in `Tags`, if a bucket or an object can have them.
+/// Parses and validates the tags in a `TagSet` or in `Tags`.
 pub(super) fn read(set: &Element, of: Of) -> Result<Vec<(String, String)>, Refusal> {
     set.expect(&["Tag*"], &[])?;
     let tags = set.children.iter().map(|tag| {
@@ -25,7 +25,7 @@ pub(super) fn read(set: &Element, of: Of) -> Result<Vec<(String, String)>, Refus
     Ok(tags)
 }
 
-/// Those of a `Tagging` document.
+/// Parses and validates the tags in a `Tagging` document.
 pub(super) fn of_document(body: &[u8], of: Of) -> Result<Vec<(String, String)>, Refusal> {
     let document = Element::read(body, "Tagging")?;
     read(document.expect(&["TagSet"], &[])?.child("TagSet").ok_or_else(malformed)?, of)
@@ -38,7 +38,7 @@ pub(super) fn document(tags: &[(String, String)]) -> String {
     format!("<Tagging xmlns=\"{NAMESPACE}\">{}</Tagging>", wrap("TagSet", &tags))
 }
 
-/// The tags an upload brings along as a form.
+/// The tags in the `x-amz-tagging` header of an upload, which is form-encoded.
 pub(super) fn of_header(ask: &Ask) -> Result<Vec<(String, String)>, Refusal> {
     let tags = ask.header("x-amz-tagging").unwrap_or_default();
     let tags: Vec<(String, String)> = url::form_urlencoded::parse(tags.as_bytes()).into_owned().collect();
@@ -60,7 +60,7 @@ fn check(of: Of, tags: &[(String, String)]) -> Result<(), Flaw> {
     Rules { most, ..STRICT }.check(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())), [])
 }
 
-/// The words of S3, as they were seen in its answers (`ISS:versity/versitygw#1214`, `#1232`, `#1204`,
+/// The errors of S3, worded as in observed responses (`ISS:versity/versitygw#1214`, `#1232`, `#1204`,
 /// `ISS:getmoto/moto#2855`, `ISS:cloud-custodian/cloud-custodian#370`).
 fn refusal(flaw: &Flaw, of: Of) -> Refusal {
     let invalid = |text: &str| Refusal::new(400, "InvalidTag", text);

@@ -6,12 +6,13 @@ use quick_xml::events::Event;
 use super::NAMESPACE;
 use kit::answer::{Refusal, Response, xml};
 
-/// No document that S3 takes is larger: ten thousand parts with checksums, or a thousand keys in character references.
+/// The maximum size of a document in bytes. S3 accepts none that is larger: ten thousand parts with checksums, or a
+/// thousand keys in character references.
 const LARGEST: usize = 8 << 20;
-/// No document that S3 takes is deeper.
+/// The maximum depth of a document. S3 accepts none that is deeper.
 const DEEPEST: usize = 12;
 
-/// An element with its text or its children; attributes mean nothing in the documents that are served here.
+/// An element with its text or its children. Attributes have no meaning in the documents accepted here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Element {
     pub name: String,
@@ -20,7 +21,7 @@ pub(super) struct Element {
 }
 
 impl Element {
-    /// Reads a document with this root.
+    /// Parses a document with this root.
     pub(super) fn read(body: &[u8], root: &str) -> Result<Element, Refusal> {
         if body.len() > LARGEST {
             return Err(Refusal::new(400, "MaxMessageLengthExceeded", "Your request was too large."));
@@ -30,8 +31,8 @@ impl Element {
         if found.name == root { Ok(found) } else { Err(malformed()) }
     }
 
-    /// The children must have these names; those that may come more than once end in `*` here. S3 acts upon the names in
-    /// `elsewhere`, and nothing here does.
+    /// Checks the names of the children. They must be in `known`, where those that may repeat end in `*`. Names in
+    /// `elsewhere` have an effect on S3 but not here, and are refused as not implemented.
     pub(super) fn expect(&self, known: &[&str], elsewhere: &[&str]) -> Result<&Element, Refusal> {
         for (at, child) in self.children.iter().enumerate() {
             let name = child.name.as_str();
@@ -60,12 +61,12 @@ impl Element {
         self.child(name).map(|child| child.text.as_str())
     }
 
-    /// The text of a child that must be there.
+    /// The text of a required child.
     pub(super) fn need(&self, name: &str) -> Result<&str, Refusal> {
         self.get(name).ok_or_else(malformed)
     }
 
-    /// The text of a child that must be one of these.
+    /// The text of a child, which must be one of these values.
     pub(super) fn one_of(&self, name: &str, values: &[&str]) -> Result<Option<&str>, Refusal> {
         match self.get(name) {
             Some(text) if !values.contains(&text) => Err(malformed()),
@@ -87,7 +88,7 @@ impl Element {
         self.get(name).map(|text| text.trim().parse().map_err(|_| malformed())).transpose()
     }
 
-    /// The document, as S3 gives it back.
+    /// The document as S3 returns it.
     pub(super) fn document(&self) -> String {
         format!("<{0} xmlns=\"{NAMESPACE}\">{1}</{0}>", self.name, self.inside())
     }
@@ -98,7 +99,7 @@ impl Element {
     }
 }
 
-/// The one element of a text.
+/// Parses a text with exactly one root element.
 fn parse(text: &str) -> Option<Element> {
     let mut reader = Reader::from_str(text);
     let mut open: Vec<Element> = Vec::new();
@@ -119,7 +120,7 @@ fn parse(text: &str) -> Option<Element> {
             Event::Text(said) => add(std::str::from_utf8(&said).ok()?, true, &mut open)?,
             Event::CData(said) => add(std::str::from_utf8(&said).ok()?, false, &mut open)?,
             Event::Decl(_) | Event::Comment(_) | Event::PI(_) => (),
-            // Definitions of entities are none of S3's business.
+            // S3's documents have no entity definitions.
             Event::DocType(_) => return None,
             Event::Eof => return root.filter(|_| open.is_empty()),
         }
@@ -131,7 +132,7 @@ fn named(name: &[u8]) -> Option<Element> {
     Some(Element { name, text: String::new(), children: Vec::new() })
 }
 
-/// An element has children, with white space between them, or text.
+/// Closes an element, which has either text, or children with white space between them.
 fn close(mut done: Element, open: &mut [Element], root: &mut Option<Element>) -> Option<()> {
     if !done.children.is_empty() {
         if !done.text.trim().is_empty() {
@@ -151,7 +152,7 @@ fn add(text: &str, references: bool, open: &mut [Element]) -> Option<()> {
     let Some(element) = open.last_mut() else {
         return text.trim().is_empty().then_some(());
     };
-    // A reader of XML sees line breaks as one character, unless they come as references.
+    // An XML parser reads every line break as one character, unless it is a character reference.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let text = if references { quick_xml::escape::unescape(&text).ok()?.into_owned() } else { text };
     if !text.chars().all(is_char) {
@@ -161,13 +162,13 @@ fn add(text: &str, references: bool, open: &mut [Element]) -> Option<()> {
     Some(())
 }
 
-/// Whether XML 1.0 has a character (`Char` in its grammar).
+/// Whether XML 1.0 allows a character (`Char` in its grammar).
 pub(super) fn is_char(letter: char) -> bool {
     matches!(letter, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Text between tags. S3 refers to characters that XML 1.0 does not have by their number, which no parser takes: that is
-/// what `encoding-type=url` is for ("ListObjectsV2", EncodingType).
+/// Escapes text between tags. S3 writes characters that XML 1.0 does not allow as character references, which no parser
+/// accepts: this is what `encoding-type=url` is for ("ListObjectsV2", EncodingType).
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -189,12 +190,12 @@ pub(super) fn element(name: &str, text: &str) -> String {
     wrap(name, &escape(text))
 }
 
-/// An element with what is XML already.
+/// An element whose contents are XML already.
 pub(super) fn wrap(name: &str, inside: &str) -> String {
     format!("<{name}>{inside}</{name}>")
 }
 
-/// The answer with this document.
+/// The response with this document.
 pub(super) fn document(root: &str, inside: &str) -> Response {
     xml(200, format!("<{root} xmlns=\"{NAMESPACE}\">{inside}</{root}>"))
 }
@@ -204,7 +205,7 @@ pub(super) fn malformed() -> Refusal {
     Refusal::new(400, "MalformedXML", text)
 }
 
-/// The refusal of what S3 would act upon and nothing here does.
+/// The error for what has an effect on S3 but is not implemented here.
 pub(super) fn unserved(what: &str) -> Refusal {
     let text = format!(
         "A header, parameter or member you provided implies functionality that the local AWS does not have: {what}"

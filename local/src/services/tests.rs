@@ -1,4 +1,4 @@
-//! What is derived from the rows of all services.
+//! Tests of what is derived from the rows of all services.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use identity::permissions::Caller;
 use kit::answer::Protocol;
 use kit::call::{Asked, Call, Effect, Input, Needs, Request, Row};
 
-/// Every operation that is answered, with its service.
+/// Returns all implemented operations, with their services.
 fn operations() -> Vec<(&'static str, &'static Row)> {
     SERVICES.iter().flat_map(|service| (service.rows)().map(|row| (service.name, row))).collect()
 }
 
-/// The README with the operations that the rows have in the lines of its table.
+/// Compares the README with a copy in which the table lists the operations in the rows.
 #[test]
 fn the_readme_lists_what_is_answered_and_nothing_else() {
     let readme = include_str!("../../README.md");
@@ -43,7 +43,7 @@ fn no_name_is_given_twice_in_a_service() {
     }
 }
 
-/// How the names of operations begin that change nothing; all others do.
+/// The prefixes of operations that change nothing; all others do.
 const READING: &[&str] = &[
     "AssumeRole",
     "BatchGet",
@@ -71,7 +71,7 @@ fn an_operation_reads_or_writes_as_its_name_says() {
 fn who_one_is_may_be_asked_by_everybody_and_nothing_else() {
     let free: Vec<_> = operations().into_iter().filter(|(_, row)| matches!(row.needs, Needs::Nothing)).collect();
     let free: Vec<_> = free.into_iter().map(|(service, row)| (service, row.name)).collect();
-    // Each key of DeleteObjects has its own answer.
+    // `DeleteObjects` checks and reports each key on its own.
     assert_eq!(free, [("s3", "DeleteObjects"), ("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")]);
 }
 
@@ -108,7 +108,7 @@ fn a_role_that_may_nothing_is_denied_everything_and_is_told_the_action() {
     assert_eq!(Vec::from_iter(actions), prefixes);
 }
 
-/// Lists that AWS answers whole, or that have one item at most.
+/// Lists that AWS does not paginate, or that have at most one item.
 const WHOLE: &[(&str, &str)] = &[
     ("autoscaling", "DescribeAccountLimits"),
     ("autoscaling", "DescribeLifecycleHooks"),
@@ -167,7 +167,7 @@ fn a_call_is_recorded_with_its_effect_and_an_unimplemented_one_has_none() {
     assert!(!target("Logs_20140328.CreateDelivery"));
 }
 
-/// The needs of a call as lines of `action resource`.
+/// Returns the permissions that a call needs, as lines of `action resource`.
 fn of(service: &str, method: Method, path: &str, headers: &[(&'static str, &str)], body: &str) -> Vec<String> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let scope = format!(

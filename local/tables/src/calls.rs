@@ -1,4 +1,4 @@
-//! The calls that dynoxide answers, and the errors of malformed requests.
+//! The operations of dynoxide, and the errors for malformed requests.
 
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
@@ -8,7 +8,7 @@ type Result<T, E = DynoxideError> = std::result::Result<T, E>;
 
 macro_rules! calls {
     ($($operation:literal => $call:ident,)*) => {
-        /// Makes a call, whose input is JSON, and gives its answer as JSON.
+        /// Runs an operation; its input and its response are JSON.
         pub(super) fn call(dynoxide: &Database, operation: &str, body: &str) -> Result<String> {
             match operation {
                 $($operation => text(&dynoxide.$call(read(body)?)?),)*
@@ -52,12 +52,12 @@ pub(super) fn text(answer: &impl Serialize) -> Result<String> {
     serde_json::to_string(answer).map_err(|fault| DynoxideError::InternalServerError(fault.to_string()))
 }
 
-/// Reads a request, with DynamoDB's own errors where it is none.
+/// Parses a request. Errors: DynamoDB's own for malformed requests.
 pub(super) fn read<T: DeserializeOwned>(body: &str) -> Result<T> {
     serde_json::from_str(body).map_err(|fault| unreadable(&fault.to_string()))
 }
 
-/// The error as `operation` puts it.
+/// Adjusts an error to the wording of `operation`.
 pub(super) fn as_of(operation: &str, fault: DynoxideError) -> DynoxideError {
     match (operation, fault) {
         (_, DynoxideError::EnvelopedValidation(text)) => DynoxideError::ValidationException(text),
@@ -74,9 +74,8 @@ pub(super) fn as_of(operation: &str, fault: DynoxideError) -> DynoxideError {
     }
 }
 
-/// DynamoDB has two ways to word what is wrong with the values of three operations, by region and by the year: with the
-/// words before it that come before what is wrong with a member, or without. This is the one that is recorded in the
-/// suite of `nubo-db/dynamodb-conformance`.
+/// For three operations, DynamoDB words errors in values differently by region and year: with the prefix of model
+/// validation errors, or without it. This is the wording recorded in the suite of `nubo-db/dynamodb-conformance`.
 fn without_envelope(text: String) -> String {
     match text.strip_prefix("1 validation error detected: ") {
         Some(rest) if !rest.contains("failed to satisfy constraint") => rest.to_owned(),
@@ -84,8 +83,8 @@ fn without_envelope(text: String) -> String {
     }
 }
 
-/// dynoxide's types mark what they refuse with the error it is (its `src/serde_errors.rs`); anything else is a value of
-/// another type than it should be.
+/// Converts a parse error. dynoxide's types prefix their errors with the kind of error (see its `src/serde_errors.rs`);
+/// the others are missing fields or values of the wrong type.
 fn unreadable(said: &str) -> DynoxideError {
     const EMPTY: &str = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes";
     let plain = without_position(said).to_owned();
@@ -118,7 +117,7 @@ fn without_position(said: &str) -> &str {
     }
 }
 
-/// How DynamoDB words that a value has another type than the one that is expected.
+/// Returns DynamoDB's message for a value of the wrong type.
 fn wrong_type(said: &str) -> Option<String> {
     let (found, expected) = said.strip_prefix("invalid type: ")?.split_once(", expected ")?;
     let class = match expected {

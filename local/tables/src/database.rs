@@ -1,7 +1,7 @@
-//! The database of the tables: dynoxide, and what is kept beside it in the same file.
+//! The tables' database: dynoxide, and this crate's own tables in the same file.
 //!
-//! Guarantees: an acknowledged write survives a kill of the process, because SQLite has handed it to the operating
-//! system; a change of a whole table happens entirely or not at all.
+//! Guarantees: an acknowledged write survives killing the process, because SQLite has handed it to the operating
+//! system. A change of a whole table happens entirely or not at all.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,32 +21,33 @@ use super::sums;
 
 type Result<T, E = DynoxideError> = std::result::Result<T, E>;
 
-/// What of a path may stand in SQLite's URIs as it is.
+/// The characters of a path to percent-encode in SQLite's URIs.
 const IN_URI: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
-/// Names with a colon are those of no table.
+/// DynamoDB's table names cannot contain a colon.
 const OWN_TABLES: &str = "
     CREATE TABLE IF NOT EXISTS \"::unfinished\" (table_name TEXT PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS \"::recovery\" (table_name TEXT PRIMARY KEY, days INTEGER NOT NULL, since REAL NOT NULL);
 ";
 
-/// How many rows a page is tried with first.
+/// The number of rows to try first for a page.
 const FEW: usize = 32;
 
-/// The database in one file.
+/// A database in one file.
 pub(super) struct Database {
-    /// The connections are closed before the manifest is: the last one moves the log into the database.
+    /// The connections are fields before the manifest, to be closed first: closing the last one moves the log into the
+    /// database.
     side: Connection,
     dynoxide: Dynoxide,
     uri: String,
     manifest: Manifest,
-    /// How many rows were on the last page of a table or an index.
+    /// The number of rows on the last page of each table and index.
     page_rows: HashMap<(String, Option<String>), usize>,
-    /// Whether a change of a table was left unfinished, for want of room on the disk.
+    /// Whether a change of a table may have been left unfinished, such as when the disk was full.
     unsettled: bool,
 }
 
-/// The backups of one table: how many days they go back, and since when they are made.
+/// The backups of a table: how many days they go back, and when they were enabled, in Unix time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Recovery {
     pub days: u32,
@@ -60,8 +61,8 @@ impl Database {
         let name = files.database.display().to_string();
         let (manifest, left) = Manifest::open(files)?;
         let path = name.as_str();
-        // This one keeps what other connections need to know in memory: no file for that, which a full disk could
-        // refuse. Other processes are kept out by the lock of the whole directory.
+        // `unix-excl` keeps the data that connections share in memory instead of in a file, which a full disk could
+        // refuse. The lock on the whole directory keeps other processes out.
         let uri = format!("file:{}?vfs=unix-excl", utf8_percent_encode(path, IN_URI));
         let broken = || format!("{name} is damaged");
         let dynoxide = open_dynoxide(&uri).with_context(broken)?;
@@ -71,7 +72,7 @@ impl Database {
         if left == Left::Killed
             && let Err(fault) = check_structure(&side).and_then(|()| sums::check(&side))
         {
-            // Closing them would write to files that may be worth a look.
+            // Closing them would write to files that may be needed for an investigation.
             std::mem::forget((side, dynoxide));
             return Err(fault.context(broken()));
         }
@@ -87,14 +88,14 @@ impl Database {
         Ok(database)
     }
 
-    /// Begins again on the same files, after something has gone wrong in the middle.
+    /// Reopens dynoxide on the same files, after a panic in the middle of a job.
     pub(super) fn reopen(&mut self) -> anyhow::Result<()> {
         self.dynoxide = open_dynoxide(&self.uri)?;
         self.unsettled = true;
         Ok(())
     }
 
-    /// Removes the items whose time is over.
+    /// Removes expired items.
     pub(super) fn sweep(&mut self) {
         match self.dynoxide.sweep_ttl() {
             Ok(0) => (),
@@ -103,7 +104,7 @@ impl Database {
         }
     }
 
-    /// Makes a call that only reads.
+    /// Runs an operation that only reads.
     pub(super) fn look(&mut self, operation: &str, body: &str) -> Result<String> {
         match operation {
             "Query" => self.query(body),
@@ -112,7 +113,7 @@ impl Database {
         }
     }
 
-    /// Makes a call that may change something.
+    /// Runs an operation that may change something.
     pub(super) fn change(&mut self, operation: &str, body: &str) -> Result<String> {
         if self.unsettled {
             self.settle()?;
@@ -148,7 +149,7 @@ impl Database {
         Ok(())
     }
 
-    /// The tables there are, in order.
+    /// Returns the names of all tables, sorted.
     pub(super) fn names(&self) -> Result<Vec<String>> {
         let mut names = self.side.prepare_cached("SELECT table_name FROM _tables ORDER BY table_name")?;
         Ok(names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
@@ -159,7 +160,7 @@ impl Database {
         Ok(found.exists(params![table])?)
     }
 
-    /// The name in the file that keeps a new table from having its own: SQLite's names differ in more than case.
+    /// Returns the name in the file that conflicts with a new table's: SQLite ignores the case of names.
     pub(super) fn in_the_way_of(&self, table: &str) -> Result<Option<String>> {
         if table.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_")) {
             return Ok(Some("sqlite_*".to_owned()));
@@ -173,7 +174,7 @@ impl Database {
         })
     }
 
-    /// dynoxide creates a table in steps: one that was not finished must not be found.
+    /// dynoxide creates a table in several steps; an unfinished table must never be visible.
     fn create_table(&mut self, body: &str) -> Result<String> {
         let table = table_in(body);
         if self.has(&table)? {
@@ -187,14 +188,14 @@ impl Database {
             Ok(answer)
         });
         if created.is_err() {
-            // Most often it was refused before it began.
+            // Usually the call was refused before it changed anything.
             let refused = !self.has(&table).unwrap_or(true) && self.finish(&table).is_ok();
             self.settle_unless(refused);
         }
         created
     }
 
-    /// dynoxide also deletes a table in steps: whatever has begun is finished.
+    /// dynoxide also deletes a table in several steps; a deletion that has begun is always completed.
     fn delete_table(&mut self, body: &str) -> Result<String> {
         let table = table_in(body);
         let sql = "SELECT 1 FROM _tables WHERE table_name = ?1 AND NOT coalesce(deletion_protection_enabled, 0)";
@@ -208,7 +209,7 @@ impl Database {
         deleted
     }
 
-    /// An index that is added is a table of its own in the file.
+    /// A new index is a separate table in the file, which needs a checksum.
     fn update_table(&mut self, body: &str) -> Result<String> {
         let answer = calls::call(&self.dynoxide, "UpdateTable", body)?;
         sums::watch(&mut self.side)?;
@@ -231,7 +232,7 @@ impl Database {
         }
     }
 
-    /// Removes what is left of tables that are not finished, and gives the others their index.
+    /// Removes what is left of unfinished tables, and creates missing indexes of the others.
     fn settle(&mut self) -> Result<()> {
         self.unsettled = true;
         let unfinished: Vec<String> = {
@@ -242,7 +243,7 @@ impl Database {
             self.remove(table)?;
         }
         if !unfinished.is_empty() {
-            // What dynoxide remembers of them goes, too.
+            // dynoxide must forget them as well.
             self.dynoxide = open_dynoxide(&self.uri)?;
         }
         for table in self.names()? {
@@ -289,8 +290,9 @@ impl Database {
         })
     }
 
-    /// A page of a megabyte at most. dynoxide reads all rows up to the limit before it measures them, so it is given
-    /// the smallest that leaves the page as it is: what such a page costs is its own size, not the table's.
+    /// Returns a page of at most one megabyte. dynoxide reads all rows up to the limit before it measures them, so it
+    /// is given a limit just large enough not to change the page: the cost of a page depends on its own size, not on
+    /// the table's.
     fn page<P: Page>(
         &mut self,
         of: (String, Option<String>),
@@ -305,7 +307,7 @@ impl Database {
             let is_cut = page.goes_on() && rows_read >= asked;
             if !is_cut || Some(asked) == limit {
                 if page.goes_on() && !is_cut {
-                    // The row that found no room any more is counted as well, and will be again.
+                    // dynoxide also counts the row that did not fit, which the next page counts again.
                     *page.rows() -= 1;
                     self.page_rows.insert(of, rows_read + rows_read / 8 + 1);
                 }
@@ -315,7 +317,7 @@ impl Database {
         }
     }
 
-    /// That a note is missing only means that damage may go unnoticed.
+    /// Updates the manifest. If that fails, the only consequence is that damage may go unnoticed.
     fn note(&mut self) {
         if let Err(fault) = self.manifest.note() {
             tracing::warn!(%fault, "the manifest of the tables could not be written");
@@ -331,11 +333,11 @@ impl Drop for Database {
     }
 }
 
-/// What `Query` and `Scan` answer with.
+/// The response of `Query` or `Scan`.
 trait Page: Serialize {
-    /// How many rows were read for it.
+    /// The number of rows read for the page.
     fn rows(&mut self) -> &mut usize;
-    /// Whether there may be another one.
+    /// Whether there may be another page.
     fn goes_on(&self) -> bool;
 }
 
@@ -361,7 +363,7 @@ impl Page for ScanResponse {
 
 fn open_dynoxide(uri: &str) -> Result<Dynoxide> {
     let dynoxide = Dynoxide::new(uri)?;
-    // It also turns off waiting for the disk after every write, which only matters when a machine loses its power.
+    // This also disables waiting for the disk after every write, which only matters in a power cut.
     dynoxide.disable_bulk_loading()?;
     Ok(dynoxide)
 }
@@ -374,13 +376,13 @@ fn check_structure(side: &Connection) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Parallel scans read the rows in the order of their hashes.
+/// Creates the index for parallel scans, which read rows in the order of their hashes.
 fn index_segments(side: &Connection, table: &str) -> rusqlite::Result<()> {
     let index = quoted(&format!("{table}::segments"));
     side.execute_batch(&format!("CREATE INDEX IF NOT EXISTS {index} ON {} (hash_prefix, pk, sk)", quoted(table)))
 }
 
-/// A name as SQL has it.
+/// Quotes a name for SQL.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -473,13 +475,13 @@ mod tests {
         database.change("CreateTable", &table("posts")).unwrap();
         assert_eq!(read_all(&mut database, json!({ "TableName": "posts" })), [0]);
         assert_eq!(database.recovery("posts").unwrap(), None);
-        // What is refused leaves no trace.
+        // A call that is refused leaves no trace.
         database.change("CreateTable", &table("no blanks")).unwrap_err();
         let unfinished = "SELECT count(*) FROM \"::unfinished\"";
         assert_eq!(database.side.query_row(unfinished, [], |row| row.get::<_, u32>(0)).unwrap(), 0);
     }
 
-    /// The files as a kill leaves them, with all rows in the database itself.
+    /// Copies the files as a kill leaves them, with all rows in the database file.
     fn killed(database: &mut Database, from: &Path) -> tempfile::TempDir {
         database.side.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
         database.note();
@@ -514,7 +516,7 @@ mod tests {
         database.change("UpdateItem", &update.to_string()).unwrap();
         let delete = json!({ "TableName": "posts", "Key": { "id": { "S": "3" } } });
         database.change("DeleteItem", &delete.to_string()).unwrap();
-        // Each in a folder of its own: a server that finds damage leaves the files open.
+        // Each copy has its own directory: a server that finds damage leaves the files open.
         let mut open = |change: &dyn Fn(&mut Vec<u8>)| {
             let copy = killed(&mut database, dir.path());
             let files = Files::in_dir(copy.path());
@@ -527,7 +529,7 @@ mod tests {
         let needles = |bytes: &[u8]| -> Vec<usize> {
             bytes.windows(6).enumerate().filter(|(_, text)| text == b"needle").map(|(at, _)| at).collect()
         };
-        // In the row, and in the entry of the index.
+        // In the row, and in the index's entry.
         for place in 0..3 {
             let fault = open(&|bytes| {
                 let at = needles(bytes)[place];

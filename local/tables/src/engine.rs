@@ -1,6 +1,6 @@
-//! Runs dynoxide on a thread of its own.
+//! Runs dynoxide on its own thread.
 //!
-//! SQLite blocks on files, and a scan may take a while: neither may block the threads that answer requests.
+//! SQLite blocks on files, and a scan may take long: neither may block the threads that serve requests.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -13,23 +13,24 @@ use tokio::sync::oneshot;
 
 use super::database::Database;
 
-/// How often items are looked for whose time is over. DynamoDB takes up to some days
+/// The interval between removals of expired items. DynamoDB may take a few days
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>).
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// Parsers of expressions and statements call themselves as deep as those are nested.
+/// The stack size of the thread in bytes. The parsers of expressions and statements recurse as deeply as their input is
+/// nested.
 const STACK: usize = 64 << 20;
 
 type Job = Box<dyn FnOnce(&mut Database) + Send>;
 
-/// The thread that has the database.
+/// The thread that owns the database.
 pub(super) struct Engine {
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Engine {
-    /// Errors: a file is damaged or missing, which is named.
+    /// Opens the database on its thread. Errors: a file is damaged or missing; the error names it.
     pub(super) async fn open(dir: PathBuf) -> anyhow::Result<Engine> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let (say, opened) = oneshot::channel();
@@ -45,7 +46,7 @@ impl Engine {
         Ok(Engine { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
 
-    /// What `act` makes of the database; nothing if it panics, or after the end.
+    /// Runs `act` on the database. Returns `None` if it panics, or if the engine is closed.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Database) -> T + Send + 'static,
@@ -57,7 +58,7 @@ impl Engine {
         done.await.ok()
     }
 
-    /// Returns when the files are closed.
+    /// Stops the thread and waits until the files are closed.
     pub(super) fn close(&self) {
         self.jobs.lock().take();
         if let Some(thread) = self.thread.lock().take() {
@@ -72,7 +73,7 @@ impl Drop for Engine {
     }
 }
 
-/// Does one job after another until no sender is left.
+/// Runs jobs in order until no sender is left.
 fn serve(mut database: Database, queue: &mpsc::Receiver<Job>) {
     loop {
         let job: Job = match queue.recv_timeout(SWEEP) {
@@ -81,7 +82,7 @@ fn serve(mut database: Database, queue: &mpsc::Receiver<Job>) {
             Err(RecvTimeoutError::Disconnected) => break,
         };
         let done = catch_unwind(AssertUnwindSafe(|| job(&mut database)));
-        // A panic leaves an open transaction behind.
+        // A panic can leave a transaction open.
         if done.is_err()
             && let Err(fault) = database.reopen()
         {

@@ -1,4 +1,4 @@
-//! DynamoDB: dynoxide's tables, with the delays of AWS, paged tags, and backups.
+//! DynamoDB: dynoxide's tables, with AWS's delays, paginated tags, and backups.
 
 mod calls;
 mod database;
@@ -32,41 +32,42 @@ use kit::speed::Speed;
 use kit::taken::ANYTHING;
 use states::States;
 
-/// The tables.
+/// The tables of a region.
 pub struct DynamoDb {
     engine: Arc<Engine>,
     region: String,
-    /// Tables whose backups are not ready yet, with how often they will still say so.
+    /// Tables whose backups are not ready yet, with the number of requests that are still to be refused.
     unready: Mutex<BTreeMap<String, u8>>,
     states: States,
 }
 
-/// A new table always refuses its first requests for point-in-time recovery (docs/aws.md §2.3).
+/// The number of requests for point-in-time recovery that a new table refuses (docs/aws.md §2.3).
 const REFUSALS_OF_BACKUPS: u8 = 2;
-/// How far backups go back unless a call says otherwise, and the longest.
+/// The default and maximum number of days that backups go back.
 const RECOVERY_DAYS: u32 = 35;
-/// How old the newest backup is, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Point-in-time-recovery.html>.
+/// The age of the newest backup in seconds,
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Point-in-time-recovery.html>.
 const NEWEST_BACKUP_S: f64 = 300.0;
 
-/// Which calls describe tables, so that their answers name the region.
+/// The operations whose responses contain dynoxide's region, which must be replaced.
 const DESCRIBING: &[&str] =
     &["CreateTable", "DeleteTable", "DescribeStream", "DescribeTable", "GetRecords", "ListStreams", "UpdateTable"];
 
 impl DynamoDb {
-    /// Errors: a file is damaged or missing, or of an earlier version; it is named.
+    /// Opens the tables. Errors: a file is damaged, missing, or of an earlier version; the error names it.
     pub async fn open(dir: &Path, region: &str, speed: Speed) -> anyhow::Result<DynamoDb> {
         manifest::refuse_former(dir)?;
         let engine = Arc::new(Engine::open(dir.join("dynamodb")).await?);
         Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states: States::at(speed) })
     }
 
-    /// Returns when the files are closed; nothing is answered after that.
+    /// Waits until the files are closed. Later calls fail.
     pub async fn close(&self) {
         let engine = self.engine.clone();
         let _ = tokio::task::spawn_blocking(move || engine.close()).await;
     }
 
-    /// Answers a call; nothing means that there is no such operation.
+    /// Answers a call; `None` if there is no such operation.
     pub async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
         let operation = Operation::find(OPERATIONS, &call.operation)?;
         let name = operation.row.name;
@@ -83,12 +84,12 @@ impl DynamoDb {
         Some(answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Json10)))
     }
 
-    /// The input of a call; tables in it that are named by their ARN have their plain names.
+    /// Parses the input of a call, replacing the ARNs of tables with their names.
     fn read<'a>(&self, json: &'a Json) -> Result<Document<'a>, Refusal> {
         let unreadable = || Refusal::new(400, "SerializationException", "");
         let body = String::from_utf8(json.text().to_vec()).map_err(|_| unreadable())?;
         let input = json.read().map_err(|why| match why {
-            // What is nested too deep to be read is no input of any call.
+            // No call has input that is nested too deeply to parse.
             Unreadable::TooDeep => invalid("Nesting Levels have exceeded supported limits"),
             Unreadable::Malformed => unreadable(),
         })?;
@@ -118,7 +119,7 @@ impl DynamoDb {
         run(self, row, document, request).await
     }
 
-    /// What dynoxide alone knows.
+    /// Passes a call to dynoxide unchanged.
     async fn pass_on(&self, row: &'static Row, Document { body, .. }: Document<'_>) -> Result<Response, Refusal> {
         self.pass(row.name, row.effect, body).await
     }
@@ -127,7 +128,7 @@ impl DynamoDb {
         self.states.refuse_change(table_of(&document.input))?;
         self.pass_on(row, document).await
     }
-    /// Lets dynoxide answer.
+    /// Runs an operation in dynoxide.
     async fn pass(&self, operation: &'static str, effect: Effect, body: String) -> Result<Response, Refusal> {
         let reads = effect == Reads;
         let act = move |database: &mut Database| match reads {
@@ -150,7 +151,7 @@ impl DynamoDb {
         Ok(json_text(status, Protocol::Json10, text))
     }
 
-    /// Asks the database something beside dynoxide.
+    /// Queries the database directly, not through dynoxide.
     async fn ask<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&mut Database) -> Result<T, DynoxideError> + Send + 'static,
@@ -159,7 +160,7 @@ impl DynamoDb {
         answer.map_err(|fault| unwritten(&fault).unwrap_or_else(|| invalid(&fault.to_string())))
     }
 
-    /// dynoxide has a region of its own.
+    /// Replaces dynoxide's fixed region in a response.
     fn localized(&self, operation: &str, text: String) -> String {
         if operation == "GetRecords" {
             return text.replace(r#""awsRegion":"dynoxide""#, &format!(r#""awsRegion":"{}""#, self.region));
@@ -173,7 +174,7 @@ impl DynamoDb {
         format!("arn:aws:dynamodb:{}:{ACCOUNT}:{resource}", self.region)
     }
 
-    /// Calls about a table as a whole, which know what it is doing (docs/aws.md §5).
+    /// Handles calls about a whole table, which depend on its state (docs/aws.md §5).
     async fn on_table(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
         let (operation, Document { input, body }) = (row.name, document);
         let name = table_of(&input).to_owned();
@@ -206,7 +207,7 @@ impl DynamoDb {
         Ok(answer)
     }
 
-    /// SQLite's names of tables are the same in both cases, which those of DynamoDB are not.
+    /// Refuses a name that conflicts with another: SQLite's table names are case-insensitive, DynamoDB's are not.
     async fn refuse_unholdable(&self, name: &str) -> Result<(), Refusal> {
         let table = name.to_owned();
         match self.ask(move |database| database.in_the_way_of(&table)).await? {
@@ -218,11 +219,11 @@ impl DynamoDb {
         }
     }
 
-    /// Tables that are being deleted are listed until they are gone.
+    /// Lists the tables, including those that are being deleted.
     async fn list_tables(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
         const PAGE: u64 = 100;
         let Document { input, body } = document;
-        // dynoxide says what is wrong with a call.
+        // dynoxide validates the call.
         let answer = self.pass(row.name, row.effect, body).await?;
         if !answer.status().is_success() {
             return Ok(answer);
@@ -262,7 +263,8 @@ impl DynamoDb {
         Ok(backups(self.ask(change).await?))
     }
 
-    /// The quotas of a new account, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>.
+    /// The default quotas of an account,
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>.
     async fn limits(&self, _row: &'static Row, _document: Document<'_>) -> Result<Response, Refusal> {
         let limits = json!({
             "AccountMaxReadCapacityUnits": 80_000,
@@ -287,7 +289,7 @@ impl DynamoDb {
         self.unready.lock()
     }
 
-    /// Puts into a description what the table is doing; that of a deleted table is kept for a while.
+    /// Adds the state of the table to a description. The description of a deleted table is kept for a while.
     fn complete(&self, name: &str, operation: &str, answer: &mut Response) {
         let mut shown: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
         for part in ["Table", "TableDescription"] {
@@ -308,16 +310,16 @@ impl DynamoDb {
 /// The input of a call.
 struct Document<'a> {
     input: Cow<'a, Value>,
-    /// The same as text.
+    /// The input as text.
     body: String,
 }
 
-/// The table a call is about.
+/// Returns the name of a call's table.
 fn table_of(input: &Value) -> &str {
     input["TableName"].as_str().unwrap_or_default()
 }
 
-/// Replaces ARNs that begin with `tables` by names wherever a table is named, and says whether there were any.
+/// Replaces ARNs that begin with `tables` by names, wherever a table is named. Returns whether there were any.
 fn name_plainly(input: &mut Value, tables: &str) -> bool {
     let mut found = false;
     let mut open = vec![input];
@@ -332,7 +334,7 @@ fn name_plainly(input: &mut Value, tables: &str) -> bool {
                                 found = true;
                             }
                         }
-                        // Items may have members of any name.
+                        // Items may have attributes of any name.
                         _ if ["Item", "Key", "ExpressionAttributeValues"].contains(&member.as_str()) => (),
                         Value::Object(items) if member == "RequestItems" => {
                             found |= items.keys().any(|name| name.starts_with(tables));
@@ -350,7 +352,7 @@ fn name_plainly(input: &mut Value, tables: &str) -> bool {
     found
 }
 
-/// The tables whose items a call reads or writes.
+/// Returns the tables whose items a call reads or writes.
 fn tables_of_items<'a>(operation: &str, input: &'a Value) -> Vec<&'a str> {
     match operation {
         "DeleteItem" | "GetItem" | "PutItem" | "Query" | "Scan" | "UpdateItem" => {
@@ -368,13 +370,13 @@ fn tables_of_items<'a>(operation: &str, input: &'a Value) -> Vec<&'a str> {
     }
 }
 
-/// The indexes that an `UpdateTable` adds.
+/// Returns the indexes that an `UpdateTable` adds.
 fn indexes_created(input: &Value) -> Vec<String> {
     let updates = input["GlobalSecondaryIndexUpdates"].as_array().into_iter().flatten();
     updates.filter_map(|update| update["Create"]["IndexName"].as_str().map(str::to_owned)).collect()
 }
 
-/// How many days backups go back from now on; nothing if there will be none.
+/// Returns the number of days that backups should go back; `None` to disable backups.
 fn recovery_days(wanted: &Value) -> Result<Option<u32>, Refusal> {
     let at = "pointInTimeRecoverySpecification";
     let constraint = |value: &Value, at: &str, bound: &str| {
@@ -426,7 +428,7 @@ fn backups(recovery: Option<Recovery>) -> Response {
     json_answer(200, Protocol::Json10, &json!({ "ContinuousBackupsDescription": description }))
 }
 
-/// This server, as its caller knows it.
+/// Returns this server's address, as the client knows it.
 fn endpoints(request: &Request) -> Response {
     let here = request.header("host").unwrap_or("127.0.0.1");
     let endpoints = json!({ "Endpoints": [{ "Address": here, "CachePeriodInMinutes": 1440 }] });
@@ -437,7 +439,7 @@ fn invalid(text: &str) -> Refusal {
     Refusal::new(400, "ValidationException", text)
 }
 
-/// The refusal of what failed for the files' sake, not for the call's.
+/// Returns the error for a failure to write the files; `None` if the call itself is at fault.
 fn unwritten(fault: &DynoxideError) -> Option<Refusal> {
     failed(fault, "write")
 }
@@ -462,7 +464,7 @@ type Run =
     for<'a> fn(&'a DynamoDb, &'static Row, Document<'a>, &'a Request) -> BoxFuture<'a, Result<Response, Refusal>>;
 
 const fn row(name: &'static str, effect: Effect, needs: Needs, page: Option<Page>, run: Run) -> Operation<Run> {
-    // What would have no effect is known by itself: see `unserved`.
+    // `unserved` refuses the parameters that have no effect.
     Operation::new(name, effect, needs, page, ANYTHING, run)
 }
 
@@ -474,12 +476,12 @@ macro_rules! answered {
 
 const PAGED: Option<Page> = Some(Page::Own("Limit"));
 
-/// The row of each operation.
+/// Returns the row of each operation.
 pub fn rows() -> Rows {
     Operation::rows(OPERATIONS)
 }
 
-/// What is answered; everything else is refused by name.
+/// The supported operations; any other is refused by name.
 const OPERATIONS: &[Operation<Run>] = &[
     row("BatchExecuteStatement", Writes, needs::STATEMENTS, None, answered!(pass_on)),
     row("BatchGetItem", Reads, needs::BATCH, None, answered!(pass_on)),

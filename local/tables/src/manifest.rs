@@ -1,10 +1,10 @@
-//! What the database must contain when a server starts.
+//! Records what the database must contain when a server starts.
 //!
-//! SQLite takes an emptied database for a new one, and a truncated write-ahead log for one that a crash has cut off:
-//! both would start with fewer rows and say nothing. So the manifest records, outside of both files, how far the log
+//! SQLite takes an emptied database for a new one, and a truncated write-ahead log for one cut off by a crash: both
+//! would start with fewer rows without an error. So the manifest records, outside of both files, how far the log
 //! reached after the last acknowledged write, and the checksum of a database that was closed cleanly.
 //!
-//! A record is handed to the operating system without waiting for the disk: it survives the end of the process.
+//! A record is handed to the operating system without waiting for the disk: it survives killing the process.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -16,52 +16,52 @@ use serde::{Deserialize, Serialize};
 
 use kit::store;
 
-/// The manifest always has this length, so that noting something never needs room on the disk.
+/// The constant length of the manifest in bytes, so that updating it never needs more disk space.
 const LENGTH: usize = 320;
 
-/// The length of the headers of a log and of each frame in it, <https://www.sqlite.org/fileformat2.html#walformat>.
+/// The lengths of the headers of a log and of each of its frames, <https://www.sqlite.org/fileformat2.html#walformat>.
 const LOG_HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 enum State {
-    /// Nothing was acknowledged yet.
+    /// Nothing has been acknowledged yet.
     New,
-    /// A server uses the database, or was killed while it did.
+    /// A server is using the database, or was killed while using it.
     Open(Extent),
-    /// The database is being closed: SQLite may have moved the log into it and removed it.
+    /// The database is being closed: SQLite may have moved the log into it and removed the log.
     Closing(Extent),
     Closed {
         crc32: u32,
     },
 }
 
-/// The least that there must be.
+/// The minimum that the files must contain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Extent {
     database_bytes: u64,
     log: LogEnd,
 }
 
-/// The last transaction in the log.
+/// The end of the last transaction in the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct LogEnd {
-    /// They tell one generation of a log from the next.
+    /// The salts of the header, which identify the log's generation.
     salts: [u32; 2],
     frames: u64,
-    /// The checksum up to there, over every frame before.
+    /// The cumulative checksum of all frames up to the end.
     checksum: [u32; 2],
 }
 
-/// The files of the database, and what is known of them.
+/// The files of the database, and their recorded state.
 #[derive(Debug)]
 pub(super) struct Manifest {
     file: File,
     files: Files,
     log: Option<File>,
     extent: Extent,
-    /// Whether the database is closed before the manifest is.
+    /// Whether the database is being closed, which happens before the manifest is dropped.
     closing: bool,
 }
 
@@ -72,11 +72,11 @@ pub(super) struct Files {
     pub log: PathBuf,
 }
 
-/// How the last server left the database.
+/// The state in which the last server left the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
     InOrder,
-    /// It was killed: what SQLite knows of the structure should be checked as well.
+    /// It was killed: the structure of the database should be checked with SQLite as well.
     Killed,
 }
 
@@ -91,9 +91,9 @@ impl Files {
 }
 
 impl Manifest {
-    /// Checks that everything is there that was acknowledged.
+    /// Checks that the files contain everything that was acknowledged.
     ///
-    /// Errors: something is missing or damaged, with the name of the file.
+    /// Errors: a file is missing or damaged; the error names it.
     pub(super) fn open(files: Files) -> anyhow::Result<(Manifest, Left)> {
         let state = read(&files)?;
         let (extent, left) = match &state {
@@ -115,13 +115,13 @@ impl Manifest {
         let file = File::options().read(true).write(true).open(&files.manifest)?;
         let manifest = Manifest { file, files, log: None, extent, closing: false };
         if matches!(state, State::Closed { .. }) {
-            // From here on the database may change.
+            // From now on, the database may change.
             manifest.write(&State::Open(extent))?;
         }
         Ok((manifest, left))
     }
 
-    /// Notes how far the log reaches: to be called before a write is acknowledged.
+    /// Records how far the log reaches. Must be called before a write is acknowledged.
     pub(super) fn note(&mut self) -> io::Result<()> {
         let log = self.log_end()?;
         let database_bytes = std::fs::metadata(&self.files.database)?.len();
@@ -129,7 +129,8 @@ impl Manifest {
         self.write(&State::Open(self.extent))
     }
 
-    /// Notes that the log may go into the database now: all connections to it are closed before the manifest is.
+    /// Records that the log may be moved into the database now. All connections must be closed before the manifest is
+    /// dropped.
     pub(super) fn closing(&mut self) -> io::Result<()> {
         self.note()?;
         self.write(&State::Closing(self.extent))?;
@@ -137,10 +138,10 @@ impl Manifest {
         Ok(())
     }
 
-    /// Records the checksum of the database, which no connection has open any more.
+    /// Records the checksum of the database, when no connection has it open any more.
     fn closed(&self) -> io::Result<()> {
         if self.files.log.exists() {
-            // There was no room to move it into the database.
+            // There was no disk space to move it into the database.
             return Ok(());
         }
         self.write(&State::Closed { crc32: checksum_of(&self.files.database)? })
@@ -150,7 +151,7 @@ impl Manifest {
         self.file.write_all_at(&text_of(state)?, 0)
     }
 
-    /// Goes on from the end that is known already.
+    /// Finds the end of the log, continuing from the recorded end.
     fn log_end(&mut self) -> io::Result<LogEnd> {
         let log = match &mut self.log {
             Some(log) => log,
@@ -216,7 +217,7 @@ fn read(files: &Files) -> anyhow::Result<State> {
     })
 }
 
-/// The state and its checksum, each on a line.
+/// Serializes the state and its checksum, each on its own line.
 fn text_of(state: &State) -> io::Result<Vec<u8>> {
     let state = serde_json::to_string(state)?;
     let mut text = format!("{state}\n{:08x}", crc32fast::hash(state.as_bytes())).into_bytes();
@@ -244,7 +245,7 @@ fn check_extent(files: &Files, extent: &Extent, moved: bool) -> anyhow::Result<(
     check_log(&bytes, end).map_err(|what| damaged(log, what))
 }
 
-/// Follows the checksums from the start of the log to the end that was noted.
+/// Verifies the checksums from the start of the log to the recorded end.
 fn check_log(log: &[u8], end: &LogEnd) -> Result<(), &'static str> {
     const HEADER: &str = "it does not begin as it did";
     const SHORT: &str = "transactions at its end are missing";
@@ -260,7 +261,7 @@ fn check_log(log: &[u8], end: &LogEnd) -> Result<(), &'static str> {
     }
     let salts = [word(header, 16), word(header, 20)];
     if salts != end.salts {
-        // A later generation: the whole of the noted one has gone into the database.
+        // A later generation: the recorded one was moved into the database completely.
         return if salts[0] == end.salts[0] { Err(HEADER) } else { Ok(()) };
     }
     let page = usize::try_from(word(header, 8)).map_err(|_| HEADER)?;
@@ -276,7 +277,7 @@ fn check_log(log: &[u8], end: &LogEnd) -> Result<(), &'static str> {
     if committed && checksum == end.checksum { Ok(()) } else { Err(SHORT) }
 }
 
-/// SQLite's checksum, gone on with over `bytes`.
+/// Continues SQLite's checksum over `bytes`.
 fn add([mut one, mut two]: [u32; 2], bytes: &[u8], big: bool) -> [u32; 2] {
     let number = |bytes: &[u8]| {
         let bytes: [u8; 4] = bytes.try_into().unwrap_or_default();
@@ -289,7 +290,7 @@ fn add([mut one, mut two]: [u32; 2], bytes: &[u8], big: bool) -> [u32; 2] {
     [one, two]
 }
 
-/// The last frame of a transaction says how large the database is after it.
+/// Whether a frame is the last of a transaction, which records the size of the database after it.
 fn is_commit(frame: &[u8]) -> bool {
     word(frame, 4) != 0
 }
@@ -298,7 +299,7 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
-/// Whether there was as much to read.
+/// Fills `bytes` from the offset. Returns `false` if the file ends before that.
 fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
     match file.read_exact_at(bytes, at) {
         Err(fault) if fault.kind() == ErrorKind::UnexpectedEof => Ok(false),
@@ -321,7 +322,7 @@ fn damaged(path: &Path, what: &str) -> anyhow::Error {
     anyhow::anyhow!("{} is damaged: {what}", path.display())
 }
 
-/// Tables of a version that kept them in a snapshot and a log cannot be read.
+/// Refuses tables of an earlier version, which kept them in a snapshot and a log.
 pub(super) fn refuse_former(dir: &Path) -> anyhow::Result<()> {
     let snapshot = dir.join("dynamodb.json");
     let log = dir.join("dynamodb-0.log");

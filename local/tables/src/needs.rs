@@ -1,17 +1,17 @@
-//! The actions that calls about tables need, on each table or index that they name.
+//! The permissions that calls need for each table or index that they name.
 
 use serde_json::Value;
 
 use kit::call::{Asked, Need, Needs};
 
-/// The table or index of a call.
+/// The operation's action on the call's table or index.
 pub(super) const TABLE: Needs = Needs::Of(table);
 pub(super) const NEW_TABLE: Needs = Needs::Of(new_table);
 pub(super) const STREAM: Needs = Needs::On("{StreamArn}");
 pub(super) const TAGGED: Needs = Needs::On("{ResourceArn}");
-/// Each table of a batch.
+/// The operation's action on each table of a batch.
 pub(super) const BATCH: Needs = Needs::Of(batch);
-/// The action of each item of a transaction.
+/// The action of each item in a transaction.
 pub(super) const TRANSACTION: Needs = Needs::Of(transaction);
 pub(super) const STATEMENT: Needs = Needs::Of(|asked| vec![statement(asked, input(asked))]);
 pub(super) const STATEMENTS: Needs = Needs::Of(|asked| statements(asked, "Statements"));
@@ -23,7 +23,7 @@ fn input<'a>(asked: &'a Asked) -> &'a Value {
     asked.call.input.json().value()
 }
 
-/// An action on a table, which is given by its name or ARN.
+/// An action on a table, given by name or ARN.
 fn on(asked: &Asked, action: &str, name: &str) -> Need {
     let arn = match name.starts_with("arn:") {
         true => name.to_owned(),
@@ -36,7 +36,8 @@ fn own(asked: &Asked, name: &str) -> Need {
     on(asked, &asked.call.operation, name)
 }
 
-/// A call about nothing is refused for what it is by its service, if its caller may call it at all.
+/// Falls back to the operation's action on `*` for a call without resources. If the caller may call it, the service
+/// then refuses the call with a proper error.
 fn at_least_one(asked: &Asked, needs: Vec<Need>) -> Vec<Need> {
     if needs.is_empty() { vec![asked.own("*")] } else { needs }
 }
@@ -83,7 +84,7 @@ fn statement(asked: &Asked, one: &Value) -> Need {
     on(asked, action, &name)
 }
 
-/// The action of a PartiQL statement, and the table or index it is about.
+/// Returns the action of a PartiQL statement, and its table or index.
 fn partiql(statement: &str) -> (&'static str, String) {
     let mut words = statement.split_whitespace();
     let first = words.next().unwrap_or_default().to_ascii_uppercase();
@@ -102,7 +103,7 @@ fn partiql(statement: &str) -> (&'static str, String) {
     (action, parts.join("/index/"))
 }
 
-/// The stream that an iterator reads, whose table is in it.
+/// The permission on the stream of an iterator, which contains the table's name.
 fn records(asked: &Asked) -> Vec<Need> {
     let table = dynoxide::actions::get_shard_iterator::decode_shard_iterator(asked.text("ShardIterator"));
     let table = table.map(|(table, ..)| table).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Limits of names and tags.
+//! Limits on names and tags.
 //!
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 
@@ -8,7 +8,7 @@ use super::invalid;
 use kit::answer::Refusal;
 use kit::tags::{Flaw, USUAL};
 
-/// Refuses names that no table can have (docs/aws.md §1).
+/// Refuses invalid table names (docs/aws.md §1).
 pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if (3..=255).contains(&name.len()) && name.bytes().all(letters) {
@@ -19,7 +19,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
     )))
 }
 
-/// Refuses tags that cannot be added to a table with the tags that are `there`.
+/// Refuses tags that cannot be added to a table with the tags in `there`.
 pub(super) fn check_tags(added: &Value, there: &[Value]) -> Result<(), Refusal> {
     fn text<'a>(tag: &'a Value, name: &str) -> &'a str {
         tag[name].as_str().unwrap_or_default()

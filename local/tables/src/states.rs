@@ -1,5 +1,5 @@
-//! Transitions of tables, during which calls are refused as on AWS (docs/aws.md §5.1). They take as long as the speed
-//! says; a restart completes them.
+//! State transitions of tables, during which calls are refused as on AWS (docs/aws.md §5.1). Their duration depends on
+//! the speed; a restart completes them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use tokio::time::Instant;
 use kit::answer::Refusal;
 use kit::speed::Speed;
 
-/// How long AWS takes to create a table, to change it and to delete it, in seconds (docs/aws.md §13).
+/// The durations of creating, updating and deleting a table on AWS, in seconds (docs/aws.md §13).
 const CREATING_S: u64 = 8;
 const UPDATING_S: u64 = 5;
 const DELETING_S: u64 = 10;
 
-/// The least that each takes here, at any speed, so that no client can count on its end.
+/// The minimum durations here, at any speed, so that no client can rely on a transition being over.
 const LEAST_COMING: Duration = Duration::from_millis(200);
 const LEAST_CHANGING: Duration = Duration::from_millis(100);
 
-/// The tables that are doing something.
+/// The tables in transition.
 #[derive(Debug)]
 pub(super) struct States {
     speed: Speed,
     busy: Mutex<Busy>,
 }
 
-/// What each of them is doing.
+/// The transition of each table.
 type Busy = BTreeMap<String, State>;
 
 #[derive(Debug)]
@@ -39,9 +39,9 @@ struct State {
 #[derive(Debug)]
 enum Doing {
     Creating,
-    /// With the indexes that are being added.
+    /// The indexes that are being added.
     Updating(Vec<String>),
-    /// The table is gone but for its last description.
+    /// The last description of the table, which is already gone.
     Deleting(Value),
 }
 
@@ -60,22 +60,22 @@ impl States {
         States { speed, busy: Mutex::default() }
     }
 
-    /// A table was made; `ACTIVE` comes later.
+    /// Records that a table was created; it becomes `ACTIVE` later.
     pub(super) fn created(&self, name: &str) {
         self.begin(name, Doing::Creating, self.speed.takes(CREATING_S).max(LEAST_COMING));
     }
 
-    /// A table was changed, and these indexes are being added to it.
+    /// Records that a table was updated, which adds these indexes.
     pub(super) fn updated(&self, name: &str, indexes: Vec<String>) {
         self.begin(name, Doing::Updating(indexes), self.speed.takes(UPDATING_S).max(LEAST_CHANGING));
     }
 
-    /// A table was deleted, whose description this was; it is still seen for a while.
+    /// Records that a table with this description was deleted; it is visible for a while longer.
     pub(super) fn deleted(&self, name: &str, description: Value) {
         self.begin(name, Doing::Deleting(description), self.speed.takes(DELETING_S).max(LEAST_COMING));
     }
 
-    /// Puts into a description what its table is doing.
+    /// Adds the table's state to its description.
     pub(super) fn show(&self, name: &str, table: &mut Value) {
         let now = self.now();
         let Some(State { doing, .. }) = now.get(name) else { return };
@@ -95,12 +95,12 @@ impl States {
         }
     }
 
-    /// Its status, unless it is `ACTIVE` or not there.
+    /// Returns the table's status, unless it is `ACTIVE` or does not exist.
     pub(super) fn of(&self, name: &str) -> Option<&'static str> {
         self.now().get(name).map(|state| state.doing.status())
     }
 
-    /// The last description of a table that is being deleted.
+    /// Returns the last description of a table that is being deleted.
     pub(super) fn last_seen(&self, name: &str) -> Option<Value> {
         match &self.now().get(name)?.doing {
             Doing::Deleting(description) => Some(description.clone()),
@@ -108,14 +108,14 @@ impl States {
         }
     }
 
-    /// The tables that are being deleted.
+    /// Returns the tables that are being deleted.
     pub(super) fn going(&self) -> Vec<String> {
         let now = self.now();
         let going = now.iter().filter(|(_, state)| matches!(state.doing, Doing::Deleting(_)));
         going.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Refuses a change of a table that is in the middle of another.
+    /// Refuses to change a table during another change.
     pub(super) fn refuse_change(&self, name: &str) -> Result<(), Refusal> {
         let doing = match self.of(name) {
             None => return Ok(()),
@@ -127,7 +127,7 @@ impl States {
         Err(Refusal::new(400, "ResourceInUseException", text))
     }
 
-    /// Refuses the use of items where there are none yet.
+    /// Refuses access to the items of a table that is still being created.
     pub(super) fn refuse_items(&self, name: &str) -> Result<(), Refusal> {
         match self.of(name) {
             Some("CREATING") => Err(Refusal::new(400, "ResourceNotFoundException", "Requested resource not found")),
@@ -139,7 +139,7 @@ impl States {
         self.now().insert(name.to_owned(), State { doing, until: Instant::now() + time });
     }
 
-    /// What is not over yet.
+    /// Returns the unfinished transitions.
     fn now(&self) -> MutexGuard<'_, Busy> {
         let mut states = self.busy.lock();
         let now = Instant::now();

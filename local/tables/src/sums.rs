@@ -1,7 +1,7 @@
-//! A checksum of the rows of every table, maintained by triggers in the transaction that changes a row.
+//! A checksum of the rows of every table, which triggers update in the transaction that changes a row.
 //!
-//! The write-ahead log has checksums of its own, and the manifest has one of a database that was closed. This one
-//! detects a flipped bit in a row of a database whose server was killed.
+//! The write-ahead log has its own checksums, and the manifest has one of a cleanly closed database. This one detects
+//! flipped bits in the rows of a database whose server was killed.
 
 use anyhow::ensure;
 use rusqlite::functions::FunctionFlags;
@@ -10,16 +10,16 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::database::quoted;
 
-/// For each table the sum of the hashes of its rows, in whatever order they were written.
+/// The sum of the row hashes of each table; the order of the rows does not matter.
 pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS \"::sums\" (name TEXT PRIMARY KEY, sum INTEGER NOT NULL)";
 
-/// The function that dynoxide's connections have, and that the triggers use.
+/// The hash function's name. dynoxide registers it on its connections, and the triggers call it.
 const HASH: &str = "fnv1a_hash";
 
-/// Not part of a row: dynoxide notes in it when the row was last used.
+/// The column to exclude: dynoxide records in it when a row was last used.
 const UNSUMMED: &str = "cached_at";
 
-/// Gives a connection the function that the triggers use (FNV-1a, 32 bits).
+/// Registers the triggers' hash function (FNV-1a, 32 bits) on a connection.
 pub(super) fn register(side: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     side.create_scalar_function(HASH, 1, flags, |context| {
@@ -31,7 +31,7 @@ pub(super) fn register(side: &Connection) -> rusqlite::Result<()> {
     })
 }
 
-/// Begins to sum the tables of rows that are not summed yet, and forgets those that are gone.
+/// Starts to maintain sums for new tables, and deletes those of removed tables.
 pub(super) fn watch(side: &mut Connection) -> rusqlite::Result<()> {
     let transaction = side.transaction()?;
     for name in tables(&transaction)? {
@@ -46,9 +46,9 @@ pub(super) fn watch(side: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Compares the rows with their sums.
+/// Compares the rows with the recorded sums.
 ///
-/// Errors: the table of which a row is not as it was written.
+/// Errors: a row is not as it was written; the error names the table.
 pub(super) fn check(side: &Connection) -> anyhow::Result<()> {
     let has_sums = side.prepare("SELECT 1 FROM sqlite_master WHERE name = '::sums'")?.exists([])?;
     for name in if has_sums { tables(side)? } else { Vec::new() } {
@@ -59,7 +59,7 @@ pub(super) fn check(side: &Connection) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The tables of rows: of items, and of the entries of indexes.
+/// Returns the tables with rows: of items, and of index entries.
 fn tables(side: &Connection) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT name FROM sqlite_master AS it WHERE type = 'table'
                AND EXISTS (SELECT 1 FROM pragma_table_info(it.name) WHERE name = 'item_json')";
@@ -68,7 +68,7 @@ fn tables(side: &Connection) -> rusqlite::Result<Vec<String>> {
 
 struct Columns {
     all: Vec<String>,
-    /// Those of the primary key.
+    /// The columns of the primary key.
     key: Vec<String>,
 }
 
@@ -83,20 +83,20 @@ impl Columns {
         Ok(Columns { all: columns.into_iter().map(|(name, _)| name).collect(), key })
     }
 
-    /// The hash of a row: `new.`, `old.` or none stands before its columns.
+    /// Returns the SQL for the hash of a row. `row` is the prefix of its columns: `new.`, `old.` or empty.
     fn hash(&self, row: &str) -> String {
         let values = self.all.iter().map(|name| format!("ifnull({row}{}, '')", quoted(name)));
         format!("{HASH}({})", values.collect::<Vec<_>>().join(" || '/' || "))
     }
 
-    /// Whether a row of the table has the key of the one that is being inserted.
+    /// Returns the SQL condition for the row that an insertion replaces.
     fn is_replaced(&self) -> String {
         let equal = self.key.iter().map(|name| format!("{0} = new.{0}", quoted(name)));
         equal.collect::<Vec<_>>().join(" AND ")
     }
 }
 
-/// `INSERT OR REPLACE` removes a row without telling the triggers of deletion: the one of insertion looks for it.
+/// `INSERT OR REPLACE` deletes a row without firing the deletion triggers, so the insertion trigger subtracts that row.
 fn triggers(table: &str, columns: &Columns) -> String {
     let trigger = |when: &str, change: &str| {
         let name = quoted(&format!("{table}::sum {when}"));

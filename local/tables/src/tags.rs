@@ -1,4 +1,4 @@
-//! Tags of tables, in pages.
+//! The tags of tables, with pagination.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,12 +9,12 @@ use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Effect, Row};
 
-/// The most tags of one page of `ListTagsOfResource` (`API:dynamodb.ListTagsOfResource`); a table has up to fifty
-/// (docs/aws.md §2.5).
+/// The maximum number of tags on a page of `ListTagsOfResource` (`API:dynamodb.ListTagsOfResource`); a table has up to
+/// fifty (docs/aws.md §2.5).
 const PAGE: usize = 10;
 
 impl DynamoDb {
-    /// dynoxide lists all tags at once, and takes some that AWS does not.
+    /// Validates and paginates tags: dynoxide lists all of them at once, and accepts some that AWS refuses.
     pub(super) async fn on_tags(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
         let (operation, Document { input, body }) = (row.name, document);
         let arn = input["ResourceArn"].as_str().unwrap_or_default();
@@ -45,8 +45,8 @@ fn key(tag: &Value) -> &str {
     tag["Key"].as_str().unwrap_or_default()
 }
 
-/// The page that was asked for. Its token is the last key of the page before, so that no tag is missed or repeated
-/// while others are added and removed. `Limit` is not AWS's: shorter pages are asked for with it, see `Page::Own`.
+/// Returns the requested page. Its token is the last key of the previous page, so that no tag is skipped or repeated
+/// while others are added and removed. `Limit` does not exist on AWS; it is used to shorten pages, see `Page::Own`.
 fn page(mut tags: Vec<Value>, input: &Value) -> Result<Value, Refusal> {
     let limit = input["Limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE).clamp(1, PAGE);
     let after = match input["NextToken"].as_str() {
@@ -77,7 +77,7 @@ mod tests {
         (0..count).rev().map(|number| json!({ "Key": format!("k{number:02}"), "Value": "v" })).collect()
     }
 
-    /// The keys of each page, one after another.
+    /// Returns the keys of all pages in order.
     fn pages(count: usize, limit: Value) -> Vec<Vec<String>> {
         let mut input = json!({ "Limit": limit });
         let mut pages = Vec::new();

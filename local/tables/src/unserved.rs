@@ -1,8 +1,8 @@
-//! Members of requests that would have no effect here: a call with one of them is refused.
+//! Request members that would have no effect here, and are therefore refused.
 
 use serde_json::Value;
 
-/// Each operation with the members that it has on AWS and not here.
+/// The members of each operation that AWS supports and the local AWS does not.
 const MEMBERS: &[(&str, &[&str])] = &[
     (
         "CreateTable",
@@ -28,10 +28,10 @@ const MEMBERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The members of an index, as it is created or changed.
+/// The unsupported members of an index that is created or updated.
 const OF_INDEXES: &[&str] = &["OnDemandThroughput", "WarmThroughput"];
 
-/// The first member of `input` that would have no effect.
+/// Returns the first member of `input` that would have no effect.
 pub(super) fn member(operation: &str, input: &Value) -> Option<String> {
     let is_there = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
     let (_, members) = MEMBERS.iter().find(|(name, _)| *name == operation)?;
@@ -39,7 +39,7 @@ pub(super) fn member(operation: &str, input: &Value) -> Option<String> {
         return Some((*member).to_owned());
     }
     if input["SSESpecification"]["Enabled"] == true {
-        // There are no keys to encrypt anything with.
+        // There are no keys for encryption here.
         return Some("SSESpecification".to_owned());
     }
     let created = input["GlobalSecondaryIndexes"].as_array().into_iter().flatten();

@@ -7,7 +7,7 @@ use jpeg_decoder::{CodingProcess, Decoder, PixelFormat};
 use super::sums::Sums;
 use super::{Input, MOST_PIXELS, SIDE, Thumbnail, Unreadable, check_size};
 
-/// Those that are not decoded line by line are kept whole, at six bytes a pixel.
+/// The maximum number of pixels of a JPEG that cannot be decoded line by line. It is kept whole, at six bytes a pixel.
 const MOST_PIXELS_KEPT: u64 = MOST_PIXELS / 4;
 
 pub(crate) fn read(input: Input) -> Result<Thumbnail, Unreadable> {
@@ -31,7 +31,8 @@ pub(crate) fn read(input: Input) -> Result<Thumbnail, Unreadable> {
     Ok(sums.thumbnail(width, height))
 }
 
-/// Has the decoder give as small a picture as it can that is no smaller than a thumbnail. Returns its size.
+/// Makes the decoder scale the picture down as far as possible without going below a thumbnail's size. Returns the
+/// scaled size.
 pub(crate) fn shrink(decoder: &mut Decoder<impl Read>) -> Result<(u16, u16), Unreadable> {
     decoder.scale(SIDE as u16, SIDE as u16).map_err(no_picture)
 }
@@ -39,7 +40,7 @@ pub(crate) fn shrink(decoder: &mut Decoder<impl Read>) -> Result<(u16, u16), Unr
 fn colour(format: PixelFormat, pixel: &[u8]) -> [u8; 3] {
     match (format, pixel) {
         (PixelFormat::L8, [light]) => [*light; 3],
-        // Sixteen bits in the order of this machine.
+        // Sixteen bits in native byte order.
         (PixelFormat::L16, [one, two]) => [(u16::from_ne_bytes([*one, *two]) >> 8) as u8; 3],
         (PixelFormat::CMYK32, [cyan, magenta, yellow, black]) => [cyan, magenta, yellow].map(|ink| {
             let light = (255 - u16::from(*ink)) * (255 - u16::from(*black)) / 255;

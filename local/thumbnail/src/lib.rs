@@ -1,7 +1,7 @@
-//! Pictures decoded no larger than a few sums over their pixels need.
+//! Decodes pictures no larger than needed for a few sums over their pixels.
 //!
-//! A package of its own, because decoders are generic over their input: their code is compiled with the settings of
-//! the calling crate, and those of this one always optimise.
+//! This is a separate package because decoders are generic over their input: their code is compiled with the profile of
+//! the crate that calls them, and this crate is always optimised.
 
 mod jpeg;
 mod png;
@@ -9,38 +9,38 @@ mod sums;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The longest side of a thumbnail.
+/// The maximum length of a thumbnail's sides in pixels.
 pub const SIDE: u32 = 64;
 
-/// The most pixels a picture may have: more than any camera makes, and what a decoder reads within seconds.
+/// The maximum number of pixels of a picture: more than any camera produces, and few enough to decode within seconds.
 pub const MOST_PIXELS: u64 = 256_000_000;
 
 /// A small version of a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thumbnail {
-    /// The width of the picture itself.
+    /// The width of the original picture.
     pub width: u32,
-    /// Its height.
+    /// The height of the original picture.
     pub height: u32,
-    /// Red, green and blue of each pixel of the small version.
+    /// The red, green and blue of each pixel of the thumbnail.
     pub pixels: Vec<[u8; 3]>,
 }
 
-/// Why there is no thumbnail.
+/// Why a picture has no thumbnail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unreadable {
-    /// Neither JPEG nor PNG, or damaged.
+    /// It is not a JPEG or PNG, or it is damaged.
     NoPicture,
     /// Decoding it would take too much memory or time.
     TooLarge,
-    /// The caller stopped it.
+    /// The caller stopped the decoding.
     Stopped,
 }
 
 /// Decodes a JPEG or PNG until `stop` is set.
 ///
-/// Guarantees: never holds the whole picture in memory, except for the coefficients of a progressive JPEG, which is
-/// limited to a fourth of [`MOST_PIXELS`].
+/// Guarantees: never holds the whole picture in memory, except for the coefficients of a progressive JPEG, whose size
+/// is limited to a fourth of [`MOST_PIXELS`].
 pub fn read(bytes: &[u8], stop: &AtomicBool) -> Result<Thumbnail, Unreadable> {
     let read = match bytes {
         [0xff, 0xd8, 0xff, ..] => jpeg::read(Input { rest: bytes, stop }),
@@ -58,7 +58,7 @@ fn check_size(width: u32, height: u32, most: u64) -> Result<(), Unreadable> {
     }
 }
 
-/// The bytes of a picture: reading them fails as soon as decoding is to stop.
+/// The bytes of a picture. Reading fails once decoding should stop.
 struct Input<'a> {
     rest: &'a [u8],
     stop: &'a AtomicBool,
@@ -66,7 +66,7 @@ struct Input<'a> {
 
 impl std::io::Read for Input<'_> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        // `Interrupted` would be tried again.
+        // The decoder would retry after `Interrupted`.
         match self.stop.load(Ordering::Relaxed) {
             true => Err(std::io::ErrorKind::ConnectionAborted.into()),
             false => self.rest.read(into),
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn both_formats_keep_their_size_and_their_colours() {
         let picture = halves(640, 480);
-        // A JPEG arrives with 80 by 60 pixels, and is not enlarged.
+        // The JPEG is decoded at 80 by 60 pixels, and is not enlarged.
         for (bytes, cells) in [(jpeg(&picture), 64 * 60), (png(&picture), 64 * 64)] {
             let small = read(&bytes, &GO).unwrap();
             assert_eq!((small.width, small.height, small.pixels.len()), (640, 480, cells));
@@ -152,7 +152,7 @@ mod tests {
         }
     }
 
-    /// Eight by eight pixels, interlaced, each as red as its column and as green as its row.
+    /// Eight by eight pixels, interlaced. The column determines the red of a pixel, the row its green.
     fn interlaced() -> Vec<u8> {
         const PASSES: [(u8, u8, u8, u8); 7] =
             [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)];
@@ -169,7 +169,7 @@ mod tests {
         let mut writer = encoder.write_header().unwrap();
         writer.write_chunk(::png::chunk::IDAT, &stored(&raw)).unwrap();
         writer.finish().unwrap();
-        // The header says so in its last byte, and its checksum follows.
+        // The last byte of the header marks the picture as interlaced; the header's checksum follows.
         picture[28] = 1;
         let sum = crc(&picture[12..29]).to_be_bytes();
         picture[29..33].copy_from_slice(&sum);
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn forty_eight_megapixels_are_decoded_at_an_eighth_of_their_size() {
-        // With as much noise as makes a file of a photograph's size.
+        // With enough noise to make the file as large as a photograph.
         let mut picture = halves(8064, 6048);
         for (x, y, pixel) in picture.enumerate_pixels_mut() {
             let noise = (x.wrapping_mul(0x9e37_79b9) ^ y.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0xc2b2_ae35) >> 28;
@@ -229,7 +229,7 @@ mod tests {
         let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
         bytes[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
         assert_eq!(read(&bytes, &GO), Err(Unreadable::TooLarge));
-        // Progressive ones keep every coefficient until the end.
+        // Progressive JPEGs keep all coefficients until the end.
         bytes[frame + 1] = 0xc2;
         bytes[frame + 5..frame + 9].copy_from_slice(&[0x27, 0x10, 0x27, 0x10]);
         assert_eq!(read(&bytes, &GO), Err(Unreadable::TooLarge));

@@ -1,4 +1,4 @@
-//! PNG, line by line.
+//! PNG, decoded line by line.
 
 use std::io::Cursor;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,21 +8,21 @@ use png::{ColorType, Decoder, DecodingError, Limits, Transformations};
 use super::sums::Sums;
 use super::{MOST_PIXELS, Thumbnail, Unreadable, check_size};
 
-/// What lines, text and colour profiles may take.
+/// The memory limit for lines, text and colour profiles, in bytes.
 const MEMORY: usize = 64 << 20;
 
-/// Where pixels are: the first column and line, and the steps from one to the next.
+/// The positions of a pass's pixels: the first column and line, and the steps to the next ones.
 type Pass = (u32, u32, u32, u32);
 
 const WHOLE: &[Pass] = &[(0, 0, 1, 1)];
 
-/// Those of an interlaced picture (PNG specification, "Interlacing and pass extraction").
+/// The passes of an interlaced picture (PNG specification, "Interlacing and pass extraction").
 const INTERLACED: &[Pass] =
     &[(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)];
 
 pub(crate) fn read(bytes: &[u8], stop: &AtomicBool) -> Result<Thumbnail, Unreadable> {
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: MEMORY });
-    // Eight bits a channel, and colours instead of a palette.
+    // Convert to eight bits per channel, and palettes to colours.
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     let mut header = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: MEMORY });
     let whole = header.read_header_info().map_err(no_picture)?;
@@ -43,7 +43,7 @@ pub(crate) fn read(bytes: &[u8], stop: &AtomicBool) -> Result<Thumbnail, Unreada
     Ok(sums.thumbnail(width, height))
 }
 
-/// The lines in their order, each with its first column, its place in the picture, and its step.
+/// Returns the lines in file order: the first column, the line's position in the picture, and the step between columns.
 fn lines(passes: &[Pass], width: u32, height: u32) -> impl Iterator<Item = (u32, u32, usize)> {
     let there = passes.iter().filter(move |(x, y, _, _)| *x < width && *y < height);
     there.flat_map(move |(x, y, dx, dy)| (*y..height).step_by(*dy as usize).map(|line| (*x, line, *dx as usize)))

@@ -2,14 +2,14 @@
 
 use super::{SIDE, Thumbnail};
 
-/// Adds up pixels as they are decoded, in any order.
+/// Sums up pixels as they are decoded, in any order.
 pub(crate) struct Sums {
-    /// The size in which the pixels arrive.
+    /// The size of the decoded picture.
     width: u32,
     height: u32,
     columns: u32,
     rows: u32,
-    /// Red, green, blue, and how many pixels.
+    /// The sums of red, green and blue, and the number of pixels.
     cells: Vec<[u64; 4]>,
 }
 
@@ -19,7 +19,7 @@ impl Sums {
         Sums { width, height, columns, rows, cells: vec![[0; 4]; (columns * rows) as usize] }
     }
 
-    /// Adds the pixels of a line; `xs` says in which columns of the picture they are.
+    /// Adds the pixels of a line; `xs` are their columns in the picture.
     pub(crate) fn add(&mut self, y: u32, xs: impl Iterator<Item = u32>, pixels: impl Iterator<Item = [u8; 3]>) {
         let at = |place: u32, size: u32, cells: u32| u64::from(place) * u64::from(cells) / u64::from(size.max(1));
         let row = at(y, self.height, self.rows);
@@ -32,7 +32,7 @@ impl Sums {
         }
     }
 
-    /// The thumbnail of a picture of this size.
+    /// Returns the thumbnail of a picture whose original size is `width` by `height`.
     pub(crate) fn thumbnail(self, width: u32, height: u32) -> Thumbnail {
         let mean = |[red, green, blue, count]: [u64; 4]| [red, green, blue].map(|sum| (sum / count.max(1)) as u8);
         Thumbnail { width, height, pixels: self.cells.into_iter().map(mean).collect() }

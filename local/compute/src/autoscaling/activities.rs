@@ -6,7 +6,7 @@ use crate::state::{Activity, Group, Instance, State};
 use kit::query::{Answer, Params, Xml, page};
 use uuid::Uuid;
 
-/// AWS keeps them for six weeks, we keep so many.
+/// The maximum number of activities to keep. AWS keeps them for six weeks instead.
 const KEPT: usize = 1000;
 
 /// What an activity does.
@@ -16,7 +16,7 @@ pub enum Kind {
     Terminate,
 }
 
-/// Records that something with an instance has begun.
+/// Records the beginning of a launch or termination.
 pub fn begin(state: &mut State, group: &Group, kind: Kind, instance: &Instance, cause: String) {
     let (description, status) = match kind {
         Kind::Launch => (format!("Launching a new EC2 instance: {}", instance.id), "PreInService"),
@@ -32,7 +32,7 @@ pub fn begin(state: &mut State, group: &Group, kind: Kind, instance: &Instance, 
     push(state, activity);
 }
 
-/// Records that an instance could not be launched, in a zone if it was for that zone.
+/// Records a failed launch, with its zone if the failure was specific to that zone.
 pub fn failed_launch(state: &mut State, group: &Group, cause: String, zone: Option<String>, message: &str) {
     let message = format!("{}. Launching EC2 instance failed.", message.trim_end_matches('.'));
     let activity = Activity {
@@ -69,7 +69,7 @@ fn push(state: &mut State, activity: Activity) {
     state.activities.drain(..surplus);
 }
 
-/// Records that what was begun with an instance has come to its end.
+/// Records the end of an instance's launch or termination.
 pub fn finish(state: &mut State, kind: Kind, instance: &str) {
     let word = match kind {
         Kind::Launch => "Launching",

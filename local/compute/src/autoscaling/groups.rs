@@ -14,14 +14,14 @@ fn refuse(message: impl Into<String>) -> ApiError {
     ApiError::new("ValidationError", message)
 }
 
-/// The instance profile that a call wants instances to have; IAM has to say whether it exists.
+/// Returns the instance profile in the launch template of a call. Whether it exists has to be looked up in IAM.
 pub fn profile_wanted(state: &State, params: &Params) -> Option<String> {
     let spec = template(state, params.at("LaunchTemplate")).ok()??;
     let (_, data) = ec2::resolve_template(state, &spec).ok()?;
     data.profile().map(str::to_owned)
 }
 
-/// The launch template of a call.
+/// Returns the launch template of a call.
 pub fn template(state: &State, params: &Params) -> Result<Option<TemplateSpec>, ApiError> {
     let (id, name) = (params.text("LaunchTemplateId"), params.text("LaunchTemplateName"));
     if id.is_none() && name.is_none() {
@@ -44,13 +44,13 @@ pub fn check_template(state: &State, site: &Site, spec: &TemplateSpec) -> Result
         .map_err(|why| refuse(format!("You must use a valid fully-formed launch template. {why}")))
 }
 
-/// The role that Auto Scaling acts in.
+/// Returns the ARN of Auto Scaling's default service-linked role.
 fn service_role(site: &Site) -> String {
     let name = "aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling";
     format!("arn:aws:iam::{}:role/{name}", site.account)
 }
 
-/// Only the usual service-linked role: the permissions of another would not be checked.
+/// Accepts only the default service-linked role: the permissions of another role would not be checked.
 fn check_service_role(site: &Site, params: &Params) -> Result<(), ApiError> {
     match params.text("ServiceLinkedRoleARN").filter(|arn| *arn != service_role(site)) {
         Some(arn) => {
@@ -61,15 +61,15 @@ fn check_service_role(site: &Site, params: &Params) -> Result<(), ApiError> {
     }
 }
 
-/// The most instances that a group may have.
+/// The maximum size of a group.
 const MOST: u32 = 10_000;
 
-/// Names are 1 to 255 printable characters of ASCII without a colon (docs/aws.md §1).
+/// Checks the name of a group: 1 to 255 printable ASCII characters without a colon (docs/aws.md §1).
 fn check_name(name: &str) -> Result<(), ApiError> {
     check_name_of("autoScalingGroupName", name)
 }
 
-/// The same of what belongs to a group.
+/// Checks a name like that of a group; `field` is its name in the error message.
 pub fn check_name_of(field: &str, name: &str) -> Result<(), ApiError> {
     let constraint = match () {
         () if name.len() > 255 => "Member must have length less than or equal to 255",
@@ -163,7 +163,7 @@ fn check_bounds(min: u32, max: u32, desired: u32) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The subnets of a call, given themselves or by their zones.
+/// Returns the subnets of a call, given by their ids or by their zones; `None` if it names neither.
 fn subnets(site: &Site, params: &Params) -> Result<Option<Vec<String>>, ApiError> {
     let all = ec2::subnets(site);
     if let Some(list) = params.text("VPCZoneIdentifier") {
@@ -197,7 +197,7 @@ fn health_check_type(params: &Params) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// A call names ten target groups at most (docs/aws.md §15).
+/// Checks that a call names at most ten target groups (docs/aws.md §15).
 fn check_number(arns: &[String]) -> Result<(), ApiError> {
     if arns.len() <= 10 {
         return Ok(());
@@ -237,7 +237,7 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
     let group = state.group_mut(name)?;
     let min = params.parsed("MinSize")?.unwrap_or(group.min);
     let max = params.parsed("MaxSize")?.unwrap_or(group.max);
-    // Without a wish of its own the desired capacity only follows the bounds.
+    // Without an explicit value, the desired capacity is only clamped to the bounds.
     let desired = match params.parsed("DesiredCapacity")? {
         Some(desired) => desired,
         None => group.desired.clamp(min.min(max), max),
@@ -389,7 +389,7 @@ pub fn describe_instances(state: &State, _site: &Site, params: &Params) -> Answe
     let found = state.instances.values().filter(shown).filter(|one| ids.is_empty() || ids.contains(&one.id));
     let mut xml = Xml::new();
     xml.members("AutoScalingInstances", found, |xml, one| {
-        // In this one answer health is written in capitals.
+        // Only this response has the health status in capitals.
         let health = one.health().to_uppercase();
         xml.text("InstanceId", &one.id)
             .text("InstanceType", &one.kind)
@@ -453,7 +453,7 @@ pub fn terminate_instance(state: &mut State, site: &Site, params: &Params) -> An
     Ok(xml)
 }
 
-/// The group that an instance belongs to.
+/// Returns the name of the group that an instance belongs to.
 fn member(state: &State, id: &str) -> Result<String, ApiError> {
     let group = state.instances.get(id).filter(|one| one.is_alive()).and_then(|one| one.group.clone());
     group.ok_or_else(|| refuse(format!("Instance Id not found - No managed instance found for instance ID: {id}")))
@@ -542,7 +542,7 @@ pub fn detach_target_groups(state: &mut State, _site: &Site, params: &Params) ->
             crate::elb::deregister(state, arn, id, None);
         }
     }
-    // Attached again, it registers them again.
+    // Forget the registrations, so that attaching a target group again registers the instances again.
     for id in &members {
         if let Some(one) = state.instances.get_mut(id) {
             one.registered.retain(|arn| !arns.contains(arn));
@@ -571,7 +571,7 @@ pub fn describe_target_groups(state: &State, _site: &Site, params: &Params) -> A
     Ok(xml)
 }
 
-/// How far a target group is attached.
+/// Returns the state of a target group's attachment.
 fn attachment(group: &Group, members: &[&Instance], arn: &String) -> &'static str {
     let is_there = |one: &&Instance| one.serves() && one.registered.contains(arn);
     match group.adding.contains(arn) {
@@ -581,7 +581,7 @@ fn attachment(group: &Group, members: &[&Instance], arn: &String) -> &'static st
     }
 }
 
-/// The same under the newer name; there is no other kind of source.
+/// Lists the target groups under their newer name, traffic sources; there is no other type of source here.
 pub fn describe_traffic_sources(state: &State, _site: &Site, params: &Params) -> Answer {
     let group = state.group(params.required("AutoScalingGroupName")?)?;
     let members = state.members(&group.name);
@@ -595,7 +595,7 @@ pub fn describe_traffic_sources(state: &State, _site: &Site, params: &Params) ->
     Ok(xml)
 }
 
-/// A group has no hooks here, and so it never waits for one.
+/// Groups have no lifecycle hooks here, so instances never wait for one.
 pub fn describe_hooks(state: &State, _site: &Site, params: &Params) -> Answer {
     state.group(params.required("AutoScalingGroupName")?)?;
     let mut xml = Xml::new();
@@ -613,13 +613,13 @@ pub fn describe_notifications(state: &State, _site: &Site, params: &Params) -> A
     Ok(xml)
 }
 
-/// No metrics are collected, so that none have to be stopped.
+/// No metrics are collected, so there is nothing to disable.
 pub fn disable_metrics(state: &mut State, _site: &Site, params: &Params) -> Answer {
     state.group_mut(params.required("AutoScalingGroupName")?)?;
     Ok(Xml::new())
 }
 
-/// What an account may have (docs/aws.md §15).
+/// Returns the limits of the account (docs/aws.md §15).
 pub fn describe_limits(state: &State, _site: &Site, _params: &Params) -> Answer {
     let mut xml = Xml::new();
     xml.text("MaxNumberOfAutoScalingGroups", 500).text("MaxNumberOfLaunchConfigurations", 200);

@@ -1,4 +1,4 @@
-//! Turns a version of a launch template into an instance, or says why it cannot.
+//! Turns a version of a launch template into an instance, or explains why EC2 would refuse the launch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use crate::state::{Group, Instance, InstanceState, Mishap, State, Tags, Template
 use crate::{Profile, Site};
 use chaos::Kind as ChaosKind;
 
-/// Why an instance was not launched, in the words of EC2 and without a code, as activities give it.
+/// Why an instance was not launched: EC2's error message without its code, as activities show it.
 pub struct Refused {
     pub message: String,
-    /// The zone it was for, if others may do.
+    /// The zone of the failed launch, if other zones may still work.
     pub zone: Option<String>,
 }
 
@@ -24,14 +24,14 @@ impl From<String> for Refused {
     }
 }
 
-/// Instance profiles as templates name them; nothing stands for one that is not there.
+/// Instance profiles by the name or ARN in launch templates; `None` if the profile does not exist.
 pub type Profiles = BTreeMap<String, Option<Profile>>;
 
-/// What decides about a launch beside the state.
+/// The conditions of a launch that are not part of the state.
 pub struct Outlook<'a> {
-    /// The instance profiles that are due, as IAM knows them now.
+    /// The instance profiles that due launches need, as IAM has them now.
     pub profiles: &'a Profiles,
-    /// Zones in which it has just not worked.
+    /// Zones in which a launch has just failed.
     pub avoided: &'a BTreeSet<String>,
 }
 
@@ -96,7 +96,7 @@ pub fn launch(
     Ok(instance)
 }
 
-/// The fate of a group's next instance.
+/// Returns what goes wrong on a group's next instance, if chaos selects it.
 fn mishap(site: &Site, group: &Group) -> Option<Mishap> {
     let chaos = site.chaos.borrow();
     let thing = format!("{} {}", group.name, group.launches);
@@ -105,14 +105,14 @@ fn mishap(site: &Site, group: &Group) -> Option<Mishap> {
     fates.into_iter().find(|(kind, _)| hits(*kind)).map(|(_, mishap)| mishap)
 }
 
-/// Whether the account may launch this.
+/// Checks that the account may launch the instance.
 fn check_account(state: &State, site: &Site, data: Data, kind: &ec2::Kind, outlook: &Outlook) -> Result<(), String> {
     if let Some(profile) = data.profile().filter(|name| matches!(outlook.profiles.get(*name), Some(None))) {
         return Err(format!(
             "Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
         ));
     }
-    // There are no logins to a local instance, so there are no key pairs.
+    // Nobody can log in to a local instance, so there are no key pairs.
     if let Some(key) = data.text("KeyName").filter(|key| !key.is_empty()) {
         return Err(format!("The key pair '{key}' does not exist"));
     }
@@ -122,7 +122,7 @@ fn check_account(state: &State, site: &Site, data: Data, kind: &ec2::Kind, outlo
     ec2::check_quota(state, site, kind.processors()).map_err(|fault| fault.message)
 }
 
-/// Whether a zone takes this.
+/// Checks that a zone offers the instance type and has capacity for it.
 fn check_zone(site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Result<(), Refused> {
     let zones = zones(site);
     let refused = |message: String| Err(Refused { message, zone: Some(zone.to_owned()) });
@@ -146,30 +146,30 @@ fn check_zone(site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Resul
     ))
 }
 
-/// Whether a launch in this subnet of a group would find room for what the template describes.
+/// Returns whether an instance of the template could be launched in this subnet of a group.
 pub fn takes(state: &State, site: &Site, group: &Group, spec: &TemplateSpec, subnet: &str) -> bool {
     let kind = ec2::resolve_template(state, spec).ok().and_then(|(_, data)| check(state, site, data).ok());
     let subnet = ec2::subnets(site).into_iter().find(|one| one.id == subnet);
     kind.zip(subnet).is_some_and(|(kind, subnet)| check_zone(site, group, &kind, &subnet.zone).is_ok())
 }
 
-/// Every zone there is.
+/// Returns all zones.
 fn zones(site: &Site) -> Vec<String> {
     ec2::subnets(site).into_iter().map(|subnet| subnet.zone).collect()
 }
 
-/// The zones that a group may use.
+/// Returns the zones that a group may use.
 fn zones_of(site: &Site, group: &Group) -> Vec<String> {
     let ours = ec2::subnets(site).into_iter().filter(|subnet| group.subnets.contains(&subnet.id));
     ours.map(|subnet| subnet.zone).collect()
 }
 
-/// The one of these zones that a lot from 0 to 1 falls on.
+/// Returns the zone that a drawn number from 0 to 1 selects.
 fn fullest(zones: &[String], lot: f64) -> Option<&str> {
     zones.get(((lot * zones.len() as f64) as usize).min(zones.len().saturating_sub(1))).map(String::as_str)
 }
 
-/// The type that EC2 would launch, if it would launch this at all.
+/// Returns the instance type if EC2 would launch an instance from this data, or EC2's error message.
 pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::Kind, String> {
     let missing = |name: &str| format!("The request must contain the parameter {name}");
     let image = data.text("ImageId").ok_or_else(|| missing("ImageId"))?;
@@ -195,7 +195,7 @@ fn default_group(state: &State) -> Vec<String> {
     state.security_groups.values().filter(|group| group.name == "default").map(|group| group.id.clone()).collect()
 }
 
-/// The group's subnet with the fewest of its instances, outside of some zones.
+/// Returns the group's subnet with the fewest of its instances, outside the zones to avoid.
 fn emptiest(state: &State, site: &Site, group: &Group, avoided: &BTreeSet<String>) -> Option<Subnet> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for member in state.members(&group.name).into_iter().filter(|one| one.serves()) {

@@ -23,10 +23,10 @@ pub use reconcile::{profiles_needed, reconcile};
 pub use schedules::run_due;
 pub use tracking::{Samples, track};
 
-/// The name space of the answers.
+/// The XML namespace of the responses.
 pub const NAME_SPACE: &str = "http://autoscaling.amazonaws.com/doc/2011-01-01/";
 
-/// What is said of a group.
+/// The supported parameters of a group.
 macro_rules! group {
     () => {
         "AutoScalingGroupName AvailabilityZones CapacityRebalance=false DefaultCooldown DefaultInstanceWarmup \
@@ -39,7 +39,7 @@ macro_rules! group {
     };
 }
 
-/// The unique part of a group's ARN is not known to a caller that names it.
+/// A caller names only the group, so the unique part of its ARN is a wildcard.
 const GROUP: Needs =
     Needs::On("arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/{AutoScalingGroupName}");
 
@@ -56,7 +56,7 @@ const fn list(items: &'static str) -> Option<Page> {
     Some(Page::Cut(&PAGES, items))
 }
 
-/// Lists that need their state to know where a page ends.
+/// Lists that need the state to know where a page ends.
 const OWN: Option<Page> = Some(Page::Own("MaxRecords"));
 
 /// Every operation.

@@ -122,7 +122,7 @@ fn alarm_arn(site: &Site, name: &str) -> String {
     format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", site.region, site.account)
 }
 
-/// The alarms of all policies, as CloudWatch shows them.
+/// Returns the alarms of all policies, as CloudWatch shows them.
 pub fn alarms(state: &State, site: &Site) -> Vec<Alarm> {
     let policies = state.groups.values().flat_map(|group| group.policies.values().map(move |policy| (group, policy)));
     let tracking = policies.filter_map(|(group, policy)| Some((group, policy, policy.tracking.as_ref()?)));

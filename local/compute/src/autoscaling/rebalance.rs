@@ -1,7 +1,7 @@
 //! Rebalances zones: first launches in the emptier zone, then terminates in the fuller one (EC2 Auto Scaling user
 //! guide, "Rebalancing activities").
 //!
-//! One instance at a time, so a group never exceeds its maximum by more than one, as AWS allows.
+//! One instance is moved at a time, so a group never exceeds its maximum by more than one, as AWS allows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::clock::Moment;
 use crate::ec2;
 use crate::state::{Group, Instance, State};
 
-/// Moves the rebalancing on, and says how many instances the group should have meanwhile.
+/// Advances the rebalancing, and returns how many instances the group should have meanwhile.
 pub fn rebalance(state: &mut State, site: &Site, group: &Group, expected: usize, profiles: &Profiles) -> usize {
     match group.rebalancing.as_ref().and_then(|id| state.instances.get(id)).cloned() {
         Some(newcomer) => go_on(state, site, group, expected, &newcomer),
@@ -22,7 +22,7 @@ pub fn rebalance(state: &mut State, site: &Site, group: &Group, expected: usize,
     }
 }
 
-/// Whether a group may be about to launch an instance for its balance.
+/// Returns whether a group's zones are out of balance and it may start to rebalance them.
 pub fn is_due(state: &State, group: &Group) -> bool {
     group.rebalancing.is_none() && is_lopsided(&counts(state, group)) && !is_suspended(group)
 }
@@ -46,7 +46,7 @@ fn begin(state: &mut State, site: &Site, group: &Group, expected: usize, profile
     expected + extra
 }
 
-/// Until the newcomer serves there is one more; then one of the fullest zone goes.
+/// Keeps one extra instance until the newcomer is ready, then releases one from the fullest zone.
 fn go_on(state: &mut State, site: &Site, group: &Group, expected: usize, newcomer: &Instance) -> usize {
     let serving = serving(state, group);
     if !newcomer.serves() || serving.len() != expected + 1 || group.refresh().is_some() {
@@ -88,7 +88,7 @@ fn is_suspended(group: &Group) -> bool {
     ["AZRebalance", "Launch"].iter().any(|process| group.suspended.contains(*process))
 }
 
-/// Whether nothing else is going on in the group, and an instance of the fullest zone may go.
+/// Returns whether nothing else is happening in the group and an instance of the fullest zone may be terminated.
 fn is_calm(state: &State, group: &Group, expected: usize) -> bool {
     let serving = serving(state, group);
     let settled = |one: &&Instance| one.in_service.is_some() && one.unhealthy.is_none() && one.is_alive();
@@ -101,7 +101,7 @@ fn is_calm(state: &State, group: &Group, expected: usize) -> bool {
         && serving.iter().any(|one| fullest(one) && !one.protected)
 }
 
-/// How many instances each subnet of a group has; every zone has one.
+/// Returns the number of instances in each of a group's subnets; each zone has one subnet.
 fn counts(state: &State, group: &Group) -> BTreeMap<String, usize> {
     let mut counts: BTreeMap<String, usize> = group.subnets.iter().map(|subnet| (subnet.clone(), 0)).collect();
     for one in serving(state, group) {
@@ -112,14 +112,14 @@ fn counts(state: &State, group: &Group) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Whether moving one would make the difference smaller.
+/// Returns whether moving one instance would reduce the difference between subnets.
 fn is_lopsided(counts: &BTreeMap<String, usize>) -> bool {
     let (least, most) = (counts.values().min(), counts.values().max());
     least.zip(most).is_some_and(|(least, most)| most - least > 1)
 }
 
-/// The emptiest of those that take an instance, if one would make it more equal: where there is no room nothing is
-/// missing.
+/// Returns the emptiest subnet that takes an instance, if launching there improves the balance. A subnet without
+/// capacity does not count as lacking instances.
 fn emptier(counts: &BTreeMap<String, usize>, takes: impl Fn(&str) -> bool) -> Option<String> {
     let most = counts.values().max()?;
     let mut candidates: Vec<(&usize, &String)> =

@@ -14,10 +14,10 @@ use crate::state::{Group, Instance, InstanceState, Protected, RefreshStatus, Sta
 use crate::{ec2, elb};
 use kit::speed::Speed;
 
-/// A refresh without any progress fails after an hour of AWS.
+/// A refresh without progress fails after this many seconds, before scaling by the speed.
 const STUCK_S: u64 = 3600;
 
-/// The instance profiles of the launches that are due: only IAM knows them.
+/// Returns the instance profiles that due launches need. Only IAM knows whether they exist.
 pub fn profiles_needed(state: &State) -> BTreeSet<String> {
     let grows = |group: &&Group| {
         let is_short = serving(state, group).len() < group.desired as usize;
@@ -31,7 +31,7 @@ pub fn profiles_needed(state: &State) -> BTreeSet<String> {
     due.filter_map(profile).collect()
 }
 
-/// Moves every group one step closer to what it should be.
+/// Moves every group one step closer to its desired state.
 pub fn reconcile(state: &mut State, site: &Site, profiles: &Profiles) {
     let names: Vec<String> = state.groups.keys().cloned().collect();
     for name in names {
@@ -53,7 +53,7 @@ pub fn reconcile(state: &mut State, site: &Site, profiles: &Profiles) {
     }
 }
 
-/// Takes note of what has happened to the group's instances.
+/// Records what has happened to the group's instances, and terminates those that have drained.
 fn settle(state: &mut State, name: &str) {
     let ours: Vec<Instance> =
         state.instances.values().filter(|one| one.group.as_deref() == Some(name)).cloned().collect();
@@ -83,12 +83,12 @@ fn update(state: &mut State, id: &str, change: impl FnOnce(&mut Instance)) {
     }
 }
 
-/// Whether the group does anything about an instance that was stopped.
+/// Returns whether the group replaces an instance that was stopped.
 fn replaces_stopped(group: &Group) -> bool {
     ["HealthCheck", "ReplaceUnhealthy", "Terminate"].iter().all(|process| !group.suspended.contains(*process))
 }
 
-/// An instance of the group was terminated or stopped from outside.
+/// Handles an instance of the group that was terminated or stopped from outside.
 fn vanished(state: &mut State, name: &str, one: &Instance) {
     let group = state.groups[name].clone();
     let now = Moment::now().seconds();
@@ -102,7 +102,7 @@ fn vanished(state: &mut State, name: &str, one: &Instance) {
     }
 }
 
-/// Lets an instance finish its requests; `settle` terminates it then.
+/// Lets an instance finish its requests; [`settle`] then terminates it.
 fn leave(state: &mut State, group: &Group, id: &str) {
     update(state, id, |one| one.leaving = true);
     for target_group in &group.target_groups {
@@ -110,7 +110,7 @@ fn leave(state: &mut State, group: &Group, id: &str) {
     }
 }
 
-/// Takes an instance out of its group, which replaces it if it has too few then.
+/// Takes an instance out of its group. If the group then has too few instances, it launches a replacement.
 pub fn release(state: &mut State, _site: &Site, id: &str, cause: String) {
     let Some(one) = state.instances.get(id).filter(|one| one.serves()).cloned() else {
         return;
@@ -124,7 +124,7 @@ pub fn release(state: &mut State, _site: &Site, id: &str, cause: String) {
 
 fn dissolve(state: &mut State, site: &Site, group: &Group) {
     let now = Moment::now().seconds();
-    // Without the process that terminates nothing is terminated, and the group waits (docs/aws.md §10.7).
+    // While the process `Terminate` is suspended, nothing is terminated and the group waits (docs/aws.md §10.7).
     let is_free = |_: &&Instance| !group.suspended.contains("Terminate");
     let serving: Vec<String> = serving(state, group).into_iter().filter(is_free).map(|one| one.id.clone()).collect();
     for id in serving {
@@ -139,12 +139,12 @@ fn dissolve(state: &mut State, site: &Site, group: &Group) {
     }
 }
 
-/// The instances that a group counts on.
+/// Returns the instances that count towards a group's capacity.
 pub fn serving<'a>(state: &'a State, group: &Group) -> Vec<&'a Instance> {
     state.members(&group.name).into_iter().filter(|one| one.serves()).collect()
 }
 
-/// Registers running instances at the group's target groups.
+/// Registers running instances with the group's target groups.
 fn attach(state: &mut State, group: &Group) {
     if group.suspended.contains("AddToLoadBalancer") {
         return;
@@ -159,7 +159,8 @@ fn attach(state: &mut State, group: &Group) {
     }
 }
 
-/// A target group that was attached later counts once one of its targets is healthy (docs/aws.md §10.3).
+/// Starts to take account of a target group that was attached later, once one of its targets is healthy (docs/aws.md
+/// §10.3).
 fn note_added(state: &mut State, site: &Site, group: &Group) {
     let is_added = |arn: &&String| {
         let there = state.target_groups.get(*arn);
@@ -173,7 +174,7 @@ fn note_added(state: &mut State, site: &Site, group: &Group) {
     }
 }
 
-/// Looks at the health of the instances and releases the unhealthy ones.
+/// Checks the health of the instances and releases the unhealthy ones.
 fn judge(state: &mut State, site: &Site, group: &Group) {
     if !group.suspended.contains("HealthCheck") && group.health_check_type.contains("ELB") {
         let sick: Vec<String> = serving(state, group)
@@ -188,8 +189,8 @@ fn judge(state: &mut State, site: &Site, group: &Group) {
     if group.suspended.contains("ReplaceUnhealthy") || group.suspended.contains("Terminate") {
         return;
     }
-    // A refresh that launches first replaces what it found, whatever its health: its range holds for the health checks as
-    // well (Auto Scaling user guide, "Instance maintenance policies").
+    // A refresh that launches before it terminates replaces the instances it found, healthy or not: its healthy
+    // percentages also apply to health check replacements (Auto Scaling user guide, "Instance maintenance policies").
     let refreshed = group.refresh().filter(|_| launches_first(group)).map(|refresh| refresh.started);
     let is_due = |one: &&Instance| refreshed.is_none_or(|since| one.launched >= since);
     let unhealthy: Vec<(String, String)> = serving(state, group)
@@ -203,14 +204,15 @@ fn judge(state: &mut State, site: &Site, group: &Group) {
     }
 }
 
-/// The load balancer's word counts once the grace period is over.
+/// Returns whether the instance is newly unhealthy according to a load balancer, whose report counts only after the
+/// grace period.
 fn is_sick(state: &State, site: &Site, group: &Group, one: &Instance) -> bool {
     let past_grace = one.in_service.is_some_and(|since| since.age() >= site.speed.lasts(group.grace_s));
     let counting = group.target_groups.iter().filter(|arn| !group.adding.contains(*arn));
     past_grace && one.unhealthy.is_none() && statuses(state, site, counting, one).iter().any(TargetStatus::is_unhealthy)
 }
 
-/// What target groups say about an instance.
+/// Returns the status of an instance in each of the target groups.
 fn statuses<'a>(
     state: &'a State,
     site: &Site,
@@ -226,7 +228,7 @@ fn statuses<'a>(
     groups.map(status).collect()
 }
 
-/// Moves a refresh on, and says how many instances the group should have meanwhile.
+/// Advances a refresh, and returns how many instances the group should have meanwhile.
 fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     let desired = group.desired as usize;
     let Some(refresh) = group.refresh().cloned() else {
@@ -249,14 +251,14 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
         return desired;
     };
     let number = number.to_string();
-    // A rollback leaves alone what the refresh had not touched.
+    // A rollback keeps the instances that the refresh has not replaced.
     let keeps_matching = refresh.skip_matching || refresh.status == RefreshStatus::RollbackInProgress;
     let is_outdated = |one: &Instance| {
         let other = one.template.id != wanted.id || one.template.version != number;
         if one.protected && refresh.protected == Protected::Ignore {
             return false;
         }
-        // What is ill is replaced even where it has the right template.
+        // An unhealthy instance is replaced even if its template is current.
         other || one.launched < refresh.started && (!keeps_matching || one.unhealthy.is_some())
     };
     let serving: Vec<Instance> = serving(state, group).into_iter().cloned().collect();
@@ -276,7 +278,8 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     }
     let (least, most) = healthy_range(desired, refresh.min_healthy, refresh.max_healthy);
     let mut spare = ready.len().saturating_sub(least);
-    // One that is not ready may still answer: where there is room its replacement comes first, as for all others.
+    // An instance that is not ready may still serve requests. If the group may exceed its desired capacity, launch the
+    // replacement first, as for all other instances.
     let mut idle = match launches_first(group) {
         true => ready.iter().filter(|one| !is_outdated(one)).count().min(serving.len().saturating_sub(desired)),
         false => usize::MAX,
@@ -301,14 +304,13 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     desired + left.min(most - desired)
 }
 
-/// Whether a refresh is under way that launches before it terminates.
+/// Returns whether a refresh is in progress that launches before it terminates.
 fn launches_first(group: &Group) -> bool {
     let desired = group.desired as usize;
     group.refresh().is_some_and(|refresh| healthy_range(desired, refresh.min_healthy, refresh.max_healthy).1 > desired)
 }
 
-/// A refresh that ends early may have launched more than the group needs: those that have not come up go again, and
-/// not the ones that serve.
+/// Releases surplus instances that a refresh launched before it ended early, but none that are ready.
 fn drop_surplus(state: &mut State, site: &Site, group: &Group, since: Moment, warmup: Duration) {
     let serving = serving(state, group);
     let surplus = serving.len().saturating_sub(group.desired as usize);
@@ -321,13 +323,14 @@ fn drop_surplus(state: &mut State, site: &Site, group: &Group, since: Moment, wa
     }
 }
 
-/// What new instances are made of: during a refresh its template, but the old one when it is being rolled back.
+/// Returns the template for new instances: during a refresh the refresh's template, during a rollback the group's old
+/// one.
 pub fn refresh_template(group: &Group) -> TemplateSpec {
     let refresh = group.refresh().filter(|refresh| refresh.status != RefreshStatus::RollbackInProgress);
     refresh.and_then(|refresh| refresh.desired.clone()).unwrap_or_else(|| group.template.clone())
 }
 
-/// Whether an instance does what it is there for, and has for as long as it needs to warm up.
+/// Returns whether an instance is in service, healthy and warmed up. If launched before `since`, it needs no warm-up.
 pub fn is_ready(state: &State, site: &Site, group: &Group, one: &Instance, since: Moment, warmup: Duration) -> bool {
     let Some(in_service) = one.in_service else {
         return false;
@@ -340,7 +343,8 @@ pub fn is_ready(state: &State, site: &Site, group: &Group, one: &Instance, since
     warm && answers && one.unhealthy.is_none()
 }
 
-/// The fewest ready and the most instances during a refresh. Where nothing could move at all, one may go first.
+/// Returns the minimum of ready instances and the maximum of all instances during a refresh. If the percentages allowed
+/// no change at all, one instance may be launched first, or terminated first if the maximum is 100 %.
 fn healthy_range(desired: usize, min_percent: u32, max_percent: u32) -> (usize, usize) {
     let least = (desired * min_percent as usize).div_ceil(100);
     let most = (desired * max_percent as usize / 100).max(desired);
@@ -420,7 +424,7 @@ fn scale(state: &mut State, site: &Site, group: &Group, expected: usize, profile
     }
 }
 
-/// Launches one instance; after a failure the group waits ever longer.
+/// Launches one instance, and returns whether that succeeded. After each further failure the group pauses for longer.
 fn add(state: &mut State, site: &Site, group: &Group, count: usize, profiles: &Profiles) -> bool {
     if is_pausing(site, group) {
         return false;
@@ -442,7 +446,7 @@ fn add(state: &mut State, site: &Site, group: &Group, count: usize, profiles: &P
     launched
 }
 
-/// Whether a launch has just failed.
+/// Returns whether the group is pausing after a failed launch.
 pub fn is_pausing(site: &Site, group: &Group) -> bool {
     group.failures > 0 && group.retry_after.is_some_and(|since| since.age() < pause(site.speed, group.failures))
 }
@@ -455,7 +459,7 @@ pub fn note_launch(state: &mut State, group: &Group, launched: bool) {
     }
 }
 
-/// Launches an instance in the zone that has the fewest, or in the next one that takes it, and returns its id.
+/// Launches an instance in the zone with the fewest, or else in the next zone that accepts it, and returns its id.
 pub fn launch_somewhere(
     state: &mut State,
     site: &Site,
@@ -464,7 +468,7 @@ pub fn launch_somewhere(
     profiles: &Profiles,
     mut avoided: BTreeSet<String>,
 ) -> Option<String> {
-    // Each of several launches in a row has its own fate.
+    // Use the current group: the number of its launches decides what goes wrong on the next instance.
     let group = &state.groups.get(&group.name).unwrap_or(group).clone();
     loop {
         let outlook = Outlook { profiles, avoided: &avoided };
@@ -484,12 +488,12 @@ pub fn launch_somewhere(
     }
 }
 
-/// Ever longer: 20, 40, 80 seconds of AWS, and ten minutes at most.
+/// Returns the pause after consecutive failures: 20, 40, 80, … seconds, at most 640, before scaling by the speed.
 fn pause(speed: Speed, failures: u32) -> Duration {
     speed.lasts(10 << failures.min(6))
 }
 
-/// Releases the instance that AWS would choose.
+/// Releases the instance that AWS would choose to terminate.
 fn shrink(state: &mut State, site: &Site, group: &Group) {
     let chosen = first_to_go(&serving(state, group), &group.termination_policies, Moment::now());
     let Some(id) = chosen.map(|one| one.id.clone()) else {

@@ -1,4 +1,4 @@
-//! Instance refreshes: all instances of a group replaced, a few at a time (docs/aws.md §10.5).
+//! Instance refreshes: replace all instances of a group, a few at a time (docs/aws.md §10.5).
 
 use uuid::Uuid;
 
@@ -89,7 +89,7 @@ pub fn roll_back(state: &mut State, _site: &Site, params: &Params) -> Answer {
         let message = "No in progress or pending Instance Refresh found for this Auto Scaling group";
         return Err(ApiError::new("ActiveInstanceRefreshNotFound", message));
     };
-    // Only a number says where to go back to.
+    // Only a numbered version identifies the template to roll back to.
     if refresh.desired.is_none() || moves_on {
         let message = "The instance refresh cannot be rolled back: it has no desired configuration, or the group's launch template has no numbered version";
         return Err(ApiError::new("IrreversibleInstanceRefresh", message));

@@ -1,4 +1,4 @@
-//! Scheduled actions: a group's size at a given time, once or recurring.
+//! Scheduled actions: set a group's size at a given time, once or recurring.
 
 use std::str::FromStr;
 
@@ -76,7 +76,9 @@ fn moment(params: &Params, name: &str) -> Result<Option<Moment>, ApiError> {
     Ok(Some(Moment::from(at)))
 }
 
-/// When an action is due again after a moment; nothing if it is due once only, or never again.
+/// Returns when an action recurs next after `now`; `None` if it does not recur.
+///
+/// Errors: its time zone or recurrence is invalid, or it never occurs.
 fn next_after(schedule: &Schedule, now: Moment) -> Result<Option<Moment>, ApiError> {
     let zone = schedule.zone.as_deref().unwrap_or("Etc/UTC");
     let known = Tz::from_str(zone).map_err(|_| refuse(format!("Given time zone: {zone} is invalid")))?;
@@ -86,12 +88,12 @@ fn next_after(schedule: &Schedule, now: Moment) -> Result<Option<Moment>, ApiErr
     let invalid = || refuse(format!("Given recurrence string: {recurrence} is invalid"));
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
     let cron = parser.parse(recurrence).map_err(|_| invalid())?;
-    // A day that never comes, such as 30 February, is found nowhere.
+    // A day that never occurs, such as 30 February, is an error here.
     let next = cron.find_next_occurrence(&now.calendar().with_timezone(&known), false).map_err(|_| invalid())?;
     Ok(Some(Moment::of(next.to_utc())))
 }
 
-/// Does what is due, and forgets what will not be due again.
+/// Runs the due actions, and deletes those that will not be due again.
 pub fn run_due(state: &mut State, now: Moment) {
     for group in state.groups.values_mut().filter(|group| !group.deleting) {
         let due: Vec<(String, Schedule)> = group
@@ -115,7 +117,7 @@ pub fn run_due(state: &mut State, now: Moment) {
     }
 }
 
-/// Gives the group the sizes of an action, if they go together with those it keeps.
+/// Applies an action's sizes to the group, unless its minimum would exceed its maximum.
 fn act(group: &mut Group, name: &str, schedule: &Schedule) {
     let (min, max) = (schedule.min.unwrap_or(group.min), schedule.max.unwrap_or(group.max));
     if min > max {

@@ -8,9 +8,9 @@ use kit::call::{Asked, Need};
 use kit::query::{Answer, ApiError, Params, Xml};
 use kit::tags::{Flaw, USUAL};
 
-/// The tags of a creating call.
+/// Returns the tags in a call that creates a group.
 ///
-/// The last of several with one key counts: Auto Scaling does not refuse them, as was seen on AWS
+/// Of several tags with the same key the last one wins: Auto Scaling does not refuse duplicates, as observed on AWS
 /// (`ISS:hashicorp/terraform#2270`).
 pub fn wanted(params: &Params) -> Result<BTreeMap<String, GroupTag>, ApiError> {
     check_each(params)?;
@@ -19,8 +19,8 @@ pub fn wanted(params: &Params) -> Result<BTreeMap<String, GroupTag>, ApiError> {
     Ok(tags)
 }
 
-/// Whether each of a call's tags is one, in the words of the service's model (`API:autoscaling.CreateOrUpdateTags`); none
-/// are published for reserved keys.
+/// Checks each of a call's tags on its own. The messages follow the service's model
+/// (`API:autoscaling.CreateOrUpdateTags`); for reserved keys none is published.
 fn check_each(params: &Params) -> Result<(), ApiError> {
     (1..).zip(params.pairs("Tags")).try_for_each(|(at, pair)| {
         USUAL.check([pair], []).map_err(|flaw| {
@@ -33,7 +33,7 @@ fn check_each(params: &Params) -> Result<(), ApiError> {
     })
 }
 
-/// Whether a group can have tags with all these keys.
+/// Checks that a group may have tags with all these keys together.
 fn check_all<'a>(keys: impl IntoIterator<Item = &'a String>) -> Result<(), ApiError> {
     USUAL.check([], keys.into_iter().map(String::as_str)).map_err(|_| {
         let text = format!("You have already reached a limit: a group has at most {} tags", USUAL.most);
@@ -49,7 +49,7 @@ fn read(params: &Params) -> Vec<(String, GroupTag)> {
     params.items("Tags").into_iter().map(tag).collect()
 }
 
-/// Tags need the action on each of their groups.
+/// Returns the required permissions: the action on each of the tags' groups.
 pub fn needs(asked: &Asked) -> Vec<Need> {
     let is_group = |field: &str| field.starts_with("Tags.member.") && field.ends_with(".ResourceId");
     let names = asked.call.input.form().iter().filter(|(field, _)| is_group(field)).map(|(_, name)| name);
@@ -80,7 +80,7 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
     Ok(Xml::new())
 }
 
-/// The group of each tag of a call, which all have to be there.
+/// Returns the name of each tag's group. All groups must exist.
 fn named(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
     params.items("Tags").into_iter().map(|item| Ok(state.group(item.required("ResourceId")?)?.name.clone())).collect()
 }

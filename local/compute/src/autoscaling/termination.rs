@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::clock::Moment;
 use crate::state::Instance;
 
-/// The policies that there are.
+/// The termination policies of Auto Scaling.
 pub const POLICIES: &[&str] = &[
     "AllocationStrategy",
     "ClosestToNextInstanceHour",
@@ -17,8 +17,8 @@ pub const POLICIES: &[&str] = &[
     "OldestLaunchTemplate",
 ];
 
-/// The instance that goes first: of the zones that have an unprotected one the fullest counts, and in it each policy
-/// narrows the choice.
+/// Returns the instance to terminate first. Of the zones with an unprotected instance the fullest is chosen, and within
+/// it each policy narrows the choice.
 pub fn first_to_go<'a>(members: &[&'a Instance], policies: &[String], now: Moment) -> Option<&'a Instance> {
     let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
     for one in members {
@@ -33,14 +33,14 @@ pub fn first_to_go<'a>(members: &[&'a Instance], policies: &[String], now: Momen
             "OldestLaunchTemplate" => least(left, version),
             "ClosestToNextInstanceHour" => least(left, |one| to_next_hour(one, now)),
             "Default" => least(least(left, version), |one| to_next_hour(one, now)),
-            // There are neither launch configurations nor several types in a group.
+            // A group has neither launch configurations nor several instance types.
             _ => left,
         };
     }
     left.into_iter().min_by_key(|one| (one.launched, &one.id))
 }
 
-/// Those for which a measure is least.
+/// Returns the instances with the smallest measure.
 fn least<K: Ord>(from: Vec<&Instance>, measure: impl Fn(&Instance) -> K) -> Vec<&Instance> {
     let Some(least) = from.iter().map(|one| measure(one)).min() else {
         return from;
@@ -52,7 +52,7 @@ fn version(one: &Instance) -> u64 {
     one.template.version.parse().unwrap_or_default()
 }
 
-/// The seconds until the next hour of the instance's life begins.
+/// Returns the seconds until the instance has run for another full hour.
 fn to_next_hour(one: &Instance, now: Moment) -> u64 {
     3600 - one.launched.age_at(now).as_secs() % 3600
 }

@@ -7,22 +7,23 @@ use crate::clock::Moment;
 use crate::state::{Group, State, Tracking, Verdict};
 use kit::speed::Speed;
 
-/// How many seconds of AWS the value has to be too high before the group grows, and too low before it shrinks.
+/// How many seconds, before scaling by the speed, the value must be too high before the group grows, and too low before
+/// it shrinks.
 const HIGH_S: u64 = 60 * HIGH_MINUTES;
 const LOW_S: u64 = 60 * LOW_MINUTES;
 
-/// The same in the periods of an alarm.
+/// The same in minutes, the period of an alarm.
 pub const HIGH_MINUTES: u64 = 3;
 pub const LOW_MINUTES: u64 = 15;
 
-/// The part of the target under which a value is too low.
+/// A value below this fraction of the target is too low.
 pub const LOW_SHARE: f64 = 0.9;
 
-/// The last values of each policy, one a second: key is group and policy.
+/// The latest values of each policy, one per second. The key is the group and the policy.
 pub type Samples = BTreeMap<(String, String), VecDeque<f64>>;
 
-/// Adds one second's values and moves the desired capacity of each group that needs it. `measure` gives a group's
-/// value of a metric, if it can be measured.
+/// Adds one value per policy, once a second, and adjusts the desired capacity of each group that needs it. `measure`
+/// returns a group's value of a metric, if it can be measured.
 pub fn track(
     state: &mut State,
     speed: Speed,
@@ -54,7 +55,7 @@ pub fn track(
                 wishes.push((desired, policy));
             }
         }
-        // Of several policies the one that wants the most wins.
+        // If several policies want to scale, the largest capacity wins.
         let Some((desired, policy)) = wishes.into_iter().max_by_key(|(desired, _)| *desired) else {
             continue;
         };
@@ -72,18 +73,18 @@ pub fn track(
     }
 }
 
-/// After a move new instances get the time to take their part.
+/// Returns whether the group is cooling down. After scaling, new instances need time to take their share of the load.
 fn is_cooling(speed: Speed, group: &Group) -> bool {
     let pause = speed.lasts(group.warmup_s.unwrap_or(group.cooldown_s)).max(Duration::from_secs(2));
     group.scaled.is_some_and(|since| since.age() < pause)
 }
 
-/// How many of the values, which come once a second, are enough to decide.
+/// Returns how many values, measured once a second, cover the period at this speed; at least two.
 fn samples_in(speed: Speed, seconds: u64) -> usize {
     (speed.lasts(seconds).as_secs() as usize).max(2)
 }
 
-/// What an alarm says of the last values.
+/// Returns the state of an alarm from the latest values.
 fn verdict(speed: Speed, history: &VecDeque<f64>, seconds: u64, is_off: impl Fn(f64) -> bool) -> Verdict {
     let count = samples_in(speed, seconds);
     match history.iter().rev().take(count).all(|value| is_off(*value)) {
@@ -93,7 +94,7 @@ fn verdict(speed: Speed, history: &VecDeque<f64>, seconds: u64, is_off: impl Fn(
     }
 }
 
-/// The capacity that would bring the value to its target, if the last values agree that it is off.
+/// Returns the capacity that would bring the value to its target, if all recent values are too high or too low.
 fn wish(speed: Speed, history: &VecDeque<f64>, tracking: &Tracking, group: &Group) -> Option<u32> {
     let last = |seconds: u64| {
         let count = samples_in(speed, seconds);
@@ -120,7 +121,7 @@ pub mod tests {
     use super::*;
     use crate::state::TemplateSpec;
 
-    /// A group with bounds of 1 and 4.
+    /// Returns a group with a minimum of 1 and a maximum of 4.
     pub fn group(desired: u32) -> Group {
         let template = TemplateSpec { id: String::new(), name: String::new(), version: String::new() };
         Group {

@@ -12,14 +12,14 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::Broken;
 use super::requests::Open;
 
-/// A request's body that can be offered to another target as long as nothing of it has been read.
+/// A request body that can be offered to another target as long as none of it has been read.
 #[derive(Clone)]
 pub struct Relay(Arc<Mutex<Source>>);
 
 struct Source {
     body: Incoming,
     last_active: Instant,
-    /// Whether the client owes us the next bytes.
+    /// Whether the target is waiting for the client to send more.
     awaits_client: bool,
 }
 
@@ -29,12 +29,12 @@ impl Relay {
         Relay(Arc::new(Mutex::new(Source { body, last_active: Instant::now(), awaits_client: false })))
     }
 
-    /// When the client last sent something.
+    /// Returns when the client last sent something.
     pub fn last_active(&self) -> Instant {
         self.source().last_active
     }
 
-    /// Whether the next bytes are to come from the client.
+    /// Returns whether the next bytes have to come from the client.
     pub fn awaits_client(&self) -> bool {
         self.source().awaits_client
     }
@@ -67,8 +67,7 @@ impl Body for Relay {
     }
 }
 
-/// An answer's body, with the request it belongs to. A target that stops in the middle of it is not waited for longer
-/// than the load balancer is patient.
+/// A target's response body, which keeps its request open. It fails if the target sends nothing for `patience`.
 pub struct Held {
     body: Incoming,
     idle: Pin<Box<Sleep>>,
@@ -77,7 +76,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// A body that a target begins to send.
+    /// Wraps a body that a target has begun to send.
     pub fn new(body: Incoming, patience: Duration, open: Open) -> Held {
         Held { body, idle: Box::pin(sleep(patience)), patience, _open: open }
     }

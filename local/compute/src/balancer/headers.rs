@@ -1,4 +1,4 @@
-//! How the load balancer rewrites the head of a request, and what it refuses.
+//! How the load balancer rewrites the head of a request, and which requests it refuses.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::clock::Moment;
 use crate::elb::attribute;
 use crate::state::LoadBalancer;
 
-/// What concerns one connection only and is not passed on.
+/// Headers that concern a single connection and are not forwarded.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     "expect",
@@ -24,12 +24,13 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// The most bytes of a request line and of one header, of all headers of a request, and of those of an answer.
+/// The maximum number of bytes of a request's path or a single header, of all request headers, and of all response
+/// headers.
 const LONGEST_LINE: usize = 16 * 1024;
 const MOST_ASKED: usize = 64 * 1024;
 pub const MOST_ANSWERED: usize = 32 * 1024;
 
-/// Why the load balancer does not pass a request on, if it does not.
+/// Returns the status with which the load balancer refuses a request, or `None` if it accepts it.
 pub fn refused(head: &Parts) -> Option<StatusCode> {
     let hosts = head.headers.get_all(header::HOST).iter().count();
     let longest = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).max();
@@ -45,12 +46,12 @@ pub fn refused(head: &Parts) -> Option<StatusCode> {
     }
 }
 
-/// How many bytes headers are.
+/// Returns the total length of headers in bytes.
 pub fn length(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// What becomes of `X-Forwarded-For`.
+/// How `X-Forwarded-For` is processed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardedFor {
     #[default]
@@ -60,7 +61,7 @@ pub enum ForwardedFor {
 }
 
 impl ForwardedFor {
-    /// What a load balancer's attribute says.
+    /// Returns the mode set in a load balancer's attribute.
     pub fn of(one: &LoadBalancer) -> ForwardedFor {
         match attribute(&one.attributes, "routing.http.xff_header_processing.mode") {
             "preserve" => ForwardedFor::Preserve,
@@ -75,7 +76,7 @@ const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// What the load balancer adds to a request and takes from it.
+/// Adds the load balancer's headers to a request and removes those that are not forwarded.
 pub fn forward(headers: &mut HeaderMap, peer: SocketAddr, port: u16, mode: ForwardedFor) {
     strip(headers);
     let before = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
@@ -97,7 +98,7 @@ pub fn forward(headers: &mut HeaderMap, peer: SocketAddr, port: u16, mode: Forwa
     set(headers, TRACE_ID, HeaderValue::try_from(trace).ok());
 }
 
-/// Takes headers away whose names are more than letters, digits and hyphens.
+/// Removes headers whose names contain anything but letters, digits and hyphens.
 pub fn drop_invalid(headers: &mut HeaderMap) {
     let is_valid = |name: &HeaderName| name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     let invalid: Vec<HeaderName> = headers.keys().filter(|name| !is_valid(name)).cloned().collect();
@@ -113,14 +114,14 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
     }
 }
 
-/// The protocol a client asks to go over to.
+/// Returns the protocol that a client asks to upgrade to.
 pub fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let asks = headers.get(header::CONNECTION)?.to_str().ok()?;
     let asks = asks.split(',').any(|word| word.trim().eq_ignore_ascii_case("upgrade"));
     headers.get(header::UPGRADE).filter(|_| asks).cloned()
 }
 
-/// Takes away what concerns one connection only, and what `Connection` names as such.
+/// Removes hop-by-hop headers, including those that `Connection` names.
 pub fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)

@@ -41,26 +41,26 @@ use requests::Open;
 pub use requests::{Requests, Tally};
 use route::{At, Group, Next, Route};
 
-/// Why a body ended before its end.
+/// Why a body ended prematurely.
 type Broken = Box<dyn Error + Send + Sync>;
 type Answer = Response<BoxBody<Bytes, Broken>>;
 
-/// A load balancer that goes lets its answers go out, but not for long.
+/// How long a load balancer that shuts down waits for its open connections to finish.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// A target that has not taken a connection by then does not answer.
+/// The timeout for connecting to a target.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// The status under which a load balancer counts a client that did not wait for its answer.
+/// The status under which a load balancer counts a client that disconnected before its answer.
 const CLIENT_GONE: u16 = 460;
 
-/// What a listener's connections share.
+/// The state that a listener's connections share.
 struct Front {
     compute: Arc<Compute>,
     listener: String,
     client: Client<HttpConnector, Relay>,
     turn: AtomicUsize,
-    /// As of the last change of the state that was noticed.
+    /// As of the last observed generation of the state.
     route: Mutex<Option<Arc<Route>>>,
 }
 
@@ -79,7 +79,7 @@ pub async fn serve(compute: Arc<Compute>, listener: String, socket: std::net::Tc
     while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
         match accepted {
             Ok((stream, peer)) => drop(connections.spawn(converse(front.clone(), stream, peer, stop.clone()))),
-            // Too many open files, most likely: others have to be closed first.
+            // Most likely there are too many open files: wait until others are closed.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
@@ -87,7 +87,7 @@ pub async fn serve(compute: Arc<Compute>, listener: String, socket: std::net::Tc
     drop(timeout(FAREWELL, connections.wait()).await);
 }
 
-/// One client's connection.
+/// Serves one client's connection.
 async fn converse(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
     let port = stream.local_addr().map(|address| address.port()).unwrap_or_default();
     drop(stream.set_nodelay(true));
@@ -101,14 +101,14 @@ async fn converse(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, stop: 
     let connection = builder.serve_connection(TokioIo::new(stream), answer).with_upgrades();
     tokio::pin!(connection);
     tokio::select! {
-        // How a client leaves is its own affair.
+        // How a client disconnects does not matter.
         _ = connection.as_mut() => return,
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     drop(timeout(FAREWELL, connection).await);
 }
 
-/// Who gets a request.
+/// Where a request is routed.
 enum Choice {
     Target { place: usize, at: Authority, open: Open },
     Refused(StatusCode),
@@ -127,7 +127,8 @@ impl Front {
         })
     }
 
-    /// The answer of a target or of the listener, or the status with which the load balancer refuses.
+    /// Returns the answer of a target or of the listener, or the status with which the load balancer refuses the
+    /// request.
     async fn pass_on(
         &self,
         route: &Arc<Route>,
@@ -181,14 +182,14 @@ impl Front {
                 }
                 Ok(response) => return Ok(passed_on(response, open, route.patience)),
                 Err(error) if is_timeout(&error) => return Err(StatusCode::GATEWAY_TIMEOUT),
-                // No target has read any of the request: another may have it.
+                // The target has read nothing of the request, so it may go to another one.
                 Err(error) if error.is_connect() => tried.places.push(place),
                 Err(_) => return Err(StatusCode::BAD_GATEWAY),
             }
         }
     }
 
-    /// Both sides have agreed to speak something else.
+    /// Connects both sides after they have agreed to upgrade the protocol.
     fn joined(
         &self,
         client: Option<OnUpgrade>,
@@ -214,7 +215,7 @@ impl Front {
         Response::from_parts(head, empty_body())
     }
 
-    /// Picks the next target in turn. A request counts as open from here on, so that draining sees it.
+    /// Picks the next target in turn. The request counts as open from here on, so that draining waits for it.
     fn choose(&self, tried: &mut Tried, turn: usize) -> Choice {
         loop {
             let route = self.route();
@@ -236,14 +237,14 @@ impl Front {
                 At::Closed => return Choice::Refused(StatusCode::BAD_GATEWAY),
             };
             let open = goal.count.begin();
-            // If the state is still the same one, a deregistration from now on sees this request.
+            // If the state has not changed since, any later deregistration sees this request.
             if self.compute.generation() == route.generation {
                 return Choice::Target { place, at, open };
             }
         }
     }
 
-    /// The way of requests as the state wants it now.
+    /// Returns the route for the current state.
     fn route(&self) -> Arc<Route> {
         let mut kept = self.route.lock().expect("nothing panics while it looks for the way");
         match kept.as_ref() {
@@ -256,7 +257,7 @@ impl Front {
     }
 }
 
-/// The targets that have been asked in vain, by their places in one route.
+/// The targets that could not be reached, as indexes into the targets of one route.
 #[derive(Default)]
 struct Tried {
     generation: u64,
@@ -264,7 +265,7 @@ struct Tried {
 }
 
 impl Tried {
-    /// In another route the places mean others.
+    /// Forgets the indexes if they belong to another route.
     fn of(&mut self, generation: u64) {
         if self.generation != generation {
             (self.generation, self.places) = (generation, Vec::new());
@@ -272,7 +273,7 @@ impl Tried {
     }
 }
 
-/// A client that waits for an answer. One that goes before it comes is counted.
+/// A client waiting for its answer. If it disconnects first, that is counted.
 struct Waiting<'a> {
     tally: Tally,
     balancer: &'a str,
@@ -287,7 +288,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// What a target answers; nothing if neither side has done anything for too long.
+/// Returns the target's response, or `None` once the client has sent nothing for `patience`.
 async fn within_patience<T>(answer: impl Future<Output = T>, relay: &Relay, patience: Duration) -> Option<T> {
     tokio::pin!(answer);
     loop {
@@ -315,7 +316,7 @@ fn uri_at(at: Authority, path: Option<PathAndQuery>) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// What becomes of the head of a request, up to the target: nothing of it is sent.
+/// Checks and rewrites the head of a request without sending it, and returns a status.
 pub(super) fn rehearse(mut head: http::request::Parts) -> StatusCode {
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 50_000);
     if let Some(status) = headers::refused(&head) {
@@ -339,7 +340,7 @@ pub(super) fn rehearse(mut head: http::request::Parts) -> StatusCode {
     if target.is_some() { answer } else { StatusCode::BAD_REQUEST }
 }
 
-/// The answer of a listener without targets.
+/// Returns the answer of a listener that does not forward.
 fn own(action: &Action, head: &http::request::Parts, port: u16) -> Answer {
     match action {
         Action::Fixed { status, content_type, body } => fixed(status, content_type.as_deref(), body.as_deref()),
@@ -347,7 +348,7 @@ fn own(action: &Action, head: &http::request::Parts, port: u16) -> Answer {
     }
 }
 
-/// A target's answer on its way to the client; the request stays open until its body has gone.
+/// Passes on a target's response. The request stays open until the body has been sent.
 fn passed_on(response: Response<Incoming>, open: Open, patience: Duration) -> Answer {
     let (mut head, body) = response.into_parts();
     headers::strip(&mut head.headers);

@@ -1,4 +1,4 @@
-//! The load balancer's own answers.
+//! Responses that the load balancer generates itself.
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use super::{Answer, Broken};
 use crate::state::Action;
 
-/// The load balancer's own answer to what it cannot pass on.
+/// Returns the load balancer's error page for a request that it cannot forward.
 pub fn refusal(status: StatusCode) -> Answer {
     let title = match status {
         StatusCode::SERVICE_UNAVAILABLE => "503 Service Temporarily Unavailable".to_owned(),
@@ -23,13 +23,13 @@ pub fn refusal(status: StatusCode) -> Answer {
     own(status, Some("text/html"), page)
 }
 
-/// The answer of a listener that has a fixed one.
+/// Returns the response of a fixed-response action.
 pub fn fixed(status: &str, content_type: Option<&str>, body: Option<&str>) -> Answer {
     let status = status.parse().unwrap_or(StatusCode::OK);
     own(status, content_type.or(body.map(|_| "text/plain; charset=utf-8")), body.unwrap_or_default().to_owned())
 }
 
-/// The answer of a redirecting listener.
+/// Returns the response of a redirect action.
 pub fn redirected(action: &Action, head: &http::request::Parts, port: u16) -> Answer {
     let Action::Redirect { protocol, host, port: to, path, query, status } = action else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE);
@@ -70,7 +70,7 @@ fn own(status: StatusCode, content_type: Option<&str>, body: String) -> Answer {
     response
 }
 
-/// No bytes.
+/// Returns a body without any bytes.
 pub fn empty_body() -> BoxBody<Bytes, Broken> {
     Empty::new().map_err(|never| match never {}).boxed()
 }

@@ -1,10 +1,10 @@
-//! Counts requests per target, and the load balancer's own answers.
+//! Counts requests per target, and the responses that load balancers generate themselves.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Every target's counts.
+/// The counts of all targets.
 #[derive(Default, Clone)]
 pub struct Requests(Arc<Mutex<Counts>>);
 
@@ -19,20 +19,20 @@ pub struct Count {
 }
 
 impl Requests {
-    /// Whether a target of a group has requests to finish.
+    /// Returns whether a target of a group has open requests.
     pub fn has_open(&self, group: &str, target: &str) -> bool {
         let key = (group.to_owned(), target.to_owned());
         self.counts().get(&key).is_some_and(|count| count.open() > 0)
     }
 
-    /// How many requests a group's targets have had since the last question.
+    /// Returns how many requests a group's targets have received since the last call.
     pub fn take_total(&self, group: &str) -> u64 {
         let counts = self.counts();
         let ours = counts.iter().filter(|((name, _), _)| name == group);
         ours.map(|(_, count)| count.total.swap(0, Ordering::SeqCst)).sum()
     }
 
-    /// The counts of a target, shared by all that count.
+    /// Returns the counts of a target, shared by everything that counts its requests.
     pub fn of(&self, group: &str, target: &str) -> Arc<Count> {
         self.counts().entry((group.to_owned(), target.to_owned())).or_default().clone()
     }
@@ -48,23 +48,23 @@ impl Requests {
 }
 
 impl Count {
-    /// How many requests the target works on.
+    /// Returns the number of open requests.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// One more request, open until the answer is dropped.
+    /// Opens a request, which stays open until the returned value is dropped.
     pub fn begin(self: &Arc<Count>) -> Open {
         self.open.fetch_add(1, Ordering::SeqCst);
         Open(self.clone())
     }
 }
 
-/// A request that a target works on, until this is dropped.
+/// An open request, until this is dropped.
 pub struct Open(Arc<Count>);
 
 impl Open {
-    /// The target has been asked.
+    /// Counts the request as sent to the target.
     pub fn count(&self) {
         self.0.total.fetch_add(1, Ordering::SeqCst);
     }
@@ -76,19 +76,19 @@ impl Drop for Open {
     }
 }
 
-/// How often each load balancer has answered by itself, by its ARN and the status.
+/// How many responses each load balancer has generated itself, by ARN and status.
 #[derive(Default, Clone)]
 pub struct Tally(Arc<Mutex<Answers>>);
 
 type Answers = BTreeMap<String, BTreeMap<u16, u64>>;
 
 impl Tally {
-    /// One more answer.
+    /// Counts one more response.
     pub fn add(&self, balancer: &str, status: u16) {
         *self.answers().entry(balancer.to_owned()).or_default().entry(status).or_default() += 1;
     }
 
-    /// The answers of one load balancer.
+    /// Returns the counts of one load balancer.
     pub fn of(&self, balancer: &str) -> BTreeMap<u16, u64> {
         self.answers().get(balancer).cloned().unwrap_or_default()
     }

@@ -14,41 +14,41 @@ use crate::{Compute, Site};
 
 /// What a listener does with a request.
 pub struct Route {
-    /// Of the state it was worked out from.
+    /// The generation of the state that it was computed from.
     pub generation: u64,
-    /// Of the load balancer.
+    /// The ARN of the load balancer.
     pub balancer: String,
-    /// How long either side may be silent.
+    /// The idle timeout of either side.
     pub patience: Duration,
     pub forwarded_for: ForwardedFor,
-    /// Whether headers with other names than letters, digits and hyphens are taken away.
+    /// Whether headers are dropped whose names contain anything but letters, digits and hyphens.
     pub drops_invalid: bool,
     pub next: Next,
 }
 
-/// The next step of a request.
+/// Where a request goes next.
 pub enum Next {
-    /// One of these groups, by their weights.
+    /// One of these groups, chosen by weight.
     Groups(Vec<Group>),
-    /// The load balancer answers itself.
+    /// The load balancer responds itself.
     Own(Action),
     Nowhere,
 }
 
-/// A target group that requests go to.
+/// A target group that receives requests.
 pub struct Group {
     weight: u32,
     algorithm: Algorithm,
     targets: Vec<Goal>,
 }
 
-/// A target that requests go to.
+/// A target that receives requests.
 pub struct Goal {
     pub at: At,
     pub count: Arc<Count>,
 }
 
-/// What is where a target should be.
+/// What is at a target's address.
 #[derive(Clone)]
 pub enum At {
     Process(Authority),
@@ -65,7 +65,7 @@ enum Algorithm {
 }
 
 impl Route {
-    /// The route of a listener as the state wants it.
+    /// Returns a listener's route for this state.
     pub fn of(compute: &Compute, state: &State, generation: u64, listener: &str) -> Route {
         let listener = state.listeners.get(listener);
         let balancer = listener.and_then(|listener| state.load_balancers.get(&listener.load_balancer));
@@ -109,12 +109,12 @@ impl Group {
         Group { weight, algorithm, targets: routable(state, site, group).into_iter().map(goal).collect() }
     }
 
-    /// Whether there is a target to ask.
+    /// Returns whether the group has no target to send requests to.
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
     }
 
-    /// The place of the target whose turn it is, of those that have not been tried.
+    /// Returns the index of the target whose turn it is, among those that have not been tried.
     pub fn choose(&self, turn: usize, tried: &[usize]) -> Option<usize> {
         let left: Vec<usize> = (0..self.targets.len()).filter(|at| !tried.contains(at)).collect();
         let from = match self.algorithm {
@@ -130,7 +130,7 @@ impl Group {
         left.get(from.checked_rem(left.len())?).copied()
     }
 
-    /// The target at a place that `choose` has given.
+    /// Returns the target at an index that `choose` returned.
     pub fn target(&self, at: usize) -> Option<&Goal> {
         self.targets.get(at)
     }
@@ -140,7 +140,7 @@ fn authority(address: SocketAddr) -> Option<Authority> {
     address.to_string().parse().ok()
 }
 
-/// The group whose turn it is.
+/// Returns the group whose turn it is.
 pub fn by_weight(groups: &[Group], turn: usize) -> Option<&Group> {
     let total: usize = groups.iter().map(|group| group.weight as usize).sum();
     let mut place = turn.checked_rem(total)?;

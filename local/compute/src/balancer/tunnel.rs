@@ -1,4 +1,4 @@
-//! Upgraded connections, such as WebSockets: bytes are only relayed.
+//! Upgraded connections, such as WebSockets: bytes are relayed unchanged.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::FAREWELL;
 
-/// Carries bytes both ways until one side closes, or nothing has come for as long as the load balancer is patient.
+/// Relays bytes in both directions until one side closes or neither has sent anything for `patience`.
 pub async fn carry(client: Upgraded, target: Upgraded, patience: Duration, stop: CancellationToken) {
     let (mut from_client, mut to_client) = tokio::io::split(TokioIo::new(client));
     let (mut from_target, mut to_target) = tokio::io::split(TokioIo::new(target));

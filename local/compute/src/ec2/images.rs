@@ -1,4 +1,4 @@
-//! Machine images: Amazon Linux 2023 as AWS lists it, so that a search for the newest one succeeds.
+//! Machine images: Amazon Linux 2023 as AWS lists it, so that a search for the newest image succeeds.
 
 use super::network::stable_id;
 use crate::Site;
@@ -13,19 +13,19 @@ pub struct Image {
     created: &'static str,
 }
 
-/// Where the disk with the system is.
+/// The device name of the root volume.
 pub const ROOT_DEVICE: &str = "/dev/xvda";
 
 const OWNER: &str = "137112412989";
 
-/// Version and day of creation.
+/// The version and creation date of each release.
 const RELEASES: &[(&str, &str)] = &[
     ("2023.8.20250915.0", "2025-09-12T21:01:33.000Z"),
     ("2023.9.20251020.0", "2025-10-17T20:13:08.000Z"),
     ("2023.9.20251117.1", "2025-11-17T18:42:51.000Z"),
 ];
 
-/// The image of an id.
+/// Returns the image with an id.
 pub fn find(site: &Site, id: &str) -> Option<Image> {
     all(site).into_iter().find(|image| image.id == id)
 }

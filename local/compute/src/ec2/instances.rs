@@ -178,7 +178,7 @@ fn write_interface(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
     });
 }
 
-/// An attribute of an instance, one at a time.
+/// Returns a single attribute of an instance.
 pub fn describe_attribute(state: &State, _site: &Site, params: &Params) -> Answer {
     let one = by_id(state, params.required("InstanceId")?)?;
     let attribute = params.required("Attribute")?;
@@ -275,7 +275,7 @@ fn protected(id: &str, done: &str, attribute: &str) -> ApiError {
     ApiError::new("OperationNotPermitted", text)
 }
 
-/// What a call has done to instances: the state of each before and now.
+/// Returns the response to a call that changed instances: the state of each before and after.
 fn changed(changes: Vec<(String, InstanceState, InstanceState)>) -> Xml {
     let mut xml = Xml::new();
     xml.set("instancesSet", changes, |xml, (id, before, now)| {
@@ -286,7 +286,7 @@ fn changed(changes: Vec<(String, InstanceState, InstanceState)>) -> Xml {
     xml
 }
 
-/// Puts an instance on its way out; its processes end and its record is closed by the loop.
+/// Begins to terminate an instance; the control loop ends its processes and closes its record.
 pub fn terminate(state: &mut State, id: &str) {
     if let Some(one) = state.instances.get_mut(id).filter(|one| !one.is_gone()) {
         one.state = InstanceState::ShuttingDown;
@@ -306,7 +306,7 @@ pub fn stop(state: &mut State, _site: &Site, params: &Params) -> Answer {
     })
 }
 
-/// What starts again counts again (docs/aws.md §3.3).
+/// Instances that are started count against the quota again (docs/aws.md §3.3).
 pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
     let mut more = 0;
     for id in params.texts("InstanceId") {
@@ -321,7 +321,7 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
     })
 }
 
-/// Moves every instance of a call to another state, or none if one of them cannot be moved.
+/// Moves all instances of a call to another state, or none if one of them cannot be moved.
 fn change(state: &mut State, params: &Params, done: &str, next: impl Fn(&Instance) -> Option<InstanceState>) -> Answer {
     let mut changes = Vec::new();
     for id in params.texts("InstanceId") {
@@ -342,7 +342,7 @@ fn wrong_state(id: &str, done: &str) -> ApiError {
     ApiError::new("IncorrectInstanceState", message)
 }
 
-/// The loop ends the processes and starts them anew; the instance is the same, with the same disk.
+/// The control loop ends the processes and starts them again. The instance and its disk stay the same.
 pub fn reboot(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let ids = params.texts("InstanceId");
     for id in &ids {
@@ -360,7 +360,7 @@ pub fn reboot(state: &mut State, _site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// Without `Latest`, the output as of the last state change (docs/aws.md §8.5).
+/// Without `Latest`, returns the output as of the last state change (docs/aws.md §8.5).
 pub fn console_output(state: &State, site: &Site, params: &Params) -> Answer {
     let id = params.required("InstanceId")?;
     let one = by_id(state, id)?;
@@ -369,7 +369,7 @@ pub fn console_output(state: &State, site: &Site, params: &Params) -> Answer {
         let text = "This instance type does not support retrieving the latest console logs.";
         return Err(ApiError::new("UnsupportedOperation", text));
     }
-    // An instance that has not written anything yet has no file, which is no output.
+    // An instance that has not written anything yet has no file: its output is empty.
     let file = site.instance_dir(id).join(if latest { instance::CONSOLE } else { instance::POSTED_CONSOLE });
     let output = std::fs::read(file).unwrap_or_default();
     let tail = &output[output.len().saturating_sub(CONSOLE_LIMIT)..];

@@ -1,11 +1,12 @@
-//! Network interfaces: those of instances, and those that a load balancer leaves behind for a while (docs/aws.md §9.6).
+//! Network interfaces: those of instances, and those of load balancers, which outlive them for a while (docs/aws.md
+//! §9.6).
 
 use super::network::{subnets, vpc_id};
 use crate::Site;
 use crate::state::{Instance, Interface, State};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
-/// What both kinds have in common.
+/// The fields that both kinds of interfaces have in common.
 struct Shown<'a> {
     id: String,
     description: &'a str,
@@ -105,23 +106,23 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// The name of an address inside the VPC.
+/// Returns the host name of an address inside the VPC.
 pub fn host(address: &str) -> String {
     format!("ip-{}.ec2.internal", address.replace('.', "-"))
 }
 
-/// The hardware address that goes with an address of the VPC.
+/// Returns the MAC address that belongs to an address of the VPC.
 pub fn mac(address: &str) -> String {
     let parts = address.split('.').map(|part| format!("{:02x}", part.parse::<u8>().unwrap_or_default()));
     parts.fold("02:ff".to_owned(), |mac, part| mac + ":" + &part)
 }
 
-/// The one interface of an instance.
+/// Returns the id of an instance's only interface.
 pub fn of_instance(id: &str) -> String {
     id.replacen("i-", "eni-", 1)
 }
 
-/// The groups of something with their names.
+/// Writes security groups with their names.
 pub fn write_groups(xml: &mut Xml, state: &State, groups: &[String]) {
     xml.set("groupSet", groups, |xml, id| {
         let name = state.security_groups.get(id).map(|group| &group.name);

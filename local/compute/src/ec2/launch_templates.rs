@@ -12,31 +12,31 @@ use crate::clock::Moment;
 use crate::state::{LaunchTemplate, State, TemplateSpec, Version, new_id};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
-/// What user data may have before it is encoded.
+/// The maximum size of user data in bytes before it is encoded.
 const USER_DATA_LIMIT: usize = 16 * 1024;
 
-/// A version's data, read by the names of the request.
+/// A version's data, under the parameter names of the request.
 #[derive(Debug, Clone, Copy)]
 pub struct Data<'a>(&'a Value);
 
 impl<'a> Data<'a> {
-    /// The text at a dotted path.
+    /// Returns the text at a dotted path.
     pub fn text(self, path: &str) -> Option<&'a str> {
         path.split('.').try_fold(self.0, |at, step| at.get(step))?.as_str()
     }
 
-    /// The security groups, which stand at the top or in the first network interface.
+    /// Returns the security groups, which are at the top level or in the first network interface.
     pub fn security_groups(self) -> Vec<String> {
         let top = self.list("SecurityGroupId");
         if top.is_empty() { self.list("NetworkInterface.1.SecurityGroupId") } else { top }
     }
 
-    /// The instance profile, by name or ARN.
+    /// Returns the instance profile, by name or ARN.
     pub fn profile(self) -> Option<&'a str> {
         self.text("IamInstanceProfile.Name").or_else(|| self.text("IamInstanceProfile.Arn"))
     }
 
-    /// The tags for one type of what a launch makes.
+    /// Returns the tags for one type of resource that a launch creates.
     pub fn tags_for(self, kind: &str) -> BTreeMap<String, String> {
         let specs = self.0.get("TagSpecification").and_then(Value::as_object);
         let ours = |spec: &&Value| spec.get("ResourceType").and_then(Value::as_str) == Some(kind);
@@ -46,12 +46,12 @@ impl<'a> Data<'a> {
         tags.map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect()
     }
 
-    /// The elements of a list at the top.
+    /// Returns the elements of a top-level list.
     pub fn elements(self, name: &str) -> Vec<Data<'a>> {
         numbered(self.0.get(name).and_then(Value::as_object)).into_iter().map(Data).collect()
     }
 
-    /// Whether a flag is set; nothing without one.
+    /// Returns whether a flag is set, or `None` if it is missing.
     pub fn flag(self, path: &str) -> Option<bool> {
         self.text(path).map(|text| text.eq_ignore_ascii_case("true"))
     }
@@ -62,7 +62,7 @@ impl<'a> Data<'a> {
     }
 }
 
-/// The elements of a list, which the request numbers.
+/// Returns the elements of a list, ordered by their numbers in the request.
 fn numbered(list: Option<&Map<String, Value>>) -> Vec<&Value> {
     let mut items: Vec<(u32, &Value)> =
         list.into_iter().flatten().filter_map(|(number, item)| Some((number.parse().ok()?, item))).collect();
@@ -70,7 +70,7 @@ fn numbered(list: Option<&Map<String, Value>>) -> Vec<&Value> {
     items.into_iter().map(|(_, item)| item).collect()
 }
 
-/// The launch template that a call names.
+/// Returns the launch template that a call names.
 pub fn find<'a>(state: &'a State, id: Option<&str>, name: Option<&str>) -> Result<&'a LaunchTemplate, ApiError> {
     match (id, name) {
         (Some(id), _) if !id.starts_with("lt-") => Err(ApiError::new(
@@ -92,7 +92,7 @@ pub fn find<'a>(state: &'a State, id: Option<&str>, name: Option<&str>) -> Resul
     }
 }
 
-/// The number and data that a version of a template stands for now.
+/// Resolves a template's version, such as `$Latest`, to its current number and data.
 pub fn resolve<'a>(state: &'a State, spec: &TemplateSpec) -> Result<(u64, Data<'a>), ApiError> {
     let template = find(state, Some(&spec.id), None)?;
     let (number, version) = version(template, &spec.version)?;
@@ -142,7 +142,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(shown(state, site, &state.launch_templates[&id]))
 }
 
-/// Names are 3 to 128 of these characters (docs/aws.md §1).
+/// Checks a name: 3 to 128 of these characters (docs/aws.md §1).
 fn check_name(name: &str) -> Result<(), ApiError> {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "().-/_".contains(c));
     if plain && (3..=128).contains(&name.len()) {
@@ -156,7 +156,7 @@ fn other_parameters() -> ApiError {
     ApiError::new("IdempotentParameterMismatch", "The client token has already been used with other parameters.")
 }
 
-/// The version that a call describes, on top of the data of another.
+/// Returns the version that a call describes, based on the data of another version.
 fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, ApiError> {
     if !params.has("LaunchTemplateData") {
         return Err(ApiError::new("MissingParameter", "The request must contain the parameter LaunchTemplateData"));
@@ -182,7 +182,8 @@ fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, A
     })
 }
 
-/// A launch tags what it makes; there are no spot requests, elastic GPUs and reservations here.
+/// Refuses tags for resources that a launch does not create: there are no Spot requests, elastic GPUs or reservations
+/// here.
 fn check_tag_types(data: Data) -> Result<(), ApiError> {
     const MADE: &[&str] = &["instance", "network-interface", "volume"];
     let specifications = data.elements("TagSpecification");
@@ -377,7 +378,8 @@ fn write_version(xml: &mut Xml, site: &Site, template: &LaunchTemplate, number: 
     xml.within("launchTemplateData", |xml| write_fields(xml, &version.data));
 }
 
-/// Writes data under the names of the answer: `BlockDeviceMapping.1.DeviceName` is `blockDeviceMappingSet/item/deviceName`.
+/// Writes data under the element names of the response: `BlockDeviceMapping.1.DeviceName` becomes
+/// `blockDeviceMappingSet/item/deviceName`.
 fn write_fields(xml: &mut Xml, data: &Value) {
     for (name, value) in data.as_object().into_iter().flatten() {
         let camel = name[..1].to_lowercase() + &name[1..];

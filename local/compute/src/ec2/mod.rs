@@ -1,4 +1,4 @@
-//! EC2, as far as a stack uses it.
+//! The part of EC2 that a stack uses.
 
 mod images;
 mod instances;
@@ -27,14 +27,14 @@ pub use security_groups::{admits, ensure_default as ensure_default_security_grou
 pub use types::{Kind, find as find_type};
 pub use volumes::of as volumes_of;
 
-/// What most lists take.
+/// The parameters that most lists support.
 macro_rules! list {
     () => {
         "Filter.Name Filter.Value MaxResults NextToken"
     };
 }
 
-/// What is said of rules.
+/// The supported parameters of security group rules.
 macro_rules! rules {
     () => {
         "GroupId IpPermissions.IpProtocol IpPermissions.FromPort IpPermissions.ToPort \
@@ -44,14 +44,14 @@ macro_rules! rules {
     };
 }
 
-/// The tags of what is made.
+/// The tags of new resources.
 macro_rules! tags {
     () => {
         "TagSpecification.ResourceType TagSpecification.Tag.*"
     };
 }
 
-/// What is said of a template's instances; the rest would only be shown.
+/// The supported launch template data. Any other field would only be returned without having an effect.
 macro_rules! data {
     () => {
         "LaunchTemplateData.ImageId LaunchTemplateData.InstanceType LaunchTemplateData.KeyName \

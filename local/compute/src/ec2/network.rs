@@ -10,29 +10,29 @@ use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 pub struct Subnet {
     pub id: String,
     pub zone: String,
-    /// The first two bytes are 172.31, this is the third.
+    /// The third byte of its first address, which begins with 172.31.
     pub third: u8,
 }
 
 impl Subnet {
-    /// Its addresses.
+    /// Returns its address range.
     pub fn cidr(&self) -> String {
         format!("172.31.{}.0/20", self.third)
     }
 
-    /// An address in it that depends on nothing but the text it is for.
+    /// Returns an address in the subnet that depends only on `text`.
     pub fn address_for(&self, text: &str) -> String {
         let digest = Sha256::digest(text);
         format!("172.31.{}.{}", self.third + digest[0] % 16, 4 + digest[1] % 250)
     }
 }
 
-/// The id of the default VPC.
+/// Returns the id of the default VPC.
 pub fn vpc_id(site: &Site) -> String {
     stable_id("vpc", &site.region)
 }
 
-/// The default subnets.
+/// Returns the default subnets.
 pub fn subnets(site: &Site) -> Vec<Subnet> {
     let subnet = |(zone, third)| {
         let zone = format!("{}{zone}", site.region);
@@ -86,7 +86,7 @@ pub fn describe_vpc_attribute(_state: &State, site: &Site, params: &Params) -> A
     Ok(xml)
 }
 
-/// The one table there is: the main one, from which the whole world is reached.
+/// The only route table: the main one, with a route to the internet.
 pub fn describe_route_tables(_state: &State, site: &Site, params: &Params) -> Answer {
     let (id, vpc) = (stable_id("rtb", &site.region), vpc_id(site));
     known(&params.texts("RouteTableId"), &[&id], "InvalidRouteTableID.NotFound", "routeTable ID")?;
@@ -197,7 +197,7 @@ pub fn describe_zones(_state: &State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// The regions that every account has without asking for them.
+/// The regions that are enabled in every account by default.
 const REGIONS: &[&str] = &[
     "ap-northeast-1",
     "ap-northeast-2",
@@ -218,7 +218,7 @@ const REGIONS: &[&str] = &[
     "us-west-2",
 ];
 
-/// The regions of the account. Only one of them is here, but names are checked against all.
+/// Lists the regions of the account. Only one of them exists here, but names are checked against all.
 pub fn describe_regions(_state: &State, site: &Site, params: &Params) -> Answer {
     let wanted = params.texts("RegionName");
     let ours = Some(site.region.as_str()).filter(|region| !REGIONS.contains(region));
@@ -247,7 +247,7 @@ pub fn describe_regions(_state: &State, site: &Site, params: &Params) -> Answer 
     Ok(xml)
 }
 
-/// `us-east-1b` is `use1-az2`.
+/// Returns the id of a zone: `us-east-1b` is `use1-az2`.
 pub fn zone_id(zone: &str) -> String {
     let (region, letter) = zone.split_at(zone.len() - 1);
     let short: String = region
@@ -273,7 +273,7 @@ fn known(wanted: &[String], there: &[&str], code: &'static str, what: &str) -> R
     }
 }
 
-/// An id that is the same for the same name, so that the default network survives everything.
+/// Returns an id that depends only on the name, so that the ids of the default network never change.
 pub fn stable_id(kind: &str, name: &str) -> String {
     format!("{kind}-0{}", &hex::encode(Sha256::digest(format!("{kind} {name}")))[..16])
 }

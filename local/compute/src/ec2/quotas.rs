@@ -6,13 +6,12 @@ use crate::state::State;
 use chaos::Kind as ChaosKind;
 use kit::query::ApiError;
 
-/// What an account usually has for On-Demand instances of the standard families (`L-1216C47A`), which every type here
-/// belongs to.
+/// The default quota for On-Demand instances of the standard families (`L-1216C47A`), to which every type here belongs.
 const USUAL: u32 = 32;
-/// What some accounts begin with: not enough for a single `t3.micro`.
+/// The initial quota of some accounts: not enough for a single `t3.micro`.
 const SMALLEST: u32 = 1;
 
-/// Refuses so many more processors where the account may not run them.
+/// Refuses `more` additional vCPUs if they would exceed the quota.
 pub fn check(state: &State, site: &Site, more: u32) -> Result<(), ApiError> {
     let limit = if site.chaos.borrow().kinds.contains(&ChaosKind::VcpuLimit) { SMALLEST } else { USUAL };
     if more == 0 || running(state).saturating_add(more) <= limit {
@@ -24,12 +23,12 @@ pub fn check(state: &State, site: &Site, more: u32) -> Result<(), ApiError> {
     Err(ApiError::new("VcpuLimitExceeded", message))
 }
 
-/// The processors of all instances that run or are about to.
+/// Returns the vCPUs of all pending and running instances.
 fn running(state: &State) -> u32 {
     state.instances.values().filter(|one| one.is_alive()).map(|one| processors(&one.kind)).sum()
 }
 
-/// The processors of a type, by its name.
+/// Returns the vCPUs of an instance type.
 pub fn processors(kind: &str) -> u32 {
     types::find(kind).map_or(0, |kind| kind.processors())
 }

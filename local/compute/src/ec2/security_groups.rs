@@ -1,4 +1,4 @@
-//! Security groups and their rules, which really decide what the load balancer reaches (docs/aws.md §8.2).
+//! Security groups and their rules, which are enforced for traffic from the load balancer (docs/aws.md §8.2).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -9,7 +9,7 @@ use crate::Site;
 use crate::state::{Peer, Rule, SecurityGroup, State, Traffic, new_id};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
-/// Sees to the group that every VPC has.
+/// Creates the default group that every VPC has, unless it exists.
 pub fn ensure_default(state: &mut State) {
     if state.security_groups.values().any(|group| group.name == "default") {
         return;
@@ -35,7 +35,8 @@ fn everything_out() -> Rule {
     Rule { id: new_id("sgr"), egress: true, traffic, description: None }
 }
 
-/// Whether one of these groups lets a member of the `from` groups, whose address is inside the VPC, in on a TCP port.
+/// Returns whether one of these groups admits a member of the `from` groups, whose address is inside the VPC, on a TCP
+/// port.
 pub fn admits(state: &State, groups: &[String], port: u16, from: &[String]) -> bool {
     let known = groups.iter().filter_map(|id| state.security_groups.get(id));
     known.flat_map(|group| &group.rules).filter(|rule| !rule.egress).any(|rule| {
@@ -103,7 +104,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// Names and descriptions are up to 255 of these characters (docs/aws.md §1).
+/// Checks a name or description: at most 255 of these characters (docs/aws.md §1).
 fn check_text(what: &str, text: &str) -> Result<(), ApiError> {
     let refuse = |why: &str| {
         Err(ApiError::new("InvalidParameterValue", format!("Value ({text}) for parameter {what} is invalid. {why}")))
@@ -303,7 +304,7 @@ fn authorize(state: &mut State, site: &Site, params: &Params, egress: bool) -> A
     Ok(xml)
 }
 
-/// A rule in the words of the API's errors.
+/// Describes a rule as the API's errors do.
 fn spoken(traffic: &Traffic) -> String {
     let peer = match &traffic.peer {
         Peer::Cidr(peer) | Peer::Cidr6(peer) | Peer::Group(peer) => peer,
@@ -340,7 +341,7 @@ fn revoke(state: &mut State, site: &Site, params: &Params, egress: bool) -> Answ
     for rule in &gone {
         state.tags.remove(&rule.id);
     }
-    // In the default VPC rules that are not there are listed, not refused.
+    // In the default VPC, unknown rules are listed rather than refused.
     let unknown = wanted.iter().filter(|traffic| !gone.iter().any(|rule| rule.traffic == **traffic));
     let mut xml = Xml::new();
     xml.text("return", true);
@@ -357,7 +358,7 @@ fn unknown_rule(id: &str) -> ApiError {
     ApiError::new("InvalidSecurityGroupRuleId.NotFound", format!("The security group rule ID '{id}' does not exist"))
 }
 
-/// The rules that a call speaks of.
+/// Returns the rules that a call describes, each with its description.
 fn traffic(state: &State, site: &Site, params: &Params) -> Result<Vec<(Traffic, Option<String>)>, ApiError> {
     let mut rules = Vec::new();
     for permission in params.items("IpPermissions") {
@@ -421,7 +422,7 @@ fn one(params: &Params, peer: Peer) -> Result<Traffic, ApiError> {
     }
 }
 
-/// A range without the bits outside of its mask, as AWS stores it.
+/// Clears the bits of a range outside its mask, as AWS does when it stores one.
 fn canonical(cidr: &str) -> Result<String, ApiError> {
     let (address, bits) = parse_cidr(cidr)
         .ok_or_else(|| ApiError::new("InvalidParameterValue", format!("CIDR block {cidr} is malformed")))?;
@@ -456,7 +457,7 @@ fn is_used(state: &State, id: &String) -> bool {
     by_instance || by_interface || by_rule
 }
 
-/// The id of the group a call is about.
+/// Returns the id of the group that a call names.
 fn chosen(state: &State, site: &Site, params: &Params) -> Result<String, ApiError> {
     match (params.text("GroupId"), params.text("GroupName")) {
         (Some(id), _) => Ok(by_id(state, id)?.id.clone()),

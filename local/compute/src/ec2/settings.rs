@@ -4,9 +4,9 @@ use super::launch_templates::Data;
 use crate::state::Settings;
 
 impl Settings {
-    /// What the data of a template says.
+    /// Reads the settings from the data of a template.
     ///
-    /// Errors: why EC2 would not launch it.
+    /// Errors: why EC2 would refuse to launch it.
     pub fn of(data: Data) -> Result<Settings, String> {
         let usual = Settings::default();
         let one_of = |path: &str, known: &[&str], usual: &str| match data.text(path) {

@@ -1,4 +1,4 @@
-//! Tags of EC2's resources.
+//! Tags of EC2 resources.
 
 use crate::Site;
 use crate::state::{State, Tags};
@@ -6,7 +6,7 @@ use kit::call::{Asked, Need};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 use kit::tags::{Bound, Flaw, USUAL};
 
-/// The tags a creating call gives to one kind of resource.
+/// Returns the tags that a call gives to the resource it creates, which must be of this type.
 pub fn specified(params: &Params, resource_type: &str) -> Result<Tags, ApiError> {
     let specifications = params.items("TagSpecification");
     if let Some(other) = specifications.iter().find(|spec| spec.text("ResourceType") != Some(resource_type)) {
@@ -19,8 +19,9 @@ pub fn specified(params: &Params, resource_type: &str) -> Result<Tags, ApiError>
     Ok(pairs().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
 }
 
-/// Whether these tags can be added to `there`. The code for too many is that of EC2's list of error codes; the other
-/// texts were seen in answers of AWS, but for the lengths, whose text is made after theirs.
+/// Checks that tags can be added to a resource that already has the tags `there`. The code for too many tags is from
+/// EC2's list of error codes. The other messages were observed in AWS responses, except those about lengths, which
+/// imitate them.
 fn check<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>, there: &Tags) -> Result<(), ApiError> {
     let invalid = |field: &str, text: &str, why: &str| {
         ApiError::new("InvalidParameterValue", format!("Value ( {text} ) for parameter {field} is invalid. {why}"))
@@ -39,7 +40,7 @@ fn check<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>, there: &Tags) -
     })
 }
 
-/// Tags need the action on each resource, whose kind its id tells.
+/// Returns the required permissions: the action on each resource, whose type follows from its id.
 pub fn needs(asked: &Asked) -> Vec<Need> {
     let ids = asked.call.input.texts("ResourceId");
     let needs: Vec<Need> =
@@ -110,7 +111,7 @@ fn done() -> Xml {
     xml
 }
 
-/// The resources of a call, which all have to be there.
+/// Returns the resources of a call, all of which must exist.
 fn existing(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
     let resources = params.texts("ResourceId");
     match resources.iter().find_map(|id| missing(state, id)) {
@@ -144,7 +145,7 @@ fn missing(state: &State, id: &str) -> Option<ApiError> {
     (!there).then(|| ApiError::new(code, format!("The {what} '{id}' does not exist")))
 }
 
-/// The type of resource an id belongs to; load balancing names its resources by ARN.
+/// Returns the type of the resource with an id, or `None` for the ARNs of load balancing resources.
 fn kind_of(id: &str) -> Option<&'static str> {
     Some(match id.split_once('-')?.0 {
         "sg" => "security-group",

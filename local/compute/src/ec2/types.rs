@@ -13,33 +13,33 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// Such as `t3.micro`.
+    /// Returns its name, such as `t3.micro`.
     pub fn name(&self) -> String {
         format!("{}.{}", self.family.0, self.size.0)
     }
 
-    /// `x86_64` or `arm64`.
+    /// Returns `x86_64` or `arm64`.
     pub fn architecture(&self) -> &'static str {
         self.family.1
     }
 
-    /// Its virtual processors.
+    /// Returns the number of its vCPUs.
     pub fn processors(&self) -> u32 {
         self.size.1
     }
 
-    /// Its memory in MiB.
+    /// Returns its memory in MiB.
     pub fn memory_mib(&self) -> u32 {
         self.size.2
     }
 
-    /// Whether an account on the free plan may launch it (docs/aws.md §3.3).
+    /// Returns whether an account on the free plan may launch it (docs/aws.md §3.3).
     pub fn is_free(&self) -> bool {
         let names = ["t3.micro", "t3.small", "t4g.micro", "t4g.small", "c7i-flex.large", "m7i-flex.large"];
         names.contains(&self.name().as_str())
     }
 
-    /// Whether it runs on the Nitro hypervisor (docs/aws.md §8.5).
+    /// Returns whether it runs on the Nitro hypervisor (docs/aws.md §8.5).
     pub fn is_nitro(&self) -> bool {
         self.family.0 != "t2"
     }
@@ -48,15 +48,15 @@ impl Kind {
         if self.is_nitro() { "nitro" } else { "xen" }
     }
 
-    /// Whether a zone has it. As on AWS not every zone has the newest types.
+    /// Returns whether a zone offers it. As on AWS, not every zone has the newest types.
     pub fn is_offered_in(&self, zone: &str) -> bool {
         !(zone.ends_with('c') && self.family.0.starts_with(['c', 'm', 'r']) && self.family.0.contains('7'))
     }
 }
 
-/// Name, virtual processors, memory in MiB.
+/// Name, vCPUs, memory in MiB.
 type Size = (&'static str, u32, u32);
-/// Name, architecture, whether it earns credits, sizes.
+/// Name, architecture, whether it is burstable, sizes.
 type Family = (&'static str, &'static str, bool, &'static [Size]);
 
 const T2: &[Size] = &[
@@ -117,7 +117,7 @@ const FAMILIES: &[Family] = &[
     ("r7g", "arm64", false, MEMORY),
 ];
 
-/// The type of a name.
+/// Returns the type with a name.
 pub fn find(name: &str) -> Option<Kind> {
     all().into_iter().find(|kind| kind.name() == name)
 }

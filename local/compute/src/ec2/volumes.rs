@@ -7,11 +7,11 @@ use crate::Site;
 use crate::state::{Instance, State, Volume};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
-/// The size of the image's own disk.
+/// The size in GiB of the image's root volume.
 const ROOT_GIB: u32 = 8;
 
-/// Type, the least and the most GiB, and what it does by itself: operations and MiB a second
-/// (EBS user guide, "Amazon EBS volume types").
+/// Type, minimum and maximum size in GiB, default IOPS, default throughput in MiB/s (EBS user guide, "Amazon EBS volume
+/// types").
 type Kind = (&'static str, u32, u32, Option<u32>, Option<u32>);
 
 const KINDS: &[Kind] = &[
@@ -24,9 +24,9 @@ const KINDS: &[Kind] = &[
     ("standard", 1, 1024, None, None),
 ];
 
-/// The disks that an instance gets by the data of its template.
+/// Returns the volumes that an instance gets from the data of its template.
 ///
-/// Errors: why EC2 would not launch it.
+/// Errors: why EC2 would refuse to launch it.
 pub fn of(instance: &str, data: Data) -> Result<Vec<Volume>, String> {
     let mappings = data.elements("BlockDeviceMapping");
     let is_root = |one: &&Data| one.text("DeviceName") == Some(ROOT_DEVICE);
@@ -80,7 +80,7 @@ fn volume(instance: &str, device: &str, data: Option<Data>, least: Option<u32>) 
         device: device.to_owned(),
         gib,
         kind: kind.to_owned(),
-        // A gp2 volume does three operations a second for each GiB.
+        // A gp2 volume has 3 IOPS per GiB.
         iops: asked_iops.or(iops.map(|iops| if kind == "gp2" { (gib * 3).clamp(iops, 16_000) } else { iops })),
         throughput: asked_throughput.or(*throughput),
         encrypted: data.and_then(|data| data.flag("Ebs.Encrypted")).unwrap_or(false),
@@ -137,7 +137,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// The disks of an instance as it shows them itself.
+/// Writes the block device mapping of an instance.
 pub fn write_mapping(xml: &mut Xml, one: &Instance) {
     xml.set("blockDeviceMapping", &one.volumes, |xml, volume| {
         xml.text("deviceName", &volume.device).within("ebs", |xml| {

@@ -6,14 +6,14 @@ use crate::Site;
 use crate::state::{LoadBalancer, State, TargetGroup};
 use kit::query::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
 
-/// What an attribute may be.
+/// The allowed values of an attribute.
 enum Domain {
     Flag,
     Number(u64, u64),
     One(&'static [&'static str]),
-    /// An attribute without effect here takes no value but its default.
+    /// An attribute that has no effect here accepts only its default.
     Fixed,
-    /// Has no meaning as long as another attribute, which is fixed, is as it is.
+    /// Has no effect as long as another attribute, which is fixed, keeps its default. Any value is accepted.
     Idle,
 }
 
@@ -61,12 +61,12 @@ const TARGET_GROUP: &[(&str, &str, Domain)] = &[
     ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", Domain::Fixed),
 ];
 
-/// What a new load balancer has.
+/// Returns the attributes of a new load balancer.
 pub fn of_load_balancer() -> BTreeMap<String, String> {
     defaults(LOAD_BALANCER)
 }
 
-/// What a new target group has.
+/// Returns the attributes of a new target group.
 pub fn of_target_group() -> BTreeMap<String, String> {
     defaults(TARGET_GROUP)
 }
@@ -75,17 +75,17 @@ fn defaults(table: &[(&str, &str, Domain)]) -> BTreeMap<String, String> {
     table.iter().map(|(key, value, _)| (key.to_string(), value.to_string())).collect()
 }
 
-/// How long a connection may stay silent.
+/// Returns the idle timeout of a connection in seconds.
 pub fn idle_timeout_s(one: &LoadBalancer) -> u64 {
     number(&one.attributes, "idle_timeout.timeout_seconds").unwrap_or(60)
 }
 
-/// How long a target that goes may finish its requests.
+/// Returns how many seconds a draining target may finish its requests.
 pub fn deregistration_delay_s(group: &TargetGroup) -> u64 {
     number(&group.attributes, "deregistration_delay.timeout_seconds").unwrap_or(300)
 }
 
-/// What an attribute is set to.
+/// Returns the value of an attribute, or an empty string if it is not set.
 pub fn text<'a>(attributes: &'a BTreeMap<String, String>, key: &str) -> &'a str {
     attributes.get(key).map(String::as_str).unwrap_or_default()
 }
@@ -102,13 +102,13 @@ pub fn describe_target_group(state: &State, _site: &Site, params: &Params) -> An
     Ok(shown(&state.target_group(params.required("TargetGroupArn")?)?.attributes))
 }
 
-/// A listener of ours has what every new one has: nothing of it can be changed here.
+/// A listener has the same attributes as every new one; none of them can be changed here.
 pub fn describe_listener(state: &State, _site: &Site, params: &Params) -> Answer {
     state.listener(params.required("ListenerArn")?)?;
     Ok(shown(&BTreeMap::from([("routing.http.response.server.enabled".to_owned(), "true".to_owned())])))
 }
 
-/// No capacity is reserved here.
+/// Capacity reservations do not exist here.
 pub fn describe_capacity(state: &State, _site: &Site, params: &Params) -> Answer {
     state.load_balancer(params.required("LoadBalancerArn")?)?;
     let mut xml = Xml::new();

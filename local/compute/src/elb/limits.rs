@@ -52,7 +52,7 @@ const OLD: &[&str] = &[
 /// Name, protocols, ciphers (Application Load Balancers user guide, "Security policies").
 type Policy = (&'static str, &'static [&'static str], &'static [&'static [&'static str]]);
 
-/// Those that are usually chosen. There is no TLS here, so that none can be used.
+/// Commonly used policies. They are only listed: without TLS here, no listener can use one.
 const POLICIES: &[Policy] = &[
     ("ELBSecurityPolicy-2016-08", &["TLSv1", "TLSv1.1", "TLSv1.2"], &[FORWARD_SECRET, WITH_CBC, OLD]),
     ("ELBSecurityPolicy-TLS13-1-2-2021-06", &["TLSv1.2", "TLSv1.3"], &[TLS_1_3, FORWARD_SECRET, WITH_CBC]),

@@ -1,4 +1,4 @@
-//! Listeners: a port of a load balancer, and what happens to its requests (docs/aws.md §9.5).
+//! Listeners: a port of a load balancer, and the actions for its requests (docs/aws.md §9.5).
 
 use super::tags;
 use crate::Site;
@@ -42,7 +42,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
 fn protocol(params: &Params) -> Result<Option<String>, ApiError> {
     match params.text("Protocol") {
         Some("HTTP") => Ok(Some("HTTP".to_owned())),
-        // With certificates the call is refused before: there is no TLS here.
+        // A call with certificates has already been refused, since there is no TLS here.
         Some("HTTPS") => Err(ApiError::new("ValidationError", "A certificate must be specified for HTTPS listeners")),
         Some(other) => {
             Err(ApiError::new("ValidationError", format!("Protocol '{other}' must be one of 'HTTP, HTTPS'")))
@@ -73,7 +73,7 @@ fn actions(state: &State, params: &Params) -> Result<Vec<Action>, ApiError> {
     Ok(actions)
 }
 
-/// A target group belongs to one load balancer.
+/// Checks that no other load balancer uses these target groups.
 fn check_alone(state: &State, load_balancer: &str, actions: &[Action]) -> Result<(), ApiError> {
     let groups = actions.iter().flat_map(|action| match action {
         Action::Forward(groups) => groups.as_slice(),
@@ -194,7 +194,7 @@ pub fn describe_rules(state: &State, _site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// The ARN of a listener's default rule.
+/// Returns the ARN of a listener's default rule.
 pub fn rule_arn(listener: &Listener) -> String {
     let arn = listener.arn.replacen(":listener/", ":listener-rule/", 1);
     let id = arn.rsplit('/').next().unwrap_or_default().chars().rev().collect::<String>();
@@ -245,7 +245,7 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(Xml::new())
 }
 
-/// Takes a listener away; its load balancer keeps its own port.
+/// Removes a listener and releases its port, unless that is the load balancer's main port.
 pub fn remove(state: &mut State, site: &Site, arn: &str) {
     let Some(listener) = state.listeners.remove(arn) else {
         return;

@@ -77,7 +77,7 @@ fn is_same(one: &LoadBalancer, other: &LoadBalancer) -> bool {
         && set(&one.security_groups) == set(&other.security_groups)
 }
 
-/// The subnets of a call, which have to lie in two zones.
+/// Returns the subnets of a call, which must be in at least two zones.
 fn chosen_subnets(site: &Site, params: &Params) -> Result<Vec<String>, ApiError> {
     let mut ids = params.texts("Subnets");
     ids.extend(params.items("SubnetMappings").into_iter().filter_map(|one| one.text("SubnetId").map(str::to_owned)));
@@ -97,7 +97,7 @@ fn chosen_subnets(site: &Site, params: &Params) -> Result<Vec<String>, ApiError>
     Ok(ids)
 }
 
-/// The security groups of a call; without any it is the VPC's default group.
+/// Returns the security groups of a call, or the VPC's default group if it names none.
 fn chosen_security_groups(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
     let ids = params.texts("SecurityGroups");
     if let Some(unknown) = ids.iter().find(|id| !state.security_groups.contains_key(*id)) {
@@ -152,7 +152,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
 
 pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
     let arn = params.required("LoadBalancerArn")?;
-    // A load balancer that is not there is as good as deleted.
+    // Deleting a load balancer that does not exist succeeds.
     let Some(one) = state.load_balancers.get(arn) else {
         return Ok(Xml::new());
     };

@@ -17,10 +17,10 @@ pub use targets::{
     Reachability, Status as TargetStatus, checked_at, deregister, register, routable, seen_by, target_key,
 };
 
-/// The name space of the answers.
+/// The XML namespace of the responses.
 pub const NAME_SPACE: &str = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/";
 
-/// What is said of the actions at a place.
+/// The supported parameters of the actions under a prefix.
 macro_rules! actions {
     ($place:literal) => {
         concat!(
@@ -62,7 +62,7 @@ const LISTENER: Needs = Needs::On("{ListenerArn}");
 const LOAD_BALANCER: Needs = Needs::On("{LoadBalancerArn}");
 const TARGET_GROUP: Needs = Needs::On("{TargetGroupArn}");
 const TAGGED: Needs = Needs::On("{ResourceArns}");
-/// The unique part of a new ARN is not known yet.
+/// The unique part of a new ARN is not known yet, so it is a wildcard.
 const NEW_LOAD_BALANCER: Needs = Needs::On("arn:aws:elasticloadbalancing:{region}:{account}:loadbalancer/app/{Name}/*");
 const NEW_TARGET_GROUP: Needs = Needs::On("arn:aws:elasticloadbalancing:{region}:{account}:targetgroup/{Name}/*");
 

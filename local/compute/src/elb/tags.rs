@@ -17,14 +17,15 @@ pub fn add(state: &mut State, _site: &Site, params: &Params) -> Answer {
     Ok(Xml::new())
 }
 
-/// The tags of a creating call.
+/// Returns the tags in a call that creates a resource.
 pub fn wanted(params: &Params) -> Result<Tags, ApiError> {
     check(params, &Tags::new())?;
     Ok(params.tags("Tags"))
 }
 
-/// Whether a call's tags can be added to `there`, in the words of load balancing (`API:elbv2.AddTags`; those about twice
-/// the same key and about reserved keys were seen in answers of AWS).
+/// Checks that a call's tags can be added to a resource that already has the tags `there`. The messages are those of
+/// load balancing (`API:elbv2.AddTags`); those about duplicate keys and about reserved keys were observed in AWS
+/// responses.
 fn check(params: &Params, there: &Tags) -> Result<(), ApiError> {
     let checked = USUAL.check(params.pairs("Tags"), there.keys().map(String::as_str));
     checked.map_err(|flaw| match flaw {

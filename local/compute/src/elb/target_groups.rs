@@ -80,7 +80,7 @@ impl Default for HealthCheck {
     }
 }
 
-/// The health check of a call, whose missing parts are as before.
+/// Returns the health check of a call. Missing parameters keep the values of `before`.
 fn checked(params: &Params, before: &HealthCheck) -> Result<HealthCheck, ApiError> {
     let text = |name: &str, before: &str| params.text(name).unwrap_or(before).to_owned();
     let check = HealthCheck {
@@ -124,7 +124,7 @@ fn is_matcher(matcher: &str) -> bool {
 }
 
 impl HealthCheck {
-    /// Whether a status means healthy: `200`, `200,202` or `200-299`.
+    /// Returns whether the matcher, such as `200`, `200,202` or `200-299`, accepts a status.
     pub fn accepts(&self, status: u16) -> bool {
         self.matcher.split(',').any(|part| match part.split_once('-') {
             Some((low, high)) => {
@@ -168,7 +168,7 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
         let message = format!("Target group '{arn}' is currently in use by a listener or a rule");
         return Err(ApiError::new("ResourceInUse", message));
     }
-    // One that is not there is as good as deleted.
+    // Deleting a target group that does not exist succeeds.
     state.target_groups.remove(arn);
     state.tags.remove(arn);
     Ok(Xml::new())

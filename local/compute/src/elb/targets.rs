@@ -1,4 +1,4 @@
-//! Targets: registration, health, and choice of the next one (docs/aws.md §9.4).
+//! Targets: registration, health, and which of them receive requests (docs/aws.md §9.4).
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,23 +8,23 @@ use crate::ec2;
 use crate::state::{Health, Instance, InstanceState, State, Target, TargetGroup};
 use kit::query::{Answer, ApiError, Params, Xml};
 
-/// What the load balancer meets where a target should be.
+/// What the load balancer finds at a target's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reachability {
     /// A process on this machine.
     At(SocketAddr),
-    /// No security group lets the load balancer in: nothing ever answers.
+    /// No security group admits the load balancer, so requests time out.
     Blocked,
-    /// The instance is there, but nothing listens on that port.
+    /// The instance exists, but nothing listens on that port.
     Closed,
 }
 
-/// The key of a target in its group.
+/// Returns the key of a target in its group.
 pub fn target_key(id: &str, port: u16) -> String {
     format!("{id}:{port}")
 }
 
-/// Registers an instance; one that was going stays after all.
+/// Registers an instance. If it is draining, that is cancelled.
 pub fn register(state: &mut State, group: &str, id: &str, port: Option<u16>) {
     let Some(group) = state.target_groups.get_mut(group) else {
         return;
@@ -35,7 +35,8 @@ pub fn register(state: &mut State, group: &str, id: &str, port: Option<u16>) {
     target.draining = None;
 }
 
-/// Lets an instance's requests finish and takes it out of a group then.
+/// Starts to drain an instance. It leaves the group once its requests have finished or the deregistration delay is
+/// over.
 pub fn deregister(state: &mut State, group: &str, id: &str, port: Option<u16>) {
     let Some(group) = state.target_groups.get_mut(group) else {
         return;
@@ -46,12 +47,12 @@ pub fn deregister(state: &mut State, group: &str, id: &str, port: Option<u16>) {
     }
 }
 
-/// Where a target can be found; nothing if its instance is gone.
+/// Returns where a target can be reached, or `None` if its instance is gone.
 pub fn seen_by(state: &State, group: &TargetGroup, target: &Target) -> Option<Reachability> {
     seen_at(state, group, target, target.port)
 }
 
-/// Where a target's health is asked for: at the port of its traffic unless the group says another.
+/// Returns where a target is health-checked: on the port of its traffic unless the group sets another.
 pub fn checked_at(state: &State, group: &TargetGroup, target: &Target) -> Option<Reachability> {
     seen_at(state, group, target, group.check.port.parse().unwrap_or(target.port))
 }
@@ -69,7 +70,8 @@ fn seen_at(state: &State, group: &TargetGroup, target: &Target, port: u16) -> Op
     })
 }
 
-/// The targets that may get a request. If all are unhealthy they all do, since the checks may be what is wrong.
+/// Returns the targets that may receive requests. Without any healthy or unchecked target, all unhealthy ones do, since
+/// the checks may be at fault.
 pub fn routable<'a>(state: &'a State, site: &Site, group: &'a TargetGroup) -> Vec<&'a Target> {
     let all: Vec<(&Target, Status)> =
         group.targets.values().map(|target| (target, Status::of(state, site, group, target))).collect();
@@ -84,22 +86,22 @@ pub fn routable<'a>(state: &'a State, site: &Site, group: &'a TargetGroup) -> Ve
     }
 }
 
-/// What load balancing says of a target.
+/// The status of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status<'a> {
     Draining,
-    /// Nothing sends requests to its group.
+    /// No listener forwards to its group.
     NotInUse,
     NotRegistered,
     Stopped,
     Terminated,
-    /// The load balancer is not in the zone of the target.
+    /// The load balancer is not enabled in the target's zone.
     ZoneNotEnabled,
-    /// The load balancer is not there yet.
+    /// The load balancer is still being provisioned.
     Registering,
-    /// Nothing is known yet.
+    /// No health check has decided yet.
     Checking,
-    /// It has no health checks.
+    /// Health checks are disabled.
     Unchecked,
     Healthy,
     Unhealthy {
@@ -109,7 +111,7 @@ pub enum Status<'a> {
 }
 
 impl<'a> Status<'a> {
-    /// The status of a target of a group.
+    /// Returns the status of a group's target.
     pub fn of(state: &State, site: &Site, group: &TargetGroup, target: &'a Target) -> Status<'a> {
         if target.draining.is_some() {
             return Status::Draining;
@@ -145,7 +147,7 @@ impl<'a> Status<'a> {
         matches!(self, Status::Unhealthy { .. })
     }
 
-    /// State, reason and description, as the API has them.
+    /// Returns state, reason and description as in the API.
     pub fn api(&self) -> (&'static str, Option<&'a str>, Option<&'a str>) {
         let (state, reason, description) = match self {
             Status::Draining => ("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"),
@@ -173,7 +175,7 @@ impl<'a> Status<'a> {
         (state, Some(reason), Some(description))
     }
 
-    /// Whether no listener sends requests to the target.
+    /// Returns whether the API shows the target as `unused`: it cannot receive requests.
     pub fn is_unused(&self) -> bool {
         self.api().0 == "unused"
     }

@@ -1,6 +1,6 @@
-//! The zips of functions as uploaded, and the addresses that `GetFunction` returns.
+//! The uploaded zips of functions, and the URLs to download them that `GetFunction` returns.
 //!
-//! On AWS such an address leads into a bucket of Lambda's own, is signed, and expires after ten minutes.
+//! On AWS, such a URL points to a bucket owned by Lambda, is signed, and expires after ten minutes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,14 +17,14 @@ use kit::answer::{Protocol, Refusal, Response, empty};
 use kit::call::Request;
 use kit::store;
 
-/// How long an address is good (`API:lambda.GetFunction`).
+/// The validity of a URL (`API:lambda.GetFunction`).
 const GOOD_FOR: Duration = Duration::minutes(10);
 
-/// What is needed to hand zips out.
+/// The stored zips, and what is needed to sign their URLs.
 pub(super) struct Zips {
     dir: PathBuf,
     endpoint: String,
-    /// Signs addresses; another server makes other ones.
+    /// Signs URLs. It is random, so URLs are only valid until the server stops.
     secret: [u8; 16],
 }
 
@@ -33,7 +33,7 @@ impl Zips {
         Zips { dir, endpoint: endpoint.to_owned(), secret: *uuid::Uuid::new_v4().as_bytes() }
     }
 
-    /// Keeps a zip, whose name is what is in it.
+    /// Stores a zip under its checksum.
     pub(super) fn keep(&self, code_sha256: &str, zip: &[u8]) -> io::Result<()> {
         let file = self.file(code_sha256);
         if file.is_file() {
@@ -43,7 +43,7 @@ impl Zips {
         store::write(&file, zip)
     }
 
-    /// Forgets all but those that are still the code of a function or of a version.
+    /// Removes all zips except those of functions and their published versions.
     pub(super) fn retain<'a>(&self, functions: impl Iterator<Item = &'a Function>) {
         let codes = functions.flat_map(|function| {
             let published = function.published.iter().map(|version| version.code_sha256());
@@ -57,7 +57,7 @@ impl Zips {
     }
 
     fn file(&self, code_sha256: &str) -> PathBuf {
-        // Base64 has slashes, which are no letters of a file's name.
+        // Base64 may contain slashes, which a file's name cannot.
         self.dir.join(format!("{}.zip", code_sha256.replace('/', "-")))
     }
 
@@ -69,7 +69,7 @@ impl Zips {
 }
 
 impl Lambda {
-    /// Where a zip can be fetched for a while.
+    /// Returns a signed URL of a zip.
     pub(super) fn location(&self, code_sha256: &str) -> String {
         let path = format!("{}{}", self.snapshots(), code_sha256.replace('/', "-").replace('+', "%2B"));
         let expires = (OffsetDateTime::now_utc() + GOOD_FOR).unix_timestamp();
@@ -77,12 +77,12 @@ impl Lambda {
         format!("{endpoint}{path}?Expires={expires}&Signature={}", self.zips.sign(&path, expires))
     }
 
-    /// How the paths of zips begin: no bucket can have this name.
+    /// Returns the path prefix of the zips' URLs. On AWS, no user can own the bucket in it.
     fn snapshots(&self) -> String {
         format!("/awslambda-{}-tasks/snapshots/{ACCOUNT}/", self.region)
     }
 
-    /// The zip at an address that `GetFunction` has given; nothing for every other request.
+    /// Returns the zip at a URL from `GetFunction`; `None` if the request is for something else.
     pub fn download(&self, request: &Request) -> Option<Response> {
         let name = request.path.strip_prefix(&self.snapshots()).filter(|_| request.method == Method::GET)?;
         let expires = request.parameter("Expires").and_then(|expires| expires.parse::<i64>().ok()).unwrap_or_default();

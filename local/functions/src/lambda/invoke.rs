@@ -13,7 +13,7 @@ use crate::parameter;
 use kit::answer::{Refusal, Response, empty};
 use kit::call::Request;
 
-/// The largest payloads (docs/aws.md §7.1 names the quota page).
+/// The maximum payload sizes in bytes (docs/aws.md §7.1 cites the quota page).
 const LARGEST_CALL: usize = 6 << 20;
 const LARGEST_EVENT: usize = 1 << 20;
 

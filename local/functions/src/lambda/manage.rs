@@ -16,7 +16,7 @@ use kit::ACCOUNT;
 use kit::answer::{Refusal, Response, empty};
 use kit::call::Rest;
 
-/// The largest zip in a call (docs/aws.md §7.1).
+/// The maximum size of a zip in a call, in bytes (docs/aws.md §7.1).
 const LARGEST_ZIP: usize = 50 << 20;
 
 impl Lambda {
@@ -39,7 +39,7 @@ impl Lambda {
         function.touch();
         let published = (input["Publish"] == true).then(|| function.publish(None));
         let mut functions = self.functions();
-        // It may have been created while the code was unpacked.
+        // It may have been created while the code was being unpacked.
         if functions.contains_key(name) {
             return Err(exists(name));
         }
@@ -52,7 +52,7 @@ impl Lambda {
         Ok(shown(201, &answer))
     }
 
-    /// The first of the errors a fresh role meets (docs/aws.md §2.3).
+    /// Checks that Lambda can assume the role: the first error caused by a new role (docs/aws.md §2.3).
     fn check_role(&self, role: &str) -> Result<(), Refusal> {
         if self.iam.trusts(role, "lambda.amazonaws.com") {
             return Ok(());
@@ -153,16 +153,16 @@ impl Lambda {
         self.put(changed, input["Publish"] == true)
     }
 
-    /// Replaces a function. Its warm processes belong to the old one, which answers until the change is done.
+    /// Replaces a function. The warm processes belong to the previous revision, which answers until the update is done.
     fn put(&self, mut changed: Function, publishes: bool) -> Result<Response, Refusal> {
         changed.touch();
         let name = changed.name.clone();
         let mut functions = self.functions();
         let all_before = functions.clone();
         let before = functions.get(&name).cloned().ok_or_else(|| self.absent(&name))?;
-        // Another change may have begun while the code of this one was unpacked.
+        // Another update may have begun while the code of this one was being unpacked.
         self.registry.states.refuse_change(&before)?;
-        // Policy and tags may have changed in the meantime; they belong to other calls.
+        // Other calls may have changed the policy, tags and versions in the meantime.
         changed.statements.clone_from(&before.statements);
         changed.policy_revision.clone_from(&before.policy_revision);
         changed.tags.clone_from(&before.tags);
@@ -178,7 +178,7 @@ impl Lambda {
         Ok(shown(200, &answer))
     }
 
-    /// `FunctionConfiguration`, with what the function is doing.
+    /// Returns the `FunctionConfiguration`, with the function's state.
     pub(super) fn show(&self, function: &Function) -> Value {
         let mut shown = function.json();
         self.registry.states.show(&function.name, &mut shown);
@@ -186,7 +186,7 @@ impl Lambda {
     }
 }
 
-/// How many functions a page of `ListFunctions` has: fifty at most, whatever the call wants.
+/// Returns the page size of `ListFunctions`: at most fifty, even if the call requests more.
 fn page_size(rest: &Rest) -> Result<usize, Refusal> {
     const MOST: usize = 50;
     let Some(asked) = rest.parameter("MaxItems") else { return Ok(MOST) };
@@ -201,7 +201,7 @@ fn page_size(rest: &Rest) -> Result<usize, Refusal> {
     }
 }
 
-/// A call that has published as well answers with the number of the version.
+/// If the call also published a version, puts that version's number and ARN into the response.
 fn number(answer: &mut Value, published: Option<Value>) {
     if let Some(mut published) = published {
         answer["Version"] = published["Version"].take();

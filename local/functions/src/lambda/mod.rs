@@ -1,4 +1,4 @@
-//! Lambda's control plane: functions, their permissions, and invocation. `functions` runs them.
+//! Lambda's control plane: functions, their permissions, and their invocation. [`Functions`] runs them.
 
 mod download;
 mod invoke;
@@ -32,17 +32,17 @@ use logs::Logs;
 use operation::{Ask, NO_BODY, Run, plain_name};
 pub use operation::{identify, rows};
 
-/// Headers that ask for what is not here.
+/// Request headers of features that are not implemented.
 const HEADERS: &[&str] = &["x-amz-durable-execution-name", "x-amz-tenant-id"];
 
-/// Objects in buckets, from which `CreateFunction` can take a function's code.
+/// The objects in S3, from which `CreateFunction` can read a function's code.
 #[async_trait]
 pub trait CodeObjects: Send + Sync {
-    /// The bytes of an object.
+    /// Returns the bytes of an object.
     async fn code(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal>;
 }
 
-/// The functions of the region.
+/// The functions of a region.
 pub struct Lambda {
     region: String,
     file: PathBuf,
@@ -50,12 +50,12 @@ pub struct Lambda {
     running: Arc<Functions>,
     iam: Arc<Iam>,
     zips: download::Zips,
-    /// Weak, because S3 holds the functions that it notifies of uploads.
+    /// Weak, because S3 owns a reference to the functions that it notifies of uploads.
     objects: OnceLock<Weak<dyn CodeObjects>>,
 }
 
 impl Lambda {
-    /// Reads the functions and ends what a crashed server left running.
+    /// Reads the functions, and ends processes that a crashed server left running.
     pub async fn open(
         dir: &Path,
         region: &str,
@@ -77,17 +77,17 @@ impl Lambda {
         Ok(Arc::new(lambda))
     }
 
-    /// How fast everything goes.
+    /// Returns the speed of state transitions.
     pub fn speed(&self) -> Speed {
         self.registry.speed()
     }
 
-    /// Sets where code given by bucket and key is read.
+    /// Sets the source of code that is given as bucket and key.
     pub fn connect(&self, objects: Weak<dyn CodeObjects>) {
         let _ = self.objects.set(objects);
     }
 
-    /// Whether the function is here and its policy lets `service` invoke it for `source`.
+    /// Whether the function is in this region and its policy permits `service` to invoke it on behalf of `source`.
     pub async fn permits(&self, function: &str, service: &str, source: &str) -> bool {
         if !function.starts_with(&format!("arn:aws:lambda:{}:{ACCOUNT}:function:", self.region)) {
             return false;
@@ -95,8 +95,8 @@ impl Lambda {
         self.find(function).is_ok_and(|found| policy::permits(&found.statements, service, source))
     }
 
-    /// Invokes a function later, once for each of `delays`, if its policy still lets `service` do so. Permitted events
-    /// are on disk when this returns.
+    /// Invokes a function asynchronously, once after each of `delays`, if its policy still permits it for `service`. A
+    /// permitted event is on disk when this returns.
     pub async fn send_event(
         &self,
         function: &str,
@@ -123,22 +123,22 @@ impl Lambda {
         })
     }
 
-    /// Goes on with the events that an earlier server had accepted; those of functions that are gone are dropped.
+    /// Continues with the events that an earlier server accepted; those of deleted functions are dropped.
     ///
-    /// Assumes that everything functions call is there to answer.
+    /// Must be called once everything that functions call is available.
     pub fn resume(&self) -> anyhow::Result<()> {
         self.running.events_left()?.into_iter().for_each(|event| self.running.handle(event));
         Ok(())
     }
 
-    /// Answers a call; nothing means that there is no such operation.
+    /// Answers a call; `None` if there is no such operation.
     pub async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
         let operation = operation::find(&call.operation)?;
         let done = self.act(operation, &Ask::of(call, request)).await;
         Some(done.unwrap_or_else(|refusal| refusal.answer(Protocol::RestJson)))
     }
 
-    /// What exists and what of it runs.
+    /// Returns the functions, with the number of their running processes.
     pub fn status(&self) -> Value {
         let running = self.running.count();
         let functions = self.functions();
@@ -148,7 +148,7 @@ impl Lambda {
         shown.collect()
     }
 
-    /// Ends every process.
+    /// Ends all processes.
     pub async fn stop(&self) {
         self.running.stop().await;
     }
@@ -166,7 +166,7 @@ impl Lambda {
         }
     }
 
-    /// A copy of the function named by name or ARN.
+    /// Returns a copy of a function, given by name or ARN.
     fn find(&self, name: &str) -> Result<Function, Refusal> {
         let name = plain_name(name);
         self.functions().get(name).cloned().ok_or_else(|| self.absent(name))
@@ -187,7 +187,7 @@ impl Lambda {
         self.save(&mut functions, before)
     }
 
-    /// Writes the functions down. Where that fails they are what they were `before`.
+    /// Writes the functions to disk. If that fails, restores `before`.
     fn save(
         &self,
         functions: &mut BTreeMap<String, Function>,
@@ -202,7 +202,7 @@ impl Lambda {
         Ok(())
     }
 
-    /// Lets the functions' policies be judged for roles from now on.
+    /// Publishes the functions' resource policies to IAM, which evaluates them for roles.
     fn put_policies_in_force(&self, functions: &BTreeMap<String, Function>) {
         let with_policy = functions.values().filter(|function| !function.statements.is_empty());
         let policies = with_policy.map(|function| (function.name.clone(), function_policy::of(&function.statements)));

@@ -1,4 +1,4 @@
-//! Every operation of Lambda: the path that names it, what it needs and takes, and what answers it.
+//! The table of Lambda's operations: for each the path, the required permissions, the parameters and the handler.
 
 use futures::future::BoxFuture;
 use http::Method;
@@ -10,11 +10,11 @@ use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Need, Needs, Operation, Page, Request, Rest, Row, Rows};
 use kit::taken::{ANYTHING, Takes};
 
-/// A request as its operation reads it.
+/// A request, as handlers receive it.
 pub(super) struct Ask<'a> {
-    /// The function or resource that the path names.
+    /// The function or resource in the path.
     pub name: String,
-    /// What stands two parts further: a statement's id.
+    /// The path segment two after the name: a statement's ID.
     pub detail: String,
     pub rest: &'a Rest,
     pub request: &'a Request,
@@ -27,7 +27,7 @@ impl<'a> Ask<'a> {
         Ask { name: part(2), detail: part(4), rest, request }
     }
 
-    /// The document in the body.
+    /// Returns the parsed body.
     pub(super) fn body(&self) -> Result<&'a Value, Refusal> {
         self.rest
             .body
@@ -38,11 +38,11 @@ impl<'a> Ask<'a> {
 
 pub(super) type Run = for<'a> fn(&'a Lambda, &'a Ask<'a>) -> BoxFuture<'a, Result<Response, Refusal>>;
 
-/// An operation, or its name where it is refused by that, and the path that calls it.
+/// The path of an operation. If the operation is not implemented, only its name.
 struct Route {
     method: Method,
     since: &'static str,
-    /// What follows the version; `*` is a name.
+    /// The segments after the API version; `*` is a name.
     path: &'static [&'static str],
     operation: Result<Operation<Run>, &'static str>,
 }
@@ -57,7 +57,7 @@ macro_rules! run {
     };
 }
 
-/// What is said of a function's configuration; the rest would only be shown.
+/// The parameters of a function's configuration that have an effect; others would merely be displayed.
 macro_rules! configuration {
     () => {
         "Description Environment.Variables.* EphemeralStorage.Size Handler LoggingConfig.LogFormat=Text \
@@ -65,10 +65,10 @@ macro_rules! configuration {
     };
 }
 
-/// The body of a call that has none is not looked at.
+/// The body of an operation without parameters is ignored.
 pub(super) const NO_BODY: Takes = ANYTHING;
 
-/// The function that the path names.
+/// The operation's action on the function in the path.
 const FUNCTION: Needs = Needs::Of(|asked| vec![asked.own(function_of(asked))]);
 
 #[rustfmt::skip]
@@ -83,14 +83,14 @@ const TABLE: &[Route] = &[
     route(Method::GET, "2015-03-31", &["functions", "*", "configuration"], Operation::new("GetFunctionConfiguration", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| Ok(shown(200, &lambda.show(&lambda.find(&ask.name)?)))))),
     route(Method::PUT, "2015-03-31", &["functions", "*", "configuration"], Operation::new("UpdateFunctionConfiguration", Writes, Needs::Of(changed_function), None, concat!(configuration!(), "RevisionId"), run!(|lambda, ask| lambda.update_configuration(&ask.name, ask.body()?).await))),
     route(Method::PUT, "2015-03-31", &["functions", "*", "code"], Operation::new("UpdateFunctionCode", Writes, FUNCTION, None, "Architectures DryRun Publish RevisionId S3Bucket S3Key ZipFile", run!(|lambda, ask| lambda.update_code(&ask.name, ask.body()?).await))),
-    // What a function changes it changes by calls of its own.
+    // `Invoke` counts as reading: a function changes state through its own calls.
     route(Method::POST, "2015-03-31", &["functions", "*", "invocations"], Operation::new("Invoke", Reads, Needs::Of(invoked), None, NO_BODY, run!(|lambda, ask| lambda.invoke(&ask.name, ask.request).await))),
     route(Method::GET, "2015-03-31", &["functions", "*", "policy"], Operation::new("GetPolicy", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.policy(&ask.name)))),
     route(Method::POST, "2015-03-31", &["functions", "*", "policy"], Operation::new("AddPermission", Writes, FUNCTION, None, "Action Principal RevisionId SourceAccount SourceArn StatementId", run!(|lambda, ask| lambda.add_permission(&ask.name, ask.body()?).await))),
     route(Method::DELETE, "2015-03-31", &["functions", "*", "policy", "*"], Operation::new("RemovePermission", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.remove_permission(&ask.name, &ask.detail).await))),
     route(Method::GET, "2015-03-31", &["functions", "*", "versions"], Operation::new("ListVersionsByFunction", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.list_versions(&ask.name)))),
     route(Method::POST, "2015-03-31", &["functions", "*", "versions"], Operation::new("PublishVersion", Writes, FUNCTION, None, "CodeSha256 Description RevisionId", run!(|lambda, ask| lambda.publish(&ask.name, ask.body()?)))),
-    // There are neither aliases nor addresses, and nothing but S3 sends events.
+    // There are no aliases or function URLs, and only S3 sends events.
     route(Method::GET, "2015-03-31", &["functions", "*", "aliases"], Operation::new("ListAliases", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.none_of(&ask.name, "Aliases")))),
     Route { method: Method::POST, since: "2015-03-31", path: &["functions", "*", "aliases"], operation: Err("CreateAlias") },
     route(Method::GET, "2015-03-31", &["event-source-mappings"], Operation::new("ListEventSourceMappings", Reads, Needs::Own, None, NO_BODY, run!(|lambda, ask| lambda.sources(ask.rest)))),
@@ -107,7 +107,7 @@ const TABLE: &[Route] = &[
     route(Method::PUT, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("PutFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds MaximumRetryAttempts", run!(|lambda, ask| lambda.put_on_event(&ask.name, ask.body()?, None)))),
     route(Method::POST, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("UpdateFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds MaximumRetryAttempts", run!(|lambda, ask| lambda.update_on_event(&ask.name, ask.body()?)))),
     route(Method::DELETE, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("DeleteFunctionEventInvokeConfig", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.delete_on_event(&ask.name)))),
-    // Nothing is signed here.
+    // There is no code signing.
     route(Method::GET, "2020-06-30", &["functions", "*", "code-signing-config"], Operation::new("GetFunctionCodeSigningConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.signing(&ask.name)))),
     Route { method: Method::POST, since: "2021-10-31", path: &["functions", "*", "url"], operation: Err("CreateFunctionUrlConfig") },
     route(Method::GET, "2021-10-31", &["functions", "*", "url"], Operation::new("GetFunctionUrlConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.url(&ask.name)))),
@@ -134,7 +134,7 @@ fn changed_function(asked: &Asked) -> Vec<Need> {
     with_role(asked, asked.own(function_of(asked)))
 }
 
-/// Giving a function a role passes the role.
+/// Setting a function's role requires permission to pass that role.
 fn with_role(asked: &Asked, need: Need) -> Vec<Need> {
     let role = asked.call.input.json().value()["Role"].as_str();
     let pass = role.map(|role| {
@@ -143,17 +143,17 @@ fn with_role(asked: &Asked, need: Need) -> Vec<Need> {
     [need].into_iter().chain(pass).collect()
 }
 
-/// The rows of what is answered.
+/// Returns the rows of all implemented operations.
 pub fn rows() -> Rows {
     Box::new(TABLE.iter().filter_map(|route| route.operation.as_ref().ok()).map(|operation| &operation.row))
 }
 
-/// The operation with this name, if it is answered.
+/// Finds the operation with this name, if it is implemented.
 pub(super) fn find(name: &str) -> Option<&'static Operation<Run>> {
     TABLE.iter().filter_map(|route| route.operation.as_ref().ok()).find(|operation| operation.row.name == name)
 }
 
-/// The name of the operation that a request calls, and its row if it is answered.
+/// Returns the name of the operation that a request calls, and its row if it is implemented.
 pub fn identify(method: &Method, rest: &Rest) -> (&'static str, Option<&'static Row>) {
     let fits = |route: &&Route| {
         rest.path.split_first().is_some_and(|(since, path)| {
@@ -170,7 +170,7 @@ pub fn identify(method: &Method, rest: &Rest) -> (&'static str, Option<&'static 
     }
 }
 
-/// The name in a name, an ARN or a partial ARN, without version.
+/// Returns the name in a name, ARN or partial ARN, without the version.
 pub fn plain_name(name: &str) -> &str {
     let name = match name.split_once(":function:") {
         Some((_, name)) => name,

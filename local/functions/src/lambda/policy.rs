@@ -11,9 +11,9 @@ use identity::permissions::Pattern;
 use kit::ACCOUNT;
 use kit::answer::{Refusal, Response, empty};
 
-/// How long a policy is out of Lambda's hands while it is changed: what others have written meanwhile is lost.
+/// How long it takes to write a changed policy: concurrent changes during that time are lost.
 const POLICY_WRITE: Duration = Duration::from_millis(20);
-/// The largest policy of a function in bytes.
+/// The maximum size of a function's policy in bytes.
 const LARGEST_POLICY: usize = 20_480;
 
 impl Lambda {
@@ -46,7 +46,7 @@ impl Lambda {
         Ok(shown(201, &json!({ "Statement": statement.to_string() })))
     }
 
-    /// Refuses users and roles of this account that are not there.
+    /// Refuses users and roles of this account that do not exist.
     fn check_principal(&self, principal: &Value) -> Result<(), Refusal> {
         let ours = |arn: &&str| arn.starts_with(&format!("arn:aws:iam::{ACCOUNT}:")) && !arn.ends_with(":root");
         match principal["AWS"].as_str().filter(ours) {
@@ -57,7 +57,7 @@ impl Lambda {
         }
     }
 
-    /// Reads the policy, changes it and writes it back whole. Of two concurrent changes one is lost without an error
+    /// Reads, changes and rewrites the whole policy. Of two concurrent changes, one is lost without an error
     /// (docs/aws.md §7.4).
     async fn change_policy(
         &self,
@@ -97,7 +97,7 @@ impl Lambda {
     }
 }
 
-/// A statement in the form AWS stores it.
+/// Returns a statement in the form in which AWS stores it.
 pub(super) fn statement(input: &Value, function: &str) -> Result<Value, Refusal> {
     let text = |name: &str| input[name].as_str().filter(|text| !text.is_empty());
     let required = |name: &str| {
@@ -134,7 +134,7 @@ pub(super) fn statement(input: &Value, function: &str) -> Result<Value, Refusal>
     Ok(statement)
 }
 
-/// An id has 1 to 100 letters, digits, `-` and `_` (docs/aws.md §1).
+/// A statement ID has 1 to 100 letters, digits, `-` and `_` (docs/aws.md §1).
 fn check_id(id: &str) -> Result<(), Refusal> {
     let constraint = if id.len() > 100 {
         "Member must have length less than or equal to 100"
@@ -149,7 +149,7 @@ fn check_id(id: &str) -> Result<(), Refusal> {
     Err(Refusal::new(400, "ValidationException", text))
 }
 
-/// Whether one of the statements lets `service` invoke for `source`.
+/// Whether a statement permits `service` to invoke the function on behalf of `source`.
 pub(super) fn permits(statements: &[Value], service: &str, source: &str) -> bool {
     statements.iter().any(|statement| {
         let principal = &statement["Principal"];

@@ -1,4 +1,4 @@
-//! Settings of a function beside its configuration: tags, asynchronous invocation, concurrency.
+//! A function's settings outside of its configuration: tags, asynchronous invocation, concurrency.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ impl Lambda {
         Ok(empty(204))
     }
 
-    /// Overwrites the configuration; only an update keeps what the call leaves out (docs/aws.md §7.5).
+    /// Replaces the configuration. Only `Update…` keeps the settings that the call omits (docs/aws.md §7.5).
     pub(super) fn put_on_event(&self, name: &str, input: &Value, before: Option<OnEvent>) -> Result<Response, Refusal> {
         let number = |key: &str, allowed: std::ops::RangeInclusive<u64>, old: Option<u64>| match &input[key] {
             Value::Null => Ok(old),
@@ -85,7 +85,7 @@ impl Lambda {
         Ok(shown(200, &concurrency(&self.find(name)?)))
     }
 
-    /// Takes back what a function has reserved.
+    /// Removes a function's reserved concurrency.
     pub(super) fn free(&self, name: &str) -> Result<Response, Refusal> {
         self.change(name, |function| function.reserved = None)?;
         self.running.retire(plain_name(name));
@@ -111,7 +111,7 @@ impl Lambda {
         Ok(shown(200, &json!({ "CodeSigningConfigArn": "", "FunctionName": self.find(name)?.name })))
     }
 
-    /// The empty list of what no function has here.
+    /// Returns an empty list, for features that no function has here.
     pub(super) fn none_of(&self, name: &str, list: &str) -> Result<Response, Refusal> {
         self.find(name)?;
         Ok(shown(200, &json!({ list: [] })))
@@ -138,7 +138,8 @@ impl Lambda {
     }
 }
 
-/// Whether tags can be added to those that are `there`, in the words of Lambda; none are published for reserved keys.
+/// Checks whether tags can be added to those in `there`. Errors have Lambda's messages, except for reserved keys, for
+/// which no message is published.
 pub(super) fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let pairs = added.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     STRICT.check(pairs, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
@@ -148,8 +149,8 @@ pub(super) fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<Stri
     })
 }
 
-/// What is left must be enough for the functions that reserve nothing: a new account has less than that from the
-/// beginning, so it can only forbid a function to run (docs/aws.md §3.3).
+/// Refuses a reservation that leaves too little for functions without one. A new account has less than that minimum
+/// from the start, so it can only reserve 0, which prevents a function from running (docs/aws.md §3.3).
 fn check_reserved(number: u64) -> Result<(), Refusal> {
     const LEAST: u64 = 50;
     if number == 0 || (CONCURRENCY as u64).checked_sub(number).is_some_and(|left| left >= LEAST) {

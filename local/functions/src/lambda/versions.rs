@@ -1,6 +1,6 @@
-//! Calls about published versions.
+//! Operations on published versions.
 //!
-//! They can be described, listed and downloaded; only the newest code runs.
+//! They can be described, listed and downloaded, but only the latest code runs.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ impl Lambda {
         Ok(shown(200, &json!({ "Versions": versions })))
     }
 
-    /// The answer to a call that names a version.
+    /// Handles a call whose qualifier is a version.
     pub(super) fn about_version(&self, operation: &str, name: &str, version: &str) -> Result<Response, Refusal> {
         let function = self.find(name)?;
         let found = function.version(version).ok_or_else(|| self.absent(&format!("{}:{version}", function.name)))?;

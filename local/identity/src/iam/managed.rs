@@ -2,7 +2,7 @@
 
 use super::state::ManagedPolicy;
 
-/// The path and name behind `arn:aws:iam::aws:policy/`, and the actions that it allows on everything.
+/// The path and name after `arn:aws:iam::aws:policy/`, and the actions that the policy allows on all resources.
 const POLICIES: &[(&str, &[&str])] = &[
     ("AdministratorAccess", &["*"]),
     ("AmazonDynamoDBFullAccess", &["dynamodb:*"]),
@@ -29,18 +29,18 @@ const POLICIES: &[(&str, &[&str])] = &[
     ("service-role/AWSLambdaBasicExecutionRole", &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]),
 ];
 
-/// The date that AWS's policies have here.
+/// The creation date of all AWS managed policies here.
 pub(super) const SINCE: &str = "2015-02-06T18:40:58Z";
 
 const PREFIX: &str = "arn:aws:iam::aws:policy/";
 
-/// The policy with this ARN, if it is one of these.
+/// The AWS managed policy with this ARN, if it is known here.
 pub(super) fn policy(arn: &str) -> Option<ManagedPolicy> {
     let name = arn.strip_prefix(PREFIX)?;
     POLICIES.iter().find(|(known, _)| *known == name).map(build)
 }
 
-/// All of these.
+/// All AWS managed policies that are known here.
 pub(super) fn all() -> impl Iterator<Item = ManagedPolicy> {
     POLICIES.iter().map(build)
 }

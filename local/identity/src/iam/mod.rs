@@ -29,13 +29,13 @@ use kit::taken;
 use seen::{Role, Seen};
 use state::{State, Tags};
 
-/// The name space of the answers.
+/// The XML namespace of responses.
 const NAME_SPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 
-/// What a call answers: the inside of its document.
+/// The result of a call: the contents of the response document.
 type Answer = Result<Xml, Refusal>;
 
-/// How an operation is carried out.
+/// The handler of an operation.
 #[derive(Clone, Copy)]
 enum Run {
     Look(fn(&State, &Params) -> Answer),
@@ -51,7 +51,7 @@ const ROLES: Needs = Needs::On("arn:aws:iam::{account}:role/");
 const PROFILES: Needs = Needs::On("arn:aws:iam::{account}:instance-profile/");
 const POLICIES: Needs = Needs::On("arn:aws:iam::{account}:policy/");
 
-/// The ARN of what a parameter names, with the path that it has or is to have.
+/// The ARN of the entity that a parameter names, with the `Path` of the call; `*` if the parameter is missing.
 fn arn_of(asked: &Asked, kind: &str, name: &str) -> String {
     let path = asked.call.input.text("Path").unwrap_or("/");
     match asked.call.input.text(name) {
@@ -65,7 +65,7 @@ fn role_of(asked: &Asked) -> String {
     known.unwrap_or_else(|| arn_of(asked, "role", "RoleName"))
 }
 
-/// Adding a role to a profile passes it to instances.
+/// Adding a role to a profile passes the role to instances.
 fn pass_role(asked: &Asked) -> Vec<Need> {
     let profile = arn_of(asked, "instance-profile", "InstanceProfileName");
     vec![asked.own(profile), Need::new("iam:PassRole", role_of(asked))]
@@ -241,24 +241,24 @@ const OPERATIONS: &[Operation<Run>] = &[
     ),
 ];
 
-/// The roles and what hangs on them.
+/// The roles, instance profiles and policies.
 pub struct Iam {
     file: PathBuf,
     faults: Arc<Faults>,
-    /// Held exclusively by calls that change something: no change is visible before it is on disk.
+    /// Write-locked by calls that change something, so that no change is visible before it is on disk.
     state: tokio::sync::RwLock<State>,
     seen: RwLock<Seen>,
-    /// What the buckets and functions of each region say about callers.
+    /// The resource policies of the buckets and functions of each region.
     resource_policies: RwLock<BTreeMap<String, Arc<ResourcePolicies>>>,
 }
 
 impl Iam {
-    /// Reads the state below `dir`.
+    /// Loads the state below `dir`.
     pub fn open(dir: &Path, faults: Arc<Faults>) -> anyhow::Result<Iam> {
         let file = dir.join("iam.json");
         let state = State::load(&file)?;
         let mut seen = Seen::default();
-        // What was there before this server is known everywhere.
+        // Changes made before this server started are visible everywhere.
         seen.learn(&state, |_| std::time::Duration::ZERO);
         Ok(Iam {
             file,
@@ -298,7 +298,7 @@ impl Iam {
         }
     }
 
-    /// Writes the next state down and lets others learn of it.
+    /// Stores the next state, and makes it visible to other services after its lag.
     async fn keep(&self, next: State) -> Result<State, Refusal> {
         let file = self.file.clone();
         let written = tokio::task::spawn_blocking(move || store::write_json(&file, &next).map(|()| next)).await;
@@ -310,7 +310,7 @@ impl Iam {
         Ok(next)
     }
 
-    /// A caller of a region, with its current permissions there.
+    /// A caller with its current permissions in a region.
     pub fn caller(&self, identity: &Identity, region: &str) -> Caller {
         match identity.role() {
             Some(role) => self.in_role(role, identity.arn(), identity.user_id(), region),
@@ -318,12 +318,12 @@ impl Iam {
         }
     }
 
-    /// A session of a role that calls a region.
+    /// A caller in a session of a role, with its current permissions in a region.
     pub fn in_role(&self, role: &str, arn: String, user_id: String, region: &str) -> Caller {
         Caller::in_role(arn, user_id, region, self.grants(role), self.resource_policies(region))
     }
 
-    /// What the buckets and functions of a region say about callers.
+    /// The resource policies of the buckets and functions of a region.
     pub fn resource_policies(&self, region: &str) -> Arc<ResourcePolicies> {
         let known = self.resource_policies.read().get(region).cloned();
         known.unwrap_or_else(|| {
@@ -336,14 +336,14 @@ impl Iam {
         self.seen().role(role).map(|role| role.grants.clone())
     }
 
-    /// The instance profile given by name or ARN, if it and its role are known to others.
+    /// The instance profile given by name or ARN, if it and its role are visible to other services.
     pub fn profile(&self, profile: &str) -> Option<Profile> {
         self.role_of_profile(profile)?;
         let name = profile.rsplit('/').next().unwrap_or(profile);
         self.seen().profile(name).map(|known| Profile { arn: known.arn.clone(), id: known.id.clone() })
     }
 
-    /// The role inside an instance profile given by name or ARN, if it is known to others.
+    /// The role inside an instance profile given by name or ARN, if both are visible to other services.
     pub fn role_of_profile(&self, profile: &str) -> Option<String> {
         let name = profile.rsplit('/').next().unwrap_or(profile);
         let seen = self.seen();
@@ -356,17 +356,18 @@ impl Iam {
         self.grants(name).map(|grants| grants.role_arn.clone())
     }
 
-    /// Whether the role given by ARN exists and lets `service` take it on.
+    /// Whether the role given by ARN exists and lets `service` assume it.
     pub fn trusts(&self, role: &str, service: &str) -> bool {
         self.with_role(role, |role| role.trust.lets_service(service)) == Some(true)
     }
 
-    /// Whether the role given by ARN exists and lets a principal of this account assume it in a call with these keys.
+    /// Whether the role given by ARN exists and lets a principal of this account assume it in a request with these
+    /// condition keys.
     pub fn trusts_principal(&self, role: &str, principal: &str, keys: &Keys) -> bool {
         self.with_role(role, |role| role.trust.lets_principal(principal, keys)) == Some(true)
     }
 
-    /// How many seconds a session of the role given by ARN may be long.
+    /// The maximum session duration, in seconds, of the role given by ARN.
     pub fn longest_session(&self, role: &str) -> Option<i64> {
         self.with_role(role, |role| role.longest_session)
     }
@@ -376,7 +377,7 @@ impl Iam {
         arn == user_arn() || self.with_role(arn, |_| ()).is_some()
     }
 
-    /// Looks at the role with this ARN, if there is one.
+    /// Calls `look` with the role of this ARN, if it exists.
     fn with_role<T>(&self, arn: &str, look: impl FnOnce(&Role) -> T) -> Option<T> {
         let seen = self.seen();
         seen.role(arn.rsplit('/').next()?).filter(|role| role.grants.role_arn == arn).map(look)
@@ -387,7 +388,7 @@ impl Iam {
     }
 }
 
-/// An instance profile, as instances show it.
+/// An instance profile, as instances refer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// Its ARN.
@@ -414,7 +415,7 @@ fn account_summary(state: &State, _params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// The limits of a new account (`API:iam.GetAccountSummary`).
+/// The quotas of a new account (`API:iam.GetAccountSummary`).
 const QUOTAS: &[(&str, usize)] = &[
     ("AccessKeysPerUserQuota", 2),
     ("AssumeRolePolicySizeQuota", 2048),
@@ -438,7 +439,7 @@ const QUOTAS: &[(&str, usize)] = &[
     ("VersionsPerPolicyQuota", 5),
 ];
 
-/// What there is nothing of here.
+/// Counts of things that do not exist here.
 const ABSENT: &[(&str, usize)] = &[
     ("AccountAccessKeysPresent", 0),
     ("AccountMFAEnabled", 0),
@@ -457,7 +458,7 @@ fn account_aliases(_state: &State, _params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// The text of a field that must be there.
+/// The text of a required field.
 fn required<'a>(params: &'a Params, field: &str) -> Result<&'a str, Refusal> {
     params.text(field).ok_or_else(|| {
         let label = rules::label(field);
@@ -470,17 +471,17 @@ fn required<'a>(params: &'a Params, field: &str) -> Result<&'a str, Refusal> {
     })
 }
 
-/// Whether a path is below the one that a list is asked for.
+/// Whether a path begins with the `PathPrefix` of a list call, if it has one.
 fn paths(params: &Params, path: &str) -> bool {
     params.text("PathPrefix").is_none_or(|prefix| path.starts_with(prefix))
 }
 
-/// A policy, percent-encoded (docs/aws.md §6.3).
+/// Writes a policy document, percent-encoded (docs/aws.md §6.3).
 fn document(xml: &mut Xml, name: &str, text: &str) {
     xml.text(name, utf8_percent_encode(text, NON_ALPHANUMERIC));
 }
 
-/// The tags of something, if it has any.
+/// Writes the tags, if there are any.
 fn tag_list(xml: &mut Xml, tags: &Tags) {
     if !tags.is_empty() {
         xml.members("Tags", tags, |xml, (key, value)| {

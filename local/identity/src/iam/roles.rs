@@ -35,10 +35,10 @@ pub(super) fn create(state: &mut State, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// How long sessions may be unless the role says otherwise, in seconds.
+/// The default maximum session duration, in seconds.
 const SESSION_S: u32 = 3600;
 
-/// The services here that have a role of their own, and what its name ends with.
+/// The services with a service-linked role here, and the suffix of its name.
 const LINKED: &[(&str, &str)] =
     &[("autoscaling.amazonaws.com", "AutoScaling"), ("elasticloadbalancing.amazonaws.com", "ElasticLoadBalancing")];
 
@@ -176,7 +176,7 @@ pub(super) fn list_policies(state: &State, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// How many managed policies a role can have (docs/aws.md §6.5).
+/// The maximum number of managed policies attached to a role (docs/aws.md §6.5).
 const ATTACHED: usize = 10;
 
 pub(super) fn attach(state: &mut State, params: &Params) -> Answer {
@@ -229,7 +229,7 @@ pub(super) fn list_tags(state: &State, params: &Params) -> Answer {
     Ok(tags::list(&one(state, params)?.tags))
 }
 
-/// The facts that every answer has of a role.
+/// Writes the elements that every response about a role contains.
 pub(super) fn identify(xml: &mut Xml, role: &Role) {
     xml.text("Path", &role.path)
         .text("RoleName", &role.name)

@@ -1,4 +1,4 @@
-//! What IAM refuses outright: names, lengths, documents (docs/aws.md §1 and §6).
+//! Validates requests to IAM: names, lengths, documents and quotas (docs/aws.md §1 and §6).
 
 use super::state::State;
 use crate::permissions::{Policy, Trust};
@@ -6,11 +6,11 @@ use kit::answer::Refusal;
 use kit::call::Form;
 use kit::tags::{Flaw, Rules, STRICT};
 
-/// A field with its longest value and the letters it may have beside those of ASCII and digits.
+/// The name fields with their maximum lengths, and the characters they may have besides ASCII letters and digits.
 const NAMES: &[(&str, usize)] = &[("RoleName", 64), ("InstanceProfileName", 128), ("PolicyName", 128)];
 const LETTERS: &[u8] = b"+=,.@_-";
 
-/// Whether a call's fields are what IAM takes.
+/// Checks that the fields of a call are valid.
 pub(super) fn check(operation: &str, form: &Form) -> Result<(), Refusal> {
     for (field, longest) in NAMES {
         if let Some(name) = form.get(*field) {
@@ -23,7 +23,7 @@ pub(super) fn check(operation: &str, form: &Form) -> Result<(), Refusal> {
     if let Some(text) = form.get("Description").filter(|text| text.chars().count() > 1000) {
         return Err(too_long("description", text, 1000));
     }
-    // Taking it and not asking it would let a role do what on AWS it may not.
+    // Accepting a boundary without enforcing it would let a role do what it may not do on AWS.
     if form.contains_key("PermissionsBoundary") {
         let text = "the local AWS has no permissions boundaries";
         return Err(Refusal::new(501, "NotImplementedException", text));
@@ -101,8 +101,8 @@ fn check_documents(operation: &str, form: &Form) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a trust policy names only users and roles that are there. One just made may not be for others yet, and the
-/// same call succeeds later (docs/aws.md §2.3).
+/// Checks that a trust policy names only users and roles that exist. One that was just created may not be visible yet,
+/// and then the same call succeeds later (docs/aws.md §2.3).
 pub(super) fn check_principals(form: &Form, is_there: impl Fn(&str) -> bool) -> Result<(), Refusal> {
     let text = form.get("AssumeRolePolicyDocument").or_else(|| form.get("PolicyDocument"));
     let Some(Ok(trust)) = text.map(|text| Trust::parse(text)) else { return Ok(()) };
@@ -115,7 +115,8 @@ pub(super) fn check_principals(form: &Form, is_there: impl Fn(&str) -> bool) -> 
     }
 }
 
-/// Checks a call that changes something against the quotas of its role; roles of AWS's services cannot be changed.
+/// Checks a call that changes something against the rules for tags and the quotas of its role. Service-linked roles
+/// cannot be changed.
 pub(super) fn check_limits(operation: &str, form: &Form, state: &State) -> Result<(), Refusal> {
     check_tags(operation, form, state)?;
     let role = form.get("RoleName").and_then(|name| state.role(name));
@@ -138,10 +139,11 @@ pub(super) fn check_limits(operation: &str, form: &Form, state: &State) -> Resul
     Ok(())
 }
 
-/// Keys of tags that differ in their case only are the same here, unlike elsewhere.
+/// Tag keys are case-insensitive, unlike those of other services.
 const TAGS: Rules = Rules { ignores_case: true, ..STRICT };
 
-/// Whether a call's tags can be added, in the words of IAM (`API:iam.TagRole`); none are published for reserved keys.
+/// Checks that a call's tags can be added. The errors are worded as by IAM (`API:iam.TagRole`), which publishes none
+/// for reserved keys.
 fn check_tags(operation: &str, form: &Form, state: &State) -> Result<(), Refusal> {
     let field = |at: usize, name: &str| form.get(&format!("Tags.member.{at}.{name}"));
     let given = (1..).map_while(|at| match (field(at, "Key"), field(at, "Value")) {
@@ -169,9 +171,9 @@ fn check_tags(operation: &str, form: &Form, state: &State) -> Result<(), Refusal
     })
 }
 
-/// What all inline policies of a role may have together, without white space (docs/aws.md §6.5).
+/// The maximum total size of a role's inline policies, in characters without white space (docs/aws.md §6.5).
 const INLINE_POLICIES: usize = 10_240;
-/// The same of a trust policy and of a managed policy.
+/// The maximum size of a trust policy and of a managed policy, counted the same way.
 const TRUST_POLICY: usize = 2_048;
 const MANAGED_POLICY: usize = 6_144;
 
@@ -193,7 +195,7 @@ fn invalid(text: String) -> Refusal {
     Refusal::new(400, "ValidationError", text)
 }
 
-/// Fields are called in sentences as in code: with a small letter first.
+/// The name of a field in error messages, which begins with a lower-case letter.
 pub(super) fn label(field: &str) -> String {
     field[..1].to_ascii_lowercase() + &field[1..]
 }

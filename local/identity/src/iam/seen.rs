@@ -1,4 +1,4 @@
-//! Roles and profiles as the other services see them, which lags behind IAM on a bad day (docs/aws.md §2.3).
+//! Roles and instance profiles as other services see them, which lags behind IAM under chaos (docs/aws.md §2.3).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,23 +7,23 @@ use std::time::{Duration, Instant};
 use super::state::{self, InstanceProfile, State};
 use crate::permissions::{Grants, Policy, Trust};
 
-/// Roles and instance profiles, by the lower-case names under which they are unique.
+/// Roles and instance profiles, by their lower-case names, which are unique.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     roles: BTreeMap<String, Late<RoleFacts, Role>>,
     profiles: BTreeMap<String, Late<Profile, ()>>,
 }
 
-/// A role, read.
+/// A role, with its policies parsed.
 #[derive(Debug)]
 pub(super) struct Role {
     pub trust: Trust,
     pub grants: Arc<Grants>,
-    /// How long its sessions may be, in seconds.
+    /// The maximum session duration, in seconds.
     pub longest_session: i64,
 }
 
-/// What makes a role another one when it changes.
+/// The properties of a role that other services see. A change of any of them is a new version of the role.
 #[derive(Debug, PartialEq)]
 struct RoleFacts {
     arn: String,
@@ -50,7 +50,7 @@ impl Seen {
         self.profiles.get(&name.to_ascii_lowercase())?.now().map(|(profile, ())| profile)
     }
 
-    /// Learns what there is; `lag` says for a name how long its change takes to be seen.
+    /// Takes over the current state. `lag` returns how long a change to a name takes to become visible.
     pub(super) fn learn(&mut self, state: &State, mut lag: impl FnMut(&str) -> Duration) {
         let roles = state.roles.iter().map(|(key, role)| (key.clone(), facts(role, state)));
         learn(&mut self.roles, roles.collect(), Role::read, &mut lag);
@@ -77,7 +77,7 @@ fn facts(role: &state::Role, state: &State) -> RoleFacts {
 }
 
 impl Role {
-    /// What was stored before documents were checked may be none: it allows nothing.
+    /// Parses the documents. One that was stored before documents were validated may be invalid, and allows nothing.
     fn read(facts: &RoleFacts) -> Role {
         let policies = facts.policies.iter().filter_map(|text| match Policy::parse(text) {
             Ok(policy) => Some(policy),
@@ -111,14 +111,14 @@ fn learn<F: PartialEq, T>(
     known.retain(|_, late| !late.is_over());
 }
 
-/// Something that changes, as those see it who hear of it late: its versions in their order, each from when it counts.
+/// An eventually consistent value: its versions in order, each with the time from which it is visible.
 #[derive(Debug)]
 struct Late<F, T>(Vec<Version<F, T>>);
 
 #[derive(Debug)]
 struct Version<F, T> {
     from: Instant,
-    /// Nothing while it is gone.
+    /// `None` while it is deleted.
     content: Option<(F, T)>,
 }
 
@@ -140,7 +140,7 @@ impl<F, T> Late<F, T> {
 
     fn change(&mut self, facts: Option<F>, read: impl Fn(&F) -> T, lag: Duration) {
         let now = Instant::now();
-        // What counted before the version that counts now does not any more.
+        // Versions before the one that is visible now are no longer needed.
         let current = self.0.iter().rposition(|version| version.from <= now).unwrap_or(0);
         self.0.drain(..current);
         // Changes become visible in the order in which they were made.

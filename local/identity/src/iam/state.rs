@@ -1,4 +1,4 @@
-//! Roles, instance profiles and customer managed policies, as they are kept on disk.
+//! Roles, instance profiles and customer managed policies, as stored on disk.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,11 +13,12 @@ use kit::store;
 
 pub(super) type Tags = BTreeMap<String, String>;
 
-/// Everything that IAM has to remember. Roles and profiles are keyed by their names in lower case, which are unique
-/// without regard to case (docs/aws.md §1), policies by their ARNs.
+/// The state of IAM. Roles and profiles are keyed by their lower-case names, which are unique regardless of case
+/// (docs/aws.md §1), and policies by their ARNs.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Files of version 0.1.0 have none, and their texts are percent-encoded or in Latin-1 in places.
+    /// The version of the file format. Files of version 0.1.0 have none, and their texts are percent-encoded or in
+    /// Latin-1 in places.
     #[serde(default)]
     format: u32,
     #[serde(default)]
@@ -30,7 +31,7 @@ pub(super) struct State {
 
 const FORMAT: u32 = 2;
 
-/// A role with the policies that hang on it.
+/// A role with its policies.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Role {
     pub name: String,
@@ -40,7 +41,7 @@ pub(super) struct Role {
     pub assume_role_policy_document: String,
     pub description: String,
     pub create_date: String,
-    /// How long its sessions may be, in seconds.
+    /// The maximum session duration, in seconds.
     pub max_session_duration: u32,
     #[serde(default)]
     pub tags: Tags,
@@ -50,21 +51,21 @@ pub(super) struct Role {
     pub inline_policies: Vec<InlinePolicy>,
 }
 
-/// A managed policy on a role.
+/// A managed policy attached to a role.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct AttachedPolicy {
     pub policy_name: String,
     pub policy_arn: String,
 }
 
-/// A policy of one role only.
+/// A policy that belongs to one role only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct InlinePolicy {
     pub policy_name: String,
     pub policy_document: String,
 }
 
-/// A managed policy of the account or of AWS. It has one version: `CreatePolicyVersion` is not served.
+/// A managed policy of the account or of AWS. It has one version, because `CreatePolicyVersion` is not implemented.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct ManagedPolicy {
     pub policy_name: String,
@@ -97,13 +98,13 @@ pub(super) struct InstanceProfile {
     pub tags: Tags,
 }
 
-/// AWS's own policies had no date in files of version 0.1.0.
+/// Reads a date. Files of version 0.1.0 have none for AWS managed policies.
 fn or_epoch<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     Ok(Option::<String>::deserialize(from)?.unwrap_or_else(|| managed::SINCE.to_owned()))
 }
 
 impl State {
-    /// What an earlier server left in `file`, or nothing.
+    /// Loads the state that an earlier server left in `file`; the default if there is none.
     pub(super) fn load(file: &Path) -> anyhow::Result<State> {
         let mut state: State = store::read_json(file)?.unwrap_or_default();
         if state.format < FORMAT {
@@ -112,7 +113,7 @@ impl State {
         Ok(state)
     }
 
-    /// Brings a file of version 0.1.0 into today's form.
+    /// Converts a file of version 0.1.0 to the current format.
     fn convert(&mut self) {
         self.format = FORMAT;
         self.policies.retain(|arn, _| managed::policy(arn).is_none());
@@ -136,12 +137,12 @@ impl State {
         self.instance_profiles = profiles.map(|profile| (key(&profile.name), profile)).collect();
     }
 
-    /// A role, by its name in any case.
+    /// A role, by its case-insensitive name.
     pub(super) fn role(&self, name: &str) -> Option<&Role> {
         self.roles.get(&key(name))
     }
 
-    /// A profile, by its name in any case.
+    /// An instance profile, by its case-insensitive name.
     pub(super) fn profile(&self, name: &str) -> Option<&InstanceProfile> {
         self.instance_profiles.get(&key(name))
     }
@@ -151,25 +152,25 @@ impl State {
         self.policies.get(arn).cloned().or_else(|| managed::policy(arn))
     }
 
-    /// How many roles have a managed policy.
+    /// The number of roles that a managed policy is attached to.
     pub(super) fn attachments(&self, arn: &str) -> usize {
         let has = |role: &&Role| role.attached_policies.iter().any(|attached| attached.policy_arn == arn);
         self.roles.values().filter(has).count()
     }
 
-    /// The profiles that a role is in.
+    /// The instance profiles that contain a role.
     pub(super) fn profiles_of(&self, role: &str) -> impl Iterator<Item = &InstanceProfile> {
         let is_in = move |profile: &&InstanceProfile| profile.roles.iter().any(|name| name.eq_ignore_ascii_case(role));
         self.instance_profiles.values().filter(is_in)
     }
 }
 
-/// The key of a role or profile.
+/// The map key of a role or profile.
 pub(super) fn key(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 
-/// The ARN of something with a path.
+/// The ARN of an entity with a path.
 pub(super) fn arn(kind: &str, path: &str, name: &str) -> String {
     format!("arn:aws:iam::{ACCOUNT}:{kind}{path}{name}")
 }
@@ -179,18 +180,18 @@ pub(super) fn unique_id(prefix: &str) -> String {
     const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let (first, second) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
     let random = first.as_bytes().iter().chain(second.as_bytes());
-    // Bytes 6 and 8 of a version 4 UUID are not random in full: their low five bits are, but for one.
+    // Of the fixed bits of a version 4 UUID, only bit 4 of byte 6 is among the low five bits of a byte.
     let letters = random.take(17).map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
     prefix.chars().chain(letters).collect()
 }
 
-/// The time, as IAM prints it: to the second.
+/// The current time in IAM's format, to the second.
 pub(super) fn now() -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     OffsetDateTime::now_utc().format(&format).unwrap_or_else(|_| managed::SINCE.to_owned())
 }
 
-/// A text of version 0.1.0: percent-encoded in places, and its UTF-8 read as Latin-1.
+/// Decodes a text of version 0.1.0, which may be percent-encoded, and whose UTF-8 may have been read as Latin-1.
 fn plain(stored: &str) -> String {
     let decoded = match stored.trim_start().starts_with('%') {
         true => percent_encoding::percent_decode_str(stored).decode_utf8_lossy().into_owned(),

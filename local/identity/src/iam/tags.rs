@@ -1,4 +1,4 @@
-//! Tags of roles and profiles. Keys that differ in their case only are the same tag.
+//! Tags of roles and instance profiles. Tag keys are case-insensitive.
 
 use super::state::Tags;
 use super::tag_list;

@@ -1,4 +1,4 @@
-//! Bucket policies: how S3 parses and refuses them.
+//! Bucket policies, parsed and refused as by S3.
 
 use serde_json::{Map, Value};
 
@@ -8,9 +8,9 @@ use super::resource_policy::{BUCKETS, ResourcePolicy, Rule, principals};
 
 const INVALID_PRINCIPAL: &str = "Invalid principal in policy";
 
-/// Reads the policy of a bucket.
+/// Parses the policy of a bucket.
 ///
-/// Errors: the sentence that S3 answers with `MalformedPolicy`.
+/// Errors: the message of S3's `MalformedPolicy`.
 pub fn parse(text: &str, bucket: &str) -> Result<ResourcePolicy, String> {
     let Ok(Value::Object(document)) = serde_json::from_str(text) else {
         return Err("Policies must be valid JSON and the first byte must be '{'".to_owned());
@@ -26,7 +26,8 @@ pub fn parse(text: &str, bucket: &str) -> Result<ResourcePolicy, String> {
     Ok(ResourcePolicy { is_current, rules })
 }
 
-/// Whether a policy is public. Most conditions make it non-public, as on S3 ("The meaning of public").
+/// Whether a policy is public. A statement with any condition is not public here; on S3, most conditions have that
+/// effect ("The meaning of public").
 pub fn is_public(policy: &ResourcePolicy) -> bool {
     let all = |rule: &Rule| match &rule.principals {
         Listed::These(named) => named.iter().any(|named| named == "*"),
@@ -85,7 +86,7 @@ fn is_within(resource: &str, bucket: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '*', '?']))
 }
 
-/// Whether an action is one of objects where there are objects, and one of buckets where there is a bucket.
+/// Whether an action applies to any of the resources: object actions need an object, bucket actions need a bucket.
 fn applies(action: &str, resources: &[String]) -> bool {
     let name = action.to_ascii_lowercase();
     if name.contains(['*', '?']) {
@@ -98,7 +99,7 @@ fn applies(action: &str, resources: &[String]) -> bool {
     })
 }
 
-/// How the actions of objects begin.
+/// The prefixes of object actions.
 const OF_OBJECTS: &[&str] = &[
     "s3:abortmultipartupload",
     "s3:bypassgovernanceretention",

@@ -1,4 +1,4 @@
-//! Conditions of policy statements: an operator, a key of the call, and the values to compare it with.
+//! Conditions of policy statements: an operator, a condition key, and the values to compare it with.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -10,23 +10,23 @@ use time::{Date, OffsetDateTime};
 use super::Keys;
 use super::pattern::{Pattern, variable_value};
 
-/// One comparison; all of a statement's must hold.
+/// One comparison; all conditions of a statement must hold.
 #[derive(Debug, Clone)]
 pub(super) struct Condition {
     key: String,
     values: Vec<String>,
     test: Test,
-    /// Whether "none of them" is meant rather than "one of them".
+    /// Whether the operator is negated: none of the values may match, rather than one of them must.
     negated: bool,
-    /// What a key that the call does not have makes of it.
+    /// Whether the operator ends in `IfExists`: the condition holds if the request lacks the key.
     if_exists: bool,
     many: Many,
 }
 
-/// How the several values of a key are looked at.
+/// The set operator: how the comparisons of a key's values are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Many {
-    /// There is one.
+    /// No set operator: the key is single-valued.
     One,
     AllOf,
     AnyOf,
@@ -45,7 +45,7 @@ enum Test {
     Null,
 }
 
-/// Every operator: its name, what it tests, and whether it means the contrary.
+/// Every operator: its name, its test, and whether it is negated.
 const OPERATORS: &[(&str, Test, bool)] = &[
     ("StringEquals", Test::Equal, false),
     ("StringNotEquals", Test::Equal, true),
@@ -77,7 +77,7 @@ const OPERATORS: &[(&str, Test, bool)] = &[
 ];
 
 impl Condition {
-    /// The conditions in a statement's `Condition`; nothing where one of them cannot be read.
+    /// Parses a statement's `Condition` block. Returns `None` if any condition in it is invalid.
     pub(super) fn all(block: Option<&Value>) -> Option<Vec<Condition>> {
         let Some(block) = block else { return Some(Vec::new()) };
         let mut conditions = Vec::new();
@@ -108,10 +108,11 @@ impl Condition {
         Some(Condition { key: key.to_owned(), values, test: *test, negated: *negated, if_exists, many })
     }
 
-    /// Whether it holds for a call with these keys; nothing where that is unknown.
+    /// Whether it holds for a request with these keys; `None` if that is unknown.
     ///
-    /// A key that a call merely lacks has AWS's meaning (IAM user guide, "Single-valued vs. multivalued context keys"
-    /// and "...IfExists"). A key that is not computed here might have any value on AWS: the outcome is unknown.
+    /// A key that a request merely lacks is treated as on AWS (IAM user guide, "Single-valued vs. multivalued context
+    /// keys" and "...IfExists"). A key that is not computed here might have any value on AWS, so the outcome is
+    /// unknown.
     pub(super) fn holds(&self, keys: &Keys) -> Option<bool> {
         let found = keys.all(&self.key);
         if found.is_empty() && !keys.knows(&self.key) {
@@ -124,7 +125,7 @@ impl Condition {
             return Some(true);
         }
         match self.many {
-            // An empty set has no element that does not fit.
+            // Holds for an empty set: it has no element that does not match.
             Many::AllOf => all_hold(found.iter().map(|found| self.fits(found, keys))),
             Many::AnyOf => any_holds(found.iter().map(|found| self.fits(found, keys))),
             Many::One => match found.first() {
@@ -140,7 +141,7 @@ impl Condition {
     }
 }
 
-/// Whether all hold; one that does not decides, even if others are unknown.
+/// Three-valued AND (`None` is unknown): a false verdict decides even if others are unknown.
 pub(super) fn all_hold(verdicts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let mut all = Some(true);
     for verdict in verdicts {
@@ -153,13 +154,13 @@ pub(super) fn all_hold(verdicts: impl Iterator<Item = Option<bool>>) -> Option<b
     all
 }
 
-/// Whether any holds; one that does decides, even if others are unknown.
+/// Three-valued OR (`None` is unknown): a true verdict decides even if others are unknown.
 pub(super) fn any_holds(verdicts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     all_hold(verdicts.map(|verdict| verdict.map(|holds| !holds))).map(|none| !none)
 }
 
 impl Test {
-    /// Whether a value of the call is the wanted one; nothing where the two cannot be compared.
+    /// Whether a value in the request matches the wanted one; `None` if the two cannot be compared.
     fn is_met(self, wanted: &str, found: &str, keys: &Keys) -> Option<bool> {
         match self {
             Test::Equal => Some(literal(wanted, keys)? == found),
@@ -173,13 +174,13 @@ impl Test {
             Test::Bool => Some(wanted.eq_ignore_ascii_case(found)),
             Test::Address => is_in_network(wanted, found),
             Test::Arn => is_like_arn(wanted, found, keys),
-            // Answered by the key alone.
+            // Already decided by the presence of the key.
             Test::Null => Some(false),
         }
     }
 }
 
-/// Booleans and numbers may stand without quotes.
+/// The text of a value; booleans and numbers may be unquoted.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -188,7 +189,8 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// A value in which only variables are special, with their defaults; nothing if one has no value.
+/// Substitutes the variables in a value; no other characters are special. Returns `None` if a variable is unterminated,
+/// or has neither a value nor a default.
 fn literal(text: &str, keys: &Keys) -> Option<String> {
     let mut whole = String::new();
     let mut rest = text;
@@ -201,7 +203,7 @@ fn literal(text: &str, keys: &Keys) -> Option<String> {
     Some(whole + rest)
 }
 
-/// A time as RFC 3339 or a day, or seconds since 1970.
+/// Parses a time: RFC 3339, a date, or Unix seconds.
 fn moment(text: &str) -> Option<OffsetDateTime> {
     let day = || {
         let format = time::macros::format_description!("[year]-[month]-[day]");
@@ -211,7 +213,7 @@ fn moment(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok().or_else(day).or_else(seconds)
 }
 
-/// Whether an address is in a network such as `10.0.0.0/8`, or is that very address; nothing if either is none.
+/// Whether an address is in a network such as `10.0.0.0/8`, or equals a single address; `None` if either is invalid.
 fn is_in_network(network: &str, address: &str) -> Option<bool> {
     let address = address.parse::<IpAddr>().ok()?;
     let (network, length) = match network.split_once('/') {
@@ -228,7 +230,7 @@ fn is_in_network(network: &str, address: &str) -> Option<bool> {
     Some(width == of_address && (length == 0 || (network ^ address) >> (128 - length) == 0))
 }
 
-/// ARNs are compared part by part: a star of one part does not reach into the next.
+/// Compares ARNs part by part: a `*` in one part does not match into the next.
 fn is_like_arn(wanted: &str, found: &str, keys: &Keys) -> Option<bool> {
     let (wanted, found): (Vec<&str>, Vec<&str>) = (wanted.splitn(6, ':').collect(), found.splitn(6, ':').collect());
     if wanted.len() != found.len() {
@@ -327,7 +329,7 @@ mod tests {
         for (operator, _, _) in OPERATORS {
             for set in ["", "ForAllValues:", "ForAnyValue:"] {
                 for if_exists in ["", "IfExists"] {
-                    // Each value can be read by its operator.
+                    // Every operator can parse at least one of these values.
                     for value in
                         [json!("true"), json!("1"), json!("2026-06-01"), json!("10.0.0.0/8"), json!("a:b:c:d:e:f")]
                     {

@@ -1,4 +1,4 @@
-//! Resource policies of functions: the statements that `AddPermission` makes.
+//! Resource policies of functions: the statements that `AddPermission` adds.
 
 use serde_json::Value;
 
@@ -6,12 +6,12 @@ use super::condition::Condition;
 use super::policy::{Effect, Listed, Statement, texts};
 use super::resource_policy::{ResourcePolicy, Rule, principals};
 
-/// The policy that these statements are, as Lambda keeps them. One that cannot be read grants nothing.
+/// Parses a function's policy from the statements that Lambda stores. A statement that cannot be parsed grants nothing.
 pub fn of(statements: &[Value]) -> ResourcePolicy {
     ResourcePolicy { is_current: true, rules: statements.iter().filter_map(rule).collect() }
 }
 
-/// `AddPermission` only allows.
+/// Parses one statement. `AddPermission` adds allow statements only.
 fn rule(written: &Value) -> Option<Rule> {
     let actions = Listed::These(texts(&written["Action"])?);
     let resources = Listed::These(texts(&written["Resource"])?);

@@ -1,4 +1,5 @@
-//! Authorization: a call needs actions on resources, which the policies of its caller's role allow or deny.
+//! Authorization: a call needs actions on resources, which its caller's role policies and the resource policies allow
+//! or deny.
 //!
 //! The account's own key may do everything. Decisions are not cached: a changed policy applies to the next call.
 
@@ -27,16 +28,16 @@ use resource_policy::Principal;
 pub use resource_policy::{ResourcePolicies, ResourcePolicy};
 pub use trust::Trust;
 
-/// What a call says of itself, for conditions and variables. Names are alike in either case.
+/// The condition keys of a request, for conditions and policy variables. Names are case-insensitive.
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
     values: BTreeMap<String, Vec<String>>,
-    /// Whether a service calls, which on AWS says for which resource it does.
+    /// Whether the caller is a service. On AWS, a service also names the resource it acts for (`SOURCES`).
     by_service: bool,
 }
 
-/// The condition keys that are computed here, in lower case: a call that lacks one lacks it on AWS as well. Nothing
-/// is known of the others.
+/// The condition keys that are computed here, in lower case: a request that lacks one also lacks it on AWS. A key that
+/// is in none of these lists is unknown.
 const COMPUTED: &[&str] = &[
     "aws:currenttime",
     "aws:epochtime",
@@ -62,8 +63,9 @@ const COMPUTED: &[&str] = &[
     "sts:rolesessionname",
 ];
 
-/// Keys that no call has here, as on AWS: there is no organization, no VPC endpoint, no federation and no second factor,
-/// roles have no user names, and only services call for others (IAM user guide, "AWS global condition context keys").
+/// Keys that no request has here, nor would have on AWS in the same setup: there is no organization, VPC endpoint,
+/// federation or MFA, roles have no user names, and only services call on behalf of others (IAM user guide, "AWS global
+/// condition context keys").
 const NEVER_THERE: &[&str] = &[
     "aws:calledvia",
     "aws:calledviafirst",
@@ -83,14 +85,14 @@ const NEVER_THERE: &[&str] = &[
     "aws:vpcsourceip",
 ];
 
-/// What only services say, of the resource that they call for.
+/// Keys that only services set, about the resource they act for.
 const SOURCES: &[&str] = &["aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths"];
 
-/// Tags of the caller are all known; the key ends with the tag's.
+/// The prefix of the keys of the caller's tags, followed by the tag key. All tags of the caller are known.
 const PRINCIPAL_TAG: &str = "aws:principaltag/";
 
 impl Keys {
-    /// Whether it is known if a call has this key.
+    /// Whether this key is either computed here or known to be absent.
     fn knows(&self, key: &str) -> bool {
         let key = key.to_ascii_lowercase();
         let is_in = |list: &[&str]| list.contains(&key.as_str());
@@ -98,7 +100,7 @@ impl Keys {
         is_in(COMPUTED) || is_missing || key.starts_with(PRINCIPAL_TAG)
     }
 
-    /// What a service says that calls for this account.
+    /// The keys of a service's request on behalf of this account.
     fn of_service() -> Keys {
         let mut keys = Keys { by_service: true, ..Keys::default() };
         keys.set("aws:SourceAccount", ACCOUNT);
@@ -118,7 +120,7 @@ impl Keys {
         self.values.get(&key.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
     }
 
-    /// The value of a key that has one; a variable cannot stand for several.
+    /// The value of a key that has exactly one; a policy variable cannot refer to a multivalued key.
     fn one(&self, key: &str) -> Option<String> {
         match self.all(key) {
             [one] => Some(one.clone()),
@@ -127,7 +129,7 @@ impl Keys {
     }
 }
 
-/// A role as its policies make it.
+/// A role's identity and policies, which determine its permissions.
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
     /// The role's ARN.
@@ -138,7 +140,7 @@ pub struct Grants {
     pub policies: Vec<Policy>,
 }
 
-/// A caller.
+/// The caller of a request, with its permissions.
 #[derive(Debug, Clone)]
 pub struct Caller {
     arn: String,
@@ -151,7 +153,7 @@ pub struct Caller {
 enum Power {
     /// The account's owner.
     Everything,
-    /// A role, which has none if it is gone, and what resources say about it.
+    /// A role's grants, `None` if the role was deleted, and the resource policies.
     Granted(Option<Arc<Grants>>, Arc<ResourcePolicies>),
 }
 
@@ -172,19 +174,19 @@ impl Caller {
         Caller { arn, user_id, region: region.to_owned(), power: Power::Granted(grants, resources) }
     }
 
-    /// The principal, as policies and refusals name it.
+    /// The principal's ARN, as in policies and error messages.
     pub fn arn(&self) -> &str {
         &self.arn
     }
 
-    /// Whether nothing has to be asked.
+    /// Whether everything is allowed, so that no policy needs to be evaluated.
     pub fn may_everything(&self) -> bool {
         matches!(self.power, Power::Everything)
     }
 
-    /// Whether this one may do this now.
+    /// Checks that the caller is allowed an action now.
     ///
-    /// Errors: how AWS says that it may not (docs/aws.md §3.1).
+    /// Errors: the denial, worded as on AWS (docs/aws.md §3.1).
     pub fn may(&self, need: &Need) -> Result<(), Denial> {
         let Power::Granted(grants, resources) = &self.power else { return Ok(()) };
         let denied = |reason| Err(Denial { caller: self.arn.clone(), need: need.clone(), reason });
@@ -201,7 +203,7 @@ impl Caller {
         }
     }
 
-    /// What a call of this one says of itself, for a policy that is not the caller's.
+    /// The condition keys of this caller's request, for evaluating a policy other than the caller's own.
     pub fn says(&self, need: &Need) -> Keys {
         match &self.power {
             Power::Granted(grants, _) => self.keys(need, grants.as_deref()),
@@ -223,7 +225,8 @@ impl Caller {
         keys.set("aws:PrincipalType", "AssumedRole");
         keys.set("aws:RequestedRegion", &self.region);
         keys.set("aws:ResourceAccount", ACCOUNT);
-        // TLS protects against eavesdropping, which the loopback does not need.
+        // Requests over the loopback interface count as secure: TLS protects against eavesdropping, which is no threat
+        // there.
         keys.set("aws:SecureTransport", "true");
         keys.set("aws:SourceIp", "127.0.0.1");
         keys.set("aws:ViaAWSService", "false");
@@ -259,12 +262,12 @@ enum Reason {
 }
 
 impl Denial {
-    /// The sentence AWS says it with.
+    /// The error message, worded as on AWS.
     pub fn text(&self) -> String {
         let Denial { caller, need: Need { action, resource, keys: _ }, reason } = self;
         let place = match resource.as_str() {
             "*" => String::new(),
-            // S3 alone writes quotes.
+            // Only S3 quotes the resource.
             resource if action.starts_with("s3:") => format!(" on resource: \"{resource}\""),
             resource => format!(" on resource: {resource}"),
         };
@@ -276,7 +279,7 @@ impl Denial {
         format!("User: {caller} is not authorized to perform: {action}{place} {why}")
     }
 
-    /// The refusal of a call, with the code of its service.
+    /// The error response to a call, with the status and code of its protocol.
     pub fn refusal(&self, call: &Call) -> Refusal {
         let text = self.text();
         match call.protocol {
@@ -290,7 +293,7 @@ impl Denial {
         }
     }
 
-    /// Lets the journal know why an answer is as it is, whatever the caller gets to read.
+    /// Records in the response why it was denied, for the journal, whatever the caller gets to read.
     pub fn mark(&self, answer: &mut Response) {
         answer.extensions_mut().insert(Denied(self.text()));
     }
@@ -369,7 +372,8 @@ mod tests {
         assert_eq!(may(&own("Deny"), &theirs("Allow")).unwrap_err(), own_deny);
     }
 
-    /// Whether a role may read an object that an allowance and a denial are about, either with this condition.
+    /// Whether a role may read an object if its allow statement has this condition ("Allow"), or if a deny statement
+    /// with this condition accompanies an unconditional allow ("Deny").
     fn may_under(effect: &str, condition: &str) -> bool {
         let condition = format!(r#","Condition":{condition}"#);
         let (of_allowance, of_denial) = match effect {
@@ -391,8 +395,8 @@ mod tests {
         caller.may(&Need::new("s3:GetObject", "arn:aws:s3:::b/a")).is_ok()
     }
 
-    /// Operator, a value that a key of the call has, and one that it has not; what holds for a key that is missing, plain,
-    /// with `ForAllValues` and with `ForAnyValue`.
+    /// The operator, a key of the request, a value that matches it, and one that does not (or an empty string); then
+    /// whether the condition holds for a missing key: plain, with `ForAllValues`, and with `ForAnyValue`.
     type Semantics = (&'static str, &'static str, &'static str, &'static str, [bool; 3]);
 
     const SEMANTICS: &[Semantics] = &[
@@ -422,7 +426,8 @@ mod tests {
             let condition = format!(r#"{{"{operator}":{{"{key}":"{value}"}}}}"#);
             (may_under("Allow", &condition), may_under("Deny", &condition))
         };
-        // A caller that an allow statement with a condition admits is refused by a deny statement with the same one.
+        // While the condition holds, an allow statement with it admits the caller, and a deny statement with it rejects
+        // the caller.
         let told = |holds: bool| (holds, !holds);
         for (operator, key, fits, differs, missing) in SEMANTICS {
             for (set, holds) in SETS.iter().zip(missing) {

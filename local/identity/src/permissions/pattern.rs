@@ -1,19 +1,19 @@
-//! Wildcards of policies, with variables.
+//! Wildcard patterns in policies, with policy variables.
 
 use kit::glob::{Glob, Piece};
 
-/// A pattern, parsed.
+/// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(Glob);
 
 impl Pattern {
-    /// Reads a pattern without variables.
+    /// Parses a pattern without variables.
     pub fn new(text: &str) -> Pattern {
         Pattern(Glob::new(text))
     }
 
-    /// Reads a pattern in which `${key}` stands for what the call says of itself, letter for letter, and `${*}`,
-    /// `${?}` and `${$}` for these letters. A variable without a value and a default makes a pattern that fits nothing.
+    /// Parses a pattern in which `${key}` stands for the literal value of a condition key, and `${*}`, `${?}` and
+    /// `${$}` for these characters. Returns `None` if a variable is unterminated, or has neither a value nor a default.
     pub(super) fn with_variables(text: &str, value: impl Fn(&str) -> Option<String>) -> Option<Pattern> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -27,18 +27,19 @@ impl Pattern {
         Some(Pattern(pieces.into_iter().collect()))
     }
 
-    /// The same pattern for names that are alike in either case.
+    /// Parses a pattern for case-insensitive names. The text to match must be in lower case.
     pub(super) fn lower_case(text: &str) -> Pattern {
         Pattern::new(&text.to_ascii_lowercase())
     }
 
-    /// Whether the whole text is of this kind.
+    /// Whether the pattern matches the whole text.
     pub fn fits(&self, text: &str) -> bool {
         self.0.matches(text)
     }
 }
 
-/// What the inside of a `${…}` stands for: a value of the call, or the default behind a comma.
+/// The value of the variable inside `${…}`: `*`, `?` or `$` itself, the value of its key, or else the default after the
+/// comma.
 pub(super) fn variable_value(variable: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
     let (key, default) = match variable.split_once(',') {
         Some((key, default)) => (key.trim(), Some(default.trim().trim_matches('\''))),
@@ -71,7 +72,7 @@ mod tests {
         ] {
             assert_eq!(Pattern::new(pattern).fits(text), fits, "{pattern} {text}");
         }
-        // Where each run is tried with each end, this one takes practically forever.
+        // Trying every length of every `*` would practically never end.
         assert!(!Pattern::new(&"*a".repeat(60)).fits(&"a".repeat(50_000)[..59]));
     }
 

@@ -6,18 +6,18 @@ use super::Keys;
 use super::condition::{Condition, all_hold, any_holds};
 use super::pattern::Pattern;
 
-/// What policies say about one action on one resource.
+/// The outcome of evaluating policies for one action on one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// A statement allows it, and none denies it.
     Allowed,
     /// A statement denies it.
     Denied,
-    /// No statement speaks of it.
+    /// No statement applies to it.
     Unmentioned,
 }
 
-/// What the policies together say: one that denies wins over all that allow.
+/// Evaluates policies together: a deny in any of them wins over every allow.
 pub fn judge<'a>(policies: impl IntoIterator<Item = &'a Policy>, action: &str, resource: &str, keys: &Keys) -> Verdict {
     let action = action.to_ascii_lowercase();
     let mut verdict = Verdict::Unmentioned;
@@ -37,12 +37,12 @@ pub fn judge<'a>(policies: impl IntoIterator<Item = &'a Policy>, action: &str, r
 /// An identity-based policy.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
-    /// Whether it is of the version that knows variables.
+    /// Whether it is of version `2012-10-17`, the one with policy variables.
     pub is_current: bool,
     statements: Vec<Statement>,
 }
 
-/// One statement, without the principals that a policy of a resource has beside it.
+/// One statement, without the principals that a resource policy stores next to it.
 #[derive(Debug, Clone)]
 pub(super) struct Statement {
     pub effect: Effect,
@@ -57,7 +57,7 @@ pub(super) enum Effect {
     Deny,
 }
 
-/// A list of what is meant, or of what is not.
+/// The values of an element such as `Action`, or of its negation such as `NotAction`.
 #[derive(Debug, Clone)]
 pub(super) enum Listed<T> {
     These(Vec<T>),
@@ -88,7 +88,7 @@ impl Statement {
         Statement { effect, actions, resources, conditions }
     }
 
-    /// Whether it applies to this call. If that is unknown, an allow statement does not apply, and a deny statement
+    /// Whether it applies to this request. If that is unknown, an allow statement does not apply, and a deny statement
     /// does.
     pub(super) fn speaks_of(&self, action: &str, resource: &str, keys: &Keys, has_variables: bool) -> bool {
         let names = |pattern: &String| match has_variables {
@@ -109,9 +109,9 @@ const SYNTAX: &str = "Syntax errors in policy.";
 const VERSIONS: &[&str] = &["2008-10-17", "2012-10-17"];
 
 impl Policy {
-    /// Reads an identity-based policy.
+    /// Parses an identity-based policy.
     ///
-    /// Errors: the sentence that IAM answers with `MalformedPolicyDocument`.
+    /// Errors: the message of IAM's `MalformedPolicyDocument`.
     pub fn parse(text: &str) -> Result<Policy, String> {
         let document = document(text)?;
         let is_current = document.get("Version").is_some_and(|version| version == "2012-10-17");
@@ -122,7 +122,7 @@ impl Policy {
     }
 }
 
-/// The object that a document is, with nothing in it that IAM does not know.
+/// Parses a document as a JSON object. Refuses fields and versions that IAM does not know.
 pub(super) fn document(text: &str) -> Result<Map<String, Value>, String> {
     let Ok(Value::Object(document)) = serde_json::from_str(text) else {
         return Err("This policy contains invalid Json".to_owned());
@@ -133,7 +133,7 @@ pub(super) fn document(text: &str) -> Result<Map<String, Value>, String> {
     if known { Ok(document) } else { Err(SYNTAX.to_owned()) }
 }
 
-/// The statements of a document, which may leave out the brackets around a single one.
+/// The statements of a document, where a single statement need not be in an array.
 pub(super) fn statements(document: &Map<String, Value>) -> Result<Vec<&Map<String, Value>>, String> {
     let statements: Option<Vec<_>> = match document.get("Statement") {
         Some(Value::Object(one)) => Some(vec![one]),
@@ -182,7 +182,7 @@ fn effect(written: &Map<String, Value>) -> Result<Effect, String> {
     }
 }
 
-/// What stands under one of two names, of which there can be only one; an empty list is none.
+/// The values of an element or of its negation. Having both is an error; an empty list counts as absent.
 pub(super) fn listed(
     written: &Map<String, Value>,
     these: &str,

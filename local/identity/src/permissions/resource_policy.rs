@@ -1,7 +1,7 @@
-//! Resource policies: what the owner of a bucket or function allows or denies others.
+//! Resource policies: what a bucket or function allows or denies its callers.
 //!
-//! Within an account, they allow as much as the caller's own policies, and a denial in either wins (IAM user guide,
-//! "Policy evaluation logic").
+//! Within an account, an allow in either the resource's or the caller's policies suffices, and a deny in either wins
+//! (IAM user guide, "Policy evaluation logic").
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use super::policy::{Effect, Listed, Statement, Verdict, strings, texts};
 use super::{Keys, Need};
 use kit::ACCOUNT;
 
-/// How the ARNs of buckets begin, and of what is in them.
+/// The ARN prefix of buckets and of the objects in them.
 pub(super) const BUCKETS: &str = "arn:aws:s3:::";
-/// How the ARNs of functions begin.
+/// The ARN prefix of functions.
 const FUNCTIONS: &str = "arn:aws:lambda:";
 
-/// The policies of everything that has one.
+/// All resource policies.
 #[derive(Debug, Default)]
 pub struct ResourcePolicies {
     /// By the bucket's name.
@@ -28,7 +28,7 @@ pub struct ResourcePolicies {
 }
 
 impl ResourcePolicies {
-    /// The policy of a function, or of the bucket that a resource is, or is in.
+    /// The policy of a function, or of the bucket that a resource is or is in.
     pub(super) fn of(&self, resource: &str) -> Option<Arc<ResourcePolicy>> {
         if let Some(rest) = resource.strip_prefix(BUCKETS) {
             return self.buckets.get(rest.split('/').next()?);
@@ -44,7 +44,7 @@ impl ResourcePolicies {
 pub struct Policies(RwLock<BTreeMap<String, Arc<ResourcePolicy>>>);
 
 impl Policies {
-    /// Gives a resource a policy in place of the one it has, or takes that away.
+    /// Sets a resource's policy, or removes it if `policy` is `None`.
     pub fn set(&self, name: &str, policy: Option<ResourcePolicy>) {
         let mut policies = self.0.write();
         match policy {
@@ -53,7 +53,7 @@ impl Policies {
         };
     }
 
-    /// Forgets all for these.
+    /// Replaces all policies with these.
     pub fn replace(&self, all: impl IntoIterator<Item = (String, ResourcePolicy)>) {
         let all = all.into_iter().map(|(name, policy)| (name, Arc::new(policy))).collect();
         *self.0.write() = all;
@@ -71,14 +71,14 @@ pub struct ResourcePolicy {
     pub(super) rules: Vec<Rule>,
 }
 
-/// What is said, and to whom: accounts and ARNs, or `*`.
+/// A statement with its principals: accounts and ARNs, or `*`.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub principals: Listed<String>,
     pub statement: Statement,
 }
 
-/// A caller, as policies name principals.
+/// A caller, by the ARNs that a policy may name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Principal<'a> {
     pub role: &'a str,
@@ -93,7 +93,7 @@ impl ResourcePolicy {
         named.filter(move |arn| arn.starts_with(&ours) && !arn.ends_with(":root"))
     }
 
-    /// Its verdict about a caller's need.
+    /// Evaluates the policy for the action that a caller needs.
     pub(super) fn judge(&self, need: &Need, keys: &Keys, who: Principal) -> Verdict {
         let action = need.action.to_ascii_lowercase();
         let mut verdict = Verdict::Unmentioned;
@@ -110,8 +110,8 @@ impl ResourcePolicy {
     }
 }
 
-/// In a deny statement, an account stands for all its principals. In an allow statement, its own policies have to allow
-/// the call as well.
+/// In a deny statement, an account stands for all its principals. In an allow statement, it does not suffice: the
+/// principal's own policies have to allow the call as well.
 fn is_named(principals: &Listed<String>, effect: Effect, who: Principal) -> bool {
     let is = |named: &String| named == "*" || named == who.role || named == who.session;
     match principals {
@@ -124,7 +124,8 @@ fn is_account(named: &str) -> bool {
     named == ACCOUNT || named.strip_prefix("arn:aws:iam::").and_then(|rest| rest.strip_suffix(":root")) == Some(ACCOUNT)
 }
 
-/// The callers that a `Principal` names; services do not call here.
+/// Parses a `Principal` element. Other kinds of principals, such as services, are accepted but left out, because they
+/// do not call here. Returns `None` if the element is invalid.
 pub(super) fn principals(written: &Value) -> Option<Vec<String>> {
     let kinds = match written {
         Value::String(all) if all == "*" => return Some(vec!["*".to_owned()]),

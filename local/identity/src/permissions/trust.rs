@@ -16,7 +16,7 @@ struct Statement {
     allows: bool,
     /// In lower case.
     actions: Vec<String>,
-    /// Whether all principals but the named ones are meant.
+    /// Whether the statement has `NotPrincipal`: it applies to all principals but the named ones.
     all_but: bool,
     services: Vec<String>,
     /// ARNs, accounts, or `*`.
@@ -24,7 +24,7 @@ struct Statement {
     conditions: Vec<Condition>,
 }
 
-/// What a trust policy can speak of, in lower case.
+/// The actions that a trust policy may contain, in lower case.
 const ACTIONS: &[&str] = &[
     ASSUME_ROLE,
     "sts:assumerolewithsaml",
@@ -36,21 +36,22 @@ const ACTIONS: &[&str] = &[
 const ASSUME_ROLE: &str = "sts:assumerole";
 
 impl Trust {
-    /// Reads a trust policy.
+    /// Parses a trust policy.
     ///
-    /// Errors: the sentence that IAM answers with `MalformedPolicyDocument`.
+    /// Errors: the message of IAM's `MalformedPolicyDocument`.
     pub fn parse(text: &str) -> Result<Trust, String> {
         let document = document(text)?;
         let statements = statements(&document)?;
         Ok(Trust(statements.into_iter().map(statement).collect::<Result<_, _>>()?))
     }
 
-    /// Whether a service such as `lambda.amazonaws.com` may take the role on, for this account.
+    /// Whether a service such as `lambda.amazonaws.com` may assume the role on behalf of this account.
     pub fn lets_service(&self, service: &str) -> bool {
         self.lets(&Keys::of_service(), |statement| statement.services.iter().any(|named| named == service))
     }
 
-    /// Whether a principal of this account may assume the role in a call with these keys: by name, or through the account.
+    /// Whether a principal of this account, named by its ARN or through the account, may assume the role in a request
+    /// with these condition keys.
     pub fn lets_principal(&self, arn: &str, keys: &Keys) -> bool {
         let root = format!("arn:aws:iam::{ACCOUNT}:root");
         let is_named = |named: &String| *named == "*" || *named == ACCOUNT || *named == root || *named == arn;
@@ -67,12 +68,12 @@ impl Trust {
             .map(String::as_str)
     }
 
-    /// Whether a statement lets those take the role on whom it names, and none forbids it.
+    /// Whether some statement that `names` the caller allows assuming the role, and none denies it.
     fn lets(&self, keys: &Keys, names: impl Fn(&Statement) -> bool) -> bool {
         let speaks = |statement: &&Statement| {
             statement.actions.iter().any(|action| action == ASSUME_ROLE)
                 && names(statement) != statement.all_but
-                // What is unknown never allows and always denies.
+                // An unknown condition never allows and always denies.
                 && all_hold(statement.conditions.iter().map(|condition| condition.holds(keys)))
                     .unwrap_or(!statement.allows)
         };
@@ -104,7 +105,7 @@ fn statement(written: &Map<String, Value>) -> Result<Statement, String> {
     Ok(Statement { allows, actions: actions(written)?, all_but, services, principals, conditions })
 }
 
-/// Trust in identity providers and session tags use other actions of STS.
+/// Parses the actions, in lower case. Trust in identity providers and session tags use other actions than `AssumeRole`.
 fn actions(written: &Map<String, Value>) -> Result<Vec<String>, String> {
     let actions = written.get("Action").ok_or("Missing required field Action")?;
     let actions = texts(actions).filter(|actions| !actions.is_empty()).ok_or("Missing required field Action")?;
@@ -115,7 +116,7 @@ fn actions(written: &Map<String, Value>) -> Result<Vec<String>, String> {
     }
 }
 
-/// The services and the principals that are named.
+/// The services and the AWS principals in a `Principal` element.
 fn named(principal: &Value) -> Result<(Vec<String>, Vec<String>), String> {
     match principal {
         Value::String(all) if all == "*" => Ok((Vec::new(), vec!["*".to_owned()])),

@@ -1,29 +1,29 @@
-//! Chunk signatures: each covers its chunk and the previous signature, starting with that of the head.
+//! Chunk signatures: each covers its chunk and the previous signature, the first one that of the head.
 
 use sha2::{Digest, Sha256};
 
 use super::hmac;
 use kit::chunked::{TRAILER_SIGNATURE, Trailers};
 
-/// What has been signed up to now.
+/// The state of the chain after what has been verified so far.
 #[derive(Clone)]
 pub(super) struct Chain {
     pub key: Vec<u8>,
     pub date: String,
     pub scope: String,
-    /// The signature that the next one follows.
+    /// The previous signature, which the next one covers.
     pub last: String,
-    /// What there is of the chunk under way.
+    /// The hash of the current chunk so far.
     pub chunk: Sha256,
 }
 
 impl Chain {
-    /// Takes bytes of a chunk.
+    /// Adds bytes to the current chunk.
     pub(super) fn take(&mut self, bytes: &[u8]) {
         self.chunk.update(bytes);
     }
 
-    /// Whether the owner of the key signed the chunk that ends here.
+    /// Ends the current chunk, and returns whether the owner of the key signed it.
     pub(super) fn holds(&mut self, signature: Option<&str>) -> bool {
         let signed = format!("{}\n{}", hash(b""), hex::encode(self.chunk.finalize_reset()));
         self.goes_on("AWS4-HMAC-SHA256-PAYLOAD", &signed, signature)
@@ -61,7 +61,7 @@ mod tests {
 
     const SCOPE: &str = "20130524/us-east-1/s3/aws4_request";
 
-    /// The example of S3's documentation: 65 KiB of the letter a, whose head has the signature `last`.
+    /// Verifies the example of S3's documentation: 65 KiB of the letter a, whose head has the signature `last`.
     fn holds(last: &str, [first, second, end]: [&str; 3], trailers: &str, signed: bool) -> bool {
         let key = signing_key("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", SCOPE);
         let (long, short) = ("a".repeat(65_536), "a".repeat(1024));
@@ -76,7 +76,7 @@ mod tests {
             chunk: Sha256::new(),
         };
         let (mut decoder, mut all) = (Decoder::default(), true);
-        // As it may arrive.
+        // In pieces, as it may arrive.
         for part in body.as_bytes().chunks(1000) {
             let each = |piece: Piece| {
                 match piece {

@@ -1,4 +1,4 @@
-//! Verifies the body of a request to S3, as it arrives, against what its signed head says of it.
+//! Verifies the body of a request to S3 as it arrives, against its signed head.
 
 use http::header::HeaderName;
 use sha2::{Digest, Sha256};
@@ -14,16 +14,16 @@ const ANNOUNCED: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
 /// A body that is arriving.
 pub struct Payload {
-    /// Of a body in chunks.
+    /// Set for a body in chunks.
     decoder: Option<Decoder>,
     proof: Proof,
 }
 
-/// What proves that a body is the one that was signed.
+/// How a body is verified.
 enum Proof {
-    /// It was not signed.
+    /// The body is not signed.
     Nothing,
-    /// The hash of all of it, in hexadecimal.
+    /// The announced hash of the whole body, in hexadecimal, and the hash so far.
     Hash(String, Sha256),
     /// The signatures of its chunks, and of its trailers if they are signed as well.
     Chain { chain: Box<Chain>, signed_trailers: bool, words: Words },
@@ -35,12 +35,12 @@ pub fn is_chunked(request: &Request) -> bool {
 }
 
 impl Payload {
-    /// Any body will do.
+    /// A body that is not verified.
     pub(super) fn unsigned(head: &Request) -> Payload {
         Payload::new(head, Proof::Nothing)
     }
 
-    /// The body that the signed head announces.
+    /// A body that is verified as its signed head announces.
     pub(super) fn of(head: &Request, signed: &Signed, key: Vec<u8>, words: Words) -> Result<Payload, Refusal> {
         let chain = |signed_trailers| {
             let Signed { date, scope, signature, .. } = signed;
@@ -73,7 +73,7 @@ impl Payload {
         Payload { decoder: is_chunked(head).then(Decoder::default), proof }
     }
 
-    /// Takes what has arrived, and gives the bytes that it stands for to `keep`.
+    /// Takes bytes as they arrive, and passes the decoded ones to `keep`.
     pub fn take(&mut self, arrived: &[u8], mut keep: impl FnMut(&[u8]) -> Result<(), Refusal>) -> Result<(), Refusal> {
         let Payload { decoder, proof } = self;
         if let Proof::Hash(_, hash) = proof {
@@ -95,9 +95,9 @@ impl Payload {
         })
     }
 
-    /// The trailers of the whole body.
+    /// Ends the body, and returns its trailers.
     ///
-    /// Errors: it is not what was signed.
+    /// Errors: the body is incomplete or not what was signed.
     pub fn end(self) -> Result<Trailers, Refusal> {
         let trailers = self.decoder.map(Decoder::end).transpose()?.unwrap_or_default();
         let (holds, refusal) = match self.proof {

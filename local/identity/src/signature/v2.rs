@@ -14,7 +14,7 @@ use kit::answer::Refusal;
 use kit::call::{Request, pairs};
 use kit::s3_address;
 
-/// The regions that were there before Version 4 (S3 API reference, "Authenticating Requests (AWS Signature Version 2)").
+/// The regions that are older than Version 4 (S3 API reference, "Authenticating Requests (AWS Signature Version 2)").
 const REGIONS: &[&str] = &[
     "ap-northeast-1",
     "ap-southeast-1",
@@ -26,7 +26,7 @@ const REGIONS: &[&str] = &[
     "us-west-2",
 ];
 
-/// The parameters that are signed (`QSAOfInterest` of botocore's `auth.py`).
+/// The query parameters that the signature covers (`QSAOfInterest` of botocore's `auth.py`).
 const SIGNED: &[&str] = &[
     "accelerate",
     "acl",
@@ -65,22 +65,23 @@ const SIGNED: &[&str] = &[
     "website",
 ];
 
-/// What a request says about its own signature.
+/// The signature of a request and the values it was made with.
 struct Signed {
     access_key: String,
     signature: String,
-    /// What stands in the place of the date.
+    /// The date in the string to sign: the `Date` header, nothing if there is `x-amz-date`, or the expiry time of a
+    /// presigned URL.
     date: String,
     token: Option<String>,
 }
 
-/// Whether a request is signed in this way.
+/// Whether a request is signed with Version 2.
 pub(super) fn is_signed(request: &Request) -> bool {
     let in_header = request.header("authorization").is_some_and(|text| text.starts_with("AWS "));
     in_header || (!request.headers.contains_key("authorization") && request.has("AWSAccessKeyId"))
 }
 
-/// Finds out who sent `request`.
+/// Verifies the signature of `request`, and returns its caller.
 pub(super) fn verify(
     request: &Request,
     access: &Access,
@@ -106,13 +107,13 @@ pub(super) fn check_region(region: &str) -> Result<(), Refusal> {
     if REGIONS.contains(&region) { Ok(()) } else { Err(unsupported()) }
 }
 
-/// The refusal of newer regions.
+/// The error for signatures that are not supported, such as Version 2 in newer regions.
 pub(super) fn unsupported() -> Refusal {
     let text = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
     Refusal::new(400, "InvalidRequest", text)
 }
 
-/// What the owner of the key would have signed a text with.
+/// The signature of `text` with this key, in Base64.
 pub(super) fn mac(secret_key: &str, text: &str) -> String {
     let mut mac = Hmac::<Sha1>::new_from_slice(secret_key.as_bytes()).expect("HMAC takes keys of any length");
     mac.update(text.as_bytes());
@@ -158,7 +159,7 @@ fn in_query(request: &Request, now: OffsetDateTime) -> Result<Signed, Refusal> {
     Ok(Signed { access_key, signature, date, token })
 }
 
-/// The request as it is signed: headers of AWS's in their order, and the path with the parameters that mean something.
+/// The string to sign, which includes the sorted `x-amz-` headers, and the path with the signed parameters.
 fn string_to_sign(request: &Request, date: &str) -> String {
     let or_parameter =
         |name: &str| request.header(name).map(str::to_owned).or_else(|| request.parameter(name)).unwrap_or_default();
@@ -199,7 +200,7 @@ fn resource(request: &Request) -> String {
     let signed: Vec<String> =
         signed.into_iter().map(|(name, value)| value.map_or(name.clone(), |value| format!("{name}={value}"))).collect();
     let query = if signed.is_empty() { String::new() } else { format!("?{}", signed.join("&")) };
-    // A bucket alone is signed with a slash behind it.
+    // The path of a bucket is signed with a slash at its end.
     let end = if s3_address::target(request).1.is_none() && !request.path.ends_with('/') { "/" } else { "" };
     format!("{in_host}{}{end}{query}", request.path)
 }

@@ -1,4 +1,4 @@
-//! The input of a call, read once: permissions, paging and the handler share it.
+//! The input of a call, parsed once for permissions, pagination and the handler.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -9,33 +9,33 @@ use serde_json::Value;
 use super::{Request, decode, pairs};
 use crate::answer::Protocol;
 
-/// The fields of a Query protocol call. Of two values of a field the last counts.
+/// The fields of a Query protocol call. The last of duplicate fields wins.
 pub type Form = BTreeMap<String, String>;
 
-/// The input of a call, as its protocol writes it.
+/// The input of a call, in its protocol's format.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// The Query protocol and EC2's.
+    /// The Query and EC2 protocols.
     Form(Form),
-    /// JSON in the body, or CBOR.
+    /// JSON or CBOR in the body.
     Json(Json),
-    /// The path, the query, and what else the body holds.
+    /// The REST protocols: the path, the query, and possibly JSON in the body.
     Rest(Rest),
 }
 
 impl Input {
-    /// The input of `request`.
+    /// Parses the input of `request`.
     pub fn of(protocol: Protocol, request: &Request) -> Input {
         match protocol {
             Protocol::Query | Protocol::Ec2 => Input::Form(request.form()),
             Protocol::Json10 | Protocol::Json11 | Protocol::Cbor => Input::Json(Json::of(protocol, &request.body)),
             Protocol::RestJson => Input::Rest(Rest::of(request, Json::of(protocol, &request.body))),
-            // The body of S3 holds objects and XML.
+            // S3's bodies are objects and XML.
             Protocol::RestXml => Input::Rest(Rest::of(request, Json::default())),
         }
     }
 
-    /// The fields of a form; none of anything else.
+    /// The fields of a form; empty for other protocols.
     pub fn form(&self) -> &Form {
         static NONE: Form = Form::new();
         match self {
@@ -44,7 +44,7 @@ impl Input {
         }
     }
 
-    /// The document in the body; none of a form.
+    /// The document in the body; empty for a form.
     pub fn json(&self) -> &Json {
         static NONE: Json = Json { protocol: Protocol::Json11, text: Bytes::new(), read: OnceLock::new() };
         match self {
@@ -54,7 +54,7 @@ impl Input {
         }
     }
 
-    /// The path and the query; empty ones of anything else.
+    /// The path and the query; empty for other protocols.
     pub fn rest(&self) -> &Rest {
         static NONE: Rest = Rest {
             path: Vec::new(),
@@ -67,7 +67,7 @@ impl Input {
         }
     }
 
-    /// The text of a parameter.
+    /// Returns the text of a parameter.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self {
             Input::Form(form) => form.get(name).map(String::as_str),
@@ -76,7 +76,7 @@ impl Input {
         }
     }
 
-    /// The text of a parameter, or those of a list.
+    /// Returns the text of a parameter; of a form's list, the text of each item.
     pub fn texts(&self, name: &str) -> Vec<&str> {
         let Input::Form(form) = self else { return self.text(name).into_iter().collect() };
         let is_item = |field: &str| {
@@ -87,7 +87,7 @@ impl Input {
         form.iter().filter(|(field, _)| is_item(field)).map(|(_, text)| text.as_str()).collect()
     }
 
-    /// The same input with a parameter that counts.
+    /// Returns the same input with a parameter set to a number.
     pub fn with(&self, name: &str, count: u64) -> Input {
         let mut input = self.clone();
         match &mut input {
@@ -99,7 +99,7 @@ impl Input {
     }
 }
 
-/// A document, which is read when it is first asked for.
+/// A document, parsed on first use.
 #[derive(Debug, Clone)]
 pub struct Json {
     protocol: Protocol,
@@ -107,12 +107,12 @@ pub struct Json {
     read: OnceLock<Result<Value, Unreadable>>,
 }
 
-/// Why a document cannot be read.
+/// Why a document cannot be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unreadable {
-    /// It is not a JSON object.
+    /// It is not valid JSON or CBOR.
     Malformed,
-    /// It is nested deeper than is ever looked.
+    /// It is JSON that is nested too deeply to parse.
     TooDeep,
 }
 
@@ -123,22 +123,22 @@ impl Default for Json {
 }
 
 impl Json {
-    /// The document in a body.
+    /// Wraps a body, without parsing it.
     pub fn of(protocol: Protocol, text: &Bytes) -> Json {
         Json { protocol, text: text.clone(), read: OnceLock::new() }
     }
 
-    /// The document as it came.
+    /// The unparsed document.
     pub fn text(&self) -> &Bytes {
         &self.text
     }
 
-    /// The document; null if it cannot be read.
+    /// The parsed document; null if it cannot be parsed.
     pub fn value(&self) -> &Value {
         self.read().unwrap_or(&Value::Null)
     }
 
-    /// The document, or why there is none.
+    /// The parsed document, or why it cannot be parsed.
     pub fn read(&self) -> Result<&Value, Unreadable> {
         let read = || match self.protocol {
             Protocol::Cbor => ciborium::from_reader(&*self.text).map_err(|_| Unreadable::Malformed),
@@ -150,7 +150,7 @@ impl Json {
         self.read.get_or_init(read).as_ref().map_err(|fault| *fault)
     }
 
-    /// Gives an object another member; anything else stays as it is.
+    /// Sets a member of an object; any other document is left unchanged.
     fn set(&mut self, name: &str, member: Value) {
         let mut value = self.value().clone();
         if let Some(members) = value.as_object_mut() {
@@ -163,13 +163,13 @@ impl Json {
     }
 }
 
-/// What the address of a request says.
+/// The path, query and body of a REST request.
 #[derive(Debug, Clone)]
 pub struct Rest {
-    /// The parts of the path, decoded.
+    /// The segments of the path, decoded.
     pub path: Vec<String>,
     query: Vec<(String, String)>,
-    /// The body as a document.
+    /// The body, as a document.
     pub body: Json,
 }
 
@@ -179,12 +179,12 @@ impl Rest {
         Rest { path: parts.map(decode).collect(), query: pairs(&request.query).collect(), body }
     }
 
-    /// The decoded value of a query parameter; `?flag` has the empty one.
+    /// Returns the decoded value of a query parameter; that of `?flag` is empty.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Every value of a query parameter.
+    /// Returns all values of a query parameter.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }

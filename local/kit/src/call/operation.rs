@@ -1,47 +1,47 @@
-//! One row for each operation: everything that is known of it, whichever service it belongs to.
+//! The table rows that describe operations, in the same form for all services.
 
 use super::{Call, Request};
 use crate::ACCOUNT;
 use crate::taken::Takes;
 
-/// Whether an operation may change something.
+/// Whether an operation may change state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// It changes nothing.
     Reads,
-    /// It may change something.
+    /// It may change state.
     Writes,
 }
 
-/// What the server knows of an operation: to let its callers in, to note its calls and to page its answers.
+/// An operation's metadata, for authorizing its calls, recording them in the journal and paginating its responses.
 #[derive(Debug)]
 pub struct Row {
-    /// As in IAM policies and SDKs.
+    /// The name in IAM policies and SDKs.
     pub name: &'static str,
-    /// Whether it may change something.
+    /// Whether it may change state.
     pub effect: Effect,
-    /// The permissions that its caller needs.
+    /// The permissions that the caller needs.
     pub needs: Needs,
-    /// How its list comes in pages; nothing where the answer is always whole.
+    /// How its list is paginated; `None` if the response is always complete.
     pub page: Option<Page>,
 }
 
 /// The rows of a service.
 pub type Rows = Box<dyn Iterator<Item = &'static Row>>;
 
-/// An operation of a service: its row, the parameters that it carries out, and what answers it.
+/// An operation of a service: its row, the parameters it implements, and its handler.
 #[derive(Debug)]
 pub struct Operation<Run: 'static> {
-    /// What the server knows of it.
+    /// Its metadata.
     pub row: Row,
     /// The parameters that it implements.
     pub takes: Takes,
-    /// What answers it.
+    /// Its handler.
     pub run: Run,
 }
 
 impl<Run> Operation<Run> {
-    /// An operation; every part must be given.
+    /// An operation; no part has a default.
     pub const fn new(
         name: &'static str,
         effect: Effect,
@@ -53,69 +53,70 @@ impl<Run> Operation<Run> {
         Operation { row: Row { name, effect, needs, page }, takes, run }
     }
 
-    /// The operation with this name.
+    /// Finds the operation with this name.
     pub fn find(table: &'static [Operation<Run>], name: &str) -> Option<&'static Operation<Run>> {
         table.iter().find(|operation| operation.row.name == name)
     }
 
-    /// The rows of a table.
+    /// Returns the rows of a table.
     pub fn rows(table: &'static [Operation<Run>]) -> Rows {
         Box::new(table.iter().map(|operation| &operation.row))
     }
 }
 
-/// What the caller of an operation must be allowed, all of it.
+/// The permissions that the caller of an operation needs; all of them are required.
 #[derive(Debug, Clone, Copy)]
 pub enum Needs {
-    /// Nothing: any caller may call it.
+    /// None: any caller may call it.
     Nothing,
-    /// The action of its own name on everything.
+    /// The action of the operation's name, on `*`.
     Own,
-    /// The action of its own name on the resource of this ARN, in which `{region}` and `{account}` are known and any
-    /// other name in braces is a parameter: one for each item of a list, and `*` where the call has none.
+    /// The action of the operation's name, on the resource with this ARN. `{region}` and `{account}` are filled in. Any
+    /// other name in braces is a parameter: a list gives one resource for each item, and a missing parameter is `*`.
     On(&'static str),
-    /// What its input says.
+    /// Computed from the call.
     Of(fn(&Asked) -> Vec<Need>),
 }
 
-/// An action on a resource, which is `*` where the action knows none.
+/// An action on a resource. The resource is `*` if the action has no resource-level permissions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
     /// Such as `s3:GetObject`.
     pub action: String,
     /// An ARN, or `*`.
     pub resource: String,
-    /// What conditions may ask beside what every call says of itself.
+    /// Condition keys, in addition to the global ones of every request.
     pub keys: Vec<(&'static str, String)>,
 }
 
 impl Need {
-    /// An action on a resource.
+    /// An action on a resource, without condition keys.
     pub fn new(action: impl Into<String>, resource: impl Into<String>) -> Need {
         Need { action: action.into(), resource: resource.into(), keys: Vec::new() }
     }
 
-    /// The same with a condition key that the call sets.
+    /// Adds a condition key, if it has a value.
     pub fn knowing(mut self, key: &'static str, value: Option<String>) -> Need {
         self.keys.extend(value.map(|value| (key, value)));
         self
     }
 }
 
-/// A call whose needs are asked for, and what ARNs need to know beside it.
+/// A call whose permissions are computed, and what else the ARNs depend on.
 pub struct Asked<'a> {
     /// The call.
     pub call: &'a Call,
-    /// The request that it came in.
+    /// Its request.
     pub request: &'a Request,
-    /// The region that is called.
+    /// The region of the request.
     pub region: &'a str,
-    /// The ARN of the role with this name, which has a path.
+    /// Returns the ARN of the role with this name, including the role's path.
     pub role_arn: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Asked<'_> {
-    /// What the caller must be allowed. A call that nothing answers needs the action of its own name.
+    /// Returns the permissions that the caller needs. For an operation that is not implemented, that is the action of
+    /// its name.
     pub fn needs(&self) -> Vec<Need> {
         match self.call.row.map_or(Needs::Own, |row| row.needs) {
             Needs::Nothing => Vec::new(),
@@ -125,17 +126,17 @@ impl Asked<'_> {
         }
     }
 
-    /// The action of the operation's own name on a resource.
+    /// The action of the operation's name on a resource.
     pub fn own(&self, resource: impl Into<String>) -> Need {
         Need::new(format!("{}:{}", self.call.service, self.call.operation), resource)
     }
 
-    /// The text of a parameter, or the empty one.
+    /// Returns the text of a parameter, or an empty string.
     pub fn text(&self, name: &str) -> &str {
         self.call.input.text(name).unwrap_or_default()
     }
 
-    /// The ARN of something in the region that is called.
+    /// Returns the ARN of a resource of the service in the request's region.
     pub fn arn(&self, resource: &str) -> String {
         format!("arn:aws:{}:{}:{ACCOUNT}:{resource}", self.call.service, self.region)
     }
@@ -152,29 +153,30 @@ impl Asked<'_> {
     }
 }
 
-/// How a list comes in pages.
+/// How a list is paginated.
 #[derive(Debug, Clone, Copy)]
 pub enum Page {
-    /// The handler answers the whole list, whose items are in this element; it is cut in the style of the service.
+    /// The handler returns the whole list, whose items are in this element; it is cut into pages in the service's
+    /// style.
     Cut(&'static Style, &'static str),
-    /// The handler pages. This parameter has the length of a page.
+    /// The handler paginates. This parameter sets the page size.
     Own(&'static str),
 }
 
-/// How the lists of a service come in pages.
+/// How a service paginates its lists.
 #[derive(Debug)]
 pub struct Style {
-    /// The parameter with the length of a page, and the one that asks for the next.
+    /// The parameter with the page size.
     pub size: &'static str,
-    /// The parameter that asks for the next page.
+    /// The parameter with the token of the requested page.
     pub from: &'static str,
-    /// The element that says where the next page begins.
+    /// The element with the token of the next page.
     pub next: &'static str,
-    /// What a page holds unless the call says otherwise, and the most that it can hold.
+    /// The default page size.
     pub usual: usize,
-    /// The most that a page holds.
+    /// The maximum page size.
     pub most: usize,
-    /// The code with which a token is refused that is none.
+    /// The error code for an invalid token.
     pub bad_token: &'static str,
 }
 
