@@ -11,6 +11,7 @@ mod measure;
 mod stacks;
 
 use measure::{Project, Run};
+use testkit::small_programs::echo_function;
 
 const SMALL: usize = 10;
 const LARGE: usize = 100;
@@ -20,7 +21,8 @@ const MEMORY: u64 = 150 << 10;
 /// The measurements of each command on a stack of this size.
 async fn runs(size: usize) -> Vec<(&'static str, Run)> {
     // Small programs: without optimization the shipped ones are ten times as large.
-    let description = stacks::description(size, "echo-function", "echo-function").expect("the programs are built");
+    let description =
+        stacks::description(size, echo_function(), echo_function()).expect("a description can be written");
     let stack = Project::new(&description).await.expect("the local AWS starts");
     stacks::slow_down(&stack).await.expect("latency can be injected into the local AWS");
     let mut runs = Vec::new();

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use aws_sdk_ec2::types::{IpPermission, UserIdGroupPair};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum};
 use support::{Project, Said, cloud::TestAws};
-use testkit::{eventually, programs::program, tiny_service::tiny_service};
+use testkit::{
+    eventually,
+    small_programs::{echo_function, tiny_service},
+};
 
 const BUCKET: &str = "s-artifacts-000000000000-us-east-1";
 const GROUP: &str = "s-web-8080";
@@ -316,7 +319,7 @@ async fn a_first_release_that_cannot_start_fails_early() {
 async fn a_broken_function_is_explained() {
     let text = format!(
         "name: s\nregion: us-east-1\nbuckets:\n  images: {{ on_upload: {{ function: f }} }}\nfunctions:\n  f:\n    binary: {}\n    uses: {{ buckets: {{ images: read }} }}\n",
-        program("echo-function").display()
+        echo_function().display()
     );
     let (cloud, project) = (TestAws::start().await, Project::with(&text));
     cloud.done(&project, &["up", "--yes"]).await;

@@ -22,6 +22,7 @@ use kinds::{
 };
 use local::{Cloud, Options};
 use process::Server;
+use testkit::small_programs::echo_function;
 use testkit::{clients, until};
 
 /// The possible values of a name: the last acknowledged one, or that of the write in flight.
@@ -484,7 +485,7 @@ async fn a_kill_leaves_no_process_behind_and_forgets_no_event() {
 }
 
 fn zipped() -> Vec<u8> {
-    zip_of(&std::fs::read(env!("CARGO_BIN_EXE_echo-function")).unwrap())
+    zip_of(&std::fs::read(echo_function()).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,12 +17,13 @@ use aws_sdk_s3::types::{
 use base64::Engine;
 use serde_json::Value;
 use testkit::clients::function_is_active;
+use testkit::small_programs::echo_function;
 use testkit::{LocalAws, clients, eventually, until};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
 fn zip(comment: &str) -> Blob {
-    let program = std::fs::read(env!("CARGO_BIN_EXE_echo-function")).unwrap();
+    let program = std::fs::read(echo_function()).unwrap();
     zip_of(&[("bootstrap", &program), ("comment", comment.as_bytes())])
 }
 

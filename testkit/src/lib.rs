@@ -7,7 +7,7 @@
 //! | SDK clients | [`clients`] |
 //! | a fault between a client and its AWS, call by call | [`proxy`] |
 //! | to wait until something is so | [`eventually`] |
-//! | a web service for instances | [`tiny_service`] |
+//! | a web service for instances, a function | [`small_programs`] |
 //! | programs of this build, and tools of `.ci/setup` | [`programs`] |
 //! | a browser, and pictures to upload | [`browser`], [`landscape`] |
 //! | to end or look for a process | [`process`] |
@@ -23,7 +23,7 @@ pub mod landscape;
 pub mod process;
 pub mod programs;
 pub mod proxy;
-pub mod tiny_service;
+pub mod small_programs;
 
 pub use cloud::LocalAws;
 pub use control::Control;

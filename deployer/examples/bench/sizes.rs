@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    measure::{Bounds, Project, Run},
+    measure::{Bounds, Project, Run, program},
     stacks::{COMMANDS, LATENCY_MS, description, slow_down, throttled},
 };
 
@@ -13,7 +13,7 @@ pub async fn run(sizes: &[usize]) -> Result<()> {
         "| resources | command | time | longest chain | all, 8 at once | AWS's rates | calls | calls per resource | throttled | processor time | peak memory |\n|---|---|---|---|---|---|---|---|---|---|---|"
     );
     for &size in sizes {
-        let stack = Project::new(&description(size, "labeler", "service")?).await?;
+        let stack = Project::new(&description(size, &program("labeler")?, &program("service")?)?).await?;
         slow_down(&stack).await?;
         for (what, arguments) in COMMANDS {
             let before = throttled(&stack).await?;

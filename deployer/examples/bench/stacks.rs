@@ -1,10 +1,11 @@
 //! Stacks of any size, and a cloud with latency and rate limits.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use crate::measure::{Project, program};
+use crate::measure::Project;
 
 /// The latency of a call to a region some countries away.
 pub const LATENCY_MS: u64 = 80;
@@ -20,8 +21,8 @@ pub const COMMANDS: [(&str, &[&str]); 4] = [
 /// Returns the description of a stack of about this many resources: a quarter tables, a sixth buckets, almost half
 /// functions with their roles and log groups, and a service with its load balancer for every hundred.
 ///
-/// Its functions and services run these programs, built beside this one.
-pub fn description(size: usize, function: &str, service: &str) -> Result<String> {
+/// Its functions and services run these programs.
+pub fn description(size: usize, function: &Path, service: &Path) -> Result<String> {
     let mut text = String::from("name: sizes\nregion: us-east-1\nbuckets:\n");
     let services = size / 100;
     let rest = size - services * 12;
@@ -34,7 +35,6 @@ pub fn description(size: usize, function: &str, service: &str) -> Result<String>
         writeln!(text, "  t{number}: {{ partition_key: id }}")?;
     }
     text += "functions:\n";
-    let function = program(function)?;
     for number in 0..rest / 6 {
         writeln!(text, "  f{number}:\n    binary: {}", function.display())?;
         writeln!(text, "    uses: {{ tables: {{ t{number}: read_write }} }}")?;
@@ -42,7 +42,6 @@ pub fn description(size: usize, function: &str, service: &str) -> Result<String>
     if services > 0 {
         text += "services:\n";
     }
-    let service = program(service)?;
     for number in 0..services {
         writeln!(text, "  s{number}:\n    binary: {}\n    port: 8080", service.display())?;
         text += "    instance_type: t3.micro\n    instances: { min: 1, max: 1 }\n";

@@ -16,7 +16,7 @@ use std::{
 
 use testkit::{
     programs::{program, root},
-    tiny_service::tiny_service,
+    small_programs::{echo_function, tiny_service},
 };
 
 /// A folder with a `stack.yaml`. Dropping it stops its local AWS and deletes the folder.
@@ -62,7 +62,7 @@ impl Project {
 
     /// The same with minimal programs, for tests that create many stacks.
     pub fn light() -> Project {
-        Project::shipped(&program("echo-function"), tiny_service())
+        Project::shipped(echo_function(), tiny_service())
     }
 
     fn shipped(labeler: &Path, service: &Path) -> Project {
@@ -99,8 +99,8 @@ impl Project {
 
     /// Makes the function run a program with different bytes and the same behaviour.
     pub fn change_function(&self) {
-        let (old, new) = (program("echo-function"), self.path().join("changed-function"));
-        let mut program = std::fs::read(&old).expect("the program is there");
+        let (old, new) = (echo_function(), self.path().join("changed-function"));
+        let mut program = std::fs::read(old).expect("the program is there");
         program.push(0);
         std::fs::write(&new, program).expect("the folder can be written to");
         self.edit(&old.display().to_string(), &new.display().to_string());

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testkit::eventually::until_or_show;
 use testkit::process::is_running;
-use testkit::tiny_service::tiny_service;
+use testkit::small_programs::tiny_service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
