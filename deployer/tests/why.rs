@@ -43,7 +43,8 @@ const BROKEN: &[Row] = &[
     ),
     row(
         "port",
-        "environment: { LISTEN: 29317 }",
+        // Any port that the load balancer does not ask.
+        "environment: { LISTEN: 0 }",
         &["the service runs, but did not listen on port 8080"],
         "the variable PORT",
     ),

@@ -212,6 +212,10 @@ async fn an_unhealthy_instance_serves_until_its_replacement_is_ready() {
         })
         .await;
         assert!(!test.instance_ids().await.contains(&before), "only the new instance is left");
+        let described = test.ok("ec2", "DescribeInstances", &[]).await.text;
+        let count = |element: &str| described.matches(&format!("<{element}>")).count();
+        let (instances, profiles) = (count("instanceState"), count("iamInstanceProfile"));
+        assert_eq!(instances, profiles, "every instance has the profile of its template: {described}");
         test.down(&stack).await;
     }
     test.stop().await;

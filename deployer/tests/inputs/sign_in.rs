@@ -666,7 +666,7 @@ fn a_refusal_of_keys_by_aws_is_shown_with_the_remedy() {
         |_| xml(403, "InvalidClientTokenId", "The security token included in the request is invalid.");
     let temporary = &[KEYS, &[("AWS_SESSION_TOKEN", "t")]].concat();
     let at = |endpoint: &'static str| [&KEYS[..2], &[("AWS_ENDPOINT_URL", endpoint)]].concat();
-    let (closed, nameless, html) = (at("CLOSED"), at("http://sts.invalid"), at("SERVER"));
+    let (closed, nameless, html) = (at("CLOSED"), at("http://-"), at("SERVER"));
     check_all(vec![
         Case {
             what: "an ended session in variables",
@@ -755,10 +755,10 @@ fn a_refusal_of_keys_by_aws_is_shown_with_the_remedy() {
             ..Case::default()
         },
         Case {
-            what: "a name that nobody has",
+            what: "a name that does not resolve",
             variables: &nameless,
             error: &format!(
-                "{who}: http://sts.invalid cannot be reached: failed to lookup address information: Name or service not known"
+                "{who}: http://- cannot be reached: failed to lookup address information: Name or service not known"
             ),
             hint: "correct AWS_ENDPOINT_URL",
             ..Case::default()

@@ -74,7 +74,7 @@ pub async fn run(compute: Arc<Compute>) {
     }
 }
 
-/// Looks up the instance profiles that due launches need.
+/// Looks up the instance profiles that launches may need.
 async fn profiles(compute: &Compute) -> Profiles {
     let mut found = Profiles::new();
     for name in compute.read(profiles_needed) {

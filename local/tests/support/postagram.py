@@ -68,6 +68,8 @@ write_files:
     ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region us-east-1 s3://{bucket}/service /opt/web/service
     ExecStartPre=+/usr/bin/chmod 0755 /opt/web/service
     ExecStart=/opt/web/service
+    StandardOutput=journal+console
+    StandardError=journal+console
     Restart=always
     [Install]
     WantedBy=multi-user.target
@@ -338,7 +340,7 @@ class Stack:
         instance = EC2.describe_instances(InstanceIds=[target])["Reservations"][0]["Instances"][0]
         assert instance["State"]["Name"] == "running", instance
         assert {"Key": "author", "Value": "Zoé"} in instance["Tags"], instance["Tags"]
-        assert "service listens on" in EC2.get_console_output(InstanceId=target)["Output"]
+        assert "service listens on" in EC2.get_console_output(InstanceId=target, Latest=True)["Output"]
         activity = SCALING.describe_scaling_activities(AutoScalingGroupName=f"{NAME}-web")["Activities"][-1]
         same(activity, {"StatusCode": "Successful"}, "activity")
 

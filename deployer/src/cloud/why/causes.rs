@@ -142,6 +142,18 @@ impl Evidence {
         self.lines().iter().rev().find(has).or_else(|| self.console.iter().rev().find(has))
     }
 
+    /// The last line of the download that contains one of these words, unless the program has run since: a download may
+    /// fail at first, while the role is not in force everywhere yet.
+    fn failed_download(&self, words: &[&str]) -> Option<&Line> {
+        let ran = |line: &&Line| !TOOLS.contains(&line.program.as_str()) || line.text.contains("Main process exited");
+        let has = |line: &&Line| words.iter().any(|word| line.text.contains(word));
+        let last = |lines| -> Option<&Line> {
+            let lines: &[Line] = lines;
+            lines.iter().rev().take_while(|line| !ran(line)).find(has)
+        };
+        last(self.lines()).or_else(|| last(&self.console))
+    }
+
     fn target(&self, reason: &[&str]) -> Option<&crate::cloud::health::Target> {
         self.targets.iter().find(|target| reason.contains(&target.reason.as_str()))
     }
@@ -158,6 +170,9 @@ impl Evidence {
         Some(codes.split(']').next().unwrap_or_default().to_owned())
     }
 }
+
+/// The programs that write to the journal of a service before its program runs; empty if unknown.
+const TOOLS: &[&str] = &["", "systemd", "aws", "sha256sum", "chmod", "cloud-init"];
 
 fn no_group(it: &Evidence) -> Option<String> {
     matches!(it.group, Some(None)).then(|| "its Auto Scaling group does not exist".into())
@@ -222,12 +237,12 @@ fn user_data(it: &Evidence) -> Option<String> {
 
 fn no_profile(it: &Evidence) -> Option<String> {
     let newest = it.instances.iter().find(|it| it.state == "running")?;
-    let lacks = it.line(&["Unable to locate credentials"]).is_some() || newest.profile.is_none();
+    let lacks = it.failed_download(&["Unable to locate credentials"]).is_some() || newest.profile.is_none();
     lacks.then(|| "its instances have no role, so they cannot download the program".into())
 }
 
 fn failed_fetch(it: &Evidence, words: &[&str]) -> Option<String> {
-    let line = it.line(&["fatal error"])?;
+    let line = it.failed_download(&["fatal error"])?;
     words.iter().any(|word| line.text.contains(word)).then(|| line.text.clone())
 }
 
@@ -248,7 +263,8 @@ fn program_missing(it: &Evidence) -> Option<String> {
 }
 
 fn program_damaged(it: &Evidence) -> Option<String> {
-    it.line(&["did NOT match"]).map(|_| "the program in the artifact bucket is not the one that was built".into())
+    it.failed_download(&["did NOT match"])
+        .map(|_| "the program in the artifact bucket is not the one that was built".into())
 }
 
 fn architecture(it: &Evidence) -> Option<String> {
@@ -574,6 +590,20 @@ mod tests {
         named.dedup();
         assert_eq!(named, CAUSES.iter().map(|cause| cause.name).collect::<Vec<_>>(), "a cause without a test");
         assert_eq!(verdict(&unhealthy()), None);
+    }
+
+    #[test]
+    fn a_download_that_failed_only_at_first_is_no_cause() {
+        let text = "stage=exit port=8080\nNRestarts=4\n\
+            2026 host aws[1]: fatal error: Unable to locate credentials\n\
+            2026 host systemd[1]: web.service: Control process exited, code=exited, status=1/FAILURE\n\
+            2026 host service[1]: JWT_AUDIENCE is not set\n\
+            2026 host systemd[1]: web.service: Main process exited, code=exited, status=78/CONFIG\n";
+        let evidence = Evidence { reports: vec![Report::parse("i-1", "exit", 0, text)], ..unhealthy() };
+        assert_eq!(verdict(&evidence).map(|verdict| verdict.cause), Some("exits"));
+        let again = text.to_owned() + "2026 host aws[1]: fatal error: Unable to locate credentials\n";
+        let evidence = Evidence { reports: vec![Report::parse("i-1", "exit", 0, &again)], ..unhealthy() };
+        assert_eq!(verdict(&evidence).map(|verdict| verdict.cause), Some("no-profile"));
     }
 
     #[test]

@@ -24,12 +24,12 @@ impl From<String> for Refused {
     }
 }
 
-/// Instance profiles by the name or ARN in launch templates; `None` if the profile does not exist.
+/// The instance profiles of all groups, by the name or ARN in launch templates; `None` if the profile does not exist.
 pub type Profiles = BTreeMap<String, Option<Profile>>;
 
 /// The conditions of a launch that are not part of the state.
 pub struct Outlook<'a> {
-    /// The instance profiles that due launches need, as IAM has them now.
+    /// The instance profiles of the groups, as IAM has them now.
     pub profiles: &'a Profiles,
     /// Zones in which a launch has just failed.
     pub avoided: &'a BTreeSet<String>,

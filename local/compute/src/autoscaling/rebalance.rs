@@ -23,7 +23,7 @@ pub fn rebalance(state: &mut State, site: &Site, group: &Group, expected: usize,
 }
 
 /// Returns whether a group's zones are out of balance and it may start to rebalance them.
-pub fn is_due(state: &State, group: &Group) -> bool {
+fn is_due(state: &State, group: &Group) -> bool {
     group.rebalancing.is_none() && is_lopsided(&counts(state, group)) && !is_suspended(group)
 }
 

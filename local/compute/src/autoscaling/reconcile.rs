@@ -17,18 +17,15 @@ use kit::speed::Speed;
 /// A refresh without progress fails after this many seconds, before scaling by the speed.
 const STUCK_S: u64 = 3600;
 
-/// Returns the instance profiles that due launches need. Only IAM knows whether they exist.
+/// Returns the instance profiles that launches may need. Only IAM knows whether they exist.
 pub fn profiles_needed(state: &State) -> BTreeSet<String> {
-    let grows = |group: &&Group| {
-        let is_short = serving(state, group).len() < group.desired as usize;
-        is_short || group.refresh().is_some() || rebalance::is_due(state, group)
-    };
-    let due = state.groups.values().filter(|group| !group.deleting).filter(grows);
-    let profile = |group: &Group| {
-        let (_, data) = ec2::resolve_template(state, &refresh_template(group)).ok()?;
-        data.profile().map(str::to_owned)
-    };
-    due.filter_map(profile).collect()
+    state.groups.values().filter(|group| !group.deleting).filter_map(|group| profile_of(state, group)).collect()
+}
+
+/// Returns the instance profile of a group's next instance.
+fn profile_of(state: &State, group: &Group) -> Option<String> {
+    let (_, data) = ec2::resolve_template(state, &refresh_template(group)).ok()?;
+    data.profile().map(str::to_owned)
 }
 
 /// Moves every group one step closer to its desired state.
@@ -39,6 +36,10 @@ pub fn reconcile(state: &mut State, site: &Site, profiles: &Profiles) {
         let group = state.groups[&name].clone();
         if group.deleting {
             dissolve(state, site, &group);
+            continue;
+        }
+        if profile_of(state, &group).is_some_and(|profile| !profiles.contains_key(&profile)) {
+            // The group has changed since the profiles were looked up. The next pass looks up its new one.
             continue;
         }
         attach(state, &group);
