@@ -5,8 +5,11 @@ use std::net::IpAddr;
 use super::policy::{Effect, Listed};
 use super::resource_policy::{ResourcePolicy, Rule};
 
+/// Whether a value of a condition key restricts a statement.
+type Restricts = fn(&str) -> bool;
+
 /// The condition keys that can restrict a statement to callers that its author trusts, and which of their values do.
-const RESTRICTING: &[(&str, fn(&str) -> bool)] = &[
+const RESTRICTING: &[(&str, Restricts)] = &[
     ("aws:PrincipalOrgID", is_fixed),
     ("aws:SourceAccount", is_fixed),
     ("aws:SourceArn", is_fixed),
