@@ -227,7 +227,7 @@ impl Services {
         if caller.may_everything() {
             return Ok(());
         }
-        let asked = Asked { call, request, region, role_arn: &|name| self.iam.role_arn(name) };
+        let asked = Asked { call, request, region, entity_arn: &|kind, name| self.iam.entity_arn(kind, name) };
         asked.needs().iter().try_for_each(|need| caller.may(need))
     }
 

@@ -573,6 +573,41 @@ async fn a_deletion_invokes_the_function_that_is_notified_of_it() {
     aws.stop().await;
 }
 
+#[tokio::test]
+async fn a_change_succeeds_and_is_announced_even_if_its_event_cannot_be_written() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
+    let s3 = aws.s3();
+    s3.create_bucket().bucket("images").send().await.unwrap();
+    let allow = client.add_permission().function_name("labeler").statement_id("images").action("lambda:InvokeFunction");
+    allow.principal("s3.amazonaws.com").source_arn("arn:aws:s3:::images").send().await.unwrap();
+    let wanted = notification("arn:aws:lambda:us-east-1:000000000000:function:labeler", "s3:ObjectRemoved:*");
+    let put = s3.put_bucket_notification_configuration().bucket("images");
+    put.notification_configuration(wanted).send().await.unwrap();
+    notifications_are_in_force().await;
+    for key in ["a.jpg", "b.jpg", "c.jpg"] {
+        s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"x")).send().await.unwrap();
+    }
+
+    // No file can be created in something that is no directory.
+    std::fs::write(aws.dir.path().join("functions/events"), "").unwrap();
+    s3.delete_object().bucket("images").key("a.jpg").send().await.unwrap();
+    let objects = ["b.jpg", "c.jpg"].map(|key| ObjectIdentifier::builder().key(key).build().unwrap());
+    let both = Delete::builder().set_objects(Some(objects.to_vec())).build().unwrap();
+    let deleted = s3.delete_objects().bucket("images").delete(both).send().await.unwrap();
+    assert_eq!((deleted.deleted().len(), deleted.errors().len()), (2, 0));
+    let keys = eventually("three events", async || {
+        let events = log(&aws, "Records").await;
+        let events = events.iter().map(|line| serde_json::from_str(line.strip_prefix("event ").unwrap()).unwrap());
+        let mut keys: Vec<_> = events.map(removal).map(|(_, key, _)| key).collect();
+        keys.sort();
+        (keys.len() >= 3).then_some(keys)
+    })
+    .await;
+    assert_eq!(keys, ["a.jpg", "b.jpg", "c.jpg"]);
+    aws.stop().await;
+}
+
 /// At the default speed a changed notification takes 0.6 seconds to be in force, and no call reports when it is.
 async fn notifications_are_in_force() {
     tokio::time::sleep(Duration::from_secs(1)).await;

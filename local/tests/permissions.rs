@@ -103,6 +103,22 @@ async fn a_change_of_a_policy_is_in_force_with_the_next_call() {
 }
 
 #[tokio::test]
+async fn an_instance_profile_is_allowed_by_its_own_path() {
+    let test = TestRole::new().await;
+    let create = test.iam.create_instance_profile().instance_profile_name("fleet").path("/team/");
+    create.send().await.unwrap();
+    let iam = aws_sdk_iam::Client::new(&test.web);
+    let get = || iam.get_instance_profile().instance_profile_name("FLEET").send();
+    test.allow(allow(&["iam:GetInstanceProfile"], "arn:aws:iam::000000000000:instance-profile/FLEET")).await;
+    let (code, message) = refusal(get().await);
+    assert_eq!(code, "AccessDenied");
+    assert!(message.contains("arn:aws:iam::000000000000:instance-profile/team/fleet"), "{message}");
+    test.allow(allow(&["iam:GetInstanceProfile"], "arn:aws:iam::000000000000:instance-profile/team/fleet")).await;
+    get().await.unwrap();
+    test.aws.stop().await;
+}
+
+#[tokio::test]
 async fn every_service_denies_with_its_own_code_and_get_caller_identity_is_always_allowed() {
     let test = TestRole::new().await;
     test.bucket().await;

@@ -174,6 +174,26 @@ async fn a_bucket_name_of_another_account_is_neither_free_nor_ours() {
 }
 
 #[tokio::test]
+async fn the_buckets_in_which_lambda_keeps_code_belong_to_another_account() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
+    const THEIRS: &str = "awslambda-us-east-1-tasks";
+    for name in [THEIRS, "awslambda-eu-west-1-tasks"] {
+        assert_eq!(code(s3.create_bucket().bucket(name).send().await), "BucketAlreadyExists", "{name}");
+    }
+    let head = s3.head_bucket().bucket(THEIRS).send().await.unwrap_err();
+    assert_eq!(head.raw_response().unwrap().status().as_u16(), 403);
+    for key in ["k", "snapshots/000000000000/k"] {
+        assert_eq!(code(s3.put_object().bucket(THEIRS).key(key).send().await), "AccessDenied", "{key}");
+        assert_eq!(code(s3.get_object().bucket(THEIRS).key(key).send().await), "AccessDenied", "{key}");
+    }
+    s3.create_bucket().bucket("awslambda-mars-1-tasks").send().await.unwrap();
+    let copy = s3.copy_object().bucket("awslambda-mars-1-tasks").key("k").copy_source(format!("{THEIRS}/k"));
+    assert_eq!(code(copy.send().await), "AccessDenied");
+    aws.stop().await;
+}
+
+#[tokio::test]
 async fn the_name_of_a_deleted_bucket_is_blocked_for_a_while() {
     let conditions = local::Conditions { speed: local::Speed::REAL, ..local::Conditions::default() };
     let aws = LocalAws::start_with(conditions).await;
@@ -940,10 +960,24 @@ async fn uploads_in_parts_and_copies_keep_what_objects_have() {
     let attributes =
         s3.get_object_attributes().bucket(name).key("parts").object_attributes(ObjectAttributes::ObjectParts);
     let attributes = attributes.object_attributes(ObjectAttributes::ObjectSize).send().await.unwrap();
-    assert_eq!(
-        (attributes.object_size(), attributes.object_parts().unwrap().total_parts_count()),
-        (Some(5_242_890), Some(2))
-    );
+    let listed = attributes.object_parts().unwrap();
+    assert_eq!((attributes.object_size(), listed.total_parts_count()), (Some(5_242_890), Some(2)));
+    assert_eq!((listed.max_parts(), listed.is_truncated(), listed.parts().len()), (Some(1000), Some(false), 2));
+    assert!(listed.parts().iter().all(|part| part.checksum_crc32().is_some()));
+
+    // The checksum of the whole object is not computed from those of the parts, which are then only counted.
+    let begun = s3.create_multipart_upload().bucket(name).key("counted").send().await.unwrap();
+    let part = s3.upload_part().bucket(name).key("counted").upload_id(begun.upload_id().unwrap()).part_number(1);
+    let part = part.body(ByteStream::from_static(b"1")).send().await.unwrap();
+    let done = CompletedPart::builder().part_number(1).e_tag(part.e_tag().unwrap()).build();
+    let whole = CompletedMultipartUpload::builder().parts(done).build();
+    let complete = s3.complete_multipart_upload().bucket(name).key("counted").upload_id(begun.upload_id().unwrap());
+    complete.multipart_upload(whole).send().await.unwrap();
+    let attributes = s3.get_object_attributes().bucket(name).key("counted").max_parts(5);
+    let attributes = attributes.object_attributes(ObjectAttributes::ObjectParts).send().await.unwrap();
+    let counted = attributes.object_parts().unwrap();
+    assert_eq!((counted.total_parts_count(), counted.max_parts(), counted.is_truncated()), (Some(1), None, None));
+    assert!(counted.parts().is_empty());
 
     let copy = |key: &str| s3.copy_object().bucket(name).key(key).copy_source(format!("{name}/parts"));
     copy("copy").send().await.unwrap();

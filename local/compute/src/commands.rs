@@ -387,7 +387,7 @@ pub mod tests {
         std::fs::write(dir.path().join("report"), script).unwrap();
         let words = ["/usr/bin/bash", "/report", "exit"].map(str::to_owned);
         perform(dir.path(), &tools, &words).await.unwrap();
-        let written = tools.written.lock().unwrap();
+        let written = tools.written.lock().unwrap().clone();
         assert_eq!(written["artifacts/boot/web/i-1/exit"], "http=404\nNRestarts=2\nweb.service stopped\n");
         let none = curl(&tools, &["--write-out", "%{http_code}", "http://127.0.0.1:1/"]).await;
         assert_eq!((none.status, none.output.as_slice()), (7, &b"000"[..]));

@@ -23,16 +23,13 @@ use uuid::Uuid;
 use super::clock::Moment;
 use super::commands::{self, Done, Tools, below};
 use super::state::{Instance, InstanceState, Mishap};
-use super::systemd::{Exit, Output, Unit};
+use super::systemd::{Exit, Output, UNPRIVILEGED, Unit};
 use super::{Compute, Objects, Right, cloud_init, ec2, imds, ports};
 use kit::process;
 use kit::program;
 
 /// The port of a service whose environment does not set one.
 const USUAL_PORT: u16 = 8080;
-
-/// The first port that needs no privileges.
-const UNPRIVILEGED: u16 = 1024;
 
 /// The file with the console output of an instance.
 pub(super) const CONSOLE: &str = "console.log";

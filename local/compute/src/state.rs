@@ -414,10 +414,10 @@ pub struct Group {
     pub refreshes: Vec<Refresh>,
     /// Why the desired capacity has its value, for the cause of the next activities.
     pub cause: String,
-    /// The number of consecutive launch failures. `retry_after` is the time of the last launch, from which the pause
-    /// counts.
+    /// The number of consecutive launch failures.
     pub failures: u32,
-    pub retry_after: Option<Moment>,
+    /// When it last tried to launch an instance; the pause after a failure counts from then.
+    pub last_launch: Option<Moment>,
     pub scaled: Option<Moment>,
     /// The number of instances it has launched, by which chaos decides what goes wrong on the next one.
     #[serde(default)]

@@ -81,7 +81,7 @@ pub struct User {
 const BIND: &str = "CAP_NET_BIND_SERVICE";
 
 /// The first port that needs no privileges (`net.ipv4.ip_unprivileged_port_start`).
-const UNPRIVILEGED: u16 = 1024;
+pub const UNPRIVILEGED: u16 = 1024;
 
 impl User {
     /// Returns whether it may listen on a port (man systemd.exec, "AmbientCapabilities"; man capabilities).
@@ -140,7 +140,7 @@ impl Exit {
     pub fn code_and_status(self) -> (&'static str, String) {
         match self {
             Exit::Code(code) => ("exited", code.to_string()),
-            Exit::Signal(signal) => ("killed", signal_name(signal).to_owned()),
+            Exit::Signal(signal) => ("killed", signal_name(signal)),
         }
     }
 
@@ -190,17 +190,24 @@ fn code_name(code: i32) -> &'static str {
     }
 }
 
-/// Returns the name of a signal, without `SIG`.
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        4 => "ILL",
-        6 => "ABRT",
-        7 => "BUS",
-        8 => "FPE",
-        9 => "KILL",
-        11 => "SEGV",
-        15 => "TERM",
-        _ => "n/a",
+/// The names of signals without `SIG`, from signal 1 on (man signal, "Signal numbering for standard signals").
+#[rustfmt::skip]
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
+];
+
+/// The real-time signals, as numbered by glibc.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+
+/// Returns the name of a signal as systemd writes it (its `signal_to_string`).
+fn signal_name(signal: i32) -> String {
+    let standard = usize::try_from(signal - 1).ok().and_then(|at| SIGNALS.get(at));
+    match standard {
+        Some(name) => (*name).to_owned(),
+        None if REAL_TIME.contains(&signal) => format!("RTMIN+{}", signal - REAL_TIME.start()),
+        None => signal.to_string(),
     }
 }
 
@@ -622,7 +629,20 @@ WantedBy=multi-user.target
         assert_eq!(Exit::Code(64).to_string(), "code=exited, status=64/USAGE");
         assert_eq!(Exit::Code(3).to_string(), "code=exited, status=3/n/a");
         assert_eq!(Exit::Signal(9).to_string(), "code=killed, status=9/KILL");
-        assert_eq!(Exit::Signal(6).code_and_status(), ("killed", "ABRT".to_owned()));
+        for (signal, name) in [
+            (1, "HUP"),
+            (2, "INT"),
+            (6, "ABRT"),
+            (13, "PIPE"),
+            (15, "TERM"),
+            (17, "CHLD"),
+            (31, "SYS"),
+            (32, "32"),
+            (34, "RTMIN+0"),
+            (64, "RTMIN+30"),
+        ] {
+            assert_eq!(Exit::Signal(signal).code_and_status(), ("killed", name.to_owned()));
+        }
     }
 
     #[test]

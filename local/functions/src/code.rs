@@ -80,13 +80,14 @@ fn write(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::io::Write;
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
 
-    fn zip(name: &str) -> Vec<u8> {
+    /// A zip with one file.
+    pub(crate) fn zip(name: &str) -> Vec<u8> {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         writer.start_file(name, SimpleFileOptions::default()).unwrap();
         writer.write_all(b"#!/bin/sh").unwrap();

@@ -34,16 +34,23 @@ struct StoredEvent {
 }
 
 impl Event {
-    /// Accepts an event for delivery after `delay`. The event is on disk when this returns.
-    pub(super) fn accept(dir: &Path, function: &str, payload: Bytes, delay: Duration) -> io::Result<Event> {
+    /// An event for delivery after `delay`, which is not yet on disk.
+    pub(super) fn new(dir: &Path, function: &str, payload: Bytes, delay: Duration) -> Event {
         let accepted = OffsetDateTime::now_utc();
-        let due = accepted + delay;
-        let (accepted_ms, due_ms) = (millis(accepted), millis(due));
         // Names sort by age, oldest first.
-        let file = place(dir).join(format!("{accepted_ms:015}-{}.json", Uuid::new_v4().simple()));
-        let text = String::from_utf8_lossy(&payload).into_owned();
-        store::write_json(&file, &StoredEvent { function: function.to_owned(), payload: text, accepted_ms, due_ms })?;
-        Ok(Event { function: function.to_owned(), payload, accepted, due, file })
+        let file = place(dir).join(format!("{:015}-{}.json", millis(accepted), Uuid::new_v4().simple()));
+        Event { function: function.to_owned(), payload, accepted, due: accepted + delay, file }
+    }
+
+    /// Writes the event to disk.
+    pub(super) fn keep(&self) -> io::Result<()> {
+        let stored = StoredEvent {
+            function: self.function.clone(),
+            payload: String::from_utf8_lossy(&self.payload).into_owned(),
+            accepted_ms: millis(self.accepted),
+            due_ms: millis(self.due),
+        };
+        store::write_json(&self.file, &stored)
     }
 
     /// Returns the events that an earlier server accepted but did not finish, oldest first.
@@ -78,7 +85,10 @@ impl Event {
 
     /// Removes an event that was handled or given up.
     pub fn forget(self) {
-        if let Err(fault) = std::fs::remove_file(&self.file) {
+        // An event that could not be written has no file.
+        if self.file.exists()
+            && let Err(fault) = std::fs::remove_file(&self.file)
+        {
             tracing::warn!(%fault, "a handled event could not be removed; it will be delivered once more");
         }
     }
@@ -100,7 +110,7 @@ mod tests {
     fn an_event_is_kept_until_it_is_handled() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Event::left(dir.path()).unwrap().is_empty());
-        Event::accept(dir.path(), "labeler", Bytes::from("{\"n\":1}"), Duration::from_secs(60)).unwrap();
+        Event::new(dir.path(), "labeler", Bytes::from("{\"n\":1}"), Duration::from_secs(60)).keep().unwrap();
         let mut left = Event::left(dir.path()).unwrap();
         assert_eq!((left[0].function.as_str(), &left[0].payload[..]), ("labeler", &b"{\"n\":1}"[..]));
         assert!(left[0].wait() > Duration::from_secs(50));

@@ -202,6 +202,46 @@ impl Function {
         Ok(())
     }
 
+    /// Takes over the settings of another revision of this function that are not part of a revision: calls can change
+    /// them at any time, also during an update.
+    pub fn keep_settings_of(&mut self, other: &Function) {
+        // Every field is named, so that a new one is not forgotten.
+        let Function {
+            name: _,
+            arn: _,
+            role: _,
+            runtime: _,
+            handler: _,
+            architecture: _,
+            description: _,
+            timeout_s: _,
+            memory_mb: _,
+            variables: _,
+            log_group: _,
+            log_format: _,
+            storage_mb: _,
+            tracing: _,
+            code_sha256: _,
+            code_bytes: _,
+            last_modified: _,
+            revision: _,
+            tags,
+            statements,
+            policy_revision,
+            on_event,
+            reserved,
+            published,
+            published_count,
+        } = other;
+        self.tags.clone_from(tags);
+        self.statements.clone_from(statements);
+        self.policy_revision.clone_from(policy_revision);
+        self.on_event.clone_from(on_event);
+        self.reserved = *reserved;
+        self.published.clone_from(published);
+        self.published_count = *published_count;
+    }
+
     /// Sets a new revision ID and modification time.
     pub fn touch(&mut self) {
         let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]+0000");

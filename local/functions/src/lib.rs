@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use environment::Environment;
 use identity::credentials::{Access, Issued, session_arn, session_id};
 use identity::iam::Iam;
+use kit::speed::Speed;
 use kit::warden::Warden;
 use logs::Logs;
 
@@ -144,8 +145,20 @@ impl Functions {
 
     /// Accepts an event, which is on disk when this returns, and invokes the function with it after `delay`.
     pub fn send(self: &Arc<Self>, name: &str, payload: Bytes, delay: Duration) -> std::io::Result<()> {
-        self.handle(Event::accept(&self.site.dir, name, payload, delay)?);
+        let event = Event::new(&self.site.dir, name, payload, delay);
+        event.keep()?;
+        self.handle(event);
         Ok(())
+    }
+
+    /// Like [`Functions::send`], for an event about something that has happened and cannot be undone: if it cannot be
+    /// written to disk, it is delivered from memory.
+    pub fn send_in_any_case(self: &Arc<Self>, name: &str, payload: Bytes, delay: Duration) {
+        let event = Event::new(&self.site.dir, name, payload, delay);
+        if let Err(fault) = event.keep() {
+            tracing::error!(function = name, %fault, "an event could not be written, and is lost if the server stops");
+        }
+        self.handle(event);
     }
 
     /// Returns the events that an earlier server accepted but did not finish.
@@ -252,11 +265,10 @@ impl Functions {
             }
             let error = String::from_utf8_lossy(&outcome.payload);
             tracing::warn!(function = function.name, failures, retries, %error, "an event failed");
-            if failures == retries {
+            let Some(pause) = pause_after(failures, retries, self.registry.speed()) else {
                 return;
-            }
-            tokio::time::sleep(self.registry.speed().takes(RETRY_S).max(LEAST_RETRY) * 2_u32.pow(failures as u32))
-                .await;
+            };
+            tokio::time::sleep(pause).await;
             failures += 1;
         }
     }
@@ -363,6 +375,12 @@ impl Functions {
     }
 }
 
+/// Returns the pause before the next attempt at an event that failed once more after `failures` failures; `None` if
+/// there is none. The number of retries may have been lowered below that of the failures.
+fn pause_after(failures: u64, retries: u64, speed: Speed) -> Option<Duration> {
+    (failures < retries).then(|| speed.takes(RETRY_S).max(LEAST_RETRY) * 2_u32.pow(failures as u32))
+}
+
 /// Returns an OS error in the wording of Lambda, which is written in Go: `exec format error`.
 fn in_words_of_go(fault: &std::io::Error) -> String {
     let text = fault.to_string();
@@ -445,4 +463,19 @@ fn failed(text: &str) -> Outcome {
 
 async fn end_all(environments: Vec<Environment>) {
     futures::future::join_all(environments.into_iter().map(Environment::end)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_given_up_after_its_retries_even_if_they_were_lowered_meanwhile() {
+        let pause = |failures, retries| pause_after(failures, retries, Speed::REAL).map(|pause| pause.as_secs());
+        for (failures, retries, expected) in
+            [(0, 2, Some(60)), (1, 2, Some(120)), (2, 2, None), (0, 0, None), (1, 0, None), (2, 1, None)]
+        {
+            assert_eq!(pause(failures, retries), expected, "{failures} {retries}");
+        }
+    }
 }

@@ -80,10 +80,14 @@ impl States {
         self.now().remove(name);
     }
 
-    /// Returns the revision that currently answers invocations.
+    /// Returns the revision that currently answers invocations, with the current settings.
     pub(crate) fn answering(&self, current: Function) -> Function {
         match self.now().get(&current.name) {
-            Some(State::Updating { before: Some(before), .. }) => (**before).clone(),
+            Some(State::Updating { before: Some(before), .. }) => {
+                let mut answering = (**before).clone();
+                answering.keep_settings_of(&current);
+                answering
+            }
             _ => current,
         }
     }
@@ -100,7 +104,7 @@ impl States {
     pub(crate) fn refuse_change(&self, function: &Function) -> Result<(), Refusal> {
         self.refuse_call(function)?;
         match self.now().contains_key(&function.name) {
-            true => Err(conflict(&format!("An update is in progress for resource: {}", function.arn))),
+            true => Err(is_changing(function)),
             false => Ok(()),
         }
     }
@@ -131,6 +135,11 @@ impl States {
         states.retain(|_, state| !matches!(state, State::Creating { until } if *until <= now));
         states
     }
+}
+
+/// The error for an update of a function that another update changes.
+pub(crate) fn is_changing(function: &Function) -> Refusal {
+    conflict(&format!("An update is in progress for resource: {}", function.arn))
 }
 
 /// The error for a function that is busy, which has the same code as "already exists" (docs/aws.md §7.2).
@@ -175,7 +184,8 @@ mod tests {
         assert_eq!(shown["LastUpdateStatus"], "InProgress");
         assert!(states.refuse_call(&function("2")).is_ok());
         assert!(refused(states.refuse_change(&function("2"))).ends_with("in progress for resource: arn:labeler"));
-        assert_eq!(states.answering(function("2")).revision, "1");
+        let reserving = states.answering(Function { reserved: Some(0), ..function("2") });
+        assert_eq!((reserving.revision.as_str(), reserving.reserved), ("1", Some(0)));
         assert!(!states.take_over("labeler", "0"), "that was another change");
         assert!(states.take_over("labeler", "2"));
         assert_eq!(states.answering(function("2")).revision, "2");

@@ -158,17 +158,17 @@ impl S3 {
         (answered.run)(self, &ask).await
     }
 
-    /// Notifies the functions that are configured for an event about an object, at least once each.
-    async fn announce(&self, event: &str, bucket: &str, key: &str, facts: &Value) -> Result<(), Refusal> {
+    /// Notifies the functions that are configured for an event about an object, at least once each. It neither fails nor
+    /// waits: the change that the event is about has been made, whether or not its caller is still there.
+    fn announce(&self, event: &str, bucket: &str, key: &str, facts: &Value) {
         let told = self.store.read(|state| state.buckets.get(bucket).map(|found| found.settings.notifications()));
         let in_force = self.not_yet.in_force(bucket, told.unwrap_or_default());
         for notification in in_force.iter().filter(|one| one.wants(event, key)) {
             let document = events::document(event, &notification.id, bucket, key, facts, &self.region);
             let source = bucket_arn(bucket);
             let delays = self.faults.deliveries(bucket, key);
-            self.lambda.send_event(&notification.function, "s3.amazonaws.com", &source, document, &delays).await?;
+            self.lambda.send_event(&notification.function, "s3.amazonaws.com", &source, &document, &delays);
         }
-        Ok(())
     }
 
     fn let_page_read(&self, request: &Request, answer: &mut Response) {

@@ -389,7 +389,7 @@ impl S3 {
         let s3 = Arc::downgrade(self);
         tokio::spawn(async move {
             while let Some(s3) = Weak::upgrade(&s3) {
-                if let Err(refusal) = s3.expire(now()).await {
+                if let Err(refusal) = s3.expire(now()) {
                     tracing::warn!(refusal.message, "what is due by the rules of a bucket could not be done");
                 }
                 drop(s3);
@@ -398,14 +398,14 @@ impl S3 {
         });
     }
 
-    async fn expire(&self, now: i64) -> Result<(), Refusal> {
+    fn expire(&self, now: i64) -> Result<(), Refusal> {
         let has_rules = |bucket: &Bucket| bucket.settings.documents.contains_key("lifecycle");
         if !self.store.read(|state| state.buckets.values().any(has_rules)) {
             return Ok(());
         }
         for Expired { bucket, key, event, id } in self.store.change(|state, ids| Ok(due(state, ids, now)))? {
             let facts = id.map_or_else(|| json!({}), |id| json!({ "versionId": id }));
-            self.announce(event, &bucket, &key, &facts).await?;
+            self.announce(event, &bucket, &key, &facts);
         }
         Ok(())
     }

@@ -213,7 +213,7 @@ impl S3 {
         let draft = Draft { etag: etag.clone(), size, sum: sum.clone(), content: Content::Parts(parts) };
         let facts = draft.facts();
         let made: Made = self.put_with(ask, upload.about, draft, &precondition, vec![Change::End { id }])?;
-        self.announce_made(ask, &made, facts).await?;
+        self.announce_made(ask, &made, facts);
         let host = ask.header("host").unwrap_or("localhost");
         let path = listing::url(&ask.key);
         let facts = element("Location", &format!("http://{host}/{}/{path}", ask.bucket))
@@ -487,16 +487,20 @@ fn uploads_page(
     (body, next)
 }
 
-/// One page of the parts of an object, for `GetObjectAttributes`.
-pub(super) fn attributes(ask: &Ask, content: &Content) -> Result<String, Refusal> {
+/// One page of the parts of an object, for `GetObjectAttributes`. If the object's checksum is not computed from those
+/// of its parts, S3 only counts the parts (docs/aws.md §4.3).
+pub(super) fn attributes(ask: &Ask, content: &Content, sum: Option<&Sum>) -> Result<String, Refusal> {
     let Content::Parts(parts) = content else { return Ok(String::new()) };
+    let total = element("PartsCount", &parts.len().to_string());
+    if sum.is_none_or(|sum| sum.kind() != "COMPOSITE") {
+        return Ok(wrap("ObjectParts", &total));
+    }
     let count = |name: &str| ask.header(name).and_then(|text| text.parse::<usize>().ok());
     let (after, limit) =
         (count("x-amz-part-number-marker").unwrap_or(0), count("x-amz-max-parts").unwrap_or(PAGE).min(PAGE));
     let mut left = parts.iter().filter(|part| part.number as usize > after);
     let page: Vec<&Part> = left.by_ref().take(limit).collect();
-    let mut inside = element("PartsCount", &parts.len().to_string());
-    inside += &element("PartNumberMarker", &after.to_string());
+    let mut inside = total + &element("PartNumberMarker", &after.to_string());
     if let Some(last) = page.last() {
         inside += &element("NextPartNumberMarker", &last.number.to_string());
     }

@@ -139,6 +139,7 @@ impl S3 {
     ///
     /// Errors: `EntityTooLarge` for a larger one.
     pub async fn object(&self, bucket: &str, key: &str, most: u64) -> Result<Bytes, Refusal> {
+        self.strangers.refuse_source(bucket)?;
         let look = |state: &State| find(state.bucket(bucket)?, key, None).map_err(|absence| absence.refusal());
         let find = || self.store.read(look);
         let mut found = find()?;
@@ -184,7 +185,7 @@ impl S3 {
         };
         let mut answer = empty(200);
         draft.tell(answer.headers_mut());
-        let made = self.put(ask, about, draft, &precondition).await?;
+        let made = self.put(ask, about, draft, &precondition)?;
         made.tell(answer.headers_mut());
         Ok(answer)
     }
@@ -211,11 +212,11 @@ impl S3 {
     }
 
     /// Makes a draft the newest version of its key, and notifies functions of it.
-    async fn put(&self, ask: &Ask<'_>, about: About, draft: Draft, expected: &Precondition) -> Result<Made, Refusal> {
+    fn put(&self, ask: &Ask, about: About, draft: Draft, expected: &Precondition) -> Result<Made, Refusal> {
         let (facts, content) = (draft.facts(), draft.content.blobs());
         let made = self.put_with(ask, about, draft, expected, Vec::new());
         let made = made.inspect_err(|_| self.store.blobs.remove(&content))?;
-        self.announce_made(ask, &made, facts).await?;
+        self.announce_made(ask, &made, facts);
         Ok(made)
     }
 
@@ -247,12 +248,12 @@ impl S3 {
         })
     }
 
-    pub(super) async fn announce_made(&self, ask: &Ask<'_>, made: &Made, mut facts: Value) -> Result<(), Refusal> {
-        let Some(event) = super::events::of(ask.row.name) else { return Ok(()) };
+    pub(super) fn announce_made(&self, ask: &Ask, made: &Made, mut facts: Value) {
+        let Some(event) = super::events::of(ask.row.name) else { return };
         if made.is_versioned {
             facts["versionId"] = made.id.as_str().into();
         }
-        self.announce(event, &ask.bucket, &ask.key, &facts).await
+        self.announce(event, &ask.bucket, &ask.key, &facts);
     }
 
     /// `GetObject` and `HeadObject`.
@@ -392,7 +393,7 @@ impl S3 {
             content: Content::Whole(self.keep(&body).await?),
         };
         let etag = format!("\"{}\"", draft.etag);
-        let made = self.put(ask, about, draft, &precondition).await?;
+        let made = self.put(ask, about, draft, &precondition)?;
         let facts =
             element("LastModified", &listing::moment(made.modified)) + &element("ETag", &etag) + &sum.xml_of_object();
         let mut answer = xml::document("CopyObjectResult", &facts);
@@ -414,6 +415,7 @@ impl S3 {
             return Err(Refusal::new(403, "AccessDenied", "Access Denied"));
         }
         let (bucket, key, version) = copied(&ask.request)?;
+        self.strangers.refuse_source(&bucket)?;
         let find = || {
             let look = |state: &State| Ok::<_, Refusal>(find(state.bucket(&bucket)?, &key, version.as_deref()));
             self.store.read(look)?.map_err(|absence| match absence {
@@ -533,7 +535,7 @@ impl S3 {
             inside += &match name {
                 "ETag" => element("ETag", etag),
                 "Checksum" => sum.as_ref().map(|sum| wrap("Checksum", &sum.xml_of_object())).unwrap_or_default(),
-                "ObjectParts" => super::multipart::attributes(ask, content)?,
+                "ObjectParts" => super::multipart::attributes(ask, content, sum.as_ref())?,
                 "StorageClass" => element("StorageClass", &about.class.0),
                 _ => element("ObjectSize", &size.to_string()),
             };

@@ -110,7 +110,7 @@ macro_rules! now {
     };
 }
 
-/// An asynchronous handler: it reads or writes bytes, or notifies functions.
+/// An asynchronous handler: it reads or writes bytes.
 macro_rules! later {
     ($name:ident) => {
         |s3, ask| Box::pin(s3.$name(ask))
@@ -183,7 +183,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Method::PUT, At::Bucket, "lifecycle", "PutBucketLifecycleConfiguration", Writes, bucket!("PutLifecycleConfiguration"), None, &[], &["x-amz-transition-default-minimum-object-size"], now!(put_setting)),
     row(Method::PUT, At::Bucket, "logging", "PutBucketLogging", Writes, needs::BUCKET, None, &[], &[], now!(put_setting)),
     refused(Method::PUT, At::Bucket, "metrics", "PutBucketMetricsConfiguration"),
-    row(Method::PUT, At::Bucket, "notification", "PutBucketNotificationConfiguration", Writes, bucket!("PutBucketNotification"), None, &[], &["x-amz-skip-destination-validation"], later!(put_notifications)),
+    row(Method::PUT, At::Bucket, "notification", "PutBucketNotificationConfiguration", Writes, bucket!("PutBucketNotification"), None, &[], &["x-amz-skip-destination-validation"], now!(put_notifications)),
     row(Method::PUT, At::Bucket, "object-lock", "PutObjectLockConfiguration", Writes, bucket!("PutBucketObjectLockConfiguration"), None, &[], &[], now!(put_lock)),
     row(Method::PUT, At::Bucket, "ownershipControls", "PutBucketOwnershipControls", Writes, needs::BUCKET, None, &[], &[], now!(put_setting)),
     row(Method::PUT, At::Bucket, "policy", "PutBucketPolicy", Writes, needs::BUCKET, None, &[], &["x-amz-confirm-remove-self-bucket-access"], now!(put_policy)),
@@ -222,7 +222,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Method::GET, At::Bucket, "", "ListObjects", Reads, bucket!("ListBucket"), Some(Page::Own("max-keys")), &["delimiter", "encoding-type", "prefix", "marker", "max-keys"], &["x-amz-optional-object-attributes"], now!(list_objects)),
     row(Method::HEAD, At::Bucket, "", "HeadBucket", Reads, bucket!("ListBucket"), None, &[], &[], now!(head_bucket)),
     // Each key has its own permission and result.
-    row(Method::POST, At::Bucket, "delete", "DeleteObjects", Writes, Needs::Nothing, None, &[], &["x-amz-bypass-governance-retention"], later!(delete_objects)),
+    row(Method::POST, At::Bucket, "delete", "DeleteObjects", Writes, Needs::Nothing, None, &[], &["x-amz-bypass-governance-retention"], now!(delete_objects)),
     row(Method::POST, At::Bucket, "", "PostObject", Writes, needs::WRITE, None, &[], WRITE, later!(put_object)),
     row(Method::DELETE, At::Bucket, "cors", "DeleteBucketCors", Writes, bucket!("PutBucketCORS"), None, &[], &[], now!(delete_setting)),
     row(Method::DELETE, At::Bucket, "encryption", "DeleteBucketEncryption", Writes, bucket!("PutEncryptionConfiguration"), None, &[], &[], now!(delete_setting)),
@@ -257,7 +257,7 @@ pub(super) const TABLE: &[Row] = &[
     refused(Method::POST, At::Object, "select", "SelectObjectContent"),
     row(Method::DELETE, At::Object, "tagging", "DeleteObjectTagging", Writes, needs::OBJECT, None, &["versionId"], &[], now!(delete_object_tagging)),
     row(Method::DELETE, At::Object, "uploadId", "AbortMultipartUpload", Writes, needs::OBJECT, None, &[], &[], now!(abort_upload)),
-    row(Method::DELETE, At::Object, "", "DeleteObject", Writes, needs::OBJECT, None, &["versionId"], &["x-amz-bypass-governance-retention"], later!(delete_object)),
+    row(Method::DELETE, At::Object, "", "DeleteObject", Writes, needs::OBJECT, None, &["versionId"], &["x-amz-bypass-governance-retention"], now!(delete_object)),
 ];
 
 /// The row of an operation.

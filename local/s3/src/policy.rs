@@ -4,7 +4,7 @@ use super::ask::Ask;
 use super::store::{Change, State};
 use super::xml::{self, element};
 use super::{S3, bucket_arn};
-use identity::permissions::{ResourcePolicy, bucket_policy};
+use identity::permissions::{ResourcePolicy, bucket_policy, is_public};
 use kit::answer::{Refusal, Response, empty};
 
 /// The name of the setting.
@@ -34,7 +34,7 @@ impl S3 {
         if policy.named().any(|arn| !self.iam.knows(arn)) {
             return Err(malformed("Invalid principal in policy".to_owned()));
         }
-        let is_public = bucket_policy::is_public(&policy);
+        let is_public = is_public(&policy);
         self.store.change(|state, _| {
             let mut settings = state.bucket(&ask.bucket)?.settings.clone();
             if is_public && settings.blocks("BlockPublicPolicy") {
@@ -60,7 +60,7 @@ impl S3 {
 
     pub(super) fn get_policy_status(&self, ask: &Ask) -> Result<Response, Refusal> {
         let policy = bucket_policy::parse(&self.policy(ask)?, &ask.bucket);
-        let is_public = policy.is_ok_and(|policy| bucket_policy::is_public(&policy));
+        let is_public = policy.is_ok_and(|policy| is_public(&policy));
         Ok(xml::document("PolicyStatus", &element("IsPublic", if is_public { "true" } else { "false" })))
     }
 

@@ -74,12 +74,12 @@ fn remove(
 
 impl S3 {
     /// `DeleteObject`.
-    pub(super) async fn delete_object(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
+    pub(super) fn delete_object(&self, ask: &Ask) -> Result<Response, Refusal> {
         let doomed = Doomed { key: ask.key.clone(), version: ask.version()?, expected: of_write(ask)? };
         let bypass = ask.bypasses(&ask.key);
         let removed =
             self.store.change(|state, ids| remove(state.bucket(&ask.bucket)?, &ask.bucket, &doomed, bypass, ids))?;
-        self.announce_removal(&ask.bucket, &ask.key, &removed).await?;
+        self.announce_removal(&ask.bucket, &ask.key, &removed);
         let mut answer = empty(204);
         match &removed {
             Removed::Object(Some(id)) => about::set(answer.headers_mut(), VERSION, id),
@@ -90,7 +90,7 @@ impl S3 {
     }
 
     /// `DeleteObjects`: each object has its own result, so some may be refused while others are deleted.
-    pub(super) async fn delete_objects(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
+    pub(super) fn delete_objects(&self, ask: &Ask) -> Result<Response, Refusal> {
         let document = Element::read(&ask.request.body, "Delete")?;
         document.expect(&["Object*", "Quiet"], &[])?;
         let is_quiet = document.flag("Quiet")?.unwrap_or(false);
@@ -130,7 +130,7 @@ impl S3 {
         for (one, outcome) in doomed.iter().zip(&outcomes) {
             match outcome {
                 Ok(removed) => {
-                    self.announce_removal(&ask.bucket, &one.key, removed).await?;
+                    self.announce_removal(&ask.bucket, &one.key, removed);
                     if !is_quiet {
                         told += &deleted(one, removed);
                     }
@@ -147,16 +147,16 @@ impl S3 {
 
     /// Notifies functions of the removal, but not of missing objects, and of delete markers only when they are created
     /// ("Supported event types").
-    async fn announce_removal(&self, bucket: &str, key: &str, removed: &Removed) -> Result<(), Refusal> {
+    fn announce_removal(&self, bucket: &str, key: &str, removed: &Removed) {
         let (event, facts) = match removed {
-            Removed::Nothing | Removed::Marker(_) => return Ok(()),
+            Removed::Nothing | Removed::Marker(_) => return,
             Removed::Object(None) => ("ObjectRemoved:Delete", json!({})),
             Removed::Object(Some(id)) => ("ObjectRemoved:Delete", json!({ "versionId": id })),
             Removed::Hidden(id) => {
                 ("ObjectRemoved:DeleteMarkerCreated", json!({ "eTag": ETAG_OF_NOTHING, "versionId": id }))
             }
         };
-        self.announce(event, bucket, key, &facts).await
+        self.announce(event, bucket, key, &facts);
     }
 }
 

@@ -311,14 +311,14 @@ impl S3 {
         Ok(xml::document("VersioningConfiguration", &status.unwrap_or_default()))
     }
 
-    pub(super) async fn put_notifications(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
+    pub(super) fn put_notifications(&self, ask: &Ask) -> Result<Response, Refusal> {
         let before = self.store.read(|state| Ok::<_, Refusal>(state.bucket(&ask.bucket)?.settings.notifications()))?;
         let wanted = notification::read(&Element::read(&ask.request.body, "NotificationConfiguration")?)?;
         notification::check(&wanted)?;
         if ask.header("x-amz-skip-destination-validation") != Some("true") {
             let source = super::bucket_arn(&ask.bucket);
             for one in &wanted {
-                if !self.lambda.permits(&one.function, "s3.amazonaws.com", &source).await {
+                if !self.lambda.permits(&one.function, "s3.amazonaws.com", &source) {
                     let text = "Unable to validate the following destination configurations";
                     return Err(Refusal::new(400, "InvalidArgument", text));
                 }

@@ -310,6 +310,7 @@ impl Ids {
         format!("{:016x}{:016x}", now.max(before + 1), fastrand::u64(..))
     }
 
+    /// Takes note of an ID from before this server started: the clock may have gone back since.
     fn seen(&self, id: &str) {
         self.0.fetch_max(place(id).unwrap_or_default(), std::sync::atomic::Ordering::Relaxed);
     }
@@ -319,6 +320,11 @@ impl Ids {
 pub(super) fn place(id: &str) -> Option<u64> {
     let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_id { u64::from_str_radix(&id[..16], 16).ok() } else { None }
+}
+
+/// The part of an upload ID that is an ID of [`Ids`], by which uploads are in order.
+fn upload_order(id: &str) -> &str {
+    id.get(..32).unwrap_or(id)
 }
 
 /// The current time in Unix milliseconds.
@@ -361,6 +367,7 @@ impl Store {
         let ids = Ids::default();
         let versions = state.buckets.values().flat_map(|bucket| bucket.keys.values().flatten());
         versions.for_each(|version| ids.seen(&version.id));
+        state.uploads.keys().for_each(|id| ids.seen(upload_order(id)));
         Ok(Store { inner: RwLock::new(Inner { state, chronicle }), blobs, ids })
     }
 
@@ -471,6 +478,40 @@ mod tests {
         std::fs::remove_file(dir.path().join("objects").join(&blobs[2].id)).unwrap();
         let fault = Store::open(dir.path()).err().map(|fault| format!("{fault:#}")).unwrap();
         assert!(fault.contains(&blobs[2].id) && fault.contains("is missing"), "{fault}");
+    }
+
+    #[test]
+    fn ids_also_grow_after_the_clock_has_gone_back() {
+        let later = |hours: u64| {
+            let ns =
+                u64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos()).unwrap() + hours * 3_600_000_000_000;
+            format!("{ns:016x}{:016x}", 0)
+        };
+        let bucket = || "b".to_owned();
+        let upload = Upload {
+            bucket: bucket(),
+            key: "k".to_owned(),
+            begun: 1,
+            about: About::default(),
+            algorithm: None,
+            parts: BTreeMap::new(),
+        };
+        for changes in [
+            vec![Change::Begin { id: format!("{}{}", later(2), "0".repeat(32)), upload }],
+            vec![
+                Change::NewBucket { bucket: bucket(), created: 1, settings: Settings::default() },
+                Change::Put {
+                    bucket: bucket(),
+                    key: "k".into(),
+                    version: Version { id: later(2), modified: 1, object: None },
+                },
+            ],
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            Store::open(dir.path()).unwrap().change(|_, _| Ok((changes, ()))).unwrap();
+            let next = Store::open(dir.path()).unwrap().ids.next();
+            assert!(next > later(1), "{next}");
+        }
     }
 
     #[test]

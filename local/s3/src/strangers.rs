@@ -11,9 +11,11 @@ use serde_json::{Value, json};
 
 use kit::answer::{Protocol, Refusal, Response, empty, escape, xml};
 use kit::call::Request;
+use kit::region_names::REGIONS;
 use kit::store;
 
-/// The names of buckets of other accounts, each with its region. They survive a restart.
+/// The names of buckets of other accounts, each with its region. They survive a restart. The buckets in which Lambda
+/// keeps the code of functions always exist, one in each region (docs/aws.md §4.1).
 #[derive(Debug)]
 pub struct Strangers {
     file: PathBuf,
@@ -62,7 +64,7 @@ impl Strangers {
     /// The response of a server of `region` to a request on another account's bucket; `None` if no other account has
     /// the name.
     pub(super) fn refuse(&self, bucket: &str, operation: &str, request: &Request, region: &str) -> Option<Response> {
-        let theirs = self.buckets().get(bucket).cloned()?;
+        let theirs = self.region_of(bucket)?;
         let refused = |refusal: Refusal| match request.method {
             Method::HEAD => empty(refusal.status),
             _ => refusal.answer(Protocol::RestXml),
@@ -75,6 +77,23 @@ impl Strangers {
             true => in_region(refused(Refusal::new(403, "AccessDenied", "Access Denied")), &theirs),
             false => moved(bucket, &theirs, request),
         })
+    }
+
+    /// Refuses to read from another account's bucket on behalf of a call that is not about that bucket.
+    pub(super) fn refuse_source(&self, bucket: &str) -> Result<(), Refusal> {
+        match self.region_of(bucket) {
+            Some(_) => Err(Refusal::new(403, "AccessDenied", "Access Denied")),
+            None => Ok(()),
+        }
+    }
+
+    /// The region of another account's bucket.
+    fn region_of(&self, bucket: &str) -> Option<String> {
+        let of_lambda = || {
+            let region = bucket.strip_prefix("awslambda-")?.strip_suffix("-tasks")?;
+            REGIONS.contains(&region).then(|| region.to_owned())
+        };
+        self.buckets().get(bucket).cloned().or_else(of_lambda)
     }
 
     fn buckets(&self) -> MutexGuard<'_, BTreeMap<String, String>> {

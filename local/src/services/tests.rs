@@ -84,7 +84,7 @@ fn a_role_that_may_nothing_is_denied_everything_and_is_told_the_action() {
             let request = Request::default();
             let input = Input::of(Protocol::Query, &request);
             let call = Call { row: Some(row), ..Call::of(service.name, row.name, Protocol::Query, input) };
-            let asked = Asked { call: &call, request: &request, region: "us-east-1", role_arn: &|_| None };
+            let asked = Asked { call: &call, request: &request, region: "us-east-1", entity_arn: &|_, _| None };
             let needs = asked.needs();
             let text = powerless.may(needs.first().expect(row.name)).unwrap_err().text();
             let action = text.split("perform: ").nth(1).unwrap().split_whitespace().next().unwrap();
@@ -182,9 +182,11 @@ fn of(service: &str, method: Method, path: &str, headers: &[(&'static str, &str)
         upload: None,
     };
     request.headers.insert("authorization", scope.parse().unwrap());
-    let role_arn = |name: &str| (name == "web").then(|| "arn:aws:iam::000000000000:role/deployer/web".to_owned());
+    // A role and an instance profile with this name exist.
+    let entity_arn =
+        |kind: &str, name: &str| (name == "web").then(|| format!("arn:aws:iam::000000000000:{kind}/deployer/web"));
     let call = routing::identify(&request);
-    let asked = Asked { call: &call, request: &request, region: "us-east-1", role_arn: &role_arn };
+    let asked = Asked { call: &call, request: &request, region: "us-east-1", entity_arn: &entity_arn };
     asked.needs().into_iter().map(|need| format!("{} {}", need.action, need.resource)).collect()
 }
 
@@ -290,6 +292,20 @@ fn the_other_services_name_what_they_are_about() {
         (query("sts", "Action=GetCallerIdentity"), ""),
         (query("sts", "Action=AssumeRole&RoleArn=r"), "sts:AssumeRole r"),
         (query("iam", "Action=GetRole&RoleName=web"), "iam:GetRole arn:aws:iam::000000000000:role/deployer/web"),
+        (
+            query("iam", "Action=GetInstanceProfile&InstanceProfileName=web"),
+            "iam:GetInstanceProfile arn:aws:iam::000000000000:instance-profile/deployer/web",
+        ),
+        (
+            query("iam", "Action=AddRoleToInstanceProfile&InstanceProfileName=web&RoleName=web"),
+            "iam:AddRoleToInstanceProfile arn:aws:iam::000000000000:instance-profile/deployer/web + iam:PassRole arn:aws:iam::000000000000:role/deployer/web",
+        ),
+        // A new entity has the requested path, even if there is one with its name.
+        (
+            query("iam", "Action=CreateInstanceProfile&InstanceProfileName=web&Path=/mine/"),
+            "iam:CreateInstanceProfile arn:aws:iam::000000000000:instance-profile/mine/web",
+        ),
+        (query("iam", "Action=CreateRole&RoleName=web"), "iam:CreateRole arn:aws:iam::000000000000:role/web"),
         (query("iam", "Action=ListRoles"), "iam:ListRoles arn:aws:iam::000000000000:role/"),
         (query("ec2", "Action=DescribeVpcs"), "ec2:DescribeVpcs *"),
         (

@@ -137,7 +137,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         refreshes: Vec::new(),
         cause: format!("a user request created an AutoScalingGroup changing the desired capacity from 0 to {desired}"),
         failures: 0,
-        retry_after: None,
+        last_launch: None,
         scaled: None,
         launches: 0,
         schedules: Default::default(),
@@ -256,7 +256,7 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
     (group.grace_s, group.cooldown_s, group.warmup_s) = (grace_s, cooldown_s, warmup_s);
     if let Some(spec) = spec {
         group.template = spec;
-        (group.failures, group.retry_after) = (0, None);
+        (group.failures, group.last_launch) = (0, None);
     }
     if let Some(subnets) = subnets {
         group.subnets = subnets;

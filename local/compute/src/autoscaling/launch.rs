@@ -136,7 +136,7 @@ fn check_zone(site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Resul
         ));
     }
     let lot = site.chaos.borrow().lot(ChaosKind::Capacity, &site.region);
-    if lot.is_none_or(|lot| fullest(&zones_of(site, group), lot) != Some(zone)) {
+    if lot.is_none_or(|lot| drawn_zone(&zones_of(site, group), lot) != Some(zone)) {
         return Ok(());
     }
     let others = zones.iter().map(String::as_str).filter(|other| *other != zone).collect();
@@ -165,7 +165,7 @@ fn zones_of(site: &Site, group: &Group) -> Vec<String> {
 }
 
 /// Returns the zone that a drawn number from 0 to 1 selects.
-fn fullest(zones: &[String], lot: f64) -> Option<&str> {
+fn drawn_zone(zones: &[String], lot: f64) -> Option<&str> {
     zones.get(((lot * zones.len() as f64) as usize).min(zones.len().saturating_sub(1))).map(String::as_str)
 }
 

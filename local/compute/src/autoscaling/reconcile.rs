@@ -449,14 +449,14 @@ fn add(state: &mut State, site: &Site, group: &Group, count: usize, profiles: &P
 
 /// Returns whether the group is pausing after a failed launch.
 pub fn is_pausing(site: &Site, group: &Group) -> bool {
-    group.failures > 0 && group.retry_after.is_some_and(|since| since.age() < pause(site.speed, group.failures))
+    group.failures > 0 && group.last_launch.is_some_and(|since| since.age() < pause(site.speed, group.failures))
 }
 
 pub fn note_launch(state: &mut State, group: &Group, launched: bool) {
     if let Some(group) = state.groups.get_mut(&group.name) {
         group.failures = if launched { 0 } else { group.failures + 1 };
         group.launches += u64::from(launched);
-        group.retry_after = Some(Moment::now());
+        group.last_launch = Some(Moment::now());
     }
 }
 

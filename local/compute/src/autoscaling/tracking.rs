@@ -148,7 +148,7 @@ pub mod tests {
             refreshes: Vec::new(),
             cause: String::new(),
             failures: 0,
-            retry_after: None,
+            last_launch: None,
             scaled: None,
             launches: 0,
             schedules: BTreeMap::new(),

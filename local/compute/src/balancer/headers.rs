@@ -24,8 +24,8 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// The maximum number of bytes of a request's path or a single header, of all request headers, and of all response
-/// headers.
+/// The maximum number of bytes of a request line or a single header, of all request headers, and of all response headers
+/// (docs/aws.md §15).
 const LONGEST_LINE: usize = 16 * 1024;
 const MOST_ASKED: usize = 64 * 1024;
 pub const MOST_ANSWERED: usize = 32 * 1024;
@@ -36,14 +36,27 @@ pub fn refused(head: &Parts) -> Option<StatusCode> {
     let longest = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).max();
     match () {
         () if head.method == Method::TRACE => Some(StatusCode::METHOD_NOT_ALLOWED),
-        () if head.uri.path_and_query().is_some_and(|path| path.as_str().len() > LONGEST_LINE) => {
-            Some(StatusCode::URI_TOO_LONG)
-        }
+        () if length_of_target(head) > LONGEST_LINE => Some(StatusCode::URI_TOO_LONG),
+        () if length_of_line(head) > LONGEST_LINE => Some(StatusCode::BAD_REQUEST),
         () if longest.is_some_and(|longest| longest > LONGEST_LINE) => Some(StatusCode::BAD_REQUEST),
         () if length(&head.headers) > MOST_ASKED => Some(StatusCode::BAD_REQUEST),
         () if hosts > 1 || hosts == 0 && head.version == Version::HTTP_11 => Some(StatusCode::BAD_REQUEST),
         () => None,
     }
+}
+
+/// Returns the length of the request target in bytes.
+fn length_of_target(head: &Parts) -> usize {
+    let uri = &head.uri;
+    let scheme = uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len());
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    scheme + authority + uri.path_and_query().map_or(0, |path| path.as_str().len())
+}
+
+/// Returns the length of the request line in bytes: method, target and version, with a space between them.
+fn length_of_line(head: &Parts) -> usize {
+    let version = "HTTP/1.1".len();
+    head.method.as_str().len() + 1 + length_of_target(head) + 1 + version
 }
 
 /// Returns the total length of headers in bytes.
@@ -191,6 +204,10 @@ mod tests {
         check(&|request| request, None);
         check(&|request| request.method("TRACE"), Some(405));
         check(&|request| request.uri(format!("/{}", "x".repeat(LONGEST_LINE))), Some(414));
+        let line_of = |length: usize| format!("/{}", "x".repeat(length - "GET / HTTP/1.1".len()));
+        check(&|request| request.uri(line_of(LONGEST_LINE)), None);
+        check(&|request| request.uri(line_of(LONGEST_LINE + 1)), Some(400));
+        check(&|request| request.method("DELETE").uri(line_of(LONGEST_LINE)), Some(400));
         check(&|request| request.header("a", "x".repeat(LONGEST_LINE)), Some(400));
         check(&|request| (0..5).fold(request, |request, _| request.header("a", "x".repeat(15_000))), Some(400));
         check(&|request| request.header("host", "another"), Some(400));

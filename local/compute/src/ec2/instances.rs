@@ -118,7 +118,7 @@ fn write(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
     }
     if let Some(kind) = types::find(&one.kind) {
         xml.within("cpuOptions", |xml| {
-            xml.text("coreCount", kind.processors().div_ceil(2)).text("threadsPerCore", 2);
+            xml.text("coreCount", kind.cores()).text("threadsPerCore", kind.threads_per_core());
         });
     }
     xml.within("metadataOptions", |xml| {

@@ -28,6 +28,16 @@ impl Kind {
         self.size.1
     }
 
+    /// Returns the number of its cores, each with [`Kind::threads_per_core`] vCPUs.
+    pub fn cores(&self) -> u32 {
+        self.processors() / self.threads_per_core()
+    }
+
+    /// Returns the number of threads per core.
+    pub fn threads_per_core(&self) -> u32 {
+        self.family.3
+    }
+
     /// Returns its memory in MiB.
     pub fn memory_mib(&self) -> u32 {
         self.size.2
@@ -56,8 +66,8 @@ impl Kind {
 
 /// Name, vCPUs, memory in MiB.
 type Size = (&'static str, u32, u32);
-/// Name, architecture, whether it is burstable, sizes.
-type Family = (&'static str, &'static str, bool, &'static [Size]);
+/// Name, architecture, whether it is burstable, threads per core (docs/aws.md §8.4), sizes.
+type Family = (&'static str, &'static str, bool, u32, &'static [Size]);
 
 const T2: &[Size] = &[
     ("nano", 1, 512),
@@ -86,6 +96,8 @@ const GENERAL: &[Size] = &[
 ];
 const COMPUTE: &[Size] =
     &[("large", 2, 4096), ("xlarge", 4, 8192), ("2xlarge", 8, 16384), ("4xlarge", 16, 32768), ("8xlarge", 32, 65536)];
+const C5: &[Size] =
+    &[("large", 2, 4096), ("xlarge", 4, 8192), ("2xlarge", 8, 16384), ("4xlarge", 16, 32768), ("9xlarge", 36, 73728)];
 const MEMORY: &[Size] = &[
     ("large", 2, 16384),
     ("xlarge", 4, 32768),
@@ -95,26 +107,26 @@ const MEMORY: &[Size] = &[
 ];
 
 const FAMILIES: &[Family] = &[
-    ("t2", "x86_64", true, T2),
-    ("t3", "x86_64", true, BURSTABLE),
-    ("t3a", "x86_64", true, BURSTABLE),
-    ("t4g", "arm64", true, BURSTABLE),
-    ("m5", "x86_64", false, GENERAL),
-    ("m6i", "x86_64", false, GENERAL),
-    ("m6a", "x86_64", false, GENERAL),
-    ("m6g", "arm64", false, GENERAL),
-    ("m7i", "x86_64", false, GENERAL),
-    ("m7g", "arm64", false, GENERAL),
-    ("m7i-flex", "x86_64", false, GENERAL),
-    ("c5", "x86_64", false, COMPUTE),
-    ("c6i", "x86_64", false, COMPUTE),
-    ("c6g", "arm64", false, COMPUTE),
-    ("c7g", "arm64", false, COMPUTE),
-    ("c7i-flex", "x86_64", false, COMPUTE),
-    ("r5", "x86_64", false, MEMORY),
-    ("r6i", "x86_64", false, MEMORY),
-    ("r6g", "arm64", false, MEMORY),
-    ("r7g", "arm64", false, MEMORY),
+    ("t2", "x86_64", true, 1, T2),
+    ("t3", "x86_64", true, 2, BURSTABLE),
+    ("t3a", "x86_64", true, 2, BURSTABLE),
+    ("t4g", "arm64", true, 1, BURSTABLE),
+    ("m5", "x86_64", false, 2, GENERAL),
+    ("m6i", "x86_64", false, 2, GENERAL),
+    ("m6a", "x86_64", false, 2, GENERAL),
+    ("m6g", "arm64", false, 1, GENERAL),
+    ("m7i", "x86_64", false, 2, GENERAL),
+    ("m7g", "arm64", false, 1, GENERAL),
+    ("m7i-flex", "x86_64", false, 2, GENERAL),
+    ("c5", "x86_64", false, 2, C5),
+    ("c6i", "x86_64", false, 2, COMPUTE),
+    ("c6g", "arm64", false, 1, COMPUTE),
+    ("c7g", "arm64", false, 1, COMPUTE),
+    ("c7i-flex", "x86_64", false, 2, COMPUTE),
+    ("r5", "x86_64", false, 2, MEMORY),
+    ("r6i", "x86_64", false, 2, MEMORY),
+    ("r6g", "arm64", false, 1, MEMORY),
+    ("r7g", "arm64", false, 1, MEMORY),
 ];
 
 /// Returns the type with a name.
@@ -123,7 +135,7 @@ pub fn find(name: &str) -> Option<Kind> {
 }
 
 fn all() -> Vec<Kind> {
-    FAMILIES.iter().flat_map(|family| family.3.iter().map(move |size| Kind { family, size })).collect()
+    FAMILIES.iter().flat_map(|family| family.4.iter().map(move |size| Kind { family, size })).collect()
 }
 
 pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
@@ -178,8 +190,8 @@ fn write(xml: &mut Xml, kind: &Kind) {
         xml.text("sustainedClockSpeedInGhz", "2.5");
     });
     xml.within("vCpuInfo", |xml| {
-        xml.text("defaultVCpus", kind.processors()).text("defaultCores", kind.processors().div_ceil(2));
-        xml.text("defaultThreadsPerCore", 2);
+        xml.text("defaultVCpus", kind.processors()).text("defaultCores", kind.cores());
+        xml.text("defaultThreadsPerCore", kind.threads_per_core());
     });
     xml.within("memoryInfo", |xml| {
         xml.text("sizeInMiB", kind.memory_mib());
@@ -223,4 +235,30 @@ pub fn describe_offerings(_state: &State, site: &Site, params: &Params) -> Answe
         xml.text("instanceType", kind.name()).text("locationType", location).text("location", place);
     });
     Ok(xml)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vcpus_are_cores_times_threads_per_core() {
+        for (name, expected) in [
+            ("t2.micro", (1, 1, 1)),
+            ("t2.medium", (2, 2, 1)),
+            ("t3.micro", (2, 1, 2)),
+            ("t3a.2xlarge", (8, 4, 2)),
+            ("t4g.micro", (2, 2, 1)),
+            ("m6a.large", (2, 1, 2)),
+            ("m7g.large", (2, 2, 1)),
+            ("c5.9xlarge", (36, 18, 2)),
+            ("c7i-flex.large", (2, 1, 2)),
+        ] {
+            let kind = find(name).unwrap();
+            assert_eq!((kind.processors(), kind.cores(), kind.threads_per_core()), expected, "{name}");
+        }
+        for kind in all() {
+            assert_eq!(kind.cores() * kind.threads_per_core(), kind.processors(), "{}", kind.name());
+        }
+    }
 }

@@ -77,7 +77,7 @@ impl Lambda {
         format!("{endpoint}{path}?Expires={expires}&Signature={}", self.zips.sign(&path, expires))
     }
 
-    /// Returns the path prefix of the zips' URLs. On AWS, no user can own the bucket in it.
+    /// Returns the path prefix of the zips' URLs. The bucket in it belongs to another account (docs/aws.md §4.1).
     fn snapshots(&self) -> String {
         format!("/awslambda-{}-tasks/snapshots/{ACCOUNT}/", self.region)
     }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::settings::check_tags;
 use super::{Function, Lambda, plain_name, shown, strings};
-use crate::parameter;
+use crate::{parameter, states};
 use kit::ACCOUNT;
 use kit::answer::{Refusal, Response, empty};
 use kit::call::Rest;
@@ -153,20 +153,20 @@ impl Lambda {
         self.put(changed, input["Publish"] == true)
     }
 
-    /// Replaces a function. The warm processes belong to the previous revision, which answers until the update is done.
+    /// Replaces a function, of which `changed` still has the revision ID that it was derived from. The warm processes belong to the previous revision, which answers until the update is done.
     fn put(&self, mut changed: Function, publishes: bool) -> Result<Response, Refusal> {
+        let since = changed.revision.clone();
         changed.touch();
         let name = changed.name.clone();
         let mut functions = self.functions();
         let all_before = functions.clone();
         let before = functions.get(&name).cloned().ok_or_else(|| self.absent(&name))?;
-        // Another update may have begun while the code of this one was being unpacked.
+        // Another update may have begun while the code of this one was being unpacked, and may already be done.
         self.registry.states.refuse_change(&before)?;
-        // Other calls may have changed the policy, tags and versions in the meantime.
-        changed.statements.clone_from(&before.statements);
-        changed.policy_revision.clone_from(&before.policy_revision);
-        changed.tags.clone_from(&before.tags);
-        (changed.published, changed.published_count) = (before.published.clone(), before.published_count);
+        if before.revision != since {
+            return Err(states::is_changing(&before));
+        }
+        changed.keep_settings_of(&before);
         let published = publishes.then(|| changed.publish(None));
         functions.insert(name.clone(), changed.clone());
         self.save(&mut functions, all_before)?;
@@ -227,8 +227,81 @@ fn exists(name: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+
+    use super::super::CodeObjects;
+    use crate::code::tests::zip;
+    use identity::credentials::Access;
+    use identity::iam::Iam;
     use kit::answer::Protocol;
     use kit::call::{Input, Request};
+    use kit::speed::Speed;
+    use logs::Logs;
+
+    /// Code in S3. While it is read, something else happens.
+    struct Meanwhile {
+        lambda: Weak<Lambda>,
+        happens: fn(&Lambda),
+    }
+
+    #[async_trait]
+    impl CodeObjects for Meanwhile {
+        async fn code(&self, _bucket: &str, _key: &str) -> Result<Bytes, Refusal> {
+            (self.happens)(&self.lambda.upgrade().unwrap());
+            Ok(zip("bootstrap").into())
+        }
+    }
+
+    /// Returns the error code of an `UpdateFunctionCode` during whose reading of the code `happens` is called, if it
+    /// failed, and the function after it.
+    async fn updated_while(happens: fn(&Lambda)) -> (Option<String>, Function) {
+        let dir = tempfile::tempdir().unwrap();
+        let access = Arc::new(Access::open(dir.path().join("keys.json"), Arc::default()).unwrap());
+        let iam = Arc::new(Iam::open(dir.path(), Arc::default()).unwrap());
+        let logs = Arc::new(Logs::open(dir.path(), "us-east-1").unwrap());
+        std::fs::create_dir_all(dir.path().join("state")).unwrap();
+        let opened = Lambda::open(dir.path(), "us-east-1", "http://127.0.0.1:1", access, iam, logs, Speed::FAST);
+        let lambda = opened.await.unwrap();
+        let (runtime, handler) = ("provided.al2023".to_owned(), "bootstrap".to_owned());
+        let mut function = Function { runtime, handler, ..Function::new("labeler", "arn".to_owned()) };
+        function.touch();
+        lambda.functions().insert("labeler".to_owned(), function);
+        let objects: Arc<dyn CodeObjects> = Arc::new(Meanwhile { lambda: Arc::downgrade(&lambda), happens });
+        lambda.connect(Arc::downgrade(&objects));
+        let answer = lambda.update_code("labeler", &json!({ "S3Bucket": "b", "S3Key": "k" })).await;
+        let after = lambda.find("labeler").unwrap();
+        lambda.stop().await;
+        (answer.err().map(|refusal| refusal.code), after)
+    }
+
+    #[tokio::test]
+    async fn settings_made_while_an_update_reads_its_code_are_kept() {
+        let (refused, function) = updated_while(|lambda| {
+            lambda.reserve("labeler", &json!({ "ReservedConcurrentExecutions": 0 })).unwrap();
+            lambda.put_on_event("labeler", &json!({ "MaximumRetryAttempts": 1 })).unwrap();
+            lambda.tag("labeler", &json!({ "Tags": { "team": "a" } })).unwrap();
+        })
+        .await;
+        assert_eq!(refused, None);
+        assert_eq!(function.code_sha256, BASE64_STANDARD.encode(Sha256::digest(zip("bootstrap"))));
+        assert_eq!((function.reserved, function.on_event.and_then(|on_event| on_event.retries)), (Some(0), Some(1)));
+        assert_eq!(function.tags["team"], "a");
+    }
+
+    #[tokio::test]
+    async fn of_two_updates_at_the_same_time_one_is_refused() {
+        let (refused, function) = updated_while(|lambda| {
+            let mut functions = lambda.functions();
+            let function = functions.get_mut("labeler").unwrap();
+            function.configure(&json!({ "Timeout": 30 })).unwrap();
+            function.touch();
+        })
+        .await;
+        assert_eq!(refused.as_deref(), Some("ResourceConflictException"));
+        assert_eq!((function.timeout_s, function.code_sha256.as_str()), (30, ""));
+    }
 
     #[test]
     fn a_page_of_functions_has_fifty_at_most_and_one_at_least() {

@@ -104,7 +104,7 @@ const TABLE: &[Route] = &[
     route(Method::GET, "2019-09-30", &["functions", "*", "concurrency"], Operation::new("GetFunctionConcurrency", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.reserved(&ask.name)))),
     route(Method::GET, "2019-09-25", &["functions", "*", "event-invoke-config", "list"], Operation::new("ListFunctionEventInvokeConfigs", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.on_events(&ask.name)))),
     route(Method::GET, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("GetFunctionEventInvokeConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.on_event(&ask.name)))),
-    route(Method::PUT, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("PutFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds MaximumRetryAttempts", run!(|lambda, ask| lambda.put_on_event(&ask.name, ask.body()?, None)))),
+    route(Method::PUT, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("PutFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds MaximumRetryAttempts", run!(|lambda, ask| lambda.put_on_event(&ask.name, ask.body()?)))),
     route(Method::POST, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("UpdateFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds MaximumRetryAttempts", run!(|lambda, ask| lambda.update_on_event(&ask.name, ask.body()?)))),
     route(Method::DELETE, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("DeleteFunctionEventInvokeConfig", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.delete_on_event(&ask.name)))),
     // There is no code signing.

@@ -33,8 +33,25 @@ impl Lambda {
         Ok(empty(204))
     }
 
-    /// Replaces the configuration. Only `Update…` keeps the settings that the call omits (docs/aws.md §7.5).
-    pub(super) fn put_on_event(&self, name: &str, input: &Value, before: Option<OnEvent>) -> Result<Response, Refusal> {
+    /// Replaces the configuration (docs/aws.md §7.5).
+    pub(super) fn put_on_event(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        self.set_on_event(name, input, |_| Ok(None))
+    }
+
+    /// Changes the configuration, and keeps the settings that the call omits.
+    pub(super) fn update_on_event(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        self.set_on_event(name, input, |function| match &function.on_event {
+            Some(before) => Ok(Some(before.clone())),
+            None => Err(no_on_event(name)),
+        })
+    }
+
+    fn set_on_event(
+        &self,
+        name: &str,
+        input: &Value,
+        before: impl FnOnce(&Function) -> Result<Option<OnEvent>, Refusal>,
+    ) -> Result<Response, Refusal> {
         let number = |key: &str, allowed: std::ops::RangeInclusive<u64>, old: Option<u64>| match &input[key] {
             Value::Null => Ok(old),
             value => match value.as_u64().filter(|number| allowed.contains(number)) {
@@ -42,19 +59,17 @@ impl Lambda {
                 None => Err(parameter(&format!("Value {value} at '{key}' is out of range"))),
             },
         };
-        let old = before.as_ref();
-        let on_event = OnEvent {
-            retries: number("MaximumRetryAttempts", 0..=2, old.and_then(|old| old.retries))?,
-            age_s: number("MaximumEventAgeInSeconds", 60..=21_600, old.and_then(|old| old.age_s))?,
-            modified: OffsetDateTime::now_utc().unix_timestamp() as f64,
-        };
-        self.change(name, |function| function.on_event = Some(on_event))?;
+        self.try_change(name, |function| {
+            let before = before(function)?;
+            let old = before.as_ref();
+            function.on_event = Some(OnEvent {
+                retries: number("MaximumRetryAttempts", 0..=2, old.and_then(|old| old.retries))?,
+                age_s: number("MaximumEventAgeInSeconds", 60..=21_600, old.and_then(|old| old.age_s))?,
+                modified: OffsetDateTime::now_utc().unix_timestamp() as f64,
+            });
+            Ok(())
+        })?;
         Ok(shown(200, &self.find(name)?.on_event_json().unwrap_or_default()))
-    }
-
-    pub(super) fn update_on_event(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
-        let before = self.find(name)?.on_event.ok_or_else(|| no_on_event(name))?;
-        self.put_on_event(name, input, Some(before))
     }
 
     pub(super) fn on_event(&self, name: &str) -> Result<Response, Refusal> {

@@ -43,32 +43,44 @@ enum Run {
 }
 use Run::{Change, Look};
 
-const ROLE: Needs = Needs::Of(|asked| vec![asked.own(role_of(asked))]);
-const PROFILE: Needs = Needs::Of(|asked| vec![asked.own(arn_of(asked, "instance-profile", "InstanceProfileName"))]);
+const ROLE: Needs = Needs::Of(|asked| vec![asked.own(arn_of(asked, &ROLE_ENTITY))]);
+const NEW_ROLE: Needs = Needs::Of(|asked| vec![asked.own(new_arn(asked, &ROLE_ENTITY))]);
+const PROFILE: Needs = Needs::Of(|asked| vec![asked.own(arn_of(asked, &PROFILE_ENTITY))]);
+const NEW_PROFILE: Needs = Needs::Of(|asked| vec![asked.own(new_arn(asked, &PROFILE_ENTITY))]);
 const POLICY: Needs = Needs::On("{PolicyArn}");
-const NEW_POLICY: Needs = Needs::Of(|asked| vec![asked.own(arn_of(asked, "policy", "PolicyName"))]);
+const NEW_POLICY: Needs = Needs::Of(|asked| vec![asked.own(new_arn(asked, &POLICY_ENTITY))]);
 const ROLES: Needs = Needs::On("arn:aws:iam::{account}:role/");
 const PROFILES: Needs = Needs::On("arn:aws:iam::{account}:instance-profile/");
 const POLICIES: Needs = Needs::On("arn:aws:iam::{account}:policy/");
 
-/// The ARN of the entity that a parameter names, with the `Path` of the call; `*` if the parameter is missing.
-fn arn_of(asked: &Asked, kind: &str, name: &str) -> String {
+/// A kind of entity: its name in ARNs, and the parameter with the name of an entity.
+struct Entity {
+    kind: &'static str,
+    parameter: &'static str,
+}
+
+const ROLE_ENTITY: Entity = Entity { kind: "role", parameter: "RoleName" };
+const PROFILE_ENTITY: Entity = Entity { kind: "instance-profile", parameter: "InstanceProfileName" };
+const POLICY_ENTITY: Entity = Entity { kind: "policy", parameter: "PolicyName" };
+
+/// The ARN of the entity that a call creates: it has the `Path` of the call. `*` if its name is missing.
+fn new_arn(asked: &Asked, Entity { kind, parameter }: &Entity) -> String {
     let path = asked.call.input.text("Path").unwrap_or("/");
-    match asked.call.input.text(name) {
+    match asked.call.input.text(parameter) {
         Some(name) => format!("arn:aws:iam::{ACCOUNT}:{kind}{path}{name}"),
         None => "*".to_owned(),
     }
 }
 
-fn role_of(asked: &Asked) -> String {
-    let known = asked.call.input.text("RoleName").and_then(|name| (asked.role_arn)(name));
-    known.unwrap_or_else(|| arn_of(asked, "role", "RoleName"))
+/// The ARN of the entity that a call names: if it exists, it has a path of its own.
+fn arn_of(asked: &Asked, entity: &Entity) -> String {
+    let known = asked.call.input.text(entity.parameter).and_then(|name| (asked.entity_arn)(entity.kind, name));
+    known.unwrap_or_else(|| new_arn(asked, entity))
 }
 
 /// Adding a role to a profile passes the role to instances.
 fn pass_role(asked: &Asked) -> Vec<Need> {
-    let profile = arn_of(asked, "instance-profile", "InstanceProfileName");
-    vec![asked.own(profile), Need::new("iam:PassRole", role_of(asked))]
+    vec![asked.own(arn_of(asked, &PROFILE_ENTITY)), Need::new("iam:PassRole", arn_of(asked, &ROLE_ENTITY))]
 }
 
 static PAGES: Style =
@@ -96,7 +108,7 @@ const OPERATIONS: &[Operation<Run>] = &[
     Operation::new(
         "CreateInstanceProfile",
         Writes,
-        PROFILE,
+        NEW_PROFILE,
         None,
         "InstanceProfileName Path Tags.*",
         Change(profiles::create),
@@ -112,7 +124,7 @@ const OPERATIONS: &[Operation<Run>] = &[
     Operation::new(
         "CreateRole",
         Writes,
-        ROLE,
+        NEW_ROLE,
         None,
         "AssumeRolePolicyDocument Description MaxSessionDuration Path PermissionsBoundary RoleName Tags.*",
         Change(roles::create),
@@ -349,6 +361,15 @@ impl Iam {
         let seen = self.seen();
         let role = seen.profile(name)?.role.clone()?;
         seen.role(&role).map(|_| role)
+    }
+
+    /// The ARN of the role or instance profile with this name, by its kind as in ARNs.
+    pub fn entity_arn(&self, kind: &str, name: &str) -> Option<String> {
+        match kind {
+            "role" => self.role_arn(name),
+            "instance-profile" => self.seen().profile(name).map(|profile| profile.arn.clone()),
+            _ => None,
+        }
     }
 
     /// The ARN of the role with this name.

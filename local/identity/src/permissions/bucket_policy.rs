@@ -26,17 +26,6 @@ pub fn parse(text: &str, bucket: &str) -> Result<ResourcePolicy, String> {
     Ok(ResourcePolicy { is_current, rules })
 }
 
-/// Whether a policy is public. A statement with any condition is not public here; on S3, most conditions have that
-/// effect ("The meaning of public").
-pub fn is_public(policy: &ResourcePolicy) -> bool {
-    let all = |rule: &Rule| match &rule.principals {
-        Listed::These(named) => named.iter().any(|named| named == "*"),
-        Listed::AllBut(_) => true,
-    };
-    let lets = |rule: &&Rule| rule.statement.effect == Effect::Allow && rule.statement.conditions.is_empty();
-    policy.rules.iter().filter(lets).any(all)
-}
-
 fn rule(written: &Map<String, Value>, bucket: &str) -> Result<Rule, String> {
     const KNOWN: &[&str] =
         &["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
@@ -70,7 +59,8 @@ fn rule(written: &Map<String, Value>, bucket: &str) -> Result<Rule, String> {
         return Err("Action does not apply to any resource(s) in statement".to_owned());
     }
     let conditions = Condition::all(written.get("Condition")).ok_or("Invalid policy syntax.")?;
-    Ok(Rule { principals, statement: Statement::new(effect, actions, resources, conditions) })
+    let is_federated = written.get("Principal").is_some_and(|principal| principal.get("Federated").is_some());
+    Ok(Rule { principals, is_federated, statement: Statement::new(effect, actions, resources, conditions) })
 }
 
 fn only(written: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
@@ -117,20 +107,6 @@ mod tests {
 
     fn parse_one(statement: &str) -> Result<ResourcePolicy, String> {
         parse(&format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#), "images")
-    }
-
-    #[test]
-    fn a_policy_for_everyone_without_a_condition_is_public() {
-        let rest = r#""Action":"s3:GetObject","Resource":"arn:aws:s3:::images/*""#;
-        let condition = r#""Condition":{"StringEquals":{"aws:PrincipalAccount":"000000000000"}}"#;
-        for (statement, public) in [
-            (format!(r#"{{"Effect":"Allow","Principal":"*",{rest}}}"#), true),
-            (format!(r#"{{"Effect":"Deny","Principal":"*",{rest}}}"#), false),
-            (format!(r#"{{"Effect":"Allow","Principal":"*",{condition},{rest}}}"#), false),
-            (format!(r#"{{"Effect":"Allow","Principal":{{"AWS":"000000000000"}},{rest}}}"#), false),
-        ] {
-            assert_eq!(is_public(&parse_one(&statement).unwrap()), public, "{statement}");
-        }
     }
 
     #[test]

@@ -135,6 +135,17 @@ impl Condition {
         }
     }
 
+    /// The key, and the values of which a request must have one; `None` if the condition demands no certain value, or
+    /// also holds for a request without the key.
+    pub(super) fn demanded(&self) -> Option<(&str, &[String])> {
+        let compares = match self.test {
+            Test::Equal | Test::EqualInAnyCase | Test::Like | Test::Address | Test::Arn => true,
+            Test::Number(_) | Test::Date(_) | Test::Bool | Test::Null => false,
+        };
+        let demands = compares && !self.negated && !self.if_exists && self.many != Many::AllOf;
+        demands.then_some((&self.key, &self.values))
+    }
+
     fn fits(&self, found: &str, keys: &Keys) -> Option<bool> {
         let is_met = any_holds(self.values.iter().map(|wanted| self.test.is_met(wanted, found, keys)))?;
         Some(is_met != self.negated)

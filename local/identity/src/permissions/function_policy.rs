@@ -17,7 +17,8 @@ fn rule(written: &Value) -> Option<Rule> {
     let resources = Listed::These(texts(&written["Resource"])?);
     let conditions = Condition::all(written.get("Condition"))?;
     let principals = Listed::These(principals(&written["Principal"])?);
-    Some(Rule { principals, statement: Statement::new(Effect::Allow, actions, resources, conditions) })
+    let statement = Statement::new(Effect::Allow, actions, resources, conditions);
+    Some(Rule { principals, is_federated: false, statement })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod condition;
 pub mod function_policy;
 mod pattern;
 mod policy;
+mod public;
 mod resource_policy;
 mod trust;
 
@@ -24,6 +25,7 @@ pub use kit::call::Need;
 pub use pattern::Pattern;
 pub use policy::Policy;
 use policy::{Verdict, judge};
+pub use public::is_public;
 use resource_policy::Principal;
 pub use resource_policy::{ResourcePolicies, ResourcePolicy};
 pub use trust::Trust;

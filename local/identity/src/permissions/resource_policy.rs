@@ -75,6 +75,8 @@ pub struct ResourcePolicy {
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub principals: Listed<String>,
+    /// Whether it also names identity providers, whose users do not call here.
+    pub is_federated: bool,
     pub statement: Statement,
 }
 
@@ -97,7 +99,7 @@ impl ResourcePolicy {
     pub(super) fn judge(&self, need: &Need, keys: &Keys, who: Principal) -> Verdict {
         let action = need.action.to_ascii_lowercase();
         let mut verdict = Verdict::Unmentioned;
-        for Rule { principals, statement } in &self.rules {
+        for Rule { principals, statement, is_federated: _ } in &self.rules {
             let speaks = is_named(principals, statement.effect, who)
                 && statement.speaks_of(&action, &need.resource, keys, self.is_current);
             match statement.effect {

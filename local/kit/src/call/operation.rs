@@ -110,8 +110,8 @@ pub struct Asked<'a> {
     pub request: &'a Request,
     /// The region of the request.
     pub region: &'a str,
-    /// Returns the ARN of the role with this name, including the role's path.
-    pub role_arn: &'a dyn Fn(&str) -> Option<String>,
+    /// Returns the ARN of an existing IAM entity, including its path, by its kind (as in ARNs) and name.
+    pub entity_arn: &'a dyn Fn(&str, &str) -> Option<String>,
 }
 
 impl Asked<'_> {
@@ -194,7 +194,7 @@ mod tests {
             let form: Form = form.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
             let call = Call { row: Some(row), ..Call::of("ec2", "Stop", Protocol::Ec2, Input::Form(form)) };
             let request = Request::default();
-            let asked = Asked { call: &call, request: &request, region: "eu-west-1", role_arn: &|_| None };
+            let asked = Asked { call: &call, request: &request, region: "eu-west-1", entity_arn: &|_, _| None };
             asked.needs().into_iter().map(|need| format!("{} {}", need.action, need.resource)).collect::<Vec<_>>()
         };
         let on = Needs::On("arn:{region}:{account}:i/{Id}");
