@@ -32,7 +32,7 @@ const WIDEST: usize = 16;
 impl Row {
     fn head() -> Row {
         let [number, when, who, commit, program, changed] =
-            ["", "when (UTC)", "by", "commit", "program", "changed"].map(str::to_owned);
+            ["#", "when (UTC)", "by", "commit", "program", "changed"].map(str::to_owned);
         Row { number, when, who, commit, program, changed, note: String::new() }
     }
 
