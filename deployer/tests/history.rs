@@ -13,7 +13,11 @@ use support::{
     run::Run,
     scene::{Phase, Scene},
 };
-use testkit::{eventually, proxy::parts, tiny_service::tiny_service};
+use testkit::{
+    eventually,
+    proxy::parts,
+    small_programs::{echo_function, tiny_service},
+};
 
 const BUCKET: &str = "s-artifacts-000000000000-us-east-1";
 const TEMPLATE: &str = "s-web";
@@ -38,7 +42,7 @@ services:
 outputs:
   URL: ${{services.web.url}}
 ",
-        testkit::programs::program("echo-function").display(),
+        echo_function().display(),
         tiny_service().display()
     ))
 }
