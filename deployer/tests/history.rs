@@ -135,6 +135,8 @@ async fn a_rollback_loses_no_request_and_brings_back_program_and_environment() {
         "template.version: 2 → 1",
         "environment.GREETING (changed)",
         "environment.TOKEN (removed)",
+        "web: release 1, made 20",
+        "UTC by local from commit",
         "nothing was changed",
     ] {
         assert!(asked.stderr.contains(text), "{text}: {}", asked.all());

@@ -18,6 +18,7 @@ use crate::{
     kinds::{
         artifact::Artifact,
         auto_scaling_group::{self, AutoScalingGroup, Template},
+        origin::Origin,
     },
     output::{
         exit::{Exit, Failure},
@@ -44,7 +45,9 @@ struct WayBack {
     /// The Auto Scaling group alone: nothing else is changed.
     stack: Stack<Aws>,
     plan: Plan,
-    /// What the instances will be launched with, compared with the release in service.
+    /// Which release it leads to, for people.
+    title: String,
+    /// How that differs from the release in service, or from the one being rolled out.
     changes: Vec<Change>,
     /// The target groups of the instances.
     target_groups: Vec<String>,
@@ -102,7 +105,7 @@ async fn again(session: &Session, front: &Front, args: &Rollback, seen: &WayBack
 async fn is_agreed(session: &Session, front: &Front, args: &Rollback, way: &WayBack) -> Result<bool, Failure> {
     let values = Values::shown_if(args.show_values);
     report::plan(&way.plan, values, &|path| session.place(path));
-    report::say(format!("{}: release {} is launched with", front.name, way.target));
+    report::say(&way.title);
     report::changes(&way.changes, values);
     Ok(args.yes || unless_stopped(report::confirm("Go ahead?")).await?)
 }
@@ -133,8 +136,8 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
     let from = releases.roll_out.map(|it| it.release).filter(|release| *release != target.number);
     let from = from.or(releases.in_service).and_then(|number| releases.get(number));
     let changes = from.map(|from| changes::changes(from, target)).unwrap_or_default();
-    let done = nothing_to_do(front, &releases, target);
-    Ok(WayBack { target: target.number, stack, plan, changes, target_groups, done })
+    let (title, done) = (title(front, target), nothing_to_do(front, &releases, target));
+    Ok(WayBack { target: target.number, stack, plan, title, changes, target_groups, done })
 }
 
 /// The settings of the group as they are.
@@ -257,6 +260,15 @@ fn by_description(release: &Release) -> String {
 fn not_deployed(front: &Front) -> Failure {
     Failure::new(Exit::Failed, anyhow!("{} is not deployed on port {}", front.name, front.place.port))
         .hint("run `deployer up` first")
+}
+
+/// The release with its origin: `web: release 3, made 2026-01-31 12:00 UTC by ada from commit 1234567`.
+fn title(front: &Front, release: &Release) -> String {
+    let Origin { who, commit } = &release.origin;
+    let by = who.iter().map(|who| format!(" by {who}"));
+    let from = commit.iter().map(|commit| format!(" from commit {}", commit.short()));
+    let origin: String = by.chain(from).collect();
+    format!("{}: release {}, made {} UTC{origin}", front.name, release.number, report::minute(release.made_s))
 }
 
 /// Says that the release is in service, and how to go back further.
