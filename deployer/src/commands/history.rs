@@ -14,11 +14,11 @@ use crate::{
     kinds::launch_template::LaunchTemplate,
     output::{
         exit::{Exit, Failure},
-        report::{self, Row},
+        report::{self, Mark, Row},
     },
     package::programs::Programs,
     page::Front,
-    releases::{Release, Releases, changes},
+    releases::{Release, Releases, State, changes},
 };
 
 /// The most releases listed for people, newest first.
@@ -107,10 +107,11 @@ fn entry(releases: &Releases, release: &Release, keys: &BTreeSet<String>) -> Ent
     let (state, before) = (releases.state(release.number), releases.before(release.number));
     let changed = before.map(|before| changes::changes(before, release));
     let phrase = changed.as_deref().map_or("first release".to_owned(), changes::phrase);
-    let note = match state {
-        Some(state) => state.words(),
-        None if !is_kept => "its program is gone",
-        None => "",
+    let mark = match state {
+        Some(State::InService) => Some(Mark::InService),
+        Some(State::RollingOut) => Some(Mark::RollingOut),
+        Some(State::RollingBack) => Some(Mark::RollingBack),
+        None => (!is_kept).then_some(Mark::Gone),
     };
     let (who, commit) = (&release.origin.who, &release.origin.commit);
     let row = Row {
@@ -120,7 +121,7 @@ fn entry(releases: &Releases, release: &Release, keys: &BTreeSet<String>) -> Ent
         commit: commit.as_ref().map_or(UNKNOWN.into(), |commit| commit.short()),
         program: program.map_or(UNKNOWN.into(), |program| changes::short(program.sha256)),
         changed: phrase.clone(),
-        note: note.into(),
+        mark,
     };
     let json = json!({
         "release": release.number,
@@ -130,7 +131,7 @@ fn entry(releases: &Releases, release: &Release, keys: &BTreeSet<String>) -> Ent
         "program": program.map(|it| json!({ "sha256": it.sha256, "key": it.key, "kept": is_kept })),
         "changed": phrase,
         "fields": changed.iter().flatten().map(|change| change.path.as_str()).collect::<Vec<_>>(),
-        "state": state.map(|state| state.words().replace(' ', "_")),
+        "state": state.map(State::name),
     });
     Entry { row, json }
 }
@@ -152,7 +153,7 @@ async fn of_function(session: &Session, place: &FunctionPlace) -> Result<Vec<Ent
         commit: UNKNOWN.into(),
         program: sha256.as_deref().map_or(UNKNOWN.into(), changes::short),
         changed: "functions keep no earlier releases".into(),
-        note: "in service".into(),
+        mark: Some(Mark::InService),
     };
     let json = json!({
         "release": Json::Null,
@@ -162,7 +163,7 @@ async fn of_function(session: &Session, place: &FunctionPlace) -> Result<Vec<Ent
         "program": { "sha256": sha256 },
         "changed": Json::Null,
         "fields": [],
-        "state": "in_service",
+        "state": State::InService.name(),
     });
     Ok(vec![Entry { row, json }])
 }

@@ -26,7 +26,7 @@ use crate::{
     },
     package::programs::Programs,
     page::{Front, Page},
-    releases::{Release, Releases, State, changes},
+    releases::{Release, Releases, changes},
 };
 
 pub async fn run(global: &Global, args: &Rollback) -> Result<Exit, Failure> {
@@ -64,7 +64,7 @@ async fn roll_back(session: &Session, global: &Global, args: &Rollback) -> Resul
         report::say(seen.done);
         return Ok(Exit::Done);
     }
-    if !is_agreed(session, front, args, &seen).await? {
+    if !is_agreed(session, args, &seen).await? {
         report::say("nothing was changed");
         return Ok(Exit::Done);
     }
@@ -99,10 +99,10 @@ async fn again(session: &Session, front: &Front, args: &Rollback, seen: &WayBack
         return Ok(Some(way));
     }
     report::say("the stack has changed in the meantime:");
-    Ok(is_agreed(session, front, args, &way).await?.then_some(way))
+    Ok(is_agreed(session, args, &way).await?.then_some(way))
 }
 
-async fn is_agreed(session: &Session, front: &Front, args: &Rollback, way: &WayBack) -> Result<bool, Failure> {
+async fn is_agreed(session: &Session, args: &Rollback, way: &WayBack) -> Result<bool, Failure> {
     let values = Values::shown_if(args.show_values);
     report::plan(&way.plan, values, &|path| session.place(path));
     report::say(&way.title);
@@ -274,7 +274,7 @@ fn title(front: &Front, release: &Release) -> String {
 /// Says that the release is in service, and how to go back further.
 fn nothing_to_do(front: &Front, releases: &Releases, target: &Release) -> String {
     let (name, number) = (&front.name, target.number);
-    let in_service = format!("nothing to do: release {number} of {name} is {}", State::InService.words());
+    let in_service = format!("nothing to do: release {number} of {name} is in service");
     match releases.before(number) {
         Some(earlier) => format!(
             "{in_service}; to go back further, name the release, such as `deployer rollback {name} {}`",

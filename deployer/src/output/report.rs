@@ -24,7 +24,7 @@ mod screen;
 
 pub use board::{Board, Count};
 pub use escape::is_active;
-pub use history::{Row, minute, releases, timestamp};
+pub use history::{Mark, Row, minute, releases, timestamp};
 pub use plan::{Places, Values, changes, plan, plan_json};
 
 /// Prints an answer to stdout: unchanged to a program, escaped to a terminal. Failures are reported by [`unprinted`] at

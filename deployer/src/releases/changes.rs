@@ -60,7 +60,8 @@ pub fn phrase(changes: &[Change]) -> String {
     let mut parts: Vec<String> = Vec::new();
     for (setting, name) in NAMES {
         let of_it: Vec<&Change> = changes.iter().filter(|change| top(&change.path) == *setting).collect();
-        let details: Vec<String> = of_it.iter().filter_map(|change| detail(change)).collect();
+        let mut details: Vec<String> = of_it.iter().filter_map(|change| detail(change)).collect();
+        details.sort();
         if !of_it.is_empty() {
             parts.push(format!("{name} {}", details.join(", ")).trim_end().to_owned());
         }
@@ -147,7 +148,7 @@ mod tests {
         check(|it| it.settings.image = Some("ami-1".into()), "nothing");
         check(|it| it.settings.metadata_hops = 2, "metadata service");
         check(|it| it.settings.instance_profile = "other".into(), "instance profile");
-        check(|it| drop(it.settings.security_groups.insert("sg-2".into())), "security groups");
+        check(|it| it.settings.security_groups.extend(["sg-2".to_owned()]), "security groups");
         let tagged = |it: &mut Release| {
             it.settings.instance_tags.insert("team".into(), "red".into());
             it.settings.volume_tags.insert("team".into(), "red".into());

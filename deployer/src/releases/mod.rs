@@ -76,12 +76,12 @@ pub enum State {
 }
 
 impl State {
-    /// In words.
-    pub fn words(self) -> &'static str {
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
         match self {
-            State::InService => "in service",
-            State::RollingOut => "rolling out",
-            State::RollingBack => "rolling back",
+            State::InService => "in_service",
+            State::RollingOut => "rolling_out",
+            State::RollingBack => "rolling_back",
         }
     }
 }

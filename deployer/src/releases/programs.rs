@@ -54,12 +54,12 @@ mod tests {
         let sha256 = |number: i64| format!("{number:064}");
         let key = |number: i64| format!("services/web/{}", sha256(number));
         // The newest release has the program of the first one again.
-        let programs = [1, 2, 3, 4, 5, 6, 7, 1];
-        let all = programs.iter().zip(1..).rev().map(|(program, number)| release(number, &sha256(*program), &[]));
+        let programs = [(8, 1), (7, 7), (6, 6), (5, 5), (4, 4), (3, 3), (2, 2), (1, 1)];
+        let all = programs.map(|(number, program)| release(number, &sha256(program), &[]));
         let releases = Releases {
             template: "lt-1".into(),
             owner: Owner::Tags(Tags::new()),
-            all: all.collect(),
+            all: all.into(),
             in_service: Some(8),
             roll_out: None,
             running: BTreeSet::new(),
