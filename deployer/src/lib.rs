@@ -9,3 +9,4 @@ pub mod machine;
 pub mod output;
 pub mod package;
 pub mod page;
+pub mod releases;

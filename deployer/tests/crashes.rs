@@ -127,6 +127,7 @@ proofs! {
     a_change_killed_after_any_call_is_completed_by_the_next: local, Change, Kill;
     a_change_of_the_port_killed_after_any_call_is_completed_by_the_next: local, Move, Kill;
     a_removal_killed_after_any_call_is_completed_by_the_next: local, Shrink, Kill;
+    a_rollback_killed_after_any_call_is_completed_by_the_next: local, Rollback, Kill;
     down_killed_after_any_call_is_completed_by_the_next: local, Down, Kill;
     up_survives_a_reset_before_any_call: local, Up, Before;
     up_survives_a_reset_after_any_call: local, Up, After;

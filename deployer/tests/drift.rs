@@ -320,7 +320,7 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     fields.of(Permissions { function: name("labeler") }).await;
     fields.of(Notification { bucket: bucket("images"), account: account() }).await;
     fields.of(SecurityGroup { name: name("web-lb"), vpc: hands.vpc().await }).await;
-    fields.of(LaunchTemplate { name: name("web") }).await;
+    fields.of(LaunchTemplate::named(&name("web"))).await;
     fields.of(TargetGroup { name: name("web-8080") }).await;
     fields.of(LoadBalancer { name: name("web") }).await;
     let target_group = hands.target_group_arn().await;

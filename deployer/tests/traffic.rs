@@ -3,75 +3,15 @@
 
 mod support;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
-
 use support::{
     Project, Said,
     cloud::{KEYS, TestAws},
+    crowd::Crowd,
     inventory::{Inventory, inventory},
     run::Run,
     scene::{Phase, Scene},
 };
-use testkit::{
-    eventually,
-    proxy::{Fault, parts},
-};
-use tokio::task::JoinSet;
-
-/// Clients that send requests without a pause, half of them over a new connection each time.
-struct Crowd {
-    url: String,
-    enough: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
-    people: JoinSet<Vec<String>>,
-}
-
-impl Crowd {
-    fn gather(url: &str) -> Crowd {
-        let (enough, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let mut people = JoinSet::new();
-        for idle in [0, 0, 1, 1] {
-            let (enough, asked, url) = (enough.clone(), asked.clone(), format!("{url}/pid"));
-            let client = reqwest::Client::builder().pool_max_idle_per_host(idle).build().expect("a client can be made");
-            people.spawn(async move {
-                let mut complaints = Vec::new();
-                while !enough.load(Ordering::Relaxed) {
-                    match client.get(&url).send().await {
-                        Ok(answer) if answer.status() == 200 => {}
-                        Ok(answer) => complaints.push(answer.status().to_string()),
-                        Err(error) => complaints.push(format!("{error:?}")),
-                    }
-                    asked.fetch_add(1, Ordering::Relaxed);
-                }
-                complaints
-            });
-        }
-        Crowd { url: url.to_owned(), enough, asked, people }
-    }
-
-    /// Waits until more requests have been answered.
-    async fn some_more(&self) {
-        let enough = self.asked.load(Ordering::Relaxed) + 100;
-        eventually("requests", async || (self.asked.load(Ordering::Relaxed) > enough).then_some(())).await;
-    }
-
-    /// Returns the service's answer for a path.
-    async fn get(&self, path: &str) -> String {
-        let answer = reqwest::get(format!("{}{path}", self.url)).await.expect("an answer");
-        answer.text().await.expect("a text")
-    }
-
-    async fn go_home(self) {
-        self.some_more().await;
-        self.enough.store(true, Ordering::Relaxed);
-        let complaints = self.people.join_all().await.concat();
-        let asked = self.asked.load(Ordering::Relaxed);
-        assert!(complaints.is_empty(), "{} of {asked} requests failed: {:?}", complaints.len(), complaints.first());
-    }
-}
+use testkit::proxy::{Fault, parts};
 
 async fn up(cloud: &TestAws, project: &Project) -> Said {
     let up = cloud.done(project, &["up", "--yes"]).await;

@@ -359,6 +359,25 @@ async fn user_data_is_limited_to_sixteen_kilobytes_before_its_encoding() {
 }
 
 #[tokio::test]
+async fn the_description_of_a_version_is_limited() {
+    let test = TestCompute::start().await;
+    let describe = async |name: &str, description: String| {
+        let form = [
+            ("LaunchTemplateName", name),
+            ("VersionDescription", &description),
+            ("LaunchTemplateData.InstanceType", "t3.micro"),
+        ];
+        test.call("ec2", "CreateLaunchTemplate", &form).await
+    };
+    let longest = "é".repeat(255);
+    assert_eq!(describe("longest", longest.clone()).await.field("launchTemplateName"), "longest");
+    let version = test.ok("ec2", "DescribeLaunchTemplateVersions", &[("LaunchTemplateName", "longest")]).await;
+    assert_eq!(version.field("versionDescription"), longest);
+    assert_eq!(describe("longer", "é".repeat(256)).await.field("Code"), "InvalidParameterValue");
+    test.stop().await;
+}
+
+#[tokio::test]
 async fn a_template_is_checked_when_a_group_uses_it_and_not_before() {
     let test = TestCompute::start().await;
     let form = [

@@ -30,6 +30,8 @@ Examples:
   deployer up --yes                   deploy without confirmation
   deployer up buckets tables          only these parts and what they need
   deployer why web                    why this service is not healthy
+  deployer history web                the releases of this service
+  deployer rollback web               back to the release before the newest
   deployer outputs --write .env       fill in a .env for a service run by hand
   deployer down                       remove everything
 
@@ -96,6 +98,10 @@ pub enum Command {
     Plan(PlanArgs),
     /// Explain why a service or function is not healthy, with the evidence and the remedy
     Why(Why),
+    /// List the releases of services and functions, newest first
+    History(History),
+    /// Bring a service back to an earlier release, program and environment included
+    Rollback(Rollback),
     /// Remove everything the stack owns
     Down(Down),
     /// Print the stack's outputs, or fill them into a .env file
@@ -160,6 +166,56 @@ pub struct Why {
     /// Services and functions of stack.yaml, such as `web` [default: all of them]
     pub names: Vec<String>,
 }
+
+/// Arguments of `history`.
+#[derive(Debug, Args)]
+#[command(after_help = HISTORY)]
+pub struct History {
+    /// Services and functions of stack.yaml, such as `web` [default: all of them]
+    pub names: Vec<String>,
+    /// Print the releases as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+const HISTORY: &str = "\
+Examples:
+  deployer history                    every service and function
+  deployer history web --json         one service, for scripts";
+
+/// Arguments of `rollback`.
+#[derive(Debug, Args)]
+#[command(after_help = ROLLBACK)]
+pub struct Rollback {
+    /// The service of stack.yaml, such as `web`
+    #[arg(value_name = "SERVICE")]
+    pub name: String,
+    /// The release to go back to, as `history` numbers them [default: the one before the newest]
+    #[arg(value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub release: Option<i64>,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Do not wait until the load balancer's targets are healthy
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Seconds that the service may take to become healthy before `rollback` fails with the reason
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, conflicts_with = "no_wait")]
+    pub healthy_within: u64,
+    /// Wait for another run that is changing this stack instead of exiting with 75
+    #[arg(long)]
+    pub wait: bool,
+    /// Show the values of changed variables, which may be secret
+    #[arg(long)]
+    pub show_values: bool,
+}
+
+const ROLLBACK: &str = "\
+Examples:
+  deployer rollback web               back to the release before the newest
+  deployer rollback web 3             back to release 3
+
+stack.yaml still describes the newer release: the next `up` brings that again.";
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]

@@ -3,11 +3,15 @@
 pub mod cli;
 mod data;
 mod down;
+mod healthy;
+mod history;
 mod images;
 #[cfg(feature = "local")]
 mod local;
+mod old_programs;
 mod outputs;
 mod plan;
+mod rollback;
 mod standing;
 mod turn;
 mod up;
@@ -63,6 +67,8 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Up(args) => up::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
+        Command::History(args) => history::run(global, &args).await,
+        Command::Rollback(args) => rollback::run(global, &args).await,
         Command::Down(args) => down::run(global, &args).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
         Command::Schema => {
@@ -125,6 +131,15 @@ impl Session {
     async fn open(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
         let opened = unless_stopped(Session::connect(global, wake)).await;
         opened.map_err(|failure| failure.leaving(|| Standing::default().lines()))
+    }
+
+    /// The same for commands that need an existing stack.
+    ///
+    /// Errors: there is no local AWS whose stack it could be.
+    async fn open_existing(global: &Global) -> Result<Session, Failure> {
+        Session::open(global, Wake::Only).await?.ok_or_else(|| {
+            Failure::new(Exit::Failed, anyhow!("there is no local AWS here")).hint("run `up --local` first")
+        })
     }
 
     async fn connect(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Session, Wake};
+use super::Session;
 use crate::{
     commands::cli::{Global, Outputs as Args},
     engine::{Inputs, Outputs},
@@ -16,11 +16,7 @@ use crate::{
 };
 
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let Some(session) = Session::open(global, Wake::Only).await? else {
-        return Err(
-            Failure::new(Exit::Failed, anyhow::anyhow!("there is no local AWS here")).hint("run `up --local` first")
-        );
-    };
+    let session = Session::open_existing(global).await?;
     let page = session.page(&Programs::none());
     let asked: BTreeSet<usize> = page.stack.with_needs(page.outputs.iter().flat_map(|(_, text)| text.needs()));
     let plan = page.stack.plan(&session.aws, Some(&asked)).await?;

@@ -1,25 +1,26 @@
 //! `up`: creates what is missing, changes what differs, removes what is no longer described.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 
 use super::{
     Session, Wake,
     data::{Ask, Kept},
-    observer,
+    healthy::{Behind, await_all, explain},
+    observer, old_programs,
     turn::{Turn, overtaken},
     unless_stopped, watched,
 };
 use crate::{
-    cloud::{health, lease::Lease, why},
+    cloud::{health, lease::Lease},
     commands::cli::{Global, Up},
     config::Config,
-    engine::{self, Address, Applied, Outcome, Outputs, Pace, Plan, Planned, Progress, Resource as _, Step},
+    engine::{Address, Applied, Outcome, Outputs, Plan, Planned, Resource as _, Step},
     kinds::notification::Notification,
     output::{
         exit::{Exit, Failure},
-        report::{self, Board, Count, Values},
+        report::{self, Count, Values},
     },
     package::programs::Programs,
     page::{Front, Page},
@@ -29,12 +30,6 @@ use crate::{
 const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 /// How often to check for it.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Most healthy services are healthy by now; before, the reports of instances are not read.
-const QUICK: Duration = Duration::from_secs(10);
-/// The tolerance for clock skew when older reports are ignored.
-const CLOCKS_DIFFER_S: i64 = 60;
-/// The time after which a service that is not healthy has a reason worth reporting.
-const USUAL: Duration = Duration::from_secs(180);
 
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
     let mut session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
@@ -203,6 +198,7 @@ async fn carry_out(
 ) -> Result<(Vec<Outcome>, Outputs), Failure> {
     let count = Count::of(brought + plan.work(), brought);
     session.see(&plan);
+    let rolled_out = old_programs::rolled_out(&plan, fronts);
     let Applied { mut outcomes, outputs, span } = watched(count, lease.as_ref(), async |pace, board| {
         page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     })
@@ -212,6 +208,9 @@ async fn carry_out(
     if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
         return Err(overtaken());
     }
+    if outcomes.iter().all(Outcome::is_done) {
+        old_programs::remove(session, &rolled_out).await;
+    }
     session.end_turn(lease).await;
     for front in fronts.iter().filter(|front| front.is_held_back(&outcomes) || front.is_refused(&outcomes)) {
         explain(session, front).await;
@@ -219,91 +218,10 @@ async fn carry_out(
     if let health::Wait::Within(limit) = session.wait
         && outcomes.iter().all(Outcome::is_done)
     {
-        let count = Count { done: 0, all: fronts.len(), what: "healthy" };
-        let waited = watched(count, None, async |pace, board| {
-            let mut waited = Vec::new();
-            for front in fronts {
-                waited.extend(await_healthy(session, front, &outputs, limit, &pace, &board).await);
-            }
-            waited
-        });
-        let waited = waited.await;
+        let services: Vec<Behind> = fronts.iter().filter_map(|front| Behind::of(front, &outputs)).collect();
+        let waited = await_all(session, &services, limit).await;
         session.standing().note(&waited);
         outcomes.extend(waited);
     }
     Ok((outcomes, outputs))
-}
-
-/// Waits until enough targets of a service are healthy according to AWS, and reports what it waits for. For the usual
-/// limit see docs/aws.md §0.2 (`ASG_CAPACITY`).
-async fn await_healthy(
-    session: &Session,
-    front: &Front,
-    outputs: &Outputs,
-    limit: Duration,
-    pace: &Pace,
-    board: &Board,
-) -> Option<Outcome> {
-    let (group, targets) = (outputs.get(front.group)?, outputs.get(front.target_group)?);
-    let name = format!("service.{}", front.name);
-    let begun = tokio::time::Instant::now();
-    let (mut explained, mut failed_launch) = (false, None);
-    let since_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64) - CLOCKS_DIFFER_S;
-    board.show_row(name.clone(), Progress::Began("waiting for healthy targets"));
-    let mut rest = pace.shortest;
-    loop {
-        let looked = tokio::select! {
-            looked = engine::look(|| health::look(&session.aws, &targets.arn, &group.name)) => looked,
-            () = pace.stop.cancelled() => return Some(front.interrupted()),
-        };
-        let error = match looked {
-            Ok(health) if health.is_up() => {
-                board.show_row(name, Progress::Done);
-                return None;
-            }
-            Ok(health) => {
-                board.show_row(name.clone(), Progress::Waiting(health.waiting_for()));
-                failed_launch = health.failed_launch;
-                let ends = match begun.elapsed() > QUICK {
-                    true => why::certain_ends(&session.aws, &front.place.reports, since_s).await,
-                    false => Ok(Vec::new()),
-                };
-                // Without permission to read the reports, wait for the whole time limit.
-                let mut ends = ends.unwrap_or_default().into_iter();
-                let is_ill = |id: &str| health.targets.iter().any(|it| it.id == id && it.state != "healthy");
-                let end = ends.find(|(id, _)| is_ill(id)).map(|(_, end)| health::hopeless(&front.name, &end));
-                health.failure.or(end)
-            }
-            Err(fault) => Some(fault),
-        };
-        if !explained && begun.elapsed() > USUAL {
-            explained = true;
-            explain(session, front).await;
-        }
-        let too_late = || health::never_healthy(&front.name, limit, failed_launch.as_deref());
-        if let Some(fault) = error.or_else(|| (begun.elapsed() > limit).then(too_late)) {
-            board.show_row(name, Progress::Failed);
-            explain(session, front).await;
-            return Some(front.failed(fault));
-        }
-        tokio::select! {
-            () = tokio::time::sleep(rest) => rest = rest.mul_f64(1.5).min(pace.longest),
-            () = pace.stop.cancelled() => return Some(front.interrupted()),
-        }
-    }
-}
-
-/// Prints the evidence about a service that is not healthy, and remembers the cause for the end of the command.
-async fn explain(session: &Session, front: &Front) {
-    let evidence = why::collect(&session.aws, &front.place).await;
-    let summary = evidence.summary();
-    summary.iter().for_each(|line| report::say(format!("  {line}")));
-    match why::verdict(&evidence) {
-        Some(verdict) => {
-            report::say(format!("  {}: {}", front.name, verdict.words));
-            session.remember_cause(&front.name, verdict);
-        }
-        None if summary.is_empty() => report::say("  AWS reports neither a failed launch nor an unhealthy instance"),
-        None => (),
-    }
 }

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use super::{Session, Wake, unless_stopped};
+use super::{Session, unless_stopped};
 use crate::{
     cloud::why::{self, Verdict},
     commands::cli::{Global, Why},
@@ -25,11 +25,7 @@ struct Diagnosis {
 
 /// Exit code 1 if something is not healthy.
 pub async fn run(global: &Global, args: &Why) -> Result<Exit, Failure> {
-    let Some(session) = Session::open(global, Wake::Only).await? else {
-        return Err(
-            Failure::new(Exit::Failed, anyhow::anyhow!("there is no local AWS here")).hint("run `up --local` first")
-        );
-    };
+    let session = Session::open_existing(global).await?;
     let chosen = chosen(&session, &args.names)?;
     let diagnoses = unless_stopped(async { Ok(diagnose(&session, chosen).await) }).await?;
     session.tally(global);
@@ -40,7 +36,7 @@ pub async fn run(global: &Global, args: &Why) -> Result<Exit, Failure> {
 }
 
 /// The chosen services and functions, by their paths in `stack.yaml`.
-fn chosen(session: &Session, names: &[String]) -> Result<Vec<String>, Failure> {
+pub(super) fn chosen(session: &Session, names: &[String]) -> Result<Vec<String>, Failure> {
     let services = session.config.services.keys().map(|name| format!("services.{name}"));
     let all: Vec<String> =
         services.chain(session.config.functions.keys().map(|name| format!("functions.{name}"))).collect();

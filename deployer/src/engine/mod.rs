@@ -12,7 +12,7 @@ mod step;
 mod walk;
 
 pub use converge::{Pace, look};
-pub use diff::{Change, Value};
+pub use diff::{Change, Value, diff};
 pub use error::{Error, Fault, Retry};
 pub use graph::Stack;
 pub use inputs::{Handle, Inputs, Joined, Outputs, Wire};

@@ -84,7 +84,7 @@ mod tests {
         stack.doom(AutoScalingGroup::named(name));
         stack.doom(LoadBalancer { name: name.into() });
         stack.doom(Function { name: name.into() });
-        stack.doom(LaunchTemplate { name: name.into() });
+        stack.doom(LaunchTemplate::named(name));
         stack.doom(TargetGroup { name: name.into() });
         stack.doom(SecurityGroup { name: name.into(), vpc });
         stack.doom(InstanceProfile { name: name.into(), path: path.clone() });

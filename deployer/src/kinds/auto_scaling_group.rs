@@ -9,7 +9,7 @@ use std::{
 
 use aws_sdk_autoscaling::types::{
     AutoScalingGroup as Described, DesiredConfiguration, Filter, InstanceRefresh, InstanceRefreshStatus as Status,
-    LaunchTemplateSpecification, RefreshPreferences,
+    LaunchTemplateSpecification, LifecycleState, RefreshPreferences,
 };
 use serde::Serialize;
 
@@ -29,6 +29,9 @@ pub struct AutoScalingGroup {
     pub name: String,
     /// The location of its instances' reports, if known.
     pub reports: Option<Reports>,
+    /// The version that a rollback brings back. Then instances of another version, and a roll-out to one, count as a
+    /// difference even if the group has this version already.
+    pub back_to: Option<Template>,
 }
 
 /// The settings that we manage.
@@ -97,8 +100,14 @@ impl Resource for AutoScalingGroup {
         if group.status().is_some_and(|status| !status.is_empty()) {
             return Ok(Observed::Settling("being deleted".into()));
         }
+        let mut settings = settings(&group);
+        if self.back_to.as_ref() == Some(&settings.template)
+            && let Some(other) = self.other_version(aws, &group, &settings.template).await?
+        {
+            settings.template = other;
+        }
         Ok(Observed::Present(Live {
-            settings: settings(&group),
+            settings,
             output: Output { name: self.name.clone() },
             owner: Owner::Tags(tags_of(&group)),
         }))
@@ -183,7 +192,7 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
 impl AutoScalingGroup {
     /// A group of which only the name is known.
     pub fn named(name: &str) -> AutoScalingGroup {
-        AutoScalingGroup { name: name.into(), reports: None }
+        AutoScalingGroup { name: name.into(), reports: None, back_to: None }
     }
 
     /// A group is not absent before its instances are: until then they hold the security group and need the role.
@@ -239,6 +248,17 @@ impl AutoScalingGroup {
         Ok(())
     }
 
+    /// The version of an unfinished roll-out, or of an instance, other than that of the group.
+    async fn other_version(&self, aws: &Aws, group: &Described, own: &Template) -> Result<Option<Template>, Fault> {
+        let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&self.name);
+        let answer = call.max_records(1).send().await?;
+        let rolled_out = answer.instance_refreshes().first().and_then(in_progress).map(|(target, _)| target);
+        let is_leaving = |state: &LifecycleState| state.as_str().starts_with("Terminat");
+        let staying = group.instances().iter().filter(|it| it.lifecycle_state().is_none_or(|state| !is_leaving(state)));
+        let mut running = staying.filter_map(|instance| instance.launch_template()).map(template);
+        Ok(rolled_out.filter(|target| target != own).or_else(|| running.find(|other| other != own)))
+    }
+
     /// Replaces the instances with ones of the wanted version. On success AWS writes the version into the group; until
     /// then the result is "not yet".
     async fn roll_out(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
@@ -249,6 +269,11 @@ impl AutoScalingGroup {
         let is_watched = id.is_some_and(|id| aws.watched_refreshes.contains(id));
         match RollOut::of(newest, template, aws.began.get(), is_watched) {
             RollOut::Due => self.start(aws, template, there).await,
+            // The group has the wanted version still: its instances are brought back without a second roll-out.
+            RollOut::Outdated if self.back_to.is_some() && newest.and_then(target).as_ref() == Some(there) => {
+                let call = aws.autoscaling.rollback_instance_refresh().auto_scaling_group_name(&self.name);
+                gone(call.send().await)
+            }
             RollOut::Outdated => {
                 let call = aws.autoscaling.cancel_instance_refresh().auto_scaling_group_name(&self.name);
                 gone(call.send().await)
@@ -351,8 +376,7 @@ impl RollOut {
     /// this run started or watched counts as its own.
     fn of(newest: Option<&InstanceRefresh>, wanted: &Template, began: SystemTime, is_watched: bool) -> RollOut {
         let Some(refresh) = newest else { return RollOut::Due };
-        let target = refresh.desired_configuration().and_then(|desired| desired.launch_template());
-        let is_wanted = target.is_some_and(|target| template(target) == *wanted);
+        let is_wanted = target(refresh).as_ref() == Some(wanted);
         match (refresh.status(), is_wanted) {
             (Some(Status::Cancelling), _) => RollOut::Running("the previous roll-out is being cancelled".into()),
             (Some(Status::RollbackInProgress), _) => RollOut::Running(format!("rolling back: {}", reason(refresh))),
@@ -365,6 +389,21 @@ impl RollOut {
             (Some(_), true) => RollOut::Due,
         }
     }
+}
+
+/// The version that a refresh brings.
+fn target(refresh: &InstanceRefresh) -> Option<Template> {
+    refresh.desired_configuration().and_then(|desired| desired.launch_template()).map(template)
+}
+
+/// The version of a refresh that has not ended, and whether it is being brought rather than taken back.
+pub fn in_progress(refresh: &InstanceRefresh) -> Option<(Template, bool)> {
+    let is_forward = match refresh.status()? {
+        Status::Pending | Status::InProgress | Status::Baking => true,
+        Status::Cancelling | Status::RollbackInProgress => false,
+        _ => return None,
+    };
+    Some((target(refresh)?, is_forward))
 }
 
 fn progress(refresh: &InstanceRefresh) -> String {
@@ -405,7 +444,8 @@ fn settings(group: &Described) -> Settings {
     }
 }
 
-fn template(specification: &LaunchTemplateSpecification) -> Template {
+/// The version that a specification names.
+pub fn template(specification: &LaunchTemplateSpecification) -> Template {
     Template {
         id: specification.launch_template_id().unwrap_or_default().into(),
         version: specification.version().unwrap_or_default().into(),

@@ -12,7 +12,7 @@ use aws_sdk_ec2::types::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::tags;
+use super::{origin::Origin, tags};
 use crate::{
     cloud::aws::{Aws, found, gone, items},
     config,
@@ -26,6 +26,8 @@ use crate::{
 pub struct LaunchTemplate {
     /// Its name.
     pub name: String,
+    /// The origin of what this run makes of it, for the descriptions of versions. It is not compared.
+    pub origin: Origin,
 }
 
 /// The settings that we manage.
@@ -115,7 +117,7 @@ impl Settings {
     }
 }
 
-/// Version descriptions, which record how the image was chosen.
+/// The first part of version descriptions, which records how the image was chosen.
 const PINNED: &str = "image from stack.yaml";
 const NEWEST: &str = "newest Amazon Linux 2023 at that time";
 
@@ -164,7 +166,7 @@ impl Resource for LaunchTemplate {
             .ec2
             .create_launch_template()
             .launch_template_name(&self.name)
-            .version_description(description(want))
+            .version_description(self.description(want))
             .launch_template_data(data(want, &image))
             .tag_specifications(tags::ec2_specification(ResourceType::LaunchTemplate, tags))
             .send()
@@ -190,7 +192,7 @@ impl Resource for LaunchTemplate {
         aws.ec2
             .create_launch_template_version()
             .launch_template_id(&live.output.id)
-            .version_description(description(want))
+            .version_description(self.description(want))
             .launch_template_data(data(want, &image))
             .send()
             .await?;
@@ -209,7 +211,29 @@ impl Resource for LaunchTemplate {
         let call = aws.ec2.describe_launch_templates().filters(tags::of_stack(stack));
         let templates = items(call.into_paginator().send()).await?;
         let names = templates.into_iter().map(|template| template.launch_template_name.unwrap_or_default());
-        Ok(names.filter(|name| !but.contains(name)).map(|name| LaunchTemplate { name }).collect())
+        Ok(names.filter(|name| !but.contains(name)).map(|name| LaunchTemplate::named(&name)).collect())
+    }
+}
+
+impl LaunchTemplate {
+    /// A template of which only the name is known.
+    pub fn named(name: &str) -> LaunchTemplate {
+        LaunchTemplate { name: name.into(), origin: Origin::default() }
+    }
+
+    /// Reads every version, in any order, with the id and the owner of the template; `None` if it is absent.
+    pub async fn versions(&self, aws: &Aws) -> Result<Option<(String, Owner, Vec<LaunchTemplateVersion>)>, Fault> {
+        let Some(template) = described(aws, vec![self.name.clone()]).await?.remove(&self.name) else { return Ok(None) };
+        let id = template.launch_template_id().unwrap_or_default();
+        let call = aws.ec2.describe_launch_template_versions().launch_template_id(id);
+        let versions = found(items(call.into_paginator().send()).await)?;
+        let owner = Owner::Tags(tags::from_ec2(template.tags()));
+        Ok(versions.map(|versions| (id.to_owned(), owner, versions)))
+    }
+
+    /// How the image was chosen, and where the version comes from (docs/aws.md §8.4).
+    fn description(&self, want: &Settings) -> String {
+        self.origin.describe(if want.image.is_some() { PINNED } else { NEWEST })
     }
 }
 
@@ -255,10 +279,6 @@ fn architecture(instance_type: &str) -> Option<Architecture> {
     instance_type.parse::<config::InstanceType>().ok().map(|known| known.architecture())
 }
 
-fn description(want: &Settings) -> &'static str {
-    if want.image.is_some() { PINNED } else { NEWEST }
-}
-
 fn data(want: &Settings, image: &str) -> RequestLaunchTemplateData {
     let Settings {
         image: _,
@@ -302,11 +322,11 @@ fn specification(kind: ResourceType, tags: &Tags) -> LaunchTemplateTagSpecificat
 }
 
 /// The settings of a version, and its machine image.
-fn chosen(version: &LaunchTemplateVersion) -> (Settings, String) {
+pub fn chosen(version: &LaunchTemplateVersion) -> (Settings, String) {
     let nothing = ResponseLaunchTemplateData::builder().build();
     let data = version.launch_template_data().unwrap_or(&nothing);
     let image = data.image_id().unwrap_or_default().to_owned();
-    let is_pinned = version.version_description() != Some(NEWEST);
+    let is_pinned = Origin::parse(version.version_description().unwrap_or_default()).0 != NEWEST;
     let profile = data.iam_instance_profile();
     let metadata = data.metadata_options();
     let settings = Settings {
@@ -411,5 +431,11 @@ mod tests {
         assert_eq!(chosen(&version(PINNED)).0.image.as_deref(), Some("ami-1"));
         assert_eq!(chosen(&version("by hand")).0.image.as_deref(), Some("ami-1"), "it was chosen by hand");
         assert_eq!(chosen(&version(NEWEST)).1, "ami-1");
+        let origin = Origin { who: Some("ada".into()), commit: None };
+        let template = LaunchTemplate { origin, ..LaunchTemplate::named("web") };
+        let described = |image| template.description(&settings(image, "t3.micro"));
+        assert_eq!(chosen(&version(&described(None))).0.image, None, "{}", described(None));
+        let pinned = described(Some("ami-1"));
+        assert_eq!(chosen(&version(&pinned)).0.image.as_deref(), Some("ami-1"), "{pinned}");
     }
 }

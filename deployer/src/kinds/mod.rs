@@ -1,5 +1,6 @@
 //! Every kind of resource, in one list; each has a file of its own.
 
+pub mod origin;
 pub mod tags;
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};

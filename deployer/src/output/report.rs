@@ -18,12 +18,14 @@ use crate::{commands::cli::Color, config, engine::Progress, output::exit::Failur
 
 mod board;
 mod escape;
+mod history;
 mod plan;
 mod screen;
 
 pub use board::{Board, Count};
 pub use escape::is_active;
-pub use plan::{Places, Values, plan, plan_json};
+pub use history::{Mark, Row, minute, releases, timestamp};
+pub use plan::{Places, Values, changes, plan, plan_json};
 
 /// Prints an answer to stdout: unchanged to a program, escaped to a terminal. Failures are reported by [`unprinted`] at
 /// the end.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::machine::files::read_regular_file;
 
 mod cargo;
+mod commit;
 mod error;
 mod glibc;
 pub mod programs;
@@ -12,6 +13,7 @@ mod tools;
 mod zip;
 
 pub use cargo::build;
+pub use commit::Commit;
 pub use error::Error;
 pub use glibc::{Unfit, Version, require_architecture, require_glibc};
 pub use tools::Tool;

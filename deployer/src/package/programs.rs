@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     config::{Config, Program},
-    package::{self, Architecture, Error, Request, Target, Unfit},
+    package::{self, Architecture, Commit, Error, Request, Target, Unfit},
 };
 
 /// The programs of all functions and services, by their names in `stack.yaml`.
@@ -16,6 +16,8 @@ use crate::{
 pub struct Programs {
     functions: BTreeMap<String, FunctionProgram>,
     services: BTreeMap<String, ServiceProgram>,
+    /// The commit they were built from, if it is known.
+    pub commit: Option<Commit>,
     /// Programs that run on this machine but would not on AWS.
     pub warnings: Vec<Warning>,
 }
@@ -98,7 +100,7 @@ impl Programs {
             .chain(services)
             .filter(|source| wanted(&format!("{}.{}", source.section, source.entry)))
             .collect();
-        let mut programs = Programs::default();
+        let mut programs = Programs { commit: Commit::of(folder).await, ..Programs::default() };
         for target in sources.iter().map(|source| source.target(destination)).collect::<BTreeSet<_>>() {
             let here: Vec<&Source> = sources.iter().filter(|source| source.target(destination) == target).collect();
             let built = build_all(&here, folder, target, &mut progress).await;

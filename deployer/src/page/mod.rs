@@ -27,6 +27,7 @@ use crate::{
         load_balancer::{self, LoadBalancer},
         log_group::{self, LogGroup},
         notification::{self, Notification, Upload},
+        origin::Origin,
         permissions::{self, Permissions, Statement},
         role::{self, Role},
         scaling_policy::{self, ScalingPolicy},
@@ -40,6 +41,7 @@ use crate::{
         policy::{Access, Uses},
         user_data::UserData,
     },
+    releases::programs::ServicePrograms,
 };
 
 /// The days that the reports of instances are kept.
@@ -69,6 +71,10 @@ pub struct Front {
     pub url: Wire,
     /// The names for its diagnosis.
     pub place: Place,
+    /// The name of its launch template, whose versions are its releases.
+    pub template: String,
+    /// The location of its programs.
+    pub programs: ServicePrograms,
 }
 
 impl Front {
@@ -306,7 +312,9 @@ impl Layout<'_> {
             entry,
             [("url", url.clone()), ("host", balancer.wire(|balancer| balancer.dns_name.clone()))],
         );
-        Front { name: entry.into(), target_group, group, url, place: self.place(entry, wanted) }
+        let place = self.place(entry, wanted);
+        let (template, programs) = (self.names.plain(entry), self.stored(entry));
+        Front { name: entry.into(), target_group, group, url, place, template, programs }
     }
 
     /// The names for the diagnosis of a service.
@@ -367,9 +375,14 @@ impl Layout<'_> {
         (front, back)
     }
 
+    /// The location of a service's programs.
+    fn stored(&self, entry: &str) -> ServicePrograms {
+        ServicePrograms { bucket: self.names.artifacts(), prefix: format!("services/{entry}/") }
+    }
+
     fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
         let program = self.programs.service(entry);
-        let key = format!("services/{entry}/{}", program.sha256);
+        let key = format!("{}{}", self.stored(entry).prefix, program.sha256);
         let artifact = Artifact { bucket: self.names.artifacts(), key, program: program.path };
         let settings = artifact::Settings { sha256: Some(program.sha256) };
         self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), settings.clone()))
@@ -381,7 +394,7 @@ impl Layout<'_> {
             return Wire::literal(existing.to_string());
         }
         let within = |prefix: &str| format!("arn:aws:s3:::{}/{prefix}*", self.names.artifacts());
-        let (programs, reports) = (within(&format!("services/{entry}/")), within(&user_data::reports_prefix(entry)));
+        let (programs, reports) = (within(&self.stored(entry).prefix), within(&user_data::reports_prefix(entry)));
         let policy = policy::service_policy(&self.uses(&wanted.uses), &programs, &reports);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         let settings = role::Settings { trusted_service: "ec2.amazonaws.com".into(), policy };
@@ -404,7 +417,8 @@ impl Layout<'_> {
         let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
         let (service, port, sha256) = (entry.to_owned(), u16::from(wanted.port), self.programs.service(entry).sha256);
         let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
-        let template = LaunchTemplate { name: self.names.plain(entry) };
+        let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
+        let template = LaunchTemplate { name: self.names.plain(entry), origin };
         let inputs = (firewall, profile, artifact, environment);
         self.stack.add(entry, template, inputs, move |(firewall, profile, artifact, environment)| {
             let user_data = UserData {
@@ -468,7 +482,7 @@ impl Layout<'_> {
         let (instances, subnets) = (wanted.instances.clone(), network.subnet_ids());
         let grace_period_s = wanted.grace_period_s.into();
         let name = self.names.at_port(entry, u16::from(wanted.port));
-        let group = AutoScalingGroup { name, reports: Some(self.reports(entry)) };
+        let group = AutoScalingGroup { name, reports: Some(self.reports(entry)), back_to: None };
         let inputs = (template, target_group, listener);
         self.stack.add(entry, group, inputs, move |(template, target_group, _)| auto_scaling_group::Settings {
             min: instances.min.into(),

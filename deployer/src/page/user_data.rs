@@ -184,6 +184,37 @@ fn breaks_a_line(c: char) -> bool {
     (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
+/// The program that user data of ours starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Program<'a> {
+    /// The artifact bucket.
+    pub bucket: &'a str,
+    /// Its key there.
+    pub key: &'a str,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: &'a str,
+}
+
+/// Finds the program in rendered user data; `None` if it is not ours.
+pub fn program(text: &str) -> Option<Program<'_>> {
+    let download = text.lines().find_map(|line| line.trim_start().strip_prefix("ExecStartPre=+/usr/bin/aws s3 cp "))?;
+    let source = download.split(' ').find_map(|word| word.strip_prefix("s3://"))?;
+    let (bucket, key) = source.split_once('/')?;
+    let is_hash = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut hashes = text.lines().filter_map(|line| Some(line.split_once("  /opt/")?.0.trim_start()));
+    Some(Program { bucket, key, sha256: hashes.find(is_hash)? })
+}
+
+/// The variables in rendered user data; `None` if it is not ours.
+pub fn variables(text: &str) -> Option<BTreeMap<&str, &str>> {
+    parts(text).map(|parts| parts.environment)
+}
+
+/// Rendered user data without its variables; `None` if it is not ours.
+pub fn commands(text: &str) -> Option<String> {
+    parts(text).map(|parts| parts.commands)
+}
+
 /// Serialises user data as its variables and the rest, so that a diff shows which variable differs. Different texts
 /// always have different parts; a text with another layout is one part.
 pub fn in_parts<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
@@ -384,6 +415,17 @@ mod tests {
         let swapped = text.replace("A=\"1\"\n    B=", "C=\"1\"\n    B=");
         assert!(parts(&swapped).is_string(), "out of order: {swapped}");
         assert_eq!(parts("#cloud-config\n"), "#cloud-config\n");
+    }
+
+    #[test]
+    fn the_program_is_found_whatever_the_variables_hold() {
+        let trap = "x  /opt/postagram-web/service ExecStartPre=+/usr/bin/aws s3 cp s3://other/key /opt";
+        let text = postagram(&[("A", trap), ("ExecStartPre", trap)]).render().unwrap();
+        let bucket = "postagram-artifacts-000000000000-us-east-1";
+        assert_eq!(program(&text), Some(Program { bucket, key: "services/web/abc123", sha256: "abc123" }));
+        assert_eq!(variables(&text).unwrap()["PORT"], "8080");
+        assert_eq!(program("#cloud-config\n"), None);
+        assert!(variables("#cloud-config\n").is_none() && commands("#cloud-config\n").is_none());
     }
 
     #[test]

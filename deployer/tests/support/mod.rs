@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses its part
 
 pub mod cloud;
+pub mod crowd;
 pub mod hands;
 pub mod inventory;
 pub mod moto;
@@ -10,6 +11,7 @@ pub mod scene;
 pub mod terminal;
 
 use std::{
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output},
 };
@@ -104,6 +106,19 @@ impl Project {
         program.push(0);
         std::fs::write(&new, program).expect("the folder can be written to");
         self.edit(&old.display().to_string(), &new.display().to_string());
+    }
+
+    /// Makes the service run a program with different bytes and the same behaviour. Every call gives it other bytes.
+    pub fn change_service(&self) {
+        let own = self.path().join("changed-service");
+        let present = if own.is_file() { own.as_path() } else { tiny_service() };
+        let mut program = std::fs::read(present).expect("the program is there");
+        program.push(0);
+        std::fs::write(&own, program).expect("the folder can be written to");
+        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).expect("the file is ours");
+        if present != own {
+            self.edit(&present.display().to_string(), &own.display().to_string());
+        }
     }
 
     /// The deployer's command, to be run in the folder. It sees no AWS configuration other than `environment`.

@@ -42,6 +42,8 @@ pub enum Phase {
     Move,
     /// From a deployed stack to a description without its function and its service, whose data is protected.
     Shrink,
+    /// From a service in its second release to the first.
+    Rollback,
     /// From a deployed stack with an object in a bucket.
     Down,
 }
@@ -166,6 +168,11 @@ impl Scene {
             Phase::Change => self.describe_change(),
             Phase::Move => self.project.edit("port: 8080", "port: 8081"),
             Phase::Shrink => self.describe_shrunk(),
+            Phase::Rollback => {
+                let check = "    health_check: /health\n";
+                self.project.edit(check, &format!("{check}    disk_gb: 12\n"));
+                self.done(Phase::Up).await;
+            }
             Phase::Down => upload(&self.endpoint(), self.keys, PICTURE).await,
         }
         self.proxy.reset();
@@ -250,8 +257,10 @@ impl Scene {
     pub async fn assert_settled(&self, phase: Phase, goal: &Inventory, after: &str) {
         self.proxy.reset();
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
-        if phase != Phase::Down {
-            self.assert_nothing_to_do(after).await;
+        match phase {
+            Phase::Down => (),
+            Phase::Rollback => self.assert_rolled_back(after).await,
+            _ => self.assert_nothing_to_do(after).await,
         }
     }
 
@@ -261,6 +270,14 @@ impl Scene {
         let plan = self.run(&["plan", "--detailed-exitcode"]).await;
         assert_eq!(plan.code, 0, "{after}: {}", plan.all());
         assert_eq!(self.proxy.mutating(), Vec::<String>::new(), "a plan changes nothing");
+    }
+
+    /// Asserts that the first release is in service, and that rolling back to it again changes nothing.
+    async fn assert_rolled_back(&self, after: &str) {
+        let again = self.done(Phase::Rollback).await;
+        let there = "nothing to do: release 1 of web is in service";
+        assert!(again.stderr.contains(there), "{after}: {}", again.all());
+        assert_eq!(self.proxy.mutating(), Vec::<String>::new(), "nothing is left to roll back");
     }
 
     pub async fn end(self) {
@@ -285,6 +302,7 @@ impl Phase {
             Phase::Up | Phase::Change | Phase::Shrink => &["up", "--yes", "--no-wait"],
             // The previous set is only deleted once the new one is healthy.
             Phase::Move => &["up", "--yes"],
+            Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
             Phase::Down => &["down", "--yes"],
         }
     }
@@ -296,6 +314,7 @@ impl Phase {
             Phase::Change => "up after a change",
             Phase::Move => "up to another port",
             Phase::Shrink => "up to less",
+            Phase::Rollback => "rollback",
             Phase::Down => "down",
         }
     }

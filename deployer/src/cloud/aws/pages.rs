@@ -43,6 +43,8 @@ pages! {
     aws_sdk_ec2::describe_images::DescribeImagesOutput { images: aws_sdk_ec2::types::Image, next_token }
     aws_sdk_ec2::describe_instance_type_offerings::DescribeInstanceTypeOfferingsOutput
         { instance_type_offerings: aws_sdk_ec2::types::InstanceTypeOffering, next_token }
+    aws_sdk_ec2::describe_launch_template_versions::DescribeLaunchTemplateVersionsOutput
+        { launch_template_versions: aws_sdk_ec2::types::LaunchTemplateVersion, next_token }
     aws_sdk_ec2::describe_launch_templates::DescribeLaunchTemplatesOutput
         { launch_templates: aws_sdk_ec2::types::LaunchTemplate, next_token }
     aws_sdk_ec2::describe_security_groups::DescribeSecurityGroupsOutput

@@ -50,6 +50,14 @@ pub fn plan(plan: &Plan, values: Values, places: Places) -> bool {
     !shown.is_empty()
 }
 
+/// Prints changes, one line each.
+pub fn changes(changes: &[Change], values: Values) {
+    if changes.is_empty() {
+        print("      what the instances have now");
+    }
+    changes.iter().for_each(|change| print(&format!("      {}", escape::line(&field(change, values)))));
+}
+
 /// Cuts a line to one row on a terminal; prints all of it elsewhere.
 fn print(line: &str) {
     match screen::columns() {

@@ -14,6 +14,8 @@ use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// The maximum size of user data in bytes before it is encoded.
 const USER_DATA_LIMIT: usize = 16 * 1024;
+/// The longest description of a version, in characters.
+const DESCRIPTION_LIMIT: usize = 255;
 
 /// A version's data, under the parameter names of the request.
 #[derive(Debug, Clone, Copy)]
@@ -174,8 +176,13 @@ fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, A
         check_user_data(encoded)?;
     }
     check_tag_types(Data(&Value::Object(data.clone())))?;
+    let description = params.text("VersionDescription");
+    if description.is_some_and(|text| text.chars().count() > DESCRIPTION_LIMIT) {
+        let message = format!("The version description may have at most {DESCRIPTION_LIMIT} characters.");
+        return Err(ApiError::new("InvalidParameterValue", message));
+    }
     Ok(Version {
-        description: params.text("VersionDescription").map(str::to_owned),
+        description: description.map(str::to_owned),
         created: Moment::now(),
         token: params.text("ClientToken").map(str::to_owned),
         data: Value::Object(data),

@@ -1,0 +1,193 @@
+//! `history`: lists the releases of services and functions.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::future::{try_join, try_join_all};
+use serde_json::{Map, Value as Json, json};
+
+use super::{Session, unless_stopped, why};
+use crate::{
+    cloud::{aws::found, why::FunctionPlace},
+    commands::cli::{Global, History},
+    engine::{Address, Error, Fault, Resource as _, look},
+    kinds::launch_template::LaunchTemplate,
+    output::{
+        exit::{Exit, Failure},
+        report::{self, Mark, Row},
+    },
+    package::programs::Programs,
+    page::Front,
+    releases::{Release, Releases, State, changes},
+};
+
+/// The most releases listed for people, newest first.
+const SHOWN: usize = 20;
+
+/// The history of a service or function.
+struct Told {
+    /// Its path in `stack.yaml`.
+    section: String,
+    releases: Vec<Entry>,
+}
+
+/// A release, for people and as JSON.
+struct Entry {
+    row: Row,
+    json: Json,
+}
+
+pub async fn run(global: &Global, args: &History) -> Result<Exit, Failure> {
+    let session = Session::open_existing(global).await?;
+    let chosen = why::chosen(&session, &args.names)?;
+    let told = unless_stopped(read(&session, &chosen)).await?;
+    session.tally(global);
+    match args.json {
+        true => report::answer(&document(&told)),
+        false => told.iter().for_each(show),
+    }
+    Ok(Exit::Done)
+}
+
+async fn read(session: &Session, chosen: &[String]) -> Result<Vec<Told>, Failure> {
+    let page = session.page(&Programs::none());
+    let section = |kind: &str, name: &str| Some(format!("{kind}.{name}")).filter(|it| chosen.contains(it));
+    let services = page.services.iter().filter_map(|front| Some((section("services", &front.name)?, front)));
+    let services = services.map(|(section, front)| async move {
+        let releases = of_service(session, front).await?;
+        Ok(Told { section, releases })
+    });
+    let functions = page.functions.iter().filter_map(|place| Some((section("functions", &place.entry)?, place)));
+    let functions = functions.map(|(section, place)| async move {
+        let read = look(|| of_function(session, place)).await;
+        let releases = read.map_err(|fault| refused(session, &section, fault))?;
+        Ok::<_, Failure>(Told { section, releases })
+    });
+    let (mut told, functions) = try_join(try_join_all(services), try_join_all(functions)).await?;
+    told.extend(functions);
+    Ok(told)
+}
+
+async fn of_service(session: &Session, front: &Front) -> Result<Vec<Entry>, Failure> {
+    let Some(releases) = session.releases(front).await? else { return Ok(Vec::new()) };
+    let keys = look(|| front.programs.keys(&session.aws)).await;
+    let keys = keys.map_err(|fault| refused(session, &format!("services.{}", front.name), fault))?;
+    Ok(releases.all.iter().map(|release| entry(&releases, release, &keys)).collect())
+}
+
+impl Session {
+    /// Reads the releases of a service; `None` if it has never been deployed.
+    ///
+    /// Errors: a refused call, or a launch template of another owner.
+    pub(super) async fn releases(&self, front: &Front) -> Result<Option<Releases>, Failure> {
+        let template = LaunchTemplate::named(&front.template);
+        let section = format!("services.{}", front.name);
+        let releases = look(|| Releases::read(&self.aws, &template, &front.place.group)).await;
+        let releases = releases.map_err(|fault| refused(self, &section, fault))?;
+        let stack = self.config.name.as_str();
+        match releases.as_ref().and_then(|releases| Some((releases.owner.foreign_to(stack)?, &releases.owner))) {
+            Some((owner, tags)) => {
+                let what = Address { kind: LaunchTemplate::KIND, key: front.name.clone(), section };
+                let (name, is_free) = (template.name.clone(), tags.is_unowned());
+                Err(self.located(Error::Foreign { what, name, owner, is_free }))
+            }
+            None => Ok(releases),
+        }
+    }
+}
+
+fn refused(session: &Session, section: &str, fault: Fault) -> Failure {
+    let name = section.split_once('.').map_or(section, |(_, name)| name);
+    Failure::to(&format!("read the releases of {name}"), fault).at(session.place(section))
+}
+
+fn entry(releases: &Releases, release: &Release, keys: &BTreeSet<String>) -> Entry {
+    let program = release.program();
+    let is_kept = program.is_some_and(|program| keys.contains(program.key));
+    let (state, before) = (releases.state(release.number), releases.before(release.number));
+    let changed = before.map(|before| changes::changes(before, release));
+    let phrase = changed.as_deref().map_or("first release".to_owned(), changes::phrase);
+    let mark = match state {
+        Some(State::InService) => Some(Mark::InService),
+        Some(State::RollingOut) => Some(Mark::RollingOut),
+        Some(State::RollingBack) => Some(Mark::RollingBack),
+        None => (!is_kept).then_some(Mark::Gone),
+    };
+    let (who, commit) = (&release.origin.who, &release.origin.commit);
+    let row = Row {
+        number: release.number.to_string(),
+        when: report::minute(release.made_s),
+        who: who.clone().unwrap_or_else(|| UNKNOWN.into()),
+        commit: commit.as_ref().map_or(UNKNOWN.into(), |commit| commit.short()),
+        program: program.map_or(UNKNOWN.into(), |program| changes::short(program.sha256)),
+        changed: phrase.clone(),
+        mark,
+    };
+    let json = json!({
+        "release": release.number,
+        "made": report::timestamp(release.made_s),
+        "who": who,
+        "commit": commit.as_ref().map(|commit| json!({ "hash": commit.hash, "dirty": commit.is_dirty })),
+        "program": program.map(|it| json!({ "sha256": it.sha256, "key": it.key, "kept": is_kept })),
+        "changed": phrase,
+        "fields": changed.iter().flatten().map(|change| change.path.as_str()).collect::<Vec<_>>(),
+        "state": state.map(State::name),
+    });
+    Entry { row, json }
+}
+
+/// What is shown in place of something unknown.
+const UNKNOWN: &str = "-";
+
+/// A function has no releases but the present one: it is changed in place.
+async fn of_function(session: &Session, place: &FunctionPlace) -> Result<Vec<Entry>, Fault> {
+    let call = session.aws.lambda.get_function_configuration().function_name(&place.name);
+    let Some(function) = found(call.send().await)? else { return Ok(Vec::new()) };
+    let sha256 = function.code_sha256().and_then(|sha256| STANDARD.decode(sha256).ok()).map(hex::encode);
+    let made = function.last_modified().unwrap_or_default();
+    let row = Row {
+        number: UNKNOWN.into(),
+        // Lambda writes `2026-01-31T12:34:56.789+0000`.
+        when: made.get(..16).unwrap_or_default().replace('T', " "),
+        who: UNKNOWN.into(),
+        commit: UNKNOWN.into(),
+        program: sha256.as_deref().map_or(UNKNOWN.into(), changes::short),
+        changed: "functions keep no earlier releases".into(),
+        mark: Some(Mark::InService),
+    };
+    let json = json!({
+        "release": Json::Null,
+        "made": made,
+        "who": Json::Null,
+        "commit": Json::Null,
+        "program": { "sha256": sha256 },
+        "changed": Json::Null,
+        "fields": [],
+        "state": State::InService.name(),
+    });
+    Ok(vec![Entry { row, json }])
+}
+
+fn show(told: &Told) {
+    let name = told.section.split_once('.').map_or(&*told.section, |(_, name)| name);
+    if told.releases.is_empty() {
+        report::line(&format!("{name}: not deployed"));
+        return;
+    }
+    let rows: Vec<Row> = told.releases.iter().take(SHOWN).map(|entry| entry.row.clone()).collect();
+    report::releases(name, &rows);
+    if let more @ 1.. = told.releases.len() - rows.len() {
+        report::line(&format!("  and {more} older (--json lists all)"));
+    }
+}
+
+/// All histories as one JSON document, by section and name.
+fn document(told: &[Told]) -> String {
+    let mut sections = Map::new();
+    for Told { section, releases } in told {
+        let (section, name) = section.split_once('.').unwrap_or(("", section));
+        let releases: Vec<&Json> = releases.iter().map(|entry| &entry.json).collect();
+        sections.entry(section).or_insert_with(|| json!({}))[name] = json!(releases);
+    }
+    format!("{:#}\n", Json::Object(sections))
+}

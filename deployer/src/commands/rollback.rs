@@ -1,0 +1,312 @@
+//! `rollback`: brings a service back to an earlier release, by the same roll-out as `up` uses.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use super::{
+    Session,
+    healthy::{Behind, await_all, explain},
+    observer,
+    turn::{Turn, overtaken},
+    unless_stopped, watched, why,
+};
+use crate::{
+    cloud::{aws::Aws, health, lease::Lease},
+    commands::cli::{Global, Rollback},
+    engine::{Applied, Change, Observed, Outcome, Plan, Resource as _, Stack, Tags, look},
+    kinds::{
+        artifact::Artifact,
+        auto_scaling_group::{self, AutoScalingGroup, Template},
+        origin::Origin,
+    },
+    output::{
+        exit::{Exit, Failure},
+        report::{self, Count, Values},
+    },
+    package::programs::Programs,
+    page::{Front, Page},
+    releases::{Release, Releases, changes},
+};
+
+pub async fn run(global: &Global, args: &Rollback) -> Result<Exit, Failure> {
+    let mut session = Session::open_existing(global).await?;
+    session.wait = match args.no_wait {
+        true => health::Wait::No,
+        false => health::Wait::Within(Duration::from_secs(args.healthy_within)),
+    };
+    let done = roll_back(&session, global, args).await;
+    done.map_err(|failure| session.ended(failure))
+}
+
+/// The way back to a release.
+struct WayBack {
+    target: i64,
+    /// The Auto Scaling group alone: nothing else is changed.
+    stack: Stack<Aws>,
+    plan: Plan,
+    /// Which release it leads to, for people.
+    title: String,
+    /// How that differs from the release in service, or from the one being rolled out.
+    changes: Vec<Change>,
+    /// The target groups of the instances.
+    target_groups: Vec<String>,
+    /// Why there is nothing to do, if there is not.
+    done: String,
+}
+
+async fn roll_back(session: &Session, global: &Global, args: &Rollback) -> Result<Exit, Failure> {
+    let page = session.page(&Programs::none());
+    let front = service(session, &page, &args.name)?;
+    let seen = unless_stopped(way_back(session, front, args)).await?;
+    if seen.plan.is_empty() {
+        session.sweep().await;
+        report::say(seen.done);
+        return Ok(Exit::Done);
+    }
+    if !is_agreed(session, args, &seen).await? {
+        report::say("nothing was changed");
+        return Ok(Exit::Done);
+    }
+    let lease = match session.take_turn("rollback", args.wait).await? {
+        Turn::Ours(lease) | Turn::AfterOthers(lease) => lease,
+        Turn::NoBucket => return Err(not_deployed(front)),
+    };
+    let way = match again(session, front, args, &seen).await {
+        Ok(Some(way)) => way,
+        ended => {
+            session.end_turn(Some(lease)).await;
+            report::say("nothing was changed");
+            return ended.map(|_| Exit::Done);
+        }
+    };
+    let (target, outcomes) = (way.target, carry_out(session, front, way, lease).await?);
+    let exit = session.conclude(outcomes);
+    session.timing(global);
+    session.tally(global);
+    session.sentences().iter().for_each(report::say);
+    if exit == Exit::Done {
+        report::say(format!("{}: release {target} is in service", front.name));
+        report::say("stack.yaml is as before: the next `up` brings what it describes");
+    }
+    Ok(exit)
+}
+
+/// Reads again under the lease. If the way differs from the one that was shown, shows it and asks again.
+async fn again(session: &Session, front: &Front, args: &Rollback, seen: &WayBack) -> Result<Option<WayBack>, Failure> {
+    let way = unless_stopped(way_back(session, front, args)).await?;
+    if way.target == seen.target && way.changes == seen.changes && way.plan.is_like(&seen.plan) {
+        return Ok(Some(way));
+    }
+    report::say("the stack has changed in the meantime:");
+    Ok(is_agreed(session, args, &way).await?.then_some(way))
+}
+
+async fn is_agreed(session: &Session, args: &Rollback, way: &WayBack) -> Result<bool, Failure> {
+    let values = Values::shown_if(args.show_values);
+    report::plan(&way.plan, values, &|path| session.place(path));
+    report::say(&way.title);
+    report::changes(&way.changes, values);
+    Ok(args.yes || unless_stopped(report::confirm("Go ahead?")).await?)
+}
+
+/// The service of this name.
+fn service<'a>(session: &Session, page: &'a Page, name: &str) -> Result<&'a Front, Failure> {
+    let chosen = why::chosen(session, &[name.to_owned()])?;
+    let mut services = page.services.iter();
+    if let Some(front) = services.find(|front| chosen.contains(&format!("services.{}", front.name))) {
+        return Ok(front);
+    }
+    let place = chosen.first().and_then(|section| session.place(section));
+    Err(Failure::usage(format!("{name} is a function, and functions keep no earlier releases"))
+        .hint("check out the commit to go back to, and run `deployer up functions`")
+        .at(place))
+}
+
+async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<WayBack, Failure> {
+    let releases = session.releases(front).await?.ok_or_else(|| not_deployed(front))?;
+    let group = live_group(session, front).await?;
+    let target = target(session, front, &releases, args.release)?;
+    require_fit(session, front, &releases, target)?;
+    require_program(session, front, target).await?;
+    let template = Template { id: releases.template.clone(), version: target.number.to_string() };
+    let target_groups = group.target_groups.iter().cloned().collect();
+    let (stack, plan) = plan(session, front, group, template).await?;
+    // An unfinished roll-out counts as what is there: its changes are taken back.
+    let from = releases.roll_out.map(|it| it.release).filter(|release| *release != target.number);
+    let from = from.or(releases.in_service).and_then(|number| releases.get(number));
+    let changes = from.map(|from| changes::changes(from, target)).unwrap_or_default();
+    let (title, done) = (title(front, target), nothing_to_do(front, &releases, target));
+    Ok(WayBack { target: target.number, stack, plan, title, changes, target_groups, done })
+}
+
+/// The settings of the group as they are.
+async fn live_group(session: &Session, front: &Front) -> Result<auto_scaling_group::Settings, Failure> {
+    let group = AutoScalingGroup::named(&front.place.group);
+    match look(|| group.read(&session.aws)).await {
+        Ok(Observed::Present(live)) => Ok(live.settings),
+        Ok(Observed::Absent | Observed::Settling(_)) => Err(not_deployed(front)),
+        Err(fault) => Err(session.failed("read the Auto Scaling group", fault)),
+    }
+}
+
+/// The plan for the group alone, with everything but the launch template as it is.
+async fn plan(
+    session: &Session,
+    front: &Front,
+    group: auto_scaling_group::Settings,
+    template: Template,
+) -> Result<(Stack<Aws>, Plan), Failure> {
+    let mut stack = Stack::new(session.config.name.to_string(), Tags::new());
+    stack.section(format!("services.{}", front.name));
+    let resource = AutoScalingGroup {
+        name: front.place.group.clone(),
+        reports: Some(front.place.reports.clone()),
+        back_to: Some(template.clone()),
+    };
+    let want = auto_scaling_group::Settings { template, ..group };
+    stack.add(front.name.clone(), resource, (), move |()| want.clone());
+    let plan = stack.plan(&session.aws, None).await.map_err(|error| session.located(error))?;
+    session.note(plan.span);
+    session.see(&plan);
+    Ok((stack, plan))
+}
+
+/// The release to go back to: the given one, or the one before the newest. The newest, not the one in service, so that
+/// a repeated command does not go back twice.
+fn target<'a>(
+    session: &Session,
+    front: &Front,
+    releases: &'a Releases,
+    wanted: Option<i64>,
+) -> Result<&'a Release, Failure> {
+    let (name, newest) = (&front.name, releases.all.first().map(|release| release.number).unwrap_or_default());
+    let found = match wanted {
+        Some(number) => releases.get(number),
+        None => releases.before(newest),
+    };
+    let place = || session.place(&format!("services.{name}"));
+    let existing = || {
+        let numbers: Vec<String> = releases.all.iter().take(SOME).map(|release| release.number.to_string()).collect();
+        format!("the newest are {}; `deployer history {name}` lists all", numbers.join(", "))
+    };
+    found.ok_or_else(|| match wanted {
+        None => Failure::new(Exit::Failed, anyhow!("{name} has no release before release {newest}"))
+            .hint("correct the service or stack.yaml, and run `deployer up`")
+            .at(place()),
+        Some(number) if (1..newest).contains(&number) => Failure::new(
+            Exit::Failed,
+            anyhow!("release {number} of {name} has been deleted (version {number} of {})", front.template),
+        )
+        .hint(existing())
+        .at(place()),
+        Some(number) => Failure::usage(format!("{name} has no release {number}")).hint(existing()).at(place()),
+    })
+}
+
+/// How many releases a hint names.
+const SOME: usize = 5;
+
+/// Rejects a release that needs what `up` has replaced since: its instances would never become healthy.
+fn require_fit(session: &Session, front: &Front, releases: &Releases, target: &Release) -> Result<(), Failure> {
+    let (name, number) = (&front.name, target.number);
+    let current = releases.in_service.and_then(|number| releases.get(number)).or(releases.all.first());
+    let port = front.place.port.to_string();
+    let misfit = match (target.port(), current) {
+        (None, _) => Some("was not made by the deployer".to_owned()),
+        (Some(own), _) if own != port => Some(format!("listens on port {own}, and the load balancer uses {port}")),
+        (_, Some(it)) if it.settings.security_groups != target.settings.security_groups => {
+            Some("has other security groups, which may be gone".to_owned())
+        }
+        (_, Some(it)) if it.settings.instance_profile != target.settings.instance_profile => {
+            Some("has another instance profile, which may be gone".to_owned())
+        }
+        _ => None,
+    };
+    misfit.map_or(Ok(()), |why| {
+        Err(Failure::new(Exit::Failed, anyhow!("{name} cannot go back to release {number}: it {why}"))
+            .hint(by_description(target))
+            .at(session.place(&format!("services.{name}"))))
+    })
+}
+
+/// Checks that the program is in the bucket, unchanged: instances start nothing else.
+async fn require_program(session: &Session, front: &Front, target: &Release) -> Result<(), Failure> {
+    let (name, number) = (&front.name, target.number);
+    let Some(program) = target.program().filter(|program| program.bucket == front.programs.bucket) else {
+        return Err(Failure::new(Exit::Failed, anyhow!("release {number} of {name} names no program of this stack"))
+            .hint(by_description(target)));
+    };
+    let (bucket, key) = (program.bucket.to_owned(), program.key.to_owned());
+    let artifact = Artifact { bucket, key, program: std::path::PathBuf::new() };
+    let read = look(|| artifact.read(&session.aws)).await;
+    let why = match read.map_err(|fault| session.failed("look for the program", fault))? {
+        Observed::Present(live) if live.settings.sha256.as_deref() == Some(program.sha256) => return Ok(()),
+        Observed::Present(_) => "has been changed",
+        Observed::Absent | Observed::Settling(_) => "is no longer there",
+    };
+    let error = anyhow!("the program of release {number} of {name} {why} (s3://{}/{})", program.bucket, program.key);
+    Err(Failure::new(Exit::Failed, error).hint(by_description(target)).at(session.place(&format!("services.{name}"))))
+}
+
+/// The remedy if a release cannot be brought back by itself.
+fn by_description(release: &Release) -> String {
+    match &release.origin.commit {
+        Some(commit) => format!("check out commit {}, and run `deployer up`", commit.hash),
+        None => "restore stack.yaml and the program as they were, and run `deployer up`".into(),
+    }
+}
+
+fn not_deployed(front: &Front) -> Failure {
+    Failure::new(Exit::Failed, anyhow!("{} is not deployed on port {}", front.name, front.place.port))
+        .hint("run `deployer up` first")
+}
+
+/// The release with its origin: `web: release 3, made 2026-01-31 12:00 UTC by ada from commit 1234567`.
+fn title(front: &Front, release: &Release) -> String {
+    let Origin { who, commit } = &release.origin;
+    let by = who.iter().map(|who| format!(" by {who}"));
+    let from = commit.iter().map(|commit| format!(" from commit {}", commit.short()));
+    let origin: String = by.chain(from).collect();
+    format!("{}: release {}, made {} UTC{origin}", front.name, release.number, report::minute(release.made_s))
+}
+
+/// Says that the release is in service, and how to go back further.
+fn nothing_to_do(front: &Front, releases: &Releases, target: &Release) -> String {
+    let (name, number) = (&front.name, target.number);
+    let in_service = format!("nothing to do: release {number} of {name} is in service");
+    match releases.before(number) {
+        Some(earlier) => format!(
+            "{in_service}; to go back further, name the release, such as `deployer rollback {name} {}`",
+            earlier.number
+        ),
+        None => in_service,
+    }
+}
+
+async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease) -> Result<Vec<Outcome>, Failure> {
+    let WayBack { stack, plan, target_groups, .. } = way;
+    let applied = watched(Count::of(plan.work(), 0), Some(&lease), async |pace, board| {
+        stack.apply(&session.aws, plan, &pace, &observer(&board)).await
+    });
+    let Applied { mut outcomes, span, .. } = applied.await;
+    session.note(span);
+    session.standing().note(&outcomes);
+    if lease.lost().is_cancelled() {
+        return Err(overtaken());
+    }
+    session.end_turn(Some(lease)).await;
+    if front.is_refused(&outcomes) {
+        explain(session, front).await;
+    }
+    if let health::Wait::Within(limit) = session.wait
+        && outcomes.iter().all(Outcome::is_done)
+    {
+        let group = &front.place.group;
+        let services = target_groups.into_iter().map(|targets| Behind { front, group: group.clone(), targets });
+        let waited = await_all(session, &services.collect::<Vec<_>>(), limit).await;
+        session.standing().note(&waited);
+        outcomes.extend(waited);
+    }
+    Ok(outcomes)
+}

@@ -1,0 +1,264 @@
+//! The releases of a service: the versions of its launch template. Each holds the whole environment and names the
+//! program in the artifact bucket. Nothing else is stored (docs/commands.md).
+
+pub mod changes;
+pub mod programs;
+
+use std::collections::BTreeSet;
+
+use aws_sdk_autoscaling::types::{AutoScalingGroup as Group, InstanceRefresh};
+use aws_sdk_ec2::types::LaunchTemplateVersion;
+
+use crate::{
+    cloud::aws::{Aws, found, items},
+    engine::{Fault, Owner},
+    kinds::{
+        auto_scaling_group::{self, Template},
+        launch_template::{self, LaunchTemplate, Settings},
+        origin::{Origin, short_name},
+    },
+    page::user_data::{self, Program},
+};
+
+/// The number of releases whose programs are kept.
+pub const KEPT: usize = 5;
+
+/// One release of a service.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Its number: that of the version of the launch template.
+    pub number: i64,
+    /// When it was made, in seconds since 1970.
+    pub made_s: i64,
+    /// Who made it, and from which commit.
+    pub origin: Origin,
+    /// Its settings.
+    pub settings: Settings,
+    /// Its machine image.
+    pub image: String,
+}
+
+/// The releases of a service, and which of them its instances run.
+#[derive(Debug)]
+pub struct Releases {
+    /// `lt-…`.
+    pub template: String,
+    /// The owner of the launch template.
+    pub owner: Owner,
+    /// The releases, newest first.
+    pub all: Vec<Release>,
+    /// The release of the Auto Scaling group: the one in service.
+    pub in_service: Option<i64>,
+    /// The roll-out in progress, if there is one.
+    pub roll_out: Option<RollOut>,
+    /// The releases of the instances.
+    running: BTreeSet<i64>,
+}
+
+/// A roll-out in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollOut {
+    /// The release that it brings, or takes back.
+    pub release: i64,
+    /// Whether it brings the release, or is being undone.
+    pub is_forward: bool,
+}
+
+/// What a release is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The instances run it.
+    InService,
+    /// It is replacing the one in service.
+    RollingOut,
+    /// It was to replace the one in service, and is being taken back.
+    RollingBack,
+}
+
+impl State {
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::InService => "in_service",
+            State::RollingOut => "rolling_out",
+            State::RollingBack => "rolling_back",
+        }
+    }
+}
+
+impl Release {
+    /// The program of its instances; `None` if the version was not made by us.
+    pub fn program(&self) -> Option<Program<'_>> {
+        user_data::program(&self.settings.user_data)
+    }
+
+    /// The port that its instances listen on, if it is known.
+    pub fn port(&self) -> Option<&str> {
+        user_data::variables(&self.settings.user_data)?.remove("PORT")
+    }
+
+    fn of(version: &LaunchTemplateVersion) -> Release {
+        let (settings, image) = launch_template::chosen(version);
+        let (_, origin) = Origin::parse(version.version_description().unwrap_or_default());
+        // Versions made by hand say nothing; AWS knows their creator.
+        let who = origin.who.or_else(|| version.created_by().and_then(short_name));
+        Release {
+            number: version.version_number().unwrap_or_default(),
+            made_s: version.create_time().map(|made| made.secs()).unwrap_or_default(),
+            origin: Origin { who, ..origin },
+            settings,
+            image,
+        }
+    }
+}
+
+impl Releases {
+    /// Reads the releases of a service; `None` if it has never been deployed. `group` is the name of its Auto Scaling
+    /// group, which may be absent.
+    pub async fn read(aws: &Aws, template: &LaunchTemplate, group: &str) -> Result<Option<Releases>, Fault> {
+        let (versions, (group, refresh)) = futures::try_join!(template.versions(aws), at_work(aws, group))?;
+        let Some((id, owner, versions)) = versions else { return Ok(None) };
+        let mut all: Vec<Release> = versions.iter().map(Release::of).collect();
+        all.sort_by_key(|release| std::cmp::Reverse(release.number));
+        let numbered = |template: Template| template.version.parse().ok().filter(|_| template.id == id);
+        let in_service = group.as_ref().and_then(Group::launch_template);
+        let in_service = in_service.map(auto_scaling_group::template).and_then(numbered);
+        let running = group.iter().flat_map(Group::instances).filter_map(|instance| instance.launch_template());
+        let running = running.map(auto_scaling_group::template).filter_map(numbered).collect();
+        let roll_out = refresh.as_ref().and_then(|refresh| {
+            let (target, is_forward) = auto_scaling_group::in_progress(refresh)?;
+            Some(RollOut { release: numbered(target)?, is_forward })
+        });
+        Ok(Some(Releases { template: id, owner, all, in_service, roll_out, running }))
+    }
+
+    /// The release of this number, unless it has been deleted.
+    pub fn get(&self, number: i64) -> Option<&Release> {
+        self.all.iter().find(|release| release.number == number)
+    }
+
+    /// The release before this one.
+    pub fn before(&self, number: i64) -> Option<&Release> {
+        self.all.iter().find(|release| release.number < number)
+    }
+
+    /// What a release is doing, if anything.
+    pub fn state(&self, number: i64) -> Option<State> {
+        match self.roll_out {
+            Some(RollOut { release, is_forward }) if release == number => {
+                Some(if is_forward { State::RollingOut } else { State::RollingBack })
+            }
+            _ => (self.in_service == Some(number)).then_some(State::InService),
+        }
+    }
+
+    /// The releases whose programs are needed: the newest ones, and all that instances run or may launch with.
+    fn kept(&self) -> impl Iterator<Item = &Release> {
+        let is_in_use = |number: i64| self.running.contains(&number) || self.state(number).is_some();
+        let kept = self.all.iter().enumerate();
+        // A roll-out that is undone, or fails, goes back to the release of the group.
+        kept.filter(move |(at, release)| {
+            *at < KEPT || is_in_use(release.number) || self.in_service == Some(release.number)
+        })
+        .map(|(_, release)| release)
+    }
+}
+
+/// Reads a group, and its newest instance refresh.
+async fn at_work(aws: &Aws, name: &str) -> Result<(Option<Group>, Option<InstanceRefresh>), Fault> {
+    let call = aws.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(name);
+    let Some(group) = items(call.into_paginator().send()).await?.pop() else { return Ok((None, None)) };
+    let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(name).max_records(1);
+    let refreshes = found(call.send().await)?.and_then(|answer| answer.instance_refreshes);
+    Ok((Some(group), refreshes.unwrap_or_default().into_iter().next()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{engine::Tags, kinds::launch_template::Disk, page::user_data::UserData};
+
+    /// A release with a program of this hash and these variables.
+    pub fn release(number: i64, sha256: &str, variables: &[(&str, &str)]) -> Release {
+        let user_data = UserData {
+            stack: "app".into(),
+            service: "web".into(),
+            region: "us-east-1".into(),
+            bucket: "app-artifacts".into(),
+            key: format!("services/web/{sha256}"),
+            environment: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            port: 8080,
+            sha256: sha256.into(),
+        };
+        let settings = Settings {
+            image: None,
+            instance_type: "t3.micro".into(),
+            instance_profile: "web".into(),
+            security_groups: ["sg-1".to_owned()].into(),
+            user_data: user_data.render().expect("it can be rendered"),
+            disk: Disk {
+                device: "/dev/xvda".into(),
+                gb: 8,
+                volume_type: "gp3".into(),
+                encrypted: true,
+                ends_with_instance: true,
+            },
+            metadata_endpoint: "enabled".into(),
+            metadata_tokens: "required".into(),
+            metadata_hops: 1,
+            instance_tags: Tags::new(),
+            volume_tags: Tags::new(),
+        };
+        Release { number, made_s: 0, origin: Origin::default(), settings, image: "ami-1".into() }
+    }
+
+    /// Seven releases, of which the group runs `in_service`.
+    fn releases(in_service: Option<i64>, roll_out: Option<RollOut>, running: &[i64]) -> Releases {
+        let all = (1..=7).rev().map(|number| release(number, &format!("{number:064}"), &[])).collect();
+        let running = running.iter().copied().collect();
+        Releases { template: "lt-1".into(), owner: Owner::Tags(Tags::new()), all, in_service, roll_out, running }
+    }
+
+    fn kept(releases: &Releases) -> Vec<i64> {
+        releases.kept().map(|release| release.number).collect()
+    }
+
+    #[test]
+    fn the_newest_five_and_every_release_in_use_are_kept() {
+        assert_eq!(kept(&releases(Some(7), None, &[7])), [7, 6, 5, 4, 3]);
+        assert_eq!(kept(&releases(Some(1), None, &[1])), [7, 6, 5, 4, 3, 1]);
+        let back = RollOut { release: 2, is_forward: true };
+        assert_eq!(kept(&releases(Some(7), Some(back), &[7])), [7, 6, 5, 4, 3, 2]);
+        assert_eq!(kept(&releases(Some(7), None, &[7, 1])), [7, 6, 5, 4, 3, 1], "an instance still runs it");
+        let undone = RollOut { release: 1, is_forward: false };
+        assert_eq!(kept(&releases(Some(2), Some(undone), &[])), [7, 6, 5, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn a_release_says_what_it_is_doing() {
+        let both = releases(Some(6), Some(RollOut { release: 7, is_forward: true }), &[]);
+        assert_eq!(
+            [both.state(7), both.state(6), both.state(5)],
+            [Some(State::RollingOut), Some(State::InService), None]
+        );
+        let undone = releases(Some(6), Some(RollOut { release: 7, is_forward: false }), &[]);
+        assert_eq!(undone.state(7), Some(State::RollingBack));
+    }
+
+    #[test]
+    fn program_and_port_are_read_from_the_user_data() {
+        let one = release(1, &"ab".repeat(32), &[("A", "1")]);
+        let program = one.program().expect("a program");
+        assert_eq!((program.bucket, program.key), ("app-artifacts", &*format!("services/web/{}", "ab".repeat(32))));
+        assert_eq!(program.sha256, "ab".repeat(32));
+        assert_eq!(one.port(), Some("8080"));
+    }
+
+    #[test]
+    fn a_deleted_release_is_skipped_on_the_way_back() {
+        let mut some = releases(Some(7), None, &[]);
+        some.all.retain(|release| release.number != 6);
+        assert_eq!(some.before(7).map(|release| release.number), Some(5));
+        assert!(some.get(6).is_none() && some.before(1).is_none());
+    }
+}
