@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Wake, access, find, folder_or_here, local_access, read, unless_stopped};
+use super::{Wake, access, find, folder_or_here, local_access, read, tally, unless_stopped};
 use crate::{
     cloud::{
         aws::Aws,
@@ -47,6 +47,7 @@ async fn search(global: &Global, args: &Ls) -> Result<Stacks, Failure> {
     };
     let words = if args.all_regions { "searching all regions" } else { "searching" };
     let (stacks, unread) = report::meanwhile(words, stacks::search(&aws, &regions)).await;
+    tally(&aws, global);
     Ok(Stacks { account: Some(site.account), stacks, unread })
 }
 

@@ -435,14 +435,19 @@ impl Session {
 
     /// With `-v`: the number of calls, by operation.
     fn tally(&self, global: &Global) {
-        if global.verbose == 0 {
-            return;
-        }
-        let tally = self.aws.journal.tally();
-        report::say(format!("{} calls, {} of them mutating", tally.calls, tally.mutating));
-        for (operation, count) in self.aws.journal.by_operation() {
-            report::say(format!("  {count:4} {operation}"));
-        }
+        tally(&self.aws, global);
+    }
+}
+
+/// With `-v`: the number of calls, by operation.
+fn tally(aws: &Aws, global: &Global) {
+    if global.verbose == 0 {
+        return;
+    }
+    let tally = aws.journal.tally();
+    report::say(format!("{} calls, {} of them mutating", tally.calls, tally.mutating));
+    for (operation, count) in aws.journal.by_operation() {
+        report::say(format!("  {count:4} {operation}"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! How much buckets and tables hold.
 
+use aws_sdk_s3::types::EncodingType;
 use serde::Serialize;
 
 use crate::{
@@ -73,8 +74,9 @@ pub(super) async fn bucket(aws: &Aws, entry: &str, name: &str, account: &str) ->
 
 /// Returns `None` if there is no such bucket.
 async fn count(aws: &Aws, name: &str, account: &str) -> Result<Option<Objects>, Fault> {
-    let call = aws.s3.list_objects_v2().bucket(name).max_keys(COUNTED).expected_bucket_owner(account);
-    let Some(page) = found(call.send().await)? else { return Ok(None) };
+    // Keys may contain characters that XML cannot represent: without URL encoding such a listing cannot be parsed.
+    let call = aws.s3.list_objects_v2().bucket(name).max_keys(COUNTED).encoding_type(EncodingType::Url);
+    let Some(page) = found(call.expected_bucket_owner(account).send().await)? else { return Ok(None) };
     let counted = Some(page.contents().len().try_into().unwrap_or(COUNTED));
     Ok(Some(Objects { counted, more: page.is_truncated() == Some(true) }))
 }

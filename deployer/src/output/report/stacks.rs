@@ -35,7 +35,8 @@ fn stack(it: &FoundStack, now_s: i64, lines: &mut Vec<String>) {
     let owner = it.owner.as_ref().map(|owner| format!(", owner {owner}"));
     let (age, owner) = (age.unwrap_or_default(), owner.unwrap_or_default());
     lines.push(format!("{} in {}: {all} {noun}{age}{owner}", it.name, it.region));
-    let kinds = it.resources.iter().map(|(kind, count)| format!("{count} {kind}"));
+    let kinds =
+        it.resources.iter().map(|(kind, count)| format!("{count} {kind}{}", if *count == 1 { "" } else { "s" }));
     lines.extend(wrapped(kinds));
     match &it.remove {
         None => lines.push("  to remove it: by hand, because no stack.yaml can have this name".into()),
@@ -108,7 +109,7 @@ mod tests {
         expect_test::expect![[r#"
             2 stacks in account 012345678901
             old in us-east-1: 7 resources, 3 d old, owner ada
-              1 auto_scaling_group, 2 bucket, 1 function, 1 instance_profile,
+              1 auto_scaling_group, 2 buckets, 1 function, 1 instance_profile,
               1 launch_template, 1 load_balancer
               to remove it: write these two lines to old.yaml
                 name: old
