@@ -74,6 +74,8 @@ async fn the_state_of_everything_is_shown_and_every_trouble() {
     assert_eq!(before.code, 1, "{}", before.all());
     assert!(before.stdout.contains("nothing is deployed: `deployer up` deploys it"), "{}", before.all());
     assert_eq!(status(&cloud, &project).await["deployed"], false);
+    let polls = Control::of(&cloud.endpoint()).calls("DescribeScalingActivities").await;
+    assert_eq!(polls, 2, "what does not exist is read once");
 
     cloud.done(&project, &["up", "--yes"]).await;
     for key in ["a", "b", "c\u{1}"] {
@@ -102,23 +104,6 @@ async fn the_state_of_everything_is_shown_and_every_trouble() {
     }
     assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
 
-    // A function that logs an error.
-    let log = "/aws/lambda/s-f";
-    aws.logs.create_log_stream().log_group_name(log).log_stream_name("one").send().await.expect("a stream");
-    let now_ms = i64::try_from(std::time::UNIX_EPOCH.elapsed().expect("a time").as_millis()).expect("a time");
-    let event = InputLogEvent::builder().timestamp(now_ms).message("[ERROR] no such \u{1b}[2Jpost").build();
-    let put = aws.logs.put_log_events().log_group_name(log).log_stream_name("one");
-    put.log_events(event.expect("an event")).send().await.expect("an event can be put");
-    let ill = status(&cloud, &project).await;
-    assert_eq!((&ill["functions"][0]["healthy"], &ill["healthy"]), (&json!(false), &json!(false)));
-    assert_eq!(ill["functions"][0]["last_error"], "[ERROR] no such \u{1b}[2Jpost");
-    let said = cloud.run(&project, &["status"]).await;
-    assert_eq!(said.code, 1, "{}", said.all());
-    assert!(said.stdout.contains(r"no such \u{1b}[2Jpost") && !said.stdout.contains('\u{1b}'), "{}", said.all());
-    assert_eq!(cloud.run(&project, &["why"]).await.code, 1);
-    aws.logs.delete_log_stream().log_group_name(log).log_stream_name("one").send().await.expect("it can be deleted");
-    assert_eq!(status(&cloud, &project).await["healthy"], true);
-
     // A health check that fails.
     let groups = aws.elb.describe_target_groups().send().await.expect("target groups");
     let arn = groups.target_groups()[0].target_group_arn().expect("an ARN");
@@ -135,6 +120,21 @@ async fn the_state_of_everything_is_shown_and_every_trouble() {
     .await;
     assert_eq!(reason, "Health checks failed with these codes: [404]");
     cloud.done(&project, &["up", "--yes"]).await;
+
+    // A function that logs an error.
+    let log = "/aws/lambda/s-f";
+    aws.logs.create_log_stream().log_group_name(log).log_stream_name("one").send().await.expect("a stream");
+    let now_ms = i64::try_from(std::time::UNIX_EPOCH.elapsed().expect("a time").as_millis()).expect("a time");
+    let event = InputLogEvent::builder().timestamp(now_ms).message("[ERROR] no such \u{1b}[2Jpost").build();
+    let put = aws.logs.put_log_events().log_group_name(log).log_stream_name("one");
+    put.log_events(event.expect("an event")).send().await.expect("an event can be put");
+    let ill = status(&cloud, &project).await;
+    assert_eq!((&ill["functions"][0]["healthy"], &ill["healthy"]), (&json!(false), &json!(false)));
+    assert_eq!(ill["functions"][0]["last_error"], "[ERROR] no such \u{1b}[2Jpost");
+    let said = cloud.run(&project, &["status"]).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(said.stdout.contains(r"no such \u{1b}[2Jpost") && !said.stdout.contains('\u{1b}'), "{}", said.all());
+    assert_eq!(cloud.run(&project, &["why"]).await.code, 1);
 
     // A table that is gone.
     aws.dynamodb.delete_table().table_name("s-posts").send().await.expect("it can be deleted");

@@ -1,7 +1,5 @@
 //! Reads the evidence about a service. Reads are independent: a denied one is reported and does not hide the others.
 
-use std::future::Future;
-
 use aws_sdk_autoscaling::types::ScalingActivityStatusCode as Status;
 use aws_sdk_ec2::types::InstanceAttributeName;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -271,15 +269,6 @@ pub fn denied_or_said(fault: &Fault) -> String {
     }
 }
 
-/// Turns "not found" into `None`.
-async fn absent<T>(read: impl Future<Output = Result<T, Fault>>) -> Result<Option<T>, Fault> {
-    match read.await {
-        Ok(found) => Ok(Some(found)),
-        Err(fault) if fault.code.contains("NotFound") => Ok(None),
-        Err(fault) => Err(fault),
-    }
-}
-
 pub(in crate::cloud) async fn group(aws: &Aws, place: &Place) -> Result<Option<Group>, Fault> {
     let found = health::describe(aws, &place.group).await?;
     Ok(found.map(|group| Group {
@@ -301,7 +290,7 @@ fn member(it: &aws_sdk_autoscaling::types::Instance) -> Member {
 }
 
 pub(in crate::cloud) async fn launches(aws: &Aws, place: &Place) -> Result<Vec<Launch>, Fault> {
-    let activities = absent(health::activities(aws, &place.group)).await?.unwrap_or_default();
+    let activities = found(health::activities(aws, &place.group).await)?.unwrap_or_default();
     Ok(activities
         .iter()
         .map(|activity| Launch {
@@ -359,9 +348,11 @@ async fn has_program(aws: &Aws, place: &Place, instance: &str) -> Result<Option<
 }
 
 pub(in crate::cloud) async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring, Fault> {
-    let groups = absent(async { Ok(aws.elb.describe_target_groups().names(&place.target_group).send().await?) });
-    let balancers = absent(async { Ok(aws.elb.describe_load_balancers().names(&place.balancer).send().await?) });
-    let (groups, balancers) = futures::try_join!(groups, balancers)?;
+    let (groups, balancers) = futures::join!(
+        aws.elb.describe_target_groups().names(&place.target_group).send(),
+        aws.elb.describe_load_balancers().names(&place.balancer).send(),
+    );
+    let (groups, balancers) = (found(groups)?, found(balancers)?);
     let target_group = groups.and_then(|it| it.target_groups?.into_iter().next()?.target_group_arn).unwrap_or_default();
     let Some(balancer) = balancers.and_then(|it| it.load_balancers?.into_iter().next()) else {
         return Ok(Wiring { target_group, ..Wiring::default() });
