@@ -508,4 +508,6 @@ fn both_commands_work_on_this_machine() {
     assert!(ls.stdout.contains("to remove it: deployer down --local\n"), "{}", ls.all());
     project.done(&["down", "--local", "--yes"]);
     assert!(project.done(&["ls", "--local"]).stdout.starts_with("no stacks in account"));
+    let nothing = project.run(&["status", "--local"]);
+    assert!(nothing.stdout.contains("nothing is deployed: `deployer up --local` deploys it"), "{}", nothing.all());
 }

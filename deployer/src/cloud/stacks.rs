@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     cloud::{aws::Aws, status::timestamp, why::is_denied},
-    engine::{AT_ONCE, AllTagged, Fault, RESOURCE_TAG, STACK_TAG, Tagged},
+    engine::{AT_ONCE, AllTagged, Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Tagged},
     kinds::{KINDS, bucket::Bucket},
 };
 
@@ -112,7 +112,7 @@ fn count(stacks: &mut BTreeMap<String, (FoundStack, Option<i64>)>, region: &str,
     let owner = tagged.tags.iter().find(|(key, _)| key.eq_ignore_ascii_case("owner"));
     stack.owner = stack.owner.take().or(owner.map(|(_, owner)| owner.clone()));
     *created_s = [*created_s, tagged.created_s].into_iter().flatten().min();
-    let anchor = format!("{}.artifacts", <Bucket as crate::engine::Resource>::KIND);
+    let anchor = format!("{}.artifacts", Bucket::KIND);
     stack.has_anchor |= tagged.tags.get(RESOURCE_TAG) == Some(&anchor);
 }
 

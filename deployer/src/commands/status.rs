@@ -22,7 +22,7 @@ use crate::{
         exit::{Exit, Failure},
         report,
     },
-    package::programs::Programs,
+    package::programs::{Destination, Programs},
     page::{self, Page, Places, lay_out},
 };
 
@@ -88,6 +88,7 @@ async fn look(session: &Session) -> Status {
         healthy: contents.is_healthy(),
         contents,
         drift,
+        options: if session.destination == Destination::Laptop { " --local" } else { "" },
     }
 }
 

@@ -130,7 +130,7 @@ impl Resource for LoadBalancer {
         let named = balancers.into_iter().filter_map(|it| {
             Some((it.load_balancer_name?, it.load_balancer_arn?, it.created_time.map(|at| at.secs())))
         });
-        Ok(tags::tagged_in_elb(aws, named.collect()).await)
+        tags::tagged_in_elb(aws, named.collect()).await
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {

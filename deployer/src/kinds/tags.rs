@@ -42,15 +42,12 @@ pub async fn bounded<T>(reads: Vec<impl Future<Output = T>>) -> Vec<T> {
 }
 
 /// Lists these Elastic Load Balancing resources, given by name, ARN and time of creation, with their tags.
-pub async fn tagged_in_elb(aws: &Aws, named: Vec<(String, String, Option<i64>)>) -> AllTagged {
-    let mut tags = match of_arns(aws, named.iter().map(|(_, arn, _)| arn.clone()).collect()).await {
-        Ok(tags) => tags,
-        Err(fault) => return vec![Err(fault)],
-    };
+pub async fn tagged_in_elb(aws: &Aws, named: Vec<(String, String, Option<i64>)>) -> Result<AllTagged, Fault> {
+    let mut tags = of_arns(aws, named.iter().map(|(_, arn, _)| arn.clone()).collect()).await?;
     let tagged = |(name, arn, created_s): (String, String, Option<i64>)| {
         Ok(Tagged { name, tags: tags.remove(&arn).unwrap_or_default(), created_s })
     };
-    named.into_iter().map(tagged).collect()
+    Ok(named.into_iter().map(tagged).collect())
 }
 
 /// Filters for the resources of a stack.

@@ -177,7 +177,7 @@ impl Resource for TargetGroup {
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let groups = items(aws.elb.describe_target_groups().into_paginator().send()).await?;
         let named = groups.into_iter().filter_map(|it| Some((it.target_group_name?, it.target_group_arn?, None)));
-        Ok(tags::tagged_in_elb(aws, named.collect()).await)
+        tags::tagged_in_elb(aws, named.collect()).await
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {

@@ -41,6 +41,9 @@ pub struct Status {
     pub contents: Contents,
     /// The differences from `stack.yaml`.
     pub drift: Drift,
+    /// The options that commands need to act on this stack: empty, or ` --local`.
+    #[serde(skip)]
+    pub options: &'static str,
 }
 
 /// How much a plan would change.

@@ -129,7 +129,11 @@ mod tests {
         let (kinds, region, why) = (BTreeSet::new(), String::new(), String::new());
         let found = Stacks { account: None, stacks: vec![stack], unread: vec![Unread { region, kinds, why }] };
         let json: serde_json::Value = serde_json::from_str(&stacks_json(&found)).unwrap();
-        let keys = |value: &serde_json::Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+            keys.sort();
+            keys
+        };
         assert_eq!(keys(&json), ["account", "stacks", "unread"]);
         assert_eq!(keys(&json["stacks"][0]), ["created", "name", "owner", "region", "remove", "resources"]);
         assert_eq!(keys(&json["stacks"][0]["remove"]), ["commands", "stack_yaml"]);

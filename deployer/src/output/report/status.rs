@@ -84,19 +84,19 @@ fn write(text: &str) {
 }
 
 fn lines(status: &Status, now_s: i64) -> Vec<String> {
-    let Status { stack, account, region, at, contents, drift, .. } = status;
+    let Status { stack, account, region, at, contents, drift, options, .. } = status;
     let mut lines = vec![format!("{stack} in account {account}, region {region}, {}", at.as_deref().unwrap_or("now"))];
     if contents.deployed == Some(false) {
-        lines.push("nothing is deployed: `deployer up` deploys it".into());
+        lines.push(format!("nothing is deployed: `deployer up{options}` deploys it"));
         return lines;
     }
     contents.services.iter().for_each(|it| service(it, now_s, &mut lines));
     contents.functions.iter().for_each(|it| function(it, &mut lines));
     contents.buckets.iter().for_each(|it| bucket(it, &mut lines));
     contents.tables.iter().for_each(|it| table(it, &mut lines));
-    lines.push(row(' ', "drift", &drifted(drift)));
+    lines.push(row(' ', "drift", &drifted(drift, options)));
     if drift.changes.is_some() && !drift.uncompared.is_empty() {
-        lines.push(detail("without changes of packages, which `deployer plan` builds first"));
+        lines.push(detail(&format!("without changes of packages, which `deployer plan{options}` builds first")));
     }
     lines
 }
@@ -191,11 +191,11 @@ fn table(it: &TableStatus, lines: &mut Vec<String>) {
 }
 
 /// The drift in one line.
-fn drifted(drift: &Drift) -> String {
+fn drifted(drift: &Drift, options: &str) -> String {
     match (drift.changes, &drift.unread) {
         (Some(0), _) => "in sync".into(),
-        (Some(1), _) => "1 change: `deployer plan` shows it".into(),
-        (Some(changes), _) => format!("{changes} changes: `deployer plan` shows them"),
+        (Some(1), _) => format!("1 change: `deployer plan{options}` shows it"),
+        (Some(changes), _) => format!("{changes} changes: `deployer plan{options}` shows them"),
         (None, why) => format!("unknown: {}", why.as_deref().unwrap_or("it could not be read")),
     }
 }
@@ -226,7 +226,7 @@ mod tests {
     fn status(contents: Contents, drift: Drift) -> Status {
         let healthy = contents.is_healthy();
         let (account, region) = ("012345678901".into(), "us-east-1".into());
-        Status { stack: "app".into(), account, region, at: Some(NOW.into()), healthy, contents, drift }
+        Status { stack: "app".into(), account, region, at: Some(NOW.into()), healthy, contents, drift, options: "" }
     }
 
     fn one_of_each() -> Status {
@@ -303,14 +303,20 @@ mod tests {
     #[test]
     fn drift_that_could_not_be_read_is_unknown_and_says_why() {
         let drift = Drift { unread: Some("denied (DescribeVpcs)".into()), ..Drift::default() };
-        assert_eq!(drifted(&drift), "unknown: denied (DescribeVpcs)");
-        assert_eq!(drifted(&Drift { changes: Some(0), ..Drift::default() }), "in sync");
+        assert_eq!(drifted(&drift, ""), "unknown: denied (DescribeVpcs)");
+        assert_eq!(drifted(&Drift { changes: Some(0), ..Drift::default() }, ""), "in sync");
+        let one = drifted(&Drift { changes: Some(1), ..Drift::default() }, " --local");
+        assert_eq!(one, "1 change: `deployer plan --local` shows it");
     }
 
     #[test]
     fn the_keys_of_the_json_are_stable() {
         let json: serde_json::Value = serde_json::from_str(&status_json(&one_of_each())).unwrap();
-        let keys = |value: &serde_json::Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+            keys.sort();
+            keys
+        };
         assert_eq!(
             keys(&json),
             [
