@@ -76,6 +76,7 @@ pub struct Aws {
     /// The rate limits, where they apply.
     pub rates: Rates,
     answer_within: Duration,
+    config: SdkConfig,
 }
 
 /// The ids of instance refreshes. The end of one of them is the end of this run's own roll-out: timestamps, in whole
@@ -116,6 +117,14 @@ pub struct Together {
     pub log_groups: Batch<aws_sdk_cloudwatchlogs::types::LogGroup, 50>,
 }
 
+/// What the clients of all regions share.
+struct Shared {
+    provider: Option<Arc<Provider>>,
+    journal: Journal,
+    began: Began,
+    rates: Rates,
+}
+
 /// Where to connect and with which credentials; the AWS configuration supplies the rest.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -152,6 +161,19 @@ impl Aws {
             Some(local) => (local_configuration(access, local, &rates), None),
             None => configuration(access, &rates).await.map(|(config, provider)| (config, Some(provider)))?,
         };
+        Ok(Aws::of(config, &access.region, Shared { provider, journal, began, rates }, access.answer_within))
+    }
+
+    /// The same clients in another region, with the same credentials, connections and journal.
+    pub fn in_region(&self, region: &str) -> Aws {
+        let Aws { config, provider, journal, began, rates, .. } = self;
+        let config = config.to_builder().region(Region::new(region.to_owned())).build();
+        let (provider, journal, began, rates) = (provider.clone(), journal.clone(), began.clone(), rates.clone());
+        Aws::of(config, region, Shared { provider, journal, began, rates }, self.answer_within)
+    }
+
+    fn of(config: SdkConfig, region: &str, shared: Shared, answer_within: Duration) -> Aws {
+        let Shared { provider, journal, began, rates } = shared;
         let endpoint = config.endpoint_url().map(str::to_owned);
         let s3 = aws_sdk_s3::config::Builder::from(&config)
             // Bucket names in host names need AWS's DNS.
@@ -173,7 +195,7 @@ impl Aws {
                 )
             };
         }
-        Ok(Aws {
+        Aws {
             s3: aws_sdk_s3::Client::from_conf(s3),
             dynamodb: client!(aws_sdk_dynamodb),
             iam: client!(aws_sdk_iam),
@@ -183,7 +205,7 @@ impl Aws {
             elb: client!(aws_sdk_elasticloadbalancingv2),
             autoscaling: client!(aws_sdk_autoscaling),
             sts: client!(aws_sdk_sts),
-            region: access.region.clone(),
+            region: region.to_owned(),
             endpoint,
             sts_endpoint: endpoints::of(&config, "STS"),
             provider,
@@ -192,8 +214,9 @@ impl Aws {
             journal,
             began,
             rates,
-            answer_within: access.answer_within,
-        })
+            answer_within,
+            config,
+        }
     }
 
     /// Whether the endpoint is on this machine.

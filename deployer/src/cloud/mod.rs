@@ -6,4 +6,6 @@ pub mod lease;
 pub mod remedies;
 pub mod sign_in;
 pub mod site;
+pub mod stacks;
+pub mod status;
 pub mod why;

@@ -20,6 +20,19 @@ pub use profiles::Profiles;
 pub use provider::Provider;
 pub use source::{Source, selected};
 
+/// Returns the region that the AWS configuration names, as the AWS CLI reads it: a variable, or the profile.
+///
+/// Errors: the configuration is invalid.
+pub async fn configured_region(profile: Option<&str>) -> Result<Option<String>, Trouble> {
+    let environment = Environment::of_this_process()?;
+    if let Some(region) = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().find_map(|name| environment.get(name)) {
+        return Ok(Some(region.trim().to_owned()));
+    }
+    let (name, _) = selected(&environment, profile);
+    let profiles = Profiles::read(&environment, name).await?;
+    Ok(profiles.get(name).and_then(|profile| profile.get("region")).map(str::to_owned))
+}
+
 /// Why sign-in failed, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]

@@ -29,6 +29,8 @@ Examples:
   deployer plan                       what `up` would change on AWS
   deployer up --yes                   deploy without confirmation
   deployer up buckets tables          only these parts and what they need
+  deployer status --watch             the state of everything, again and again
+  deployer ls --all-regions           every stack of the account
   deployer why web                    why this service is not healthy
   deployer history web                the releases of this service
   deployer rollback web               back to the release before the newest
@@ -37,7 +39,7 @@ Examples:
 
 Exit codes:
   0    done
-  1    failed: what and why is on stderr; the same command continues; `why`: something is not healthy
+  1    failed: what and why is on stderr; the same command continues; `why`, `status`: something is not healthy
   2    there are changes (plan --detailed-exitcode)
   3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
   64   wrong usage, or confirmation needed without a terminal (use --yes)
@@ -45,6 +47,18 @@ Exit codes:
   77   not signed in: no credentials, refused credentials, or no way to reach AWS
   78   stack.yaml, or a setting of the AWS configuration, is missing or has errors
   130  interrupted; the same command continues";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  deployer status                     one screen, and exit code 1 if something is not healthy
+  deployer status --watch 10          again every ten seconds, until Ctrl-C
+  deployer status --json | jq '.services[] | select(.healthy != true)'";
+
+const LS_EXAMPLES: &str = "\
+Examples:
+  deployer ls                         the stacks of the account in this region
+  deployer ls --all-regions           in every region that is enabled for the account
+  deployer ls --json | jq -r '.stacks[].name'";
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
@@ -96,6 +110,9 @@ pub enum Command {
     Up(Up),
     /// Show what `up` would do, without changing anything
     Plan(PlanArgs),
+    /// Show the state of every service, instance, function, bucket and table, and whether `plan` has changes
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(Status),
     /// Explain why a service or function is not healthy, with the evidence and the remedy
     Why(Why),
     /// List the releases of services and functions, newest first
@@ -106,6 +123,9 @@ pub enum Command {
     Down(Down),
     /// Print the stack's outputs, or fill them into a .env file
     Outputs(Outputs),
+    /// List the stacks of the account, even those whose stack.yaml is lost, and how to remove them
+    #[command(after_help = LS_EXAMPLES)]
+    Ls(Ls),
     /// Print the JSON Schema of stack.yaml for editors
     Schema,
     /// The local AWS that --local uses
@@ -158,6 +178,28 @@ pub struct PlanArgs {
     /// Show the values of changed variables, which may be secret
     #[arg(long)]
     pub show_values: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Print JSON on stdout; with --watch one document a line
+    #[arg(long)]
+    pub json: bool,
+    /// Show it again after this many seconds [default: 5], until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub watch: Option<u32>,
+}
+
+/// Arguments of `ls`.
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// Search every region that is enabled for the account
+    #[arg(long, conflicts_with = "region")]
+    pub all_regions: bool,
+    /// Print JSON on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `why`.

@@ -1,8 +1,8 @@
 //! `local`: the local AWS, in the background or in the foreground.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
-use super::{find, folder, read};
+use super::{find, folder_or_here, read};
 use crate::{
     commands::cli::PORT_VARIABLE,
     commands::cli::{Global, LocalCommand, LocalStart},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failure> {
-    let laptop = Laptop::beside(&place(global)?);
+    let laptop = Laptop::beside(&folder_or_here(global)?);
     match command {
         LocalCommand::Start(args) => {
             let running = laptop.running();
@@ -118,15 +118,6 @@ fn past_proxies(environment: impl Iterator<Item = (String, String)>) -> String {
         format!("export {name}='{}'\n", hosts.join(",").replace('\'', "'\\''"))
     };
     past("NO_PROXY") + &past("no_proxy")
-}
-
-/// Beside `stack.yaml`, or in the working directory if there is none.
-fn place(global: &Global) -> Result<PathBuf, Failure> {
-    match find(global) {
-        Ok(file) => Ok(folder(&file).to_owned()),
-        Err(_) if global.file.is_none() => Ok(std::env::current_dir()?),
-        Err(failure) => Err(failure),
-    }
 }
 
 fn region(global: &Global) -> String {

@@ -8,11 +8,13 @@ mod history;
 mod images;
 #[cfg(feature = "local")]
 mod local;
+mod ls;
 mod old_programs;
 mod outputs;
 mod plan;
 mod rollback;
 mod standing;
+mod status;
 mod turn;
 mod up;
 mod why;
@@ -66,11 +68,13 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Up(args) => up::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
+        Command::Status(args) => status::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
         Command::History(args) => history::run(global, &args).await,
         Command::Rollback(args) => rollback::run(global, &args).await,
         Command::Down(args) => down::run(global, &args).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
+        Command::Ls(args) => ls::run(global, &args).await,
         Command::Schema => {
             report::answer(&crate::config::schema::schema());
             Ok(Exit::Done)
@@ -143,6 +147,25 @@ impl Session {
     }
 
     async fn connect(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
+        let Some(mut session) = Session::sign_in(global, wake).await? else { return Ok(None) };
+        let refused = |fault| {
+            Failure::to("look for the network of the services", fault).at(place(
+                &session.config,
+                &session.file,
+                "services",
+            ))
+        };
+        session.network = session.discover().await.map_err(refused)?;
+        let Session { config, site, aws, .. } = &session;
+        report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
+        if let Some(provider) = &aws.provider {
+            report::say(format!("signed in as {} with {}", site.caller_arn, provider.source().name()));
+        }
+        Ok(Some(session))
+    }
+
+    /// Reads `stack.yaml`, connects, and identifies the account. Does not look for the network.
+    async fn sign_in(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
         let begun = Instant::now();
         let file = find(global)?;
         let mut config = read(&file)?;
@@ -151,33 +174,14 @@ impl Session {
                 .in_region(region.parse().map_err(Failure::usage)?)
                 .map_err(|errors| Failure::new(Exit::Config, errors))?;
         }
-        let Some(local) = local_access(global, &file, &config, wake)? else { return Ok(None) };
+        let Some(local) = local_access(global, folder(&file), config.region.as_str(), wake)? else { return Ok(None) };
         let destination = if global.local { Destination::Laptop } else { Destination::Aws };
-        let access = Access {
-            region: config.region.to_string(),
-            profile: global.profile.clone(),
-            local,
-            answer_within: Duration::from_secs(global.timeout.into()),
-            paced: global.paced,
-        };
-        let aws = Aws::connect(&access).await?;
-        let refused = |verb: &str, path: &str, fault| Failure::to(verb, fault).at(place(&config, &file, path));
+        let aws = Aws::connect(&access(global, config.region.as_str(), local)).await?;
         let identified = sign_in::identify(&aws).await;
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
-        let network = match config.services.is_empty() {
-            true => None,
-            false => {
-                let network = Network::discover(&aws, &instance_types(&config)).await;
-                Some(network.map_err(|fault| refused("look for the network of the services", "services", fault))?)
-            }
-        };
-        report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
-        if let Some(provider) = &aws.provider {
-            report::say(format!("signed in as {} with {}", site.caller_arn, provider.source().name()));
-        }
         let lease_term = Duration::from_secs(global.lease.into());
-        let (wait, standing, walked, verdicts) = Default::default();
+        let (network, wait, standing, walked, verdicts) = Default::default();
         Ok(Some(Session {
             config,
             file,
@@ -193,6 +197,14 @@ impl Session {
             walked,
             verdicts,
         }))
+    }
+
+    /// Finds the network of the services, if there are any.
+    async fn discover(&self) -> Result<Option<Network>, Fault> {
+        match self.config.services.is_empty() {
+            true => Ok(None),
+            false => Network::discover(&self.aws, &instance_types(&self.config)).await.map(Some),
+        }
     }
 
     fn folder(&self) -> &Path {
@@ -438,14 +450,19 @@ impl Session {
 
     /// With `-v`: the number of calls, by operation.
     fn tally(&self, global: &Global) {
-        if global.verbose == 0 {
-            return;
-        }
-        let tally = self.aws.journal.tally();
-        report::say(format!("{} calls, {} of them mutating", tally.calls, tally.mutating));
-        for (operation, count) in self.aws.journal.by_operation() {
-            report::say(format!("  {count:4} {operation}"));
-        }
+        tally(&self.aws, global);
+    }
+}
+
+/// With `-v`: the number of calls, by operation.
+fn tally(aws: &Aws, global: &Global) {
+    if global.verbose == 0 {
+        return;
+    }
+    let tally = aws.journal.tally();
+    report::say(format!("{} calls, {} of them mutating", tally.calls, tally.mutating));
+    for (operation, count) in aws.journal.by_operation() {
+        report::say(format!("  {count:4} {operation}"));
     }
 }
 
@@ -525,8 +542,28 @@ fn read(file: &Path) -> Result<Config, Failure> {
     Config::read(file).map_err(|errors| Failure::new(Exit::Config, errors))
 }
 
+/// The folder of `stack.yaml`, or the working directory if there is none.
+fn folder_or_here(global: &Global) -> Result<PathBuf, Failure> {
+    match find(global) {
+        Ok(file) => Ok(folder(&file).to_owned()),
+        Err(_) if global.file.is_none() => Ok(std::env::current_dir()?),
+        Err(failure) => Err(failure),
+    }
+}
+
 fn folder(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new("."))
+}
+
+/// How to connect in this region.
+fn access(global: &Global, region: &str, local: Option<crate::cloud::aws::Local>) -> Access {
+    Access {
+        region: region.into(),
+        profile: global.profile.clone(),
+        local,
+        answer_within: Duration::from_secs(global.timeout.into()),
+        paced: global.paced,
+    }
 }
 
 fn instance_types(config: &Config) -> BTreeSet<String> {
@@ -592,11 +629,11 @@ fn check_account(config: &Config, site: &Site) -> Result<(), Failure> {
     }
 }
 
-/// The local AWS to connect to; `None` when it is not running and need not be.
+/// The local AWS beside this folder to connect to; `None` when it is not running and need not be.
 fn local_access(
     global: &Global,
-    file: &Path,
-    config: &Config,
+    folder: &Path,
+    region: &str,
     wake: Wake,
 ) -> Result<Option<Option<crate::cloud::aws::Local>>, Failure> {
     if !global.local {
@@ -604,17 +641,17 @@ fn local_access(
     }
     #[cfg(not(feature = "local"))]
     {
-        let _ = (file, config, wake);
+        let _ = (folder, region, wake);
         Err(no_local_aws())
     }
     #[cfg(feature = "local")]
     {
-        let laptop = crate::machine::laptop::Laptop::beside(folder(file));
+        let laptop = crate::machine::laptop::Laptop::beside(folder);
         let port = local::port(None)?;
         let server = match (laptop.running(), wake) {
             (Some(server), _) => server,
             (None, Wake::Only) if !laptop.has_state() => return Ok(None),
-            (None, _) => laptop.start(port, config.region.as_str(), &::local::Conditions::default())?,
+            (None, _) => laptop.start(port, region, &::local::Conditions::default())?,
         };
         Ok(Some(Some(server.access())))
     }

@@ -127,6 +127,11 @@ impl<C: Send + Sync + 'static> Stack<C> {
         (!self.nodes.is_empty()).then_some(0)
     }
 
+    /// Every node, without the orphans.
+    pub fn all(&self) -> BTreeSet<usize> {
+        (0..self.nodes.len()).collect()
+    }
+
     /// These nodes with everything they need.
     pub fn with_needs(&self, nodes: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
         let mut chosen = BTreeSet::new();

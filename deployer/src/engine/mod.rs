@@ -17,6 +17,6 @@ pub use error::{Error, Fault, Retry};
 pub use graph::Stack;
 pub use inputs::{Handle, Inputs, Joined, Outputs, Wire};
 pub use plan::{AT_ONCE, Applied, Event, Observer, Outcome, Plan, Progress};
-pub use resource::{Live, Names, Observed, Owner, RESOURCE_TAG, Removal, Resource, STACK_TAG, Tags};
+pub use resource::{AllTagged, Live, Names, Observed, Owner, RESOURCE_TAG, Removal, Resource, STACK_TAG, Tagged, Tags};
 pub use step::{Address, Planned, Step};
 pub use walk::Span;

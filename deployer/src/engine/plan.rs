@@ -285,7 +285,8 @@ impl<C: Send + Sync + 'static> Stack<C> {
         }
     }
 
-    async fn plan_orphans(&self, cloud: &C) -> Result<Vec<Planned>, Error> {
+    /// Plans the removal of the orphans alone. Changes nothing.
+    pub async fn plan_orphans(&self, cloud: &C) -> Result<Vec<Planned>, Error> {
         let nothing = Outputs::new(self.orphans.iter().map(|node| node.address().clone()).collect());
         let looks = self.orphans.iter().map(|node| node.plan_removal(cloud, &nothing));
         let seen: Vec<_> = futures::stream::iter(looks).buffered(AT_ONCE).try_collect().await?;

@@ -21,6 +21,20 @@ pub const STACK_TAG: &str = "deployer:stack";
 /// The tag with the resource's address within its stack: `KIND.KEY`.
 pub const RESOURCE_TAG: &str = "deployer:resource";
 
+/// A resource that carries the tag of a stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// The name that identifies it in the cloud.
+    pub name: String,
+    /// Its tags.
+    pub tags: Tags,
+    /// When it was created, in seconds since 1970, if the cloud tells.
+    pub created_s: Option<i64>,
+}
+
+/// A list of tagged resources. A fault stands for one whose tags could not be read.
+pub type AllTagged = Vec<Result<Tagged, Fault>>;
+
 /// The order of removal.
 pub trait Removal {
     /// The rank of the kind: lower than that of the kinds that it may use.
@@ -111,6 +125,12 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
         _stack: &str,
         _but: &Names,
     ) -> impl Future<Output = Result<Vec<Self>, Fault>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
+    /// Lists everything of this kind that carries tags, whichever stack they name; the caller looks for the tag of a
+    /// stack. Kinds that live inside another resource keep this default.
+    fn tagged(_cloud: &Self::Cloud) -> impl Future<Output = Result<AllTagged, Fault>> + Send {
         async { Ok(Vec::new()) }
     }
 

@@ -65,7 +65,7 @@ impl Step {
     }
 
     /// Whether there is anything to do.
-    pub(super) fn is_work(&self) -> bool {
+    pub fn is_work(&self) -> bool {
         !matches!(self, Step::Keep | Step::Leave(_) | Step::Foreign { .. } | Step::Protected)
     }
 

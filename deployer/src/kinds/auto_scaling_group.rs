@@ -19,7 +19,7 @@ use crate::{
         aws::{Aws, gone, items},
         why::{self, Reports, report::End},
     },
-    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
 };
 
 /// An Auto Scaling group, identified by its name.
@@ -165,6 +165,16 @@ impl Resource for AutoScalingGroup {
     async fn delete(&self, aws: &Aws, _: &Live<Self>) -> Result<(), Fault> {
         let call = aws.autoscaling.delete_auto_scaling_group().auto_scaling_group_name(&self.name);
         gone(call.force_delete(true).send().await)
+    }
+
+    async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
+        let filter = Filter::builder().name("tag-key").values(STACK_TAG).build();
+        let groups = aws.autoscaling.describe_auto_scaling_groups().filters(filter).into_paginator().send();
+        let tagged = |it: Described| {
+            let (tags, created_s) = (tags_of(&it), it.created_time.map(|at| at.secs()));
+            Ok(Tagged { name: it.auto_scaling_group_name.unwrap_or_default(), tags, created_s })
+        };
+        Ok(items(groups).await?.into_iter().map(tagged).collect())
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {

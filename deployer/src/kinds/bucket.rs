@@ -15,9 +15,10 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::Serialize;
 
+use super::tags;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
-    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
     page::user_data::REPORTS,
 };
 
@@ -228,6 +229,19 @@ impl Resource for Bucket {
         gone(call.send().await)
     }
 
+    /// Reads the tags of buckets whose names have our form: `…-ACCOUNT-REGION`.
+    async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
+        let call = aws.s3.list_buckets().bucket_region(&aws.region);
+        let buckets = items(call.into_paginator().send()).await?.into_iter();
+        let ours = buckets.filter(|it| it.name().is_some_and(|name| has_our_form(name, &aws.region)));
+        let reads = ours.map(async |it| {
+            let bucket = Bucket { name: it.name.clone().unwrap_or_default(), account: String::new() };
+            let (tags, created_s) = (bucket.tags(aws).await?, it.creation_date.map(|at| at.secs()));
+            Ok(tags.map(|tags| Tagged { name: bucket.name, tags, created_s }))
+        });
+        Ok(tags::bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
+    }
+
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let names = Bucket::names(aws, stack).await?;
         Bucket::of_stack(aws, stack, names.into_iter().filter(|name| !but.contains(name))).await
@@ -239,6 +253,11 @@ impl Resource for Bucket {
 }
 
 impl Bucket {
+    /// Whether it exists.
+    pub async fn exists(&self, aws: &Aws) -> Result<bool, Fault> {
+        Ok(self.tags(aws).await?.is_some())
+    }
+
     /// Lists the buckets of this account and region whose names begin with the stack's prefix, whatever their tags.
     pub async fn names(aws: &Aws, stack: &str) -> Result<Vec<String>, Fault> {
         let prefix = format!("{stack}-");
@@ -474,6 +493,13 @@ impl CorsRule {
     }
 }
 
+/// Whether the name of a bucket ends like that of each bucket of ours in this region.
+fn has_our_form(name: &str, region: &str) -> bool {
+    let before = name.strip_suffix(region).and_then(|name| name.strip_suffix('-'));
+    let account = before.and_then(|name| name.rsplit_once('-')).map(|(_, account)| account);
+    account.is_some_and(|account| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Returns the days of our rule, if this is it and it applies to the whole bucket.
 fn days_of_uploads_rule(rule: &LifecycleRule) -> Option<i32> {
     let applies = is_in_force(rule, UPLOADS_RULE, "");
@@ -508,6 +534,14 @@ fn tag_list(tags: &Tags) -> Vec<Tag> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bucket_of_ours_is_known_by_account_and_region() {
+        let ours = ["app-images-012345678901-us-east-1", "a-b-artifacts-012345678901-us-east-1"];
+        assert!(ours.iter().all(|name| has_our_form(name, "us-east-1")));
+        let others = ["app-images-012345678901-eu-west-1", "app-us-east-1", "012345678901-us-east-1", "us-east-1"];
+        assert!(others.iter().all(|name| !has_our_form(name, "us-east-1")));
+    }
 
     #[test]
     fn the_order_within_a_cors_rule_is_no_difference() {

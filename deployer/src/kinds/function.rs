@@ -8,6 +8,7 @@ use std::{
 };
 
 use aws_sdk_lambda::{
+    operation::list_tags::ListTagsOutput,
     primitives::Blob,
     types::{
         Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, LoggingConfig, Runtime, State,
@@ -15,9 +16,10 @@ use aws_sdk_lambda::{
 };
 use serde::Serialize;
 
+use super::tags::bounded;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
-    engine::{Fault, Live, Names, Observed, Owner, Resource, Retry, STACK_TAG, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Retry, STACK_TAG, Tagged, Tags},
 };
 
 /// A function, identified by its name.
@@ -148,6 +150,18 @@ impl Resource for Function {
 
     async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
         gone(aws.lambda.delete_function().function_name(&self.name).send().await)
+    }
+
+    /// Lambda tells when a function was last changed, and not when it was created.
+    async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
+        let functions = items(aws.lambda.list_functions().into_paginator().send()).await?.into_iter();
+        let reads = functions.map(async |it| {
+            let answer = found(aws.lambda.list_tags().resource(it.function_arn().unwrap_or_default()).send().await)?;
+            let (name, created_s) = (it.function_name().unwrap_or_default().to_owned(), None);
+            let tags = |answer: ListTagsOutput| answer.tags.unwrap_or_default().into_iter().collect();
+            Ok(answer.map(|answer| Tagged { name, tags: tags(answer), created_s }))
+        });
+        Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {

@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 
-use super::role::{tag_list, tags};
+use super::{
+    role::{tag_list, tags},
+    tags::bounded,
+};
 use crate::{
     cloud::aws::{Aws, found, gone, items},
-    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
-    page::names::iam_path,
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Tagged, Tags},
+    page::names::{ALL_STACKS, iam_path, is_in_region},
 };
 
 /// An instance profile, identified by its name.
@@ -94,6 +97,20 @@ impl Resource for InstanceProfile {
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         self.clear(aws, live).await?;
         gone(aws.iam.delete_instance_profile().instance_profile_name(&self.name).send().await)
+    }
+
+    /// Lists have no tags (docs/aws.md §6.1), so each profile of ours is read.
+    async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
+        let call = aws.iam.list_instance_profiles().path_prefix(ALL_STACKS);
+        let profiles = items(call.into_paginator().send()).await?.into_iter();
+        let here = profiles.filter(|it| is_in_region(&it.path, &it.instance_profile_name, &aws.region));
+        let reads = here.map(async |it| {
+            let call = aws.iam.get_instance_profile().instance_profile_name(&it.instance_profile_name);
+            let profile = found(call.send().await)?.and_then(|answer| answer.instance_profile);
+            let created_s = Some(it.create_date.secs());
+            Ok(profile.map(|profile| Tagged { name: it.instance_profile_name, tags: tags(profile.tags()), created_s }))
+        });
+        Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }
 
     /// IAM is global, so the stack's profiles of other regions are listed, too; their names tell them apart.

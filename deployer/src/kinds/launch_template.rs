@@ -16,7 +16,7 @@ use super::{origin::Origin, tags};
 use crate::{
     cloud::aws::{Aws, found, gone, items},
     config,
-    engine::{Fault, Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tagged, Tags},
     package::Architecture,
     page::user_data,
 };
@@ -205,6 +205,15 @@ impl Resource for LaunchTemplate {
 
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         gone(aws.ec2.delete_launch_template().launch_template_id(&live.output.id).send().await)
+    }
+
+    async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
+        let templates = aws.ec2.describe_launch_templates().filters(tags::of_any_stack()).into_paginator().send();
+        let tagged = |it: Described| {
+            let (tags, created_s) = (tags::from_ec2(it.tags()), it.create_time.map(|at| at.secs()));
+            Ok(Tagged { name: it.launch_template_name.unwrap_or_default(), tags, created_s })
+        };
+        Ok(items(templates).await?.into_iter().map(tagged).collect())
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {

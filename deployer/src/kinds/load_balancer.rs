@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::tags;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
-    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Tags},
 };
 
 /// A load balancer, identified by its name.
@@ -123,6 +123,14 @@ impl Resource for LoadBalancer {
     /// wait for those, and does so on `DependencyViolation` (docs/aws.md §9.6).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         gone(aws.elb.delete_load_balancer().load_balancer_arn(&live.output.arn).send().await)
+    }
+
+    async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
+        let balancers = items(aws.elb.describe_load_balancers().into_paginator().send()).await?;
+        let named = balancers.into_iter().filter_map(|it| {
+            Some((it.load_balancer_name?, it.load_balancer_arn?, it.created_time.map(|at| at.secs())))
+        });
+        tags::tagged_in_elb(aws, named.collect()).await
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {

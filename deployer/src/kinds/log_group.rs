@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use aws_sdk_cloudwatchlogs::types::LogGroup as Described;
 
+use super::tags::bounded;
 use crate::{
     cloud::aws::{Aws, Pages, found, gone, items},
-    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
 };
 
 /// A log group, identified by its name.
@@ -75,6 +76,16 @@ impl Resource for LogGroup {
 
     async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
         gone(aws.logs.delete_log_group().log_group_name(&self.name).send().await)
+    }
+
+    async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
+        let call = aws.logs.describe_log_groups().log_group_name_prefix("/aws/lambda/");
+        let groups = items(call.into_paginator().send()).await?.into_iter();
+        let reads = groups.map(async |it| {
+            let (tags, created_s) = (found(tags(aws, &arn(&it)).await)?, it.creation_time.map(|ms| ms / 1_000));
+            Ok(tags.map(|tags| Tagged { name: it.log_group_name.unwrap_or_default(), tags, created_s }))
+        });
+        Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {

@@ -7,7 +7,7 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFutu
 
 use crate::{
     cloud::aws::Aws,
-    engine::{AT_ONCE, Fault, Removal, Resource, Stack, look},
+    engine::{AT_ONCE, AllTagged, Fault, Removal, Resource, STACK_TAG, Stack, Tagged, look},
 };
 
 /// Declares the modules of the kinds and, from the same rows, [`KINDS`] and the order of their removal.
@@ -41,18 +41,38 @@ pub struct Kind {
     /// Its name in plans, addresses and tags, such as `launch_template`.
     pub name: &'static str,
     search: Search,
+    list: List,
 }
 
 /// Finds resources that carry the stack's tag and are not wanted.
 type Search = for<'a> fn(&'a Stack<Aws>, &'a Aws) -> BoxFuture<'a, Result<Orphans, Fault>>;
+
+/// Lists resources that carry the tag of any stack.
+type List = for<'a> fn(&'a Aws) -> BoxFuture<'a, Result<AllTagged, Fault>>;
 
 /// Marks the resources that were found for removal.
 type Orphans = Box<dyn FnOnce(&mut Stack<Aws>) + Send>;
 
 impl Kind {
     const fn of<R: Resource<Cloud = Aws>>() -> Kind {
-        Kind { name: R::KIND, search: |stack, aws| orphans::<R>(stack, aws).boxed() }
+        Kind {
+            name: R::KIND,
+            search: |stack, aws| orphans::<R>(stack, aws).boxed(),
+            list: |aws| of_any_stack::<R>(aws).boxed(),
+        }
     }
+
+    /// Lists every resource of this kind in the region that carries the tag of any stack. A fault in the list stands for
+    /// a resource whose tags could not be read.
+    pub async fn of_any_stack(&self, aws: &Aws) -> Result<AllTagged, Fault> {
+        (self.list)(aws).await
+    }
+}
+
+async fn of_any_stack<R: Resource<Cloud = Aws>>(aws: &Aws) -> Result<AllTagged, Fault> {
+    let all = look(|| R::tagged(aws)).await?;
+    let is_ours = |it: &Result<Tagged, Fault>| it.as_ref().map_or(true, |it| it.tags.contains_key(STACK_TAG));
+    Ok(all.into_iter().filter(is_ours).collect())
 }
 
 /// Finds every resource that carries the stack's tag and marks those that the page does not want for removal. Listeners

@@ -5,10 +5,14 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::tags::bounded;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
-    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
-    page::{names::iam_path, policy::canonical},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Tagged, Tags},
+    page::{
+        names::{ALL_STACKS, iam_path, is_in_region},
+        policy::canonical,
+    },
 };
 
 /// A role, identified by its name.
@@ -100,6 +104,19 @@ impl Resource for Role {
     async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
         gone(self.detach(aws).await)?;
         gone(aws.iam.delete_role().role_name(&self.name).send().await)
+    }
+
+    /// Lists have no tags (docs/aws.md §6.1), so each role of ours is read.
+    async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
+        let roles = items(aws.iam.list_roles().path_prefix(ALL_STACKS).into_paginator().send()).await?.into_iter();
+        let here = roles.filter(|it| is_in_region(&it.path, &it.role_name, &aws.region));
+        let reads = here.map(async |it| {
+            let answer = found(aws.iam.get_role().role_name(&it.role_name).send().await)?;
+            let role = answer.and_then(|answer| answer.role);
+            let created_s = Some(it.create_date.secs());
+            Ok(role.map(|role| Tagged { name: it.role_name, tags: tags(role.tags()), created_s }))
+        });
+        Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }
 
     /// IAM is global, so the stack's roles of other regions are listed, too; their names tell them apart.

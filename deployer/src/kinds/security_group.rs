@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use super::tags;
 use crate::{
     cloud::aws::{Aws, gone, items},
-    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Tagged, Tags},
 };
 
 /// Identified by its name within its VPC; lower case, because AWS compares names without case (docs/aws.md §1).
@@ -152,6 +152,16 @@ impl Resource for SecurityGroup {
         let names_another = |rule: &&Rule| matches!(&rule.source, Source::Group(group) if group != id);
         revoke(aws, id, live.settings.ingress.iter().filter(names_another)).await?;
         gone(aws.ec2.delete_security_group().group_id(id).send().await)
+    }
+
+    /// EC2 does not tell when a group was created.
+    async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
+        let groups = items(aws.ec2.describe_security_groups().filters(tags::of_any_stack()).into_paginator().send());
+        let tagged = |group: Described| {
+            let tags = tags::from_ec2(group.tags());
+            Ok(Tagged { name: group.group_name.unwrap_or_default(), tags, created_s: None })
+        };
+        Ok(groups.await?.into_iter().map(tagged).collect())
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {

@@ -8,9 +8,10 @@ use aws_sdk_dynamodb::types::{
 };
 use serde::Serialize;
 
+use super::tags::bounded;
 use crate::{
     cloud::aws::{Aws, Progress, found, gone, items},
-    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
 };
 
 /// A table, identified by its name.
@@ -145,6 +146,17 @@ impl Resource for Table {
             return Err(Fault::new("DeleteTable", "Protected", message));
         }
         gone(aws.dynamodb.delete_table().table_name(&self.name).send().await)
+    }
+
+    async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
+        let names = items(aws.dynamodb.list_tables().into_paginator().send()).await?.into_iter();
+        let reads = names.map(async |name| {
+            let answer = found(aws.dynamodb.describe_table().table_name(&name).send().await)?;
+            let Some(table) = answer.and_then(|answer| answer.table) else { return Ok(None) };
+            let tags = found(tags(aws, table.table_arn().unwrap_or_default()).await)?;
+            Ok(tags.map(|tags| Tagged { name, tags, created_s: table.creation_date_time().map(|at| at.secs()) }))
+        });
+        Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{Filter, ResourceType, TagSpecification};
+use futures::{StreamExt as _, stream};
 
 use crate::{
     cloud::aws::Aws,
-    engine::{Fault, Names, STACK_TAG, Tags},
+    engine::{AT_ONCE, AllTagged, Fault, Names, STACK_TAG, Tagged, Tags},
 };
 
 /// Tags for a resource that EC2 creates.
@@ -28,6 +29,25 @@ pub fn from_ec2(tags: &[aws_sdk_ec2::types::Tag]) -> Tags {
 pub async fn tag_in_ec2(aws: &Aws, id: &str, tags: &Tags) -> Result<(), Fault> {
     aws.ec2.create_tags().resources(id).set_tags(Some(to_ec2(tags))).send().await?;
     Ok(())
+}
+
+/// Filters for the resources of any stack.
+pub fn of_any_stack() -> Filter {
+    ec2_filter("tag-key", [STACK_TAG])
+}
+
+/// Runs these reads, a bounded number at once.
+pub async fn bounded<T>(reads: Vec<impl Future<Output = T>>) -> Vec<T> {
+    stream::iter(reads).buffered(AT_ONCE).collect().await
+}
+
+/// Lists these Elastic Load Balancing resources, given by name, ARN and time of creation, with their tags.
+pub async fn tagged_in_elb(aws: &Aws, named: Vec<(String, String, Option<i64>)>) -> Result<AllTagged, Fault> {
+    let mut tags = of_arns(aws, named.iter().map(|(_, arn, _)| arn.clone()).collect()).await?;
+    let tagged = |(name, arn, created_s): (String, String, Option<i64>)| {
+        Ok(Tagged { name, tags: tags.remove(&arn).unwrap_or_default(), created_s })
+    };
+    Ok(named.into_iter().map(tagged).collect())
 }
 
 /// Filters for the resources of a stack.

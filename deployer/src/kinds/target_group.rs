@@ -11,7 +11,7 @@ use super::tags;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
     config,
-    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
 /// A target group, identified by its name.
@@ -171,6 +171,13 @@ impl Resource for TargetGroup {
 
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         gone(aws.elb.delete_target_group().target_group_arn(&live.output.arn).send().await)
+    }
+
+    /// Elastic Load Balancing does not tell when a target group was created.
+    async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
+        let groups = items(aws.elb.describe_target_groups().into_paginator().send()).await?;
+        let named = groups.into_iter().filter_map(|it| Some((it.target_group_name?, it.target_group_arn?, None)));
+        tags::tagged_in_elb(aws, named.collect()).await
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {

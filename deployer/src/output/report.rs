@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, ErrorKind, IsTerminal, Write},
     sync::{
         OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -21,11 +21,15 @@ mod escape;
 mod history;
 mod plan;
 mod screen;
+mod stacks;
+mod status;
 
 pub use board::{Board, Count};
 pub use escape::is_active;
 pub use history::{Mark, Row, minute, releases, timestamp};
 pub use plan::{Places, Values, changes, plan, plan_json};
+pub use stacks::{stacks, stacks_json};
+pub use status::{age, status, status_again, status_json, status_json_line};
 
 /// Prints an answer to stdout: unchanged to a program, escaped to a terminal. Failures are reported by [`unprinted`] at
 /// the end.
@@ -45,10 +49,19 @@ pub fn line(line: &str) {
 
 /// Records that something could not be printed. A closed pipe (`| head`) is not an error.
 pub fn note_unprinted(printed: std::io::Result<()>) {
-    if let Some(error) = printed.err().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
-        let _ = UNPRINTED.set(error);
+    match printed {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => CLOSED.store(true, Ordering::Relaxed),
+        Err(error) => drop(UNPRINTED.set(error)),
+        Ok(()) => (),
     }
 }
+
+/// Whether stdout is a pipe that was closed: what follows would not be read.
+pub fn is_closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
+
+static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Why an answer is not on stdout, if it is not: a full disk, most likely.
 pub fn unprinted() -> Option<&'static std::io::Error> {

@@ -124,6 +124,16 @@ impl Programs {
         Ok(programs)
     }
 
+    /// Uses the program that this function has, by its hash as AWS returns it.
+    pub fn keep_function(&mut self, entry: &str, sha256: String) {
+        self.functions.insert(entry.into(), FunctionProgram { sha256, ..FunctionProgram::default() });
+    }
+
+    /// Uses the program that this service has, by its hash in hexadecimal.
+    pub fn keep_service(&mut self, entry: &str, sha256: String) {
+        self.services.insert(entry.into(), ServiceProgram { sha256, ..ServiceProgram::default() });
+    }
+
     /// The program of this function.
     pub fn function(&self, entry: &str) -> FunctionProgram {
         self.functions.get(entry).cloned().unwrap_or_default()

@@ -124,16 +124,7 @@ pub fn lay_out(
     programs: &Programs,
     wait: health::Wait,
 ) -> Page {
-    let names = Names::of(config, site);
-    let mut page = Layout {
-        stack: Stack::new(config.name.to_string(), tags(config)),
-        wires: BTreeMap::new(),
-        names,
-        config,
-        site,
-        programs,
-        wait,
-    };
+    let mut page = Layout::begin(config, site, programs, wait);
     let anchor = page.anchor();
     let buckets = page.buckets();
     page.tables();
@@ -141,8 +132,36 @@ pub fn lay_out(
     let permissions = page.permissions(&functions.functions, &buckets);
     page.notifications(&buckets, &functions.functions, &permissions);
     let outputs = config.outputs.iter().map(|(name, text)| (name.to_string(), page.joined(text))).collect();
-    let places = config.functions.keys().map(|entry| page.function_place(entry.as_str())).collect();
+    let places = page.function_places();
     Page { stack: page.stack, outputs, services: functions.fronts, functions: places }
+}
+
+/// What a stack runs and holds, by the names that are known before anything has been read.
+pub struct Places {
+    /// The artifact bucket.
+    pub anchor: String,
+    /// The services.
+    pub services: Vec<Place>,
+    /// The functions.
+    pub functions: Vec<FunctionPlace>,
+    /// The buckets: the name in `stack.yaml`, and the name in the account.
+    pub buckets: Vec<(String, String)>,
+    /// The tables, in the same way.
+    pub tables: Vec<(String, String)>,
+}
+
+/// Names everything that a stack runs and holds.
+pub fn places(config: &Config, site: &Site) -> Places {
+    let programs = Programs::none();
+    let page = Layout::begin(config, site, &programs, health::Wait::No);
+    let names = &page.names;
+    Places {
+        anchor: names.artifacts(),
+        services: config.services.iter().map(|(entry, service)| page.place(entry.as_str(), service)).collect(),
+        functions: page.function_places(),
+        buckets: config.buckets.keys().map(|entry| (entry.to_string(), names.bucket(entry.as_str()))).collect(),
+        tables: config.tables.keys().map(|entry| (entry.to_string(), names.plain(entry.as_str()))).collect(),
+    }
 }
 
 struct Layout<'a> {
@@ -160,6 +179,20 @@ struct Layout<'a> {
 struct Running {
     functions: BTreeMap<String, Handle<Function>>,
     fronts: Vec<Front>,
+}
+
+impl<'a> Layout<'a> {
+    fn begin(config: &'a Config, site: &'a Site, programs: &'a Programs, wait: health::Wait) -> Layout<'a> {
+        Layout {
+            stack: Stack::new(config.name.to_string(), tags(config)),
+            wires: BTreeMap::new(),
+            names: Names::of(config, site),
+            config,
+            site,
+            programs,
+            wait,
+        }
+    }
 }
 
 impl Layout<'_> {
@@ -326,6 +359,7 @@ impl Layout<'_> {
             group: at_port.clone(),
             target_group: at_port,
             balancer: self.names.plain(entry),
+            template: self.names.plain(entry),
             front_port: u16::from(wanted.load_balancer.port).into(),
             port,
             path: wanted.health_check.path.clone(),
@@ -337,6 +371,11 @@ impl Layout<'_> {
 
     fn reports(&self, entry: &str) -> Reports {
         Reports { bucket: self.names.artifacts(), prefix: user_data::reports_prefix(entry) }
+    }
+
+    /// The names for the diagnosis of all functions.
+    fn function_places(&self) -> Vec<FunctionPlace> {
+        self.config.functions.keys().map(|entry| self.function_place(entry.as_str())).collect()
     }
 
     /// The names for the diagnosis of a function.
@@ -652,7 +691,7 @@ fn tags(config: &Config) -> Tags {
 }
 
 /// The URL for users. A local load balancer's DNS name includes its actual port.
-fn url(dns_name: &str, port: u16) -> String {
+pub fn url(dns_name: &str, port: u16) -> String {
     match (dns_name.contains(':'), port) {
         (true, _) | (_, 80) => format!("http://{dns_name}"),
         (false, port) => format!("http://{dns_name}:{port}"),

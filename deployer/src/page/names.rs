@@ -64,5 +64,28 @@ impl Names {
 
 /// The IAM path of a stack: listing it takes one call.
 pub fn iam_path(stack: &str) -> String {
-    format!("/deployer/{stack}/")
+    format!("{ALL_STACKS}{stack}/")
+}
+
+/// The IAM path of all stacks.
+pub const ALL_STACKS: &str = "/deployer/";
+
+/// Whether a role or an instance profile with this path and name belongs to this region: IAM is global.
+pub fn is_in_region(path: &str, name: &str, region: &str) -> bool {
+    let stack = path.strip_prefix(ALL_STACKS).and_then(|stack| stack.strip_suffix('/'));
+    let rest = stack.and_then(|stack| name.strip_prefix(stack)?.strip_prefix('-')?.strip_prefix(region));
+    rest.is_some_and(|rest| rest.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_region_of_a_role_is_read_from_its_name() {
+        let is_here = |name| is_in_region(&iam_path("app"), name, "us-east-1");
+        assert!(is_here("app-us-east-1-web-svc"));
+        assert!(!is_here("app-us-east-2-web-svc") && !is_here("app-us-east-1") && !is_here("web-us-east-1-web-svc"));
+        assert!(!is_in_region("/other/app/", "app-us-east-1-web-svc", "us-east-1"));
+    }
 }

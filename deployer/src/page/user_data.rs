@@ -231,6 +231,12 @@ struct Parts<'a> {
     commands: String,
 }
 
+/// Returns the key of the program in this bucket that a text of ours downloads.
+pub fn program_key<'a>(text: &'a str, bucket: &str) -> Option<&'a str> {
+    let (_, after) = text.split_once(&format!("s3://{bucket}/"))?;
+    after.split_whitespace().next()
+}
+
 const VARIABLES: &str = "  permissions: '0600'\n  content: |\n";
 
 fn parts(text: &str) -> Option<Parts<'_>> {
@@ -280,6 +286,13 @@ mod tests {
         let text = user_data.render().unwrap();
         assert!(text.starts_with("#cloud-config\n"));
         serde_yaml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_program_is_read_from_the_text() {
+        let text = postagram(&[]).render().unwrap();
+        assert_eq!(program_key(&text, "postagram-artifacts-000000000000-us-east-1"), Some("services/web/abc123"));
+        assert_eq!(program_key(&text, "another"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! DynamoDB: dynoxide's tables, with AWS's delays, paginated tags, and backups.
 
 mod calls;
+mod counts;
 mod database;
 mod engine;
 mod manifest;
@@ -22,6 +23,7 @@ use futures::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
+use counts::Counts;
 use database::{Database, Recovery, seconds_now};
 use engine::Engine;
 use kit::ACCOUNT;
@@ -39,6 +41,7 @@ pub struct DynamoDb {
     /// Tables whose backups are not ready yet, with the number of requests that are still to be refused.
     unready: Mutex<BTreeMap<String, u8>>,
     states: States,
+    counts: Counts,
 }
 
 /// The number of requests for point-in-time recovery that a new table refuses (docs/aws.md §2.3).
@@ -58,7 +61,8 @@ impl DynamoDb {
     pub async fn open(dir: &Path, region: &str, speed: Speed) -> anyhow::Result<DynamoDb> {
         manifest::refuse_former(dir)?;
         let engine = Arc::new(Engine::open(dir.join("dynamodb")).await?);
-        Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states: States::at(speed) })
+        let (states, counts) = (States::at(speed), Counts::at(speed));
+        Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states, counts })
     }
 
     /// Waits until the files are closed. Later calls fail.
@@ -198,6 +202,7 @@ impl DynamoDb {
         match operation {
             "CreateTable" => {
                 self.states.created(&name);
+                self.counts.created(&name);
                 self.unready().insert(name.clone(), REFUSALS_OF_BACKUPS);
             }
             "UpdateTable" => self.states.updated(&name, indexes_created(&input)),
@@ -294,6 +299,7 @@ impl DynamoDb {
         let mut shown: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
         for part in ["Table", "TableDescription"] {
             if let Some(table) = shown.get_mut(part).filter(|table| table.is_object()) {
+                self.counts.show(name, table);
                 match operation {
                     "DeleteTable" => {
                         table["TableStatus"] = "DELETING".into();

@@ -120,10 +120,18 @@ pub fn verdict(evidence: &Evidence) -> Option<Verdict> {
 impl Evidence {
     /// Whether the service is healthy and reachable.
     pub fn is_up(&self) -> bool {
-        let healthy = self.targets.iter().filter(|target| target.state == "healthy").count();
-        let wanted = self.group.iter().flatten().map(|group| group.min.max(1)).next().unwrap_or(1);
-        i32::try_from(healthy).is_ok_and(|healthy| healthy >= wanted)
-            && self.wiring.as_ref().is_none_or(|wiring| wiring.listens && wiring.forwards)
+        self.healthy() >= self.wanted() && self.wiring.as_ref().is_none_or(|wiring| wiring.listens && wiring.forwards)
+    }
+
+    /// The number of healthy targets.
+    pub fn healthy(&self) -> usize {
+        self.targets.iter().filter(|target| target.state == "healthy").count()
+    }
+
+    /// The number of healthy targets required: the minimum of the group, and at least one.
+    pub fn wanted(&self) -> usize {
+        let min = self.group.iter().flatten().map(|group| group.min).next().unwrap_or_default();
+        usize::try_from(min).unwrap_or_default().max(1)
     }
 
     /// The output of an instance.
@@ -349,7 +357,7 @@ mod tests {
 
     /// A service whose instance runs and is not healthy, for an unknown reason.
     fn unhealthy() -> Evidence {
-        let group = Group { suspended: Vec::new(), target_groups: vec!["tg".into()], min: 1 };
+        let group = Group { suspended: Vec::new(), target_groups: vec!["tg".into()], min: 1, ..Group::default() };
         let profile = Some("arn:aws:iam::1:instance-profile/web".to_owned());
         let instance = Instance { id: "i-1".into(), state: "running".into(), profile, ..Instance::default() };
         let wiring = Wiring { target_group: "tg".into(), listens: true, forwards: true, ..Wiring::default() };

@@ -1,7 +1,5 @@
 //! Reads the evidence about a service. Reads are independent: a denied one is reported and does not hide the others.
 
-use std::future::Future;
-
 use aws_sdk_autoscaling::types::ScalingActivityStatusCode as Status;
 use aws_sdk_ec2::types::InstanceAttributeName;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -14,6 +12,7 @@ use crate::{
     },
     engine::{Fault, look},
     kinds::{listener::forwards, tags},
+    page::user_data::program_key,
 };
 
 /// A service and the names of its resources.
@@ -27,6 +26,8 @@ pub struct Place {
     pub target_group: String,
     /// Its load balancer.
     pub balancer: String,
+    /// Its launch template.
+    pub template: String,
     /// The port of the listener.
     pub front_port: i32,
     /// The port of the service.
@@ -86,6 +87,23 @@ pub struct Group {
     pub target_groups: Vec<String>,
     /// The minimum size.
     pub min: i32,
+    /// The version of the launch template that new instances start from, as a number.
+    pub release: Option<String>,
+    /// Its instances, as the group sees them.
+    pub members: Vec<Member>,
+}
+
+/// An instance, as its group sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Member {
+    /// `i-…`.
+    pub id: String,
+    /// Its Availability Zone.
+    pub zone: String,
+    /// `Pending`, `InService`, `Terminating`, …
+    pub lifecycle: String,
+    /// The version of the launch template that it was started from.
+    pub release: Option<String>,
 }
 
 /// One of the group's activities.
@@ -102,6 +120,8 @@ pub struct Launch {
 pub struct Instance {
     /// `i-…`.
     pub id: String,
+    /// Its Availability Zone.
+    pub zone: String,
     /// `pending`, `running`, …
     pub state: String,
     /// The reason for the state, if AWS gives one.
@@ -121,6 +141,8 @@ pub struct Instance {
 pub struct Wiring {
     /// The ARN of the target group.
     pub target_group: String,
+    /// The host name of the load balancer; empty if there is none.
+    pub host: String,
     /// Whether the listener exists.
     pub listens: bool,
     /// Whether it forwards to the target group.
@@ -231,33 +253,44 @@ const LAST_LINES: usize = 12;
 
 /// Records a failed read, and goes on without its result.
 pub fn keep<T>(unread: &mut Vec<String>, what: &str, read: Result<T, Fault>) -> Option<T> {
-    let message = |fault: Fault| match fault.code.contains("AccessDenied") || fault.code.contains("Unauthorized") {
-        true => format!("could not read {what}: denied ({})", fault.operation),
-        false => format!("could not read {what}: {fault}"),
-    };
-    read.map_err(|fault| unread.push(message(fault))).ok()
+    read.map_err(|fault| unread.push(format!("could not read {what}: {}", denied_or_said(&fault)))).ok()
 }
 
-/// Turns "not found" into `None`.
-async fn absent<T>(read: impl Future<Output = Result<T, Fault>>) -> Result<Option<T>, Fault> {
-    match read.await {
-        Ok(found) => Ok(Some(found)),
-        Err(fault) if fault.code.contains("NotFound") => Ok(None),
-        Err(fault) => Err(fault),
+/// Whether a read failed because the caller lacks the permission.
+pub fn is_denied(fault: &Fault) -> bool {
+    fault.code.contains("AccessDenied") || fault.code.contains("Unauthorized")
+}
+
+/// Returns why a read failed. Of a denial only the operation is interesting.
+pub fn denied_or_said(fault: &Fault) -> String {
+    match is_denied(fault) {
+        true => format!("denied ({})", fault.operation),
+        false => fault.to_string(),
     }
 }
 
-async fn group(aws: &Aws, place: &Place) -> Result<Option<Group>, Fault> {
+pub(in crate::cloud) async fn group(aws: &Aws, place: &Place) -> Result<Option<Group>, Fault> {
     let found = health::describe(aws, &place.group).await?;
     Ok(found.map(|group| Group {
         suspended: group.suspended_processes().iter().filter_map(|it| it.process_name().map(str::to_owned)).collect(),
         target_groups: group.target_group_arns().to_vec(),
         min: group.min_size().unwrap_or_default(),
+        release: group.launch_template().and_then(|it| it.version()).map(str::to_owned),
+        members: group.instances().iter().map(member).collect(),
     }))
 }
 
-async fn launches(aws: &Aws, place: &Place) -> Result<Vec<Launch>, Fault> {
-    let activities = absent(health::activities(aws, &place.group)).await?.unwrap_or_default();
+fn member(it: &aws_sdk_autoscaling::types::Instance) -> Member {
+    Member {
+        id: it.instance_id().unwrap_or_default().into(),
+        zone: it.availability_zone().unwrap_or_default().into(),
+        lifecycle: it.lifecycle_state().map(|state| state.as_str().to_owned()).unwrap_or_default(),
+        release: it.launch_template().and_then(|it| it.version()).map(str::to_owned),
+    }
+}
+
+pub(in crate::cloud) async fn launches(aws: &Aws, place: &Place) -> Result<Vec<Launch>, Fault> {
+    let activities = found(health::activities(aws, &place.group).await)?.unwrap_or_default();
     Ok(activities
         .iter()
         .map(|activity| Launch {
@@ -270,13 +303,14 @@ async fn launches(aws: &Aws, place: &Place) -> Result<Vec<Launch>, Fault> {
         .collect())
 }
 
-async fn instances(aws: &Aws, place: &Place) -> Result<Vec<Instance>, Fault> {
+pub(in crate::cloud) async fn instances(aws: &Aws, place: &Place) -> Result<Vec<Instance>, Fault> {
     let filter = tags::ec2_filter("tag:aws:autoscaling:groupName", [place.group.as_str()]);
     let answer = aws.ec2.describe_instances().filters(filter).send().await?;
     let all = answer.reservations().iter().flat_map(|it| it.instances());
     let mut found: Vec<Instance> = all
         .map(|it| Instance {
             id: it.instance_id().unwrap_or_default().into(),
+            zone: it.placement().and_then(|it| it.availability_zone()).unwrap_or_default().into(),
             state: it.state().and_then(|state| state.name()).map(|name| name.as_str()).unwrap_or_default().into(),
             reason: it.state_reason().and_then(|reason| reason.message()).unwrap_or_default().into(),
             launched_s: it.launch_time().map_or(0, |at| at.secs()),
@@ -308,16 +342,17 @@ async fn has_program(aws: &Aws, place: &Place, instance: &str) -> Result<Option<
     let answer = call.attribute(InstanceAttributeName::UserData).send().await?;
     let encoded = answer.user_data().and_then(|it| it.value()).unwrap_or_default();
     let text = String::from_utf8(STANDARD.decode(encoded).unwrap_or_default()).unwrap_or_default();
-    let after = text.split_once(&format!("s3://{}/", place.reports.bucket)).map(|(_, after)| after);
-    let Some(key) = after.and_then(|after| after.split_whitespace().next()) else { return Ok(None) };
+    let Some(key) = program_key(&text, &place.reports.bucket) else { return Ok(None) };
     let head = aws.s3.head_object().bucket(&place.reports.bucket).key(key).send().await;
     Ok(Some(found(head)?.is_some()))
 }
 
-async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring, Fault> {
-    let groups = absent(async { Ok(aws.elb.describe_target_groups().names(&place.target_group).send().await?) });
-    let balancers = absent(async { Ok(aws.elb.describe_load_balancers().names(&place.balancer).send().await?) });
-    let (groups, balancers) = futures::try_join!(groups, balancers)?;
+pub(in crate::cloud) async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring, Fault> {
+    let (groups, balancers) = futures::join!(
+        aws.elb.describe_target_groups().names(&place.target_group).send(),
+        aws.elb.describe_load_balancers().names(&place.balancer).send(),
+    );
+    let (groups, balancers) = (found(groups)?, found(balancers)?);
     let target_group = groups.and_then(|it| it.target_groups?.into_iter().next()?.target_group_arn).unwrap_or_default();
     let Some(balancer) = balancers.and_then(|it| it.load_balancers?.into_iter().next()) else {
         return Ok(Wiring { target_group, ..Wiring::default() });
@@ -328,6 +363,7 @@ async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring, Fault> {
     Ok(Wiring {
         listens: listener.is_some(),
         forwards: listener.is_some_and(|it| forwards(it).get(&target_group).is_some_and(|share| *share > 0)),
+        host: balancer.dns_name().unwrap_or_default().into(),
         front: balancer.security_groups().to_vec(),
         target_group,
         admits: None,

@@ -2,6 +2,7 @@
 
 use aws_sdk_cloudwatchlogs::types::OrderBy;
 use aws_sdk_lambda::types::{LastUpdateStatus, State};
+use futures::future::try_join_all;
 
 use super::{Verdict, evidence::keep};
 use crate::{
@@ -40,6 +41,8 @@ pub struct FunctionEvidence {
 /// A function's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FunctionState {
+    /// `Active`, `Pending`, `Inactive` or `Failed`.
+    pub state: String,
     /// The reason of its failed state or last update.
     pub trouble: Option<String>,
     /// Its memory in MB.
@@ -87,6 +90,7 @@ async fn state(aws: &Aws, place: &FunctionPlace) -> Result<Option<FunctionState>
             format!("its last update failed: {}", it.last_update_status_reason().unwrap_or("AWS gives no reason"))
         });
         FunctionState {
+            state: it.state().map(|state| state.as_str().to_owned()).unwrap_or_default(),
             trouble: not_active.or(update),
             memory_mb: it.memory_size().unwrap_or_default(),
             timeout_s: it.timeout().unwrap_or_default(),
@@ -121,16 +125,14 @@ const LINES: i32 = 60;
 async fn lines(aws: &Aws, place: &FunctionPlace) -> Result<Vec<String>, Fault> {
     let call = aws.logs.describe_log_streams().log_group_name(&place.log_group);
     let streams = found(call.order_by(OrderBy::LastEventTime).descending(true).limit(STREAMS).send().await)?;
-    let mut events = Vec::new();
-    for stream in streams.and_then(|it| it.log_streams).unwrap_or_default() {
+    let events = streams.and_then(|it| it.log_streams).unwrap_or_default().into_iter().map(|stream| async move {
         let call = aws.logs.get_log_events().log_group_name(&place.log_group).limit(LINES);
         let answer = found(call.log_stream_name(stream.log_stream_name().unwrap_or_default()).send().await)?;
-        for event in answer.and_then(|it| it.events).unwrap_or_default() {
-            events.push((event.timestamp().unwrap_or_default(), event.message().unwrap_or_default().to_owned()));
-        }
-    }
-    events.sort_by_key(|(at, _)| *at);
-    Ok(events.into_iter().map(|(_, line)| line.trim_end().to_owned()).collect())
+        Ok::<_, Fault>(answer.and_then(|it| it.events).unwrap_or_default())
+    });
+    let mut events: Vec<_> = try_join_all(events).await?.into_iter().flatten().collect();
+    events.sort_by_key(|event| event.timestamp());
+    Ok(events.iter().map(|event| event.message().unwrap_or_default().trim_end().to_owned()).collect())
 }
 
 /// Words in a log, with their meaning, the remedy, and the field that decides it.
@@ -188,6 +190,12 @@ const SIGNS: &[Sign] = &[
     },
 ];
 
+/// Returns the newest line of the log that reports an error.
+pub fn last_error(it: &FunctionEvidence) -> Option<&str> {
+    let is_error = |line: &&String| SIGNS.iter().flat_map(|sign| sign.words).any(|word| line.contains(word));
+    it.lines.iter().rev().find(is_error).map(String::as_str)
+}
+
 /// Returns the cause that matches the evidence, if any.
 pub fn function_verdict(it: &FunctionEvidence) -> Option<Verdict> {
     let verdict =
@@ -221,6 +229,14 @@ mod tests {
     fn check(evidence: FunctionEvidence, cause: &str, words: &str) {
         let verdict = function_verdict(&evidence).expect("a cause");
         assert!(verdict.cause == cause && verdict.words.contains(words), "{verdict:?}");
+    }
+
+    #[test]
+    fn the_last_error_is_the_newest_line_that_reports_one() {
+        let lines = ["Task timed out after 3.00 seconds", "[ERROR] no such post", "END"].map(String::from).into();
+        let evidence = FunctionEvidence { lines, ..Default::default() };
+        assert_eq!(last_error(&evidence), Some("[ERROR] no such post"));
+        assert_eq!(last_error(&FunctionEvidence { lines: vec!["END".into()], ..Default::default() }), None);
     }
 
     #[test]

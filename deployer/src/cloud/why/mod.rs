@@ -7,8 +7,9 @@ mod functions;
 pub mod report;
 
 pub use causes::{Verdict, verdict};
-pub use evidence::{Evidence, Group, Instance, Launch, Place, Wiring, collect};
-pub use functions::{FunctionEvidence, FunctionPlace, collect_function, function_verdict};
+pub use evidence::{Evidence, Group, Instance, Launch, Member, Place, Wiring, collect, denied_or_said, is_denied};
+pub(in crate::cloud) use evidence::{group, instances, keep, launches, wiring};
+pub use functions::{FunctionEvidence, FunctionPlace, collect_function, function_verdict, last_error};
 
 use crate::{
     cloud::aws::{Aws, items},

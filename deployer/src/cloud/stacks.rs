@@ -1,0 +1,150 @@
+//! Every stack of an account and region, found by the ownership tags of its resources.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_smithy_types::DateTime;
+use futures::{StreamExt as _, stream};
+use serde::Serialize;
+
+use crate::{
+    cloud::{aws::Aws, status::timestamp, why::is_denied},
+    engine::{AT_ONCE, AllTagged, Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Tagged},
+    kinds::{KINDS, bucket::Bucket},
+};
+
+/// The stacks of an account. Its fields are the keys of `ls --json`.
+#[derive(Debug, Default, Serialize)]
+pub struct Stacks {
+    /// The account's number; `None` without a local AWS.
+    pub account: Option<String>,
+    /// The stacks, by name and region.
+    pub stacks: Vec<FoundStack>,
+    /// What could not be read.
+    pub unread: Vec<Unread>,
+}
+
+/// A stack that was found by its resources.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FoundStack {
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// The value of the tag `owner` of its resources, if they have one.
+    pub owner: Option<String>,
+    /// The oldest time of creation known.
+    pub created: Option<String>,
+    /// The number of its resources, by kind.
+    pub resources: BTreeMap<&'static str, usize>,
+    /// How to remove it; `None` if no `stack.yaml` can have its name.
+    pub remove: Option<Removal>,
+    /// Whether its artifact bucket exists: without it, `down` takes the stack for removed.
+    #[serde(skip)]
+    pub has_anchor: bool,
+}
+
+/// How to remove a stack.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Removal {
+    /// The contents of the file that `commands` name, unless it exists.
+    pub stack_yaml: Option<String>,
+    /// The commands.
+    pub commands: Vec<String>,
+}
+
+/// Resources of a region that could not be read for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unread {
+    /// The region.
+    pub region: String,
+    /// Their kinds, such as `table`.
+    pub kinds: BTreeSet<&'static str>,
+    /// The reason.
+    pub why: String,
+}
+
+/// Lists the regions that are enabled for the account (docs/aws.md §3.1).
+pub async fn regions(aws: &Aws) -> Result<BTreeSet<String>, Fault> {
+    let answer = aws.ec2.describe_regions().send().await?;
+    Ok(answer.regions().iter().filter_map(|region| region.region_name().map(str::to_owned)).collect())
+}
+
+/// Searches these regions.
+pub async fn search(aws: &Aws, regions: &BTreeSet<String>) -> (Vec<FoundStack>, Vec<Unread>) {
+    let looks: Vec<_> = regions.iter().map(|region| search_region(aws, region)).collect();
+    let found: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    let (stacks, unread): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    let mut stacks: Vec<FoundStack> = stacks.into_iter().flatten().collect();
+    stacks.sort_by(|a, b| (&a.name, &a.region).cmp(&(&b.name, &b.region)));
+    (stacks, unread.into_iter().flatten().collect())
+}
+
+async fn search_region(aws: &Aws, region: &str) -> (Vec<FoundStack>, Vec<Unread>) {
+    let aws = &aws.in_region(region);
+    let looks: Vec<_> = KINDS.iter().map(|kind| kind.of_any_stack(aws)).collect();
+    let lists: Vec<Result<AllTagged, Fault>> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+    let mut stacks = BTreeMap::new();
+    let mut unread = BTreeMap::<String, BTreeSet<&'static str>>::new();
+    for (kind, list) in KINDS.iter().zip(lists) {
+        for tagged in list.unwrap_or_else(|fault| vec![Err(fault)]) {
+            match tagged {
+                Ok(tagged) => count(&mut stacks, region, kind.name, &tagged),
+                Err(fault) => drop(unread.entry(why(&fault)).or_default().insert(kind.name)),
+            }
+        }
+    }
+    let unread = unread.into_iter().map(|(why, kinds)| Unread { region: region.into(), kinds, why });
+    let stacks = stacks.into_values().map(|(mut stack, created_s): (FoundStack, Option<i64>)| {
+        stack.created = created_s.and_then(|at| timestamp(&DateTime::from_secs(at)));
+        stack
+    });
+    (stacks.collect(), unread.collect())
+}
+
+/// Counts a resource as one of its stack.
+fn count(stacks: &mut BTreeMap<String, (FoundStack, Option<i64>)>, region: &str, kind: &'static str, tagged: &Tagged) {
+    let Some(name) = tagged.tags.get(STACK_TAG) else { return };
+    let (stack, created_s) = stacks.entry(name.clone()).or_insert_with(|| {
+        let stack = FoundStack { name: name.clone(), region: region.into(), ..FoundStack::default() };
+        (stack, None)
+    });
+    *stack.resources.entry(kind).or_default() += 1;
+    let owner = tagged.tags.iter().find(|(key, _)| key.eq_ignore_ascii_case("owner"));
+    stack.owner = stack.owner.take().or(owner.map(|(_, owner)| owner.clone()));
+    *created_s = [*created_s, tagged.created_s].into_iter().flatten().min();
+    let anchor = format!("{}.artifacts", Bucket::KIND);
+    stack.has_anchor |= tagged.tags.get(RESOURCE_TAG) == Some(&anchor);
+}
+
+/// A reason that is the same for every call that was refused for it.
+fn why(fault: &Fault) -> String {
+    if is_denied(fault) { "denied".into() } else { fault.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tagged(name: &str, tags: &[(&str, &str)], created_s: Option<i64>) -> Tagged {
+        let tags = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        Tagged { name: name.into(), tags, created_s }
+    }
+
+    #[test]
+    fn resources_are_counted_by_stack_and_kind_and_the_oldest_gives_the_age() {
+        let mut stacks = BTreeMap::new();
+        let mut add = |kind, tags: &[(&str, &str)], created_s| {
+            count(&mut stacks, "us-east-1", kind, &tagged("x", tags, created_s));
+        };
+        add("table", &[(STACK_TAG, "a")], Some(50));
+        add("bucket", &[(STACK_TAG, "a"), (RESOURCE_TAG, "bucket.artifacts"), ("Owner", "ada")], Some(40));
+        add("table", &[(STACK_TAG, "a")], None);
+        add("role", &[(STACK_TAG, "b")], None);
+        add("role", &[("Name", "other")], Some(1));
+        let (a, b) = (&stacks["a"], &stacks["b"]);
+        assert_eq!(a.0.resources, BTreeMap::from([("bucket", 1), ("table", 2)]));
+        assert_eq!((a.0.owner.as_deref(), a.0.has_anchor, a.1), (Some("ada"), true, Some(40)));
+        assert_eq!((b.0.owner.as_deref(), b.0.has_anchor, b.1), (None, false, None));
+        assert_eq!(stacks.len(), 2);
+    }
+}

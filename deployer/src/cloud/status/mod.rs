@@ -1,0 +1,113 @@
+//! The state of a stack at one moment: what `status` shows.
+//!
+//! Reads are independent and bounded; a denied one is reported with what it was for, and does not hide the others.
+
+mod data;
+mod functions;
+mod programs;
+mod services;
+
+pub use data::{BucketStatus, Objects, TableStatus};
+pub use functions::FunctionStatus;
+pub use programs::{Deployed, deployed};
+pub use services::{InstanceStatus, ServiceStatus};
+
+use aws_smithy_types::{DateTime, date_time::Format};
+use futures::{Stream, StreamExt as _, stream};
+use serde::Serialize;
+
+use crate::{
+    cloud::aws::Aws,
+    engine::{AT_ONCE, look},
+    kinds::bucket::Bucket,
+    page::Places,
+};
+
+/// The state of a stack. Its fields are the keys of `status --json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// The stack's name.
+    pub stack: String,
+    /// The account's number.
+    pub account: String,
+    /// The region.
+    pub region: String,
+    /// When it was read.
+    pub at: Option<String>,
+    /// Whether everything is healthy.
+    pub healthy: bool,
+    /// Everything that it runs and holds.
+    #[serde(flatten)]
+    pub contents: Contents,
+    /// The differences from `stack.yaml`.
+    pub drift: Drift,
+    /// The options that commands need to act on this stack: empty, or ` --local`.
+    #[serde(skip)]
+    pub options: &'static str,
+}
+
+/// How much a plan would change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Drift {
+    /// The number of changes; `None` if unknown.
+    pub changes: Option<usize>,
+    /// The entries whose programs were not compared, because they would have to be built first.
+    pub uncompared: Vec<String>,
+    /// Why the number is unknown.
+    pub unread: Option<String>,
+}
+
+/// The state of everything that a stack runs and holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct Contents {
+    /// Whether anything of the stack exists; `None` if that could not be read.
+    pub deployed: Option<bool>,
+    /// The services, in the order of their names.
+    pub services: Vec<ServiceStatus>,
+    /// The functions.
+    pub functions: Vec<FunctionStatus>,
+    /// The buckets.
+    pub buckets: Vec<BucketStatus>,
+    /// The tables.
+    pub tables: Vec<TableStatus>,
+}
+
+impl Contents {
+    /// Whether everything runs and nothing is missing. A service or function whose health is unknown does not count as
+    /// healthy.
+    pub fn is_healthy(&self) -> bool {
+        self.deployed != Some(false)
+            && self.services.iter().all(|it| it.healthy == Some(true))
+            && self.functions.iter().all(|it| it.healthy == Some(true))
+            && self.buckets.iter().all(|it| it.exists != Some(false))
+            && self.tables.iter().all(|it| it.state.as_deref() != Some(data::ABSENT))
+    }
+}
+
+/// Reads the state of everything.
+pub async fn read(aws: &Aws, places: &Places, account: &str) -> Contents {
+    let anchor = Bucket { name: places.anchor.clone(), account: account.into() };
+    let (has_anchor, services, functions, buckets, tables) = futures::join!(
+        look(|| anchor.exists(aws)),
+        all(stream::iter(&places.services).map(|place| services::read(aws, place))),
+        all(stream::iter(&places.functions).map(|place| functions::read(aws, place))),
+        all(stream::iter(&places.buckets).map(|(entry, name)| data::bucket(aws, entry, name, account))),
+        all(stream::iter(&places.tables).map(|(entry, name)| data::table(aws, entry, name))),
+    );
+    let exists = services.iter().any(|it| it.exists)
+        || functions.iter().any(|it| it.exists)
+        || buckets.iter().any(|it| it.exists == Some(true))
+        || tables.iter().any(|it| it.state.as_deref().is_some_and(|state| state != data::ABSENT));
+    let deployed = if exists { Some(true) } else { has_anchor.ok() };
+    Contents { deployed, services, functions, buckets, tables }
+}
+
+/// Runs these reads, a bounded number at once, and keeps their order.
+async fn all<T>(reads: impl Stream<Item = impl Future<Output = T>>) -> Vec<T> {
+    reads.buffered(AT_ONCE).collect().await
+}
+
+/// A time in the notation of RFC 3339, such as `2026-11-29T14:25:02Z`.
+pub fn timestamp(at: &DateTime) -> Option<String> {
+    DateTime::from_secs(at.secs()).fmt(Format::DateTime).ok()
+}

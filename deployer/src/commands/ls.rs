@@ -1,0 +1,157 @@
+//! `ls`: every stack of the account, even those whose `stack.yaml` is lost.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use super::{Wake, access, find, folder_or_here, local_access, read, tally, unless_stopped};
+use crate::{
+    cloud::{
+        aws::Aws,
+        sign_in,
+        stacks::{self, FoundStack, Removal, Stacks},
+    },
+    commands::cli::{Global, Ls},
+    config::{Config, Region},
+    output::{
+        exit::{Exit, Failure},
+        report,
+    },
+};
+
+/// Exit code 1 if the list may be incomplete.
+pub async fn run(global: &Global, args: &Ls) -> Result<Exit, Failure> {
+    let mut found = unless_stopped(search(global, args)).await?;
+    let here = described(global)?;
+    for stack in &mut found.stacks {
+        stack.remove = removal(stack, here.as_ref(), global);
+    }
+    match args.json {
+        true => report::answer(&report::stacks_json(&found)),
+        false => report::stacks(&found),
+    }
+    Ok(if found.unread.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+async fn search(global: &Global, args: &Ls) -> Result<Stacks, Failure> {
+    let region = region(global, args).await?;
+    let Some(local) = local_access(global, &folder_or_here(global)?, region.as_str(), Wake::Only)? else {
+        return Ok(Stacks::default());
+    };
+    let aws = Aws::connect(&access(global, region.as_str(), local)).await?;
+    let site = sign_in::identify(&aws).await?;
+    let regions = match args.all_regions {
+        true => stacks::regions(&aws).await.map_err(|fault| Failure::to("list the regions of the account", fault))?,
+        false => BTreeSet::from([region.as_str().to_owned()]),
+    };
+    let words = if args.all_regions { "searching all regions" } else { "searching" };
+    let (stacks, unread) = report::meanwhile(words, stacks::search(&aws, &regions)).await;
+    tally(&aws, global);
+    Ok(Stacks { account: Some(site.account), stacks, unread })
+}
+
+/// The `stack.yaml` of this folder, with its path. One with errors counts only if `--file` names it.
+fn described(global: &Global) -> Result<Option<(PathBuf, Config)>, Failure> {
+    let Ok(file) = find(global) else { return Ok(None) };
+    match read(&file) {
+        Ok(config) => Ok(Some((file, config))),
+        Err(failure) if global.file.is_some() => Err(failure),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The region to search: `--region`, or that of `stack.yaml`, or that of the AWS configuration.
+async fn region(global: &Global, args: &Ls) -> Result<Region, Failure> {
+    if let Some(region) = &global.region {
+        return region.parse().map_err(Failure::usage);
+    }
+    if let Some((_, config)) = described(global)? {
+        return Ok(config.region);
+    }
+    let configured = match global.local {
+        true => None,
+        false => sign_in::configured_region(global.profile.as_deref()).await?,
+    };
+    match configured {
+        Some(region) => region.parse().map_err(|error| Failure::new(Exit::Config, anyhow::anyhow!("{error}"))),
+        // Every account can use it.
+        None if args.all_regions || global.local => Ok(USUAL.parse().expect("it is a region")),
+        None => Err(Failure::usage("no region: there is no stack.yaml here, and the AWS configuration names none")
+            .hint("name one with --region, or search all with --all-regions")),
+    }
+}
+
+/// The region that needs no permission of its own.
+const USUAL: &str = "us-east-1";
+
+/// How to remove a stack: with the `stack.yaml` of this folder if it is of this stack, or else with a minimal one.
+fn removal(stack: &FoundStack, here: Option<&(PathBuf, Config)>, global: &Global) -> Option<Removal> {
+    let FoundStack { name, region, .. } = stack;
+    let minimal = format!("name: {name}\nregion: {region}\n");
+    // The name is from a tag, which anybody may have written.
+    let config = Config::parse("stack.yaml", &minimal).ok()?;
+    if config.name.as_str() != name {
+        return None;
+    }
+    let ours = here.filter(|(_, config)| config.name.as_str() == name);
+    let (stack_yaml, mut options) = match ours {
+        Some((_, config)) => {
+            let elsewhere = (config.region.as_str() != region).then(|| format!(" --region {region}"));
+            (None, file_option(global.file.as_deref()) + &elsewhere.unwrap_or_default())
+        }
+        None => (Some(minimal), format!(" --file {name}.yaml")),
+    };
+    options += if global.local { " --local" } else { "" };
+    // `up` makes the artifact bucket again: without it, `down` takes the stack for removed.
+    let up = (!stack.has_anchor).then(|| format!("deployer up{options}"));
+    let commands = up.into_iter().chain([format!("deployer down{options}")]).collect();
+    Some(Removal { stack_yaml, commands })
+}
+
+/// `--file` as a shell reads it.
+fn file_option(file: Option<&Path>) -> String {
+    file.map(|file| format!(" --file '{}'", file.display().to_string().replace('\'', "'\\''"))).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::commands::cli::Cli;
+
+    fn global(arguments: &[&str]) -> Global {
+        Cli::parse_from(["deployer", "ls"].iter().chain(arguments)).global
+    }
+
+    fn removed(name: &str, has_anchor: bool, here: &str, arguments: &[&str]) -> Option<(bool, Vec<String>)> {
+        let stack = FoundStack { name: name.into(), region: "us-east-1".into(), has_anchor, ..FoundStack::default() };
+        let here = Config::parse("stack.yaml", here).ok().map(|config| (PathBuf::from("/x/stack.yaml"), config));
+        let removal = removal(&stack, here.as_ref(), &global(arguments))?;
+        Some((removal.stack_yaml.is_some(), removal.commands))
+    }
+
+    #[test]
+    fn a_stack_is_removed_with_its_own_description_or_a_minimal_one() {
+        let here = "name: app\nregion: us-east-1\n";
+        let check = |name, anchor, here, arguments: &[&str], wanted: (bool, &[&str])| {
+            let (new, commands) = removed(name, anchor, here, arguments).expect("a removal");
+            assert_eq!((new, commands.iter().map(String::as_str).collect::<Vec<_>>()), (wanted.0, wanted.1.to_vec()));
+        };
+        check("app", true, here, &[], (false, &["deployer down"]));
+        check("app", true, here, &["--local"], (false, &["deployer down --local"]));
+        check("app", true, here, &["--file", "it's"], (false, &[r"deployer down --file 'it'\''s'"]));
+        let elsewhere = "name: app\nregion: eu-west-1\n";
+        check("app", true, elsewhere, &[], (false, &["deployer down --region us-east-1"]));
+        check("old", true, here, &[], (true, &["deployer down --file old.yaml"]));
+        check("old", false, "", &[], (true, &["deployer up --file old.yaml", "deployer down --file old.yaml"]));
+    }
+
+    #[test]
+    fn a_tag_that_is_no_name_of_a_stack_gives_no_command() {
+        for name in ["a; rm -rf ~", "a\nregion: eu-west-1", "A", "", "a: b", "'a'"] {
+            assert_eq!(removed(name, true, "", &[]), None, "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `status`: the state of every service, instance, function, bucket and table on one screen.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::anyhow;
+
+use super::{Session, Wake, unless_stopped};
+use crate::{
+    cloud::{
+        status::{self, Deployed, Drift, Status, timestamp},
+        why::denied_or_said,
+    },
+    commands::cli::{Global, Status as Args},
+    config::Program,
+    engine::{Error, Fault},
+    kinds,
+    machine::signals,
+    output::{
+        exit::{Exit, Failure},
+        report,
+    },
+    package::programs::{Destination, Programs},
+    page::{self, Page, Places, lay_out},
+};
+
+/// Exit code 1 if something is not healthy.
+pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let Some(session) = unless_stopped(Session::sign_in(global, Wake::Only)).await? else {
+        return Err(Failure::new(Exit::Failed, anyhow!("nothing is deployed: there is no local AWS here"))
+            .hint("run `deployer up --local` first"));
+    };
+    let exit = match args.watch {
+        Some(seconds) => watch(&session, args, Duration::from_secs(seconds.into())).await,
+        None => {
+            let status = unless_stopped(async { Ok(look(&session).await) }).await?;
+            show(&status, args);
+            if status.healthy { Exit::Done } else { Exit::Failed }
+        }
+    };
+    session.tally(global);
+    Ok(exit)
+}
+
+/// Shows the state again and again until the user interrupts.
+async fn watch(session: &Session, args: &Args, interval: Duration) -> Exit {
+    let stop = signals::watch();
+    loop {
+        let begun = tokio::time::Instant::now();
+        let read_and_rest = async {
+            show(&look(session).await, args);
+            tokio::time::sleep_until(begun + interval).await;
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Exit::Interrupted,
+            () = read_and_rest => (),
+        }
+        // The reader of the pipe has ended.
+        if report::is_closed() {
+            return Exit::Done;
+        }
+    }
+}
+
+fn show(status: &Status, args: &Args) {
+    match (args.json, args.watch) {
+        (true, None) => report::answer(&report::status_json(status)),
+        (true, Some(_)) => report::answer(&report::status_json_line(status)),
+        (false, None) => report::status(status),
+        (false, Some(_)) => report::status_again(status),
+    }
+}
+
+/// Reads everything once.
+async fn look(session: &Session) -> Status {
+    let places = page::places(&session.config, &session.site);
+    let (contents, drift) =
+        futures::join!(status::read(&session.aws, &places, &session.site.account), drift(session, &places));
+    let site = &session.site;
+    Status {
+        stack: session.config.name.to_string(),
+        account: site.account.clone(),
+        region: site.region.clone(),
+        at: timestamp(&SystemTime::now().into()),
+        healthy: contents.is_healthy(),
+        contents,
+        drift,
+        options: if session.destination == Destination::Laptop { " --local" } else { "" },
+    }
+}
+
+/// Counts the changes that a plan would show. Packages are not built for that: their programs count as unchanged.
+async fn drift(session: &Session, places: &Places) -> Drift {
+    let uncompared = packages(session);
+    match changes(session, places, &uncompared).await {
+        Ok(changes) => Drift { changes: Some(changes), uncompared, unread: None },
+        Err(why) => Drift { changes: None, uncompared, unread: Some(why) },
+    }
+}
+
+/// The entries whose programs Cargo builds.
+fn packages(session: &Session) -> Vec<String> {
+    let config = &session.config;
+    let is_package = |program: &Program| matches!(program, Program::Package(_));
+    let functions = config.functions.iter().filter(|(_, it)| is_package(&it.program));
+    let services = config.services.iter().filter(|(_, it)| is_package(&it.program));
+    let functions = functions.map(|(entry, _)| format!("functions.{entry}"));
+    functions.chain(services.map(|(entry, _)| format!("services.{entry}"))).collect()
+}
+
+async fn changes(session: &Session, places: &Places, packages: &[String]) -> Result<usize, String> {
+    let said = |fault: Fault| denied_or_said(&fault);
+    let deployed = async { deployed(session, places, packages).await.map_err(said) };
+    let network = async { session.discover().await.map_err(said) };
+    let (deployed, network) = futures::try_join!(deployed, network)?;
+    let programs = programs(session, packages, deployed).await?;
+    let page = || lay_out(&session.config, &session.site, network.as_ref(), &programs, session.wait);
+    let (wanted, orphans) = futures::try_join!(wanted(session, page()), orphans(session, page()))?;
+    Ok(wanted + orphans)
+}
+
+/// The programs that the packages' entries have now.
+async fn deployed(session: &Session, places: &Places, packages: &[String]) -> Result<Deployed, Fault> {
+    let packages: BTreeSet<&str> = packages.iter().map(String::as_str).collect();
+    let functions = places.functions.iter().filter(|it| packages.contains(&*format!("functions.{}", it.entry)));
+    let services = places.services.iter().filter(|it| packages.contains(&*format!("services.{}", it.service)));
+    status::deployed(&session.aws, &functions.collect::<Vec<_>>(), &services.collect::<Vec<_>>()).await
+}
+
+/// Finished programs from their files, and those of packages as they are deployed.
+async fn programs(session: &Session, packages: &[String], deployed: Deployed) -> Result<Programs, String> {
+    let is_finished = |entry: &str| !packages.iter().any(|package| package == entry);
+    let read = Programs::build(&session.config, session.folder(), session.destination, is_finished, |_| ()).await;
+    let mut programs = read.map_err(|failed| failed.error.to_string())?;
+    deployed.functions.into_iter().for_each(|(entry, sha256)| programs.keep_function(&entry, sha256));
+    deployed.services.into_iter().for_each(|(entry, sha256)| programs.keep_service(&entry, sha256));
+    Ok(programs)
+}
+
+/// The number of changes to resources that `stack.yaml` describes.
+async fn wanted(session: &Session, page: Page) -> Result<usize, String> {
+    let all = page.stack.all();
+    let plan = page.stack.plan(&session.aws, Some(&all)).await.map_err(|error| without_plan(&error))?;
+    Ok(plan.work())
+}
+
+/// The number of resources that `stack.yaml` no longer describes.
+async fn orphans(session: &Session, mut page: Page) -> Result<usize, String> {
+    let looked = kinds::doom_orphans(&mut page.stack, &session.aws).await;
+    looked.map_err(|fault| denied_or_said(&fault))?;
+    let lines = page.stack.plan_orphans(&session.aws).await.map_err(|error| without_plan(&error))?;
+    Ok(lines.iter().filter(|line| line.step.is_work()).count())
+}
+
+/// Why there is no plan, on one line.
+fn without_plan(error: &Error) -> String {
+    match error {
+        Error::Fault { source, .. } => format!("{error}: {}", denied_or_said(source)),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,142 @@
+//! The stacks of an account, for people and as JSON.
+
+use super::{
+    line,
+    status::{age, now_s},
+};
+use crate::cloud::stacks::{FoundStack, Removal, Stacks, Unread};
+
+/// Prints the stacks, and what could not be read.
+pub fn stacks(found: &Stacks) {
+    lines(found, now_s()).iter().for_each(|text| line(text));
+}
+
+/// The stacks as one JSON document.
+pub fn stacks_json(found: &Stacks) -> String {
+    format!("{:#}\n", serde_json::to_value(found).expect("a list of stacks is plain data with string keys"))
+}
+
+fn lines(found: &Stacks, now_s: i64) -> Vec<String> {
+    let mut lines = match (&found.account, found.stacks.len()) {
+        (None, _) => vec!["no stacks: there is no local AWS here".to_owned()],
+        (Some(account), 0) => vec![format!("no stacks in account {account}")],
+        (Some(account), 1) => vec![format!("1 stack in account {account}")],
+        (Some(account), count) => vec![format!("{count} stacks in account {account}")],
+    };
+    found.stacks.iter().for_each(|it| stack(it, now_s, &mut lines));
+    lines.extend(found.unread.iter().map(unread));
+    lines
+}
+
+fn stack(it: &FoundStack, now_s: i64, lines: &mut Vec<String>) {
+    let all: usize = it.resources.values().sum();
+    let noun = if all == 1 { "resource" } else { "resources" };
+    let age = it.created.as_deref().and_then(|at| age(at, now_s)).map(|age| format!(", {age} old"));
+    let owner = it.owner.as_ref().map(|owner| format!(", owner {owner}"));
+    let (age, owner) = (age.unwrap_or_default(), owner.unwrap_or_default());
+    lines.push(format!("{} in {}: {all} {noun}{age}{owner}", it.name, it.region));
+    let kinds =
+        it.resources.iter().map(|(kind, count)| format!("{count} {kind}{}", if *count == 1 { "" } else { "s" }));
+    lines.extend(wrapped(kinds));
+    match &it.remove {
+        None => lines.push("  to remove it: by hand, because no stack.yaml can have this name".into()),
+        Some(Removal { stack_yaml: None, commands }) => {
+            lines.push(format!("  to remove it: {}", commands.join(", then ")));
+        }
+        Some(Removal { stack_yaml: Some(_), commands }) => {
+            lines.push(format!("  to remove it: write these two lines to {}.yaml", it.name));
+            lines.push(format!("    name: {}", it.name));
+            lines.push(format!("    region: {}", it.region));
+            lines.push(format!("  and run: {}", commands.join(", then ")));
+        }
+    }
+}
+
+/// Joins words by commas, in lines that fit into 80 columns.
+fn wrapped(words: impl Iterator<Item = String>) -> Vec<String> {
+    const COLUMNS: usize = 80;
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(last) if last.len() + word.len() + 3 <= COLUMNS => *last += &format!(", {word}"),
+            Some(last) => {
+                last.push(',');
+                lines.push(format!("  {word}"));
+            }
+            None => lines.push(format!("  {word}")),
+        }
+    }
+    lines
+}
+
+fn unread(it: &Unread) -> String {
+    let kinds: Vec<&str> = it.kinds.iter().copied().collect();
+    format!("could not read {}: {} ({})", it.region, it.why, kinds.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    #[test]
+    fn each_stack_is_shown_with_its_resources_and_how_to_remove_it() {
+        let resources = BTreeMap::from([
+            ("auto_scaling_group", 1),
+            ("bucket", 2),
+            ("function", 1),
+            ("instance_profile", 1),
+            ("launch_template", 1),
+            ("load_balancer", 1),
+        ]);
+        let commands = vec!["deployer down --file old.yaml".into()];
+        let (region, owner) = ("us-east-1".to_owned(), Some("ada".into()));
+        let stack_yaml = Some("name: old\nregion: us-east-1\n".into());
+        let old = FoundStack {
+            name: "old".into(),
+            region: region.clone(),
+            owner,
+            created: Some("1970-01-01T00:00:00Z".into()),
+            resources,
+            remove: Some(Removal { stack_yaml, commands }),
+            has_anchor: true,
+        };
+        let odd = FoundStack { name: "a;b".into(), region, resources: [("role", 1)].into(), ..FoundStack::default() };
+        let kinds = BTreeSet::from(["function", "table"]);
+        let unread = vec![Unread { region: "eu-west-3".into(), kinds, why: "denied".into() }];
+        let found = Stacks { account: Some("012345678901".into()), stacks: vec![old, odd], unread };
+        expect_test::expect![[r#"
+            2 stacks in account 012345678901
+            old in us-east-1: 7 resources, 3 d old, owner ada
+              1 auto_scaling_group, 2 buckets, 1 function, 1 instance_profile,
+              1 launch_template, 1 load_balancer
+              to remove it: write these two lines to old.yaml
+                name: old
+                region: us-east-1
+              and run: deployer down --file old.yaml
+            a;b in us-east-1: 1 resource
+              1 role
+              to remove it: by hand, because no stack.yaml can have this name
+            could not read eu-west-3: denied (function, table)
+        "#]]
+        .assert_eq(&(lines(&found, 3 * 86_400).join("\n") + "\n"));
+    }
+
+    #[test]
+    fn the_keys_of_the_json_are_stable() {
+        let stack = FoundStack { remove: Some(Removal::default()), ..FoundStack::default() };
+        let (kinds, region, why) = (BTreeSet::new(), String::new(), String::new());
+        let found = Stacks { account: None, stacks: vec![stack], unread: vec![Unread { region, kinds, why }] };
+        let json: serde_json::Value = serde_json::from_str(&stacks_json(&found)).unwrap();
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+            keys.sort();
+            keys
+        };
+        assert_eq!(keys(&json), ["account", "stacks", "unread"]);
+        assert_eq!(keys(&json["stacks"][0]), ["created", "name", "owner", "region", "remove", "resources"]);
+        assert_eq!(keys(&json["stacks"][0]["remove"]), ["commands", "stack_yaml"]);
+        assert_eq!(keys(&json["unread"][0]), ["kinds", "region", "why"]);
+    }
+}
