@@ -4,8 +4,11 @@ pub mod cli;
 mod data;
 mod down;
 mod images;
+mod invoke;
 #[cfg(feature = "local")]
 mod local;
+mod logs;
+mod open;
 mod outputs;
 mod plan;
 mod standing;
@@ -63,6 +66,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Up(args) => up::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
+        Command::Logs(args) => logs::run(global, &args).await,
+        Command::Invoke(args) => invoke::run(global, &args).await,
+        Command::Open(args) => open::run(global, &args).await,
         Command::Down(args) => down::run(global, &args).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
         Command::Schema => {
@@ -123,11 +129,17 @@ impl Session {
     ///
     /// Errors: nothing was changed.
     async fn open(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
-        let opened = unless_stopped(Session::connect(global, wake)).await;
+        let opened = unless_stopped(Session::connect(global, wake, true)).await;
         opened.map_err(|failure| failure.leaving(|| Standing::default().lines()))
     }
 
-    async fn connect(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
+    /// Opens a session for a command that only uses what exists and does not lay out services: without looking for
+    /// their network, which takes permissions of its own.
+    async fn open_without_network(global: &Global) -> Result<Session, Failure> {
+        unless_stopped(Session::connect(global, Wake::Only, false)).await?.ok_or_else(no_local_aws_here)
+    }
+
+    async fn connect(global: &Global, wake: Wake, with_network: bool) -> Result<Option<Session>, Failure> {
         let begun = Instant::now();
         let file = find(global)?;
         let mut config = read(&file)?;
@@ -150,9 +162,9 @@ impl Session {
         let identified = sign_in::identify(&aws).await;
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
-        let network = match config.services.is_empty() {
-            true => None,
-            false => {
+        let network = match with_network && !config.services.is_empty() {
+            false => None,
+            true => {
                 let network = Network::discover(&aws, &instance_types(&config)).await;
                 Some(network.map_err(|fault| refused("look for the network of the services", "services", fault))?)
             }
@@ -483,6 +495,11 @@ async fn unless_stopped<T>(look: impl Future<Output = Result<T, Failure>>) -> Re
         () = stop.cancelled() => Err(interrupted()),
         looked = look => looked,
     }
+}
+
+/// The error for a command that needs a local AWS and does not start one.
+fn no_local_aws_here() -> Failure {
+    Failure::new(Exit::Failed, anyhow!("there is no local AWS here")).hint("run `up --local` first")
 }
 
 /// The error for an interruption when nothing was in progress.

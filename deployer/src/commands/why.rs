@@ -40,7 +40,7 @@ pub async fn run(global: &Global, args: &Why) -> Result<Exit, Failure> {
 }
 
 /// The chosen services and functions, by their paths in `stack.yaml`.
-fn chosen(session: &Session, names: &[String]) -> Result<Vec<String>, Failure> {
+pub(super) fn chosen(session: &Session, names: &[String]) -> Result<Vec<String>, Failure> {
     let services = session.config.services.keys().map(|name| format!("services.{name}"));
     let all: Vec<String> =
         services.chain(session.config.functions.keys().map(|name| format!("functions.{name}"))).collect();

@@ -231,11 +231,20 @@ const LAST_LINES: usize = 12;
 
 /// Records a failed read, and goes on without its result.
 pub fn keep<T>(unread: &mut Vec<String>, what: &str, read: Result<T, Fault>) -> Option<T> {
-    let message = |fault: Fault| match fault.code.contains("AccessDenied") || fault.code.contains("Unauthorized") {
+    read.map_err(|fault| unread.push(self::unread(what, &fault))).ok()
+}
+
+/// Whether the caller lacks a permission.
+pub fn is_denied(fault: &Fault) -> bool {
+    fault.code.contains("AccessDenied") || fault.code.contains("Unauthorized")
+}
+
+/// The message about a failed read.
+pub fn unread(what: &str, fault: &Fault) -> String {
+    match is_denied(fault) {
         true => format!("could not read {what}: denied ({})", fault.operation),
         false => format!("could not read {what}: {fault}"),
-    };
-    read.map_err(|fault| unread.push(message(fault))).ok()
+    }
 }
 
 /// Turns "not found" into `None`.
