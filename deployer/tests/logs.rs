@@ -119,6 +119,16 @@ async fn lines_of_functions_and_instances_are_merged_by_time() {
         assert!(said.code == 64 && said.stderr.contains(word), "{}", said.all());
     }
 
+    // The lines of an instance are in its log as well.
+    let log = eventually("a line in the log", async || {
+        let call = cloud.aws.logs.filter_log_events().log_group_name("/deployer/s/web").log_stream_names(&id);
+        let events = call.send().await.map(|answer| answer.events().to_vec()).unwrap_or_default();
+        events.into_iter().find(|event| event.message().is_some_and(|text| text.starts_with("tiny_service listens on")))
+    })
+    .await;
+    let said = cloud.done(&project, &["logs", "web", "--json", "--grep", "listens on"]).await;
+    assert_eq!(texts(&said), [log.message().expect("a text")], "it is printed once");
+
     // An instance that is gone has left its lines.
     let end = cloud.aws.autoscaling.terminate_instance_in_auto_scaling_group().instance_id(&id);
     end.should_decrement_desired_capacity(false).send().await.expect("an instance can be ended");
@@ -134,6 +144,59 @@ async fn lines_of_functions_and_instances_are_merged_by_time() {
     assert!(said.stdout.contains(&prefix), "{}", said.all());
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
+}
+
+/// The instance's own programs send the lines, with a cursor that outlives them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_a_service_arrive_in_its_log_once_and_in_order() {
+    let project = stack();
+    project.edit("    port: 8080\n", "    port: 8080\n    log_retention_days: 7\n    environment: { LIFE: 1 }\n");
+    project.done(&["up", "--local", "--yes", "--no-wait"]);
+    let lines = |least: usize| {
+        let project = &project;
+        eventually("all lines", async move || {
+            let aws = connect(&project.endpoint(), support::cloud::KEYS).await;
+            let call = aws.logs.filter_log_events().log_group_name("/deployer/s/web");
+            let events = call.send().await.expect("a log group").events().to_vec();
+            let listens = |text: &str| text.starts_with("tiny_service listens on");
+            let count = events.iter().filter(|event| event.message().is_some_and(listens)).count();
+            (count >= least).then_some(events)
+        })
+    };
+    // The service exits every second and is started again.
+    lines(2).await;
+    project.done(&["local", "stop"]);
+    project.done(&["local", "start"]);
+    let events = lines(4).await;
+    let mut stories: std::collections::BTreeMap<&str, Vec<&str>> = std::collections::BTreeMap::new();
+    for event in &events {
+        let (stream, text) = (event.log_stream_name().expect("a stream"), event.message().expect("a text"));
+        stories.entry(stream).or_default().push(text);
+    }
+    for (stream, texts) in stories {
+        assert!(stream.starts_with("i-"), "a stream is an instance: {stream}");
+        let kinds = ["tiny_service listens on", "it has lived long enough", "s-web.service: Main process exited"];
+        let order: Vec<usize> =
+            texts.iter().filter_map(|text| kinds.iter().position(|kind| text.starts_with(kind))).collect();
+        // Between two lines, the server may have been stopped.
+        let is_next = |pair: &[usize]| pair[1] == (pair[0] + 1) % 3 || pair[1] == 0;
+        assert!(order.windows(2).all(is_next) && order.len() > 2, "{stream}: {texts:#?}");
+    }
+    // The exit report has the same lines: each is printed once.
+    let said = project.done(&["logs", "web", "--local", "--json"]);
+    let all = objects(&said);
+    let is_log = |line: &&Value| line["source"] == "log";
+    assert!(all.iter().filter(is_log).count() >= events.len(), "{}", said.all());
+    let of_reports = all.iter().filter(|line| !is_log(line));
+    let second = |line: &Value| line["time"].as_str().expect("a time")[..19].to_owned();
+    let repeated: Vec<&Value> = of_reports
+        .filter(|line| {
+            let same = |other: &&Value| is_log(other) && other["text"] == line["text"] && second(other) == second(line);
+            all.iter().any(|other| same(&other))
+        })
+        .collect();
+    assert_eq!(repeated, [&Value::Null; 0], "{}", said.all());
+    project.done(&["down", "--local", "--yes"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

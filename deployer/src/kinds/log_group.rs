@@ -9,12 +9,13 @@ use aws_sdk_cloudwatchlogs::types::LogGroup as Described;
 use crate::{
     cloud::aws::{Aws, Pages, found, gone, items},
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+    page::names::service_log_groups,
 };
 
 /// A log group, identified by its name.
 #[derive(Debug, Clone)]
 pub struct LogGroup {
-    /// Its name, such as `/aws/lambda/FUNCTION`.
+    /// Its name, such as `/aws/lambda/FUNCTION` or `/deployer/STACK/SERVICE`.
     pub name: String,
 }
 
@@ -78,9 +79,11 @@ impl Resource for LogGroup {
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
-        let call = aws.logs.describe_log_groups().log_group_name_prefix(format!("/aws/lambda/{stack}-"));
-        let groups = items(call.into_paginator().send()).await?;
-        let mut owned = Vec::new();
+        let (mut groups, mut owned) = (Vec::new(), Vec::new());
+        for prefix in [format!("/aws/lambda/{stack}-"), service_log_groups(stack)] {
+            let call = aws.logs.describe_log_groups().log_group_name_prefix(prefix);
+            groups.extend(items(call.into_paginator().send()).await?);
+        }
         for group in groups {
             if group.log_group_name().is_none_or(|name| but.contains(name)) {
                 continue;

@@ -221,12 +221,17 @@ impl Logs {
         !self.kept().groups.contains_key(group)
     }
 
+    /// Makes a call for a program of the local AWS.
+    pub fn call(&self, operation: &str, input: &Value) -> Result<Value, Refusal> {
+        let operation = Operation::find(OPERATIONS, operation).ok_or_else(|| invalid("there is no such operation"))?;
+        taken::check_json(operation.takes, input).map_err(taken::refusal)?;
+        (operation.run)(self, Input(input))
+    }
+
     /// Answers a call; `None` if there is no such operation.
     pub fn answer(&self, call: &Call) -> Option<Response> {
-        let operation = Operation::find(OPERATIONS, &call.operation)?;
-        let input = Input(call.input.json().value());
-        let answer = taken::check_json(operation.takes, input.0).map_err(taken::refusal);
-        Some(match answer.and_then(|()| (operation.run)(self, input)) {
+        Operation::find(OPERATIONS, &call.operation)?;
+        Some(match self.call(&call.operation, call.input.json().value()) {
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),
             Err(refusal) => refusal.answer(Protocol::Json11),
         })
