@@ -126,6 +126,7 @@ const NEEDED: &[(&str, &[&str])] = &[
 const BEHIND_A_TEMPLATE: &[&str] = &[
     "bucket.images",
     "instance_profile.web",
+    "log_group.web-svc",
     "role.web-svc",
     "security_group.web",
     "security_group.web-lb",
@@ -138,6 +139,7 @@ const BEHIND_A_GROUP: &[&str] = &[
     "instance_profile.web",
     "launch_template.web",
     "listener.web",
+    "log_group.web-svc",
     "load_balancer.web",
     "role.web-svc",
     "security_group.web",

@@ -216,6 +216,7 @@ impl Region {
             account: ACCOUNT.to_owned(),
             endpoint: endpoint.clone(),
             objects: Arc::new(ObjectsOf(s3.clone())),
+            logs: Arc::new(LogsOf(logs.clone())),
             roles: Arc::new(RolesOf { region: name.to_owned(), access: access.clone(), iam: iam.clone() }),
             chaos: faults.chaos(),
             speed: *speed,
@@ -279,6 +280,14 @@ impl compute::Objects for ObjectsOf {
     }
 }
 
+struct LogsOf(Arc<Logs>);
+
+impl compute::LogStreams for LogsOf {
+    fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)> {
+        self.0.call(operation, input).map_err(|refusal| (refusal.code, refusal.message))
+    }
+}
+
 /// The lifetime of an instance's credentials.
 const SESSION: Duration = Duration::hours(6);
 
@@ -299,12 +308,15 @@ impl compute::Roles for RolesOf {
         self.iam.role_of_profile(profile)
     }
 
-    async fn may(&self, role: &str, session: &str, what: Right, bucket: &str, key: &str) -> Result<(), String> {
+    async fn may(&self, role: &str, session: &str, what: Right, within: &str, name: &str) -> Result<(), String> {
         let caller = self.iam.in_role(role, session_arn(role, session), session_id(session), &self.region);
+        let [make_stream, put_events] = logs::to_write(&self.region, within, name);
         let need = match what {
-            Right::Read => s3::object_need("GetObject", &s3::object_arn(bucket, key), None),
-            Right::Write => s3::object_need("PutObject", &s3::object_arn(bucket, key), None),
-            Right::List => Need::new("s3:ListBucket", s3::bucket_arn(bucket)),
+            Right::Read => s3::object_need("GetObject", &s3::object_arn(within, name), None),
+            Right::Write => s3::object_need("PutObject", &s3::object_arn(within, name), None),
+            Right::List => Need::new("s3:ListBucket", s3::bucket_arn(within)),
+            Right::MakeStream => make_stream,
+            Right::PutEvents => put_events,
         };
         caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
     }

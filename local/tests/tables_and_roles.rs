@@ -668,7 +668,8 @@ async fn logs_come_in_pages() {
     for stream in ["one", "two", "three"] {
         logs.create_log_stream().log_group_name("group").log_stream_name(stream).send().await.unwrap();
     }
-    let line = |at: i64| InputLogEvent::builder().timestamp(1_000 + at).message(format!("line {at}")).build().unwrap();
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let line = |at: i64| InputLogEvent::builder().timestamp(now + at).message(format!("line {at}")).build().unwrap();
     let put = logs.put_log_events().log_group_name("group").log_stream_name("one");
     put.set_log_events(Some((0..5).map(line).collect())).send().await.unwrap();
 

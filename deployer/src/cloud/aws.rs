@@ -230,6 +230,11 @@ impl Aws {
         let on_the_way = Duration::from_secs(bytes as u64 / (64 * 1024));
         timeouts(self.answer_within + on_the_way)
     }
+
+    /// How long a call may stay unanswered whose work takes up to `longest`.
+    pub fn work_within(&self, longest: Duration) -> TimeoutConfig {
+        timeouts(self.answer_within + longest)
+    }
 }
 
 /// Without these, a call whose answer is lost would wait for ever: the SDK sets no such timeout itself (docs/aws.md
@@ -458,7 +463,7 @@ fn means_absent(code: &str, message: &str) -> bool {
 }
 
 fn is_reading(operation: &str) -> bool {
-    ["Describe", "Get", "Head", "List"].iter().any(|verb| operation.starts_with(verb))
+    ["Describe", "Filter", "Get", "Head", "List"].iter().any(|verb| operation.starts_with(verb))
 }
 
 /// Turns "absent" into `None`.

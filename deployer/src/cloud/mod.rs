@@ -3,7 +3,9 @@
 pub mod aws;
 pub mod health;
 pub mod lease;
+pub mod logs;
 pub mod remedies;
+pub mod sample;
 pub mod sign_in;
 pub mod site;
 pub mod stacks;

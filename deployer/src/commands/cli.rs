@@ -1,6 +1,6 @@
 //! The commands; their doc comments are the help.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -34,6 +34,8 @@ Examples:
   deployer why web                    why this service is not healthy
   deployer history web                the releases of this service
   deployer rollback web               back to the release before the newest
+  deployer logs web -f                its output, as it appears
+  deployer open web                   its address, in a browser
   deployer outputs --write .env       fill in a .env for a service run by hand
   deployer down                       remove everything
 
@@ -60,6 +62,23 @@ Examples:
   deployer ls --all-regions           in every region that is enabled for the account
   deployer ls --json | jq -r '.stacks[].name'";
 
+const LOGS_EXAMPLES: &str = "\
+Examples:
+  deployer logs                       the last ten minutes of everything
+  deployer logs web -f --grep ERROR   new lines of one service, as they appear
+  deployer logs labeler --since 2d --json";
+
+const INVOKE_EXAMPLES: &str = "\
+Examples:
+  deployer invoke labeler --sample images/cat.jpg
+  deployer invoke labeler --event event.json
+  echo '{\"n\": 1}' | deployer invoke labeler --event -";
+
+const OPEN_EXAMPLES: &str = "\
+Examples:
+  deployer open --local               the only service, on this machine
+  deployer open web                   this service, on AWS";
+
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
@@ -84,7 +103,7 @@ pub struct Global {
     /// Seconds after which the lease of a dead run expires (for tests)
     #[arg(long, global = true, hide = true, value_name = "SECONDS", default_value_t = TERM_S, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub lease: u32,
-    /// When to use colours on stderr (NO_COLOR is honoured)
+    /// When to use colours (NO_COLOR is honoured)
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
     /// Print how many calls were made, which, and how long they took
@@ -119,6 +138,15 @@ pub enum Command {
     History(History),
     /// Bring a service back to an earlier release, program and environment included
     Rollback(Rollback),
+    /// Print what services, functions and booting instances have logged, merged by time
+    #[command(after_help = LOGS_EXAMPLES)]
+    Logs(Logs),
+    /// Invoke a function and print its answer
+    #[command(after_help = INVOKE_EXAMPLES)]
+    Invoke(Invoke),
+    /// Print the address of a service and open it in a browser
+    #[command(after_help = OPEN_EXAMPLES)]
+    Open(Open),
     /// Remove everything the stack owns
     Down(Down),
     /// Print the stack's outputs, or fill them into a .env file
@@ -220,6 +248,25 @@ pub struct History {
     pub json: bool,
 }
 
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Services and functions of stack.yaml, such as `web` [default: all of them]
+    pub names: Vec<String>,
+    /// Go on with new lines as they arrive, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How far to go back, such as `30s`, `10m`, `1h30m` or `7d`
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span)]
+    pub since: Duration,
+    /// Only lines that contain this text
+    #[arg(long, value_name = "TEXT")]
+    pub grep: Option<String>,
+    /// Print each line as a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 const HISTORY: &str = "\
 Examples:
   deployer history                    every service and function
@@ -258,6 +305,46 @@ Examples:
   deployer rollback web 3             back to release 3
 
 stack.yaml still describes the newer release: the next `up` brings that again.";
+
+/// The units of a span of time, in seconds.
+const UNITS: &[(char, u64)] = &[('s', 1), ('m', 60), ('h', 60 * 60), ('d', 24 * 60 * 60)];
+
+/// Parses a span of time such as `10m` or `1h30m`.
+fn span(text: &str) -> Result<Duration, String> {
+    let (mut seconds, mut number) = (0_u64, String::new());
+    let invalid = || "a number with a unit is needed, such as 30s, 10m, 2h or 7d".to_owned();
+    for c in text.chars() {
+        match UNITS.iter().find(|(unit, _)| *unit == c) {
+            Some((_, unit)) => {
+                let part = number.parse::<u64>().ok().and_then(|count| count.checked_mul(*unit)).ok_or_else(invalid)?;
+                seconds = seconds.checked_add(part).ok_or_else(invalid)?;
+                number.clear();
+            }
+            None => number.push(c),
+        }
+    }
+    if number.is_empty() && seconds > 0 { Ok(Duration::from_secs(seconds)) } else { Err(invalid()) }
+}
+
+/// Arguments of `invoke`.
+#[derive(Debug, Args)]
+pub struct Invoke {
+    /// A function of stack.yaml
+    pub function: String,
+    /// The file with the event, as JSON; `-` reads it from stdin [default: {}]
+    #[arg(long, value_name = "FILE")]
+    pub event: Option<PathBuf>,
+    /// Make the event of S3 about this object, such as `images/cat.jpg` for the bucket `images` of stack.yaml
+    #[arg(long, value_name = "BUCKET/KEY", conflicts_with = "event")]
+    pub sample: Option<String>,
+}
+
+/// Arguments of `open`.
+#[derive(Debug, Args)]
+pub struct Open {
+    /// A service of stack.yaml [default: the only one]
+    pub service: Option<String>,
+}
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
@@ -336,4 +423,20 @@ pub struct LocalStart {
     /// Speed of AWS's delays: `real`, `fast`, or a factor
     #[arg(long, value_name = "real|fast|NUMBER", default_value = "fast")]
     pub speed: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_of_time_is_a_sum_of_numbers_with_units() {
+        let seconds = |text: &str| span(text).map(|span| span.as_secs()).ok();
+        assert_eq!([seconds("30s"), seconds("10m"), seconds("1h30m")], [Some(30), Some(600), Some(5400)]);
+        assert_eq!(seconds("7d"), Some(604_800));
+        for wrong in ["", "10", "m", "0m", "10 m", "-5m", "1w", "10m5", "99999999999999999999s", "999999999999999999d"]
+        {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
 }

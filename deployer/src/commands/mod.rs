@@ -6,10 +6,13 @@ mod down;
 mod healthy;
 mod history;
 mod images;
+mod invoke;
 #[cfg(feature = "local")]
 mod local;
+mod logs;
 mod ls;
 mod old_programs;
+mod open;
 mod outputs;
 mod plan;
 mod rollback;
@@ -72,6 +75,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Why(args) => why::run(global, &args).await,
         Command::History(args) => history::run(global, &args).await,
         Command::Rollback(args) => rollback::run(global, &args).await,
+        Command::Logs(args) => logs::run(global, &args).await,
+        Command::Invoke(args) => invoke::run(global, &args).await,
+        Command::Open(args) => open::run(global, &args).await,
         Command::Down(args) => down::run(global, &args).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
         Command::Ls(args) => ls::run(global, &args).await,
@@ -133,7 +139,7 @@ impl Session {
     ///
     /// Errors: nothing was changed.
     async fn open(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
-        let opened = unless_stopped(Session::connect(global, wake)).await;
+        let opened = unless_stopped(Session::connect(global, wake, true)).await;
         opened.map_err(|failure| failure.leaving(|| Standing::default().lines()))
     }
 
@@ -141,9 +147,7 @@ impl Session {
     ///
     /// Errors: there is no local AWS whose stack it could be.
     async fn open_existing(global: &Global) -> Result<Session, Failure> {
-        Session::open(global, Wake::Only).await?.ok_or_else(|| {
-            Failure::new(Exit::Failed, anyhow!("there is no local AWS here")).hint("run `up --local` first")
-        })
+        Session::open(global, Wake::Only).await?.ok_or_else(no_local_aws_here)
     }
 
     async fn connect(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
@@ -156,12 +160,25 @@ impl Session {
             ))
         };
         session.network = session.discover().await.map_err(refused)?;
-        let Session { config, site, aws, .. } = &session;
+        session.introduce();
+        Ok(Some(session))
+    }
+
+    /// Opens a session for a command that only uses what exists and does not lay out services: without looking for
+    /// their network, which takes permissions of its own.
+    async fn open_without_network(global: &Global) -> Result<Session, Failure> {
+        let session = unless_stopped(Session::sign_in(global, Wake::Only)).await?.ok_or_else(no_local_aws_here)?;
+        session.introduce();
+        Ok(session)
+    }
+
+    /// Names the stack, the account and the credentials.
+    fn introduce(&self) {
+        let Session { config, site, aws, .. } = self;
         report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
         if let Some(provider) = &aws.provider {
             report::say(format!("signed in as {} with {}", site.caller_arn, provider.source().name()));
         }
-        Ok(Some(session))
     }
 
     /// Reads `stack.yaml`, connects, and identifies the account. Does not look for the network.
@@ -515,6 +532,11 @@ async fn unless_stopped<T>(look: impl Future<Output = Result<T, Failure>>) -> Re
         () = stop.cancelled() => Err(interrupted()),
         looked = look => looked,
     }
+}
+
+/// The error for a command that needs a local AWS and does not start one.
+fn no_local_aws_here() -> Failure {
+    Failure::new(Exit::Failed, anyhow!("there is no local AWS here")).hint("run `up --local` first")
 }
 
 /// The error for an interruption when nothing was in progress.

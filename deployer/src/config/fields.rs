@@ -95,6 +95,7 @@ const fn number(path: &'static str, least: u16, most: u16, usual: u16, words: &'
 
 const PACKAGE: &str = "A package of the Cargo workspace around this file. Either this or `binary`.";
 const BINARY: &str = "A finished program, relative to this file.";
+const RETENTION: &str = "How long its log is kept, in days; for ever if left out.";
 const ENVIRONMENT: &str =
     "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ for ${ itself.";
 const USES: &str = "The resources it uses, which determine its permissions.";
@@ -140,11 +141,7 @@ pub const FIELDS: &[Field] = &[
     field("functions.*.architecture", Takes::OneOf(&["x86_64", "arm64"]), "The processor architecture."),
     number("functions.*.memory_mb", 128, 10_240, 128, "Memory in MB."),
     number("functions.*.timeout_s", 1, 900, 30, "The longest invocation, in seconds."),
-    field(
-        "functions.*.log_retention_days",
-        Takes::OneOfNumbers(RETENTIONS),
-        "How long its log is kept, in days; for ever if left out.",
-    ),
+    field("functions.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
     field("functions.*.environment", Takes::Variables(Variables::Function), ENVIRONMENT),
     field("functions.*.uses", Takes::Fields, USES),
     field("functions.*.uses.buckets", Takes::Accesses, ACCESS),
@@ -180,6 +177,7 @@ pub const FIELDS: &[Field] = &[
     ),
     number("services.*.disk_gb", 8, 16_384, 8, "The root disk in GB."),
     number("services.*.grace_period_s", 30, 7_200, 240, "How long a new instance may be unhealthy, in seconds."),
+    field("services.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
     field("services.*.environment", Takes::Variables(Variables::Service), ENVIRONMENT),
     field("services.*.uses", Takes::Fields, USES),
     field("services.*.uses.buckets", Takes::Accesses, ACCESS),

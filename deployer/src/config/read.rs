@@ -244,6 +244,7 @@ impl Reader<'_> {
             image: self.image(&fields),
             disk_gb: self.number(&fields, "disk_gb"),
             grace_period_s: self.number(&fields, "grace_period_s"),
+            log_retention_days: self.retention(&fields),
             environment: self.environment(&fields, kept_by_us),
             uses: self.uses(&fields),
         })

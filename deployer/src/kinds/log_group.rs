@@ -10,12 +10,13 @@ use super::tags::bounded;
 use crate::{
     cloud::aws::{Aws, Pages, found, gone, items},
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
+    page::names::{SERVICE_LOG_GROUPS, service_log_groups},
 };
 
 /// A log group, identified by its name.
 #[derive(Debug, Clone)]
 pub struct LogGroup {
-    /// Its name, such as `/aws/lambda/FUNCTION`.
+    /// Its name, such as `/aws/lambda/FUNCTION` or `/deployer/STACK/SERVICE`.
     pub name: String,
 }
 
@@ -79,9 +80,8 @@ impl Resource for LogGroup {
     }
 
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
-        let call = aws.logs.describe_log_groups().log_group_name_prefix("/aws/lambda/");
-        let groups = items(call.into_paginator().send()).await?.into_iter();
-        let reads = groups.map(async |it| {
+        let groups = below(aws, [FUNCTION_LOG_GROUPS.to_owned(), SERVICE_LOG_GROUPS.to_owned()]).await?;
+        let reads = groups.into_iter().map(async |it| {
             let (tags, created_s) = (found(tags(aws, &arn(&it)).await)?, it.creation_time.map(|ms| ms / 1_000));
             Ok(tags.map(|tags| Tagged { name: it.log_group_name.unwrap_or_default(), tags, created_s }))
         });
@@ -89,10 +89,8 @@ impl Resource for LogGroup {
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
-        let call = aws.logs.describe_log_groups().log_group_name_prefix(format!("/aws/lambda/{stack}-"));
-        let groups = items(call.into_paginator().send()).await?;
         let mut owned = Vec::new();
-        for group in groups {
+        for group in below(aws, [format!("{FUNCTION_LOG_GROUPS}{stack}-"), service_log_groups(stack)]).await? {
             if group.log_group_name().is_none_or(|name| but.contains(name)) {
                 continue;
             }
@@ -103,6 +101,17 @@ impl Resource for LogGroup {
         }
         Ok(owned)
     }
+}
+
+/// The prefix of the log groups of all functions.
+const FUNCTION_LOG_GROUPS: &str = "/aws/lambda/";
+
+/// The log groups whose names have one of these prefixes.
+async fn below(aws: &Aws, prefixes: [String; 2]) -> Result<Vec<Described>, Fault> {
+    let listed = prefixes.map(|prefix| {
+        items(aws.logs.describe_log_groups().log_group_name_prefix(prefix).into_paginator().send())
+    });
+    Ok(futures::future::try_join_all(listed).await?.concat())
 }
 
 impl LogGroup {

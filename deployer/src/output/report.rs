@@ -19,6 +19,7 @@ use crate::{commands::cli::Color, config, engine::Progress, output::exit::Failur
 mod board;
 mod escape;
 mod history;
+mod logged;
 mod plan;
 mod screen;
 mod stacks;
@@ -27,6 +28,7 @@ mod status;
 pub use board::{Board, Count};
 pub use escape::is_active;
 pub use history::{Mark, Row, minute, releases, timestamp};
+pub use logged::{logged, object};
 pub use plan::{Places, Values, changes, plan, plan_json};
 pub use stacks::{stacks, stacks_json};
 pub use status::{age, status, status_again, status_json, status_json_line};
@@ -45,6 +47,15 @@ pub fn line(line: &str) {
     let text = format!("{}\n", escape::line(line));
     let mut stdout = std::io::stdout().lock();
     note_unprinted(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// Writes a line to stdout. Returns whether its reader is still there.
+fn write_line(line: &str) -> bool {
+    let mut stdout = std::io::stdout().lock();
+    let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    let is_open = written.is_ok();
+    note_unprinted(written);
+    is_open
 }
 
 /// Records that something could not be printed. A closed pipe (`| head`) is not an error.
@@ -75,13 +86,18 @@ pub fn say(line: impl std::fmt::Display) {
     screen::print(&escape::paragraph(&line.to_string()));
 }
 
-/// Decides once whether stderr has colours.
+/// Decides once whether stdout and stderr have colours.
 pub fn colours(when: Color) {
     match when {
         Color::Auto => (),
-        Color::Always => console::set_colors_enabled_stderr(true),
-        Color::Never => console::set_colors_enabled_stderr(false),
+        Color::Always => set_colours(true),
+        Color::Never => set_colours(false),
     }
+}
+
+fn set_colours(are_on: bool) {
+    console::set_colors_enabled(are_on);
+    console::set_colors_enabled_stderr(are_on);
 }
 
 fn style() -> Style {

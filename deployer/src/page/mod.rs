@@ -277,7 +277,8 @@ impl Layout<'_> {
 
     fn function(&mut self, entry: &str, wanted: &config::Function) -> Handle<Function> {
         self.stack.section(format!("functions.{entry}"));
-        let (arn, group) = (self.log_group_arn(entry), LogGroup { name: self.names.log_group(entry) });
+        let group = LogGroup { name: self.names.log_group(entry) };
+        let arn = self.log_group_arn(&group.name);
         let retention_days = wanted.log_retention_days.map(Into::into);
         let logs = self.stack.add(entry, group, (), move |()| log_group::Settings { retention_days });
         let role = self.function_role(entry, wanted, arn);
@@ -327,8 +328,9 @@ impl Layout<'_> {
         self.stack.section(format!("services.{entry}"));
         let (front_door, back_door) = self.firewalls(entry, wanted, network);
         let artifact = self.artifact(entry, anchor);
-        let profile = self.service_profile(entry, wanted);
-        let template = self.template(entry, wanted, back_door, profile, artifact);
+        let (logs, log_group_arn) = self.service_logs(entry, wanted);
+        let profile = self.service_profile(entry, wanted, &log_group_arn);
+        let template = self.template(entry, wanted, back_door, profile, artifact, logs);
         let target_group = self.target_group(entry, wanted, network);
         let (balancer, listener) = self.load_balancer(entry, wanted, network, front_door, target_group);
         let group = self.group(entry, wanted, network, template, target_group, listener);
@@ -427,14 +429,23 @@ impl Layout<'_> {
         self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), settings.clone()))
     }
 
+    /// The log group of a service, and its ARN. A function may have the same name as the service.
+    fn service_logs(&mut self, entry: &str, wanted: &config::Service) -> (Handle<LogGroup>, String) {
+        let group = LogGroup { name: self.names.service_log_group(entry) };
+        let arn = self.log_group_arn(&group.name);
+        let retention_days = wanted.log_retention_days.map(Into::into);
+        let settings = move |()| log_group::Settings { retention_days };
+        (self.stack.add(format!("{entry}-svc"), group, (), settings), arn)
+    }
+
     /// The instance profile of a service: one of its own with least privileges, or the existing one.
-    fn service_profile(&mut self, entry: &str, wanted: &config::Service) -> Wire {
+    fn service_profile(&mut self, entry: &str, wanted: &config::Service, log_group_arn: &str) -> Wire {
         if let Some(existing) = self.config.roles.as_ref().and_then(|roles| roles.instance_profile.as_ref()) {
             return Wire::literal(existing.to_string());
         }
         let within = |prefix: &str| format!("arn:aws:s3:::{}/{prefix}*", self.names.artifacts());
         let (programs, reports) = (within(&self.stored(entry).prefix), within(&user_data::reports_prefix(entry)));
-        let policy = policy::service_policy(&self.uses(&wanted.uses), &programs, &reports);
+        let policy = policy::service_policy(&self.uses(&wanted.uses), &programs, &reports, log_group_arn);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         let settings = role::Settings { trusted_service: "ec2.amazonaws.com".into(), policy };
         let role = Role { name: name.clone(), path: path.clone() };
@@ -451,6 +462,7 @@ impl Layout<'_> {
         firewall: Handle<SecurityGroup>,
         profile: Wire,
         artifact: Handle<Artifact>,
+        logs: Handle<LogGroup>,
     ) -> Handle<LaunchTemplate> {
         let environment = self.environment(&wanted.environment);
         let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
@@ -458,8 +470,8 @@ impl Layout<'_> {
         let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
         let template = LaunchTemplate { name: self.names.plain(entry), origin };
-        let inputs = (firewall, profile, artifact, environment);
-        self.stack.add(entry, template, inputs, move |(firewall, profile, artifact, environment)| {
+        let inputs = (firewall, profile, (artifact, logs), environment);
+        self.stack.add(entry, template, inputs, move |(firewall, profile, (artifact, logs), environment)| {
             let user_data = UserData {
                 stack: stack.clone(),
                 service: service.clone(),
@@ -469,6 +481,7 @@ impl Layout<'_> {
                 environment,
                 port,
                 sha256: sha256.clone(),
+                log_group: logs.name,
             };
             launch_template::Settings {
                 instance_profile: profile,
@@ -652,9 +665,9 @@ impl Layout<'_> {
         }
     }
 
-    fn log_group_arn(&self, entry: &str) -> String {
+    fn log_group_arn(&self, name: &str) -> String {
         let Site { region, account, .. } = self.site;
-        format!("arn:aws:logs:{region}:{account}:log-group:{}", self.names.log_group(entry))
+        format!("arn:aws:logs:{region}:{account}:log-group:{name}")
     }
 }
 

@@ -56,10 +56,23 @@ impl Names {
         format!("/aws/lambda/{}", self.plain(entry))
     }
 
+    /// A service's log group.
+    pub fn service_log_group(&self, entry: &str) -> String {
+        format!("{}{entry}", service_log_groups(&self.stack))
+    }
+
     /// The IAM path of this stack's roles and profiles.
     pub fn iam_path(&self) -> String {
         iam_path(&self.stack)
     }
+}
+
+/// The prefix of the log groups of all services.
+pub const SERVICE_LOG_GROUPS: &str = "/deployer/";
+
+/// The prefix of the log groups of a stack's services.
+pub fn service_log_groups(stack: &str) -> String {
+    format!("{SERVICE_LOG_GROUPS}{stack}/")
 }
 
 /// The IAM path of a stack: listing it takes one call.

@@ -37,15 +37,22 @@ impl Access {
 /// The permissions of a function: what it uses, and writing to its own log group. It may not create that group: a late
 /// log line would bring a deleted group back (docs/aws.md §7.6).
 pub fn function_policy(uses: &Uses, log_group_arn: &str) -> Value {
-    let logs =
-        statement("WriteLogs", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![format!("{log_group_arn}:*")]);
-    document(uses, logs)
+    document(uses, write_logs(log_group_arn))
 }
 
-/// The permissions of a service: what it uses, downloading its own program, and writing the reports of its instances.
-pub fn service_policy(uses: &Uses, programs_arn: &str, reports_arn: &str) -> Value {
-    let fetch = statement("FetchProgram", &["s3:GetObject"], vec![programs_arn.into()]);
-    document(uses, fetch.into_iter().chain(statement("WriteReports", &["s3:PutObject"], vec![reports_arn.into()])))
+/// The permissions of a service: what it uses, downloading its own program, writing the reports of its instances, and
+/// writing to its own log group.
+pub fn service_policy(uses: &Uses, programs_arn: &str, reports_arn: &str, log_group_arn: &str) -> Value {
+    let own = [
+        statement("FetchProgram", &["s3:GetObject"], vec![programs_arn.into()]),
+        statement("WriteReports", &["s3:PutObject"], vec![reports_arn.into()]),
+        write_logs(log_group_arn),
+    ];
+    document(uses, own.into_iter().flatten())
+}
+
+fn write_logs(log_group_arn: &str) -> Option<Value> {
+    statement("WriteLogs", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![format!("{log_group_arn}:*")])
 }
 
 /// Normalises a policy, so that equivalent documents compare equal: IAM accepts a single string for a list of one, and
@@ -112,6 +119,7 @@ mod tests {
     const LOGS: &str = "arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler";
     const PROGRAM: &str = "arn:aws:s3:::p-artifacts/services/web/*";
     const REPORTS: &str = "arn:aws:s3:::p-artifacts/boot/web/*";
+    const SERVICE_LOGS: &str = "arn:aws:logs:us-east-1:1:log-group:/deployer/p/web";
 
     fn uses(bucket: Access, table: Access, rekognition: bool) -> Uses {
         Uses {
@@ -154,12 +162,13 @@ mod tests {
 
     #[test]
     fn the_service_reads_and_writes_and_fetches_its_program() {
-        let policy = service_policy(&uses(Access::ReadWrite, Access::ReadWrite, false), PROGRAM, REPORTS);
+        let policy = service_policy(&uses(Access::ReadWrite, Access::ReadWrite, false), PROGRAM, REPORTS, SERVICE_LOGS);
         check(
             policy,
             expect![[r#"
             FetchProgram: s3:GetObject ON arn:aws:s3:::p-artifacts/services/web/*
             WriteReports: s3:PutObject ON arn:aws:s3:::p-artifacts/boot/web/*
+            WriteLogs: logs:CreateLogStream logs:PutLogEvents ON arn:aws:logs:us-east-1:1:log-group:/deployer/p/web:*
             ReadObjects: s3:GetObject ON arn:aws:s3:::p-images/*
             WriteObjects: s3:DeleteObject s3:PutObject ON arn:aws:s3:::p-images/*
             ListObjects: s3:ListBucket ON arn:aws:s3:::p-images

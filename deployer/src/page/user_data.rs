@@ -23,6 +23,8 @@ pub struct UserData {
     pub port: u16,
     /// The SHA-256 of the program in hexadecimal: the unit starts nothing else.
     pub sha256: String,
+    /// The log group that its lines go to.
+    pub log_group: String,
 }
 
 /// Why no user data can be rendered.
@@ -72,6 +74,18 @@ const UNPRIVILEGED: u16 = 1024;
 /// What a service that is not root needs below that port (systemd.exec(5), capabilities(7)).
 const BELOW_1024: &str = "\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
 
+/// The pause between two batches of lines: each costs a start of the AWS CLI, which takes most of a second of one
+/// processor (docs/aws.md §8.6).
+const PAUSE_S: u32 = 15;
+/// The pause after AWS has refused all batches.
+const PAUSE_AFTER_FAILURE_S: u32 = 60;
+/// The most lines in a batch, and in those after AWS has refused it: `PutLogEvents` takes 1 MB, and so twenty of the
+/// longest lines that journald keeps whole; one line is never too much, nor too far from others in time.
+const BATCHES: &str = "4000 20 1";
+/// Turns entries of the journal into events. Their order may be another after the clock was set; entries that are not
+/// text are lists of bytes; `PutLogEvents` takes no empty message.
+const EVENTS: &str = r#"map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try implode catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)"#;
+
 impl UserData {
     /// Renders the cloud-config. It writes the environment file, the program's checksum and the unit. At every start
     /// the unit downloads the program with the instance's role and verifies it; systemd restarts it when it exits.
@@ -79,9 +93,13 @@ impl UserData {
     /// The instance also reports to the artifact bucket, because its console and journal are lost with it: when it
     /// boots, when its service first answers, and after every exit of the service (docs/aws.md §8.5). A report has at
     /// most 8 KB, and no values of variables.
+    ///
+    /// A second unit sends the lines of the service to its log group. It starts before the service and ends after it, so
+    /// that no line is left behind. The cursor is moved once AWS has taken the lines: after a failure they are sent
+    /// again, in smaller batches (docs/aws.md §8.6).
     pub fn render(&self) -> Result<String, Error> {
-        let UserData { stack, service, region, bucket, key, sha256, environment: _, port } = self;
-        for word in [stack, service, region, bucket, key] {
+        let UserData { stack, service, region, bucket, key, sha256, log_group, environment: _, port } = self;
+        for word in [stack, service, region, bucket, key, log_group] {
             check_word(word)?;
         }
         let unit = format!("{stack}-{service}");
@@ -144,10 +162,46 @@ write_files:
     ExecStart=/usr/bin/bash /opt/{unit}/report answers
     [Install]
     WantedBy=multi-user.target
+- path: /opt/{unit}/cursor
+  permissions: '0644'
+- path: /opt/{unit}/logs
+  permissions: '0644'
+  content: |
+    at=/opt/{unit}
+    to=\"--region {region} --log-group-name {log_group} --log-stream-name $(cat /var/lib/cloud/data/instance-id)\"
+    while true; do
+      pause={PAUSE_S}
+      for lines in {BATCHES}; do
+        cp $at/cursor $at/next
+        journalctl --unit={unit} --since=2000-01-01 --lines=$lines --cursor-file=$at/next --output=json --output-fields=MESSAGE --all --no-pager --quiet | jq -cs '{EVENTS}' > $at/batch
+        [ -s $at/batch ] || break
+        pause={PAUSE_AFTER_FAILURE_S}
+        [ -s $at/cursor ] || aws logs create-log-stream $to
+        aws logs put-log-events $to --log-events file://$at/batch > /dev/null && mv $at/next $at/cursor && pause={PAUSE_S} && break
+      done
+      [ \"$1\" = last ] && break
+      sleep $pause
+    done
+- path: /etc/systemd/system/{unit}-logs.service
+  permissions: '0644'
+  content: |
+    [Unit]
+    Description={stack} {service}: logs
+    Wants=network-online.target
+    After=network-online.target
+    Before={unit}.service
+    [Service]
+    ExecStart=/usr/bin/bash /opt/{unit}/logs
+    ExecStopPost=-/usr/bin/bash /opt/{unit}/logs last
+    Nice=19
+    Restart=always
+    RestartSec={PAUSE_AFTER_FAILURE_S}
+    [Install]
+    WantedBy=multi-user.target
 runcmd:
 - [mkdir, -p, /opt/{unit}]
 - [systemctl, daemon-reload]
-- [systemctl, enable, --now, {unit}.service, {unit}-report.service]
+- [systemctl, enable, --now, {unit}-logs.service, {unit}.service, {unit}-report.service]
 "
         );
         if text.len() > LIMIT {
@@ -279,6 +333,7 @@ mod tests {
             environment: environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             port: 8080,
             sha256: "abc123".into(),
+            log_group: "/deployer/postagram/web".into(),
         }
     }
 
@@ -354,10 +409,46 @@ mod tests {
                 ExecStart=/usr/bin/bash /opt/postagram-web/report answers
                 [Install]
                 WantedBy=multi-user.target
+            - path: /opt/postagram-web/cursor
+              permissions: '0644'
+            - path: /opt/postagram-web/logs
+              permissions: '0644'
+              content: |
+                at=/opt/postagram-web
+                to="--region us-east-1 --log-group-name /deployer/postagram/web --log-stream-name $(cat /var/lib/cloud/data/instance-id)"
+                while true; do
+                  pause=15
+                  for lines in 4000 20 1; do
+                    cp $at/cursor $at/next
+                    journalctl --unit=postagram-web --since=2000-01-01 --lines=$lines --cursor-file=$at/next --output=json --output-fields=MESSAGE --all --no-pager --quiet | jq -cs 'map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try implode catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)' > $at/batch
+                    [ -s $at/batch ] || break
+                    pause=60
+                    [ -s $at/cursor ] || aws logs create-log-stream $to
+                    aws logs put-log-events $to --log-events file://$at/batch > /dev/null && mv $at/next $at/cursor && pause=15 && break
+                  done
+                  [ "$1" = last ] && break
+                  sleep $pause
+                done
+            - path: /etc/systemd/system/postagram-web-logs.service
+              permissions: '0644'
+              content: |
+                [Unit]
+                Description=postagram web: logs
+                Wants=network-online.target
+                After=network-online.target
+                Before=postagram-web.service
+                [Service]
+                ExecStart=/usr/bin/bash /opt/postagram-web/logs
+                ExecStopPost=-/usr/bin/bash /opt/postagram-web/logs last
+                Nice=19
+                Restart=always
+                RestartSec=60
+                [Install]
+                WantedBy=multi-user.target
             runcmd:
             - [mkdir, -p, /opt/postagram-web]
             - [systemctl, daemon-reload]
-            - [systemctl, enable, --now, postagram-web.service, postagram-web-report.service]
+            - [systemctl, enable, --now, postagram-web-logs.service, postagram-web.service, postagram-web-report.service]
         "#]]
         .assert_eq(&text);
     }
@@ -382,16 +473,16 @@ mod tests {
     }
 
     #[test]
-    fn it_is_yaml_with_five_files_and_three_commands() {
+    fn it_is_yaml_with_eight_files_and_three_commands() {
         let yaml = contents(&postagram(&[]));
         assert_eq!(yaml["write_files"][0]["path"], "/etc/postagram-web.env");
         assert_eq!(yaml["write_files"][0]["permissions"], "0600");
         let unit = yaml["write_files"][2]["content"].as_str().unwrap();
         assert_eq!(yaml["write_files"][1]["content"], "abc123  /opt/postagram-web/service\n");
         assert!(unit.starts_with("[Unit]\n") && unit.ends_with("WantedBy=multi-user.target\n"));
-        let units = ["postagram-web.service", "postagram-web-report.service"];
-        let enable = serde_json::json!(["systemctl", "enable", "--now", units[0], units[1]]);
-        assert_eq!(yaml["write_files"].as_array().map(Vec::len), Some(5));
+        let units = ["postagram-web-logs.service", "postagram-web.service", "postagram-web-report.service"];
+        let enable = serde_json::json!(["systemctl", "enable", "--now", units[0], units[1], units[2]]);
+        assert_eq!(yaml["write_files"].as_array().map(Vec::len), Some(8));
         assert_eq!(yaml["runcmd"][2], enable);
         assert_eq!(yaml.as_object().unwrap().len(), 2);
     }
@@ -418,10 +509,10 @@ mod tests {
         #[derive(Serialize)]
         struct Settings(#[serde(serialize_with = "in_parts")] String);
         let parts = |text: &str| serde_json::to_value(Settings(text.into())).unwrap();
-        let text = postagram(&[("B", r#"say "hi""#), ("A", "1")]).render().unwrap();
-        let environment = serde_json::json!({ "A": "1", "B": r#"say \"hi\""#, "PORT": "8080" });
+        let text = postagram(&[("B", r#"say "psst""#), ("A", "1")]).render().unwrap();
+        let environment = serde_json::json!({ "A": "1", "B": r#"say \"psst\""#, "PORT": "8080" });
         assert_eq!(parts(&text)["environment"], environment);
-        assert!(!parts(&text)["commands"].as_str().unwrap().contains("hi"));
+        assert!(!parts(&text)["commands"].as_str().unwrap().contains("psst"));
         for other in [text.replace("A=\"1\"", "A=\"2\""), text.replace("web", "wob")] {
             assert_ne!(parts(&other), parts(&text));
         }

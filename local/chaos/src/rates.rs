@@ -42,6 +42,8 @@ const RATES: &[Rate] = &[
         refill: 10.0,
         burst: 10.0,
     },
+    // The lowest of all regions.
+    Rate { service: "logs", applies: |call| call.operation == "FilterLogEvents", each: true, refill: 5.0, burst: 5.0 },
     Rate { service: "s3", applies: Call::mutating, each: false, refill: 3500.0, burst: 3500.0 },
     Rate { service: "s3", applies: |call| !call.mutating(), each: false, refill: 5500.0, burst: 5500.0 },
 ];

@@ -6,9 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Objects, shell};
+use super::{Objects, journal, shell};
 
 /// Converts a path of the instance to a path of this machine below the instance's root.
 ///
@@ -39,11 +40,17 @@ impl Done {
     }
 }
 
-/// What commands can access beyond an instance's files: objects, the journal, units and their ports.
+/// What commands can access beyond an instance's files: objects, logs, the journal, units and their ports.
 #[async_trait]
 pub trait Tools: Objects {
-    /// Returns the lines of a unit in the journal.
-    fn journal(&self, unit: &str) -> String;
+    /// Returns the lines of a unit in the journal, from a byte on.
+    fn journal(&self, unit: &str, from: u64) -> String;
+
+    /// Makes a call of CloudWatch Logs in a region, which is the instance's by default. The error is the CLI's message.
+    async fn log(&self, region: Option<&str>, operation: &str, input: Value) -> Result<Value, String>;
+
+    /// Waits for a configured time.
+    async fn pause(&self, seconds: u64);
 
     /// Returns properties of a unit, as `systemctl show` prints them.
     fn properties(&self, unit: &str) -> Vec<(&'static str, String)>;
@@ -69,9 +76,15 @@ impl Objects for NoTools {
 
 #[async_trait]
 impl Tools for NoTools {
-    fn journal(&self, _unit: &str) -> String {
+    fn journal(&self, _unit: &str, _from: u64) -> String {
         String::new()
     }
+
+    async fn log(&self, _region: Option<&str>, _operation: &str, _input: Value) -> Result<Value, String> {
+        Err("Unable to locate credentials".to_owned())
+    }
+
+    async fn pause(&self, _seconds: u64) {}
 
     fn properties(&self, _unit: &str) -> Vec<(&'static str, String)> {
         Vec::new()
@@ -97,8 +110,23 @@ pub fn is_tool(program: &str) -> bool {
     name.is_some_and(|name| TOOLS.contains(&name))
 }
 
-const TOOLS: &[&str] =
-    &["aws", "bash", "chmod", "curl", "echo", "journalctl", "mkdir", "sha256sum", "systemctl", "tail", "true"];
+const TOOLS: &[&str] = &[
+    "aws",
+    "bash",
+    "chmod",
+    "cp",
+    "curl",
+    "echo",
+    "journalctl",
+    "jq",
+    "mkdir",
+    "mv",
+    "sha256sum",
+    "sleep",
+    "systemctl",
+    "tail",
+    "true",
+];
 
 /// Runs a command.
 pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec<u8>) -> Done {
@@ -110,11 +138,18 @@ pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec
         "mkdir" => mkdir(root, arguments),
         "chmod" => chmod(root, arguments),
         "sha256sum" => sha256sum(root, arguments).await,
-        "aws" => aws(root, tools, arguments, input).await,
-        "bash" => return bash(root, tools, arguments, &BTreeMap::new()).await,
+        "cp" => copy("cp", root, arguments, |from, to| std::fs::copy(from, to).map(drop)),
+        "mv" => copy("mv", root, arguments, |from, to| std::fs::rename(from, to)),
+        "sleep" => sleep(tools, arguments).await,
+        "aws" => match arguments {
+            ["logs", arguments @ ..] => return journal::aws_logs(root, tools, arguments).await,
+            _ => aws(root, tools, arguments, input).await,
+        },
+        "bash" => return bash(root, tools, arguments, &BTreeMap::new(), None).await,
         "echo" => return Done::printed(format!("{}\n", arguments.join(" "))),
         "tail" => return tail(arguments, input),
-        "journalctl" => return journalctl(tools, arguments),
+        "journalctl" => return journal::journalctl(root, tools, arguments),
+        "jq" => return journal::jq(arguments, &input),
         "systemctl" => return systemctl(tools, arguments),
         "curl" => return curl(tools, arguments).await,
         _ => Err(format!("{program}: this command does not exist on a local instance")),
@@ -123,13 +158,19 @@ pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec
 }
 
 /// `bash FILE ARGUMENT…`.
-pub async fn bash(root: &Path, tools: &dyn Tools, arguments: &[&str], environment: &BTreeMap<String, String>) -> Done {
+pub async fn bash(
+    root: &Path,
+    tools: &dyn Tools,
+    arguments: &[&str],
+    environment: &BTreeMap<String, String>,
+    say: Option<shell::Say<'_>>,
+) -> Done {
     let Some((file, arguments)) = arguments.split_first().filter(|(file, _)| !file.starts_with('-')) else {
         return Done::failed("bash: only `bash FILE ARGUMENT…` exists on a local instance");
     };
     let read = |real: PathBuf| std::fs::read_to_string(real).map_err(|error| error.to_string());
     match below(root, file).and_then(read) {
-        Ok(script) => Box::pin(shell::run(root, tools, &script, arguments, environment)).await,
+        Ok(script) => Box::pin(shell::run(root, tools, &script, arguments, environment, say)).await,
         Err(why) => Done { status: 127, output: Vec::new(), errors: format!("bash: {file}: {why}\n") },
     }
 }
@@ -146,30 +187,15 @@ fn tail(arguments: &[&str], input: Vec<u8>) -> Done {
 }
 
 /// Returns the value of an option of the form `--NAME=VALUE`.
-fn option<'a>(arguments: &[&'a str], name: &str) -> Option<&'a str> {
+pub(super) fn option<'a>(arguments: &[&'a str], name: &str) -> Option<&'a str> {
     arguments.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Returns the first option that is neither in `plain` nor, with a value, in `valued`.
-fn unknown<'a>(arguments: &[&'a str], plain: &[&str], valued: &[&str]) -> Option<&'a str> {
+pub(super) fn unknown<'a>(arguments: &[&'a str], plain: &[&str], valued: &[&str]) -> Option<&'a str> {
     let known =
         |word: &str| plain.contains(&word) || word.split_once('=').is_some_and(|(name, _)| valued.contains(&name));
     arguments.iter().copied().find(|word| word.starts_with('-') && !known(word))
-}
-
-/// `journalctl --unit=UNIT --lines=N --output=short-iso`.
-fn journalctl(tools: &dyn Tools, arguments: &[&str]) -> Done {
-    let rejected = unknown(arguments, &["--no-pager", "--quiet"], &["--unit", "--lines", "--output"]);
-    let lines = option(arguments, "--lines").map_or(Ok(usize::MAX), str::parse);
-    match (option(arguments, "--unit"), lines, rejected, option(arguments, "--output")) {
-        (Some(unit), Ok(most), None, Some("short-iso")) => {
-            let journal = tools.journal(&full_name(unit));
-            let lines: Vec<&str> = journal.lines().collect();
-            let tail = &lines[lines.len().saturating_sub(most)..];
-            Done::printed(tail.iter().map(|line| format!("{line}\n")).collect::<String>())
-        }
-        _ => Done::failed(format!("journalctl {}: this does not exist on a local instance", arguments.join(" "))),
-    }
 }
 
 /// `systemctl show UNIT --property=NAME,…`, the only form that scripts may use.
@@ -185,7 +211,7 @@ fn systemctl(tools: &dyn Tools, arguments: &[&str]) -> Done {
     }
 }
 
-fn full_name(unit: &str) -> String {
+pub(super) fn full_name(unit: &str) -> String {
     if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") }
 }
 
@@ -214,6 +240,29 @@ async fn curl(tools: &dyn Tools, arguments: &[&str]) -> Done {
         },
         _ => refused(),
     }
+}
+
+/// `cp FROM TO` or `mv FROM TO`, for files.
+fn copy(
+    name: &str,
+    root: &Path,
+    arguments: &[&str],
+    act: fn(&Path, &Path) -> std::io::Result<()>,
+) -> Result<(), String> {
+    match arguments {
+        [from, to] if !from.starts_with('-') => {
+            let (source, target) = (below(root, from)?, below(root, to)?);
+            act(&source, &target).map_err(|error| format!("{name}: cannot replace '{to}' by '{from}': {error}"))
+        }
+        _ => Err(format!("{name} {}: only `{name} FROM TO` exists on a local instance", arguments.join(" "))),
+    }
+}
+
+/// `sleep SECONDS`.
+async fn sleep(tools: &dyn Tools, arguments: &[&str]) -> Result<(), String> {
+    let [seconds] = arguments else { return Err("sleep: only `sleep SECONDS` exists on a local instance".to_owned()) };
+    tools.pause(seconds.parse().map_err(|_| format!("sleep: invalid time interval '{seconds}'"))?).await;
+    Ok(())
 }
 
 fn mkdir(root: &Path, arguments: &[&str]) -> Result<(), String> {
@@ -283,10 +332,10 @@ pub fn parse_mode(text: &str) -> Result<u32, String> {
     mode.ok_or_else(|| format!("'{text}' is no file mode"))
 }
 
-/// `aws s3 cp s3://bucket/key path` and `aws s3 cp - s3://bucket/key`, the only supported commands of the AWS CLI.
+/// `aws s3 cp s3://bucket/key path` and `aws s3 cp - s3://bucket/key`.
 async fn aws(root: &Path, objects: &dyn Tools, arguments: &[&str], input: Vec<u8>) -> Result<(), String> {
     let ["s3", "cp", rest @ ..] = arguments else {
-        return Err(format!("aws {}: only 's3 cp' exists on a local instance", arguments.join(" ")));
+        return Err(format!("aws {}: only 's3 cp' and 'logs' exist on a local instance", arguments.join(" ")));
     };
     let mut places = Vec::new();
     let mut rest = rest.iter();
@@ -344,6 +393,9 @@ pub mod tests {
     #[derive(Default)]
     pub struct FakeTools {
         pub written: Mutex<BTreeMap<String, Bytes>>,
+        /// The calls of CloudWatch Logs, and the journal.
+        pub logged: Mutex<Vec<(String, Value)>>,
+        pub lines: Mutex<String>,
     }
 
     #[async_trait]
@@ -363,9 +415,21 @@ pub mod tests {
 
     #[async_trait]
     impl Tools for FakeTools {
-        fn journal(&self, unit: &str) -> String {
-            format!("{unit} started\n{unit} stopped\n")
+        fn journal(&self, unit: &str, from: u64) -> String {
+            let lines = self.lines.lock().unwrap().clone();
+            let line = |second: u8, text: &str| format!("2026-11-29T10:00:0{second}.000Z ip-1 {unit} {text}\n");
+            let lines = if lines.is_empty() { line(0, "started") + &line(1, "stopped") } else { lines };
+            lines[from as usize..].to_owned()
         }
+
+        async fn log(&self, _region: Option<&str>, operation: &str, input: Value) -> Result<Value, String> {
+            let mut logged = self.logged.lock().unwrap();
+            let is_refused = input["logEvents"].as_array().is_some_and(|events| events.len() > 20);
+            logged.push((operation.to_owned(), input));
+            if is_refused { Err("InvalidParameterException".to_owned()) } else { Ok(serde_json::json!({})) }
+        }
+
+        async fn pause(&self, _seconds: u64) {}
 
         fn properties(&self, _unit: &str) -> Vec<(&'static str, String)> {
             vec![("ActiveState", "active".to_owned()), ("NRestarts", "2".to_owned())]
@@ -388,7 +452,8 @@ pub mod tests {
         let words = ["/usr/bin/bash", "/report", "exit"].map(str::to_owned);
         perform(dir.path(), &tools, &words).await.unwrap();
         let written = tools.written.lock().unwrap().clone();
-        assert_eq!(written["artifacts/boot/web/i-1/exit"], "http=404\nNRestarts=2\nweb.service stopped\n");
+        let report = "http=404\nNRestarts=2\n2026-11-29T10:00:01+0000 ip-1 web.service stopped\n";
+        assert_eq!(written["artifacts/boot/web/i-1/exit"], report);
         let none = curl(&tools, &["--write-out", "%{http_code}", "http://127.0.0.1:1/"]).await;
         assert_eq!((none.status, none.output.as_slice()), (7, &b"000"[..]));
     }
@@ -439,7 +504,8 @@ pub mod tests {
         check("rm -rf /", "rm: this command does not exist on a local instance").await;
         check("mkdir -p /a/../../b", "'/a/../../b' leads out of the instance").await;
         check("mkdir -p a", "'a' is no absolute path").await;
-        check("aws ec2 describe-vpcs", "aws ec2 describe-vpcs: only 's3 cp' exists on a local instance").await;
+        check("aws ec2 describe-vpcs", "aws ec2 describe-vpcs: only 's3 cp' and 'logs' exist on a local instance")
+            .await;
         check("aws s3 cp s3://artifacts/nothing /x", "fatal error: s3://artifacts/nothing: NoSuchKey").await;
         check("chmod 99 /x", "chmod: cannot access '/x': No such file or directory (os error 2)").await;
     }

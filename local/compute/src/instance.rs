@@ -1,8 +1,8 @@
 //! A running instance: its root directory, the files that cloud-init has written to it, and the processes of its units.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -12,9 +12,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +55,8 @@ pub struct Machine {
     limits: Arc<Mutex<Option<String>>>,
     /// The state of each unit.
     units: Arc<Mutex<BTreeMap<String, UnitState>>>,
+    /// The units that have been started and have not ended.
+    running: Arc<watch::Sender<BTreeSet<String>>>,
 }
 
 /// The state of a unit, as `systemctl show` prints it.
@@ -88,6 +92,23 @@ impl Machine {
     fn note_restart(&self, unit: &str) {
         let mut units = self.units.lock().expect("nothing panics while it holds the units");
         units.entry(unit.to_owned()).or_default().restarts += 1;
+    }
+
+    fn note_running(&self, unit: &str, is_running: bool) {
+        self.running.send_modify(|units| {
+            if is_running {
+                units.insert(unit.to_owned())
+            } else {
+                units.remove(unit)
+            };
+        });
+    }
+
+    /// Waits until these units have ended.
+    async fn outlive(&self, others: &[String]) {
+        let mut running = self.running.subscribe();
+        // The sender lives as long as the machine.
+        drop(running.wait_for(|units| !others.iter().any(|other| units.contains(other))).await);
     }
 
     fn note_limits(&self, words: String) {
@@ -204,9 +225,39 @@ impl Objects for Host {
 
 #[async_trait]
 impl Tools for Host {
-    fn journal(&self, unit: &str) -> String {
-        let bytes = std::fs::read(self.journal_of(unit)).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+    fn journal(&self, unit: &str, from: u64) -> String {
+        let read = || {
+            let mut file = File::open(self.journal_of(unit))?;
+            file.seek(SeekFrom::Start(from))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map(|_| bytes)
+        };
+        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+    }
+
+    async fn log(&self, region: Option<&str>, operation: &str, input: Value) -> Result<Value, String> {
+        let Some(profile) = &self.profile else {
+            return Err(
+                "Unable to locate credentials. You can configure credentials by running \"aws configure\".".into()
+            );
+        };
+        if let Some(other) = region.filter(|region| *region != self.compute.site.region) {
+            return Err(format!("Could not connect to the endpoint URL: \"https://logs.{other}.amazonaws.com/\""));
+        }
+        let right = if operation == "CreateLogStream" { Right::MakeStream } else { Right::PutEvents };
+        let name = |name: &str| input[name].as_str().unwrap_or_default();
+        let refused = |code: &str, message: &str| {
+            format!("An error occurred ({code}) when calling the {operation} operation: {message}")
+        };
+        if let Err(denial) = self.check(profile, right, name("logGroupName"), name("logStreamName")).await {
+            let denial = denial.strip_prefix("AccessDenied: ").unwrap_or(&denial);
+            return Err(refused("AccessDeniedException", denial));
+        }
+        self.compute.logs.call(operation, &input).map_err(|(code, message)| refused(&code, &message))
+    }
+
+    async fn pause(&self, seconds: u64) {
+        sleep(self.compute.site.speed.lasts(seconds)).await;
     }
 
     fn properties(&self, unit: &str) -> Vec<(&'static str, String)> {
@@ -254,9 +305,13 @@ impl Host {
         let mut units = JoinSet::new();
         let started = self.boot(instance).await;
         self.post_console();
+        started.iter().for_each(|unit| self.machine.note_running(unit, true));
         for unit in started {
             let host = self.clone();
-            units.spawn(async move { host.supervise(&unit).await });
+            units.spawn(async move {
+                host.clone().supervise(&unit).await;
+                host.machine.note_running(&unit, false);
+            });
         }
         self.machine.stop.cancelled().await;
         units.join_all().await;
@@ -361,6 +416,10 @@ impl Host {
             if !matches!(ended, Ended::Stopped) {
                 self.log_unit(name, &ended);
             }
+            if self.machine.stop.is_cancelled() {
+                // Units are stopped in the reverse order of their start (man systemd.unit, "Before").
+                drop(timeout(unit.stop_patience, self.machine.outlive(&unit.outlived)).await);
+            }
             self.machine.note_unit(name, "deactivating", "stop-post");
             self.run_stop_post(name, &unit, &ended).await;
             let Some(exit) = ended.exit().filter(|_| !self.machine.stop.is_cancelled()) else {
@@ -413,20 +472,24 @@ impl Host {
     /// Runs a command that is implemented here, prints its output as the unit's, and returns its exit code.
     async fn tool(&self, name: &str, unit: &Unit, words: &[String], environment: &BTreeMap<String, String>) -> i32 {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let process = format!("{}[0]", words.first().and_then(|word| word.rsplit('/').next()).unwrap_or_default());
+        let say = |output: &[u8], errors: &str| {
+            let output = String::from_utf8_lossy(output);
+            for (to, text) in [(unit.output, &*output), (unit.errors.unwrap_or(unit.output), errors)] {
+                // journald ignores empty lines.
+                let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+                if !lines.is_empty() {
+                    self.print(name, to, &process, &lines);
+                }
+            }
+        };
         let Done { status, output, errors } = match words.split_first() {
             Some((&"/usr/bin/bash" | &"/bin/bash", arguments)) => {
-                commands::bash(&self.root, self, arguments, environment).await
+                commands::bash(&self.root, self, arguments, environment, Some(&say)).await
             }
             _ => commands::run_tool(&self.root, self, &words, Vec::new()).await,
         };
-        let process = format!("{}[0]", words.first().and_then(|word| word.rsplit('/').next()).unwrap_or_default());
-        let output = String::from_utf8_lossy(&output).into_owned();
-        for (to, text) in [(unit.output, &output), (unit.errors.unwrap_or(unit.output), &errors)] {
-            let lines: Vec<&str> = text.lines().collect();
-            if !lines.is_empty() {
-                self.print(name, to, &process, &lines);
-            }
-        }
+        say(&output, &errors);
         status
     }
 
@@ -558,7 +621,8 @@ impl Host {
                 (_, None) => 0,
             };
             let text = String::from_utf8_lossy(&held[..end]).into_owned();
-            let lines: Vec<&str> = text.lines().collect();
+            // journald ignores empty lines.
+            let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
             if !lines.is_empty() {
                 self.print(&unit, output, &process, &lines);
             }

@@ -11,6 +11,7 @@ mod elb;
 mod health;
 mod imds;
 mod instance;
+mod journal;
 mod ports;
 mod shell;
 mod state;
@@ -57,6 +58,8 @@ pub struct Context {
     pub endpoint: String,
     /// The objects in the buckets.
     pub objects: Arc<dyn Objects>,
+    /// CloudWatch Logs.
+    pub logs: Arc<dyn LogStreams>,
     /// IAM's roles and instance profiles.
     pub roles: Arc<dyn Roles>,
     /// The kinds of chaos that are enabled, which may change at any time.
@@ -75,6 +78,12 @@ pub trait Objects: Send + Sync {
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String>;
 }
 
+/// CloudWatch Logs, as an instance's `aws logs` calls it.
+pub trait LogStreams: Send + Sync {
+    /// Makes a call. The error is the code and the message.
+    fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)>;
+}
+
 /// A permission of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
@@ -84,6 +93,10 @@ pub enum Right {
     Write,
     /// `s3:ListBucket`, on the bucket.
     List,
+    /// `logs:CreateLogStream`, on a log group.
+    MakeStream,
+    /// `logs:PutLogEvents`, on a log stream.
+    PutEvents,
 }
 
 /// Roles, as instances assume them.
@@ -95,8 +108,9 @@ pub trait Roles: Send + Sync {
     /// Returns the role in an instance profile, given by name or ARN.
     async fn role_of_profile(&self, profile: &str) -> Option<String>;
 
-    /// Checks a permission of a role's session on an object. The error is AWS's message.
-    async fn may(&self, role: &str, session: &str, what: Right, bucket: &str, key: &str) -> Result<(), String>;
+    /// Checks a permission of a role's session on an object of a bucket, or on a stream of a log group. The error is
+    /// AWS's message.
+    async fn may(&self, role: &str, session: &str, what: Right, within: &str, name: &str) -> Result<(), String>;
 
     /// Returns new temporary credentials of a role.
     async fn credentials(&self, role: &str, session: &str) -> std::io::Result<Credentials>;
@@ -250,6 +264,7 @@ pub struct Compute {
     site: Site,
     endpoint: String,
     objects: Arc<dyn Objects>,
+    logs: Arc<dyn LogStreams>,
     roles: Arc<dyn Roles>,
     state: Mutex<SavedState>,
     machines: Mutex<BTreeMap<String, Machine>>,
@@ -272,7 +287,7 @@ struct SavedState {
 impl Compute {
     /// Starts compute from the state in the directory: instances and load balancers that were running run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
-        let Context { dir, region, account, endpoint, objects, roles, chaos, speed } = context;
+        let Context { dir, region, account, endpoint, objects, logs, roles, chaos, speed } = context;
         // Processes run in their own directories, where a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
@@ -282,6 +297,7 @@ impl Compute {
             site,
             endpoint,
             objects,
+            logs,
             roles,
             state: Mutex::new(SavedState { state, saved: Vec::new() }),
             machines: Mutex::default(),

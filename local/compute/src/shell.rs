@@ -1,10 +1,13 @@
-//! The subset of bash that scripts in user data need: simple commands, pipes, groups, lists with `&&` and `||`,
-//! variables and `$(…)`. `commands` runs every command; no shell of this machine is started. Any other syntax is an
-//! error.
+//! The subset of bash that scripts in user data need: simple commands, pipes, groups, lists with `&&` and `||`, the loops
+//! `while` and `for`, `>`, variables and `$(…)`. `commands` runs every command; no shell of this machine is started. Any
+//! other syntax is an error.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::commands::{Done, Tools, below, run_tool};
 use std::path::Path;
@@ -18,19 +21,31 @@ const LONGEST_OUTPUT: usize = 1 << 20;
 /// The maximum length of a variable's value in bytes (`MAX_ARG_STRLEN`).
 const LONGEST_VALUE: usize = 128 << 10;
 
-/// Runs a script with the arguments `$1`, `$2`, …
+/// The maximum number of rounds of all loops of a script. Only the main program of a unit may run for ever.
+const MOST_ROUNDS: usize = 10_000;
+
+/// The least duration of a round in a loop without end.
+const ROUND: Duration = Duration::from_millis(1);
+
+/// Prints output and errors before the script ends.
+pub type Say<'a> = &'a (dyn Fn(&[u8], &str) + Sync);
+
+/// Runs a script with the arguments `$1`, `$2`, … With `say`, it is the main program of a unit: what its loops print is
+/// passed on after each round.
 pub async fn run(
     root: &Path,
     tools: &dyn Tools,
     script: &str,
     arguments: &[&str],
     environment: &BTreeMap<String, String>,
+    say: Option<Say<'_>>,
 ) -> Done {
     let mut variables = environment.clone();
     for (at, argument) in arguments.iter().enumerate() {
         variables.insert((at + 1).to_string(), (*argument).to_owned());
     }
-    Shell { root, tools, variables, level: 0 }.script(script).await
+    let rounds = if say.is_some() { None } else { Some(Arc::default()) };
+    Shell { root, tools, variables, level: 0, say, rounds, breaks: false }.script(script).await
 }
 
 /// A piece of a word.
@@ -46,7 +61,7 @@ enum Piece {
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
     Word(Vec<Piece>),
-    /// `|`, `&&`, `||`, `;`, the end of a line, or `2>&1`.
+    /// `|`, `&&`, `||`, `;`, the end of a line, `>`, or `2>&1`.
     Sign(&'static str),
 }
 
@@ -79,7 +94,14 @@ fn tokens(script: &str) -> Result<Vec<Token>, String> {
                 rest.next_if_eq(&'&').ok_or("jobs in the background do not exist on a local instance")?;
                 tokens.push(Token::Sign("&&"));
             }
-            '>' | '<' => return Err("redirections to files do not exist on a local instance".to_owned()),
+            '>' => {
+                rest.next();
+                match rest.peek() {
+                    Some('>' | '&' | '|') => return Err("of >, only `> FILE` exists on a local instance".to_owned()),
+                    _ => tokens.push(Token::Sign(">")),
+                }
+            }
+            '<' => return Err("'<' does not exist on a local instance".to_owned()),
             _ => {
                 let word = word(&mut rest)?;
                 tokens.push(word);
@@ -104,7 +126,7 @@ fn word(rest: &mut Letters) -> Result<Token, String> {
                 let sign: String = rest.by_ref().take(3).collect();
                 return match sign.as_str() {
                     ">&1" => Ok(Token::Sign("2>&1")),
-                    _ => Err("redirections to files do not exist on a local instance".to_owned()),
+                    _ => Err("of 2>, only 2>&1 exists on a local instance".to_owned()),
                 };
             }
             '>' | '<' | '`' | '(' | ')' | '*' | '?' => return Err(format!("'{c}' does not exist on a local instance")),
@@ -193,21 +215,26 @@ fn dollar(rest: &mut Letters, is_split: bool) -> Result<Piece, String> {
 /// Pipelines, each with the operator before it: `;`, `&&` or `||`.
 type List = Vec<(&'static str, Vec<Stage>)>;
 
-/// A command of a pipeline, and whether its errors are merged into its output.
+/// A command of a pipeline, whether its errors are merged into its output, and the file that its output is written to.
 #[derive(Debug, Clone)]
 struct Stage {
     what: What,
     merged: bool,
+    to: Option<Vec<Piece>>,
 }
 
 #[derive(Debug, Clone)]
 enum What {
     Command(Vec<Vec<Piece>>),
     Group(List),
+    /// `while CONDITION; do BODY; done`.
+    While(List, List),
+    /// `for NAME in WORDS; do BODY; done`.
+    For(String, Vec<Vec<Piece>>, List),
 }
 
 /// Keywords that are not supported.
-const KEYWORDS: &[&str] = &["if", "for", "while", "until", "case", "function", "select", "time", "!", "[[", "(("];
+const KEYWORDS: &[&str] = &["if", "until", "case", "function", "select", "time", "!", "[[", "(("];
 
 struct Reader {
     tokens: Vec<Token>,
@@ -256,15 +283,26 @@ impl Reader {
     }
 
     fn stage(&mut self) -> Result<Stage, String> {
-        let what = if self.is_word("{") {
-            self.at += 1;
+        let what = if self.takes_word("{") {
             What::Group(self.list(Some("}"))?)
-        } else {
-            let mut words = Vec::new();
-            while let Some(Token::Word(word)) = self.tokens.get(self.at) {
-                words.push(word.clone());
-                self.at += 1;
+        } else if self.takes_word("while") {
+            What::While(self.list(Some("do"))?, self.list(Some("done"))?)
+        } else if self.takes_word("for") {
+            let near = || "syntax error near `for'".to_owned();
+            let name = match self.words().as_slice() {
+                [name, is_in, words @ ..] if *is_in == [Piece::Text("in".to_owned())] => {
+                    let [Piece::Text(name)] = name.as_slice() else { return Err(near()) };
+                    (name.clone(), words.to_vec())
+                }
+                _ => return Err(near()),
+            };
+            while self.sign(";") {}
+            if !self.takes_word("do") {
+                return Err(near());
             }
+            What::For(name.0, name.1, self.list(Some("done"))?)
+        } else {
+            let words = self.words();
             match words.first().map(Vec::as_slice) {
                 None => return Err("syntax error near unexpected token".to_owned()),
                 Some([Piece::Text(word)]) if KEYWORDS.contains(&word.as_str()) => {
@@ -273,7 +311,36 @@ impl Reader {
                 Some(_) => What::Command(words),
             }
         };
-        Ok(Stage { what, merged: self.sign("2>&1") })
+        let (mut merged, mut to) = (false, None);
+        loop {
+            if self.sign("2>&1") {
+                // Before `>`, it would refer to the former output.
+                merged = true;
+            } else if self.sign(">") {
+                let Some(Token::Word(word)) = self.tokens.get(self.at).filter(|_| !merged && to.is_none()) else {
+                    return Err("syntax error near `>'".to_owned());
+                };
+                to = Some(word.clone());
+                self.at += 1;
+            } else {
+                return Ok(Stage { what, merged, to });
+            }
+        }
+    }
+
+    fn words(&mut self) -> Vec<Vec<Piece>> {
+        let mut words = Vec::new();
+        while let Some(Token::Word(word)) = self.tokens.get(self.at) {
+            words.push(word.clone());
+            self.at += 1;
+        }
+        words
+    }
+
+    fn takes_word(&mut self, word: &str) -> bool {
+        let is_there = self.is_word(word);
+        self.at += usize::from(is_there);
+        is_there
     }
 
     fn is_word(&self, word: &str) -> bool {
@@ -285,6 +352,7 @@ impl Reader {
             == Some(&Token::Sign(match sign {
                 "|" => "|",
                 ";" => ";",
+                ">" => ">",
                 _ => "2>&1",
             }));
         self.at += usize::from(is_there);
@@ -298,6 +366,12 @@ struct Shell<'a> {
     variables: BTreeMap<String, String>,
     /// The depth of nested substitutions.
     level: usize,
+    /// Prints what the current command has printed, unless its output goes elsewhere.
+    say: Option<Say<'a>>,
+    /// The number of rounds so far, if it is limited.
+    rounds: Option<Arc<AtomicUsize>>,
+    /// Whether `break` ends the innermost loop.
+    breaks: bool,
 }
 
 type Running<'s> = Pin<Box<dyn Future<Output = Done> + Send + 's>>;
@@ -327,24 +401,112 @@ impl Shell<'_> {
                     continue;
                 }
                 let mut input = input.clone();
+                let said = self.say;
                 for stage in stages {
+                    // What goes to another command or to a file is not printed.
+                    self.say = said.filter(|_| stages.len() == 1 && !stage.merged && stage.to.is_none());
                     let mut done = match &stage.what {
                         What::Group(list) => self.list(list, input).await,
                         What::Command(words) => self.command(words, input).await,
+                        What::While(condition, body) => self.repeat(condition, body, input).await,
+                        What::For(name, words, body) => self.each(name, words, body, input).await,
                     };
                     if stage.merged {
                         done.output.extend(std::mem::take(&mut done.errors).into_bytes());
                     }
-                    done.output.truncate(LONGEST_OUTPUT);
-                    whole.errors += &done.errors;
+                    if let Some(word) = &stage.to {
+                        self.redirect(word, &mut done).await;
+                    }
                     whole.status = done.status;
+                    whole.errors += &done.errors;
                     input = done.output;
+                    input.truncate(LONGEST_OUTPUT);
                 }
+                self.say = said;
                 whole.output.extend(input);
-                whole.output.truncate(LONGEST_OUTPUT);
+                self.bound(&mut whole);
+                if self.breaks {
+                    break;
+                }
             }
             whole
         })
+    }
+
+    /// Prints what a command has printed if that is possible, or else cuts it off.
+    fn bound(&self, done: &mut Done) {
+        if let Some(say) = self.say {
+            say(&std::mem::take(&mut done.output), &std::mem::take(&mut done.errors));
+        }
+        done.output.truncate(LONGEST_OUTPUT);
+        if done.errors.len() > LONGEST_OUTPUT {
+            done.errors = String::from_utf8_lossy(&done.errors.as_bytes()[..LONGEST_OUTPUT]).into_owned();
+        }
+    }
+
+    /// Begins a round of a loop. Returns whether it may.
+    async fn goes_round(&self, whole: &mut Done) -> bool {
+        match &self.rounds {
+            Some(rounds) if rounds.fetch_add(1, Ordering::Relaxed) >= MOST_ROUNDS => {
+                *whole = Done::failed("bash: too many rounds of a loop for a local instance");
+                return false;
+            }
+            Some(_) => tokio::task::yield_now().await,
+            None => tokio::time::sleep(ROUND).await,
+        }
+        true
+    }
+
+    async fn repeat(&mut self, condition: &List, body: &List, input: Vec<u8>) -> Done {
+        let mut whole = Done::default();
+        while self.goes_round(&mut whole).await {
+            let held = self.list(condition, input.clone()).await;
+            let is_over = held.status != 0 || self.breaks;
+            add(&mut whole, Done { status: 0, ..held });
+            if is_over {
+                break;
+            }
+            add(&mut whole, self.list(body, input.clone()).await);
+            self.bound(&mut whole);
+            if self.breaks {
+                break;
+            }
+        }
+        self.breaks = false;
+        whole
+    }
+
+    async fn each(&mut self, name: &str, words: &[Vec<Piece>], body: &List, input: Vec<u8>) -> Done {
+        let (mut whole, mut values) = (Done::default(), Vec::new());
+        for word in words {
+            values.extend(self.expand(word).await);
+        }
+        for value in values {
+            if !self.goes_round(&mut whole).await {
+                break;
+            }
+            self.variables.insert(name.to_owned(), value);
+            add(&mut whole, self.list(body, input.clone()).await);
+            self.bound(&mut whole);
+            if self.breaks {
+                break;
+            }
+        }
+        self.breaks = false;
+        whole
+    }
+
+    /// Writes the output of a command to a file of the instance.
+    async fn redirect(&mut self, word: &[Piece], done: &mut Done) {
+        let output = std::mem::take(&mut done.output);
+        let path = self.expand(word).await.concat();
+        if path == "/dev/null" {
+            return;
+        }
+        let written = below(self.root, &path).and_then(|real| std::fs::write(real, output).map_err(|e| e.to_string()));
+        if let Err(why) = written {
+            *done = Done::failed(format!("bash: {path}: {why}"));
+        }
     }
 
     async fn command(&mut self, words: &[Vec<Piece>], input: Vec<u8>) -> Done {
@@ -371,6 +533,14 @@ impl Shell<'_> {
                 }
             }
             ["[", one, "=", other, "]"] => Done { status: i32::from(one != other), ..Done::default() },
+            ["[", "-s", path, "]"] => {
+                let has_bytes = |real: std::path::PathBuf| std::fs::metadata(real).is_ok_and(|file| file.len() > 0);
+                Done { status: i32::from(!below(self.root, path).is_ok_and(has_bytes)), ..Done::default() }
+            }
+            ["break"] => {
+                self.breaks = true;
+                Done::default()
+            }
             words => run_tool(self.root, self.tools, words, input).await,
         }
     }
@@ -385,7 +555,9 @@ impl Shell<'_> {
                 Piece::Variable(name, is_split) => (self.variables.get(name).cloned().unwrap_or_default(), *is_split),
                 Piece::Output(script, is_split) => {
                     let Shell { root, tools, level, .. } = *self;
-                    let mut inner = Shell { root, tools, variables: self.variables.clone(), level: level + 1 };
+                    let (variables, rounds) = (self.variables.clone(), Some(self.rounds.clone().unwrap_or_default()));
+                    let mut inner =
+                        Shell { root, tools, variables, level: level + 1, say: None, rounds, breaks: false };
                     let inner = Box::pin(inner.script(script)).await;
                     let text = String::from_utf8_lossy(&inner.output).trim_end_matches('\n').to_owned();
                     (text, *is_split)
@@ -405,6 +577,13 @@ impl Shell<'_> {
         words.extend(word);
         words
     }
+}
+
+/// Adds what a part of a command has printed; its status is that of the last part.
+fn add(whole: &mut Done, part: Done) {
+    whole.status = part.status;
+    whole.output.extend(part.output);
+    whole.errors += &part.errors;
 }
 
 /// Splits `NAME=VALUE` into the name and the pieces of the value, which is not split into words.
@@ -431,7 +610,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("id"), "i-1\n").unwrap();
         let environment = BTreeMap::from([("RESULT".to_owned(), "exit-code".to_owned())]);
-        let done = run(dir.path(), &FakeTools::default(), script, &["exit", "two words"], &environment).await;
+        let done = run(dir.path(), &FakeTools::default(), script, &["exit", "two words"], &environment, None).await;
         assert_eq!(String::from_utf8(done.output).unwrap() + &done.errors, output, "{script}");
     }
 
@@ -448,10 +627,47 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_script_has_loops_and_files() {
+        check("for x in a $1 \"$2\"; do echo $x; done", "a\nexit\ntwo words\n").await;
+        check("for x in a b c; do\n  [ $x = b ] && break\n  echo $x\ndone; echo $x", "a\nb\n").await;
+        check("x=a; while [ $x = a ]; do echo $x; x=b; done; echo $x", "a\nb\n").await;
+        check("while true; do for x in 1 2; do echo $x; break; done; break; done", "1\n").await;
+        check("for x in 1 2; do echo $x; done | tail -c 2", "2\n").await;
+        check("echo lost > /dev/null; echo kept > /new; [ -s /new ] && cat /new", "kept\n").await;
+        check("echo x > /one; mv /one /two; cp /two /three; cat /three; [ -s /one ] || echo gone", "x\ngone\n").await;
+        check("{ echo a; echo b; } > /both; cat /both", "a\nb\n").await;
+    }
+
+    #[tokio::test]
+    async fn the_loop_of_a_unit_prints_each_round_and_has_no_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = std::sync::Mutex::new(String::new());
+        let say = |output: &[u8], errors: &str| {
+            *said.lock().unwrap() += &(String::from_utf8_lossy(output).into_owned() + errors);
+        };
+        let (tools, none) = (FakeTools::default(), BTreeMap::new());
+        let script = "while true; do echo x; nothing; { echo hidden; } > /dev/null; done";
+        let endless = run(dir.path(), &tools, script, &[], &none, Some(&say));
+        tokio::time::timeout(Duration::from_millis(200), endless).await.unwrap_err();
+        let said = said.lock().unwrap();
+        let round = "x\nnothing: this command does not exist on a local instance\n";
+        assert!(said.starts_with(&round.repeat(2)) && !said.contains("hidden"), "{said}");
+    }
+
+    #[tokio::test]
     async fn unsupported_syntax_is_refused() {
         for (script, word) in [
             ("if true; then echo; fi", "'if' does not exist"),
-            ("echo x > /etc/passwd", "redirections to files"),
+            ("echo x > ../passwd", "is no absolute path"),
+            ("echo x > /../passwd", "leads out of the instance"),
+            ("echo x >> /x", "only `> FILE` exists"),
+            ("echo x 2> /x", "only 2>&1 exists"),
+            ("echo x 2>&1 > /x", "syntax error near `>'"),
+            ("cat < /x", "'<' does not exist"),
+            ("while true; do echo", "unexpected EOF"),
+            ("for x of a; do echo; done", "syntax error near `for'"),
+            ("while true; do true; done", "too many rounds"),
+            ("x=$(while true; do true; done); while true; do echo; done", "too many rounds"),
             ("sleep 1 &", "jobs in the background"),
             ("echo `id`", "'`' does not exist"),
             ("echo \"open", "unexpected EOF"),
@@ -461,16 +677,19 @@ mod tests {
             ("cat /../../etc/passwd", "leads out of the instance"),
         ] {
             let dir = tempfile::tempdir().unwrap();
-            let done = run(dir.path(), &FakeTools::default(), script, &[], &BTreeMap::new()).await;
+            let done = run(dir.path(), &FakeTools::default(), script, &[], &BTreeMap::new(), None).await;
             assert!(done.status != 0 && done.errors.contains(word), "{script}: {}", done.errors);
         }
         let deep = format!("echo {}{}", "$(echo ".repeat(4000), ")".repeat(4000));
         let dir = tempfile::tempdir().unwrap();
-        let done = run(dir.path(), &FakeTools::default(), &deep, &[], &BTreeMap::new()).await;
+        let done = run(dir.path(), &FakeTools::default(), &deep, &[], &BTreeMap::new(), None).await;
         assert_eq!(String::from_utf8(done.output).unwrap(), "\n");
         let nested = "{ ".repeat(4000);
         assert!(
-            run(dir.path(), &FakeTools::default(), &nested, &[], &BTreeMap::new()).await.errors.contains("too many")
+            run(dir.path(), &FakeTools::default(), &nested, &[], &BTreeMap::new(), None)
+                .await
+                .errors
+                .contains("too many")
         );
     }
 }

@@ -27,6 +27,8 @@ pub struct Unit {
     pub start_limit: (u32, Duration),
     /// The user that it runs as, and its capabilities.
     pub user: User,
+    /// The units that are stopped first (`Before=`).
+    pub outlived: Vec<String>,
     /// Unknown keys in the file, which are ignored.
     pub ignored: Vec<String>,
 }
@@ -228,7 +230,6 @@ impl Restart {
 /// Directives of systemd that make no difference to a local process.
 const WITHOUT_MEANING: &[&str] = &[
     "After",
-    "Before",
     "Description",
     "Documentation",
     "Group",
@@ -237,6 +238,7 @@ const WITHOUT_MEANING: &[&str] = &[
     "LockPersonality",
     "MemoryDenyWriteExecute",
     "MemoryMax",
+    "Nice",
     "NoNewPrivileges",
     "PrivateDevices",
     "PrivateTmp",
@@ -282,6 +284,7 @@ impl Unit {
             stop_patience: Duration::from_secs(5),
             start_limit: (5, Duration::from_secs(10)),
             user: User::default(),
+            outlived: Vec::new(),
             ignored: Vec::new(),
         };
         for (number, line) in logical_lines(text) {
@@ -325,6 +328,7 @@ impl Unit {
             "ExecStart" => self.main = Command::parse(value)?,
             "ExecStopPost" if value.is_empty() => self.after.clear(),
             "ExecStopPost" => self.after.push(Command::parse(value)?),
+            "Before" => self.outlived.extend(value.split_whitespace().map(str::to_owned)),
             "StandardOutput" => self.output = Output::parse(value)?,
             "StandardError" if value == "inherit" => self.errors = None,
             "StandardError" => self.errors = Some(Output::parse(value)?),
@@ -551,6 +555,7 @@ mod tests {
     const WEB: &str = r#"[Unit]
 Description=postagram web
 StartLimitIntervalSec=0
+Before=other.service
 # A comment.
 [Service]
 DynamicUser=yes
@@ -583,7 +588,7 @@ WantedBy=multi-user.target
         );
         assert_eq!((unit.restart, unit.restart_pause), (Restart::Always, Duration::from_secs(2)));
         assert_eq!(unit.start_limit.1, Duration::ZERO);
-        assert_eq!(unit.ignored, ["Shiny"]);
+        assert_eq!((unit.ignored, unit.outlived), (vec!["Shiny".to_owned()], vec!["other.service".to_owned()]));
     }
 
     #[test]

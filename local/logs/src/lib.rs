@@ -23,8 +23,16 @@ use kit::taken;
 const KEPT_LINES: usize = 2_000;
 /// The maximum number of streams to keep in a group: every process of a function has its own.
 const KEPT_STREAMS: usize = 100;
-/// The maximum number of events in one response.
+/// The maximum number of events in one response, and in one call.
 const PAGE: usize = 10_000;
+/// The maximum size in bytes of the events in one response, and in one call. In a call, each event counts for a little
+/// more than its message (docs/aws.md §7.6).
+const PAGE_BYTES: usize = 1 << 20;
+const EVENT_BYTES: usize = 26;
+/// The bounds on the times of events in milliseconds: in the past, in the future, and of all events in a call.
+const OLDEST_MS: i64 = 14 * DAY_MS;
+const NEWEST_MS: i64 = 2 * 60 * 60 * 1000;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// The valid retentions in days (docs/aws.md §7.6).
 const RETENTIONS: &[u64] =
     &[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
@@ -56,6 +64,9 @@ struct Written<'a> {
     group: Cow<'a, str>,
     stream: Cow<'a, str>,
     at: i64,
+    /// When it arrived; at the same time if it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    arrived: Option<i64>,
     text: Cow<'a, str>,
 }
 
@@ -110,15 +121,17 @@ impl LogGroups {
 
 /// Adds a line. Its group is created if the user has not done so, as Lambda does.
 fn add(groups: &mut BTreeMap<String, Group>, line: Written) {
-    let Written { group, stream, at, text } = line;
+    let Written { group, stream, at, arrived, text } = line;
     let group = groups.entry(group.into_owned()).or_insert_with(|| Group { created: at, ..Group::default() });
     group.make_room(&stream);
+    group.written += 1;
+    let id = group.written;
     let stream =
         group.streams.entry(stream.into_owned()).or_insert_with(|| Stream { created: at, ..Stream::default() });
     if stream.lines.len() == KEPT_LINES {
         stream.lines.pop_front();
     }
-    stream.lines.push_back(Line { at, text: text.into_owned() });
+    stream.lines.push_back(Line { id, at, arrived: arrived.unwrap_or(at), text: text.into_owned() });
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -127,6 +140,9 @@ struct Group {
     retention_days: Option<u64>,
     tags: BTreeMap<String, String>,
     streams: BTreeMap<String, Stream>,
+    /// How many lines have been written to it.
+    #[serde(default)]
+    written: u64,
 }
 
 impl Group {
@@ -150,8 +166,24 @@ struct Stream {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Line {
+    /// Its number within the group.
+    #[serde(default)]
+    id: u64,
     at: i64,
+    #[serde(default)]
+    arrived: i64,
     text: String,
+}
+
+impl Line {
+    /// Returns the event's id, which is unique and stays the same.
+    fn event_id(&self) -> String {
+        format!("{:020}{:036}", self.at, self.id)
+    }
+
+    fn shown(&self) -> Value {
+        json!({ "timestamp": self.at, "ingestionTime": self.arrived.max(self.at), "message": self.text })
+    }
 }
 
 impl Logs {
@@ -174,7 +206,8 @@ impl Logs {
 
     /// Writes a line of a function.
     pub fn write(&self, group: &str, stream: &str, text: &str) {
-        let line = Written { group: group.into(), stream: stream.into(), at: now(), text: text.into() };
+        let (group, stream, text) = (group.into(), stream.into(), text.into());
+        let line = Written { group, stream, at: now(), arrived: None, text };
         let mut kept = self.kept();
         if let Err(fault) = kept.write(vec![line.clone()]) {
             // The function cannot be notified; readers of the logs still see the line.
@@ -188,12 +221,17 @@ impl Logs {
         !self.kept().groups.contains_key(group)
     }
 
+    /// Makes a call for a program of the local AWS.
+    pub fn call(&self, operation: &str, input: &Value) -> Result<Value, Refusal> {
+        let operation = Operation::find(OPERATIONS, operation).ok_or_else(|| invalid("there is no such operation"))?;
+        taken::check_json(operation.takes, input).map_err(taken::refusal)?;
+        (operation.run)(self, Input(input))
+    }
+
     /// Answers a call; `None` if there is no such operation.
     pub fn answer(&self, call: &Call) -> Option<Response> {
-        let operation = Operation::find(OPERATIONS, &call.operation)?;
-        let input = Input(call.input.json().value());
-        let answer = taken::check_json(operation.takes, input.0).map_err(taken::refusal);
-        Some(match answer.and_then(|()| (operation.run)(self, input)) {
+        Operation::find(OPERATIONS, &call.operation)?;
+        Some(match self.call(&call.operation, call.input.json().value()) {
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),
             Err(refusal) => refusal.answer(Protocol::Json11),
         })
@@ -294,6 +332,9 @@ impl Logs {
 
     fn create_stream(&self, input: Input) -> Result<Value, Refusal> {
         let name = input.required("logStreamName")?;
+        if name.is_empty() || name.len() > 512 || name.contains([':', '*']) {
+            return Err(invalid("the name of the log stream is not valid"));
+        }
         self.change_group(input.required("logGroupName")?, |group| {
             if group.streams.contains_key(name) {
                 let text = "The specified log stream already exists";
@@ -307,16 +348,46 @@ impl Logs {
     fn put_events(&self, input: Input) -> Result<Value, Refusal> {
         let group = input.required("logGroupName")?;
         let stream = input.required("logStreamName")?;
-        self.in_group(input, |group| group.streams.get(stream).map(|_| ()).ok_or_else(no_stream))?;
-        let events = input.0["logEvents"].as_array().into_iter().flatten();
-        let lines = events.map(|event| Written {
+        let events = events(&input.0["logEvents"])?;
+        let retention = self
+            .in_group(input, |group| group.streams.get(stream).map(|_| group.retention_days).ok_or_else(no_stream))?;
+        let now = now();
+        let kept_ms = retention.and_then(|days| i64::try_from(days).ok()).map_or(i64::MAX, |days| days * DAY_MS);
+        let before = |age_ms: i64| events.partition_point(|(at, _)| *at < now.saturating_sub(age_ms));
+        let (old, expired) = (before(OLDEST_MS), before(kept_ms));
+        let new = events.partition_point(|(at, _)| *at <= now + NEWEST_MS);
+        let accepted = events.get(old.max(expired)..new).unwrap_or_default();
+        if let (Some((first, _)), Some((last, _))) = (accepted.first(), accepted.last())
+            && last - first > DAY_MS
+        {
+            let text = "The batch of log events in a single PutLogEvents request cannot span more than 24 hours.";
+            return Err(invalid(text));
+        }
+        let lines = accepted.iter().map(|(at, text)| Written {
             group: group.into(),
             stream: stream.into(),
-            at: event["timestamp"].as_i64().unwrap_or_else(now),
-            text: event["message"].as_str().unwrap_or_default().into(),
+            at: *at,
+            arrived: Some(now),
+            text: (*text).into(),
         });
-        self.kept().write(lines.collect()).map_err(unwritten)?;
-        Ok(json!({}))
+        let lines: Vec<Written> = lines.collect();
+        if !lines.is_empty() {
+            self.kept().write(lines).map_err(unwritten)?;
+        }
+        let mut rejected = Map::new();
+        if old > 0 {
+            rejected.insert("tooOldLogEventEndIndex".to_owned(), old.into());
+        }
+        if expired > 0 {
+            rejected.insert("expiredLogEventEndIndex".to_owned(), expired.into());
+        }
+        if new < events.len() {
+            rejected.insert("tooNewLogEventStartIndex".to_owned(), new.into());
+        }
+        Ok(match rejected.is_empty() {
+            true => json!({}),
+            false => json!({ "rejectedLogEventsInfo": rejected }),
+        })
     }
 
     fn describe_streams(&self, input: Input) -> Result<Value, Refusal> {
@@ -353,7 +424,8 @@ impl Logs {
         let at = |token: &str| token.parse::<usize>().map_err(|_| invalid("The specified nextToken is invalid."));
         self.in_group(input, |group| {
             let stream = group.streams.get(name).ok_or_else(no_stream)?;
-            let lines: Vec<&Line> = stream.lines.iter().filter(|line| input.in_time(line.at)).collect();
+            let mut lines: Vec<&Line> = stream.lines.iter().filter(|line| input.in_time(line.at, false)).collect();
+            lines.sort_by_key(|line| line.at);
             let token = input.text("nextToken").map(|token| token.split_once('/').unwrap_or(("", token)));
             let (start, end) = match token {
                 Some(("f", token)) => (at(token)?, at(token)?.saturating_add(limit)),
@@ -364,9 +436,8 @@ impl Logs {
             };
             let end = end.min(lines.len());
             let start = start.min(end);
-            let shown = |line: &&Line| json!({ "timestamp": line.at, "ingestionTime": line.at, "message": line.text });
             Ok(json!({
-                "events": lines[start..end].iter().map(shown).collect::<Vec<_>>(),
+                "events": lines[start..end].iter().map(|line| line.shown()).collect::<Vec<_>>(),
                 "nextForwardToken": format!("f/{end}"),
                 "nextBackwardToken": format!("b/{start}"),
             }))
@@ -382,6 +453,9 @@ impl Logs {
             let text = format!("the local AWS has no patterns of fields and no regular expressions: {pattern}");
             return Err(taken::refusal(text));
         }
+        if !prefix.is_empty() && !names.is_empty() {
+            return Err(invalid("logStreamNamePrefix and logStreamNames exclude each other."));
+        }
         let pattern = Pattern::read(pattern);
         let limit = input.0["limit"].as_u64().map_or(PAGE, |limit| limit as usize).clamp(1, PAGE);
         let skipped = input.skipped()?;
@@ -391,18 +465,23 @@ impl Logs {
                 .iter()
                 .filter(|(name, _)| name.starts_with(prefix) && (names.is_empty() || names.contains(&name.as_str())))
                 .flat_map(|(name, stream)| stream.lines.iter().map(move |line| (name, line)))
-                .filter(|(_, line)| input.in_time(line.at) && pattern.fits(&line.text))
+                .filter(|(_, line)| input.in_time(line.at, true) && pattern.fits(&line.text))
                 .collect();
-            // A stable sort keeps lines with the same timestamp in the order they were written.
-            found.sort_by_key(|(_, line)| line.at);
+            found.sort_by_key(|(_, line)| (line.at, line.arrived, line.id));
             let total = found.len();
-            let page = found.into_iter().enumerate().skip(skipped).take(limit);
+            let mut bytes = 0;
+            let fits = |(_, line): &(&String, &Line)| {
+                let is_first = bytes == 0;
+                bytes += line.text.len() + EVENT_BYTES;
+                is_first || bytes <= PAGE_BYTES
+            };
+            let page = found.into_iter().skip(skipped).take(limit).take_while(fits);
             let events: Vec<Value> = page
-                .map(|(at, (stream, line))| {
-                    json!({
-                        "logStreamName": stream, "timestamp": line.at, "ingestionTime": line.at,
-                        "message": line.text, "eventId": format!("{}{at:08}", line.at),
-                    })
+                .map(|(stream, line)| {
+                    let mut event = line.shown();
+                    event["logStreamName"] = stream.as_str().into();
+                    event["eventId"] = line.event_id().into();
+                    event
                 })
                 .collect();
             let end = skipped + events.len();
@@ -634,10 +713,38 @@ impl<'a> Input<'a> {
         tags.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
     }
 
-    fn in_time(self, at: i64) -> bool {
+    /// Returns whether a time is in the range of a call, which may or may not include its end.
+    fn in_time(self, at: i64, with_end: bool) -> bool {
         let bound = |name: &str| self.0[name].as_i64();
-        bound("startTime").is_none_or(|start| at >= start) && bound("endTime").is_none_or(|end| at < end)
+        bound("startTime").is_none_or(|start| at >= start)
+            && bound("endTime").is_none_or(|end| at < end || with_end && at == end)
     }
+}
+
+/// Returns the times and messages of the events of a call, which keep to its limits (docs/aws.md §7.6).
+fn events(given: &Value) -> Result<Vec<(i64, &str)>, Refusal> {
+    let given = given.as_array().map(Vec::as_slice).unwrap_or_default();
+    if given.is_empty() || given.len() > PAGE {
+        return Err(invalid(&format!(
+            "logEvents: there must be from 1 to {PAGE} events, and there are {}",
+            given.len()
+        )));
+    }
+    let mut events = Vec::new();
+    for (number, event) in (1..).zip(given) {
+        let at = event["timestamp"].as_i64().filter(|at| *at >= 0);
+        let text = event["message"].as_str().filter(|text| !text.is_empty());
+        let missing = || invalid(&format!("logEvents.{number}: a timestamp and a message are needed"));
+        events.push(at.zip(text).ok_or_else(missing)?);
+    }
+    let bytes: usize = events.iter().map(|(_, text)| text.len() + EVENT_BYTES).sum();
+    if bytes > PAGE_BYTES {
+        return Err(invalid(&format!("Upload too large: {bytes} bytes exceeds limit of {PAGE_BYTES}")));
+    }
+    if !events.is_sorted_by_key(|(at, _)| *at) {
+        return Err(invalid("Log events in a single PutLogEvents request must be in chronological order."));
+    }
+    Ok(events)
 }
 
 /// Checks whether tags can be added to those in `there`, with the error codes of `API:logs.TagResource`.
@@ -743,7 +850,7 @@ mod tests {
     fn the_events_of_a_call_are_kept_together_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let put = |logs: &Logs, texts: &[&str]| {
-            let events: Vec<Value> = texts.iter().map(|text| json!({ "timestamp": 1, "message": text })).collect();
+            let events: Vec<Value> = texts.iter().map(|text| json!({ "timestamp": now(), "message": text })).collect();
             let input = json!({ "logGroupName": "group", "logStreamName": "stream", "logEvents": events });
             logs.put_events(Input(&input))
         };
@@ -780,6 +887,45 @@ mod tests {
         put(&logs, &["f", "g"]).unwrap();
         drop(logs);
         assert_eq!(lines(&Logs::open(dir.path(), "us-east-1").unwrap()), ["a", "b", "c", "d", "e", "f", "g"]);
+    }
+
+    #[test]
+    fn a_call_with_events_keeps_to_the_limits_of_aws() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::open(dir.path(), "us-east-1").unwrap();
+        logs.create_group(Input(&json!({ "logGroupName": "g" }))).unwrap();
+        logs.create_stream(Input(&json!({ "logGroupName": "g", "logStreamName": "s" }))).unwrap();
+        let put = |events: &[(i64, &str)]| {
+            let events: Vec<Value> = events.iter().map(|(at, it)| json!({ "timestamp": at, "message": it })).collect();
+            let input = json!({ "logGroupName": "g", "logStreamName": "s", "logEvents": events });
+            logs.put_events(Input(&input)).map_err(|refusal| refusal.message)
+        };
+        let now = now();
+        let refused = |events: &[(i64, &str)], text: &str| {
+            let error = put(events).unwrap_err();
+            assert!(error.contains(text), "{error}");
+        };
+        refused(&[], "there must be from 1");
+        refused(&vec![(now, "a"); PAGE + 1], "there must be from 1");
+        refused(&[(now, "a"), (now, "")], "logEvents.2");
+        refused(&[(now, "a"), (now - 1, "b")], "chronological");
+        refused(&[(now - DAY_MS - 1, "a"), (now, "b")], "24 hours");
+        let longest = "x".repeat(PAGE_BYTES - EVENT_BYTES);
+        refused(&[(now, &(longest.clone() + "x"))], "Upload too large: 1048577 bytes");
+        assert_eq!(put(&[(now, &longest)]).unwrap(), json!({}));
+        let rejected = put(&[(now - OLDEST_MS - 1000, "old"), (now, "kept"), (now + NEWEST_MS + 60_000, "new")]);
+        let indices = json!({ "tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 2 });
+        assert_eq!(rejected.unwrap(), json!({ "rejectedLogEventsInfo": indices }));
+        logs.put_retention(Input(&json!({ "logGroupName": "g", "retentionInDays": 1 }))).unwrap();
+        let expired = put(&[(now - DAY_MS - 1000, "old"), (now, "kept")]);
+        assert_eq!(expired.unwrap(), json!({ "rejectedLogEventsInfo": { "expiredLogEventEndIndex": 1 } }));
+        // A page has at most a megabyte, and ids stay the same.
+        let page = |input: Value| logs.filter_events(Input(&input)).unwrap();
+        let first = page(json!({ "logGroupName": "g" }));
+        assert_eq!((first["events"].as_array().map(Vec::len), &first["nextToken"]), (Some(1), &json!("1")));
+        let second = page(json!({ "logGroupName": "g", "nextToken": "1" }));
+        let kept = page(json!({ "logGroupName": "g", "filterPattern": "kept" }));
+        assert_eq!((second["events"].as_array().map(Vec::len), &second["events"]), (Some(2), &kept["events"]));
     }
 
     #[test]

@@ -360,7 +360,8 @@ impl Clients {
         let logs = &self.logs;
         match (kind, value) {
             (Kind::LogLine, value) => {
-                let event = InputLogEvent::builder().message(value.unwrap_or_default()).timestamp(0).build()?;
+                let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_millis())?;
+                let event = InputLogEvent::builder().message(value.unwrap_or_default()).timestamp(now).build()?;
                 logs.put_log_events().log_group_name("kept").log_stream_name(name).log_events(event).send().await?;
             }
             (_, None) => drop(logs.delete_log_group().log_group_name(name).send().await?),

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use local::compute::{Compute, Context, Credentials, Objects, Profile, Right, Roles};
+use local::compute::{Compute, Context, Credentials, LogStreams, Objects, Profile, Right, Roles};
 use local::{Chaos, ChaosKind, Speed};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -58,6 +58,15 @@ impl Objects for Artifacts {
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
         self.0.lock().unwrap().insert(format!("{bucket}/{key}"), bytes);
         Ok(())
+    }
+}
+
+/// There are no log groups.
+struct NoLogs;
+
+impl LogStreams for NoLogs {
+    fn call(&self, _operation: &str, _input: &Value) -> Result<Value, (String, String)> {
+        Err(("ResourceNotFoundException".to_owned(), "The specified log group does not exist.".to_owned()))
     }
 }
 
@@ -130,6 +139,7 @@ impl TestCompute {
             account: "000000000000".to_owned(),
             endpoint: "http://127.0.0.1:1".to_owned(),
             objects: Arc::new(Artifacts(written.clone())),
+            logs: Arc::new(NoLogs),
             roles: Arc::new(OneRole),
             chaos: watched,
             speed,

@@ -144,6 +144,7 @@ fn of_lambda(method: &Method, path: &[&str]) -> String {
         ("GET", Some("functions"), None) if path.len() == 2 => "ListFunctions",
         ("GET", Some("functions"), None) => "GetFunction",
         ("DELETE", Some("functions"), None) => "DeleteFunction",
+        ("POST", _, Some("invocations")) => "Invoke",
         ("PUT", _, Some("code")) => "UpdateFunctionCode",
         ("GET", _, Some("configuration")) => "GetFunctionConfiguration",
         ("PUT", _, Some("configuration")) => "UpdateFunctionConfiguration",
@@ -161,5 +162,5 @@ fn of_lambda(method: &Method, path: &[&str]) -> String {
 
 /// Whether a call changes nothing.
 pub fn is_read(operation: &str) -> bool {
-    ["Head", "Describe", "Get", "List", "Scan"].iter().any(|read| operation.starts_with(read))
+    ["Head", "Describe", "Filter", "Get", "List", "Scan"].iter().any(|read| operation.starts_with(read))
 }

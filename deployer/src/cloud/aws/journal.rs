@@ -27,7 +27,7 @@ pub struct Tally {
 }
 
 /// The prefixes of read-only operations.
-const READS: &[&str] = &["Describe", "Get", "List", "Head"];
+const READS: &[&str] = &["Describe", "Filter", "Get", "List", "Head"];
 
 impl Journal {
     /// The number of calls so far.

@@ -33,12 +33,14 @@ struct Rate {
     calls: f64,
 }
 
-/// The limits that a large stack reaches with eight resources at once (docs/aws.md §14).
+/// The limits that a large stack reaches with eight resources at once, or that `logs` reaches (docs/aws.md §14).
 const RATES: &[Rate] = &[
     Rate { service: "Lambda", operation: Some("GetFunction"), calls: 80.0 },
     Rate { service: "Lambda", operation: None, calls: 12.0 },
     Rate { service: "CloudWatch Logs", operation: Some("CreateLogGroup"), calls: 8.0 },
     Rate { service: "CloudWatch Logs", operation: Some("DescribeLogGroups"), calls: 8.0 },
+    // The lowest of all regions.
+    Rate { service: "CloudWatch Logs", operation: Some("FilterLogEvents"), calls: 4.0 },
     Rate { service: "DynamoDB", operation: Some("TagResource"), calls: 4.0 },
 ];
 

@@ -39,6 +39,8 @@ pages! {
         { auto_scaling_groups: aws_sdk_autoscaling::types::AutoScalingGroup, next_token }
     aws_sdk_cloudwatchlogs::describe_log_groups::DescribeLogGroupsOutput
         { log_groups: aws_sdk_cloudwatchlogs::types::LogGroup, next_token }
+    aws_sdk_cloudwatchlogs::filter_log_events::FilterLogEventsOutput
+        { events: aws_sdk_cloudwatchlogs::types::FilteredLogEvent, next_token }
     aws_sdk_dynamodb::list_tables::ListTablesOutput { table_names: String, last_evaluated_table_name }
     aws_sdk_ec2::describe_images::DescribeImagesOutput { images: aws_sdk_ec2::types::Image, next_token }
     aws_sdk_ec2::describe_instance_type_offerings::DescribeInstanceTypeOfferingsOutput

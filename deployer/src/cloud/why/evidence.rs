@@ -253,7 +253,12 @@ const LAST_LINES: usize = 12;
 
 /// Records a failed read, and goes on without its result.
 pub fn keep<T>(unread: &mut Vec<String>, what: &str, read: Result<T, Fault>) -> Option<T> {
-    read.map_err(|fault| unread.push(format!("could not read {what}: {}", denied_or_said(&fault)))).ok()
+    read.map_err(|fault| unread.push(self::unread(what, &fault))).ok()
+}
+
+/// The message about a failed read.
+pub fn unread(what: &str, fault: &Fault) -> String {
+    format!("could not read {what}: {}", denied_or_said(fault))
 }
 
 /// Whether a read failed because the caller lacks the permission.

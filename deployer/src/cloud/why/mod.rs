@@ -7,13 +7,17 @@ mod functions;
 pub mod report;
 
 pub use causes::{Verdict, verdict};
-pub use evidence::{Evidence, Group, Instance, Launch, Member, Place, Wiring, collect, denied_or_said, is_denied};
+pub use evidence::{
+    Evidence, Group, Instance, Launch, Member, Place, Wiring, collect, denied_or_said, is_denied, unread,
+};
 pub(in crate::cloud) use evidence::{group, instances, keep, launches, wiring};
 pub use functions::{FunctionEvidence, FunctionPlace, collect_function, function_verdict, last_error};
 
+use futures::{StreamExt as _, TryStreamExt as _};
+
 use crate::{
     cloud::aws::{Aws, items},
-    engine::Fault,
+    engine::{AT_ONCE, Fault},
 };
 
 /// The location of the reports of a service's instances.
@@ -28,8 +32,13 @@ pub struct Reports {
 /// The most reports read, newest first.
 const MOST_REPORTS: usize = 8;
 
-/// Reads the reports written since `since_s`, newest first.
+/// Reads the newest reports written since `since_s`, newest first.
 pub async fn reports(aws: &Aws, at: &Reports, since_s: i64) -> Result<Vec<report::Report>, Fault> {
+    newest_reports(aws, at, since_s, MOST_REPORTS).await
+}
+
+/// Reads at most `most` reports written since `since_s`, newest first.
+pub async fn newest_reports(aws: &Aws, at: &Reports, since_s: i64, most: usize) -> Result<Vec<report::Report>, Fault> {
     let call = aws.s3.list_objects_v2().bucket(&at.bucket).prefix(&at.prefix);
     let listed = items(call.into_paginator().send()).await?;
     let mut found: Vec<(i64, String)> = listed
@@ -38,14 +47,14 @@ pub async fn reports(aws: &Aws, at: &Reports, since_s: i64) -> Result<Vec<report
         .filter(|(at_s, _)| *at_s >= since_s)
         .collect();
     found.sort_by(|a, b| b.cmp(a));
-    let read = found.into_iter().take(MOST_REPORTS).map(|(at_s, key)| async move {
+    let read = found.into_iter().take(most).map(|(at_s, key)| async move {
         let answer = aws.s3.get_object().bucket(&at.bucket).key(&key).send().await?;
         let bytes = answer.body.collect().await.map(|body| body.into_bytes()).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(16 << 10)]).into_owned();
         let (instance, stage) = key[at.prefix.len()..].split_once('/').unwrap_or_default();
         Ok::<_, Fault>(report::Report::parse(instance, stage, at_s, &text))
     });
-    futures::future::try_join_all(read).await
+    futures::stream::iter(read).buffered(AT_ONCE).try_collect().await
 }
 
 /// Returns the instances whose service repeats the same exit, each with that exit.

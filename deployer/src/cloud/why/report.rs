@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+
 /// A report of one instance at one stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -20,6 +22,8 @@ pub struct Report {
 /// A line of a journal or console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
+    /// When it was written, in seconds since 1970; `None` on a console.
+    pub at_s: Option<i64>,
     /// The program that wrote it, such as `systemd`; empty if unknown.
     pub program: String,
     /// The message.
@@ -68,10 +72,19 @@ impl Line {
     pub fn parse(line: &str) -> Line {
         let parsed = line.split_once("]: ").and_then(|(head, text)| {
             let program = head.rsplit(' ').next()?.split_once('[')?.0;
-            (!program.is_empty()).then(|| Line { program: program.into(), text: text.trim_end().into() })
+            let at_s = head.split(' ').next().and_then(at);
+            (!program.is_empty()).then(|| Line { at_s, program: program.into(), text: text.trim_end().into() })
         });
-        parsed.unwrap_or_else(|| Line { program: String::new(), text: line.trim_end().into() })
+        parsed.unwrap_or_else(|| Line { at_s: None, program: String::new(), text: line.trim_end().into() })
     }
+}
+
+/// Parses the time of a journal's line, which has no colon in its offset (`--output=short-iso`).
+fn at(text: &str) -> Option<i64> {
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second][offset_hour sign:mandatory][offset_minute]");
+    let parsed = OffsetDateTime::parse(text, format).or_else(|_| OffsetDateTime::parse(text, &Rfc3339));
+    parsed.ok().map(OffsetDateTime::unix_timestamp)
 }
 
 /// Returns the exits in these lines, oldest first.
@@ -181,7 +194,11 @@ mod tests {
         assert_eq!((message(json), message("plain")), ("AUTH is jwt".to_owned(), "plain".to_owned()));
         let end = ends(&report.lines).remove(0);
         assert_eq!(end.to_string(), "exits with 78: error: AUTH is jwt: set JWT_SECRET");
-        assert_eq!(Line::parse("[   12.3] aws[9]: fatal error: x").program, "aws");
+        assert_eq!(report.lines[0].at_s, Some(1_795_946_400));
+        assert_eq!(Line::parse("2026-11-29T11:00:00+0100 host a[1]: b").at_s, Some(1_795_946_400));
+        assert_eq!(Line::parse("2026-11-29T10:00:00.123Z a[1]: b").at_s, Some(1_795_946_400));
+        let console = Line::parse("[   12.3] aws[9]: fatal error: x");
+        assert_eq!((console.program.as_str(), console.at_s), ("aws", None));
         assert_eq!(Line::parse("anything").text, "anything");
     }
 

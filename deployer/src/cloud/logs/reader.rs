@@ -1,0 +1,200 @@
+//! Reads all places at once, and merges their lines by time.
+
+use std::{
+    collections::{BTreeSet, HashSet, VecDeque},
+    ops::ControlFlow,
+};
+
+use futures::future::join_all;
+
+use super::{Found, Line, LogPlace, feed::Feed, reports, union::Union};
+use crate::{
+    cloud::{
+        aws::Aws,
+        remedies::is_about_credentials,
+        why::{Reports, is_denied, newest_reports, report::Report, unread},
+    },
+    engine::Fault,
+};
+
+/// How late a line may appear after a newer one, in milliseconds: instances send theirs every fifteen seconds, and try
+/// again after a minute.
+const LATE_MS: i64 = 120_000;
+
+/// The reports are looked for in every round of this many.
+const ROUNDS_PER_REPORT: usize = 5;
+
+/// Reads the lines of several places, and then the lines that follow.
+pub struct Reader<'a> {
+    aws: &'a Aws,
+    places: Vec<Watched>,
+    since_ms: i64,
+    union: Union,
+    rounds: usize,
+    /// Whether something could not be read.
+    is_incomplete: bool,
+}
+
+/// A place, and what has been read of it.
+struct Watched {
+    place: LogPlace,
+    log: Access,
+    reports: Access,
+    newest_ms: i64,
+    /// The ids of the last lines, and the same in order, with their times.
+    ids: HashSet<String>,
+    recent: VecDeque<(i64, String)>,
+    /// The reports read, with the times at which they were written.
+    written: BTreeSet<(String, String, i64)>,
+}
+
+/// Whether a source can be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Open,
+    /// The last read failed, which has been reported; the next one may succeed.
+    Failing,
+    Denied,
+}
+
+impl Access {
+    /// Records a failed read. Returns whether it is to be reported.
+    fn fails(&mut self, fault: &Fault) -> bool {
+        let before = *self;
+        *self = if is_denied(fault) { Access::Denied } else { Access::Failing };
+        before != *self
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Lines of these places from a time on, in milliseconds since 1970.
+    pub fn new(aws: &'a Aws, places: Vec<LogPlace>, since_ms: i64) -> Reader<'a> {
+        let watched = |place| Watched {
+            place,
+            log: Access::Open,
+            reports: Access::Open,
+            newest_ms: 0,
+            ids: HashSet::new(),
+            recent: VecDeque::new(),
+            written: BTreeSet::new(),
+        };
+        let places = places.into_iter().map(watched).collect();
+        Reader { aws, places, since_ms, union: Union::default(), rounds: 0, is_incomplete: false }
+    }
+
+    /// Whether something could not be read.
+    pub fn is_incomplete(&self) -> bool {
+        self.is_incomplete
+    }
+
+    /// Whether every source is denied.
+    pub fn is_denied(&self) -> bool {
+        let is_denied =
+            |it: &Watched| it.log == Access::Denied && (it.place.reports.is_none() || it.reports == Access::Denied);
+        self.places.iter().all(is_denied)
+    }
+
+    /// Passes on all lines that it has not passed on yet, by time, until `each` breaks. A source that cannot be read is
+    /// reported to `fails`, and does not hide the others.
+    ///
+    /// Errors: the credentials are refused.
+    pub async fn round(
+        &mut self,
+        mut each: impl FnMut(&LogPlace, &Line) -> ControlFlow<()>,
+        mut fails: impl FnMut(String),
+    ) -> Result<ControlFlow<()>, Fault> {
+        let mut feeds = self.reports(&mut fails).await?;
+        for (at, it) in self.places.iter().enumerate().filter(|(_, it)| it.log != Access::Denied) {
+            feeds.push(Feed::of_log(self.aws, at, &it.place, it.start(self.since_ms)));
+        }
+        self.rounds += 1;
+        loop {
+            let empty = feeds.iter_mut().filter(|feed| feed.is_empty());
+            let filled = join_all(empty.map(async |feed| (feed.place(), feed.fill().await))).await;
+            for (at, result) in filled {
+                let Err(fault) = result else { continue };
+                let it = &mut self.places[at];
+                let is_news = it.log.fails(&fault);
+                self.is_incomplete = true;
+                report(format!("the log of {}", it.place.name), fault, is_news, &mut fails)?;
+            }
+            let next = feeds.iter_mut().filter(|feed| feed.rank().is_some()).min_by_key(|feed| feed.rank());
+            let Some(line) = next.and_then(Feed::take) else { return Ok(ControlFlow::Continue(())) };
+            let it = &mut self.places[line.place];
+            let is_new = it.notes(&line) && (it.place.reports.is_none() || self.union.admits(&line));
+            if is_new && each(&it.place, &line).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+
+    /// The lines of new reports.
+    async fn reports(&mut self, fails: &mut impl FnMut(String)) -> Result<Vec<Feed>, Fault> {
+        if !self.rounds.is_multiple_of(ROUNDS_PER_REPORT) {
+            return Ok(Vec::new());
+        }
+        let since_s = self.since_ms.div_euclid(1000);
+        let open = self.places.iter().enumerate().filter(|(_, it)| it.reports != Access::Denied);
+        let open: Vec<(usize, Reports)> = open.filter_map(|(at, it)| Some((at, it.place.reports.clone()?))).collect();
+        let aws = self.aws;
+        let read =
+            async |(at, place): (usize, Reports)| (at, newest_reports(aws, &place, since_s, reports::MOST).await);
+        let mut feeds = Vec::new();
+        for (at, read) in join_all(open.into_iter().map(read)).await {
+            let it = &mut self.places[at];
+            match read {
+                Ok(all) => {
+                    it.reports = Access::Open;
+                    let is_new = |report: &&Report| {
+                        it.written.insert((report.instance.clone(), report.stage.clone(), report.at_s))
+                    };
+                    let new = all.iter().filter(is_new).flat_map(|report| reports::lines(at, report, self.since_ms));
+                    feeds.push(Feed::of_lines(at, new.collect()));
+                }
+                // The bucket does not exist before the first `up`; a report may expire while it is read.
+                Err(fault) if fault.is_absent() => (),
+                Err(fault) => {
+                    let is_news = it.reports.fails(&fault);
+                    self.is_incomplete = true;
+                    report(format!("the boot reports of {}", it.place.name), fault, is_news, fails)?;
+                }
+            }
+        }
+        Ok(feeds)
+    }
+}
+
+/// Reports a source that cannot be read. Refused credentials end everything.
+fn report(what: String, fault: Fault, is_news: bool, fails: &mut impl FnMut(String)) -> Result<(), Fault> {
+    if is_about_credentials(&fault) {
+        return Err(fault);
+    }
+    if is_news {
+        fails(unread(&what, &fault));
+    }
+    Ok(())
+}
+
+impl Watched {
+    /// The time from which its log is read.
+    fn start(&self, since_ms: i64) -> i64 {
+        since_ms.max(self.newest_ms.saturating_sub(LATE_MS))
+    }
+
+    /// Remembers a line of the log. Returns whether it is new.
+    fn notes(&mut self, line: &Line) -> bool {
+        let Found::Log(id) = &line.found else { return true };
+        self.log = Access::Open;
+        self.newest_ms = self.newest_ms.max(line.at_ms);
+        let is_new = self.ids.insert(id.clone());
+        if is_new {
+            self.recent.push_back((line.at_ms, id.clone()));
+        }
+        // Lines from before the next start are not read again.
+        while let Some((_, id)) = self.recent.front().filter(|(at_ms, _)| *at_ms < self.newest_ms - LATE_MS) {
+            self.ids.remove(id);
+            self.recent.pop_front();
+        }
+        is_new
+    }
+}

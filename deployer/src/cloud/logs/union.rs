@@ -1,0 +1,103 @@
+//! Finds lines that are in several documents: in a log group and in reports, or in several reports.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
+
+use super::{Found, Line};
+
+/// How many different lines are remembered. A report has the last hundred lines of an instance.
+const REMEMBERED: usize = 10_000;
+
+/// The union of documents that contain the same lines: a line is admitted as often as it is in the one that has it
+/// most often.
+#[derive(Default)]
+pub struct Union {
+    lines: HashMap<u64, Seen>,
+    /// The same lines, oldest first.
+    order: VecDeque<u64>,
+}
+
+/// How often a line was admitted, and how often it was in each document.
+#[derive(Default)]
+struct Seen {
+    admitted: usize,
+    /// By the document's name; the log has none.
+    in_each: Vec<(String, usize)>,
+}
+
+impl Union {
+    /// Whether a line is new. Equal lines of one second are told apart by their number.
+    pub fn admits(&mut self, line: &Line) -> bool {
+        let document = line.found.document();
+        let key = key(line);
+        let seen = self.lines.entry(key).or_insert_with(|| {
+            self.order.push_back(key);
+            Seen::default()
+        });
+        let at = seen.in_each.iter().position(|(name, _)| name == document).unwrap_or_else(|| {
+            seen.in_each.push((document.to_owned(), 0));
+            seen.in_each.len() - 1
+        });
+        let count = &mut seen.in_each[at].1;
+        *count += 1;
+        let is_new = *count > seen.admitted;
+        seen.admitted += usize::from(is_new);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.lines.remove(&oldest);
+        }
+        is_new
+    }
+}
+
+/// Identifies a line by its instance, its text and the second of its time: reports have no fractions.
+fn key(line: &Line) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (line.place, &line.stream, line.at_ms.div_euclid(1000), &line.text).hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Found {
+    /// The name of the document.
+    fn document(&self) -> &str {
+        match self {
+            Found::Log(_) => "",
+            Found::Report(name) => name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(at_ms: i64, found: Found, text: &str) -> Line {
+        Line { at_ms, place: 0, stream: "i-1".into(), found, text: text.into() }
+    }
+
+    #[test]
+    fn a_line_in_a_log_and_in_reports_is_returned_once() {
+        let mut union = Union::default();
+        let mut admits =
+            |document: &str, at_ms, text: &str| union.admits(&line(at_ms, Found::Report(document.into()), text));
+        // Twice in the log, twice in one report, three times in another.
+        assert_eq!([admits("", 1_250, "a"), admits("", 1_900, "a"), admits("", 1_900, "b")], [true, true, true]);
+        assert_eq!([admits("started", 1_000, "a"), admits("started", 1_000, "a")], [false, false]);
+        assert_eq!([(); 3].map(|()| admits("exit", 1_000, "a")), [false, false, true]);
+        assert!(admits("exit", 2_000, "a"), "another second");
+        assert!(!admits("", 1_300, "a"), "the third in the log was in a report");
+        assert!(admits("", 1_300, "a"), "the fourth was nowhere");
+    }
+
+    #[test]
+    fn old_lines_are_forgotten() {
+        let mut union = Union::default();
+        for number in 0..2 * REMEMBERED as i64 {
+            assert!(union.admits(&line(number * 1000, Found::Log(String::new()), "a")));
+        }
+        assert_eq!((union.lines.len(), union.order.len()), (REMEMBERED, REMEMBERED));
+    }
+}
