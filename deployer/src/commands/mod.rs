@@ -139,7 +139,7 @@ impl Session {
     ///
     /// Errors: nothing was changed.
     async fn open(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
-        let opened = unless_stopped(Session::connect(global, wake, true)).await;
+        let opened = unless_stopped(Session::connect(global, wake)).await;
         opened.map_err(|failure| failure.leaving(|| Standing::default().lines()))
     }
 
