@@ -46,7 +46,8 @@ pub fn changes(from: &Release, to: &Release) -> Vec<Change> {
         }
     }
     // The port is part of the commands.
-    if has_new_start && from.port() == to.port() {
+    let has_new_port = matches!((from.port(), to.port()), (Some(old), Some(new)) if old != new);
+    if has_new_start && !has_new_port {
         changes.push(Change { path: "start_up".into(), ..hidden("user_data") });
     }
     changes.extend(differing("image", &from.image, &to.image));
