@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{cloud::lease::TERM_S, output::env_file::Format};
+use crate::{
+    cloud::lease::TERM_S,
+    output::{env_file::Format, graph},
+};
 
 /// Deploys the stack of stack.yaml to AWS, or to this machine with --local, and removes it again.
 ///
@@ -30,6 +33,7 @@ Examples:
   deployer up --yes                   deploy without confirmation
   deployer up buckets tables          only these parts and what they need
   deployer why web                    why this service is not healthy
+  deployer validate                   check stack.yaml without an account
   deployer outputs --write .env       fill in a .env for a service run by hand
   deployer down                       remove everything
 
@@ -102,6 +106,14 @@ pub enum Command {
     Outputs(Outputs),
     /// Print the JSON Schema of stack.yaml for editors
     Schema,
+    /// Check stack.yaml, without credentials, network or build
+    Validate(Validate),
+    /// Print the dependency graph of the stack for Mermaid or Graphviz
+    Graph(Graph),
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Print the manual page, or write those of all commands into a folder
+    Man(Man),
     /// The local AWS that --local uses
     #[command(subcommand)]
     Local(LocalCommand),
@@ -187,6 +199,71 @@ pub struct Outputs {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["name", "format"])]
     pub write: Option<PathBuf>,
 }
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+#[command(after_help = VALIDATE)]
+pub struct Validate {
+    /// Print the result as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+const VALIDATE: &str = "\
+The errors and their exit code, 78, are those of `up`. Programs are neither
+built nor read.
+
+Examples:
+  deployer validate
+  deployer validate --file staging/stack.yaml --region eu-west-3
+  deployer validate --json | jq -r '.problems[] | \"\\(.line): \\(.message)\"'";
+
+/// Arguments of `graph`.
+#[derive(Debug, Args)]
+#[command(after_help = GRAPH)]
+pub struct Graph {
+    /// Output format
+    #[arg(long, value_enum, default_value_t = graph::Format::Mermaid)]
+    pub format: graph::Format,
+}
+
+const GRAPH: &str = "\
+An arrow leads from a resource to one that it needs, which is created first.
+Arrows that others imply are left out. AWS is not called.
+
+Examples:
+  deployer graph >stack.mmd
+  deployer graph --format dot | dot -Tsvg >stack.svg";
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+const COMPLETIONS: &str = "\
+Examples:
+  deployer completions bash >~/.local/share/bash-completion/completions/deployer
+  deployer completions zsh >~/.zfunc/_deployer
+  deployer completions fish >~/.config/fish/completions/deployer.fish
+  deployer completions powershell >>$PROFILE
+  deployer completions elvish >>~/.config/elvish/rc.elv";
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = MAN)]
+pub struct Man {
+    /// Write a page for every command into this folder, which is created if it does not exist
+    pub dir: Option<PathBuf>,
+}
+
+const MAN: &str = "\
+Examples:
+  deployer man | man -l -
+  deployer man ~/.local/share/man/man1
+  man deployer-up";
 
 /// Arguments of `local`.
 #[derive(Debug, Subcommand)]

@@ -3,15 +3,19 @@
 pub mod cli;
 mod data;
 mod down;
+mod graph;
 mod images;
 #[cfg(feature = "local")]
 mod local;
+mod manual;
 mod outputs;
 mod plan;
 mod standing;
 mod turn;
 mod up;
+mod validate;
 mod why;
+pub mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -69,6 +73,10 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
             report::answer(&crate::config::schema::schema());
             Ok(Exit::Done)
         }
+        Command::Validate(args) => validate::run(global, &args),
+        Command::Graph(args) => graph::run(global, &args),
+        Command::Completions(args) => Ok(manual::completions(&args)),
+        Command::Man(args) => manual::man(&args),
         #[cfg(feature = "local")]
         Command::Local(command) => local::run(global, &command).await,
         #[cfg(not(feature = "local"))]
@@ -129,13 +137,7 @@ impl Session {
 
     async fn connect(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
         let begun = Instant::now();
-        let file = find(global)?;
-        let mut config = read(&file)?;
-        if let Some(region) = &global.region {
-            config = config
-                .in_region(region.parse().map_err(Failure::usage)?)
-                .map_err(|errors| Failure::new(Exit::Config, errors))?;
-        }
+        let (file, config) = describe(global)?;
         let Some(local) = local_access(global, &file, &config, wake)? else { return Ok(None) };
         let destination = if global.local { Destination::Laptop } else { Destination::Aws };
         let access = Access {
@@ -504,6 +506,21 @@ fn find(global: &Global) -> Result<PathBuf, Failure> {
         Failure::new(Exit::Config, anyhow!("there is no stack.yaml in {} or above", here.display()))
             .hint("go to your project's folder, or name the file with --file PATH")
     })
+}
+
+/// Finds and reads `stack.yaml`, with the region of the command line if there is one.
+fn describe(global: &Global) -> Result<(PathBuf, Config), Failure> {
+    let file = find(global)?;
+    let config = read(&file)?;
+    let Some(region) = &global.region else { return Ok((file, config)) };
+    let config = config.in_region(region.parse().map_err(Failure::usage)?);
+    Ok((file, config.map_err(|errors| Failure::new(Exit::Config, errors))?))
+}
+
+/// The page as far as it is known without asking AWS: its resources and their inputs, but not their settings.
+fn offline_page(config: &Config) -> Page {
+    let site = Site::unknown(config.account.as_deref(), config.region.as_str());
+    lay_out(config, &site, Some(&Network::unknown()), &Programs::none(), health::Wait::default())
 }
 
 fn read(file: &Path) -> Result<Config, Failure> {

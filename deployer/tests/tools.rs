@@ -1,0 +1,249 @@
+//! The commands around a deployment: they check, draw, document and prepare a stack without changing anything in AWS.
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::TcpListener,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use serde_json::{Value, json};
+use support::{Project, Said};
+
+/// A server in the place of AWS that counts its callers and hangs up on them.
+struct HangUp {
+    endpoint: String,
+    calls: Arc<AtomicUsize>,
+}
+
+impl HangUp {
+    fn start() -> HangUp {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                count.fetch_add(1, Ordering::SeqCst);
+                drop(stream);
+            }
+        });
+        HangUp { endpoint, calls }
+    }
+
+    /// Runs the deployer with this server as its AWS.
+    fn run(&self, project: &Project, arguments: &[&str]) -> Said {
+        let environment = [
+            ("AWS_ENDPOINT_URL", &*self.endpoint),
+            ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ];
+        project.run_with(arguments, &environment)
+    }
+
+    fn was_called(&self) -> bool {
+        self.calls.load(Ordering::SeqCst) > 0
+    }
+}
+
+const SMALL: &str = "name: small\nregion: us-east-1\nbuckets: { a: , b-c: }\ntables: { t: { partition_key: k } }\n";
+
+/// The addresses of the resources that `up --local` would create.
+fn planned(project: &Project) -> BTreeSet<String> {
+    let plan: Value = serde_json::from_str(&project.done(&["plan", "--local", "--json"]).stdout).expect("JSON");
+    let resources = plan["resources"].as_array().expect("a list");
+    resources.iter().map(|it| it["address"].as_str().expect("an address").to_owned()).collect()
+}
+
+#[test]
+fn validate_counts_the_resources_that_up_would_create() {
+    let project = Project::light();
+    let said = project.done(&["validate"]);
+    let count = planned(&project).len();
+    assert_eq!(said.stdout, format!("stack.yaml: {count} resources, no problems\n"), "{}", said.all());
+    assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn validate_and_graph_need_neither_credentials_nor_network() {
+    let (project, aws) = (Project::with(SMALL), HangUp::start());
+    for arguments in [&["validate"][..], &["validate", "--json"], &["graph"], &["graph", "--format", "dot"]] {
+        let said = aws.run(&project, arguments);
+        assert_eq!(said.code, 0, "{arguments:?}: {}", said.all());
+        let said = project.run_with(arguments, &[("AWS_PROFILE", "nothing")]);
+        assert_eq!(said.code, 0, "{arguments:?}: {}", said.all());
+    }
+    assert!(!aws.was_called());
+    assert_ne!(aws.run(&project, &["plan"]).code, 0);
+    assert!(aws.was_called(), "the server would have noticed a call");
+}
+
+#[test]
+fn validate_refuses_what_up_refuses_with_the_same_words() {
+    let project = Project::with(SMALL);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refusals");
+    let files = std::fs::read_dir(folder).expect("the refusals are there").map(|file| file.expect("a file").path());
+    let files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "yaml")).collect();
+    assert!(files.len() > 50);
+    for file in files {
+        project.describe(&std::fs::read_to_string(&file).expect("it can be read"));
+        let (validated, refused) = (project.run(&["validate"]), project.run(&["up", "--yes"]));
+        assert_eq!((validated.code, refused.code), (78, 78), "{}: {}", file.display(), validated.all());
+        assert_eq!(validated.stderr, refused.stderr, "{}", file.display());
+        let said = project.run(&["validate", "--json"]);
+        let result: Value = serde_json::from_str(&said.stdout).expect("JSON");
+        assert_eq!((said.code, &result["valid"]), (78, &json!(false)), "{}", said.all());
+        for problem in result["problems"].as_array().expect("a list") {
+            let message: String = problem["message"].as_str().expect("a text").chars().take(40).collect();
+            assert!(validated.stderr.contains(&message), "{message}: {}", validated.all());
+        }
+    }
+}
+
+#[test]
+fn validate_prints_its_result_as_json() {
+    let project = Project::with(SMALL);
+    let result = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&project.run(arguments).stdout).expect("its answer is JSON")
+    };
+    let good = json!({ "file": "stack.yaml", "valid": true, "resources": 6, "problems": [] });
+    assert_eq!(result(&["validate", "--json"]), good);
+    project.edit("partition_key: k", "partition_key: k, sort_kye: s");
+    let bad = result(&["validate", "--json"]);
+    assert_eq!((&bad["valid"], &bad["problems"][0]["line"]), (&json!(false), &json!(4)), "{bad}");
+    assert!(bad["problems"][0]["help"].as_str().is_some_and(|help| help.contains("sort_key")), "{bad}");
+    std::fs::remove_file(project.path().join("stack.yaml")).expect("it is there");
+    let none = result(&["validate", "--json"]);
+    assert!(none["problems"][0]["message"].as_str().is_some_and(|it| it.contains("there is no stack.yaml")), "{none}");
+    let region = project.run(&["validate", "--json", "--file", "x.yaml", "--region", "us-esat-1"]);
+    assert_eq!(region.code, 78, "the missing file comes first: {}", region.all());
+}
+
+/// The nodes and edges of a graph in DOT.
+fn parsed(dot: &str) -> (BTreeSet<String>, Vec<(String, String)>) {
+    let (mut nodes, mut edges) = (BTreeSet::new(), Vec::new());
+    for line in dot.lines().map(str::trim).filter(|line| line.starts_with('"')) {
+        let names: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
+        match names[..] {
+            [node] => assert!(nodes.insert(node.to_owned()), "{node} is there twice"),
+            [from, to] => edges.push((from.to_owned(), to.to_owned())),
+            _ => panic!("{line}"),
+        }
+    }
+    (nodes, edges)
+}
+
+#[test]
+fn the_graph_has_the_resources_of_the_plan_and_an_order_for_them() {
+    let project = Project::light();
+    let dot = project.done(&["graph", "--format", "dot"]).stdout;
+    assert_eq!(dot, project.done(&["graph", "--format", "dot"]).stdout);
+    let (nodes, edges) = parsed(&dot);
+    assert_eq!(nodes, planned(&project));
+
+    // All can be created, one after the other.
+    let mut needs: BTreeMap<&String, Vec<&String>> = nodes.iter().map(|node| (node, Vec::new())).collect();
+    edges.iter().for_each(|(from, to)| needs.get_mut(from).expect("a node").push(to));
+    let mut created: BTreeSet<&String> = BTreeSet::new();
+    while created.len() < nodes.len() {
+        let ready: Vec<&String> = needs.keys().copied().filter(|it| !created.contains(it)).collect();
+        let ready: Vec<&String> =
+            ready.into_iter().filter(|it| needs[it].iter().all(|it| created.contains(it))).collect();
+        assert!(!ready.is_empty(), "there is a cycle: {edges:?}");
+        created.extend(ready);
+    }
+    let has = |from: &str, to: &str| edges.contains(&(from.to_owned(), to.to_owned()));
+    assert!(has("function.labeler", "role.labeler-fn") && has("notification.images", "permissions.labeler"), "{dot}");
+    assert!(!has("function.labeler", "bucket.artifacts"), "its role implies it: {dot}");
+
+    let mermaid = project.done(&["graph"]).stdout;
+    assert!(mermaid.starts_with("flowchart RL\n"), "{mermaid}");
+    assert_eq!(mermaid.matches(" --> ").count(), edges.len());
+    let labels = mermaid.lines().filter(|line| line.starts_with("    "));
+    let labels: BTreeSet<String> = labels.map(|line| line.split('"').nth(1).expect("a label").to_owned()).collect();
+    assert_eq!(labels, nodes);
+}
+
+#[test]
+fn completions_know_the_commands_and_their_options() {
+    let project = Project::with(SMALL);
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = project.done(&["completions", shell]).stdout;
+        for word in ["validate", "no-wait", "detailed-exitcode"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(project.run(&["completions", "cmd"]).code, 64);
+
+    // What bash offers after `deployer up --no`.
+    std::fs::write(project.path().join("script"), project.done(&["completions", "bash"]).stdout).expect("a file");
+    let typed = "source ./script; COMP_WORDS=(deployer up --no); COMP_CWORD=2; _deployer deployer --no up; \
+                 printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let offered = Command::new("bash").args(["--norc", "-c", typed]).current_dir(project.path()).output();
+    let offered = offered.expect("there is a bash");
+    let text = String::from_utf8_lossy(&offered.stdout).into_owned();
+    assert_eq!(text, "--no-wait\n", "{}", String::from_utf8_lossy(&offered.stderr));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let project = Project::with(SMALL);
+    let said = project.done(&["man", "share/man1"]);
+    assert!(said.stderr.contains("share/man1"), "{}", said.all());
+    let page = |name: &str| {
+        let file = project.path().join("share/man1").join(name);
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    };
+    let help = project.done(&["--help"]).stdout;
+    let (_, commands) = help.split_once("Commands:\n").expect("the commands");
+    let commands: Vec<&str> = commands
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.contains(&"up") && commands.contains(&"man"), "{commands:?}");
+    for command in commands.iter().filter(|command| help.contains(&format!("\n  {command} "))) {
+        assert!(page(&format!("deployer-{command}.1")).contains(".SH NAME"), "{command}");
+    }
+    assert!(page("deployer-up.1").contains("\\-\\-no\\-wait") && page("deployer-local-start.1").contains(".SH NAME"));
+    assert_eq!(page("deployer.1"), project.done(&["man"]).stdout);
+
+    let refused = project.run(&["man", "stack.yaml"]);
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    assert!(refused.stderr.contains("failed to write the manual pages to stack.yaml"), "{}", refused.all());
+}
+
+#[test]
+fn without_arguments_it_introduces_itself() {
+    let project = Project::with(SMALL);
+    let said = project.run(&[]);
+    assert_eq!((said.code, said.stdout.as_str()), (64, ""), "{}", said.all());
+    assert!(said.stderr.lines().count() < 10 && said.stderr.lines().all(|line| line.len() <= 80), "{}", said.all());
+    assert!(said.stderr.contains("deployer up --local"), "{}", said.all());
+}
+
+#[test]
+fn the_words_of_other_tools_name_ours() {
+    let project = Project::with(SMALL);
+    for (word, ours) in [
+        ("deploy", "deployer calls it `up`"),
+        ("apply", "deployer calls it `up`"),
+        ("destroy", "deployer calls it `down`"),
+        ("delete", "deployer calls it `down`"),
+        ("diff", "deployer calls it `plan`"),
+        ("state", "no state file"),
+    ] {
+        let said = project.run(&["--local", word, "--auto-approve"]);
+        assert_eq!(said.code, 64, "{}", said.all());
+        assert!(said.stderr.starts_with(&format!("error: {word}: ")) && said.stderr.contains(ours), "{}", said.all());
+        assert!(said.stderr.contains("\nhint: "), "{}", said.all());
+    }
+    let typo = project.run(&["validat"]);
+    assert!(typo.code == 64 && typo.stderr.contains("'validate'"), "{}", typo.all());
+}
