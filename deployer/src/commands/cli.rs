@@ -28,6 +28,7 @@ pub const PORT_VARIABLE: &str = "DEPLOYER_LOCAL_PORT";
 
 const EXAMPLES: &str = "\
 Examples:
+  deployer init                       write a commented stack.yaml to start from
   deployer up --local                 the whole stack on this machine, no account needed
   deployer plan                       what `up` would change on AWS
   deployer up --yes                   deploy without confirmation
@@ -106,6 +107,8 @@ pub enum Command {
     Outputs(Outputs),
     /// Print the JSON Schema of stack.yaml for editors
     Schema,
+    /// Write a commented stack.yaml to start from
+    Init(Init),
     /// Check stack.yaml, without credentials, network or build
     Validate(Validate),
     /// Print the dependency graph of the stack for Mermaid or Graphviz
@@ -199,6 +202,38 @@ pub struct Outputs {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["name", "format"])]
     pub write: Option<PathBuf>,
 }
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+#[command(after_help = INIT)]
+pub struct Init {
+    /// What it describes
+    #[arg(long, value_enum, default_value_t = Template::Service)]
+    pub template: Template,
+    /// The stack's name [default: the folder's name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// The templates of `init`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// The app of the deployer's own repository, with all kinds of resources.
+    Postagram,
+    /// A web service on instances behind a load balancer.
+    Service,
+    /// A function that a bucket notifies of uploads.
+    Function,
+}
+
+const INIT: &str = "\
+An existing file is never changed. The program is the Cargo package with the
+name of the folder; edit `package`, or write `binary` for a finished program.
+
+Examples:
+  deployer init
+  deployer init --template function --name thumbnails --region eu-west-3
+  deployer init --file staging/stack.yaml";
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod data;
 mod down;
 mod graph;
 mod images;
+mod init;
 #[cfg(feature = "local")]
 mod local;
 mod manual;
@@ -73,6 +74,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
             report::answer(&crate::config::schema::schema());
             Ok(Exit::Done)
         }
+        Command::Init(args) => init::run(global, &args),
         Command::Validate(args) => validate::run(global, &args),
         Command::Graph(args) => graph::run(global, &args),
         Command::Completions(args) => Ok(manual::completions(&args)),
@@ -515,6 +517,11 @@ fn describe(global: &Global) -> Result<(PathBuf, Config), Failure> {
     let Some(region) = &global.region else { return Ok((file, config)) };
     let config = config.in_region(region.parse().map_err(Failure::usage)?);
     Ok((file, config.map_err(|errors| Failure::new(Exit::Config, errors))?))
+}
+
+/// How many resources there are, in words.
+fn resources(count: usize) -> String {
+    format!("{count} resource{}", if count == 1 { "" } else { "s" })
 }
 
 /// The page as far as it is known without asking AWS: its resources and their inputs, but not their settings.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{describe, offline_page};
+use super::{describe, offline_page, resources};
 use crate::{
     commands::cli::{Global, Validate as Args},
     config::{Config, Errors, Problem},
@@ -17,11 +17,9 @@ use crate::{
 /// Exit code 78 with the errors of `up` if there are any.
 pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     match describe(global) {
-        Ok((file, config)) if args.json => print(true, &shown(&file), Some(resources(&config)), Vec::new()),
+        Ok((file, config)) if args.json => print(true, &shown(&file), Some(count(&config)), Vec::new()),
         Ok((file, config)) => {
-            let count = resources(&config);
-            let plural = if count == 1 { "" } else { "s" };
-            report::line(&format!("{}: {count} resource{plural}, no problems", shown(&file)));
+            report::line(&format!("{}: {}, no problems", shown(&file), resources(count(&config))));
         }
         Err(failure) if args.json && failure.exit == Exit::Config => {
             let (file, problems) = problems(&failure);
@@ -33,7 +31,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn resources(config: &Config) -> usize {
+fn count(config: &Config) -> usize {
     offline_page(config).stack.dependencies().len()
 }
 

@@ -12,9 +12,11 @@ pub const FIRST_SCREEN: &str = "\
 deployer deploys the stack that stack.yaml describes to AWS, or to this machine.
 There is no state file: after an interruption, run the same command again.
 
+  deployer init           write a stack.yaml to start from
   deployer up --local     run the stack on this machine, no account needed
-  deployer plan           show what `up` would change on AWS
-  deployer --help         all commands, with examples and exit codes";
+  deployer up             deploy it to AWS, after showing the plan
+
+`deployer --help` lists all commands, with examples and exit codes.";
 
 /// A name that another tool gives to something that the deployer does.
 struct Word {
@@ -43,6 +45,7 @@ const WORDS: &[Word] = &[
         ours: Command("down"),
     },
     Word { theirs: &["diff", "preview", "refresh"], ours: Command("plan") },
+    Word { theirs: &["new", "generate"], ours: Command("init") },
     Word { theirs: &["output"], ours: Command("outputs") },
     Word { theirs: &["lint", "check", "verify"], ours: Command("validate") },
     Word { theirs: &["completion", "autocomplete"], ours: Command("completions") },
