@@ -15,8 +15,11 @@ use std::{
 
 use deployer::config::{Config, Program};
 use serde_json::{Value, json};
-use support::{Project, Said};
-use testkit::{programs::program, tiny_service::tiny_service};
+use support::{
+    Project, Said,
+    scene::{Phase, Scene},
+};
+use testkit::{LocalAws, programs::program, proxy::Fault, tiny_service::tiny_service};
 
 /// A server in the place of AWS that counts its callers and hangs up on them.
 struct HangUp {
@@ -366,4 +369,149 @@ fn what_init_writes_comes_up_on_this_machine() {
         }
         project.done(&["down", "--local", "--yes"]);
     }
+}
+
+/// The line of this subject in the output of `doctor`.
+fn finding(said: &Said, subject: &str) -> String {
+    let is_it = |line: &&str| line.split_once(' ').is_some_and(|(_, rest)| rest.starts_with(subject));
+    let line = said.stdout.lines().find(is_it).unwrap_or_else(|| panic!("nothing about {subject}: {}", said.all()));
+    line.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_finds_everything_there_and_changes_nothing() {
+    let scene = Scene::local().await;
+    let before = scene.inventory().await;
+    let said = scene.run(&["doctor"]).await;
+    assert_eq!(said.code, 0, "{}", said.all());
+    for good in [
+        "stack.yaml: 20 resources",
+        "program ",
+        "credentials: arn:aws:iam::000000000000:",
+        "region: us-east-1 is enabled",
+        "network: vpc-",
+        "resources: 0 of 19 exist (programs not counted), and all can be read",
+        "right to ec2:CreateSecurityGroup: allowed",
+        "right to ec2:CreateLaunchTemplate: allowed",
+        "quota of load balancers: 0 of 50 exist, 1 to create",
+    ] {
+        assert!(finding(&said, good).starts_with('✓'), "{good}: {}", said.all());
+    }
+    assert!(finding(&said, "quota of vCPUs: not checked; the largest groups have 8 vCPUs").starts_with('!'));
+    assert_eq!(scene.inventory().await, before);
+
+    scene.done(Phase::Up).await;
+    let said = scene.run(&["doctor"]).await;
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert!(finding(&said, "resources: 19 of 19 exist").starts_with('✓'), "{}", said.all());
+    scene.done(Phase::Down).await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_what_aws_would_refuse() {
+    let scene = Scene::local().await;
+    let denied = || Fault::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
+    let off = Fault::Reworded(vec![("opt-in-not-required".into(), "not-opted-in".into())]);
+    let full = Fault::Reworded(vec![("<Max>50<".into(), "<Max>0<".into())]);
+    let no_zone = Fault::Reworded(vec![("<instanceType>t3.micro".into(), "<instanceType>t3.nano".into())]);
+    let empty = Fault::Answered("<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>".into());
+    for (call, fault, subject, remedy) in [
+        ("CreateLaunchTemplate", denied(), "right to ec2:CreateLaunchTemplate", "CreateLaunchTemplate"),
+        ("CreateSecurityGroup", denied(), "right to ec2:CreateSecurityGroup", "CreateSecurityGroup"),
+        ("DescribeVpcs", empty, "network", "create-default-vpc"),
+        ("DescribeInstanceTypeOfferings", no_zone, "network", "instance_type"),
+        ("DescribeRegions", off, "region", "enable-region"),
+        ("DescribeAccountLimits", full, "quota of load balancers", "Service Quotas"),
+    ] {
+        scene.proxy.reset();
+        scene.proxy.inject([call], fault, usize::MAX);
+        let said = scene.run(&["doctor"]).await;
+        assert_eq!(said.code, 1, "{call}: {}", said.all());
+        let line = finding(&said, subject);
+        assert!(line.starts_with('✗'), "{call}: {}", said.all());
+        let (_, below) = said.stdout.split_once(&line).expect("the line");
+        let hint = below.lines().nth(1).expect("a remedy");
+        assert!(hint.starts_with("  hint: ") && hint.contains(remedy), "{call}: {}", said.all());
+    }
+    // What `up` does not need is only unchecked.
+    for call in ["DescribeRegions", "DescribeAccountLimits", "DescribeInstanceTypes"] {
+        scene.proxy.reset();
+        scene.proxy.inject([call], denied(), usize::MAX);
+        let said = scene.run(&["doctor"]).await;
+        assert_eq!(said.code, 0, "{call}: {}", said.all());
+        assert!(said.stdout.contains(": not checked: UnauthorizedOperation: "), "{call}: {}", said.all());
+    }
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_reports_the_credentials_and_how_long_they_last() {
+    let project = Project::light();
+    let none = project.run_with(&["doctor"], &[("AWS_EC2_METADATA_DISABLED", "true")]);
+    assert_eq!(none.code, 1, "{}", none.all());
+    assert!(
+        finding(&none, "credentials: ").starts_with('✗') && none.stdout.contains("  hint: sign in"),
+        "{}",
+        none.all()
+    );
+    assert!(finding(&none, "region, network, rights, quotas: not checked").starts_with('!'), "{}", none.all());
+
+    let aws = LocalAws::start().await;
+    let lasting = |seconds: u64| {
+        let end = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
+        let end =
+            time::OffsetDateTime::from(end).format(&time::format_description::well_known::Rfc3339).expect("a time");
+        let keys = json!({
+            "Version": 1, "AccessKeyId": local::ACCESS_KEY, "SecretAccessKey": local::SECRET_KEY, "Expiration": end,
+        });
+        let config = format!("[default]\ncredential_process = echo '{keys}'\n");
+        std::fs::write(project.path().join("config"), config).expect("a file");
+        let file = project.path().join("config").display().to_string();
+        project.run_with(&["doctor"], &[("AWS_ENDPOINT_URL", &aws.endpoint()), ("AWS_CONFIG_FILE", &file)])
+    };
+    let long = lasting(3 * 3600 + 120);
+    assert!(finding(&long, "credentials: ").contains(", for 3 h 1 min"), "{}", long.all());
+    let short = lasting(400);
+    let line = finding(&short, "credentials: ");
+    assert!(line.starts_with('!') && line.contains(", only for 6 min"), "{}", short.all());
+    aws.stop().await;
+}
+
+#[test]
+fn doctor_checks_what_this_machine_needs() {
+    let project = Project::light();
+    let said = project.done(&["doctor", "--local"]);
+    for good in ["stack.yaml: 20 resources", "program ", "local state: goes to ", "local AWS: uses a free port"] {
+        assert!(finding(&said, good).starts_with('✓'), "{}", said.all());
+    }
+    assert!(!project.path().join(".deployer").exists(), "nothing was written");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let said = project.run_with(&["doctor", "--local"], &[("DEPLOYER_LOCAL_PORT", &port)]);
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(finding(&said, &format!("local AWS: port {port} is taken")).starts_with('✗'), "{}", said.all());
+
+    project.done(&["local", "start"]);
+    let said = project.done(&["doctor", "--local"]);
+    assert!(finding(&said, "local AWS: runs at http://127.0.0.1:").starts_with('✓'), "{}", said.all());
+}
+
+#[test]
+fn doctor_names_problems_of_the_description_and_the_programs() {
+    let project = Project::with(SMALL);
+    let doctor = || project.run(&["doctor", "--local"]);
+    project.edit("partition_key", "partition_kye");
+    let said = doctor();
+    assert!(said.code == 1 && finding(&said, "stack.yaml: line 4").starts_with('✗'), "{}", said.all());
+    project
+        .describe("name: app\nregion: us-east-1\nfunctions: { f: { package: nothing }, g: { binary: ./nothing } }\n");
+    let said = doctor();
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(finding(&said, "build of nothing: no Cargo.toml").starts_with('✗'), "{}", said.all());
+    assert!(finding(&said, "program ./nothing: failed to read").starts_with('✗'), "{}", said.all());
+    std::fs::remove_file(project.path().join("stack.yaml")).expect("it is there");
+    let said = doctor();
+    assert!(said.code == 0 && finding(&said, "stack.yaml: there is no").starts_with('!'), "{}", said.all());
+    assert!(said.stdout.contains("  hint: `deployer init`"), "{}", said.all());
 }

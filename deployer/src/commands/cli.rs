@@ -28,6 +28,7 @@ pub const PORT_VARIABLE: &str = "DEPLOYER_LOCAL_PORT";
 
 const EXAMPLES: &str = "\
 Examples:
+  deployer doctor                     check what the first `up` needs
   deployer init                       write a commented stack.yaml to start from
   deployer up --local                 the whole stack on this machine, no account needed
   deployer plan                       what `up` would change on AWS
@@ -40,7 +41,7 @@ Examples:
 
 Exit codes:
   0    done
-  1    failed: what and why is on stderr; the same command continues; `why`: something is not healthy
+  1    failed: what and why is on stderr; the same command continues; `why` and `doctor` found problems
   2    there are changes (plan --detailed-exitcode)
   3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
   64   wrong usage, or confirmation needed without a terminal (use --yes)
@@ -107,6 +108,9 @@ pub enum Command {
     Outputs(Outputs),
     /// Print the JSON Schema of stack.yaml for editors
     Schema,
+    /// Check everything that the first `up` needs, without changing anything
+    #[command(after_help = DOCTOR)]
+    Doctor,
     /// Write a commented stack.yaml to start from
     Init(Init),
     /// Check stack.yaml, without credentials, network or build
@@ -202,6 +206,14 @@ pub struct Outputs {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["name", "format"])]
     pub write: Option<PathBuf>,
 }
+
+const DOCTOR: &str = "\
+Checks stack.yaml, build tools, credentials, region, network, rights and quotas;
+with --local, what the local AWS needs. Exits with 1 if `up` would fail.
+
+Examples:
+  deployer doctor
+  deployer doctor --local";
 
 /// Arguments of `init`.
 #[derive(Debug, Args)]

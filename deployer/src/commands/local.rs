@@ -121,7 +121,7 @@ fn past_proxies(environment: impl Iterator<Item = (String, String)>) -> String {
 }
 
 /// Beside `stack.yaml`, or in the working directory if there is none.
-fn place(global: &Global) -> Result<PathBuf, Failure> {
+pub fn place(global: &Global) -> Result<PathBuf, Failure> {
     match find(global) {
         Ok(file) => Ok(folder(&file).to_owned()),
         Err(_) if global.file.is_none() => Ok(std::env::current_dir()?),

@@ -2,6 +2,7 @@
 
 pub mod cli;
 mod data;
+mod doctor;
 mod down;
 mod graph;
 mod images;
@@ -29,7 +30,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     cloud::{
-        aws::{Access, Aws},
+        aws::{self, Access, Aws},
         health,
         lease::Lease,
         sign_in,
@@ -74,6 +75,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
             report::answer(&crate::config::schema::schema());
             Ok(Exit::Done)
         }
+        Command::Doctor => doctor::run(global).await,
         Command::Init(args) => init::run(global, &args),
         Command::Validate(args) => validate::run(global, &args),
         Command::Graph(args) => graph::run(global, &args),
@@ -142,14 +144,7 @@ impl Session {
         let (file, config) = describe(global)?;
         let Some(local) = local_access(global, &file, &config, wake)? else { return Ok(None) };
         let destination = if global.local { Destination::Laptop } else { Destination::Aws };
-        let access = Access {
-            region: config.region.to_string(),
-            profile: global.profile.clone(),
-            local,
-            answer_within: Duration::from_secs(global.timeout.into()),
-            paced: global.paced,
-        };
-        let aws = Aws::connect(&access).await?;
+        let aws = Aws::connect(&access(global, config.region.as_str(), local)).await?;
         let refused = |verb: &str, path: &str, fault| Failure::to(verb, fault).at(place(&config, &file, path));
         let identified = sign_in::identify(&aws).await;
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
@@ -522,6 +517,17 @@ fn describe(global: &Global) -> Result<(PathBuf, Config), Failure> {
 /// How many resources there are, in words.
 fn resources(count: usize) -> String {
     format!("{count} resource{}", if count == 1 { "" } else { "s" })
+}
+
+/// Where to connect.
+fn access(global: &Global, region: &str, local: Option<aws::Local>) -> Access {
+    Access {
+        region: region.into(),
+        profile: global.profile.clone(),
+        local,
+        answer_within: Duration::from_secs(global.timeout.into()),
+        paced: global.paced,
+    }
 }
 
 /// The page as far as it is known without asking AWS: its resources and their inputs, but not their settings.

@@ -11,7 +11,7 @@ pub mod programs;
 mod tools;
 mod zip;
 
-pub use cargo::build;
+pub use cargo::{build, check};
 pub use error::Error;
 pub use glibc::{Unfit, Version, require_architecture, require_glibc};
 pub use tools::Tool;
@@ -27,6 +27,16 @@ pub enum Target {
     Host,
     /// Amazon Linux 2023 on this processor.
     Aws(Architecture),
+}
+
+impl Target {
+    /// The platform in words.
+    pub fn system(self) -> &'static str {
+        match self {
+            Target::Host => "this machine",
+            Target::Aws(_) => "Amazon Linux 2023",
+        }
+    }
 }
 
 /// The processors AWS offers.
