@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use deployer::{
-    commands::{self, cli::Cli},
+    commands::{self, cli::Cli, words},
     output::{
         exit::{Exit, Failure},
         report,
@@ -16,10 +16,7 @@ async fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // `--help` and `--version` are answers, everything else is a usage error.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-            report::note_unprinted(error.print());
-            return printed(exit).into();
+            return refused(&error).into();
         }
     };
     report::colours(cli.global.color);
@@ -30,6 +27,23 @@ async fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// Prints why the arguments were refused.
+fn refused(error: &clap::Error) -> Exit {
+    let arguments: Vec<String> = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    if arguments.len() <= 1 {
+        words::FIRST_SCREEN.lines().for_each(report::say);
+        return Exit::Usage;
+    }
+    if let Some(failure) = words::explained(error, &arguments) {
+        report::failure(&failure);
+        return failure.exit;
+    }
+    // `--help` and `--version` are answers, everything else is a usage error.
+    let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+    report::note_unprinted(error.print());
+    printed(exit)
 }
 
 /// The exit code, unless an answer could not be printed in full: its reader would take a part for the whole.

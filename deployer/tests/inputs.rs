@@ -109,6 +109,10 @@ fn output_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not() {
     project.done(&["up", "--local", "--yes"]);
     let commands: &[&[&str]] = &[
         &["schema"],
+        &["validate"],
+        &["graph"],
+        &["completions", "bash"],
+        &["man"],
         &["--help"],
         &["--version"],
         &["plan", "--local", "--json"],

@@ -51,6 +51,11 @@ pub fn is_about_credentials(fault: &Fault) -> bool {
     CREDENTIALS.contains(&fault.code.as_str()) || lacks_credentials(fault)
 }
 
+/// Whether the caller lacks a permission.
+pub fn is_denial(fault: &Fault) -> bool {
+    Class::of(&fault.code) == Some(Class::Forbidden)
+}
+
 fn lacks_credentials(fault: &Fault) -> bool {
     let message = fault.message.to_lowercase();
     fault.code == "NoConnection" && message.contains("credential")

@@ -44,6 +44,11 @@ const FEWEST_ZONES: usize = 2;
 const MOST_ZONES: usize = 3;
 
 impl Site {
+    /// A site for laying out a stack without asking AWS.
+    pub fn unknown(account: Option<&str>, region: &str) -> Site {
+        Site { account: account.unwrap_or("000000000000").into(), caller_arn: String::new(), region: region.into() }
+    }
+
     /// The one call that succeeds with any valid credentials, and so the first (docs/aws.md §3.1).
     pub async fn identity(aws: &Aws) -> Result<Site, Fault> {
         let identity = aws.sts.get_caller_identity().send().await?;
@@ -56,6 +61,11 @@ impl Site {
 }
 
 impl Network {
+    /// A network for laying out a stack without asking AWS.
+    pub fn unknown() -> Network {
+        Network { vpc: String::new(), subnets: Vec::new() }
+    }
+
     /// Finds the default network, and the zones in it that offer all of these instance types.
     pub async fn discover(aws: &Aws, instance_types: &BTreeSet<String>) -> Result<Network, Fault> {
         let (vpc, subnets, offered) =

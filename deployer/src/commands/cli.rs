@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{cloud::lease::TERM_S, output::env_file::Format};
+use crate::{
+    cloud::lease::TERM_S,
+    output::{env_file::Format, graph},
+};
 
 /// Deploys the stack of stack.yaml to AWS, or to this machine with --local, and removes it again.
 ///
@@ -25,6 +28,8 @@ pub const PORT_VARIABLE: &str = "DEPLOYER_LOCAL_PORT";
 
 const EXAMPLES: &str = "\
 Examples:
+  deployer doctor                     check what the first `up` needs
+  deployer init                       write a commented stack.yaml to start from
   deployer up --local                 the whole stack on this machine, no account needed
   deployer plan                       what `up` would change on AWS
   deployer up --yes                   deploy without confirmation
@@ -36,12 +41,13 @@ Examples:
   deployer rollback web               back to the release before the newest
   deployer logs web -f                its output, as it appears
   deployer open web                   its address, in a browser
+  deployer validate                   check stack.yaml without an account
   deployer outputs --write .env       fill in a .env for a service run by hand
   deployer down                       remove everything
 
 Exit codes:
   0    done
-  1    failed: what and why is on stderr; the same command continues; `why`, `status`: something is not healthy
+  1    failed: what and why is on stderr; the same command continues; `why`, `status`, `doctor`: something is wrong
   2    there are changes (plan --detailed-exitcode)
   3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
   64   wrong usage, or confirmation needed without a terminal (use --yes)
@@ -156,6 +162,19 @@ pub enum Command {
     Ls(Ls),
     /// Print the JSON Schema of stack.yaml for editors
     Schema,
+    /// Check everything that the first `up` needs, without changing anything
+    #[command(after_help = DOCTOR)]
+    Doctor,
+    /// Write a commented stack.yaml to start from
+    Init(Init),
+    /// Check stack.yaml, without credentials, network or build
+    Validate(Validate),
+    /// Print the dependency graph of the stack for Mermaid or Graphviz
+    Graph(Graph),
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Print the manual page, or write those of all commands into a folder
+    Man(Man),
     /// The local AWS that --local uses
     #[command(subcommand)]
     Local(LocalCommand),
@@ -372,6 +391,111 @@ pub struct Outputs {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["name", "format"])]
     pub write: Option<PathBuf>,
 }
+
+const DOCTOR: &str = "\
+Checks stack.yaml, build tools, credentials, region, network, rights and quotas;
+with --local, what the local AWS needs. Exits with 1 if `up` would fail.
+
+Examples:
+  deployer doctor
+  deployer doctor --local";
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+#[command(after_help = INIT)]
+pub struct Init {
+    /// What it describes
+    #[arg(long, value_enum, default_value_t = Template::Service)]
+    pub template: Template,
+    /// The stack's name [default: the folder's name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// The templates of `init`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// The app of the deployer's own repository, with all kinds of resources.
+    Postagram,
+    /// A web service on instances behind a load balancer.
+    Service,
+    /// A function that a bucket notifies of uploads.
+    Function,
+}
+
+const INIT: &str = "\
+An existing file is never changed. The program is the Cargo package with the
+name of the folder; edit `package`, or write `binary` for a finished program.
+
+Examples:
+  deployer init
+  deployer init --template function --name thumbnails --region eu-west-3
+  deployer init --file staging/stack.yaml";
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+#[command(after_help = VALIDATE)]
+pub struct Validate {
+    /// Print the result as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+const VALIDATE: &str = "\
+The errors and their exit code, 78, are those of `up`. Programs are neither
+built nor read.
+
+Examples:
+  deployer validate
+  deployer validate --file staging/stack.yaml --region eu-west-3
+  deployer validate --json | jq -r '.problems[] | \"\\(.line): \\(.message)\"'";
+
+/// Arguments of `graph`.
+#[derive(Debug, Args)]
+#[command(after_help = GRAPH)]
+pub struct Graph {
+    /// Output format
+    #[arg(long, value_enum, default_value_t = graph::Format::Mermaid)]
+    pub format: graph::Format,
+}
+
+const GRAPH: &str = "\
+An arrow leads from a resource to one that it needs, which is created first.
+Arrows that others imply are left out. AWS is not called.
+
+Examples:
+  deployer graph >stack.mmd
+  deployer graph --format dot | dot -Tsvg >stack.svg";
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+const COMPLETIONS: &str = "\
+Examples:
+  deployer completions bash >~/.local/share/bash-completion/completions/deployer
+  deployer completions zsh >~/.zfunc/_deployer
+  deployer completions fish >~/.config/fish/completions/deployer.fish
+  deployer completions powershell >>$PROFILE
+  deployer completions elvish >>~/.config/elvish/rc.elv";
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = MAN)]
+pub struct Man {
+    /// Write a page for every command into this folder, which is created if it does not exist
+    pub dir: Option<PathBuf>,
+}
+
+const MAN: &str = "\
+Examples:
+  deployer man | man -l -
+  deployer man ~/.local/share/man/man1
+  man deployer-up";
 
 /// Arguments of `local`.
 #[derive(Debug, Subcommand)]

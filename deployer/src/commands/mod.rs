@@ -2,15 +2,22 @@
 
 pub mod cli;
 mod data;
+mod doctor;
 mod down;
+mod graph;
 mod healthy;
 mod history;
 mod images;
+mod images;
+mod init;
 mod invoke;
+#[cfg(feature = "local")]
+mod local;
 #[cfg(feature = "local")]
 mod local;
 mod logs;
 mod ls;
+mod manual;
 mod old_programs;
 mod open;
 mod outputs;
@@ -20,7 +27,9 @@ mod standing;
 mod status;
 mod turn;
 mod up;
+mod validate;
 mod why;
+pub mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +42,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     cloud::{
-        aws::{Access, Aws},
+        aws::{self, Access, Aws},
         health,
         lease::Lease,
         sign_in,
@@ -85,6 +94,12 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
             report::answer(&crate::config::schema::schema());
             Ok(Exit::Done)
         }
+        Command::Doctor => doctor::run(global).await,
+        Command::Init(args) => init::run(global, &args),
+        Command::Validate(args) => validate::run(global, &args),
+        Command::Graph(args) => graph::run(global, &args),
+        Command::Completions(args) => Ok(manual::completions(&args)),
+        Command::Man(args) => manual::man(&args),
         #[cfg(feature = "local")]
         Command::Local(command) => local::run(global, &command).await,
         #[cfg(not(feature = "local"))]
@@ -184,13 +199,7 @@ impl Session {
     /// Reads `stack.yaml`, connects, and identifies the account. Does not look for the network.
     async fn sign_in(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
         let begun = Instant::now();
-        let file = find(global)?;
-        let mut config = read(&file)?;
-        if let Some(region) = &global.region {
-            config = config
-                .in_region(region.parse().map_err(Failure::usage)?)
-                .map_err(|errors| Failure::new(Exit::Config, errors))?;
-        }
+        let (file, config) = describe(global)?;
         let Some(local) = local_access(global, folder(&file), config.region.as_str(), wake)? else { return Ok(None) };
         let destination = if global.local { Destination::Laptop } else { Destination::Aws };
         let aws = Aws::connect(&access(global, config.region.as_str(), local)).await?;
@@ -558,6 +567,26 @@ fn find(global: &Global) -> Result<PathBuf, Failure> {
         Failure::new(Exit::Config, anyhow!("there is no stack.yaml in {} or above", here.display()))
             .hint("go to your project's folder, or name the file with --file PATH")
     })
+}
+
+/// Finds and reads `stack.yaml`, with the region of the command line if there is one.
+fn describe(global: &Global) -> Result<(PathBuf, Config), Failure> {
+    let file = find(global)?;
+    let config = read(&file)?;
+    let Some(region) = &global.region else { return Ok((file, config)) };
+    let config = config.in_region(region.parse().map_err(Failure::usage)?);
+    Ok((file, config.map_err(|errors| Failure::new(Exit::Config, errors))?))
+}
+
+/// How many resources there are, in words.
+fn resources(count: usize) -> String {
+    format!("{count} resource{}", if count == 1 { "" } else { "s" })
+}
+
+/// The page as far as it is known without asking AWS: its resources and their inputs, but not their settings.
+fn offline_page(config: &Config) -> Page {
+    let site = Site::unknown(config.account.as_deref(), config.region.as_str());
+    lay_out(config, &site, Some(&Network::unknown()), &Programs::none(), health::Wait::default())
 }
 
 fn read(file: &Path) -> Result<Config, Failure> {

@@ -7,6 +7,7 @@ pub mod fields;
 mod hidden;
 mod read;
 pub mod schema;
+pub mod template;
 mod text;
 mod tree;
 

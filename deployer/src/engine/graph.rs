@@ -7,6 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use super::{
     Address, Error, Handle, Inputs, Names, Observed, Outputs, Planned, RESOURCE_TAG, Resource, STACK_TAG, Step, Tags,
     converge::{Run, Subject},
+    reduction::reduced,
     step::Seen,
 };
 
@@ -147,6 +148,12 @@ impl<C: Send + Sync + 'static> Stack<C> {
     /// Every entry of `stack.yaml` that has nodes.
     pub fn all_sections(&self) -> BTreeSet<&str> {
         self.nodes.iter().map(|node| &*node.address().section).collect()
+    }
+
+    /// Every resource in the order of the page, with the indices of those that it needs. Needs that other needs imply are
+    /// left out.
+    pub fn dependencies(&self) -> Vec<(&Address, Vec<usize>)> {
+        self.nodes.iter().map(|node| node.address()).zip(reduced(&self.needs)).collect()
     }
 
     pub(super) fn addresses(&self) -> Vec<Address> {

@@ -6,6 +6,7 @@ mod error;
 mod graph;
 mod inputs;
 mod plan;
+mod reduction;
 mod removal;
 mod resource;
 mod step;

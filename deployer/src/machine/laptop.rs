@@ -175,7 +175,7 @@ impl Laptop {
         if let Some(port) = port {
             return start(port).await;
         }
-        let wanted = self.last_port().unwrap_or(USUAL_PORT);
+        let wanted = self.preferred_port();
         match start(wanted).await {
             Err(error) if error.downcast_ref().is_some_and(local::NoPort::is_taken) => {
                 crate::output::report::say(format!("{}: using a free port", held(wanted)));
@@ -234,6 +234,11 @@ impl Laptop {
     }
 
     /// The port of its last run.
+    /// The port that it uses if none is named and this one is free.
+    pub fn preferred_port(&self) -> u16 {
+        self.last_port().unwrap_or(USUAL_PORT)
+    }
+
     fn last_port(&self) -> Option<u16> {
         read(&self.port_file())?.trim().parse().ok()
     }

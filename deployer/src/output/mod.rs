@@ -2,4 +2,5 @@
 
 pub mod env_file;
 pub mod exit;
+pub mod graph;
 pub mod report;

@@ -23,11 +23,7 @@ pub async fn build(request: &Request<'_>, progress: impl FnMut(&str)) -> Result<
         return Ok(BTreeMap::new());
     }
     let directory = absolute(request.workspace);
-    let workspace = Workspace::read(&directory).await?;
-    let programs = workspace.programs(&request.packages)?;
-    if let Target::Aws(architecture) = request.target {
-        tools::require(&directory, architecture).await?;
-    }
+    let (workspace, programs) = prepare(&directory, request).await?;
     let arguments = arguments(request.target, workspace.reach(&programs), &programs);
     let mut places = BTreeMap::new();
     let noted = |message: &str| places.extend(place(message, &programs));
@@ -38,6 +34,20 @@ pub async fn build(request: &Request<'_>, progress: impl FnMut(&str)) -> Result<
             Err(Error::Answer { command: command_line(&arguments), what: format!("where it put {}", program.name) })
         }
     }
+}
+
+/// Checks that the packages exist and that the tools are installed, without building.
+pub async fn check(request: &Request<'_>) -> Result<(), Error> {
+    prepare(&absolute(request.workspace), request).await.map(drop)
+}
+
+async fn prepare(directory: &Path, request: &Request<'_>) -> Result<(Workspace, Vec<Program>), Error> {
+    let workspace = Workspace::read(directory).await?;
+    let programs = workspace.programs(&request.packages)?;
+    if let Target::Aws(architecture) = request.target {
+        tools::require(directory, architecture).await?;
+    }
+    Ok((workspace, programs))
 }
 
 /// The path of Cargo: `cargo run` passes it in `CARGO`.

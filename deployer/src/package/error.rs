@@ -58,7 +58,7 @@ pub enum Error {
     #[error(transparent)]
     Read(FileError),
     /// The program would not start where it is meant to run.
-    #[error("{} cannot run on {}", .program.display(), system(*.target))]
+    #[error("{} cannot run on {}", .program.display(), .target.system())]
     Unfit {
         /// The file.
         program: PathBuf,
@@ -148,13 +148,6 @@ fn way_to_fit(target: Target, unfit: &Unfit) -> String {
                 "{build}; or let it run on arm64: a service by an `instance_type` such as t4g.micro, a function by `architecture: arm64`"
             )
         }
-    }
-}
-
-fn system(target: Target) -> &'static str {
-    match target {
-        Target::Host => "this machine",
-        Target::Aws(_) => "Amazon Linux 2023",
     }
 }
 

@@ -12,7 +12,7 @@ pub mod programs;
 mod tools;
 mod zip;
 
-pub use cargo::build;
+pub use cargo::{build, check};
 pub use commit::Commit;
 pub use error::Error;
 pub use glibc::{Unfit, Version, require_architecture, require_glibc};
@@ -29,6 +29,16 @@ pub enum Target {
     Host,
     /// Amazon Linux 2023 on this processor.
     Aws(Architecture),
+}
+
+impl Target {
+    /// The platform in words.
+    pub fn system(self) -> &'static str {
+        match self {
+            Target::Host => "this machine",
+            Target::Aws(_) => "Amazon Linux 2023",
+        }
+    }
 }
 
 /// The processors AWS offers.

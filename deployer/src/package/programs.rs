@@ -84,22 +84,9 @@ impl Programs {
         wanted: impl Fn(&str) -> bool,
         mut progress: impl FnMut(&str),
     ) -> Result<Programs, Failed> {
-        let functions = config.functions.iter().map(|(entry, function)| Source {
-            section: "functions",
-            entry: entry.as_str(),
-            program: &function.program,
-            architecture: function.architecture,
-        });
-        let services = config.services.iter().map(|(entry, service)| Source {
-            section: "services",
-            entry: entry.as_str(),
-            program: &service.program,
-            architecture: service.instance_type.architecture(),
-        });
-        let sources: Vec<Source> = functions
-            .chain(services)
-            .filter(|source| wanted(&format!("{}.{}", source.section, source.entry)))
-            .collect();
+        let sources = sources(config);
+        let sources: Vec<Source> =
+            sources.into_iter().filter(|source| wanted(&format!("{}.{}", source.section, source.entry))).collect();
         let mut programs = Programs { commit: Commit::of(folder).await, ..Programs::default() };
         for target in sources.iter().map(|source| source.target(destination)).collect::<BTreeSet<_>>() {
             let here: Vec<&Source> = sources.iter().filter(|source| source.target(destination) == target).collect();
@@ -132,6 +119,40 @@ impl Programs {
     /// Uses the program that this service has, by its hash in hexadecimal.
     pub fn keep_service(&mut self, entry: &str, sha256: String) {
         self.services.insert(entry.into(), ServiceProgram { sha256, ..ServiceProgram::default() });
+    }
+
+    /// Checks what building the programs needs, without building. Returns what was checked, each with what was found.
+    pub async fn check(
+        config: &Config,
+        folder: &Path,
+        destination: Destination,
+    ) -> Vec<(String, Result<String, Failed>)> {
+        let sources = sources(config);
+        let mut checked = Vec::new();
+        for target in sources.iter().map(|source| source.target(destination)).collect::<BTreeSet<_>>() {
+            let here: Vec<&Source> = sources.iter().filter(|source| source.target(destination) == target).collect();
+            let packages = packages(&here);
+            if !packages.is_empty() {
+                let what = match target {
+                    Target::Host => format!("build of {}", packages.join(", ")),
+                    Target::Aws(architecture) => {
+                        format!("build of {} for {}", packages.join(", "), architecture.name())
+                    }
+                };
+                let result = package::check(&Request { workspace: folder, packages, target }).await;
+                let result = result.map_err(|error| Failed { path: named(&here, &error), error });
+                checked.push((what, result.map(|()| "the packages and the tools are there".to_owned())));
+            }
+            for source in here {
+                if let Program::Binary(path) = source.program {
+                    let result =
+                        package::read(&folder.join(path), target).map(|_| format!("runs on {}", target.system()));
+                    let failed = |error| Failed { path: Some(source.path()), error };
+                    checked.push((format!("program {}", path.display()), result.map_err(failed)));
+                }
+            }
+        }
+        checked
     }
 
     /// The program of this function.
@@ -210,6 +231,35 @@ impl Source<'_> {
     }
 }
 
+/// The sources of all programs.
+fn sources(config: &Config) -> Vec<Source<'_>> {
+    let functions = config.functions.iter().map(|(entry, function)| Source {
+        section: "functions",
+        entry: entry.as_str(),
+        program: &function.program,
+        architecture: function.architecture,
+    });
+    let services = config.services.iter().map(|(entry, service)| Source {
+        section: "services",
+        entry: entry.as_str(),
+        program: &service.program,
+        architecture: service.instance_type.architecture(),
+    });
+    functions.chain(services).collect()
+}
+
+/// The packages among these sources, each once.
+fn packages<'a>(sources: &[&Source<'a>]) -> Vec<&'a str> {
+    let packages: BTreeSet<&str> = sources
+        .iter()
+        .filter_map(|source| match source.program {
+            Program::Package(package) => Some(package.as_str()),
+            Program::Binary(_) => None,
+        })
+        .collect();
+    packages.into_iter().collect()
+}
+
 /// The path of the field that names the package that could not be built.
 fn named(sources: &[&Source<'_>], error: &Error) -> Option<String> {
     let (Error::NoPackage { name, .. } | Error::NotOneProgram { package: name, .. }) = error else { return None };
@@ -223,14 +273,7 @@ async fn build_all(
     target: Target,
     progress: &mut impl FnMut(&str),
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
-    let packages: BTreeSet<&str> = sources
-        .iter()
-        .filter_map(|source| match source.program {
-            Program::Package(package) => Some(package.as_str()),
-            Program::Binary(_) => None,
-        })
-        .collect();
-    let request = Request { workspace: folder, packages: packages.into_iter().collect(), target };
+    let request = Request { workspace: folder, packages: packages(sources), target };
     package::build(&request, progress).await
 }
 

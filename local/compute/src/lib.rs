@@ -18,6 +18,8 @@ mod state;
 mod systemd;
 mod workings;
 
+pub use ports::FAVOURITE as PREFERRED_PORT;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Mutex, MutexGuard};
 
-/// The preferred port if there is no previous one.
-const FAVOURITE: u16 = 8080;
+/// The port that the first load balancer prefers.
+pub const FAVOURITE: u16 = 8080;
 
 /// The reserved ports.
 #[derive(Default)]

@@ -1,6 +1,9 @@
 //! A credentials provider for one source, with a time limit and a reason for each failure.
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::{
+    io::IsTerminal as _,
+    time::{Duration, SystemTime},
+};
 
 use aws_config::{
     Region, ecs::EcsCredentialsProvider, environment::EnvironmentVariableCredentialsProvider, imds,
@@ -36,6 +39,7 @@ pub struct Provider {
     inner: SharedCredentialsProvider,
     /// Fetched before the first call and passed to it, so that a command that prompts for a code runs only once.
     first: Mutex<Option<Credentials>>,
+    expires: Mutex<Option<SystemTime>>,
 }
 
 impl Provider {
@@ -45,7 +49,7 @@ impl Provider {
             Source::Environment { .. } => SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
             _ => asking(&source, profiles, name, region, http),
         };
-        Provider { source, inner, first: Mutex::default() }
+        Provider { source, inner, first: Mutex::default(), expires: Mutex::default() }
     }
 
     /// The source.
@@ -56,8 +60,14 @@ impl Provider {
     /// Fetches the credentials now. The next call that needs them gets these.
     pub async fn prepare(&self) -> Result<(), Trouble> {
         let credentials = self.ask().await?;
+        *self.expires.lock() = credentials.expiry();
         *self.first.lock() = Some(credentials);
         Ok(())
+    }
+
+    /// When the prepared credentials expire, if their source says so.
+    pub fn expires(&self) -> Option<SystemTime> {
+        *self.expires.lock()
     }
 
     /// The time limit for fetching.

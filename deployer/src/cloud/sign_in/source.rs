@@ -196,6 +196,15 @@ impl Source {
         }
     }
 
+    /// Whether its keys are temporary, although it does not say when they expire.
+    pub fn is_temporary(&self) -> bool {
+        matches!(
+            self,
+            Source::Environment { temporary: true }
+                | Source::Profile(Chain { base: Base::Keys { temporary: true }, .. })
+        )
+    }
+
     /// The address of the metadata service.
     pub fn metadata(&self) -> Option<&str> {
         match self {

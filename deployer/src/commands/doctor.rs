@@ -1,0 +1,73 @@
+//! `doctor`: checks before the first `up` what it will need, and changes nothing.
+
+mod cloud;
+mod finding;
+#[cfg(feature = "local")]
+mod laptop;
+mod programs;
+
+use std::path::PathBuf;
+
+use super::{describe, offline_page, resources, unless_stopped};
+use crate::{
+    commands::cli::Global,
+    config::{Config, Errors},
+    output::{
+        exit::{Exit, Failure},
+        report,
+    },
+};
+use finding::Finding;
+
+/// A description with its file.
+type Description = (PathBuf, Config);
+
+/// Exit code 1 if something would make `up` fail.
+pub async fn run(global: &Global) -> Result<Exit, Failure> {
+    let (first, description) = match describe(global) {
+        Ok((file, config)) => {
+            let count = resources(offline_page(&config).stack.dependencies().len());
+            (Finding::good("stack.yaml", count), Some((file, config)))
+        }
+        Err(failure) if failure.exit == Exit::Config => (undescribed(&failure), None),
+        Err(failure) => return Err(failure),
+    };
+    let checks = async {
+        let (mut programs, place) = futures::join!(programs::check(global, description.as_ref()), async {
+            match global.local {
+                true => on_this_machine(global, description.as_ref()),
+                false => Ok(cloud::check(global, description.as_ref()).await),
+            }
+        });
+        programs.extend(place?);
+        Ok(programs)
+    };
+    let findings = unless_stopped(checks).await?;
+    let findings: Vec<Finding> = std::iter::once(first).chain(findings).collect();
+    findings.iter().flat_map(Finding::lines).for_each(|line| report::line(&line));
+    Ok(if findings.iter().any(Finding::is_bad) { Exit::Failed } else { Exit::Done })
+}
+
+/// Without `stack.yaml`, or with errors in it.
+fn undescribed(failure: &Failure) -> Finding {
+    match failure.error.downcast_ref::<Errors>() {
+        Some(errors) if errors.problems.iter().any(|problem| problem.place.line > 0) => {
+            let (count, first) = (errors.problems.len(), &errors.problems[0]);
+            let more = if count > 1 { format!(", and {} more", count - 1) } else { String::new() };
+            let text = format!("line {}: {}{more}", first.place.line, first.message);
+            Finding::bad("stack.yaml", text).remedy("`deployer validate` shows every error with its remedy")
+        }
+        Some(_) => Finding::of("stack.yaml", failure),
+        None => Finding::unclear("stack.yaml", &failure.error).remedy("`deployer init` writes one"),
+    }
+}
+
+#[cfg(feature = "local")]
+fn on_this_machine(global: &Global, description: Option<&Description>) -> Result<Vec<Finding>, Failure> {
+    laptop::check(global, description)
+}
+
+#[cfg(not(feature = "local"))]
+fn on_this_machine(_: &Global, _: Option<&Description>) -> Result<Vec<Finding>, Failure> {
+    Err(super::no_local_aws())
+}

@@ -1,0 +1,281 @@
+//! What AWS must offer: credentials, region, network, rights and quotas. Every call reads or is a trial.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_ec2::types::{InstanceType, RequestLaunchTemplateData, ResourceType};
+
+use super::{Description, Finding};
+use crate::{
+    cloud::{
+        aws::{Aws, items},
+        health, remedies, sign_in,
+        site::{Network, Site},
+    },
+    commands::{access, check_place, cli::Global, instance_types, pin_file},
+    config::Config,
+    engine::{Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Step, Tags},
+    kinds::{artifact::Artifact, tags::ec2_specification},
+    output::exit::Failure,
+    package::programs::{Destination, Programs},
+    page::{lay_out, names::Names},
+};
+
+/// The region to sign in to without `stack.yaml`.
+const REGION: &str = "us-east-1";
+/// Credentials that expire sooner may not last for the first `up`.
+const SOON: Duration = Duration::from_secs(15 * 60);
+
+pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Finding> {
+    let region = description.map(|(_, config)| config.region.as_str()).or(global.region.as_deref());
+    let aws = match Aws::connect(&access(global, region.unwrap_or(REGION), None)).await {
+        Ok(aws) => aws,
+        Err(trouble) => return signed_out(&trouble.into()),
+    };
+    let site = match sign_in::identify(&aws).await {
+        Ok(site) => site,
+        Err(failure) => return signed_out(&failure),
+    };
+    let mut findings = vec![credentials(&aws, &site)];
+    let Some((file, config)) = description else {
+        findings.push(region_is_enabled(&aws).await);
+        return findings;
+    };
+    match check_place(config, &site, &pin_file(file, Destination::Aws), global.region.is_some()) {
+        Ok(_) => findings.push(Finding::good("account", &site.account)),
+        Err(failure) => findings.push(Finding::of("account", &failure)),
+    }
+    let (region, network, quotas) =
+        futures::join!(region_is_enabled(&aws), network(&aws, config), quotas(&aws, config, &site));
+    findings.push(region);
+    let network = match network {
+        Ok(network) => network,
+        Err(failure) => {
+            findings.push(Finding::of("network", &failure));
+            findings.push(Finding::unclear("resources, rights", "not checked without a network"));
+            findings.extend(quotas);
+            return findings;
+        }
+    };
+    findings.extend(network.iter().map(|network| found(network, config)));
+    let (existing, trials) =
+        futures::join!(existing(&aws, config, &site, network.as_ref()), trials(&aws, config, &site, network.as_ref()));
+    findings.push(existing);
+    findings.extend(trials);
+    findings.extend(quotas);
+    findings
+}
+
+fn signed_out(failure: &Failure) -> Vec<Finding> {
+    vec![Finding::of("credentials", failure), Finding::unclear("region, network, rights, quotas", "not checked")]
+}
+
+fn credentials(aws: &Aws, site: &Site) -> Finding {
+    let Some(provider) = &aws.provider else { return Finding::good("credentials", &site.caller_arn) };
+    let source = provider.source();
+    let signed_in = format!("{} with {}", site.caller_arn, source.name());
+    match provider.expires().map(|end| end.duration_since(SystemTime::now()).unwrap_or_default()) {
+        Some(left) if left < SOON => {
+            Finding::unclear("credentials", format!("{signed_in}, only for {}", lasting(left))).remedy(source.renew())
+        }
+        Some(left) => Finding::good("credentials", format!("{signed_in}, for {}", lasting(left))),
+        None if source.is_temporary() => {
+            Finding::good("credentials", format!("{signed_in}; they are temporary, and their end is not known"))
+        }
+        None => Finding::good("credentials", signed_in),
+    }
+}
+
+fn lasting(left: Duration) -> String {
+    match left.as_secs() / 60 {
+        minutes @ 0..60 => format!("{minutes} min"),
+        minutes => format!("{} h {} min", minutes / 60, minutes % 60),
+    }
+}
+
+/// A refused call that `up` does not need.
+fn unchecked(subject: &str, fault: &Fault) -> Finding {
+    let finding = Finding::unclear(subject, format!("not checked: {fault}"));
+    match remedies::remedy(fault, Some(subject)) {
+        Some(remedy) => finding.remedy(remedy),
+        None => finding,
+    }
+}
+
+async fn region_is_enabled(aws: &Aws) -> Finding {
+    let ask = async {
+        let call = aws.ec2.describe_regions().region_names(&aws.region).all_regions(true);
+        Ok::<_, Fault>(call.send().await?)
+    };
+    match ask.await {
+        Err(fault) => unchecked("region", &fault),
+        Ok(answer) => match answer.regions().first().and_then(|region| region.opt_in_status()) {
+            Some("not-opted-in") => Finding::bad("region", format!("{} is not enabled in this account", aws.region))
+                .remedy(format!("enable it: `aws account enable-region --region-name {}`", aws.region)),
+            _ => Finding::good("region", format!("{} is enabled", aws.region)),
+        },
+    }
+}
+
+/// The network of the services; `None` if there are none.
+async fn network(aws: &Aws, config: &Config) -> Result<Option<Network>, Failure> {
+    match config.services.is_empty() {
+        true => Ok(None),
+        false => Ok(Some(Network::discover(aws, &instance_types(config)).await?)),
+    }
+}
+
+fn found(network: &Network, config: &Config) -> Finding {
+    let zones: Vec<&str> = network.subnets.iter().map(|subnet| subnet.zone.as_str()).collect();
+    let types = instance_types(config).into_iter().collect::<Vec<_>>().join(", ");
+    Finding::good("network", format!("{}; {} offer {types}", network.vpc, zones.join(", ")))
+}
+
+/// Reads every resource, as `plan` does: this needs all rights to read, and finds names that others have taken.
+async fn existing(aws: &Aws, config: &Config, site: &Site, network: Option<&Network>) -> Finding {
+    let page = lay_out(config, site, network, &Programs::none(), health::Wait::default());
+    match page.stack.plan(aws, None).await {
+        Ok(plan) => {
+            // Without a build, the name of an uploaded program is not known.
+            let known: Vec<_> = plan.lines.iter().filter(|line| line.address.kind != Artifact::KIND).collect();
+            let there = known.iter().filter(|line| line.step != Step::Create).count();
+            let count = format!("{there} of {} exist", known.len());
+            Finding::good("resources", format!("{count} (programs not counted), and all can be read"))
+        }
+        Err(error) => Finding::of("resources", &Failure::from(error)),
+    }
+}
+
+/// The calls that EC2 can try without an effect. No other service has trials.
+async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Network>) -> Vec<Finding> {
+    let names = Names::of(config, site);
+    let first = network.zip(config.services.iter().next());
+    let mut findings = Vec::new();
+    if let Some((network, (entry, service))) = first {
+        let tags = |address: String| -> Tags {
+            let ours = [(STACK_TAG.to_owned(), config.name.to_string()), (RESOURCE_TAG.to_owned(), address)];
+            config.tags.clone().into_iter().chain(ours).collect()
+        };
+        let group = aws
+            .ec2
+            .create_security_group()
+            .dry_run(true)
+            .group_name(names.plain(&format!("{entry}-lb")))
+            .description("a trial")
+            .vpc_id(&network.vpc)
+            .tag_specifications(ec2_specification(
+                ResourceType::SecurityGroup,
+                &tags(format!("security_group.{entry}-lb")),
+            ));
+        let machine = InstanceType::from(service.instance_type.to_string().as_str());
+        let template = aws
+            .ec2
+            .create_launch_template()
+            .dry_run(true)
+            .launch_template_name(names.plain(entry.as_str()))
+            .launch_template_data(RequestLaunchTemplateData::builder().instance_type(machine).build())
+            .tag_specifications(ec2_specification(
+                ResourceType::LaunchTemplate,
+                &tags(format!("launch_template.{entry}")),
+            ));
+        let (group, template) = futures::join!(async { group.send().await.map(drop).map_err(Fault::from) }, async {
+            template.send().await.map(drop).map_err(Fault::from)
+        });
+        findings.push(tried("ec2:CreateSecurityGroup", group));
+        findings.push(tried("ec2:CreateLaunchTemplate", template));
+    }
+    findings
+        .push(Finding::unclear("other rights to create and change", "not checked: AWS has no trial calls for them"));
+    findings
+}
+
+/// The answers to a trial that is allowed (docs/aws.md §3.5).
+const ALLOWED: &[&str] =
+    &["DryRunOperation", "InvalidGroup.Duplicate", "InvalidLaunchTemplateName.AlreadyExistsException"];
+
+fn tried(action: &str, result: Result<(), Fault>) -> Finding {
+    let subject = format!("right to {action}");
+    match result {
+        Ok(()) => Finding::unclear(&subject, "not checked: the endpoint ignores DryRun"),
+        Err(fault) if ALLOWED.contains(&fault.code.as_str()) => Finding::good(&subject, "allowed"),
+        Err(fault) if remedies::is_denial(&fault) => Finding::of(&subject, &Failure::from(fault)),
+        Err(fault) => unchecked(&subject, &fault),
+    }
+}
+
+async fn quotas(aws: &Aws, config: &Config, site: &Site) -> Vec<Finding> {
+    match config.services.is_empty() {
+        true => Vec::new(),
+        false => {
+            let (balancers, processors) = futures::join!(balancers(aws, config, site), processors(aws, config));
+            vec![
+                balancers.unwrap_or_else(|fault| unchecked("quota of load balancers", &fault)),
+                processors.unwrap_or_else(|fault| unchecked("quota of vCPUs", &fault)),
+            ]
+        }
+    }
+}
+
+async fn balancers(aws: &Aws, config: &Config, site: &Site) -> Result<Finding, Fault> {
+    const LIMIT: &str = "application-load-balancers";
+    const SUBJECT: &str = "quota of load balancers";
+    let (limits, there) =
+        futures::try_join!(async { Ok::<_, Fault>(aws.elb.describe_account_limits().send().await?) }, async {
+            items(aws.elb.describe_load_balancers().into_paginator().send()).await
+        })?;
+    let is_application = |one: &aws_sdk_elasticloadbalancingv2::types::LoadBalancer| {
+        one.r#type().is_some_and(|it| it.as_str() == "application")
+    };
+    let there: Vec<&str> =
+        there.iter().filter(|one| is_application(one)).filter_map(|it| it.load_balancer_name()).collect();
+    let names = Names::of(config, site);
+    let new = config.services.keys().filter(|entry| !there.contains(&names.plain(entry.as_str()).as_str())).count();
+    let limit =
+        limits.limits().iter().find(|limit| limit.name() == Some(LIMIT)).and_then(|limit| limit.max()?.parse().ok());
+    let words = |limit: usize| format!("{} of {limit} exist, {new} to create", there.len());
+    Ok(match limit {
+        Some(limit) if there.len() + new > limit => Finding::bad(SUBJECT, words(limit))
+            .remedy("remove load balancers that are no longer needed, or ask for more (Service Quotas, L-53DA6B97)"),
+        Some(limit) => Finding::good(SUBJECT, words(limit)),
+        None => Finding::unclear(SUBJECT, "not checked: AWS does not say how many there may be"),
+    })
+}
+
+/// The vCPUs of all instances at their largest number. The quota itself is in a service of its own.
+async fn processors(aws: &Aws, config: &Config) -> Result<Finding, Fault> {
+    let types = instance_types(config).into_iter().map(|kind| InstanceType::from(kind.as_str())).collect();
+    let answer = aws.ec2.describe_instance_types().set_instance_types(Some(types)).send().await?;
+    let each: BTreeMap<String, i32> = answer
+        .instance_types()
+        .iter()
+        .filter_map(|kind| Some((kind.instance_type()?.as_str().to_owned(), kind.v_cpu_info()?.default_v_cpus()?)))
+        .collect();
+    let of = |service: &crate::config::Service| {
+        i32::from(service.instances.max) * each.get(&service.instance_type.to_string()).copied().unwrap_or_default()
+    };
+    let most: i32 = config.services.values().map(of).sum();
+    Ok(Finding::unclear("quota of vCPUs", format!("not checked; the largest groups have {most} vCPUs"))
+        .remedy("compare with `aws service-quotas get-service-quota --service-code ec2 --quota-code L-1216C47A`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_counts_as_allowed_only_if_aws_says_so() {
+        let tried = |code: &str| tried("ec2:CreateX", Err(Fault::new("CreateX", code, "it says so"))).lines().remove(0);
+        assert_eq!(tried("DryRunOperation"), "✓ right to ec2:CreateX: allowed");
+        assert_eq!(tried("InvalidGroup.Duplicate"), "✓ right to ec2:CreateX: allowed");
+        assert!(tried("UnauthorizedOperation").starts_with("✗ right to ec2:CreateX: "));
+        assert!(tried("InternalError").starts_with("! right to ec2:CreateX: not checked: "));
+    }
+
+    #[test]
+    fn the_time_left_is_told_in_hours_and_minutes() {
+        let told = |minutes: u64| lasting(Duration::from_secs(minutes * 60 + 30));
+        assert_eq!([told(0), told(59), told(60), told(135)], ["0 min", "59 min", "1 h 0 min", "2 h 15 min"]);
+    }
+}

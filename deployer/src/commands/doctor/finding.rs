@@ -1,0 +1,81 @@
+//! What a check has found, with the remedy.
+
+use crate::output::exit::Failure;
+
+/// The result of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    mark: Mark,
+    text: String,
+    remedy: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// As needed.
+    Good,
+    /// `up` would fail.
+    Bad,
+    /// Not checked, or perhaps a problem.
+    Unclear,
+}
+
+impl Finding {
+    /// It is as needed.
+    pub fn good(subject: &str, text: impl std::fmt::Display) -> Finding {
+        Finding { mark: Mark::Good, text: format!("{subject}: {text}"), remedy: None }
+    }
+
+    /// `up` would fail.
+    pub fn bad(subject: &str, text: impl std::fmt::Display) -> Finding {
+        Finding { mark: Mark::Bad, ..Finding::good(subject, text) }
+    }
+
+    /// It could not be checked, or may be a problem.
+    pub fn unclear(subject: &str, text: impl std::fmt::Display) -> Finding {
+        Finding { mark: Mark::Unclear, ..Finding::good(subject, text) }
+    }
+
+    /// The failure that `up` would end with.
+    pub fn of(subject: &str, failure: &Failure) -> Finding {
+        let causes: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
+        Finding { remedy: failure.hint.clone(), ..Finding::bad(subject, causes.join(": ")) }
+    }
+
+    /// Adds the remedy.
+    pub fn remedy(self, remedy: impl Into<String>) -> Finding {
+        Finding { remedy: Some(remedy.into()), ..self }
+    }
+
+    /// Whether `up` would fail.
+    pub fn is_bad(&self) -> bool {
+        self.mark == Mark::Bad
+    }
+
+    /// Its lines: the result, and the remedy below it.
+    pub fn lines(&self) -> Vec<String> {
+        let mark = match self.mark {
+            Mark::Good => '✓',
+            Mark::Bad => '✗',
+            Mark::Unclear => '!',
+        };
+        let remedy = self.remedy.iter().map(|remedy| format!("hint: {remedy}"));
+        let text = std::iter::once(self.text.clone()).chain(remedy).collect::<Vec<_>>().join("\n");
+        let lines = text.lines().enumerate();
+        lines.map(|(at, line)| if at == 0 { format!("{mark} {line}") } else { format!("  {line}") }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remedy_of_several_lines_is_indented_below_its_finding() {
+        let finding = Finding::bad("tools", "zig is missing").remedy("install it:\n  pip install ziglang");
+        assert!(finding.is_bad());
+        assert_eq!(finding.lines(), ["✗ tools: zig is missing", "  hint: install it:", "    pip install ziglang"]);
+        assert_eq!(Finding::good("region", "us-east-1").lines(), ["✓ region: us-east-1"]);
+        assert_eq!(Finding::unclear("quotas", "unchecked").lines(), ["! quotas: unchecked"]);
+    }
+}

@@ -1,0 +1,50 @@
+//! What `--local` needs: a folder to write to, and ports.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use super::{Description, Finding};
+use crate::{
+    commands::{
+        cli::{Global, PORT_VARIABLE},
+        folder_or_here,
+        local::port,
+    },
+    machine::laptop::Laptop,
+    output::exit::Failure,
+};
+
+pub fn check(global: &Global, description: Option<&Description>) -> Result<Vec<Finding>, Failure> {
+    let folder = folder_or_here(global)?;
+    let laptop = Laptop::beside(&folder);
+    let mut findings = Vec::new();
+    if let Some(server) = laptop.running() {
+        findings.push(Finding::good("local AWS", format!("runs at {}", server.endpoint())));
+        return Ok(findings);
+    }
+    let writable = rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+    findings.push(match writable {
+        Ok(()) => Finding::good("local state", format!("goes to {}", folder.join(".deployer").display())),
+        Err(error) => Finding::bad("local state", format!("{} cannot be written to: {error}", folder.display()))
+            .remedy("make the folder of stack.yaml writable"),
+    });
+    findings.push(match port(None)? {
+        Some(0) => Finding::good("local AWS", "uses a free port"),
+        Some(port) if is_free(port) => Finding::good("local AWS", format!("port {port} is free")),
+        Some(port) => Finding::bad("local AWS", format!("port {port} is taken ({PORT_VARIABLE})"))
+            .remedy(format!("set {PORT_VARIABLE} to another port, or unset it to use a free one")),
+        None => Finding::good("local AWS", preferred(laptop.preferred_port())),
+    });
+    if description.is_some_and(|(_, config)| !config.services.is_empty()) {
+        findings.push(Finding::good("load balancer", preferred(::local::compute::PREFERRED_PORT)));
+    }
+    Ok(findings)
+}
+
+fn preferred(port: u16) -> String {
+    let state = if is_free(port) { "is free" } else { "is taken: a free one is used instead" };
+    format!("port {port} {state}")
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}

@@ -1,0 +1,131 @@
+//! `init`: writes a commented `stack.yaml` to start from.
+
+use std::{
+    fs::OpenOptions,
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::anyhow;
+
+use super::{offline_page, resources};
+use crate::{
+    commands::cli::{Global, Init as Args, Template},
+    config::{Config, Name, Region, template::commented},
+    output::{
+        exit::{Exit, Failure},
+        report,
+    },
+};
+
+/// The region of a new description, unless another is named.
+const REGION: &str = "us-east-1";
+/// The longest name derived from a folder, so that the names of all resources fit.
+const LONGEST: usize = 20;
+
+const HEADER: &str = "\
+# What `deployer up` deploys to AWS, and `deployer up --local` to this machine.
+# `deployer validate` checks this file. Names below the sections are yours.
+
+";
+
+/// Exit code 64 if the file exists: it is never overwritten.
+pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let shown = global.file.clone().unwrap_or_else(|| PathBuf::from("stack.yaml"));
+    let file = std::path::absolute(&shown)?;
+    let folder = file.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let folder = folder.unwrap_or_default();
+    let name = match &args.name {
+        Some(name) => name.parse().map_err(|why| Failure::usage(format!("--name {name}: {why}")))?,
+        None => named_after(&folder).unwrap_or_else(|| "app".parse().expect("a name")),
+    };
+    let region = global.region.as_deref().unwrap_or(REGION).parse().map_err(Failure::usage)?;
+    let package = if is_package(&folder) && args.name.is_none() { folder } else { name.to_string() };
+    let text = description(args.template, &name, &region, &package);
+    let config = Config::parse(&shown.display().to_string(), &text).map_err(|errors| unfit(&name, &errors.problems))?;
+    write(&file, &shown, &text)?;
+    let count = resources(offline_page(&config).stack.dependencies().len());
+    report::say(format!("wrote {}: the stack {name}, {count}", shown.display()));
+    if !file.ancestors().skip(1).any(|folder| folder.join("Cargo.toml").is_file()) {
+        report::hint("there is no Cargo.toml here or above: name a finished program with `binary`");
+    }
+    report::say("next: `deployer up --local` runs it on this machine, no account needed");
+    Ok(Exit::Done)
+}
+
+/// The text of a description.
+fn description(template: Template, name: &Name, region: &Region, package: &str) -> String {
+    let lines = plain(template).lines().skip_while(|line| line.starts_with('#'));
+    let line = |line: &str| match line.split_once(": ") {
+        Some(("name", _)) => format!("name: {name}\n"),
+        Some(("region", _)) => format!("region: {region}\n"),
+        Some((key, "app")) => format!("{key}: {package}\n"),
+        _ => format!("{line}\n"),
+    };
+    HEADER.to_owned() + &commented(&lines.map(line).collect::<String>())
+}
+
+/// A template without the meanings of its fields. Its programs are the package `app`.
+fn plain(template: Template) -> &'static str {
+    match template {
+        Template::Postagram => include_str!("../../../stack.yaml"),
+        Template::Service => include_str!("templates/service.yaml"),
+        Template::Function => include_str!("templates/function.yaml"),
+    }
+}
+
+/// The name of a stack in this folder.
+fn named_after(folder: &str) -> Option<Name> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let letters: String = folder.chars().map(plain).collect();
+    let parts: Vec<&str> = letters.split('-').filter(|part| !part.is_empty()).collect();
+    let name: String =
+        parts.join("-").trim_start_matches(|c: char| !c.is_ascii_lowercase()).chars().take(LONGEST).collect();
+    name.trim_end_matches('-').parse().ok()
+}
+
+/// Whether Cargo would name a package after this folder.
+fn is_package(folder: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    folder.starts_with(|c: char| c.is_ascii_alphabetic()) && folder.chars().all(is_plain)
+}
+
+/// The error for a name with which names of resources would be invalid.
+fn unfit(name: &Name, problems: &[crate::config::Problem]) -> Failure {
+    let what = problems.first().map_or("the description is invalid", |problem| &problem.message);
+    Failure::usage(format!("with the name {name}, {what}")).hint("choose another name with --name")
+}
+
+fn write(file: &Path, shown: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Exit::Failed, anyhow::Error::new(error).context(format!("failed to write {}", shown.display())))
+    };
+    match OpenOptions::new().write(true).create_new(true).open(file) {
+        Ok(mut opened) => opened.write_all(text.as_bytes()).map_err(|error| {
+            // Half a description would keep the next `init` from writing a whole one.
+            let _ = std::fs::remove_file(file);
+            failed(error)
+        }),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Err(Failure::new(Exit::Usage, anyhow!("{} exists already and was not changed", shown.display()))
+                .hint("name another file with --file PATH, or move this one away"))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_is_named_after_its_folder_as_far_as_possible() {
+        let named = |folder: &str| named_after(folder).map(|name| name.to_string());
+        assert_eq!(named("shop"), Some("shop".into()));
+        assert_eq!(named("My_Shop (2)"), Some("my-shop-2".into()));
+        assert_eq!(named("2048.game"), Some("game".into()));
+        assert_eq!(named("a-folder-with-a-very-long-name"), Some("a-folder-with-a-very".into()));
+        assert_eq!(named("東京"), None);
+        assert!(is_package("my_shop") && !is_package("2048") && !is_package("my shop"));
+    }
+}

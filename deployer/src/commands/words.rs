@@ -1,0 +1,145 @@
+//! What `deployer` prints without arguments, and the names that other tools give its commands.
+
+use clap::{
+    CommandFactory as _,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use crate::{commands::cli::Cli, output::exit::Failure};
+
+/// What it is, and what to try first.
+pub const FIRST_SCREEN: &str = "\
+deployer deploys the stack that stack.yaml describes to AWS, or to this machine.
+There is no state file: after an interruption, run the same command again.
+
+  deployer init           write a stack.yaml to start from
+  deployer up --local     run the stack on this machine, no account needed
+  deployer up             deploy it to AWS, after showing the plan
+
+`deployer --help` lists all commands, with examples and exit codes.";
+
+/// A name that another tool gives to something that the deployer does.
+struct Word {
+    theirs: &'static [&'static str],
+    /// What the deployer calls it, or why it has none.
+    ours: Ours,
+}
+
+enum Ours {
+    /// A command with its arguments.
+    Command(&'static str),
+    /// An explanation, and what to do.
+    Other(&'static str, &'static str),
+}
+
+use Ours::{Command, Other};
+
+/// Names in Terraform, OpenTofu, Pulumi, CDK, SAM, CloudFormation, kubectl, Helm and other tools.
+const WORDS: &[Word] = &[
+    Word {
+        theirs: &["deploy", "apply", "create", "update", "install", "upgrade", "sync", "start"],
+        ours: Command("up"),
+    },
+    Word {
+        theirs: &["destroy", "delete", "remove", "rm", "uninstall", "teardown", "undeploy", "stop"],
+        ours: Command("down"),
+    },
+    Word { theirs: &["diff", "preview", "refresh"], ours: Command("plan") },
+    Word { theirs: &["new", "generate"], ours: Command("init") },
+    Word { theirs: &["output"], ours: Command("outputs") },
+    Word { theirs: &["lint", "check", "verify"], ours: Command("validate") },
+    Word { theirs: &["completion", "autocomplete"], ours: Command("completions") },
+    Word { theirs: &["help"], ours: Command("--help") },
+    Word { theirs: &["version"], ours: Command("--version") },
+    Word { theirs: &["import", "adopt"], ours: Command("up --adopt KIND.NAME") },
+    Word {
+        theirs: &["rollback", "undo", "revert"],
+        ours: Other(
+            "the deployer has no command for it: `up` makes what stack.yaml describes",
+            "go back to the earlier stack.yaml and programs (such as with git), and run `deployer up`",
+        ),
+    },
+    Word {
+        theirs: &["state", "taint", "untaint", "workspace"],
+        ours: Other(
+            "the deployer has no state file: AWS itself is the state",
+            "`deployer plan` shows how AWS differs from stack.yaml; another stack is another `name` or --region",
+        ),
+    },
+    Word {
+        theirs: &["unlock", "force-unlock", "cancel"],
+        ours: Other(
+            "there is nothing to unlock: the lease of a dead run expires within about a minute",
+            "run the command again, with --wait if another run is in progress",
+        ),
+    },
+    Word {
+        theirs: &["bootstrap", "login", "configure"],
+        ours: Other(
+            "AWS needs no preparation: `up` creates all that it needs, with the credentials of the AWS CLI",
+            "sign in with the AWS CLI (such as `aws sso login`), and run `deployer up`",
+        ),
+    },
+];
+
+/// Explains the name that another tool gives to one of our commands, if that is why these arguments were refused.
+pub fn explained(error: &clap::Error, arguments: &[String]) -> Option<Failure> {
+    let word = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) if error.kind() == ErrorKind::InvalidSubcommand => word,
+        _ => return None,
+    };
+    // `local` has commands of its own.
+    let mut before = arguments.iter().take_while(|argument| *argument != word);
+    if before.any(|argument| Cli::command().find_subcommand(argument).is_some()) {
+        return None;
+    }
+    let known = WORDS.iter().find(|known| known.theirs.contains(&word.as_str()))?;
+    Some(match known.ours {
+        Command(ours) => Failure::usage(format!("{word}: deployer calls it `{ours}`"))
+            .hint(format!("run `deployer {ours}`; `deployer --help` lists all commands")),
+        Other(reason, remedy) => Failure::usage(format!("{word}: {reason}")).hint(remedy),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn said(arguments: &[&str]) -> Option<String> {
+        let arguments: Vec<String> = std::iter::once(&"deployer").chain(arguments).map(ToString::to_string).collect();
+        let error = Cli::try_parse_from(&arguments).expect_err("no command of ours");
+        explained(&error, &arguments).map(|failure| failure.error.to_string())
+    }
+
+    #[test]
+    fn the_definition_of_the_commands_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_word_of_another_tool_names_a_command_that_exists() {
+        let command = Cli::command();
+        let ours = |name: &str| command.get_subcommands().any(|command| command.get_name() == name);
+        for word in WORDS {
+            for theirs in word.theirs {
+                assert!(!ours(theirs), "{theirs} is a command of ours");
+            }
+            if let Command(name) = word.ours {
+                let first = name.split(' ').next().expect("a word");
+                assert!(ours(first) || ["--help", "--version"].contains(&first), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_unknown_commands_are_explained() {
+        assert_eq!(said(&["destroy"]).unwrap(), "destroy: deployer calls it `down`");
+        assert_eq!(said(&["--local", "apply", "--yes"]).unwrap(), "apply: deployer calls it `up`");
+        assert!(said(&["rollback"]).unwrap().starts_with("rollback: the deployer has no command for it"));
+        assert_eq!(said(&["upp"]), None, "a misspelt word is left to the suggestion of the parser");
+        assert_eq!(said(&["local", "destroy"]), None);
+        assert_eq!(said(&["plan", "--destroy"]), None);
+    }
+}
