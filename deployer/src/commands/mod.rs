@@ -8,11 +8,8 @@ mod graph;
 mod healthy;
 mod history;
 mod images;
-mod images;
 mod init;
 mod invoke;
-#[cfg(feature = "local")]
-mod local;
 #[cfg(feature = "local")]
 mod local;
 mod logs;
@@ -42,7 +39,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     cloud::{
-        aws::{self, Access, Aws},
+        aws::{Access, Aws},
         health,
         lease::Lease,
         sign_in,

@@ -52,13 +52,11 @@ const WORDS: &[Word] = &[
     Word { theirs: &["help"], ours: Command("--help") },
     Word { theirs: &["version"], ours: Command("--version") },
     Word { theirs: &["import", "adopt"], ours: Command("up --adopt KIND.NAME") },
-    Word {
-        theirs: &["rollback", "undo", "revert"],
-        ours: Other(
-            "the deployer has no command for it: `up` makes what stack.yaml describes",
-            "go back to the earlier stack.yaml and programs (such as with git), and run `deployer up`",
-        ),
-    },
+    Word { theirs: &["undo", "revert"], ours: Command("rollback") },
+    Word { theirs: &["releases"], ours: Command("history") },
+    Word { theirs: &["list"], ours: Command("ls") },
+    Word { theirs: &["diagnose", "explain"], ours: Command("why") },
+    Word { theirs: &["tail"], ours: Command("logs") },
     Word {
         theirs: &["state", "taint", "untaint", "workspace"],
         ours: Other(
@@ -137,7 +135,7 @@ mod tests {
     fn only_unknown_commands_are_explained() {
         assert_eq!(said(&["destroy"]).unwrap(), "destroy: deployer calls it `down`");
         assert_eq!(said(&["--local", "apply", "--yes"]).unwrap(), "apply: deployer calls it `up`");
-        assert!(said(&["rollback"]).unwrap().starts_with("rollback: the deployer has no command for it"));
+        assert!(said(&["state"]).unwrap().starts_with("state: the deployer has no state file"));
         assert_eq!(said(&["upp"]), None, "a misspelt word is left to the suggestion of the parser");
         assert_eq!(said(&["local", "destroy"]), None);
         assert_eq!(said(&["plan", "--destroy"]), None);
