@@ -14,14 +14,19 @@ use support::{
     scene::{Phase, Scene},
     terminal::{CTRL_C, Terminal},
 };
-use testkit::{eventually, programs::program, proxy::Fault, tiny_service::tiny_service, until};
+use testkit::{
+    eventually,
+    proxy::Fault,
+    small_programs::{echo_function, tiny_service},
+    until,
+};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 const IMAGES: &str = "s-images-000000000000-us-east-1";
 
 /// A stack with the function `f`, the service `web` and the bucket `images`.
 fn stack() -> Project {
-    let (function, service) = (program("echo-function"), tiny_service());
+    let (function, service) = (echo_function(), tiny_service());
     Project::with(&format!(
         "name: s\nregion: us-east-1\nbuckets:\n  images: {{}}\nfunctions:\n  f: {{ binary: {} }}\nservices:\n  web:\n    \
          binary: {}\n    port: 8080\n    instance_type: t3.micro\n    instances: {{ min: 1, max: 1 }}\n    \

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use support::{Project, Said, cloud::TestAws, terminal::Terminal};
 use testkit::{
     Control, eventually,
-    programs::{program, root},
-    tiny_service::tiny_service,
+    programs::root,
+    small_programs::{echo_function, tiny_service},
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -44,7 +44,7 @@ services:
     health_check: /health
     load_balancer: {{ port: 80, allow: [\"0.0.0.0/0\"] }}
 ",
-        program("echo-function").display(),
+        echo_function().display(),
         tiny_service().display()
     ))
 }
@@ -263,7 +263,7 @@ async fn status_needs_exactly_the_permissions_that_are_documented() {
     let described = project.description();
     project.edit("  posts:", "  old: { partition_key: id }\n  posts:");
     project.edit("  images:", "  old: {}\n  images:");
-    project.edit("functions:\n", &format!("functions:\n  g: {{ binary: {} }}\n", program("echo-function").display()));
+    project.edit("functions:\n", &format!("functions:\n  g: {{ binary: {} }}\n", echo_function().display()));
     cloud.done(&project, &["up", "--yes"]).await;
     project.describe(&described);
     let log = "/aws/lambda/s-f";

@@ -19,7 +19,11 @@ use support::{
     Project, Said,
     scene::{Phase, Scene},
 };
-use testkit::{LocalAws, programs::program, proxy::Fault, tiny_service::tiny_service};
+use testkit::{
+    LocalAws,
+    proxy::Fault,
+    small_programs::{echo_function, tiny_service},
+};
 
 /// A server in the place of AWS that counts its callers and hangs up on them.
 struct HangUp {
@@ -352,10 +356,10 @@ fn init_never_overwrites_and_names_the_stack_after_its_folder() {
 fn what_init_writes_comes_up_on_this_machine() {
     for (template, programs) in [
         ("service", vec![("package: shop", tiny_service().to_owned())]),
-        ("function", vec![("package: shop", program("echo-function"))]),
+        ("function", vec![("package: shop", echo_function().to_owned())]),
         (
             "postagram",
-            vec![("package: labeler", program("echo-function")), ("package: service", tiny_service().to_owned())],
+            vec![("package: labeler", echo_function().to_owned()), ("package: service", tiny_service().to_owned())],
         ),
     ] {
         let project = empty("x");
