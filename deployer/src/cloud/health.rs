@@ -12,6 +12,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use crate::{
     cloud::{aws::Aws, why::report::End},
     engine::Fault,
+    kinds::auto_scaling_group::{self, running},
 };
 
 /// The health of a service at one moment, as AWS reports it.
@@ -23,6 +24,8 @@ pub struct Health {
     pub healthy: usize,
     /// Every target.
     pub targets: Vec<Target>,
+    /// The instances of the release that the group runs. Those of an earlier one may leave while this is read.
+    pub current: BTreeSet<String>,
     /// The error of its newest launch, which the group retries.
     pub failed_launch: Option<String>,
     /// The reason why waiting cannot help.
@@ -68,7 +71,10 @@ pub async fn look(aws: &Aws, target_group: &str, group: &str) -> Result<Health, 
     let (targets, group_there) = futures::try_join!(targets(aws, target_group), describe(aws, group))?;
     let wanted = group_there.as_ref().map_or(1, wanted);
     let healthy = targets.iter().filter(|target| target.state == "healthy").count();
-    let mut health = Health { wanted, healthy, targets, failed_launch: None, failure: None };
+    let version = group_there.as_ref().and_then(AutoScalingGroup::launch_template).map(auto_scaling_group::template);
+    let current = group_there.as_ref().zip(version).map(|(group, version)| running(group, &version));
+    let current = current.unwrap_or_default();
+    let mut health = Health { wanted, healthy, targets, current, failed_launch: None, failure: None };
     if !health.is_up() {
         let activities = activities(aws, group).await?;
         let newest = activities.first();
@@ -94,6 +100,13 @@ impl Health {
     /// Whether enough targets are healthy.
     pub fn is_up(&self) -> bool {
         self.healthy >= self.wanted
+    }
+
+    /// Whether this instance runs the release of the group, and the load balancer does not find it healthy. One that is
+    /// leaving does not count.
+    pub fn is_ill(&self, instance: &str) -> bool {
+        let is_ill = |state: &str| !matches!(state, "healthy" | "draining" | "unhealthy.draining" | "unused");
+        self.current.contains(instance) && self.targets.iter().any(|it| it.id == instance && is_ill(&it.state))
     }
 
     /// What is still missing, in one line.
@@ -306,6 +319,11 @@ mod tests {
         Target { id: "i-1".into(), state: state.into(), reason: reason.into(), description: description.into() }
     }
 
+    /// One of two is healthy.
+    fn health(targets: Vec<Target>) -> Health {
+        Health { wanted: 2, healthy: 1, targets, current: BTreeSet::new(), failed_launch: None, failure: None }
+    }
+
     fn failed(message: &str, started_s: i64) -> Activity {
         Activity::builder()
             .activity_id("a")
@@ -325,13 +343,12 @@ mod tests {
         assert_eq!(wanted(&group(2, 4)), 2, "two more are on their way");
         assert_eq!(wanted(&group(0, 1)), 1);
         assert_eq!(wanted(&group(0, 0)), 0);
-        let health = |healthy| Health { wanted: 2, healthy, targets: Vec::new(), failed_launch: None, failure: None };
+        let health = |healthy| Health { healthy, ..health(Vec::new()) };
         assert!(!health(1).is_up() && health(2).is_up() && health(3).is_up());
     }
 
     #[test]
     fn the_state_that_is_waited_for_is_one_line() {
-        let health = |targets| Health { wanted: 2, healthy: 1, targets, failed_launch: None, failure: None };
         assert_eq!(health(vec![]).waiting_for(), "1 of 2 healthy: no instance yet");
         assert_eq!(health(vec![target("healthy", "", "")]).waiting_for(), "1 of 2 healthy");
         let ill = vec![target("initial", "Elb.RegistrationInProgress", ""), target("unhealthy", "Target.Timeout", "")];
@@ -371,6 +388,24 @@ mod tests {
             .status_code(ScalingActivityStatusCode::Successful)
             .build();
         assert!(final_failure(&succeeded, now).is_none());
+    }
+
+    #[test]
+    fn only_an_instance_of_the_release_that_the_group_runs_is_ill() {
+        for (state, expected) in [
+            ("initial", true),
+            ("unhealthy", true),
+            ("unavailable", true),
+            ("healthy", false),
+            ("draining", false),
+            ("unhealthy.draining", false),
+            ("unused", false),
+        ] {
+            let old = Target { id: "i-0".into(), ..target("unhealthy", "", "") };
+            let health = Health { current: ["i-1".to_owned()].into(), ..health(vec![old, target(state, "", "")]) };
+            assert_eq!(health.is_ill("i-1"), expected, "{state}");
+            assert!(!health.is_ill("i-0") && !health.is_ill("i-2"));
+        }
     }
 
     #[test]

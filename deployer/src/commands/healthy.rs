@@ -76,15 +76,14 @@ async fn await_healthy(
             }
             Ok(health) => {
                 board.show_row(name.clone(), Progress::Waiting(health.waiting_for()));
-                failed_launch = health.failed_launch;
+                failed_launch.clone_from(&health.failed_launch);
                 let ends = match begun.elapsed() > QUICK {
                     true => why::certain_ends(&session.aws, &front.place.reports, since_s).await,
                     false => Ok(Vec::new()),
                 };
                 // Without permission to read the reports, wait for the whole time limit.
                 let mut ends = ends.unwrap_or_default().into_iter();
-                let is_ill = |id: &str| health.targets.iter().any(|it| it.id == id && it.state != "healthy");
-                let end = ends.find(|(id, _)| is_ill(id)).map(|(_, end)| health::hopeless(&front.name, &end));
+                let end = ends.find(|(id, _)| health.is_ill(id)).map(|(_, end)| health::hopeless(&front.name, &end));
                 health.failure.or(end)
             }
             Err(fault) => Some(fault),

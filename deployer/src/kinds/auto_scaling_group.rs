@@ -8,8 +8,8 @@ use std::{
 };
 
 use aws_sdk_autoscaling::types::{
-    AutoScalingGroup as Described, DesiredConfiguration, Filter, InstanceRefresh, InstanceRefreshStatus as Status,
-    LaunchTemplateSpecification, LifecycleState, RefreshPreferences,
+    AutoScalingGroup as Described, DesiredConfiguration, Filter, Instance, InstanceRefresh,
+    InstanceRefreshStatus as Status, LaunchTemplateSpecification, LifecycleState, RefreshPreferences,
 };
 use serde::Serialize;
 
@@ -317,12 +317,8 @@ impl AutoScalingGroup {
         }
         // Ignore instances of the previous version: it may be broken too, and this roll-out the fix.
         let found = described(aws, vec![self.name.clone()]).await?;
-        let instances = found.get(&self.name).map(Described::instances).unwrap_or_default();
-        let is_new = |id: &str| {
-            let mut ours = instances.iter().filter(|it| it.instance_id() == Some(id));
-            ours.any(|it| it.launch_template().map(self::template).as_ref() == Some(wanted))
-        };
-        Ok(ends.into_iter().find(|(instance, _)| is_new(instance)).map(|(_, end)| end))
+        let new = found.get(&self.name).map(|group| running(group, wanted)).unwrap_or_default();
+        Ok(ends.into_iter().find(|(instance, _)| new.contains(instance)).map(|(_, end)| end))
     }
 
     /// Rolls back a roll-out that cannot succeed, or cancels it if the current version has no number.
@@ -366,6 +362,12 @@ impl AutoScalingGroup {
         aws.watched_refreshes.add(begun.instance_refresh_id());
         Ok(())
     }
+}
+
+/// The ids of the instances of a group that run this version.
+pub fn running(group: &Described, wanted: &Template) -> BTreeSet<String> {
+    let of_version = |it: &&Instance| it.launch_template().map(template).as_ref() == Some(wanted);
+    group.instances().iter().filter(of_version).filter_map(|it| it.instance_id().map(str::to_owned)).collect()
 }
 
 /// The state of the roll-out to the wanted version.
