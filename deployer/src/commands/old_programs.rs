@@ -33,8 +33,8 @@ pub async fn remove(session: &Session, fronts: &[&Front]) {
 async fn of_service(session: &Session, front: &Front) -> Result<usize, Fault> {
     let (aws, template) = (&session.aws, LaunchTemplate::named(&front.template));
     let releases = look(|| Releases::read(aws, &template, &front.place.group)).await?;
-    // Without a group in service, it is unknown which programs its instances need.
-    let Some(releases) = releases.filter(|releases| releases.in_service.is_some()) else { return Ok(0) };
+    let is_known = |releases: &Releases| releases.is_whole_of(session.config.name.as_str());
+    let Some(releases) = releases.filter(is_known) else { return Ok(0) };
     let keys = look(|| front.programs.keys(aws)).await?;
     let obsolete = front.programs.obsolete(keys, &releases);
     for key in &obsolete {

@@ -137,6 +137,15 @@ impl Releases {
         self.all.iter().find(|release| release.number == number)
     }
 
+    /// Whether they are this stack's, and include every release that its instances run or may launch with. Otherwise it
+    /// is unknown which programs are needed.
+    pub fn is_whole_of(&self, stack: &str) -> bool {
+        let brought = self.roll_out.map(|roll_out| roll_out.release);
+        let mut in_use = self.running.iter().copied().chain(self.in_service).chain(brought);
+        let is_ours = self.owner.foreign_to(stack).is_none();
+        is_ours && self.in_service.is_some() && in_use.all(|number| self.get(number).is_some())
+    }
+
     /// The release before this one.
     pub fn before(&self, number: i64) -> Option<&Release> {
         self.all.iter().find(|release| release.number < number)
@@ -176,7 +185,11 @@ async fn at_work(aws: &Aws, name: &str) -> Result<(Option<Group>, Option<Instanc
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{engine::Tags, kinds::launch_template::Disk, page::user_data::UserData};
+    use crate::{
+        engine::{STACK_TAG, Tags},
+        kinds::launch_template::Disk,
+        page::user_data::UserData,
+    };
 
     /// A release with a program of this hash and these variables.
     pub fn release(number: i64, sha256: &str, variables: &[(&str, &str)]) -> Release {
@@ -233,6 +246,23 @@ pub(crate) mod tests {
         assert_eq!(kept(&releases(Some(7), None, &[7, 1])), [7, 6, 5, 4, 3, 1], "an instance still runs it");
         let undone = RollOut { release: 1, is_forward: false };
         assert_eq!(kept(&releases(Some(2), Some(undone), &[])), [7, 6, 5, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn programs_are_only_removed_if_every_release_in_use_is_known_and_ours() {
+        let to = |release| Some(RollOut { release, is_forward: true });
+        let check = |expected: bool, in_service, roll_out, running: &[i64]| {
+            let tags = Tags::from([(STACK_TAG.to_owned(), "app".to_owned())]);
+            let releases = Releases { owner: Owner::Tags(tags), ..releases(in_service, roll_out, running) };
+            assert_eq!(releases.is_whole_of("app"), expected, "{in_service:?} {roll_out:?} {running:?}");
+            assert!(!releases.is_whole_of("other"));
+        };
+        check(true, Some(6), to(7), &[5, 6]);
+        check(false, None, None, &[]);
+        check(false, Some(8), None, &[7]);
+        check(false, Some(7), to(8), &[7]);
+        check(false, Some(7), None, &[7, 8]);
+        assert!(!releases(Some(7), None, &[7]).is_whole_of("app"), "no tags");
     }
 
     #[test]
