@@ -1,6 +1,6 @@
 //! CloudWatch log groups.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use aws_sdk_cloudwatchlogs::types::LogGroup as Described;
 
 use super::tags::bounded;
 use crate::{
-    cloud::aws::{Aws, Pages, found, gone, items},
+    cloud::aws::{Aws, found, gone, items},
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
     page::names::{SERVICE_LOG_GROUPS, service_log_groups},
 };
@@ -80,7 +80,7 @@ impl Resource for LogGroup {
     }
 
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
-        let groups = below(aws, [FUNCTION_LOG_GROUPS.to_owned(), SERVICE_LOG_GROUPS.to_owned()]).await?;
+        let groups = below(aws, OURS.map(str::to_owned).into()).await?;
         let reads = groups.into_iter().map(async |it| {
             let (tags, created_s) = (found(tags(aws, &arn(&it)).await)?, it.creation_time.map(|ms| ms / 1_000));
             Ok(tags.map(|tags| Tagged { name: it.log_group_name.unwrap_or_default(), tags, created_s }))
@@ -90,7 +90,8 @@ impl Resource for LogGroup {
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let mut owned = Vec::new();
-        for group in below(aws, [format!("{FUNCTION_LOG_GROUPS}{stack}-"), service_log_groups(stack)]).await? {
+        let prefixes = vec![format!("{FUNCTION_LOG_GROUPS}{stack}-"), service_log_groups(stack)];
+        for group in below(aws, prefixes).await? {
             if group.log_group_name().is_none_or(|name| but.contains(name)) {
                 continue;
             }
@@ -106,9 +107,12 @@ impl Resource for LogGroup {
 /// The prefix of the log groups of all functions.
 const FUNCTION_LOG_GROUPS: &str = "/aws/lambda/";
 
+/// The prefixes of all log groups that a stack can have.
+const OURS: [&str; 2] = [FUNCTION_LOG_GROUPS, SERVICE_LOG_GROUPS];
+
 /// The log groups whose names have one of these prefixes.
-async fn below(aws: &Aws, prefixes: [String; 2]) -> Result<Vec<Described>, Fault> {
-    let listed = prefixes.map(|prefix| {
+async fn below(aws: &Aws, prefixes: Vec<String>) -> Result<Vec<Described>, Fault> {
+    let listed = prefixes.into_iter().map(|prefix| {
         items(aws.logs.describe_log_groups().log_group_name_prefix(prefix).into_paginator().send())
     });
     Ok(futures::future::try_join_all(listed).await?.concat())
@@ -137,28 +141,28 @@ impl LogGroup {
     }
 }
 
-/// Returns the groups of these names that exist. AWS only searches by prefix, and returns them in the order of their
-/// names (docs/aws.md §7.6).
+/// Returns the groups of these names that exist. AWS only searches by prefix (docs/aws.md §7.6): the names of functions
+/// and of services are searched for separately, because together they have hardly any prefix in common.
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
-    let call = aws.logs.describe_log_groups().log_group_name_prefix(common_prefix(&names));
-    let last = names.iter().max();
-    let mut pages = Pages::of(call.into_paginator().send());
-    let mut there = HashMap::new();
-    while let Some(groups) = pages.next().await? {
-        let is_enough = groups.last().and_then(Described::log_group_name) >= last.map(String::as_str);
-        let named = groups.into_iter().filter_map(|group| Some((group.log_group_name.clone()?, group)));
-        there.extend(named.filter(|(name, _)| names.contains(name)));
-        if is_enough {
-            break;
-        }
+    let groups = below(aws, prefixes(&names)).await?;
+    let named = groups.into_iter().filter_map(|group| Some((group.log_group_name.clone()?, group)));
+    Ok(named.filter(|(name, _)| names.contains(name)).collect())
+}
+
+/// The prefixes that all of these names have one of: at most one below each prefix of ours, and one of the other names.
+fn prefixes(names: &[String]) -> Vec<String> {
+    let place = |name: &String| OURS.iter().position(|ours| name.starts_with(ours));
+    let mut places: BTreeMap<Option<usize>, Vec<&str>> = BTreeMap::new();
+    for name in names {
+        places.entry(place(name)).or_default().push(name);
     }
-    Ok(there)
+    places.values().map(|names| common_prefix(names).to_owned()).collect()
 }
 
 /// The longest common prefix of these names.
-fn common_prefix(names: &[String]) -> &str {
+fn common_prefix<'a>(names: &[&'a str]) -> &'a str {
     let Some((first, others)) = names.split_first() else { return "" };
-    others.iter().fold(first.as_str(), |prefix, name| {
+    others.iter().fold(*first, |prefix, name| {
         let shared = prefix.char_indices().zip(name.chars()).find(|((_, ours), theirs)| ours != theirs);
         let end = shared.map_or(prefix.len().min(name.len()), |((at, _), _)| at);
         &prefix[..end]
@@ -182,12 +186,22 @@ mod tests {
 
     #[test]
     fn names_are_looked_up_by_their_common_prefix() {
-        let prefix =
-            |names: &[&str]| common_prefix(&names.iter().map(|&name| name.into()).collect::<Vec<_>>()).to_owned();
-        assert_eq!(prefix(&["/aws/lambda/a-one", "/aws/lambda/a-two", "/aws/lambda/a-"]), "/aws/lambda/a-");
-        assert_eq!(prefix(&["/aws/lambda/a"]), "/aws/lambda/a");
-        assert_eq!(prefix(&["a", "b"]), "");
-        assert_eq!(prefix(&["ä", "äö"]), "ä");
+        assert_eq!(common_prefix(&["/aws/lambda/a-one", "/aws/lambda/a-two", "/aws/lambda/a-"]), "/aws/lambda/a-");
+        assert_eq!(common_prefix(&["/aws/lambda/a"]), "/aws/lambda/a");
+        assert_eq!(common_prefix(&["a", "b"]), "");
+        assert_eq!(common_prefix(&["ä", "äö"]), "ä");
+    }
+
+    #[test]
+    fn names_of_functions_and_services_are_looked_up_separately() {
+        let check = |names: &[&str], expected: &[&str]| {
+            assert_eq!(prefixes(&names.iter().map(|&name| name.into()).collect::<Vec<_>>()), expected, "{names:?}");
+        };
+        check(&["/deployer/app/web", "/aws/lambda/app-labeler"], &["/aws/lambda/app-labeler", "/deployer/app/web"]);
+        let several = ["/aws/lambda/app-one", "/deployer/app/web", "/aws/lambda/app-two", "/deployer/app/admin"];
+        check(&several, &["/aws/lambda/app-", "/deployer/app/"]);
+        check(&["/other", "/deployer/app/web"], &["/other", "/deployer/app/web"]);
+        check(&[], &[]);
     }
 
     #[test]
