@@ -24,7 +24,7 @@ use crate::{
         exit::{Exit, Failure},
         report::{self, Count, Values},
     },
-    package::programs::Programs,
+    package::{Commit, programs::Programs},
     page::{Front, Page},
     releases::{Release, Releases, changes},
 };
@@ -252,7 +252,14 @@ async fn require_program(session: &Session, front: &Front, target: &Release) -> 
 /// The remedy if a release cannot be brought back by itself.
 fn by_description(release: &Release) -> String {
     match &release.origin.commit {
-        Some(commit) => format!("check out commit {}, and run `deployer up`", commit.hash),
+        Some(Commit { hash, is_dirty: true }) => {
+            let commit = Commit { hash: hash.clone(), is_dirty: false }.short();
+            format!(
+                "it was made from commit {commit} with uncommitted changes: check that out, make them again, and run \
+                 `deployer up`"
+            )
+        }
+        Some(commit) => format!("check out commit {}, and run `deployer up`", commit.short()),
         None => "restore stack.yaml and the program as they were, and run `deployer up`".into(),
     }
 }
@@ -309,4 +316,29 @@ async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease)
         outcomes.extend(waited);
     }
     Ok(outcomes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::releases::tests::release;
+
+    #[test]
+    fn a_release_is_made_again_from_its_commit() {
+        let advice = |commit: Option<&str>| {
+            let commit = commit.map(|commit| commit.parse().expect("a commit"));
+            by_description(&Release { origin: Origin { who: None, commit }, ..release(1, &"ab".repeat(32), &[]) })
+        };
+        for (commit, expected) in [
+            (Some("0123456789abcdef"), "check out commit 0123456, and run `deployer up`"),
+            (
+                Some("0123456789abcdef+"),
+                "it was made from commit 0123456 with uncommitted changes: check that out, make them again, and run \
+                 `deployer up`",
+            ),
+            (None, "restore stack.yaml and the program as they were, and run `deployer up`"),
+        ] {
+            assert_eq!(advice(commit), expected);
+        }
+    }
 }
