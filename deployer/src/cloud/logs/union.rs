@@ -53,10 +53,12 @@ impl Union {
     }
 }
 
-/// Identifies a line by its instance, its text and the second of its time: reports have no fractions.
+/// Identifies a line by its instance, its text and the second of its time: reports have no fractions. They come from
+/// `journalctl`, which prints no colours, and eight spaces for a tab (docs/aws.md §8.5).
 fn key(line: &Line) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (line.place, &line.stream, line.at_ms.div_euclid(1000), &line.text).hash(&mut hasher);
+    let plain = console::strip_ansi_codes(&line.text).replace('\t', "        ");
+    (line.place, &line.stream, line.at_ms.div_euclid(1000), plain.trim_end()).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -90,6 +92,16 @@ mod tests {
         assert!(admits("exit", 2_000, "a"), "another second");
         assert!(!admits("", 1_300, "a"), "the third in the log was in a report");
         assert!(admits("", 1_300, "a"), "the fourth was nowhere");
+    }
+
+    #[test]
+    fn a_line_is_the_same_as_journalctl_prints_it() {
+        for (logged, reported) in [("a\tb", "a        b"), ("\u{1b}[1;32mINFO\u{1b}[0m Zoé", "INFO Zoé"), ("a \t", "a")]
+        {
+            let mut union = Union::default();
+            assert!(union.admits(&line(1_250, Found::Log(String::new()), logged)));
+            assert!(!union.admits(&line(1_000, Found::Report("exit".into()), reported)), "{logged:?}");
+        }
     }
 
     #[test]
