@@ -12,16 +12,18 @@ use crate::{
     cloud::{
         aws::Aws,
         remedies::is_about_credentials,
-        why::{Reports, is_denied, newest_reports, report::Report, unread},
+        why::{Reports, Written, is_denied, newest_reports, unread},
     },
     engine::Fault,
 };
 
-/// How late a line may appear after a newer one, in milliseconds: instances send theirs every fifteen seconds, and try
+/// How late most lines appear after newer ones, in milliseconds: instances send theirs every fifteen seconds, and try
 /// again after a minute.
 const LATE_MS: i64 = 120_000;
+/// How late a line may appear at most: instances that AWS refuses for a while send theirs later.
+const LATEST_MS: i64 = 600_000;
 
-/// The reports are looked for in every round of this many.
+/// In every round of this many, reports and the latest lines are looked for.
 const ROUNDS_PER_REPORT: usize = 5;
 
 /// Reads the lines of several places, and then the lines that follow.
@@ -44,8 +46,8 @@ struct Watched {
     /// The ids of the last lines, and the same in order, with their times.
     ids: HashSet<String>,
     recent: VecDeque<(i64, String)>,
-    /// The reports read, with the times at which they were written.
-    written: BTreeSet<(String, String, i64)>,
+    /// The reports read.
+    written: BTreeSet<Written>,
 }
 
 /// Whether a source can be read.
@@ -69,16 +71,7 @@ impl Access {
 impl<'a> Reader<'a> {
     /// Lines of these places from a time on, in milliseconds since 1970.
     pub fn new(aws: &'a Aws, places: Vec<LogPlace>, since_ms: i64) -> Reader<'a> {
-        let watched = |place| Watched {
-            place,
-            log: Access::Open,
-            reports: Access::Open,
-            newest_ms: 0,
-            ids: HashSet::new(),
-            recent: VecDeque::new(),
-            written: BTreeSet::new(),
-        };
-        let places = places.into_iter().map(watched).collect();
+        let places = places.into_iter().map(Watched::of).collect();
         Reader { aws, places, since_ms, union: Union::default(), rounds: 0, is_incomplete: false }
     }
 
@@ -105,7 +98,8 @@ impl<'a> Reader<'a> {
     ) -> Result<ControlFlow<()>, Fault> {
         let mut feeds = self.reports(&mut fails).await?;
         for (at, it) in self.places.iter().enumerate().filter(|(_, it)| it.log != Access::Denied) {
-            feeds.push(Feed::of_log(self.aws, at, &it.place, it.start(self.since_ms)));
+            let late_ms = if self.is_thorough() { LATEST_MS } else { LATE_MS };
+            feeds.push(Feed::of_log(self.aws, at, &it.place, it.start(self.since_ms, late_ms)));
         }
         self.rounds += 1;
         loop {
@@ -128,27 +122,33 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether this round looks for reports and for the latest lines.
+    fn is_thorough(&self) -> bool {
+        self.rounds.is_multiple_of(ROUNDS_PER_REPORT)
+    }
+
     /// The lines of new reports.
     async fn reports(&mut self, fails: &mut impl FnMut(String)) -> Result<Vec<Feed>, Fault> {
-        if !self.rounds.is_multiple_of(ROUNDS_PER_REPORT) {
+        if !self.is_thorough() {
             return Ok(Vec::new());
         }
         let since_s = self.since_ms.div_euclid(1000);
         let open = self.places.iter().enumerate().filter(|(_, it)| it.reports != Access::Denied);
         let open: Vec<(usize, Reports)> = open.filter_map(|(at, it)| Some((at, it.place.reports.clone()?))).collect();
-        let aws = self.aws;
-        let read =
-            async |(at, place): (usize, Reports)| (at, newest_reports(aws, &place, since_s, reports::MOST).await);
+        let (aws, places) = (self.aws, &self.places);
+        let read = async |(at, place): (usize, Reports)| {
+            let known = &places[at].written;
+            (at, newest_reports(aws, &place, since_s, reports::MOST, known).await)
+        };
         let mut feeds = Vec::new();
         for (at, read) in join_all(open.into_iter().map(read)).await {
             let it = &mut self.places[at];
             match read {
                 Ok(all) => {
                     it.reports = Access::Open;
-                    let is_new = |report: &&Report| {
-                        it.written.insert((report.instance.clone(), report.stage.clone(), report.at_s))
-                    };
-                    let new = all.iter().filter(is_new).flat_map(|report| reports::lines(at, report, self.since_ms));
+                    let written = all.iter().map(|it| (it.at_s, it.instance.clone(), it.stage.clone()));
+                    it.written.extend(written);
+                    let new = all.iter().flat_map(|report| reports::lines(at, report, self.since_ms));
                     feeds.push(Feed::of_lines(at, new.collect()));
                 }
                 // The bucket does not exist before the first `up`; a report may expire while it is read.
@@ -176,9 +176,21 @@ fn report(what: String, fault: Fault, is_news: bool, fails: &mut impl FnMut(Stri
 }
 
 impl Watched {
-    /// The time from which its log is read.
-    fn start(&self, since_ms: i64) -> i64 {
-        since_ms.max(self.newest_ms.saturating_sub(LATE_MS))
+    fn of(place: LogPlace) -> Watched {
+        Watched {
+            place,
+            log: Access::Open,
+            reports: Access::Open,
+            newest_ms: 0,
+            ids: HashSet::new(),
+            recent: VecDeque::new(),
+            written: BTreeSet::new(),
+        }
+    }
+
+    /// The time from which its log is read, for lines that are this late.
+    fn start(&self, since_ms: i64, late_ms: i64) -> i64 {
+        since_ms.max(self.newest_ms.saturating_sub(late_ms))
     }
 
     /// Remembers a line of the log. Returns whether it is new.
@@ -191,10 +203,31 @@ impl Watched {
             self.recent.push_back((line.at_ms, id.clone()));
         }
         // Lines from before the next start are not read again.
-        while let Some((_, id)) = self.recent.front().filter(|(at_ms, _)| *at_ms < self.newest_ms - LATE_MS) {
+        while let Some((_, id)) = self.recent.front().filter(|(at_ms, _)| *at_ms < self.newest_ms - LATEST_MS) {
             self.ids.remove(id);
             self.recent.pop_front();
         }
         is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::logs::Kind;
+
+    #[test]
+    fn a_line_is_new_once_even_if_it_is_ten_minutes_late() {
+        let (name, log_group) = ("web".to_owned(), "/deployer/app/web".to_owned());
+        let mut watched = Watched::of(LogPlace { kind: Kind::Service, name, log_group, reports: None });
+        let line = |at_ms: i64, id: &str| {
+            let (stream, text) = ("i-1".to_owned(), String::new());
+            Line { at_ms, place: 0, stream, found: Found::Log(id.into()), text }
+        };
+        assert_eq!(watched.start(1_000, LATEST_MS), 1_000);
+        assert!(watched.notes(&line(400_000, "a")) && watched.notes(&line(1_000_000, "b")));
+        assert_eq!((watched.start(1_000, LATE_MS), watched.start(1_000, LATEST_MS)), (880_000, 400_000));
+        assert!(watched.notes(&line(400_000, "late")) && !watched.notes(&line(400_000, "a")), "read again");
+        assert!(!watched.notes(&line(400_000, "late")));
     }
 }
