@@ -79,12 +79,16 @@ const BELOW_1024: &str = "\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
 const PAUSE_S: u32 = 15;
 /// The pause after AWS has refused all batches.
 const PAUSE_AFTER_FAILURE_S: u32 = 60;
-/// The most lines in a batch, and in those after AWS has refused it: `PutLogEvents` takes 1 MB, and so twenty of the
-/// longest lines that journald keeps whole; one line is never too much, nor too far from others in time.
-const BATCHES: &str = "4000 20 1";
-/// Turns entries of the journal into events. Their order may be another after the clock was set; entries that are not
-/// text are lists of bytes; `PutLogEvents` takes no empty message.
-const EVENTS: &str = r#"map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try implode catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)"#;
+/// The most lines in a batch.
+const BATCH: u32 = 4000;
+/// The same, after a larger batch has failed: `PutLogEvents` takes 1 MB, and so twenty of the longest lines that
+/// journald keeps whole; one line is never too much, nor too far from others in time.
+const SMALLER_BATCHES: &str = "1000 200 20 1";
+/// Turns entries of the journal into events. Their order may be another after the clock was set. A message with
+/// characters that cannot be printed is a list of bytes: `plain` removes the control sequences of terminals, such as
+/// colours, and marks the end with -1; `text` decodes UTF-8, with U+FFFD for what is invalid. No filter of jq 1.6 or
+/// 1.7 decodes bytes. `PutLogEvents` takes no empty message.
+const EVENTS: &str = r#"def plain:[foreach (.[],-1) as $b ([0];if .[0]==2 and $b>31 and $b<127 then [if $b<64 then 2 else 0 end] elif .[0]==1 and $b==91 then [2] else (if .[0]==1 then [27] else [] end) as $kept|if $b==27 then [1]+$kept else [0]+$kept+[$b] end end;.[1:][])];def text:[foreach .[] as $b ({n:0};if .n>0 and $b>127 and $b<192 then {n:(.n-1),least,c:(.c*64+$b-128)}|.o=if .n>0 then [] elif .c<.least or .c>1114111 or (.c>55295 and .c<57344) then [65533] else [.c] end else (if .n>0 then [65533] else [] end) as $o|if $b<0 then {n:0,$o} elif $b<128 then {n:0,o:($o+[$b])} elif $b<192 or $b>247 then {n:0,o:($o+[65533])} elif $b<224 then {n:1,least:128,c:($b-192),$o} elif $b<240 then {n:2,least:2048,c:($b-224),$o} else {n:3,least:65536,c:($b-240),$o} end end;.o[])]|implode;map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try (plain|text) catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)"#;
 
 impl UserData {
     /// Renders the cloud-config. It writes the environment file, the program's checksum and the unit. At every start
@@ -96,7 +100,8 @@ impl UserData {
     ///
     /// A second unit sends the lines of the service to its log group. It starts before the service and ends after it, so
     /// that no line is left behind. The cursor is moved once AWS has taken the lines: after a failure they are sent
-    /// again, in smaller batches (docs/aws.md §8.6).
+    /// again, in smaller batches, and to a new stream if there is none. Where more lines are waiting there is no pause
+    /// (docs/aws.md §8.6).
     pub fn render(&self) -> Result<String, Error> {
         let UserData { stack, service, region, bucket, key, sha256, log_group, environment: _, port } = self;
         for word in [stack, service, region, bucket, key, log_group] {
@@ -129,7 +134,7 @@ write_files:
     [Service]
     DynamicUser=yes{capability}
     EnvironmentFile=/etc/{unit}.env
-    StandardOutput=journal+console
+    StandardOutput=journal
     StandardError=journal+console
     ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region {region} s3://{bucket}/{key} /opt/{unit}/service
     ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/{unit}.sha256
@@ -144,6 +149,7 @@ write_files:
   permissions: '0644'
   content: |
     id=$(cat /var/lib/cloud/data/instance-id)
+    http=
     [ \"$1\" = answers ] && http=$(curl --silent --output /dev/null --write-out '%{{http_code}}' --max-time 5 --retry 24 --retry-delay 5 --retry-connrefused http://127.0.0.1:{port}/)
     {{
       echo \"stage=$1 port={port} http=$http result=$SERVICE_RESULT code=$EXIT_CODE status=$EXIT_STATUS\"
@@ -169,18 +175,25 @@ write_files:
   content: |
     at=/opt/{unit}
     to=\"--region {region} --log-group-name {log_group} --log-stream-name $(cat /var/lib/cloud/data/instance-id)\"
+    put=\"aws logs put-log-events $to --log-events file://$at/batch\"
     while true; do
-      pause={PAUSE_S}
-      for lines in {BATCHES}; do
-        cp $at/cursor $at/next
-        journalctl --unit={unit} --since=2000-01-01 --lines=$lines --cursor-file=$at/next --output=json --output-fields=MESSAGE --all --no-pager --quiet | jq -cs '{EVENTS}' > $at/batch
-        [ -s $at/batch ] || break
-        pause={PAUSE_AFTER_FAILURE_S}
-        [ -s $at/cursor ] || aws logs create-log-stream $to
-        aws logs put-log-events $to --log-events file://$at/batch > /dev/null && mv $at/next $at/cursor && pause={PAUSE_S} && break
+      pause={PAUSE_AFTER_FAILURE_S}
+      for lines in {BATCH} {SMALLER_BATCHES}; do
+        cp $at/cursor $at/next && journalctl --unit={unit} --since=2000-01-01 --lines=$lines --cursor-file=$at/next --output=json --output-fields=MESSAGE --all --no-pager --quiet > $at/entries && cat $at/entries | jq -cs '{EVENTS}' > $at/batch && {{
+          [ -s $at/batch ] || pause={PAUSE_S}
+          [ $pause = {PAUSE_S} ] && break
+          $put > /dev/null || {{ aws logs create-log-stream $to && $put > /dev/null; }} && mv $at/next $at/cursor && {{
+            pause={PAUSE_S}
+            [ $lines = {BATCH} ] || pause=0
+            [ \"$(cat $at/entries | jq -s length)\" = $lines ] && pause=0
+            break
+          }}
+        }}
       done
-      [ \"$1\" = last ] && break
-      sleep $pause
+      [ $pause = 0 ] || {{
+        [ \"$1\" = last ] && break
+        sleep $pause
+      }}
     done
 - path: /etc/systemd/system/{unit}-logs.service
   permissions: '0644'
@@ -295,7 +308,8 @@ const VARIABLES: &str = "  permissions: '0600'\n  content: |\n";
 
 fn parts(text: &str) -> Option<Parts<'_>> {
     let (before, rest) = text.split_once(VARIABLES)?;
-    let after = rest.find("- path:")?;
+    // Values have no line breaks.
+    let after = rest.find("\n- path:")? + 1;
     let mut environment = BTreeMap::new();
     for line in rest[..after].lines() {
         let (name, value) = line.strip_prefix("    ")?.split_once('=')?;
@@ -376,7 +390,7 @@ mod tests {
                 [Service]
                 DynamicUser=yes
                 EnvironmentFile=/etc/postagram-web.env
-                StandardOutput=journal+console
+                StandardOutput=journal
                 StandardError=journal+console
                 ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region us-east-1 s3://postagram-artifacts-000000000000-us-east-1/services/web/abc123 /opt/postagram-web/service
                 ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/postagram-web.sha256
@@ -391,6 +405,7 @@ mod tests {
               permissions: '0644'
               content: |
                 id=$(cat /var/lib/cloud/data/instance-id)
+                http=
                 [ "$1" = answers ] && http=$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 5 --retry 24 --retry-delay 5 --retry-connrefused http://127.0.0.1:8080/)
                 {
                   echo "stage=$1 port=8080 http=$http result=$SERVICE_RESULT code=$EXIT_CODE status=$EXIT_STATUS"
@@ -416,18 +431,25 @@ mod tests {
               content: |
                 at=/opt/postagram-web
                 to="--region us-east-1 --log-group-name /deployer/postagram/web --log-stream-name $(cat /var/lib/cloud/data/instance-id)"
+                put="aws logs put-log-events $to --log-events file://$at/batch"
                 while true; do
-                  pause=15
-                  for lines in 4000 20 1; do
-                    cp $at/cursor $at/next
-                    journalctl --unit=postagram-web --since=2000-01-01 --lines=$lines --cursor-file=$at/next --output=json --output-fields=MESSAGE --all --no-pager --quiet | jq -cs 'map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try implode catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)' > $at/batch
-                    [ -s $at/batch ] || break
-                    pause=60
-                    [ -s $at/cursor ] || aws logs create-log-stream $to
-                    aws logs put-log-events $to --log-events file://$at/batch > /dev/null && mv $at/next $at/cursor && pause=15 && break
+                  pause=60
+                  for lines in 4000 1000 200 20 1; do
+                    cp $at/cursor $at/next && journalctl --unit=postagram-web --since=2000-01-01 --lines=$lines --cursor-file=$at/next --output=json --output-fields=MESSAGE --all --no-pager --quiet > $at/entries && cat $at/entries | jq -cs 'def plain:[foreach (.[],-1) as $b ([0];if .[0]==2 and $b>31 and $b<127 then [if $b<64 then 2 else 0 end] elif .[0]==1 and $b==91 then [2] else (if .[0]==1 then [27] else [] end) as $kept|if $b==27 then [1]+$kept else [0]+$kept+[$b] end end;.[1:][])];def text:[foreach .[] as $b ({n:0};if .n>0 and $b>127 and $b<192 then {n:(.n-1),least,c:(.c*64+$b-128)}|.o=if .n>0 then [] elif .c<.least or .c>1114111 or (.c>55295 and .c<57344) then [65533] else [.c] end else (if .n>0 then [65533] else [] end) as $o|if $b<0 then {n:0,$o} elif $b<128 then {n:0,o:($o+[$b])} elif $b<192 or $b>247 then {n:0,o:($o+[65533])} elif $b<224 then {n:1,least:128,c:($b-192),$o} elif $b<240 then {n:2,least:2048,c:($b-224),$o} else {n:3,least:65536,c:($b-240),$o} end end;.o[])]|implode;map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try (plain|text) catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)' > $at/batch && {
+                      [ -s $at/batch ] || pause=15
+                      [ $pause = 15 ] && break
+                      $put > /dev/null || { aws logs create-log-stream $to && $put > /dev/null; } && mv $at/next $at/cursor && {
+                        pause=15
+                        [ $lines = 4000 ] || pause=0
+                        [ "$(cat $at/entries | jq -s length)" = $lines ] && pause=0
+                        break
+                      }
+                    }
                   done
-                  [ "$1" = last ] && break
-                  sleep $pause
+                  [ $pause = 0 ] || {
+                    [ "$1" = last ] && break
+                    sleep $pause
+                  }
                 done
             - path: /etc/systemd/system/postagram-web-logs.service
               permissions: '0644'
@@ -519,6 +541,14 @@ mod tests {
         let swapped = text.replace("A=\"1\"\n    B=", "C=\"1\"\n    B=");
         assert!(parts(&swapped).is_string(), "out of order: {swapped}");
         assert_eq!(parts("#cloud-config\n"), "#cloud-config\n");
+    }
+
+    #[test]
+    fn a_value_that_looks_like_another_file_is_a_part_of_the_variables() {
+        let text = postagram(&[("A", "x - path: y"), ("B", "- path: /etc")]).render().unwrap();
+        let environment = [("A", "x - path: y"), ("B", "- path: /etc"), ("PORT", "8080")];
+        assert_eq!(variables(&text), Some(BTreeMap::from(environment)));
+        assert_eq!(commands(&text), commands(&postagram(&[]).render().unwrap()));
     }
 
     #[test]

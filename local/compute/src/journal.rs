@@ -94,11 +94,18 @@ fn json_line(entry: &Entry, message: &str) -> String {
     format!("{line}\n")
 }
 
-/// The only filter of `jq` on a local instance: it turns the entries of a journal into the events of `PutLogEvents`.
-const EVENTS: &str = r#"map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try implode catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)"#;
+/// The filter of `jq` on a local instance: it turns the entries of a journal into the events of `PutLogEvents`.
+const EVENTS: &str = r#"def plain:[foreach (.[],-1) as $b ([0];if .[0]==2 and $b>31 and $b<127 then [if $b<64 then 2 else 0 end] elif .[0]==1 and $b==91 then [2] else (if .[0]==1 then [27] else [] end) as $kept|if $b==27 then [1]+$kept else [0]+$kept+[$b] end end;.[1:][])];def text:[foreach .[] as $b ({n:0};if .n>0 and $b>127 and $b<192 then {n:(.n-1),least,c:(.c*64+$b-128)}|.o=if .n>0 then [] elif .c<.least or .c>1114111 or (.c>55295 and .c<57344) then [65533] else [.c] end else (if .n>0 then [65533] else [] end) as $o|if $b<0 then {n:0,$o} elif $b<128 then {n:0,o:($o+[$b])} elif $b<192 or $b>247 then {n:0,o:($o+[65533])} elif $b<224 then {n:1,least:128,c:($b-192),$o} elif $b<240 then {n:2,least:2048,c:($b-224),$o} else {n:3,least:65536,c:($b-240),$o} end end;.o[])]|implode;map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try (plain|text) catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)"#;
 
-/// `jq -cs FILTER` with the filter above.
+/// `jq -cs FILTER` with the filter above, and `jq -s length`.
 pub fn jq(arguments: &[&str], input: &[u8]) -> Done {
+    let failed = || Done { status: 5, output: Vec::new(), errors: "jq: error: the input is no journal\n".to_owned() };
+    if arguments == ["-s", "length"] {
+        let values = serde_json::Deserializer::from_slice(input).into_iter::<Value>();
+        let count = values.map(|value| value.ok().map(drop)).collect::<Option<Vec<()>>>();
+        return count
+            .map_or_else(failed, |values| Done { output: format!("{}\n", values.len()).into(), ..Done::default() });
+    }
     if arguments != ["-cs", EVENTS] {
         return Done::failed(format!("jq {}: this does not exist on a local instance", arguments.join(" ")));
     }
@@ -107,23 +114,45 @@ pub fn jq(arguments: &[&str], input: &[u8]) -> Done {
         let micros: i64 = entry["__REALTIME_TIMESTAMP"].as_str()?.parse().ok()?;
         let message = match &entry["MESSAGE"] {
             Value::String(text) => text.clone(),
-            // Each byte becomes a character.
             Value::Array(bytes) => {
-                bytes.iter().filter_map(|byte| Some(char::from(u8::try_from(byte.as_u64()?).ok()?))).collect()
+                let bytes = bytes.iter().filter_map(|byte| u8::try_from(byte.as_u64()?).ok());
+                String::from_utf8_lossy(&without_control_sequences(bytes)).into_owned()
             }
-            other => format!("{other} cannot be imploded, must be an array of codepoints"),
+            other => format!("Cannot iterate over {other}"),
         };
         let message = if message.is_empty() { " ".to_owned() } else { message };
         Some((micros.div_euclid(1000), message))
     };
     let events: Option<Vec<(i64, String)>> = lines.map(|line| event(line.ok()?)).collect();
-    let Some(mut events) = events else {
-        return Done { status: 5, output: Vec::new(), errors: "jq: error: the input is no journal\n".to_owned() };
-    };
+    let Some(mut events) = events else { return failed() };
     events.sort_by_key(|(at, _)| *at);
     let events: Vec<Value> = events.iter().map(|(at, text)| json!({ "timestamp": at, "message": text })).collect();
     let output = if events.is_empty() { String::new() } else { format!("{}\n", Value::Array(events)) };
     Done { output: output.into(), ..Done::default() }
+}
+
+/// Removes the control sequences of terminals: `ESC [`, characters up to `?`, and one from `@` on.
+fn without_control_sequences(bytes: impl Iterator<Item = u8>) -> Vec<u8> {
+    #[derive(PartialEq)]
+    enum In {
+        Text,
+        Escape,
+        Sequence,
+    }
+    let (mut kept, mut state) = (Vec::new(), In::Text);
+    for byte in bytes {
+        state = match (state, byte) {
+            (In::Sequence, b' '..=b'?') | (In::Escape, b'[') => In::Sequence,
+            (In::Sequence, b'@'..=b'~') => In::Text,
+            (before, byte) => {
+                kept.extend((before == In::Escape).then_some(0x1b));
+                kept.extend((byte != 0x1b).then_some(byte));
+                if byte == 0x1b { In::Escape } else { In::Text }
+            }
+        };
+    }
+    kept.extend((state == In::Escape).then_some(0x1b));
+    kept
 }
 
 /// `aws logs create-log-stream` and `put-log-events`, with the options that name the stream.
@@ -200,10 +229,25 @@ mod tests {
         *tools.lines.lock().unwrap() = journal(&["a \"b\" é", "\u{1b}[31mé", ""]);
         let entries = run(dir.path(), &tools, &["--output=json", "--output-fields=MESSAGE", "--all"]);
         let done = jq(&["-cs", EVENTS], entries.as_bytes());
-        let expected = r#"[{"timestamp":1795946400123,"message":"a \"b\" é"},{"timestamp":1795946401123,"message":"\u001b[31mÃ©"},{"timestamp":1795946402123,"message":" "}]"#;
+        let expected = r#"[{"timestamp":1795946400123,"message":"a \"b\" é"},{"timestamp":1795946401123,"message":"é"},{"timestamp":1795946402123,"message":" "}]"#;
         assert_eq!(String::from_utf8(done.output).unwrap(), format!("{expected}\n"));
         assert_eq!((jq(&["-cs", EVENTS], b"").output.len(), jq(&["-cs", EVENTS], b"x").status), (0, 5));
+        let count = |input: &[u8]| String::from_utf8(jq(&["-s", "length"], input).output).unwrap();
+        assert_eq!([count(entries.as_bytes()), count(b""), count(b"x")], ["3\n", "0\n", ""]);
         assert!(jq(&["."], b"").errors.contains("does not exist on a local instance"));
+    }
+
+    #[test]
+    fn control_sequences_are_removed_from_messages() {
+        for (bytes, kept) in [
+            ("\u{1b}[1;32mINFO\u{1b}[0m Zoé", "INFO Zoé"),
+            ("\u{1b}[2Ka\u{1b}b\u{1b}", "a\u{1b}b\u{1b}"),
+            ("\u{1b}\u{1b}[1mx\u{1b}[31", "\u{1b}x"),
+            ("\u{1b}[3é", "é"),
+        ] {
+            let kept_bytes = without_control_sequences(bytes.bytes());
+            assert_eq!(String::from_utf8(kept_bytes).unwrap(), kept, "{bytes:?}");
+        }
     }
 
     #[tokio::test]
