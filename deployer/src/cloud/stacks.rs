@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_smithy_types::DateTime;
 use futures::{StreamExt as _, stream};
 use serde::Serialize;
 
 use crate::{
-    cloud::{aws::Aws, status::timestamp, why::is_denied},
+    cloud::{aws::Aws, why::is_denied},
     engine::{AT_ONCE, AllTagged, Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Tagged},
     kinds::{KINDS, bucket::Bucket},
+    output::utc::timestamp,
 };
 
 /// The stacks of an account. Its fields are the keys of `ls --json`.
@@ -95,7 +95,7 @@ async fn search_region(aws: &Aws, region: &str) -> (Vec<FoundStack>, Vec<Unread>
     }
     let unread = unread.into_iter().map(|(why, kinds)| Unread { region: region.into(), kinds, why });
     let stacks = stacks.into_values().map(|(mut stack, created_s): (FoundStack, Option<i64>)| {
-        stack.created = created_s.and_then(|at| timestamp(&DateTime::from_secs(at)));
+        stack.created = created_s.and_then(timestamp);
         stack
     });
     (stacks.collect(), unread.collect())

@@ -552,7 +552,7 @@ fn option(name: &str, value: &str) -> String {
 
 /// The error for a command that needs a local AWS and does not start one.
 fn no_local_aws_here() -> Failure {
-    Failure::new(Exit::Failed, anyhow!("there is no local AWS here")).hint("run `up --local` first")
+    Failure::new(Exit::Failed, anyhow!("there is no local AWS here")).hint("run `deployer up --local` first")
 }
 
 /// The error for an interruption when nothing was in progress.

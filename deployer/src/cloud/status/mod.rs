@@ -12,7 +12,6 @@ pub use functions::FunctionStatus;
 pub use programs::{Deployed, deployed};
 pub use services::{InstanceStatus, ServiceStatus};
 
-use aws_smithy_types::{DateTime, date_time::Format};
 use futures::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 
@@ -105,9 +104,4 @@ pub async fn read(aws: &Aws, places: &Places, account: &str) -> Contents {
 /// Runs these reads, a bounded number at once, and keeps their order.
 async fn all<T>(reads: impl Stream<Item = impl Future<Output = T>>) -> Vec<T> {
     reads.buffered(AT_ONCE).collect().await
-}
-
-/// A time in the notation of RFC 3339, such as `2026-11-29T14:25:02Z`.
-pub fn timestamp(at: &DateTime) -> Option<String> {
-    DateTime::from_secs(at.secs()).fmt(Format::DateTime).ok()
 }
