@@ -292,7 +292,7 @@ async fn status_needs_exactly_the_permissions_that_are_documented() {
     watcher.put(json!([{ "Effect": "Deny", "Action": "*", "Resource": "*" }])).await;
     let said = watcher.run(&project, &["status"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
-    for line in ["? service web", "? function f", "unknown: denied ("] {
+    for line in ["? service web", "? function f", "? bucket images", "? table posts", "unknown: denied ("] {
         assert!(said.stdout.contains(line), "{}", said.all());
     }
     cloud.done(&project, &["down", "--yes"]).await;

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_smithy_types::DateTime;
 use futures::{StreamExt as _, stream};
 use serde::Serialize;
 
 use crate::{
-    cloud::{aws::Aws, status::timestamp, why::is_denied},
+    cloud::{aws::Aws, why::is_denied},
     engine::{AT_ONCE, AllTagged, Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Tagged},
     kinds::{KINDS, bucket::Bucket},
+    output::utc::timestamp,
 };
 
 /// The stacks of an account. Its fields are the keys of `ls --json`.
@@ -71,18 +71,23 @@ pub async fn regions(aws: &Aws) -> Result<BTreeSet<String>, Fault> {
 
 /// Searches these regions.
 pub async fn search(aws: &Aws, regions: &BTreeSet<String>) -> (Vec<FoundStack>, Vec<Unread>) {
-    let looks: Vec<_> = regions.iter().map(|region| search_region(aws, region)).collect();
-    let found: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
-    let (stacks, unread): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-    let mut stacks: Vec<FoundStack> = stacks.into_iter().flatten().collect();
+    let places: Vec<(&String, Aws)> = regions.iter().map(|region| (region, aws.in_region(region))).collect();
+    // The lists of all regions share one bound, and the reads of their members another (`kinds::tags::bounded`).
+    let looks: Vec<_> =
+        places.iter().flat_map(|(_, aws)| KINDS.iter().map(move |kind| kind.of_any_stack(aws))).collect();
+    let mut lists = stream::iter(looks).buffered(AT_ONCE).collect::<Vec<_>>().await.into_iter();
+    let (mut stacks, mut unread) = (Vec::new(), Vec::new());
+    for (region, _) in &places {
+        let (found, missed) = of_region(region, lists.by_ref().take(KINDS.len()));
+        stacks.extend(found);
+        unread.extend(missed);
+    }
     stacks.sort_by(|a, b| (&a.name, &a.region).cmp(&(&b.name, &b.region)));
-    (stacks, unread.into_iter().flatten().collect())
+    (stacks, unread)
 }
 
-async fn search_region(aws: &Aws, region: &str) -> (Vec<FoundStack>, Vec<Unread>) {
-    let aws = &aws.in_region(region);
-    let looks: Vec<_> = KINDS.iter().map(|kind| kind.of_any_stack(aws)).collect();
-    let lists: Vec<Result<AllTagged, Fault>> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+/// Sorts the resources of a region, listed in the order of their kinds, by their stacks.
+fn of_region(region: &str, lists: impl Iterator<Item = Result<AllTagged, Fault>>) -> (Vec<FoundStack>, Vec<Unread>) {
     let mut stacks = BTreeMap::new();
     let mut unread = BTreeMap::<String, BTreeSet<&'static str>>::new();
     for (kind, list) in KINDS.iter().zip(lists) {
@@ -95,7 +100,7 @@ async fn search_region(aws: &Aws, region: &str) -> (Vec<FoundStack>, Vec<Unread>
     }
     let unread = unread.into_iter().map(|(why, kinds)| Unread { region: region.into(), kinds, why });
     let stacks = stacks.into_values().map(|(mut stack, created_s): (FoundStack, Option<i64>)| {
-        stack.created = created_s.and_then(|at| timestamp(&DateTime::from_secs(at)));
+        stack.created = created_s.and_then(timestamp);
         stack
     });
     (stacks.collect(), unread.collect())

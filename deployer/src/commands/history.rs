@@ -15,6 +15,7 @@ use crate::{
     output::{
         exit::{Exit, Failure},
         report::{self, Mark, Row},
+        utc::timestamp,
     },
     package::programs::Programs,
     page::Front,
@@ -125,7 +126,7 @@ fn entry(releases: &Releases, release: &Release, keys: &BTreeSet<String>) -> Ent
     };
     let json = json!({
         "release": release.number,
-        "made": report::timestamp(release.made_s),
+        "made": timestamp(release.made_s),
         "who": who,
         "commit": commit.as_ref().map(|commit| json!({ "hash": commit.hash, "dirty": commit.is_dirty })),
         "program": program.map(|it| json!({ "sha256": it.sha256, "key": it.key, "kept": is_kept })),

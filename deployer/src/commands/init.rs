@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::anyhow;
 
-use super::{offline_page, resources};
+use super::{file_option, offline_page, resources};
 use crate::{
     commands::cli::{Global, Init as Args, Template},
     config::{Config, Name, Region, template::commented},
@@ -49,8 +49,13 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     if !file.ancestors().skip(1).any(|folder| folder.join("Cargo.toml").is_file()) {
         report::hint("there is no Cargo.toml here or above: name a finished program with `binary`");
     }
-    report::say("next: `deployer up --local` runs it on this machine, no account needed");
+    report::say(next_step(global.file.as_deref()));
     Ok(Exit::Done)
+}
+
+/// What to do with the description. Without `--file`, `up` finds it as well.
+fn next_step(file: Option<&Path>) -> String {
+    format!("next: `deployer up{} --local` runs it on this machine, no account needed", file_option(file))
 }
 
 /// The text of a description.
@@ -117,6 +122,14 @@ fn write(file: &Path, shown: &Path, text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_step_names_the_file_that_was_written() {
+        let step = |file: Option<&str>| next_step(file.map(Path::new));
+        assert!(step(None).starts_with("next: `deployer up --local` runs it"));
+        assert!(step(Some("other.yaml")).starts_with("next: `deployer up --file 'other.yaml' --local` runs it"));
+        assert!(step(Some("it's")).starts_with(r"next: `deployer up --file 'it'\''s' --local` runs it"));
+    }
 
     #[test]
     fn a_stack_is_named_after_its_folder_as_far_as_possible() {

@@ -6,7 +6,6 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use time::{OffsetDateTime, macros::format_description};
 
 use super::{Session, interrupted, why};
 use crate::{
@@ -19,6 +18,7 @@ use crate::{
     output::{
         exit::{Exit, Failure},
         report,
+        utc::timestamp_ms,
     },
     page::{names::Names, user_data::reports_prefix},
 };
@@ -110,19 +110,13 @@ fn object(place: &LogPlace, line: &Line) -> Value {
     let stream = if place.kind == Kind::Service { "instance" } else { "stream" };
     let source = if matches!(line.found, Found::Report(_)) { "report" } else { "log" };
     json!({
-        "time": timestamp(line.at_ms),
+        "time": timestamp_ms(line.at_ms),
         "kind": place.kind.name(),
         "name": place.name,
         stream: line.stream,
         "source": source,
         "text": line.text,
     })
-}
-
-fn timestamp(at_ms: i64) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
-    at.ok().and_then(|at| at.format(format).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

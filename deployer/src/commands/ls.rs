@@ -1,11 +1,8 @@
 //! `ls`: every stack of the account, even those whose `stack.yaml` is lost.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{Wake, access, find, folder_or_here, local_access, read, tally, unless_stopped};
+use super::{Wake, access, file_option, find, folder_or_here, local_access, option, read, tally, unless_stopped};
 use crate::{
     cloud::{
         aws::Aws,
@@ -25,7 +22,7 @@ pub async fn run(global: &Global, args: &Ls) -> Result<Exit, Failure> {
     let mut found = unless_stopped(search(global, args)).await?;
     let here = described(global)?;
     for stack in &mut found.stacks {
-        stack.remove = removal(stack, here.as_ref(), global);
+        stack.remove = removal(stack, found.account.as_deref(), here.as_ref(), global);
     }
     match args.json {
         true => report::answer(&report::stacks_json(&found)),
@@ -86,9 +83,18 @@ async fn region(global: &Global, args: &Ls) -> Result<Region, Failure> {
 const USUAL: &str = "us-east-1";
 
 /// How to remove a stack: with the `stack.yaml` of this folder if it is of this stack, or else with a minimal one.
-fn removal(stack: &FoundStack, here: Option<&(PathBuf, Config)>, global: &Global) -> Option<Removal> {
+///
+/// The commands may be run later and elsewhere: the minimal description takes no other account, and they name the
+/// profile.
+fn removal(
+    stack: &FoundStack,
+    account: Option<&str>,
+    here: Option<&(PathBuf, Config)>,
+    global: &Global,
+) -> Option<Removal> {
     let FoundStack { name, region, .. } = stack;
-    let minimal = format!("name: {name}\nregion: {region}\n");
+    let account = account.map(|account| format!("account: \"{account}\"\n")).unwrap_or_default();
+    let minimal = format!("name: {name}\nregion: {region}\n{account}");
     // The name is from a tag, which anybody may have written.
     let config = Config::parse("stack.yaml", &minimal).ok()?;
     if config.name.as_str() != name {
@@ -102,16 +108,12 @@ fn removal(stack: &FoundStack, here: Option<&(PathBuf, Config)>, global: &Global
         }
         None => (Some(minimal), format!(" --file {name}.yaml")),
     };
+    options += &global.profile.as_deref().map(|profile| option("profile", profile)).unwrap_or_default();
     options += if global.local { " --local" } else { "" };
     // `up` makes the artifact bucket again: without it, `down` takes the stack for removed.
     let up = (!stack.has_anchor).then(|| format!("deployer up{options}"));
     let commands = up.into_iter().chain([format!("deployer down{options}")]).collect();
     Some(Removal { stack_yaml, commands })
-}
-
-/// `--file` as a shell reads it.
-fn file_option(file: Option<&Path>) -> String {
-    file.map(|file| format!(" --file '{}'", file.display().to_string().replace('\'', "'\\''"))).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -121,6 +123,8 @@ mod tests {
     use super::*;
     use crate::commands::cli::Cli;
 
+    const ACCOUNT: &str = "012345678901";
+
     fn global(arguments: &[&str]) -> Global {
         Cli::parse_from(["deployer", "ls"].iter().chain(arguments)).global
     }
@@ -128,7 +132,7 @@ mod tests {
     fn removed(name: &str, has_anchor: bool, here: &str, arguments: &[&str]) -> Option<(bool, Vec<String>)> {
         let stack = FoundStack { name: name.into(), region: "us-east-1".into(), has_anchor, ..FoundStack::default() };
         let here = Config::parse("stack.yaml", here).ok().map(|config| (PathBuf::from("/x/stack.yaml"), config));
-        let removal = removal(&stack, here.as_ref(), &global(arguments))?;
+        let removal = removal(&stack, Some(ACCOUNT), here.as_ref(), &global(arguments))?;
         Some((removal.stack_yaml.is_some(), removal.commands))
     }
 
@@ -141,11 +145,24 @@ mod tests {
         };
         check("app", true, here, &[], (false, &["deployer down"]));
         check("app", true, here, &["--local"], (false, &["deployer down --local"]));
+        check("app", true, here, &["--profile", "it's"], (false, &[r"deployer down --profile 'it'\''s'"]));
         check("app", true, here, &["--file", "it's"], (false, &[r"deployer down --file 'it'\''s'"]));
         let elsewhere = "name: app\nregion: eu-west-1\n";
         check("app", true, elsewhere, &[], (false, &["deployer down --region us-east-1"]));
         check("old", true, here, &[], (true, &["deployer down --file old.yaml"]));
+        let profile = "deployer down --file old.yaml --profile 'prod'";
+        check("old", true, here, &["--profile", "prod"], (true, &[profile]));
         check("old", false, "", &[], (true, &["deployer up --file old.yaml", "deployer down --file old.yaml"]));
+    }
+
+    #[test]
+    fn a_minimal_description_is_of_this_account_only() {
+        let stack = FoundStack { name: "old".into(), region: "us-east-1".into(), ..FoundStack::default() };
+        let text = |account| removal(&stack, account, None, &global(&[])).and_then(|it| it.stack_yaml).unwrap();
+        let minimal = text(Some(ACCOUNT));
+        assert_eq!(minimal, "name: old\nregion: us-east-1\naccount: \"012345678901\"\n");
+        assert_eq!(Config::parse("stack.yaml", &minimal).unwrap().account.as_deref(), Some(ACCOUNT));
+        assert_eq!(text(None), "name: old\nregion: us-east-1\n");
     }
 
     #[test]

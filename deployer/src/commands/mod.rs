@@ -540,9 +540,19 @@ async fn unless_stopped<T>(look: impl Future<Output = Result<T, Failure>>) -> Re
     }
 }
 
+/// `--file` as a shell reads it.
+fn file_option(file: Option<&Path>) -> String {
+    file.map(|file| option("file", &file.display().to_string())).unwrap_or_default()
+}
+
+/// An option with its value as a shell reads it, after a space.
+fn option(name: &str, value: &str) -> String {
+    format!(" --{name} '{}'", value.replace('\'', "'\\''"))
+}
+
 /// The error for a command that needs a local AWS and does not start one.
 fn no_local_aws_here() -> Failure {
-    Failure::new(Exit::Failed, anyhow!("there is no local AWS here")).hint("run `up --local` first")
+    Failure::new(Exit::Failed, anyhow!("there is no local AWS here")).hint("run `deployer up --local` first")
 }
 
 /// The error for an interruption when nothing was in progress.

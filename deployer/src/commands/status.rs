@@ -1,16 +1,11 @@
 //! `status`: the state of every service, instance, function, bucket and table on one screen.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::anyhow;
-
-use super::{Session, Wake, unless_stopped};
+use super::{Session, Wake, no_local_aws_here, unless_stopped};
 use crate::{
     cloud::{
-        status::{self, Deployed, Drift, Status, timestamp},
+        status::{self, Deployed, Drift, Status},
         why::denied_or_said,
     },
     commands::cli::{Global, Status as Args},
@@ -21,6 +16,7 @@ use crate::{
     output::{
         exit::{Exit, Failure},
         report,
+        utc::timestamp,
     },
     package::programs::{Destination, Programs},
     page::{self, Page, Places, lay_out},
@@ -28,10 +24,7 @@ use crate::{
 
 /// Exit code 1 if something is not healthy.
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
-    let Some(session) = unless_stopped(Session::sign_in(global, Wake::Only)).await? else {
-        return Err(Failure::new(Exit::Failed, anyhow!("nothing is deployed: there is no local AWS here"))
-            .hint("run `deployer up --local` first"));
-    };
+    let session = unless_stopped(Session::sign_in(global, Wake::Only)).await?.ok_or_else(no_local_aws_here)?;
     let exit = match args.watch {
         Some(seconds) => watch(&session, args, Duration::from_secs(seconds.into())).await,
         None => {
@@ -84,7 +77,7 @@ async fn look(session: &Session) -> Status {
         stack: session.config.name.to_string(),
         account: site.account.clone(),
         region: site.region.clone(),
-        at: timestamp(&SystemTime::now().into()),
+        at: timestamp(report::now_s()),
         healthy: contents.is_healthy(),
         contents,
         drift,

@@ -4,3 +4,4 @@ pub mod env_file;
 pub mod exit;
 pub mod graph;
 pub mod report;
+pub mod utc;

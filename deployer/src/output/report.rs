@@ -27,11 +27,11 @@ mod status;
 
 pub use board::{Board, Count};
 pub use escape::is_active;
-pub use history::{Mark, Row, minute, releases, timestamp};
+pub use history::{Mark, Row, minute, releases};
 pub use logged::{logged, object};
 pub use plan::{Places, Values, changes, plan, plan_json};
 pub use stacks::{stacks, stacks_json};
-pub use status::{age, status, status_again, status_json, status_json_line};
+pub use status::{age, now_s, status, status_again, status_json, status_json_line};
 
 /// Prints an answer to stdout: unchanged to a program, escaped to a terminal. Failures are reported by [`unprinted`] at
 /// the end.

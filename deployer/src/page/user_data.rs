@@ -298,12 +298,6 @@ struct Parts<'a> {
     commands: String,
 }
 
-/// Returns the key of the program in this bucket that a text of ours downloads.
-pub fn program_key<'a>(text: &'a str, bucket: &str) -> Option<&'a str> {
-    let (_, after) = text.split_once(&format!("s3://{bucket}/"))?;
-    after.split_whitespace().next()
-}
-
 const VARIABLES: &str = "  permissions: '0600'\n  content: |\n";
 
 fn parts(text: &str) -> Option<Parts<'_>> {
@@ -359,9 +353,16 @@ mod tests {
 
     #[test]
     fn the_program_is_read_from_the_text() {
-        let text = postagram(&[]).render().unwrap();
-        assert_eq!(program_key(&text, "postagram-artifacts-000000000000-us-east-1"), Some("services/web/abc123"));
-        assert_eq!(program_key(&text, "another"), None);
+        let bucket = "postagram-artifacts-000000000000-us-east-1";
+        let expected = Some(Program { bucket, key: "services/web/abc123", sha256: "abc123" });
+        let seed = format!("s3://{bucket}/seed.json");
+        // Values that look like the lines of the unit and of the checksum.
+        let download = format!("ExecStartPre=+/usr/bin/aws s3 cp {seed} /x");
+        for value in ["", &seed, &download, "0123  /opt/x"] {
+            let text = postagram(&[("SEED", value)]).render().unwrap();
+            assert_eq!(program(&text), expected, "{value:?}");
+        }
+        assert_eq!(program(&seed), None, "a text that is not ours");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The state of a table that does not exist.
-pub(super) const ABSENT: &str = "ABSENT";
+pub const ABSENT: &str = "ABSENT";
 
 /// Objects are counted up to this number: one call.
 const COUNTED: i32 = 1_000;
@@ -59,6 +59,13 @@ pub struct TableStatus {
     pub unread: Vec<String>,
 }
 
+impl TableStatus {
+    /// Whether it can be used, as it can while it is being updated; `None` if unknown.
+    pub fn is_healthy(&self) -> Option<bool> {
+        self.state.as_deref().map(|state| ["ACTIVE", "UPDATING"].contains(&state))
+    }
+}
+
 /// Counts the objects of a bucket.
 pub(super) async fn bucket(aws: &Aws, entry: &str, name: &str, account: &str) -> BucketStatus {
     let mut unread = Vec::new();
@@ -85,7 +92,7 @@ async fn count(aws: &Aws, name: &str, account: &str) -> Result<Option<Objects>, 
 pub(super) async fn table(aws: &Aws, entry: &str, name: &str) -> TableStatus {
     let mut unread = Vec::new();
     let call = async || found(aws.dynamodb.describe_table().table_name(name).send().await);
-    let described = keep(&mut unread, "the table", call().await);
+    let described = keep(&mut unread, "the table", look(call).await);
     let absent = described.as_ref().is_some_and(Option::is_none).then(|| ABSENT.to_owned());
     let table = described.flatten().and_then(|answer| answer.table);
     let state = table.as_ref().and_then(|it| it.table_status()).map(|state| state.as_str().to_owned());

@@ -7,12 +7,11 @@ mod functions;
 mod programs;
 mod services;
 
-pub use data::{BucketStatus, Objects, TableStatus};
+pub use data::{ABSENT, BucketStatus, Objects, TableStatus};
 pub use functions::FunctionStatus;
 pub use programs::{Deployed, deployed};
 pub use services::{InstanceStatus, ServiceStatus};
 
-use aws_smithy_types::{DateTime, date_time::Format};
 use futures::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 
@@ -73,14 +72,13 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Whether everything runs and nothing is missing. A service or function whose health is unknown does not count as
-    /// healthy.
+    /// Whether everything runs and nothing is missing. What could not be read does not count as healthy.
     pub fn is_healthy(&self) -> bool {
-        self.deployed != Some(false)
+        self.deployed == Some(true)
             && self.services.iter().all(|it| it.healthy == Some(true))
             && self.functions.iter().all(|it| it.healthy == Some(true))
-            && self.buckets.iter().all(|it| it.exists != Some(false))
-            && self.tables.iter().all(|it| it.state.as_deref() != Some(data::ABSENT))
+            && self.buckets.iter().all(|it| it.exists == Some(true))
+            && self.tables.iter().all(|it| it.is_healthy() == Some(true))
     }
 }
 
@@ -97,7 +95,7 @@ pub async fn read(aws: &Aws, places: &Places, account: &str) -> Contents {
     let exists = services.iter().any(|it| it.exists)
         || functions.iter().any(|it| it.exists)
         || buckets.iter().any(|it| it.exists == Some(true))
-        || tables.iter().any(|it| it.state.as_deref().is_some_and(|state| state != data::ABSENT));
+        || tables.iter().any(|it| it.state.as_deref().is_some_and(|state| state != ABSENT));
     let deployed = if exists { Some(true) } else { has_anchor.ok() };
     Contents { deployed, services, functions, buckets, tables }
 }
@@ -107,7 +105,40 @@ async fn all<T>(reads: impl Stream<Item = impl Future<Output = T>>) -> Vec<T> {
     reads.buffered(AT_ONCE).collect().await
 }
 
-/// A time in the notation of RFC 3339, such as `2026-11-29T14:25:02Z`.
-pub fn timestamp(at: &DateTime) -> Option<String> {
-    DateTime::from_secs(at.secs()).fmt(Format::DateTime).ok()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(deployed: Option<bool>, exists: Option<bool>, state: Option<&str>) -> Contents {
+        let (name, objects, unread) = (String::from("images"), Objects::default(), Vec::new());
+        let bucket = BucketStatus { name, bucket: "app-images".into(), exists, objects, unread };
+        let (name, state, unread) = (String::from("posts"), state.map(str::to_owned), Vec::new());
+        let table = TableStatus { name, table: "app-posts".into(), state, rows: None, unread };
+        let (services, functions) = Default::default();
+        Contents { deployed, services, functions, buckets: vec![bucket], tables: vec![table] }
+    }
+
+    #[test]
+    fn only_what_was_read_and_works_is_healthy() {
+        for (deployed, exists, state, wanted) in [
+            (Some(true), Some(true), Some("ACTIVE"), true),
+            (Some(true), Some(true), Some("UPDATING"), true),
+            (None, Some(true), Some("ACTIVE"), false),
+            (Some(false), Some(true), Some("ACTIVE"), false),
+            (Some(true), None, Some("ACTIVE"), false),
+            (Some(true), Some(false), Some("ACTIVE"), false),
+            (Some(true), Some(true), None, false),
+            (Some(true), Some(true), Some(ABSENT), false),
+            (Some(true), Some(true), Some("CREATING"), false),
+            (Some(true), Some(true), Some("DELETING"), false),
+            (Some(true), Some(true), Some("INACCESSIBLE_ENCRYPTION_CREDENTIALS"), false),
+        ] {
+            assert_eq!(contents(deployed, exists, state).is_healthy(), wanted, "{deployed:?} {exists:?} {state:?}");
+        }
+        let nothing = |deployed| {
+            let (services, functions, buckets, tables) = Default::default();
+            Contents { deployed, services, functions, buckets, tables }.is_healthy()
+        };
+        assert_eq!([Some(true), Some(false), None].map(nothing), [true, false, false]);
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
         why::{FunctionPlace, Place},
     },
     engine::{Fault, look},
-    page::user_data::program_key,
+    page::user_data::program,
 };
 
 /// The hashes of programs, by the entries that run them.
@@ -43,9 +43,39 @@ pub async fn deployed(aws: &Aws, functions: &[&FunctionPlace], services: &[&Plac
     })
 }
 
-/// Returns the hash of the program that instances of this version download: the last part of its key.
+/// Returns the hash of the program that instances of this version download from this bucket.
 fn sha256_in(version: &LaunchTemplateVersion, bucket: &str) -> Option<String> {
     let encoded = version.launch_template_data()?.user_data()?;
     let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
-    program_key(&text, bucket)?.rsplit('/').next().map(str::to_owned)
+    program(&text).filter(|it| it.bucket == bucket).map(|it| it.sha256.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::ResponseLaunchTemplateData;
+
+    use super::*;
+    use crate::page::user_data::UserData;
+
+    const BUCKET: &str = "app-artifacts-000000000000-us-east-1";
+
+    #[test]
+    fn the_hash_is_that_of_the_program_even_if_a_variable_names_an_object_beside_it() {
+        let user_data = UserData {
+            stack: "app".into(),
+            service: "web".into(),
+            region: "us-east-1".into(),
+            bucket: BUCKET.into(),
+            key: "services/web/abc123".into(),
+            environment: [("SEED".into(), format!("s3://{BUCKET}/seed.json"))].into(),
+            port: 8080,
+            sha256: "abc123".into(),
+            log_group: "/deployer/app/web".into(),
+        };
+        let encoded = STANDARD.encode(user_data.render().unwrap());
+        let data = ResponseLaunchTemplateData::builder().user_data(encoded).build();
+        let version = LaunchTemplateVersion::builder().launch_template_data(data).build();
+        assert_eq!(sha256_in(&version, BUCKET).as_deref(), Some("abc123"));
+        assert_eq!(sha256_in(&version, "another"), None);
+    }
 }

@@ -3,7 +3,6 @@
 use aws_smithy_types::DateTime;
 use serde::Serialize;
 
-use super::timestamp;
 use crate::{
     cloud::{
         aws::{Aws, found},
@@ -11,6 +10,7 @@ use crate::{
         why::{self, Evidence, Instance, Member, Place},
     },
     engine::{Fault, look},
+    output::utc::timestamp,
     page::url,
 };
 
@@ -101,7 +101,7 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
         instances_healthy: has_targets.then(|| evidence.healthy()),
         instances_wanted: has_group.then(|| evidence.wanted()),
         release,
-        released: released.as_ref().and_then(timestamp),
+        released: released.and_then(|at| timestamp(at.secs())),
         failed_launch: newest.filter(|_| healthy != Some(true)),
         instances,
         unread,
@@ -151,7 +151,7 @@ fn one(id: &str, member: Option<&Member>, instance: Option<&Instance>, target: O
         health: target.map(|it| it.state.clone()).filter(|state| !state.is_empty()),
         reason: reasons.into_iter().flatten().find(|reason| !reason.is_empty()).cloned(),
         release: member.and_then(|it| it.release.clone()),
-        launched: instance.filter(|it| it.launched_s > 0).and_then(|it| timestamp(&DateTime::from_secs(it.launched_s))),
+        launched: instance.filter(|it| it.launched_s > 0).and_then(|it| timestamp(it.launched_s)),
     }
 }
 

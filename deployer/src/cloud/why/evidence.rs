@@ -12,7 +12,7 @@ use crate::{
     },
     engine::{Fault, look},
     kinds::{listener::forwards, tags},
-    page::user_data::program_key,
+    page::user_data::program,
 };
 
 /// A service and the names of its resources.
@@ -347,8 +347,8 @@ async fn has_program(aws: &Aws, place: &Place, instance: &str) -> Result<Option<
     let answer = call.attribute(InstanceAttributeName::UserData).send().await?;
     let encoded = answer.user_data().and_then(|it| it.value()).unwrap_or_default();
     let text = String::from_utf8(STANDARD.decode(encoded).unwrap_or_default()).unwrap_or_default();
-    let Some(key) = program_key(&text, &place.reports.bucket) else { return Ok(None) };
-    let head = aws.s3.head_object().bucket(&place.reports.bucket).key(key).send().await;
+    let Some(program) = program(&text).filter(|it| it.bucket == place.reports.bucket) else { return Ok(None) };
+    let head = aws.s3.head_object().bucket(program.bucket).key(program.key).send().await;
     Ok(Some(found(head)?.is_some()))
 }
 

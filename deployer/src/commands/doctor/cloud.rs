@@ -186,8 +186,10 @@ async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Networ
         findings.push(tried("ec2:CreateSecurityGroup", group));
         findings.push(tried("ec2:CreateLaunchTemplate", template));
     }
-    findings
-        .push(Finding::unclear("other rights to create and change", "not checked: they cannot be tried without a change"));
+    findings.push(Finding::unclear(
+        "other rights to create and change",
+        "not checked: they cannot be tried without a change",
+    ));
     findings
 }
 
@@ -220,7 +222,6 @@ async fn quotas(aws: &Aws, config: &Config, site: &Site) -> Vec<Finding> {
 
 async fn balancers(aws: &Aws, config: &Config, site: &Site) -> Result<Finding, Fault> {
     const LIMIT: &str = "application-load-balancers";
-    const SUBJECT: &str = "quota of load balancers";
     let (limits, there) =
         futures::try_join!(async { Ok::<_, Fault>(aws.elb.describe_account_limits().send().await?) }, async {
             items(aws.elb.describe_load_balancers().into_paginator().send()).await
@@ -234,13 +235,19 @@ async fn balancers(aws: &Aws, config: &Config, site: &Site) -> Result<Finding, F
     let new = config.services.keys().filter(|entry| !there.contains(&names.plain(entry.as_str()).as_str())).count();
     let limit =
         limits.limits().iter().find(|limit| limit.name() == Some(LIMIT)).and_then(|limit| limit.max()?.parse().ok());
-    let words = |limit: usize| format!("{} of {limit} exist, {new} to create", there.len());
-    Ok(match limit {
-        Some(limit) if there.len() + new > limit => Finding::bad(SUBJECT, words(limit))
+    Ok(room(there.len(), new, limit))
+}
+
+/// Whether so many new load balancers can be made. An account may have more than its limit, which keeps those it has.
+fn room(there: usize, new: usize, limit: Option<usize>) -> Finding {
+    const SUBJECT: &str = "quota of load balancers";
+    let words = |limit: usize| format!("{there} of {limit} exist, {new} to create");
+    match limit {
+        Some(limit) if new > 0 && there + new > limit => Finding::bad(SUBJECT, words(limit))
             .remedy("remove load balancers that are no longer needed, or ask for more (Service Quotas, L-53DA6B97)"),
         Some(limit) => Finding::good(SUBJECT, words(limit)),
         None => Finding::unclear(SUBJECT, "not checked: AWS does not say how many there may be"),
-    })
+    }
 }
 
 /// The vCPUs of all instances at their largest number. The quota itself is in a service of its own.
@@ -252,12 +259,35 @@ async fn processors(aws: &Aws, config: &Config) -> Result<Finding, Fault> {
         .iter()
         .filter_map(|kind| Some((kind.instance_type()?.as_str().to_owned(), kind.v_cpu_info()?.default_v_cpus()?)))
         .collect();
-    let of = |service: &crate::config::Service| {
-        i32::from(service.instances.max) * each.get(&service.instance_type.to_string()).copied().unwrap_or_default()
+    let needs = config.services.values().map(|service| {
+        let kind = service.instance_type.to_string();
+        let most = i32::from(service.instances.max) * each.get(&kind).copied().unwrap_or_default();
+        (kind, most)
+    });
+    Ok(needed(&needs.collect::<Vec<_>>()))
+}
+
+/// What these instance types need. Only the standard families share the quota that is named (docs/aws.md §3.5).
+fn needed(needs: &[(String, i32)]) -> Finding {
+    let (standard, others): (Vec<_>, Vec<_>) = needs.iter().partition(|(kind, _)| is_standard(kind));
+    let sum = |needs: &[&(String, i32)]| needs.iter().map(|(_, most)| most).sum::<i32>();
+    let part = match (standard.is_empty(), others.is_empty()) {
+        (false, false) => format!(", {} of them of standard families", sum(&standard)),
+        _ => String::new(),
     };
-    let most: i32 = config.services.values().map(of).sum();
-    Ok(Finding::unclear("quota of vCPUs", format!("not checked; the largest groups have {most} vCPUs"))
-        .remedy("compare with `aws service-quotas get-service-quota --service-code ec2 --quota-code L-1216C47A`"))
+    let all = sum(&standard) + sum(&others);
+    let finding = Finding::unclear("quota of vCPUs", format!("not checked; the largest groups have {all} vCPUs{part}"));
+    match standard.is_empty() {
+        true => finding,
+        false => finding
+            .remedy("compare with `aws service-quotas get-service-quota --service-code ec2 --quota-code L-1216C47A`"),
+    }
+}
+
+/// Whether an instance type is of the families A, C, D, H, I, M, R, T and Z, such as `m5.large` and unlike `mac2.metal`.
+fn is_standard(kind: &str) -> bool {
+    let family = kind.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    ["a", "c", "d", "h", "i", "m", "r", "t", "z"].contains(&family)
 }
 
 #[cfg(test)]
@@ -270,6 +300,44 @@ mod tests {
         assert_eq!(tried("DryRunOperation"), "✓ right to ec2:CreateX: allowed");
         assert!(tried("UnauthorizedOperation").starts_with("✗ right to ec2:CreateX: "));
         assert!(tried("InternalError").starts_with("! right to ec2:CreateX: not checked: "));
+    }
+
+    #[test]
+    fn load_balancers_beyond_the_limit_are_a_problem_only_if_there_are_new_ones() {
+        for (there, new, limit, mark) in [
+            (49, 1, Some(50), '✓'),
+            (50, 1, Some(50), '✗'),
+            (50, 0, Some(50), '✓'),
+            (51, 0, Some(50), '✓'),
+            (0, 1, None, '!'),
+        ] {
+            assert!(room(there, new, limit).lines()[0].starts_with(mark), "{there} {new} {limit:?}");
+        }
+    }
+
+    #[test]
+    fn the_quota_of_the_standard_families_is_named_for_no_others() {
+        let all = |needs: &[(&str, i32)]| {
+            needed(&needs.iter().map(|(kind, most)| ((*kind).to_owned(), *most)).collect::<Vec<_>>()).lines()
+        };
+        let standard = all(&[("t3.micro", 4), ("c7gd.large", 2)]);
+        assert_eq!(standard[0], "! quota of vCPUs: not checked; the largest groups have 6 vCPUs");
+        assert!(standard[1].contains("L-1216C47A"), "{standard:?}");
+        assert_eq!(all(&[("g5.xlarge", 8)]), ["! quota of vCPUs: not checked; the largest groups have 8 vCPUs"]);
+        let both = all(&[("m5.large", 2), ("p3.2xlarge", 8)]);
+        let words = "! quota of vCPUs: not checked; the largest groups have 10 vCPUs, 2 of them of standard families";
+        assert_eq!((both[0].as_str(), both.len()), (words, 2));
+        for other in [
+            "mac2.metal",
+            "inf1.xlarge",
+            "trn1.2xlarge",
+            "dl1.24xlarge",
+            "hpc7g.4xlarge",
+            "u-6tb1.metal",
+            "x1.32xlarge",
+        ] {
+            assert!(!is_standard(other), "{other}");
+        }
     }
 
     #[test]

@@ -43,10 +43,9 @@ fn stack(it: &FoundStack, now_s: i64, lines: &mut Vec<String>) {
         Some(Removal { stack_yaml: None, commands }) => {
             lines.push(format!("  to remove it: {}", commands.join(", then ")));
         }
-        Some(Removal { stack_yaml: Some(_), commands }) => {
-            lines.push(format!("  to remove it: write these two lines to {}.yaml", it.name));
-            lines.push(format!("    name: {}", it.name));
-            lines.push(format!("    region: {}", it.region));
+        Some(Removal { stack_yaml: Some(text), commands }) => {
+            lines.push(format!("  to remove it: write these lines to {}.yaml", it.name));
+            lines.extend(text.lines().map(|line| format!("    {line}")));
             lines.push(format!("  and run: {}", commands.join(", then ")));
         }
     }
@@ -92,7 +91,7 @@ mod tests {
         ]);
         let commands = vec!["deployer down --file old.yaml".into()];
         let (region, owner) = ("us-east-1".to_owned(), Some("ada".into()));
-        let stack_yaml = Some("name: old\nregion: us-east-1\n".into());
+        let stack_yaml = Some("name: old\nregion: us-east-1\naccount: \"012345678901\"\n".into());
         let old = FoundStack {
             name: "old".into(),
             region: region.clone(),
@@ -111,9 +110,10 @@ mod tests {
             old in us-east-1: 7 resources, 3 d old, owner ada
               1 auto_scaling_group, 2 buckets, 1 function, 1 instance_profile,
               1 launch_template, 1 load_balancer
-              to remove it: write these two lines to old.yaml
+              to remove it: write these lines to old.yaml
                 name: old
                 region: us-east-1
+                account: "012345678901"
               and run: deployer down --file old.yaml
             a;b in us-east-1: 1 resource
               1 role

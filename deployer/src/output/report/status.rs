@@ -7,7 +7,7 @@ use console::Term;
 
 use super::{escape, note_unprinted, screen};
 use crate::cloud::status::{
-    BucketStatus, Drift, FunctionStatus, InstanceStatus, Objects, ServiceStatus, Status, TableStatus,
+    ABSENT, BucketStatus, Drift, FunctionStatus, InstanceStatus, Objects, ServiceStatus, Status, TableStatus,
 };
 
 /// The column of the states.
@@ -169,7 +169,7 @@ fn bucket(it: &BucketStatus, lines: &mut Vec<String>) {
         (_, Objects { counted: Some(objects), more }) => {
             (' ', format!("{objects}{} objects", if *more { "+" } else { "" }))
         }
-        (_, Objects { counted: None, .. }) => (' ', "?".into()),
+        (_, Objects { counted: None, .. }) => ('?', "?".into()),
     };
     lines.push(row(mark, &format!("bucket {}", it.name), &state));
     lines.extend(it.unread.iter().map(|unread| detail(unread)));
@@ -180,12 +180,13 @@ fn table(it: &TableStatus, lines: &mut Vec<String>) {
         let noun = if rows == 1 { "row" } else { "rows" };
         format!("{rows} {noun} (on AWS, as of up to 6 h ago)")
     };
-    let (mark, state) = match (it.state.as_deref(), it.rows) {
-        (Some("ABSENT"), _) => ('✗', "does not exist".to_owned()),
-        (Some("ACTIVE"), Some(count)) => (' ', rows(count)),
-        (Some(state), _) => (' ', state.to_lowercase()),
-        (None, _) => (' ', "?".into()),
+    let state = match (it.state.as_deref(), it.rows) {
+        (Some(ABSENT), _) => "does not exist".to_owned(),
+        (Some("ACTIVE"), Some(count)) => rows(count),
+        (Some(state), _) => state.to_lowercase(),
+        (None, _) => "?".into(),
     };
+    let mark = if it.is_healthy() == Some(true) { ' ' } else { mark(it.is_healthy()) };
     lines.push(row(mark, &format!("table {}", it.name), &state));
     lines.extend(it.unread.iter().map(|unread| detail(unread)));
 }
@@ -289,6 +290,30 @@ mod tests {
                 without changes of packages, which `deployer plan` builds first
         "#]]
         .assert_eq(&(lines.join("\n") + "\n"));
+    }
+
+    #[test]
+    fn a_bucket_or_table_that_is_not_healthy_is_marked() {
+        let bucket_line = |exists, counted| {
+            let objects = Objects { counted, more: false };
+            let mut lines = Vec::new();
+            bucket(&BucketStatus { name: "b".into(), bucket: "b".into(), exists, objects, unread: vec![] }, &mut lines);
+            lines.remove(0)
+        };
+        assert_eq!(bucket_line(Some(true), Some(2)), "  bucket b              2 objects");
+        assert_eq!(bucket_line(Some(false), None), "✗ bucket b              does not exist");
+        assert_eq!(bucket_line(None, None), "? bucket b              ?");
+        let table_line = |state: Option<&str>| {
+            let (name, table, state) = ("t".into(), "t".into(), state.map(str::to_owned));
+            let mut lines = Vec::new();
+            super::table(&TableStatus { name, table, state, rows: Some(0), unread: vec![] }, &mut lines);
+            lines.remove(0)
+        };
+        assert_eq!(table_line(Some("ACTIVE")), "  table t               0 rows (on AWS, as of up to 6 h ago)");
+        assert_eq!(table_line(Some("UPDATING")), "  table t               updating");
+        assert_eq!(table_line(Some("CREATING")), "✗ table t               creating");
+        assert_eq!(table_line(Some(ABSENT)), "✗ table t               does not exist");
+        assert_eq!(table_line(None), "? table t               ?");
     }
 
     #[test]
