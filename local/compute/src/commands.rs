@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::shell::Nest;
 use super::{Objects, journal, shell};
 
 /// Converts a path of the instance to a path of this machine below the instance's root.
@@ -43,8 +45,9 @@ impl Done {
 /// What commands can access beyond an instance's files: objects, logs, the journal, units and their ports.
 #[async_trait]
 pub trait Tools: Objects {
-    /// Returns the lines of a unit in the journal, from a byte on.
-    fn journal(&self, unit: &str, from: u64) -> String;
+    /// Returns the lines of a unit in the journal from a byte on, or from the first one that is still there, and the byte
+    /// at which they begin.
+    fn journal(&self, unit: &str, from: u64) -> (u64, String);
 
     /// Makes a call of CloudWatch Logs in a region, which is the instance's by default. The error is the CLI's message.
     async fn log(&self, region: Option<&str>, operation: &str, input: Value) -> Result<Value, String>;
@@ -55,9 +58,22 @@ pub trait Tools: Objects {
     /// Returns properties of a unit, as `systemctl show` prints them.
     fn properties(&self, unit: &str) -> Vec<(&'static str, String)>;
 
-    /// Returns the status with which a service on a port of the instance answers `GET /`, after at most `tries`
-    /// attempts.
-    async fn answer(&self, port: u16, tries: u32, pause_s: u64) -> Option<u16>;
+    /// Returns the status with which a service on a port of the instance answers `GET /` within a time.
+    async fn answer(&self, port: u16, most: Option<Duration>) -> Result<u16, NoAnswer>;
+
+    /// Waits between two attempts to get an answer.
+    async fn back_off(&self, seconds: u64);
+}
+
+/// Why a service does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    Refused,
+    TooSlow,
+    /// The connection was closed.
+    Empty,
+    /// What it sends is not HTTP.
+    Garbled,
 }
 
 /// Tools of an instance that has no objects, journal or units.
@@ -76,8 +92,8 @@ impl Objects for NoTools {
 
 #[async_trait]
 impl Tools for NoTools {
-    fn journal(&self, _unit: &str, _from: u64) -> String {
-        String::new()
+    fn journal(&self, _unit: &str, from: u64) -> (u64, String) {
+        (from, String::new())
     }
 
     async fn log(&self, _region: Option<&str>, _operation: &str, _input: Value) -> Result<Value, String> {
@@ -90,15 +106,17 @@ impl Tools for NoTools {
         Vec::new()
     }
 
-    async fn answer(&self, _port: u16, _tries: u32, _pause_s: u64) -> Option<u16> {
-        None
+    async fn answer(&self, _port: u16, _most: Option<Duration>) -> Result<u16, NoAnswer> {
+        Err(NoAnswer::Refused)
     }
+
+    async fn back_off(&self, _seconds: u64) {}
 }
 
 /// Runs a command without input, and discards its output.
 pub async fn perform(root: &Path, tools: &dyn Tools, words: &[String]) -> Result<(), String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match run_tool(root, tools, &words, Vec::new()).await {
+    match run_tool(root, tools, &words, Vec::new(), &Nest::limited()).await {
         Done { status: 0, .. } => Ok(()),
         Done { errors, .. } => Err(errors.trim_end().to_owned()),
     }
@@ -128,8 +146,8 @@ const TOOLS: &[&str] = &[
     "true",
 ];
 
-/// Runs a command.
-pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec<u8>) -> Done {
+/// Runs a command of a script, or one that is in no script.
+pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec<u8>, nest: &Nest) -> Done {
     let Some((program, arguments)) = words.split_first() else {
         return Done::failed("the command is empty");
     };
@@ -145,8 +163,11 @@ pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec
             ["logs", arguments @ ..] => return journal::aws_logs(root, tools, arguments).await,
             _ => aws(root, tools, arguments, input).await,
         },
-        "bash" => return bash(root, tools, arguments, &BTreeMap::new(), None).await,
-        "echo" => return Done::printed(format!("{}\n", arguments.join(" "))),
+        "bash" => match nest.of_script() {
+            Ok(nest) => return bash(root, tools, arguments, &BTreeMap::new(), nest, None).await,
+            Err(why) => Err(why),
+        },
+        "echo" => return echo(arguments),
         "tail" => return tail(arguments, input),
         "journalctl" => return journal::journalctl(root, tools, arguments),
         "jq" => return journal::jq(arguments, &input),
@@ -163,6 +184,7 @@ pub async fn bash(
     tools: &dyn Tools,
     arguments: &[&str],
     environment: &BTreeMap<String, String>,
+    nest: Nest,
     say: Option<shell::Say<'_>>,
 ) -> Done {
     let Some((file, arguments)) = arguments.split_first().filter(|(file, _)| !file.starts_with('-')) else {
@@ -170,16 +192,27 @@ pub async fn bash(
     };
     let read = |real: PathBuf| std::fs::read_to_string(real).map_err(|error| error.to_string());
     match below(root, file).and_then(read) {
-        Ok(script) => Box::pin(shell::run(root, tools, &script, arguments, environment, say)).await,
+        Ok(script) => Box::pin(shell::run(root, tools, &script, arguments, environment, nest, say)).await,
         Err(why) => Done { status: 127, output: Vec::new(), errors: format!("bash: {file}: {why}\n") },
     }
 }
 
-/// `tail -c BYTES`.
+/// `echo TEXT…`, without the options of bash.
+fn echo(arguments: &[&str]) -> Done {
+    let is_option =
+        |word: &&str| word.len() > 1 && word.starts_with('-') && word[1..].chars().all(|c| "neE".contains(c));
+    match arguments.first().filter(|word| is_option(word)) {
+        Some(option) => Done::failed(format!("echo {option}: options of echo do not exist on a local instance")),
+        None => Done::printed(format!("{}\n", arguments.join(" "))),
+    }
+}
+
+/// `tail -c BYTES`. `+BYTES` would count from the start.
 fn tail(arguments: &[&str], input: Vec<u8>) -> Done {
     match arguments {
-        ["-c", bytes] if bytes.parse::<usize>().is_ok() => {
-            let bytes = bytes.parse().unwrap_or_default();
+        ["-c", bytes] if !bytes.is_empty() && bytes.bytes().all(|byte| byte.is_ascii_digit()) => {
+            // A number that is too large is more than there is.
+            let bytes = bytes.parse().unwrap_or(usize::MAX);
             Done::printed(&input[input.len().saturating_sub(bytes)..])
         }
         _ => Done::failed(format!("tail {}: only `tail -c BYTES` exists on a local instance", arguments.join(" "))),
@@ -215,31 +248,87 @@ pub(super) fn full_name(unit: &str) -> String {
     if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") }
 }
 
-/// `curl http://127.0.0.1:PORT/`: prints the status of the response; without one, prints 000 and exits with 7.
-async fn curl(tools: &dyn Tools, arguments: &[&str]) -> Done {
-    let refused = || Done::failed(format!("curl {}: this does not exist on a local instance", arguments.join(" ")));
-    let (mut port, mut tries, mut pause_s, mut is_written) = (None, 1, 1, false);
-    let mut rest = arguments.iter();
-    while let Some(word) = rest.next() {
-        match *word {
-            "--silent" | "--retry-connrefused" => (),
-            "--output" if rest.next() == Some(&"/dev/null") => (),
-            "--write-out" if rest.next() == Some(&"%{http_code}") => is_written = true,
-            "--max-time" | "--retry-max-time" => drop(rest.next()),
-            "--retry" => {
-                tries = rest.next().and_then(|value| value.parse().ok()).map_or(1, |more: u32| more.min(100) + 1)
+/// The statuses after which curl tries again (man curl, `--retry`).
+const TRANSIENT: &[u16] = &[408, 429, 500, 502, 503, 504];
+
+/// The maximum pause between two attempts in seconds that curl chooses by itself: it doubles the first, of a second.
+const LONGEST_PAUSE_S: u64 = 600;
+
+/// What `curl` is asked to do.
+#[derive(Default)]
+struct Ask {
+    port: Option<u16>,
+    is_silent: bool,
+    is_discarded: bool,
+    is_written: bool,
+    max_time: Option<Duration>,
+    retries: u32,
+    delay_s: u64,
+    retries_refused: bool,
+}
+
+impl Ask {
+    /// Parses arguments; `None` if any is not supported.
+    fn parse(arguments: &[&str]) -> Option<Ask> {
+        let mut ask = Ask::default();
+        let mut rest = arguments.iter().copied();
+        while let Some(word) = rest.next() {
+            match word {
+                "--silent" => ask.is_silent = true,
+                "--retry-connrefused" => ask.retries_refused = true,
+                "--output" => ask.is_discarded = Some(rest.next()? == "/dev/null").filter(|is_null| *is_null)?,
+                "--write-out" => ask.is_written = Some(rest.next()? == "%{http_code}").filter(|is_code| *is_code)?,
+                // Zero is no limit.
+                "--max-time" => ask.max_time = Some(number(rest.next()?)?).filter(|s| *s > 0).map(Duration::from_secs),
+                "--retry" => ask.retries = number(rest.next()?)?.try_into().ok()?,
+                "--retry-delay" => ask.delay_s = number(rest.next()?)?,
+                option if option.starts_with('-') => return None,
+                url if ask.port.is_none() => {
+                    ask.port = Some(url.strip_prefix("http://127.0.0.1:")?.strip_suffix('/')?.parse().ok()?);
+                }
+                _ => return None,
             }
-            "--retry-delay" => pause_s = rest.next().and_then(|value| value.parse().ok()).unwrap_or(1),
-            url => port = url.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.strip_suffix('/')?.parse().ok()),
         }
+        (ask.is_silent && ask.is_discarded && ask.is_written).then_some(ask)
     }
-    match port {
-        Some(port) if is_written => match tools.answer(port, tries, pause_s).await {
-            Some(status) => Done::printed(format!("{status}")),
-            None => Done { status: 7, output: b"000".to_vec(), errors: String::new() },
-        },
-        _ => refused(),
+}
+
+/// Parses a number without a sign.
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// `curl http://127.0.0.1:PORT/`: prints the status of the response; without one, prints 000.
+async fn curl(tools: &dyn Tools, arguments: &[&str]) -> Done {
+    let Some((ask, port)) = Ask::parse(arguments).and_then(|ask| ask.port.map(|port| (ask, port))) else {
+        let errors = format!("curl {}: this does not exist on a local instance\n", arguments.join(" "));
+        return Done { status: 2, output: Vec::new(), errors };
+    };
+    let mut pause_s = 1;
+    for attempt in 0_u32.. {
+        let answer = tools.answer(port, ask.max_time).await;
+        let is_transient = match answer {
+            Ok(status) => TRANSIENT.contains(&status),
+            Err(NoAnswer::TooSlow) => true,
+            Err(NoAnswer::Refused) => ask.retries_refused,
+            Err(NoAnswer::Empty | NoAnswer::Garbled) => false,
+        };
+        if is_transient && attempt < ask.retries {
+            tools.back_off(if ask.delay_s > 0 { ask.delay_s } else { pause_s }).await;
+            pause_s = (pause_s * 2).min(LONGEST_PAUSE_S);
+            continue;
+        }
+        let status = match answer {
+            Ok(_) => 0,
+            Err(NoAnswer::Garbled) => 1,
+            Err(NoAnswer::Refused) => 7,
+            Err(NoAnswer::TooSlow) => 28,
+            Err(NoAnswer::Empty) => 52,
+        };
+        let output = format!("{:03}", answer.unwrap_or_default()).into();
+        return Done { status, output, errors: String::new() };
     }
+    unreachable!("the loop above only ends by returning")
 }
 
 /// `cp FROM TO` or `mv FROM TO`, for files.
@@ -396,6 +485,9 @@ pub mod tests {
         /// The calls of CloudWatch Logs, and the journal.
         pub logged: Mutex<Vec<(String, Value)>>,
         pub lines: Mutex<String>,
+        /// How many bytes of the journal are gone.
+        pub gone: Mutex<u64>,
+        pub pauses: Mutex<Vec<u64>>,
     }
 
     #[async_trait]
@@ -415,11 +507,12 @@ pub mod tests {
 
     #[async_trait]
     impl Tools for FakeTools {
-        fn journal(&self, unit: &str, from: u64) -> String {
+        fn journal(&self, unit: &str, from: u64) -> (u64, String) {
             let lines = self.lines.lock().unwrap().clone();
             let line = |second: u8, text: &str| format!("2026-11-29T10:00:0{second}.000Z ip-1 {unit} {text}\n");
             let lines = if lines.is_empty() { line(0, "started") + &line(1, "stopped") } else { lines };
-            lines[from as usize..].to_owned()
+            let gone = *self.gone.lock().unwrap();
+            (from.max(gone), lines[from.saturating_sub(gone) as usize..].to_owned())
         }
 
         async fn log(&self, _region: Option<&str>, operation: &str, input: Value) -> Result<Value, String> {
@@ -431,12 +524,24 @@ pub mod tests {
 
         async fn pause(&self, _seconds: u64) {}
 
+        async fn back_off(&self, seconds: u64) {
+            self.pauses.lock().unwrap().push(seconds);
+        }
+
         fn properties(&self, _unit: &str) -> Vec<(&'static str, String)> {
             vec![("ActiveState", "active".to_owned()), ("NRestarts", "2".to_owned())]
         }
 
-        async fn answer(&self, port: u16, _tries: u32, _pause_s: u64) -> Option<u16> {
-            (port == 8080).then_some(404)
+        async fn answer(&self, port: u16, most: Option<Duration>) -> Result<u16, NoAnswer> {
+            match port {
+                1 => Err(NoAnswer::Refused),
+                2 => Err(most.map_or(NoAnswer::Garbled, |_| NoAnswer::TooSlow)),
+                3 => Err(NoAnswer::Empty),
+                // It answers with the port, and after two failures as if all were well.
+                status @ ..1000 if self.pauses.lock().unwrap().len() < 2 => Ok(status),
+                ..1000 => Ok(200),
+                _ => Ok(404),
+            }
         }
     }
 
@@ -454,8 +559,57 @@ pub mod tests {
         let written = tools.written.lock().unwrap().clone();
         let report = "http=404\nNRestarts=2\n2026-11-29T10:00:01+0000 ip-1 web.service stopped\n";
         assert_eq!(written["artifacts/boot/web/i-1/exit"], report);
-        let none = curl(&tools, &["--write-out", "%{http_code}", "http://127.0.0.1:1/"]).await;
-        assert_eq!((none.status, none.output.as_slice()), (7, &b"000"[..]));
+    }
+
+    #[tokio::test]
+    async fn curl_tries_again_as_its_options_say() {
+        let check = async |line: &str, status: i32, output: &str, pauses: &[u64]| {
+            let tools = FakeTools::default();
+            let line = format!("--silent --output /dev/null --write-out %{{http_code}} {line}");
+            let done = curl(&tools, &line.split_whitespace().collect::<Vec<_>>()).await;
+            let pauses_were = tools.pauses.lock().unwrap().clone();
+            let output_was = String::from_utf8(done.output).unwrap();
+            assert_eq!((done.status, output_was.as_str(), pauses_were.as_slice()), (status, output, pauses), "{line}");
+        };
+        check("http://127.0.0.1:8080/", 0, "404", &[]).await;
+        check("--retry 3 http://127.0.0.1:8080/", 0, "404", &[]).await;
+        check("http://127.0.0.1:503/", 0, "503", &[]).await;
+        for transient in ["408", "429", "500", "502", "503", "504"] {
+            check(&format!("--retry 1 http://127.0.0.1:{transient}/"), 0, transient, &[1]).await;
+        }
+        check("--retry 1 http://127.0.0.1:501/", 0, "501", &[]).await;
+        check("--retry 3 --retry-delay 5 http://127.0.0.1:503/", 0, "200", &[5, 5]).await;
+        check("--retry 3 http://127.0.0.1:1/", 7, "000", &[]).await;
+        check("--retry 3 --retry-connrefused http://127.0.0.1:1/", 7, "000", &[1, 2, 4]).await;
+        check("--retry 2 --retry-delay 0 --retry-connrefused http://127.0.0.1:1/", 7, "000", &[1, 2]).await;
+        check("--retry 2 --max-time 5 http://127.0.0.1:2/", 28, "000", &[1, 2]).await;
+        check("--retry 2 --max-time 0 http://127.0.0.1:2/", 1, "000", &[]).await;
+        check("--retry 2 http://127.0.0.1:3/", 52, "000", &[]).await;
+        check(&format!("--retry-delay {} --retry 1 http://127.0.0.1:502/", u64::MAX), 0, "502", &[u64::MAX]).await;
+    }
+
+    #[tokio::test]
+    async fn other_options_of_curl_are_refused() {
+        let silent = "--silent --output /dev/null --write-out %{http_code}";
+        for line in [
+            format!("{silent} --head http://127.0.0.1:8080/"),
+            format!("{silent} -f http://127.0.0.1:8080/"),
+            format!("{silent} --max-time=5 http://127.0.0.1:8080/"),
+            format!("{silent} --max-time soon http://127.0.0.1:8080/"),
+            format!("{silent} --retry -1 http://127.0.0.1:8080/"),
+            format!("{silent} --retry-delay http://127.0.0.1:8080/"),
+            format!("{silent} http://127.0.0.1:1/ http://127.0.0.1:8080/"),
+            format!("{silent} http://example.com/"),
+            format!("{silent} http://127.0.0.1:8080/index.html"),
+            format!("{silent} --output /body http://127.0.0.1:8080/"),
+            silent.to_owned(),
+            "--output /dev/null --write-out %{http_code} http://127.0.0.1:8080/".to_owned(),
+            "--silent --write-out %{http_code} http://127.0.0.1:8080/".to_owned(),
+            "--silent --output /dev/null http://127.0.0.1:8080/".to_owned(),
+        ] {
+            let done = curl(&FakeTools::default(), &line.split(' ').collect::<Vec<_>>()).await;
+            assert!(done.status == 2 && done.errors.contains("does not exist on a local instance"), "{line}: {done:?}");
+        }
     }
 
     async fn run(root: &Path, line: &str) -> Result<(), String> {

@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::clock::Moment;
-use super::commands::{self, Done, Tools, below};
+use super::commands::{self, Done, NoAnswer, Tools, below};
+use super::shell::Nest;
 use super::state::{Instance, InstanceState, Mishap};
 use super::systemd::{Exit, Output, UNPRIVILEGED, Unit};
 use super::{Compute, Objects, Right, cloud_init, ec2, imds, ports};
@@ -41,6 +42,9 @@ pub(super) const POSTED_CONSOLE: &str = "console.posted.log";
 
 /// journald splits longer lines (`LineMax=`).
 const LONGEST_LINE: usize = 48 << 10;
+
+/// The maximum size in bytes of the journal of a unit, and of the console: the older half of it is removed then.
+const LONGEST_JOURNAL: u64 = 8 << 20;
 
 /// How many seconds a new instance stays pending, before scaling by the speed (docs/aws.md §13).
 const PENDING_S: u64 = 16;
@@ -136,6 +140,8 @@ struct Host {
     root: PathBuf,
     kind: Option<ec2::Kind>,
     mishap: Option<Mishap>,
+    /// Held while output is written or read.
+    prints: Mutex<()>,
     /// Variables of every process, which override those of units and environment files.
     environment: BTreeMap<String, String>,
 }
@@ -192,6 +198,7 @@ async fn start(compute: &Arc<Compute>, instance: &Instance, machine: &Machine) -
         root,
         kind: ec2::find_type(&instance.kind),
         mishap: instance.mishap,
+        prints: Mutex::new(()),
         environment: environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }))
 }
@@ -225,14 +232,9 @@ impl Objects for Host {
 
 #[async_trait]
 impl Tools for Host {
-    fn journal(&self, unit: &str, from: u64) -> String {
-        let read = || {
-            let mut file = File::open(self.journal_of(unit))?;
-            file.seek(SeekFrom::Start(from))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).map(|_| bytes)
-        };
-        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+    fn journal(&self, unit: &str, from: u64) -> (u64, String) {
+        let _printing = self.prints.lock().expect("nothing panics while it prints");
+        read_from(&self.journal_of(unit), from)
     }
 
     async fn log(&self, region: Option<&str>, operation: &str, input: Value) -> Result<Value, String> {
@@ -270,40 +272,86 @@ impl Tools for Host {
         ]
     }
 
-    async fn answer(&self, port: u16, tries: u32, pause_s: u64) -> Option<u16> {
-        for attempt in 0..tries {
-            if attempt > 0 {
-                sleep(self.compute.site.speed.takes(pause_s)).await;
-            }
-            let place = self.compute.read(|state| {
-                let one = state.instances.get(&self.id)?;
-                one.port.filter(|_| one.declared_port == Some(port))
-            });
-            if let Some(there) = place
-                && let Ok(Some(status)) = timeout(Duration::from_secs(5), first_answer(there)).await
-            {
-                return Some(status);
-            }
+    async fn answer(&self, port: u16, most: Option<Duration>) -> Result<u16, NoAnswer> {
+        let place = self.compute.read(|state| {
+            let one = state.instances.get(&self.id)?;
+            one.port.filter(|_| one.declared_port == Some(port))
+        });
+        let answer = first_answer(place.ok_or(NoAnswer::Refused)?);
+        match most {
+            Some(most) => timeout(most, answer).await.unwrap_or(Err(NoAnswer::TooSlow)),
+            None => answer.await,
         }
-        None
+    }
+
+    async fn back_off(&self, seconds: u64) {
+        sleep(self.compute.site.speed.takes(seconds)).await;
     }
 }
 
 /// Returns the status of the response to `GET /`.
-async fn first_answer(port: u16) -> Option<u16> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+async fn first_answer(port: u16) -> Result<u16, NoAnswer> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(|_| NoAnswer::Refused)?;
     let request =
         format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: curl/8\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
     let mut head = [0; 12];
-    stream.read_exact(&mut head).await.ok()?;
-    std::str::from_utf8(&head).ok()?.strip_prefix("HTTP/1.")?.get(2..)?.parse().ok()
+    let exchanged = async {
+        stream.write_all(request.as_bytes()).await?;
+        stream.read_exact(&mut head).await
+    };
+    exchanged.await.map_err(|_| NoAnswer::Empty)?;
+    let status = || -> Option<u16> { std::str::from_utf8(&head).ok()?.strip_prefix("HTTP/1.")?.get(2..)?.parse().ok() };
+    status().ok_or(NoAnswer::Garbled)
+}
+
+/// The file next to a journal with the number of bytes that have been removed from its start.
+fn removed_file(journal: &Path) -> PathBuf {
+    journal.with_extension("removed")
+}
+
+fn removed(journal: &Path) -> u64 {
+    std::fs::read_to_string(removed_file(journal)).ok().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// Returns the text of a journal from a byte on, or else from its first one, and where it begins. Bytes are counted from
+/// the first that was ever written.
+fn read_from(journal: &Path, from: u64) -> (u64, String) {
+    let removed = removed(journal);
+    let from = from.max(removed);
+    let read = || {
+        let mut file = File::open(journal)?;
+        file.seek(SeekFrom::Start(from - removed))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map(|_| bytes)
+    };
+    (from, String::from_utf8_lossy(&read().unwrap_or_default()).into_owned())
+}
+
+/// Appends lines to a journal or console. If it would be longer than `most`, its older half is removed.
+fn append_bounded(file: &Path, lines: &[u8], most: u64) -> std::io::Result<()> {
+    let mut open = File::options().create(true).append(true).open(file)?;
+    open.write_all(lines)?;
+    if open.metadata()?.len() <= most {
+        return Ok(());
+    }
+    let text = std::fs::read(file)?;
+    let half = text.len() - most as usize / 2;
+    let start = text[half..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |at| half + at + 1);
+    let (next, gone) = (file.with_extension("next"), removed(file) + start as u64);
+    std::fs::write(&next, &text[start..])?;
+    std::fs::write(removed_file(file), gone.to_string())?;
+    std::fs::rename(next, file)
 }
 
 impl Host {
     async fn live(self: Arc<Host>, instance: &Instance) {
         let mut units = JoinSet::new();
-        let started = self.boot(instance).await;
+        let started = tokio::select! {
+            biased;
+            started = self.boot(instance) => started,
+            // One of its commands may never end.
+            () = self.machine.stop.cancelled() => Vec::new(),
+        };
         self.post_console();
         started.iter().for_each(|unit| self.machine.note_running(unit, true));
         for unit in started {
@@ -357,6 +405,7 @@ impl Host {
 
     /// Adds a line to the console.
     fn log(&self, line: &str) {
+        let _printing = self.prints.lock().expect("nothing panics while it prints");
         let written = self.console().and_then(|mut console| writeln!(console, "{} {line}", Moment::now()));
         if let Err(error) = written {
             tracing::warn!(instance = self.id, "failed to write to the console: {error}");
@@ -377,9 +426,13 @@ impl Host {
         let text: String = lines.iter().map(|line| format!("{now} {} {process}: {line}\n", self.host)).collect();
         let journal = || {
             std::fs::create_dir_all(self.dir.join("journal"))?;
-            File::options().create(true).append(true).open(self.journal_of(unit))?.write_all(text.as_bytes())
+            append_bounded(&self.journal_of(unit), text.as_bytes(), LONGEST_JOURNAL)
         };
-        let console = || self.console()?.write_all(text.replace(&format!(" {} ", self.host), " ").as_bytes());
+        let console = || {
+            let text = text.replace(&format!(" {} ", self.host), " ");
+            append_bounded(&self.dir.join(CONSOLE), text.as_bytes(), LONGEST_JOURNAL)
+        };
+        let _printing = self.prints.lock().expect("nothing panics while it prints");
         let written = if output.journal { journal() } else { Ok(()) };
         let written = written.and_then(|()| if output.console { console() } else { Ok(()) });
         if let Err(error) = written {
@@ -429,11 +482,8 @@ impl Host {
                 self.log_unit(name, format!("Failed with result '{result}'."));
             }
             if !unit.restart.after(exit) {
-                return self.machine.note_unit(
-                    name,
-                    if exit.result().is_some() { "failed" } else { "inactive" },
-                    "dead",
-                );
+                let (active, sub) = state_after(exit);
+                return self.machine.note_unit(name, active, sub);
             }
             self.machine.note_unit(name, "activating", "auto-restart");
             tokio::select! {
@@ -460,7 +510,8 @@ impl Host {
         }
         for command in &unit.after {
             let words = command.expanded(&visible);
-            let Ok(done) = timeout(unit.stop_patience, self.tool(name, unit, &words, &visible)).await else {
+            let Ok(done) = timeout(unit.stop_patience, self.tool(name, unit, &words, &visible, Nest::limited())).await
+            else {
                 return self.log_unit(name, "State 'stop-post' timed out. Terminating.");
             };
             if done != 0 && !command.may_fail {
@@ -470,7 +521,14 @@ impl Host {
     }
 
     /// Runs a command that is implemented here, prints its output as the unit's, and returns its exit code.
-    async fn tool(&self, name: &str, unit: &Unit, words: &[String], environment: &BTreeMap<String, String>) -> i32 {
+    async fn tool(
+        &self,
+        name: &str,
+        unit: &Unit,
+        words: &[String],
+        environment: &BTreeMap<String, String>,
+        nest: Nest,
+    ) -> i32 {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let process = format!("{}[0]", words.first().and_then(|word| word.rsplit('/').next()).unwrap_or_default());
         let say = |output: &[u8], errors: &str| {
@@ -485,9 +543,9 @@ impl Host {
         };
         let Done { status, output, errors } = match words.split_first() {
             Some((&"/usr/bin/bash" | &"/bin/bash", arguments)) => {
-                commands::bash(&self.root, self, arguments, environment, Some(&say)).await
+                commands::bash(&self.root, self, arguments, environment, nest, Some(&say)).await
             }
-            _ => commands::run_tool(&self.root, self, &words, Vec::new()).await,
+            _ => commands::run_tool(&self.root, self, &words, Vec::new(), &nest).await,
         };
         say(&output, &errors);
         status
@@ -509,7 +567,7 @@ impl Host {
         for command in &unit.before {
             let words = command.expanded(&visible);
             let status = tokio::select! {
-                status = self.tool(name, unit, &words, &visible) => status,
+                status = self.tool(name, unit, &words, &visible, Nest::limited()) => status,
                 () = self.machine.stop.cancelled() => return Ended::Stopped,
             };
             if status != 0 && !command.may_fail {
@@ -520,7 +578,7 @@ impl Host {
             self.machine.note_unit(name, "active", "running");
             let words = unit.main.expanded(&visible);
             return tokio::select! {
-                status = self.tool(name, unit, &words, &visible) => Ended::Main(Exit::Code(status)),
+                status = self.tool(name, unit, &words, &visible, Nest::ENDLESS) => Ended::Main(Exit::Code(status)),
                 () = self.machine.stop.cancelled() => Ended::Stopped,
             };
         }
@@ -689,6 +747,14 @@ fn process_name(program: &str, pid: u32) -> String {
     format!("{}[{pid}]", program.rsplit('/').next().unwrap_or(program))
 }
 
+/// Returns the `ActiveState` and `SubState` of a unit that has exited for good.
+fn state_after(exit: Exit) -> (&'static str, &'static str) {
+    match exit.result() {
+        Some(_) => ("failed", "failed"),
+        None => ("inactive", "dead"),
+    }
+}
+
 /// How a run of a unit ended.
 enum Ended {
     /// The instance is stopping.
@@ -766,6 +832,38 @@ pub async fn reap_leftovers(dir: &Path) {
 mod tests {
     use super::*;
     use std::os::unix::process::CommandExt;
+
+    #[test]
+    fn a_unit_that_has_failed_is_not_merely_dead() {
+        for (exit, expected) in [
+            (Exit::Code(0), ("inactive", "dead")),
+            (Exit::Code(1), ("failed", "failed")),
+            (Exit::Signal(9), ("failed", "failed")),
+        ] {
+            assert_eq!(state_after(exit), expected, "{exit}");
+        }
+    }
+
+    #[test]
+    fn a_journal_loses_its_older_half_and_keeps_its_positions() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("web.service.log");
+        let mut whole = String::new();
+        for number in 0..1000 {
+            let line = format!("line {number}\n");
+            append_bounded(&file, line.as_bytes(), 1000).unwrap();
+            whole += &line;
+            assert!(std::fs::metadata(&file).unwrap().len() <= 1000);
+            let (start, text) = read_from(&file, 0);
+            assert_eq!(text, whole[start as usize..], "{number}");
+            assert!(start == 0 || text.len() >= 400 && text.starts_with("line "), "{number}: {text}");
+        }
+        let (start, end) = (read_from(&file, 0).0, whole.len() as u64);
+        assert!(start > 5000);
+        for (from, expected) in [(0, start), (start, start), (end - 9, end - 9), (end, end)] {
+            assert_eq!(read_from(&file, from), (expected, whole[expected as usize..].to_owned()));
+        }
+    }
 
     #[tokio::test]
     async fn processes_left_by_a_crash_are_ended_and_no_others() {

@@ -41,8 +41,7 @@ pub fn journalctl(root: &Path, tools: &dyn Tools, arguments: &[&str]) -> Done {
     let Ok(file) = file else { return refused() };
     let read = |file: &std::path::PathBuf| std::fs::read_to_string(file).ok()?.trim().strip_prefix("b=")?.parse().ok();
     let cursor: Option<u64> = file.as_ref().and_then(read);
-    let text = tools.journal(&full_name(unit), cursor.unwrap_or_default());
-    let mut end = cursor.unwrap_or_default();
+    let (mut end, text) = tools.journal(&full_name(unit), cursor.unwrap_or_default());
     // Another thread may be writing the last line.
     let complete = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let entries: Vec<Entry> = complete
@@ -219,6 +218,12 @@ mod tests {
         let first = ["--lines=2", "--since=2000-01-01", "--cursor-file=/cursor"];
         assert!(iso(&first).ends_with("web[7]: one\n2026-11-29T10:00:01+0000 ip-1 web[7]: two: 2\n"));
         assert_eq!(iso(&first), "2026-11-29T10:00:02+0000 ip-1 web[7]: three\n");
+        assert_eq!(iso(&first), "");
+        std::fs::write(dir.path().join("cursor"), "b=10\n").unwrap();
+        let lines = tools.lines.lock().unwrap().clone();
+        (*tools.lines.lock().unwrap(), *tools.gone.lock().unwrap()) = (lines[42..].to_owned(), 42);
+        // Lines before the cursor have been removed.
+        assert!(iso(&first).starts_with("2026-11-29T10:00:01+0000 ip-1 web[7]: two: 2\n"));
         assert_eq!(iso(&first), "");
         assert!(iso(&["--follow"]).contains("does not exist on a local instance"));
     }

@@ -21,13 +21,20 @@ impl Speed {
 
     /// The local duration of work that takes `seconds` on AWS.
     pub fn takes(self, seconds: u64) -> Duration {
-        Duration::from_secs(seconds).div_f64(self.work)
+        scaled(seconds, self.work)
     }
 
     /// The local duration of a configured time of `seconds`, which real processes must keep up with.
     pub fn lasts(self, seconds: u64) -> Duration {
-        Duration::from_secs(seconds).div_f64(self.settings)
+        scaled(seconds, self.settings)
     }
+}
+
+/// The longest duration: one that can be added to any point in time.
+const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
+
+fn scaled(seconds: u64, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds as f64 / factor).unwrap_or(LONGEST).min(LONGEST)
 }
 
 impl Default for Speed {
@@ -89,6 +96,16 @@ mod tests {
         check("fast", 300, 15_000);
         check("60", 2_500, 5_000);
         check("0.5", 300_000, 600_000);
+    }
+
+    #[test]
+    fn a_time_without_end_is_cut_off() {
+        for speed in ["real", "fast", "0.1", "10000"] {
+            let speed: Speed = speed.parse().unwrap();
+            for seconds in [1 << 60, u64::MAX] {
+                assert_eq!((speed.takes(seconds), speed.lasts(seconds)), (LONGEST, LONGEST), "{speed}");
+            }
+        }
     }
 
     #[test]

@@ -146,13 +146,11 @@ struct Group {
 }
 
 impl Group {
-    /// Removes the oldest stream if adding `stream` would exceed the maximum.
+    /// Removes the oldest streams if adding `stream` would exceed the maximum.
     fn make_room(&mut self, stream: &str) {
-        if self.streams.len() < KEPT_STREAMS || self.streams.contains_key(stream) {
-            return;
-        }
-        let oldest = self.streams.iter().min_by_key(|(_, stream)| stream.created);
-        if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+        while self.streams.len() >= KEPT_STREAMS && !self.streams.contains_key(stream) {
+            let oldest = self.streams.iter().min_by_key(|(_, stream)| stream.created);
+            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { return };
             self.streams.remove(&oldest);
         }
     }
@@ -340,6 +338,7 @@ impl Logs {
                 let text = "The specified log stream already exists";
                 return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
             }
+            group.make_room(name);
             group.streams.insert(name.to_owned(), Stream { created: now(), ..Stream::default() });
             Ok(json!({}))
         })
@@ -349,8 +348,10 @@ impl Logs {
         let group = input.required("logGroupName")?;
         let stream = input.required("logStreamName")?;
         let events = events(&input.0["logEvents"])?;
-        let retention = self
-            .in_group(input, |group| group.streams.get(stream).map(|_| group.retention_days).ok_or_else(no_stream))?;
+        // Until the events are written: a group that is deleted meanwhile would come back.
+        let mut kept = self.kept();
+        let found = kept.groups.get(group).ok_or_else(no_group)?;
+        let retention = found.streams.get(stream).map(|_| found.retention_days).ok_or_else(no_stream)?;
         let now = now();
         let kept_ms = retention.and_then(|days| i64::try_from(days).ok()).map_or(i64::MAX, |days| days * DAY_MS);
         let before = |age_ms: i64| events.partition_point(|(at, _)| *at < now.saturating_sub(age_ms));
@@ -372,7 +373,7 @@ impl Logs {
         });
         let lines: Vec<Written> = lines.collect();
         if !lines.is_empty() {
-            self.kept().write(lines).map_err(unwritten)?;
+            kept.write(lines).map_err(unwritten)?;
         }
         let mut rejected = Map::new();
         if old > 0 {
@@ -427,15 +428,21 @@ impl Logs {
             let mut lines: Vec<&Line> = stream.lines.iter().filter(|line| input.in_time(line.at, false)).collect();
             lines.sort_by_key(|line| line.at);
             let token = input.text("nextToken").map(|token| token.split_once('/').unwrap_or(("", token)));
-            let (start, end) = match token {
-                Some(("f", token)) => (at(token)?, at(token)?.saturating_add(limit)),
-                Some(("b", token)) => (at(token)?.saturating_sub(limit), at(token)?),
-                Some((_, _)) => return Err(invalid("The specified nextToken is invalid.")),
-                None if input.0["startFromHead"] == true => (0, limit),
-                None => (lines.len().saturating_sub(limit), lines.len()),
+            let forward = |start: usize| {
+                let start = start.min(lines.len());
+                (start, start + lines[start..].iter().copied().take(limit).take_while(fits_page()).count())
             };
-            let end = end.min(lines.len());
-            let start = start.min(end);
+            let backward = |end: usize| {
+                let end = end.min(lines.len());
+                (end - lines[..end].iter().copied().rev().take(limit).take_while(fits_page()).count(), end)
+            };
+            let (start, end) = match token {
+                Some(("f", token)) => forward(at(token)?),
+                Some(("b", token)) => backward(at(token)?),
+                Some((_, _)) => return Err(invalid("The specified nextToken is invalid.")),
+                None if input.0["startFromHead"] == true => forward(0),
+                None => backward(lines.len()),
+            };
             Ok(json!({
                 "events": lines[start..end].iter().map(|line| line.shown()).collect::<Vec<_>>(),
                 "nextForwardToken": format!("f/{end}"),
@@ -469,13 +476,8 @@ impl Logs {
                 .collect();
             found.sort_by_key(|(_, line)| (line.at, line.arrived, line.id));
             let total = found.len();
-            let mut bytes = 0;
-            let fits = |(_, line): &(&String, &Line)| {
-                let is_first = bytes == 0;
-                bytes += line.text.len() + EVENT_BYTES;
-                is_first || bytes <= PAGE_BYTES
-            };
-            let page = found.into_iter().skip(skipped).take(limit).take_while(fits);
+            let mut fits = fits_page();
+            let page = found.into_iter().skip(skipped).take(limit).take_while(|(_, line)| fits(line));
             let events: Vec<Value> = page
                 .map(|(stream, line)| {
                     let mut event = line.shown();
@@ -561,6 +563,16 @@ impl Logs {
 
     fn kept(&self) -> MutexGuard<'_, LogGroups> {
         self.kept.lock()
+    }
+}
+
+/// Returns whether the next line still fits into a response, which has at least one.
+fn fits_page() -> impl FnMut(&&Line) -> bool {
+    let mut bytes = 0;
+    move |line| {
+        let is_first = bytes == 0;
+        bytes += line.text.len() + EVENT_BYTES;
+        is_first || bytes <= PAGE_BYTES
     }
 }
 
@@ -936,6 +948,78 @@ mod tests {
             logs.write("group", &format!("stream {number}"), "line");
         }
         assert_eq!(logs.kept().groups["group"].streams.len(), KEPT_STREAMS);
+        for number in 0..3 {
+            let name = json!({ "logGroupName": "group", "logStreamName": format!("created {number}") });
+            logs.create_stream(Input(&name)).unwrap();
+            assert_eq!(logs.kept().groups["group"].streams.len(), KEPT_STREAMS);
+        }
+        // Those of a group that has too many from before.
+        let kept = &mut logs.kept().groups;
+        let group = kept.get_mut("group").unwrap();
+        (0..3).for_each(|number| drop(group.streams.insert(format!("more {number}"), Stream::default())));
+        group.make_room("another");
+        assert_eq!(group.streams.len(), KEPT_STREAMS - 1);
+    }
+
+    #[test]
+    fn events_do_not_bring_back_a_group_that_is_being_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::open(dir.path(), "us-east-1").unwrap();
+        let stream = json!({ "logGroupName": "g", "logStreamName": "s" });
+        let mut put = stream.clone();
+        put["logEvents"] = json!([{ "timestamp": now(), "message": "line" }]);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        drop(logs.put_events(Input(&put)));
+                    }
+                });
+            }
+            let stays_deleted = (0..30).all(|_| {
+                let group = json!({ "logGroupName": "g" });
+                let made = logs.create_group(Input(&group)).and_then(|_| logs.create_stream(Input(&stream)));
+                let deleted = made.and_then(|_| logs.delete_group(Input(&group)));
+                // Events that come too late are found here, or by the next round.
+                std::thread::yield_now();
+                deleted.is_ok() && logs.lacks("g")
+            });
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(stays_deleted);
+        });
+    }
+
+    #[test]
+    fn a_page_of_a_stream_has_at_most_a_megabyte() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::open(dir.path(), "us-east-1").unwrap();
+        for number in 0..5 {
+            logs.write("g", "s", &format!("{number}{}", "x".repeat(PAGE_BYTES / 2 - EVENT_BYTES - 1)));
+        }
+        let page = |more: Value| {
+            let mut input = json!({ "logGroupName": "g", "logStreamName": "s" });
+            input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let answer = logs.get_events(Input(&input)).unwrap();
+            let events = answer["events"].as_array().unwrap();
+            let text: String = events.iter().map(|event| &event["message"].as_str().unwrap()[..1]).collect();
+            let token = |name: &str| answer[name].as_str().unwrap().to_owned();
+            (text, token("nextBackwardToken"), token("nextForwardToken"))
+        };
+        for (input, events, back, forth) in [
+            (json!({}), "34", "b/3", "f/5"),
+            (json!({ "nextToken": "b/3" }), "12", "b/1", "f/3"),
+            (json!({ "nextToken": "b/1" }), "0", "b/0", "f/1"),
+            (json!({ "nextToken": "b/0" }), "", "b/0", "f/0"),
+            (json!({ "startFromHead": true }), "01", "b/0", "f/2"),
+            (json!({ "nextToken": "f/2", "startFromHead": true }), "23", "b/2", "f/4"),
+            (json!({ "nextToken": "f/4", "limit": 1 }), "4", "b/4", "f/5"),
+            (json!({ "nextToken": "f/9" }), "", "b/5", "f/5"),
+        ] {
+            assert_eq!(page(input.clone()), (events.to_owned(), back.to_owned(), forth.to_owned()), "{input}");
+        }
+        logs.write("g", "s", &"y".repeat(PAGE_BYTES + 1));
+        assert_eq!(page(json!({})).0, "y", "a page has at least one event");
     }
 
     #[test]

@@ -67,12 +67,13 @@ fn is_of_account(value: &str) -> bool {
 /// An address, or a network that is not broader than `/8` for IPv4 and `/32` for IPv6.
 fn is_narrow(value: &str) -> bool {
     let (address, length) = match value.split_once('/') {
-        Some((address, length)) => (address, length.parse::<u32>().ok()),
-        None => (value, Some(u32::MAX)),
+        // Anything else is no network.
+        Some((address, length)) => (address, Some(length.parse().unwrap_or(u32::MAX))),
+        None => (value, None),
     };
     match address.parse() {
-        Ok(IpAddr::V4(_)) => length.is_some_and(|length| length >= 8),
-        Ok(IpAddr::V6(_)) => length.is_some_and(|length| length >= 32),
+        Ok(IpAddr::V4(_)) => length.is_none_or(|length| (8..=32).contains(&length)),
+        Ok(IpAddr::V6(_)) => length.is_none_or(|length| (32..=128).contains(&length)),
         Err(_) => false,
     }
 }
@@ -131,6 +132,8 @@ mod tests {
             (r#""IpAddress":{"aws:SourceIp":["54.240.143.0/24","54.0.0.0/7"]}"#, true),
             (r#""IpAddress":{"aws:SourceIp":"2001:db8::/32"}"#, false),
             (r#""IpAddress":{"aws:SourceIp":"2001:d00::/24"}"#, true),
+            (r#""IpAddress":{"aws:SourceIp":"2001:db8::1/128"}"#, false),
+            (r#""IpAddress":{"aws:SourceIp":"2001:db8::1"}"#, false),
             (r#""NotIpAddress":{"aws:SourceIp":"54.240.143.0/24"}"#, true),
             // Conditions that restrict nobody.
             (r#""StringEquals":{"s3:prefix":"a"}"#, true),
@@ -147,6 +150,27 @@ mod tests {
         }
         let facebook = r#""Principal":{"Federated":"graph.facebook.com"}"#;
         assert!(!public("Allow", facebook, r#""StringEquals":{"aws:SourceVpc":"vpc-1"}"#));
+    }
+
+    #[test]
+    fn a_network_is_narrow_only_with_a_length_that_exists() {
+        for (network, expected) in [
+            ("54.240.143.0/7", false),
+            ("54.240.143.0/8", true),
+            ("54.240.143.0/32", true),
+            ("54.240.143.0/33", false),
+            ("54.240.143.0/", false),
+            ("54.240.143.0/4294967295", false),
+            ("54.240.143.0/4294967296", false),
+            ("2001:db8::/31", false),
+            ("2001:db8::/128", true),
+            ("2001:db8::/129", false),
+            ("54.240.143.0", true),
+            ("2001:db8::", true),
+            ("everywhere", false),
+        ] {
+            assert_eq!(is_narrow(network), expected, "{network}");
+        }
     }
 
     #[test]
