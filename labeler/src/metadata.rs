@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_clean_stays_as_it_is() {
+    fn a_file_without_metadata_is_left_unchanged() {
         for format in [ImageFormat::Jpeg, ImageFormat::Png] {
             let bytes = encoded(format);
             assert_eq!(Format::of(&bytes).unwrap().clean(&bytes).unwrap(), bytes, "{format:?}");
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_is_told_and_nothing_breaks_the_reader() {
+    fn broken_files_are_refused_and_never_panic() {
         for (format, whole) in all(6) {
             for end in 0..whole.len() {
                 if let Ok(clean) = format.clean(&whole[..end]) {

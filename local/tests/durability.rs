@@ -269,7 +269,7 @@ async fn a_damaged_file_is_named_and_stops_the_start() {
     let world = Clients::new(&config, &upload);
     for kind in KINDS {
         world.write(kind, "writer-0-0", Some("1")).await.unwrap();
-        if !kind.comes_and_goes() {
+        if !kind.is_never_changed() {
             world.write(kind, "writer-0-0", Some("2")).await.unwrap();
         }
     }

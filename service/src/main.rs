@@ -39,7 +39,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let limits = Limits { requests: settings.max_requests, ..Limits::default() };
     let counts = Arc::new(Metrics::default());
     let app = app(Clients::connect(&settings).await?, &settings, &limits, counts.clone())?;
-    let stop = told_to_stop()?;
+    let stop = stop_signal()?;
     let (stopping, stopped) = watch::channel(());
     let of_all = async {
         let served = serve("service", listener, app, &limits, &workers, stop).await;
@@ -82,7 +82,7 @@ fn refuse(error: &dyn std::error::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {

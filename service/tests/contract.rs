@@ -9,7 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use service::Limits;
-use support::{TestService, text, told, url_query, uuid};
+use support::{TestService, assert_refused, text, url_query, uuid};
 use testkit::{Fault, Proxy};
 
 #[tokio::test]
@@ -207,8 +207,8 @@ async fn only_the_author_can_upload_and_delete() {
     let service = TestService::start().await;
     let post = service.write(b"ada", "t").await;
     let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={post}");
-    told(service.ask(Method::GET, &upload, b"bob").await, 404).await;
-    told(service.ask(Method::DELETE, &format!("/posts/{post}"), b"bob").await, 404).await;
+    assert_refused(service.ask(Method::GET, &upload, b"bob").await, 404).await;
+    assert_refused(service.ask(Method::DELETE, &format!("/posts/{post}"), b"bob").await, 404).await;
     assert_eq!(service.list("/posts").await.len(), 1);
     service.end().await;
 }
@@ -233,7 +233,7 @@ async fn deleting_removes_row_and_every_picture_of_this_post_only() {
     for (prefix, file) in [(format!("ada/{other}/"), "3.jpg"), (format!("{nested}/{theirs}/"), "4.jpg")] {
         assert!(left.iter().any(|key| key.starts_with(&prefix) && key.ends_with(file)), "{file}: {left:?}");
     }
-    told(service.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await, 404).await;
+    assert_refused(service.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await, 404).await;
     service.end().await;
 }
 
@@ -280,7 +280,7 @@ async fn a_validation_error_names_the_field() {
         (&long_title, "title"),
         (&long_body, "body"),
     ] {
-        let message = told(service.post(b"ada", body.to_owned()).await, 422).await;
+        let message = assert_refused(service.post(b"ada", body.to_owned()).await, 422).await;
         assert!(message.starts_with(&format!("{field}: ")), "{body}: {message}");
     }
     let post = service.write(b"ada", "t").await;
@@ -299,7 +299,8 @@ async fn a_validation_error_names_the_field() {
         (format!("filename=a%ED%A0%80.png&filetype=image/png&postId={post}"), "filename"),
         (format!("filename=a&filetype=image/png&postId={post}%FF"), "postId"),
     ] {
-        let message = told(service.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await, 422).await;
+        let message =
+            assert_refused(service.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await, 422).await;
         assert!(message.starts_with(&format!("{field}: ")), "{query}: {message}");
     }
     for (query, field) in [
@@ -309,7 +310,7 @@ async fn a_validation_error_names_the_field() {
         ("cursor=7", "cursor"),
         ("user=%E9", "user"),
     ] {
-        let message = told(service.get(&format!("/posts?{query}")).await, 422).await;
+        let message = assert_refused(service.get(&format!("/posts?{query}")).await, 422).await;
         assert!(message.starts_with(&format!("{field}: ")), "{query}: {message}");
     }
     for (body, field) in [
@@ -318,11 +319,11 @@ async fn a_validation_error_names_the_field() {
         ("{\"title\":\"t\",\"body\":\"a\\u0000\"}", "body"),
         ("{\"title\":\"a\u{FFFF}\",\"body\":\"b\"}", "title"),
     ] {
-        let message = told(service.post(b"ada", body.to_owned()).await, 422).await;
+        let message = assert_refused(service.post(b"ada", body.to_owned()).await, 422).await;
         assert!(message.starts_with(&format!("{field}: it holds ")), "{body}: {message}");
     }
     let long_name = vec![b'u'; 501];
-    assert!(told(service.post(&long_name, "{}").await, 422).await.starts_with("Authorization: "));
+    assert!(assert_refused(service.post(&long_name, "{}").await, 422).await.starts_with("Authorization: "));
     service.end().await;
 }
 
@@ -341,7 +342,7 @@ async fn a_character_that_xml_cannot_carry_is_refused_and_named() {
         ('\u{9F}', "U+009F"),
     ] {
         let refused = |answer, field: &'static str| async move {
-            let message = told(answer, 422).await;
+            let message = assert_refused(answer, 422).await;
             assert!(message.starts_with(&format!("{field}: it holds {name}, ")), "{field}: {message}");
         };
         let text = format!("a{character}b");
@@ -378,7 +379,8 @@ async fn names_that_look_the_same_are_one_user() {
         assert!(posts.iter().all(|post| post["user"] == "Zoé B"));
     }
     for invisible in ["Zoé B\u{200B}", "\u{202E}Zoé B", "Zoé\u{AD} B", "Zoé B\u{FE0F}", "Zoé\u{2066} B"] {
-        let message = told(service.post(invisible.as_bytes(), r#"{"title":"t","body":"b"}"#).await, 422).await;
+        let message =
+            assert_refused(service.post(invisible.as_bytes(), r#"{"title":"t","body":"b"}"#).await, 422).await;
         assert!(message.starts_with("Authorization: it holds U+"), "{message}");
     }
     service.end().await;
@@ -404,7 +406,7 @@ async fn posts_written_under_another_spelling_of_a_name_can_be_read_and_deleted(
         for path in ["/posts".to_owned(), format!("/posts?{}", url_query(&[("user", owner)]))] {
             assert_eq!(service.list(&path).await[0]["user"], kept, "{path}");
         }
-        told(service.ask(Method::DELETE, &format!("/posts/{id}"), b"eve").await, 404).await;
+        assert_refused(service.ask(Method::DELETE, &format!("/posts/{id}"), b"eve").await, 404).await;
         let gone = service.ask(Method::DELETE, &format!("/posts/{id}"), owner.as_bytes()).await;
         assert_eq!(gone.status(), StatusCode::NO_CONTENT, "{owner:?}");
         assert_eq!((service.rows().await, service.objects().await.len()), (0, 0), "{owner:?}");
@@ -441,11 +443,11 @@ async fn the_longest_title_and_body_are_accepted() {
 async fn an_author_is_needed_to_write_upload_and_delete() {
     let service = TestService::start().await;
     let upload = "/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId=x";
-    told(service.get(upload).await, 401).await;
-    told(service.http.delete(format!("{}/posts/x", service.base)).send().await.unwrap(), 401).await;
-    told(service.http.post(format!("{}/posts", service.base)).send().await.unwrap(), 401).await;
+    assert_refused(service.get(upload).await, 401).await;
+    assert_refused(service.http.delete(format!("{}/posts/x", service.base)).send().await.unwrap(), 401).await;
+    assert_refused(service.http.post(format!("{}/posts", service.base)).send().await.unwrap(), 401).await;
     for no_name in [&b""[..], b"  "] {
-        told(service.post(no_name, r#"{"title":"t","body":"b"}"#).await, 401).await;
+        assert_refused(service.post(no_name, r#"{"title":"t","body":"b"}"#).await, 401).await;
     }
     assert_eq!(service.rows().await, 0);
     service.end().await;
@@ -454,15 +456,16 @@ async fn an_author_is_needed_to_write_upload_and_delete() {
 #[tokio::test]
 async fn every_other_error_has_the_same_shape() {
     let service = TestService::start().await;
-    told(service.ask(Method::DELETE, "/posts/7", b"ada").await, 404).await;
-    told(service.ask(Method::GET, "/signedUrlPut?filename=a&filetype=image/png&postId=7", b"ada").await, 404).await;
-    told(service.get("/nothing/here").await, 404).await;
-    told(service.ask(Method::PUT, "/posts", b"ada").await, 405).await;
-    told(service.ask(Method::POST, "/", b"ada").await, 405).await;
-    told(service.post(b"ada", vec![b' '; 64 * 1024 + 1]).await, 413).await;
-    told(service.post(b"ada", vec![b' '; 3 * 1024 * 1024]).await, 413).await;
+    assert_refused(service.ask(Method::DELETE, "/posts/7", b"ada").await, 404).await;
+    assert_refused(service.ask(Method::GET, "/signedUrlPut?filename=a&filetype=image/png&postId=7", b"ada").await, 404)
+        .await;
+    assert_refused(service.get("/nothing/here").await, 404).await;
+    assert_refused(service.ask(Method::PUT, "/posts", b"ada").await, 405).await;
+    assert_refused(service.ask(Method::POST, "/", b"ada").await, 405).await;
+    assert_refused(service.post(b"ada", vec![b' '; 64 * 1024 + 1]).await, 413).await;
+    assert_refused(service.post(b"ada", vec![b' '; 3 * 1024 * 1024]).await, 413).await;
     let form = service.http.post(format!("{}/posts", service.base)).header("Authorization", "ada");
-    told(form.header(CONTENT_TYPE, "text/plain").body("{}").send().await.unwrap(), 415).await;
+    assert_refused(form.header(CONTENT_TYPE, "text/plain").body("{}").send().await.unwrap(), 415).await;
     service.end().await;
 }
 
@@ -493,7 +496,7 @@ async fn an_outage_is_a_503_with_retry_after() {
     service.base = service.elsewhere(Some(&nowhere), Some(&nowhere)).await;
     for answer in [service.get("/posts").await, service.post(b"ada", r#"{"title":"t","body":"b"}"#).await] {
         assert!(answer.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
-        told(answer, 503).await;
+        assert_refused(answer, 503).await;
     }
     assert_eq!(service.get("/health").await.status(), StatusCode::OK);
     service.end().await;
@@ -528,7 +531,7 @@ async fn throttling_is_a_503_with_retry_after_and_leaves_nothing_half_done() {
             _ => service.ask(method.clone(), path, b"ada").await,
         };
         assert_eq!(answer.headers()["retry-after"], "2", "{method} {path}, {throttled}");
-        assert_eq!(told(answer, 503).await, "the storage cannot be reached now, please try again");
+        assert_eq!(assert_refused(answer, 503).await, "the storage cannot be reached now, please try again");
         service.base.clone_from(&whole);
         assert_eq!(service.rows().await, 1, "{method} {path}, {throttled}");
         // Pictures are deleted first, and the row that owns them last.
@@ -552,7 +555,7 @@ async fn a_deletion_that_fails_halfway_can_be_repeated() {
     let delete = format!("/posts/{post}");
     let whole = std::mem::take(&mut service.base);
     service.base = service.elsewhere(Some(&support::nowhere().await), None).await;
-    told(service.ask(Method::DELETE, &delete, b"ada").await, 503).await;
+    assert_refused(service.ask(Method::DELETE, &delete, b"ada").await, 503).await;
     assert_eq!((service.rows().await, service.objects().await.len()), (1, 1));
     service.base = whole;
     assert!(service.ask(Method::DELETE, &delete, b"ada").await.status().is_success());
@@ -787,7 +790,7 @@ async fn order_newest_returns_the_newest_posts_first() {
         }
         assert_eq!(parts, newest);
     }
-    assert!(told(service.get("/posts?order=random").await, 422).await.starts_with("order: "));
+    assert!(assert_refused(service.get("/posts?order=random").await, 422).await.starts_with("order: "));
     service.end().await;
 }
 
@@ -839,7 +842,7 @@ async fn answers_are_compressed_for_clients_that_accept_gzip() {
     assert!(packed.2.starts_with(&[0x1f, 0x8b]) && packed.2.len() * 2 < plain.2.len());
     assert_eq!(ask("/posts?limit=0", "gzip").await.0, None, "errors are short");
     let packed = service.http.post(format!("{}/posts", service.base)).header("Authorization", "ada");
-    told(packed.header("Content-Encoding", "gzip").body("{}").send().await.unwrap(), 415).await;
+    assert_refused(packed.header("Content-Encoding", "gzip").body("{}").send().await.unwrap(), 415).await;
     service.end().await;
 }
 
@@ -856,7 +859,7 @@ async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
     ] {
         let answer = service.ask(method, path, b"ada").await;
         assert_eq!(answer.headers()["allow"], allowed, "{path}");
-        assert_eq!(told(answer, 405).await, format!("the allowed methods are: {allowed}"));
+        assert_eq!(assert_refused(answer, 405).await, format!("the allowed methods are: {allowed}"));
     }
     service.end().await;
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use reqwest::{Method, StatusCode};
 use service::Limits;
-use support::{TestService, label, put, told};
+use support::{TestService, assert_refused, label, put};
 use testkit::{Fault, Proxy};
 
 /// Returns a service with a post of ada's that shows one picture and has another, and the id of the post.
@@ -48,7 +48,7 @@ async fn a_deletion_that_breaks_off_anywhere_orphans_no_picture_and_can_be_repea
             assert!(rows == 1 || pictures == 0, "after {good} calls {pictures} pictures have no post");
             service.base = whole;
             if rows == 1 {
-                told(answer, 503).await;
+                assert_refused(answer, 503).await;
                 let again = service.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await;
                 assert_eq!(again.status(), StatusCode::NO_CONTENT, "after {good} calls");
             }
@@ -120,7 +120,7 @@ async fn the_deletion_of_a_post_that_keeps_changing_gives_up() {
     })
     .await;
     service.base = service.elsewhere_with(&restless.endpoint(), Limits::default()).await;
-    told(service.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await, 503).await;
+    assert_refused(service.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await, 503).await;
     assert_eq!(service.rows().await, 1);
     service.end().await;
 }

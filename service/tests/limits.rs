@@ -10,7 +10,7 @@ use futures::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use service::{Limits, Workers, serve};
-use support::{TestService, serve_app, told};
+use support::{TestService, assert_refused, serve_app};
 use testkit::Proxy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,7 +56,7 @@ async fn requests_beyond_the_limit_get_503_with_retry_after() {
     begun.notified().await;
     let refused = service.get("/posts?user=ada").await;
     assert_eq!(refused.headers()["retry-after"], "2");
-    told(refused, 503).await;
+    assert_refused(refused, 503).await;
     // Requests that are exempt from the limit: health checks, preflights, and the page.
     assert_eq!(service.get("/health").await.status(), StatusCode::OK);
     assert_eq!(service.ask(Method::OPTIONS, "/posts", b"").await.status(), StatusCode::NO_CONTENT);
@@ -203,7 +203,7 @@ async fn a_request_that_takes_too_long_gets_503() {
     service.base = service.elsewhere_with(&endpoint, Limits { whole: SOON, ..Limits::default() }).await;
     let answer = service.get("/posts").await;
     assert_eq!(answer.headers()["retry-after"], "2");
-    assert_eq!(told(answer, 503).await, "this took too long, please try again");
+    assert_eq!(assert_refused(answer, 503).await, "this took too long, please try again");
     service.end().await;
 }
 
@@ -235,9 +235,9 @@ async fn a_request_that_never_ends_does_not_keep_the_service_from_stopping() {
 #[tokio::test]
 async fn oversized_requests_are_refused_with_the_services_errors() {
     let service = TestService::start().await;
-    told(service.get(&format!("/posts?user={}", "u".repeat(8 * 1024))).await, 414).await;
+    assert_refused(service.get(&format!("/posts?user={}", "u".repeat(8 * 1024))).await, 414).await;
     let large = service.http.get(format!("{}/posts", service.base)).header("X-Large", "x".repeat(17 * 1024));
-    told(large.send().await.unwrap(), 431).await;
+    assert_refused(large.send().await.unwrap(), 431).await;
     // A request beyond the parser's own limit is not read to its end.
     let mut endless = connect(&service.base).await;
     endless.write_all(format!("GET /posts HTTP/1.1\r\nX-Large: {}", "x".repeat(65 * 1024)).as_bytes()).await.unwrap();
@@ -268,7 +268,7 @@ async fn readiness_depends_on_the_storage_and_is_cached() {
         for _ in 0..2 {
             let answer = service.get("/ready").await;
             assert_eq!(answer.headers()["retry-after"], "2");
-            assert_eq!(told(answer, 503).await, format!("{missing} cannot be used now"));
+            assert_eq!(assert_refused(answer, 503).await, format!("{missing} cannot be used now"));
         }
         assert_eq!(service.get("/health").await.status(), StatusCode::OK);
     }

@@ -11,7 +11,7 @@ use poem::IntoResponse;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use service::Limits;
-use support::{TestService, serve_app, text, told, uuid};
+use support::{TestService, assert_refused, serve_app, text, uuid};
 use tokens::{Key, SETTINGS, bearer, claims, now, shared, token};
 
 const POST: &str = r#"{"title":"t","body":"b"}"#;
@@ -26,7 +26,7 @@ async fn start(more: &[(&str, &str)]) -> TestService {
 /// Asserts that a token is rejected, with a header for programs as well; returns the message.
 async fn refused(answer: Response) -> String {
     assert_eq!(answer.headers()["www-authenticate"], r#"Bearer realm="postagram", error="invalid_token""#);
-    told(answer, 401).await
+    assert_refused(answer, 401).await
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn a_token_authenticates_the_user_that_it_names() {
     let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={}", uuid(&post));
     assert_eq!(service.ask(Method::GET, &upload, zoe.as_bytes()).await.status(), StatusCode::OK);
     let delete = format!("/posts/{}", uuid(&post));
-    told(service.ask(Method::DELETE, &delete, bearer(&claims("ada")).as_bytes()).await, 404).await;
+    assert_refused(service.ask(Method::DELETE, &delete, bearer(&claims("ada")).as_bytes()).await, 404).await;
     // Reading needs no token.
     assert_eq!(service.list("/posts?user=Zo%C3%A9").await.len(), 1);
     assert_eq!(service.ask(Method::DELETE, &delete, zoe.as_bytes()).await.status(), StatusCode::NO_CONTENT);
@@ -99,7 +99,7 @@ async fn an_invalid_token_is_refused_with_the_reason() {
     for nothing in ["ada", "", "Bearer", "Basic YWRhOmFkYQ=="] {
         let answer = service.post(nothing.as_bytes(), POST).await;
         assert_eq!(answer.headers()["www-authenticate"], r#"Bearer realm="postagram""#, "{nothing}");
-        told(answer, 401).await;
+        assert_refused(answer, 401).await;
     }
     assert_eq!(service.rows().await, 0);
     // A few seconds of clock skew are tolerated.
@@ -128,7 +128,7 @@ async fn names_in_tokens_are_compared_exactly() {
         assert_eq!(theirs.iter().map(uuid).collect::<Vec<_>>(), std::slice::from_ref(post), "{name:?}");
         for other in names.iter().filter(|other| *other != name) {
             let other = bearer(&claims(other));
-            told(service.ask(Method::DELETE, &format!("/posts/{post}"), other.as_bytes()).await, 404).await;
+            assert_refused(service.ask(Method::DELETE, &format!("/posts/{post}"), other.as_bytes()).await, 404).await;
         }
         let token = bearer(&claims(name));
         let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={post}");
@@ -287,7 +287,7 @@ async fn without_the_issuers_keys_every_token_gets_503_with_retry_after() {
     let bearer = key.bearer(&claims("ada"));
     let answer = service.post(bearer.as_bytes(), POST).await;
     assert!(answer.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
-    assert_eq!(told(answer, 503).await, "tokens cannot be checked now, please try again");
+    assert_eq!(assert_refused(answer, 503).await, "tokens cannot be checked now, please try again");
     assert_eq!(service.list("/posts").await.len(), 0);
     issuer.publishes(json!([key.public()]));
     assert_eq!(service.post(bearer.as_bytes(), POST).await.status(), StatusCode::CREATED);

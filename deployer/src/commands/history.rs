@@ -26,7 +26,7 @@ use crate::{
 const SHOWN: usize = 20;
 
 /// The history of a service or function.
-struct Told {
+struct Listing {
     /// Its path in `stack.yaml`.
     section: String,
     releases: Vec<Entry>,
@@ -41,32 +41,32 @@ struct Entry {
 pub async fn run(global: &Global, args: &History) -> Result<Exit, Failure> {
     let session = Session::open_existing(global).await?;
     let chosen = why::chosen(&session, &args.names)?;
-    let told = unless_stopped(read(&session, &chosen)).await?;
+    let listings = unless_stopped(read(&session, &chosen)).await?;
     session.tally(global);
     match args.json {
-        true => report::answer(&document(&told)),
-        false => told.iter().for_each(show),
+        true => report::answer(&document(&listings)),
+        false => listings.iter().for_each(show),
     }
     Ok(Exit::Done)
 }
 
-async fn read(session: &Session, chosen: &[String]) -> Result<Vec<Told>, Failure> {
+async fn read(session: &Session, chosen: &[String]) -> Result<Vec<Listing>, Failure> {
     let page = session.page(&Programs::none());
     let section = |kind: &str, name: &str| Some(format!("{kind}.{name}")).filter(|it| chosen.contains(it));
     let services = page.services.iter().filter_map(|front| Some((section("services", &front.name)?, front)));
     let services = services.map(|(section, front)| async move {
         let releases = of_service(session, front).await?;
-        Ok(Told { section, releases })
+        Ok(Listing { section, releases })
     });
     let functions = page.functions.iter().filter_map(|place| Some((section("functions", &place.entry)?, place)));
     let functions = functions.map(|(section, place)| async move {
         let read = look(|| of_function(session, place)).await;
         let releases = read.map_err(|fault| refused(session, &section, fault))?;
-        Ok::<_, Failure>(Told { section, releases })
+        Ok::<_, Failure>(Listing { section, releases })
     });
-    let (mut told, functions) = try_join(try_join_all(services), try_join_all(functions)).await?;
-    told.extend(functions);
-    Ok(told)
+    let (mut listings, functions) = try_join(try_join_all(services), try_join_all(functions)).await?;
+    listings.extend(functions);
+    Ok(listings)
 }
 
 async fn of_service(session: &Session, front: &Front) -> Result<Vec<Entry>, Failure> {
@@ -169,23 +169,23 @@ async fn of_function(session: &Session, place: &FunctionPlace) -> Result<Vec<Ent
     Ok(vec![Entry { row, json }])
 }
 
-fn show(told: &Told) {
-    let name = told.section.split_once('.').map_or(&*told.section, |(_, name)| name);
-    if told.releases.is_empty() {
+fn show(listing: &Listing) {
+    let name = listing.section.split_once('.').map_or(&*listing.section, |(_, name)| name);
+    if listing.releases.is_empty() {
         report::line(&format!("{name}: not deployed"));
         return;
     }
-    let rows: Vec<Row> = told.releases.iter().take(SHOWN).map(|entry| entry.row.clone()).collect();
+    let rows: Vec<Row> = listing.releases.iter().take(SHOWN).map(|entry| entry.row.clone()).collect();
     report::releases(name, &rows);
-    if let more @ 1.. = told.releases.len() - rows.len() {
+    if let more @ 1.. = listing.releases.len() - rows.len() {
         report::line(&format!("  and {more} older (--json lists all)"));
     }
 }
 
-/// All histories as one JSON document, by section and name.
-fn document(told: &[Told]) -> String {
+/// All listings as one JSON document, by section and name.
+fn document(listings: &[Listing]) -> String {
     let mut sections = Map::new();
-    for Told { section, releases } in told {
+    for Listing { section, releases } in listings {
         let (section, name) = section.split_once('.').unwrap_or(("", section));
         let releases: Vec<&Json> = releases.iter().map(|entry| &entry.json).collect();
         sections.entry(section).or_insert_with(|| json!({}))[name] = json!(releases);

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_comes_or_goes_is_a_change_of_that_key() {
+    fn an_added_or_removed_key_is_a_change_of_that_key() {
         check(
             json!({"env": {"A": "1"}}),
             json!({"env": {"B": "2"}}),

@@ -870,7 +870,7 @@ const VARIABLES: &[&str] = &[
 const SIGNED_IN: &str = "small in account 111122223333";
 
 /// A server that identifies every caller and supports nothing else.
-fn knows_everybody(request: &str) -> Answer {
+fn accepts_every_key(request: &str) -> Answer {
     match request {
         _ if request.contains("GetCallerIdentity") => Answer::Says(
             200,
@@ -932,7 +932,7 @@ type Place<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>);
 #[test]
 fn any_value_of_an_aws_setting_gives_a_run_or_a_one_line_error() {
     use std::os::unix::ffi::OsStrExt as _;
-    let server = serve(knows_everybody);
+    let server = serve(accepts_every_key);
     let container = format!("{server}/creds");
     let profile = "[default]\naws_access_key_id = AKIAX\naws_secret_access_key = x\n";
     let settings: [Place; 3] = [
@@ -1004,7 +1004,7 @@ fn any_value_of_an_aws_setting_gives_a_run_or_a_one_line_error() {
 /// Common settings by people and other programs, with which a run must get past the sign-in.
 #[test]
 fn usual_settings_of_the_aws_cli_are_accepted() {
-    let server = serve(knows_everybody);
+    let server = serve(accepts_every_key);
     for variable in [
         ("AWS_RETRY_MODE", "legacy"),
         ("AWS_RETRY_MODE", ""),
@@ -1136,7 +1136,7 @@ fn a_login_cache_that_is_not_a_regular_file_is_refused_at_once() {
 /// A run prints the identity and the source of its credentials.
 #[test]
 fn a_run_shows_its_identity_and_the_source_of_its_credentials() {
-    let server = serve(knows_everybody);
+    let server = serve(accepts_every_key);
     let project = Project::with(STACK);
     fs::create_dir_all(project.path().join(".aws")).expect("a folder can be made");
     let process =
@@ -1234,7 +1234,7 @@ fn a_missing_or_expired_console_login_names_the_command_that_renews_it() {
 
 #[test]
 fn a_console_login_signs_in() {
-    let server = serve(knows_everybody);
+    let server = serve(accepts_every_key);
     let case = Case {
         config: LOGIN,
         files: &[(LOGIN_TOKEN, &login_until(2099))],

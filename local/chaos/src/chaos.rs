@@ -271,10 +271,10 @@ mod tests {
 
     #[test]
     fn every_kind_of_chaos_is_parsed_and_serialized_by_its_name() {
-        for (kind, name, told) in Kind::ALL {
+        for (kind, name, words) in Kind::ALL {
             assert_eq!(name.parse(), Ok(*kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), *name);
-            assert!(told.len() > 20, "{name}");
+            assert!(words.len() > 20, "{name}");
         }
         assert!("gremlins".parse::<Kind>().unwrap_err().to_string().contains("there are throttle, errors"));
     }

@@ -347,12 +347,12 @@ mod tests {
     #[test]
     fn invalid_rules_are_refused_as_a_whole_with_the_known_names() {
         let faults = Faults::default();
-        let told = faults.add(&json!([{ "fault": "500" }, { "fault": "explode" }])).unwrap_err();
-        assert!(told.contains("no fault \"explode\"") && told.contains("reset-before"), "{told}");
-        let told = faults.add(&json!({ "match": { "verb": "x" } })).unwrap_err();
-        assert!(told.contains("unknown field `verb`"), "{told}");
-        let told = faults.add(&json!({ "match": { "nth_call": 0 }, "fault": "500" })).unwrap_err();
-        assert!(told.contains("counts from 1"), "{told}");
+        let error = faults.add(&json!([{ "fault": "500" }, { "fault": "explode" }])).unwrap_err();
+        assert!(error.contains("no fault \"explode\"") && error.contains("reset-before"), "{error}");
+        let error = faults.add(&json!({ "match": { "verb": "x" } })).unwrap_err();
+        assert!(error.contains("unknown field `verb`"), "{error}");
+        let error = faults.add(&json!({ "match": { "nth_call": 0 }, "fault": "500" })).unwrap_err();
+        assert!(error.contains("counts from 1"), "{error}");
         assert!(faults.add(&json!({ "match": { "service": "s3" } })).is_err(), "a rule that does nothing");
         assert_eq!(faults.show()["rules"], json!([]));
     }

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_service_goes_by_its_own_names_only() {
+    fn the_metadata_service_accepts_only_its_own_host_names() {
         let is_ours = |host: &str| is_ours(&HeaderMap::from_iter([(http::header::HOST, host.parse().unwrap())]));
         for good in ["127.0.0.1:40123", "localhost", "169.254.169.254", "[fd00:ec2::254]", "[fd00:ec2::254]:80"] {
             assert!(is_ours(good), "{good}");

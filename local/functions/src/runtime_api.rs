@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_invocation_goes_out_and_its_answer_comes_back() {
+    async fn an_invocation_is_delivered_and_answered() {
         let (desk, sender) = desk();
         let (job, answered) = job("one");
         sender.send(job).await.unwrap();

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_that_pages_is_asked_for_one_item_and_others_are_not() {
+    fn only_handlers_that_paginate_receive_the_page_size() {
         static OWN: Row = Row { page: Some(Page::Own("MaxRecords")), ..ROW_OF_NOTHING };
         const ROW_OF_NOTHING: Row = Row { name: "", effect: Effect::Reads, needs: Needs::Own, page: None };
         static NONE: Row = ROW_OF_NOTHING;

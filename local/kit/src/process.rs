@@ -82,7 +82,7 @@ pub fn children(pid: u32) -> Vec<u32> {
 
 /// The processes of a group; empty without `/proc`.
 pub fn members(group: u32) -> BTreeSet<u32> {
-    everybody().filter(|pid| is_in_group(*pid, group)).collect()
+    process_ids().filter(|pid| is_in_group(*pid, group)).collect()
 }
 
 /// Whether a process is in a group.
@@ -98,7 +98,7 @@ pub fn is_below(pid: u32, dir: &Path) -> Option<bool> {
     Some(places.any(|place| place.starts_with(dir)))
 }
 
-fn everybody() -> impl Iterator<Item = u32> {
+fn process_ids() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
@@ -106,7 +106,7 @@ fn everybody() -> impl Iterator<Item = u32> {
 /// The groups of the processes whose program is below `dir`; empty without `/proc`.
 pub fn groups_below(dir: &Path) -> BTreeSet<u32> {
     let ours = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(dir));
-    everybody().filter(ours).filter_map(stat).map(|stat| stat.group).collect()
+    process_ids().filter(ours).filter_map(stat).map(|stat| stat.group).collect()
 }
 
 struct Stat {

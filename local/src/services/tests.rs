@@ -19,7 +19,7 @@ fn operations() -> Vec<(&'static str, &'static Row)> {
 
 /// Compares the README with a copy in which the table lists the operations in the rows.
 #[test]
-fn the_readme_lists_what_is_answered_and_nothing_else() {
+fn the_readme_lists_exactly_the_supported_operations() {
     let readme = include_str!("../../README.md");
     let mut found = 0;
     let mut derived = |line: &str| {
@@ -68,7 +68,7 @@ fn an_operation_reads_or_writes_as_its_name_says() {
 }
 
 #[test]
-fn who_one_is_may_be_asked_by_everybody_and_nothing_else() {
+fn only_get_caller_identity_needs_no_permission() {
     let free: Vec<_> = operations().into_iter().filter(|(_, row)| matches!(row.needs, Needs::Nothing)).collect();
     let free: Vec<_> = free.into_iter().map(|(service, row)| (service, row.name)).collect();
     // `DeleteObjects` checks and reports each key on its own.
@@ -76,7 +76,7 @@ fn who_one_is_may_be_asked_by_everybody_and_nothing_else() {
 }
 
 #[test]
-fn a_role_that_may_nothing_is_denied_everything_and_is_told_the_action() {
+fn a_role_without_permissions_is_denied_and_the_action_is_named() {
     let powerless = Caller::in_role("me".into(), "id".into(), "us-east-1", None, Arc::default());
     let mut actions = BTreeSet::new();
     for service in SERVICES {
@@ -144,7 +144,7 @@ const WHOLE: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn every_list_comes_in_pages_or_is_known_to_be_whole() {
+fn every_list_is_paginated_or_known_to_be_complete() {
     let mut lists = 0;
     for (service, row) in operations() {
         let whole = WHOLE.contains(&(service, row.name));

@@ -84,7 +84,7 @@ pub type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 impl Kind {
     /// Whether it is only created and deleted, and never changed in between.
-    pub fn comes_and_goes(self) -> bool {
+    pub fn is_never_changed(self) -> bool {
         matches!(
             self,
             Kind::Table
@@ -122,7 +122,7 @@ pub fn new_value(kind: Kind, old: Option<&str>, random: &mut Rng) -> Option<Stri
         // Enough to fill the log of items several times.
         Kind::Item => Some(text(random, 60_000)),
         Kind::Object | Kind::Part | Kind::CompletedUpload => Some(text(random, 200_000)),
-        kind if kind.comes_and_goes() => old.is_none().then(|| text(random, 60)),
+        kind if kind.is_never_changed() => old.is_none().then(|| text(random, 60)),
         _ => Some(text(random, 100)),
     }
 }

@@ -242,7 +242,7 @@ mod tests {
 
     /// The example in AWS's documentation, "Authenticating Requests: Using Query Parameters".
     #[test]
-    fn the_published_example_comes_out() {
+    fn the_published_example_is_reproduced() {
         let place = Destination {
             origin: "https://examplebucket.s3.amazonaws.com".into(),
             path: String::new(),

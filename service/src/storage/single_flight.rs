@@ -65,7 +65,7 @@ struct Asking<'a, Q: Hash + Eq + Clone, A: Clone> {
 impl<'a, Q: Hash + Eq + Clone, A: Clone> Asking<'a, Q, A> {
     fn begin(all: &'a SingleFlight<Q, A>, question: &'a Q) -> Self {
         let mut questions = all.asked();
-        let asked = questions.entry(question.clone()).or_insert_with(Asked::by_nobody);
+        let asked = questions.entry(question.clone()).or_insert_with(Asked::unshared);
         asked.by += 1;
         Self { all, question, answers: asked.answers.clone() }
     }
@@ -84,7 +84,7 @@ impl<Q: Hash + Eq + Clone, A: Clone> Drop for Asking<'_, Q, A> {
 }
 
 impl<A> Asked<A> {
-    fn by_nobody() -> Self {
+    fn unshared() -> Self {
         Self { by: 0, answers: Arc::new(Answers { begun: AtomicU64::new(0), newest: tokio::sync::Mutex::new(None) }) }
     }
 }

@@ -157,7 +157,7 @@ pub fn url_query(pairs: &[(&str, &str)]) -> String {
 }
 
 /// Asserts the status and the common format of errors; returns the message.
-pub async fn told(answer: Response, status: u16) -> String {
+pub async fn assert_refused(answer: Response, status: u16) -> String {
     assert_eq!(answer.status(), status);
     assert_eq!(answer.headers()["access-control-allow-origin"], "*");
     let error: Value = answer.json().await.unwrap();

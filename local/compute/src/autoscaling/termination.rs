@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fullest_zone_then_the_oldest_version_then_the_one_closest_to_its_next_hour_goes_first() {
+    fn the_default_policy_chooses_by_zone_then_version_then_billing_hour() {
         let check = |rows: &[Row], expected: &str| assert_eq!(first(rows, &["Default"]).as_deref(), Some(expected));
         check(&[("one", 'a', 1, 90, false), ("two", 'b', 2, 10, false), ("three", 'b', 2, 20, false)], "three");
         check(&[("one", 'a', 1, 10, false), ("two", 'b', 2, 90, false)], "one");

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_with_the_fewest_open_requests_comes_first() {
+    fn the_target_with_the_fewest_outstanding_requests_is_chosen() {
         let (three, _held) = group(1, Algorithm::LeastOutstanding, &[2, 1, 1]);
         assert_eq!((three.choose(0, &[]), three.choose(1, &[])), (Some(1), Some(2)));
         assert_eq!(three.choose(0, &[1, 2]), Some(0));

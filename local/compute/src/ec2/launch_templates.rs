@@ -423,7 +423,7 @@ mod tests {
     use expect_test::expect;
 
     #[test]
-    fn data_comes_back_under_the_names_of_the_answer() {
+    fn launch_template_data_is_returned_under_the_names_of_the_response() {
         let form = [
             ("LaunchTemplateData.ImageId", "ami-1"),
             ("LaunchTemplateData.IamInstanceProfile.Name", "web"),

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_check_has_a_protocol_and_a_port_that_can_be_asked() {
+    fn a_health_check_has_a_supported_protocol_and_port() {
         for (field, value, accepted) in [
             ("HealthCheckProtocol", "HTTP", true),
             ("HealthCheckProtocol", "HTTPS", false),
