@@ -180,7 +180,7 @@ impl Evidence {
 }
 
 /// The programs that write to the journal of a service before its program runs; empty if unknown.
-const TOOLS: &[&str] = &["", "systemd", "aws", "sha256sum", "chmod", "cloud-init"];
+const TOOLS: &[&str] = &["", "systemd", "aws", "bash", "sha256sum", "chmod", "cloud-init"];
 
 fn no_group(it: &Evidence) -> Option<String> {
     matches!(it.group, Some(None)).then(|| "its Auto Scaling group does not exist".into())
@@ -289,7 +289,7 @@ fn out_of_memory(it: &Evidence) -> Option<String> {
 }
 
 fn denied(it: &Evidence) -> Option<String> {
-    let line = it.line(&["is not authorized to perform"]).filter(|line| line.program != "aws")?;
+    let line = it.line(&["is not authorized to perform"]).filter(|line| !["aws", "bash"].contains(&&*line.program))?;
     Some(format!("the service lacks a permission: {}", line.text))
 }
 
@@ -399,6 +399,15 @@ mod tests {
     }
 
     const CRASH: &str = "web.service: Main process exited, code=exited, status=78/CONFIG";
+
+    #[test]
+    fn a_denied_download_is_the_cause_even_if_the_report_is_denied_too() {
+        let console =
+            ["aws[9]: fatal error: s3://a/b: AccessDenied", "bash[9]: upload failed: is not authorized to perform"];
+        let console = console.map(|line| Line::parse(&format!("2026 {line}"))).into();
+        let words = verdict(&Evidence { console, ..unhealthy() }).map(|verdict| verdict.words).unwrap_or_default();
+        assert!(words.contains("not allowed to download"), "{words}");
+    }
 
     #[test]
     fn each_cause_is_found_from_its_evidence() {
