@@ -229,7 +229,6 @@ async fn new_lines_are_followed_until_ctrl_c() {
     see("late").await;
     print(&cloud, r#"{"n":3}"#).await;
     see(r#"event {"n":3}"#).await;
-    drop(see);
     let unique: std::collections::BTreeSet<String> = seen.iter().map(Value::to_string).collect();
     let events: Vec<&Value> = seen.iter().filter(|it| it["text"].as_str().is_some_and(|it| it.contains('{'))).collect();
     assert_eq!(events.len(), 3, "each line is printed once: {unique:?}");

@@ -3,11 +3,7 @@
 
 mod support;
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeSet, path::Path, process::Stdio};
 
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use rustix::process::{Pid, Signal, kill_process};
@@ -367,7 +363,7 @@ async fn status_is_shown_again_until_it_is_interrupted() {
 
     // A reader that has seen enough ends it.
     let text = cloud.command(&project, &["status", "--watch", "1"]);
-    let mut text = Command::from(text.into_std());
+    let mut text = text.into_std();
     let mut text = text.stdout(Stdio::piped()).spawn().expect("the deployer can be started");
     drop(text.stdout.take());
     assert!(text.wait().expect("it ends").success());
