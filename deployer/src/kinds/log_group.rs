@@ -112,9 +112,9 @@ const OURS: [&str; 2] = [FUNCTION_LOG_GROUPS, SERVICE_LOG_GROUPS];
 
 /// The log groups whose names have one of these prefixes.
 async fn below(aws: &Aws, prefixes: Vec<String>) -> Result<Vec<Described>, Fault> {
-    let listed = prefixes.into_iter().map(|prefix| {
-        items(aws.logs.describe_log_groups().log_group_name_prefix(prefix).into_paginator().send())
-    });
+    let listed = prefixes
+        .into_iter()
+        .map(|prefix| items(aws.logs.describe_log_groups().log_group_name_prefix(prefix).into_paginator().send()));
     Ok(futures::future::try_join_all(listed).await?.concat())
 }
 
