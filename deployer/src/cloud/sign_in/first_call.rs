@@ -51,10 +51,14 @@ pub async fn identify(aws: &Aws) -> Result<Site, Failure> {
 async fn first_answer(aws: &Aws, source: &Source) -> Result<Site, Failure> {
     let begun = Instant::now();
     let mut rest = first_rest(aws);
-    let mut attempts = 1;
+    let (mut attempts, mut last) = (1, None);
     loop {
         let refusal = match in_time(aws, begun).await {
             None => {
+                // Why an earlier attempt failed says more than that this one has not ended yet.
+                if let Some(refusal) = last {
+                    return Err(explained(aws, source, refusal));
+                }
                 let cause = format!("no answer within {} s", ANSWER_WITHIN.as_secs());
                 return Err(unanswered(aws, source, &cause).into());
             }
@@ -67,6 +71,7 @@ async fn first_answer(aws: &Aws, source: &Source) -> Result<Site, Failure> {
         if attempts == ATTEMPTS || is_too_late || is_final(&refusal) {
             return Err(explained(aws, source, refusal));
         }
+        last = Some(refusal);
         tokio::time::sleep(rest).await;
         rest = (rest * 2).min(Duration::from_secs(5));
         attempts += 1;
