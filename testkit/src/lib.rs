@@ -6,7 +6,7 @@
 //! | its journal, its faults, its bad days | [`control`] |
 //! | SDK clients | [`clients`] |
 //! | a fault between a client and its AWS, call by call | [`proxy`] |
-//! | to wait until something is so | [`eventually`] |
+//! | to wait until something is so | [`eventually()`] |
 //! | a web service for instances, a function | [`small_programs`] |
 //! | programs of this build, and tools of `.ci/setup` | [`programs`] |
 //! | a browser, and pictures to upload | [`browser`], [`landscape`] |
