@@ -23,8 +23,8 @@ const RESTRICTING: &[(&str, Restricts)] = &[
     ("s3:x-amz-server-side-encryption-aws-kms-key-id", is_fixed),
 ];
 
-/// Whether the policy of a bucket is public: it is unless each of its allow statements names its principals, or has a condition that
-/// demands a fixed value of one of the `RESTRICTING` keys.
+/// Whether the policy of a bucket is public: it is unless each of its allow statements names its principals, or has a
+/// condition that demands a fixed value of one of the `RESTRICTING` keys.
 pub fn is_public(policy: &ResourcePolicy) -> bool {
     let allows = |rule: &&Rule| rule.statement.effect == Effect::Allow;
     policy.rules.iter().filter(allows).any(|rule| is_for_everyone(rule) && !is_restricted(rule))
