@@ -267,7 +267,7 @@ async fn a_units_reports_of_its_exits_outlive_the_instance() {
     let id = test.instance_ids().await.remove(0);
     let text = report();
     assert!(text.starts_with("stage=exit result=exit-code code=exited status=1\nNRestarts="), "{text}");
-    assert!(text.contains("tiny_service dies as it was told"), "{text}");
+    assert!(text.contains("tiny_service exits because DIE is set"), "{text}");
     assert!(text.contains("web.service: Main process exited, code=exited, status=1/FAILURE"), "{text}");
     let keys: Vec<String> = test.written.lock().unwrap().keys().cloned().collect();
     assert_eq!(keys, [format!("artifacts/boot/web/{id}/exit")]);

@@ -323,8 +323,8 @@ async fn a_failed_launch_has_the_status_message_of_aws() {
         .await;
         test.set_desired(0).await;
     };
-    test.new_version(with("IamInstanceProfile.Name", "nobody")).await;
-    fails_with("Value (nobody) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name. Launching EC2 instance failed.").await;
+    test.new_version(with("IamInstanceProfile.Name", "absent")).await;
+    fails_with("Value (absent) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name. Launching EC2 instance failed.").await;
     test.new_version(with("SecurityGroupId.1", "sg-0123456789abcdef0")).await;
     fails_with("The security group 'sg-0123456789abcdef0' does not exist. Launching EC2 instance failed.").await;
     test.new_version(with("KeyName", "vockey")).await;
@@ -458,7 +458,7 @@ async fn a_service_that_exits_at_once_reaches_the_start_limit_of_its_unit() {
         .await;
     let journal = test.journal(&id).await;
     for line in [
-        "tiny_service dies as it was told",
+        "tiny_service exits because DIE is set",
         "web.service: Main process exited, code=exited, status=1/FAILURE",
         "web.service: Failed with result 'exit-code'.",
         "web.service: Scheduled restart job, restart counter is at 4.",
@@ -466,7 +466,7 @@ async fn a_service_that_exits_at_once_reaches_the_start_limit_of_its_unit() {
     ] {
         assert!(journal.contains(line), "{line} is not in {journal}");
     }
-    assert_eq!(journal.matches("dies as it was told").count(), 5);
+    assert_eq!(journal.matches("exits because DIE is set").count(), 5);
     test.until("the load balancer sees it", async || {
         let health = [("TargetGroupArn", stack.target_group.as_str())];
         let health = test.ok("elasticloadbalancing", "DescribeTargetHealth", &health).await;

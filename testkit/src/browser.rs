@@ -162,7 +162,7 @@ impl Chromium {
         let (driver, output, port) = Self::driver();
         let profile = tempfile::tempdir().expect("a temporary folder can be made");
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        // From here on, `Drop` ends the driver, whatever goes wrong.
+        // From here on, `Drop` ends the driver even if a later step fails.
         let mut it = Chromium { client, port, session: String::new(), driver, _output: output, _profile: profile };
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",

@@ -39,7 +39,7 @@ pub async fn run(global: &Global, args: &Logs) -> Result<Exit, Failure> {
             true => report::object(&object(place, line)),
             false => report::logged(&origin(place, line), width, &line.text),
         };
-        // Nobody reads on after `| head`.
+        // The reader has closed the pipe, as `| head` does.
         if is_open { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let stop = signals::watch();

@@ -10,7 +10,7 @@ use super::cloud::connect;
 /// The names of all resources, each with the number of times it exists.
 pub type Inventory = BTreeMap<String, usize>;
 
-/// Lists everything in an account, whoever owns it.
+/// Lists everything in an account, regardless of its owner.
 pub async fn inventory(endpoint: &str, keys: (&str, &str)) -> Inventory {
     let aws = connect(endpoint, keys).await;
     let mut seen = Seen::default();

@@ -492,7 +492,7 @@ impl Shell<'_> {
                 }
                 if let [stage] = stages.as_slice() {
                     let said = self.say;
-                    // What goes to a file is not printed.
+                    // Output redirected to a file is not printed.
                     self.say = said.filter(|_| !stage.merged && stage.to.is_none());
                     let done = self.stage(stage, input.clone()).await;
                     self.say = said;

@@ -288,7 +288,7 @@ pub struct Instance {
     pub leaving: bool,
     /// The target groups with which its group has registered it.
     pub registered: Vec<String>,
-    /// What goes wrong on it, if chaos has selected it.
+    /// The fault that chaos has injected into it, if any.
     #[serde(default)]
     pub mishap: Option<Mishap>,
     /// Whether it has to be rebooted.
@@ -419,7 +419,7 @@ pub struct Group {
     /// When it last tried to launch an instance; the pause after a failure counts from then.
     pub last_launch: Option<Moment>,
     pub scaled: Option<Moment>,
-    /// The number of instances it has launched, by which chaos decides what goes wrong on the next one.
+    /// The number of instances it has launched, from which chaos draws the fault of the next one.
     #[serde(default)]
     pub launches: u64,
     /// Scheduled actions by name.

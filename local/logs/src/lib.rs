@@ -1,13 +1,13 @@
 //! CloudWatch Logs: log groups, streams and events.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
+mod pattern;
+mod store;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
 use parking_lot::{Mutex, MutexGuard};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
@@ -19,10 +19,9 @@ use kit::chronicle::{Chronicle, Past};
 use kit::tags::{Flaw, STRICT};
 use kit::taken;
 
-/// The maximum number of lines to keep in a stream.
-const KEPT_LINES: usize = 2_000;
-/// The maximum number of streams to keep in a group: every process of a function has its own.
-const KEPT_STREAMS: usize = 100;
+use crate::pattern::Pattern;
+use crate::store::{Entry, Group, Line, LogGroups, Stream, Written, add, unwritten};
+
 /// The maximum number of events in one response, and in one call.
 const PAGE: usize = 10_000;
 /// The maximum size in bytes of the events in one response, and in one call. In a call, each event counts for a little
@@ -44,144 +43,6 @@ const RETENTIONS: &[u64] =
 pub struct Logs {
     region: String,
     kept: Mutex<LogGroups>,
-}
-
-/// The groups and their chronicle: lines are appended to its log; all other changes are rare and write a new snapshot.
-#[derive(Debug)]
-struct LogGroups {
-    groups: BTreeMap<String, Group>,
-    chronicle: Chronicle,
-}
-
-#[derive(Serialize)]
-struct Snapshot<'a> {
-    groups: &'a BTreeMap<String, Group>,
-}
-
-/// A line, as stored in the chronicle.
-#[derive(Clone, Serialize, Deserialize)]
-struct Written<'a> {
-    group: Cow<'a, str>,
-    stream: Cow<'a, str>,
-    at: i64,
-    /// When it arrived; at the same time if it is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    arrived: Option<i64>,
-    text: Cow<'a, str>,
-}
-
-/// An entry of the chronicle: one line, or the lines of one call.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Entry<'a> {
-    One(Written<'a>),
-    Several(Vec<Written<'a>>),
-}
-
-impl LogGroups {
-    /// Adds lines, as one log entry, so that either all of them are kept or none.
-    ///
-    /// Errors: nothing was added.
-    fn write(&mut self, lines: Vec<Written>) -> io::Result<()> {
-        if self.chronicle.is_long()
-            && let Err(fault) = self.save()
-        {
-            // Nothing is lost: the log still has everything, and only keeps growing.
-            tracing::warn!(%fault, "failed to write a snapshot of the logs");
-        }
-        self.chronicle.append(&serde_json::to_vec(&lines).map_err(io::Error::other)?)?;
-        for line in lines {
-            add(&mut self.groups, line);
-        }
-        Ok(())
-    }
-
-    /// Applies a change to one group; the group is restored if the change cannot be written to disk.
-    fn change<T>(
-        &mut self,
-        name: &str,
-        change: impl FnOnce(&mut BTreeMap<String, Group>) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
-        let before = self.groups.get(name).cloned();
-        let done = change(&mut self.groups)?;
-        self.save().map_err(|fault| {
-            match before {
-                Some(before) => drop(self.groups.insert(name.to_owned(), before)),
-                None => drop(self.groups.remove(name)),
-            }
-            unwritten(fault)
-        })?;
-        Ok(done)
-    }
-
-    fn save(&mut self) -> io::Result<()> {
-        self.chronicle.rewrite(&Snapshot { groups: &self.groups })
-    }
-}
-
-/// Adds a line. Its group is created if the user has not done so, as Lambda does.
-fn add(groups: &mut BTreeMap<String, Group>, line: Written) {
-    let Written { group, stream, at, arrived, text } = line;
-    let group = groups.entry(group.into_owned()).or_insert_with(|| Group { created: at, ..Group::default() });
-    group.make_room(&stream);
-    group.written += 1;
-    let id = group.written;
-    let stream =
-        group.streams.entry(stream.into_owned()).or_insert_with(|| Stream { created: at, ..Stream::default() });
-    if stream.lines.len() == KEPT_LINES {
-        stream.lines.pop_front();
-    }
-    stream.lines.push_back(Line { id, at, arrived: arrived.unwrap_or(at), text: text.into_owned() });
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Group {
-    created: i64,
-    retention_days: Option<u64>,
-    tags: BTreeMap<String, String>,
-    streams: BTreeMap<String, Stream>,
-    /// How many lines have been written to it.
-    #[serde(default)]
-    written: u64,
-}
-
-impl Group {
-    /// Removes the oldest streams if adding `stream` would exceed the maximum.
-    fn make_room(&mut self, stream: &str) {
-        while self.streams.len() >= KEPT_STREAMS && !self.streams.contains_key(stream) {
-            let oldest = self.streams.iter().min_by_key(|(_, stream)| stream.created);
-            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { return };
-            self.streams.remove(&oldest);
-        }
-    }
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Stream {
-    created: i64,
-    lines: VecDeque<Line>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Line {
-    /// Its number within the group.
-    #[serde(default)]
-    id: u64,
-    at: i64,
-    #[serde(default)]
-    arrived: i64,
-    text: String,
-}
-
-impl Line {
-    /// Returns the event's id, which is unique and stays the same.
-    fn event_id(&self) -> String {
-        format!("{:020}{:036}", self.at, self.id)
-    }
-
-    fn shown(&self) -> Value {
-        json!({ "timestamp": self.at, "ingestionTime": self.arrived.max(self.at), "message": self.text })
-    }
 }
 
 impl Logs {
@@ -688,10 +549,6 @@ pub const OPERATIONS: &[Operation<Run>] = &[
     Operation::new("UntagResource", Writes, BY_ARN, None, "resourceArn tagKeys", Logs::untag),
 ];
 
-fn unwritten(fault: io::Error) -> Refusal {
-    Refusal::new(500, "ServiceUnavailableException", format!("the local AWS cannot write its logs: {fault}"))
-}
-
 /// Returns the row of each operation.
 pub fn rows() -> Rows {
     Operation::rows(OPERATIONS)
@@ -769,49 +626,6 @@ fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<String, String>
     })
 }
 
-/// A filter of plain terms: all must occur. Of those with `?`, at least one must occur; those with `-` must not.
-struct Pattern {
-    all: Vec<String>,
-    any: Vec<String>,
-    none: Vec<String>,
-}
-
-impl Pattern {
-    fn read(text: &str) -> Pattern {
-        let mut pattern = Pattern { all: Vec::new(), any: Vec::new(), none: Vec::new() };
-        for term in terms(text) {
-            match (term.strip_prefix('?'), term.strip_prefix('-')) {
-                (Some(term), _) => pattern.any.push(term.trim_matches('"').to_owned()),
-                (_, Some(term)) => pattern.none.push(term.trim_matches('"').to_owned()),
-                _ => pattern.all.push(term.trim_matches('"').to_owned()),
-            }
-        }
-        pattern
-    }
-
-    fn fits(&self, text: &str) -> bool {
-        let found = |term: &String| text.contains(term.as_str());
-        self.all.iter().all(found)
-            && (self.any.is_empty() || self.any.iter().any(found))
-            && !self.none.iter().any(found)
-    }
-}
-
-/// Splits at whitespace outside quotes.
-fn terms(text: &str) -> Vec<String> {
-    let mut terms = vec![String::new()];
-    let mut quoted = false;
-    for letter in text.chars() {
-        quoted ^= letter == '"';
-        match terms.last_mut() {
-            Some(term) if quoted || !letter.is_whitespace() => term.push(letter),
-            _ => terms.push(String::new()),
-        }
-    }
-    terms.retain(|term| !term.is_empty());
-    terms
-}
-
 fn describe_stream(name: &str, stream: &Stream) -> Value {
     let mut described = json!({ "logStreamName": name, "creationTime": stream.created, "storedBytes": 0 });
     if let (Some(first), Some(last)) = (stream.lines.front(), stream.lines.back()) {
@@ -847,16 +661,7 @@ fn now() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn terms_are_joined_by_and_or_and_not() {
-        let fits = |pattern: &str, text: &str| Pattern::read(pattern).fits(text);
-        assert!(fits("", "anything"));
-        assert!(fits("\"two words\" three", "three, two words"));
-        assert!(!fits("one two", "one"));
-        assert!(fits("?one ?two", "two"));
-        assert!(!fits("one -two", "one two"));
-    }
+    use crate::store::KEPT_STREAMS;
 
     #[test]
     fn the_events_of_a_call_are_kept_together_or_not_at_all() {

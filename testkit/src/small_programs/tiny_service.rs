@@ -8,7 +8,7 @@ use std::{
 
 fn main() {
     if std::env::var("DIE").is_ok() {
-        println!("tiny_service dies as it was told");
+        println!("tiny_service exits because DIE is set");
         std::process::exit(1);
     }
     misbehave();

@@ -28,7 +28,7 @@ struct Seen {
 }
 
 impl Union {
-    /// Whether a line is new. Equal lines of one second are told apart by their number.
+    /// Whether a line is new. Equal lines of the same second are distinguished by their ordinal.
     pub fn admits(&mut self, line: &Line) -> bool {
         let document = line.found.document();
         let key = key(line);

@@ -96,7 +96,7 @@ pub fn launch(
     Ok(instance)
 }
 
-/// Returns what goes wrong on a group's next instance, if chaos selects it.
+/// Returns the fault that chaos injects into a group's next instance, if any.
 fn mishap(site: &Site, group: &Group) -> Option<Mishap> {
     let chaos = site.chaos.borrow();
     let thing = format!("{} {}", group.name, group.launches);
@@ -112,7 +112,7 @@ fn check_account(state: &State, site: &Site, data: Data, kind: &ec2::Kind, outlo
             "Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
         ));
     }
-    // Nobody can log in to a local instance, so there are no key pairs.
+    // Local instances have no SSH server, so there are no key pairs.
     if let Some(key) = data.text("KeyName").filter(|key| !key.is_empty()) {
         return Err(format!("The key pair '{key}' does not exist"));
     }

@@ -469,7 +469,7 @@ pub fn launch_somewhere(
     profiles: &Profiles,
     mut avoided: BTreeSet<String>,
 ) -> Option<String> {
-    // Use the current group: the number of its launches decides what goes wrong on the next instance.
+    // Use the current group: its launch count seeds the fault of the next instance.
     let group = &state.groups.get(&group.name).unwrap_or(group).clone();
     loop {
         let outlook = Outlook { profiles, avoided: &avoided };

@@ -135,7 +135,7 @@ mod tests {
             (r#""IpAddress":{"aws:SourceIp":"2001:db8::1/128"}"#, false),
             (r#""IpAddress":{"aws:SourceIp":"2001:db8::1"}"#, false),
             (r#""NotIpAddress":{"aws:SourceIp":"54.240.143.0/24"}"#, true),
-            // Conditions that restrict nobody.
+            // Conditions that do not restrict access.
             (r#""StringEquals":{"s3:prefix":"a"}"#, true),
             (r#""Bool":{"aws:SecureTransport":"true"}"#, true),
             (r#""StringNotEquals":{"aws:SourceVpc":"vpc-1"}"#, true),
