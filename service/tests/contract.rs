@@ -250,7 +250,10 @@ async fn the_pages_of_a_list_make_up_the_whole() {
         let mut cursor = String::new();
         for sizes in 1.. {
             let answer = service.get(&format!("/posts?{who}limit=2&cursor={cursor}")).await;
-            assert_eq!(answer.headers()["access-control-expose-headers"], "Next-Cursor, Retry-After, X-Request-Id");
+            assert_eq!(
+                answer.headers()["access-control-expose-headers"],
+                "ETag, Next-Cursor, Retry-After, X-Request-Id"
+            );
             let next = answer.headers().get("next-cursor").map(|next| next.to_str().unwrap().to_owned());
             parts.extend(answer.json::<Vec<Value>>().await.unwrap());
             assert_eq!(parts.len(), whole.len().min(2 * sizes));
@@ -479,7 +482,7 @@ async fn a_preflight_is_answered_without_a_call_to_aws() {
         let header = |name| answer.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("access-control-allow-origin"), "*");
         assert_eq!(header("access-control-allow-headers"), "authorization, content-type");
-        assert_eq!(header("access-control-allow-methods"), "GET, POST, DELETE, OPTIONS");
+        assert_eq!(header("access-control-allow-methods"), "GET, POST, PATCH, DELETE, OPTIONS");
         assert!(header("access-control-max-age").parse::<u32>().unwrap() >= 600);
     }
     assert_eq!(service.get("/health").await.status(), StatusCode::OK);
@@ -616,7 +619,22 @@ async fn the_api_describes_itself_in_full() {
     assert_eq!(document["components"]["securitySchemes"]["Author"]["name"], "Authorization");
     let paths = document["paths"].as_object().unwrap();
     let names: Vec<_> = paths.keys().collect();
-    assert_eq!(names, ["/posts", "/posts/{id}", "/signedUrlPut", "/getSignedUrlPut", "/config", "/health", "/ready"]);
+    assert_eq!(
+        names,
+        [
+            "/posts",
+            "/posts/{id}",
+            "/signedUrlPut",
+            "/getSignedUrlPut",
+            "/config",
+            "/health",
+            "/ready",
+            "/@{user}",
+            "/@{user}/{id}",
+            "/@{user}/{id}/image",
+            "/labels/{label}"
+        ]
+    );
     for (path, operation) in
         paths.iter().flat_map(|(path, all)| all.as_object().unwrap().values().map(move |it| (path, it)))
     {
@@ -632,14 +650,21 @@ async fn the_api_describes_itself_in_full() {
         let errors = errors.filter(|status| !status.starts_with('2') && !of_every_request.contains(status));
         let expected: &[&str] = match id.as_str() {
             "writePost" => &["401", "422", "500", "503"],
-            "listPosts" => &["422", "500", "503"],
-            "deletePost" | "uploadAddress" | "uploadAddressByItsOtherName" => &["401", "404", "422", "500", "503"],
+            "listPosts" => &["304", "422", "500", "503"],
+            "readPost" => &["404", "422", "500", "503"],
+            "authorPage" | "labelPage" => &["503"],
+            "postPage" => &["404", "500", "503"],
+            "postImage" => &["302", "404", "500", "503"],
+            "deletePost" | "describePost" | "uploadAddress" | "uploadAddressByItsOtherName" => {
+                &["401", "404", "422", "500", "503"]
+            }
             "config" | "ready" => &["503"],
             "health" => &[],
             other => panic!("the errors of {other} are not listed"),
         };
         assert_eq!(errors.collect::<Vec<_>>(), expected, "{id}");
-        let secured = ["writePost", "deletePost", "uploadAddress", "uploadAddressByItsOtherName"].contains(&&*id);
+        let secured =
+            ["writePost", "deletePost", "describePost", "uploadAddress", "uploadAddressByItsOtherName"].contains(&&*id);
         assert_eq!(operation["security"], if secured { json!([{ "Author": [] }]) } else { Value::Null }, "{id}");
     }
     for (status, response) in document["components"]["responses"].as_object().unwrap() {
@@ -851,7 +876,9 @@ async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
     let service = TestService::start().await;
     for (method, path, allowed) in [
         (Method::PUT, "/posts", "GET, POST, OPTIONS"),
-        (Method::GET, "/posts/7", "DELETE, OPTIONS"),
+        (Method::PUT, "/posts/7", "GET, PATCH, DELETE, OPTIONS"),
+        (Method::POST, "/@ada", "GET, HEAD, OPTIONS"),
+        (Method::DELETE, "/labels/cat", "GET, HEAD, OPTIONS"),
         (Method::POST, "/signedUrlPut", "GET, OPTIONS"),
         (Method::DELETE, "/", "GET, HEAD, OPTIONS"),
         (Method::POST, "/docs", "GET, OPTIONS"),
