@@ -177,7 +177,8 @@ function drawDrop(post) {
 
 function drawActions(post, mine) {
   const action = (className, name, picture, label, act) => {
-    const button = make("button", { className: `action ${className}`, type: "button", ariaLabel: label }, icon(picture), make("span", { textContent: name }));
+    const words = label ? null : make("span", { textContent: name });
+    const button = make("button", { className: `action ${className}`, type: "button", ariaLabel: label, title: label ? name : "" }, icon(picture), words);
     button.addEventListener("click", () => act(button));
     return button;
   };

@@ -62,11 +62,6 @@ export function clear() {
   keep();
 }
 
-/** Whether there is something in the form that was not published. */
-export function hasDraft() {
-  return Boolean(file) || Object.values(FIELDS).some((id) => $(id).value);
-}
-
 function keep() {
   draft.keepTexts(Object.fromEntries(Object.entries(FIELDS).map(([name, id]) => [name, $(id).value])));
 }
