@@ -319,7 +319,7 @@ mod tests {
         let dusk = land([150.0, 60.0, 130.0], [250.0, 150.0, 80.0], [50, 25, 55]);
         let names = five(&dusk);
         assert!(names.contains(&"Sunset") && !names.contains(&"Sky"), "{names:?}");
-        let city = picture(|x, y| if (x * 7 + y * 13) % 61 == 0 { [255, 220, 150] } else { [14, 16, 34] });
+        let city = picture(|x, y| if (x * 7 + y * 13) % 61 == 0 { [255, 220, 150] } else { [8, 9, 20] });
         assert_eq!(five(&city)[..2], ["Black", "Dark"], "{:?}", labels(&city));
         assert!(five(&city).contains(&"Night"));
     }
