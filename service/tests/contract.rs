@@ -717,7 +717,7 @@ async fn every_error_status_is_in_the_api_document() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 8);
+    assert_eq!(seen, 14);
     service.end().await;
 }
 

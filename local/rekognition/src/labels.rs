@@ -4,7 +4,7 @@
 //! Confidences follow from shares and distances, and none is above 99: a colour that covers a seventh of the picture has
 //! 75, and what is guessed from a band has 90 at most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use thumbnail::Thumbnail;
@@ -200,7 +200,7 @@ fn colours(pixels: &[Pixel]) -> Vec<Label> {
 
 /// A label for a picture whose colours are mostly warm, or mostly cool. One of a single colour has its name already.
 fn temperature(pixels: &[Pixel]) -> Option<Label> {
-    let names: std::collections::BTreeSet<_> = pixels.iter().map(|pixel| pixel.colour().0).collect();
+    let names: BTreeSet<_> = pixels.iter().map(|pixel| pixel.colour().0).collect();
     let (warm, cool) = (share(pixels, Pixel::is_warm), share(pixels, Pixel::is_cool));
     let label = |name, share: f64| Label::of(name, COLOURS, (76.0, 93.0), (share - 0.55) / 0.45);
     match (names.len() > 1, warm > 0.55, cool > 0.55) {

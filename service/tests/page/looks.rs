@@ -1,7 +1,6 @@
 //! Looks: the keyboard, the API documentation, and the page in every size and scheme.
 
 use serde_json::json;
-use testkit::browser::Browser;
 use testkit::landscape::{DUSK, LAKE, MEADOW, landscape_of};
 
 use crate::front::Answer;
@@ -71,7 +70,6 @@ async fn the_api_documentation_works_without_inline_scripts() {
 
 /// What the pictures show: three people, four pictures of different shapes, and one post of words.
 async fn seed(visit: &Visit) {
-    let mut posts = Vec::new();
     for (place, (user, title, body, minutes_ago, picture)) in [
         ("Benoît", "Up on the meadow", "Not a cloud, and nobody but us.", 3 * 24 * 60, Some((MEADOW, 640, 400))),
         (

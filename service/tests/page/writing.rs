@@ -342,7 +342,6 @@ in_both_browsers!(pictures_are_uploaded_without_metadata, strips_metadata);
 async fn strips_metadata(browser: Browser) {
     const SECRET: &[u8] = b"48.8584 N, 2.2945 E";
     let visit = Visit::with(browser, &[]).await;
-    let page = &visit.page;
     // A rotated JPEG with a camera's comment and a film behind it, and a PNG with a comment.
     let lake = visit.picture("lake.jpg", &LAKE);
     let plain = std::fs::read(&lake).unwrap();
