@@ -30,7 +30,7 @@ import { explain } from "/notice.js";
 import { pictureIn } from "/picture.js";
 import * as session from "/session.js";
 import { share } from "/share.js";
-import { onChange, PAGE, state } from "/state.js";
+import { isReady, onChange, PAGE, state } from "/state.js";
 import { keepTimes } from "/times.js";
 import { attach, resume } from "/upload.js";
 import { say, translate } from "/words.js";
@@ -45,7 +45,8 @@ function render() {
   const missing = view.kind === "missing" || state.missing;
   renderNavigation();
   renderHeading(missing);
-  $("intro").hidden = Boolean(user) || !session.hasBegun() || view.kind !== "feed" || posts?.length === 0;
+  // From the beginning where possible: what appears later would move the list.
+  $("intro").hidden = Boolean(user) || !session.isVisitor() || view.kind !== "feed" || posts?.length === 0;
   $("problem").hidden = !problem;
   $("problem-text").textContent = problem ? `${explain(problem)}${posts ? ` ${say("stillShown")}` : ""}` : "";
   $("newer").hidden = !newer;
@@ -59,8 +60,9 @@ function render() {
 }
 
 function renderNavigation() {
-  const { user, view } = state;
-  $("enter").hidden = Boolean(user) || !session.hasBegun();
+  const { view } = state;
+  const user = state.user || session.likelyName();
+  $("enter").hidden = Boolean(user) || !session.isVisitor();
   $("me").hidden = !user;
   if (user && $("who-name").textContent !== user) {
     $("who-name").textContent = user;
@@ -228,6 +230,7 @@ async function start() {
   render();
   load();
   state.user = await session.begin();
+  isReady();
   if (session.byToken()) login.askForToken();
   render();
   watch();

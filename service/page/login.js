@@ -3,7 +3,7 @@
 import { $ } from "/elements.js";
 import { explain, isOfLogin } from "/notice.js";
 import * as session from "/session.js";
-import { changed, state } from "/state.js";
+import { changed, ready, state } from "/state.js";
 import { say } from "/words.js";
 
 let after = null;
@@ -17,7 +17,8 @@ export function askToLogIn({ why = "", then = null } = {}) {
 }
 
 /** Does something that needs a user, after asking who it is if necessary. */
-export function asUser(act) {
+export async function asUser(act) {
+  await ready;
   if (state.user) act();
   else askToLogIn({ then: act });
 }

@@ -18,6 +18,15 @@ export const state = {
   troubles: new Map(), // post id → why the latest action on the post failed
 };
 
+let begin;
+
+/** Resolves once it is known who the user is. */
+export const ready = new Promise((resolve) => (begin = resolve));
+
+export function isReady() {
+  begin();
+}
+
 let draw = () => {};
 
 export function onChange(act) {

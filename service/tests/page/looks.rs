@@ -30,6 +30,7 @@ async fn everything_works_with_the_keyboard() {
     let ring = "getComputedStyle(document.activeElement.parentElement).outlineStyle";
     assert_eq!(page.value(ring).await, "solid", "the focus is visible");
 
+    visit.hold_deletions().await;
     // What is deleted can be brought back, and the focus goes along.
     visit.tab_to("#posts .delete", false).await;
     page.press(&ENTER.to_string()).await;

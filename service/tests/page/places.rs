@@ -203,11 +203,13 @@ async fn shares(browser: Browser) {
     assert_eq!(page.value("shared").await, json!([{ "title": "Wide", "url": address }]));
 
     // Otherwise by the clipboard, also where only the old way is possible, without HTTPS.
-    for clipboard in ["{ writeText: async (text) => void shared.push(text) }", "undefined"] {
+    for (clipboard, is_old_way) in
+        [("{ writeText: async (text) => void shared.push(text) }", false), ("undefined", true)]
+    {
         let without = format!(
             "Object.defineProperty(navigator, 'share', {{ configurable: true, value: undefined }});
              Object.defineProperty(navigator, 'clipboard', {{ configurable: true, value: {clipboard} }});
-             document.addEventListener('copy', () => shared.push(document.activeElement.value), {{ once: true }});
+             if ({is_old_way}) document.addEventListener('copy', () => shared.push(document.activeElement.value));
              shared.length = 0"
         );
         page.script(&without, json!([])).await;

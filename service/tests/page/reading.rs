@@ -82,6 +82,7 @@ async fn shows_states(browser: Browser) {
     let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     visit.open().await;
+    visit.be_patient().await;
     visit.text_is(".empty-text", "It is quiet here.").await;
     visit.is_sound_everywhere("no posts, a visitor").await;
     // The invitation leads to the form, and to the login before.
@@ -213,6 +214,7 @@ async fn hostile_texts_are_shown_as_text_within_320_pixels_and_accessibly() {
             visit.open().await;
             assert_eq!(page.value("document.documentElement.lang").await, language);
             visit.is_sound(&state).await;
+            visit.hold_deletions().await;
             page.click(".delete").await;
             visit.is_sound(&format!("{state}, deleted")).await;
             page.click(".undo").await;

@@ -164,7 +164,7 @@ async fn failures_are_shown_where_they_happen_and_nothing_is_lost() {
     let second = visit.post("Second").await;
     page.script("document.querySelector(arguments[0]).focus()", json!([format!("{second} input[type=file]")])).await;
     page.keys(&format!("{second} input[type=file]"), &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
-    visit.until("the failure", &format!("document.querySelector(\"{second} .state button\")")).await;
+    visit.until("the failure", &format!("document.querySelector(\"{second} .state .attach\")")).await;
     assert_eq!(
         page.text(&format!("{second} .text-of-state")).await,
         "The picture could not be sent. The service is busy. Please try again in a moment."

@@ -239,6 +239,13 @@ impl Visit {
         self.page.script("AbortSignal.timeout = () => new AbortController().signal", json!([])).await;
     }
 
+    /// Stops the time in which deletions can be undone, until the page is loaded again.
+    pub async fn hold_deletions(&self) {
+        let hold = "const real = window.setTimeout;
+            window.setTimeout = (act, ms, ...more) => (ms === 8000 ? 0 : real(act, ms, ...more))";
+        self.page.script(hold, json!([])).await;
+    }
+
     /// Sets the size of the viewport.
     pub async fn size(&self, width: u32, height: u32) {
         self.page.size(width, height).await;

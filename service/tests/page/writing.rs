@@ -55,6 +55,7 @@ async fn writes_and_deletes(browser: Browser) {
     assert_eq!(page.value(&offers).await, 0, "the posts of others cannot be changed");
 
     // A deletion can be undone: until then nothing has happened.
+    visit.hold_deletions().await;
     page.click(&format!("{mine} .delete")).await;
     visit.text_is(".gone p", "“Mine” was deleted.").await;
     assert!(visit.has_focus(".gone .undo").await);
@@ -87,7 +88,7 @@ async fn leaves_after_deleting(browser: Browser) {
     // In another view the post is not shown, although it could still come back.
     visit.go("/@Ada").await;
     assert_eq!(page.value("document.querySelectorAll('a.tile').length").await, 1);
-    page.open(&format!("{}/docs", visit.front.url)).await;
+    page.open(&format!("{}/health", visit.front.url)).await;
     page.eventually("the deletion", async || (visit.service.rows().await == 1).then_some(())).await;
     visit.open().await;
     visit.titles_are(&["Second"]).await;
