@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use poem::error::MethodNotAllowedError;
-use poem::http::{Method, StatusCode, header};
+use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 
+use crate::http::layers::{pack_well, takes_gzip};
 use crate::http::open_graph::Head;
 
 struct File {
@@ -77,24 +78,36 @@ pub(crate) fn has(path: &str) -> bool {
 pub(crate) struct Page {
     /// The content security policy. Pictures are loaded from, and uploaded to, one other origin.
     policy: String,
+    /// Each file compressed, once it has been asked for.
+    packed: Vec<OnceLock<Vec<u8>>>,
 }
 
 impl Page {
     pub(crate) fn new(picture_origin: &str) -> Self {
-        Self { policy: policy(picture_origin) }
+        Self { policy: policy(picture_origin), packed: FILES.iter().map(|_| OnceLock::new()).collect() }
     }
 
     /// Serves the page's files, and passes requests for other paths to `next`.
     pub(crate) async fn before<E: Endpoint>(&self, next: Arc<E>, request: Request) -> Result<Response> {
-        let Some(file) = FILES.iter().find(|file| file.path == request.uri().path()) else {
+        let Some(place) = FILES.iter().position(|file| file.path == request.uri().path()) else {
             return Ok(next.call(request).await?.into_response());
         };
         match *request.method() {
-            Method::GET | Method::HEAD => {
-                Ok(self.send(&request, StatusCode::OK, file.content_type, file.content.into()))
-            }
+            Method::GET | Method::HEAD => Ok(self.file(&request, place)),
             _ => Err(MethodNotAllowedError.into()),
         }
+    }
+
+    fn file(&self, request: &Request, place: usize) -> Response {
+        let file = &FILES[place];
+        let mut response = self.send(request, StatusCode::OK, file.content_type, file.content.into());
+        let is_sent = *request.method() == Method::GET && response.status() == StatusCode::OK;
+        if is_sent && takes_gzip(request.headers()) {
+            let packed = self.packed[place].get_or_init(|| pack_well(file.content));
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response.set_body(packed.clone());
+        }
+        response
     }
 
     /// Answers a request for an address of the page with its document, whose head describes what is there.
