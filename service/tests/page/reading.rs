@@ -104,7 +104,7 @@ async fn shows_states(browser: Browser) {
     visit.service.write(b"Ada", "First").await;
     for (path, ghosts) in [("/", 3), ("/@Ada", 9)] {
         visit.front.answer("GET /posts", Answer::Wait);
-        page.script("import('/navigation.js').then((it) => it.go(arguments[0]))", json!([path])).await;
+        visit.follow(path).await;
         let shows = format!("document.querySelectorAll('#posts[aria-busy=true] .ghost').length === {ghosts}");
         visit.until("ghosts", &shows).await;
         assert_eq!(page.value("document.querySelector('#empty').hidden").await, true);

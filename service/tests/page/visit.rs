@@ -116,9 +116,19 @@ impl Visit {
         self.until("its end", "!document.querySelector('#compose').open").await;
     }
 
-    /// Goes to another view as a link does.
+    /// Follows a link to this path.
+    pub async fn follow(&self, path: &str) {
+        let follow = "const link = document.createElement('a');
+            link.href = arguments[0];
+            document.body.append(link);
+            link.click();
+            link.remove()";
+        self.page.script(follow, json!([path])).await;
+    }
+
+    /// Goes to another view, and waits for its list.
     pub async fn go(&self, path: &str) {
-        self.page.script("import('/navigation.js').then((it) => it.go(arguments[0]))", json!([path])).await;
+        self.follow(path).await;
         self.until("the address", &format!("location.pathname === {}", json!(path))).await;
         self.until("the list", "document.querySelector('#posts[aria-busy=false]')").await;
     }
