@@ -75,6 +75,9 @@ async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
         ("DesiredCapacity", "0"),
     ];
     assert_eq!(put(&daily).await.status, 200);
+    let night = [("ScheduledActionName", "night"), ("StartTime", &later), ("MinSize", "0")];
+    assert_eq!(put(&night).await.status, 200);
+    assert_eq!(put(&night).await.status, 200, "the same action again");
     for (form, expected) in [
         (
             &[("ScheduledActionName", "x"), ("MinSize", "1")][..],
@@ -89,15 +92,22 @@ async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
             "Given start time is in the past",
         ),
         (
+            &[("ScheduledActionName", "x"), ("StartTime", &later), ("MinSize", "0")],
+            "A scheduled action with this scheduled start time already exists",
+        ),
+        (
             &[("ScheduledActionName", "x"), ("Recurrence", "0 0 22 * * *"), ("MinSize", "1")],
             "Given recurrence string: 0 0 22 * * * is invalid",
         ),
     ] {
         let refused = put(form).await;
-        assert_eq!((refused.status, refused.field("Code").as_str()), (400, "ValidationError"));
+        let code = if expected.ends_with("already exists") { "AlreadyExists" } else { "ValidationError" };
+        assert_eq!((refused.status, refused.field("Code").as_str()), (400, code));
         assert!(refused.field("Message").starts_with(expected), "{}", refused.text);
     }
 
+    let night = [("AutoScalingGroupName", "web"), ("ScheduledActionName", "night")];
+    test.ok("autoscaling", "DeleteScheduledAction", &night).await;
     let describe = async |names: &[(&str, &str)]| {
         let form: Vec<_> = names.iter().copied().chain([("AutoScalingGroupName", "web")]).collect();
         test.ok("autoscaling", "DescribeScheduledActions", &form).await

@@ -37,11 +37,11 @@ use Ours::{Command, Other};
 /// Names in Terraform, OpenTofu, Pulumi, CDK, SAM, CloudFormation, kubectl, Helm and other tools.
 const WORDS: &[Word] = &[
     Word {
-        theirs: &["deploy", "apply", "create", "update", "install", "upgrade", "sync", "start"],
+        theirs: &["deploy", "apply", "create", "update", "install", "upgrade", "sync"],
         ours: Command("up"),
     },
     Word {
-        theirs: &["destroy", "delete", "remove", "rm", "uninstall", "teardown", "undeploy", "stop"],
+        theirs: &["destroy", "delete", "remove", "rm", "uninstall", "teardown", "undeploy"],
         ours: Command("down"),
     },
     Word { theirs: &["diff", "preview", "refresh"], ours: Command("plan") },
@@ -53,6 +53,9 @@ const WORDS: &[Word] = &[
     Word { theirs: &["version"], ours: Command("--version") },
     Word { theirs: &["import", "adopt"], ours: Command("up --adopt KIND.NAME") },
     Word { theirs: &["undo", "revert"], ours: Command("rollback") },
+    Word { theirs: &["stop", "suspend", "hibernate"], ours: Command("pause") },
+    Word { theirs: &["start", "unpause"], ours: Command("resume") },
+    Word { theirs: &["price", "pricing", "estimate"], ours: Command("cost") },
     Word { theirs: &["releases"], ours: Command("history") },
     Word { theirs: &["list"], ours: Command("ls") },
     Word { theirs: &["diagnose", "explain"], ours: Command("why") },
