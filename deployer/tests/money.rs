@@ -5,11 +5,7 @@ mod support;
 use aws_sdk_autoscaling::types::AutoScalingGroup;
 use deployer::{cloud::aws::Aws, engine::STACK_TAG};
 use serde_json::{Value, json};
-use support::{
-    Project, Said,
-    cloud::TestAws,
-    moto::Moto,
-};
+use support::{Project, Said, cloud::TestAws, moto::Moto};
 use testkit::{
     Control, eventually,
     small_programs::{echo_function, tiny_service},

@@ -56,6 +56,26 @@ async fn a_group_grows_from_one_to_four_under_load_and_shrinks_when_it_is_over()
 }
 
 #[tokio::test]
+async fn a_group_has_at_most_125_scheduled_actions() {
+    let test = TestCompute::start().await;
+    let stack = test.create("/", EMPTY).await;
+    let put = async |number: usize| {
+        let name = number.to_string();
+        let form = [("AutoScalingGroupName", "web"), ("ScheduledActionName", &*name), ("Recurrence", "0 0 1 1 *")];
+        let form: Vec<_> = form.into_iter().chain([("MinSize", "0")]).collect();
+        test.call("autoscaling", "PutScheduledUpdateGroupAction", &form).await
+    };
+    for number in 0..125 {
+        assert_eq!(put(number).await.status, 200, "{number}");
+    }
+    let refused = put(125).await;
+    assert_eq!((refused.status, refused.field("Code")), (400, "LimitExceeded".into()));
+    assert_eq!(put(0).await.status, 200, "an action that exists can be changed");
+    test.down(&stack).await;
+    test.stop().await;
+}
+
+#[tokio::test]
 async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
     let test = TestCompute::start().await;
     let stack = test.create("/", EMPTY).await;

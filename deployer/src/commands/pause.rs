@@ -114,10 +114,11 @@ async fn way(session: &Session, now: &str) -> Result<Way, Failure> {
         .map(|place| (place.group, place.service))
         .collect();
     let mut stack = Stack::new(session.config.name.to_string(), Tags::new());
-    let (mut since, mut saves) = (now.to_owned(), Some(balancers.iter().map(|it| balancer_monthly(it.1)).sum()));
+    let mut since = now.to_owned();
+    let mut saves: Option<f64> = Some(balancers.iter().map(|(_, zones)| balancer_monthly(*zones)).sum());
     for (name, settings) in groups {
         let key = names.get(&name).unwrap_or(&name).clone();
-        saves = saves.and_then(|saves: f64| Some(saves + instances_cost(session, &key, &settings)?));
+        saves = saves.and_then(|saves| Some(saves + instances_cost(session, &key, &settings)?));
         since = settings.paused.clone().into_iter().chain([since]).min().unwrap_or_default();
         let paused = settings.paused.clone().or_else(|| Some(now.to_owned()));
         let want = auto_scaling_group::Settings { min: 0, max: 0, paused, ends: None, ..settings };

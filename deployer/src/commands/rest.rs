@@ -71,6 +71,7 @@ pub fn leave(plan: &mut Plan, page: &Page, intended: Intended) {
 
 /// Why a pause explains the step of one of the service's resources.
 fn leave_paused(line: &mut Planned, since: &str, left: &BTreeSet<Address>) -> Option<String> {
+    let waits = waits_for(line, left);
     match (line.address.kind, &mut line.step) {
         (LoadBalancer::KIND | Listener::KIND | DefaultAction::KIND, Step::Create | Step::Pending(_)) => {
             Some("absent while the stack is paused".into())
@@ -79,7 +80,7 @@ fn leave_paused(line: &mut Planned, since: &str, left: &BTreeSet<Address>) -> Op
             changes.retain(|change| !["min", "max", "paused", "ends"].contains(&change.path.as_str()));
             changes.is_empty().then(|| format!("paused since {since}"))
         }
-        (AutoScalingGroup::KIND, _) if waits_for(line, left) => Some(format!("paused since {since}")),
+        (AutoScalingGroup::KIND, _) if waits => Some(format!("paused since {since}")),
         _ => None,
     }
 }

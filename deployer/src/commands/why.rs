@@ -89,9 +89,7 @@ async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
 fn resting(evidence: &Evidence) -> Option<String> {
     let rest = &evidence.group.as_ref()?.as_ref()?.rest;
     match (&rest.paused, &rest.ends) {
-        (Some(since), _) if rest.is_paused() => {
-            Some(format!("paused since {since}: `deployer resume` brings it back"))
-        }
+        (Some(since), _) if rest.is_paused() => Some(format!("paused since {since}: `deployer resume` brings it back")),
         (_, Some(time)) if rest.has_ended() => Some(format!("ended at {time}: `deployer up` brings it back")),
         _ => None,
     }

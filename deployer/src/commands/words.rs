@@ -36,14 +36,8 @@ use Ours::{Command, Other};
 
 /// Names in Terraform, OpenTofu, Pulumi, CDK, SAM, CloudFormation, kubectl, Helm and other tools.
 const WORDS: &[Word] = &[
-    Word {
-        theirs: &["deploy", "apply", "create", "update", "install", "upgrade", "sync"],
-        ours: Command("up"),
-    },
-    Word {
-        theirs: &["destroy", "delete", "remove", "rm", "uninstall", "teardown", "undeploy"],
-        ours: Command("down"),
-    },
+    Word { theirs: &["deploy", "apply", "create", "update", "install", "upgrade", "sync"], ours: Command("up") },
+    Word { theirs: &["destroy", "delete", "remove", "rm", "uninstall", "teardown", "undeploy"], ours: Command("down") },
     Word { theirs: &["diff", "preview", "refresh"], ours: Command("plan") },
     Word { theirs: &["new", "generate"], ours: Command("init") },
     Word { theirs: &["output"], ours: Command("outputs") },

@@ -22,7 +22,9 @@ pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize) -> Diffe
     let mut difference = Difference { amount: 0.0, is_complete: true };
     let mut moved = Vec::new();
     for front in &page.services {
-        let Some((_, service)) = config.services.iter().find(|(entry, _)| entry.as_str() == front.name) else { continue };
+        let Some((_, service)) = config.services.iter().find(|(entry, _)| entry.as_str() == front.name) else {
+            continue;
+        };
         let wanted = Fleet::described(service, zones);
         let Some(seen) = Seen::of(front, &wanted, plan, &mut moved) else { continue };
         let (before, after) = (seen.before(&wanted), seen.after(&wanted));

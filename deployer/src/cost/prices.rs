@@ -49,7 +49,11 @@ impl Prices {
                 None => return Err(line.to_owned()),
             }
         }
-        if region.is_empty() || date.is_empty() { Err("no region or date".into()) } else { Ok(Prices { region, date, of }) }
+        if region.is_empty() || date.is_empty() {
+            Err("no region or date".into())
+        } else {
+            Ok(Prices { region, date, of })
+        }
     }
 
     /// Their date, and their region if it is not `region`: `prices of 2026-07-20`.

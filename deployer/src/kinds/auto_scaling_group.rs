@@ -288,10 +288,7 @@ impl AutoScalingGroup {
 
     /// Removes those records after everything else: until then the group counts as paused or ended.
     async fn end_rest(&self, aws: &Aws, want: &Settings, there: &Settings) -> Result<(), Fault> {
-        let over = [
-            (PAUSED_TAG, &there.paused, want.paused.is_none()),
-            (ENDS_TAG, &there.ends, want.ends.is_none()),
-        ];
+        let over = [(PAUSED_TAG, &there.paused, want.paused.is_none()), (ENDS_TAG, &there.ends, want.ends.is_none())];
         let over = over.into_iter().filter(|(_, there, is_over)| there.is_some() && *is_over);
         let over: Tags = over.map(|(key, there, _)| (key.to_owned(), there.clone().unwrap_or_default())).collect();
         if !over.is_empty() {

@@ -270,7 +270,17 @@ mod tests {
         let healthy = contents.is_healthy();
         let (account, region) = ("012345678901".into(), "us-east-1".into());
         let cost = Cost { monthly: Some(36.39), prices_region: "us-east-1", prices_date: "2026-07-20" };
-        Status { stack: "app".into(), account, region, at: Some(NOW.into()), healthy, contents, cost, drift, options: "" }
+        Status {
+            stack: "app".into(),
+            account,
+            region,
+            at: Some(NOW.into()),
+            healthy,
+            contents,
+            cost,
+            drift,
+            options: "",
+        }
     }
 
     fn one_of_each() -> Status {
@@ -345,7 +355,8 @@ mod tests {
         };
         let since = Some("2026-11-29T10:00:00Z".to_owned());
         let paused = ServiceStatus { paused: since.clone(), is_empty: true, ..ServiceStatus::default() };
-        let lines = ["  service web           paused since 2026-11-29T10:00:00Z", "    `deployer resume` brings it back"];
+        let lines =
+            ["  service web           paused since 2026-11-29T10:00:00Z", "    `deployer resume` brings it back"];
         assert_eq!(shown(paused.clone()), (true, lines.map(str::to_owned).to_vec()));
         let half = ServiceStatus { address: Some("http://a".into()), healthy: Some(false), ..paused };
         let (is_resting, lines) = shown(half);
