@@ -184,7 +184,6 @@ async fn a_paused_stack_costs_only_use_and_comes_back_with_its_data() {
     let resumed = cloud.done(&project, &["resume", "--yes"]).await;
     says(&resumed, "this brings it back");
     let second = resumed.output("URL");
-    assert_ne!(first, second);
     assert!(reqwest::get(format!("{second}/health")).await.expect("an answer").status().is_success());
     let function = aws.lambda.get_function_configuration().function_name("s-f").send().await.expect("the function");
     let variables = function.environment().and_then(|it| it.variables().cloned()).expect("variables");

@@ -47,6 +47,7 @@ pub fn ended(page: &Page, plan: &Plan) -> Vec<(String, String)> {
 pub fn refuse_paused(since: &str) -> Failure {
     Failure::new(Exit::Failed, anyhow!("the stack is paused since {since}"))
         .hint("`deployer resume` brings it back as stack.yaml describes it")
+        .without_change()
 }
 
 /// Turns the steps that a pause explains into steps that leave the resource as it is.

@@ -144,14 +144,13 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
 async fn live_group(session: &Session, front: &Front) -> Result<auto_scaling_group::Settings, Failure> {
     let group = AutoScalingGroup::named(&front.place.group);
     match look(|| group.read(&session.aws)).await {
-        Ok(Observed::Present(live)) => {
-            match live.output.rest {
-                Rest { paused: Some(since), .. } => Err(rest::refuse_paused(&since)),
-                rest if rest.has_ended() => Err(Failure::new(Exit::Failed, anyhow!("{} has ended", front.name))
-                    .hint("`deployer up` brings it back")),
-                _ => Ok(live.settings),
-            }
-        }
+        Ok(Observed::Present(live)) => match live.output.rest {
+            Rest { paused: Some(since), .. } => Err(rest::refuse_paused(&since)),
+            rest if rest.has_ended() => Err(Failure::new(Exit::Failed, anyhow!("{} has ended", front.name))
+                .hint("`deployer up` brings it back")
+                .without_change()),
+            _ => Ok(live.settings),
+        },
         Ok(Observed::Absent | Observed::Settling(_)) => Err(not_deployed(front)),
         Err(fault) => Err(session.failed("read the Auto Scaling group", fault)),
     }

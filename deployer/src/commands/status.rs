@@ -14,7 +14,7 @@ use crate::{
     },
     commands::cli::{Global, Status as Args},
     config::Program,
-    cost::{Fleet, prices::prices},
+    cost::{Fleet, prices::prices, rounded},
     engine::{Error, Fault},
     kinds,
     machine::signals,
@@ -107,9 +107,7 @@ fn cost(session: &Session, contents: &Contents) -> Cost {
     };
     let monthly: Option<f64> = contents.services.iter().map(of_one).sum();
     let prices = prices();
-    // In whole cents, as it is shown.
-    let monthly = monthly.map(|monthly| (monthly * 100.0).round() / 100.0);
-    Cost { monthly, prices_region: prices.region, prices_date: prices.date }
+    Cost { monthly: monthly.map(rounded), prices_region: prices.region, prices_date: prices.date }
 }
 
 /// Counts the changes that a plan would show. Packages are not built for that: their programs count as unchanged.

@@ -61,6 +61,13 @@ impl Mode {
             Mode::Resume => "resume",
         }
     }
+
+    fn done(self) -> &'static str {
+        match self {
+            Mode::Up => "up",
+            Mode::Resume => "resumed",
+        }
+    }
 }
 
 async fn bring(mut session: Session, global: &Global, args: &Up, mode: Mode) -> Result<Exit, Failure> {
@@ -102,7 +109,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
         if let Some(ends) = session.ends.as_ref().filter(|_| !fronts.is_empty()) {
             report::say(format!("AWS ends the instances at {ends}; load balancers stay until `pause` or `down`"));
         }
-        report::say(format!("up in {}", report::seconds(report::worked_since(session.begun))));
+        report::say(format!("{} in {}", mode.done(), report::seconds(report::worked_since(session.begun))));
     }
     Ok(kept.conclude(exit))
 }

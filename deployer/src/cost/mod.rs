@@ -147,9 +147,9 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
     items.push(bucket("artifacts"));
     if !config.services.is_empty() {
         let note = format!("{} per GB after the first 100 GB", unit(price("transfer.gb-out")));
-        items.push(by_use("services", "data to the internet", note));
+        items.push(by_use("services", "data transfer out", note));
     }
-    let sum = |of: fn(&Item) -> Option<f64>| items.iter().filter_map(of).sum();
+    let sum = |of: fn(&Item) -> Option<f64>| rounded(items.iter().filter_map(of).sum());
     let (prices, complete) = (prices(), items.iter().all(|item| item.sure != Sure::Unknown));
     Estimate {
         stack: config.name.to_string(),
@@ -162,6 +162,11 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
         complete,
         items,
     }
+}
+
+/// An amount in whole cents, as it is shown.
+pub fn rounded(amount: f64) -> f64 {
+    (amount * 100.0).round() / 100.0
 }
 
 fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Item> {
@@ -200,20 +205,20 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
     let disk = f64::from(service.disk_gb) * price("ebs.gp3-gb-month");
     let address = price("ipv4.hour") * HOURS;
     let in_zones = zones.unwrap_or(ZONES);
-    let assumed = if zones.is_some() { "" } else { "one for each of three zones" };
+    let assumed = if zones.is_some() { "" } else { "three zones" };
     let mut items = vec![
         instances,
         each(format!("{} GB gp3 volume", service.disk_gb), disk),
         each("public IPv4 address".into(), address),
         fixed("load balancer".into(), price("alb.hour") * HOURS, ""),
         fixed(format!("{in_zones} × public IPv4 address of it"), in_zones as f64 * address, assumed),
-        fixed(format!("{LCUS} LCU"), LCUS * price("alb.lcu-hour") * HOURS, "on average, 2.5 new connections/s"),
+        fixed(format!("{LCUS} LCU"), LCUS * price("alb.lcu-hour") * HOURS, "2.5 connections/s"),
         Item {
             least: Some(0.0),
             ..fixed(
                 format!("{ALARMS} alarms of its scaling policy"),
                 ALARMS * price("cloudwatch.alarm-month"),
-                "the account's first 10 are free",
+                "10 are free",
             )
         },
         log(section),
@@ -238,7 +243,7 @@ fn rekognition(section: &str) -> Item {
 fn of_table(section: &str, table: &Table) -> Item {
     let recovery = if table.point_in_time_recovery { price("dynamodb.recovery-gb-month") } else { 0.0 };
     let note = format!(
-        "{} and {} per million writes and reads, {} per GB",
+        "{}/{} per million writes/reads, {} per GB",
         unit(price("dynamodb.million-writes")),
         unit(price("dynamodb.million-reads")),
         unit(price("dynamodb.gb-month") + recovery)
@@ -248,7 +253,7 @@ fn of_table(section: &str, table: &Table) -> Item {
 
 fn bucket(section: &str) -> Item {
     let note = format!(
-        "{} per GB, {} and {} per 1000 PUTs and GETs",
+        "{} per GB, {}/{} per 1000 PUTs/GETs",
         unit(price("s3.gb-month")),
         unit(price("s3.thousand-puts")),
         unit(price("s3.thousand-gets"))

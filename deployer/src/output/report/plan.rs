@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::{escape, say, screen, style};
 use crate::{
-    cost::{difference::Difference, prices::prices},
+    cost::{difference::Difference, prices::prices, rounded},
     engine::{Change, Plan, Planned, Step, Value},
 };
 
@@ -189,9 +189,8 @@ pub fn plan_json(plan: &Plan, difference: Difference, values: Values, places: Pl
             })
         })
         .collect();
-    // In US dollars; whole cents, as it is shown.
     let cost = json!({
-        "monthly_difference": (difference.amount * 100.0).round() / 100.0,
+        "monthly_difference": rounded(difference.amount),
         "complete": difference.is_complete,
         "prices_region": prices().region,
         "prices_date": prices().date,
