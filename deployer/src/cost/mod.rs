@@ -134,7 +134,7 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
         let gb_second = price(&format!("lambda.gb-second-{}", function.architecture.name()));
         let second = gb_second * f64::from(function.memory_mb) / 1024.0;
         let note = format!(
-            "{} per million requests, {} per 1000 s",
+            "{} per 1M requests, {} per 1000 s",
             unit(price("lambda.million-requests")),
             unit((second * 1000.0 * 1e6).round() / 1e6)
         );
@@ -243,7 +243,7 @@ fn rekognition(section: &str) -> Item {
 fn of_table(section: &str, table: &Table) -> Item {
     let recovery = if table.point_in_time_recovery { price("dynamodb.recovery-gb-month") } else { 0.0 };
     let note = format!(
-        "{}/{} per million writes/reads, {} per GB",
+        "{}/{} per 1M writes/reads, {} per GB",
         unit(price("dynamodb.million-writes")),
         unit(price("dynamodb.million-reads")),
         unit(price("dynamodb.gb-month") + recovery)

@@ -89,7 +89,33 @@ mod tests {
         let config = Config::parse("stack.yaml", text).unwrap_or_else(|errors| panic!("{errors}"));
         let lines = lines(&estimate(&config, None));
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
-        expect_test::expect![[""]].assert_eq(&(lines.join("\n") + "\n"));
+        expect_test::expect![[r#"
+            postagram in us-east-1: US dollars a month of 730 h, prices of 2026-07-20
+            services.web
+              1–4 × t3.micro                     7.59–30.37  exact
+              1–4 × 8 GB gp3 volume               0.64–2.56  exact
+              1–4 × public IPv4 address          3.65–14.60  exact
+              load balancer                           16.43  exact
+              3 × public IPv4 address of it           10.95  assumed: three zones
+              0.1 LCU                                  0.58  assumed: 2.5 connections/s
+              2 alarms of its scaling policy      0.00–0.20  assumed: 10 are free
+              log                by use: $0.50 per GB written, $0.03 per GB kept
+            functions.labeler
+              function, 256 MB   by use: $0.20 per 1M requests, $0.004167 per 1000 s
+              log                by use: $0.50 per GB written, $0.03 per GB kept
+              Rekognition        by use: $0.001 per picture
+            tables.posts
+              table              by use: $0.625/$0.125 per 1M writes/reads, $0.25 per GB
+            buckets.images
+              bucket             by use: $0.023 per GB, $0.005/$0.0004 per 1000 PUTs/GETs
+            artifacts
+              bucket             by use: $0.023 per GB, $0.005/$0.0004 per 1000 PUTs/GETs
+            services
+              data transfer out  by use: $0.09 per GB after the first 100 GB
+            sum                                 39.84–75.69
+            without tax, free tier, credits, and what is by use
+        "#]]
+        .assert_eq(&(lines.join("\n") + "\n"));
     }
 
     #[test]
