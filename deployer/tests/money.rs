@@ -231,6 +231,10 @@ async fn aws_ends_a_stack_that_is_up_for_a_time() {
     for wrong in ["1m", "4", "400d"] {
         assert_eq!(cloud.run(&project, &["up", "--yes", "--for", wrong]).await.code, 64, "{wrong}");
     }
+    let data = Project::with("name: s\nregion: us-east-1\nbuckets: { a: }\n");
+    let refused = cloud.run(&data, &["up", "--yes", "--for", "4h"]).await;
+    assert_eq!(refused.code, 64, "{}", refused.all());
+    says(&refused, "only services end");
     let up = cloud.done(&project, &["up", "--yes", "--for", "4h"]).await;
     says(&up, "AWS ends the instances at ");
     let first = scheduled(aws).await.expect("an action");

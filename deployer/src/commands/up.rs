@@ -71,6 +71,9 @@ impl Mode {
 }
 
 async fn bring(mut session: Session, global: &Global, args: &Up, mode: Mode) -> Result<Exit, Failure> {
+    if args.lifetime.is_some() && session.config.services.is_empty() {
+        return Err(Failure::usage("--for has no effect: stack.yaml has no service, and only services end"));
+    }
     session.ends = args.lifetime.and_then(end);
     session.wait = match args.no_wait {
         true => health::Wait::No,
