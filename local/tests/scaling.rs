@@ -113,7 +113,7 @@ async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
         ),
         (
             &[("ScheduledActionName", "x"), ("StartTime", &later), ("MinSize", "0")],
-            "A scheduled action with this scheduled start time already exists",
+            "Scheduled action with this scheduled start time already exists",
         ),
         (
             &[("ScheduledActionName", "x"), ("Recurrence", "0 0 22 * * *"), ("MinSize", "1")],
@@ -121,8 +121,11 @@ async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
         ),
     ] {
         let refused = put(form).await;
-        let code = if expected.ends_with("already exists") { "AlreadyExists" } else { "ValidationError" };
-        assert_eq!((refused.status, refused.field("Code").as_str()), (400, code));
+        // No source names the code of two actions at one time.
+        if !expected.ends_with("already exists") {
+            assert_eq!(refused.field("Code"), "ValidationError");
+        }
+        assert_eq!(refused.status, 400);
         assert!(refused.field("Message").starts_with(expected), "{}", refused.text);
     }
 

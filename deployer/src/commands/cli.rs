@@ -175,7 +175,7 @@ pub enum Command {
     History(History),
     /// Bring a service back to an earlier release, program and environment included
     Rollback(Rollback),
-    /// Switch the services off, so that they cost nothing; data, functions and logs are kept
+    /// Switch the services off, so that only use costs; data, functions and logs are kept
     #[command(after_help = PAUSE_EXAMPLES)]
     Pause(Pause),
     /// Bring a paused stack back as stack.yaml describes it, at another address

@@ -68,7 +68,7 @@ fn put_one(group: &mut Group, site: &Site, params: &Params) -> Result<(), ApiErr
     let next = next_after(&schedule, now)?;
     let is_taken = |(other, it): (&String, &Schedule)| other != name && Some(it.next) == start;
     if group.schedules.iter().any(is_taken) {
-        let text = "A scheduled action with this scheduled start time already exists";
+        let text = "Scheduled action with this scheduled start time already exists";
         return Err(ApiError::new("AlreadyExists", text));
     }
     match (start, next) {
