@@ -194,8 +194,12 @@ function paste(event) {
 
 /** Shows older posts before the end is reached. */
 function addByScrolling() {
-  const near = new IntersectionObserver(([{ isIntersecting }]) => {
-    if (isIntersecting && !$("more").hidden && state.shown < PAGES_BY_SCROLLING * PAGE) showOlder({ focus: false });
+  const near = new IntersectionObserver(async ([{ isIntersecting }]) => {
+    if (!isIntersecting || $("more").hidden || state.shown >= PAGES_BY_SCROLLING * PAGE) return;
+    if (!(await showOlder({ focus: false }))) return;
+    // Observed anew, it is reported again if it is still near.
+    near.unobserve($("end"));
+    near.observe($("end"));
   }, { rootMargin: "1200px" });
   near.observe($("end"));
 }

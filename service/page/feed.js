@@ -85,32 +85,33 @@ function accept({ posts, next }) {
   }
 }
 
-/** Shows one more page, which may have to be loaded. */
+/** Shows one more page, which may have to be loaded; returns whether it could. */
 export async function showOlder({ focus = true } = {}) {
   const { view, shown: first } = state;
-  if (isBusy($("more")) || !state.posts) return;
+  if (isBusy($("more")) || !state.posts) return false;
   $("more-problem").textContent = "";
   if (state.next && state.posts.length < first + PAGE) {
     setBusy($("more"), true);
     try {
       const { posts, next } = await pageOf(view, PAGE, state.next);
-      if (view !== state.view || !state.posts) return;
+      if (view !== state.view || !state.posts) return false;
       const last = state.posts.at(-1)?.id ?? "~";
       state.posts.push(...posts.map(read).filter((post) => post.id < last && !removed.has(post.id)));
       state.next = next;
     } catch (problem) {
       $("more-problem").textContent = explain(problem);
-      return;
+      return false;
     } finally {
       setBusy($("more"), false);
     }
   }
   state.shown += PAGE;
   changed();
-  if (!focus) return;
+  if (!focus) return true;
   // The button has moved or is gone: move the keyboard focus to the first new post.
   const next = state.posts[first];
   if (next) document.querySelector(`#posts [data-id="${CSS.escape(next.id)}"]`)?.focus({ preventScroll: true });
+  return true;
 }
 
 /* Newer posts */

@@ -226,7 +226,11 @@ impl Visit {
             window.axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => done(violations
                 .flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}: ${node.failureSummary}`))),
                 (error) => done([String(error)]))";
-        self.page.until("a quiet page", "!document.getAnimations().some((it) => it.playState === 'running' && isFinite(it.effect.getComputedTiming().endTime))").await;
+        // Animations of what is not drawn do not go on.
+        let quiet = "!document.getAnimations().some((it) => it.playState === 'running'
+            && isFinite(it.effect.getComputedTiming().endTime)
+            && it.effect.target?.checkVisibility({ contentVisibilityAuto: true }))";
+        self.page.until("a quiet page", quiet).await;
         let faults = self.page.script_that_waits(&format!("{};\n{script}", axe()), json!([])).await;
         assert_eq!(faults, json!([]), "{state}");
     }

@@ -443,8 +443,8 @@ async fn polling_for_missing_labels_backs_off_and_ends() {
     assert!(page.value(&room).await.as_f64() >= Some(0.0), "the message on a low picture is not cut off");
 
     // The button starts the polling again, which finds the labels.
-    visit.label("Ada", &["Lake"]).await;
     page.click(&format!("{post} .state button")).await;
+    visit.label("Ada", &["Lake"]).await;
     visit.until("labels", &format!("document.querySelector(\"{post} .labels li\")")).await;
     visit.end().await;
 }
