@@ -25,6 +25,7 @@ mod status;
 mod turn;
 mod up;
 mod validate;
+mod verify;
 mod why;
 pub mod words;
 
@@ -44,11 +45,12 @@ use crate::{
         lease::Lease,
         sign_in,
         site::{Network, Site},
+        usual::Scale,
         why::Verdict,
     },
     commands::cli::{Cli, Command, Global},
     config::{Config, did_you_mean},
-    engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Span},
+    engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Schedule, Span, Task},
     kinds::{self, auto_scaling_group},
     machine::{
         pin::{Elsewhere, Home, Pin},
@@ -56,7 +58,7 @@ use crate::{
     },
     output::{
         exit::{Exit, Failure},
-        report::{self, Board, Count},
+        report::{self, Board},
     },
     package::programs::{Destination, Failed, Programs, Warning},
     page::{Page, lay_out},
@@ -74,6 +76,11 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     if !matches!(cli.command, Command::Local(_)) {
         signals::watch();
     }
+    match &cli.command {
+        Command::Up(args) if args.json => report::events::turn_on("up"),
+        Command::Down(args) if args.json => report::events::turn_on("down"),
+        _ => (),
+    }
     match cli.command {
         Command::Up(args) => up::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
@@ -84,6 +91,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Logs(args) => logs::run(global, &args).await,
         Command::Invoke(args) => invoke::run(global, &args).await,
         Command::Open(args) => open::run(global, &args).await,
+        Command::Verify(args) => verify::run(global, &args).await,
         Command::Down(args) => down::run(global, &args).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
         Command::Ls(args) => ls::run(global, &args).await,
@@ -133,6 +141,10 @@ struct Session {
     /// How long the command waits for healthy targets.
     wait: health::Wait,
     standing: Mutex<Standing>,
+    /// How fast the cloud is.
+    scale: Scale,
+    /// When the resources of the run begin and end.
+    schedule: Mutex<Option<Schedule>>,
     /// The times of all walks so far.
     walked: Mutex<Span>,
     /// The causes found for services that are not healthy, by their paths in `stack.yaml`.
@@ -204,7 +216,8 @@ impl Session {
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let lease_term = Duration::from_secs(global.lease.into());
-        let (network, wait, standing, walked, verdicts) = Default::default();
+        let scale = scale(global, folder(&file));
+        let (network, wait, standing, schedule, walked, verdicts) = Default::default();
         Ok(Some(Session {
             config,
             file,
@@ -217,6 +230,8 @@ impl Session {
             lease_term,
             wait,
             standing,
+            scale,
+            schedule,
             walked,
             verdicts,
         }))
@@ -451,6 +466,23 @@ impl Session {
         Failure::to(verb, fault).at(place(&self.config, &self.file, "name"))
     }
 
+    /// Records the tasks of the run: those of the plan that is about to be carried out.
+    fn follow(&self, tasks: Vec<Task>) -> Schedule {
+        let mut schedule = self.schedule.lock();
+        let next = match &*schedule {
+            Some(before) => before.replanned(tasks),
+            None => Schedule::new(tasks),
+        };
+        schedule.insert(next).clone()
+    }
+
+    /// With `-v`: when each resource was worked on.
+    fn waterfall(&self, global: &Global) {
+        if let Some(schedule) = self.schedule.lock().as_ref().filter(|_| global.verbose > 0) {
+            report::waterfall(&schedule.timed());
+        }
+    }
+
     /// Adds the times of a walk.
     fn note(&self, span: Span) {
         *self.walked.lock() += span;
@@ -497,15 +529,26 @@ fn singular(name: &str) -> String {
     }
 }
 
+/// How fast the cloud of a command is.
+fn scale(global: &Global, folder: &Path) -> Scale {
+    #[cfg(feature = "local")]
+    if global.local
+        && let Some(speed) = crate::machine::laptop::Laptop::beside(folder).speed()
+    {
+        return Scale::Local(speed);
+    }
+    let _ = (global, folder);
+    Scale::Aws
+}
+
 /// Handles signals and draws progress while `work` runs.
 ///
 /// A lost lease stops the work like a signal.
-async fn watched<F>(count: Count, lease: Option<&Lease>, work: impl FnOnce(Pace, Board) -> F) -> F::Output
+async fn watched<F>(board: Board, lease: Option<&Lease>, work: impl FnOnce(Pace, Board) -> F) -> F::Output
 where
     F: Future,
 {
     let pace = Pace { stop: signals::watch().child_token(), ..Pace::default() };
-    let board = Board::new(count);
     let stop = pace.stop.clone();
     let lost = async {
         match lease {

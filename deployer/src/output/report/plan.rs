@@ -3,7 +3,7 @@
 use console::measure_text_width;
 use serde_json::{Value as Json, json};
 
-use super::{escape, say, screen, style};
+use super::{escape, events, say, screen, style};
 use crate::engine::{Change, Plan, Planned, Step, Value};
 
 /// Whether the values of variables are shown.
@@ -34,6 +34,7 @@ pub type Places<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Prints a plan. Returns whether there was anything to show.
 pub fn plan(plan: &Plan, values: Values, places: Places) -> bool {
+    events::plan(|| document(plan, values, places));
     let shown: Vec<&Planned> = plan.lines.iter().filter(|line| line.step != Step::Keep).collect();
     let width = shown.iter().map(|line| line.address.to_string().len()).max().unwrap_or(0);
     for line in &shown {
@@ -174,6 +175,10 @@ fn summary(lines: &[Planned]) -> String {
 
 /// The plan as one JSON document.
 pub fn plan_json(plan: &Plan, values: Values, places: Places) -> String {
+    format!("{:#}\n", document(plan, values, places))
+}
+
+fn document(plan: &Plan, values: Values, places: Places) -> Json {
     let lines: Vec<_> = plan
         .lines
         .iter()
@@ -186,7 +191,7 @@ pub fn plan_json(plan: &Plan, values: Values, places: Places) -> String {
             })
         })
         .collect();
-    format!("{:#}\n", json!({ "changes": !plan.is_empty(), "resources": lines }))
+    json!({ "changes": !plan.is_empty(), "resources": lines })
 }
 
 fn step_json(step: &Step, values: Values, places: Places) -> Json {
