@@ -213,7 +213,7 @@ fn notes(line: &str, count: usize) -> Vec<u8> {
     }
 }
 
-const NOTES: &str = r#"
+const NOTES: &str = r##"
     create:
       request: POST SERVER/notes
       headers: { authorization: Bearer sesame-of-ours }
@@ -230,12 +230,13 @@ const NOTES: &str = r#"
     after: { request: GET SERVER/after }
     never: { always: true, request: "DELETE SERVER/notes/${nothing}" }
     delete: { always: true, request: "DELETE SERVER/notes/${note}" }
-"#;
+"##;
 
 #[test]
 fn values_are_captured_steps_repeated_and_cleaned_up_and_secrets_hidden() {
     let server = Server::start(notes);
-    let steps = NOTES.replace("    never:", "    other: { request: GET SERVER/x, capture: { nothing: { json: /x } } }\n    never:");
+    let steps = NOTES
+        .replace("    never:", "    other: { request: GET SERVER/x, capture: { nothing: { json: /x } } }\n    never:");
     let project = server.project(&steps);
     let said = project.run(&["verify", "--local"]);
     assert_eq!(said.code, 4, "{}", said.all());
@@ -256,7 +257,9 @@ fn values_are_captured_steps_repeated_and_cleaned_up_and_secrets_hidden() {
     let touched: Vec<&String> = requests.iter().filter(|request| request.starts_with("PUT ")).collect();
     assert_eq!(touched.len(), 3, "once, and before each repetition: {requests:?}");
     assert_eq!(touched[0], "PUT /notes/a%2Fb%201 token-of-the-day of small-t");
-    assert!(requests[0].contains(r#"{"text":"a \"note\" of "#) && requests[0].ends_with(r#""n":1.5,"list":[true,null]}"#));
+    assert!(
+        requests[0].contains(r#"{"text":"a \"note\" of "#) && requests[0].ends_with(r#""n":1.5,"list":[true,null]}"#)
+    );
     assert_eq!(requests.last().map(String::as_str), Some("DELETE /notes/a%2Fb%201"));
     assert!(!requests.iter().any(|request| request.contains("/after") || request.contains("/x")), "{requests:?}");
 }
@@ -264,7 +267,8 @@ fn values_are_captured_steps_repeated_and_cleaned_up_and_secrets_hidden() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_skips_everything_but_the_cleanup() {
     let server = Server::start(notes);
-    let steps = "    create: { request: POST SERVER/notes, capture: { note: { json: /none, after: x } }, within_s: 600 }
+    let steps =
+        "    create: { request: POST SERVER/notes, capture: { note: { json: /none, after: x } }, within_s: 600 }
     after: { request: GET SERVER/after }
     delete: { always: true, request: DELETE SERVER/all }
 ";
