@@ -80,10 +80,11 @@ async fn every_event_has_exactly_the_documented_keys() {
     );
     let error = of(&events_of_failure, "error")[0];
     assert!(error["causes"].to_string().contains("LimitExceeded") && error["place"].is_string(), "{error}");
-    control.delete("/_local/faults").await;
+    control.delete("faults").await;
 
     // The service answers, but it is not Postagram.
     project.edit("within_s: 60", "within_s: 0");
+    project.edit("within_s: 10", "within_s: 0");
     let up = project.run(&["up", "--local", "--json", "--yes", "--verify"]);
     assert_eq!(up.code, 4, "{}", up.all());
     let events_of_up = events(&up, &mut seen);
@@ -92,7 +93,7 @@ async fn every_event_has_exactly_the_documented_keys() {
         ["load_balancer.web", "service.web", "function.labeler"].iter().all(|name| done.contains(name)),
         "{done:?}"
     );
-    let last = of(&events_of_up, "done").into_iter().last().expect("something was done");
+    let last = of(&events_of_up, "done").pop().expect("something was done");
     assert_eq!((&last["done"], &last["left_s"]), (&last["all"], &json!(0.0)), "{last}");
     let first = of(&events_of_up, "done")[0];
     assert!(first["left_s"].as_f64() > Some(0.0), "{first}");
@@ -103,7 +104,7 @@ async fn every_event_has_exactly_the_documented_keys() {
     let down = project.run(&["down", "--local", "--json", "--yes"]);
     assert_eq!(down.code, 0, "{}", down.all());
     let events_of_down = events(&down, &mut seen);
-    let last = of(&events_of_down, "done").into_iter().last().expect("something was removed");
+    let last = of(&events_of_down, "done").pop().expect("something was removed");
     assert_eq!((&last["resource"], &last["action"]), (&json!("bucket.artifacts"), &json!("deleting")), "{last}");
     assert_eq!(last["done"], last["all"], "{last}");
 

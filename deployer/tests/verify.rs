@@ -152,7 +152,7 @@ fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
 /// An answer of each kind that a client may not expect.
 fn odd(line: &str, _: usize) -> Vec<u8> {
     match line.rsplit('/').next().unwrap_or_default() {
-        "endless" => [&b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n"[..], &vec![b'x'; 9_000_000]].concat(),
+        "endless" => [&b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n"[..], &vec![b'x'; 9_000_000][..]].concat(),
         "garbage" => b"no HTTP at all\r\n\r\n".to_vec(),
         "nothing" => Vec::new(),
         "short" => b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx".to_vec(),

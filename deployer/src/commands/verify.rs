@@ -12,7 +12,7 @@ use crate::{
     machine::signals,
     output::{
         exit::{Exit, Failure},
-        report::{self, Checks},
+        report::Checks,
     },
     package::programs::Programs,
     page::{Front, Page},
@@ -63,8 +63,7 @@ pub async fn all(session: &Session, page: &Page, outputs: &Outputs, checks: Chec
         stop: signals::watch(),
     };
     let mut table = checks.begin(verify.steps.iter().map(|(name, _)| name.as_str()));
-    let results =
-        run.all(Values::new(&base, references), |name| table.begins(name), |result| table.ended(result)).await;
+    let results = run.all(Values::new(&base, references), |moment| table.show(moment)).await;
     table.close(&results);
     Ok(match results.iter().any(crate::verify::Result::is_failure) {
         _ if run.stop.is_cancelled() => Exit::Interrupted,

@@ -304,7 +304,7 @@ impl Checks<'_> {
         let services = self.declared("services");
         match &verify.service {
             Some(name) if !services.iter().any(|service| service == name.as_str()) => {
-                self.unknown("verify.service", "service", name.as_str(), services);
+                self.unknown("verify.service", "service", name.as_str(), services.clone());
             }
             None if services.len() > 1 => {
                 let help = format!("name the service that paths are requested from: {}", services.join(", "));

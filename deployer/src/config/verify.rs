@@ -283,7 +283,8 @@ impl Words {
 
 /// The words of a text without variables.
 fn of_text(text: &str, place_of: &impl Fn(&str) -> Place) -> Result<Vec<Word>, Problem> {
-    let words = Text::parse(text, place_of)?.pieces().iter().map(|piece| match piece {
+    let text = Text::parse(text, place_of)?;
+    let words = text.pieces().iter().map(|piece| match piece {
         Piece::Literal(text) => Word::Literal(text.clone()),
         Piece::Reference(reference) => Word::Reference(reference.clone()),
     });

@@ -146,9 +146,9 @@ fn marked(mark: &str, style: &Style, escaped: &str) {
 /// Prints which stack and account a command is about to act on.
 pub fn heading(stack: &str, account: &str, region: &str, endpoint: Option<&str>) {
     let place = endpoint.map_or(String::new(), |endpoint| format!(" at {endpoint}"));
+    events::begin(stack, account, region);
     let (stack, place) = (escape::line(stack), escape::line(&format!("{account}, region {region}{place}")));
     screen::print(&format!("{} in account {place}", style().bold().apply_to(stack)));
-    events::begin(&stack, account, region);
 }
 
 /// Asks a yes-or-no question on the terminal.

@@ -72,6 +72,15 @@ impl Result {
     }
 }
 
+/// A moment of a run.
+#[derive(Debug, Clone, Copy)]
+pub enum Moment<'a> {
+    /// This step begins.
+    Begins(&'a str),
+    /// A step has ended.
+    Ended(&'a Result),
+}
+
 /// What one attempt found.
 struct Attempt {
     status: Option<u16>,
@@ -80,12 +89,7 @@ struct Attempt {
 
 impl Run<'_> {
     /// Makes every step, in order. After a failure only those that always run are made.
-    pub async fn all(
-        &self,
-        mut values: Values,
-        mut begins: impl FnMut(&str),
-        mut ended: impl FnMut(&Result),
-    ) -> Vec<Result> {
+    pub async fn all(&self, mut values: Values, mut show: impl FnMut(Moment<'_>)) -> Vec<Result> {
         let mut results: Vec<Result> = Vec::new();
         for (index, (name, request)) in self.verify.steps.iter().enumerate() {
             let result = match self.reason_to_skip(request, &results, &values) {
@@ -98,11 +102,11 @@ impl Run<'_> {
                     took: Duration::ZERO,
                 },
                 None => {
-                    begins(name.as_str());
+                    show(Moment::Begins(name.as_str()));
                     self.step(index, &mut values).await
                 }
             };
-            ended(&result);
+            show(Moment::Ended(&result));
             results.push(result);
         }
         results

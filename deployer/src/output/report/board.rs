@@ -131,7 +131,7 @@ impl Board {
         }
         let Some(row) = rows.get_mut(name) else { return };
         let is_news = match progress {
-            Progress::Began(verb) => std::mem::replace(&mut row.verb, verb) != *verb,
+            Progress::Began(verb) => std::mem::replace(&mut row.verb, *verb) != *verb,
             Progress::Waiting(state) => std::mem::replace(&mut row.said, state.clone()) != *state,
             Progress::Done | Progress::Failed | Progress::Skipped => true,
         };
@@ -300,7 +300,8 @@ mod tests {
         };
         let tasks =
             vec![task("load_balancer.web", &[], 150), task("listener.web", &[0], 1), task("auto.web", &[1], 300)];
-        for columns in [|| 59, || 79] {
+        let widths: [fn() -> usize; 2] = [|| 59, || 79];
+        for columns in widths {
             let drawn = Lines::default();
             let frame = drawn.clone();
             let frames = Frames::new(columns, move |lines| *frame.lock() = lines);

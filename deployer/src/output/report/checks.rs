@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Board, Count, answer, escape, events, line, screen, seconds};
 use crate::{
     engine::Progress,
-    verify::{End, Result},
+    verify::{End, Moment, Result},
 };
 
 /// Where results are printed.
@@ -40,8 +40,16 @@ impl Checks {
 }
 
 impl Table {
+    /// Shows a moment of the run.
+    pub fn show(&mut self, moment: Moment<'_>) {
+        match moment {
+            Moment::Begins(name) => self.begins(name),
+            Moment::Ended(result) => self.ended(result),
+        }
+    }
+
     /// Shows on a terminal which step is being made.
-    pub fn begins(&mut self, name: &str) {
+    fn begins(&mut self, name: &str) {
         if screen::columns().is_some() && !events::are_on() {
             let board = Board::new(Count { done: 0, all: 0, what: "" });
             board.show_row(format!("verify.{name}"), Progress::Began("verifying"));
@@ -50,7 +58,7 @@ impl Table {
     }
 
     /// Prints the result of a step.
-    pub fn ended(&mut self, result: &Result) {
+    fn ended(&mut self, result: &Result) {
         if let Some(board) = self.board.take() {
             board.close();
         }

@@ -57,7 +57,7 @@ pub fn plan(plan: impl FnOnce() -> Value) {
 pub(super) fn progress(name: &str, action: &str, progress: &Progress, schedule: &Schedule) {
     let took = || schedule.took(name).map(rounded);
     let usual = || schedule.usual(name).map(rounded);
-    let mut end = |event: &str, count: fn(&mut Counts) -> &mut usize, mut keys: Value| {
+    let end = |event: &str, count: fn(&mut Counts) -> &mut usize, mut keys: Value| {
         emit(event, |stream| {
             *count(&mut stream.counts.lock()) += 1;
             let remaining = schedule.remaining();
