@@ -67,8 +67,8 @@ Examples:
 
 const DOWN_EXAMPLES: &str = "\
 Examples:
-  deployer down                       everything, after you have typed the stack's name
-  deployer down --keep bucket.images  everything but this bucket and what it needs
+  deployer down                       everything, after a question
+  deployer down --keep bucket.images  all but this bucket, and what it needs
   deployer down --yes --json          events for scripts";
 
 const VERIFY_EXAMPLES: &str = "\
@@ -79,7 +79,7 @@ even then.
 Examples:
   deployer verify                     a table of the steps, each with its time
   deployer verify --local             on this machine
-  deployer verify --json | jq -r '.steps[] | select(.result == \"failed\").problem'";
+  deployer verify --json | jq -r '.steps[] | \"\\(.step) \\(.result)\"'";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:

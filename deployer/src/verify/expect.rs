@@ -263,7 +263,7 @@ mod tests {
         let mut values = Values::new("", BTreeMap::new());
         values.set("token", "sesame-opens".into());
         let shown = short(&format!("{}sesame-opens", "x".repeat(SHOWN - 6)), &values);
-        assert!(!shown.contains("sesame") && shown.ends_with("x(hidd…"), "{shown}");
+        assert!(!shown.contains("sesame") && shown.ends_with("x(hidde…"), "{shown}");
     }
 
     #[test]

@@ -91,10 +91,10 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "                           0                  20 s",
-                "* bucket.a            2.0 s  ██",
-                "  table.posts         5.0 s  ░░░░░ ✗",
-                "* load_balancer.web    18 s    ███████████████████",
+                "                            0                 20 s",
+                "* bucket.a           2.0 s  ██",
+                "  table.posts        5.0 s  ░░░░░░ ✗",
+                "* load_balancer.web   18 s    ████████████████████",
                 "* critical path, 20 s of 20 s: bucket.a",
                 "    → load_balancer.web",
             ]
