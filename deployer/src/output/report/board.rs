@@ -78,9 +78,11 @@ impl Board {
             Some(frames) => ProgressDrawTarget::term_like(Box::new(frames)),
             None => ProgressDrawTarget::hidden(),
         });
-        let footer = ProgressBar::new(all as u64).with_position(done as u64).with_message(what);
-        // Rows other than resources are not counted.
-        let footer = if all > 0 { bars.add(footer) } else { footer };
+        // Rows other than resources are not counted. A bar outside `bars` would draw itself on stderr.
+        let footer = match all {
+            0 => ProgressBar::hidden(),
+            _ => bars.add(ProgressBar::new(all as u64).with_position(done as u64).with_message(what)),
+        };
         let left = schedule.clone().map(|schedule| move || schedule.remaining().left);
         let footer_style = drawn_as("  {pos} of {len} {msg}  {took}{left}", None);
         footer.set_style(footer_style.with_key("left", move |_: &ProgressState, f: &mut dyn std::fmt::Write| {
