@@ -199,7 +199,7 @@ pub const FIELDS: &[Field] = &[
     required(
         "verify.steps.*.request",
         Takes::Like("^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) \\S+$", "GET /posts"),
-        "A method, and a path on the service or a whole URL. Redirects are not followed: a later step may request a \
+        "A method, and a path on the service or a whole URL. Redirects are not followed; a later step may request a \
          captured `location`.",
     ),
     field("verify.steps.*.headers", Takes::Headers, "Request headers."),
@@ -214,7 +214,7 @@ pub const FIELDS: &[Field] = &[
     field(
         "verify.steps.*.expect.json",
         Takes::Values,
-        "Values by JSON pointer: /0/id is the id of the first item, /*/id that of any item; null also means absent.",
+        "Values by JSON pointer, such as /0/id for the id of the first item, or /*/id for that of any; null also means absent.",
     ),
     field(
         "verify.steps.*.capture",
