@@ -24,9 +24,11 @@ const fn configured(kind: &'static str, step: &'static str, work_s: u16, configu
     Usual { kind, step, work_s, configured_s }
 }
 
-/// Creation, update and deletion.
+/// The step of a resource that does not exist yet; of a service, the wait until it is healthy.
 pub const CREATING: &str = "creating";
+/// The step of a resource that differs.
 const UPDATING: &str = "updating";
+/// The step of a resource that is no longer wanted.
 const DELETING: &str = "deleting";
 
 /// The usual times of AWS, by kind and step. What is not listed usually takes [`OTHERS_S`].

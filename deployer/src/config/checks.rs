@@ -335,13 +335,14 @@ impl Checks<'_> {
                 }
             }
             if let Some(from) = &request.from {
-                self.from(&path, from.as_str(), request.within_s, &before);
+                self.repetition(&path, from.as_str(), request.within_s, &before);
             }
             before.push(name.as_str());
         }
     }
 
-    fn from(&mut self, path: &str, from: &str, within_s: u16, before: &[&str]) {
+    /// A repetition begins from an earlier step.
+    fn repetition(&mut self, path: &str, from: &str, within_s: u16, before: &[&str]) {
         let path = format!("{path}.from");
         if !before.contains(&from) {
             let before = before.iter().map(|step| (*step).to_owned()).collect();
