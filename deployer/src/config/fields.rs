@@ -214,7 +214,8 @@ pub const FIELDS: &[Field] = &[
     field(
         "verify.steps.*.expect.json",
         Takes::Values,
-        "Values by JSON pointer, such as /0/id for the id of the first item, or /*/id for that of any; null also means absent.",
+        "Values by JSON pointer, such as /0/id for the id of the first item, or /*/id for that of any; null also means \
+         absent.",
     ),
     field(
         "verify.steps.*.capture",
