@@ -18,6 +18,7 @@ use crate::{commands::cli::Color, config, engine::Progress, output::exit::Failur
 
 mod board;
 mod checks;
+mod cost;
 mod escape;
 pub mod events;
 mod history;
@@ -30,6 +31,7 @@ mod waterfall;
 
 pub use board::{Board, Count};
 pub use checks::{Checks, Table};
+pub use cost::{cost, cost_json, difference};
 pub use escape::is_active;
 pub use history::{Mark, Row, minute, releases};
 pub use logged::{logged, object};

@@ -4,7 +4,10 @@ use console::measure_text_width;
 use serde_json::{Value as Json, json};
 
 use super::{escape, events, say, screen, style};
-use crate::engine::{Change, Plan, Planned, Step, Value};
+use crate::{
+    cost::{difference::Difference, prices::prices, rounded},
+    engine::{Change, Plan, Planned, Step, Value},
+};
 
 /// Whether the values of variables are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,8 +177,15 @@ fn summary(lines: &[Planned]) -> String {
 }
 
 /// The plan as one JSON document.
-pub fn plan_json(plan: &Plan, values: Values, places: Places) -> String {
-    format!("{:#}\n", document(plan, values, places))
+pub fn plan_json(plan: &Plan, difference: Difference, values: Values, places: Places) -> String {
+    let mut document = document(plan, values, places);
+    document["cost"] = json!({
+        "monthly_difference": rounded(difference.amount),
+        "complete": difference.is_complete,
+        "prices_region": prices().region,
+        "prices_date": prices().date,
+    });
+    format!("{document:#}\n")
 }
 
 fn document(plan: &Plan, values: Values, places: Places) -> Json {
