@@ -47,6 +47,8 @@ pub struct Aws {
     pub iam: aws_sdk_iam::Client,
     /// AWS Lambda.
     pub lambda: aws_sdk_lambda::Client,
+    /// Amazon CloudWatch.
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// Amazon CloudWatch Logs.
     pub logs: aws_sdk_cloudwatchlogs::Client,
     /// Amazon EC2.
@@ -113,6 +115,8 @@ pub struct Together {
     pub launch_templates: Batch<aws_sdk_ec2::types::LaunchTemplate, 100>,
     /// Security groups, by `VPC/NAME`.
     pub security_groups: Batch<aws_sdk_ec2::types::SecurityGroup, 100>,
+    /// Alarms.
+    pub alarms: Batch<aws_sdk_cloudwatch::types::MetricAlarm, 100>,
     /// Log groups, which are found by a prefix of their names.
     pub log_groups: Batch<aws_sdk_cloudwatchlogs::types::LogGroup, 50>,
 }
@@ -200,6 +204,7 @@ impl Aws {
             dynamodb: client!(aws_sdk_dynamodb),
             iam: client!(aws_sdk_iam),
             lambda: client!(aws_sdk_lambda),
+            cloudwatch: client!(aws_sdk_cloudwatch),
             logs: client!(aws_sdk_cloudwatchlogs),
             ec2: client!(aws_sdk_ec2),
             elb: client!(aws_sdk_elasticloadbalancingv2),
@@ -433,6 +438,7 @@ const ABSENT: &[&str] = &[
     "ServerSideEncryptionConfigurationNotFoundError",
     "NoSuchUpload",
     "NotFound",
+    "ResourceNotFound",
     "ResourceNotFoundException",
     "TableNotFoundException",
     "NoSuchEntity",

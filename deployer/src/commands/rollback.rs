@@ -163,6 +163,8 @@ async fn plan(
         name: front.place.group.clone(),
         reports: Some(front.place.reports.clone()),
         back_to: Some(template.clone()),
+        // The alarms may have gone off because of the release that is taken back.
+        bake: None,
     };
     let want = auto_scaling_group::Settings { template, ..group };
     stack.add(front.name.clone(), resource, (), move |()| want.clone());

@@ -19,6 +19,7 @@ pub async fn inventory(endpoint: &str, keys: (&str, &str)) -> Inventory {
     functions(&aws, &mut seen).await;
     machines(&aws, &mut seen).await;
     balancers(&aws, &mut seen).await;
+    alarms(&aws, &mut seen).await;
     for name in aws.dynamodb.list_tables().send().await.expect("tables").table_names() {
         seen.add("table", name);
     }
@@ -103,6 +104,13 @@ async fn machines(aws: &Aws, seen: &mut Seen) {
         let (group, name) = (policy.auto_scaling_group_name(), policy.policy_name());
         seen.add("scaling policy", format!("{}/{}", group.unwrap_or_default(), name.unwrap_or_default()));
     }
+}
+
+async fn alarms(aws: &Aws, seen: &mut Seen) {
+    let alarms = aws.cloudwatch.describe_alarms().send().await.expect("alarms");
+    let names = alarms.metric_alarms().iter().filter_map(|alarm| alarm.alarm_name());
+    // Auto Scaling's own are created and removed with the scaling policies.
+    names.filter(|name| !name.starts_with("TargetTracking-")).for_each(|name| seen.add("alarm", name));
 }
 
 async fn balancers(aws: &Aws, seen: &mut Seen) {

@@ -30,6 +30,8 @@ pub struct State {
     pub listeners: BTreeMap<String, Listener>,
     /// The load balancers' network interfaces, which outlive them for a while.
     pub interfaces: BTreeMap<String, Interface>,
+    /// CloudWatch's alarms by name, other than those of target tracking.
+    pub alarms: BTreeMap<String, MetricAlarm>,
     /// By resource id or ARN. The tags of an Auto Scaling group are stored in the group.
     pub tags: BTreeMap<String, Tags>,
 }
@@ -513,6 +515,25 @@ impl Watch {
     }
 }
 
+/// An alarm that `PutMetricAlarm` made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MetricAlarm {
+    /// Its configuration, under the parameter names of the request.
+    pub config: Value,
+    /// When the configuration was last put.
+    pub made: Moment,
+    pub watch: Watch,
+    /// Why it has its state.
+    pub reason: String,
+}
+
+impl MetricAlarm {
+    /// Returns whether it is in the state `ALARM`.
+    pub fn rings(&self) -> bool {
+        self.watch.verdict == Verdict::Alarm
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tracking {
     pub metric: String,
@@ -525,6 +546,8 @@ pub struct Tracking {
 pub enum RefreshStatus {
     Pending,
     InProgress,
+    /// All instances are replaced; the bake time has not passed yet.
+    Baking,
     Successful,
     Failed,
     Cancelling,
@@ -550,6 +573,18 @@ pub struct Refresh {
     #[serde(default)]
     pub protected: Protected,
     pub desired: Option<TemplateSpec>,
+    /// The bake time in seconds.
+    #[serde(default)]
+    pub bake_s: u64,
+    /// When the bake time began.
+    #[serde(default)]
+    pub baking: Option<Moment>,
+    /// The alarms that it watches, by name.
+    #[serde(default)]
+    pub alarms: Vec<String>,
+    /// The first of them that was in the state `ALARM`.
+    #[serde(default)]
+    pub rung: Option<String>,
     /// The number of instances to replace at first. `left` is how many remain.
     pub total: usize,
     pub left: usize,
