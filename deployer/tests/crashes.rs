@@ -128,6 +128,7 @@ proofs! {
     a_change_of_the_port_killed_after_any_call_is_completed_by_the_next: local, Move, Kill;
     a_removal_killed_after_any_call_is_completed_by_the_next: local, Shrink, Kill;
     a_rollback_killed_after_any_call_is_completed_by_the_next: local, Rollback, Kill;
+    a_rollback_of_a_function_killed_after_any_call_is_completed_by_the_next: local, RollbackFunction, Kill;
     down_killed_after_any_call_is_completed_by_the_next: local, Down, Kill;
     up_survives_a_reset_before_any_call: local, Up, Before;
     up_survives_a_reset_after_any_call: local, Up, After;

@@ -24,6 +24,7 @@ use crate::{
 
 mod answer_limit;
 mod batch;
+mod download;
 mod endpoints;
 mod http;
 mod journal;
@@ -32,6 +33,7 @@ mod pages;
 mod server_time;
 
 pub use batch::Batch;
+pub use download::download;
 pub use journal::{Journal, Tally};
 pub use pace::Rates;
 pub use pages::{Pages, Progress, items};
@@ -347,6 +349,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "does not have permissions", 120),
     not_yet("UpdateFunctionConfiguration", "ResourceConflictException", "", 600),
     not_yet("UpdateFunctionCode", "ResourceConflictException", "", 600),
+    not_yet("PublishVersion", "ResourceConflictException", "", 600),
     not_yet("DeleteFunction", "ResourceConflictException", "", 600),
     not_yet("PutFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
     not_yet("AddPermission", "ResourceNotFoundException", "", 300),

@@ -142,7 +142,7 @@ pub enum Command {
     Why(Why),
     /// List the releases of services and functions, newest first
     History(History),
-    /// Bring a service back to an earlier release, program and environment included
+    /// Bring a service or a function back to an earlier release, program and environment included
     Rollback(Rollback),
     /// Print what services, functions and booting instances have logged, merged by time
     #[command(after_help = LOGS_EXAMPLES)]
@@ -295,8 +295,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = ROLLBACK)]
 pub struct Rollback {
-    /// The service of stack.yaml, such as `web`
-    #[arg(value_name = "SERVICE")]
+    /// The service or function of stack.yaml, such as `web`
+    #[arg(value_name = "NAME")]
     pub name: String,
     /// The release to go back to, as `history` numbers them [default: the one before the newest]
     #[arg(value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
@@ -322,6 +322,7 @@ const ROLLBACK: &str = "\
 Examples:
   deployer rollback web               back to the release before the newest
   deployer rollback web 3             back to release 3
+  deployer rollback labeler           the code and configuration of the version before the newest
 
 stack.yaml still describes the newer release: the next `up` brings that again.";
 

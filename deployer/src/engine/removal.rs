@@ -84,7 +84,7 @@ mod tests {
         let (name, path, vpc) = ("old", String::from("/"), String::from("vpc-1"));
         stack.doom(AutoScalingGroup::named(name));
         stack.doom(LoadBalancer { name: name.into() });
-        stack.doom(Function { name: name.into() });
+        stack.doom(Function::named(name));
         stack.doom(LaunchTemplate::named(name));
         stack.doom(TargetGroup { name: name.into() });
         stack.doom(SecurityGroup { name: name.into(), vpc });

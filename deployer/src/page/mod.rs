@@ -300,9 +300,11 @@ impl Layout<'_> {
             role: String::new(),
             environment: BTreeMap::new(),
             log_group: String::new(),
+            published: true,
             failure: None,
         };
-        let function = Function { name: self.names.plain(entry) };
+        let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
+        let function = Function { name: self.names.plain(entry), origin };
         let function = self.stack.add(entry, function, (role, logs, environment), move |(role, logs, environment)| {
             function::Settings { role, environment, log_group: logs.name, ..basis.clone() }
         });

@@ -258,6 +258,16 @@ impl<'a> Hands<'a> {
         let other_code = lambda.update_function_code().function_name(FUNCTION);
         let other_zip = Blob::new(package::function_zip(b"#!/bin/sh\n"));
         let changed = match field {
+            "published" => {
+                let versions = lambda.list_versions_by_function().function_name(FUNCTION).send().await;
+                for version in versions.expect("versions").versions().iter().filter_map(|it| it.version()) {
+                    if version != "$LATEST" {
+                        let call = lambda.delete_function().function_name(FUNCTION).qualifier(version);
+                        call.send().await.expect("a version can be deleted");
+                    }
+                }
+                return;
+            }
             "code_sha256" => return drop(other_code.zip_file(other_zip).send().await.expect("code can be changed")),
             "architecture" => {
                 let call = other_code.zip_file(other_zip).architectures(Architecture::Arm64);

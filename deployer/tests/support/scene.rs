@@ -44,6 +44,8 @@ pub enum Phase {
     Shrink,
     /// From a service in its second release to the first.
     Rollback,
+    /// From a function in its second release, with other code and another configuration, to the first.
+    RollbackFunction,
     /// From a deployed stack with an object in a bucket.
     Down,
 }
@@ -178,6 +180,11 @@ impl Scene {
                 self.project.edit(HEALTH_CHECK, &format!("{HEALTH_CHECK}    disk_gb: 12\n"));
                 self.done(Phase::Up).await;
             }
+            Phase::RollbackFunction => {
+                self.project.change_function();
+                self.project.edit("memory_mb: 256", "memory_mb: 512");
+                self.done(Phase::Up).await;
+            }
             Phase::Down => upload(&self.endpoint(), self.keys, PICTURE).await,
         }
         self.proxy.reset();
@@ -265,7 +272,7 @@ impl Scene {
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
         match phase {
             Phase::Down => (),
-            Phase::Rollback => self.assert_rolled_back(after).await,
+            Phase::Rollback | Phase::RollbackFunction => self.assert_rolled_back(phase, after).await,
             _ => self.assert_nothing_to_do(after).await,
         }
     }
@@ -279,10 +286,10 @@ impl Scene {
     }
 
     /// Asserts that the first release is in service, and that rolling back to it again changes nothing.
-    async fn assert_rolled_back(&self, after: &str) {
-        let again = self.done(Phase::Rollback).await;
-        let there = "nothing to do: release 1 of web is in service";
-        assert!(again.stderr.contains(there), "{after}: {}", again.all());
+    async fn assert_rolled_back(&self, phase: Phase, after: &str) {
+        let again = self.done(phase).await;
+        let there = format!("nothing to do: release 1 of {} is in service", phase.arguments()[1]);
+        assert!(again.stderr.contains(&there), "{after}: {}", again.all());
         assert_eq!(self.proxy.mutating(), Vec::<String>::new(), "nothing is left to roll back");
     }
 
@@ -309,6 +316,7 @@ impl Phase {
             // The previous set is only deleted once the new one is healthy.
             Phase::Move => &["up", "--yes"],
             Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
+            Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
             Phase::Down => &["down", "--yes"],
         }
     }
@@ -321,6 +329,7 @@ impl Phase {
             Phase::Move => "up to another port",
             Phase::Shrink => "up to less",
             Phase::Rollback => "rollback",
+            Phase::RollbackFunction => "rollback of a function",
             Phase::Down => "down",
         }
     }

@@ -70,6 +70,8 @@ pages! {
     aws_sdk_iam::list_roles::ListRolesOutput { roles: aws_sdk_iam::types::Role, marker }
     aws_sdk_lambda::list_functions::ListFunctionsOutput
         { functions: aws_sdk_lambda::types::FunctionConfiguration, next_marker }
+    aws_sdk_lambda::list_versions_by_function::ListVersionsByFunctionOutput
+        { versions: aws_sdk_lambda::types::FunctionConfiguration, next_marker }
     aws_sdk_s3::list_objects_v2::ListObjectsV2Output
         { contents: aws_sdk_s3::types::Object, next_continuation_token }
     aws_sdk_s3::list_buckets::ListBucketsOutput { buckets: aws_sdk_s3::types::Bucket, continuation_token }
