@@ -78,7 +78,12 @@ async fn roles(aws: &Aws, seen: &mut Seen) {
 
 async fn functions(aws: &Aws, seen: &mut Seen) {
     for function in aws.lambda.list_functions().send().await.expect("functions").functions() {
-        seen.add("function", function.function_name().unwrap_or_default());
+        let name = function.function_name().unwrap_or_default();
+        seen.add("function", name);
+        let versions = aws.lambda.list_versions_by_function().function_name(name).send().await.expect("versions");
+        for version in versions.versions().iter().filter_map(|version| version.version()) {
+            seen.add("version", format!("{name}:{version}"));
+        }
     }
     for group in aws.logs.describe_log_groups().send().await.expect("log groups").log_groups() {
         seen.add("log group", group.log_group_name().unwrap_or_default());

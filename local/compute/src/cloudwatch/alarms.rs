@@ -212,7 +212,7 @@ fn check_period(period: Option<f64>) -> Result<(), Refusal> {
 /// The series that a metric names.
 fn series(metric: &Value) -> Result<Series, Refusal> {
     let (namespace, name) = (required(metric, "Namespace")?, required(metric, "MetricName")?);
-    let known = NAMES.iter().find(|known| **known == name).filter(|_| namespace == NAMESPACE);
+    let known = NAMES.iter().copied().find(|known| *known == name).filter(|_| namespace == NAMESPACE);
     let Some(name) = known else {
         return Err(taken::refusal(format!("the local AWS does not measure {name} of {namespace}")));
     };

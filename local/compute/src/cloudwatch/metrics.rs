@@ -59,7 +59,7 @@ impl Metrics {
 
     fn count_status(&self, origin: &str, balancer: &str, target_group: Option<&str>, status: u16, speed: Speed) {
         let name = format!("HTTPCode_{origin}_{}XX_Count", status / 100);
-        if let Some(name) = NAMES.iter().find(|known| **known == name) {
+        if let Some(name) = NAMES.iter().copied().find(|known| *known == name) {
             self.add(name, balancer, target_group, speed);
         }
     }
