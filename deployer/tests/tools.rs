@@ -389,12 +389,12 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
     let said = scene.run(&["doctor"]).await;
     assert_eq!(said.code, 0, "{}", said.all());
     for good in [
-        "stack.yaml: 21 resources",
+        "stack.yaml: 24 resources",
         "program ",
         "credentials: arn:aws:iam::000000000000:",
         "region: us-east-1 is enabled",
         "network: vpc-",
-        "resources: 0 of 20 exist (programs not counted), and all can be read",
+        "resources: 0 of 23 exist (programs not counted), and all can be read",
         "right to ec2:CreateSecurityGroup: allowed",
         "right to ec2:CreateLaunchTemplate: allowed",
         "quota of load balancers: 0 of 50 exist, 1 to create",
@@ -407,7 +407,7 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
     scene.done(Phase::Up).await;
     let said = scene.run(&["doctor"]).await;
     assert_eq!(said.code, 0, "{}", said.all());
-    assert!(finding(&said, "resources: 20 of 20 exist").starts_with('✓'), "{}", said.all());
+    assert!(finding(&said, "resources: 23 of 23 exist").starts_with('✓'), "{}", said.all());
     scene.done(Phase::Down).await;
     scene.end().await;
 }
@@ -486,7 +486,7 @@ async fn doctor_reports_the_credentials_and_how_long_they_last() {
 fn doctor_checks_what_this_machine_needs() {
     let project = Project::light();
     let said = project.done(&["doctor", "--local"]);
-    for good in ["stack.yaml: 21 resources", "program ", "local state: goes to ", "local AWS: uses a free port"] {
+    for good in ["stack.yaml: 24 resources", "program ", "local state: goes to ", "local AWS: uses a free port"] {
         assert!(finding(&said, good).starts_with('✓'), "{}", said.all());
     }
     assert!(!project.path().join(".deployer").exists(), "nothing was written");

@@ -397,13 +397,14 @@ fn alarms(refresh: &InstanceRefresh) -> &[String] {
     specification.map(AlarmSpecification::alarms).unwrap_or_default()
 }
 
-/// Why AWS rolls a refresh back, or has rolled it back, if one of its alarms is the cause. AWS names it in the reason.
+/// Why AWS rolls a refresh back, or has rolled it back, if one of its alarms is the cause. The reason names it
+/// (docs/aws.md §10.5).
 pub fn alarmed(refresh: &InstanceRefresh) -> Option<String> {
     let is_undone = matches!(
         refresh.status(),
         Some(Status::RollbackInProgress | Status::RollbackSuccessful | Status::RollbackFailed | Status::Failed)
     );
-    let reason = refresh.status_reason().filter(|_| is_undone)?;
+    let reason = reasons(refresh).filter(|_| is_undone)?;
     let named = alarms(refresh).iter().find(|name| reason.contains(name.as_str()));
     let any = || alarms(refresh).first().filter(|_| reason.to_lowercase().contains("cloudwatch alarm"));
     let name = named.or_else(any)?;
@@ -483,7 +484,12 @@ fn progress(refresh: &InstanceRefresh) -> String {
 }
 
 fn reason(refresh: &InstanceRefresh) -> &str {
-    refresh.status_reason().unwrap_or("AWS gives no reason")
+    reasons(refresh).unwrap_or("AWS gives no reason")
+}
+
+/// The reason of the rollback, or else that of the state.
+fn reasons(refresh: &InstanceRefresh) -> Option<&str> {
+    refresh.rollback_details().and_then(|details| details.rollback_reason()).or(refresh.status_reason())
 }
 
 /// Compares whole seconds, the precision of AWS's timestamps: a refresh that ended in the second in which the run began

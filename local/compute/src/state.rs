@@ -585,10 +585,23 @@ pub struct Refresh {
     /// The first of them that was in the state `ALARM`.
     #[serde(default)]
     pub rung: Option<String>,
+    /// Its rollback, once that has begun.
+    #[serde(default)]
+    pub rollback: Option<Rollback>,
     /// The number of instances to replace at first. `left` is how many remain.
     pub total: usize,
     pub left: usize,
     pub progressed: Moment,
+}
+
+/// The rollback of an instance refresh.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Rollback {
+    pub reason: String,
+    pub started: Moment,
+    /// The progress of the refresh when it began.
+    pub percent: usize,
+    pub left: usize,
 }
 
 /// How an instance refresh treats instances that are protected from scale-in (docs/aws.md §10.5).
@@ -610,6 +623,24 @@ impl Protected {
 }
 
 impl Refresh {
+    /// Returns how much of it is done, in percent.
+    pub fn percent(&self) -> usize {
+        use RefreshStatus::{Baking, RollbackSuccessful, Successful};
+        match (self.status, self.total) {
+            (Baking | Successful | RollbackSuccessful, _) => 100,
+            (_, 0) => 0,
+            (_, total) => total.saturating_sub(self.left) * 100 / total,
+        }
+    }
+
+    /// Begins to roll it back.
+    pub fn roll_back(&mut self, reason: String) {
+        let (percent, left) = (self.percent(), self.left);
+        self.rollback = Some(Rollback { reason: reason.clone(), started: Moment::now(), percent, left });
+        (self.status, self.reason) = (RefreshStatus::RollbackInProgress, Some(reason));
+        self.progressed = Moment::now();
+    }
+
     /// Returns whether the refresh is still in progress.
     pub fn is_open(&self) -> bool {
         self.ended.is_none()

@@ -420,10 +420,7 @@ fn fail(state: &mut State, group: &Group, reason: String) {
         Some(refresh) if refresh.status == RefreshStatus::RollbackInProgress => {
             end_refresh(state, group, RefreshStatus::RollbackFailed, Some(reason));
         }
-        Some(refresh) if refresh.auto_rollback => change_refresh(state, group, |refresh| {
-            (refresh.status, refresh.reason) = (RefreshStatus::RollbackInProgress, Some(reason));
-            refresh.progressed = Moment::now();
-        }),
+        Some(refresh) if refresh.auto_rollback => change_refresh(state, group, |refresh| refresh.roll_back(reason)),
         _ => end_refresh(state, group, RefreshStatus::Failed, Some(reason)),
     }
 }

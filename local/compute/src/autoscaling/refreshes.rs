@@ -71,6 +71,7 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
         baking: None,
         alarms,
         rung,
+        rollback: None,
         total: 0,
         left: 0,
         progressed: Moment::now(),
@@ -121,8 +122,7 @@ pub fn roll_back(state: &mut State, _site: &Site, params: &Params) -> Answer {
         let message = "The instance refresh cannot be rolled back: it has no desired configuration, or the group's launch template has no numbered version";
         return Err(ApiError::new("IrreversibleInstanceRefresh", message));
     }
-    refresh.status = RefreshStatus::RollbackInProgress;
-    (refresh.reason, refresh.progressed) = (Some("Rolled back by user.".to_owned()), Moment::now());
+    refresh.roll_back("Rolled back by user.".to_owned());
     let mut xml = Xml::new();
     xml.text("InstanceRefreshId", &refresh.id);
     Ok(xml)
@@ -139,7 +139,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
         xml.text("InstanceRefreshId", &one.id).text("AutoScalingGroupName", &group.name);
         xml.text("Status", format!("{:?}", one.status)).maybe("StatusReason", one.reason.as_ref());
         xml.text("StartTime", one.started).maybe("EndTime", one.ended);
-        xml.text("PercentageComplete", percent(one)).text("InstancesToUpdate", one.left).text("Strategy", "Rolling");
+        xml.text("PercentageComplete", one.percent()).text("InstancesToUpdate", one.left).text("Strategy", "Rolling");
         xml.within("Preferences", |xml| {
             xml.text("MinHealthyPercentage", one.min_healthy).text("MaxHealthyPercentage", one.max_healthy);
             xml.maybe("InstanceWarmup", one.warmup_s).text("SkipMatching", one.skip_matching);
@@ -153,6 +153,13 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
                 });
             }
         });
+        if let Some(rollback) = &one.rollback {
+            xml.within("RollbackDetails", |xml| {
+                xml.text("RollbackReason", &rollback.reason).text("RollbackStartTime", rollback.started);
+                xml.text("PercentageCompleteOnRollback", rollback.percent);
+                xml.text("InstancesToUpdateOnRollback", rollback.left);
+            });
+        }
         if let Some(spec) = &one.desired {
             xml.within("DesiredConfiguration", |xml| {
                 xml.within("LaunchTemplate", |xml| groups::write_template(xml, spec));
@@ -161,12 +168,4 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     });
     xml.maybe("NextToken", next);
     Ok(xml)
-}
-
-fn percent(refresh: &Refresh) -> usize {
-    match (refresh.status, refresh.total) {
-        (RefreshStatus::Baking | RefreshStatus::Successful | RefreshStatus::RollbackSuccessful, _) => 100,
-        (_, 0) => 0,
-        (_, total) => total.saturating_sub(refresh.left) * 100 / total,
-    }
 }
