@@ -59,7 +59,7 @@ impl TestAws {
 
     /// Starts one that is this much faster than AWS.
     pub async fn start_at(speed: local::Speed) -> TestAws {
-        TestAws::of(LocalAws::start_with(speed).await, "us-east-1").await
+        TestAws::of(LocalAws::start_with(local::Conditions { speed, ..Default::default() }).await, "us-east-1").await
     }
 
     /// Starts one for a region: it refuses requests signed for another.

@@ -10,7 +10,7 @@ use super::metrics::{self, Metrics, NAMES, NAMESPACE, Series};
 use super::{flag, list, number, text};
 use crate::Site;
 use crate::clock::Moment;
-use crate::state::{MetricAlarm, State, Tags, Verdict, Watch};
+use crate::state::{MetricAlarm, Refresh, State, Tags, Verdict, Watch};
 use kit::answer::Refusal;
 use kit::speed::Speed;
 use kit::tags::{Flaw, USUAL};
@@ -83,7 +83,7 @@ fn configuration(input: &Value) -> Answered {
     let whole = |name: &str| number(input, name).filter(|number| number.fract() == 0.0).map(|number| number as i64);
     let periods = whole("EvaluationPeriods").filter(|periods| *periods >= 1);
     let periods = periods.ok_or_else(|| invalid("The parameter EvaluationPeriods must be a number from 1"))? as u64;
-    if periods * PERIOD_S > LONGEST_S {
+    if periods.saturating_mul(PERIOD_S) > LONGEST_S {
         let text = "Metrics cannot be checked across more than a day (EvaluationPeriods * Period must be <= 86400)";
         return Err(invalid(text));
     }
@@ -261,7 +261,7 @@ pub fn set_state(state: &mut State, _site: &Site, input: &Value) -> Answered {
     };
     alarm.watch.note(verdict);
     alarm.reason = reason.to_owned();
-    ring(state, name);
+    ring(state, name, |_| true);
     Ok(json!({}))
 }
 
@@ -313,13 +313,14 @@ fn tags(input: &Value, there: &Tags) -> Result<Tags, Refusal> {
     Ok(pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
 }
 
-/// Notes in every refresh that watches this alarm that it is in the state `ALARM`.
-fn ring(state: &mut State, name: &str) {
+/// Notes in every refresh that watches this alarm, and for which this counts, that it is in the state `ALARM`.
+fn ring(state: &mut State, name: &str, counts: impl Fn(&Refresh) -> bool) {
     if !state.alarms.get(name).is_some_and(MetricAlarm::rings) {
         return;
     }
     for refresh in state.groups.values_mut().filter_map(|group| group.refreshes.last_mut()) {
-        if refresh.is_open() && refresh.rung.is_none() && refresh.alarms.iter().any(|watched| watched == name) {
+        let is_watched = refresh.alarms.iter().any(|watched| watched == name) && counts(refresh);
+        if refresh.is_open() && refresh.rung.is_none() && is_watched {
             refresh.rung = Some(name.to_owned());
         }
     }
@@ -332,10 +333,12 @@ pub fn evaluate(state: &mut State, speed: Speed, metrics: &Metrics, last: Option
     for minute in begin..=now {
         let names: Vec<String> = state.alarms.keys().cloned().collect();
         for name in names {
-            if let Some(alarm) = state.alarms.get_mut(&name) {
+            // After a long time without an evaluation, neither is concerned by minutes before its beginning.
+            let has_begun = |at: Moment| metrics::minute(at, speed) <= minute;
+            if let Some(alarm) = state.alarms.get_mut(&name).filter(|alarm| has_begun(alarm.made)) {
                 judge(alarm, metrics, minute);
             }
-            ring(state, &name);
+            ring(state, &name, |refresh| has_begun(refresh.started));
         }
     }
     now

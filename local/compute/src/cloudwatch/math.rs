@@ -22,7 +22,7 @@ impl Expression {
     pub fn parse(text: &str) -> Result<Expression, String> {
         let mut parser = Parser { rest: text, depth: 0 };
         let whole = parser.sum()?;
-        match parser.next() {
+        match parser.peek() {
             None => Ok(whole),
             Some(other) => Err(format!("unexpected {other:?} in the expression {text}")),
         }
@@ -62,7 +62,7 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn next(&mut self) -> Option<char> {
+    fn peek(&mut self) -> Option<char> {
         self.rest = self.rest.trim_start();
         self.rest.chars().next()
     }
@@ -82,7 +82,7 @@ impl<'a> Parser<'a> {
         operand: fn(&mut Parser<'a>) -> Result<Expression, String>,
     ) -> Result<Expression, String> {
         let mut left = operand(self)?;
-        while let Some(sign) = self.next().filter(|sign| signs.contains(sign)) {
+        while let Some(sign) = self.peek().filter(|sign| signs.contains(sign)) {
             self.rest = &self.rest[1..];
             left = Expression::Pair(Box::new(left), sign, Box::new(operand(self)?));
         }
@@ -90,12 +90,12 @@ impl<'a> Parser<'a> {
     }
 
     fn operand(&mut self) -> Result<Expression, String> {
-        match self.next() {
+        match self.peek() {
             Some('(') if self.depth < DEEPEST => {
                 self.depth += 1;
                 self.rest = &self.rest[1..];
                 let inner = self.sum()?;
-                if self.next() != Some(')') {
+                if self.peek() != Some(')') {
                     return Err("a parenthesis is not closed".to_owned());
                 }
                 self.rest = &self.rest[1..];

@@ -130,7 +130,9 @@ mod tests {
             metrics.value(&Series { name, balancer, target_group }, minute)
         };
         // The minute may have changed once.
-        let sum = |name, target_group| [now, now + 1].into_iter().filter_map(|at| value(name, target_group, at)).sum();
+        let sum = |name, target_group| -> f64 {
+            [now, now + 1].into_iter().filter_map(|at| value(name, target_group, at)).sum()
+        };
         let both: [f64; 2] = [sum(REQUESTS, None), sum(REQUESTS, Some("targetgroup/web/2"))];
         assert_eq!(both, [1.0, 1.0]);
         let errors: [f64; 3] = [
