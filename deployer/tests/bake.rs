@@ -133,6 +133,6 @@ async fn an_alarm_of_someone_else_is_left_alone() {
     assert_eq!(up.code, 1, "{}", up.all());
     assert!(up.stderr.contains("alarm.web-target-5xx"), "{}", up.all());
     cloud.run(&project, &["down", "--yes"]).await;
-    assert_eq!(alarms(&cloud).await, [ALARMS[2]]);
+    assert!(alarms(&cloud).await.contains(&ALARMS[2].to_owned()), "it is not deleted");
     cloud.end().await;
 }
