@@ -231,17 +231,18 @@ fn count(id: &str, metric: &str, load_balancer: &str) -> MetricDataQuery {
     MetricDataQuery::builder().id(id).metric_stat(sum).return_data(false).build()
 }
 
-/// Returns the alarms of these names that exist.
+/// Returns the alarms of these names that exist. An emulator without CloudWatch, which answers 404, has none (docs/aws.md
+/// §17).
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let call = aws.cloudwatch.describe_alarms().set_alarm_names(Some(names));
-    let alarms = items(call.into_paginator().send()).await?;
+    let alarms = found(items(call.into_paginator().send()).await)?.unwrap_or_default();
     Ok(alarms.into_iter().filter_map(|alarm| Some((alarm.alarm_name.clone()?, alarm))).collect())
 }
 
 /// The alarms whose names have this prefix and could be those of a stack.
 async fn below(aws: &Aws, prefix: Option<&str>) -> Result<Vec<Described>, Fault> {
     let call = aws.cloudwatch.describe_alarms().set_alarm_name_prefix(prefix.map(str::to_owned));
-    let alarms = items(call.into_paginator().send()).await?;
+    let alarms = found(items(call.into_paginator().send()).await)?.unwrap_or_default();
     let is_meant = |alarm: &Described| alarm.alarm_name().is_some_and(|name| meaning(name).is_some());
     Ok(alarms.into_iter().filter(is_meant).collect())
 }
