@@ -70,9 +70,16 @@ fn planned(project: &Project) -> BTreeSet<String> {
     resources.iter().map(|it| it["address"].as_str().expect("an address").to_owned()).collect()
 }
 
+/// The shipped stack, whose resources do not depend on the cloud: without a bake time of its own, it has alarms on AWS only.
+fn baked() -> Project {
+    let project = Project::light();
+    project.edit("    health_check: /health\n", "    health_check: /health\n    bake: 5m\n");
+    project
+}
+
 #[test]
 fn validate_counts_the_resources_that_up_would_create() {
-    let project = Project::light();
+    let project = baked();
     let said = project.done(&["validate"]);
     let count = planned(&project).len();
     assert_eq!(said.stdout, format!("stack.yaml: {count} resources, no problems\n"), "{}", said.all());
@@ -150,7 +157,7 @@ fn parsed(dot: &str) -> (BTreeSet<String>, Vec<(String, String)>) {
 
 #[test]
 fn the_graph_has_the_resources_of_the_plan_and_an_order_for_them() {
-    let project = Project::light();
+    let project = baked();
     let dot = project.done(&["graph", "--format", "dot"]).stdout;
     assert_eq!(dot, project.done(&["graph", "--format", "dot"]).stdout);
     let (nodes, edges) = parsed(&dot);
@@ -169,6 +176,7 @@ fn the_graph_has_the_resources_of_the_plan_and_an_order_for_them() {
     }
     let has = |from: &str, to: &str| edges.contains(&(from.to_owned(), to.to_owned()));
     assert!(has("function.labeler", "role.labeler-fn") && has("notification.images", "permissions.labeler"), "{dot}");
+    assert!(has("auto_scaling_group.web", "alarm.web-target-5xx"), "the alarms watch its roll-outs: {dot}");
     assert!(!has("function.labeler", "bucket.artifacts"), "its role implies it: {dot}");
 
     let mermaid = project.done(&["graph"]).stdout;
