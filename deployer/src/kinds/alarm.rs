@@ -1,5 +1,5 @@
 //! CloudWatch alarms on the responses of a load balancer. A roll-out is given them and watched by AWS, which rolls it back
-//! when one of them goes into the state `ALARM`, even if the deployer is gone (docs/aws.md §10.8).
+//! when one of them goes into the state `ALARM`, even if the deployer is gone (docs/aws.md §10.9).
 
 use std::collections::HashMap;
 
@@ -63,7 +63,7 @@ pub struct Watched {
 }
 
 /// Every kind. Of 4xx, a fixed share is tolerated: clients cause them, too, and metric math cannot compare with the level
-/// before a release (docs/aws.md §10.8).
+/// before a release (docs/aws.md §10.9).
 pub const WATCHED: &[Watched] = &[
     Watched {
         suffix: "target-5xx",
@@ -94,7 +94,7 @@ const REQUESTS_ID: &str = "requests";
 const SHARE_ID: &str = "share";
 const EXPRESSION: &str = "100 * errors / requests";
 const PERIOD_S: i32 = 60;
-/// One minute is enough, and of the last three, because values arrive up to two minutes late (docs/aws.md §10.8).
+/// One minute is enough, and of the last three, because values arrive up to two minutes late (docs/aws.md §10.9).
 const MINUTES: i32 = 3;
 const MINUTES_OVER: i32 = 1;
 
@@ -154,7 +154,7 @@ impl Resource for Alarm {
         Ok(Observed::Present(Live { settings: settings(&alarm), output, owner: Owner::Tags(tags) }))
     }
 
-    /// AWS overwrites an alarm that exists, and then ignores the tags (docs/aws.md §10.8): the next read shows the owner.
+    /// AWS overwrites an alarm that exists, and then ignores the tags (docs/aws.md §10.9): the next read shows the owner.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         self.put(aws, want, tags).await?;
         Ok(None)

@@ -49,7 +49,7 @@ use crate::{
 const REPORTS_END_DAYS: i32 = 14;
 
 /// How long a new release is watched on AWS, unless stack.yaml says otherwise. CloudWatch sees an error after two to three
-/// minutes (docs/aws.md §10.8).
+/// minutes (docs/aws.md §10.9).
 const USUAL_BAKE_MINUTES: u16 = 5;
 
 /// A stack, with what the commands report once it is up.
@@ -72,6 +72,8 @@ pub struct Front {
     pub target_group: Handle<TargetGroup>,
     /// Its Auto Scaling group.
     pub group: Handle<AutoScalingGroup>,
+    /// Its load balancer.
+    pub balancer: Handle<LoadBalancer>,
     /// Its URL: DNS name with scheme and port.
     pub url: Wire,
     /// The names for its diagnosis.
@@ -129,7 +131,19 @@ pub fn lay_out(
     programs: &Programs,
     wait: health::Wait,
 ) -> Page {
-    let mut page = Layout::begin(config, site, programs, wait);
+    lay_out_until(config, site, network, programs, wait, None)
+}
+
+/// The same, with services that end at a time, in the notation of RFC 3339.
+pub fn lay_out_until(
+    config: &Config,
+    site: &Site,
+    network: Option<&Network>,
+    programs: &Programs,
+    wait: health::Wait,
+    ends: Option<String>,
+) -> Page {
+    let mut page = Layout { ends, ..Layout::begin(config, site, programs, wait) };
     let anchor = page.anchor();
     let buckets = page.buckets();
     page.tables();
@@ -178,6 +192,8 @@ struct Layout<'a> {
     site: &'a Site,
     programs: &'a Programs,
     wait: health::Wait,
+    /// When the services end.
+    ends: Option<String>,
 }
 
 /// Handles of functions and services that later resources use.
@@ -196,6 +212,7 @@ impl<'a> Layout<'a> {
             site,
             programs,
             wait,
+            ends: None,
         }
     }
 }
@@ -357,7 +374,7 @@ impl Layout<'_> {
         );
         let place = self.place(entry, wanted);
         let (template, programs) = (self.names.plain(entry), self.stored(entry));
-        Front { name: entry.into(), target_group, group, url, place, template, programs }
+        Front { name: entry.into(), target_group, group, balancer, url, place, template, programs }
     }
 
     /// The names for the diagnosis of a service.
@@ -546,7 +563,8 @@ impl Layout<'_> {
             seconds: i32::from(self.bake_minutes(wanted)) * 60,
             alarms: alarms.keys().cloned().collect(),
         });
-        let group = AutoScalingGroup { name, reports: Some(self.reports(entry)), back_to: None, bake };
+        let group = AutoScalingGroup { reports: Some(self.reports(entry)), bake, ..AutoScalingGroup::named(&name) };
+        let ends = self.ends.clone();
         let inputs = ((template, target_group, listener), alarms);
         self.stack.add(entry, group, inputs, move |((template, target_group, _), _)| auto_scaling_group::Settings {
             min: instances.min.into(),
@@ -557,6 +575,8 @@ impl Layout<'_> {
             grace_period_s,
             warmup_s: auto_scaling_group::WARMUP_S,
             template: auto_scaling_group::Template { id: template.id, version: template.version.to_string() },
+            paused: None,
+            ends: ends.clone(),
         })
     }
 

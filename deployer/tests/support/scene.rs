@@ -46,6 +46,10 @@ pub enum Phase {
     Rollback,
     /// From a function in its second release, with other code and another configuration, to the first.
     RollbackFunction,
+    /// From a deployed stack to one whose services are off.
+    Pause,
+    /// From a paused stack.
+    Resume,
     /// From a deployed stack with an object in a bucket.
     Down,
 }
@@ -187,6 +191,8 @@ impl Scene {
                 self.project.edit("memory_mb: 256", "memory_mb: 512");
                 self.done(Phase::Up).await;
             }
+            Phase::Pause => {}
+            Phase::Resume => drop(self.done(Phase::Pause).await),
             Phase::Down => upload(&self.endpoint(), self.keys, PICTURE).await,
         }
         self.proxy.reset();
@@ -277,6 +283,7 @@ impl Scene {
         match phase {
             Phase::Down => (),
             Phase::Rollback | Phase::RollbackFunction => self.assert_rolled_back(phase, after).await,
+            Phase::Pause => self.assert_paused(after).await,
             _ => self.assert_nothing_to_do(after).await,
         }
     }
@@ -295,6 +302,15 @@ impl Scene {
         let there = format!("nothing to do: release 1 of {} is in service", phase.arguments()[1]);
         assert!(again.stderr.contains(&there), "{after}: {}", again.all());
         assert_eq!(self.proxy.mutating(), Vec::<String>::new(), "nothing is left to roll back");
+    }
+
+    /// Asserts that the services are off, that pausing them again changes nothing, and that a plan finds nothing else to
+    /// do.
+    async fn assert_paused(&self, after: &str) {
+        let again = self.done(Phase::Pause).await;
+        assert!(again.stderr.contains("nothing to do: paused since"), "{after}: {}", again.all());
+        assert_eq!(self.proxy.mutating(), Vec::<String>::new(), "nothing is left to pause");
+        self.assert_nothing_to_do(after).await;
     }
 
     pub async fn end(self) {
@@ -321,6 +337,8 @@ impl Phase {
             Phase::Move => &["up", "--yes"],
             Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
             Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
+            Phase::Pause => &["pause", "--yes"],
+            Phase::Resume => &["resume", "--yes", "--no-wait"],
             Phase::Down => &["down", "--yes"],
         }
     }
@@ -334,6 +352,8 @@ impl Phase {
             Phase::Shrink => "up to less",
             Phase::Rollback => "rollback",
             Phase::RollbackFunction => "rollback of a function",
+            Phase::Pause => "pause",
+            Phase::Resume => "resume",
             Phase::Down => "down",
         }
     }

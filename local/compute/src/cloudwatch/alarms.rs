@@ -1,5 +1,5 @@
 //! The alarms that callers put: their configuration, checked as CloudWatch checks it, and their evaluation
-//! (docs/aws.md §10.8).
+//! (docs/aws.md §10.9).
 
 use std::collections::BTreeSet;
 

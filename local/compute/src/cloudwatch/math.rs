@@ -37,7 +37,7 @@ impl Expression {
         }
     }
 
-    /// Its value; `None` if an operand has no value, or is divided by zero (docs/aws.md §10.8).
+    /// Its value; `None` if an operand has no value, or is divided by zero (docs/aws.md §10.9).
     pub fn value(&self, of: &impl Fn(&str) -> Option<f64>) -> Option<f64> {
         let value = match self {
             Expression::Number(number) => *number,

@@ -12,7 +12,7 @@ pub const NAMESPACE: &str = "AWS/ApplicationELB";
 /// Requests for which a target was chosen.
 pub const REQUESTS: &str = "RequestCount";
 
-/// The metrics that are counted. All are sums, and have no value in a minute in which they are zero (docs/aws.md §10.8).
+/// The metrics that are counted. All are sums, and have no value in a minute in which they are zero (docs/aws.md §10.9).
 pub const NAMES: &[&str] = &[
     REQUESTS,
     "HTTPCode_Target_2XX_Count",
