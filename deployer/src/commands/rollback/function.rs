@@ -22,7 +22,7 @@ use crate::{
     },
     output::{
         exit::{Exit, Failure},
-        report::{self, Count, Values},
+        report::{self, Board, Count, Values},
     },
     page::names::Names,
     releases::{
@@ -67,7 +67,7 @@ pub async fn roll_back(session: &Session, global: &Global, args: &Rollback, entr
     };
     let want = Settings { zip: code, ..seen.target.settings.clone() };
     let (stack, plan) = plan(session, &function, entry, want).await?;
-    let applied = watched(Count::of(plan.work(), 0), Some(&lease), async |pace, board| {
+    let applied = watched(Board::new(Count::of(plan.work(), 0)), Some(&lease), async |pace, board| {
         stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     });
     let Applied { outcomes, span, .. } = applied.await;
