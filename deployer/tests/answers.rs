@@ -780,6 +780,7 @@ async fn an_empty_marker_ends_a_list() {
         ("ListTables", "TableNames", "LastEvaluatedTableName"),
         ("ListTagsOfResource", "Tags", "NextToken"),
         ("ListFunctions", "Functions", "NextMarker"),
+        ("ListVersionsByFunction", "Versions", "NextMarker"),
         ("DescribeLogGroups", "logGroups", "nextToken"),
     ];
     const IN_XML: &[(&str, &str, &str)] = &[

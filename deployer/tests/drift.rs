@@ -8,10 +8,24 @@ use deployer::{
     cloud::health::Wait,
     engine::{Observed, Resource},
     kinds::{
-        KINDS, artifact::Artifact, auto_scaling_group::AutoScalingGroup, bucket::Bucket, default_action::DefaultAction,
-        function::Function, instance_profile::InstanceProfile, launch_template::LaunchTemplate, listener::Listener,
-        load_balancer::LoadBalancer, log_group::LogGroup, notification::Notification, permissions::Permissions,
-        role::Role, scaling_policy::ScalingPolicy, security_group::SecurityGroup, table::Table,
+        KINDS,
+        alarm::{Alarm, WATCHED},
+        artifact::Artifact,
+        auto_scaling_group::AutoScalingGroup,
+        bucket::Bucket,
+        default_action::DefaultAction,
+        function::Function,
+        instance_profile::InstanceProfile,
+        launch_template::LaunchTemplate,
+        listener::Listener,
+        load_balancer::LoadBalancer,
+        log_group::LogGroup,
+        notification::Notification,
+        permissions::Permissions,
+        role::Role,
+        scaling_policy::ScalingPolicy,
+        security_group::SecurityGroup,
+        table::Table,
         target_group::TargetGroup,
     },
 };
@@ -48,6 +62,8 @@ const CHANGED: &[(&str, &str)] = &[
     ("role.labeler-fn", "policy.Version: 2008-10-17 → 2012-10-17"),
     ("role.labeler-fn", "tags.course: cloud"),
     ("instance_profile.web", "tags.course: cloud"),
+    // Every later change of the function is not published either.
+    ("function.labeler", "published: false → true"),
     ("function.labeler", "code_sha256: * → *"),
     ("function.labeler", "runtime: provided.al2 → provided.al2023"),
     ("function.labeler", "handler: other → bootstrap"),
@@ -84,6 +100,15 @@ const CHANGED: &[(&str, &str)] = &[
     ("default_action.web", "forwards.*/other/*: 9 → nothing"),
     ("listener.web", "target_group: *other* → *web*"),
     ("listener.web", "tags.course: cloud"),
+    ("alarm.web-target-5xx", "errors: HTTPCode_Target_4XX_Count → HTTPCode_Target_5XX_Count"),
+    ("alarm.web-target-5xx", "load_balancer: app/other/1 → app/postagram-web/*"),
+    ("alarm.web-target-5xx", "expression: errors / requests → 100 * errors / requests"),
+    ("alarm.web-target-5xx", "comparison: LessThanThreshold → GreaterThanThreshold"),
+    ("alarm.web-target-5xx", "over_percent: 7.0 → 1.0"),
+    ("alarm.web-target-5xx", "minutes: 5 → 3"),
+    ("alarm.web-target-5xx", "minutes_over: 2 → 1"),
+    ("alarm.web-target-5xx", "missing_data: breaching → notBreaching"),
+    ("alarm.web-target-5xx", "tags.course: cloud"),
     ("scaling_policy.web", "target_percent: 70.0 → 50.0"),
     ("scaling_policy.web", "metric: ASGAverageNetworkIn → ASGAverageCPUUtilization"),
     ("auto_scaling_group.web", "min: 0 → 1"),
@@ -131,6 +156,7 @@ const GONE: &[(&str, &str)] = &[
     ("notification.images", "uploads.deployer-upload: {*"),
     ("listener.web", "+"),
     ("scaling_policy.web", "+"),
+    ("alarm.web-target-5xx", "+"),
     ("artifact.web", "+"),
 ];
 
@@ -153,9 +179,16 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
     ("auto_scaling_group.paused", "a paused stack is no difference: tests/money.rs pauses and resumes one"),
 ];
 
+/// The shipped stack, with a bake time.
+fn baked() -> Project {
+    let project = Project::light();
+    project.edit("    health_check: /health\n", "    health_check: /health\n    bake: 3m\n");
+    project
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_by_hand_is_one_line_of_the_plan_and_is_corrected() {
-    let (cloud, project) = (TestAws::start().await, Project::light());
+    let (cloud, project) = (TestAws::start().await, baked());
     cloud.done(&project, &["up", "--yes"]).await;
     let hands = Hands::of(&cloud.aws);
     for rows in [CHANGED, RETEMPLATED, GONE] {
@@ -244,7 +277,7 @@ async fn a_change_that_needs_a_replacement_is_shown_and_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_managed_field_is_left_out_of_these_tables() {
-    let (cloud, project) = (TestAws::start().await, Project::light());
+    let (cloud, project) = (TestAws::start().await, baked());
     cloud.done(&project, &["up", "--yes"]).await;
     let rows = [CHANGED, RETEMPLATED, FIXED].concat();
     let covered: BTreeSet<String> = rows.iter().map(|(address, line)| within(kind(address), field(line))).collect();
@@ -318,7 +351,7 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     fields.of(LogGroup { name: "/aws/lambda/postagram-labeler".into() }).await;
     fields.of(Role { name: name("us-east-1-labeler-fn"), path: "/deployer/postagram/".into() }).await;
     fields.of(InstanceProfile { name: name("us-east-1-web-svc"), path: "/deployer/postagram/".into() }).await;
-    fields.of(Function { name: name("labeler") }).await;
+    fields.of(Function::named(&name("labeler"))).await;
     fields.of(Permissions { function: name("labeler") }).await;
     fields.of(Notification { bucket: bucket("images"), account: account() }).await;
     fields.of(SecurityGroup { name: name("web-lb"), vpc: hands.vpc().await }).await;
@@ -328,6 +361,7 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     let target_group = hands.target_group_arn().await;
     let (load_balancer, port) = (hands.load_balancer().await, 80);
     fields.of(Listener { load_balancer, target_group: target_group.clone(), port }).await;
+    fields.of(Alarm { name: WATCHED[0].name(&name("web")) }).await;
     fields.of(AutoScalingGroup::named(&name("web-8080"))).await;
     fields.of(ScalingPolicy { group: name("web-8080") }).await;
     let (listener, group, seen) = (hands.listener_arn().await, name("web-8080"), BTreeMap::new());

@@ -294,7 +294,7 @@ async fn carry_out(
 ) -> Result<(Vec<Outcome>, Outputs), Failure> {
     let count = Count::of(brought + plan.work(), brought);
     session.see(&plan);
-    let rolled_out = old_programs::rolled_out(&plan, fronts);
+    let (rolled_out, changed) = (old_programs::rolled_out(&plan, fronts), old_programs::changed_functions(&plan));
     let board = Board::following(count, Some(session.follow(tasks(session, page, &plan))));
     let Applied { mut outcomes, outputs, span } = watched(board, lease.as_ref(), async |pace, board| {
         page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await
@@ -307,6 +307,7 @@ async fn carry_out(
     }
     if outcomes.iter().all(Outcome::is_done) {
         old_programs::remove(session, &rolled_out).await;
+        old_programs::delete_versions(session, &changed).await;
     }
     session.end_turn(lease).await;
     for front in fronts.iter().filter(|front| front.is_held_back(&outcomes) || front.is_refused(&outcomes)) {

@@ -46,6 +46,15 @@ pub enum Takes {
         /// The default, if there is one.
         usual: Option<u16>,
     },
+    /// A time in minutes such as `5m`, within these bounds, or 0.
+    Minutes {
+        /// The minimum, other than 0.
+        least: u16,
+        /// The maximum.
+        most: u16,
+        /// The default, for people: it may depend on more than the file.
+        usual: &'static str,
+    },
     /// `true` or `false`; `false` by default.
     Switch,
     /// HTTP statuses: one, a range, or several; with the default.
@@ -183,6 +192,12 @@ pub const FIELDS: &[Field] = &[
     ),
     number("services.*.disk_gb", 8, 16_384, 8, "The root disk in GB."),
     number("services.*.grace_period_s", 30, 7_200, 240, "How long a new instance may be unhealthy, in seconds."),
+    field(
+        "services.*.bake",
+        Takes::Minutes { least: 3, most: 2_880, usual: "`5m` on AWS, `0` with `--local` and other endpoints" },
+        "How long AWS watches a new release before the roll-out counts as done, and rolls it back if more than 1 % of \
+         the responses are 5xx, or more than half are 4xx (docs/commands.md); 0 turns it off.",
+    ),
     field("services.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
     field("services.*.environment", Takes::Variables(Variables::Service), ENVIRONMENT),
     field("services.*.uses", Takes::Fields, USES),
@@ -303,6 +318,7 @@ impl Takes {
             Takes::OneOfNumbers(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
             Takes::Number { least, most, usual: Some(usual) } => format!("{least} to {most} ({usual})"),
             Takes::Number { least, most, usual: None } => format!("{least} to {most}"),
+            Takes::Minutes { least, most, usual } => format!("`{least}m` to `{most}m`, or `0` ({usual})"),
             Takes::Switch => "`true` or `false` (`false`)".into(),
             Takes::Statuses(usual) => format!("statuses (`{usual}`)"),
             Takes::Texts => "a list of texts".into(),

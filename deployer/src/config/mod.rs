@@ -224,6 +224,8 @@ pub struct Service {
     pub disk_gb: u16,
     /// How long a new instance may be unhealthy, in seconds.
     pub grace_period_s: u16,
+    /// How long a new release is watched, in minutes; 0 if it is not. If absent, it depends on the cloud.
+    pub bake_minutes: Option<u16>,
     /// How long its log is kept, in days; for ever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.

@@ -248,6 +248,7 @@ impl Reader<'_> {
             image: self.image(&fields),
             disk_gb: self.number(&fields, "disk_gb"),
             grace_period_s: self.number(&fields, "grace_period_s"),
+            bake_minutes: self.minutes(&fields, "bake"),
             log_retention_days: self.retention(&fields),
             environment: self.environment(&fields, kept_by_us),
             uses: self.uses(&fields),
@@ -766,6 +767,35 @@ impl Reader<'_> {
         small
     }
 
+    /// A time such as `5m`, in minutes. Zero needs no unit.
+    fn minutes(&mut self, fields: &Fields<'_>, key: &str) -> Option<u16> {
+        let Some(Takes::Minutes { least, most, .. }) = fields.takes(key) else { return None };
+        let value = fields.get(key)?;
+        let help = format!("write {key}: 5m, from {least}m to {most}m, or {key}: 0 to turn it off");
+        let read = match &value.node {
+            Node::Number(0) => Some(0),
+            Node::Text(text) if text == "0" => Some(0),
+            Node::Text(text) => {
+                text.strip_suffix('m').filter(|digits| is_digits(digits)).and_then(|it| it.parse().ok())
+            }
+            _ => None,
+        };
+        let is_allowed = |minutes: &u16| *minutes == 0 || (*least..=*most).contains(minutes);
+        match read {
+            Some(minutes) if is_allowed(&minutes) => Some(minutes),
+            Some(_) => {
+                let written = self.written(value).to_owned();
+                self.problem(value.place, format!("`{key}` cannot be {written}"), help);
+                None
+            }
+            None => {
+                let message = format!("`{key}` is {}, and should be a time in minutes", self.kind(value));
+                self.problem(value.place, message, help);
+                None
+            }
+        }
+    }
+
     fn place(&self, fields: &Fields<'_>, key: &str) -> Place {
         fields.get(key).map_or(fields.place, |value| value.place)
     }
@@ -773,6 +803,10 @@ impl Reader<'_> {
     fn problem(&mut self, place: Place, message: impl Into<String>, help: impl Into<String>) {
         self.problems.push(Problem { place, message: message.into(), help: Some(help.into()) });
     }
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The byte ranges of the scalars in a value: of the value itself, or of its items.

@@ -16,8 +16,9 @@ use crate::{
     config::{self, Config, Piece, Reference, Text},
     engine::{Address, Error, Fault, Handle, Inputs, Joined, Outcome, Outputs, Resource, Stack, Tags, Wire},
     kinds::{
+        alarm::{self, Alarm},
         artifact::{self, Artifact},
-        auto_scaling_group::{self, AutoScalingGroup},
+        auto_scaling_group::{self, AutoScalingGroup, Bake},
         bucket::{self, Bucket},
         default_action::{self, DefaultAction},
         function::{self, Function},
@@ -46,6 +47,10 @@ use crate::{
 
 /// The days that the reports of instances are kept.
 const REPORTS_END_DAYS: i32 = 14;
+
+/// How long a new release is watched on AWS, unless stack.yaml says otherwise. CloudWatch sees an error after two to three
+/// minutes (docs/aws.md §10.9).
+const USUAL_BAKE_MINUTES: u16 = 5;
 
 /// A stack, with what the commands report once it is up.
 pub struct Page {
@@ -316,9 +321,11 @@ impl Layout<'_> {
             role: String::new(),
             environment: BTreeMap::new(),
             log_group: String::new(),
+            published: true,
             failure: None,
         };
-        let function = Function { name: self.names.plain(entry) };
+        let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
+        let function = Function { name: self.names.plain(entry), origin };
         let function = self.stack.add(entry, function, (role, logs, environment), move |(role, logs, environment)| {
             function::Settings { role, environment, log_group: logs.name, ..basis.clone() }
         });
@@ -354,7 +361,8 @@ impl Layout<'_> {
         let template = self.template(entry, wanted, back_door, profile, artifact, logs);
         let target_group = self.target_group(entry, wanted, network);
         let (balancer, listener) = self.load_balancer(entry, wanted, network, front_door, target_group);
-        let group = self.group(entry, wanted, network, template, target_group, listener);
+        let alarms = self.alarms(entry, wanted, balancer);
+        let group = self.group(entry, wanted, network, (template, target_group, listener), alarms);
         let cpu_percent = f64::from(wanted.instances.cpu_percent);
         self.stack.add_inside(entry, group, move |group| {
             let policy = ScalingPolicy { group: group.name };
@@ -389,6 +397,7 @@ impl Layout<'_> {
             grace_s: wanted.grace_period_s.into(),
             instance_type: wanted.instance_type.to_string(),
             reports: self.reports(entry),
+            is_watched: self.bake_minutes(wanted) > 0,
         }
     }
 
@@ -548,17 +557,20 @@ impl Layout<'_> {
         entry: &str,
         wanted: &config::Service,
         network: &Network,
-        template: Handle<LaunchTemplate>,
-        target_group: Handle<TargetGroup>,
-        listener: Handle<Listener>,
+        (template, target_group, listener): (Handle<LaunchTemplate>, Handle<TargetGroup>, Handle<Listener>),
+        alarms: BTreeMap<String, Handle<Alarm>>,
     ) -> Handle<AutoScalingGroup> {
         let (instances, subnets) = (wanted.instances.clone(), network.subnet_ids());
         let grace_period_s = wanted.grace_period_s.into();
         let name = self.names.at_port(entry, u16::from(wanted.port));
-        let group = AutoScalingGroup { reports: Some(self.reports(entry)), ..AutoScalingGroup::named(&name) };
+        let bake = (!alarms.is_empty()).then(|| Bake {
+            seconds: i32::from(self.bake_minutes(wanted)) * 60,
+            alarms: alarms.keys().cloned().collect(),
+        });
+        let group = AutoScalingGroup { reports: Some(self.reports(entry)), bake, ..AutoScalingGroup::named(&name) };
         let ends = self.ends.clone();
-        let inputs = (template, target_group, listener);
-        self.stack.add(entry, group, inputs, move |(template, target_group, _)| auto_scaling_group::Settings {
+        let inputs = ((template, target_group, listener), alarms);
+        self.stack.add(entry, group, inputs, move |((template, target_group, _), _)| auto_scaling_group::Settings {
             min: instances.min.into(),
             max: instances.max.into(),
             subnets: subnets.clone(),
@@ -570,6 +582,30 @@ impl Layout<'_> {
             paused: None,
             ends: ends.clone(),
         })
+    }
+
+    /// How long a new release is watched, in minutes.
+    fn bake_minutes(&self, wanted: &config::Service) -> u16 {
+        wanted.bake_minutes.unwrap_or(if self.site.is_emulated { 0 } else { USUAL_BAKE_MINUTES })
+    }
+
+    /// The alarms that watch a new release, by name; none if it is not watched.
+    fn alarms(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        balancer: Handle<LoadBalancer>,
+    ) -> BTreeMap<String, Handle<Alarm>> {
+        if self.bake_minutes(wanted) == 0 {
+            return BTreeMap::new();
+        }
+        let service = self.names.plain(entry);
+        let add = |watched: &'static alarm::Watched| {
+            let (key, name) = (watched.name(entry), watched.name(&service));
+            let settings = move |balancer: load_balancer::Output| watched.settings(&balancer.arn);
+            (name.clone(), self.stack.add(key, Alarm { name }, balancer, settings))
+        };
+        alarm::WATCHED.iter().map(add).collect()
     }
 
     /// The last step of a service: forwards requests to the wanted targets alone, once they are healthy.

@@ -2,6 +2,7 @@
 //! program in the artifact bucket. Nothing else is stored (docs/commands.md).
 
 pub mod changes;
+pub mod functions;
 pub mod programs;
 
 use std::collections::BTreeSet;

@@ -57,6 +57,11 @@ impl TestAws {
         TestAws::of(LocalAws::start().await, "us-east-1").await
     }
 
+    /// Starts one that is this much faster than AWS.
+    pub async fn start_at(speed: local::Speed) -> TestAws {
+        TestAws::of(LocalAws::start_with(local::Conditions { speed, ..Default::default() }).await, "us-east-1").await
+    }
+
     /// Starts one for a region: it refuses requests signed for another.
     pub async fn start_in_region(region: &str) -> TestAws {
         TestAws::of(LocalAws::start_in_region(region).await, region).await

@@ -6,6 +6,7 @@ use aws_sdk_autoscaling::types::{
     LaunchTemplateSpecification, MetricType, PredefinedMetricSpecification, Tag as GroupTag,
     TargetTrackingConfiguration,
 };
+use aws_sdk_cloudwatch::types::{ComparisonOperator, Dimension};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoverySpecification,
     ProvisionedThroughput, ScalarAttributeType, TableStatus, Tag as TableTag,
@@ -81,6 +82,7 @@ impl<'a> Hands<'a> {
             "load_balancer.web" => self.balancer(field).await,
             "listener.web" => self.listener(field).await,
             "default_action.web" => self.share(1).await,
+            "alarm.web-target-5xx" => self.alarm(field).await,
             "scaling_policy.web" => self.scaling_policy(field).await,
             "auto_scaling_group.web" => self.group(field).await,
             "artifact.web" => self.change_artifact(field).await,
@@ -256,6 +258,16 @@ impl<'a> Hands<'a> {
         let other_code = lambda.update_function_code().function_name(FUNCTION);
         let other_zip = Blob::new(package::function_zip(b"#!/bin/sh\n"));
         let changed = match field {
+            "published" => {
+                let versions = lambda.list_versions_by_function().function_name(FUNCTION).send().await;
+                for version in versions.expect("versions").versions().iter().filter_map(|it| it.version()) {
+                    if version != "$LATEST" {
+                        let call = lambda.delete_function().function_name(FUNCTION).qualifier(version);
+                        call.send().await.expect("a version can be deleted");
+                    }
+                }
+                return;
+            }
             "code_sha256" => return drop(other_code.zip_file(other_zip).send().await.expect("code can be changed")),
             "architecture" => {
                 let call = other_code.zip_file(other_zip).architectures(Architecture::Arm64);
@@ -480,6 +492,57 @@ impl<'a> Hands<'a> {
                 self.untag_in_elb(arn).await;
             }
         }
+    }
+
+    async fn alarm(&self, field: &str) {
+        let cloudwatch = &self.aws.cloudwatch;
+        let name = "postagram-web-target-5xx";
+        let answer = cloudwatch.describe_alarms().alarm_names(name).send().await.expect("alarms");
+        let alarm = answer.metric_alarms().first().expect("it is there").clone();
+        let mut metrics = alarm.metrics().to_vec();
+        let put = cloudwatch
+            .put_metric_alarm()
+            .alarm_name(name)
+            .set_comparison_operator(alarm.comparison_operator().cloned())
+            .set_threshold(alarm.threshold())
+            .set_evaluation_periods(alarm.evaluation_periods())
+            .set_datapoints_to_alarm(alarm.datapoints_to_alarm())
+            .set_treat_missing_data(alarm.treat_missing_data().map(str::to_owned));
+        let put = match field {
+            "errors" | "load_balancer" => {
+                let errors = metrics.iter_mut().find(|it| it.id() == Some("errors")).expect("errors are counted");
+                let stat = errors.metric_stat.as_mut().expect("it is a metric");
+                let metric = stat.metric.as_mut().expect("it is a metric");
+                match field {
+                    "errors" => metric.metric_name = Some("HTTPCode_Target_4XX_Count".into()),
+                    _ => {
+                        let other = Dimension::builder().name("LoadBalancer").value("app/other/1").build();
+                        metric.dimensions = Some(vec![other]);
+                    }
+                }
+                put
+            }
+            "expression" => {
+                let share = metrics.iter_mut().find(|it| it.id() == Some("share")).expect("there is an expression");
+                share.expression = Some("errors / requests".into());
+                put
+            }
+            "comparison" => put.comparison_operator(ComparisonOperator::LessThanThreshold),
+            "over_percent" => put.threshold(7.0),
+            "minutes" => put.evaluation_periods(5),
+            "minutes_over" => put.datapoints_to_alarm(2),
+            "missing_data" => put.treat_missing_data("breaching"),
+            "+" => {
+                let call = cloudwatch.delete_alarms().alarm_names(name);
+                return drop(call.send().await.expect("it can be deleted"));
+            }
+            _ => {
+                assert_eq!(field, "tags.course");
+                let call = cloudwatch.untag_resource().resource_arn(alarm.alarm_arn().unwrap_or_default());
+                return drop(call.tag_keys(TAG).send().await.expect("it can be untagged"));
+            }
+        };
+        put.set_metrics(Some(metrics)).send().await.expect("it can be changed");
     }
 
     async fn scaling_policy(&self, field: &str) {

@@ -42,6 +42,7 @@ const fn cause(
 const UP: &str = "run `up`, which reverts the manual change";
 
 const CAUSES: &[Cause] = &[
+    cause("alarm", alarm, "correct the service, and run `up`; `bake: 0` turns the alarms off", "bake"),
     cause("no-group", no_group, "run `up`", ""),
     cause(
         "suspended",
@@ -181,6 +182,12 @@ impl Evidence {
 
 /// The programs that write to the journal of a service before its program runs; empty if unknown.
 const TOOLS: &[&str] = &["", "systemd", "aws", "bash", "sha256sum", "chmod", "cloud-init"];
+
+/// The service is healthy again, with the release before.
+fn alarm(it: &Evidence) -> Option<String> {
+    let (release, why) = it.rolled_back.as_ref().filter(|_| it.is_up())?;
+    Some(format!("AWS rolled release {release} back: {why}"))
+}
 
 fn no_group(it: &Evidence) -> Option<String> {
     matches!(it.group, Some(None)).then(|| "its Auto Scaling group does not exist".into())
@@ -424,6 +431,15 @@ mod tests {
         let answers =
             |http: &str| vec![Report::parse("i-1", "answers", 0, &format!("stage=answers port=8080 http={http}\n"))];
         let rows: Vec<(&str, &str, Evidence)> = vec![
+            (
+                "alarm",
+                "AWS rolled release 7 back: too many errors",
+                Evidence {
+                    rolled_back: Some(("7".into(), "too many errors".into())),
+                    targets: vec![Target { state: "healthy".into(), ..target("", "").remove(0) }],
+                    ..unhealthy()
+                },
+            ),
             ("no-group", "does not exist", Evidence { group: Some(None), ..unhealthy() }),
             (
                 "suspended",
