@@ -59,9 +59,17 @@ mod tests {
         },
         config::Config,
         kinds::{
-            auto_scaling_group::AutoScalingGroup, bucket::Bucket, function::Function,
-            instance_profile::InstanceProfile, launch_template::LaunchTemplate, load_balancer::LoadBalancer,
-            log_group::LogGroup, role::Role, security_group::SecurityGroup, table::Table, target_group::TargetGroup,
+            auto_scaling_group::AutoScalingGroup,
+            bucket::Bucket,
+            function::Function,
+            instance_profile::InstanceProfile,
+            launch_template::LaunchTemplate,
+            load_balancer::LoadBalancer,
+            log_group::LogGroup,
+            role::Role,
+            security_group::{SecurityGroup, Side},
+            table::Table,
+            target_group::TargetGroup,
         },
         package::programs::Programs,
         page::lay_out,
@@ -86,7 +94,7 @@ mod tests {
         stack.doom(Function { name: name.into() });
         stack.doom(LaunchTemplate::named(name));
         stack.doom(TargetGroup { name: name.into() });
-        stack.doom(SecurityGroup { name: name.into(), vpc });
+        stack.doom(SecurityGroup { name: name.into(), vpc, side: Side::Unknown });
         stack.doom(InstanceProfile { name: name.into(), path: path.clone() });
         stack.doom(LogGroup { name: name.into() });
         stack.doom(Role { name: name.into(), path });
