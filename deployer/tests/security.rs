@@ -6,7 +6,8 @@ mod support;
 use std::{collections::BTreeSet, process::Command};
 
 use serde::Deserialize;
-use support::Project;
+use serde_json::{Value, json};
+use support::{Project, cloud::TestAws};
 use testkit::programs::{root, tool};
 
 /// The services of Prowler that check what a stack consists of.
@@ -91,10 +92,63 @@ fn every_finding_of_a_scanner_is_cured_or_has_its_reason() {
     assert!(unlisted.is_empty(), "Prowler needs calls that the local AWS does not serve: {unlisted:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_of_others_in_the_policy_of_a_bucket_are_kept() {
+    let (cloud, project) = (TestAws::start().await, Project::with("name: small\nregion: us-east-1\nbuckets: { a: }\n"));
+    cloud.done(&project, &["up", "--yes"]).await;
+    let (s3, bucket) = (&cloud.aws.s3, "small-a-000000000000-us-east-1");
+    let policy = async || -> Value {
+        let answer = s3.get_bucket_policy().bucket(bucket).send().await.expect("there is a policy");
+        serde_json::from_str(answer.policy().unwrap_or_default()).expect("it is JSON")
+    };
+    let ours = policy().await["Statement"][0].clone();
+    assert_eq!(ours["Sid"], "DeployerDenyPlainHttp");
+    let theirs = json!({
+        "Sid": "theirs", "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::000000000000:root" },
+        "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{bucket}/*"),
+    });
+    let put = async |statements: Value| {
+        let document = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+        s3.put_bucket_policy().bucket(bucket).policy(document).send().await.expect("a policy can be put");
+    };
+    put(json!([theirs, ours])).await;
+    let plan = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
+    assert_eq!(plan.code, 0, "a statement of others is no difference: {}", plan.all());
+    put(theirs.clone()).await;
+    let plan = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
+    assert!(plan.code == 2 && plan.stderr.contains("plain_http_denied: false → true"), "{}", plan.all());
+    cloud.done(&project, &["up", "--yes"]).await;
+    assert_eq!(policy().await["Statement"], json!([theirs, ours]));
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[test]
+fn a_protected_load_balancer_is_removed_by_no_command() {
+    let project = Project::light();
+    let open = project.description();
+    project.edit("load_balancer: {", "load_balancer: { protect: true,");
+    let protected = project.description();
+    project.done(&["up", "--local", "--yes"]);
+    let refusal = "load_balancer.*: protected against deletion, so nothing was changed";
+    let is_refused = |text: &str| refusal.split('*').all(|part| text.contains(part));
+    let down = project.run(&["down", "--local", "--yes"]);
+    assert!(down.code == 1 && is_refused(&down.stderr), "{}", down.all());
+    project.describe("name: postagram\nregion: us-east-1\n");
+    let up = project.run(&["up", "--local", "--yes"]);
+    assert!(up.code == 1 && is_refused(&up.stderr), "{}", up.all());
+    project.describe(&protected);
+    let plan = project.run(&["plan", "--local", "--detailed-exitcode"]);
+    assert_eq!(plan.code, 0, "nothing was changed: {}", plan.all());
+    project.describe(&open);
+    project.done(&["up", "--local", "--yes"]);
+    project.done(&["down", "--local", "--yes"]);
+}
+
 /// Runs Prowler. Returns its judgement and the calls that the local AWS does not serve.
 fn judge(project: &Project) -> (Judgement, BTreeSet<String>) {
     let output = Command::new(tool("prowler/bin/python"))
-        .arg(root().join("deployer/tests/support/prowler.py"))
+        .arg(root().join("deployer/tests/support/scan.py"))
         .arg(SERVICES)
         .current_dir(project.path())
         .env_clear()

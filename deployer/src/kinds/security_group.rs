@@ -109,6 +109,11 @@ impl Rule {
         without(self) == without(other)
     }
 
+    /// Whether one of these rules is the same, apart from its description.
+    fn is_allowed_by(&self, rules: &BTreeSet<Rule>) -> bool {
+        rules.iter().any(|other| other.allows_the_same_as(self))
+    }
+
     fn shown(&self, f: &mut fmt::Formatter<'_>, direction: &str) -> fmt::Result {
         let Rule { protocol, from_port, to_port, source, description } = self;
         match protocol.as_str() {
@@ -198,10 +203,10 @@ impl Resource for SecurityGroup {
         // The new group may not be visible to these calls yet. Then it is read without its rules, and `update` adds them
         // or reports the error.
         let finished = async {
-            authorize(aws, Way::In, &id, want.ingress.iter()).await?;
+            authorize(aws, Way::In, &id, permissions(want.ingress.iter())).await?;
             if let Some(egress) = &want.egress {
-                authorize(aws, Way::Out, &id, egress.iter().map(|rule| &rule.0)).await?;
-                revoke(aws, Way::Out, &id, [&Rule::everything()].into_iter()).await?;
+                authorize(aws, Way::Out, &id, permissions(egress.iter().map(|rule| &rule.0))).await?;
+                revoke(aws, Way::Out, &id, vec![permission(&Rule::everything())]).await?;
             }
             let_out(aws, &id, &want.reached_by, &BTreeSet::new()).await
         };
@@ -233,14 +238,14 @@ impl Resource for SecurityGroup {
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         let id = &live.output.id;
         let names_another = |rule: &&Rule| matches!(&rule.source, Source::Group(group) if group != id);
-        revoke(aws, Way::In, id, live.settings.ingress.iter().filter(names_another)).await?;
+        revoke(aws, Way::In, id, permissions(live.settings.ingress.iter().filter(names_another))).await?;
         let Owner::Tags(tags) = &live.owner else { return Ok(()) };
         let stack = tags.get(STACK_TAG).map(String::as_str).unwrap_or_default();
         for group in leading_to(aws, stack, id).await? {
             let from = group.group_id().unwrap_or_default();
             let out = group.ip_permissions_egress().iter().flat_map(rules);
             let out: Vec<Rule> = out.filter(|rule| rule.source == Source::Group(id.clone())).collect();
-            revoke(aws, Way::Out, from, out.iter()).await?;
+            revoke(aws, Way::Out, from, permissions(out.iter())).await?;
         }
         gone(aws.ec2.delete_security_group().group_id(id).send().await)
     }
@@ -284,7 +289,8 @@ impl SecurityGroup {
         for back in &backs {
             let back_id = back.group_id().unwrap_or_default();
             let there = rules_to(&front, back_id);
-            let admitted = back.ip_permissions().iter().flat_map(rules).filter(|rule| group_of(rule) == Some(id));
+            let admitted =
+                back.ip_permissions().iter().flat_map(rules).filter(|rule| group_of(rule) == Some(id.as_str()));
             let closed = admitted.filter(|rule| !there.iter().any(|other| other.allows_the_same_as(rule)));
             let description = Some(INSTANCES.to_owned());
             let source = Source::Group(back_id.into());
@@ -294,7 +300,7 @@ impl SecurityGroup {
                 ..rule
             }));
         }
-        authorize(aws, Way::Out, id, missing.iter()).await
+        authorize(aws, Way::Out, id, permissions(missing.iter())).await
     }
 }
 
@@ -389,15 +395,16 @@ enum Way {
 }
 
 async fn change(aws: &Aws, way: Way, id: &str, want: &BTreeSet<Rule>, there: &BTreeSet<Rule>) -> Result<(), Fault> {
-    let is_in = |rules: &BTreeSet<Rule>, rule: &Rule| rules.iter().any(|other| other.allows_the_same_as(rule));
-    authorize(aws, way, id, want.iter().filter(|rule| !is_in(there, rule))).await?;
-    let described = want.iter().filter(|rule| is_in(there, rule) && !there.contains(rule));
+    let missing = permissions(want.iter().filter(|rule| !rule.is_allowed_by(there)));
+    let described = want.iter().filter(|rule| rule.is_allowed_by(there) && !there.contains(*rule));
+    let described = permissions(described);
+    let superfluous = permissions(there.iter().filter(|rule| !rule.is_allowed_by(want)));
+    authorize(aws, way, id, missing).await?;
     describe(aws, way, id, described).await?;
-    revoke(aws, way, id, there.iter().filter(|rule| !is_in(want, rule))).await
+    revoke(aws, way, id, superfluous).await
 }
 
-async fn authorize(aws: &Aws, way: Way, id: &str, rules: impl Iterator<Item = &Rule>) -> Result<(), Fault> {
-    let permissions: Vec<IpPermission> = rules.map(permission).collect();
+async fn authorize(aws: &Aws, way: Way, id: &str, permissions: Vec<IpPermission>) -> Result<(), Fault> {
     if permissions.is_empty() {
         return Ok(());
     }
@@ -415,8 +422,7 @@ async fn authorize(aws: &Aws, way: Way, id: &str, rules: impl Iterator<Item = &R
 }
 
 /// Sets the descriptions of rules that exist: authorising them again would be refused as a duplicate.
-async fn describe(aws: &Aws, way: Way, id: &str, rules: impl Iterator<Item = &Rule>) -> Result<(), Fault> {
-    let permissions: Vec<IpPermission> = rules.map(permission).collect();
+async fn describe(aws: &Aws, way: Way, id: &str, permissions: Vec<IpPermission>) -> Result<(), Fault> {
     if permissions.is_empty() {
         return Ok(());
     }
@@ -433,8 +439,7 @@ async fn describe(aws: &Aws, way: Way, id: &str, rules: impl Iterator<Item = &Ru
     Ok(())
 }
 
-async fn revoke(aws: &Aws, way: Way, id: &str, rules: impl Iterator<Item = &Rule>) -> Result<(), Fault> {
-    let permissions: Vec<IpPermission> = rules.map(permission).collect();
+async fn revoke(aws: &Aws, way: Way, id: &str, permissions: Vec<IpPermission>) -> Result<(), Fault> {
     if permissions.is_empty() {
         return Ok(());
     }
@@ -469,6 +474,10 @@ fn rules(permission: &IpPermission) -> Vec<Rule> {
             description: description.filter(|text| !text.is_empty()),
         })
         .collect()
+}
+
+fn permissions<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<IpPermission> {
+    rules.map(permission).collect()
 }
 
 fn permission(rule: &Rule) -> IpPermission {

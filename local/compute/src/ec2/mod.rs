@@ -297,22 +297,22 @@ pub const OPERATIONS: &[Row] = &[
     row(
         "TerminateInstances",
         Writes(instances::terminate_by_id),
-        row(
-            "UpdateSecurityGroupRuleDescriptionsEgress",
-            Writes(security_groups::describe_egress),
-            GROUP,
-            None,
-            concat!("GroupName ", rules!()),
-        ),
-        row(
-            "UpdateSecurityGroupRuleDescriptionsIngress",
-            Writes(security_groups::describe_ingress),
-            GROUP,
-            None,
-            concat!("GroupName ", rules!()),
-        ),
         INSTANCE,
         None,
         "Force=false InstanceId SkipOsShutdown=false",
+    ),
+    row(
+        "UpdateSecurityGroupRuleDescriptionsEgress",
+        Writes(security_groups::describe_egress),
+        GROUP,
+        None,
+        concat!("GroupName ", rules!()),
+    ),
+    row(
+        "UpdateSecurityGroupRuleDescriptionsIngress",
+        Writes(security_groups::describe_ingress),
+        GROUP,
+        None,
+        concat!("GroupName ", rules!()),
     ),
 ];

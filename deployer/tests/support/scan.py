@@ -21,7 +21,9 @@ def service_of(path):
 
 def main(services):
     checks = sorted((name, path) for name, path in recover_checks_from_provider("aws") if service_of(path) in services)
-    provider = AwsProvider(regions={os.environ["AWS_REGION"]}, config_content={}, mutelist_content={})
+    provider = AwsProvider(
+        regions={os.environ["AWS_REGION"]}, config_content={}, mutelist_content={}, scan_unused_services=True
+    )
     provider.audit_metadata = Audit_Metadata(
         services_scanned=0, expected_checks=[name for name, _ in checks], completed_checks=0, audit_progress=0
     )
