@@ -465,6 +465,8 @@ async fn egress_rules_of_the_load_balancer_apply_and_rules_can_be_described() {
     instances.push(("IpPermissions.1.Groups.1.Description", "größer"));
     let refused = test.call("ec2", "UpdateSecurityGroupRuleDescriptionsEgress", &instances).await;
     assert_eq!(refused.field("Code"), "InvalidParameterValue");
+    instances.pop();
+    test.ok("ec2", "RevokeSecurityGroupEgress", &instances).await;
     test.down(&stack).await;
     test.stop().await;
 }

@@ -79,6 +79,9 @@ pub struct CorsRule {
 /// The tag that marks a bucket as protected against deletion.
 const PROTECTED_TAG: &str = "deployer:protected";
 
+/// The account of the local AWS. AWS has no such account.
+const LOCAL_ACCOUNT: &str = "000000000000";
+
 /// The ids of our lifecycle rules; all others are left alone.
 const UPLOADS_RULE: &str = "deployer-unfinished-uploads";
 const REPORTS_RULE: &str = "deployer-boot-reports";
@@ -125,13 +128,13 @@ impl Resource for Bucket {
     /// Reads the tags, because `HeadBucket` cannot tell another account's bucket from ours (docs/aws.md §2.4).
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let Some(tags) = self.tags(aws).await? else { return Ok(Observed::Absent) };
-        let (public_access_blocked, encryption, ownership, cors, lifecycle, policy) = futures::try_join!(
+        let (public_access_blocked, encryption, ownership, cors, lifecycle, plain_http_denied) = futures::try_join!(
             self.public_access_blocked(aws),
             self.encryption(aws),
             self.ownership(aws),
             self.cors(aws),
             self.lifecycle(aws),
-            self.policy(aws),
+            self.plain_http_denied(aws),
         )?;
         let settings = Settings {
             public_access_blocked,
@@ -140,7 +143,7 @@ impl Resource for Bucket {
             cors,
             unfinished_uploads_end_days: lifecycle.iter().flat_map(|it| it.rules()).find_map(days_of_uploads_rule),
             boot_reports_end_days: lifecycle.iter().flat_map(|it| it.rules()).find_map(days_of_reports_rule),
-            plain_http_denied: policy.is_some_and(|policy| policy::denies_plain_http(&policy, &self.name)),
+            plain_http_denied,
             protected: tags.contains_key(PROTECTED_TAG),
         };
         Ok(Observed::Present(Live { settings, output: self.output(aws), owner: Owner::Tags(tags) }))
@@ -171,7 +174,9 @@ impl Resource for Bucket {
             }
             self.block_public_access(aws, want.public_access_blocked).await?;
             self.put_rules(aws, want, None).await?;
-            self.put_policy(aws, want.plain_http_denied, None).await?;
+            if want.plain_http_denied && !self.is_plain_http_all_there_is(aws) {
+                self.put_policy(aws, true, None).await?;
+            }
             if want.cors.is_empty() { Ok(()) } else { self.put_cors(aws, &want.cors).await }
         };
         let settings = want.clone();
@@ -424,6 +429,19 @@ impl Bucket {
         Ok(())
     }
 
+    async fn plain_http_denied(&self, aws: &Aws) -> Result<bool, Fault> {
+        if self.is_plain_http_all_there_is(aws) {
+            return Ok(true);
+        }
+        Ok(self.policy(aws).await?.is_some_and(|policy| policy::denies_plain_http(&policy, &self.name)))
+    }
+
+    /// Whether the cloud is an emulator reached over plain HTTP: there the policy would deny our own requests, so it
+    /// is left out. The local AWS stands for AWS's HTTPS endpoints.
+    fn is_plain_http_all_there_is(&self, aws: &Aws) -> bool {
+        self.account != LOCAL_ACCOUNT && aws.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"))
+    }
+
     /// Returns `None` if there is no policy.
     async fn policy(&self, aws: &Aws) -> Result<Option<Value>, Fault> {
         let call = aws.s3.get_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
@@ -576,6 +594,11 @@ mod tests {
         assert!(ours.iter().all(|name| has_our_form(name, "us-east-1")));
         let others = ["app-images-012345678901-eu-west-1", "app-us-east-1", "012345678901-us-east-1", "us-east-1"];
         assert!(others.iter().all(|name| !has_our_form(name, "us-east-1")));
+    }
+
+    #[test]
+    fn the_account_of_the_local_aws_is_known() {
+        assert_eq!(LOCAL_ACCOUNT, local::ACCOUNT);
     }
 
     #[test]
