@@ -596,6 +596,7 @@ mod tests {
         assert!(others.iter().all(|name| !has_our_form(name, "us-east-1")));
     }
 
+    #[cfg(feature = "local")]
     #[test]
     fn the_account_of_the_local_aws_is_known() {
         assert_eq!(LOCAL_ACCOUNT, local::ACCOUNT);

@@ -233,18 +233,23 @@ impl Resource for SecurityGroup {
         tags::tag_in_ec2(aws, &live.output.id, tags).await
     }
 
-    /// First revokes its rules that refer to other groups, and the rules of the stack's other groups that refer to it:
-    /// they would prevent the deletion of those and of this one (docs/aws.md §8.2).
+    /// First revokes its rules that refer to other groups, and the rules of other groups that refer to it: they would
+    /// prevent the deletion of those and of this one (docs/aws.md §8.2). In a group of another owner, only a rule with
+    /// our description is ours.
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         let id = &live.output.id;
         let names_another = |rule: &&Rule| matches!(&rule.source, Source::Group(group) if group != id);
         revoke(aws, Way::In, id, permissions(live.settings.ingress.iter().filter(names_another))).await?;
         let Owner::Tags(tags) = &live.owner else { return Ok(()) };
         let stack = tags.get(STACK_TAG).map(String::as_str).unwrap_or_default();
-        for group in leading_to(aws, stack, id).await? {
+        for group in leading_to(aws, id).await? {
             let from = group.group_id().unwrap_or_default();
+            let is_ours = tags::from_ec2(group.tags()).get(STACK_TAG).is_some_and(|owner| owner == stack);
             let out = group.ip_permissions_egress().iter().flat_map(rules);
-            let out: Vec<Rule> = out.filter(|rule| rule.source == Source::Group(id.clone())).collect();
+            let out: Vec<Rule> = out
+                .filter(|rule| rule.source == Source::Group(id.clone()))
+                .filter(|rule| is_ours || rule.description.as_deref() == Some(INSTANCES))
+                .collect();
             revoke(aws, Way::Out, from, permissions(out.iter())).await?;
         }
         gone(aws.ec2.delete_security_group().group_id(id).send().await)
@@ -319,9 +324,9 @@ async fn read(aws: &Aws, vpc: &str, name: &str) -> Result<Option<Described>, Fau
     aws.together.security_groups.read(&format!("{vpc}/{name}"), |places| described(aws, places)).await
 }
 
-/// Returns the stack's groups whose egress rules lead to this one.
-async fn leading_to(aws: &Aws, stack: &str, id: &str) -> Result<Vec<Described>, Fault> {
-    let call = aws.ec2.describe_security_groups().filters(tags::of_stack(stack));
+/// Returns the groups whose egress rules lead to this one.
+async fn leading_to(aws: &Aws, id: &str) -> Result<Vec<Described>, Fault> {
+    let call = aws.ec2.describe_security_groups();
     let call = call.filters(tags::ec2_filter("egress.ip-permission.group-id", [id]));
     items(call.into_paginator().send()).await
 }
