@@ -167,6 +167,12 @@ not_yet! {
         Up, "PutBucketCors", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_bucket_that_cannot_be_seen_yet_gets_its_lifecycle_later:
         Up, "PutBucketLifecycleConfiguration", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_cannot_be_seen_yet_gets_its_policy_later:
+        Up, "PutBucketPolicy", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_policy_that_cannot_be_read_yet_is_written_again:
+        Change, "GetBucketPolicy", 404, "NoSuchBucketPolicy", "The bucket policy does not exist";
+    a_security_group_that_cannot_be_seen_yet_is_opened_to_the_instances_later:
+        Up, "AuthorizeSecurityGroupEgress", 400, "InvalidGroup.NotFound", "The security group 'sg-1' does not exist";
     a_lifecycle_that_cannot_be_read_yet_is_written_again:
         Change, "GetBucketLifecycleConfiguration", 404, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist";
     a_bucket_that_cannot_be_seen_yet_gets_its_tags_later:

@@ -24,7 +24,7 @@ use deployer::{
         permissions::Permissions,
         role::Role,
         scaling_policy::ScalingPolicy,
-        security_group::SecurityGroup,
+        security_group::{SecurityGroup, Side},
         table::Table,
         target_group::TargetGroup,
     },
@@ -49,6 +49,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("bucket.images", "cors: [] → [*"),
     ("bucket.images", "unfinished_uploads_end_days: 1"),
     ("bucket.images", "boot_reports_end_days: 14 → nothing"),
+    ("bucket.images", "plain_http_denied: false → true"),
     ("bucket.images", "protected: true → false"),
     ("bucket.images", "tags.course: cloud"),
     ("table.posts", "billing: PROVISIONED → PAY_PER_REQUEST"),
@@ -58,6 +59,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("log_group.labeler", "retention_days: 30 → 14"),
     ("log_group.labeler", "tags.course: cloud"),
     ("role.labeler-fn", "trusted_service: ec2.amazonaws.com → lambda.amazonaws.com"),
+    ("role.labeler-fn", "trusted_account: 999999999999 → 000000000000"),
     ("role.labeler-fn", "policy.Statement: * → [*"),
     ("role.labeler-fn", "policy.Version: 2008-10-17 → 2012-10-17"),
     ("role.labeler-fn", "tags.course: cloud"),
@@ -84,7 +86,9 @@ const CHANGED: &[(&str, &str)] = &[
     ("notification.images", "uploads.deployer-upload.suffix: .png → nothing"),
     ("notification.images", "uploads.deployer-upload.events: [\"s3:ObjectRemoved:*\"] → [\"s3:ObjectCreated:*\"]"),
     ("security_group.web-lb", "ingress: [\"tcp 22 from 0.0.0.0/0\",* → [*"),
+    ("security_group.web-lb", "egress: [\"tcp 25 to 0.0.0.0/0\"] → []"),
     ("security_group.web-lb", "tags.course: cloud"),
+    ("security_group.web", "reached_by: [] → [\"tcp 8080 from sg-* (instances)\"]"),
     ("target_group.web", "health_check.path: /elsewhere → /health"),
     ("target_group.web", "health_check.interval_s: 60 → *"),
     ("target_group.web", "health_check.timeout_s: 7 → *"),
@@ -95,6 +99,8 @@ const CHANGED: &[(&str, &str)] = &[
     ("target_group.web", "tags.course: cloud"),
     ("load_balancer.web", "subnets: [* → [*"),
     ("load_balancer.web", "security_groups: [* → [*"),
+    ("load_balancer.web", "invalid_headers_dropped: false → true"),
+    ("load_balancer.web", "protected: true → false"),
     ("load_balancer.web", "tags.course: cloud"),
     ("listener.web", "port: 81 → 80"),
     ("default_action.web", "forwards.*/other/*: 9 → nothing"),
@@ -354,7 +360,8 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     fields.of(Function::named(&name("labeler"))).await;
     fields.of(Permissions { function: name("labeler") }).await;
     fields.of(Notification { bucket: bucket("images"), account: account() }).await;
-    fields.of(SecurityGroup { name: name("web-lb"), vpc: hands.vpc().await }).await;
+    let side = Side::Front(name("web-8080"));
+    fields.of(SecurityGroup { name: name("web-lb"), vpc: hands.vpc().await, side }).await;
     fields.of(LaunchTemplate::named(&name("web"))).await;
     fields.of(TargetGroup { name: name("web-8080") }).await;
     fields.of(LoadBalancer { name: name("web") }).await;

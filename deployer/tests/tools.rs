@@ -87,6 +87,20 @@ fn validate_counts_the_resources_that_up_would_create() {
 }
 
 #[test]
+fn a_variable_that_looks_like_a_secret_is_warned_of_with_its_line_and_without_its_value() {
+    let project = Project::light();
+    let value = "9f86d081884c7d659a2feaa0c55ad015";
+    project.edit("    environment:\n", &format!("    environment:\n      SESSION_SECRET: {value}\n"));
+    let lines = project.description();
+    let line = lines.lines().position(|line| line.contains("SESSION_SECRET")).expect("it is there") + 1;
+    let warning = format!("warning: stack.yaml:{line}: SESSION_SECRET looks like a secret");
+    for arguments in [&["validate"][..], &["plan", "--local"]] {
+        let said = project.done(arguments);
+        assert!(said.stderr.contains(&warning) && !said.all().contains(value), "{arguments:?}: {}", said.all());
+    }
+}
+
+#[test]
 fn validate_and_graph_need_neither_credentials_nor_network() {
     let (project, aws) = (Project::with(SMALL), HangUp::start());
     for arguments in [&["validate"][..], &["validate", "--json"], &["graph"], &["graph", "--format", "dot"]] {

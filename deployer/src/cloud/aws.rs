@@ -392,6 +392,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutBucketEncryption", "NoSuchBucket", "", 120),
     not_yet("PutBucketCors", "NoSuchBucket", "", 120),
     not_yet("PutBucketLifecycleConfiguration", "NoSuchBucket", "", 120),
+    not_yet("PutBucketPolicy", "NoSuchBucket", "", 120),
     not_yet("PutBucketTagging", "NoSuchBucket", "", 120),
     not_yet("PutBucketNotificationConfiguration", "NoSuchBucket", "", 120),
     not_yet(
@@ -415,6 +416,8 @@ const NOT_YET: &[NotYet] = &[
     not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),
     // Another client was faster, or the rules were read too early.
     not_yet("AuthorizeSecurityGroupIngress", "InvalidPermission.Duplicate", "", 60),
+    not_yet("AuthorizeSecurityGroupEgress", "InvalidGroup.NotFound", "", 60),
+    not_yet("AuthorizeSecurityGroupEgress", "InvalidPermission.Duplicate", "", 60),
     not_yet("CreateTags", "InvalidGroup.NotFound", "", 60),
     // The load balancer's network interfaces outlive it, by up to 35 minutes (docs/aws.md §9.6).
     not_yet("DeleteSecurityGroup", "DependencyViolation", "", 2100),
@@ -445,6 +448,7 @@ const ABSENT: &[&str] = &[
     "NoSuchTagSetError",
     "NoSuchCORSConfiguration",
     "NoSuchLifecycleConfiguration",
+    "NoSuchBucketPolicy",
     "NoSuchPublicAccessBlockConfiguration",
     "OwnershipControlsNotFoundError",
     "ServerSideEncryptionConfigurationNotFoundError",

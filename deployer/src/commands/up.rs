@@ -234,6 +234,7 @@ async fn shown_and_agreed(
     }
     session.tell_left_behind(&plan);
     session.refuse_replacements(&plan)?;
+    refuse_protected(&plan)?;
     session.check_named(&plan, &args.delete)?;
     if !shown {
         report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
@@ -262,6 +263,16 @@ fn tasks(session: &Session, page: &Page, plan: &Plan) -> Vec<Task> {
         tasks.push(Task { name, needs: all.clone(), is_work, usual });
     }
     tasks
+}
+
+/// Refuses to remove a service whose load balancer is protected: its security groups could not be removed either.
+fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
+    let protected = plan.lines.iter().find(|line| line.step == Step::Protected && !line.holds_data);
+    protected.map_or(Ok(()), |line| {
+        let message = format!("{}: protected against deletion, so nothing was changed", line.address);
+        Err(Failure::new(Exit::Failed, anyhow::anyhow!(message))
+            .hint("put it back into stack.yaml with `protect: false`, run `up`, and remove it again"))
+    })
 }
 
 /// Creates the bucket before the lease that it holds.

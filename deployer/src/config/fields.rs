@@ -185,6 +185,7 @@ pub const FIELDS: &[Field] = &[
     field("services.*.load_balancer", Takes::Fields, "The load balancer in front of it."),
     number("services.*.load_balancer.port", 1, u16::MAX, 80, "The public port, for plain HTTP; not 443."),
     field("services.*.load_balancer.allow", Takes::SomeTexts("0.0.0.0/0"), "The CIDR blocks that may connect."),
+    field("services.*.load_balancer.protect", Takes::Switch, "Whether AWS refuses to delete it."),
     field(
         "services.*.image",
         Takes::Like("^ami-[0-9a-f]+$", "ami-0123456789abcdef0"),
@@ -419,6 +420,7 @@ mod tests {
             "services.*.health_check.matcher" => health.matcher.clone(),
             "services.*.load_balancer.port" => u16::from(balancer.port).to_string(),
             "services.*.load_balancer.allow" => allowed.join(","),
+            "services.*.load_balancer.protect" => balancer.protect.to_string(),
             "services.*.disk_gb" => service.disk_gb.to_string(),
             "services.*.grace_period_s" => service.grace_period_s.to_string(),
             "verify.steps.*.expect.status" => request.expect.status.written.clone(),
@@ -454,7 +456,7 @@ mod tests {
         assert_eq!(Field::at("roles.existing").map(|field| field.path), Some("roles.existing"));
         assert!(Field::at("services.web.instances.most").is_none() && Field::at("").is_none());
         let keys: Vec<&str> = below("services.web.load_balancer").map(Field::key).collect();
-        assert_eq!(keys, ["port", "allow"]);
+        assert_eq!(keys, ["port", "allow", "protect"]);
         assert!(below("").map(Field::key).any(|key| key == "outputs"));
     }
 }

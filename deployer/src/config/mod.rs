@@ -3,6 +3,7 @@
 mod aws_names;
 mod checks;
 mod error;
+mod exposed;
 pub mod fields;
 mod hidden;
 mod read;
@@ -21,6 +22,7 @@ use std::{
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES};
 pub use error::{Errors, Place, Problem, did_you_mean};
+pub use exposed::Exposed;
 pub use read::{METHODS, RESERVED_BY_LAMBDA};
 pub use text::{Piece, Reference, Text};
 
@@ -269,6 +271,8 @@ pub struct Balancer {
     pub port: Port,
     /// The CIDR blocks that may connect.
     pub allow: Vec<Cidr>,
+    /// Whether AWS refuses to delete it.
+    pub protect: bool,
 }
 
 impl Config {

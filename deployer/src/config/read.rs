@@ -342,9 +342,9 @@ impl Reader<'_> {
 
     fn load_balancer(&mut self, service: &Fields<'_>) -> Balancer {
         let fields = self.fields_of(service, "load_balancer");
-        let port = self.port(&fields, "port");
+        let (port, protect) = (self.port(&fields, "port"), self.boolean(&fields, "protect"));
         if fields.get("allow").is_none() {
-            return Balancer { port, allow: vec![Cidr(usual_text(&fields, "allow"))] };
+            return Balancer { port, allow: vec![Cidr(usual_text(&fields, "allow"))], protect };
         }
         let blocks = self.some_texts(&fields, "allow", "allow: [\"0.0.0.0/0\"]");
         let mut allow = Vec::new();
@@ -354,7 +354,7 @@ impl Reader<'_> {
                 Err(help) => self.problem(place, format!("{text:?} is not a CIDR block"), help),
             }
         }
-        Balancer { port, allow }
+        Balancer { port, allow, protect }
     }
 
     fn program(&mut self, fields: &Fields<'_>) -> Program {

@@ -59,9 +59,18 @@ mod tests {
         },
         config::Config,
         kinds::{
-            alarm::Alarm, auto_scaling_group::AutoScalingGroup, bucket::Bucket, function::Function,
-            instance_profile::InstanceProfile, launch_template::LaunchTemplate, load_balancer::LoadBalancer,
-            log_group::LogGroup, role::Role, security_group::SecurityGroup, table::Table, target_group::TargetGroup,
+            alarm::Alarm,
+            auto_scaling_group::AutoScalingGroup,
+            bucket::Bucket,
+            function::Function,
+            instance_profile::InstanceProfile,
+            launch_template::LaunchTemplate,
+            load_balancer::LoadBalancer,
+            log_group::LogGroup,
+            role::Role,
+            security_group::{SecurityGroup, Side},
+            table::Table,
+            target_group::TargetGroup,
         },
         package::programs::Programs,
         page::lay_out,
@@ -88,7 +97,7 @@ mod tests {
         stack.doom(Function::named(name));
         stack.doom(LaunchTemplate::named(name));
         stack.doom(TargetGroup { name: name.into() });
-        stack.doom(SecurityGroup { name: name.into(), vpc });
+        stack.doom(SecurityGroup { name: name.into(), vpc, side: Side::Unknown });
         stack.doom(InstanceProfile { name: name.into(), path: path.clone() });
         stack.doom(LogGroup { name: name.into() });
         stack.doom(Role { name: name.into(), path });

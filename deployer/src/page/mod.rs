@@ -32,7 +32,7 @@ use crate::{
         permissions::{self, Permissions, Statement},
         role::{self, Role},
         scaling_policy::{self, ScalingPolicy},
-        security_group::{self, Rule, SecurityGroup, Source},
+        security_group::{self, Rule, SecurityGroup, Side, Source},
         table::{self, Table},
         target_group::{self, TargetGroup},
     },
@@ -347,7 +347,11 @@ impl Layout<'_> {
         }
         let policy = policy::function_policy(&self.uses(&wanted.uses), &log_group_arn);
         let role = Role { name: self.names.function_role(entry), path: self.names.iam_path() };
-        let settings = role::Settings { trusted_service: "lambda.amazonaws.com".into(), policy };
+        let settings = role::Settings {
+            trusted_service: "lambda.amazonaws.com".into(),
+            trusted_account: Some(self.site.account.clone()),
+            policy,
+        };
         let role = self.stack.add(format!("{entry}-fn"), role, (), move |()| settings.clone());
         role.wire(|role| role.arn.clone())
     }
@@ -423,7 +427,8 @@ impl Layout<'_> {
         }
     }
 
-    /// Two groups: the load balancer's admits the CIDR blocks in `allow`, the instances' admits only the load balancer.
+    /// Two groups: the load balancer's admits the CIDR blocks in `allow` and reaches only the instances, whose group
+    /// admits only the load balancer.
     fn firewalls(
         &mut self,
         entry: &str,
@@ -432,16 +437,22 @@ impl Layout<'_> {
     ) -> (Handle<SecurityGroup>, Handle<SecurityGroup>) {
         let open = u16::from(wanted.load_balancer.port);
         let allowed: Vec<String> = wanted.load_balancer.allow.iter().map(ToString::to_string).collect();
-        let front = SecurityGroup { name: self.names.plain(&format!("{entry}-lb")), vpc: network.vpc.clone() };
+        let port = u16::from(wanted.port);
+        let (vpc, back_name) = (network.vpc.clone(), self.names.at_port(entry, port));
+        let front_name = self.names.plain(&format!("{entry}-lb"));
+        let front = SecurityGroup { name: front_name.clone(), vpc, side: Side::Front(back_name.clone()) };
         let front = self.stack.add(format!("{entry}-lb"), front, (), move |()| security_group::Settings {
             description: "Whom the load balancer answers".into(),
-            ingress: allowed.iter().map(|cidr| Rule::tcp(open, Source::Cidr(cidr.clone()))).collect(),
+            ingress: allowed.iter().map(|cidr| Rule::tcp(open, Source::Cidr(cidr.clone()), "clients")).collect(),
+            egress: Some(BTreeSet::new()),
+            reached_by: BTreeSet::new(),
         });
-        let port = u16::from(wanted.port);
-        let back = SecurityGroup { name: self.names.at_port(entry, port), vpc: network.vpc.clone() };
+        let back = SecurityGroup { name: back_name, vpc: network.vpc.clone(), side: Side::Back(front_name) };
         let back = self.stack.add(entry, back, front, move |front| security_group::Settings {
             description: "Whom the instances answer: the load balancer".into(),
-            ingress: [Rule::tcp(port, Source::Group(front.id))].into(),
+            ingress: [Rule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
+            egress: None,
+            reached_by: [Rule::tcp(port, Source::Group(front.id), security_group::INSTANCES)].into(),
         });
         (front, back)
     }
@@ -477,7 +488,9 @@ impl Layout<'_> {
         let (programs, reports) = (within(&self.stored(entry).prefix), within(&user_data::reports_prefix(entry)));
         let policy = policy::service_policy(&self.uses(&wanted.uses), &programs, &reports, log_group_arn);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
-        let settings = role::Settings { trusted_service: "ec2.amazonaws.com".into(), policy };
+        // EC2 does not say on whose behalf it assumes a role (docs/aws.md §6.1).
+        let trusted_service = "ec2.amazonaws.com".into();
+        let settings = role::Settings { trusted_service, trusted_account: None, policy };
         let role = Role { name: name.clone(), path: path.clone() };
         let role = self.stack.add(format!("{entry}-svc"), role, (), move |()| settings.clone());
         let profile = InstanceProfile { name, path };
@@ -539,8 +552,10 @@ impl Layout<'_> {
     ) -> (Handle<LoadBalancer>, Handle<Listener>) {
         let subnets = network.subnet_ids();
         let balancer = LoadBalancer { name: self.names.plain(entry) };
-        let balancer = self.stack.add(entry, balancer, firewall, move |firewall| {
-            load_balancer::Settings::public(subnets.clone(), [firewall.id].into())
+        let protected = wanted.load_balancer.protect;
+        let balancer = self.stack.add(entry, balancer, firewall, move |firewall| load_balancer::Settings {
+            protected,
+            ..load_balancer::Settings::public(subnets.clone(), [firewall.id].into())
         });
         let port = u16::from(wanted.load_balancer.port);
         let listener = self.stack.add_inside(entry, (balancer, target_group), move |(balancer, target_group)| {

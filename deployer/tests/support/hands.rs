@@ -12,14 +12,15 @@ use aws_sdk_dynamodb::types::{
     ProvisionedThroughput, ScalarAttributeType, TableStatus, Tag as TableTag,
 };
 use aws_sdk_ec2::types::{
-    InstanceType, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
+    InstanceType, IpPermission, IpRange, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
     LaunchTemplateHttpTokensState, LaunchTemplateIamInstanceProfileSpecificationRequest,
     LaunchTemplateInstanceMetadataEndpointState, LaunchTemplateInstanceMetadataOptionsRequest,
-    LaunchTemplateTagSpecificationRequest, RequestLaunchTemplateData, ResourceType, Tag, TagSpecification, VolumeType,
+    LaunchTemplateTagSpecificationRequest, RequestLaunchTemplateData, ResourceType, Tag, TagSpecification,
+    UserIdGroupPair, VolumeType,
 };
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, ForwardActionConfig, LoadBalancerSchemeEnum, Matcher, ProtocolEnum, Tag as BalancerTag,
-    TargetGroupAttribute, TargetGroupTuple,
+    Action, ActionTypeEnum, ForwardActionConfig, LoadBalancerAttribute, LoadBalancerSchemeEnum, Matcher, ProtocolEnum,
+    Tag as BalancerTag, TargetGroupAttribute, TargetGroupTuple,
 };
 use aws_sdk_iam::types::Tag as RoleTag;
 use aws_sdk_lambda::{
@@ -77,7 +78,7 @@ impl<'a> Hands<'a> {
             "function.labeler" => self.function(field).await,
             "permissions.labeler" => self.permission(field).await,
             "notification.images" => self.notification(field).await,
-            "security_group.web-lb" => self.firewall(field).await,
+            "security_group.web-lb" | "security_group.web" => self.firewall(field).await,
             "target_group.web" => self.target_group(field).await,
             "load_balancer.web" => self.balancer(field).await,
             "listener.web" => self.listener(field).await,
@@ -130,6 +131,9 @@ impl<'a> Hands<'a> {
                 let rules = BucketLifecycleConfiguration::builder().rules(rule).build().expect("a rule is given");
                 let call = s3.put_bucket_lifecycle_configuration().bucket(IMAGES).lifecycle_configuration(rules);
                 call.send().await.expect("a rule can be put");
+            }
+            "plain_http_denied" => {
+                s3.delete_bucket_policy().bucket(IMAGES).send().await.expect("it has a policy");
             }
             "protected" => self.retag_bucket(|tags| tags.push(bucket_tag("deployer:protected", "true"))).await,
             _ => {
@@ -203,8 +207,11 @@ impl<'a> Hands<'a> {
         let write =
             |document: String| iam.put_role_policy().role_name(ROLE).policy_name("deployer").policy_document(document);
         match field {
-            "trusted_service" => {
-                let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+            "trusted_service" | "trusted_account" => {
+                let account = if field == "trusted_service" { "000000000000" } else { "999999999999" };
+                let trust = format!(
+                    r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"ec2.amazonaws.com"}},"Action":"sts:AssumeRole","Condition":{{"StringEquals":{{"aws:SourceAccount":"{account}"}}}}}}]}}"#
+                );
                 let call = iam.update_assume_role_policy().role_name(ROLE).policy_document(trust);
                 call.send().await.expect("it can be trusted to another");
             }
@@ -364,11 +371,33 @@ impl<'a> Hands<'a> {
                 let call = call.from_port(22).to_port(22).cidr_ip("0.0.0.0/0");
                 call.send().await.expect("a door can be opened");
             }
+            "egress" => {
+                let range = IpRange::builder().cidr_ip("0.0.0.0/0").build();
+                let rule = IpPermission::builder().ip_protocol("tcp").from_port(25).to_port(25).ip_ranges(range);
+                let call = self.aws.ec2.authorize_security_group_egress().group_id(group);
+                call.ip_permissions(rule.build()).send().await.expect("a door can be opened");
+            }
+            "reached_by" => {
+                let to = UserIdGroupPair::builder().group_id(self.firewall_id(AT_PORT).await).build();
+                let rule = IpPermission::builder().ip_protocol("tcp").from_port(8080).to_port(8080);
+                let call = self.aws.ec2.revoke_security_group_egress().group_id(group);
+                call.ip_permissions(rule.user_id_group_pairs(to).build()).send().await.expect("a door can be closed");
+            }
             _ => {
                 assert_eq!(field, "tags.course");
                 self.untag_in_ec2(group).await;
             }
         }
+    }
+
+    /// Gives the load balancer's group the egress rules of an earlier version: it may connect to everything.
+    pub async fn open_the_load_balancer(&self) {
+        let range = IpRange::builder().cidr_ip("0.0.0.0/0").build();
+        let everything = IpPermission::builder().ip_protocol("-1").ip_ranges(range).build();
+        let call = self.aws.ec2.authorize_security_group_egress().ip_permissions(everything);
+        let call = call.group_id(self.firewall_id("postagram-web-lb").await);
+        call.send().await.expect("a door can be opened");
+        self.firewall("reached_by").await;
     }
 
     async fn firewall_id(&self, name: &str) -> String {
@@ -429,6 +458,15 @@ impl<'a> Hands<'a> {
                 let call = elb.set_security_groups().load_balancer_arn(arn);
                 let call = call.security_groups(self.firewall_id(AT_PORT).await);
                 call.send().await.expect("it can have another security group");
+            }
+            "invalid_headers_dropped" | "protected" => {
+                let (key, value) = match field {
+                    "protected" => ("deletion_protection.enabled", "true"),
+                    _ => ("routing.http.drop_invalid_header_fields.enabled", "false"),
+                };
+                let attribute = LoadBalancerAttribute::builder().key(key).value(value).build();
+                let call = elb.modify_load_balancer_attributes().load_balancer_arn(arn).attributes(attribute);
+                call.send().await.expect("attributes can be changed");
             }
             _ => {
                 assert_eq!(field, "tags.course");

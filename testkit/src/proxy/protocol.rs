@@ -131,6 +131,7 @@ pub(super) fn operation(request: &Request<Bytes>) -> String {
 const OF_A_BUCKET: &[(&str, &str)] = &[
     ("cors", "BucketCors"),
     ("lifecycle", "BucketLifecycleConfiguration"),
+    ("policy", "BucketPolicy"),
     ("notification", "BucketNotificationConfiguration"),
     ("publicAccessBlock", "PublicAccessBlock"),
     ("encryption", "BucketEncryption"),
