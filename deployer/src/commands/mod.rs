@@ -58,7 +58,10 @@ use crate::{
         exit::{Exit, Failure},
         report::{self, Board, Count},
     },
-    package::programs::{Destination, Failed, Programs, Warning},
+    package::{
+        Building,
+        programs::{Destination, Failed, Programs, Warning},
+    },
     page::{Page, lay_out},
 };
 
@@ -238,8 +241,9 @@ impl Session {
     async fn programs(&self, targets: &[String]) -> Result<Programs, Failure> {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         self.check_images(wanted).await?;
-        let say = |line: &str| report::say(line);
-        let built = Programs::build(&self.config, self.folder(), self.destination, wanted, say);
+        let mut build = report::Build::default();
+        let show = |building: Building<'_>| build.show(building);
+        let built = Programs::build(&self.config, self.folder(), self.destination, wanted, show);
         let built = unless_stopped(async { built.await.map_err(|failed| self.unbuilt(failed)) }).await?;
         for Warning { path, unfit } in &built.warnings {
             let place = place(&self.config, &self.file, path).unwrap_or_default();

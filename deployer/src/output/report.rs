@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::{commands::cli::Color, config, engine::Progress, output::exit::Failure};
 
 mod board;
+mod build;
 mod escape;
 mod history;
 mod logged;
@@ -26,6 +27,7 @@ mod stacks;
 mod status;
 
 pub use board::{Board, Count};
+pub use build::Build;
 pub use escape::is_active;
 pub use history::{Mark, Row, minute, releases};
 pub use logged::{logged, object};

@@ -181,6 +181,7 @@ fn past(verb: &str) -> &str {
         "creating" => "created",
         "updating" => "updated",
         "deleting" => "gone",
+        "building" => "built",
         _ => "ready",
     }
 }
