@@ -95,8 +95,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoWorkspace { .. } => Some(
-                "put stack.yaml next to the Cargo.toml of the workspace; or name a finished program by its path, with \
-                 `binary`; or, for service and labeler, install a release of the deployer, which brings them"
+                "one of these:\n  put stack.yaml next to the Cargo.toml of the workspace\n  name a finished program by its \
+                 path, with `binary`\n  install a release of the deployer, which brings labeler and service"
                     .into(),
             ),
             Self::NoPackage { known, .. } => Some(format!("its programs are: {}", known.join(", "))),
@@ -108,8 +108,8 @@ impl Error {
                 Some(format!("install what is missing:\n{}", commands.join("\n")))
             }
             Self::Start { program, .. } if program == "cargo" => Some(
-                "install Rust from https://rustup.rs; or move stack.yaml out of the Cargo workspace: there, service and \
-                 labeler are taken from the release of the deployer"
+                "one of these:\n  install Rust from https://rustup.rs\n  for labeler and service of a release of the \
+                 deployer, move stack.yaml out of the Cargo workspace"
                     .into(),
             ),
             Self::Unfit { target, source, .. } => Some(way_to_fit(*target, source)),
