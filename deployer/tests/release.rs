@@ -82,7 +82,9 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let _ = self.run(&["local", "stop"], &[]);
+        if self.deployer.is_file() {
+            let _ = self.run(&["local", "stop"], &[]);
+        }
     }
 }
 
@@ -152,7 +154,8 @@ fn the_wheel_installs_the_deployer_with_its_programs() {
     // pip removes everything that the wheel has brought.
     let pip = ["-m", "pip", "uninstall", "--quiet", "--yes", "--disable-pip-version-check", "deployer"];
     run(Command::new(venv.join("bin/python")).args(pip));
-    assert!(!venv.join("share/deployer").exists() && !venv.join("bin/deployer").exists());
+    let service = venv.join("share/deployer/programs").join(Architecture::HERE.triple()).join("service");
+    assert!(!service.exists() && !machine.deployer.exists());
 }
 
 #[test]
