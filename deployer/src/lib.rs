@@ -3,6 +3,7 @@
 pub mod cloud;
 pub mod commands;
 pub mod config;
+pub mod cost;
 pub mod engine;
 pub mod kinds;
 pub mod machine;

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 
 use super::{
     Session, Wake, observer,
+    receipt::Receipt,
     turn::{Turn, overtaken},
     unless_stopped, watched,
 };
@@ -40,10 +41,11 @@ async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: I
         Agreed::Nothing => Exit::Done,
         Agreed::Remove(removal) => {
             let Removal { page, plan, lease } = *removal;
+            let receipt = Receipt::of(session, &page, &plan).await;
             let outcomes = carry_out(session, &page, plan, lease).await?;
             let mut exit = session.conclude(outcomes);
             if exit == Exit::Done {
-                exit = read_back(session, &args.keep).await?;
+                exit = read_back(session, &args.keep, &receipt).await?;
                 report::say(format!("down in {}", report::seconds(report::worked_since(begun))));
             }
             exit
@@ -168,13 +170,14 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
 }
 
 /// Reads everything once more, so that "gone" is AWS's answer and not our assumption.
-async fn read_back(session: &Session, keep: &[String]) -> Result<Exit, Failure> {
+async fn read_back(session: &Session, keep: &[String], receipt: &Receipt) -> Result<Exit, Failure> {
     let (_, left) = removal(session, keep).await?;
     if goes(&left) == 0 {
         report::say(match left.lines.len() {
             0 => "read back: nothing is left".to_owned(),
             kept => format!("read back: only kept resources are left ({kept})"),
         });
+        receipt.lines(&left, &session.site.region).iter().for_each(report::say);
         return Ok(Exit::Done);
     }
     report::plan(&left, Values::Hidden, &|path| session.place(path));

@@ -1,6 +1,7 @@
 //! One file per command, and what they share: reading the description, making the clients, laying out the page.
 
 pub mod cli;
+mod cost;
 mod data;
 mod doctor;
 mod down;
@@ -18,7 +19,10 @@ mod manual;
 mod old_programs;
 mod open;
 mod outputs;
+mod pause;
 mod plan;
+mod receipt;
+mod rest;
 mod rollback;
 mod standing;
 mod status;
@@ -48,6 +52,7 @@ use crate::{
     },
     commands::cli::{Cli, Command, Global},
     config::{Config, did_you_mean},
+    cost::difference::{self, Difference},
     engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Span},
     kinds::{self, auto_scaling_group},
     machine::{
@@ -62,7 +67,7 @@ use crate::{
         Building,
         programs::{Destination, Failed, Programs, Warning},
     },
-    page::{Page, lay_out},
+    page::{Page, lay_out, lay_out_until},
 };
 
 use standing::Standing;
@@ -80,10 +85,13 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Up(args) => up::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
+        Command::Cost(args) => cost::run(global, &args),
         Command::Status(args) => status::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
         Command::History(args) => history::run(global, &args).await,
         Command::Rollback(args) => rollback::run(global, &args).await,
+        Command::Pause(args) => pause::run(global, &args).await,
+        Command::Resume(args) => up::resume(global, &args).await,
         Command::Logs(args) => logs::run(global, &args).await,
         Command::Invoke(args) => invoke::run(global, &args).await,
         Command::Open(args) => open::run(global, &args).await,
@@ -135,6 +143,8 @@ struct Session {
     lease_term: Duration,
     /// How long the command waits for healthy targets.
     wait: health::Wait,
+    /// When the services end, in the notation of RFC 3339.
+    ends: Option<String>,
     standing: Mutex<Standing>,
     /// The times of all walks so far.
     walked: Mutex<Span>,
@@ -207,7 +217,7 @@ impl Session {
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let lease_term = Duration::from_secs(global.lease.into());
-        let (network, wait, standing, walked, verdicts) = Default::default();
+        let (network, wait, ends, standing, walked, verdicts) = Default::default();
         Ok(Some(Session {
             config,
             file,
@@ -219,6 +229,7 @@ impl Session {
             begun,
             lease_term,
             wait,
+            ends,
             standing,
             walked,
             verdicts,
@@ -231,6 +242,16 @@ impl Session {
             true => Ok(None),
             false => Network::discover(&self.aws, &instance_types(&self.config)).await.map(Some),
         }
+    }
+
+    /// The number of zones of a load balancer, for prices.
+    fn zones(&self) -> usize {
+        self.network.as_ref().map_or(crate::cost::ZONES, |network| network.subnets.len())
+    }
+
+    /// What a plan adds to the cost of a month.
+    fn difference(&self, page: &Page, plan: &Plan) -> Difference {
+        difference::of_plan(&self.config, page, plan, self.zones())
     }
 
     fn folder(&self) -> &Path {
@@ -269,7 +290,8 @@ impl Session {
     }
 
     fn page(&self, programs: &Programs) -> Page {
-        lay_out(&self.config, &self.site, self.network.as_ref(), programs, self.wait)
+        let Session { config, site, network, wait, ends, .. } = self;
+        lay_out_until(config, site, network.as_ref(), programs, *wait, ends.clone())
     }
 
     /// The page, with all orphans of this stack.

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use super::{
     Session,
     healthy::{Behind, await_all, explain},
-    observer,
+    observer, rest,
     turn::{Turn, overtaken},
     unless_stopped, watched, why,
 };
@@ -17,7 +17,7 @@ use crate::{
     engine::{Applied, Change, Observed, Outcome, Plan, Resource as _, Stack, Tags, look},
     kinds::{
         artifact::Artifact,
-        auto_scaling_group::{self, AutoScalingGroup, Template},
+        auto_scaling_group::{self, AutoScalingGroup, Rest, Template},
         origin::Origin,
     },
     output::{
@@ -144,7 +144,13 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
 async fn live_group(session: &Session, front: &Front) -> Result<auto_scaling_group::Settings, Failure> {
     let group = AutoScalingGroup::named(&front.place.group);
     match look(|| group.read(&session.aws)).await {
-        Ok(Observed::Present(live)) => Ok(live.settings),
+        Ok(Observed::Present(live)) => match live.output.rest {
+            Rest { paused: Some(since), .. } => Err(rest::refuse_paused(&since)),
+            rest if rest.has_ended() => Err(Failure::new(Exit::Failed, anyhow!("{} has ended", front.name))
+                .hint("`deployer up` brings it back")
+                .without_change()),
+            _ => Ok(live.settings),
+        },
         Ok(Observed::Absent | Observed::Settling(_)) => Err(not_deployed(front)),
         Err(fault) => Err(session.failed("read the Auto Scaling group", fault)),
     }
@@ -163,6 +169,7 @@ async fn plan(
         name: front.place.group.clone(),
         reports: Some(front.place.reports.clone()),
         back_to: Some(template.clone()),
+        empties: false,
     };
     let want = auto_scaling_group::Settings { template, ..group };
     stack.add(front.name.clone(), resource, (), move |()| want.clone());

@@ -18,6 +18,7 @@ use crate::{commands::cli::Color, config, engine::Progress, output::exit::Failur
 
 mod board;
 mod build;
+mod cost;
 mod escape;
 mod history;
 mod logged;
@@ -28,6 +29,7 @@ mod status;
 
 pub use board::{Board, Count};
 pub use build::Build;
+pub use cost::{cost, cost_json, difference};
 pub use escape::is_active;
 pub use history::{Mark, Row, minute, releases};
 pub use logged::{logged, object};

@@ -67,6 +67,8 @@ pub struct Front {
     pub target_group: Handle<TargetGroup>,
     /// Its Auto Scaling group.
     pub group: Handle<AutoScalingGroup>,
+    /// Its load balancer.
+    pub balancer: Handle<LoadBalancer>,
     /// Its URL: DNS name with scheme and port.
     pub url: Wire,
     /// The names for its diagnosis.
@@ -124,7 +126,19 @@ pub fn lay_out(
     programs: &Programs,
     wait: health::Wait,
 ) -> Page {
-    let mut page = Layout::begin(config, site, programs, wait);
+    lay_out_until(config, site, network, programs, wait, None)
+}
+
+/// The same, with services that end at a time, in the notation of RFC 3339.
+pub fn lay_out_until(
+    config: &Config,
+    site: &Site,
+    network: Option<&Network>,
+    programs: &Programs,
+    wait: health::Wait,
+    ends: Option<String>,
+) -> Page {
+    let mut page = Layout { ends, ..Layout::begin(config, site, programs, wait) };
     let anchor = page.anchor();
     let buckets = page.buckets();
     page.tables();
@@ -173,6 +187,8 @@ struct Layout<'a> {
     site: &'a Site,
     programs: &'a Programs,
     wait: health::Wait,
+    /// When the services end.
+    ends: Option<String>,
 }
 
 /// Handles of functions and services that later resources use.
@@ -191,6 +207,7 @@ impl<'a> Layout<'a> {
             site,
             programs,
             wait,
+            ends: None,
         }
     }
 }
@@ -349,7 +366,7 @@ impl Layout<'_> {
         );
         let place = self.place(entry, wanted);
         let (template, programs) = (self.names.plain(entry), self.stored(entry));
-        Front { name: entry.into(), target_group, group, url, place, template, programs }
+        Front { name: entry.into(), target_group, group, balancer, url, place, template, programs }
     }
 
     /// The names for the diagnosis of a service.
@@ -534,7 +551,8 @@ impl Layout<'_> {
         let (instances, subnets) = (wanted.instances.clone(), network.subnet_ids());
         let grace_period_s = wanted.grace_period_s.into();
         let name = self.names.at_port(entry, u16::from(wanted.port));
-        let group = AutoScalingGroup { name, reports: Some(self.reports(entry)), back_to: None };
+        let group = AutoScalingGroup { reports: Some(self.reports(entry)), ..AutoScalingGroup::named(&name) };
+        let ends = self.ends.clone();
         let inputs = (template, target_group, listener);
         self.stack.add(entry, group, inputs, move |(template, target_group, _)| auto_scaling_group::Settings {
             min: instances.min.into(),
@@ -545,6 +563,8 @@ impl Layout<'_> {
             grace_period_s,
             warmup_s: auto_scaling_group::WARMUP_S,
             template: auto_scaling_group::Template { id: template.id, version: template.version.to_string() },
+            paused: None,
+            ends: ends.clone(),
         })
     }
 

@@ -4,7 +4,10 @@ use console::measure_text_width;
 use serde_json::{Value as Json, json};
 
 use super::{escape, say, screen, style};
-use crate::engine::{Change, Plan, Planned, Step, Value};
+use crate::{
+    cost::{difference::Difference, prices::prices, rounded},
+    engine::{Change, Plan, Planned, Step, Value},
+};
 
 /// Whether the values of variables are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +176,7 @@ fn summary(lines: &[Planned]) -> String {
 }
 
 /// The plan as one JSON document.
-pub fn plan_json(plan: &Plan, values: Values, places: Places) -> String {
+pub fn plan_json(plan: &Plan, difference: Difference, values: Values, places: Places) -> String {
     let lines: Vec<_> = plan
         .lines
         .iter()
@@ -186,7 +189,13 @@ pub fn plan_json(plan: &Plan, values: Values, places: Places) -> String {
             })
         })
         .collect();
-    format!("{:#}\n", json!({ "changes": !plan.is_empty(), "resources": lines }))
+    let cost = json!({
+        "monthly_difference": rounded(difference.amount),
+        "complete": difference.is_complete,
+        "prices_region": prices().region,
+        "prices_date": prices().date,
+    });
+    format!("{:#}\n", json!({ "changes": !plan.is_empty(), "cost": cost, "resources": lines }))
 }
 
 fn step_json(step: &Step, values: Values, places: Places) -> Json {
