@@ -44,6 +44,7 @@ Examples:
   deployer rollback web               back to the release before the newest
   deployer logs web -f                its output, as it appears
   deployer open web                   its address, in a browser
+  deployer verify                     make the requests of stack.yaml, and check the answers
   deployer validate                   check stack.yaml without an account
   deployer outputs --write .env       fill in a .env for a service run by hand
   deployer down                       remove everything
@@ -53,11 +54,35 @@ Exit codes:
   1    failed: what and why is on stderr; the same command continues; `why`, `status`, `doctor`: something is wrong
   2    there are changes (plan --detailed-exitcode)
   3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
+  4    a request of `verify` did not get the expected answer (verify, up --verify)
   64   wrong usage, or confirmation needed without a terminal (use --yes)
   75   another run is changing this stack (--wait waits for it to end)
   77   not signed in: no credentials, refused credentials, or no way to reach AWS
   78   stack.yaml, or a setting of the AWS configuration, is missing or has errors
   130  interrupted; the same command continues";
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  deployer up --local                 on this machine
+  deployer up --yes --verify          deploy, then check that it works
+  deployer up --yes -v                with a chart of what took how long
+  deployer up --yes --json | jq -r 'select(.event == \"failed\").resource'";
+
+const DOWN_EXAMPLES: &str = "\
+Examples:
+  deployer down                       everything, after a question
+  deployer down --keep bucket.images  all but this bucket, and what it needs
+  deployer down --yes --json          events for scripts";
+
+const VERIFY_EXAMPLES: &str = "\
+The steps are in stack.yaml, under `verify:`; docs/stack.md has their fields.
+Exits with 4 if an answer is not as expected. Steps with `always: true` clean up
+even then.
+
+Examples:
+  deployer verify                     a table of the steps, each with its time
+  deployer verify --local             on this machine
+  deployer verify --json | jq -r '.steps[] | \"\\(.step) \\(.result)\"'";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -160,6 +185,7 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create what is missing, change what differs, remove what is no longer in stack.yaml
+    #[command(after_help = UP_EXAMPLES)]
     Up(Up),
     /// Show what `up` would do, without changing anything
     Plan(PlanArgs),
@@ -190,7 +216,11 @@ pub enum Command {
     /// Print the address of a service and open it in a browser
     #[command(after_help = OPEN_EXAMPLES)]
     Open(Open),
+    /// Make the requests of `verify:` in stack.yaml to the running stack, and check the answers
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(Verify),
     /// Remove everything the stack owns
+    #[command(after_help = DOWN_EXAMPLES)]
     Down(Down),
     /// Print the stack's outputs, or fill them into a .env file
     Outputs(Outputs),
@@ -244,9 +274,23 @@ pub struct Up {
     /// Wait for another run that is changing this stack instead of exiting with 75
     #[arg(long)]
     pub wait: bool,
-    /// Show the values of changed variables, which may be secret
+    /// Make the requests of `verify:` in stack.yaml once it is up, and exit with 4 if an answer is not as expected
+    #[arg(long, conflicts_with_all = ["targets", "no_wait"])]
+    pub verify: bool,
+    /// Print events on stdout, as one JSON object a line
     #[arg(long)]
+    pub json: bool,
+    /// Show the values of changed variables, which may be secret
+    #[arg(long, conflicts_with = "json")]
     pub show_values: bool,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Print the results as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `cost`.
@@ -467,6 +511,9 @@ pub struct Down {
     /// Wait for another run that is changing this stack instead of exiting with 75
     #[arg(long)]
     pub wait: bool,
+    /// Print events on stdout, as one JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `outputs`.

@@ -21,7 +21,7 @@ use crate::{
     },
     output::{
         exit::{Exit, Failure},
-        report::{self, Count, Values},
+        report::{self, Board, Count, Values},
         utc::timestamp,
     },
     page,
@@ -173,7 +173,7 @@ fn instances_cost(session: &Session, service: &str, settings: &auto_scaling_grou
 /// The groups first, so that requests that are being answered can end; then the load balancers.
 async fn carry_out(session: &Session, way: Way, lease: Lease) -> Result<Vec<Outcome>, Failure> {
     let Way { stack, plan, .. } = way;
-    let applied = watched(Count::of(plan.work(), 0), Some(&lease), async |pace, board| {
+    let applied = watched(Board::new(Count::of(plan.work(), 0)), Some(&lease), async |pace, board| {
         stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     });
     let Applied { outcomes, span, .. } = applied.await;

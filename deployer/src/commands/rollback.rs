@@ -22,7 +22,7 @@ use crate::{
     },
     output::{
         exit::{Exit, Failure},
-        report::{self, Count, Values},
+        report::{self, Board, Count, Values},
     },
     package::{Commit, programs::Programs},
     page::{Front, Page},
@@ -300,7 +300,7 @@ fn nothing_to_do(front: &Front, releases: &Releases, target: &Release) -> String
 
 async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease) -> Result<Vec<Outcome>, Failure> {
     let WayBack { stack, plan, target_groups, .. } = way;
-    let applied = watched(Count::of(plan.work(), 0), Some(&lease), async |pace, board| {
+    let applied = watched(Board::new(Count::of(plan.work(), 0)), Some(&lease), async |pace, board| {
         stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     });
     let Applied { mut outcomes, span, .. } = applied.await;

@@ -10,17 +10,17 @@ use super::{
     healthy::{Behind, await_all, explain},
     observer, old_programs, rest,
     turn::{Turn, overtaken},
-    unless_stopped, watched,
+    unless_stopped, verify, watched,
 };
 use crate::{
-    cloud::{health, lease::Lease},
+    cloud::{health, lease::Lease, usual::CREATING},
     commands::cli::{Global, Resume, Up},
     config::Config,
-    engine::{Address, Applied, Outcome, Outputs, Plan, Planned, Resource as _, Step},
+    engine::{Address, Applied, Outcome, Outputs, Plan, Planned, Resource as _, Step, Task},
     kinds::notification::Notification,
     output::{
         exit::{Exit, Failure},
-        report::{self, Count, Values},
+        report::{self, Board, Checks, Count, Values},
         utc::timestamp,
     },
     package::programs::Programs,
@@ -34,6 +34,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
     let session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
+    if args.verify {
+        verify::described(&session)?;
+    }
     bring(session, global, args, Mode::Up).await
 }
 
@@ -101,7 +104,8 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     let (outcomes, outputs) = carry_out(session, &page, plan, lease, brought, &fronts).await?;
     let is_done = |what: &Address| outcomes.iter().any(|outcome| outcome.address == *what && outcome.is_done());
     let late: Vec<_> = late.into_iter().filter(|(notification, _)| is_done(notification)).collect();
-    let exit = session.conclude(outcomes);
+    let mut exit = session.conclude(outcomes);
+    session.waterfall(global);
     session.timing(global);
     session.tally(global);
     session.sentences().iter().for_each(report::say);
@@ -113,6 +117,9 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
             report::say(format!("AWS ends the instances at {ends}; load balancers stay until `pause` or `down`"));
         }
         report::say(format!("{} in {}", mode.done(), report::seconds(report::worked_since(session.begun))));
+    }
+    if exit == Exit::Done && args.verify {
+        exit = verify::all(session, &page, &outputs, Checks::Aside).await?;
     }
     Ok(kept.conclude(exit))
 }
@@ -238,9 +245,30 @@ async fn shown_and_agreed(
     Ok(Some((plan, kept)))
 }
 
+/// What a plan does, in its order, and then the wait for healthy services.
+fn tasks(session: &Session, page: &Page, plan: &Plan) -> Vec<Task> {
+    let scale = session.scale;
+    let mut tasks = page.stack.order(plan, &|kind, step| scale.of_step(kind, step));
+    if session.wait == health::Wait::No {
+        return tasks;
+    }
+    let all: Vec<usize> = (0..tasks.len()).collect();
+    for front in &page.services {
+        let Address { kind, section, .. } = front.address();
+        // Without a change, it is healthy already.
+        let changes = |line: &Planned| line.address.section == section && line.step.is_work();
+        let usual = plan.lines.iter().any(changes).then(|| scale.usual(kind, CREATING));
+        let (name, is_work) = (front.address().to_string(), usual.is_some());
+        tasks.push(Task { name, needs: all.clone(), is_work, usual });
+    }
+    tasks
+}
+
 /// Creates the bucket before the lease that it holds.
 async fn bring_anchor(session: &Session, page: &Page, plan: &mut Plan) -> Option<Failure> {
-    let brought = watched(Count::of(plan.work(), 0), None, async |pace, board| {
+    let count = Count::of(plan.work(), 0);
+    let board = Board::following(count, Some(session.follow(tasks(session, page, plan))));
+    let brought = watched(board, None, async |pace, board| {
         page.stack.bring_anchor(&session.aws, plan, &pace, &observer(&board)).await
     });
     let brought = brought.await?;
@@ -267,7 +295,8 @@ async fn carry_out(
     let count = Count::of(brought + plan.work(), brought);
     session.see(&plan);
     let rolled_out = old_programs::rolled_out(&plan, fronts);
-    let Applied { mut outcomes, outputs, span } = watched(count, lease.as_ref(), async |pace, board| {
+    let board = Board::following(count, Some(session.follow(tasks(session, page, &plan))));
+    let Applied { mut outcomes, outputs, span } = watched(board, lease.as_ref(), async |pace, board| {
         page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     })
     .await;

@@ -41,7 +41,7 @@ const WORDS: &[Word] = &[
     Word { theirs: &["diff", "preview", "refresh"], ours: Command("plan") },
     Word { theirs: &["new", "generate"], ours: Command("init") },
     Word { theirs: &["output"], ours: Command("outputs") },
-    Word { theirs: &["lint", "check", "verify"], ours: Command("validate") },
+    Word { theirs: &["lint", "check"], ours: Command("validate") },
     Word { theirs: &["completion", "autocomplete"], ours: Command("completions") },
     Word { theirs: &["help"], ours: Command("--help") },
     Word { theirs: &["version"], ours: Command("--version") },

@@ -19,6 +19,8 @@ pub enum Exit {
     Changes = 2,
     /// Everything else is done, but tables or buckets that are no longer in `stack.yaml` were kept.
     Kept = 3,
+    /// The stack is as wanted, but it does not answer as `verify:` expects.
+    Unverified = 4,
     /// Wrong usage, or confirmation needed without a terminal (`EX_USAGE`).
     Usage = 64,
     /// Another run is changing the stack (`EX_TEMPFAIL`).

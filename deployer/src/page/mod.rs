@@ -13,7 +13,7 @@ use crate::{
         site::{Network, Site},
         why::{FunctionPlace, Place, Reports},
     },
-    config::{self, Config, Piece, Text},
+    config::{self, Config, Piece, Reference, Text},
     engine::{Address, Error, Fault, Handle, Inputs, Joined, Outcome, Outputs, Resource, Stack, Tags, Wire},
     kinds::{
         artifact::{self, Artifact},
@@ -53,6 +53,8 @@ pub struct Page {
     pub stack: Stack<Aws>,
     /// The `outputs` of `stack.yaml`, in its order.
     pub outputs: Vec<(String, Joined)>,
+    /// The values that `verify` refers to, by the paths of the references.
+    pub verify: BTreeMap<String, Wire>,
     /// The services whose health `up` waits for.
     pub services: Vec<Front>,
     /// The functions, for their diagnosis.
@@ -113,7 +115,8 @@ impl Front {
         Outcome { address: self.address(), result: Some(Err(Error::Interrupted { what: self.address() })) }
     }
 
-    fn address(&self) -> Address {
+    /// The address of the service as a whole, whose health is waited for.
+    pub fn address(&self) -> Address {
         Address { kind: "service", key: self.name.clone(), section: format!("services.{}", self.name) }
     }
 }
@@ -146,8 +149,9 @@ pub fn lay_out_until(
     let permissions = page.permissions(&functions.functions, &buckets);
     page.notifications(&buckets, &functions.functions, &permissions);
     let outputs = config.outputs.iter().map(|(name, text)| (name.to_string(), page.joined(text))).collect();
+    let verify = page.referred(config.verify.iter().flat_map(|verify| verify.references()));
     let places = page.function_places();
-    Page { stack: page.stack, outputs, services: functions.fronts, functions: places }
+    Page { stack: page.stack, outputs, verify, services: functions.fronts, functions: places }
 }
 
 /// What a stack runs and holds, by the names that are known before anything has been read.
@@ -669,6 +673,12 @@ impl Layout<'_> {
             }
         };
         Joined(text.pieces().iter().map(wire).collect())
+    }
+
+    /// The values that these references stand for. One to a resource that is not on the page is left out.
+    fn referred<'r>(&self, references: impl Iterator<Item = &'r Reference>) -> BTreeMap<String, Wire> {
+        let known = |path: String| self.wires.get(&path).cloned().map(|wire| (path, wire));
+        references.map(Reference::path).filter_map(known).collect()
     }
 
     /// The ARNs of what is used, derived from names: a policy does not need the resources to exist.
