@@ -568,7 +568,9 @@ name of the folder; edit `package`, or write `binary` for a finished program.
 Examples:
   deployer init
   deployer init --template function --name thumbnails --region eu-west-3
-  deployer init --file staging/stack.yaml";
+  deployer init --file staging/stack.yaml
+  deployer init --template postagram  the shipped app; a release of the deployer
+                                      brings its programs, so no Rust is needed";
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]

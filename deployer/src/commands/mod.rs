@@ -65,7 +65,10 @@ use crate::{
         exit::{Exit, Failure},
         report::{self, Board},
     },
-    package::programs::{Destination, Failed, Programs, Warning},
+    package::{
+        Building,
+        programs::{Destination, Failed, Programs, Warning},
+    },
     page::{Page, lay_out, lay_out_until},
 };
 
@@ -275,8 +278,9 @@ impl Session {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         warn_of_exposed(&self.config, &self.file);
         self.check_images(wanted).await?;
-        let say = |line: &str| report::say(line);
-        let built = Programs::build(&self.config, self.folder(), self.destination, wanted, say);
+        let mut build = report::Build::default();
+        let show = |building: Building<'_>| build.show(building);
+        let built = Programs::build(&self.config, self.folder(), self.destination, wanted, show);
         let built = unless_stopped(async { built.await.map_err(|failed| self.unbuilt(failed)) }).await?;
         for Warning { path, unfit } in &built.warnings {
             let place = place(&self.config, &self.file, path).unwrap_or_default();

@@ -108,7 +108,8 @@ const fn number(path: &'static str, least: u16, most: u16, usual: u16, words: &'
     field(path, Takes::Number { least, most, usual: Some(usual) }, words)
 }
 
-const PACKAGE: &str = "A package of the Cargo workspace around this file. Either this or `binary`.";
+const PACKAGE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program that the \
+                       deployer brings: `labeler` or `service`. Either this or `binary`.";
 const BINARY: &str = "A finished program, relative to this file.";
 const RETENTION: &str = "How long its log is kept, in days; for ever if left out.";
 const ENVIRONMENT: &str =
