@@ -10,3 +10,4 @@ pub mod output;
 pub mod package;
 pub mod page;
 pub mod releases;
+pub mod rights;

@@ -19,6 +19,7 @@ mod old_programs;
 mod open;
 mod outputs;
 mod plan;
+mod policy;
 mod rollback;
 mod standing;
 mod status;
@@ -87,6 +88,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Down(args) => down::run(global, &args).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
         Command::Ls(args) => ls::run(global, &args).await,
+        Command::Policy(args) => policy::run(global, &args),
         Command::Schema => {
             report::answer(&crate::config::schema::schema());
             Ok(Exit::Done)

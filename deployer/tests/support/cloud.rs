@@ -57,6 +57,12 @@ impl TestAws {
         TestAws::of(LocalAws::start().await, "us-east-1").await
     }
 
+    /// Starts one that is this many times faster than AWS in all its delays.
+    pub async fn start_at(speed: u32) -> TestAws {
+        let speed: local::Speed = speed.to_string().parse().expect("a speed");
+        TestAws::of(LocalAws::start_with(speed).await, "us-east-1").await
+    }
+
     /// Starts one for a region: it refuses requests signed for another.
     pub async fn start_in_region(region: &str) -> TestAws {
         TestAws::of(LocalAws::start_in_region(region).await, region).await
@@ -69,6 +75,11 @@ impl TestAws {
 
     pub fn endpoint(&self) -> String {
         self.local.endpoint()
+    }
+
+    /// The client for its journal, its fault rules and its chaos.
+    pub fn control(&self) -> testkit::Control {
+        self.local.control()
     }
 
     /// The deployer's command, configured with this AWS as if it were the real one.

@@ -6,8 +6,18 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use crate::cloud::sign_in::{Trouble, check_address};
 
 /// The services that we call, by the SDK's names.
-const SERVICES: &[&str] =
-    &["S3", "DynamoDB", "IAM", "Lambda", "CloudWatch Logs", "EC2", "Elastic Load Balancing v2", "Auto Scaling", "STS"];
+const SERVICES: &[&str] = &[
+    "S3",
+    "DynamoDB",
+    "IAM",
+    "Lambda",
+    "CloudWatch Logs",
+    "EC2",
+    "Elastic Load Balancing v2",
+    "Auto Scaling",
+    "Service Quotas",
+    "STS",
+];
 
 /// The endpoint of a service.
 pub fn of(config: &SdkConfig, service: &str) -> Option<String> {
