@@ -309,7 +309,7 @@ impl Services {
 
 /// Removes a function's tags from the answer of `GetFunction` unless the caller may list them (docs/aws.md §7.1).
 fn without_hidden_tags(call: &Call, answer: Response, caller: &Caller) -> Response {
-    if call.operation != "GetFunction" || caller.may_everything() {
+    if call.operation != "GetFunction" || !answer.status().is_success() || caller.may_everything() {
         return answer;
     }
     let Ok(mut function) = serde_json::from_slice::<serde_json::Value>(answer.body()) else { return answer };

@@ -23,12 +23,18 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let chosen = chosen(&args.commands)?;
     let (_, config) = describe(global)?;
     let account = account(global, args, &config);
+    let longest = if args.split.is_some() { LONGEST_MANAGED } else { usize::MAX };
+    let documents = documents_of(&config, &account, &chosen, longest);
+    if documents.is_empty() {
+        report::say("no permission is needed: these commands do not call AWS");
+        return Ok(Exit::Done);
+    }
     if account == PLACEHOLDER {
         report::say(format!("replace {PLACEHOLDER} by the account's number, or name it with --account"));
     }
     match &args.split {
-        None => print(&documents_of(&config, &account, &chosen, usize::MAX)),
-        Some(folder) => write(folder, &config, &documents_of(&config, &account, &chosen, LONGEST_MANAGED))?,
+        None => documents.iter().for_each(print),
+        Some(folder) => write(folder, &config, &documents)?,
     }
     Ok(Exit::Done)
 }
@@ -71,11 +77,7 @@ fn documents_of(config: &Config, account: &str, chosen: &[&'static Needs], longe
     documents(&rights, longest)
 }
 
-fn print(documents: &[Document]) {
-    let Some(document) = documents.first() else {
-        report::say("no permission is needed: these commands do not call AWS");
-        return;
-    };
+fn print(document: &Document) {
     report::answer(&text(document));
     let length = document.length();
     match length > LONGEST_MANAGED {
@@ -90,10 +92,6 @@ fn print(documents: &[Document]) {
 }
 
 fn write(folder: &Path, config: &Config, documents: &[Document]) -> Result<(), Failure> {
-    if documents.is_empty() {
-        report::say("no permission is needed: these commands do not call AWS");
-        return Ok(());
-    }
     let failed = |path: &Path| format!("cannot write {}", path.display());
     std::fs::create_dir_all(folder).with_context(|| failed(folder)).map_err(unwritten)?;
     for (at, document) in documents.iter().enumerate() {

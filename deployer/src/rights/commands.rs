@@ -25,6 +25,9 @@ enum Deed {
     Read,
     Loss,
     Change,
+    /// Removing what `stack.yaml` no longer describes.
+    Tidy,
+    /// Removing the whole stack.
     Remove,
 }
 
@@ -149,12 +152,14 @@ const RELEASES: &[Right] = &[
     right("s3:ListBucket", Artifacts),
 ];
 
+/// Removing the programs of old releases (`commands/old_programs.rs`).
+const OLD_PROGRAMS: &[Right] = &[right("s3:DeleteObject", Programs)];
+
 /// A roll-out of an earlier release (`kinds/auto_scaling_group.rs`).
 const ROLL_OUT: &[Right] = &[
     right("autoscaling:CancelInstanceRefresh", Groups),
     right("autoscaling:RollbackInstanceRefresh", Groups),
     right("autoscaling:StartInstanceRefresh", Groups),
-    right("autoscaling:UpdateAutoScalingGroup", Groups),
     right_when("ec2:CreateTags", Launched, CreatedBy(&["RunInstances"])),
     right_when("ec2:RunInstances", Any, FromTemplate),
     right_when("iam:PassRole", Roles, PassedTo(&["ec2.amazonaws.com"])),
@@ -177,14 +182,14 @@ const DOCTOR: &[Right] = &[
 
 const REGIONS: &[Right] = &[right("ec2:DescribeRegions", Any)];
 
-use Deed::{Change, List, Loss, Read, Remove};
+use Deed::{Change, List, Loss, Read, Remove, Tidy};
 
 /// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
 /// `deployer/tests/permissions.rs`.
 pub const COMMANDS: &[Needs] = &[
     command(
         "up",
-        &[List, Read, Loss, Change, Remove],
+        &[List, Read, Loss, Change, Tidy],
         Which::Described,
         &[
             part(Given::Services, NETWORK),
@@ -192,6 +197,7 @@ pub const COMMANDS: &[Needs] = &[
             part(Given::Always, LEASE),
             part(Given::Services, HEALTH),
             part(Given::Services, WHY_SERVICES),
+            part(Given::Services, OLD_PROGRAMS),
         ],
     ),
     command(
@@ -313,7 +319,8 @@ impl Needs {
                 Read => kind.read,
                 Loss => kind.loss,
                 Change => kind.change,
-                Remove => kind.remove,
+                Tidy if kind.list.is_empty() => &[],
+                Tidy | Remove => kind.remove,
             }
         };
         let deeds = KINDS.iter().flat_map(|kind| self.deeds.iter().flat_map(move |deed| of_kind(kind, *deed)));

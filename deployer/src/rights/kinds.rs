@@ -21,7 +21,7 @@ pub struct OfKind {
     pub loss: &'static [Right],
     /// Creating, changing and tagging one.
     pub change: &'static [Right],
-    /// Removing one.
+    /// Removing one. Kinds without a list are removed with what they are part of, unless the whole stack is removed.
     pub remove: &'static [Right],
 }
 
@@ -53,16 +53,15 @@ pub const KINDS: &[OfKind] = &[
     OfKind {
         kind: "auto_scaling_group",
         list: &[right("autoscaling:DescribeAutoScalingGroups", Any)],
-        read: &[
-            right("autoscaling:DescribeAutoScalingGroups", Any),
-            right("autoscaling:DescribeInstanceRefreshes", Any),
-        ],
+        // Instances that outlive their group count as the group.
+        read: &[right("autoscaling:DescribeAutoScalingGroups", Any), right("ec2:DescribeInstances", Any)],
         loss: &[],
         change: &[
             right("autoscaling:AttachLoadBalancerTargetGroups", Groups),
             right("autoscaling:CancelInstanceRefresh", Groups),
             right("autoscaling:CreateAutoScalingGroup", Groups),
             right("autoscaling:CreateOrUpdateTags", Groups),
+            right("autoscaling:DescribeInstanceRefreshes", Any),
             right("autoscaling:DetachLoadBalancerTargetGroups", Groups),
             right("autoscaling:RollbackInstanceRefresh", Groups),
             right("autoscaling:StartInstanceRefresh", Groups),
@@ -75,7 +74,7 @@ pub const KINDS: &[OfKind] = &[
             right("s3:GetObject", Reports),
             right("s3:ListBucket", Artifacts),
         ],
-        remove: &[right("autoscaling:DeleteAutoScalingGroup", Groups), right("ec2:DescribeInstances", Any)],
+        remove: &[right("autoscaling:DeleteAutoScalingGroup", Groups)],
     },
     OfKind {
         kind: "bucket",
@@ -135,7 +134,7 @@ pub const KINDS: &[OfKind] = &[
     OfKind {
         kind: "instance_profile",
         list: &[right("iam:GetInstanceProfile", Profiles), right("iam:ListInstanceProfiles", Any)],
-        read: &[right("iam:GetInstanceProfile", Profiles)],
+        read: &[right("iam:GetInstanceProfile", AbsentProfiles), right("iam:GetInstanceProfile", Profiles)],
         loss: &[],
         change: &[
             right("iam:AddRoleToInstanceProfile", Profiles),
@@ -220,7 +219,7 @@ pub const KINDS: &[OfKind] = &[
     OfKind {
         kind: "role",
         list: &[right("iam:GetRole", Roles), right("iam:ListRoles", Any)],
-        read: &[right("iam:GetRole", Roles), right("iam:GetRolePolicy", Roles)],
+        read: &[right("iam:GetRole", AbsentRoles), right("iam:GetRole", Roles), right("iam:GetRolePolicy", Roles)],
         loss: &[],
         change: &[
             right("iam:CreateRole", Roles),
@@ -259,7 +258,11 @@ pub const KINDS: &[OfKind] = &[
             right_when("ec2:CreateTags", SecurityGroups, Ours),
             right_when("ec2:RevokeSecurityGroupIngress", SecurityGroups, Ours),
         ],
-        remove: &[right_when("ec2:DeleteSecurityGroup", SecurityGroups, Ours)],
+        // Rules that refer to each other are removed first.
+        remove: &[
+            right_when("ec2:DeleteSecurityGroup", SecurityGroups, Ours),
+            right_when("ec2:RevokeSecurityGroupIngress", SecurityGroups, Ours),
+        ],
     },
     OfKind {
         kind: "table",

@@ -60,8 +60,12 @@ pub enum On {
     AllLogGroups,
     /// The roles, or the existing one that `stack.yaml` names.
     Roles,
+    /// Roles that do not exist: their paths are not known to IAM, so they are named without.
+    AbsentRoles,
     /// The instance profiles.
     Profiles,
+    /// Instance profiles that do not exist.
+    AbsentProfiles,
     /// The Auto Scaling groups.
     Groups,
     /// The load balancers.
@@ -166,6 +170,8 @@ impl On {
                 Some(role) => iam(&format!("role/{role}")),
                 None => iam(&format!("role/deployer/{stack}/*")),
             }],
+            On::AbsentRoles => vec![iam(&format!("role/{stack}-{region}-*"))],
+            On::AbsentProfiles => vec![iam(&format!("instance-profile/{stack}-{region}-*"))],
             On::Profiles => vec![iam(&format!("instance-profile/deployer/{stack}/*"))],
             On::Groups => vec![arn("autoscaling", &format!("autoScalingGroup:*:autoScalingGroupName/{names}"))],
             On::Balancers => vec![arn("elasticloadbalancing", &format!("loadbalancer/app/{names}"))],

@@ -44,7 +44,8 @@ macro_rules! group {
 const GROUP: Needs =
     Needs::On("arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/{AutoScalingGroupName}");
 
-/// A group that is given a launch template: its caller must be allowed to launch instances from it (docs/aws.md §10.1).
+/// A group that is given a launch template, at once or by a refresh: its caller must be allowed to launch instances from
+/// it (docs/aws.md §10.1).
 const WITH_TEMPLATE: Needs = Needs::Of(|asked| {
     let name = asked.call.input.text("AutoScalingGroupName").unwrap_or("*");
     let own = asked.own(asked.arn(&format!("autoScalingGroup:*:autoScalingGroupName/{name}")));
@@ -53,9 +54,10 @@ const WITH_TEMPLATE: Needs = Needs::Of(|asked| {
 
 fn launches(asked: &Asked) -> Option<Need> {
     let form = asked.call.input.form();
-    let is_of_template = |name: &String| name.starts_with("LaunchTemplate.");
-    form.keys().any(is_of_template).then(|| {
-        let id = form.get("LaunchTemplate.LaunchTemplateId").map_or("*", String::as_str);
+    let template = |name: &str| name.strip_prefix("DesiredConfiguration.").unwrap_or(name).to_owned();
+    form.keys().any(|name| template(name).starts_with("LaunchTemplate.")).then(|| {
+        let is_id = |name: &str| template(name) == "LaunchTemplate.LaunchTemplateId";
+        let id = form.iter().find(|(name, _)| is_id(name)).map_or("*", |(_, id)| id);
         let region = asked.region;
         let template = format!("arn:aws:ec2:{region}:{ACCOUNT}:launch-template/{id}");
         Need::new("ec2:RunInstances", template.as_str()).knowing("ec2:LaunchTemplate", Some(template))
@@ -254,7 +256,7 @@ pub const OPERATIONS: &[Row] = &[
     row(
         "StartInstanceRefresh",
         Writes(refreshes::start),
-        GROUP,
+        WITH_TEMPLATE,
         None,
         concat!(
             "AutoScalingGroupName DesiredConfiguration.LaunchTemplate.* Strategy ",
