@@ -57,7 +57,7 @@ fn launches(asked: &Asked) -> Option<Need> {
     let template = |name: &str| name.strip_prefix("DesiredConfiguration.").unwrap_or(name).to_owned();
     form.keys().any(|name| template(name).starts_with("LaunchTemplate.")).then(|| {
         let is_id = |name: &str| template(name) == "LaunchTemplate.LaunchTemplateId";
-        let id = form.iter().find(|(name, _)| is_id(name)).map_or("*", |(_, id)| id);
+        let id = form.iter().find(|(name, _)| is_id(name)).map_or("*", |(_, id)| id.as_str());
         let region = asked.region;
         let template = format!("arn:aws:ec2:{region}:{ACCOUNT}:launch-template/{id}");
         Need::new("ec2:RunInstances", template.as_str()).knowing("ec2:LaunchTemplate", Some(template))
