@@ -222,7 +222,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
 
     // A service that never becomes healthy.
     project.edit("health_check: /health\n", "health_check: /missing\n");
-    roles.ends_with(1, &["up", "--yes", "--healthy-within", "10"]).await;
+    roles.done(&["up", "--yes", "--no-wait"]).await;
     eventually("the console of an instance that is not healthy", async || {
         roles.run(&["why"]).await;
         roles.used("why").await.contains("ec2:GetConsoleOutput").then_some(())
