@@ -3,6 +3,7 @@
 pub mod cloud;
 pub mod commands;
 pub mod config;
+pub mod cost;
 pub mod engine;
 pub mod kinds;
 pub mod machine;
@@ -11,3 +12,4 @@ pub mod package;
 pub mod page;
 pub mod releases;
 pub mod rights;
+pub mod verify;

@@ -42,6 +42,8 @@ enum Which {
     Outputs,
     /// Those that the addresses of its services need.
     Addresses,
+    /// Those that the requests of `verify` need.
+    Verified,
     /// Those of every stack.
     OfAllStacks,
 }
@@ -158,6 +160,7 @@ const OLD_PROGRAMS: &[Right] = &[right("s3:DeleteObject", Programs)];
 /// A roll-out of an earlier release (`kinds/auto_scaling_group.rs`).
 const ROLL_OUT: &[Right] = &[
     right("autoscaling:CancelInstanceRefresh", Groups),
+    right("autoscaling:DescribeScheduledActions", Any),
     right("autoscaling:RollbackInstanceRefresh", Groups),
     right("autoscaling:StartInstanceRefresh", Groups),
     right_when("ec2:CreateTags", Launched, CreatedBy(&["RunInstances"])),
@@ -165,6 +168,19 @@ const ROLL_OUT: &[Right] = &[
     right_when("iam:PassRole", Roles, PassedTo(&["ec2.amazonaws.com"])),
     right("s3:GetObject", Programs),
     right("s3:GetObject", Reports),
+];
+
+/// Emptying groups and removing load balancers (`commands/pause.rs`).
+const PAUSE: &[Right] = &[
+    right("autoscaling:CreateOrUpdateTags", Groups),
+    right("autoscaling:DeleteScheduledAction", Groups),
+    right("autoscaling:DeleteTags", Groups),
+    right("autoscaling:DescribeAutoScalingGroups", Any),
+    right("autoscaling:DescribeScheduledActions", Any),
+    right("autoscaling:UpdateAutoScalingGroup", Groups),
+    right("elasticloadbalancing:DeleteLoadBalancer", Balancers),
+    right("elasticloadbalancing:DescribeLoadBalancers", Any),
+    right("elasticloadbalancing:DescribeTags", Any),
 ];
 
 /// Trials of creations, and quotas (`commands/doctor/cloud.rs`).
@@ -184,28 +200,28 @@ const REGIONS: &[Right] = &[right("ec2:DescribeRegions", Any)];
 
 use Deed::{Change, List, Loss, Read, Remove, Tidy};
 
+/// What `up` does with resources, and what else it needs.
+const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
+const UP: &[Part] = &[
+    part(Given::Services, NETWORK),
+    part(Given::Image, IMAGES),
+    part(Given::Always, LEASE),
+    part(Given::Services, HEALTH),
+    part(Given::Services, WHY_SERVICES),
+    part(Given::Services, OLD_PROGRAMS),
+];
+
 /// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
 /// `deployer/tests/permissions.rs`.
 pub const COMMANDS: &[Needs] = &[
-    command(
-        "up",
-        &[List, Read, Loss, Change, Tidy],
-        Which::Described,
-        &[
-            part(Given::Services, NETWORK),
-            part(Given::Image, IMAGES),
-            part(Given::Always, LEASE),
-            part(Given::Services, HEALTH),
-            part(Given::Services, WHY_SERVICES),
-            part(Given::Services, OLD_PROGRAMS),
-        ],
-    ),
+    command("up", UP_DEEDS, Which::Described, UP),
     command(
         "plan",
         &[List, Read, Loss],
         Which::Described,
         &[part(Given::Services, NETWORK), part(Given::Image, IMAGES)],
     ),
+    offline("cost"),
     command(
         "status",
         &[List, Read, Loss],
@@ -247,6 +263,8 @@ pub const COMMANDS: &[Needs] = &[
             part(Given::Services, WHY_SERVICES),
         ],
     ),
+    command("pause", &[], Which::None, &[part(Given::Services, PAUSE), part(Given::Services, LEASE)]),
+    command("resume", UP_DEEDS, Which::Described, UP),
     command(
         "logs",
         &[],
@@ -279,6 +297,7 @@ pub const COMMANDS: &[Needs] = &[
         )],
     ),
     command("open", &[Read], Which::Addresses, &[part(Given::Services, NETWORK)]),
+    command("verify", &[Read], Which::Verified, &[part(Given::Services, NETWORK)]),
     command(
         "down",
         &[List, Read, Loss, Remove],
@@ -336,6 +355,12 @@ impl Which {
             Which::None | Which::OfAllStacks => BTreeSet::new(),
             Which::Described => stack.all(),
             Which::Outputs => stack.with_needs(page.outputs.iter().flat_map(|(_, text)| text.needs())),
+            Which::Verified => stack.with_needs(
+                page.services
+                    .iter()
+                    .flat_map(|front| front.url.needs())
+                    .chain(page.verify.values().flat_map(|wire| wire.needs())),
+            ),
             Which::Addresses => stack.with_needs(page.services.iter().flat_map(|front| front.url.needs())),
         };
         let all = stack.dependencies();

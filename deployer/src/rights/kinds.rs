@@ -54,15 +54,23 @@ pub const KINDS: &[OfKind] = &[
         kind: "auto_scaling_group",
         list: &[right("autoscaling:DescribeAutoScalingGroups", Any)],
         // Instances that outlive their group count as the group.
-        read: &[right("autoscaling:DescribeAutoScalingGroups", Any), right("ec2:DescribeInstances", Any)],
+        read: &[
+            right("autoscaling:DescribeAutoScalingGroups", Any),
+            // Of a group that AWS ends at a time.
+            right("autoscaling:DescribeScheduledActions", Any),
+            right("ec2:DescribeInstances", Any),
+        ],
         loss: &[],
         change: &[
             right("autoscaling:AttachLoadBalancerTargetGroups", Groups),
             right("autoscaling:CancelInstanceRefresh", Groups),
             right("autoscaling:CreateAutoScalingGroup", Groups),
             right("autoscaling:CreateOrUpdateTags", Groups),
+            right("autoscaling:DeleteScheduledAction", Groups),
+            right("autoscaling:DeleteTags", Groups),
             right("autoscaling:DescribeInstanceRefreshes", Any),
             right("autoscaling:DetachLoadBalancerTargetGroups", Groups),
+            right("autoscaling:PutScheduledUpdateGroupAction", Groups),
             right("autoscaling:RollbackInstanceRefresh", Groups),
             right("autoscaling:StartInstanceRefresh", Groups),
             right("autoscaling:UpdateAutoScalingGroup", Groups),

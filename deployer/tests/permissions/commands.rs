@@ -20,6 +20,9 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("rollback", "iam:PassRole", "the same"),
 ];
 
+/// Commands that need what another one needs, since they do the same to what they find.
+const ALIKE: &[(&str, &str)] = &[("resume", "up")];
+
 const ACCOUNT: &str = "000000000000";
 
 /// A role for each command, with the command's policy alone.
@@ -105,7 +108,13 @@ impl<'a> Roles<'a> {
     /// Asserts that every command has used all actions of its policy, but for reasoned exceptions.
     async fn assert_least(&self) {
         let mut wrong = Vec::new();
+        for (command, other) in ALIKE {
+            assert_eq!(self.granted[command], self.granted[other], "{command}");
+        }
         for (command, granted) in &self.granted {
+            if ALIKE.iter().any(|(alike, _)| alike == command) {
+                continue;
+            }
             let used = self.used(command).await;
             let spared: BTreeSet<&str> =
                 UNUSED.iter().filter(|(of, ..)| of == command).map(|(_, action, _)| *action).collect();
@@ -175,18 +184,27 @@ const BY_HAND: &[(&str, &str)] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     let (cloud, project) = (TestAws::start().await, Project::light());
+    let text = project.description();
+    let (described, _) = text.split_once("\nverify:").expect("there is `verify`");
+    project.describe(&format!("{described}\nverify:\n  steps:\n    page: {{ request: GET / }}\n"));
     let roles = Roles::new(&cloud, &project).await;
     let bucket = "postagram-images-000000000000-us-east-1";
 
     // From nothing.
     roles.done(&["doctor"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
-    roles.done(&["up", "--yes"]).await;
-    for healthy in [&["status"][..], &["why"], &["history"], &["logs"], &["outputs"], &["ls", "--all-regions"]] {
+    roles.done(&["up", "--yes", "--for", "4h"]).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await; // without the end
+    for healthy in
+        [&["verify"][..], &["status"], &["why"], &["history"], &["logs"], &["outputs"], &["ls", "--all-regions"]]
+    {
         roles.done(healthy).await;
     }
     roles.ends_with(1, &["open"]).await; // without a terminal
     roles.done(&["doctor"]).await;
+    roles.done(&["pause", "--yes"]).await;
+    roles.done(&["pause", "--yes"]).await; // looks for the lease of a dead run
+    roles.done(&["resume", "--yes"]).await;
     let put = cloud.aws.s3.put_object().bucket(bucket).key("a/b").body(b"a picture".to_vec().into());
     put.send().await.expect("an object can be put");
     roles.done(&["invoke", "labeler", "--sample", "images/a/b"]).await;
@@ -208,7 +226,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     // Earlier releases: one that is in service, and one that does not start.
     let check = "    health_check: /health\n";
     project.edit(check, &format!("{check}    disk_gb: 12\n"));
-    roles.done(&["up", "--yes"]).await;
+    roles.done(&["up", "--yes", "--for", "4h"]).await;
     roles.done(&["rollback", "web", "--yes"]).await;
     let uses = "      DYNAMO_TABLE: ${tables.posts.name}\n    uses:\n      buckets: { images: read_write }\n      tables: { posts: read_write }\n\n";
     let bad = uses.replacen("\n", "\n      SAY: it cannot be\n      EXIT: \"78\"\n", 1);
@@ -248,7 +266,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     let data = ["--delete", "table.postagram-posts", "--delete", "bucket.postagram-images-000000000000-us-east-1"];
     roles.done(&[&["up", "--yes"][..], &data].concat()).await;
     project.describe(&whole);
-    roles.done(&["up", "--yes"]).await;
+    roles.done(&["up", "--yes", "--for", "4h"]).await;
     burden().await;
     roles.done(&["down", "--yes"]).await;
     assert_eq!(cloud.buckets().await, Vec::<String>::new());
