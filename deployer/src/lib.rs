@@ -11,4 +11,5 @@ pub mod output;
 pub mod package;
 pub mod page;
 pub mod releases;
+pub mod rights;
 pub mod verify;

@@ -1,6 +1,8 @@
 //! The derived policies are sufficient and minimal: without any single permission that Postagram uses, its story fails,
-//! and AWS names the missing permission.
+//! and AWS names the missing permission. The same holds for the policies of the deployer's own commands.
 
+#[path = "permissions/commands.rs"]
+mod commands;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

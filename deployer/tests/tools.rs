@@ -422,10 +422,10 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
         "right to ec2:CreateSecurityGroup: allowed",
         "right to ec2:CreateLaunchTemplate: allowed",
         "quota of load balancers: 0 of 50 exist, 1 to create",
+        "quota of vCPUs: 32 for On-Demand instances; the groups need up to 8",
     ] {
         assert!(finding(&said, good).starts_with('✓'), "{good}: {}", said.all());
     }
-    assert!(finding(&said, "quota of vCPUs: not checked; the largest groups have 8 vCPUs").starts_with('!'));
     assert_eq!(scene.inventory().await, before);
 
     scene.done(Phase::Up).await;
@@ -462,6 +462,14 @@ async fn doctor_names_what_aws_would_refuse() {
         let hint = below.lines().nth(1).expect("a remedy");
         assert!(hint.starts_with("  hint: ") && hint.contains(remedy), "{call}: {}", said.all());
     }
+    scene.proxy.reset();
+    scene.put_chaos("vcpu-limit").await;
+    let said = scene.run(&["doctor"]).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    let line = finding(&said, "quota of vCPUs: the groups need 2 vCPUs, more than the quota of 1");
+    assert!(line.starts_with('✗') && said.stdout.contains("lower `instances`, or ask for more"), "{}", said.all());
+    scene.put_chaos("").await;
+
     // What `up` does not need is only unchecked.
     for call in ["DescribeRegions", "DescribeAccountLimits", "DescribeInstanceTypes"] {
         scene.proxy.reset();

@@ -2,47 +2,77 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aws_sdk_ec2::types::{IpPermission, UserIdGroupPair};
+use aws_sdk_autoscaling::types::LaunchTemplateSpecification;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_ec2::types::{InstanceType, IpPermission, RequestLaunchTemplateData, UserIdGroupPair};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use sha2::{Digest as _, Sha256};
 use support::{Project, Said, cloud::TestAws};
 use testkit::{
     eventually,
+    programs::program,
     small_programs::{echo_function, tiny_service},
 };
+
+/// How much faster than AWS the local AWS is here in all its delays, so that times can be told in those of AWS.
+const SPEED: u32 = 20;
+
+/// A local AWS at that speed.
+async fn cloud() -> TestAws {
+    TestAws::start_at(SPEED).await
+}
 
 const BUCKET: &str = "s-artifacts-000000000000-us-east-1";
 const GROUP: &str = "s-web-8080";
 
-/// A broken service: its name, its lines of `stack.yaml`, and parts of the sentence and of the remedy.
+/// A broken service: its name, the cause, its lines of `stack.yaml`, and parts of the sentence and of the remedy.
 struct Row {
     name: &'static str,
+    cause: &'static str,
     lines: &'static str,
     says: &'static [&'static str],
     remedy: &'static str,
 }
 
-const fn row(name: &'static str, lines: &'static str, says: &'static [&'static str], remedy: &'static str) -> Row {
-    Row { name, lines, says, remedy }
+const fn row(
+    name: &'static str,
+    cause: &'static str,
+    lines: &'static str,
+    says: &'static [&'static str],
+    remedy: &'static str,
+) -> Row {
+    Row { name, cause, lines, says, remedy }
 }
 
 const BROKEN: &[Row] = &[
     row(
         "variable",
+        "a missing variable",
         "environment: { SAY: JWT_AUDIENCE is not set, EXIT: 78 }",
         &["the service exits with 78: JWT_AUDIENCE is not set", "(stack.yaml:"],
         "`environment`",
     ),
-    row("crash", "environment: { SAY: it cannot be, EXIT: 1 }", &["the service exits with 1: it cannot be"], "correct"),
+    row(
+        "crash",
+        "a crash at start",
+        "environment: { SAY: it cannot be, EXIT: 1 }",
+        &["the service exits with 1: it cannot be"],
+        "correct",
+    ),
     row(
         "later",
+        "a crash later",
         "environment: { LIFE: 1 }",
         &["the service exits with 3: it has lived long enough"],
         "correct the service",
     ),
     row(
         "port",
+        "another port",
         // Any port that the load balancer does not ask.
         "environment: { LISTEN: 0 }",
         &["the service runs, but did not listen on port 8080"],
@@ -50,19 +80,28 @@ const BROKEN: &[Row] = &[
     ),
     row(
         "path",
+        "a wrong health check path",
         "health_check: /missing",
         &["the service answers its health check, /missing, with 404"],
         "`health_check.path`",
     ),
-    row("error", "health_check: /broken", &["the service answers its health check, /broken, with 500"], "with 200"),
+    row(
+        "error",
+        "an error in the health check",
+        "health_check: /broken",
+        &["the service answers its health check, /broken, with 500"],
+        "with 200",
+    ),
     row(
         "slow",
+        "a start longer than the grace period",
         "grace_period_s: 30\n    environment: { SLOW: 600 }",
         &["does not become healthy within 30 s"],
         "`grace_period_s`",
     ),
     row(
         "denied",
+        "a missing permission of the service",
         "environment: { SAY: 'x is not authorized to perform: dynamodb:PutItem on resource: y', EXIT: 1 }",
         &["the service lacks a permission: x is not authorized to perform: dynamodb:PutItem"],
         "`uses`",
@@ -70,6 +109,7 @@ const BROKEN: &[Row] = &[
     #[cfg(target_os = "linux")]
     row(
         "memory",
+        "too little memory",
         "environment: { EAT: 1500 }",
         &["the service needs more memory than t3.micro has"],
         "`instance_type`",
@@ -91,37 +131,79 @@ fn stack(services: &[(&str, &str)]) -> Project {
     Project::with(&text)
 }
 
-/// Runs `why` until its first line contains these texts, checks the remedy, and prints the time it took.
-async fn explained(cloud: &TestAws, project: &Project, name: &str, says: &[&str], remedy: &str) {
-    let begun = Instant::now();
-    let mut last = String::new();
-    let sentence = tokio::time::timeout(Duration::from_secs(150), async {
-        loop {
-            let said = cloud.run(project, &["why", name]).await;
-            let first = said.stdout.lines().next().unwrap_or_default().to_owned();
-            if first.starts_with(&format!("{name}: ")) && says.iter().all(|it| first.contains(it)) {
+/// Something broken: its name in `stack.yaml`, the cause, and parts of the sentence and of the remedy.
+#[derive(Clone, Copy)]
+struct Broken<'a> {
+    name: &'a str,
+    cause: &'a str,
+    says: &'a [&'a str],
+    remedy: &'a str,
+}
+
+/// The part of the output of `why` about a service or function, if its first line has these texts.
+fn about(said: &Said, broken: &Broken) -> Option<Vec<String>> {
+    let Broken { name, says, .. } = broken;
+    let is_first = |line: &&str| line.starts_with(&format!("{name}: ")) && says.iter().all(|it| line.contains(it));
+    let mut lines = said.stdout.lines().skip_while(|line| !is_first(line));
+    let first = lines.next()?.to_owned();
+    let rest = lines.take_while(|line| line.starts_with("  ") || line.starts_with("hint: "));
+    Some([first].into_iter().chain(rest.map(str::to_owned)).collect())
+}
+
+/// Runs `why` until it explains all of these, checks the remedies, and writes the rows of the table of docs/proofs.md: the
+/// cause, the sentence, and the time of AWS since `begun`.
+async fn all_explained(cloud: &TestAws, project: &Project, begun: Instant, broken: &[Broken<'_>]) {
+    let names: Vec<&str> = ["why"].into_iter().chain(broken.iter().map(|it| it.name)).collect();
+    let (mut left, mut last) = (broken.to_vec(), String::new());
+    let explained = tokio::time::timeout(Duration::from_secs(240), async {
+        while !left.is_empty() {
+            let said = cloud.run(project, &names).await;
+            left.retain(|broken| {
+                let Some(lines) = about(&said, broken) else { return true };
+                let Broken { name, cause, remedy, .. } = broken;
                 assert_eq!(said.code, 1, "{}", said.all());
-                let hint = said.stdout.lines().find(|line| line.starts_with("hint: ")).unwrap_or_default();
-                assert!(hint.contains(remedy), "{remedy:?} is not in {}", said.all());
-                return first;
-            }
+                let hint = lines.iter().find(|line| line.starts_with("hint: ")).cloned().unwrap_or_default();
+                assert!(hint.contains(remedy), "{name}: {remedy:?} is not in {}", lines.join("\n"));
+                report(cause, &lines[0], begun.elapsed());
+                false
+            });
             last = said.all();
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     })
     .await;
-    let sentence = sentence.unwrap_or_else(|_| panic!("{name}: {says:?} did not appear: {last}"));
-    println!("| {name} | {sentence} | {:.0} s |", begun.elapsed().as_secs_f64());
+    let left: Vec<&str> = left.iter().map(|broken| broken.cause).collect();
+    assert!(explained.is_ok(), "{left:?} are not explained: {last}");
+}
+
+/// The same for one, broken now.
+async fn explained(cloud: &TestAws, project: &Project, cause: &str, name: &str, says: &[&str], remedy: &str) {
+    all_explained(cloud, project, Instant::now(), &[Broken { name, cause, says, remedy }]).await;
+}
+
+/// The most characters of a sentence in the table.
+const LONGEST: usize = 140;
+
+/// Writes a row of the table of docs/proofs.md into a file of its own.
+fn report(cause: &str, sentence: &str, took: Duration) {
+    let seconds = (took * SPEED).as_secs();
+    // What AWS and programs say in addition may be long.
+    let (words, rest) = sentence.split_at(sentence.char_indices().nth(LONGEST).map_or(sentence.len(), |(at, _)| at));
+    let sentence = words.replace('|', "\\|") + if rest.is_empty() { "" } else { "…" };
+    let row = format!("| {cause} | {sentence} | {} min {} s |\n", seconds / 60, seconds % 60);
+    let file = format!("causes-{}.md", cause.replace([' ', '/', '`'], "-"));
+    std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(file), &row).expect("the folder can be written to");
+    print!("{row}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_broken_service_is_explained() {
     let services: Vec<(&str, &str)> = BROKEN.iter().map(|row| (row.name, row.lines)).collect();
-    let (cloud, project) = (TestAws::start().await, stack(&services));
+    let (cloud, project) = (cloud().await, stack(&services));
     cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
-    for Row { name, says, remedy, .. } in BROKEN {
-        explained(&cloud, &project, name, says, remedy).await;
-    }
+    let broken: Vec<Broken> =
+        BROKEN.iter().map(|&Row { name, cause, says, remedy, .. }| Broken { name, cause, says, remedy }).collect();
+    all_explained(&cloud, &project, Instant::now(), &broken).await;
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }
@@ -131,6 +213,40 @@ async fn instance(cloud: &TestAws) -> String {
     let answer = cloud.aws.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(GROUP);
     let answer = answer.send().await.expect("a group");
     answer.auto_scaling_groups()[0].instances()[0].instance_id().expect("an id").to_owned()
+}
+
+/// The user data of the first version of the service's launch template.
+async fn user_data(cloud: &TestAws) -> String {
+    let versions = cloud.aws.ec2.describe_launch_template_versions().launch_template_name("s-web").versions("1");
+    let versions = versions.send().await.expect("a version");
+    let data = versions.launch_template_versions()[0].launch_template_data().expect("its data").clone();
+    let encoded = BASE64_STANDARD.decode(data.user_data().expect("user data")).expect("base64");
+    String::from_utf8(encoded).expect("text")
+}
+
+/// Makes the group launch instances from whatever version is the newest.
+async fn follow_the_newest(cloud: &TestAws) {
+    let newest = LaunchTemplateSpecification::builder().launch_template_name("s-web").version("$Latest").build();
+    let update = cloud.aws.autoscaling.update_auto_scaling_group().auto_scaling_group_name(GROUP);
+    update.launch_template(newest).send().await.expect("it can be chosen");
+}
+
+/// Adds a version of the launch template that differs from the first one in these fields. EC2 does not check it.
+async fn add_version(cloud: &TestAws, data: aws_sdk_ec2::types::builders::RequestLaunchTemplateDataBuilder) {
+    let version = cloud.aws.ec2.create_launch_template_version().launch_template_name("s-web").source_version("1");
+    version.launch_template_data(data.build()).send().await.expect("a version can be made");
+}
+
+/// Terminates every instance of the group, if there is any, so that it launches new ones.
+async fn relaunch(cloud: &TestAws) {
+    let groups = cloud.aws.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(GROUP);
+    let groups = groups.send().await.expect("a group");
+    for instance in groups.auto_scaling_groups()[0].instances() {
+        let ended = cloud.aws.autoscaling.terminate_instance_in_auto_scaling_group();
+        let ended = ended.instance_id(instance.instance_id().expect("an id")).should_decrement_desired_capacity(false);
+        // It may be terminating already.
+        let _ = ended.send().await;
+    }
 }
 
 async fn target_group(cloud: &TestAws, name: &str) -> String {
@@ -146,7 +262,7 @@ async fn replace(cloud: &TestAws) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_manual_change_is_explained_and_reverted_by_up() {
-    let (cloud, project) = (TestAws::start().await, stack(&[("web", "")]));
+    let (cloud, project) = (cloud().await, stack(&[("web", "")]));
     let aws = &cloud.aws;
     let up = async || drop(cloud.done(&project, &["up", "--yes"]).await);
     up().await;
@@ -163,14 +279,30 @@ async fn each_manual_change_is_explained_and_reverted_by_up() {
     let rule = IpPermission::builder().ip_protocol("tcp").from_port(8080).to_port(8080).user_id_group_pairs(pair);
     let revoke = aws.ec2.revoke_security_group_ingress().group_id(id(GROUP)).ip_permissions(rule.build());
     revoke.send().await.expect("a rule can be removed");
-    explained(&cloud, &project, "web", &["does not admit the load balancer on port 8080"], "run `up`").await;
+    explained(
+        &cloud,
+        &project,
+        "a security group changed by hand",
+        "web",
+        &["does not admit the load balancer on port 8080"],
+        "run `up`",
+    )
+    .await;
     up().await;
 
     // The target group is detached.
     let (arn, groups) = (target_group(&cloud, GROUP).await, &aws.autoscaling);
     let detach = groups.detach_load_balancer_target_groups().auto_scaling_group_name(GROUP);
     detach.target_group_arns(&arn).send().await.expect("it can be detached");
-    explained(&cloud, &project, "web", &["not attached to its Auto Scaling group"], "run `up`").await;
+    explained(
+        &cloud,
+        &project,
+        "a target group detached by hand",
+        "web",
+        &["not attached to its Auto Scaling group"],
+        "run `up`",
+    )
+    .await;
     up().await;
 
     // The listener forwards elsewhere.
@@ -190,13 +322,14 @@ async fn each_manual_change_is_explained_and_reverted_by_up() {
         .send()
         .await
         .expect("it can be changed");
-    explained(&cloud, &project, "web", &["forwards to another target group"], "run `up`").await;
+    explained(&cloud, &project, "a listener changed by hand", "web", &["forwards to another target group"], "run `up`")
+        .await;
     up().await;
     aws.elb.delete_target_group().target_group_arn(&other).send().await.expect("it can be deleted");
 
     // The listener is deleted.
     aws.elb.delete_listener().listener_arn(&listener).send().await.expect("it can be deleted");
-    explained(&cloud, &project, "web", &["no listener on its port"], "run `up`").await;
+    explained(&cloud, &project, "a listener deleted by hand", "web", &["no listener on its port"], "run `up`").await;
     up().await;
 
     // The program is missing from the bucket when a new instance starts.
@@ -206,8 +339,15 @@ async fn each_manual_change_is_explained_and_reverted_by_up() {
         aws.s3.delete_object().bucket(BUCKET).key(key).send().await.expect("it can be deleted");
     }
     replace(&cloud).await;
-    explained(&cloud, &project, "web", &["the program is not in the artifact bucket"], "uploads the program again")
-        .await;
+    explained(
+        &cloud,
+        &project,
+        "a program missing in the bucket",
+        "web",
+        &["the program is not in the artifact bucket"],
+        "uploads the program again",
+    )
+    .await;
     up().await;
 
     // The role has no permission to download it.
@@ -217,15 +357,22 @@ async fn each_manual_change_is_explained_and_reverted_by_up() {
         aws.iam.delete_role_policy().role_name(role).policy_name(policy).send().await.expect("it can be deleted");
     }
     replace(&cloud).await;
-    explained(&cloud, &project, "web", &["its instances are not allowed to download the program"], "the role's policy")
-        .await;
+    explained(
+        &cloud,
+        &project,
+        "a role without permission to download the program",
+        "web",
+        &["its instances are not allowed to download the program"],
+        "the role's policy",
+    )
+    .await;
     up().await;
 
     // The group no longer launches instances.
     let suspend = groups.suspend_processes().auto_scaling_group_name(GROUP).scaling_processes("Launch");
     suspend.send().await.expect("it can be suspended");
     replace(&cloud).await;
-    explained(&cloud, &project, "web", &["suspended processes: Launch"], "resume").await;
+    explained(&cloud, &project, "a group suspended by hand", "web", &["suspended processes: Launch"], "resume").await;
     groups.resume_processes().auto_scaling_group_name(GROUP).send().await.expect("it can be resumed");
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
@@ -233,42 +380,233 @@ async fn each_manual_change_is_explained_and_reverted_by_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_launch_is_explained() {
-    let (cloud, project) = (TestAws::start().await, stack(&[("web", "")]));
+    let (cloud, project) = (cloud().await, stack(&[("web", "")]));
     project.edit("min: 1, max: 1", "min: 17, max: 17");
     cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
-    explained(&cloud, &project, "web", &["AWS refuses to launch an instance", "vCPU"], "Service Quotas").await;
+    explained(
+        &cloud,
+        &project,
+        "the vCPU quota, by too many instances",
+        "web",
+        &["AWS refuses to launch an instance", "vCPU"],
+        "Service Quotas",
+    )
+    .await;
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_for_another_architecture_is_explained() {
-    let (cloud, project) = (TestAws::start().await, stack(&[("web", "")]));
+    let (cloud, project) = (cloud().await, stack(&[("web", "")]));
     cloud.done(&project, &["up", "--yes"]).await;
     // The unit starts a text file with a valid checksum: only the kernel rejects it.
-    let template = cloud.aws.ec2.describe_launch_template_versions().launch_template_name("s-web").versions("$Latest");
-    let there = template.send().await.expect("a version");
-    let data = there.launch_template_versions()[0].launch_template_data().expect("its data").clone();
-    let encoded = data.user_data().expect("user data");
-    use base64::{Engine as _, prelude::BASE64_STANDARD};
-    let text = String::from_utf8(BASE64_STANDARD.decode(encoded).expect("base64")).expect("text");
+    let text = user_data(&cloud).await;
     let start = "ExecStart=/opt/s-web/service";
     let changed =
         text.replace(start, "ExecStart=/etc/s-web.sha256").replace("0755 /opt/s-web/service", "0755 /etc/s-web.sha256");
     assert_ne!(changed, text);
-    let data =
-        aws_sdk_ec2::types::RequestLaunchTemplateData::builder().user_data(BASE64_STANDARD.encode(changed)).build();
-    let version = cloud.aws.ec2.create_launch_template_version().launch_template_name("s-web");
-    let version = version.source_version("1").launch_template_data(data).send().await.expect("a version can be made");
-    let number = version.launch_template_version().and_then(|it| it.version_number()).expect("a number");
-    let chosen = aws_sdk_autoscaling::types::LaunchTemplateSpecification::builder().launch_template_name("s-web");
-    let update = cloud.aws.autoscaling.update_auto_scaling_group().auto_scaling_group_name(GROUP);
-    update.launch_template(chosen.version(number.to_string()).build()).send().await.expect("it can be chosen");
+    follow_the_newest(&cloud).await;
+    add_version(&cloud, RequestLaunchTemplateData::builder().user_data(BASE64_STANDARD.encode(changed))).await;
     replace(&cloud).await;
-    explained(&cloud, &project, "web", &["built for another architecture than that of t3.micro"], "`instance_type`")
-        .await;
+    explained(
+        &cloud,
+        &project,
+        "a program for another architecture",
+        "web",
+        &["built for another architecture than that of t3.micro"],
+        "`instance_type`",
+    )
+    .await;
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_launch_that_aws_refuses_is_explained() {
+    let (cloud, project) = (cloud().await, stack(&[("web", "")]));
+    cloud.done(&project, &["up", "--yes"]).await;
+    let (aws, refuses) = (&cloud.aws, "AWS refuses to launch an instance");
+    let version = RequestLaunchTemplateData::builder;
+    let explained = async |cause: &str, says: &str, remedy: &str| {
+        relaunch(&cloud).await;
+        explained(&cloud, &project, cause, "web", &[refuses, says], remedy).await;
+    };
+    follow_the_newest(&cloud).await;
+
+    // The machine image does not exist.
+    add_version(&cloud, version().image_id("ami-0123456789abcdef0")).await;
+    let says = "The image id '[ami-0123456789abcdef0]' does not exist";
+    explained("a machine image that does not exist", says, "name another as `image`").await;
+
+    // The machine image is for another architecture.
+    let images = aws.ec2.describe_images().owners("amazon").send().await.expect("images");
+    let arm = images.images().iter().find(|image| image.architecture().is_some_and(|it| it.as_str() == "arm64"));
+    add_version(&cloud, version().image_id(arm.and_then(|image| image.image_id()).expect("an image"))).await;
+    let says = "does not match the architecture 'arm64'";
+    explained("a machine image for another architecture", says, "`image` of the instance type's architecture").await;
+
+    // The only zone of the group does not offer the instance type.
+    let subnets = aws.ec2.describe_subnets().send().await.expect("subnets");
+    let is_in_zone = |it: &&aws_sdk_ec2::types::Subnet| it.availability_zone() == Some("us-east-1c");
+    let subnet = subnets.subnets().iter().find(is_in_zone).and_then(|it| it.subnet_id()).expect("a subnet").to_owned();
+    let update = aws.autoscaling.update_auto_scaling_group().auto_scaling_group_name(GROUP);
+    update.vpc_zone_identifier(subnet).send().await.expect("it can be changed");
+    add_version(&cloud, version().instance_type(InstanceType::from("c7i-flex.large"))).await;
+    let says = "(c7i-flex.large) is not supported in your requested Availability Zone (us-east-1c)";
+    explained("an instance type that the zone does not offer", says, "`instance_type`").await;
+
+    // That zone has no room.
+    cloud.control().set_chaos(&["capacity"]).await;
+    add_version(&cloud, version().instance_type(InstanceType::T3Micro)).await;
+    let says = "We currently do not have sufficient t3.micro capacity";
+    explained("a zone without capacity", says, "run `up` again later").await;
+
+    // The account is on the free plan.
+    add_version(&cloud, version().instance_type(InstanceType::from("m5.large"))).await;
+    cloud.control().set_chaos(&["free-plan"]).await;
+    explained("the free plan", "not eligible for Free Tier", "set `instance_type: t3.micro`").await;
+
+    // The account may run less than one instance.
+    cloud.control().set_chaos(&["vcpu-limit"]).await;
+    add_version(&cloud, version().instance_type(InstanceType::T3Micro)).await;
+    explained("the vCPU quota of a new account", "your current vCPU limit of 1", "Service Quotas").await;
+
+    cloud.control().set_chaos(&[]).await;
+    cloud.done(&project, &["up", "--yes"]).await;
+    let well = cloud.run(&project, &["why"]).await;
+    assert_eq!((well.code, well.stdout.as_str()), (0, "web: no problem found\n"), "{}", well.all());
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+/// The program with the newest version of the C library that it needs replaced by one that does not exist, and the hash
+/// by which the loader looks it up.
+fn needing_newer_libraries(program: &[u8]) -> Vec<u8> {
+    let hash = |name: &str| {
+        name.bytes().fold(0_u32, |hash, byte| {
+            let hash = (hash << 4).wrapping_add(byte.into());
+            let high = hash & 0xF000_0000;
+            (hash ^ (high >> 24)) & !high
+        })
+    };
+    let has = |name: &String| {
+        let text = format!("{name}\0");
+        program.windows(text.len()).any(|it| it == text.as_bytes())
+    };
+    let newest = (10..100).rev().map(|minor| format!("GLIBC_2.{minor}")).find(has).expect("it needs some version");
+    let missing = "GLIBC_2.99";
+    let mut changed = program.to_vec();
+    for (from, to) in
+        [(newest.as_bytes(), missing.as_bytes()), (&hash(&newest).to_le_bytes()[..], &hash(missing).to_le_bytes()[..])]
+    {
+        let places = program.windows(from.len()).enumerate().filter(|(_, it)| *it == from).map(|(at, _)| at);
+        let places: Vec<usize> = places.collect();
+        assert!(!places.is_empty(), "{newest} is not where the loader looks for it");
+        places.iter().for_each(|at| changed[*at..at + to.len()].copy_from_slice(to));
+    }
+    changed
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_cannot_be_set_up_are_explained() {
+    let (cloud, project) = (cloud().await, stack(&[("web", "")]));
+    cloud.done(&project, &["up", "--yes"]).await;
+
+    // The program needs a newer C library. `plan` would refuse it, so it is put there by hand.
+    let old = std::fs::read(tiny_service()).expect("the program is there");
+    let new = needing_newer_libraries(&old);
+    let [old, key] = [&old, &new].map(|program| format!("{:x}", Sha256::digest(program)));
+    let put = cloud.aws.s3.put_object().bucket(BUCKET).key(format!("services/web/{key}"));
+    put.body(new.into()).send().await.expect("it can be uploaded");
+    let text = user_data(&cloud).await;
+    assert!(text.contains(&old), "{text}");
+    let changed = BASE64_STANDARD.encode(text.replace(&old, &key));
+    follow_the_newest(&cloud).await;
+    add_version(&cloud, RequestLaunchTemplateData::builder().user_data(changed)).await;
+    relaunch(&cloud).await;
+    let says = ["needs a newer C library than its instances have", "version `GLIBC_2.99' not found"];
+    explained(&cloud, &project, "a program for a newer C library", "web", &says, "build it with `package`").await;
+
+    // cloud-init cannot read the user data.
+    let broken = BASE64_STANDARD.encode("#cloud-config\nwrite_files: [\n");
+    add_version(&cloud, RequestLaunchTemplateData::builder().user_data(broken)).await;
+    relaunch(&cloud).await;
+    let says = ["cloud-init failed on the instance"];
+    explained(&cloud, &project, "user data that cloud-init refuses", "web", &says, "what cloud-init names").await;
+
+    // The disk of the instance is full.
+    cloud.control().set_chaos(&["disk-full"]).await;
+    add_version(&cloud, RequestLaunchTemplateData::builder().instance_type(InstanceType::T3Micro)).await;
+    relaunch(&cloud).await;
+    let says = ["the disk of its instances is full", "No space left on device"];
+    explained(&cloud, &project, "a full disk", "web", &says, "`disk_gb`").await;
+
+    cloud.control().set_chaos(&[]).await;
+    cloud.done(&project, &["up", "--yes"]).await;
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_failing_function_is_explained() {
+    let (echo, labeler) = (echo_function().display().to_string(), program("labeler").display().to_string());
+    let of_bucket = |bucket: &str, uses: &str| {
+        format!(
+            "    binary: {labeler}\n    environment: {{ BUCKET: \"${{buckets.{bucket}.name}}\", DYNAMO_TABLE: \"${{tables.posts.name}}\" }}\n    uses: {{ {uses}tables: {{ posts: read_write }} }}\n"
+        )
+    };
+    let text = format!(
+        "name: s\nregion: us-east-1\nbuckets: {{ one: {{}}, two: {{}} }}\ntables:\n  posts: {{ partition_key: user, sort_key: id }}\nfunctions:\n  hungry: {{ binary: {echo}, memory_mb: 128 }}\n  late: {{ binary: {echo}, timeout_s: 1 }}\n  blind:\n{}  locked:\n{}",
+        of_bucket("one", "buckets: { one: read_write }, "),
+        of_bucket("two", ""),
+    );
+    let (cloud, project) = (cloud().await, Project::with(&text));
+    cloud.done(&project, &["up", "--yes"]).await;
+    let begun = Instant::now();
+    let event = |name: &str, text: &str| {
+        let file = project.path().join(name);
+        std::fs::write(&file, format!("\"{text}\"")).expect("the folder can be written to");
+        file.display().to_string()
+    };
+    let (too_much, too_long) = (event("hold", "hold 600"), event("sleep", "sleep"));
+    let post = "018f0000-0000-7000-8000-000000000001";
+    let key = format!("ada/{post}/018f0000-0000-7000-8000-000000000002a.jpg");
+    let row = cloud.aws.dynamodb.put_item().table_name("s-posts");
+    let row = row.item("user", AttributeValue::S("USER#ada".into()));
+    row.item("id", AttributeValue::S(format!("POST#{post}"))).send().await.expect("a row can be put");
+    for bucket in ["one", "two"] {
+        let put = cloud.aws.s3.put_object().bucket(format!("s-{bucket}-000000000000-us-east-1")).key(&key);
+        put.body(jpeg().into()).send().await.expect("an object can be put");
+    }
+    for arguments in [
+        ["invoke", "hungry", "--event", &too_much],
+        ["invoke", "late", "--event", &too_long],
+        ["invoke", "blind", "--sample", &format!("one/{key}")],
+        ["invoke", "locked", "--sample", &format!("two/{key}")],
+    ] {
+        let said = cloud.run(&project, &arguments).await;
+        assert_eq!(said.code, 1, "{arguments:?}: {}", said.all());
+    }
+    let row = |name, cause, says, remedy| Broken { name, cause, says, remedy };
+    let broken = [
+        row("hungry", "a function out of memory", &["it needs more memory than it has"], "raise `memory_mb`"),
+        row("late", "a function that exceeds its time limit", &["it exceeds its time limit"], "raise `timeout_s`"),
+        row("blind", "Rekognition refuses a call", &["Rekognition refused a call"], "`uses: { rekognition: true }`"),
+        row("locked", "a function without permission on a bucket", &["it lacks a permission"], "add what it uses"),
+    ];
+    all_explained(&cloud, &project, begun, &broken).await;
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+/// A picture.
+fn jpeg() -> Vec<u8> {
+    let picture = image::RgbImage::from_pixel(64, 48, image::Rgb([20, 40, 200]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Jpeg).expect("a picture can be encoded");
+    bytes.into_inner()
 }
 
 /// Asserts that the command fails with the sentence and the remedy.
@@ -287,7 +625,7 @@ const BAD: &str = "environment: { SAY: JWT_AUDIENCE is not set, EXIT: 78 }";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_release_is_explained_and_rolled_back_early() {
-    let (cloud, project) = (TestAws::start().await, stack(&[("web", "environment: { GOOD: 1 }")]));
+    let (cloud, project) = (cloud().await, stack(&[("web", "environment: { GOOD: 1 }")]));
     cloud.done(&project, &["up", "--yes"]).await;
     let before = instance(&cloud).await;
     project.edit("environment: { GOOD: 1 }", BAD);
@@ -308,7 +646,7 @@ async fn a_bad_release_is_explained_and_rolled_back_early() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_release_that_cannot_start_fails_early() {
-    let (cloud, project) = (TestAws::start().await, stack(&[("web", BAD)]));
+    let (cloud, project) = (cloud().await, stack(&[("web", BAD)]));
     let said = cloud.run(&project, &["up", "--yes"]).await;
     assert_explained(&said);
     assert!(said.stderr.contains("NotHealthy: web exits with 78: JWT_AUDIENCE is not set"), "{}", said.all());
@@ -322,7 +660,7 @@ async fn a_broken_function_is_explained() {
         "name: s\nregion: us-east-1\nbuckets:\n  images: {{ on_upload: {{ function: f }} }}\nfunctions:\n  f:\n    binary: {}\n    uses: {{ buckets: {{ images: read }} }}\n",
         echo_function().display()
     );
-    let (cloud, project) = (TestAws::start().await, Project::with(&text));
+    let (cloud, project) = (cloud().await, Project::with(&text));
     cloud.done(&project, &["up", "--yes"]).await;
     let well = cloud.run(&project, &["why", "functions.f"]).await;
     assert_eq!((well.code, well.stdout.as_str()), (0, "f: no problem found\n"), "{}", well.all());
@@ -330,11 +668,20 @@ async fn a_broken_function_is_explained() {
     let none = aws_sdk_s3::types::NotificationConfiguration::builder().build();
     let put = cloud.aws.s3.put_bucket_notification_configuration().bucket(bucket).notification_configuration(none);
     put.send().await.expect("it can be removed");
-    explained(&cloud, &project, "f", &["does not notify it of uploads"], "run `up`").await;
+    explained(&cloud, &project, "a notification removed by hand", "f", &["does not notify it of uploads"], "run `up`")
+        .await;
     cloud.done(&project, &["up", "--yes"]).await;
     let remove = cloud.aws.lambda.remove_permission().function_name("s-f").statement_id("deployer-images");
     remove.send().await.expect("it can be removed");
-    explained(&cloud, &project, "f", &["is not allowed to invoke it"], "run `up`").await;
+    explained(
+        &cloud,
+        &project,
+        "a bucket without permission to invoke",
+        "f",
+        &["is not allowed to invoke it"],
+        "run `up`",
+    )
+    .await;
     let unknown = cloud.run(&project, &["why", "nothing"]).await;
     assert_eq!(unknown.code, 64, "{}", unknown.all());
     assert!(unknown.stderr.contains("functions.f"), "{}", unknown.all());

@@ -57,6 +57,12 @@ impl From<Chaos> for Conditions {
     }
 }
 
+impl From<Speed> for Conditions {
+    fn from(speed: Speed) -> Conditions {
+        Conditions { speed, ..Conditions::default() }
+    }
+}
+
 /// A running local AWS.
 pub struct Cloud {
     address: SocketAddr,

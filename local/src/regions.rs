@@ -189,7 +189,8 @@ impl Regions {
         whole
     }
 
-    fn find(&self, name: &str) -> Option<Arc<Region>> {
+    /// Returns the region with this name, if it is in use.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Region>> {
         self.open.read().get(name).cloned()
     }
 

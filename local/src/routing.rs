@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use compute::cloudwatch;
+use compute::{cloudwatch, service_quotas};
 use functions::lambda;
 use identity::iam;
 use identity::sts;
@@ -29,6 +29,7 @@ pub(crate) const SERVICES: &[Service] = &[
     Service { name: "monitoring", title: "CloudWatch", rows: cloudwatch::rows },
     Service { name: "rekognition", title: "Rekognition", rows: rekognition::rows },
     Service { name: "s3", title: "S3", rows: s3::rows },
+    Service { name: "servicequotas", title: "Service Quotas", rows: service_quotas::rows },
     Service { name: "sts", title: "STS", rows: sts::rows },
 ];
 
@@ -112,6 +113,7 @@ fn by_target(request: &Request) -> Option<&'static str> {
         ("DynamoDBStreams_", "dynamodb"),
         ("Logs_", "logs"),
         ("RekognitionService", "rekognition"),
+        ("ServiceQuotasV20190624", "servicequotas"),
     ];
     let target = request.header("x-amz-target")?;
     TARGETS.iter().find(|(prefix, _)| target.starts_with(prefix)).map(|(_, service)| *service)

@@ -229,6 +229,7 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
     Ok(Some(match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/_local/health") => about.clone(),
         ("GET", "/_local/requests") => json!(services.journal.entries()),
+        ("GET", "/_local/permissions") => services.used_permissions(),
         ("GET", "/_local/status") => services.status(),
         ("GET", "/_local/faults") => faults.show(),
         ("POST", "/_local/faults") => faults.add(&body()?)?,

@@ -8,7 +8,7 @@ use crate::regions::{Common, Region, Regions};
 use crate::{Conditions, Options, intake};
 use chaos::{Act, Fate, Faults, Kind};
 use compute::Compute;
-use compute::cloudwatch;
+use compute::{cloudwatch, service_quotas};
 use identity::credentials::{Access, Identity, user_arn};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Denial};
@@ -16,7 +16,7 @@ use identity::signature;
 use identity::sts;
 use kit::ACCESS_KEY;
 use kit::answer::{self, Refusal, Reply, Response, not_implemented};
-use kit::call::{self, Asked, Call, Request};
+use kit::call::{self, Asked, Call, Need, Request};
 use kit::journal::Journal;
 use kit::pages;
 use kit::region_names::{GLOBAL, REGIONS};
@@ -222,13 +222,27 @@ impl Services {
         }
     }
 
+    /// The permissions that roles have used, for people and tests.
+    pub(crate) fn used_permissions(&self) -> serde_json::Value {
+        serde_json::json!(self.iam.used.all())
+    }
+
     /// Checks that the caller has all permissions that the call needs in a region.
     fn check(&self, call: &Call, request: &Request, caller: &Caller, region: &str) -> Result<(), Denial> {
         if caller.may_everything() {
             return Ok(());
         }
         let asked = Asked { call, request, region, entity_arn: &|kind, name| self.iam.entity_arn(kind, name) };
-        asked.needs().iter().try_for_each(|need| caller.may(need))
+        asked.needs().into_iter().try_for_each(|need| caller.may(&self.with_tags(need, region)))
+    }
+
+    /// Adds the tags of the resource, for conditions on them. Only those of EC2 are known.
+    fn with_tags(&self, need: Need, region: &str) -> Need {
+        let is_of_ec2 = need.resource.starts_with("arn:aws:ec2:");
+        let Some(region) = is_of_ec2.then(|| self.regions.find(region)).flatten() else { return need };
+        let id = need.resource.rsplit('/').next().unwrap_or_default().to_owned();
+        let tags = region.compute.tags_of(&id);
+        tags.into_iter().fold(need, |need, (key, value)| need.knowing(format!("aws:ResourceTag/{key}"), Some(value)))
     }
 
     /// Answers a call in the region it is signed for.
@@ -276,9 +290,13 @@ impl Services {
                 let desk = sts::Desk { access: &self.access, iam: &self.iam, caller: identity, region: &region.name };
                 sts::answer(call, &desk)
             }
-            "lambda" => region.lambda.answer(call, request).await,
+            "lambda" => {
+                let answer = region.lambda.answer(call, request).await;
+                answer.map(|answer| without_hidden_tags(call, answer, caller))
+            }
             "logs" => region.logs.answer(call),
             "monitoring" => cloudwatch::answer(call, &region.compute),
+            "servicequotas" => service_quotas::answer(call, &region.compute),
             "rekognition" => rekognition::answer(call, &region.s3, caller).await,
             "ec2" | "autoscaling" | "elasticloadbalancing" => {
                 region.compute.handle(&call.service, call.input.form()).await
@@ -287,6 +305,23 @@ impl Services {
         };
         answer.unwrap_or_else(|| not_implemented(call.protocol, &call.service, &call.operation))
     }
+}
+
+/// Removes a function's tags from the answer of `GetFunction` unless the caller may list them (docs/aws.md §7.1).
+fn without_hidden_tags(call: &Call, answer: Response, caller: &Caller) -> Response {
+    if call.operation != "GetFunction" || !answer.status().is_success() || caller.may_everything() {
+        return answer;
+    }
+    let Ok(mut function) = serde_json::from_slice::<serde_json::Value>(answer.body()) else { return answer };
+    let arn = function["Configuration"]["FunctionArn"].as_str().unwrap_or("*");
+    if caller.may(&Need::new("lambda:ListTags", arn)).is_ok() {
+        return answer;
+    }
+    if let Some(fields) = function.as_object_mut() {
+        fields.remove("Tags");
+    }
+    let (head, _) = answer.into_parts();
+    Response::from_parts(head, function.to_string().into())
 }
 
 /// How far this server's clock is ahead under `clock-skew`: more than the tolerance of signatures.

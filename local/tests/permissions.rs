@@ -4,6 +4,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
+use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
@@ -99,6 +100,45 @@ async fn a_change_of_a_policy_is_in_force_with_the_next_call() {
     assert!(got.unwrap().item().is_some());
     test.iam.delete_role_policy().role_name("web").policy_name("uses").send().await.unwrap();
     assert_eq!(refusal(table.list_tables().send().await).0, "AccessDeniedException");
+    test.aws.stop().await;
+}
+
+#[tokio::test]
+async fn conditions_see_the_tags_of_security_groups_and_creating_one_with_tags_needs_two_actions() {
+    let test = TestRole::new().await;
+    let [owner, web] = [&test.aws.config, &test.web].map(aws_sdk_ec2::Client::new);
+    let group = "arn:aws:ec2:us-east-1:000000000000:security-group/*";
+    let create = |client: &aws_sdk_ec2::Client, name: &str, stack: &str| {
+        let tags = TagSpecification::builder().resource_type(ResourceType::SecurityGroup);
+        let tags = tags.tags(Tag::builder().key("stack").value(stack).build()).build();
+        client.create_security_group().group_name(name).description("d").tag_specifications(tags).send()
+    };
+    let when = |action: &str, key: &str, value: &str| {
+        let condition = json!({ "StringEquals": { key: value } });
+        json!({ "Effect": "Allow", "Action": action, "Resource": group, "Condition": condition })
+    };
+    let new = when("ec2:CreateSecurityGroup", "aws:RequestTag/stack", "ours");
+    let network = allow(&["ec2:CreateSecurityGroup"], "arn:aws:ec2:us-east-1:000000000000:vpc/*");
+    test.allow(json!([new, network])).await;
+    let (code, message) = refusal(create(&web, "a", "ours").await);
+    assert_eq!(code, "UnauthorizedOperation");
+    assert!(message.contains("is not authorized to perform: ec2:CreateTags on resource"), "{message}");
+
+    let tag = when("ec2:CreateTags", "ec2:CreateAction", "CreateSecurityGroup");
+    let delete = when("ec2:DeleteSecurityGroup", "aws:ResourceTag/stack", "ours");
+    test.allow(json!([new, network, tag, delete])).await;
+    let ours = create(&web, "a", "ours").await.unwrap().group_id.unwrap();
+    let (_, message) = refusal(create(&web, "b", "theirs").await);
+    assert!(message.contains("is not authorized to perform: ec2:CreateSecurityGroup"), "{message}");
+    let theirs = create(&owner, "b", "theirs").await.unwrap().group_id.unwrap();
+    assert_eq!(refusal(web.delete_security_group().group_id(theirs).send().await).0, "UnauthorizedOperation");
+    web.delete_security_group().group_id(&ours).send().await.unwrap();
+
+    let used = test.aws.control().get("permissions").await;
+    let used: Vec<&str> = used["web"].as_array().unwrap().iter().filter_map(|pair| pair[0].as_str()).collect();
+    for action in ["ec2:CreateSecurityGroup", "ec2:CreateTags", "ec2:DeleteSecurityGroup"] {
+        assert!(used.contains(&action), "{used:?}");
+    }
     test.aws.stop().await;
 }
 

@@ -60,6 +60,8 @@ pub struct Aws {
     pub elb: aws_sdk_elasticloadbalancingv2::Client,
     /// Amazon EC2 Auto Scaling.
     pub autoscaling: aws_sdk_autoscaling::Client,
+    /// Service Quotas.
+    pub quotas: aws_sdk_servicequotas::Client,
     /// AWS Security Token Service.
     pub sts: aws_sdk_sts::Client,
     /// The region of all clients.
@@ -219,6 +221,7 @@ impl Aws {
             ec2: client!(aws_sdk_ec2),
             elb: client!(aws_sdk_elasticloadbalancingv2),
             autoscaling: client!(aws_sdk_autoscaling),
+            quotas: client!(aws_sdk_servicequotas),
             sts: client!(aws_sdk_sts),
             region: region.to_owned(),
             endpoint,

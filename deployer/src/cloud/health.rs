@@ -244,7 +244,16 @@ const REFUSALS: &[Refusal] = &[
         Lasts::UntilSomebodyActs,
     ),
     refusal("pending verification", "AWS is still verifying this account: wait for its mail", Lasts::UntilSomebodyActs),
-    refusal("image id", "the machine image does not exist here: correct or remove `image`", Lasts::UntilSomebodyActs),
+    refusal(
+        "image id",
+        "the machine image does not exist here: name another as `image`, or remove `image`, and run `up`",
+        Lasts::UntilSomebodyActs,
+    ),
+    refusal(
+        "does not match the architecture",
+        "name an `image` of the instance type's architecture, or remove `image`, and run `up`",
+        Lasts::UntilSomebodyActs,
+    ),
     refusal("not authorized", "have the account's administrator allow what AWS names", Lasts::UntilSomebodyActs),
     // The group retries these itself, and they go away (docs/aws.md §10.2).
     refusal("Invalid IAM Instance Profile", "the new instance profile is not known everywhere yet", Lasts::ForAWhile),

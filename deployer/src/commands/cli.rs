@@ -44,6 +44,7 @@ Examples:
   deployer rollback web               back to the release before the newest
   deployer logs web -f                its output, as it appears
   deployer open web                   its address, in a browser
+  deployer policy up down             the least IAM policy for these commands
   deployer verify                     make the requests of stack.yaml, and check the answers
   deployer validate                   check stack.yaml without an account
   deployer outputs --write .env       fill in a .env for a service run by hand
@@ -227,6 +228,8 @@ pub enum Command {
     /// List the stacks of the account, even those whose stack.yaml is lost, and how to remove them
     #[command(after_help = LS_EXAMPLES)]
     Ls(Ls),
+    /// Print the least IAM policy with which commands can run, without an account
+    Policy(Policy),
     /// Print the JSON Schema of stack.yaml for editors
     Schema,
     /// Check everything that the first `up` needs, without changing anything
@@ -528,6 +531,36 @@ pub struct Outputs {
     /// Update this .env file in place, keeping its other lines
     #[arg(long, value_name = "PATH", conflicts_with_all = ["name", "format"])]
     pub write: Option<PathBuf>,
+}
+
+/// Arguments of `policy`.
+#[derive(Debug, Args)]
+#[command(after_help = POLICY)]
+pub struct Policy {
+    /// The commands that the policy is for, such as `up down` [default: all of them]
+    #[arg(value_name = "COMMAND")]
+    pub commands: Vec<String>,
+    /// The account's number [default: that of stack.yaml, else a placeholder]
+    #[arg(long, value_name = "NUMBER", value_parser = account_number)]
+    pub account: Option<String>,
+    /// Write documents that fit into managed policies into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub split: Option<PathBuf>,
+}
+
+const POLICY: &str = "\
+The policy is for the stack that stack.yaml describes: print it again after a
+change that adds a kind of resource. Neither credentials nor AWS are used.
+
+Examples:
+  deployer policy status why logs     for those who only look
+  deployer policy --account 123456789012 >policy.json
+  deployer policy up down --split policies";
+
+/// Parses the number of an account.
+fn account_number(text: &str) -> Result<String, String> {
+    let is_number = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { Ok(text.to_owned()) } else { Err("an account's number has twelve digits".to_owned()) }
 }
 
 const DOCTOR: &str = "\

@@ -21,6 +21,7 @@ mod open;
 mod outputs;
 mod pause;
 mod plan;
+mod policy;
 mod receipt;
 mod rest;
 mod rollback;
@@ -106,6 +107,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Down(args) => down::run(global, &args).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
         Command::Ls(args) => ls::run(global, &args).await,
+        Command::Policy(args) => policy::run(global, &args),
         Command::Schema => {
             report::answer(&crate::config::schema::schema());
             Ok(Exit::Done)

@@ -76,6 +76,11 @@ impl TestAws {
         self.local.endpoint()
     }
 
+    /// The client for its journal, its fault rules and its chaos.
+    pub fn control(&self) -> testkit::Control {
+        self.local.control()
+    }
+
     /// The deployer's command, configured with this AWS as if it were the real one.
     pub fn command(&self, project: &Project, arguments: &[&str]) -> tokio::process::Command {
         let endpoint = self.endpoint();

@@ -61,6 +61,8 @@ pub enum Kind {
     FreePlan,
     /// The vCPU quota is 1.
     VcpuLimit,
+    /// The disks of instances are full.
+    DiskFull,
 }
 
 impl Kind {
@@ -146,6 +148,11 @@ impl Kind {
             Kind::VcpuLimit,
             "vcpu-limit",
             "the account may run one vCPU instead of 32, as some new ones; a scaling activity refuses what is beyond (docs/aws.md §3.3)",
+        ),
+        (
+            Kind::DiskFull,
+            "disk-full",
+            "the disks of instances are full: what they download cannot be written, as after logs or data have filled them (docs/aws.md §8.5)",
         ),
     ];
 

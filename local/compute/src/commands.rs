@@ -63,6 +63,11 @@ pub trait Tools: Objects {
 
     /// Waits between two attempts to get an answer.
     async fn back_off(&self, seconds: u64);
+
+    /// Whether no more can be written to the disk.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// Why a service does not answer.
@@ -458,8 +463,19 @@ async fn aws(root: &Path, objects: &dyn Tools, arguments: &[&str], input: Vec<u8
         real.push(name);
     }
     let bytes = objects.get(&bucket, &key).await.map_err(|why| format!("fatal error: {from}: {why}"))?;
-    replace(&real, &bytes).await.map_err(|error| format!("aws s3 cp: cannot write '{to}': {error}"))
+    let written = match objects.is_full() {
+        true => Err(std::io::Error::from_raw_os_error(NO_SPACE)),
+        false => replace(&real, &bytes).await,
+    };
+    // The message of a full disk is that of Python (docs/aws.md §8.5).
+    written.map_err(|error| match error.raw_os_error() {
+        Some(NO_SPACE) => format!("download failed: {from} to {to} [Errno {NO_SPACE}] No space left on device"),
+        _ => format!("aws s3 cp: cannot write '{to}': {error}"),
+    })
 }
+
+/// The number of the error for a full disk on Linux.
+const NO_SPACE: i32 = 28;
 
 /// Replaces a file as a whole, so that a program running from the old one is not disturbed.
 async fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -488,6 +504,7 @@ pub mod tests {
         /// How many bytes of the journal are gone.
         pub gone: Mutex<u64>,
         pub pauses: Mutex<Vec<u64>>,
+        pub is_full: bool,
     }
 
     #[async_trait]
@@ -526,6 +543,10 @@ pub mod tests {
 
         async fn back_off(&self, seconds: u64) {
             self.pauses.lock().unwrap().push(seconds);
+        }
+
+        fn is_full(&self) -> bool {
+            self.is_full
         }
 
         fn properties(&self, _unit: &str) -> Vec<(&'static str, String)> {
@@ -632,6 +653,16 @@ pub mod tests {
         let file = root.join("opt/web/service");
         assert_eq!(std::fs::read(&file).unwrap(), b"program");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o755);
+    }
+
+    #[tokio::test]
+    async fn nothing_can_be_downloaded_to_a_full_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let tools = FakeTools { is_full: true, ..FakeTools::default() };
+        let words = ["aws", "s3", "cp", "s3://artifacts/web/service", "/service"].map(str::to_owned);
+        let expected = "download failed: s3://artifacts/web/service to /service [Errno 28] No space left on device";
+        assert_eq!(perform(dir.path(), &tools, &words).await, Err(expected.to_owned()));
+        assert!(!dir.path().join("service").exists());
     }
 
     #[tokio::test]

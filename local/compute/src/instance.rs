@@ -28,6 +28,7 @@ use super::shell::Nest;
 use super::state::{Instance, InstanceState, Mishap};
 use super::systemd::{Exit, Output, UNPRIVILEGED, Unit};
 use super::{Compute, Objects, Right, cloud_init, ec2, imds, ports};
+use chaos::Kind as ChaosKind;
 use kit::process;
 use kit::program;
 
@@ -286,6 +287,10 @@ impl Tools for Host {
 
     async fn back_off(&self, seconds: u64) {
         sleep(self.compute.site.speed.takes(seconds)).await;
+    }
+
+    fn is_full(&self) -> bool {
+        self.compute.site.chaos.borrow().kinds.contains(&ChaosKind::DiskFull)
     }
 }
 

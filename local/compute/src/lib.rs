@@ -13,6 +13,7 @@ mod imds;
 mod instance;
 mod journal;
 mod ports;
+pub mod service_quotas;
 mod shell;
 mod state;
 mod systemd;
@@ -433,6 +434,11 @@ impl Compute {
     /// Reads the state.
     fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.kept().state)
+    }
+
+    /// Returns the tags of an EC2 resource.
+    pub fn tags_of(&self, id: &str) -> BTreeMap<String, String> {
+        self.read(|state| state.tags_of(id).clone())
     }
 
     /// Reads the state together with its generation.

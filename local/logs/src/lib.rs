@@ -442,6 +442,14 @@ type Run = fn(&Logs, Input) -> Result<Value, Refusal>;
 const OF_GROUP: Needs = Needs::Of(|asked| vec![asked.own(stream_arn(asked.region, group_of(asked), ""))]);
 const OF_STREAM: Needs =
     Needs::Of(|asked| vec![asked.own(stream_arn(asked.region, group_of(asked), asked.text("logStreamName")))]);
+/// Giving a new group tags needs the permission to tag it as well (docs/aws.md §2.5).
+const NEW_GROUP: Needs = Needs::Of(|asked| {
+    let name = group_of(asked);
+    let has_tags = asked.call.input.json().value()["tags"].as_object().is_some_and(|tags| !tags.is_empty());
+    let group = format!("arn:aws:logs:{}:{ACCOUNT}:log-group:{name}", asked.region);
+    let tag = has_tags.then(|| Need::new("logs:TagResource", group));
+    [asked.own(stream_arn(asked.region, name, ""))].into_iter().chain(tag).collect()
+});
 const BY_ARN: Needs = Needs::Of(|asked| vec![asked.own(asked.text("resourceArn").trim_end_matches(":*"))]);
 
 const PAGED: Option<Page> = Some(Page::Own("limit"));
@@ -476,7 +484,7 @@ pub const OPERATIONS: &[Operation<Run>] = &[
     Operation::new(
         "CreateLogGroup",
         Writes,
-        OF_GROUP,
+        NEW_GROUP,
         None,
         "deletionProtectionEnabled=false logGroupClass=STANDARD logGroupName tags.*",
         Logs::create_group,

@@ -64,8 +64,15 @@ pub(super) fn on_bucket(asked: &Asked, action: &str) -> Vec<Need> {
     ]
 }
 
+/// The element of a new bucket's tags.
+const TAGS: &[u8] = b"<Tags>";
+
 fn new_bucket(asked: &Asked) -> Vec<Need> {
     let mut needs = on_bucket(asked, "CreateBucket");
+    // Giving it tags needs a permission of its own (docs/aws.md §2.5).
+    if asked.request.body.windows(TAGS.len()).any(|part| part == TAGS) {
+        needs.extend(on_bucket(asked, "TagResource"));
+    }
     needs.extend(with(asked.request, WITH_BUCKET, &bucket_arn(&target(asked.request).0.unwrap_or_default())));
     needs
 }

@@ -103,6 +103,7 @@ fn a_role_without_permissions_is_denied_and_the_action_is_named() {
         "logs",
         "rekognition",
         "s3",
+        "servicequotas",
         "sts",
     ];
     assert_eq!(Vec::from_iter(actions), prefixes);

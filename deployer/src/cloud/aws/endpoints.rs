@@ -16,6 +16,7 @@ const SERVICES: &[&str] = &[
     "EC2",
     "Elastic Load Balancing v2",
     "Auto Scaling",
+    "Service Quotas",
     "STS",
 ];
 

@@ -58,6 +58,7 @@ const CAUSES: &[Cause] = &[
     cause("no-instances", no_instances, "set `instances.min` to 1 or more", "instances.min"),
     cause("impaired", impaired, "the group replaces it by itself: wait, or terminate the instance", ""),
     cause("user-data", user_data, "correct what cloud-init names, then run `up`", "environment"),
+    cause("disk-full", disk_full, "raise `disk_gb`, or make the service store less", "disk_gb"),
     cause("no-profile", no_profile, "run `up`; with `roles`, name an instance profile that has a role", ""),
     cause(
         "fetch-denied",
@@ -72,6 +73,12 @@ const CAUSES: &[Cause] = &[
         architecture,
         "choose an `instance_type` of the program's architecture, or build the program for it",
         "instance_type",
+    ),
+    cause(
+        "newer-libraries",
+        newer_libraries,
+        "build it with `package`, which links against the C library of Amazon Linux 2023",
+        "package",
     ),
     cause(
         "out-of-memory",
@@ -246,8 +253,15 @@ fn user_data(it: &Evidence) -> Option<String> {
             || line.program == "cloud-init"
                 && (text.contains("ERROR") || text.contains("Failed") || text.contains("Unhandled"))
     };
-    let line = it.console.iter().find(is_about).filter(|_| it.reports.is_empty())?;
+    // An instance that reports has been set up; those of others say nothing about it.
+    let has_reported = it.reports.iter().any(|report| Some(&report.instance) == it.ill.as_ref());
+    let line = it.console.iter().find(is_about).filter(|_| !has_reported)?;
     Some(format!("cloud-init failed on the instance: {}", line.text))
+}
+
+fn disk_full(it: &Evidence) -> Option<String> {
+    let line = it.line(&["No space left on device", "ENOSPC"])?;
+    Some(format!("the disk of its instances is full: {}", line.text))
 }
 
 fn no_profile(it: &Evidence) -> Option<String> {
@@ -285,6 +299,11 @@ fn program_damaged(it: &Evidence) -> Option<String> {
 fn architecture(it: &Evidence) -> Option<String> {
     it.line(&["Exec format error"])
         .map(|_| format!("the program is built for another architecture than that of {}", it.instance_type))
+}
+
+fn newer_libraries(it: &Evidence) -> Option<String> {
+    let line = it.line(&["version `GLIBC_"]).filter(|line| line.text.contains("not found"))?;
+    Some(format!("the program needs a newer C library than its instances have: {}", line.text))
 }
 
 fn out_of_memory(it: &Evidence) -> Option<String> {
@@ -493,6 +512,14 @@ mod tests {
                 },
             ),
             (
+                "disk-full",
+                "No space left on device",
+                Evidence {
+                    reports: fetching("download failed: s3://a/b to /opt/web [Errno 28] No space left on device"),
+                    ..unhealthy()
+                },
+            ),
+            (
                 "no-profile",
                 "no role",
                 Evidence {
@@ -539,6 +566,17 @@ mod tests {
                 "another architecture",
                 Evidence {
                     reports: exited("", "web.service: Failed at step EXEC spawning /opt/web: Exec format error"),
+                    ..unhealthy()
+                },
+            ),
+            (
+                "newer-libraries",
+                "GLIBC_2.39",
+                Evidence {
+                    reports: exited(
+                        "/opt/web: /lib64/libc.so.6: version `GLIBC_2.39' not found (required by /opt/web)",
+                        "web.service: Main process exited, code=exited, status=1/FAILURE",
+                    ),
                     ..unhealthy()
                 },
             ),

@@ -250,37 +250,77 @@ fn room(there: usize, new: usize, limit: Option<usize>) -> Finding {
     }
 }
 
-/// The vCPUs of all instances at their largest number. The quota itself is in a service of its own.
+/// What the groups need of the vCPU quotas.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Processors {
+    /// The vCPUs of the standard families, with the fewest instances.
+    least: i32,
+    /// The same with the most instances.
+    most: i32,
+    /// The most vCPUs of other families, whose quotas are not read.
+    others: i32,
+}
+
+/// Compares the vCPUs of all instances with the quota of the standard families.
 async fn processors(aws: &Aws, config: &Config) -> Result<Finding, Fault> {
     let types = instance_types(config).into_iter().map(|kind| InstanceType::from(kind.as_str())).collect();
-    let answer = aws.ec2.describe_instance_types().set_instance_types(Some(types)).send().await?;
-    let each: BTreeMap<String, i32> = answer
+    let (answer, quota) = futures::join!(
+        aws.ec2.describe_instance_types().set_instance_types(Some(types)).send(),
+        aws.quotas.get_service_quota().service_code("ec2").quota_code(STANDARD_QUOTA).send(),
+    );
+    let each: BTreeMap<String, i32> = answer?
         .instance_types()
         .iter()
         .filter_map(|kind| Some((kind.instance_type()?.as_str().to_owned(), kind.v_cpu_info()?.default_v_cpus()?)))
         .collect();
     let needs = config.services.values().map(|service| {
         let kind = service.instance_type.to_string();
-        let most = i32::from(service.instances.max) * each.get(&kind).copied().unwrap_or_default();
-        (kind, most)
+        let each = each.get(&kind).copied().unwrap_or_default();
+        let times = |count: u16| i32::from(count) * each;
+        (kind, times(service.instances.min), times(service.instances.max))
     });
-    Ok(needed(&needs.collect::<Vec<_>>()))
+    let quota = quota.map_err(Fault::from).map(|answer| answer.quota().and_then(|quota| quota.value()));
+    Ok(needed(sum(&needs.collect::<Vec<_>>()), quota))
 }
 
-/// What these instance types need. Only the standard families share the quota that is named (docs/aws.md §3.5).
-fn needed(needs: &[(String, i32)]) -> Finding {
-    let (standard, others): (Vec<_>, Vec<_>) = needs.iter().partition(|(kind, _)| is_standard(kind));
-    let sum = |needs: &[&(String, i32)]| needs.iter().map(|(_, most)| most).sum::<i32>();
-    let part = match (standard.is_empty(), others.is_empty()) {
-        (false, false) => format!(", {} of them of standard families", sum(&standard)),
-        _ => String::new(),
-    };
-    let all = sum(&standard) + sum(&others);
-    let finding = Finding::unclear("quota of vCPUs", format!("not checked; the largest groups have {all} vCPUs{part}"));
-    match standard.is_empty() {
-        true => finding,
-        false => finding
-            .remedy("compare with `aws service-quotas get-service-quota --service-code ec2 --quota-code L-1216C47A`"),
+/// The quota for On-Demand instances of the standard families (docs/aws.md §3.5).
+const STANDARD_QUOTA: &str = "L-1216C47A";
+
+/// Adds up the vCPUs of instance types, each with its fewest and most.
+fn sum(needs: &[(String, i32, i32)]) -> Processors {
+    needs.iter().fold(Processors::default(), |all, (kind, least, most)| match is_standard(kind) {
+        true => Processors { least: all.least + least, most: all.most + most, ..all },
+        false => Processors { others: all.others + most, ..all },
+    })
+}
+
+/// Whether the groups fit into the quota. Other instances of the account count against it as well; which of them will
+/// still run is unknown.
+fn needed(needs: Processors, quota: Result<Option<f64>, Fault>) -> Finding {
+    const SUBJECT: &str = "quota of vCPUs";
+    const REMEDY: &str = "lower `instances`, or ask for more (Service Quotas, L-1216C47A)";
+    let Processors { least, most, others } = needs;
+    if others > 0 {
+        let words = format!("not checked; {others} of up to {} vCPUs are not of standard families", most + others);
+        return Finding::unclear(SUBJECT, words);
+    }
+    match quota {
+        Err(fault) => unchecked(SUBJECT, &fault).remedy(format!(
+            "compare the groups' {most} vCPUs with `aws service-quotas get-service-quota --service-code ec2 \
+             --quota-code {STANDARD_QUOTA}`"
+        )),
+        Ok(None) => Finding::unclear(SUBJECT, "not checked: AWS does not say how many there may be"),
+        Ok(Some(quota)) if f64::from(least) > quota => {
+            Finding::bad(SUBJECT, format!("the groups need {least} vCPUs, more than the quota of {quota}"))
+                .remedy(REMEDY)
+        }
+        Ok(Some(quota)) if f64::from(most) > quota => {
+            Finding::unclear(SUBJECT, format!("{quota} are enough to begin, but the groups could not grow to {most}"))
+                .remedy(REMEDY)
+        }
+        Ok(Some(quota)) => {
+            Finding::good(SUBJECT, format!("{quota} for On-Demand instances; the groups need up to {most}"))
+        }
     }
 }
 
@@ -316,17 +356,41 @@ mod tests {
     }
 
     #[test]
-    fn the_quota_of_the_standard_families_is_named_for_no_others() {
-        let all = |needs: &[(&str, i32)]| {
-            needed(&needs.iter().map(|(kind, most)| ((*kind).to_owned(), *most)).collect::<Vec<_>>()).lines()
-        };
-        let standard = all(&[("t3.micro", 4), ("c7gd.large", 2)]);
-        assert_eq!(standard[0], "! quota of vCPUs: not checked; the largest groups have 6 vCPUs");
-        assert!(standard[1].contains("L-1216C47A"), "{standard:?}");
-        assert_eq!(all(&[("g5.xlarge", 8)]), ["! quota of vCPUs: not checked; the largest groups have 8 vCPUs"]);
-        let both = all(&[("m5.large", 2), ("p3.2xlarge", 8)]);
-        let words = "! quota of vCPUs: not checked; the largest groups have 10 vCPUs, 2 of them of standard families";
-        assert_eq!((both[0].as_str(), both.len()), (words, 2));
+    fn the_vcpus_of_the_standard_families_are_compared_with_their_quota() {
+        let needs = |least, most, others| Processors { least, most, others };
+        let quota = |vcpus: f64| Ok(Some(vcpus));
+        let denied = || Err(Fault::new("GetServiceQuota", "AccessDeniedException", "no"));
+        for (needs, quota, expected) in [
+            (needs(2, 8, 0), quota(32.0), "✓ quota of vCPUs: 32 for On-Demand instances; the groups need up to 8"),
+            (needs(2, 32, 0), quota(32.0), "✓ quota of vCPUs: 32 for On-Demand instances; the groups need up to 32"),
+            (
+                needs(2, 34, 0),
+                quota(32.0),
+                "! quota of vCPUs: 32 are enough to begin, but the groups could not grow to 34",
+            ),
+            (needs(2, 8, 0), quota(1.0), "✗ quota of vCPUs: the groups need 2 vCPUs, more than the quota of 1"),
+            (needs(2, 8, 0), Ok(None), "! quota of vCPUs: not checked: AWS does not say how many there may be"),
+            (needs(2, 8, 0), denied(), "! quota of vCPUs: not checked: AccessDeniedException: no (GetServiceQuota)"),
+            (
+                needs(2, 8, 96),
+                quota(32.0),
+                "! quota of vCPUs: not checked; 96 of up to 104 vCPUs are not of standard families",
+            ),
+        ] {
+            let lines = super::needed(needs, quota).lines();
+            assert_eq!(lines[0], expected);
+            assert_eq!(
+                lines.len() > 1,
+                expected.contains("need 2") || expected.contains("grow") || expected.contains("Denied")
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_standard_families_share_a_quota() {
+        let of = |kind: &str| sum(&[(kind.to_owned(), 2, 8)]);
+        assert_eq!(of("c7gd.large"), Processors { least: 2, most: 8, others: 0 });
+        assert_eq!(of("g5.xlarge"), Processors { least: 0, most: 0, others: 8 });
         for other in [
             "mac2.metal",
             "inf1.xlarge",

@@ -14,7 +14,7 @@ mod volumes;
 
 use super::Run::{Reads, Writes};
 use super::{Row, row};
-use kit::call::{Needs, Page, Style};
+use kit::call::{Asked, Need, Needs, Page, Style};
 
 pub use super::state::Settings;
 pub use images::find as find_image;
@@ -22,7 +22,7 @@ pub use instances::terminate;
 pub use interfaces::of_instance as interface_of;
 pub use launch_templates::{Data, find as find_template, resolve as resolve_template};
 pub use network::{Subnet, subnets, vpc_id, zone_id};
-pub use quotas::check as check_quota;
+pub use quotas::{check as check_quota, quota};
 pub use security_groups::{connects, ensure_default as ensure_default_security_group};
 pub use types::{Kind, find as find_type};
 pub use volumes::of as volumes_of;
@@ -84,6 +84,16 @@ macro_rules! data {
 const GROUP: Needs = Needs::On("arn:aws:ec2:{region}:{account}:security-group/{GroupId}");
 const INSTANCE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:instance/{InstanceId}");
 const TEMPLATE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:launch-template/{LaunchTemplateId}");
+const NEW_GROUP: Needs = Needs::Of(new_group);
+const NEW_TEMPLATE: Needs = Needs::Of(|asked| tags::with_creation(asked, "launch-template"));
+
+/// A security group belongs to a network, which is a resource of the call as well.
+fn new_group(asked: &Asked) -> Vec<Need> {
+    let network = asked.call.input.text("VpcId").unwrap_or("*");
+    let mut needs = tags::with_creation(asked, "security-group");
+    needs.push(asked.own(asked.arn(&format!("vpc/{network}"))));
+    needs
+}
 
 static PAGES: Style = Style {
     size: "MaxResults",
@@ -117,7 +127,7 @@ pub const OPERATIONS: &[Row] = &[
     row(
         "CreateLaunchTemplate",
         Writes(launch_templates::create),
-        TEMPLATE,
+        NEW_TEMPLATE,
         None,
         concat!("ClientToken LaunchTemplateName VersionDescription", " ", data!(), " ", tags!()),
     ),
@@ -135,7 +145,7 @@ pub const OPERATIONS: &[Row] = &[
     row(
         "CreateSecurityGroup",
         Writes(security_groups::create),
-        GROUP,
+        NEW_GROUP,
         None,
         concat!("GroupName GroupDescription VpcId", " ", tags!()),
     ),

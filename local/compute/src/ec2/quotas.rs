@@ -11,9 +11,14 @@ const USUAL: u32 = 32;
 /// The initial quota of some accounts: not enough for a single `t3.micro`.
 const SMALLEST: u32 = 1;
 
+/// Returns the account's quota.
+pub fn quota(site: &Site) -> u32 {
+    if site.chaos.borrow().kinds.contains(&ChaosKind::VcpuLimit) { SMALLEST } else { USUAL }
+}
+
 /// Refuses `more` additional vCPUs if they would exceed the quota.
 pub fn check(state: &State, site: &Site, more: u32) -> Result<(), ApiError> {
-    let limit = if site.chaos.borrow().kinds.contains(&ChaosKind::VcpuLimit) { SMALLEST } else { USUAL };
+    let limit = quota(site);
     if more == 0 || running(state).saturating_add(more) <= limit {
         return Ok(());
     }

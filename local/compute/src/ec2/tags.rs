@@ -40,6 +40,26 @@ fn check<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>, there: &Tags) -
     })
 }
 
+/// Returns the permissions that creating a resource of this type needs. Giving it tags needs `ec2:CreateTags` as well
+/// (docs/aws.md §2.5). Its id is not known yet.
+pub fn with_creation(asked: &Asked, resource_type: &str) -> Vec<Need> {
+    let arn = asked.arn(&format!("{resource_type}/*"));
+    let form = asked.call.input.form();
+    let parameters = Params::parse(form);
+    let specifications = parameters.items("TagSpecification");
+    let tags: Vec<(&str, &str)> = specifications.iter().flat_map(|spec| spec.pairs("Tag")).collect();
+    let with_tags = |need: Need| {
+        tags.iter()
+            .fold(need, |need, (key, value)| need.knowing(format!("aws:RequestTag/{key}"), Some((*value).to_owned())))
+    };
+    let mut needs = vec![with_tags(asked.own(arn.as_str()))];
+    if !tags.is_empty() {
+        let tag = Need::new("ec2:CreateTags", arn).knowing("ec2:CreateAction", Some(asked.call.operation.clone()));
+        needs.push(with_tags(tag));
+    }
+    needs
+}
+
 /// Returns the required permissions: the action on each resource, whose type follows from its id.
 pub fn needs(asked: &Asked) -> Vec<Need> {
     let ids = asked.call.input.texts("ResourceId");

@@ -10,7 +10,7 @@ mod targets;
 
 use super::Run::{Reads, Writes};
 use super::{Row, row};
-use kit::call::{Needs, Page, Style};
+use kit::call::{Asked, Need, Needs, Page, Style};
 
 pub use attributes::{deregistration_delay_s, idle_timeout_s, text as attribute};
 pub use targets::{
@@ -63,8 +63,20 @@ const LOAD_BALANCER: Needs = Needs::On("{LoadBalancerArn}");
 const TARGET_GROUP: Needs = Needs::On("{TargetGroupArn}");
 const TAGGED: Needs = Needs::On("{ResourceArns}");
 /// The unique part of a new ARN is not known yet, so it is a wildcard.
-const NEW_LOAD_BALANCER: Needs = Needs::On("arn:aws:elasticloadbalancing:{region}:{account}:loadbalancer/app/{Name}/*");
-const NEW_TARGET_GROUP: Needs = Needs::On("arn:aws:elasticloadbalancing:{region}:{account}:targetgroup/{Name}/*");
+const NEW_LOAD_BALANCER: Needs = Needs::Of(|asked| with_tags(asked, named(asked, "loadbalancer/app")));
+const NEW_TARGET_GROUP: Needs = Needs::Of(|asked| with_tags(asked, named(asked, "targetgroup")));
+const NEW_LISTENER: Needs = Needs::Of(|asked| with_tags(asked, asked.text("LoadBalancerArn").to_owned()));
+
+fn named(asked: &Asked, kind: &str) -> String {
+    asked.arn(&format!("{kind}/{}/*", asked.call.input.text("Name").unwrap_or("*")))
+}
+
+/// The action on a resource; creating something with tags needs `AddTags` as well (docs/aws.md §2.5).
+fn with_tags(asked: &Asked, arn: String) -> Vec<Need> {
+    let has_tags = asked.call.input.form().keys().any(|name| name.starts_with("Tags."));
+    let tag = has_tags.then(|| Need::new("elasticloadbalancing:AddTags", arn.as_str()));
+    [asked.own(arn.as_str())].into_iter().chain(tag).collect()
+}
 
 static PAGES: Style =
     Style { size: "PageSize", from: "Marker", next: "NextMarker", usual: 400, most: 400, bad_token: "ValidationError" };
@@ -79,7 +91,7 @@ pub const OPERATIONS: &[Row] = &[
     row(
         "CreateListener",
         Writes(listeners::create),
-        LOAD_BALANCER,
+        NEW_LISTENER,
         None,
         concat!("LoadBalancerArn Port Protocol Tags.* ", actions!("DefaultActions")),
     ),

@@ -127,7 +127,11 @@ fn invoked(asked: &Asked) -> Vec<Need> {
 
 fn new_function(asked: &Asked) -> Vec<Need> {
     let name = asked.call.input.json().value()["FunctionName"].as_str().unwrap_or_default();
-    with_role(asked, asked.own(asked.arn(&format!("function:{}", plain_name(name)))))
+    let arn = asked.arn(&format!("function:{}", plain_name(name)));
+    let has_tags = asked.call.input.json().value()["Tags"].as_object().is_some_and(|tags| !tags.is_empty());
+    // Giving it tags needs the permission to tag it as well (docs/aws.md §2.5).
+    let tag = has_tags.then(|| Need::new("lambda:TagResource", arn.as_str()));
+    with_role(asked, asked.own(arn)).into_iter().chain(tag).collect()
 }
 
 fn changed_function(asked: &Asked) -> Vec<Need> {

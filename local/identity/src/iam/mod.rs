@@ -17,7 +17,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::credentials::{Identity, user_arn};
-use crate::permissions::{Caller, Grants, Keys, ResourcePolicies};
+use crate::permissions::{Caller, Grants, Keys, ResourcePolicies, Used};
 use chaos::Faults;
 use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response};
@@ -44,9 +44,9 @@ enum Run {
 use Run::{Change, Look};
 
 const ROLE: Needs = Needs::Of(|asked| vec![asked.own(arn_of(asked, &ROLE_ENTITY))]);
-const NEW_ROLE: Needs = Needs::Of(|asked| vec![asked.own(new_arn(asked, &ROLE_ENTITY))]);
+const NEW_ROLE: Needs = Needs::Of(|asked| with_tags(asked, &ROLE_ENTITY, "iam:TagRole"));
 const PROFILE: Needs = Needs::Of(|asked| vec![asked.own(arn_of(asked, &PROFILE_ENTITY))]);
-const NEW_PROFILE: Needs = Needs::Of(|asked| vec![asked.own(new_arn(asked, &PROFILE_ENTITY))]);
+const NEW_PROFILE: Needs = Needs::Of(|asked| with_tags(asked, &PROFILE_ENTITY, "iam:TagInstanceProfile"));
 const POLICY: Needs = Needs::On("{PolicyArn}");
 const NEW_POLICY: Needs = Needs::Of(|asked| vec![asked.own(new_arn(asked, &POLICY_ENTITY))]);
 const ROLES: Needs = Needs::On("arn:aws:iam::{account}:role/");
@@ -72,6 +72,14 @@ fn new_arn(asked: &Asked, Entity { kind, parameter }: &Entity) -> String {
     }
 }
 
+/// The action on a new entity; creating it with tags needs the action that tags it as well (docs/aws.md §2.5).
+fn with_tags(asked: &Asked, entity: &Entity, action: &str) -> Vec<Need> {
+    let arn = new_arn(asked, entity);
+    let has_tags = asked.call.input.form().keys().any(|name| name.starts_with("Tags."));
+    let tag = has_tags.then(|| Need::new(action, arn.as_str()));
+    [asked.own(arn.as_str())].into_iter().chain(tag).collect()
+}
+
 /// The ARN of the entity that a call names: if it exists, it has a path of its own.
 fn arn_of(asked: &Asked, entity: &Entity) -> String {
     let known = asked.call.input.text(entity.parameter).and_then(|name| (asked.entity_arn)(entity.kind, name));
@@ -80,7 +88,9 @@ fn arn_of(asked: &Asked, entity: &Entity) -> String {
 
 /// Adding a role to a profile passes the role to instances.
 fn pass_role(asked: &Asked) -> Vec<Need> {
-    vec![asked.own(arn_of(asked, &PROFILE_ENTITY)), Need::new("iam:PassRole", arn_of(asked, &ROLE_ENTITY))]
+    let service = Some("ec2.amazonaws.com".to_owned());
+    let pass = Need::new("iam:PassRole", arn_of(asked, &ROLE_ENTITY)).knowing("iam:PassedToService", service);
+    vec![asked.own(arn_of(asked, &PROFILE_ENTITY)), pass]
 }
 
 static PAGES: Style =
@@ -262,6 +272,8 @@ pub struct Iam {
     seen: RwLock<Seen>,
     /// The resource policies of the buckets and functions of each region.
     resource_policies: RwLock<BTreeMap<String, Arc<ResourcePolicies>>>,
+    /// The permissions that roles have used.
+    pub used: Arc<Used>,
 }
 
 impl Iam {
@@ -278,6 +290,7 @@ impl Iam {
             state: tokio::sync::RwLock::new(state),
             seen: RwLock::new(seen),
             resource_policies: RwLock::default(),
+            used: Arc::default(),
         })
     }
 
@@ -333,6 +346,7 @@ impl Iam {
     /// A caller in a session of a role, with its current permissions in a region.
     pub fn in_role(&self, role: &str, arn: String, user_id: String, region: &str) -> Caller {
         Caller::in_role(arn, user_id, region, self.grants(role), self.resource_policies(region))
+            .noted_in(self.used.clone())
     }
 
     /// The resource policies of the buckets and functions of a region.

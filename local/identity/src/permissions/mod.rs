@@ -11,6 +11,7 @@ mod policy;
 mod public;
 mod resource_policy;
 mod trust;
+mod used;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use public::is_public;
 use resource_policy::Principal;
 pub use resource_policy::{ResourcePolicies, ResourcePolicy};
 pub use trust::Trust;
+pub use used::Used;
 
 /// The condition keys of a request, for conditions and policy variables. Names are case-insensitive.
 #[derive(Debug, Clone, Default)]
@@ -154,6 +156,7 @@ pub struct Caller {
     user_id: String,
     region: String,
     power: Power,
+    used: Option<Arc<Used>>,
 }
 
 #[derive(Debug, Clone)]
@@ -167,7 +170,7 @@ enum Power {
 impl Caller {
     /// The account's owner.
     pub fn owner(arn: String, region: &str) -> Caller {
-        Caller { arn, user_id: String::new(), region: region.to_owned(), power: Power::Everything }
+        Caller { arn, user_id: String::new(), region: region.to_owned(), power: Power::Everything, used: None }
     }
 
     /// A session of a role.
@@ -178,7 +181,13 @@ impl Caller {
         grants: Option<Arc<Grants>>,
         resources: Arc<ResourcePolicies>,
     ) -> Caller {
-        Caller { arn, user_id, region: region.to_owned(), power: Power::Granted(grants, resources) }
+        Caller { arn, user_id, region: region.to_owned(), power: Power::Granted(grants, resources), used: None }
+    }
+
+    /// The same caller; the permissions that it needs are recorded here.
+    #[must_use]
+    pub fn noted_in(self, used: Arc<Used>) -> Caller {
+        Caller { used: Some(used), ..self }
     }
 
     /// The principal's ARN, as in policies and error messages.
@@ -196,6 +205,9 @@ impl Caller {
     /// Errors: the denial, worded as on AWS (docs/aws.md §3.1).
     pub fn may(&self, need: &Need) -> Result<(), Denial> {
         let Power::Granted(grants, resources) = &self.power else { return Ok(()) };
+        if let Some(used) = &self.used {
+            used.note(&self.arn, need);
+        }
         let denied = |reason| Err(Denial { caller: self.arn.clone(), need: need.clone(), reason });
         let Some(grants) = grants else { return denied(Reason::NothingAllows) };
         let keys = self.keys(need, Some(grants));

@@ -1,5 +1,7 @@
 //! The table rows that describe operations, in the same form for all services.
 
+use std::borrow::Cow;
+
 use super::{Call, Request};
 use crate::ACCOUNT;
 use crate::taken::Takes;
@@ -86,7 +88,7 @@ pub struct Need {
     /// An ARN, or `*`.
     pub resource: String,
     /// Condition keys, in addition to the global ones of every request.
-    pub keys: Vec<(&'static str, String)>,
+    pub keys: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Need {
@@ -96,8 +98,8 @@ impl Need {
     }
 
     /// Adds a condition key, if it has a value.
-    pub fn knowing(mut self, key: &'static str, value: Option<String>) -> Need {
-        self.keys.extend(value.map(|value| (key, value)));
+    pub fn knowing(mut self, key: impl Into<Cow<'static, str>>, value: Option<String>) -> Need {
+        self.keys.extend(value.map(|value| (key.into(), value)));
         self
     }
 }

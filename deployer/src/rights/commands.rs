@@ -1,0 +1,387 @@
+//! The rights that each command needs.
+
+use std::collections::BTreeSet;
+
+use super::{KINDS, On::*, Right, When::*, kinds::OfKind, right, right_when};
+use crate::{config::Config, engine::Inputs as _, page::Page};
+
+/// The rights of a command.
+#[derive(Debug)]
+pub struct Needs {
+    /// Its name.
+    pub command: &'static str,
+    /// What it does with resources.
+    deeds: &'static [Deed],
+    /// With which of them.
+    which: Which,
+    /// The rights for everything else.
+    parts: &'static [Part],
+}
+
+/// What a command does with resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    List,
+    Read,
+    Loss,
+    Change,
+    /// Removing what `stack.yaml` no longer describes.
+    Tidy,
+    /// Removing the whole stack.
+    Remove,
+}
+
+/// The resources that a command deals with. Lists are made of every kind, whatever `stack.yaml` describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// None.
+    None,
+    /// Those that `stack.yaml` describes.
+    Described,
+    /// Those that its outputs need.
+    Outputs,
+    /// Those that the addresses of its services need.
+    Addresses,
+    /// Those that the requests of `verify` need.
+    Verified,
+    /// Those of every stack.
+    OfAllStacks,
+}
+
+/// Rights that depend on what `stack.yaml` describes.
+#[derive(Debug)]
+struct Part {
+    given: Given,
+    rights: &'static [Right],
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Given {
+    Always,
+    Services,
+    Functions,
+    Buckets,
+    Tables,
+    /// A service that names its machine image.
+    Image,
+}
+
+const fn part(given: Given, rights: &'static [Right]) -> Part {
+    Part { given, rights }
+}
+
+const fn command(command: &'static str, deeds: &'static [Deed], which: Which, parts: &'static [Part]) -> Needs {
+    Needs { command, deeds, which, parts }
+}
+
+/// A command that calls no AWS, or any AWS but the one on this machine.
+const fn offline(name: &'static str) -> Needs {
+    command(name, &[], Which::None, &[])
+}
+
+/// The default network (`cloud/site.rs`).
+const NETWORK: &[Right] = &[
+    right("ec2:DescribeInstanceTypeOfferings", Any),
+    right("ec2:DescribeSubnets", Any),
+    right("ec2:DescribeVpcs", Any),
+];
+
+/// Machine images named in `stack.yaml` (`commands/images.rs`).
+const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
+
+/// The lease (`cloud/lease.rs`). A conditional write needs `s3:GetObject`, and without `s3:ListBucket` a missing
+/// object is a denial.
+const LEASE: &[Right] = &[
+    right("s3:DeleteObject", Lease),
+    right("s3:GetObject", Lease),
+    right("s3:ListBucket", Artifacts),
+    right("s3:PutObject", Lease),
+];
+
+/// Waiting for healthy targets (`cloud/health.rs`).
+const HEALTH: &[Right] = &[
+    right("autoscaling:DescribeAutoScalingGroups", Any),
+    right("autoscaling:DescribeScalingActivities", Any),
+    right("elasticloadbalancing:DescribeTargetHealth", Any),
+];
+
+/// The diagnosis of a service (`cloud/why/evidence.rs`).
+const WHY_SERVICES: &[Right] = &[
+    right("autoscaling:DescribeAutoScalingGroups", Any),
+    right("autoscaling:DescribeScalingActivities", Any),
+    right("ec2:DescribeInstanceAttribute", Any),
+    right("ec2:DescribeInstanceStatus", Any),
+    right("ec2:DescribeInstances", Any),
+    right("ec2:DescribeSecurityGroups", Any),
+    right("ec2:GetConsoleOutput", Any),
+    right("elasticloadbalancing:DescribeListeners", Any),
+    right("elasticloadbalancing:DescribeLoadBalancers", Any),
+    right("elasticloadbalancing:DescribeTargetGroups", Any),
+    right("elasticloadbalancing:DescribeTargetHealth", Any),
+    // Whether the program is there, and the reports of instances.
+    right("s3:GetObject", Programs),
+    right("s3:GetObject", Reports),
+    right("s3:ListBucket", Artifacts),
+];
+
+/// The diagnosis of a function (`cloud/why/functions.rs`).
+const WHY_FUNCTIONS: &[Right] = &[
+    right("lambda:GetFunctionConfiguration", Functions),
+    right("lambda:GetPolicy", Functions),
+    right("logs:DescribeLogStreams", LogGroups),
+    right("logs:GetLogEvents", LogGroups),
+    right("s3:GetBucketNotification", Buckets),
+];
+
+/// The state of a service (`cloud/status/services.rs`).
+const STATUS_SERVICES: &[Right] = &[
+    right("autoscaling:DescribeAutoScalingGroups", Any),
+    right("autoscaling:DescribeScalingActivities", Any),
+    right("ec2:DescribeInstances", Any),
+    right("ec2:DescribeLaunchTemplateVersions", Any),
+    right("elasticloadbalancing:DescribeListeners", Any),
+    right("elasticloadbalancing:DescribeLoadBalancers", Any),
+    right("elasticloadbalancing:DescribeTargetGroups", Any),
+    right("elasticloadbalancing:DescribeTargetHealth", Any),
+];
+
+/// The releases of a service (`releases/`).
+const RELEASES: &[Right] = &[
+    right("autoscaling:DescribeAutoScalingGroups", Any),
+    right("autoscaling:DescribeInstanceRefreshes", Any),
+    right("ec2:DescribeLaunchTemplateVersions", Any),
+    right("ec2:DescribeLaunchTemplates", Any),
+    right("s3:ListBucket", Artifacts),
+];
+
+/// Removing the programs of old releases (`commands/old_programs.rs`).
+const OLD_PROGRAMS: &[Right] = &[right("s3:DeleteObject", Programs)];
+
+/// A roll-out of an earlier release (`kinds/auto_scaling_group.rs`).
+const ROLL_OUT: &[Right] = &[
+    right("autoscaling:CancelInstanceRefresh", Groups),
+    right("autoscaling:DescribeScheduledActions", Any),
+    right("autoscaling:RollbackInstanceRefresh", Groups),
+    right("autoscaling:StartInstanceRefresh", Groups),
+    right_when("ec2:CreateTags", Launched, CreatedBy(&["RunInstances"])),
+    right_when("ec2:RunInstances", Any, FromTemplate),
+    right_when("iam:PassRole", Roles, PassedTo(&["ec2.amazonaws.com"])),
+    right("s3:GetObject", Programs),
+    right("s3:GetObject", Reports),
+];
+
+/// Emptying groups and removing load balancers (`commands/pause.rs`).
+const PAUSE: &[Right] = &[
+    right("autoscaling:CreateOrUpdateTags", Groups),
+    right("autoscaling:DeleteScheduledAction", Groups),
+    right("autoscaling:DeleteTags", Groups),
+    right("autoscaling:DescribeAutoScalingGroups", Any),
+    right("autoscaling:DescribeScheduledActions", Any),
+    right("autoscaling:UpdateAutoScalingGroup", Groups),
+    right("elasticloadbalancing:DeleteLoadBalancer", Balancers),
+    right("elasticloadbalancing:DescribeLoadBalancers", Any),
+    right("elasticloadbalancing:DescribeTags", Any),
+];
+
+/// Trials of creations, and quotas (`commands/doctor/cloud.rs`).
+const DOCTOR: &[Right] = &[
+    right_when("ec2:CreateLaunchTemplate", Templates, New),
+    right("ec2:CreateSecurityGroup", Networks),
+    right_when("ec2:CreateSecurityGroup", SecurityGroups, New),
+    right_when("ec2:CreateTags", SecurityGroups, CreatedBy(&["CreateSecurityGroup"])),
+    right_when("ec2:CreateTags", Templates, CreatedBy(&["CreateLaunchTemplate"])),
+    right("ec2:DescribeInstanceTypes", Any),
+    right("elasticloadbalancing:DescribeAccountLimits", Any),
+    right("elasticloadbalancing:DescribeLoadBalancers", Any),
+    right("servicequotas:GetServiceQuota", Any),
+];
+
+const REGIONS: &[Right] = &[right("ec2:DescribeRegions", Any)];
+
+use Deed::{Change, List, Loss, Read, Remove, Tidy};
+
+/// What `up` does with resources, and what else it needs.
+const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
+const UP: &[Part] = &[
+    part(Given::Services, NETWORK),
+    part(Given::Image, IMAGES),
+    part(Given::Always, LEASE),
+    part(Given::Services, HEALTH),
+    part(Given::Services, WHY_SERVICES),
+    part(Given::Services, OLD_PROGRAMS),
+];
+
+/// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
+/// `deployer/tests/permissions.rs`.
+pub const COMMANDS: &[Needs] = &[
+    command("up", UP_DEEDS, Which::Described, UP),
+    command(
+        "plan",
+        &[List, Read, Loss],
+        Which::Described,
+        &[part(Given::Services, NETWORK), part(Given::Image, IMAGES)],
+    ),
+    offline("cost"),
+    command(
+        "status",
+        &[List, Read, Loss],
+        Which::Described,
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::Services, STATUS_SERVICES),
+            part(Given::Functions, WHY_FUNCTIONS),
+            part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
+            part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
+        ],
+    ),
+    command(
+        "why",
+        &[],
+        Which::None,
+        &[part(Given::Services, NETWORK), part(Given::Services, WHY_SERVICES), part(Given::Functions, WHY_FUNCTIONS)],
+    ),
+    command(
+        "history",
+        &[],
+        Which::None,
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::Services, RELEASES),
+            part(Given::Functions, &[right("lambda:GetFunctionConfiguration", Functions)]),
+        ],
+    ),
+    command(
+        "rollback",
+        &[],
+        Which::None,
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::Services, RELEASES),
+            part(Given::Services, ROLL_OUT),
+            part(Given::Services, LEASE),
+            part(Given::Services, HEALTH),
+            part(Given::Services, WHY_SERVICES),
+        ],
+    ),
+    command("pause", &[], Which::None, &[part(Given::Services, PAUSE), part(Given::Services, LEASE)]),
+    command("resume", UP_DEEDS, Which::Described, UP),
+    command(
+        "logs",
+        &[],
+        Which::None,
+        &[
+            part(Given::Functions, &[right("logs:FilterLogEvents", LogGroups)]),
+            part(
+                Given::Services,
+                &[
+                    right("logs:FilterLogEvents", LogGroups),
+                    right("s3:GetObject", Reports),
+                    right("s3:ListBucket", Artifacts),
+                ],
+            ),
+        ],
+    ),
+    command(
+        "invoke",
+        &[],
+        Which::None,
+        &[part(
+            Given::Functions,
+            &[
+                right("lambda:GetFunction", Functions),
+                right("lambda:InvokeFunction", Functions),
+                right("lambda:ListTags", Functions),
+                // For `--sample`.
+                right("s3:GetObject", Objects),
+            ],
+        )],
+    ),
+    command("open", &[Read], Which::Addresses, &[part(Given::Services, NETWORK)]),
+    command("verify", &[Read], Which::Verified, &[part(Given::Services, NETWORK)]),
+    command(
+        "down",
+        &[List, Read, Loss, Remove],
+        Which::Described,
+        &[part(Given::Services, NETWORK), part(Given::Always, LEASE)],
+    ),
+    command("outputs", &[Read], Which::Outputs, &[part(Given::Services, NETWORK)]),
+    command("ls", &[List], Which::OfAllStacks, &[part(Given::Always, REGIONS)]),
+    offline("policy"),
+    offline("schema"),
+    command(
+        "doctor",
+        &[Read],
+        Which::Described,
+        &[part(Given::Services, NETWORK), part(Given::Always, REGIONS), part(Given::Services, DOCTOR)],
+    ),
+    offline("init"),
+    offline("validate"),
+    offline("graph"),
+    offline("completions"),
+    offline("man"),
+    offline("local"),
+];
+
+impl Needs {
+    /// Whether its rights are for every stack of the account, in every region.
+    pub fn is_for_all_stacks(&self) -> bool {
+        self.which == Which::OfAllStacks
+    }
+
+    /// Its rights for what `stack.yaml` describes.
+    pub fn rights(&self, config: &Config, page: &Page) -> Vec<Right> {
+        let kinds = self.which.kinds(page);
+        let of_kind = |kind: &'static OfKind, deed: Deed| -> &'static [Right] {
+            match deed {
+                List => kind.list,
+                _ if !kinds.contains(kind.kind) => &[],
+                Read => kind.read,
+                Loss => kind.loss,
+                Change => kind.change,
+                Tidy if kind.list.is_empty() => &[],
+                Tidy | Remove => kind.remove,
+            }
+        };
+        let deeds = KINDS.iter().flat_map(|kind| self.deeds.iter().flat_map(move |deed| of_kind(kind, *deed)));
+        let parts = self.parts.iter().filter(|part| part.given.holds(config)).flat_map(|part| part.rights);
+        deeds.chain(parts).copied().collect()
+    }
+}
+
+impl Which {
+    fn kinds(self, page: &Page) -> BTreeSet<&'static str> {
+        let stack = &page.stack;
+        let nodes = match self {
+            Which::None | Which::OfAllStacks => BTreeSet::new(),
+            Which::Described => stack.all(),
+            Which::Outputs => stack.with_needs(page.outputs.iter().flat_map(|(_, text)| text.needs())),
+            Which::Verified => stack.with_needs(
+                page.services
+                    .iter()
+                    .flat_map(|front| front.url.needs())
+                    .chain(page.verify.values().flat_map(|wire| wire.needs())),
+            ),
+            Which::Addresses => stack.with_needs(page.services.iter().flat_map(|front| front.url.needs())),
+        };
+        let all = stack.dependencies();
+        nodes.into_iter().map(|node| all[node].0.kind).collect()
+    }
+}
+
+impl Given {
+    fn holds(self, config: &Config) -> bool {
+        match self {
+            Given::Always => true,
+            Given::Services => !config.services.is_empty(),
+            Given::Functions => !config.functions.is_empty(),
+            Given::Buckets => !config.buckets.is_empty(),
+            Given::Tables => !config.tables.is_empty(),
+            Given::Image => config.services.values().any(|service| service.image.is_some()),
+        }
+    }
+}
+
+/// The row of a command.
+pub fn of_command(name: &str) -> Option<&'static Needs> {
+    COMMANDS.iter().find(|needs| needs.command == name)
+}

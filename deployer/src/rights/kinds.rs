@@ -1,0 +1,313 @@
+//! The rights that each kind of resource needs.
+
+use super::{
+    On::{self, *},
+    Right,
+    When::*,
+    right, right_when,
+};
+
+/// The rights of a kind, by what is done with its resources.
+#[derive(Debug)]
+pub struct OfKind {
+    /// Its name, as in plans.
+    pub kind: &'static str,
+    /// Listing resources and reading whose they are: to find those that `stack.yaml` no longer describes, and every
+    /// stack.
+    pub list: &'static [Right],
+    /// Reading one.
+    pub read: &'static [Right],
+    /// Reading what a removal would lose.
+    pub loss: &'static [Right],
+    /// Creating, changing and tagging one.
+    pub change: &'static [Right],
+    /// Removing one. Kinds without a list are removed with what they are part of, unless the whole stack is removed.
+    pub remove: &'static [Right],
+}
+
+const EC2: &str = "ec2.amazonaws.com";
+const LAMBDA: &str = "lambda.amazonaws.com";
+
+/// Passing the role of a service or a function.
+const fn pass_to(services: &'static [&'static str]) -> Right {
+    right_when("iam:PassRole", Roles, PassedTo(services))
+}
+
+/// Reading the tags of something of Elastic Load Balancing.
+const TAGS: Right = right("elasticloadbalancing:DescribeTags", Any);
+
+const fn add_tags(on: On) -> Right {
+    right("elasticloadbalancing:AddTags", on)
+}
+
+/// The table. A kind without a row, and a right that its kind does not use, fail `deployer/tests/permissions.rs`.
+pub const KINDS: &[OfKind] = &[
+    OfKind {
+        kind: "artifact",
+        list: &[],
+        read: &[right("s3:GetObject", Programs), right("s3:ListBucket", Artifacts)],
+        loss: &[],
+        change: &[right("s3:PutObject", Programs)],
+        remove: &[right("s3:DeleteObject", Programs)],
+    },
+    OfKind {
+        kind: "auto_scaling_group",
+        list: &[right("autoscaling:DescribeAutoScalingGroups", Any)],
+        // Instances that outlive their group count as the group.
+        read: &[
+            right("autoscaling:DescribeAutoScalingGroups", Any),
+            // Of a group that AWS ends at a time.
+            right("autoscaling:DescribeScheduledActions", Any),
+            right("ec2:DescribeInstances", Any),
+        ],
+        loss: &[],
+        change: &[
+            right("autoscaling:AttachLoadBalancerTargetGroups", Groups),
+            right("autoscaling:CancelInstanceRefresh", Groups),
+            right("autoscaling:CreateAutoScalingGroup", Groups),
+            right("autoscaling:CreateOrUpdateTags", Groups),
+            right("autoscaling:DeleteScheduledAction", Groups),
+            right("autoscaling:DeleteTags", Groups),
+            right("autoscaling:DescribeInstanceRefreshes", Any),
+            right("autoscaling:DetachLoadBalancerTargetGroups", Groups),
+            right("autoscaling:PutScheduledUpdateGroupAction", Groups),
+            right("autoscaling:RollbackInstanceRefresh", Groups),
+            right("autoscaling:StartInstanceRefresh", Groups),
+            right("autoscaling:UpdateAutoScalingGroup", Groups),
+            right_when("ec2:CreateTags", Launched, CreatedBy(&["RunInstances"])),
+            right_when("ec2:RunInstances", Any, FromTemplate),
+            pass_to(&[EC2]),
+            right_when("iam:CreateServiceLinkedRole", Any, LinkedTo(&["autoscaling.amazonaws.com"])),
+            // The reports of instances decide whether a roll-out is hopeless.
+            right("s3:GetObject", Reports),
+            right("s3:ListBucket", Artifacts),
+        ],
+        remove: &[right("autoscaling:DeleteAutoScalingGroup", Groups)],
+    },
+    OfKind {
+        kind: "bucket",
+        list: &[right("s3:GetBucketTagging", Buckets), right("s3:ListAllMyBuckets", Any)],
+        read: &[
+            right("s3:GetBucketCORS", Buckets),
+            right("s3:GetBucketOwnershipControls", Buckets),
+            right("s3:GetBucketPublicAccessBlock", Buckets),
+            right("s3:GetBucketTagging", Buckets),
+            right("s3:GetEncryptionConfiguration", Buckets),
+            right("s3:GetLifecycleConfiguration", Buckets),
+        ],
+        loss: &[right("s3:ListBucket", Buckets)],
+        change: &[
+            right("s3:CreateBucket", Buckets),
+            right("s3:PutBucketCORS", Buckets),
+            right("s3:PutBucketOwnershipControls", Buckets),
+            right("s3:PutBucketPublicAccessBlock", Buckets),
+            right("s3:PutBucketTagging", Buckets),
+            right("s3:PutEncryptionConfiguration", Buckets),
+            right("s3:PutLifecycleConfiguration", Buckets),
+            right("s3:TagResource", Buckets),
+        ],
+        remove: &[
+            right("s3:AbortMultipartUpload", Objects),
+            right("s3:DeleteBucket", Buckets),
+            right("s3:DeleteObject", Objects),
+            right("s3:DeleteObjectVersion", Objects),
+            right("s3:ListBucketMultipartUploads", Buckets),
+            right("s3:ListBucketVersions", Buckets),
+            right("s3:PutBucketNotification", Buckets),
+        ],
+    },
+    OfKind {
+        kind: "default_action",
+        list: &[],
+        read: &[right("elasticloadbalancing:DescribeListeners", Any)],
+        loss: &[],
+        change: &[right("elasticloadbalancing:ModifyListener", Listeners)],
+        remove: &[],
+    },
+    OfKind {
+        kind: "function",
+        list: &[right("lambda:ListFunctions", Any), right("lambda:ListTags", Functions)],
+        // Without `ListTags`, Lambda leaves the tags out (docs/aws.md §7.1).
+        read: &[right("lambda:GetFunction", Functions), right("lambda:ListTags", Functions)],
+        loss: &[],
+        change: &[
+            pass_to(&[LAMBDA]),
+            right("lambda:CreateFunction", Functions),
+            right("lambda:TagResource", Functions),
+            right("lambda:UpdateFunctionCode", Functions),
+            right("lambda:UpdateFunctionConfiguration", Functions),
+        ],
+        remove: &[right("lambda:DeleteFunction", Functions)],
+    },
+    OfKind {
+        kind: "instance_profile",
+        list: &[right("iam:GetInstanceProfile", Profiles), right("iam:ListInstanceProfiles", Any)],
+        read: &[right("iam:GetInstanceProfile", AbsentProfiles), right("iam:GetInstanceProfile", Profiles)],
+        loss: &[],
+        change: &[
+            right("iam:AddRoleToInstanceProfile", Profiles),
+            right("iam:CreateInstanceProfile", Profiles),
+            pass_to(&[EC2]),
+            right("iam:RemoveRoleFromInstanceProfile", Profiles),
+            right("iam:TagInstanceProfile", Profiles),
+        ],
+        remove: &[right("iam:DeleteInstanceProfile", Profiles), right("iam:RemoveRoleFromInstanceProfile", Profiles)],
+    },
+    OfKind {
+        kind: "launch_template",
+        list: &[right("ec2:DescribeLaunchTemplates", Any)],
+        read: &[right("ec2:DescribeLaunchTemplateVersions", Any), right("ec2:DescribeLaunchTemplates", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:CreateLaunchTemplate", Templates, New),
+            right_when("ec2:CreateLaunchTemplateVersion", Templates, Ours),
+            right_when("ec2:CreateTags", Templates, CreatedBy(&["CreateLaunchTemplate"])),
+            right_when("ec2:CreateTags", Templates, Ours),
+            right("ec2:DescribeImages", Any),
+        ],
+        remove: &[right_when("ec2:DeleteLaunchTemplate", Templates, Ours)],
+    },
+    OfKind {
+        kind: "listener",
+        list: &[],
+        read: &[right("elasticloadbalancing:DescribeListeners", Any), TAGS],
+        loss: &[],
+        change: &[
+            // Of a new listener, the load balancer is asked (docs/aws.md §2.5).
+            add_tags(Balancers),
+            add_tags(Listeners),
+            right("elasticloadbalancing:CreateListener", Balancers),
+            right("elasticloadbalancing:ModifyListener", Listeners),
+        ],
+        remove: &[right("elasticloadbalancing:DeleteListener", Listeners)],
+    },
+    OfKind {
+        kind: "load_balancer",
+        list: &[right("elasticloadbalancing:DescribeLoadBalancers", Any), TAGS],
+        read: &[right("elasticloadbalancing:DescribeLoadBalancers", Any), TAGS],
+        loss: &[],
+        change: &[
+            add_tags(Balancers),
+            right("elasticloadbalancing:CreateLoadBalancer", Balancers),
+            right("elasticloadbalancing:SetSecurityGroups", Balancers),
+            right("elasticloadbalancing:SetSubnets", Balancers),
+            right_when("iam:CreateServiceLinkedRole", Any, LinkedTo(&["elasticloadbalancing.amazonaws.com"])),
+        ],
+        remove: &[right("elasticloadbalancing:DeleteLoadBalancer", Balancers)],
+    },
+    OfKind {
+        kind: "log_group",
+        list: &[right("logs:DescribeLogGroups", AllLogGroups), right("logs:ListTagsForResource", LogGroups)],
+        read: &[right("logs:DescribeLogGroups", AllLogGroups), right("logs:ListTagsForResource", LogGroups)],
+        loss: &[],
+        change: &[
+            right("logs:CreateLogGroup", LogGroups),
+            right("logs:DeleteRetentionPolicy", LogGroups),
+            right("logs:PutRetentionPolicy", LogGroups),
+            right("logs:TagResource", LogGroups),
+        ],
+        remove: &[right("logs:DeleteLogGroup", LogGroups)],
+    },
+    OfKind {
+        kind: "notification",
+        list: &[],
+        read: &[right("s3:GetBucketNotification", Buckets)],
+        loss: &[],
+        change: &[right("s3:PutBucketNotification", Buckets)],
+        remove: &[right("s3:PutBucketNotification", Buckets)],
+    },
+    OfKind {
+        kind: "permissions",
+        list: &[],
+        read: &[right("lambda:GetPolicy", Functions)],
+        loss: &[],
+        change: &[right("lambda:AddPermission", Functions), right("lambda:RemovePermission", Functions)],
+        remove: &[right("lambda:RemovePermission", Functions)],
+    },
+    OfKind {
+        kind: "role",
+        list: &[right("iam:GetRole", Roles), right("iam:ListRoles", Any)],
+        read: &[right("iam:GetRole", AbsentRoles), right("iam:GetRole", Roles), right("iam:GetRolePolicy", Roles)],
+        loss: &[],
+        change: &[
+            right("iam:CreateRole", Roles),
+            right("iam:PutRolePolicy", Roles),
+            right("iam:TagRole", Roles),
+            right("iam:UpdateAssumeRolePolicy", Roles),
+        ],
+        remove: &[
+            right("iam:DeleteRole", Roles),
+            right("iam:DeleteRolePolicy", Roles),
+            right("iam:DetachRolePolicy", Roles),
+            right("iam:ListAttachedRolePolicies", Roles),
+            right("iam:ListInstanceProfilesForRole", Roles),
+            right("iam:ListRolePolicies", Roles),
+            right("iam:RemoveRoleFromInstanceProfile", Profiles),
+        ],
+    },
+    OfKind {
+        kind: "scaling_policy",
+        list: &[],
+        read: &[right("autoscaling:DescribePolicies", Any)],
+        loss: &[],
+        change: &[right("autoscaling:PutScalingPolicy", Groups)],
+        remove: &[right("autoscaling:DeletePolicy", Groups)],
+    },
+    OfKind {
+        kind: "security_group",
+        list: &[right("ec2:DescribeSecurityGroups", Any)],
+        read: &[right("ec2:DescribeSecurityGroups", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:AuthorizeSecurityGroupIngress", SecurityGroups, Ours),
+            right_when("ec2:CreateSecurityGroup", SecurityGroups, New),
+            right("ec2:CreateSecurityGroup", Networks),
+            right_when("ec2:CreateTags", SecurityGroups, CreatedBy(&["CreateSecurityGroup"])),
+            right_when("ec2:CreateTags", SecurityGroups, Ours),
+            right_when("ec2:RevokeSecurityGroupIngress", SecurityGroups, Ours),
+        ],
+        // Rules that refer to each other are removed first.
+        remove: &[
+            right_when("ec2:DeleteSecurityGroup", SecurityGroups, Ours),
+            right_when("ec2:RevokeSecurityGroupIngress", SecurityGroups, Ours),
+        ],
+    },
+    OfKind {
+        kind: "table",
+        list: &[
+            right("dynamodb:DescribeTable", Tables),
+            right("dynamodb:ListTables", Any),
+            right("dynamodb:ListTagsOfResource", Tables),
+        ],
+        read: &[
+            right("dynamodb:DescribeContinuousBackups", Tables),
+            right("dynamodb:DescribeTable", Tables),
+            right("dynamodb:ListTagsOfResource", Tables),
+        ],
+        loss: &[right("dynamodb:Scan", Tables)],
+        change: &[
+            right("dynamodb:CreateTable", Tables),
+            right("dynamodb:TagResource", Tables),
+            right("dynamodb:UpdateContinuousBackups", Tables),
+            right("dynamodb:UpdateTable", Tables),
+        ],
+        remove: &[right("dynamodb:DeleteTable", Tables)],
+    },
+    OfKind {
+        kind: "target_group",
+        list: &[TAGS, right("elasticloadbalancing:DescribeTargetGroups", Any)],
+        read: &[
+            TAGS,
+            right("elasticloadbalancing:DescribeTargetGroupAttributes", Any),
+            right("elasticloadbalancing:DescribeTargetGroups", Any),
+        ],
+        loss: &[],
+        change: &[
+            add_tags(TargetGroups),
+            right("elasticloadbalancing:CreateTargetGroup", TargetGroups),
+            right("elasticloadbalancing:ModifyTargetGroup", TargetGroups),
+            right("elasticloadbalancing:ModifyTargetGroupAttributes", TargetGroups),
+        ],
+        remove: &[right("elasticloadbalancing:DeleteTargetGroup", TargetGroups)],
+    },
+];

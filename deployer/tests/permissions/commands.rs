@@ -1,0 +1,340 @@
+//! The policy that `deployer policy COMMAND` prints is enough for the command, and the least: each command runs in a role
+//! that has exactly its own, and uses all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_sts::types::Credentials;
+use deployer::rights::COMMANDS;
+use serde_json::{Value, json};
+use testkit::eventually;
+
+use super::{list, statements};
+use crate::support::{Project, Said, cloud::TestAws, hands::Hands};
+
+/// Rights of a command that its runs here do not use, with the reason.
+const UNUSED: &[(&str, &str, &str)] = &[
+    ("up", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
+    ("up", "iam:CreateServiceLinkedRole", "only the first load balancer and group of an account need it"),
+    ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
+    ("rollback", "ec2:CreateTags", "AWS checks a launch of the template; the local AWS knows only that it is one"),
+    ("rollback", "iam:PassRole", "the same"),
+];
+
+/// Commands that need what another one needs, since they do the same to what they find.
+const ALIKE: &[(&str, &str)] = &[("resume", "up")];
+
+const ACCOUNT: &str = "000000000000";
+
+/// A role for each command, with the command's policy alone.
+struct Roles<'a> {
+    cloud: &'a TestAws,
+    project: &'a Project,
+    credentials: BTreeMap<&'static str, Credentials>,
+    granted: BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+impl<'a> Roles<'a> {
+    async fn new(cloud: &'a TestAws, project: &'a Project) -> Roles<'a> {
+        let mut roles = Roles { cloud, project, credentials: BTreeMap::new(), granted: BTreeMap::new() };
+        for needs in COMMANDS {
+            roles.add(needs.command).await;
+        }
+        roles
+    }
+
+    /// Makes the role of a command, with the managed policies that `policy --split` writes.
+    async fn add(&mut self, command: &'static str) {
+        let iam = &self.cloud.aws.iam;
+        let trust = json!({ "Version": "2012-10-17", "Statement": {
+            "Effect": "Allow", "Action": "sts:AssumeRole",
+            "Principal": { "AWS": format!("arn:aws:iam::{ACCOUNT}:root") },
+        }});
+        let name = format!("runs-{command}");
+        let made = iam.create_role().role_name(&name).assume_role_policy_document(trust.to_string()).send().await;
+        let arn = made.expect("a role can be made").role.expect("a role").arn;
+        let granted = self.granted.entry(command).or_default();
+        for (at, document) in documents(self.project, command).into_iter().enumerate() {
+            granted.extend(actions(&document));
+            let policy = iam.create_policy().policy_name(format!("{name}-{at}")).policy_document(document.to_string());
+            let policy = policy.send().await.expect("it fits into a managed policy").policy.expect("a policy");
+            let attach = iam.attach_role_policy().role_name(&name).policy_arn(policy.arn().expect("an ARN"));
+            attach.send().await.expect("it can be attached");
+        }
+        let taken = self.cloud.aws.sts.assume_role().role_arn(arn).role_session_name("test").send().await;
+        self.credentials.insert(command, taken.expect("it can be assumed").credentials.expect("credentials"));
+    }
+
+    /// Runs a command in its role.
+    async fn run(&self, arguments: &[&str]) -> Said {
+        let keys = &self.credentials[arguments[0]];
+        let endpoint = self.cloud.endpoint();
+        let environment = [
+            ("AWS_ENDPOINT_URL", endpoint.as_str()),
+            ("AWS_ACCESS_KEY_ID", keys.access_key_id()),
+            ("AWS_SECRET_ACCESS_KEY", keys.secret_access_key()),
+            ("AWS_SESSION_TOKEN", keys.session_token()),
+        ];
+        let mut command = tokio::process::Command::from(self.project.command(arguments, &environment));
+        command.kill_on_drop(true).output().await.expect("the deployer can be started").into()
+    }
+
+    /// Runs it and asserts its exit code, and that nothing was denied.
+    async fn ends_with(&self, code: i32, arguments: &[&str]) -> Said {
+        let said = self.run(arguments).await;
+        let denied = self.denied(arguments[0]).await;
+        assert!(denied.is_empty(), "{arguments:?}: {denied:#?}\n{}", said.all());
+        assert_eq!(said.code, code, "{arguments:?}: {}", said.all());
+        said
+    }
+
+    async fn done(&self, arguments: &[&str]) -> Said {
+        self.ends_with(0, arguments).await
+    }
+
+    /// The denials of a command's role.
+    async fn denied(&self, command: &str) -> Vec<String> {
+        let journal = self.cloud.control().journal().await;
+        let denials = journal.iter().filter_map(|call| call["denied"].as_str());
+        denials.filter(|text| text.contains(&format!("assumed-role/runs-{command}/"))).map(str::to_owned).collect()
+    }
+
+    /// The actions that a command has used.
+    async fn used(&self, command: &str) -> BTreeSet<String> {
+        let all = self.cloud.control().get("permissions").await;
+        let used = all[format!("runs-{command}")].as_array().cloned().unwrap_or_default();
+        used.iter().filter_map(|pair| pair[0].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Asserts that every command has used all actions of its policy, but for reasoned exceptions.
+    async fn assert_least(&self) {
+        let mut wrong = Vec::new();
+        for (command, other) in ALIKE {
+            assert_eq!(self.granted[command], self.granted[other], "{command}");
+        }
+        for (command, granted) in &self.granted {
+            if ALIKE.iter().any(|(alike, _)| alike == command) {
+                continue;
+            }
+            let used = self.used(command).await;
+            let spared: BTreeSet<&str> =
+                UNUSED.iter().filter(|(of, ..)| of == command).map(|(_, action, _)| *action).collect();
+            let unused = granted.difference(&used).map(String::as_str).collect::<BTreeSet<_>>();
+            let (more, fewer) = (unused.difference(&spared), spared.difference(&unused));
+            wrong.extend(more.map(|action| format!("{command}: {action} is granted and never used")));
+            wrong.extend(fewer.map(|action| format!("{command}: {action} is exempt, but used or not granted")));
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
+/// The documents that `policy --split` writes for a command.
+fn documents(project: &Project, command: &str) -> Vec<Value> {
+    let folder = project.path().join("policies").join(command);
+    let split = folder.display().to_string();
+    project.done(&["policy", command, "--account", ACCOUNT, "--split", &split]);
+    let Ok(files) = std::fs::read_dir(&folder) else { return Vec::new() };
+    let texts = files.flatten().map(|file| std::fs::read_to_string(file.path()).expect("text"));
+    texts.map(|text| serde_json::from_str(&text).expect("JSON")).collect()
+}
+
+fn actions(document: &Value) -> BTreeSet<String> {
+    let actions = statements(document).into_iter().flat_map(|statement| list(&statement["Action"]));
+    actions.map(|action| action.as_str().expect("a string").to_owned()).collect()
+}
+
+/// Manual changes that `up` reverts, each by calls of its own.
+const BY_HAND: &[(&str, &str)] = &[
+    ("bucket.images", "public_access_blocked"),
+    ("bucket.images", "encryption"),
+    ("bucket.images", "ownership"),
+    ("bucket.images", "cors"),
+    ("bucket.images", "unfinished_uploads_end_days"),
+    ("bucket.images", "tags.course"),
+    ("table.posts", "billing"),
+    ("table.posts", "tags.course"),
+    ("log_group.labeler", "retention_days"),
+    ("log_group.labeler", "tags.course"),
+    ("role.labeler-fn", "trusted_service"),
+    ("role.labeler-fn", "policy.Statement"),
+    ("role.labeler-fn", "tags.course"),
+    ("instance_profile.web", "tags.course"),
+    ("function.labeler", "code_sha256"),
+    ("function.labeler", "memory_mb"),
+    ("function.labeler", "tags.course"),
+    ("permissions.labeler", "statements.deployer-images.action"),
+    ("notification.images", "uploads.deployer-upload.prefix"),
+    ("security_group.web-lb", "ingress"),
+    ("security_group.web-lb", "tags.course"),
+    ("target_group.web", "health_check.path"),
+    ("target_group.web", "deregistration_delay_s"),
+    ("target_group.web", "tags.course"),
+    ("load_balancer.web", "subnets"),
+    ("load_balancer.web", "security_groups"),
+    ("load_balancer.web", "tags.course"),
+    ("listener.web", "target_group"),
+    ("listener.web", "tags.course"),
+    ("scaling_policy.web", "target_percent"),
+    ("auto_scaling_group.web", "max"),
+    ("auto_scaling_group.web", "target_groups"),
+    ("auto_scaling_group.web", "tags.course"),
+    ("instance_profile.web", "role"),
+    ("launch_template.web", "tags.course"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
+    let (cloud, project) = (TestAws::start().await, Project::light());
+    let text = project.description();
+    let (described, _) = text.split_once("\nverify:").expect("there is `verify`");
+    project.describe(&format!("{described}\nverify:\n  steps:\n    page: {{ request: GET / }}\n"));
+    let roles = Roles::new(&cloud, &project).await;
+    let bucket = "postagram-images-000000000000-us-east-1";
+
+    // From nothing.
+    roles.done(&["doctor"]).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "--yes", "--for", "4h"]).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await; // without the end
+    for healthy in
+        [&["verify"][..], &["status"], &["why"], &["history"], &["logs"], &["outputs"], &["ls", "--all-regions"]]
+    {
+        roles.done(healthy).await;
+    }
+    roles.ends_with(1, &["open"]).await; // without a terminal
+    roles.done(&["doctor"]).await;
+    roles.done(&["pause", "--yes"]).await;
+    roles.done(&["pause", "--yes"]).await; // looks for the lease of a dead run
+    roles.done(&["resume", "--yes"]).await;
+    let put = cloud.aws.s3.put_object().bucket(bucket).key("a/b").body(b"a picture".to_vec().into());
+    put.send().await.expect("an object can be put");
+    roles.done(&["invoke", "labeler", "--sample", "images/a/b"]).await;
+    roles.done(&["status"]).await;
+    roles.done(&["why"]).await;
+
+    // Changes by hand, and of the description.
+    let hands = Hands::of(&cloud.aws);
+    for (address, field) in BY_HAND {
+        hands.change(address, field).await;
+    }
+    roles.done(&["up", "--yes"]).await;
+    project.edit("    log_retention_days: 14\n", "");
+    project.edit("sort_key: id }", "sort_key: id, point_in_time_recovery: true }");
+    project.edit("port: 8080", "port: 8081");
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["plan", "--detailed-exitcode"]).await;
+
+    // Earlier releases: one that is in service, and one that does not start.
+    let check = "    health_check: /health\n";
+    project.edit(check, &format!("{check}    disk_gb: 12\n"));
+    roles.done(&["up", "--yes", "--for", "4h"]).await;
+    roles.done(&["rollback", "web", "--yes"]).await;
+    let uses = "      DYNAMO_TABLE: ${tables.posts.name}\n    uses:\n      buckets: { images: read_write }\n      tables: { posts: read_write }\n\n";
+    let bad = uses.replacen("\n", "\n      SAY: it cannot be\n      EXIT: \"78\"\n", 1);
+    project.edit(uses, &bad);
+    roles.ends_with(1, &["up", "--yes"]).await;
+    project.edit(&bad, uses);
+    roles.done(&["up", "--yes"]).await;
+    let releases: Value = serde_json::from_str(&roles.done(&["history", "web", "--json"]).await.stdout).expect("JSON");
+    let bad = releases["services"]["web"][1]["release"].to_string();
+    roles.ends_with(1, &["rollback", "web", &bad, "--yes"]).await;
+
+    // A service that never becomes healthy.
+    project.edit("health_check: /health\n", "health_check: /missing\n");
+    roles.done(&["up", "--yes", "--no-wait"]).await;
+    eventually("the console of an instance that is not healthy", async || {
+        roles.run(&["why"]).await;
+        roles.used("why").await.contains("ec2:GetConsoleOutput").then_some(())
+    })
+    .await;
+    project.edit("health_check: /missing\n", "health_check: /health\n");
+    roles.done(&["up", "--yes"]).await;
+
+    // Most is removed from the description, and in the end everything.
+    let (whole, less) = (project.description(), "tables:\n  others: { partition_key: id }\n");
+    let (head, _) = whole.split_once("buckets:").expect("there are buckets");
+    let (role, policy) = ("postagram-us-east-1-web-svc", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess");
+    let burden = async || {
+        let attach = cloud.aws.iam.attach_role_policy().role_name(role).policy_arn(policy);
+        attach.send().await.expect("a policy can be attached");
+        hands.fill_bucket(&["a", "b"]).await;
+    };
+    burden().await;
+    project.describe(&format!("{head}{less}"));
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    let status = roles.run(&["status"]).await;
+    assert!(status.stdout.contains("change"), "{}", status.all());
+    let data = ["--delete", "table.postagram-posts", "--delete", "bucket.postagram-images-000000000000-us-east-1"];
+    roles.done(&[&["up", "--yes"][..], &data].concat()).await;
+    project.describe(&whole);
+    roles.done(&["up", "--yes", "--for", "4h"]).await;
+    burden().await;
+    roles.done(&["down", "--yes"]).await;
+    assert_eq!(cloud.buckets().await, Vec::<String>::new());
+
+    roles.assert_least().await;
+    cloud.end().await;
+}
+
+#[test]
+fn the_tables_of_the_documentation_are_those_of_the_policies() {
+    let project = Project::light();
+    let file = testkit::programs::root().join("docs/commands.md");
+    let text = std::fs::read_to_string(file).expect("the documentation is there");
+    for (heading, command) in
+        [("## What `why` checks", "why"), ("## What `status` reads", "status"), ("## What `ls` reads", "ls")]
+    {
+        let section = text.split_once(heading).unwrap_or_else(|| panic!("there is no {heading:?}")).1;
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let rows: String = section.lines().filter(|line| line.starts_with('|')).collect();
+        let words = rows.split('`').skip(1).step_by(2);
+        let named: BTreeSet<String> = words.filter(|word| is_action(word)).map(str::to_owned).collect();
+        let printed: BTreeSet<String> = documents(&project, command).iter().flat_map(actions).collect();
+        let network = ["ec2:DescribeInstanceTypeOfferings", "ec2:DescribeSubnets", "ec2:DescribeVpcs"];
+        let printed: BTreeSet<String> = match command {
+            // Named once, where all commands with services are described.
+            "why" => printed.into_iter().filter(|action| !network.contains(&action.as_str())).collect(),
+            _ => printed,
+        };
+        assert_eq!(named, printed, "{heading}");
+    }
+}
+
+/// Whether a word is an IAM action, such as `s3:GetObject`.
+fn is_action(word: &str) -> bool {
+    word.split_once(':').is_some_and(|(service, action)| {
+        service.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            && action.starts_with(|first: char| first.is_ascii_uppercase())
+            && action.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+#[test]
+fn a_policy_needs_no_account_and_is_refused_for_what_is_no_command() {
+    let project = Project::light();
+    let said = project.done(&["policy", "status"]);
+    assert!(said.stdout.contains(":ACCOUNT_ID:function:postagram-*\""), "{}", said.all());
+    assert!(said.stderr.contains("replace ACCOUNT_ID"), "{}", said.all());
+    let document: Value = serde_json::from_str(&said.stdout).expect("a policy document");
+    assert_eq!(document["Version"], "2012-10-17");
+    let both = project.done(&["policy", "up", "down", "--account", "123456789012"]);
+    assert!(both.stdout.contains("arn:aws:s3:::postagram-*-123456789012-us-east-1"), "{}", both.all());
+    let offline = project.done(&["policy", "validate", "graph"]);
+    assert!(offline.stdout.is_empty() && offline.stderr.contains("no permission is needed"), "{}", offline.all());
+    let wrong = project.run(&["policy", "stauts"]);
+    assert_eq!(wrong.code, 64, "{}", wrong.all());
+    assert!(wrong.stderr.contains("did you mean status?"), "{}", wrong.all());
+    assert_eq!(project.run(&["policy", "--account", "12"]).code, 64);
+    let file = project.path().join("stack.yaml").join("x").display().to_string();
+    let unwritable = project.run(&["policy", "--split", &file]);
+    assert_eq!(unwritable.code, 1, "{}", unwritable.all());
+}
+
+#[test]
+fn without_functions_and_services_less_is_granted() {
+    let project = Project::with("name: s\nregion: us-east-1\ntables:\n  posts: { partition_key: id }\n");
+    let granted: BTreeSet<String> = documents(&project, "up").iter().flat_map(actions).collect();
+    for absent in ["lambda:CreateFunction", "iam:PassRole", "ec2:DescribeVpcs", "autoscaling:UpdateAutoScalingGroup"] {
+        assert!(!granted.contains(absent), "{absent}");
+    }
+    assert!(granted.contains("dynamodb:CreateTable") && granted.contains("lambda:ListFunctions"), "{granted:?}");
+}
