@@ -1,7 +1,6 @@
 //! Roles, instance profiles and callers.
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::Tag;
 use testkit::clients::code;
 use testkit::{LocalAws, clients};
 

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::Tag;
 use testkit::LocalAws;
 use testkit::clients::code;
 
-use super::support::{TRUST, active_table, table, text};
+use super::support::{TRUST, active_table};
 
 /// The code of an error; empty on success.
 fn code_of<T, E: ProvideErrorMetadata, R>(answer: Result<T, aws_sdk_dynamodb::error::SdkError<E, R>>) -> String {

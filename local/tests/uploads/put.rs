@@ -38,7 +38,7 @@ impl Mode {
         }
     }
 
-    fn is_chunked(self) -> bool {
+    pub fn is_chunked(self) -> bool {
         !matches!(self, Mode::Hash | Mode::Unsigned)
     }
 
@@ -251,7 +251,7 @@ pub async fn connect(endpoint: &str) -> TcpStream {
     TcpStream::connect(endpoint.strip_prefix("http://").expect("an address")).await.expect("the server accepts it")
 }
 
-async fn answer(line: &mut TcpStream) -> Answer {
+pub async fn answer(line: &mut TcpStream) -> Answer {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(line.read_u8().await.expect("the server answers"));
