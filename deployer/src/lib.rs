@@ -3,6 +3,7 @@
 pub mod cloud;
 pub mod commands;
 pub mod config;
+pub mod cost;
 pub mod engine;
 pub mod kinds;
 pub mod machine;
@@ -10,3 +11,4 @@ pub mod output;
 pub mod package;
 pub mod page;
 pub mod releases;
+pub mod verify;

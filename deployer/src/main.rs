@@ -21,9 +21,13 @@ async fn main() -> ExitCode {
     };
     report::colours(cli.global.color);
     match commands::run(cli).await {
-        Ok(exit) => printed(exit).into(),
+        Ok(exit) => {
+            report::events::summary(exit);
+            printed(exit).into()
+        }
         Err(failure) => {
             report::failure(&failure);
+            report::events::summary(failure.exit);
             failure.exit.into()
         }
     }

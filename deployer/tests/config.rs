@@ -126,6 +126,10 @@ fn a_value_in_place_of_a_mapping_is_explained() {
         (&format!("services: {{ w: {{ {service}, health_check: 5 }} }}"), "write health_check: { path: /health }"),
         (&format!("services: {{ w: {{ {service}, uses: x }} }}"), "write uses: { buckets: { x: read_write } }"),
         ("buckets: { b: { cors: { methods: GET } } }", "write methods: [GET]"),
+        ("verify: [page]", "write verify: { steps: { page: { request: GET / } } }"),
+        ("verify: { steps: { page: /index.html } }", "write page: { request: GET /index.html }"),
+        ("verify: { steps: { p: { request: GET http://x/, expect: 201 } } }", "write expect: { status: 201 }"),
+        ("verify: { steps: { p: { request: GET http://x/, capture: { id: /id } } } }", "write id: { json: /id }"),
     ] {
         let advised = advice(text);
         assert!(advised[0].ends_with(expected), "{text}: {advised:?}");
@@ -390,9 +394,11 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
         "services": { "s": {
             "package": "s", "instance_type": "t3.micro", "instances": {}, "health_check": {}, "load_balancer": {}, "uses": {},
         } },
+        "verify": { "steps": { "v": { "request": "GET /", "expect": {}, "capture": { "c": { "json": "/id" } } } } },
     });
     let entry = |section: &str| format!("/properties/{section}/additionalProperties");
     let below = |section: &str, key: &str| format!("{}/properties/{key}", entry(section));
+    let step = "/properties/verify/properties/steps/additionalProperties".to_owned();
     let mappings = vec![
         ("", String::new()),
         ("/roles", "/properties/roles".into()),
@@ -407,6 +413,10 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
         ("/services/s/health_check", below("services", "health_check/oneOf/1")),
         ("/services/s/load_balancer", below("services", "load_balancer")),
         ("/services/s/uses", below("services", "uses")),
+        ("/verify", "/properties/verify".into()),
+        ("/verify/steps/v", step.clone()),
+        ("/verify/steps/v/expect", format!("{step}/properties/expect")),
+        ("/verify/steps/v/capture/c", format!("{step}/properties/capture/additionalProperties")),
     ];
     (text, mappings)
 }

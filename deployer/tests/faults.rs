@@ -9,7 +9,7 @@ use support::scene::{Phase, Scene, Undisturbed};
 use testkit::proxy::{Calls, Fault, is_read, parts};
 
 /// The commands in the life of a stack, each of which starts from the result of the previous one.
-const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Down];
+const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Pause, Phase::Resume, Phase::Down];
 /// How many lives are observed to learn the calls of each command: the number of polls differs between runs.
 const WATCHED: usize = 3;
 /// The number of lives in which every call is tried once. Each run tries calls that are far apart.

@@ -99,6 +99,7 @@ fn output_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not() {
         &["outputs", "T", "--local"],
         &["outputs", "--local", "--format", "yaml"],
         &["up", "--local", "--yes"],
+        &["up", "--local", "--yes", "--json"],
         &["local", "status"],
         &["local", "logs"],
         &["local", "env"],

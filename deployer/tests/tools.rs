@@ -309,11 +309,13 @@ fn the_template_of_the_shipped_app_describes_the_shipped_app() {
         let program = || Program::Package("it".into());
         config.functions.values_mut().for_each(|function| function.program = program());
         config.services.values_mut().for_each(|service| service.program = program());
-        let Config { name, region, tags, buckets, tables, functions, services, outputs, .. } = config;
-        let text = format!("{name} {region} {tags:?} {buckets:?} {tables:?} {functions:?} {services:?} {outputs:?}");
+        let Config { name, region, tags, buckets, tables, functions, services, outputs, verify, .. } = config;
+        let text = format!(
+            "{name} {region} {tags:?} {buckets:?} {tables:?} {functions:?} {services:?} {outputs:?} {verify:?}"
+        );
         // References are in other lines.
         let (mut rest, mut parts) = (text.as_str(), String::new());
-        while let Some((before, after)) = rest.split_once("place: Place {") {
+        while let Some((before, after)) = rest.split_once("Place {") {
             parts += before;
             rest = after.split_once('}').expect("the end of a place").1;
         }

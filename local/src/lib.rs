@@ -86,9 +86,10 @@ impl Cloud {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| NoPort { port, source })?;
         let address = listener.local_addr()?;
-        let services = Arc::new(Services::open(&options, conditions.into(), &format!("http://{address}")).await?);
+        let conditions = conditions.into();
+        let about = server::about(&options.dir, &options.region, address, conditions.speed);
+        let services = Arc::new(Services::open(&options, conditions, &format!("http://{address}")).await?);
         let stop = CancellationToken::new();
-        let about = server::about(&options.dir, &options.region, address);
         let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));
         Ok(Cloud { address, services, server, stop, _lock: lock })
     }

@@ -26,6 +26,7 @@ use chaos::{Chaos, Kind};
 use kit::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
 use kit::call::{Call, Input, Request};
 use kit::connection::{Content, Cut, Line};
+use kit::speed::Speed;
 
 /// How long to wait for responses in progress when the server stops.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -264,7 +265,7 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
 }
 
 /// Returns the content of `/_local/health`.
-pub(crate) fn about(dir: &Path, region: &str, address: SocketAddr) -> Value {
+pub(crate) fn about(dir: &Path, region: &str, address: SocketAddr, speed: Speed) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -272,6 +273,7 @@ pub(crate) fn about(dir: &Path, region: &str, address: SocketAddr) -> Value {
         "id": crate::identity(dir),
         "region": region,
         "endpoint": format!("http://{address}"),
+        "speed": speed.to_string(),
     })
 }
 

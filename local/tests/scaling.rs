@@ -56,6 +56,26 @@ async fn a_group_grows_from_one_to_four_under_load_and_shrinks_when_it_is_over()
 }
 
 #[tokio::test]
+async fn a_group_has_at_most_125_scheduled_actions() {
+    let test = TestCompute::start().await;
+    let stack = test.create("/", EMPTY).await;
+    let put = async |number: usize| {
+        let name = number.to_string();
+        let form = [("AutoScalingGroupName", "web"), ("ScheduledActionName", &*name), ("Recurrence", "0 0 1 1 *")];
+        let form: Vec<_> = form.into_iter().chain([("MinSize", "0")]).collect();
+        test.call("autoscaling", "PutScheduledUpdateGroupAction", &form).await
+    };
+    for number in 0..125 {
+        assert_eq!(put(number).await.status, 200, "{number}");
+    }
+    let refused = put(125).await;
+    assert_eq!((refused.status, refused.field("Code")), (400, "LimitExceeded".into()));
+    assert_eq!(put(0).await.status, 200, "an action that exists can be changed");
+    test.down(&stack).await;
+    test.stop().await;
+}
+
+#[tokio::test]
 async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
     let test = TestCompute::start().await;
     let stack = test.create("/", EMPTY).await;
@@ -75,6 +95,9 @@ async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
         ("DesiredCapacity", "0"),
     ];
     assert_eq!(put(&daily).await.status, 200);
+    let night = [("ScheduledActionName", "night"), ("StartTime", &later), ("MinSize", "0")];
+    assert_eq!(put(&night).await.status, 200);
+    assert_eq!(put(&night).await.status, 200, "the same action again");
     for (form, expected) in [
         (
             &[("ScheduledActionName", "x"), ("MinSize", "1")][..],
@@ -89,15 +112,25 @@ async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
             "Given start time is in the past",
         ),
         (
+            &[("ScheduledActionName", "x"), ("StartTime", &later), ("MinSize", "0")],
+            "Scheduled action with this scheduled start time already exists",
+        ),
+        (
             &[("ScheduledActionName", "x"), ("Recurrence", "0 0 22 * * *"), ("MinSize", "1")],
             "Given recurrence string: 0 0 22 * * * is invalid",
         ),
     ] {
         let refused = put(form).await;
-        assert_eq!((refused.status, refused.field("Code").as_str()), (400, "ValidationError"));
+        // No source names the code of two actions at one time.
+        if !expected.ends_with("already exists") {
+            assert_eq!(refused.field("Code"), "ValidationError");
+        }
+        assert_eq!(refused.status, 400);
         assert!(refused.field("Message").starts_with(expected), "{}", refused.text);
     }
 
+    let night = [("AutoScalingGroupName", "web"), ("ScheduledActionName", "night")];
+    test.ok("autoscaling", "DeleteScheduledAction", &night).await;
     let describe = async |names: &[(&str, &str)]| {
         let form: Vec<_> = names.iter().copied().chain([("AutoScalingGroupName", "web")]).collect();
         test.ok("autoscaling", "DescribeScheduledActions", &form).await

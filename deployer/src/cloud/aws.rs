@@ -32,6 +32,7 @@ mod pages;
 mod server_time;
 
 pub use batch::Batch;
+pub use http::{Trust, connector};
 pub use journal::{Journal, Tally};
 pub use pace::Rates;
 pub use pages::{Pages, Progress, items};
@@ -75,6 +76,8 @@ pub struct Aws {
     pub watched_refreshes: WatchedRefreshes,
     /// The rate limits, where they apply.
     pub rates: Rates,
+    /// The certificates that servers are verified by.
+    pub trust: Trust,
     answer_within: Duration,
     config: SdkConfig,
 }
@@ -123,6 +126,7 @@ struct Shared {
     journal: Journal,
     began: Began,
     rates: Rates,
+    trust: Trust,
 }
 
 /// Where to connect and with which credentials; the AWS configuration supplies the rest.
@@ -157,23 +161,27 @@ impl Aws {
     /// Errors: the AWS configuration is invalid. Never for our local AWS, which ignores it.
     pub async fn connect(access: &Access) -> Result<Aws, Trouble> {
         let (journal, began, rates) = (Journal::default(), Began::default(), Rates::default());
-        let (config, provider) = match &access.local {
-            Some(local) => (local_configuration(access, local, &rates), None),
-            None => configuration(access, &rates).await.map(|(config, provider)| (config, Some(provider)))?,
+        let (config, provider, trust) = match &access.local {
+            Some(local) => (local_configuration(access, local, &rates), None, Trust::default()),
+            None => {
+                let (config, provider, trust) = configuration(access, &rates).await?;
+                (config, Some(provider), trust)
+            }
         };
-        Ok(Aws::of(config, &access.region, Shared { provider, journal, began, rates }, access.answer_within))
+        Ok(Aws::of(config, &access.region, Shared { provider, journal, began, rates, trust }, access.answer_within))
     }
 
     /// The same clients in another region, with the same credentials, connections and journal.
     pub fn in_region(&self, region: &str) -> Aws {
-        let Aws { config, provider, journal, began, rates, .. } = self;
+        let Aws { config, provider, journal, began, rates, trust, .. } = self;
         let config = config.to_builder().region(Region::new(region.to_owned())).build();
-        let (provider, journal, began, rates) = (provider.clone(), journal.clone(), began.clone(), rates.clone());
-        Aws::of(config, region, Shared { provider, journal, began, rates }, self.answer_within)
+        let (provider, journal, began) = (provider.clone(), journal.clone(), began.clone());
+        let shared = Shared { provider, journal, began, rates: rates.clone(), trust: trust.clone() };
+        Aws::of(config, region, shared, self.answer_within)
     }
 
     fn of(config: SdkConfig, region: &str, shared: Shared, answer_within: Duration) -> Aws {
-        let Shared { provider, journal, began, rates } = shared;
+        let Shared { provider, journal, began, rates, trust } = shared;
         let endpoint = config.endpoint_url().map(str::to_owned);
         let s3 = aws_sdk_s3::config::Builder::from(&config)
             // Bucket names in host names need AWS's DNS.
@@ -214,6 +222,7 @@ impl Aws {
             journal,
             began,
             rates,
+            trust,
             answer_within,
             config,
         }
@@ -256,14 +265,14 @@ fn local_configuration(access: &Access, local: &Local, rates: &Rates) -> SdkConf
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .timeout_config(timeouts(access.answer_within))
         .retry_config(retries(true))
-        .http_client(paced(http::client(http::Trust::default()), rates, access.paced))
+        .http_client(paced(http::client(Trust::default()), rates, access.paced))
         .sleep_impl(TokioSleep::new())
         .time_source(SystemTimeSource::new())
         .build()
 }
 
 /// The SDK configuration for AWS, or an endpoint in its place: the user's AWS configuration, validated first.
-async fn configuration(access: &Access, rates: &Rates) -> Result<(SdkConfig, Arc<Provider>), Trouble> {
+async fn configuration(access: &Access, rates: &Rates) -> Result<(SdkConfig, Arc<Provider>, Trust), Trouble> {
     let environment = Environment::of_this_process()?;
     let flag = access.profile.as_deref();
     let (name, _) = selected(&environment, flag);
@@ -278,8 +287,8 @@ async fn configuration(access: &Access, rates: &Rates) -> Result<(SdkConfig, Arc
         (_, Some(trouble)) | (Err(trouble), None) => return Err(trouble),
     };
     let bundle = profiles.get(name).and_then(|profile| profile.get("ca_bundle"));
-    let trust = http::Trust::new(&environment, bundle);
-    let http = http::client(trust);
+    let trust = Trust::new(&environment, bundle);
+    let http = http::client(trust.clone());
     let provider = Arc::new(Provider::new(source, &profiles, name, &access.region, &http));
     let patience = provider.patience() + Duration::from_secs(1);
     let config = aws_config::defaults(BehaviorVersion::latest())
@@ -299,7 +308,7 @@ async fn configuration(access: &Access, rates: &Rates) -> Result<(SdkConfig, Arc
     let is_here = config.endpoint_url().is_some_and(is_on_this_machine);
     let config = config.into_builder().retry_config(retries(is_here));
     let config = config.http_client(paced(http, rates, access.paced || !is_here)).build();
-    Ok((config, provider))
+    Ok((config, provider, trust))
 }
 
 fn paced(http: SharedHttpClient, rates: &Rates, is_paced: bool) -> SharedHttpClient {

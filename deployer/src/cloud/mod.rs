@@ -10,4 +10,5 @@ pub mod sign_in;
 pub mod site;
 pub mod stacks;
 pub mod status;
+pub mod usual;
 pub mod why;

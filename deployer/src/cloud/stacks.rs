@@ -8,7 +8,11 @@ use serde::Serialize;
 use crate::{
     cloud::{aws::Aws, why::is_denied},
     engine::{AT_ONCE, AllTagged, Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Tagged},
-    kinds::{KINDS, bucket::Bucket},
+    kinds::{
+        KINDS,
+        auto_scaling_group::{ENDS_TAG, PAUSED_TAG},
+        bucket::Bucket,
+    },
     output::utc::timestamp,
 };
 
@@ -34,6 +38,10 @@ pub struct FoundStack {
     pub owner: Option<String>,
     /// The oldest time of creation known.
     pub created: Option<String>,
+    /// When it was paused.
+    pub paused: Option<String>,
+    /// When AWS ends its services, or has ended them.
+    pub ends: Option<String>,
     /// The number of its resources, by kind.
     pub resources: BTreeMap<&'static str, usize>,
     /// How to remove it; `None` if no `stack.yaml` can have its name.
@@ -116,6 +124,9 @@ fn count(stacks: &mut BTreeMap<String, (FoundStack, Option<i64>)>, region: &str,
     *stack.resources.entry(kind).or_default() += 1;
     let owner = tagged.tags.iter().find(|(key, _)| key.eq_ignore_ascii_case("owner"));
     stack.owner = stack.owner.take().or(owner.map(|(_, owner)| owner.clone()));
+    let first = |known: Option<String>, key: &str| known.into_iter().chain(tagged.tags.get(key).cloned()).min();
+    stack.paused = first(stack.paused.take(), PAUSED_TAG);
+    stack.ends = first(stack.ends.take(), ENDS_TAG);
     *created_s = [*created_s, tagged.created_s].into_iter().flatten().min();
     let anchor = format!("{}.artifacts", Bucket::KIND);
     stack.has_anchor |= tagged.tags.get(RESOURCE_TAG) == Some(&anchor);

@@ -34,6 +34,9 @@ Examples:
   deployer plan                       what `up` would change on AWS
   deployer up --yes                   deploy without confirmation
   deployer up buckets tables          only these parts and what they need
+  deployer up --for 4h                for a demonstration: AWS ends the instances
+  deployer cost                       what it costs a month
+  deployer pause                      switch the services off, and keep the data
   deployer status --watch             the state of everything, again and again
   deployer ls --all-regions           every stack of the account
   deployer why web                    why this service is not healthy
@@ -41,6 +44,7 @@ Examples:
   deployer rollback web               back to the release before the newest
   deployer logs web -f                its output, as it appears
   deployer open web                   its address, in a browser
+  deployer verify                     make the requests of stack.yaml, and check the answers
   deployer validate                   check stack.yaml without an account
   deployer outputs --write .env       fill in a .env for a service run by hand
   deployer down                       remove everything
@@ -50,17 +54,66 @@ Exit codes:
   1    failed: what and why is on stderr; the same command continues; `why`, `status`, `doctor`: something is wrong
   2    there are changes (plan --detailed-exitcode)
   3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
+  4    a request of `verify` did not get the expected answer (verify, up --verify)
   64   wrong usage, or confirmation needed without a terminal (use --yes)
   75   another run is changing this stack (--wait waits for it to end)
   77   not signed in: no credentials, refused credentials, or no way to reach AWS
   78   stack.yaml, or a setting of the AWS configuration, is missing or has errors
   130  interrupted; the same command continues";
 
+const UP_EXAMPLES: &str = "\
+Examples:
+  deployer up --local                 on this machine
+  deployer up --yes --verify          deploy, then check that it works
+  deployer up --yes -v                with a chart of what took how long
+  deployer up --yes --json | jq -r 'select(.event == \"failed\").resource'";
+
+const DOWN_EXAMPLES: &str = "\
+Examples:
+  deployer down                       everything, after a question
+  deployer down --keep bucket.images  all but this bucket, and what it needs
+  deployer down --yes --json          events for scripts";
+
+const VERIFY_EXAMPLES: &str = "\
+The steps are in stack.yaml, under `verify:`; docs/stack.md has their fields.
+Exits with 4 if an answer is not as expected. Steps with `always: true` clean up
+even then.
+
+Examples:
+  deployer verify                     a table of the steps, each with its time
+  deployer verify --local             on this machine
+  deployer verify --json | jq -r '.steps[] | \"\\(.step) \\(.result)\"'";
+
 const STATUS_EXAMPLES: &str = "\
 Examples:
   deployer status                     one screen, and exit code 1 if something is not healthy
   deployer status --watch 10          again every ten seconds, until Ctrl-C
   deployer status --json | jq '.services[] | select(.healthy != true)'";
+
+const COST_EXAMPLES: &str = "\
+The figures are those of stack.yaml. Nothing is read from AWS, and no network is
+used: the prices are a table with a date. `exact` follows from stack.yaml,
+`assumed` names the assumption, `by use` has the unit prices.
+
+Examples:
+  deployer cost
+  deployer cost --json | jq .least";
+
+const PAUSE_EXAMPLES: &str = "\
+Sets every service to no instances and removes its load balancer. A later
+`deployer resume` makes a new one, which has another address.
+
+Examples:
+  deployer pause                      after showing what it removes and saves
+  deployer pause --yes                in a nightly job";
+
+const RESUME_EXAMPLES: &str = "\
+Works like `up`, and also makes other changes of stack.yaml. `up` itself refuses
+a paused stack.
+
+Examples:
+  deployer resume
+  deployer resume --yes && deployer outputs URL";
 
 const LS_EXAMPLES: &str = "\
 Examples:
@@ -132,9 +185,13 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create what is missing, change what differs, remove what is no longer in stack.yaml
+    #[command(after_help = UP_EXAMPLES)]
     Up(Up),
     /// Show what `up` would do, without changing anything
     Plan(PlanArgs),
+    /// Show what the stack costs a month, from a table of prices, without an account
+    #[command(after_help = COST_EXAMPLES)]
+    Cost(Cost),
     /// Show the state of every service, instance, function, bucket and table, and whether `plan` has changes
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
@@ -144,6 +201,12 @@ pub enum Command {
     History(History),
     /// Bring a service back to an earlier release, program and environment included
     Rollback(Rollback),
+    /// Switch the services off, so that only use costs; data, functions and logs are kept
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(Pause),
+    /// Bring a paused stack back as stack.yaml describes it, at another address
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(Resume),
     /// Print what services, functions and booting instances have logged, merged by time
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(Logs),
@@ -153,7 +216,11 @@ pub enum Command {
     /// Print the address of a service and open it in a browser
     #[command(after_help = OPEN_EXAMPLES)]
     Open(Open),
+    /// Make the requests of `verify:` in stack.yaml to the running stack, and check the answers
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(Verify),
     /// Remove everything the stack owns
+    #[command(after_help = DOWN_EXAMPLES)]
     Down(Down),
     /// Print the stack's outputs, or fill them into a .env file
     Outputs(Outputs),
@@ -181,7 +248,7 @@ pub enum Command {
 }
 
 /// Arguments of `up`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Up {
     /// Only these sections or entries of stack.yaml, and what they need, such as `buckets` or `tables.posts`
     pub targets: Vec<String>,
@@ -194,12 +261,69 @@ pub struct Up {
     /// Seconds that a service may take to become healthy before `up` fails with the reason
     #[arg(long, value_name = "SECONDS", default_value_t = 600, conflicts_with = "no_wait")]
     pub healthy_within: u64,
+    /// Let AWS set the services to no instances after this time, such as `4h` or `2d`, which needs no computer of yours;
+    /// the next `up` removes that, or moves it with another --for
+    #[arg(long = "for", value_name = "TIME", value_parser = lifetime)]
+    pub lifetime: Option<Duration>,
     /// Delete this table or bucket, which is no longer in stack.yaml, such as `table.posts`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub delete: Vec<String>,
     /// Take over this untagged resource of the stack, such as `bucket.images`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub adopt: Vec<String>,
+    /// Wait for another run that is changing this stack instead of exiting with 75
+    #[arg(long)]
+    pub wait: bool,
+    /// Make the requests of `verify:` in stack.yaml once it is up, and exit with 4 if an answer is not as expected
+    #[arg(long, conflicts_with_all = ["targets", "no_wait"])]
+    pub verify: bool,
+    /// Print events on stdout, as one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Show the values of changed variables, which may be secret
+    #[arg(long, conflicts_with = "json")]
+    pub show_values: bool,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Print the results as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `cost`.
+#[derive(Debug, Args)]
+pub struct Cost {
+    /// Print JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `pause`.
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Wait for another run that is changing this stack instead of exiting with 75
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Do not wait until the load balancers' targets are healthy
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Seconds that a service may take to become healthy before `resume` fails with the reason
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, conflicts_with = "no_wait")]
+    pub healthy_within: u64,
     /// Wait for another run that is changing this stack instead of exiting with 75
     #[arg(long)]
     pub wait: bool,
@@ -345,6 +469,16 @@ fn span(text: &str) -> Result<Duration, String> {
     if number.is_empty() && seconds > 0 { Ok(Duration::from_secs(seconds)) } else { Err(invalid()) }
 }
 
+/// The shortest and the longest time of `up --for`: a new service takes minutes.
+const LIFETIMES: [Duration; 2] = [Duration::from_secs(5 * 60), Duration::from_secs(365 * 24 * 60 * 60)];
+
+/// Parses the time of `up --for`.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let time = span(text)?;
+    let [shortest, longest] = LIFETIMES;
+    if (shortest..=longest).contains(&time) { Ok(time) } else { Err("a time from 5m to 365d is needed".into()) }
+}
+
 /// Arguments of `invoke`.
 #[derive(Debug, Args)]
 pub struct Invoke {
@@ -377,6 +511,9 @@ pub struct Down {
     /// Wait for another run that is changing this stack instead of exiting with 75
     #[arg(long)]
     pub wait: bool,
+    /// Print events on stdout, as one JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `outputs`.
@@ -552,6 +689,15 @@ pub struct LocalStart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_a_stack_is_bounded() {
+        assert_eq!(lifetime("4h"), Ok(Duration::from_secs(14_400)));
+        assert_eq!(lifetime("5m"), Ok(LIFETIMES[0]));
+        for wrong in ["4m59s", "366d", "4", ""] {
+            assert!(lifetime(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_span_of_time_is_a_sum_of_numbers_with_units() {

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 
 use super::{
     Session, Wake, observer,
+    receipt::Receipt,
     turn::{Turn, overtaken},
     unless_stopped, watched,
 };
@@ -15,7 +16,7 @@ use crate::{
     engine::{Outcome, Plan, Planned, Step},
     output::{
         exit::{Exit, Failure},
-        report::{self, Count, Values},
+        report::{self, Board, Count, Values},
     },
     package::programs::Programs,
     page::Page,
@@ -40,10 +41,11 @@ async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: I
         Agreed::Nothing => Exit::Done,
         Agreed::Remove(removal) => {
             let Removal { page, plan, lease } = *removal;
+            let receipt = Receipt::of(session, &page, &plan).await;
             let outcomes = carry_out(session, &page, plan, lease).await?;
             let mut exit = session.conclude(outcomes);
             if exit == Exit::Done {
-                exit = read_back(session, &args.keep).await?;
+                exit = read_back(session, &args.keep, &receipt).await?;
                 report::say(format!("down in {}", report::seconds(report::worked_since(begun))));
             }
             exit
@@ -52,6 +54,7 @@ async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: I
     if exit == Exit::Done && args.keep.is_empty() {
         session.forget_home();
     }
+    session.waterfall(global);
     session.tally(global);
     Ok(exit)
 }
@@ -121,7 +124,10 @@ async fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, 
 
 /// The bucket is removed last, right after the lease in it: if another run takes a lease in between, the bucket stays.
 async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lease>) -> Result<Vec<Outcome>, Failure> {
-    let mut outcomes = watched(Count::of(goes(&plan), 0), lease.as_ref(), async |pace, board| {
+    let scale = session.scale;
+    let schedule = session.follow(page.stack.removal(&plan, &|kind, step| scale.of_step(kind, step)));
+    let board = Board::following(Count::of(goes(&plan), 0), Some(schedule.clone()));
+    let mut outcomes = watched(board, lease.as_ref(), async |pace, board| {
         page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
     })
     .await;
@@ -132,7 +138,7 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
     session.end_turn(lease).await;
     if outcomes.iter().all(Outcome::is_done) {
         let count = Count::of(goes(&plan), goes(&plan).saturating_sub(1));
-        let last = watched(count, None, async |pace, board| {
+        let last = watched(Board::following(count, Some(schedule)), None, async |pace, board| {
             page.stack.remove_anchor(&session.aws, &plan, &pace, &observer(&board)).await
         });
         let last = last.await;
@@ -168,13 +174,14 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
 }
 
 /// Reads everything once more, so that "gone" is AWS's answer and not our assumption.
-async fn read_back(session: &Session, keep: &[String]) -> Result<Exit, Failure> {
+async fn read_back(session: &Session, keep: &[String], receipt: &Receipt) -> Result<Exit, Failure> {
     let (_, left) = removal(session, keep).await?;
     if goes(&left) == 0 {
         report::say(match left.lines.len() {
             0 => "read back: nothing is left".to_owned(),
             kept => format!("read back: only kept resources are left ({kept})"),
         });
+        receipt.lines(&left, &session.site.region).iter().for_each(report::say);
         return Ok(Exit::Done);
     }
     report::plan(&left, Values::Hidden, &|path| session.place(path));

@@ -38,7 +38,8 @@ impl Behind<'_> {
 /// Waits until all of these services are healthy. Returns those that are not.
 pub async fn await_all(session: &Session, services: &[Behind<'_>], limit: Duration) -> Vec<Outcome> {
     let count = Count { done: 0, all: services.len(), what: "healthy" };
-    let waited = watched(count, None, async |pace, board| {
+    let board = Board::following(count, session.schedule.lock().clone());
+    let waited = watched(board, None, async |pace, board| {
         let mut waited = Vec::new();
         for service in services {
             waited.extend(await_healthy(session, service, limit, &pace, &board).await);
@@ -58,7 +59,7 @@ async fn await_healthy(
     board: &Board,
 ) -> Option<Outcome> {
     let Behind { front, group, targets } = service;
-    let name = format!("service.{}", front.name);
+    let name = front.address().to_string();
     let begun = tokio::time::Instant::now();
     let (mut explained, mut failed_launch) = (false, None);
     let since_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64) - CLOCKS_DIFFER_S;

@@ -1,6 +1,7 @@
 //! One file per command, and what they share: reading the description, making the clients, laying out the page.
 
 pub mod cli;
+mod cost;
 mod data;
 mod doctor;
 mod down;
@@ -18,13 +19,17 @@ mod manual;
 mod old_programs;
 mod open;
 mod outputs;
+mod pause;
 mod plan;
+mod receipt;
+mod rest;
 mod rollback;
 mod standing;
 mod status;
 mod turn;
 mod up;
 mod validate;
+mod verify;
 mod why;
 pub mod words;
 
@@ -44,11 +49,13 @@ use crate::{
         lease::Lease,
         sign_in,
         site::{Network, Site},
+        usual::Scale,
         why::Verdict,
     },
     commands::cli::{Cli, Command, Global},
     config::{Config, did_you_mean},
-    engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Span},
+    cost::difference::{self, Difference},
+    engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Schedule, Span, Task},
     kinds::{self, auto_scaling_group},
     machine::{
         pin::{Elsewhere, Home, Pin},
@@ -56,10 +63,10 @@ use crate::{
     },
     output::{
         exit::{Exit, Failure},
-        report::{self, Board, Count},
+        report::{self, Board},
     },
     package::programs::{Destination, Failed, Programs, Warning},
-    page::{Page, lay_out},
+    page::{Page, lay_out, lay_out_until},
 };
 
 use standing::Standing;
@@ -74,16 +81,25 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     if !matches!(cli.command, Command::Local(_)) {
         signals::watch();
     }
+    match &cli.command {
+        Command::Up(args) if args.json => report::events::turn_on("up"),
+        Command::Down(args) if args.json => report::events::turn_on("down"),
+        _ => (),
+    }
     match cli.command {
         Command::Up(args) => up::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
+        Command::Cost(args) => cost::run(global, &args),
         Command::Status(args) => status::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
         Command::History(args) => history::run(global, &args).await,
         Command::Rollback(args) => rollback::run(global, &args).await,
+        Command::Pause(args) => pause::run(global, &args).await,
+        Command::Resume(args) => up::resume(global, &args).await,
         Command::Logs(args) => logs::run(global, &args).await,
         Command::Invoke(args) => invoke::run(global, &args).await,
         Command::Open(args) => open::run(global, &args).await,
+        Command::Verify(args) => verify::run(global, &args).await,
         Command::Down(args) => down::run(global, &args).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
         Command::Ls(args) => ls::run(global, &args).await,
@@ -132,7 +148,13 @@ struct Session {
     lease_term: Duration,
     /// How long the command waits for healthy targets.
     wait: health::Wait,
+    /// When the services end, in the notation of RFC 3339.
+    ends: Option<String>,
     standing: Mutex<Standing>,
+    /// How fast the cloud is.
+    scale: Scale,
+    /// When the resources of the run begin and end.
+    schedule: Mutex<Option<Schedule>>,
     /// The times of all walks so far.
     walked: Mutex<Span>,
     /// The causes found for services that are not healthy, by their paths in `stack.yaml`.
@@ -204,7 +226,8 @@ impl Session {
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let lease_term = Duration::from_secs(global.lease.into());
-        let (network, wait, standing, walked, verdicts) = Default::default();
+        let scale = scale(global, folder(&file));
+        let (network, wait, ends, standing, schedule, walked, verdicts) = Default::default();
         Ok(Some(Session {
             config,
             file,
@@ -216,7 +239,10 @@ impl Session {
             begun,
             lease_term,
             wait,
+            ends,
             standing,
+            scale,
+            schedule,
             walked,
             verdicts,
         }))
@@ -228,6 +254,16 @@ impl Session {
             true => Ok(None),
             false => Network::discover(&self.aws, &instance_types(&self.config)).await.map(Some),
         }
+    }
+
+    /// The number of zones of a load balancer, for prices.
+    fn zones(&self) -> usize {
+        self.network.as_ref().map_or(crate::cost::ZONES, |network| network.subnets.len())
+    }
+
+    /// What a plan adds to the cost of a month.
+    fn difference(&self, page: &Page, plan: &Plan) -> Difference {
+        difference::of_plan(&self.config, page, plan, self.zones())
     }
 
     fn folder(&self) -> &Path {
@@ -265,7 +301,8 @@ impl Session {
     }
 
     fn page(&self, programs: &Programs) -> Page {
-        lay_out(&self.config, &self.site, self.network.as_ref(), programs, self.wait)
+        let Session { config, site, network, wait, ends, .. } = self;
+        lay_out_until(config, site, network.as_ref(), programs, *wait, ends.clone())
     }
 
     /// The page, with all orphans of this stack.
@@ -451,6 +488,23 @@ impl Session {
         Failure::to(verb, fault).at(place(&self.config, &self.file, "name"))
     }
 
+    /// Records the tasks of the run: those of the plan that is about to be carried out.
+    fn follow(&self, tasks: Vec<Task>) -> Schedule {
+        let mut schedule = self.schedule.lock();
+        let next = match &*schedule {
+            Some(before) => before.replanned(tasks),
+            None => Schedule::new(tasks),
+        };
+        schedule.insert(next).clone()
+    }
+
+    /// With `-v`: when each resource was worked on.
+    fn waterfall(&self, global: &Global) {
+        if let Some(schedule) = self.schedule.lock().as_ref().filter(|_| global.verbose > 0) {
+            report::waterfall(&schedule.timed());
+        }
+    }
+
     /// Adds the times of a walk.
     fn note(&self, span: Span) {
         *self.walked.lock() += span;
@@ -497,15 +551,26 @@ fn singular(name: &str) -> String {
     }
 }
 
+/// How fast the cloud of a command is.
+fn scale(global: &Global, folder: &Path) -> Scale {
+    #[cfg(feature = "local")]
+    if global.local
+        && let Some(speed) = crate::machine::laptop::Laptop::beside(folder).speed()
+    {
+        return Scale::Local(speed);
+    }
+    let _ = (global, folder);
+    Scale::Aws
+}
+
 /// Handles signals and draws progress while `work` runs.
 ///
 /// A lost lease stops the work like a signal.
-async fn watched<F>(count: Count, lease: Option<&Lease>, work: impl FnOnce(Pace, Board) -> F) -> F::Output
+async fn watched<F>(board: Board, lease: Option<&Lease>, work: impl FnOnce(Pace, Board) -> F) -> F::Output
 where
     F: Future,
 {
     let pace = Pace { stop: signals::watch().child_token(), ..Pace::default() };
-    let board = Board::new(count);
     let stop = pace.stop.clone();
     let lost = async {
         match lease {

@@ -27,7 +27,7 @@ pub async fn run(global: &Global, args: &Open) -> Result<Exit, Failure> {
     session.tally(global);
     let Some(url) = front.url(plan.outputs()) else {
         let error = anyhow!("{} has no address: its load balancer does not exist", front.name);
-        return Err(Failure::new(Exit::Failed, error).hint("run `up` first"));
+        return Err(Failure::new(Exit::Failed, error).hint("run `up` first, or `resume` if the stack is paused"));
     };
     report::answer(&format!("{url}\n"));
     let unopened = |why: anyhow::Error| {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
+
 use super::Session;
 use crate::{
     commands::cli::{Global, Outputs as Args},
@@ -39,7 +41,11 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 
 /// Prints the outputs as the answer of `up`.
 pub fn show(page: &Page, outputs: &Outputs) {
-    report::answer(&env_file::render(Format::Env, &values(page, outputs)));
+    let values = values(page, outputs);
+    report::events::outputs(|| json!(values));
+    if !report::events::are_on() {
+        report::answer(&env_file::render(Format::Env, &values));
+    }
 }
 
 /// The outputs whose resources exist.

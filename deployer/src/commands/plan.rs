@@ -1,6 +1,9 @@
 //! `plan`: shows what `up` would do.
 
-use super::{Session, Wake};
+use super::{
+    Session, Wake,
+    rest::{self, Intended},
+};
 use crate::{
     commands::cli::{Global, PlanArgs},
     output::{
@@ -12,12 +15,21 @@ use crate::{
 pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
     let session = Session::open(global, Wake::Start).await?.expect("`plan` starts what is not running");
     let programs = session.programs(&args.targets).await?;
-    let (_, plan) = session.plan(&programs, &args.targets, &args.adopt).await?;
-    let values = Values::shown_if(args.show_values);
+    let (page, mut plan) = session.plan(&programs, &args.targets, &args.adopt).await?;
+    rest::leave(&mut plan, &page, Intended::Pause);
+    let (values, difference) = (Values::shown_if(args.show_values), session.difference(&page, &plan));
     if args.json {
-        report::answer(&report::plan_json(&plan, values, &|path| session.place(path)));
+        report::answer(&report::plan_json(&plan, difference, values, &|path| session.place(path)));
     } else if !report::plan(&plan, values, &|path| session.place(path)) {
         report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
+    } else if !plan.is_empty() {
+        report::say(report::difference(difference, &session.site.region));
+    }
+    if let Some(since) = rest::paused_since(&page, &plan) {
+        report::say(format!("paused since {since}: `deployer resume` brings the services back"));
+    }
+    for (service, time) in rest::ended(&page, &plan) {
+        report::say(format!("{service} ended at {time}: `deployer up` brings it back"));
     }
     session.tell_left_behind(&plan);
     session.timing(global);

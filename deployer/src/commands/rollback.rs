@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use super::{
     Session,
     healthy::{Behind, await_all, explain},
-    observer,
+    observer, rest,
     turn::{Turn, overtaken},
     unless_stopped, watched, why,
 };
@@ -17,12 +17,12 @@ use crate::{
     engine::{Applied, Change, Observed, Outcome, Plan, Resource as _, Stack, Tags, look},
     kinds::{
         artifact::Artifact,
-        auto_scaling_group::{self, AutoScalingGroup, Template},
+        auto_scaling_group::{self, AutoScalingGroup, Rest, Template},
         origin::Origin,
     },
     output::{
         exit::{Exit, Failure},
-        report::{self, Count, Values},
+        report::{self, Board, Count, Values},
     },
     package::{Commit, programs::Programs},
     page::{Front, Page},
@@ -144,7 +144,13 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
 async fn live_group(session: &Session, front: &Front) -> Result<auto_scaling_group::Settings, Failure> {
     let group = AutoScalingGroup::named(&front.place.group);
     match look(|| group.read(&session.aws)).await {
-        Ok(Observed::Present(live)) => Ok(live.settings),
+        Ok(Observed::Present(live)) => match live.output.rest {
+            Rest { paused: Some(since), .. } => Err(rest::refuse_paused(&since)),
+            rest if rest.has_ended() => Err(Failure::new(Exit::Failed, anyhow!("{} has ended", front.name))
+                .hint("`deployer up` brings it back")
+                .without_change()),
+            _ => Ok(live.settings),
+        },
         Ok(Observed::Absent | Observed::Settling(_)) => Err(not_deployed(front)),
         Err(fault) => Err(session.failed("read the Auto Scaling group", fault)),
     }
@@ -163,6 +169,7 @@ async fn plan(
         name: front.place.group.clone(),
         reports: Some(front.place.reports.clone()),
         back_to: Some(template.clone()),
+        empties: false,
     };
     let want = auto_scaling_group::Settings { template, ..group };
     stack.add(front.name.clone(), resource, (), move |()| want.clone());
@@ -293,7 +300,7 @@ fn nothing_to_do(front: &Front, releases: &Releases, target: &Release) -> String
 
 async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease) -> Result<Vec<Outcome>, Failure> {
     let WayBack { stack, plan, target_groups, .. } = way;
-    let applied = watched(Count::of(plan.work(), 0), Some(&lease), async |pace, board| {
+    let applied = watched(Board::new(Count::of(plan.work(), 0)), Some(&lease), async |pace, board| {
         stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     });
     let Applied { mut outcomes, span, .. } = applied.await;

@@ -2,14 +2,19 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Session, Wake, no_local_aws_here, unless_stopped};
+use super::{
+    Session, Wake, no_local_aws_here,
+    rest::{self, Intended},
+    unless_stopped,
+};
 use crate::{
     cloud::{
-        status::{self, Deployed, Drift, Status},
+        status::{self, Contents, Cost, Deployed, Drift, InstanceStatus, ServiceStatus, Status},
         why::denied_or_said,
     },
     commands::cli::{Global, Status as Args},
     config::Program,
+    cost::{Fleet, prices::prices, rounded},
     engine::{Error, Fault},
     kinds,
     machine::signals,
@@ -79,10 +84,30 @@ async fn look(session: &Session) -> Status {
         region: site.region.clone(),
         at: timestamp(report::now_s()),
         healthy: contents.is_healthy(),
+        cost: cost(session, &contents),
         contents,
         drift,
         options: if session.destination == Destination::Laptop { " --local" } else { "" },
     }
+}
+
+/// What a month of what exists costs, without what is by use.
+fn cost(session: &Session, contents: &Contents) -> Cost {
+    let of_one = |it: &ServiceStatus| {
+        let (_, service) = session.config.services.iter().find(|(entry, _)| entry.as_str() == it.name)?;
+        let leaving = ["shutting-down", "stopping", "stopped", "terminated"];
+        let is_there = |one: &&InstanceStatus| one.state.as_deref().is_some_and(|state| !leaving.contains(&state));
+        let fleet = Fleet {
+            instances: u32::try_from(it.instances.iter().filter(is_there).count()).unwrap_or(u32::MAX),
+            has_group: it.instances_wanted.is_some() && it.exists,
+            has_balancer: it.address.is_some(),
+            ..Fleet::described(service, session.zones())
+        };
+        if it.unread.is_empty() { fleet.monthly() } else { None }
+    };
+    let monthly: Option<f64> = contents.services.iter().map(of_one).sum();
+    let prices = prices();
+    Cost { monthly: monthly.map(rounded), prices_region: prices.region, prices_date: prices.date }
 }
 
 /// Counts the changes that a plan would show. Packages are not built for that: their programs count as unchanged.
@@ -136,7 +161,8 @@ async fn programs(session: &Session, packages: &[String], deployed: Deployed) ->
 /// The number of changes to resources that `stack.yaml` describes.
 async fn wanted(session: &Session, page: Page) -> Result<usize, String> {
     let all = page.stack.all();
-    let plan = page.stack.plan(&session.aws, Some(&all)).await.map_err(|error| without_plan(&error))?;
+    let mut plan = page.stack.plan(&session.aws, Some(&all)).await.map_err(|error| without_plan(&error))?;
+    rest::leave(&mut plan, &page, Intended::PauseAndEnd);
     Ok(plan.work())
 }
 

@@ -8,19 +8,20 @@ use super::{
     Session, Wake,
     data::{Ask, Kept},
     healthy::{Behind, await_all, explain},
-    observer, old_programs,
+    observer, old_programs, rest,
     turn::{Turn, overtaken},
-    unless_stopped, watched,
+    unless_stopped, verify, watched,
 };
 use crate::{
-    cloud::{health, lease::Lease},
-    commands::cli::{Global, Up},
+    cloud::{health, lease::Lease, usual::CREATING},
+    commands::cli::{Global, Resume, Up},
     config::Config,
-    engine::{Address, Applied, Outcome, Outputs, Plan, Planned, Resource as _, Step},
+    engine::{Address, Applied, Outcome, Outputs, Plan, Planned, Resource as _, Step, Task},
     kinds::notification::Notification,
     output::{
         exit::{Exit, Failure},
-        report::{self, Count, Values},
+        report::{self, Board, Checks, Count, Values},
+        utc::timestamp,
     },
     package::programs::Programs,
     page::{Front, Page},
@@ -32,17 +33,66 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(500);
 
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
-    let mut session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
+    let session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
+    if args.verify {
+        verify::described(&session)?;
+    }
+    bring(session, global, args, Mode::Up).await
+}
+
+/// `resume`: the same for a paused stack.
+pub async fn resume(global: &Global, args: &Resume) -> Result<Exit, Failure> {
+    let session = Session::open_existing(global).await?;
+    let Resume { yes, no_wait, healthy_within, wait, show_values } = *args;
+    let up = Up { yes, no_wait, healthy_within, wait, show_values, ..Up::default() };
+    bring(session, global, &up, Mode::Resume).await
+}
+
+/// Which of the two commands runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Refuses a paused stack.
+    Up,
+    /// Brings it back.
+    Resume,
+}
+
+impl Mode {
+    fn command(self) -> &'static str {
+        match self {
+            Mode::Up => "up",
+            Mode::Resume => "resume",
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Mode::Up => "up",
+            Mode::Resume => "resumed",
+        }
+    }
+}
+
+async fn bring(mut session: Session, global: &Global, args: &Up, mode: Mode) -> Result<Exit, Failure> {
+    if args.lifetime.is_some() && session.config.services.is_empty() {
+        return Err(Failure::usage("--for has no effect: stack.yaml has no service, and only services end"));
+    }
+    session.ends = args.lifetime.and_then(end);
     session.wait = match args.no_wait {
         true => health::Wait::No,
         false => health::Wait::Within(Duration::from_secs(args.healthy_within)),
     };
-    let brought = bring_up(&mut session, global, args).await;
+    let brought = bring_up(&mut session, global, args, mode).await;
     brought.map_err(|failure| session.ended(failure))
 }
 
-async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<Exit, Failure> {
-    let Some(Agreed { page, plan, kept, lease, brought }) = agree(session, args).await? else {
+/// The time after this span, in whole seconds.
+fn end(lifetime: Duration) -> Option<String> {
+    timestamp(report::now_s().saturating_add(i64::try_from(lifetime.as_secs()).ok()?))
+}
+
+async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode) -> Result<Exit, Failure> {
+    let Some(Agreed { page, plan, kept, lease, brought }) = agree(session, args, mode).await? else {
         report::say("nothing was changed");
         return Ok(Exit::Done);
     };
@@ -54,7 +104,8 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
     let (outcomes, outputs) = carry_out(session, &page, plan, lease, brought, &fronts).await?;
     let is_done = |what: &Address| outcomes.iter().any(|outcome| outcome.address == *what && outcome.is_done());
     let late: Vec<_> = late.into_iter().filter(|(notification, _)| is_done(notification)).collect();
-    let exit = session.conclude(outcomes);
+    let mut exit = session.conclude(outcomes);
+    session.waterfall(global);
     session.timing(global);
     session.tally(global);
     session.sentences().iter().for_each(report::say);
@@ -62,7 +113,13 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);
         fronts.iter().filter_map(|front| front.url(&outputs)).for_each(|url| report::say(format!("→ {url}")));
-        report::say(format!("up in {}", report::seconds(report::worked_since(session.begun))));
+        if let Some(ends) = session.ends.as_ref().filter(|_| !fronts.is_empty()) {
+            report::say(format!("AWS ends the instances at {ends}; load balancers stay until `pause` or `down`"));
+        }
+        report::say(format!("{} in {}", mode.done(), report::seconds(report::worked_since(session.begun))));
+    }
+    if exit == Exit::Done && args.verify {
+        exit = verify::all(session, &page, &outputs, Checks::Aside).await?;
     }
     Ok(kept.conclude(exit))
 }
@@ -96,12 +153,13 @@ struct Agreed {
 }
 
 /// Shows the changes and asks, then takes the lease and reads again: only what was shown is done.
-async fn agree(session: &Session, args: &Up) -> Result<Option<Agreed>, Failure> {
+async fn agree(session: &Session, args: &Up, mode: Mode) -> Result<Option<Agreed>, Failure> {
     let programs = session.programs(&args.targets).await?;
     let begun = Instant::now();
     loop {
         let (page, plan) = session.plan(&programs, &args.targets, &args.adopt).await?;
-        let Some((mut plan, kept)) = shown_and_agreed(session, args, plan).await? else { return Ok(None) };
+        let agreed = shown_and_agreed(session, args, mode, &page, plan).await?;
+        let Some((mut plan, kept)) = agreed else { return Ok(None) };
         if plan.is_empty() {
             session.sweep().await;
             return Ok(Some(Agreed { page, plan, kept, lease: None, brought: 0 }));
@@ -111,13 +169,13 @@ async fn agree(session: &Session, args: &Up) -> Result<Option<Agreed>, Failure> 
             return Err(failed);
         }
         let brought = all - plan.work();
-        match session.take_turn("up", args.wait).await? {
+        match session.take_turn(mode.command(), args.wait).await? {
             // Without a bucket, the stack has no resources: there is nothing to read again.
             Turn::Ours(lease) if is_first => {
                 return Ok(Some(Agreed { page, plan, kept, lease: Some(lease), brought }));
             }
             Turn::Ours(lease) | Turn::AfterOthers(lease) => {
-                let agreed = agree_again(session, args, &programs, plan, kept).await;
+                let agreed = agree_again(session, args, mode, &programs, plan, kept).await;
                 match agreed {
                     Ok(Some(Agreed { page, plan, kept, .. })) if plan.is_empty() => {
                         session.end_turn(Some(lease)).await;
@@ -140,6 +198,7 @@ async fn agree(session: &Session, args: &Up) -> Result<Option<Agreed>, Failure> 
 async fn agree_again(
     session: &Session,
     args: &Up,
+    mode: Mode,
     programs: &Programs,
     before: Plan,
     kept: Kept,
@@ -151,12 +210,28 @@ async fn agree_again(
     }
     report::say("the stack has changed in the meantime:");
     let (page, plan) = session.plan(programs, &args.targets, &args.adopt).await?;
-    let agreed = shown_and_agreed(session, args, plan).await?;
+    let agreed = shown_and_agreed(session, args, mode, &page, plan).await?;
     Ok(agreed.map(|(plan, kept)| Agreed { page, plan, kept, lease: None, brought: 0 }))
 }
 
-async fn shown_and_agreed(session: &Session, args: &Up, mut plan: Plan) -> Result<Option<(Plan, Kept)>, Failure> {
+async fn shown_and_agreed(
+    session: &Session,
+    args: &Up,
+    mode: Mode,
+    page: &Page,
+    mut plan: Plan,
+) -> Result<Option<(Plan, Kept)>, Failure> {
+    match (rest::paused_since(page, &plan), mode) {
+        (Some(since), Mode::Up) => return Err(rest::refuse_paused(&since)),
+        (Some(since), Mode::Resume) => report::say(format!("paused since {since}; this brings it back:")),
+        (None, _) => rest::ended(page, &plan)
+            .iter()
+            .for_each(|(service, time)| report::say(format!("{service} ended at {time}; this brings it back:"))),
+    }
     let shown = report::plan(&plan, Values::shown_if(args.show_values), &|path| session.place(path));
+    if shown {
+        report::say(report::difference(session.difference(page, &plan), &session.site.region));
+    }
     session.tell_left_behind(&plan);
     session.refuse_replacements(&plan)?;
     session.check_named(&plan, &args.delete)?;
@@ -170,9 +245,30 @@ async fn shown_and_agreed(session: &Session, args: &Up, mut plan: Plan) -> Resul
     Ok(Some((plan, kept)))
 }
 
+/// What a plan does, in its order, and then the wait for healthy services.
+fn tasks(session: &Session, page: &Page, plan: &Plan) -> Vec<Task> {
+    let scale = session.scale;
+    let mut tasks = page.stack.order(plan, &|kind, step| scale.of_step(kind, step));
+    if session.wait == health::Wait::No {
+        return tasks;
+    }
+    let all: Vec<usize> = (0..tasks.len()).collect();
+    for front in &page.services {
+        let Address { kind, section, .. } = front.address();
+        // Without a change, it is healthy already.
+        let changes = |line: &Planned| line.address.section == section && line.step.is_work();
+        let usual = plan.lines.iter().any(changes).then(|| scale.usual(kind, CREATING));
+        let (name, is_work) = (front.address().to_string(), usual.is_some());
+        tasks.push(Task { name, needs: all.clone(), is_work, usual });
+    }
+    tasks
+}
+
 /// Creates the bucket before the lease that it holds.
 async fn bring_anchor(session: &Session, page: &Page, plan: &mut Plan) -> Option<Failure> {
-    let brought = watched(Count::of(plan.work(), 0), None, async |pace, board| {
+    let count = Count::of(plan.work(), 0);
+    let board = Board::following(count, Some(session.follow(tasks(session, page, plan))));
+    let brought = watched(board, None, async |pace, board| {
         page.stack.bring_anchor(&session.aws, plan, &pace, &observer(&board)).await
     });
     let brought = brought.await?;
@@ -199,7 +295,8 @@ async fn carry_out(
     let count = Count::of(brought + plan.work(), brought);
     session.see(&plan);
     let rolled_out = old_programs::rolled_out(&plan, fronts);
-    let Applied { mut outcomes, outputs, span } = watched(count, lease.as_ref(), async |pace, board| {
+    let board = Board::following(count, Some(session.follow(tasks(session, page, &plan))));
+    let Applied { mut outcomes, outputs, span } = watched(board, lease.as_ref(), async |pace, board| {
         page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     })
     .await;

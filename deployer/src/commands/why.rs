@@ -4,7 +4,7 @@ use futures::future::join_all;
 
 use super::{Session, unless_stopped};
 use crate::{
-    cloud::why::{self, Verdict},
+    cloud::why::{self, Evidence, Verdict},
     commands::cli::{Global, Why},
     output::{
         exit::{Exit, Failure},
@@ -21,6 +21,8 @@ struct Diagnosis {
     is_well: bool,
     verdict: Option<Verdict>,
     evidence: Vec<String>,
+    /// Why it is off, if that is intended.
+    rest: Option<String>,
 }
 
 /// Exit code 1 if something is not healthy.
@@ -65,27 +67,39 @@ async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
     let services = page.services.iter().filter_map(|front| Some((section("services", &front.name)?, &front.place)));
     let services = services.map(|(section, place)| async move {
         let evidence = why::collect(&session.aws, place).await;
-        let is_well = evidence.is_up();
+        let rest = resting(&evidence);
+        let is_well = evidence.is_up() || rest.is_some();
         let verdict = if is_well { None } else { why::verdict(&evidence) };
         let evidence = if is_well { evidence.unread.clone() } else { evidence.summary() };
-        Diagnosis { name: place.service.clone(), section, is_well, verdict, evidence }
+        Diagnosis { name: place.service.clone(), section, is_well, verdict, evidence, rest }
     });
     let functions = page.functions.iter().filter_map(|place| Some((section("functions", &place.entry)?, place)));
     let functions = functions.map(|(section, place)| async move {
         let evidence = why::collect_function(&session.aws, place).await;
         let verdict = why::function_verdict(&evidence);
         let evidence = evidence.summary(verdict.is_some());
-        Diagnosis { name: place.entry.clone(), section, is_well: verdict.is_none(), verdict, evidence }
+        Diagnosis { name: place.entry.clone(), section, is_well: verdict.is_none(), verdict, evidence, rest: None }
     });
     let (mut diagnoses, functions) = futures::join!(join_all(services), join_all(functions));
     diagnoses.extend(functions);
     diagnoses
 }
 
+/// Why a service is off, if that is intended, and what brings it back.
+fn resting(evidence: &Evidence) -> Option<String> {
+    let rest = &evidence.group.as_ref()?.as_ref()?.rest;
+    match (&rest.paused, &rest.ends) {
+        (Some(since), _) if rest.is_paused() => Some(format!("paused since {since}: `deployer resume` brings it back")),
+        (_, Some(time)) if rest.has_ended() => Some(format!("ended at {time}: `deployer up` brings it back")),
+        _ => None,
+    }
+}
+
 fn print(session: &Session, diagnosis: &Diagnosis) {
-    let Diagnosis { name, section, is_well, verdict, evidence } = diagnosis;
+    let Diagnosis { name, section, is_well, verdict, evidence, rest } = diagnosis;
     let first = match verdict {
         Some(verdict) => session.sentence(section, verdict),
+        None if rest.is_some() => format!("{name}: {}", rest.as_deref().unwrap_or_default()),
         None if *is_well => format!("{name}: no problem found"),
         None => format!("{name}: not healthy, and AWS shows no reason"),
     };

@@ -36,23 +36,20 @@ use Ours::{Command, Other};
 
 /// Names in Terraform, OpenTofu, Pulumi, CDK, SAM, CloudFormation, kubectl, Helm and other tools.
 const WORDS: &[Word] = &[
-    Word {
-        theirs: &["deploy", "apply", "create", "update", "install", "upgrade", "sync", "start"],
-        ours: Command("up"),
-    },
-    Word {
-        theirs: &["destroy", "delete", "remove", "rm", "uninstall", "teardown", "undeploy", "stop"],
-        ours: Command("down"),
-    },
+    Word { theirs: &["deploy", "apply", "create", "update", "install", "upgrade", "sync"], ours: Command("up") },
+    Word { theirs: &["destroy", "delete", "remove", "rm", "uninstall", "teardown", "undeploy"], ours: Command("down") },
     Word { theirs: &["diff", "preview", "refresh"], ours: Command("plan") },
     Word { theirs: &["new", "generate"], ours: Command("init") },
     Word { theirs: &["output"], ours: Command("outputs") },
-    Word { theirs: &["lint", "check", "verify"], ours: Command("validate") },
+    Word { theirs: &["lint", "check"], ours: Command("validate") },
     Word { theirs: &["completion", "autocomplete"], ours: Command("completions") },
     Word { theirs: &["help"], ours: Command("--help") },
     Word { theirs: &["version"], ours: Command("--version") },
     Word { theirs: &["import", "adopt"], ours: Command("up --adopt KIND.NAME") },
     Word { theirs: &["undo", "revert"], ours: Command("rollback") },
+    Word { theirs: &["stop", "suspend", "hibernate"], ours: Command("pause") },
+    Word { theirs: &["start", "unpause"], ours: Command("resume") },
+    Word { theirs: &["price", "pricing", "estimate"], ours: Command("cost") },
     Word { theirs: &["releases"], ours: Command("history") },
     Word { theirs: &["list"], ours: Command("ls") },
     Word { theirs: &["diagnose", "explain"], ours: Command("why") },

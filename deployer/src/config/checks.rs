@@ -1,8 +1,8 @@
 //! Rules across values: references, derived names, and AWS's limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Config, Environment, Place, Problem, Reference, SIZES, Uses, error::did_you_mean};
+use super::{Config, Environment, Place, Problem, Reference, SIZES, Uses, error::did_you_mean, verify::RUN};
 
 /// The attributes that references can name, by section.
 pub const ATTRIBUTES: &[(&str, &[&str])] = &[
@@ -35,6 +35,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
     let outputs = config.outputs.iter().flat_map(|(_, text)| text.references());
     outputs.for_each(|reference| checks.reference(reference));
     checks.cycles();
+    checks.verify();
     checks.problems
 }
 
@@ -295,6 +296,61 @@ impl Checks<'_> {
         };
         let message = format!("there is no {what} `{unknown}`");
         self.problems.push(Problem { place, message, help: Some(help) });
+    }
+
+    /// A step can only use variables that are set before it, and repeat steps before it.
+    fn verify(&mut self) {
+        let Some(verify) = &self.config.verify else { return };
+        let services = self.declared("services");
+        match &verify.service {
+            Some(name) if !services.iter().any(|service| service == name.as_str()) => {
+                self.unknown("verify.service", "service", name.as_str(), services.clone());
+            }
+            None if services.len() > 1 => {
+                let help = format!("name the service that paths are requested from: {}", services.join(", "));
+                self.problem("verify", "`service` is missing in verify", help);
+            }
+            _ => (),
+        }
+        verify.references().for_each(|reference| self.reference(reference));
+        let (mut known, mut before): (BTreeSet<&str>, Vec<&str>) = ([RUN].into(), Vec::new());
+        for (name, request) in &verify.steps {
+            let path = format!("verify.steps.{name}");
+            let is_whole = request.target.words().first().is_some_and(|word| !word.is_path());
+            if !is_whole && services.is_empty() {
+                let help = "there is no service that a path could be requested from: write a whole URL";
+                self.problem(&format!("{path}.request"), "a path without a service", help);
+            }
+            for (variable, place) in request.sent().into_iter().flat_map(|text| text.variables()) {
+                if !known.contains(variable) {
+                    let known = known.iter().map(|known| (*known).to_owned()).collect();
+                    self.unknown_at(place, "variable", variable, known);
+                }
+            }
+            known.extend(request.capture.iter().map(|(variable, _)| variable.as_str()));
+            for (variable, place) in request.texts().into_iter().flat_map(|text| text.variables()) {
+                if !known.contains(variable) {
+                    let known = known.iter().map(|known| (*known).to_owned()).collect();
+                    self.unknown_at(place, "variable", variable, known);
+                }
+            }
+            if let Some(from) = &request.from {
+                self.repetition(&path, from.as_str(), request.within_s, &before);
+            }
+            before.push(name.as_str());
+        }
+    }
+
+    /// A repetition begins from an earlier step.
+    fn repetition(&mut self, path: &str, from: &str, within_s: u16, before: &[&str]) {
+        let path = format!("{path}.from");
+        if !before.contains(&from) {
+            let before = before.iter().map(|step| (*step).to_owned()).collect();
+            self.unknown(&path, "earlier step", from, before);
+        } else if within_s == 0 {
+            let help = "say with `within_s` for how many seconds to repeat these steps";
+            self.problem(&path, "`from` has no effect without `within_s`", help);
+        }
     }
 
     /// The place of a value, or of the mapping that lacks it.

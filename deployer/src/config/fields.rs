@@ -62,6 +62,12 @@ pub enum Takes {
     Variables(Variables),
     /// Entries of another section with the access to each.
     Accesses,
+    /// Texts by the names of headers.
+    Headers,
+    /// Any value, whose texts may have variables.
+    Value,
+    /// Values by JSON pointers.
+    Values,
     /// A mapping with fields of its own.
     Fields,
     /// A text or a mapping; the text is shorthand for the mapping's first field.
@@ -183,6 +189,50 @@ pub const FIELDS: &[Field] = &[
     field("services.*.uses.buckets", Takes::Accesses, ACCESS),
     field("services.*.uses.tables", Takes::Accesses, ACCESS),
     field("outputs", Takes::Variables(Variables::Outputs), "Outputs of the stack: see `deployer outputs`."),
+    field("verify", Takes::Fields, "Requests that check the running stack: see `deployer verify`."),
+    field("verify.service", Takes::Name, "The service that paths are requested from; the only one if left out."),
+    required(
+        "verify.steps",
+        Takes::Entries("A request, and the answer that it should get."),
+        "Requests in this order. Texts may contain references, ${run}, which differs in each run, and captured values.",
+    ),
+    required(
+        "verify.steps.*.request",
+        Takes::Like("^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) \\S+$", "GET /posts"),
+        "A method, and a path on the service or a whole URL. Redirects are not followed; a later step may request a \
+         captured `location`.",
+    ),
+    field("verify.steps.*.headers", Takes::Headers, "Request headers."),
+    field("verify.steps.*.json", Takes::Value, "JSON to send. At most one of `json`, `body`, `base64` and `file`."),
+    field("verify.steps.*.body", Takes::Text, "Text to send."),
+    field("verify.steps.*.base64", Takes::Text, "Bytes to send, in base64."),
+    field("verify.steps.*.file", Takes::Text, "A file to send, relative to this file."),
+    field("verify.steps.*.expect", Takes::Fields, "The expected answer. In texts, * stands for any text."),
+    field("verify.steps.*.expect.status", Takes::Statuses("200-299"), "The accepted statuses, such as 201 or 200,404."),
+    field("verify.steps.*.expect.headers", Takes::Headers, "Header values."),
+    field("verify.steps.*.expect.body", Takes::Text, "The body as text."),
+    field(
+        "verify.steps.*.expect.json",
+        Takes::Values,
+        "Values by JSON pointer, such as /0/id for the id of the first item, or /*/id for that of any; null also means \
+         absent.",
+    ),
+    field(
+        "verify.steps.*.capture",
+        Takes::Entries("A variable, set from the answer."),
+        "Variables to set; later steps use them as ${NAME}.",
+    ),
+    field("verify.steps.*.capture.*.json", Takes::Text, "The JSON pointer of the value. Either this or `header`."),
+    field("verify.steps.*.capture.*.header", Takes::Text, "The header with the value."),
+    field("verify.steps.*.capture.*.after", Takes::Text, "Take only what follows this text."),
+    number("verify.steps.*.timeout_s", 1, 300, 10, "How long one answer may take, in seconds."),
+    number("verify.steps.*.within_s", 0, 3_600, 0, "Repeat it until the answer is as expected, for so many seconds."),
+    field(
+        "verify.steps.*.from",
+        Takes::Name,
+        "The earlier step from which each repetition begins; this one if left out.",
+    ),
+    field("verify.steps.*.always", Takes::Switch, "Whether it runs even if an earlier step has failed, to clean up."),
 ];
 
 impl Field {
@@ -261,6 +311,9 @@ impl Takes {
             Takes::Tags => "texts by key".into(),
             Takes::Variables(_) => "texts by name".into(),
             Takes::Accesses => "`read`, `write` or `read_write` by entry".into(),
+            Takes::Headers => "texts by header".into(),
+            Takes::Value => "any value".into(),
+            Takes::Values => "values by JSON pointer".into(),
             Takes::Fields => "the fields below".into(),
             Takes::TextOrFields => "a text, or the fields below".into(),
             Takes::Entries(_) => "entries with names of your choice".into(),
@@ -287,13 +340,17 @@ mod tests {
                 "package": "x", "instance_type": "t3.micro", "instances": {}, "health_check": {}, "load_balancer": {},
                 "environment": {}, "uses": { "buckets": {}, "tables": {} },
             } },
+            "verify": { "steps": { "x": { "request": "GET /", "headers": {}, "expect": { "headers": {}, "json": {} },
+                "capture": { "x": { "json": "/x" } },
+            } } },
         })
     }
 
     #[test]
     fn the_reader_reads_every_field() {
         Config::parse("stack.yaml", &description().to_string()).unwrap_or_else(|errors| panic!("{errors}"));
-        for field in FIELDS {
+        // No value is wrong for a field that accepts any.
+        for field in FIELDS.iter().filter(|field| !matches!(field.takes, Takes::Value)) {
             let mut described = description();
             let (above, key) = field.path.rsplit_once('.').unwrap_or(("", field.path));
             let above = above.split('.').filter(|part| !part.is_empty());
@@ -301,8 +358,10 @@ mod tests {
             // No field accepts this: a switch no number, and every other field no switch.
             let wrong = if matches!(field.takes, Takes::Switch) { json!(7) } else { json!(true) };
             let mapping = described.pointer_mut(&above).expect("every mapping is described");
-            if key == "binary" {
-                mapping.as_object_mut().expect("it is a mapping").remove("package");
+            for (key_of_one, other) in [("binary", "package"), ("header", "json")] {
+                if key == key_of_one {
+                    mapping.as_object_mut().expect("it is a mapping").remove(other);
+                }
             }
             mapping[key] = wrong;
             let errors = Config::parse("stack.yaml", &described.to_string()).expect_err(field.path);
@@ -321,6 +380,7 @@ mod tests {
         let (bucket, table) = (&config.buckets["x"], &config.tables["x"]);
         let (function, service) = (&config.functions["x"], &config.services["x"]);
         let (instances, health, balancer) = (&service.instances, &service.health_check, &service.load_balancer);
+        let (_, request) = &config.verify.as_ref().expect("there are steps").steps[0];
         let allowed: Vec<String> = balancer.allow.iter().map(ToString::to_string).collect();
         let read = |path: &str| match path {
             "buckets.*.cors.origins" => bucket.cors.as_ref().unwrap().origins.join(","),
@@ -345,6 +405,10 @@ mod tests {
             "services.*.load_balancer.allow" => allowed.join(","),
             "services.*.disk_gb" => service.disk_gb.to_string(),
             "services.*.grace_period_s" => service.grace_period_s.to_string(),
+            "verify.steps.*.expect.status" => request.expect.status.written.clone(),
+            "verify.steps.*.timeout_s" => request.timeout_s.to_string(),
+            "verify.steps.*.within_s" => request.within_s.to_string(),
+            "verify.steps.*.always" => request.always.to_string(),
             other => panic!("the default of {other} is not compared"),
         };
         for field in FIELDS {

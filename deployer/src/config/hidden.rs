@@ -22,8 +22,11 @@ pub fn values(text: &str, values: &[Range<usize>]) -> String {
     shown + &text[at..]
 }
 
-/// Masks what look like values of variables in a file that cannot be parsed: everything after `environment:` and in the
-/// more indented lines below it.
+/// The mappings that may have secret values.
+const SECRET: &[&str] = &["environment:", "verify:"];
+
+/// Masks what look like secret values in a file that cannot be parsed: everything after one of [`SECRET`] and in the more
+/// indented lines below it.
 pub fn by_layout(text: &str) -> String {
     let mut below: Option<usize> = None;
     let shown = text.split('\n').map(|line| {
@@ -31,10 +34,11 @@ pub fn by_layout(text: &str) -> String {
         if below.is_some_and(|environment| indent <= environment && !line.trim().is_empty()) {
             below = None;
         }
-        let keys = match line.split_once("environment:") {
-            Some((before, _)) => {
-                below = Some(before.len() - before.trim_start().len());
-                before.len() + "environment:".len()
+        let mapping = SECRET.iter().find_map(|key| Some((line.find(key)?, key.len()))).filter(|_| below.is_none());
+        let keys = match mapping {
+            Some((before, length)) => {
+                below = Some(indent);
+                before + length
             }
             None if below.is_some() => line.find(':').map_or(indent, |at| at + 1),
             None => line.len(),

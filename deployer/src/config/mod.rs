@@ -10,6 +10,7 @@ pub mod schema;
 pub mod template;
 mod text;
 mod tree;
+pub mod verify;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,6 +55,8 @@ pub struct Config {
     pub services: BTreeMap<Name, Service>,
     /// The outputs, in the order of the file.
     pub outputs: Vec<(String, Text)>,
+    /// The requests of `deployer verify`.
+    pub verify: Option<verify::Verify>,
     places: BTreeMap<String, Place>,
     source: Source,
 }

@@ -17,6 +17,8 @@ use super::{
 };
 use crate::package::Architecture;
 
+mod verify;
+
 /// Reads a whole description.
 ///
 /// Replaces invalid values with harmless ones, so that the rest is checked, too: they are never returned, because then
@@ -106,6 +108,7 @@ impl Reader<'_> {
         let functions = self.section(&fields, "functions", Self::function);
         let services = self.section(&fields, "services", Self::service);
         let outputs = self.outputs(&fields);
+        let verify = fields.get("verify").and_then(|value| self.verify(value));
         Some(Config {
             name: name.unwrap_or_else(|| Name("x".into())),
             region: region.unwrap_or_else(|| Region("us-east-1".into())),
@@ -117,6 +120,7 @@ impl Reader<'_> {
             functions,
             services,
             outputs,
+            verify,
             places: BTreeMap::new(),
             source: Source::default(),
         })
@@ -810,6 +814,15 @@ const SHAPES: &[(&str, &str, &str)] = &[
     ("*.uses.buckets", "buckets: { $: read_write }", "images"),
     ("*.uses.tables", "tables: { $: read_write }", "posts"),
     ("outputs", "outputs: { NAME: value }", ""),
+    ("verify", "verify: { steps: { page: { request: GET / } } }", ""),
+    ("verify.steps", "steps: { page: { request: GET $ } }", "/"),
+    ("verify.steps.*", "*: { request: GET $ }", "/"),
+    ("verify.steps.*.headers", "headers: { accept: text/html }", ""),
+    ("verify.steps.*.expect", "expect: { status: $ }", "200"),
+    ("verify.steps.*.expect.headers", "headers: { content-type: text/html* }", ""),
+    ("verify.steps.*.expect.json", "json: { /0/id: $ }", "\"*\""),
+    ("verify.steps.*.capture", "capture: { $: { json: /id } }", "id"),
+    ("verify.steps.*.capture.*", "*: { json: $ }", "/id"),
 ];
 
 /// The mapping that belongs at this path, with the value that was written in its place.

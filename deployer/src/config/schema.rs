@@ -60,6 +60,11 @@ fn described(field: &Field) -> Value {
         Takes::Accesses => {
             json!({ "type": "object", "additionalProperties": { "enum": ["read", "write", "read_write"] } })
         }
+        Takes::Headers => {
+            json!({ "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } })
+        }
+        Takes::Value => json!({}),
+        Takes::Values => json!({ "type": "object" }),
         Takes::Fields => with_fields(field),
         Takes::TextOrFields => json!({ "oneOf": [{ "type": "string" }, with_fields(field)] }),
         Takes::Entries(one) => entries(field, one),

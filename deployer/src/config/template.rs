@@ -1,15 +1,18 @@
 //! Comments a description: above each field stands its meaning, from the table of fields.
 
+use std::collections::BTreeSet;
+
 use super::fields::{Field, Takes};
 
 /// The width of the comments.
 const COLUMNS: usize = 80;
 
 /// Returns the text with a comment above each field, also above those that are commented out (`# protect: true`). Only
-/// fields on lines of their own are seen, not those within `{ … }`.
+/// fields on lines of their own are seen, not those within `{ … }`. A field of several entries is explained once.
 pub fn commented(text: &str) -> String {
     let mut commented = String::new();
     let mut above: Vec<(usize, &str)> = Vec::new();
+    let mut explained = BTreeSet::new();
     for line in text.lines() {
         let indent = line.len() - line.trim_start().len();
         let code = line.trim_start();
@@ -17,7 +20,9 @@ pub fn commented(text: &str) -> String {
         if let Some((key, _)) = left_out.unwrap_or(code).split_once(':') {
             above.retain(|(column, _)| *column < indent);
             let path: Vec<&str> = above.iter().map(|(_, key)| *key).chain([key]).collect();
-            if let Some(words) = meaning(&path.join(".")) {
+            if let Some((field, words)) = meaning(&path.join("."))
+                && explained.insert((field, words))
+            {
                 commented += &wrapped(words, indent);
             }
             if left_out.is_none() {
@@ -30,14 +35,14 @@ pub fn commented(text: &str) -> String {
     commented
 }
 
-/// The description of a field, or of an entry of a section.
-fn meaning(path: &str) -> Option<&'static str> {
+/// The description of a field, or of an entry of a section, with the path of its row.
+fn meaning(path: &str) -> Option<(&'static str, &'static str)> {
     if let Some(field) = Field::at(path) {
-        return Some(field.words);
+        return Some((field.path, field.words));
     }
     let (section, _) = path.rsplit_once('.')?;
-    match Field::at(section)?.takes {
-        Takes::Entries(one) => Some(one),
+    match Field::at(section)? {
+        Field { path, takes: Takes::Entries(one), .. } => Some((path, one)),
         _ => None,
     }
 }
@@ -74,6 +79,15 @@ mod tests {
                  # {outputs}\noutputs:\n  URL: x\n"
             )
         );
+    }
+
+    #[test]
+    fn a_field_of_several_entries_is_explained_once() {
+        let commented = commented("tables:\n  a:\n    partition_key: k\n  b:\n    partition_key: k\n");
+        for path in ["tables", "tables.*.partition_key"] {
+            assert_eq!(commented.matches(Field::at(path).expect("a field").words).count(), 1, "{commented}");
+        }
+        assert_eq!(commented.matches("# A table, billed by request.").count(), 1, "{commented}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod plan;
 mod reduction;
 mod removal;
 mod resource;
+mod schedule;
 mod step;
 mod walk;
 
@@ -19,5 +20,6 @@ pub use graph::Stack;
 pub use inputs::{Handle, Inputs, Joined, Outputs, Wire};
 pub use plan::{AT_ONCE, Applied, Event, Observer, Outcome, Plan, Progress};
 pub use resource::{AllTagged, Live, Names, Observed, Owner, RESOURCE_TAG, Removal, Resource, STACK_TAG, Tagged, Tags};
+pub use schedule::{Remaining, Schedule, Task, Timed};
 pub use step::{Address, Planned, Step};
 pub use walk::Span;

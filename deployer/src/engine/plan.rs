@@ -1,12 +1,15 @@
 //! A plan is a value: the steps and the reasons for them. Applying it is a separate operation.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 
 use super::{
-    Address, Error, Outputs, Pace, Planned, Stack, Step,
+    Address, Error, Outputs, Pace, Planned, Stack, Step, Task,
     converge::Run,
     graph::Node,
     removal::{by_rank, removal_order},
@@ -182,6 +185,41 @@ impl<C: Send + Sync + 'static> Stack<C> {
         let mut lines = lines.into_values();
         lines.extend(self.plan_orphans(cloud).await?);
         Ok(Plan { lines, outputs, span })
+    }
+
+    /// The order in which [`Stack::apply`] carries out a plan, with the usual times of its steps.
+    pub fn order(&self, plan: &Plan, usual: &dyn Fn(&str, &Step) -> Option<Duration>) -> Vec<Task> {
+        let forward = self.nodes.len();
+        let removals = by_rank(&self.orphans).into_iter().map(|lower| {
+            // Removals begin after everything else.
+            (0..forward).chain(lower.into_iter().map(|orphan| forward + orphan)).collect()
+        });
+        self.tasks(self.needs.iter().cloned().chain(removals), plan, usual)
+    }
+
+    /// The order in which a plan of [`Stack::plan_removal`] is carried out.
+    pub fn removal(&self, plan: &Plan, usual: &dyn Fn(&str, &Step) -> Option<Duration>) -> Vec<Task> {
+        let mut order = removal_order(self);
+        if let Some(anchor) = self.anchor() {
+            order[anchor] = (0..order.len()).filter(|index| *index != anchor).collect();
+        }
+        self.tasks(order, plan, usual)
+    }
+
+    fn tasks(
+        &self,
+        needs: impl IntoIterator<Item = Vec<usize>>,
+        plan: &Plan,
+        usual: &dyn Fn(&str, &Step) -> Option<Duration>,
+    ) -> Vec<Task> {
+        let lines: BTreeMap<&Address, &Step> = plan.lines.iter().map(|line| (&line.address, &line.step)).collect();
+        let nodes = self.nodes.iter().chain(&self.orphans).map(|node| node.address());
+        let task = |(address, needs): (&Address, Vec<usize>)| {
+            let step = lines.get(address).copied().filter(|step| step.is_work());
+            let usual = step.and_then(|step| usual(address.kind, step));
+            Task { name: address.to_string(), needs, is_work: step.is_some(), usual }
+        };
+        nodes.zip(needs).map(task).collect()
     }
 
     /// Carries out a plan: first creations and changes, then, if all of them succeeded, removals.

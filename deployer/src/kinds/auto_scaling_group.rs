@@ -10,16 +10,19 @@ use std::{
 use aws_sdk_autoscaling::types::{
     AutoScalingGroup as Described, DesiredConfiguration, Filter, Instance, InstanceRefresh,
     InstanceRefreshStatus as Status, LaunchTemplateSpecification, LifecycleState, RefreshPreferences,
+    ScheduledUpdateGroupAction,
 };
+use aws_smithy_types::{DateTime, date_time::Format};
 use serde::Serialize;
 
 use super::tags;
 use crate::{
     cloud::{
-        aws::{Aws, gone, items},
+        aws::{Aws, found, gone, items},
         why::{self, Reports, report::End},
     },
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
+    output::utc::timestamp,
 };
 
 /// An Auto Scaling group, identified by its name.
@@ -32,6 +35,8 @@ pub struct AutoScalingGroup {
     /// The version that a rollback brings back. Then instances of another version, and a roll-out to one, count as a
     /// difference even if the group has this version already.
     pub back_to: Option<Template>,
+    /// Whether a paused group counts as settling until its last instance has terminated.
+    pub empties: bool,
 }
 
 /// The settings that we manage.
@@ -54,6 +59,10 @@ pub struct Settings {
     pub warmup_s: i32,
     /// The launch template of its instances.
     pub template: Template,
+    /// When it was paused, as its tag says; `None` if it is not.
+    pub paused: Option<String>,
+    /// When AWS sets its size to 0, or did so; [`UNSCHEDULED`] if its tag names a time without a scheduled action.
+    pub ends: Option<String>,
 }
 
 /// A version of a launch template.
@@ -70,7 +79,33 @@ pub struct Template {
 pub struct Output {
     /// Its name.
     pub name: String,
+    /// The minimum size.
+    pub min: i32,
+    /// Why it is meant to be without instances, or when it will be.
+    pub rest: Rest,
+    /// When it was created, in seconds since 1970.
+    pub created_s: Option<i64>,
 }
+
+/// Why a group is meant to be without instances, or when it will be: what its tags and its size say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// When it was paused.
+    pub paused: Option<String>,
+    /// When a scheduled action sets its size to 0, or did so.
+    pub ends: Option<String>,
+    /// Whether its maximum size is 0.
+    pub is_empty: bool,
+}
+
+/// The tag with the time at which a group was paused.
+pub const PAUSED_TAG: &str = "deployer:paused";
+/// The tag with the time of the scheduled action. AWS deletes the action when it has run, and the tag stays.
+pub const ENDS_TAG: &str = "deployer:ends";
+/// The name of the scheduled action that sets the size to 0.
+pub const ENDS: &str = "deployer-ends";
+/// Stands for a tag without its scheduled action: a run died between the two. Never wanted, so always a difference.
+pub const UNSCHEDULED: &str = "not scheduled";
 
 /// A starting instance says nothing about the load during its first minute.
 pub const WARMUP_S: i32 = 60;
@@ -100,15 +135,28 @@ impl Resource for AutoScalingGroup {
         if group.status().is_some_and(|status| !status.is_empty()) {
             return Ok(Observed::Settling("being deleted".into()));
         }
-        let mut settings = settings(&group);
+        let (mut settings, rest) = (settings(&group), rest(tags_of(&group), group.max_size()));
+        if self.empties && rest.is_paused() && !group.instances().is_empty() {
+            return Ok(Observed::Settling(terminating(group.instances().len())));
+        }
+        if let Some(time) = settings.ends.clone().filter(|_| !rest.is_empty)
+            && self.scheduled(aws).await? != Some(time)
+        {
+            settings.ends = Some(UNSCHEDULED.into());
+        }
         if self.back_to.as_ref() == Some(&settings.template)
             && let Some(other) = self.other_version(aws, &group, &settings.template).await?
         {
             settings.template = other;
         }
         Ok(Observed::Present(Live {
+            output: Output {
+                name: self.name.clone(),
+                min: settings.min,
+                rest,
+                created_s: group.created_time().map(|at| at.secs()),
+            },
             settings,
-            output: Output { name: self.name.clone() },
             owner: Owner::Tags(tags_of(&group)),
         }))
     }
@@ -116,6 +164,8 @@ impl Resource for AutoScalingGroup {
     /// The target groups belong in this call: if attached later, they do not count until an instance is healthy
     /// (docs/aws.md §10.1).
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        let mut tags = tags.clone();
+        tags.extend(want.ends.iter().map(|time| (ENDS_TAG.to_owned(), time.clone())));
         aws.autoscaling
             .create_auto_scaling_group()
             .auto_scaling_group_name(&self.name)
@@ -128,20 +178,30 @@ impl Resource for AutoScalingGroup {
             .health_check_type(&want.health_check_type)
             .health_check_grace_period(want.grace_period_s)
             .default_instance_warmup(want.warmup_s)
-            .set_tags(Some(tags::to_autoscaling(&self.name, tags)))
+            .set_tags(Some(tags::to_autoscaling(&self.name, &tags)))
             .send()
             .await?;
+        if let Some(time) = &want.ends {
+            self.schedule(aws, time).await?;
+        }
+        let rest = rest(tags.clone(), Some(want.max));
         Ok(Some(Live {
             settings: want.clone(),
-            output: Output { name: self.name.clone() },
-            owner: Owner::Tags(tags.clone()),
+            output: Output { name: self.name.clone(), min: want.min, rest, created_s: None },
+            owner: Owner::Tags(tags),
         }))
     }
 
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let there = &live.settings;
-        let besides =
-            Settings { template: there.template.clone(), target_groups: there.target_groups.clone(), ..want.clone() };
+        self.begin_rest(aws, want, there).await?;
+        let besides = Settings {
+            template: there.template.clone(),
+            target_groups: there.target_groups.clone(),
+            paused: there.paused.clone(),
+            ends: there.ends.clone(),
+            ..want.clone()
+        };
         if besides != *there {
             self.resize(aws, want).await?;
         }
@@ -152,7 +212,7 @@ impl Resource for AutoScalingGroup {
         if want.template != there.template {
             self.roll_out(aws, &want.template, &there.template).await?;
         }
-        Ok(())
+        self.end_rest(aws, want, there).await
     }
 
     async fn tag(&self, aws: &Aws, _: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
@@ -202,7 +262,61 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
 impl AutoScalingGroup {
     /// A group of which only the name is known.
     pub fn named(name: &str) -> AutoScalingGroup {
-        AutoScalingGroup { name: name.into(), reports: None, back_to: None }
+        AutoScalingGroup { name: name.into(), reports: None, back_to: None, empties: false }
+    }
+
+    /// Records on AWS that the group will be without instances, before it is: a tag first, then the scheduled action, so
+    /// that there is no action without its tag.
+    async fn begin_rest(&self, aws: &Aws, want: &Settings, there: &Settings) -> Result<(), Fault> {
+        let paused = want.paused.as_ref().filter(|_| want.paused != there.paused).map(|time| (PAUSED_TAG, time));
+        let ends = want.ends.as_ref().filter(|_| want.ends != there.ends).map(|time| (ENDS_TAG, time));
+        let new: Tags = paused.into_iter().chain(ends).map(|(key, time)| (key.to_owned(), time.clone())).collect();
+        if !new.is_empty() {
+            let call = aws.autoscaling.create_or_update_tags();
+            call.set_tags(Some(tags::to_autoscaling(&self.name, &new))).send().await?;
+        }
+        if let Some((_, time)) = ends {
+            self.schedule(aws, time).await?;
+        }
+        // Before anything that takes time: the action must not run meanwhile. A group of size 0 has none: it has run.
+        if want.ends.is_none() && there.max > 0 && there.ends.as_deref().is_some_and(|time| time != UNSCHEDULED) {
+            let call = aws.autoscaling.delete_scheduled_action().auto_scaling_group_name(&self.name);
+            gone(call.scheduled_action_name(ENDS).send().await)?;
+        }
+        Ok(())
+    }
+
+    /// Removes those records after everything else: until then the group counts as paused or ended.
+    async fn end_rest(&self, aws: &Aws, want: &Settings, there: &Settings) -> Result<(), Fault> {
+        let over = [(PAUSED_TAG, &there.paused, want.paused.is_none()), (ENDS_TAG, &there.ends, want.ends.is_none())];
+        let over = over.into_iter().filter(|(_, there, is_over)| there.is_some() && *is_over);
+        let over: Tags = over.map(|(key, there, _)| (key.to_owned(), there.clone().unwrap_or_default())).collect();
+        if !over.is_empty() {
+            // Without a value, since it is the key that is deleted.
+            let mut tags = tags::to_autoscaling(&self.name, &over);
+            tags.iter_mut().for_each(|tag| tag.value = None);
+            aws.autoscaling.delete_tags().set_tags(Some(tags)).send().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes or moves the scheduled action (docs/aws.md §10.8).
+    async fn schedule(&self, aws: &Aws, time: &str) -> Result<(), Fault> {
+        let call = aws.autoscaling.put_scheduled_update_group_action().auto_scaling_group_name(&self.name);
+        let call = call.scheduled_action_name(ENDS).min_size(0).max_size(0).desired_capacity(0);
+        call.set_start_time(DateTime::from_str(time, Format::DateTime).ok()).send().await?;
+        Ok(())
+    }
+
+    /// The time of the scheduled action; `None` if there is none, or if it does not set the size to 0.
+    async fn scheduled(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+        let call = aws.autoscaling.describe_scheduled_actions().auto_scaling_group_name(&self.name);
+        let answer = found(call.scheduled_action_names(ENDS).send().await)?;
+        let action = answer.and_then(|answer| answer.scheduled_update_group_actions?.into_iter().next());
+        let ends = |it: &ScheduledUpdateGroupAction| {
+            [it.min_size, it.max_size, it.desired_capacity] == [Some(0); 3] && it.recurrence.is_none()
+        };
+        Ok(action.filter(ends).and_then(|it| timestamp(it.start_time?.secs())))
     }
 
     /// A group is not absent before its instances are: until then they hold the security group and need the role.
@@ -438,7 +552,32 @@ fn has_ended_since(refresh: &InstanceRefresh, began: SystemTime) -> bool {
     ended.is_none_or(|ended| ended > began)
 }
 
+impl Rest {
+    /// Whether it is paused and has been scaled to 0. A run that died may have left one without the other.
+    pub fn is_paused(&self) -> bool {
+        self.paused.is_some() && self.is_empty
+    }
+
+    /// Whether its time is over.
+    pub fn has_ended(&self) -> bool {
+        self.ends.is_some() && self.paused.is_none() && self.is_empty
+    }
+}
+
+/// What the tags and the maximum size of a group say.
+pub fn rest(mut tags: Tags, max: Option<i32>) -> Rest {
+    Rest { paused: tags.remove(PAUSED_TAG), ends: tags.remove(ENDS_TAG), is_empty: max == Some(0) }
+}
+
+fn terminating(instances: usize) -> String {
+    match instances {
+        1 => "terminating its last instance".into(),
+        some => format!("terminating its last {some} instances"),
+    }
+}
+
 fn settings(group: &Described) -> Settings {
+    let Rest { paused, ends, .. } = rest(tags_of(group), group.max_size());
     let subnets = group.vpc_zone_identifier().unwrap_or_default().split(',');
     Settings {
         min: group.min_size().unwrap_or_default(),
@@ -453,6 +592,8 @@ fn settings(group: &Described) -> Settings {
             .launch_template()
             .map(template)
             .unwrap_or_else(|| Template { id: String::new(), version: String::new() }),
+        paused,
+        ends,
     }
 }
 
@@ -468,7 +609,8 @@ fn specification(template: &Template) -> LaunchTemplateSpecification {
     LaunchTemplateSpecification::builder().launch_template_id(&template.id).version(&template.version).build()
 }
 
-fn tags_of(group: &Described) -> Tags {
+/// The tags of a group.
+pub fn tags_of(group: &Described) -> Tags {
     let tags = group.tags().iter();
     tags.filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))).collect()
 }

@@ -258,6 +258,14 @@ impl Bucket {
         Ok(self.tags(aws).await?.is_some())
     }
 
+    /// When it was created, in seconds since 1970; `None` if it does not exist.
+    pub async fn created_s(&self, aws: &Aws) -> Result<Option<i64>, Fault> {
+        let call = aws.s3.list_buckets().prefix(&self.name).bucket_region(&aws.region);
+        let buckets = items(call.into_paginator().send()).await?;
+        let this = buckets.into_iter().find(|bucket| bucket.name() == Some(&self.name));
+        Ok(this.and_then(|bucket| bucket.creation_date).map(|at| at.secs()))
+    }
+
     /// Lists the buckets of this account and region whose names begin with the stack's prefix, whatever their tags.
     pub async fn names(aws: &Aws, stack: &str) -> Result<Vec<String>, Fault> {
         let prefix = format!("{stack}-");

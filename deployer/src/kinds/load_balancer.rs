@@ -45,6 +45,8 @@ pub struct Output {
     pub arn: String,
     /// Its DNS name.
     pub dns_name: String,
+    /// When it was created, in seconds since 1970.
+    pub created_s: Option<i64>,
 }
 
 impl Settings {
@@ -77,7 +79,11 @@ impl Resource for LoadBalancer {
         let arn = balancer.load_balancer_arn().unwrap_or_default();
         Ok(Observed::Present(Live {
             settings: settings(&balancer),
-            output: Output { arn: arn.into(), dns_name: balancer.dns_name().unwrap_or_default().into() },
+            output: Output {
+                arn: arn.into(),
+                dns_name: balancer.dns_name().unwrap_or_default().into(),
+                created_s: balancer.created_time().map(|at| at.secs()),
+            },
             owner: Owner::Tags(tags),
         }))
     }

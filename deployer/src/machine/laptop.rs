@@ -98,6 +98,13 @@ impl Laptop {
         Err(anyhow!("the local AWS does not answer; its log ends with:\n{}", self.log_tail(10)).into())
     }
 
+    /// The speed of the running server. Servers of older versions do not report it.
+    pub fn speed(&self) -> Option<local::Speed> {
+        let server = self.running()?;
+        let health: Health = serde_json::from_str(&get(server.address, HEALTH).ok()?).ok()?;
+        health.speed?.parse().ok()
+    }
+
     /// Stops the server and waits until its process is gone. Returns whether one ran.
     pub fn stop(&self) -> anyhow::Result<bool> {
         let Some(server) = self.running() else { return Ok(false) };
@@ -317,6 +324,7 @@ struct Health {
     pid: i32,
     dir: PathBuf,
     id: Option<String>,
+    speed: Option<String>,
 }
 
 /// Which program holds a port of this machine.

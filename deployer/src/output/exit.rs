@@ -19,6 +19,8 @@ pub enum Exit {
     Changes = 2,
     /// Everything else is done, but tables or buckets that are no longer in `stack.yaml` were kept.
     Kept = 3,
+    /// The stack is as wanted, but it does not answer as `verify:` expects.
+    Unverified = 4,
     /// Wrong usage, or confirmation needed without a terminal (`EX_USAGE`).
     Usage = 64,
     /// Another run is changing the stack (`EX_TEMPFAIL`).
@@ -80,11 +82,17 @@ impl Failure {
         Failure { error, ..failure }
     }
 
-    /// Adds the state of the stack. Left out of usage and configuration errors, because those have to be corrected
+    /// The same failure, when nothing was changed and the same command would fail again.
+    pub fn without_change(self) -> Self {
+        Failure { standing: vec!["nothing was changed".into()], ..self }
+    }
+
+    /// Adds the state of the stack, unless it is known already. Left out of usage and configuration errors, because those have to be corrected
     /// before any command can continue.
     pub fn leaving(self, standing: impl FnOnce() -> Vec<String>) -> Self {
         match self.exit {
             Exit::Usage | Exit::Config => self,
+            _ if !self.standing.is_empty() => self,
             _ => Failure { standing: standing(), ..self },
         }
     }

@@ -17,21 +17,28 @@ use tokio::sync::oneshot;
 use crate::{commands::cli::Color, config, engine::Progress, output::exit::Failure};
 
 mod board;
+mod checks;
+mod cost;
 mod escape;
+pub mod events;
 mod history;
 mod logged;
 mod plan;
 mod screen;
 mod stacks;
 mod status;
+mod waterfall;
 
 pub use board::{Board, Count};
+pub use checks::{Checks, Table};
+pub use cost::{cost, cost_json, difference};
 pub use escape::is_active;
 pub use history::{Mark, Row, minute, releases};
 pub use logged::{logged, object};
 pub use plan::{Places, Values, changes, plan, plan_json};
 pub use stacks::{stacks, stacks_json};
 pub use status::{age, now_s, status, status_again, status_json, status_json_line};
+pub use waterfall::waterfall;
 
 /// Prints an answer to stdout: unchanged to a program, escaped to a terminal. Failures are reported by [`unprinted`] at
 /// the end.
@@ -121,6 +128,7 @@ pub fn failure(failure: &Failure) {
         hint(remedy);
     }
     failure.standing.iter().for_each(say);
+    events::error(failure);
 }
 
 /// Prints the remedy.
@@ -140,6 +148,7 @@ fn marked(mark: &str, style: &Style, escaped: &str) {
 /// Prints which stack and account a command is about to act on.
 pub fn heading(stack: &str, account: &str, region: &str, endpoint: Option<&str>) {
     let place = endpoint.map_or(String::new(), |endpoint| format!(" at {endpoint}"));
+    events::begin(stack, account, region);
     let (stack, place) = (escape::line(stack), escape::line(&format!("{account}, region {region}{place}")));
     screen::print(&format!("{} in account {place}", style().bold().apply_to(stack)));
 }
@@ -156,6 +165,10 @@ pub async fn confirm(question: &str) -> Result<bool, Failure> {
 ///
 /// Errors: there is no terminal; the hint names the flag that confirms beforehand.
 pub async fn ask(question: &str) -> Result<String, Failure> {
+    if events::are_on() {
+        return Err(Failure::usage("confirmation needed, and --json does not ask")
+            .hint("pass --yes to go ahead without confirmation"));
+    }
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::usage("confirmation needed, but there is no terminal")
             .hint("pass --yes to go ahead without confirmation"));

@@ -13,7 +13,7 @@ use crate::{
         site::{Network, Site},
         why::{FunctionPlace, Place, Reports},
     },
-    config::{self, Config, Piece, Text},
+    config::{self, Config, Piece, Reference, Text},
     engine::{Address, Error, Fault, Handle, Inputs, Joined, Outcome, Outputs, Resource, Stack, Tags, Wire},
     kinds::{
         artifact::{self, Artifact},
@@ -49,6 +49,8 @@ pub struct Page {
     pub stack: Stack<Aws>,
     /// The `outputs` of `stack.yaml`, in its order.
     pub outputs: Vec<(String, Joined)>,
+    /// The values that `verify` refers to, by the paths of the references.
+    pub verify: BTreeMap<String, Wire>,
     /// The services whose health `up` waits for.
     pub services: Vec<Front>,
     /// The functions, for their diagnosis.
@@ -63,6 +65,8 @@ pub struct Front {
     pub target_group: Handle<TargetGroup>,
     /// Its Auto Scaling group.
     pub group: Handle<AutoScalingGroup>,
+    /// Its load balancer.
+    pub balancer: Handle<LoadBalancer>,
     /// Its URL: DNS name with scheme and port.
     pub url: Wire,
     /// The names for its diagnosis.
@@ -107,7 +111,8 @@ impl Front {
         Outcome { address: self.address(), result: Some(Err(Error::Interrupted { what: self.address() })) }
     }
 
-    fn address(&self) -> Address {
+    /// The address of the service as a whole, whose health is waited for.
+    pub fn address(&self) -> Address {
         Address { kind: "service", key: self.name.clone(), section: format!("services.{}", self.name) }
     }
 }
@@ -120,7 +125,19 @@ pub fn lay_out(
     programs: &Programs,
     wait: health::Wait,
 ) -> Page {
-    let mut page = Layout::begin(config, site, programs, wait);
+    lay_out_until(config, site, network, programs, wait, None)
+}
+
+/// The same, with services that end at a time, in the notation of RFC 3339.
+pub fn lay_out_until(
+    config: &Config,
+    site: &Site,
+    network: Option<&Network>,
+    programs: &Programs,
+    wait: health::Wait,
+    ends: Option<String>,
+) -> Page {
+    let mut page = Layout { ends, ..Layout::begin(config, site, programs, wait) };
     let anchor = page.anchor();
     let buckets = page.buckets();
     page.tables();
@@ -128,8 +145,9 @@ pub fn lay_out(
     let permissions = page.permissions(&functions.functions, &buckets);
     page.notifications(&buckets, &functions.functions, &permissions);
     let outputs = config.outputs.iter().map(|(name, text)| (name.to_string(), page.joined(text))).collect();
+    let verify = page.referred(config.verify.iter().flat_map(|verify| verify.references()));
     let places = page.function_places();
-    Page { stack: page.stack, outputs, services: functions.fronts, functions: places }
+    Page { stack: page.stack, outputs, verify, services: functions.fronts, functions: places }
 }
 
 /// What a stack runs and holds, by the names that are known before anything has been read.
@@ -169,6 +187,8 @@ struct Layout<'a> {
     site: &'a Site,
     programs: &'a Programs,
     wait: health::Wait,
+    /// When the services end.
+    ends: Option<String>,
 }
 
 /// Handles of functions and services that later resources use.
@@ -187,6 +207,7 @@ impl<'a> Layout<'a> {
             site,
             programs,
             wait,
+            ends: None,
         }
     }
 }
@@ -345,7 +366,7 @@ impl Layout<'_> {
         );
         let place = self.place(entry, wanted);
         let (template, programs) = (self.names.plain(entry), self.stored(entry));
-        Front { name: entry.into(), target_group, group, url, place, template, programs }
+        Front { name: entry.into(), target_group, group, balancer, url, place, template, programs }
     }
 
     /// The names for the diagnosis of a service.
@@ -530,7 +551,8 @@ impl Layout<'_> {
         let (instances, subnets) = (wanted.instances.clone(), network.subnet_ids());
         let grace_period_s = wanted.grace_period_s.into();
         let name = self.names.at_port(entry, u16::from(wanted.port));
-        let group = AutoScalingGroup { name, reports: Some(self.reports(entry)), back_to: None };
+        let group = AutoScalingGroup { reports: Some(self.reports(entry)), ..AutoScalingGroup::named(&name) };
+        let ends = self.ends.clone();
         let inputs = (template, target_group, listener);
         self.stack.add(entry, group, inputs, move |(template, target_group, _)| auto_scaling_group::Settings {
             min: instances.min.into(),
@@ -541,6 +563,8 @@ impl Layout<'_> {
             grace_period_s,
             warmup_s: auto_scaling_group::WARMUP_S,
             template: auto_scaling_group::Template { id: template.id, version: template.version.to_string() },
+            paused: None,
+            ends: ends.clone(),
         })
     }
 
@@ -645,6 +669,12 @@ impl Layout<'_> {
             }
         };
         Joined(text.pieces().iter().map(wire).collect())
+    }
+
+    /// The values that these references stand for. One to a resource that is not on the page is left out.
+    fn referred<'r>(&self, references: impl Iterator<Item = &'r Reference>) -> BTreeMap<String, Wire> {
+        let known = |path: String| self.wires.get(&path).cloned().map(|wire| (path, wire));
+        references.map(Reference::path).filter_map(known).collect()
     }
 
     /// The ARNs of what is used, derived from names: a policy does not need the resources to exist.

@@ -44,6 +44,10 @@ pub enum Phase {
     Shrink,
     /// From a service in its second release to the first.
     Rollback,
+    /// From a deployed stack to one whose services are off.
+    Pause,
+    /// From a paused stack.
+    Resume,
     /// From a deployed stack with an object in a bucket.
     Down,
 }
@@ -173,6 +177,8 @@ impl Scene {
                 self.project.edit(check, &format!("{check}    disk_gb: 12\n"));
                 self.done(Phase::Up).await;
             }
+            Phase::Pause => {}
+            Phase::Resume => drop(self.done(Phase::Pause).await),
             Phase::Down => upload(&self.endpoint(), self.keys, PICTURE).await,
         }
         self.proxy.reset();
@@ -260,6 +266,7 @@ impl Scene {
         match phase {
             Phase::Down => (),
             Phase::Rollback => self.assert_rolled_back(after).await,
+            Phase::Pause => self.assert_paused(after).await,
             _ => self.assert_nothing_to_do(after).await,
         }
     }
@@ -278,6 +285,15 @@ impl Scene {
         let there = "nothing to do: release 1 of web is in service";
         assert!(again.stderr.contains(there), "{after}: {}", again.all());
         assert_eq!(self.proxy.mutating(), Vec::<String>::new(), "nothing is left to roll back");
+    }
+
+    /// Asserts that the services are off, that pausing them again changes nothing, and that a plan finds nothing else to
+    /// do.
+    async fn assert_paused(&self, after: &str) {
+        let again = self.done(Phase::Pause).await;
+        assert!(again.stderr.contains("nothing to do: paused since"), "{after}: {}", again.all());
+        assert_eq!(self.proxy.mutating(), Vec::<String>::new(), "nothing is left to pause");
+        self.assert_nothing_to_do(after).await;
     }
 
     pub async fn end(self) {
@@ -303,6 +319,8 @@ impl Phase {
             // The previous set is only deleted once the new one is healthy.
             Phase::Move => &["up", "--yes"],
             Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
+            Phase::Pause => &["pause", "--yes"],
+            Phase::Resume => &["resume", "--yes", "--no-wait"],
             Phase::Down => &["down", "--yes"],
         }
     }
@@ -315,6 +333,8 @@ impl Phase {
             Phase::Move => "up to another port",
             Phase::Shrink => "up to less",
             Phase::Rollback => "rollback",
+            Phase::Pause => "pause",
+            Phase::Resume => "resume",
             Phase::Down => "down",
         }
     }

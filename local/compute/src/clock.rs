@@ -42,8 +42,12 @@ impl Moment {
         Duration::from_millis(now.0.saturating_sub(self.0))
     }
 
+    /// Returns the time until `later`, or zero if that is earlier.
+    pub fn until(self, later: Moment) -> Duration {
+        self.age_at(later)
+    }
+
     /// Returns the moment that is `span` later.
-    #[cfg(test)]
     pub fn after(self, span: Duration) -> Moment {
         Moment(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }

@@ -457,6 +457,9 @@ pub struct Schedule {
     pub desired: Option<u32>,
     /// When it is next due.
     pub next: Moment,
+    /// When an action with a single time is due here, where AWS's clock may be faster.
+    #[serde(default)]
+    pub due: Option<Moment>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -4,8 +4,10 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
+use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::{
     Builder, Connector,
     proxy::ProxyConfig,
@@ -54,6 +56,21 @@ pub fn client(trust: Trust) -> SharedHttpClient {
         secure: [secure(ProxyConfig::disabled), secure(ProxyConfig::from_env)],
         trust,
     })
+}
+
+/// A connector for one request to this address, which need not be one of AWS's. Connections are not kept.
+///
+/// Errors: there are no certificates to verify the server by.
+pub fn connector(uri: &str, trust: &Trust, connect_within: Duration) -> Result<SharedHttpConnector, Trouble> {
+    let proxies = if is_near(uri) { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
+    let settings = HttpConnectorSettings::builder().connect_timeout(connect_within).build();
+    if !uri.starts_with("https:") {
+        let plain = Connector::builder().proxy_config(proxies).connector_settings(settings);
+        return Ok(SharedHttpConnector::new(plain.sleep_impl(TokioSleep::new()).build_http()));
+    }
+    let tls = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(trust.context()?);
+    let secure = tls.proxy_config(proxies).connector_settings(settings).sleep_impl(TokioSleep::new());
+    Ok(SharedHttpConnector::new(secure.build()))
 }
 
 /// The connectors: direct, and through the proxies that the environment names.

@@ -38,11 +38,24 @@ pub struct Status {
     /// Everything that it runs and holds.
     #[serde(flatten)]
     pub contents: Contents,
+    /// What a month of it costs.
+    pub cost: Cost,
     /// The differences from `stack.yaml`.
     pub drift: Drift,
     /// The options that commands need to act on this stack: empty, or ` --local`.
     #[serde(skip)]
     pub options: &'static str,
+}
+
+/// What a month of what exists costs, without what is billed by use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cost {
+    /// In US dollars; `None` if unknown.
+    pub monthly: Option<f64>,
+    /// The region of the prices.
+    pub prices_region: &'static str,
+    /// The date of the prices.
+    pub prices_date: &'static str,
 }
 
 /// How much a plan would change.
@@ -75,7 +88,7 @@ impl Contents {
     /// Whether everything runs and nothing is missing. What could not be read does not count as healthy.
     pub fn is_healthy(&self) -> bool {
         self.deployed == Some(true)
-            && self.services.iter().all(|it| it.healthy == Some(true))
+            && self.services.iter().all(|it| it.healthy == Some(true) || it.is_resting())
             && self.functions.iter().all(|it| it.healthy == Some(true))
             && self.buckets.iter().all(|it| it.exists == Some(true))
             && self.tables.iter().all(|it| it.is_healthy() == Some(true))

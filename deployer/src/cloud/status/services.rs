@@ -23,6 +23,12 @@ pub struct ServiceStatus {
     pub healthy: Option<bool>,
     /// The URL for its users.
     pub address: Option<String>,
+    /// When it was paused.
+    pub paused: Option<String>,
+    /// When AWS ends it, or has ended it.
+    pub ends: Option<String>,
+    /// Whether AWS has ended it.
+    pub ended: bool,
     /// The number of healthy instances.
     pub instances_healthy: Option<usize>,
     /// The number of healthy instances required.
@@ -40,6 +46,16 @@ pub struct ServiceStatus {
     /// Whether its Auto Scaling group or its load balancer exists.
     #[serde(skip)]
     pub exists: bool,
+    /// Whether the maximum size of its group is 0.
+    #[serde(skip)]
+    pub is_empty: bool,
+}
+
+impl ServiceStatus {
+    /// Whether it is off as intended: paused without a load balancer, or ended.
+    pub fn is_resting(&self) -> bool {
+        self.ended || (self.paused.is_some() && self.is_empty && self.address.is_none() && self.unread.is_empty())
+    }
 }
 
 /// The state of an instance.
@@ -90,13 +106,19 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
     let (port, host) = (u16::try_from(place.front_port).unwrap_or_default(), wiring.as_ref().map(|it| it.host.clone()));
     let host = host.filter(|host| !host.is_empty());
     let exists = host.is_some() || group.iter().flatten().next().is_some();
+    let rest = group.iter().flatten().map(|group| group.rest.clone()).next().unwrap_or_default();
     let (has_group, has_targets, has_wiring) = (group.is_some(), targets.is_some(), wiring.is_some());
     let evidence = Evidence { group, launches, wiring, targets: targets.unwrap_or_default(), ..Evidence::default() };
     let healthy = (has_group && has_targets && has_wiring).then(|| evidence.is_up());
     let newest = evidence.launches.first().and_then(|launch| launch.failure.clone());
+    let ended = rest.has_ended();
     ServiceStatus {
         name: place.service.clone(),
-        healthy,
+        // Neither well nor ill: it is off.
+        healthy: healthy.filter(|_| !ended && !rest.is_paused()),
+        paused: rest.paused,
+        ends: rest.ends,
+        ended,
         address: host.map(|host| url(&host, port)),
         instances_healthy: has_targets.then(|| evidence.healthy()),
         instances_wanted: has_group.then(|| evidence.wanted()),
@@ -106,6 +128,7 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
         instances,
         unread,
         exists,
+        is_empty: rest.is_empty,
     }
 }
 

@@ -11,7 +11,11 @@ use crate::{
         health::{self, Target},
     },
     engine::{Fault, look},
-    kinds::{listener::forwards, tags},
+    kinds::{
+        auto_scaling_group::{Rest, rest, tags_of},
+        listener::forwards,
+        tags,
+    },
     page::user_data::program,
 };
 
@@ -87,6 +91,8 @@ pub struct Group {
     pub target_groups: Vec<String>,
     /// The minimum size.
     pub min: i32,
+    /// Why it is meant to be without instances, or when it will be.
+    pub rest: Rest,
     /// The version of the launch template that new instances start from, as a number.
     pub release: Option<String>,
     /// Its instances, as the group sees them.
@@ -280,6 +286,7 @@ pub(in crate::cloud) async fn group(aws: &Aws, place: &Place) -> Result<Option<G
         suspended: group.suspended_processes().iter().filter_map(|it| it.process_name().map(str::to_owned)).collect(),
         target_groups: group.target_group_arns().to_vec(),
         min: group.min_size().unwrap_or_default(),
+        rest: rest(tags_of(&group), group.max_size()),
         release: group.launch_template().and_then(|it| it.version()).map(str::to_owned),
         members: group.instances().iter().map(member).collect(),
     }))

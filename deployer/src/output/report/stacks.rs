@@ -1,5 +1,7 @@
 //! The stacks of an account, for people and as JSON.
 
+use aws_smithy_types::{DateTime, date_time::Format};
+
 use super::{
     line,
     status::{age, now_s},
@@ -35,6 +37,10 @@ fn stack(it: &FoundStack, now_s: i64, lines: &mut Vec<String>) {
     let owner = it.owner.as_ref().map(|owner| format!(", owner {owner}"));
     let (age, owner) = (age.unwrap_or_default(), owner.unwrap_or_default());
     lines.push(format!("{} in {}: {all} {noun}{age}{owner}", it.name, it.region));
+    lines.extend(it.paused.iter().map(|since| format!("  paused since {since}")));
+    let is_over = |time: &str| DateTime::from_str(time, Format::DateTime).is_ok_and(|at| at.secs() <= now_s);
+    let ends = |time: &String| format!("  {} at {time}", if is_over(time) { "ended" } else { "ends" });
+    lines.extend(it.ends.iter().map(ends));
     let kinds =
         it.resources.iter().map(|(kind, count)| format!("{count} {kind}{}", if *count == 1 { "" } else { "s" }));
     lines.extend(wrapped(kinds));
@@ -97,6 +103,8 @@ mod tests {
             region: region.clone(),
             owner,
             created: Some("1970-01-01T00:00:00Z".into()),
+            paused: Some("1970-01-02T00:00:00Z".into()),
+            ends: Some("1970-01-05T00:00:00Z".into()),
             resources,
             remove: Some(Removal { stack_yaml, commands }),
             has_anchor: true,
@@ -108,6 +116,8 @@ mod tests {
         expect_test::expect![[r#"
             2 stacks in account 012345678901
             old in us-east-1: 7 resources, 3 d old, owner ada
+              paused since 1970-01-02T00:00:00Z
+              ends at 1970-01-05T00:00:00Z
               1 auto_scaling_group, 2 buckets, 1 function, 1 instance_profile,
               1 launch_template, 1 load_balancer
               to remove it: write these lines to old.yaml
@@ -135,7 +145,8 @@ mod tests {
             keys
         };
         assert_eq!(keys(&json), ["account", "stacks", "unread"]);
-        assert_eq!(keys(&json["stacks"][0]), ["created", "name", "owner", "region", "remove", "resources"]);
+        let stack = ["created", "ends", "name", "owner", "paused", "region", "remove", "resources"];
+        assert_eq!(keys(&json["stacks"][0]), stack);
         assert_eq!(keys(&json["stacks"][0]["remove"]), ["commands", "stack_yaml"]);
         assert_eq!(keys(&json["unread"][0]), ["kinds", "region", "why"]);
     }

@@ -6,8 +6,14 @@ use aws_smithy_types::{DateTime, date_time::Format};
 use console::Term;
 
 use super::{escape, note_unprinted, screen};
-use crate::cloud::status::{
-    ABSENT, BucketStatus, Drift, FunctionStatus, InstanceStatus, Objects, ServiceStatus, Status, TableStatus,
+use crate::{
+    cloud::status::{
+        ABSENT, BucketStatus, Cost, Drift, FunctionStatus, InstanceStatus, Objects, ServiceStatus, Status, TableStatus,
+    },
+    cost::{
+        prices::{dollars, prices},
+        spent::lifetime,
+    },
 };
 
 /// The column of the states.
@@ -84,7 +90,7 @@ fn write(text: &str) {
 }
 
 fn lines(status: &Status, now_s: i64) -> Vec<String> {
-    let Status { stack, account, region, at, contents, drift, options, .. } = status;
+    let Status { stack, account, region, at, contents, cost, drift, options, .. } = status;
     let mut lines = vec![format!("{stack} in account {account}, region {region}, {}", at.as_deref().unwrap_or("now"))];
     if contents.deployed == Some(false) {
         lines.push(format!("nothing is deployed: `deployer up{options}` deploys it"));
@@ -94,6 +100,7 @@ fn lines(status: &Status, now_s: i64) -> Vec<String> {
     contents.functions.iter().for_each(|it| function(it, &mut lines));
     contents.buckets.iter().for_each(|it| bucket(it, &mut lines));
     contents.tables.iter().for_each(|it| table(it, &mut lines));
+    lines.push(row(' ', "cost", &costs(cost, region)));
     lines.push(row(' ', "drift", &drifted(drift, options)));
     if drift.changes.is_some() && !drift.uncompared.is_empty() {
         lines.push(detail(&format!("without changes of packages, which `deployer plan{options}` builds first")));
@@ -121,6 +128,7 @@ fn detail(text: &str) -> String {
 fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
     let count = |number: Option<usize>| number.map_or("?".into(), |number| number.to_string());
     let mut state = match it.exists || !it.unread.is_empty() {
+        _ if it.is_resting() => resting(it),
         true => format!("{} of {} healthy", count(it.instances_healthy), count(it.instances_wanted)),
         false => "does not exist".into(),
     };
@@ -128,11 +136,45 @@ fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
         let made = it.released.as_deref().and_then(|at| age(at, now_s));
         state += &format!(", release {release}{}", made.map(|age| format!(" of {age} ago")).unwrap_or_default());
     }
-    lines.push(row(mark(it.healthy), &format!("service {}", it.name), &state));
+    let mark = if it.is_resting() { ' ' } else { mark(it.healthy) };
+    lines.push(row(mark, &format!("service {}", it.name), &state));
+    lines.extend(rest(it, now_s).map(|rest| detail(&rest)));
     lines.extend(it.address.iter().map(|address| detail(address)));
     it.instances.iter().for_each(|one| instance(one, it.release.as_deref(), now_s, lines));
     lines.extend(it.failed_launch.iter().map(|failure| detail(&format!("a launch failed: {failure}"))));
     lines.extend(it.unread.iter().map(|unread| detail(unread)));
+}
+
+/// The state of a service that is off as intended.
+fn resting(it: &ServiceStatus) -> String {
+    match (&it.paused, &it.ends) {
+        (Some(since), _) => format!("paused since {since}"),
+        (None, ends) => format!("ended at {}", ends.as_deref().unwrap_or_default()),
+    }
+}
+
+/// When a service ends, or what brings it back.
+fn rest(it: &ServiceStatus, now_s: i64) -> Option<String> {
+    match (&it.paused, &it.ends) {
+        (Some(_), _) if it.is_resting() => Some("`deployer resume` brings it back".into()),
+        (Some(since), _) => Some(format!("paused since {since}, not completely: run `pause` or `resume` again")),
+        (None, Some(_)) if it.ended => Some("`deployer up` brings it back; `deployer pause` saves the rest".into()),
+        (None, Some(ends)) => {
+            let left = DateTime::from_str(ends, Format::DateTime).ok().map(|at| lifetime(at.secs() - now_s));
+            Some(format!("ends at {ends}, in {}", left.unwrap_or_default()))
+        }
+        (None, None) => None,
+    }
+}
+
+/// The cost of a month in one line.
+fn costs(cost: &Cost, region: &str) -> String {
+    let words = prices().words(region);
+    match cost.monthly {
+        Some(0.0) => "only by use".into(),
+        Some(monthly) => format!("about {} a month ({words})", dollars(monthly)),
+        None => "unknown".into(),
+    }
 }
 
 fn instance(it: &InstanceStatus, release: Option<&str>, now_s: i64, lines: &mut Vec<String>) {
@@ -227,7 +269,18 @@ mod tests {
     fn status(contents: Contents, drift: Drift) -> Status {
         let healthy = contents.is_healthy();
         let (account, region) = ("012345678901".into(), "us-east-1".into());
-        Status { stack: "app".into(), account, region, at: Some(NOW.into()), healthy, contents, drift, options: "" }
+        let cost = Cost { monthly: Some(36.39), prices_region: "us-east-1", prices_date: "2026-07-20" };
+        Status {
+            stack: "app".into(),
+            account,
+            region,
+            at: Some(NOW.into()),
+            healthy,
+            contents,
+            cost,
+            drift,
+            options: "",
+        }
     }
 
     fn one_of_each() -> Status {
@@ -286,10 +339,34 @@ mod tests {
                 could not read the function's policy: denied (GetPolicy)
               bucket images         1000+ objects
               table posts           1 row (on AWS, as of up to 6 h ago)
+              cost                  about $36.39 a month (prices of 2026-07-20)
               drift                 2 changes: `deployer plan` shows them
                 without changes of packages, which `deployer plan` builds first
         "#]]
         .assert_eq(&(lines.join("\n") + "\n"));
+    }
+
+    #[test]
+    fn a_service_that_is_off_as_intended_is_not_marked_as_ill() {
+        let shown = |it: ServiceStatus| {
+            let (is_resting, mut lines) = (it.is_resting(), Vec::new());
+            service(&ServiceStatus { name: "web".into(), exists: true, ..it }, now(), &mut lines);
+            (is_resting, lines)
+        };
+        let since = Some("2026-11-29T10:00:00Z".to_owned());
+        let paused = ServiceStatus { paused: since.clone(), is_empty: true, ..ServiceStatus::default() };
+        let lines =
+            ["  service web           paused since 2026-11-29T10:00:00Z", "    `deployer resume` brings it back"];
+        assert_eq!(shown(paused.clone()), (true, lines.map(str::to_owned).to_vec()));
+        let half = ServiceStatus { address: Some("http://a".into()), healthy: Some(false), ..paused };
+        let (is_resting, lines) = shown(half);
+        assert!(!is_resting && lines[1].ends_with("not completely: run `pause` or `resume` again"), "{lines:?}");
+        let ended = ServiceStatus { ends: since, ended: true, is_empty: true, ..ServiceStatus::default() };
+        let (is_resting, lines) = shown(ended);
+        assert!(is_resting && lines[0].ends_with("ended at 2026-11-29T10:00:00Z"), "{lines:?}");
+        let ends = Some("2026-11-29T16:00:00Z".to_owned());
+        let (is_resting, lines) = shown(ServiceStatus { ends, healthy: Some(true), ..ServiceStatus::default() });
+        assert_eq!((is_resting, lines[1].as_str()), (false, "    ends at 2026-11-29T16:00:00Z, in 4 h 0 min"));
     }
 
     #[test]
@@ -348,6 +425,7 @@ mod tests {
                 "account",
                 "at",
                 "buckets",
+                "cost",
                 "deployed",
                 "drift",
                 "functions",
@@ -362,12 +440,15 @@ mod tests {
             keys(&json["services"][0]),
             [
                 "address",
+                "ended",
+                "ends",
                 "failed_launch",
                 "healthy",
                 "instances",
                 "instances_healthy",
                 "instances_wanted",
                 "name",
+                "paused",
                 "release",
                 "released",
                 "unread"

@@ -34,6 +34,11 @@ impl Hands<'_> {
                 make.launch_template_data(data.build()).send().await.expect("a template can be made");
                 update.launch_template(template.launch_template_name("other").build())
             }
+            "ends" => {
+                let tag = GroupTag::builder().key("deployer:ends").value("2026-11-29T12:00:00Z").resource_id(AT_PORT);
+                let tag = tag.resource_type("auto-scaling-group").propagate_at_launch(false).build();
+                return drop(autoscaling.create_or_update_tags().tags(tag).send().await.expect("it can be tagged"));
+            }
             "target_groups" => {
                 let call = autoscaling.detach_load_balancer_target_groups().auto_scaling_group_name(AT_PORT);
                 let call = call.target_group_arns(self.target_group_arn().await);

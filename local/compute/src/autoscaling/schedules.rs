@@ -14,6 +14,9 @@ use crate::clock::Moment;
 use crate::state::{Group, Schedule, State};
 use kit::query::{Answer, ApiError, Params, Xml, page};
 
+/// The most scheduled actions of a group (docs/aws.md §10.8).
+const MOST: usize = 125;
+
 fn refuse(message: impl Into<String>) -> ApiError {
     ApiError::new("ValidationError", message)
 }
@@ -28,6 +31,10 @@ fn put_one(group: &mut Group, site: &Site, params: &Params) -> Result<(), ApiErr
     let name = params.required("ScheduledActionName")?;
     groups::check_name_of("scheduledActionName", name)?;
     let (now, start) = (Moment::now(), moment(params, "StartTime")?);
+    if !group.schedules.contains_key(name) && group.schedules.len() >= MOST {
+        let text = format!("You have already reached a limit: a group has at most {MOST} scheduled actions");
+        return Err(ApiError::new("LimitExceeded", text));
+    }
     let known = group.schedules.get(name);
     let new_arn = || {
         format!(
@@ -47,6 +54,7 @@ fn put_one(group: &mut Group, site: &Site, params: &Params) -> Result<(), ApiErr
         max: params.parsed("MaxSize")?,
         desired: params.parsed("DesiredCapacity")?,
         next: start.unwrap_or(now),
+        due: None,
     };
     if schedule.min.is_none() && schedule.max.is_none() && schedule.desired.is_none() {
         return Err(refuse("At least one of MinSize, MaxSize and DesiredCapacity must be specified"));
@@ -58,7 +66,15 @@ fn put_one(group: &mut Group, site: &Site, params: &Params) -> Result<(), ApiErr
         return Err(refuse("Given end time is before start time"));
     }
     let next = next_after(&schedule, now)?;
+    let is_taken = |(other, it): (&String, &Schedule)| other != name && Some(it.next) == start;
+    if group.schedules.iter().any(is_taken) {
+        let text = "Scheduled action with this scheduled start time already exists";
+        return Err(ApiError::new("AlreadyExists", text));
+    }
     match (start, next) {
+        // A single time is a configured one, so it passes at the speed of AWS's clock here; a recurrence follows the
+        // calendar.
+        (Some(start), None) => schedule.due = Some(now.after(site.speed.lasts(now.until(start).as_secs()))),
         (Some(_), _) => (),
         (None, Some(next)) => schedule.next = next,
         (None, None) => return Err(refuse("Either a start time or a recurrence must be specified")),
@@ -99,7 +115,7 @@ pub fn run_due(state: &mut State, now: Moment) {
         let due: Vec<(String, Schedule)> = group
             .schedules
             .iter()
-            .filter(|(_, schedule)| schedule.next <= now)
+            .filter(|(_, schedule)| schedule.due.unwrap_or(schedule.next) <= now)
             .map(|(name, schedule)| (name.clone(), schedule.clone()))
             .collect();
         for (name, schedule) in due {
@@ -144,7 +160,11 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
         state.group(name)?;
     }
     let names = params.texts("ScheduledActionNames");
-    let (from, to) = (moment(params, "StartTime")?, moment(params, "EndTime")?);
+    // With names, the times are ignored.
+    let (from, to) = match names.is_empty() {
+        true => (moment(params, "StartTime")?, moment(params, "EndTime")?),
+        false => (None, None),
+    };
     let groups = state.groups.values().filter(|group| wanted.is_none_or(|name| group.name == name));
     let all = groups.flat_map(|group| group.schedules.iter().map(move |(name, schedule)| (group, name, schedule)));
     let chosen: Vec<_> = all
@@ -231,6 +251,7 @@ mod tests {
             max: None,
             desired: Some(3),
             next: at(next),
+            due: None,
         }
     }
 
@@ -302,6 +323,19 @@ mod tests {
         run_due(&mut state, at("2026-01-11T09:00:00Z"));
         assert_eq!(state.groups["web"].desired, 3);
         assert!(state.groups["web"].schedules.is_empty(), "its next time would be after its end");
+    }
+
+    #[test]
+    fn a_single_action_is_due_when_its_time_has_passed_at_the_speed_of_the_clock() {
+        let mut group = super::super::tracking::tests::group(1);
+        let (start, due) = ("2026-01-10T13:00:00Z", at("2026-01-10T09:12:00Z"));
+        let once = Schedule { due: Some(due), max: Some(3), ..schedule(None, None, start) };
+        group.schedules.insert("once".to_owned(), once);
+        let mut state = State { groups: BTreeMap::from([("web".to_owned(), group)]), ..State::default() };
+        run_due(&mut state, at("2026-01-10T09:11:59Z"));
+        assert_eq!((state.groups["web"].desired, state.groups["web"].schedules.len()), (1, 1));
+        run_due(&mut state, due);
+        assert_eq!((state.groups["web"].desired, state.groups["web"].schedules.len()), (3, 0));
     }
 
     #[test]

@@ -1,0 +1,88 @@
+//! The end of `down`: what is gone, what may still cost, and what the stack has cost.
+
+use super::Session;
+use crate::{
+    cost::{
+        Fleet, balancer_monthly, instance_monthly,
+        prices::{dollars, prices},
+        spent::{Existed, lifetime, spent},
+    },
+    engine::{Plan, Planned, Resource as _, Step, look},
+    kinds::{auto_scaling_group::AutoScalingGroup, bucket::Bucket},
+    output::report,
+    page::{Page, names::Names},
+};
+
+/// What is known of a stack before it is removed.
+pub struct Receipt {
+    removed: usize,
+    /// How long its first resource has existed, in seconds.
+    age_s: Option<i64>,
+    existed: Vec<Existed>,
+    /// Whether something with a price is not in `existed`.
+    is_partial: bool,
+    /// Whether a table keeps a backup after it is deleted.
+    has_recovery: bool,
+}
+
+impl Receipt {
+    /// Reads what the removal will make unreadable. A creation time that cannot be read is left out.
+    pub async fn of(session: &Session, page: &Page, plan: &Plan) -> Receipt {
+        let account = session.site.account.clone();
+        let anchor = Bucket { name: Names::of(&session.config, &session.site).artifacts(), account };
+        let created_s = look(|| anchor.created_s(&session.aws)).await.ok().flatten();
+        let now_s = report::now_s();
+        let (mut existed, mut known) = (Vec::new(), 0);
+        for front in &page.services {
+            let Some((_, service)) = session.config.services.iter().find(|(entry, _)| entry.as_str() == front.name)
+            else {
+                continue;
+            };
+            if let Some(group) = plan.outputs().get(front.group) {
+                known += 1;
+                let instances = f64::from(group.min.max(0));
+                let each = instance_monthly(&service.instance_type.to_string(), service.disk_gb.into());
+                let age_s = now_s - group.created_s.or(created_s).unwrap_or(now_s);
+                existed.extend(each.map(|each| Existed { monthly: each * instances, age_s }));
+                let alarms = Fleet { instances: 0, has_balancer: false, ..Fleet::described(service, 0) };
+                existed.extend(alarms.monthly().map(|monthly| Existed { monthly, age_s }));
+            }
+            if let Some(balancer) = plan.outputs().get(front.balancer) {
+                let age_s = now_s - balancer.created_s.or(created_s).unwrap_or(now_s);
+                existed.push(Existed { monthly: balancer_monthly(session.zones()), age_s });
+            }
+        }
+        let groups = plan.doomed().filter(|line| line.address.kind == AutoScalingGroup::KIND).count();
+        Receipt {
+            removed: plan.doomed().count(),
+            age_s: created_s.map(|created_s| now_s - created_s),
+            existed,
+            is_partial: groups > known,
+            has_recovery: session.config.tables.values().any(|table| table.point_in_time_recovery),
+        }
+    }
+
+    /// The lines for people. `left` was read after the removal.
+    pub fn lines(&self, left: &Plan, region: &str) -> Vec<String> {
+        let noun = if self.removed == 1 { "resource" } else { "resources" };
+        let kept: Vec<&Planned> = left.lines.iter().filter(|line| matches!(line.step, Step::Leave(_))).collect();
+        let kept: Vec<String> = kept.iter().map(|line| line.address.to_string()).collect();
+        let mut lines = vec![format!("gone: {} {noun}, read back as absent", self.removed)];
+        lines.push(match kept.is_empty() {
+            true => "may still cost: nothing of this stack; it has made no snapshots".to_owned(),
+            false => format!("may still cost: {}", kept.join(", ")),
+        });
+        if self.has_recovery {
+            lines.push("DynamoDB keeps a backup of a table with point-in-time recovery for 35 days, free".into());
+        }
+        let Some(age_s) = self.age_s else { return lines };
+        let partial = if self.is_partial { ", without services that stack.yaml no longer has" } else { "" };
+        lines.push(format!(
+            "lived {}, and has cost about {} besides what is by use{partial} ({})",
+            lifetime(age_s),
+            dollars(spent(&self.existed)),
+            prices().words(region)
+        ));
+        lines
+    }
+}

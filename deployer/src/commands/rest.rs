@@ -1,0 +1,104 @@
+//! Services that are paused, or that AWS ends at a time: what this means for a plan.
+
+use std::collections::BTreeSet;
+
+use anyhow::anyhow;
+
+use crate::{
+    engine::{Address, Plan, Planned, Resource as _, Step},
+    kinds::{
+        auto_scaling_group::{AutoScalingGroup, Rest, UNSCHEDULED},
+        default_action::DefaultAction,
+        listener::Listener,
+        load_balancer::LoadBalancer,
+    },
+    output::exit::{Exit, Failure},
+    page::{Front, Page},
+};
+
+/// Which differences count as intended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intended {
+    /// Those of a pause.
+    Pause,
+    /// Those of a pause, and those of `up --for`.
+    PauseAndEnd,
+}
+
+/// The services that the plan has read and that rest or will rest.
+pub fn resting<'a>(page: &'a Page, plan: &Plan) -> Vec<(&'a Front, Rest)> {
+    let rest = |front: &'a Front| Some((front, plan.outputs().get(front.group)?.rest));
+    let is_resting = |(_, rest): &(&Front, Rest)| rest.paused.is_some() || rest.ends.is_some();
+    page.services.iter().filter_map(rest).filter(is_resting).collect()
+}
+
+/// When the first of the services was paused, of those that the plan has read.
+pub fn paused_since(page: &Page, plan: &Plan) -> Option<String> {
+    resting(page, plan).into_iter().filter_map(|(_, rest)| rest.paused).min()
+}
+
+/// The services that have ended, each with the time.
+pub fn ended(page: &Page, plan: &Plan) -> Vec<(String, String)> {
+    let ended = resting(page, plan).into_iter().filter(|(_, rest)| rest.has_ended());
+    ended.filter_map(|(front, rest)| Some((front.name.clone(), rest.ends?))).collect()
+}
+
+/// The error of a command that needs a running stack.
+pub fn refuse_paused(since: &str) -> Failure {
+    Failure::new(Exit::Failed, anyhow!("the stack is paused since {since}"))
+        .hint("`deployer resume` brings it back as stack.yaml describes it")
+        .without_change()
+}
+
+/// Turns the steps that a pause explains into steps that leave the resource as it is.
+pub fn leave(plan: &mut Plan, page: &Page, intended: Intended) {
+    let resting = resting(page, plan);
+    let mut left = BTreeSet::new();
+    for line in &mut plan.lines {
+        let of_it = resting.iter().find(|(front, _)| line.address.section == format!("services.{}", front.name));
+        let why = match of_it {
+            Some((_, Rest { paused: Some(since), .. })) => leave_paused(line, since, &left),
+            Some((_, rest)) if intended == Intended::PauseAndEnd => leave_ended(line, rest),
+            _ => None,
+        };
+        // What waits for the address of a paused service.
+        let why = why.or_else(|| waits_for(line, &left).then(|| "until the stack is resumed".to_owned()));
+        if let Some(why) = why {
+            left.insert(line.address.clone());
+            line.step = Step::Leave(why);
+        }
+    }
+}
+
+/// Why a pause explains the step of one of the service's resources.
+fn leave_paused(line: &mut Planned, since: &str, left: &BTreeSet<Address>) -> Option<String> {
+    let waits = waits_for(line, left);
+    match (line.address.kind, &mut line.step) {
+        (LoadBalancer::KIND | Listener::KIND | DefaultAction::KIND, Step::Create | Step::Pending(_)) => {
+            Some("absent while the stack is paused".into())
+        }
+        (AutoScalingGroup::KIND, Step::Update(changes)) => {
+            changes.retain(|change| !["min", "max", "paused", "ends"].contains(&change.path.as_str()));
+            changes.is_empty().then(|| format!("paused since {since}"))
+        }
+        (AutoScalingGroup::KIND, _) if waits => Some(format!("paused since {since}")),
+        _ => None,
+    }
+}
+
+/// Why the end of the service explains the step of its group. A time that is not scheduled is a difference.
+fn leave_ended(line: &mut Planned, rest: &Rest) -> Option<String> {
+    let (AutoScalingGroup::KIND, Step::Update(changes)) = (line.address.kind, &mut line.step) else { return None };
+    changes.retain(|change| match change.path.as_str() {
+        "ends" => change.from.as_ref().and_then(|from| from.open()) == Some(UNSCHEDULED),
+        "min" | "max" => !rest.has_ended(),
+        _ => true,
+    });
+    let verb = if rest.has_ended() { "ended at" } else { "ends at" };
+    changes.is_empty().then(|| format!("{verb} {}", rest.ends.as_deref().unwrap_or_default()))
+}
+
+/// Whether a step waits only for resources that are left as they are.
+fn waits_for(line: &Planned, left: &BTreeSet<Address>) -> bool {
+    matches!(&line.step, Step::Pending(on) if !on.is_empty() && on.iter().all(|address| left.contains(address)))
+}

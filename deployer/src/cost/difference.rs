@@ -1,0 +1,105 @@
+//! What a plan adds to the cost of a month.
+
+use super::{Fleet, balancer_monthly};
+use crate::{
+    config::Config,
+    engine::{Change, Plan, Planned, Resource, Step},
+    kinds::{auto_scaling_group::AutoScalingGroup, launch_template::LaunchTemplate, load_balancer::LoadBalancer},
+    page::{Front, Page},
+};
+
+/// The difference that a plan makes, in US dollars a month.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Difference {
+    /// The amount.
+    pub amount: f64,
+    /// Whether everything that is not billed by use is included.
+    pub is_complete: bool,
+}
+
+/// Returns the difference between what exists and what the plan makes of it, without what is billed by use.
+pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize) -> Difference {
+    let mut difference = Difference { amount: 0.0, is_complete: true };
+    let mut moved = Vec::new();
+    for front in &page.services {
+        let Some((_, service)) = config.services.iter().find(|(entry, _)| entry.as_str() == front.name) else {
+            continue;
+        };
+        let wanted = Fleet::described(service, zones);
+        let Some(seen) = Seen::of(front, &wanted, plan, &mut moved) else { continue };
+        let (before, after) = (seen.before(&wanted), seen.after(&wanted));
+        match (before.monthly(), after.monthly()) {
+            (Some(before), Some(after)) => difference.amount += after - before,
+            _ => difference.is_complete = false,
+        }
+    }
+    let removed = plan.doomed().filter(|line| line.address.section.is_empty());
+    for line in removed {
+        match line.address.kind {
+            LoadBalancer::KIND => difference.amount -= balancer_monthly(zones),
+            AutoScalingGroup::KIND if !moved.contains(&line.name) => difference.is_complete = false,
+            _ => (),
+        }
+    }
+    difference
+}
+
+/// The lines of a service that decide its cost.
+struct Seen<'a> {
+    balancer: &'a Step,
+    group: &'a Step,
+    /// What changes in the launch template.
+    template: &'a [Change],
+    /// The number of instances that exist at least; `None` if there is no group.
+    instances: Option<u32>,
+}
+
+impl<'a> Seen<'a> {
+    /// Returns `None` if the plan is not about this service. A group of the service on another port counts as its own,
+    /// with the wanted size, since its size was not read; its name is added to `moved`.
+    fn of(front: &Front, wanted: &Fleet, plan: &'a Plan, moved: &mut Vec<String>) -> Option<Seen<'a>> {
+        let line = |kind: &str| plan.lines.iter().find(|line| line.address.kind == kind && is_of(line, &front.name));
+        let (balancer, group) = (line(LoadBalancer::KIND)?, line(AutoScalingGroup::KIND)?);
+        let template: &[Change] = match &line(LaunchTemplate::KIND)?.step {
+            Step::Update(changes) => changes,
+            _ => &[],
+        };
+        let live = plan.outputs().get(front.group).map(|group| u32::try_from(group.min).unwrap_or_default());
+        let old = plan.doomed().find(|it| it.address.kind == AutoScalingGroup::KIND && is_on_a_port(it, front));
+        let old = old.filter(|_| live.is_none());
+        moved.extend(old.map(|it| it.name.clone()));
+        let instances = live.or(old.map(|_| wanted.instances));
+        Some(Seen { balancer: &balancer.step, group: &group.step, template, instances })
+    }
+
+    fn before(&self, wanted: &Fleet) -> Fleet {
+        let from = |path: &str| self.template.iter().find(|it| it.path == path).and_then(|it| it.from.as_ref()?.open());
+        Fleet {
+            instance_type: from("instance_type").map_or(wanted.instance_type.clone(), str::to_owned),
+            disk_gb: from("disk.gb").and_then(|gb| gb.parse().ok()).unwrap_or(wanted.disk_gb),
+            instances: self.instances.unwrap_or(0),
+            has_group: self.instances.is_some(),
+            has_balancer: !matches!(self.balancer, Step::Create | Step::Leave(_)),
+            zones: wanted.zones,
+        }
+    }
+
+    fn after(&self, wanted: &Fleet) -> Fleet {
+        let before = self.before(wanted);
+        Fleet {
+            instances: if matches!(self.group, Step::Leave(_)) { before.instances } else { wanted.instances },
+            has_balancer: before.has_balancer || *self.balancer == Step::Create,
+            ..wanted.clone()
+        }
+    }
+}
+
+fn is_of(line: &Planned, service: &str) -> bool {
+    line.address.section.strip_prefix("services.") == Some(service)
+}
+
+/// Whether an Auto Scaling group has the name of this service with any port.
+fn is_on_a_port(line: &Planned, front: &Front) -> bool {
+    let port = line.name.strip_prefix(&front.template).and_then(|rest| rest.strip_prefix('-'));
+    port.is_some_and(|port| port.parse::<u16>().is_ok())
+}

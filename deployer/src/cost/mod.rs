@@ -1,0 +1,317 @@
+//! What a stack costs, from a table of prices. Nothing here calls AWS.
+
+pub mod difference;
+pub mod prices;
+pub mod spent;
+
+use serde::Serialize;
+
+use crate::config::{Config, Service, Table};
+use prices::{HOURS, instance_hour, price, prices, unit};
+
+/// The average number of capacity units of a load balancer that estimates assume: about 2.5 new connections a second.
+const LCUS: f64 = 0.1;
+/// The number of zones of a load balancer, if the region's network is unknown.
+pub const ZONES: usize = 3;
+/// The number of alarms of a scaling policy (docs/aws.md §10.6).
+const ALARMS: f64 = 2.0;
+
+/// What runs for a service, as far as it has a price.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fleet {
+    /// The instance type.
+    pub instance_type: String,
+    /// The number of instances.
+    pub instances: u32,
+    /// The size of the disk of each instance, in GB.
+    pub disk_gb: u32,
+    /// Whether its Auto Scaling group exists, which has a scaling policy.
+    pub has_group: bool,
+    /// Whether its load balancer exists.
+    pub has_balancer: bool,
+    /// The number of zones of the load balancer: each has a public address.
+    pub zones: usize,
+}
+
+impl Fleet {
+    /// A service as `stack.yaml` describes it, with its smallest number of instances.
+    pub fn described(service: &Service, zones: usize) -> Fleet {
+        Fleet {
+            instance_type: service.instance_type.to_string(),
+            instances: service.instances.min.into(),
+            disk_gb: service.disk_gb.into(),
+            has_group: true,
+            has_balancer: true,
+            zones,
+        }
+    }
+
+    /// The price of a month; `None` if the instance type has no price.
+    pub fn monthly(&self) -> Option<f64> {
+        let instances = match self.instances {
+            0 => 0.0,
+            some => instance_monthly(&self.instance_type, self.disk_gb)? * f64::from(some),
+        };
+        let alarms = if self.has_group { ALARMS * price("cloudwatch.alarm-month") } else { 0.0 };
+        let balancer = if self.has_balancer { balancer_monthly(self.zones) } else { 0.0 };
+        Some(instances + alarms + balancer)
+    }
+}
+
+/// The price of a month of an instance with its disk and its public address; `None` if its type has no price.
+pub fn instance_monthly(instance_type: &str, disk_gb: u32) -> Option<f64> {
+    let hourly = instance_hour(instance_type)? + price("ipv4.hour");
+    Some(hourly * HOURS + f64::from(disk_gb) * price("ebs.gp3-gb-month"))
+}
+
+/// The price of a month of a load balancer with its public addresses.
+pub fn balancer_monthly(zones: usize) -> f64 {
+    HOURS * (price("alb.hour") + LCUS * price("alb.lcu-hour") + zones as f64 * price("ipv4.hour"))
+}
+
+/// What a stack costs. Its fields are the keys of `cost --json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Estimate {
+    /// The stack's name.
+    pub stack: String,
+    /// Its region.
+    pub region: String,
+    /// The region of the prices.
+    pub prices_region: &'static str,
+    /// The date of the prices.
+    pub prices_date: &'static str,
+    /// The hours of a month.
+    pub hours: f64,
+    /// The sum with the smallest number of instances, in US dollars a month.
+    pub least: f64,
+    /// The same with the largest number.
+    pub most: f64,
+    /// Whether everything that is not billed by use has a price.
+    pub complete: bool,
+    /// What has a price.
+    pub items: Vec<Item>,
+}
+
+/// One thing that has a price.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Item {
+    /// The entry of `stack.yaml`, such as `services.web`.
+    pub section: String,
+    /// What it is.
+    pub what: String,
+    /// US dollars a month at least; `None` if it is billed by use or has no price.
+    pub least: Option<f64>,
+    /// US dollars a month at most.
+    pub most: Option<f64>,
+    /// How sure that is.
+    pub sure: Sure,
+    /// The assumption, or the unit prices.
+    pub note: String,
+}
+
+/// How sure a figure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sure {
+    /// It follows from `stack.yaml`.
+    Exact,
+    /// It depends on an assumption.
+    Assumed,
+    /// It depends on use.
+    ByUse,
+    /// The table has no price for it.
+    Unknown,
+}
+
+/// What the described stack costs. `zones` is the number of zones of a load balancer, if it is known.
+pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
+    let mut items = Vec::new();
+    for (entry, service) in &config.services {
+        items.extend(of_service(&format!("services.{entry}"), service, zones));
+    }
+    for (entry, function) in &config.functions {
+        let section = format!("functions.{entry}");
+        let gb_second = price(&format!("lambda.gb-second-{}", function.architecture.name()));
+        let second = gb_second * f64::from(function.memory_mb) / 1024.0;
+        let note = format!(
+            "{} per 1M requests, {} per 1000 s",
+            unit(price("lambda.million-requests")),
+            unit((second * 1000.0 * 1e6).round() / 1e6)
+        );
+        items.push(by_use(&section, &format!("function, {} MB", function.memory_mb), note));
+        items.push(log(&section));
+        items.extend(function.uses.rekognition.then(|| rekognition(&section)));
+    }
+    items.extend(config.tables.iter().map(|(entry, table)| of_table(&format!("tables.{entry}"), table)));
+    items.extend(config.buckets.keys().map(|entry| bucket(&format!("buckets.{entry}"))));
+    items.push(bucket("artifacts"));
+    if !config.services.is_empty() {
+        let note = format!("{} per GB after the first 100 GB", unit(price("transfer.gb-out")));
+        items.push(by_use("services", "data transfer out", note));
+    }
+    let sum = |of: fn(&Item) -> Option<f64>| rounded(items.iter().filter_map(of).sum());
+    let (prices, complete) = (prices(), items.iter().all(|item| item.sure != Sure::Unknown));
+    Estimate {
+        stack: config.name.to_string(),
+        region: config.region.as_str().to_owned(),
+        prices_region: prices.region,
+        prices_date: prices.date,
+        hours: HOURS,
+        least: sum(|item| item.least),
+        most: sum(|item| item.most),
+        complete,
+        items,
+    }
+}
+
+/// An amount in whole cents, as it is shown.
+pub fn rounded(amount: f64) -> f64 {
+    (amount * 100.0).round() / 100.0
+}
+
+fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Item> {
+    let (least, most) = (f64::from(service.instances.min), f64::from(service.instances.max));
+    let number = match service.instances.min == service.instances.max {
+        true => service.instances.min.to_string(),
+        false => format!("{}–{}", service.instances.min, service.instances.max),
+    };
+    let each = |what: String, monthly: f64| Item {
+        section: section.to_owned(),
+        what: format!("{number} × {what}"),
+        least: Some(least * monthly),
+        most: Some(most * monthly),
+        sure: Sure::Exact,
+        note: String::new(),
+    };
+    let fixed = |what: String, monthly: f64, note: &str| Item {
+        section: section.to_owned(),
+        what,
+        least: Some(monthly),
+        most: Some(monthly),
+        sure: if note.is_empty() { Sure::Exact } else { Sure::Assumed },
+        note: note.to_owned(),
+    };
+    let instances = match instance_hour(&service.instance_type.to_string()) {
+        Some(hourly) => each(service.instance_type.to_string(), hourly * HOURS),
+        None => Item {
+            section: section.to_owned(),
+            what: format!("{number} × {}", service.instance_type),
+            least: None,
+            most: None,
+            sure: Sure::Unknown,
+            note: "the table has no price for this type".to_owned(),
+        },
+    };
+    let disk = f64::from(service.disk_gb) * price("ebs.gp3-gb-month");
+    let address = price("ipv4.hour") * HOURS;
+    let in_zones = zones.unwrap_or(ZONES);
+    let assumed = if zones.is_some() { "" } else { "three zones" };
+    let mut items = vec![
+        instances,
+        each(format!("{} GB gp3 volume", service.disk_gb), disk),
+        each("public IPv4 address".into(), address),
+        fixed("load balancer".into(), price("alb.hour") * HOURS, ""),
+        fixed(format!("{in_zones} × public IPv4 address of it"), in_zones as f64 * address, assumed),
+        fixed(format!("{LCUS} LCU"), LCUS * price("alb.lcu-hour") * HOURS, "2.5 connections/s"),
+        Item {
+            least: Some(0.0),
+            ..fixed(
+                format!("{ALARMS} alarms of its scaling policy"),
+                ALARMS * price("cloudwatch.alarm-month"),
+                "10 are free",
+            )
+        },
+        log(section),
+    ];
+    items.extend(service.uses.rekognition.then(|| rekognition(section)));
+    items
+}
+
+fn by_use(section: &str, what: &str, note: String) -> Item {
+    Item { section: section.to_owned(), what: what.to_owned(), least: None, most: None, sure: Sure::ByUse, note }
+}
+
+fn log(section: &str) -> Item {
+    let note = format!("{} per GB written, {} per GB kept", unit(price("logs.gb-in")), unit(price("logs.gb-month")));
+    by_use(section, "log", note)
+}
+
+fn rekognition(section: &str) -> Item {
+    by_use(section, "Rekognition", format!("{} per picture", unit(price("rekognition.image"))))
+}
+
+fn of_table(section: &str, table: &Table) -> Item {
+    let recovery = if table.point_in_time_recovery { price("dynamodb.recovery-gb-month") } else { 0.0 };
+    let note = format!(
+        "{}/{} per 1M writes/reads, {} per GB",
+        unit(price("dynamodb.million-writes")),
+        unit(price("dynamodb.million-reads")),
+        unit(price("dynamodb.gb-month") + recovery)
+    );
+    by_use(section, "table", note)
+}
+
+fn bucket(section: &str) -> Item {
+    let note = format!(
+        "{} per GB, {}/{} per 1000 PUTs/GETs",
+        unit(price("s3.gb-month")),
+        unit(price("s3.thousand-puts")),
+        unit(price("s3.thousand-gets"))
+    );
+    by_use(section, "bucket", note)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn postagram() -> Config {
+        Config::parse("stack.yaml", include_str!("../../../stack.yaml")).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn near(left: f64, right: f64) {
+        assert!((left - right).abs() < 0.005, "{left} is not {right}");
+    }
+
+    #[test]
+    fn a_service_costs_its_instances_disks_addresses_and_load_balancer() {
+        let config = postagram();
+        let fleet = Fleet::described(config.services.values().next().unwrap(), 2);
+        // By hand: 7.592 + 0.64 + 3.65, and 16.425 + 0.584 + 7.30, and 0.20.
+        near(fleet.monthly().unwrap(), 36.391);
+        near(Fleet { instances: 2, ..fleet.clone() }.monthly().unwrap(), 48.273);
+        near(Fleet { has_balancer: false, instances: 0, ..fleet.clone() }.monthly().unwrap(), 0.20);
+        assert_eq!(Fleet { instance_type: "t3.mega".into(), ..fleet.clone() }.monthly(), None);
+        let none = Fleet { instance_type: "t3.mega".into(), instances: 0, ..fleet };
+        near(none.monthly().unwrap(), 24.509);
+    }
+
+    #[test]
+    fn the_sum_is_that_of_the_items_and_says_how_sure_each_is() {
+        let config = postagram();
+        let estimate = estimate(&config, Some(2));
+        let fleet = Fleet::described(config.services.values().next().unwrap(), 2);
+        near(estimate.least, fleet.monthly().unwrap() - 0.20);
+        near(estimate.most, Fleet { instances: 4, ..fleet }.monthly().unwrap());
+        let sure = |what: &str| estimate.items.iter().find(|item| item.what.contains(what)).map(|item| item.sure);
+        assert_eq!([sure("t3.micro"), sure("LCU"), sure("log")], [Sure::Exact, Sure::Assumed, Sure::ByUse].map(Some));
+        assert_eq!(sure("2 × public IPv4 address of it"), Some(Sure::Exact));
+        let unknown = super::estimate(&config, None);
+        let of_it = unknown.items.iter().find(|item| item.what == "3 × public IPv4 address of it").unwrap();
+        assert_eq!(of_it.sure, Sure::Assumed);
+        for section in ["functions.labeler", "tables.posts", "buckets.images", "artifacts"] {
+            assert!(estimate.items.iter().any(|it| it.section == section && it.sure == Sure::ByUse), "{section}");
+        }
+        assert!(estimate.complete);
+    }
+
+    #[test]
+    fn only_what_a_stack_has_is_priced() {
+        let config = Config::parse("stack.yaml", "name: s\nregion: eu-west-3\ntables: { t: { partition_key: k } }\n");
+        let estimate = estimate(&config.unwrap_or_else(|errors| panic!("{errors}")), None);
+        assert_eq!((estimate.least, estimate.most), (0.0, 0.0));
+        let sections: Vec<&str> = estimate.items.iter().map(|item| item.section.as_str()).collect();
+        assert_eq!(sections, ["tables.t", "artifacts"]);
+        assert_eq!((estimate.region.as_str(), estimate.prices_region), ("eu-west-3", "us-east-1"));
+    }
+}
