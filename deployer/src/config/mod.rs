@@ -183,6 +183,18 @@ pub enum Access {
     ReadWrite,
 }
 
+impl Access {
+    /// Whether it includes reading.
+    pub fn reads(self) -> bool {
+        self != Access::Write
+    }
+
+    /// Whether it includes writing.
+    pub fn writes(self) -> bool {
+        self != Access::Read
+    }
+}
+
 /// Environment variables.
 pub type Environment = BTreeMap<String, Text>;
 

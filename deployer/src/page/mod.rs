@@ -37,11 +37,7 @@ use crate::{
         target_group::{self, TargetGroup},
     },
     package::programs::Programs,
-    page::{
-        names::Names,
-        policy::{Access, Uses},
-        user_data::UserData,
-    },
+    page::{names::Names, policy::Uses, user_data::UserData},
     releases::programs::ServicePrograms,
 };
 
@@ -740,8 +736,8 @@ impl Layout<'_> {
             format!("arn:aws:dynamodb:{region}:{account}:table/{}", self.names.plain(entry))
         };
         Uses {
-            buckets: uses.buckets.iter().map(|(entry, how)| (bucket(entry.as_str()), access(*how))).collect(),
-            tables: uses.tables.iter().map(|(entry, how)| (table(entry.as_str()), access(*how))).collect(),
+            buckets: uses.buckets.iter().map(|(entry, how)| (bucket(entry.as_str()), *how)).collect(),
+            tables: uses.tables.iter().map(|(entry, how)| (table(entry.as_str()), *how)).collect(),
             rekognition: uses.rekognition,
         }
     }
@@ -749,14 +745,6 @@ impl Layout<'_> {
     fn log_group_arn(&self, name: &str) -> String {
         let Site { region, account, .. } = self.site;
         format!("arn:aws:logs:{region}:{account}:log-group:{name}")
-    }
-}
-
-fn access(how: config::Access) -> Access {
-    match how {
-        config::Access::Read => Access::Read,
-        config::Access::Write => Access::Write,
-        config::Access::ReadWrite => Access::ReadWrite,
     }
 }
 

@@ -1,317 +1,31 @@
 //! Large objects are written to disk and read from it piece by piece, and a refused upload leaves nothing behind.
 
-#[path = "support/presign.rs"]
+mod content;
+#[path = "../support/presign.rs"]
 mod presign;
-#[path = "support/process.rs"]
+#[path = "../support/process.rs"]
 mod process;
+mod put;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
-    sign,
-};
-use aws_sigv4::sign::v4;
-use aws_smithy_runtime_api::client::identity::Identity;
-use base64::prelude::{BASE64_STANDARD, Engine as _};
-use md5::{Digest as _, Md5};
-use process::Server;
-use sha2::Sha256;
+use content::Bytes;
+use process::{Server, files_below};
+use put::{Mode, Put, Wrong, answer, connect};
 use testkit::{LocalAws, clients, until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 
 const BUCKET: &str = "large-objects";
+
 /// Small enough for any machine's disk, and large enough to show in the memory of a server that would hold it.
 const LARGE: u64 = 200 << 20;
+
 /// The maximum peak memory of the server, in kilobytes.
 const MEMORY_KB: u64 = 120 << 10;
-const PIECE: usize = 1 << 20;
-
-/// Generates the bytes of an object of any size, each piece of them different, without holding the object.
-struct Bytes {
-    piece: Vec<u8>,
-    size: u64,
-}
-
-impl Bytes {
-    fn new(size: u64) -> Bytes {
-        let mut state = 1u64;
-        let piece = (0..PIECE).map(|_| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 56) as u8
-        });
-        Bytes { piece: piece.collect(), size }
-    }
-
-    /// Returns a piece by its number; `None` beyond the end.
-    fn piece(&mut self, number: u64) -> Option<&[u8]> {
-        let begin = number * PIECE as u64;
-        let size = self.size.checked_sub(begin).filter(|left| *left > 0)?.min(PIECE as u64) as usize;
-        self.piece[..8].copy_from_slice(&number.to_be_bytes());
-        Some(&self.piece[..size])
-    }
-
-    fn each(&mut self, mut take: impl FnMut(&[u8])) {
-        let mut number = 0;
-        while let Some(piece) = self.piece(number) {
-            take(piece);
-            number += 1;
-        }
-    }
-
-    /// Returns a range of the bytes, in memory.
-    fn range(&mut self, range: std::ops::Range<u64>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for number in range.start / PIECE as u64..range.end.div_ceil(PIECE as u64) {
-            bytes.extend_from_slice(self.piece(number).expect("the range is inside"));
-        }
-        let start = (range.start % PIECE as u64) as usize;
-        bytes[start..start + (range.end - range.start) as usize].to_vec()
-    }
-
-    fn sha256(&mut self) -> String {
-        let mut hash = Sha256::new();
-        self.each(|piece| hash.update(piece));
-        hex::encode(hash.finalize())
-    }
-
-    fn etag(&mut self) -> String {
-        let mut hash = Md5::new();
-        self.each(|piece| hash.update(piece));
-        format!("\"{}\"", hex::encode(hash.finalize()))
-    }
-
-    fn crc32(&mut self) -> String {
-        let mut hash = crc32fast::Hasher::new();
-        self.each(|piece| hash.update(piece));
-        BASE64_STANDARD.encode(hash.finalize().to_be_bytes())
-    }
-}
-
-/// How a body is signed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Mode {
-    Hash,
-    Unsigned,
-    Chunks,
-    ChunksAndTrailer,
-    UnsignedTrailer,
-}
-
-impl Mode {
-    const ALL: [Mode; 5] = [Mode::Hash, Mode::Unsigned, Mode::Chunks, Mode::ChunksAndTrailer, Mode::UnsignedTrailer];
-
-    fn name(self, bytes: &mut Bytes) -> String {
-        match self {
-            Mode::Hash => bytes.sha256(),
-            Mode::Unsigned => "UNSIGNED-PAYLOAD".to_owned(),
-            Mode::Chunks => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD".to_owned(),
-            Mode::ChunksAndTrailer => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER".to_owned(),
-            Mode::UnsignedTrailer => "STREAMING-UNSIGNED-PAYLOAD-TRAILER".to_owned(),
-        }
-    }
-
-    fn is_chunked(self) -> bool {
-        !matches!(self, Mode::Hash | Mode::Unsigned)
-    }
-
-    fn is_signed_by_chunk(self) -> bool {
-        matches!(self, Mode::Chunks | Mode::ChunksAndTrailer)
-    }
-
-    fn has_trailer(self) -> bool {
-        matches!(self, Mode::ChunksAndTrailer | Mode::UnsignedTrailer)
-    }
-}
-
-/// The fault in an upload.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Wrong {
-    Nothing,
-    /// A byte in the middle.
-    Byte,
-    /// The signature of the chunk in the middle.
-    ChunkSignature,
-    Trailer,
-    TrailerSignature,
-    /// More, or fewer, bytes than the decoded length announces.
-    TooLong,
-    TooShort,
-    NoDecodedLength,
-    /// The connection ends in the middle.
-    Cut,
-}
-
-struct Put<'a> {
-    endpoint: &'a str,
-    /// With its query.
-    path: &'a str,
-    mode: Mode,
-    wrong: Wrong,
-    headers: &'a [(&'a str, &'a str)],
-}
-
-struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: String,
-}
-
-impl Answer {
-    fn code(&self) -> &str {
-        let code = self.body.split_once("<Code>").and_then(|(_, rest)| rest.split_once('<'));
-        code.map_or("none", |(code, _)| code)
-    }
-}
-
-fn params<'a>(identity: &'a Identity, time: SystemTime) -> v4::SigningParams<'a, SigningSettings> {
-    let mut settings = SigningSettings::default();
-    settings.percent_encoding_mode = PercentEncodingMode::Single;
-    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-    let builder = v4::SigningParams::builder().identity(identity).region("us-east-1").name("s3");
-    builder.time(time).settings(settings).build().expect("all signing parameters are set")
-}
-
-impl Put<'_> {
-    /// Sends the upload over a connection, which stays open; returns `None` if it was cut.
-    async fn send(&self, line: &mut TcpStream, bytes: &mut Bytes) -> Option<Answer> {
-        let Put { endpoint, path, mode, wrong, headers } = *self;
-        let host = endpoint.strip_prefix("http://").expect("an address");
-        let crc = bytes.crc32();
-        let length = bytes.size;
-        let announced = match wrong {
-            Wrong::TooLong => length - 1,
-            Wrong::TooShort => length + 1,
-            _ => length,
-        };
-        let mut sent: Vec<(String, String)> = vec![("host".into(), host.into())];
-        sent.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        if mode.is_chunked() && wrong != Wrong::NoDecodedLength {
-            sent.push(("x-amz-decoded-content-length".into(), announced.to_string()));
-        }
-        if mode.has_trailer() {
-            sent.push(("x-amz-trailer".into(), "x-amz-checksum-crc32".into()));
-        }
-        let identity: Identity =
-            aws_credential_types::Credentials::new(local::ACCESS_KEY, local::SECRET_KEY, None, None, "test").into();
-        let time = SystemTime::now();
-        let url = format!("{endpoint}{path}");
-        let borrowed = || sent.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let payload = SignableBody::Precomputed(mode.name(bytes));
-        let signable = SignableRequest::new("PUT", &url, borrowed(), payload).expect("it can be signed");
-        let (instructions, mut last) =
-            sign(signable, &params(&identity, time).into()).expect("it can be signed").into_parts();
-        let mut head = format!("PUT {path} HTTP/1.1\r\n");
-        let added = instructions.headers();
-        for (name, value) in borrowed().chain(added) {
-            head += &format!("{name}: {value}\r\n");
-        }
-
-        let signature = |chunk: &[u8], last: &str| {
-            let chunk = bytes::Bytes::copy_from_slice(chunk);
-            v4::sign_chunk(&chunk, last, &params(&identity, time)).expect("it can be signed").into_parts().1
-        };
-        // Every chunk header has the same length, so that the total length is known in advance.
-        let head_of = |size: usize, signature: Option<&str>| match signature {
-            Some(signature) => format!("{size:06x};chunk-signature={signature}\r\n"),
-            None => format!("{size:06x}\r\n"),
-        };
-        let no_signature = "0".repeat(64);
-        let example = mode.is_signed_by_chunk().then_some(no_signature.as_str());
-        let pieces = length.div_ceil(PIECE as u64);
-        let trailer_length = match mode {
-            Mode::ChunksAndTrailer => {
-                format!("x-amz-checksum-crc32:{crc}\r\nx-amz-trailer-signature:{no_signature}\r\n").len()
-            }
-            Mode::UnsignedTrailer => format!("x-amz-checksum-crc32:{crc}\r\n").len(),
-            _ => 0,
-        };
-        let wrapped = length
-            + pieces * (head_of(PIECE, example).len() as u64 + 2)
-            + (head_of(0, example).len() + trailer_length + 2) as u64;
-        head += &format!("content-length: {}\r\n\r\n", if mode.is_chunked() { wrapped } else { length });
-        line.write_all(head.as_bytes()).await.expect("the server accepts it");
-
-        let mut number = 0;
-        while let Some(piece) = bytes.piece(number) {
-            let mut piece = piece.to_vec();
-            let is_middle = number == pieces / 2;
-            if is_middle && wrong == Wrong::Cut {
-                line.shutdown().await.expect("the server accepts it");
-                return None;
-            }
-            if mode.is_signed_by_chunk() {
-                last = signature(&piece, &last);
-            }
-            if is_middle && wrong == Wrong::Byte {
-                piece[9] ^= 1;
-            }
-            let signature_sent =
-                if is_middle && wrong == Wrong::ChunkSignature { no_signature.clone() } else { last.clone() };
-            if mode.is_chunked() {
-                let head = head_of(piece.len(), example.map(|_| signature_sent.as_str()));
-                line.write_all(head.as_bytes()).await.expect("the server accepts it");
-                piece.extend_from_slice(b"\r\n");
-            }
-            line.write_all(&piece).await.expect("the server accepts it");
-            number += 1;
-        }
-        if mode.is_chunked() {
-            if mode.is_signed_by_chunk() {
-                last = signature(b"", &last);
-            }
-            let mut end = head_of(0, example.map(|_| last.as_str()));
-            if mode.has_trailer() {
-                let checksum = if wrong == Wrong::Trailer { "AAAAAA==" } else { &crc };
-                end += &format!("x-amz-checksum-crc32:{checksum}\r\n");
-                if mode == Mode::ChunksAndTrailer {
-                    let mut trailers = aws_smithy_runtime_api::http::Headers::new();
-                    trailers.insert("x-amz-checksum-crc32", checksum.to_owned());
-                    let signed =
-                        v4::sign_trailer(&trailers, &last, &params(&identity, time)).expect("it can be signed");
-                    let signature_sent =
-                        if wrong == Wrong::TrailerSignature { &no_signature } else { signed.signature() };
-                    end += &format!("x-amz-trailer-signature:{signature_sent}\r\n");
-                }
-            }
-            line.write_all((end + "\r\n").as_bytes()).await.expect("the server accepts it");
-        }
-        Some(answer(line).await)
-    }
-
-    async fn alone(&self, bytes: &mut Bytes) -> Answer {
-        self.send(&mut connect(self.endpoint).await, bytes).await.expect("the server answers")
-    }
-}
-
-async fn connect(endpoint: &str) -> TcpStream {
-    TcpStream::connect(endpoint.strip_prefix("http://").expect("an address")).await.expect("the server accepts it")
-}
-
-async fn answer(line: &mut TcpStream) -> Answer {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(line.read_u8().await.expect("the server answers"));
-    }
-    let head = String::from_utf8(head).expect("heads are text");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    let headers: BTreeMap<String, String> = head
-        .lines()
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-        .collect();
-    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or_default();
-    let mut body = vec![0; length];
-    line.read_exact(&mut body).await.expect("the server answers");
-    Answer { status, headers, body: String::from_utf8(body).expect("answers to uploads are text") }
-}
 
 /// Compares an object with the expected bytes, piece by piece.
 async fn compare(mut body: ByteStream, bytes: &mut Bytes, what: &str) {
@@ -325,16 +39,6 @@ async fn compare(mut body: ByteStream, bytes: &mut Bytes, what: &str) {
         }
     }
     assert!(waiting.is_empty() && bytes.piece(number).is_none(), "{what} ends at piece {number}");
-}
-
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let Ok(listing) = std::fs::read_dir(dir) else { return Vec::new() };
-    let mut files = Vec::new();
-    for entry in listing {
-        let path = entry.expect("it can be read").path();
-        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
-    }
-    files
 }
 
 /// The files with the bytes of objects, and of uploads in progress.
