@@ -25,7 +25,7 @@ pub enum Access {
 }
 
 impl Access {
-    fn reads(self) -> bool {
+    pub fn reads(self) -> bool {
         self != Access::Write
     }
 

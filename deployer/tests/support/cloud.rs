@@ -57,6 +57,12 @@ impl TestAws {
         TestAws::of(LocalAws::start().await, "us-east-1").await
     }
 
+    /// Starts one that is this many times faster than AWS.
+    pub async fn start_at(speed: &str) -> TestAws {
+        let speed: local::Speed = speed.parse().expect("it is a speed");
+        TestAws::of(LocalAws::start_with(speed).await, "us-east-1").await
+    }
+
     /// Starts one for a region: it refuses requests signed for another.
     pub async fn start_in_region(region: &str) -> TestAws {
         TestAws::of(LocalAws::start_in_region(region).await, region).await

@@ -7,8 +7,10 @@ use aws_sdk_autoscaling::types::{
     TargetTrackingConfiguration,
 };
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoverySpecification,
-    ProvisionedThroughput, ScalarAttributeType, TableStatus, Tag as TableTag,
+    AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndexDescription,
+    GlobalSecondaryIndexUpdate, IndexStatus, KeySchemaElement, KeyType, LocalSecondaryIndex,
+    PointInTimeRecoverySpecification, Projection, ProjectionType, ProvisionedThroughput, ScalarAttributeType,
+    StreamSpecification, StreamViewType, TableStatus, Tag as TableTag, TimeToLiveSpecification, TimeToLiveStatus,
 };
 use aws_sdk_ec2::types::{
     InstanceType, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
@@ -157,6 +159,41 @@ impl<'a> Hands<'a> {
                 update.send().await.expect("it can be paid for in another way");
             }
             "protected" => drop(update.deletion_protection_enabled(true).send().await.expect("it can be protected")),
+            "indexes.by-hand" => {
+                let string = |name: &str| {
+                    let defined = AttributeDefinition::builder().attribute_name(name);
+                    defined.attribute_type(ScalarAttributeType::S).build().expect("both are given")
+                };
+                let key = KeySchemaElement::builder().attribute_name("title").key_type(KeyType::Hash).build();
+                let index = CreateGlobalSecondaryIndexAction::builder().index_name("by-hand");
+                let index = index.key_schema(key.expect("both are given"));
+                let keys = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
+                let index = index.projection(keys).build().expect("name and keys are given");
+                let update = ["user", "id", "title"]
+                    .into_iter()
+                    .map(string)
+                    .fold(update, |update, attribute| update.attribute_definitions(attribute));
+                let create = GlobalSecondaryIndexUpdate::builder().create(index).build();
+                update.global_secondary_index_updates(create).send().await.expect("an index can be added");
+            }
+            "stream" => {
+                let stream = StreamSpecification::builder().stream_enabled(true);
+                let stream = stream.stream_view_type(StreamViewType::KeysOnly).build().expect("the switch is given");
+                update.stream_specification(stream).send().await.expect("it can have a stream");
+            }
+            "time_to_live" => {
+                let expiry = TimeToLiveSpecification::builder().attribute_name("ends").enabled(true).build();
+                let call = dynamodb.update_time_to_live().table_name(table);
+                let call = call.time_to_live_specification(expiry.expect("both are given"));
+                call.send().await.expect("its rows can expire");
+                // DynamoDB refuses the next change for an hour (docs/aws.md §5.2).
+                testkit::eventually("the change is processed", async || {
+                    let now = dynamodb.describe_time_to_live().table_name(table).send().await.ok()?;
+                    let status = now.time_to_live_description?.time_to_live_status?;
+                    (status == TimeToLiveStatus::Enabled).then_some(())
+                })
+                .await;
+            }
             "point_in_time_recovery" => {
                 let on = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build();
                 let on = on.expect("it is given");
@@ -243,7 +280,9 @@ impl<'a> Hands<'a> {
             // Not every test has a function.
             let status = function.clone().send().await.ok().and_then(|function| function.last_update_status);
             let updating = status == Some(LastUpdateStatus::InProgress);
-            if table.table_status == Some(TableStatus::Active) && !updating {
+            let built = |index: &GlobalSecondaryIndexDescription| index.index_status() == Some(&IndexStatus::Active);
+            let is_built = table.global_secondary_indexes().iter().all(built);
+            if table.table_status == Some(TableStatus::Active) && is_built && !updating {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -825,6 +864,14 @@ impl<'a> Hands<'a> {
             call =
                 call.key_schema(key.expect("both are given")).attribute_definitions(attribute.expect("both are given"));
         }
+        let third = AttributeDefinition::builder().attribute_name("third").attribute_type(ScalarAttributeType::S);
+        let keys = [("other", KeyType::Hash), ("third", KeyType::Range)].map(|(name, role)| {
+            KeySchemaElement::builder().attribute_name(name).key_type(role).build().expect("both are given")
+        });
+        let all = Projection::builder().projection_type(ProjectionType::All).build();
+        let index = LocalSecondaryIndex::builder().index_name("by-hand").set_key_schema(Some(keys.into()));
+        let index = index.projection(all).build().expect("name and keys are given");
+        let call = call.attribute_definitions(third.build().expect("both are given")).local_secondary_indexes(index);
         call.billing_mode(BillingMode::PayPerRequest).send().await.expect("a table can be made");
     }
 }
