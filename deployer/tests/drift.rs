@@ -52,6 +52,9 @@ const CHANGED: &[(&str, &str)] = &[
     ("bucket.images", "plain_http_denied: false → true"),
     ("bucket.images", "protected: true → false"),
     ("bucket.images", "tags.course: cloud"),
+    ("table.posts", "indexes.by-hand: {* → nothing"),
+    ("table.posts", "stream: KEYS_ONLY → nothing"),
+    ("table.posts", "time_to_live: ends → nothing"),
     ("table.posts", "billing: PROVISIONED → PAY_PER_REQUEST"),
     ("table.posts", "protected: true → false"),
     ("table.posts", "point_in_time_recovery: true → false"),
@@ -170,6 +173,7 @@ const GONE: &[(&str, &str)] = &[
 const FIXED: &[(&str, &str)] = &[
     ("table.posts", "partition_key: other → user"),
     ("table.posts", "sort_key: also → id"),
+    ("table.posts", "local_indexes.by-hand: {* → nothing"),
     ("security_group.web", "description: another → Whom the instances answer: the load balancer"),
     ("target_group.web", "port: 9090 → 8080"),
     ("target_group.web", "protocol: HTTPS → HTTP"),
@@ -308,7 +312,11 @@ fn field(line: &str) -> &str {
 /// Returns the name of a managed field. Settings whose keys are chosen by the user count as one field.
 fn within(kind: &str, field: &str) -> String {
     match field.split_once('.') {
-        Some((map @ ("environment" | "forwards" | "instance_tags" | "user_data" | "volume_tags"), _)) => {
+        Some((
+            map @ ("environment" | "forwards" | "indexes" | "instance_tags" | "local_indexes" | "user_data"
+            | "volume_tags"),
+            _,
+        )) => {
             format!("{kind}.{map}")
         }
         _ => format!("{kind}.{field}"),

@@ -1,7 +1,7 @@
 //! Every field of `stack.yaml`, described once. The reader, the JSON Schema and the reference in `docs/stack.md` derive
 //! from this table.
 
-use super::{METHODS, RETENTIONS};
+use super::{KEY_TYPES, METHODS, RETENTIONS, STREAMS};
 
 /// A field.
 #[derive(Debug)]
@@ -114,6 +114,7 @@ const BINARY: &str = "A finished program, relative to this file.";
 const RETENTION: &str = "How long its log is kept, in days; for ever if left out.";
 const ENVIRONMENT: &str =
     "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ for ${ itself.";
+const INCLUDE: &str = "The attributes it copies besides the keys: all if left out, none if the list is empty.";
 const USES: &str = "The resources it uses, which determine its permissions.";
 const ACCESS: &str = "The access to each: read, write or read_write.";
 
@@ -143,14 +144,45 @@ pub const FIELDS: &[Field] = &[
     field("buckets.*.on_upload.suffix", Takes::Text, "Only keys with this suffix."),
     field("buckets.*.protect", Takes::Switch, "Whether the deployer refuses to delete it."),
     field("tables", Takes::Entries("A table, billed by request."), "Tables, billed by request."),
-    required("tables.*.partition_key", Takes::Text, "The partition key: a string attribute. Fixed at creation."),
-    field("tables.*.sort_key", Takes::Text, "The sort key: a string attribute. Fixed at creation."),
+    required("tables.*.partition_key", Takes::TextOrFields, "The partition key, or just its name. Fixed at creation."),
+    required("tables.*.partition_key.name", Takes::Text, "The attribute."),
+    field("tables.*.partition_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.sort_key", Takes::TextOrFields, "The sort key, or just its name. Fixed at creation."),
+    required("tables.*.sort_key.name", Takes::Text, "The attribute."),
+    field("tables.*.sort_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
+    field(
+        "tables.*.indexes",
+        Takes::Entries("A global secondary index. Another key or attribute rebuilds it."),
+        "Global secondary indexes, at most 20.",
+    ),
+    required("tables.*.indexes.*.partition_key", Takes::TextOrFields, "Its partition key, or just its name."),
+    required("tables.*.indexes.*.partition_key.name", Takes::Text, "The attribute."),
+    field("tables.*.indexes.*.partition_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.indexes.*.sort_key", Takes::TextOrFields, "Its sort key, or just its name."),
+    required("tables.*.indexes.*.sort_key.name", Takes::Text, "The attribute."),
+    field("tables.*.indexes.*.sort_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.indexes.*.include", Takes::Texts, INCLUDE),
+    field(
+        "tables.*.local_indexes",
+        Takes::Entries("A local secondary index, with the table's partition key."),
+        "Local secondary indexes, at most 5. Fixed at creation.",
+    ),
+    required("tables.*.local_indexes.*.sort_key", Takes::TextOrFields, "Its sort key, or just its name."),
+    required("tables.*.local_indexes.*.sort_key.name", Takes::Text, "The attribute."),
+    field("tables.*.local_indexes.*.sort_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.local_indexes.*.include", Takes::Texts, INCLUDE),
     field("tables.*.protect", Takes::Switch, "Whether AWS refuses to delete it."),
     field(
         "tables.*.point_in_time_recovery",
         Takes::Switch,
         "Whether it can be restored to any second of the last 35 days.",
     ),
+    field(
+        "tables.*.time_to_live",
+        Takes::Text,
+        "The number attribute with the time at which a row is deleted, in seconds since 1970. One change an hour.",
+    ),
+    field("tables.*.stream", Takes::OneOf(STREAMS), "What its stream records of each change."),
     field("functions", Takes::Entries("A function."), "Lambda functions."),
     field("functions.*.package", Takes::Text, PACKAGE),
     field("functions.*.binary", Takes::Text, BINARY),
@@ -352,7 +384,11 @@ mod tests {
             "name": "app", "region": "us-east-1", "tags": {}, "outputs": {},
             "roles": { "existing": "R", "instance_profile": "R" },
             "buckets": { "x": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "x" } } },
-            "tables": { "x": { "partition_key": "k" } },
+            "tables": { "x": {
+                "partition_key": { "name": "k" }, "sort_key": { "name": "s" },
+                "indexes": { "xxx": { "partition_key": { "name": "a" }, "sort_key": { "name": "b" } } },
+                "local_indexes": { "yyy": { "sort_key": { "name": "c" } } },
+            } },
             "functions": { "x": { "package": "x", "environment": {}, "uses": { "buckets": {}, "tables": {} } } },
             "services": { "x": {
                 "package": "x", "instance_type": "t3.micro", "instances": {}, "health_check": {}, "load_balancer": {},
@@ -371,11 +407,14 @@ mod tests {
         for field in FIELDS.iter().filter(|field| !matches!(field.takes, Takes::Value)) {
             let mut described = description();
             let (above, key) = field.path.rsplit_once('.').unwrap_or(("", field.path));
-            let above = above.split('.').filter(|part| !part.is_empty());
-            let above = above.map(|part| format!("/{}", if part == "*" { "x" } else { part })).collect::<String>();
             // No field accepts this: a switch no number, and every other field no switch.
             let wrong = if matches!(field.takes, Takes::Switch) { json!(7) } else { json!(true) };
-            let mapping = described.pointer_mut(&above).expect("every mapping is described");
+            let mut mapping = &mut described;
+            for part in above.split('.').filter(|part| !part.is_empty()) {
+                let fields = mapping.as_object_mut().expect("it is a mapping");
+                let below = if part == "*" { fields.values_mut().next() } else { fields.get_mut(part) };
+                mapping = below.expect("every mapping is described");
+            }
             for (key_of_one, other) in [("binary", "package"), ("header", "json")] {
                 if key == key_of_one {
                     mapping.as_object_mut().expect("it is a mapping").remove(other);
@@ -396,6 +435,7 @@ mod tests {
         let config =
             Config::parse("stack.yaml", &description().to_string()).unwrap_or_else(|errors| panic!("{errors}"));
         let (bucket, table) = (&config.buckets["x"], &config.tables["x"]);
+        let (index, local) = (&table.indexes["xxx"], &table.local_indexes["yyy"]);
         let (function, service) = (&config.functions["x"], &config.services["x"]);
         let (instances, health, balancer) = (&service.instances, &service.health_check, &service.load_balancer);
         let (_, request) = &config.verify.as_ref().expect("there are steps").steps[0];
@@ -403,6 +443,12 @@ mod tests {
         let read = |path: &str| match path {
             "buckets.*.cors.origins" => bucket.cors.as_ref().unwrap().origins.join(","),
             "buckets.*.protect" => bucket.protect.to_string(),
+            "tables.*.partition_key.type" => table.partition_key.kind.to_owned(),
+            "tables.*.sort_key.type" => table.sort_key.as_ref().unwrap().kind.to_owned(),
+            "tables.*.indexes.*.partition_key.type" => index.partition_key.kind.to_owned(),
+            "tables.*.indexes.*.sort_key.type" => index.sort_key.as_ref().unwrap().kind.to_owned(),
+            "tables.*.local_indexes.*.sort_key.type" => local.sort_key.as_ref().unwrap().kind.to_owned(),
+            "tables.*.stream" => table.stream.as_deref().unwrap_or("none").to_owned(),
             "tables.*.protect" => table.protect.to_string(),
             "tables.*.point_in_time_recovery" => table.point_in_time_recovery.to_string(),
             "functions.*.architecture" => function.architecture.name().to_owned(),

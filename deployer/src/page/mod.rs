@@ -4,7 +4,10 @@ pub mod names;
 pub mod policy;
 pub mod user_data;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
 
 use crate::{
     cloud::{
@@ -735,9 +738,18 @@ impl Layout<'_> {
             let Site { region, account, .. } = self.site;
             format!("arn:aws:dynamodb:{region}:{account}:table/{}", self.names.plain(entry))
         };
+        // An index has an ARN of its own; it can only be read.
+        let indexes = |entry: &config::Name, how: config::Access| {
+            let has_some = self.config.tables.get(entry).is_some_and(config::Table::has_indexes);
+            (has_some && how.reads()).then(|| (format!("{}/index/*", table(entry.as_str())), config::Access::Read))
+        };
+        let tables = uses
+            .tables
+            .iter()
+            .flat_map(|(entry, how)| iter::once((table(entry.as_str()), *how)).chain(indexes(entry, *how)));
         Uses {
             buckets: uses.buckets.iter().map(|(entry, how)| (bucket(entry.as_str()), *how)).collect(),
-            tables: uses.tables.iter().map(|(entry, how)| (table(entry.as_str()), *how)).collect(),
+            tables: tables.collect(),
             rekognition: uses.rekognition,
         }
     }
@@ -760,12 +772,28 @@ fn cors_rule(cors: &config::Cors) -> bucket::CorsRule {
 
 fn table_settings(wanted: &config::Table) -> table::Settings {
     table::Settings {
-        partition_key: wanted.partition_key.clone(),
-        sort_key: wanted.sort_key.clone(),
+        partition_key: wanted.partition_key.to_string(),
+        sort_key: wanted.sort_key.as_ref().map(ToString::to_string),
+        local_indexes: table_indexes(&wanted.local_indexes),
+        indexes: table_indexes(&wanted.indexes),
         billing: "PAY_PER_REQUEST".into(),
         protected: wanted.protect,
         point_in_time_recovery: wanted.point_in_time_recovery,
+        time_to_live: wanted.time_to_live.clone(),
+        stream: wanted.stream.as_ref().map(|stream| stream.to_uppercase()),
     }
+}
+
+fn table_indexes(wanted: &BTreeMap<config::Name, config::Index>) -> BTreeMap<String, table::Index> {
+    let index = |(name, wanted): (&config::Name, &config::Index)| {
+        let index = table::Index {
+            partition_key: wanted.partition_key.to_string(),
+            sort_key: wanted.sort_key.as_ref().map(ToString::to_string),
+            include: wanted.include.clone(),
+        };
+        (name.to_string(), index)
+    };
+    wanted.iter().map(index).collect()
 }
 
 fn tags(config: &Config) -> Tags {

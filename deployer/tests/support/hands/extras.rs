@@ -1,7 +1,8 @@
 //! Additional resources, and resources that differ from the description.
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, Tag as TableTag,
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, LocalSecondaryIndex, Projection, ProjectionType,
+    ScalarAttributeType, Tag as TableTag,
 };
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use aws_sdk_elasticloadbalancingv2::types::{
@@ -105,6 +106,14 @@ impl Hands<'_> {
             call =
                 call.key_schema(key.expect("both are given")).attribute_definitions(attribute.expect("both are given"));
         }
+        let third = AttributeDefinition::builder().attribute_name("third").attribute_type(ScalarAttributeType::S);
+        let keys = [("other", KeyType::Hash), ("third", KeyType::Range)].map(|(name, role)| {
+            KeySchemaElement::builder().attribute_name(name).key_type(role).build().expect("both are given")
+        });
+        let all = Projection::builder().projection_type(ProjectionType::All).build();
+        let index = LocalSecondaryIndex::builder().index_name("by-hand").set_key_schema(Some(keys.into()));
+        let index = index.projection(all).build().expect("name and keys are given");
+        let call = call.attribute_definitions(third.build().expect("both are given")).local_secondary_indexes(index);
         call.billing_mode(BillingMode::PayPerRequest).send().await.expect("a table can be made");
     }
 }

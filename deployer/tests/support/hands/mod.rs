@@ -9,7 +9,7 @@ mod storage;
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::TableStatus;
+use aws_sdk_dynamodb::types::{GlobalSecondaryIndexDescription, IndexStatus, TableStatus};
 use aws_sdk_lambda::types::LastUpdateStatus;
 use aws_sdk_s3::types::Tag as BucketTag;
 use deployer::cloud::aws::Aws;
@@ -73,7 +73,9 @@ impl<'a> Hands<'a> {
             // Not every test has a function.
             let status = function.clone().send().await.ok().and_then(|function| function.last_update_status);
             let updating = status == Some(LastUpdateStatus::InProgress);
-            if table.table_status == Some(TableStatus::Active) && !updating {
+            let built = |index: &GlobalSecondaryIndexDescription| index.index_status() == Some(&IndexStatus::Active);
+            let is_built = table.global_secondary_indexes().iter().all(built);
+            if table.table_status == Some(TableStatus::Active) && is_built && !updating {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

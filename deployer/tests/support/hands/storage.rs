@@ -1,6 +1,10 @@
 //! Buckets, their objects and notifications, and tables.
 
-use aws_sdk_dynamodb::types::{BillingMode, PointInTimeRecoverySpecification, ProvisionedThroughput};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, KeySchemaElement,
+    KeyType, PointInTimeRecoverySpecification, Projection, ProjectionType, ProvisionedThroughput, ScalarAttributeType,
+    StreamSpecification, StreamViewType, TimeToLiveSpecification, TimeToLiveStatus,
+};
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, Event, ExpirationStatus, FilterRule, FilterRuleName, LambdaFunctionConfiguration,
     LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, NotificationConfiguration,
@@ -122,6 +126,41 @@ impl Hands<'_> {
                 update.send().await.expect("it can be paid for in another way");
             }
             "protected" => drop(update.deletion_protection_enabled(true).send().await.expect("it can be protected")),
+            "indexes.by-hand" => {
+                let string = |name: &str| {
+                    let defined = AttributeDefinition::builder().attribute_name(name);
+                    defined.attribute_type(ScalarAttributeType::S).build().expect("both are given")
+                };
+                let key = KeySchemaElement::builder().attribute_name("title").key_type(KeyType::Hash).build();
+                let index = CreateGlobalSecondaryIndexAction::builder().index_name("by-hand");
+                let index = index.key_schema(key.expect("both are given"));
+                let keys = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
+                let index = index.projection(keys).build().expect("name and keys are given");
+                let update = ["user", "id", "title"]
+                    .into_iter()
+                    .map(string)
+                    .fold(update, |update, attribute| update.attribute_definitions(attribute));
+                let create = GlobalSecondaryIndexUpdate::builder().create(index).build();
+                update.global_secondary_index_updates(create).send().await.expect("an index can be added");
+            }
+            "stream" => {
+                let stream = StreamSpecification::builder().stream_enabled(true);
+                let stream = stream.stream_view_type(StreamViewType::KeysOnly).build().expect("the switch is given");
+                update.stream_specification(stream).send().await.expect("it can have a stream");
+            }
+            "time_to_live" => {
+                let expiry = TimeToLiveSpecification::builder().attribute_name("ends").enabled(true).build();
+                let call = dynamodb.update_time_to_live().table_name(table);
+                let call = call.time_to_live_specification(expiry.expect("both are given"));
+                call.send().await.expect("its rows can expire");
+                // DynamoDB refuses the next change for an hour (docs/aws.md §5.2).
+                testkit::eventually("the change is processed", async || {
+                    let now = dynamodb.describe_time_to_live().table_name(table).send().await.ok()?;
+                    let status = now.time_to_live_description?.time_to_live_status?;
+                    (status == TimeToLiveStatus::Enabled).then_some(())
+                })
+                .await;
+            }
             "point_in_time_recovery" => {
                 let on = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build();
                 let on = on.expect("it is given");
