@@ -49,7 +49,7 @@ const REPORTS_END_DAYS: i32 = 14;
 
 /// How long a new release is watched on AWS, unless stack.yaml says otherwise. CloudWatch sees an error after two to three
 /// minutes (docs/aws.md §10.9).
-const USUAL_BAKE_MINUTES: u16 = 5;
+pub const USUAL_BAKE_MINUTES: u16 = 5;
 
 /// A stack, with what the commands report once it is up.
 pub struct Page {
