@@ -10,6 +10,7 @@ mod storage;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{GlobalSecondaryIndexDescription, IndexStatus, TableStatus};
+use aws_sdk_ec2::types::{IpPermission, IpRange};
 use aws_sdk_lambda::types::LastUpdateStatus;
 use aws_sdk_s3::types::Tag as BucketTag;
 use deployer::cloud::aws::Aws;
