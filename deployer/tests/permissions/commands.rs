@@ -266,7 +266,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     let data = ["--delete", "table.postagram-posts", "--delete", "bucket.postagram-images-000000000000-us-east-1"];
     roles.done(&[&["up", "--yes"][..], &data].concat()).await;
     project.describe(&whole);
-    roles.done(&["up", "--yes", "--for", "4h"]).await;
+    roles.done(&["up", "--yes", "--for", "4h", "--delete", "table.postagram-others"]).await;
     burden().await;
     roles.done(&["down", "--yes"]).await;
     assert_eq!(cloud.buckets().await, Vec::<String>::new());
