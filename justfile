@@ -36,3 +36,11 @@ lint:
 # Fuzzes each parser of untrusted input for this many seconds
 fuzz seconds="60":
     .ci/fuzz {{seconds}}
+
+# Builds with the nightly compiler, which compiles only what is used of the largest crate, aws-sdk-ec2
+build-nightly *arguments:
+    cargo +nightly build -Zprofile-hint-mostly-unused {{arguments}}
+
+# Builds one step of a release, such as `just release archive x86_64-unknown-linux-musl`
+release *arguments:
+    .ci/release {{arguments}}

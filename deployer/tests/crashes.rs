@@ -128,6 +128,7 @@ proofs! {
     a_change_of_the_port_killed_after_any_call_is_completed_by_the_next: local, Move, Kill;
     a_removal_killed_after_any_call_is_completed_by_the_next: local, Shrink, Kill;
     a_rollback_killed_after_any_call_is_completed_by_the_next: local, Rollback, Kill;
+    a_rollback_of_a_function_killed_after_any_call_is_completed_by_the_next: local, RollbackFunction, Kill;
     a_pause_killed_after_any_call_is_completed_by_the_next: local, Pause, Kill;
     a_resume_killed_after_any_call_is_completed_by_the_next: local, Resume, Kill;
     down_killed_after_any_call_is_completed_by_the_next: local, Down, Kill;

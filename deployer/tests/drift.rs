@@ -8,10 +8,24 @@ use deployer::{
     cloud::health::Wait,
     engine::{Observed, Resource},
     kinds::{
-        KINDS, artifact::Artifact, auto_scaling_group::AutoScalingGroup, bucket::Bucket, default_action::DefaultAction,
-        function::Function, instance_profile::InstanceProfile, launch_template::LaunchTemplate, listener::Listener,
-        load_balancer::LoadBalancer, log_group::LogGroup, notification::Notification, permissions::Permissions,
-        role::Role, scaling_policy::ScalingPolicy, security_group::SecurityGroup, table::Table,
+        KINDS,
+        alarm::{Alarm, WATCHED},
+        artifact::Artifact,
+        auto_scaling_group::AutoScalingGroup,
+        bucket::Bucket,
+        default_action::DefaultAction,
+        function::Function,
+        instance_profile::InstanceProfile,
+        launch_template::LaunchTemplate,
+        listener::Listener,
+        load_balancer::LoadBalancer,
+        log_group::LogGroup,
+        notification::Notification,
+        permissions::Permissions,
+        role::Role,
+        scaling_policy::ScalingPolicy,
+        security_group::{SecurityGroup, Side},
+        table::Table,
         target_group::TargetGroup,
     },
 };
@@ -35,8 +49,12 @@ const CHANGED: &[(&str, &str)] = &[
     ("bucket.images", "cors: [] → [*"),
     ("bucket.images", "unfinished_uploads_end_days: 1"),
     ("bucket.images", "boot_reports_end_days: 14 → nothing"),
+    ("bucket.images", "plain_http_denied: false → true"),
     ("bucket.images", "protected: true → false"),
     ("bucket.images", "tags.course: cloud"),
+    ("table.posts", "indexes.by-hand: {* → nothing"),
+    ("table.posts", "stream: KEYS_ONLY → nothing"),
+    ("table.posts", "time_to_live: ends → nothing"),
     ("table.posts", "billing: PROVISIONED → PAY_PER_REQUEST"),
     ("table.posts", "protected: true → false"),
     ("table.posts", "point_in_time_recovery: true → false"),
@@ -44,10 +62,13 @@ const CHANGED: &[(&str, &str)] = &[
     ("log_group.labeler", "retention_days: 30 → 14"),
     ("log_group.labeler", "tags.course: cloud"),
     ("role.labeler-fn", "trusted_service: ec2.amazonaws.com → lambda.amazonaws.com"),
+    ("role.labeler-fn", "trusted_account: 999999999999 → 000000000000"),
     ("role.labeler-fn", "policy.Statement: * → [*"),
     ("role.labeler-fn", "policy.Version: 2008-10-17 → 2012-10-17"),
     ("role.labeler-fn", "tags.course: cloud"),
     ("instance_profile.web", "tags.course: cloud"),
+    // Every later change of the function is not published either.
+    ("function.labeler", "published: false → true"),
     ("function.labeler", "code_sha256: * → *"),
     ("function.labeler", "runtime: provided.al2 → provided.al2023"),
     ("function.labeler", "handler: other → bootstrap"),
@@ -68,7 +89,9 @@ const CHANGED: &[(&str, &str)] = &[
     ("notification.images", "uploads.deployer-upload.suffix: .png → nothing"),
     ("notification.images", "uploads.deployer-upload.events: [\"s3:ObjectRemoved:*\"] → [\"s3:ObjectCreated:*\"]"),
     ("security_group.web-lb", "ingress: [\"tcp 22 from 0.0.0.0/0\",* → [*"),
+    ("security_group.web-lb", "egress: [\"tcp 25 to 0.0.0.0/0\"] → []"),
     ("security_group.web-lb", "tags.course: cloud"),
+    ("security_group.web", "reached_by: [] → [\"tcp 8080 from sg-* (instances)\"]"),
     ("target_group.web", "health_check.path: /elsewhere → /health"),
     ("target_group.web", "health_check.interval_s: 60 → *"),
     ("target_group.web", "health_check.timeout_s: 7 → *"),
@@ -79,11 +102,22 @@ const CHANGED: &[(&str, &str)] = &[
     ("target_group.web", "tags.course: cloud"),
     ("load_balancer.web", "subnets: [* → [*"),
     ("load_balancer.web", "security_groups: [* → [*"),
+    ("load_balancer.web", "invalid_headers_dropped: false → true"),
+    ("load_balancer.web", "protected: true → false"),
     ("load_balancer.web", "tags.course: cloud"),
     ("listener.web", "port: 81 → 80"),
     ("default_action.web", "forwards.*/other/*: 9 → nothing"),
     ("listener.web", "target_group: *other* → *web*"),
     ("listener.web", "tags.course: cloud"),
+    ("alarm.web-target-5xx", "errors: HTTPCode_Target_4XX_Count → HTTPCode_Target_5XX_Count"),
+    ("alarm.web-target-5xx", "load_balancer: app/other/1 → app/postagram-web/*"),
+    ("alarm.web-target-5xx", "expression: errors / requests → 100 * errors / requests"),
+    ("alarm.web-target-5xx", "comparison: LessThanThreshold → GreaterThanThreshold"),
+    ("alarm.web-target-5xx", "over_percent: 7.0 → 1.0"),
+    ("alarm.web-target-5xx", "minutes: 5 → 3"),
+    ("alarm.web-target-5xx", "minutes_over: 2 → 1"),
+    ("alarm.web-target-5xx", "missing_data: breaching → notBreaching"),
+    ("alarm.web-target-5xx", "tags.course: cloud"),
     ("scaling_policy.web", "target_percent: 70.0 → 50.0"),
     ("scaling_policy.web", "metric: ASGAverageNetworkIn → ASGAverageCPUUtilization"),
     ("auto_scaling_group.web", "min: 0 → 1"),
@@ -131,6 +165,7 @@ const GONE: &[(&str, &str)] = &[
     ("notification.images", "uploads.deployer-upload: {*"),
     ("listener.web", "+"),
     ("scaling_policy.web", "+"),
+    ("alarm.web-target-5xx", "+"),
     ("artifact.web", "+"),
 ];
 
@@ -138,6 +173,7 @@ const GONE: &[(&str, &str)] = &[
 const FIXED: &[(&str, &str)] = &[
     ("table.posts", "partition_key: other → user"),
     ("table.posts", "sort_key: also → id"),
+    ("table.posts", "local_indexes.by-hand: {* → nothing"),
     ("security_group.web", "description: another → Whom the instances answer: the load balancer"),
     ("target_group.web", "port: 9090 → 8080"),
     ("target_group.web", "protocol: HTTPS → HTTP"),
@@ -153,9 +189,16 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
     ("auto_scaling_group.paused", "a paused stack is no difference: tests/money.rs pauses and resumes one"),
 ];
 
+/// The shipped stack, with a bake time.
+fn baked() -> Project {
+    let project = Project::light();
+    project.edit("    health_check: /health\n", "    health_check: /health\n    bake: 3m\n");
+    project
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_by_hand_is_one_line_of_the_plan_and_is_corrected() {
-    let (cloud, project) = (TestAws::start().await, Project::light());
+    let (cloud, project) = (TestAws::start().await, baked());
     cloud.done(&project, &["up", "--yes"]).await;
     let hands = Hands::of(&cloud.aws);
     for rows in [CHANGED, RETEMPLATED, GONE] {
@@ -244,7 +287,7 @@ async fn a_change_that_needs_a_replacement_is_shown_and_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_managed_field_is_left_out_of_these_tables() {
-    let (cloud, project) = (TestAws::start().await, Project::light());
+    let (cloud, project) = (TestAws::start().await, baked());
     cloud.done(&project, &["up", "--yes"]).await;
     let rows = [CHANGED, RETEMPLATED, FIXED].concat();
     let covered: BTreeSet<String> = rows.iter().map(|(address, line)| within(kind(address), field(line))).collect();
@@ -269,7 +312,11 @@ fn field(line: &str) -> &str {
 /// Returns the name of a managed field. Settings whose keys are chosen by the user count as one field.
 fn within(kind: &str, field: &str) -> String {
     match field.split_once('.') {
-        Some((map @ ("environment" | "forwards" | "instance_tags" | "user_data" | "volume_tags"), _)) => {
+        Some((
+            map @ ("environment" | "forwards" | "indexes" | "instance_tags" | "local_indexes" | "user_data"
+            | "volume_tags"),
+            _,
+        )) => {
             format!("{kind}.{map}")
         }
         _ => format!("{kind}.{field}"),
@@ -318,16 +365,18 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     fields.of(LogGroup { name: "/aws/lambda/postagram-labeler".into() }).await;
     fields.of(Role { name: name("us-east-1-labeler-fn"), path: "/deployer/postagram/".into() }).await;
     fields.of(InstanceProfile { name: name("us-east-1-web-svc"), path: "/deployer/postagram/".into() }).await;
-    fields.of(Function { name: name("labeler") }).await;
+    fields.of(Function::named(&name("labeler"))).await;
     fields.of(Permissions { function: name("labeler") }).await;
     fields.of(Notification { bucket: bucket("images"), account: account() }).await;
-    fields.of(SecurityGroup { name: name("web-lb"), vpc: hands.vpc().await }).await;
+    let side = Side::Front(name("web-8080"));
+    fields.of(SecurityGroup { name: name("web-lb"), vpc: hands.vpc().await, side }).await;
     fields.of(LaunchTemplate::named(&name("web"))).await;
     fields.of(TargetGroup { name: name("web-8080") }).await;
     fields.of(LoadBalancer { name: name("web") }).await;
     let target_group = hands.target_group_arn().await;
     let (load_balancer, port) = (hands.load_balancer().await, 80);
     fields.of(Listener { load_balancer, target_group: target_group.clone(), port }).await;
+    fields.of(Alarm { name: WATCHED[0].name(&name("web")) }).await;
     fields.of(AutoScalingGroup::named(&name("web-8080"))).await;
     fields.of(ScalingPolicy { group: name("web-8080") }).await;
     let (listener, group, seen) = (hands.listener_arn().await, name("web-8080"), BTreeMap::new());

@@ -126,7 +126,7 @@ async fn a_rollback_loses_no_request_and_brings_back_program_and_environment() {
     let second = format!("{}+", &commit[..7]);
     assert!(lines[2].starts_with("* 2  ") && lines[2].contains(&second), "{}", said.all());
     assert!(lines[2].ends_with("program; environment GREETING, TOKEN"), "{}", said.all());
-    assert!(lines[7].contains("functions keep no earlier releases"), "{}", said.all());
+    assert!(lines[7].starts_with("* 1  ") && lines[7].ends_with("first release"), "{}", said.all());
 
     // Nothing is done without an answer, and values are shown only on request.
     let asked = cloud.at_a_terminal(&project, &["rollback", "web"], &["n"]).await;
@@ -215,8 +215,9 @@ async fn what_cannot_be_rolled_back_is_refused_with_the_remedy() {
     let empty = cloud.done(&project, &["history"]).await;
     assert_eq!(empty.stdout, "web: not deployed\nlabels: not deployed\n");
     up(&cloud, &project).await;
-    let function = ["labels is a function, and functions keep no earlier releases", "up functions"];
-    refuses(&cloud, &project, &["rollback", "labels"], 64, &function).await;
+    let function = ["labels has no release before release 1", "run `deployer up`"];
+    refuses(&cloud, &project, &["rollback", "labels"], 1, &function).await;
+    refuses(&cloud, &project, &["rollback", "labels", "7"], 64, &["labels has no release 7", "kept are 1"]).await;
     let unknown = ["stack.yaml has no service or function \"wob\"", "services.web"];
     refuses(&cloud, &project, &["rollback", "wob"], 64, &unknown).await;
     refuses(&cloud, &project, &["history", "wob"], 64, &unknown).await;
@@ -326,6 +327,91 @@ async fn a_rollback_that_fails_is_explained_and_undone() {
         (all[0]["state"] == "in_service" && all[1]["state"].is_null()).then_some(())
     })
     .await;
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+/// The releases of the function, newest first.
+async fn versions(cloud: &TestAws, project: &Project) -> Vec<Value> {
+    let said = cloud.done(project, &["history", "labels", "--json"]).await;
+    let document: Value = serde_json::from_str(&said.stdout).expect("JSON");
+    document["functions"]["labels"].as_array().expect("a list").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_is_brought_back_with_code_and_configuration() {
+    let (cloud, project) = (TestAws::start().await, project());
+    let binary = format!("labels: {{ binary: {}", echo_function().display());
+    project.edit(&binary, &format!("{binary}, memory_mb: 128, environment: {{ KEY: hunter2 }}"));
+    let up = up(&cloud, &project).await;
+    assert!(!up.all().contains("hunter2"), "{}", up.all());
+    let present = async || {
+        let call = cloud.aws.lambda.get_function_configuration().function_name("s-labels");
+        let it = call.send().await.expect("the function");
+        let variables = it.environment.and_then(|it| it.variables).unwrap_or_default();
+        (it.code_sha256.unwrap_or_default(), it.memory_size.unwrap_or_default(), variables.get("KEY").cloned())
+    };
+    let first = present().await;
+    project.change_function();
+    project.edit("memory_mb: 128", "memory_mb: 256");
+    project.edit("KEY: hunter2", "KEY: hunter3");
+    cloud.done(&project, &["up", "--yes"]).await;
+    let second = present().await;
+    assert!(first.0 != second.0 && second.1 == 256, "{second:?}");
+
+    let all = versions(&cloud, &project).await;
+    let field = |name: &str| all.iter().map(|release| release[name].clone()).collect::<Vec<_>>();
+    assert_eq!(field("release"), [2, 1]);
+    assert_eq!(field("state"), [Value::from("in_service"), Value::Null]);
+    assert_eq!(field("who"), ["local", "local"]);
+    assert_eq!(field("changed"), ["program; environment KEY; memory 128 → 256", "first release"]);
+
+    // Killed between configuration and code, and repeated, it does not go back twice.
+    let asked = cloud.at_a_terminal(&project, &["rollback", "labels"], &["n"]).await;
+    for text in
+        ["memory_mb: 256 → 128", "environment.KEY (changed)", "labels: release 1, made 20", "nothing was changed"]
+    {
+        assert!(asked.stderr.contains(text), "{text}: {}", asked.all());
+    }
+    assert!(!asked.stderr.contains("hunter"), "{}", asked.all());
+    let said = cloud.done(&project, &["rollback", "labels", "--yes"]).await;
+    assert!(said.stderr.contains("labels: release 1 is in service"), "{}", said.all());
+    assert_eq!(present().await, first);
+    let again = cloud.done(&project, &["rollback", "labels", "--yes"]).await;
+    assert!(again.stderr.contains("nothing to do: release 1 of labels is in service"), "{}", again.all());
+    assert_eq!(versions(&cloud, &project).await.len(), 2, "a rollback publishes no version");
+
+    // The description is that of release 2, and no new version is needed.
+    cloud.done(&project, &["up", "--yes"]).await;
+    assert_eq!(present().await, second);
+    assert_eq!(versions(&cloud, &project).await.len(), 2);
+
+    // The last five are kept, and the one that was made by hand.
+    cloud
+        .aws
+        .lambda
+        .update_function_configuration()
+        .function_name("s-labels")
+        .timeout(77)
+        .send()
+        .await
+        .expect("changed");
+    eventually("the update", async || {
+        let call = cloud.aws.lambda.publish_version().function_name("s-labels").description("by hand");
+        call.send().await.ok()
+    })
+    .await;
+    for memory in [300, 400, 500, 600, 700] {
+        let text = project.description();
+        let (before, rest) = text.split_once("memory_mb: ").expect("it has memory");
+        let (_, after) = rest.split_once(',').expect("something follows");
+        project.describe(&format!("{before}memory_mb: {memory},{after}"));
+        cloud.done(&project, &["up", "--yes"]).await;
+    }
+    let numbers: Vec<i64> =
+        versions(&cloud, &project).await.iter().filter_map(|release| release["release"].as_i64()).collect();
+    assert_eq!(numbers, [8, 7, 6, 5, 4, 3]);
+    refuses(&cloud, &project, &["rollback", "labels", "2"], 1, &["release 2 of labels is no longer kept"]).await;
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }

@@ -1,29 +1,13 @@
 //! Files that users may pass to the deployer: the corpus of the fuzzers, and inputs too large to be stored in it.
 
-#[path = "inputs/sign_in.rs"]
+#[path = "inputs/sign_in/mod.rs"]
 mod sign_in;
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use deployer::{config::Config, output::env_file};
-
-/// The memory limit for a file that is refused, in KiB of address space: its threads' stacks count in full.
-const MEMORY: u64 = 2 << 20;
-
-fn corpus(target: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(folder).expect("the corpus is there").map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() > 5, "{target}: a corpus of {} files", files.len());
-    files
-}
+use testkit::inputs::{corpus, limited};
 
 #[test]
 fn every_description_of_the_corpus_is_read_or_refused_with_a_position() {
@@ -88,12 +72,7 @@ fn large_deep_and_expanding_descriptions_are_refused_within_a_memory_limit() {
     for (what, text) in cases {
         let project = support::Project::with("");
         fs::write(project.path().join("stack.yaml"), text).unwrap();
-        let plain = project.command(&["plan"], &[]);
-        let mut limited = Command::new("sh");
-        limited.arg("-c").arg(format!("ulimit -v {MEMORY} && exec \"$@\"")).arg("sh").arg(plain.get_program());
-        limited.args(plain.get_args()).current_dir(project.path()).env_clear();
-        limited.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let said = limited.output().expect("a shell can be started");
+        let said = limited(&project.command(&["plan"], &[])).output().expect("a shell can be started");
         let text = String::from_utf8_lossy(&said.stderr);
         assert_eq!(said.status.code(), Some(78), "{what}: {}", text.chars().take(2000).collect::<String>());
         assert!(text.len() < 20_000, "{what}: {} bytes of errors", text.len());

@@ -5,6 +5,7 @@ mod support;
 
 use rustix::process::Signal;
 use support::{
+    Said,
     cloud::upload,
     inventory::Inventory,
     run::Run,
@@ -12,6 +13,30 @@ use support::{
     terminal::{CTRL_C, Terminal},
 };
 use testkit::proxy::Fault;
+
+/// Waits for the end of an interrupted run.
+async fn interrupted(run: Run) -> Said {
+    let said = run.end().await;
+    assert_eq!(said.code, 130, "{}", said.all());
+    said
+}
+
+/// The same command continues an interrupted `up`.
+async fn up_continues(scene: Scene, goal: &Inventory, after: &str) {
+    scene.proxy.reset();
+    scene.done(Phase::Up).await;
+    scene.assert_settled(Phase::Up, goal, after).await;
+    scene.clear().await;
+    scene.end().await;
+}
+
+/// The same command continues an interrupted `down`.
+async fn down_continues(scene: Scene) {
+    scene.proxy.reset();
+    scene.done(Phase::Down).await;
+    assert_eq!(scene.inventory().await, Inventory::new());
+    scene.end().await;
+}
 
 /// One signal during a wait: everything that has begun is finished, nothing new begins.
 async fn one_signal_finishes_what_was_begun(signal: Signal) {
@@ -22,16 +47,11 @@ async fn one_signal_finishes_what_was_begun(signal: Signal) {
     let mut run = Run::start(&scene, Phase::Up.arguments());
     run.hear("listener.web: waiting: not yet").await;
     run.signal(signal);
-    let said = run.end().await;
-    assert_eq!(said.code, 130, "{}", said.all());
+    let said = interrupted(run).await;
     assert!(said.stderr.contains("stopping after the calls in flight"), "{}", said.stderr);
     assert!(said.stderr.contains("the same command continues"), "{}", said.stderr);
     assert!(!said.stderr.contains("auto_scaling_group.web: creating"), "nothing new was begun: {}", said.stderr);
-    scene.proxy.reset();
-    scene.done(Phase::Up).await;
-    scene.assert_settled(Phase::Up, &goal, "interrupted").await;
-    scene.clear().await;
-    scene.end().await;
+    up_continues(scene, &goal, "interrupted").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,13 +84,8 @@ async fn the_second_signal_leaves_at_once(signal: Signal) {
     run.signal(signal);
     run.hear("press again to exit at once").await;
     run.signal(signal);
-    let said = run.end().await;
-    assert_eq!(said.code, 130, "{}", said.all());
-    scene.proxy.reset();
-    scene.done(Phase::Up).await;
-    scene.assert_settled(Phase::Up, &goal, "interrupted twice").await;
-    scene.clear().await;
-    scene.end().await;
+    interrupted(run).await;
+    up_continues(scene, &goal, "interrupted twice").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,12 +97,8 @@ async fn an_interrupted_down_is_continued_by_the_next() {
     let mut run = Run::start(&scene, Phase::Down.arguments());
     run.hear("target_group.web: waiting: not yet").await;
     run.signal(Signal::INT);
-    let said = run.end().await;
-    assert_eq!(said.code, 130, "{}", said.all());
-    scene.proxy.reset();
-    scene.done(Phase::Down).await;
-    assert_eq!(scene.inventory().await, Inventory::new());
-    scene.end().await;
+    interrupted(run).await;
+    down_continues(scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,12 +111,8 @@ async fn the_second_signal_leaves_a_down_that_the_next_continues() {
     run.signal(Signal::INT);
     run.hear("press again to exit at once").await;
     run.signal(Signal::TERM);
-    let said = run.end().await;
-    assert_eq!(said.code, 130, "{}", said.all());
-    scene.proxy.reset();
-    scene.done(Phase::Down).await;
-    assert_eq!(scene.inventory().await, Inventory::new());
-    scene.end().await;
+    interrupted(run).await;
+    down_continues(scene).await;
 }
 
 /// As long as no work has begun, the run ends immediately and reports that nothing was changed.
@@ -137,8 +144,7 @@ async fn a_signal_before_the_first_answer_ends_the_run_with_the_exit_code_of_an_
     let run = Run::start(&scene, Phase::Up.arguments());
     testkit::eventually("the first call", async || (!scene.proxy.calls().is_empty()).then_some(())).await;
     run.signal(Signal::TERM);
-    let said = run.end().await;
-    assert_eq!(said.code, 130, "{}", said.all());
+    let said = interrupted(run).await;
     assert!(said.stderr.contains("nothing was changed; the same command continues"), "{}", said.stderr);
     scene.end().await;
 }
@@ -193,12 +199,7 @@ async fn a_signal_ends_the_wait_for_health() {
     let mut run = Run::start(&scene, &["up", "--yes"]);
     run.hear("service.web: 0 of 1 healthy").await;
     run.signal(Signal::TERM);
-    let said = run.end().await;
-    assert_eq!(said.code, 130, "{}", said.all());
+    let said = interrupted(run).await;
     assert!(said.stderr.contains("the same command continues"), "{}", said.stderr);
-    scene.proxy.reset();
-    scene.done(Phase::Up).await;
-    scene.assert_settled(Phase::Up, &goal, "interrupted").await;
-    scene.clear().await;
-    scene.end().await;
+    up_continues(scene, &goal, "interrupted").await;
 }

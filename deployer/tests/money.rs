@@ -309,3 +309,16 @@ async fn on_moto_a_stack_is_paused_resumed_and_given_an_end() {
     assert_eq!(plan.code, 0, "{}", plan.all());
     moto.done(&project, &["down", "--yes"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_load_balancer_refuses_a_pause_before_anything_changes() {
+    let (cloud, project) = (TestAws::start().await, stack());
+    project.edit("allow: [\"0.0.0.0/0\"] }", "allow: [\"0.0.0.0/0\"], protect: true }");
+    cloud.done(&project, &["up", "--yes"]).await;
+    let before = sizes(&group(&cloud.aws).await);
+    let pause = cloud.run(&project, &["pause", "--yes"]).await;
+    assert_eq!(pause.code, 1, "{}", pause.all());
+    says(&pause, "load_balancer.web: protected against deletion, so nothing was changed");
+    assert_eq!((sizes(&group(&cloud.aws).await), balancers(&cloud.aws).await), (before, 1));
+    cloud.end().await;
+}

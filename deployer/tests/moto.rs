@@ -1,5 +1,5 @@
 //! The same commands with an independent AWS, moto. Where it differs from AWS (docs/aws.md §17), moto is wrong;
-//! instance refreshes, which it does not support, are not tested here.
+//! instance refreshes and alarms, which it does not support, are not tested here.
 
 mod support;
 

@@ -38,6 +38,7 @@ services:
     instance_type: t3.micro
     instances: {{ min: 1, max: 2 }}
     health_check: /health
+    bake: 3m
     load_balancer: {{ port: 80, allow: [\"0.0.0.0/0\"] }}
 ",
         echo_function().display(),
@@ -417,13 +418,13 @@ async fn stacks_without_their_descriptions_are_found_and_removed() {
 
     let list = ls().await;
     // All kinds with tags of their own.
-    assert_eq!(found(&list), [("s", "us-east-1", 15), ("t", "us-east-1", 2)]);
+    assert_eq!(found(&list), [("s", "us-east-1", 18), ("t", "us-east-1", 2)]);
     let kinds: Vec<&String> = list["stacks"][0]["resources"].as_object().expect("kinds").keys().collect();
-    assert_eq!(kinds.len(), 11, "{kinds:?}");
+    assert_eq!(kinds.len(), 12, "{kinds:?}");
     assert_eq!((&list["stacks"][0]["owner"], &list["stacks"][1]["owner"]), (&json!("ada"), &Value::Null));
     assert!(list["stacks"].as_array().expect("a list").iter().all(|it| it["created"].is_string()), "{list}");
     let text = cloud.done(&first, &["ls"]).await.stdout;
-    for line in ["2 stacks in account 000000000000\n", "s in us-east-1: 15 resources, ", ", owner ada\n"] {
+    for line in ["2 stacks in account 000000000000\n", "s in us-east-1: 18 resources, ", ", owner ada\n"] {
         assert!(text.contains(line), "{line:?} is not in {text}");
     }
     assert!(text.contains("to remove it: deployer down\n"), "its own description is here: {text}");

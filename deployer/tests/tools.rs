@@ -70,13 +70,34 @@ fn planned(project: &Project) -> BTreeSet<String> {
     resources.iter().map(|it| it["address"].as_str().expect("an address").to_owned()).collect()
 }
 
+/// The shipped stack, whose resources do not depend on the cloud: without a bake time of its own, it has alarms on AWS only.
+fn baked() -> Project {
+    let project = Project::light();
+    project.edit("    health_check: /health\n", "    health_check: /health\n    bake: 5m\n");
+    project
+}
+
 #[test]
 fn validate_counts_the_resources_that_up_would_create() {
-    let project = Project::light();
+    let project = baked();
     let said = project.done(&["validate"]);
     let count = planned(&project).len();
     assert_eq!(said.stdout, format!("stack.yaml: {count} resources, no problems\n"), "{}", said.all());
     assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn a_variable_that_looks_like_a_secret_is_warned_of_with_its_line_and_without_its_value() {
+    let project = Project::light();
+    let value = "9f86d081884c7d659a2feaa0c55ad015";
+    project.edit("    environment:\n", &format!("    environment:\n      SESSION_SECRET: {value}\n"));
+    let lines = project.description();
+    let line = lines.lines().position(|line| line.contains("SESSION_SECRET")).expect("it is there") + 1;
+    let warning = format!("warning: stack.yaml:{line}: SESSION_SECRET looks like a secret");
+    for arguments in [&["validate"][..], &["plan", "--local"]] {
+        let said = project.done(arguments);
+        assert!(said.stderr.contains(&warning) && !said.all().contains(value), "{arguments:?}: {}", said.all());
+    }
 }
 
 #[test]
@@ -150,7 +171,7 @@ fn parsed(dot: &str) -> (BTreeSet<String>, Vec<(String, String)>) {
 
 #[test]
 fn the_graph_has_the_resources_of_the_plan_and_an_order_for_them() {
-    let project = Project::light();
+    let project = baked();
     let dot = project.done(&["graph", "--format", "dot"]).stdout;
     assert_eq!(dot, project.done(&["graph", "--format", "dot"]).stdout);
     let (nodes, edges) = parsed(&dot);
@@ -169,6 +190,7 @@ fn the_graph_has_the_resources_of_the_plan_and_an_order_for_them() {
     }
     let has = |from: &str, to: &str| edges.contains(&(from.to_owned(), to.to_owned()));
     assert!(has("function.labeler", "role.labeler-fn") && has("notification.images", "permissions.labeler"), "{dot}");
+    assert!(has("auto_scaling_group.web", "alarm.web-target-5xx"), "the alarms watch its roll-outs: {dot}");
     assert!(!has("function.labeler", "bucket.artifacts"), "its role implies it: {dot}");
 
     let mermaid = project.done(&["graph"]).stdout;
@@ -391,12 +413,12 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
     let said = scene.run(&["doctor"]).await;
     assert_eq!(said.code, 0, "{}", said.all());
     for good in [
-        "stack.yaml: 21 resources",
+        "stack.yaml: 24 resources",
         "program ",
         "credentials: arn:aws:iam::000000000000:",
         "region: us-east-1 is enabled",
         "network: vpc-",
-        "resources: 0 of 20 exist (programs not counted), and all can be read",
+        "resources: 0 of 23 exist (programs not counted), and all can be read",
         "right to ec2:CreateSecurityGroup: allowed",
         "right to ec2:CreateLaunchTemplate: allowed",
         "quota of load balancers: 0 of 50 exist, 1 to create",
@@ -409,7 +431,7 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
     scene.done(Phase::Up).await;
     let said = scene.run(&["doctor"]).await;
     assert_eq!(said.code, 0, "{}", said.all());
-    assert!(finding(&said, "resources: 20 of 20 exist").starts_with('✓'), "{}", said.all());
+    assert!(finding(&said, "resources: 23 of 23 exist").starts_with('✓'), "{}", said.all());
     scene.done(Phase::Down).await;
     scene.end().await;
 }
@@ -496,7 +518,7 @@ async fn doctor_reports_the_credentials_and_how_long_they_last() {
 fn doctor_checks_what_this_machine_needs() {
     let project = Project::light();
     let said = project.done(&["doctor", "--local"]);
-    for good in ["stack.yaml: 21 resources", "program ", "local state: goes to ", "local AWS: uses a free port"] {
+    for good in ["stack.yaml: 24 resources", "program ", "local state: goes to ", "local AWS: uses a free port"] {
         assert!(finding(&said, good).starts_with('✓'), "{}", said.all());
     }
     assert!(!project.path().join(".deployer").exists(), "nothing was written");

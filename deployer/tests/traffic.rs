@@ -7,6 +7,7 @@ use support::{
     Project, Said,
     cloud::{KEYS, TestAws},
     crowd::Crowd,
+    hands::Hands,
     inventory::{Inventory, inventory},
     run::Run,
     scene::{Phase, Scene},
@@ -52,6 +53,20 @@ async fn a_roll_out_and_a_change_of_the_port_lose_no_request() {
 
     let there = inventory(&cloud.endpoint(), KEYS).await;
     assert!(!there.keys().any(|name| name.contains("8080")), "{there:?}");
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+/// An earlier version let load balancers connect to everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn restricting_a_load_balancer_to_its_instances_loses_no_request() {
+    let (cloud, project) = (TestAws::start().await, Project::light());
+    let crowd = Crowd::gather(&up(&cloud, &project).await.output("URL"));
+    Hands::of(&cloud.aws).open_the_load_balancer().await;
+    crowd.some_more().await;
+    project.edit("port: 8080", "port: 8081");
+    up(&cloud, &project).await;
+    crowd.go_home().await;
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }

@@ -23,7 +23,7 @@ const SPEED: u32 = 20;
 
 /// A local AWS at that speed.
 async fn cloud() -> TestAws {
-    TestAws::start_at(SPEED).await
+    TestAws::start_at(SPEED.to_string().parse().expect("a speed")).await
 }
 
 const BUCKET: &str = "s-artifacts-000000000000-us-east-1";

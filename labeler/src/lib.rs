@@ -6,6 +6,7 @@
 //! Events are delivered at least once and in any order, so each one is handled independently: read the row, decide
 //! where the picture belongs, and write the row on the condition that it has not changed.
 
+mod dimensions;
 mod event;
 mod metadata;
 mod object;
@@ -168,7 +169,8 @@ impl Labeler {
             Treated::Gone => return Ok(Some(Outcome::PictureGone)),
             Treated::Overwritten => return Ok(Some(Outcome::Overwritten)),
         };
-        if !self.write(picture, before.as_ref(), &content, tag.as_deref()).await? {
+        let size = if matches!(content, Content::Removed(_)) { None } else { object.dimensions() };
+        if !self.write(picture, before.as_ref(), &content, size, tag.as_deref()).await? {
             return Ok(None);
         }
         if let Content::Removed(_) = content {

@@ -47,10 +47,10 @@ impl Format {
 }
 
 /// A cursor over a file.
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Broken> {
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], Broken> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or(Broken)?;
         self.0 = rest;
         Ok(taken)
@@ -60,11 +60,11 @@ impl<'a> Reader<'a> {
         Ok(self.take(1)?[0])
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Broken> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Broken> {
         Ok(self.take(N)?.try_into().expect("so many were taken"))
     }
 
-    fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -72,14 +72,14 @@ impl<'a> Reader<'a> {
 // JPEG (ITU-T T.81, annex B): segments, each with a marker and a length, and compressed data behind `SOS`.
 
 const SOI: u8 = 0xD8;
-const EOI: u8 = 0xD9;
-const SOS: u8 = 0xDA;
+pub(crate) const EOI: u8 = 0xD9;
+pub(crate) const SOS: u8 = 0xDA;
 const APP0: u8 = 0xE0;
-const APP1: u8 = 0xE1;
+pub(crate) const APP1: u8 = 0xE1;
 const APP2: u8 = 0xE2;
 const APP14: u8 = 0xEE;
 const COM: u8 = 0xFE;
-const EXIF: &[u8] = b"Exif\0\0";
+pub(crate) const EXIF: &[u8] = b"Exif\0\0";
 
 fn jpeg(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
     let mut reader = Reader(bytes);
@@ -132,7 +132,7 @@ fn is_kept_segment(marker: u8, content: &[u8]) -> bool {
 }
 
 /// Returns the next marker, skipping other bytes; `None` at the end of the file.
-fn next_marker(reader: &mut Reader<'_>) -> Option<u8> {
+pub(crate) fn next_marker(reader: &mut Reader<'_>) -> Option<u8> {
     loop {
         let start = reader.0.iter().position(|byte| *byte == 0xFF)?;
         let marker = reader.0[start..].iter().position(|byte| *byte != 0xFF)? + start;
@@ -160,7 +160,7 @@ fn push_segment(out: &mut Vec<u8>, marker: u8, content: &[u8]) {
 
 // PNG (W3C, third edition, section 5): chunks, each with a length, a type and a checksum.
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1A\n";
+pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1A\n";
 
 /// The chunks for pixels, colours, physical size and animation.
 const CHUNKS: &[&[u8; 4]] = &[
@@ -333,7 +333,7 @@ const ORIENTATION: u16 = 0x0112;
 const SHORT: u16 = 3;
 
 /// The orientation of a picture, unless it is the default.
-fn orientation(tiff: &[u8]) -> Option<u8> {
+pub(crate) fn orientation(tiff: &[u8]) -> Option<u8> {
     let is_little = match tiff.get(..4)? {
         b"II*\0" => true,
         b"MM\0*" => false,

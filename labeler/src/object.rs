@@ -5,6 +5,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use posts::Refusal;
 
+use crate::dimensions::Dimensions;
 use crate::metadata::Format;
 use crate::{Labeler, Refused};
 
@@ -52,6 +53,11 @@ impl Object {
             Ok(clean) => Examined::Dirty(format, clean),
             Err(_) => Examined::Bad(Refusal::Unreadable),
         }
+    }
+
+    /// The size at which it is displayed; `None` if it is unknown.
+    pub(crate) fn dimensions(&self) -> Option<Dimensions> {
+        Dimensions::of(self.bytes.as_ref()?)
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use posts::attribute::{ID, IMAGE, LABELS, REFUSED, USER};
+use posts::attribute::{ID, IMAGE, LABELS, REFUSED, SIZE, USER};
 
+use crate::dimensions::Dimensions;
 use crate::{Labeler, Picture, Refused, picture::Content};
 
 /// When the picture in the row was uploaded, a number of Unix milliseconds; written together with [`IMAGE`]. Only the
@@ -78,6 +79,7 @@ impl Labeler {
         picture: &Picture,
         before: Option<&Shown>,
         content: &Content,
+        size: Option<Dimensions>,
         tag: Option<&str>,
     ) -> Result<bool, Refused> {
         let new = Shown::from(picture);
@@ -93,6 +95,7 @@ impl Labeler {
             .expression_attribute_names("#labels", LABELS)
             .expression_attribute_names("#uploaded", UPLOADED)
             .expression_attribute_names("#refused", REFUSED)
+            .expression_attribute_names("#size", SIZE)
             .expression_attribute_names("#tag", TAG)
             .expression_attribute_values(":image", AttributeValue::S(new.key))
             .expression_attribute_values(":uploaded", AttributeValue::N(new.uploaded_ms.to_string()));
@@ -104,6 +107,7 @@ impl Labeler {
         for (name, placeholder, value) in [
             ("#labels", ":labels", labels),
             ("#refused", ":refused", refusal.map(|refusal| AttributeValue::S(refusal.word().into()))),
+            ("#size", ":size", size.map(|size| AttributeValue::S(size.to_string()))),
             ("#tag", ":tag", tag.map(|tag| AttributeValue::S(tag.into()))),
         ] {
             match value {

@@ -11,9 +11,9 @@ mod routing;
 mod server;
 mod services;
 
+use kit::platform::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

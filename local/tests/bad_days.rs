@@ -164,14 +164,7 @@ async fn network_interfaces_outlive_their_load_balancer_and_hold_its_security_gr
     let stack = test.create("/", EMPTY).await;
     test.ok("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &stack.load_balancer)]).await;
     test.ok("elasticloadbalancing", "DeleteTargetGroup", &[("TargetGroupArn", &stack.target_group)]).await;
-    let rule = [
-        ("GroupId", stack.group_id.as_str()),
-        ("IpPermissions.1.IpProtocol", "tcp"),
-        ("IpPermissions.1.FromPort", "8080"),
-        ("IpPermissions.1.ToPort", "8080"),
-        ("IpPermissions.1.Groups.1.GroupId", &stack.balancer_group_id),
-    ];
-    test.ok("ec2", "RevokeSecurityGroupIngress", &rule).await;
+    test.shut_out_balancer(&stack).await;
     let refused = test.call("ec2", "DeleteSecurityGroup", &[("GroupId", &stack.balancer_group_id)]).await;
     assert_eq!(
         (refused.field("Code"), refused.field("Message")),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use stack::{Stack, TestCompute};
+use stack::{Stack, TestCompute, ingress};
 use testkit::process::{is_running, kill};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -411,14 +411,7 @@ async fn the_answer_of_a_target_decides_its_health_and_the_reason() {
     // When all targets are unhealthy, the health checks may be at fault: requests are still forwarded.
     assert_eq!(test.get(&stack.address, "/").await.status, 200);
 
-    let rule = [
-        ("GroupId", stack.group_id.as_str()),
-        ("IpPermissions.1.IpProtocol", "tcp"),
-        ("IpPermissions.1.FromPort", "8080"),
-        ("IpPermissions.1.ToPort", "8080"),
-        ("IpPermissions.1.Groups.1.GroupId", &stack.balancer_group_id),
-    ];
-    test.ok("ec2", "RevokeSecurityGroupIngress", &rule).await;
+    test.shut_out_balancer(&stack).await;
     test.until("the reason is the security group", async || {
         let health =
             test.ok("elasticloadbalancing", "DescribeTargetHealth", &[("TargetGroupArn", &stack.target_group)]).await;
@@ -426,6 +419,47 @@ async fn the_answer_of_a_target_decides_its_health_and_the_reason() {
     })
     .await;
     assert_eq!(test.get(&stack.address, "/").await.status, 504);
+    test.down(&stack).await;
+    test.stop().await;
+}
+
+#[tokio::test]
+async fn egress_rules_of_the_load_balancer_apply_and_rules_can_be_described() {
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[]).await;
+    let everything = [
+        ("GroupId", stack.balancer_group_id.as_str()),
+        ("IpPermissions.1.IpProtocol", "-1"),
+        ("IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0"),
+    ];
+    test.ok("ec2", "RevokeSecurityGroupEgress", &everything).await;
+    test.until("nothing gets out", async || test.get(&stack.address, "/").await.status == 504).await;
+    let mut instances = vec![
+        ("GroupId", stack.balancer_group_id.as_str()),
+        ("IpPermissions.1.IpProtocol", "tcp"),
+        ("IpPermissions.1.FromPort", "8080"),
+        ("IpPermissions.1.ToPort", "8080"),
+        ("IpPermissions.1.Groups.1.GroupId", &stack.group_id),
+    ];
+    let unknown = test.call("ec2", "UpdateSecurityGroupRuleDescriptionsEgress", &instances).await;
+    assert_eq!(unknown.field("Code"), "InvalidPermission.NotFound");
+    test.ok("ec2", "AuthorizeSecurityGroupEgress", &instances).await;
+    test.until("requests get out to the instances", async || test.get(&stack.address, "/").await.status == 200).await;
+
+    instances.push(("IpPermissions.1.Groups.1.Description", "the instances"));
+    test.ok("ec2", "UpdateSecurityGroupRuleDescriptionsEgress", &instances).await;
+    let of_group = [("Filter.1.Name", "group-id"), ("Filter.1.Value.1", stack.balancer_group_id.as_str())];
+    let rules = test.ok("ec2", "DescribeSecurityGroupRules", &of_group).await;
+    assert!(rules.text.contains("<description>the instances</description>"), "{}", rules.text);
+    instances.pop();
+    test.ok("ec2", "UpdateSecurityGroupRuleDescriptionsEgress", &instances).await;
+    let rules = test.ok("ec2", "DescribeSecurityGroupRules", &of_group).await;
+    assert!(!rules.text.contains("<description>"), "{}", rules.text);
+    instances.push(("IpPermissions.1.Groups.1.Description", "größer"));
+    let refused = test.call("ec2", "UpdateSecurityGroupRuleDescriptionsEgress", &instances).await;
+    assert_eq!(refused.field("Code"), "InvalidParameterValue");
+    instances.pop();
+    test.ok("ec2", "RevokeSecurityGroupEgress", &instances).await;
     test.down(&stack).await;
     test.stop().await;
 }
@@ -489,92 +523,74 @@ async fn a_failed_launch_is_an_activity_and_is_retried() {
     test.stop().await;
 }
 
-#[tokio::test]
-async fn refusals_have_the_codes_and_texts_of_aws() {
-    let test = TestCompute::start().await;
-    let stack = test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
-    let group = stack.group_id.as_str();
-    let arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000";
-    let (missing_balancer, missing_group) = (format!("{arn}:loadbalancer/app/x/1"), format!("{arn}:targetgroup/x/1"));
-    let same_rule = [
-        ("GroupId", stack.balancer_group_id.as_str()),
-        ("IpPermissions.1.IpProtocol", "tcp"),
-        ("IpPermissions.1.FromPort", "80"),
-        ("IpPermissions.1.ToPort", "80"),
-        ("IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0"),
-    ];
-    for (service, action, form, expected) in [
+/// An action, its parameters, and the code of the refusal.
+type Refusal<'a> = (&'a str, Vec<(&'a str, &'a str)>, &'a str);
+
+const MISSING_BALANCER: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/x/1";
+const MISSING_TARGET_GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/x/1";
+
+/// The parameters of a rule that the load balancer's security group has already.
+fn rule_again(stack: &Stack) -> Vec<(&str, &str)> {
+    let peer = ("IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0");
+    ingress(&stack.balancer_group_id, "80", peer).to_vec()
+}
+
+/// What EC2 refuses.
+fn refusals_of_ec2(stack: &Stack) -> Vec<Refusal<'_>> {
+    vec![
+        ("CreateSecurityGroup", vec![("GroupName", "web"), ("GroupDescription", "x")], "InvalidGroup.Duplicate"),
+        ("AuthorizeSecurityGroupIngress", rule_again(stack), "InvalidPermission.Duplicate"),
+        ("DeleteSecurityGroup", vec![("GroupId", "sg-1")], "InvalidGroup.NotFound"),
+        ("DeleteSecurityGroup", vec![("GroupId", stack.balancer_group_id.as_str())], "DependencyViolation"),
+        ("DescribeSecurityGroups", vec![("GroupId.1", "nonsense")], "InvalidGroupId.Malformed"),
         (
-            "ec2",
-            "CreateSecurityGroup",
-            &[("GroupName", "web"), ("GroupDescription", "x")][..],
-            "InvalidGroup.Duplicate",
-        ),
-        ("ec2", "AuthorizeSecurityGroupIngress", &same_rule, "InvalidPermission.Duplicate"),
-        ("ec2", "DeleteSecurityGroup", &[("GroupId", "sg-1")], "InvalidGroup.NotFound"),
-        ("ec2", "DeleteSecurityGroup", &[("GroupId", stack.balancer_group_id.as_str())], "DependencyViolation"),
-        ("ec2", "DescribeSecurityGroups", &[("GroupId.1", "nonsense")], "InvalidGroupId.Malformed"),
-        (
-            "ec2",
             "CreateLaunchTemplate",
-            &[("LaunchTemplateName", "web"), ("LaunchTemplateData.KeyName", "x")],
+            vec![("LaunchTemplateName", "web"), ("LaunchTemplateData.KeyName", "x")],
             "InvalidLaunchTemplateName.AlreadyExistsException",
         ),
         (
-            "ec2",
             "DescribeLaunchTemplates",
-            &[("LaunchTemplateName.1", "none")],
+            vec![("LaunchTemplateName.1", "none")],
             "InvalidLaunchTemplateName.NotFoundException",
         ),
-        ("ec2", "DescribeLaunchTemplateVersions", &[("LaunchTemplateId", "lt-1")], "InvalidLaunchTemplateId.NotFound"),
+        ("DescribeLaunchTemplateVersions", vec![("LaunchTemplateId", "lt-1")], "InvalidLaunchTemplateId.NotFound"),
         (
-            "ec2",
             "DescribeLaunchTemplateVersions",
-            &[("LaunchTemplateName", "web"), ("LaunchTemplateVersion.1", "9")],
+            vec![("LaunchTemplateName", "web"), ("LaunchTemplateVersion.1", "9")],
             "InvalidLaunchTemplateId.VersionNotFound",
         ),
-        ("ec2", "DescribeImages", &[("ImageId.1", "ami-1")], "InvalidAMIID.NotFound"),
-        ("ec2", "DescribeInstances", &[("InstanceId.1", "i-1")], "InvalidInstanceID.NotFound"),
-        ("ec2", "DescribeInstanceTypes", &[("InstanceType.1", "t9.micro")], "InvalidInstanceType"),
-        ("autoscaling", "CreateAutoScalingGroup", &[("AutoScalingGroupName", "web")], "AlreadyExists"),
+        ("DescribeImages", vec![("ImageId.1", "ami-1")], "InvalidAMIID.NotFound"),
+        ("DescribeInstances", vec![("InstanceId.1", "i-1")], "InvalidInstanceID.NotFound"),
+        ("DescribeInstanceTypes", vec![("InstanceType.1", "t9.micro")], "InvalidInstanceType"),
+    ]
+}
+
+/// What Auto Scaling refuses.
+fn refusals_of_autoscaling() -> Vec<Refusal<'static>> {
+    vec![
+        ("CreateAutoScalingGroup", vec![("AutoScalingGroupName", "web")], "AlreadyExists"),
+        ("SetDesiredCapacity", vec![("AutoScalingGroupName", "none"), ("DesiredCapacity", "1")], "ValidationError"),
+        ("DeletePolicy", vec![("AutoScalingGroupName", "web"), ("PolicyName", "none")], "ValidationError"),
+        ("CancelInstanceRefresh", vec![("AutoScalingGroupName", "web")], "ActiveInstanceRefreshNotFound"),
+    ]
+}
+
+/// What Elastic Load Balancing refuses.
+fn refusals_of_load_balancing(stack: &Stack) -> Vec<Refusal<'_>> {
+    vec![
+        ("DescribeLoadBalancers", vec![("Names.member.1", "none")], "LoadBalancerNotFound"),
+        ("DescribeTargetGroups", vec![("Names.member.1", "none")], "TargetGroupNotFound"),
+        ("DescribeTags", vec![("ResourceArns.member.1", MISSING_BALANCER)], "LoadBalancerNotFound"),
+        ("DescribeTargetHealth", vec![("TargetGroupArn", MISSING_TARGET_GROUP)], "TargetGroupNotFound"),
+        ("DeleteTargetGroup", vec![("TargetGroupArn", stack.target_group.as_str())], "ResourceInUse"),
         (
-            "autoscaling",
-            "SetDesiredCapacity",
-            &[("AutoScalingGroupName", "none"), ("DesiredCapacity", "1")],
-            "ValidationError",
-        ),
-        ("autoscaling", "DeletePolicy", &[("AutoScalingGroupName", "web"), ("PolicyName", "none")], "ValidationError"),
-        ("autoscaling", "CancelInstanceRefresh", &[("AutoScalingGroupName", "web")], "ActiveInstanceRefreshNotFound"),
-        ("elasticloadbalancing", "DescribeLoadBalancers", &[("Names.member.1", "none")], "LoadBalancerNotFound"),
-        ("elasticloadbalancing", "DescribeTargetGroups", &[("Names.member.1", "none")], "TargetGroupNotFound"),
-        (
-            "elasticloadbalancing",
-            "DescribeTags",
-            &[("ResourceArns.member.1", missing_balancer.as_str())],
-            "LoadBalancerNotFound",
-        ),
-        (
-            "elasticloadbalancing",
-            "DescribeTargetHealth",
-            &[("TargetGroupArn", missing_group.as_str())],
-            "TargetGroupNotFound",
-        ),
-        (
-            "elasticloadbalancing",
-            "DeleteTargetGroup",
-            &[("TargetGroupArn", stack.target_group.as_str())],
-            "ResourceInUse",
-        ),
-        (
-            "elasticloadbalancing",
             "CreateLoadBalancer",
-            &[("Name", "other"), ("Subnets.member.1", stack.subnets[0].as_str())],
+            vec![("Name", "other"), ("Subnets.member.1", stack.subnets[0].as_str())],
             "ValidationError",
         ),
         (
-            "elasticloadbalancing",
             "CreateLoadBalancer",
-            &[
+            vec![
                 ("Name", "web"),
                 ("Subnets.member.1", stack.subnets[0].as_str()),
                 ("Subnets.member.2", stack.subnets[1].as_str()),
@@ -583,16 +599,28 @@ async fn refusals_have_the_codes_and_texts_of_aws() {
             "DuplicateLoadBalancerName",
         ),
         (
-            "elasticloadbalancing",
             "CreateLoadBalancer",
-            &[("Name", "other"), ("Subnets.member.1", "subnet-1"), ("Subnets.member.2", "subnet-2")],
+            vec![("Name", "other"), ("Subnets.member.1", "subnet-1"), ("Subnets.member.2", "subnet-2")],
             "SubnetNotFound",
         ),
+    ]
+}
+
+#[tokio::test]
+async fn refusals_have_the_codes_and_texts_of_aws() {
+    let test = TestCompute::start().await;
+    let stack = test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
+    for (service, refusals) in [
+        ("ec2", refusals_of_ec2(&stack)),
+        ("autoscaling", refusals_of_autoscaling()),
+        ("elasticloadbalancing", refusals_of_load_balancing(&stack)),
     ] {
-        let answer = test.call(service, action, form).await;
-        assert_eq!((answer.status, answer.field("Code").as_str()), (400, expected), "{action}: {}", answer.text);
+        for (action, form, expected) in refusals {
+            let answer = test.call(service, action, &form).await;
+            assert_eq!((answer.status, answer.field("Code").as_str()), (400, expected), "{action}: {}", answer.text);
+        }
     }
-    let duplicate = test.call("ec2", "AuthorizeSecurityGroupIngress", &same_rule).await;
+    let duplicate = test.call("ec2", "AuthorizeSecurityGroupIngress", &rule_again(&stack)).await;
     assert!(duplicate.text.contains(
         "the specified rule &quot;peer: 0.0.0.0/0, TCP, from port: 80, to port: 80, ALLOW&quot; already exists"
     ));
@@ -604,7 +632,10 @@ async fn refusals_have_the_codes_and_texts_of_aws() {
             .field("groupId")
             .is_empty()
     );
-    assert_eq!(test.ok("ec2", "DescribeSecurityGroups", &[("GroupId.1", group)]).await.field("groupName"), "web");
+    assert_eq!(
+        test.ok("ec2", "DescribeSecurityGroups", &[("GroupId.1", stack.group_id.as_str())]).await.field("groupName"),
+        "web"
+    );
     let unknown = BTreeMap::from([("Action".to_owned(), "RunInstances".to_owned())]);
     assert!(test.compute.handle("ec2", &unknown).await.is_none());
     test.down(&stack).await;

@@ -6,7 +6,6 @@ mod kinds;
 mod process;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,7 +20,7 @@ use kinds::{
     BUCKET, Clients, KINDS, Kind, NAMES, TRUST, WRITERS, found, new_table, new_value, prepare, shown, table, zip_of,
 };
 use local::{Cloud, Options};
-use process::Server;
+use process::{Server, files_below};
 use testkit::small_programs::echo_function;
 use testkit::{clients, until};
 
@@ -375,15 +374,6 @@ async fn damaged_bytes_of_an_object_are_never_served() {
     cloud.stop().await;
 }
 
-fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
-    }
-    files
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_with_fewer_rows_than_were_acknowledged_stop_the_start() {
     for killed in [false, true] {
@@ -468,6 +458,7 @@ async fn a_kill_leaves_no_process_behind_and_forgets_no_event() {
 
     // Otherwise the sleep events would be handled first again.
     let events = dir.path().join("functions/events");
+    assert!(events.is_dir(), "events are stored");
     for file in files_below(&events) {
         if std::fs::read_to_string(&file).unwrap().contains("sleep") {
             std::fs::remove_file(file).unwrap();

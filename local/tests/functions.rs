@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_sdk_lambda::Client;
-use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_lambda::error::ProvideErrorMetadata;
 use aws_sdk_lambda::operation::create_function::builders::CreateFunctionFluentBuilder;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Architecture, Environment, FunctionCode, InvocationType, LogType, Runtime};
@@ -16,7 +16,8 @@ use aws_sdk_s3::types::{
 };
 use base64::Engine;
 use serde_json::Value;
-use testkit::clients::function_is_active;
+use testkit::clients::{code, function_is_active};
+use testkit::process::is_running;
 use testkit::small_programs::echo_function;
 use testkit::{LocalAws, clients, eventually, until};
 
@@ -64,15 +65,6 @@ async fn call(client: &Client, event: &str) -> Value {
     let answer =
         client.invoke().function_name("labeler").payload(Blob::new(format!("\"{event}\""))).send().await.unwrap();
     serde_json::from_slice(answer.payload().unwrap().as_ref()).unwrap()
-}
-
-fn code<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(answer: Result<T, SdkError<E, R>>) -> String {
-    answer.expect_err("a refusal").code().unwrap_or("none").to_owned()
-}
-
-fn lives(pid: &Value) -> bool {
-    let pid = i32::try_from(pid.as_i64().unwrap()).unwrap();
-    rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid).unwrap()).is_ok()
 }
 
 async fn log(aws: &LocalAws, pattern: &str) -> Vec<String> {
@@ -157,7 +149,7 @@ async fn a_process_stays_warm_and_has_only_its_own_variables() {
     let caller = aws_sdk_sts::Client::new(&own).get_caller_identity().send().await.unwrap();
     assert_eq!(caller.arn(), Some("arn:aws:sts::000000000000:assumed-role/labeler/labeler"));
     aws.stop().await;
-    assert!(!lives(&pid));
+    assert!(!is_running(&pid.to_string()));
 }
 
 #[tokio::test]
@@ -281,7 +273,7 @@ async fn an_update_replaces_the_processes() {
     client.update_function_configuration().function_name("labeler").environment(environment).send().await.unwrap();
     function_is_active(&client, "labeler").await;
     assert_eq!(call(&client, "env COLOUR").await, "blue");
-    until("the old process to end", async || !lives(&pid)).await;
+    until("the old process to end", async || !is_running(&pid.to_string())).await;
 
     let pid = call(&client, "pid").await;
     let updated = client.update_function_code().function_name("labeler").zip_file(zip("two")).send().await.unwrap();
@@ -290,7 +282,7 @@ async fn an_update_replaces_the_processes() {
     assert_ne!(call(&client, "pid").await, pid);
     let pid = call(&client, "pid").await;
     client.delete_function().function_name("labeler").send().await.unwrap();
-    until("the old process to end", async || !lives(&pid)).await;
+    until("the old process to end", async || !is_running(&pid.to_string())).await;
     let code = aws.dir.path().join("functions/code/labeler");
     assert!(!code.exists());
     aws.stop().await;
@@ -528,15 +520,7 @@ async fn an_upload_invokes_the_function_that_the_bucket_may_invoke() {
 #[tokio::test]
 async fn a_deletion_invokes_the_function_that_is_notified_of_it() {
     let aws = LocalAws::start().await;
-    let client = made(&aws).await;
-    let s3 = aws.s3();
-    s3.create_bucket().bucket("images").send().await.unwrap();
-    let allow = client.add_permission().function_name("labeler").statement_id("images").action("lambda:InvokeFunction");
-    allow.principal("s3.amazonaws.com").source_arn("arn:aws:s3:::images").send().await.unwrap();
-    let wanted = notification("arn:aws:lambda:us-east-1:000000000000:function:labeler", "s3:ObjectRemoved:*");
-    let put = s3.put_bucket_notification_configuration().bucket("images");
-    put.notification_configuration(wanted).send().await.unwrap();
-    notifications_are_in_force().await;
+    let s3 = notified(&aws, "s3:ObjectRemoved:*").await;
 
     let upload = |key: &str| s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"x")).send();
     let delete = |key: &str| s3.delete_object().bucket("images").key(key);
@@ -576,15 +560,7 @@ async fn a_deletion_invokes_the_function_that_is_notified_of_it() {
 #[tokio::test]
 async fn a_change_succeeds_and_is_announced_even_if_its_event_cannot_be_written() {
     let aws = LocalAws::start().await;
-    let client = made(&aws).await;
-    let s3 = aws.s3();
-    s3.create_bucket().bucket("images").send().await.unwrap();
-    let allow = client.add_permission().function_name("labeler").statement_id("images").action("lambda:InvokeFunction");
-    allow.principal("s3.amazonaws.com").source_arn("arn:aws:s3:::images").send().await.unwrap();
-    let wanted = notification("arn:aws:lambda:us-east-1:000000000000:function:labeler", "s3:ObjectRemoved:*");
-    let put = s3.put_bucket_notification_configuration().bucket("images");
-    put.notification_configuration(wanted).send().await.unwrap();
-    notifications_are_in_force().await;
+    let s3 = notified(&aws, "s3:ObjectRemoved:*").await;
     for key in ["a.jpg", "b.jpg", "c.jpg"] {
         s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"x")).send().await.unwrap();
     }
@@ -608,6 +584,20 @@ async fn a_change_succeeds_and_is_announced_even_if_its_event_cannot_be_written(
     aws.stop().await;
 }
 
+/// Creates the function, and a bucket that notifies it of `event`.
+async fn notified(aws: &LocalAws, event: &str) -> aws_sdk_s3::Client {
+    let client = made(aws).await;
+    let s3 = aws.s3();
+    s3.create_bucket().bucket("images").send().await.unwrap();
+    let allow = client.add_permission().function_name("labeler").statement_id("images").action("lambda:InvokeFunction");
+    allow.principal("s3.amazonaws.com").source_arn("arn:aws:s3:::images").send().await.unwrap();
+    let wanted = notification("arn:aws:lambda:us-east-1:000000000000:function:labeler", event);
+    let put = s3.put_bucket_notification_configuration().bucket("images");
+    put.notification_configuration(wanted).send().await.unwrap();
+    notifications_are_in_force().await;
+    s3
+}
+
 /// At the default speed a changed notification takes 0.6 seconds to be in force, and no call reports when it is.
 async fn notifications_are_in_force() {
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -626,15 +616,7 @@ fn removal(event: Value) -> (String, String, String) {
 async fn with_notify_lag_uploads_are_delivered_late_and_twice_and_none_is_lost() {
     let chaos = local::Chaos { kinds: [local::ChaosKind::S3NotifyLag].into(), seed: 1 };
     let aws = LocalAws::start_with(chaos).await;
-    let client = made(&aws).await;
-    let s3 = aws.s3();
-    s3.create_bucket().bucket("images").send().await.unwrap();
-    let allow = client.add_permission().function_name("labeler").statement_id("images").action("lambda:InvokeFunction");
-    allow.principal("s3.amazonaws.com").source_arn("arn:aws:s3:::images").send().await.unwrap();
-    let arn = "arn:aws:lambda:us-east-1:000000000000:function:labeler";
-    let put = s3.put_bucket_notification_configuration().bucket("images");
-    put.notification_configuration(notification(arn, "s3:ObjectCreated:*")).send().await.unwrap();
-    notifications_are_in_force().await;
+    let s3 = notified(&aws, "s3:ObjectCreated:*").await;
     const UPLOADS: usize = 12;
     for number in 0..UPLOADS {
         s3.put_object().bucket("images").key(format!("{number:02}.jpg")).send().await.unwrap();

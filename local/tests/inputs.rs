@@ -1,29 +1,18 @@
 //! Untrusted input: the corpus of the fuzzers, and inputs too large to be stored in it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use local::inputs::{self, Doors};
+use testkit::inputs::{corpus, limited};
+use testkit::programs::example;
 
 /// Far more than the largest input takes: only an endless loop is cut off.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The limits for a large request: KiB of address space, and seconds of processor time. Both are far beyond the actual
-/// use.
-const MEMORY: u64 = 2 << 20;
-const SECONDS: u64 = 120;
 /// The size of a large request's body in bytes.
 const LARGE: usize = 10 << 20;
-
-fn corpus(target: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(folder).expect("the corpus is there").map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() > 5, "{target}: a corpus of {} files", files.len());
-    files
-}
 
 /// Passes a text to a new local AWS, which must afterwards open again on the state that it has written.
 async fn put(text: &[u8]) -> Vec<u16> {
@@ -154,14 +143,7 @@ fn large_and_deep_requests_are_answered_within_limits_of_memory_and_time() {
     let file = dir.path().join("requests");
     for (what, text) in cases {
         fs::write(&file, text).unwrap();
-        let mut limited = Command::new("sh");
-        limited.arg("-c").arg(format!("ulimit -v {MEMORY} && ulimit -t {SECONDS} && exec \"$@\""));
-        let output = limited
-            .arg("sh")
-            .arg(testkit::programs::example("put"))
-            .arg(&file)
-            .output()
-            .expect("a shell can be started");
+        let output = limited(Command::new(example("put")).arg(&file)).output().expect("a shell can be started");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{what}: {} {}", output.status, errors.chars().take(2000).collect::<String>());
         let printed = String::from_utf8_lossy(&output.stdout);

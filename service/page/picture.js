@@ -3,14 +3,20 @@
 import { clean, formatOf } from "/metadata.js";
 
 const LARGEST_BYTES = 4 * 1024 * 1024;
+/** The longest side in pixels: more than any screen shows of a picture in the page. */
 const LONGEST_SIDE = 2560;
 
-/** Returns the file without its metadata if it is suitable, else a JPEG made from it; null if it is not a picture. */
+/**
+ * Returns the file without its metadata if it is suitable, else a smaller picture made from it, upright; null if it is not
+ * a picture. The `ratio` of its sides is that of the picture as it is displayed.
+ */
 export async function prepare(file) {
   const picture = await createImageBitmap(file).catch(() => null);
   if (!picture) return null;
   try {
-    return (file.size <= LARGEST_BYTES && (await cleaned(file))) || (await redraw(picture, file.name));
+    const fits = file.size <= LARGEST_BYTES && Math.max(picture.width, picture.height) <= LONGEST_SIDE;
+    const prepared = (fits && (await cleaned(file))) || (await redraw(picture, file.name));
+    return prepared && Object.assign(prepared, { ratio: picture.width / picture.height });
   } finally {
     picture.close();
   }
@@ -30,12 +36,14 @@ export function pictureIn(transfer) {
   return Array.from(transfer?.files ?? []).find((file) => file.type.startsWith("image/") || !file.type) ?? null;
 }
 
+/** The bitmap is upright already: browsers apply the orientation when they decode. */
 async function redraw(picture, name) {
   const scale = Math.min(1, LONGEST_SIDE / Math.max(picture.width, picture.height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(picture.width * scale));
   canvas.height = Math.max(1, Math.round(picture.height * scale));
   const paper = canvas.getContext("2d");
+  paper.imageSmoothingQuality = "high";
   // JPEG has no transparency: make the background white instead of black.
   paper.fillStyle = "#fff";
   paper.fillRect(0, 0, canvas.width, canvas.height);

@@ -21,6 +21,16 @@ export function hasBegun() {
   return way !== null;
 }
 
+/** The name with which the user is likely to be still logged in, before the service has said how; "" if there is none. */
+export function likelyName() {
+  return hasBegun() ? "" : (localStorage.getItem(NAME) ?? "");
+}
+
+/** Whether the user is certainly not, or no longer, logged in. */
+export function isVisitor() {
+  return hasBegun() || !(localStorage.getItem(NAME) || sessionStorage.getItem(TOKEN));
+}
+
 /** Whether users log in with a token rather than by name. */
 export function byToken() {
   return way?.auth === "jwt";

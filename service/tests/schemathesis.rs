@@ -20,25 +20,28 @@ async fn the_service_conforms_to_its_api_document() {
     let service = TestService::start().await;
     let with_tokens = service.otherwise(&SETTINGS, Limits::default()).await;
     let token = bearer(&claims("ada"));
-    let all = schemathesis(&with_tokens, &token, &[]);
+    let all = schemathesis(&service, &with_tokens, &token, &[]);
     // Without tokens, every name is believed, so no request can be refused because of it.
-    let believing = schemathesis(&service.base, "ada", &["--exclude-checks", "ignored_auth"]);
+    let believing = schemathesis(&service, &service.base, "ada", &["--exclude-checks", "ignored_auth"]);
     let (all, believing) = tokio::join!(all, believing);
     assert!(all.is_none(), "{}", all.unwrap());
     assert!(believing.is_none(), "{}", believing.unwrap());
     service.end().await;
 }
 
-/// Runs it as this author; returns its output if it reports a problem.
-async fn schemathesis(base: &str, author: &str, more: &[&str]) -> Option<String> {
+/// Runs it as this author, who is ada; returns its output if it reports a problem.
+async fn schemathesis(service: &TestService, base: &str, author: &str, more: &[&str]) -> Option<String> {
     let program = testkit::programs::tool("bin/schemathesis");
-    // Upload URLs need an existing post.
+    // Upload URLs need an existing post, and so do the pages of a post and its picture.
     let post = reqwest::Client::new().post(format!("{base}/posts")).header("Authorization", author);
     let post = post.json(&json!({ "title": "t", "body": "b" })).send().await.unwrap().json().await.unwrap();
+    let post = support::uuid(&post);
+    service.label("ada", &post, &format!("ada/{post}/cat.jpg"), &["Cat"]).await;
     let dir = tempfile::tempdir().unwrap();
     let config = format!(
-        "[[operations]]\ninclude-path = [\"/signedUrlPut\", \"/getSignedUrlPut\"]\nparameters = {{ postId = {:?} }}\n",
-        support::uuid(&post)
+        "[[operations]]\ninclude-path = [\"/signedUrlPut\", \"/getSignedUrlPut\"]\nparameters = {{ postId = {post:?} }}\n\
+         [[operations]]\ninclude-path = [\"/@{{user}}/{{id}}\", \"/@{{user}}/{{id}}/image\"]\n\
+         parameters = {{ user = \"ada\", id = {post:?} }}\n",
     );
     std::fs::write(dir.path().join("schemathesis.toml"), config).unwrap();
     let seed = std::env::var(OTHER_SEED).unwrap_or_else(|_| SEED.to_owned());

@@ -39,6 +39,11 @@ impl Browser {
         Browser { driver: Driver::Firefox(Mutex::new(Firefox::start())) }
     }
 
+    /// Whether it has Chromium's own protocol.
+    pub fn is_chromium(&self) -> bool {
+        matches!(self.driver, Driver::Chromium(_))
+    }
+
     /// Sends a command, named as in chromedriver's paths.
     pub async fn tell(&self, command: &str, body: Value) -> Value {
         match &self.driver {
@@ -138,6 +143,32 @@ impl Browser {
         match &self.driver {
             Driver::Chromium(chromium) => chromium.complaints().await,
             Driver::Firefox(firefox) => firefox.lock().expect("one at a time").complaints(),
+        }
+    }
+
+    /// Sets the preferred colour scheme of the user: `light` or `dark`.
+    pub async fn scheme(&self, scheme: &str) {
+        match &self.driver {
+            Driver::Chromium(_) => {
+                let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+                self.devtools("Emulation.setEmulatedMedia", json!({ "features": [feature] })).await;
+            }
+            Driver::Firefox(firefox) => firefox.lock().expect("one at a time").scheme(scheme),
+        }
+    }
+
+    /// Sets the size of the page: that of the viewport in Chromium, that of the window in Firefox, which is never
+    /// narrower than 450 pixels.
+    pub async fn size(&self, width: u32, height: u32) {
+        match &self.driver {
+            Driver::Chromium(_) => {
+                let mobile = width < 600;
+                let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
+                self.devtools("Emulation.setDeviceMetricsOverride", size).await;
+            }
+            Driver::Firefox(_) => {
+                self.tell("window/rect", json!({ "width": width, "height": height })).await;
+            }
         }
     }
 
@@ -332,6 +363,14 @@ impl Firefox {
         let mut message = vec![0; length];
         self.line.read_exact(&mut message).expect("Firefox answers in full");
         serde_json::from_slice(&message).expect("it answers with JSON")
+    }
+
+    fn scheme(&mut self, scheme: &str) {
+        self.ask("Marionette:SetContext", json!({ "value": "chrome" }));
+        let script = "Services.prefs.setIntPref('layout.css.prefers-color-scheme.content-override', arguments[0])";
+        let value = if scheme == "dark" { 0 } else { 1 };
+        self.tell("execute/sync", json!({ "script": script, "args": [value] }));
+        self.ask("Marionette:SetContext", json!({ "value": "content" }));
     }
 
     /// Errors of the pages' scripts and styles, from the browser's own console.

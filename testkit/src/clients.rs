@@ -3,6 +3,7 @@
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::until;
 
@@ -32,6 +33,14 @@ pub fn without_retries(config: &SdkConfig) -> SdkConfig {
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let builder = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     aws_sdk_s3::Client::from_conf(builder.build())
+}
+
+/// The code of a refusal, for a call of any service.
+pub fn code<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(answer: Result<T, SdkError<E, R>>) -> String {
+    match answer {
+        Ok(answer) => panic!("expected a refusal, got {answer:?}"),
+        Err(refusal) => refusal.code().unwrap_or("none").to_owned(),
+    }
 }
 
 /// Creates a table with these keys, billed on demand, and waits until it is `ACTIVE`.

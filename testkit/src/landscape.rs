@@ -16,12 +16,19 @@ pub const DUSK: Colours =
     Colours([[92., 44., 130.], [255., 168., 92.]], [[196., 84., 96.], [128., 48., 96.], [58., 24., 70.]]);
 
 /// Writes a JPEG of hills and a sky with a sun, 640 by 400 pixels.
-pub fn landscape(file: &Path, Colours(sky, hills): &Colours) {
+pub fn landscape(file: &Path, colours: &Colours) {
+    landscape_of(file, colours, 640, 400);
+}
+
+/// The same in another size.
+pub fn landscape_of(file: &Path, Colours(sky, hills): &Colours, width: u32, height: u32) {
     let mix = |a: [f32; 3], b: [f32; 3], t: f32| [0, 1, 2].map(|i| a[i] + (b[i] - a[i]) * t);
-    let picture = image::RgbImage::from_fn(640, 400, |x, y| {
-        let (x, y) = (x as f32, y as f32);
+    let picture = image::RgbImage::from_fn(width, height, |x, y| {
+        let (x, y) = (x as f32 * 640.0 / width as f32, y as f32 * 400.0 / height as f32);
         let mut colour = mix(sky[0], sky[1], (y / 300.0).min(1.0));
-        let sun = ((x - 480.0).powi(2) + (y - 130.0).powi(2)).sqrt();
+        // Round, whatever the shape of the picture.
+        let flat = height as f32 * 640.0 / (width as f32 * 400.0);
+        let sun = ((x - 480.0).powi(2) + ((y - 130.0) * flat).powi(2)).sqrt();
         let light = (46.0 - sun).clamp(0.0, 1.0).max((1.0 - sun / 220.0).max(0.0) * 0.5);
         colour = mix(colour, [255.0, 244.0, 214.0], light);
         for (i, hill) in hills.iter().enumerate() {

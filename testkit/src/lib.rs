@@ -8,6 +8,7 @@
 //! | a fault between a client and its AWS, call by call | [`proxy`] |
 //! | to wait until something is so | [`eventually()`] |
 //! | a web service for instances, a function | [`small_programs`] |
+//! | the corpus of the fuzzers, limits for a program | [`inputs`] |
 //! | programs of this build, and tools of `.ci/setup` | [`programs`] |
 //! | a browser, and pictures to upload | [`browser`], [`landscape`] |
 //! | to end or look for a process | [`process`] |
@@ -19,6 +20,7 @@ pub mod clients;
 pub mod cloud;
 pub mod control;
 pub mod eventually;
+pub mod inputs;
 pub mod landscape;
 pub mod process;
 pub mod programs;

@@ -24,6 +24,7 @@ use crate::{
 
 mod answer_limit;
 mod batch;
+mod download;
 mod endpoints;
 mod http;
 mod journal;
@@ -32,6 +33,7 @@ mod pages;
 mod server_time;
 
 pub use batch::Batch;
+pub use download::download;
 pub use http::{Trust, connector};
 pub use journal::{Journal, Tally};
 pub use pace::Rates;
@@ -48,6 +50,8 @@ pub struct Aws {
     pub iam: aws_sdk_iam::Client,
     /// AWS Lambda.
     pub lambda: aws_sdk_lambda::Client,
+    /// Amazon CloudWatch.
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// Amazon CloudWatch Logs.
     pub logs: aws_sdk_cloudwatchlogs::Client,
     /// Amazon EC2.
@@ -118,6 +122,8 @@ pub struct Together {
     pub launch_templates: Batch<aws_sdk_ec2::types::LaunchTemplate, 100>,
     /// Security groups, by `VPC/NAME`.
     pub security_groups: Batch<aws_sdk_ec2::types::SecurityGroup, 100>,
+    /// Alarms.
+    pub alarms: Batch<aws_sdk_cloudwatch::types::MetricAlarm, 100>,
     /// Log groups, which are found by a prefix of their names.
     pub log_groups: Batch<aws_sdk_cloudwatchlogs::types::LogGroup, 50>,
 }
@@ -210,6 +216,7 @@ impl Aws {
             dynamodb: client!(aws_sdk_dynamodb),
             iam: client!(aws_sdk_iam),
             lambda: client!(aws_sdk_lambda),
+            cloudwatch: client!(aws_sdk_cloudwatch),
             logs: client!(aws_sdk_cloudwatchlogs),
             ec2: client!(aws_sdk_ec2),
             elb: client!(aws_sdk_elasticloadbalancingv2),
@@ -354,6 +361,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "does not have permissions", 120),
     not_yet("UpdateFunctionConfiguration", "ResourceConflictException", "", 600),
     not_yet("UpdateFunctionCode", "ResourceConflictException", "", 600),
+    not_yet("PublishVersion", "ResourceConflictException", "", 600),
     not_yet("DeleteFunction", "ResourceConflictException", "", 600),
     not_yet("PutFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
     not_yet("AddPermission", "ResourceNotFoundException", "", 300),
@@ -387,6 +395,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutBucketEncryption", "NoSuchBucket", "", 120),
     not_yet("PutBucketCors", "NoSuchBucket", "", 120),
     not_yet("PutBucketLifecycleConfiguration", "NoSuchBucket", "", 120),
+    not_yet("PutBucketPolicy", "NoSuchBucket", "", 120),
     not_yet("PutBucketTagging", "NoSuchBucket", "", 120),
     not_yet("PutBucketNotificationConfiguration", "NoSuchBucket", "", 120),
     not_yet(
@@ -410,6 +419,8 @@ const NOT_YET: &[NotYet] = &[
     not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),
     // Another client was faster, or the rules were read too early.
     not_yet("AuthorizeSecurityGroupIngress", "InvalidPermission.Duplicate", "", 60),
+    not_yet("AuthorizeSecurityGroupEgress", "InvalidGroup.NotFound", "", 60),
+    not_yet("AuthorizeSecurityGroupEgress", "InvalidPermission.Duplicate", "", 60),
     not_yet("CreateTags", "InvalidGroup.NotFound", "", 60),
     // The load balancer's network interfaces outlive it, by up to 35 minutes (docs/aws.md §9.6).
     not_yet("DeleteSecurityGroup", "DependencyViolation", "", 2100),
@@ -440,11 +451,13 @@ const ABSENT: &[&str] = &[
     "NoSuchTagSetError",
     "NoSuchCORSConfiguration",
     "NoSuchLifecycleConfiguration",
+    "NoSuchBucketPolicy",
     "NoSuchPublicAccessBlockConfiguration",
     "OwnershipControlsNotFoundError",
     "ServerSideEncryptionConfigurationNotFoundError",
     "NoSuchUpload",
     "NotFound",
+    "ResourceNotFound",
     "ResourceNotFoundException",
     "TableNotFoundException",
     "NoSuchEntity",

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cloud::aws::{Aws, ServerTime, found, gone},
     engine::Fault,
-    machine::process::Process,
+    machine::{platform, process::Process},
 };
 
 /// The key of the object. Runs that find it in a bucket do not empty the bucket.
@@ -303,11 +303,10 @@ impl There {
 impl Holder {
     fn this_run(command: &str, term: Duration) -> Holder {
         let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
         let now = seconds(SystemTime::now());
         Holder {
             owner: user.unwrap_or_else(|| "somebody".into()),
-            host: host.map_or_else(|| "an unknown host".into(), |host| host.trim().to_owned()),
+            host: platform::host().map_or_else(|| "an unknown host".into(), |host| host.trim().to_owned()),
             command: command.into(),
             run: RUNS.fetch_add(1, Ordering::Relaxed),
             since: now,

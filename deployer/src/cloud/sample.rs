@@ -71,6 +71,7 @@ mod tests {
             account: "000000000000".into(),
             region: "eu-west-3".into(),
             caller_arn: "arn:aws:iam::000000000000:root".into(),
+            is_emulated: true,
         };
         let head = HeadObjectOutput::builder()
             .content_length(5)

@@ -18,6 +18,8 @@ pub struct Site {
     pub caller_arn: String,
     /// The region.
     pub region: String,
+    /// Whether another endpoint stands in for AWS, such as our local AWS.
+    pub is_emulated: bool,
 }
 
 /// The part of the region's default network that we use.
@@ -46,7 +48,12 @@ const MOST_ZONES: usize = 3;
 impl Site {
     /// A site for laying out a stack without asking AWS.
     pub fn unknown(account: Option<&str>, region: &str) -> Site {
-        Site { account: account.unwrap_or("000000000000").into(), caller_arn: String::new(), region: region.into() }
+        Site {
+            account: account.unwrap_or("000000000000").into(),
+            caller_arn: String::new(),
+            region: region.into(),
+            is_emulated: false,
+        }
     }
 
     /// The one call that succeeds with any valid credentials, and so the first (docs/aws.md §3.1).
@@ -56,6 +63,7 @@ impl Site {
             account: identity.account().unwrap_or_default().into(),
             caller_arn: identity.arn().unwrap_or_default().into(),
             region: aws.region.clone(),
+            is_emulated: aws.endpoint.is_some(),
         })
     }
 }

@@ -200,7 +200,7 @@ pub enum Command {
     Why(Why),
     /// List the releases of services and functions, newest first
     History(History),
-    /// Bring a service back to an earlier release, program and environment included
+    /// Bring a service or a function back to an earlier release, program and environment included
     Rollback(Rollback),
     /// Switch the services off, so that only use costs; data, functions and logs are kept
     #[command(after_help = PAUSE_EXAMPLES)]
@@ -422,8 +422,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = ROLLBACK)]
 pub struct Rollback {
-    /// The service of stack.yaml, such as `web`
-    #[arg(value_name = "SERVICE")]
+    /// The service or function of stack.yaml, such as `web`
+    #[arg(value_name = "NAME")]
     pub name: String,
     /// The release to go back to, as `history` numbers them [default: the one before the newest]
     #[arg(value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
@@ -449,6 +449,7 @@ const ROLLBACK: &str = "\
 Examples:
   deployer rollback web               back to the release before the newest
   deployer rollback web 3             back to release 3
+  deployer rollback labeler           the code and configuration of the version before the newest
 
 stack.yaml still describes the newer release: the next `up` brings that again.";
 
@@ -600,7 +601,9 @@ name of the folder; edit `package`, or write `binary` for a finished program.
 Examples:
   deployer init
   deployer init --template function --name thumbnails --region eu-west-3
-  deployer init --file staging/stack.yaml";
+  deployer init --file staging/stack.yaml
+  deployer init --template postagram  the shipped app; a release of the deployer
+                                      brings its programs, so no Rust is needed";
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]

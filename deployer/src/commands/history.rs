@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::future::{try_join, try_join_all};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Session, unless_stopped, why};
 use crate::{
-    cloud::{aws::found, why::FunctionPlace},
+    cloud::why::FunctionPlace,
     commands::cli::{Global, History},
     engine::{Address, Error, Fault, Resource as _, look},
-    kinds::launch_template::LaunchTemplate,
+    kinds::{function::Function, launch_template::LaunchTemplate},
     output::{
         exit::{Exit, Failure},
         report::{self, Mark, Row},
@@ -19,7 +18,10 @@ use crate::{
     },
     package::programs::Programs,
     page::Front,
-    releases::{Release, Releases, State, changes},
+    releases::{
+        Release, Releases, State, changes,
+        functions::{FunctionRelease, FunctionReleases},
+    },
 };
 
 /// The most releases listed for people, newest first.
@@ -140,25 +142,59 @@ fn entry(releases: &Releases, release: &Release, keys: &BTreeSet<String>) -> Ent
 /// What is shown in place of something unknown.
 const UNKNOWN: &str = "-";
 
-/// A function has no releases but the present one: it is changed in place.
+/// The published versions of a function; of one without any, what is there.
 async fn of_function(session: &Session, place: &FunctionPlace) -> Result<Vec<Entry>, Fault> {
-    let call = session.aws.lambda.get_function_configuration().function_name(&place.name);
-    let Some(function) = found(call.send().await)? else { return Ok(Vec::new()) };
-    let sha256 = function.code_sha256().and_then(|sha256| STANDARD.decode(sha256).ok()).map(hex::encode);
-    let made = function.last_modified().unwrap_or_default();
+    let Some(releases) = FunctionReleases::read(&session.aws, &Function::named(&place.name)).await? else {
+        return Ok(Vec::new());
+    };
+    let listed: Vec<Entry> = releases.all.iter().map(|release| entry_of_function(&releases, release)).collect();
+    Ok(if listed.is_empty() { vec![unpublished(&releases)] } else { listed })
+}
+
+fn entry_of_function(releases: &FunctionReleases, release: &FunctionRelease) -> Entry {
+    let state = (releases.in_service == Some(release.number)).then_some(State::InService);
+    let before = releases.before(release.number);
+    let changed = before.map(|before| changes::of_functions(&before.settings, &release.settings));
+    let phrase = changed.as_deref().map_or("first release".to_owned(), changes::phrase);
+    let sha256 = changes::hex(&release.settings.code_sha256);
+    let (who, commit) = (&release.origin.who, &release.origin.commit);
+    let row = Row {
+        number: release.number.to_string(),
+        when: minute(&release.made),
+        who: who.clone().unwrap_or_else(|| UNKNOWN.into()),
+        commit: commit.as_ref().map_or(UNKNOWN.into(), |commit| commit.short()),
+        program: changes::short(&sha256),
+        changed: phrase.clone(),
+        mark: state.map(|_| Mark::InService),
+    };
+    let json = json!({
+        "release": release.number,
+        "made": release.made,
+        "who": who,
+        "commit": commit.as_ref().map(|commit| json!({ "hash": commit.hash, "dirty": commit.is_dirty })),
+        "program": { "sha256": sha256, "kept": true },
+        "changed": phrase,
+        "fields": changed.iter().flatten().map(|change| change.path.as_str()).collect::<Vec<_>>(),
+        "state": state.map(State::name),
+    });
+    Entry { row, json }
+}
+
+/// A function that an earlier deployer made, and that has no version yet.
+fn unpublished(releases: &FunctionReleases) -> Entry {
+    let sha256 = changes::hex(&releases.present.code_sha256);
     let row = Row {
         number: UNKNOWN.into(),
-        // Lambda writes `2026-01-31T12:34:56.789+0000`.
-        when: made.get(..16).unwrap_or_default().replace('T', " "),
+        when: UNKNOWN.into(),
         who: UNKNOWN.into(),
         commit: UNKNOWN.into(),
-        program: sha256.as_deref().map_or(UNKNOWN.into(), changes::short),
-        changed: "functions keep no earlier releases".into(),
+        program: changes::short(&sha256),
+        changed: "not published yet: run `up`".into(),
         mark: Some(Mark::InService),
     };
     let json = json!({
         "release": Json::Null,
-        "made": made,
+        "made": Json::Null,
         "who": Json::Null,
         "commit": Json::Null,
         "program": { "sha256": sha256 },
@@ -166,7 +202,12 @@ async fn of_function(session: &Session, place: &FunctionPlace) -> Result<Vec<Ent
         "fields": [],
         "state": State::InService.name(),
     });
-    Ok(vec![Entry { row, json }])
+    Entry { row, json }
+}
+
+/// A time as Lambda writes it, `2026-01-31T12:34:56.789+0000`, to the minute.
+pub(super) fn minute(made: &str) -> String {
+    made.get(..16).unwrap_or_default().replace('T', " ")
 }
 
 fn show(listing: &Listing) {

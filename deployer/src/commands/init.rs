@@ -11,11 +11,12 @@ use anyhow::anyhow;
 use super::{file_option, offline_page, resources};
 use crate::{
     commands::cli::{Global, Init as Args, Template},
-    config::{Config, Name, Region, template::commented},
+    config::{Config, Name, Program, Region, template::commented},
     output::{
         exit::{Exit, Failure},
         report,
     },
+    package::{Shipped, Target, is_in_workspace},
 };
 
 /// The region of a new description, unless another is named.
@@ -46,8 +47,8 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     write(&file, &shown, &text)?;
     let count = resources(offline_page(&config).stack.dependencies().len());
     report::say(format!("wrote {}: the stack {name}, {count}", shown.display()));
-    if !file.ancestors().skip(1).any(|folder| folder.join("Cargo.toml").is_file()) {
-        report::hint("there is no Cargo.toml here or above: name a finished program with `binary`");
+    if let Some(hint) = source_of_programs(&config, file.parent().unwrap_or(Path::new("")), &Shipped::beside_us()) {
+        report::hint(&hint);
     }
     report::say(next_step(global.file.as_deref()));
     Ok(Exit::Done)
@@ -56,6 +57,18 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 /// What to do with the description. Without `--file`, `up` finds it as well.
 fn next_step(file: Option<&Path>) -> String {
     format!("next: `deployer up{} --local` runs it on this machine, no account needed", file_option(file))
+}
+
+/// How to name the programs, if `up` cannot build them and the release does not bring them.
+fn source_of_programs(config: &Config, folder: &Path, shipped: &Shipped) -> Option<String> {
+    let functions = config.functions.values().map(|function| &function.program);
+    let programs = functions.chain(config.services.values().map(|service| &service.program));
+    let is_shipped = |program: &Program| match program {
+        Program::Package(package) => shipped.program(package, Target::Host).is_some(),
+        Program::Binary(_) => true,
+    };
+    (!is_in_workspace(folder) && !programs.into_iter().all(is_shipped))
+        .then(|| "there is no Cargo.toml here or above: name a finished program with `binary`".to_owned())
 }
 
 /// The text of a description.

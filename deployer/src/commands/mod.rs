@@ -54,7 +54,7 @@ use crate::{
         why::Verdict,
     },
     commands::cli::{Cli, Command, Global},
-    config::{Config, did_you_mean},
+    config::{Config, Exposed, did_you_mean},
     cost::difference::{self, Difference},
     engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Schedule, Span, Task},
     kinds::{self, auto_scaling_group},
@@ -66,7 +66,10 @@ use crate::{
         exit::{Exit, Failure},
         report::{self, Board},
     },
-    package::programs::{Destination, Failed, Programs, Warning},
+    package::{
+        Building,
+        programs::{Destination, Failed, Programs, Warning},
+    },
     page::{Page, lay_out, lay_out_until},
 };
 
@@ -275,9 +278,11 @@ impl Session {
     /// Builds the programs of the chosen targets, or of all if there are none.
     async fn programs(&self, targets: &[String]) -> Result<Programs, Failure> {
         let wanted = |entry: &str| self.is_needed(entry, targets);
+        warn_of_exposed(&self.config, &self.file);
         self.check_images(wanted).await?;
-        let say = |line: &str| report::say(line);
-        let built = Programs::build(&self.config, self.folder(), self.destination, wanted, say);
+        let mut build = report::Build::default();
+        let show = |building: Building<'_>| build.show(building);
+        let built = Programs::build(&self.config, self.folder(), self.destination, wanted, show);
         let built = unless_stopped(async { built.await.map_err(|failed| self.unbuilt(failed)) }).await?;
         for Warning { path, unfit } in &built.warnings {
             let place = place(&self.config, &self.file, path).unwrap_or_default();
@@ -650,6 +655,15 @@ fn describe(global: &Global) -> Result<(PathBuf, Config), Failure> {
     let Some(region) = &global.region else { return Ok((file, config)) };
     let config = config.in_region(region.parse().map_err(Failure::usage)?);
     Ok((file, config.map_err(|errors| Failure::new(Exit::Config, errors))?))
+}
+
+/// Warns of variables that look like secrets, each with its line.
+fn warn_of_exposed(config: &Config, file: &Path) {
+    for Exposed { path, what, remedy } in config.exposed() {
+        let name = path.rsplit('.').next().unwrap_or_default();
+        let place = place(config, file, &path).unwrap_or_default();
+        report::warning(&format!("{place}: {name} looks like {what}: {remedy}"));
+    }
 }
 
 /// How many resources there are, in words.

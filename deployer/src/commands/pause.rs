@@ -14,7 +14,7 @@ use crate::{
         Fleet, balancer_monthly,
         prices::{dollars, prices},
     },
-    engine::{Applied, Fault, Names, Observed, Outcome, Plan, Resource as _, Stack, Tags, look},
+    engine::{Applied, Fault, Names, Observed, Outcome, Plan, Resource as _, Stack, Step, Tags, look},
     kinds::{
         auto_scaling_group::{self, AutoScalingGroup},
         load_balancer::LoadBalancer,
@@ -46,6 +46,7 @@ struct Way {
 async fn pause(session: &Session, global: &Global, args: &Pause) -> Result<Exit, Failure> {
     let now = timestamp(report::now_s()).unwrap_or_default();
     let seen = unless_stopped(way(session, &now)).await?;
+    refuse_protected(&seen.plan)?;
     if seen.plan.lines.is_empty() {
         report::say("nothing to pause: no service is deployed");
         return Ok(Exit::Done);
@@ -82,6 +83,16 @@ async fn pause(session: &Session, global: &Global, args: &Pause) -> Result<Exit,
         report::say("`deployer resume` brings the services back, at another address");
     }
     Ok(exit)
+}
+
+/// Refuses before anything is changed: a protected load balancer cannot be removed.
+fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
+    let protected = plan.lines.iter().find(|line| line.step == Step::Protected);
+    protected.map_or(Ok(()), |line| {
+        let message = format!("{}: protected against deletion, so nothing was changed", line.address);
+        Err(Failure::new(Exit::Failed, anyhow::anyhow!(message))
+            .hint("set `load_balancer: { protect: false }` for its service, run `up`, and pause again"))
+    })
 }
 
 /// Reads again under the lease. If the way differs from the one that was shown, shows it and asks again.

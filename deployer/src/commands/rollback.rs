@@ -1,4 +1,6 @@
-//! `rollback`: brings a service back to an earlier release, by the same roll-out as `up` uses.
+//! `rollback`: brings a service back to an earlier release, by the same roll-out as `up` uses, or a function by an update.
+
+mod function;
 
 use std::time::Duration;
 
@@ -35,7 +37,10 @@ pub async fn run(global: &Global, args: &Rollback) -> Result<Exit, Failure> {
         true => health::Wait::No,
         false => health::Wait::Within(Duration::from_secs(args.healthy_within)),
     };
-    let done = roll_back(&session, global, args).await;
+    let done = match chosen(&session, &args.name)?.strip_prefix("functions.") {
+        Some(entry) => function::roll_back(&session, global, args, entry).await,
+        None => roll_back(&session, global, args).await,
+    };
     done.map_err(|failure| session.ended(failure))
 }
 
@@ -110,17 +115,17 @@ async fn is_agreed(session: &Session, args: &Rollback, way: &WayBack) -> Result<
     Ok(args.yes || unless_stopped(report::confirm("Go ahead?")).await?)
 }
 
+/// The path of the service or function of this name in `stack.yaml`. A service goes before a function of the same name.
+fn chosen(session: &Session, name: &str) -> Result<String, Failure> {
+    let mut chosen = why::chosen(session, &[name.to_owned()])?;
+    Ok(chosen.swap_remove(0))
+}
+
 /// The service of this name.
 fn service<'a>(session: &Session, page: &'a Page, name: &str) -> Result<&'a Front, Failure> {
-    let chosen = why::chosen(session, &[name.to_owned()])?;
-    let mut services = page.services.iter();
-    if let Some(front) = services.find(|front| chosen.contains(&format!("services.{}", front.name))) {
-        return Ok(front);
-    }
-    let place = chosen.first().and_then(|section| session.place(section));
-    Err(Failure::usage(format!("{name} is a function, and functions keep no earlier releases"))
-        .hint("check out the commit to go back to, and run `deployer up functions`")
-        .at(place))
+    let section = chosen(session, name)?;
+    let front = page.services.iter().find(|front| format!("services.{}", front.name) == section);
+    front.ok_or_else(|| Failure::usage(format!("{name} has no network to run in")))
 }
 
 async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<WayBack, Failure> {
@@ -169,6 +174,8 @@ async fn plan(
         name: front.place.group.clone(),
         reports: Some(front.place.reports.clone()),
         back_to: Some(template.clone()),
+        // The alarms may have gone off because of the release that is taken back.
+        bake: None,
         empties: false,
     };
     let want = auto_scaling_group::Settings { template, ..group };
@@ -258,7 +265,11 @@ async fn require_program(session: &Session, front: &Front, target: &Release) -> 
 
 /// The remedy if a release cannot be brought back by itself.
 fn by_description(release: &Release) -> String {
-    match &release.origin.commit {
+    by_origin(&release.origin)
+}
+
+fn by_origin(origin: &Origin) -> String {
+    match &origin.commit {
         Some(Commit { hash, is_dirty: true }) => {
             let commit = Commit { hash: hash.clone(), is_dirty: false }.short();
             format!(

@@ -234,6 +234,7 @@ async fn shown_and_agreed(
     }
     session.tell_left_behind(&plan);
     session.refuse_replacements(&plan)?;
+    refuse_protected(&plan)?;
     session.check_named(&plan, &args.delete)?;
     if !shown {
         report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
@@ -262,6 +263,16 @@ fn tasks(session: &Session, page: &Page, plan: &Plan) -> Vec<Task> {
         tasks.push(Task { name, needs: all.clone(), is_work, usual });
     }
     tasks
+}
+
+/// Refuses to remove a service whose load balancer is protected: its security groups could not be removed either.
+fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
+    let protected = plan.lines.iter().find(|line| line.step == Step::Protected && !line.holds_data);
+    protected.map_or(Ok(()), |line| {
+        let message = format!("{}: protected against deletion, so nothing was changed", line.address);
+        Err(Failure::new(Exit::Failed, anyhow::anyhow!(message))
+            .hint("put it back into stack.yaml with `protect: false`, run `up`, and remove it again"))
+    })
 }
 
 /// Creates the bucket before the lease that it holds.
@@ -294,7 +305,7 @@ async fn carry_out(
 ) -> Result<(Vec<Outcome>, Outputs), Failure> {
     let count = Count::of(brought + plan.work(), brought);
     session.see(&plan);
-    let rolled_out = old_programs::rolled_out(&plan, fronts);
+    let (rolled_out, changed) = (old_programs::rolled_out(&plan, fronts), old_programs::changed_functions(&plan));
     let board = Board::following(count, Some(session.follow(tasks(session, page, &plan))));
     let Applied { mut outcomes, outputs, span } = watched(board, lease.as_ref(), async |pace, board| {
         page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await
@@ -307,6 +318,7 @@ async fn carry_out(
     }
     if outcomes.iter().all(Outcome::is_done) {
         old_programs::remove(session, &rolled_out).await;
+        old_programs::delete_versions(session, &changed).await;
     }
     session.end_turn(lease).await;
     for front in fronts.iter().filter(|front| front.is_held_back(&outcomes) || front.is_refused(&outcomes)) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{describe, offline_page, resources};
+use super::{describe, offline_page, resources, warn_of_exposed};
 use crate::{
     commands::cli::{Global, Validate as Args},
     config::{Config, Errors, Problem},
@@ -19,6 +19,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     match describe(global) {
         Ok((file, config)) if args.json => print(true, &shown(&file), Some(count(&config)), Vec::new()),
         Ok((file, config)) => {
+            warn_of_exposed(&config, &file);
             report::line(&format!("{}: {}, no problems", shown(&file), resources(count(&config))));
         }
         Err(failure) if args.json && failure.exit == Exit::Config => {

@@ -69,7 +69,9 @@ async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
         let evidence = why::collect(&session.aws, place).await;
         let rest = resting(&evidence);
         let is_well = evidence.is_up() || rest.is_some();
-        let verdict = if is_well { None } else { why::verdict(&evidence) };
+        // A healthy service may owe its health to a rollback.
+        let is_told = !is_well || evidence.rolled_back.is_some();
+        let verdict = if is_told { why::verdict(&evidence) } else { None };
         let evidence = if is_well { evidence.unread.clone() } else { evidence.summary() };
         Diagnosis { name: place.service.clone(), section, is_well, verdict, evidence, rest }
     });

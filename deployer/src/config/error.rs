@@ -88,9 +88,9 @@ impl Errors {
     }
 }
 
-/// Returns the part of a line around a column, and the offset of the column in it.
+/// Returns the part of a line around a column, and how far from its left end the column is on a terminal.
 fn around(line: &str, column: usize) -> (String, usize) {
-    // One column for each character, with control characters escaped. Tabs are shown as arrows.
+    // Control characters are shown as blanks, tabs as arrows.
     let shown = |c| match c {
         '\t' => '→',
         c if is_active(c) => ' ',
@@ -99,12 +99,20 @@ fn around(line: &str, column: usize) -> (String, usize) {
     let plain: Vec<char> = line.chars().map(shown).collect();
     let at = column.saturating_sub(1);
     if plain.len() <= WIDEST {
-        return (plain.into_iter().collect(), at);
+        return (plain.iter().collect(), width(&plain, at));
     }
     let from = at.saturating_sub(WIDEST / 2).min(plain.len() - WIDEST);
-    let part: String = plain[from..from + WIDEST].iter().collect();
+    let part = &plain[from..from + WIDEST];
     let (before, after) = (if from > 0 { "…" } else { "" }, if from + WIDEST < plain.len() { "…" } else { "" });
-    (format!("{before}{part}{after}"), at - from + before.chars().count())
+    let text: String = part.iter().collect();
+    (format!("{before}{text}{after}"), width(part, at - from) + before.chars().count())
+}
+
+/// The width of the first `count` characters on a terminal, where some take two columns and others none. What is beyond
+/// the end takes one each.
+fn width(text: &[char], count: usize) -> usize {
+    let before: String = text.iter().take(count).collect();
+    console::measure_text_width(&before) + count.saturating_sub(text.len())
 }
 
 /// A message on one line, which may quote a value of any length with any characters.
@@ -151,6 +159,9 @@ mod tests {
         let (shown, at) = around(&format!("{}X{}", "a".repeat(500), "b".repeat(500)), 501);
         assert_eq!((shown.chars().count(), shown.chars().nth(at)), (122, Some('X')));
         assert_eq!(around("", 5), (String::new(), 4));
+        // Two characters of two columns, and an accent of none.
+        assert_eq!(around("名前: x", 5), ("名前: x".into(), 6));
+        assert_eq!(around("e\u{301}: x", 5), ("e\u{301}: x".into(), 3));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Every field of `stack.yaml`, described once. The reader, the JSON Schema and the reference in `docs/stack.md` derive
 //! from this table.
 
-use super::{METHODS, RETENTIONS};
+use super::{KEY_TYPES, METHODS, RETENTIONS, STREAMS};
 
 /// A field.
 #[derive(Debug)]
@@ -45,6 +45,15 @@ pub enum Takes {
         most: u16,
         /// The default, if there is one.
         usual: Option<u16>,
+    },
+    /// A time in minutes such as `5m`, within these bounds, or 0.
+    Minutes {
+        /// The minimum, other than 0.
+        least: u16,
+        /// The maximum.
+        most: u16,
+        /// The default, for people: it may depend on more than the file.
+        usual: &'static str,
     },
     /// `true` or `false`; `false` by default.
     Switch,
@@ -99,11 +108,13 @@ const fn number(path: &'static str, least: u16, most: u16, usual: u16, words: &'
     field(path, Takes::Number { least, most, usual: Some(usual) }, words)
 }
 
-const PACKAGE: &str = "A package of the Cargo workspace around this file. Either this or `binary`.";
+const PACKAGE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program that the \
+                       deployer brings: `labeler` or `service`. Either this or `binary`.";
 const BINARY: &str = "A finished program, relative to this file.";
 const RETENTION: &str = "How long its log is kept, in days; for ever if left out.";
 const ENVIRONMENT: &str =
     "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ for ${ itself.";
+const INCLUDE: &str = "The attributes it copies besides the keys: all if left out, none if the list is empty.";
 const USES: &str = "The resources it uses, which determine its permissions.";
 const ACCESS: &str = "The access to each: read, write or read_write.";
 
@@ -133,14 +144,45 @@ pub const FIELDS: &[Field] = &[
     field("buckets.*.on_upload.suffix", Takes::Text, "Only keys with this suffix."),
     field("buckets.*.protect", Takes::Switch, "Whether the deployer refuses to delete it."),
     field("tables", Takes::Entries("A table, billed by request."), "Tables, billed by request."),
-    required("tables.*.partition_key", Takes::Text, "The partition key: a string attribute. Fixed at creation."),
-    field("tables.*.sort_key", Takes::Text, "The sort key: a string attribute. Fixed at creation."),
+    required("tables.*.partition_key", Takes::TextOrFields, "The partition key, or just its name. Fixed at creation."),
+    required("tables.*.partition_key.name", Takes::Text, "The attribute."),
+    field("tables.*.partition_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.sort_key", Takes::TextOrFields, "The sort key, or just its name. Fixed at creation."),
+    required("tables.*.sort_key.name", Takes::Text, "The attribute."),
+    field("tables.*.sort_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
+    field(
+        "tables.*.indexes",
+        Takes::Entries("A global secondary index. Another key or attribute rebuilds it."),
+        "Global secondary indexes, at most 20.",
+    ),
+    required("tables.*.indexes.*.partition_key", Takes::TextOrFields, "Its partition key, or just its name."),
+    required("tables.*.indexes.*.partition_key.name", Takes::Text, "The attribute."),
+    field("tables.*.indexes.*.partition_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.indexes.*.sort_key", Takes::TextOrFields, "Its sort key, or just its name."),
+    required("tables.*.indexes.*.sort_key.name", Takes::Text, "The attribute."),
+    field("tables.*.indexes.*.sort_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.indexes.*.include", Takes::Texts, INCLUDE),
+    field(
+        "tables.*.local_indexes",
+        Takes::Entries("A local secondary index, with the table's partition key."),
+        "Local secondary indexes, at most 5. Fixed at creation.",
+    ),
+    required("tables.*.local_indexes.*.sort_key", Takes::TextOrFields, "Its sort key, or just its name."),
+    required("tables.*.local_indexes.*.sort_key.name", Takes::Text, "The attribute."),
+    field("tables.*.local_indexes.*.sort_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.local_indexes.*.include", Takes::Texts, INCLUDE),
     field("tables.*.protect", Takes::Switch, "Whether AWS refuses to delete it."),
     field(
         "tables.*.point_in_time_recovery",
         Takes::Switch,
         "Whether it can be restored to any second of the last 35 days.",
     ),
+    field(
+        "tables.*.time_to_live",
+        Takes::Text,
+        "The number attribute with the time at which a row is deleted, in seconds since 1970. One change an hour.",
+    ),
+    field("tables.*.stream", Takes::OneOf(STREAMS), "What its stream records of each change."),
     field("functions", Takes::Entries("A function."), "Lambda functions."),
     field("functions.*.package", Takes::Text, PACKAGE),
     field("functions.*.binary", Takes::Text, BINARY),
@@ -176,6 +218,7 @@ pub const FIELDS: &[Field] = &[
     field("services.*.load_balancer", Takes::Fields, "The load balancer in front of it."),
     number("services.*.load_balancer.port", 1, u16::MAX, 80, "The public port, for plain HTTP; not 443."),
     field("services.*.load_balancer.allow", Takes::SomeTexts("0.0.0.0/0"), "The CIDR blocks that may connect."),
+    field("services.*.load_balancer.protect", Takes::Switch, "Whether AWS refuses to delete it."),
     field(
         "services.*.image",
         Takes::Like("^ami-[0-9a-f]+$", "ami-0123456789abcdef0"),
@@ -183,6 +226,12 @@ pub const FIELDS: &[Field] = &[
     ),
     number("services.*.disk_gb", 8, 16_384, 8, "The root disk in GB."),
     number("services.*.grace_period_s", 30, 7_200, 240, "How long a new instance may be unhealthy, in seconds."),
+    field(
+        "services.*.bake",
+        Takes::Minutes { least: 3, most: 2_880, usual: "`5m` on AWS, `0` with `--local` and other endpoints" },
+        "How long AWS watches a new release before the roll-out counts as done, and rolls it back if more than 1 % of \
+         the responses are 5xx, or more than half are 4xx (docs/commands.md); 0 turns it off.",
+    ),
     field("services.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
     field("services.*.environment", Takes::Variables(Variables::Service), ENVIRONMENT),
     field("services.*.uses", Takes::Fields, USES),
@@ -303,6 +352,7 @@ impl Takes {
             Takes::OneOfNumbers(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
             Takes::Number { least, most, usual: Some(usual) } => format!("{least} to {most} ({usual})"),
             Takes::Number { least, most, usual: None } => format!("{least} to {most}"),
+            Takes::Minutes { least, most, usual } => format!("`{least}m` to `{most}m`, or `0` ({usual})"),
             Takes::Switch => "`true` or `false` (`false`)".into(),
             Takes::Statuses(usual) => format!("statuses (`{usual}`)"),
             Takes::Texts => "a list of texts".into(),
@@ -334,7 +384,11 @@ mod tests {
             "name": "app", "region": "us-east-1", "tags": {}, "outputs": {},
             "roles": { "existing": "R", "instance_profile": "R" },
             "buckets": { "x": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "x" } } },
-            "tables": { "x": { "partition_key": "k" } },
+            "tables": { "x": {
+                "partition_key": { "name": "k" }, "sort_key": { "name": "s" },
+                "indexes": { "xxx": { "partition_key": { "name": "a" }, "sort_key": { "name": "b" } } },
+                "local_indexes": { "yyy": { "sort_key": { "name": "c" } } },
+            } },
             "functions": { "x": { "package": "x", "environment": {}, "uses": { "buckets": {}, "tables": {} } } },
             "services": { "x": {
                 "package": "x", "instance_type": "t3.micro", "instances": {}, "health_check": {}, "load_balancer": {},
@@ -353,11 +407,14 @@ mod tests {
         for field in FIELDS.iter().filter(|field| !matches!(field.takes, Takes::Value)) {
             let mut described = description();
             let (above, key) = field.path.rsplit_once('.').unwrap_or(("", field.path));
-            let above = above.split('.').filter(|part| !part.is_empty());
-            let above = above.map(|part| format!("/{}", if part == "*" { "x" } else { part })).collect::<String>();
             // No field accepts this: a switch no number, and every other field no switch.
             let wrong = if matches!(field.takes, Takes::Switch) { json!(7) } else { json!(true) };
-            let mapping = described.pointer_mut(&above).expect("every mapping is described");
+            let mut mapping = &mut described;
+            for part in above.split('.').filter(|part| !part.is_empty()) {
+                let fields = mapping.as_object_mut().expect("it is a mapping");
+                let below = if part == "*" { fields.values_mut().next() } else { fields.get_mut(part) };
+                mapping = below.expect("every mapping is described");
+            }
             for (key_of_one, other) in [("binary", "package"), ("header", "json")] {
                 if key == key_of_one {
                     mapping.as_object_mut().expect("it is a mapping").remove(other);
@@ -378,6 +435,7 @@ mod tests {
         let config =
             Config::parse("stack.yaml", &description().to_string()).unwrap_or_else(|errors| panic!("{errors}"));
         let (bucket, table) = (&config.buckets["x"], &config.tables["x"]);
+        let (index, local) = (&table.indexes["xxx"], &table.local_indexes["yyy"]);
         let (function, service) = (&config.functions["x"], &config.services["x"]);
         let (instances, health, balancer) = (&service.instances, &service.health_check, &service.load_balancer);
         let (_, request) = &config.verify.as_ref().expect("there are steps").steps[0];
@@ -385,6 +443,12 @@ mod tests {
         let read = |path: &str| match path {
             "buckets.*.cors.origins" => bucket.cors.as_ref().unwrap().origins.join(","),
             "buckets.*.protect" => bucket.protect.to_string(),
+            "tables.*.partition_key.type" => table.partition_key.kind.to_owned(),
+            "tables.*.sort_key.type" => table.sort_key.as_ref().unwrap().kind.to_owned(),
+            "tables.*.indexes.*.partition_key.type" => index.partition_key.kind.to_owned(),
+            "tables.*.indexes.*.sort_key.type" => index.sort_key.as_ref().unwrap().kind.to_owned(),
+            "tables.*.local_indexes.*.sort_key.type" => local.sort_key.as_ref().unwrap().kind.to_owned(),
+            "tables.*.stream" => table.stream.as_deref().unwrap_or("none").to_owned(),
             "tables.*.protect" => table.protect.to_string(),
             "tables.*.point_in_time_recovery" => table.point_in_time_recovery.to_string(),
             "functions.*.architecture" => function.architecture.name().to_owned(),
@@ -403,6 +467,7 @@ mod tests {
             "services.*.health_check.matcher" => health.matcher.clone(),
             "services.*.load_balancer.port" => u16::from(balancer.port).to_string(),
             "services.*.load_balancer.allow" => allowed.join(","),
+            "services.*.load_balancer.protect" => balancer.protect.to_string(),
             "services.*.disk_gb" => service.disk_gb.to_string(),
             "services.*.grace_period_s" => service.grace_period_s.to_string(),
             "verify.steps.*.expect.status" => request.expect.status.written.clone(),
@@ -438,7 +503,7 @@ mod tests {
         assert_eq!(Field::at("roles.existing").map(|field| field.path), Some("roles.existing"));
         assert!(Field::at("services.web.instances.most").is_none() && Field::at("").is_none());
         let keys: Vec<&str> = below("services.web.load_balancer").map(Field::key).collect();
-        assert_eq!(keys, ["port", "allow"]);
+        assert_eq!(keys, ["port", "allow", "protect"]);
         assert!(below("").map(Field::key).any(|key| key == "outputs"));
     }
 }

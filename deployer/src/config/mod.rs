@@ -3,6 +3,7 @@
 mod aws_names;
 mod checks;
 mod error;
+mod exposed;
 pub mod fields;
 mod hidden;
 mod read;
@@ -21,7 +22,8 @@ use std::{
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES};
 pub use error::{Errors, Place, Problem, did_you_mean};
-pub use read::{METHODS, RESERVED_BY_LAMBDA};
+pub use exposed::Exposed;
+pub use read::{KEY_TYPES, METHODS, RESERVED_BY_LAMBDA, STREAMS};
 pub use text::{Piece, Reference, Text};
 
 use crate::{
@@ -140,14 +142,59 @@ pub struct Upload {
 /// A table, billed by request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// The attribute that is the partition key: a string.
-    pub partition_key: String,
-    /// The attribute that is the sort key: a string.
-    pub sort_key: Option<String>,
+    /// The partition key.
+    pub partition_key: Key,
+    /// The sort key.
+    pub sort_key: Option<Key>,
+    /// Global secondary indexes.
+    pub indexes: BTreeMap<Name, Index>,
+    /// Local secondary indexes; their partition key is the table's.
+    pub local_indexes: BTreeMap<Name, Index>,
     /// Whether AWS refuses to delete it.
     pub protect: bool,
     /// Whether it can be restored to any second of the last 35 days.
     pub point_in_time_recovery: bool,
+    /// The attribute with the time at which a row is deleted, in seconds since 1970.
+    pub time_to_live: Option<String>,
+    /// What its stream records, as `stack.yaml` names it; `None` without a stream.
+    pub stream: Option<String>,
+}
+
+/// An attribute that is a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Its name.
+    pub name: String,
+    /// Its type: `string`, `number` or `binary`.
+    pub kind: &'static str,
+}
+
+impl fmt::Display for Key {
+    /// The notation of the settings of tables: the name, with a type that is not string, as in `id (number)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            "string" => f.write_str(&self.name),
+            kind => write!(f, "{} ({kind})", self.name),
+        }
+    }
+}
+
+impl Table {
+    /// Whether it has secondary indexes.
+    pub fn has_indexes(&self) -> bool {
+        !self.indexes.is_empty() || !self.local_indexes.is_empty()
+    }
+}
+
+/// A secondary index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// The partition key.
+    pub partition_key: Key,
+    /// The sort key.
+    pub sort_key: Option<Key>,
+    /// The attributes that it copies besides the keys, sorted; `None` for all.
+    pub include: Option<Vec<String>>,
 }
 
 /// Where a program comes from.
@@ -179,6 +226,18 @@ pub enum Access {
     Write,
     /// Read and write.
     ReadWrite,
+}
+
+impl Access {
+    /// Whether it includes reading.
+    pub fn reads(self) -> bool {
+        self != Access::Write
+    }
+
+    /// Whether it includes writing.
+    pub fn writes(self) -> bool {
+        self != Access::Read
+    }
 }
 
 /// Environment variables.
@@ -224,6 +283,8 @@ pub struct Service {
     pub disk_gb: u16,
     /// How long a new instance may be unhealthy, in seconds.
     pub grace_period_s: u16,
+    /// How long a new release is watched, in minutes; 0 if it is not. If absent, it depends on the cloud.
+    pub bake_minutes: Option<u16>,
     /// How long its log is kept, in days; for ever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
@@ -267,6 +328,8 @@ pub struct Balancer {
     pub port: Port,
     /// The CIDR blocks that may connect.
     pub allow: Vec<Cidr>,
+    /// Whether AWS refuses to delete it.
+    pub protect: bool,
 }
 
 impl Config {

@@ -2,14 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter,
     ops::{Range, RangeInclusive},
     str::FromStr,
 };
 
 use super::{
-    Access, Balancer, Bucket, Cidr, Config, Cors, Environment, ExistingRoles, Function, HealthCheck, InstanceType,
-    Instances, Name, Place, Port, Problem, Program, RETENTIONS, Region, Service, Source, Table, Text, Upload, Uses,
-    checks,
+    Access, Balancer, Bucket, Cidr, Config, Cors, Environment, ExistingRoles, Function, HealthCheck, Index,
+    InstanceType, Instances, Key, Name, Place, Port, Problem, Program, RETENTIONS, Region, Service, Source, Table,
+    Text, Upload, Uses, checks,
     error::did_you_mean,
     fields::{self, Field, Takes},
     hidden,
@@ -91,6 +92,17 @@ fn usual_text(fields: &Fields<'_>, key: &str) -> String {
 /// The methods that a CORS rule may allow.
 pub const METHODS: &[&str] = &["GET", "HEAD", "PUT", "POST", "DELETE"];
 
+/// The types of key attributes.
+pub const KEY_TYPES: &[&str] = &["string", "number", "binary"];
+
+/// What a stream of a table may record: DynamoDB's view types in lower case.
+pub const STREAMS: &[&str] = &["none", "keys_only", "new_image", "old_image", "new_and_old_images"];
+
+/// DynamoDB's limits for a table (docs/aws.md §5.2).
+const MOST_INDEXES: usize = 20;
+const MOST_LOCAL_INDEXES: usize = 5;
+const MOST_INCLUDED: usize = 100;
+
 impl Reader<'_> {
     fn config(&mut self, root: &Located) -> Option<Config> {
         if matches!(root.node, Node::Null) {
@@ -133,7 +145,8 @@ impl Reader<'_> {
         read: fn(&mut Self, &str, &Located) -> Option<T>,
     ) -> BTreeMap<Name, T> {
         let Some(value) = top.get(section) else { return BTreeMap::new() };
-        let Some(entries) = self.map(section, value) else { return BTreeMap::new() };
+        let section = top.path(section);
+        let Some(entries) = self.map(&section, value) else { return BTreeMap::new() };
         let mut read_entries = BTreeMap::new();
         for (key, place, value) in entries {
             // A dot separates the parts of a path. A name with one is rejected below, and its fields are read all the
@@ -199,28 +212,160 @@ impl Reader<'_> {
 
     fn table(&mut self, path: &str, value: &Located) -> Option<Table> {
         let fields = self.fields(path, value)?;
-        let partition_key = self.text(&fields, "partition_key", "the attribute that is the partition key");
-        let sort_key = self.optional_text(&fields, "sort_key");
-        for (name, key) in [("partition_key", &partition_key), ("sort_key", &sort_key)] {
-            if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 255) {
-                let place = self.place(&fields, name);
-                self.problem(
-                    place,
-                    format!("`{name}` is not a valid attribute name"),
-                    "attribute names have 1 to 255 bytes",
-                );
+        let (partition_key, sort_key) = self.keys(&fields);
+        let mut local_indexes = self.section(&fields, "local_indexes", Self::local_index);
+        for index in local_indexes.values_mut() {
+            index.partition_key = partition_key.clone();
+        }
+        if sort_key.is_none() && !local_indexes.is_empty() {
+            let place = self.place(&fields, "local_indexes");
+            self.problem(place, "a table with local indexes needs a sort key", "add `sort_key`, or use `indexes`");
+        }
+        let indexes = self.section(&fields, "indexes", Self::index);
+        for (key, named, most) in
+            [("indexes", &indexes, MOST_INDEXES), ("local_indexes", &local_indexes, MOST_LOCAL_INDEXES)]
+        {
+            let place = self.place(&fields, key);
+            if named.len() > most {
+                let message = format!("{} {key}", named.len());
+                self.problem(place, message, format!("DynamoDB allows {most} {key} for a table"));
+            }
+            if let Some(short) = named.keys().find(|name| name.as_str().len() < 3) {
+                let message = format!("the name of an index is too short: {short}");
+                self.problem(place, message, "names of indexes have at least 3 characters");
             }
         }
-        if partition_key.is_some() && partition_key == sort_key {
-            let place = self.place(&fields, "sort_key");
-            self.problem(place, "both keys are the same attribute", "leave `sort_key` out, or choose another one");
+        if let Some(twice) = indexes.keys().find(|name| local_indexes.contains_key(*name)) {
+            let place = self.place(&fields, "local_indexes");
+            self.problem(place, format!("two indexes are called {twice}"), "choose another name for one of them");
         }
-        Some(Table {
-            partition_key: partition_key.unwrap_or_default(),
+        let table = Table {
+            partition_key,
             sort_key,
+            indexes,
+            local_indexes,
             protect: self.boolean(&fields, "protect"),
             point_in_time_recovery: self.boolean(&fields, "point_in_time_recovery"),
+            time_to_live: self.time_to_live(&fields),
+            stream: self.stream(&fields),
+        };
+        self.check_key_types(&fields, &table);
+        Some(table)
+    }
+
+    fn index(&mut self, path: &str, value: &Located) -> Option<Index> {
+        let fields = self.fields(path, value)?;
+        let (partition_key, sort_key) = self.keys(&fields);
+        Some(Index { partition_key, sort_key, include: self.included(&fields) })
+    }
+
+    /// The partition key is filled in later: it is the table's.
+    fn local_index(&mut self, path: &str, value: &Located) -> Option<Index> {
+        let fields = self.fields(path, value)?;
+        if fields.get("sort_key").is_none() {
+            self.text(&fields, "sort_key", "the attribute that is the sort key");
+        }
+        Some(Index {
+            partition_key: no_key(),
+            sort_key: self.key(&fields, "sort_key"),
+            include: self.included(&fields),
         })
+    }
+
+    /// The keys of a table or a global index.
+    fn keys(&mut self, fields: &Fields<'_>) -> (Key, Option<Key>) {
+        if fields.get("partition_key").is_none() {
+            self.text(fields, "partition_key", "the attribute that is the partition key");
+        }
+        let partition_key = self.key(fields, "partition_key").unwrap_or_else(no_key);
+        let sort_key = self.key(fields, "sort_key");
+        if sort_key.as_ref().is_some_and(|key| !key.name.is_empty() && key.name == partition_key.name) {
+            let place = self.place(fields, "sort_key");
+            self.problem(place, "both keys are the same attribute", "leave `sort_key` out, or choose another one");
+        }
+        (partition_key, sort_key)
+    }
+
+    /// An attribute's name, or its name and type.
+    fn key(&mut self, above: &Fields<'_>, key: &str) -> Option<Key> {
+        let (name, kind) = match &above.get(key)?.node {
+            Node::Map(_) => {
+                let fields = self.fields_of(above, key);
+                (self.text(&fields, "name", "the attribute")?, self.one_of(&fields, "type", KEY_TYPES))
+            }
+            _ => (self.optional_text(above, key)?, KEY_TYPES[0]),
+        };
+        let place = self.place(above, key);
+        if name.is_empty() || name.len() > 255 {
+            let message = format!("`{key}` is not a valid attribute name");
+            self.problem(place, message, "attribute names have 1 to 255 bytes");
+        }
+        // The notation of types in plans would be ambiguous.
+        if let Some((name, kind)) = name.strip_suffix(')').and_then(|name| name.rsplit_once(" ("))
+            && KEY_TYPES.contains(&kind)
+        {
+            let help = format!("write {key}: {{ name: {name}, type: {kind} }}");
+            self.problem(place, format!("`{key}` is a name and a type in one text"), help);
+        }
+        Some(Key { name, kind })
+    }
+
+    fn included(&mut self, fields: &Fields<'_>) -> Option<Vec<String>> {
+        let mut names: Vec<String> = self.texts(fields, "include")?.into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        names.dedup();
+        let place = self.place(fields, "include");
+        if names.len() > MOST_INCLUDED {
+            let help = format!("DynamoDB allows {MOST_INCLUDED}: leave `include` out to copy all attributes");
+            self.problem(place, format!("{} attributes in one index", names.len()), help);
+        }
+        if names.iter().any(|name| name.is_empty() || name.len() > 255) {
+            self.problem(place, "this is not a valid attribute name", "attribute names have 1 to 255 bytes");
+        }
+        Some(names)
+    }
+
+    fn time_to_live(&mut self, fields: &Fields<'_>) -> Option<String> {
+        let name = self.optional_text(fields, "time_to_live")?;
+        if name.is_empty() || name.len() > 255 {
+            let place = self.place(fields, "time_to_live");
+            self.problem(place, "`time_to_live` is not a valid attribute name", "attribute names have 1 to 255 bytes");
+        }
+        Some(name)
+    }
+
+    fn stream(&mut self, fields: &Fields<'_>) -> Option<String> {
+        let contents = self.one_of(fields, "stream", STREAMS);
+        (contents != STREAMS[0]).then(|| contents.to_owned())
+    }
+
+    /// An attribute has one type in all keys of a table.
+    fn check_key_types(&mut self, fields: &Fields<'_>, table: &Table) {
+        let of_indexes = table.indexes.values().chain(table.local_indexes.values());
+        let of_indexes = of_indexes.flat_map(|index| iter::once(&index.partition_key).chain(&index.sort_key));
+        let mut known: BTreeMap<&str, &str> = BTreeMap::new();
+        for key in iter::once(&table.partition_key).chain(&table.sort_key).chain(of_indexes) {
+            let first = *known.entry(&key.name).or_insert(key.kind);
+            if first != key.kind && !key.name.is_empty() {
+                let message = format!("the key `{}` is a {first} in one place and a {} in another", key.name, key.kind);
+                self.problem(fields.place, message, "an attribute has the same type in all keys of a table");
+                return;
+            }
+        }
+    }
+
+    /// One of these texts, of which the first is the default.
+    fn one_of(&mut self, fields: &Fields<'_>, key: &str, texts: &'static [&'static str]) -> &'static str {
+        let Some(written) = self.optional_text(fields, key) else { return texts[0] };
+        let found = texts.iter().find(|text| **text == written);
+        if found.is_none() {
+            let help = match did_you_mean(&written, texts.iter().copied()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("use {}", texts.join(", ")),
+            };
+            self.problem(self.place(fields, key), format!("`{key}` cannot be {written:?}"), help);
+        }
+        found.copied().unwrap_or(texts[0])
     }
 
     fn function(&mut self, path: &str, value: &Located) -> Option<Function> {
@@ -248,6 +393,7 @@ impl Reader<'_> {
             image: self.image(&fields),
             disk_gb: self.number(&fields, "disk_gb"),
             grace_period_s: self.number(&fields, "grace_period_s"),
+            bake_minutes: self.minutes(&fields, "bake"),
             log_retention_days: self.retention(&fields),
             environment: self.environment(&fields, kept_by_us),
             uses: self.uses(&fields),
@@ -341,9 +487,9 @@ impl Reader<'_> {
 
     fn load_balancer(&mut self, service: &Fields<'_>) -> Balancer {
         let fields = self.fields_of(service, "load_balancer");
-        let port = self.port(&fields, "port");
+        let (port, protect) = (self.port(&fields, "port"), self.boolean(&fields, "protect"));
         if fields.get("allow").is_none() {
-            return Balancer { port, allow: vec![Cidr(usual_text(&fields, "allow"))] };
+            return Balancer { port, allow: vec![Cidr(usual_text(&fields, "allow"))], protect };
         }
         let blocks = self.some_texts(&fields, "allow", "allow: [\"0.0.0.0/0\"]");
         let mut allow = Vec::new();
@@ -353,7 +499,7 @@ impl Reader<'_> {
                 Err(help) => self.problem(place, format!("{text:?} is not a CIDR block"), help),
             }
         }
-        Balancer { port, allow }
+        Balancer { port, allow, protect }
     }
 
     fn program(&mut self, fields: &Fields<'_>) -> Program {
@@ -766,6 +912,35 @@ impl Reader<'_> {
         small
     }
 
+    /// A time such as `5m`, in minutes. Zero needs no unit.
+    fn minutes(&mut self, fields: &Fields<'_>, key: &str) -> Option<u16> {
+        let Some(Takes::Minutes { least, most, .. }) = fields.takes(key) else { return None };
+        let value = fields.get(key)?;
+        let help = format!("write {key}: 5m, from {least}m to {most}m, or {key}: 0 to turn it off");
+        let read = match &value.node {
+            Node::Number(0) => Some(0),
+            Node::Text(text) if text == "0" => Some(0),
+            Node::Text(text) => {
+                text.strip_suffix('m').filter(|digits| is_digits(digits)).and_then(|it| it.parse().ok())
+            }
+            _ => None,
+        };
+        let is_allowed = |minutes: &u16| *minutes == 0 || (*least..=*most).contains(minutes);
+        match read {
+            Some(minutes) if is_allowed(&minutes) => Some(minutes),
+            Some(_) => {
+                let written = self.written(value).to_owned();
+                self.problem(value.place, format!("`{key}` cannot be {written}"), help);
+                None
+            }
+            None => {
+                let message = format!("`{key}` is {}, and should be a time in minutes", self.kind(value));
+                self.problem(value.place, message, help);
+                None
+            }
+        }
+    }
+
     fn place(&self, fields: &Fields<'_>, key: &str) -> Place {
         fields.get(key).map_or(fields.place, |value| value.place)
     }
@@ -775,6 +950,10 @@ impl Reader<'_> {
     }
 }
 
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The byte ranges of the scalars in a value: of the value itself, or of its items.
 fn scalars(value: &Located, found: &mut Vec<Range<usize>>) {
     match &value.node {
@@ -782,6 +961,11 @@ fn scalars(value: &Located, found: &mut Vec<Range<usize>>) {
         Node::Map(entries) => entries.iter().for_each(|(_, _, item)| scalars(item, found)),
         _ => found.push(value.bytes.clone()),
     }
+}
+
+/// Stands for a key that is missing or that comes later.
+fn no_key() -> Key {
+    Key { name: String::new(), kind: KEY_TYPES[0] }
 }
 
 /// One status or a range of them, as load balancers take them.
@@ -802,6 +986,10 @@ const SHAPES: &[(&str, &str, &str)] = &[
     ("buckets.*.on_upload", "on_upload: { function: $ }", "labeler"),
     ("tables", "tables: { $: { partition_key: id } }", "posts"),
     ("tables.*", "*: { partition_key: $ }", "id"),
+    ("tables.*.indexes", "indexes: { by-$: { partition_key: $ } }", "label"),
+    ("tables.*.indexes.*", "*: { partition_key: $ }", "label"),
+    ("tables.*.local_indexes", "local_indexes: { by-$: { sort_key: $ } }", "title"),
+    ("tables.*.local_indexes.*", "*: { sort_key: $ }", "title"),
     ("functions", "functions: { $: { package: $ } }", "labeler"),
     ("functions.*", "*: { package: $ }", "labeler"),
     ("services", "services: { $: { package: service, instance_type: t3.micro } }", "web"),

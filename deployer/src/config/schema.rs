@@ -48,6 +48,7 @@ fn described(field: &Field) -> Value {
             usual.iter().for_each(|usual| number["default"] = json!(usual));
             number
         }
+        Takes::Minutes { .. } => json!({ "anyOf": [{ "const": 0 }, { "type": "string", "pattern": "^(0|[0-9]+m)$" }] }),
         Takes::Switch => json!({ "type": "boolean", "default": false }),
         Takes::Statuses(usual) => json!({ "type": ["string", "integer"], "default": usual }),
         Takes::Texts => json!({ "type": "array", "items": { "type": "string" } }),

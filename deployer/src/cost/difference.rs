@@ -1,10 +1,13 @@
 //! What a plan adds to the cost of a month.
 
-use super::{Fleet, balancer_monthly};
+use super::{Fleet, POLICY_ALARMS, balancer_monthly};
 use crate::{
     config::Config,
     engine::{Change, Plan, Planned, Resource, Step},
-    kinds::{auto_scaling_group::AutoScalingGroup, launch_template::LaunchTemplate, load_balancer::LoadBalancer},
+    kinds::{
+        alarm::Alarm, auto_scaling_group::AutoScalingGroup, launch_template::LaunchTemplate,
+        load_balancer::LoadBalancer,
+    },
     page::{Front, Page},
 };
 
@@ -50,6 +53,8 @@ struct Seen<'a> {
     group: &'a Step,
     /// What changes in the launch template.
     template: &'a [Change],
+    /// Whether the plan creates its alarms.
+    gets_alarms: bool,
     /// The number of instances that exist at least; `None` if there is no group.
     instances: Option<u32>,
 }
@@ -69,7 +74,8 @@ impl<'a> Seen<'a> {
         let old = old.filter(|_| live.is_none());
         moved.extend(old.map(|it| it.name.clone()));
         let instances = live.or(old.map(|_| wanted.instances));
-        Some(Seen { balancer: &balancer.step, group: &group.step, template, instances })
+        let gets_alarms = line(Alarm::KIND).is_some_and(|line| line.step == Step::Create);
+        Some(Seen { balancer: &balancer.step, group: &group.step, template, gets_alarms, instances })
     }
 
     fn before(&self, wanted: &Fleet) -> Fleet {
@@ -79,6 +85,7 @@ impl<'a> Seen<'a> {
             disk_gb: from("disk.gb").and_then(|gb| gb.parse().ok()).unwrap_or(wanted.disk_gb),
             instances: self.instances.unwrap_or(0),
             has_group: self.instances.is_some(),
+            alarms: if self.gets_alarms { POLICY_ALARMS } else { wanted.alarms },
             has_balancer: !matches!(self.balancer, Step::Create | Step::Leave(_)),
             zones: wanted.zones,
         }

@@ -6,7 +6,11 @@ pub mod spent;
 
 use serde::Serialize;
 
-use crate::config::{Config, Service, Table};
+use crate::{
+    config::{Config, Service, Table},
+    kinds::alarm::WATCHED,
+    page::USUAL_BAKE_MINUTES,
+};
 use prices::{HOURS, instance_hour, price, prices, unit};
 
 /// The average number of capacity units of a load balancer that estimates assume: about 2.5 new connections a second.
@@ -14,7 +18,9 @@ const LCUS: f64 = 0.1;
 /// The number of zones of a load balancer, if the region's network is unknown.
 pub const ZONES: usize = 3;
 /// The number of alarms of a scaling policy (docs/aws.md §10.6).
-const ALARMS: f64 = 2.0;
+const POLICY_ALARMS: u32 = 2;
+/// The number of metrics of each alarm of a watched roll-out: an alarm costs as much as its metrics.
+const METRICS: u32 = 2;
 
 /// What runs for a service, as far as it has a price.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +33,8 @@ pub struct Fleet {
     pub disk_gb: u32,
     /// Whether its Auto Scaling group exists, which has a scaling policy.
     pub has_group: bool,
+    /// The number of metrics that alarms watch.
+    pub alarms: u32,
     /// Whether its load balancer exists.
     pub has_balancer: bool,
     /// The number of zones of the load balancer: each has a public address.
@@ -41,6 +49,7 @@ impl Fleet {
             instances: service.instances.min.into(),
             disk_gb: service.disk_gb.into(),
             has_group: true,
+            alarms: POLICY_ALARMS + if is_watched(service) { METRICS * WATCHED.len() as u32 } else { 0 },
             has_balancer: true,
             zones,
         }
@@ -52,7 +61,7 @@ impl Fleet {
             0 => 0.0,
             some => instance_monthly(&self.instance_type, self.disk_gb)? * f64::from(some),
         };
-        let alarms = if self.has_group { ALARMS * price("cloudwatch.alarm-month") } else { 0.0 };
+        let alarms = if self.has_group { alarms_monthly(self.alarms) } else { 0.0 };
         let balancer = if self.has_balancer { balancer_monthly(self.zones) } else { 0.0 };
         Some(instances + alarms + balancer)
     }
@@ -67,6 +76,15 @@ pub fn instance_monthly(instance_type: &str, disk_gb: u32) -> Option<f64> {
 /// The price of a month of a load balancer with its public addresses.
 pub fn balancer_monthly(zones: usize) -> f64 {
     HOURS * (price("alb.hour") + LCUS * price("alb.lcu-hour") + zones as f64 * price("ipv4.hour"))
+}
+
+/// Whether AWS watches the roll-outs of a service.
+fn is_watched(service: &Service) -> bool {
+    service.bake_minutes.unwrap_or(USUAL_BAKE_MINUTES) > 0
+}
+
+fn alarms_monthly(metrics: u32) -> f64 {
+    f64::from(metrics) * price("cloudwatch.alarm-month")
 }
 
 /// What a stack costs. Its fields are the keys of `cost --json`.
@@ -216,13 +234,19 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
         Item {
             least: Some(0.0),
             ..fixed(
-                format!("{ALARMS} alarms of its scaling policy"),
-                ALARMS * price("cloudwatch.alarm-month"),
-                "10 are free",
+                format!("{POLICY_ALARMS} alarms of its scaling policy"),
+                alarms_monthly(POLICY_ALARMS),
+                "10 metrics are free",
             )
         },
         log(section),
     ];
+    if is_watched(service) {
+        let metrics = METRICS * WATCHED.len() as u32;
+        let what = format!("{} alarms of its roll-outs", WATCHED.len());
+        let note = format!("{metrics} metrics; 10 are free");
+        items.push(Item { least: Some(0.0), ..fixed(what, alarms_monthly(metrics), &note) });
+    }
     items.extend(service.uses.rekognition.then(|| rekognition(section)));
     items
 }
@@ -277,13 +301,13 @@ mod tests {
     fn a_service_costs_its_instances_disks_addresses_and_load_balancer() {
         let config = postagram();
         let fleet = Fleet::described(config.services.values().next().unwrap(), 2);
-        // By hand: 7.592 + 0.64 + 3.65, and 16.425 + 0.584 + 7.30, and 0.20.
-        near(fleet.monthly().unwrap(), 36.391);
-        near(Fleet { instances: 2, ..fleet.clone() }.monthly().unwrap(), 48.273);
-        near(Fleet { has_balancer: false, instances: 0, ..fleet.clone() }.monthly().unwrap(), 0.20);
+        // By hand: 7.592 + 0.64 + 3.65, and 16.425 + 0.584 + 7.30, and 0.20 + 0.60.
+        near(fleet.monthly().unwrap(), 36.991);
+        near(Fleet { instances: 2, ..fleet.clone() }.monthly().unwrap(), 48.873);
+        near(Fleet { has_balancer: false, instances: 0, ..fleet.clone() }.monthly().unwrap(), 0.80);
         assert_eq!(Fleet { instance_type: "t3.mega".into(), ..fleet.clone() }.monthly(), None);
         let none = Fleet { instance_type: "t3.mega".into(), instances: 0, ..fleet };
-        near(none.monthly().unwrap(), 24.509);
+        near(none.monthly().unwrap(), 25.109);
     }
 
     #[test]
@@ -291,7 +315,7 @@ mod tests {
         let config = postagram();
         let estimate = estimate(&config, Some(2));
         let fleet = Fleet::described(config.services.values().next().unwrap(), 2);
-        near(estimate.least, fleet.monthly().unwrap() - 0.20);
+        near(estimate.least, fleet.monthly().unwrap() - 0.80);
         near(estimate.most, Fleet { instances: 4, ..fleet }.monthly().unwrap());
         let sure = |what: &str| estimate.items.iter().find(|item| item.what.contains(what)).map(|item| item.sure);
         assert_eq!([sure("t3.micro"), sure("LCU"), sure("log")], [Sure::Exact, Sure::Assumed, Sure::ByUse].map(Some));

@@ -59,9 +59,18 @@ mod tests {
         },
         config::Config,
         kinds::{
-            auto_scaling_group::AutoScalingGroup, bucket::Bucket, function::Function,
-            instance_profile::InstanceProfile, launch_template::LaunchTemplate, load_balancer::LoadBalancer,
-            log_group::LogGroup, role::Role, security_group::SecurityGroup, table::Table, target_group::TargetGroup,
+            alarm::Alarm,
+            auto_scaling_group::AutoScalingGroup,
+            bucket::Bucket,
+            function::Function,
+            instance_profile::InstanceProfile,
+            launch_template::LaunchTemplate,
+            load_balancer::LoadBalancer,
+            log_group::LogGroup,
+            role::Role,
+            security_group::{SecurityGroup, Side},
+            table::Table,
+            target_group::TargetGroup,
         },
         package::programs::Programs,
         page::lay_out,
@@ -77,16 +86,18 @@ mod tests {
             )
             .replacen("      FN: ${functions.labeler.name}", "      BUCKET: ${buckets.images.name}", 1);
         let config = Config::parse("stack.yaml", &description).unwrap_or_else(|errors| panic!("{errors}"));
-        let site = Site { account: "1".into(), caller_arn: String::new(), region: "us-east-1".into() };
+        let site =
+            Site { account: "1".into(), caller_arn: String::new(), region: "us-east-1".into(), is_emulated: false };
         let network = Network { vpc: "vpc-1".into(), subnets: Vec::new() };
         let mut stack = lay_out(&config, &site, Some(&network), &Programs::none(), Wait::default()).stack;
         let (name, path, vpc) = ("old", String::from("/"), String::from("vpc-1"));
         stack.doom(AutoScalingGroup::named(name));
+        stack.doom(Alarm { name: name.into() });
         stack.doom(LoadBalancer { name: name.into() });
-        stack.doom(Function { name: name.into() });
+        stack.doom(Function::named(name));
         stack.doom(LaunchTemplate::named(name));
         stack.doom(TargetGroup { name: name.into() });
-        stack.doom(SecurityGroup { name: name.into(), vpc });
+        stack.doom(SecurityGroup { name: name.into(), vpc, side: Side::Unknown });
         stack.doom(InstanceProfile { name: name.into(), path: path.clone() });
         stack.doom(LogGroup { name: name.into() });
         stack.doom(Role { name: name.into(), path });
@@ -115,6 +126,9 @@ mod tests {
             ("function.labeler", "role.old"),
             ("function.old", "role.labeler-fn"),
             ("auto_scaling_group.old", "listener.web"),
+            ("auto_scaling_group.web", "alarm.web-target-5xx"),
+            ("auto_scaling_group.web", "alarm.old"),
+            ("alarm.old", "load_balancer.web"),
         ] {
             assert!(before[then].contains(first), "{then} waits for {:?}, and not for {first}", before[then]);
         }

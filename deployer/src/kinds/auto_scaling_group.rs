@@ -8,14 +8,14 @@ use std::{
 };
 
 use aws_sdk_autoscaling::types::{
-    AutoScalingGroup as Described, DesiredConfiguration, Filter, Instance, InstanceRefresh,
+    AlarmSpecification, AutoScalingGroup as Described, DesiredConfiguration, Filter, Instance, InstanceRefresh,
     InstanceRefreshStatus as Status, LaunchTemplateSpecification, LifecycleState, RefreshPreferences,
     ScheduledUpdateGroupAction,
 };
 use aws_smithy_types::{DateTime, date_time::Format};
 use serde::Serialize;
 
-use super::tags;
+use super::{alarm, tags};
 use crate::{
     cloud::{
         aws::{Aws, found, gone, items},
@@ -35,8 +35,19 @@ pub struct AutoScalingGroup {
     /// The version that a rollback brings back. Then instances of another version, and a roll-out to one, count as a
     /// difference even if the group has this version already.
     pub back_to: Option<Template>,
+    /// How AWS watches a new version; `None` if it does not.
+    pub bake: Option<Bake>,
     /// Whether a paused group counts as settling until its last instance has terminated.
     pub empties: bool,
+}
+
+/// How AWS watches a roll-out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bake {
+    /// How long, after all instances are replaced.
+    pub seconds: i32,
+    /// The alarms that end it, by name.
+    pub alarms: Vec<String>,
 }
 
 /// The settings that we manage.
@@ -262,7 +273,7 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
 impl AutoScalingGroup {
     /// A group of which only the name is known.
     pub fn named(name: &str) -> AutoScalingGroup {
-        AutoScalingGroup { name: name.into(), reports: None, back_to: None, empties: false }
+        AutoScalingGroup { name: name.into(), reports: None, back_to: None, bake: None, empties: false }
     }
 
     /// Records on AWS that the group will be without instances, before it is: a tag first, then the scheduled action, so
@@ -407,7 +418,9 @@ impl AutoScalingGroup {
                 if let Some(end) = self.certain_end(aws, newest, template).await? {
                     return Err(self.give_up(aws, there, &end).await);
                 }
-                Err(Fault::new("StartInstanceRefresh", "InstanceRefreshInProgress", progress).within(ROLL_OUT))
+                let baking = self.bake.as_ref().map_or(0, |bake| bake.seconds.unsigned_abs());
+                let limit = ROLL_OUT + Duration::from_secs(baking.into());
+                Err(Fault::new("StartInstanceRefresh", "InstanceRefreshInProgress", progress).within(limit))
             }
             RollOut::Failed(reason) => Err(Fault::new("StartInstanceRefresh", FAILED, reason)),
         }
@@ -458,12 +471,15 @@ impl AutoScalingGroup {
 
     /// Launches a new instance before it terminates an old one, so that a group of one stays up; skips instances that
     /// already have the wanted version; rolls back on failure if the current version has a number (docs/aws.md §10.5).
+    /// An alarm that has gone off already would fail the roll-out at once, even if it is the fix: it is left out.
     async fn start(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
         let preferences = RefreshPreferences::builder()
             .min_healthy_percentage(100)
             .max_healthy_percentage(200)
             .skip_matching(true)
-            .auto_rollback(there.version.parse::<u64>().is_ok());
+            .auto_rollback(there.version.parse::<u64>().is_ok())
+            .set_bake_time(self.bake.as_ref().map(|bake| bake.seconds))
+            .set_alarm_specification(self.quiet_alarms(aws).await?);
         let wanted = DesiredConfiguration::builder().launch_template(specification(template));
         let begun = aws
             .autoscaling
@@ -476,6 +492,38 @@ impl AutoScalingGroup {
         aws.watched_refreshes.add(begun.instance_refresh_id());
         Ok(())
     }
+
+    /// The alarms to watch the roll-out with: those that have not gone off. Without permission to read their states, all.
+    async fn quiet_alarms(&self, aws: &Aws) -> Result<Option<AlarmSpecification>, Fault> {
+        let Some(bake) = &self.bake else { return Ok(None) };
+        let ringing = match alarm::in_alarm(aws, &bake.alarms).await {
+            Err(fault) if why::is_denied(&fault) => Vec::new(),
+            read => read?,
+        };
+        let quiet: Vec<String> = bake.alarms.iter().filter(|name| !ringing.contains(name)).cloned().collect();
+        Ok((!quiet.is_empty()).then(|| AlarmSpecification::builder().set_alarms(Some(quiet)).build()))
+    }
+}
+
+/// The alarms of a refresh.
+fn alarms(refresh: &InstanceRefresh) -> &[String] {
+    let specification = refresh.preferences().and_then(RefreshPreferences::alarm_specification);
+    specification.map(AlarmSpecification::alarms).unwrap_or_default()
+}
+
+/// Why AWS rolls a refresh back, or has rolled it back, if one of its alarms is the cause. The reason names it
+/// (docs/aws.md §10.5).
+pub fn alarmed(refresh: &InstanceRefresh) -> Option<String> {
+    let is_undone = matches!(
+        refresh.status(),
+        Some(Status::RollbackInProgress | Status::RollbackSuccessful | Status::RollbackFailed | Status::Failed)
+    );
+    let reason = reasons(refresh).filter(|_| is_undone)?;
+    let named = alarms(refresh).iter().find(|name| reason.contains(name.as_str()));
+    let any = || alarms(refresh).first().filter(|_| reason.to_lowercase().contains("cloudwatch alarm"));
+    let name = named.or_else(any)?;
+    let meaning = alarm::meaning(name).unwrap_or("an alarm went off");
+    Some(format!("{meaning} (alarm {name})"))
 }
 
 /// The ids of the instances of a group that run this version.
@@ -505,12 +553,18 @@ impl RollOut {
         let is_wanted = target(refresh).as_ref() == Some(wanted);
         match (refresh.status(), is_wanted) {
             (Some(Status::Cancelling), _) => RollOut::Running("the previous roll-out is being cancelled".into()),
-            (Some(Status::RollbackInProgress), _) => RollOut::Running(format!("rolling back: {}", reason(refresh))),
+            (Some(Status::RollbackInProgress), _) => {
+                let why = alarmed(refresh).unwrap_or_else(|| reason(refresh).to_owned());
+                RollOut::Running(format!("rolling back: {why}"))
+            }
             (Some(Status::Pending | Status::InProgress | Status::Baking), true) => RollOut::Running(progress(refresh)),
             (Some(Status::Pending | Status::InProgress | Status::Baking), false) => RollOut::Outdated,
             (Some(Status::Successful) | None, _) | (_, false) => RollOut::Due,
             (Some(ended), true) if is_watched || has_ended_since(refresh, began) => {
-                RollOut::Failed(format!("the roll-out ended as {}: {}", ended.as_str(), reason(refresh)))
+                RollOut::Failed(match alarmed(refresh) {
+                    Some(why) => format!("AWS rolled the release back: {why}"),
+                    None => format!("the roll-out ended as {}: {}", ended.as_str(), reason(refresh)),
+                })
             }
             (Some(_), true) => RollOut::Due,
         }
@@ -533,6 +587,9 @@ pub fn in_progress(refresh: &InstanceRefresh) -> Option<(Template, bool)> {
 }
 
 fn progress(refresh: &InstanceRefresh) -> String {
+    if refresh.status() == Some(&Status::Baking) {
+        return "rolled out; AWS is watching the responses".into();
+    }
     let percent = refresh.percentage_complete().unwrap_or_default();
     match refresh.instances_to_update() {
         Some(left) if left > 0 => format!("rolling out: {percent} %, {left} to be replaced"),
@@ -541,7 +598,12 @@ fn progress(refresh: &InstanceRefresh) -> String {
 }
 
 fn reason(refresh: &InstanceRefresh) -> &str {
-    refresh.status_reason().unwrap_or("AWS gives no reason")
+    reasons(refresh).unwrap_or("AWS gives no reason")
+}
+
+/// The reason of the rollback, or else that of the state.
+fn reasons(refresh: &InstanceRefresh) -> Option<&str> {
+    refresh.rollback_details().and_then(|details| details.rollback_reason()).or(refresh.status_reason())
 }
 
 /// Compares whole seconds, the precision of AWS's timestamps: a refresh that ended in the second in which the run began

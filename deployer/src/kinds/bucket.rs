@@ -14,6 +14,7 @@ use aws_sdk_s3::{
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::tags;
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
 };
 
 mod emptying;
+mod policy;
 
 /// The lifecycle rules of a bucket as S3 returns them; `None` if there are none.
 type Lifecycle = Option<GetBucketLifecycleConfigurationOutput>;
@@ -53,6 +55,8 @@ pub struct Settings {
     pub unfinished_uploads_end_days: Option<i32>,
     /// Days after which S3 deletes the reports of instances.
     pub boot_reports_end_days: Option<i32>,
+    /// Whether the bucket's policy denies requests over plain HTTP.
+    pub plain_http_denied: bool,
     /// Whether we refuse to delete it. S3 has no such setting, so it is stored as a tag.
     pub protected: bool,
 }
@@ -74,6 +78,9 @@ pub struct CorsRule {
 
 /// The tag that marks a bucket as protected against deletion.
 const PROTECTED_TAG: &str = "deployer:protected";
+
+/// The account of the local AWS. AWS has no such account.
+const LOCAL_ACCOUNT: &str = "000000000000";
 
 /// The ids of our lifecycle rules; all others are left alone.
 const UPLOADS_RULE: &str = "deployer-unfinished-uploads";
@@ -100,6 +107,7 @@ impl Settings {
             cors: cors.into_iter().map(CorsRule::sorted).collect(),
             unfinished_uploads_end_days: Some(1),
             boot_reports_end_days: None,
+            plain_http_denied: true,
             protected: false,
         }
     }
@@ -120,12 +128,13 @@ impl Resource for Bucket {
     /// Reads the tags, because `HeadBucket` cannot tell another account's bucket from ours (docs/aws.md §2.4).
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let Some(tags) = self.tags(aws).await? else { return Ok(Observed::Absent) };
-        let (public_access_blocked, encryption, ownership, cors, lifecycle) = futures::try_join!(
+        let (public_access_blocked, encryption, ownership, cors, lifecycle, plain_http_denied) = futures::try_join!(
             self.public_access_blocked(aws),
             self.encryption(aws),
             self.ownership(aws),
             self.cors(aws),
             self.lifecycle(aws),
+            self.plain_http_denied(aws),
         )?;
         let settings = Settings {
             public_access_blocked,
@@ -134,6 +143,7 @@ impl Resource for Bucket {
             cors,
             unfinished_uploads_end_days: lifecycle.iter().flat_map(|it| it.rules()).find_map(days_of_uploads_rule),
             boot_reports_end_days: lifecycle.iter().flat_map(|it| it.rules()).find_map(days_of_reports_rule),
+            plain_http_denied,
             protected: tags.contains_key(PROTECTED_TAG),
         };
         Ok(Observed::Present(Live { settings, output: self.output(aws), owner: Owner::Tags(tags) }))
@@ -164,6 +174,9 @@ impl Resource for Bucket {
             }
             self.block_public_access(aws, want.public_access_blocked).await?;
             self.put_rules(aws, want, None).await?;
+            if want.plain_http_denied && !self.is_plain_http_all_there_is(aws) {
+                self.put_policy(aws, true, None).await?;
+            }
             if want.cors.is_empty() { Ok(()) } else { self.put_cors(aws, &want.cors).await }
         };
         let settings = want.clone();
@@ -180,6 +193,7 @@ impl Resource for Bucket {
             cors,
             unfinished_uploads_end_days,
             boot_reports_end_days,
+            plain_http_denied,
             protected,
         } = &live.settings;
         if want.public_access_blocked != *public_access_blocked {
@@ -199,6 +213,10 @@ impl Resource for Bucket {
         {
             let there = self.lifecycle(aws).await?;
             self.put_rules(aws, want, there).await?;
+        }
+        if want.plain_http_denied != *plain_http_denied {
+            let there = self.policy(aws).await?;
+            self.put_policy(aws, want.plain_http_denied, there).await?;
         }
         if want.protected != *protected {
             let tags = self.tags(aws).await?.unwrap_or_default();
@@ -419,6 +437,41 @@ impl Bucket {
         Ok(())
     }
 
+    async fn plain_http_denied(&self, aws: &Aws) -> Result<bool, Fault> {
+        if self.is_plain_http_all_there_is(aws) {
+            return Ok(true);
+        }
+        Ok(self.policy(aws).await?.is_some_and(|policy| policy::denies_plain_http(&policy, &self.name)))
+    }
+
+    /// Whether the cloud is an emulator reached over plain HTTP: there the policy would deny our own requests, so it
+    /// is left out. The local AWS stands for AWS's HTTPS endpoints.
+    fn is_plain_http_all_there_is(&self, aws: &Aws) -> bool {
+        self.account != LOCAL_ACCOUNT && aws.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"))
+    }
+
+    /// Returns `None` if there is no policy.
+    async fn policy(&self, aws: &Aws) -> Result<Option<Value>, Fault> {
+        let call = aws.s3.get_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        let answer = found(call.send().await)?;
+        Ok(answer.and_then(|answer| answer.policy).and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// A policy can only be replaced as a whole (docs/aws.md §4.3), so statements of others are written back.
+    async fn put_policy(&self, aws: &Aws, deny: bool, there: Option<Value>) -> Result<(), Fault> {
+        match policy::with_denial(there, &self.name, deny) {
+            Some(policy) => {
+                let call = aws.s3.put_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
+                call.policy(policy.to_string()).send().await?;
+                Ok(())
+            }
+            None => {
+                let call = aws.s3.delete_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
+                gone(call.send().await)
+            }
+        }
+    }
+
     async fn block_public_access(&self, aws: &Aws, blocked: bool) -> Result<(), Fault> {
         let block = PublicAccessBlockConfiguration::builder()
             .block_public_acls(blocked)
@@ -549,6 +602,12 @@ mod tests {
         assert!(ours.iter().all(|name| has_our_form(name, "us-east-1")));
         let others = ["app-images-012345678901-eu-west-1", "app-us-east-1", "012345678901-us-east-1", "us-east-1"];
         assert!(others.iter().all(|name| !has_our_form(name, "us-east-1")));
+    }
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn the_account_of_the_local_aws_is_known() {
+        assert_eq!(LOCAL_ACCOUNT, local::ACCOUNT);
     }
 
     #[test]

@@ -14,11 +14,13 @@ use aws_sdk_lambda::{
         Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, LoggingConfig, Runtime, State,
     },
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
-use super::tags::bounded;
+use super::{origin::Origin, tags::bounded};
 use crate::{
-    cloud::aws::{Aws, found, gone, items},
+    cloud::aws::{Aws, download, found, gone, items},
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Retry, STACK_TAG, Tagged, Tags},
 };
 
@@ -27,7 +29,12 @@ use crate::{
 pub struct Function {
     /// Its name.
     pub name: String,
+    /// The origin of what this run makes of it, for the descriptions of versions. It is not compared.
+    pub origin: Origin,
 }
+
+/// The first part of the descriptions of our versions.
+pub const PUBLISHED: &str = "deployer";
 
 /// The settings that we manage.
 #[derive(Clone, PartialEq, Serialize)]
@@ -53,6 +60,8 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// The log group it writes to.
     pub log_group: String,
+    /// Whether a published version has this code and configuration, so that it can be restored.
+    pub published: bool,
     /// Why AWS failed to create it; `None` is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
@@ -93,7 +102,10 @@ impl Resource for Function {
         }
         let owner = Owner::Tags(answer.tags.unwrap_or_default().into_iter().collect());
         let output = self.output(function.function_arn());
-        Ok(Observed::Present(Live { settings: self.settings(&function), output, owner }))
+        let settings = self.settings(&function);
+        let versions = self.versions(aws).await?;
+        let published = versions.iter().any(|version| self.settings(version).is_like(&settings));
+        Ok(Observed::Present(Live { settings: Settings { published, ..settings }, output, owner }))
     }
 
     /// Lambda cannot assume a new role for some seconds: the engine retries (docs/aws.md §6.3).
@@ -116,29 +128,25 @@ impl Resource for Function {
             .config_override(want.patient(aws))
             .send()
             .await;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => return Err(believed(aws, &want.role, error.into()).await),
-        };
-        // AWS is still creating it; emulators finish at once.
-        let done = answer.state() == Some(&State::Active);
-        Ok(done.then(|| Live {
-            settings: want.clone(),
-            output: self.output(answer.function_arn()),
-            owner: Owner::Tags(tags.clone()),
-        }))
+        match answer {
+            // AWS is still creating it, and its first version is not published yet.
+            Ok(_) => Ok(None),
+            Err(error) => Err(believed(aws, &want.role, error.into()).await),
+        }
     }
 
     /// Updates the configuration first and the code in the next round, because AWS rejects concurrent updates
-    /// (docs/aws.md §7.3). New code may need new variables; old code ignores them.
+    /// (docs/aws.md §7.3). New code may need new variables; old code ignores them. A version of both is published last.
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         if let Some(reason) = &live.settings.failure {
             return Err(self.beyond_repair(reason));
         }
         if want.has_other_configuration_than(&live.settings) {
             self.configure(aws, want).await
-        } else {
+        } else if !want.is_like(&live.settings) {
             self.send_code(aws, want).await
+        } else {
+            self.publish(aws).await
         }
     }
 
@@ -176,7 +184,7 @@ impl Resource for Function {
             let answer = found(aws.lambda.list_tags().resource(arn).send().await)?;
             let tags = answer.and_then(|answer| answer.tags).unwrap_or_default();
             if tags.get(STACK_TAG).is_some_and(|owner| owner == stack) {
-                owned.push(Function { name: name.into() });
+                owned.push(Function::named(name));
             }
         }
         Ok(owned)
@@ -184,6 +192,46 @@ impl Resource for Function {
 }
 
 impl Function {
+    /// A function of which only the name is known.
+    pub fn named(name: &str) -> Function {
+        Function { name: name.into(), origin: Origin::default() }
+    }
+
+    /// Its published versions; `$LATEST` is none.
+    pub async fn versions(&self, aws: &Aws) -> Result<Vec<FunctionConfiguration>, Fault> {
+        let listed = aws.lambda.list_versions_by_function().function_name(&self.name).into_paginator().send();
+        let versions = found(items(listed).await)?.unwrap_or_default();
+        Ok(versions.into_iter().filter(|version| version.version() != Some("$LATEST")).collect())
+    }
+
+    /// Deletes one of its published versions.
+    pub async fn delete_version(&self, aws: &Aws, number: i64) -> Result<(), Fault> {
+        let call = aws.lambda.delete_function().function_name(&self.name).qualifier(number.to_string());
+        gone(call.send().await)
+    }
+
+    /// Downloads the code of one of its published versions, as settings can carry it.
+    ///
+    /// Errors: what was downloaded is not the code with this SHA-256.
+    pub async fn code_of(&self, aws: &Aws, number: i64, sha256: &str) -> Result<Arc<[u8]>, Fault> {
+        let call = aws.lambda.get_function().function_name(&self.name).qualifier(number.to_string());
+        let location = call.send().await?.code.and_then(|code| code.location).unwrap_or_default();
+        let zip = download(aws, &location).await?;
+        match STANDARD.encode(Sha256::digest(&zip)) == sha256 {
+            true => Ok(zip.into()),
+            false => {
+                Err(Fault::new("GetFunction", "OtherCode", format!("the code of version {number} is not as it was")))
+            }
+        }
+    }
+
+    /// Publishes the present code and configuration. AWS returns the last version if nothing has changed since.
+    async fn publish(&self, aws: &Aws) -> Result<(), Fault> {
+        let description = self.origin.describe(PUBLISHED);
+        aws.lambda.publish_version().function_name(&self.name).description(description).send().await?;
+        Ok(())
+    }
+
     fn output(&self, arn: Option<&str>) -> Output {
         Output { name: self.name.clone(), arn: arn.unwrap_or_default().into() }
     }
@@ -194,7 +242,8 @@ impl Function {
         Fault::new("CreateFunction", "Failed", format!("{reason}: {remedy}"))
     }
 
-    fn settings(&self, function: &FunctionConfiguration) -> Settings {
+    /// The settings of the function, or of one of its versions.
+    pub fn settings(&self, function: &FunctionConfiguration) -> Settings {
         // After a failed update it is unknown which code is deployed: upload it again.
         let certain = function.last_update_status() != Some(&LastUpdateStatus::Failed);
         let variables = function.environment().and_then(|environment| environment.variables()).cloned();
@@ -212,6 +261,7 @@ impl Function {
             role: function.role().unwrap_or_default().into(),
             environment: variables.unwrap_or_default().into_iter().collect(),
             log_group: log_group.unwrap_or_else(|| format!("/aws/lambda/{}", self.name)),
+            published: true,
             failure,
         }
     }
@@ -280,8 +330,14 @@ fn settling(function: &FunctionConfiguration) -> Option<String> {
 
 impl Settings {
     fn has_other_configuration_than(&self, live: &Settings) -> bool {
-        let Settings { code_sha256, zip, architecture, .. } = self.clone();
-        *self != Settings { code_sha256, zip, architecture, ..live.clone() }
+        let Settings { code_sha256, zip, architecture, published, .. } = self.clone();
+        *self != Settings { code_sha256, zip, architecture, published, ..live.clone() }
+    }
+
+    /// Whether code and configuration are the same.
+    pub fn is_like(&self, other: &Settings) -> bool {
+        let Settings { zip, published, .. } = self.clone();
+        *self == Settings { zip, published, ..other.clone() }
     }
 
     /// The configuration for calls that carry the program.
@@ -321,7 +377,7 @@ mod tests {
     use super::*;
 
     fn function() -> Function {
-        Function { name: "p-labeler".into() }
+        Function::named("p-labeler")
     }
 
     #[test]
@@ -355,6 +411,7 @@ mod tests {
         let zip: Arc<[u8]> = vec![1].into();
         let code = Settings { code_sha256: "new".into(), architecture: "arm64".into(), zip, ..live.clone() };
         assert!(!code.has_other_configuration_than(&live));
+        assert!(!code.is_like(&live) && Settings { published: false, ..live.clone() }.is_like(&live));
         assert!(Settings { memory_mb: 256, ..code }.has_other_configuration_than(&live));
     }
 }

@@ -77,6 +77,13 @@ pub struct Disk {
     pub ends_with_instance: bool,
 }
 
+impl Disk {
+    /// The root disk of an instance.
+    pub fn root(gb: i32) -> Disk {
+        Disk { device: "/dev/xvda".into(), gb, volume_type: "gp3".into(), encrypted: true, ends_with_instance: true }
+    }
+}
+
 /// What AWS assigns.
 #[derive(Debug, Clone)]
 pub struct Output {
@@ -101,13 +108,7 @@ impl Settings {
             instance_profile: String::new(),
             security_groups: BTreeSet::new(),
             user_data: String::new(),
-            disk: Disk {
-                device: "/dev/xvda".into(),
-                gb: service.disk_gb.into(),
-                volume_type: "gp3".into(),
-                encrypted: true,
-                ends_with_instance: true,
-            },
+            disk: Disk::root(service.disk_gb.into()),
             metadata_endpoint: "enabled".into(),
             metadata_tokens: "required".into(),
             metadata_hops: 1,
@@ -404,13 +405,7 @@ mod tests {
             instance_profile: "web".into(),
             security_groups: ["sg-1".to_owned()].into(),
             user_data: "#cloud-config\n".into(),
-            disk: Disk {
-                device: "/dev/xvda".into(),
-                gb: 8,
-                volume_type: "gp3".into(),
-                encrypted: true,
-                ends_with_instance: true,
-            },
+            disk: Disk::root(8),
             metadata_endpoint: "enabled".into(),
             metadata_tokens: "required".into(),
             metadata_hops: 1,

@@ -1,6 +1,6 @@
 //! Application Load Balancers.
 //!
-//! Attributes stay at AWS's defaults: they fit, and managing them would take two more calls.
+//! Of the attributes, those that protect are managed; the others stay at AWS's defaults.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,7 +8,8 @@ use std::{
 };
 
 use aws_sdk_elasticloadbalancingv2::types::{
-    LoadBalancer as Described, LoadBalancerSchemeEnum, LoadBalancerStateEnum, LoadBalancerTypeEnum,
+    LoadBalancer as Described, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerStateEnum,
+    LoadBalancerTypeEnum,
 };
 use serde::Serialize;
 
@@ -34,6 +35,10 @@ pub struct Settings {
     pub subnets: BTreeSet<String>,
     /// The security groups.
     pub security_groups: BTreeSet<String>,
+    /// Whether it removes header fields with invalid names from requests, which programs could take for others.
+    pub invalid_headers_dropped: bool,
+    /// Whether AWS refuses to delete it.
+    pub protected: bool,
     /// Why provisioning failed. Never wanted, so always a difference.
     pub failure: Option<String>,
 }
@@ -52,12 +57,24 @@ pub struct Output {
 impl Settings {
     /// Open to the internet, as far as its security groups allow.
     pub fn public(subnets: BTreeSet<String>, security_groups: BTreeSet<String>) -> Settings {
-        Settings { scheme: "internet-facing".into(), subnets, security_groups, failure: None }
+        Settings {
+            scheme: "internet-facing".into(),
+            subnets,
+            security_groups,
+            invalid_headers_dropped: true,
+            protected: false,
+            failure: None,
+        }
     }
 }
 
+/// The keys of the attributes that we manage (docs/aws.md §9.1).
+const INVALID_HEADERS_DROPPED: &str = "routing.http.drop_invalid_header_fields.enabled";
+const PROTECTED: &str = "deletion_protection.enabled";
+
 impl Resource for LoadBalancer {
     const KIND: &'static str = "load_balancer";
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("protected", "load_balancer.protect")];
     const FIXED: &'static [&'static str] = &["scheme"];
     /// Provisioning takes two and a half minutes, sometimes more than three (docs/aws.md §13).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -77,8 +94,9 @@ impl Resource for LoadBalancer {
             return Ok(Observed::Settling("provisioning".into()));
         }
         let arn = balancer.load_balancer_arn().unwrap_or_default();
+        let Some(attributes) = attributes(aws, arn).await? else { return Ok(Observed::Absent) };
         Ok(Observed::Present(Live {
-            settings: settings(&balancer),
+            settings: settings(&balancer, &attributes),
             output: Output {
                 arn: arn.into(),
                 dns_name: balancer.dns_name().unwrap_or_default().into(),
@@ -118,6 +136,18 @@ impl Resource for LoadBalancer {
             let subnets = want.subnets.iter().cloned().collect();
             aws.elb.set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets)).send().await?;
         }
+        let attributes = [
+            (INVALID_HEADERS_DROPPED, want.invalid_headers_dropped, there.invalid_headers_dropped),
+            (PROTECTED, want.protected, there.protected),
+        ];
+        let changed = attributes.into_iter().filter(|(_, want, there)| want != there);
+        let changed: Vec<_> = changed
+            .map(|(key, want, _)| LoadBalancerAttribute::builder().key(key).value(want.to_string()).build())
+            .collect();
+        if !changed.is_empty() {
+            let call = aws.elb.modify_load_balancer_attributes().load_balancer_arn(arn);
+            call.set_attributes(Some(changed)).send().await?;
+        }
         Ok(())
     }
 
@@ -125,9 +155,18 @@ impl Resource for LoadBalancer {
         tags::tag_in_elb(aws, &live.output.arn, tags).await
     }
 
+    fn is_protected(live: &Settings) -> bool {
+        live.protected
+    }
+
     /// Deletes its listeners, too. Its network interfaces outlive it for some minutes; only its security group has to
     /// wait for those, and does so on `DependencyViolation` (docs/aws.md §9.6).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        if live.settings.protected {
+            let message = "the load balancer is protected against deletion: set `protect: false` in its \
+                           `load_balancer` and run `up`";
+            return Err(Fault::new("DeleteLoadBalancer", "Protected", message));
+        }
         gone(aws.elb.delete_load_balancer().load_balancer_arn(&live.output.arn).send().await)
     }
 
@@ -166,17 +205,26 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, (Des
     Ok(balancers.into_iter().filter_map(with_tags).collect())
 }
 
+/// Returns the attributes, or `None` if the load balancer is gone by now.
+async fn attributes(aws: &Aws, arn: &str) -> Result<Option<Vec<LoadBalancerAttribute>>, Fault> {
+    let answer = found(aws.elb.describe_load_balancer_attributes().load_balancer_arn(arn).send().await)?;
+    Ok(answer.map(|answer| answer.attributes.unwrap_or_default()))
+}
+
 fn is(balancer: &Described, state: &LoadBalancerStateEnum) -> bool {
     balancer.state().and_then(|there| there.code()) == Some(state)
 }
 
-fn settings(balancer: &Described) -> Settings {
+fn settings(balancer: &Described, attributes: &[LoadBalancerAttribute]) -> Settings {
     let reason = || balancer.state().and_then(|state| state.reason()).unwrap_or("AWS gives no reason").to_owned();
     let zones = balancer.availability_zones();
+    let is_on = |key: &str| attributes.iter().any(|it| it.key() == Some(key) && it.value() == Some("true"));
     Settings {
         scheme: balancer.scheme().map(|scheme| scheme.as_str().to_owned()).unwrap_or_default(),
         subnets: zones.iter().filter_map(|zone| zone.subnet_id().map(str::to_owned)).collect(),
         security_groups: balancer.security_groups().iter().cloned().collect(),
+        invalid_headers_dropped: is_on(INVALID_HEADERS_DROPPED),
+        protected: is_on(PROTECTED),
         failure: is(balancer, &LoadBalancerStateEnum::Failed).then(reason),
     }
 }

@@ -30,10 +30,11 @@ macro_rules! kinds {
 kinds! {
     0: auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
        permissions::Permissions, scaling_policy::ScalingPolicy;
-    1: function::Function, listener::Listener, load_balancer::LoadBalancer;
-    2: launch_template::LaunchTemplate, target_group::TargetGroup;
-    3: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup;
-    4: bucket::Bucket, role::Role, table::Table;
+    1: alarm::Alarm;
+    2: function::Function, listener::Listener, load_balancer::LoadBalancer;
+    3: launch_template::LaunchTemplate, target_group::TargetGroup;
+    4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup;
+    5: bucket::Bucket, role::Role, table::Table;
 }
 
 /// A kind of resource, with its type forgotten.

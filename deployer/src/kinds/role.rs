@@ -29,6 +29,8 @@ pub struct Role {
 pub struct Settings {
     /// The service that may assume the role, such as `lambda.amazonaws.com`.
     pub trusted_service: String,
+    /// The account on whose behalf the service must act; `None` for a service that does not tell.
+    pub trusted_account: Option<String>,
     /// What the role may do.
     pub policy: Value,
 }
@@ -63,15 +65,16 @@ impl Resource for Role {
         if !role.arn().starts_with("arn:") {
             return Ok(Observed::Settling("becoming visible".into()));
         }
-        let trusted_service = trusted_service(&decoded(role.assume_role_policy_document().unwrap_or_default()));
-        let settings = Settings { trusted_service, policy: self.policy(aws).await? };
+        let (trusted_service, trusted_account) =
+            trusted(&decoded(role.assume_role_policy_document().unwrap_or_default()));
+        let settings = Settings { trusted_service, trusted_account, policy: self.policy(aws).await? };
         let output = Output { name: self.name.clone(), arn: role.arn().into() };
         Ok(Observed::Present(Live { settings, output, owner: Owner::Tags(tags(role.tags())) }))
     }
 
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let call = aws.iam.create_role().role_name(&self.name).path(&self.path);
-        let call = call.assume_role_policy_document(trust(&want.trusted_service).to_string());
+        let call = call.assume_role_policy_document(want.trust().to_string());
         let role = call.set_tags(Some(tag_list(tags))).send().await?.role;
         // A new role may not be visible to the next call yet: then the next round completes it.
         let complete = found(self.put_policy(aws, &want.policy).await)?.is_some();
@@ -84,10 +87,10 @@ impl Resource for Role {
     }
 
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
-        let Settings { trusted_service, policy } = &live.settings;
-        if want.trusted_service != *trusted_service {
+        let Settings { trusted_service, trusted_account, policy } = &live.settings;
+        if (&want.trusted_service, &want.trusted_account) != (trusted_service, trusted_account) {
             let call = aws.iam.update_assume_role_policy().role_name(&self.name);
-            call.policy_document(trust(&want.trusted_service).to_string()).send().await?;
+            call.policy_document(want.trust().to_string()).send().await?;
         }
         if want.policy != *policy {
             self.put_policy(aws, &want.policy).await?;
@@ -171,22 +174,37 @@ fn decoded(document: &str) -> Value {
     serde_json::from_str(&text).map_or_else(|_| Value::String(text.into_owned()), canonical)
 }
 
-fn trust(service: &str) -> Value {
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Effect": "Allow",
-            "Principal": { "Service": service },
-            "Action": "sts:AssumeRole",
-        }],
-    })
+impl Settings {
+    fn trust(&self) -> Value {
+        trust(&self.trusted_service, self.trusted_account.as_deref())
+    }
 }
 
-/// Returns the trusted service. If the document contains anything else, returns all of it, so that it shows as a
-/// difference.
-fn trusted_service(document: &Value) -> String {
-    let service = document["Statement"]["Principal"]["Service"].as_str().unwrap_or_default();
-    if *document == canonical(trust(service)) { service.into() } else { document.to_string() }
+/// A role can be passed to a service only within its account. The condition keeps a service from assuming it on behalf
+/// of another account nevertheless (docs/aws.md §6.1).
+fn trust(service: &str, account: Option<&str>) -> Value {
+    let mut statement = json!({
+        "Effect": "Allow",
+        "Principal": { "Service": service },
+        "Action": "sts:AssumeRole",
+    });
+    if let Some(account) = account {
+        statement["Condition"] = json!({ "StringEquals": { "aws:SourceAccount": account } });
+    }
+    json!({ "Version": "2012-10-17", "Statement": [statement] })
+}
+
+/// Returns the trusted service and account. If the document contains anything else, returns all of it in place of the
+/// service, so that it shows as a difference.
+fn trusted(document: &Value) -> (String, Option<String>) {
+    let statement = &document["Statement"];
+    let service = statement["Principal"]["Service"].as_str().unwrap_or_default();
+    let account = statement["Condition"]["StringEquals"]["aws:SourceAccount"].as_str();
+    if *document == canonical(trust(service, account)) {
+        (service.into(), account.map(str::to_owned))
+    } else {
+        (document.to_string(), None)
+    }
 }
 
 /// Converts IAM's tags.
@@ -209,13 +227,22 @@ mod tests {
         let encoded = "%7B%22Statement%22%3A%7B%22Action%22%3A%5B%22sts%3AAssumeRole%22%5D%2C%22Principal%22%3A\
                        %7B%22Service%22%3A%5B%22ec2.amazonaws.com%22%5D%7D%2C%22Effect%22%3A%22Allow%22%7D%2C\
                        %22Version%22%3A%222012-10-17%22%7D";
-        assert_eq!(trusted_service(&decoded(encoded)), "ec2.amazonaws.com");
+        assert_eq!(trusted(&decoded(encoded)), ("ec2.amazonaws.com".into(), None));
+    }
+
+    #[test]
+    fn the_account_of_a_trust_policy_is_a_setting_of_its_own() {
+        let document = canonical(trust("lambda.amazonaws.com", Some("123456789012")));
+        assert_eq!(trusted(&document), ("lambda.amazonaws.com".into(), Some("123456789012".into())));
     }
 
     #[test]
     fn trust_in_another_principal_is_a_difference() {
-        let mut document = trust("ec2.amazonaws.com");
+        let mut document = trust("ec2.amazonaws.com", None);
         document["Statement"][0]["Principal"]["AWS"] = "*".into();
-        assert!(trusted_service(&canonical(document)).contains("\"AWS\":\"*\""));
+        assert!(trusted(&canonical(document)).0.contains("\"AWS\":\"*\""));
+        let mut document = trust("ec2.amazonaws.com", Some("123456789012"));
+        document["Statement"][0]["Condition"]["StringLike"] = json!({ "aws:userid": "*" });
+        assert!(trusted(&canonical(document)).0.contains("aws:userid"));
     }
 }

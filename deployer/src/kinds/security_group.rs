@@ -1,4 +1,7 @@
-//! Security groups. Egress keeps AWS's default: everything is allowed.
+//! Security groups.
+//!
+//! A load balancer's group lets requests out to its instances only. The rules of both groups name the other group, so
+//! neither could be created complete: the instances' group, which is created second, also owns the rules that lead to it.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -13,7 +16,7 @@ use serde::{Serialize, Serializer};
 use super::tags;
 use crate::{
     cloud::aws::{Aws, gone, items},
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Tagged, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
 };
 
 /// Identified by its name within its VPC; lower case, because AWS compares names without case (docs/aws.md §1).
@@ -23,6 +26,19 @@ pub struct SecurityGroup {
     pub name: String,
     /// The id of the VPC.
     pub vpc: String,
+    /// Its part in the path of a request.
+    pub side: Side,
+}
+
+/// The part of a group in the path of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    /// The load balancer's: its egress is restricted to the group of this name.
+    Front(String),
+    /// The instances', behind the group of this name: its egress keeps AWS's default, which allows everything.
+    Back(String),
+    /// Unknown, because the group is only to be removed.
+    Unknown,
 }
 
 /// The settings that we manage.
@@ -32,6 +48,10 @@ pub struct Settings {
     pub description: String,
     /// The ingress rules.
     pub ingress: BTreeSet<Rule>,
+    /// The egress rules, except those that lead to groups of the stack; `None` if they are not managed.
+    pub egress: Option<BTreeSet<Outgoing>>,
+    /// Rules in the egress of other groups that lead here. The source is the group that has the rule.
+    pub reached_by: BTreeSet<Rule>,
 }
 
 /// What AWS assigns.
@@ -41,7 +61,7 @@ pub struct Output {
     pub id: String,
 }
 
-/// An ingress rule. It can represent every rule of AWS, so that rules added by hand show up.
+/// An ingress rule, which can represent every rule of AWS, so that rules added by hand show up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
     /// `tcp`, `udp`, `icmp`, a number, or `-1` for all.
@@ -50,9 +70,15 @@ pub struct Rule {
     pub from_port: i32,
     /// The last port.
     pub to_port: i32,
-    /// The source.
+    /// The source; of an egress rule, the destination.
     pub source: Source,
+    /// The description. AWS does not tell rules apart by it.
+    pub description: Option<String>,
 }
+
+/// An egress rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Outgoing(pub Rule);
 
 /// The source of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,21 +93,55 @@ pub enum Source {
 
 impl Rule {
     /// One TCP port.
-    pub fn tcp(port: u16, source: Source) -> Rule {
-        Rule { protocol: "tcp".into(), from_port: port.into(), to_port: port.into(), source }
+    pub fn tcp(port: u16, source: Source, description: &str) -> Rule {
+        let description = Some(description.to_owned());
+        Rule { protocol: "tcp".into(), from_port: port.into(), to_port: port.into(), source, description }
     }
-}
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rule { protocol, from_port, to_port, source } = self;
+    /// The only egress rule of a new group (docs/aws.md §8.2).
+    fn everything() -> Rule {
+        let source = Source::Cidr("0.0.0.0/0".into());
+        Rule { protocol: "-1".into(), from_port: -1, to_port: -1, source, description: None }
+    }
+
+    fn allows_the_same_as(&self, other: &Rule) -> bool {
+        let without = |rule: &Rule| Rule { description: None, ..rule.clone() };
+        without(self) == without(other)
+    }
+
+    /// Whether one of these rules is the same, apart from its description.
+    fn is_allowed_by(&self, rules: &BTreeSet<Rule>) -> bool {
+        rules.iter().any(|other| other.allows_the_same_as(self))
+    }
+
+    fn shown(&self, f: &mut fmt::Formatter<'_>, direction: &str) -> fmt::Result {
+        let Rule { protocol, from_port, to_port, source, description } = self;
         match protocol.as_str() {
             "-1" => write!(f, "everything")?,
             _ if from_port == to_port => write!(f, "{protocol} {from_port}")?,
             _ => write!(f, "{protocol} {from_port}-{to_port}")?,
         }
         let (Source::Cidr(source) | Source::Group(source) | Source::PrefixList(source)) = source;
-        write!(f, " from {source}")
+        write!(f, " {direction} {source}")?;
+        description.as_ref().map_or(Ok(()), |description| write!(f, " ({description})"))
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown(f, "from")
+    }
+}
+
+impl fmt::Display for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.shown(f, "to")
+    }
+}
+
+impl Serialize for Outgoing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -104,17 +164,29 @@ impl Resource for SecurityGroup {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let place = format!("{}/{}", self.vpc, self.name);
-        let group = aws.together.security_groups.read(&place, |places| described(aws, places)).await?;
+        let other = async {
+            match &self.side {
+                Side::Front(other) | Side::Back(other) => read(aws, &self.vpc, other).await,
+                Side::Unknown => Ok(None),
+            }
+        };
+        let (group, other) = futures::try_join!(read(aws, &self.vpc, &self.name), other)?;
         let Some(group) = group else { return Ok(Observed::Absent) };
-        Ok(Observed::Present(Live {
-            settings: Settings {
-                description: group.description().unwrap_or_default().into(),
-                ingress: group.ip_permissions().iter().flat_map(rules).collect(),
-            },
-            output: Output { id: group.group_id().unwrap_or_default().into() },
-            owner: Owner::Tags(tags::from_ec2(group.tags())),
-        }))
+        let id = group.group_id().unwrap_or_default();
+        let tags = tags::from_ec2(group.tags());
+        let (mut egress, mut reached_by) = (None, BTreeSet::new());
+        match &self.side {
+            Side::Front(_) => egress = Some(beyond_the_stack(aws, &group, &tags, other.as_ref()).await?),
+            Side::Back(_) => reached_by = other.iter().flat_map(|front| rules_to(front, id)).collect(),
+            Side::Unknown => (),
+        }
+        let settings = Settings {
+            description: group.description().unwrap_or_default().into(),
+            ingress: group.ip_permissions().iter().flat_map(rules).collect(),
+            egress,
+            reached_by,
+        };
+        Ok(Observed::Present(Live { settings, output: Output { id: id.into() }, owner: Owner::Tags(tags) }))
     }
 
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
@@ -128,29 +200,58 @@ impl Resource for SecurityGroup {
             .send()
             .await?;
         let id = answer.group_id().unwrap_or_default().to_owned();
-        // The new group may not be visible to this call yet. Then it is read without its rules, and `update` adds them
+        // The new group may not be visible to these calls yet. Then it is read without its rules, and `update` adds them
         // or reports the error.
-        let finished = authorize(aws, &id, want.ingress.iter()).await.is_ok();
+        let finished = async {
+            authorize(aws, Way::In, &id, permissions(want.ingress.iter())).await?;
+            if let Some(egress) = &want.egress {
+                authorize(aws, Way::Out, &id, permissions(egress.iter().map(|rule| &rule.0))).await?;
+                revoke(aws, Way::Out, &id, vec![permission(&Rule::everything())]).await?;
+            }
+            let_out(aws, &id, &want.reached_by, &BTreeSet::new()).await
+        };
+        let finished = finished.await.is_ok();
         let (output, owner) = (Output { id }, Owner::Tags(tags.clone()));
         Ok(finished.then(|| Live { settings: want.clone(), output, owner }))
     }
 
     /// Adds missing rules before it revokes superfluous ones (docs/aws.md §11.3).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
-        let there = &live.settings.ingress;
-        authorize(aws, &live.output.id, want.ingress.difference(there)).await?;
-        revoke(aws, &live.output.id, there.difference(&want.ingress)).await
+        let (id, there) = (&live.output.id, &live.settings);
+        change(aws, Way::In, id, &want.ingress, &there.ingress).await?;
+        let_out(aws, id, &want.reached_by, &there.reached_by).await?;
+        match (&want.egress, &there.egress) {
+            (Some(want), Some(there)) if want != there => {
+                self.keep_open(aws, live).await?;
+                change(aws, Way::Out, id, &plain(want), &plain(there)).await
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn tag(&self, aws: &Aws, live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
         tags::tag_in_ec2(aws, &live.output.id, tags).await
     }
 
-    /// Revokes the rules that refer to other groups first: they would prevent the deletion of those (docs/aws.md §8.2).
+    /// First revokes its rules that refer to other groups, and the rules of other groups that refer to it: they would
+    /// prevent the deletion of those and of this one (docs/aws.md §8.2). In a group of another owner, only a rule with
+    /// our description is ours.
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         let id = &live.output.id;
         let names_another = |rule: &&Rule| matches!(&rule.source, Source::Group(group) if group != id);
-        revoke(aws, id, live.settings.ingress.iter().filter(names_another)).await?;
+        revoke(aws, Way::In, id, permissions(live.settings.ingress.iter().filter(names_another))).await?;
+        let Owner::Tags(tags) = &live.owner else { return Ok(()) };
+        let stack = tags.get(STACK_TAG).map(String::as_str).unwrap_or_default();
+        for group in leading_to(aws, id).await? {
+            let from = group.group_id().unwrap_or_default();
+            let is_ours = tags::from_ec2(group.tags()).get(STACK_TAG).is_some_and(|owner| owner == stack);
+            let out = group.ip_permissions_egress().iter().flat_map(rules);
+            let out: Vec<Rule> = out
+                .filter(|rule| rule.source == Source::Group(id.clone()))
+                .filter(|rule| is_ours || rule.description.as_deref() == Some(INSTANCES))
+                .collect();
+            revoke(aws, Way::Out, from, permissions(out.iter())).await?;
+        }
         gone(aws.ec2.delete_security_group().group_id(id).send().await)
     }
 
@@ -169,11 +270,42 @@ impl Resource for SecurityGroup {
         let groups = items(call.into_paginator().send()).await?.into_iter().map(|group| SecurityGroup {
             name: group.group_name.unwrap_or_default(),
             vpc: group.vpc_id.unwrap_or_default(),
+            side: Side::Unknown,
         });
         let mut groups: Vec<_> = groups.filter(|group| !but.contains(&group.name)).collect();
         // A group whose rules refer to another is deleted before that other: `…-web-8080` sorts before `…-web-lb`.
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(groups)
+    }
+}
+
+impl SecurityGroup {
+    /// Lets requests out to the instances before everything else is closed: otherwise none would reach them until their
+    /// group adds that rule, after this one. A stack of an earlier version has no such rules.
+    async fn keep_open(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        let (id, Owner::Tags(tags)) = (&live.output.id, &live.owner) else { return Ok(()) };
+        let stack = tags.get(STACK_TAG).map(String::as_str).unwrap_or_default();
+        let naming_this = tags::ec2_filter("ip-permission.group-id", [id.as_str()]);
+        let backs = aws.ec2.describe_security_groups().filters(tags::of_stack(stack)).filters(naming_this);
+        let backs = async { items(backs.into_paginator().send()).await };
+        let (front, backs) = futures::try_join!(read(aws, &self.vpc, &self.name), backs)?;
+        let Some(front) = front else { return Ok(()) };
+        let mut missing = Vec::new();
+        for back in &backs {
+            let back_id = back.group_id().unwrap_or_default();
+            let there = rules_to(&front, back_id);
+            let admitted =
+                back.ip_permissions().iter().flat_map(rules).filter(|rule| group_of(rule) == Some(id.as_str()));
+            let closed = admitted.filter(|rule| !there.iter().any(|other| other.allows_the_same_as(rule)));
+            let description = Some(INSTANCES.to_owned());
+            let source = Source::Group(back_id.into());
+            missing.extend(closed.map(|rule| Rule {
+                source: source.clone(),
+                description: description.clone(),
+                ..rule
+            }));
+        }
+        authorize(aws, Way::Out, id, permissions(missing.iter())).await
     }
 }
 
@@ -188,54 +320,186 @@ async fn described(aws: &Aws, places: Vec<String>) -> Result<HashMap<String, Des
     Ok(groups.into_iter().filter_map(placed).collect())
 }
 
-async fn authorize(aws: &Aws, id: &str, rules: impl Iterator<Item = &Rule>) -> Result<(), Fault> {
-    let permissions: Vec<IpPermission> = rules.map(permission).collect();
-    if !permissions.is_empty() {
-        let call = aws.ec2.authorize_security_group_ingress().group_id(id);
-        call.set_ip_permissions(Some(permissions)).send().await?;
+async fn read(aws: &Aws, vpc: &str, name: &str) -> Result<Option<Described>, Fault> {
+    aws.together.security_groups.read(&format!("{vpc}/{name}"), |places| described(aws, places)).await
+}
+
+/// Returns the groups whose egress rules lead to this one.
+async fn leading_to(aws: &Aws, id: &str) -> Result<Vec<Described>, Fault> {
+    let call = aws.ec2.describe_security_groups();
+    let call = call.filters(tags::ec2_filter("egress.ip-permission.group-id", [id]));
+    items(call.into_paginator().send()).await
+}
+
+/// Returns the egress rules that do not lead to groups of the stack. Such a group owns the rules that lead to it, also
+/// one of a previous port whose instances are still in service.
+async fn beyond_the_stack(
+    aws: &Aws,
+    group: &Described,
+    tags: &Tags,
+    back: Option<&Described>,
+) -> Result<BTreeSet<Outgoing>, Fault> {
+    let (known, stack) = (back.and_then(Described::group_id), tags.get(STACK_TAG));
+    let out: Vec<Rule> = group.ip_permissions_egress().iter().flat_map(rules).collect();
+    let named = out.iter().filter_map(|rule| match &rule.source {
+        Source::Group(id) if Some(id.as_str()) != known => Some(id.as_str()),
+        _ => None,
+    });
+    let named: BTreeSet<&str> = named.collect();
+    let mut ours: BTreeSet<String> = known.map(str::to_owned).into_iter().collect();
+    if let Some(stack) = stack.filter(|_| !named.is_empty()) {
+        let call = aws.ec2.describe_security_groups().filters(tags::of_stack(stack));
+        let call = call.filters(tags::ec2_filter("group-id", named));
+        ours.extend(items(call.into_paginator().send()).await?.into_iter().filter_map(|group| group.group_id));
+    }
+    let leads_to_ours = |rule: &Rule| matches!(&rule.source, Source::Group(id) if ours.contains(id));
+    Ok(out.into_iter().filter(|rule| !leads_to_ours(rule)).map(Outgoing).collect())
+}
+
+/// Returns the egress rules of `from` that lead to the group with this id, as that group sees them.
+fn rules_to(from: &Described, id: &str) -> Vec<Rule> {
+    let source = Source::Group(from.group_id().unwrap_or_default().into());
+    let out = from.ip_permissions_egress().iter().flat_map(rules);
+    out.filter(|rule| rule.source == Source::Group(id.into()))
+        .map(|rule| Rule { source: source.clone(), ..rule })
+        .collect()
+}
+
+/// Changes the egress rules of other groups that lead to the group with this id.
+async fn let_out(aws: &Aws, id: &str, want: &BTreeSet<Rule>, there: &BTreeSet<Rule>) -> Result<(), Fault> {
+    let from: BTreeSet<&str> = want.iter().chain(there).filter_map(group_of).collect();
+    for from in from {
+        let of = |rules: &BTreeSet<Rule>| -> BTreeSet<Rule> {
+            let mirrored = rules.iter().filter(|rule| group_of(rule) == Some(from));
+            mirrored.map(|rule| Rule { source: Source::Group(id.into()), ..rule.clone() }).collect()
+        };
+        change(aws, Way::Out, from, &of(want), &of(there)).await?;
     }
     Ok(())
 }
 
-async fn revoke(aws: &Aws, id: &str, rules: impl Iterator<Item = &Rule>) -> Result<(), Fault> {
-    let permissions: Vec<IpPermission> = rules.map(permission).collect();
+fn group_of(rule: &Rule) -> Option<&str> {
+    match &rule.source {
+        Source::Group(id) => Some(id),
+        _ => None,
+    }
+}
+
+fn plain(rules: &BTreeSet<Outgoing>) -> BTreeSet<Rule> {
+    rules.iter().map(|rule| rule.0.clone()).collect()
+}
+
+/// The description of the rule that lets requests out to instances.
+pub const INSTANCES: &str = "instances";
+
+/// The direction of rules.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    In,
+    Out,
+}
+
+async fn change(aws: &Aws, way: Way, id: &str, want: &BTreeSet<Rule>, there: &BTreeSet<Rule>) -> Result<(), Fault> {
+    let missing = permissions(want.iter().filter(|rule| !rule.is_allowed_by(there)));
+    let described = want.iter().filter(|rule| rule.is_allowed_by(there) && !there.contains(*rule));
+    let described = permissions(described);
+    let superfluous = permissions(there.iter().filter(|rule| !rule.is_allowed_by(want)));
+    authorize(aws, way, id, missing).await?;
+    describe(aws, way, id, described).await?;
+    revoke(aws, way, id, superfluous).await
+}
+
+async fn authorize(aws: &Aws, way: Way, id: &str, permissions: Vec<IpPermission>) -> Result<(), Fault> {
     if permissions.is_empty() {
         return Ok(());
     }
-    let call = aws.ec2.revoke_security_group_ingress().group_id(id);
-    gone(call.set_ip_permissions(Some(permissions)).send().await)
+    match way {
+        Way::In => {
+            let call = aws.ec2.authorize_security_group_ingress().group_id(id);
+            call.set_ip_permissions(Some(permissions)).send().await?;
+        }
+        Way::Out => {
+            let call = aws.ec2.authorize_security_group_egress().group_id(id);
+            call.set_ip_permissions(Some(permissions)).send().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets the descriptions of rules that exist: authorising them again would be refused as a duplicate.
+async fn describe(aws: &Aws, way: Way, id: &str, permissions: Vec<IpPermission>) -> Result<(), Fault> {
+    if permissions.is_empty() {
+        return Ok(());
+    }
+    match way {
+        Way::In => {
+            let call = aws.ec2.update_security_group_rule_descriptions_ingress().group_id(id);
+            call.set_ip_permissions(Some(permissions)).send().await?;
+        }
+        Way::Out => {
+            let call = aws.ec2.update_security_group_rule_descriptions_egress().group_id(id);
+            call.set_ip_permissions(Some(permissions)).send().await?;
+        }
+    }
+    Ok(())
+}
+
+async fn revoke(aws: &Aws, way: Way, id: &str, permissions: Vec<IpPermission>) -> Result<(), Fault> {
+    if permissions.is_empty() {
+        return Ok(());
+    }
+    match way {
+        Way::In => {
+            let call = aws.ec2.revoke_security_group_ingress().group_id(id);
+            gone(call.set_ip_permissions(Some(permissions)).send().await)
+        }
+        Way::Out => {
+            let call = aws.ec2.revoke_security_group_egress().group_id(id);
+            gone(call.set_ip_permissions(Some(permissions)).send().await)
+        }
+    }
 }
 
 /// AWS groups the sources of one port; one of our rules has one source.
 fn rules(permission: &IpPermission) -> Vec<Rule> {
-    let cidrs = permission.ip_ranges().iter().filter_map(IpRange::cidr_ip);
-    let cidrs = cidrs.chain(permission.ipv6_ranges().iter().filter_map(Ipv6Range::cidr_ipv6));
-    let groups = permission.user_id_group_pairs().iter().filter_map(UserIdGroupPair::group_id);
-    let lists = permission.prefix_list_ids().iter().filter_map(PrefixListId::prefix_list_id);
-    let sources = cidrs
-        .map(|cidr| Source::Cidr(cidr.into()))
-        .chain(groups.map(|group| Source::Group(group.into())))
-        .chain(lists.map(|list| Source::PrefixList(list.into())));
+    let cidr = |it: &IpRange| Some((Source::Cidr(it.cidr_ip.clone()?), it.description.clone()));
+    let cidr6 = |it: &Ipv6Range| Some((Source::Cidr(it.cidr_ipv6.clone()?), it.description.clone()));
+    let group = |it: &UserIdGroupPair| Some((Source::Group(it.group_id.clone()?), it.description.clone()));
+    let list = |it: &PrefixListId| Some((Source::PrefixList(it.prefix_list_id.clone()?), it.description.clone()));
+    let sources = permission.ip_ranges().iter().filter_map(cidr);
+    let sources = sources.chain(permission.ipv6_ranges().iter().filter_map(cidr6));
+    let sources = sources.chain(permission.user_id_group_pairs().iter().filter_map(group));
+    let sources = sources.chain(permission.prefix_list_ids().iter().filter_map(list));
     sources
-        .map(|source| Rule {
+        .map(|(source, description)| Rule {
             protocol: permission.ip_protocol().unwrap_or_default().into(),
             from_port: permission.from_port().unwrap_or(-1),
             to_port: permission.to_port().unwrap_or(-1),
             source,
+            description: description.filter(|text| !text.is_empty()),
         })
         .collect()
+}
+
+fn permissions<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<IpPermission> {
+    rules.map(permission).collect()
 }
 
 fn permission(rule: &Rule) -> IpPermission {
     let permission =
         IpPermission::builder().ip_protocol(&rule.protocol).from_port(rule.from_port).to_port(rule.to_port);
+    let about = rule.description.clone();
     match &rule.source {
         Source::Cidr(cidr) if cidr.contains(':') => {
-            permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).build())
+            permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).set_description(about).build())
         }
-        Source::Cidr(cidr) => permission.ip_ranges(IpRange::builder().cidr_ip(cidr).build()),
-        Source::Group(group) => permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(group).build()),
-        Source::PrefixList(list) => permission.prefix_list_ids(PrefixListId::builder().prefix_list_id(list).build()),
+        Source::Cidr(cidr) => permission.ip_ranges(IpRange::builder().cidr_ip(cidr).set_description(about).build()),
+        Source::Group(group) => {
+            permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(group).set_description(about).build())
+        }
+        Source::PrefixList(list) => {
+            permission.prefix_list_ids(PrefixListId::builder().prefix_list_id(list).set_description(about).build())
+        }
     }
     .build()
 }
@@ -253,15 +517,19 @@ mod tests {
             Source::PrefixList("pl-1".into()),
         ];
         for source in sources {
-            let rule = Rule::tcp(80, source);
+            let rule = Rule::tcp(80, source, "clients");
             assert_eq!(rules(&permission(&rule)), [rule]);
         }
     }
 
     #[test]
     fn a_rule_is_shown_in_readable_form() {
-        let rule = Rule::tcp(8080, Source::Group("sg-1".into()));
+        let described = Rule::tcp(8080, Source::Group("sg-1".into()), "clients");
+        assert_eq!(described.to_string(), "tcp 8080 from sg-1 (clients)");
+        let rule = Rule { description: None, ..described.clone() };
         assert_eq!(rule.to_string(), "tcp 8080 from sg-1");
+        assert_eq!(Outgoing(rule.clone()).to_string(), "tcp 8080 to sg-1");
+        assert!(rule.allows_the_same_as(&described) && rule != described);
         let range = Rule { from_port: 1, to_port: 9, ..rule.clone() };
         assert_eq!(range.to_string(), "tcp 1-9 from sg-1");
         let all = Rule { protocol: "-1".into(), from_port: -1, to_port: -1, ..rule };

@@ -1,12 +1,20 @@
 //! DynamoDB tables.
 
-use std::time::{Duration, SystemTime};
+mod schema;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoverySpecification,
-    PointInTimeRecoveryStatus, ScalarAttributeType, Select, TableDescription, TableStatus, Tag,
+    BillingMode, DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, IndexStatus, KeyType,
+    PointInTimeRecoverySpecification, PointInTimeRecoveryStatus, Select, StreamSpecification, StreamViewType,
+    TableDescription, TableStatus, Tag, TimeToLiveSpecification, TimeToLiveStatus,
 };
 use serde::Serialize;
+
+pub use schema::Index;
 
 use super::tags::bounded;
 use crate::{
@@ -28,12 +36,20 @@ pub struct Settings {
     pub partition_key: String,
     /// The attribute that is the sort key, in the same notation.
     pub sort_key: Option<String>,
+    /// Its local secondary indexes.
+    pub local_indexes: BTreeMap<String, Index>,
+    /// Its global secondary indexes.
+    pub indexes: BTreeMap<String, Index>,
     /// The billing mode: `PAY_PER_REQUEST`.
     pub billing: String,
     /// Whether AWS refuses to delete it.
     pub protected: bool,
     /// Whether point-in-time recovery is on: it restores any second of the last 35 days.
     pub point_in_time_recovery: bool,
+    /// The attribute with the time at which DynamoDB deletes a row, in seconds since 1970.
+    pub time_to_live: Option<String>,
+    /// The contents of the records of its stream, such as `NEW_IMAGE`; `None` without a stream.
+    pub stream: Option<String>,
 }
 
 /// Outputs for other resources.
@@ -57,11 +73,15 @@ impl Resource for Table {
     const SOURCES: &'static [(&'static str, &'static str)] = &[
         ("partition_key", "partition_key"),
         ("sort_key", "sort_key"),
+        ("local_indexes", "local_indexes"),
+        ("indexes", "indexes"),
         ("protected", "protect"),
         ("point_in_time_recovery", "point_in_time_recovery"),
+        ("time_to_live", "time_to_live"),
+        ("stream", "stream"),
     ];
     const HOLDS_DATA: bool = true;
-    const FIXED: &'static [&'static str] = &["partition_key", "sort_key"];
+    const FIXED: &'static [&'static str] = &["partition_key", "sort_key", "local_indexes"];
     const LIMIT: Duration = Duration::from_secs(30 * 60);
     type Cloud = Aws;
     type Settings = Settings;
@@ -78,11 +98,11 @@ impl Resource for Table {
             return Ok(Observed::Settling(state));
         }
         let arn = table.table_arn().unwrap_or_default();
-        let (tags, recovery) = futures::try_join!(tags(aws, arn), self.recovery(aws))?;
+        let (tags, recovery, expiry) = futures::try_join!(tags(aws, arn), self.recovery(aws), self.time_to_live(aws))?;
         if tags.is_empty() && is_young(&table) {
             return Ok(Observed::Settling("waiting for its tags".into()));
         }
-        let settings = settings(&table, recovery);
+        let settings = settings(&table, recovery, expiry);
         Ok(Observed::Present(Live { settings, output: self.output(&table), owner: Owner::Tags(tags) }))
     }
 
@@ -94,16 +114,18 @@ impl Resource for Table {
             .billing_mode(BillingMode::from(want.billing.as_str()))
             .deletion_protection_enabled(want.protected)
             .set_tags(Some(tag_list(tags)));
-        let keys = [(Some(&want.partition_key), KeyType::Hash), (want.sort_key.as_ref(), KeyType::Range)];
-        for (key, role) in keys {
-            let Some(key) = key else { continue };
-            let (element, definition) = key_schema(key, role);
-            call = call.key_schema(element).attribute_definitions(definition);
-        }
+        let indexes = || want.indexes.iter().map(|(name, index)| index.global(name)).collect::<Vec<_>>();
+        let local_indexes = || want.local_indexes.iter().map(|(name, index)| index.local(name)).collect::<Vec<_>>();
+        call = call
+            .set_key_schema(Some(schema::key_schema(&want.partition_key, want.sort_key.as_deref())))
+            .set_attribute_definitions(Some(schema::definitions(want, want.secondary())))
+            .set_global_secondary_indexes((!want.indexes.is_empty()).then(indexes))
+            .set_local_secondary_indexes((!want.local_indexes.is_empty()).then(local_indexes))
+            .set_stream_specification(want.stream.as_deref().map(stream));
         let table = call.send().await?.table_description;
         // AWS is still creating it; emulators finish at once.
-        let done =
-            table.filter(|table| table.table_status() == Some(&TableStatus::Active) && !want.point_in_time_recovery);
+        let needs_more = want.point_in_time_recovery || want.time_to_live.is_some();
+        let done = table.filter(|table| table.table_status() == Some(&TableStatus::Active) && !needs_more);
         Ok(done.map(|table| Live {
             settings: want.clone(),
             output: self.output(&table),
@@ -111,15 +133,30 @@ impl Resource for Table {
         }))
     }
 
-    /// Makes one kind of change at a time: the table is `UPDATING` after each (docs/aws.md §5.2).
+    /// Makes one change at a time: the table is `UPDATING` after each (docs/aws.md §5.2).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
-        let Settings { partition_key: _, sort_key: _, billing, protected, point_in_time_recovery } = &live.settings;
+        let have = &live.settings;
         let update = aws.dynamodb.update_table().table_name(&self.name);
-        if want.billing != *billing {
+        if want.billing != have.billing {
             update.billing_mode(BillingMode::from(want.billing.as_str())).send().await?;
-        } else if want.protected != *protected {
+        } else if want.protected != have.protected {
             update.deletion_protection_enabled(want.protected).send().await?;
-        } else if want.point_in_time_recovery != *point_in_time_recovery {
+        } else if want.stream != have.stream {
+            // The contents of a stream are fixed: it ends before the new one begins.
+            let wanted = want.stream.as_deref().filter(|_| have.stream.is_none());
+            update.stream_specification(wanted.map_or_else(no_stream, stream)).send().await?;
+        } else if let Some(name) = have.indexes.iter().find_map(|(name, it)| want.lacks_index(name, it).then_some(name))
+        {
+            let delete = DeleteGlobalSecondaryIndexAction::builder().index_name(name).build().expect("it has a name");
+            let change = GlobalSecondaryIndexUpdate::builder().delete(delete).build();
+            update.global_secondary_index_updates(change).send().await?;
+        } else if let Some((name, index)) = want.indexes.iter().find(|(name, it)| have.lacks_index(name, it)) {
+            let create = GlobalSecondaryIndexUpdate::builder().create(index.addition(name)).build();
+            let definitions = schema::definitions(have, have.secondary().chain([index]));
+            update.set_attribute_definitions(Some(definitions)).global_secondary_index_updates(create).send().await?;
+        } else if want.time_to_live != have.time_to_live {
+            self.set_time_to_live(aws, want.time_to_live.as_deref(), have.time_to_live.as_deref()).await?;
+        } else if want.point_in_time_recovery != have.point_in_time_recovery {
             self.set_recovery(aws, want.point_in_time_recovery).await?;
         }
         Ok(())
@@ -202,6 +239,33 @@ impl Table {
         Ok(status == Some(&PointInTimeRecoveryStatus::Enabled))
     }
 
+    /// The attribute that ends rows. A change that is still being processed counts as made: that takes up to an hour
+    /// (docs/aws.md §5.2).
+    async fn time_to_live(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+        let answer = found(aws.dynamodb.describe_time_to_live().table_name(&self.name).send().await)?;
+        let expiry = answer.and_then(|answer| answer.time_to_live_description);
+        Ok(expiry.filter(|expiry| is_enabled(expiry.time_to_live_status())).and_then(|expiry| expiry.attribute_name))
+    }
+
+    /// Switches the deletion of expired rows on or off; another attribute takes both, an hour apart.
+    async fn set_time_to_live(&self, aws: &Aws, want: Option<&str>, have: Option<&str>) -> Result<(), Fault> {
+        let (attribute, enabled) = have.map_or((want.unwrap_or_default(), true), |attribute| (attribute, false));
+        let expiry = TimeToLiveSpecification::builder().attribute_name(attribute).enabled(enabled);
+        let expiry = expiry.build().expect("attribute and switch are given");
+        let call = aws.dynamodb.update_time_to_live().table_name(&self.name).time_to_live_specification(expiry);
+        call.send().await.map_err(Fault::from).map_err(|fault| {
+            match fault.message.contains(CHANGED_WITHIN_THE_HOUR) {
+                true => Fault::new(
+                    "UpdateTimeToLive",
+                    "TooEarly",
+                    "DynamoDB allows one change of `time_to_live` an hour: run `up` again in an hour",
+                ),
+                false => fault,
+            }
+        })?;
+        Ok(())
+    }
+
     async fn set_recovery(&self, aws: &Aws, enabled: bool) -> Result<(), Fault> {
         let recovery = PointInTimeRecoverySpecification::builder()
             .point_in_time_recovery_enabled(enabled)
@@ -211,6 +275,33 @@ impl Table {
         call.point_in_time_recovery_specification(recovery).send().await?;
         Ok(())
     }
+}
+
+impl Settings {
+    /// All secondary indexes.
+    fn secondary(&self) -> impl Iterator<Item = &Index> {
+        self.local_indexes.values().chain(self.indexes.values())
+    }
+
+    fn lacks_index(&self, name: &str, index: &Index) -> bool {
+        self.indexes.get(name) != Some(index)
+    }
+}
+
+/// DynamoDB's words for a second change of the time to live within an hour.
+const CHANGED_WITHIN_THE_HOUR: &str = "modified multiple times within a fixed interval";
+
+fn is_enabled(status: Option<&TimeToLiveStatus>) -> bool {
+    matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling))
+}
+
+fn stream(contents: &str) -> StreamSpecification {
+    let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::from(contents));
+    stream.build().expect("the switch is given")
+}
+
+fn no_stream() -> StreamSpecification {
+    StreamSpecification::builder().stream_enabled(false).build().expect("the switch is given")
 }
 
 async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
@@ -230,12 +321,19 @@ async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
 /// Returns the operation in progress, if there is one. Errors: a final state in which the table cannot be used.
 fn settling(table: &TableDescription) -> Result<Option<String>, Fault> {
     match table.table_status() {
-        None | Some(TableStatus::Active) => Ok(None),
+        None | Some(TableStatus::Active) => Ok(busy_index(table)),
         Some(
             status @ (TableStatus::Creating | TableStatus::Updating | TableStatus::Deleting | TableStatus::Archiving),
         ) => Ok(Some(status.as_str().to_lowercase())),
         Some(status) => Err(Fault::new("DescribeTable", status.as_str(), "the table cannot be used in this state")),
     }
+}
+
+/// An index is built while the table is `ACTIVE` again (docs/aws.md §5.2).
+fn busy_index(table: &TableDescription) -> Option<String> {
+    let status = |status: &IndexStatus| (*status != IndexStatus::Active).then(|| status.as_str().to_lowercase());
+    let mut indexes = table.global_secondary_indexes().iter();
+    indexes.find_map(|it| Some(format!("{} index {}", status(it.index_status()?)?, it.index_name()?)))
 }
 
 fn is_young(table: &TableDescription) -> bool {
@@ -247,39 +345,20 @@ fn is_young(table: &TableDescription) -> bool {
 }
 
 /// Missing fields have a meaning (docs/aws.md §5.2).
-fn settings(table: &TableDescription, point_in_time_recovery: bool) -> Settings {
+fn settings(table: &TableDescription, point_in_time_recovery: bool, time_to_live: Option<String>) -> Settings {
     let billing = table.billing_mode_summary().and_then(|summary| summary.billing_mode());
+    let stream = table.stream_specification().filter(|stream| stream.stream_enabled());
     Settings {
-        partition_key: key(table, &KeyType::Hash).unwrap_or_default(),
-        sort_key: key(table, &KeyType::Range),
+        partition_key: schema::key(table, table.key_schema(), &KeyType::Hash).unwrap_or_default(),
+        sort_key: schema::key(table, table.key_schema(), &KeyType::Range),
+        local_indexes: schema::local_indexes(table),
+        indexes: schema::indexes(table),
         billing: billing.unwrap_or(&BillingMode::Provisioned).to_string(),
         protected: table.deletion_protection_enabled().unwrap_or(false),
         point_in_time_recovery,
+        time_to_live,
+        stream: stream.and_then(|stream| stream.stream_view_type()).map(ToString::to_string),
     }
-}
-
-fn key(table: &TableDescription, role: &KeyType) -> Option<String> {
-    let name = table.key_schema().iter().find(|key| key.key_type() == role)?.attribute_name();
-    let definition = table.attribute_definitions().iter().find(|it| it.attribute_name() == name);
-    Some(match definition.map(AttributeDefinition::attribute_type) {
-        Some(ScalarAttributeType::N) => format!("{name}{NUMBER}"),
-        Some(ScalarAttributeType::B) => format!("{name}{BINARY}"),
-        _ => name.to_owned(),
-    })
-}
-
-const NUMBER: &str = " (number)";
-const BINARY: &str = " (binary)";
-
-fn key_schema(key: &str, role: KeyType) -> (KeySchemaElement, AttributeDefinition) {
-    let (name, kind) = match (key.strip_suffix(NUMBER), key.strip_suffix(BINARY)) {
-        (Some(name), _) => (name, ScalarAttributeType::N),
-        (_, Some(name)) => (name, ScalarAttributeType::B),
-        _ => (key, ScalarAttributeType::S),
-    };
-    let element = KeySchemaElement::builder().attribute_name(name).key_type(role);
-    let definition = AttributeDefinition::builder().attribute_name(name).attribute_type(kind);
-    (element.build().expect("name and role are given"), definition.build().expect("name and type are given"))
 }
 
 fn tag_list(tags: &Tags) -> Vec<Tag> {
@@ -291,19 +370,74 @@ fn tag_list(tags: &Tags) -> Vec<Tag> {
 mod tests {
     use super::*;
 
-    fn described(keys: &[(&str, KeyType)]) -> TableDescription {
-        let (elements, definitions) =
-            keys.iter().map(|(key, role)| key_schema(key, role.clone())).unzip::<_, _, Vec<_>, Vec<_>>();
-        TableDescription::builder().set_key_schema(Some(elements)).set_attribute_definitions(Some(definitions)).build()
+    fn index(partition_key: &str, sort_key: Option<&str>, include: Option<&[&str]>) -> Index {
+        let include = include.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+        Index { partition_key: partition_key.into(), sort_key: sort_key.map(Into::into), include }
+    }
+
+    fn wanted() -> Settings {
+        Settings {
+            partition_key: "user".into(),
+            sort_key: Some("id (number)".into()),
+            local_indexes: BTreeMap::from([("by-title".into(), index("user", Some("title"), Some(&[])))]),
+            indexes: BTreeMap::from([
+                ("by-hash".into(), index("hash (binary)", None, None)),
+                ("by-label".into(), index("label", Some("id (number)"), Some(&["a", "b"]))),
+            ]),
+            billing: "PAY_PER_REQUEST".into(),
+            protected: false,
+            point_in_time_recovery: false,
+            time_to_live: None,
+            stream: Some("NEW_IMAGE".into()),
+        }
+    }
+
+    /// What DynamoDB describes after `CreateTable` with these settings.
+    fn described(want: &Settings) -> TableDescription {
+        use aws_sdk_dynamodb::types::{
+            BillingModeSummary, GlobalSecondaryIndexDescription, LocalSecondaryIndexDescription,
+        };
+        let global = |(name, index): (&String, &Index)| {
+            let made = index.global(name);
+            let described =
+                GlobalSecondaryIndexDescription::builder().index_name(name).index_status(IndexStatus::Active);
+            described.set_key_schema(Some(made.key_schema)).set_projection(made.projection).build()
+        };
+        let local = |(name, index): (&String, &Index)| {
+            let made = index.local(name);
+            let described = LocalSecondaryIndexDescription::builder().index_name(name);
+            described.set_key_schema(Some(made.key_schema)).set_projection(made.projection).build()
+        };
+        TableDescription::builder()
+            .set_key_schema(Some(schema::key_schema(&want.partition_key, want.sort_key.as_deref())))
+            .set_attribute_definitions(Some(schema::definitions(want, want.secondary())))
+            .set_global_secondary_indexes(Some(want.indexes.iter().map(global).collect()))
+            .set_local_secondary_indexes(Some(want.local_indexes.iter().map(local).collect()))
+            .billing_mode_summary(BillingModeSummary::builder().billing_mode(BillingMode::PayPerRequest).build())
+            .set_stream_specification(want.stream.as_deref().map(stream))
+            .build()
+    }
+
+    #[test]
+    fn a_table_is_described_as_it_was_created() {
+        assert_eq!(settings(&described(&wanted()), false, None), wanted());
+    }
+
+    #[test]
+    fn each_key_attribute_is_defined_once() {
+        let want = wanted();
+        let names: Vec<_> = schema::definitions(&want, want.secondary())
+            .iter()
+            .map(|it| format!("{} {}", it.attribute_name(), it.attribute_type()))
+            .collect();
+        assert_eq!(names, ["hash B", "id N", "label S", "title S", "user S"]);
     }
 
     #[test]
     fn fields_missing_from_a_description_have_their_meaning() {
-        let read = settings(&described(&[("user", KeyType::Hash), ("id (number)", KeyType::Range)]), false);
-        assert_eq!(read.partition_key, "user");
-        assert_eq!(read.sort_key.as_deref(), Some("id (number)"));
+        let read = settings(&TableDescription::builder().build(), false, None);
         assert_eq!(read.billing, "PROVISIONED");
-        assert!(!read.protected);
+        assert!(!read.protected && read.stream.is_none() && read.indexes.is_empty());
     }
 
     #[test]
@@ -312,5 +446,13 @@ mod tests {
         assert_eq!(settling(&at(TableStatus::Creating)).unwrap().as_deref(), Some("creating"));
         assert_eq!(settling(&at(TableStatus::Active)).unwrap(), None);
         assert!(settling(&at(TableStatus::Archived)).is_err());
+    }
+
+    #[test]
+    fn a_table_settles_until_its_indexes_are_built() {
+        let mut table = described(&wanted());
+        assert_eq!(settling(&table).unwrap(), None);
+        table.global_secondary_indexes.as_mut().unwrap()[1].index_status = Some(IndexStatus::Creating);
+        assert_eq!(settling(&table).unwrap().as_deref(), Some("creating index by-label"));
     }
 }

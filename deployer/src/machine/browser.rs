@@ -8,22 +8,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-/// A program that opens an address, with the arguments before it.
-struct Opener {
-    program: &'static str,
-    arguments: &'static [&'static str],
-}
-
-/// The first one that is installed is used.
-const OPENERS: &[Opener] = &[
-    #[cfg(target_os = "macos")]
-    Opener { program: "open", arguments: &[] },
-    Opener { program: "xdg-open", arguments: &[] },
-    // Linux within Windows. The first argument of `start` would be a title.
-    Opener { program: "cmd.exe", arguments: &["/c", "start", ""] },
-    #[cfg(not(target_os = "macos"))]
-    Opener { program: "open", arguments: &[] },
-];
+use super::platform::OPENERS;
 
 /// How long an opener may take before it counts as a browser.
 const SOON: Duration = Duration::from_secs(5);

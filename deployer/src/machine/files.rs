@@ -3,11 +3,12 @@
 //! A path may lead to a FIFO without a writer, a device without an end, or a file of many gigabytes.
 
 use std::{
-    fs::{File, FileType, Metadata, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io::{self, Read as _},
-    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
+
+use super::platform::{kind, without_waiting};
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +59,7 @@ pub fn open_regular_file(path: &Path) -> Result<File, FileError> {
     // Checked before opening, because opening a socket fails with a message that does not say so.
     regular(path, &std::fs::metadata(path).map_err(|source| io_error(path, source))?)?;
     // Opened non-blocking and checked again: the file may have been replaced.
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
+    let file = without_waiting(OpenOptions::new().read(true)).open(path);
     let file = file.map_err(|source| io_error(path, source))?;
     regular(path, &file.metadata().map_err(|source| io_error(path, source))?)?;
     Ok(file)
@@ -95,16 +95,6 @@ fn regular(path: &Path, metadata: &Metadata) -> Result<(), FileError> {
     match metadata.is_file() {
         true => Ok(()),
         false => Err(FileError::NotRegular { path: path.to_owned(), kind: kind(metadata.file_type()) }),
-    }
-}
-
-fn kind(file_type: FileType) -> &'static str {
-    match () {
-        () if file_type.is_dir() => "a directory",
-        () if file_type.is_fifo() => "a FIFO",
-        () if file_type.is_socket() => "a socket",
-        () if file_type.is_char_device() || file_type.is_block_device() => "a device",
-        () => "something else",
     }
 }
 

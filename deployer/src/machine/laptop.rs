@@ -4,19 +4,18 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{anyhow, bail};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cloud::aws,
     commands::cli::PORT_VARIABLE,
+    machine::platform,
     output::exit::{Exit, Failure},
 };
 
@@ -63,11 +62,13 @@ impl Laptop {
         if let Some(server) = self.running() {
             return Ok(server);
         }
-        make_private(&self.dir).map_err(|fault| self.unusable(fault.into()))?;
+        // The state contains keys and pictures.
+        platform::make_private(&self.dir).map_err(|fault| self.unusable(fault.into()))?;
         self.check_log()?;
         let log = OpenOptions::new().create(true).append(true).open(self.log_file())?;
         let said_before = log.metadata()?.len();
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .args(["local", "run", "--region", region])
             .args(port.map(|port| format!("--port={port}")))
             .args(arguments(conditions))
@@ -76,10 +77,9 @@ impl Laptop {
             .env_remove(PORT_VARIABLE)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log)
-            // In its own process group: Ctrl-C is meant for `up`, not for the server that it started.
-            .process_group(0)
-            .spawn()?;
+            .stderr(log);
+        // Ctrl-C is meant for `up`, not for the server that it started.
+        let mut child = platform::in_own_group(&mut command).spawn()?;
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(30) {
             if let Some(server) = self.running() {
@@ -108,10 +108,9 @@ impl Laptop {
     /// Stops the server and waits until its process is gone. Returns whether one ran.
     pub fn stop(&self) -> anyhow::Result<bool> {
         let Some(server) = self.running() else { return Ok(false) };
-        let pid = Pid::from_raw(server.pid).ok_or_else(|| anyhow!("{} is not a process id", server.pid))?;
-        kill_process(pid, Signal::TERM)?;
+        platform::ask_to_stop(server.pid)?;
         let begun = Instant::now();
-        while self.running().is_some() || test_kill_process(pid).is_ok() && !is_defunct(pid) {
+        while self.running().is_some() || platform::runs(server.pid) {
             if begun.elapsed() > Duration::from_secs(30) {
                 bail!("the local AWS (process {}) does not exit", server.pid);
             }
@@ -156,7 +155,8 @@ impl Laptop {
     ///
     /// Errors: another server uses the same state, the port is taken, or the state cannot be read.
     pub async fn run(&self, port: Option<u16>, region: &str, conditions: local::Conditions) -> Result<(), Failure> {
-        make_private(&self.dir).map_err(|fault| self.unusable(fault.into()))?;
+        // The state contains keys and pictures.
+        platform::make_private(&self.dir).map_err(|fault| self.unusable(fault.into()))?;
         let _lock = local::take(&self.dir).await.map_err(|error| self.unusable(error))?;
         let cloud = self.serve(port, region, conditions).await.map_err(|error| self.unusable(error))?;
         let server = Server { pid: std::process::id() as i32, address: cloud.address() };
@@ -367,19 +367,6 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
     let beside = file.with_extension(format!("{}.new", std::process::id()));
     std::fs::write(&beside, text)?;
     std::fs::rename(beside, file)
-}
-
-/// The state contains keys and pictures: only its owner may read it.
-fn make_private(dir: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
-}
-
-/// Whether the process is a zombie.
-fn is_defunct(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
 }
 
 /// Requests one small document from the server. It is on this machine, so seconds are enough.

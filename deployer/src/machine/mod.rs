@@ -5,5 +5,6 @@ pub mod files;
 #[cfg(feature = "local")]
 pub mod laptop;
 pub mod pin;
+pub mod platform;
 pub mod process;
 pub mod signals;

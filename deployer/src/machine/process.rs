@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::platform::{began, numbering};
+
 /// Identifies one process, even after its process id has been reused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -17,31 +19,14 @@ impl Process {
     /// The current process.
     pub fn this() -> Process {
         let pid = std::process::id();
-        Process { machine: machine().unwrap_or_default(), pid, began: began(pid).unwrap_or_default() }
+        Process { machine: numbering().unwrap_or_default(), pid, began: began(pid).unwrap_or_default() }
     }
 
     /// Whether it has certainly ended. Nothing is certain about processes of other machines.
     pub fn has_ended(&self) -> bool {
-        let here = machine().is_some_and(|here| here == self.machine);
+        let here = numbering().is_some_and(|here| here == self.machine);
         here && began(self.pid) != Some(self.began)
     }
-}
-
-/// Containers on one machine number their processes separately.
-fn machine() -> Option<String> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let numbering = std::fs::read_link("/proc/self/ns/pid").ok()?;
-    Some(format!("{} {}", boot.trim(), numbering.display()))
-}
-
-/// Returns the start time; `None` if there is no such process or it is a zombie.
-fn began(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name may contain blanks and brackets.
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let mut fields = rest.split(' ');
-    let state = fields.next()?;
-    (!matches!(state, "Z" | "X")).then(|| fields.nth(18)?.parse().ok())?
 }
 
 #[cfg(test)]

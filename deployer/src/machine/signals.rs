@@ -2,26 +2,10 @@
 
 use std::sync::OnceLock;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::platform::Signals;
 use crate::output::{exit::Exit, report};
-
-/// Listens for Ctrl-C and SIGTERM from now on.
-struct Signals(Signal, Signal);
-
-impl Signals {
-    fn listen() -> std::io::Result<Signals> {
-        Ok(Signals(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.0.recv() => (),
-            _ = self.1.recv() => (),
-        }
-    }
-}
 
 /// Returns at the first Ctrl-C or SIGTERM, for commands with a shutdown of their own.
 pub async fn stop_requested() {

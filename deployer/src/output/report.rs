@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::{commands::cli::Color, config, engine::Progress, output::exit::Failure};
 
 mod board;
+mod build;
 mod checks;
 mod cost;
 mod escape;
@@ -30,6 +31,7 @@ mod status;
 mod waterfall;
 
 pub use board::{Board, Count};
+pub use build::Build;
 pub use checks::{Checks, Table};
 pub use cost::{cost, cost_json, difference};
 pub use escape::is_active;

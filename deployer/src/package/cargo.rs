@@ -8,26 +8,28 @@ use std::{
 
 use serde::Deserialize;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    io::{AsyncRead, AsyncReadExt as _},
     process::Command,
 };
 
-use super::{Error, GLIBC, Request, Target, tools};
+use super::{Building, Error, GLIBC, Request, Target, tools};
 
 /// Builds the programs of all packages and returns their paths.
 ///
 /// Checks first that the tools for AWS are installed. Passes each line of Cargo's output to `progress`. Dropping the
 /// future kills Cargo.
-pub async fn build(request: &Request<'_>, progress: impl FnMut(&str)) -> Result<BTreeMap<String, PathBuf>, Error> {
-    if request.packages.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let directory = absolute(request.workspace);
-    let (workspace, programs) = prepare(&directory, request).await?;
+pub(super) async fn build(
+    directory: &Path,
+    request: &Request<'_>,
+    progress: &mut impl FnMut(Building<'_>),
+) -> Result<BTreeMap<String, PathBuf>, Error> {
+    let (workspace, programs) = prepare(directory, request).await?;
     let arguments = arguments(request.target, workspace.reach(&programs), &programs);
     let mut places = BTreeMap::new();
     let noted = |message: &str| places.extend(place(message, &programs));
-    run(&directory, &arguments, progress, noted).await?;
+    progress(Building::Began { packages: &request.packages, target: request.target });
+    run(directory, &arguments, &mut *progress, noted).await?;
+    progress(Building::Ended);
     match programs.iter().find(|p| !places.contains_key(&p.package)) {
         None => Ok(places),
         Some(program) => {
@@ -37,8 +39,8 @@ pub async fn build(request: &Request<'_>, progress: impl FnMut(&str)) -> Result<
 }
 
 /// Checks that the packages exist and that the tools are installed, without building.
-pub async fn check(request: &Request<'_>) -> Result<(), Error> {
-    prepare(&absolute(request.workspace), request).await.map(drop)
+pub(super) async fn check(directory: &Path, request: &Request<'_>) -> Result<(), Error> {
+    prepare(directory, request).await.map(drop)
 }
 
 async fn prepare(directory: &Path, request: &Request<'_>) -> Result<(Workspace, Vec<Program>), Error> {
@@ -56,7 +58,9 @@ pub(super) fn cargo(workspace: &Path) -> Command {
     command
         .current_dir(workspace)
         .env("CARGO_TERM_COLOR", "never")
-        .env("CARGO_TERM_PROGRESS_WHEN", "never")
+        // Its progress bar is the only place where Cargo says how many crates are left. It needs a width.
+        .env("CARGO_TERM_PROGRESS_WHEN", "always")
+        .env("CARGO_TERM_PROGRESS_WIDTH", "80")
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let variables = std::env::vars_os().map(|(name, _)| name);
@@ -70,12 +74,6 @@ pub(super) fn cargo(workspace: &Path) -> Command {
 /// them would run again, and most crates would be rebuilt.
 fn describes_us(variable: &str) -> bool {
     ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| variable.starts_with(prefix))
-}
-
-/// The directory of a bare `stack.yaml` is empty, and a relative path has no further ancestors.
-fn absolute(directory: &Path) -> PathBuf {
-    let here = std::env::current_dir().unwrap_or_default();
-    here.join(directory)
 }
 
 /// A package and the program of it to build.
@@ -109,9 +107,6 @@ struct BuildTarget {
 
 impl Workspace {
     async fn read(directory: &Path) -> Result<Self, Error> {
-        if !directory.ancestors().any(|above| above.join("Cargo.toml").is_file()) {
-            return Err(Error::NoWorkspace(directory.to_owned()));
-        }
         let arguments = ["metadata", "--no-deps", "--format-version=1"].map(String::from);
         let mut answer = String::new();
         run(directory, &arguments, |_| (), |line| answer.push_str(line)).await?;
@@ -199,7 +194,7 @@ fn place(message: &str, programs: &[Program]) -> Option<(String, PathBuf)> {
 async fn run(
     workspace: &Path,
     arguments: &[String],
-    mut progress: impl FnMut(&str),
+    mut progress: impl FnMut(Building<'_>),
     message: impl FnMut(&str),
 ) -> Result<(), Error> {
     let start = |source| Error::Start { program: "cargo".into(), source };
@@ -208,9 +203,12 @@ async fn run(
     let output = child.stdout.take().expect("standard output is piped");
     let errors = child.stderr.take().expect("standard error is piped");
     let mut tail = Tail::default();
-    let lines = |line: &str| {
-        tail.push(line);
-        progress(line);
+    let lines = |line: &str| match count(line) {
+        Some((done, all)) => progress(Building::Counted { done, all }),
+        None => {
+            tail.push(line);
+            progress(Building::Said(line));
+        }
     };
     tokio::join!(each_line(output, message), each_line(errors, lines));
     match child.wait().await.map_err(start)?.success() {
@@ -219,11 +217,32 @@ async fn run(
     }
 }
 
-/// Source files, and so compiler messages that quote them, may contain any bytes.
-async fn each_line(stream: impl AsyncRead + Unpin, mut act: impl FnMut(&str)) {
-    let mut lines = BufReader::new(stream).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
-        act(String::from_utf8_lossy(&line).trim_end());
+/// Returns the counts in Cargo's progress bar, such as `Building [==>   ] 12/345: aws-sdk-ec2`: units of work that are
+/// done, and all of them.
+fn count(line: &str) -> Option<(usize, usize)> {
+    let (_, counts) = line.trim_start().strip_prefix("Building [")?.split_once("] ")?;
+    let (done, all) = counts.split(':').next()?.trim().split_once('/')?;
+    Some((done.parse().ok()?, all.parse().ok()?))
+}
+
+/// Passes on lines, which end with a line feed, or with the carriage return after a progress bar. Source files, and so
+/// compiler messages that quote them, may contain any bytes.
+async fn each_line(mut stream: impl AsyncRead + Unpin, mut act: impl FnMut(&str)) {
+    let mut act = |line: &[u8]| act(String::from_utf8_lossy(line).trim_end());
+    let (mut unread, mut follows_return) = (Vec::new(), false);
+    while stream.read_buf(&mut unread).await.is_ok_and(|count| count > 0) {
+        while let Some(end) = unread.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+            let mut line: Vec<u8> = unread.drain(..=end).collect();
+            let is_return = line.pop() == Some(b'\r');
+            // Both together end one line.
+            if !(follows_return && !is_return && line.is_empty()) {
+                act(&line);
+            }
+            follows_return = is_return;
+        }
+    }
+    if !unread.is_empty() {
+        act(&unread);
     }
 }
 
@@ -287,7 +306,7 @@ mod tests {
 
     async fn built(directory: &TempDir, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>, Error> {
         let request = Request { workspace: directory.path(), packages: packages.to_vec(), target: Target::Host };
-        build(&request, |_| ()).await
+        build(directory.path(), &request, &mut |_| ()).await
     }
 
     #[tokio::test]
@@ -303,18 +322,27 @@ mod tests {
                 ],
             ),
         ]);
-        let mut lines = Vec::new();
+        let (mut lines, mut counts, mut bounds) = (Vec::new(), Vec::new(), Vec::new());
         let request = Request {
             workspace: directory.path(),
             packages: vec!["package-test-one", "package-test-two"],
             target: Target::Host,
         };
-        let places = build(&request, |line| lines.push(line.to_owned())).await.unwrap();
+        let mut noted = |building: Building<'_>| match building {
+            Building::Said(line) => lines.push(line.to_owned()),
+            Building::Counted { done, all } => counts.push((done, all)),
+            Building::Began { packages, .. } => bounds.push(packages.len()),
+            Building::Ended => bounds.push(0),
+        };
+        let places = build(directory.path(), &request, &mut noted).await.unwrap();
         let says = |package: &str| std::process::Command::new(&places[package]).output().unwrap().stdout;
         assert_eq!(places.len(), 2);
         assert_eq!(says("package-test-one"), b"one");
         assert_eq!(says("package-test-two"), b"deux");
         assert!(lines.iter().any(|line| line.contains("Compiling package-test-one")), "{lines:?}");
+        assert!(lines.iter().all(|line| !line.contains("Building [")), "{lines:?}");
+        assert!(counts.iter().all(|(done, all)| done <= all), "{counts:?}");
+        assert_eq!(bounds, [2, 0]);
     }
 
     #[tokio::test]
@@ -348,26 +376,21 @@ mod tests {
         assert_eq!(many.to_string(), "package \"package-test-many\" has several programs: a, b");
     }
 
-    #[tokio::test]
-    async fn without_a_workspace_it_says_so() {
-        let directory = tempfile::tempdir().unwrap();
-        let error = built(&directory, &["labeler"]).await.unwrap_err();
-        assert!(matches!(&error, Error::NoWorkspace(at) if at == directory.path()));
-        assert!(error.hint().unwrap().contains("Cargo.toml"));
+    #[test]
+    fn the_progress_bar_is_counted_and_nothing_else() {
+        assert_eq!(count("    Building [===>          ] 12/345: aws-sdk-ec2, poem(build)"), Some((12, 345)));
+        assert_eq!(count("    Building [=============>] 345/345"), Some((345, 345)));
+        for line in ["   Compiling aws-sdk-ec2 v1.2.3", "    Building [", "warning: Building [a] b/c", ""] {
+            assert_eq!(count(line), None, "{line}");
+        }
     }
 
     #[tokio::test]
-    async fn the_directory_of_a_bare_file_name_is_the_current_one() {
-        let bare = Path::new("stack.yaml").parent().unwrap();
-        let workspace = Workspace::read(&absolute(bare)).await.unwrap();
-        let ours = |package: &Package| package.name == env!("CARGO_PKG_NAME");
-        assert!(workspace.packages.iter().any(ours), "tests run in their package");
-    }
-
-    #[tokio::test]
-    async fn nothing_to_build_needs_no_cargo() {
-        let directory = tempfile::tempdir().unwrap();
-        assert!(built(&directory, &[]).await.unwrap().is_empty());
+    async fn lines_end_with_a_line_feed_and_bars_with_a_carriage_return() {
+        let output = b"   Compiling a\n    Building [=>] 0/2: a    \r   Compiling b\r\n\r\n\n    Finished";
+        let mut lines = Vec::new();
+        each_line(&output[..], |line| lines.push(line.to_owned())).await;
+        assert_eq!(lines, ["   Compiling a", "    Building [=>] 0/2: a", "   Compiling b", "", "", "    Finished"]);
     }
 
     #[test]

@@ -8,9 +8,18 @@ use crate::machine::files::FileError;
 /// Why a program could not be built, read or accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no Cargo workspace around `stack.yaml`.
-    #[error("no Cargo.toml in {} or above", .0.display())]
-    NoWorkspace(PathBuf),
+    /// There is no Cargo workspace around `stack.yaml`, and no such program in this installation of the deployer.
+    #[error("no Cargo.toml in {} or above to build {package:?} from{}", .folder.display(), only(.shipped, *.target))]
+    NoWorkspace {
+        /// The folder of `stack.yaml`.
+        folder: PathBuf,
+        /// The package.
+        package: String,
+        /// The programs that this installation has for the platform.
+        shipped: Vec<String>,
+        /// The platform.
+        target: Target,
+    },
     /// The workspace has no package of this name.
     #[error("the workspace has no package {name:?}")]
     NoPackage {
@@ -85,8 +94,9 @@ impl Error {
     /// The remedy, if it is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoWorkspace(_) => Some(
-                "put stack.yaml next to the Cargo.toml of the workspace, or name finished programs by their path"
+            Self::NoWorkspace { .. } => Some(
+                "one of these:\n  put stack.yaml next to the Cargo.toml of the workspace\n  name a finished program by its \
+                 path, with `binary`\n  install a release of the deployer, which brings labeler and service"
                     .into(),
             ),
             Self::NoPackage { known, .. } => Some(format!("its programs are: {}", known.join(", "))),
@@ -97,7 +107,11 @@ impl Error {
                 let commands: Vec<_> = missing.iter().map(|tool| format!("  {}", tool.install())).collect();
                 Some(format!("install what is missing:\n{}", commands.join("\n")))
             }
-            Self::Start { program, .. } if program == "cargo" => Some("install Rust from https://rustup.rs".into()),
+            Self::Start { program, .. } if program == "cargo" => Some(
+                "one of these:\n  install Rust from https://rustup.rs\n  for labeler and service of a release of the \
+                 deployer, move stack.yaml out of the Cargo workspace"
+                    .into(),
+            ),
             Self::Unfit { target, source, .. } => Some(way_to_fit(*target, source)),
             Self::Read(FileError::Io { .. }) => {
                 Some("build the program first, or correct the path: it begins at the folder of stack.yaml".into())
@@ -114,7 +128,7 @@ impl Error {
     pub fn is_about_the_description(&self) -> bool {
         matches!(
             self,
-            Self::NoWorkspace(_)
+            Self::NoWorkspace { .. }
                 | Self::NoPackage { .. }
                 | Self::NotOneProgram { .. }
                 | Self::Read(_)
@@ -148,6 +162,18 @@ fn way_to_fit(target: Target, unfit: &Unfit) -> String {
                 "{build}; or let it run on arm64: a service by an `instance_type` such as t4g.micro, a function by `architecture: arm64`"
             )
         }
+    }
+}
+
+/// The programs that there are instead.
+fn only(shipped: &[String], target: Target) -> String {
+    let platform = match target {
+        Target::Host => "this machine",
+        Target::Aws(architecture) => architecture.name(),
+    };
+    match shipped {
+        [] => String::new(),
+        names => format!(", and this installation of the deployer has only {} for {platform}", names.join(", ")),
     }
 }
 

@@ -1,21 +1,25 @@
 //! Turns programs into uploads: built, checked, zipped, hashed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use crate::machine::files::read_regular_file;
+use crate::machine::{files::read_regular_file, platform::RUNS_ELF};
 
 mod cargo;
 mod commit;
 mod error;
 mod glibc;
 pub mod programs;
+mod shipped;
 mod tools;
 mod zip;
 
-pub use cargo::{build, check};
 pub use commit::Commit;
 pub use error::Error;
 pub use glibc::{Unfit, Version, require_architecture, require_glibc};
+pub use shipped::{Shipped, is_in_workspace};
 pub use tools::Tool;
 pub use zip::{function_zip, sha256_base64, sha256_hex};
 
@@ -90,6 +94,65 @@ pub struct Request<'a> {
     pub target: Target,
 }
 
+/// What happens during a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Building<'a> {
+    /// Cargo starts to build these packages.
+    Began {
+        /// The packages.
+        packages: &'a [&'a str],
+        /// The platform of the programs.
+        target: Target,
+    },
+    /// Cargo prints this line.
+    Said(&'a str),
+    /// So many of Cargo's units of work, about one for each crate, are done.
+    Counted {
+        /// Those that are done.
+        done: usize,
+        /// All of them.
+        all: usize,
+    },
+    /// Cargo has succeeded.
+    Ended,
+}
+
+/// Builds the programs of all packages and returns their paths. Where there is no Cargo workspace, takes those that the
+/// release of the deployer brings.
+///
+/// Dropping the future ends the build.
+pub async fn build(
+    request: &Request<'_>,
+    progress: &mut impl FnMut(Building<'_>),
+) -> Result<BTreeMap<String, PathBuf>, Error> {
+    if request.packages.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let folder = absolute(request.workspace);
+    match is_in_workspace(&folder) {
+        true => cargo::build(&folder, request, progress).await,
+        false => Shipped::beside_us().programs(&folder, &request.packages, request.target),
+    }
+}
+
+/// Checks without building that the packages exist and the tools are installed, or that the release brings the programs.
+/// Returns what was found.
+pub async fn check(request: &Request<'_>) -> Result<&'static str, Error> {
+    let folder = absolute(request.workspace);
+    match is_in_workspace(&folder) {
+        true => cargo::check(&folder, request).await.map(|()| "the packages and the tools are there"),
+        false => Shipped::beside_us()
+            .programs(&folder, &request.packages, request.target)
+            .map(|_| "not needed: the programs come with the deployer"),
+    }
+}
+
+/// The directory of a bare `stack.yaml` is empty, and a relative path has no further ancestors.
+fn absolute(directory: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    here.join(directory)
+}
+
 /// The largest program accepted.
 const MOST_BYTES: u64 = 1 << 30;
 
@@ -101,8 +164,7 @@ pub fn read(program: &Path, target: Target) -> Result<Vec<u8>, Error> {
     let unfit = |source| Error::Unfit { program: PathBuf::from(program), target, source };
     match target {
         Target::Aws(architecture) => require(&bytes, architecture).map_err(unfit)?,
-        // Other systems have other executable formats.
-        Target::Host if cfg!(target_os = "linux") => require_architecture(&bytes, Architecture::HERE).map_err(unfit)?,
+        Target::Host if RUNS_ELF => require_architecture(&bytes, Architecture::HERE).map_err(unfit)?,
         Target::Host => (),
     }
     Ok(bytes)
@@ -129,6 +191,31 @@ pub fn require(program: &[u8], architecture: Architecture) -> Result<(), Unfit> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    async fn built(directory: &Path, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>, Error> {
+        let request = Request { workspace: directory, packages: packages.to_vec(), target: Target::Host };
+        build(&request, &mut |_| ()).await
+    }
+
+    #[tokio::test]
+    async fn without_a_workspace_it_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = built(directory.path(), &["labeler"]).await.unwrap_err();
+        assert!(matches!(&error, Error::NoWorkspace { folder, .. } if folder == directory.path()));
+        assert!(error.hint().unwrap().contains("Cargo.toml"));
+    }
+
+    #[tokio::test]
+    async fn nothing_to_build_needs_no_cargo() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(built(directory.path(), &[]).await.unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_directory_of_a_bare_file_name_is_the_current_one() {
+        let bare = Path::new("stack.yaml").parent().unwrap();
+        assert!(is_in_workspace(&absolute(bare)), "tests run in their package");
+    }
 
     #[test]
     fn a_text_file_is_refused_for_aws_and_says_which_file() {

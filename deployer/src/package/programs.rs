@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     config::{Config, Program},
-    package::{self, Architecture, Commit, Error, Request, Target, Unfit},
+    package::{self, Architecture, Building, Commit, Error, Request, Target, Unfit},
 };
 
 /// The programs of all functions and services, by their names in `stack.yaml`.
@@ -75,6 +75,8 @@ impl Programs {
 
     /// Builds and reads the programs of these entries.
     ///
+    /// Where there is no Cargo workspace, takes the programs that the release of the deployer brings.
+    ///
     /// Errors: Cargo's error, missing tools with the command that installs them, or the reason why a program cannot run
     /// at its destination.
     pub async fn build(
@@ -82,7 +84,7 @@ impl Programs {
         folder: &Path,
         destination: Destination,
         wanted: impl Fn(&str) -> bool,
-        mut progress: impl FnMut(&str),
+        mut progress: impl FnMut(Building<'_>),
     ) -> Result<Programs, Failed> {
         let sources = sources(config);
         let sources: Vec<Source> =
@@ -141,7 +143,7 @@ impl Programs {
                 };
                 let result = package::check(&Request { workspace: folder, packages, target }).await;
                 let result = result.map_err(|error| Failed { path: named(&here, &error), error });
-                checked.push((what, result.map(|()| "the packages and the tools are there".to_owned())));
+                checked.push((what, result.map(str::to_owned)));
             }
             for source in here {
                 if let Program::Binary(path) = source.program {
@@ -262,7 +264,12 @@ fn packages<'a>(sources: &[&Source<'a>]) -> Vec<&'a str> {
 
 /// The path of the field that names the package that could not be built.
 fn named(sources: &[&Source<'_>], error: &Error) -> Option<String> {
-    let (Error::NoPackage { name, .. } | Error::NotOneProgram { package: name, .. }) = error else { return None };
+    let (Error::NoPackage { name, .. }
+    | Error::NotOneProgram { package: name, .. }
+    | Error::NoWorkspace { package: name, .. }) = error
+    else {
+        return None;
+    };
     let of_it = |source: &&&Source| matches!(source.program, Program::Package(package) if package == name);
     sources.iter().find(of_it).map(|source| source.path())
 }
@@ -271,7 +278,7 @@ async fn build_all(
     sources: &[&Source<'_>],
     folder: &Path,
     target: Target,
-    progress: &mut impl FnMut(&str),
+    progress: &mut impl FnMut(Building<'_>),
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
     let request = Request { workspace: folder, packages: packages(sources), target };
     package::build(&request, progress).await

@@ -4,7 +4,10 @@ pub mod names;
 pub mod policy;
 pub mod user_data;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
 
 use crate::{
     cloud::{
@@ -16,8 +19,9 @@ use crate::{
     config::{self, Config, Piece, Reference, Text},
     engine::{Address, Error, Fault, Handle, Inputs, Joined, Outcome, Outputs, Resource, Stack, Tags, Wire},
     kinds::{
+        alarm::{self, Alarm},
         artifact::{self, Artifact},
-        auto_scaling_group::{self, AutoScalingGroup},
+        auto_scaling_group::{self, AutoScalingGroup, Bake},
         bucket::{self, Bucket},
         default_action::{self, DefaultAction},
         function::{self, Function},
@@ -31,21 +35,21 @@ use crate::{
         permissions::{self, Permissions, Statement},
         role::{self, Role},
         scaling_policy::{self, ScalingPolicy},
-        security_group::{self, Rule, SecurityGroup, Source},
+        security_group::{self, Rule, SecurityGroup, Side, Source},
         table::{self, Table},
         target_group::{self, TargetGroup},
     },
     package::programs::Programs,
-    page::{
-        names::Names,
-        policy::{Access, Uses},
-        user_data::UserData,
-    },
+    page::{names::Names, policy::Uses, user_data::UserData},
     releases::programs::ServicePrograms,
 };
 
 /// The days that the reports of instances are kept.
 const REPORTS_END_DAYS: i32 = 14;
+
+/// How long a new release is watched on AWS, unless stack.yaml says otherwise. CloudWatch sees an error after two to three
+/// minutes (docs/aws.md §10.9).
+pub const USUAL_BAKE_MINUTES: u16 = 5;
 
 /// A stack, with what the commands report once it is up.
 pub struct Page {
@@ -316,9 +320,11 @@ impl Layout<'_> {
             role: String::new(),
             environment: BTreeMap::new(),
             log_group: String::new(),
+            published: true,
             failure: None,
         };
-        let function = Function { name: self.names.plain(entry) };
+        let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
+        let function = Function { name: self.names.plain(entry), origin };
         let function = self.stack.add(entry, function, (role, logs, environment), move |(role, logs, environment)| {
             function::Settings { role, environment, log_group: logs.name, ..basis.clone() }
         });
@@ -340,7 +346,11 @@ impl Layout<'_> {
         }
         let policy = policy::function_policy(&self.uses(&wanted.uses), &log_group_arn);
         let role = Role { name: self.names.function_role(entry), path: self.names.iam_path() };
-        let settings = role::Settings { trusted_service: "lambda.amazonaws.com".into(), policy };
+        let settings = role::Settings {
+            trusted_service: "lambda.amazonaws.com".into(),
+            trusted_account: Some(self.site.account.clone()),
+            policy,
+        };
         let role = self.stack.add(format!("{entry}-fn"), role, (), move |()| settings.clone());
         role.wire(|role| role.arn.clone())
     }
@@ -354,7 +364,8 @@ impl Layout<'_> {
         let template = self.template(entry, wanted, back_door, profile, artifact, logs);
         let target_group = self.target_group(entry, wanted, network);
         let (balancer, listener) = self.load_balancer(entry, wanted, network, front_door, target_group);
-        let group = self.group(entry, wanted, network, template, target_group, listener);
+        let alarms = self.alarms(entry, wanted, balancer);
+        let group = self.group(entry, wanted, network, (template, target_group, listener), alarms);
         let cpu_percent = f64::from(wanted.instances.cpu_percent);
         self.stack.add_inside(entry, group, move |group| {
             let policy = ScalingPolicy { group: group.name };
@@ -389,6 +400,7 @@ impl Layout<'_> {
             grace_s: wanted.grace_period_s.into(),
             instance_type: wanted.instance_type.to_string(),
             reports: self.reports(entry),
+            is_watched: self.bake_minutes(wanted) > 0,
         }
     }
 
@@ -414,7 +426,8 @@ impl Layout<'_> {
         }
     }
 
-    /// Two groups: the load balancer's admits the CIDR blocks in `allow`, the instances' admits only the load balancer.
+    /// Two groups: the load balancer's admits the CIDR blocks in `allow` and reaches only the instances, whose group
+    /// admits only the load balancer.
     fn firewalls(
         &mut self,
         entry: &str,
@@ -423,16 +436,22 @@ impl Layout<'_> {
     ) -> (Handle<SecurityGroup>, Handle<SecurityGroup>) {
         let open = u16::from(wanted.load_balancer.port);
         let allowed: Vec<String> = wanted.load_balancer.allow.iter().map(ToString::to_string).collect();
-        let front = SecurityGroup { name: self.names.plain(&format!("{entry}-lb")), vpc: network.vpc.clone() };
+        let port = u16::from(wanted.port);
+        let (vpc, back_name) = (network.vpc.clone(), self.names.at_port(entry, port));
+        let front_name = self.names.plain(&format!("{entry}-lb"));
+        let front = SecurityGroup { name: front_name.clone(), vpc, side: Side::Front(back_name.clone()) };
         let front = self.stack.add(format!("{entry}-lb"), front, (), move |()| security_group::Settings {
             description: "Whom the load balancer answers".into(),
-            ingress: allowed.iter().map(|cidr| Rule::tcp(open, Source::Cidr(cidr.clone()))).collect(),
+            ingress: allowed.iter().map(|cidr| Rule::tcp(open, Source::Cidr(cidr.clone()), "clients")).collect(),
+            egress: Some(BTreeSet::new()),
+            reached_by: BTreeSet::new(),
         });
-        let port = u16::from(wanted.port);
-        let back = SecurityGroup { name: self.names.at_port(entry, port), vpc: network.vpc.clone() };
+        let back = SecurityGroup { name: back_name, vpc: network.vpc.clone(), side: Side::Back(front_name) };
         let back = self.stack.add(entry, back, front, move |front| security_group::Settings {
             description: "Whom the instances answer: the load balancer".into(),
-            ingress: [Rule::tcp(port, Source::Group(front.id))].into(),
+            ingress: [Rule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
+            egress: None,
+            reached_by: [Rule::tcp(port, Source::Group(front.id), security_group::INSTANCES)].into(),
         });
         (front, back)
     }
@@ -468,7 +487,9 @@ impl Layout<'_> {
         let (programs, reports) = (within(&self.stored(entry).prefix), within(&user_data::reports_prefix(entry)));
         let policy = policy::service_policy(&self.uses(&wanted.uses), &programs, &reports, log_group_arn);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
-        let settings = role::Settings { trusted_service: "ec2.amazonaws.com".into(), policy };
+        // EC2 does not say on whose behalf it assumes a role (docs/aws.md §6.1).
+        let trusted_service = "ec2.amazonaws.com".into();
+        let settings = role::Settings { trusted_service, trusted_account: None, policy };
         let role = Role { name: name.clone(), path: path.clone() };
         let role = self.stack.add(format!("{entry}-svc"), role, (), move |()| settings.clone());
         let profile = InstanceProfile { name, path };
@@ -530,8 +551,10 @@ impl Layout<'_> {
     ) -> (Handle<LoadBalancer>, Handle<Listener>) {
         let subnets = network.subnet_ids();
         let balancer = LoadBalancer { name: self.names.plain(entry) };
-        let balancer = self.stack.add(entry, balancer, firewall, move |firewall| {
-            load_balancer::Settings::public(subnets.clone(), [firewall.id].into())
+        let protected = wanted.load_balancer.protect;
+        let balancer = self.stack.add(entry, balancer, firewall, move |firewall| load_balancer::Settings {
+            protected,
+            ..load_balancer::Settings::public(subnets.clone(), [firewall.id].into())
         });
         let port = u16::from(wanted.load_balancer.port);
         let listener = self.stack.add_inside(entry, (balancer, target_group), move |(balancer, target_group)| {
@@ -548,17 +571,20 @@ impl Layout<'_> {
         entry: &str,
         wanted: &config::Service,
         network: &Network,
-        template: Handle<LaunchTemplate>,
-        target_group: Handle<TargetGroup>,
-        listener: Handle<Listener>,
+        (template, target_group, listener): (Handle<LaunchTemplate>, Handle<TargetGroup>, Handle<Listener>),
+        alarms: BTreeMap<String, Handle<Alarm>>,
     ) -> Handle<AutoScalingGroup> {
         let (instances, subnets) = (wanted.instances.clone(), network.subnet_ids());
         let grace_period_s = wanted.grace_period_s.into();
         let name = self.names.at_port(entry, u16::from(wanted.port));
-        let group = AutoScalingGroup { reports: Some(self.reports(entry)), ..AutoScalingGroup::named(&name) };
+        let bake = (!alarms.is_empty()).then(|| Bake {
+            seconds: i32::from(self.bake_minutes(wanted)) * 60,
+            alarms: alarms.keys().cloned().collect(),
+        });
+        let group = AutoScalingGroup { reports: Some(self.reports(entry)), bake, ..AutoScalingGroup::named(&name) };
         let ends = self.ends.clone();
-        let inputs = (template, target_group, listener);
-        self.stack.add(entry, group, inputs, move |(template, target_group, _)| auto_scaling_group::Settings {
+        let inputs = ((template, target_group, listener), alarms);
+        self.stack.add(entry, group, inputs, move |((template, target_group, _), _)| auto_scaling_group::Settings {
             min: instances.min.into(),
             max: instances.max.into(),
             subnets: subnets.clone(),
@@ -570,6 +596,30 @@ impl Layout<'_> {
             paused: None,
             ends: ends.clone(),
         })
+    }
+
+    /// How long a new release is watched, in minutes.
+    fn bake_minutes(&self, wanted: &config::Service) -> u16 {
+        wanted.bake_minutes.unwrap_or(if self.site.is_emulated { 0 } else { USUAL_BAKE_MINUTES })
+    }
+
+    /// The alarms that watch a new release, by name; none if it is not watched.
+    fn alarms(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        balancer: Handle<LoadBalancer>,
+    ) -> BTreeMap<String, Handle<Alarm>> {
+        if self.bake_minutes(wanted) == 0 {
+            return BTreeMap::new();
+        }
+        let service = self.names.plain(entry);
+        let add = |watched: &'static alarm::Watched| {
+            let (key, name) = (watched.name(entry), watched.name(&service));
+            let settings = move |balancer: load_balancer::Output| watched.settings(&balancer.arn);
+            (name.clone(), self.stack.add(key, Alarm { name }, balancer, settings))
+        };
+        alarm::WATCHED.iter().map(add).collect()
     }
 
     /// The last step of a service: forwards requests to the wanted targets alone, once they are healthy.
@@ -688,9 +738,18 @@ impl Layout<'_> {
             let Site { region, account, .. } = self.site;
             format!("arn:aws:dynamodb:{region}:{account}:table/{}", self.names.plain(entry))
         };
+        // An index has an ARN of its own; it can only be read.
+        let indexes = |entry: &config::Name, how: config::Access| {
+            let has_some = self.config.tables.get(entry).is_some_and(config::Table::has_indexes);
+            (has_some && how.reads()).then(|| (format!("{}/index/*", table(entry.as_str())), config::Access::Read))
+        };
+        let tables = uses
+            .tables
+            .iter()
+            .flat_map(|(entry, how)| iter::once((table(entry.as_str()), *how)).chain(indexes(entry, *how)));
         Uses {
-            buckets: uses.buckets.iter().map(|(entry, how)| (bucket(entry.as_str()), access(*how))).collect(),
-            tables: uses.tables.iter().map(|(entry, how)| (table(entry.as_str()), access(*how))).collect(),
+            buckets: uses.buckets.iter().map(|(entry, how)| (bucket(entry.as_str()), *how)).collect(),
+            tables: tables.collect(),
             rekognition: uses.rekognition,
         }
     }
@@ -698,14 +757,6 @@ impl Layout<'_> {
     fn log_group_arn(&self, name: &str) -> String {
         let Site { region, account, .. } = self.site;
         format!("arn:aws:logs:{region}:{account}:log-group:{name}")
-    }
-}
-
-fn access(how: config::Access) -> Access {
-    match how {
-        config::Access::Read => Access::Read,
-        config::Access::Write => Access::Write,
-        config::Access::ReadWrite => Access::ReadWrite,
     }
 }
 
@@ -721,12 +772,28 @@ fn cors_rule(cors: &config::Cors) -> bucket::CorsRule {
 
 fn table_settings(wanted: &config::Table) -> table::Settings {
     table::Settings {
-        partition_key: wanted.partition_key.clone(),
-        sort_key: wanted.sort_key.clone(),
+        partition_key: wanted.partition_key.to_string(),
+        sort_key: wanted.sort_key.as_ref().map(ToString::to_string),
+        local_indexes: table_indexes(&wanted.local_indexes),
+        indexes: table_indexes(&wanted.indexes),
         billing: "PAY_PER_REQUEST".into(),
         protected: wanted.protect,
         point_in_time_recovery: wanted.point_in_time_recovery,
+        time_to_live: wanted.time_to_live.clone(),
+        stream: wanted.stream.as_ref().map(|stream| stream.to_uppercase()),
     }
+}
+
+fn table_indexes(wanted: &BTreeMap<config::Name, config::Index>) -> BTreeMap<String, table::Index> {
+    let index = |(name, wanted): (&config::Name, &config::Index)| {
+        let index = table::Index {
+            partition_key: wanted.partition_key.to_string(),
+            sort_key: wanted.sort_key.as_ref().map(ToString::to_string),
+            include: wanted.include.clone(),
+        };
+        (name.to_string(), index)
+    };
+    wanted.iter().map(index).collect()
 }
 
 fn tags(config: &Config) -> Tags {

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::config::Access;
+
 /// What a program uses.
 #[derive(Debug, Clone, Default)]
 pub struct Uses {
@@ -11,27 +13,6 @@ pub struct Uses {
     pub tables: Vec<(String, Access)>,
     /// Whether it asks Rekognition for labels.
     pub rekognition: bool,
-}
-
-/// How something is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Read only.
-    Read,
-    /// Write only.
-    Write,
-    /// Read and write.
-    ReadWrite,
-}
-
-impl Access {
-    fn reads(self) -> bool {
-        self != Access::Write
-    }
-
-    fn writes(self) -> bool {
-        self != Access::Read
-    }
 }
 
 /// The permissions of a function: what it uses, and writing to its own log group. It may not create that group: a late

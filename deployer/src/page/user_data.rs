@@ -91,30 +91,45 @@ const SMALLER_BATCHES: &str = "1000 200 20 1";
 const EVENTS: &str = r#"def plain:[foreach (.[],-1) as $b ([0];if .[0]==2 and $b>31 and $b<127 then [if $b<64 then 2 else 0 end] elif .[0]==1 and $b==91 then [2] else (if .[0]==1 then [27] else [] end) as $kept|if $b==27 then [1]+$kept else [0]+$kept+[$b] end end;.[1:][])];def text:[foreach .[] as $b ({n:0};if .n>0 and $b>127 and $b<192 then {n:(.n-1),least,c:(.c*64+$b-128)}|.o=if .n>0 then [] elif .c<.least or .c>1114111 or (.c>55295 and .c<57344) then [65533] else [.c] end else (if .n>0 then [65533] else [] end) as $o|if $b<0 then {n:0,$o} elif $b<128 then {n:0,o:($o+[$b])} elif $b<192 or $b>247 then {n:0,o:($o+[65533])} elif $b<224 then {n:1,least:128,c:($b-192),$o} elif $b<240 then {n:2,least:2048,c:($b-224),$o} else {n:3,least:65536,c:($b-240),$o} end end;.o[])]|implode;map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try (plain|text) catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)"#;
 
 impl UserData {
-    /// Renders the cloud-config. It writes the environment file, the program's checksum and the unit. At every start
-    /// the unit downloads the program with the instance's role and verifies it; systemd restarts it when it exits.
-    ///
-    /// The instance also reports to the artifact bucket, because its console and journal are lost with it: when it
-    /// boots, when its service first answers, and after every exit of the service (docs/aws.md §8.5). A report has at
-    /// most 8 KB, and no values of variables.
-    ///
-    /// A second unit sends the lines of the service to its log group. It starts before the service and ends after it, so
-    /// that no line is left behind. The cursor is moved once AWS has taken the lines: after a failure they are sent
-    /// again, in smaller batches, and to a new stream if there is none. Where more lines are waiting there is no pause
-    /// (docs/aws.md §8.6).
+    /// Renders the cloud-config.
     pub fn render(&self) -> Result<String, Error> {
-        let UserData { stack, service, region, bucket, key, sha256, log_group, environment: _, port } = self;
+        let UserData { stack, service, region, bucket, key, log_group, .. } = self;
         for word in [stack, service, region, bucket, key, log_group] {
             check_word(word)?;
         }
-        let unit = format!("{stack}-{service}");
-        let environment = indented(&self.environment_file()?);
-        let capability = if *port < UNPRIVILEGED { BELOW_1024 } else { "" };
-        let reports = reports_prefix(service);
+        let unit = self.unit();
+        let files = [self.service_files()?, self.report_files(), self.log_files()].concat();
         let text = format!(
             "\
 #cloud-config
 write_files:
+{files}\
+runcmd:
+- [mkdir, -p, /opt/{unit}]
+- [systemctl, daemon-reload]
+- [systemctl, enable, --now, {unit}-logs.service, {unit}.service, {unit}-report.service]
+"
+        );
+        if text.len() > LIMIT {
+            return Err(Error::TooLong { bytes: text.len() });
+        }
+        Ok(text)
+    }
+
+    /// The name of the service's unit and of its files.
+    fn unit(&self) -> String {
+        format!("{}-{}", self.stack, self.service)
+    }
+
+    /// The environment file, the program's checksum and the unit. At every start the unit downloads the program with the
+    /// instance's role and verifies it; systemd restarts it when it exits.
+    fn service_files(&self) -> Result<String, Error> {
+        let UserData { stack, service, region, bucket, key, sha256, port, .. } = self;
+        let unit = self.unit();
+        let environment = indented(&self.environment_file()?);
+        let capability = if *port < UNPRIVILEGED { BELOW_1024 } else { "" };
+        Ok(format!(
+            "\
 - path: /etc/{unit}.env
   permissions: '0600'
   content: |
@@ -145,6 +160,19 @@ write_files:
     RestartSec=2
     [Install]
     WantedBy=multi-user.target
+"
+        ))
+    }
+
+    /// Reports to the artifact bucket, because the console and the journal of an instance are lost with it: when it
+    /// boots, when its service first answers, and after every exit of the service (docs/aws.md §8.5). A report has at
+    /// most 8 KB, and no values of variables.
+    fn report_files(&self) -> String {
+        let UserData { stack, service, region, bucket, port, .. } = self;
+        let unit = self.unit();
+        let reports = reports_prefix(service);
+        format!(
+            "\
 - path: /opt/{unit}/report
   permissions: '0644'
   content: |
@@ -168,6 +196,19 @@ write_files:
     ExecStart=/usr/bin/bash /opt/{unit}/report answers
     [Install]
     WantedBy=multi-user.target
+"
+        )
+    }
+
+    /// A second unit, which sends the lines of the service to its log group. It starts before the service and ends after
+    /// it, so that no line is left behind. The cursor is moved once AWS has taken the lines: after a failure they are
+    /// sent again, in smaller batches, and to a new stream if there is none. Where more lines are waiting there is no
+    /// pause (docs/aws.md §8.6).
+    fn log_files(&self) -> String {
+        let UserData { stack, service, region, log_group, .. } = self;
+        let unit = self.unit();
+        format!(
+            "\
 - path: /opt/{unit}/cursor
   permissions: '0644'
 - path: /opt/{unit}/logs
@@ -211,16 +252,8 @@ write_files:
     RestartSec={PAUSE_AFTER_FAILURE_S}
     [Install]
     WantedBy=multi-user.target
-runcmd:
-- [mkdir, -p, /opt/{unit}]
-- [systemctl, daemon-reload]
-- [systemctl, enable, --now, {unit}-logs.service, {unit}.service, {unit}-report.service]
 "
-        );
-        if text.len() > LIMIT {
-            return Err(Error::TooLong { bytes: text.len() });
-        }
-        Ok(text)
+        )
     }
 
     /// One line per variable. `PORT` is always the target group's port, even if `environment` sets it.

@@ -1,9 +1,14 @@
 //! The differences between two releases.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use super::Release;
 use crate::{
     engine::{Change, Resource as _, diff},
-    kinds::launch_template::LaunchTemplate,
+    kinds::{
+        function::{self, Function},
+        launch_template::LaunchTemplate,
+    },
     page::user_data,
 };
 
@@ -16,6 +21,13 @@ const NAMES: &[(&str, &str)] = &[
     ("port", "port"),
     ("environment", "environment"),
     ("start_up", "start-up commands"),
+    ("architecture", "architecture"),
+    ("memory_mb", "memory"),
+    ("timeout_s", "timeout"),
+    ("runtime", "runtime"),
+    ("handler", "handler"),
+    ("role", "role"),
+    ("log_group", "log group"),
     ("image", "image"),
     ("instance_type", "instance type"),
     ("disk", "disk"),
@@ -56,6 +68,20 @@ pub fn changes(from: &Release, to: &Release) -> Vec<Change> {
     changes
 }
 
+/// Returns the differences between two releases of a function: program, variables and configuration.
+pub fn of_functions(from: &function::Settings, to: &function::Settings) -> Vec<Change> {
+    let differs = |change: Change| match change.path.as_str() {
+        "code_sha256" => differing("program", &short(&hex(&from.code_sha256)), &short(&hex(&to.code_sha256))),
+        _ => Some(change.hidden_below(Function::SECRET)),
+    };
+    diff(from, to).into_iter().filter_map(differs).collect()
+}
+
+/// The hash of a function's code in hexadecimal; Lambda writes it in base64.
+pub fn hex(sha256: &str) -> String {
+    STANDARD.decode(sha256).map(hex::encode).unwrap_or_default()
+}
+
 /// Says in one phrase what differs, without values of variables.
 pub fn phrase(changes: &[Change]) -> String {
     let mut parts: Vec<String> = Vec::new();
@@ -74,7 +100,7 @@ pub fn phrase(changes: &[Change]) -> String {
 fn detail(change: &Change) -> Option<String> {
     match top(&change.path) {
         "environment" => change.path.split_once('.').map(|(_, name)| name.to_owned()),
-        "port" | "instance_type" | "disk" => {
+        "port" | "instance_type" | "disk" | "memory_mb" | "timeout_s" | "architecture" => {
             let (from, to) = (change.from.as_ref()?.open()?, change.to.as_ref()?.open()?);
             Some(format!("{from} → {to}"))
         }

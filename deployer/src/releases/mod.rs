@@ -2,6 +2,7 @@
 //! program in the artifact bucket. Nothing else is stored (docs/commands.md).
 
 pub mod changes;
+pub mod functions;
 pub mod programs;
 
 use std::collections::BTreeSet;
@@ -210,13 +211,7 @@ pub(crate) mod tests {
             instance_profile: "web".into(),
             security_groups: ["sg-1".to_owned()].into(),
             user_data: user_data.render().expect("it can be rendered"),
-            disk: Disk {
-                device: "/dev/xvda".into(),
-                gb: 8,
-                volume_type: "gp3".into(),
-                encrypted: true,
-                ends_with_instance: true,
-            },
+            disk: Disk::root(8),
             metadata_endpoint: "enabled".into(),
             metadata_tokens: "required".into(),
             metadata_hops: 1,

@@ -157,6 +157,20 @@ const RELEASES: &[Right] = &[
 /// Removing the programs of old releases (`commands/old_programs.rs`).
 const OLD_PROGRAMS: &[Right] = &[right("s3:DeleteObject", Programs)];
 
+/// The releases of a function (`releases/functions.rs`).
+const FUNCTION_RELEASES: &[Right] = &[
+    right("lambda:GetFunction", Functions),
+    right("lambda:ListTags", Functions),
+    right("lambda:ListVersionsByFunction", Functions),
+];
+
+/// An earlier release of a function (`commands/rollback.rs`).
+const RESTORE: &[Right] = &[
+    right_when("iam:PassRole", Roles, PassedTo(&["lambda.amazonaws.com"])),
+    right("lambda:UpdateFunctionCode", Functions),
+    right("lambda:UpdateFunctionConfiguration", Functions),
+];
+
 /// A roll-out of an earlier release (`kinds/auto_scaling_group.rs`).
 const ROLL_OUT: &[Right] = &[
     right("autoscaling:CancelInstanceRefresh", Groups),
@@ -244,11 +258,7 @@ pub const COMMANDS: &[Needs] = &[
         "history",
         &[],
         Which::None,
-        &[
-            part(Given::Services, NETWORK),
-            part(Given::Services, RELEASES),
-            part(Given::Functions, &[right("lambda:GetFunctionConfiguration", Functions)]),
-        ],
+        &[part(Given::Services, NETWORK), part(Given::Services, RELEASES), part(Given::Functions, FUNCTION_RELEASES)],
     ),
     command(
         "rollback",
@@ -258,9 +268,11 @@ pub const COMMANDS: &[Needs] = &[
             part(Given::Services, NETWORK),
             part(Given::Services, RELEASES),
             part(Given::Services, ROLL_OUT),
-            part(Given::Services, LEASE),
+            part(Given::Always, LEASE),
             part(Given::Services, HEALTH),
             part(Given::Services, WHY_SERVICES),
+            part(Given::Functions, FUNCTION_RELEASES),
+            part(Given::Functions, RESTORE),
         ],
     ),
     command("pause", &[], Which::None, &[part(Given::Services, PAUSE), part(Given::Services, LEASE)]),

@@ -43,6 +43,14 @@ const fn add_tags(on: On) -> Right {
 /// The table. A kind without a row, and a right that its kind does not use, fail `deployer/tests/permissions.rs`.
 pub const KINDS: &[OfKind] = &[
     OfKind {
+        kind: "alarm",
+        list: &[right("cloudwatch:DescribeAlarms", Any), right("cloudwatch:ListTagsForResource", Alarms)],
+        read: &[right("cloudwatch:DescribeAlarms", Any), right("cloudwatch:ListTagsForResource", Alarms)],
+        loss: &[],
+        change: &[right("cloudwatch:PutMetricAlarm", Alarms), right("cloudwatch:TagResource", Alarms)],
+        remove: &[right("cloudwatch:DeleteAlarms", Alarms)],
+    },
+    OfKind {
         kind: "artifact",
         list: &[],
         read: &[right("s3:GetObject", Programs), right("s3:ListBucket", Artifacts)],
@@ -90,6 +98,7 @@ pub const KINDS: &[OfKind] = &[
         read: &[
             right("s3:GetBucketCORS", Buckets),
             right("s3:GetBucketOwnershipControls", Buckets),
+            right("s3:GetBucketPolicy", Buckets),
             right("s3:GetBucketPublicAccessBlock", Buckets),
             right("s3:GetBucketTagging", Buckets),
             right("s3:GetEncryptionConfiguration", Buckets),
@@ -100,6 +109,7 @@ pub const KINDS: &[OfKind] = &[
             right("s3:CreateBucket", Buckets),
             right("s3:PutBucketCORS", Buckets),
             right("s3:PutBucketOwnershipControls", Buckets),
+            right("s3:PutBucketPolicy", Buckets),
             right("s3:PutBucketPublicAccessBlock", Buckets),
             right("s3:PutBucketTagging", Buckets),
             right("s3:PutEncryptionConfiguration", Buckets),
@@ -128,11 +138,18 @@ pub const KINDS: &[OfKind] = &[
         kind: "function",
         list: &[right("lambda:ListFunctions", Any), right("lambda:ListTags", Functions)],
         // Without `ListTags`, Lambda leaves the tags out (docs/aws.md §7.1).
-        read: &[right("lambda:GetFunction", Functions), right("lambda:ListTags", Functions)],
+        read: &[
+            right("lambda:GetFunction", Functions),
+            right("lambda:ListTags", Functions),
+            right("lambda:ListVersionsByFunction", Functions),
+        ],
         loss: &[],
         change: &[
             pass_to(&[LAMBDA]),
             right("lambda:CreateFunction", Functions),
+            // Versions older than the last five.
+            right("lambda:DeleteFunction", Functions),
+            right("lambda:PublishVersion", Functions),
             right("lambda:TagResource", Functions),
             right("lambda:UpdateFunctionCode", Functions),
             right("lambda:UpdateFunctionConfiguration", Functions),
@@ -184,11 +201,16 @@ pub const KINDS: &[OfKind] = &[
     OfKind {
         kind: "load_balancer",
         list: &[right("elasticloadbalancing:DescribeLoadBalancers", Any), TAGS],
-        read: &[right("elasticloadbalancing:DescribeLoadBalancers", Any), TAGS],
+        read: &[
+            right("elasticloadbalancing:DescribeLoadBalancerAttributes", Any),
+            right("elasticloadbalancing:DescribeLoadBalancers", Any),
+            TAGS,
+        ],
         loss: &[],
         change: &[
             add_tags(Balancers),
             right("elasticloadbalancing:CreateLoadBalancer", Balancers),
+            right("elasticloadbalancing:ModifyLoadBalancerAttributes", Balancers),
             right("elasticloadbalancing:SetSecurityGroups", Balancers),
             right("elasticloadbalancing:SetSubnets", Balancers),
             right_when("iam:CreateServiceLinkedRole", Any, LinkedTo(&["elasticloadbalancing.amazonaws.com"])),
@@ -259,16 +281,21 @@ pub const KINDS: &[OfKind] = &[
         read: &[right("ec2:DescribeSecurityGroups", Any)],
         loss: &[],
         change: &[
+            right_when("ec2:AuthorizeSecurityGroupEgress", SecurityGroups, Ours),
             right_when("ec2:AuthorizeSecurityGroupIngress", SecurityGroups, Ours),
             right_when("ec2:CreateSecurityGroup", SecurityGroups, New),
             right("ec2:CreateSecurityGroup", Networks),
             right_when("ec2:CreateTags", SecurityGroups, CreatedBy(&["CreateSecurityGroup"])),
             right_when("ec2:CreateTags", SecurityGroups, Ours),
+            right_when("ec2:RevokeSecurityGroupEgress", SecurityGroups, Ours),
             right_when("ec2:RevokeSecurityGroupIngress", SecurityGroups, Ours),
+            right_when("ec2:UpdateSecurityGroupRuleDescriptionsEgress", SecurityGroups, Ours),
+            right_when("ec2:UpdateSecurityGroupRuleDescriptionsIngress", SecurityGroups, Ours),
         ],
         // Rules that refer to each other are removed first.
         remove: &[
             right_when("ec2:DeleteSecurityGroup", SecurityGroups, Ours),
+            right_when("ec2:RevokeSecurityGroupEgress", SecurityGroups, Ours),
             right_when("ec2:RevokeSecurityGroupIngress", SecurityGroups, Ours),
         ],
     },
@@ -282,6 +309,7 @@ pub const KINDS: &[OfKind] = &[
         read: &[
             right("dynamodb:DescribeContinuousBackups", Tables),
             right("dynamodb:DescribeTable", Tables),
+            right("dynamodb:DescribeTimeToLive", Tables),
             right("dynamodb:ListTagsOfResource", Tables),
         ],
         loss: &[right("dynamodb:Scan", Tables)],
@@ -290,6 +318,7 @@ pub const KINDS: &[OfKind] = &[
             right("dynamodb:TagResource", Tables),
             right("dynamodb:UpdateContinuousBackups", Tables),
             right("dynamodb:UpdateTable", Tables),
+            right("dynamodb:UpdateTimeToLive", Tables),
         ],
         remove: &[right("dynamodb:DeleteTable", Tables)],
     },

@@ -66,6 +66,8 @@ pub enum On {
     Profiles,
     /// Instance profiles that do not exist.
     AbsentProfiles,
+    /// The alarms.
+    Alarms,
     /// The Auto Scaling groups.
     Groups,
     /// The load balancers.
@@ -173,6 +175,7 @@ impl On {
             On::AbsentRoles => vec![iam(&format!("role/{stack}-{region}-*"))],
             On::AbsentProfiles => vec![iam(&format!("instance-profile/{stack}-{region}-*"))],
             On::Profiles => vec![iam(&format!("instance-profile/deployer/{stack}/*"))],
+            On::Alarms => vec![arn("cloudwatch", &format!("alarm:{names}"))],
             On::Groups => vec![arn("autoscaling", &format!("autoScalingGroup:*:autoScalingGroupName/{names}"))],
             On::Balancers => vec![arn("elasticloadbalancing", &format!("loadbalancer/app/{names}"))],
             On::TargetGroups => vec![arn("elasticloadbalancing", &format!("targetgroup/{names}"))],

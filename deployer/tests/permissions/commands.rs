@@ -18,6 +18,9 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
     ("rollback", "ec2:CreateTags", "AWS checks a launch of the template; the local AWS knows only that it is one"),
     ("rollback", "iam:PassRole", "the same"),
+    ("rollback", "lambda:UpdateFunctionCode", "only a release with another program needs it"),
+    ("up", "ec2:UpdateSecurityGroupRuleDescriptionsEgress", "only rules made by an earlier version need it"),
+    ("up", "ec2:UpdateSecurityGroupRuleDescriptionsIngress", "the same"),
 ];
 
 /// Commands that need what another one needs, since they do the same to what they find.
@@ -163,6 +166,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("function.labeler", "tags.course"),
     ("permissions.labeler", "statements.deployer-images.action"),
     ("notification.images", "uploads.deployer-upload.prefix"),
+    ("security_group.web-lb", "egress"),
     ("security_group.web-lb", "ingress"),
     ("security_group.web-lb", "tags.course"),
     ("target_group.web", "health_check.path"),
@@ -187,6 +191,10 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     let text = project.description();
     let (described, _) = text.split_once("\nverify:").expect("there is `verify`");
     project.describe(&format!("{described}\nverify:\n  steps:\n    page: {{ request: GET / }}\n"));
+    // Behind an endpoint of its own, no roll-out is watched by default.
+    let check = "    health_check: /health\n";
+    let (watched, unwatched) = (format!("{check}    bake: 3m\n"), format!("{check}    bake: 0\n"));
+    project.edit(check, &watched);
     let roles = Roles::new(&cloud, &project).await;
     let bucket = "postagram-images-000000000000-us-east-1";
 
@@ -211,7 +219,9 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.done(&["status"]).await;
     roles.done(&["why"]).await;
 
-    // Changes by hand, and of the description.
+    // Changes by hand, and of the description. Roll-outs are quicker when they are not watched.
+    project.edit(&watched, &unwatched);
+    roles.done(&["up", "--yes"]).await;
     let hands = Hands::of(&cloud.aws);
     for (address, field) in BY_HAND {
         hands.change(address, field).await;
@@ -223,13 +233,12 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     attach.auto_scaling_group_name("postagram-web-8080").send().await.expect("it can be attached");
     roles.done(&["up", "--yes"]).await;
     project.edit("    log_retention_days: 14\n", "");
-    project.edit("sort_key: id }", "sort_key: id, point_in_time_recovery: true }");
+    project.edit("sort_key: id }", "sort_key: id, point_in_time_recovery: true, time_to_live: ends }");
     project.edit("port: 8080", "port: 8081");
     roles.done(&["up", "--yes"]).await;
     roles.done(&["plan", "--detailed-exitcode"]).await;
 
     // Earlier releases: one that is in service, and one that does not start.
-    let check = "    health_check: /health\n";
     project.edit(check, &format!("{check}    disk_gb: 12\n"));
     roles.done(&["up", "--yes", "--for", "4h"]).await;
     roles.done(&["rollback", "web", "--yes"]).await;
@@ -243,6 +252,11 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     let bad = releases["services"]["web"][1]["release"].to_string();
     roles.ends_with(1, &["rollback", "web", &bad, "--yes"]).await;
 
+    project.edit("memory_mb: 256", "memory_mb: 512");
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["rollback", "labeler", "--yes"]).await;
+    project.edit("memory_mb: 512", "memory_mb: 256");
+
     // A service that never becomes healthy.
     project.edit("health_check: /health\n", "health_check: /missing\n");
     roles.done(&["up", "--yes", "--no-wait"]).await;
@@ -255,7 +269,8 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.done(&["up", "--yes"]).await;
 
     // Most is removed from the description, and in the end everything.
-    let (whole, less) = (project.description(), "tables:\n  others: { partition_key: id }\n");
+    let whole = project.description().replace("    bake: 0\n", "    bake: 3m\n");
+    let less = "tables:\n  others: { partition_key: id }\n";
     let (head, _) = whole.split_once("buckets:").expect("there are buckets");
     let (role, policy) = ("postagram-us-east-1-web-svc", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess");
     let burden = async || {

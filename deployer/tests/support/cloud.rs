@@ -57,10 +57,9 @@ impl TestAws {
         TestAws::of(LocalAws::start().await, "us-east-1").await
     }
 
-    /// Starts one that is this many times faster than AWS in all its delays.
-    pub async fn start_at(speed: u32) -> TestAws {
-        let speed: local::Speed = speed.to_string().parse().expect("a speed");
-        TestAws::of(LocalAws::start_with(speed).await, "us-east-1").await
+    /// Starts one that is this much faster than AWS.
+    pub async fn start_at(speed: local::Speed) -> TestAws {
+        TestAws::of(LocalAws::start_with(local::Conditions { speed, ..Default::default() }).await, "us-east-1").await
     }
 
     /// Starts one for a region: it refuses requests signed for another.

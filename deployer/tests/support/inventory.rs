@@ -19,6 +19,7 @@ pub async fn inventory(endpoint: &str, keys: (&str, &str)) -> Inventory {
     functions(&aws, &mut seen).await;
     machines(&aws, &mut seen).await;
     balancers(&aws, &mut seen).await;
+    alarms(&aws, &mut seen).await;
     for name in aws.dynamodb.list_tables().send().await.expect("tables").table_names() {
         seen.add("table", name);
     }
@@ -77,7 +78,12 @@ async fn roles(aws: &Aws, seen: &mut Seen) {
 
 async fn functions(aws: &Aws, seen: &mut Seen) {
     for function in aws.lambda.list_functions().send().await.expect("functions").functions() {
-        seen.add("function", function.function_name().unwrap_or_default());
+        let name = function.function_name().unwrap_or_default();
+        seen.add("function", name);
+        let versions = aws.lambda.list_versions_by_function().function_name(name).send().await.expect("versions");
+        for version in versions.versions().iter().filter_map(|version| version.version()) {
+            seen.add("version", format!("{name}:{version}"));
+        }
     }
     for group in aws.logs.describe_log_groups().send().await.expect("log groups").log_groups() {
         seen.add("log group", group.log_group_name().unwrap_or_default());
@@ -103,6 +109,20 @@ async fn machines(aws: &Aws, seen: &mut Seen) {
         let (group, name) = (policy.auto_scaling_group_name(), policy.policy_name());
         seen.add("scaling policy", format!("{}/{}", group.unwrap_or_default(), name.unwrap_or_default()));
     }
+}
+
+async fn alarms(aws: &Aws, seen: &mut Seen) {
+    let alarms = match aws.cloudwatch.describe_alarms().send().await {
+        Ok(alarms) => alarms,
+        // moto does not know the protocol of the SDK.
+        Err(error) => {
+            let status = error.raw_response().map(|answer| answer.status().as_u16());
+            return assert_eq!(status, Some(404), "{error:?}");
+        }
+    };
+    let names = alarms.metric_alarms().iter().filter_map(|alarm| alarm.alarm_name());
+    // Auto Scaling's own are created and removed with the scaling policies.
+    names.filter(|name| !name.starts_with("TargetTracking-")).for_each(|name| seen.add("alarm", name));
 }
 
 async fn balancers(aws: &Aws, seen: &mut Seen) {

@@ -23,7 +23,7 @@ pub struct Subject {
     pub labels: &'static [&'static str],
 }
 
-pub const BLUE: Subject = Subject { colour: [20, 60, 220], labels: &["Blue", "Uniform", "Square Format", "Dark"] };
+pub const BLUE: Subject = Subject { colour: [20, 60, 220], labels: &["Blue", "Uniform", "Dark", "Square Format"] };
 pub const RED: Subject = Subject { colour: [220, 20, 20], labels: &["Red", "Uniform", "Square Format"] };
 
 impl Subject {

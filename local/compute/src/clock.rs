@@ -57,6 +57,11 @@ impl Moment {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
+    /// Returns the milliseconds since 1970.
+    pub fn unix_millis(self) -> u64 {
+        self.0
+    }
+
     /// Returns the whole seconds since 1970.
     pub fn unix_seconds(self) -> u64 {
         self.0 / 1000

@@ -1,8 +1,8 @@
 //! Processes user data as cloud-init does: writes files, then runs commands.
 
+use kit::platform::PermissionsExt;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -251,7 +251,7 @@ fn systemctl(root: &Path, arguments: &[String], started: &mut Vec<String>) -> Re
 fn enable(root: &Path, unit: &str) -> std::io::Result<()> {
     let wanted = root.join(&WANTED[1..]);
     std::fs::create_dir_all(&wanted)?;
-    match std::os::unix::fs::symlink(format!("../{unit}"), wanted.join(unit)) {
+    match kit::platform::symlink(format!("../{unit}"), wanted.join(unit)) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         done => done,
     }

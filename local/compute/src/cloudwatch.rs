@@ -1,32 +1,117 @@
-//! CloudWatch: the alarms of target tracking.
+//! CloudWatch: alarms on the metrics of load balancers, and the alarms of target tracking.
 //!
 //! The service supports three protocols, of which clients choose one: Query, JSON, and CBOR for newer SDKs.
 
+mod alarms;
+mod math;
+mod metrics;
+
 use std::borrow::Cow;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::{Alarm, Compute};
+use crate::state::{MetricAlarm, State, Verdict};
+use crate::{Alarm, Compute, Site, autoscaling};
 use kit::answer::{Protocol, Refusal, Response, cbor, escape, json_answer, query_result};
-use kit::call::{Call, Effect, Form, Input, Need, Needs, Operation, Page, Rows};
+use kit::call::{Asked, Call, Effect, Form, Input, Need, Needs, Operation, Page, Rows};
 use kit::taken;
+
+pub(crate) use alarms::evaluate;
+pub(crate) use metrics::{Metrics, minute};
 
 const NAMESPACE: &str = "http://monitoring.amazonaws.com/doc/2010-08-01/";
 
 /// The supported operations and parameters; any other is refused by name.
-const OPERATIONS: &[Operation<Run>] = &[Operation::new(
-    "DescribeAlarms",
-    Effect::Reads,
-    // The service's name in policies differs from its name in signatures.
-    Needs::Of(|_| vec![Need::new("cloudwatch:DescribeAlarms", "*")]),
-    Some(Page::Own("MaxRecords")),
-    "ActionPrefix AlarmNamePrefix AlarmNames AlarmTypes MaxRecords NextToken StateValue",
-    describe_alarms,
-)];
+const OPERATIONS: &[Operation<Run>] = &[
+    row("DeleteAlarms", Run::Writes(alarms::delete), Needs::Of(on_alarms), None, "AlarmNames"),
+    row(
+        "DescribeAlarms",
+        Run::Reads(describe_alarms),
+        // The service's name in policies differs from its name in signatures.
+        Needs::Of(|_| vec![Need::new("cloudwatch:DescribeAlarms", "*")]),
+        Some(Page::Own("MaxRecords")),
+        "ActionPrefix AlarmNamePrefix AlarmNames AlarmTypes MaxRecords NextToken StateValue",
+    ),
+    row("ListTagsForResource", Run::Reads(alarms::list_tags), Needs::Of(on_arn), None, "ResourceARN"),
+    row(
+        "PutMetricAlarm",
+        Run::Writes(alarms::put),
+        Needs::Of(to_put),
+        None,
+        "ActionsEnabled AlarmDescription AlarmName ComparisonOperator DatapointsToAlarm Dimensions.Name Dimensions.Value \
+         EvaluationPeriods MetricName Metrics.Expression Metrics.Id Metrics.Label Metrics.MetricStat.Metric.Dimensions.Name \
+         Metrics.MetricStat.Metric.Dimensions.Value Metrics.MetricStat.Metric.MetricName \
+         Metrics.MetricStat.Metric.Namespace Metrics.MetricStat.Period Metrics.MetricStat.Stat Metrics.ReturnData \
+         Namespace Period Statistic Tags.Key Tags.Value Threshold TreatMissingData",
+    ),
+    row(
+        "SetAlarmState",
+        Run::Writes(alarms::set_state),
+        Needs::Of(on_alarm),
+        None,
+        "AlarmName StateReason StateReasonData StateValue",
+    ),
+    row("TagResource", Run::Writes(alarms::tag), Needs::Of(on_arn), None, "ResourceARN Tags.Key Tags.Value"),
+    row("UntagResource", Run::Writes(alarms::untag), Needs::Of(on_arn), None, "ResourceARN TagKeys"),
+];
 
-type Run = fn(&Value, Vec<Alarm>) -> Result<Value, Refusal>;
+/// The function behind an operation. One that reads cannot change the state.
+#[derive(Debug, Clone, Copy)]
+enum Run {
+    Reads(fn(&State, &Site, &Value) -> Result<Value, Refusal>),
+    Writes(fn(&mut State, &Site, &Value) -> Result<Value, Refusal>),
+}
+
+const fn row(name: &'static str, run: Run, needs: Needs, page: Option<Page>, takes: &'static str) -> Operation<Run> {
+    let effect = match run {
+        Run::Reads(_) => Effect::Reads,
+        Run::Writes(_) => Effect::Writes,
+    };
+    Operation::new(name, effect, needs, page, takes, run)
+}
+
+/// The action of a call on these ARNs.
+fn on(asked: &Asked, arns: Vec<String>) -> Vec<Need> {
+    let action = format!("cloudwatch:{}", asked.call.operation);
+    arns.into_iter().map(|arn| Need::new(action.clone(), arn)).collect()
+}
+
+fn alarm_arn(asked: &Asked, name: &str) -> String {
+    format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", asked.region, kit::ACCOUNT)
+}
+
+fn parameters<'a>(asked: &'a Asked) -> Cow<'a, Value> {
+    input(&asked.call.input).unwrap_or(Cow::Owned(Value::Null))
+}
+
+fn on_alarm(asked: &Asked) -> Vec<Need> {
+    let name = alarm_arn(asked, text(&parameters(asked), "AlarmName").unwrap_or("*"));
+    on(asked, vec![name])
+}
+
+fn on_alarms(asked: &Asked) -> Vec<Need> {
+    let parameters = parameters(asked);
+    let names = list(&parameters, "AlarmNames");
+    let names = if names.is_empty() { vec!["*"] } else { names };
+    on(asked, names.into_iter().map(|name| alarm_arn(asked, name)).collect())
+}
+
+fn on_arn(asked: &Asked) -> Vec<Need> {
+    let arn = text(&parameters(asked), "ResourceARN").unwrap_or("*").to_owned();
+    on(asked, vec![arn])
+}
+
+/// Tags of a new alarm need a permission of their own (`API:cloudwatch.PutMetricAlarm`).
+fn to_put(asked: &Asked) -> Vec<Need> {
+    let mut needs = on_alarm(asked);
+    if parameters(asked)["Tags"].as_array().is_some_and(|tags| !tags.is_empty()) {
+        let arn = needs[0].resource.clone();
+        needs.push(Need::new("cloudwatch:TagResource", arn));
+    }
+    needs
+}
 
 /// Returns the row of each operation.
 pub fn rows() -> Rows {
@@ -41,7 +126,10 @@ pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
     let answer = input(&call.input).and_then(|input| {
         taken::check_json(operation.takes, &input).map_err(taken::refusal)?;
-        (operation.run)(&input, compute.alarms())
+        match operation.run {
+            Run::Reads(run) => compute.read(|state| run(state, &compute.site, &input)),
+            Run::Writes(run) => compute.try_change(|state, site| run(state, site, &input)),
+        }
     });
     Some(match answer {
         Ok(answer) => written(call, &answer),
@@ -63,57 +151,137 @@ fn input(input: &Input) -> Result<Cow<'_, Value>, Refusal> {
 
 /// Converts a form to a document: `AlarmNames.member.1` is the first element of a list.
 fn document(form: &Form) -> Value {
-    let mut input = Map::new();
+    let mut input = json!({});
     for (name, value) in form.iter().filter(|(name, _)| !matches!(name.as_str(), "Action" | "Version")) {
-        match name.split_once(".member.") {
-            Some((list, _)) => {
-                let list = input.entry(list).or_insert_with(|| json!([]));
-                list.as_array_mut().into_iter().for_each(|list| list.push(json!(value)));
-            }
-            None => drop(input.insert(name.clone(), json!(value))),
-        }
+        let steps: Vec<&str> = name.split('.').collect();
+        put(&mut input, &steps, value);
     }
-    Value::Object(input)
+    input
 }
 
-fn describe_alarms(input: &Value, alarms: Vec<Alarm>) -> Result<Value, Refusal> {
-    const MOST: usize = 100;
-    let text = |name: &str| input[name].as_str().filter(|text| !text.is_empty());
-    let number = |name: &str| match &input[name] {
+/// Puts a value of a form at its place in a document.
+fn put(input: &mut Value, steps: &[&str], value: &str) {
+    match steps {
+        [] => *input = json!(value),
+        ["member", number, rest @ ..] => {
+            if !input.is_array() {
+                *input = json!([]);
+            }
+            let Some(items) = input.as_array_mut() else { return };
+            let at = number.parse::<usize>().unwrap_or(1).clamp(1, MOST_ITEMS) - 1;
+            while items.len() <= at {
+                items.push(Value::Null);
+            }
+            put(&mut items[at], rest, value);
+        }
+        [name, rest @ ..] => {
+            if !input.is_object() {
+                *input = json!({});
+            }
+            put(&mut input[*name], rest, value);
+        }
+    }
+}
+
+/// More items than any list here may have.
+const MOST_ITEMS: usize = 200;
+
+/// A text; an empty one counts as missing.
+fn text<'a>(input: &'a Value, name: &str) -> Option<&'a str> {
+    input[name].as_str().filter(|text| !text.is_empty())
+}
+
+/// A number, which is a text in a form.
+fn number(input: &Value, name: &str) -> Option<f64> {
+    match &input[name] {
         Value::String(text) => text.parse().ok(),
-        value => value.as_u64().and_then(|number| usize::try_from(number).ok()),
-    };
-    let list =
-        |name: &str| -> Vec<&str> { input[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect() };
-    let (names, kinds) = (list("AlarmNames"), list("AlarmTypes"));
-    if !names.is_empty() && text("AlarmNamePrefix").is_some() {
+        value => value.as_f64(),
+    }
+}
+
+/// A flag, which is a text in a form.
+fn flag(input: &Value, name: &str) -> Option<bool> {
+    match &input[name] {
+        Value::String(text) => text.parse().ok(),
+        value => value.as_bool(),
+    }
+}
+
+fn list<'a>(input: &'a Value, name: &str) -> Vec<&'a str> {
+    input[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Describes all alarms: those that callers put, and those of target tracking.
+fn describe_alarms(state: &State, site: &Site, input: &Value) -> Result<Value, Refusal> {
+    let put = state.alarms.iter().map(|(name, alarm)| shown_put(site, name, alarm));
+    let tracking = autoscaling::alarms(state, site);
+    let mut all: Vec<Value> = put.chain(tracking.iter().map(shown)).collect();
+    all.sort_by(|a, b| a["AlarmName"].as_str().cmp(&b["AlarmName"].as_str()));
+    page(input, all)
+}
+
+/// Selects from the descriptions of all alarms.
+fn page(input: &Value, alarms: Vec<Value>) -> Result<Value, Refusal> {
+    const MOST: usize = 100;
+    let (names, kinds) = (list(input, "AlarmNames"), list(input, "AlarmTypes"));
+    if !names.is_empty() && text(input, "AlarmNamePrefix").is_some() {
         let text = "AlarmNames and AlarmNamePrefix cannot be specified together";
         return Err(Refusal::new(400, "InvalidParameterCombination", text));
     }
-    let start = match text("NextToken") {
+    if names.len() > MOST {
+        return Err(Refusal::new(400, "ValidationError", format!("At most {MOST} alarm names can be specified")));
+    }
+    let start = match text(input, "NextToken") {
         Some(token) => token.parse().map_err(|_| Refusal::new(400, "InvalidNextToken", "The next token is invalid"))?,
         None => 0,
     };
-    let size = number("MaxRecords").unwrap_or(50);
+    let size = number(input, "MaxRecords").map_or(50, |size| size as usize);
     if !(1..=MOST).contains(&size) {
         let text = format!("The value {size} for parameter MaxRecords must be between 1 and {MOST}");
         return Err(Refusal::new(400, "InvalidParameterValue", text));
     }
-    let is_asked = |alarm: &Alarm| {
-        (names.is_empty() || names.contains(&alarm.name.as_str()))
+    let is_asked = |alarm: &Value| {
+        let name = alarm["AlarmName"].as_str().unwrap_or_default();
+        let acts = |prefix: &str| list(alarm, "AlarmActions").iter().any(|action| action.starts_with(prefix));
+        (names.is_empty() || names.contains(&name))
             && (kinds.is_empty() || kinds.contains(&"MetricAlarm"))
-            && text("AlarmNamePrefix").is_none_or(|prefix| alarm.name.starts_with(prefix))
-            && text("ActionPrefix").is_none_or(|prefix| alarm.policy.starts_with(prefix))
-            && text("StateValue").is_none_or(|state| alarm.state == state)
+            && text(input, "AlarmNamePrefix").is_none_or(|prefix| name.starts_with(prefix))
+            && text(input, "ActionPrefix").is_none_or(acts)
+            && text(input, "StateValue").is_none_or(|state| alarm["StateValue"] == state)
     };
-    let found: Vec<Alarm> = alarms.into_iter().filter(is_asked).collect();
-    let page: Vec<Value> = found.iter().skip(start).take(size).map(shown).collect();
+    let found: Vec<Value> = alarms.into_iter().filter(is_asked).collect();
+    let page: Vec<Value> = found.iter().skip(start).take(size).cloned().collect();
     let end = start + page.len();
     let mut answer = json!({ "MetricAlarms": page, "CompositeAlarms": [] });
     if end < found.len() {
         answer["NextToken"] = json!(end.to_string());
     }
     Ok(answer)
+}
+
+/// The description of an alarm that a caller put.
+fn shown_put(site: &Site, name: &str, alarm: &MetricAlarm) -> Value {
+    let since = alarm.watch.since.unix_seconds();
+    let mut shown = json!({
+        "AlarmName": name,
+        "AlarmArn": alarms::arn(site, name),
+        "AlarmConfigurationUpdatedTimestamp": alarm.made.unix_seconds(),
+        "OKActions": [],
+        "AlarmActions": [],
+        "InsufficientDataActions": [],
+        "StateValue": match alarm.watch.verdict {
+            Verdict::Unknown => "INSUFFICIENT_DATA",
+            Verdict::Fine => "OK",
+            Verdict::Alarm => "ALARM",
+        },
+        "StateReason": alarm.reason,
+        "StateUpdatedTimestamp": since,
+        "StateTransitionedTimestamp": since,
+    });
+    for (field, value) in alarm.config.as_object().into_iter().flatten() {
+        shown[field] = value.clone();
+    }
+    shown
 }
 
 fn shown(alarm: &Alarm) -> Value {
@@ -231,7 +399,7 @@ mod tests {
     fn names(input: Value) -> Result<Vec<String>, String> {
         let alarms =
             ["web-high", "web-low", "api-high"].map(|name| alarm(name, if name == "web-low" { "ALARM" } else { "OK" }));
-        let answer = describe_alarms(&input, alarms.to_vec()).map_err(|refusal| refusal.code)?;
+        let answer = page(&input, alarms.iter().map(shown).collect()).map_err(|refusal| refusal.code)?;
         let found = answer["MetricAlarms"].as_array().unwrap().iter();
         let token = answer["NextToken"].as_str().map(|token| format!("next {token}"));
         Ok(found.map(|one| one["AlarmName"].as_str().unwrap().to_owned()).chain(token).collect())
@@ -259,7 +427,7 @@ mod tests {
 
     #[test]
     fn each_protocol_writes_moments_and_lists_in_its_own_way() {
-        let answer = describe_alarms(&json!({}), vec![alarm("a", "OK")]).unwrap();
+        let answer = page(&json!({}), vec![shown(&alarm("a", "OK"))]).unwrap();
         let text = elements(&answer);
         assert!(text.starts_with("<MetricAlarms><member><AlarmName>a</AlarmName>"), "{text}");
         assert!(text.contains("<StateUpdatedTimestamp>1970-01-01T00:00:00Z</StateUpdatedTimestamp>"), "{text}");
@@ -269,5 +437,9 @@ mod tests {
         let form = [("Action", "DescribeAlarms"), ("AlarmNames.member.1", "a"), ("StateValue", "OK")];
         let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(document(&Form::from(form)), json!({ "AlarmNames": ["a"], "StateValue": "OK" }));
+        let form = [("Metrics.member.2.Id", "b"), ("Metrics.member.1.MetricStat.Metric.Dimensions.member.1.Name", "a")];
+        let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let nested = json!({ "MetricStat": { "Metric": { "Dimensions": [{ "Name": "a" }] } } });
+        assert_eq!(document(&Form::from(form)), json!({ "Metrics": [nested, { "Id": "b" }] }));
     }
 }

@@ -1,7 +1,7 @@
 //! The commands that user data may run. They are implemented here and confined to an instance's root directory.
 
+use kit::platform::PermissionsExt;
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 

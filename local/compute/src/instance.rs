@@ -1,9 +1,9 @@
 //! A running instance: its root directory, the files that cloud-init has written to it, and the processes of its units.
 
+use kit::platform::ExitStatusExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -836,7 +836,7 @@ pub async fn reap_leftovers(dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::CommandExt;
+    use kit::platform::CommandExt;
 
     #[test]
     fn a_unit_that_has_failed_is_not_merely_dead() {

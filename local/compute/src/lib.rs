@@ -274,6 +274,7 @@ pub struct Compute {
     warden: Warden,
     requests: Requests,
     tally: Tally,
+    metrics: cloudwatch::Metrics,
     /// Counts the changes of the state. Anything derived from an earlier generation is computed again.
     generation: AtomicU64,
     wake: Notify,
@@ -307,6 +308,7 @@ impl Compute {
             warden: Warden::default(),
             requests: Requests::default(),
             tally: Tally::default(),
+            metrics: cloudwatch::Metrics::default(),
             generation: AtomicU64::new(1),
             wake: Notify::new(),
             stop: CancellationToken::new(),
@@ -378,9 +380,10 @@ impl Compute {
         Some(ApiError::new("ValidationError", message))
     }
 
-    /// Returns the alarms of target tracking.
-    pub fn alarms(&self) -> Vec<Alarm> {
-        self.read(|state| autoscaling::alarms(state, &self.site))
+    /// Counts a response that a load balancer generated itself.
+    fn count_own(&self, balancer: &str, status: u16) {
+        self.tally.add(balancer, status);
+        self.metrics.count_own(balancer, status, self.site.speed);
     }
 
     /// Returns what is running, for display.
@@ -463,7 +466,7 @@ impl Compute {
     }
 
     /// Changes the state as a call requests. If the change cannot be saved, it is undone.
-    fn try_change(&self, change: impl FnOnce(&mut State, &Site) -> Answer) -> Answer {
+    fn try_change<T, E: From<ApiError>>(&self, change: impl FnOnce(&mut State, &Site) -> Result<T, E>) -> Result<T, E> {
         let mut kept = self.kept();
         let before = kept.state.clone();
         let answer = change(&mut kept.state, &self.site);
@@ -475,7 +478,8 @@ impl Compute {
                 tracing::error!("failed to keep the state of compute: {error:#}");
                 *state = before;
                 self.generation.fetch_add(1, Ordering::SeqCst);
-                Err(ApiError::new("InternalFailure", format!("the local AWS cannot write its state: {error:#}")))
+                let text = format!("the local AWS cannot write its state: {error:#}");
+                Err(ApiError::new("InternalFailure", text).into())
             }
         }
     }

@@ -30,6 +30,8 @@ pub struct State {
     pub listeners: BTreeMap<String, Listener>,
     /// The load balancers' network interfaces, which outlive them for a while.
     pub interfaces: BTreeMap<String, Interface>,
+    /// CloudWatch's alarms by name, other than those of target tracking.
+    pub alarms: BTreeMap<String, MetricAlarm>,
     /// By resource id or ARN. The tags of an Auto Scaling group are stored in the group.
     pub tags: BTreeMap<String, Tags>,
 }
@@ -516,6 +518,25 @@ impl Watch {
     }
 }
 
+/// An alarm that `PutMetricAlarm` made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MetricAlarm {
+    /// Its configuration, under the parameter names of the request.
+    pub config: Value,
+    /// When the configuration was last put.
+    pub made: Moment,
+    pub watch: Watch,
+    /// Why it has its state.
+    pub reason: String,
+}
+
+impl MetricAlarm {
+    /// Returns whether it is in the state `ALARM`.
+    pub fn rings(&self) -> bool {
+        self.watch.verdict == Verdict::Alarm
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tracking {
     pub metric: String,
@@ -528,6 +549,8 @@ pub struct Tracking {
 pub enum RefreshStatus {
     Pending,
     InProgress,
+    /// All instances are replaced; the bake time has not passed yet.
+    Baking,
     Successful,
     Failed,
     Cancelling,
@@ -553,10 +576,35 @@ pub struct Refresh {
     #[serde(default)]
     pub protected: Protected,
     pub desired: Option<TemplateSpec>,
+    /// The bake time in seconds.
+    #[serde(default)]
+    pub bake_s: u64,
+    /// When the bake time began.
+    #[serde(default)]
+    pub baking: Option<Moment>,
+    /// The alarms that it watches, by name.
+    #[serde(default)]
+    pub alarms: Vec<String>,
+    /// The first of them that was in the state `ALARM`.
+    #[serde(default)]
+    pub rung: Option<String>,
+    /// Its rollback, once that has begun.
+    #[serde(default)]
+    pub rollback: Option<Rollback>,
     /// The number of instances to replace at first. `left` is how many remain.
     pub total: usize,
     pub left: usize,
     pub progressed: Moment,
+}
+
+/// The rollback of an instance refresh.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Rollback {
+    pub reason: String,
+    pub started: Moment,
+    /// The progress of the refresh when it began.
+    pub percent: usize,
+    pub left: usize,
 }
 
 /// How an instance refresh treats instances that are protected from scale-in (docs/aws.md §10.5).
@@ -578,6 +626,24 @@ impl Protected {
 }
 
 impl Refresh {
+    /// Returns how much of it is done, in percent.
+    pub fn percent(&self) -> usize {
+        use RefreshStatus::{Baking, RollbackSuccessful, Successful};
+        match (self.status, self.total) {
+            (Baking | Successful | RollbackSuccessful, _) => 100,
+            (_, 0) => 0,
+            (_, total) => total.saturating_sub(self.left) * 100 / total,
+        }
+    }
+
+    /// Begins to roll it back.
+    pub fn roll_back(&mut self, reason: String) {
+        let (percent, left) = (self.percent(), self.left);
+        self.rollback = Some(Rollback { reason: reason.clone(), started: Moment::now(), percent, left });
+        (self.status, self.reason) = (RefreshStatus::RollbackInProgress, Some(reason));
+        self.progressed = Moment::now();
+    }
+
     /// Returns whether the refresh is still in progress.
     pub fn is_open(&self) -> bool {
         self.ended.is_none()

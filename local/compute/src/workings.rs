@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::autoscaling::{Profiles, Samples, profiles_needed, reconcile, run_due, track};
 use super::balancer::Requests;
 use super::clock::Moment;
+use super::cloudwatch::{evaluate, minute};
 use super::instance::Machine;
 use super::state::{Group, InstanceState, Interface, State, TargetGroup, Tracking};
 use chaos::Kind as ChaosKind;
@@ -43,6 +44,8 @@ struct Running {
     /// The CPU seconds of each instance at the last measurement.
     used: BTreeMap<String, f64>,
     measured: Option<Instant>,
+    /// The minute for which alarms were last evaluated.
+    evaluated: Option<u64>,
 }
 
 /// Runs until compute stops, then ends everything.
@@ -50,6 +53,7 @@ pub async fn run(compute: Arc<Compute>) {
     let mut running = Running::default();
     loop {
         let profiles = profiles(&compute).await;
+        evaluate_alarms(&compute, &mut running);
         let busy = compute.change(|state, site| {
             age(state, site, &compute.requests, Moment::now());
             run_due(state, Moment::now());
@@ -290,6 +294,16 @@ fn measure(compute: &Arc<Compute>, running: &mut Running) {
         _ => None,
     };
     compute.change(|state, site| track(state, site.speed, &mut running.samples, value));
+}
+
+/// Evaluates the alarms once a minute of AWS time.
+fn evaluate_alarms(compute: &Compute, running: &mut Running) {
+    let (last, now) = (running.evaluated, Moment::now());
+    let has_alarms = compute.read(|state| !state.alarms.is_empty());
+    if has_alarms && last != Some(minute(now, compute.site.speed)) {
+        let evaluated = |state: &mut State, site: &Site| evaluate(state, site.speed, &compute.metrics, last, now);
+        running.evaluated = Some(compute.change(evaluated));
+    }
 }
 
 fn processor_seconds(compute: &Compute) -> BTreeMap<String, f64> {

@@ -1,8 +1,6 @@
 //! Measures API calls per second through the SDK, beside moto, and before that what an idle server uses.
 
-use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use aws_sdk_dynamodb::types::{
@@ -10,9 +8,9 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_s3::primitives::ByteStream;
 
+use crate::rates::{self, Rates, rate};
 use crate::server::{Server, s3};
 use crate::waiting::until;
-use crate::{CLIENTS, WHILE};
 
 /// How long the server is idle while its CPU time is measured.
 const IDLE: Duration = Duration::from_secs(5);
@@ -26,15 +24,9 @@ const PICTURE: usize = 10 * 1024;
 pub async fn compare() -> Result<()> {
     let ours = measure_local().await?;
     let theirs = measure_moto().await?;
-    println!("{:<18}{:>12}{:>12}   requests a second, {CLIENTS} clients", "", "local AWS", "moto");
-    for ((name, ours), (_, theirs)) in ours.iter().zip(&theirs) {
-        println!("{name:<18}{ours:>12.0}{theirs:>12.0}");
-    }
+    rates::print(&[("local AWS", ours), ("moto", theirs)]);
     Ok(())
 }
-
-/// The names of the operations, and their calls per second.
-type Rates = Vec<(&'static str, f64)>;
 
 async fn measure_local() -> Result<Rates> {
     let server = Server::local()?;
@@ -115,22 +107,4 @@ async fn get_objects(s3: &aws_sdk_s3::Client) -> Result<f64> {
         }
     })
     .await
-}
-
-/// Returns how many calls per second many concurrent clients complete.
-async fn rate<F>(call: impl Fn(u64) -> F) -> Result<f64>
-where
-    F: Future<Output = Result<()>> + Send + 'static,
-{
-    let count = AtomicU64::new(0);
-    let begun = Instant::now();
-    let client = || async {
-        while begun.elapsed() < WHILE {
-            let number = count.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(call(number)).await??;
-        }
-        Ok::<_, anyhow::Error>(())
-    };
-    futures::future::try_join_all((0..CLIENTS).map(|_| client())).await?;
-    Ok(count.into_inner() as f64 / begun.elapsed().as_secs_f64())
 }

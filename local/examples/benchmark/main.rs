@@ -1,13 +1,20 @@
 //! Measures the speed and the resource use of the local AWS, beside moto and nginx on the same machine: `cargo run
 //! --release --example benchmark`. A word after `--` runs only a part: `calls` (startup, idle use and API calls, beside
-//! moto) or `balancer` (requests through the load balancer, beside nginx as a plain proxy).
+//! moto), `objects` (startup and calls for objects, beside moto) or `balancer` (requests through the load balancer,
+//! beside nginx as a plain proxy).
+//!
+//! `objects` also measures other servers, such as an older version: `-- objects http://127.0.0.1:4566` for a running one,
+//! and `-- objects PROGRAM` for one that is started as `PROGRAM DIRECTORY`, prints its address, and ends when its standard
+//! input is closed (the binary `local-aws` of this package does).
 //!
 //! moto is installed by `.ci/setup`, nginx by the system's package manager (`apt install nginx-light`).
 
 mod balancer;
 mod calls;
 mod nginx;
+mod objects;
 mod process;
+mod rates;
 mod requests;
 mod server;
 mod waiting;
@@ -38,13 +45,14 @@ async fn main() -> Result<()> {
 
 /// Checks for all required programs first, so as not to fail after half of the measurements.
 async fn measure(parts: &[&str]) -> Result<()> {
-    let (calls, balancer) = match parts {
-        [] => (true, true),
-        ["calls"] => (true, false),
-        ["balancer"] => (false, true),
-        _ => bail!("'{}' is no part: calls, balancer, or nothing for both", parts.join(" ")),
+    let (calls, objects, balancer) = match parts {
+        [] => (true, Some(&[][..]), true),
+        ["calls"] => (true, None, false),
+        ["objects", others @ ..] => (false, Some(others), false),
+        ["balancer"] => (false, None, true),
+        _ => bail!("'{}' is no part: calls, objects, balancer, or nothing for all of them", parts.join(" ")),
     };
-    if calls {
+    if calls || objects.is_some() {
         server::find_moto()?;
     }
     if balancer {
@@ -52,6 +60,9 @@ async fn measure(parts: &[&str]) -> Result<()> {
     }
     if calls {
         calls::compare().await?;
+    }
+    if let Some(others) = objects {
+        objects::compare(others).await?;
     }
     if balancer {
         balancer::compare().await?;

@@ -11,12 +11,16 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use local::{ACCESS_KEY, Cloud, Options, SECRET_KEY};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::process::{Process, input_ends, kept, this_program};
 
 /// The argument with which this program runs as the local AWS.
 pub const WORD: &str = "server";
 const REGION: &str = "us-east-1";
+/// How the address of a server begins.
+const ADDRESS: &str = "http://";
 const MOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/moto_server");
 /// How long a server may take to print its address, and to answer a call.
 const START: Duration = Duration::from_secs(60);
@@ -40,9 +44,11 @@ pub fn find_moto() -> Result<()> {
 
 /// A server, and what its clients need. It is stopped on drop.
 pub struct Server {
-    process: Process,
+    /// `None` for a server that someone else has started.
+    process: Option<Process>,
     pub endpoint: String,
     credentials: (&'static str, &'static str),
+    begun: Instant,
     /// The time from its start until it printed its address.
     pub took: Duration,
     /// Removed after the process has ended.
@@ -65,6 +71,19 @@ impl Server {
         Server::start(command, ("testing", "testing"), tempfile::tempdir()?)
     }
 
+    /// Returns a server by its address, or starts one by its program: `PROGRAM DIRECTORY`. The credentials are those of
+    /// the local AWS.
+    pub fn other(other: &str) -> Result<Server> {
+        let (dir, credentials) = (tempfile::tempdir()?, (ACCESS_KEY, SECRET_KEY));
+        if other.starts_with(ADDRESS) {
+            let (endpoint, begun) = (other.to_owned(), Instant::now());
+            return Ok(Server { process: None, endpoint, credentials, begun, took: Duration::ZERO, _dir: dir });
+        }
+        let mut command = Command::new(other);
+        command.arg(dir.path()).stdout(Stdio::piped());
+        Server::start(command, credentials, dir)
+    }
+
     fn start(mut command: Command, credentials: (&'static str, &'static str), dir: TempDir) -> Result<Server> {
         let begun = Instant::now();
         let mut process = Process::start(&mut command)?;
@@ -73,13 +92,26 @@ impl Server {
         // Its output must be read to the end, or it blocks when the pipe is full.
         std::thread::spawn(move || {
             for line in said.lines().map_while(std::io::Result::ok) {
-                if let Some((_, endpoint)) = line.split_once("Running on ") {
-                    let _ = tell.send(endpoint.trim().to_owned());
+                let endpoint = line.split_once("Running on ").map_or(line.as_str(), |(_, endpoint)| endpoint).trim();
+                if endpoint.starts_with(ADDRESS) {
+                    let _ = tell.send(endpoint.to_owned());
                 }
             }
         });
         let endpoint = told.recv_timeout(START).context("the server does not say where it is")?;
-        Ok(Server { process, endpoint, credentials, took: begun.elapsed(), _dir: dir })
+        Ok(Server { process: Some(process), endpoint, credentials, begun, took: begun.elapsed(), _dir: dir })
+    }
+
+    /// Sends a request, and returns the time from the server's start until its answer; `None` if someone else has started
+    /// it. The request is as small as possible, so as not to measure the client.
+    pub async fn first_answer(&self) -> Result<Option<Duration>> {
+        let address = self.endpoint.trim_start_matches(ADDRESS).trim_end_matches('/');
+        let mut stream = TcpStream::connect(address).await.with_context(|| format!("{address} does not answer"))?;
+        stream.write_all(format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+        let mut begin = [0; 5];
+        tokio::time::timeout(ANSWER, stream.read_exact(&mut begin)).await.context("no answer")??;
+        ensure!(&begin == b"HTTP/", "{address} does not speak HTTP");
+        Ok(self.process.as_ref().map(|_| self.begun.elapsed()))
     }
 
     /// Returns the configuration for SDK clients. A call without a response fails after a timeout.
@@ -96,14 +128,14 @@ impl Server {
 
     /// Returns its current memory use in megabytes; `None` where it is unknown.
     pub fn memory_mb(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.as_ref()?.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? / 1024)
     }
 
     /// Returns the CPU time that it has used, in seconds; `None` where it is unknown.
     pub fn processor_seconds(&self) -> Option<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.as_ref()?.id())).ok()?;
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         Some((fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?) / 100.0)
     }

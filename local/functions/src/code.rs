@@ -1,8 +1,8 @@
 //! The code of functions: zips, each unpacked into a directory for the function and code version.
 
+use kit::platform::PermissionsExt;
 use std::fs;
 use std::io::{self, Cursor, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;

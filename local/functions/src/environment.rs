@@ -1,8 +1,8 @@
 //! An execution environment: a function's process, kept warm between invocations.
 
+use kit::platform::ExitStatusExt;
 use std::collections::VecDeque;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -407,7 +407,7 @@ fn status(ended: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::CommandExt;
+    use kit::platform::CommandExt;
 
     fn sleeper(dir: &Path) -> std::process::Child {
         std::process::Command::new("sleep").arg("600").current_dir(dir).process_group(0).spawn().unwrap()

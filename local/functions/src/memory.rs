@@ -137,7 +137,7 @@ impl Processes {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use kit::platform::{CommandExt, ExitStatusExt};
     use std::process::{Child, Command};
 
     use super::*;

@@ -234,17 +234,25 @@ pub fn request_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
+/// The reference to a character that cannot stand for itself between XML tags.
+pub fn reference(letter: char) -> Option<&'static str> {
+    Some(match letter {
+        '&' => "&amp;",
+        '<' => "&lt;",
+        '>' => "&gt;",
+        '"' => "&quot;",
+        '\r' => "&#13;",
+        _ => return None,
+    })
+}
+
 /// Escapes text for use between XML tags.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\r' => safe.push_str("&#13;"),
-            letter => safe.push(letter),
+        match reference(letter) {
+            Some(reference) => safe.push_str(reference),
+            None => safe.push(letter),
         }
     }
     safe

@@ -4,9 +4,9 @@
 //! but not a power cut: for that, every change would have to wait for the disk. A local AWS is often killed and hardly
 //! ever loses power.
 
+use crate::platform::FileExt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod glob;
 pub mod journal;
 pub mod pages;
+pub mod platform;
 pub mod process;
 pub mod program;
 pub mod query;

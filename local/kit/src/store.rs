@@ -101,7 +101,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for (name, target) in [("endless.json", "/dev/zero"), ("silent.json", "/dev/tty"), ("dir.json", "/")] {
             let path = dir.path().join(name);
-            std::os::unix::fs::symlink(target, &path).unwrap();
+            crate::platform::symlink(target, &path).unwrap();
             let refused = format!("{:#}", read_json::<Vec<u8>>(&path).unwrap_err());
             assert!(refused.contains(name) && refused.contains("is no regular file"), "{refused}");
         }

@@ -1,8 +1,8 @@
 //! The warden: a process that outlives a killed server just long enough to kill the processes the server had started.
 
+use crate::platform::CommandExt;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use parking_lot::{Mutex, MutexGuard};

@@ -1,7 +1,8 @@
 //! Rekognition's `DetectLabels`, an honest stand-in: it derives labels from sums over the pixels and recognises no
-//! objects.
+//! objects, people or faces.
 
-use std::collections::BTreeMap;
+mod labels;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,6 +19,8 @@ use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Effect, Needs, Operation, Rows};
 use kit::taken::ANYTHING;
 use s3::{S3, TOO_LARGE};
+
+use labels::labels;
 
 /// Limits and defaults of the real API.
 const LARGEST_BYTES: usize = 5 << 20;
@@ -112,27 +115,6 @@ fn unreadable() -> Refusal {
     Refusal::new(400, "InvalidS3ObjectException", text)
 }
 
-/// A label of a picture, with its confidence.
-#[derive(Debug, Clone, PartialEq)]
-struct Label {
-    name: String,
-    confidence: f64,
-    parent: &'static str,
-}
-
-impl Label {
-    fn json(&self) -> Value {
-        json!({
-            "Name": self.name,
-            "Confidence": (self.confidence * 100.0).round() / 100.0,
-            "Instances": [],
-            "Parents": [{ "Name": self.parent }],
-            "Aliases": [],
-            "Categories": [{ "Name": "Colors and Visual Composition" }],
-        })
-    }
-}
-
 async fn decode(bytes: Bytes) -> Result<Thumbnail, Refusal> {
     decode_with(bytes, thumbnail::read).await
 }
@@ -170,115 +152,8 @@ impl Drop for Abandoned {
     }
 }
 
-/// Returns the labels of a picture, with the highest confidence first.
-fn labels(picture: &Thumbnail) -> Vec<Label> {
-    let mut found = vec![shape(picture.width, picture.height)];
-    found.extend(light(&picture.pixels));
-    found.extend(colours(&picture.pixels));
-    found.sort_by(|one, other| other.confidence.total_cmp(&one.confidence).then_with(|| one.name.cmp(&other.name)));
-    found
-}
-
 fn no_picture() -> Refusal {
     Refusal::new(400, "InvalidImageFormatException", "Request has invalid image format")
-}
-
-fn shape(width: u32, height: u32) -> Label {
-    let ratio = f64::from(width) / f64::from(height.max(1));
-    let (name, distance) = match ratio {
-        ratio if ratio > 2.2 => ("Panorama", ratio - 2.2),
-        ratio if ratio > 1.05 => ("Landscape Format", ratio - 1.05),
-        ratio if ratio < 0.95 => ("Portrait Format", 1.0 / ratio.max(0.01) - 1.05),
-        _ => ("Square Format", 0.5),
-    };
-    label(name, 90.0 + 9.0 * distance.clamp(0.0, 1.0), "Composition")
-}
-
-/// Returns labels for the brightness of the pixels.
-fn light(pixels: &[[u8; 3]]) -> Vec<Label> {
-    let lights: Vec<f64> = pixels
-        .iter()
-        .map(|pixel| {
-            let [red, green, blue] = pixel.map(f64::from);
-            (0.299 * red + 0.587 * green + 0.114 * blue) / 255.0
-        })
-        .collect();
-    let count = lights.len().max(1) as f64;
-    let mean = lights.iter().sum::<f64>() / count;
-    let spread = (lights.iter().map(|light| (light - mean).powi(2)).sum::<f64>() / count).sqrt();
-    let mut found = Vec::new();
-    if mean > 0.6 {
-        found.push(label("Bright", 70.0 + 29.0 * (mean - 0.6) / 0.4, "Light"));
-    }
-    if mean < 0.35 {
-        found.push(label("Dark", 70.0 + 29.0 * (0.35 - mean) / 0.35, "Light"));
-    }
-    if spread > 0.25 {
-        found.push(label("High Contrast", 70.0 + 29.0 * (spread - 0.25) / 0.25, "Light"));
-    }
-    if spread < 0.06 {
-        found.push(label("Uniform", 70.0 + 29.0 * (0.06 - spread) / 0.06, "Light"));
-    }
-    found
-}
-
-/// Returns labels for the colours that cover a significant part of the picture.
-fn colours(pixels: &[[u8; 3]]) -> Vec<Label> {
-    let mut shares: BTreeMap<&str, f64> = BTreeMap::new();
-    let count = pixels.len().max(1) as f64;
-    for pixel in pixels {
-        *shares.entry(colour(*pixel)).or_default() += 1.0 / count;
-    }
-    let grey: f64 = ["Black", "Gray", "White"].iter().filter_map(|name| shares.get(name)).sum();
-    let mut found: Vec<Label> = shares
-        .iter()
-        .filter(|(_, share)| **share >= 0.1)
-        .map(|(name, share)| label(name, 60.0 + 39.0 * share, "Color"))
-        .collect();
-    if grey > 0.95 {
-        found.push(label("Monochrome", 70.0 + 29.0 * (grey - 0.95) / 0.05, "Color"));
-    }
-    if shares.iter().filter(|(name, share)| **share >= 0.08 && !["Black", "Gray", "White"].contains(name)).count() >= 4
-    {
-        found.push(label("Colorful", 85.0, "Color"));
-    }
-    found
-}
-
-fn colour(pixel: [u8; 3]) -> &'static str {
-    let [red, green, blue] = pixel.map(|part| f64::from(part) / 255.0);
-    let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
-    let (value, range) = (most, most - least);
-    let saturation = if most > 0.0 { range / most } else { 0.0 };
-    if value < 0.15 {
-        return "Black";
-    }
-    if saturation < 0.15 {
-        return if value > 0.85 { "White" } else { "Gray" };
-    }
-    let hue = 60.0
-        * if most == red {
-            ((green - blue) / range).rem_euclid(6.0)
-        } else if most == green {
-            (blue - red) / range + 2.0
-        } else {
-            (red - green) / range + 4.0
-        };
-    match hue {
-        hue if !(15.0..345.0).contains(&hue) => "Red",
-        hue if hue < 45.0 && value < 0.6 => "Brown",
-        hue if hue < 45.0 => "Orange",
-        hue if hue < 70.0 => "Yellow",
-        hue if hue < 165.0 => "Green",
-        hue if hue < 195.0 => "Cyan",
-        hue if hue < 260.0 => "Blue",
-        hue if hue < 290.0 => "Purple",
-        _ => "Pink",
-    }
-}
-
-fn label(name: &str, confidence: f64, parent: &'static str) -> Label {
-    Label { name: name.to_owned(), confidence: confidence.clamp(0.0, 99.9), parent }
 }
 
 #[cfg(test)]
@@ -298,7 +173,7 @@ mod tests {
     }
 
     async fn names(bytes: Vec<u8>) -> Vec<String> {
-        labels(&decode(bytes.into()).await.unwrap()).into_iter().map(|label| label.name).collect()
+        labels(&decode(bytes.into()).await.unwrap()).into_iter().map(|label| label.name.to_owned()).collect()
     }
 
     /// A grey JPEG of any size, made without an encoder: two bits encode that a block equals the previous one.

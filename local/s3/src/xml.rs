@@ -4,7 +4,7 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 
 use super::NAMESPACE;
-use kit::answer::{Refusal, Response, xml};
+use kit::answer::{Refusal, Response, reference, xml};
 
 /// The maximum size of a document in bytes. S3 accepts none that is larger: ten thousand parts with checksums, or a
 /// thousand keys in character references.
@@ -172,14 +172,10 @@ pub(super) fn is_char(letter: char) -> bool {
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\r' => safe.push_str("&#13;"),
-            letter if !is_char(letter) => safe.push_str(&format!("&#x{:x};", u32::from(letter))),
-            letter => safe.push(letter),
+        match reference(letter) {
+            Some(reference) => safe.push_str(reference),
+            None if is_char(letter) => safe.push(letter),
+            None => safe.push_str(&format!("&#x{:x};", u32::from(letter))),
         }
     }
     safe

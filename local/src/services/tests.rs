@@ -137,11 +137,11 @@ const WHOLE: &[(&str, &str)] = &[
     ("lambda", "ListFunctionEventInvokeConfigs"),
     ("lambda", "ListFunctionUrlConfigs"),
     ("lambda", "ListTags"),
-    ("lambda", "ListVersionsByFunction"),
     ("logs", "DescribeMetricFilters"),
     ("logs", "DescribeSubscriptionFilters"),
     ("logs", "ListTagsForResource"),
     ("logs", "ListTagsLogGroup"),
+    ("monitoring", "ListTagsForResource"),
 ];
 
 #[test]

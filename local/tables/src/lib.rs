@@ -4,6 +4,7 @@ mod calls;
 mod counts;
 mod database;
 mod engine;
+mod expiry;
 mod manifest;
 mod needs;
 mod sizes;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 use counts::Counts;
 use database::{Database, Recovery, seconds_now};
 use engine::Engine;
+use expiry::Expiry;
 use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, json_answer, json_text, not_implemented};
 use kit::call::Effect::{Reads, Writes};
@@ -41,6 +43,7 @@ pub struct DynamoDb {
     /// Tables whose backups are not ready yet, with the number of requests that are still to be refused.
     unready: Mutex<BTreeMap<String, u8>>,
     states: States,
+    expiry: Expiry,
     counts: Counts,
 }
 
@@ -61,8 +64,8 @@ impl DynamoDb {
     pub async fn open(dir: &Path, region: &str, speed: Speed) -> anyhow::Result<DynamoDb> {
         manifest::refuse_former(dir)?;
         let engine = Arc::new(Engine::open(dir.join("dynamodb")).await?);
-        let (states, counts) = (States::at(speed), Counts::at(speed));
-        Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states, counts })
+        let (states, expiry, counts) = (States::at(speed), Expiry::at(speed), Counts::at(speed));
+        Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states, expiry, counts })
     }
 
     /// Waits until the files are closed. Later calls fail.
@@ -129,9 +132,33 @@ impl DynamoDb {
     }
 
     async fn update_time_to_live(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
-        self.states.refuse_change(table_of(&document.input))?;
-        self.pass_on(row, document).await
+        let name = table_of(&document.input).to_owned();
+        self.states.refuse_change(&name)?;
+        let described = self.pass("DescribeTimeToLive", Reads, json!({ "TableName": name }).to_string()).await?;
+        // dynoxide refuses a call that is malformed, or that names a table that does not exist.
+        if described.status().is_success() && document.input["TimeToLiveSpecification"]["Enabled"].is_boolean() {
+            let described: Value = serde_json::from_slice(described.body()).unwrap_or_default();
+            let wanted = &document.input["TimeToLiveSpecification"];
+            self.expiry.check(&name, &described["TimeToLiveDescription"], wanted)?;
+        }
+        let answer = self.pass_on(row, document).await?;
+        if answer.status().is_success() {
+            self.expiry.changed(&name);
+        }
+        Ok(answer)
     }
+
+    async fn describe_time_to_live(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
+        let name = table_of(&document.input).to_owned();
+        let mut answer = self.pass_on(row, document).await?;
+        if answer.status().is_success() {
+            let mut described: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+            self.expiry.show(&name, &mut described["TimeToLiveDescription"]);
+            *answer.body_mut() = Bytes::from(described.to_string());
+        }
+        Ok(answer)
+    }
+
     /// Runs an operation in dynoxide.
     async fn pass(&self, operation: &'static str, effect: Effect, body: String) -> Result<Response, Refusal> {
         let reads = effect == Reads;
@@ -203,6 +230,7 @@ impl DynamoDb {
             "CreateTable" => {
                 self.states.created(&name);
                 self.counts.created(&name);
+                self.expiry.forget(&name);
                 self.unready().insert(name.clone(), REFUSALS_OF_BACKUPS);
             }
             "UpdateTable" => self.states.updated(&name, indexes_created(&input)),
@@ -502,7 +530,7 @@ const OPERATIONS: &[Operation<Run>] = &[
     row("DescribeLimits", Reads, Needs::Own, None, answered!(limits)),
     row("DescribeStream", Reads, needs::STREAM, None, answered!(pass_on)),
     row("DescribeTable", Reads, needs::TABLE, None, answered!(on_table)),
-    row("DescribeTimeToLive", Reads, needs::TABLE, None, answered!(pass_on)),
+    row("DescribeTimeToLive", Reads, needs::TABLE, None, answered!(describe_time_to_live)),
     row("ExecuteStatement", Writes, needs::STATEMENT, PAGED, answered!(pass_on)),
     row("ExecuteTransaction", Writes, needs::TRANSACT_STATEMENTS, None, answered!(pass_on)),
     row("GetItem", Reads, needs::TABLE, None, answered!(pass_on)),

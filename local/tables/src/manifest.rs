@@ -6,9 +6,9 @@
 //!
 //! A record is handed to the operating system without waiting for the disk: it survives killing the process.
 
+use kit::platform::FileExt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};

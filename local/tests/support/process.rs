@@ -1,7 +1,7 @@
-//! A local AWS in another process, which can be killed.
+//! A local AWS in another process, which can be killed, and its files.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use aws_config::SdkConfig;
@@ -79,4 +79,15 @@ impl Drop for Server {
             self.end();
         }
     }
+}
+
+/// The files in a folder and below it; none if there is no such folder.
+pub fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let Ok(listing) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut files = Vec::new();
+    for entry in listing {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
 }

@@ -283,14 +283,13 @@ impl TestCompute {
     }
 
     pub async fn admit(&self, group: &str, port: &str, peer: (&str, &str)) {
-        let rule = [
-            ("GroupId", group),
-            ("IpPermissions.1.IpProtocol", "tcp"),
-            ("IpPermissions.1.FromPort", port),
-            ("IpPermissions.1.ToPort", port),
-            peer,
-        ];
-        self.ok("ec2", "AuthorizeSecurityGroupIngress", &rule).await;
+        self.ok("ec2", "AuthorizeSecurityGroupIngress", &ingress(group, port, peer)).await;
+    }
+
+    /// Removes the rule that admits the load balancer to the instances.
+    pub async fn shut_out_balancer(&self, stack: &Stack) {
+        let peer = ("IpPermissions.1.Groups.1.GroupId", stack.balancer_group_id.as_str());
+        self.ok("ec2", "RevokeSecurityGroupIngress", &ingress(&stack.group_id, "8080", peer)).await;
     }
 
     pub async fn template_data(&self, group: &str, environment: &str) -> Vec<(String, String)> {
@@ -537,4 +536,15 @@ runcmd:
             .map(|pid| pid.to_string())
             .collect()
     }
+}
+
+/// The parameters of a rule that admits a peer to a port of a security group.
+pub fn ingress<'a>(group: &'a str, port: &'a str, peer: (&'a str, &'a str)) -> [(&'a str, &'a str); 5] {
+    [
+        ("GroupId", group),
+        ("IpPermissions.1.IpProtocol", "tcp"),
+        ("IpPermissions.1.FromPort", port),
+        ("IpPermissions.1.ToPort", port),
+        peer,
+    ]
 }

@@ -22,7 +22,9 @@ pub struct Thumbnail {
     pub width: u32,
     /// The height of the original picture.
     pub height: u32,
-    /// The red, green and blue of each pixel of the thumbnail.
+    /// The number of pixels in each row of the thumbnail.
+    pub columns: u32,
+    /// The red, green and blue of each pixel of the thumbnail, row by row.
     pub pixels: Vec<[u8; 3]>,
 }
 

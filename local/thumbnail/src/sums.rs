@@ -35,6 +35,6 @@ impl Sums {
     /// Returns the thumbnail of a picture whose original size is `width` by `height`.
     pub(crate) fn thumbnail(self, width: u32, height: u32) -> Thumbnail {
         let mean = |[red, green, blue, count]: [u64; 4]| [red, green, blue].map(|sum| (sum / count.max(1)) as u8);
-        Thumbnail { width, height, pixels: self.cells.into_iter().map(mean).collect() }
+        Thumbnail { width, height, columns: self.columns, pixels: self.cells.into_iter().map(mean).collect() }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::sync::Arc;
 
@@ -9,9 +10,10 @@ use bytes::Bytes;
 use futures::stream::{self, Stream};
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::error::{ContentTypeError, ParseRequestPayloadError};
-use poem_openapi::param::{Path, Query};
+use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::{self, Payload as _};
 use poem_openapi::registry::{MetaRequest, Registry};
+use poem_openapi::types::{ParseFromJSON, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, Object, OpenApi};
 use posts::{FileName, ObjectName, PostId, User, check_text};
 use serde::Serialize;
@@ -24,11 +26,13 @@ use crate::http::ready::Readiness;
 use crate::identity::author::{Author, Owner};
 use crate::storage::pictures::{Address, Pictures};
 use crate::storage::row::{Post, Text};
-use crate::storage::rows::{Order, Part, Rows};
+use crate::storage::rows::{Found, Order, Part, Rows};
 use crate::storage::single_flight::SingleFlight;
 
 /// Longest title, in characters.
 const MAX_TITLE: usize = 300;
+/// Longest description of a picture, in characters.
+const MAX_ALT: usize = 1000;
 /// Longest body, in characters.
 const MAX_BODY: usize = 10_000;
 /// The most posts in one page of a list.
@@ -52,6 +56,8 @@ pub(crate) struct Api {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Question {
     user: Option<User>,
+    /// In lower case.
+    label: Option<String>,
     part: Part,
 }
 
@@ -62,15 +68,19 @@ pub(crate) struct List {
     posts: Bytes,
     /// The post after which the list continues, if it does.
     next: Option<PostId>,
+    /// Differs from that of every other page.
+    tag: u64,
 }
 
 #[OpenApi]
 impl Api {
     /// Write a post
     #[oai(path = "/posts", method = "post", operation_id = "writePost")]
-    async fn write(&self, author: Author, draft: Draft) -> Result<Written, Error> {
-        let (title, body) = (Text::Plain(&draft.0.title), Text::Plain(&draft.0.body));
-        let post = Post { id: PostId::new(), user: author.0, title, body, picture: None, removed: None };
+    async fn write(&self, author: Author, draft: Parsed<NewPost>) -> Result<Written, Error> {
+        let NewPost { title, body, alt } = &draft.0;
+        let (title, body) = (Text::Plain(title), Text::Plain(body));
+        let alt = alt.as_deref().filter(|alt| !alt.is_empty()).map(Text::Plain);
+        let post = Post { id: PostId::new(), user: author.0, title, body, alt, picture: None, removed: None };
         self.rows.add(&post).await?;
         Ok(Written::Post(Json::like(&PostJson::of(&post, None), 512)))
     }
@@ -88,6 +98,8 @@ impl Api {
         user: Query<Option<String>>,
         /// An alias of `user`.
         id_user: Query<Option<String>>,
+        /// Only posts whose picture has this label, in upper or lower case; all if empty.
+        label: Query<Option<String>>,
         /// The maximum number of posts, 1 to 1000; all if absent. Pages of long posts may be shorter: the list ends
         /// only where there is no `Next-Cursor`.
         limit: Query<Option<usize>>,
@@ -95,23 +107,63 @@ impl Api {
         cursor: Query<Option<String>>,
         /// Which posts come first: `oldest` (default) or `newest`.
         order: Query<Option<String>>,
+        /// The `ETag` of an earlier answer to the same request with a `limit`: if it would be the same, there is no
+        /// body.
+        #[oai(name = "If-None-Match")]
+        known: Header<Option<String>>,
     ) -> Result<Listed, Error> {
         let part =
             Part { after: read_cursor(cursor.0)?, limit: read_limit(limit.0)?, order: read_order(order.0.as_deref())? };
         let name = [user.0, id_user.0].into_iter().flatten().find(|name| !name.trim().is_empty());
         let users = name.map_or_else(|| vec![None], |name| self.users_called(&name).into_iter().map(Some).collect());
+        let label = label.0.map(|label| label.trim().to_lowercase()).filter(|label| !label.is_empty());
         for user in users {
-            let question = Question { user, part };
+            let question = Question { user, label: label.clone(), part };
             let list = self.part(&question).await?;
             if part.limit.is_none() && list.next.is_some() {
-                return Ok(Listed::Posts(Json::in_parts(self.clone().all(question, list)), None));
+                return Ok(Listed::Posts(Json::in_parts(self.clone().all(question, list)), None, None));
             }
             if list.next.is_some() || *list.posts != *b"[]" {
-                return Ok(Listed::Posts(Json::written(list.posts), list.next.map(|id| id.to_string())));
+                return Ok(list.answer(part, known.0.as_deref()));
             }
         }
-        // Not a valid name, so it has no posts.
-        Ok(Listed::Posts(Json::like(&[(); 0], 2), None))
+        // Not a valid name, or a name without posts.
+        Ok(List::of(json::write(&[(); 0], 2), None).answer(part, known.0.as_deref()))
+    }
+
+    /// Read one post
+    #[oai(path = "/posts/:id", method = "get", operation_id = "readPost")]
+    async fn read(
+        &self,
+        /// The post's `id`, or the UUID after its `#`.
+        id: Path<String>,
+        /// Its author.
+        user: Query<String>,
+    ) -> Result<Json<PostSchema>, Error> {
+        let id = read_id(&id.0).map_err(|_| Error::NoSuchPost)?;
+        let found = self.find(&user.0, id).await?;
+        let (posts, _) = found.posts()?;
+        let post = posts.first().ok_or(Error::NoSuchPost)?;
+        Ok(Json::like(&PostJson::of(post, self.address(post).await?), 2 * found.size()))
+    }
+
+    /// Describe the picture of your post, for people who do not see it
+    #[oai(path = "/posts/:id", method = "patch", operation_id = "describePost")]
+    async fn describe(
+        &self,
+        owner: Owner,
+        /// The post's `id`, or the UUID after its `#`.
+        id: Path<String>,
+        description: Parsed<NewDescription>,
+    ) -> Result<Described, Error> {
+        let id = read_id(&id.0)?;
+        for user in owner.names() {
+            match self.rows.describe(user, id, &description.0.alt).await {
+                Err(Error::NoPost) => (),
+                done => return done.map(|()| Described::Done),
+            }
+        }
+        Err(owner.has_none())
     }
 
     /// Delete your post and its pictures
@@ -196,9 +248,18 @@ impl Api {
         self.lists.run(question, || self.look_up(question)).await
     }
 
-    async fn look_up(&self, Question { user, part }: &Question) -> Result<List, Error> {
-        let found = self.rows.find(user.as_ref(), *part).await?;
-        let (posts, next) = found.posts()?;
+    async fn look_up(&self, Question { user, label, part }: &Question) -> Result<List, Error> {
+        // Few posts of a page may have the label: it is taken from a large one.
+        let limit = if label.is_some() { part.limit.map(|_| MAX_LIMIT) } else { part.limit };
+        let found = self.rows.find(user.as_ref(), Part { limit, ..*part }).await?;
+        let (mut posts, mut next) = found.posts()?;
+        if let Some(label) = label {
+            posts.retain(|post| has_label(post, label));
+            if part.limit.is_some_and(|limit| posts.len() > limit) {
+                posts.truncate(part.limit.unwrap_or(MAX_LIMIT));
+                next = posts.last().map(|post| post.id);
+            }
+        }
         let addresses = self.pictures.addresses().await?;
         let mut shown = Vec::with_capacity(posts.len());
         for post in &posts {
@@ -209,7 +270,26 @@ impl Api {
             shown.push(PostJson::of(post, address));
         }
         // An estimate: the bytes of the rows, and the URLs.
-        Ok(List { posts: json::write(&shown, 2 * found.size()), next })
+        Ok(List::of(json::write(&shown, 2 * found.size()), next))
+    }
+
+    /// Reads a post of the user with this name, however it is spelled; there may be none.
+    pub(crate) async fn find(&self, name: &str, id: PostId) -> Result<Found, Error> {
+        for user in self.users_called(name) {
+            let found = self.rows.post(&user, id).await?;
+            if !found.posts()?.0.is_empty() {
+                return Ok(found);
+            }
+        }
+        Err(Error::NoSuchPost)
+    }
+
+    /// Returns the URL of a post's picture, if it has one.
+    pub(crate) async fn address(&self, post: &Post<'_>) -> Result<Option<Address>, Error> {
+        match &post.picture {
+            Some(picture) => Ok(Some(self.pictures.addresses().await?.of(&picture.key).await)),
+            None => Ok(None),
+        }
     }
 
     /// Streams all posts page by page, starting with one already read: a large list is never in memory as a whole,
@@ -275,6 +355,31 @@ impl Api {
     }
 }
 
+impl List {
+    fn of(posts: Bytes, next: Option<PostId>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&posts, next).hash(&mut hasher);
+        Self { posts, next, tag: hasher.finish() }
+    }
+
+    /// Answers with this page, unless the client has it.
+    fn answer(self, part: Part, known: Option<&str>) -> Listed {
+        // Whole lists have no tag: most are too large to be held in memory, where one could be computed.
+        let Some(_) = part.limit else { return Listed::Posts(Json::written(self.posts), None, None) };
+        // Weak, as it is the same compressed.
+        let tag = format!("W/\"{:016x}\"", self.tag);
+        if known.is_some_and(|known| known.contains(&tag[2..])) {
+            return Listed::Unchanged(tag);
+        }
+        Listed::Posts(Json::written(self.posts), self.next.map(|id| id.to_string()), Some(tag))
+    }
+}
+
+/// Whether the picture of a post has this label, given in lower case.
+fn has_label(post: &Post<'_>, label: &str) -> bool {
+    post.picture.iter().flat_map(|picture| &picture.labels).any(|it| it.read().to_lowercase() == label)
+}
+
 /// A list that is sent in pages.
 struct Pages {
     api: Api,
@@ -292,7 +397,7 @@ impl Pages {
         let mut piece = Vec::new();
         while piece.is_empty() {
             let is_first = self.ready.is_some();
-            let List { posts, next } = match self.ready.take() {
+            let List { posts, next, .. } = match self.ready.take() {
                 Some(first) => first,
                 None if self.question.part.after.is_none() => return Ok(None),
                 None => self.api.part(&self.question).await?,
@@ -322,6 +427,15 @@ struct NewPost {
     title: String,
     /// At most 10,000 characters.
     body: String,
+    /// What the picture shows, for people who do not see it; at most 1000 characters.
+    #[oai(skip_serializing_if_is_none)]
+    alt: Option<String>,
+}
+
+#[derive(Object)]
+struct NewDescription {
+    /// What the picture shows; at most 1000 characters. An empty text removes the description.
+    alt: String,
 }
 
 /// A post
@@ -342,6 +456,15 @@ struct PostSchema {
     labels: Option<Vec<String>>,
     /// An alias of `labels`.
     label: Option<Vec<String>>,
+    /// What the picture shows, in the author's words; absent unless the author has described it.
+    #[oai(skip_serializing_if_is_none)]
+    alt: Option<String>,
+    /// The width at which the picture is displayed, in pixels; absent if unknown.
+    #[oai(skip_serializing_if_is_none)]
+    width: Option<u32>,
+    /// The height at which the picture is displayed, in pixels; absent if unknown.
+    #[oai(skip_serializing_if_is_none)]
+    height: Option<u32>,
     /// Why nothing was recognised: `unsupported`, `too_large`, `empty` or `unreadable`; absent if the picture was
     /// analysed.
     #[oai(skip_serializing_if_is_none)]
@@ -362,6 +485,12 @@ struct PostJson<'a> {
     labels: Option<&'a [Text<'a>]>,
     label: Option<&'a [Text<'a>]>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    alt: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    width: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    height: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     removed: Option<Text<'a>>,
@@ -370,8 +499,9 @@ struct PostJson<'a> {
 impl<'a> PostJson<'a> {
     /// The post, with a URL of its picture if it has one.
     fn of(post: &'a Post<'a>, image: Option<Address>) -> Self {
-        let Post { id, user, title, body, picture, removed } = post;
+        let Post { id, user, title, body, alt, picture, removed } = post;
         let labels = picture.as_ref().map(|picture| &picture.labels[..]);
+        let size = picture.as_ref().and_then(|picture| picture.size);
         let reason = picture.as_ref().and_then(|picture| picture.reason).or(removed.as_ref().map(|it| it.reason));
         Self {
             id: id.key(),
@@ -381,6 +511,9 @@ impl<'a> PostJson<'a> {
             image,
             labels,
             label: labels,
+            alt: *alt,
+            width: size.map(|(width, _)| width),
+            height: size.map(|(_, height)| height),
             reason,
             removed: removed.as_ref().map(|it| it.key),
         }
@@ -453,7 +586,24 @@ enum Listed {
         /// The `cursor` of the next page; absent on the last page.
         #[oai(header = "Next-Cursor")]
         Option<String>,
+        /// The version of the page; absent without a `limit`.
+        #[oai(header = "ETag")]
+        Option<String>,
     ),
+    /// The page is the one that `If-None-Match` names
+    #[oai(status = 304)]
+    Unchanged(
+        /// The version of the page.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Described {
+    /// The picture has this description
+    #[oai(status = 204)]
+    Done,
 }
 
 #[derive(ApiResponse)]
@@ -463,20 +613,39 @@ enum Deleted {
     Gone,
 }
 
-/// A new post, parsed by hand rather than by a derive, so that errors name the field.
-struct Draft(NewPost);
+/// A body that is parsed by hand rather than by a derive, so that errors name the field.
+struct Parsed<B>(B);
 
-impl<'a> ApiExtractor<'a> for Draft {
+/// An object that is read field by field.
+trait Fields: Type + ParseFromJSON + Sized {
+    fn read(fields: &Map<'_>) -> Result<Self, Error>;
+}
+
+impl Fields for NewPost {
+    fn read(fields: &Map<'_>) -> Result<Self, Error> {
+        let (title, body) = (read_text(fields, "title", MAX_TITLE)?, read_text(fields, "body", MAX_BODY)?);
+        let alt = fields.contains_key("alt").then(|| read_text(fields, "alt", MAX_ALT)).transpose()?;
+        Ok(Self { title, body, alt })
+    }
+}
+
+impl Fields for NewDescription {
+    fn read(fields: &Map<'_>) -> Result<Self, Error> {
+        Ok(Self { alt: read_text(fields, "alt", MAX_ALT)? })
+    }
+}
+
+impl<'a, B: Fields> ApiExtractor<'a> for Parsed<B> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        <payload::Json<NewPost> as ApiExtractor>::register(registry);
+        <payload::Json<B> as ApiExtractor>::register(registry);
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        <payload::Json<NewPost> as ApiExtractor>::request_meta()
+        <payload::Json<B> as ApiExtractor>::request_meta()
     }
 
     async fn from_request(
@@ -484,15 +653,14 @@ impl<'a> ApiExtractor<'a> for Draft {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        if !request.content_type().is_some_and(payload::Json::<NewPost>::check_content_type) {
+        if !request.content_type().is_some_and(payload::Json::<B>::check_content_type) {
             let content_type = request.content_type().unwrap_or_default().to_owned();
             return Err(ContentTypeError::NotSupported { content_type }.into());
         }
         let body = <Vec<u8> as FromRequest>::from_request(request, body).await?;
         // Field values are parsed below: an invalid escape in one of them is an error of that field.
         let fields: Map<'_> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
-        let (title, body) = (read_text(&fields, "title", MAX_TITLE)?, read_text(&fields, "body", MAX_BODY)?);
-        Ok(Self(NewPost { title, body }))
+        Ok(Self(B::read(&fields)?))
     }
 }
 
@@ -577,7 +745,7 @@ fn is_a_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use poem_openapi::types::{ParseFromJSON, ToJSON};
+    use poem_openapi::types::{ParseFromJSON as _, ToJSON};
     use serde_json::{Value, json, to_value};
 
     use super::*;
@@ -585,9 +753,15 @@ mod tests {
 
     #[test]
     fn written_bodies_match_the_api_document() {
-        let picture = Picture { key: "k".into(), labels: vec![Text::Plain("Cat")], reason: Some(Text::Plain("empty")) };
+        let picture = Picture {
+            key: "k".into(),
+            labels: vec![Text::Plain("Cat")],
+            size: Some((4, 3)),
+            reason: Some(Text::Plain("empty")),
+        };
         let (user, title, body) = (User::parse("ada").unwrap(), Text::Plain("t"), Text::Plain("b"));
-        let mut post = Post { id: PostId::new(), user, title, body, picture: Some(picture), removed: None };
+        let alt = Some(Text::Plain("A cat"));
+        let mut post = Post { id: PostId::new(), user, title, body, alt, picture: Some(picture), removed: None };
         let with_picture = to_value(PostJson::of(&post, Some(Address::new("https://a")))).unwrap();
         post.picture = None;
         let without = to_value(PostJson::of(&post, None)).unwrap();
@@ -596,6 +770,7 @@ mod tests {
         assert_eq!((&removed["image"], &removed["labels"]), (&Value::Null, &Value::Null));
         assert_eq!((&removed["reason"], &removed["removed"]), (&json!("too_large"), &json!("k")));
         assert_eq!(with_picture["label"], json!(["Cat"]));
+        assert_eq!((&with_picture["width"], &with_picture["height"]), (&json!(4), &json!(3)));
         for post in [with_picture, without, removed] {
             let shown = PostSchema::parse_from_json(Some(post.clone())).ok().unwrap();
             assert_eq!(shown.to_json(), Some(post));

@@ -114,12 +114,18 @@ const ERRORS: &[(u16, &str, &str)] = &[
 const OPERATIONS: &[(&str, &[u16])] = &[
     ("writePost", &[401, 422, 500, 503]),
     ("listPosts", &[422, 500, 503]),
+    ("readPost", &[404, 422, 500, 503]),
+    ("describePost", &[401, 404, 422, 500, 503]),
     ("deletePost", &[401, 404, 422, 500, 503]),
     ("uploadAddress", &[401, 404, 422, 500, 503]),
     ("uploadAddressByItsOtherName", &[401, 404, 422, 500, 503]),
     ("config", &[503]),
     ("health", &[]),
     ("ready", &[503]),
+    ("authorPage", &[503]),
+    ("postPage", &[500, 503]),
+    ("postImage", &[404, 500, 503]),
+    ("labelPage", &[503]),
 ];
 /// The errors of every request: any request may have a body, whatever the operation.
 const OF_EVERY_REQUEST: &[u16] = &[408, 413, 414, 415, 431];
@@ -131,11 +137,12 @@ const NO_LINE: &str = r"\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff";
 /// Characters dropped from file names.
 const INVISIBLE: &str = r"\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb";
 
+const UUID_PATTERN: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 const UUID: &str = "018f2f6e-0000-7000-8000-00000000000a";
 
 /// The constraints of the parameters.
 fn parameters() -> Vec<(&'static str, Value, Value)> {
-    let id = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+    let id = UUID_PATTERN;
     let post = json!({ "pattern": format!("^(POST#)?{id}$") });
     let file = format!(r"^[^{NO_LINE}]*[^{NO_LINE}/\\\s{INVISIBLE}][^{NO_LINE}/\\]*$");
     let image = r"^([Ii][Mm][Aa][Gg][Ee]/(?!.*[Ss][Vv][Gg])(?!.*[Xx][Mm][Ll]$)[A-Za-z0-9!#$&^_.+-]{1,127}|application/octet-stream)?$";
@@ -143,6 +150,8 @@ fn parameters() -> Vec<(&'static str, Value, Value)> {
         ("user", json!({}), json!("ada")),
         ("id_user", json!({}), json!("ada")),
         ("limit", json!({ "minimum": 1, "maximum": 1000 }), json!(40)),
+        ("label", json!({}), json!("cat")),
+        ("If-None-Match", json!({}), json!("W/\"9f0d1c64a2b7e3f8\"")),
         ("cursor", json!({ "pattern": format!("^({id})?$") }), json!(UUID)),
         ("order", json!({ "enum": ["oldest", "newest"], "default": "oldest" }), json!("newest")),
         ("id", post.clone(), json!(UUID)),
@@ -167,8 +176,16 @@ fn schemas(login: &Config) -> Vec<(&'static str, Value)> {
                 "properties": {
                     "title": { "maxLength": 300, "pattern": text },
                     "body": { "maxLength": 10_000, "pattern": text },
+                    "alt": { "maxLength": 1000, "pattern": text },
                 },
-                "example": { "title": "My cat", "body": "She sleeps." },
+                "example": { "title": "My cat", "body": "She sleeps.", "alt": "A cat on a sofa" },
+            }),
+        ),
+        (
+            "NewDescription",
+            json!({
+                "properties": { "alt": { "maxLength": 1000, "pattern": text } },
+                "example": { "alt": "A cat on a sofa" },
             }),
         ),
         (
@@ -183,6 +200,7 @@ fn schemas(login: &Config) -> Vec<(&'static str, Value)> {
                 "example": {
                     "id": id, "user": "ada", "title": "My cat", "body": "She sleeps.",
                     "image": address, "labels": labels, "label": labels,
+                    "alt": "A cat on a sofa", "width": 640, "height": 400,
                 },
             }),
         ),
@@ -212,10 +230,12 @@ fn complete(document: &mut Value, login: &Config) {
     }
     document["components"]["responses"]["401"] =
         error(401, "The caller is not authenticated", &unauthenticated.to_string());
+    add_pages(document);
     let parameters = parameters();
     for operation in operations(document) {
         for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-            let known = parameters.iter().find(|(name, ..)| parameter["name"] == *name);
+            let is_complete = !parameter["example"].is_null();
+            let known = parameters.iter().find(|(name, ..)| parameter["name"] == *name && !is_complete);
             if let Some((_, schema, example)) = known {
                 merge(&mut parameter["schema"], schema.clone());
                 parameter["example"] = example.clone();
@@ -227,6 +247,50 @@ fn complete(document: &mut Value, login: &Config) {
         for status in all {
             operation["responses"][status.to_string()] = json!({ "$ref": format!("#/components/responses/{status}") });
         }
+    }
+}
+
+/// Adds the addresses that people share, which are answered with the page and not by the API.
+fn add_pages(document: &mut Value) {
+    let parameter = |name: &str, about: &str, rule: Value, example: &str| {
+        let mut schema = json!({ "type": "string" });
+        merge(&mut schema, rule);
+        json!({
+            "name": name, "in": "path", "required": true, "description": about, "example": example, "schema": schema,
+        })
+    };
+    let is_text = json!({ "minLength": 1 });
+    let user = parameter("user", "The author's name; a `/` in it is encoded.", is_text.clone(), "ada");
+    let id = parameter("id", "The UUID of the post.", json!({ "pattern": format!("^{UUID_PATTERN}$") }), UUID);
+    let label = parameter("label", "The label, in upper or lower case.", is_text, "cat");
+    let page = |about: &str| json!({ "description": about, "content": { "text/html; charset=utf-8": {} } });
+    let mut nothing = error(404, "There is no such post: the page says so, or an error", "there is nothing here");
+    merge(&mut nothing, page("There is no such post: the page says so, or an error"));
+    let (author, post) = (json!([user]), json!([user, id]));
+    for (path, id, summary, parameters, responses) in [
+        ("/@{user}", "authorPage", "The page of an author", author, json!({ "200": page("The page") })),
+        (
+            "/@{user}/{id}",
+            "postPage",
+            "The page of a post, with Open Graph tags",
+            post.clone(),
+            json!({ "200": page("The page"), "404": nothing }),
+        ),
+        (
+            "/@{user}/{id}/image",
+            "postImage",
+            "The picture of a post, at an address that stays the same",
+            post,
+            json!({ "302": {
+                "description": "The picture is at a temporary URL",
+                "headers": { "Location": { "description": "The URL", "schema": { "type": "string" } } },
+            } }),
+        ),
+        ("/labels/{label}", "labelPage", "The page of a label", json!([label]), json!({ "200": page("The page") })),
+    ] {
+        document["paths"][path] = json!({ "get": {
+            "operationId": id, "summary": summary, "parameters": parameters, "responses": responses,
+        } });
     }
 }
 

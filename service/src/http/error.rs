@@ -31,6 +31,10 @@ pub(crate) enum Error {
     Field(&'static str, String),
     #[error("you have no post with this id")]
     NoPost,
+    #[error("there is no such post")]
+    NoSuchPost,
+    #[error("this post has no picture")]
+    NoPicture,
     #[error("the request is larger than 64 KiB")]
     TooLarge,
     #[error("the body must not have a Content-Encoding")]
@@ -110,11 +114,11 @@ impl Error {
         if busy { Self::Unavailable(cause) } else { Self::Refused(cause) }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoAuthor | Self::NoToken | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
             Self::Field(..) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::NoPost => StatusCode::NOT_FOUND,
+            Self::NoPost | Self::NoSuchPost | Self::NoPicture => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::PackedBody => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::LongAddress => StatusCode::URI_TOO_LONG,

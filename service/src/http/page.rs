@@ -1,54 +1,72 @@
-//! The page at `/`: the files of `page/`, compiled in, and its content security policy.
+//! The files of `page/`, compiled in, and the content security policy of the page.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use poem::error::MethodNotAllowedError;
-use poem::http::{Method, StatusCode, header};
+use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
+
+use crate::http::layers::{pack_well, takes_gzip};
+use crate::http::open_graph::Head;
 
 struct File {
     path: &'static str,
     content_type: &'static str,
-    text: &'static str,
+    content: &'static [u8],
 }
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const PNG: &str = "image/png";
+
+/// A file of `page/`, whose path is its name.
+macro_rules! file {
+    ($content_type:expr, $name:literal) => {
+        File {
+            path: concat!("/", $name),
+            content_type: $content_type,
+            content: include_bytes!(concat!("../../page/", $name)),
+        }
+    };
+}
+
+/// The document of every address of the page.
+const DOCUMENT: &str = include_str!("../../page/index.html");
+const HTML: &str = "text/html; charset=utf-8";
+
 const FILES: &[File] = &[
-    File { path: "/", content_type: "text/html; charset=utf-8", text: include_str!("../../page/index.html") },
-    File { path: "/app.css", content_type: "text/css; charset=utf-8", text: include_str!("../../page/app.css") },
-    File { path: "/app.js", content_type: "text/javascript; charset=utf-8", text: include_str!("../../page/app.js") },
-    File { path: "/api.js", content_type: "text/javascript; charset=utf-8", text: include_str!("../../page/api.js") },
-    File {
-        path: "/metadata.js",
-        content_type: "text/javascript; charset=utf-8",
-        text: include_str!("../../page/metadata.js"),
-    },
-    File {
-        path: "/names.js",
-        content_type: "text/javascript; charset=utf-8",
-        text: include_str!("../../page/names.js"),
-    },
-    File {
-        path: "/picture.js",
-        content_type: "text/javascript; charset=utf-8",
-        text: include_str!("../../page/picture.js"),
-    },
-    File {
-        path: "/session.js",
-        content_type: "text/javascript; charset=utf-8",
-        text: include_str!("../../page/session.js"),
-    },
-    File {
-        path: "/words.js",
-        content_type: "text/javascript; charset=utf-8",
-        text: include_str!("../../page/words.js"),
-    },
-    File { path: "/icon.svg", content_type: "image/svg+xml", text: include_str!("../../page/icon.svg") },
-    File {
-        path: "/manifest.webmanifest",
-        content_type: "application/manifest+json",
-        text: include_str!("../../page/manifest.webmanifest"),
-    },
+    File { path: "/", content_type: HTML, content: DOCUMENT.as_bytes() },
+    file!("text/css; charset=utf-8", "app.css"),
+    file!(SCRIPT, "address.js"),
+    file!(SCRIPT, "api.js"),
+    file!(SCRIPT, "app.js"),
+    file!(SCRIPT, "card.js"),
+    file!(SCRIPT, "composer.js"),
+    file!(SCRIPT, "draft.js"),
+    file!(SCRIPT, "elements.js"),
+    file!(SCRIPT, "erase.js"),
+    file!(SCRIPT, "feed.js"),
+    file!(SCRIPT, "labels.js"),
+    file!(SCRIPT, "lightbox.js"),
+    file!(SCRIPT, "login.js"),
+    file!(SCRIPT, "metadata.js"),
+    file!(SCRIPT, "names.js"),
+    file!(SCRIPT, "navigation.js"),
+    file!(SCRIPT, "notice.js"),
+    file!(SCRIPT, "picture.js"),
+    file!(SCRIPT, "session.js"),
+    file!(SCRIPT, "share.js"),
+    file!(SCRIPT, "state.js"),
+    file!(SCRIPT, "times.js"),
+    file!(SCRIPT, "upload.js"),
+    file!(SCRIPT, "words.js"),
+    file!("image/svg+xml", "icon.svg"),
+    file!(PNG, "apple-touch-icon.png"),
+    file!(PNG, "icon-192.png"),
+    file!(PNG, "icon-512.png"),
+    file!(PNG, "icon-maskable.png"),
+    file!("application/manifest+json", "manifest.webmanifest"),
 ];
 
 /// Whether the page has a file at this path.
@@ -60,36 +78,57 @@ pub(crate) fn has(path: &str) -> bool {
 pub(crate) struct Page {
     /// The content security policy. Pictures are loaded from, and uploaded to, one other origin.
     policy: String,
+    /// Each file compressed, once it has been asked for.
+    packed: Vec<OnceLock<Vec<u8>>>,
 }
 
 impl Page {
     pub(crate) fn new(picture_origin: &str) -> Self {
-        Self { policy: policy(picture_origin) }
+        Self { policy: policy(picture_origin), packed: FILES.iter().map(|_| OnceLock::new()).collect() }
     }
 
     /// Serves the page's files, and passes requests for other paths to `next`.
     pub(crate) async fn before<E: Endpoint>(&self, next: Arc<E>, request: Request) -> Result<Response> {
-        let Some(file) = FILES.iter().find(|file| file.path == request.uri().path()) else {
+        let Some(place) = FILES.iter().position(|file| file.path == request.uri().path()) else {
             return Ok(next.call(request).await?.into_response());
         };
         match *request.method() {
-            Method::GET | Method::HEAD => Ok(self.send(file, request.header(header::IF_NONE_MATCH))),
+            Method::GET | Method::HEAD => Ok(self.file(&request, place)),
             _ => Err(MethodNotAllowedError.into()),
         }
     }
 
-    fn send(&self, file: &File, known: Option<&str>) -> Response {
-        let tag = tag(file.text);
+    fn file(&self, request: &Request, place: usize) -> Response {
+        let file = &FILES[place];
+        let mut response = self.send(request, StatusCode::OK, file.content_type, file.content.into());
+        let is_sent = *request.method() == Method::GET && response.status() == StatusCode::OK;
+        if is_sent && takes_gzip(request.headers()) {
+            let packed = self.packed[place].get_or_init(|| pack_well(file.content));
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response.set_body(packed.clone());
+        }
+        response
+    }
+
+    /// Answers a request for an address of the page with its document, whose head describes what is there.
+    pub(crate) fn document(&self, request: &Request, status: StatusCode, head: &Head) -> Response {
+        self.send(request, status, HTML, head.put_into(DOCUMENT).into_bytes().into())
+    }
+
+    fn send(&self, request: &Request, status: StatusCode, content_type: &str, content: Cow<'static, [u8]>) -> Response {
+        let tag = tag(&content);
         let response = Response::builder()
             // A weak tag: compressed or not, it is the same page.
             .header(header::ETAG, format!("W/{tag}"))
             // Revalidated each time, sent only if a new version of the service has changed it.
             .header(header::CACHE_CONTROL, "no-cache")
             .header(header::CONTENT_SECURITY_POLICY, &self.policy)
-            .content_type(file.content_type);
-        match known {
-            Some(known) if known.contains(&tag) => response.status(StatusCode::NOT_MODIFIED).finish(),
-            _ => response.body(file.text),
+            .content_type(content_type);
+        match request.header(header::IF_NONE_MATCH) {
+            Some(known) if status == StatusCode::OK && known.contains(&tag) => {
+                response.status(StatusCode::NOT_MODIFIED).finish()
+            }
+            _ => response.status(status).body(content.into_owned()),
         }
     }
 }
@@ -105,8 +144,8 @@ fn policy(pictures: &str) -> String {
 
 /// The entity tag of a version of a file, in quotes. Conditional requests may send it as weak or strong (RFC 9110,
 /// section 13.1.2).
-fn tag(text: &str) -> String {
+fn tag(content: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
+    content.hash(&mut hasher);
     format!("\"{:016x}\"", hasher.finish())
 }

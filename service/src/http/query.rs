@@ -8,7 +8,7 @@ use poem::{Endpoint, Request, Result};
 use crate::http::error::Error;
 
 /// Parameters that contain text.
-const TEXTS: &[&str] = &["user", "id_user", "cursor", "order", "filename", "filetype", "postId"];
+const TEXTS: &[&str] = &["user", "id_user", "label", "cursor", "order", "filename", "filetype", "postId"];
 
 /// Rejects parameters that are not UTF-8: with invalid bytes replaced by U+FFFD, two different names would be the same.
 pub(crate) async fn readable<E: Endpoint>(next: Arc<E>, request: Request) -> Result<E::Output> {

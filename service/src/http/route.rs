@@ -3,6 +3,7 @@
 use poem::http::Method;
 
 use crate::http::page;
+use crate::http::permalinks::Permalink;
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,7 +23,11 @@ const PATHS: &[(&str, &str)] = &[
     ("/docs", THE_DOCUMENT.1),
     ("/openapi.json", "GET, OPTIONS"),
 ];
-const A_POST: (&str, &str) = ("/posts/:id", "DELETE, OPTIONS");
+const A_POST: (&str, &str) = ("/posts/:id", "GET, PATCH, DELETE, OPTIONS");
+const AN_AUTHOR: (&str, &str) = ("/@:user", "GET, HEAD, OPTIONS");
+const A_PERMALINK: (&str, &str) = ("/@:user/:id", "GET, HEAD, OPTIONS");
+const AN_IMAGE: (&str, &str) = ("/@:user/:id/image", "GET, HEAD, OPTIONS");
+const A_LABEL: (&str, &str) = ("/labels/:label", "GET, HEAD, OPTIONS");
 const THE_PAGE: (&str, &str) = ("page", "GET, HEAD, OPTIONS");
 const THE_DOCUMENT: (&str, &str) = ("/docs", "GET, OPTIONS");
 const ELSEWHERE: (&str, &str) = ("other", "OPTIONS");
@@ -33,6 +38,7 @@ impl Route {
             Method::GET => "GET",
             Method::POST => "POST",
             Method::DELETE => "DELETE",
+            Method::PATCH => "PATCH",
             Method::HEAD => "HEAD",
             // Preflights are answered the same way at every path.
             Method::OPTIONS => return Self { method: "OPTIONS", path: "any" },
@@ -44,6 +50,11 @@ impl Route {
     /// The methods of a path, as in the `Allow` header.
     pub(crate) fn methods_at(path: &str) -> &'static str {
         known(path).1
+    }
+
+    /// Whether nothing is at this path, whatever the method.
+    pub(crate) fn is_unknown(path: &str) -> bool {
+        known(path) == ELSEWHERE
     }
 
     /// Whether requests of this route are too frequent and uninteresting to log.
@@ -58,7 +69,13 @@ fn known(path: &str) -> (&'static str, &'static str) {
         None if path.starts_with("/posts/") => A_POST,
         None if path.starts_with("/docs/") => THE_DOCUMENT,
         None if page::has(path) => THE_PAGE,
-        None => ELSEWHERE,
+        None => match Permalink::of(path) {
+            Some(Permalink::Author(_)) => AN_AUTHOR,
+            Some(Permalink::Post(..)) => A_PERMALINK,
+            Some(Permalink::Image(..)) => AN_IMAGE,
+            Some(Permalink::Label(_)) => A_LABEL,
+            None => ELSEWHERE,
+        },
     }
 }
 
@@ -74,6 +91,11 @@ mod tests {
             ("/posts/a/b", "/posts/:id"),
             ("/", "page"),
             ("/app.js", "page"),
+            ("/@ada", "/@:user"),
+            ("/@ada/018f2f6e-0000-7000-8000-00000000000a", "/@:user/:id"),
+            ("/@ada/018f2f6e-0000-7000-8000-00000000000a/image", "/@:user/:id/image"),
+            ("/@ada/other", "other"),
+            ("/labels/cat", "/labels/:label"),
             ("/health", "/health"),
             ("/%E9", "other"),
         ] {

@@ -23,6 +23,7 @@ use crate::http::connection::{Paced, Rooms, Silence};
 use crate::http::document::Document;
 use crate::http::layers::{self, Limits};
 use crate::http::page::Page;
+use crate::http::permalinks::Permalinks;
 use crate::http::query;
 use crate::http::ready::Readiness;
 use crate::http::waiting_room::WaitingRoom;
@@ -53,9 +54,11 @@ pub fn app(
         readiness: Arc::new(Readiness::default()),
         login: Config::of(&settings.auth),
     };
+    let page = Arc::new(Page::new(&picture_origin));
+    let permalinks = Arc::new(Permalinks::new(api.clone(), page.clone()));
     let api = OpenApiService::new(api, "Postagram", env!("CARGO_PKG_VERSION"));
     let document = Document::of(api.clone(), &settings.auth);
-    let (page, authors) = (Arc::new(Page::new(&picture_origin)), Arc::new(Authors::new(&settings.auth)?));
+    let authors = Arc::new(Authors::new(&settings.auth)?);
     let (body, senders) = (limits.body, WaitingRoom::new(limits.senders));
     let (whole, places) = (limits.whole, Arc::new(Semaphore::new(limits.requests)));
     // From the innermost to the outermost.
@@ -64,6 +67,10 @@ pub fn app(
         .nest("/docs", document.page())
         .nest("/", api.data(authors))
         .around(query::readable)
+        .around(move |next, request| {
+            let permalinks = permalinks.clone();
+            async move { permalinks.before(next, request).await }
+        })
         .around(move |next, request| layers::timeout(next, request, whole))
         .around(move |next, request| layers::concurrency_limit(next, request, places.clone()))
         // An incomplete request occupies no slot.

@@ -151,6 +151,13 @@ impl Address {
     }
 }
 
+impl Address {
+    /// The URL itself.
+    pub(crate) fn url(&self) -> String {
+        serde_json::from_str(self.0.get()).expect("it was written from a text")
+    }
+}
+
 impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
@@ -243,8 +250,7 @@ mod tests {
     }
 
     async fn address_at(pictures: &Pictures, now: SystemTime, key: &str) -> String {
-        let Address(json) = pictures.addresses_at(now).await.unwrap().of(key).await;
-        serde_json::from_str(json.get()).unwrap()
+        pictures.addresses_at(now).await.unwrap().of(key).await.url()
     }
 
     fn at(seconds: u64) -> SystemTime {

@@ -20,6 +20,8 @@ pub(crate) struct Post<'a> {
     pub user: User,
     pub title: Text<'a>,
     pub body: Text<'a>,
+    /// What the picture shows, in the author's words.
+    pub alt: Option<Text<'a>>,
     pub picture: Option<Picture<'a>>,
     /// The picture that was removed because it cannot be shown.
     pub removed: Option<Removed<'a>>,
@@ -30,6 +32,8 @@ pub(crate) struct Post<'a> {
 pub(crate) struct Picture<'a> {
     pub key: Cow<'a, str>,
     pub labels: Vec<Text<'a>>,
+    /// Width and height in pixels, as displayed; absent if unknown.
+    pub size: Option<(u32, u32)>,
     /// Why there are no labels; absent if the picture was analysed.
     pub reason: Option<Text<'a>>,
 }
@@ -48,6 +52,16 @@ pub(crate) enum Text<'a> {
     Plain(&'a str),
     /// As JSON, with quotes and escapes.
     Json(&'a RawValue),
+}
+
+impl Text<'_> {
+    /// Returns the text itself; empty if its escapes are invalid.
+    pub(crate) fn read(&self) -> Cow<'_, str> {
+        match self {
+            Self::Plain(text) => Cow::Borrowed(text),
+            Self::Json(json) => read(json).unwrap_or_default(),
+        }
+    }
 }
 
 impl Serialize for Text<'_> {
@@ -113,9 +127,11 @@ struct Row<'a> {
     id: Option<Typed<'a>>,
     title: Option<Typed<'a>>,
     body: Option<Typed<'a>>,
+    alt: Option<Typed<'a>>,
     image: Option<Typed<'a>>,
     labels: Option<Typed<'a>>,
     refused: Option<Typed<'a>>,
+    size: Option<Typed<'a>>,
 }
 
 /// A value with the name of its type, `{"S":"a text"}`: all of DynamoDB's types, the most frequent first.
@@ -193,12 +209,14 @@ impl<'a> Row<'a> {
         let key = image.and_then(read).filter(|key| !key.is_empty());
         let (labels, reason) = (self.labels.and_then(Typed::texts), handed_on(self.refused));
         let removed = image.map(Text::Json).zip(reason).filter(|_| key.is_some() && labels.is_none());
+        let size = self.size.and_then(Typed::text).and_then(read).and_then(|size| read_size(&size));
         Some(Post {
             user: User::from_key(&read(self.user?.text()?)?)?,
             id: PostId::from_key(&read(self.id?.text()?)?)?,
             title: handed_on(self.title).unwrap_or(Text::Plain("")),
             body: handed_on(self.body).unwrap_or(Text::Plain("")),
-            picture: key.zip(labels).map(|(key, labels)| Picture { key, labels, reason }),
+            alt: handed_on(self.alt),
+            picture: key.zip(labels).map(|(key, labels)| Picture { key, labels, size, reason }),
             removed: removed.map(|(key, reason)| Removed { key, reason }),
         })
     }
@@ -231,9 +249,16 @@ fn read(json: &RawValue) -> Option<Cow<'_, str>> {
     Some(Cow::Borrowed(inside))
 }
 
+/// Parses `640x400`.
+fn read_size(text: &str) -> Option<(u32, u32)> {
+    let (width, height) = text.split_once('x')?;
+    let side = |text: &str| text.parse().ok().filter(|side| *side > 0);
+    Some((side(width)?, side(height)?))
+}
+
 #[cfg(test)]
 mod tests {
-    use posts::attribute::{BODY, ID, IMAGE, LABELS, REFUSED, TITLE, USER};
+    use posts::attribute::{ALT, BODY, ID, IMAGE, LABELS, REFUSED, SIZE, TITLE, USER};
     use serde_json::json;
 
     use super::*;
@@ -241,7 +266,8 @@ mod tests {
 
     fn post(title: &str) -> Post<'_> {
         let user = User::parse("ada \"b\"").unwrap();
-        Post { id: PostId::new(), user, title: Text::Plain(title), body: Text::Plain(""), picture: None, removed: None }
+        let (title, body) = (Text::Plain(title), Text::Plain(""));
+        Post { id: PostId::new(), user, title, body, alt: None, picture: None, removed: None }
     }
 
     /// The fields of a parsed row, as they are sent.
@@ -256,8 +282,8 @@ mod tests {
             let alone = Said::Row(Bytes::from(answer.clone()).slice(place));
             assert_eq!(alone.posts().unwrap()[0].id, id);
         }
-        posts.into_iter().next().map(|Post { id, user, title, body, picture, removed: _ }| {
-            let picture = picture.map(|Picture { key, labels, reason }| json!([key, labels, reason]));
+        posts.into_iter().next().map(|Post { id, user, title, body, picture, .. }| {
+            let picture = picture.map(|Picture { key, labels, reason, .. }| json!([key, labels, reason]));
             json!([id.key(), user.key(), title, body, picture])
         })
     }
@@ -303,6 +329,25 @@ mod tests {
         assert_eq!(read(&item).unwrap()[4], Value::Null);
         item[LABELS] = json!({ "L": [] });
         assert_eq!(removed(&item), None);
+    }
+
+    #[test]
+    fn a_picture_may_have_a_size_and_a_description() {
+        let mut item = item(&post(""));
+        (item[IMAGE], item[LABELS]) = (json!({ "S": "k" }), json!({ "L": [] }));
+        let mut is = |size: Value, expected: Option<(u32, u32)>| {
+            item[SIZE] = size.clone();
+            item[ALT] = json!({ "S": "a \"cat\"" });
+            let said = Said::Page(json!({ "Items": [item] }).to_string().into());
+            let post = said.posts().unwrap().remove(0);
+            assert_eq!(post.alt.unwrap().read(), "a \"cat\"");
+            assert_eq!(post.picture.unwrap().size, expected, "{size}");
+        };
+        is(json!({ "S": "640x400" }), Some((640, 400)));
+        for bad in ["640", "0x400", "640x", "-1x2", "1x2x3", "99999999999x1"] {
+            is(json!({ "S": bad }), None);
+        }
+        is(json!({ "N": "640" }), None);
     }
 
     #[test]

@@ -132,6 +132,33 @@ impl Rows {
         }
     }
 
+    /// Reads one post; there is none if this user does not have it.
+    pub(crate) async fn post(&self, user: &User, id: PostId) -> Result<Found, Error> {
+        let said = self.rows(&[(id, user.clone())]).await?;
+        Ok(Found { said, part: Part::default(), end: End::Reached })
+    }
+
+    /// Sets the description of a post's picture, or removes it if it is empty; fails with `NoPost` unless this user has
+    /// this post.
+    pub(crate) async fn describe(&self, user: &User, id: PostId, alt: &str) -> Result<(), Error> {
+        let mut request = json!({
+            "TableName": self.table,
+            "Key": key(user, id),
+            // Without it, the update would create a row.
+            "ConditionExpression": "attribute_exists(#id)",
+            "UpdateExpression": "REMOVE #alt",
+            "ExpressionAttributeNames": { "#id": attribute::ID, "#alt": attribute::ALT },
+        });
+        if !alt.is_empty() {
+            request["UpdateExpression"] = "SET #alt = :alt".into();
+            request["ExpressionAttributeValues"] = json!({ ":alt": { "S": alt } });
+        }
+        match self.client.perform("UpdateItem", &request).await {
+            Err(failed) if failed.is_unmet_condition() => Err(Error::NoPost),
+            done => Ok(done?),
+        }
+    }
+
     /// Fails with `NoPost` unless this user has this post.
     pub(crate) async fn require(&self, user: &User, id: PostId) -> Result<(), Error> {
         if self.known.holds(user, id) {
@@ -424,9 +451,12 @@ fn key(user: &User, id: PostId) -> Value {
 
 /// The row of a new post.
 pub(crate) fn item(post: &Post<'_>) -> Value {
-    let Post { id, user, title, body, picture: _, removed: _ } = post; // only the labeler writes pictures
+    let Post { id, user, title, body, alt, picture: _, removed: _ } = post; // only the labeler writes pictures
     let mut item = key(user, *id);
     item[attribute::TITLE] = json!({ "S": title });
     item[attribute::BODY] = json!({ "S": body });
+    if let Some(alt) = alt {
+        item[attribute::ALT] = json!({ "S": alt });
+    }
     item
 }

@@ -59,7 +59,7 @@ impl Front {
         self.state.changed.notify_waiters();
     }
 
-    /// The requests since the last call, such as `GET /posts?limit=40`.
+    /// The requests since the last call, such as `GET /posts?limit=40`, or `GET / if changed` for a conditional one.
     pub fn seen(&self) -> Vec<String> {
         std::mem::take(&mut *self.state.seen.lock().unwrap())
     }
@@ -73,7 +73,8 @@ impl State {
     async fn answer(&self, request: Request) -> Response {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let asked = format!("{} {path}", request.method());
-        self.seen.lock().unwrap().push(asked.clone());
+        let condition = if request.headers().contains_key(header::IF_NONE_MATCH) { " if changed" } else { "" };
+        self.seen.lock().unwrap().push(format!("{asked}{condition}"));
         loop {
             let changed = self.changed.notified();
             let rule =

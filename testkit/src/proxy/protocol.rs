@@ -14,12 +14,14 @@ pub(super) enum Protocol {
     Query,
     Json,
     Rest,
+    Cbor,
 }
 
 impl Protocol {
     /// Determines the protocol by the service in the signature's scope.
     pub(super) fn of(request: &Request<Bytes>) -> Protocol {
         match service(request) {
+            _ if is_cbor(request) => Protocol::Cbor,
             "s3" => Protocol::S3,
             "ec2" => Protocol::Ec2,
             "lambda" => Protocol::Rest,
@@ -33,7 +35,7 @@ impl Protocol {
         let (status, code) = match self {
             Protocol::S3 => (503, "SlowDown"),
             Protocol::Ec2 => (503, "RequestLimitExceeded"),
-            Protocol::Query => (400, "Throttling"),
+            Protocol::Query | Protocol::Cbor => (400, "Throttling"),
             Protocol::Json => (400, "ThrottlingException"),
             Protocol::Rest => (429, "TooManyRequestsException"),
         };
@@ -64,10 +66,32 @@ impl Protocol {
                 serde_json::json!({ "__type": format!("com.amazonaws#{code}"), "message": message }).to_string(),
             ),
             Protocol::Rest => ("application/json", serde_json::json!({ "Message": message }).to_string()),
+            Protocol::Cbor => return cbor_error(status, code, message),
         };
         let answer = Response::builder().status(status).header(CONTENT_TYPE, kind).header("x-amzn-errortype", code);
         answer.body(body.into()).expect("a status and three headers")
     }
+}
+
+/// Whether a call is in Smithy's RPC v2 CBOR.
+fn is_cbor(request: &Request<Bytes>) -> bool {
+    request.headers().get(SMITHY).is_some_and(|protocol| protocol == RPC_V2_CBOR)
+}
+
+const SMITHY: &str = "smithy-protocol";
+const RPC_V2_CBOR: &str = "rpc-v2-cbor";
+
+/// An error as a CBOR map of two texts.
+fn cbor_error(status: u16, code: &str, message: &str) -> Response<Bytes> {
+    let mut body = vec![0xa2];
+    for text in ["__type", &format!("com.amazonaws#{code}"), "message", message] {
+        let length = u16::try_from(text.len()).expect("a message is short");
+        body.push(0x79);
+        body.extend(length.to_be_bytes());
+        body.extend(text.as_bytes());
+    }
+    let answer = Response::builder().status(status).header(CONTENT_TYPE, "application/cbor");
+    answer.header(SMITHY, RPC_V2_CBOR).body(body.into()).expect("a status and two headers")
 }
 
 fn service(request: &Request<Bytes>) -> &str {
@@ -93,6 +117,9 @@ pub(super) fn operation(request: &Request<Bytes>) -> String {
     }
     let body = std::str::from_utf8(request.body()).unwrap_or_default();
     let path: Vec<&str> = request.uri().path().split('/').filter(|part| !part.is_empty()).collect();
+    if is_cbor(request) {
+        return path.last().copied().unwrap_or("unknown").to_owned();
+    }
     match service(request) {
         "s3" => of_s3(request.method(), &path, request.uri().query().unwrap_or_default()),
         "lambda" => of_lambda(request.method(), &path),
@@ -104,6 +131,7 @@ pub(super) fn operation(request: &Request<Bytes>) -> String {
 const OF_A_BUCKET: &[(&str, &str)] = &[
     ("cors", "BucketCors"),
     ("lifecycle", "BucketLifecycleConfiguration"),
+    ("policy", "BucketPolicy"),
     ("notification", "BucketNotificationConfiguration"),
     ("publicAccessBlock", "PublicAccessBlock"),
     ("encryption", "BucketEncryption"),
@@ -145,6 +173,8 @@ fn of_lambda(method: &Method, path: &[&str]) -> String {
         ("GET", Some("functions"), None) => "GetFunction",
         ("DELETE", Some("functions"), None) => "DeleteFunction",
         ("POST", _, Some("invocations")) => "Invoke",
+        ("GET", _, Some("versions")) => "ListVersionsByFunction",
+        ("POST", _, Some("versions")) => "PublishVersion",
         ("PUT", _, Some("code")) => "UpdateFunctionCode",
         ("GET", _, Some("configuration")) => "GetFunctionConfiguration",
         ("PUT", _, Some("configuration")) => "UpdateFunctionConfiguration",

@@ -48,11 +48,43 @@ fn misbehave() {
     }
 }
 
+/// How it fails requests: the variable `FAIL`.
+///
+/// - `pages`: 500 for every path but that of the health check, `/health`;
+/// - `silent`, `close`, `garbage`, `exit`, `abort`: no answer, a closed connection, no HTTP, the end of the program;
+/// - a number: this status for every path.
+fn fails() -> Option<String> {
+    std::env::var("FAIL").ok()
+}
+
+/// Fails a request as `FAIL` says. Returns the status to answer with, if it is to be answered.
+fn failed(how: &str, path: &str, stream: &mut TcpStream) -> Option<String> {
+    match how {
+        "pages" if path == "/health" => return Some("200 OK".into()),
+        "pages" => return Some("500 Internal Server Error".into()),
+        "exit" => std::process::exit(4),
+        "abort" => std::process::abort(),
+        "silent" => drop(stream.read(&mut [0; 1])),
+        "garbage" => drop(stream.write_all(b"no HTTP at all\r\n\r\n")),
+        status if status.parse::<u16>().is_ok() => return Some(format!("{status} Failed")),
+        _ => (),
+    }
+    None
+}
+
 /// Answers request after request until the other side closes.
 fn serve(mut stream: TcpStream) {
     let mut pending = Vec::new();
     while let Some(head) = head(&mut stream, &mut pending) {
         let path = head.split_whitespace().nth(1).unwrap_or("/").to_owned();
+        if let Some(how) = fails() {
+            let Some(status) = failed(&how, &path, &mut stream) else { return };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 4\r\n\r\nfail");
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+            continue;
+        }
         match path.as_str() {
             "/upgrade" => return echo_bytes(stream, &head),
             "/stream" => {

@@ -11,6 +11,7 @@ const SERVICES: &[&str] = &[
     "DynamoDB",
     "IAM",
     "Lambda",
+    "CloudWatch",
     "CloudWatch Logs",
     "EC2",
     "Elastic Load Balancing v2",

@@ -37,6 +37,8 @@ macro_rules! pages {
 pages! {
     aws_sdk_autoscaling::describe_auto_scaling_groups::DescribeAutoScalingGroupsOutput
         { auto_scaling_groups: aws_sdk_autoscaling::types::AutoScalingGroup, next_token }
+    aws_sdk_cloudwatch::describe_alarms::DescribeAlarmsOutput
+        { metric_alarms: aws_sdk_cloudwatch::types::MetricAlarm, next_token }
     aws_sdk_cloudwatchlogs::describe_log_groups::DescribeLogGroupsOutput
         { log_groups: aws_sdk_cloudwatchlogs::types::LogGroup, next_token }
     aws_sdk_cloudwatchlogs::filter_log_events::FilterLogEventsOutput
@@ -68,6 +70,8 @@ pages! {
     aws_sdk_iam::list_roles::ListRolesOutput { roles: aws_sdk_iam::types::Role, marker }
     aws_sdk_lambda::list_functions::ListFunctionsOutput
         { functions: aws_sdk_lambda::types::FunctionConfiguration, next_marker }
+    aws_sdk_lambda::list_versions_by_function::ListVersionsByFunctionOutput
+        { versions: aws_sdk_lambda::types::FunctionConfiguration, next_marker }
     aws_sdk_s3::list_objects_v2::ListObjectsV2Output
         { contents: aws_sdk_s3::types::Object, next_continuation_token }
     aws_sdk_s3::list_buckets::ListBucketsOutput { buckets: aws_sdk_s3::types::Bucket, continuation_token }

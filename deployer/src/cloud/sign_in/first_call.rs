@@ -128,7 +128,8 @@ fn is_final(refusal: &Refusal) -> bool {
 fn site(aws: &Aws, source: &Source, identity: &GetCallerIdentityOutput) -> Result<Site, Failure> {
     match (identity.account(), identity.arn()) {
         (Some(account), Some(arn)) if account.len() == 12 && account.chars().all(|c| c.is_ascii_digit()) => {
-            Ok(Site { account: account.into(), caller_arn: arn.into(), region: aws.region.clone() })
+            let is_emulated = aws.endpoint.is_some();
+            Ok(Site { account: account.into(), caller_arn: arn.into(), region: aws.region.clone(), is_emulated })
         }
         _ => Err(source.failed(format!("{} answers without an account", server(aws)), NOT_AWS).into()),
     }

@@ -42,6 +42,7 @@ const fn cause(
 const UP: &str = "run `up`, which reverts the manual change";
 
 const CAUSES: &[Cause] = &[
+    cause("alarm", alarm, "correct the service, and run `up`; `bake: 0` turns the alarms off", "bake"),
     cause("no-group", no_group, "run `up`", ""),
     cause(
         "suspended",
@@ -188,6 +189,12 @@ impl Evidence {
 
 /// The programs that write to the journal of a service before its program runs; empty if unknown.
 const TOOLS: &[&str] = &["", "systemd", "aws", "bash", "sha256sum", "chmod", "cloud-init"];
+
+/// The service is healthy again, with the release before.
+fn alarm(it: &Evidence) -> Option<String> {
+    let (release, why) = it.rolled_back.as_ref().filter(|_| it.is_up())?;
+    Some(format!("AWS rolled release {release} back: {why}"))
+}
 
 fn no_group(it: &Evidence) -> Option<String> {
     matches!(it.group, Some(None)).then(|| "its Auto Scaling group does not exist".into())
@@ -428,220 +435,130 @@ mod tests {
         assert!(words.contains("not allowed to download"), "{words}");
     }
 
+    fn failed(text: &str) -> Vec<Launch> {
+        vec![Launch { failure: Some(text.into()), cause: String::new() }]
+    }
+
+    fn replaced() -> Launch {
+        let cause = "taken out of service in response to an ELB system health check failure";
+        Launch { failure: None, cause: cause.into() }
+    }
+
+    fn wiring(change: fn(&mut Wiring)) -> Option<Wiring> {
+        let mut wiring = unhealthy().wiring.expect("there is one");
+        change(&mut wiring);
+        Some(wiring)
+    }
+
+    fn answers(http: &str) -> Vec<Report> {
+        vec![Report::parse("i-1", "answers", 0, &format!("stage=answers port=8080 http={http}\n"))]
+    }
+
+    /// A cause, a part of its words, and what changes in the evidence of an unhealthy service. The causes have the order
+    /// of the table.
+    type Case = (&'static str, &'static str, fn(&mut Evidence));
+
+    const CASES: &[Case] = &[
+        ("alarm", "AWS rolled release 7 back: too many errors", |it| {
+            it.rolled_back = Some(("7".into(), "too many errors".into()));
+            it.targets = vec![Target { state: "healthy".into(), ..target("", "").remove(0) }];
+        }),
+        ("no-group", "does not exist", |it| it.group = Some(None)),
+        ("suspended", "processes: Launch", |it| it.group = group(|it| it.suspended.push("Launch".into()))),
+        ("detached", "not attached", |it| it.group = group(|it| it.target_groups.clear())),
+        ("no-listener", "no listener", |it| it.wiring = wiring(|it| it.listens = false)),
+        ("listener-elsewhere", "another target group", |it| {
+            it.wiring = wiring(|it| it.forwards = false);
+            it.targets = target("Target.NotInUse", "");
+        }),
+        ("launch-refused", "not eligible for Free Tier", |it| it.launches = failed("not eligible for Free Tier")),
+        ("firewall", "port 8080", |it| {
+            it.wiring = wiring(|it| it.admits = Some(false));
+            it.targets = target("Target.Timeout", "Request timed out");
+        }),
+        ("no-instances", "no instance is running", |it| {
+            it.group = group(|it| it.min = 0);
+            it.instances = Vec::new();
+        }),
+        ("impaired", "i-1", |it| {
+            it.instances = vec![Instance { is_impaired: true, ..unhealthy().instances.remove(0) }]
+        }),
+        ("user-data", "no YAML", |it| {
+            it.console = vec![Line::parse("2026 cloud-init: ERROR: the user data is no YAML")]
+        }),
+        ("disk-full", "No space left on device", |it| {
+            it.reports = fetching("download failed: s3://a/b to /opt/web [Errno 28] No space left on device")
+        }),
+        ("no-profile", "no role", |it| {
+            it.instances = vec![Instance { profile: None, ..unhealthy().instances.remove(0) }]
+        }),
+        ("fetch-denied", "not allowed to download", |it| {
+            it.reports = fetching("fatal error: s3://a/b: AccessDenied: x is not authorized to perform: s3:GetObject")
+        }),
+        ("program-missing", "not in the artifact bucket", |it| {
+            it.reports = fetching("fatal error: s3://a/b: NoSuchKey: The specified key does not exist.")
+        }),
+        ("program-missing", "not in the artifact bucket", |it| {
+            it.has_program = Some(false);
+            it.reports =
+                fetching("fatal error: An error occurred (403) when calling the HeadObject operation: Forbidden");
+        }),
+        ("program-damaged", "not the one that was built", |it| {
+            it.reports = fetching("sha256sum: WARNING: 1 computed checksum did NOT match")
+        }),
+        ("architecture", "another architecture", |it| {
+            it.reports = exited("", "web.service: Failed at step EXEC spawning /opt/web: Exec format error")
+        }),
+        ("newer-libraries", "GLIBC_2.39", |it| {
+            it.reports = exited(
+                "/opt/web: /lib64/libc.so.6: version `GLIBC_2.39' not found (required by /opt/web)",
+                "web.service: Main process exited, code=exited, status=1/FAILURE",
+            )
+        }),
+        ("out-of-memory", "more memory than t3.micro", |it| {
+            it.reports = exited(
+                "memory allocation of 9 bytes failed",
+                "web.service: Main process exited, code=killed, status=6/ABRT",
+            )
+        }),
+        ("denied", "dynamodb:PutItem", |it| {
+            it.reports = exited("x is not authorized to perform: dynamodb:PutItem", CRASH)
+        }),
+        ("port-taken", "cannot listen on port 8080", |it| it.reports = exited("Address already in use", CRASH)),
+        ("exits", "exits with 78: JWT_AUDIENCE is not set, 3 times so far", |it| {
+            it.reports = exited("JWT_AUDIENCE is not set", CRASH)
+        }),
+        ("another-port", "did not listen on port 8080", |it| {
+            it.reports = answers("000");
+            it.targets = target("Target.FailedHealthChecks", "");
+        }),
+        ("wrong-path", "/health, with 404", |it| {
+            it.reports = answers("404");
+            it.targets = target("Target.ResponseCodeMismatch", "Health checks failed with these codes: [404]");
+        }),
+        ("health-error", "with 500", |it| {
+            it.targets = target("Target.ResponseCodeMismatch", "Health checks failed with these codes: [500]")
+        }),
+        ("slow-start", "within 120 s", |it| it.launches = vec![replaced()]),
+        ("no-answer", "Request timed out", |it| it.targets = target("Target.Timeout", "Request timed out")),
+        ("stopped", "i-1 was stopped", |it| {
+            it.targets = target("Target.InvalidState", "Target is in the stopped state")
+        }),
+        ("starting", "starting", |it| {
+            it.instances = vec![Instance { state: "pending".into(), profile: Some("p".into()), ..Instance::default() }]
+        }),
+    ];
+
     #[test]
     fn each_cause_is_found_from_its_evidence() {
-        let failed = |text: &str| vec![Launch { failure: Some(text.into()), cause: String::new() }];
-        let replaced = Launch {
-            failure: None,
-            cause: "taken out of service in response to an ELB system health check failure".into(),
-        };
-        let wiring = |change: fn(&mut Wiring)| {
-            let mut wiring = unhealthy().wiring.expect("there is one");
-            change(&mut wiring);
-            Some(wiring)
-        };
-        let answers =
-            |http: &str| vec![Report::parse("i-1", "answers", 0, &format!("stage=answers port=8080 http={http}\n"))];
-        let rows: Vec<(&str, &str, Evidence)> = vec![
-            ("no-group", "does not exist", Evidence { group: Some(None), ..unhealthy() }),
-            (
-                "suspended",
-                "processes: Launch",
-                Evidence { group: group(|it| it.suspended.push("Launch".into())), ..unhealthy() },
-            ),
-            ("detached", "not attached", Evidence { group: group(|it| it.target_groups.clear()), ..unhealthy() }),
-            ("no-listener", "no listener", Evidence { wiring: wiring(|it| it.listens = false), ..unhealthy() }),
-            (
-                "listener-elsewhere",
-                "another target group",
-                Evidence {
-                    wiring: wiring(|it| it.forwards = false),
-                    targets: target("Target.NotInUse", ""),
-                    ..unhealthy()
-                },
-            ),
-            (
-                "launch-refused",
-                "not eligible for Free Tier",
-                Evidence { launches: failed("not eligible for Free Tier"), ..unhealthy() },
-            ),
-            (
-                "firewall",
-                "port 8080",
-                Evidence {
-                    wiring: wiring(|it| it.admits = Some(false)),
-                    targets: target("Target.Timeout", "Request timed out"),
-                    ..unhealthy()
-                },
-            ),
-            (
-                "no-instances",
-                "no instance is running",
-                Evidence { group: group(|it| it.min = 0), instances: Vec::new(), ..unhealthy() },
-            ),
-            (
-                "impaired",
-                "i-1",
-                Evidence {
-                    instances: vec![Instance { is_impaired: true, ..unhealthy().instances.remove(0) }],
-                    ..unhealthy()
-                },
-            ),
-            (
-                "user-data",
-                "no YAML",
-                Evidence {
-                    console: vec![Line::parse("2026 cloud-init: ERROR: the user data is no YAML")],
-                    ..unhealthy()
-                },
-            ),
-            (
-                "disk-full",
-                "No space left on device",
-                Evidence {
-                    reports: fetching("download failed: s3://a/b to /opt/web [Errno 28] No space left on device"),
-                    ..unhealthy()
-                },
-            ),
-            (
-                "no-profile",
-                "no role",
-                Evidence {
-                    instances: vec![Instance { profile: None, ..unhealthy().instances.remove(0) }],
-                    ..unhealthy()
-                },
-            ),
-            (
-                "fetch-denied",
-                "not allowed to download",
-                Evidence {
-                    reports: fetching(
-                        "fatal error: s3://a/b: AccessDenied: x is not authorized to perform: s3:GetObject",
-                    ),
-                    ..unhealthy()
-                },
-            ),
-            (
-                "program-missing",
-                "not in the artifact bucket",
-                Evidence {
-                    reports: fetching("fatal error: s3://a/b: NoSuchKey: The specified key does not exist."),
-                    ..unhealthy()
-                },
-            ),
-            (
-                "program-missing",
-                "not in the artifact bucket",
-                Evidence {
-                    has_program: Some(false),
-                    reports: fetching(
-                        "fatal error: An error occurred (403) when calling the HeadObject operation: Forbidden",
-                    ),
-                    ..unhealthy()
-                },
-            ),
-            (
-                "program-damaged",
-                "not the one that was built",
-                Evidence { reports: fetching("sha256sum: WARNING: 1 computed checksum did NOT match"), ..unhealthy() },
-            ),
-            (
-                "architecture",
-                "another architecture",
-                Evidence {
-                    reports: exited("", "web.service: Failed at step EXEC spawning /opt/web: Exec format error"),
-                    ..unhealthy()
-                },
-            ),
-            (
-                "newer-libraries",
-                "GLIBC_2.39",
-                Evidence {
-                    reports: exited(
-                        "/opt/web: /lib64/libc.so.6: version `GLIBC_2.39' not found (required by /opt/web)",
-                        "web.service: Main process exited, code=exited, status=1/FAILURE",
-                    ),
-                    ..unhealthy()
-                },
-            ),
-            (
-                "out-of-memory",
-                "more memory than t3.micro",
-                Evidence {
-                    reports: exited(
-                        "memory allocation of 9 bytes failed",
-                        "web.service: Main process exited, code=killed, status=6/ABRT",
-                    ),
-                    ..unhealthy()
-                },
-            ),
-            (
-                "denied",
-                "dynamodb:PutItem",
-                Evidence { reports: exited("x is not authorized to perform: dynamodb:PutItem", CRASH), ..unhealthy() },
-            ),
-            (
-                "port-taken",
-                "cannot listen on port 8080",
-                Evidence { reports: exited("Address already in use", CRASH), ..unhealthy() },
-            ),
-            (
-                "exits",
-                "exits with 78: JWT_AUDIENCE is not set, 3 times so far",
-                Evidence { reports: exited("JWT_AUDIENCE is not set", CRASH), ..unhealthy() },
-            ),
-            (
-                "another-port",
-                "did not listen on port 8080",
-                Evidence { reports: answers("000"), targets: target("Target.FailedHealthChecks", ""), ..unhealthy() },
-            ),
-            (
-                "wrong-path",
-                "/health, with 404",
-                Evidence {
-                    reports: answers("404"),
-                    targets: target("Target.ResponseCodeMismatch", "Health checks failed with these codes: [404]"),
-                    ..unhealthy()
-                },
-            ),
-            (
-                "health-error",
-                "with 500",
-                Evidence {
-                    targets: target("Target.ResponseCodeMismatch", "Health checks failed with these codes: [500]"),
-                    ..unhealthy()
-                },
-            ),
-            ("slow-start", "within 120 s", Evidence { launches: vec![replaced], ..unhealthy() }),
-            (
-                "no-answer",
-                "Request timed out",
-                Evidence { targets: target("Target.Timeout", "Request timed out"), ..unhealthy() },
-            ),
-            (
-                "stopped",
-                "i-1 was stopped",
-                Evidence { targets: target("Target.InvalidState", "Target is in the stopped state"), ..unhealthy() },
-            ),
-            (
-                "starting",
-                "starting",
-                Evidence {
-                    instances: vec![Instance {
-                        state: "pending".into(),
-                        profile: Some("p".into()),
-                        ..Instance::default()
-                    }],
-                    ..unhealthy()
-                },
-            ),
-        ];
-        for (cause, words, evidence) in &rows {
-            let verdict = verdict(evidence).unwrap_or_else(|| panic!("{cause} is not found"));
+        for (cause, words, change) in CASES {
+            let mut evidence = unhealthy();
+            change(&mut evidence);
+            let verdict = verdict(&evidence).unwrap_or_else(|| panic!("{cause} is not found"));
             assert!(verdict.cause == *cause && verdict.words.contains(words), "{cause}: {verdict:?}");
             assert!(!verdict.remedy.is_empty(), "{cause}");
         }
-        let mut named: Vec<&str> = rows.iter().map(|(cause, ..)| *cause).collect();
+        let mut named: Vec<&str> = CASES.iter().map(|(cause, ..)| *cause).collect();
         named.dedup();
         assert_eq!(named, CAUSES.iter().map(|cause| cause.name).collect::<Vec<_>>(), "a cause without a test");
         assert_eq!(verdict(&unhealthy()), None);

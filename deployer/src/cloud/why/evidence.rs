@@ -12,7 +12,7 @@ use crate::{
     },
     engine::{Fault, look},
     kinds::{
-        auto_scaling_group::{Rest, rest, tags_of},
+        auto_scaling_group::{self, Rest, rest, tags_of},
         listener::forwards,
         tags,
     },
@@ -44,6 +44,8 @@ pub struct Place {
     pub instance_type: String,
     /// The location of its instances' reports.
     pub reports: Reports,
+    /// Whether AWS watches its roll-outs with alarms.
+    pub is_watched: bool,
 }
 
 /// The evidence about a service. What could not be read is empty.
@@ -80,6 +82,8 @@ pub struct Evidence {
     pub targets: Vec<Target>,
     /// The path from the load balancer to the instances.
     pub wiring: Option<Wiring>,
+    /// The newest release, and why AWS rolled it back, if it did so because of an alarm.
+    pub rolled_back: Option<(String, String)>,
 }
 
 /// An Auto Scaling group.
@@ -162,12 +166,13 @@ pub struct Wiring {
 /// Reads all evidence, concurrently where possible.
 pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
     let mut unread = Vec::new();
-    let (group, launches, instances, written, wiring) = futures::join!(
+    let (group, launches, instances, written, wiring, rolled_back) = futures::join!(
         look(|| group(aws, place)),
         look(|| launches(aws, place)),
         look(|| instances(aws, place)),
         look(|| reports(aws, &place.reports, 0)),
         look(|| wiring(aws, place)),
+        look(|| rolled_back(aws, place)),
     );
     let group = keep(&mut unread, "the Auto Scaling group", group);
     let launches = keep(&mut unread, "its activities", launches).unwrap_or_default();
@@ -210,7 +215,6 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         path: place.path.clone(),
         grace_s: place.grace_s,
         instance_type: place.instance_type.clone(),
-        unread,
         group,
         launches,
         instances,
@@ -220,6 +224,8 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         has_program,
         targets,
         wiring,
+        rolled_back: keep(&mut unread, "its roll-outs", rolled_back).flatten(),
+        unread,
     }
 }
 
@@ -289,6 +295,21 @@ pub(in crate::cloud) async fn group(aws: &Aws, place: &Place) -> Result<Option<G
         rest: rest(tags_of(&group), group.max_size()),
         release: group.launch_template().and_then(|it| it.version()).map(str::to_owned),
         members: group.instances().iter().map(member).collect(),
+    }))
+}
+
+/// The release of the newest roll-out, and why AWS rolled it back, if it did so because of an alarm.
+async fn rolled_back(aws: &Aws, place: &Place) -> Result<Option<(String, String)>, Fault> {
+    if !place.is_watched {
+        return Ok(None);
+    }
+    let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&place.group).max_records(1);
+    let Some(answer) = found(call.send().await)? else { return Ok(None) };
+    let newest = answer.instance_refreshes().first();
+    Ok(newest.and_then(|refresh| {
+        let desired = refresh.desired_configuration().and_then(|desired| desired.launch_template());
+        let release = desired.and_then(|template| template.version()).unwrap_or_default();
+        Some((release.to_owned(), auto_scaling_group::alarmed(refresh)?))
     }))
 }
 

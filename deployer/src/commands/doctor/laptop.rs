@@ -9,7 +9,7 @@ use crate::{
         folder_or_here,
         local::port,
     },
-    machine::laptop::Laptop,
+    machine::{laptop::Laptop, platform::require_writable},
     output::exit::Failure,
 };
 
@@ -21,8 +21,7 @@ pub fn check(global: &Global, description: Option<&Description>) -> Result<Vec<F
         findings.push(Finding::good("local AWS", format!("runs at {}", server.endpoint())));
         return Ok(findings);
     }
-    let writable = rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
-    findings.push(match writable {
+    findings.push(match require_writable(&folder) {
         Ok(()) => Finding::good("local state", format!("goes to {}", folder.join(".deployer").display())),
         Err(error) => Finding::bad("local state", format!("{} cannot be written to: {error}", folder.display()))
             .remedy("make the folder of stack.yaml writable"),

@@ -256,6 +256,7 @@ fn past(verb: &str) -> &str {
         "creating" => "created",
         "updating" => "updated",
         "deleting" => "gone",
+        "building" => "built",
         _ => "ready",
     }
 }

@@ -260,7 +260,7 @@ pub const OPERATIONS: &[Row] = &[
         None,
         concat!(
             "AutoScalingGroupName DesiredConfiguration.LaunchTemplate.* Strategy ",
-            "Preferences.AutoRollback Preferences.InstanceWarmup Preferences.MaxHealthyPercentage Preferences.MinHealthyPercentage Preferences.ScaleInProtectedInstances Preferences.SkipMatching Preferences.StandbyInstances=Ignore|Terminate|Wait"
+            "Preferences.AlarmSpecification.Alarms Preferences.AutoRollback Preferences.BakeTime Preferences.InstanceWarmup Preferences.MaxHealthyPercentage Preferences.MinHealthyPercentage Preferences.ScaleInProtectedInstances Preferences.SkipMatching Preferences.StandbyInstances=Ignore|Terminate|Wait"
         ),
     ),
     row("SuspendProcesses", Writes(groups::suspend), GROUP, None, "AutoScalingGroupName ScalingProcesses"),

@@ -241,6 +241,11 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
         drop_surplus(state, site, group, refresh.started, warmup);
         return desired;
     }
+    if let Some(alarm) = refresh.rung.as_ref().filter(|_| refresh.status != RefreshStatus::RollbackInProgress) {
+        fail(state, group, format!("The CloudWatch alarm {alarm} went into the ALARM state."));
+        drop_surplus(state, site, group, refresh.started, warmup);
+        return desired;
+    }
     let wanted = refresh_template(group);
     let Ok((number, _)) = ec2::resolve_template(state, &wanted) else {
         end_refresh(
@@ -269,11 +274,13 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
 
     note_progress(state, group, outdated.len());
     if outdated.is_empty() && ready.len() == serving.len() && serving.len() == desired {
-        complete(state, group, wanted);
+        if !is_baking(state, site, group) {
+            complete(state, group, wanted);
+        }
         return desired;
     }
     if refresh.progressed.age() > site.speed.lasts(STUCK_S) {
-        fail(state, group);
+        fail(state, group, "The refresh has made no progress for too long.".to_owned());
         drop_surplus(state, site, group, refresh.started, warmup);
         return desired;
     }
@@ -381,6 +388,22 @@ fn end_refresh(state: &mut State, group: &Group, status: RefreshStatus, reason: 
     });
 }
 
+/// Begins the bake time of a refresh that has replaced all instances, and returns whether it lasts still. A rollback has
+/// none.
+fn is_baking(state: &mut State, site: &Site, group: &Group) -> bool {
+    let mut lasts = false;
+    change_refresh(state, group, |refresh| {
+        if refresh.bake_s == 0 || refresh.status == RefreshStatus::RollbackInProgress {
+            return;
+        }
+        let since = *refresh.baking.get_or_insert_with(Moment::now);
+        // Otherwise a long bake time would count as being stuck.
+        (refresh.status, refresh.progressed) = (RefreshStatus::Baking, Moment::now());
+        lasts = since.age() < site.speed.lasts(refresh.bake_s);
+    });
+    lasts
+}
+
 fn complete(state: &mut State, group: &Group, wanted: TemplateSpec) {
     let rolled_back = group.refresh().is_some_and(|refresh| refresh.status == RefreshStatus::RollbackInProgress);
     if rolled_back {
@@ -392,16 +415,12 @@ fn complete(state: &mut State, group: &Group, wanted: TemplateSpec) {
     }
 }
 
-fn fail(state: &mut State, group: &Group) {
-    let reason = "The refresh has made no progress for too long.".to_owned();
+fn fail(state: &mut State, group: &Group, reason: String) {
     match group.refresh() {
         Some(refresh) if refresh.status == RefreshStatus::RollbackInProgress => {
             end_refresh(state, group, RefreshStatus::RollbackFailed, Some(reason));
         }
-        Some(refresh) if refresh.auto_rollback => change_refresh(state, group, |refresh| {
-            (refresh.status, refresh.reason) = (RefreshStatus::RollbackInProgress, Some(reason));
-            refresh.progressed = Moment::now();
-        }),
+        Some(refresh) if refresh.auto_rollback => change_refresh(state, group, |refresh| refresh.roll_back(reason)),
         _ => end_refresh(state, group, RefreshStatus::Failed, Some(reason)),
     }
 }

@@ -34,6 +34,13 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
     let Some((_, protected)) = Protected::NAMES.into_iter().find(|(name, _)| *name == wanted) else {
         return refuse("ScaleInProtectedInstances must be Wait, Ignore or Refresh");
     };
+    let bake_s: u64 = preferences.parsed("BakeTime")?.unwrap_or(0);
+    if bake_s > LONGEST_BAKE_S {
+        return refuse(&format!("BakeTime must be between 0 and {LONGEST_BAKE_S} seconds"));
+    }
+    let alarms = preferences.texts("AlarmSpecification.Alarms");
+    check_alarms(state, &alarms)?;
+    let rung = alarms.iter().find(|name| state.alarms[*name].rings()).cloned();
     let auto_rollback = preferences.flag("AutoRollback");
     let numbered = desired.as_ref().is_some_and(|spec| !spec.version.starts_with('$'));
     let group = state.group_mut(name)?;
@@ -60,6 +67,11 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
         auto_rollback,
         protected,
         desired,
+        bake_s,
+        baking: None,
+        alarms,
+        rung,
+        rollback: None,
         total: 0,
         left: 0,
         progressed: Moment::now(),
@@ -68,6 +80,22 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
     xml.text("InstanceRefreshId", &refresh.id);
     group.refreshes.push(refresh);
     Ok(xml)
+}
+
+/// The longest bake time, and the most alarms of a refresh (docs/aws.md §10.5).
+const LONGEST_BAKE_S: u64 = 172_800;
+const MOST_ALARMS: usize = 10;
+
+/// Checks that a refresh can watch these alarms.
+fn check_alarms(state: &State, alarms: &[String]) -> Result<(), ApiError> {
+    let refuse = |message: String| Err(ApiError::new("ValidationError", message));
+    if alarms.len() > MOST_ALARMS {
+        return refuse(format!("You can specify up to {MOST_ALARMS} CloudWatch alarms"));
+    }
+    match alarms.iter().find(|name| !state.alarms.contains_key(*name)) {
+        Some(missing) => refuse(format!("The CloudWatch alarm {missing} does not exist")),
+        None => Ok(()),
+    }
 }
 
 pub fn cancel(state: &mut State, _site: &Site, params: &Params) -> Answer {
@@ -94,8 +122,7 @@ pub fn roll_back(state: &mut State, _site: &Site, params: &Params) -> Answer {
         let message = "The instance refresh cannot be rolled back: it has no desired configuration, or the group's launch template has no numbered version";
         return Err(ApiError::new("IrreversibleInstanceRefresh", message));
     }
-    refresh.status = RefreshStatus::RollbackInProgress;
-    (refresh.reason, refresh.progressed) = (Some("Rolled back by user.".to_owned()), Moment::now());
+    refresh.roll_back("Rolled back by user.".to_owned());
     let mut xml = Xml::new();
     xml.text("InstanceRefreshId", &refresh.id);
     Ok(xml)
@@ -112,14 +139,27 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
         xml.text("InstanceRefreshId", &one.id).text("AutoScalingGroupName", &group.name);
         xml.text("Status", format!("{:?}", one.status)).maybe("StatusReason", one.reason.as_ref());
         xml.text("StartTime", one.started).maybe("EndTime", one.ended);
-        xml.text("PercentageComplete", percent(one)).text("InstancesToUpdate", one.left).text("Strategy", "Rolling");
+        xml.text("PercentageComplete", one.percent()).text("InstancesToUpdate", one.left).text("Strategy", "Rolling");
         xml.within("Preferences", |xml| {
             xml.text("MinHealthyPercentage", one.min_healthy).text("MaxHealthyPercentage", one.max_healthy);
             xml.maybe("InstanceWarmup", one.warmup_s).text("SkipMatching", one.skip_matching);
             xml.text("AutoRollback", one.auto_rollback);
             let protected = Protected::NAMES.into_iter().find(|(_, known)| *known == one.protected);
             xml.maybe("ScaleInProtectedInstances", protected.map(|(name, _)| name));
+            xml.text("BakeTime", one.bake_s);
+            if !one.alarms.is_empty() {
+                xml.within("AlarmSpecification", |xml| {
+                    xml.names("Alarms", &one.alarms);
+                });
+            }
         });
+        if let Some(rollback) = &one.rollback {
+            xml.within("RollbackDetails", |xml| {
+                xml.text("RollbackReason", &rollback.reason).text("RollbackStartTime", rollback.started);
+                xml.text("PercentageCompleteOnRollback", rollback.percent);
+                xml.text("InstancesToUpdateOnRollback", rollback.left);
+            });
+        }
         if let Some(spec) = &one.desired {
             xml.within("DesiredConfiguration", |xml| {
                 xml.within("LaunchTemplate", |xml| groups::write_template(xml, spec));
@@ -128,12 +168,4 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     });
     xml.maybe("NextToken", next);
     Ok(xml)
-}
-
-fn percent(refresh: &Refresh) -> usize {
-    match (refresh.status, refresh.total) {
-        (RefreshStatus::Successful | RefreshStatus::RollbackSuccessful, _) => 100,
-        (_, 0) => 0,
-        (_, total) => total.saturating_sub(refresh.left) * 100 / total,
-    }
 }

@@ -110,19 +110,19 @@ async fn converse(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, stop: 
 
 /// Where a request is routed.
 enum Choice {
-    Target { place: usize, at: Authority, open: Open },
+    Target { group: Arc<str>, place: usize, at: Authority, open: Open },
     Refused(StatusCode),
 }
 
 impl Front {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, port: u16) -> Answer {
         let route = self.route();
-        let mut waiting = Waiting { tally: self.compute.tally.clone(), balancer: &route.balancer, is_over: false };
+        let mut waiting = Waiting { compute: &self.compute, balancer: &route.balancer, is_over: false };
         let answer = self.pass_on(&route, request, peer, port).await;
         waiting.is_over = true;
         drop(waiting);
         answer.unwrap_or_else(|status| {
-            self.compute.tally.add(&route.balancer, status.as_u16());
+            self.compute.count_own(&route.balancer, status.as_u16());
             refusal(status)
         })
     }
@@ -159,11 +159,16 @@ impl Front {
         let path = head.uri.path_and_query().cloned();
         let relay = Relay::new(body);
         let mut tried = Tried::default();
+        let (metrics, speed) = (&self.compute.metrics, self.compute.site.speed);
+        let mut is_counted = false;
         loop {
-            let (place, at, open) = match self.choose(&mut tried, turn) {
-                Choice::Target { place, at, open } => (place, at, open),
+            let (group, place, at, open) = match self.choose(&mut tried, turn) {
+                Choice::Target { group, place, at, open } => (group, place, at, open),
                 Choice::Refused(status) => return Err(status),
             };
+            if !std::mem::replace(&mut is_counted, true) {
+                metrics.count_request(&route.balancer, &group, speed);
+            }
             let mut request = Request::new(relay.clone());
             *request.method_mut() = head.method.clone();
             *request.uri_mut() = uri_at(at, path.clone()).ok_or(StatusCode::BAD_REQUEST)?;
@@ -180,7 +185,10 @@ impl Front {
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     return Ok(self.joined(client, response, open, route.patience));
                 }
-                Ok(response) => return Ok(passed_on(response, open, route.patience)),
+                Ok(response) => {
+                    metrics.count_answer(&route.balancer, &group, response.status().as_u16(), speed);
+                    return Ok(passed_on(response, open, route.patience));
+                }
                 Err(error) if is_timeout(&error) => return Err(StatusCode::GATEWAY_TIMEOUT),
                 // The target has read nothing of the request, so it may go to another one.
                 Err(error) if error.is_connect() => tried.places.push(place),
@@ -239,7 +247,7 @@ impl Front {
             let open = goal.count.begin();
             // If the state has not changed since, any later deregistration sees this request.
             if self.compute.generation() == route.generation {
-                return Choice::Target { place, at, open };
+                return Choice::Target { group: group.arn.clone(), place, at, open };
             }
         }
     }
@@ -275,7 +283,7 @@ impl Tried {
 
 /// A client waiting for its answer. If it disconnects first, that is counted.
 struct Waiting<'a> {
-    tally: Tally,
+    compute: &'a Compute,
     balancer: &'a str,
     is_over: bool,
 }
@@ -283,7 +291,7 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.tally.add(self.balancer, CLIENT_GONE);
+            self.compute.count_own(self.balancer, CLIENT_GONE);
         }
     }
 }

@@ -37,6 +37,8 @@ pub enum Next {
 
 /// A target group that receives requests.
 pub struct Group {
+    /// Its ARN.
+    pub arn: Arc<str>,
     weight: u32,
     algorithm: Algorithm,
     targets: Vec<Goal>,
@@ -106,7 +108,8 @@ impl Group {
             };
             Goal { at, count: compute.requests.of(&group.arn, &target_key(&target.id, target.port)) }
         };
-        Group { weight, algorithm, targets: routable(state, site, group).into_iter().map(goal).collect() }
+        let targets = routable(state, site, group).into_iter().map(goal).collect();
+        Group { arn: Arc::from(group.arn.as_str()), weight, algorithm, targets }
     }
 
     /// Returns whether the group has no target to send requests to.
@@ -166,7 +169,7 @@ mod tests {
             Goal { at: At::Closed, count }
         };
         let targets = open.iter().map(&mut goal).collect();
-        (Group { weight, algorithm, targets }, held)
+        (Group { arn: Arc::from("arn"), weight, algorithm, targets }, held)
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use interfaces::of_instance as interface_of;
 pub use launch_templates::{Data, find as find_template, resolve as resolve_template};
 pub use network::{Subnet, subnets, vpc_id, zone_id};
 pub use quotas::{check as check_quota, quota};
-pub use security_groups::{admits, ensure_default as ensure_default_security_group};
+pub use security_groups::{connects, ensure_default as ensure_default_security_group};
 pub use types::{Kind, find as find_type};
 pub use volumes::of as volumes_of;
 
@@ -310,5 +310,19 @@ pub const OPERATIONS: &[Row] = &[
         INSTANCE,
         None,
         "Force=false InstanceId SkipOsShutdown=false",
+    ),
+    row(
+        "UpdateSecurityGroupRuleDescriptionsEgress",
+        Writes(security_groups::describe_egress),
+        GROUP,
+        None,
+        concat!("GroupName ", rules!()),
+    ),
+    row(
+        "UpdateSecurityGroupRuleDescriptionsIngress",
+        Writes(security_groups::describe_ingress),
+        GROUP,
+        None,
+        concat!("GroupName ", rules!()),
     ),
 ];

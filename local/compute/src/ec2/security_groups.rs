@@ -35,16 +35,21 @@ fn everything_out() -> Rule {
     Rule { id: new_id("sgr"), egress: true, traffic, description: None }
 }
 
-/// Returns whether one of these groups admits a member of the `from` groups, whose address is inside the VPC, on a TCP
-/// port.
-pub fn admits(state: &State, groups: &[String], port: u16, from: &[String]) -> bool {
+/// Returns whether a member of the `from` groups may connect to a member of the `to` groups on a TCP port: one of `from`
+/// lets the connection out, and one of `to` lets it in. Both addresses are inside the VPC.
+pub fn connects(state: &State, from: &[String], to: &[String], port: u16) -> bool {
+    lets(state, from, true, port, to) && lets(state, to, false, port, from)
+}
+
+/// Returns whether one of these groups has a rule in this direction for a TCP port and a member of the `peers` groups.
+fn lets(state: &State, groups: &[String], egress: bool, port: u16, peers: &[String]) -> bool {
     let known = groups.iter().filter_map(|id| state.security_groups.get(id));
-    known.flat_map(|group| &group.rules).filter(|rule| !rule.egress).any(|rule| {
+    known.flat_map(|group| &group.rules).filter(|rule| rule.egress == egress).any(|rule| {
         let Traffic { protocol, ports, peer } = &rule.traffic;
         let carried = matches!(protocol.as_str(), "tcp" | "-1");
         let open = ports.is_none_or(|(low, high)| (low..=high).contains(&i32::from(port)));
         let welcome = match peer {
-            Peer::Group(id) => from.contains(id),
+            Peer::Group(id) => peers.contains(id),
             Peer::Cidr(cidr) => reaches_into_vpc(cidr),
             Peer::Cidr6(_) => false,
         };
@@ -118,6 +123,16 @@ fn check_text(what: &str, text: &str) -> Result<(), ApiError> {
         () if text.len() > 255 => refuse("It must not be longer than 255 characters."),
         () => Ok(()),
     }
+}
+
+/// Checks the description of a rule: at most 255 of these characters, and those in `besides` (docs/aws.md §8.2).
+fn check_description(text: &str, besides: &str) -> Result<(), ApiError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=;{}!$*".contains(c) || besides.contains(c);
+    if text.len() <= 255 && text.chars().all(fits) {
+        return Ok(());
+    }
+    let why = format!("at most 255 characters of a-zA-Z0-9. _-:/()#,@[]+=;{{}}!$*{besides}");
+    Err(ApiError::new("InvalidParameterValue", format!("Invalid rule description. Valid descriptions have {why}")))
 }
 
 fn arn(site: &Site, id: &str) -> String {
@@ -317,6 +332,36 @@ fn spoken(traffic: &Traffic) -> String {
     }
 }
 
+pub fn describe_ingress(state: &mut State, site: &Site, params: &Params) -> Answer {
+    set_descriptions(state, site, params, false)
+}
+
+pub fn describe_egress(state: &mut State, site: &Site, params: &Params) -> Answer {
+    set_descriptions(state, site, params, true)
+}
+
+/// Sets the descriptions of existing rules; a rule that the call describes without one loses it.
+fn set_descriptions(state: &mut State, site: &Site, params: &Params, egress: bool) -> Answer {
+    let id = chosen(state, site, params)?;
+    let wanted = traffic(state, site, params)?;
+    if wanted.is_empty() {
+        return Err(ApiError::new("MissingParameter", "The request must contain the parameter ipPermissions"));
+    }
+    let group = state.security_groups.get_mut(&id).expect("chosen() found the group");
+    let is = |rule: &Rule, traffic: &Traffic| rule.egress == egress && rule.traffic == *traffic;
+    if wanted.iter().any(|(traffic, _)| !group.rules.iter().any(|rule| is(rule, traffic))) {
+        let text = "The specified rule does not exist in this security group.";
+        return Err(ApiError::new("InvalidPermission.NotFound", text));
+    }
+    for (traffic, description) in wanted {
+        let same = group.rules.iter_mut().filter(|rule| is(&**rule, &traffic));
+        same.for_each(|rule| rule.description.clone_from(&description));
+    }
+    let mut xml = Xml::new();
+    xml.text("return", true);
+    Ok(xml)
+}
+
 pub fn revoke_ingress(state: &mut State, site: &Site, params: &Params) -> Answer {
     revoke(state, site, params, false)
 }
@@ -363,6 +408,10 @@ fn traffic(state: &State, site: &Site, params: &Params) -> Result<Vec<(Traffic, 
     let mut rules = Vec::new();
     for permission in params.items("IpPermissions") {
         let about = |item: &Params| item.text("Description").map(str::to_owned);
+        for (list, besides) in [("IpRanges", "&"), ("Ipv6Ranges", "&"), ("Groups", "")] {
+            let mut described = permission.items(list).into_iter().filter_map(|item| item.text("Description"));
+            described.try_for_each(|text| check_description(text, besides))?;
+        }
         for range in permission.items("IpRanges") {
             rules.push((one(permission, Peer::Cidr(canonical(range.required("CidrIp")?)?))?, about(range)));
         }
@@ -497,20 +546,43 @@ mod tests {
     }
 
     #[test]
-    fn the_load_balancer_gets_in_where_a_rule_names_its_group_or_a_range_around_it() {
-        let check = |peer: Peer, ports, expected: bool| {
+    fn a_connection_needs_a_rule_on_either_side_that_names_the_other_group_or_a_range_around_it() {
+        let rule = |egress, ports, peer| {
             let traffic = Traffic { protocol: "tcp".to_owned(), ports, peer };
-            let rule = Rule { id: "sgr-1".to_owned(), egress: false, traffic, description: None };
-            let (name, description) = (String::new(), String::new());
-            let group = SecurityGroup { id: "sg-web".to_owned(), name, description, rules: vec![rule] };
-            let state = State { security_groups: BTreeMap::from([("sg-web".to_owned(), group)]), ..State::default() };
-            assert_eq!(admits(&state, &["sg-web".to_owned()], 8080, &["sg-alb".to_owned()]), expected);
+            Rule { id: "sgr-1".to_owned(), egress, traffic, description: None }
         };
-        check(Peer::Group("sg-alb".to_owned()), Some((8080, 8080)), true);
-        check(Peer::Group("sg-alb".to_owned()), Some((80, 80)), false);
-        check(Peer::Group("sg-other".to_owned()), Some((8080, 8080)), false);
-        check(Peer::Cidr("0.0.0.0/0".to_owned()), None, true);
-        check(Peer::Cidr("172.31.16.0/20".to_owned()), None, true);
-        check(Peer::Cidr("10.0.0.0/8".to_owned()), None, false);
+        let check = |egress, peer: Peer, ports, expected: bool| {
+            let group = |id: &str, rules| {
+                let (name, description) = (String::new(), String::new());
+                (id.to_owned(), SecurityGroup { id: id.to_owned(), name, description, rules })
+            };
+            let everywhere = |egress| vec![rule(egress, None, Peer::Cidr("0.0.0.0/0".to_owned()))];
+            let (alb, web) = match egress {
+                true => (vec![rule(true, ports, peer)], everywhere(false)),
+                false => (everywhere(true), vec![rule(false, ports, peer)]),
+            };
+            let groups = BTreeMap::from([group("sg-alb", alb), group("sg-web", web)]);
+            let state = State { security_groups: groups, ..State::default() };
+            let (alb, web) = (["sg-alb".to_owned()], ["sg-web".to_owned()]);
+            assert_eq!(connects(&state, &alb, &web, 8080), expected);
+            assert!(!connects(&state, &web, &alb, 8080), "nothing leads back");
+        };
+        for (egress, other) in [(false, "sg-alb"), (true, "sg-web")] {
+            check(egress, Peer::Group(other.to_owned()), Some((8080, 8080)), true);
+            check(egress, Peer::Group(other.to_owned()), Some((80, 80)), false);
+            check(egress, Peer::Group("sg-other".to_owned()), Some((8080, 8080)), false);
+            check(egress, Peer::Cidr("0.0.0.0/0".to_owned()), None, true);
+            check(egress, Peer::Cidr("172.31.16.0/20".to_owned()), None, true);
+            check(egress, Peer::Cidr("10.0.0.0/8".to_owned()), None, false);
+        }
+    }
+
+    #[test]
+    fn the_description_of_a_rule_has_at_most_255_plain_characters() {
+        assert!(check_description("clients (HTTP), from anywhere", "").is_ok());
+        assert!(check_description("a & b", "&").is_ok());
+        for text in ["a & b", "größer", &"x".repeat(256)] {
+            assert_eq!(check_description(text, "").unwrap_err().code, "InvalidParameterValue", "{text}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use kit::query::{Answer, ApiError, Params, Xml};
 pub enum Reachability {
     /// A process on this machine.
     At(SocketAddr),
-    /// No security group admits the load balancer, so requests time out.
+    /// The security groups do not let the load balancer connect, so requests time out.
     Blocked,
     /// The instance exists, but nothing listens on that port.
     Closed,
@@ -61,7 +61,7 @@ fn seen_at(state: &State, group: &TargetGroup, target: &Target, port: u16) -> Op
     let instance = state.instances.get(&target.id).filter(|one| one.is_alive())?;
     let welcome = state.balancers_of(&group.arn).into_iter().any(|arn| {
         let from = state.load_balancers.get(arn).map(|one| one.security_groups.as_slice());
-        ec2::admits(state, &instance.security_groups, port, from.unwrap_or_default())
+        ec2::connects(state, from.unwrap_or_default(), &instance.security_groups, port)
     });
     Some(match instance.port.filter(|_| instance.declared_port == Some(port)) {
         _ if !welcome => Reachability::Blocked,

@@ -187,7 +187,7 @@ impl Lambda {
 }
 
 /// Returns the page size of `ListFunctions`: at most fifty, even if the call requests more.
-fn page_size(rest: &Rest) -> Result<usize, Refusal> {
+pub(super) fn page_size(rest: &Rest) -> Result<usize, Refusal> {
     const MOST: usize = 50;
     let Some(asked) = rest.parameter("MaxItems") else { return Ok(MOST) };
     match asked.parse::<usize>() {

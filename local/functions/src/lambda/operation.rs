@@ -88,7 +88,7 @@ const TABLE: &[Route] = &[
     route(Method::GET, "2015-03-31", &["functions", "*", "policy"], Operation::new("GetPolicy", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.policy(&ask.name)))),
     route(Method::POST, "2015-03-31", &["functions", "*", "policy"], Operation::new("AddPermission", Writes, FUNCTION, None, "Action Principal RevisionId SourceAccount SourceArn StatementId", run!(|lambda, ask| lambda.add_permission(&ask.name, ask.body()?).await))),
     route(Method::DELETE, "2015-03-31", &["functions", "*", "policy", "*"], Operation::new("RemovePermission", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.remove_permission(&ask.name, &ask.detail).await))),
-    route(Method::GET, "2015-03-31", &["functions", "*", "versions"], Operation::new("ListVersionsByFunction", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.list_versions(&ask.name)))),
+    route(Method::GET, "2015-03-31", &["functions", "*", "versions"], Operation::new("ListVersionsByFunction", Reads, FUNCTION, Some(Page::Own("MaxItems")), NO_BODY, run!(|lambda, ask| lambda.list_versions(&ask.name, ask.rest)))),
     route(Method::POST, "2015-03-31", &["functions", "*", "versions"], Operation::new("PublishVersion", Writes, FUNCTION, None, "CodeSha256 Description RevisionId", run!(|lambda, ask| lambda.publish(&ask.name, ask.body()?)))),
     // There are no aliases or function URLs, and only S3 sends events.
     route(Method::GET, "2015-03-31", &["functions", "*", "aliases"], Operation::new("ListAliases", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.none_of(&ask.name, "Aliases")))),

@@ -4,15 +4,17 @@
 
 use serde_json::{Value, json};
 
-use super::manage::check_revision;
+use super::manage::{check_revision, page_size};
 use super::{Lambda, shown};
 use crate::parameter;
 use kit::answer::{Refusal, Response, empty};
+use kit::call::Rest;
 use kit::taken;
 
 impl Lambda {
     pub(super) fn publish(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
         let mut published = Value::Null;
+        self.registry.states.refuse_change(&self.find(name)?)?;
         self.try_change(name, |function| {
             check_revision(function, input)?;
             if input["CodeSha256"].as_str().is_some_and(|sha256| sha256 != function.code_sha256) {
@@ -29,11 +31,21 @@ impl Lambda {
         Ok(shown(201, &published))
     }
 
-    pub(super) fn list_versions(&self, name: &str) -> Result<Response, Refusal> {
+    /// Lists `$LATEST` and the published versions, page by page: a marker is the number of versions before the page.
+    pub(super) fn list_versions(&self, name: &str, rest: &Rest) -> Result<Response, Refusal> {
         let function = self.find(name)?;
+        let start: usize = match rest.parameter("Marker").filter(|marker| !marker.is_empty()) {
+            Some(marker) => marker.parse().map_err(|_| parameter("The marker is not valid"))?,
+            None => 0,
+        };
         let mut versions = vec![self.show(&function)];
         versions.extend(function.published.iter().map(|version| version.config.clone()));
-        Ok(shown(200, &json!({ "Versions": versions })))
+        let end = versions.len().min(start.saturating_add(page_size(rest)?));
+        let mut answer = json!({ "Versions": versions.get(start..end).unwrap_or_default() });
+        if end < versions.len() {
+            answer["NextMarker"] = json!(end.to_string());
+        }
+        Ok(shown(200, &answer))
     }
 
     /// Handles a call whose qualifier is a version.

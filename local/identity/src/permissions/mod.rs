@@ -67,6 +67,8 @@ const COMPUTED: &[&str] = &[
     "sts:rolesessionname",
 ];
 
+const EC2: &str = "ec2.amazonaws.com";
+
 /// Keys that no request has here, nor would have on AWS in the same setup: there is no organization, VPC endpoint,
 /// federation or MFA, roles have no user names, and only services call on behalf of others (IAM user guide, "AWS global
 /// condition context keys").
@@ -104,10 +106,13 @@ impl Keys {
         is_in(COMPUTED) || is_missing || key.starts_with(PRINCIPAL_TAG)
     }
 
-    /// The keys of a service's request on behalf of this account.
-    fn of_service() -> Keys {
-        let mut keys = Keys { by_service: true, ..Keys::default() };
-        keys.set("aws:SourceAccount", ACCOUNT);
+    /// The keys of a service's request on behalf of this account. EC2 names neither account nor resource when it assumes
+    /// the role of an instance (docs/aws.md §6.1).
+    fn of_service(service: &str) -> Keys {
+        let mut keys = Keys { by_service: service != EC2, ..Keys::default() };
+        if keys.by_service {
+            keys.set("aws:SourceAccount", ACCOUNT);
+        }
         keys
     }
 

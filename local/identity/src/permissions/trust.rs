@@ -47,7 +47,7 @@ impl Trust {
 
     /// Whether a service such as `lambda.amazonaws.com` may assume the role on behalf of this account.
     pub fn lets_service(&self, service: &str) -> bool {
-        self.lets(&Keys::of_service(), |statement| statement.services.iter().any(|named| named == service))
+        self.lets(&Keys::of_service(service), |statement| statement.services.iter().any(|named| named == service))
     }
 
     /// Whether a principal of this account, named by its ARN or through the account, may assume the role in a request
@@ -165,6 +165,9 @@ mod tests {
         let for_account = |id: &str| statement(&format!(r#""Action":"sts:AssumeRole",{service},{}"#, account(id)));
         assert!(for_account(ACCOUNT).lets_service("lambda.amazonaws.com"));
         assert!(!for_account("123456789012").lets_service("lambda.amazonaws.com"));
+        let of_ec2 =
+            format!(r#""Action":"sts:AssumeRole","Principal":{{"Service":"ec2.amazonaws.com"}},{}"#, account(ACCOUNT));
+        assert!(!statement(&of_ec2).lets_service("ec2.amazonaws.com"), "EC2 does not name an account");
         let not_for = format!(
             r#""Action":"sts:AssumeRole",{service},"Condition":{{"ArnNotEquals":{{"aws:SourceArn":"arn:aws:x:::y"}}}}"#
         );

@@ -1,10 +1,11 @@
 //! Compression of answers.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flate2::write::GzEncoder;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use futures::StreamExt;
 use futures::stream::{self, Stream};
@@ -28,7 +29,8 @@ pub(crate) async fn gzip<E: Endpoint>(next: Arc<E>, request: Request) -> Result<
     if found || response.status() == StatusCode::NOT_MODIFIED {
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
-    if !found || !unpacks {
+    let is_packed = response.headers().contains_key(header::CONTENT_ENCODING);
+    if !found || !unpacks || is_packed {
         return Ok(response);
     }
     response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -112,7 +114,14 @@ fn pack_part(part: &[u8]) -> Bytes {
     })
 }
 
-fn takes_gzip(headers: &HeaderMap) -> bool {
+/// Compresses what never changes as well as possible: it is worth some milliseconds, once.
+pub(crate) fn pack_well(body: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    packer.write_all(body).and_then(|()| packer.finish()).expect("a Vec takes everything")
+}
+
+/// Whether a client accepts compressed answers.
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
     let all = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|value| value.split(',')).any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));

@@ -12,7 +12,7 @@ mod timeout;
 pub(crate) use access_log::access_log;
 pub(crate) use concurrency_limit::concurrency_limit;
 pub(crate) use errors::error_responses;
-pub(crate) use gzip::gzip;
+pub(crate) use gzip::{gzip, pack_well, takes_gzip};
 pub use limits::Limits;
 pub(crate) use request_limits::request_limits;
 pub(crate) use security_headers::security_headers;

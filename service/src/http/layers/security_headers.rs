@@ -27,7 +27,7 @@ pub(crate) async fn security_headers<E: Endpoint>(next: Arc<E>, request: Request
 
 const OF_PREFLIGHTS: &[(HeaderName, &str)] = &[
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE, OPTIONS"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE, OPTIONS"),
     // `*` would not cover Authorization.
     (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
     // A day; browsers with a lower limit use theirs.
@@ -36,7 +36,7 @@ const OF_PREFLIGHTS: &[(HeaderName, &str)] = &[
 
 const OF_ANSWERS: &[(HeaderName, &str)] = &[
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Next-Cursor, Retry-After, X-Request-Id"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "ETag, Next-Cursor, Retry-After, X-Request-Id"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
 ];

@@ -1,0 +1,13 @@
+//! Buckets and objects as the SDK and a browser see them.
+
+mod browsers;
+mod buckets;
+mod keys;
+mod multipart;
+mod objects;
+#[path = "../support/presign.rs"]
+mod presign;
+mod refusals;
+mod settings;
+mod support;
+mod versions;

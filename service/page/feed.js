@@ -1,0 +1,175 @@
+// The list of posts of a view: loaded in pages, refreshed, and told of newer posts.
+
+import * as api from "/api.js";
+import { $, isBusy, setBusy } from "/elements.js";
+import { announce, explain } from "/notice.js";
+import { changed, PAGE, state } from "/state.js";
+import { timeOf } from "/times.js";
+import { finish, lastLookedAt } from "/upload.js";
+import { say } from "/words.js";
+
+/** The most posts that the service returns at a time. */
+const LARGEST = 1000;
+/** Milliseconds between checks for newer posts, while the page is visible. */
+const CHECK_MS = 30_000;
+/** The most pages that are read to fill one of a label: few posts may have it. */
+const PAGES_OF_LABEL = 5;
+
+/** A post as the page uses it: with its bare id and its time. */
+export function read(post) {
+  const id = post.id.split("#")[1];
+  return { ...post, id, time: timeOf(id), labels: post.labels ?? null };
+}
+
+const removed = new Set();
+
+/** Leaves a deleted post out of every further answer: older ones may still have it. */
+export function forget(id) {
+  removed.add(id);
+  if (state.posts) state.posts = state.posts.filter((post) => post.id !== id);
+}
+
+/** The part of all posts that the view shows. */
+function query({ kind, user, label } = state.view) {
+  return kind === "author" ? { user } : kind === "label" ? { label } : {};
+}
+
+async function pageOf(view, limit, cursor) {
+  if (view.kind === "post") return { posts: [await api.read(view.user, view.id)], next: null };
+  let { posts, next } = await api.list(query(view), limit, cursor);
+  for (let pages = 1; view.kind === "label" && next && posts.length < limit && pages < PAGES_OF_LABEL; pages += 1) {
+    const more = await api.list(query(view), limit, next);
+    [posts, next] = [[...posts, ...more.posts], more.next];
+  }
+  return { posts, next };
+}
+
+let newest = 0;
+
+/** Makes answers to earlier requests obsolete. */
+export function supersede() {
+  newest += 1;
+}
+
+/** Loads the list; drops the answer if a later request was made meanwhile. Posts that are shown stay if it fails. */
+export async function load() {
+  const { view } = state;
+  if (view.kind === "missing") return;
+  const turn = ++newest;
+  try {
+    const part = await pageOf(view, Math.min(LARGEST, state.shown));
+    if (turn !== newest) return;
+    accept(part);
+    state.problem = null;
+  } catch (problem) {
+    if (turn !== newest) return;
+    if (view.kind === "post" && problem.status === 404) Object.assign(state, { posts: [], missing: true });
+    else state.problem = problem;
+  }
+  changed();
+}
+
+function accept({ posts, next }) {
+  const known = state.posts && new Set(state.posts.map((post) => post.id));
+  const part = posts.map(read).filter((post) => !removed.has(post.id));
+  // Posts shown beyond this page stay.
+  const older = next && part.length ? (state.posts ?? []).filter((post) => post.id < part.at(-1).id) : [];
+  if (!older.length) state.next = next;
+  state.posts = [...part, ...older];
+  state.newer = null;
+  for (const post of part) {
+    post.fresh = known ? !known.has(post.id) : false;
+    const upload = state.uploads.get(post.id);
+    const looked = lastLookedAt(post);
+    if (upload && looked && looked !== upload.before) finish(post, upload);
+  }
+}
+
+/** Shows one more page, which may have to be loaded; returns whether it could. */
+export async function showOlder({ focus = true } = {}) {
+  const { view, shown: first } = state;
+  if (isBusy($("more")) || !state.posts) return false;
+  $("more-problem").textContent = "";
+  if (state.next && state.posts.length < first + PAGE) {
+    setBusy($("more"), true);
+    try {
+      const { posts, next } = await pageOf(view, PAGE, state.next);
+      if (view !== state.view || !state.posts) return false;
+      const last = state.posts.at(-1)?.id ?? "~";
+      state.posts.push(...posts.map(read).filter((post) => post.id < last && !removed.has(post.id)));
+      state.next = next;
+    } catch (problem) {
+      $("more-problem").textContent = explain(problem);
+      return false;
+    } finally {
+      setBusy($("more"), false);
+    }
+  }
+  state.shown += PAGE;
+  changed();
+  if (!focus) return true;
+  // The button has moved or is gone: move the keyboard focus to the first new post.
+  const next = state.posts[first];
+  if (next) document.querySelector(`#posts [data-id="${CSS.escape(next.id)}"]`)?.focus({ preventScroll: true });
+  return true;
+}
+
+/* Newer posts */
+
+let timer = null;
+
+/** Checks for newer posts from now on: now and then while the page is visible, and when it becomes visible. */
+export function watch() {
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && check());
+  addEventListener("online", () => (state.posts ? check() : load()));
+  schedule();
+}
+
+function schedule() {
+  clearTimeout(timer);
+  timer = setTimeout(check, CHECK_MS);
+}
+
+/** Costs little if nothing has changed: the answer is then empty. */
+async function check() {
+  schedule();
+  const { view, posts } = state;
+  if (document.visibilityState !== "visible" || !posts || ["post", "missing"].includes(view.kind)) return;
+  const turn = newest;
+  const part = await api.listIfChanged(query(), PAGE).catch(() => undefined);
+  if (part !== undefined && state.problem) {
+    state.problem = null;
+    changed();
+  }
+  if (!part || turn !== newest || view !== state.view) return;
+  const top = state.posts[0]?.id ?? "";
+  const count = part.posts.map(read).filter((post) => post.id > top && !removed.has(post.id)).length;
+  if (count && top) {
+    state.newer = { ...part, count };
+    announce(say("newer", count));
+  } else accept(part);
+  changed();
+}
+
+/** Shows the newer posts that were found. */
+export function showNewer() {
+  if (!state.newer) return;
+  accept(state.newer);
+  changed();
+  scrollTo({ top: 0 });
+  $("posts").firstElementChild?.focus({ preventScroll: true });
+}
+
+/* Pictures */
+
+let renewing = null;
+
+/**
+ * On a page that has been open for long the URLs of pictures expire, all at about the same time: one list has new
+ * ones for all. A picture that does not load from its new URL either is broken. Returns the new URL.
+ */
+export async function renewedPicture(id) {
+  renewing ??= pageOf(state.view, Math.min(LARGEST, state.shown)).finally(() => setTimeout(() => (renewing = null), 1000));
+  const { posts } = await renewing.catch(() => ({ posts: [] }));
+  return posts.map(read).find((post) => post.id === id)?.image;
+}

@@ -1,0 +1,266 @@
+//! Places: posts, authors, labels and pictures have addresses, to share and to come back to.
+
+use serde_json::{Value, json};
+use testkit::browser::Browser;
+use testkit::landscape::{DUSK, LAKE, MEADOW};
+
+use crate::visit::{ESCAPE, SEED, Seed, TAB, Visit, in_both_browsers};
+
+/// Three posts by two authors: with a tall picture, with a wide one, and without.
+async fn seed(visit: &Visit) {
+    for (name, colours) in [("lake", LAKE), ("meadow", MEADOW), ("dusk", DUSK)] {
+        visit.service.store(&format!("{name}.jpg"), &visit.picture(&format!("{name}.jpg"), &colours)).await;
+    }
+    let picture = |name: &str, labels: &'static [&'static str]| Some((format!("{name}.jpg"), labels));
+    visit
+        .service
+        .seed(&[
+            Seed { user: "a/b#?&+%", title: "Words only", minutes_ago: 9000, ..SEED },
+            Seed { title: "Wide", minutes_ago: 90, picture: picture("lake", &["Lake", "Sky"]), alt: "A lake", ..SEED },
+            Seed {
+                title: "Tall",
+                minutes_ago: 9,
+                picture: picture("dusk", &["Sunset", "Sky"]),
+                size: "400x900",
+                ..SEED
+            },
+        ])
+        .await;
+}
+
+in_both_browsers!(posts_authors_and_labels_have_addresses, follows_links);
+
+async fn follows_links(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
+    let page = &visit.page;
+    seed(&visit).await;
+    visit.open().await;
+    let all = ["Tall", "Wide", "Words only"];
+    visit.titles_are(&all).await;
+
+    // The time of a post is the link to it, with the full date.
+    let wide = visit.post("Wide").await;
+    let id = page.value(&format!("document.querySelector(\"{wide}\").dataset.id")).await;
+    let full = page.value(&format!("document.querySelector(\"{wide} .when\").title")).await;
+    assert!(full.as_str().is_some_and(|date| date.contains("20") && date.contains(':')), "{full}");
+    page.click(&format!("{wide} .when")).await;
+    visit.titles_are(&["Wide"]).await;
+    assert_eq!(visit.path().await, format!("/@Ada/{}", id.as_str().unwrap()));
+    assert_eq!(page.value("document.title").await, "Wide · Postagram");
+    visit.is_sound_everywhere("a post").await;
+
+    // Its author has a page with a grid, and each tile is a link.
+    page.click("article.post .author").await;
+    visit.until("the grid", "document.querySelectorAll('#posts.grid a.tile').length === 2").await;
+    assert_eq!(visit.path().await, "/@Ada");
+    assert_eq!(page.text("#heading").await, "Ada");
+    assert_eq!(page.text("#profile-count").await, "2 posts");
+    visit.is_sound_everywhere("an author").await;
+    page.click("a.tile").await;
+    visit.titles_are(&["Tall"]).await;
+
+    // A label is a filter.
+    page.click(".labels li:last-child a").await;
+    visit.titles_are(&["Tall", "Wide"]).await;
+    assert_eq!(visit.path().await, "/labels/sky");
+    assert_eq!((page.text("#heading").await, page.text(".labels a").await), ("#sky".to_owned(), "#sunset".to_owned()));
+    visit.is_sound_everywhere("a label").await;
+
+    // Back and forward pass every place again.
+    for (path, titles) in [("/@Ada/", &["Tall"][..]), ("/@Ada", &[]), ("/@Ada/", &["Wide"]), ("/", &all)] {
+        visit.back().await;
+        visit.until(path, &format!("location.pathname.startsWith({})", json!(path))).await;
+        visit.titles_are(titles).await;
+    }
+    page.script("history.go(4)", json!([])).await;
+    visit.until("the label", "location.pathname === '/labels/sky'").await;
+    visit.titles_are(&["Tall", "Wide"]).await;
+
+    // The addresses are real: the service knows them.
+    visit.page.open(&format!("{}/labels/sunset", visit.front.url)).await;
+    visit.titles_are(&["Tall"]).await;
+    visit.page.open(&format!("{}/@Ada/{}", visit.front.url, id.as_str().unwrap())).await;
+    visit.titles_are(&["Wide"]).await;
+
+    // Whatever is in a name.
+    visit.open().await;
+    page.click(&format!("{} .author", visit.post("Words only").await)).await;
+    visit.until("the grid", "document.querySelectorAll('a.tile').length === 1").await;
+    assert_eq!(visit.path().await, "/@a%2Fb%23%3F%26%2B%25");
+    visit.reload().await;
+    visit.until("the grid", "document.querySelectorAll('a.tile').length === 1").await;
+    page.click("a.tile").await;
+    visit.titles_are(&["Words only"]).await;
+    visit.reload().await;
+    visit.titles_are(&["Words only"]).await;
+    visit.end().await;
+}
+
+in_both_browsers!(an_address_without_anything_has_our_design, finds_nothing);
+
+async fn finds_nothing(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
+    let page = &visit.page;
+    visit.service.write(b"Ada", "Somewhere").await;
+    for path in ["/nowhere", "/@Ada/018f2f6e-0000-7000-8000-00000000000a", "/@Ada/nonsense"] {
+        page.open(&format!("{}{path}", visit.front.url)).await;
+        visit.text_is("#empty:not([hidden]) .empty-text", "There is nothing here.").await;
+    }
+    visit.is_sound_everywhere("nothing").await;
+    page.click("#empty-home").await;
+    visit.titles_are(&["Somewhere"]).await;
+    visit.end_having_seen(&[404]).await;
+}
+
+in_both_browsers!(a_picture_is_cropped_in_the_list_and_whole_when_it_is_opened, opens_pictures);
+
+async fn opens_pictures(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
+    let page = &visit.page;
+    seed(&visit).await;
+    visit.open_as("Ada").await;
+    let (tall, wide) = (visit.post("Tall").await, visit.post("Wide").await);
+    let ratio = async |post: &str| {
+        let box_of = format!("document.querySelector(\"{post} .picture\").getBoundingClientRect()");
+        page.value(&format!("{box_of}.width / {box_of}.height")).await.as_f64().unwrap()
+    };
+    assert!((ratio(&tall).await - 0.8).abs() < 0.01, "4 to 5");
+    assert!((ratio(&wide).await - 1.6).abs() < 0.01, "as it is");
+
+    page.click(&format!("{tall} .picture")).await;
+    let shows = |key: &str| {
+        format!(
+            "document.querySelector('#lightbox').open && document.querySelector('#lightbox-image').src.includes('{key}') && document.querySelector('#lightbox-image').naturalWidth"
+        )
+    };
+    visit.until("the picture", &shows("dusk.jpg")).await;
+    let fit = "getComputedStyle(document.querySelector('#lightbox-image')).objectFit";
+    assert_eq!(page.value(fit).await, "contain");
+    visit.is_sound_everywhere("an open picture").await;
+
+    // With the keyboard: to the next one and back, and not beyond the ends.
+    page.press("\u{e014}").await;
+    visit.until("the next picture", &shows("lake.jpg")).await;
+    assert_eq!(page.value("document.querySelector('#lightbox-image').alt").await, "A lake");
+    page.press("\u{e014}").await;
+    page.press("\u{e012}").await;
+    visit.until("the picture before", &shows("dusk.jpg")).await;
+    page.press(&ESCAPE.to_string()).await;
+    let closed = "!document.querySelector('#lightbox').open && !history.state.box";
+    visit.until("the list", closed).await;
+    assert!(visit.has_focus(&format!("{tall} .picture")).await);
+
+    // By swiping, and going back closes it.
+    page.click(&format!("{tall} .picture")).await;
+    visit.until("the picture", &shows("dusk.jpg")).await;
+    swipe(page, -200, 0).await;
+    visit.until("the next picture", &shows("lake.jpg")).await;
+    visit.back().await;
+    visit.until("the list", closed).await;
+    visit.titles_are(&["Tall", "Wide", "Words only"]).await;
+    page.click(&format!("{wide} .picture")).await;
+    visit.until("the picture", &shows("lake.jpg")).await;
+    swipe(page, 0, 200).await;
+    visit.until("the list", closed).await;
+
+    // A link in the picture's caption takes its place in the history.
+    page.click(&format!("{wide} .picture")).await;
+    visit.until("the picture", &shows("lake.jpg")).await;
+    page.click("#lightbox-caption .author").await;
+    visit.until("the grid", "document.querySelectorAll('a.tile').length === 2").await;
+    visit.back().await;
+    visit.titles_are(&["Tall", "Wide", "Words only"]).await;
+    assert_eq!(page.value("document.querySelector('#lightbox').open").await, false);
+    visit.end().await;
+}
+
+/// Moves a finger over the middle of the window.
+async fn swipe(page: &Browser, x: i32, y: i32) {
+    let at = |x: i32, y: i32| json!({ "type": "pointerMove", "x": 500 + x, "y": 350 + y, "duration": 50 });
+    let finger = json!({ "type": "pointer", "id": "finger", "parameters": { "pointerType": "touch" }, "actions": [
+        at(0, 0), { "type": "pointerDown", "button": 0 }, at(x, y), { "type": "pointerUp", "button": 0 },
+    ] });
+    page.tell("actions", json!({ "actions": [finger] })).await;
+}
+
+in_both_browsers!(a_post_is_shared_by_the_device_or_by_its_address, shares);
+
+async fn shares(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
+    let page = &visit.page;
+    seed(&visit).await;
+    visit.open().await;
+    let wide = visit.post("Wide").await;
+    let id = page.value(&format!("document.querySelector(\"{wide}\").dataset.id")).await;
+    let address = format!("{}/@Ada/{}", visit.front.url, id.as_str().unwrap());
+
+    // With the menu of the device.
+    let menu = "window.shared = [];
+        Object.defineProperty(navigator, 'share', { configurable: true, value: async (it) => void shared.push(it) })";
+    page.script(menu, json!([])).await;
+    page.click(&format!("{wide} .share")).await;
+    visit.until("the menu", "shared.length").await;
+    assert_eq!(page.value("shared").await, json!([{ "title": "Wide", "url": address }]));
+
+    // Otherwise by the clipboard, also where only the old way is possible, without HTTPS.
+    for (clipboard, is_old_way) in
+        [("{ writeText: async (text) => void shared.push(text) }", false), ("undefined", true)]
+    {
+        let without = format!(
+            "Object.defineProperty(navigator, 'share', {{ configurable: true, value: undefined }});
+             Object.defineProperty(navigator, 'clipboard', {{ configurable: true, value: {clipboard} }});
+             if ({is_old_way}) document.addEventListener('copy', () => shared.push(document.activeElement.value));
+             shared.length = 0"
+        );
+        page.script(&without, json!([])).await;
+        page.click(&format!("{wide} .share")).await;
+        visit.until("the copy", "shared.length").await;
+        assert_eq!(page.value("shared").await, json!([address]));
+        visit.text_is(&format!("{wide} .share span"), "Link copied").await;
+        visit.text_is(&format!("{wide} .share span"), "Share").await;
+        assert!(visit.has_focus(&format!("{wide} .share")).await);
+    }
+    visit.end().await;
+}
+
+in_both_browsers!(going_back_restores_the_list_where_it_was, restores_the_scroll_position);
+
+async fn restores_the_scroll_position(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
+    let page = &visit.page;
+    let titles: Vec<String> = (0..90).map(|number| format!("Post {number}")).collect();
+    let posts: Vec<_> =
+        titles.iter().enumerate().map(|(age, title)| Seed { title, minutes_ago: age as u64, ..SEED }).collect();
+    visit.service.seed(&posts).await;
+    visit.open().await;
+    // Older posts are added by scrolling.
+    page.eventually("all posts", async || {
+        page.script("document.querySelector('.foot').scrollIntoView()", json!([])).await;
+        (page.value("document.querySelectorAll('article.post').length").await == 90).then_some(())
+    })
+    .await;
+    let post = visit.post("Post 70").await;
+    let top = format!("document.querySelector(\"{post}\").getBoundingClientRect().top");
+    page.click(&format!("{post} .when")).await;
+    visit.titles_are(&["Post 70"]).await;
+    assert_eq!(page.value("scrollY").await, 0);
+    visit.back().await;
+    visit.until("all posts", "document.querySelectorAll('article.post').length === 90").await;
+    visit.until("the place", &format!("{top} > 0 && {top} < innerHeight")).await;
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_skip_link_leads_past_the_navigation() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    seed(&visit).await;
+    visit.open().await;
+    page.press(&TAB.to_string()).await;
+    assert!(visit.has_focus(".skip").await);
+    page.press("\u{e007}").await;
+    visit.until("the posts", "document.activeElement.id === 'posts'").await;
+    assert_ne!(page.value("document.querySelector('article.post')").await, Value::Null);
+    visit.titles_are(&["Tall", "Wide", "Words only"]).await;
+    visit.end().await;
+}
