@@ -226,6 +226,11 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     for (address, field) in BY_HAND {
         hands.change(address, field).await;
     }
+    let spare = cloud.aws.elb.create_target_group().name("spare").protocol("HTTP".into()).port(8080);
+    let spare = spare.vpc_id(hands.vpc().await).send().await.expect("a target group can be made");
+    let spare = spare.target_groups()[0].target_group_arn().expect("an ARN");
+    let attach = cloud.aws.autoscaling.attach_load_balancer_target_groups().target_group_arns(spare);
+    attach.auto_scaling_group_name("postagram-web-8080").send().await.expect("it can be attached");
     roles.done(&["up", "--yes"]).await;
     project.edit("    log_retention_days: 14\n", "");
     project.edit("sort_key: id }", "sort_key: id, point_in_time_recovery: true, time_to_live: ends }");
@@ -281,7 +286,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     let data = ["--delete", "table.postagram-posts", "--delete", "bucket.postagram-images-000000000000-us-east-1"];
     roles.done(&[&["up", "--yes"][..], &data].concat()).await;
     project.describe(&whole);
-    roles.done(&["up", "--yes", "--for", "4h"]).await;
+    roles.done(&["up", "--yes", "--for", "4h", "--delete", "table.postagram-others"]).await;
     burden().await;
     roles.done(&["down", "--yes"]).await;
     assert_eq!(cloud.buckets().await, Vec::<String>::new());
