@@ -389,7 +389,11 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
     let text = json!({
         "name": "app", "region": "us-east-1", "roles": { "existing": "R", "instance_profile": "R" },
         "buckets": { "b": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "f" } } },
-        "tables": { "t": { "partition_key": "k" } },
+        "tables": { "t": {
+            "partition_key": { "name": "k" }, "sort_key": { "name": "s" },
+            "indexes": { "one": { "partition_key": { "name": "a" }, "sort_key": { "name": "b" } } },
+            "local_indexes": { "two": { "sort_key": { "name": "c" } } },
+        } },
         "functions": { "f": { "package": "f", "uses": {} } },
         "services": { "s": {
             "package": "s", "instance_type": "t3.micro", "instances": {}, "health_check": {}, "load_balancer": {}, "uses": {},
@@ -398,6 +402,8 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
     });
     let entry = |section: &str| format!("/properties/{section}/additionalProperties");
     let below = |section: &str, key: &str| format!("{}/properties/{key}", entry(section));
+    let index = below("tables", "indexes/additionalProperties");
+    let local_index = below("tables", "local_indexes/additionalProperties");
     let step = "/properties/verify/properties/steps/additionalProperties".to_owned();
     let mappings = vec![
         ("", String::new()),
@@ -406,6 +412,13 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
         ("/buckets/b/cors", below("buckets", "cors")),
         ("/buckets/b/on_upload", below("buckets", "on_upload")),
         ("/tables/t", entry("tables")),
+        ("/tables/t/partition_key", below("tables", "partition_key/oneOf/1")),
+        ("/tables/t/sort_key", below("tables", "sort_key/oneOf/1")),
+        ("/tables/t/indexes/one", index.clone()),
+        ("/tables/t/indexes/one/partition_key", format!("{index}/properties/partition_key/oneOf/1")),
+        ("/tables/t/indexes/one/sort_key", format!("{index}/properties/sort_key/oneOf/1")),
+        ("/tables/t/local_indexes/two", local_index.clone()),
+        ("/tables/t/local_indexes/two/sort_key", format!("{local_index}/properties/sort_key/oneOf/1")),
         ("/functions/f", entry("functions")),
         ("/functions/f/uses", below("functions", "uses")),
         ("/services/s", entry("services")),

@@ -239,7 +239,6 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
                 "10 metrics are free",
             )
         },
-        log(section),
     ];
     if is_watched(service) {
         let metrics = METRICS * WATCHED.len() as u32;
@@ -247,6 +246,7 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
         let note = format!("{metrics} metrics; 10 are free");
         items.push(Item { least: Some(0.0), ..fixed(what, alarms_monthly(metrics), &note) });
     }
+    items.push(log(section));
     items.extend(service.uses.rekognition.then(|| rekognition(section)));
     items
 }

@@ -56,7 +56,7 @@ pub async fn a_launch_that_can_never_succeed_ends_the_wait_with_its_reason() {
             "InvalidFleetConfiguration: Your requested instance type (t3.micro) is not supported in your requested Availability Zone (us-east-1e). Launching EC2 instance failed.",
             "choose another `instance_type`",
         ),
-        ("The image id '[ami-0]' does not exist. Launching EC2 instance failed.", "correct or remove `image`"),
+        ("The image id '[ami-0]' does not exist. Launching EC2 instance failed.", "name another as `image`"),
     ];
     for (text, advice) in failures {
         let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{text}</StatusMessage>");

@@ -30,6 +30,8 @@ pub async fn every_list_is_read_to_its_last_page() {
     // A second stack with the same resources, and with function and service twice, so that every list has at least two
     // items.
     scene.project.edit("name: postagram", "name: neighbour");
+    // With two services, `verify` has to name one.
+    scene.project.edit("\nverify:\n", "\nverify:\n  service: web\n");
     let described = scene.project.description();
     for (section, name, next) in [("functions:\n", "  labeler:", "services:"), ("services:\n", "  web:", "outputs:")] {
         let (_, first) = described.split_once(section).unwrap();
