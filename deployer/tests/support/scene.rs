@@ -222,6 +222,8 @@ impl Scene {
         let text = self.project.description();
         let (data, rest) = text.split_once("functions:").expect("there are functions");
         let (_, outputs) = rest.split_once("outputs:").expect("there are outputs");
+        // Its requests are made to a service.
+        let (outputs, _) = outputs.split_once("verify:").expect("there is `verify`");
         self.project.describe(&format!("{data}outputs:{outputs}"));
         self.project.edit("    on_upload: { function: labeler }\n", "");
         self.project.edit("  URL: ${services.web.url}\n", "");
