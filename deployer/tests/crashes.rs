@@ -246,7 +246,9 @@ const SAMPLED: usize = 7;
 async fn without_a_connection_it_ends_by_itself(phase: Phase) {
     let scene = Scene::local().await;
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
-    let sample: Calls = mutating.iter().step_by(SAMPLED).cloned().collect();
+    // The lease is given back when all work is done: if that fails, it expires.
+    let sample = mutating.iter().filter(|call| !call.starts_with("DeleteObject#"));
+    let sample: Calls = sample.step_by(SAMPLED).cloned().collect();
     let ended = at_every_point(&sample, async |call| {
         scene.prepare(phase).await;
         scene.proxy.inject([call], Fault::CutAfter, 1);

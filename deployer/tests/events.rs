@@ -152,7 +152,7 @@ async fn usual_times_stand_beside_the_elapsed_ones_and_a_chart_ends_a_verbose_ru
     assert!(said.stderr.contains("* critical path, "), "{}", said.all());
     let down = project.done(&["down", "--local", "--yes", "-v"]);
     assert!(down.stderr.contains("  load_balancer.web: deleting (usually 5 s)\n"), "{}", down.all());
-    assert!(!down.stderr.contains("about ") && !down.stderr.contains('\r'), "there is no footer: {}", down.all());
+    assert!(!down.stderr.contains(" s left") && !down.stderr.contains('\r'), "there is no footer: {}", down.all());
     let chart: Vec<&str> = down.stderr.lines().filter(|line| line.contains(['█', '░'])).collect();
     assert!(chart.iter().any(|line| line.starts_with("* bucket.artifacts ")), "{}", down.all());
     assert!(chart.len() > 10 && chart.iter().all(|line| line.chars().count() <= 80), "{}", down.all());

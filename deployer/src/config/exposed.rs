@@ -16,8 +16,11 @@ pub struct Exposed {
 const OTHERS_SEE_IT: &str = "everyone who may read this file, the function or the launch template sees it: keep the file \
                              private, and replace the value often";
 
-/// What gives a secret away, in the order in which it is looked for.
-const SIGNS: &[(fn(&str, &Text) -> bool, &str, &str)] = &[
+/// What gives a secret away: whether a variable has it, what it looks like, and the remedy.
+type Sign = (fn(&str, &Text) -> bool, &'static str, &'static str);
+
+/// The signs, in the order in which they are looked for.
+const SIGNS: &[Sign] = &[
     (
         |_, text| literals(text).any(has_access_key),
         "an access key of AWS",

@@ -92,6 +92,7 @@ impl Api {
     /// they may show up to a minute later (longer where reading the table's keys takes more than three seconds). The
     /// rows themselves are always current.
     #[oai(path = "/posts", method = "get", operation_id = "listPosts")]
+    #[expect(clippy::too_many_arguments, reason = "each parameter of the request is one")]
     async fn list(
         &self,
         /// Only the posts of this user; all if empty.

@@ -179,7 +179,7 @@ mod tests {
         let took = Duration::from_secs(2);
         let [passed, skipped, failed] =
             [End::Passed, End::Skipped("x".into()), End::Failed("x".into())].map(|end| result(end, 1));
-        assert_eq!(summary(&[passed.clone()], took), "verified: all 1 steps passed in 2.0 s");
+        assert_eq!(summary(std::slice::from_ref(&passed), took), "verified: all 1 steps passed in 2.0 s");
         assert_eq!(summary(&[passed.clone(), skipped.clone()], took), "not verified: 1 of 2 steps were skipped, 2.0 s");
         assert_eq!(summary(&[passed, failed, skipped], took), "not verified: 1 of 3 steps failed, 2.0 s");
     }

@@ -37,9 +37,12 @@ pub struct Series {
     pub target_group: Option<String>,
 }
 
+/// The minutes of a series, each with its sum, the oldest first.
+type Minutes = VecDeque<(u64, f64)>;
+
 /// The values of all series.
 #[derive(Default, Clone)]
-pub struct Metrics(Arc<Mutex<BTreeMap<Series, VecDeque<(u64, f64)>>>>);
+pub struct Metrics(Arc<Mutex<BTreeMap<Series, Minutes>>>);
 
 impl Metrics {
     /// Counts one request for which a target of this group was chosen.

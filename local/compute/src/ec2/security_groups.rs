@@ -354,7 +354,7 @@ fn set_descriptions(state: &mut State, site: &Site, params: &Params, egress: boo
         return Err(ApiError::new("InvalidPermission.NotFound", text));
     }
     for (traffic, description) in wanted {
-        let same = group.rules.iter_mut().filter(|rule| is(&**rule, &traffic));
+        let same = group.rules.iter_mut().filter(|rule| is(rule, &traffic));
         same.for_each(|rule| rule.description.clone_from(&description));
     }
     let mut xml = Xml::new();
