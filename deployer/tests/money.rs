@@ -318,7 +318,7 @@ async fn a_protected_load_balancer_refuses_a_pause_before_anything_changes() {
     let before = sizes(&group(&cloud.aws).await);
     let pause = cloud.run(&project, &["pause", "--yes"]).await;
     assert_eq!(pause.code, 1, "{}", pause.all());
-    says(&pause, "load_balancer.web: protected against deletion, so nothing was changed");
+    says(&pause, "load_balancer.s-web: protected against deletion, so nothing was changed");
     assert_eq!((sizes(&group(&cloud.aws).await), balancers(&cloud.aws).await), (before, 1));
     cloud.end().await;
 }

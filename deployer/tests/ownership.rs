@@ -26,6 +26,7 @@ const OWNED: &[&str] = &[
     "target_group.web",
     "load_balancer.web",
     "listener.web",
+    "alarm.web-target-5xx",
     "auto_scaling_group.web",
 ];
 
@@ -120,6 +121,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("target_group.web", &[]),
     ("load_balancer.web", &["security_group.web-lb"]),
     ("listener.web", &["load_balancer.web", "security_group.web-lb", "target_group.web"]),
+    ("alarm.web-target-5xx", &["load_balancer.web", "security_group.web-lb"]),
     ("auto_scaling_group.web", BEHIND_A_GROUP),
 ];
 /// The environment of its instances names a bucket and a table.
@@ -134,6 +136,9 @@ const BEHIND_A_TEMPLATE: &[&str] = &[
 ];
 /// Its listener remains, and so do the listener's dependencies.
 const BEHIND_A_GROUP: &[&str] = &[
+    "alarm.web-balancer-5xx",
+    "alarm.web-target-4xx",
+    "alarm.web-target-5xx",
     "bucket.images",
     "default_action.web",
     "instance_profile.web",

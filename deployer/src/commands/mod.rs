@@ -268,7 +268,7 @@ impl Session {
 
     /// What a plan adds to the cost of a month.
     fn difference(&self, page: &Page, plan: &Plan) -> Difference {
-        difference::of_plan(&self.config, page, plan, self.zones())
+        difference::of_plan(&self.config, page, plan, self.zones(), page::usual_bake_minutes(&self.site))
     }
 
     fn folder(&self) -> &Path {

@@ -177,7 +177,12 @@ fn instances_cost(session: &Session, service: &str, settings: &auto_scaling_grou
         return Some(0.0);
     }
     let (_, service) = session.config.services.iter().find(|(entry, _)| entry.as_str() == service)?;
-    let fleet = Fleet { instances, has_group: false, has_balancer: false, ..Fleet::described(service, 0) };
+    let fleet = Fleet {
+        instances,
+        has_group: false,
+        has_balancer: false,
+        ..Fleet::described(service, 0, page::usual_bake_minutes(&session.site))
+    };
     fleet.monthly()
 }
 

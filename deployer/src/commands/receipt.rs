@@ -10,7 +10,7 @@ use crate::{
     engine::{Plan, Planned, Resource as _, Step, look},
     kinds::{auto_scaling_group::AutoScalingGroup, bucket::Bucket},
     output::report,
-    page::{Page, names::Names},
+    page::{Page, names::Names, usual_bake_minutes},
 };
 
 /// What is known of a stack before it is removed.
@@ -44,7 +44,11 @@ impl Receipt {
                 let each = instance_monthly(&service.instance_type.to_string(), service.disk_gb.into());
                 let age_s = now_s - group.created_s.or(created_s).unwrap_or(now_s);
                 existed.extend(each.map(|each| Existed { monthly: each * instances, age_s }));
-                let alarms = Fleet { instances: 0, has_balancer: false, ..Fleet::described(service, 0) };
+                let alarms = Fleet {
+                    instances: 0,
+                    has_balancer: false,
+                    ..Fleet::described(service, 0, usual_bake_minutes(&session.site))
+                };
                 existed.extend(alarms.monthly().map(|monthly| Existed { monthly, age_s }));
             }
             if let Some(balancer) = plan.outputs().get(front.balancer) {

@@ -101,7 +101,7 @@ fn cost(session: &Session, contents: &Contents) -> Cost {
             instances: u32::try_from(it.instances.iter().filter(is_there).count()).unwrap_or(u32::MAX),
             has_group: it.instances_wanted.is_some() && it.exists,
             has_balancer: it.address.is_some(),
-            ..Fleet::described(service, session.zones())
+            ..Fleet::described(service, session.zones(), page::usual_bake_minutes(&session.site))
         };
         if it.unread.is_empty() { fleet.monthly() } else { None }
     };

@@ -21,14 +21,14 @@ pub struct Difference {
 }
 
 /// Returns the difference between what exists and what the plan makes of it, without what is billed by use.
-pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize) -> Difference {
+pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize, usual_bake: u16) -> Difference {
     let mut difference = Difference { amount: 0.0, is_complete: true };
     let mut moved = Vec::new();
     for front in &page.services {
         let Some((_, service)) = config.services.iter().find(|(entry, _)| entry.as_str() == front.name) else {
             continue;
         };
-        let wanted = Fleet::described(service, zones);
+        let wanted = Fleet::described(service, zones, usual_bake);
         let Some(seen) = Seen::of(front, &wanted, plan, &mut moved) else { continue };
         let (before, after) = (seen.before(&wanted), seen.after(&wanted));
         match (before.monthly(), after.monthly()) {

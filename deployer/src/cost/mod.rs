@@ -42,14 +42,15 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A service as `stack.yaml` describes it, with its smallest number of instances.
-    pub fn described(service: &Service, zones: usize) -> Fleet {
+    /// A service as `stack.yaml` describes it, with its smallest number of instances. `usual_bake` is how many minutes
+    /// a roll-out is watched unless it says otherwise.
+    pub fn described(service: &Service, zones: usize, usual_bake: u16) -> Fleet {
         Fleet {
             instance_type: service.instance_type.to_string(),
             instances: service.instances.min.into(),
             disk_gb: service.disk_gb.into(),
             has_group: true,
-            alarms: POLICY_ALARMS + if is_watched(service) { METRICS * WATCHED.len() as u32 } else { 0 },
+            alarms: POLICY_ALARMS + if is_watched(service, usual_bake) { METRICS * WATCHED.len() as u32 } else { 0 },
             has_balancer: true,
             zones,
         }
@@ -79,8 +80,8 @@ pub fn balancer_monthly(zones: usize) -> f64 {
 }
 
 /// Whether AWS watches the roll-outs of a service.
-fn is_watched(service: &Service) -> bool {
-    service.bake_minutes.unwrap_or(USUAL_BAKE_MINUTES) > 0
+fn is_watched(service: &Service, usual_bake: u16) -> bool {
+    service.bake_minutes.unwrap_or(usual_bake) > 0
 }
 
 fn alarms_monthly(metrics: u32) -> f64 {
@@ -240,7 +241,7 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
             )
         },
     ];
-    if is_watched(service) {
+    if is_watched(service, USUAL_BAKE_MINUTES) {
         let metrics = METRICS * WATCHED.len() as u32;
         let what = format!("{} alarms of its roll-outs", WATCHED.len());
         let note = format!("{metrics} metrics; 10 are free");
@@ -300,7 +301,7 @@ mod tests {
     #[test]
     fn a_service_costs_its_instances_disks_addresses_and_load_balancer() {
         let config = postagram();
-        let fleet = Fleet::described(config.services.values().next().unwrap(), 2);
+        let fleet = Fleet::described(config.services.values().next().unwrap(), 2, USUAL_BAKE_MINUTES);
         // By hand: 7.592 + 0.64 + 3.65, and 16.425 + 0.584 + 7.30, and 0.20 + 0.60.
         near(fleet.monthly().unwrap(), 36.991);
         near(Fleet { instances: 2, ..fleet.clone() }.monthly().unwrap(), 48.873);
@@ -314,7 +315,7 @@ mod tests {
     fn the_sum_is_that_of_the_items_and_says_how_sure_each_is() {
         let config = postagram();
         let estimate = estimate(&config, Some(2));
-        let fleet = Fleet::described(config.services.values().next().unwrap(), 2);
+        let fleet = Fleet::described(config.services.values().next().unwrap(), 2, USUAL_BAKE_MINUTES);
         near(estimate.least, fleet.monthly().unwrap() - 0.80);
         near(estimate.most, Fleet { instances: 4, ..fleet }.monthly().unwrap());
         let sure = |what: &str| estimate.items.iter().find(|item| item.what.contains(what)).map(|item| item.sure);

@@ -51,6 +51,11 @@ const REPORTS_END_DAYS: i32 = 14;
 /// minutes (docs/aws.md §10.9).
 pub const USUAL_BAKE_MINUTES: u16 = 5;
 
+/// How long a new release is watched at this site, unless stack.yaml says otherwise.
+pub fn usual_bake_minutes(site: &Site) -> u16 {
+    if site.is_emulated { 0 } else { USUAL_BAKE_MINUTES }
+}
+
 /// A stack, with what the commands report once it is up.
 pub struct Page {
     /// Every resource.
@@ -600,7 +605,7 @@ impl Layout<'_> {
 
     /// How long a new release is watched, in minutes.
     fn bake_minutes(&self, wanted: &config::Service) -> u16 {
-        wanted.bake_minutes.unwrap_or(if self.site.is_emulated { 0 } else { USUAL_BAKE_MINUTES })
+        wanted.bake_minutes.unwrap_or(usual_bake_minutes(self.site))
     }
 
     /// The alarms that watch a new release, by name; none if it is not watched.

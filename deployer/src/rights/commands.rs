@@ -108,6 +108,7 @@ const HEALTH: &[Right] = &[
 /// The diagnosis of a service (`cloud/why/evidence.rs`).
 const WHY_SERVICES: &[Right] = &[
     right("autoscaling:DescribeAutoScalingGroups", Any),
+    right("autoscaling:DescribeInstanceRefreshes", Any),
     right("autoscaling:DescribeScalingActivities", Any),
     right("ec2:DescribeInstanceAttribute", Any),
     right("ec2:DescribeInstanceStatus", Any),

@@ -98,7 +98,8 @@ mod tests {
               load balancer                           16.43  exact
               3 × public IPv4 address of it           10.95  assumed: three zones
               0.1 LCU                                  0.58  assumed: 2.5 connections/s
-              2 alarms of its scaling policy      0.00–0.20  assumed: 10 are free
+              2 alarms of its scaling policy      0.00–0.20  assumed: 10 metrics are free
+              3 alarms of its roll-outs           0.00–0.60  assumed: 6 metrics; 10 are free
               log                by use: $0.50 per GB written, $0.03 per GB kept
             functions.labeler
               function, 256 MB   by use: $0.20 per 1M requests, $0.004167 per 1000 s
@@ -112,7 +113,7 @@ mod tests {
               bucket             by use: $0.023 per GB, $0.005/$0.0004 per 1000 PUTs/GETs
             services
               data transfer out  by use: $0.09 per GB after the first 100 GB
-            sum                                 39.84–75.69
+            sum                                 39.84–76.29
             without tax, free tier, credits, and what is by use
         "#]]
         .assert_eq(&(lines.join("\n") + "\n"));

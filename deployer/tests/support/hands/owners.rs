@@ -1,6 +1,7 @@
 //! Owners of resources: their tags.
 
 use aws_sdk_autoscaling::types::Tag as GroupTag;
+use aws_sdk_cloudwatch::types::Tag as AlarmTag;
 use aws_sdk_dynamodb::types::Tag as TableTag;
 use aws_sdk_ec2::types::Tag;
 use aws_sdk_elasticloadbalancingv2::types::Tag as BalancerTag;
@@ -26,6 +27,7 @@ impl Hands<'_> {
             "target_group.web" => self.give_in_elb(self.target_group_arn().await, owner).await,
             "load_balancer.web" => self.give_in_elb(self.load_balancer().await, owner).await,
             "listener.web" => self.give_in_elb(self.listener_arn().await, owner).await,
+            "alarm.web-target-5xx" => self.give_alarm(owner).await,
             "auto_scaling_group.web" => self.give_group(owner).await,
             _ => panic!("{address} has no owner tags"),
         }
@@ -62,6 +64,21 @@ impl Hands<'_> {
             ),
             None => {
                 let call = logs.untag_resource().resource_arn(arn).tag_keys(STACK_TAG);
+                call.send().await.expect("it can be untagged");
+            }
+        }
+    }
+
+    async fn give_alarm(&self, owner: Option<&str>) {
+        let cloudwatch = &self.aws.cloudwatch;
+        let arn = "arn:aws:cloudwatch:us-east-1:000000000000:alarm:postagram-web-target-5xx";
+        match owner {
+            Some(owner) => {
+                let tag = AlarmTag::builder().key(STACK_TAG).value(owner).build();
+                cloudwatch.tag_resource().resource_arn(arn).tags(tag).send().await.expect("it can be tagged");
+            }
+            None => {
+                let call = cloudwatch.untag_resource().resource_arn(arn).tag_keys(STACK_TAG);
                 call.send().await.expect("it can be untagged");
             }
         }
