@@ -70,7 +70,7 @@ use crate::{
         Building,
         programs::{Destination, Failed, Programs, Warning},
     },
-    page::{Page, lay_out, lay_out_until},
+    page::{Page, lay_out, lay_out_until, usual_bake_minutes},
 };
 
 use standing::Standing;
@@ -268,7 +268,7 @@ impl Session {
 
     /// What a plan adds to the cost of a month.
     fn difference(&self, page: &Page, plan: &Plan) -> Difference {
-        difference::of_plan(&self.config, page, plan, self.zones(), page::usual_bake_minutes(&self.site))
+        difference::of_plan(&self.config, page, plan, self.zones(), usual_bake_minutes(&self.site))
     }
 
     fn folder(&self) -> &Path {
