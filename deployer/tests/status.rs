@@ -256,12 +256,13 @@ fn timeless(mut status: Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn status_needs_exactly_the_permissions_that_are_documented() {
     let (cloud, project) = (TestAws::start().await, stack());
+    project.edit("    health_check: /health\n", "    health_check: /health\n    bake: 3m\n");
     // Resources that are no longer described are read, too.
     let described = project.description();
     project.edit("  posts:", "  old: { partition_key: id }\n  posts:");
     project.edit("  images:", "  old: {}\n  images:");
     project.edit("functions:\n", &format!("functions:\n  g: {{ binary: {} }}\n", echo_function().display()));
-    cloud.done(&project, &["up", "--yes"]).await;
+    cloud.done(&project, &["up", "--yes", "--for", "4h"]).await;
     project.describe(&described);
     let log = "/aws/lambda/s-f";
     cloud.aws.logs.create_log_stream().log_group_name(log).log_stream_name("one").send().await.expect("a stream");

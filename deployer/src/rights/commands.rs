@@ -194,6 +194,7 @@ const PAUSE: &[Right] = &[
     right("autoscaling:DescribeScheduledActions", Any),
     right("autoscaling:UpdateAutoScalingGroup", Groups),
     right("elasticloadbalancing:DeleteLoadBalancer", Balancers),
+    right("elasticloadbalancing:DescribeLoadBalancerAttributes", Any),
     right("elasticloadbalancing:DescribeLoadBalancers", Any),
     right("elasticloadbalancing:DescribeTags", Any),
 ];
