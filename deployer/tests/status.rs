@@ -256,7 +256,6 @@ fn timeless(mut status: Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn status_needs_exactly_the_permissions_that_are_documented() {
     let (cloud, project) = (TestAws::start().await, stack());
-    project.edit("    health_check: /health\n", "    health_check: /health\n    bake: 3m\n");
     // Resources that are no longer described are read, too.
     let described = project.description();
     project.edit("  posts:", "  old: { partition_key: id }\n  posts:");
