@@ -117,7 +117,9 @@ impl Subject {
                         Step::Keep => return Ok(live.output),
                         Step::Replace(changes) => return Err(self.must_replace(resource, changes)),
                         step => {
-                            self.begin(run, &mut patience, "updating");
+                            // Some settings are separate calls after the creation.
+                            let verb = if created.is_some() { "creating" } else { "updating" };
+                            self.begin(run, &mut patience, verb);
                             patience.state = format!("being updated ({})", step.fields());
                             ("update", self.update(resource, want, run.cloud, &live).await)
                         }
