@@ -6,30 +6,13 @@ mod support;
 use aws_sdk_autoscaling::types::{InstanceRefresh, InstanceRefreshStatus as Status};
 use serde_json::Value;
 use support::{Project, cloud::TestAws, crowd::Crowd, run::Run};
-use testkit::{eventually, small_programs::tiny_service, until};
+use testkit::{eventually, until};
 
 const GROUP: &str = "s-web-8080";
 const ALARMS: [&str; 3] = ["s-web-balancer-5xx", "s-web-target-4xx", "s-web-target-5xx"];
 
 fn project() -> Project {
-    Project::with(&format!(
-        "\
-name: s
-region: us-east-1
-services:
-  web:
-    binary: {}
-    port: 8080
-    instance_type: t3.micro
-    instances: {{ min: 1, max: 1 }}
-    health_check: /health
-    bake: 3m
-    environment: {{ RELEASE: 1 }}
-outputs:
-  URL: ${{services.web.url}}
-",
-        tiny_service().display()
-    ))
+    Project::of_service("    bake: 3m\n    environment: { RELEASE: 1 }\n")
 }
 
 /// The newest roll-out.

@@ -352,7 +352,7 @@ fn settings_for_aws_do_not_affect_the_local_aws() {
         ("AWS_ENDPOINT_URL", nowhere),
         ("AWS_ENDPOINT_URL_DYNAMODB", nowhere),
         ("AWS_ENDPOINT_URL_S3", nowhere),
-        ("AWS_PROFILE", "nobody"),
+        ("AWS_PROFILE", "missing"),
         ("AWS_ACCESS_KEY_ID", "AKIASTRANGER"),
         ("AWS_SECRET_ACCESS_KEY", "strange"),
         ("AWS_SESSION_TOKEN", "strange"),

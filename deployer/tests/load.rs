@@ -6,7 +6,6 @@ mod support;
 use std::time::Instant;
 
 use support::{Project, cloud::TestAws, crowd::Crowd};
-use testkit::small_programs::tiny_service;
 
 /// Releases that never become healthy: what they do, and the variables that make the tiny service do it. They are ordered
 /// so that the standing test, which takes the first ones, has one of each kind of end.
@@ -40,23 +39,7 @@ const SOME: usize = 4;
 const SPEED: &str = "150";
 
 fn project() -> Project {
-    Project::with(&format!(
-        "\
-name: s
-region: us-east-1
-services:
-  web:
-    binary: {}
-    port: 8080
-    instance_type: t3.micro
-    instances: {{ min: 1, max: 1 }}
-    health_check: /health
-    environment: {{ RELEASE: 0 }}
-outputs:
-  URL: ${{services.web.url}}
-",
-        tiny_service().display()
-    ))
+    Project::of_service("    environment: { RELEASE: 0 }\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -118,7 +118,7 @@ async fn errors_are_those_of_aws() {
     assert_eq!(code(create.clone().code(broken).send().await), "InvalidParameterValueException");
     create.clone().send().await.unwrap();
     assert_eq!(code(create.send().await), "ResourceConflictException");
-    assert_eq!(code(client.get_function().function_name("nobody").send().await), "ResourceNotFoundException");
+    assert_eq!(code(client.get_function().function_name("missing").send().await), "ResourceNotFoundException");
     assert_eq!(code(client.get_policy().function_name("labeler").send().await), "ResourceNotFoundException");
     client.delete_function().function_name("labeler").send().await.unwrap();
     assert_eq!(code(client.delete_function().function_name("labeler").send().await), "ResourceNotFoundException");

@@ -381,7 +381,7 @@ async fn a_function_policy_allows_roles_beside_their_own_policies() {
     test.iam.delete_role_policy().role_name("web").policy_name("uses").send().await.unwrap();
     invoke(&web).await.unwrap();
 
-    let (code, message) = refusal(add("nobody", "lambda:InvokeFunction", &role.replace("web", "nobody")).await);
+    let (code, message) = refusal(add("missing", "lambda:InvokeFunction", &role.replace("web", "missing")).await);
     assert_eq!(code, "InvalidParameterValueException");
     assert_eq!(message, "The provided principal was invalid. Please check the principal and try again.");
 

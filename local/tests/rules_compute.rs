@@ -384,7 +384,7 @@ async fn a_template_is_checked_when_a_group_uses_it_and_not_before() {
         ("LaunchTemplateName", "odd"),
         ("LaunchTemplateData.ImageId", "ami-0123456789abcdef0"),
         ("LaunchTemplateData.InstanceType", "t3.micro"),
-        ("LaunchTemplateData.IamInstanceProfile.Name", "nobody"),
+        ("LaunchTemplateData.IamInstanceProfile.Name", "missing"),
         ("LaunchTemplateData.SecurityGroupId.1", "sg-0123456789abcdef0"),
     ];
     test.ok("ec2", "CreateLaunchTemplate", &form).await;
@@ -399,7 +399,7 @@ async fn a_template_is_checked_when_a_group_uses_it_and_not_before() {
     let refused = test.call("autoscaling", "CreateAutoScalingGroup", &group).await;
     assert_eq!(
         refused.field("Message"),
-        "You must use a valid fully-formed launch template. Value (nobody) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+        "You must use a valid fully-formed launch template. Value (missing) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
     );
     test.stop().await;
 }

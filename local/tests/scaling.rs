@@ -163,7 +163,7 @@ async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
     let batch = [
         ("AutoScalingGroupName", "web"),
         ("ScheduledActionNames.member.1", "noon"),
-        ("ScheduledActionNames.member.2", "nobody"),
+        ("ScheduledActionNames.member.2", "missing"),
     ];
     let failed = test.ok("autoscaling", "BatchDeleteScheduledAction", &batch).await;
     assert_eq!(failed.text.matches("<ScheduledActionName>").count(), 1);

@@ -2,26 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Session, observer,
-    turn::{Turn, overtaken},
-    unless_stopped, watched,
-};
+use super::{Session, turn::Turn, unless_stopped};
 use crate::{
-    cloud::{aws::Aws, lease::Lease},
+    cloud::aws::Aws,
     commands::cli::{Global, Pause},
     cost::{
         Fleet, balancer_monthly,
         prices::{dollars, prices},
     },
-    engine::{Applied, Fault, Names, Observed, Outcome, Plan, Resource as _, Stack, Step, Tags, look},
+    engine::{Fault, Names, Observed, Plan, Resource as _, Stack, Step, Tags, look},
     kinds::{
         auto_scaling_group::{self, AutoScalingGroup},
         load_balancer::LoadBalancer,
     },
     output::{
         exit::{Exit, Failure},
-        report::{self, Board, Count, Values},
+        report::{self, Values},
         utc::timestamp,
     },
     page,
@@ -72,8 +68,9 @@ async fn pause(session: &Session, global: &Global, args: &Pause) -> Result<Exit,
             return ended.map(|_| Exit::Done);
         }
     };
-    let saves = way.saves;
-    let exit = session.conclude(carry_out(session, way, lease).await?);
+    let Way { stack, plan, saves, .. } = way;
+    // The groups first, so that requests that are being answered can end; then the load balancers.
+    let exit = session.conclude(session.carry_out(&stack, plan, lease).await?);
     session.timing(global);
     session.tally(global);
     if exit == Exit::Done {
@@ -184,20 +181,4 @@ fn instances_cost(session: &Session, service: &str, settings: &auto_scaling_grou
         ..Fleet::described(service, 0, page::usual_bake_minutes(&session.site))
     };
     fleet.monthly()
-}
-
-/// The groups first, so that requests that are being answered can end; then the load balancers.
-async fn carry_out(session: &Session, way: Way, lease: Lease) -> Result<Vec<Outcome>, Failure> {
-    let Way { stack, plan, .. } = way;
-    let applied = watched(Board::new(Count::of(plan.work(), 0)), Some(&lease), async |pace, board| {
-        stack.apply(&session.aws, plan, &pace, &observer(&board)).await
-    });
-    let Applied { outcomes, span, .. } = applied.await;
-    session.note(span);
-    session.standing().note(&outcomes);
-    if lease.lost().is_cancelled() {
-        return Err(overtaken());
-    }
-    session.end_turn(Some(lease)).await;
-    Ok(outcomes)
 }

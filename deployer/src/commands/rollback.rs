@@ -9,14 +9,14 @@ use anyhow::anyhow;
 use super::{
     Session,
     healthy::{Behind, await_all, explain},
-    observer, rest,
-    turn::{Turn, overtaken},
-    unless_stopped, watched, why,
+    rest,
+    turn::Turn,
+    unless_stopped, why,
 };
 use crate::{
     cloud::{aws::Aws, health, lease::Lease},
     commands::cli::{Global, Rollback},
-    engine::{Applied, Change, Observed, Outcome, Plan, Resource as _, Stack, Tags, look},
+    engine::{Change, Observed, Outcome, Plan, Resource as _, Stack, Tags, look},
     kinds::{
         artifact::Artifact,
         auto_scaling_group::{self, AutoScalingGroup, Rest, Template},
@@ -24,7 +24,7 @@ use crate::{
     },
     output::{
         exit::{Exit, Failure},
-        report::{self, Board, Count, Values},
+        report::{self, Values},
     },
     package::{Commit, programs::Programs},
     page::{Front, Page},
@@ -311,16 +311,7 @@ fn nothing_to_do(front: &Front, releases: &Releases, target: &Release) -> String
 
 async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease) -> Result<Vec<Outcome>, Failure> {
     let WayBack { stack, plan, target_groups, .. } = way;
-    let applied = watched(Board::new(Count::of(plan.work(), 0)), Some(&lease), async |pace, board| {
-        stack.apply(&session.aws, plan, &pace, &observer(&board)).await
-    });
-    let Applied { mut outcomes, span, .. } = applied.await;
-    session.note(span);
-    session.standing().note(&outcomes);
-    if lease.lost().is_cancelled() {
-        return Err(overtaken());
-    }
-    session.end_turn(Some(lease)).await;
+    let mut outcomes = session.carry_out(&stack, plan, lease).await?;
     if front.is_refused(&outcomes) {
         explain(session, front).await;
     }

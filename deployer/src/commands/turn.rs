@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::{Session, interrupted};
+use super::{Session, interrupted, observer, watched};
 use crate::{
-    cloud::lease::{Answer, Lease, LeaseStore, Rival},
+    cloud::{
+        aws::Aws,
+        lease::{Answer, Lease, LeaseStore, Rival},
+    },
+    engine::{Applied, Outcome, Plan, Stack},
     machine::signals,
     output::{
         exit::{Exit, Failure},
-        report,
+        report::{self, Board, Count},
     },
     page::names::Names,
 };
@@ -61,6 +65,23 @@ impl Session {
         if let Err(fault) = lease.release().await {
             report::say(format!("the lease of this run could not be released and will expire: {fault}"));
         }
+    }
+
+    /// Applies a plan under the lease, and gives the lease back.
+    ///
+    /// Errors: the lease was lost meanwhile.
+    pub async fn carry_out(&self, stack: &Stack<Aws>, plan: Plan, lease: Lease) -> Result<Vec<Outcome>, Failure> {
+        let applied = watched(Board::new(Count::of(plan.work(), 0)), Some(&lease), async |pace, board| {
+            stack.apply(&self.aws, plan, &pace, &observer(&board)).await
+        });
+        let Applied { outcomes, span, .. } = applied.await;
+        self.note(span);
+        self.standing().note(&outcomes);
+        if lease.lost().is_cancelled() {
+            return Err(overtaken());
+        }
+        self.end_turn(Some(lease)).await;
+        Ok(outcomes)
     }
 
     /// Removes the lease of a run that died after its last change.

@@ -76,7 +76,7 @@ fn is_named_like_one(name: &str) -> bool {
     name.to_ascii_uppercase().split('_').any(|word| WORDS.contains(&word))
 }
 
-/// Whether it is one word of letters and digits in an order that nobody would write: not an address, a path or a name.
+/// Whether it is a single random-looking word of letters and digits, rather than an address, a path or a name.
 fn is_random(text: &Text) -> bool {
     let [Piece::Literal(text)] = text.pieces() else { return false };
     let is_plain = !text.contains("://") && !text.starts_with('/') && !text.contains(char::is_whitespace);

@@ -74,6 +74,25 @@ impl Project {
         Project::with(&labelled.replace("package: service", &binary(service)))
     }
 
+    /// A stack `s` with one instance of a tiny service, whose other fields are these lines.
+    pub fn of_service(fields: &str) -> Project {
+        Project::with(&format!(
+            "name: s
+region: us-east-1
+services:
+  web:
+    binary: {}
+    port: 8080
+    instance_type: t3.micro
+    instances: {{ min: 1, max: 1 }}
+    health_check: /health
+{fields}outputs:
+  URL: ${{services.web.url}}
+",
+            tiny_service().display()
+        ))
+    }
+
     /// A folder with this description.
     pub fn with(description: &str) -> Project {
         let project = Project { folder: tempfile::tempdir().expect("a temporary folder can be made") };

@@ -11,18 +11,17 @@ use crate::{
         Session,
         cli::{Global, Rollback},
         history::minute,
-        observer,
-        turn::{Turn, overtaken},
-        unless_stopped, watched,
+        turn::Turn,
+        unless_stopped,
     },
-    engine::{Address, Applied, Change, Error, Plan, Resource as _, Stack, Tags, look},
+    engine::{Address, Change, Error, Plan, Resource as _, Stack, Tags, look},
     kinds::{
         function::{Function, Settings},
         origin::Origin,
     },
     output::{
         exit::{Exit, Failure},
-        report::{self, Board, Count, Values},
+        report::{self, Values},
     },
     page::names::Names,
     releases::{
@@ -67,16 +66,7 @@ pub async fn roll_back(session: &Session, global: &Global, args: &Rollback, entr
     };
     let want = Settings { zip: code, ..seen.target.settings.clone() };
     let (stack, plan) = plan(session, &function, entry, want).await?;
-    let applied = watched(Board::new(Count::of(plan.work(), 0)), Some(&lease), async |pace, board| {
-        stack.apply(&session.aws, plan, &pace, &observer(&board)).await
-    });
-    let Applied { outcomes, span, .. } = applied.await;
-    session.note(span);
-    session.standing().note(&outcomes);
-    if lease.lost().is_cancelled() {
-        return Err(overtaken());
-    }
-    session.end_turn(Some(lease)).await;
+    let outcomes = session.carry_out(&stack, plan, lease).await?;
     let exit = session.conclude(outcomes);
     session.timing(global);
     session.tally(global);

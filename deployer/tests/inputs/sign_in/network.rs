@@ -93,7 +93,7 @@ fn the_aws_configuration_does_not_affect_the_local_aws() {
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
         ("AWS_ENDPOINT_URL_STS", "nonsense"),
         ("AWS_CONFIG_FILE", "/dev/zero"),
-        ("AWS_PROFILE", "nobody"),
+        ("AWS_PROFILE", "missing"),
         ("AWS_ACCESS_KEY_ID", "half"),
         ("AWS_REGION", "nowhere"),
         ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "required"),
