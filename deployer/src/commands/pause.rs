@@ -95,6 +95,7 @@ fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
 /// Reads again under the lease. If the way differs from the one that was shown, shows it and asks again.
 async fn again(session: &Session, args: &Pause, now: &str, seen: &Way) -> Result<Option<Way>, Failure> {
     let way = unless_stopped(way(session, now)).await?;
+    refuse_protected(&way.plan)?;
     if way.plan.is_like(&seen.plan) {
         return Ok(Some(way));
     }
@@ -121,7 +122,7 @@ async fn way(session: &Session, now: &str) -> Result<Way, Failure> {
         .into_iter()
         .map(|place| (place.group, place.service))
         .collect();
-    let mut stack = Stack::new(session.config.name.to_string(), Tags::new());
+    let mut stack = Stack::without_anchor(session.config.name.to_string(), Tags::new());
     let mut since = now.to_owned();
     let mut saves: Option<f64> = Some(balancers.iter().map(|(_, zones)| balancer_monthly(*zones)).sum());
     for (name, settings) in groups {

@@ -21,6 +21,8 @@ pub struct Receipt {
     existed: Vec<Existed>,
     /// Whether something with a price is not in `existed`.
     is_partial: bool,
+    /// Whether a service is paused or has ended: what it cost before is unknown.
+    was_off: bool,
     /// Whether a table keeps a backup after it is deleted.
     has_recovery: bool,
 }
@@ -32,7 +34,7 @@ impl Receipt {
         let anchor = Bucket { name: Names::of(&session.config, &session.site).artifacts(), account };
         let created_s = look(|| anchor.created_s(&session.aws)).await.ok().flatten();
         let now_s = report::now_s();
-        let (mut existed, mut known) = (Vec::new(), 0);
+        let (mut existed, mut known, mut was_off) = (Vec::new(), 0, false);
         for front in &page.services {
             let Some((_, service)) = session.config.services.iter().find(|(entry, _)| entry.as_str() == front.name)
             else {
@@ -49,6 +51,7 @@ impl Receipt {
                     has_balancer: false,
                     ..Fleet::described(service, 0, usual_bake_minutes(&session.site))
                 };
+                was_off |= group.rest.paused.is_some() || group.rest.is_empty;
                 existed.extend(alarms.monthly().map(|monthly| Existed { monthly, age_s }));
             }
             if let Some(balancer) = plan.outputs().get(front.balancer) {
@@ -62,6 +65,7 @@ impl Receipt {
             age_s: created_s.map(|created_s| now_s - created_s),
             existed,
             is_partial: groups > known,
+            was_off,
             has_recovery: session.config.tables.values().any(|table| table.point_in_time_recovery),
         }
     }
@@ -80,7 +84,11 @@ impl Receipt {
             lines.push("DynamoDB keeps a backup of a table with point-in-time recovery for 35 days, free".into());
         }
         let Some(age_s) = self.age_s else { return lines };
-        let partial = if self.is_partial { ", without services that stack.yaml no longer has" } else { "" };
+        let partial = match (self.is_partial, self.was_off) {
+            (true, _) => ", without services that stack.yaml no longer has",
+            (false, true) => ", without the time before services were paused or ended",
+            (false, false) => "",
+        };
         lines.push(format!(
             "lived {}, and has cost about {} besides what is by use{partial} ({})",
             lifetime(age_s),

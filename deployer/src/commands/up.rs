@@ -77,7 +77,6 @@ async fn bring(mut session: Session, global: &Global, args: &Up, mode: Mode) -> 
     if args.lifetime.is_some() && session.config.services.is_empty() {
         return Err(Failure::usage("--for has no effect: stack.yaml has no service, and only services end"));
     }
-    session.ends = args.lifetime.and_then(end);
     session.wait = match args.no_wait {
         true => health::Wait::No,
         false => health::Wait::Within(Duration::from_secs(args.healthy_within)),
@@ -92,7 +91,10 @@ fn end(lifetime: Duration) -> Option<String> {
 }
 
 async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode) -> Result<Exit, Failure> {
-    let Some(Agreed { page, plan, kept, lease, brought }) = agree(session, args, mode).await? else {
+    let programs = session.programs(&args.targets).await?;
+    // A build may take longer than the shortest lifetime.
+    session.ends = args.lifetime.and_then(end);
+    let Some(Agreed { page, plan, kept, lease, brought }) = agree(session, args, mode, &programs).await? else {
         report::say("nothing was changed");
         return Ok(Exit::Done);
     };
@@ -153,11 +155,10 @@ struct Agreed {
 }
 
 /// Shows the changes and asks, then takes the lease and reads again: only what was shown is done.
-async fn agree(session: &Session, args: &Up, mode: Mode) -> Result<Option<Agreed>, Failure> {
-    let programs = session.programs(&args.targets).await?;
+async fn agree(session: &Session, args: &Up, mode: Mode, programs: &Programs) -> Result<Option<Agreed>, Failure> {
     let begun = Instant::now();
     loop {
-        let (page, plan) = session.plan(&programs, &args.targets, &args.adopt).await?;
+        let (page, plan) = session.plan(programs, &args.targets, &args.adopt).await?;
         let agreed = shown_and_agreed(session, args, mode, &page, plan).await?;
         let Some((mut plan, kept)) = agreed else { return Ok(None) };
         if plan.is_empty() {
@@ -175,7 +176,7 @@ async fn agree(session: &Session, args: &Up, mode: Mode) -> Result<Option<Agreed
                 return Ok(Some(Agreed { page, plan, kept, lease: Some(lease), brought }));
             }
             Turn::Ours(lease) | Turn::AfterOthers(lease) => {
-                let agreed = agree_again(session, args, mode, &programs, plan, kept).await;
+                let agreed = agree_again(session, args, mode, programs, plan, kept).await;
                 match agreed {
                     Ok(Some(Agreed { page, plan, kept, .. })) if plan.is_empty() => {
                         session.end_turn(Some(lease)).await;

@@ -21,6 +21,7 @@ pub struct Stack<C> {
     /// Resources that carry the stack's tag and are no longer wanted.
     pub(super) orphans: Vec<Box<dyn Node<C>>>,
     known: BTreeSet<(&'static str, String)>,
+    has_anchor: bool,
 }
 
 impl<C: Send + Sync + 'static> Stack<C> {
@@ -34,7 +35,13 @@ impl<C: Send + Sync + 'static> Stack<C> {
             needs: Vec::new(),
             orphans: Vec::new(),
             known: BTreeSet::new(),
+            has_anchor: true,
         }
+    }
+
+    /// The same, but none of its resources needs the first one.
+    pub fn without_anchor(name: impl Into<String>, tags: Tags) -> Self {
+        Stack { has_anchor: false, ..Stack::new(name, tags) }
     }
 
     /// The stack's name, as in the tags of its resources.
@@ -125,7 +132,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
 
     /// The node that all others need, if there is one.
     pub fn anchor(&self) -> Option<usize> {
-        (!self.nodes.is_empty()).then_some(0)
+        (self.has_anchor && !self.nodes.is_empty()).then_some(0)
     }
 
     /// Every node, without the orphans.
@@ -180,7 +187,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         tags.insert(RESOURCE_TAG.into(), address.to_string());
         let mut needs = inputs.needs();
         // Node 0 is the stack's anchor: created first, removed last.
-        if index > 0 {
+        if index > 0 && self.has_anchor {
             needs.push(0);
         }
         needs.sort_unstable();

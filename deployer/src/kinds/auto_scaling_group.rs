@@ -175,6 +175,7 @@ impl Resource for AutoScalingGroup {
     /// The target groups belong in this call: if attached later, they do not count until an instance is healthy
     /// (docs/aws.md §10.1).
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        refuse_past(want)?;
         let mut tags = tags.clone();
         tags.extend(want.ends.iter().map(|time| (ENDS_TAG.to_owned(), time.clone())));
         aws.autoscaling
@@ -205,6 +206,10 @@ impl Resource for AutoScalingGroup {
 
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let there = &live.settings;
+        // AWS may end the group while a roll-out is waited for: its instances would come back without an end.
+        if want.max > 0 && there.max == 0 && want.ends == there.ends {
+            refuse_past(want)?;
+        }
         self.begin_rest(aws, want, there).await?;
         let besides = Settings {
             template: there.template.clone(),
@@ -260,6 +265,19 @@ impl Resource for AutoScalingGroup {
             }
         }
         Ok(owned)
+    }
+}
+
+/// Fails if the time at which the group is to end has passed.
+fn refuse_past(want: &Settings) -> Result<(), Fault> {
+    let now = timestamp(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();
+    // Both are in UTC, as in RFC 3339, and so in the order of their text.
+    match want.ends.as_deref().filter(|time| *time != UNSCHEDULED && *time <= now.as_str()) {
+        None => Ok(()),
+        Some(time) => {
+            let message = format!("its time ended at {time}, during this run: run `up` with another --for");
+            Err(Fault::new("PutScheduledUpdateGroupAction", "Ended", message))
+        }
     }
 }
 

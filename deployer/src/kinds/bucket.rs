@@ -454,7 +454,10 @@ impl Bucket {
     async fn policy(&self, aws: &Aws) -> Result<Option<Value>, Fault> {
         let call = aws.s3.get_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
         let answer = found(call.send().await)?;
-        Ok(answer.and_then(|answer| answer.policy).and_then(|text| serde_json::from_str(&text).ok()))
+        // One that counted as absent would be replaced, with the statements of others.
+        let unreadable = |error: serde_json::Error| Fault::new("GetBucketPolicy", "Unreadable", error.to_string());
+        let policy = answer.and_then(|answer| answer.policy);
+        policy.map(|text| serde_json::from_str(&text).map_err(unreadable)).transpose()
     }
 
     /// A policy can only be replaced as a whole (docs/aws.md §4.3), so statements of others are written back.

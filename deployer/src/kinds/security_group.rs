@@ -212,7 +212,9 @@ impl Resource for SecurityGroup {
         };
         let finished = finished.await.is_ok();
         let (output, owner) = (Output { id }, Owner::Tags(tags.clone()));
-        Ok(finished.then(|| Live { settings: want.clone(), output, owner }))
+        // In a network with IPv6, a new group has a second egress rule: what is managed is read again.
+        let is_known = finished && want.egress.is_none();
+        Ok(is_known.then(|| Live { settings: want.clone(), output, owner }))
     }
 
     /// Adds missing rules before it revokes superfluous ones (docs/aws.md §11.3).
@@ -234,21 +236,24 @@ impl Resource for SecurityGroup {
     }
 
     /// First revokes its rules that refer to other groups, and the rules of other groups that refer to it: they would
-    /// prevent the deletion of those and of this one (docs/aws.md §8.2). In a group of another owner, only a rule with
-    /// our description is ours.
+    /// prevent the deletion of those and of this one (docs/aws.md §8.2). In a group of another owner, only a rule that
+    /// we have made is ours: that with our description in the group of the service's load balancer.
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         let id = &live.output.id;
         let names_another = |rule: &&Rule| matches!(&rule.source, Source::Group(group) if group != id);
         revoke(aws, Way::In, id, permissions(live.settings.ingress.iter().filter(names_another))).await?;
         let Owner::Tags(tags) = &live.owner else { return Ok(()) };
         let stack = tags.get(STACK_TAG).map(String::as_str).unwrap_or_default();
+        // `stack-web-8080` is behind `stack-web-lb`.
+        let front = self.name.rsplit_once('-').map(|(service, _)| format!("{service}-lb"));
         for group in leading_to(aws, id).await? {
             let from = group.group_id().unwrap_or_default();
             let is_ours = tags::from_ec2(group.tags()).get(STACK_TAG).is_some_and(|owner| owner == stack);
+            let is_front = front.is_some() && group.group_name() == front.as_deref();
             let out = group.ip_permissions_egress().iter().flat_map(rules);
             let out: Vec<Rule> = out
                 .filter(|rule| rule.source == Source::Group(id.clone()))
-                .filter(|rule| is_ours || rule.description.as_deref() == Some(INSTANCES))
+                .filter(|rule| is_ours || is_front && rule.description.as_deref() == Some(INSTANCES))
                 .collect();
             revoke(aws, Way::Out, from, permissions(out.iter())).await?;
         }

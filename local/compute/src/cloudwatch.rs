@@ -46,13 +46,7 @@ const OPERATIONS: &[Operation<Run>] = &[
          Metrics.MetricStat.Metric.Namespace Metrics.MetricStat.Period Metrics.MetricStat.Stat Metrics.ReturnData \
          Namespace Period Statistic Tags.Key Tags.Value Threshold TreatMissingData",
     ),
-    row(
-        "SetAlarmState",
-        Run::Writes(alarms::set_state),
-        Needs::Of(on_alarm),
-        None,
-        "AlarmName StateReason StateReasonData StateValue",
-    ),
+    row("SetAlarmState", Run::Writes(alarms::set_state), Needs::Of(on_alarm), None, "AlarmName StateReason StateValue"),
     row("TagResource", Run::Writes(alarms::tag), Needs::Of(on_arn), None, "ResourceARN Tags.Key Tags.Value"),
     row("UntagResource", Run::Writes(alarms::untag), Needs::Of(on_arn), None, "ResourceARN TagKeys"),
 ];
@@ -140,6 +134,9 @@ pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
 /// Returns the parameters of a call as a JSON document, whatever its protocol.
 fn input(input: &Input) -> Result<Cow<'_, Value>, Refusal> {
     match input {
+        Input::Form(form) if form.iter().any(|(name, _)| name.split('.').count() > MOST_STEPS) => {
+            Err(Refusal::new(400, "MalformedInput", "the name of a parameter is nested too deeply"))
+        }
         Input::Form(form) => Ok(Cow::Owned(document(form))),
         input if input.json().text().is_empty() => Ok(Cow::Owned(json!({}))),
         input => {
@@ -183,6 +180,8 @@ fn put(input: &mut Value, steps: &[&str], value: &str) {
     }
 }
 
+/// More steps than the name of any parameter has: `Metrics.member.1.MetricStat.Metric.Dimensions.member.1.Name` has nine.
+const MOST_STEPS: usize = 12;
 /// More items than any list here may have.
 const MOST_ITEMS: usize = 200;
 
@@ -227,6 +226,13 @@ fn page(input: &Value, alarms: Vec<Value>) -> Result<Value, Refusal> {
     if !names.is_empty() && text(input, "AlarmNamePrefix").is_some() {
         let text = "AlarmNames and AlarmNamePrefix cannot be specified together";
         return Err(Refusal::new(400, "InvalidParameterCombination", text));
+    }
+    let states = ["OK", "ALARM", "INSUFFICIENT_DATA"];
+    if let Some(state) = text(input, "StateValue").filter(|state| !states.contains(state)) {
+        return Err(Refusal::new(400, "ValidationError", format!("{state} is no state of an alarm")));
+    }
+    if let Some(kind) = kinds.iter().find(|kind| !["MetricAlarm", "CompositeAlarm"].contains(kind)) {
+        return Err(Refusal::new(400, "ValidationError", format!("{kind} is no type of alarms")));
     }
     if names.len() > MOST {
         return Err(Refusal::new(400, "ValidationError", format!("At most {MOST} alarm names can be specified")));

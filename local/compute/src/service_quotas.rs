@@ -38,12 +38,13 @@ pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
 
 fn get(input: &Value, compute: &Compute) -> Result<Value, Refusal> {
     let text = |name: &str| input[name].as_str().unwrap_or_default();
+    if let Some(missing) = ["ServiceCode", "QuotaCode"].into_iter().find(|name| text(name).is_empty()) {
+        return Err(Refusal::new(400, "ValidationException", format!("{missing} is required")));
+    }
+    // AWS knows more of them: an answer that there is none would pass for no limit.
     if (text("ServiceCode"), text("QuotaCode")) != ("ec2", STANDARD) {
-        return Err(Refusal::new(
-            400,
-            "NoSuchResourceException",
-            "The request failed because the specified service or quota does not exist.",
-        ));
+        let asked = format!("the quota {} of {}", text("QuotaCode"), text("ServiceCode"));
+        return Err(taken::refusal(format!("the local AWS does not implement {asked}")));
     }
     let region = &compute.site.region;
     Ok(json!({ "Quota": {

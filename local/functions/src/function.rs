@@ -94,7 +94,7 @@ pub struct OnEvent {
     pub modified: f64,
 }
 
-fn check_length(field: &str, text: &str, most: usize) -> Result<(), Refusal> {
+pub(crate) fn check_length(field: &str, text: &str, most: usize) -> Result<(), Refusal> {
     if text.chars().count() <= most {
         return Ok(());
     }

@@ -17,12 +17,14 @@ const PROCESSED_S: u64 = 3_600;
 #[derive(Debug)]
 pub(super) struct Expiry {
     speed: Speed,
+    /// Held while a change is checked and made.
+    pub(super) changing: tokio::sync::Mutex<()>,
     processed: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Expiry {
     pub(super) fn at(speed: Speed) -> Expiry {
-        Expiry { speed, processed: Mutex::default() }
+        Expiry { speed, changing: tokio::sync::Mutex::default(), processed: Mutex::default() }
     }
 
     /// Refuses a change of a table's setting that DynamoDB refuses.

@@ -134,11 +134,14 @@ impl DynamoDb {
     async fn update_time_to_live(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
         let name = table_of(&document.input).to_owned();
         self.states.refuse_change(&name)?;
+        let _one = self.expiry.changing.lock().await;
         let described = self.pass("DescribeTimeToLive", Reads, json!({ "TableName": name }).to_string()).await?;
         // dynoxide refuses a call that is malformed, or that names a table that does not exist.
-        if described.status().is_success() && document.input["TimeToLiveSpecification"]["Enabled"].is_boolean() {
+        let wanted = &document.input["TimeToLiveSpecification"];
+        let is_whole =
+            wanted["Enabled"].is_boolean() && wanted["AttributeName"].as_str().is_some_and(|it| !it.is_empty());
+        if described.status().is_success() && is_whole {
             let described: Value = serde_json::from_slice(described.body()).unwrap_or_default();
-            let wanted = &document.input["TimeToLiveSpecification"];
             self.expiry.check(&name, &described["TimeToLiveDescription"], wanted)?;
         }
         let answer = self.pass_on(row, document).await?;

@@ -65,7 +65,13 @@ pub async fn roll_back(session: &Session, global: &Global, args: &Rollback, entr
         }
     };
     let want = Settings { zip: code, ..seen.target.settings.clone() };
-    let (stack, plan) = plan(session, &function, entry, want).await?;
+    let (stack, plan) = match unless_stopped(plan(session, &function, entry, want)).await {
+        Ok(planned) => planned,
+        Err(failure) => {
+            session.end_turn(Some(lease)).await;
+            return Err(failure);
+        }
+    };
     let outcomes = session.carry_out(&stack, plan, lease).await?;
     let exit = session.conclude(outcomes);
     session.timing(global);

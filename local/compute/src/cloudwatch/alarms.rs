@@ -136,6 +136,13 @@ fn configuration(input: &Value) -> Answered {
     Ok(Value::Object(config))
 }
 
+/// The longest expression.
+const LONGEST_EXPRESSION: usize = 2_048;
+/// The longest value of a dimension.
+const LONGEST_VALUE: usize = 1_024;
+/// The longest reason of a state.
+const LONGEST_REASON: usize = 1_023;
+
 /// The checked queries of an alarm on an expression.
 fn metrics_of(queries: &[Value]) -> Answered {
     let mut ids = BTreeSet::new();
@@ -151,6 +158,11 @@ fn metrics_of(queries: &[Value]) -> Answered {
         }
         match (text(query, "Expression"), &query["MetricStat"]) {
             (Some(expression), Value::Null) => {
+                // This also bounds the recursion of the parser and of the evaluation.
+                if expression.chars().count() > LONGEST_EXPRESSION {
+                    let text = format!("The expression of {id} must have at most {LONGEST_EXPRESSION} characters");
+                    return Err(invalid(text));
+                }
                 Expression::parse(expression).map_err(not_implemented)?;
                 one["Expression"] = json!(expression);
             }
@@ -219,10 +231,16 @@ fn series(metric: &Value) -> Result<Series, Refusal> {
     let (mut balancer, mut target_group) = (None, None);
     for dimension in metric["Dimensions"].as_array().into_iter().flatten() {
         let value = required(dimension, "Value")?.to_owned();
-        match required(dimension, "Name")? {
-            "LoadBalancer" => balancer = Some(value),
-            "TargetGroup" => target_group = Some(value),
+        if value.len() > LONGEST_VALUE {
+            return Err(invalid(format!("The value of a dimension must have at most {LONGEST_VALUE} characters")));
+        }
+        let before = match required(dimension, "Name")? {
+            "LoadBalancer" => balancer.replace(value),
+            "TargetGroup" => target_group.replace(value),
             other => return Err(taken::refusal(format!("the local AWS has no dimension {other} of load balancers"))),
+        };
+        if before.is_some() {
+            return Err(invalid("A dimension is given twice"));
         }
     }
     let balancer =
@@ -256,6 +274,9 @@ pub fn set_state(state: &mut State, _site: &Site, input: &Value) -> Answered {
         "INSUFFICIENT_DATA" => Verdict::Unknown,
         other => return Err(invalid(format!("{other} is no state of an alarm"))),
     };
+    if reason.chars().count() > LONGEST_REASON {
+        return Err(invalid(format!("StateReason must have at most {LONGEST_REASON} characters")));
+    }
     let Some(alarm) = state.alarms.get_mut(name) else {
         return Err(Refusal::new(404, "ResourceNotFound", format!("Alarm {name} does not exist")));
     };
@@ -272,6 +293,10 @@ pub fn list_tags(state: &State, site: &Site, input: &Value) -> Answered {
 }
 
 pub fn tag(state: &mut State, site: &Site, input: &Value) -> Answered {
+    let is_whole = |tag: &Value| tag["Key"].is_string() && tag["Value"].is_string();
+    if !input["Tags"].as_array().is_some_and(|tags| tags.iter().all(is_whole)) {
+        return Err(invalid("The parameter Tags is required, with the key and the value of each"));
+    }
     let arn = existing(state, site, input)?.to_owned();
     let tags = tags(input, state.tags_of(&arn))?;
     state.tag(&arn, tags);
@@ -279,6 +304,9 @@ pub fn tag(state: &mut State, site: &Site, input: &Value) -> Answered {
 }
 
 pub fn untag(state: &mut State, site: &Site, input: &Value) -> Answered {
+    if !input["TagKeys"].is_array() {
+        return Err(invalid("The parameter TagKeys is required"));
+    }
     let arn = existing(state, site, input)?.to_owned();
     let keys = list(input, "TagKeys");
     if let Some(tags) = state.tags.get_mut(&arn) {
@@ -349,9 +377,9 @@ fn judge(alarm: &mut MetricAlarm, metrics: &Metrics, minute: u64) {
     let config = &alarm.config;
     let count = |field: &str| config[field].as_u64().unwrap_or(1);
     let (periods, points) = (count("EvaluationPeriods"), count("DatapointsToAlarm"));
-    let newest = minute.saturating_sub(1 + LATE_MINUTES);
-    let window = (minute.saturating_sub(periods)..minute).filter(|at| *at <= newest);
-    let values: Vec<f64> = window.filter_map(|at| value(config, metrics, at)).collect();
+    // CloudWatch also looks at earlier minutes, so that each of the periods may have a value (docs/aws.md §10.9).
+    let end = minute.saturating_sub(LATE_MINUTES);
+    let values: Vec<f64> = (end.saturating_sub(periods)..end).filter_map(|at| value(config, metrics, at)).collect();
     let threshold = config["Threshold"].as_f64().unwrap_or_default();
     let breaches = |value: &f64| match config["ComparisonOperator"].as_str() {
         Some("GreaterThanThreshold") => *value > threshold,
@@ -490,7 +518,7 @@ mod tests {
             verdicts.push(alarm.watch.verdict);
         }
         use Verdict::{Alarm, Fine};
-        assert_eq!(verdicts, [Fine, Fine, Alarm, Alarm, Fine, Fine]);
+        assert_eq!(verdicts, [Fine, Fine, Alarm, Alarm, Alarm, Fine]);
         for (missing, expected) in [("missing", Verdict::Unknown), ("breaching", Alarm), ("notBreaching", Fine)] {
             let input = with(|it| it["TreatMissingData"] = json!(missing));
             alarm.config = configuration(&input).unwrap();

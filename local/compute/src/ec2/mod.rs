@@ -34,13 +34,19 @@ macro_rules! list {
     };
 }
 
-/// The supported parameters of security group rules.
-macro_rules! rules {
+/// Rules of a security group, without the older parameters for a single one.
+macro_rules! permissions {
     () => {
         "GroupId IpPermissions.IpProtocol IpPermissions.FromPort IpPermissions.ToPort \
      IpPermissions.IpRanges.* IpPermissions.Ipv6Ranges.* IpPermissions.Groups.GroupId \
-     IpPermissions.Groups.GroupName IpPermissions.Groups.UserId IpPermissions.Groups.Description \
-     IpProtocol FromPort ToPort CidrIp SourceSecurityGroupName"
+     IpPermissions.Groups.GroupName IpPermissions.Groups.UserId IpPermissions.Groups.Description"
+    };
+}
+
+/// The supported parameters of security group rules.
+macro_rules! rules {
+    () => {
+        concat!(permissions!(), " IpProtocol FromPort ToPort CidrIp SourceSecurityGroupName")
     };
 }
 
@@ -316,13 +322,13 @@ pub const OPERATIONS: &[Row] = &[
         Writes(security_groups::describe_egress),
         GROUP,
         None,
-        concat!("GroupName ", rules!()),
+        concat!("GroupName ", permissions!()),
     ),
     row(
         "UpdateSecurityGroupRuleDescriptionsIngress",
         Writes(security_groups::describe_ingress),
         GROUP,
         None,
-        concat!("GroupName ", rules!()),
+        concat!("GroupName ", permissions!()),
     ),
 ];

@@ -6,14 +6,19 @@ use serde_json::{Value, json};
 
 use super::manage::{check_revision, page_size};
 use super::{Lambda, shown};
+use crate::function::check_length;
 use crate::parameter;
 use kit::answer::{Refusal, Response, empty};
 use kit::call::Rest;
 use kit::taken;
 
+/// The longest description of a version.
+const LONGEST_DESCRIPTION: usize = 256;
+
 impl Lambda {
     pub(super) fn publish(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
         let mut published = Value::Null;
+        check_length("description", input["Description"].as_str().unwrap_or_default(), LONGEST_DESCRIPTION)?;
         self.registry.states.refuse_change(&self.find(name)?)?;
         self.try_change(name, |function| {
             check_revision(function, input)?;
