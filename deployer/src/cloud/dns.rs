@@ -234,7 +234,8 @@ mod tests {
             reply[..2].copy_from_slice(&id.to_be_bytes());
             server.send_to(&reply, from).await.unwrap();
         };
-        let (answer, ()) = tokio::join!(name_servers("example.org.", &[address]), serve);
+        let resolvers = [address];
+        let (answer, ()) = tokio::join!(name_servers("example.org.", &resolvers), serve);
         assert_eq!(answer, NameServers::Named(vec!["ns.example.org".into()]));
         assert_eq!(name_servers("example.org", &[]).await, NameServers::Unknown);
     }

@@ -363,7 +363,8 @@ mod tests {
 
     #[test]
     fn the_most_useful_certificate_is_ours() {
-        let in_use = CertificateDetail { in_use_by: Some(vec!["lb".into()]), ..detail("used", Status::Issued, 9) };
+        let mut in_use = detail("used", Status::Issued, 9);
+        in_use.in_use_by = Some(vec!["lb".into()]);
         let mut all = [
             detail("failed", Status::Failed, 1),
             detail("pending", Status::PendingValidation, 2),
@@ -378,7 +379,11 @@ mod tests {
 
     #[test]
     fn a_certificate_that_was_not_issued_has_a_reason_and_a_remedy() {
-        let failed = |reason| CertificateDetail { failure_reason: Some(reason), ..detail("a", Status::Failed, 1) };
+        let failed = |reason| {
+            let mut failed = detail("a", Status::Failed, 1);
+            failed.failure_reason = Some(reason);
+            failed
+        };
         for (detail, begins) in [
             (failed(FailureReason::CaaError), "CAA_ERROR: a CAA record"),
             (failed(FailureReason::Other), "OTHER: ACM does not say more"),
