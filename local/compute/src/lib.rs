@@ -441,6 +441,25 @@ impl Compute {
         self.read(|state| state.tags_of(id).clone())
     }
 
+    /// Whether a load balancer has this DNS name, in the hosted zone of the region's load balancers.
+    pub fn has_load_balancer(&self, hosted_zone: &str, dns_name: &str) -> bool {
+        hosted_zone == elb::hosted_zone(&self.site.region)
+            && self.read(|state| state.load_balancers.values().any(|one| one.dns_name() == dns_name))
+    }
+
+    /// Returns the load balancers that use certificates: by certificate, the ARNs of the load balancers.
+    pub fn certificate_uses(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        self.read(|state| {
+            for listener in state.listeners.values() {
+                for certificate in &listener.certificates {
+                    uses.entry(certificate.clone()).or_default().insert(listener.load_balancer.clone());
+                }
+            }
+        });
+        uses
+    }
+
     /// Reads the state together with its generation.
     fn read_with_generation<T>(&self, look: impl FnOnce(&State, u64) -> T) -> T {
         let kept = self.kept();

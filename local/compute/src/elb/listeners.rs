@@ -33,6 +33,8 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         protocol,
         actions,
         local_port,
+        certificates: Vec::new(),
+        ssl_policy: None,
     };
     state.tag(&listener.arn, tags);
     state.listeners.insert(listener.arn.clone(), listener.clone());

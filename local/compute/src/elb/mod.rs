@@ -1,6 +1,7 @@
 //! Elastic Load Balancing v2: load balancers, target groups, listeners.
 
 mod attributes;
+mod hosted_zones;
 mod limits;
 mod listeners;
 mod load_balancers;
@@ -13,6 +14,7 @@ use super::{Row, row};
 use kit::call::{Asked, Need, Needs, Page, Style};
 
 pub use attributes::{deregistration_delay_s, idle_timeout_s, text as attribute};
+pub use hosted_zones::hosted_zone;
 pub use targets::{
     Reachability, Status as TargetStatus, checked_at, deregister, register, routable, seen_by, target_key,
 };
