@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use aws_config::{Region, SdkConfig};
-use aws_sdk_acm::types::{CertificateDetail, CertificateStatus, FailureReason, ResourceRecord as Proof, ValidationMethod};
+use aws_sdk_acm::types::{
+    CertificateDetail, CertificateStatus, FailureReason, ResourceRecord as Proof, ValidationMethod,
+};
 use aws_sdk_route53::types::{
     AliasTarget, Change, ChangeAction, ChangeBatch, ChangeInfo, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
 };
@@ -48,10 +50,11 @@ impl World {
 
     /// Changes records, and waits until DNS answers with them.
     async fn put(&self, zone: &str, changes: Vec<Change>) {
-        let changed = eventually("the zone to accept changes", async || match self.change(zone, changes.clone()).await {
-            Err(code) if code == "PriorRequestNotComplete" => None,
-            other => Some(other),
-        });
+        let changed =
+            eventually("the zone to accept changes", async || match self.change(zone, changes.clone()).await {
+                Err(code) if code == "PriorRequestNotComplete" => None,
+                other => Some(other),
+            });
         let info = changed.await.unwrap();
         until("the change", async || {
             let change = self.route53.get_change().id(&info.id).send().await.unwrap();
@@ -150,7 +153,9 @@ async fn a_certificate_is_issued_only_while_dns_answers_with_its_records() {
 async fn caa_records_of_another_authority_and_names_that_are_not_public_fail() {
     let world = World::start().await;
     let (zone, _) = world.zone("example.com").await;
-    world.put(&zone, vec![change(ChangeAction::Create, "example.com", RrType::Caa, "0 issue \"letsencrypt.org\"")]).await;
+    world
+        .put(&zone, vec![change(ChangeAction::Create, "example.com", RrType::Caa, "0 issue \"letsencrypt.org\"")])
+        .await;
     let arn = world.request(&["www.example.com"]).await;
     world.prove(&arn, &zone).await;
     let failed = world.becomes(&arn, CertificateStatus::Failed).await;
@@ -225,7 +230,8 @@ async fn zones_and_certificates_survive_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn route_53_is_in_one_region_and_throttles_five_calls_a_second() {
     let world = World::start().await;
-    let elsewhere: SdkConfig = without_retries(&world.aws.config).into_builder().region(Region::new("eu-west-1")).build();
+    let elsewhere: SdkConfig =
+        without_retries(&world.aws.config).into_builder().region(Region::new("eu-west-1")).build();
     let signed_elsewhere = aws_sdk_route53::config::Builder::from(&elsewhere);
     let client = aws_sdk_route53::Client::from_conf(signed_elsewhere.build());
     // The SDK signs for us-east-1 whatever the region of the client is.

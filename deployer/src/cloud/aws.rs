@@ -18,6 +18,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
+    cloud::dns,
     cloud::sign_in::{About, Environment, Profiles, Provider, Source, Trouble, selected},
     engine::{Fault, Retry, Tags},
 };
@@ -244,10 +245,14 @@ impl Aws {
         }
     }
 
-    /// The DNS resolvers that know the domains of this cloud: those of this machine for AWS, and none for an emulator, whose
-    /// domains the internet does not know.
-    pub fn resolvers(&self) -> Vec<SocketAddr> {
-        if self.endpoint.is_some() { Vec::new() } else { super::dns::resolvers() }
+    /// The DNS resolvers that know the domains of this cloud: those of this machine for AWS, that of our local AWS, and none
+    /// for another emulator, whose domains DNS does not know.
+    pub async fn resolvers(&self) -> Vec<SocketAddr> {
+        match &self.endpoint {
+            None => dns::resolvers(),
+            Some(endpoint) if self.is_here() => dns::resolver_of(endpoint).await.into_iter().collect(),
+            Some(_) => Vec::new(),
+        }
     }
 
     /// Whether the endpoint is on this machine.

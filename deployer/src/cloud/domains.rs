@@ -86,7 +86,7 @@ async fn zone(aws: &Aws, domain: &str) -> Result<Option<(Zone, Delegation)>, Fau
 
 async fn delegation(aws: &Aws, zone: &Zone) -> Result<Delegation, Fault> {
     let wanted = zones::name_servers(aws, zone).await?;
-    Ok(compared(wanted, dns::name_servers(&zone.name, &aws.resolvers()).await))
+    Ok(compared(wanted, dns::name_servers(&zone.name, &aws.resolvers().await).await))
 }
 
 /// Compares the name servers of a zone with those that DNS knows. Each of these must answer for the zone.

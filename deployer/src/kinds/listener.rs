@@ -240,13 +240,15 @@ impl Listener {
         let known = known.map(|(arn, _)| arn.clone());
         // The default action decides whether it redirects.
         let redirects = self.part == Part::Http && redirect(listener).is_some();
-        let certificate = listener.certificates().first().and_then(|it| it.certificate_arn());
+        // moto shows a policy of every listener (docs/aws.md §17).
+        let secured = Some(listener).filter(|it| it.protocol() == Some(&ProtocolEnum::Https));
+        let certificate = secured.and_then(|it| it.certificates().first()?.certificate_arn());
         Settings {
             port: listener.port().unwrap_or_default(),
             protocol: listener.protocol().map(|protocol| protocol.as_str().to_owned()).unwrap_or_default(),
             target_group: known.or_else(|| redirects.then(|| self.target_group.clone())).unwrap_or_default(),
             certificate: certificate.map(str::to_owned),
-            tls_policy: listener.ssl_policy().map(str::to_owned),
+            tls_policy: secured.and_then(|it| it.ssl_policy()).map(str::to_owned),
             superfluous: others.keys().copied().filter(|_| self.part == Part::Alone).collect(),
         }
     }

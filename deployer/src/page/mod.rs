@@ -402,7 +402,10 @@ impl Layout<'_> {
         }
         let secured = https.as_ref().and_then(|https| https.listener);
         let alarms = self.alarms(entry, wanted, balancer);
-        let group = self.group(entry, wanted, network, (template, target_group, listener, secured), alarms);
+        // Before it is issued, the listener for plain HTTP forwards, and instances need not wait for ACM.
+        let is_issued = https.as_ref().and_then(|https| https.domain.as_ref()).is_none_or(|it| it.is_served(false));
+        let forwarding = secured.filter(|_| is_issued);
+        let group = self.group(entry, wanted, network, (template, target_group, listener, forwarding), alarms);
         let cpu_percent = f64::from(wanted.instances.cpu_percent);
         self.stack.add_inside(entry, group, move |group| {
             let policy = ScalingPolicy { group: group.name };
