@@ -229,6 +229,7 @@ impl Region {
             objects: Arc::new(ObjectsOf(s3.clone())),
             logs: Arc::new(LogsOf(logs.clone())),
             roles: Arc::new(RolesOf { region: name.to_owned(), access: access.clone(), iam: iam.clone() }),
+            certificates: Arc::new(CertificatesOf(acm.clone())),
             chaos: faults.chaos(),
             speed: *speed,
         })
@@ -292,6 +293,16 @@ impl compute::Objects for ObjectsOf {
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
         let put = self.0.put_for(&Caller::owner(String::new(), ""), bucket, key, bytes).await;
         put.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
+    }
+}
+
+/// The certificates of a region, for its load balancers.
+struct CertificatesOf(Arc<Acm>);
+
+impl compute::Certificates for CertificatesOf {
+    fn certificate(&self, arn: &str) -> Option<compute::Certificate> {
+        let acm::Served { names, issued } = self.0.served(arn)?;
+        Some(compute::Certificate { names, issued })
     }
 }
 

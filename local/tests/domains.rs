@@ -10,7 +10,7 @@ use aws_sdk_route53::types::{
     AliasTarget, Change, ChangeAction, ChangeBatch, ChangeInfo, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
 };
 use serde_json::json;
-use testkit::clients::{code, without_retries};
+use testkit::clients::{code, config_of, without_retries};
 use testkit::programs::tool;
 use testkit::{LocalAws, eventually, until};
 
@@ -120,9 +120,8 @@ async fn boto3_makes_a_zone_and_a_certificate_and_removes_them() {
     let world = World::start().await;
     let dns = world.aws.control().get("health").await["dns"].as_str().unwrap().to_owned();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/domains.py");
-    let story = tokio::process::Command::new(tool("bin/python")).arg(script).arg(world.aws.endpoint()).arg(dns);
-    let mut story = story;
-    let output = story.kill_on_drop(true).output().await.unwrap();
+    let mut story = tokio::process::Command::new(tool("bin/python"));
+    let output = story.arg(script).arg(world.aws.endpoint()).arg(dns).kill_on_drop(true).output().await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     world.aws.stop().await;
@@ -207,6 +206,45 @@ async fn a_change_is_atomic_and_an_alias_refers_to_a_load_balancer_that_exists()
     world.put(&zone, vec![good]).await;
     assert_eq!(records().await, 3);
     assert_eq!(world.change("ZNONE", vec![alias(&name, RrType::A, "Z1", "x")]).await.unwrap_err(), "NoSuchHostedZone");
+    world.aws.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_may_change_only_the_records_that_its_policy_names() {
+    const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:root"},"Action":"sts:AssumeRole"}]}"#;
+    let world = World::start().await;
+    let (zone, _) = world.zone(DOMAIN).await;
+    let iam = aws_sdk_iam::Client::new(&world.aws.config);
+    iam.create_role().role_name("dns").assume_role_policy_document(TRUST).send().await.unwrap();
+    let name = format!("www.{DOMAIN}");
+    let policy = json!({ "Version": "2012-10-17", "Statement": {
+        "Effect": "Allow",
+        "Action": "route53:ChangeResourceRecordSets",
+        "Resource": format!("arn:aws:route53:::hostedzone/{zone}"),
+        "Condition": { "ForAllValues:StringEquals": {
+            "route53:ChangeResourceRecordSetsNormalizedRecordNames": [name],
+        } },
+    } });
+    let put = iam.put_role_policy().role_name("dns").policy_name("records").policy_document(policy.to_string());
+    put.send().await.unwrap();
+    let sts = aws_sdk_sts::Client::new(&world.aws.config);
+    let role = sts.assume_role().role_arn("arn:aws:iam::000000000000:role/dns").role_session_name("me").send().await;
+    let keys = role.unwrap().credentials.unwrap();
+    let (key, secret, token) = (keys.access_key_id, keys.secret_access_key, Some(keys.session_token));
+    let config = config_of(&world.aws.endpoint(), &key, &secret, token).await;
+    let dns = aws_sdk_route53::Client::new(&without_retries(&config));
+    let send = async |names: &[&str]| {
+        let changes = names.iter().map(|name| change(ChangeAction::Create, name, RrType::A, "127.0.0.1")).collect();
+        let batch = ChangeBatch::builder().set_changes(Some(changes)).build().unwrap();
+        dns.change_resource_record_sets().hosted_zone_id(&zone).change_batch(batch).send().await
+    };
+    let other = format!("other.{DOMAIN}");
+    // Every name of a batch counts, in any order.
+    for names in [&[name.as_str(), other.as_str()], &[other.as_str(), name.as_str()]] {
+        assert_eq!(code(send(names).await), "AccessDenied", "{names:?}");
+    }
+    send(&[name.to_uppercase().as_str()]).await.unwrap();
+    assert_eq!(code(dns.list_hosted_zones().send().await), "AccessDenied");
     world.aws.stop().await;
 }
 

@@ -159,7 +159,7 @@ impl Kind {
         (
             Kind::LameDelegation,
             "lame-delegation",
-            "the parents of all domains delegate them to the name servers of another provider: DNS does not answer with the records of their hosted zones, and certificates stay in validation (docs/aws.md §20.2)",
+            "the parents of all domains delegate them to the name servers of another provider: DNS does not answer with the records of their hosted zones, and certificates stay in validation (docs/aws.md §21.2)",
         ),
     ];
 

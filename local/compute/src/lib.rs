@@ -49,6 +49,21 @@ use kit::speed::Speed;
 use kit::taken::{self, Takes};
 use kit::warden::Warden;
 
+/// The certificates that load balancers serve.
+pub trait Certificates: Send + Sync {
+    /// Returns a certificate of the region, if it exists.
+    fn certificate(&self, arn: &str) -> Option<Certificate>;
+}
+
+/// A certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its domain names in lower case. A wildcard stands for one label.
+    pub names: Vec<String>,
+    /// The certificate with its chain, and the key, in PEM; `None` if it is not valid.
+    pub issued: Option<(String, String)>,
+}
+
 /// What compute needs from the rest of the local AWS.
 pub struct Context {
     /// The directory of the state and the instances' root directories.
@@ -65,6 +80,8 @@ pub struct Context {
     pub logs: Arc<dyn LogStreams>,
     /// IAM's roles and instance profiles.
     pub roles: Arc<dyn Roles>,
+    /// Certificate Manager.
+    pub certificates: Arc<dyn Certificates>,
     /// The kinds of chaos that are enabled, which may change at any time.
     pub chaos: watch::Receiver<Chaos>,
     /// How much faster than AWS everything happens.
@@ -204,6 +221,7 @@ struct Site {
     account: String,
     dir: PathBuf,
     ports: Ports,
+    certificates: Arc<dyn Certificates>,
     chaos: watch::Receiver<Chaos>,
     speed: Speed,
 }
@@ -291,12 +309,12 @@ struct SavedState {
 impl Compute {
     /// Starts compute from the state in the directory: instances and load balancers that were running run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
-        let Context { dir, region, account, endpoint, objects, logs, roles, chaos, speed } = context;
+        let Context { dir, region, account, endpoint, objects, logs, roles, certificates, chaos, speed } = context;
         // Processes run in their own directories, where a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
         let state = State::load(&dir.join("compute.json"))?;
-        let site = Site { region, account, dir, ports: Ports::default(), chaos, speed };
+        let site = Site { region, account, dir, ports: Ports::default(), certificates, chaos, speed };
         let compute = Arc::new(Compute {
             site,
             endpoint,
@@ -411,7 +429,7 @@ impl Compute {
                 .map(|one| {
                     let listeners: Vec<Value> = state
                         .listeners_of(&one.arn)
-                        .map(|listener| json!({ "port": listener.port, "local_port": listener.local_port }))
+                        .map(|listener| json!({ "port": listener.port, "local_port": listener.local_port, "protocol": listener.protocol }))
                         .collect();
                     json!({ "name": one.name, "address": one.dns_name(), "port": one.port, "listeners": listeners, "own_answers": self.tally.of(&one.arn) })
                 })

@@ -772,6 +772,13 @@ pub struct Listener {
     pub ssl_policy: Option<String>,
 }
 
+impl Listener {
+    /// Returns whether it speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.protocol == "HTTPS"
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// To target groups, by weight.

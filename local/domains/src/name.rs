@@ -1,5 +1,5 @@
 //! Domain names in the form in which Route 53 keeps them: lower case, with a dot at the end, and with every character but
-//! letters, digits, `-` and `_` as an octal escape (docs/aws.md §20.1).
+//! letters, digits, `-` and `_` as an octal escape (docs/aws.md §21.1).
 
 /// The maximum length of a label, and of a whole name, in bytes.
 const LONGEST_LABEL: usize = 63;

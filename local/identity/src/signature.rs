@@ -216,7 +216,7 @@ impl Signed {
     }
 
     /// Checks that the scope names the day of the date, and a region that exists. Route 53 has one endpoint, in
-    /// `us-east-1` (docs/aws.md §20).
+    /// `us-east-1` (docs/aws.md §21).
     fn check_scope(&self, words: &Words) -> Result<(), Refusal> {
         let parts: Vec<&str> = self.scope.split('/').collect();
         let [day, signed_for, service, "aws4_request"] = parts.as_slice() else {

@@ -1,6 +1,6 @@
 //! The hosted zones of load balancers, to which alias records refer.
 
-/// The hosted zone of application load balancers of each region (docs/aws.md §20.3).
+/// The hosted zone of application load balancers of each region (docs/aws.md §21.3).
 #[rustfmt::skip]
 const HOSTED_ZONES: &[(&str, &str)] = &[
     ("af-south-1", "Z268VQBMOI5EKX"),

@@ -73,7 +73,7 @@ impl Status {
     }
 }
 
-/// The record that proves control of a domain: its name and its value (docs/aws.md §21.2).
+/// The record that proves control of a domain: its name and its value (docs/aws.md §22.2).
 ///
 /// The account and the domain determine both, so that a name and its wildcard, and every certificate for them, share
 /// it.

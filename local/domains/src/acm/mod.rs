@@ -1,4 +1,4 @@
-//! Certificate Manager: public certificates, validated through DNS (docs/aws.md §21).
+//! Certificate Manager: public certificates, validated through DNS (docs/aws.md §22).
 
 mod certificate;
 mod request;
@@ -26,7 +26,7 @@ use kit::speed::Speed;
 use kit::store;
 use kit::taken;
 
-/// The times of Certificate Manager in seconds, before scaling by the speed (docs/aws.md §21.2).
+/// The times of Certificate Manager in seconds, before scaling by the speed (docs/aws.md §22.2).
 mod times {
     /// Until a certificate shows its domains, and until it shows their records.
     pub const DOMAINS_S: u64 = 3;
@@ -95,7 +95,7 @@ use Run::{Change, Look};
 
 const CERTIFICATE: Needs = Needs::On("{CertificateArn}");
 
-/// A request has condition keys; tags need a permission of their own (docs/aws.md §21.4).
+/// A request has condition keys; tags need a permission of their own (docs/aws.md §22.4).
 fn to_request(asked: &Asked) -> Vec<Need> {
     let arn = format!("arn:aws:acm:{}:{ACCOUNT}:certificate/*", asked.region);
     let input = asked.call.input.json().value();
@@ -316,7 +316,7 @@ fn delete(state: &mut State, _context: &Context, input: &Value) -> Answer {
     Ok(Value::Null)
 }
 
-/// Without a filter by key types, only RSA keys of up to 2048 bits are listed (docs/aws.md §21.1).
+/// Without a filter by key types, only RSA keys of up to 2048 bits are listed (docs/aws.md §22.1).
 fn list(state: &State, context: &Context, input: &Value) -> Answer {
     let texts = |list: &'_ Value| -> Vec<String> {
         list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! Requests for certificates (docs/aws.md §21.1).
+//! Requests for certificates (docs/aws.md §22.1).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Validates domains through DNS, and issues and renews certificates (docs/aws.md §21.2, §21.3).
+//! Validates domains through DNS, and issues and renews certificates (docs/aws.md §22.2, §22.3).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! DNS, as a public resolver answers it: the zones of Route 53, found through the delegations of their parents
-//! (docs/aws.md §20.2).
+//! (docs/aws.md §21.2).
 
 mod message;
 mod server;

@@ -1,5 +1,5 @@
 //! `ChangeResourceRecordSets`: a batch of changes of a zone, which takes effect as a whole or not at all
-//! (docs/aws.md §20.3).
+//! (docs/aws.md §21.3).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Route 53: public hosted zones and their records (docs/aws.md §20).
+//! Route 53: public hosted zones and their records (docs/aws.md §21).
 
 mod changes;
 mod document;
@@ -34,7 +34,7 @@ pub(crate) use state::{Alias, RecordSet, Zone, key};
 const NAME_SPACE: &str = "https://route53.amazonaws.com/doc/2013-04-01/";
 
 /// How many seconds it takes until all name servers know a change, and how many a zone is busy with it, before scaling by
-/// the speed (docs/aws.md §20.4).
+/// the speed (docs/aws.md §21.4).
 const IN_SYNC_S: u64 = 60;
 const BUSY_S: u64 = 1;
 
@@ -97,7 +97,7 @@ fn arn(asked: &Asked, kind: &str, at: usize) -> String {
     format!("arn:aws:route53:::{kind}/{id}")
 }
 
-/// A change of records has condition keys with their names, types and actions (docs/aws.md §20.5).
+/// A change of records has condition keys with their names, types and actions (docs/aws.md §21.5).
 fn to_change(asked: &Asked) -> Vec<Need> {
     let mut need = asked.own(arn(asked, "hostedzone", 2));
     let body = Element::parse(&asked.request.body).unwrap_or_default();
@@ -255,8 +255,11 @@ impl Route53 {
             true => Element::default(),
             false => Element::parse(&request.body).ok_or_else(|| invalid_input("Invalid XML"))?,
         };
-        let query: BTreeMap<String, String> =
-            pairs(&request.query).filter(|(name, _)| !name.starts_with("X-Amz-")).collect();
+        // The first of duplicate parameters wins.
+        let mut query: BTreeMap<String, String> = BTreeMap::new();
+        for (name, value) in pairs(&request.query).filter(|(name, _)| !name.starts_with("X-Amz-")) {
+            query.entry(name).or_insert(value);
+        }
         // SDKs send an empty `HostedZoneConfig` or list, which requests nothing.
         taken::check_form(operation.takes, &body.flattened()).map_err(taken::refusal)?;
         taken::check_form(operation.takes, &query).map_err(taken::refusal)?;
@@ -410,7 +413,7 @@ fn create_zone(state: &mut State, context: &Context, ask: &Ask) -> Answer {
     Ok(Reply { xml, location: Some(location) })
 }
 
-/// The quota of hosted zones of a new account (docs/aws.md §20.4).
+/// The quota of hosted zones of a new account (docs/aws.md §21.4).
 const MOST_ZONES: usize = 500;
 
 fn write_zone(xml: &mut Xml, zone: &Zone) {

@@ -29,7 +29,7 @@ pub fn kind(number: u16) -> Option<&'static str> {
     KINDS.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
 }
 
-/// Checks a value. The error is the problem in Route 53's words (docs/aws.md §20.3).
+/// Checks a value. The error is the problem in Route 53's words (docs/aws.md §21.3).
 pub fn check(kind: &str, value: &str) -> Result<(), String> {
     encoded(kind, value).map(|_| ())
 }

@@ -8,7 +8,7 @@ use kit::answer::Refusal;
 use kit::query::Xml;
 use kit::tags::{Flaw, Rules, USUAL};
 
-/// A zone has ten tags at most (docs/aws.md §20.4).
+/// A zone has ten tags at most (docs/aws.md §21.4).
 const RULES: Rules = Rules { most: 10, ..USUAL };
 
 fn check_kind(ask: &Ask) -> Result<(), Refusal> {
