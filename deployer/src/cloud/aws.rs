@@ -436,7 +436,6 @@ const NOT_YET: &[NotYet] = &[
     not_yet("ModifyListener", "UnsupportedCertificate", "", 300),
     // The load balancer uses it for some minutes after its listener is gone.
     not_yet("DeleteCertificate", "ResourceInUseException", "", 1200),
-    not_yet("DeleteCertificate", "ConflictException", "", 120),
     not_yet("*", "RequestInProgressException", "", 60),
     // Another client has changed a record since it was read.
     not_yet("ChangeResourceRecordSets", "InvalidChangeBatch", "", 60),
