@@ -138,8 +138,11 @@ async fn a_domain_in_a_zone_is_served_over_https_and_leaves_nothing() {
     let secured = listeners.listeners().iter().find(|it| it.port() == Some(443)).expect("one for HTTPS");
     let modify = cloud.aws.elb.modify_listener().listener_arn(secured.listener_arn().expect("an ARN"));
     modify.ssl_policy("ELBSecurityPolicy-2016-08").send().await.expect("it can be modified");
+    let listed = cloud.aws.route53.list_resource_record_sets().hosted_zone_id(&zone).send().await.expect("records");
+    let proof = listed.resource_record_sets.into_iter().find(|set| set.r#type == RrType::Cname);
+    world.change(&zone, ChangeAction::Delete, proof.expect("the validation record")).await;
     let mended = cloud.done(project, &["up", "--yes"]).await;
-    for change in ["~ alias.web", "~ listener.web-https", "~ default_action.web "] {
+    for change in ["~ alias.web", "+ validation_record.web", "~ listener.web-https", "~ default_action.web "] {
         assert!(mended.stderr.contains(change), "{change}: {}", mended.all());
     }
     world.assert_served().await;
