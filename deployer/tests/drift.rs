@@ -186,7 +186,7 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
     ("listener.protocol", "HTTPS needs a certificate, which has to be proven to belong to a domain"),
     ("target_group.vpc", "the account's default network is the only one there"),
     ("load_balancer.failure", "only AWS fails; it is no choice"),
-    ("load_balancer.domain", "of a service with a domain: tests/https.rs"),
+    ("load_balancer.domain", "of a service with a domain: tests/certificates.rs"),
     ("listener.certificate", "the same"),
     ("listener.tls_policy", "the same"),
     ("listener.superfluous", "the same"),
@@ -194,7 +194,7 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
     ("auto_scaling_group.paused", "a paused stack is no difference: tests/money.rs pauses and resumes one"),
 ];
 
-/// The kinds that only a service with a domain has: tests/https.rs.
+/// The kinds that only a service with a domain has: tests/certificates.rs.
 const OF_DOMAINS: &[&str] = &["alias", "certificate", "validation_record"];
 
 /// The shipped stack, with a bake time.
