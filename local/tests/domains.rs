@@ -1,6 +1,7 @@
 //! Route 53, its DNS and Certificate Manager, as their clients see them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_acm::types::{
@@ -145,6 +146,22 @@ async fn a_certificate_is_issued_only_while_dns_answers_with_its_records() {
     let issued = world.becomes(&arn, CertificateStatus::Issued).await;
     assert!(issued.not_before < issued.not_after && issued.in_use_by.unwrap_or_default().is_empty());
     assert_eq!(world.aws.control().delete(&format!("delegations/{DOMAIN}")).await, 200);
+    world.aws.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_lame_delegation_no_certificate_is_issued_until_it_is_over() {
+    let world = World::start().await;
+    world.aws.control().set_chaos(&["lame-delegation"]).await;
+    let (zone, _) = world.zone(DOMAIN).await;
+    let arn = world.request(&[DOMAIN]).await;
+    world.prove(&arn, &zone).await;
+    for _ in 0..20 {
+        assert_eq!(world.describe(&arn).await.status, Some(CertificateStatus::PendingValidation));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    world.aws.control().set_chaos(&[]).await;
+    world.becomes(&arn, CertificateStatus::Issued).await;
     world.aws.stop().await;
 }
 

@@ -234,7 +234,6 @@ async fn a_browser_is_redirected_to_https_and_the_certificate_has_its_name() {
     assert_eq!(in_use.certificate.unwrap().in_use_by(), [balancer.clone()]);
     let remove = world.balancing.remove_listener_certificates().listener_arn(&listener);
     remove.certificates(added).send().await.unwrap();
-    assert_eq!(code(delete(&second).await), "ResourceInUseException");
     until("the certificate to be released", async || delete(&second).await.is_ok()).await;
     let default = Certificate::builder().certificate_arn(&first).build();
     let remove = world.balancing.remove_listener_certificates().listener_arn(&listener).certificates(default);
