@@ -212,6 +212,8 @@ pub(super) trait Node<C>: Send + Sync {
     fn removal_rank(&self) -> u8;
     /// Allows adoption if this is its name: `KIND.KEY`, or its kind with its name in the cloud.
     fn adopt(&mut self, name: &str) -> bool;
+    /// Whether its name is known without its inputs.
+    fn is_known(&self) -> bool;
     /// Reads it, if its name is known without its inputs.
     fn read_ahead<'a>(&'a self, cloud: &'a C) -> BoxFuture<'a, Result<Option<Seen>, Error>>;
     /// Plans how to make it as wanted, from what was read ahead, if anything.
@@ -345,6 +347,10 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
         let is_meant = self.subject.address.to_string() == name || in_the_cloud.is_some_and(|it| it == name);
         self.subject.adopts |= is_meant;
         is_meant
+    }
+
+    fn is_known(&self) -> bool {
+        self.known.is_some()
     }
 
     fn read_ahead<'a>(&'a self, cloud: &'a R::Cloud) -> BoxFuture<'a, Result<Option<Seen>, Error>> {

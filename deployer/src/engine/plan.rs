@@ -176,16 +176,17 @@ impl<C: Send + Sync + 'static> Stack<C> {
         needs
     }
 
-    /// The nodes, those first that the longest chains of other nodes need.
+    /// The nodes, those first for which the longest chains of others wait: only those that are found by what they use.
     fn reading_order(&self) -> Vec<usize> {
-        let mut heights = vec![0; self.nodes.len()];
+        let mut waiting = vec![0; self.nodes.len()];
         for index in (0..self.nodes.len()).rev() {
+            let chain = waiting[index] + usize::from(!self.nodes[index].is_known());
             for &need in &self.needs[index] {
-                heights[need] = heights[need].max(heights[index] + 1);
+                waiting[need] = chain.max(waiting[need]);
             }
         }
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();
-        order.sort_by_key(|&index| std::cmp::Reverse(heights[index]));
+        order.sort_by_key(|&index| std::cmp::Reverse(waiting[index]));
         order
     }
 
