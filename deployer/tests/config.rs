@@ -157,7 +157,7 @@ fn a_value_of_the_wrong_type_is_shown_as_it_should_be_written() {
         ("buckets: { b: { cors: { methods: [GET], origins: [1] } } }", "a number in a list of texts: write \"1\""),
         (
             "services: { w: { package: w, instance_type: t3.micro, load_balancer: { port: 443 } } }",
-            "443 is the port of HTTPS: the load balancer has no certificate and speaks plain HTTP: use port 80",
+            "443 is the port of HTTPS: this is the port for plain HTTP: use 80",
         ),
     ] {
         let advised = advice(text);

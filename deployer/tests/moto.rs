@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Project, Said, moto::Moto};
+use support::{Project, Said, cloud::connect, moto::Moto};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_on_moto_is_planned_created_changed_and_removed() {
@@ -44,6 +44,30 @@ async fn a_stack_on_moto_is_planned_created_changed_and_removed() {
     assert!(down.stderr.contains("nothing is left"), "{}", down.all());
     assert_eq!(moto.fleet().await, [0, 0, 0]);
     assert!(moto.done(&project, &["down", "--yes"]).stderr.contains("nothing to do"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_in_a_zone_is_served_over_https() {
+    let moto = Moto::start();
+    let project = Project::of_service("    bake: 0\n    domain: app.example.org\n");
+    let pending = moto.done(&project, &["up", "--yes", "--no-wait"]);
+    assert!(pending.stderr.contains("acm-validations.aws"), "{}", pending.all());
+    let aws = connect(&moto.endpoint, ("testing", "testing")).await;
+    let zone = aws.route53.create_hosted_zone().name("example.org").caller_reference("1").send().await;
+    let zone = zone.expect("a zone can be made").hosted_zone.expect("a zone").id;
+    let names = async || {
+        let listed = aws.route53.list_resource_record_sets().hosted_zone_id(&zone).send().await.expect("records");
+        let names = listed.resource_record_sets.into_iter().map(|set| format!("{} {}", set.name, set.r#type));
+        names.collect::<Vec<String>>()
+    };
+    let before = names().await;
+    let up = moto.done(&project, &["up", "--yes"]);
+    assert_eq!(up.output("URL"), "https://app.example.org", "{}", up.all());
+    assert_eq!(moto.run(&project, &["plan", "--detailed-exitcode"]).code, 0);
+    let during = names().await;
+    assert!(during.contains(&"app.example.org. A".into()) && during.len() == before.len() + 3, "{during:?}");
+    moto.done(&project, &["down", "--yes"]);
+    assert_eq!(names().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

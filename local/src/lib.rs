@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use domains::dns;
+
 pub use chaos::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
 pub use compute;
 pub use kit::region_names::REGIONS;
@@ -93,9 +95,12 @@ impl Cloud {
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| NoPort { port, source })?;
         let address = listener.local_addr()?;
         let conditions = conditions.into();
-        let about = server::about(&options.dir, &options.region, address, conditions.speed);
+        let speed = conditions.speed;
         let services = Arc::new(Services::open(&options, conditions, &format!("http://{address}")).await?);
+        let dns = dns::Server::bind(&options.dir.join("state")).await.context("failed to listen for DNS queries")?;
+        let about = server::about(&options, address, speed, dns.address()?, services.authority.file());
         let stop = CancellationToken::new();
+        tokio::spawn(dns.run(services.route53.clone(), stop.clone()));
         let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));
         Ok(Cloud { address, services, server, stop, _lock: lock })
     }

@@ -3,6 +3,7 @@
 use http::Method;
 
 use compute::{cloudwatch, service_quotas};
+use domains::{acm, route53};
 use functions::lambda;
 use identity::iam;
 use identity::sts;
@@ -19,6 +20,7 @@ pub(crate) struct Service {
 
 /// All services. Any other is refused with 501.
 pub(crate) const SERVICES: &[Service] = &[
+    Service { name: "acm", title: "Certificate Manager", rows: acm::rows },
     Service { name: "autoscaling", title: "Auto Scaling", rows: compute::autoscaling_rows },
     Service { name: "dynamodb", title: "DynamoDB", rows: tables::rows },
     Service { name: "ec2", title: "EC2", rows: compute::ec2_rows },
@@ -28,6 +30,7 @@ pub(crate) const SERVICES: &[Service] = &[
     Service { name: "logs", title: "CloudWatch Logs", rows: logs::rows },
     Service { name: "monitoring", title: "CloudWatch", rows: cloudwatch::rows },
     Service { name: "rekognition", title: "Rekognition", rows: rekognition::rows },
+    Service { name: "route53", title: "Route 53", rows: route53::rows },
     Service { name: "s3", title: "S3", rows: s3::rows },
     Service { name: "servicequotas", title: "Service Quotas", rows: service_quotas::rows },
     Service { name: "sts", title: "STS", rows: sts::rows },
@@ -43,6 +46,12 @@ pub(crate) fn identify(request: &Request) -> Call {
             let input = Input::of(Protocol::RestJson, request);
             let (operation, row) = lambda::identify(&request.method, input.rest());
             Call { row, ..Call::of("lambda", operation, Protocol::RestJson, input) }
+        }
+        Some("route53") => {
+            let input = Input::of(Protocol::RestXml, request);
+            let (operation, row) = route53::identify(&request.method, input.rest());
+            // Its errors have the form of the Query protocol's.
+            Call { row, ..Call::of("route53", &operation, Protocol::Query, input) }
         }
         Some(service) if request.header("smithy-protocol") == Some("rpc-v2-cbor") => {
             let operation = request.path.rsplit('/').next().unwrap_or_default();
@@ -75,9 +84,7 @@ fn s3_call(request: &Request) -> Call {
 fn query_call(service: &str, request: &Request) -> Call {
     let protocol = match service {
         "ec2" => Protocol::Ec2,
-        "iam" | "sts" | "autoscaling" | "elasticloadbalancing" | "cloudfront" | "route53" | "unknown" => {
-            Protocol::Query
-        }
+        "iam" | "sts" | "autoscaling" | "elasticloadbalancing" | "cloudfront" | "unknown" => Protocol::Query,
         _ if is_form(request) => Protocol::Query,
         _ => Protocol::RestJson,
     };
@@ -108,6 +115,7 @@ fn signed_for(request: &Request) -> Option<String> {
 
 fn by_target(request: &Request) -> Option<&'static str> {
     const TARGETS: &[(&str, &str)] = &[
+        ("CertificateManager", "acm"),
         ("DynamoDB_", "dynamodb"),
         ("GraniteService", "monitoring"),
         ("DynamoDBStreams_", "dynamodb"),

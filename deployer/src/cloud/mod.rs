@@ -1,6 +1,8 @@
 //! The account that a stack lives in: clients, sign-in, the meaning of refusals, and the lease.
 
 pub mod aws;
+pub mod dns;
+pub mod domains;
 pub mod health;
 pub mod lease;
 pub mod logs;
@@ -12,3 +14,4 @@ pub mod stacks;
 pub mod status;
 pub mod usual;
 pub mod why;
+pub mod zones;

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_ec2::types::{Filter, LocationType};
 
 use crate::{
-    cloud::aws::{Aws, items},
+    cloud::{
+        aws::{Aws, items},
+        domains::Domain,
+    },
     engine::Fault,
 };
 
@@ -22,9 +25,11 @@ pub struct Site {
     pub is_emulated: bool,
 }
 
-/// The part of the region's default network that we use.
+/// The part of the region's default network that we use, and the domains of the services.
 #[derive(Debug, Clone)]
 pub struct Network {
+    /// The domains of the services that have one, by service.
+    pub domains: BTreeMap<String, Domain>,
     /// The VPC.
     pub vpc: String,
     /// Two or three of its subnets, by zone.
@@ -71,7 +76,7 @@ impl Site {
 impl Network {
     /// A network for laying out a stack without asking AWS.
     pub fn unknown() -> Network {
-        Network { vpc: String::new(), subnets: Vec::new() }
+        Network { domains: BTreeMap::new(), vpc: String::new(), subnets: Vec::new() }
     }
 
     /// Finds the default network, and the zones in it that offer all of these instance types.
@@ -80,7 +85,7 @@ impl Network {
             futures::try_join!(default_vpc(aws), default_subnets(aws), offered(aws, instance_types))?;
         let vpc = vpc.ok_or_else(|| no_vpc(&aws.region))?;
         let subnets = subnets.into_iter().filter(|(of, _)| *of == vpc).map(|(_, subnet)| subnet).collect();
-        Ok(Network { vpc, subnets: chosen(subnets, &offered, instance_types, &aws.region)? })
+        Ok(Network { domains: BTreeMap::new(), vpc, subnets: chosen(subnets, &offered, instance_types, &aws.region)? })
     }
 
     /// The subnets by their ids alone.

@@ -708,7 +708,8 @@ pub enum LocalCommand {
         #[arg(long, value_name = "N", default_value_t = 0)]
         seed: u64,
     },
-    /// Print the variables that point the AWS CLI and other clients to it
+    /// Print the variables that point the AWS CLI and other clients to it, and name its DNS server and its certificate
+    /// authority
     Env,
     /// Run it in the foreground
     Run(LocalStart),

@@ -11,7 +11,7 @@ use super::{
     unless_stopped, watched,
 };
 use crate::{
-    cloud::lease::Lease,
+    cloud::{health, lease::Lease},
     commands::cli::{Down, Global},
     engine::{Outcome, Plan, Planned, Step},
     output::{
@@ -28,6 +28,8 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
         report::say("nothing to do: there is no local AWS here");
         return Ok(Exit::Done);
     };
+    // A certificate need not be issued to be removed.
+    session.wait = health::Wait::No;
     let taken = take_down(&mut session, global, args, begun).await;
     taken.map_err(|failure| session.ended(failure))
 }

@@ -8,6 +8,7 @@ mod down;
 mod graph;
 mod healthy;
 mod history;
+mod https;
 mod images;
 mod init;
 mod invoke;
@@ -46,6 +47,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::{
     cloud::{
         aws::{Access, Aws},
+        domains::Domain,
         health,
         lease::Lease,
         sign_in,
@@ -192,7 +194,7 @@ impl Session {
     async fn connect(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
         let Some(mut session) = Session::sign_in(global, wake).await? else { return Ok(None) };
         let refused = |fault| {
-            Failure::to("look for the network of the services", fault).at(place(
+            Failure::to("look for the network and the domains of the services", fault).at(place(
                 &session.config,
                 &session.file,
                 "services",
@@ -253,12 +255,15 @@ impl Session {
         }))
     }
 
-    /// Finds the network of the services, if there are any.
+    /// Finds the network and the domains of the services, if there are any.
     async fn discover(&self) -> Result<Option<Network>, Fault> {
-        match self.config.services.is_empty() {
-            true => Ok(None),
-            false => Network::discover(&self.aws, &instance_types(&self.config)).await.map(Some),
+        if self.config.services.is_empty() {
+            return Ok(None);
         }
+        let types = instance_types(&self.config);
+        let (network, domains) =
+            futures::try_join!(Network::discover(&self.aws, &types), domains(&self.aws, &self.config))?;
+        Ok(Some(Network { domains, ..network }))
     }
 
     /// The number of zones of a load balancer, for prices.
@@ -536,6 +541,19 @@ impl Session {
     fn tally(&self, global: &Global) {
         tally(&self.aws, global);
     }
+}
+
+/// The domains of the services that have one, by service.
+async fn domains(aws: &Aws, config: &Config) -> Result<BTreeMap<String, Domain>, Fault> {
+    let mut domains = BTreeMap::new();
+    for (entry, service) in &config.services {
+        if let Some(domain) = &service.domain {
+            let (stack, has_own) = (config.name.as_str(), service.certificate.is_some());
+            let found = engine::look(|| Domain::discover(aws, stack, domain, has_own)).await?;
+            domains.insert(entry.to_string(), found);
+        }
+    }
+    Ok(domains)
 }
 
 /// With `-v`: the number of calls, by operation.

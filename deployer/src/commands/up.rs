@@ -8,7 +8,7 @@ use super::{
     Session, Wake,
     data::{Ask, Kept},
     healthy::{Behind, await_all, explain},
-    observer, old_programs, rest,
+    https, observer, old_programs, rest,
     turn::{Turn, overtaken},
     unless_stopped, verify, watched,
 };
@@ -87,6 +87,7 @@ fn end(lifetime: Duration) -> Option<String> {
 }
 
 async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode) -> Result<Exit, Failure> {
+    https::warn(session);
     let programs = session.programs(&args.targets).await?;
     // A build may take longer than the shortest lifetime.
     session.ends = args.lifetime.and_then(end);
@@ -111,6 +112,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);
         fronts.iter().filter_map(|front| front.url(&outputs)).for_each(|url| report::say(format!("→ {url}")));
+        https::say_pending(&page, &outputs);
         if let Some(ends) = session.ends.as_ref().filter(|_| !fronts.is_empty()) {
             report::say(format!("AWS ends the instances at {ends}; load balancers stay until `pause` or `down`"));
         }

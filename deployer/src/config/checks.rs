@@ -19,6 +19,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.beginnings();
     checks.firewalls();
     checks.plain_http();
+    checks.https();
     checks.account();
     checks.lab();
     checks.triggers();
@@ -107,9 +108,15 @@ impl Checks<'_> {
         }
     }
 
-    /// A service `web` has a second security group, `web-lb`.
+    /// A service `web` has a second security group, `web-lb`, and with HTTPS a second listener, `web-https`.
     fn firewalls(&mut self) {
         for entry in self.config.services.keys() {
+            let secured = entry.as_str().strip_suffix("-https").unwrap_or_default();
+            let is_secured = |other: &super::Service| other.domain.is_some() || other.certificate.is_some();
+            if self.config.services.get(secured).is_some_and(is_secured) {
+                let help = format!("the listener for HTTPS of `{secured}` has that name: choose another name");
+                self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
+            }
             let other = entry.as_str().strip_suffix("-lb").unwrap_or_default();
             if self.config.services.contains_key(other) {
                 let help =
@@ -119,11 +126,34 @@ impl Checks<'_> {
         }
     }
 
-    /// Our load balancers speak HTTP without certificates; browsers expect TLS on this port.
+    /// A domain points to one load balancer, and a load balancer takes certificates of its region only (docs/aws.md
+    /// §9.5).
+    fn https(&mut self) {
+        let mut known: BTreeMap<&str, &str> = BTreeMap::new();
+        for (entry, service) in &self.config.services {
+            let path = format!("services.{entry}");
+            if let Some(domain) = &service.domain
+                && let Some(other) = known.insert(domain, entry.as_str())
+            {
+                let help = format!("services.{other} has it: give each service a name of its own");
+                self.problem(&format!("{path}.domain"), format!("{domain} is taken"), help);
+            }
+            let region = self.config.region.as_str();
+            let elsewhere = service.certificate.as_deref().and_then(|arn| arn.split(':').nth(3));
+            if let Some(elsewhere) = elsewhere.filter(|there| !there.is_empty() && *there != region) {
+                let message = format!("a certificate of {elsewhere}, and the stack is in {region}");
+                let help =
+                    format!("load balancers take certificates of their region: request or import one in {region}");
+                self.problem(&format!("{path}.certificate"), message, help);
+            }
+        }
+    }
+
+    /// The listener for plain HTTP; browsers expect TLS on this port.
     fn plain_http(&mut self) {
         for (entry, service) in &self.config.services {
             if u16::from(service.load_balancer.port) == HTTPS {
-                let help = "the load balancer has no certificate and speaks plain HTTP: use port 80, or another one";
+                let help = "this is the port for plain HTTP: use 80, or another one; `domain` adds HTTPS on port 443";
                 self.problem(&format!("services.{entry}.load_balancer.port"), "443 is the port of HTTPS", help);
             }
         }

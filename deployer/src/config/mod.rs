@@ -277,6 +277,10 @@ pub struct Service {
     pub health_check: HealthCheck,
     /// The load balancer in front of it.
     pub load_balancer: Balancer,
+    /// The domain name that it is served at over HTTPS.
+    pub domain: Option<String>,
+    /// The ARN of an existing certificate.
+    pub certificate: Option<String>,
     /// The machine image; if absent, the newest Amazon Linux 2023 at creation.
     pub image: Option<String>,
     /// The size of the root disk, in GB.

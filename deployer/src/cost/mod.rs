@@ -273,6 +273,10 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
         let note = format!("{metrics} metrics; 10 are free");
         items.push(Item { least: Some(0.0), ..fixed(what, alarms_monthly(metrics), &note) });
     }
+    if service.domain.is_some() || service.certificate.is_some() {
+        let note = "free; the hosted zone is yours, and not counted".to_owned();
+        items.push(Item { note, ..fixed("certificate, DNS records".into(), 0.0, "") });
+    }
     items.push(log(section));
     items.extend(service.uses.rekognition.then(|| rekognition(section)));
     items
@@ -354,6 +358,18 @@ mod tests {
             assert!(estimate.items.iter().any(|it| it.section == section && it.sure == Sure::ByUse), "{section}");
         }
         assert!(estimate.complete);
+    }
+
+    #[test]
+    fn https_is_free_and_the_hosted_zone_is_not_counted() {
+        let text = include_str!("../../../stack.yaml")
+            .replace("    port: 8080\n", "    port: 8080\n    domain: a.example.org\n");
+        let config = Config::parse("stack.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let (with, without) = (super::estimate(&config, Some(2)), super::estimate(&postagram(), Some(2)));
+        assert_eq!((with.least, with.most), (without.least, without.most));
+        let item = with.items.iter().find(|item| item.what.starts_with("certificate")).unwrap();
+        assert_eq!((item.least, item.sure), (Some(0.0), Sure::Exact));
+        assert!(item.note.contains("hosted zone"), "{item:?}");
     }
 
     #[test]

@@ -223,7 +223,7 @@ impl Subject {
     ) -> impl Iterator<Item = (&'a String, &'a String, Option<&'a String>)> {
         let there = match &live.owner {
             super::Owner::Tags(tags) => Some(tags),
-            super::Owner::Parent => None,
+            super::Owner::Parent | super::Owner::Other(_) => None,
         };
         there.into_iter().flat_map(|there| {
             self.tags

@@ -184,6 +184,8 @@ pub enum Owner {
     Tags(Tags),
     /// By its parent, whose owner has been checked: it has no tags of its own.
     Parent,
+    /// It has no tags, and its values show that it is not ours; the owner, for people. It cannot be adopted.
+    Other(String),
 }
 
 impl Owner {
@@ -194,7 +196,11 @@ impl Owner {
 
     /// The owner that the tags name, if the resource does not belong to `stack`.
     pub fn foreign_to(&self, stack: &str) -> Option<String> {
-        let Owner::Tags(tags) = self else { return None };
+        let tags = match self {
+            Owner::Tags(tags) => tags,
+            Owner::Parent => return None,
+            Owner::Other(owner) => return Some(owner.clone()),
+        };
         match tags.get(STACK_TAG) {
             Some(owner) if owner == stack => None,
             Some(owner) => Some(format!("stack {owner:?}")),

@@ -28,11 +28,11 @@ macro_rules! kinds {
 
 // In order of removal: a kind stands before the kinds that it may use.
 kinds! {
-    0: auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
-       permissions::Permissions, scaling_policy::ScalingPolicy;
+    0: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
+       permissions::Permissions, scaling_policy::ScalingPolicy, validation_record::ValidationRecord;
     1: alarm::Alarm;
     2: function::Function, listener::Listener, load_balancer::LoadBalancer;
-    3: launch_template::LaunchTemplate, target_group::TargetGroup;
+    3: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
     4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup;
     5: bucket::Bucket, role::Role, table::Table;
 }

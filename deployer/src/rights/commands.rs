@@ -64,6 +64,10 @@ enum Given {
     Tables,
     /// A service that names its machine image.
     Image,
+    /// A service with a domain.
+    Domain,
+    /// A service with a domain, for which a certificate is requested.
+    Requested,
 }
 
 const fn part(given: Given, rights: &'static [Right]) -> Part {
@@ -84,6 +88,23 @@ const NETWORK: &[Right] = &[
     right("ec2:DescribeInstanceTypeOfferings", Any),
     right("ec2:DescribeSubnets", Any),
     right("ec2:DescribeVpcs", Any),
+];
+
+/// The hosted zones that hold domains (`cloud/domains.rs`).
+const DOMAINS: &[Right] = &[right("route53:GetHostedZone", Zones), right("route53:ListHostedZones", Any)];
+
+/// How far the certificates of domains have got.
+const CERTIFICATES: &[Right] = &[
+    right("acm:DescribeCertificate", Certificates),
+    right("acm:ListCertificates", Any),
+    right("acm:ListTagsForCertificate", Certificates),
+];
+
+/// Removing the records that lead to load balancers (`kinds/load_balancer.rs`).
+const RELEASE: &[Right] = &[
+    right("route53:ChangeResourceRecordSets", Zones),
+    right("route53:ListHostedZones", Any),
+    right("route53:ListResourceRecordSets", Zones),
 ];
 
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
@@ -223,6 +244,8 @@ use Deed::{Change, List, Loss, Read, Remove, Tidy};
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 const UP: &[Part] = &[
     part(Given::Services, NETWORK),
+    part(Given::Domain, DOMAINS),
+    part(Given::Requested, CERTIFICATES),
     part(Given::Image, IMAGES),
     part(Given::Always, LEASE),
     part(Given::Services, HEALTH),
@@ -238,7 +261,12 @@ pub const COMMANDS: &[Needs] = &[
         "plan",
         &[List, Read, Loss],
         Which::Described,
-        &[part(Given::Services, NETWORK), part(Given::Image, IMAGES)],
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::Domain, DOMAINS),
+            part(Given::Requested, CERTIFICATES),
+            part(Given::Image, IMAGES),
+        ],
     ),
     offline("cost"),
     command(
@@ -247,6 +275,8 @@ pub const COMMANDS: &[Needs] = &[
         Which::Described,
         &[
             part(Given::Services, NETWORK),
+            part(Given::Domain, DOMAINS),
+            part(Given::Requested, CERTIFICATES),
             part(Given::Services, STATUS_SERVICES),
             part(Given::Functions, WHY_FUNCTIONS),
             part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
@@ -257,13 +287,25 @@ pub const COMMANDS: &[Needs] = &[
         "why",
         &[],
         Which::None,
-        &[part(Given::Services, NETWORK), part(Given::Services, WHY_SERVICES), part(Given::Functions, WHY_FUNCTIONS)],
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::Domain, DOMAINS),
+            part(Given::Requested, CERTIFICATES),
+            part(Given::Services, WHY_SERVICES),
+            part(Given::Functions, WHY_FUNCTIONS),
+        ],
     ),
     command(
         "history",
         &[],
         Which::None,
-        &[part(Given::Services, NETWORK), part(Given::Services, RELEASES), part(Given::Functions, FUNCTION_RELEASES)],
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::Domain, DOMAINS),
+            part(Given::Requested, CERTIFICATES),
+            part(Given::Services, RELEASES),
+            part(Given::Functions, FUNCTION_RELEASES),
+        ],
     ),
     command(
         "rollback",
@@ -271,6 +313,8 @@ pub const COMMANDS: &[Needs] = &[
         Which::None,
         &[
             part(Given::Services, NETWORK),
+            part(Given::Domain, DOMAINS),
+            part(Given::Requested, CERTIFICATES),
             part(Given::Services, RELEASES),
             part(Given::Services, ROLL_OUT),
             part(Given::Always, LEASE),
@@ -280,7 +324,12 @@ pub const COMMANDS: &[Needs] = &[
             part(Given::Functions, RESTORE),
         ],
     ),
-    command("pause", &[], Which::None, &[part(Given::Services, PAUSE), part(Given::Services, LEASE)]),
+    command(
+        "pause",
+        &[],
+        Which::None,
+        &[part(Given::Services, PAUSE), part(Given::Domain, RELEASE), part(Given::Services, LEASE)],
+    ),
     command("resume", UP_DEEDS, Which::Described, UP),
     command(
         "logs",
@@ -313,15 +362,35 @@ pub const COMMANDS: &[Needs] = &[
             ],
         )],
     ),
-    command("open", &[Read], Which::Addresses, &[part(Given::Services, NETWORK)]),
-    command("verify", &[Read], Which::Verified, &[part(Given::Services, NETWORK)]),
+    command(
+        "open",
+        &[Read],
+        Which::Addresses,
+        &[part(Given::Services, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)],
+    ),
+    command(
+        "verify",
+        &[Read],
+        Which::Verified,
+        &[part(Given::Services, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)],
+    ),
     command(
         "down",
         &[List, Read, Loss, Remove],
         Which::Described,
-        &[part(Given::Services, NETWORK), part(Given::Always, LEASE)],
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::Domain, DOMAINS),
+            part(Given::Requested, CERTIFICATES),
+            part(Given::Always, LEASE),
+        ],
     ),
-    command("outputs", &[Read], Which::Outputs, &[part(Given::Services, NETWORK)]),
+    command(
+        "outputs",
+        &[Read],
+        Which::Outputs,
+        &[part(Given::Services, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)],
+    ),
     command("ls", &[List], Which::OfAllStacks, &[part(Given::Always, REGIONS), part(Given::Always, SIZES)]),
     offline("policy"),
     offline("schema"),
@@ -329,7 +398,13 @@ pub const COMMANDS: &[Needs] = &[
         "doctor",
         &[Read],
         Which::Described,
-        &[part(Given::Services, NETWORK), part(Given::Always, REGIONS), part(Given::Services, DOCTOR)],
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::Domain, DOMAINS),
+            part(Given::Requested, CERTIFICATES),
+            part(Given::Always, REGIONS),
+            part(Given::Services, DOCTOR),
+        ],
     ),
     offline("init"),
     offline("validate"),
@@ -393,6 +468,10 @@ impl Given {
             Given::Functions => !config.functions.is_empty(),
             Given::Buckets => !config.buckets.is_empty(),
             Given::Tables => !config.tables.is_empty(),
+            Given::Domain => config.services.values().any(|service| service.domain.is_some()),
+            Given::Requested => {
+                config.services.values().any(|service| service.domain.is_some() && service.certificate.is_none())
+            }
             Given::Image => config.services.values().any(|service| service.image.is_some()),
         }
     }

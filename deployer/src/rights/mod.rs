@@ -76,6 +76,10 @@ pub enum On {
     TargetGroups,
     /// The listeners.
     Listeners,
+    /// The certificates. Their ids are chosen by ACM.
+    Certificates,
+    /// The hosted zones, which are not ours.
+    Zones,
     /// The launch templates. Their ids are chosen by EC2.
     Templates,
     /// The security groups. Their ids are chosen by EC2.
@@ -180,6 +184,8 @@ impl On {
             On::Balancers => vec![arn("elasticloadbalancing", &format!("loadbalancer/app/{names}"))],
             On::TargetGroups => vec![arn("elasticloadbalancing", &format!("targetgroup/{names}"))],
             On::Listeners => vec![arn("elasticloadbalancing", &format!("listener/app/{names}"))],
+            On::Certificates => vec![arn("acm", "certificate/*")],
+            On::Zones => vec![format!("arn:{partition}:route53:::hostedzone/*")],
             On::Templates => vec![arn("ec2", "launch-template/*")],
             On::SecurityGroups => vec![arn("ec2", "security-group/*")],
             On::Networks => vec![arn("ec2", "vpc/*")],

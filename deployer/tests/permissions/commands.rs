@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_acm::types::{Tag, ValidationMethod};
 use aws_sdk_sts::types::Credentials;
 use deployer::rights::COMMANDS;
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ use crate::support::{Project, Said, cloud::TestAws, hands::Hands};
 const UNUSED: &[(&str, &str, &str)] = &[
     ("up", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
     ("up", "iam:CreateServiceLinkedRole", "only the first load balancer and group of an account need it"),
+    ("up", "elasticloadbalancing:DeleteListener", "only a service that is no longer served over HTTPS needs it"),
+    ("up", "elasticloadbalancing:RemoveTags", "the same"),
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
     ("rollback", "lambda:UpdateFunctionCode", "only a release with another program needs it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsEgress", "only rules made by an earlier version need it"),
@@ -196,6 +199,9 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     let (watched, unwatched) = (format!("{check}    bake: 3m\n"), format!("{check}    bake: 0\n"));
     project.edit(check, &watched);
     let roles = Roles::new(&cloud, &project).await;
+    // The tags of every certificate are read.
+    let request = cloud.aws.acm.request_certificate().domain_name("other.example.org");
+    request.validation_method(ValidationMethod::Dns).send().await.expect("a certificate can be requested");
     let bucket = "postagram-images-000000000000-us-east-1";
 
     // From nothing.
@@ -292,6 +298,46 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     assert_eq!(cloud.buckets().await, Vec::<String>::new());
 
     roles.assert_least().await;
+    cloud.end().await;
+}
+
+/// Actions that a domain adds, to those of the services of a load balancer.
+fn is_of_domains(action: &str) -> bool {
+    action.starts_with("acm:") || action.starts_with("route53:")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
+    let (cloud, project) = (TestAws::start().await, Project::of_service("    domain: app.example.org\n"));
+    let zone = cloud.aws.route53.create_hosted_zone().name("example.org").caller_reference("1").send().await;
+    zone.expect("a zone can be made");
+    let roles = Roles::new(&cloud, &project).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "--yes"]).await;
+    for command in [&["plan"][..], &["status"], &["why"], &["outputs"], &["history"], &["doctor"], &["ls"]] {
+        roles.done(command).await;
+    }
+    // The tags of the certificate.
+    let listed = cloud.aws.acm.list_certificates().send().await.expect("certificates");
+    let arn = listed.certificate_summary_list()[0].certificate_arn().expect("an ARN");
+    let resource = Tag::builder().key("deployer:resource").build().expect("complete");
+    let untag = cloud.aws.acm.remove_tags_from_certificate().certificate_arn(arn).tags(resource);
+    untag.send().await.expect("it can be untagged");
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["pause", "--yes"]).await;
+    roles.done(&["resume", "--yes"]).await;
+    let described = project.description();
+    project.edit("domain: app.example.org", "domain: www.example.org");
+    roles.done(&["up", "--yes"]).await;
+    project.describe(&described);
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["down", "--yes"]).await;
+    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down"] {
+        let used = roles.used(command).await;
+        let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
+        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
+        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
+    }
     cloud.end().await;
 }
 

@@ -49,6 +49,21 @@ use kit::speed::Speed;
 use kit::taken::{self, Takes};
 use kit::warden::Warden;
 
+/// The certificates that load balancers serve.
+pub trait Certificates: Send + Sync {
+    /// Returns a certificate of the region, if it exists.
+    fn certificate(&self, arn: &str) -> Option<Certificate>;
+}
+
+/// A certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its domain names in lower case. A wildcard stands for one label.
+    pub names: Vec<String>,
+    /// The certificate with its chain, and the key, in PEM; `None` if it is not valid.
+    pub issued: Option<(String, String)>,
+}
+
 /// What compute needs from the rest of the local AWS.
 pub struct Context {
     /// The directory of the state and the instances' root directories.
@@ -65,6 +80,8 @@ pub struct Context {
     pub logs: Arc<dyn LogStreams>,
     /// IAM's roles and instance profiles.
     pub roles: Arc<dyn Roles>,
+    /// Certificate Manager.
+    pub certificates: Arc<dyn Certificates>,
     /// The kinds of chaos that are enabled, which may change at any time.
     pub chaos: watch::Receiver<Chaos>,
     /// How much faster than AWS everything happens.
@@ -204,6 +221,7 @@ struct Site {
     account: String,
     dir: PathBuf,
     ports: Ports,
+    certificates: Arc<dyn Certificates>,
     chaos: watch::Receiver<Chaos>,
     speed: Speed,
 }
@@ -291,12 +309,12 @@ struct SavedState {
 impl Compute {
     /// Starts compute from the state in the directory: instances and load balancers that were running run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
-        let Context { dir, region, account, endpoint, objects, logs, roles, chaos, speed } = context;
+        let Context { dir, region, account, endpoint, objects, logs, roles, certificates, chaos, speed } = context;
         // Processes run in their own directories, where a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
         let state = State::load(&dir.join("compute.json"))?;
-        let site = Site { region, account, dir, ports: Ports::default(), chaos, speed };
+        let site = Site { region, account, dir, ports: Ports::default(), certificates, chaos, speed };
         let compute = Arc::new(Compute {
             site,
             endpoint,
@@ -411,7 +429,7 @@ impl Compute {
                 .map(|one| {
                     let listeners: Vec<Value> = state
                         .listeners_of(&one.arn)
-                        .map(|listener| json!({ "port": listener.port, "local_port": listener.local_port }))
+                        .map(|listener| json!({ "port": listener.port, "local_port": listener.local_port, "protocol": listener.protocol }))
                         .collect();
                     json!({ "name": one.name, "address": one.dns_name(), "port": one.port, "listeners": listeners, "own_answers": self.tally.of(&one.arn) })
                 })
@@ -445,6 +463,25 @@ impl Compute {
     /// Returns the tags of an EC2 resource.
     pub fn tags_of(&self, id: &str) -> BTreeMap<String, String> {
         self.read(|state| state.tags_of(id).clone())
+    }
+
+    /// Whether a load balancer has this DNS name, in the hosted zone of the region's load balancers.
+    pub fn has_load_balancer(&self, hosted_zone: &str, dns_name: &str) -> bool {
+        hosted_zone == elb::hosted_zone(&self.site.region)
+            && self.read(|state| state.load_balancers.values().any(|one| one.dns_name() == dns_name))
+    }
+
+    /// Returns the load balancers that use certificates: by certificate, the ARNs of the load balancers.
+    pub fn certificate_uses(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        self.read(|state| {
+            for listener in state.listeners.values() {
+                for certificate in &listener.certificates {
+                    uses.entry(certificate.clone()).or_default().insert(listener.load_balancer.clone());
+                }
+            }
+        });
+        uses
     }
 
     /// Reads the state together with its generation.

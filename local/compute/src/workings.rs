@@ -347,12 +347,21 @@ mod tests {
     use kit::speed::Speed;
     use tokio::sync::watch;
 
+    struct NoCertificates;
+
+    impl crate::Certificates for NoCertificates {
+        fn certificate(&self, _arn: &str) -> Option<crate::Certificate> {
+            None
+        }
+    }
+
     fn site(speed: Speed, chaos: Chaos) -> Site {
         Site {
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),
             dir: std::path::PathBuf::new(),
             ports: Ports::default(),
+            certificates: std::sync::Arc::new(NoCertificates),
             chaos: watch::channel(chaos).1,
             speed,
         }

@@ -218,6 +218,11 @@ impl Xml {
         Xml::default()
     }
 
+    /// Returns the document as text.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+
     /// `<name>value</name>`.
     pub fn text(&mut self, name: &str, value: impl Display) -> &mut Xml {
         let value = value.to_string();
@@ -273,7 +278,8 @@ impl Xml {
         })
     }
 
-    fn list<T>(
+    /// A list whose items have this element's name: `<name><element>…</element></name>`.
+    pub fn list<T>(
         &mut self,
         name: &str,
         element: &str,

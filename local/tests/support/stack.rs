@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use local::compute::{Compute, Context, Credentials, LogStreams, Objects, Profile, Right, Roles};
+use local::compute::{
+    Certificate, Certificates, Compute, Context, Credentials, LogStreams, Objects, Profile, Right, Roles,
+};
 use local::{Chaos, ChaosKind, Speed};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -121,6 +123,14 @@ pub struct Reply {
     pub body: String,
 }
 
+struct NoCertificates;
+
+impl Certificates for NoCertificates {
+    fn certificate(&self, _arn: &str) -> Option<Certificate> {
+        None
+    }
+}
+
 impl TestCompute {
     pub async fn start() -> TestCompute {
         TestCompute::start_at(Speed::FAST).await
@@ -134,6 +144,7 @@ impl TestCompute {
         let (chaos, watched) = watch::channel(chaos);
         let written = Written::default();
         let context = Context {
+            certificates: Arc::new(NoCertificates),
             dir: dir.path().to_owned(),
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),

@@ -10,7 +10,7 @@ mod services;
 pub use data::{ABSENT, BucketStatus, Objects, TableStatus};
 pub use functions::FunctionStatus;
 pub use programs::{Deployed, deployed};
-pub use services::{InstanceStatus, ServiceStatus};
+pub use services::{InstanceStatus, PENDING, ServiceStatus};
 
 use futures::{Stream, StreamExt as _, stream};
 use serde::Serialize;

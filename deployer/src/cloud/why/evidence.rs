@@ -2,6 +2,7 @@
 
 use aws_sdk_autoscaling::types::ScalingActivityStatusCode as Status;
 use aws_sdk_ec2::types::InstanceAttributeName;
+use aws_sdk_elasticloadbalancingv2::types::ProtocolEnum;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Reports, report::Line, report::Report, reports};
@@ -13,7 +14,7 @@ use crate::{
     engine::{Fault, look},
     kinds::{
         auto_scaling_group::{self, Rest, rest, tags_of},
-        listener::forwards,
+        listener::{HTTPS_PORT, forwards, redirect},
         tags,
     },
     page::user_data::program,
@@ -34,6 +35,8 @@ pub struct Place {
     pub template: String,
     /// The port of the listener.
     pub front_port: i32,
+    /// Its domain.
+    pub domain: Option<String>,
     /// The port of the service.
     pub port: u16,
     /// The path of the health check.
@@ -155,6 +158,8 @@ pub struct Wiring {
     pub host: String,
     /// The number of its zones.
     pub zones: usize,
+    /// Whether it is served over HTTPS.
+    pub is_https: bool,
     /// Whether the listener exists.
     pub listens: bool,
     /// Whether it forwards to the target group.
@@ -394,8 +399,12 @@ pub(in crate::cloud) async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring,
     };
     let arn = balancer.load_balancer_arn().unwrap_or_default();
     let listeners = aws.elb.describe_listeners().load_balancer_arn(arn).send().await?;
-    let listener = listeners.listeners().iter().find(|it| it.port() == Some(place.front_port));
+    let on_port = |port: i32| listeners.listeners().iter().find(move |it| it.port() == Some(port));
+    let https = on_port(HTTPS_PORT.into()).filter(|it| it.protocol() == Some(&ProtocolEnum::Https));
+    // Requests to a listener that redirects reach the other one.
+    let listener = on_port(place.front_port).map(|it| https.filter(|_| redirect(it).is_some()).unwrap_or(it));
     Ok(Wiring {
+        is_https: https.is_some(),
         listens: listener.is_some(),
         forwards: listener.is_some_and(|it| forwards(it).get(&target_group).is_some_and(|share| *share > 0)),
         host: balancer.dns_name().unwrap_or_default().into(),

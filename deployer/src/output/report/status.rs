@@ -8,7 +8,8 @@ use console::Term;
 use super::{escape, note_unprinted, screen};
 use crate::{
     cloud::status::{
-        ABSENT, BucketStatus, Drift, FunctionStatus, InstanceStatus, Objects, ServiceStatus, Status, TableStatus,
+        ABSENT, BucketStatus, Drift, FunctionStatus, InstanceStatus, Objects, PENDING, ServiceStatus, Status,
+        TableStatus,
     },
     cost::{
         Cost,
@@ -141,6 +142,9 @@ fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
     lines.push(row(mark, &format!("service {}", it.name), &state));
     lines.extend(rest(it, now_s).map(|rest| detail(&rest)));
     lines.extend(it.address.iter().map(|address| detail(address)));
+    if it.https == Some(PENDING) && !it.is_resting() {
+        lines.push(detail("HTTPS is pending: `deployer why` says what it waits for"));
+    }
     it.instances.iter().for_each(|one| instance(one, it.release.as_deref(), now_s, lines));
     lines.extend(it.failed_launch.iter().map(|failure| detail(&format!("a launch failed: {failure}"))));
     lines.extend(it.unread.iter().map(|unread| detail(unread)));
