@@ -8,6 +8,7 @@ use identity::iam;
 use identity::sts;
 use kit::answer::Protocol;
 use kit::call::{Call, Input, Request, Rows, credential};
+use secrets::{parameters, secrets_manager};
 
 /// A service, with its name in signatures and its title in this server's README.
 pub(crate) struct Service {
@@ -29,7 +30,9 @@ pub(crate) const SERVICES: &[Service] = &[
     Service { name: "monitoring", title: "CloudWatch", rows: cloudwatch::rows },
     Service { name: "rekognition", title: "Rekognition", rows: rekognition::rows },
     Service { name: "s3", title: "S3", rows: s3::rows },
+    Service { name: "secretsmanager", title: "Secrets Manager", rows: secrets_manager::rows },
     Service { name: "servicequotas", title: "Service Quotas", rows: service_quotas::rows },
+    Service { name: "ssm", title: "Systems Manager", rows: parameters::rows },
     Service { name: "sts", title: "STS", rows: sts::rows },
 ];
 
@@ -108,12 +111,14 @@ fn signed_for(request: &Request) -> Option<String> {
 
 fn by_target(request: &Request) -> Option<&'static str> {
     const TARGETS: &[(&str, &str)] = &[
+        ("AmazonSSM", "ssm"),
         ("DynamoDB_", "dynamodb"),
         ("GraniteService", "monitoring"),
         ("DynamoDBStreams_", "dynamodb"),
         ("Logs_", "logs"),
         ("RekognitionService", "rekognition"),
         ("ServiceQuotasV20190624", "servicequotas"),
+        ("secretsmanager", "secretsmanager"),
     ];
     let target = request.header("x-amz-target")?;
     TARGETS.iter().find(|(prefix, _)| target.starts_with(prefix)).map(|(_, service)| *service)

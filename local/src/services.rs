@@ -232,16 +232,25 @@ impl Services {
         if caller.may_everything() {
             return Ok(());
         }
-        let asked = Asked { call, request, region, entity_arn: &|kind, name| self.iam.entity_arn(kind, name) };
+        let here = self.regions.find(region);
+        let entity_arn = |kind: &str, name: &str| match kind {
+            "secret" => here.as_ref()?.secrets.arn_of(name),
+            kind => self.iam.entity_arn(kind, name),
+        };
+        let asked = Asked { call, request, region, entity_arn: &entity_arn };
         asked.needs().into_iter().try_for_each(|need| caller.may(&self.with_tags(need, region)))
     }
 
-    /// Adds the tags of the resource, for conditions on them. Only those of EC2 are known.
+    /// Adds the tags of the resource, for conditions on them. Those of EC2, Secrets Manager and Systems Manager are known.
     fn with_tags(&self, need: Need, region: &str) -> Need {
-        let is_of_ec2 = need.resource.starts_with("arn:aws:ec2:");
-        let Some(region) = is_of_ec2.then(|| self.regions.find(region)).flatten() else { return need };
-        let id = need.resource.rsplit('/').next().unwrap_or_default().to_owned();
-        let tags = region.compute.tags_of(&id);
+        let service = need.resource.strip_prefix("arn:aws:").and_then(|rest| rest.split(':').next());
+        let Some(region) = self.regions.find(region) else { return need };
+        let tags = match service {
+            Some("ec2") => region.compute.tags_of(need.resource.rsplit('/').next().unwrap_or_default()),
+            Some("secretsmanager") => region.secrets.tags_of(&need.resource),
+            Some("ssm") => region.parameters.tags_of(&need.resource),
+            _ => return need,
+        };
         tags.into_iter().fold(need, |need, (key, value)| need.knowing(format!("aws:ResourceTag/{key}"), Some(value)))
     }
 
@@ -296,7 +305,9 @@ impl Services {
             }
             "logs" => region.logs.answer(call),
             "monitoring" => cloudwatch::answer(call, &region.compute),
+            "secretsmanager" => region.secrets.answer(call),
             "servicequotas" => service_quotas::answer(call, &region.compute),
+            "ssm" => region.parameters.answer(call),
             "rekognition" => rekognition::answer(call, &region.s3, caller).await,
             "ec2" | "autoscaling" | "elasticloadbalancing" => {
                 region.compute.handle(&call.service, call.input.form()).await

@@ -60,6 +60,10 @@ pub struct Aws {
     pub elb: aws_sdk_elasticloadbalancingv2::Client,
     /// Amazon EC2 Auto Scaling.
     pub autoscaling: aws_sdk_autoscaling::Client,
+    /// AWS Secrets Manager.
+    pub secrets: aws_sdk_secretsmanager::Client,
+    /// AWS Systems Manager, for its Parameter Store.
+    pub ssm: aws_sdk_ssm::Client,
     /// Service Quotas.
     pub quotas: aws_sdk_servicequotas::Client,
     /// AWS Security Token Service.
@@ -221,6 +225,8 @@ impl Aws {
             ec2: client!(aws_sdk_ec2),
             elb: client!(aws_sdk_elasticloadbalancingv2),
             autoscaling: client!(aws_sdk_autoscaling),
+            secrets: client!(aws_sdk_secretsmanager),
+            ssm: client!(aws_sdk_ssm),
             quotas: client!(aws_sdk_servicequotas),
             sts: client!(aws_sdk_sts),
             region: region.to_owned(),
@@ -470,6 +476,8 @@ const ABSENT: &[&str] = &[
     "TargetGroupNotFound",
     "ListenerNotFound",
     "ActiveInstanceRefreshNotFound",
+    "ParameterNotFound",
+    "InvalidResourceId",
 ];
 
 /// When one call of a read finds a resource and another does not, it is in transition: after this long both agree

@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod health;
+pub mod held;
 pub mod lease;
 pub mod logs;
 pub mod remedies;

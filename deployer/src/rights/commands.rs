@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{KINDS, On::*, Right, When::*, kinds::OfKind, right, right_when};
-use crate::{config::Config, engine::Inputs as _, page::Page};
+use crate::{
+    config::{Config, Store},
+    engine::Inputs as _,
+    page::Page,
+};
 
 /// The rights of a command.
 #[derive(Debug)]
@@ -64,6 +68,10 @@ enum Given {
     Tables,
     /// A service that names its machine image.
     Image,
+    /// A variable whose value is in Secrets Manager.
+    Secrets,
+    /// A variable whose value is in Parameter Store.
+    Parameters,
 }
 
 const fn part(given: Given, rights: &'static [Right]) -> Part {
@@ -88,6 +96,38 @@ const NETWORK: &[Right] = &[
 
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
+
+/// Whether values exist, and of which version they are (`cloud/held.rs`).
+const HELD_SECRETS: &[Right] = &[right("secretsmanager:DescribeSecret", Secrets)];
+const HELD_PARAMETERS: &[Right] = &[right("ssm:DescribeParameters", Any)];
+
+/// Listing the secrets and parameters of stacks (`kinds/secret.rs`, `kinds/parameter.rs`).
+const LIST_HELD: &[Right] = &[
+    right("secretsmanager:ListSecrets", Any),
+    right("ssm:DescribeParameters", Any),
+    right("ssm:ListTagsForResource", Parameters),
+];
+
+/// Removing those of the stack.
+const REMOVE_HELD: &[Right] = &[
+    right_when("secretsmanager:DeleteSecret", Secrets, Ours),
+    right("secretsmanager:DescribeSecret", Secrets),
+    right("secretsmanager:ListSecrets", Any),
+    right_when("ssm:DeleteParameter", Parameters, Ours),
+    right("ssm:DescribeParameters", Any),
+    right("ssm:ListTagsForResource", Parameters),
+];
+
+/// Setting values (`commands/secret.rs`). What is taken over gets our tags first.
+const SET_HELD: &[Right] = &[
+    right_when("secretsmanager:CreateSecret", Secrets, New),
+    right_when("secretsmanager:PutSecretValue", Secrets, Ours),
+    right_when("secretsmanager:RestoreSecret", Secrets, Ours),
+    right_when("secretsmanager:TagResource", Secrets, New),
+    right_when("ssm:AddTagsToResource", Parameters, New),
+    right_when("ssm:PutParameter", Parameters, New),
+    right_when("ssm:PutParameter", Parameters, Ours),
+];
 
 /// The lease (`cloud/lease.rs`). A conditional write needs `s3:GetObject`, and without `s3:ListBucket` a missing
 /// object is a denial.
@@ -221,6 +261,8 @@ const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 const UP: &[Part] = &[
     part(Given::Services, NETWORK),
     part(Given::Image, IMAGES),
+    part(Given::Secrets, HELD_SECRETS),
+    part(Given::Parameters, HELD_PARAMETERS),
     part(Given::Always, LEASE),
     part(Given::Services, HEALTH),
     part(Given::Services, WHY_SERVICES),
@@ -235,7 +277,12 @@ pub const COMMANDS: &[Needs] = &[
         "plan",
         &[List, Read, Loss],
         Which::Described,
-        &[part(Given::Services, NETWORK), part(Given::Image, IMAGES)],
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::Image, IMAGES),
+            part(Given::Secrets, HELD_SECRETS),
+            part(Given::Parameters, HELD_PARAMETERS),
+        ],
     ),
     offline("cost"),
     command(
@@ -248,13 +295,21 @@ pub const COMMANDS: &[Needs] = &[
             part(Given::Functions, WHY_FUNCTIONS),
             part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
             part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
+            part(Given::Secrets, HELD_SECRETS),
+            part(Given::Parameters, HELD_PARAMETERS),
         ],
     ),
     command(
         "why",
         &[],
         Which::None,
-        &[part(Given::Services, NETWORK), part(Given::Services, WHY_SERVICES), part(Given::Functions, WHY_FUNCTIONS)],
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::Services, WHY_SERVICES),
+            part(Given::Functions, WHY_FUNCTIONS),
+            part(Given::Secrets, HELD_SECRETS),
+            part(Given::Parameters, HELD_PARAMETERS),
+        ],
     ),
     command(
         "history",
@@ -316,10 +371,11 @@ pub const COMMANDS: &[Needs] = &[
         "down",
         &[List, Read, Loss, Remove],
         Which::Described,
-        &[part(Given::Services, NETWORK), part(Given::Always, LEASE)],
+        &[part(Given::Services, NETWORK), part(Given::Always, LEASE), part(Given::Always, REMOVE_HELD)],
     ),
+    command("secret", &[], Which::None, &[part(Given::Always, SET_HELD), part(Given::Always, REMOVE_HELD)]),
     command("outputs", &[Read], Which::Outputs, &[part(Given::Services, NETWORK)]),
-    command("ls", &[List], Which::OfAllStacks, &[part(Given::Always, REGIONS)]),
+    command("ls", &[List], Which::OfAllStacks, &[part(Given::Always, REGIONS), part(Given::Always, LIST_HELD)]),
     offline("policy"),
     offline("schema"),
     command(
@@ -390,6 +446,8 @@ impl Given {
             Given::Functions => !config.functions.is_empty(),
             Given::Buckets => !config.buckets.is_empty(),
             Given::Tables => !config.tables.is_empty(),
+            Given::Secrets => config.holds(Store::Secret),
+            Given::Parameters => config.holds(Store::Parameter),
             Given::Image => config.services.values().any(|service| service.image.is_some()),
         }
     }
