@@ -68,7 +68,7 @@ services:
     environment: { A: 1.10, B: 010, C: 0x1F, D: yes, E: 1e3, F: .nan, G: 12345678901234567890123, H: ~, I: True, J: "$${x}" }
 "#;
     let config = read(&format!("{HEAD}{}", text.trim_start()));
-    let environment = &config.services["w"].environment;
+    let environment = &config.services["w"].variables.texts;
     let values: Vec<String> = environment.values().map(|text| format!("{:?}", text.pieces())).collect();
     expect![[r#"
         [Literal("1.10")]
