@@ -426,7 +426,7 @@ fn starting(it: &Evidence) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Group, Instance, Launch, Wiring, report::Report};
+    use super::super::{Group, HeldFailure, Instance, Launch, Wiring, report::Report};
     use super::*;
     use crate::cloud::health::Target;
 
@@ -465,6 +465,10 @@ mod tests {
             "stage=exit\n2026 host aws[1]: {words}\n2026 host systemd[1]: web.service: Control process exited, code=exited, status=1/FAILURE\n"
         );
         vec![Report::parse("i-1", "exit", 0, &text)]
+    }
+
+    fn held(why: &str, presence: Option<Presence>) -> Option<HeldFailure> {
+        Some(HeldFailure { what: "TOKEN from the secret app/jwt".into(), why: why.into(), presence })
     }
 
     fn group(change: impl FnOnce(&mut Group)) -> Option<Option<Group>> {
@@ -543,6 +547,17 @@ mod tests {
         }),
         ("fetch-denied", "not allowed to download", |it| {
             it.reports = fetching("fatal error: s3://a/b: AccessDenied: x is not authorized to perform: s3:GetObject")
+        }),
+        ("secret-missing", "TOKEN from the secret app/jwt, which does not exist", |it| {
+            it.held = held("(AccessDeniedException)", Some(Presence::Absent))
+        }),
+        ("secret-missing", "scheduled for deletion", |it| {
+            it.held = held("(InvalidRequestException)", Some(Presence::Ending))
+        }),
+        ("secret-missing", "ParameterNotFound", |it| it.held = held("(ParameterNotFound)", None)),
+        ("secret-denied", "its role may not read TOKEN", |it| it.held = held("(AccessDeniedException)", None)),
+        ("secret-unfit", "there is no such text", |it| {
+            it.held = held("jq: error (at <stdin>:1): there is no such text", Some(Presence::Present("1".into())))
         }),
         ("program-missing", "not in the artifact bucket", |it| {
             it.reports = fetching("fatal error: s3://a/b: NoSuchKey: The specified key does not exist.")
