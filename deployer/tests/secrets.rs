@@ -158,8 +158,11 @@ async fn a_value_is_read_at_the_start_of_a_service_and_is_nowhere_else() {
     // Set again, it is restored instead of created.
     let said = set(&project, &["app/token"], FIRST);
     assert!(said.stderr.contains("restored"), "{}", said.all());
+    project.edit("      TOKEN: { secret: app/token }\n", "");
     let gone = project.done(&["secret", "rm", "app/token", "--local", "--yes"]).stderr;
-    assert!(gone.contains("nothing was changed") || gone.contains("in 7 days"), "{gone}");
+    assert!(gone.contains("AWS deletes it in 7 days") && gone.contains("`deployer secret set app/token`"), "{gone}");
+    let again = project.done(&["secret", "rm", "app/token", "--local", "--yes"]).stderr;
+    assert!(again.contains("nothing to do"), "{again}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ async fn boto3_makes_reads_back_uses_and_deletes_the_whole_stack() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_keeps_values_in_secrets_manager_and_parameter_store() {
-    run("secrets.py").await;
+    run("values.py").await;
 }
 
 /// Runs a script against a local AWS of its own.

@@ -97,8 +97,9 @@ const NETWORK: &[Right] = &[
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
 
-/// Whether values exist, and of which version they are (`cloud/held.rs`).
-const HELD_SECRETS: &[Right] = &[right("secretsmanager:DescribeSecret", Secrets)];
+/// Whether values exist, and of which version they are (`cloud/held.rs`). A secret that does not exist has no ARN that a
+/// pattern could cover (docs/aws.md §21.1).
+const HELD_SECRETS: &[Right] = &[right("secretsmanager:DescribeSecret", Any)];
 const HELD_PARAMETERS: &[Right] = &[right("ssm:DescribeParameters", Any)];
 
 /// Listing the secrets and parameters of stacks (`kinds/secret.rs`, `kinds/parameter.rs`).
@@ -111,7 +112,7 @@ const LIST_HELD: &[Right] = &[
 /// Removing those of the stack.
 const REMOVE_HELD: &[Right] = &[
     right_when("secretsmanager:DeleteSecret", Secrets, Ours),
-    right("secretsmanager:DescribeSecret", Secrets),
+    right("secretsmanager:DescribeSecret", Any),
     right("secretsmanager:ListSecrets", Any),
     right_when("ssm:DeleteParameter", Parameters, Ours),
     right("ssm:DescribeParameters", Any),

@@ -103,7 +103,9 @@ fn a_role_without_permissions_is_denied_and_the_action_is_named() {
         "logs",
         "rekognition",
         "s3",
+        "secretsmanager",
         "servicequotas",
+        "ssm",
         "sts",
     ];
     assert_eq!(Vec::from_iter(actions), prefixes);
@@ -142,6 +144,8 @@ const WHOLE: &[(&str, &str)] = &[
     ("logs", "ListTagsForResource"),
     ("logs", "ListTagsLogGroup"),
     ("monitoring", "ListTagsForResource"),
+    ("secretsmanager", "DescribeSecret"),
+    ("ssm", "ListTagsForResource"),
 ];
 
 #[test]

@@ -13,6 +13,9 @@ type Kept = fn(&str) -> Option<(&'static str, &'static str)>;
 /// The members of a variable that is not just a text.
 const MEMBERS: &[&str] = &["secret", "key", "parameter", "value", "sensitive"];
 
+/// The members of each form, by the first of them.
+const MEMBERS_OF: &[&[&str]] = &[&["secret", "key"], &["parameter"], &["value", "sensitive"]];
+
 const FORMS: &str = "write a text, { secret: NAME }, { secret: NAME, key: FIELD }, { parameter: NAME } or { value: TEXT, \
                      sensitive: true }";
 
@@ -65,9 +68,11 @@ impl Reader<'_> {
         variables: &mut Variables,
     ) -> Option<Form<'v>> {
         if let Some((other, place, _)) = members.iter().find(|(name, _, _)| !MEMBERS.contains(&name.as_str())) {
-            let help = match did_you_mean(other, MEMBERS.iter().copied()) {
+            let is_form = |form: &&&[&str]| members.iter().any(|(name, _, _)| name == form[0]);
+            let known = MEMBERS_OF.iter().find(is_form).map_or(MEMBERS, |form| form);
+            let help = match did_you_mean(other, known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => FORMS.to_owned(),
+                None => format!("known are: {}", known.join(", ")),
             };
             self.problem(*place, format!("a variable has no `{other}`"), help);
             return None;
