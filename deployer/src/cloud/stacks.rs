@@ -13,7 +13,7 @@ use crate::{
     },
     engine::{AT_ONCE, AllTagged, Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Tagged},
     kinds::{
-        KINDS,
+        HELD, KINDS, Kind,
         auto_scaling_group::{ENDS_TAG, PAUSED_TAG},
         bucket::Bucket,
     },
@@ -90,11 +90,11 @@ pub async fn search(aws: &Aws, regions: &BTreeSet<String>) -> (Vec<FoundStack>, 
     let places: Vec<(&String, Aws)> = regions.iter().map(|region| (region, aws.in_region(region))).collect();
     // The lists of all regions share one bound, and the reads of their members another (`kinds::tags::bounded`).
     let looks: Vec<_> =
-        places.iter().flat_map(|(_, aws)| KINDS.iter().map(move |kind| kind.of_any_stack(aws))).collect();
+        places.iter().flat_map(|(_, aws)| every_kind().map(move |kind| kind.of_any_stack(aws))).collect();
     let mut lists = stream::iter(looks).buffered(AT_ONCE).collect::<Vec<_>>().await.into_iter();
     let (mut stacks, mut unread) = (Vec::new(), Vec::new());
     for (region, _) in &places {
-        let (found, missed) = of_region(region, lists.by_ref().take(KINDS.len()));
+        let (found, missed) = of_region(region, lists.by_ref().take(every_kind().count()));
         stacks.extend(found);
         unread.extend(missed);
     }
@@ -102,11 +102,16 @@ pub async fn search(aws: &Aws, regions: &BTreeSet<String>) -> (Vec<FoundStack>, 
     (stacks, unread)
 }
 
+/// Every kind that a stack can have, also those that only `deployer secret` makes.
+fn every_kind() -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().chain(HELD)
+}
+
 /// Sorts the resources of a region, listed in the order of their kinds, by their stacks.
 fn of_region(region: &str, lists: impl Iterator<Item = Result<AllTagged, Fault>>) -> (Vec<FoundStack>, Vec<Unread>) {
     let mut stacks = BTreeMap::new();
     let mut unread = BTreeMap::<String, BTreeSet<&'static str>>::new();
-    for (kind, list) in KINDS.iter().zip(lists) {
+    for (kind, list) in every_kind().zip(lists) {
         for tagged in list.unwrap_or_else(|fault| vec![Err(fault)]) {
             let counted = tagged.and_then(|tagged| count(&mut stacks, region, kind.name, tagged));
             if let Err(fault) = counted {

@@ -45,6 +45,7 @@ Examples:
   deployer logs web -f                its output, as it appears
   deployer open web                   its address, in a browser
   deployer policy up down             the least IAM policy for these commands
+  deployer secret set app/jwt         keep a value in AWS, outside stack.yaml
   deployer verify                     make the requests of stack.yaml, and check the answers
   deployer validate                   check stack.yaml without an account
   deployer outputs --write .env       fill in a .env for a service run by hand
@@ -223,6 +224,9 @@ pub enum Command {
     /// Remove everything the stack owns
     #[command(after_help = DOWN_EXAMPLES)]
     Down(Down),
+    /// Keep values in AWS that services and functions read when they start, outside stack.yaml
+    #[command(subcommand, after_help = SECRET_EXAMPLES)]
+    Secret(SecretCommand),
     /// Print the stack's outputs, or fill them into a .env file
     Outputs(Outputs),
     /// List the stacks of the account, even those whose stack.yaml is lost, and how to remove them
@@ -529,6 +533,64 @@ pub struct Down {
     #[arg(long)]
     pub json: bool,
 }
+
+/// The commands of `secret`.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Set a value, typed twice without echo, or read from stdin
+    #[command(after_help = SECRET_SET_EXAMPLES)]
+    Set(SecretSet),
+    /// List the stack's secrets and parameters, never their values
+    Ls,
+    /// Delete a secret, which can be restored for seven days, or a parameter for good
+    Rm(SecretRm),
+}
+
+/// Arguments of `secret set`.
+#[derive(Debug, Args)]
+pub struct SecretSet {
+    /// The name, as in stack.yaml, such as `app/jwt`
+    pub name: String,
+    /// A SecureString of Parameter Store, which costs nothing, instead of a secret
+    #[arg(long)]
+    pub parameter: bool,
+    /// Take over one that carries no tags of a stack
+    #[arg(long)]
+    pub adopt: bool,
+}
+
+/// Arguments of `secret rm`.
+#[derive(Debug, Args)]
+pub struct SecretRm {
+    /// The name, as in stack.yaml
+    pub name: String,
+    /// A parameter instead of a secret
+    #[arg(long)]
+    pub parameter: bool,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+const SECRET_EXAMPLES: &str = "\
+A variable of stack.yaml names the secret; the role of the service or function
+may read it, and nothing else:
+  environment: { JWT_SECRET: { secret: app/jwt } }
+
+Examples:
+  deployer secret set app/jwt
+  openssl rand -hex 32 | deployer secret set app/jwt
+  deployer secret ls
+  deployer secret rm app/jwt";
+
+const SECRET_SET_EXAMPLES: &str = "\
+What runs keeps the value it has started with; `deployer up` rolls the new one
+out. A line break at the end of stdin is not part of the value.
+
+Examples:
+  deployer secret set app/jwt
+  openssl rand -hex 32 | deployer secret set app/jwt
+  deployer secret set --parameter /app/db <password.txt";
 
 /// Arguments of `outputs`.
 #[derive(Debug, Args)]

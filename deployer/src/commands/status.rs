@@ -24,7 +24,7 @@ use crate::{
         utc::timestamp,
     },
     package::programs::{Destination, Programs},
-    page::{self, Page, Places, lay_out},
+    page::{self, Page, Places, lay_out_until},
 };
 
 /// Exit code 1 if something is not healthy.
@@ -134,7 +134,9 @@ async fn changes(session: &Session, places: &Places, packages: &[String]) -> Res
     let network = async { session.discover().await.map_err(said) };
     let (deployed, network) = futures::try_join!(deployed, network)?;
     let programs = programs(session, packages, deployed).await?;
-    let page = || lay_out(&session.config, &session.site, network.as_ref(), &programs, session.wait);
+    session.find_held(|_| true).await.map_err(|failure| failure.error.to_string())?;
+    let page =
+        || lay_out_until(&session.config, &session.site, network.as_ref(), &programs, session.wait, session.later());
     let (wanted, orphans) = futures::try_join!(wanted(session, page()), orphans(session, page()))?;
     Ok(wanted + orphans)
 }

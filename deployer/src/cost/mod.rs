@@ -5,10 +5,12 @@ pub mod existing;
 pub mod prices;
 pub mod spent;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::{
-    config::{Config, Service, Table},
+    config::{Config, Service, Store, Table},
     kinds::alarm::WATCHED,
     page::USUAL_BAKE_MINUTES,
 };
@@ -187,6 +189,7 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
         items.push(log(&section));
         items.extend(function.uses.rekognition.then(|| rekognition(&section)));
     }
+    items.extend(secrets(config));
     items.extend(config.tables.iter().map(|(entry, table)| of_table(&format!("tables.{entry}"), table)));
     items.extend(config.buckets.keys().map(|entry| bucket(&format!("buckets.{entry}"))));
     items.push(bucket("artifacts"));
@@ -212,6 +215,23 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
 /// An amount in whole cents, as it is shown.
 pub fn rounded(amount: f64) -> f64 {
     (amount * 100.0).round() / 100.0
+}
+
+/// The secrets that variables refer to. Parameters of the standard tier cost nothing.
+fn secrets(config: &Config) -> Option<Item> {
+    let functions = config.functions.values().map(|it| &it.variables);
+    let held = functions.chain(config.services.values().map(|it| &it.variables)).flat_map(|it| it.held.values());
+    let names: BTreeSet<&str> = held.filter(|it| it.store == Store::Secret).map(|it| it.name.as_str()).collect();
+    let monthly = names.len() as f64 * price("secrets.secret-month");
+    let what = if names.len() == 1 { "1 secret".to_owned() } else { format!("{} secrets", names.len()) };
+    (!names.is_empty()).then(|| Item {
+        section: "secrets".to_owned(),
+        what,
+        least: Some(monthly),
+        most: Some(monthly),
+        sure: Sure::Exact,
+        note: format!("and {} per 10,000 reads", unit(price("secrets.ten-thousand-calls"))),
+    })
 }
 
 fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Item> {

@@ -280,7 +280,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
             Observed::Present(live) => {
                 self.subject.check_owner(&*resource, live)?;
                 let step = match self.resolve(outputs) {
-                    Some((_, want)) => self.subject.step(live, &want),
+                    Some((_, want)) => self.subject.step(&*resource, live, &want),
                     None => Step::Pending(self.missing(outputs)),
                 };
                 if step.keeps_output::<R>() {

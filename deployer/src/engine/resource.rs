@@ -88,6 +88,12 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
     /// The name that identifies it in the cloud.
     fn name(&self) -> &str;
 
+    /// Whether the value of a setting below [`SECRET`](Resource::SECRET) may be shown, such as a variable that is in
+    /// `stack.yaml` for all to see.
+    fn is_open(&self, _path: &str) -> bool {
+        false
+    }
+
     /// Reads it. Absence is a result, not an error.
     fn read(&self, cloud: &Self::Cloud) -> impl Future<Output = Result<Observed<Self>, Fault>> + Send;
 

@@ -28,6 +28,8 @@ pub struct LaunchTemplate {
     pub name: String,
     /// The origin of what this run makes of it, for the descriptions of versions. It is not compared.
     pub origin: Origin,
+    /// The variables whose values may be shown. They are not compared.
+    pub open: BTreeSet<String>,
 }
 
 /// The settings that we manage.
@@ -141,6 +143,10 @@ impl Resource for LaunchTemplate {
         &self.name
     }
 
+    fn is_open(&self, path: &str) -> bool {
+        path.strip_prefix("user_data.environment.").is_some_and(|variable| self.open.contains(variable))
+    }
+
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let template = aws.together.launch_templates.read(&self.name, |names| described(aws, names)).await?;
         let Some(template) = template else { return Ok(Observed::Absent) };
@@ -230,7 +236,7 @@ impl Resource for LaunchTemplate {
 impl LaunchTemplate {
     /// A template of which only the name is known.
     pub fn named(name: &str) -> LaunchTemplate {
-        LaunchTemplate { name: name.into(), origin: Origin::default() }
+        LaunchTemplate { name: name.into(), origin: Origin::default(), open: BTreeSet::new() }
     }
 
     /// Reads every version, in any order, with the id and the owner of the template; `None` if it is absent.

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{KINDS, On::*, Right, When::*, kinds::OfKind, right, right_when};
-use crate::{config::Config, engine::Inputs as _, page::Page};
+use crate::{
+    config::{Config, Store},
+    engine::Inputs as _,
+    page::Page,
+};
 
 /// The rights of a command.
 #[derive(Debug)]
@@ -68,6 +72,10 @@ enum Given {
     Domain,
     /// A service with a domain, for which a certificate is requested.
     Requested,
+    /// A variable whose value is in Secrets Manager.
+    Secrets,
+    /// A variable whose value is in Parameter Store.
+    Parameters,
 }
 
 const fn part(given: Given, rights: &'static [Right]) -> Part {
@@ -109,6 +117,39 @@ const RELEASE: &[Right] = &[
 
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
+
+/// Whether values exist, and of which version they are (`cloud/held.rs`). A secret that does not exist has no ARN that a
+/// pattern could cover (docs/aws.md §23.1).
+const HELD_SECRETS: &[Right] = &[right("secretsmanager:DescribeSecret", Any)];
+const HELD_PARAMETERS: &[Right] = &[right("ssm:DescribeParameters", Any)];
+
+/// Listing the secrets and parameters of stacks (`kinds/secret.rs`, `kinds/parameter.rs`).
+const LIST_HELD: &[Right] = &[
+    right("secretsmanager:ListSecrets", Any),
+    right("ssm:DescribeParameters", Any),
+    right("ssm:ListTagsForResource", Parameters),
+];
+
+/// Removing those of the stack.
+const REMOVE_HELD: &[Right] = &[
+    right_when("secretsmanager:DeleteSecret", Secrets, Ours),
+    right("secretsmanager:DescribeSecret", Any),
+    right("secretsmanager:ListSecrets", Any),
+    right_when("ssm:DeleteParameter", Parameters, Ours),
+    right("ssm:DescribeParameters", Any),
+    right("ssm:ListTagsForResource", Parameters),
+];
+
+/// Setting values (`commands/secret.rs`). What is taken over gets our tags first.
+const SET_HELD: &[Right] = &[
+    right_when("secretsmanager:CreateSecret", Secrets, New),
+    right_when("secretsmanager:PutSecretValue", Secrets, Ours),
+    right_when("secretsmanager:RestoreSecret", Secrets, Ours),
+    right_when("secretsmanager:TagResource", Secrets, New),
+    right_when("ssm:AddTagsToResource", Parameters, New),
+    right_when("ssm:PutParameter", Parameters, New),
+    right_when("ssm:PutParameter", Parameters, Ours),
+];
 
 /// The lease (`cloud/lease.rs`). A conditional write needs `s3:GetObject`, and without `s3:ListBucket` a missing
 /// object is a denial.
@@ -247,6 +288,8 @@ const UP: &[Part] = &[
     part(Given::Domain, DOMAINS),
     part(Given::Requested, CERTIFICATES),
     part(Given::Image, IMAGES),
+    part(Given::Secrets, HELD_SECRETS),
+    part(Given::Parameters, HELD_PARAMETERS),
     part(Given::Always, LEASE),
     part(Given::Services, HEALTH),
     part(Given::Services, WHY_SERVICES),
@@ -266,6 +309,8 @@ pub const COMMANDS: &[Needs] = &[
             part(Given::Domain, DOMAINS),
             part(Given::Requested, CERTIFICATES),
             part(Given::Image, IMAGES),
+            part(Given::Secrets, HELD_SECRETS),
+            part(Given::Parameters, HELD_PARAMETERS),
         ],
     ),
     offline("cost"),
@@ -281,6 +326,8 @@ pub const COMMANDS: &[Needs] = &[
             part(Given::Functions, WHY_FUNCTIONS),
             part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
             part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
+            part(Given::Secrets, HELD_SECRETS),
+            part(Given::Parameters, HELD_PARAMETERS),
         ],
     ),
     command(
@@ -293,6 +340,8 @@ pub const COMMANDS: &[Needs] = &[
             part(Given::Requested, CERTIFICATES),
             part(Given::Services, WHY_SERVICES),
             part(Given::Functions, WHY_FUNCTIONS),
+            part(Given::Secrets, HELD_SECRETS),
+            part(Given::Parameters, HELD_PARAMETERS),
         ],
     ),
     command(
@@ -383,15 +432,22 @@ pub const COMMANDS: &[Needs] = &[
             part(Given::Domain, DOMAINS),
             part(Given::Requested, CERTIFICATES),
             part(Given::Always, LEASE),
+            part(Given::Always, REMOVE_HELD),
         ],
     ),
+    command("secret", &[], Which::None, &[part(Given::Always, SET_HELD), part(Given::Always, REMOVE_HELD)]),
     command(
         "outputs",
         &[Read],
         Which::Outputs,
         &[part(Given::Services, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)],
     ),
-    command("ls", &[List], Which::OfAllStacks, &[part(Given::Always, REGIONS), part(Given::Always, SIZES)]),
+    command(
+        "ls",
+        &[List],
+        Which::OfAllStacks,
+        &[part(Given::Always, REGIONS), part(Given::Always, SIZES), part(Given::Always, LIST_HELD)],
+    ),
     offline("policy"),
     offline("schema"),
     command(
@@ -472,6 +528,8 @@ impl Given {
             Given::Requested => {
                 config.services.values().any(|service| service.domain.is_some() && service.certificate.is_none())
             }
+            Given::Secrets => config.holds(Store::Secret),
+            Given::Parameters => config.holds(Store::Parameter),
             Given::Image => config.services.values().any(|service| service.image.is_some()),
         }
     }

@@ -13,6 +13,7 @@ mod imds;
 mod instance;
 mod journal;
 mod ports;
+mod secrets;
 pub mod service_quotas;
 mod shell;
 mod state;
@@ -78,6 +79,8 @@ pub struct Context {
     pub objects: Arc<dyn Objects>,
     /// CloudWatch Logs.
     pub logs: Arc<dyn LogStreams>,
+    /// Secrets Manager and Parameter Store.
+    pub values: Arc<dyn Values>,
     /// IAM's roles and instance profiles.
     pub roles: Arc<dyn Roles>,
     /// Certificate Manager.
@@ -104,6 +107,12 @@ pub trait LogStreams: Send + Sync {
     fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)>;
 }
 
+/// Secrets Manager and Parameter Store, as an instance's `aws secretsmanager` and `aws ssm` call them.
+pub trait Values: Send + Sync {
+    /// Makes a call. The error is the code and the message.
+    fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)>;
+}
+
 /// A permission of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
@@ -117,6 +126,10 @@ pub enum Right {
     MakeStream,
     /// `logs:PutLogEvents`, on a log stream.
     PutEvents,
+    /// `secretsmanager:GetSecretValue`, on the secret with a name.
+    ReadSecret,
+    /// `ssm:GetParameter`, on the parameter with a name.
+    ReadParameter,
 }
 
 /// Roles, as instances assume them.
@@ -286,6 +299,7 @@ pub struct Compute {
     endpoint: String,
     objects: Arc<dyn Objects>,
     logs: Arc<dyn LogStreams>,
+    values: Arc<dyn Values>,
     roles: Arc<dyn Roles>,
     state: Mutex<SavedState>,
     machines: Mutex<BTreeMap<String, Machine>>,
@@ -309,7 +323,8 @@ struct SavedState {
 impl Compute {
     /// Starts compute from the state in the directory: instances and load balancers that were running run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
-        let Context { dir, region, account, endpoint, objects, logs, roles, certificates, chaos, speed } = context;
+        let Context { dir, region, account, endpoint, objects, logs, values, roles, certificates, chaos, speed } =
+            context;
         // Processes run in their own directories, where a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
@@ -320,6 +335,7 @@ impl Compute {
             endpoint,
             objects,
             logs,
+            values,
             roles,
             state: Mutex::new(SavedState { state, saved: Vec::new() }),
             machines: Mutex::default(),
