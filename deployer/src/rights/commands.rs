@@ -19,7 +19,7 @@ pub struct Needs {
     /// With which of them.
     which: Which,
     /// The rights for everything else.
-    parts: &'static [Part],
+    parts: &'static [&'static [Part]],
 }
 
 /// What a command does with resources.
@@ -82,7 +82,12 @@ const fn part(given: Given, rights: &'static [Right]) -> Part {
     Part { given, rights }
 }
 
-const fn command(command: &'static str, deeds: &'static [Deed], which: Which, parts: &'static [Part]) -> Needs {
+const fn command(
+    command: &'static str,
+    deeds: &'static [Deed],
+    which: Which,
+    parts: &'static [&'static [Part]],
+) -> Needs {
     Needs { command, deeds, which, parts }
 }
 
@@ -281,12 +286,15 @@ const REGIONS: &[Right] = &[right("ec2:DescribeRegions", Any)];
 
 use Deed::{Change, List, Loss, Read, Remove, Tidy};
 
-/// What `up` does with resources, and what else it needs.
+/// What `up` does with resources.
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
+
+/// What every command needs that lays out the stack: the network and the domains of services.
+const SITE: &[Part] =
+    &[part(Given::Services, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
+
+/// What else `up` needs.
 const UP: &[Part] = &[
-    part(Given::Services, NETWORK),
-    part(Given::Domain, DOMAINS),
-    part(Given::Requested, CERTIFICATES),
     part(Given::Image, IMAGES),
     part(Given::Secrets, HELD_SECRETS),
     part(Given::Parameters, HELD_PARAMETERS),
@@ -299,18 +307,14 @@ const UP: &[Part] = &[
 /// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
 /// `deployer/tests/permissions.rs`.
 pub const COMMANDS: &[Needs] = &[
-    command("up", UP_DEEDS, Which::Described, UP),
+    command("up", UP_DEEDS, Which::Described, &[SITE, UP]),
     command(
         "plan",
         &[List, Read, Loss],
         Which::Described,
         &[
-            part(Given::Services, NETWORK),
-            part(Given::Domain, DOMAINS),
-            part(Given::Requested, CERTIFICATES),
-            part(Given::Image, IMAGES),
-            part(Given::Secrets, HELD_SECRETS),
-            part(Given::Parameters, HELD_PARAMETERS),
+            SITE,
+            &[part(Given::Image, IMAGES), part(Given::Secrets, HELD_SECRETS), part(Given::Parameters, HELD_PARAMETERS)],
         ],
     ),
     offline("cost"),
@@ -319,15 +323,15 @@ pub const COMMANDS: &[Needs] = &[
         &[List, Read, Loss],
         Which::Described,
         &[
-            part(Given::Services, NETWORK),
-            part(Given::Domain, DOMAINS),
-            part(Given::Requested, CERTIFICATES),
-            part(Given::Services, STATUS_SERVICES),
-            part(Given::Functions, WHY_FUNCTIONS),
-            part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
-            part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
-            part(Given::Secrets, HELD_SECRETS),
-            part(Given::Parameters, HELD_PARAMETERS),
+            SITE,
+            &[
+                part(Given::Services, STATUS_SERVICES),
+                part(Given::Functions, WHY_FUNCTIONS),
+                part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
+                part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
+                part(Given::Secrets, HELD_SECRETS),
+                part(Given::Parameters, HELD_PARAMETERS),
+            ],
         ],
     ),
     command(
@@ -335,56 +339,50 @@ pub const COMMANDS: &[Needs] = &[
         &[],
         Which::None,
         &[
-            part(Given::Services, NETWORK),
-            part(Given::Domain, DOMAINS),
-            part(Given::Requested, CERTIFICATES),
-            part(Given::Services, WHY_SERVICES),
-            part(Given::Functions, WHY_FUNCTIONS),
-            part(Given::Secrets, HELD_SECRETS),
-            part(Given::Parameters, HELD_PARAMETERS),
+            SITE,
+            &[
+                part(Given::Services, WHY_SERVICES),
+                part(Given::Functions, WHY_FUNCTIONS),
+                part(Given::Secrets, HELD_SECRETS),
+                part(Given::Parameters, HELD_PARAMETERS),
+            ],
         ],
     ),
     command(
         "history",
         &[],
         Which::None,
-        &[
-            part(Given::Services, NETWORK),
-            part(Given::Domain, DOMAINS),
-            part(Given::Requested, CERTIFICATES),
-            part(Given::Services, RELEASES),
-            part(Given::Functions, FUNCTION_RELEASES),
-        ],
+        &[SITE, &[part(Given::Services, RELEASES), part(Given::Functions, FUNCTION_RELEASES)]],
     ),
     command(
         "rollback",
         &[],
         Which::None,
         &[
-            part(Given::Services, NETWORK),
-            part(Given::Domain, DOMAINS),
-            part(Given::Requested, CERTIFICATES),
-            part(Given::Services, RELEASES),
-            part(Given::Services, ROLL_OUT),
-            part(Given::Always, LEASE),
-            part(Given::Services, HEALTH),
-            part(Given::Services, WHY_SERVICES),
-            part(Given::Functions, FUNCTION_RELEASES),
-            part(Given::Functions, RESTORE),
+            SITE,
+            &[
+                part(Given::Services, RELEASES),
+                part(Given::Services, ROLL_OUT),
+                part(Given::Always, LEASE),
+                part(Given::Services, HEALTH),
+                part(Given::Services, WHY_SERVICES),
+                part(Given::Functions, FUNCTION_RELEASES),
+                part(Given::Functions, RESTORE),
+            ],
         ],
     ),
     command(
         "pause",
         &[],
         Which::None,
-        &[part(Given::Services, PAUSE), part(Given::Domain, RELEASE), part(Given::Services, LEASE)],
+        &[&[part(Given::Services, PAUSE), part(Given::Domain, RELEASE), part(Given::Services, LEASE)]],
     ),
-    command("resume", UP_DEEDS, Which::Described, UP),
+    command("resume", UP_DEEDS, Which::Described, &[SITE, UP]),
     command(
         "logs",
         &[],
         Which::None,
-        &[
+        &[&[
             part(Given::Functions, &[right("logs:FilterLogEvents", LogGroups)]),
             part(
                 Given::Services,
@@ -394,13 +392,13 @@ pub const COMMANDS: &[Needs] = &[
                     right("s3:ListBucket", Artifacts),
                 ],
             ),
-        ],
+        ]],
     ),
     command(
         "invoke",
         &[],
         Which::None,
-        &[part(
+        &[&[part(
             Given::Functions,
             &[
                 right("lambda:GetFunction", Functions),
@@ -409,44 +407,23 @@ pub const COMMANDS: &[Needs] = &[
                 // For `--sample`.
                 right("s3:GetObject", Objects),
             ],
-        )],
+        )]],
     ),
-    command(
-        "open",
-        &[Read],
-        Which::Addresses,
-        &[part(Given::Services, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)],
-    ),
-    command(
-        "verify",
-        &[Read],
-        Which::Verified,
-        &[part(Given::Services, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)],
-    ),
+    command("open", &[Read], Which::Addresses, &[SITE]),
+    command("verify", &[Read], Which::Verified, &[SITE]),
     command(
         "down",
         &[List, Read, Loss, Remove],
         Which::Described,
-        &[
-            part(Given::Services, NETWORK),
-            part(Given::Domain, DOMAINS),
-            part(Given::Requested, CERTIFICATES),
-            part(Given::Always, LEASE),
-            part(Given::Always, REMOVE_HELD),
-        ],
+        &[SITE, &[part(Given::Always, LEASE), part(Given::Always, REMOVE_HELD)]],
     ),
-    command("secret", &[], Which::None, &[part(Given::Always, SET_HELD), part(Given::Always, REMOVE_HELD)]),
-    command(
-        "outputs",
-        &[Read],
-        Which::Outputs,
-        &[part(Given::Services, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)],
-    ),
+    command("secret", &[], Which::None, &[&[part(Given::Always, SET_HELD), part(Given::Always, REMOVE_HELD)]]),
+    command("outputs", &[Read], Which::Outputs, &[SITE]),
     command(
         "ls",
         &[List],
         Which::OfAllStacks,
-        &[part(Given::Always, REGIONS), part(Given::Always, SIZES), part(Given::Always, LIST_HELD)],
+        &[&[part(Given::Always, REGIONS), part(Given::Always, SIZES), part(Given::Always, LIST_HELD)]],
     ),
     offline("policy"),
     offline("schema"),
@@ -454,13 +431,7 @@ pub const COMMANDS: &[Needs] = &[
         "doctor",
         &[Read],
         Which::Described,
-        &[
-            part(Given::Services, NETWORK),
-            part(Given::Domain, DOMAINS),
-            part(Given::Requested, CERTIFICATES),
-            part(Given::Always, REGIONS),
-            part(Given::Services, DOCTOR),
-        ],
+        &[SITE, &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR)]],
     ),
     offline("init"),
     offline("validate"),
@@ -491,7 +462,8 @@ impl Needs {
             }
         };
         let deeds = KINDS.iter().flat_map(|kind| self.deeds.iter().flat_map(move |deed| of_kind(kind, *deed)));
-        let parts = self.parts.iter().filter(|part| part.given.holds(config)).flat_map(|part| part.rights);
+        let parts =
+            self.parts.iter().copied().flatten().filter(|part| part.given.holds(config)).flat_map(|part| part.rights);
         deeds.chain(parts).copied().collect()
     }
 }
