@@ -76,7 +76,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("function.labeler", "memory_mb: 512 → 256"),
     ("function.labeler", "timeout_s: 60 → 30"),
     ("function.labeler", "role: *-other → *"),
-    ("function.labeler", "environment.BUCKET (changed)"),
+    ("function.labeler", "environment.BUCKET: * → postagram-images-000000000000-us-east-1"),
     ("function.labeler", "environment.DEBUG (removed)"),
     ("function.labeler", "log_group: /elsewhere → /aws/lambda/postagram-labeler"),
     ("function.labeler", "tags.course: cloud"),

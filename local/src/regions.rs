@@ -31,6 +31,7 @@ use kit::speed::Speed;
 use kit::store;
 use logs::Logs;
 use s3::{S3, Strangers};
+use secrets::{Parameters, SecretsManager};
 use tables::DynamoDb;
 
 /// The services of one region.
@@ -42,6 +43,8 @@ pub(crate) struct Region {
     pub lambda: Arc<Lambda>,
     pub logs: Arc<Logs>,
     pub s3: Arc<S3>,
+    pub secrets: Arc<SecretsManager>,
+    pub parameters: Arc<Parameters>,
     /// Shared with Certificate Manager and Route 53, which do not keep it alive.
     _balancers: Arc<BalancersOf>,
 }
@@ -221,6 +224,10 @@ impl Region {
         let objects: Arc<dyn CodeObjects> = s3.clone();
         lambda.connect(Arc::downgrade(&objects));
         let acm = Acm::open(&state, name, *speed, route53.clone(), authority.clone())?;
+        let secrets = Arc::new(SecretsManager::open(&state, name)?);
+        let parameters = Arc::new(Parameters::open(&state, name)?);
+        let roles =
+            RolesOf { region: name.to_owned(), access: access.clone(), iam: iam.clone(), secrets: secrets.clone() };
         let compute = Compute::start(compute::Context {
             dir: dir.join("compute"),
             region: name.to_owned(),
@@ -228,7 +235,8 @@ impl Region {
             endpoint: endpoint.clone(),
             objects: Arc::new(ObjectsOf(s3.clone())),
             logs: Arc::new(LogsOf(logs.clone())),
-            roles: Arc::new(RolesOf { region: name.to_owned(), access: access.clone(), iam: iam.clone() }),
+            values: Arc::new(ValuesOf { secrets: secrets.clone(), parameters: parameters.clone() }),
+            roles: Arc::new(roles),
             certificates: Arc::new(CertificatesOf(acm.clone())),
             chaos: faults.chaos(),
             speed: *speed,
@@ -240,7 +248,18 @@ impl Region {
         tokio::spawn(acm.clone().watch());
         let dynamodb = DynamoDb::open(&state, name, *speed).await?;
         lambda.resume()?;
-        Ok(Region { name: name.to_owned(), acm, _balancers: balancers, compute, dynamodb, lambda, logs, s3 })
+        Ok(Region {
+            name: name.to_owned(),
+            acm,
+            _balancers: balancers,
+            compute,
+            dynamodb,
+            lambda,
+            logs,
+            s3,
+            secrets,
+            parameters,
+        })
     }
 
     fn status(&self) -> Value {
@@ -329,6 +348,21 @@ impl compute::LogStreams for LogsOf {
     }
 }
 
+struct ValuesOf {
+    secrets: Arc<SecretsManager>,
+    parameters: Arc<Parameters>,
+}
+
+impl compute::Values for ValuesOf {
+    fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)> {
+        let answer = match operation {
+            "GetSecretValue" => self.secrets.call(operation, input),
+            operation => self.parameters.call(operation, input),
+        };
+        answer.map_err(|refusal| (refusal.code, refusal.message))
+    }
+}
+
 /// The lifetime of an instance's credentials.
 const SESSION: Duration = Duration::hours(6);
 
@@ -336,6 +370,7 @@ struct RolesOf {
     region: String,
     access: Arc<Access>,
     iam: Arc<Iam>,
+    secrets: Arc<SecretsManager>,
 }
 
 #[async_trait]
@@ -358,6 +393,11 @@ impl compute::Roles for RolesOf {
             Right::List => Need::new("s3:ListBucket", s3::bucket_arn(within)),
             Right::MakeStream => make_stream,
             Right::PutEvents => put_events,
+            Right::ReadSecret => {
+                let arn = self.secrets.arn_of(name);
+                Need::new("secretsmanager:GetSecretValue", arn.unwrap_or_else(|| name.to_owned()))
+            }
+            Right::ReadParameter => secrets::parameters::to_read(&self.region, name),
         };
         caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
     }

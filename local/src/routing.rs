@@ -9,6 +9,7 @@ use identity::iam;
 use identity::sts;
 use kit::answer::Protocol;
 use kit::call::{Call, Input, Request, Rows, credential};
+use secrets::{parameters, secrets_manager};
 
 /// A service, with its name in signatures and its title in this server's README.
 pub(crate) struct Service {
@@ -32,7 +33,9 @@ pub(crate) const SERVICES: &[Service] = &[
     Service { name: "rekognition", title: "Rekognition", rows: rekognition::rows },
     Service { name: "route53", title: "Route 53", rows: route53::rows },
     Service { name: "s3", title: "S3", rows: s3::rows },
+    Service { name: "secretsmanager", title: "Secrets Manager", rows: secrets_manager::rows },
     Service { name: "servicequotas", title: "Service Quotas", rows: service_quotas::rows },
+    Service { name: "ssm", title: "Systems Manager", rows: parameters::rows },
     Service { name: "sts", title: "STS", rows: sts::rows },
 ];
 
@@ -115,6 +118,7 @@ fn signed_for(request: &Request) -> Option<String> {
 
 fn by_target(request: &Request) -> Option<&'static str> {
     const TARGETS: &[(&str, &str)] = &[
+        ("AmazonSSM", "ssm"),
         ("CertificateManager", "acm"),
         ("DynamoDB_", "dynamodb"),
         ("GraniteService", "monitoring"),
@@ -122,6 +126,7 @@ fn by_target(request: &Request) -> Option<&'static str> {
         ("Logs_", "logs"),
         ("RekognitionService", "rekognition"),
         ("ServiceQuotasV20190624", "servicequotas"),
+        ("secretsmanager", "secretsmanager"),
     ];
     let target = request.header("x-amz-target")?;
     TARGETS.iter().find(|(prefix, _)| target.starts_with(prefix)).map(|(_, service)| *service)

@@ -240,16 +240,29 @@ impl Services {
         if caller.may_everything() {
             return Ok(());
         }
-        let asked = Asked { call, request, region, entity_arn: &|kind, name| self.iam.entity_arn(kind, name) };
-        asked.needs().into_iter().try_for_each(|need| caller.may(&self.with_tags(need, region)))
+        let here = self.regions.find(region);
+        let entity_arn = |kind: &str, name: &str| match kind {
+            "secret" => here.as_ref()?.secrets.arn_of(name),
+            kind => self.iam.entity_arn(kind, name),
+        };
+        let asked = Asked { call, request, region, entity_arn: &entity_arn };
+        let mut needs = asked.needs();
+        if let Some(region) = &here {
+            let role_of = |profile: &str| self.iam.role_arn(&self.iam.role_of_profile(profile)?);
+            needs.extend(region.compute.launch_needs(&asked, &role_of));
+        }
+        needs.into_iter().try_for_each(|need| caller.may(&self.with_tags(need, region)))
     }
 
-    /// Adds the tags of the resource, for conditions on them. Only those of EC2 and Certificate Manager are known.
+    /// Adds the tags of the resource, for conditions on them. Those of EC2, Certificate Manager, Secrets Manager and
+    /// Systems Manager are known.
     fn with_tags(&self, need: Need, region: &str) -> Need {
         let Some(region) = self.regions.find(region) else { return need };
         let tags = match need.resource.split(':').nth(2) {
             Some("acm") => region.acm.tags_of(&need.resource),
             Some("ec2") => region.compute.tags_of(need.resource.rsplit('/').next().unwrap_or_default()),
+            Some("secretsmanager") => region.secrets.tags_of(&need.resource),
+            Some("ssm") => region.parameters.tags_of(&need.resource),
             _ => return need,
         };
         tags.into_iter().fold(need, |need, (key, value)| need.knowing(format!("aws:ResourceTag/{key}"), Some(value)))
@@ -308,7 +321,9 @@ impl Services {
             }
             "logs" => region.logs.answer(call),
             "monitoring" => cloudwatch::answer(call, &region.compute),
+            "secretsmanager" => region.secrets.answer(call),
             "servicequotas" => service_quotas::answer(call, &region.compute),
+            "ssm" => region.parameters.answer(call),
             "rekognition" => rekognition::answer(call, &region.s3, caller).await,
             "ec2" | "autoscaling" | "elasticloadbalancing" => {
                 region.compute.handle(&call.service, call.input.form()).await

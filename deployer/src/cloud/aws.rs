@@ -65,6 +65,10 @@ pub struct Aws {
     pub route53: aws_sdk_route53::Client,
     /// Amazon EC2 Auto Scaling.
     pub autoscaling: aws_sdk_autoscaling::Client,
+    /// AWS Secrets Manager.
+    pub secrets: aws_sdk_secretsmanager::Client,
+    /// AWS Systems Manager, for its Parameter Store.
+    pub ssm: aws_sdk_ssm::Client,
     /// Service Quotas.
     pub quotas: aws_sdk_servicequotas::Client,
     /// AWS Security Token Service.
@@ -228,6 +232,8 @@ impl Aws {
             acm: client!(aws_sdk_acm),
             route53: client!(aws_sdk_route53),
             autoscaling: client!(aws_sdk_autoscaling),
+            secrets: client!(aws_sdk_secretsmanager),
+            ssm: client!(aws_sdk_ssm),
             quotas: client!(aws_sdk_servicequotas),
             sts: client!(aws_sdk_sts),
             region: region.to_owned(),
@@ -496,6 +502,8 @@ const ABSENT: &[&str] = &[
     "ListenerNotFound",
     "NoSuchHostedZone",
     "ActiveInstanceRefreshNotFound",
+    "ParameterNotFound",
+    "InvalidResourceId",
 ];
 
 /// When one call of a read finds a resource and another does not, it is in transition: after this long both agree

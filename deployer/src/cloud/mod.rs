@@ -4,6 +4,7 @@ pub mod aws;
 pub mod dns;
 pub mod domains;
 pub mod health;
+pub mod held;
 pub mod lease;
 pub mod logs;
 pub mod remedies;

@@ -11,9 +11,10 @@ use super::{
     unless_stopped, watched,
 };
 use crate::{
-    cloud::{health, lease::Lease},
+    cloud::{health, lease::Lease, why::denied_or_said},
     commands::cli::{Down, Global},
     engine::{Outcome, Plan, Planned, Step},
+    kinds,
     output::{
         exit::{Exit, Failure},
         report::{self, Board, Count, Values},
@@ -156,7 +157,11 @@ async fn removal(session: &Session, keep: &[String]) -> Result<(Page, Plan), Fai
 }
 
 async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failure> {
-    let page = session.page_with_orphans(&Programs::none()).await?;
+    let mut page = session.page_with_orphans(&Programs::none()).await?;
+    let unread = kinds::doom_held(&mut page.stack, &session.aws).await;
+    for (kind, fault) in unread {
+        report::warning(&format!("{kind}s of this stack, if there are any, stay: {}", denied_or_said(&fault)));
+    }
     let (wanted, unwanted): (Vec<_>, Vec<_>) =
         keep.iter().cloned().partition(|name| page.stack.select(std::slice::from_ref(name)).is_ok());
     let mut kept = session.chosen(&page, &wanted)?.unwrap_or_default();

@@ -7,6 +7,7 @@ mod doctor;
 mod down;
 mod graph;
 mod healthy;
+mod held;
 mod history;
 mod https;
 mod images;
@@ -26,6 +27,7 @@ mod policy;
 mod receipt;
 mod rest;
 mod rollback;
+mod secret;
 mod standing;
 mod status;
 mod turn;
@@ -56,7 +58,7 @@ use crate::{
         why::Verdict,
     },
     commands::cli::{Cli, Command, Global},
-    config::{Config, Exposed, did_you_mean},
+    config::{Config, Exposed, Versions, did_you_mean},
     cost::difference::{self, Difference},
     engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Schedule, Span, Task},
     kinds::{self, auto_scaling_group},
@@ -72,7 +74,7 @@ use crate::{
         Building,
         programs::{Destination, Failed, Programs, Warning},
     },
-    page::{Page, lay_out, lay_out_until, usual_bake_minutes},
+    page::{Later, Page, lay_out, lay_out_until, usual_bake_minutes},
 };
 
 use standing::Standing;
@@ -107,6 +109,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Open(args) => open::run(global, &args).await,
         Command::Verify(args) => verify::run(global, &args).await,
         Command::Down(args) => down::run(global, &args).await,
+        Command::Secret(command) => secret::run(global, &command).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
         Command::Ls(args) => ls::run(global, &args).await,
         Command::Policy(args) => policy::run(global, &args),
@@ -157,6 +160,8 @@ struct Session {
     wait: health::Wait,
     /// When the services end, in the notation of RFC 3339.
     ends: Option<String>,
+    /// The versions of the values that AWS keeps.
+    versions: Mutex<Versions>,
     standing: Mutex<Standing>,
     /// How fast the cloud is.
     scale: Scale,
@@ -234,7 +239,7 @@ impl Session {
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let lease_term = Duration::from_secs(global.lease.into());
         let scale = scale(global, folder(&file));
-        let (network, wait, ends, standing, schedule, walked, verdicts) = Default::default();
+        let (network, wait, ends, versions, standing, schedule, walked, verdicts) = Default::default();
         Ok(Some(Session {
             config,
             file,
@@ -247,6 +252,7 @@ impl Session {
             lease_term,
             wait,
             ends,
+            versions,
             standing,
             scale,
             schedule,
@@ -285,6 +291,7 @@ impl Session {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         warn_of_exposed(&self.config, &self.file);
         self.check_images(wanted).await?;
+        self.find_held(wanted).await?;
         let mut build = report::Build::default();
         let show = |building: Building<'_>| build.show(building);
         let built = Programs::build(&self.config, self.folder(), self.destination, wanted, show);
@@ -313,8 +320,13 @@ impl Session {
     }
 
     fn page(&self, programs: &Programs) -> Page {
-        let Session { config, site, network, wait, ends, .. } = self;
-        lay_out_until(config, site, network.as_ref(), programs, *wait, ends.clone())
+        let Session { config, site, network, wait, .. } = self;
+        lay_out_until(config, site, network.as_ref(), programs, *wait, self.later())
+    }
+
+    /// What is known of the stack besides its description.
+    fn later(&self) -> Later {
+        Later { ends: self.ends.clone(), versions: self.versions.lock().clone() }
     }
 
     /// The page, with all orphans of this stack.

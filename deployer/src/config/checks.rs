@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Config, Environment, Place, Problem, Reference, SIZES, Uses, error::did_you_mean, verify::RUN};
+use super::{
+    Config, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables, error::did_you_mean, verify::RUN,
+};
 
 /// The attributes that references can name, by section.
 pub const ATTRIBUTES: &[(&str, &[&str])] = &[
@@ -25,12 +27,12 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.triggers();
     for (entry, function) in &config.functions {
         let path = format!("functions.{entry}");
-        checks.environment(&path, &function.environment);
+        checks.environment(&path, &function.variables);
         checks.uses(&path, &function.uses);
     }
     for (entry, service) in &config.services {
         let path = format!("services.{entry}");
-        checks.environment(&path, &service.environment);
+        checks.environment(&path, &service.variables);
         checks.uses(&path, &service.uses);
     }
     let outputs = config.outputs.iter().flat_map(|(_, text)| text.references());
@@ -239,11 +241,12 @@ impl Checks<'_> {
         }
     }
 
-    fn environment(&mut self, path: &str, environment: &Environment) {
+    fn environment(&mut self, path: &str, variables: &Variables) {
+        let environment = &variables.texts;
         environment.values().flat_map(|text| text.references()).for_each(|reference| self.reference(reference));
-        // Lambda's limit (docs/aws.md §7.1). It leaves enough room in user data for the rest (§8.4).
-        let bytes: usize = environment.iter().map(|(name, text)| name.len() + text.known_len()).sum();
-        if bytes > 4096 {
+        let texts: usize = environment.iter().map(|(name, text)| name.len() + text.known_len()).sum();
+        let bytes = texts + variables.held.iter().map(|(name, held)| held.bytes(name)).sum::<usize>();
+        if bytes > LARGEST_ENVIRONMENT {
             let message = format!("an environment of {bytes} bytes");
             self.problem(
                 &format!("{path}.environment"),
@@ -272,8 +275,9 @@ impl Checks<'_> {
     /// A function or service can only be created after those that its environment refers to.
     fn cycles(&mut self) {
         let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let functions = self.config.functions.iter().map(|(entry, f)| (format!("functions.{entry}"), &f.environment));
-        let services = self.config.services.iter().map(|(entry, s)| (format!("services.{entry}"), &s.environment));
+        let functions =
+            self.config.functions.iter().map(|(entry, f)| (format!("functions.{entry}"), &f.variables.texts));
+        let services = self.config.services.iter().map(|(entry, s)| (format!("services.{entry}"), &s.variables.texts));
         for (node, environment) in functions.chain(services) {
             let named = environment.values().flat_map(|text| text.references());
             needs.insert(node, named.map(|named| format!("{}.{}", named.section, named.entry)).collect());

@@ -112,8 +112,9 @@ const PACKAGE: &str = "A package of the Cargo workspace around this file; where 
                        deployer brings: `labeler` or `service`. Either this or `binary`.";
 const BINARY: &str = "A finished program, relative to this file.";
 const RETENTION: &str = "How long its log is kept, in days; for ever if left out.";
-const ENVIRONMENT: &str =
-    "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ for ${ itself.";
+const ENVIRONMENT: &str = "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ \
+                           for ${ itself. Instead of a text: { secret: NAME } with an optional `key`, { parameter: NAME }, \
+                           or { value: TEXT, sensitive: true }; see below.";
 const INCLUDE: &str = "The attributes it copies besides the keys: all if left out, none if the list is empty.";
 const USES: &str = "The resources it uses, which determine its permissions.";
 const ACCESS: &str = "The access to each: read, write or read_write.";

@@ -17,7 +17,7 @@ use crate::{
         site::{Network, Site},
         why::{FunctionPlace, Place, Reports},
     },
-    config::{self, Config, Piece, Reference, Text},
+    config::{self, Config, Piece, Reference, Store, Text},
     engine::{Address, Error, Fault, Handle, Inputs, Joined, Outcome, Outputs, Resource, Stack, Tags, Wire},
     kinds::{
         alarm::{self, Alarm},
@@ -154,19 +154,28 @@ pub fn lay_out(
     programs: &Programs,
     wait: health::Wait,
 ) -> Page {
-    lay_out_until(config, site, network, programs, wait, None)
+    lay_out_until(config, site, network, programs, wait, Later::default())
 }
 
-/// The same, with services that end at a time, in the notation of RFC 3339.
+/// What is known of a stack besides its description.
+#[derive(Debug, Clone, Default)]
+pub struct Later {
+    /// When the services end, in the notation of RFC 3339.
+    pub ends: Option<String>,
+    /// The versions of the values that are kept in AWS.
+    pub versions: config::Versions,
+}
+
+/// The same, with what is known besides the description.
 pub fn lay_out_until(
     config: &Config,
     site: &Site,
     network: Option<&Network>,
     programs: &Programs,
     wait: health::Wait,
-    ends: Option<String>,
+    later: Later,
 ) -> Page {
-    let mut page = Layout { ends, ..Layout::begin(config, site, programs, wait) };
+    let mut page = Layout { later, ..Layout::begin(config, site, programs, wait) };
     let anchor = page.anchor();
     let buckets = page.buckets();
     page.tables();
@@ -216,8 +225,7 @@ struct Layout<'a> {
     site: &'a Site,
     programs: &'a Programs,
     wait: health::Wait,
-    /// When the services end.
-    ends: Option<String>,
+    later: Later,
 }
 
 /// Handles of functions and services that later resources use.
@@ -236,7 +244,7 @@ impl<'a> Layout<'a> {
             site,
             programs,
             wait,
-            ends: None,
+            later: Later::default(),
         }
     }
 }
@@ -301,14 +309,14 @@ impl Layout<'_> {
         while !functions.is_empty() || !services.is_empty() {
             let waiting = functions.len() + services.len();
             functions.retain(|(entry, function)| {
-                let ready = self.has_all(function.environment.values());
+                let ready = self.has_all(function.variables.texts.values());
                 if ready {
                     running.functions.insert(entry.to_string(), self.function(entry.as_str(), function));
                 }
                 !ready
             });
             services.retain(|(entry, service)| {
-                let (Some(network), true) = (network, self.has_all(service.environment.values())) else {
+                let (Some(network), true) = (network, self.has_all(service.variables.texts.values())) else {
                     return true;
                 };
                 running.fronts.push(self.service(entry.as_str(), service, network, anchor));
@@ -328,7 +336,11 @@ impl Layout<'_> {
         let retention_days = wanted.log_retention_days.map(Into::into);
         let logs = self.stack.add(entry, group, (), move |()| log_group::Settings { retention_days });
         let role = self.function_role(entry, wanted, arn);
-        let environment = self.environment(&wanted.environment);
+        let mut environment = self.environment(&wanted.variables.texts);
+        if !wanted.variables.held.is_empty() {
+            let references = config::references(&wanted.variables.held, &self.later.versions);
+            environment.insert(config::REFERENCES.into(), Joined(vec![Wire::literal(references)]));
+        }
         let program = self.programs.function(entry);
         let basis = function::Settings {
             code_sha256: program.sha256,
@@ -345,7 +357,7 @@ impl Layout<'_> {
             failure: None,
         };
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
-        let function = Function { name: self.names.plain(entry), origin };
+        let function = Function { name: self.names.plain(entry), origin, open: wanted.variables.open() };
         let function = self.stack.add(entry, function, (role, logs, environment), move |(role, logs, environment)| {
             function::Settings { role, environment, log_group: logs.name, ..basis.clone() }
         });
@@ -365,7 +377,7 @@ impl Layout<'_> {
         if let Some(existing) = &self.config.roles {
             return Wire::literal(format!("arn:aws:iam::{}:role/{}", self.site.account, existing.existing));
         }
-        let policy = policy::function_policy(&self.uses(&wanted.uses), &log_group_arn);
+        let policy = policy::function_policy(&self.uses(&wanted.uses, &wanted.variables.held), &log_group_arn);
         let role = Role { name: self.names.function_role(entry), path: self.names.iam_path() };
         let settings = role::Settings {
             trusted_service: "lambda.amazonaws.com".into(),
@@ -594,7 +606,8 @@ impl Layout<'_> {
         }
         let within = |prefix: &str| format!("arn:aws:s3:::{}/{prefix}*", self.names.artifacts());
         let (programs, reports) = (within(&self.stored(entry).prefix), within(&user_data::reports_prefix(entry)));
-        let policy = policy::service_policy(&self.uses(&wanted.uses), &programs, &reports, log_group_arn);
+        let uses = self.uses(&wanted.uses, &wanted.variables.held);
+        let policy = policy::service_policy(&uses, &programs, &reports, log_group_arn);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         // EC2 does not say on whose behalf it assumes a role (docs/aws.md §6.1).
         let trusted_service = "ec2.amazonaws.com".into();
@@ -615,12 +628,22 @@ impl Layout<'_> {
         artifact: Handle<Artifact>,
         logs: Handle<LogGroup>,
     ) -> Handle<LaunchTemplate> {
-        let environment = self.environment(&wanted.environment);
+        let environment = self.environment(&wanted.variables.texts);
+        let held: Vec<user_data::Held> = wanted
+            .variables
+            .held
+            .iter()
+            .map(|(variable, held)| user_data::Held {
+                variable: variable.clone(),
+                version: held.version(&self.later.versions).to_owned(),
+                held: held.clone(),
+            })
+            .collect();
         let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
         let (service, port, sha256) = (entry.to_owned(), u16::from(wanted.port), self.programs.service(entry).sha256);
         let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
-        let template = LaunchTemplate { name: self.names.plain(entry), origin };
+        let template = LaunchTemplate { name: self.names.plain(entry), origin, open: wanted.variables.open() };
         let inputs = (firewall, profile, (artifact, logs), environment);
         self.stack.add(entry, template, inputs, move |(firewall, profile, (artifact, logs), environment)| {
             let user_data = UserData {
@@ -630,6 +653,7 @@ impl Layout<'_> {
                 bucket: artifact.bucket,
                 key: artifact.key,
                 environment,
+                held: held.clone(),
                 port,
                 sha256: sha256.clone(),
                 log_group: logs.name,
@@ -728,7 +752,7 @@ impl Layout<'_> {
             alarms: alarms.keys().cloned().collect(),
         });
         let group = AutoScalingGroup { reports: Some(self.reports(entry)), bake, ..AutoScalingGroup::named(&name) };
-        let ends = self.ends.clone();
+        let ends = self.later.ends.clone();
         let inputs = ((template, target_group, listener, secured), alarms);
         self.stack.add(entry, group, inputs, move |((template, target_group, ..), _)| auto_scaling_group::Settings {
             min: instances.min.into(),
@@ -893,7 +917,11 @@ impl Layout<'_> {
     }
 
     /// The ARNs of what is used, derived from names: a policy does not need the resources to exist.
-    fn uses(&self, uses: &config::Uses) -> Uses {
+    fn uses(&self, uses: &config::Uses, held: &config::HeldVariables) -> Uses {
+        let Site { region, account, .. } = self.site;
+        let arns = |store: Store, arn: fn(&str, &str, &str) -> String| -> BTreeSet<String> {
+            held.values().filter(|it| it.store == store).map(|it| arn(region, account, &it.name)).collect()
+        };
         let bucket = |entry: &str| format!("arn:aws:s3:::{}", self.names.bucket(entry));
         let table = |entry: &str| {
             let Site { region, account, .. } = self.site;
@@ -912,6 +940,8 @@ impl Layout<'_> {
             buckets: uses.buckets.iter().map(|(entry, how)| (bucket(entry.as_str()), *how)).collect(),
             tables: tables.collect(),
             rekognition: uses.rekognition,
+            secrets: arns(Store::Secret, policy::secret_arn).into_iter().collect(),
+            parameters: arns(Store::Parameter, policy::parameter_arn).into_iter().collect(),
         }
     }
 

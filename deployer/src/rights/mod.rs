@@ -88,6 +88,10 @@ pub enum On {
     Networks,
     /// What a launch template gives tags to.
     Launched,
+    /// The secrets, whose names need not begin with the stack's.
+    Secrets,
+    /// The parameters, likewise.
+    Parameters,
 }
 
 /// A condition.
@@ -189,6 +193,8 @@ impl On {
             On::Templates => vec![arn("ec2", "launch-template/*")],
             On::SecurityGroups => vec![arn("ec2", "security-group/*")],
             On::Networks => vec![arn("ec2", "vpc/*")],
+            On::Secrets => vec![arn("secretsmanager", "secret:*")],
+            On::Parameters => vec![arn("ssm", "parameter/*")],
             On::Launched => vec![arn("ec2", "instance/*"), arn("ec2", "volume/*")],
         };
         all.into_iter().collect()

@@ -13,6 +13,7 @@ mod imds;
 mod instance;
 mod journal;
 mod ports;
+mod secrets;
 pub mod service_quotas;
 mod shell;
 mod state;
@@ -44,7 +45,7 @@ use ports::Ports;
 use state::State;
 
 use chaos::Chaos;
-use kit::call::{Effect, Needs, Operation, Page, Rows};
+use kit::call::{Asked, Effect, Need, Needs, Operation, Page, Rows};
 use kit::speed::Speed;
 use kit::taken::{self, Takes};
 use kit::warden::Warden;
@@ -78,6 +79,8 @@ pub struct Context {
     pub objects: Arc<dyn Objects>,
     /// CloudWatch Logs.
     pub logs: Arc<dyn LogStreams>,
+    /// Secrets Manager and Parameter Store.
+    pub values: Arc<dyn Values>,
     /// IAM's roles and instance profiles.
     pub roles: Arc<dyn Roles>,
     /// Certificate Manager.
@@ -104,6 +107,12 @@ pub trait LogStreams: Send + Sync {
     fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)>;
 }
 
+/// Secrets Manager and Parameter Store, as an instance's `aws secretsmanager` and `aws ssm` call them.
+pub trait Values: Send + Sync {
+    /// Makes a call. The error is the code and the message.
+    fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)>;
+}
+
 /// A permission of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
@@ -117,6 +126,10 @@ pub enum Right {
     MakeStream,
     /// `logs:PutLogEvents`, on a log stream.
     PutEvents,
+    /// `secretsmanager:GetSecretValue`, on the secret with a name.
+    ReadSecret,
+    /// `ssm:GetParameter`, on the parameter with a name.
+    ReadParameter,
 }
 
 /// Roles, as instances assume them.
@@ -286,6 +299,7 @@ pub struct Compute {
     endpoint: String,
     objects: Arc<dyn Objects>,
     logs: Arc<dyn LogStreams>,
+    values: Arc<dyn Values>,
     roles: Arc<dyn Roles>,
     state: Mutex<SavedState>,
     machines: Mutex<BTreeMap<String, Machine>>,
@@ -309,7 +323,8 @@ struct SavedState {
 impl Compute {
     /// Starts compute from the state in the directory: instances and load balancers that were running run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
-        let Context { dir, region, account, endpoint, objects, logs, roles, certificates, chaos, speed } = context;
+        let Context { dir, region, account, endpoint, objects, logs, values, roles, certificates, chaos, speed } =
+            context;
         // Processes run in their own directories, where a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
@@ -320,6 +335,7 @@ impl Compute {
             endpoint,
             objects,
             logs,
+            values,
             roles,
             state: Mutex::new(SavedState { state, saved: Vec::new() }),
             machines: Mutex::default(),
@@ -368,11 +384,11 @@ impl Compute {
         if let Some(fault) = self.refusal(operation.row.name, params).await {
             return Err(fault);
         }
+        // Only operations of EC2 have this parameter.
+        let is_dry = params.flag_of_ec2("DryRun")?;
         match operation.run {
-            Run::Reads(call) if params.flag("DryRun") => self.read(|state| tried(call(state, &self.site, params))),
-            Run::Writes(call) if params.flag("DryRun") => {
-                self.read(|state| tried(call(&mut state.clone(), &self.site, params)))
-            }
+            Run::Reads(call) if is_dry => self.read(|state| tried(call(state, &self.site, params))),
+            Run::Writes(call) if is_dry => self.read(|state| tried(call(&mut state.clone(), &self.site, params))),
             Run::Reads(call) => self.read(|state| call(state, &self.site, params)),
             Run::Writes(call) => {
                 let answer = self.try_change(|state, site| call(state, site, params));
@@ -452,6 +468,12 @@ impl Compute {
     /// Reads the state.
     fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.kept().state)
+    }
+
+    /// Returns the permissions for a launch that a call implies. `role_of` returns the ARN of the role of an instance
+    /// profile.
+    pub fn launch_needs(&self, asked: &Asked, role_of: &dyn Fn(&str) -> Option<String>) -> Vec<Need> {
+        self.read(|state| autoscaling::launch_needs(state, asked, role_of))
     }
 
     /// Returns the tags of an EC2 resource.

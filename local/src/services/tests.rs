@@ -105,7 +105,9 @@ fn a_role_without_permissions_is_denied_and_the_action_is_named() {
         "rekognition",
         "route53",
         "s3",
+        "secretsmanager",
         "servicequotas",
+        "ssm",
         "sts",
     ];
     assert_eq!(Vec::from_iter(actions), prefixes);
@@ -148,6 +150,8 @@ const WHOLE: &[(&str, &str)] = &[
     ("monitoring", "ListTagsForResource"),
     ("route53", "ListTagsForResource"),
     ("route53", "ListTagsForResources"),
+    ("secretsmanager", "DescribeSecret"),
+    ("ssm", "ListTagsForResource"),
 ];
 
 #[test]

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use local::compute::{
-    Certificate, Certificates, Compute, Context, Credentials, LogStreams, Objects, Profile, Right, Roles,
+    Certificate, Certificates, Compute, Context, Credentials, LogStreams, Objects, Profile, Right, Roles, Values,
 };
 use local::{Chaos, ChaosKind, Speed};
 use serde_json::Value;
@@ -69,6 +69,15 @@ struct NoLogs;
 impl LogStreams for NoLogs {
     fn call(&self, _operation: &str, _input: &Value) -> Result<Value, (String, String)> {
         Err(("ResourceNotFoundException".to_owned(), "The specified log group does not exist.".to_owned()))
+    }
+}
+
+/// There are neither secrets nor parameters.
+struct NoValues;
+
+impl Values for NoValues {
+    fn call(&self, _operation: &str, _input: &Value) -> Result<Value, (String, String)> {
+        Err(("ResourceNotFoundException".to_owned(), "Secrets Manager can't find the specified secret.".to_owned()))
     }
 }
 
@@ -151,6 +160,7 @@ impl TestCompute {
             endpoint: "http://127.0.0.1:1".to_owned(),
             objects: Arc::new(Artifacts(written.clone())),
             logs: Arc::new(NoLogs),
+            values: Arc::new(NoValues),
             roles: Arc::new(OneRole),
             chaos: watched,
             speed,

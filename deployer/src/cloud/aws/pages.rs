@@ -78,6 +78,10 @@ pages! {
         { hosted_zones: aws_sdk_route53::types::HostedZone, next_marker }
     aws_sdk_s3::list_objects_v2::ListObjectsV2Output
         { contents: aws_sdk_s3::types::Object, next_continuation_token }
+    aws_sdk_secretsmanager::list_secrets::ListSecretsOutput
+        { secret_list: aws_sdk_secretsmanager::types::SecretListEntry, next_token }
+    aws_sdk_ssm::describe_parameters::DescribeParametersOutput
+        { parameters: aws_sdk_ssm::types::ParameterMetadata, next_token }
     aws_sdk_s3::list_buckets::ListBucketsOutput { buckets: aws_sdk_s3::types::Bucket, continuation_token }
 }
 

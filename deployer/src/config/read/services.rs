@@ -82,7 +82,7 @@ impl Reader<'_> {
             grace_period_s: self.number(&fields, "grace_period_s"),
             bake_minutes: self.minutes(&fields, "bake"),
             log_retention_days: self.retention(&fields),
-            environment: self.environment(&fields, kept_by_us),
+            variables: self.environment(&fields, kept_by_us),
             uses: self.uses(&fields),
         })
     }

@@ -8,10 +8,11 @@ use console::Term;
 use super::{escape, note_unprinted, screen};
 use crate::{
     cloud::status::{
-        ABSENT, BucketStatus, Cost, Drift, FunctionStatus, InstanceStatus, Objects, PENDING, ServiceStatus, Status,
+        ABSENT, BucketStatus, Drift, FunctionStatus, InstanceStatus, Objects, PENDING, ServiceStatus, Status,
         TableStatus,
     },
     cost::{
+        Cost,
         prices::{dollars, prices},
         spent::lifetime,
     },
@@ -172,7 +173,7 @@ fn rest(it: &ServiceStatus, now_s: i64) -> Option<String> {
 }
 
 /// The cost of a month in one line.
-fn costs(cost: &Cost, region: &str) -> String {
+pub fn costs(cost: &Cost, region: &str) -> String {
     let words = prices().words(region);
     match cost.monthly {
         Some(0.0) => "only by use".into(),
