@@ -162,7 +162,7 @@ async fn a_domain_in_a_zone_is_served_over_https_and_leaves_nothing() {
     let proof = listed.resource_record_sets.into_iter().find(|set| set.r#type == RrType::Cname);
     world.change(&zone, ChangeAction::Delete, proof.expect("the validation record")).await;
     let mended = cloud.done(project, &["up", "--yes"]).await;
-    for change in ["~ alias.web", "+ validation_record.web", "~ listener.web-https", "~ default_action.web "] {
+    for change in ["~ alias.web", "+ validation_record.web", "~ listener.web-https", "~ default_action.web\n"] {
         assert!(mended.stderr.contains(change), "{change}: {}", mended.all());
     }
     world.assert_served().await;
