@@ -449,6 +449,7 @@ mod tests {
                 "ends",
                 "failed_launch",
                 "healthy",
+                "https",
                 "instances",
                 "instances_healthy",
                 "instances_wanted",
