@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::anyhow;
 use aws_sdk_ec2::types::{Filter, Instance};
 
-use super::Session;
+use super::{Session, place};
 use crate::{
     cloud::aws::{Aws, items},
     config::{Config, LAB_INSTANCES},
@@ -57,7 +57,7 @@ impl Room {
         self.others.saturating_add(self.most) <= LAB_INSTANCES
     }
 
-    /// Whether a roll-out may: while it launches before it terminates, twice as many run (docs/aws.md §10.8).
+    /// Whether a roll-out may: while it launches before it terminates, twice as many run (docs/aws.md §3.4).
     pub fn is_enough_to_roll_out(self) -> bool {
         self.others.saturating_add(self.most.saturating_mul(2)) <= LAB_INSTANCES
     }
@@ -90,7 +90,7 @@ impl Session {
         };
         match (room.is_enough(), room.is_enough_to_roll_out()) {
             (false, _) => {
-                let place = self.place("services");
+                let place = place(&self.config, &self.file, "services");
                 Err(Failure::new(Exit::Failed, anyhow!("{}", room.words())).hint(room.remedy()).at(place))
             }
             (true, false) => {
