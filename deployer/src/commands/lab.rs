@@ -65,7 +65,7 @@ impl Room {
     /// It in words.
     pub fn words(self) -> String {
         let Room { others, most } = self;
-        format!("up to {most} instances beside {others} others; a lab ends those beyond {LAB_INSTANCES}")
+        format!("up to {most} instances beside {others} others; a lab terminates those beyond {LAB_INSTANCES}")
     }
 
     /// What to do if it is not enough.
@@ -163,6 +163,6 @@ mod tests {
             let room = room(others, most);
             assert_eq!((room.is_enough(), room.is_enough_to_roll_out()), (enough, to_roll_out), "{room:?}");
         }
-        assert_eq!(room(3, 4).words(), "up to 4 instances beside 3 others; a lab ends those beyond 9");
+        assert_eq!(room(3, 4).words(), "up to 4 instances beside 3 others; a lab terminates those beyond 9");
     }
 }

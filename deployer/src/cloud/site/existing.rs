@@ -36,44 +36,55 @@ pub(super) async fn find(aws: &Aws, types: &BTreeSet<String>, named: &ExistingNe
     if vpcs == 0 {
         return Err(Fault::new("DescribeVpcs", "NoVpc", format!("there is no VPC {vpc} in {}", aws.region)));
     }
-    for id in subnets {
-        let subnet = found.iter().find(|subnet| subnet.subnet_id() == Some(id));
-        check(vpc, id, subnet, &tables)?;
+    // What is wrong with any of them counts before what is missing around one of them.
+    for check in [is_in, has_route, gives_addresses] {
+        for id in subnets {
+            let subnet = found.iter().find(|subnet| subnet.subnet_id() == Some(id));
+            check(vpc, id, subnet, &tables)?;
+        }
     }
     Ok(Network { vpc: vpc.clone(), subnets: in_zones(&found, &offered, types)? })
 }
 
-/// Whether instances in a subnet can be reached and reach AWS.
-fn check(vpc: &str, id: &str, subnet: Option<&Described>, tables: &[RouteTable]) -> Result<(), Fault> {
-    let wrong = |code: &str, what: String| Err(Fault::new("DescribeSubnets", code, what));
-    match subnet {
-        None => wrong("NoSubnet", format!("there is no subnet {id}")),
-        Some(subnet) if subnet.vpc_id() != Some(vpc) => {
-            let there = subnet.vpc_id().unwrap_or("another VPC");
-            wrong("NoSubnet", format!("the subnet {id} is in {there}, not in {vpc}"))
-        }
-        Some(_) if !has_route(id, tables) => {
-            let what = format!("the subnet {id} has no route to the internet ({ANYWHERE} to an internet gateway)");
-            Err(Fault::new("DescribeRouteTables", "NoRoute", what))
-        }
-        Some(subnet) if subnet.map_public_ip_on_launch() != Some(true) => {
-            wrong("NoPublicAddresses", format!("the subnet {id} gives instances no public addresses"))
-        }
+/// Checks that a subnet is in the VPC.
+fn is_in(vpc: &str, id: &str, subnet: Option<&Described>, _: &[RouteTable]) -> Result<(), Fault> {
+    let wrong = |what: String| Err(Fault::new("DescribeSubnets", "NoSubnet", what));
+    match subnet.map(|subnet| subnet.vpc_id().unwrap_or("another VPC")) {
+        None => wrong(format!("there is no subnet {id}")),
+        Some(there) if there != vpc => wrong(format!("the subnet {id} is in {there}, not in {vpc}")),
         Some(_) => Ok(()),
     }
 }
 
-/// Whether the route table of a subnet, or else the main one of its VPC, leads to the internet.
-fn has_route(subnet: &str, tables: &[RouteTable]) -> bool {
-    let own = tables.iter().find(|table| table.associations().iter().any(|it| it.subnet_id() == Some(subnet)));
+/// Checks that the route table of a subnet, or else the main one of its VPC, leads to the internet.
+fn has_route(_: &str, id: &str, _: Option<&Described>, tables: &[RouteTable]) -> Result<(), Fault> {
+    let own = tables.iter().find(|table| table.associations().iter().any(|it| it.subnet_id() == Some(id)));
     let main = || tables.iter().find(|table| table.associations().iter().any(|it| it.main() == Some(true)));
-    own.or_else(main).is_some_and(|table| {
+    let leads_out = |table: &RouteTable| {
         table.routes().iter().any(|route| {
             route.destination_cidr_block() == Some(ANYWHERE)
                 && route.gateway_id().is_some_and(|gateway| gateway.starts_with("igw-"))
                 && route.state() == Some(&RouteState::Active)
         })
-    })
+    };
+    match own.or_else(main).is_some_and(leads_out) {
+        true => Ok(()),
+        false => {
+            let what = format!("the subnet {id} has no route to the internet ({ANYWHERE} to an internet gateway)");
+            Err(Fault::new("DescribeRouteTables", "NoRoute", what))
+        }
+    }
+}
+
+/// Checks that instances get public addresses in a subnet: otherwise they do not reach S3.
+fn gives_addresses(_: &str, id: &str, subnet: Option<&Described>, _: &[RouteTable]) -> Result<(), Fault> {
+    match subnet.and_then(|subnet| subnet.map_public_ip_on_launch()) {
+        Some(true) => Ok(()),
+        _ => {
+            let what = format!("the subnet {id} gives instances no public addresses");
+            Err(Fault::new("DescribeSubnets", "NoPublicAddresses", what))
+        }
+    }
 }
 
 /// The subnets, which must be in different zones, all of which offer the instance types.
