@@ -23,7 +23,8 @@ use crate::Options;
 use crate::intake::{self, Intake, Taken};
 use crate::routing;
 use crate::services::Services;
-use chaos::{Chaos, Kind};
+use chaos::{Chaos, Kind as ChaosKind};
+use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
 use kit::call::{Call, Input, Request};
 use kit::connection::{Content, Cut, Line};
@@ -101,7 +102,7 @@ fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
 
 async fn respond(request: http::Request<Incoming>, services: Arc<Services>, about: &Value, intake: &Intake) -> Reply {
     let head_only = request.method() == Method::HEAD;
-    let skewed = services.faults.has(Kind::ClockSkew).then(|| services.now());
+    let skewed = services.faults.has(ChaosKind::ClockSkew).then(|| services.now());
     let (parts, body) = request.into_parts();
     let head = intake::head(parts);
     let reply = match check_host(&head.headers) {
@@ -282,7 +283,12 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
 }
 
 /// Returns the content of `/_local/health`.
-pub(crate) fn about(options: &Options, address: SocketAddr, speed: Speed, dns: SocketAddr, authority: &Path) -> Value {
+pub(crate) fn about(
+    options: &Options,
+    (address, dns): (SocketAddr, SocketAddr),
+    (speed, account): (Speed, Kind),
+    authority: &Path,
+) -> Value {
     let Options { dir, region, port: _ } = options;
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -294,6 +300,7 @@ pub(crate) fn about(options: &Options, address: SocketAddr, speed: Speed, dns: S
         "dns": dns.to_string(),
         "certificate_authority": authority,
         "speed": speed.to_string(),
+        "account": account,
     })
 }
 

@@ -20,13 +20,13 @@ pub struct Uses {
 }
 
 /// The pattern for the ARN of a secret, which ends in six characters that AWS chooses (docs/aws.md §23).
-pub fn secret_arn(region: &str, account: &str, name: &str) -> String {
-    format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}-??????")
+pub fn secret_arn(partition: &str, region: &str, account: &str, name: &str) -> String {
+    format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{name}-??????")
 }
 
 /// The ARN of a parameter. A slash at the beginning of its name is the one before it.
-pub fn parameter_arn(region: &str, account: &str, name: &str) -> String {
-    format!("arn:aws:ssm:{region}:{account}:parameter/{}", name.trim_start_matches('/'))
+pub fn parameter_arn(partition: &str, region: &str, account: &str, name: &str) -> String {
+    format!("arn:{partition}:ssm:{region}:{account}:parameter/{}", name.trim_start_matches('/'))
 }
 
 /// The permissions of a function: what it uses, and writing to its own log group. It may not create that group: a late
