@@ -241,7 +241,12 @@ impl Services {
             return Ok(());
         }
         let asked = Asked { call, request, region, entity_arn: &|kind, name| self.iam.entity_arn(kind, name) };
-        asked.needs().into_iter().try_for_each(|need| caller.may(&self.with_tags(need, region)))
+        let mut needs = asked.needs();
+        if let Some(region) = self.regions.find(region) {
+            let role_of = |profile: &str| self.iam.role_arn(&self.iam.role_of_profile(profile)?);
+            needs.extend(region.compute.launch_needs(&asked, &role_of));
+        }
+        needs.into_iter().try_for_each(|need| caller.may(&self.with_tags(need, region)))
     }
 
     /// Adds the tags of the resource, for conditions on them. Only those of EC2 and Certificate Manager are known.

@@ -1,6 +1,7 @@
 //! What a stack costs, from a table of prices. Nothing here calls AWS.
 
 pub mod difference;
+pub mod existing;
 pub mod prices;
 pub mod spent;
 
@@ -86,6 +87,31 @@ fn is_watched(service: &Service, usual_bake: u16) -> bool {
 
 fn alarms_monthly(metrics: u32) -> f64 {
     f64::from(metrics) * price("cloudwatch.alarm-month")
+}
+
+/// What a month of what exists costs, without what is billed by use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cost {
+    /// In US dollars; `None` if unknown.
+    pub monthly: Option<f64>,
+    /// The region of the prices.
+    pub prices_region: &'static str,
+    /// The date of the prices.
+    pub prices_date: &'static str,
+}
+
+impl Cost {
+    /// An amount in US dollars, with the table that it is from.
+    pub fn of(monthly: Option<f64>) -> Cost {
+        let prices = prices();
+        Cost { monthly: monthly.map(rounded), prices_region: prices.region, prices_date: prices.date }
+    }
+}
+
+impl Default for Cost {
+    fn default() -> Cost {
+        Cost::of(None)
+    }
 }
 
 /// What a stack costs. Its fields are the keys of `cost --json`.

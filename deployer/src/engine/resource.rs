@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::Fault;
+use super::{Fault, Size};
 
 /// Tags of one resource. Sorted, so that their order is never a difference.
 pub type Tags = BTreeMap<String, String>;
@@ -22,7 +22,7 @@ pub const STACK_TAG: &str = "deployer:stack";
 pub const RESOURCE_TAG: &str = "deployer:resource";
 
 /// A resource that carries the tag of a stack.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Tagged {
     /// The name that identifies it in the cloud.
     pub name: String,
@@ -30,6 +30,21 @@ pub struct Tagged {
     pub tags: Tags,
     /// When it was created, in seconds since 1970, if the cloud tells.
     pub created_s: Option<i64>,
+    /// Its size, or why that could not be read.
+    pub size: Result<Size, Fault>,
+}
+
+impl Tagged {
+    /// A resource whose size is not counted.
+    pub fn new(name: String, tags: Tags, created_s: Option<i64>) -> Tagged {
+        Tagged { name, tags, created_s, size: Ok(Size::None) }
+    }
+
+    /// The same with a size.
+    #[must_use]
+    pub fn sized(self, size: Result<Size, Fault>) -> Tagged {
+        Tagged { size, ..self }
+    }
 }
 
 /// A list of tagged resources. A fault stands for one whose tags could not be read.

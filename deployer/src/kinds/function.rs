@@ -167,7 +167,7 @@ impl Resource for Function {
             let answer = found(aws.lambda.list_tags().resource(it.function_arn().unwrap_or_default()).send().await)?;
             let (name, created_s) = (it.function_name().unwrap_or_default().to_owned(), None);
             let tags = |answer: ListTagsOutput| answer.tags.unwrap_or_default().into_iter().collect();
-            Ok(answer.map(|answer| Tagged { name, tags: tags(answer), created_s }))
+            Ok(answer.map(|answer| Tagged::new(name, tags(answer), created_s)))
         });
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }

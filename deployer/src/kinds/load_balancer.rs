@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::tags;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Size, Tags},
 };
 
 /// A load balancer, identified by its name.
@@ -173,7 +173,8 @@ impl Resource for LoadBalancer {
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let balancers = items(aws.elb.describe_load_balancers().into_paginator().send()).await?;
         let named = balancers.into_iter().filter_map(|it| {
-            Some((it.load_balancer_name?, it.load_balancer_arn?, it.created_time.map(|at| at.secs())))
+            let size = Size::Balancer { zones: it.availability_zones().len() };
+            Some((it.load_balancer_name?, it.load_balancer_arn?, it.created_time.map(|at| at.secs()), size))
         });
         tags::tagged_in_elb(aws, named.collect()).await
     }

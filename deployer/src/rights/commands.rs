@@ -212,6 +212,9 @@ const DOCTOR: &[Right] = &[
     right("servicequotas:GetServiceQuota", Any),
 ];
 
+/// The size of a stack (`kinds/bucket/emptying.rs`, `kinds/launch_template.rs`).
+const SIZES: &[Right] = &[right("ec2:DescribeLaunchTemplateVersions", Any), right("s3:ListBucket", Buckets)];
+
 const REGIONS: &[Right] = &[right("ec2:DescribeRegions", Any)];
 
 use Deed::{Change, List, Loss, Read, Remove, Tidy};
@@ -319,7 +322,7 @@ pub const COMMANDS: &[Needs] = &[
         &[part(Given::Services, NETWORK), part(Given::Always, LEASE)],
     ),
     command("outputs", &[Read], Which::Outputs, &[part(Given::Services, NETWORK)]),
-    command("ls", &[List], Which::OfAllStacks, &[part(Given::Always, REGIONS)]),
+    command("ls", &[List], Which::OfAllStacks, &[part(Given::Always, REGIONS), part(Given::Always, SIZES)]),
     offline("policy"),
     offline("schema"),
     command(

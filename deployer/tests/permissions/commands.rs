@@ -16,7 +16,6 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("up", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
     ("up", "iam:CreateServiceLinkedRole", "only the first load balancer and group of an account need it"),
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
-    ("rollback", "ec2:CreateTags", "AWS checks a launch of the template; the local AWS knows only that it is one"),
     ("rollback", "lambda:UpdateFunctionCode", "only a release with another program needs it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsEgress", "only rules made by an earlier version need it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsIngress", "the same"),

@@ -44,7 +44,7 @@ use ports::Ports;
 use state::State;
 
 use chaos::Chaos;
-use kit::call::{Effect, Needs, Operation, Page, Rows};
+use kit::call::{Asked, Effect, Need, Needs, Operation, Page, Rows};
 use kit::speed::Speed;
 use kit::taken::{self, Takes};
 use kit::warden::Warden;
@@ -368,11 +368,11 @@ impl Compute {
         if let Some(fault) = self.refusal(operation.row.name, params).await {
             return Err(fault);
         }
+        // Only operations of EC2 have this parameter.
+        let is_dry = params.flag_of_ec2("DryRun")?;
         match operation.run {
-            Run::Reads(call) if params.flag("DryRun") => self.read(|state| tried(call(state, &self.site, params))),
-            Run::Writes(call) if params.flag("DryRun") => {
-                self.read(|state| tried(call(&mut state.clone(), &self.site, params)))
-            }
+            Run::Reads(call) if is_dry => self.read(|state| tried(call(state, &self.site, params))),
+            Run::Writes(call) if is_dry => self.read(|state| tried(call(&mut state.clone(), &self.site, params))),
             Run::Reads(call) => self.read(|state| call(state, &self.site, params)),
             Run::Writes(call) => {
                 let answer = self.try_change(|state, site| call(state, site, params));
@@ -452,6 +452,12 @@ impl Compute {
     /// Reads the state.
     fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.kept().state)
+    }
+
+    /// Returns the permissions for a launch that a call implies. `role_of` returns the ARN of the role of an instance
+    /// profile.
+    pub fn launch_needs(&self, asked: &Asked, role_of: &dyn Fn(&str) -> Option<String>) -> Vec<Need> {
+        self.read(|state| autoscaling::launch_needs(state, asked, role_of))
     }
 
     /// Returns the tags of an EC2 resource.

@@ -46,6 +46,9 @@ pub struct ServiceStatus {
     /// Whether its Auto Scaling group or its load balancer exists.
     #[serde(skip)]
     pub exists: bool,
+    /// The number of zones of its load balancer.
+    #[serde(skip)]
+    pub zones: usize,
     /// Whether the maximum size of its group is 0.
     #[serde(skip)]
     pub is_empty: bool,
@@ -105,6 +108,7 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
     let instances = merged(members, instances, targets.as_deref());
     let (port, host) = (u16::try_from(place.front_port).unwrap_or_default(), wiring.as_ref().map(|it| it.host.clone()));
     let host = host.filter(|host| !host.is_empty());
+    let zones = wiring.as_ref().map_or(0, |it| it.zones);
     let exists = host.is_some() || group.iter().flatten().next().is_some();
     let rest = group.iter().flatten().map(|group| group.rest.clone()).next().unwrap_or_default();
     let (has_group, has_targets, has_wiring) = (group.is_some(), targets.is_some(), wiring.is_some());
@@ -128,6 +132,7 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
         instances,
         unread,
         exists,
+        zones,
         is_empty: rest.is_empty,
     }
 }

@@ -153,6 +153,8 @@ pub struct Wiring {
     pub target_group: String,
     /// The host name of the load balancer; empty if there is none.
     pub host: String,
+    /// The number of its zones.
+    pub zones: usize,
     /// Whether the listener exists.
     pub listens: bool,
     /// Whether it forwards to the target group.
@@ -397,6 +399,7 @@ pub(in crate::cloud) async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring,
         listens: listener.is_some(),
         forwards: listener.is_some_and(|it| forwards(it).get(&target_group).is_some_and(|share| *share > 0)),
         host: balancer.dns_name().unwrap_or_default().into(),
+        zones: balancer.availability_zones().len(),
         front: balancer.security_groups().to_vec(),
         target_group,
         admits: None,

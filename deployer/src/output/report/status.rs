@@ -8,9 +8,10 @@ use console::Term;
 use super::{escape, note_unprinted, screen};
 use crate::{
     cloud::status::{
-        ABSENT, BucketStatus, Cost, Drift, FunctionStatus, InstanceStatus, Objects, ServiceStatus, Status, TableStatus,
+        ABSENT, BucketStatus, Drift, FunctionStatus, InstanceStatus, Objects, ServiceStatus, Status, TableStatus,
     },
     cost::{
+        Cost,
         prices::{dollars, prices},
         spent::lifetime,
     },
@@ -168,7 +169,7 @@ fn rest(it: &ServiceStatus, now_s: i64) -> Option<String> {
 }
 
 /// The cost of a month in one line.
-fn costs(cost: &Cost, region: &str) -> String {
+pub fn costs(cost: &Cost, region: &str) -> String {
     let words = prices().words(region);
     match cost.monthly {
         Some(0.0) => "only by use".into(),
