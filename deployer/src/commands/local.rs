@@ -123,9 +123,9 @@ fn variables(server: &Server, region: &str) -> String {
 
 /// The address of the DNS server, and the authority that clients of HTTPS listeners trust: `curl --cacert`.
 fn of_domains(Domains { dns, certificate_authority }: &Domains) -> String {
-    let dns = dns.map(|address| format!("export DEPLOYER_DNS={address}\n"));
+    let dns = dns.map(|address| format!("export LOCAL_AWS_DNS={address}\n"));
     let quoted = |file: &PathBuf| file.to_string_lossy().replace('\'', "'\\''");
-    let authority = certificate_authority.as_ref().map(|file| format!("export DEPLOYER_LOCAL_CA='{}'\n", quoted(file)));
+    let authority = certificate_authority.as_ref().map(|file| format!("export LOCAL_AWS_CA='{}'\n", quoted(file)));
     dns.unwrap_or_default() + &authority.unwrap_or_default()
 }
 
@@ -157,7 +157,7 @@ mod tests {
     fn the_environment_names_the_dns_server_and_the_authority() {
         let authority = Some(PathBuf::from("/it's/ca.pem"));
         let domains = Domains { dns: Some(([127, 0, 0, 1], 53).into()), certificate_authority: authority };
-        let expected = "export DEPLOYER_DNS=127.0.0.1:53\nexport DEPLOYER_LOCAL_CA='/it'\\''s/ca.pem'\n";
+        let expected = "export LOCAL_AWS_DNS=127.0.0.1:53\nexport LOCAL_AWS_CA='/it'\\''s/ca.pem'\n";
         assert_eq!(of_domains(&domains), expected);
         assert_eq!(of_domains(&Domains::default()), "");
     }
