@@ -182,7 +182,7 @@ impl Resource for Certificate {
         let read = |one: CertificateSummary| async move {
             let (name, created_s) = (one.domain_name.unwrap_or_default(), one.created_at.map(|at| at.secs()));
             let tags = tags_of(aws, &one.certificate_arn.unwrap_or_default()).await.transpose()?;
-            Some(tags.map(|tags| Tagged { name, tags, created_s }))
+            Some(tags.map(|tags| Tagged::new(name, tags, created_s)))
         };
         let reads = list(aws).await?.into_iter().map(read).collect();
         Ok(bounded(reads).await.into_iter().flatten().collect())

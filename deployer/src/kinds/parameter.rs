@@ -76,7 +76,7 @@ impl Resource for Parameter {
         let found = tagged_parameters(aws, STACK_TAG, None).await?;
         let reads = found.into_iter().filter_map(|it| it.name).map(async |name| {
             let tags = parameter_tags(aws, &name).await?;
-            Ok(tags.map(|tags| Tagged { name, tags, created_s: None }))
+            Ok(tags.map(|tags| Tagged::new(name, tags, None)))
         });
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }

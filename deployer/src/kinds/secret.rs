@@ -79,7 +79,7 @@ impl Resource for Secret {
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let tagged = |it: SecretListEntry| {
             let (tags, created_s) = (from_secret_tags(it.tags()), it.created_date.map(|at| at.secs()));
-            Ok(Tagged { name: it.name.unwrap_or_default(), tags, created_s })
+            Ok(Tagged::new(it.name.unwrap_or_default(), tags, created_s))
         };
         Ok(listed(aws).await?.into_iter().map(tagged).collect())
     }
