@@ -6,13 +6,24 @@ use std::net::SocketAddr;
 
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum};
 use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
-use reqwest::{Certificate, Client, StatusCode, redirect::Policy};
+use reqwest::{Client, StatusCode, redirect::Policy};
 use serde_json::json;
 use support::{Project, cloud::TestAws};
-use testkit::{eventually, until};
+use testkit::{eventually, programs::tool, until};
 
 const ZONE: &str = "example.org";
 const DOMAIN: &str = "app.example.org";
+
+/// Connects to a port of this machine as a client of a domain, and trusts one authority.
+const OVER_TLS: &str = "
+import socket, ssl, sys
+authority, domain, port = sys.argv[1:]
+context = ssl.create_default_context(cafile=authority)
+with context.wrap_socket(socket.create_connection(('127.0.0.1', int(port)), 30), server_hostname=domain) as stream:
+    stream.sendall(f'GET /health HTTP/1.1\\r\\nHost: {domain}\\r\\nConnection: close\\r\\n\\r\\n'.encode())
+    while data := stream.recv(65536):
+        print(data.decode(), end='')
+";
 
 /// A local AWS with a service that wants to be served at a domain.
 struct World {
@@ -72,21 +83,30 @@ impl World {
         .await
     }
 
-    /// A client for which the domain is on this machine, and which trusts the authority of the local AWS.
-    async fn client(&self) -> Client {
-        let health = self.cloud.control().get("health").await;
-        let file = health["certificate_authority"].as_str().expect("a file").to_owned();
-        let authority = Certificate::from_pem(&std::fs::read(file).expect("the file is there")).expect("a certificate");
+    /// A client for which the domain is on this machine.
+    fn client(&self) -> Client {
         let client = Client::builder().no_proxy().redirect(Policy::none()).resolve(DOMAIN, ([127, 0, 0, 1], 0).into());
-        client.add_root_certificate(authority).build().expect("a client can be made")
+        client.build().expect("a client can be made")
+    }
+
+    /// Requests a page over HTTPS from a listener that has to prove that it is the domain, and returns the answer.
+    async fn secured(&self, port: u16) -> String {
+        let health = self.cloud.control().get("health").await;
+        let authority = health["certificate_authority"].as_str().expect("a file").to_owned();
+        let mut python = tokio::process::Command::new(tool("bin/python"));
+        python.args(["-c", OVER_TLS, &authority, DOMAIN, &port.to_string()]);
+        let output = python.output().await.expect("Python can be started");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        text
     }
 
     /// Asserts that HTTPS is served and that plain HTTP redirects to it.
     async fn assert_served(&self) {
-        let (client, plain, secured) = (self.client().await, self.address(80).await, self.address(443).await);
-        let page = client.get(format!("https://{DOMAIN}:{}/health", secured.port())).send().await;
-        assert_eq!(page.expect("it answers").status(), StatusCode::OK);
-        let redirect = client.get(format!("http://{DOMAIN}:{}/health?a=b", plain.port())).send().await;
+        let (plain, secured) = (self.address(80).await, self.address(443).await);
+        let page = self.secured(secured.port()).await;
+        assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+        let redirect = self.client().get(format!("http://{DOMAIN}:{}/health?a=b", plain.port())).send().await;
         let redirect = redirect.expect("it answers");
         assert_eq!(redirect.status(), StatusCode::MOVED_PERMANENTLY);
         let location = redirect.headers()["location"].to_str().expect("text");
@@ -142,7 +162,7 @@ async fn a_domain_in_a_zone_is_served_over_https_and_leaves_nothing() {
     let proof = listed.resource_record_sets.into_iter().find(|set| set.r#type == RrType::Cname);
     world.change(&zone, ChangeAction::Delete, proof.expect("the validation record")).await;
     let mended = cloud.done(project, &["up", "--yes"]).await;
-    for change in ["~ alias.web", "+ validation_record.web", "~ listener.web-https", "~ default_action.web "] {
+    for change in ["~ alias.web", "+ validation_record.web", "~ listener.web-https", "~ default_action.web\n"] {
         assert!(mended.stderr.contains(change), "{change}: {}", mended.all());
     }
     world.assert_served().await;
@@ -165,7 +185,7 @@ async fn a_domain_that_is_taken_out_is_served_over_http_again() {
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert!(up.output("URL").starts_with("http://"), "{}", up.all());
     let plain = world.address(80).await;
-    let page = world.client().await.get(format!("http://{DOMAIN}:{}/health", plain.port())).send().await;
+    let page = world.client().get(format!("http://{DOMAIN}:{}/health", plain.port())).send().await;
     assert_eq!(page.expect("it answers").status(), StatusCode::OK);
     assert_eq!(world.records(&zone).await, before);
     assert_eq!(world.certificates().await, 0);
