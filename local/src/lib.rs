@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use chaos::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
 pub use compute;
+pub use kit::account::{Kind as AccountKind, NoKind as NoAccountKind, OtherKind as OtherAccountKind};
 pub use kit::region_names::REGIONS;
 pub use kit::speed::{NoSpeed, Speed};
 pub use kit::{ACCESS_KEY, ACCOUNT, SECRET_KEY};
@@ -49,11 +50,19 @@ pub struct Conditions {
     pub chaos: Chaos,
     /// The speed.
     pub speed: Speed,
+    /// The kind of the account. A directory keeps the kind that it was made with, by default [`AccountKind::Standard`].
+    pub account: Option<AccountKind>,
 }
 
 impl From<Chaos> for Conditions {
     fn from(chaos: Chaos) -> Conditions {
         Conditions { chaos, ..Conditions::default() }
+    }
+}
+
+impl From<AccountKind> for Conditions {
+    fn from(account: AccountKind) -> Conditions {
+        Conditions { account: Some(account), ..Conditions::default() }
     }
 }
 
@@ -93,8 +102,9 @@ impl Cloud {
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| NoPort { port, source })?;
         let address = listener.local_addr()?;
         let conditions = conditions.into();
-        let about = server::about(&options.dir, &options.region, address, conditions.speed);
+        let speed = conditions.speed;
         let services = Arc::new(Services::open(&options, conditions, &format!("http://{address}")).await?);
+        let about = server::about(&options.dir, &options.region, address, speed, services.account);
         let stop = CancellationToken::new();
         let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));
         Ok(Cloud { address, services, server, stop, _lock: lock })

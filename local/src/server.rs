@@ -22,7 +22,8 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::intake::{self, Intake, Taken};
 use crate::routing;
 use crate::services::Services;
-use chaos::{Chaos, Kind};
+use chaos::{Chaos, Kind as ChaosKind};
+use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
 use kit::call::{Call, Input, Request};
 use kit::connection::{Content, Cut, Line};
@@ -100,7 +101,7 @@ fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
 
 async fn respond(request: http::Request<Incoming>, services: Arc<Services>, about: &Value, intake: &Intake) -> Reply {
     let head_only = request.method() == Method::HEAD;
-    let skewed = services.faults.has(Kind::ClockSkew).then(|| services.now());
+    let skewed = services.faults.has(ChaosKind::ClockSkew).then(|| services.now());
     let (parts, body) = request.into_parts();
     let head = intake::head(parts);
     let reply = match check_host(&head.headers) {
@@ -266,7 +267,7 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
 }
 
 /// Returns the content of `/_local/health`.
-pub(crate) fn about(dir: &Path, region: &str, address: SocketAddr, speed: Speed) -> Value {
+pub(crate) fn about(dir: &Path, region: &str, address: SocketAddr, speed: Speed, account: Kind) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -275,6 +276,7 @@ pub(crate) fn about(dir: &Path, region: &str, address: SocketAddr, speed: Speed)
         "region": region,
         "endpoint": format!("http://{address}"),
         "speed": speed.to_string(),
+        "account": account,
     })
 }
 

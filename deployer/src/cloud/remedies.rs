@@ -14,6 +14,9 @@ pub fn remedy(fault: &Fault, what: Option<&str>) -> Option<String> {
     if lacks_credentials(fault) {
         return Some(SIGN_IN.into());
     }
+    if fault.code.starts_with(EXPIRED) {
+        return Some(COPY.into());
+    }
     if is_about_credentials(fault) {
         return Some(RENEW.into());
     }
@@ -30,6 +33,10 @@ const SIGN_IN: &str = "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_
                        use --local, which needs no account";
 /// The fault itself contains the first step.
 const AGAIN: &str = "do that; the same command then continues";
+/// The beginning of the codes for credentials that have expired.
+const EXPIRED: &str = "ExpiredToken";
+const COPY: &str = "renew the credentials (AWS Academy: start the lab, open AWS Details, AWS CLI, Show, and copy into \
+                    ~/.aws/credentials; others: sign in again); the same command then continues";
 const RENEW: &str = "renew the credentials and check the clock; the same command then continues";
 
 /// Codes about credentials or the clock (docs/aws.md §3.1).
@@ -66,7 +73,7 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "not authorized to perform: iam:",
         "accounts of AWS Academy may not write to IAM: add `roles: { existing: LabRole, instance_profile: \
-         LabInstanceProfile }` to stack.yaml",
+         LabInstanceProfile }` to stack.yaml, or sign in with the lab's own credentials, which are recognised",
     ),
     (
         "not eligible for Free Tier",

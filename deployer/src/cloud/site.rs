@@ -45,7 +45,15 @@ const FEWEST_ZONES: usize = 2;
 /// Each zone costs a public address, and with three the service survives the loss of one (docs/aws.md §16).
 const MOST_ZONES: usize = 3;
 
+/// The role of students in the Learner Labs of AWS Academy, as callers' ARNs have it (docs/aws.md §3.4).
+const STUDENTS: &str = ":assumed-role/voclabs/";
+
 impl Site {
+    /// Whether the account is a Learner Lab of AWS Academy.
+    pub fn is_lab(&self) -> bool {
+        self.caller_arn.contains(STUDENTS)
+    }
+
     /// A site for laying out a stack without asking AWS.
     pub fn unknown(account: Option<&str>, region: &str) -> Site {
         Site {

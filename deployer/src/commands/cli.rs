@@ -720,6 +720,10 @@ pub struct LocalStart {
     /// Speed of AWS's delays: `real`, `fast`, or a factor
     #[arg(long, value_name = "real|fast|NUMBER", default_value = "fast")]
     pub speed: String,
+    /// Kind of a new account: standard, academy (a Learner Lab of AWS Academy) or no-default-vpc; it is kept with the
+    /// data
+    #[arg(long, value_name = "KIND")]
+    pub account: Option<String>,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{find, folder_or_here, read};
 use crate::{
     commands::cli::PORT_VARIABLE,
     commands::cli::{Global, LocalCommand, LocalStart},
-    machine::laptop::{Laptop, Server},
+    machine::laptop::{Laptop, OTHER_ACCOUNT, Server},
     output::{
         exit::{Exit, Failure},
         report,
@@ -18,6 +18,7 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
     match command {
         LocalCommand::Start(args) => {
             let running = laptop.running();
+            check_account(&laptop, args)?;
             let server = laptop.start(port(args.port)?, &region(global), &conditions(args)?)?;
             if running.is_some() && (!args.chaos.is_empty() || args.speed != local::Speed::default().to_string()) {
                 report::say(
@@ -70,7 +71,20 @@ pub fn port(flag: Option<u16>) -> Result<Option<u16>, Failure> {
 /// The requested chaos and speed.
 fn conditions(args: &LocalStart) -> Result<local::Conditions, Failure> {
     let chaos = chaos(&args.chaos, args.seed)?;
-    Ok(local::Conditions { chaos, speed: args.speed.parse().map_err(Failure::usage)? })
+    let account = args.account.as_deref().map(str::parse).transpose().map_err(Failure::usage)?;
+    Ok(local::Conditions { chaos, speed: args.speed.parse().map_err(Failure::usage)?, account })
+}
+
+/// Rejects an account of another kind than that of the running server.
+fn check_account(laptop: &Laptop, args: &LocalStart) -> Result<(), Failure> {
+    let wanted = conditions(args)?.account;
+    match (wanted, laptop.account()) {
+        (Some(wanted), Some(kind)) if wanted != kind => {
+            let error = local::OtherAccountKind { kind, wanted };
+            Err(Failure::new(Exit::Failed, error).hint(OTHER_ACCOUNT))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The kinds of chaos of these names; the single name `none` means no chaos.

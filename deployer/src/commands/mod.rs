@@ -11,6 +11,7 @@ mod history;
 mod images;
 mod init;
 mod invoke;
+mod lab;
 #[cfg(feature = "local")]
 mod local;
 mod logs;
@@ -218,6 +219,7 @@ impl Session {
         if let Some(provider) = &aws.provider {
             report::say(format!("signed in as {} with {}", site.caller_arn, provider.source().name()));
         }
+        lab::introduction(config).iter().for_each(report::say);
     }
 
     /// Reads `stack.yaml`, connects, and identifies the account. Does not look for the network.
@@ -229,6 +231,7 @@ impl Session {
         let aws = Aws::connect(&access(global, config.region.as_str(), local)).await?;
         let identified = sign_in::identify(&aws).await;
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
+        let config = in_account(config, &site)?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let lease_term = Duration::from_secs(global.lease.into());
         let scale = scale(global, folder(&file));
@@ -655,6 +658,16 @@ fn describe(global: &Global) -> Result<(PathBuf, Config), Failure> {
     let Some(region) = &global.region else { return Ok((file, config)) };
     let config = config.in_region(region.parse().map_err(Failure::usage)?);
     Ok((file, config.map_err(|errors| Failure::new(Exit::Config, errors))?))
+}
+
+/// The description with the roles and the limits of its account.
+///
+/// Errors: what the account does not allow.
+fn in_account(config: Config, site: &Site) -> Result<Config, Failure> {
+    match site.is_lab() {
+        true => config.in_lab().map_err(|errors| Failure::new(Exit::Config, errors)),
+        false => Ok(config),
+    }
 }
 
 /// Warns of variables that look like secrets, each with its line.

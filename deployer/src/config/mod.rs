@@ -21,6 +21,7 @@ use std::{
 };
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES};
+pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::Exposed;
 pub use read::{KEY_TYPES, METHODS, RESERVED_BY_LAMBDA, STREAMS};
@@ -47,6 +48,8 @@ pub struct Config {
     pub tags: BTreeMap<String, String>,
     /// Existing roles to use instead of creating any.
     pub roles: Option<ExistingRoles>,
+    /// Whether the account is a Learner Lab of AWS Academy, which has limits of its own.
+    pub is_lab: bool,
     /// Buckets, by their names in the file.
     pub buckets: BTreeMap<Name, Bucket>,
     /// Tables.
@@ -101,6 +104,16 @@ pub struct ExistingRoles {
     /// The instance profile of every service.
     pub instance_profile: Option<String>,
 }
+
+impl ExistingRoles {
+    /// Those of every Learner Lab of AWS Academy (docs/aws.md §3.4).
+    pub fn of_lab() -> ExistingRoles {
+        ExistingRoles { existing: LAB_ROLE.into(), instance_profile: Some("LabInstanceProfile".into()) }
+    }
+}
+
+/// The role that only Learner Labs of AWS Academy have.
+const LAB_ROLE: &str = "LabRole";
 
 /// A private bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -364,6 +377,16 @@ impl Config {
     /// Errors: what is wrong there, such as names that become too long.
     pub fn in_region(self, region: Region) -> Result<Config, Errors> {
         let config = Config { region, ..self };
+        let problems = checks::all(&config);
+        if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
+    }
+
+    /// The same stack in a Learner Lab of AWS Academy, which has its own roles.
+    ///
+    /// Errors: what a lab does not allow, each with its place and remedy.
+    pub fn in_lab(self) -> Result<Config, Errors> {
+        let roles = self.roles.unwrap_or_else(ExistingRoles::of_lab);
+        let config = Config { roles: Some(roles), is_lab: true, ..self };
         let problems = checks::all(&config);
         if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
     }

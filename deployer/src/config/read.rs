@@ -101,6 +101,7 @@ impl Reader<'_> {
             account,
             tags,
             roles,
+            is_lab: false,
             buckets,
             tables,
             functions,

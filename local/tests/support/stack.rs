@@ -134,6 +134,7 @@ impl TestCompute {
         let (chaos, watched) = watch::channel(chaos);
         let written = Written::default();
         let context = Context {
+            kind: Default::default(),
             dir: dir.path().to_owned(),
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),
