@@ -81,9 +81,9 @@ async fn settles(aws: &LocalAws, kind: &str, desired: i32, expected: (usize, usi
     let image = images.images().iter().find(|image| image.architecture().is_some_and(|it| it.as_str() == "x86_64"));
     let data = aws_sdk_ec2::types::RequestLaunchTemplateData::builder().image_id(image.unwrap().image_id().unwrap());
     let data = data.instance_type(kind.into()).build();
-    ec2.create_launch_template().launch_template_name("t").launch_template_data(data).send().await.unwrap();
+    ec2.create_launch_template().launch_template_name("lab").launch_template_data(data).send().await.unwrap();
     let subnets = ec2.describe_subnets().send().await.unwrap();
-    let template = aws_sdk_autoscaling::types::LaunchTemplateSpecification::builder().launch_template_name("t");
+    let template = aws_sdk_autoscaling::types::LaunchTemplateSpecification::builder().launch_template_name("lab");
     let create = groups.create_auto_scaling_group().auto_scaling_group_name("g").launch_template(template.build());
     let create =
         create.min_size(desired).max_size(desired).vpc_zone_identifier(subnets.subnets()[0].subnet_id().unwrap());

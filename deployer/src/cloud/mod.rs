@@ -4,6 +4,7 @@ pub mod aws;
 pub mod health;
 pub mod lease;
 pub mod logs;
+pub mod partition;
 pub mod remedies;
 pub mod sample;
 pub mod sign_in;

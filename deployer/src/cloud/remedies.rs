@@ -100,7 +100,24 @@ const KNOWN: &[(&str, &str)] = &[
         "the bucket already has a notification for the same uploads: remove it by hand, or give `on_upload` another \
          `prefix` or `suffix`",
     ),
-    ("NoDefaultVpc", "make one with `aws ec2 create-default-vpc`, in this region"),
+    (
+        "NoDefaultVpc",
+        "make one with `aws ec2 create-default-vpc`, in this region, or name a network of yours in stack.yaml: \
+         `network: { vpc: vpc-…, subnets: [subnet-…, subnet-…] }`",
+    ),
+    ("NoVpc", "correct `network.vpc` in stack.yaml (`aws ec2 describe-vpcs` lists them), or `region`"),
+    ("NoSubnet", "correct `network.subnets` in stack.yaml: `aws ec2 describe-subnets` lists them"),
+    (
+        "NoRoute",
+        "name public subnets in `network.subnets`, or add a route with `aws ec2 create-route \
+         --destination-cidr-block 0.0.0.0/0 --gateway-id igw-… --route-table-id rtb-…`",
+    ),
+    (
+        "NoPublicAddresses",
+        "name other subnets in `network.subnets`, or run `aws ec2 modify-subnet-attribute --map-public-ip-on-launch \
+         --subnet-id subnet-…`: instances fetch their program from S3",
+    ),
+    ("SameZone", "name one subnet for each zone in `network.subnets`"),
     ("TooFewSubnets", "make one for each zone with `aws ec2 create-default-subnet --availability-zone ZONE`"),
     ("TooFewZones", "choose another `instance_type` in stack.yaml"),
     ("NoImage", "name a machine image of yours with `image` in stack.yaml"),

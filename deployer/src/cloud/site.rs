@@ -1,13 +1,20 @@
-//! What exists before the stack: the account, and the region's default network.
+//! What exists before the stack: the account, and the network, which is the region's default one or one that
+//! stack.yaml names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{Filter, LocationType};
 
 use crate::{
-    cloud::aws::{Aws, items},
+    cloud::{
+        aws::{Aws, items},
+        partition,
+    },
+    config::ExistingNetwork,
     engine::Fault,
 };
+
+mod existing;
 
 /// The region and the caller's identity.
 #[derive(Debug, Clone)]
@@ -22,7 +29,7 @@ pub struct Site {
     pub is_emulated: bool,
 }
 
-/// The part of the region's default network that we use.
+/// The part of a network that we use.
 #[derive(Debug, Clone)]
 pub struct Network {
     /// The VPC.
@@ -49,6 +56,11 @@ const MOST_ZONES: usize = 3;
 const STUDENTS: &str = ":assumed-role/voclabs/";
 
 impl Site {
+    /// The partition of the region, as ARNs begin with it.
+    pub fn partition(&self) -> &'static str {
+        partition::of(&self.region)
+    }
+
     /// Whether the account is a Learner Lab of AWS Academy.
     pub fn is_lab(&self) -> bool {
         self.caller_arn.contains(STUDENTS)
@@ -82,8 +94,16 @@ impl Network {
         Network { vpc: String::new(), subnets: Vec::new() }
     }
 
-    /// Finds the default network, and the zones in it that offer all of these instance types.
-    pub async fn discover(aws: &Aws, instance_types: &BTreeSet<String>) -> Result<Network, Fault> {
+    /// Finds the network that stack.yaml names, or else the default one, and the zones in it that offer all of these
+    /// instance types.
+    pub async fn discover(
+        aws: &Aws,
+        instance_types: &BTreeSet<String>,
+        named: Option<&ExistingNetwork>,
+    ) -> Result<Network, Fault> {
+        if let Some(named) = named {
+            return existing::find(aws, instance_types, named).await;
+        }
         let (vpc, subnets, offered) =
             futures::try_join!(default_vpc(aws), default_subnets(aws), offered(aws, instance_types))?;
         let vpc = vpc.ok_or_else(|| no_vpc(&aws.region))?;
@@ -154,15 +174,14 @@ fn chosen(
             "TooFewSubnets",
             format!("a load balancer needs default subnets in {FEWEST_ZONES} zones, and {region} has {zones}"),
         )),
-        few => Err(Fault::new(
-            "DescribeInstanceTypeOfferings",
-            "TooFewZones",
-            format!(
-                "a load balancer needs {FEWEST_ZONES} zones, and {few} in {region} offer {}",
-                types.iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
-            ),
-        )),
+        few => Err(too_few_zones(few, types, region)),
     }
+}
+
+fn too_few_zones(few: usize, types: &BTreeSet<String>, region: &str) -> Fault {
+    let types = types.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
+    let message = format!("a load balancer needs {FEWEST_ZONES} zones, and {few} in {region} offer {types}");
+    Fault::new("DescribeInstanceTypeOfferings", "TooFewZones", message)
 }
 
 fn no_vpc(region: &str) -> Fault {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::anyhow;
 use aws_sdk_ec2::types::{Filter, Instance};
 
-use super::Session;
+use super::{Session, place};
 use crate::{
     cloud::aws::{Aws, items},
     config::{Config, LAB_INSTANCES},
@@ -57,7 +57,7 @@ impl Room {
         self.others.saturating_add(self.most) <= LAB_INSTANCES
     }
 
-    /// Whether a roll-out may: while it launches before it terminates, twice as many run (docs/aws.md §10.8).
+    /// Whether a roll-out may: while it launches before it terminates, twice as many run (docs/aws.md §3.4).
     pub fn is_enough_to_roll_out(self) -> bool {
         self.others.saturating_add(self.most.saturating_mul(2)) <= LAB_INSTANCES
     }
@@ -65,7 +65,7 @@ impl Room {
     /// It in words.
     pub fn words(self) -> String {
         let Room { others, most } = self;
-        format!("up to {most} instances beside {others} others; a lab ends those beyond {LAB_INSTANCES}")
+        format!("up to {most} instances beside {others} others; a lab terminates those beyond {LAB_INSTANCES}")
     }
 
     /// What to do if it is not enough.
@@ -90,7 +90,7 @@ impl Session {
         };
         match (room.is_enough(), room.is_enough_to_roll_out()) {
             (false, _) => {
-                let place = self.place("services");
+                let place = place(&self.config, &self.file, "services");
                 Err(Failure::new(Exit::Failed, anyhow!("{}", room.words())).hint(room.remedy()).at(place))
             }
             (true, false) => {
@@ -163,6 +163,6 @@ mod tests {
             let room = room(others, most);
             assert_eq!((room.is_enough(), room.is_enough_to_roll_out()), (enough, to_roll_out), "{room:?}");
         }
-        assert_eq!(room(3, 4).words(), "up to 4 instances beside 3 others; a lab ends those beyond 9");
+        assert_eq!(room(3, 4).words(), "up to 4 instances beside 3 others; a lab terminates those beyond 9");
     }
 }

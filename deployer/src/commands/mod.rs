@@ -193,11 +193,8 @@ impl Session {
     async fn connect(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
         let Some(mut session) = Session::sign_in(global, wake).await? else { return Ok(None) };
         let refused = |fault| {
-            Failure::to("look for the network of the services", fault).at(place(
-                &session.config,
-                &session.file,
-                "services",
-            ))
+            let path = if session.config.network.is_some() { "network" } else { "services" };
+            Failure::to("look for the network of the services", fault).at(place(&session.config, &session.file, path))
         };
         session.network = session.discover().await.map_err(refused)?;
         session.introduce();
@@ -260,7 +257,10 @@ impl Session {
     async fn discover(&self) -> Result<Option<Network>, Fault> {
         match self.config.services.is_empty() {
             true => Ok(None),
-            false => Network::discover(&self.aws, &instance_types(&self.config)).await.map(Some),
+            false => {
+                let types = instance_types(&self.config);
+                Network::discover(&self.aws, &types, self.config.network.as_ref()).await.map(Some)
+            }
         }
     }
 
@@ -798,6 +798,7 @@ fn local_access(
     }
     #[cfg(feature = "local")]
     {
+        check_local_region(region)?;
         let laptop = crate::machine::laptop::Laptop::beside(folder);
         let port = local::port(None)?;
         let server = match (laptop.running(), wake) {
@@ -806,6 +807,18 @@ fn local_access(
             (None, _) => laptop.start(port, region, &::local::Conditions::default())?,
         };
         Ok(Some(Some(server.access())))
+    }
+}
+
+/// Rejects regions that the local AWS does not have.
+#[cfg(feature = "local")]
+fn check_local_region(region: &str) -> Result<(), Failure> {
+    match ::local::REGIONS.contains(&region) {
+        true => Ok(()),
+        false => {
+            Err(Failure::usage(format!("the local AWS has no region {region}: it is of the commercial partition"))
+                .hint("choose another one for it with --region us-east-1"))
+        }
     }
 }
 

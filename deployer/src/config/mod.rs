@@ -20,7 +20,7 @@ use std::{
     str::FromStr,
 };
 
-pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES};
+pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
 pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::Exposed;
@@ -50,6 +50,8 @@ pub struct Config {
     pub roles: Option<ExistingRoles>,
     /// Whether the account is a Learner Lab of AWS Academy, which has limits of its own.
     pub is_lab: bool,
+    /// An existing network for the services; `None` for the region's default network.
+    pub network: Option<ExistingNetwork>,
     /// Buckets, by their names in the file.
     pub buckets: BTreeMap<Name, Bucket>,
     /// Tables.
@@ -103,6 +105,15 @@ pub struct ExistingRoles {
     pub existing: String,
     /// The instance profile of every service.
     pub instance_profile: Option<String>,
+}
+
+/// A network that the deployer uses and never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExistingNetwork {
+    /// The id of its VPC.
+    pub vpc: String,
+    /// The ids of the subnets to use.
+    pub subnets: BTreeSet<String>,
 }
 
 impl ExistingRoles {
@@ -470,11 +481,11 @@ impl FromStr for Region {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if REGIONS.contains(&text) {
+        if regions().any(|known| known == text) {
             return Ok(Region(text.into()));
         }
-        let no = format!("there is no region {text:?} in AWS's commercial partition");
-        Err(match error::did_you_mean(text, REGIONS.iter().copied()) {
+        let no = format!("AWS has no region {text:?}");
+        Err(match error::did_you_mean(text, regions()) {
             Some(meant) => format!("{no}; did you mean {meant:?}?"),
             None => format!("{no}; regions look like us-east-1"),
         })

@@ -62,6 +62,8 @@ enum Given {
     Functions,
     Buckets,
     Tables,
+    /// Services in a network that `stack.yaml` names.
+    OwnNetwork,
     /// A service that names its machine image.
     Image,
 }
@@ -79,12 +81,15 @@ const fn offline(name: &'static str) -> Needs {
     command(name, &[], Which::None, &[])
 }
 
-/// The default network (`cloud/site.rs`).
+/// The network (`cloud/site.rs`).
 const NETWORK: &[Right] = &[
     right("ec2:DescribeInstanceTypeOfferings", Any),
     right("ec2:DescribeSubnets", Any),
     right("ec2:DescribeVpcs", Any),
 ];
+
+/// The routes of a network that `stack.yaml` names (`cloud/site/existing.rs`).
+const ROUTES: &[Right] = &[right("ec2:DescribeRouteTables", Any)];
 
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
@@ -220,6 +225,7 @@ use Deed::{Change, List, Loss, Read, Remove, Tidy};
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 const UP: &[Part] = &[
     part(Given::Services, NETWORK),
+    part(Given::OwnNetwork, ROUTES),
     part(Given::Image, IMAGES),
     part(Given::Always, LEASE),
     part(Given::Services, HEALTH),
@@ -235,7 +241,7 @@ pub const COMMANDS: &[Needs] = &[
         "plan",
         &[List, Read, Loss],
         Which::Described,
-        &[part(Given::Services, NETWORK), part(Given::Image, IMAGES)],
+        &[part(Given::Services, NETWORK), part(Given::OwnNetwork, ROUTES), part(Given::Image, IMAGES)],
     ),
     offline("cost"),
     command(
@@ -244,6 +250,7 @@ pub const COMMANDS: &[Needs] = &[
         Which::Described,
         &[
             part(Given::Services, NETWORK),
+            part(Given::OwnNetwork, ROUTES),
             part(Given::Services, STATUS_SERVICES),
             part(Given::Functions, WHY_FUNCTIONS),
             part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
@@ -254,13 +261,23 @@ pub const COMMANDS: &[Needs] = &[
         "why",
         &[],
         Which::None,
-        &[part(Given::Services, NETWORK), part(Given::Services, WHY_SERVICES), part(Given::Functions, WHY_FUNCTIONS)],
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::OwnNetwork, ROUTES),
+            part(Given::Services, WHY_SERVICES),
+            part(Given::Functions, WHY_FUNCTIONS),
+        ],
     ),
     command(
         "history",
         &[],
         Which::None,
-        &[part(Given::Services, NETWORK), part(Given::Services, RELEASES), part(Given::Functions, FUNCTION_RELEASES)],
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::OwnNetwork, ROUTES),
+            part(Given::Services, RELEASES),
+            part(Given::Functions, FUNCTION_RELEASES),
+        ],
     ),
     command(
         "rollback",
@@ -268,6 +285,7 @@ pub const COMMANDS: &[Needs] = &[
         Which::None,
         &[
             part(Given::Services, NETWORK),
+            part(Given::OwnNetwork, ROUTES),
             part(Given::Services, RELEASES),
             part(Given::Services, ROLL_OUT),
             part(Given::Always, LEASE),
@@ -310,15 +328,15 @@ pub const COMMANDS: &[Needs] = &[
             ],
         )],
     ),
-    command("open", &[Read], Which::Addresses, &[part(Given::Services, NETWORK)]),
-    command("verify", &[Read], Which::Verified, &[part(Given::Services, NETWORK)]),
+    command("open", &[Read], Which::Addresses, &[part(Given::Services, NETWORK), part(Given::OwnNetwork, ROUTES)]),
+    command("verify", &[Read], Which::Verified, &[part(Given::Services, NETWORK), part(Given::OwnNetwork, ROUTES)]),
     command(
         "down",
         &[List, Read, Loss, Remove],
         Which::Described,
-        &[part(Given::Services, NETWORK), part(Given::Always, LEASE)],
+        &[part(Given::Services, NETWORK), part(Given::OwnNetwork, ROUTES), part(Given::Always, LEASE)],
     ),
-    command("outputs", &[Read], Which::Outputs, &[part(Given::Services, NETWORK)]),
+    command("outputs", &[Read], Which::Outputs, &[part(Given::Services, NETWORK), part(Given::OwnNetwork, ROUTES)]),
     command("ls", &[List], Which::OfAllStacks, &[part(Given::Always, REGIONS)]),
     offline("policy"),
     offline("schema"),
@@ -326,7 +344,12 @@ pub const COMMANDS: &[Needs] = &[
         "doctor",
         &[Read],
         Which::Described,
-        &[part(Given::Services, NETWORK), part(Given::Always, REGIONS), part(Given::Services, DOCTOR)],
+        &[
+            part(Given::Services, NETWORK),
+            part(Given::OwnNetwork, ROUTES),
+            part(Given::Always, REGIONS),
+            part(Given::Services, DOCTOR),
+        ],
     ),
     offline("init"),
     offline("validate"),
@@ -387,6 +410,7 @@ impl Given {
         match self {
             Given::Always => true,
             Given::Services => !config.services.is_empty(),
+            Given::OwnNetwork => !config.services.is_empty() && config.network.is_some(),
             Given::Functions => !config.functions.is_empty(),
             Given::Buckets => !config.buckets.is_empty(),
             Given::Tables => !config.tables.is_empty(),

@@ -155,7 +155,7 @@ async fn region_is_enabled(aws: &Aws) -> Finding {
 async fn network(aws: &Aws, config: &Config) -> Result<Option<Network>, Failure> {
     match config.services.is_empty() {
         true => Ok(None),
-        false => Ok(Some(Network::discover(aws, &instance_types(config)).await?)),
+        false => Ok(Some(Network::discover(aws, &instance_types(config), config.network.as_ref()).await?)),
     }
 }
 
