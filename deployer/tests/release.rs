@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
@@ -14,8 +15,8 @@ use serde_json::Value;
 use support::Said;
 use testkit::programs::{program, root, tool};
 
-/// Tools that machines without Rust have as well, and no others.
-const PATH: &str = "/usr/bin:/bin";
+/// The tools of this machine that those without Rust have as well.
+const TOOLS: [&str; 2] = ["/usr/bin", "/bin"];
 
 /// A folder with the archive of this build, as `dist/` is.
 struct Dist {
@@ -56,20 +57,27 @@ fn run(command: &mut Command) -> Said {
 struct Machine {
     deployer: PathBuf,
     home: tempfile::TempDir,
+    /// Its `PATH`.
+    tools: tempfile::TempDir,
 }
 
 impl Machine {
     fn with(deployer: PathBuf) -> Machine {
-        for tool in ["cargo", "rustc"] {
-            assert!(!Path::new("/usr/bin").join(tool).exists(), "{tool} must not be in {PATH}");
+        let [home, tools] = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder can be made"));
+        let is_rust = |name: &OsStr| ["cargo", "rustc", "rustup"].iter().any(|it| name == *it);
+        for tool in TOOLS.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten()) {
+            let link = tools.path().join(tool.file_name());
+            if !is_rust(&tool.file_name()) && !link.is_symlink() {
+                std::os::unix::fs::symlink(tool.path(), link).expect("the folder can be written to");
+            }
         }
-        Machine { deployer, home: tempfile::tempdir().expect("a temporary folder can be made") }
+        Machine { deployer, home, tools }
     }
 
     fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
         let mut command = Command::new(&self.deployer);
         command.args(arguments).current_dir(self.home.path()).env_clear().envs(environment.iter().copied());
-        command.env("PATH", PATH).env("HOME", self.home.path()).env("DEPLOYER_LOCAL_PORT", "0");
+        command.env("PATH", self.tools.path()).env("HOME", self.home.path()).env("DEPLOYER_LOCAL_PORT", "0");
         Said::from(command.output().expect("the deployer can be started"))
     }
 
@@ -177,7 +185,7 @@ fn the_installer_takes_only_the_archive_of_its_release() {
     let prefix = place.path().join("prefix");
     let install = || {
         let mut command = Command::new("sh");
-        command.arg(dist.join("deployer-installer.sh")).env_clear().env("PATH", PATH).env("PREFIX", &prefix);
+        command.arg(dist.join("deployer-installer.sh")).env_clear().env("PATH", "/usr/bin:/bin").env("PREFIX", &prefix);
         let mirror = format!("file://{}", dist.display());
         Said::from(command.env("INSTALL_FROM", mirror).output().expect("the installer can be started"))
     };

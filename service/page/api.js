@@ -50,10 +50,14 @@ async function ask(question, tag) {
   const { data, headers, status } = await call("GET", `/posts?${question}`, { tag });
   if (status === 304) return null;
   if (!Array.isArray(data)) throw new Refusal(0, "no list");
-  if (headers.get("ETag")) tags.set(question, headers.get("ETag"));
   // During a roll-out the previous version may answer: it lacks this order, but returns all posts without a limit.
   if (data.length > 1 && data[0].id < data.at(-1).id) return everything(new URLSearchParams(question).get("user"));
-  return { posts: data, next: headers.get("Next-Cursor") };
+  return { posts: data, next: headers.get("Next-Cursor"), question, tag: headers.get("ETag") };
+}
+
+/** Makes `listIfChanged` compare with this list, which is shown or announced. One that is dropped does not count. */
+export function remember({ question, tag }) {
+  if (tag) tags.set(question, tag);
 }
 
 async function everything(user) {

@@ -212,7 +212,10 @@ function describe(post, button) {
     setBusy(save, true);
     try {
       await api.describe(post.id, field.value.trim());
-      post.alt = field.value.trim();
+      // The list may have been loaded anew meanwhile.
+      const now = state.posts?.find((other) => other.id === post.id) ?? post;
+      now.alt = field.value.trim();
+      close();
       announce(say("described"));
       changed();
     } catch (error) {

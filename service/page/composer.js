@@ -15,6 +15,8 @@ import { say } from "/words.js";
 const FIELDS = { title: "post-title", body: "post-body", alt: "post-alt" };
 
 let file = null;
+/** The picture that is being prepared. */
+let choosing = null;
 let preview = null;
 
 /** Opens the form, with a picture if one is given. */
@@ -56,6 +58,7 @@ export async function start() {
 
 /** Empties the form: its content was published, or belongs to a user who has logged out. */
 export function clear() {
+  choosing = null;
   $("post-form").reset();
   for (const id of [...Object.values(FIELDS), "post-file", "post-form"]) complain(id, "");
   setFile(null);
@@ -69,7 +72,11 @@ function keep() {
 async function choose(chosen) {
   complain("post-file", "");
   complain("post-title", "");
-  const picture = await prepare(chosen);
+  const preparing = prepare(chosen);
+  choosing = preparing;
+  const picture = await preparing;
+  // Another one was chosen meanwhile, or the form was emptied.
+  if (choosing !== preparing) return;
   if (picture) setFile(picture);
   else complain("post-file", say("noPicture"));
 }
@@ -95,10 +102,14 @@ function complain(id, why) {
 }
 
 async function publish() {
-  const [title, body, alt] = Object.values(FIELDS).map((id) => $(id).value.trim());
-  const [sent, button] = [file, $("post-submit")];
+  const button = $("post-submit");
   if (isBusy(button)) return;
   complain("post-form", "");
+  setBusy(button, true);
+  await choosing?.catch(() => null);
+  setBusy(button, false);
+  const [title, body, alt] = Object.values(FIELDS).map((id) => $(id).value.trim());
+  const sent = file;
   if (!title && !sent) {
     complain("post-title", say("titleMissing"));
     return $("post-title").focus();
@@ -112,7 +123,7 @@ async function publish() {
     announce(say("published"));
     show(post);
     if (sent) attach(post.id, sent);
-    else load();
+    load();
   } catch (problem) {
     const why = refused(problem);
     const id = FIELDS[problem.field] ?? "post-form";

@@ -1,8 +1,12 @@
 // The draft of a new post, which survives a reload: its texts in this window's storage, its picture in a database, as
-// storage holds only text. Logging out removes both.
+// storage holds only text. All windows share the database: only the window that holds a picture's key finds it again.
+// Logging out removes both.
 
-const TEXTS = "postagram.draft";
-const [DATABASE, STORE, KEY] = ["postagram", "draft", "picture"];
+const [TEXTS, KEY] = ["postagram.draft", "postagram.draft-picture"];
+const [DATABASE, STORE] = ["postagram", "draft"];
+
+/** Milliseconds after which the picture of a window that was closed is removed. */
+const KEPT_MS = 24 * 60 * 60 * 1000;
 
 export function keepTexts(texts) {
   if (Object.values(texts).some(Boolean)) sessionStorage.setItem(TEXTS, JSON.stringify(texts));
@@ -15,11 +19,22 @@ export function keptTexts() {
 
 /** Keeps a picture; null removes it. A browser without a database, as in a private window, forgets it. */
 export async function keepPicture(file) {
-  await use("readwrite", (store) => (file ? store.put(file, KEY) : store.delete(KEY))).catch(() => null);
+  const known = sessionStorage.getItem(KEY);
+  if (!file && !known) return;
+  // Keys begin with their time, so that they sort by age.
+  const key = known ?? `${Date.now()}-${Math.random()}`;
+  if (file) sessionStorage.setItem(KEY, key);
+  else sessionStorage.removeItem(KEY);
+  const act = (store) => {
+    store.delete(IDBKeyRange.upperBound(String(Date.now() - KEPT_MS)));
+    return file ? store.put(file, key) : store.delete(key);
+  };
+  await use("readwrite", act).catch(() => null);
 }
 
 export async function keptPicture() {
-  return (await use("readonly", (store) => store.get(KEY)).catch(() => null)) ?? null;
+  const key = sessionStorage.getItem(KEY);
+  return (key && (await use("readonly", (store) => store.get(key)).catch(() => null))) ?? null;
 }
 
 async function use(mode, act) {

@@ -21,6 +21,7 @@ export function erase({ id }) {
 }
 
 export function undo(id) {
+  if (state.going.get(id) === null) return;
   clearTimeout(state.going.get(id));
   state.going.delete(id);
   changed();
@@ -28,9 +29,11 @@ export function undo(id) {
   focusIn(id, ".delete");
 }
 
-/** Deletes a post for good. */
+/** Deletes a post for good. From here on it cannot be restored: its timer is null. */
 export async function commit(id) {
+  if (state.going.get(id) === null) return;
   clearTimeout(state.going.get(id));
+  state.going.set(id, null);
   const hadFocus = Boolean(document.activeElement?.closest(`[data-id="${CSS.escape(id)}"]`));
   const place = state.posts?.findIndex((post) => post.id === id);
   try {

@@ -36,12 +36,13 @@ function query({ kind, user, label } = state.view) {
 
 async function pageOf(view, limit, cursor) {
   if (view.kind === "post") return { posts: [await api.read(view.user, view.id)], next: null };
-  let { posts, next } = await api.list(query(view), limit, cursor);
+  const first = await api.list(query(view), limit, cursor);
+  let { posts, next } = first;
   for (let pages = 1; view.kind === "label" && next && posts.length < limit && pages < PAGES_OF_LABEL; pages += 1) {
     const more = await api.list(query(view), limit, next);
     [posts, next] = [[...posts, ...more.posts], more.next];
   }
-  return { posts, next };
+  return { ...first, posts, next };
 }
 
 let newest = 0;
@@ -69,11 +70,15 @@ export async function load() {
   changed();
 }
 
-function accept({ posts, next }) {
+function accept(answer) {
+  const { posts, next } = answer;
+  api.remember(answer);
   const known = state.posts && new Set(state.posts.map((post) => post.id));
   const part = posts.map(read).filter((post) => !removed.has(post.id));
-  // Posts shown beyond this page stay.
-  const older = next && part.length ? (state.posts ?? []).filter((post) => post.id < part.at(-1).id) : [];
+  // Posts shown beyond this page stay, unless posts between both are missing.
+  const [shown, last] = [state.posts ?? [], part.at(-1)?.id];
+  const joins = !last || last <= (shown[0]?.id ?? "");
+  const older = next && joins ? shown.filter((post) => !last || post.id < last) : [];
   if (!older.length) state.next = next;
   state.posts = [...part, ...older];
   state.newer = null;
@@ -146,6 +151,7 @@ async function check() {
   const count = part.posts.map(read).filter((post) => post.id > top && !removed.has(post.id)).length;
   if (count && top) {
     state.newer = { ...part, count };
+    api.remember(part);
     announce(say("newer", count));
   } else accept(part);
   changed();

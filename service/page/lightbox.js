@@ -30,7 +30,12 @@ export function closeBox() {
 
 export function start() {
   const box = $("lightbox");
-  const leave = () => history.back();
+  // Going back takes a moment, in which a second click must not go further.
+  const leave = () => {
+    if (!shown) return;
+    shown = null;
+    history.back();
+  };
   box.addEventListener("cancel", (event) => {
     event.preventDefault();
     leave();

@@ -14,7 +14,7 @@ async fn a_preflight_is_answered_without_a_call_to_aws() {
         assert!(answer.status().is_success());
         let header = |name| answer.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("access-control-allow-origin"), "*");
-        assert_eq!(header("access-control-allow-headers"), "authorization, content-type");
+        assert_eq!(header("access-control-allow-headers"), "authorization, content-type, if-none-match");
         assert_eq!(header("access-control-allow-methods"), "GET, POST, PATCH, DELETE, OPTIONS");
         assert!(header("access-control-max-age").parse::<u32>().unwrap() >= 600);
     }

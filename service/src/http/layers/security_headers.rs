@@ -29,7 +29,7 @@ const OF_PREFLIGHTS: &[(HeaderName, &str)] = &[
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE, OPTIONS"),
     // `*` would not cover Authorization.
-    (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-none-match"),
     // A day; browsers with a lower limit use theirs.
     (header::ACCESS_CONTROL_MAX_AGE, "86400"),
 ];
