@@ -68,7 +68,7 @@ services:
     environment: { A: 1.10, B: 010, C: 0x1F, D: yes, E: 1e3, F: .nan, G: 12345678901234567890123, H: ~, I: True, J: "$${x}" }
 "#;
     let config = read(&format!("{HEAD}{}", text.trim_start()));
-    let environment = &config.services["w"].environment;
+    let environment = &config.services["w"].variables.texts;
     let values: Vec<String> = environment.values().map(|text| format!("{:?}", text.pieces())).collect();
     expect![[r#"
         [Literal("1.10")]
@@ -157,7 +157,7 @@ fn a_value_of_the_wrong_type_is_shown_as_it_should_be_written() {
         ("buckets: { b: { cors: { methods: [GET], origins: [1] } } }", "a number in a list of texts: write \"1\""),
         (
             "services: { w: { package: w, instance_type: t3.micro, load_balancer: { port: 443 } } }",
-            "443 is the port of HTTPS: the load balancer has no certificate and speaks plain HTTP: use port 80",
+            "443 is the port of HTTPS: this is the port for plain HTTP: use 80",
         ),
     ] {
         let advised = advice(text);
@@ -386,6 +386,7 @@ fn schema() -> Value {
 
 /// A description with every mapping whose keys are defined by the format, and where the schema describes each mapping.
 fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
+    let variables = json!({ "AA": { "secret": "s" }, "BB": { "parameter": "p" }, "CC": { "value": "v" } });
     let text = json!({
         "name": "app", "region": "us-east-1", "roles": { "existing": "R", "instance_profile": "R" },
         "network": { "vpc": "vpc-0", "subnets": ["subnet-0", "subnet-1"] },
@@ -395,13 +396,16 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
             "indexes": { "one": { "partition_key": { "name": "a" }, "sort_key": { "name": "b" } } },
             "local_indexes": { "two": { "sort_key": { "name": "c" } } },
         } },
-        "functions": { "f": { "package": "f", "uses": {} } },
+        "functions": { "f": { "package": "f", "uses": {}, "environment": variables } },
         "services": { "s": {
-            "package": "s", "instance_type": "t3.micro", "instances": {}, "health_check": {}, "load_balancer": {}, "uses": {},
+            "environment": variables, "package": "s", "instance_type": "t3.micro", "instances": {}, "health_check": {}, "load_balancer": {}, "uses": {},
         } },
         "verify": { "steps": { "v": { "request": "GET /", "expect": {}, "capture": { "c": { "json": "/id" } } } } },
     });
     let entry = |section: &str| format!("/properties/{section}/additionalProperties");
+    let variable = |section: &str, form: usize| {
+        format!("{}/properties/environment/additionalProperties/anyOf/{form}", entry(section))
+    };
     let below = |section: &str, key: &str| format!("{}/properties/{key}", entry(section));
     let index = below("tables", "indexes/additionalProperties");
     let local_index = below("tables", "local_indexes/additionalProperties");
@@ -423,7 +427,13 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
         ("/tables/t/local_indexes/two/sort_key", format!("{local_index}/properties/sort_key/oneOf/1")),
         ("/functions/f", entry("functions")),
         ("/functions/f/uses", below("functions", "uses")),
+        ("/functions/f/environment/AA", variable("functions", 1)),
+        ("/functions/f/environment/BB", variable("functions", 2)),
+        ("/functions/f/environment/CC", variable("functions", 3)),
         ("/services/s", entry("services")),
+        ("/services/s/environment/AA", variable("services", 1)),
+        ("/services/s/environment/BB", variable("services", 2)),
+        ("/services/s/environment/CC", variable("services", 3)),
         ("/services/s/instances", below("services", "instances")),
         ("/services/s/health_check", below("services", "health_check/oneOf/1")),
         ("/services/s/load_balancer", below("services", "load_balancer")),

@@ -1,9 +1,11 @@
 //! The same commands with an independent AWS, moto. Where it differs from AWS (docs/aws.md §17), moto is wrong;
-//! instance refreshes and alarms, which it does not support, are not tested here.
+//! instance refreshes and alarms, which it does not support, are not tested here. Nor are `policy`, which calls no AWS, and
+//! `verify`, whose requests go to instances.
 
 mod support;
 
-use support::{Project, Said, moto::Moto};
+use serde_json::{Value, json};
+use support::{Project, Said, cloud::connect, moto::Moto};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_on_moto_is_planned_created_changed_and_removed() {
@@ -45,6 +47,30 @@ async fn a_stack_on_moto_is_planned_created_changed_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_domain_in_a_zone_is_served_over_https() {
+    let moto = Moto::start();
+    let project = Project::of_service("    bake: 0\n    domain: app.example.org\n");
+    let pending = moto.done(&project, &["up", "--yes", "--no-wait"]);
+    assert!(pending.stderr.contains("acm-validations.aws"), "{}", pending.all());
+    let aws = connect(&moto.endpoint, ("testing", "testing")).await;
+    let zone = aws.route53.create_hosted_zone().name("example.org").caller_reference("1").send().await;
+    let zone = zone.expect("a zone can be made").hosted_zone.expect("a zone").id;
+    let names = async || {
+        let listed = aws.route53.list_resource_record_sets().hosted_zone_id(&zone).send().await.expect("records");
+        let names = listed.resource_record_sets.into_iter().map(|set| format!("{} {}", set.name, set.r#type));
+        names.collect::<Vec<String>>()
+    };
+    let before = names().await;
+    let up = moto.done(&project, &["up", "--yes"]);
+    assert_eq!(up.output("URL"), "https://app.example.org", "{}", up.all());
+    assert_eq!(moto.run(&project, &["plan", "--detailed-exitcode"]).code, 0);
+    let during = names().await;
+    assert!(during.contains(&"app.example.org. A".into()) && during.len() == before.len() + 3, "{during:?}");
+    moto.done(&project, &["down", "--yes"]);
+    assert_eq!(names().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_existing_roles_nothing_is_written_to_iam() {
     let moto = Moto::start();
     let project = Project::with(
@@ -54,6 +80,65 @@ async fn with_existing_roles_nothing_is_written_to_iam() {
     let up = moto.done(&project, &["up", "--yes", "-v"]);
     assert!(!up.stderr.contains("CreateRole") && !up.stderr.contains("CreateInstanceProfile"), "{}", up.all());
     moto.done(&project, &["down", "--yes"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_on_moto_is_described_explained_paused_and_resumed() {
+    let (moto, project) = (Moto::start(), Project::postagram());
+    let json_of = |said: &Said| -> Value { serde_json::from_str(&said.stdout).expect("JSON") };
+    let read = |arguments: &[&str]| json_of(&moto.done(&project, arguments));
+    let nothing = moto.run(&project, &["status"]);
+    assert_eq!(nothing.code, 1, "{}", nothing.all());
+    assert!(nothing.stdout.contains("nothing is deployed"), "{}", nothing.all());
+    assert_eq!(read(&["ls", "--json"]), json!({ "account": "123456789012", "stacks": [], "unread": [] }));
+    moto.done(&project, &["up", "--yes"]);
+
+    let status = read(&["status", "--json"]);
+    let service = &status["services"][0];
+    assert_eq!(
+        (&service["name"], &service["instances_healthy"], &service["release"]),
+        (&json!("web"), &json!(1), &json!("1"))
+    );
+    assert_eq!(status["drift"], json!({ "changes": 0, "uncompared": [], "unread": null }));
+    assert_eq!((&status["functions"][0]["state"], &status["tables"][0]["state"]), (&json!("Active"), &json!("ACTIVE")));
+
+    let list = read(&["ls", "--json"]);
+    let stack = &list["stacks"][0];
+    assert_eq!((&stack["name"], &list["unread"]), (&json!("postagram"), &json!([])));
+    assert_eq!(
+        (&stack["size"]["instances"], &stack["size"]["objects"], &stack["size"]["rows"]),
+        (&json!(1), &json!(1), &json!(0))
+    );
+    assert_eq!(stack["cost"], status["cost"], "the same with and without the description");
+    let described = read(&["cost", "--json"]);
+    let (real, least) = (status["cost"]["monthly"].as_f64(), described["least"].as_f64());
+    assert!(real >= least && least > Some(30.0), "{real:?}, {least:?}");
+
+    let why = moto.done(&project, &["why"]);
+    assert!(
+        why.stdout.contains("web: no problem found") && why.stdout.contains("labeler: no problem found"),
+        "{}",
+        why.all()
+    );
+    let releases = read(&["history", "labeler", "--json"]);
+    assert_eq!(releases["functions"]["labeler"].as_array().map(Vec::len), Some(1), "{releases}");
+    let doctor = moto.done(&project, &["doctor"]);
+    assert!(doctor.stdout.contains("✓ right to ec2:CreateSecurityGroup: allowed"), "{}", doctor.all());
+
+    moto.done(&project, &["pause", "--yes"]);
+    assert_eq!(moto.fleet().await, [0, 1, 1], "the load balancer is gone");
+    let paused = read(&["status", "--json"]);
+    assert!(paused["services"][0]["paused"].is_string() && paused["healthy"] == true, "{paused}");
+    let list = read(&["ls", "--json"]);
+    assert_eq!((&list["stacks"][0]["size"]["instances"], &list["stacks"][0]["cost"]), (&json!(0), &paused["cost"]));
+    let refused = moto.run(&project, &["up", "--yes"]);
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    assert!(refused.stderr.contains("the stack is paused since "), "{}", refused.all());
+    moto.done(&project, &["resume", "--yes"]);
+    assert_eq!(moto.fleet().await, [1, 1, 1]);
+    assert_eq!(read(&["status", "--json"])["services"][0]["paused"], Value::Null);
+    moto.done(&project, &["down", "--yes"]);
+    assert_eq!(read(&["ls", "--json"])["stacks"], json!([]));
 }
 
 /// The numbers of all calls and of mutating ones, as `-v` prints them.

@@ -296,17 +296,28 @@ async fn status_needs_exactly_the_permissions_that_are_documented() {
     cloud.end().await;
 }
 
+/// A list of stacks without the number of objects: instances go on adding their reports.
+fn settled(mut list: Value) -> Value {
+    for stack in list["stacks"].as_array_mut().expect("stacks") {
+        assert!(stack["size"]["objects"].is_u64() && stack["size"]["object_bytes"].is_u64(), "{stack}");
+        stack["size"]["objects"].take();
+        stack["size"]["object_bytes"].take();
+    }
+    list
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ls_needs_exactly_the_permissions_that_are_documented() {
     let (cloud, project) = (TestAws::start().await, stack());
-    cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
+    cloud.done(&project, &["up", "--yes"]).await;
     let (watcher, all) = (Watcher::of(&cloud).await, documented("What `ls` reads"));
     watcher.allow(&all).await;
     let begun = Control::of(&cloud.endpoint()).journal().await.len();
     for arguments in [&["ls", "--json"][..], &["ls", "--json", "--all-regions"]] {
         let said = watcher.run(&project, arguments).await;
         assert_eq!(said.code, 0, "{}", said.all());
-        assert_eq!(json_of(&said), json_of(&cloud.done(&project, arguments).await));
+        let (theirs, ours) = (json_of(&said), json_of(&cloud.done(&project, arguments).await));
+        assert_eq!(settled(theirs), settled(ours));
     }
     assert_eq!(denials(&cloud, begun).await, [""; 0]);
     for permission in &all {
@@ -448,6 +459,50 @@ async fn stacks_without_their_descriptions_are_found_and_removed() {
     follow(&cloud, folder.path(), &list["stacks"][0]).await;
     assert_eq!(found(&ls().await), []);
     assert_eq!(cloud.buckets().await, [strange], "what is not ours is left alone");
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ls_shows_size_and_cost_without_a_description() {
+    let (cloud, project) = (TestAws::start().await, stack());
+    project.edit("    port: 8080\n", "    port: 8080\n    disk_gb: 30\n");
+    let data =
+        Project::with("name: t\nregion: us-east-1\nbuckets:\n  images: {}\ntables: { rows: { partition_key: id } }\n");
+    for project in [&project, &data] {
+        cloud.done(project, &["up", "--yes"]).await;
+    }
+    for key in ["a", "b\u{1}"] {
+        let put = cloud.aws.s3.put_object().bucket("t-images-000000000000-us-east-1").key(key);
+        put.body(b"12345".to_vec().into()).send().await.expect("an object can be put");
+    }
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let ls = async || json_of(&elsewhere(&cloud, folder.path(), &["ls", "--json"]).await)["stacks"].take();
+    let stacks = ls().await;
+    let held = json!({
+        "instances": 0, "objects": 2, "more_objects": false, "object_bytes": 10, "rows": 0, "row_bytes": 0,
+    });
+    assert_eq!((&stacks[1]["name"], &stacks[1]["size"]), (&json!("t"), &held));
+    assert_eq!(stacks[1]["cost"]["monthly"], 0.0);
+    // The same amount as with the description, disk and zones included.
+    assert_eq!(stacks[0]["size"]["instances"], 1);
+    let described = status(&cloud, &project).await["cost"].clone();
+    assert_eq!(stacks[0]["cost"], described);
+    let text = elsewhere(&cloud, folder.path(), &["ls"]).await.stdout;
+    let cost = format!("  cost about ${:.2} a month (prices of ", described["monthly"].as_f64().expect("an amount"));
+    for line in [&cost, "  1 instance, ", "  cost only by use\n", "  2 objects of 10 B\n"] {
+        assert!(text.contains(line), "{line:?} is not in {text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+
+    // A paused stack has neither instances nor a load balancer.
+    cloud.done(&project, &["pause", "--yes"]).await;
+    let paused = ls().await[0].take();
+    assert_eq!(paused["size"]["instances"], 0);
+    assert_eq!(paused["cost"], status(&cloud, &project).await["cost"]);
+    assert!(paused["cost"]["monthly"].as_f64() < Some(1.0), "{paused}");
+    for project in [&project, &data] {
+        cloud.done(project, &["down", "--yes"]).await;
+    }
     cloud.end().await;
 }
 

@@ -15,9 +15,15 @@ use tracing::Level;
 /// of the function's timeout, and Lambda itself retries only twice.
 const CALLS: u32 = 5;
 
+fn main() -> Result<(), Error> {
+    // Before there are threads: it starts this program once more if variables are kept in AWS.
+    secret_environment::enter().map_err(|error| error.to_string())?;
+    serve()
+}
+
 // One event at a time, with little work between calls: a single thread starts fastest.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn serve() -> Result<(), Error> {
     log();
     let (bucket, table) = (variable("BUCKET")?, variable("DYNAMO_TABLE")?);
     let labeler = Labeler::new(&configuration()?, bucket, table);

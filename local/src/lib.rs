@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use domains::dns;
+
 pub use chaos::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
 pub use compute;
 pub use kit::account::{Kind as AccountKind, NoKind as NoAccountKind, OtherKind as OtherAccountKind};
@@ -104,8 +106,10 @@ impl Cloud {
         let conditions = conditions.into();
         let speed = conditions.speed;
         let services = Arc::new(Services::open(&options, conditions, &format!("http://{address}")).await?);
-        let about = server::about(&options.dir, &options.region, address, speed, services.account);
+        let dns = dns::Server::bind(&options.dir.join("state")).await.context("failed to listen for DNS queries")?;
+        let about = server::about(&options, address, speed, dns.address()?, &services);
         let stop = CancellationToken::new();
+        tokio::spawn(dns.run(services.route53.clone(), stop.clone()));
         let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));
         Ok(Cloud { address, services, server, stop, _lock: lock })
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,6 +16,9 @@ use tokio::sync::Mutex;
 
 use chaos::Faults;
 use compute::{Compute, Right};
+use domains::acm::{self, Acm};
+use domains::route53::Route53;
+use domains::{Authority, Balancers};
 use functions::lambda::{CodeObjects, Lambda};
 use identity::credentials::{Access, session_arn, session_id, user_arn};
 use identity::iam::Iam;
@@ -29,16 +32,22 @@ use kit::speed::Speed;
 use kit::store;
 use logs::Logs;
 use s3::{S3, Strangers};
+use secrets::{Parameters, SecretsManager};
 use tables::DynamoDb;
 
 /// The services of one region.
 pub(crate) struct Region {
     pub name: String,
+    pub acm: Arc<Acm>,
     pub compute: Arc<Compute>,
     pub dynamodb: DynamoDb,
     pub lambda: Arc<Lambda>,
     pub logs: Arc<Logs>,
     pub s3: Arc<S3>,
+    pub secrets: Arc<SecretsManager>,
+    pub parameters: Arc<Parameters>,
+    /// Shared with Certificate Manager and Route 53, which do not keep it alive.
+    _balancers: Arc<BalancersOf>,
 }
 
 /// What all regions share.
@@ -51,6 +60,8 @@ pub(crate) struct Common {
     pub iam: Arc<Iam>,
     pub faults: Arc<Faults>,
     pub strangers: Arc<Strangers>,
+    pub route53: Arc<Route53>,
+    pub authority: Arc<Authority>,
 }
 
 /// The regions in use.
@@ -176,6 +187,7 @@ impl Regions {
     pub(crate) async fn stop(&self) {
         let all = self.all();
         futures::future::join_all(all.iter().map(|region| async {
+            region.acm.stop();
             region.compute.stop().await;
             region.lambda.stop().await;
         }))
@@ -203,7 +215,7 @@ impl Regions {
 
 impl Region {
     async fn open(common: &Common, name: &str, dir: &Path) -> anyhow::Result<Region> {
-        let Common { endpoint, speed, account, access, iam, faults, strangers, dir: _ } = common;
+        let Common { endpoint, speed, account, access, iam, faults, strangers, route53, authority, dir: _ } = common;
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
         let logs = Arc::new(Logs::open(&state, name)?);
@@ -213,6 +225,11 @@ impl Region {
         s3.grow_old();
         let objects: Arc<dyn CodeObjects> = s3.clone();
         lambda.connect(Arc::downgrade(&objects));
+        let acm = Acm::open(&state, name, *speed, route53.clone(), authority.clone())?;
+        let secrets = Arc::new(SecretsManager::open(&state, name)?);
+        let parameters = Arc::new(Parameters::open(&state, name)?);
+        let roles =
+            RolesOf { region: name.to_owned(), access: access.clone(), iam: iam.clone(), secrets: secrets.clone() };
         let compute = Compute::start(compute::Context {
             dir: dir.join("compute"),
             region: name.to_owned(),
@@ -221,14 +238,31 @@ impl Region {
             endpoint: endpoint.clone(),
             objects: Arc::new(ObjectsOf(s3.clone())),
             logs: Arc::new(LogsOf(logs.clone())),
-            roles: Arc::new(RolesOf { region: name.to_owned(), access: access.clone(), iam: iam.clone() }),
+            values: Arc::new(ValuesOf { secrets: secrets.clone(), parameters: parameters.clone() }),
+            roles: Arc::new(roles),
+            certificates: Arc::new(CertificatesOf(acm.clone())),
             chaos: faults.chaos(),
             speed: *speed,
         })
         .await?;
+        let balancers: Arc<BalancersOf> = Arc::new(BalancersOf(Arc::downgrade(&compute)));
+        acm.connect(Arc::downgrade(&balancers) as Weak<dyn acm::Users>);
+        route53.connect(Arc::downgrade(&balancers) as Weak<dyn Balancers>);
+        tokio::spawn(acm.clone().watch());
         let dynamodb = DynamoDb::open(&state, name, *speed).await?;
         lambda.resume()?;
-        Ok(Region { name: name.to_owned(), compute, dynamodb, lambda, logs, s3 })
+        Ok(Region {
+            name: name.to_owned(),
+            acm,
+            _balancers: balancers,
+            compute,
+            dynamodb,
+            lambda,
+            logs,
+            s3,
+            secrets,
+            parameters,
+        })
     }
 
     fn status(&self) -> Value {
@@ -292,11 +326,51 @@ impl compute::Objects for ObjectsOf {
     }
 }
 
+/// The certificates of a region, for its load balancers.
+struct CertificatesOf(Arc<Acm>);
+
+impl compute::Certificates for CertificatesOf {
+    fn certificate(&self, arn: &str) -> Option<compute::Certificate> {
+        let acm::Served { names, issued } = self.0.served(arn)?;
+        Some(compute::Certificate { names, issued })
+    }
+}
+
+/// The load balancers of a region, for Certificate Manager and Route 53.
+struct BalancersOf(Weak<Compute>);
+
+impl acm::Users for BalancersOf {
+    fn uses(&self) -> acm::Uses {
+        self.0.upgrade().map(|compute| compute.certificate_uses()).unwrap_or_default()
+    }
+}
+
+impl Balancers for BalancersOf {
+    fn has(&self, hosted_zone: &str, dns_name: &str) -> bool {
+        self.0.upgrade().is_some_and(|compute| compute.has_load_balancer(hosted_zone, dns_name))
+    }
+}
+
 struct LogsOf(Arc<Logs>);
 
 impl compute::LogStreams for LogsOf {
     fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)> {
         self.0.call(operation, input).map_err(|refusal| (refusal.code, refusal.message))
+    }
+}
+
+struct ValuesOf {
+    secrets: Arc<SecretsManager>,
+    parameters: Arc<Parameters>,
+}
+
+impl compute::Values for ValuesOf {
+    fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)> {
+        let answer = match operation {
+            "GetSecretValue" => self.secrets.call(operation, input),
+            operation => self.parameters.call(operation, input),
+        };
+        answer.map_err(|refusal| (refusal.code, refusal.message))
     }
 }
 
@@ -307,6 +381,7 @@ struct RolesOf {
     region: String,
     access: Arc<Access>,
     iam: Arc<Iam>,
+    secrets: Arc<SecretsManager>,
 }
 
 #[async_trait]
@@ -329,6 +404,11 @@ impl compute::Roles for RolesOf {
             Right::List => Need::new("s3:ListBucket", s3::bucket_arn(within)),
             Right::MakeStream => make_stream,
             Right::PutEvents => put_events,
+            Right::ReadSecret => {
+                let arn = self.secrets.arn_of(name);
+                Need::new("secretsmanager:GetSecretValue", arn.unwrap_or_else(|| name.to_owned()))
+            }
+            Right::ReadParameter => secrets::parameters::to_read(&self.region, name),
         };
         caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
     }

@@ -3,11 +3,13 @@
 use http::Method;
 
 use compute::{cloudwatch, service_quotas};
+use domains::{acm, route53};
 use functions::lambda;
 use identity::iam;
 use identity::sts;
 use kit::answer::Protocol;
 use kit::call::{Call, Input, Request, Rows, credential};
+use secrets::{parameters, secrets_manager};
 
 /// A service, with its name in signatures and its title in this server's README.
 pub(crate) struct Service {
@@ -19,6 +21,7 @@ pub(crate) struct Service {
 
 /// All services. Any other is refused with 501.
 pub(crate) const SERVICES: &[Service] = &[
+    Service { name: "acm", title: "Certificate Manager", rows: acm::rows },
     Service { name: "autoscaling", title: "Auto Scaling", rows: compute::autoscaling_rows },
     Service { name: "dynamodb", title: "DynamoDB", rows: tables::rows },
     Service { name: "ec2", title: "EC2", rows: compute::ec2_rows },
@@ -28,8 +31,11 @@ pub(crate) const SERVICES: &[Service] = &[
     Service { name: "logs", title: "CloudWatch Logs", rows: logs::rows },
     Service { name: "monitoring", title: "CloudWatch", rows: cloudwatch::rows },
     Service { name: "rekognition", title: "Rekognition", rows: rekognition::rows },
+    Service { name: "route53", title: "Route 53", rows: route53::rows },
     Service { name: "s3", title: "S3", rows: s3::rows },
+    Service { name: "secretsmanager", title: "Secrets Manager", rows: secrets_manager::rows },
     Service { name: "servicequotas", title: "Service Quotas", rows: service_quotas::rows },
+    Service { name: "ssm", title: "Systems Manager", rows: parameters::rows },
     Service { name: "sts", title: "STS", rows: sts::rows },
 ];
 
@@ -43,6 +49,12 @@ pub(crate) fn identify(request: &Request) -> Call {
             let input = Input::of(Protocol::RestJson, request);
             let (operation, row) = lambda::identify(&request.method, input.rest());
             Call { row, ..Call::of("lambda", operation, Protocol::RestJson, input) }
+        }
+        Some("route53") => {
+            let input = Input::of(Protocol::RestXml, request);
+            let (operation, row) = route53::identify(&request.method, input.rest());
+            // Its errors have the form of the Query protocol's.
+            Call { row, ..Call::of("route53", &operation, Protocol::Query, input) }
         }
         Some(service) if request.header("smithy-protocol") == Some("rpc-v2-cbor") => {
             let operation = request.path.rsplit('/').next().unwrap_or_default();
@@ -75,9 +87,7 @@ fn s3_call(request: &Request) -> Call {
 fn query_call(service: &str, request: &Request) -> Call {
     let protocol = match service {
         "ec2" => Protocol::Ec2,
-        "iam" | "sts" | "autoscaling" | "elasticloadbalancing" | "cloudfront" | "route53" | "unknown" => {
-            Protocol::Query
-        }
+        "iam" | "sts" | "autoscaling" | "elasticloadbalancing" | "cloudfront" | "unknown" => Protocol::Query,
         _ if is_form(request) => Protocol::Query,
         _ => Protocol::RestJson,
     };
@@ -108,12 +118,15 @@ fn signed_for(request: &Request) -> Option<String> {
 
 fn by_target(request: &Request) -> Option<&'static str> {
     const TARGETS: &[(&str, &str)] = &[
+        ("AmazonSSM", "ssm"),
+        ("CertificateManager", "acm"),
         ("DynamoDB_", "dynamodb"),
         ("GraniteService", "monitoring"),
         ("DynamoDBStreams_", "dynamodb"),
         ("Logs_", "logs"),
         ("RekognitionService", "rekognition"),
         ("ServiceQuotasV20190624", "servicequotas"),
+        ("secretsmanager", "secretsmanager"),
     ];
     let target = request.header("x-amz-target")?;
     TARGETS.iter().find(|(prefix, _)| target.starts_with(prefix)).map(|(_, service)| *service)

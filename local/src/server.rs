@@ -1,7 +1,6 @@
 //! The HTTP server: one port on the loopback interface for every API.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +18,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use crate::Options;
 use crate::intake::{self, Intake, Taken};
 use crate::routing;
 use crate::services::Services;
 use chaos::{Chaos, Kind as ChaosKind};
-use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
 use kit::call::{Call, Input, Request};
 use kit::connection::{Content, Cut, Line};
@@ -222,6 +221,8 @@ pub(crate) fn own_page(request: &Request, services: &Services, about: &Value) ->
 
 /// The path of the bucket names that other accounts own; the body is `{"region": "eu-west-1"}`.
 const STRANGERS: &str = "/_local/strangers/";
+/// The path of the domains that their parents delegate elsewhere; the body is `{"nameServers": ["ns.example.org"]}`.
+const DELEGATIONS: &str = "/_local/delegations/";
 
 /// Returns the content of a page; `None` if there is no such page.
 fn control(request: &Request, services: &Services, about: &Value) -> Result<Option<Value>, String> {
@@ -250,6 +251,19 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
                 false => return Ok(None),
             }
         }
+        ("GET", "/_local/delegations") => json!(services.route53.delegations()),
+        ("PUT", path) if path.starts_with(DELEGATIONS) => {
+            let servers = body()?["nameServers"].as_array().cloned().ok_or("nameServers is a list of names")?;
+            let servers = servers.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            services.route53.delegate(&path[DELEGATIONS.len()..], servers)?;
+            json!(services.route53.delegations())
+        }
+        ("DELETE", path) if path.starts_with(DELEGATIONS) => {
+            match services.route53.restore_delegation(&path[DELEGATIONS.len()..])? {
+                true => json!(services.route53.delegations()),
+                false => return Ok(None),
+            }
+        }
         ("DELETE", path) => {
             let id = path.strip_prefix("/_local/faults/").and_then(|id| id.parse().ok());
             match id.is_some_and(|id| faults.remove(id)) {
@@ -267,7 +281,14 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
 }
 
 /// Returns the content of `/_local/health`.
-pub(crate) fn about(dir: &Path, region: &str, address: SocketAddr, speed: Speed, account: Kind) -> Value {
+pub(crate) fn about(
+    options: &Options,
+    address: SocketAddr,
+    speed: Speed,
+    dns: SocketAddr,
+    services: &Services,
+) -> Value {
+    let Options { dir, region, port: _ } = options;
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -275,8 +296,10 @@ pub(crate) fn about(dir: &Path, region: &str, address: SocketAddr, speed: Speed,
         "id": crate::identity(dir),
         "region": region,
         "endpoint": format!("http://{address}"),
+        "dns": dns.to_string(),
+        "certificate_authority": services.authority.file(),
         "speed": speed.to_string(),
-        "account": account,
+        "account": services.account,
     })
 }
 

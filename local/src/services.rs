@@ -9,6 +9,8 @@ use crate::{Conditions, Options, intake};
 use chaos::{Act, Fate, Faults, Kind};
 use compute::Compute;
 use compute::{cloudwatch, service_quotas};
+use domains::Authority;
+use domains::route53::Route53;
 use identity::credentials::{Access, Identity, user_arn};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Denial};
@@ -29,6 +31,8 @@ pub(crate) struct Services {
     pub account: account::Kind,
     pub faults: Arc<Faults>,
     pub strangers: Arc<Strangers>,
+    pub route53: Arc<Route53>,
+    pub authority: Arc<Authority>,
     access: Arc<Access>,
     iam: Arc<Iam>,
     regions: Regions,
@@ -48,6 +52,8 @@ impl Services {
         let iam = Arc::new(Iam::of_account(&state, faults.clone(), account)?);
         let strangers = Arc::new(Strangers::open(&state)?);
         let spool = Spool::open(&state)?;
+        let route53 = Arc::new(Route53::open(&state, speed, faults.clone())?);
+        let authority = Arc::new(Authority::open(dir)?);
         let common = Common {
             dir: dir.clone(),
             endpoint: endpoint.to_owned(),
@@ -57,9 +63,12 @@ impl Services {
             iam: iam.clone(),
             faults: faults.clone(),
             strangers: strangers.clone(),
+            route53: route53.clone(),
+            authority: authority.clone(),
         };
         let regions = Regions::open(common, region).await?;
-        Ok(Services { journal: Journal::default(), account, faults, strangers, access, iam, regions, spool })
+        let journal = Journal::default();
+        Ok(Services { journal, account, faults, strangers, route53, authority, access, iam, regions, spool })
     }
 
     /// Refuses a request whose head shows that its body of `length` bytes need not be read. Returns where to store the
@@ -236,16 +245,31 @@ impl Services {
         if caller.may_everything() {
             return Ok(());
         }
-        let asked = Asked { call, request, region, entity_arn: &|kind, name| self.iam.entity_arn(kind, name) };
-        asked.needs().into_iter().try_for_each(|need| caller.may(&self.with_tags(need, region)))
+        let here = self.regions.find(region);
+        let entity_arn = |kind: &str, name: &str| match kind {
+            "secret" => here.as_ref()?.secrets.arn_of(name),
+            kind => self.iam.entity_arn(kind, name),
+        };
+        let asked = Asked { call, request, region, entity_arn: &entity_arn };
+        let mut needs = asked.needs();
+        if let Some(region) = &here {
+            let role_of = |profile: &str| self.iam.role_arn(&self.iam.role_of_profile(profile)?);
+            needs.extend(region.compute.launch_needs(&asked, &role_of));
+        }
+        needs.into_iter().try_for_each(|need| caller.may(&self.with_tags(need, region)))
     }
 
-    /// Adds the tags of the resource, for conditions on them. Only those of EC2 are known.
+    /// Adds the tags of the resource, for conditions on them. Those of EC2, Certificate Manager, Secrets Manager and
+    /// Systems Manager are known.
     fn with_tags(&self, need: Need, region: &str) -> Need {
-        let is_of_ec2 = need.resource.starts_with("arn:aws:ec2:");
-        let Some(region) = is_of_ec2.then(|| self.regions.find(region)).flatten() else { return need };
-        let id = need.resource.rsplit('/').next().unwrap_or_default().to_owned();
-        let tags = region.compute.tags_of(&id);
+        let Some(region) = self.regions.find(region) else { return need };
+        let tags = match need.resource.split(':').nth(2) {
+            Some("acm") => region.acm.tags_of(&need.resource),
+            Some("ec2") => region.compute.tags_of(need.resource.rsplit('/').next().unwrap_or_default()),
+            Some("secretsmanager") => region.secrets.tags_of(&need.resource),
+            Some("ssm") => region.parameters.tags_of(&need.resource),
+            _ => return need,
+        };
         tags.into_iter().fold(need, |need, (key, value)| need.knowing(format!("aws:ResourceTag/{key}"), Some(value)))
     }
 
@@ -289,7 +313,9 @@ impl Services {
             // S3 has its own errors for unknown operations.
             "s3" => return self.regions.answer_s3(region, call, request, caller).await,
             "dynamodb" => region.dynamodb.answer(call, request).await,
+            "acm" => region.acm.answer(call),
             "iam" => self.iam.answer(call).await,
+            "route53" => self.route53.answer(call, request),
             "sts" => {
                 let desk = sts::Desk { access: &self.access, iam: &self.iam, caller: identity, region: &region.name };
                 sts::answer(call, &desk)
@@ -300,7 +326,9 @@ impl Services {
             }
             "logs" => region.logs.answer(call),
             "monitoring" => cloudwatch::answer(call, &region.compute),
+            "secretsmanager" => region.secrets.answer(call),
             "servicequotas" => service_quotas::answer(call, &region.compute),
+            "ssm" => region.parameters.answer(call),
             "rekognition" => rekognition::answer(call, &region.s3, caller).await,
             "ec2" | "autoscaling" | "elasticloadbalancing" => {
                 region.compute.handle(&call.service, call.input.form()).await

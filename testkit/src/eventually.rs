@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// When a test gives up: late, so that a slow machine does not cause a failure.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Polls until there is an answer, and returns it.

@@ -32,12 +32,17 @@ pub async fn run() -> Result<()> {
     Ok(())
 }
 
-async fn round() -> Result<Vec<(&'static str, Run)>> {
+/// Postagram's description, with programs that are built.
+pub fn postagram() -> Result<String> {
     let mut text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../stack.yaml"))?;
     for name in ["service", "labeler"] {
         text = text.replace(&format!("package: {name}"), &format!("binary: {}", program(name)?.display()));
     }
-    let stack = Project::new(&text).await?;
+    Ok(text)
+}
+
+async fn round() -> Result<Vec<(&'static str, Run)>> {
+    let stack = Project::new(&postagram()?).await?;
     let mut runs = vec![
         ("first `up`, until the targets are healthy", stack.run(&["up", "--yes"]).await?),
         ("`up` that changes nothing", stack.run(&["up", "--yes"]).await?),

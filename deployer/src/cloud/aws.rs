@@ -1,6 +1,6 @@
 //! The AWS clients, and the classification of errors: "absent", "not yet" or "no".
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig, timeout::TimeoutConfig,
@@ -18,6 +18,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
+    cloud::dns,
     cloud::sign_in::{About, Environment, Profiles, Provider, Source, Trouble, selected},
     engine::{Fault, Retry, Tags},
 };
@@ -58,8 +59,16 @@ pub struct Aws {
     pub ec2: aws_sdk_ec2::Client,
     /// Elastic Load Balancing.
     pub elb: aws_sdk_elasticloadbalancingv2::Client,
+    /// AWS Certificate Manager.
+    pub acm: aws_sdk_acm::Client,
+    /// Amazon Route 53, which is global.
+    pub route53: aws_sdk_route53::Client,
     /// Amazon EC2 Auto Scaling.
     pub autoscaling: aws_sdk_autoscaling::Client,
+    /// AWS Secrets Manager.
+    pub secrets: aws_sdk_secretsmanager::Client,
+    /// AWS Systems Manager, for its Parameter Store.
+    pub ssm: aws_sdk_ssm::Client,
     /// Service Quotas.
     pub quotas: aws_sdk_servicequotas::Client,
     /// AWS Security Token Service.
@@ -220,7 +229,11 @@ impl Aws {
             logs: client!(aws_sdk_cloudwatchlogs),
             ec2: client!(aws_sdk_ec2),
             elb: client!(aws_sdk_elasticloadbalancingv2),
+            acm: client!(aws_sdk_acm),
+            route53: client!(aws_sdk_route53),
             autoscaling: client!(aws_sdk_autoscaling),
+            secrets: client!(aws_sdk_secretsmanager),
+            ssm: client!(aws_sdk_ssm),
             quotas: client!(aws_sdk_servicequotas),
             sts: client!(aws_sdk_sts),
             region: region.to_owned(),
@@ -235,6 +248,16 @@ impl Aws {
             trust,
             answer_within,
             config,
+        }
+    }
+
+    /// The DNS resolvers that know the domains of this cloud: those of this machine for AWS, that of our local AWS, and none
+    /// for another emulator, whose domains DNS does not know.
+    pub async fn resolvers(&self) -> Vec<SocketAddr> {
+        match &self.endpoint {
+            None => dns::resolvers(),
+            Some(endpoint) if self.is_here() => dns::resolver_of(endpoint).await.into_iter().collect(),
+            Some(_) => Vec::new(),
         }
     }
 
@@ -415,6 +438,14 @@ const NOT_YET: &[NotYet] = &[
     not_yet("DeleteTable", "ResourceInUseException", "being ", 600),
     not_yet("CreateListener", "CertificateNotFound", "", 300),
     not_yet("ModifyListener", "CertificateNotFound", "", 300),
+    not_yet("CreateListener", "UnsupportedCertificate", "", 300),
+    not_yet("ModifyListener", "UnsupportedCertificate", "", 300),
+    // The load balancer uses it for some minutes after its listener is gone.
+    not_yet("DeleteCertificate", "ResourceInUseException", "", 1200),
+    not_yet("*", "RequestInProgressException", "", 60),
+    // Another client has changed a record since it was read.
+    not_yet("ChangeResourceRecordSets", "InvalidChangeBatch", "", 60),
+    not_yet("ChangeResourceRecordSets", "PriorRequestNotComplete", "", 120),
     not_yet("DeleteTargetGroup", "ResourceInUse", "", 120),
     not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),
     // Another client was faster, or the rules were read too early.
@@ -469,7 +500,10 @@ const ABSENT: &[&str] = &[
     "LoadBalancerNotFound",
     "TargetGroupNotFound",
     "ListenerNotFound",
+    "NoSuchHostedZone",
     "ActiveInstanceRefreshNotFound",
+    "ParameterNotFound",
+    "InvalidResourceId",
 ];
 
 /// When one call of a read finds a resource and another does not, it is in transition: after this long both agree

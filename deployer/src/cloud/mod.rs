@@ -1,7 +1,10 @@
 //! The account that a stack lives in: clients, sign-in, the meaning of refusals, and the lease.
 
 pub mod aws;
+pub mod dns;
+pub mod domains;
 pub mod health;
+pub mod held;
 pub mod lease;
 pub mod logs;
 pub mod partition;
@@ -13,3 +16,4 @@ pub mod stacks;
 pub mod status;
 pub mod usual;
 pub mod why;
+pub mod zones;

@@ -8,6 +8,7 @@ use aws_sdk_ec2::types::{Filter, LocationType};
 use crate::{
     cloud::{
         aws::{Aws, items},
+        domains::Domain,
         partition,
     },
     config::ExistingNetwork,
@@ -29,9 +30,11 @@ pub struct Site {
     pub is_emulated: bool,
 }
 
-/// The part of a network that we use.
+/// The part of a network that we use, and the domains of the services.
 #[derive(Debug, Clone)]
 pub struct Network {
+    /// The domains of the services that have one, by service.
+    pub domains: BTreeMap<String, Domain>,
     /// The VPC.
     pub vpc: String,
     /// Two or three of its subnets, by zone.
@@ -91,7 +94,7 @@ impl Site {
 impl Network {
     /// A network for laying out a stack without asking AWS.
     pub fn unknown() -> Network {
-        Network { vpc: String::new(), subnets: Vec::new() }
+        Network { domains: BTreeMap::new(), vpc: String::new(), subnets: Vec::new() }
     }
 
     /// Finds the network that stack.yaml names, or else the default one, and the zones in it that offer all of these
@@ -108,7 +111,7 @@ impl Network {
             futures::try_join!(default_vpc(aws), default_subnets(aws), offered(aws, instance_types))?;
         let vpc = vpc.ok_or_else(|| no_vpc(&aws.region))?;
         let subnets = subnets.into_iter().filter(|(of, _)| *of == vpc).map(|(_, subnet)| subnet).collect();
-        Ok(Network { vpc, subnets: chosen(subnets, &offered, instance_types, &aws.region)? })
+        Ok(Network { domains: BTreeMap::new(), vpc, subnets: chosen(subnets, &offered, instance_types, &aws.region)? })
     }
 
     /// The subnets by their ids alone.

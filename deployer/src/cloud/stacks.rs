@@ -7,9 +7,13 @@ use serde::Serialize;
 
 use crate::{
     cloud::{aws::Aws, why::is_denied},
+    cost::{
+        Cost,
+        existing::{Existing, PRICED, Sizes},
+    },
     engine::{AT_ONCE, AllTagged, Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Tagged},
     kinds::{
-        KINDS,
+        HELD, KINDS, Kind,
         auto_scaling_group::{ENDS_TAG, PAUSED_TAG},
         bucket::Bucket,
     },
@@ -28,7 +32,7 @@ pub struct Stacks {
 }
 
 /// A stack that was found by its resources.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct FoundStack {
     /// Its name.
     pub name: String,
@@ -44,6 +48,10 @@ pub struct FoundStack {
     pub ends: Option<String>,
     /// The number of its resources, by kind.
     pub resources: BTreeMap<&'static str, usize>,
+    /// How much they run and hold.
+    pub size: Sizes,
+    /// What a month of them costs.
+    pub cost: Cost,
     /// How to remove it; `None` if no `stack.yaml` can have its name.
     pub remove: Option<Removal>,
     /// Whether its artifact bucket exists: without it, `down` takes the stack for removed.
@@ -82,11 +90,11 @@ pub async fn search(aws: &Aws, regions: &BTreeSet<String>) -> (Vec<FoundStack>, 
     let places: Vec<(&String, Aws)> = regions.iter().map(|region| (region, aws.in_region(region))).collect();
     // The lists of all regions share one bound, and the reads of their members another (`kinds::tags::bounded`).
     let looks: Vec<_> =
-        places.iter().flat_map(|(_, aws)| KINDS.iter().map(move |kind| kind.of_any_stack(aws))).collect();
+        places.iter().flat_map(|(_, aws)| every_kind().map(move |kind| kind.of_any_stack(aws))).collect();
     let mut lists = stream::iter(looks).buffered(AT_ONCE).collect::<Vec<_>>().await.into_iter();
     let (mut stacks, mut unread) = (Vec::new(), Vec::new());
     for (region, _) in &places {
-        let (found, missed) = of_region(region, lists.by_ref().take(KINDS.len()));
+        let (found, missed) = of_region(region, lists.by_ref().take(every_kind().count()));
         stacks.extend(found);
         unread.extend(missed);
     }
@@ -94,32 +102,62 @@ pub async fn search(aws: &Aws, regions: &BTreeSet<String>) -> (Vec<FoundStack>, 
     (stacks, unread)
 }
 
+/// Every kind that a stack can have, also those that only `deployer secret` makes.
+fn every_kind() -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().chain(HELD)
+}
+
 /// Sorts the resources of a region, listed in the order of their kinds, by their stacks.
 fn of_region(region: &str, lists: impl Iterator<Item = Result<AllTagged, Fault>>) -> (Vec<FoundStack>, Vec<Unread>) {
     let mut stacks = BTreeMap::new();
     let mut unread = BTreeMap::<String, BTreeSet<&'static str>>::new();
-    for (kind, list) in KINDS.iter().zip(lists) {
+    for (kind, list) in every_kind().zip(lists) {
         for tagged in list.unwrap_or_else(|fault| vec![Err(fault)]) {
-            match tagged {
-                Ok(tagged) => count(&mut stacks, region, kind.name, &tagged),
-                Err(fault) => drop(unread.entry(why(&fault)).or_default().insert(kind.name)),
+            let counted = tagged.and_then(|tagged| count(&mut stacks, region, kind.name, tagged));
+            if let Err(fault) = counted {
+                unread.entry(why(&fault)).or_default().insert(kind.name);
             }
         }
     }
-    let unread = unread.into_iter().map(|(why, kinds)| Unread { region: region.into(), kinds, why });
-    let stacks = stacks.into_values().map(|(mut stack, created_s): (FoundStack, Option<i64>)| {
-        stack.created = created_s.and_then(timestamp);
-        stack
-    });
-    (stacks.collect(), unread.collect())
+    let is_known = |kind: &str| !unread.values().flatten().any(|unread| *unread == kind);
+    let stacks = stacks.into_values().map(|counting: Counting| counting.end(is_known)).collect();
+    (stacks, unread.into_iter().map(|(why, kinds)| Unread { region: region.into(), kinds, why }).collect())
+}
+
+/// A stack whose resources are being counted.
+#[derive(Default)]
+struct Counting {
+    stack: FoundStack,
+    created_s: Option<i64>,
+    existing: Existing,
+}
+
+impl Counting {
+    /// The stack, when all kinds have been counted. The size and the cost of what could not be read are unknown.
+    fn end(self, is_known: impl Fn(&str) -> bool) -> FoundStack {
+        let is_priced = PRICED.iter().all(|kind| is_known(kind));
+        FoundStack {
+            created: self.created_s.and_then(timestamp),
+            cost: Cost::of(self.existing.monthly().filter(|_| is_priced)),
+            size: self.existing.sizes(is_known),
+            ..self.stack
+        }
+    }
 }
 
 /// Counts a resource as one of its stack.
-fn count(stacks: &mut BTreeMap<String, (FoundStack, Option<i64>)>, region: &str, kind: &'static str, tagged: &Tagged) {
-    let Some(name) = tagged.tags.get(STACK_TAG) else { return };
-    let (stack, created_s) = stacks.entry(name.clone()).or_insert_with(|| {
+///
+/// Errors: its size is unknown.
+fn count(
+    stacks: &mut BTreeMap<String, Counting>,
+    region: &str,
+    kind: &'static str,
+    tagged: Tagged,
+) -> Result<(), Fault> {
+    let Some(name) = tagged.tags.get(STACK_TAG) else { return Ok(()) };
+    let Counting { stack, created_s, existing } = stacks.entry(name.clone()).or_insert_with(|| {
         let stack = FoundStack { name: name.clone(), region: region.into(), ..FoundStack::default() };
-        (stack, None)
+        Counting { stack, ..Counting::default() }
     });
     *stack.resources.entry(kind).or_default() += 1;
     let owner = tagged.tags.iter().find(|(key, _)| key.eq_ignore_ascii_case("owner"));
@@ -130,6 +168,8 @@ fn count(stacks: &mut BTreeMap<String, (FoundStack, Option<i64>)>, region: &str,
     *created_s = [*created_s, tagged.created_s].into_iter().flatten().min();
     let anchor = format!("{}.artifacts", Bucket::KIND);
     stack.has_anchor |= tagged.tags.get(RESOURCE_TAG) == Some(&anchor);
+    existing.add(kind, &tagged.name, tagged.size?);
+    Ok(())
 }
 
 /// A reason that is the same for every call that was refused for it.
@@ -140,17 +180,18 @@ fn why(fault: &Fault) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Size;
 
     fn tagged(name: &str, tags: &[(&str, &str)], created_s: Option<i64>) -> Tagged {
         let tags = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        Tagged { name: name.into(), tags, created_s }
+        Tagged::new(name.into(), tags, created_s)
     }
 
     #[test]
     fn resources_are_counted_by_stack_and_kind_and_the_oldest_gives_the_age() {
         let mut stacks = BTreeMap::new();
         let mut add = |kind, tags: &[(&str, &str)], created_s| {
-            count(&mut stacks, "us-east-1", kind, &tagged("x", tags, created_s));
+            count(&mut stacks, "us-east-1", kind, tagged("x", tags, created_s)).unwrap();
         };
         add("table", &[(STACK_TAG, "a")], Some(50));
         add("bucket", &[(STACK_TAG, "a"), (RESOURCE_TAG, "bucket.artifacts"), ("Owner", "ada")], Some(40));
@@ -158,9 +199,27 @@ mod tests {
         add("role", &[(STACK_TAG, "b")], None);
         add("role", &[("Name", "other")], Some(1));
         let (a, b) = (&stacks["a"], &stacks["b"]);
-        assert_eq!(a.0.resources, BTreeMap::from([("bucket", 1), ("table", 2)]));
-        assert_eq!((a.0.owner.as_deref(), a.0.has_anchor, a.1), (Some("ada"), true, Some(40)));
-        assert_eq!((b.0.owner.as_deref(), b.0.has_anchor, b.1), (None, false, None));
+        assert_eq!(a.stack.resources, BTreeMap::from([("bucket", 1), ("table", 2)]));
+        assert_eq!((a.stack.owner.as_deref(), a.stack.has_anchor, a.created_s), (Some("ada"), true, Some(40)));
+        assert_eq!((b.stack.owner.as_deref(), b.stack.has_anchor, b.created_s), (None, false, None));
         assert_eq!(stacks.len(), 2);
+    }
+
+    #[test]
+    fn a_resource_whose_size_is_denied_is_counted_and_the_size_is_unknown() {
+        let size = |kind: &str, denied: bool| {
+            let items = Size::Items { count: 3, bytes: 30, more: false };
+            let size = if denied { Err(Fault::new("ListObjectsV2", "AccessDenied", "no")) } else { Ok(items) };
+            let it = tagged("x", &[(STACK_TAG, "a")], None).sized(size);
+            let lists = KINDS.iter().map(|known| Ok(if known.name == kind { vec![Ok(it.clone())] } else { vec![] }));
+            of_region("us-east-1", lists)
+        };
+        let (stacks, unread) = size("bucket", false);
+        assert_eq!((stacks[0].size.objects, stacks[0].size.object_bytes, unread.len()), (Some(3), Some(30), 0));
+        let (stacks, unread) = size("bucket", true);
+        assert_eq!((stacks[0].resources["bucket"], stacks[0].size.objects), (1, None));
+        assert_eq!((unread[0].why.as_str(), stacks[0].cost.monthly), ("denied", Some(0.0)));
+        let (stacks, _) = size("launch_template", true);
+        assert_eq!((stacks[0].cost.monthly, stacks[0].size.objects), (None, Some(0)), "its disk decides the cost");
     }
 }

@@ -37,6 +37,7 @@ pub const TIMES: &[Usual] = &[
     configured("auto_scaling_group", UPDATING, 300, 60),
     usual("auto_scaling_group", DELETING, 90),
     usual("bucket", CREATING, 2),
+    usual("certificate", CREATING, 5),
     usual("function", CREATING, 8),
     usual("function", UPDATING, 6),
     usual("instance_profile", CREATING, 10),
@@ -48,6 +49,7 @@ pub const TIMES: &[Usual] = &[
     configured("service", CREATING, 60, 20),
     usual("table", CREATING, 8),
     usual("table", DELETING, 10),
+    usual("validation_record", CREATING, 120),
 ];
 
 /// The usual time of every other step, in seconds.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    cloud::lease::TERM_S,
+    cloud::{health, lease::TERM_S},
     output::{env_file::Format, graph},
 };
 
@@ -45,6 +45,7 @@ Examples:
   deployer logs web -f                its output, as it appears
   deployer open web                   its address, in a browser
   deployer policy up down             the least IAM policy for these commands
+  deployer secret set app/jwt         keep a value in AWS, outside stack.yaml
   deployer verify                     make the requests of stack.yaml, and check the answers
   deployer validate                   check stack.yaml without an account
   deployer outputs --write .env       fill in a .env for a service run by hand
@@ -223,6 +224,9 @@ pub enum Command {
     /// Remove everything the stack owns
     #[command(after_help = DOWN_EXAMPLES)]
     Down(Down),
+    /// Keep values in AWS that services and functions read when they start, outside stack.yaml
+    #[command(subcommand, after_help = SECRET_EXAMPLES)]
+    Secret(SecretCommand),
     /// Print the stack's outputs, or fill them into a .env file
     Outputs(Outputs),
     /// List the stacks of the account, even those whose stack.yaml is lost, and how to remove them
@@ -250,20 +254,49 @@ pub enum Command {
     Local(LocalCommand),
 }
 
-/// Arguments of `up`.
-#[derive(Debug, Default, Args)]
-pub struct Up {
-    /// Only these sections or entries of stack.yaml, and what they need, such as `buckets` or `tables.posts`
-    pub targets: Vec<String>,
+/// Arguments of the commands that roll services out: `up`, `resume` and `rollback`. Each words the help in its own way
+/// where it has to.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RollOut {
     /// Do not ask for confirmation
     #[arg(short, long)]
     pub yes: bool,
     /// Do not wait until the load balancers' targets are healthy
     #[arg(long)]
     pub no_wait: bool,
-    /// Seconds that a service may take to become healthy before `up` fails with the reason
+    /// Seconds that a service may take to become healthy before the command fails with the reason
     #[arg(long, value_name = "SECONDS", default_value_t = 600, conflicts_with = "no_wait")]
     pub healthy_within: u64,
+    /// Wait for another run that is changing this stack instead of exiting with 75
+    #[arg(long)]
+    pub wait: bool,
+    /// Show the values of changed variables, which may be secret
+    #[arg(long)]
+    pub show_values: bool,
+}
+
+impl RollOut {
+    /// How long to wait for healthy targets.
+    pub fn patience(&self) -> health::Wait {
+        match self.no_wait {
+            true => health::Wait::No,
+            false => health::Wait::Within(Duration::from_secs(self.healthy_within)),
+        }
+    }
+}
+
+/// Arguments of `up`.
+#[derive(Debug, Default, Args)]
+#[command(mut_arg("healthy_within", |arg| arg.help(UP_WITHIN)))]
+// Their places in the help: after `--adopt`, and after `--json`.
+#[command(mut_arg("wait", |arg| arg.display_order(7)))]
+#[command(mut_arg("show_values", |arg| arg.display_order(9).conflicts_with("json")))]
+pub struct Up {
+    /// Only these sections or entries of stack.yaml, and what they need, such as `buckets` or `tables.posts`
+    pub targets: Vec<String>,
+    #[command(flatten)]
+    /// What all roll-outs take.
+    pub roll_out: RollOut,
     /// Let AWS set the services to no instances after this time, such as `4h` or `2d`, which needs no computer of yours;
     /// the next `up` removes that, or moves it with another --for
     #[arg(long = "for", value_name = "TIME", value_parser = lifetime)]
@@ -274,19 +307,15 @@ pub struct Up {
     /// Take over this untagged resource of the stack, such as `bucket.images`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub adopt: Vec<String>,
-    /// Wait for another run that is changing this stack instead of exiting with 75
-    #[arg(long)]
-    pub wait: bool,
     /// Make the requests of `verify:` in stack.yaml once it is up, and exit with 4 if an answer is not as expected
     #[arg(long, conflicts_with_all = ["targets", "no_wait"])]
     pub verify: bool,
     /// Print events on stdout, as one JSON object a line
     #[arg(long)]
     pub json: bool,
-    /// Show the values of changed variables, which may be secret
-    #[arg(long, conflicts_with = "json")]
-    pub show_values: bool,
 }
+
+const UP_WITHIN: &str = "Seconds that a service may take to become healthy before `up` fails with the reason";
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -317,23 +346,14 @@ pub struct Pause {
 
 /// Arguments of `resume`.
 #[derive(Debug, Args)]
+#[command(mut_arg("healthy_within", |arg| arg.help(RESUME_WITHIN)))]
 pub struct Resume {
-    /// Do not ask for confirmation
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Do not wait until the load balancers' targets are healthy
-    #[arg(long)]
-    pub no_wait: bool,
-    /// Seconds that a service may take to become healthy before `resume` fails with the reason
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, conflicts_with = "no_wait")]
-    pub healthy_within: u64,
-    /// Wait for another run that is changing this stack instead of exiting with 75
-    #[arg(long)]
-    pub wait: bool,
-    /// Show the values of changed variables, which may be secret
-    #[arg(long)]
-    pub show_values: bool,
+    #[command(flatten)]
+    /// What all roll-outs take.
+    pub roll_out: RollOut,
 }
+
+const RESUME_WITHIN: &str = "Seconds that a service may take to become healthy before `resume` fails with the reason";
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -420,6 +440,8 @@ Examples:
 
 /// Arguments of `rollback`.
 #[derive(Debug, Args)]
+#[command(mut_arg("healthy_within", |arg| arg.help(ROLLBACK_WITHIN)))]
+#[command(mut_arg("no_wait", |arg| arg.help(ROLLBACK_NO_WAIT)))]
 #[command(after_help = ROLLBACK)]
 pub struct Rollback {
     /// The service or function of stack.yaml, such as `web`
@@ -428,22 +450,14 @@ pub struct Rollback {
     /// The release to go back to, as `history` numbers them [default: the one before the newest]
     #[arg(value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub release: Option<i64>,
-    /// Do not ask for confirmation
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Do not wait until the load balancer's targets are healthy
-    #[arg(long)]
-    pub no_wait: bool,
-    /// Seconds that the service may take to become healthy before `rollback` fails with the reason
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, conflicts_with = "no_wait")]
-    pub healthy_within: u64,
-    /// Wait for another run that is changing this stack instead of exiting with 75
-    #[arg(long)]
-    pub wait: bool,
-    /// Show the values of changed variables, which may be secret
-    #[arg(long)]
-    pub show_values: bool,
+    #[command(flatten)]
+    /// What all roll-outs take.
+    pub roll_out: RollOut,
 }
+
+const ROLLBACK_WITHIN: &str =
+    "Seconds that the service may take to become healthy before `rollback` fails with the reason";
+const ROLLBACK_NO_WAIT: &str = "Do not wait until the load balancer's targets are healthy";
 
 const ROLLBACK: &str = "\
 Examples:
@@ -519,6 +533,64 @@ pub struct Down {
     #[arg(long)]
     pub json: bool,
 }
+
+/// The commands of `secret`.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Set a value, typed twice without echo, or read from stdin
+    #[command(after_help = SECRET_SET_EXAMPLES)]
+    Set(SecretSet),
+    /// List the stack's secrets and parameters, never their values
+    Ls,
+    /// Delete a secret, which can be restored for seven days, or a parameter for good
+    Rm(SecretRm),
+}
+
+/// Arguments of `secret set`.
+#[derive(Debug, Args)]
+pub struct SecretSet {
+    /// The name, as in stack.yaml, such as `app/jwt`
+    pub name: String,
+    /// A SecureString of Parameter Store, which costs nothing, instead of a secret
+    #[arg(long)]
+    pub parameter: bool,
+    /// Take over one that carries no tags of a stack
+    #[arg(long)]
+    pub adopt: bool,
+}
+
+/// Arguments of `secret rm`.
+#[derive(Debug, Args)]
+pub struct SecretRm {
+    /// The name, as in stack.yaml
+    pub name: String,
+    /// A parameter instead of a secret
+    #[arg(long)]
+    pub parameter: bool,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+const SECRET_EXAMPLES: &str = "\
+A variable of stack.yaml names the secret; the role of the service or function
+may read it, and nothing else:
+  environment: { JWT_SECRET: { secret: app/jwt } }
+
+Examples:
+  deployer secret set app/jwt
+  openssl rand -hex 32 | deployer secret set app/jwt
+  deployer secret ls
+  deployer secret rm app/jwt";
+
+const SECRET_SET_EXAMPLES: &str = "\
+What runs keeps the value it has started with; `deployer up` rolls the new one
+out. A line break at the end of stdin is not part of the value.
+
+Examples:
+  deployer secret set app/jwt
+  openssl rand -hex 32 | deployer secret set app/jwt
+  deployer secret set --parameter /app/db <password.txt";
 
 /// Arguments of `outputs`.
 #[derive(Debug, Args)]
@@ -698,7 +770,8 @@ pub enum LocalCommand {
         #[arg(long, value_name = "N", default_value_t = 0)]
         seed: u64,
     },
-    /// Print the variables that point the AWS CLI and other clients to it
+    /// Print the variables that point the AWS CLI and other clients to it, and name its DNS server and its certificate
+    /// authority
     Env,
     /// Run it in the foreground
     Run(LocalStart),

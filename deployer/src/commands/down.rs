@@ -11,9 +11,10 @@ use super::{
     unless_stopped, watched,
 };
 use crate::{
-    cloud::lease::Lease,
+    cloud::{health, lease::Lease, why::denied_or_said},
     commands::cli::{Down, Global},
     engine::{Outcome, Plan, Planned, Step},
+    kinds,
     output::{
         exit::{Exit, Failure},
         report::{self, Board, Count, Values},
@@ -28,6 +29,8 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
         report::say("nothing to do: there is no local AWS here");
         return Ok(Exit::Done);
     };
+    // A certificate need not be issued to be removed.
+    session.wait = health::Wait::No;
     let taken = take_down(&mut session, global, args, begun).await;
     taken.map_err(|failure| session.ended(failure))
 }
@@ -156,7 +159,11 @@ async fn removal(session: &Session, keep: &[String]) -> Result<(Page, Plan), Fai
 }
 
 async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failure> {
-    let page = session.page_with_orphans(&Programs::none()).await?;
+    let mut page = session.page_with_orphans(&Programs::none()).await?;
+    let unread = kinds::doom_held(&mut page.stack, &session.aws).await;
+    for (kind, fault) in unread {
+        report::warning(&format!("{kind}s of this stack, if there are any, stay: {}", denied_or_said(&fault)));
+    }
     let (wanted, unwanted): (Vec<_>, Vec<_>) =
         keep.iter().cloned().partition(|name| page.stack.select(std::slice::from_ref(name)).is_ok());
     let mut kept = session.chosen(&page, &wanted)?.unwrap_or_default();

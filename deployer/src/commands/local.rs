@@ -1,12 +1,13 @@
 //! `local`: the local AWS, in the background or in the foreground.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::{find, folder_or_here, read};
 use crate::{
     commands::cli::PORT_VARIABLE,
     commands::cli::{Global, LocalCommand, LocalStart},
-    machine::laptop::{Laptop, OTHER_ACCOUNT, Server},
+    machine::laptop::{Domains, Laptop, OTHER_ACCOUNT, Server},
     output::{
         exit::{Exit, Failure},
         report,
@@ -116,7 +117,16 @@ fn variables(server: &Server, region: &str) -> String {
         "export AWS_ENDPOINT_URL={}\nexport AWS_REGION={region}\nexport AWS_DEFAULT_REGION={region}\n\
          export AWS_ACCESS_KEY_ID={}\nexport AWS_SECRET_ACCESS_KEY={}\n",
         access.endpoint, access.access_key, access.secret_key
-    ) + &past_proxies(std::env::vars())
+    ) + &of_domains(&server.domains())
+        + &past_proxies(std::env::vars())
+}
+
+/// The address of the DNS server, and the authority that clients of HTTPS listeners trust: `curl --cacert`.
+fn of_domains(Domains { dns, certificate_authority }: &Domains) -> String {
+    let dns = dns.map(|address| format!("export DEPLOYER_DNS={address}\n"));
+    let quoted = |file: &PathBuf| file.to_string_lossy().replace('\'', "'\\''");
+    let authority = certificate_authority.as_ref().map(|file| format!("export DEPLOYER_LOCAL_CA='{}'\n", quoted(file)));
+    dns.unwrap_or_default() + &authority.unwrap_or_default()
 }
 
 /// Adds the local AWS to the variables that exclude hosts from proxies.
@@ -142,6 +152,15 @@ fn region(global: &Global) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_environment_names_the_dns_server_and_the_authority() {
+        let authority = Some(PathBuf::from("/it's/ca.pem"));
+        let domains = Domains { dns: Some(([127, 0, 0, 1], 53).into()), certificate_authority: authority };
+        let expected = "export DEPLOYER_DNS=127.0.0.1:53\nexport DEPLOYER_LOCAL_CA='/it'\\''s/ca.pem'\n";
+        assert_eq!(of_domains(&domains), expected);
+        assert_eq!(of_domains(&Domains::default()), "");
+    }
 
     #[test]
     fn clients_of_the_local_aws_bypass_every_proxy() {

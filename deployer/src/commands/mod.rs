@@ -7,7 +7,9 @@ mod doctor;
 mod down;
 mod graph;
 mod healthy;
+mod held;
 mod history;
+mod https;
 mod images;
 mod init;
 mod invoke;
@@ -26,6 +28,7 @@ mod policy;
 mod receipt;
 mod rest;
 mod rollback;
+mod secret;
 mod standing;
 mod status;
 mod turn;
@@ -47,6 +50,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::{
     cloud::{
         aws::{Access, Aws},
+        domains::Domain,
         health,
         lease::Lease,
         sign_in,
@@ -55,7 +59,7 @@ use crate::{
         why::Verdict,
     },
     commands::cli::{Cli, Command, Global},
-    config::{Config, Exposed, did_you_mean},
+    config::{Config, Exposed, Versions, did_you_mean},
     cost::difference::{self, Difference},
     engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Schedule, Span, Task},
     kinds::{self, auto_scaling_group},
@@ -71,7 +75,7 @@ use crate::{
         Building,
         programs::{Destination, Failed, Programs, Warning},
     },
-    page::{Page, lay_out, lay_out_until, usual_bake_minutes},
+    page::{Later, Page, lay_out, lay_out_until, usual_bake_minutes},
 };
 
 use standing::Standing;
@@ -106,6 +110,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Open(args) => open::run(global, &args).await,
         Command::Verify(args) => verify::run(global, &args).await,
         Command::Down(args) => down::run(global, &args).await,
+        Command::Secret(command) => secret::run(global, &command).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
         Command::Ls(args) => ls::run(global, &args).await,
         Command::Policy(args) => policy::run(global, &args),
@@ -156,6 +161,8 @@ struct Session {
     wait: health::Wait,
     /// When the services end, in the notation of RFC 3339.
     ends: Option<String>,
+    /// The versions of the values that AWS keeps.
+    versions: Mutex<Versions>,
     standing: Mutex<Standing>,
     /// How fast the cloud is.
     scale: Scale,
@@ -194,7 +201,8 @@ impl Session {
         let Some(mut session) = Session::sign_in(global, wake).await? else { return Ok(None) };
         let refused = |fault| {
             let path = if session.config.network.is_some() { "network" } else { "services" };
-            Failure::to("look for the network of the services", fault).at(place(&session.config, &session.file, path))
+            let place = place(&session.config, &session.file, path);
+            Failure::to("look for the network and the domains of the services", fault).at(place)
         };
         session.network = session.discover().await.map_err(refused)?;
         session.introduce();
@@ -232,7 +240,7 @@ impl Session {
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let lease_term = Duration::from_secs(global.lease.into());
         let scale = scale(global, folder(&file));
-        let (network, wait, ends, standing, schedule, walked, verdicts) = Default::default();
+        let (network, wait, ends, versions, standing, schedule, walked, verdicts) = Default::default();
         Ok(Some(Session {
             config,
             file,
@@ -245,6 +253,7 @@ impl Session {
             lease_term,
             wait,
             ends,
+            versions,
             standing,
             scale,
             schedule,
@@ -253,15 +262,15 @@ impl Session {
         }))
     }
 
-    /// Finds the network of the services, if there are any.
+    /// Finds the network and the domains of the services, if there are any.
     async fn discover(&self) -> Result<Option<Network>, Fault> {
-        match self.config.services.is_empty() {
-            true => Ok(None),
-            false => {
-                let types = instance_types(&self.config);
-                Network::discover(&self.aws, &types, self.config.network.as_ref()).await.map(Some)
-            }
+        if self.config.services.is_empty() {
+            return Ok(None);
         }
+        let (types, named) = (instance_types(&self.config), self.config.network.as_ref());
+        let (network, domains) =
+            futures::try_join!(Network::discover(&self.aws, &types, named), domains(&self.aws, &self.config))?;
+        Ok(Some(Network { domains, ..network }))
     }
 
     /// The number of zones of a load balancer, for prices.
@@ -283,6 +292,7 @@ impl Session {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         warn_of_exposed(&self.config, &self.file);
         self.check_images(wanted).await?;
+        self.find_held(wanted).await?;
         let mut build = report::Build::default();
         let show = |building: Building<'_>| build.show(building);
         let built = Programs::build(&self.config, self.folder(), self.destination, wanted, show);
@@ -311,8 +321,13 @@ impl Session {
     }
 
     fn page(&self, programs: &Programs) -> Page {
-        let Session { config, site, network, wait, ends, .. } = self;
-        lay_out_until(config, site, network.as_ref(), programs, *wait, ends.clone())
+        let Session { config, site, network, wait, .. } = self;
+        lay_out_until(config, site, network.as_ref(), programs, *wait, self.later())
+    }
+
+    /// What is known of the stack besides its description.
+    fn later(&self) -> Later {
+        Later { ends: self.ends.clone(), versions: self.versions.lock().clone() }
     }
 
     /// The page, with all orphans of this stack.
@@ -539,6 +554,19 @@ impl Session {
     fn tally(&self, global: &Global) {
         tally(&self.aws, global);
     }
+}
+
+/// The domains of the services that have one, by service.
+async fn domains(aws: &Aws, config: &Config) -> Result<BTreeMap<String, Domain>, Fault> {
+    let mut domains = BTreeMap::new();
+    for (entry, service) in &config.services {
+        if let Some(domain) = &service.domain {
+            let (stack, has_own) = (config.name.as_str(), service.certificate.is_some());
+            let found = engine::look(|| Domain::discover(aws, stack, domain, has_own)).await?;
+            domains.insert(entry.to_string(), found);
+        }
+    }
+    Ok(domains)
 }
 
 /// With `-v`: the number of calls, by operation.

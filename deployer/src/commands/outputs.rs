@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::Session;
+use super::{Session, https};
 use crate::{
     commands::cli::{Global, Outputs as Args},
     engine::{Inputs, Outputs},
@@ -23,6 +23,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let asked: BTreeSet<usize> = page.stack.with_needs(page.outputs.iter().flat_map(|(_, text)| text.needs()));
     let plan = page.stack.plan(&session.aws, Some(&asked)).await?;
     let values = values(&page, plan.outputs());
+    https::say_pending(&page, plan.outputs());
     session.tally(global);
     match (&args.name, &args.write) {
         (Some(name), _) => {

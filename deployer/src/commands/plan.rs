@@ -1,7 +1,7 @@
 //! `plan`: shows what `up` would do.
 
 use super::{
-    Session, Wake,
+    Session, Wake, https,
     rest::{self, Intended},
 };
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
 
 pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
     let session = Session::open(global, Wake::Start).await?.expect("`plan` starts what is not running");
+    https::warn(&session);
     let programs = session.programs(&args.targets).await?;
     let (page, mut plan) = session.plan(&programs, &args.targets, &args.adopt).await?;
     rest::leave(&mut plan, &page, Intended::Pause);
@@ -25,6 +26,7 @@ pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
     } else if !plan.is_empty() {
         report::say(report::difference(difference, &session.site.region));
     }
+    https::say_pending(&page, plan.outputs());
     if let Some(since) = rest::paused_since(&page, &plan) {
         report::say(format!("paused since {since}: `deployer resume` brings the services back"));
     }

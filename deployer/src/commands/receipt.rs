@@ -2,13 +2,14 @@
 
 use super::Session;
 use crate::{
+    cloud::held::WINDOW_DAYS,
     cost::{
         Fleet, balancer_monthly, instance_monthly,
         prices::{dollars, prices},
         spent::{Existed, lifetime, spent},
     },
     engine::{Plan, Planned, Resource as _, Step, look},
-    kinds::{auto_scaling_group::AutoScalingGroup, bucket::Bucket},
+    kinds::{auto_scaling_group::AutoScalingGroup, bucket::Bucket, secret::Secret},
     output::report,
     page::{Page, names::Names, usual_bake_minutes},
 };
@@ -23,6 +24,8 @@ pub struct Receipt {
     is_partial: bool,
     /// Whether a service is paused or has ended: what it cost before is unknown.
     was_off: bool,
+    /// How many secrets are scheduled for deletion.
+    secrets: usize,
     /// Whether a table keeps a backup after it is deleted.
     has_recovery: bool,
 }
@@ -66,6 +69,7 @@ impl Receipt {
             existed,
             is_partial: groups > known,
             was_off,
+            secrets: plan.doomed().filter(|line| line.address.kind == Secret::KIND).count(),
             has_recovery: session.config.tables.values().any(|table| table.point_in_time_recovery),
         }
     }
@@ -80,6 +84,11 @@ impl Receipt {
             true => "may still cost: nothing of this stack; it has made no snapshots".to_owned(),
             false => format!("may still cost: {}", kept.join(", ")),
         });
+        if self.secrets > 0 {
+            let nouns = if self.secrets == 1 { "1 secret".to_owned() } else { format!("{} secrets", self.secrets) };
+            lines
+                .push(format!("Secrets Manager keeps {nouns} for {WINDOW_DAYS} days, free; `secret set` restores one"));
+        }
         if self.has_recovery {
             lines.push("DynamoDB keeps a backup of a table with point-in-time recovery for 35 days, free".into());
         }

@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use crate::{
     engine::{Address, Plan, Planned, Resource as _, Step},
     kinds::{
+        alias::Alias,
         auto_scaling_group::{AutoScalingGroup, Rest, UNSCHEDULED},
         default_action::DefaultAction,
         listener::Listener,
@@ -74,7 +75,7 @@ pub fn leave(plan: &mut Plan, page: &Page, intended: Intended) {
 fn leave_paused(line: &mut Planned, since: &str, left: &BTreeSet<Address>) -> Option<String> {
     let waits = waits_for(line, left);
     match (line.address.kind, &mut line.step) {
-        (LoadBalancer::KIND | Listener::KIND | DefaultAction::KIND, Step::Create | Step::Pending(_)) => {
+        (LoadBalancer::KIND | Listener::KIND | DefaultAction::KIND | Alias::KIND, Step::Create | Step::Pending(_)) => {
             Some("absent while the stack is paused".into())
         }
         (AutoScalingGroup::KIND, Step::Update(changes)) => {

@@ -2,8 +2,6 @@
 
 mod function;
 
-use std::time::Duration;
-
 use anyhow::anyhow;
 
 use super::{
@@ -33,10 +31,7 @@ use crate::{
 
 pub async fn run(global: &Global, args: &Rollback) -> Result<Exit, Failure> {
     let mut session = Session::open_existing(global).await?;
-    session.wait = match args.no_wait {
-        true => health::Wait::No,
-        false => health::Wait::Within(Duration::from_secs(args.healthy_within)),
-    };
+    session.wait = args.roll_out.patience();
     let done = match chosen(&session, &args.name)?.strip_prefix("functions.") {
         Some(entry) => function::roll_back(&session, global, args, entry).await,
         None => roll_back(&session, global, args).await,
@@ -73,7 +68,7 @@ async fn roll_back(session: &Session, global: &Global, args: &Rollback) -> Resul
         report::say("nothing was changed");
         return Ok(Exit::Done);
     }
-    let lease = match session.take_turn("rollback", args.wait).await? {
+    let lease = match session.take_turn("rollback", args.roll_out.wait).await? {
         Turn::Ours(lease) | Turn::AfterOthers(lease) => lease,
         Turn::NoBucket => return Err(not_deployed(front)),
     };
@@ -108,11 +103,11 @@ async fn again(session: &Session, front: &Front, args: &Rollback, seen: &WayBack
 }
 
 async fn is_agreed(session: &Session, args: &Rollback, way: &WayBack) -> Result<bool, Failure> {
-    let values = Values::shown_if(args.show_values);
+    let values = Values::shown_if(args.roll_out.show_values);
     report::plan(&way.plan, values, &|path| session.place(path));
     report::say(&way.title);
     report::changes(&way.changes, values);
-    Ok(args.yes || unless_stopped(report::confirm("Go ahead?")).await?)
+    Ok(args.roll_out.yes || unless_stopped(report::confirm("Go ahead?")).await?)
 }
 
 /// The path of the service or function of this name in `stack.yaml`. A service goes before a function of the same name.

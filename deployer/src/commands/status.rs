@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{
     cloud::{
-        status::{self, Contents, Cost, Deployed, Drift, InstanceStatus, ServiceStatus, Status},
+        status::{self, Contents, Deployed, Drift, InstanceStatus, ServiceStatus, Status},
         why::denied_or_said,
     },
     commands::cli::{Global, Status as Args},
     config::Program,
-    cost::{Fleet, prices::prices, rounded},
+    cost::{Cost, Fleet},
     engine::{Error, Fault},
     kinds,
     machine::signals,
@@ -24,7 +24,7 @@ use crate::{
         utc::timestamp,
     },
     package::programs::{Destination, Programs},
-    page::{self, Page, Places, lay_out},
+    page::{self, Page, Places, lay_out_until},
 };
 
 /// Exit code 1 if something is not healthy.
@@ -101,13 +101,12 @@ fn cost(session: &Session, contents: &Contents) -> Cost {
             instances: u32::try_from(it.instances.iter().filter(is_there).count()).unwrap_or(u32::MAX),
             has_group: it.instances_wanted.is_some() && it.exists,
             has_balancer: it.address.is_some(),
-            ..Fleet::described(service, session.zones(), page::usual_bake_minutes(&session.site))
+            ..Fleet::described(service, it.zones, page::usual_bake_minutes(&session.site))
         };
         if it.unread.is_empty() { fleet.monthly() } else { None }
     };
     let monthly: Option<f64> = contents.services.iter().map(of_one).sum();
-    let prices = prices();
-    Cost { monthly: monthly.map(rounded), prices_region: prices.region, prices_date: prices.date }
+    Cost::of(monthly)
 }
 
 /// Counts the changes that a plan would show. Packages are not built for that: their programs count as unchanged.
@@ -135,7 +134,9 @@ async fn changes(session: &Session, places: &Places, packages: &[String]) -> Res
     let network = async { session.discover().await.map_err(said) };
     let (deployed, network) = futures::try_join!(deployed, network)?;
     let programs = programs(session, packages, deployed).await?;
-    let page = || lay_out(&session.config, &session.site, network.as_ref(), &programs, session.wait);
+    session.find_held(|_| true).await.map_err(|failure| failure.error.to_string())?;
+    let page =
+        || lay_out_until(&session.config, &session.site, network.as_ref(), &programs, session.wait, session.later());
     let (wanted, orphans) = futures::try_join!(wanted(session, page()), orphans(session, page()))?;
     Ok(wanted + orphans)
 }

@@ -8,7 +8,7 @@ use super::{
     Session, Wake,
     data::{Ask, Kept},
     healthy::{Behind, await_all, explain},
-    observer, old_programs, rest,
+    https, observer, old_programs, rest,
     turn::{Turn, overtaken},
     unless_stopped, verify, watched,
 };
@@ -43,8 +43,7 @@ pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
 /// `resume`: the same for a paused stack.
 pub async fn resume(global: &Global, args: &Resume) -> Result<Exit, Failure> {
     let session = Session::open_existing(global).await?;
-    let Resume { yes, no_wait, healthy_within, wait, show_values } = *args;
-    let up = Up { yes, no_wait, healthy_within, wait, show_values, ..Up::default() };
+    let up = Up { roll_out: args.roll_out.clone(), ..Up::default() };
     bring(session, global, &up, Mode::Resume).await
 }
 
@@ -77,10 +76,7 @@ async fn bring(mut session: Session, global: &Global, args: &Up, mode: Mode) -> 
     if args.lifetime.is_some() && session.config.services.is_empty() {
         return Err(Failure::usage("--for has no effect: stack.yaml has no service, and only services end"));
     }
-    session.wait = match args.no_wait {
-        true => health::Wait::No,
-        false => health::Wait::Within(Duration::from_secs(args.healthy_within)),
-    };
+    session.wait = args.roll_out.patience();
     let brought = bring_up(&mut session, global, args, mode).await;
     brought.map_err(|failure| session.ended(failure))
 }
@@ -91,6 +87,7 @@ fn end(lifetime: Duration) -> Option<String> {
 }
 
 async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode) -> Result<Exit, Failure> {
+    https::warn(session);
     let programs = session.programs(&args.targets).await?;
     // A build may take longer than the shortest lifetime.
     session.ends = args.lifetime.and_then(end);
@@ -116,6 +113,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);
         fronts.iter().filter_map(|front| front.url(&outputs)).for_each(|url| report::say(format!("→ {url}")));
+        https::say_pending(&page, &outputs);
         if let Some(ends) = session.ends.as_ref().filter(|_| !fronts.is_empty()) {
             report::say(format!("AWS ends the instances at {ends}; load balancers stay until `pause` or `down`"));
         }
@@ -171,7 +169,7 @@ async fn agree(session: &Session, args: &Up, mode: Mode, programs: &Programs) ->
             return Err(failed);
         }
         let brought = all - plan.work();
-        match session.take_turn(mode.command(), args.wait).await? {
+        match session.take_turn(mode.command(), args.roll_out.wait).await? {
             // Without a bucket, the stack has no resources: there is nothing to read again.
             Turn::Ours(lease) if is_first => {
                 return Ok(Some(Agreed { page, plan, kept, lease: Some(lease), brought }));
@@ -230,7 +228,7 @@ async fn shown_and_agreed(
             .iter()
             .for_each(|(service, time)| report::say(format!("{service} ended at {time}; this brings it back:"))),
     }
-    let shown = report::plan(&plan, Values::shown_if(args.show_values), &|path| session.place(path));
+    let shown = report::plan(&plan, Values::shown_if(args.roll_out.show_values), &|path| session.place(path));
     if shown {
         report::say(report::difference(session.difference(page, &plan), &session.site.region));
         session.tell_end(tasks(session, page, &plan));
@@ -241,10 +239,10 @@ async fn shown_and_agreed(
     session.check_named(&plan, &args.delete)?;
     if !shown {
         report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
-    } else if !args.yes && !unless_stopped(report::confirm("Go ahead?")).await? {
+    } else if !args.roll_out.yes && !unless_stopped(report::confirm("Go ahead?")).await? {
         return Ok(None);
     }
-    let ask = if args.yes { Ask::Never } else { Ask::Each };
+    let ask = if args.roll_out.yes { Ask::Never } else { Ask::Each };
     let kept = session.keep_unnamed(&mut plan, &args.delete, ask).await?;
     Ok(Some((plan, kept)))
 }

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use super::{Session, unless_stopped};
+use super::{Session, https, unless_stopped};
 use crate::{
     cloud::why::{self, Evidence, Verdict},
     commands::cli::{Global, Why},
@@ -29,11 +29,14 @@ struct Diagnosis {
 pub async fn run(global: &Global, args: &Why) -> Result<Exit, Failure> {
     let session = Session::open_existing(global).await?;
     let chosen = chosen(&session, &args.names)?;
+    let chosen_services = chosen.clone();
     let diagnoses = unless_stopped(async { Ok(diagnose(&session, chosen).await) }).await?;
     session.tally(global);
     for diagnosis in &diagnoses {
         print(&session, diagnosis);
     }
+    let page = session.page(&Programs::none());
+    https::explain(&page, &chosen_services);
     Ok(if diagnoses.iter().all(|one| one.is_well) { Exit::Done } else { Exit::Failed })
 }
 

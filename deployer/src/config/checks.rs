@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Config, Environment, LAB_ROLE, Place, Problem, Reference, SIZES, Uses, error::did_you_mean, verify::RUN};
+use super::{
+    Config, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables, error::did_you_mean,
+    verify::RUN,
+};
 
 /// The attributes that references can name, by section.
 pub const ATTRIBUTES: &[(&str, &[&str])] = &[
@@ -19,17 +22,18 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.beginnings();
     checks.firewalls();
     checks.plain_http();
+    checks.https();
     checks.account();
     checks.lab();
     checks.triggers();
     for (entry, function) in &config.functions {
         let path = format!("functions.{entry}");
-        checks.environment(&path, &function.environment);
+        checks.environment(&path, &function.variables);
         checks.uses(&path, &function.uses);
     }
     for (entry, service) in &config.services {
         let path = format!("services.{entry}");
-        checks.environment(&path, &service.environment);
+        checks.environment(&path, &service.variables);
         checks.uses(&path, &service.uses);
     }
     let outputs = config.outputs.iter().flat_map(|(_, text)| text.references());
@@ -107,9 +111,15 @@ impl Checks<'_> {
         }
     }
 
-    /// A service `web` has a second security group, `web-lb`.
+    /// A service `web` has a second security group, `web-lb`, and with HTTPS a second listener, `web-https`.
     fn firewalls(&mut self) {
         for entry in self.config.services.keys() {
+            let secured = entry.as_str().strip_suffix("-https").unwrap_or_default();
+            let is_secured = |other: &super::Service| other.domain.is_some() || other.certificate.is_some();
+            if self.config.services.get(secured).is_some_and(is_secured) {
+                let help = format!("the listener for HTTPS of `{secured}` has that name: choose another name");
+                self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
+            }
             let other = entry.as_str().strip_suffix("-lb").unwrap_or_default();
             if self.config.services.contains_key(other) {
                 let help =
@@ -119,11 +129,34 @@ impl Checks<'_> {
         }
     }
 
-    /// Our load balancers speak HTTP without certificates; browsers expect TLS on this port.
+    /// A domain points to one load balancer, and a load balancer takes certificates of its region only (docs/aws.md
+    /// §9.5).
+    fn https(&mut self) {
+        let mut known: BTreeMap<&str, &str> = BTreeMap::new();
+        for (entry, service) in &self.config.services {
+            let path = format!("services.{entry}");
+            if let Some(domain) = &service.domain
+                && let Some(other) = known.insert(domain, entry.as_str())
+            {
+                let help = format!("services.{other} has it: give each service a name of its own");
+                self.problem(&format!("{path}.domain"), format!("{domain} is taken"), help);
+            }
+            let region = self.config.region.as_str();
+            let elsewhere = service.certificate.as_deref().and_then(|arn| arn.split(':').nth(3));
+            if let Some(elsewhere) = elsewhere.filter(|there| !there.is_empty() && *there != region) {
+                let message = format!("a certificate of {elsewhere}, and the stack is in {region}");
+                let help =
+                    format!("load balancers take certificates of their region: request or import one in {region}");
+                self.problem(&format!("{path}.certificate"), message, help);
+            }
+        }
+    }
+
+    /// The listener for plain HTTP; browsers expect TLS on this port.
     fn plain_http(&mut self) {
         for (entry, service) in &self.config.services {
             if u16::from(service.load_balancer.port) == HTTPS {
-                let help = "the load balancer has no certificate and speaks plain HTTP: use port 80, or another one";
+                let help = "this is the port for plain HTTP: use 80, or another one; `domain` adds HTTPS on port 443";
                 self.problem(&format!("services.{entry}.load_balancer.port"), "443 is the port of HTTPS", help);
             }
         }
@@ -210,11 +243,12 @@ impl Checks<'_> {
         }
     }
 
-    fn environment(&mut self, path: &str, environment: &Environment) {
+    fn environment(&mut self, path: &str, variables: &Variables) {
+        let environment = &variables.texts;
         environment.values().flat_map(|text| text.references()).for_each(|reference| self.reference(reference));
-        // Lambda's limit (docs/aws.md §7.1). It leaves enough room in user data for the rest (§8.4).
-        let bytes: usize = environment.iter().map(|(name, text)| name.len() + text.known_len()).sum();
-        if bytes > 4096 {
+        let texts: usize = environment.iter().map(|(name, text)| name.len() + text.known_len()).sum();
+        let bytes = texts + variables.held.iter().map(|(name, held)| held.bytes(name)).sum::<usize>();
+        if bytes > LARGEST_ENVIRONMENT {
             let message = format!("an environment of {bytes} bytes");
             self.problem(
                 &format!("{path}.environment"),
@@ -243,8 +277,9 @@ impl Checks<'_> {
     /// A function or service can only be created after those that its environment refers to.
     fn cycles(&mut self) {
         let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let functions = self.config.functions.iter().map(|(entry, f)| (format!("functions.{entry}"), &f.environment));
-        let services = self.config.services.iter().map(|(entry, s)| (format!("services.{entry}"), &s.environment));
+        let functions =
+            self.config.functions.iter().map(|(entry, f)| (format!("functions.{entry}"), &f.variables.texts));
+        let services = self.config.services.iter().map(|(entry, s)| (format!("services.{entry}"), &s.variables.texts));
         for (node, environment) in functions.chain(services) {
             let named = environment.values().flat_map(|text| text.references());
             needs.insert(node, named.map(|named| format!("{}.{}", named.section, named.entry)).collect());

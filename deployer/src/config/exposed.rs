@@ -13,8 +13,8 @@ pub struct Exposed {
     pub remedy: &'static str,
 }
 
-const OTHERS_SEE_IT: &str = "everyone who may read this file, the function or the launch template sees it: keep the file \
-                             private, and replace the value often";
+const OTHERS_SEE_IT: &str = "everyone who may read this file, the function or the launch template sees it: keep it in AWS \
+                             with `deployer secret set NAME`, and write { secret: NAME } here";
 
 /// What gives a secret away: whether a variable has it, what it looks like, and the remedy.
 type Sign = (fn(&str, &Text) -> bool, &'static str, &'static str);
@@ -36,8 +36,8 @@ const WORDS: &[&str] = &["APIKEY", "CREDENTIAL", "CREDENTIALS", "KEY", "PASSWD",
 impl Config {
     /// Returns the variables whose values look like secrets.
     pub fn exposed(&self) -> Vec<Exposed> {
-        let functions = self.functions.iter().map(|(entry, it)| (format!("functions.{entry}"), &it.environment));
-        let services = self.services.iter().map(|(entry, it)| (format!("services.{entry}"), &it.environment));
+        let functions = self.functions.iter().map(|(entry, it)| (format!("functions.{entry}"), &it.variables.texts));
+        let services = self.services.iter().map(|(entry, it)| (format!("services.{entry}"), &it.variables.texts));
         functions.chain(services).flat_map(|(entry, environment)| exposed(&entry, environment)).collect()
     }
 }
@@ -72,7 +72,7 @@ fn has_private_key(text: &str) -> bool {
     text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----")
 }
 
-fn is_named_like_one(name: &str) -> bool {
+pub(super) fn is_named_like_one(name: &str) -> bool {
     name.to_ascii_uppercase().split('_').any(|word| WORDS.contains(&word))
 }
 

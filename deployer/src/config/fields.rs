@@ -112,11 +112,16 @@ const PACKAGE: &str = "A package of the Cargo workspace around this file; where 
                        deployer brings: `labeler` or `service`. Either this or `binary`.";
 const BINARY: &str = "A finished program, relative to this file.";
 const RETENTION: &str = "How long its log is kept, in days; for ever if left out.";
-const ENVIRONMENT: &str =
-    "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ for ${ itself.";
+const ENVIRONMENT: &str = "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ \
+                           for ${ itself. Instead of a text: { secret: NAME } with an optional `key`, { parameter: NAME }, \
+                           or { value: TEXT, sensitive: true }; see below.";
 const INCLUDE: &str = "The attributes it copies besides the keys: all if left out, none if the list is empty.";
 const USES: &str = "The resources it uses, which determine its permissions.";
 const ACCESS: &str = "The access to each: read, write or read_write.";
+
+/// Domain names, without a dot at the end.
+const DOMAIN: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$";
+const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
 
 /// Every field, in the order of the reference. A mapping stands before its fields.
 pub const FIELDS: &[Field] = &[
@@ -224,9 +229,27 @@ pub const FIELDS: &[Field] = &[
         "The statuses that count as success, such as 200, 200-299 or 200,204.",
     ),
     field("services.*.load_balancer", Takes::Fields, "The load balancer in front of it."),
-    number("services.*.load_balancer.port", 1, u16::MAX, 80, "The public port, for plain HTTP; not 443."),
+    number(
+        "services.*.load_balancer.port",
+        1,
+        u16::MAX,
+        80,
+        "The public port for plain HTTP, or for the redirect to HTTPS; not 443.",
+    ),
     field("services.*.load_balancer.allow", Takes::SomeTexts("0.0.0.0/0"), "The CIDR blocks that may connect."),
     field("services.*.load_balancer.protect", Takes::Switch, "Whether AWS refuses to delete it."),
+    field(
+        "services.*.domain",
+        Takes::Like(DOMAIN, "app.example.org"),
+        "The domain name to serve over HTTPS. If a public Route 53 hosted zone of the account holds it, its records are \
+         managed; otherwise `up` prints the records to enter.",
+    ),
+    field(
+        "services.*.certificate",
+        Takes::Like(CERTIFICATE, "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"),
+        "An issued certificate of AWS Certificate Manager in this region, to serve HTTPS with; if left out, one is \
+         requested for `domain`.",
+    ),
     field(
         "services.*.image",
         Takes::Like("^ami-[0-9a-f]+$", "ami-0123456789abcdef0"),

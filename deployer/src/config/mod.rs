@@ -5,6 +5,7 @@ mod checks;
 mod error;
 mod exposed;
 pub mod fields;
+mod held;
 mod hidden;
 mod read;
 pub mod schema;
@@ -24,6 +25,7 @@ pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
 pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::Exposed;
+pub use held::{Held, HeldVariables, REFERENCES, Store, Versions, references};
 pub use read::{KEY_TYPES, METHODS, RESERVED_BY_LAMBDA, STREAMS};
 pub use text::{Piece, Reference, Text};
 
@@ -31,6 +33,10 @@ use crate::{
     machine::files::{FileError, read_regular_file},
     package::Architecture,
 };
+
+/// The most bytes of the variables of a function or service: Lambda's limit (docs/aws.md §7.1). It leaves enough room in
+/// user data for the rest (§8.4).
+pub const LARGEST_ENVIRONMENT: usize = 4096;
 
 /// The largest file that is read, in bytes.
 const MOST_BYTES: usize = 1 << 20;
@@ -264,6 +270,25 @@ impl Access {
     }
 }
 
+/// The variables of a program.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Variables {
+    /// Those whose values are in `stack.yaml`.
+    pub texts: Environment,
+    /// Those of them whose values plans hide.
+    pub sensitive: BTreeSet<String>,
+    /// Those whose values are kept in AWS.
+    pub held: HeldVariables,
+}
+
+impl Variables {
+    /// The variables whose values plans may show: they are in `stack.yaml`, and neither marked nor named like secrets.
+    pub fn open(&self) -> BTreeSet<String> {
+        let is_open = |name: &&String| !self.sensitive.contains(*name) && !exposed::is_named_like_one(name);
+        self.texts.keys().filter(is_open).cloned().collect()
+    }
+}
+
 /// Environment variables.
 pub type Environment = BTreeMap<String, Text>;
 
@@ -281,7 +306,7 @@ pub struct Function {
     /// How long its log is kept, in days; for ever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
-    pub environment: Environment,
+    pub variables: Variables,
     /// The resources it uses.
     pub uses: Uses,
 }
@@ -301,6 +326,10 @@ pub struct Service {
     pub health_check: HealthCheck,
     /// The load balancer in front of it.
     pub load_balancer: Balancer,
+    /// The domain name that it is served at over HTTPS.
+    pub domain: Option<String>,
+    /// The ARN of an existing certificate.
+    pub certificate: Option<String>,
     /// The machine image; if absent, the newest Amazon Linux 2023 at creation.
     pub image: Option<String>,
     /// The size of the root disk, in GB.
@@ -312,7 +341,7 @@ pub struct Service {
     /// How long its log is kept, in days; for ever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
-    pub environment: Environment,
+    pub variables: Variables,
     /// The resources it uses.
     pub uses: Uses,
 }
@@ -400,6 +429,13 @@ impl Config {
         let config = Config { roles: Some(roles), is_lab: true, ..self };
         let problems = checks::all(&config);
         if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
+    }
+
+    /// Whether a variable's value is kept there.
+    pub fn holds(&self, store: Store) -> bool {
+        let functions = self.functions.values().map(|it| &it.variables);
+        let mut held = functions.chain(self.services.values().map(|it| &it.variables)).flat_map(|it| it.held.values());
+        held.any(|it| it.store == store)
     }
 
     /// The place of a value, by its path such as `services.web.image`.

@@ -14,6 +14,7 @@ use super::{
 };
 
 mod buckets;
+mod environment;
 mod programs;
 mod services;
 mod tables;
@@ -150,14 +151,18 @@ impl Reader<'_> {
         let mut texts = Vec::new();
         for (key, place, value) in entries {
             self.places.insert(format!("{path}.{key}"), value.place);
-            let begins = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-            if !begins || !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                let help = "use letters, digits and underscores, not beginning with a digit";
-                self.problem(*place, format!("{key:?} is not a valid variable name"), help);
-            }
+            self.check_variable(key, *place);
             texts.extend(self.reference_text(value).map(|text| (key.clone(), text)));
         }
         texts
+    }
+
+    fn check_variable(&mut self, name: &str, place: Place) {
+        let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !begins || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let help = "use letters, digits and underscores, not beginning with a digit";
+            self.problem(place, format!("{name:?} is not a valid variable name"), help);
+        }
     }
 
     fn reference_text(&mut self, value: &Located) -> Option<Text> {

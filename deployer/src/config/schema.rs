@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    FAMILIES, RESERVED_BY_LAMBDA, SIZES,
+    FAMILIES, REFERENCES, RESERVED_BY_LAMBDA, SIZES,
     fields::{Field, Takes, Variables, below},
     regions,
 };
@@ -115,16 +115,47 @@ fn tags() -> Value {
     })
 }
 
+/// A variable whose value is kept in AWS.
+fn held(place: &str) -> Value {
+    let mut properties = json!({ place: { "type": "string" } });
+    if place == "secret" {
+        properties["key"] = json!({ "type": "string" });
+    }
+    json!({ "type": "object", "additionalProperties": false, "required": [place], "properties": properties })
+}
+
+/// A variable whose value plans may hide.
+fn marked() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["value"],
+        "properties": {
+            "value": { "type": ["string", "number", "boolean", "null"] },
+            "sensitive": { "type": "boolean", "default": false },
+        },
+    })
+}
+
 fn variables(whose: Variables) -> Value {
     let names = match whose {
-        Variables::Function => format!("^(?!({})$)[A-Za-z][A-Za-z0-9_]+$", RESERVED_BY_LAMBDA.join("|")),
+        Variables::Function => {
+            format!("^(?!({}|{REFERENCES})$)[A-Za-z][A-Za-z0-9_]+$", RESERVED_BY_LAMBDA.join("|"))
+        }
         Variables::Service => "^(?!PORT$)[A-Za-z_][A-Za-z0-9_]*$".into(),
         Variables::Outputs => "^[A-Za-z_][A-Za-z0-9_]*$".into(),
+    };
+    let text = json!({ "type": ["string", "number", "boolean", "null"] });
+    let value = match whose {
+        Variables::Outputs => text,
+        Variables::Function | Variables::Service => {
+            json!({ "anyOf": [text, held("secret"), held("parameter"), marked()] })
+        }
     };
     json!({
         "type": "object",
         "propertyNames": { "pattern": names },
-        "additionalProperties": { "type": ["string", "number", "boolean", "null"] },
+        "additionalProperties": value,
         "examples": [{ "BUCKET": "${buckets.images.name}" }],
     })
 }

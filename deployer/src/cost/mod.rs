@@ -1,13 +1,16 @@
 //! What a stack costs, from a table of prices. Nothing here calls AWS.
 
 pub mod difference;
+pub mod existing;
 pub mod prices;
 pub mod spent;
+
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use crate::{
-    config::{Config, Service, Table},
+    config::{Config, Service, Store, Table},
     kinds::alarm::WATCHED,
     page::USUAL_BAKE_MINUTES,
 };
@@ -88,6 +91,31 @@ fn alarms_monthly(metrics: u32) -> f64 {
     f64::from(metrics) * price("cloudwatch.alarm-month")
 }
 
+/// What a month of what exists costs, without what is billed by use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cost {
+    /// In US dollars; `None` if unknown.
+    pub monthly: Option<f64>,
+    /// The region of the prices.
+    pub prices_region: &'static str,
+    /// The date of the prices.
+    pub prices_date: &'static str,
+}
+
+impl Cost {
+    /// An amount in US dollars, with the table that it is from.
+    pub fn of(monthly: Option<f64>) -> Cost {
+        let prices = prices();
+        Cost { monthly: monthly.map(rounded), prices_region: prices.region, prices_date: prices.date }
+    }
+}
+
+impl Default for Cost {
+    fn default() -> Cost {
+        Cost::of(None)
+    }
+}
+
 /// What a stack costs. Its fields are the keys of `cost --json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Estimate {
@@ -161,6 +189,7 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
         items.push(log(&section));
         items.extend(function.uses.rekognition.then(|| rekognition(&section)));
     }
+    items.extend(secrets(config));
     items.extend(config.tables.iter().map(|(entry, table)| of_table(&format!("tables.{entry}"), table)));
     items.extend(config.buckets.keys().map(|entry| bucket(&format!("buckets.{entry}"))));
     items.push(bucket("artifacts"));
@@ -186,6 +215,23 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
 /// An amount in whole cents, as it is shown.
 pub fn rounded(amount: f64) -> f64 {
     (amount * 100.0).round() / 100.0
+}
+
+/// The secrets that variables refer to. Parameters of the standard tier cost nothing.
+fn secrets(config: &Config) -> Option<Item> {
+    let functions = config.functions.values().map(|it| &it.variables);
+    let held = functions.chain(config.services.values().map(|it| &it.variables)).flat_map(|it| it.held.values());
+    let names: BTreeSet<&str> = held.filter(|it| it.store == Store::Secret).map(|it| it.name.as_str()).collect();
+    let monthly = names.len() as f64 * price("secrets.secret-month");
+    let what = if names.len() == 1 { "1 secret".to_owned() } else { format!("{} secrets", names.len()) };
+    (!names.is_empty()).then(|| Item {
+        section: "secrets".to_owned(),
+        what,
+        least: Some(monthly),
+        most: Some(monthly),
+        sure: Sure::Exact,
+        note: format!("and {} per 10,000 reads", unit(price("secrets.ten-thousand-calls"))),
+    })
 }
 
 fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Item> {
@@ -246,6 +292,10 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
         let what = format!("{} alarms of its roll-outs", WATCHED.len());
         let note = format!("{metrics} metrics; 10 are free");
         items.push(Item { least: Some(0.0), ..fixed(what, alarms_monthly(metrics), &note) });
+    }
+    if service.domain.is_some() || service.certificate.is_some() {
+        let note = "free; the hosted zone is yours, and not counted".to_owned();
+        items.push(Item { note, ..fixed("certificate, DNS records".into(), 0.0, "") });
     }
     items.push(log(section));
     items.extend(service.uses.rekognition.then(|| rekognition(section)));
@@ -328,6 +378,18 @@ mod tests {
             assert!(estimate.items.iter().any(|it| it.section == section && it.sure == Sure::ByUse), "{section}");
         }
         assert!(estimate.complete);
+    }
+
+    #[test]
+    fn https_is_free_and_the_hosted_zone_is_not_counted() {
+        let text = include_str!("../../../stack.yaml")
+            .replace("    port: 8080\n", "    port: 8080\n    domain: a.example.org\n");
+        let config = Config::parse("stack.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let (with, without) = (super::estimate(&config, Some(2)), super::estimate(&postagram(), Some(2)));
+        assert_eq!((with.least, with.most), (without.least, without.most));
+        let item = with.items.iter().find(|item| item.what.starts_with("certificate")).unwrap();
+        assert_eq!((item.least, item.sure), (Some(0.0), Sure::Exact));
+        assert!(item.note.contains("hosted zone"), "{item:?}");
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Subject {
                 }
                 Observed::Present(live) => {
                     self.check_owner(resource, &live)?;
-                    match self.step(&live, want) {
+                    match self.step(resource, &live, want) {
                         Step::Keep => return Ok(live.output),
                         Step::Replace(changes) => return Err(self.must_replace(resource, changes)),
                         step => {
@@ -171,10 +171,15 @@ impl Subject {
     }
 
     /// Determines the step that makes this resource as wanted.
-    pub fn step<R: Resource>(&self, live: &Live<R>, want: &R::Settings) -> Step {
+    pub fn step<R: Resource>(&self, resource: &R, live: &Live<R>, want: &R::Settings) -> Step {
         let section = &self.address.section;
         let changes = diff(&live.settings, want).into_iter();
-        let changes = changes.map(|change| change.hidden_below(R::SECRET).sourced(section, R::SOURCES));
+        let hidden = |change: Change| match (&change.from, &change.to) {
+            // Of what is added or removed, nothing is known that would make it open before or after.
+            (Some(_), Some(_)) if resource.is_open(&change.path) => change,
+            _ => change.hidden_below(R::SECRET),
+        };
+        let changes = changes.map(|change| hidden(change).sourced(section, R::SOURCES));
         let mut changes: Vec<Change> = changes.collect();
         let fixed: Vec<Change> = changes.iter().filter(|change| is_fixed::<R>(&change.path)).cloned().collect();
         if !fixed.is_empty() {
@@ -223,7 +228,7 @@ impl Subject {
     ) -> impl Iterator<Item = (&'a String, &'a String, Option<&'a String>)> {
         let there = match &live.owner {
             super::Owner::Tags(tags) => Some(tags),
-            super::Owner::Parent => None,
+            super::Owner::Parent | super::Owner::Other(_) => None,
         };
         there.into_iter().flat_map(|there| {
             self.tags

@@ -212,8 +212,17 @@ pub(super) trait Node<C>: Send + Sync {
     fn removal_rank(&self) -> u8;
     /// Allows adoption if this is its name: `KIND.KEY`, or its kind with its name in the cloud.
     fn adopt(&mut self, name: &str) -> bool;
-    /// Plans how to make it as wanted.
-    fn plan<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Planned, Error>>;
+    /// Whether its name is known without its inputs.
+    fn is_known(&self) -> bool;
+    /// Reads it, if its name is known without its inputs.
+    fn read_ahead<'a>(&'a self, cloud: &'a C) -> BoxFuture<'a, Result<Option<Seen>, Error>>;
+    /// Plans how to make it as wanted, from what was read ahead, if anything.
+    fn plan<'a>(
+        &'a self,
+        cloud: &'a C,
+        outputs: &'a Outputs,
+        ahead: Option<Seen>,
+    ) -> BoxFuture<'a, Result<Planned, Error>>;
     /// Plans its removal; `None` if it is absent.
     fn plan_removal<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Option<Planned>, Error>>;
     /// Makes it as wanted, starting from what the plan read.
@@ -248,11 +257,20 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
         Planned { address: self.subject.address.clone(), name: name.to_owned(), step, holds_data: R::HOLDS_DATA, seen }
     }
 
-    async fn plan(&self, cloud: &R::Cloud, outputs: &Outputs) -> Result<Planned, Error> {
+    async fn read_ahead(&self, cloud: &R::Cloud) -> Result<Option<Seen>, Error> {
+        let Some(resource) = &self.known else { return Ok(None) };
+        let seen = self.subject.read(&**resource, cloud).await?;
+        Ok(Some(Box::new(seen)))
+    }
+
+    async fn plan(&self, cloud: &R::Cloud, outputs: &Outputs, ahead: Option<Seen>) -> Result<Planned, Error> {
         let Some(resource) = self.identity(outputs) else {
             return Ok(self.plan_inside_nothing(outputs));
         };
-        let seen = self.subject.read(&*resource, cloud).await?;
+        let seen = match ahead {
+            Some(seen) => own(seen),
+            None => self.subject.read(&*resource, cloud).await?,
+        };
         let step = match &seen {
             Observed::Absent => {
                 outputs.set_absent(self.index);
@@ -262,7 +280,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
             Observed::Present(live) => {
                 self.subject.check_owner(&*resource, live)?;
                 let step = match self.resolve(outputs) {
-                    Some((_, want)) => self.subject.step(live, &want),
+                    Some((_, want)) => self.subject.step(&*resource, live, &want),
                     None => Step::Pending(self.missing(outputs)),
                 };
                 if step.keeps_output::<R>() {
@@ -310,6 +328,11 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
     }
 }
 
+/// What a node has read itself.
+fn own<R: Resource>(seen: Seen) -> Observed<R> {
+    *seen.downcast().expect("a node sees its own kind")
+}
+
 impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
     fn address(&self) -> &Address {
         &self.subject.address
@@ -326,8 +349,21 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
         is_meant
     }
 
-    fn plan<'a>(&'a self, cloud: &'a R::Cloud, outputs: &'a Outputs) -> BoxFuture<'a, Result<Planned, Error>> {
-        self.plan(cloud, outputs).boxed()
+    fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+
+    fn read_ahead<'a>(&'a self, cloud: &'a R::Cloud) -> BoxFuture<'a, Result<Option<Seen>, Error>> {
+        self.read_ahead(cloud).boxed()
+    }
+
+    fn plan<'a>(
+        &'a self,
+        cloud: &'a R::Cloud,
+        outputs: &'a Outputs,
+        ahead: Option<Seen>,
+    ) -> BoxFuture<'a, Result<Planned, Error>> {
+        self.plan(cloud, outputs, ahead).boxed()
     }
 
     fn plan_removal<'a>(
@@ -341,7 +377,7 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
     fn converge<'a>(&'a self, run: &'a Run<'a, R::Cloud>, seen: Option<Seen>) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let (resource, want) = self.resolve(run.outputs).expect("inputs converge before what uses them");
-            let seen = seen.map(|seen| *seen.downcast::<Observed<R>>().expect("a node sees its own kind"));
+            let seen = seen.map(own);
             let output = self.subject.converge(&*resource, &want, run, seen).await?;
             run.outputs.set(self.index, output);
             Ok(())

@@ -57,6 +57,7 @@ pub struct Wire(Source);
 enum Source {
     Literal(String),
     Resource { index: usize, text: Reading },
+    Either(Box<(Wire, Wire)>),
 }
 
 /// Reads the text from the outputs, once its resource is known.
@@ -66,6 +67,11 @@ impl Wire {
     /// A constant text.
     pub fn literal(text: impl Into<String>) -> Wire {
         Wire(Source::Literal(text.into()))
+    }
+
+    /// This text, or another one while the resource of this one does not exist.
+    pub fn or(self, other: Wire) -> Wire {
+        Wire(Source::Either(Box::new((self, other))))
     }
 }
 
@@ -152,12 +158,14 @@ impl Inputs for Wire {
         match &self.0 {
             Source::Literal(_) => Vec::new(),
             Source::Resource { index, .. } => vec![*index],
+            Source::Either(either) => [either.0.needs(), either.1.needs()].concat(),
         }
     }
     fn get(&self, outputs: &Outputs) -> Option<String> {
         match &self.0 {
             Source::Literal(text) => Some(text.clone()),
             Source::Resource { text, .. } => text(outputs),
+            Source::Either(either) => either.0.get(outputs).or_else(|| either.1.get(outputs)),
         }
     }
 }

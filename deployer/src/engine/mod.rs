@@ -10,6 +10,7 @@ mod reduction;
 mod removal;
 mod resource;
 mod schedule;
+mod size;
 mod step;
 mod walk;
 
@@ -21,5 +22,6 @@ pub use inputs::{Handle, Inputs, Joined, Outputs, Wire};
 pub use plan::{AT_ONCE, Applied, Event, Observer, Outcome, Plan, Progress};
 pub use resource::{AllTagged, Live, Names, Observed, Owner, RESOURCE_TAG, Removal, Resource, STACK_TAG, Tagged, Tags};
 pub use schedule::{Remaining, Schedule, Task, Timed};
+pub use size::Size;
 pub use step::{Address, Planned, Step};
 pub use walk::Span;

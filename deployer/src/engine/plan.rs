@@ -131,23 +131,32 @@ impl<C: Send + Sync + 'static> Stack<C> {
     /// Plans how to make the chosen resources as wanted and remove orphans. Changes nothing.
     pub async fn plan(&self, cloud: &C, chosen: Option<&BTreeSet<usize>>) -> Result<Plan, Error> {
         let outputs = Outputs::new(self.addresses());
-        let lines = Slots::new(self.nodes.len());
-        let error = Mutex::new(None);
-        let Walked { span, .. } = walk(&self.needs, AT_ONCE, |index| {
-            let (outputs, lines, error) = (&outputs, &lines, &error);
+        let (lines, ahead) = (Slots::new(self.nodes.len()), Slots::new(self.nodes.len()));
+        let failed: Mutex<BTreeMap<usize, Error>> = Mutex::default();
+        let order = self.reading_order();
+        let Walked { span, .. } = walk(&self.reading_needs(&order), AT_ONCE, |visit| {
+            let (outputs, lines, ahead, failed) = (&outputs, &lines, &ahead, &failed);
+            let reads = visit.checked_sub(self.nodes.len()).map(|place| order[place]);
+            let index = reads.unwrap_or(visit);
+            let node = &self.nodes[index];
             async move {
                 if chosen.is_some_and(|chosen| !chosen.contains(&index)) {
                     return true;
                 }
-                match self.nodes[index].plan(cloud, outputs).await {
-                    Ok(planned) => lines.put(index, planned),
-                    Err(failed) => *error.lock() = Some(failed),
+                if !failed.lock().is_empty() {
+                    return false;
                 }
-                error.lock().is_none()
+                let result = match reads {
+                    Some(_) => node.read_ahead(cloud).await.map(|seen| ahead.fill(index, seen)),
+                    None => node.plan(cloud, outputs, ahead.take(index)).await.map(|line| lines.put(index, line)),
+                };
+                let result = result.map_err(|error| drop(failed.lock().insert(index, error)));
+                result.is_ok()
             }
         })
         .await;
-        if let Some(error) = error.lock().take() {
+        // Of several errors, that of the first resource in the order of the page.
+        if let Some((_, error)) = failed.into_inner().pop_first() {
             return Err(error);
         }
         let mut lines = lines.into_values();
@@ -155,6 +164,30 @@ impl<C: Send + Sync + 'static> Stack<C> {
             lines.extend(self.plan_orphans(cloud).await?);
         }
         Ok(Plan { lines, outputs, span })
+    }
+
+    /// What each visit of [`Stack::plan`] needs: first one visit for each node, which plans it, and then one for each
+    /// node in this order, which reads it. Most of a plan's time is round trips, so nothing waits to be read for what it
+    /// uses, unless it is found by that.
+    fn reading_needs(&self, order: &[usize]) -> Vec<Vec<usize>> {
+        let mut needs = self.needs.clone();
+        order.iter().enumerate().for_each(|(place, &index)| needs[index].push(self.nodes.len() + place));
+        needs.resize(2 * self.nodes.len(), Vec::new());
+        needs
+    }
+
+    /// The nodes, those first for which the longest chains of others wait: only those that are found by what they use.
+    fn reading_order(&self) -> Vec<usize> {
+        let mut waiting = vec![0; self.nodes.len()];
+        for index in (0..self.nodes.len()).rev() {
+            let chain = waiting[index] + usize::from(!self.nodes[index].is_known());
+            for &need in &self.needs[index] {
+                waiting[need] = chain.max(waiting[need]);
+            }
+        }
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(waiting[index]));
+        order
     }
 
     /// Plans the removal of everything except `kept` entries of `stack.yaml`. Changes nothing.
@@ -406,6 +439,14 @@ impl<T> Slots<T> {
 
     fn put(&self, index: usize, value: T) {
         self.0.lock()[index] = Some(value);
+    }
+
+    fn fill(&self, index: usize, value: Option<T>) {
+        self.0.lock()[index] = value;
+    }
+
+    fn take(&self, index: usize) -> Option<T> {
+        self.0.lock()[index].take()
     }
 
     fn into_values(self) -> Vec<T> {

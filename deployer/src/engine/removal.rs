@@ -88,7 +88,7 @@ mod tests {
         let config = Config::parse("stack.yaml", &description).unwrap_or_else(|errors| panic!("{errors}"));
         let site =
             Site { account: "1".into(), caller_arn: String::new(), region: "us-east-1".into(), is_emulated: false };
-        let network = Network { vpc: "vpc-1".into(), subnets: Vec::new() };
+        let network = Network { vpc: "vpc-1".into(), ..Network::unknown() };
         let mut stack = lay_out(&config, &site, Some(&network), &Programs::none(), Wait::default()).stack;
         let (name, path, vpc) = ("old", String::from("/"), String::from("vpc-1"));
         stack.doom(AutoScalingGroup::named(name));

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::Fault;
+use super::{Fault, Size};
 
 /// Tags of one resource. Sorted, so that their order is never a difference.
 pub type Tags = BTreeMap<String, String>;
@@ -22,7 +22,7 @@ pub const STACK_TAG: &str = "deployer:stack";
 pub const RESOURCE_TAG: &str = "deployer:resource";
 
 /// A resource that carries the tag of a stack.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Tagged {
     /// The name that identifies it in the cloud.
     pub name: String,
@@ -30,6 +30,21 @@ pub struct Tagged {
     pub tags: Tags,
     /// When it was created, in seconds since 1970, if the cloud tells.
     pub created_s: Option<i64>,
+    /// Its size, or why that could not be read.
+    pub size: Result<Size, Fault>,
+}
+
+impl Tagged {
+    /// A resource whose size is not counted.
+    pub fn new(name: String, tags: Tags, created_s: Option<i64>) -> Tagged {
+        Tagged { name, tags, created_s, size: Ok(Size::None) }
+    }
+
+    /// The same with a size.
+    #[must_use]
+    pub fn sized(self, size: Result<Size, Fault>) -> Tagged {
+        Tagged { size, ..self }
+    }
 }
 
 /// A list of tagged resources. A fault stands for one whose tags could not be read.
@@ -72,6 +87,12 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
 
     /// The name that identifies it in the cloud.
     fn name(&self) -> &str;
+
+    /// Whether the value of a setting below [`SECRET`](Resource::SECRET) may be shown, such as a variable that is in
+    /// `stack.yaml` for all to see.
+    fn is_open(&self, _path: &str) -> bool {
+        false
+    }
 
     /// Reads it. Absence is a result, not an error.
     fn read(&self, cloud: &Self::Cloud) -> impl Future<Output = Result<Observed<Self>, Fault>> + Send;
@@ -169,6 +190,8 @@ pub enum Owner {
     Tags(Tags),
     /// By its parent, whose owner has been checked: it has no tags of its own.
     Parent,
+    /// It has no tags, and its values show that it is not ours; the owner, for people. It cannot be adopted.
+    Other(String),
 }
 
 impl Owner {
@@ -179,7 +202,11 @@ impl Owner {
 
     /// The owner that the tags name, if the resource does not belong to `stack`.
     pub fn foreign_to(&self, stack: &str) -> Option<String> {
-        let Owner::Tags(tags) = self else { return None };
+        let tags = match self {
+            Owner::Tags(tags) => tags,
+            Owner::Parent => return None,
+            Owner::Other(owner) => return Some(owner.clone()),
+        };
         match tags.get(STACK_TAG) {
             Some(owner) if owner == stack => None,
             Some(owner) => Some(format!("stack {owner:?}")),

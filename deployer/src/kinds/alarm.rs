@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::tags::bounded;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
 };
 
 /// An alarm, identified by its name.
@@ -179,8 +179,11 @@ impl Resource for Alarm {
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let reads = below(aws, None).await?.into_iter().map(async |alarm| {
             let tags = tags(aws, &alarm).await?;
+            let watched = alarm.metrics().iter().filter(|it| it.metric_stat().is_some()).count();
+            // An alarm of one metric names it outside of this list.
+            let metrics = u32::try_from(watched.max(1)).unwrap_or(u32::MAX);
             let name = alarm.alarm_name.unwrap_or_default();
-            Ok(tags.map(|tags| Tagged { name, tags, created_s: None }))
+            Ok(tags.map(|tags| Tagged::new(name, tags, None).sized(Ok(Size::Alarm { metrics }))))
         });
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }

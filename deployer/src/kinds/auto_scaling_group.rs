@@ -21,7 +21,7 @@ use crate::{
         aws::{Aws, found, gone, items},
         why::{self, Reports, report::End},
     },
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
     output::utc::timestamp,
 };
 
@@ -247,8 +247,8 @@ impl Resource for AutoScalingGroup {
         let filter = Filter::builder().name("tag-key").values(STACK_TAG).build();
         let groups = aws.autoscaling.describe_auto_scaling_groups().filters(filter).into_paginator().send();
         let tagged = |it: Described| {
-            let (tags, created_s) = (tags_of(&it), it.created_time.map(|at| at.secs()));
-            Ok(Tagged { name: it.auto_scaling_group_name.unwrap_or_default(), tags, created_s })
+            let (tags, created_s, size) = (tags_of(&it), it.created_time.map(|at| at.secs()), size(&it));
+            Ok(Tagged::new(it.auto_scaling_group_name.unwrap_or_default(), tags, created_s).sized(Ok(size)))
         };
         Ok(items(groups).await?.into_iter().map(tagged).collect())
     }
@@ -266,6 +266,15 @@ impl Resource for AutoScalingGroup {
         }
         Ok(owned)
     }
+}
+
+/// The instances of a group, without those that are leaving it.
+fn size(group: &Described) -> Size {
+    let is_leaving = |state: &str| state.starts_with("Terminat") || state.starts_with("Detach");
+    let there = group.instances().iter().filter(|it| !it.lifecycle_state().is_some_and(|it| is_leaving(it.as_str())));
+    let types = there.map(|it| it.instance_type().unwrap_or_default().to_owned()).collect();
+    let template = group.launch_template().and_then(|it| it.launch_template_name()).unwrap_or_default();
+    Size::Machines { types, template: template.into() }
 }
 
 /// Fails if the time at which the group is to end has passed.

@@ -257,8 +257,14 @@ impl Resource for Bucket {
         let ours = buckets.filter(|it| it.name().is_some_and(|name| has_our_form(name, &aws.region)));
         let reads = ours.map(async |it| {
             let bucket = Bucket { name: it.name.clone().unwrap_or_default(), account: String::new() };
-            let (tags, created_s) = (bucket.tags(aws).await?, it.creation_date.map(|at| at.secs()));
-            Ok(tags.map(|tags| Tagged { name: bucket.name, tags, created_s }))
+            let Some(tags) = bucket.tags(aws).await? else { return Ok(None) };
+            let is_ours = tags.contains_key(STACK_TAG);
+            let tagged = Tagged::new(bucket.name.clone(), tags, it.creation_date.map(|at| at.secs()));
+            // Objects of others are not listed.
+            Ok(Some(match is_ours {
+                true => tagged.sized(bucket.size(aws).await.map(Option::unwrap_or_default)),
+                false => tagged,
+            }))
         });
         Ok(tags::bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }

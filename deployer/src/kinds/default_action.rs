@@ -1,11 +1,11 @@
-//! A listener's default action: the target groups that receive its requests.
+//! A listener's default action: the target groups that receive its requests, or the redirect to HTTPS.
 //!
 //! It is applied after the instances. Requests keep going to the previous targets until the new ones are healthy, so
 //! that no request reaches a service that is still starting.
 
 use serde::Serialize;
 
-use super::listener::{Forwards, forward, forwards};
+use super::listener::{Forwards, forward, forwards, redirect, redirect_of, to_https};
 use crate::{
     cloud::{
         aws::{Aws, found},
@@ -23,8 +23,8 @@ pub struct DefaultAction {
     pub target_group: String,
     /// The Auto Scaling group that registers its targets.
     pub group: String,
-    /// The target groups that the listener forwarded to when it was read.
-    pub seen: Forwards,
+    /// What the listener did when it was read.
+    pub seen: Settings,
     /// How long to wait for healthy targets.
     pub wait: health::Wait,
 }
@@ -34,6 +34,8 @@ pub struct DefaultAction {
 pub struct Settings {
     /// The target groups with their weights.
     pub forwards: Forwards,
+    /// The URL and the status of the redirect.
+    pub redirect: Option<String>,
 }
 
 /// No outputs.
@@ -43,7 +45,12 @@ pub struct Output {}
 impl Settings {
     /// Sends every request to one target group.
     pub fn all_to(target_group: &str) -> Settings {
-        Settings { forwards: Forwards::from([(target_group.into(), 1)]) }
+        Settings { forwards: Forwards::from([(target_group.into(), 1)]), redirect: None }
+    }
+
+    /// Redirects every request to HTTPS.
+    pub fn to_https() -> Settings {
+        Settings { forwards: Forwards::new(), redirect: redirect_of(&[to_https()]) }
     }
 }
 
@@ -61,12 +68,14 @@ impl Resource for DefaultAction {
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let answer = found(aws.elb.describe_listeners().listener_arns(&self.listener).send().await)?;
         let listener = answer.as_ref().and_then(|answer| answer.listeners().first());
-        Ok(listener.map_or(Observed::Absent, |listener| Observed::Present(live(forwards(listener)))))
+        let settings =
+            |listener| Observed::Present(live(Settings { forwards: forwards(listener), redirect: redirect(listener) }));
+        Ok(listener.map_or(Observed::Absent, settings))
     }
 
     /// A listener is created with an action, usually the wanted one; if it differs, the next read finds it.
     async fn create(&self, _: &Aws, want: &Settings, _: &Tags) -> Result<Option<Live<Self>>, Fault> {
-        Ok((self.seen == want.forwards).then(|| live(self.seen.clone())))
+        Ok((self.seen == *want).then(|| live(self.seen.clone())))
     }
 
     async fn update(&self, aws: &Aws, want: &Settings, _: &Live<Self>) -> Result<(), Fault> {
@@ -78,7 +87,8 @@ impl Resource for DefaultAction {
             return Err(not_yet(health.waiting_for(), self.wait));
         }
         let call = aws.elb.modify_listener().listener_arn(&self.listener);
-        call.default_actions(forward(&want.forwards)).send().await?;
+        let action = if want.redirect.is_some() { to_https() } else { forward(&want.forwards) };
+        call.default_actions(action).send().await?;
         Ok(())
     }
 
@@ -102,6 +112,6 @@ fn not_yet(waiting_for: String, wait: health::Wait) -> Fault {
     }
 }
 
-fn live(forwards: Forwards) -> Live<DefaultAction> {
-    Live { settings: Settings { forwards }, output: Output {}, owner: Owner::Parent }
+fn live(settings: Settings) -> Live<DefaultAction> {
+    Live { settings, output: Output {}, owner: Owner::Parent }
 }

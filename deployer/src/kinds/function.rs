@@ -1,7 +1,7 @@
 //! Lambda functions.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -15,12 +15,13 @@ use aws_sdk_lambda::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use super::{origin::Origin, tags::bounded};
 use crate::{
     cloud::aws::{Aws, download, found, gone, items},
+    config::REFERENCES,
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Retry, STACK_TAG, Tagged, Tags},
 };
 
@@ -31,6 +32,8 @@ pub struct Function {
     pub name: String,
     /// The origin of what this run makes of it, for the descriptions of versions. It is not compared.
     pub origin: Origin,
+    /// The variables whose values may be shown. They are not compared.
+    pub open: BTreeSet<String>,
 }
 
 /// The first part of the descriptions of our versions.
@@ -56,7 +59,8 @@ pub struct Settings {
     pub timeout_s: i32,
     /// The ARN of its execution role.
     pub role: String,
-    /// Its environment variables.
+    /// Its environment variables. References to values kept in AWS are compared one by one.
+    #[serde(serialize_with = "one_by_one")]
     pub environment: BTreeMap<String, String>,
     /// The log group it writes to.
     pub log_group: String,
@@ -91,6 +95,10 @@ impl Resource for Function {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn is_open(&self, path: &str) -> bool {
+        path.strip_prefix("environment.").is_some_and(|variable| self.open.contains(variable))
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
@@ -167,7 +175,7 @@ impl Resource for Function {
             let answer = found(aws.lambda.list_tags().resource(it.function_arn().unwrap_or_default()).send().await)?;
             let (name, created_s) = (it.function_name().unwrap_or_default().to_owned(), None);
             let tags = |answer: ListTagsOutput| answer.tags.unwrap_or_default().into_iter().collect();
-            Ok(answer.map(|answer| Tagged { name, tags: tags(answer), created_s }))
+            Ok(answer.map(|answer| Tagged::new(name, tags(answer), created_s)))
         });
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }
@@ -194,7 +202,7 @@ impl Resource for Function {
 impl Function {
     /// A function of which only the name is known.
     pub fn named(name: &str) -> Function {
-        Function { name: name.into(), origin: Origin::default() }
+        Function { name: name.into(), origin: Origin::default(), open: BTreeSet::new() }
     }
 
     /// Its published versions; `$LATEST` is none.
@@ -359,6 +367,20 @@ impl Settings {
     }
 }
 
+/// Serialises variables with each reference to a value kept in AWS as a variable of its own.
+fn one_by_one<S: Serializer>(environment: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let references = environment.get(REFERENCES).and_then(|text| serde_json::from_str(text).ok());
+    let Some(serde_json::Value::Object(references)) = references else { return environment.serialize(serializer) };
+    let mut all: BTreeMap<&str, String> = environment.iter().map(|(name, text)| (&**name, text.clone())).collect();
+    // A text that is another, but has the same references, is a change, too.
+    let rest = serde_json::Value::Object(references.clone()).to_string() != environment[REFERENCES];
+    if !rest && references.keys().all(|name| !all.contains_key(&**name)) {
+        all.remove(REFERENCES);
+        all.extend(references.iter().map(|(name, reference)| (&**name, reference.to_string())));
+    }
+    all.serialize(serializer)
+}
+
 impl fmt::Debug for Settings {
     /// Leaves out the megabytes of the zip and the values of environment variables, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -403,6 +425,21 @@ mod tests {
         assert_eq!(function().settings(&failed).failure.as_deref(), Some("no such key"));
         let fault = function().beyond_repair("no such key");
         assert!(fault.message.contains("no such key") && fault.message.contains("--function-name p-labeler"));
+    }
+
+    #[test]
+    fn references_are_compared_one_by_one() {
+        let shown = |references: &str, more: &[(&str, &str)]| {
+            let variables = more.iter().copied().chain([(REFERENCES, references)]);
+            let environment = variables.map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+            let settings = function().settings(&FunctionConfiguration::builder().build());
+            serde_json::to_value(Settings { environment, ..settings }).unwrap()["environment"].clone()
+        };
+        let (one, two) = (r#"{"A":{"secret":"s"},"B":{"parameter":"p"}}"#, r#"{"A":{"secret":"s"}}"#);
+        assert_eq!(shown(one, &[("C", "1")]).as_object().map(|all| all.len()), Some(3));
+        assert_eq!(shown(two, &[])["A"], r#"{"secret":"s"}"#);
+        assert_eq!(shown(two, &[("A", "text")])[REFERENCES], two);
+        assert_eq!(shown("{ }", &[])[REFERENCES], "{ }");
     }
 
     #[test]

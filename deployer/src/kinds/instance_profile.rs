@@ -108,7 +108,7 @@ impl Resource for InstanceProfile {
             let call = aws.iam.get_instance_profile().instance_profile_name(&it.instance_profile_name);
             let profile = found(call.send().await)?.and_then(|answer| answer.instance_profile);
             let created_s = Some(it.create_date.secs());
-            Ok(profile.map(|profile| Tagged { name: it.instance_profile_name, tags: tags(profile.tags()), created_s }))
+            Ok(profile.map(|profile| Tagged::new(it.instance_profile_name, tags(profile.tags()), created_s)))
         });
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }

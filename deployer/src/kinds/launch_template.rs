@@ -16,7 +16,7 @@ use super::{origin::Origin, tags};
 use crate::{
     cloud::aws::{Aws, found, gone, items},
     config,
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tagged, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Size, Tagged, Tags},
     package::Architecture,
     page::user_data,
 };
@@ -28,6 +28,8 @@ pub struct LaunchTemplate {
     pub name: String,
     /// The origin of what this run makes of it, for the descriptions of versions. It is not compared.
     pub origin: Origin,
+    /// The variables whose values may be shown. They are not compared.
+    pub open: BTreeSet<String>,
 }
 
 /// The settings that we manage.
@@ -141,6 +143,10 @@ impl Resource for LaunchTemplate {
         &self.name
     }
 
+    fn is_open(&self, path: &str) -> bool {
+        path.strip_prefix("user_data.environment.").is_some_and(|variable| self.open.contains(variable))
+    }
+
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let template = aws.together.launch_templates.read(&self.name, |names| described(aws, names)).await?;
         let Some(template) = template else { return Ok(Observed::Absent) };
@@ -210,11 +216,13 @@ impl Resource for LaunchTemplate {
 
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let templates = aws.ec2.describe_launch_templates().filters(tags::of_any_stack()).into_paginator().send();
-        let tagged = |it: Described| {
+        let templates = items(templates).await?;
+        let reads = templates.into_iter().map(async |it| {
             let (tags, created_s) = (tags::from_ec2(it.tags()), it.create_time.map(|at| at.secs()));
-            Ok(Tagged { name: it.launch_template_name.unwrap_or_default(), tags, created_s })
-        };
-        Ok(items(templates).await?.into_iter().map(tagged).collect())
+            let size = disk_of_newest(aws, it.launch_template_id().unwrap_or_default()).await;
+            Ok(Tagged::new(it.launch_template_name.unwrap_or_default(), tags, created_s).sized(size))
+        });
+        Ok(tags::bounded(reads.collect()).await)
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
@@ -228,7 +236,7 @@ impl Resource for LaunchTemplate {
 impl LaunchTemplate {
     /// A template of which only the name is known.
     pub fn named(name: &str) -> LaunchTemplate {
-        LaunchTemplate { name: name.into(), origin: Origin::default() }
+        LaunchTemplate { name: name.into(), origin: Origin::default(), open: BTreeSet::new() }
     }
 
     /// Reads every version, in any order, with the id and the owner of the template; `None` if it is absent.
@@ -360,6 +368,15 @@ pub fn chosen(version: &LaunchTemplateVersion) -> (Settings, String) {
         volume_tags: tags_for(&ResourceType::Volume, data),
     };
     (settings, image)
+}
+
+/// The disk of the newest version of a template.
+async fn disk_of_newest(aws: &Aws, id: &str) -> Result<Size, Fault> {
+    let call = aws.ec2.describe_launch_template_versions().launch_template_id(id).versions("$Latest");
+    let answer = found(call.send().await)?;
+    let newest = answer.as_ref().and_then(|answer| answer.launch_template_versions().first());
+    let gb = newest.and_then(|it| it.launch_template_data()).map(|data| disk(data).gb);
+    Ok(gb.and_then(|gb| u32::try_from(gb).ok()).map_or(Size::None, Size::Disk))
 }
 
 fn disk(data: &ResponseLaunchTemplateData) -> Disk {

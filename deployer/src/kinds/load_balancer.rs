@@ -13,10 +13,13 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use serde::Serialize;
 
-use super::tags;
+use super::{
+    alias::{self, Target},
+    tags,
+};
 use crate::{
     cloud::aws::{Aws, found, gone, items},
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Size, Tags},
 };
 
 /// A load balancer, identified by its name.
@@ -39,6 +42,8 @@ pub struct Settings {
     pub invalid_headers_dropped: bool,
     /// Whether AWS refuses to delete it.
     pub protected: bool,
+    /// The domain whose alias records lead here, in a tag: the records have none, so it shows which of them to remove.
+    pub domain: Option<String>,
     /// Why provisioning failed. Never wanted, so always a difference.
     pub failure: Option<String>,
 }
@@ -50,6 +55,8 @@ pub struct Output {
     pub arn: String,
     /// Its DNS name.
     pub dns_name: String,
+    /// The id of the hosted zone that its DNS name is in.
+    pub zone: String,
     /// When it was created, in seconds since 1970.
     pub created_s: Option<i64>,
 }
@@ -63,10 +70,14 @@ impl Settings {
             security_groups,
             invalid_headers_dropped: true,
             protected: false,
+            domain: None,
             failure: None,
         }
     }
 }
+
+/// The tag with the domain whose alias records lead to a load balancer.
+const DOMAIN_TAG: &str = "deployer:domain";
 
 /// The keys of the attributes that we manage (docs/aws.md §9.1).
 const INVALID_HEADERS_DROPPED: &str = "routing.http.drop_invalid_header_fields.enabled";
@@ -96,10 +107,11 @@ impl Resource for LoadBalancer {
         let arn = balancer.load_balancer_arn().unwrap_or_default();
         let Some(attributes) = attributes(aws, arn).await? else { return Ok(Observed::Absent) };
         Ok(Observed::Present(Live {
-            settings: settings(&balancer, &attributes),
+            settings: Settings { domain: tags.get(DOMAIN_TAG).cloned(), ..settings(&balancer, &attributes) },
             output: Output {
                 arn: arn.into(),
                 dns_name: balancer.dns_name().unwrap_or_default().into(),
+                zone: balancer.canonical_hosted_zone_id().unwrap_or_default().into(),
                 created_s: balancer.created_time().map(|at| at.secs()),
             },
             owner: Owner::Tags(tags),
@@ -109,6 +121,8 @@ impl Resource for LoadBalancer {
     /// AWS answers the creation of a load balancer of the same name and settings as if it were new (docs/aws.md §9.1):
     /// another client may have created it, so the engine reads its owner.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        let domain = want.domain.iter().map(|domain| (DOMAIN_TAG.to_owned(), domain.clone()));
+        let tags: Tags = tags.clone().into_iter().chain(domain).collect();
         aws.elb
             .create_load_balancer()
             .name(&self.name)
@@ -116,7 +130,7 @@ impl Resource for LoadBalancer {
             .scheme(LoadBalancerSchemeEnum::from(want.scheme.as_str()))
             .set_subnets(Some(want.subnets.iter().cloned().collect()))
             .set_security_groups(Some(want.security_groups.iter().cloned().collect()))
-            .set_tags(Some(tags::to_elb(tags)))
+            .set_tags(Some(tags::to_elb(&tags)))
             .send()
             .await?;
         Ok(None)
@@ -135,6 +149,17 @@ impl Resource for LoadBalancer {
         if want.subnets != there.subnets {
             let subnets = want.subnets.iter().cloned().collect();
             aws.elb.set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets)).send().await?;
+        }
+        if want.domain != there.domain {
+            self.release_domain(aws, live).await?;
+            match &want.domain {
+                Some(domain) => {
+                    tags::tag_in_elb(aws, arn, &Tags::from([(DOMAIN_TAG.into(), domain.clone())])).await?;
+                }
+                None => {
+                    aws.elb.remove_tags().resource_arns(arn).tag_keys(DOMAIN_TAG).send().await?;
+                }
+            }
         }
         let attributes = [
             (INVALID_HEADERS_DROPPED, want.invalid_headers_dropped, there.invalid_headers_dropped),
@@ -167,13 +192,15 @@ impl Resource for LoadBalancer {
                            `load_balancer` and run `up`";
             return Err(Fault::new("DeleteLoadBalancer", "Protected", message));
         }
+        self.release_domain(aws, live).await?;
         gone(aws.elb.delete_load_balancer().load_balancer_arn(&live.output.arn).send().await)
     }
 
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let balancers = items(aws.elb.describe_load_balancers().into_paginator().send()).await?;
         let named = balancers.into_iter().filter_map(|it| {
-            Some((it.load_balancer_name?, it.load_balancer_arn?, it.created_time.map(|at| at.secs())))
+            let size = Size::Balancer { zones: it.availability_zones().len() };
+            Some((it.load_balancer_name?, it.load_balancer_arn?, it.created_time.map(|at| at.secs()), size))
         });
         tags::tagged_in_elb(aws, named.collect()).await
     }
@@ -183,6 +210,22 @@ impl Resource for LoadBalancer {
         let named = balancers.into_iter().filter_map(|it| it.load_balancer_name.zip(it.load_balancer_arn));
         let names = tags::names_in_elb(aws, stack, but, named.collect()).await?;
         Ok(names.into_iter().map(|name| LoadBalancer { name }).collect())
+    }
+}
+
+impl LoadBalancer {
+    /// Removes the records of the domain in its tag that lead here: once it is gone, or has another tag, nothing shows that
+    /// they are ours.
+    async fn release_domain(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        match &live.settings.domain {
+            Some(domain) => alias::remove(aws, domain, &self.target(&live.output)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// How records name it.
+    pub fn target(&self, output: &Output) -> Target {
+        Target { balancer: self.name.clone(), dns_name: output.dns_name.clone(), zone: output.zone.clone() }
     }
 }
 
@@ -225,6 +268,7 @@ fn settings(balancer: &Described, attributes: &[LoadBalancerAttribute]) -> Setti
         security_groups: balancer.security_groups().iter().cloned().collect(),
         invalid_headers_dropped: is_on(INVALID_HEADERS_DROPPED),
         protected: is_on(PROTECTED),
+        domain: None,
         failure: is(balancer, &LoadBalancerStateEnum::Failed).then(reason),
     }
 }

@@ -83,7 +83,7 @@ impl Resource for LogGroup {
         let groups = below(aws, OURS.map(str::to_owned).into()).await?;
         let reads = groups.into_iter().map(async |it| {
             let (tags, created_s) = (found(tags(aws, &arn(&it)).await)?, it.creation_time.map(|ms| ms / 1_000));
-            Ok(tags.map(|tags| Tagged { name: it.log_group_name.unwrap_or_default(), tags, created_s }))
+            Ok(tags.map(|tags| Tagged::new(it.log_group_name.unwrap_or_default(), tags, created_s)))
         });
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }

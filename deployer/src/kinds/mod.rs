@@ -1,6 +1,8 @@
 //! Every kind of resource, in one list; each has a file of its own.
 
 pub mod origin;
+pub mod parameter;
+pub mod secret;
 pub mod tags;
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
@@ -28,14 +30,18 @@ macro_rules! kinds {
 
 // In order of removal: a kind stands before the kinds that it may use.
 kinds! {
-    0: auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
-       permissions::Permissions, scaling_policy::ScalingPolicy;
+    0: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
+       permissions::Permissions, scaling_policy::ScalingPolicy, validation_record::ValidationRecord;
     1: alarm::Alarm;
     2: function::Function, listener::Listener, load_balancer::LoadBalancer;
-    3: launch_template::LaunchTemplate, target_group::TargetGroup;
+    3: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
     4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup;
     5: bucket::Bucket, role::Role, table::Table;
 }
+
+/// The kinds that `deployer secret` makes. `up` neither wants them nor removes them, since only the user knows their
+/// values; `down` removes them.
+pub const HELD: &[Kind] = &[Kind::of::<parameter::Parameter>(), Kind::of::<secret::Secret>()];
 
 /// A kind of resource, with its type forgotten.
 pub struct Kind {
@@ -92,6 +98,18 @@ pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault
     others.into_iter().for_each(|doom| doom(stack));
     buckets.into_iter().for_each(|bucket| stack.doom(bucket));
     Ok(())
+}
+
+/// Marks the stack's secrets and parameters for removal. Returns the kinds that could not be listed, with the reason.
+pub async fn doom_held(stack: &mut Stack<Aws>, aws: &Aws) -> Vec<(&'static str, Fault)> {
+    let mut unread = Vec::new();
+    for kind in HELD {
+        match (kind.search)(stack, aws).await {
+            Ok(doom) => doom(stack),
+            Err(fault) => unread.push((kind.name, fault)),
+        }
+    }
+    unread
 }
 
 async fn orphans<R: Resource<Cloud = Aws>>(stack: &Stack<Aws>, aws: &Aws) -> Result<Orphans, Fault> {

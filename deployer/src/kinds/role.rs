@@ -117,7 +117,7 @@ impl Resource for Role {
             let answer = found(aws.iam.get_role().role_name(&it.role_name).send().await)?;
             let role = answer.and_then(|answer| answer.role);
             let created_s = Some(it.create_date.secs());
-            Ok(role.map(|role| Tagged { name: it.role_name, tags: tags(role.tags()), created_s }))
+            Ok(role.map(|role| Tagged::new(it.role_name, tags(role.tags()), created_s)))
         });
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }

@@ -265,7 +265,7 @@ impl Resource for SecurityGroup {
         let groups = items(aws.ec2.describe_security_groups().filters(tags::of_any_stack()).into_paginator().send());
         let tagged = |group: Described| {
             let tags = tags::from_ec2(group.tags());
-            Ok(Tagged { name: group.group_name.unwrap_or_default(), tags, created_s: None })
+            Ok(Tagged::new(group.group_name.unwrap_or_default(), tags, None))
         };
         Ok(groups.await?.into_iter().map(tagged).collect())
     }

@@ -19,7 +19,7 @@ pub use schema::Index;
 use super::tags::bounded;
 use crate::{
     cloud::aws::{Aws, Progress, found, gone, items},
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
 };
 
 /// A table, identified by its name.
@@ -191,7 +191,8 @@ impl Resource for Table {
             let answer = found(aws.dynamodb.describe_table().table_name(&name).send().await)?;
             let Some(table) = answer.and_then(|answer| answer.table) else { return Ok(None) };
             let tags = found(tags(aws, table.table_arn().unwrap_or_default()).await)?;
-            Ok(tags.map(|tags| Tagged { name, tags, created_s: table.creation_date_time().map(|at| at.secs()) }))
+            let created_s = table.creation_date_time().map(|at| at.secs());
+            Ok(tags.map(|tags| Tagged::new(name, tags, created_s).sized(Ok(size(&table)))))
         });
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }
@@ -302,6 +303,12 @@ fn stream(contents: &str) -> StreamSpecification {
 
 fn no_stream() -> StreamSpecification {
     StreamSpecification::builder().stream_enabled(false).build().expect("the switch is given")
+}
+
+/// The rows, which AWS counts about every six hours (docs/aws.md §5.2).
+fn size(table: &TableDescription) -> Size {
+    let number = |it: Option<i64>| it.unwrap_or_default().unsigned_abs();
+    Size::Items { count: number(table.item_count), bytes: number(table.table_size_bytes), more: false }
 }
 
 async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {

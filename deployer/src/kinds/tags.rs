@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     cloud::aws::{Aws, found},
-    engine::{AT_ONCE, AllTagged, Fault, Names, STACK_TAG, Tagged, Tags},
+    engine::{AT_ONCE, AllTagged, Fault, Names, STACK_TAG, Size, Tagged, Tags},
 };
 
 /// Tags for a resource that EC2 creates.
@@ -47,12 +47,12 @@ pub async fn bounded<T>(reads: Vec<impl Future<Output = T>>) -> Vec<T> {
     stream::iter(reads).buffered(AT_ONCE).collect().await
 }
 
-/// Lists these Elastic Load Balancing resources, given by name, ARN and time of creation, with their tags.
-pub async fn tagged_in_elb(aws: &Aws, named: Vec<(String, String, Option<i64>)>) -> Result<AllTagged, Fault> {
-    let arns: Vec<String> = named.iter().map(|(_, arn, _)| arn.clone()).collect();
+/// Lists these Elastic Load Balancing resources, given by name, ARN, time of creation and size, with their tags.
+pub async fn tagged_in_elb(aws: &Aws, named: Vec<(String, String, Option<i64>, Size)>) -> Result<AllTagged, Fault> {
+    let arns: Vec<String> = named.iter().map(|(_, arn, ..)| arn.clone()).collect();
     let mut tags = of_present(&arns, |arns| of_arns(aws, arns)).await?;
-    let tagged = |(name, arn, created_s): (String, String, Option<i64>)| {
-        Some(Ok(Tagged { name, tags: tags.remove(&arn)?, created_s }))
+    let tagged = |(name, arn, created_s, size): (String, String, Option<i64>, Size)| {
+        Some(Ok(Tagged::new(name, tags.remove(&arn)?, created_s).sized(Ok(size))))
     };
     Ok(named.into_iter().filter_map(tagged).collect())
 }

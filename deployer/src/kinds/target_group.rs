@@ -11,7 +11,7 @@ use super::tags;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
     config,
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tags},
 };
 
 /// A target group, identified by its name.
@@ -176,7 +176,8 @@ impl Resource for TargetGroup {
     /// Elastic Load Balancing does not tell when a target group was created.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let groups = items(aws.elb.describe_target_groups().into_paginator().send()).await?;
-        let named = groups.into_iter().filter_map(|it| Some((it.target_group_name?, it.target_group_arn?, None)));
+        let named =
+            groups.into_iter().filter_map(|it| Some((it.target_group_name?, it.target_group_arn?, None, Size::None)));
         tags::tagged_in_elb(aws, named.collect()).await
     }
 

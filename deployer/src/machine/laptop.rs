@@ -44,6 +44,14 @@ pub struct Server {
     pub address: SocketAddr,
 }
 
+impl Server {
+    /// Returns what clients of domains and of HTTPS listeners need to know.
+    pub fn domains(&self) -> Domains {
+        let health = get(self.address, HEALTH).ok().and_then(|page| serde_json::from_str::<Health>(&page).ok());
+        health.map(|health| health.domains).unwrap_or_default()
+    }
+}
+
 impl Laptop {
     /// The local AWS of the stack described in this folder.
     pub fn beside(folder: &Path) -> Laptop {
@@ -342,6 +350,17 @@ struct Health {
     id: Option<String>,
     speed: Option<String>,
     account: Option<local::AccountKind>,
+    #[serde(flatten)]
+    domains: Domains,
+}
+
+/// What clients of domains and of HTTPS listeners need to know about a local AWS.
+#[derive(Default, Deserialize)]
+pub struct Domains {
+    /// The address of its DNS server.
+    pub dns: Option<SocketAddr>,
+    /// The file with the certificate of its authority.
+    pub certificate_authority: Option<PathBuf>,
 }
 
 /// Which program holds a port of this machine.

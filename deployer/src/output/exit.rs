@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use crate::{
     cloud::remedies::{is_about_credentials, remedy},
-    engine::{Error, Fault},
+    engine::{Error, Fault, Resource as _},
+    kinds::alias::Alias,
 };
 
 /// How a command ended. The numbers are part of the interface and listed in `--help`.
@@ -138,6 +139,11 @@ fn hint_for(error: &Error) -> Option<String> {
             "nothing of it was changed. If it is yours, `up --adopt {what}` takes it over; if not, give the stack \
              another `name`"
         )),
+        Error::Foreign { what, .. } if what.kind == Alias::KIND => Some(
+            "the record was not changed. Remove it by hand if it is yours and no longer needed, or choose another \
+             `domain`"
+                .into(),
+        ),
         Error::Foreign { .. } => Some(
             "nothing of it was changed. Give the stack another `name`, or remove that resource by hand if it is yours"
                 .into(),

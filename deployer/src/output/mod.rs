@@ -1,5 +1,6 @@
 //! The output of a command: its report, its exit code, and values in `.env`.
 
+pub mod bytes;
 pub mod env_file;
 pub mod exit;
 pub mod graph;

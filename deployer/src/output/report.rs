@@ -184,6 +184,42 @@ pub async fn ask(question: &str) -> Result<String, Failure> {
     Ok(line.trim().to_owned())
 }
 
+/// Asks for a text on the terminal without showing it.
+pub async fn ask_hidden(question: &str) -> Result<String, Failure> {
+    // Before the question, so that nothing typed after it is shown.
+    let echo = Echo::off();
+    let read: fn() -> std::io::Result<String> = match echo {
+        Some(_) => typed,
+        None => || console::Term::stderr().read_secure_line(),
+    };
+    screen::prompt(&escape::line(question));
+    let _thinking = Thinking(Instant::now());
+    let (answer, answered) = oneshot::channel();
+    std::thread::spawn(move || answer.send(read()));
+    let line = answered.await.unwrap_or_else(|_| Err(ErrorKind::UnexpectedEof.into()))?;
+    if echo.is_some() {
+        screen::print("");
+    }
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// The terminal does not show what is typed. Dropping it turns that on again, also when a question is abandoned.
+struct Echo;
+
+impl Echo {
+    /// `None` without `stty`, as on Windows.
+    fn off() -> Option<Echo> {
+        std::process::Command::new("stty").arg("-echo").status().is_ok_and(|status| status.success()).then_some(Echo)
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure.
+        drop(std::process::Command::new("stty").arg("echo").status());
+    }
+}
+
 /// The total time that questions have waited for answers, in milliseconds.
 static THOUGHT_MS: AtomicU64 = AtomicU64::new(0);
 

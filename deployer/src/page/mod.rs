@@ -12,22 +12,25 @@ use std::{
 use crate::{
     cloud::{
         aws::Aws,
+        domains::Domain,
         health, partition,
         site::{Network, Site},
         why::{FunctionPlace, Place, Reports},
     },
-    config::{self, Config, Piece, Reference, Text},
+    config::{self, Config, Piece, Reference, Store, Text},
     engine::{Address, Error, Fault, Handle, Inputs, Joined, Outcome, Outputs, Resource, Stack, Tags, Wire},
     kinds::{
         alarm::{self, Alarm},
+        alias::{self, Alias},
         artifact::{self, Artifact},
         auto_scaling_group::{self, AutoScalingGroup, Bake},
         bucket::{self, Bucket},
+        certificate::{self, Certificate},
         default_action::{self, DefaultAction},
         function::{self, Function},
         instance_profile::{self, InstanceProfile},
         launch_template::{self, LaunchTemplate},
-        listener::{self, Listener},
+        listener::{self, HTTPS_PORT, Listener, Part},
         load_balancer::{self, LoadBalancer},
         log_group::{self, LogGroup},
         notification::{self, Notification, Upload},
@@ -38,6 +41,7 @@ use crate::{
         security_group::{self, Rule, SecurityGroup, Side, Source},
         table::{self, Table},
         target_group::{self, TargetGroup},
+        validation_record::{self, ValidationRecord},
     },
     package::programs::Programs,
     page::{names::Names, policy::Uses, user_data::UserData},
@@ -80,14 +84,26 @@ pub struct Front {
     pub group: Handle<AutoScalingGroup>,
     /// Its load balancer.
     pub balancer: Handle<LoadBalancer>,
-    /// Its URL: DNS name with scheme and port.
+    /// Its URL: its domain if that is served, otherwise the DNS name of its load balancer with scheme and port.
     pub url: Wire,
+    /// How it is served over HTTPS, if it is to be.
+    pub https: Option<Https>,
     /// The names for its diagnosis.
     pub place: Place,
     /// The name of its launch template, whose versions are its releases.
     pub template: String,
     /// The location of its programs.
     pub programs: ServicePrograms,
+}
+
+/// How a service is served over HTTPS.
+pub struct Https {
+    /// Its domain.
+    pub domain: Option<Domain>,
+    /// Its certificate, unless `stack.yaml` names one.
+    pub certificate: Option<Handle<Certificate>>,
+    /// Its listener, if it can be served.
+    pub listener: Option<Handle<Listener>>,
 }
 
 impl Front {
@@ -138,19 +154,28 @@ pub fn lay_out(
     programs: &Programs,
     wait: health::Wait,
 ) -> Page {
-    lay_out_until(config, site, network, programs, wait, None)
+    lay_out_until(config, site, network, programs, wait, Later::default())
 }
 
-/// The same, with services that end at a time, in the notation of RFC 3339.
+/// What is known of a stack besides its description.
+#[derive(Debug, Clone, Default)]
+pub struct Later {
+    /// When the services end, in the notation of RFC 3339.
+    pub ends: Option<String>,
+    /// The versions of the values that are kept in AWS.
+    pub versions: config::Versions,
+}
+
+/// The same, with what is known besides the description.
 pub fn lay_out_until(
     config: &Config,
     site: &Site,
     network: Option<&Network>,
     programs: &Programs,
     wait: health::Wait,
-    ends: Option<String>,
+    later: Later,
 ) -> Page {
-    let mut page = Layout { ends, ..Layout::begin(config, site, programs, wait) };
+    let mut page = Layout { later, ..Layout::begin(config, site, programs, wait) };
     let anchor = page.anchor();
     let buckets = page.buckets();
     page.tables();
@@ -200,8 +225,7 @@ struct Layout<'a> {
     site: &'a Site,
     programs: &'a Programs,
     wait: health::Wait,
-    /// When the services end.
-    ends: Option<String>,
+    later: Later,
 }
 
 /// Handles of functions and services that later resources use.
@@ -220,7 +244,7 @@ impl<'a> Layout<'a> {
             site,
             programs,
             wait,
-            ends: None,
+            later: Later::default(),
         }
     }
 }
@@ -285,14 +309,14 @@ impl Layout<'_> {
         while !functions.is_empty() || !services.is_empty() {
             let waiting = functions.len() + services.len();
             functions.retain(|(entry, function)| {
-                let ready = self.has_all(function.environment.values());
+                let ready = self.has_all(function.variables.texts.values());
                 if ready {
                     running.functions.insert(entry.to_string(), self.function(entry.as_str(), function));
                 }
                 !ready
             });
             services.retain(|(entry, service)| {
-                let (Some(network), true) = (network, self.has_all(service.environment.values())) else {
+                let (Some(network), true) = (network, self.has_all(service.variables.texts.values())) else {
                     return true;
                 };
                 running.fronts.push(self.service(entry.as_str(), service, network, anchor));
@@ -312,7 +336,11 @@ impl Layout<'_> {
         let retention_days = wanted.log_retention_days.map(Into::into);
         let logs = self.stack.add(entry, group, (), move |()| log_group::Settings { retention_days });
         let role = self.function_role(entry, wanted, arn);
-        let environment = self.environment(&wanted.environment);
+        let mut environment = self.environment(&wanted.variables.texts);
+        if !wanted.variables.held.is_empty() {
+            let references = config::references(&wanted.variables.held, &self.later.versions);
+            environment.insert(config::REFERENCES.into(), Joined(vec![Wire::literal(references)]));
+        }
         let program = self.programs.function(entry);
         let basis = function::Settings {
             code_sha256: program.sha256,
@@ -329,7 +357,7 @@ impl Layout<'_> {
             failure: None,
         };
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
-        let function = Function { name: self.names.plain(entry), origin };
+        let function = Function { name: self.names.plain(entry), origin, open: wanted.variables.open() };
         let function = self.stack.add(entry, function, (role, logs, environment), move |(role, logs, environment)| {
             function::Settings { role, environment, log_group: logs.name, ..basis.clone() }
         });
@@ -354,7 +382,7 @@ impl Layout<'_> {
                 existing.existing
             ));
         }
-        let policy = policy::function_policy(&self.uses(&wanted.uses), &log_group_arn);
+        let policy = policy::function_policy(&self.uses(&wanted.uses, &wanted.variables.held), &log_group_arn);
         let role = Role { name: self.names.function_role(entry), path: self.names.iam_path() };
         let settings = role::Settings {
             trusted_service: "lambda.amazonaws.com".into(),
@@ -367,23 +395,52 @@ impl Layout<'_> {
 
     fn service(&mut self, entry: &str, wanted: &config::Service, network: &Network, anchor: Handle<Bucket>) -> Front {
         self.stack.section(format!("services.{entry}"));
-        let (front_door, back_door) = self.firewalls(entry, wanted, network);
+        // Requested first, so that ACM validates it while the load balancer is provisioned.
+        let mut https = self.https(entry, wanted, network);
+        let is_served = https.as_ref().is_some_and(|https| self.is_served(https));
+        let (front_door, back_door) = self.firewalls(entry, wanted, network, is_served);
         let artifact = self.artifact(entry, anchor);
         let (logs, log_group_arn) = self.service_logs(entry, wanted);
         let profile = self.service_profile(entry, wanted, &log_group_arn);
         let template = self.template(entry, wanted, back_door, profile, artifact, logs);
         let target_group = self.target_group(entry, wanted, network);
-        let (balancer, listener) = self.load_balancer(entry, wanted, network, front_door, target_group);
+        let domain = https.as_ref().and_then(|https| https.domain.as_ref());
+        let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
+        let balancer = self.load_balancer(entry, wanted, network, front_door, aliased);
+        let part = if https.is_some() { Part::Http } else { Part::Alone };
+        let listener = self.listener(entry, wanted, balancer, target_group, part);
+        if let Some(https) = &mut https {
+            self.alias(entry, https, balancer);
+            let validation = self.validation(entry, https);
+            if is_served {
+                let secured = self.https_listener(entry, wanted, https, (balancer, target_group, validation));
+                https.listener = Some(secured);
+            }
+        }
+        let secured = https.as_ref().and_then(|https| https.listener);
         let alarms = self.alarms(entry, wanted, balancer);
-        let group = self.group(entry, wanted, network, (template, target_group, listener), alarms);
+        // Before it is issued, the listener for plain HTTP forwards, and instances need not wait for ACM.
+        let is_issued = https.as_ref().and_then(|https| https.domain.as_ref()).is_none_or(|it| it.is_served(false));
+        let forwarding = secured.filter(|_| is_issued);
+        let group = self.group(entry, wanted, network, (template, target_group, listener, forwarding), alarms);
         let cpu_percent = f64::from(wanted.instances.cpu_percent);
         self.stack.add_inside(entry, group, move |group| {
             let policy = ScalingPolicy { group: group.name };
             (policy, scaling_policy::Settings::cpu(cpu_percent))
         });
-        self.default_action(entry, listener, target_group, group);
+        let forwarding = secured.map(|secured| self.forward(&https_key(entry), secured, target_group, group));
+        match forwarding {
+            Some(forwarding) => self.redirect(entry, listener, target_group, group, forwarding),
+            None => {
+                self.forward(entry, listener, target_group, group);
+            }
+        }
         let port = u16::from(wanted.load_balancer.port);
-        let url = balancer.wire(move |balancer| url(&balancer.dns_name, port));
+        let mut url = balancer.wire(move |balancer| url(&balancer.dns_name, port));
+        if let (Some(secured), Some(domain)) = (secured, &wanted.domain) {
+            let domain = domain.clone();
+            url = secured.wire(move |_| https_url(&domain)).or(url);
+        }
         self.offer(
             "services",
             entry,
@@ -391,7 +448,60 @@ impl Layout<'_> {
         );
         let place = self.place(entry, wanted);
         let (template, programs) = (self.names.plain(entry), self.stored(entry));
-        Front { name: entry.into(), target_group, group, balancer, url, place, template, programs }
+        Front { name: entry.into(), target_group, group, balancer, url, https, place, template, programs }
+    }
+
+    /// The certificate of a service, with its validation record; `None` if the service is not to be served over HTTPS.
+    fn https(&mut self, entry: &str, wanted: &config::Service, network: &Network) -> Option<Https> {
+        let known = |name: &String| network.domains.get(entry).cloned().unwrap_or_else(|| Domain::unknown(name));
+        let domain = wanted.domain.as_ref().map(known);
+        let certificate = match (&domain, &wanted.certificate) {
+            (None, None) => return None,
+            (Some(domain), None) => {
+                let certificate = Certificate::of(self.config.name.as_str(), &domain.name);
+                Some(self.stack.add(entry, certificate, (), |()| certificate::Settings::wanted()))
+            }
+            (_, Some(_)) => None,
+        };
+        Some(Https { domain, certificate, listener: None })
+    }
+
+    /// Whether this run ends with a listener for HTTPS.
+    fn is_served(&self, https: &Https) -> bool {
+        let waits = self.wait != health::Wait::No;
+        https.certificate.is_none() || https.domain.as_ref().is_some_and(|domain| domain.is_served(waits))
+    }
+
+    /// The record by which ACM validates a domain, in the zone that holds it.
+    fn validation(&mut self, entry: &str, https: &Https) -> Option<Handle<ValidationRecord>> {
+        let (domain, certificate) = (https.domain.as_ref()?, https.certificate?);
+        let zone = domain.zone.clone()?.id;
+        let awaits = self.is_served(https) && self.wait != health::Wait::No;
+        Some(self.stack.add_inside(entry, certificate, move |certificate| {
+            // One that is issued without a record was not validated by DNS.
+            let record = certificate.record.unwrap_or_default();
+            let settings = validation_record::Settings::to(&record.value);
+            let record = ValidationRecord {
+                zone: zone.clone(),
+                record,
+                certificate: certificate.arn,
+                awaits,
+                is_shared: certificate.shares_record,
+            };
+            (record, settings)
+        }))
+    }
+
+    /// The records by which a domain leads to the load balancer, in the zone that holds it.
+    fn alias(&mut self, entry: &str, https: &Https, balancer: Handle<LoadBalancer>) {
+        let Some(Domain { name: domain, zone: Some(zone), .. }) = &https.domain else { return };
+        let (domain, zone) = (domain.clone(), zone.id.clone());
+        let named = LoadBalancer { name: self.names.plain(entry) };
+        self.stack.add_inside(entry, balancer, move |balancer| {
+            let target = named.target(&balancer);
+            let settings = alias::Settings::to(&target.dns_name);
+            (Alias { domain: domain.clone(), zone: zone.clone(), target }, settings)
+        });
     }
 
     /// The names for the diagnosis of a service.
@@ -405,6 +515,7 @@ impl Layout<'_> {
             balancer: self.names.plain(entry),
             template: self.names.plain(entry),
             front_port: u16::from(wanted.load_balancer.port).into(),
+            domain: wanted.domain.clone(),
             port,
             path: wanted.health_check.path.clone(),
             grace_s: wanted.grace_period_s.into(),
@@ -443,8 +554,10 @@ impl Layout<'_> {
         entry: &str,
         wanted: &config::Service,
         network: &Network,
+        is_https: bool,
     ) -> (Handle<SecurityGroup>, Handle<SecurityGroup>) {
-        let open = u16::from(wanted.load_balancer.port);
+        let open: Vec<u16> =
+            iter::once(u16::from(wanted.load_balancer.port)).chain(is_https.then_some(HTTPS_PORT)).collect();
         let allowed: Vec<String> = wanted.load_balancer.allow.iter().map(ToString::to_string).collect();
         let port = u16::from(wanted.port);
         let (vpc, back_name) = (network.vpc.clone(), self.names.at_port(entry, port));
@@ -452,7 +565,10 @@ impl Layout<'_> {
         let front = SecurityGroup { name: front_name.clone(), vpc, side: Side::Front(back_name.clone()) };
         let front = self.stack.add(format!("{entry}-lb"), front, (), move |()| security_group::Settings {
             description: "Whom the load balancer answers".into(),
-            ingress: allowed.iter().map(|cidr| Rule::tcp(open, Source::Cidr(cidr.clone()), "clients")).collect(),
+            ingress: open
+                .iter()
+                .flat_map(|open| allowed.iter().map(|cidr| Rule::tcp(*open, Source::Cidr(cidr.clone()), "clients")))
+                .collect(),
             egress: Some(BTreeSet::new()),
             reached_by: BTreeSet::new(),
         });
@@ -496,7 +612,8 @@ impl Layout<'_> {
         let partition = self.site.partition();
         let within = |prefix: &str| format!("arn:{partition}:s3:::{}/{prefix}*", self.names.artifacts());
         let (programs, reports) = (within(&self.stored(entry).prefix), within(&user_data::reports_prefix(entry)));
-        let policy = policy::service_policy(&self.uses(&wanted.uses), &programs, &reports, log_group_arn);
+        let uses = self.uses(&wanted.uses, &wanted.variables.held);
+        let policy = policy::service_policy(&uses, &programs, &reports, log_group_arn);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         // EC2 does not say on whose behalf it assumes a role (docs/aws.md §6.1).
         let trusted_service = partition::principal(partition::EC2, partition).into();
@@ -517,12 +634,22 @@ impl Layout<'_> {
         artifact: Handle<Artifact>,
         logs: Handle<LogGroup>,
     ) -> Handle<LaunchTemplate> {
-        let environment = self.environment(&wanted.environment);
+        let environment = self.environment(&wanted.variables.texts);
+        let held: Vec<user_data::Held> = wanted
+            .variables
+            .held
+            .iter()
+            .map(|(variable, held)| user_data::Held {
+                variable: variable.clone(),
+                version: held.version(&self.later.versions).to_owned(),
+                held: held.clone(),
+            })
+            .collect();
         let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
         let (service, port, sha256) = (entry.to_owned(), u16::from(wanted.port), self.programs.service(entry).sha256);
         let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
-        let template = LaunchTemplate { name: self.names.plain(entry), origin };
+        let template = LaunchTemplate { name: self.names.plain(entry), origin, open: wanted.variables.open() };
         let inputs = (firewall, profile, (artifact, logs), environment);
         self.stack.add(entry, template, inputs, move |(firewall, profile, (artifact, logs), environment)| {
             let user_data = UserData {
@@ -532,6 +659,7 @@ impl Layout<'_> {
                 bucket: artifact.bucket,
                 key: artifact.key,
                 environment,
+                held: held.clone(),
                 port,
                 sha256: sha256.clone(),
                 log_group: logs.name,
@@ -558,22 +686,59 @@ impl Layout<'_> {
         wanted: &config::Service,
         network: &Network,
         firewall: Handle<SecurityGroup>,
-        target_group: Handle<TargetGroup>,
-    ) -> (Handle<LoadBalancer>, Handle<Listener>) {
+        domain: Option<String>,
+    ) -> Handle<LoadBalancer> {
         let subnets = network.subnet_ids();
         let balancer = LoadBalancer { name: self.names.plain(entry) };
         let protected = wanted.load_balancer.protect;
-        let balancer = self.stack.add(entry, balancer, firewall, move |firewall| load_balancer::Settings {
+        self.stack.add(entry, balancer, firewall, move |firewall| load_balancer::Settings {
             protected,
+            domain: domain.clone(),
             ..load_balancer::Settings::public(subnets.clone(), [firewall.id].into())
-        });
+        })
+    }
+
+    /// The listener for plain HTTP.
+    fn listener(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        balancer: Handle<LoadBalancer>,
+        target_group: Handle<TargetGroup>,
+        part: Part,
+    ) -> Handle<Listener> {
         let port = u16::from(wanted.load_balancer.port);
-        let listener = self.stack.add_inside(entry, (balancer, target_group), move |(balancer, target_group)| {
-            let listener = Listener { load_balancer: balancer.arn, target_group: target_group.arn, port: port.into() };
-            let settings = listener::Settings::http(port, listener.target_group.clone());
+        let https = https_address(entry);
+        self.stack.add_inside(entry, (balancer, target_group), move |(balancer, target_group)| {
+            let (load_balancer, target_group, https) = (balancer.arn, target_group.arn, https.clone());
+            let settings = listener::Settings::http(port, target_group.clone());
+            (Listener { load_balancer, target_group, port: port.into(), part, https }, settings)
+        })
+    }
+
+    /// The listener for HTTPS. It needs an issued certificate (docs/aws.md §9.5).
+    fn https_listener(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        https: &Https,
+        (balancer, target_group, validation): (
+            Handle<LoadBalancer>,
+            Handle<TargetGroup>,
+            Option<Handle<ValidationRecord>>,
+        ),
+    ) -> Handle<Listener> {
+        let named = wanted.certificate.clone().unwrap_or_default();
+        let certificate = https.certificate.map(|it| it.wire(|certificate| certificate.arn.clone()));
+        let certificate = certificate.unwrap_or_else(|| Wire::literal(named));
+        let https = https_address(entry);
+        let inputs = (balancer, target_group, certificate, validation);
+        self.stack.add_inside(https_key(entry), inputs, move |(balancer, target_group, certificate, _)| {
+            let (load_balancer, target_group, https) = (balancer.arn, target_group.arn, https.clone());
+            let settings = listener::Settings::https(target_group.clone(), certificate);
+            let listener = Listener { load_balancer, target_group, port: HTTPS_PORT.into(), part: Part::Https, https };
             (listener, settings)
-        });
-        (balancer, listener)
+        })
     }
 
     /// Added after the listener: targets of a group that no listener uses never become healthy (docs/aws.md §11.1).
@@ -582,7 +747,7 @@ impl Layout<'_> {
         entry: &str,
         wanted: &config::Service,
         network: &Network,
-        (template, target_group, listener): (Handle<LaunchTemplate>, Handle<TargetGroup>, Handle<Listener>),
+        (template, target_group, listener, secured): Fronted,
         alarms: BTreeMap<String, Handle<Alarm>>,
     ) -> Handle<AutoScalingGroup> {
         let (instances, subnets) = (wanted.instances.clone(), network.subnet_ids());
@@ -593,9 +758,9 @@ impl Layout<'_> {
             alarms: alarms.keys().cloned().collect(),
         });
         let group = AutoScalingGroup { reports: Some(self.reports(entry)), bake, ..AutoScalingGroup::named(&name) };
-        let ends = self.ends.clone();
-        let inputs = ((template, target_group, listener), alarms);
-        self.stack.add(entry, group, inputs, move |((template, target_group, _), _)| auto_scaling_group::Settings {
+        let ends = self.later.ends.clone();
+        let inputs = ((template, target_group, listener, secured), alarms);
+        self.stack.add(entry, group, inputs, move |((template, target_group, ..), _)| auto_scaling_group::Settings {
             min: instances.min.into(),
             max: instances.max.into(),
             subnets: subnets.clone(),
@@ -633,19 +798,34 @@ impl Layout<'_> {
         alarm::WATCHED.iter().map(add).collect()
     }
 
-    /// The last step of a service: forwards requests to the wanted targets alone, once they are healthy.
-    fn default_action(
+    /// The last step of a listener: forwards requests to the wanted targets alone, once they are healthy.
+    fn forward(
+        &mut self,
+        key: &str,
+        listener: Handle<Listener>,
+        target_group: Handle<TargetGroup>,
+        group: Handle<AutoScalingGroup>,
+    ) -> Handle<DefaultAction> {
+        let wait = self.wait;
+        self.stack.add_inside(key, (listener, target_group, group), move |(listener, target_group, group)| {
+            let settings = default_action::Settings::all_to(&target_group.arn);
+            (default_action(listener, target_group, group, wait), settings)
+        })
+    }
+
+    /// The last step of the listener for plain HTTP: redirects requests, once HTTPS is served by healthy targets.
+    fn redirect(
         &mut self,
         entry: &str,
         listener: Handle<Listener>,
         target_group: Handle<TargetGroup>,
         group: Handle<AutoScalingGroup>,
+        https: Handle<DefaultAction>,
     ) {
         let wait = self.wait;
-        self.stack.add_inside(entry, (listener, target_group, group), move |(listener, target_group, group)| {
-            let settings = default_action::Settings::all_to(&target_group.arn);
-            let (listener, seen) = (listener.arn, listener.forwards);
-            (DefaultAction { listener, target_group: target_group.arn, group: group.name, seen, wait }, settings)
+        let inputs = (listener, target_group, group, https);
+        self.stack.add_inside(entry, inputs, move |(listener, target_group, group, _)| {
+            (default_action(listener, target_group, group, wait), default_action::Settings::to_https())
         });
     }
 
@@ -743,8 +923,12 @@ impl Layout<'_> {
     }
 
     /// The ARNs of what is used, derived from names: a policy does not need the resources to exist.
-    fn uses(&self, uses: &config::Uses) -> Uses {
+    fn uses(&self, uses: &config::Uses, held: &config::HeldVariables) -> Uses {
+        let Site { region, account, .. } = self.site;
         let partition = self.site.partition();
+        let arns = |store: Store, arn: fn(&str, &str, &str) -> String| -> BTreeSet<String> {
+            held.values().filter(|it| it.store == store).map(|it| arn(region, account, &it.name)).collect()
+        };
         let bucket = |entry: &str| format!("arn:{partition}:s3:::{}", self.names.bucket(entry));
         let table = |entry: &str| {
             let Site { region, account, .. } = self.site;
@@ -763,6 +947,8 @@ impl Layout<'_> {
             buckets: uses.buckets.iter().map(|(entry, how)| (bucket(entry.as_str()), *how)).collect(),
             tables: tables.collect(),
             rekognition: uses.rekognition,
+            secrets: arns(Store::Secret, policy::secret_arn).into_iter().collect(),
+            parameters: arns(Store::Parameter, policy::parameter_arn).into_iter().collect(),
         }
     }
 
@@ -771,6 +957,29 @@ impl Layout<'_> {
         let partition = self.site.partition();
         format!("arn:{partition}:logs:{region}:{account}:log-group:{name}")
     }
+}
+
+/// The key of a service's resources for HTTPS. `config/checks.rs` keeps it free.
+fn https_key(entry: &str) -> String {
+    format!("{entry}-https")
+}
+
+/// The address of the listener for HTTPS, as in its tag.
+fn https_address(entry: &str) -> String {
+    format!("{}.{}", Listener::KIND, https_key(entry))
+}
+
+/// What a group of instances is behind.
+type Fronted = (Handle<LaunchTemplate>, Handle<TargetGroup>, Handle<Listener>, Option<Handle<Listener>>);
+
+fn default_action(
+    listener: listener::Output,
+    target_group: target_group::Output,
+    group: auto_scaling_group::Output,
+    wait: health::Wait,
+) -> DefaultAction {
+    let seen = default_action::Settings { forwards: listener.forwards, redirect: listener.redirect };
+    DefaultAction { listener: listener.arn, target_group: target_group.arn, group: group.name, seen, wait }
 }
 
 fn cors_rule(cors: &config::Cors) -> bucket::CorsRule {
@@ -811,6 +1020,11 @@ fn table_indexes(wanted: &BTreeMap<config::Name, config::Index>) -> BTreeMap<Str
 
 fn tags(config: &Config) -> Tags {
     config.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+/// The URL of a service that is served over HTTPS. A local load balancer's DNS name includes its actual port.
+pub fn https_url(domain: &str) -> String {
+    format!("https://{domain}")
 }
 
 /// The URL for users. A local load balancer's DNS name includes its actual port.

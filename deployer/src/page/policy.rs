@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Access;
+use crate::{cloud::partition, config::Access};
 
 /// What a program uses.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,22 @@ pub struct Uses {
     pub tables: Vec<(String, Access)>,
     /// Whether it asks Rekognition for labels.
     pub rekognition: bool,
+    /// Secrets, by patterns for their ARNs.
+    pub secrets: Vec<String>,
+    /// Parameters, by ARN.
+    pub parameters: Vec<String>,
+}
+
+/// The pattern for the ARN of a secret, which ends in six characters that AWS chooses (docs/aws.md §23).
+pub fn secret_arn(region: &str, account: &str, name: &str) -> String {
+    let partition = partition::of(region);
+    format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{name}-??????")
+}
+
+/// The ARN of a parameter. A slash at the beginning of its name is the one before it.
+pub fn parameter_arn(region: &str, account: &str, name: &str) -> String {
+    let partition = partition::of(region);
+    format!("arn:{partition}:ssm:{region}:{account}:parameter/{}", name.trim_start_matches('/'))
 }
 
 /// The permissions of a function: what it uses, and writing to its own log group. It may not create that group: a late
@@ -54,7 +70,7 @@ pub fn canonical(document: Value) -> Value {
 }
 
 fn document(uses: &Uses, own: impl IntoIterator<Item = Value>) -> Value {
-    let Uses { buckets, tables, rekognition } = uses;
+    let Uses { buckets, tables, rekognition, secrets, parameters } = uses;
     let objects = |arn: &str| format!("{arn}/*");
     let whole = str::to_owned;
     let used = [
@@ -64,6 +80,9 @@ fn document(uses: &Uses, own: impl IntoIterator<Item = Value>) -> Value {
         statement("ListObjects", &["s3:ListBucket"], chosen(buckets, |_| true, whole)),
         statement("ReadRows", READ_ROWS, chosen(tables, Access::reads, whole)),
         statement("WriteRows", WRITE_ROWS, chosen(tables, Access::writes, whole)),
+        // The keys that AWS manages need no permission of their own (docs/aws.md §23).
+        statement("ReadSecrets", &["secretsmanager:GetSecretValue"], secrets.clone()),
+        statement("ReadParameters", &["ssm:GetParameter"], parameters.clone()),
         // Rekognition has no resource ARNs for images; it reads them with the caller's `s3:GetObject`.
         statement("DetectLabels", &["rekognition:DetectLabels"], rekognition.then(|| "*".into()).into_iter().collect()),
     ];
@@ -107,6 +126,7 @@ mod tests {
             buckets: vec![("arn:aws:s3:::p-images".into(), bucket)],
             tables: vec![("arn:aws:dynamodb:us-east-1:1:table/p-posts".into(), table)],
             rekognition,
+            ..Uses::default()
         }
     }
 
@@ -155,6 +175,23 @@ mod tests {
             ListObjects: s3:ListBucket ON arn:aws:s3:::p-images
             ReadRows: dynamodb:BatchGetItem dynamodb:DescribeTable dynamodb:GetItem dynamodb:Query dynamodb:Scan ON arn:aws:dynamodb:us-east-1:1:table/p-posts
             WriteRows: dynamodb:BatchWriteItem dynamodb:ConditionCheckItem dynamodb:DeleteItem dynamodb:PutItem dynamodb:UpdateItem ON arn:aws:dynamodb:us-east-1:1:table/p-posts
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_program_reads_its_own_secrets_and_parameters_only() {
+        let uses = Uses {
+            secrets: vec![secret_arn("us-east-1", "1", "app/jwt")],
+            parameters: vec![parameter_arn("us-east-1", "1", "/app/db")],
+            ..Uses::default()
+        };
+        check(
+            function_policy(&uses, LOGS),
+            expect![[r#"
+            WriteLogs: logs:CreateLogStream logs:PutLogEvents ON arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*
+            ReadSecrets: secretsmanager:GetSecretValue ON arn:aws:secretsmanager:us-east-1:1:secret:app/jwt-??????
+            ReadParameters: ssm:GetParameter ON arn:aws:ssm:us-east-1:1:parameter/app/db
         "#]],
         );
     }

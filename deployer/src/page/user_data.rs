@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
+use crate::config::{self, Store};
+
 /// A service's values in user data. It has no `Debug`: its variables may be secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserData {
@@ -19,12 +21,26 @@ pub struct UserData {
     pub key: String,
     /// The service's variables.
     pub environment: BTreeMap<String, String>,
+    /// The variables whose values are kept in AWS, in the order of their names.
+    pub held: Vec<Held>,
     /// The port to listen on.
     pub port: u16,
     /// The SHA-256 of the program in hexadecimal: the unit starts nothing else.
     pub sha256: String,
     /// The log group that its lines go to.
     pub log_group: String,
+}
+
+/// A variable whose value is kept in AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its name.
+    pub variable: String,
+    /// Where its value is.
+    pub held: config::Held,
+    /// The version of the value that `up` saw; empty if unknown. Instances read the current one: this only makes another
+    /// template of another value, so that `up` rolls it out.
+    pub version: String,
 }
 
 /// Why no user data can be rendered.
@@ -90,6 +106,13 @@ const SMALLER_BATCHES: &str = "1000 200 20 1";
 /// 1.7 decodes bytes. `PutLogEvents` takes no empty message.
 const EVENTS: &str = r#"def plain:[foreach (.[],-1) as $b ([0];if .[0]==2 and $b>31 and $b<127 then [if $b<64 then 2 else 0 end] elif .[0]==1 and $b==91 then [2] else (if .[0]==1 then [27] else [] end) as $kept|if $b==27 then [1]+$kept else [0]+$kept+[$b] end end;.[1:][])];def text:[foreach .[] as $b ({n:0};if .n>0 and $b>127 and $b<192 then {n:(.n-1),least,c:(.c*64+$b-128)}|.o=if .n>0 then [] elif .c<.least or .c>1114111 or (.c>55295 and .c<57344) then [65533] else [.c] end else (if .n>0 then [65533] else [] end) as $o|if $b<0 then {n:0,$o} elif $b<128 then {n:0,o:($o+[$b])} elif $b<192 or $b>247 then {n:0,o:($o+[65533])} elif $b<224 then {n:1,least:128,c:($b-192),$o} elif $b<240 then {n:2,least:2048,c:($b-224),$o} else {n:3,least:65536,c:($b-240),$o} end end;.o[])]|implode;map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try (plain|text) catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)"#;
 
+/// Turns the answer of `get-secret-value` or `get-parameter` into a line of an environment file: systemd takes a quoted
+/// value over several lines, in which only these four characters are escaped. No message of the filter contains a value.
+const ASSIGNMENT: &str = r#"(.SecretString//.Parameter.Value)|if $key=="" then . else (try(fromjson|.[$key])catch null|if type=="string" or .==null then . else tojson end) end|if .==null then error("there is no such text") else explode|if any(.==0) then error("it has a NUL character") else "\($name)=\"\(map(if .==34 or .==36 or .==92 or .==96 then 92,. else . end)|implode)\"" end end"#;
+
+/// What the script says about a value that it cannot read, before the name of the variable.
+pub const UNREADABLE: &str = "deployer: cannot read";
+
 impl UserData {
     /// Renders the cloud-config.
     pub fn render(&self) -> Result<String, Error> {
@@ -98,7 +121,8 @@ impl UserData {
             check_word(word)?;
         }
         let unit = self.unit();
-        let files = [self.service_files()?, self.report_files(), self.log_files()].concat();
+        let held = self.held_file()?;
+        let files = [self.service_files()?, held, self.report_files(), self.log_files()].concat();
         let text = format!(
             "\
 #cloud-config
@@ -128,6 +152,17 @@ runcmd:
         let unit = self.unit();
         let environment = indented(&self.environment_file()?);
         let capability = if *port < UNPRIVILEGED { BELOW_1024 } else { "" };
+        // The directory is on a tmpfs, and gone when the unit has stopped. The files are read before each process, and this
+        // one does not exist before the first (systemd.exec(5), EnvironmentFile).
+        let (held, read_held) = match self.held.is_empty() {
+            true => (String::new(), String::new()),
+            false => (
+                format!(
+                    "\n    RuntimeDirectory={unit}\n    RuntimeDirectoryMode=0700\n    EnvironmentFile=-/run/{unit}/environment"
+                ),
+                format!("\n    ExecStartPre=+/usr/bin/bash /opt/{unit}/secrets"),
+            ),
+        };
         Ok(format!(
             "\
 - path: /etc/{unit}.env
@@ -148,18 +183,64 @@ runcmd:
     StartLimitIntervalSec=0
     [Service]
     DynamicUser=yes{capability}
-    EnvironmentFile=/etc/{unit}.env
+    EnvironmentFile=/etc/{unit}.env{held}
     StandardOutput=journal
     StandardError=journal+console
     ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region {region} s3://{bucket}/{key} /opt/{unit}/service
     ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/{unit}.sha256
-    ExecStartPre=+/usr/bin/chmod 0755 /opt/{unit}/service
+    ExecStartPre=+/usr/bin/chmod 0755 /opt/{unit}/service{read_held}
     ExecStart=/opt/{unit}/service
     ExecStopPost=+-/usr/bin/bash /opt/{unit}/report exit
     Restart=always
     RestartSec=2
     [Install]
     WantedBy=multi-user.target
+"
+        ))
+    }
+
+    /// The script that reads the values kept in AWS with the role of the instance, just before the program starts. They
+    /// pass through pipes and variables of the shell, never through arguments, which others see. What the script prints is
+    /// in the journal and in reports: names, and the messages of the AWS CLI, which contain no values.
+    fn held_file(&self) -> Result<String, Error> {
+        if self.held.is_empty() {
+            return Ok(String::new());
+        }
+        let (unit, region) = (self.unit(), &self.region);
+        let (mut marks, mut reads) = (String::new(), String::new());
+        for Held { variable, held, version } in &self.held {
+            let mark = assignment(variable, format!("{held} {version}").trim_end())?;
+            marks += &format!("    # {mark}");
+            let config::Held { store, name, key } = held;
+            for word in [name].into_iter().chain(key) {
+                check_quotable(word)?;
+            }
+            let read = match store {
+                Store::Secret => format!("secretsmanager get-secret-value $to --secret-id '{name}'"),
+                Store::Parameter => format!("ssm get-parameter $to --with-decryption --name '{name}'"),
+            };
+            let key = key.as_deref().unwrap_or_default();
+            let and = if reads.is_empty() { "" } else { " &&\n" };
+            reads += &format!(
+                "{and}      what='{variable} from the {} {name}' && it=$(aws {read}) && echo \"$it\" | jq -r --arg name {variable} --arg key '{key}' \"$as\"",
+                store.word()
+            );
+        }
+        Ok(format!(
+            "\
+- path: /opt/{unit}/secrets
+  permissions: '0644'
+  content: |
+{marks}\
+\x20   umask 077
+    to='--region {region} --output json'
+    as='{ASSIGNMENT}'
+    {{
+{reads}
+    }} > /run/{unit}/environment || {{
+      echo \"{UNREADABLE} $what\"
+      false
+    }}
 "
         ))
     }
@@ -278,6 +359,12 @@ fn assignment(name: &str, value: &str) -> Result<String, Error> {
     Ok(format!("{name}=\"{value}\"\n"))
 }
 
+/// What stands between single quotes in a script.
+fn check_quotable(text: &str) -> Result<(), Error> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/@:+=".contains(c);
+    if text.chars().all(is_plain) { Ok(()) } else { Err(Error::Word { text: text.into() }) }
+}
+
 /// Whether YAML would end the line here or reject the character. cloud-init's parser treats more characters as line
 /// breaks than YAML 1.2 does.
 fn breaks_a_line(c: char) -> bool {
@@ -333,21 +420,48 @@ struct Parts<'a> {
 
 const VARIABLES: &str = "  permissions: '0600'\n  content: |\n";
 
+/// The head of the script with the values that are kept in AWS, up to its marks.
+const HELD: &str = "/secrets\n  permissions: '0644'\n  content: |\n    # ";
+
 fn parts(text: &str) -> Option<Parts<'_>> {
     let (before, rest) = text.split_once(VARIABLES)?;
     // Values have no line breaks.
     let after = rest.find("\n- path:")? + 1;
-    let mut environment = BTreeMap::new();
-    for line in rest[..after].lines() {
-        let (name, value) = line.strip_prefix("    ")?.split_once('=')?;
-        // In another order, or repeated, they would be a different text with the same parts.
-        let is_next = environment.last_key_value().is_none_or(|(last, _)| *last < name);
-        environment.insert(name, value.strip_prefix('"')?.strip_suffix('"')?);
+    let mut environment = variables_in(&rest[..after], "    ")?;
+    let rest = &rest[after..];
+    let mut commands = before.to_owned();
+    // The marks of values that are kept in AWS count as variables, too.
+    let rest = match rest.find(HELD) {
+        None => rest,
+        Some(at) => {
+            let begin = at + HELD.len() - "    # ".len();
+            let is_mark = |line: &&str| line.starts_with("    # ");
+            let length: usize = rest[begin..].split_inclusive('\n').take_while(is_mark).map(str::len).sum();
+            for (name, value) in variables_in(&rest[begin..begin + length], "    # ")? {
+                if environment.insert(name, value).is_some() {
+                    return None;
+                }
+            }
+            commands += &rest[..begin];
+            &rest[begin + length..]
+        }
+    };
+    Some(Parts { environment, commands: commands + rest })
+}
+
+/// The variables in lines that begin like this; `None` if they are not in order: in another order, or repeated, they would
+/// be a different text with the same parts.
+fn variables_in<'t>(lines: &'t str, before: &str) -> Option<BTreeMap<&'t str, &'t str>> {
+    let mut variables = BTreeMap::new();
+    for line in lines.lines() {
+        let (name, value) = line.strip_prefix(before)?.split_once('=')?;
+        let is_next = variables.last_key_value().is_none_or(|(last, _)| *last < name);
+        variables.insert(name, value.strip_prefix('"')?.strip_suffix('"')?);
         if !is_next {
             return None;
         }
     }
-    Some(Parts { environment, commands: format!("{before}{}", &rest[after..]) })
+    Some(variables)
 }
 
 fn check_word(text: &str) -> Result<(), Error> {
@@ -372,6 +486,7 @@ mod tests {
             bucket: "postagram-artifacts-000000000000-us-east-1".into(),
             key: "services/web/abc123".into(),
             environment: environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            held: Vec::new(),
             port: 8080,
             sha256: "abc123".into(),
             log_group: "/deployer/postagram/web".into(),
@@ -594,6 +709,84 @@ mod tests {
         assert_eq!(variables(&text).unwrap()["PORT"], "8080");
         assert_eq!(program("#cloud-config\n"), None);
         assert!(variables("#cloud-config\n").is_none() && commands("#cloud-config\n").is_none());
+    }
+
+    fn held(variable: &str, store: Store, name: &str, key: Option<&str>) -> Held {
+        let held = config::Held { store, name: name.into(), key: key.map(str::to_owned) };
+        Held { variable: variable.into(), held, version: "7".into() }
+    }
+
+    fn with_held() -> UserData {
+        let all = [
+            held("DB", Store::Parameter, "/app/db", None),
+            held("JWT_SECRET", Store::Secret, "app/jwt", Some("value")),
+        ];
+        UserData { held: all.into(), ..postagram(&[("A", "1")]) }
+    }
+
+    #[test]
+    fn values_kept_in_aws_are_read_before_the_program_starts() {
+        let yaml = contents(&with_held());
+        let unit = yaml["write_files"][2]["content"].as_str().unwrap();
+        let lines: Vec<&str> = unit.lines().filter(|line| line.contains("/run/") || line.contains("untime")).collect();
+        let run = "EnvironmentFile=-/run/postagram-web/environment";
+        assert_eq!(lines, ["RuntimeDirectory=postagram-web", "RuntimeDirectoryMode=0700", run]);
+        let before: Vec<&str> = unit.lines().filter(|line| line.starts_with("ExecStartPre=")).collect();
+        assert_eq!(before.last(), Some(&"ExecStartPre=+/usr/bin/bash /opt/postagram-web/secrets"));
+        assert_eq!(yaml["write_files"][3]["path"], "/opt/postagram-web/secrets");
+        let script = yaml["write_files"][3]["content"].as_str().unwrap().replace(ASSIGNMENT, "FILTER");
+        expect_test::expect![[r#"
+            # DB="parameter /app/db 7"
+            # JWT_SECRET="secret app/jwt, key value 7"
+            umask 077
+            to='--region us-east-1 --output json'
+            as='FILTER'
+            {
+              what='DB from the parameter /app/db' && it=$(aws ssm get-parameter $to --with-decryption --name '/app/db') && echo "$it" | jq -r --arg name DB --arg key '' "$as" &&
+              what='JWT_SECRET from the secret app/jwt' && it=$(aws secretsmanager get-secret-value $to --secret-id 'app/jwt') && echo "$it" | jq -r --arg name JWT_SECRET --arg key 'value' "$as"
+            } > /run/postagram-web/environment || {
+              echo "deployer: cannot read $what"
+              false
+            }
+        "#]]
+        .assert_eq(&script);
+        assert!(!ASSIGNMENT.contains('\''), "it stands between single quotes");
+    }
+
+    #[test]
+    fn another_version_of_a_value_is_another_variable_and_nothing_else() {
+        let (text, mut other) = (with_held().render().unwrap(), with_held());
+        other.held[1].version = "8".into();
+        let other = other.render().unwrap();
+        assert_eq!(commands(&text), commands(&other));
+        assert_eq!(variables(&text).unwrap()["JWT_SECRET"], "secret app/jwt, key value 7");
+        assert_eq!(variables(&other).unwrap()["JWT_SECRET"], "secret app/jwt, key value 8");
+        assert_eq!(variables(&text).unwrap().len(), 4);
+        let quoted = UserData { held: vec![held("A", Store::Secret, "it's", None)], ..postagram(&[]) };
+        assert_eq!(quoted.render(), Err(Error::Word { text: "it's".into() }));
+    }
+
+    /// The most that `config/checks.rs` lets pass.
+    #[test]
+    fn the_largest_environment_fits() {
+        let mut all = Vec::new();
+        let mut bytes = 0;
+        for number in 100.. {
+            let next = held(&format!("V{number}"), Store::Parameter, "/app/p", None);
+            bytes += next.held.bytes(&next.variable);
+            if bytes > config::LARGEST_ENVIRONMENT {
+                break;
+            }
+            all.push(next);
+        }
+        assert!(all.len() > 10);
+        assert!(UserData { held: all, ..postagram(&[]) }.render().is_ok());
+        let name = "x".repeat(512);
+        let mut long: Vec<Held> = vec![held("V", Store::Secret, &name, Some(&"k".repeat(128)))];
+        let bytes = long[0].held.bytes("V");
+        long.push(held("W", Store::Secret, &name, None));
+        let text = "\"".repeat((config::LARGEST_ENVIRONMENT - 2 * bytes) / 2);
+        assert!(UserData { held: long, ..postagram(&[("A", &text)]) }.render().is_ok());
     }
 
     #[test]

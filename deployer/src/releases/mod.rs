@@ -200,6 +200,7 @@ pub(crate) mod tests {
             region: "us-east-1".into(),
             bucket: "app-artifacts".into(),
             key: format!("services/web/{sha256}"),
+            held: Vec::new(),
             environment: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             port: 8080,
             sha256: sha256.into(),

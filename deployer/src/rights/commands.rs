@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{KINDS, On::*, Right, When::*, kinds::OfKind, right, right_when};
-use crate::{config::Config, engine::Inputs as _, page::Page};
+use crate::{
+    config::{Config, Store},
+    engine::Inputs as _,
+    page::Page,
+};
 
 /// The rights of a command.
 #[derive(Debug)]
@@ -15,7 +19,7 @@ pub struct Needs {
     /// With which of them.
     which: Which,
     /// The rights for everything else.
-    parts: &'static [Part],
+    parts: &'static [&'static [Part]],
 }
 
 /// What a command does with resources.
@@ -66,13 +70,26 @@ enum Given {
     OwnNetwork,
     /// A service that names its machine image.
     Image,
+    /// A service with a domain.
+    Domain,
+    /// A service with a domain, for which a certificate is requested.
+    Requested,
+    /// A variable whose value is in Secrets Manager.
+    Secrets,
+    /// A variable whose value is in Parameter Store.
+    Parameters,
 }
 
 const fn part(given: Given, rights: &'static [Right]) -> Part {
     Part { given, rights }
 }
 
-const fn command(command: &'static str, deeds: &'static [Deed], which: Which, parts: &'static [Part]) -> Needs {
+const fn command(
+    command: &'static str,
+    deeds: &'static [Deed],
+    which: Which,
+    parts: &'static [&'static [Part]],
+) -> Needs {
     Needs { command, deeds, which, parts }
 }
 
@@ -91,8 +108,58 @@ const NETWORK: &[Right] = &[
 /// The routes of a network that `stack.yaml` names (`cloud/site/existing.rs`).
 const ROUTES: &[Right] = &[right("ec2:DescribeRouteTables", Any)];
 
+/// The hosted zones that hold domains (`cloud/domains.rs`).
+const DOMAINS: &[Right] = &[right("route53:GetHostedZone", Zones), right("route53:ListHostedZones", Any)];
+
+/// How far the certificates of domains have got.
+const CERTIFICATES: &[Right] = &[
+    right("acm:DescribeCertificate", Certificates),
+    right("acm:ListCertificates", Any),
+    right("acm:ListTagsForCertificate", Certificates),
+];
+
+/// Removing the records that lead to load balancers (`kinds/load_balancer.rs`).
+const RELEASE: &[Right] = &[
+    right("route53:ChangeResourceRecordSets", Zones),
+    right("route53:ListHostedZones", Any),
+    right("route53:ListResourceRecordSets", Zones),
+];
+
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
+
+/// Whether values exist, and of which version they are (`cloud/held.rs`). A secret that does not exist has no ARN that a
+/// pattern could cover (docs/aws.md §23.1).
+const HELD_SECRETS: &[Right] = &[right("secretsmanager:DescribeSecret", Any)];
+const HELD_PARAMETERS: &[Right] = &[right("ssm:DescribeParameters", Any)];
+
+/// Listing the secrets and parameters of stacks (`kinds/secret.rs`, `kinds/parameter.rs`).
+const LIST_HELD: &[Right] = &[
+    right("secretsmanager:ListSecrets", Any),
+    right("ssm:DescribeParameters", Any),
+    right("ssm:ListTagsForResource", Parameters),
+];
+
+/// Removing those of the stack.
+const REMOVE_HELD: &[Right] = &[
+    right_when("secretsmanager:DeleteSecret", Secrets, Ours),
+    right("secretsmanager:DescribeSecret", Any),
+    right("secretsmanager:ListSecrets", Any),
+    right_when("ssm:DeleteParameter", Parameters, Ours),
+    right("ssm:DescribeParameters", Any),
+    right("ssm:ListTagsForResource", Parameters),
+];
+
+/// Setting values (`commands/secret.rs`). What is taken over gets our tags first.
+const SET_HELD: &[Right] = &[
+    right_when("secretsmanager:CreateSecret", Secrets, New),
+    right_when("secretsmanager:PutSecretValue", Secrets, Ours),
+    right_when("secretsmanager:RestoreSecret", Secrets, Ours),
+    right_when("secretsmanager:TagResource", Secrets, New),
+    right_when("ssm:AddTagsToResource", Parameters, New),
+    right_when("ssm:PutParameter", Parameters, New),
+    right_when("ssm:PutParameter", Parameters, Ours),
+];
 
 /// The lease (`cloud/lease.rs`). A conditional write needs `s3:GetObject`, and without `s3:ListBucket` a missing
 /// object is a denial.
@@ -217,16 +284,29 @@ const DOCTOR: &[Right] = &[
     right("servicequotas:GetServiceQuota", Any),
 ];
 
+/// The size of a stack (`kinds/bucket/emptying.rs`, `kinds/launch_template.rs`).
+const SIZES: &[Right] = &[right("ec2:DescribeLaunchTemplateVersions", Any), right("s3:ListBucket", Buckets)];
+
 const REGIONS: &[Right] = &[right("ec2:DescribeRegions", Any)];
 
 use Deed::{Change, List, Loss, Read, Remove, Tidy};
 
-/// What `up` does with resources, and what else it needs.
+/// What `up` does with resources.
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
-const UP: &[Part] = &[
+
+/// What every command needs that lays out the stack: the network and the domains of services.
+const SITE: &[Part] = &[
     part(Given::Services, NETWORK),
     part(Given::OwnNetwork, ROUTES),
+    part(Given::Domain, DOMAINS),
+    part(Given::Requested, CERTIFICATES),
+];
+
+/// What else `up` needs.
+const UP: &[Part] = &[
     part(Given::Image, IMAGES),
+    part(Given::Secrets, HELD_SECRETS),
+    part(Given::Parameters, HELD_PARAMETERS),
     part(Given::Always, LEASE),
     part(Given::Services, HEALTH),
     part(Given::Services, WHY_SERVICES),
@@ -236,12 +316,15 @@ const UP: &[Part] = &[
 /// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
 /// `deployer/tests/permissions.rs`.
 pub const COMMANDS: &[Needs] = &[
-    command("up", UP_DEEDS, Which::Described, UP),
+    command("up", UP_DEEDS, Which::Described, &[SITE, UP]),
     command(
         "plan",
         &[List, Read, Loss],
         Which::Described,
-        &[part(Given::Services, NETWORK), part(Given::OwnNetwork, ROUTES), part(Given::Image, IMAGES)],
+        &[
+            SITE,
+            &[part(Given::Image, IMAGES), part(Given::Secrets, HELD_SECRETS), part(Given::Parameters, HELD_PARAMETERS)],
+        ],
     ),
     offline("cost"),
     command(
@@ -249,12 +332,15 @@ pub const COMMANDS: &[Needs] = &[
         &[List, Read, Loss],
         Which::Described,
         &[
-            part(Given::Services, NETWORK),
-            part(Given::OwnNetwork, ROUTES),
-            part(Given::Services, STATUS_SERVICES),
-            part(Given::Functions, WHY_FUNCTIONS),
-            part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
-            part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
+            SITE,
+            &[
+                part(Given::Services, STATUS_SERVICES),
+                part(Given::Functions, WHY_FUNCTIONS),
+                part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
+                part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
+                part(Given::Secrets, HELD_SECRETS),
+                part(Given::Parameters, HELD_PARAMETERS),
+            ],
         ],
     ),
     command(
@@ -262,46 +348,50 @@ pub const COMMANDS: &[Needs] = &[
         &[],
         Which::None,
         &[
-            part(Given::Services, NETWORK),
-            part(Given::OwnNetwork, ROUTES),
-            part(Given::Services, WHY_SERVICES),
-            part(Given::Functions, WHY_FUNCTIONS),
+            SITE,
+            &[
+                part(Given::Services, WHY_SERVICES),
+                part(Given::Functions, WHY_FUNCTIONS),
+                part(Given::Secrets, HELD_SECRETS),
+                part(Given::Parameters, HELD_PARAMETERS),
+            ],
         ],
     ),
     command(
         "history",
         &[],
         Which::None,
-        &[
-            part(Given::Services, NETWORK),
-            part(Given::OwnNetwork, ROUTES),
-            part(Given::Services, RELEASES),
-            part(Given::Functions, FUNCTION_RELEASES),
-        ],
+        &[SITE, &[part(Given::Services, RELEASES), part(Given::Functions, FUNCTION_RELEASES)]],
     ),
     command(
         "rollback",
         &[],
         Which::None,
         &[
-            part(Given::Services, NETWORK),
-            part(Given::OwnNetwork, ROUTES),
-            part(Given::Services, RELEASES),
-            part(Given::Services, ROLL_OUT),
-            part(Given::Always, LEASE),
-            part(Given::Services, HEALTH),
-            part(Given::Services, WHY_SERVICES),
-            part(Given::Functions, FUNCTION_RELEASES),
-            part(Given::Functions, RESTORE),
+            SITE,
+            &[
+                part(Given::Services, RELEASES),
+                part(Given::Services, ROLL_OUT),
+                part(Given::Always, LEASE),
+                part(Given::Services, HEALTH),
+                part(Given::Services, WHY_SERVICES),
+                part(Given::Functions, FUNCTION_RELEASES),
+                part(Given::Functions, RESTORE),
+            ],
         ],
     ),
-    command("pause", &[], Which::None, &[part(Given::Services, PAUSE), part(Given::Services, LEASE)]),
-    command("resume", UP_DEEDS, Which::Described, UP),
+    command(
+        "pause",
+        &[],
+        Which::None,
+        &[&[part(Given::Services, PAUSE), part(Given::Domain, RELEASE), part(Given::Services, LEASE)]],
+    ),
+    command("resume", UP_DEEDS, Which::Described, &[SITE, UP]),
     command(
         "logs",
         &[],
         Which::None,
-        &[
+        &[&[
             part(Given::Functions, &[right("logs:FilterLogEvents", LogGroups)]),
             part(
                 Given::Services,
@@ -311,13 +401,13 @@ pub const COMMANDS: &[Needs] = &[
                     right("s3:ListBucket", Artifacts),
                 ],
             ),
-        ],
+        ]],
     ),
     command(
         "invoke",
         &[],
         Which::None,
-        &[part(
+        &[&[part(
             Given::Functions,
             &[
                 right("lambda:GetFunction", Functions),
@@ -326,30 +416,31 @@ pub const COMMANDS: &[Needs] = &[
                 // For `--sample`.
                 right("s3:GetObject", Objects),
             ],
-        )],
+        )]],
     ),
-    command("open", &[Read], Which::Addresses, &[part(Given::Services, NETWORK), part(Given::OwnNetwork, ROUTES)]),
-    command("verify", &[Read], Which::Verified, &[part(Given::Services, NETWORK), part(Given::OwnNetwork, ROUTES)]),
+    command("open", &[Read], Which::Addresses, &[SITE]),
+    command("verify", &[Read], Which::Verified, &[SITE]),
     command(
         "down",
         &[List, Read, Loss, Remove],
         Which::Described,
-        &[part(Given::Services, NETWORK), part(Given::OwnNetwork, ROUTES), part(Given::Always, LEASE)],
+        &[SITE, &[part(Given::Always, LEASE), part(Given::Always, REMOVE_HELD)]],
     ),
-    command("outputs", &[Read], Which::Outputs, &[part(Given::Services, NETWORK), part(Given::OwnNetwork, ROUTES)]),
-    command("ls", &[List], Which::OfAllStacks, &[part(Given::Always, REGIONS)]),
+    command("secret", &[], Which::None, &[&[part(Given::Always, SET_HELD), part(Given::Always, REMOVE_HELD)]]),
+    command("outputs", &[Read], Which::Outputs, &[SITE]),
+    command(
+        "ls",
+        &[List],
+        Which::OfAllStacks,
+        &[&[part(Given::Always, REGIONS), part(Given::Always, SIZES), part(Given::Always, LIST_HELD)]],
+    ),
     offline("policy"),
     offline("schema"),
     command(
         "doctor",
         &[Read],
         Which::Described,
-        &[
-            part(Given::Services, NETWORK),
-            part(Given::OwnNetwork, ROUTES),
-            part(Given::Always, REGIONS),
-            part(Given::Services, DOCTOR),
-        ],
+        &[SITE, &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR)]],
     ),
     offline("init"),
     offline("validate"),
@@ -380,7 +471,8 @@ impl Needs {
             }
         };
         let deeds = KINDS.iter().flat_map(|kind| self.deeds.iter().flat_map(move |deed| of_kind(kind, *deed)));
-        let parts = self.parts.iter().filter(|part| part.given.holds(config)).flat_map(|part| part.rights);
+        let parts =
+            self.parts.iter().copied().flatten().filter(|part| part.given.holds(config)).flat_map(|part| part.rights);
         deeds.chain(parts).copied().collect()
     }
 }
@@ -414,6 +506,12 @@ impl Given {
             Given::Functions => !config.functions.is_empty(),
             Given::Buckets => !config.buckets.is_empty(),
             Given::Tables => !config.tables.is_empty(),
+            Given::Domain => config.services.values().any(|service| service.domain.is_some()),
+            Given::Requested => {
+                config.services.values().any(|service| service.domain.is_some() && service.certificate.is_none())
+            }
+            Given::Secrets => config.holds(Store::Secret),
+            Given::Parameters => config.holds(Store::Parameter),
             Given::Image => config.services.values().any(|service| service.image.is_some()),
         }
     }

@@ -51,6 +51,14 @@ pub const KINDS: &[OfKind] = &[
         remove: &[right("cloudwatch:DeleteAlarms", Alarms)],
     },
     OfKind {
+        kind: "alias",
+        list: &[],
+        read: &[right("route53:ListResourceRecordSets", Zones)],
+        loss: &[],
+        change: &[right("route53:ChangeResourceRecordSets", Zones)],
+        remove: &[right("route53:ChangeResourceRecordSets", Zones), right("route53:ListHostedZones", Any)],
+    },
+    OfKind {
         kind: "artifact",
         list: &[],
         read: &[right("s3:GetObject", Programs), right("s3:ListBucket", Artifacts)],
@@ -127,6 +135,29 @@ pub const KINDS: &[OfKind] = &[
         ],
     },
     OfKind {
+        kind: "certificate",
+        list: &[right("acm:ListCertificates", Any), right("acm:ListTagsForCertificate", Certificates)],
+        read: &[
+            right("acm:DescribeCertificate", Certificates),
+            right("acm:ListCertificates", Any),
+            right("acm:ListTagsForCertificate", Certificates),
+        ],
+        loss: &[],
+        change: &[
+            right_when("acm:AddTagsToCertificate", Certificates, New),
+            right_when("acm:AddTagsToCertificate", Certificates, Ours),
+            right_when("acm:DeleteCertificate", Certificates, Ours),
+            right_when("acm:RequestCertificate", Any, New),
+        ],
+        // Its validation record is removed first.
+        remove: &[
+            right_when("acm:DeleteCertificate", Certificates, Ours),
+            right("route53:ChangeResourceRecordSets", Zones),
+            right("route53:ListHostedZones", Any),
+            right("route53:ListResourceRecordSets", Zones),
+        ],
+    },
+    OfKind {
         kind: "default_action",
         list: &[],
         read: &[right("elasticloadbalancing:DescribeListeners", Any)],
@@ -194,6 +225,8 @@ pub const KINDS: &[OfKind] = &[
             add_tags(Balancers),
             add_tags(Listeners),
             right("elasticloadbalancing:CreateListener", Balancers),
+            // One for HTTPS that is no longer wanted.
+            right("elasticloadbalancing:DeleteListener", Listeners),
             right("elasticloadbalancing:ModifyListener", Listeners),
         ],
         remove: &[right("elasticloadbalancing:DeleteListener", Listeners)],
@@ -211,6 +244,8 @@ pub const KINDS: &[OfKind] = &[
             add_tags(Balancers),
             right("elasticloadbalancing:CreateLoadBalancer", Balancers),
             right("elasticloadbalancing:ModifyLoadBalancerAttributes", Balancers),
+            // Of a domain that no longer leads to it.
+            right("elasticloadbalancing:RemoveTags", Balancers),
             right("elasticloadbalancing:SetSecurityGroups", Balancers),
             right("elasticloadbalancing:SetSubnets", Balancers),
             right_when("iam:CreateServiceLinkedRole", Any, LinkedTo(&["elasticloadbalancing.amazonaws.com"])),
@@ -338,5 +373,13 @@ pub const KINDS: &[OfKind] = &[
             right("elasticloadbalancing:ModifyTargetGroupAttributes", TargetGroups),
         ],
         remove: &[right("elasticloadbalancing:DeleteTargetGroup", TargetGroups)],
+    },
+    OfKind {
+        kind: "validation_record",
+        list: &[],
+        read: &[right("acm:DescribeCertificate", Certificates), right("route53:ListResourceRecordSets", Zones)],
+        loss: &[],
+        change: &[right("route53:ChangeResourceRecordSets", Zones)],
+        remove: &[right("route53:ChangeResourceRecordSets", Zones)],
     },
 ];

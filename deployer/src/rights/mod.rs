@@ -78,6 +78,10 @@ pub enum On {
     TargetGroups,
     /// The listeners.
     Listeners,
+    /// The certificates. Their ids are chosen by ACM.
+    Certificates,
+    /// The hosted zones, which are not ours.
+    Zones,
     /// The launch templates. Their ids are chosen by EC2.
     Templates,
     /// The security groups. Their ids are chosen by EC2.
@@ -86,6 +90,10 @@ pub enum On {
     Networks,
     /// What a launch template gives tags to.
     Launched,
+    /// The secrets, whose names need not begin with the stack's.
+    Secrets,
+    /// The parameters, likewise.
+    Parameters,
 }
 
 /// A condition.
@@ -182,9 +190,13 @@ impl On {
             On::Balancers => vec![arn("elasticloadbalancing", &format!("loadbalancer/app/{names}"))],
             On::TargetGroups => vec![arn("elasticloadbalancing", &format!("targetgroup/{names}"))],
             On::Listeners => vec![arn("elasticloadbalancing", &format!("listener/app/{names}"))],
+            On::Certificates => vec![arn("acm", "certificate/*")],
+            On::Zones => vec![format!("arn:{partition}:route53:::hostedzone/*")],
             On::Templates => vec![arn("ec2", "launch-template/*")],
             On::SecurityGroups => vec![arn("ec2", "security-group/*")],
             On::Networks => vec![arn("ec2", "vpc/*")],
+            On::Secrets => vec![arn("secretsmanager", "secret:*")],
+            On::Parameters => vec![arn("ssm", "parameter/*")],
             On::Launched => vec![arn("ec2", "instance/*"), arn("ec2", "volume/*")],
         };
         all.into_iter().collect()

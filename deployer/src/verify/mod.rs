@@ -2,6 +2,7 @@
 
 mod client;
 mod expect;
+mod hidden;
 mod pointer;
 mod values;
 

@@ -1,19 +1,17 @@
 //! The values of variables and references during a run.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     hash::{BuildHasher as _, RandomState},
 };
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::hidden::Hidden;
 use crate::config::verify::{RUN, Word, Words};
 
 /// Everything but the unreserved characters of RFC 3986 §2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Shorter values reveal nothing, and occur everywhere.
-const SHORTEST_SECRET: usize = 6;
 
 /// What variables and references stand for.
 #[derive(Debug, Clone)]
@@ -22,7 +20,7 @@ pub struct Values {
     variables: BTreeMap<String, String>,
     references: BTreeMap<String, String>,
     /// Values that messages must not show.
-    hidden: BTreeSet<String>,
+    hidden: Hidden,
 }
 
 impl Values {
@@ -30,7 +28,7 @@ impl Values {
     pub fn new(base: &str, references: BTreeMap<String, String>) -> Values {
         let run = format!("{:08x}", RandomState::new().hash_one(std::process::id()) >> 32);
         let variables = BTreeMap::from([(RUN.to_owned(), run)]);
-        Values { base: base.to_owned(), variables, references, hidden: BTreeSet::new() }
+        Values { base: base.to_owned(), variables, references, hidden: Hidden::default() }
     }
 
     /// Whether this variable is set.
@@ -46,15 +44,12 @@ impl Values {
 
     /// Makes messages not show these values.
     pub fn hide<'a>(&mut self, values: impl Iterator<Item = &'a str>) {
-        let values = values.flat_map(|value| [value, value.rsplit(' ').next().unwrap_or(value)]);
-        self.hidden.extend(values.filter(|value| value.len() >= SHORTEST_SECRET).map(str::to_owned));
+        self.hidden.add(values);
     }
 
-    /// A message without hidden values. Longer ones first: one may contain another.
+    /// A message without hidden values.
     pub fn hidden(&self, message: &str) -> String {
-        let mut hidden: Vec<&String> = self.hidden.iter().collect();
-        hidden.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        hidden.into_iter().fold(message.to_owned(), |message, value| message.replace(value.as_str(), "(hidden)"))
+        self.hidden.mask(message)
     }
 
     /// A text with its values.

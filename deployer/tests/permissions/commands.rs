@@ -2,11 +2,14 @@
 //! that has exactly its own, and uses all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
 
+use aws_sdk_acm::types::{Tag, ValidationMethod};
 use aws_sdk_sts::types::Credentials;
 use deployer::rights::COMMANDS;
 use serde_json::{Value, json};
 use testkit::eventually;
+use tokio::io::AsyncWriteExt as _;
 
 use super::{list, statements};
 use crate::support::{Project, Said, cloud::TestAws, hands::Hands};
@@ -15,8 +18,11 @@ use crate::support::{Project, Said, cloud::TestAws, hands::Hands};
 const UNUSED: &[(&str, &str, &str)] = &[
     ("up", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
     ("up", "iam:CreateServiceLinkedRole", "only the first load balancer and group of an account need it"),
+    ("up", "elasticloadbalancing:DeleteListener", "only a service that is no longer served over HTTPS needs it"),
+    ("up", "elasticloadbalancing:RemoveTags", "the same"),
+    ("why", "secretsmanager:DescribeSecret", "only for a service that cannot read a secret"),
+    ("why", "ssm:DescribeParameters", "the same for a parameter"),
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
-    ("rollback", "ec2:CreateTags", "AWS checks a launch of the template; the local AWS knows only that it is one"),
     ("rollback", "lambda:UpdateFunctionCode", "only a release with another program needs it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsEgress", "only rules made by an earlier version need it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsIngress", "the same"),
@@ -66,8 +72,26 @@ impl<'a> Roles<'a> {
         self.credentials.insert(command, taken.expect("it can be assumed").credentials.expect("credentials"));
     }
 
+    /// Sets a value in the role of `secret`.
+    async fn set(&self, arguments: &[&str]) {
+        let arguments = [&["secret", "set"], arguments].concat();
+        let mut command = self.command(&arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the deployer can be started");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(b"a value").await.expect("it is read");
+        drop(stdin);
+        let said = Said::from(child.wait_with_output().await.expect("it ends"));
+        let denied = self.denied("secret").await;
+        assert!(denied.is_empty() && said.code == 0, "{arguments:?}: {denied:#?}\n{}", said.all());
+    }
+
     /// Runs a command in its role.
     async fn run(&self, arguments: &[&str]) -> Said {
+        self.command(arguments).output().await.expect("the deployer can be started").into()
+    }
+
+    fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let keys = &self.credentials[arguments[0]];
         let endpoint = self.cloud.endpoint();
         let environment = [
@@ -77,7 +101,8 @@ impl<'a> Roles<'a> {
             ("AWS_SESSION_TOKEN", keys.session_token()),
         ];
         let mut command = tokio::process::Command::from(self.project.command(arguments, &environment));
-        command.kill_on_drop(true).output().await.expect("the deployer can be started").into()
+        command.kill_on_drop(true);
+        command
     }
 
     /// Runs it and asserts its exit code, and that nothing was denied.
@@ -196,8 +221,34 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     let check = "    health_check: /health\n";
     let (watched, unwatched) = (format!("{check}    bake: 3m\n"), format!("{check}    bake: 0\n"));
     project.edit(check, &watched);
+    project.edit(
+        "    environment:\n",
+        "    environment:\n      TOKEN: { secret: app/token }\n      PASSWORD: { parameter: /app/password }\n",
+    );
     let roles = Roles::new(&cloud, &project).await;
+    // The tags of every certificate are read.
+    let request = cloud.aws.acm.request_certificate().domain_name("other.example.org");
+    request.validation_method(ValidationMethod::Dns).send().await.expect("a certificate can be requested");
     let bucket = "postagram-images-000000000000-us-east-1";
+
+    // Values, among them some that are deleted, restored and taken over.
+    let free = cloud.aws.secrets.create_secret().name("free").secret_string("v");
+    free.send().await.expect("a secret can be made");
+    for arguments in [
+        &["app/token"][..],
+        &["app/token"],
+        &["--parameter", "/app/password"],
+        &["--parameter", "/app/password"],
+        &["other"],
+        &["--parameter", "/other"],
+        &["free", "--adopt"],
+    ] {
+        roles.set(arguments).await;
+    }
+    roles.done(&["secret", "ls"]).await;
+    roles.done(&["secret", "rm", "other", "--yes"]).await;
+    roles.set(&["other"]).await;
+    roles.done(&["secret", "rm", "--parameter", "/other", "--yes"]).await;
 
     // From nothing.
     roles.done(&["doctor"]).await;
@@ -293,6 +344,46 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     assert_eq!(cloud.buckets().await, Vec::<String>::new());
 
     roles.assert_least().await;
+    cloud.end().await;
+}
+
+/// Actions that a domain adds, to those of the services of a load balancer.
+fn is_of_domains(action: &str) -> bool {
+    action.starts_with("acm:") || action.starts_with("route53:")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
+    let (cloud, project) = (TestAws::start().await, Project::of_service("    domain: app.example.org\n"));
+    let zone = cloud.aws.route53.create_hosted_zone().name("example.org").caller_reference("1").send().await;
+    zone.expect("a zone can be made");
+    let roles = Roles::new(&cloud, &project).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "--yes"]).await;
+    for command in [&["plan"][..], &["status"], &["why"], &["outputs"], &["history"], &["doctor"], &["ls"]] {
+        roles.done(command).await;
+    }
+    // The tags of the certificate.
+    let listed = cloud.aws.acm.list_certificates().send().await.expect("certificates");
+    let arn = listed.certificate_summary_list()[0].certificate_arn().expect("an ARN");
+    let resource = Tag::builder().key("deployer:resource").build().expect("complete");
+    let untag = cloud.aws.acm.remove_tags_from_certificate().certificate_arn(arn).tags(resource);
+    untag.send().await.expect("it can be untagged");
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["pause", "--yes"]).await;
+    roles.done(&["resume", "--yes"]).await;
+    let described = project.description();
+    project.edit("domain: app.example.org", "domain: www.example.org");
+    roles.done(&["up", "--yes"]).await;
+    project.describe(&described);
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["down", "--yes"]).await;
+    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down"] {
+        let used = roles.used(command).await;
+        let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
+        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
+        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
+    }
     cloud.end().await;
 }
 

@@ -19,6 +19,8 @@ impl Moto {
     pub fn start() -> Moto {
         let mut server = Command::new(tool("bin/moto_server"))
             .args(["-H", "127.0.0.1", "-p", "0"])
+            // Until it issues a certificate, in seconds (docs/aws.md §17).
+            .env("MOTO_ACM_VALIDATION_WAIT", "2")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

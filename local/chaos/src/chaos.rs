@@ -63,6 +63,8 @@ pub enum Kind {
     VcpuLimit,
     /// The disks of instances are full.
     DiskFull,
+    /// Domains are delegated to name servers that do not have their zones.
+    LameDelegation,
 }
 
 impl Kind {
@@ -153,6 +155,11 @@ impl Kind {
             Kind::DiskFull,
             "disk-full",
             "the disks of instances are full: what they download cannot be written, as after logs or data have filled them (docs/aws.md §8.5)",
+        ),
+        (
+            Kind::LameDelegation,
+            "lame-delegation",
+            "the parents of all domains delegate them to the name servers of another provider: DNS does not answer with the records of their hosted zones, and certificates stay in validation (docs/aws.md §21.2)",
         ),
     ];
 

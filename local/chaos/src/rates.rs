@@ -44,6 +44,16 @@ const RATES: &[Rate] = &[
     },
     // The lowest of all regions.
     Rate { service: "logs", applies: |call| call.operation == "FilterLogEvents", each: true, refill: 5.0, burst: 5.0 },
+    Rate { service: "route53", applies: |_| true, each: false, refill: 5.0, burst: 5.0 },
+    Rate { service: "acm", applies: |call| call.operation == "ListCertificates", each: true, refill: 8.0, burst: 8.0 },
+    Rate {
+        service: "acm",
+        applies: |call| ["DeleteCertificate", "DescribeCertificate"].contains(&call.operation.as_str()),
+        each: true,
+        refill: 10.0,
+        burst: 10.0,
+    },
+    Rate { service: "acm", applies: |_| true, each: true, refill: 5.0, burst: 5.0 },
     Rate { service: "s3", applies: Call::mutating, each: false, refill: 3500.0, burst: 3500.0 },
     Rate { service: "s3", applies: |call| !call.mutating(), each: false, refill: 5500.0, burst: 5500.0 },
 ];

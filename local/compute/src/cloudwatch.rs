@@ -135,47 +135,148 @@ pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
 fn input(input: &Input) -> Result<Cow<'_, Value>, Refusal> {
     match input {
         Input::Form(form) if form.iter().any(|(name, _)| name.split('.').count() > MOST_STEPS) => {
-            Err(Refusal::new(400, "MalformedInput", "the name of a parameter is nested too deeply"))
+            Err(malformed("the name of a parameter is nested too deeply"))
         }
-        Input::Form(form) => Ok(Cow::Owned(document(form))),
+        Input::Form(form) => {
+            let mut document = document(form)?;
+            typed(&mut document)?;
+            Ok(Cow::Owned(document))
+        }
         input if input.json().text().is_empty() => Ok(Cow::Owned(json!({}))),
         input => {
             let unreadable = |_| Refusal::new(400, "SerializationException", "the request cannot be read");
-            input.json().read().map(Cow::Borrowed).map_err(unreadable)
+            let document = input.json().read().map_err(unreadable)?;
+            check_types(document)?;
+            Ok(Cow::Borrowed(document))
         }
+    }
+}
+
+/// The type of a parameter that is no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Flag,
+    Whole,
+    Number,
+}
+
+/// The parameters that are no texts, with their types. Their names mean the same wherever they are.
+const TYPES: &[(&str, Type)] = &[
+    ("ActionsEnabled", Type::Flag),
+    ("DatapointsToAlarm", Type::Whole),
+    ("EvaluationPeriods", Type::Whole),
+    ("MaxRecords", Type::Whole),
+    ("Period", Type::Whole),
+    ("ReturnData", Type::Flag),
+    ("Threshold", Type::Number),
+];
+
+fn type_of(name: &str) -> Option<Type> {
+    TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+}
+
+impl Type {
+    /// Reads a value of a form, in the notation of XML Schema.
+    fn parse(self, text: &str) -> Option<Value> {
+        match self {
+            Type::Flag => match text {
+                "true" | "1" => Some(json!(true)),
+                "false" | "0" => Some(json!(false)),
+                _ => None,
+            },
+            Type::Whole => text.parse::<i32>().ok().map(|number| json!(number)),
+            Type::Number => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| json!(number)),
+        }
+    }
+
+    fn fits(self, value: &Value) -> bool {
+        match self {
+            Type::Flag => value.is_boolean(),
+            Type::Whole => value.as_f64().is_some_and(|number| number.fract() == 0.0),
+            Type::Number => value.is_number(),
+        }
+    }
+}
+
+/// Converts the texts of a form that stand for something else. Empty ones count as missing.
+fn typed(document: &mut Value) -> Result<(), Refusal> {
+    match document {
+        Value::Array(items) => items.iter_mut().try_for_each(typed),
+        Value::Object(fields) => {
+            fields.retain(|name, value| type_of(name).is_none() || value != "");
+            fields.iter_mut().try_for_each(|(name, value)| match (type_of(name), &value) {
+                (Some(kind), Value::String(text)) => match kind.parse(text) {
+                    Some(read) => {
+                        *value = read;
+                        Ok(())
+                    }
+                    None if kind == Type::Flag => Err(malformed("boolean must follow xsd1.1 definition")),
+                    None => Err(malformed(&format!("Value ({text}) for parameter {name} is invalid."))),
+                },
+                (Some(_), _) => Err(malformed("Unexpected complex element termination")),
+                (None, _) => typed(value),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The error for a form whose values have the wrong types (docs/aws.md §2.1).
+fn malformed(message: &str) -> Refusal {
+    Refusal::new(400, "MalformedInput", message)
+}
+
+/// Refuses a document with a value of the wrong type.
+fn check_types(document: &Value) -> Result<(), Refusal> {
+    match document {
+        Value::Array(items) => items.iter().try_for_each(check_types),
+        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| match type_of(name) {
+            Some(kind) if !value.is_null() && !kind.fits(value) => {
+                Err(Refusal::new(400, "SerializationException", format!("{name} has a value of the wrong type")))
+            }
+            Some(_) => Ok(()),
+            None => check_types(value),
+        }),
+        _ => Ok(()),
     }
 }
 
 /// Converts a form to a document: `AlarmNames.member.1` is the first element of a list.
-fn document(form: &Form) -> Value {
+///
+/// Errors: `MalformedInput` if the number of an element is none.
+fn document(form: &Form) -> Result<Value, Refusal> {
     let mut input = json!({});
     for (name, value) in form.iter().filter(|(name, _)| !matches!(name.as_str(), "Action" | "Version")) {
         let steps: Vec<&str> = name.split('.').collect();
-        put(&mut input, &steps, value);
+        put(&mut input, &steps, value)?;
     }
-    input
+    Ok(input)
 }
 
 /// Puts a value of a form at its place in a document.
-fn put(input: &mut Value, steps: &[&str], value: &str) {
+fn put(input: &mut Value, steps: &[&str], value: &str) -> Result<(), Refusal> {
     match steps {
-        [] => *input = json!(value),
+        [] => {
+            *input = json!(value);
+            Ok(())
+        }
         ["member", number, rest @ ..] => {
             if !input.is_array() {
                 *input = json!([]);
             }
-            let Some(items) = input.as_array_mut() else { return };
-            let at = number.parse::<usize>().unwrap_or(1).clamp(1, MOST_ITEMS) - 1;
+            let Some(items) = input.as_array_mut() else { return Ok(()) };
+            let at = number.parse::<usize>().ok().filter(|number| (1..=MOST_ITEMS).contains(number));
+            let at = at.ok_or_else(|| malformed(&format!("{number} is no number of an element")))? - 1;
             while items.len() <= at {
                 items.push(Value::Null);
             }
-            put(&mut items[at], rest, value);
+            put(&mut items[at], rest, value)
         }
         [name, rest @ ..] => {
             if !input.is_object() {
                 *input = json!({});
             }
-            put(&mut input[*name], rest, value);
+            put(&mut input[*name], rest, value)
         }
     }
 }
@@ -190,20 +291,12 @@ fn text<'a>(input: &'a Value, name: &str) -> Option<&'a str> {
     input[name].as_str().filter(|text| !text.is_empty())
 }
 
-/// A number, which is a text in a form.
 fn number(input: &Value, name: &str) -> Option<f64> {
-    match &input[name] {
-        Value::String(text) => text.parse().ok(),
-        value => value.as_f64(),
-    }
+    input[name].as_f64()
 }
 
-/// A flag, which is a text in a form.
 fn flag(input: &Value, name: &str) -> Option<bool> {
-    match &input[name] {
-        Value::String(text) => text.parse().ok(),
-        value => value.as_bool(),
-    }
+    input[name].as_bool()
 }
 
 fn list<'a>(input: &'a Value, name: &str) -> Vec<&'a str> {
@@ -421,7 +514,7 @@ mod tests {
             (json!({ "ActionPrefix": "arn:aws:sns" }), &[]),
             (json!({ "AlarmTypes": ["CompositeAlarm"] }), &[]),
             (json!({ "MaxRecords": 2 }), &["web-high", "web-low", "next 2"]),
-            (json!({ "MaxRecords": "2", "NextToken": "2" }), &["api-high"]),
+            (json!({ "MaxRecords": 2, "NextToken": "2" }), &["api-high"]),
         ] {
             assert_eq!(names(input.clone()).unwrap(), expected, "{input}");
         }
@@ -442,10 +535,53 @@ mod tests {
         assert_eq!(moment, ciborium::Value::Tag(1, Box::new(ciborium::Value::Integer(0.into()))));
         let form = [("Action", "DescribeAlarms"), ("AlarmNames.member.1", "a"), ("StateValue", "OK")];
         let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(document(&Form::from(form)), json!({ "AlarmNames": ["a"], "StateValue": "OK" }));
+        assert_eq!(document(&Form::from(form)).unwrap(), json!({ "AlarmNames": ["a"], "StateValue": "OK" }));
         let form = [("Metrics.member.2.Id", "b"), ("Metrics.member.1.MetricStat.Metric.Dimensions.member.1.Name", "a")];
         let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let nested = json!({ "MetricStat": { "Metric": { "Dimensions": [{ "Name": "a" }] } } });
-        assert_eq!(document(&Form::from(form)), json!({ "Metrics": [nested, { "Id": "b" }] }));
+        assert_eq!(document(&Form::from(form)).unwrap(), json!({ "Metrics": [nested, { "Id": "b" }] }));
+    }
+
+    #[test]
+    fn values_of_the_wrong_type_are_refused_in_each_protocol() {
+        let form = |pairs: &[(&str, &str)]| {
+            let form: Form = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            input(&Input::Form(form)).map(Cow::into_owned).map_err(|refusal| refusal.code)
+        };
+        let read = form(&[
+            ("ActionsEnabled", "0"),
+            ("Period", "60"),
+            ("Threshold", "1.5"),
+            ("AlarmName", "7"),
+            ("MaxRecords", ""),
+        ]);
+        assert_eq!(read.unwrap(), json!({ "ActionsEnabled": false, "Period": 60, "Threshold": 1.5, "AlarmName": "7" }));
+        for (name, value) in [
+            ("ActionsEnabled", "True"),
+            ("ActionsEnabled", "no"),
+            ("EvaluationPeriods", "three"),
+            ("EvaluationPeriods", "1.5"),
+            ("DatapointsToAlarm", "99999999999"),
+            ("Threshold", "NaN"),
+            ("Threshold", "1,5"),
+            ("MaxRecords", "many"),
+            ("Metrics.member.1.ReturnData", "yes"),
+            ("Metrics.member.1.MetricStat.Period", "minute"),
+            ("Period.member.1", "60"),
+            ("AlarmNames.member.x", "a"),
+            ("AlarmNames.member.0", "a"),
+        ] {
+            assert_eq!(form(&[(name, value)]).unwrap_err(), "MalformedInput", "{name}={value}");
+        }
+        let fits = |document: Value| check_types(&document).map_err(|refusal| refusal.code);
+        assert_eq!(fits(json!({ "Period": 60, "ActionsEnabled": true, "Threshold": 1, "MaxRecords": null })), Ok(()));
+        for document in [
+            json!({ "Period": "60" }),
+            json!({ "Period": 60.5 }),
+            json!({ "ActionsEnabled": "true" }),
+            json!({ "Metrics": [{ "ReturnData": 1 }] }),
+        ] {
+            assert_eq!(fits(document.clone()).unwrap_err(), "SerializationException", "{document}");
+        }
     }
 }

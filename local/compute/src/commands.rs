@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::shell::Nest;
-use super::{Objects, journal, shell};
+use super::{Objects, journal, secrets, shell};
 
 /// Converts a path of the instance to a path of this machine below the instance's root.
 ///
@@ -51,6 +51,9 @@ pub trait Tools: Objects {
 
     /// Makes a call of CloudWatch Logs in a region, which is the instance's by default. The error is the CLI's message.
     async fn log(&self, region: Option<&str>, operation: &str, input: Value) -> Result<Value, String>;
+
+    /// Makes a call of Secrets Manager or Parameter Store in a region. The error is the CLI's message.
+    async fn value(&self, region: Option<&str>, operation: &str, input: Value) -> Result<Value, String>;
 
     /// Waits for a configured time.
     async fn pause(&self, seconds: u64);
@@ -105,6 +108,10 @@ impl Tools for NoTools {
         Err("Unable to locate credentials".to_owned())
     }
 
+    async fn value(&self, _region: Option<&str>, _operation: &str, _input: Value) -> Result<Value, String> {
+        Err("Unable to locate credentials".to_owned())
+    }
+
     async fn pause(&self, _seconds: u64) {}
 
     fn properties(&self, _unit: &str) -> Vec<(&'static str, String)> {
@@ -140,6 +147,7 @@ const TOOLS: &[&str] = &[
     "cp",
     "curl",
     "echo",
+    "false",
     "journalctl",
     "jq",
     "mkdir",
@@ -158,6 +166,7 @@ pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec
     };
     let done = match program.rsplit('/').next().unwrap_or(program) {
         "true" => Ok(()),
+        "false" => return Done { status: 1, ..Done::default() },
         "mkdir" => mkdir(root, arguments),
         "chmod" => chmod(root, arguments),
         "sha256sum" => sha256sum(root, arguments).await,
@@ -166,6 +175,7 @@ pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec
         "sleep" => sleep(tools, arguments).await,
         "aws" => match arguments {
             ["logs", arguments @ ..] => return journal::aws_logs(root, tools, arguments).await,
+            ["secretsmanager" | "ssm", ..] => return secrets::aws(tools, arguments).await,
             _ => aws(root, tools, arguments, input).await,
         },
         "bash" => match nest.of_script() {
@@ -429,7 +439,10 @@ pub fn parse_mode(text: &str) -> Result<u32, String> {
 /// `aws s3 cp s3://bucket/key path` and `aws s3 cp - s3://bucket/key`.
 async fn aws(root: &Path, objects: &dyn Tools, arguments: &[&str], input: Vec<u8>) -> Result<(), String> {
     let ["s3", "cp", rest @ ..] = arguments else {
-        return Err(format!("aws {}: only 's3 cp' and 'logs' exist on a local instance", arguments.join(" ")));
+        return Err(format!(
+            "aws {}: only 's3 cp', 'logs', 'secretsmanager' and 'ssm' exist on a local instance",
+            arguments.join(" ")
+        ));
     };
     let mut places = Vec::new();
     let mut rest = rest.iter();
@@ -530,6 +543,16 @@ pub mod tests {
             let lines = if lines.is_empty() { line(0, "started") + &line(1, "stopped") } else { lines };
             let gone = *self.gone.lock().unwrap();
             (from.max(gone), lines[from.saturating_sub(gone) as usize..].to_owned())
+        }
+
+        async fn value(&self, _region: Option<&str>, operation: &str, input: Value) -> Result<Value, String> {
+            let id = input["SecretId"].as_str().or(input["Name"].as_str()).unwrap_or_default();
+            match id {
+                "none" => {
+                    Err(format!("An error occurred (ParameterNotFound) when calling the {operation} operation: "))
+                }
+                id => Ok(serde_json::json!({ "SecretString": id })),
+            }
         }
 
         async fn log(&self, _region: Option<&str>, operation: &str, input: Value) -> Result<Value, String> {
@@ -689,8 +712,11 @@ pub mod tests {
         check("rm -rf /", "rm: this command does not exist on a local instance").await;
         check("mkdir -p /a/../../b", "'/a/../../b' leads out of the instance").await;
         check("mkdir -p a", "'a' is no absolute path").await;
-        check("aws ec2 describe-vpcs", "aws ec2 describe-vpcs: only 's3 cp' and 'logs' exist on a local instance")
-            .await;
+        check(
+            "aws ec2 describe-vpcs",
+            "aws ec2 describe-vpcs: only 's3 cp', 'logs', 'secretsmanager' and 'ssm' exist on a local instance",
+        )
+        .await;
         check("aws s3 cp s3://artifacts/nothing /x", "fatal error: s3://artifacts/nothing: NoSuchKey").await;
         check("chmod 99 /x", "chmod: cannot access '/x': No such file or directory (os error 2)").await;
     }

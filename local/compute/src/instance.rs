@@ -277,6 +277,29 @@ impl Tools for Host {
         self.compute.logs.call(operation, &input).map_err(|(code, message)| refused(&code, &message))
     }
 
+    async fn value(&self, region: Option<&str>, operation: &str, input: Value) -> Result<Value, String> {
+        let Some(profile) = &self.profile else {
+            return Err(
+                "Unable to locate credentials. You can configure credentials by running \"aws configure\".".into()
+            );
+        };
+        let (service, right, id) = match operation {
+            "GetSecretValue" => ("secretsmanager", Right::ReadSecret, &input["SecretId"]),
+            _ => ("ssm", Right::ReadParameter, &input["Name"]),
+        };
+        if let Some(other) = region.filter(|region| *region != self.compute.site.region) {
+            return Err(format!("Could not connect to the endpoint URL: \"https://{service}.{other}.amazonaws.com/\""));
+        }
+        let refused = |code: &str, message: &str| {
+            format!("An error occurred ({code}) when calling the {operation} operation: {message}")
+        };
+        if let Err(denial) = self.check(profile, right, "", id.as_str().unwrap_or_default()).await {
+            let denial = denial.strip_prefix("AccessDenied: ").unwrap_or(&denial);
+            return Err(refused("AccessDeniedException", denial));
+        }
+        self.compute.values.call(operation, &input).map_err(|(code, message)| refused(&code, &message))
+    }
+
     async fn pause(&self, seconds: u64) {
         sleep(self.compute.site.speed.lasts(seconds)).await;
     }
@@ -498,6 +521,7 @@ impl Host {
             }
             self.machine.note_unit(name, "deactivating", "stop-post");
             self.run_stop_post(name, &unit, &ended).await;
+            unit.remove_runtime_directories(&self.root);
             let Some(exit) = ended.exit().filter(|_| !self.machine.stop.is_cancelled()) else {
                 return;
             };
@@ -576,13 +600,12 @@ impl Host {
 
     /// Starts a unit and waits for its exit.
     async fn run_once(self: &Arc<Host>, name: &str, unit: &Unit) -> Ended {
-        let environment = match unit.whole_environment(&self.root) {
-            Ok(environment) => environment,
-            Err(why) => {
-                self.log_unit(name, why);
-                return Ended::Unloaded;
-            }
-        };
+        let load = || unit.whole_environment(&self.root).map_err(|why| self.log_unit(name, why));
+        if let Err(why) = unit.make_runtime_directories(&self.root) {
+            self.log_unit(name, why);
+            return Ended::Unloaded;
+        }
+        let Ok(environment) = load() else { return Ended::Unloaded };
         let program = unit.main.words.first().map(String::as_str).unwrap_or_default();
         let is_tool = commands::is_tool(program);
         let port = if is_tool { UNPRIVILEGED } else { self.declare_port(&environment) };
@@ -597,6 +620,9 @@ impl Host {
                 return Ended::Control(Exit::Code(status));
             }
         }
+        // Environment files are read before each process: a command before may have written one (systemd.exec(5)).
+        let Ok(environment) = load() else { return Ended::Unloaded };
+        let visible = self.visible_to_processes(&environment);
         if is_tool {
             self.machine.note_unit(name, "active", "running");
             let words = unit.main.expanded(&visible);

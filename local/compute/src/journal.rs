@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::commands::{Done, Tools, below, full_name, option, unknown};
+use super::secrets;
 
 /// The options of `journalctl` without a value.
 const PLAIN: &[&str] = &["--all", "--no-pager", "--quiet"];
@@ -96,7 +97,7 @@ fn json_line(entry: &Entry, message: &str) -> String {
 /// The filter of `jq` on a local instance: it turns the entries of a journal into the events of `PutLogEvents`.
 const EVENTS: &str = r#"def plain:[foreach (.[],-1) as $b ([0];if .[0]==2 and $b>31 and $b<127 then [if $b<64 then 2 else 0 end] elif .[0]==1 and $b==91 then [2] else (if .[0]==1 then [27] else [] end) as $kept|if $b==27 then [1]+$kept else [0]+$kept+[$b] end end;.[1:][])];def text:[foreach .[] as $b ({n:0};if .n>0 and $b>127 and $b<192 then {n:(.n-1),least,c:(.c*64+$b-128)}|.o=if .n>0 then [] elif .c<.least or .c>1114111 or (.c>55295 and .c<57344) then [65533] else [.c] end else (if .n>0 then [65533] else [] end) as $o|if $b<0 then {n:0,$o} elif $b<128 then {n:0,o:($o+[$b])} elif $b<192 or $b>247 then {n:0,o:($o+[65533])} elif $b<224 then {n:1,least:128,c:($b-192),$o} elif $b<240 then {n:2,least:2048,c:($b-224),$o} else {n:3,least:65536,c:($b-240),$o} end end;.o[])]|implode;map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try (plain|text) catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)"#;
 
-/// `jq -cs FILTER` with the filter above, and `jq -s length`.
+/// `jq -cs FILTER` with the filter above, `jq -s length`, and the filter for secrets.
 pub fn jq(arguments: &[&str], input: &[u8]) -> Done {
     let failed = || Done { status: 5, output: Vec::new(), errors: "jq: error: the input is no journal\n".to_owned() };
     if arguments == ["-s", "length"] {
@@ -104,6 +105,9 @@ pub fn jq(arguments: &[&str], input: &[u8]) -> Done {
         let count = values.map(|value| value.ok().map(drop)).collect::<Option<Vec<()>>>();
         return count
             .map_or_else(failed, |values| Done { output: format!("{}\n", values.len()).into(), ..Done::default() });
+    }
+    if let ["-r", "--arg", "name", name, "--arg", "key", key, secrets::ASSIGNMENT] = *arguments {
+        return secrets::jq(name, key, input);
     }
     if arguments != ["-cs", EVENTS] {
         return Done::failed(format!("jq {}: this does not exist on a local instance", arguments.join(" ")));

@@ -13,6 +13,7 @@ mod imds;
 mod instance;
 mod journal;
 mod ports;
+mod secrets;
 pub mod service_quotas;
 mod shell;
 mod state;
@@ -45,10 +46,25 @@ use state::State;
 
 use chaos::Chaos;
 use kit::account::Kind;
-use kit::call::{Effect, Needs, Operation, Page, Rows};
+use kit::call::{Asked, Effect, Need, Needs, Operation, Page, Rows};
 use kit::speed::Speed;
 use kit::taken::{self, Takes};
 use kit::warden::Warden;
+
+/// The certificates that load balancers serve.
+pub trait Certificates: Send + Sync {
+    /// Returns a certificate of the region, if it exists.
+    fn certificate(&self, arn: &str) -> Option<Certificate>;
+}
+
+/// A certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its domain names in lower case. A wildcard stands for one label.
+    pub names: Vec<String>,
+    /// The certificate with its chain, and the key, in PEM; `None` if it is not valid.
+    pub issued: Option<(String, String)>,
+}
 
 /// What compute needs from the rest of the local AWS.
 pub struct Context {
@@ -66,8 +82,12 @@ pub struct Context {
     pub objects: Arc<dyn Objects>,
     /// CloudWatch Logs.
     pub logs: Arc<dyn LogStreams>,
+    /// Secrets Manager and Parameter Store.
+    pub values: Arc<dyn Values>,
     /// IAM's roles and instance profiles.
     pub roles: Arc<dyn Roles>,
+    /// Certificate Manager.
+    pub certificates: Arc<dyn Certificates>,
     /// The kinds of chaos that are enabled, which may change at any time.
     pub chaos: watch::Receiver<Chaos>,
     /// How much faster than AWS everything happens.
@@ -90,6 +110,12 @@ pub trait LogStreams: Send + Sync {
     fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)>;
 }
 
+/// Secrets Manager and Parameter Store, as an instance's `aws secretsmanager` and `aws ssm` call them.
+pub trait Values: Send + Sync {
+    /// Makes a call. The error is the code and the message.
+    fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)>;
+}
+
 /// A permission of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
@@ -103,6 +129,10 @@ pub enum Right {
     MakeStream,
     /// `logs:PutLogEvents`, on a log stream.
     PutEvents,
+    /// `secretsmanager:GetSecretValue`, on the secret with a name.
+    ReadSecret,
+    /// `ssm:GetParameter`, on the parameter with a name.
+    ReadParameter,
 }
 
 /// Roles, as instances assume them.
@@ -208,6 +238,7 @@ struct Site {
     kind: Kind,
     dir: PathBuf,
     ports: Ports,
+    certificates: Arc<dyn Certificates>,
     chaos: watch::Receiver<Chaos>,
     speed: Speed,
 }
@@ -272,6 +303,7 @@ pub struct Compute {
     endpoint: String,
     objects: Arc<dyn Objects>,
     logs: Arc<dyn LogStreams>,
+    values: Arc<dyn Values>,
     roles: Arc<dyn Roles>,
     state: Mutex<SavedState>,
     machines: Mutex<BTreeMap<String, Machine>>,
@@ -295,17 +327,19 @@ struct SavedState {
 impl Compute {
     /// Starts compute from the state in the directory: instances and load balancers that were running run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
-        let Context { dir, region, account, kind, endpoint, objects, logs, roles, chaos, speed } = context;
+        let Context { dir, region, account, kind, endpoint, objects, logs, values, roles, certificates, chaos, speed } =
+            context;
         // Processes run in their own directories, where a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
         let state = State::load(&dir.join("compute.json"))?;
-        let site = Site { region, account, kind, dir, ports: Ports::default(), chaos, speed };
+        let site = Site { region, account, kind, dir, ports: Ports::default(), certificates, chaos, speed };
         let compute = Arc::new(Compute {
             site,
             endpoint,
             objects,
             logs,
+            values,
             roles,
             state: Mutex::new(SavedState { state, saved: Vec::new() }),
             machines: Mutex::default(),
@@ -354,11 +388,11 @@ impl Compute {
         if let Some(fault) = self.refusal(operation.row.name, params).await {
             return Err(fault);
         }
+        // Only operations of EC2 have this parameter.
+        let is_dry = params.flag_of_ec2("DryRun")?;
         match operation.run {
-            Run::Reads(call) if params.flag("DryRun") => self.read(|state| tried(call(state, &self.site, params))),
-            Run::Writes(call) if params.flag("DryRun") => {
-                self.read(|state| tried(call(&mut state.clone(), &self.site, params)))
-            }
+            Run::Reads(call) if is_dry => self.read(|state| tried(call(state, &self.site, params))),
+            Run::Writes(call) if is_dry => self.read(|state| tried(call(&mut state.clone(), &self.site, params))),
             Run::Reads(call) => self.read(|state| call(state, &self.site, params)),
             Run::Writes(call) => {
                 let answer = self.try_change(|state, site| call(state, site, params));
@@ -415,7 +449,7 @@ impl Compute {
                 .map(|one| {
                     let listeners: Vec<Value> = state
                         .listeners_of(&one.arn)
-                        .map(|listener| json!({ "port": listener.port, "local_port": listener.local_port }))
+                        .map(|listener| json!({ "port": listener.port, "local_port": listener.local_port, "protocol": listener.protocol }))
                         .collect();
                     json!({ "name": one.name, "address": one.dns_name(), "port": one.port, "listeners": listeners, "own_answers": self.tally.of(&one.arn) })
                 })
@@ -440,9 +474,34 @@ impl Compute {
         look(&self.kept().state)
     }
 
+    /// Returns the permissions for a launch that a call implies. `role_of` returns the ARN of the role of an instance
+    /// profile.
+    pub fn launch_needs(&self, asked: &Asked, role_of: &dyn Fn(&str) -> Option<String>) -> Vec<Need> {
+        self.read(|state| autoscaling::launch_needs(state, asked, role_of))
+    }
+
     /// Returns the tags of an EC2 resource.
     pub fn tags_of(&self, id: &str) -> BTreeMap<String, String> {
         self.read(|state| state.tags_of(id).clone())
+    }
+
+    /// Whether a load balancer has this DNS name, in the hosted zone of the region's load balancers.
+    pub fn has_load_balancer(&self, hosted_zone: &str, dns_name: &str) -> bool {
+        hosted_zone == elb::hosted_zone(&self.site.region)
+            && self.read(|state| state.load_balancers.values().any(|one| one.dns_name() == dns_name))
+    }
+
+    /// Returns the load balancers that use certificates: by certificate, the ARNs of the load balancers.
+    pub fn certificate_uses(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        self.read(|state| {
+            for listener in state.listeners.values() {
+                for certificate in &listener.certificates {
+                    uses.entry(certificate.clone()).or_default().insert(listener.load_balancer.clone());
+                }
+            }
+        });
+        uses
     }
 
     /// Reads the state together with its generation.

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::commands::{Done, Tools, below, run_tool};
+use super::commands::{Done, Tools, below, parse_mode, run_tool};
+use kit::platform::PermissionsExt;
 use syntax::{List, Piece, Stage, What, assigned};
 
 /// The maximum nesting of groups, and that of scripts and substitutions, since each level uses stack space.
@@ -31,6 +32,9 @@ const MOST_ROUNDS: usize = 10_000;
 
 /// The least duration of a round in a loop without end.
 const ROUND: Duration = Duration::from_millis(1);
+
+/// The usual file mode creation mask.
+const USUAL_MASK: u32 = 0o022;
 
 /// Prints output and errors before the script ends.
 pub type Say<'a> = &'a (dyn Fn(&[u8], &str) + Sync);
@@ -88,7 +92,8 @@ pub async fn run(
     for (at, argument) in arguments.iter().enumerate() {
         variables.insert((at + 1).to_string(), (*argument).to_owned());
     }
-    Shell { root, tools, variables, nest, say, loops: 0, breaks: false, substituted: 0, complaints: String::new() }
+    let (loops, breaks, substituted, complaints) = Default::default();
+    Shell { root, tools, variables, nest, say, loops, breaks, substituted, complaints, umask: USUAL_MASK }
         .script(script)
         .await
 }
@@ -108,6 +113,8 @@ struct Shell<'a> {
     substituted: i32,
     /// The errors of the substitutions of the current command.
     complaints: String,
+    /// The permissions that new files do not get.
+    umask: u32,
 }
 
 /// A command with its words expanded.
@@ -301,8 +308,16 @@ impl Shell<'_> {
         if path == "/dev/null" {
             return Ok(None);
         }
-        let opened =
-            below(self.root, &path).and_then(|real| std::fs::File::create(real).map_err(|error| error.to_string()));
+        let mode = std::fs::Permissions::from_mode(0o666 & !self.umask);
+        let create = |real: &Path| {
+            let is_new = !real.exists();
+            let file = std::fs::File::create(real)?;
+            if is_new {
+                file.set_permissions(mode)?;
+            }
+            Ok(file)
+        };
+        let opened = below(self.root, &path).and_then(|real| create(&real).map_err(|e: std::io::Error| e.to_string()));
         opened.map(|file| Some((path.clone(), file))).map_err(|why| format!("bash: {path}: {why}"))
     }
 
@@ -346,6 +361,13 @@ impl Shell<'_> {
                 let has_bytes = |real: std::path::PathBuf| std::fs::metadata(real).is_ok_and(|file| file.len() > 0);
                 Done { status: i32::from(!below(self.root, path).is_ok_and(has_bytes)), ..Done::default() }
             }
+            ["umask", mask] => match parse_mode(mask) {
+                Ok(mask) => {
+                    self.umask = mask;
+                    Done::default()
+                }
+                Err(why) => Done::failed(format!("bash: umask: {why}")),
+            },
             ["break"] if self.loops == 0 => Done {
                 errors: "bash: break: only meaningful in a `for', `while', or `until' loop\n".to_owned(),
                 ..Done::default()
@@ -378,6 +400,7 @@ impl Shell<'_> {
                         breaks: false,
                         substituted: 0,
                         complaints: String::new(),
+                        umask: self.umask,
                     };
                     let inner = Box::pin(inner.script(script)).await;
                     self.substituted = inner.status;

@@ -817,6 +817,19 @@ pub struct Listener {
     pub actions: Vec<Action>,
     /// The port of this machine on which it listens.
     pub local_port: u16,
+    /// The ARNs of its certificates; the first is the default.
+    #[serde(default)]
+    pub certificates: Vec<String>,
+    /// The security policy of an HTTPS listener.
+    #[serde(default)]
+    pub ssl_policy: Option<String>,
+}
+
+impl Listener {
+    /// Returns whether it speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.protocol == "HTTPS"
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::commands::below;
+use kit::platform::PermissionsExt;
+
+use super::commands::{below, parse_mode};
 
 /// A service unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,10 @@ pub struct Unit {
     pub user: User,
     /// The units that are stopped first (`Before=`).
     pub outlived: Vec<String>,
+    /// The names of its directories below `/run`, which exist while it runs.
+    pub runtime_directories: Vec<String>,
+    /// Their mode.
+    pub runtime_mode: u32,
     /// Unknown keys in the file, which are ignored.
     pub ignored: Vec<String>,
 }
@@ -254,7 +260,6 @@ const WITHOUT_MEANING: &[&str] = &[
     "RestrictNamespaces",
     "RestrictRealtime",
     "RestrictSUIDSGID",
-    "RuntimeDirectory",
     "StateDirectory",
     "SyslogIdentifier",
     "SystemCallArchitectures",
@@ -285,6 +290,8 @@ impl Unit {
             start_limit: (5, Duration::from_secs(10)),
             user: User::default(),
             outlived: Vec::new(),
+            runtime_directories: Vec::new(),
+            runtime_mode: 0o755,
             ignored: Vec::new(),
         };
         for (number, line) in logical_lines(text) {
@@ -313,6 +320,23 @@ impl Unit {
         Ok(environment)
     }
 
+    /// Creates its directories below `/run`.
+    pub fn make_runtime_directories(&self, root: &Path) -> Result<(), String> {
+        for name in &self.runtime_directories {
+            let real = below(root, &format!("/run/{name}"))?;
+            let made = std::fs::create_dir_all(&real)
+                .and_then(|()| std::fs::set_permissions(&real, std::fs::Permissions::from_mode(self.runtime_mode)));
+            made.map_err(|error| format!("Failed to set up special execution directory in /run: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Removes them with everything in them, as systemd does whenever the unit has stopped.
+    pub fn remove_runtime_directories(&self, root: &Path) {
+        let real = self.runtime_directories.iter().filter_map(|name| below(root, &format!("/run/{name}")).ok());
+        real.for_each(|real| drop(std::fs::remove_dir_all(real)));
+    }
+
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match key {
             "Environment" if value.is_empty() => self.environment.clear(),
@@ -329,6 +353,12 @@ impl Unit {
             "ExecStopPost" if value.is_empty() => self.after.clear(),
             "ExecStopPost" => self.after.push(Command::parse(value)?),
             "Before" => self.outlived.extend(value.split_whitespace().map(str::to_owned)),
+            "RuntimeDirectory" => {
+                let is_plain = |name: &&str| !name.starts_with('/') && !name.contains("..");
+                let names = value.split_whitespace();
+                self.runtime_directories.extend(names.filter(is_plain).map(str::to_owned));
+            }
+            "RuntimeDirectoryMode" => self.runtime_mode = parse_mode(value)?,
             "StandardOutput" => self.output = Output::parse(value)?,
             "StandardError" if value == "inherit" => self.errors = None,
             "StandardError" => self.errors = Some(Output::parse(value)?),
@@ -477,21 +507,34 @@ fn assignment(word: &str) -> Option<(String, String)> {
     is_name(name).then(|| (name.to_owned(), value.to_owned()))
 }
 
-/// Parses an environment file: `NAME=value`, `NAME="value"`, with comments.
+/// Parses an environment file: `NAME=value`, `NAME="value"`, with comments. A quoted value may have several lines.
 pub fn environment_file(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut environment = BTreeMap::new();
-    for (number, line) in logical_lines(text) {
-        let (name, value) = line.split_once('=').ok_or_else(|| format!("line {number}: missing '='"))?;
+    let mut lines = text.split('\n').enumerate();
+    while let Some((at, line)) = lines.next() {
+        if line.trim().is_empty() || line.trim_start().starts_with(['#', ';']) {
+            continue;
+        }
+        let number = at + 1;
+        let (name, first) = line.split_once('=').ok_or_else(|| format!("line {number}: missing '='"))?;
         if !is_name(name.trim()) {
             return Err(format!("line {number}: '{}' is no name of a variable", name.trim()));
         }
-        environment.insert(name.trim().to_owned(), file_value(value.trim()));
+        let mut whole = first.trim_start().to_owned();
+        while file_value(&whole).1
+            && let Some((_, more)) = lines.next()
+        {
+            whole.push('\n');
+            whole += more;
+        }
+        environment.insert(name.trim().to_owned(), file_value(whole.trim_end()).0);
     }
     Ok(environment)
 }
 
-/// Parses a value in an environment file, in which percent and dollar signs are literal.
-fn file_value(text: &str) -> String {
+/// Parses a value in an environment file, in which percent and dollar signs are literal. Returns whether it goes on in the
+/// next line, too.
+fn file_value(text: &str) -> (String, bool) {
     let mut value = String::new();
     let mut quote: Option<char> = None;
     let mut rest = text.chars();
@@ -501,15 +544,20 @@ fn file_value(text: &str) -> String {
             (None, '"' | '\'') => quote = Some(c),
             (Some('\''), c) => value.push(c),
             (Some(_), '\\') => match rest.next() {
+                Some('\n') => (),
                 Some(escaped @ ('"' | '\\' | '`' | '$')) => value.push(escaped),
                 Some(other) => value.extend(['\\', other]),
-                None => value.push('\\'),
+                None => return (value, true),
             },
-            (None, '\\') => value.extend(rest.next()),
+            (None, '\\') => match rest.next() {
+                Some('\n') => (),
+                Some(other) => value.push(other),
+                None => return (value, true),
+            },
             (_, c) => value.push(c),
         }
     }
-    value
+    (value, quote.is_some())
 }
 
 fn restart(value: &str) -> Result<Restart, String> {
@@ -588,6 +636,9 @@ WantedBy=multi-user.target
         );
         assert_eq!((unit.restart, unit.restart_pause), (Restart::Always, Duration::from_secs(2)));
         assert_eq!(unit.start_limit.1, Duration::ZERO);
+        let directories =
+            Unit::parse("[Service]\nExecStart=/x\nRuntimeDirectory=web\nRuntimeDirectoryMode=0700\n").unwrap();
+        assert_eq!((directories.runtime_directories, directories.runtime_mode), (vec!["web".to_owned()], 0o700));
         assert_eq!((unit.ignored, unit.outlived), (vec!["Shiny".to_owned()], vec!["other.service".to_owned()]));
     }
 
@@ -614,6 +665,8 @@ WantedBy=multi-user.target
         assert_eq!(read["B"], r#"with "quotes" and \ and $x %y"#);
         assert_eq!(read["C"], "single \\");
         assert_eq!(read["D"], "");
+        let several = environment_file("A=\"one\ntwo \\\\\n\nend\\\nof it\"\nB=x\\\ny\n").unwrap();
+        assert_eq!((several["A"].as_str(), several["B"].as_str()), ("one\ntwo \\\n\nendof it", "xy"));
         assert_eq!(environment_file("1A=x").unwrap_err(), "line 1: '1A' is no name of a variable");
     }
 

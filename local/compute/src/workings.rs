@@ -348,6 +348,14 @@ mod tests {
     use kit::speed::Speed;
     use tokio::sync::watch;
 
+    struct NoCertificates;
+
+    impl crate::Certificates for NoCertificates {
+        fn certificate(&self, _arn: &str) -> Option<crate::Certificate> {
+            None
+        }
+    }
+
     fn site(speed: Speed, chaos: Chaos) -> Site {
         Site {
             region: "us-east-1".to_owned(),
@@ -355,6 +363,7 @@ mod tests {
             kind: Default::default(),
             dir: std::path::PathBuf::new(),
             ports: Ports::default(),
+            certificates: std::sync::Arc::new(NoCertificates),
             chaos: watch::channel(chaos).1,
             speed,
         }

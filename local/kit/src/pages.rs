@@ -31,8 +31,11 @@ pub fn retain(answer: &mut Response, list: &str, keep: impl Fn(&str) -> bool) {
 
 impl Style {
     fn cut(&self, items: &str, form: &Form, mut answer: Response, short: bool) -> Result<Response, Refusal> {
-        let asked = form.get(self.size).and_then(|size| size.parse().ok());
-        let size = if short { 1 } else { asked.unwrap_or(self.usual).clamp(1, self.most) };
+        let asked = match form.get(self.size).filter(|size| !size.is_empty()) {
+            None => self.usual,
+            Some(size) => size.parse().map_err(|_| self.bad_size(size))?,
+        };
+        let size = if short { 1 } else { asked.clamp(1, self.most) };
         let start = match form.get(self.from).filter(|token| !token.is_empty()) {
             None => 0,
             Some(token) => token.parse().map_err(|_| self.bad_token(token))?,
@@ -60,6 +63,12 @@ impl Style {
         }
         *answer.body_mut() = Bytes::from(cut);
         Ok(answer)
+    }
+
+    /// EC2 has a code of its own for values of the wrong type; elsewhere such a call is malformed (docs/aws.md §2.1).
+    fn bad_size(&self, size: &str) -> Refusal {
+        let code = if self.size == "MaxResults" { "InvalidParameterValue" } else { "MalformedInput" };
+        Refusal::new(400, code, format!("Value ({size}) for parameter {} is invalid.", self.size))
     }
 
     fn bad_token(&self, token: &str) -> Refusal {

@@ -90,15 +90,26 @@ impl Params {
         let Some(text) = self.text(path) else {
             return Ok(None);
         };
-        let value = text.parse().map_err(|_| {
-            ApiError::new("InvalidParameterValue", format!("Value ({text}) for parameter {path} is invalid."))
-        })?;
-        Ok(Some(value))
+        Ok(Some(text.parse().map_err(|_| invalid(text, path))?))
     }
 
-    /// Whether the value at a path is `true`, in any case.
-    pub fn flag(&self, path: &str) -> bool {
-        self.text(path).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    /// Whether the value at a path of the Query protocol is true. Errors: `MalformedInput` unless it is a boolean of XML
+    /// Schema, whose case matters (docs/aws.md §2.1).
+    pub fn flag(&self, path: &str) -> Result<bool, ApiError> {
+        match self.text(path) {
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") | None => Ok(false),
+            Some(_) => Err(ApiError::new("MalformedInput", "boolean must follow xsd1.1 definition")),
+        }
+    }
+
+    /// Whether the value at a path of the EC2 protocol is true. Errors: `InvalidParameterValue` unless it is `true` or
+    /// `false`, in any case.
+    pub fn flag_of_ec2(&self, path: &str) -> Result<bool, ApiError> {
+        match self.text(path) {
+            Some(text) => text.to_ascii_lowercase().parse().map_err(|_| invalid(text, path)),
+            None => Ok(false),
+        }
     }
 
     /// Whether a path is present, even with an empty value.
@@ -136,6 +147,11 @@ impl Params {
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Params)> {
         self.inner.iter().map(|(name, inner)| (name.as_str(), inner))
     }
+}
+
+/// The error for a value of the wrong type.
+pub fn invalid(text: &str, path: &str) -> ApiError {
+    ApiError::new("InvalidParameterValue", format!("Value ({text}) for parameter {path} is invalid."))
 }
 
 /// The `Filter.n` (EC2) or `Filters.member.n` (Auto Scaling) of a describe call.
@@ -202,6 +218,11 @@ impl Xml {
         Xml::default()
     }
 
+    /// Returns the document as text.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+
     /// `<name>value</name>`.
     pub fn text(&mut self, name: &str, value: impl Display) -> &mut Xml {
         let value = value.to_string();
@@ -257,7 +278,8 @@ impl Xml {
         })
     }
 
-    fn list<T>(
+    /// A list whose items have this element's name: `<name><element>…</element></name>`.
+    pub fn list<T>(
         &mut self,
         name: &str,
         element: &str,

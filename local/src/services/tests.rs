@@ -93,6 +93,7 @@ fn a_role_without_permissions_is_denied_and_the_action_is_named() {
         }
     }
     let prefixes = [
+        "acm",
         "autoscaling",
         "cloudwatch",
         "dynamodb",
@@ -102,8 +103,11 @@ fn a_role_without_permissions_is_denied_and_the_action_is_named() {
         "lambda",
         "logs",
         "rekognition",
+        "route53",
         "s3",
+        "secretsmanager",
         "servicequotas",
+        "ssm",
         "sts",
     ];
     assert_eq!(Vec::from_iter(actions), prefixes);
@@ -111,6 +115,8 @@ fn a_role_without_permissions_is_denied_and_the_action_is_named() {
 
 /// Lists that AWS does not paginate, or that have at most one item.
 const WHOLE: &[(&str, &str)] = &[
+    ("acm", "DescribeCertificate"),
+    ("acm", "ListTagsForCertificate"),
     ("autoscaling", "DescribeAccountLimits"),
     ("autoscaling", "DescribeLifecycleHooks"),
     ("autoscaling", "DescribeNotificationConfigurations"),
@@ -142,6 +148,10 @@ const WHOLE: &[(&str, &str)] = &[
     ("logs", "ListTagsForResource"),
     ("logs", "ListTagsLogGroup"),
     ("monitoring", "ListTagsForResource"),
+    ("route53", "ListTagsForResource"),
+    ("route53", "ListTagsForResources"),
+    ("secretsmanager", "DescribeSecret"),
+    ("ssm", "ListTagsForResource"),
 ];
 
 #[test]

@@ -2,29 +2,37 @@
 //! during which it refuses the next (docs/aws.md §5.2).
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use kit::answer::Refusal;
 use kit::speed::Speed;
+use kit::store;
 
 /// How long a change is processed, in seconds.
 const PROCESSED_S: u64 = 3_600;
 
-/// The changes that are being processed; a restart completes them.
+/// The changes that are being processed. They are kept in a file: a restart does not end them.
 #[derive(Debug)]
 pub(super) struct Expiry {
-    speed: Speed,
+    /// How long a change is processed here.
+    takes: Duration,
     /// Held while a change is checked and made.
     pub(super) changing: tokio::sync::Mutex<()>,
-    processed: Mutex<BTreeMap<String, Instant>>,
+    /// When each table was changed, as the time since 1970.
+    changed: Mutex<BTreeMap<String, Duration>>,
+    file: PathBuf,
 }
 
 impl Expiry {
-    pub(super) fn at(speed: Speed) -> Expiry {
-        Expiry { speed, changing: tokio::sync::Mutex::default(), processed: Mutex::default() }
+    /// Reads the changes that an earlier server has kept in this file.
+    pub(super) fn open(file: &Path, speed: Speed) -> anyhow::Result<Expiry> {
+        let changed = store::read_json(file)?.unwrap_or_default();
+        let (takes, changing, changed) = (speed.takes(PROCESSED_S), tokio::sync::Mutex::default(), Mutex::new(changed));
+        Ok(Expiry { takes, changing, changed, file: file.to_owned() })
     }
 
     /// Refuses a change of a table's setting that DynamoDB refuses.
@@ -50,14 +58,32 @@ impl Expiry {
         }
     }
 
-    /// Records that a table's setting was changed.
-    pub(super) fn changed(&self, table: &str) {
-        self.processed.lock().insert(table.to_owned(), Instant::now() + self.speed.takes(PROCESSED_S));
+    /// Records that a table's setting is being changed.
+    ///
+    /// Errors: the record cannot be written.
+    pub(super) fn change(&self, table: &str) -> Result<(), Refusal> {
+        let mut changed = self.changed.lock();
+        changed.retain(|_, at| self.is_recent(*at));
+        changed.insert(table.to_owned(), now());
+        self.keep(&changed)
     }
 
     /// Forgets a table of this name: the next one is another table.
-    pub(super) fn forget(&self, table: &str) {
-        self.processed.lock().remove(table);
+    ///
+    /// Errors: the record cannot be written.
+    pub(super) fn forget(&self, table: &str) -> Result<(), Refusal> {
+        let mut changed = self.changed.lock();
+        match changed.remove(table) {
+            Some(_) => self.keep(&changed),
+            None => Ok(()),
+        }
+    }
+
+    fn keep(&self, changed: &BTreeMap<String, Duration>) -> Result<(), Refusal> {
+        store::write_json(&self.file, changed).map_err(|fault| {
+            let text = format!("the local AWS cannot write {}: {fault}", self.file.display());
+            Refusal::new(500, "InternalServerError", text)
+        })
     }
 
     /// Shows a change that is still being processed.
@@ -69,41 +95,59 @@ impl Expiry {
     }
 
     fn is_processed(&self, table: &str) -> bool {
-        let mut processed = self.processed.lock();
-        let now = Instant::now();
-        processed.retain(|_, until| *until > now);
-        processed.contains_key(table)
+        self.changed.lock().get(table).is_some_and(|at| self.is_recent(*at))
     }
+
+    fn is_recent(&self, at: Duration) -> bool {
+        now().saturating_sub(at) < self.takes
+    }
+}
+
+/// The time since 1970: unlike a monotonic clock, it goes on while the server is stopped.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn one_change_an_hour_is_accepted_and_none_that_changes_nothing() {
-        let expiry = Expiry::at(Speed::REAL);
+    #[test]
+    fn one_change_an_hour_is_accepted_and_none_that_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("time-to-live.json");
+        let expiry = Expiry::open(&file, Speed::REAL).unwrap();
         let off = json!({ "TimeToLiveStatus": "DISABLED" });
         let on = json!({ "TimeToLiveStatus": "ENABLED", "AttributeName": "ends" });
         let wanted = |enabled: bool, name: &str| json!({ "Enabled": enabled, "AttributeName": name });
-        let check = |now: &Value, wanted: Value| {
+        let answer = |expiry: &Expiry, now: &Value, wanted: Value| {
             expiry.check("posts", now, &wanted).map_or_else(|refusal| refusal.message, |()| String::new())
         };
+        let check = |now: &Value, wanted: Value| answer(&expiry, now, wanted);
         assert_eq!(check(&off, wanted(false, "ends")), "TimeToLive is already disabled");
         assert_eq!(check(&off, wanted(true, "ends")), "");
         assert_eq!(check(&on, wanted(true, "ends")), "TimeToLive is already enabled");
         assert!(check(&on, wanted(true, "other")).ends_with("current AttributeName is ends"));
 
-        expiry.changed("posts");
+        expiry.change("posts").unwrap();
         let mut shown = on.clone();
         expiry.show("posts", &mut shown);
         assert_eq!(shown["TimeToLiveStatus"], "ENABLING");
         assert!(check(&on, wanted(false, "ends")).contains("modified multiple times"));
-        tokio::time::advance(Duration::from_secs(PROCESSED_S)).await;
-        assert_eq!(check(&on, wanted(false, "ends")), "");
+
+        // A restart does not end it; an hour does.
+        let again = Expiry::open(&file, Speed::REAL).unwrap();
+        assert!(answer(&again, &on, wanted(false, "ends")).contains("modified multiple times"));
+        let hour_ago = now() - Duration::from_secs(PROCESSED_S);
+        store::write_json(&file, &BTreeMap::from([("posts".to_owned(), hour_ago)])).unwrap();
+        let later = Expiry::open(&file, Speed::REAL).unwrap();
+        assert_eq!(answer(&later, &on, wanted(false, "ends")), "");
+
+        // Another table of the same name is not concerned.
+        expiry.forget("posts").unwrap();
+        let next = Expiry::open(&file, Speed::REAL).unwrap();
+        assert_eq!(answer(&next, &off, wanted(true, "ends")), "");
     }
 }

@@ -64,7 +64,8 @@ impl DynamoDb {
     pub async fn open(dir: &Path, region: &str, speed: Speed) -> anyhow::Result<DynamoDb> {
         manifest::refuse_former(dir)?;
         let engine = Arc::new(Engine::open(dir.join("dynamodb")).await?);
-        let (states, expiry, counts) = (States::at(speed), Expiry::at(speed), Counts::at(speed));
+        let expiry = Expiry::open(&dir.join("time-to-live.json"), speed)?;
+        let (states, counts) = (States::at(speed), Counts::at(speed));
         Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states, expiry, counts })
     }
 
@@ -146,7 +147,7 @@ impl DynamoDb {
         }
         let answer = self.pass_on(row, document).await?;
         if answer.status().is_success() {
-            self.expiry.changed(&name);
+            self.expiry.change(&name)?;
         }
         Ok(answer)
     }
@@ -233,7 +234,7 @@ impl DynamoDb {
             "CreateTable" => {
                 self.states.created(&name);
                 self.counts.created(&name);
-                self.expiry.forget(&name);
+                self.expiry.forget(&name)?;
                 self.unready().insert(name.clone(), REFUSALS_OF_BACKUPS);
             }
             "UpdateTable" => self.states.updated(&name, indexes_created(&input)),

@@ -46,9 +46,13 @@ pub enum Kind {
     LaunchTemplate,
     AutoScalingGroup,
     LoadBalancer,
+    /// The comment of a hosted zone.
+    HostedZone,
+    /// A tag of a certificate.
+    Certificate,
 }
 
-pub const KINDS: [Kind; 21] = [
+pub const KINDS: [Kind; 23] = [
     Kind::Item,
     Kind::Counter,
     Kind::Table,
@@ -70,6 +74,8 @@ pub const KINDS: [Kind; 21] = [
     Kind::LaunchTemplate,
     Kind::AutoScalingGroup,
     Kind::LoadBalancer,
+    Kind::HostedZone,
+    Kind::Certificate,
 ];
 /// The number of concurrent writers. Each has its own names, so that it knows what they hold.
 pub const WRITERS: usize = 4;
@@ -152,6 +158,8 @@ pub struct Clients {
     pub ec2: aws_sdk_ec2::Client,
     pub groups: aws_sdk_autoscaling::Client,
     pub balancing: aws_sdk_elasticloadbalancingv2::Client,
+    pub route53: aws_sdk_route53::Client,
+    pub acm: aws_sdk_acm::Client,
     upload: String,
 }
 
@@ -174,6 +182,9 @@ pub async fn prepare(config: &SdkConfig) -> String {
             world.logs.create_log_stream().log_group_name("kept").log_stream_name(&name).send().await.unwrap();
             world.s3.put_object().bucket(BUCKET).key(format!("tagged/{name}")).send().await.unwrap();
             world.s3.create_bucket().bucket(notified_bucket(&name)).send().await.unwrap();
+            world.route53.create_hosted_zone().name(domain(&name)).caller_reference(&name).send().await.unwrap();
+            let request = world.acm.request_certificate().domain_name(domain(&name));
+            request.validation_method(aws_sdk_acm::types::ValidationMethod::Dns).send().await.unwrap();
         }
     }
     let upload = world.s3.create_multipart_upload().bucket(BUCKET).key("parts").send().await.unwrap();
@@ -190,6 +201,11 @@ pub fn new_table(dynamodb: &aws_sdk_dynamodb::Client, name: &str) -> CreateTable
     let attribute = AttributeDefinition::builder().attribute_name("name").attribute_type(ScalarAttributeType::S);
     let create = dynamodb.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
     create.key_schema(key).attribute_definitions(attribute.build().unwrap())
+}
+
+/// The domain of the hosted zone and of the certificate that represent this name.
+fn domain(name: &str) -> String {
+    format!("{name}.example.com")
 }
 
 /// The bucket whose notifications represent this name.
@@ -245,6 +261,8 @@ impl Clients {
             ec2: aws_sdk_ec2::Client::new(config),
             groups: aws_sdk_autoscaling::Client::new(config),
             balancing: aws_sdk_elasticloadbalancingv2::Client::new(config),
+            route53: aws_sdk_route53::Client::new(config),
+            acm: aws_sdk_acm::Client::new(config),
             upload: upload.to_owned(),
         }
     }
@@ -264,6 +282,7 @@ impl Clients {
                 self.write_in_ec2(kind, name, value).await
             }
             Kind::AutoScalingGroup | Kind::LoadBalancer => self.write_scaled(kind, name, value).await,
+            Kind::HostedZone | Kind::Certificate => self.write_domain(kind, name, value.unwrap_or_default()).await,
         }
     }
 
@@ -296,6 +315,38 @@ impl Clients {
             }
         }
         Ok(())
+    }
+
+    async fn write_domain(&self, kind: Kind, name: &str, value: &str) -> Result<(), Fault> {
+        if kind == Kind::HostedZone {
+            let update = self.route53.update_hosted_zone_comment().id(self.zone(name).await?.id).comment(value);
+            update.send().await?;
+            return Ok(());
+        }
+        let tag = aws_sdk_acm::types::Tag::builder().key("v").value(value).build()?;
+        let add = self.acm.add_tags_to_certificate().certificate_arn(self.certificate(name).await?).tags(tag);
+        add.send().await?;
+        Ok(())
+    }
+
+    async fn read_domain(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
+        if kind == Kind::HostedZone {
+            return Ok(self.zone(name).await?.config.and_then(|config| config.comment));
+        }
+        let tags = self.acm.list_tags_for_certificate().certificate_arn(self.certificate(name).await?).send().await?;
+        Ok(tags.tags().first().and_then(|tag| tag.value.clone()))
+    }
+
+    async fn zone(&self, name: &str) -> Result<aws_sdk_route53::types::HostedZone, Fault> {
+        let zones = self.route53.list_hosted_zones_by_name().dns_name(domain(name)).max_items(1).send().await?;
+        zones.hosted_zones.into_iter().next().ok_or_else(|| format!("the zone of {name} is gone").into())
+    }
+
+    async fn certificate(&self, name: &str) -> Result<String, Fault> {
+        let certificates = self.acm.list_certificates().send().await?.certificate_summary_list.unwrap_or_default();
+        let domain = domain(name);
+        let found = certificates.into_iter().find(|one| one.domain_name.as_deref() == Some(domain.as_str()));
+        found.and_then(|one| one.certificate_arn).ok_or_else(|| format!("the certificate of {name} is gone").into())
     }
 
     async fn write_object(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
@@ -507,6 +558,7 @@ impl Clients {
             Kind::Function | Kind::Permission => self.read_function(kind, name).await,
             Kind::InstanceTag | Kind::SecurityGroup | Kind::LaunchTemplate => self.read_in_ec2(kind, name).await,
             Kind::AutoScalingGroup | Kind::LoadBalancer => self.read_scaled(kind, name).await,
+            Kind::HostedZone | Kind::Certificate => self.read_domain(kind, name).await,
         }
     }
 

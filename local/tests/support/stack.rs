@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use local::compute::{Compute, Context, Credentials, LogStreams, Objects, Profile, Right, Roles};
+use local::compute::{
+    Certificate, Certificates, Compute, Context, Credentials, LogStreams, Objects, Profile, Right, Roles, Values,
+};
 use local::{Chaos, ChaosKind, Speed};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -70,6 +72,15 @@ impl LogStreams for NoLogs {
     }
 }
 
+/// There are neither secrets nor parameters.
+struct NoValues;
+
+impl Values for NoValues {
+    fn call(&self, _operation: &str, _input: &Value) -> Result<Value, (String, String)> {
+        Err(("ResourceNotFoundException".to_owned(), "Secrets Manager can't find the specified secret.".to_owned()))
+    }
+}
+
 /// The only role.
 struct OneRole;
 
@@ -121,6 +132,14 @@ pub struct Reply {
     pub body: String,
 }
 
+struct NoCertificates;
+
+impl Certificates for NoCertificates {
+    fn certificate(&self, _arn: &str) -> Option<Certificate> {
+        None
+    }
+}
+
 impl TestCompute {
     pub async fn start() -> TestCompute {
         TestCompute::start_at(Speed::FAST).await
@@ -135,12 +154,14 @@ impl TestCompute {
         let written = Written::default();
         let context = Context {
             kind: Default::default(),
+            certificates: Arc::new(NoCertificates),
             dir: dir.path().to_owned(),
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),
             endpoint: "http://127.0.0.1:1".to_owned(),
             objects: Arc::new(Artifacts(written.clone())),
             logs: Arc::new(NoLogs),
+            values: Arc::new(NoValues),
             roles: Arc::new(OneRole),
             chaos: watched,
             speed,

@@ -8,7 +8,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use poem::error::ResponseError;
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
 use poem_openapi::error::{ParseParamError, ParseRequestPayloadError};
 use poem_openapi::payload::{Json, Payload};
@@ -145,20 +145,24 @@ impl Error {
         let (status, message) = (self.status(), self.to_string());
         let body = ErrorBody { status_code: status.as_u16(), message, data: None };
         let mut response = Json(body).with_status(status).into_response();
-        let more = match self {
+        if let Some((name, value)) = self.header() {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+
+    /// The header that tells clients what to do about the error.
+    fn header(&self) -> Option<(HeaderName, &'static str)> {
+        match self {
             Self::NoAuthor => Some((header::WWW_AUTHENTICATE, "Name realm=\"postagram\"")),
             Self::NoToken => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"postagram\"")),
             Self::BadToken(_) => {
                 Some((header::WWW_AUTHENTICATE, "Bearer realm=\"postagram\", error=\"invalid_token\""))
             }
             Self::NotAllowed(methods) => Some((header::ALLOW, *methods)),
-            _ if status == StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER_S)),
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER_S)),
             _ => None,
-        };
-        if let Some((name, value)) = more {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
-        response
     }
 }
 
@@ -169,7 +173,18 @@ pub(crate) struct Why(pub String);
 /// Converts any error into a response; `methods` are the methods allowed at its path.
 pub(crate) fn answer(error: poem::Error, methods: &'static str) -> Response {
     let error = understand(error, methods);
-    let mut response = error.response();
+    noted(error.response(), &error)
+}
+
+/// A response to a browser that stands for an error: with the error's header, and its cause for the log.
+pub(crate) fn explained(mut response: Response, error: &Error) -> Response {
+    if let Some((name, value)) = error.header() {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    noted(response, error)
+}
+
+fn noted(mut response: Response, error: &Error) -> Response {
     if let Some(why) = error.reason() {
         response.extensions_mut().insert(Why(why));
     }

@@ -10,7 +10,7 @@ use poem::{Endpoint, IntoResponse, Request, Response, Result};
 use posts::PostId;
 
 use crate::http::api::Api;
-use crate::http::error::Error;
+use crate::http::error::{self, Error};
 use crate::http::open_graph::{Head, Origin};
 use crate::http::page::Page;
 use crate::http::route::Route;
@@ -97,6 +97,11 @@ impl Permalinks {
                 Ok(head) => Ok(self.page.document(&request, StatusCode::OK, &head)),
                 Err(Error::NoSuchPost) => {
                     Ok(self.page.document(&request, StatusCode::NOT_FOUND, &Head::titled("Not found")))
+                }
+                // The page shows its own message, and offers to try again.
+                Err(error) if takes_html(&request) => {
+                    let document = self.page.document(&request, error.status(), &Head::titled(&name));
+                    Ok(error::explained(document, &error))
                 }
                 Err(error) => Err(error.into()),
             },

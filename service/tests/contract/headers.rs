@@ -76,6 +76,21 @@ async fn every_answer_has_the_security_headers() {
 }
 
 #[tokio::test]
+async fn only_clients_that_came_through_https_are_told_to_keep_to_it() {
+    let service = TestService::start().await;
+    for (protocol, kept) in [(Some("https"), true), (Some("HTTPS"), true), (Some("http"), false), (None, false)] {
+        for path in ["/", "/posts?limit=0", "/nothing"] {
+            let request = service.http.get(format!("{}{path}", service.base));
+            let request = protocol.iter().fold(request, |request, it| request.header("X-Forwarded-Proto", *it));
+            let answer = request.send().await.unwrap();
+            let header = answer.headers().get("strict-transport-security").map(|it| it.to_str().unwrap().to_owned());
+            assert_eq!(header.as_deref(), kept.then_some("max-age=31536000"), "{protocol:?} {path}");
+        }
+    }
+    service.end().await;
+}
+
+#[tokio::test]
 async fn answers_are_compressed_for_clients_that_accept_gzip() {
     let service = TestService::start().await;
     let ask = async |path: &str, takes: &str| {

@@ -4,7 +4,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{TABLE, TestService, assert_refused, url_query};
+use crate::support::{TABLE, TestService, assert_refused, nowhere, url_query};
 use crate::visit::{SEED, Seed};
 
 const KEY: &str = "Zoé/1/lake.jpg";
@@ -126,6 +126,28 @@ async fn a_picture_is_served_only_while_its_post_shows_it() {
     assert_eq!(service.ask(Method::DELETE, &format!("/posts/{id}"), "Zoé".as_bytes()).await.status(), 204);
     assert_eq!(words(visit(&service, Method::GET, &image, &[]).await).await, "there is no such post");
     assert_eq!(visit(&service, Method::GET, &path, &[]).await.status(), 404);
+    service.end().await;
+}
+
+#[tokio::test]
+async fn browsers_get_the_page_while_a_post_cannot_be_read_and_programs_an_error() {
+    let (mut service, path) = with_post(with_picture("Blue hour", "The lake")).await;
+    service.base = service.elsewhere(None, Some(&nowhere().await)).await;
+    for method in [Method::GET, Method::HEAD] {
+        let answer = visit(&service, method, &path, &[]).await;
+        let type_and_wait = [header(&answer, "content-type"), header(&answer, "retry-after")];
+        assert_eq!((answer.status().as_u16(), type_and_wait), (503, ["text/html; charset=utf-8", "2"]));
+        assert_eq!(header(&answer, "cache-control"), "no-cache");
+    }
+    let html = visit(&service, Method::GET, &path, &[]).await.text().await.unwrap();
+    assert!(html.contains("<title>Zoé · Postagram</title>") && html.contains("app.js"), "{html}");
+    assert!(!html.contains("Blue hour"), "{html}");
+    // The page reads the post with a call of its own, which says what is wrong.
+    let image = visit(&service, Method::GET, &format!("{path}/image"), &[]).await;
+    for answer in [service.get(&path).await, image] {
+        assert_eq!(header(&answer, "retry-after"), "2");
+        assert_eq!(assert_refused(answer, 503).await, "the storage cannot be reached now, please try again");
+    }
     service.end().await;
 }
 

@@ -16,7 +16,9 @@ const SERVICES: &[&str] = &[
     "EC2",
     "Elastic Load Balancing v2",
     "Auto Scaling",
+    "Secrets Manager",
     "Service Quotas",
+    "SSM",
     "STS",
 ];
 

@@ -35,6 +35,8 @@ macro_rules! pages {
 }
 
 pages! {
+    aws_sdk_acm::list_certificates::ListCertificatesOutput
+        { certificate_summary_list: aws_sdk_acm::types::CertificateSummary, next_token }
     aws_sdk_autoscaling::describe_auto_scaling_groups::DescribeAutoScalingGroupsOutput
         { auto_scaling_groups: aws_sdk_autoscaling::types::AutoScalingGroup, next_token }
     aws_sdk_cloudwatch::describe_alarms::DescribeAlarmsOutput
@@ -76,8 +78,14 @@ pages! {
         { functions: aws_sdk_lambda::types::FunctionConfiguration, next_marker }
     aws_sdk_lambda::list_versions_by_function::ListVersionsByFunctionOutput
         { versions: aws_sdk_lambda::types::FunctionConfiguration, next_marker }
+    aws_sdk_route53::list_hosted_zones::ListHostedZonesOutput
+        { hosted_zones: aws_sdk_route53::types::HostedZone, next_marker }
     aws_sdk_s3::list_objects_v2::ListObjectsV2Output
         { contents: aws_sdk_s3::types::Object, next_continuation_token }
+    aws_sdk_secretsmanager::list_secrets::ListSecretsOutput
+        { secret_list: aws_sdk_secretsmanager::types::SecretListEntry, next_token }
+    aws_sdk_ssm::describe_parameters::DescribeParametersOutput
+        { parameters: aws_sdk_ssm::types::ParameterMetadata, next_token }
     aws_sdk_s3::list_buckets::ListBucketsOutput { buckets: aws_sdk_s3::types::Bucket, continuation_token }
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn find(aws: &Aws, types: &BTreeSet<String>, named: &ExistingNe
             check(vpc, id, subnet, &tables)?;
         }
     }
-    Ok(Network { vpc: vpc.clone(), subnets: in_zones(&found, &offered, types)? })
+    Ok(Network { vpc: vpc.clone(), subnets: in_zones(&found, &offered, types)?, ..Network::unknown() })
 }
 
 /// Checks that a subnet is in the VPC.

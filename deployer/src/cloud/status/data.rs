@@ -1,6 +1,5 @@
 //! How much buckets and tables hold.
 
-use aws_sdk_s3::types::EncodingType;
 use serde::Serialize;
 
 use crate::{
@@ -8,14 +7,12 @@ use crate::{
         aws::{Aws, found},
         why::keep,
     },
-    engine::{Fault, look},
+    engine::{Size, look},
+    kinds::bucket::Bucket,
 };
 
 /// The state of a table that does not exist.
 pub const ABSENT: &str = "ABSENT";
-
-/// Objects are counted up to this number: one call.
-const COUNTED: i32 = 1_000;
 
 /// The state of a bucket.
 #[derive(Debug, Clone, Serialize)]
@@ -38,10 +35,19 @@ pub struct BucketStatus {
 pub struct Objects {
     /// The number of objects counted; `None` if unknown.
     #[serde(rename = "objects")]
-    pub counted: Option<i32>,
+    pub counted: Option<u64>,
     /// Whether there are more.
     #[serde(rename = "more_objects")]
     pub more: bool,
+}
+
+impl Objects {
+    fn of(size: Size) -> Objects {
+        match size {
+            Size::Items { count, more, .. } => Objects { counted: Some(count), more },
+            _ => Objects::default(),
+        }
+    }
 }
 
 /// The state of a table.
@@ -69,23 +75,15 @@ impl TableStatus {
 /// Counts the objects of a bucket.
 pub(super) async fn bucket(aws: &Aws, entry: &str, name: &str, account: &str) -> BucketStatus {
     let mut unread = Vec::new();
-    let counted = keep(&mut unread, "its objects", look(|| count(aws, name, account)).await);
+    let bucket = Bucket { name: name.into(), account: account.into() };
+    let size = keep(&mut unread, "its objects", look(|| bucket.size(aws)).await);
     BucketStatus {
         name: entry.into(),
         bucket: name.into(),
-        exists: counted.as_ref().map(Option::is_some),
-        objects: counted.flatten().unwrap_or_default(),
+        exists: size.as_ref().map(Option::is_some),
+        objects: size.flatten().map(Objects::of).unwrap_or_default(),
         unread,
     }
-}
-
-/// Returns `None` if there is no such bucket.
-async fn count(aws: &Aws, name: &str, account: &str) -> Result<Option<Objects>, Fault> {
-    // Keys may contain characters that XML cannot represent: without URL encoding such a listing cannot be parsed.
-    let call = aws.s3.list_objects_v2().bucket(name).max_keys(COUNTED).encoding_type(EncodingType::Url);
-    let Some(page) = found(call.expected_bucket_owner(account).send().await)? else { return Ok(None) };
-    let counted = Some(page.contents().len().try_into().unwrap_or(COUNTED));
-    Ok(Some(Objects { counted, more: page.is_truncated() == Some(true) }))
 }
 
 /// Reads the state of a table.

@@ -10,13 +10,14 @@ mod services;
 pub use data::{ABSENT, BucketStatus, Objects, TableStatus};
 pub use functions::FunctionStatus;
 pub use programs::{Deployed, deployed};
-pub use services::{InstanceStatus, ServiceStatus};
+pub use services::{InstanceStatus, PENDING, ServiceStatus};
 
 use futures::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 
 use crate::{
     cloud::aws::Aws,
+    cost::Cost,
     engine::{AT_ONCE, look},
     kinds::bucket::Bucket,
     page::Places,
@@ -45,17 +46,6 @@ pub struct Status {
     /// The options that commands need to act on this stack: empty, or ` --local`.
     #[serde(skip)]
     pub options: &'static str,
-}
-
-/// What a month of what exists costs, without what is billed by use.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Cost {
-    /// In US dollars; `None` if unknown.
-    pub monthly: Option<f64>,
-    /// The region of the prices.
-    pub prices_region: &'static str,
-    /// The date of the prices.
-    pub prices_date: &'static str,
 }
 
 /// How much a plan would change.

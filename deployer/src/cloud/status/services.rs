@@ -11,8 +11,11 @@ use crate::{
     },
     engine::{Fault, look},
     output::utc::timestamp,
-    page::url,
+    page::{https_url, url},
 };
+
+/// The state of a domain that is not served over HTTPS yet.
+pub const PENDING: &str = "pending";
 
 /// The state of a service.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -23,6 +26,8 @@ pub struct ServiceStatus {
     pub healthy: Option<bool>,
     /// The URL for its users.
     pub address: Option<String>,
+    /// Whether its domain is `served` over HTTPS or `pending`; `None` if it has none, or if that is unknown.
+    pub https: Option<&'static str>,
     /// When it was paused.
     pub paused: Option<String>,
     /// When AWS ends it, or has ended it.
@@ -46,6 +51,9 @@ pub struct ServiceStatus {
     /// Whether its Auto Scaling group or its load balancer exists.
     #[serde(skip)]
     pub exists: bool,
+    /// The number of zones of its load balancer.
+    #[serde(skip)]
+    pub zones: usize,
     /// Whether the maximum size of its group is 0.
     #[serde(skip)]
     pub is_empty: bool,
@@ -104,7 +112,9 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
     let members = group.iter().flatten().flat_map(|group| group.members.clone()).collect();
     let instances = merged(members, instances, targets.as_deref());
     let (port, host) = (u16::try_from(place.front_port).unwrap_or_default(), wiring.as_ref().map(|it| it.host.clone()));
+    let is_https = wiring.as_ref().is_some_and(|it| it.is_https);
     let host = host.filter(|host| !host.is_empty());
+    let zones = wiring.as_ref().map_or(0, |it| it.zones);
     let exists = host.is_some() || group.iter().flatten().next().is_some();
     let rest = group.iter().flatten().map(|group| group.rest.clone()).next().unwrap_or_default();
     let (has_group, has_targets, has_wiring) = (group.is_some(), targets.is_some(), wiring.is_some());
@@ -119,7 +129,11 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
         paused: rest.paused,
         ends: rest.ends,
         ended,
-        address: host.map(|host| url(&host, port)),
+        https: place.domain.as_ref().filter(|_| has_wiring).map(|_| if is_https { "served" } else { PENDING }),
+        address: host.map(|host| match place.domain.as_ref().filter(|_| is_https) {
+            Some(domain) => https_url(domain),
+            None => url(&host, port),
+        }),
         instances_healthy: has_targets.then(|| evidence.healthy()),
         instances_wanted: has_group.then(|| evidence.wanted()),
         release,
@@ -128,6 +142,7 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
         instances,
         unread,
         exists,
+        zones,
         is_empty: rest.is_empty,
     }
 }

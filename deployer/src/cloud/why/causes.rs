@@ -6,7 +6,7 @@ use super::{
     evidence::Evidence,
     report::{End, Line, ends},
 };
-use crate::cloud::health::refusal_of;
+use crate::cloud::{health::refusal_of, held::Presence};
 
 /// Why something is not healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,25 @@ const CAUSES: &[Cause] = &[
         fetch_denied,
         "run `up`, which restores the role's policy; with `roles`, allow it `s3:GetObject` on the artifact bucket",
         "uses",
+    ),
+    cause(
+        "secret-missing",
+        secret_missing,
+        "set it with `deployer secret set`; the service tries again every few seconds",
+        "environment",
+    ),
+    cause(
+        "secret-denied",
+        secret_denied,
+        "run `up`, which restores the role's policy; with `roles`, allow it `secretsmanager:GetSecretValue` or \
+         `ssm:GetParameter`, and with a key of your own `kms:Decrypt`",
+        "environment",
+    ),
+    cause(
+        "secret-unfit",
+        secret_unfit,
+        "correct `key`, or set another value with `deployer secret set`",
+        "environment",
     ),
     cause("program-missing", program_missing, "run `up`, which uploads the program again", "package"),
     cause("program-damaged", program_damaged, "run `up`, which uploads the program again", "package"),
@@ -161,11 +180,10 @@ impl Evidence {
     /// The last line of the download that contains one of these words, unless the program has run since: a download may
     /// fail at first, while the role is not in force everywhere yet.
     fn failed_download(&self, words: &[&str]) -> Option<&Line> {
-        let ran = |line: &&Line| !TOOLS.contains(&line.program.as_str()) || line.text.contains("Main process exited");
         let has = |line: &&Line| words.iter().any(|word| line.text.contains(word));
         let last = |lines| -> Option<&Line> {
             let lines: &[Line] = lines;
-            lines.iter().rev().take_while(|line| !ran(line)).find(has)
+            lines.iter().rev().take_while(|line| !has_run(line)).find(has)
         };
         last(self.lines()).or_else(|| last(&self.console))
     }
@@ -189,6 +207,11 @@ impl Evidence {
 
 /// The programs that write to the journal of a service before its program runs; empty if unknown.
 const TOOLS: &[&str] = &["", "systemd", "aws", "bash", "sha256sum", "chmod", "cloud-init"];
+
+/// Whether the program has run when this line was written.
+pub(super) fn has_run(line: &Line) -> bool {
+    !TOOLS.contains(&line.program.as_str()) || line.text.contains("Main process exited")
+}
 
 /// The service is healthy again, with the release before.
 fn alarm(it: &Evidence) -> Option<String> {
@@ -281,6 +304,32 @@ fn fetch_denied(it: &Evidence) -> Option<String> {
         return None;
     }
     Some(format!("its instances are not allowed to download the program: {line}"))
+}
+
+/// The role of a service may read its own secrets only: AWS denies it one that does not exist (docs/aws.md §23).
+fn secret_missing(it: &Evidence) -> Option<String> {
+    let held = it.held.as_ref()?;
+    let what = &held.what;
+    match held.presence {
+        Some(Presence::Absent) => Some(format!("it cannot read {what}, which does not exist")),
+        Some(Presence::Empty) => Some(format!("it cannot read {what}, which has no value")),
+        Some(Presence::Ending) => Some(format!("it cannot read {what}, which is scheduled for deletion")),
+        _ => {
+            let is_missing = ["ResourceNotFoundException", "ParameterNotFound", "InvalidRequestException"];
+            let is_missing = is_missing.iter().any(|code| held.why.contains(code));
+            is_missing.then(|| format!("it cannot read {what}: {}", held.why))
+        }
+    }
+}
+
+fn secret_denied(it: &Evidence) -> Option<String> {
+    let held = it.held.as_ref().filter(|held| held.why.contains("AccessDenied"))?;
+    Some(format!("its role may not read {}: {}", held.what, held.why))
+}
+
+fn secret_unfit(it: &Evidence) -> Option<String> {
+    let held = it.held.as_ref()?;
+    Some(format!("it cannot read {}: {}", held.what, held.why))
 }
 
 fn program_missing(it: &Evidence) -> Option<String> {
@@ -377,7 +426,7 @@ fn starting(it: &Evidence) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Group, Instance, Launch, Wiring, report::Report};
+    use super::super::{Group, HeldFailure, Instance, Launch, Wiring, report::Report};
     use super::*;
     use crate::cloud::health::Target;
 
@@ -416,6 +465,10 @@ mod tests {
             "stage=exit\n2026 host aws[1]: {words}\n2026 host systemd[1]: web.service: Control process exited, code=exited, status=1/FAILURE\n"
         );
         vec![Report::parse("i-1", "exit", 0, &text)]
+    }
+
+    fn held(why: &str, presence: Option<Presence>) -> Option<HeldFailure> {
+        Some(HeldFailure { what: "TOKEN from the secret app/jwt".into(), why: why.into(), presence })
     }
 
     fn group(change: impl FnOnce(&mut Group)) -> Option<Option<Group>> {
@@ -494,6 +547,17 @@ mod tests {
         }),
         ("fetch-denied", "not allowed to download", |it| {
             it.reports = fetching("fatal error: s3://a/b: AccessDenied: x is not authorized to perform: s3:GetObject")
+        }),
+        ("secret-missing", "TOKEN from the secret app/jwt, which does not exist", |it| {
+            it.held = held("(AccessDeniedException)", Some(Presence::Absent))
+        }),
+        ("secret-missing", "scheduled for deletion", |it| {
+            it.held = held("(InvalidRequestException)", Some(Presence::Ending))
+        }),
+        ("secret-missing", "ParameterNotFound", |it| it.held = held("(ParameterNotFound)", None)),
+        ("secret-denied", "its role may not read TOKEN", |it| it.held = held("(AccessDeniedException)", None)),
+        ("secret-unfit", "there is no such text", |it| {
+            it.held = held("jq: error (at <stdin>:1): there is no such text", Some(Presence::Present("1".into())))
         }),
         ("program-missing", "not in the artifact bucket", |it| {
             it.reports = fetching("fatal error: s3://a/b: NoSuchKey: The specified key does not exist.")

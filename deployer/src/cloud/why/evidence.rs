@@ -2,21 +2,24 @@
 
 use aws_sdk_autoscaling::types::ScalingActivityStatusCode as Status;
 use aws_sdk_ec2::types::InstanceAttributeName;
+use aws_sdk_elasticloadbalancingv2::types::ProtocolEnum;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Reports, report::Line, report::Report, reports};
+use super::{Reports, causes::has_run, report::Line, report::Report, reports};
 use crate::{
     cloud::{
         aws::{Aws, found},
         health::{self, Target},
+        held::{Presence, presence},
     },
+    config::Store,
     engine::{Fault, look},
     kinds::{
         auto_scaling_group::{self, Rest, rest, tags_of},
-        listener::forwards,
+        listener::{HTTPS_PORT, forwards, redirect},
         tags,
     },
-    page::user_data::program,
+    page::user_data::{UNREADABLE, program},
 };
 
 /// A service and the names of its resources.
@@ -34,6 +37,8 @@ pub struct Place {
     pub template: String,
     /// The port of the listener.
     pub front_port: i32,
+    /// Its domain.
+    pub domain: Option<String>,
     /// The port of the service.
     pub port: u16,
     /// The path of the health check.
@@ -78,12 +83,26 @@ pub struct Evidence {
     /// Whether the program of that instance is in the artifact bucket. Without permission to list the bucket, S3 answers
     /// an instance with 403 for a missing program, too.
     pub has_program: Option<bool>,
+    /// The value kept in AWS that the service could not read at its last start, if there was one.
+    pub held: Option<HeldFailure>,
     /// The target health of each instance.
     pub targets: Vec<Target>,
     /// The path from the load balancer to the instances.
     pub wiring: Option<Wiring>,
     /// The newest release, and why AWS rolled it back, if it did so because of an alarm.
     pub rolled_back: Option<(String, String)>,
+}
+
+/// A value kept in AWS that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldFailure {
+    /// What the script on the instance said: `TOKEN from the secret app/jwt`.
+    pub what: String,
+    /// What AWS or the script said before.
+    pub why: String,
+    /// What AWS has of it; `None` if that could not be read. A role that may read one secret only is denied what does not
+    /// exist, too.
+    pub presence: Option<Presence>,
 }
 
 /// An Auto Scaling group.
@@ -153,6 +172,10 @@ pub struct Wiring {
     pub target_group: String,
     /// The host name of the load balancer; empty if there is none.
     pub host: String,
+    /// The number of its zones.
+    pub zones: usize,
+    /// Whether it is served over HTTPS.
+    pub is_https: bool,
     /// Whether the listener exists.
     pub listens: bool,
     /// Whether it forwards to the target group.
@@ -209,7 +232,7 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
     let is_known = |id: &str| instances.iter().any(|it| it.id == id);
     let is_meant = |report: &Report| is_known(&report.instance) && !is_healthy(&report.instance);
     let reports = written.into_iter().filter(is_meant).collect();
-    Evidence {
+    let evidence = Evidence {
         service: place.service.clone(),
         port: place.port,
         path: place.path.clone(),
@@ -226,10 +249,43 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         wiring,
         rolled_back: keep(&mut unread, "its roll-outs", rolled_back).flatten(),
         unread,
+        held: None,
+    };
+    let held = match evidence.unreadable() {
+        Some(failure) => Some(failure.looked_up(aws).await),
+        None => None,
+    };
+    Evidence { held, ..evidence }
+}
+
+impl HeldFailure {
+    /// The same with what AWS has of the value. Without permission to look, that stays unknown.
+    async fn looked_up(self, aws: &Aws) -> HeldFailure {
+        let (_, place) = self.what.split_once(" from the ").unwrap_or_default();
+        let (store, name) = match place.split_once(' ') {
+            Some(("secret", name)) => (Store::Secret, name),
+            Some(("parameter", name)) => (Store::Parameter, name),
+            _ => return self,
+        };
+        let presence = look(|| presence(aws, store, name)).await.ok();
+        HeldFailure { presence, ..self }
     }
 }
 
 impl Evidence {
+    /// The value kept in AWS that could not be read, unless the program has run since.
+    fn unreadable(&self) -> Option<HeldFailure> {
+        let lines = self.report().map_or(self.console.as_slice(), |report| report.lines.as_slice());
+        let at = lines.iter().rposition(|line| line.text.contains(UNREADABLE))?;
+        if lines[at..].iter().any(has_run) {
+            return None;
+        }
+        let (_, what) = lines[at].text.split_once(UNREADABLE)?;
+        let is_why = |line: &&Line| WHYS.iter().any(|why| line.text.contains(why));
+        let why = lines[..at].iter().rev().take(LAST_LINES).find(is_why).map(|line| line.text.clone());
+        Some(HeldFailure { what: what.trim().into(), why: why.unwrap_or_default(), presence: None })
+    }
+
     /// The most informative report: of the unhealthy instance, else the newest one. `None` if the console has more.
     pub fn report(&self) -> Option<&Report> {
         let mut reports = self.reports.iter().filter(|report| !report.lines.is_empty());
@@ -259,6 +315,9 @@ impl Evidence {
         summary
     }
 }
+
+/// The beginnings of what the AWS CLI and jq say.
+const WHYS: &[&str] = &["An error occurred (", "Could not connect to", "Unable to locate credentials", "jq: error"];
 
 /// The most lines of a report shown.
 const LAST_LINES: usize = 12;
@@ -392,11 +451,16 @@ pub(in crate::cloud) async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring,
     };
     let arn = balancer.load_balancer_arn().unwrap_or_default();
     let listeners = aws.elb.describe_listeners().load_balancer_arn(arn).send().await?;
-    let listener = listeners.listeners().iter().find(|it| it.port() == Some(place.front_port));
+    let on_port = |port: i32| listeners.listeners().iter().find(move |it| it.port() == Some(port));
+    let https = on_port(HTTPS_PORT.into()).filter(|it| it.protocol() == Some(&ProtocolEnum::Https));
+    // Requests to a listener that redirects reach the other one.
+    let listener = on_port(place.front_port).map(|it| https.filter(|_| redirect(it).is_some()).unwrap_or(it));
     Ok(Wiring {
+        is_https: https.is_some(),
         listens: listener.is_some(),
         forwards: listener.is_some_and(|it| forwards(it).get(&target_group).is_some_and(|share| *share > 0)),
         host: balancer.dns_name().unwrap_or_default().into(),
+        zones: balancer.availability_zones().len(),
         front: balancer.security_groups().to_vec(),
         target_group,
         admits: None,

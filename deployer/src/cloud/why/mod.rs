@@ -8,7 +8,7 @@ pub mod report;
 
 pub use causes::{Verdict, verdict};
 pub use evidence::{
-    Evidence, Group, Instance, Launch, Member, Place, Wiring, collect, denied_or_said, is_denied, unread,
+    Evidence, Group, HeldFailure, Instance, Launch, Member, Place, Wiring, collect, denied_or_said, is_denied, unread,
 };
 pub(in crate::cloud) use evidence::{group, instances, keep, launches, wiring};
 pub use functions::{FunctionEvidence, FunctionPlace, collect_function, function_verdict, last_error};

@@ -11,19 +11,20 @@ use super::{Description, Finding};
 use crate::{
     cloud::{
         aws::{Aws, items},
+        domains::{Delegation, Domain},
         health, remedies, sign_in,
         site::{Network, Site},
     },
     commands::{
         access, check_place,
         cli::Global,
-        in_account, instance_types,
+        domains, in_account, instance_types,
         lab::{Room, introduction},
         pin_file,
     },
     config::Config,
     engine::{Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Step, Tags},
-    kinds::{artifact::Artifact, tags::ec2_specification},
+    kinds::{artifact::Artifact, certificate::Progress, tags::ec2_specification},
     output::exit::Failure,
     package::programs::{Destination, Programs},
     page::{lay_out, names::Names},
@@ -75,6 +76,7 @@ pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Fi
         }
     };
     findings.extend(network.iter().map(|network| found(network, config)));
+    findings.extend(network.iter().flat_map(|network| network.domains.values()).map(domain));
     let (existing, trials) =
         futures::join!(existing(&aws, config, &site, network.as_ref()), trials(&aws, config, &site, network.as_ref()));
     findings.push(existing);
@@ -155,7 +157,37 @@ async fn region_is_enabled(aws: &Aws) -> Finding {
 async fn network(aws: &Aws, config: &Config) -> Result<Option<Network>, Failure> {
     match config.services.is_empty() {
         true => Ok(None),
-        false => Ok(Some(Network::discover(aws, &instance_types(config), config.network.as_ref()).await?)),
+        false => {
+            let network = Network::discover(aws, &instance_types(config), config.network.as_ref()).await?;
+            Ok(Some(Network { domains: domains(aws, config).await?, ..network }))
+        }
+    }
+}
+
+/// Whether the domain of a service can be served over HTTPS without entering records by hand.
+fn domain(domain: &Domain) -> Finding {
+    let Domain { name, zone, delegation, certificate } = domain;
+    let subject = "domain";
+    match (zone, delegation, certificate) {
+        (_, _, Progress::Failed(reason)) => {
+            Finding::bad(subject, format!("{name}: ACM did not issue its certificate: {reason}"))
+                .remedy("`deployer up` requests another one")
+        }
+        (None, _, Progress::Issued) => {
+            Finding::good(subject, format!("{name}: its certificate is issued; no hosted zone here holds it"))
+        }
+        (None, ..) => Finding::unclear(subject, format!("no public hosted zone of this account holds {name}"))
+            .remedy("enter the records that `deployer up` prints where its DNS is managed"),
+        (Some(zone), Delegation::Missing { wanted, .. }, _) => {
+            Finding::bad(subject, format!("{name}: DNS does not lead to hosted zone {}", zone.name))
+                .remedy(format!("enter its name servers at the registrar: {}", wanted.join(", ")))
+        }
+        (Some(zone), Delegation::Unknown, _) => {
+            Finding::good(subject, format!("{name}: in hosted zone {}; DNS was not asked", zone.name))
+        }
+        (Some(zone), Delegation::Complete, _) => {
+            Finding::good(subject, format!("{name}: in hosted zone {}, which DNS leads to", zone.name))
+        }
     }
 }
 

@@ -52,7 +52,7 @@ pub async fn roll_back(session: &Session, global: &Global, args: &Rollback, entr
         report::say("nothing was changed");
         return Ok(Exit::Done);
     }
-    let lease = match session.take_turn("rollback", args.wait).await? {
+    let lease = match session.take_turn("rollback", args.roll_out.wait).await? {
         Turn::Ours(lease) | Turn::AfterOthers(lease) => lease,
         Turn::NoBucket => return Err(not_deployed(entry)),
     };
@@ -112,11 +112,11 @@ async fn again(
 }
 
 async fn is_agreed(session: &Session, args: &Rollback, entry: &str, way: &WayBack) -> Result<bool, Failure> {
-    let values = Values::shown_if(args.show_values);
+    let values = Values::shown_if(args.roll_out.show_values);
     report::plan(&way.plan, values, &|path| session.place(path));
     report::say(title(entry, &way.target));
     report::changes(&way.changes, values);
-    Ok(args.yes || unless_stopped(report::confirm("Go ahead?")).await?)
+    Ok(args.roll_out.yes || unless_stopped(report::confirm("Go ahead?")).await?)
 }
 
 async fn way_back(session: &Session, function: &Function, entry: &str, args: &Rollback) -> Result<WayBack, Failure> {

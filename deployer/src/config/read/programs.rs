@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fields, Reader, scalars};
+use super::{Fields, Reader};
 use crate::{
     config::{
-        Access, Environment, Function, Name, Program, RETENTIONS, Uses,
+        Access, Function, Name, Program, REFERENCES, RETENTIONS, Uses,
         tree::{Located, Node},
     },
     package::Architecture,
@@ -39,6 +39,9 @@ pub(super) fn kept_by_lambda(name: &str) -> Option<(&'static str, &'static str)>
     if RESERVED_BY_LAMBDA.contains(&name) {
         return Some(("is set by Lambda itself", "leave it out"));
     }
+    if name == REFERENCES {
+        return Some(("is set by the deployer", "leave it out: write { secret: NAME } as the value of a variable"));
+    }
     let taken = name.len() > 1 && !name.starts_with('_');
     let help = "Lambda takes names of at least two characters that begin with a letter";
     (!taken).then_some(("cannot be a variable of a function", help))
@@ -58,7 +61,7 @@ impl Reader<'_> {
             memory_mb: self.number(&fields, "memory_mb"),
             timeout_s: self.number(&fields, "timeout_s"),
             log_retention_days: self.retention(&fields),
-            environment: self.environment(&fields, kept_by_lambda),
+            variables: self.environment(&fields, kept_by_lambda),
             uses: self.uses(&fields),
         })
     }
@@ -152,24 +155,5 @@ impl Reader<'_> {
             }
         }
         accesses
-    }
-
-    pub(super) fn environment(
-        &mut self,
-        fields: &Fields<'_>,
-        kept: fn(&str) -> Option<(&'static str, &'static str)>,
-    ) -> Environment {
-        let path = fields.path("environment");
-        let value = fields.get("environment");
-        value.iter().for_each(|value| scalars(value, &mut self.secrets));
-        let Some(entries) = value.and_then(|value| self.map(&path, value)) else {
-            return Environment::new();
-        };
-        for (key, place, _) in entries {
-            if let Some((what, help)) = kept(key) {
-                self.problem(*place, format!("`{key}` {what}"), help);
-            }
-        }
-        self.named_texts(&path, entries).into_iter().collect()
     }
 }

@@ -16,6 +16,55 @@ pub(super) fn are_statuses(text: &str) -> bool {
     status(first).zip(status(last)).is_some_and(|(first, last)| first <= last)
 }
 
+/// The longest first name of a certificate, and the longest label of a name (docs/aws.md §9.7).
+const LONGEST_DOMAIN: usize = 64;
+const LONGEST_LABEL: usize = 63;
+
+/// Checks a domain name.
+///
+/// Errors: the remedy.
+fn check_domain(domain: &str) -> Result<(), &'static str> {
+    let is_of_labels = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_label = |label: &str| {
+        (1..=LONGEST_LABEL).contains(&label.len())
+            && label.chars().all(is_of_labels)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    match () {
+        () if domain.contains("://") || domain.contains('/') => Err("write the name alone, such as app.example.org"),
+        () if domain.starts_with("*.") => Err("write the one name that the service is served at"),
+        () if domain.len() > LONGEST_DOMAIN => Err("a certificate takes names of at most 64 characters"),
+        () if domain.ends_with('.') => Err("leave out the dot at the end"),
+        () if domain.chars().any(|c| c.is_ascii_uppercase()) => Err("write it in lower case"),
+        () if !domain.contains('.') || !domain.split('.').all(is_label) => {
+            Err("a name such as app.example.org: labels of letters, digits and hyphens, with dots between them")
+        }
+        () => Ok(()),
+    }
+}
+
+/// Whether a text is the ARN of a certificate of AWS Certificate Manager.
+fn is_certificate(text: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let is_id = |id: &str| !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let is_partition = |text: &str| {
+        text.strip_prefix("aws").is_some_and(|rest| rest.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+    };
+    let is_region =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let is_account = |text: &str| text.len() == 12 && text.chars().all(|c| c.is_ascii_digit());
+    match parts[..] {
+        ["arn", partition, "acm", region, account, rest] => {
+            is_partition(partition)
+                && is_region(region)
+                && is_account(account)
+                && rest.strip_prefix("certificate/").is_some_and(is_id)
+        }
+        _ => false,
+    }
+}
+
 impl Reader<'_> {
     pub(super) fn service(&mut self, path: &str, value: &Located) -> Option<Service> {
         let fields = self.fields(path, value)?;
@@ -26,12 +75,14 @@ impl Reader<'_> {
             instances: self.instances(&fields),
             health_check: self.health_check(&fields),
             load_balancer: self.load_balancer(&fields),
+            domain: self.domain(&fields),
+            certificate: self.certificate(&fields),
             image: self.image(&fields),
             disk_gb: self.number(&fields, "disk_gb"),
             grace_period_s: self.number(&fields, "grace_period_s"),
             bake_minutes: self.minutes(&fields, "bake"),
             log_retention_days: self.retention(&fields),
-            environment: self.environment(&fields, kept_by_us),
+            variables: self.environment(&fields, kept_by_us),
             uses: self.uses(&fields),
         })
     }
@@ -57,6 +108,29 @@ impl Reader<'_> {
             );
         }
         Some(image)
+    }
+
+    pub(super) fn domain(&mut self, fields: &Fields<'_>) -> Option<String> {
+        let domain = self.optional_text(fields, "domain")?;
+        if let Err(help) = check_domain(&domain) {
+            let place = self.place(fields, "domain");
+            self.problem(place, format!("{domain:?} is not a domain name"), help);
+        }
+        Some(domain)
+    }
+
+    pub(super) fn certificate(&mut self, fields: &Fields<'_>) -> Option<String> {
+        let certificate = self.optional_text(fields, "certificate")?;
+        if !is_certificate(&certificate) {
+            let place = self.place(fields, "certificate");
+            self.problem(
+                place,
+                format!("{certificate:?} is not the ARN of a certificate"),
+                "write arn:aws:acm:REGION:ACCOUNT:certificate/ID, or leave `certificate` out: one is requested for \
+                 `domain`",
+            );
+        }
+        Some(certificate)
     }
 
     pub(super) fn instances(&mut self, service: &Fields<'_>) -> Instances {
@@ -136,5 +210,49 @@ impl Reader<'_> {
             }
         }
         Balancer { port, allow, protect }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_domain_names_are_taken() {
+        let long = format!("{}.example.org", "a".repeat(60));
+        for (domain, taken) in [
+            ("app.example.org", true),
+            ("example.org", true),
+            ("xn--bcher-kva.example", true),
+            ("1.2", true),
+            ("localhost", false),
+            ("App.example.org", false),
+            ("app.example.org.", false),
+            ("*.example.org", false),
+            ("https://app.example.org", false),
+            ("app..org", false),
+            ("-a.example.org", false),
+            ("a-.example.org", false),
+            ("a_b.example.org", false),
+            (&long, false),
+            ("", false),
+        ] {
+            assert_eq!(check_domain(domain).is_ok(), taken, "{domain}");
+        }
+    }
+
+    #[test]
+    fn only_arns_of_certificates_are_taken() {
+        for (text, taken) in [
+            ("arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234", true),
+            ("arn:aws-cn:acm:cn-north-1:123456789012:certificate/1", true),
+            ("arn:aws:acm:us-east-1:123456789012:certificate/", false),
+            ("arn:aws:acm:us-east-1:1234:certificate/1", false),
+            ("arn:aws:acm::123456789012:certificate/1", false),
+            ("arn:aws:iam::123456789012:server-certificate/1", false),
+            ("app.example.org", false),
+        ] {
+            assert_eq!(is_certificate(text), taken, "{text}");
+        }
     }
 }

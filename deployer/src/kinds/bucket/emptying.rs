@@ -10,13 +10,28 @@ use crate::{
         aws::{Aws, Progress, found, gone},
         lease,
     },
-    engine::Fault,
+    engine::{Fault, Size},
+    output::bytes,
 };
 
 /// Objects are counted up to this number: ten calls.
 const COUNTED: u64 = 10_000;
 
+/// Objects are counted up to this number by one call.
+const COUNTED_AT_ONCE: i32 = 1_000;
+
 impl Bucket {
+    /// Counts the objects with one call; `None` if there is no such bucket.
+    pub async fn size(&self, aws: &Aws) -> Result<Option<Size>, Fault> {
+        // Keys may contain characters that XML cannot represent: without URL encoding such a listing cannot be parsed.
+        let call = aws.s3.list_objects_v2().bucket(&self.name).max_keys(COUNTED_AT_ONCE);
+        let call = call.encoding_type(EncodingType::Url).set_expected_bucket_owner(self.owner());
+        let Some(page) = found(call.send().await)? else { return Ok(None) };
+        let bytes = page.contents().iter().filter_map(|object| object.size()).sum::<i64>().unsigned_abs();
+        let (count, more) = (page.contents().len() as u64, page.is_truncated() == Some(true));
+        Ok(Some(Size::Items { count, bytes, more }))
+    }
+
     /// Returns the number and size of the objects in words; `None` for an empty bucket.
     pub(super) async fn contents(&self, aws: &Aws) -> Result<Option<String>, Fault> {
         let (mut count, mut bytes) = (0, 0);
@@ -197,27 +212,13 @@ fn decoded(key: &str, encoded: bool) -> String {
 }
 
 fn in_words(count: u64, bytes: u64, more: bool) -> Option<String> {
-    let size = size(bytes);
+    let size = bytes::in_words(bytes);
     match (count, more) {
         (0, _) => None,
         (1, _) => Some(format!("1 object, {size}")),
         (_, false) => Some(format!("{count} objects, {size}")),
         (_, true) => Some(format!("more than {count} objects, more than {size}")),
     }
-}
-
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    if bytes < 1_000 {
-        return format!("{bytes} B");
-    }
-    let mut size = bytes as f64 / 1e3;
-    let mut unit = 0;
-    while size >= 999.95 && unit + 1 < UNITS.len() {
-        size /= 1e3;
-        unit += 1;
-    }
-    format!("{size:.1} {}", UNITS[unit])
 }
 
 #[cfg(test)]

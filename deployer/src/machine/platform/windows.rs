@@ -1,6 +1,9 @@
 //! Windows: without the local AWS, which needs process groups and their signals.
 
-use std::fs::{FileType, OpenOptions};
+use std::{
+    fs::{FileType, OpenOptions},
+    net::IpAddr,
+};
 
 use tokio::signal::windows::{CtrlBreak, CtrlC, CtrlClose, ctrl_break, ctrl_c, ctrl_close};
 
@@ -11,6 +14,11 @@ pub const RUNS_ELF: bool = false;
 
 /// Programs that open an address. The first argument of `start` would be a title.
 pub const OPENERS: &[Opener] = &[Opener { program: "cmd.exe", arguments: &["/c", "start", ""] }];
+
+/// Unknown: they are in the registry.
+pub fn resolvers() -> Vec<IpAddr> {
+    Vec::new()
+}
 
 /// Unknown: then nothing is certain about processes, and the lease of a dead run expires.
 pub fn numbering() -> Option<String> {

@@ -4,9 +4,13 @@ use aws_smithy_types::{DateTime, date_time::Format};
 
 use super::{
     line,
-    status::{age, now_s},
+    status::{age, costs, now_s},
 };
-use crate::cloud::stacks::{FoundStack, Removal, Stacks, Unread};
+use crate::{
+    cloud::stacks::{FoundStack, Removal, Stacks, Unread},
+    cost::existing::Sizes,
+    output::bytes,
+};
 
 /// Prints the stacks, and what could not be read.
 pub fn stacks(found: &Stacks) {
@@ -37,6 +41,8 @@ fn stack(it: &FoundStack, now_s: i64, lines: &mut Vec<String>) {
     let owner = it.owner.as_ref().map(|owner| format!(", owner {owner}"));
     let (age, owner) = (age.unwrap_or_default(), owner.unwrap_or_default());
     lines.push(format!("{} in {}: {all} {noun}{age}{owner}", it.name, it.region));
+    lines.push(format!("  cost {}", costs(&it.cost, &it.region)));
+    lines.extend(wrapped(sizes(&it.size).into_iter()));
     lines.extend(it.paused.iter().map(|since| format!("  paused since {since}")));
     let is_over = |time: &str| DateTime::from_str(time, Format::DateTime).is_ok_and(|at| at.secs() <= now_s);
     let ends = |time: &String| format!("  {} at {time}", if is_over(time) { "ended" } else { "ends" });
@@ -55,6 +61,19 @@ fn stack(it: &FoundStack, now_s: i64, lines: &mut Vec<String>) {
             lines.push(format!("  and run: {}", commands.join(", then ")));
         }
     }
+}
+
+/// How much a stack runs and holds, without what it has nothing of.
+fn sizes(size: &Sizes) -> Vec<String> {
+    let count = |number: u64, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+    let with_bytes = |number: Option<u64>, bytes: Option<u64>, noun: &str| {
+        let number = number.filter(|number| *number > 0)?;
+        Some(format!("{} of {}", count(number, noun), bytes::in_words(bytes.unwrap_or_default())))
+    };
+    let objects = with_bytes(size.objects, size.object_bytes, "object");
+    let objects = objects.map(|words| format!("{}{words}", if size.more_objects { "more than " } else { "" }));
+    let instances = size.instances.filter(|number| *number > 0).map(|number| count(number as u64, "instance"));
+    [instances, objects, with_bytes(size.rows, size.row_bytes, "row")].into_iter().flatten().collect()
 }
 
 /// Joins words by commas, in lines that fit into 80 columns.
@@ -84,6 +103,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::cost::Cost;
 
     #[test]
     fn each_stack_is_shown_with_its_resources_and_how_to_remove_it() {
@@ -106,6 +126,15 @@ mod tests {
             paused: Some("1970-01-02T00:00:00Z".into()),
             ends: Some("1970-01-05T00:00:00Z".into()),
             resources,
+            size: Sizes {
+                instances: Some(1),
+                objects: Some(1_000),
+                more_objects: true,
+                object_bytes: Some(3_400_000),
+                rows: Some(31),
+                row_bytes: Some(2_100),
+            },
+            cost: Cost { monthly: Some(36.99), ..Cost::default() },
             remove: Some(Removal { stack_yaml, commands }),
             has_anchor: true,
         };
@@ -116,6 +145,8 @@ mod tests {
         expect_test::expect![[r#"
             2 stacks in account 012345678901
             old in us-east-1: 7 resources, 3 d old, owner ada
+              cost about $36.99 a month (prices of 2026-07-20)
+              1 instance, more than 1000 objects of 3.4 MB, 31 rows of 2.1 kB
               paused since 1970-01-02T00:00:00Z
               ends at 1970-01-05T00:00:00Z
               1 auto_scaling_group, 2 buckets, 1 function, 1 instance_profile,
@@ -126,6 +157,7 @@ mod tests {
                 account: "012345678901"
               and run: deployer down --file old.yaml
             a;b in us-east-1: 1 resource
+              cost unknown
               1 role
               to remove it: by hand, because no stack.yaml can have this name
             could not read eu-west-3: denied (function, table)
@@ -145,8 +177,11 @@ mod tests {
             keys
         };
         assert_eq!(keys(&json), ["account", "stacks", "unread"]);
-        let stack = ["created", "ends", "name", "owner", "paused", "region", "remove", "resources"];
+        let stack = ["cost", "created", "ends", "name", "owner", "paused", "region", "remove", "resources", "size"];
         assert_eq!(keys(&json["stacks"][0]), stack);
+        assert_eq!(keys(&json["stacks"][0]["cost"]), ["monthly", "prices_date", "prices_region"]);
+        let size = ["instances", "more_objects", "object_bytes", "objects", "row_bytes", "rows"];
+        assert_eq!(keys(&json["stacks"][0]["size"]), size);
         assert_eq!(keys(&json["stacks"][0]["remove"]), ["commands", "stack_yaml"]);
         assert_eq!(keys(&json["unread"][0]), ["kinds", "region", "why"]);
     }

@@ -8,9 +8,11 @@ use console::Term;
 use super::{escape, note_unprinted, screen};
 use crate::{
     cloud::status::{
-        ABSENT, BucketStatus, Cost, Drift, FunctionStatus, InstanceStatus, Objects, ServiceStatus, Status, TableStatus,
+        ABSENT, BucketStatus, Drift, FunctionStatus, InstanceStatus, Objects, PENDING, ServiceStatus, Status,
+        TableStatus,
     },
     cost::{
+        Cost,
         prices::{dollars, prices},
         spent::lifetime,
     },
@@ -140,6 +142,9 @@ fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
     lines.push(row(mark, &format!("service {}", it.name), &state));
     lines.extend(rest(it, now_s).map(|rest| detail(&rest)));
     lines.extend(it.address.iter().map(|address| detail(address)));
+    if it.https == Some(PENDING) && !it.is_resting() {
+        lines.push(detail("HTTPS is pending: `deployer why` says what it waits for"));
+    }
     it.instances.iter().for_each(|one| instance(one, it.release.as_deref(), now_s, lines));
     lines.extend(it.failed_launch.iter().map(|failure| detail(&format!("a launch failed: {failure}"))));
     lines.extend(it.unread.iter().map(|unread| detail(unread)));
@@ -168,7 +173,7 @@ fn rest(it: &ServiceStatus, now_s: i64) -> Option<String> {
 }
 
 /// The cost of a month in one line.
-fn costs(cost: &Cost, region: &str) -> String {
+pub fn costs(cost: &Cost, region: &str) -> String {
     let words = prices().words(region);
     match cost.monthly {
         Some(0.0) => "only by use".into(),

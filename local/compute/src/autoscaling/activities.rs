@@ -88,7 +88,7 @@ pub fn finish(state: &mut State, kind: Kind, instance: &str) {
 
 pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let name = params.text("AutoScalingGroupName");
-    let deleted_too = params.flag("IncludeDeletedGroups");
+    let deleted_too = params.flag("IncludeDeletedGroups")?;
     if let (Some(name), false) = (name, deleted_too) {
         state.group(name)?;
     }

@@ -130,7 +130,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         warmup_s: params.parsed("DefaultInstanceWarmup")?,
         target_groups: target_groups(state, params)?,
         termination_policies: policies(params)?.unwrap_or_else(|| vec!["Default".to_owned()]),
-        protect_new: params.flag("NewInstancesProtectedFromScaleIn"),
+        protect_new: params.flag("NewInstancesProtectedFromScaleIn")?,
         tags: tags::wanted(params)?,
         suspended: Default::default(),
         deletion_protection: params.text("DeletionProtection").map(str::to_owned),
@@ -280,7 +280,7 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
         group.termination_policies = policies;
     }
     if params.has("NewInstancesProtectedFromScaleIn") {
-        group.protect_new = params.flag("NewInstancesProtectedFromScaleIn");
+        group.protect_new = params.flag("NewInstancesProtectedFromScaleIn")?;
     }
     if let Some(protection) = params.text("DeletionProtection") {
         group.deletion_protection = Some(protection.to_owned());
@@ -290,7 +290,7 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
 
 pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let name = params.required("AutoScalingGroupName")?;
-    let force = params.flag("ForceDelete");
+    let force = params.flag("ForceDelete")?;
     let members = state.members(name);
     let (has_members, has_serving) = (!members.is_empty(), members.iter().any(|one| one.serves()));
     let group = state.groups.get_mut(name).ok_or_else(|| unknown_group(name))?;
@@ -429,7 +429,7 @@ pub fn set_desired_capacity(state: &mut State, site: &Site, params: &Params) -> 
         )));
     }
     let pause = site.speed.lasts(group.cooldown_s);
-    if params.flag("HonorCooldown") && group.scaled.is_some_and(|since| since.age() < pause) {
+    if params.flag("HonorCooldown")? && group.scaled.is_some_and(|since| since.age() < pause) {
         let text = format!("Scaling activity is in cooldown for the AutoScalingGroup {}", group.name);
         return Err(ApiError::new("ScalingActivityInProgress", text));
     }
@@ -447,7 +447,7 @@ pub fn terminate_instance(state: &mut State, site: &Site, params: &Params) -> An
     let id = params.required("InstanceId")?;
     let name = member(state, id)?;
     let group = state.group_mut(&name)?;
-    if params.flag("ShouldDecrementDesiredCapacity") {
+    if params.flag("ShouldDecrementDesiredCapacity")? {
         if group.desired <= group.min {
             return Err(refuse(
                 "Currently, desiredSize equals minSize. Terminating instance without replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size.",

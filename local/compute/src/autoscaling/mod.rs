@@ -7,6 +7,7 @@ mod policies;
 mod rebalance;
 mod reconcile;
 mod refreshes;
+mod rights;
 mod schedules;
 mod tags;
 mod termination;
@@ -14,13 +15,13 @@ mod tracking;
 
 use super::Run::{Reads, Writes};
 use super::{Row, row};
-use kit::ACCOUNT;
-use kit::call::{Asked, Need, Needs, Page, Style};
+use kit::call::{Needs, Page, Style};
 
 pub use groups::profile_wanted;
 pub use launch::Profiles;
 pub use policies::alarms;
 pub use reconcile::{profiles_needed, reconcile};
+pub use rights::launch_needs;
 pub use schedules::run_due;
 pub use tracking::{Samples, track};
 
@@ -43,26 +44,6 @@ macro_rules! group {
 /// A caller names only the group, so the unique part of its ARN is a wildcard.
 const GROUP: Needs =
     Needs::On("arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/{AutoScalingGroupName}");
-
-/// A group that is given a launch template, at once or by a refresh: its caller must be allowed to launch instances from
-/// it (docs/aws.md §10.1).
-const WITH_TEMPLATE: Needs = Needs::Of(|asked| {
-    let name = asked.call.input.text("AutoScalingGroupName").unwrap_or("*");
-    let own = asked.own(asked.arn(&format!("autoScalingGroup:*:autoScalingGroupName/{name}")));
-    [own].into_iter().chain(launches(asked)).collect()
-});
-
-fn launches(asked: &Asked) -> Option<Need> {
-    let form = asked.call.input.form();
-    let template = |name: &str| name.strip_prefix("DesiredConfiguration.").unwrap_or(name).to_owned();
-    form.keys().any(|name| template(name).starts_with("LaunchTemplate.")).then(|| {
-        let is_id = |name: &str| template(name) == "LaunchTemplate.LaunchTemplateId";
-        let id = form.iter().find(|(name, _)| is_id(name)).map_or("*", |(_, id)| id.as_str());
-        let region = asked.region;
-        let template = format!("arn:aws:ec2:{region}:{ACCOUNT}:launch-template/{id}");
-        Need::new("ec2:RunInstances", template.as_str()).knowing("ec2:LaunchTemplate", Some(template))
-    })
-}
 
 static PAGES: Style = Style {
     size: "MaxRecords",
@@ -113,7 +94,7 @@ pub const OPERATIONS: &[Row] = &[
     row(
         "CreateAutoScalingGroup",
         Writes(groups::create),
-        WITH_TEMPLATE,
+        GROUP,
         None,
         concat!(
             group!(),
@@ -256,7 +237,7 @@ pub const OPERATIONS: &[Row] = &[
     row(
         "StartInstanceRefresh",
         Writes(refreshes::start),
-        WITH_TEMPLATE,
+        GROUP,
         None,
         concat!(
             "AutoScalingGroupName DesiredConfiguration.LaunchTemplate.* Strategy ",
@@ -271,5 +252,5 @@ pub const OPERATIONS: &[Row] = &[
         None,
         "InstanceId ShouldDecrementDesiredCapacity",
     ),
-    row("UpdateAutoScalingGroup", Writes(groups::update), WITH_TEMPLATE, None, group!()),
+    row("UpdateAutoScalingGroup", Writes(groups::update), GROUP, None, group!()),
 ];

@@ -74,7 +74,7 @@ fn tracking(group: &Group, params: &Params) -> Result<Tracking, ApiError> {
         metric: metric.to_owned(),
         label: label.map(str::to_owned),
         target,
-        only_out: params.flag("DisableScaleIn"),
+        only_out: params.flag("DisableScaleIn")?,
     })
 }
 

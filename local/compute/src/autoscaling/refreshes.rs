@@ -41,7 +41,7 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
     let alarms = preferences.texts("AlarmSpecification.Alarms");
     check_alarms(state, &alarms)?;
     let rung = alarms.iter().find(|name| state.alarms[*name].rings()).cloned();
-    let auto_rollback = preferences.flag("AutoRollback");
+    let auto_rollback = preferences.flag("AutoRollback")?;
     let numbered = desired.as_ref().is_some_and(|spec| !spec.version.starts_with('$'));
     let group = state.group_mut(name)?;
     if auto_rollback && (!numbered || group.template.version.starts_with('$')) {
@@ -63,7 +63,7 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
         min_healthy,
         max_healthy,
         warmup_s: preferences.parsed("InstanceWarmup")?,
-        skip_matching: preferences.flag("SkipMatching"),
+        skip_matching: preferences.flag("SkipMatching")?,
         auto_rollback,
         protected,
         desired,

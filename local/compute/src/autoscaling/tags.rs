@@ -14,7 +14,7 @@ use kit::tags::{Flaw, USUAL};
 /// (`ISS:hashicorp/terraform#2270`).
 pub fn wanted(params: &Params) -> Result<BTreeMap<String, GroupTag>, ApiError> {
     check_each(params)?;
-    let tags: BTreeMap<_, _> = read(params).into_iter().collect();
+    let tags: BTreeMap<_, _> = read(params)?.into_iter().collect();
     check_all(tags.keys())?;
     Ok(tags)
 }
@@ -41,10 +41,10 @@ fn check_all<'a>(keys: impl IntoIterator<Item = &'a String>) -> Result<(), ApiEr
     })
 }
 
-fn read(params: &Params) -> Vec<(String, GroupTag)> {
+fn read(params: &Params) -> Result<Vec<(String, GroupTag)>, ApiError> {
     let tag = |item: &Params| {
-        let tag = GroupTag { value: item.at("Value").value().to_owned(), propagate: item.flag("PropagateAtLaunch") };
-        (item.at("Key").value().to_owned(), tag)
+        let tag = GroupTag { value: item.at("Value").value().to_owned(), propagate: item.flag("PropagateAtLaunch")? };
+        Ok((item.at("Key").value().to_owned(), tag))
     };
     params.items("Tags").into_iter().map(tag).collect()
 }
@@ -62,7 +62,7 @@ pub fn needs(asked: &Asked) -> Vec<Need> {
 pub fn create_or_update(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let names = named(state, params)?;
     check_each(params)?;
-    let added = read(params);
+    let added = read(params)?;
     for name in &names {
         let theirs = names.iter().zip(&added).filter(|(other, _)| *other == name).map(|(_, (key, _))| key);
         check_all(state.group(name)?.tags.keys().chain(theirs))?;
@@ -74,7 +74,7 @@ pub fn create_or_update(state: &mut State, _site: &Site, params: &Params) -> Ans
 }
 
 pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
-    for (item, (key, _)) in named(state, params)?.into_iter().zip(read(params)) {
+    for (item, (key, _)) in named(state, params)?.into_iter().zip(read(params)?) {
         state.group_mut(&item)?.tags.remove(&key);
     }
     Ok(Xml::new())

@@ -1,11 +1,11 @@
 //! How the load balancer rewrites the head of a request, and which requests it refuses.
 
-use std::net::SocketAddr;
-
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, StatusCode, Version};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri, Version};
 
+use super::Side;
 use crate::clock::Moment;
 use crate::elb::attribute;
 use crate::state::LoadBalancer;
@@ -90,7 +90,8 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// Adds the load balancer's headers to a request and removes those that are not forwarded.
-pub fn forward(headers: &mut HeaderMap, peer: SocketAddr, port: u16, mode: ForwardedFor) {
+pub fn forward(headers: &mut HeaderMap, side: &Side, mode: ForwardedFor) {
+    let Side { peer, port, scheme } = side;
     strip(headers);
     let before = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let chain = match (mode, before(FORWARDED_FOR)) {
@@ -104,11 +105,32 @@ pub fn forward(headers: &mut HeaderMap, peer: SocketAddr, port: u16, mode: Forwa
         Some(before) => format!("Self={root};{before}"),
         None => format!("Root={root}"),
     };
-    let port = HeaderValue::from(port);
+    let port = HeaderValue::from(*port);
     set(headers, FORWARDED_FOR, chain.and_then(|chain| HeaderValue::try_from(chain).ok()));
-    set(headers, FORWARDED_PROTO, Some(HeaderValue::from_static("http")));
+    set(headers, FORWARDED_PROTO, Some(HeaderValue::from_static(scheme)));
     set(headers, FORWARDED_PORT, Some(port));
     set(headers, TRACE_ID, HeaderValue::try_from(trace).ok());
+}
+
+/// Rewrites a request of HTTP/2 as one of HTTP/1.1, which targets receive.
+pub fn as_http1(head: &mut Parts) {
+    if head.version != Version::HTTP_2 {
+        return;
+    }
+    head.version = Version::HTTP_11;
+    let authority = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(authority) = authority {
+        head.headers.insert(header::HOST, authority);
+    }
+    let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    head.uri = Uri::from(path);
+    // HTTP/2 may split cookies (RFC 9113, section 8.2.3).
+    let cookies: Vec<&[u8]> = head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        head.headers.insert(header::COOKIE, joined);
+    }
 }
 
 /// Removes headers whose names contain anything but letters, digits and hyphens.
@@ -155,6 +177,7 @@ pub fn strip(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
     use http::Request;
+    use std::net::SocketAddr;
 
     fn forwarded(mode: ForwardedFor) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -167,7 +190,8 @@ mod tests {
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        forward(&mut headers, SocketAddr::from(([127, 0, 0, 1], 5000)), 8080, mode);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 5000));
+        forward(&mut headers, &Side { peer, port: 8080, scheme: "http" }, mode);
         headers
     }
 

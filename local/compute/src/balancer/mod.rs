@@ -1,12 +1,14 @@
-//! The load balancer: an HTTP/1.1 proxy that behaves like an Application Load Balancer.
+//! The load balancer: a proxy for HTTP/1.1, and for HTTP/2 over TLS, that behaves like an Application Load Balancer.
 
 mod body;
 mod headers;
 mod pages;
 mod requests;
 mod route;
+mod tls;
 mod tunnel;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
@@ -21,14 +23,16 @@ use http::{Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +44,7 @@ use pages::{empty_body, fixed, redirected, refusal};
 use requests::Open;
 pub use requests::{Requests, Tally};
 use route::{At, Group, Next, Route};
+use tls::{Settings, Tls};
 
 /// Why a body ended prematurely.
 type Broken = Box<dyn Error + Send + Sync>;
@@ -51,6 +56,12 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The timeout for connecting to a target.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The maximum number of concurrent requests on a connection of HTTP/2.
+const MOST_STREAMS: u32 = 128;
+
 /// The status under which a load balancer counts a client that disconnected before its answer.
 const CLIENT_GONE: u16 = 460;
 
@@ -60,6 +71,7 @@ struct Front {
     listener: String,
     client: Client<HttpConnector, Relay>,
     turn: AtomicUsize,
+    tls: Tls,
     /// As of the last observed generation of the state.
     route: Mutex<Option<Arc<Route>>>,
 }
@@ -74,7 +86,14 @@ pub async fn serve(compute: Arc<Compute>, listener: String, socket: std::net::Tc
     connector.set_connect_timeout(Some(CONNECT));
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(20)).build(connector);
-    let front = Arc::new(Front { compute, listener, client, turn: AtomicUsize::new(0), route: Mutex::new(None) });
+    let front = Arc::new(Front {
+        compute,
+        listener,
+        client,
+        turn: AtomicUsize::new(0),
+        tls: Tls::default(),
+        route: Mutex::new(None),
+    });
     let connections = TaskTracker::new();
     while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
         match accepted {
@@ -91,17 +110,88 @@ pub async fn serve(compute: Arc<Compute>, listener: String, socket: std::net::Tc
 async fn converse(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
     let port = stream.local_addr().map(|address| address.port()).unwrap_or_default();
     drop(stream.set_nodelay(true));
-    let patience = front.route().patience;
+    match front.security() {
+        None => speak_http1(front, stream, Side { peer, port, scheme: "http" }, stop).await,
+        Some(Err(fault)) => tracing::error!(listener = front.listener, "a connection was refused: {fault}"),
+        Some(Ok(config)) => {
+            let side = Side { peer, port, scheme: "https" };
+            let secured = secured(stream, TlsAcceptor::from(config));
+            let Some(Ok(Some(stream))) = stop.run_until_cancelled(timeout(HANDSHAKE, secured)).await else { return };
+            match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => speak_http2(front, stream, side, stop).await,
+                _ => speak_http1(front, stream, side, stop).await,
+            }
+        }
+    }
+}
+
+/// Makes the TLS handshake. `None` if it fails. A client that speaks plain HTTP is answered.
+async fn secured(mut stream: TcpStream, acceptor: TlsAcceptor) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    let mut first = [0];
+    stream.peek(&mut first).await.ok()?;
+    if first[0].is_ascii_uppercase() {
+        let title = "400 The plain HTTP request was sent to HTTPS port";
+        let page = format!(
+            "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n<center>The plain HTTP request was sent to HTTPS port</center>\r\n</body>\r\n</html>\r\n"
+        );
+        let head = format!(
+            "HTTP/1.1 400 Bad Request\r\nServer: awselb/2.0\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            page.len()
+        );
+        stream.write_all((head + &page).as_bytes()).await.ok()?;
+        stream.shutdown().await.ok()?;
+        return None;
+    }
+    acceptor.accept(stream).await.inspect_err(|fault| tracing::debug!(%fault, "a TLS handshake failed")).ok()
+}
+
+/// The client's side of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Side {
+    pub peer: SocketAddr,
+    /// The port to which the client is connected.
+    pub port: u16,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+}
+
+async fn speak_http1(
+    front: Arc<Front>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    side: Side,
+    stop: CancellationToken,
+) {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(front.route().patience);
     let answer = service_fn(move |request| {
         let front = front.clone();
-        async move { Ok::<_, Infallible>(front.answer(request, peer, port).await) }
+        async move { Ok::<_, Infallible>(front.answer(request, side).await) }
     });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(patience);
     let connection = builder.serve_connection(TokioIo::new(stream), answer).with_upgrades();
     tokio::pin!(connection);
     tokio::select! {
         // How a client disconnects does not matter.
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    drop(timeout(FAREWELL, connection).await);
+}
+
+async fn speak_http2(
+    front: Arc<Front>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    side: Side,
+    stop: CancellationToken,
+) {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).max_concurrent_streams(MOST_STREAMS);
+    let answer = service_fn(move |request| {
+        let front = front.clone();
+        async move { Ok::<_, Infallible>(front.answer(request, side).await) }
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), answer);
+    tokio::pin!(connection);
+    tokio::select! {
         _ = connection.as_mut() => return,
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
@@ -115,10 +205,18 @@ enum Choice {
 }
 
 impl Front {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, port: u16) -> Answer {
+    /// Returns the TLS configuration of an HTTPS listener; `None` if it speaks plain HTTP.
+    fn security(&self) -> Option<Result<Arc<rustls::ServerConfig>, String>> {
+        let route = self.route();
+        let (policy, arns) = route.security.as_ref()?;
+        let certificates = arns.iter().filter_map(|arn| self.compute.site.certificates.certificate(arn)).collect();
+        Some(self.tls.config(Settings { policy: policy.name, certificates }, policy))
+    }
+
+    async fn answer(&self, request: Request<Incoming>, side: Side) -> Answer {
         let route = self.route();
         let mut waiting = Waiting { compute: &self.compute, balancer: &route.balancer, is_over: false };
-        let answer = self.pass_on(&route, request, peer, port).await;
+        let answer = self.pass_on(&route, request, side).await;
         waiting.is_over = true;
         drop(waiting);
         answer.unwrap_or_else(|status| {
@@ -133,24 +231,24 @@ impl Front {
         &self,
         route: &Arc<Route>,
         mut request: Request<Incoming>,
-        peer: SocketAddr,
-        port: u16,
+        side: Side,
     ) -> Result<Answer, StatusCode> {
         let upgrade = headers::wanted_upgrade(request.headers());
         let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut head, body) = request.into_parts();
+        headers::as_http1(&mut head);
         if let Some(status) = headers::refused(&head) {
             return Err(status);
         }
         match &route.next {
             Next::Nowhere => return Err(StatusCode::SERVICE_UNAVAILABLE),
-            Next::Own(action) => return Ok(own(action, &head, port)),
+            Next::Own(action) => return Ok(own(action, &head, &side, &route.local_ports)),
             Next::Groups(_) => (),
         }
         if route.drops_invalid {
             headers::drop_invalid(&mut head.headers);
         }
-        headers::forward(&mut head.headers, peer, port, route.forwarded_for);
+        headers::forward(&mut head.headers, &side, route.forwarded_for);
         if let Some(protocol) = upgrade {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             head.headers.insert(header::UPGRADE, protocol);
@@ -327,6 +425,8 @@ fn uri_at(at: Authority, path: Option<PathAndQuery>) -> Option<Uri> {
 /// Checks and rewrites the head of a request without sending it, and returns a status.
 pub(super) fn rehearse(mut head: http::request::Parts) -> StatusCode {
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 50_000);
+    let side = Side { peer: PEER, port: 80, scheme: "http" };
+    headers::as_http1(&mut head);
     if let Some(status) = headers::refused(&head) {
         return status;
     }
@@ -338,21 +438,21 @@ pub(super) fn rehearse(mut head: http::request::Parts) -> StatusCode {
         query: "#{query}".to_owned(),
         status: "HTTP_301".to_owned(),
     };
-    let answer = own(&redirect, &head, 80).status();
+    let answer = own(&redirect, &head, &side, &BTreeMap::new()).status();
     let upgrade = headers::wanted_upgrade(&head.headers);
     tracing::trace!(?upgrade);
     for mode in [ForwardedFor::Preserve, ForwardedFor::Append, ForwardedFor::Remove] {
-        headers::forward(&mut head.headers, PEER, 80, mode);
+        headers::forward(&mut head.headers, &side, mode);
     }
     let target = uri_at(Authority::from_static("127.0.0.1:1"), head.uri.path_and_query().cloned());
     if target.is_some() { answer } else { StatusCode::BAD_REQUEST }
 }
 
 /// Returns the answer of a listener that does not forward.
-fn own(action: &Action, head: &http::request::Parts, port: u16) -> Answer {
+fn own(action: &Action, head: &http::request::Parts, side: &Side, local_ports: &BTreeMap<u16, u16>) -> Answer {
     match action {
         Action::Fixed { status, content_type, body } => fixed(status, content_type.as_deref(), body.as_deref()),
-        redirect => redirected(redirect, head, port),
+        redirect => redirected(redirect, head, side, local_ports),
     }
 }
 

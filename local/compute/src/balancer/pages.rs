@@ -1,12 +1,14 @@
 //! Responses that the load balancer generates itself.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 
-use super::{Answer, Broken};
+use super::{Answer, Broken, Side};
 use crate::state::Action;
 
 /// Returns the load balancer's error page for a request that it cannot forward.
@@ -30,28 +32,31 @@ pub fn fixed(status: &str, content_type: Option<&str>, body: Option<&str>) -> An
 }
 
 /// Returns the response of a redirect action.
-pub fn redirected(action: &Action, head: &http::request::Parts, port: u16) -> Answer {
+///
+/// A port of a listener of the same load balancer stands for the local port of that listener.
+pub fn redirected(
+    action: &Action,
+    head: &http::request::Parts,
+    side: &Side,
+    local_ports: &BTreeMap<u16, u16>,
+) -> Answer {
     let Action::Redirect { protocol, host, port: to, path, query, status } = action else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE);
     };
     let asked = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = asked.rsplit_once(':').map_or(asked, |(name, _)| name);
     let fill = |text: &str| {
-        text.replace("#{protocol}", "http")
+        text.replace("#{protocol}", side.scheme)
             .replace("#{host}", name)
-            .replace("#{port}", &port.to_string())
+            .replace("#{port}", &side.port.to_string())
             .replace("#{path}", head.uri.path().trim_start_matches('/'))
             .replace("#{query}", head.uri.query().unwrap_or_default())
     };
     let query = Some(fill(query)).filter(|query| !query.is_empty()).map(|query| format!("?{query}"));
-    let location = format!(
-        "{}://{}:{}{}{}",
-        fill(protocol).to_lowercase(),
-        fill(host),
-        fill(to),
-        fill(path),
-        query.unwrap_or_default()
-    );
+    let local = to.parse().ok().filter(|_| host == "#{host}").and_then(|port: u16| local_ports.get(&port));
+    let to = local.map_or_else(|| fill(to), u16::to_string);
+    let location =
+        format!("{}://{}:{}{}{}", fill(protocol).to_lowercase(), fill(host), to, fill(path), query.unwrap_or_default());
     let status = if status == "HTTP_302" { StatusCode::FOUND } else { StatusCode::MOVED_PERMANENTLY };
     let mut answer = own(status, None, String::new());
     if let Ok(location) = HeaderValue::from_str(&location) {

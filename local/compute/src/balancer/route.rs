@@ -1,5 +1,6 @@
 //! Routes of a listener, computed when the state changes rather than for every request.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use http::uri::Authority;
 
 use super::headers::ForwardedFor;
 use super::requests::Count;
-use crate::elb::{Reachability, attribute, idle_timeout_s, routable, seen_by, target_key};
+use crate::elb::{Policy, Reachability, attribute, idle_timeout_s, routable, seen_by, target_key};
 use crate::state::{Action, State, Target, TargetGroup};
 use crate::{Compute, Site};
 
@@ -24,6 +25,10 @@ pub struct Route {
     /// Whether headers are dropped whose names contain anything but letters, digits and hyphens.
     pub drops_invalid: bool,
     pub next: Next,
+    /// The security policy and the certificates of an HTTPS listener; the first is the default.
+    pub security: Option<(&'static Policy, Vec<String>)>,
+    /// The local ports of the load balancer's listeners, by their ports.
+    pub local_ports: BTreeMap<u16, u16>,
 }
 
 /// Where a request goes next.
@@ -79,6 +84,10 @@ impl Route {
             Some(own) => Next::Own(own.clone()),
             None => Next::Nowhere,
         };
+        let security = listener.filter(|listener| listener.is_secure()).and_then(|listener| {
+            let policy = listener.ssl_policy.as_deref().and_then(Policy::find)?;
+            Some((policy, listener.certificates.clone()))
+        });
         Route {
             generation,
             balancer: balancer.map(|one| one.arn.clone()).unwrap_or_default(),
@@ -88,6 +97,8 @@ impl Route {
             }),
             forwarded_for: balancer.map(ForwardedFor::of).unwrap_or_default(),
             next,
+            security,
+            local_ports: balancer.map(|one| local_ports(state, &one.arn)).unwrap_or_default(),
         }
     }
 }
@@ -137,6 +148,11 @@ impl Group {
     pub fn target(&self, at: usize) -> Option<&Goal> {
         self.targets.get(at)
     }
+}
+
+/// Returns the local ports of a load balancer's listeners, by their ports.
+fn local_ports(state: &State, load_balancer: &str) -> BTreeMap<u16, u16> {
+    state.listeners_of(load_balancer).map(|listener| (listener.port, listener.local_port)).collect()
 }
 
 fn authority(address: SocketAddr) -> Option<Authority> {

@@ -233,7 +233,7 @@ fn write_state(xml: &mut Xml, state: InstanceState) {
 }
 
 pub fn describe_status(state: &State, site: &Site, params: &Params) -> Answer {
-    let all = params.flag("IncludeAllInstances");
+    let all = params.flag_of_ec2("IncludeAllInstances")?;
     let found = matching(state, site, params)?;
     let shown = found.into_iter().filter(|one| all || one.state == InstanceState::Running);
     let mut xml = Xml::new();
@@ -366,7 +366,7 @@ pub fn reboot(state: &mut State, _site: &Site, params: &Params) -> Answer {
 pub fn console_output(state: &State, site: &Site, params: &Params) -> Answer {
     let id = params.required("InstanceId")?;
     let one = by_id(state, id)?;
-    let latest = params.flag("Latest");
+    let latest = params.flag_of_ec2("Latest")?;
     if latest && types::find(&one.kind).is_some_and(|kind| !kind.is_nitro()) {
         let text = "This instance type does not support retrieving the latest console logs.";
         return Err(ApiError::new("UnsupportedOperation", text));

@@ -10,7 +10,7 @@ use super::tags;
 use crate::Site;
 use crate::clock::Moment;
 use crate::state::{LaunchTemplate, State, TemplateSpec, Version, new_id};
-use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
+use kit::query::{Answer, ApiError, Filters, Params, Xml, fact, invalid};
 
 /// The maximum size of user data in bytes before it is encoded.
 const USER_DATA_LIMIT: usize = 16 * 1024;
@@ -175,7 +175,9 @@ fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, A
     if let Some(encoded) = data.get("UserData").and_then(Value::as_str) {
         check_user_data(encoded)?;
     }
-    check_tag_types(Data(&Value::Object(data.clone())))?;
+    let whole = Value::Object(data.clone());
+    check_tag_types(Data(&whole))?;
+    check_flags(&whole)?;
     let description = params.text("VersionDescription");
     if description.is_some_and(|text| text.chars().count() > DESCRIPTION_LIMIT) {
         let message = format!("The version description may have at most {DESCRIPTION_LIMIT} characters.");
@@ -187,6 +189,29 @@ fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, A
         token: params.text("ClientToken").map(str::to_owned),
         data: Value::Object(data),
     })
+}
+
+/// Refuses flags that are neither true nor false.
+fn check_flags(data: &Value) -> Result<(), ApiError> {
+    const FLAGS: &[&str] = &[
+        "AssociatePublicIpAddress",
+        "DeleteOnTermination",
+        "DisableApiStop",
+        "DisableApiTermination",
+        "EbsOptimized",
+        "Enabled",
+        "Encrypted",
+    ];
+    for (name, value) in data.as_object().into_iter().flatten() {
+        match value {
+            Value::String(text) if FLAGS.contains(&name.as_str()) => match text.to_ascii_lowercase().as_str() {
+                "true" | "false" => (),
+                _ => return Err(invalid(text, name)),
+            },
+            inner => check_flags(inner)?,
+        }
+    }
+    Ok(())
 }
 
 /// Refuses tags for resources that a launch does not create: there are no Spot requests, elastic GPUs or reservations
@@ -331,7 +356,7 @@ pub fn delete_versions(state: &mut State, _site: &Site, params: &Params) -> Answ
     let versions = &mut state.launch_templates.get_mut(&id).expect("named() found the template").versions;
     let (mut done, mut refused) = (Vec::new(), Vec::new());
     for text in params.texts("LaunchTemplateVersion") {
-        let number = text.parse::<u64>().unwrap_or_default();
+        let number = text.parse::<u64>().map_err(|_| invalid(&text, "LaunchTemplateVersion"))?;
         if number == default {
             refused.push((number, "unexpectedError", "You cannot delete the default version of a launch template."));
         } else if versions.remove(&number).is_some() {

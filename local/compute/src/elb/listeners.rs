@@ -1,6 +1,6 @@
 //! Listeners: a port of a load balancer, and the actions for its requests (docs/aws.md §9.5).
 
-use super::tags;
+use super::{Policy, certificates, policies, tags};
 use crate::Site;
 use crate::state::{Action, Listener, State, new_hex};
 use kit::query::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
@@ -13,11 +13,16 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let port = checked_port(port)?;
     let protocol =
         protocol(params)?.ok_or_else(|| ApiError::new("ValidationError", "A listener protocol must be specified"))?;
+    let (certificates, ssl_policy) = security(site, params, &protocol, None)?;
     let actions = actions(state, params)?;
     check_alone(state, &arn, &actions)?;
     let tags = tags::wanted(params)?;
     if let Some(taken) = state.listeners_of(&arn).find(|listener| listener.port == port) {
-        if taken.protocol != protocol || taken.actions != actions {
+        let is_same = taken.protocol == protocol
+            && taken.actions == actions
+            && taken.certificates.first() == certificates.first()
+            && taken.ssl_policy == ssl_policy;
+        if !is_same {
             let message = "A listener already exists on this port for this load balancer";
             return Err(ApiError::new("DuplicateListener", message));
         }
@@ -33,6 +38,8 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         protocol,
         actions,
         local_port,
+        certificates,
+        ssl_policy,
     };
     state.tag(&listener.arn, tags);
     state.listeners.insert(listener.arn.clone(), listener.clone());
@@ -41,14 +48,55 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
 
 fn protocol(params: &Params) -> Result<Option<String>, ApiError> {
     match params.text("Protocol") {
-        Some("HTTP") => Ok(Some("HTTP".to_owned())),
-        // A call with certificates has already been refused, since there is no TLS here.
-        Some("HTTPS") => Err(ApiError::new("ValidationError", "A certificate must be specified for HTTPS listeners")),
+        Some(known @ ("HTTP" | "HTTPS")) => Ok(Some(known.to_owned())),
         Some(other) => {
             Err(ApiError::new("ValidationError", format!("Protocol '{other}' must be one of 'HTTP, HTTPS'")))
         }
         None => Ok(None),
     }
+}
+
+/// Returns the certificates, of which the first is the default, and the security policy of a listener.
+fn security(
+    site: &Site,
+    params: &Params,
+    protocol: &str,
+    before: Option<&Listener>,
+) -> Result<(Vec<String>, Option<String>), ApiError> {
+    let default = certificates::default(site, params)?;
+    let policy = params.text("SslPolicy").map(Policy::required).transpose()?;
+    if params.has("AlpnPolicy") {
+        return Err(ApiError::new(
+            "ALPNPolicyNotFound",
+            "ALPN policies are not supported for application load balancers",
+        ));
+    }
+    if protocol != "HTTPS" {
+        return match (default, policy) {
+            (None, None) => Ok((Vec::new(), None)),
+            (Some(_), _) => {
+                Err(ApiError::new("ValidationError", "A certificate cannot be specified for HTTP listeners"))
+            }
+            (_, Some(_)) => {
+                Err(ApiError::new("ValidationError", "An SSL policy cannot be specified for HTTP listeners"))
+            }
+        };
+    }
+    let mut certificates = before.map(|before| before.certificates.clone()).unwrap_or_default();
+    match default {
+        Some(default) => {
+            certificates.drain(..certificates.len().min(1));
+            certificates.retain(|one| *one != default);
+            certificates.insert(0, default);
+        }
+        None if certificates.is_empty() => {
+            return Err(ApiError::new("ValidationError", "A certificate must be specified for HTTPS listeners"));
+        }
+        None => (),
+    }
+    let kept = before.and_then(|before| before.ssl_policy.clone());
+    let policy = policy.map(|policy| policy.name.to_owned()).or(kept);
+    Ok((certificates, Some(policy.unwrap_or_else(|| policies::DEFAULT.to_owned()))))
 }
 
 fn checked_port(port: u16) -> Result<u16, ApiError> {
@@ -115,14 +163,16 @@ fn action(item: &Params) -> Result<Action, ApiError> {
             one_of("RedirectConfig.StatusCode", status, &["HTTP_301", "HTTP_302"])?;
             let protocol = part("Protocol", "#{protocol}");
             one_of("RedirectConfig.Protocol", &protocol, &["HTTP", "HTTPS", "#{protocol}"])?;
-            Ok(Action::Redirect {
+            let redirect = Action::Redirect {
                 protocol,
                 host: part("Host", "#{host}"),
                 port: part("Port", "#{port}"),
                 path: part("Path", "/#{path}"),
                 query: part("Query", "#{query}"),
                 status: status.to_owned(),
-            })
+            };
+            check_redirect(&redirect)?;
+            Ok(redirect)
         }
         "fixed-response" => {
             let status = item.required("FixedResponseConfig.StatusCode")?;
@@ -146,6 +196,24 @@ fn action(item: &Params) -> Result<Action, ApiError> {
             Err(ApiError::new(NOT_IMPLEMENTED, format!("the local AWS has no actions of the type {kind}")))
         }
         other => Err(ApiError::new("ValidationError", format!("Action type '{other}' is not supported"))),
+    }
+}
+
+/// Checks that a redirect leads to a valid address other than the one that was requested.
+fn check_redirect(action: &Action) -> Result<(), ApiError> {
+    let Action::Redirect { protocol, host, port, path, query, .. } = action else { return Ok(()) };
+    let is_port = port == "#{port}" || port.parse::<u16>().is_ok_and(|port| port > 0);
+    if !is_port || !path.starts_with('/') {
+        let text = "A redirect has a port between 1 and 65535 or #{port}, and a path that begins with '/'";
+        return Err(ApiError::new("ValidationError", text));
+    }
+    let asked = ["#{protocol}", "#{host}", "#{port}", "/#{path}", "#{query}"];
+    match [protocol, host, port, path, query].into_iter().eq(asked) {
+        true => Err(ApiError::new(
+            "InvalidLoadBalancerAction",
+            "The redirect configuration is not valid because it creates a loop",
+        )),
+        false => Ok(()),
     }
 }
 
@@ -219,7 +287,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     Ok(shown(state.listeners.values().filter(chosen)))
 }
 
-pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
+pub fn modify(state: &mut State, site: &Site, params: &Params) -> Answer {
     let arn = params.required("ListenerArn")?;
     let before = state.listener(arn)?.clone();
     let port = checked_port(params.parsed("Port")?.unwrap_or(before.port))?;
@@ -231,9 +299,10 @@ pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
         ));
     }
     let protocol = protocol(params)?.unwrap_or(before.protocol.clone());
+    let (certificates, ssl_policy) = security(site, params, &protocol, Some(&before))?;
     let actions = if params.has("DefaultActions") { actions(state, params)? } else { before.actions.clone() };
     check_alone(state, &before.load_balancer, &actions)?;
-    let listener = Listener { port, protocol, actions, ..before };
+    let listener = Listener { port, protocol, actions, certificates, ssl_policy, ..before };
     state.listeners.insert(arn.to_owned(), listener.clone());
     Ok(shown([&listener]))
 }
@@ -262,6 +331,15 @@ fn shown<'a>(found: impl IntoIterator<Item = &'a Listener>) -> Xml {
     xml.members("Listeners", found, |xml, one| {
         xml.text("ListenerArn", &one.arn).text("LoadBalancerArn", &one.load_balancer);
         xml.text("Port", one.port).text("Protocol", &one.protocol);
+        if one.is_secure() {
+            xml.members("Certificates", one.certificates.first(), |xml, arn| {
+                xml.text("CertificateArn", arn);
+            });
+            xml.maybe("SslPolicy", one.ssl_policy.as_ref());
+            xml.within("MutualAuthentication", |xml| {
+                xml.text("Mode", "off");
+            });
+        }
         write_actions(xml, "DefaultActions", &one.actions);
     });
     xml

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{attributes, tags};
+use super::{attributes, hosted_zone, tags};
 use crate::Site;
 use crate::clock::Moment;
 use crate::ec2;
@@ -227,7 +227,7 @@ fn shown<'a>(state: &State, site: &Site, found: impl IntoIterator<Item = &'a Loa
     let mut xml = Xml::new();
     xml.members("LoadBalancers", found, |xml, one| {
         xml.text("LoadBalancerArn", &one.arn).text("LoadBalancerName", &one.name).text("DNSName", one.dns_name());
-        xml.text("CanonicalHostedZoneId", "Z35SXDOTRQ7X7K").text("CreatedTime", one.created);
+        xml.text("CanonicalHostedZoneId", hosted_zone(&site.region)).text("CreatedTime", one.created);
         xml.text("Scheme", &one.scheme).text("VpcId", vpc_of(state, site, one)).text("Type", "application");
         xml.within("State", |xml| {
             xml.text("Code", if one.active { "active" } else { "provisioning" });

@@ -1,9 +1,12 @@
 //! Elastic Load Balancing v2: load balancers, target groups, listeners.
 
 mod attributes;
+mod certificates;
+mod hosted_zones;
 mod limits;
 mod listeners;
 mod load_balancers;
+mod policies;
 mod tags;
 mod target_groups;
 mod targets;
@@ -13,6 +16,8 @@ use super::{Row, row};
 use kit::call::{Asked, Need, Needs, Page, Style};
 
 pub use attributes::{deregistration_delay_s, idle_timeout_s, text as attribute};
+pub use hosted_zones::hosted_zone;
+pub use policies::Policy;
 pub use targets::{
     Reachability, Status as TargetStatus, checked_at, deregister, register, routable, seen_by, target_key,
 };
@@ -87,13 +92,23 @@ const fn list(items: &'static str) -> Option<Page> {
 
 /// Every operation.
 pub const OPERATIONS: &[Row] = &[
+    row(
+        "AddListenerCertificates",
+        Writes(certificates::add),
+        LISTENER,
+        None,
+        "ListenerArn Certificates.CertificateArn Certificates.IsDefault",
+    ),
     row("AddTags", Writes(tags::add), TAGGED, None, "ResourceArns Tags.*"),
     row(
         "CreateListener",
         Writes(listeners::create),
         NEW_LISTENER,
         None,
-        concat!("LoadBalancerArn Port Protocol Tags.* ", actions!("DefaultActions")),
+        concat!(
+            "LoadBalancerArn Port Protocol SslPolicy Certificates.* AlpnPolicy Tags.* ",
+            actions!("DefaultActions")
+        ),
     ),
     row(
         "CreateLoadBalancer",
@@ -122,6 +137,13 @@ pub const OPERATIONS: &[Row] = &[
     row("DescribeAccountLimits", Reads(limits::describe), Needs::Own, None, "Marker PageSize"),
     row("DescribeCapacityReservation", Reads(attributes::describe_capacity), Needs::Own, None, "LoadBalancerArn"),
     row("DescribeListenerAttributes", Reads(attributes::describe_listener), Needs::Own, None, "ListenerArn"),
+    row(
+        "DescribeListenerCertificates",
+        Reads(certificates::describe),
+        Needs::Own,
+        list("Certificates"),
+        "ListenerArn Marker PageSize",
+    ),
     row(
         "DescribeListeners",
         Reads(listeners::describe),
@@ -152,7 +174,7 @@ pub const OPERATIONS: &[Row] = &[
     ),
     row(
         "DescribeSSLPolicies",
-        Reads(limits::describe_policies),
+        Reads(policies::describe),
         Needs::Own,
         list("SslPolicies"),
         "LoadBalancerType=application Marker Names PageSize",
@@ -172,7 +194,7 @@ pub const OPERATIONS: &[Row] = &[
         Writes(listeners::modify),
         LISTENER,
         None,
-        concat!("ListenerArn Port Protocol ", actions!("DefaultActions")),
+        concat!("ListenerArn Port Protocol SslPolicy Certificates.* AlpnPolicy ", actions!("DefaultActions")),
     ),
     row(
         "ModifyLoadBalancerAttributes",
@@ -201,6 +223,13 @@ pub const OPERATIONS: &[Row] = &[
         TARGET_GROUP,
         None,
         "TargetGroupArn Targets.Id Targets.Port",
+    ),
+    row(
+        "RemoveListenerCertificates",
+        Writes(certificates::remove),
+        LISTENER,
+        None,
+        "ListenerArn Certificates.CertificateArn Certificates.IsDefault",
     ),
     row("RemoveTags", Writes(tags::remove), TAGGED, None, "ResourceArns TagKeys"),
     row(

@@ -58,7 +58,7 @@ pub(super) fn list(state: &State, params: &Params) -> Answer {
         Some("AWS") => (false, true),
         _ => (true, true),
     };
-    let attached = params.flag("OnlyAttached");
+    let attached = params.flag("OnlyAttached")?;
     let ours = state.policies.values().filter(|_| ours).cloned();
     let policies = ours.chain(managed::all().filter(|_| aws));
     let wanted =

@@ -43,6 +43,9 @@ pub struct Keys {
 /// The condition keys that are computed here, in lower case: a request that lacks one also lacks it on AWS. A key that
 /// is in none of these lists is unknown.
 const COMPUTED: &[&str] = &[
+    "acm:domainnames",
+    "acm:keyalgorithm",
+    "acm:validationmethod",
     "aws:currenttime",
     "aws:epochtime",
     "aws:principalaccount",
@@ -56,6 +59,9 @@ const COMPUTED: &[&str] = &[
     "aws:userid",
     "dynamodb:select",
     "iam:passedtoservice",
+    "route53:changeresourcerecordsetsactions",
+    "route53:changeresourcerecordsetsnormalizedrecordnames",
+    "route53:changeresourcerecordsetsrecordtypes",
     "s3:delimiter",
     "s3:max-keys",
     "s3:prefix",
@@ -120,7 +126,7 @@ impl Keys {
         self.values.insert(key.to_ascii_lowercase(), vec![value.into()]);
     }
 
-    #[cfg(test)]
+    /// Adds a value of a key, which may have several.
     fn add(&mut self, key: &str, value: &str) {
         self.values.entry(key.to_ascii_lowercase()).or_default().push(value.to_owned());
     }
@@ -257,7 +263,7 @@ impl Caller {
             }
         }
         for (key, value) in &need.keys {
-            keys.set(key, value);
+            keys.add(key, value);
         }
         keys
     }

@@ -15,9 +15,13 @@ pub(crate) async fn security_headers<E: Endpoint>(next: Arc<E>, request: Request
         add(response.headers_mut(), OF_PREFLIGHTS);
         return Ok(response);
     }
+    let is_https = came_through_https(request.headers());
     let mut response = next.call(request).await?.into_response();
     let headers = response.headers_mut();
     add(headers, OF_ANSWERS);
+    if is_https {
+        add(headers, OF_HTTPS);
+    }
     // Answers contain signed URLs, and lists that others may have changed since.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -40,6 +44,14 @@ const OF_ANSWERS: &[(HeaderName, &str)] = &[
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
 ];
+
+/// For a year, browsers use HTTPS only. Not for other names below this one, which others may serve over HTTP.
+const OF_HTTPS: &[(HeaderName, &str)] = &[(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")];
+
+/// Whether the client connected through TLS. The load balancer sets this header, and replaces one that the client sent.
+fn came_through_https(headers: &HeaderMap) -> bool {
+    headers.get("x-forwarded-proto").is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"https"))
+}
 
 fn add(headers: &mut HeaderMap, more: &[(HeaderName, &'static str)]) {
     for (name, value) in more {

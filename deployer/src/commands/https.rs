@@ -1,0 +1,137 @@
+//! What HTTPS of a service waits for, and what to do about it.
+
+use super::Session;
+use crate::{
+    cloud::domains::{Delegation, Domain},
+    engine::Outputs,
+    kinds::certificate::{Progress, Record},
+    output::report,
+    page::{Https, Page},
+};
+
+/// Names what keeps DNS or ACM from serving the domains, before anything is changed.
+pub fn warn(session: &Session) {
+    for (service, domain) in session.network.iter().flat_map(|network| &network.domains) {
+        named(service, domain).iter().for_each(report::say);
+    }
+}
+
+fn named(service: &str, domain: &Domain) -> Vec<String> {
+    let mut lines = delegation(service, domain);
+    if let Progress::Failed(reason) = &domain.certificate {
+        lines.push(format!("{service}: ACM did not issue the certificate for {}: {reason}", domain.name));
+        lines.push("  `deployer up` requests another one".into());
+    }
+    lines
+}
+
+/// Says what the services that are not served over HTTPS yet wait for.
+pub fn say_pending(page: &Page, outputs: &Outputs) {
+    for front in &page.services {
+        let Some(Https { domain: Some(domain), certificate, listener: None }) = &front.https else { continue };
+        let known = certificate.and_then(|certificate| outputs.get(certificate));
+        let host = outputs.get(front.balancer).map(|balancer| balancer.dns_name);
+        pending(&front.name, domain, known.and_then(|it| it.record), host).iter().for_each(report::say);
+    }
+}
+
+/// The same for `why`: what the domains of these services, by their paths in `stack.yaml`, wait for.
+pub fn explain(page: &Page, chosen: &[String]) {
+    for front in page.services.iter().filter(|front| chosen.contains(&front.address().section)) {
+        let Some(Https { domain: Some(domain), .. }) = &front.https else { continue };
+        named(&front.name, domain).iter().for_each(|line| report::line(line));
+        if !domain.is_served(false) {
+            pending(&front.name, domain, None, None).iter().for_each(|line| report::line(line));
+        }
+    }
+}
+
+/// What HTTPS of a service waits for.
+fn pending(service: &str, domain: &Domain, record: Option<Record>, host: Option<String>) -> Vec<String> {
+    let record = record.or_else(|| match &domain.certificate {
+        Progress::Pending(record) => record.clone(),
+        _ => None,
+    });
+    let mut lines = vec![format!("{service}: https://{} is pending: its certificate is not validated", domain.name)];
+    if domain.zone.is_none() {
+        lines.extend(to_enter(&domain.name, record, host));
+    }
+    lines.push("  until then it is served over HTTP; run `deployer up` again after that".into());
+    lines
+}
+
+/// The records of a domain that no hosted zone of the account holds.
+fn to_enter(domain: &str, record: Option<Record>, host: Option<String>) -> Vec<String> {
+    let mut lines = vec![
+        format!("  no public hosted zone of this account holds {domain}"),
+        "  enter these records where its DNS is managed:".to_owned(),
+    ];
+    match record {
+        Some(Record { name, value }) => lines.push(format!("    {name}  CNAME  {value}")),
+        None => lines.push("    the validation record, which `deployer up` prints".into()),
+    }
+    match host {
+        Some(host) => lines.push(format!("    {domain}  CNAME  {host}")),
+        None => lines.push("    a record to the load balancer, which `deployer up` prints".into()),
+    }
+    lines.push("  (ALIAS or ANAME in place of the second CNAME for the name of a whole zone)".into());
+    lines
+}
+
+/// What is wrong with the delegation of a domain's zone.
+fn delegation(service: &str, domain: &Domain) -> Vec<String> {
+    let (Delegation::Missing { wanted, there }, Some(zone)) = (&domain.delegation, &domain.zone) else {
+        return Vec::new();
+    };
+    let known = match there.is_empty() {
+        true => "has no working name servers for it".to_owned(),
+        false => format!("has {}", there.join(", ")),
+    };
+    let mut lines = vec![
+        format!("{service}: DNS does not lead to hosted zone {} ({}): it {known}", zone.name, zone.id),
+        format!("  enter these name servers at the registrar of {}, or in the zone above it:", zone.name),
+    ];
+    lines.extend(wanted.iter().map(|server| format!("    {}  NS  {server}", zone.name)));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::zones::Zone;
+
+    fn domain(delegation: Delegation) -> Domain {
+        let zone = Some(Zone { id: "Z1".into(), name: "example.org".into() });
+        Domain { name: "app.example.org".into(), zone, delegation, certificate: Progress::Pending(None) }
+    }
+
+    #[test]
+    fn a_missing_delegation_is_named_with_the_name_servers_to_enter() {
+        let missing = |there: &[&str]| {
+            let wanted = vec!["ns-1.awsdns.org".to_owned(), "ns-2.awsdns.com".to_owned()];
+            Delegation::Missing { wanted, there: there.iter().map(|&name| name.to_owned()).collect() }
+        };
+        let first = |delegation| delegation_lines(delegation).first().cloned().unwrap_or_default();
+        assert!(first(missing(&[])).ends_with("example.org (Z1): it has no working name servers for it"));
+        assert!(first(missing(&["ns.other.net"])).ends_with("it has ns.other.net"));
+        let lines = delegation_lines(missing(&[]));
+        assert_eq!(lines[2..], ["    example.org  NS  ns-1.awsdns.org", "    example.org  NS  ns-2.awsdns.com"]);
+        for fine in [Delegation::Complete, Delegation::Unknown] {
+            assert_eq!(delegation_lines(fine), [""; 0]);
+        }
+    }
+
+    fn delegation_lines(it: Delegation) -> Vec<String> {
+        delegation("web", &domain(it))
+    }
+
+    #[test]
+    fn without_a_zone_the_records_are_printed() {
+        let record = Record { name: "_a.app.example.org".into(), value: "_b.acm-validations.aws".into() };
+        let lines = to_enter("app.example.org", Some(record), Some("web-1.elb.amazonaws.com".into()));
+        assert!(lines.contains(&"    _a.app.example.org  CNAME  _b.acm-validations.aws".to_owned()), "{lines:?}");
+        assert!(lines.contains(&"    app.example.org  CNAME  web-1.elb.amazonaws.com".to_owned()), "{lines:?}");
+        let unknown = to_enter("app.example.org", None, None).join("\n");
+        assert!(unknown.contains("which `deployer up` prints"), "{unknown}");
+    }
+}

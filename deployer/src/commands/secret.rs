@@ -1,0 +1,330 @@
+//! `secret`: keeps values in AWS, outside `stack.yaml`, for the variables of services and functions.
+
+use std::io::{IsTerminal as _, Read as _};
+
+use anyhow::anyhow;
+use aws_sdk_ssm::types::ParameterType;
+
+use super::{Session, Wake, held, unless_stopped};
+use crate::{
+    cloud::held::{WINDOW_DAYS, parameter_tags, tagged_parameters, to_parameter_tags, to_secret_tags},
+    commands::cli::{Global, SecretCommand, SecretRm, SecretSet},
+    config::Store,
+    engine::{Fault, Live, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags, look},
+    kinds::{parameter::Parameter, secret::Secret},
+    output::{
+        exit::{Exit, Failure},
+        report,
+        utc::timestamp,
+    },
+};
+
+/// The largest values in bytes, and the longest value of a tag (docs/aws.md §23, §2.5).
+const LARGEST_SECRET: usize = 64 << 10;
+const LARGEST_PARAMETER: usize = 4096;
+const LONGEST_TAG: usize = 256;
+
+pub async fn run(global: &Global, command: &SecretCommand) -> Result<Exit, Failure> {
+    match command {
+        SecretCommand::Set(args) => set(global, args).await,
+        SecretCommand::Ls => list(global).await,
+        SecretCommand::Rm(args) => remove(global, args).await,
+    }
+}
+
+fn store(is_parameter: bool) -> Store {
+    if is_parameter { Store::Parameter } else { Store::Secret }
+}
+
+fn check_name(store: Store, name: &str) -> Result<(), Failure> {
+    store
+        .check(name)
+        .map_err(|help| Failure::usage(format!("{name:?} is not the name of a {}", store.word())).hint(help))
+}
+
+/// Opens a session before there is a stack: a value may be set before the first `up`.
+async fn open(global: &Global) -> Result<Session, Failure> {
+    let session = unless_stopped(Session::sign_in(global, Wake::Start)).await?;
+    let session = session.expect("it starts what is not running");
+    session.introduce();
+    Ok(session)
+}
+
+async fn set(global: &Global, args: &SecretSet) -> Result<Exit, Failure> {
+    let store = store(args.parameter);
+    check_name(store, &args.name)?;
+    let session = open(global).await?;
+    // Before the value is asked for: it would be typed in vain.
+    let before = unless_stopped(session.owned(store, &args.name, args.adopt)).await?;
+    let value = unless_stopped(value(store, &args.name)).await?;
+    let failed = |fault| session.failed(&format!("set the {} {}", store.word(), args.name), fault);
+    match (store, before) {
+        (Store::Secret, before) => session.set_secret(&args.name, &value, before).await.map_err(failed)?,
+        (Store::Parameter, before) => session.set_parameter(&args.name, &value, before).await.map_err(failed)?,
+    }
+    let done = match before {
+        Before::Absent => "created",
+        Before::Ours | Before::Adopted => "changed",
+        Before::Ending => "restored, and changed",
+    };
+    report::say(format!("{} {} {done}", store.word(), args.name));
+    session.tell_users(store, &args.name);
+    Ok(Exit::Done)
+}
+
+/// What there is before a value is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Absent,
+    Ours,
+    /// It has no owner, and the user takes it over.
+    Adopted,
+    /// It is ours, and scheduled for deletion.
+    Ending,
+}
+
+impl Session {
+    /// Finds out whose a secret or parameter is.
+    ///
+    /// Errors: it is not ours.
+    async fn owned(&self, store: Store, name: &str, adopts: bool) -> Result<Before, Failure> {
+        let read = look(|| self.tags_of(store, name)).await;
+        let read = read.map_err(|fault| self.failed(&format!("look for the {} {name}", store.word()), fault))?;
+        let Some((tags, is_ending)) = read else { return Ok(Before::Absent) };
+        let owner = Owner::Tags(tags);
+        match owner.foreign_to(self.config.name.as_str()) {
+            None if is_ending => Ok(Before::Ending),
+            None => Ok(Before::Ours),
+            Some(_) if owner.is_unowned() && adopts && !is_ending => Ok(Before::Adopted),
+            Some(other) => {
+                let what = store.word();
+                let failure =
+                    Failure::new(Exit::Failed, anyhow!("the {what} {name} belongs to {other}, so nothing was changed"));
+                Err(match owner.is_unowned() && !is_ending {
+                    true => failure.hint(format!(
+                        "a service can read it as it is; if it is yours, take it over: `{} --adopt`",
+                        store.remedy(name)
+                    )),
+                    false => failure.hint("choose another name"),
+                })
+            }
+        }
+    }
+
+    /// The tags, and whether it is scheduled for deletion; `None` if it does not exist.
+    async fn tags_of(&self, store: Store, name: &str) -> Result<Option<(Tags, bool)>, Fault> {
+        if store == Store::Parameter {
+            return Ok(parameter_tags(&self.aws, name).await?.map(|tags| (tags, false)));
+        }
+        let answer = crate::cloud::aws::found(self.aws.secrets.describe_secret().secret_id(name).send().await)?;
+        let tags = |it: &aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput| {
+            (crate::cloud::held::from_secret_tags(it.tags()), it.deleted_date().is_some())
+        };
+        Ok(answer.as_ref().map(tags))
+    }
+
+    /// The tags of what we create.
+    fn tags_for(&self, store: Store, name: &str) -> Tags {
+        let mut tags: Tags = self.config.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        tags.insert(STACK_TAG.into(), self.config.name.to_string());
+        let address = format!("{}.{name}", store.word());
+        if address.len() <= LONGEST_TAG {
+            tags.insert(RESOURCE_TAG.into(), address);
+        }
+        tags
+    }
+
+    /// A call whose answer is lost is repeated with the same token: it adds one version.
+    async fn set_secret(&self, name: &str, value: &str, before: Before) -> Result<(), Fault> {
+        let (secrets, tags) = (&self.aws.secrets, self.tags_for(Store::Secret, name));
+        match before {
+            Before::Absent => {
+                let call = secrets.create_secret().name(name).secret_string(value);
+                call.set_tags(Some(to_secret_tags(&tags))).send().await?;
+                return Ok(());
+            }
+            Before::Adopted => {
+                let call = secrets.tag_resource().secret_id(name).set_tags(Some(to_secret_tags(&tags)));
+                call.send().await?;
+            }
+            Before::Ending => drop(secrets.restore_secret().secret_id(name).send().await?),
+            Before::Ours => (),
+        }
+        secrets.put_secret_value().secret_id(name).secret_string(value).send().await?;
+        Ok(())
+    }
+
+    async fn set_parameter(&self, name: &str, value: &str, before: Before) -> Result<(), Fault> {
+        let (ssm, tags) = (&self.aws.ssm, self.tags_for(Store::Parameter, name));
+        let put = ssm.put_parameter().name(name).value(value);
+        match before {
+            Before::Absent => {
+                let put = put.r#type(ParameterType::SecureString).set_tags(Some(to_parameter_tags(&tags)));
+                put.send().await?;
+                return Ok(());
+            }
+            Before::Adopted => {
+                let parameter = Parameter { name: name.to_owned() };
+                let live = Live { settings: crate::kinds::parameter::Settings {}, output: (), owner: Owner::Parent };
+                parameter.tag(&self.aws, &live, &tags).await?;
+            }
+            Before::Ours | Before::Ending => (),
+        }
+        // Also of a plain text that was there before.
+        put.r#type(ParameterType::SecureString).overwrite(true).send().await?;
+        Ok(())
+    }
+
+    /// Says who reads a value, and when.
+    fn tell_users(&self, store: Store, name: &str) {
+        let uses = held::uses(&self.config, |_| true);
+        let Some(paths) = uses.get(&(store, name.to_owned())) else {
+            let word = store.word();
+            report::hint(&format!("a variable of stack.yaml reads it: `NAME: {{ {word}: {name} }}`"));
+            return;
+        };
+        let entries: std::collections::BTreeSet<&str> =
+            paths.iter().filter_map(|path| path.split('.').nth(1)).collect();
+        let entries = entries.into_iter().collect::<Vec<_>>().join(", ");
+        report::say(format!("{entries} reads it at the next start; what runs keeps the value it has"));
+        report::hint("`deployer up` rolls the new value out");
+    }
+}
+
+/// Reads the value: without echo and twice on a terminal, or else all of stdin, without the line break at its end.
+async fn value(store: Store, name: &str) -> Result<String, Failure> {
+    let is_asked = std::io::stdin().is_terminal();
+    if is_asked && !std::io::stderr().is_terminal() {
+        return Err(Failure::usage("the value can be neither asked for nor read")
+            .hint("write it to stdin: `deployer secret set NAME <file`"));
+    }
+    let value = match is_asked {
+        true => typed(&format!("Value of {} {name}", store.word())).await?,
+        false => {
+            // In a thread of its own, which ends with the process: a blocking read cannot be cancelled.
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            std::thread::spawn(move || answer.send(piped(store)));
+            answered.await.unwrap_or_else(|_| Err(Failure::usage("the value could not be read")))?
+        }
+    };
+    let (most, what) = match store {
+        Store::Secret => (LARGEST_SECRET, "64 KiB"),
+        Store::Parameter => (LARGEST_PARAMETER, "4 KiB"),
+    };
+    match value.len() {
+        0 => Err(Failure::usage("the value is empty").hint("AWS keeps values of at least one character")),
+        bytes if bytes > most => {
+            let store = store.word();
+            Err(Failure::usage(format!("the value is larger than {what}, the most that a {store} can have")))
+        }
+        _ if value.contains('\0') => Err(Failure::usage("the value has a NUL character, which no variable can have")),
+        _ => Ok(value),
+    }
+}
+
+async fn typed(words: &str) -> Result<String, Failure> {
+    let first = report::ask_hidden(&format!("{words}: ")).await?;
+    match first == report::ask_hidden(&format!("{words}, once more: ")).await? {
+        true => Ok(first),
+        false => Err(Failure::usage("the two values differ, so nothing was changed")),
+    }
+}
+
+fn piped(store: Store) -> Result<String, Failure> {
+    let most = if store == Store::Secret { LARGEST_SECRET } else { LARGEST_PARAMETER };
+    let mut bytes = Vec::new();
+    // A line break may follow the largest value.
+    std::io::stdin().lock().take(most as u64 + 3).read_to_end(&mut bytes)?;
+    let text = String::from_utf8(bytes).map_err(|_| Failure::usage("the value is not UTF-8 text"))?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
+async fn list(global: &Global) -> Result<Exit, Failure> {
+    let session = Session::open_without_network(global).await?;
+    let stack = session.config.name.as_str();
+    let failed = |fault| session.failed("list secrets and parameters", fault);
+    let secrets = unless_stopped(async { look(|| crate::kinds::secret::listed(&session.aws)).await.map_err(failed) });
+    let secrets = secrets.await?;
+    let parameters = unless_stopped(async {
+        look(|| tagged_parameters(&session.aws, STACK_TAG, Some(stack))).await.map_err(failed)
+    });
+    let parameters = parameters.await?;
+    let is_ours = |it: &aws_sdk_secretsmanager::types::SecretListEntry| {
+        it.tags().iter().any(|tag| tag.key() == Some(STACK_TAG) && tag.value() == Some(stack))
+    };
+    let of_secret = |it: aws_sdk_secretsmanager::types::SecretListEntry| {
+        (Store::Secret, it.name.unwrap_or_default(), it.last_changed_date.and_then(|at| timestamp(at.secs())))
+    };
+    let of_parameter = |it: aws_sdk_ssm::types::ParameterMetadata| {
+        (Store::Parameter, it.name.unwrap_or_default(), it.last_modified_date.and_then(|at| timestamp(at.secs())))
+    };
+    let all: Vec<(Store, String, Option<String>)> =
+        secrets.into_iter().filter(is_ours).map(of_secret).chain(parameters.into_iter().map(of_parameter)).collect();
+    let uses = held::uses(&session.config, |_| true);
+    if all.is_empty() {
+        report::say(format!("{stack} has no secrets and no parameters"));
+    }
+    let width = all.iter().map(|(_, name, _)| name.len()).max().unwrap_or_default();
+    for (store, name, changed) in all {
+        let readers = uses.get(&(store, name.clone())).map(|paths| {
+            let variables = paths.iter().map(|path| path.replacen(".environment.", " ", 1));
+            variables.map(|it| it.split_once('.').map_or(it.clone(), |(_, rest)| rest.to_owned())).collect::<Vec<_>>()
+        });
+        let readers = readers.map_or("not in stack.yaml".to_owned(), |readers| readers.join(", "));
+        let changed = changed.unwrap_or_default();
+        let line = format!("{:9}  {name:width$}  {changed}  {readers}", store.word());
+        report::answer(&format!("{}\n", line.trim_end()));
+    }
+    Ok(Exit::Done)
+}
+
+async fn remove(global: &Global, args: &SecretRm) -> Result<Exit, Failure> {
+    let (store, name) = (store(args.parameter), &args.name);
+    check_name(store, name)?;
+    let session = Session::open_without_network(global).await?;
+    match unless_stopped(session.owned(store, name, false)).await? {
+        Before::Absent | Before::Ending => {
+            report::say(format!("nothing to do: there is no {} {name}", store.word()));
+            return Ok(Exit::Done);
+        }
+        Before::Ours | Before::Adopted => (),
+    }
+    if let Some(path) = held::uses(&session.config, |_| true).get(&(store, name.clone())).and_then(|it| it.first()) {
+        let error = anyhow!("{path} reads the {} {name}, so nothing was changed", store.word());
+        return Err(Failure::new(Exit::Failed, error)
+            .at(session.place(path))
+            .hint("take it out of stack.yaml and run `up` first: a service could not start without it"));
+    }
+    let question = match store {
+        Store::Secret => format!("Delete secret {name}? It can be restored for {WINDOW_DAYS} days."),
+        Store::Parameter => format!("Delete parameter {name} for good?"),
+    };
+    if !args.yes && !unless_stopped(report::confirm(&question)).await? {
+        report::say("nothing was changed");
+        return Ok(Exit::Done);
+    }
+    let failed = |fault| session.failed(&format!("delete the {} {name}", store.word()), fault);
+    match store {
+        Store::Secret => delete(&session, &Secret { name: name.clone() }).await.map_err(failed)?,
+        Store::Parameter => delete(&session, &Parameter { name: name.clone() }).await.map_err(failed)?,
+    }
+    match store {
+        Store::Secret => {
+            report::say(format!("secret {name}: AWS deletes it in {WINDOW_DAYS} days, and charges nothing until then"));
+            report::hint(&format!("to restore it: `{}`", store.remedy(name)));
+        }
+        Store::Parameter => report::say(format!("parameter {name} deleted")),
+    }
+    Ok(Exit::Done)
+}
+
+/// Deletes what is ours: the owner is checked once more.
+async fn delete<R: Resource<Cloud = crate::cloud::aws::Aws>>(session: &Session, resource: &R) -> Result<(), Fault> {
+    match look(|| resource.read(&session.aws)).await? {
+        Observed::Present(live) if live.owner.foreign_to(session.config.name.as_str()).is_none() => {
+            resource.delete(&session.aws, &live).await
+        }
+        _ => Ok(()),
+    }
+}

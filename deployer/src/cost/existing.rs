@@ -1,0 +1,161 @@
+//! What existing resources cost and hold, by their sizes alone: without a description of the stack.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{POLICY_ALARMS, alarms_monthly, balancer_monthly, instance_monthly};
+use crate::{
+    engine::{Resource as _, Size},
+    kinds::{
+        alarm::Alarm, auto_scaling_group::AutoScalingGroup, bucket::Bucket, launch_template::LaunchTemplate,
+        load_balancer::LoadBalancer, table::Table,
+    },
+};
+
+/// What the resources of a stack run and hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Existing {
+    /// The types of the instances of each Auto Scaling group, with the group's launch template.
+    groups: Vec<(String, Vec<String>)>,
+    /// The disk of each launch template, in GB.
+    disks: BTreeMap<String, u32>,
+    /// The zones of each load balancer.
+    balancers: Vec<usize>,
+    /// The number of metrics that alarms watch.
+    metrics: u32,
+    objects: Counted,
+    rows: Counted,
+}
+
+/// Objects or rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Counted {
+    count: u64,
+    bytes: u64,
+    more: bool,
+}
+
+/// What a stack holds. Its fields are keys of `ls --json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// The number of instances; `None` if unknown.
+    pub instances: Option<usize>,
+    /// The number of objects that were counted; `None` if unknown.
+    pub objects: Option<u64>,
+    /// Whether there are more.
+    pub more_objects: bool,
+    /// The size of the objects that were counted.
+    pub object_bytes: Option<u64>,
+    /// The number of rows; `None` if unknown.
+    pub rows: Option<u64>,
+    /// Their size.
+    pub row_bytes: Option<u64>,
+}
+
+impl Existing {
+    /// Adds a resource.
+    pub fn add(&mut self, kind: &str, name: &str, size: Size) {
+        match size {
+            Size::None => (),
+            Size::Items { count, bytes, more } => {
+                let counted = if kind == Table::KIND { &mut self.rows } else { &mut self.objects };
+                counted.count += count;
+                counted.bytes += bytes;
+                counted.more |= more;
+            }
+            Size::Machines { types, template } => self.groups.push((template, types)),
+            Size::Disk(gb) => drop(self.disks.insert(name.to_owned(), gb)),
+            Size::Balancer { zones } => self.balancers.push(zones),
+            Size::Alarm { metrics } => self.metrics += metrics,
+        }
+    }
+
+    /// The price of a month; `None` if an instance type has no price or the disk of an instance is unknown.
+    pub fn monthly(&self) -> Option<f64> {
+        let mut sum = alarms_monthly(self.metrics + POLICY_ALARMS * u32::try_from(self.groups.len()).ok()?);
+        for (template, types) in &self.groups {
+            for kind in types {
+                sum += instance_monthly(kind, *self.disks.get(template)?)?;
+            }
+        }
+        Some(sum + self.balancers.iter().map(|zones| balancer_monthly(*zones)).sum::<f64>())
+    }
+
+    /// What it holds. Kinds for which `is_known` is false could not be read completely.
+    pub fn sizes(&self, is_known: impl Fn(&str) -> bool) -> Sizes {
+        let instances = self.groups.iter().map(|(_, types)| types.len()).sum();
+        let (objects, rows) =
+            (is_known(Bucket::KIND).then_some(self.objects), is_known(Table::KIND).then_some(self.rows));
+        Sizes {
+            instances: is_known(AutoScalingGroup::KIND).then_some(instances),
+            objects: objects.map(|it| it.count),
+            more_objects: objects.is_some_and(|it| it.more),
+            object_bytes: objects.map(|it| it.bytes),
+            rows: rows.map(|it| it.count),
+            row_bytes: rows.map(|it| it.bytes),
+        }
+    }
+}
+
+/// The kinds that decide the cost.
+pub const PRICED: [&str; 4] = [Alarm::KIND, AutoScalingGroup::KIND, LaunchTemplate::KIND, LoadBalancer::KIND];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::Fleet;
+
+    fn group(types: &[&str], template: &str) -> Size {
+        let types = types.iter().map(|kind| (*kind).to_owned()).collect();
+        Size::Machines { types, template: template.into() }
+    }
+
+    #[test]
+    fn what_exists_costs_what_its_description_says() {
+        let mut existing = Existing::default();
+        existing.add("auto_scaling_group", "s-web-8080", group(&["t3.micro", "t3.micro"], "s-web"));
+        existing.add("load_balancer", "s-web", Size::Balancer { zones: 2 });
+        existing.add("alarm", "s-web-a", Size::Alarm { metrics: 2 });
+        existing.add("launch_template", "s-web", Size::Disk(30));
+        let fleet = Fleet {
+            instance_type: "t3.micro".into(),
+            instances: 2,
+            disk_gb: 30,
+            has_group: true,
+            alarms: 4,
+            has_balancer: true,
+            zones: 2,
+        };
+        let (ours, described) = (existing.monthly().unwrap(), fleet.monthly().unwrap());
+        assert!((ours - described).abs() < 1e-9, "{ours} is not {described}");
+        existing.add("auto_scaling_group", "s-api-8080", group(&["t3.mega"], "s-web"));
+        assert_eq!(existing.monthly(), None, "the type has no price");
+    }
+
+    #[test]
+    fn the_cost_of_an_instance_without_a_known_disk_is_unknown() {
+        let mut existing = Existing::default();
+        existing.add("auto_scaling_group", "s-web-8080", group(&[], "s-web"));
+        assert!(existing.monthly().is_some(), "it has no instance");
+        existing.add("auto_scaling_group", "s-api-8080", group(&["t3.micro"], "s-api"));
+        assert_eq!(existing.monthly(), None);
+        assert_eq!(Existing::default().monthly(), Some(0.0));
+    }
+
+    #[test]
+    fn objects_and_rows_are_added_up_and_unread_kinds_are_unknown() {
+        let mut existing = Existing::default();
+        existing.add("bucket", "a", Size::Items { count: 1_000, bytes: 10, more: true });
+        existing.add("bucket", "b", Size::Items { count: 2, bytes: 5, more: false });
+        existing.add("table", "c", Size::Items { count: 3, bytes: 7, more: false });
+        let all = existing.sizes(|_| true);
+        assert_eq!(
+            (all.instances, all.objects, all.more_objects, all.object_bytes),
+            (Some(0), Some(1_002), true, Some(15))
+        );
+        assert_eq!((all.rows, all.row_bytes), (Some(3), Some(7)));
+        let some = existing.sizes(|kind| kind != "bucket");
+        assert_eq!((some.objects, some.more_objects, some.object_bytes, some.rows), (None, false, None, Some(3)));
+    }
+}

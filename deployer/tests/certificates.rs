@@ -1,0 +1,257 @@
+//! Services at a domain of their own: certificates, DNS records, and the redirect from plain HTTP.
+
+mod support;
+
+use std::net::SocketAddr;
+
+use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum};
+use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
+use reqwest::{Certificate, Client, StatusCode, redirect::Policy};
+use serde_json::json;
+use support::{Project, cloud::TestAws};
+use testkit::{eventually, until};
+
+const ZONE: &str = "example.org";
+const DOMAIN: &str = "app.example.org";
+
+/// A local AWS with a service that wants to be served at a domain.
+struct World {
+    cloud: TestAws,
+    project: Project,
+}
+
+impl World {
+    async fn start() -> World {
+        World { cloud: TestAws::start().await, project: Project::of_service(&format!("    domain: {DOMAIN}\n")) }
+    }
+
+    /// Creates the hosted zone, with a record of others in it, and returns its id.
+    async fn zone(&self) -> String {
+        let made = self.cloud.aws.route53.create_hosted_zone().name(ZONE).caller_reference("1").send().await;
+        let id = made.expect("a zone can be made").hosted_zone.expect("a zone").id;
+        let id = id.trim_start_matches("/hostedzone/").to_owned();
+        self.change(&id, ChangeAction::Create, record("mail.example.org", "192.0.2.1")).await;
+        id
+    }
+
+    async fn change(&self, zone: &str, action: ChangeAction, set: ResourceRecordSet) {
+        let change = Change::builder().action(action).resource_record_set(set).build().expect("complete");
+        let batch = ChangeBatch::builder().changes(change).build().expect("complete");
+        until("the change", async || {
+            let call = self.cloud.aws.route53.change_resource_record_sets().hosted_zone_id(zone);
+            call.change_batch(batch.clone()).send().await.is_ok()
+        })
+        .await;
+    }
+
+    /// The record sets of a zone, as text.
+    async fn records(&self, zone: &str) -> Vec<String> {
+        let listed = self.cloud.aws.route53.list_resource_record_sets().hosted_zone_id(zone).send().await;
+        listed.expect("records").resource_record_sets.iter().map(|set| format!("{set:?}")).collect()
+    }
+
+    async fn set(&self, zone: &str, name: &str, kind: RrType) -> Option<ResourceRecordSet> {
+        let listed = self.cloud.aws.route53.list_resource_record_sets().hosted_zone_id(zone).send().await;
+        let mut sets = listed.expect("records").resource_record_sets.into_iter();
+        sets.find(|set| set.name.trim_end_matches('.') == name && set.r#type == kind)
+    }
+
+    async fn certificates(&self) -> usize {
+        let listed = self.cloud.aws.acm.list_certificates().send().await.expect("certificates");
+        listed.certificate_summary_list().len()
+    }
+
+    /// The address of this machine at which the load balancer listens on a port.
+    async fn address(&self, port: u16) -> SocketAddr {
+        eventually("the listener", async || {
+            let shown = self.cloud.control().get("status").await;
+            let listeners = shown["load_balancers"][0]["listeners"].as_array()?.clone();
+            let local = listeners.iter().find(|one| one["port"] == port)?["local_port"].as_u64()?;
+            Some(SocketAddr::from(([127, 0, 0, 1], u16::try_from(local).expect("a port"))))
+        })
+        .await
+    }
+
+    /// A client for which the domain is on this machine, and which trusts the authority of the local AWS.
+    async fn client(&self) -> Client {
+        let health = self.cloud.control().get("health").await;
+        let file = health["certificate_authority"].as_str().expect("a file").to_owned();
+        let authority = Certificate::from_pem(&std::fs::read(file).expect("the file is there")).expect("a certificate");
+        let client = Client::builder().no_proxy().redirect(Policy::none()).resolve(DOMAIN, ([127, 0, 0, 1], 0).into());
+        client.add_root_certificate(authority).build().expect("a client can be made")
+    }
+
+    /// Asserts that HTTPS is served and that plain HTTP redirects to it.
+    async fn assert_served(&self) {
+        let (client, plain, secured) = (self.client().await, self.address(80).await, self.address(443).await);
+        let page = client.get(format!("https://{DOMAIN}:{}/health", secured.port())).send().await;
+        assert_eq!(page.expect("it answers").status(), StatusCode::OK);
+        let redirect = client.get(format!("http://{DOMAIN}:{}/health?a=b", plain.port())).send().await;
+        let redirect = redirect.expect("it answers");
+        assert_eq!(redirect.status(), StatusCode::MOVED_PERMANENTLY);
+        let location = redirect.headers()["location"].to_str().expect("text");
+        assert!(location.starts_with("https://") && location.ends_with("/health?a=b"), "{location}");
+    }
+
+    async fn put_page(&self, page: &str, body: serde_json::Value) {
+        let address = format!("{}/_local/{page}", self.cloud.endpoint());
+        let put = Client::new().put(address).body(body.to_string()).send().await.expect("it answers");
+        assert!(put.status().is_success());
+    }
+}
+
+fn record(name: &str, address: &str) -> ResourceRecordSet {
+    let value = ResourceRecord::builder().value(address).build().expect("complete");
+    let set = ResourceRecordSet::builder().name(name).r#type(RrType::A).ttl(60).resource_records(value);
+    set.build().expect("complete")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_in_a_zone_is_served_over_https_and_leaves_nothing() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let before = world.records(&zone).await;
+
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    world.assert_served().await;
+    assert_eq!(world.records(&zone).await.len(), before.len() + 3, "two aliases and the validation record");
+    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
+    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    let status = cloud.done(project, &["status"]).await;
+    assert!(status.stdout.contains(&format!("https://{DOMAIN}")), "{}", status.all());
+    assert!(status.stdout.contains("no changes") || !status.stdout.contains("pending"), "{}", status.all());
+
+    // Changes by hand.
+    let ipv6 = world.set(&zone, DOMAIN, RrType::Aaaa).await.expect("an alias for IPv6");
+    world.change(&zone, ChangeAction::Delete, ipv6).await;
+    let balancers = cloud.aws.elb.describe_load_balancers().send().await.expect("load balancers");
+    let balancer = balancers.load_balancers()[0].load_balancer_arn().expect("an ARN").to_owned();
+    let listeners = cloud.aws.elb.describe_listeners().load_balancer_arn(balancer).send().await.expect("listeners");
+    let plain = listeners.listeners().iter().find(|it| it.port() == Some(80)).expect("one for plain HTTP");
+    let groups = cloud.aws.elb.describe_target_groups().send().await.expect("target groups");
+    let group = groups.target_groups()[0].target_group_arn().expect("an ARN");
+    let forward = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(group).build();
+    let modify = cloud.aws.elb.modify_listener().listener_arn(plain.listener_arn().expect("an ARN"));
+    modify.default_actions(forward).send().await.expect("it can be modified");
+    let secured = listeners.listeners().iter().find(|it| it.port() == Some(443)).expect("one for HTTPS");
+    let modify = cloud.aws.elb.modify_listener().listener_arn(secured.listener_arn().expect("an ARN"));
+    modify.ssl_policy("ELBSecurityPolicy-2016-08").send().await.expect("it can be modified");
+    let listed = cloud.aws.route53.list_resource_record_sets().hosted_zone_id(&zone).send().await.expect("records");
+    let proof = listed.resource_record_sets.into_iter().find(|set| set.r#type == RrType::Cname);
+    world.change(&zone, ChangeAction::Delete, proof.expect("the validation record")).await;
+    let mended = cloud.done(project, &["up", "--yes"]).await;
+    for change in ["~ alias.web", "+ validation_record.web", "~ listener.web-https", "~ default_action.web "] {
+        assert!(mended.stderr.contains(change), "{change}: {}", mended.all());
+    }
+    world.assert_served().await;
+
+    let down = cloud.done(project, &["down", "--yes"]).await;
+    assert!(down.stderr.contains("nothing is left"), "{}", down.all());
+    assert_eq!(world.records(&zone).await, before);
+    assert_eq!(world.certificates().await, 0);
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_is_taken_out_is_served_over_http_again() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let before = world.records(&zone).await;
+    cloud.done(project, &["up", "--yes"]).await;
+    project.edit(&format!("    domain: {DOMAIN}\n"), "");
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert!(up.output("URL").starts_with("http://"), "{}", up.all());
+    let plain = world.address(80).await;
+    let page = world.client().await.get(format!("http://{DOMAIN}:{}/health", plain.port())).send().await;
+    assert_eq!(page.expect("it answers").status(), StatusCode::OK);
+    assert_eq!(world.records(&zone).await, before);
+    assert_eq!(world.certificates().await, 0);
+    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
+    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_alias_follows_a_paused_service() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    cloud.done(project, &["up", "--yes"]).await;
+    cloud.done(project, &["pause", "--yes"]).await;
+    assert!(world.set(&zone, DOMAIN, RrType::A).await.is_none(), "nothing leads to a load balancer that is gone");
+    assert_eq!(world.certificates().await, 1, "the certificate is kept");
+    cloud.done(project, &["resume", "--yes"]).await;
+    assert!(world.set(&zone, DOMAIN, RrType::A).await.is_some());
+    world.assert_served().await;
+    cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_zone_the_records_are_printed_and_the_next_up_continues() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert!(up.output("URL").starts_with("http://"), "{}", up.all());
+    for text in ["no public hosted zone", "acm-validations.aws", &format!("    {DOMAIN}  CNAME  ")] {
+        assert!(up.stderr.contains(text), "{text}: {}", up.all());
+    }
+    let status = cloud.run(project, &["status"]).await;
+    assert!(status.stdout.contains("HTTPS is pending"), "{}", status.all());
+    let why = cloud.run(project, &["why"]).await;
+    assert!(why.stdout.contains("acm-validations.aws"), "{}", why.all());
+    let outputs = cloud.done(project, &["outputs"]).await;
+    assert!(outputs.output("URL").starts_with("http://") && outputs.stderr.contains("pending"), "{}", outputs.all());
+
+    world.zone().await;
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    assert_eq!(world.certificates().await, 1, "the same certificate");
+    world.assert_served().await;
+    cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_delegation_is_named_at_once() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    world.put_page(&format!("delegations/{ZONE}"), json!({ "nameServers": ["ns.elsewhere.example"] })).await;
+    let plan = cloud.done(project, &["plan"]).await;
+    for text in [&format!("DNS does not lead to hosted zone {ZONE}")[..], "example.org  NS  ns-"] {
+        assert!(plan.stderr.contains(text), "{text}: {}", plan.all());
+    }
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert!(up.output("URL").starts_with("http://") && up.stderr.contains("is pending"), "{}", up.all());
+    assert!(world.set(&zone, DOMAIN, RrType::A).await.is_some(), "the records are there all the same");
+
+    assert_eq!(cloud.control().delete(&format!("delegations/{ZONE}")).await, 200);
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_others_is_neither_changed_nor_deleted() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    world.change(&zone, ChangeAction::Create, record(DOMAIN, "192.0.2.7")).await;
+    let before = world.records(&zone).await;
+    cloud.done(project, &["plan"]).await;
+    let up = cloud.run(project, &["up", "--yes"]).await;
+    assert_eq!(up.code, 1, "{}", up.all());
+    assert!(up.stderr.contains("its A record leads to 192.0.2.7"), "{}", up.all());
+    assert!(world.set(&zone, DOMAIN, RrType::A).await.is_some_and(|set| set.alias_target.is_none()));
+    let again = cloud.run(project, &["up", "--yes"]).await;
+    assert_eq!(again.code, 1, "{}", again.all());
+    cloud.done(project, &["down", "--yes"]).await;
+    assert_eq!(world.records(&zone).await, before);
+    world.cloud.end().await;
+}

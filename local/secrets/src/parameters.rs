@@ -1,0 +1,511 @@
+//! Parameter Store of Systems Manager (docs/aws.md §23).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use kit::ACCOUNT;
+use kit::answer::{Refusal, Response};
+use kit::call::Effect::{Reads, Writes};
+use kit::call::{Asked, Call, Need, Needs, Operation, Page, Rows};
+use kit::tags::{Flaw, STRICT};
+
+use crate::kept::Kept;
+use crate::{Input, now, tag_list, validation, with_request_tags};
+
+/// The largest value of a standard parameter in bytes.
+const LARGEST: usize = 4096;
+/// The longest ARN without the account's part: names have at most so many characters.
+const LONGEST_NAME: usize = 1011;
+/// The most levels of a name with slashes.
+const MOST_LEVELS: usize = 15;
+/// The most names in one call.
+const MOST_NAMES: usize = 10;
+
+/// The parameters of a region.
+///
+/// Guarantees: acknowledged calls survive killing the server.
+pub struct Parameters {
+    region: String,
+    kept: Kept<BTreeMap<String, Parameter>>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Parameter {
+    kind: String,
+    value: String,
+    description: Option<String>,
+    version: u64,
+    changed: f64,
+    tags: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parameters").field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+impl Parameters {
+    /// Reads the parameters in a directory.
+    pub fn open(dir: &Path, region: &str) -> anyhow::Result<Parameters> {
+        Ok(Parameters { region: region.to_owned(), kept: Kept::open(dir, "parameters.json")? })
+    }
+
+    /// Makes a call for a program of the local AWS.
+    pub fn call(&self, operation: &str, input: &Value) -> Result<Value, Refusal> {
+        crate::run(self, OPERATIONS, operation, input).unwrap_or_else(|| Err(validation("there is no such operation")))
+    }
+
+    /// Answers a call; `None` if there is no such operation.
+    pub fn answer(&self, call: &Call) -> Option<Response> {
+        crate::answer(self, OPERATIONS, call)
+    }
+
+    /// Returns the tags of the parameter with this ARN, for conditions.
+    pub fn tags_of(&self, arn: &str) -> BTreeMap<String, String> {
+        self.kept.read(|all| {
+            let found = all.iter().find(|(name, _)| arn_of(&self.region, name) == arn);
+            found.map(|(_, parameter)| parameter.tags.clone()).unwrap_or_default()
+        })
+    }
+
+    fn put(&self, input: Input) -> Result<Value, Refusal> {
+        let (name, value) = (input.required("Name")?, input.required("Value")?);
+        check_name(name)?;
+        if value.is_empty() {
+            let text = "1 validation error detected: Value at 'value' failed to satisfy constraint: Member must have length greater than or equal to 1.";
+            return Err(validation(text));
+        }
+        if value.len() > LARGEST {
+            let text = format!(
+                "Standard tier parameters support a maximum parameter value of {LARGEST} characters. To create a larger parameter value, upgrade the parameter to use the advanced-parameter tier. For more information, see https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html"
+            );
+            return Err(validation(text));
+        }
+        let (overwrites, tags) = (input.is_set("Overwrite"), input.tags());
+        if overwrites && !tags.is_empty() {
+            let text = "Invalid request: tags and overwrite can't be used together. To create a parameter with tags, please remove overwrite flag. To update tags for an existing parameter, please use AddTagsToResource or RemoveTagsFromResource.";
+            return Err(validation(text));
+        }
+        check_tags(&tags, &BTreeMap::new())?;
+        self.kept.change(|parameters| {
+            let there = parameters.get(name);
+            if there.is_some() && !overwrites {
+                let text = "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.";
+                return Err(Refusal::new(400, "ParameterAlreadyExists", text));
+            }
+            let kind = input.text("Type").or(there.map(|there| there.kind.as_str()));
+            let missing = "A parameter type is required when you create a parameter.";
+            let kind = kind.ok_or_else(|| validation(missing))?.to_owned();
+            let version = there.map_or(1, |there| there.version + 1);
+            let description = input.text("Description").map(str::to_owned);
+            let description = description.or_else(|| there.and_then(|there| there.description.clone()));
+            let tags = match there {
+                Some(there) => there.tags.clone(),
+                None => tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            };
+            let parameter = Parameter { kind, value: value.to_owned(), description, version, changed: now(), tags };
+            parameters.insert(name.to_owned(), parameter);
+            Ok(json!({ "Version": version, "Tier": "Standard" }))
+        })
+    }
+
+    fn get(&self, input: Input) -> Result<Value, Refusal> {
+        let (name, decrypts) = (input.required("Name")?, input.is_set("WithDecryption"));
+        self.kept.read(|all| {
+            let parameter = all.get(name).ok_or_else(absent)?;
+            Ok(json!({ "Parameter": self.shown(name, parameter, decrypts) }))
+        })
+    }
+
+    fn get_several(&self, input: Input) -> Result<Value, Refusal> {
+        let (names, decrypts) = (names(input)?, input.is_set("WithDecryption"));
+        self.kept.read(|all| {
+            let (known, unknown): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| all.contains_key(*name));
+            let found: Vec<Value> = known.iter().map(|name| self.shown(name, &all[*name], decrypts)).collect();
+            Ok(json!({ "Parameters": found, "InvalidParameters": unknown }))
+        })
+    }
+
+    fn get_by_path(&self, input: Input) -> Result<Value, Refusal> {
+        let (path, decrypts) = (input.required("Path")?, input.is_set("WithDecryption"));
+        if !path.starts_with('/') {
+            let text = "The parameter path must begin with a slash (/). It can't be prefixed with \"aws\" or \"ssm\" (case-insensitive).";
+            return Err(validation(text));
+        }
+        let (below, is_deep) = (format!("{}/", path.trim_end_matches('/')), input.is_set("Recursive"));
+        let is_wanted = |name: &str| name.strip_prefix(&below).is_some_and(|rest| is_deep || !rest.contains('/'));
+        let found: Vec<Value> = self.kept.read(|all| {
+            let wanted = all.iter().filter(|(name, _)| is_wanted(name));
+            wanted.map(|(name, parameter)| self.shown(name, parameter, decrypts)).collect()
+        });
+        let (page, next) = input.page(found, 10, 10)?;
+        Ok(json!({ "Parameters": page, "NextToken": next }))
+    }
+
+    fn describe(&self, input: Input) -> Result<Value, Refusal> {
+        let filters = input.items("ParameterFilters").map(Filter::parse).collect::<Result<Vec<_>, _>>()?;
+        let found: Vec<Value> = self.kept.read(|all| {
+            let wanted = all.iter().filter(|(name, it)| filters.iter().all(|filter| filter.fits(name, it)));
+            wanted.map(|(name, parameter)| self.described(name, parameter)).collect()
+        });
+        let (page, next) = input.page(found, 50, 50)?;
+        Ok(json!({ "Parameters": page, "NextToken": next }))
+    }
+
+    fn delete(&self, input: Input) -> Result<Value, Refusal> {
+        let name = input.required("Name")?;
+        self.kept.change(|all| all.remove(name).map(|_| json!({})).ok_or_else(absent))
+    }
+
+    fn delete_several(&self, input: Input) -> Result<Value, Refusal> {
+        let names = names(input)?;
+        self.kept.change(|all| {
+            let (known, unknown): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| all.contains_key(*name));
+            known.iter().for_each(|name| drop(all.remove(*name)));
+            Ok(json!({ "DeletedParameters": known, "InvalidParameters": unknown }))
+        })
+    }
+
+    fn tag(&self, input: Input) -> Result<Value, Refusal> {
+        let tags = input.tags();
+        self.alter_tags(input, |there| {
+            check_tags(&tags, there)?;
+            there.extend(tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+            Ok(json!({}))
+        })
+    }
+
+    fn untag(&self, input: Input) -> Result<Value, Refusal> {
+        let keys = input.list("TagKeys");
+        self.alter_tags(input, |there| {
+            there.retain(|key, _| !keys.contains(&key.as_str()));
+            Ok(json!({}))
+        })
+    }
+
+    fn alter_tags(
+        &self,
+        input: Input,
+        change: impl FnOnce(&mut BTreeMap<String, String>) -> Result<Value, Refusal>,
+    ) -> Result<Value, Refusal> {
+        let id = input.required("ResourceId")?;
+        self.kept.change(|all| change(&mut all.get_mut(id).ok_or_else(|| no_resource(id))?.tags))
+    }
+
+    fn list_tags(&self, input: Input) -> Result<Value, Refusal> {
+        let id = input.required("ResourceId")?;
+        self.kept.read(|all| {
+            let parameter = all.get(id).ok_or_else(|| no_resource(id))?;
+            Ok(json!({ "TagList": tag_list(&parameter.tags) }))
+        })
+    }
+
+    fn shown(&self, name: &str, parameter: &Parameter, decrypts: bool) -> Value {
+        let is_closed = parameter.kind == "SecureString" && !decrypts;
+        // Without decryption, AWS returns the encrypted value.
+        let value = if is_closed { "AQICAHlocalAWSdoesNotEncrypt" } else { &parameter.value };
+        json!({
+            "Name": name,
+            "Type": parameter.kind,
+            "Value": value,
+            "Version": parameter.version,
+            "LastModifiedDate": parameter.changed,
+            "ARN": arn_of(&self.region, name),
+            "DataType": "text",
+        })
+    }
+
+    fn described(&self, name: &str, parameter: &Parameter) -> Value {
+        let mut described = json!({
+            "Name": name,
+            "ARN": arn_of(&self.region, name),
+            "Type": parameter.kind,
+            "Version": parameter.version,
+            "LastModifiedDate": parameter.changed,
+            "LastModifiedUser": format!("arn:aws:iam::{ACCOUNT}:root"),
+            "Tier": "Standard",
+            "Policies": [],
+            "DataType": "text",
+        });
+        if let Some(description) = &parameter.description {
+            described["Description"] = json!(description);
+        }
+        if parameter.kind == "SecureString" {
+            described["KeyId"] = json!("alias/aws/ssm");
+        }
+        described
+    }
+}
+
+/// The names in a call.
+fn names(input: Input<'_>) -> Result<Vec<&str>, Refusal> {
+    let names = input.list("Names");
+    let text = format!("1 validation error detected: 'names' must have from 1 to {MOST_NAMES} members");
+    if (1..=MOST_NAMES).contains(&names.len()) { Ok(names) } else { Err(validation(text)) }
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let is_of_names = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
+    let bare = name.trim_start_matches('/').to_ascii_lowercase();
+    if ["aws", "ssm"].iter().any(|kept| bare.starts_with(kept)) {
+        let text = "Parameter name: can't be prefixed with \"ssm\" (case-insensitive). If formed as a path, it can consist of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, numbers and the following 3 symbols .-_";
+        return Err(validation(text));
+    }
+    if bare.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(is_of_names) || name.ends_with('/') {
+        let text = "Parameter name must be a fully qualified name, formed of letters, numbers and the symbols .-_/";
+        return Err(validation(text));
+    }
+    if name.contains('/') && !name.starts_with('/') {
+        return Err(validation("Parameter name must be a fully qualified name."));
+    }
+    if name.matches('/').count() > MOST_LEVELS {
+        let text = "A hierarchy can have a maximum of 15 levels.";
+        return Err(Refusal::new(400, "HierarchyLevelLimitExceededException", text));
+    }
+    Ok(())
+}
+
+fn check_tags(added: &[(&str, &str)], there: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let checked = STRICT.check(added.iter().copied(), there.keys().map(String::as_str));
+    checked.map_err(|flaw| match flaw {
+        Flaw::TooMany => Refusal::new(400, "TooManyTagsError", "A parameter can have at most 50 tags."),
+        Flaw::Reserved(_) => validation("Tag keys can't begin with aws:, which is reserved."),
+        Flaw::Twice(_) => validation("Tag keys must be unique."),
+        flaw => validation(flaw.in_list("tags").unwrap_or_default()),
+    })
+}
+
+/// A filter of `DescribeParameters`.
+struct Filter<'a> {
+    key: &'a str,
+    option: &'a str,
+    values: Vec<&'a str>,
+}
+
+impl<'a> Filter<'a> {
+    fn parse(input: Input<'a>) -> Result<Filter<'a>, Refusal> {
+        let (key, option) = (input.required("Key")?, input.text("Option").unwrap_or("Equals"));
+        let is_known = match option {
+            "Equals" => key == "Name" || key == "Type" || key.starts_with("tag:"),
+            "BeginsWith" | "Contains" => key == "Name",
+            _ => false,
+        };
+        match is_known {
+            true => Ok(Filter { key, option, values: input.list("Values") }),
+            false => Err(kit::taken::refusal(format!("the local AWS does not carry out the filter {key} {option}"))),
+        }
+    }
+
+    fn fits(&self, name: &str, parameter: &Parameter) -> bool {
+        let has = |text: &str| match self.option {
+            "BeginsWith" => self.values.iter().any(|value| text.starts_with(value)),
+            "Contains" => self.values.iter().any(|value| text.contains(value)),
+            _ => self.values.contains(&text),
+        };
+        match self.key.strip_prefix("tag:") {
+            Some(key) => parameter.tags.get(key).is_some_and(|text| self.values.is_empty() || has(text)),
+            None if self.key == "Type" => has(&parameter.kind),
+            None => has(name),
+        }
+    }
+}
+
+/// AWS gives no message.
+fn absent() -> Refusal {
+    Refusal::new(400, "ParameterNotFound", "")
+}
+
+fn no_resource(id: &str) -> Refusal {
+    let text = format!("The resource ID \"{id}\" is not valid. Verify that the ID exists and try again.");
+    Refusal::new(400, "InvalidResourceId", text)
+}
+
+/// A name that begins with a slash keeps it as the only one behind `parameter`.
+fn arn_of(region: &str, name: &str) -> String {
+    format!("arn:aws:ssm:{region}:{ACCOUNT}:parameter/{}", name.trim_start_matches('/'))
+}
+
+/// The permission to read a parameter.
+pub fn to_read(region: &str, name: &str) -> Need {
+    Need::new("ssm:GetParameter", arn_of(region, name))
+}
+
+/// The parameters that a call names.
+fn named(asked: &Asked, of: &str) -> Vec<Need> {
+    let input = Input(asked.call.input.json().value());
+    let names: Vec<&str> = input.text(of).into_iter().chain(input.list(of)).collect();
+    match names.is_empty() {
+        // Refused later: nothing is named.
+        true => vec![asked.own("*")],
+        false => names.into_iter().map(|name| asked.own(arn_of(asked.region, name))).collect(),
+    }
+}
+
+const BY_NAME: Needs = Needs::Of(|asked| named(asked, "Name"));
+const BY_NAMES: Needs = Needs::Of(|asked| named(asked, "Names"));
+const BY_PATH: Needs = Needs::Of(|asked| named(asked, "Path"));
+const BY_ID: Needs = Needs::Of(|asked| {
+    let needs = named(asked, "ResourceId").into_iter();
+    needs.map(|need| with_request_tags(need, asked)).collect()
+});
+/// Giving a new parameter tags needs the permission to tag it as well.
+const PUT: Needs = Needs::Of(|asked| {
+    let has_tags = !Input(asked.call.input.json().value()).tags().is_empty();
+    let arn = arn_of(asked.region, asked.text("Name"));
+    let tag = has_tags.then(|| Need::new("ssm:AddTagsToResource", arn.clone()));
+    [asked.own(arn)].into_iter().chain(tag).map(|need| with_request_tags(need, asked)).collect()
+});
+
+const PAGED: Option<Page> = Some(Page::Own("MaxResults"));
+
+/// The supported operations and parameters; any other is refused by name.
+const OPERATIONS: &[Operation<crate::Run<Parameters>>] = &[
+    Operation::new(
+        "AddTagsToResource",
+        Writes,
+        BY_ID,
+        None,
+        "ResourceId ResourceType=Parameter Tags.Key Tags.Value",
+        Parameters::tag,
+    ),
+    Operation::new("DeleteParameter", Writes, BY_NAME, None, "Name", Parameters::delete),
+    Operation::new("DeleteParameters", Writes, BY_NAMES, None, "Names", Parameters::delete_several),
+    Operation::new(
+        "DescribeParameters",
+        Reads,
+        Needs::Own,
+        PAGED,
+        "MaxResults NextToken ParameterFilters.Key ParameterFilters.Option ParameterFilters.Values",
+        Parameters::describe,
+    ),
+    Operation::new("GetParameter", Reads, BY_NAME, None, "Name WithDecryption", Parameters::get),
+    Operation::new("GetParameters", Reads, BY_NAMES, None, "Names WithDecryption", Parameters::get_several),
+    Operation::new(
+        "GetParametersByPath",
+        Reads,
+        BY_PATH,
+        PAGED,
+        "MaxResults NextToken Path Recursive WithDecryption",
+        Parameters::get_by_path,
+    ),
+    Operation::new(
+        "ListTagsForResource",
+        Reads,
+        BY_ID,
+        None,
+        "ResourceId ResourceType=Parameter",
+        Parameters::list_tags,
+    ),
+    Operation::new(
+        "PutParameter",
+        Writes,
+        PUT,
+        None,
+        "DataType=text Description Name Overwrite Tags.Key Tags.Value Tier=Standard Type=String|SecureString|StringList Value",
+        Parameters::put,
+    ),
+    Operation::new(
+        "RemoveTagsFromResource",
+        Writes,
+        BY_ID,
+        None,
+        "ResourceId ResourceType=Parameter TagKeys",
+        Parameters::untag,
+    ),
+];
+
+/// Returns the row of each operation.
+pub fn rows() -> Rows {
+    Operation::rows(OPERATIONS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(dir: &Path) -> Parameters {
+        Parameters::open(dir, "us-east-1").unwrap()
+    }
+
+    #[test]
+    fn a_parameter_is_kept_over_restarts_and_decrypted_only_if_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = json!({ "Name": "/app/token", "Value": "hunter2", "Type": "SecureString" });
+        assert_eq!(open(dir.path()).call("PutParameter", &put).unwrap()["Version"], 1);
+        let parameters = open(dir.path());
+        let read = |decrypts: bool| {
+            let input = json!({ "Name": "/app/token", "WithDecryption": decrypts });
+            parameters.call("GetParameter", &input).unwrap()["Parameter"].clone()
+        };
+        assert_eq!(read(true)["Value"], "hunter2");
+        assert_ne!(read(false)["Value"], "hunter2");
+        assert_eq!(read(true)["ARN"], "arn:aws:ssm:us-east-1:000000000000:parameter/app/token");
+        assert_eq!(parameters.call("PutParameter", &put).unwrap_err().code, "ParameterAlreadyExists");
+        let over = json!({ "Name": "/app/token", "Value": "tiger3", "Overwrite": true });
+        assert_eq!(parameters.call("PutParameter", &over).unwrap()["Version"], 2);
+        assert_eq!((&read(true)["Value"], &read(true)["Type"]), (&json!("tiger3"), &json!("SecureString")));
+        let described = parameters.call("DescribeParameters", &json!({})).unwrap();
+        assert!(!described.to_string().contains("tiger3"), "metadata has no values");
+        assert_eq!(
+            parameters.call("DeleteParameter", &json!({ "Name": "none" })).unwrap_err().code,
+            "ParameterNotFound"
+        );
+    }
+
+    #[test]
+    fn names_values_and_tags_have_limits() {
+        let dir = tempfile::tempdir().unwrap();
+        let parameters = open(dir.path());
+        let long = "x".repeat(LARGEST + 1);
+        let deep = "/a".repeat(MOST_LEVELS + 1);
+        let tag = json!([{ "Key": "k", "Value": "v" }]);
+        for (input, code) in [
+            (json!({ "Name": "n", "Type": "String", "Value": "" }), "ValidationException"),
+            (json!({ "Name": "n", "Type": "String", "Value": long }), "ValidationException"),
+            (json!({ "Name": "aws-n", "Type": "String", "Value": "v" }), "ValidationException"),
+            (json!({ "Name": "a/n", "Type": "String", "Value": "v" }), "ValidationException"),
+            (json!({ "Name": "a b", "Type": "String", "Value": "v" }), "ValidationException"),
+            (json!({ "Name": "n", "Value": "v" }), "ValidationException"),
+            (json!({ "Name": deep, "Type": "String", "Value": "v" }), "HierarchyLevelLimitExceededException"),
+            (
+                json!({ "Name": "n", "Type": "String", "Value": "v", "Overwrite": true, "Tags": tag }),
+                "ValidationException",
+            ),
+            (json!({ "Name": "n", "Type": "String", "Value": "v", "KeyId": "k" }), "NotImplementedException"),
+        ] {
+            assert_eq!(parameters.call("PutParameter", &input).unwrap_err().code, code, "{input}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_found_by_name_tag_and_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let parameters = open(dir.path());
+        for (name, owner) in [("/a/one", "x"), ("/a/b/two", "x"), ("three", "y")] {
+            let tags = json!([{ "Key": "owner", "Value": owner }]);
+            let put = json!({ "Name": name, "Value": "v", "Type": "String", "Tags": tags });
+            parameters.call("PutParameter", &put).unwrap();
+        }
+        let names = |operation: &str, input: Value| -> Vec<String> {
+            let answer = parameters.call(operation, &input).unwrap();
+            let found = answer["Parameters"].as_array().unwrap().iter();
+            found.map(|it| it["Name"].as_str().unwrap().to_owned()).collect()
+        };
+        let filter = |key: &str, value: &str| json!({ "ParameterFilters": [{ "Key": key, "Values": [value] }] });
+        assert_eq!(names("DescribeParameters", filter("tag:owner", "x")), ["/a/b/two", "/a/one"]);
+        assert_eq!(names("DescribeParameters", filter("Name", "three")), ["three"]);
+        assert_eq!(names("GetParametersByPath", json!({ "Path": "/a" })), ["/a/one"]);
+        assert_eq!(names("GetParametersByPath", json!({ "Path": "/a/", "Recursive": true })).len(), 2);
+        let several = json!({ "Names": ["three", "four"] });
+        assert_eq!(parameters.call("GetParameters", &several).unwrap()["InvalidParameters"], json!(["four"]));
+        let gone = parameters.call("DeleteParameters", &several).unwrap();
+        assert_eq!(gone, json!({ "DeletedParameters": ["three"], "InvalidParameters": ["four"] }));
+        let untag = json!({ "ResourceType": "Parameter", "ResourceId": "/a/one", "TagKeys": ["owner"] });
+        parameters.call("RemoveTagsFromResource", &untag).unwrap();
+        assert_eq!(names("DescribeParameters", filter("tag:owner", "x")), ["/a/b/two"]);
+    }
+}
