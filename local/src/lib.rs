@@ -107,8 +107,7 @@ impl Cloud {
         let speed = conditions.speed;
         let services = Arc::new(Services::open(&options, conditions, &format!("http://{address}")).await?);
         let dns = dns::Server::bind(&options.dir.join("state")).await.context("failed to listen for DNS queries")?;
-        let about =
-            server::about(&options, (address, dns.address()?), (speed, services.account), services.authority.file());
+        let about = server::about(&options, address, speed, dns.address()?, &services);
         let stop = CancellationToken::new();
         tokio::spawn(dns.run(services.route53.clone(), stop.clone()));
         let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));

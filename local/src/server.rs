@@ -1,7 +1,6 @@
 //! The HTTP server: one port on the loopback interface for every API.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,6 @@ use crate::intake::{self, Intake, Taken};
 use crate::routing;
 use crate::services::Services;
 use chaos::{Chaos, Kind as ChaosKind};
-use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
 use kit::call::{Call, Input, Request};
 use kit::connection::{Content, Cut, Line};
@@ -285,9 +283,10 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
 /// Returns the content of `/_local/health`.
 pub(crate) fn about(
     options: &Options,
-    (address, dns): (SocketAddr, SocketAddr),
-    (speed, account): (Speed, Kind),
-    authority: &Path,
+    address: SocketAddr,
+    speed: Speed,
+    dns: SocketAddr,
+    services: &Services,
 ) -> Value {
     let Options { dir, region, port: _ } = options;
     json!({
@@ -298,9 +297,9 @@ pub(crate) fn about(
         "region": region,
         "endpoint": format!("http://{address}"),
         "dns": dns.to_string(),
-        "certificate_authority": authority,
+        "certificate_authority": services.authority.file(),
         "speed": speed.to_string(),
-        "account": account,
+        "account": services.account,
     })
 }
 

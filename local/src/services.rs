@@ -67,18 +67,8 @@ impl Services {
             authority: authority.clone(),
         };
         let regions = Regions::open(common, region).await?;
-        Ok(Services {
-            journal: Journal::default(),
-            account,
-            faults,
-            strangers,
-            route53,
-            authority,
-            access,
-            iam,
-            regions,
-            spool,
-        })
+        let journal = Journal::default();
+        Ok(Services { journal, account, faults, strangers, route53, authority, access, iam, regions, spool })
     }
 
     /// Refuses a request whose head shows that its body of `length` bytes need not be read. Returns where to store the

@@ -125,7 +125,7 @@ enum Ending {
     TooSoon(String),
 }
 
-/// Credentials that last longer are not worth a line: a lab's last for four hours.
+/// Credentials that last longer are not worth a line.
 const FAR: Duration = Duration::from_secs(4 * 3600);
 
 fn ending(left: Duration, takes: Duration) -> Ending {

@@ -201,8 +201,8 @@ impl Session {
         let Some(mut session) = Session::sign_in(global, wake).await? else { return Ok(None) };
         let refused = |fault| {
             let path = if session.config.network.is_some() { "network" } else { "services" };
-            let at = place(&session.config, &session.file, path);
-            Failure::to("look for the network and the domains of the services", fault).at(at)
+            let place = place(&session.config, &session.file, path);
+            Failure::to("look for the network and the domains of the services", fault).at(place)
         };
         session.network = session.discover().await.map_err(refused)?;
         session.introduce();
@@ -267,9 +267,9 @@ impl Session {
         if self.config.services.is_empty() {
             return Ok(None);
         }
-        let types = instance_types(&self.config);
-        let network = Network::discover(&self.aws, &types, self.config.network.as_ref());
-        let (network, domains) = futures::try_join!(network, domains(&self.aws, &self.config))?;
+        let (types, named) = (instance_types(&self.config), self.config.network.as_ref());
+        let (network, domains) =
+            futures::try_join!(Network::discover(&self.aws, &types, named), domains(&self.aws, &self.config))?;
         Ok(Some(Network { domains, ..network }))
     }
 

@@ -421,6 +421,16 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
     }
 
+    /// The same stack in a Learner Lab of AWS Academy, which has its own roles.
+    ///
+    /// Errors: what a lab does not allow, each with its place and remedy.
+    pub fn in_lab(self) -> Result<Config, Errors> {
+        let roles = self.roles.unwrap_or_else(ExistingRoles::of_lab);
+        let config = Config { roles: Some(roles), is_lab: true, ..self };
+        let problems = checks::all(&config);
+        if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
+    }
+
     /// Whether a variable's value is kept there.
     pub fn holds(&self, store: Store) -> bool {
         let functions = self.functions.values().map(|it| &it.variables);

@@ -926,8 +926,8 @@ impl Layout<'_> {
     fn uses(&self, uses: &config::Uses, held: &config::HeldVariables) -> Uses {
         let Site { region, account, .. } = self.site;
         let partition = self.site.partition();
-        let arns = |store: Store, arn: fn(&str, &str, &str, &str) -> String| -> BTreeSet<String> {
-            held.values().filter(|it| it.store == store).map(|it| arn(partition, region, account, &it.name)).collect()
+        let arns = |store: Store, arn: fn(&str, &str, &str) -> String| -> BTreeSet<String> {
+            held.values().filter(|it| it.store == store).map(|it| arn(region, account, &it.name)).collect()
         };
         let bucket = |entry: &str| format!("arn:{partition}:s3:::{}", self.names.bucket(entry));
         let table = |entry: &str| {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Access;
+use crate::{cloud::partition, config::Access};
 
 /// What a program uses.
 #[derive(Debug, Clone, Default)]
@@ -20,12 +20,14 @@ pub struct Uses {
 }
 
 /// The pattern for the ARN of a secret, which ends in six characters that AWS chooses (docs/aws.md §23).
-pub fn secret_arn(partition: &str, region: &str, account: &str, name: &str) -> String {
+pub fn secret_arn(region: &str, account: &str, name: &str) -> String {
+    let partition = partition::of(region);
     format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{name}-??????")
 }
 
 /// The ARN of a parameter. A slash at the beginning of its name is the one before it.
-pub fn parameter_arn(partition: &str, region: &str, account: &str, name: &str) -> String {
+pub fn parameter_arn(region: &str, account: &str, name: &str) -> String {
+    let partition = partition::of(region);
     format!("arn:{partition}:ssm:{region}:{account}:parameter/{}", name.trim_start_matches('/'))
 }
 

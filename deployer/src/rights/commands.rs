@@ -105,6 +105,9 @@ const NETWORK: &[Right] = &[
     right("ec2:DescribeVpcs", Any),
 ];
 
+/// The routes of a network that `stack.yaml` names (`cloud/site/existing.rs`).
+const ROUTES: &[Right] = &[right("ec2:DescribeRouteTables", Any)];
+
 /// The hosted zones that hold domains (`cloud/domains.rs`).
 const DOMAINS: &[Right] = &[right("route53:GetHostedZone", Zones), right("route53:ListHostedZones", Any)];
 

@@ -16,7 +16,7 @@ impl Subnet {
     pub fn address_for(&self, text: &str) -> String {
         let digest = Sha256::digest(text);
         let (base, size) = self.cidr.parse::<Block>().map_or((0, 16), |block| (block.base, block.size()));
-        let number = u64::from(digest[0] % 16) << 8 | u64::from(4 + digest[1] % 250);
+        let number = (u64::from(digest[0] % 16) << 8) | u64::from(4 + digest[1] % 250);
         // The first four addresses and the last one are AWS's.
         let offset = if number < size - 1 { number } else { 4 + number % (size - 5) };
         Ipv4Addr::from(base + u32::try_from(offset).unwrap_or(4)).to_string()
