@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn a_program_reads_its_own_secrets_and_parameters_only() {
         let uses = Uses {
-            secrets: vec![secret_arn("aws", "us-east-1", "1", "app/jwt")],
-            parameters: vec![parameter_arn("aws", "us-east-1", "1", "/app/db")],
+            secrets: vec![secret_arn("us-east-1", "1", "app/jwt")],
+            parameters: vec![parameter_arn("us-east-1", "1", "/app/db")],
             ..Uses::default()
         };
         check(
