@@ -389,6 +389,7 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
     let variables = json!({ "AA": { "secret": "s" }, "BB": { "parameter": "p" }, "CC": { "value": "v" } });
     let text = json!({
         "name": "app", "region": "us-east-1", "roles": { "existing": "R", "instance_profile": "R" },
+        "network": { "vpc": "vpc-0", "subnets": ["subnet-0", "subnet-1"] },
         "buckets": { "b": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "f" } } },
         "tables": { "t": {
             "partition_key": { "name": "k" }, "sort_key": { "name": "s" },
@@ -412,6 +413,7 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
     let mappings = vec![
         ("", String::new()),
         ("/roles", "/properties/roles".into()),
+        ("/network", "/properties/network".into()),
         ("/buckets/b", entry("buckets")),
         ("/buckets/b/cors", below("buckets", "cors")),
         ("/buckets/b/on_upload", below("buckets", "on_upload")),

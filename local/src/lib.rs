@@ -28,6 +28,7 @@ use domains::dns;
 
 pub use chaos::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
 pub use compute;
+pub use kit::account::{Kind as AccountKind, NoKind as NoAccountKind, OtherKind as OtherAccountKind};
 pub use kit::region_names::REGIONS;
 pub use kit::speed::{NoSpeed, Speed};
 pub use kit::{ACCESS_KEY, ACCOUNT, SECRET_KEY};
@@ -51,11 +52,19 @@ pub struct Conditions {
     pub chaos: Chaos,
     /// The speed.
     pub speed: Speed,
+    /// The kind of the account. A directory keeps the kind that it was made with, by default [`AccountKind::Standard`].
+    pub account: Option<AccountKind>,
 }
 
 impl From<Chaos> for Conditions {
     fn from(chaos: Chaos) -> Conditions {
         Conditions { chaos, ..Conditions::default() }
+    }
+}
+
+impl From<AccountKind> for Conditions {
+    fn from(account: AccountKind) -> Conditions {
+        Conditions { account: Some(account), ..Conditions::default() }
     }
 }
 
@@ -98,7 +107,7 @@ impl Cloud {
         let speed = conditions.speed;
         let services = Arc::new(Services::open(&options, conditions, &format!("http://{address}")).await?);
         let dns = dns::Server::bind(&options.dir.join("state")).await.context("failed to listen for DNS queries")?;
-        let about = server::about(&options, address, speed, dns.address()?, services.authority.file());
+        let about = server::about(&options, address, speed, dns.address()?, &services);
         let stop = CancellationToken::new();
         tokio::spawn(dns.run(services.route53.clone(), stop.clone()));
         let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));

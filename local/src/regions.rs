@@ -24,6 +24,7 @@ use identity::credentials::{Access, session_arn, session_id, user_arn};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Need};
 use kit::ACCOUNT;
+use kit::account::Kind;
 use kit::answer::{Refusal, Response, not_implemented};
 use kit::call::{Call, Request};
 use kit::region_names::{GLOBAL, REGIONS};
@@ -54,6 +55,7 @@ pub(crate) struct Common {
     pub dir: PathBuf,
     pub endpoint: String,
     pub speed: Speed,
+    pub account: Kind,
     pub access: Arc<Access>,
     pub iam: Arc<Iam>,
     pub faults: Arc<Faults>,
@@ -213,7 +215,7 @@ impl Regions {
 
 impl Region {
     async fn open(common: &Common, name: &str, dir: &Path) -> anyhow::Result<Region> {
-        let Common { endpoint, speed, access, iam, faults, strangers, route53, authority, dir: _ } = common;
+        let Common { endpoint, speed, account, access, iam, faults, strangers, route53, authority, dir: _ } = common;
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
         let logs = Arc::new(Logs::open(&state, name)?);
@@ -232,6 +234,7 @@ impl Region {
             dir: dir.join("compute"),
             region: name.to_owned(),
             account: ACCOUNT.to_owned(),
+            kind: *account,
             endpoint: endpoint.clone(),
             objects: Arc::new(ObjectsOf(s3.clone())),
             logs: Arc::new(LogsOf(logs.clone())),
@@ -289,10 +292,18 @@ fn merge(whole: &mut Value, part: Value) {
     }
 }
 
+/// Whether no local AWS has used this directory yet.
+pub(crate) fn is_new(dir: &Path) -> bool {
+    !dir.join(HOME).exists()
+}
+
+/// The file that names the region whose state is directly in the directory.
+const HOME: &str = "state/region.json";
+
 /// Returns the region whose state is directly in `dir`, and records it for a new directory: existing state belongs to
 /// the region the directory was made for.
 fn home(dir: &Path, first: &str) -> anyhow::Result<String> {
-    let file = dir.join("state/region.json");
+    let file = dir.join(HOME);
     if let Some(home) = store::read_json(&file)? {
         return Ok(home);
     }

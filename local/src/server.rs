@@ -1,7 +1,6 @@
 //! The HTTP server: one port on the loopback interface for every API.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::Options;
 use crate::intake::{self, Intake, Taken};
 use crate::routing;
 use crate::services::Services;
-use chaos::{Chaos, Kind};
+use chaos::{Chaos, Kind as ChaosKind};
 use kit::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
 use kit::call::{Call, Input, Request};
 use kit::connection::{Content, Cut, Line};
@@ -101,7 +100,7 @@ fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
 
 async fn respond(request: http::Request<Incoming>, services: Arc<Services>, about: &Value, intake: &Intake) -> Reply {
     let head_only = request.method() == Method::HEAD;
-    let skewed = services.faults.has(Kind::ClockSkew).then(|| services.now());
+    let skewed = services.faults.has(ChaosKind::ClockSkew).then(|| services.now());
     let (parts, body) = request.into_parts();
     let head = intake::head(parts);
     let reply = match check_host(&head.headers) {
@@ -282,7 +281,13 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
 }
 
 /// Returns the content of `/_local/health`.
-pub(crate) fn about(options: &Options, address: SocketAddr, speed: Speed, dns: SocketAddr, authority: &Path) -> Value {
+pub(crate) fn about(
+    options: &Options,
+    address: SocketAddr,
+    speed: Speed,
+    dns: SocketAddr,
+    services: &Services,
+) -> Value {
     let Options { dir, region, port: _ } = options;
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -292,8 +297,9 @@ pub(crate) fn about(options: &Options, address: SocketAddr, speed: Speed, dns: S
         "region": region,
         "endpoint": format!("http://{address}"),
         "dns": dns.to_string(),
-        "certificate_authority": authority,
+        "certificate_authority": services.authority.file(),
         "speed": speed.to_string(),
+        "account": services.account,
     })
 }
 

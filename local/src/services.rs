@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use crate::regions::{Common, Region, Regions};
+use crate::regions::{self, Common, Region, Regions};
 use crate::{Conditions, Options, intake};
 use chaos::{Act, Fate, Faults, Kind};
 use compute::Compute;
@@ -17,6 +17,7 @@ use identity::permissions::{Caller, Denial};
 use identity::signature;
 use identity::sts;
 use kit::ACCESS_KEY;
+use kit::account;
 use kit::answer::{self, Refusal, Reply, Response, not_implemented};
 use kit::call::{self, Asked, Call, Need, Request};
 use kit::journal::Journal;
@@ -27,6 +28,7 @@ use s3::{Incoming, Spool, Strangers};
 /// The services, and what all calls pass through.
 pub(crate) struct Services {
     pub journal: Journal,
+    pub account: account::Kind,
     pub faults: Arc<Faults>,
     pub strangers: Arc<Strangers>,
     pub route53: Arc<Route53>,
@@ -41,12 +43,13 @@ impl Services {
     /// Reads the state below `options.dir`. `endpoint` is the URL of this server for instances and functions.
     pub(crate) async fn open(options: &Options, conditions: Conditions, endpoint: &str) -> anyhow::Result<Services> {
         let Options { dir, region, port: _ } = options;
-        let Conditions { chaos, speed } = conditions;
+        let Conditions { chaos, speed, account } = conditions;
         let faults = Arc::new(Faults::new(chaos));
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
-        let access = Arc::new(Access::open(state.join("credentials.json"), faults.clone())?);
-        let iam = Arc::new(Iam::open(&state, faults.clone())?);
+        let account = account::Kind::of(&state, regions::is_new(dir), account)?;
+        let access = Arc::new(Access::of_account(state.join("credentials.json"), faults.clone(), account)?);
+        let iam = Arc::new(Iam::of_account(&state, faults.clone(), account)?);
         let strangers = Arc::new(Strangers::open(&state)?);
         let spool = Spool::open(&state)?;
         let route53 = Arc::new(Route53::open(&state, speed, faults.clone())?);
@@ -55,6 +58,7 @@ impl Services {
             dir: dir.clone(),
             endpoint: endpoint.to_owned(),
             speed,
+            account,
             access: access.clone(),
             iam: iam.clone(),
             faults: faults.clone(),
@@ -63,7 +67,8 @@ impl Services {
             authority: authority.clone(),
         };
         let regions = Regions::open(common, region).await?;
-        Ok(Services { journal: Journal::default(), faults, strangers, route53, authority, access, iam, regions, spool })
+        let journal = Journal::default();
+        Ok(Services { journal, account, faults, strangers, route53, authority, access, iam, regions, spool })
     }
 
     /// Refuses a request whose head shows that its body of `length` bytes need not be read. Returns where to store the

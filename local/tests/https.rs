@@ -217,7 +217,7 @@ async fn a_browser_is_redirected_to_https_and_the_certificate_has_its_name() {
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "secure");
 
     // The certificate of another name is chosen once the listener has it.
-    let second = world.issued(&["a.b.shop.localhost"], KeyAlgorithm::EcPrime256V1).await;
+    let second = world.issued(&["a.b.shop.localhost"], KeyAlgorithm::EcPrime256v1).await;
     let added = Certificate::builder().certificate_arn(&second).build();
     let add = world.balancing.add_listener_certificates().listener_arn(&listener).certificates(added.clone());
     assert_eq!(add.send().await.unwrap().certificates().len(), 1);
@@ -247,7 +247,7 @@ async fn a_browser_is_redirected_to_https_and_the_certificate_has_its_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_is_refused_as_on_aws() {
     let world = World::start().await;
-    let arn = world.issued(&[DOMAIN], KeyAlgorithm::EcSecp384R1).await;
+    let arn = world.issued(&[DOMAIN], KeyAlgorithm::EcSecp384r1).await;
     let pending = world.request(&["other.shop.localhost"], KeyAlgorithm::Rsa2048).await;
     let balancer = world.balancer().await;
     let create = || world.balancing.create_listener().load_balancer_arn(&balancer).port(443).default_actions(fixed());
@@ -291,7 +291,7 @@ async fn a_listener_is_refused_as_on_aws() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_security_policy_decides_the_version_of_tls() {
     let world = World::start().await;
-    let arn = world.issued(&[DOMAIN], KeyAlgorithm::EcPrime256V1).await;
+    let arn = world.issued(&[DOMAIN], KeyAlgorithm::EcPrime256v1).await;
     let balancer = world.balancer().await;
     let listener = world.secure(&balancer, &arn, None).await;
     let port = world.port(443).await;

@@ -7,6 +7,7 @@ pub mod health;
 pub mod held;
 pub mod lease;
 pub mod logs;
+pub mod partition;
 pub mod remedies;
 pub mod sample;
 pub mod sign_in;

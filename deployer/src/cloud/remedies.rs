@@ -14,6 +14,9 @@ pub fn remedy(fault: &Fault, what: Option<&str>) -> Option<String> {
     if lacks_credentials(fault) {
         return Some(SIGN_IN.into());
     }
+    if fault.code.starts_with(EXPIRED) {
+        return Some(COPY.into());
+    }
     if is_about_credentials(fault) {
         return Some(RENEW.into());
     }
@@ -30,6 +33,10 @@ const SIGN_IN: &str = "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_
                        use --local, which needs no account";
 /// The fault itself contains the first step.
 const AGAIN: &str = "do that; the same command then continues";
+/// The beginning of the codes for credentials that have expired.
+const EXPIRED: &str = "ExpiredToken";
+const COPY: &str = "renew the credentials (AWS Academy: start the lab, open AWS Details, AWS CLI, Show, and copy into \
+                    ~/.aws/credentials; others: sign in again); the same command then continues";
 const RENEW: &str = "renew the credentials and check the clock; the same command then continues";
 
 /// Codes about credentials or the clock (docs/aws.md §3.1).
@@ -66,7 +73,7 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "not authorized to perform: iam:",
         "accounts of AWS Academy may not write to IAM: add `roles: { existing: LabRole, instance_profile: \
-         LabInstanceProfile }` to stack.yaml",
+         LabInstanceProfile }` to stack.yaml, or sign in with the lab's own credentials, which are recognised",
     ),
     (
         "not eligible for Free Tier",
@@ -93,7 +100,24 @@ const KNOWN: &[(&str, &str)] = &[
         "the bucket already has a notification for the same uploads: remove it by hand, or give `on_upload` another \
          `prefix` or `suffix`",
     ),
-    ("NoDefaultVpc", "make one with `aws ec2 create-default-vpc`, in this region"),
+    (
+        "NoDefaultVpc",
+        "make one with `aws ec2 create-default-vpc`, in this region, or name a network of yours in stack.yaml: \
+         `network: { vpc: vpc-…, subnets: [subnet-…, subnet-…] }`",
+    ),
+    ("NoVpc", "correct `network.vpc` in stack.yaml (`aws ec2 describe-vpcs` lists them), or `region`"),
+    ("NoSubnet", "correct `network.subnets` in stack.yaml: `aws ec2 describe-subnets` lists them"),
+    (
+        "NoRoute",
+        "name public subnets in `network.subnets`, or add a route with `aws ec2 create-route \
+         --destination-cidr-block 0.0.0.0/0 --gateway-id igw-… --route-table-id rtb-…`",
+    ),
+    (
+        "NoPublicAddresses",
+        "name other subnets in `network.subnets`, or run `aws ec2 modify-subnet-attribute --map-public-ip-on-launch \
+         --subnet-id subnet-…`: instances fetch their program from S3",
+    ),
+    ("SameZone", "name one subnet for each zone in `network.subnets`"),
     ("TooFewSubnets", "make one for each zone with `aws ec2 create-default-subnet --availability-zone ZONE`"),
     ("TooFewZones", "choose another `instance_type` in stack.yaml"),
     ("NoImage", "name a machine image of yours with `image` in stack.yaml"),

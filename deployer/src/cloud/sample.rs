@@ -36,7 +36,7 @@ pub fn created(site: &Site, bucket: &str, key: &str, head: &HeadObjectOutput) ->
             "bucket": {
                 "name": bucket,
                 "ownerIdentity": { "principalId": site.account },
-                "arn": format!("arn:aws:s3:::{bucket}"),
+                "arn": format!("arn:{}:s3:::{bucket}", site.partition()),
             },
             "object": object,
         },

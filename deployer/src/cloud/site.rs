@@ -1,4 +1,5 @@
-//! What exists before the stack: the account, and the region's default network.
+//! What exists before the stack: the account, and the network, which is the region's default one or one that
+//! stack.yaml names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +9,13 @@ use crate::{
     cloud::{
         aws::{Aws, items},
         domains::Domain,
+        partition,
     },
+    config::ExistingNetwork,
     engine::Fault,
 };
+
+mod existing;
 
 /// The region and the caller's identity.
 #[derive(Debug, Clone)]
@@ -25,7 +30,7 @@ pub struct Site {
     pub is_emulated: bool,
 }
 
-/// The part of the region's default network that we use, and the domains of the services.
+/// The part of a network that we use, and the domains of the services.
 #[derive(Debug, Clone)]
 pub struct Network {
     /// The domains of the services that have one, by service.
@@ -50,7 +55,20 @@ const FEWEST_ZONES: usize = 2;
 /// Each zone costs a public address, and with three the service survives the loss of one (docs/aws.md §16).
 const MOST_ZONES: usize = 3;
 
+/// The role of students in the Learner Labs of AWS Academy, as callers' ARNs have it (docs/aws.md §3.4).
+const STUDENTS: &str = ":assumed-role/voclabs/";
+
 impl Site {
+    /// The partition of the region, as ARNs begin with it.
+    pub fn partition(&self) -> &'static str {
+        partition::of(&self.region)
+    }
+
+    /// Whether the account is a Learner Lab of AWS Academy.
+    pub fn is_lab(&self) -> bool {
+        self.caller_arn.contains(STUDENTS)
+    }
+
     /// A site for laying out a stack without asking AWS.
     pub fn unknown(account: Option<&str>, region: &str) -> Site {
         Site {
@@ -79,8 +97,16 @@ impl Network {
         Network { domains: BTreeMap::new(), vpc: String::new(), subnets: Vec::new() }
     }
 
-    /// Finds the default network, and the zones in it that offer all of these instance types.
-    pub async fn discover(aws: &Aws, instance_types: &BTreeSet<String>) -> Result<Network, Fault> {
+    /// Finds the network that stack.yaml names, or else the default one, and the zones in it that offer all of these
+    /// instance types.
+    pub async fn discover(
+        aws: &Aws,
+        instance_types: &BTreeSet<String>,
+        named: Option<&ExistingNetwork>,
+    ) -> Result<Network, Fault> {
+        if let Some(named) = named {
+            return existing::find(aws, instance_types, named).await;
+        }
         let (vpc, subnets, offered) =
             futures::try_join!(default_vpc(aws), default_subnets(aws), offered(aws, instance_types))?;
         let vpc = vpc.ok_or_else(|| no_vpc(&aws.region))?;
@@ -151,15 +177,14 @@ fn chosen(
             "TooFewSubnets",
             format!("a load balancer needs default subnets in {FEWEST_ZONES} zones, and {region} has {zones}"),
         )),
-        few => Err(Fault::new(
-            "DescribeInstanceTypeOfferings",
-            "TooFewZones",
-            format!(
-                "a load balancer needs {FEWEST_ZONES} zones, and {few} in {region} offer {}",
-                types.iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
-            ),
-        )),
+        few => Err(too_few_zones(few, types, region)),
     }
+}
+
+fn too_few_zones(few: usize, types: &BTreeSet<String>, region: &str) -> Fault {
+    let types = types.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
+    let message = format!("a load balancer needs {FEWEST_ZONES} zones, and {few} in {region} offer {types}");
+    Fault::new("DescribeInstanceTypeOfferings", "TooFewZones", message)
 }
 
 fn no_vpc(region: &str) -> Fault {

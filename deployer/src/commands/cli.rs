@@ -777,8 +777,15 @@ pub enum LocalCommand {
     Run(LocalStart),
 }
 
+const LOCAL_START: &str = "\
+Examples:
+  deployer local start
+  deployer local start --chaos throttle,reset --seed 7
+  deployer local start --account academy";
+
 /// Arguments of `local start` and `local run`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = LOCAL_START)]
 pub struct LocalStart {
     /// Port on 127.0.0.1; 0 picks a free one [env: DEPLOYER_LOCAL_PORT] [default: the last one used, else 4566, else a
     /// free one]
@@ -793,6 +800,10 @@ pub struct LocalStart {
     /// Speed of AWS's delays: `real`, `fast`, or a factor
     #[arg(long, value_name = "real|fast|NUMBER", default_value = "fast")]
     pub speed: String,
+    /// Kind of a new account: standard, academy (a Learner Lab of AWS Academy) or no-default-vpc; it is kept with the
+    /// data
+    #[arg(long, value_name = "KIND")]
+    pub account: Option<String>,
 }
 
 #[cfg(test)]

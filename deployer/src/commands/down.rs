@@ -84,6 +84,8 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
         report::say("nothing to do: the stack has no resources");
         return Ok(Agreed::Nothing);
     }
+    let scale = session.scale;
+    session.tell_end(page.stack.removal(&plan, &|kind, step| scale.of_step(kind, step)));
     if !is_agreed(session, args, &plan).await? {
         return Ok(Agreed::Refused);
     }

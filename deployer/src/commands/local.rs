@@ -7,7 +7,7 @@ use super::{find, folder_or_here, read};
 use crate::{
     commands::cli::PORT_VARIABLE,
     commands::cli::{Global, LocalCommand, LocalStart},
-    machine::laptop::{Domains, Laptop, Server},
+    machine::laptop::{Domains, Laptop, OTHER_ACCOUNT, Server},
     output::{
         exit::{Exit, Failure},
         report,
@@ -19,6 +19,7 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
     match command {
         LocalCommand::Start(args) => {
             let running = laptop.running();
+            check_account(&laptop, args)?;
             let server = laptop.start(port(args.port)?, &region(global), &conditions(args)?)?;
             if running.is_some() && (!args.chaos.is_empty() || args.speed != local::Speed::default().to_string()) {
                 report::say(
@@ -71,7 +72,20 @@ pub fn port(flag: Option<u16>) -> Result<Option<u16>, Failure> {
 /// The requested chaos and speed.
 fn conditions(args: &LocalStart) -> Result<local::Conditions, Failure> {
     let chaos = chaos(&args.chaos, args.seed)?;
-    Ok(local::Conditions { chaos, speed: args.speed.parse().map_err(Failure::usage)? })
+    let account = args.account.as_deref().map(str::parse).transpose().map_err(Failure::usage)?;
+    Ok(local::Conditions { chaos, speed: args.speed.parse().map_err(Failure::usage)?, account })
+}
+
+/// Rejects an account of another kind than that of the running server.
+fn check_account(laptop: &Laptop, args: &LocalStart) -> Result<(), Failure> {
+    let wanted = conditions(args)?.account;
+    match (wanted, laptop.account()) {
+        (Some(wanted), Some(kind)) if wanted != kind => {
+            let error = local::OtherAccountKind { kind, wanted };
+            Err(Failure::new(Exit::Failed, error).hint(OTHER_ACCOUNT))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The kinds of chaos of these names; the single name `none` means no chaos.
@@ -109,9 +123,9 @@ fn variables(server: &Server, region: &str) -> String {
 
 /// The address of the DNS server, and the authority that clients of HTTPS listeners trust: `curl --cacert`.
 fn of_domains(Domains { dns, certificate_authority }: &Domains) -> String {
-    let dns = dns.map(|address| format!("export DEPLOYER_DNS={address}\n"));
+    let dns = dns.map(|address| format!("export LOCAL_AWS_DNS={address}\n"));
     let quoted = |file: &PathBuf| file.to_string_lossy().replace('\'', "'\\''");
-    let authority = certificate_authority.as_ref().map(|file| format!("export DEPLOYER_LOCAL_CA='{}'\n", quoted(file)));
+    let authority = certificate_authority.as_ref().map(|file| format!("export LOCAL_AWS_CA='{}'\n", quoted(file)));
     dns.unwrap_or_default() + &authority.unwrap_or_default()
 }
 
@@ -143,7 +157,7 @@ mod tests {
     fn the_environment_names_the_dns_server_and_the_authority() {
         let authority = Some(PathBuf::from("/it's/ca.pem"));
         let domains = Domains { dns: Some(([127, 0, 0, 1], 53).into()), certificate_authority: authority };
-        let expected = "export DEPLOYER_DNS=127.0.0.1:53\nexport DEPLOYER_LOCAL_CA='/it'\\''s/ca.pem'\n";
+        let expected = "export LOCAL_AWS_DNS=127.0.0.1:53\nexport LOCAL_AWS_CA='/it'\\''s/ca.pem'\n";
         assert_eq!(of_domains(&domains), expected);
         assert_eq!(of_domains(&Domains::default()), "");
     }

@@ -13,6 +13,7 @@ mod https;
 mod images;
 mod init;
 mod invoke;
+mod lab;
 #[cfg(feature = "local")]
 mod local;
 mod logs;
@@ -199,11 +200,9 @@ impl Session {
     async fn connect(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
         let Some(mut session) = Session::sign_in(global, wake).await? else { return Ok(None) };
         let refused = |fault| {
-            Failure::to("look for the network and the domains of the services", fault).at(place(
-                &session.config,
-                &session.file,
-                "services",
-            ))
+            let path = if session.config.network.is_some() { "network" } else { "services" };
+            let place = place(&session.config, &session.file, path);
+            Failure::to("look for the network and the domains of the services", fault).at(place)
         };
         session.network = session.discover().await.map_err(refused)?;
         session.introduce();
@@ -225,6 +224,7 @@ impl Session {
         if let Some(provider) = &aws.provider {
             report::say(format!("signed in as {} with {}", site.caller_arn, provider.source().name()));
         }
+        lab::introduction(config).iter().for_each(report::say);
     }
 
     /// Reads `stack.yaml`, connects, and identifies the account. Does not look for the network.
@@ -236,6 +236,7 @@ impl Session {
         let aws = Aws::connect(&access(global, config.region.as_str(), local)).await?;
         let identified = sign_in::identify(&aws).await;
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
+        let config = in_account(config, &site)?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let lease_term = Duration::from_secs(global.lease.into());
         let scale = scale(global, folder(&file));
@@ -266,9 +267,9 @@ impl Session {
         if self.config.services.is_empty() {
             return Ok(None);
         }
-        let types = instance_types(&self.config);
+        let (types, named) = (instance_types(&self.config), self.config.network.as_ref());
         let (network, domains) =
-            futures::try_join!(Network::discover(&self.aws, &types), domains(&self.aws, &self.config))?;
+            futures::try_join!(Network::discover(&self.aws, &types, named), domains(&self.aws, &self.config))?;
         Ok(Some(Network { domains, ..network }))
     }
 
@@ -687,6 +688,16 @@ fn describe(global: &Global) -> Result<(PathBuf, Config), Failure> {
     Ok((file, config.map_err(|errors| Failure::new(Exit::Config, errors))?))
 }
 
+/// The description with the roles and the limits of its account.
+///
+/// Errors: what the account does not allow.
+fn in_account(config: Config, site: &Site) -> Result<Config, Failure> {
+    match site.is_lab() {
+        true => config.in_lab().map_err(|errors| Failure::new(Exit::Config, errors)),
+        false => Ok(config),
+    }
+}
+
 /// Warns of variables that look like secrets, each with its line.
 fn warn_of_exposed(config: &Config, file: &Path) {
     for Exposed { path, what, remedy } in config.exposed() {
@@ -815,6 +826,7 @@ fn local_access(
     }
     #[cfg(feature = "local")]
     {
+        check_local_region(region)?;
         let laptop = crate::machine::laptop::Laptop::beside(folder);
         let port = local::port(None)?;
         let server = match (laptop.running(), wake) {
@@ -823,6 +835,18 @@ fn local_access(
             (None, _) => laptop.start(port, region, &::local::Conditions::default())?,
         };
         Ok(Some(Some(server.access())))
+    }
+}
+
+/// Rejects regions that the local AWS does not have.
+#[cfg(feature = "local")]
+fn check_local_region(region: &str) -> Result<(), Failure> {
+    match ::local::REGIONS.contains(&region) {
+        true => Ok(()),
+        false => {
+            Err(Failure::usage(format!("the local AWS has no region {region}: it is of the commercial partition"))
+                .hint("choose another one for it with --region us-east-1"))
+        }
     }
 }
 

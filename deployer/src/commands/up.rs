@@ -91,6 +91,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     let programs = session.programs(&args.targets).await?;
     // A build may take longer than the shortest lifetime.
     session.ends = args.lifetime.and_then(end);
+    unless_stopped(session.check_room()).await?;
     let Some(Agreed { page, plan, kept, lease, brought }) = agree(session, args, mode, &programs).await? else {
         report::say("nothing was changed");
         return Ok(Exit::Done);
@@ -230,6 +231,7 @@ async fn shown_and_agreed(
     let shown = report::plan(&plan, Values::shown_if(args.roll_out.show_values), &|path| session.place(path));
     if shown {
         report::say(report::difference(session.difference(page, &plan), &session.site.region));
+        session.tell_end(tasks(session, page, &plan));
     }
     session.tell_left_behind(&plan);
     session.refuse_replacements(&plan)?;

@@ -12,6 +12,14 @@ pub const REGIONS: &[&str] = &[
     "me-south-1", "mx-central-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
 ];
 
+/// The regions of the partitions for China and for GovCloud, which have accounts of their own.
+pub const OTHER_REGIONS: &[&str] = &["cn-north-1", "cn-northwest-1", "us-gov-east-1", "us-gov-west-1"];
+
+/// Every region that a stack can name.
+pub fn regions() -> impl Iterator<Item = &'static str> {
+    REGIONS.iter().chain(OTHER_REGIONS).copied()
+}
+
 /// The instance families that Amazon Linux 2023 runs on, with their processors.
 #[rustfmt::skip]
 pub const FAMILIES: &[(&str, Architecture)] = &[
@@ -55,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_local_aws_has_the_regions_that_a_stack_can_name() {
+    fn the_local_aws_has_the_regions_of_the_commercial_partition() {
         assert_eq!(local::REGIONS, REGIONS);
     }
 }

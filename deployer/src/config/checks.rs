@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables, error::did_you_mean, verify::RUN,
+    Config, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables, error::did_you_mean,
+    verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -47,7 +48,7 @@ const KEPT_BY_AWS: &[(&str, &str)] =
     &[("internal-", "load balancer"), ("sg-", "security group"), ("sthree-", "bucket"), ("amzn-s3-demo-", "bucket")];
 
 /// The most instances in an AWS Academy account (docs/aws.md §3.4).
-const LAB_INSTANCES: u32 = 9;
+pub const LAB_INSTANCES: u32 = 9;
 /// The largest disk there, in GB.
 const LAB_DISK_GB: u16 = 100;
 /// The only regions there.
@@ -184,7 +185,8 @@ impl Checks<'_> {
         for (entry, service) in &self.config.services {
             instances += u32::from(service.instances.max);
             if instances > LAB_INSTANCES {
-                let message = format!("up to {instances} instances, with existing roles");
+                let why = if self.config.is_lab { "in AWS Academy" } else { "with existing roles" };
+                let message = format!("up to {instances} instances, {why}");
                 let help = format!(
                     "an account of AWS Academy terminates all instances beyond {LAB_INSTANCES}, and at 20 itself: use at most \
                      {LAB_INSTANCES} in all services together"
@@ -192,7 +194,7 @@ impl Checks<'_> {
                 self.problem(&format!("services.{entry}.instances.max"), message, help);
             }
         }
-        if roles.existing == "LabRole" {
+        if self.config.is_lab || roles.existing == LAB_ROLE {
             self.academy();
         }
     }

@@ -132,6 +132,14 @@ pub const FIELDS: &[Field] = &[
     field("roles", Takes::Fields, "Existing roles to use instead of creating any, as AWS Academy accounts require."),
     required("roles.existing", Takes::Text, "The role of every function, such as LabRole."),
     field("roles.instance_profile", Takes::Text, "The instance profile of every service, such as LabInstanceProfile."),
+    field(
+        "network",
+        Takes::Fields,
+        "An existing network for the services: public subnets in two or three zones. The region's default network if \
+         left out.",
+    ),
+    required("network.vpc", Takes::Like("^vpc-[0-9a-f]+$", "vpc-0a1b2c3d4e5f60718"), "The id of its VPC."),
+    required("network.subnets", Takes::Texts, "The ids of its subnets, one for each zone."),
     field("buckets", Takes::Entries("A private, encrypted bucket."), "Private buckets."),
     field("buckets.*.cors", Takes::Fields, "Which web pages may use it (CORS)."),
     field("buckets.*.cors.origins", Takes::SomeTexts("*"), "Origins, or *."),
@@ -406,6 +414,7 @@ mod tests {
         json!({
             "name": "app", "region": "us-east-1", "tags": {}, "outputs": {},
             "roles": { "existing": "R", "instance_profile": "R" },
+            "network": { "vpc": "vpc-0", "subnets": ["subnet-0", "subnet-1"] },
             "buckets": { "x": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "x" } } },
             "tables": { "x": {
                 "partition_key": { "name": "k" }, "sort_key": { "name": "s" },

@@ -21,7 +21,8 @@ use std::{
     str::FromStr,
 };
 
-pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES};
+pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
+pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::Exposed;
 pub use held::{Held, HeldVariables, REFERENCES, Store, Versions, references};
@@ -53,6 +54,10 @@ pub struct Config {
     pub tags: BTreeMap<String, String>,
     /// Existing roles to use instead of creating any.
     pub roles: Option<ExistingRoles>,
+    /// Whether the account is a Learner Lab of AWS Academy, which has limits of its own.
+    pub is_lab: bool,
+    /// An existing network for the services; `None` for the region's default network.
+    pub network: Option<ExistingNetwork>,
     /// Buckets, by their names in the file.
     pub buckets: BTreeMap<Name, Bucket>,
     /// Tables.
@@ -107,6 +112,25 @@ pub struct ExistingRoles {
     /// The instance profile of every service.
     pub instance_profile: Option<String>,
 }
+
+/// A network that the deployer uses and never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExistingNetwork {
+    /// The id of its VPC.
+    pub vpc: String,
+    /// The ids of the subnets to use.
+    pub subnets: BTreeSet<String>,
+}
+
+impl ExistingRoles {
+    /// Those of every Learner Lab of AWS Academy (docs/aws.md §3.4).
+    pub fn of_lab() -> ExistingRoles {
+        ExistingRoles { existing: LAB_ROLE.into(), instance_profile: Some("LabInstanceProfile".into()) }
+    }
+}
+
+/// The role that only Learner Labs of AWS Academy have.
+const LAB_ROLE: &str = "LabRole";
 
 /// A private bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -397,6 +421,16 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
     }
 
+    /// The same stack in a Learner Lab of AWS Academy, which has its own roles.
+    ///
+    /// Errors: what a lab does not allow, each with its place and remedy.
+    pub fn in_lab(self) -> Result<Config, Errors> {
+        let roles = self.roles.unwrap_or_else(ExistingRoles::of_lab);
+        let config = Config { roles: Some(roles), is_lab: true, ..self };
+        let problems = checks::all(&config);
+        if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
+    }
+
     /// Whether a variable's value is kept there.
     pub fn holds(&self, store: Store) -> bool {
         let functions = self.functions.values().map(|it| &it.variables);
@@ -483,11 +517,11 @@ impl FromStr for Region {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if REGIONS.contains(&text) {
+        if regions().any(|known| known == text) {
             return Ok(Region(text.into()));
         }
-        let no = format!("there is no region {text:?} in AWS's commercial partition");
-        Err(match error::did_you_mean(text, REGIONS.iter().copied()) {
+        let no = format!("AWS has no region {text:?}");
+        Err(match error::did_you_mean(text, regions()) {
             Some(meant) => format!("{no}; did you mean {meant:?}?"),
             None => format!("{no}; regions look like us-east-1"),
         })

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Config, ExistingRoles, Name, Place, Problem, Region, Source, Text, checks,
+    Config, ExistingNetwork, ExistingRoles, Name, Place, Problem, Region, Source, Text, checks,
     fields::{Field, Takes},
     hidden,
     tree::{self, Located, Node},
@@ -90,6 +90,7 @@ impl Reader<'_> {
         let account = self.optional_text(&fields, "account");
         let tags = self.tags(&fields);
         let roles = self.roles(&fields);
+        let network = self.network(&fields);
         let buckets = self.section(&fields, "buckets", Self::bucket);
         let tables = self.section(&fields, "tables", Self::table);
         let functions = self.section(&fields, "functions", Self::function);
@@ -102,6 +103,8 @@ impl Reader<'_> {
             account,
             tags,
             roles,
+            is_lab: false,
+            network,
             buckets,
             tables,
             functions,
@@ -216,6 +219,35 @@ impl Reader<'_> {
         tags
     }
 
+    fn network(&mut self, top: &Fields<'_>) -> Option<ExistingNetwork> {
+        const VPC: &str = "the id of the VPC, such as vpc-0a1b2c3d4e5f60718";
+        const SUBNETS: &str = "write the ids of two or three subnets, such as [subnet-0a1b2c3d, subnet-4e5f6071]";
+        let value = top.get("network")?;
+        let fields = self.fields("network", value)?;
+        let vpc = self.text(&fields, "vpc", VPC);
+        if vpc.as_ref().is_some_and(|vpc| !is_id(vpc, "vpc")) {
+            self.problem(self.place(&fields, "vpc"), "`vpc` is not the id of a VPC", format!("write {VPC}"));
+        }
+        if fields.get("subnets").is_none() {
+            self.problem(fields.place, "`subnets` is missing in network", format!("add `subnets`: {SUBNETS}"));
+            return None;
+        }
+        let written = self.texts(&fields, "subnets")?;
+        let mut subnets = BTreeSet::new();
+        for (id, place) in &written {
+            if !is_id(id, "subnet") {
+                self.problem(*place, format!("{id:?} is not the id of a subnet"), SUBNETS);
+            } else if !subnets.insert(id.clone()) {
+                self.problem(*place, format!("{id} stands twice"), "name each subnet once");
+            }
+        }
+        if !(2..=3).contains(&written.len()) {
+            let message = format!("{} subnets; a load balancer needs them in two or three zones", written.len());
+            self.problem(self.place(&fields, "subnets"), message, SUBNETS);
+        }
+        Some(ExistingNetwork { vpc: vpc?, subnets })
+    }
+
     fn roles(&mut self, top: &Fields<'_>) -> Option<ExistingRoles> {
         let value = top.get("roles")?;
         let fields = self.fields("roles", value)?;
@@ -230,6 +262,14 @@ impl Reader<'_> {
         }
         Some(ExistingRoles { existing: existing?, instance_profile })
     }
+}
+
+/// Whether a text is an id of EC2, such as `vpc-0a1b2c3d`.
+fn is_id(text: &str, kind: &str) -> bool {
+    let digits = text.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
+    digits.is_some_and(|digits| {
+        !digits.is_empty() && digits.len() <= 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// The byte ranges of the scalars in a value: of the value itself, or of its items.

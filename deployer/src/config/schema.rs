@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{
-    FAMILIES, REFERENCES, REGIONS, RESERVED_BY_LAMBDA, SIZES,
+    FAMILIES, REFERENCES, RESERVED_BY_LAMBDA, SIZES,
     fields::{Field, Takes, Variables, below},
+    regions,
 };
 
 /// The schema as a document.
@@ -35,7 +36,7 @@ fn add_fields(value: &mut Value, path: &str) {
 fn described(field: &Field) -> Value {
     let mut value = match &field.takes {
         Takes::Name => name(),
-        Takes::Region => json!({ "enum": REGIONS }),
+        Takes::Region => json!({ "enum": regions().collect::<Vec<_>>() }),
         Takes::Account => json!({ "type": "string", "pattern": "^[0-9]{12}$" }),
         Takes::Text => json!({ "type": "string" }),
         Takes::Path(usual) => json!({ "type": "string", "default": usual }),

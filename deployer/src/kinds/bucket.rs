@@ -18,7 +18,10 @@ use serde_json::Value;
 
 use super::tags;
 use crate::{
-    cloud::aws::{Aws, found, gone, items},
+    cloud::{
+        aws::{Aws, found, gone, items},
+        partition,
+    },
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
     page::user_data::REPORTS,
 };
@@ -317,9 +320,12 @@ impl Bucket {
         (!self.account.is_empty()).then(|| self.account.clone())
     }
 
+    fn arn(&self, aws: &Aws) -> String {
+        format!("arn:{}:s3:::{}", partition::of(&aws.region), self.name)
+    }
+
     fn output(&self, aws: &Aws) -> Output {
-        let arn = format!("arn:aws:s3:::{}", self.name);
-        Output { name: self.name.clone(), arn, region: aws.region.clone() }
+        Output { name: self.name.clone(), arn: self.arn(aws), region: aws.region.clone() }
     }
 
     /// Returns `None` if there is no such bucket.
@@ -447,7 +453,7 @@ impl Bucket {
         if self.is_plain_http_all_there_is(aws) {
             return Ok(true);
         }
-        Ok(self.policy(aws).await?.is_some_and(|policy| policy::denies_plain_http(&policy, &self.name)))
+        Ok(self.policy(aws).await?.is_some_and(|policy| policy::denies_plain_http(&policy, &self.arn(aws))))
     }
 
     /// Whether the cloud is an emulator reached over plain HTTP: there the policy would deny our own requests, so it
@@ -468,7 +474,7 @@ impl Bucket {
 
     /// A policy can only be replaced as a whole (docs/aws.md §4.3), so statements of others are written back.
     async fn put_policy(&self, aws: &Aws, deny: bool, there: Option<Value>) -> Result<(), Fault> {
-        match policy::with_denial(there, &self.name, deny) {
+        match policy::with_denial(there, &self.arn(aws), deny) {
             Some(policy) => {
                 let call = aws.s3.put_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
                 call.policy(policy.to_string()).send().await?;

@@ -22,6 +22,10 @@ use crate::{
 /// The preferred port of a folder's first server.
 pub const USUAL_PORT: u16 = 4566;
 
+/// The remedy for an account of another kind.
+pub const OTHER_ACCOUNT: &str =
+    "an account keeps its kind: delete it with `deployer local reset`, or leave out --account";
+
 /// The longest answer read from a server.
 const LONGEST_PAGE: u64 = 64 << 20;
 
@@ -111,6 +115,14 @@ impl Laptop {
         let server = self.running()?;
         let health: Health = serde_json::from_str(&get(server.address, HEALTH).ok()?).ok()?;
         health.speed?.parse().ok()
+    }
+
+    /// The kind of the running server's account.
+    pub fn account(&self) -> Option<local::AccountKind> {
+        let server = self.running()?;
+        let health: Health = serde_json::from_str(&get(server.address, HEALTH).ok()?).ok()?;
+        // Servers of older versions have no other kind.
+        Some(health.account.unwrap_or_default())
     }
 
     /// Stops the server and waits until its process is gone. Returns whether one ran.
@@ -216,6 +228,9 @@ impl Laptop {
         if error.downcast_ref::<local::InUse>().is_some() {
             return failed(error).hint("`deployer local status` says where it is, and `deployer local stop` ends it");
         }
+        if error.downcast_ref::<local::OtherAccountKind>().is_some() {
+            return failed(error).hint(OTHER_ACCOUNT);
+        }
         let kind = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
         let remedy = match kind {
             Some(ErrorKind::PermissionDenied) => format!("make {dir} and everything in it readable and writable for you"),
@@ -314,12 +329,13 @@ impl Server {
 
 /// The arguments that start a server with the same chaos and speed.
 fn arguments(conditions: &local::Conditions) -> Vec<String> {
-    let local::Conditions { chaos, speed } = conditions;
+    let local::Conditions { chaos, speed, account } = conditions;
     let mut arguments = vec!["--speed".into(), speed.to_string()];
     let kinds: Vec<&str> = chaos.kinds.iter().map(|kind| kind.name()).collect();
     if !kinds.is_empty() {
         arguments.extend(["--chaos".into(), kinds.join(","), "--seed".into(), chaos.seed.to_string()]);
     }
+    arguments.extend(account.map(|kind| format!("--account={kind}")));
     arguments
 }
 
@@ -333,6 +349,7 @@ struct Health {
     dir: PathBuf,
     id: Option<String>,
     speed: Option<String>,
+    account: Option<local::AccountKind>,
     #[serde(flatten)]
     domains: Domains,
 }

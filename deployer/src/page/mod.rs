@@ -13,7 +13,7 @@ use crate::{
     cloud::{
         aws::Aws,
         domains::Domain,
-        health,
+        health, partition,
         site::{Network, Site},
         why::{FunctionPlace, Place, Reports},
     },
@@ -375,7 +375,12 @@ impl Layout<'_> {
     /// The role of a function: one of its own with least privileges, or the existing one.
     fn function_role(&mut self, entry: &str, wanted: &config::Function, log_group_arn: String) -> Wire {
         if let Some(existing) = &self.config.roles {
-            return Wire::literal(format!("arn:aws:iam::{}:role/{}", self.site.account, existing.existing));
+            return Wire::literal(format!(
+                "arn:{}:iam::{}:role/{}",
+                self.site.partition(),
+                self.site.account,
+                existing.existing
+            ));
         }
         let policy = policy::function_policy(&self.uses(&wanted.uses, &wanted.variables.held), &log_group_arn);
         let role = Role { name: self.names.function_role(entry), path: self.names.iam_path() };
@@ -604,13 +609,14 @@ impl Layout<'_> {
         if let Some(existing) = self.config.roles.as_ref().and_then(|roles| roles.instance_profile.as_ref()) {
             return Wire::literal(existing.to_string());
         }
-        let within = |prefix: &str| format!("arn:aws:s3:::{}/{prefix}*", self.names.artifacts());
+        let partition = self.site.partition();
+        let within = |prefix: &str| format!("arn:{partition}:s3:::{}/{prefix}*", self.names.artifacts());
         let (programs, reports) = (within(&self.stored(entry).prefix), within(&user_data::reports_prefix(entry)));
         let uses = self.uses(&wanted.uses, &wanted.variables.held);
         let policy = policy::service_policy(&uses, &programs, &reports, log_group_arn);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         // EC2 does not say on whose behalf it assumes a role (docs/aws.md §6.1).
-        let trusted_service = "ec2.amazonaws.com".into();
+        let trusted_service = partition::principal(partition::EC2, partition).into();
         let settings = role::Settings { trusted_service, trusted_account: None, policy };
         let role = Role { name: name.clone(), path: path.clone() };
         let role = self.stack.add(format!("{entry}-svc"), role, (), move |()| settings.clone());
@@ -919,13 +925,14 @@ impl Layout<'_> {
     /// The ARNs of what is used, derived from names: a policy does not need the resources to exist.
     fn uses(&self, uses: &config::Uses, held: &config::HeldVariables) -> Uses {
         let Site { region, account, .. } = self.site;
+        let partition = self.site.partition();
         let arns = |store: Store, arn: fn(&str, &str, &str) -> String| -> BTreeSet<String> {
             held.values().filter(|it| it.store == store).map(|it| arn(region, account, &it.name)).collect()
         };
-        let bucket = |entry: &str| format!("arn:aws:s3:::{}", self.names.bucket(entry));
+        let bucket = |entry: &str| format!("arn:{partition}:s3:::{}", self.names.bucket(entry));
         let table = |entry: &str| {
             let Site { region, account, .. } = self.site;
-            format!("arn:aws:dynamodb:{region}:{account}:table/{}", self.names.plain(entry))
+            format!("arn:{partition}:dynamodb:{region}:{account}:table/{}", self.names.plain(entry))
         };
         // An index has an ARN of its own; it can only be read.
         let indexes = |entry: &config::Name, how: config::Access| {
@@ -947,7 +954,8 @@ impl Layout<'_> {
 
     fn log_group_arn(&self, name: &str) -> String {
         let Site { region, account, .. } = self.site;
-        format!("arn:aws:logs:{region}:{account}:log-group:{name}")
+        let partition = self.site.partition();
+        format!("arn:{partition}:logs:{region}:{account}:log-group:{name}")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Access;
+use crate::{cloud::partition, config::Access};
 
 /// What a program uses.
 #[derive(Debug, Clone, Default)]
@@ -21,12 +21,14 @@ pub struct Uses {
 
 /// The pattern for the ARN of a secret, which ends in six characters that AWS chooses (docs/aws.md §23).
 pub fn secret_arn(region: &str, account: &str, name: &str) -> String {
-    format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}-??????")
+    let partition = partition::of(region);
+    format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{name}-??????")
 }
 
 /// The ARN of a parameter. A slash at the beginning of its name is the one before it.
 pub fn parameter_arn(region: &str, account: &str, name: &str) -> String {
-    format!("arn:aws:ssm:{region}:{account}:parameter/{}", name.trim_start_matches('/'))
+    let partition = partition::of(region);
+    format!("arn:{partition}:ssm:{region}:{account}:parameter/{}", name.trim_start_matches('/'))
 }
 
 /// The permissions of a function: what it uses, and writing to its own log group. It may not create that group: a late

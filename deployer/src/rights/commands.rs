@@ -66,6 +66,8 @@ enum Given {
     Functions,
     Buckets,
     Tables,
+    /// Services in a network that `stack.yaml` names.
+    OwnNetwork,
     /// A service that names its machine image.
     Image,
     /// A service with a domain.
@@ -96,12 +98,15 @@ const fn offline(name: &'static str) -> Needs {
     command(name, &[], Which::None, &[])
 }
 
-/// The default network (`cloud/site.rs`).
+/// The network (`cloud/site.rs`).
 const NETWORK: &[Right] = &[
     right("ec2:DescribeInstanceTypeOfferings", Any),
     right("ec2:DescribeSubnets", Any),
     right("ec2:DescribeVpcs", Any),
 ];
+
+/// The routes of a network that `stack.yaml` names (`cloud/site/existing.rs`).
+const ROUTES: &[Right] = &[right("ec2:DescribeRouteTables", Any)];
 
 /// The hosted zones that hold domains (`cloud/domains.rs`).
 const DOMAINS: &[Right] = &[right("route53:GetHostedZone", Zones), right("route53:ListHostedZones", Any)];
@@ -290,8 +295,12 @@ use Deed::{Change, List, Loss, Read, Remove, Tidy};
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 
 /// What every command needs that lays out the stack: the network and the domains of services.
-const SITE: &[Part] =
-    &[part(Given::Services, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
+const SITE: &[Part] = &[
+    part(Given::Services, NETWORK),
+    part(Given::OwnNetwork, ROUTES),
+    part(Given::Domain, DOMAINS),
+    part(Given::Requested, CERTIFICATES),
+];
 
 /// What else `up` needs.
 const UP: &[Part] = &[
@@ -493,6 +502,7 @@ impl Given {
         match self {
             Given::Always => true,
             Given::Services => !config.services.is_empty(),
+            Given::OwnNetwork => !config.services.is_empty() && config.network.is_some(),
             Given::Functions => !config.functions.is_empty(),
             Given::Buckets => !config.buckets.is_empty(),
             Given::Tables => !config.tables.is_empty(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::{On, Right, Scope, When};
-use crate::engine::STACK_TAG;
+use crate::{cloud::partition, engine::STACK_TAG};
 
 /// The most characters of a managed policy, without white space (docs/aws.md §6.5).
 pub const LONGEST_MANAGED: usize = 6_144;
@@ -114,7 +114,11 @@ impl When {
             When::Always => Vec::new(),
             When::Ours => equals(&format!("aws:ResourceTag/{STACK_TAG}"), &[&stack]),
             When::New => equals(&format!("aws:RequestTag/{STACK_TAG}"), &[&stack]),
-            When::PassedTo(services) => equals("iam:PassedToService", services),
+            When::PassedTo(services) => {
+                let names: Vec<&str> =
+                    services.iter().map(|service| partition::principal(service, scope.partition)).collect();
+                equals("iam:PassedToService", &names)
+            }
             When::LinkedTo(services) => equals("iam:AWSServiceName", services),
             When::CreatedBy(calls) => equals("ec2:CreateAction", calls),
             When::FromTemplate => vec![("ArnLike", "ec2:LaunchTemplate".into(), On::Templates.arns(scope))],

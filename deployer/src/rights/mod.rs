@@ -11,6 +11,8 @@ pub use kinds::KINDS;
 
 use std::collections::BTreeSet;
 
+use crate::cloud::partition;
+
 /// An action, and where it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Right {
@@ -136,7 +138,7 @@ impl Scope {
             account: account.into(),
             region: region.into(),
             existing_role,
-            partition: partition(region),
+            partition: partition::of(region),
         }
     }
 
@@ -199,12 +201,6 @@ impl On {
         };
         all.into_iter().collect()
     }
-}
-
-/// The partition of a region (docs/aws.md §3.1).
-fn partition(region: &str) -> &'static str {
-    const PARTITIONS: &[(&str, &str)] = &[("cn-", "aws-cn"), ("us-gov-", "aws-us-gov")];
-    PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
 }
 
 #[cfg(test)]

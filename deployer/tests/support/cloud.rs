@@ -62,6 +62,11 @@ impl TestAws {
         TestAws::of(LocalAws::start_with(local::Conditions { speed, ..Default::default() }).await, "us-east-1").await
     }
 
+    /// Starts one with an account of this kind.
+    pub async fn of_kind(kind: local::AccountKind) -> TestAws {
+        TestAws::of(LocalAws::start_with(kind).await, "us-east-1").await
+    }
+
     /// Starts one for a region: it refuses requests signed for another.
     pub async fn start_in_region(region: &str) -> TestAws {
         TestAws::of(LocalAws::start_in_region(region).await, region).await

@@ -204,6 +204,21 @@ async fn start(compute: &Arc<Compute>, instance: &Instance, machine: &Machine) -
     }))
 }
 
+impl Host {
+    /// Refuses a connection to an endpoint of AWS from an instance that has no public address, or no route to the
+    /// internet.
+    fn reach(&self, service: &str) -> Result<(), String> {
+        let site = &self.compute.site;
+        let is_reachable = self.compute.read(|state| {
+            let Some(one) = state.instances.get(&self.id) else { return false };
+            let subnet = ec2::subnet(state, site, &one.subnet);
+            one.settings.has_public_address && subnet.is_some_and(|subnet| ec2::is_public(state, site, &subnet))
+        });
+        let host = format!("{service}.{}.amazonaws.com", site.region);
+        is_reachable.then_some(()).ok_or_else(|| format!("Connect timeout on endpoint URL: \"https://{host}/\""))
+    }
+}
+
 /// The instance's own tools access objects with the permissions of its role.
 #[async_trait]
 impl Objects for Host {
@@ -211,6 +226,7 @@ impl Objects for Host {
         let Some(profile) = &self.profile else {
             return Err("Unable to locate credentials".to_owned());
         };
+        self.reach("s3")?;
         self.check(profile, Right::Read, bucket, key).await?;
         let got = self.compute.objects.get(bucket, key).await;
         // Without permission to list the bucket, a missing object is a 403 (docs/aws.md §8.5).
@@ -226,6 +242,7 @@ impl Objects for Host {
         let Some(profile) = &self.profile else {
             return Err("Unable to locate credentials".to_owned());
         };
+        self.reach("s3")?;
         self.check(profile, Right::Write, bucket, key).await?;
         self.compute.objects.put(bucket, key, bytes).await
     }
@@ -244,6 +261,7 @@ impl Tools for Host {
                 "Unable to locate credentials. You can configure credentials by running \"aws configure\".".into()
             );
         };
+        self.reach("logs")?;
         if let Some(other) = region.filter(|region| *region != self.compute.site.region) {
             return Err(format!("Could not connect to the endpoint URL: \"https://logs.{other}.amazonaws.com/\""));
         }

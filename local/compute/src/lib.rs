@@ -45,6 +45,7 @@ use ports::Ports;
 use state::State;
 
 use chaos::Chaos;
+use kit::account::Kind;
 use kit::call::{Asked, Effect, Need, Needs, Operation, Page, Rows};
 use kit::speed::Speed;
 use kit::taken::{self, Takes};
@@ -73,6 +74,8 @@ pub struct Context {
     pub region: String,
     /// The only account.
     pub account: String,
+    /// The kind of the account.
+    pub kind: Kind,
     /// The URL at which instances reach all APIs.
     pub endpoint: String,
     /// The objects in the buckets.
@@ -232,6 +235,7 @@ pub async fn rehearse_metadata(
 struct Site {
     region: String,
     account: String,
+    kind: Kind,
     dir: PathBuf,
     ports: Ports,
     certificates: Arc<dyn Certificates>,
@@ -323,13 +327,13 @@ struct SavedState {
 impl Compute {
     /// Starts compute from the state in the directory: instances and load balancers that were running run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
-        let Context { dir, region, account, endpoint, objects, logs, values, roles, certificates, chaos, speed } =
+        let Context { dir, region, account, kind, endpoint, objects, logs, values, roles, certificates, chaos, speed } =
             context;
         // Processes run in their own directories, where a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
         let state = State::load(&dir.join("compute.json"))?;
-        let site = Site { region, account, dir, ports: Ports::default(), certificates, chaos, speed };
+        let site = Site { region, account, kind, dir, ports: Ports::default(), certificates, chaos, speed };
         let compute = Arc::new(Compute {
             site,
             endpoint,
@@ -554,7 +558,7 @@ impl Compute {
 
 /// Prepares a loaded state for use: reserves its ports again.
 fn restore(state: &mut State, site: &Site) {
-    ec2::ensure_default_security_group(state);
+    ec2::ensure_default_security_group(state, site);
     for one in state.load_balancers.values_mut() {
         let before = one.port;
         one.port = site.ports.reserve(Some(before)).unwrap_or(before);

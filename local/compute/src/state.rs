@@ -19,6 +19,7 @@ pub type Tags = BTreeMap<String, String>;
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
+    pub networks: Networks,
     pub security_groups: BTreeMap<String, SecurityGroup>,
     pub launch_templates: BTreeMap<String, LaunchTemplate>,
     pub instances: BTreeMap<String, Instance>,
@@ -170,10 +171,62 @@ pub fn new_hex() -> String {
     Uuid::new_v4().simple().to_string()[..16].to_owned()
 }
 
+/// The networks that the account has made; the default one is not stored.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Networks {
+    pub vpcs: BTreeMap<String, Vpc>,
+    pub subnets: BTreeMap<String, Subnet>,
+    /// The internet gateways, each with the VPC that it is attached to.
+    pub gateways: BTreeMap<String, Option<String>>,
+    pub route_tables: BTreeMap<String, RouteTable>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Vpc {
+    pub id: String,
+    pub cidr: String,
+    pub dns_support: bool,
+    pub dns_hostnames: bool,
+    pub is_default: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Subnet {
+    pub id: String,
+    pub vpc: String,
+    pub cidr: String,
+    pub zone: String,
+    /// Whether instances get public addresses.
+    pub public_addresses: bool,
+    pub is_default: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RouteTable {
+    pub id: String,
+    pub vpc: String,
+    pub is_main: bool,
+    /// The routes beside that within the VPC.
+    pub routes: Vec<Routed>,
+    /// The subnets by the ids of their associations.
+    pub associations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Routed {
+    /// The destination.
+    pub to: String,
+    /// The internet gateway.
+    pub gateway: String,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SecurityGroup {
     pub id: String,
     pub name: String,
+    /// Its VPC; empty for the default one.
+    #[serde(default)]
+    pub vpc: String,
     pub description: String,
     pub rules: Vec<Rule>,
 }

@@ -58,6 +58,7 @@ pub async fn run(compute: Arc<Compute>) {
             age(state, site, &compute.requests, Moment::now());
             run_due(state, Moment::now());
             reconcile(state, site, &profiles);
+            ec2::enforce_lab(state, site);
             is_busy(state)
         });
         machines(&compute);
@@ -359,6 +360,7 @@ mod tests {
         Site {
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),
+            kind: Default::default(),
             dir: std::path::PathBuf::new(),
             ports: Ports::default(),
             certificates: std::sync::Arc::new(NoCertificates),

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use crate::iam::{STUDENT, STUDENTS, student_arn};
 use chaos::{Faults, Kind};
 use kit::ACCESS_KEY;
 use kit::ACCOUNT;
 use kit::SECRET_KEY;
+use kit::account;
 use kit::store;
 
 /// Temporary credentials of a role or of the user.
@@ -41,6 +43,8 @@ pub struct Identity {
     pub secret_key: String,
     /// Set for temporary credentials, whose requests must carry the session token.
     pub session: Option<Issued>,
+    /// Whether the account's own key is that of a student in a lab.
+    pub is_student: bool,
 }
 
 impl Identity {
@@ -48,12 +52,16 @@ impl Identity {
     pub fn arn(&self) -> String {
         match &self.session {
             Some(issued) => issued.arn.clone(),
+            None if self.is_student => student_arn(),
             None => user_arn(),
         }
     }
 
     /// The role behind temporary credentials.
     pub fn role(&self) -> Option<&str> {
+        if self.is_student && self.session.is_none() {
+            return Some(STUDENTS);
+        }
         let (_, session) = self.session.as_ref()?.arn.split_once(":assumed-role/")?;
         session.split('/').next()
     }
@@ -62,6 +70,7 @@ impl Identity {
     pub fn user_id(&self) -> String {
         match &self.session {
             Some(issued) => issued.user_id.clone(),
+            None if self.is_student => session_id(STUDENT),
             None => USER_ID.to_owned(),
         }
     }
@@ -79,6 +88,7 @@ const USER_ID: &str = "AIDALOCAL00000000000";
 pub struct Access {
     file: PathBuf,
     faults: Arc<Faults>,
+    kind: account::Kind,
     issued: Mutex<BTreeMap<String, Issued>>,
 }
 
@@ -88,8 +98,13 @@ const SHORT: Duration = Duration::seconds(20);
 impl Access {
     /// Loads the temporary credentials that an earlier server issued.
     pub fn open(file: PathBuf, faults: Arc<Faults>) -> anyhow::Result<Access> {
+        Access::of_account(file, faults, account::Kind::Standard)
+    }
+
+    /// The same in an account of this kind.
+    pub fn of_account(file: PathBuf, faults: Arc<Faults>, kind: account::Kind) -> anyhow::Result<Access> {
         let issued = store::read_json(&file)?.unwrap_or_default();
-        Ok(Access { file, faults, issued: Mutex::new(issued) })
+        Ok(Access { file, faults, kind, issued: Mutex::new(issued) })
     }
 
     /// The lifetime of role credentials: `usual`, or a fixed short one under `short-sessions`.
@@ -100,11 +115,12 @@ impl Access {
     /// The identity behind `access_key`, even if its credentials have expired.
     pub fn identity(&self, access_key: &str) -> Option<Identity> {
         if access_key == ACCESS_KEY {
-            return Some(Identity { secret_key: SECRET_KEY.to_owned(), session: None });
+            let is_student = self.kind == account::Kind::Academy;
+            return Some(Identity { secret_key: SECRET_KEY.to_owned(), session: None, is_student });
         }
         let issued = self.issued.lock();
         let session = issued.get(access_key)?.clone();
-        Some(Identity { secret_key: session.secret_key.clone(), session: Some(session) })
+        Some(Identity { secret_key: session.secret_key.clone(), session: Some(session), is_student: false })
     }
 
     /// Issues credentials for `role`, given by name or ARN.
@@ -197,10 +213,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // A non-empty directory at the path of the file makes writing fail.
         std::fs::create_dir_all(dir.path().join("credentials.json/in the way")).unwrap();
-        let access =
-            Access { file: dir.path().join("credentials.json"), faults: Arc::default(), issued: Mutex::default() };
+        let access = Access {
+            file: dir.path().join("credentials.json"),
+            faults: Arc::default(),
+            kind: account::Kind::Standard,
+            issued: Mutex::default(),
+        };
         assert!(access.issue("web", "i-1", Duration::hours(1)).is_err());
         assert!(access.issued.lock().is_empty());
+    }
+
+    #[test]
+    fn the_key_of_a_lab_is_a_students() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("credentials.json");
+        let access = Access::of_account(file, Arc::default(), account::Kind::Academy).unwrap();
+        let student = access.identity(ACCESS_KEY).unwrap();
+        assert!(student.arn().starts_with("arn:aws:sts::000000000000:assumed-role/voclabs/user"), "{}", student.arn());
+        assert_eq!(student.role(), Some("voclabs"));
     }
 
     #[test]

@@ -215,18 +215,16 @@ impl Signed {
         }
     }
 
-    /// Checks that the scope names the day of the date, and a region that exists. Route 53 has one endpoint, in
-    /// `us-east-1` (docs/aws.md §21).
+    /// Checks that the scope names the day of the date, and a region that exists.
     fn check_scope(&self, words: &Words) -> Result<(), Refusal> {
         let parts: Vec<&str> = self.scope.split('/').collect();
-        let [day, signed_for, service, "aws4_request"] = parts.as_slice() else {
+        let [day, signed_for, _, "aws4_request"] = parts.as_slice() else {
             return Err(words.malformed());
         };
         if self.date.get(..8) != Some(*day) {
             return Err(words.malformed());
         }
-        let exists = REGIONS.contains(signed_for) && (*service != "route53" || *signed_for == GLOBAL);
-        if exists { Ok(()) } else { Err(words.wrong_region(signed_for, GLOBAL)) }
+        if REGIONS.contains(signed_for) { Ok(()) } else { Err(words.wrong_region(signed_for, GLOBAL)) }
     }
 
     /// Checks that `host` and, for S3, every `x-amz-` header is signed: neither a proxy nor the user of a presigned URL

@@ -65,7 +65,7 @@ fn identity(_form: &Form, Desk { caller, .. }: &Desk) -> Result<Response, Refusa
 }
 
 fn session_token(form: &Form, Desk { access, caller, .. }: &Desk) -> Result<Response, Refusal> {
-    if caller.session.is_some() {
+    if caller.session.is_some() || caller.is_student {
         return Err(Refusal::new(403, "AccessDenied", "Cannot call GetSessionToken with session credentials"));
     }
     let life = Duration::seconds(seconds(form, 43_200, 129_600)?);

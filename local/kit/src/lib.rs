@@ -2,6 +2,7 @@
 //!
 //! Nothing here depends on a service.
 
+pub mod account;
 pub mod answer;
 pub mod call;
 pub mod chronicle;

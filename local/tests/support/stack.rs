@@ -153,6 +153,7 @@ impl TestCompute {
         let (chaos, watched) = watch::channel(chaos);
         let written = Written::default();
         let context = Context {
+            kind: Default::default(),
             certificates: Arc::new(NoCertificates),
             dir: dir.path().to_owned(),
             region: "us-east-1".to_owned(),

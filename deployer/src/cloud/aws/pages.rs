@@ -49,10 +49,14 @@ pages! {
     aws_sdk_ec2::describe_images::DescribeImagesOutput { images: aws_sdk_ec2::types::Image, next_token }
     aws_sdk_ec2::describe_instance_type_offerings::DescribeInstanceTypeOfferingsOutput
         { instance_type_offerings: aws_sdk_ec2::types::InstanceTypeOffering, next_token }
+    aws_sdk_ec2::describe_instances::DescribeInstancesOutput
+        { reservations: aws_sdk_ec2::types::Reservation, next_token }
     aws_sdk_ec2::describe_launch_template_versions::DescribeLaunchTemplateVersionsOutput
         { launch_template_versions: aws_sdk_ec2::types::LaunchTemplateVersion, next_token }
     aws_sdk_ec2::describe_launch_templates::DescribeLaunchTemplatesOutput
         { launch_templates: aws_sdk_ec2::types::LaunchTemplate, next_token }
+    aws_sdk_ec2::describe_route_tables::DescribeRouteTablesOutput
+        { route_tables: aws_sdk_ec2::types::RouteTable, next_token }
     aws_sdk_ec2::describe_security_groups::DescribeSecurityGroupsOutput
         { security_groups: aws_sdk_ec2::types::SecurityGroup, next_token }
     aws_sdk_ec2::describe_subnets::DescribeSubnetsOutput { subnets: aws_sdk_ec2::types::Subnet, next_token }

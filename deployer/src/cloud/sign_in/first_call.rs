@@ -30,6 +30,7 @@ const ALWAYS_ON: &[&str] = &[
     "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
     "ca-central-1", "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1",
     "us-east-2", "us-west-1", "us-west-2",
+    "cn-north-1", "cn-northwest-1", "us-gov-east-1", "us-gov-west-1",
 ];
 
 /// Signs in, and asks AWS for the account.
@@ -206,8 +207,9 @@ fn refused(aws: &Aws, source: &Source, fault: &Fault) -> Trouble {
         }
         "InvalidClientTokenId" | "UnrecognizedClientException" if !ALWAYS_ON.contains(&aws.region.as_str()) => {
             let remedy = format!(
-                "switch on the region {} in the account's settings, if it is off (regions like this one are at first); \
-                 if it is on, {}",
+                "switch on the region {} in the account's settings, if it is off (regions like this one are at first; \
+                 `aws account enable-region --region us-east-1 --region-name {}`); if it is on, {}",
+                aws.region,
                 aws.region,
                 source.renew()
             );

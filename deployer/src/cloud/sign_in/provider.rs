@@ -19,7 +19,7 @@ use aws_sdk_sts::operation::{
     assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError,
 };
 use aws_smithy_runtime_api::client::{http::SharedHttpClient, orchestrator::HttpResponse, result::SdkError};
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::{DateTime, date_time::Format, error::metadata::ProvideErrorMetadata};
 use parking_lot::Mutex;
 
 use super::{Profiles, Source, Trouble, chain};
@@ -60,9 +60,16 @@ impl Provider {
     /// Fetches the credentials now. The next call that needs them gets these.
     pub async fn prepare(&self) -> Result<(), Trouble> {
         let credentials = self.ask().await?;
-        *self.expires.lock() = credentials.expiry();
+        *self.expires.lock() = credentials.expiry().or_else(|| self.announced());
         *self.first.lock() = Some(credentials);
         Ok(())
+    }
+
+    /// When the keys in environment variables expire, if a variable says so. The AWS CLI sets it when it exports them.
+    fn announced(&self) -> Option<SystemTime> {
+        let Source::Environment { temporary: true } = self.source else { return None };
+        let end = std::env::var("AWS_CREDENTIAL_EXPIRATION").ok()?;
+        DateTime::from_str(end.trim(), Format::DateTimeWithOffset).ok()?.try_into().ok()
     }
 
     /// When the prepared credentials expire, if their source says so.

@@ -205,6 +205,16 @@ impl Source {
         )
     }
 
+    /// Whether its credentials are the last ones: keys that were copied, or printed by a command that may only repeat
+    /// them. All others are renewed.
+    pub fn is_fixed(&self) -> bool {
+        match self {
+            Source::Environment { .. } => true,
+            Source::Profile(Chain { base: Base::Keys { .. } | Base::Process { .. }, roles, .. }) => roles.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The address of the metadata service.
     pub fn metadata(&self) -> Option<&str> {
         match self {
@@ -315,7 +325,8 @@ impl Source {
 }
 
 const DEFAULT: &str = "default";
-const COPY: &str = "copy new credentials (in AWS Academy from AWS Details, elsewhere from the access portal)";
+const COPY: &str =
+    "copy new credentials (in AWS Academy from AWS Details, AWS CLI, Show; elsewhere from the access portal)";
 /// The remedy for a server that cannot be reached.
 pub const REACH: &str = "check the network; --local needs neither network nor account";
 

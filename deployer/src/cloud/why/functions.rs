@@ -6,7 +6,10 @@ use futures::future::try_join_all;
 
 use super::{Verdict, evidence::keep};
 use crate::{
-    cloud::aws::{Aws, found},
+    cloud::{
+        aws::{Aws, found},
+        partition,
+    },
     engine::Fault,
 };
 
@@ -68,7 +71,8 @@ pub async fn collect_function(aws: &Aws, place: &FunctionPlace) -> FunctionEvide
     let (state, policy, silent, lines) =
         futures::join!(state(aws, place), policy(aws, place), silent(aws, place), lines(aws, place));
     let policy = keep(&mut unread, "the function's policy", policy);
-    let lets = |policy: &str, bucket: &str| policy.contains(&format!("arn:aws:s3:::{bucket}\""));
+    let partition = partition::of(&aws.region);
+    let lets = |policy: &str, bucket: &str| policy.contains(&format!("arn:{partition}:s3:::{bucket}\""));
     let unpermitted = |policy: String| place.buckets.iter().filter(|it| !lets(&policy, it)).cloned().collect();
     FunctionEvidence {
         state: keep(&mut unread, "the function", state),

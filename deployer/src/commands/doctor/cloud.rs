@@ -15,7 +15,13 @@ use crate::{
         health, remedies, sign_in,
         site::{Network, Site},
     },
-    commands::{access, check_place, cli::Global, domains, instance_types, pin_file},
+    commands::{
+        access, check_place,
+        cli::Global,
+        domains, in_account, instance_types,
+        lab::{Room, introduction},
+        pin_file,
+    },
     config::Config,
     engine::{Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Step, Tags},
     kinds::{artifact::Artifact, certificate::Progress, tags::ec2_specification},
@@ -44,6 +50,15 @@ pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Fi
         findings.push(region_is_enabled(&aws).await);
         return findings;
     };
+    let config = match in_account(config.clone(), &site) {
+        Ok(config) => config,
+        Err(failure) => {
+            findings.push(Finding::of("AWS Academy Learner Lab", &failure));
+            return findings;
+        }
+    };
+    let config = &config;
+    findings.extend(lab(&aws, config).await);
     match check_place(config, &site, &pin_file(file, Destination::Aws), global.region.is_some()) {
         Ok(_) => findings.push(Finding::good("account", &site.account)),
         Err(failure) => findings.push(Finding::of("account", &failure)),
@@ -97,6 +112,23 @@ fn lasting(left: Duration) -> String {
     }
 }
 
+/// The lab that the account is, and its room for instances; nothing in other accounts.
+async fn lab(aws: &Aws, config: &Config) -> Vec<Finding> {
+    const SUBJECT: &str = "instances of the lab";
+    let Some(words) = introduction(config) else { return Vec::new() };
+    let (subject, words) = words.split_once(": ").unwrap_or(("account", &words));
+    let room = match Room::of(aws, config).await {
+        Ok(None) => None,
+        Ok(Some(room)) if !room.is_enough() => Some(Finding::bad(SUBJECT, room.words()).remedy(room.remedy())),
+        Ok(Some(room)) if !room.is_enough_to_roll_out() => {
+            Some(Finding::unclear(SUBJECT, room.words()).remedy(room.remedy()))
+        }
+        Ok(Some(room)) => Some(Finding::good(SUBJECT, room.words())),
+        Err(fault) => Some(unchecked(SUBJECT, &fault)),
+    };
+    std::iter::once(Finding::good(subject, words)).chain(room).collect()
+}
+
 /// A refused call that `up` does not need.
 fn unchecked(subject: &str, fault: &Fault) -> Finding {
     let finding = Finding::unclear(subject, format!("not checked: {fault}"));
@@ -126,7 +158,7 @@ async fn network(aws: &Aws, config: &Config) -> Result<Option<Network>, Failure>
     match config.services.is_empty() {
         true => Ok(None),
         false => {
-            let network = Network::discover(aws, &instance_types(config)).await?;
+            let network = Network::discover(aws, &instance_types(config), config.network.as_ref()).await?;
             Ok(Some(Network { domains: domains(aws, config).await?, ..network }))
         }
     }

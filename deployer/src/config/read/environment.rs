@@ -69,7 +69,7 @@ impl Reader<'_> {
     ) -> Option<Form<'v>> {
         if let Some((other, place, _)) = members.iter().find(|(name, _, _)| !MEMBERS.contains(&name.as_str())) {
             let is_form = |form: &&&[&str]| members.iter().any(|(name, _, _)| name == form[0]);
-            let known = MEMBERS_OF.iter().find(is_form).map_or(MEMBERS, |form| form);
+            let known = MEMBERS_OF.iter().find(is_form).map_or(MEMBERS, |form| *form);
             let help = match did_you_mean(other, known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("known are: {}", known.join(", ")),

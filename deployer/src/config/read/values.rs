@@ -37,6 +37,7 @@ pub(super) fn is_digits(text: &str) -> bool {
 const SHAPES: &[(&str, &str, &str)] = &[
     ("tags", "tags: { $: value }", "course"),
     ("roles", "roles: { existing: $, instance_profile: LabInstanceProfile }", "LabRole"),
+    ("network", "network: { vpc: $, subnets: [subnet-0a1b2c3d, subnet-4e5f6071] }", "vpc-0a1b2c3d"),
     ("buckets", "buckets: { $: {} }", "images"),
     ("buckets.*", "*: { protect: true }", ""),
     ("buckets.*.cors", "cors: { methods: [GET, PUT] }", ""),

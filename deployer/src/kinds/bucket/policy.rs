@@ -10,28 +10,28 @@ use crate::page::policy::canonical;
 const SID: &str = "DeployerDenyPlainHttp";
 
 /// Whether the policy has our statement, unchanged.
-pub(super) fn denies_plain_http(policy: &Value, bucket: &str) -> bool {
-    let ours = canonical(denial(bucket));
+pub(super) fn denies_plain_http(policy: &Value, bucket_arn: &str) -> bool {
+    let ours = canonical(denial(bucket_arn));
     statements(policy).into_iter().any(|statement| canonical(statement) == ours)
 }
 
 /// Returns the policy with our statement, or without it; `None` if nothing is left of it.
-pub(super) fn with_denial(there: Option<Value>, bucket: &str, deny: bool) -> Option<Value> {
+pub(super) fn with_denial(there: Option<Value>, bucket_arn: &str, deny: bool) -> Option<Value> {
     let mut policy = there.unwrap_or_else(|| json!({ "Version": "2012-10-17" }));
     let others = statements(&policy).into_iter().filter(|statement| statement["Sid"] != SID);
-    let all: Vec<Value> = others.chain(deny.then(|| denial(bucket))).collect();
+    let all: Vec<Value> = others.chain(deny.then(|| denial(bucket_arn))).collect();
     let is_empty = all.is_empty();
     policy["Statement"] = all.into();
     (!is_empty).then_some(policy)
 }
 
-fn denial(bucket: &str) -> Value {
+fn denial(bucket_arn: &str) -> Value {
     json!({
         "Sid": SID,
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:*",
-        "Resource": [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")],
+        "Resource": [bucket_arn, format!("{bucket_arn}/*")],
         "Condition": { "Bool": { "aws:SecureTransport": "false" } },
     })
 }
@@ -49,6 +49,8 @@ fn statements(policy: &Value) -> Vec<Value> {
 mod tests {
     use super::*;
 
+    const IMAGES: &str = "arn:aws:s3:::images";
+
     fn theirs() -> Value {
         json!({ "Sid": "theirs", "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::1:root" },
                 "Action": "s3:GetObject", "Resource": "arn:aws:s3:::images/*" })
@@ -56,32 +58,32 @@ mod tests {
 
     #[test]
     fn our_statement_is_added_and_removed_and_others_are_kept() {
-        let ours = with_denial(None, "images", true).expect("a policy");
-        assert!(denies_plain_http(&ours, "images"));
-        assert!(!denies_plain_http(&ours, "other"), "it names another bucket");
-        assert_eq!(with_denial(Some(ours), "images", false), None, "an empty policy is deleted");
+        let ours = with_denial(None, IMAGES, true).expect("a policy");
+        assert!(denies_plain_http(&ours, IMAGES));
+        assert!(!denies_plain_http(&ours, "arn:aws:s3:::other"), "it names another bucket");
+        assert_eq!(with_denial(Some(ours), IMAGES, false), None, "an empty policy is deleted");
 
         for statement in [theirs(), json!([theirs()])] {
             let there = json!({ "Version": "2008-10-17", "Id": "mine", "Statement": statement });
-            assert!(!denies_plain_http(&there, "images"));
-            let both = with_denial(Some(there), "images", true).expect("a policy");
-            assert!(denies_plain_http(&both, "images"));
+            assert!(!denies_plain_http(&there, IMAGES));
+            let both = with_denial(Some(there), IMAGES, true).expect("a policy");
+            assert!(denies_plain_http(&both, IMAGES));
             assert_eq!(
                 (&both["Version"], &both["Id"], &both["Statement"][0]),
                 (&json!("2008-10-17"), &json!("mine"), &theirs())
             );
-            let left = with_denial(Some(both), "images", false).expect("theirs");
+            let left = with_denial(Some(both), IMAGES, false).expect("theirs");
             assert_eq!(left["Statement"], json!([theirs()]));
         }
     }
 
     #[test]
     fn a_statement_that_was_changed_by_hand_is_replaced() {
-        let mut policy = with_denial(None, "images", true).expect("a policy");
+        let mut policy = with_denial(None, IMAGES, true).expect("a policy");
         policy["Statement"][0]["Condition"]["Bool"]["aws:SecureTransport"] = "true".into();
-        assert!(!denies_plain_http(&policy, "images"));
-        let mended = with_denial(Some(policy), "images", true).expect("a policy");
-        assert!(denies_plain_http(&mended, "images"));
+        assert!(!denies_plain_http(&policy, IMAGES));
+        let mended = with_denial(Some(policy), IMAGES, true).expect("a policy");
+        assert!(denies_plain_http(&mended, IMAGES));
         assert_eq!(mended["Statement"].as_array().map(Vec::len), Some(1));
     }
 
@@ -93,6 +95,6 @@ mod tests {
             "Resource": ["arn:aws:s3:::images/*", "arn:aws:s3:::images"],
             "Condition": { "Bool": { "aws:SecureTransport": ["false"] } },
         }});
-        assert!(denies_plain_http(&stored, "images"));
+        assert!(denies_plain_http(&stored, IMAGES));
     }
 }

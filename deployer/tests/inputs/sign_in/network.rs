@@ -51,22 +51,28 @@ fn calls_use_the_configured_proxies_and_endpoints() {
         all.lock().expect("the lock is not poisoned").push(request.lines().next().unwrap_or_default().to_owned());
         Answer::Says(403, "text/plain", "no".into())
     });
-    for (variables, expected) in [
-        (&[("HTTPS_PROXY", &*proxy)][..], Some("CONNECT sts.us-east-1.amazonaws.com:443 HTTP/1.1")),
-        (&[("ALL_PROXY", &*proxy)], Some("CONNECT sts.us-east-1.amazonaws.com:443 HTTP/1.1")),
-        (&[("HTTP_PROXY", &*proxy)], None),
-        (&[("HTTPS_PROXY", &*proxy), ("NO_PROXY", "example.com,.amazonaws.com")], None),
+    let china = Some("CONNECT sts.cn-north-1.amazonaws.com.cn:443 HTTP/1.1");
+    let gov_cloud = Some("CONNECT sts.us-gov-west-1.amazonaws.com:443 HTTP/1.1");
+    for (region, variables, expected) in [
+        ("us-east-1", &[("HTTPS_PROXY", &*proxy)][..], Some("CONNECT sts.us-east-1.amazonaws.com:443 HTTP/1.1")),
+        ("us-east-1", &[("ALL_PROXY", &*proxy)], Some("CONNECT sts.us-east-1.amazonaws.com:443 HTTP/1.1")),
+        ("us-east-1", &[("HTTP_PROXY", &*proxy)], None),
+        ("us-east-1", &[("HTTPS_PROXY", &*proxy), ("NO_PROXY", "example.com,.amazonaws.com")], None),
         (
+            "us-east-1",
             &[("HTTPS_PROXY", &*proxy), ("AWS_USE_FIPS_ENDPOINT", "true")],
             Some("CONNECT sts-fips.us-east-1.amazonaws.com:443 HTTP/1.1"),
         ),
         (
+            "us-east-1",
             &[("HTTPS_PROXY", &*proxy), ("AWS_USE_DUALSTACK_ENDPOINT", "true")],
             Some("CONNECT sts.us-east-1.api.aws:443 HTTP/1.1"),
         ),
+        ("cn-north-1", &[("HTTPS_PROXY", &*proxy)], china),
+        ("us-gov-west-1", &[("HTTPS_PROXY", &*proxy)], gov_cloud),
     ] {
         heard.lock().expect("the lock is not poisoned").clear();
-        let project = Project::with(STACK);
+        let project = Project::with(&STACK.replace("us-east-1", region));
         let said = project.run_with(&["plan"], &[&[ID, SECRET], variables].concat());
         assert_eq!(said.code, 77, "{}", said.all());
         let heard = heard.lock().expect("the lock is not poisoned").clone();

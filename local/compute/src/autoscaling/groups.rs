@@ -1,5 +1,7 @@
 //! Auto Scaling groups as the API sees them (docs/aws.md §10.1).
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::launch::check;
@@ -7,7 +9,7 @@ use super::{activities, tags, termination};
 use crate::Site;
 use crate::clock::Moment;
 use crate::ec2;
-use crate::state::{Group, GroupTag, Instance, State, TemplateSpec, unknown_group};
+use crate::state::{Group, GroupTag, Instance, State, Subnet, TemplateSpec, unknown_group};
 use kit::query::{Answer, ApiError, Filters, NOT_IMPLEMENTED, Params, Xml, fact, page};
 
 fn refuse(message: impl Into<String>) -> ApiError {
@@ -121,7 +123,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         max,
         desired,
         cooldown_s: params.parsed("DefaultCooldown")?.unwrap_or(300),
-        subnets: subnets(site, params)?
+        subnets: subnets(state, site, params)?
             .ok_or_else(|| refuse("At least one Availability Zone or VPC Subnet is required."))?,
         health_check_type: health_check_type(params)?.unwrap_or_else(|| "EC2".to_owned()),
         grace_s: params.parsed("HealthCheckGracePeriod")?.unwrap_or(0),
@@ -163,14 +165,22 @@ fn check_bounds(min: u32, max: u32, desired: u32) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Whether subnets, given by their ids, are in one VPC.
+fn is_one_network(all: &[Subnet], ids: &[String]) -> bool {
+    let vpcs: BTreeSet<&str> =
+        all.iter().filter(|subnet| ids.contains(&subnet.id)).map(|subnet| subnet.vpc.as_str()).collect();
+    vpcs.len() == 1
+}
+
 /// Returns the subnets of a call, given by their ids or by their zones; `None` if it names neither.
-fn subnets(site: &Site, params: &Params) -> Result<Option<Vec<String>>, ApiError> {
-    let all = ec2::subnets(site);
+fn subnets(state: &State, site: &Site, params: &Params) -> Result<Option<Vec<String>>, ApiError> {
+    let all = ec2::subnets(state, site);
     if let Some(list) = params.text("VPCZoneIdentifier") {
         let ids: Vec<String> = list.split(',').map(|id| id.trim().to_owned()).collect();
         return match ids.iter().find(|id| !all.iter().any(|subnet| subnet.id == **id)) {
             Some(unknown) => Err(refuse(format!("The subnet ID '{unknown}' does not exist"))),
-            None => Ok(Some(ids)),
+            None if is_one_network(&all, &ids) => Ok(Some(ids)),
+            None => Err(refuse("The subnets must be in the same VPC.".to_owned())),
         };
     }
     let mut zones = params.texts("AvailabilityZones");
@@ -181,6 +191,7 @@ fn subnets(site: &Site, params: &Params) -> Result<Option<Vec<String>>, ApiError
     if zones.is_empty() {
         return Ok(None);
     }
+    let all: Vec<Subnet> = all.into_iter().filter(|subnet| subnet.is_default).collect();
     match zones.iter().find(|zone| !all.iter().any(|subnet| subnet.zone == **zone)) {
         Some(unknown) => Err(refuse(format!("Invalid availability zones: [{unknown}]"))),
         None => Ok(Some(all.into_iter().filter(|one| zones.contains(&one.zone)).map(|one| one.id).collect())),
@@ -233,7 +244,8 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
         check_template(state, site, spec)?;
     }
     check_service_role(site, params)?;
-    let (subnets, check_type, policies) = (subnets(site, params)?, health_check_type(params)?, policies(params)?);
+    let (subnets, check_type, policies) =
+        (subnets(state, site, params)?, health_check_type(params)?, policies(params)?);
     let group = state.group_mut(name)?;
     let min = params.parsed("MinSize")?.unwrap_or(group.min);
     let max = params.parsed("MaxSize")?.unwrap_or(group.max);
@@ -329,7 +341,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let mut xml = Xml::new();
     let with_instances = params.parsed("IncludeInstances")?.unwrap_or(true);
     xml.members("AutoScalingGroups", shown, |xml, group| {
-        write(xml, site, group);
+        write(xml, state, site, group);
         if with_instances {
             xml.members("Instances", state.members(&group.name), write_instance);
         }
@@ -338,12 +350,12 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-fn write(xml: &mut Xml, site: &Site, group: &Group) {
+fn write(xml: &mut Xml, state: &State, site: &Site, group: &Group) {
     xml.text("AutoScalingGroupName", &group.name).text("AutoScalingGroupARN", &group.arn);
     xml.within("LaunchTemplate", |xml| write_template(xml, &group.template));
     xml.text("MinSize", group.min).text("MaxSize", group.max).text("DesiredCapacity", group.desired);
     xml.text("DefaultCooldown", group.cooldown_s);
-    let zones = ec2::subnets(site).into_iter().filter(|subnet| group.subnets.contains(&subnet.id));
+    let zones = ec2::subnets(state, site).into_iter().filter(|subnet| group.subnets.contains(&subnet.id));
     xml.names("AvailabilityZones", zones.map(|subnet| subnet.zone)).within("LoadBalancerNames", |_| ());
     xml.names("TargetGroupARNs", &group.target_groups).text("HealthCheckType", &group.health_check_type);
     xml.text("HealthCheckGracePeriod", group.grace_s).maybe("DefaultInstanceWarmup", group.warmup_s);

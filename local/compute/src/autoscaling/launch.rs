@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::clock::Moment;
-use crate::ec2::{self, Data, Subnet};
-use crate::state::{Group, Instance, InstanceState, Mishap, State, Tags, TemplateSpec, new_id};
+use crate::ec2::{self, Data};
+use crate::state::{Group, Instance, InstanceState, Mishap, SecurityGroup, State, Subnet, Tags, TemplateSpec, new_id};
 use crate::{Profile, Site};
 use chaos::Kind as ChaosKind;
 
@@ -48,10 +48,11 @@ pub fn launch(
     check_account(state, site, data, &kind, outlook)?;
     let subnet = emptiest(state, site, group, outlook.avoided)
         .ok_or_else(|| "No subnet is configured for the group.".to_owned())?;
-    check_zone(site, group, &kind, &subnet.zone)?;
+    check_zone(state, site, group, &kind, &subnet.zone)?;
+    check_network(state, site, data, &subnet)?;
     let id = new_id("i");
     let user_data = data.text("UserData").and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
-    let groups = data.security_groups();
+    let (groups, vpc) = (data.security_groups(), subnet.vpc.clone());
     let instance = Instance {
         id: id.clone(),
         group: Some(group.name.clone()),
@@ -61,10 +62,10 @@ pub fn launch(
         address: subnet.address_for(&id),
         zone: subnet.zone,
         subnet: subnet.id,
-        security_groups: if groups.is_empty() { default_group(state) } else { groups },
+        security_groups: if groups.is_empty() { default_group(state, site, &vpc) } else { groups },
         profile: data.profile().map(str::to_owned),
         shown_profile: data.profile().and_then(|name| outlook.profiles.get(name)?.clone()),
-        settings: ec2::Settings::of(data)?,
+        settings: ec2::Settings::of(data, subnet.public_addresses)?,
         volumes: ec2::volumes_of(&id, data)?,
         user_data: String::from_utf8_lossy(&user_data).into_owned(),
         state: InstanceState::Pending,
@@ -122,8 +123,18 @@ fn check_account(state: &State, site: &Site, data: Data, kind: &ec2::Kind, outlo
     ec2::check_quota(state, site, kind.processors()).map_err(|fault| fault.message)
 }
 
+/// Checks that the security groups are in the VPC of the subnet.
+fn check_network(state: &State, site: &Site, data: Data, subnet: &Subnet) -> Result<(), String> {
+    let is_elsewhere =
+        |id: &&String| state.security_groups.get(*id).is_some_and(|group| group.vpc_id(site) != subnet.vpc);
+    match data.security_groups().iter().find(is_elsewhere) {
+        Some(id) => Err(format!("Security group {id} and subnet {} belong to different networks.", subnet.id)),
+        None => Ok(()),
+    }
+}
+
 /// Checks that a zone offers the instance type and has capacity for it.
-fn check_zone(site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Result<(), Refused> {
+fn check_zone(state: &State, site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Result<(), Refused> {
     let zones = zones(site);
     let refused = |message: String| Err(Refused { message, zone: Some(zone.to_owned()) });
     let name = kind.name();
@@ -136,7 +147,7 @@ fn check_zone(site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Resul
         ));
     }
     let lot = site.chaos.borrow().lot(ChaosKind::Capacity, &site.region);
-    if lot.is_none_or(|lot| drawn_zone(&zones_of(site, group), lot) != Some(zone)) {
+    if lot.is_none_or(|lot| drawn_zone(&zones_of(state, site, group), lot) != Some(zone)) {
         return Ok(());
     }
     let others = zones.iter().map(String::as_str).filter(|other| *other != zone).collect();
@@ -149,18 +160,18 @@ fn check_zone(site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Resul
 /// Returns whether an instance of the template could be launched in this subnet of a group.
 pub fn takes(state: &State, site: &Site, group: &Group, spec: &TemplateSpec, subnet: &str) -> bool {
     let kind = ec2::resolve_template(state, spec).ok().and_then(|(_, data)| check(state, site, data).ok());
-    let subnet = ec2::subnets(site).into_iter().find(|one| one.id == subnet);
-    kind.zip(subnet).is_some_and(|(kind, subnet)| check_zone(site, group, &kind, &subnet.zone).is_ok())
+    let subnet = ec2::subnets(state, site).into_iter().find(|one| one.id == subnet);
+    kind.zip(subnet).is_some_and(|(kind, subnet)| check_zone(state, site, group, &kind, &subnet.zone).is_ok())
 }
 
 /// Returns all zones.
 fn zones(site: &Site) -> Vec<String> {
-    ec2::subnets(site).into_iter().map(|subnet| subnet.zone).collect()
+    ec2::zones(site)
 }
 
 /// Returns the zones that a group may use.
-fn zones_of(site: &Site, group: &Group) -> Vec<String> {
-    let ours = ec2::subnets(site).into_iter().filter(|subnet| group.subnets.contains(&subnet.id));
+fn zones_of(state: &State, site: &Site, group: &Group) -> Vec<String> {
+    let ours = ec2::subnets(state, site).into_iter().filter(|subnet| group.subnets.contains(&subnet.id));
     ours.map(|subnet| subnet.zone).collect()
 }
 
@@ -183,7 +194,7 @@ pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::Kind, String
             image.architecture
         ));
     }
-    ec2::Settings::of(data)?;
+    ec2::Settings::of(data, true)?;
     ec2::volumes_of("i-0", data)?;
     match data.security_groups().iter().find(|id| !state.security_groups.contains_key(*id)) {
         Some(unknown) => Err(format!("The security group '{unknown}' does not exist")),
@@ -191,8 +202,9 @@ pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::Kind, String
     }
 }
 
-fn default_group(state: &State) -> Vec<String> {
-    state.security_groups.values().filter(|group| group.name == "default").map(|group| group.id.clone()).collect()
+fn default_group(state: &State, site: &Site, vpc: &str) -> Vec<String> {
+    let is_it = |group: &&SecurityGroup| group.name == "default" && group.vpc_id(site) == vpc;
+    state.security_groups.values().filter(is_it).map(|group| group.id.clone()).collect()
 }
 
 /// Returns the group's subnet with the fewest of its instances, outside the zones to avoid.
@@ -201,7 +213,7 @@ fn emptiest(state: &State, site: &Site, group: &Group, avoided: &BTreeSet<String
     for member in state.members(&group.name).into_iter().filter(|one| one.serves()) {
         *counts.entry(&member.subnet).or_default() += 1;
     }
-    let ours = ec2::subnets(site)
+    let ours = ec2::subnets(state, site)
         .into_iter()
         .filter(|subnet| group.subnets.contains(&subnet.id) && !avoided.contains(&subnet.zone));
     ours.min_by_key(|subnet| counts.get(subnet.id.as_str()).copied().unwrap_or(0))

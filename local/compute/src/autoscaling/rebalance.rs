@@ -36,7 +36,7 @@ fn begin(state: &mut State, site: &Site, group: &Group, expected: usize, profile
     let Some(target) = emptier(&counts, |subnet| takes(state, site, group, &template, subnet)) else {
         return expected;
     };
-    let zone_of = |id: &str| ec2::subnets(site).into_iter().find(|subnet| subnet.id == id).map(|subnet| subnet.zone);
+    let zone_of = |id: &str| ec2::subnet(state, site, id).map(|subnet| subnet.zone);
     let others = counts.keys().filter(|id| **id != target).filter_map(|id| zone_of(id)).collect();
     let why = balancing(Moment::now(), &zone_of(&target).unwrap_or_default());
     let launched = launch_somewhere(state, site, group, &why, profiles, others);

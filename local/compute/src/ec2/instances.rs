@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::interfaces::{host, mac, of_instance, write_groups};
-use super::network::{vpc_id, zone_id};
+use super::network::{vpc_of, zone_id};
 use super::volumes::write_mapping;
 use super::{images, quotas, types};
 use crate::clock::Moment;
@@ -42,7 +42,7 @@ fn matching<'a>(state: &'a State, site: &Site, params: &Params) -> Result<Vec<&'
             "instance-type" => fact(&one.kind),
             "image-id" => fact(&one.image),
             "instance.group-id" | "network-interface.group-id" | "group-id" => Some(one.security_groups.clone()),
-            "vpc-id" => fact(vpc_id(site)),
+            "vpc-id" => fact(vpc_of(state, site, &one.subnet)),
             "subnet-id" => fact(&one.subnet),
             "availability-zone" => fact(&one.zone),
             "private-ip-address" => fact(&one.address),
@@ -97,7 +97,7 @@ fn write(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
         xml.text("state", if one.settings.is_monitored { "enabled" } else { "disabled" });
     });
     if !gone {
-        xml.text("subnetId", &one.subnet).text("vpcId", vpc_id(site));
+        xml.text("subnetId", &one.subnet).text("vpcId", vpc_of(state, site, &one.subnet));
         xml.text("privateIpAddress", &one.address).maybe("ipAddress", is_public.then_some("127.0.0.1"));
     }
     write_groups(xml, state, if gone { &[] } else { &one.security_groups });
@@ -159,7 +159,9 @@ fn write_interface(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
         }
     };
     xml.set("networkInterfaceSet", [()], |xml, ()| {
-        xml.text("networkInterfaceId", of_instance(&one.id)).text("subnetId", &one.subnet).text("vpcId", vpc_id(site));
+        xml.text("networkInterfaceId", of_instance(&one.id))
+            .text("subnetId", &one.subnet)
+            .text("vpcId", vpc_of(state, site, &one.subnet));
         xml.text("description", &one.settings.interface).text("ownerId", &site.account).text("status", "in-use");
         xml.text("macAddress", mac(&one.address)).text("privateIpAddress", &one.address);
         xml.text("privateDnsName", host(&one.address)).text("sourceDestCheck", true).text("interfaceType", "interface");

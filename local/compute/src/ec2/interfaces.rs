@@ -1,7 +1,7 @@
 //! Network interfaces: those of instances, and those of load balancers, which outlive them for a while (docs/aws.md
 //! §9.6).
 
-use super::network::{subnets, vpc_id};
+use super::network::{subnets, vpc_of};
 use crate::Site;
 use crate::state::{Instance, Interface, State};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
@@ -55,7 +55,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
         let message = format!("The networkInterface ID '{id}' does not exist");
         return Err(ApiError::new("InvalidNetworkInterfaceID.NotFound", message));
     }
-    let zones = subnets(site);
+    let zones = subnets(state, site);
     let filters = Filters::of(params);
     let mut found = Vec::new();
     for one in all {
@@ -69,7 +69,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
             "attachment.instance-owner-id" => fact(one.owner(site)),
             "attachment.instance-id" => Some(one.instance.map(str::to_owned).into_iter().collect()),
             "network-interface-id" => fact(&one.id),
-            "vpc-id" => fact(vpc_id(site)),
+            "vpc-id" => fact(vpc_of(state, site, one.subnet)),
             "subnet-id" => fact(one.subnet),
             "status" => fact(one.status),
             "requester-id" => fact(one.owner(site)),
@@ -84,7 +84,9 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     }
     let mut xml = Xml::new();
     xml.set("networkInterfaceSet", found, |xml, one| {
-        xml.text("networkInterfaceId", &one.id).text("subnetId", one.subnet).text("vpcId", vpc_id(site));
+        xml.text("networkInterfaceId", &one.id)
+            .text("subnetId", one.subnet)
+            .text("vpcId", vpc_of(state, site, one.subnet));
         xml.maybe("availabilityZone", zones.iter().find(|subnet| subnet.id == one.subnet).map(|subnet| &subnet.zone));
         xml.text("description", one.description).text("ownerId", &site.account);
         xml.text("requesterId", one.owner(site)).text("requesterManaged", one.instance.is_none());

@@ -3,8 +3,10 @@
 mod images;
 mod instances;
 mod interfaces;
+mod lab;
 mod launch_templates;
 mod network;
+mod networks;
 mod quotas;
 mod security_groups;
 mod settings;
@@ -20,8 +22,9 @@ pub use super::state::Settings;
 pub use images::find as find_image;
 pub use instances::terminate;
 pub use interfaces::of_instance as interface_of;
+pub use lab::enforce as enforce_lab;
 pub use launch_templates::{Data, find as find_template, resolve as resolve_template};
-pub use network::{Subnet, subnets, vpc_id, zone_id};
+pub use network::{has_gateway, is_public, subnet, subnets, vpc, vpc_of, zone_id, zones};
 pub use quotas::{check as check_quota, quota};
 pub use security_groups::{connects, ensure_default as ensure_default_security_group};
 pub use types::{Kind, find as find_type};
@@ -87,6 +90,20 @@ macro_rules! data {
     };
 }
 
+const NEW_VPC: Needs = Needs::Of(|asked| tags::with_creation(asked, "vpc"));
+const NEW_GATEWAY: Needs = Needs::Of(|asked| tags::with_creation(asked, "internet-gateway"));
+const NEW_SUBNET: Needs = Needs::Of(|asked| networks::needs_inside(asked, "subnet"));
+const NEW_ROUTE_TABLE: Needs = Needs::Of(|asked| networks::needs_inside(asked, "route-table"));
+const VPC: Needs = Needs::Of(|asked| networks::needs_on(asked, &[("vpc", "VpcId")]));
+const SUBNET: Needs = Needs::Of(|asked| networks::needs_on(asked, &[("subnet", "SubnetId")]));
+const ROUTE_TABLE: Needs = Needs::Of(|asked| networks::needs_on(asked, &[("route-table", "RouteTableId")]));
+const ANY_ROUTE_TABLE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:route-table/*");
+const GATEWAY: Needs = Needs::Of(|asked| networks::needs_on(asked, &[("internet-gateway", "InternetGatewayId")]));
+const GATEWAY_AND_VPC: Needs =
+    Needs::Of(|asked| networks::needs_on(asked, &[("internet-gateway", "InternetGatewayId"), ("vpc", "VpcId")]));
+const TABLE_AND_SUBNET: Needs =
+    Needs::Of(|asked| networks::needs_on(asked, &[("route-table", "RouteTableId"), ("subnet", "SubnetId")]));
+
 const GROUP: Needs = Needs::On("arn:aws:ec2:{region}:{account}:security-group/{GroupId}");
 const INSTANCE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:instance/{InstanceId}");
 const TEMPLATE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:launch-template/{LaunchTemplateId}");
@@ -116,6 +133,8 @@ const fn list(items: &'static str) -> Option<Page> {
 
 /// Every operation.
 pub const OPERATIONS: &[Row] = &[
+    row("AssociateRouteTable", Writes(networks::associate), TABLE_AND_SUBNET, None, "RouteTableId SubnetId"),
+    row("AttachInternetGateway", Writes(networks::attach_gateway), GATEWAY_AND_VPC, None, "InternetGatewayId VpcId"),
     row(
         "AuthorizeSecurityGroupEgress",
         Writes(security_groups::authorize_egress),
@@ -130,6 +149,7 @@ pub const OPERATIONS: &[Row] = &[
         None,
         concat!("GroupName ", rules!(), " ", tags!()),
     ),
+    row("CreateInternetGateway", Writes(networks::create_gateway), NEW_GATEWAY, None, tags!()),
     row(
         "CreateLaunchTemplate",
         Writes(launch_templates::create),
@@ -149,13 +169,42 @@ pub const OPERATIONS: &[Row] = &[
         ),
     ),
     row(
+        "CreateRoute",
+        Writes(networks::create_route),
+        ROUTE_TABLE,
+        None,
+        "DestinationCidrBlock GatewayId RouteTableId",
+    ),
+    row(
+        "CreateRouteTable",
+        Writes(networks::create_route_table),
+        NEW_ROUTE_TABLE,
+        None,
+        concat!("VpcId", " ", tags!()),
+    ),
+    row(
         "CreateSecurityGroup",
         Writes(security_groups::create),
         NEW_GROUP,
         None,
         concat!("GroupName GroupDescription VpcId", " ", tags!()),
     ),
+    row(
+        "CreateSubnet",
+        Writes(networks::create_subnet),
+        NEW_SUBNET,
+        None,
+        concat!("AvailabilityZone CidrBlock VpcId", " ", tags!()),
+    ),
     row("CreateTags", Writes(tags::create), Needs::Of(tags::needs), None, "ResourceId Tag.*"),
+    row(
+        "CreateVpc",
+        Writes(networks::create_vpc),
+        NEW_VPC,
+        None,
+        concat!("CidrBlock InstanceTenancy=default", " ", tags!()),
+    ),
+    row("DeleteInternetGateway", Writes(networks::delete_gateway), GATEWAY, None, "InternetGatewayId"),
     row(
         "DeleteLaunchTemplate",
         Writes(launch_templates::delete),
@@ -170,8 +219,12 @@ pub const OPERATIONS: &[Row] = &[
         None,
         "LaunchTemplateId LaunchTemplateName LaunchTemplateVersion",
     ),
+    row("DeleteRoute", Writes(networks::delete_route), ROUTE_TABLE, None, "DestinationCidrBlock RouteTableId"),
+    row("DeleteRouteTable", Writes(networks::delete_route_table), ROUTE_TABLE, None, "RouteTableId"),
     row("DeleteSecurityGroup", Writes(security_groups::delete), GROUP, None, "GroupId GroupName"),
+    row("DeleteSubnet", Writes(networks::delete_subnet), SUBNET, None, "SubnetId"),
     row("DeleteTags", Writes(tags::delete), Needs::Of(tags::needs), None, "ResourceId Tag.*"),
+    row("DeleteVpc", Writes(networks::delete_vpc), VPC, None, "VpcId"),
     row(
         "DescribeAvailabilityZones",
         Reads(network::describe_zones),
@@ -214,6 +267,13 @@ pub const OPERATIONS: &[Row] = &[
         Needs::Own,
         list("reservationSet"),
         concat!("IncludeManagedResources InstanceId", " ", list!()),
+    ),
+    row(
+        "DescribeInternetGateways",
+        Reads(network::describe_gateways),
+        Needs::Own,
+        list("internetGatewaySet"),
+        concat!("InternetGatewayId", " ", list!()),
     ),
     row(
         "DescribeLaunchTemplateVersions",
@@ -279,6 +339,8 @@ pub const OPERATIONS: &[Row] = &[
     row("DescribeVolumes", Reads(volumes::describe), Needs::Own, list("volumeSet"), concat!("VolumeId", " ", list!())),
     row("DescribeVpcAttribute", Reads(network::describe_vpc_attribute), Needs::Own, None, "Attribute VpcId"),
     row("DescribeVpcs", Reads(network::describe_vpcs), Needs::Own, list("vpcSet"), concat!("VpcId", " ", list!())),
+    row("DetachInternetGateway", Writes(networks::detach_gateway), GATEWAY_AND_VPC, None, "InternetGatewayId VpcId"),
+    row("DisassociateRouteTable", Writes(networks::disassociate), ANY_ROUTE_TABLE, None, "AssociationId"),
     row("GetConsoleOutput", Reads(instances::console_output), INSTANCE, None, "InstanceId Latest"),
     row(
         "ModifyLaunchTemplate",
@@ -286,6 +348,20 @@ pub const OPERATIONS: &[Row] = &[
         TEMPLATE,
         None,
         "ClientToken LaunchTemplateId LaunchTemplateName SetDefaultVersion",
+    ),
+    row(
+        "ModifySubnetAttribute",
+        Writes(networks::modify_subnet_attribute),
+        SUBNET,
+        None,
+        "MapPublicIpOnLaunch.Value SubnetId",
+    ),
+    row(
+        "ModifyVpcAttribute",
+        Writes(networks::modify_vpc_attribute),
+        VPC,
+        None,
+        "EnableDnsHostnames.Value EnableDnsSupport.Value VpcId",
     ),
     row("RebootInstances", Writes(instances::reboot), INSTANCE, None, "InstanceId"),
     row(

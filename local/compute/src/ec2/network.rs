@@ -1,78 +1,209 @@
-//! The default network of every account: one VPC with a subnet in each of three zones.
+//! Networks: the default one of every region, and those that the account has made.
+//!
+//! The default network is not stored: its ids depend only on the region.
+
+use std::net::Ipv4Addr;
 
 use sha2::{Digest, Sha256};
 
 use crate::Site;
-use crate::state::{State, Tags};
+use crate::state::{RouteTable, Routed, State, Subnet, Tags, Vpc};
+use kit::account::Kind;
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
-/// A default subnet.
-pub struct Subnet {
-    pub id: String,
-    pub zone: String,
-    /// The third byte of its first address, which begins with 172.31.
-    pub third: u8,
-}
-
 impl Subnet {
-    /// Returns its address range.
-    pub fn cidr(&self) -> String {
-        format!("172.31.{}.0/20", self.third)
-    }
-
     /// Returns an address in the subnet that depends only on `text`.
     pub fn address_for(&self, text: &str) -> String {
         let digest = Sha256::digest(text);
-        format!("172.31.{}.{}", self.third + digest[0] % 16, 4 + digest[1] % 250)
+        let (base, size) = self.cidr.parse::<Block>().map_or((0, 16), |block| (block.base, block.size()));
+        let number = (u64::from(digest[0] % 16) << 8) | u64::from(4 + digest[1] % 250);
+        // The first four addresses and the last one are AWS's.
+        let offset = if number < size - 1 { number } else { 4 + number % (size - 5) };
+        Ipv4Addr::from(base + u32::try_from(offset).unwrap_or(4)).to_string()
     }
 }
 
-/// Returns the id of the default VPC.
-pub fn vpc_id(site: &Site) -> String {
-    stable_id("vpc", &site.region)
+/// A range of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// The first address.
+    pub base: u32,
+    /// The number of leading bits that its addresses have in common.
+    pub bits: u32,
 }
 
-/// Returns the default subnets.
-pub fn subnets(site: &Site) -> Vec<Subnet> {
-    let subnet = |(zone, third)| {
-        let zone = format!("{}{zone}", site.region);
-        Subnet { id: stable_id("subnet", &zone), zone, third }
-    };
-    [('a', 0), ('b', 16), ('c', 32)].into_iter().map(subnet).collect()
+impl Block {
+    /// Returns the number of its addresses.
+    pub fn size(self) -> u64 {
+        1 << (32 - self.bits)
+    }
+
+    /// Whether it contains another one.
+    pub fn contains(self, other: Block) -> bool {
+        self.bits <= other.bits && self.overlaps(other)
+    }
+
+    /// Whether they have addresses in common.
+    pub fn overlaps(self, other: Block) -> bool {
+        let mask = u32::MAX.checked_shl(32 - self.bits.min(other.bits)).unwrap_or(0);
+        self.base & mask == other.base & mask
+    }
 }
 
-pub fn describe_vpcs(_state: &State, site: &Site, params: &Params) -> Answer {
-    let id = vpc_id(site);
-    known(&params.texts("VpcId"), &[&id], "InvalidVpcID.NotFound", "vpc ID")?;
-    let passes = Filters::of(params).pass(&Tags::new(), |name| match name {
-        "is-default" | "isDefault" => fact(true),
-        "vpc-id" => fact(&id),
-        "state" => fact("available"),
-        "cidr" | "cidr-block-association.cidr-block" => fact("172.31.0.0/16"),
-        "owner-id" => fact(&site.account),
-        _ => None,
-    })?;
-    let mut xml = Xml::new();
-    xml.set("vpcSet", passes.then_some(()), |xml, ()| {
-        xml.text("vpcId", &id).text("ownerId", &site.account).text("state", "available");
-        xml.text("cidrBlock", "172.31.0.0/16").text("dhcpOptionsId", "default");
-        xml.set("cidrBlockAssociationSet", [()], |xml, ()| {
-            xml.text("cidrBlock", "172.31.0.0/16").text("associationId", stable_id("vpc-cidr-assoc", &site.region));
-            xml.within("cidrBlockState", |xml| {
-                xml.text("state", "associated");
-            });
-        });
-        xml.text("instanceTenancy", "default").text("isDefault", true).tag_set(&Tags::new());
+impl std::str::FromStr for Block {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Block, ()> {
+        let (address, bits) = text.split_once('/').ok_or(())?;
+        let (address, bits) = (address.parse::<Ipv4Addr>().map_err(|_| ())?, bits.parse::<u32>().map_err(|_| ())?);
+        if bits > 32 {
+            return Err(());
+        }
+        let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+        Ok(Block { base: u32::from(address) & mask, bits })
+    }
+}
+
+impl std::fmt::Display for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}/{}", Ipv4Addr::from(self.base), self.bits)
+    }
+}
+
+/// The range of every default VPC.
+pub const DEFAULT_RANGE: &str = "172.31.0.0/16";
+
+/// Returns the id of the default VPC, if the account has one.
+pub fn default_vpc_id(site: &Site) -> Option<String> {
+    (site.kind != Kind::NoDefaultVpc).then(|| stable_id("vpc", &site.region))
+}
+
+/// Returns all VPCs.
+pub fn vpcs(state: &State, site: &Site) -> Vec<Vpc> {
+    let default = default_vpc_id(site).map(|id| Vpc {
+        id,
+        cidr: DEFAULT_RANGE.to_owned(),
+        dns_support: true,
+        dns_hostnames: true,
+        is_default: true,
     });
+    default.into_iter().chain(state.networks.vpcs.values().cloned()).collect()
+}
+
+/// Returns the VPC with this id.
+pub fn vpc(state: &State, site: &Site, id: &str) -> Result<Vpc, ApiError> {
+    let unknown = || ApiError::new("InvalidVpcID.NotFound", format!("The vpc ID '{id}' does not exist"));
+    vpcs(state, site).into_iter().find(|vpc| vpc.id == id).ok_or_else(unknown)
+}
+
+/// Returns the zones of the region.
+pub fn zones(site: &Site) -> Vec<String> {
+    ['a', 'b', 'c'].into_iter().map(|zone| format!("{}{zone}", site.region)).collect()
+}
+
+/// Returns all subnets.
+pub fn subnets(state: &State, site: &Site) -> Vec<Subnet> {
+    let default = default_vpc_id(site).map(|vpc| {
+        zones(site).into_iter().zip([0, 16, 32]).map(move |(zone, third)| Subnet {
+            id: stable_id("subnet", &zone),
+            vpc: vpc.clone(),
+            cidr: format!("172.31.{third}.0/20"),
+            zone,
+            public_addresses: true,
+            is_default: true,
+        })
+    });
+    default.into_iter().flatten().chain(state.networks.subnets.values().cloned()).collect()
+}
+
+/// Returns the subnet with this id.
+pub fn subnet(state: &State, site: &Site, id: &str) -> Option<Subnet> {
+    subnets(state, site).into_iter().find(|subnet| subnet.id == id)
+}
+
+/// Returns the id of the VPC that a subnet is in; empty for a subnet that is gone.
+pub fn vpc_of(state: &State, site: &Site, id: &str) -> String {
+    subnet(state, site, id).map(|subnet| subnet.vpc).unwrap_or_default()
+}
+
+/// Returns all route tables.
+pub fn route_tables(state: &State, site: &Site) -> Vec<RouteTable> {
+    let default = default_vpc_id(site).map(|vpc| RouteTable {
+        id: stable_id("rtb", &site.region),
+        vpc,
+        is_main: true,
+        routes: vec![Routed { to: "0.0.0.0/0".to_owned(), gateway: stable_id("igw", &site.region) }],
+        associations: Default::default(),
+    });
+    default.into_iter().chain(state.networks.route_tables.values().cloned()).collect()
+}
+
+/// Whether a subnet has a route to the internet: by its route table, or else by the main one of its VPC.
+pub fn is_public(state: &State, site: &Site, subnet: &Subnet) -> bool {
+    let tables = route_tables(state, site);
+    let own = tables.iter().find(|table| table.associations.values().any(|id| *id == subnet.id));
+    let table = own.or_else(|| tables.iter().find(|table| table.is_main && table.vpc == subnet.vpc));
+    table.is_some_and(|table| {
+        table.routes.iter().any(|route| route.to == "0.0.0.0/0" && is_attached(state, site, &route.gateway))
+    })
+}
+
+/// Whether an internet gateway is attached to a VPC. Otherwise routes to it lead nowhere.
+fn is_attached(state: &State, site: &Site, id: &str) -> bool {
+    let of_default = default_vpc_id(site).is_some() && id == stable_id("igw", &site.region);
+    of_default || state.networks.gateways.get(id).is_some_and(|vpc| vpc.is_some())
+}
+
+/// Whether a VPC has an internet gateway.
+pub fn has_gateway(state: &State, site: &Site, vpc: &str) -> bool {
+    default_vpc_id(site).as_deref() == Some(vpc)
+        || state.networks.gateways.values().any(|at| at.as_deref() == Some(vpc))
+}
+
+pub fn describe_vpcs(state: &State, site: &Site, params: &Params) -> Answer {
+    let all = vpcs(state, site);
+    let wanted = params.texts("VpcId");
+    let ids: Vec<&str> = all.iter().map(|vpc| vpc.id.as_str()).collect();
+    known(&wanted, &ids, "InvalidVpcID.NotFound", "vpc ID")?;
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for vpc in &all {
+        let passes = filters.pass(state.tags_of(&vpc.id), |name| match name {
+            "is-default" | "isDefault" => fact(vpc.is_default),
+            "vpc-id" => fact(&vpc.id),
+            "state" => fact("available"),
+            "cidr" | "cidr-block-association.cidr-block" => fact(&vpc.cidr),
+            "owner-id" => fact(&site.account),
+            _ => None,
+        })?;
+        if passes && (wanted.is_empty() || wanted.contains(&vpc.id)) {
+            found.push(vpc);
+        }
+    }
+    let mut xml = Xml::new();
+    xml.set("vpcSet", found, |xml, vpc| write_vpc(xml, state, site, vpc));
     Ok(xml)
 }
 
-pub fn describe_vpc_attribute(_state: &State, site: &Site, params: &Params) -> Answer {
-    let id = vpc_id(site);
-    known(&[params.required("VpcId")?.to_owned()], &[&id], "InvalidVpcID.NotFound", "vpc ID")?;
+/// Writes a VPC.
+pub fn write_vpc(xml: &mut Xml, state: &State, site: &Site, vpc: &Vpc) {
+    xml.text("vpcId", &vpc.id).text("ownerId", &site.account).text("state", "available");
+    xml.text("cidrBlock", &vpc.cidr).text("dhcpOptionsId", "default");
+    xml.set("cidrBlockAssociationSet", [()], |xml, ()| {
+        xml.text("cidrBlock", &vpc.cidr).text("associationId", stable_id("vpc-cidr-assoc", &vpc.id));
+        xml.within("cidrBlockState", |xml| {
+            xml.text("state", "associated");
+        });
+    });
+    xml.text("instanceTenancy", "default").text("isDefault", vpc.is_default).tag_set(state.tags_of(&vpc.id));
+}
+
+pub fn describe_vpc_attribute(state: &State, site: &Site, params: &Params) -> Answer {
+    let vpc = vpc(state, site, params.required("VpcId")?)?;
     let attribute = params.required("Attribute")?;
     let value = match attribute {
-        "enableDnsHostnames" | "enableDnsSupport" => true,
+        "enableDnsHostnames" => vpc.dns_hostnames,
+        "enableDnsSupport" => vpc.dns_support,
         "enableNetworkAddressUsageMetrics" => false,
         _ => {
             let text = format!("Value ({attribute}) for parameter attribute is invalid. Unknown attribute.");
@@ -80,60 +211,89 @@ pub fn describe_vpc_attribute(_state: &State, site: &Site, params: &Params) -> A
         }
     };
     let mut xml = Xml::new();
-    xml.text("vpcId", id).within(attribute, |xml| {
+    xml.text("vpcId", vpc.id).within(attribute, |xml| {
         xml.text("value", value);
     });
     Ok(xml)
 }
 
-/// The only route table: the main one, with a route to the internet.
-pub fn describe_route_tables(_state: &State, site: &Site, params: &Params) -> Answer {
-    let (id, vpc) = (stable_id("rtb", &site.region), vpc_id(site));
-    known(&params.texts("RouteTableId"), &[&id], "InvalidRouteTableID.NotFound", "routeTable ID")?;
-    let association = stable_id("rtbassoc", &site.region);
-    let passes = Filters::of(params).pass(&Tags::new(), |name| match name {
-        "association.main" => fact(true),
-        "association.route-table-association-id" => fact(&association),
-        "owner-id" => fact(&site.account),
-        "route-table-id" => fact(&id),
-        "vpc-id" => fact(&vpc),
-        _ => None,
-    })?;
+pub fn describe_route_tables(state: &State, site: &Site, params: &Params) -> Answer {
+    let all = route_tables(state, site);
+    let wanted = params.texts("RouteTableId");
+    let ids: Vec<&str> = all.iter().map(|table| table.id.as_str()).collect();
+    known(&wanted, &ids, "InvalidRouteTableID.NotFound", "routeTable ID")?;
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for table in &all {
+        let passes = filters.pass(state.tags_of(&table.id), |name| match name {
+            "association.main" => fact(table.is_main),
+            "association.route-table-association-id" => {
+                let main = table.is_main.then(|| main_association(table));
+                Some(main.into_iter().chain(table.associations.keys().cloned()).collect())
+            }
+            "association.subnet-id" => Some(table.associations.values().cloned().collect()),
+            "owner-id" => fact(&site.account),
+            "route.gateway-id" => Some(table.routes.iter().map(|route| route.gateway.clone()).collect()),
+            "route-table-id" => fact(&table.id),
+            "vpc-id" => fact(&table.vpc),
+            _ => None,
+        })?;
+        if passes && (wanted.is_empty() || wanted.contains(&table.id)) {
+            found.push(table);
+        }
+    }
     let mut xml = Xml::new();
-    xml.set("routeTableSet", passes.then_some(()), |xml, ()| {
-        xml.text("routeTableId", &id).text("vpcId", &vpc).text("ownerId", &site.account);
-        let routes = [("172.31.0.0/16", "local".to_owned()), ("0.0.0.0/0", stable_id("igw", &site.region))];
-        xml.set("routeSet", routes, |xml, (to, gateway)| {
-            xml.text("destinationCidrBlock", to).text("gatewayId", gateway).text("state", "active");
-            xml.text("origin", "CreateRouteTable");
-        });
-        xml.set("associationSet", [()], |xml, ()| {
-            xml.text("routeTableAssociationId", &association).text("routeTableId", &id).text("main", true);
-            xml.within("associationState", |xml| {
-                xml.text("state", "associated");
-            });
-        });
-        xml.set("propagatingVgwSet", None::<()>, |_, ()| ()).tag_set(&Tags::new());
-    });
+    xml.set("routeTableSet", found, |xml, table| write_route_table(xml, state, site, table));
     Ok(xml)
 }
 
-pub fn describe_subnets(_state: &State, site: &Site, params: &Params) -> Answer {
-    let all = subnets(site);
+fn main_association(table: &RouteTable) -> String {
+    stable_id("rtbassoc", &table.id)
+}
+
+/// Writes a route table.
+pub fn write_route_table(xml: &mut Xml, state: &State, site: &Site, table: &RouteTable) {
+    xml.text("routeTableId", &table.id).text("vpcId", &table.vpc).text("ownerId", &site.account);
+    let local = vpc(state, site, &table.vpc).map(|vpc| vpc.cidr).unwrap_or_default();
+    xml.set("routeSet", std::iter::once(None).chain(table.routes.iter().map(Some)), |xml, route| match route {
+        None => {
+            xml.text("destinationCidrBlock", &local).text("gatewayId", "local").text("state", "active");
+            xml.text("origin", "CreateRouteTable");
+        }
+        Some(Routed { to, gateway }) => {
+            let state = if is_attached(state, site, gateway) { "active" } else { "blackhole" };
+            xml.text("destinationCidrBlock", to).text("gatewayId", gateway).text("state", state);
+            xml.text("origin", "CreateRoute");
+        }
+    });
+    let main = table.is_main.then(|| (main_association(table), None));
+    let others = table.associations.iter().map(|(id, subnet)| (id.clone(), Some(subnet)));
+    xml.set("associationSet", main.into_iter().chain(others), |xml, (id, subnet)| {
+        xml.text("routeTableAssociationId", id).text("routeTableId", &table.id).text("main", subnet.is_none());
+        xml.maybe("subnetId", subnet).within("associationState", |xml| {
+            xml.text("state", "associated");
+        });
+    });
+    xml.set("propagatingVgwSet", None::<()>, |_, ()| ()).tag_set(state.tags_of(&table.id));
+}
+
+pub fn describe_subnets(state: &State, site: &Site, params: &Params) -> Answer {
+    let all = subnets(state, site);
     let wanted = params.texts("SubnetId");
     let ids: Vec<&str> = all.iter().map(|subnet| subnet.id.as_str()).collect();
     known(&wanted, &ids, "InvalidSubnetID.NotFound", "subnet ID")?;
     let filters = Filters::of(params);
     let mut found = Vec::new();
     for subnet in &all {
-        let passes = filters.pass(&Tags::new(), |name| match name {
-            "vpc-id" => fact(vpc_id(site)),
-            "default-for-az" | "defaultForAz" | "map-public-ip-on-launch" => fact(true),
+        let passes = filters.pass(state.tags_of(&subnet.id), |name| match name {
+            "vpc-id" => fact(&subnet.vpc),
+            "default-for-az" | "defaultForAz" => fact(subnet.is_default),
+            "map-public-ip-on-launch" => fact(subnet.public_addresses),
             "state" => fact("available"),
             "availability-zone" | "availabilityZone" => fact(&subnet.zone),
             "availability-zone-id" => fact(zone_id(&subnet.zone)),
             "subnet-id" => fact(&subnet.id),
-            "cidr-block" | "cidr" => fact(subnet.cidr()),
+            "cidr-block" | "cidr" => fact(&subnet.cidr),
             "owner-id" => fact(&site.account),
             _ => None,
         })?;
@@ -142,26 +302,65 @@ pub fn describe_subnets(_state: &State, site: &Site, params: &Params) -> Answer 
         }
     }
     let mut xml = Xml::new();
-    xml.set("subnetSet", found, |xml, subnet| {
-        xml.text("subnetId", &subnet.id).text("state", "available").text("vpcId", vpc_id(site));
-        xml.text("cidrBlock", subnet.cidr()).text("availableIpAddressCount", 4091);
-        xml.text("availabilityZone", &subnet.zone).text("availabilityZoneId", zone_id(&subnet.zone));
-        xml.text("defaultForAz", true).text("mapPublicIpOnLaunch", true).text("ownerId", &site.account);
-        xml.text("assignIpv6AddressOnCreation", false).text("mapCustomerOwnedIpOnLaunch", false);
-        xml.text("enableDns64", false).text("ipv6Native", false).tag_set(&Tags::new());
-        xml.set("ipv6CidrBlockAssociationSet", None::<()>, |_, ()| ());
-        xml.within("privateDnsNameOptionsOnLaunch", |xml| {
-            xml.text("hostnameType", "ip-name").text("enableResourceNameDnsARecord", false);
-            xml.text("enableResourceNameDnsAAAARecord", false);
-        });
-        xml.text("subnetArn", format!("arn:aws:ec2:{}:{}:subnet/{}", site.region, site.account, subnet.id));
-    });
+    xml.set("subnetSet", found, |xml, subnet| write_subnet(xml, state, site, subnet));
     Ok(xml)
 }
 
+/// Writes a subnet.
+pub fn write_subnet(xml: &mut Xml, state: &State, site: &Site, subnet: &Subnet) {
+    let free = subnet.cidr.parse::<Block>().map_or(0, |block| block.size() - 5);
+    xml.text("subnetId", &subnet.id).text("state", "available").text("vpcId", &subnet.vpc);
+    xml.text("cidrBlock", &subnet.cidr).text("availableIpAddressCount", free);
+    xml.text("availabilityZone", &subnet.zone).text("availabilityZoneId", zone_id(&subnet.zone));
+    xml.text("defaultForAz", subnet.is_default).text("mapPublicIpOnLaunch", subnet.public_addresses);
+    xml.text("ownerId", &site.account);
+    xml.text("assignIpv6AddressOnCreation", false).text("mapCustomerOwnedIpOnLaunch", false);
+    xml.text("enableDns64", false).text("ipv6Native", false).tag_set(state.tags_of(&subnet.id));
+    xml.set("ipv6CidrBlockAssociationSet", None::<()>, |_, ()| ());
+    xml.within("privateDnsNameOptionsOnLaunch", |xml| {
+        xml.text("hostnameType", "ip-name").text("enableResourceNameDnsARecord", false);
+        xml.text("enableResourceNameDnsAAAARecord", false);
+    });
+    xml.text("subnetArn", format!("arn:aws:ec2:{}:{}:subnet/{}", site.region, site.account, subnet.id));
+}
+
+pub fn describe_gateways(state: &State, site: &Site, params: &Params) -> Answer {
+    let default = default_vpc_id(site).map(|vpc| (stable_id("igw", &site.region), Some(vpc)));
+    let all: Vec<(String, Option<String>)> = default.into_iter().chain(state.networks.gateways.clone()).collect();
+    let wanted = params.texts("InternetGatewayId");
+    let ids: Vec<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
+    known(&wanted, &ids, "InvalidInternetGatewayID.NotFound", "internetGateway ID")?;
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for (id, vpc) in &all {
+        let passes = filters.pass(state.tags_of(id), |name| match name {
+            "attachment.state" => Some(vpc.iter().map(|_| "available".to_owned()).collect()),
+            "attachment.vpc-id" => Some(vpc.iter().cloned().collect()),
+            "internet-gateway-id" => fact(id),
+            "owner-id" => fact(&site.account),
+            _ => None,
+        })?;
+        if passes && (wanted.is_empty() || wanted.contains(id)) {
+            found.push((id, vpc));
+        }
+    }
+    let mut xml = Xml::new();
+    xml.set("internetGatewaySet", found, |xml, (id, vpc)| write_gateway(xml, state, site, id, vpc.as_deref()));
+    Ok(xml)
+}
+
+/// Writes an internet gateway.
+pub fn write_gateway(xml: &mut Xml, state: &State, site: &Site, id: &str, vpc: Option<&str>) {
+    xml.text("internetGatewayId", id).text("ownerId", &site.account);
+    xml.set("attachmentSet", vpc, |xml, vpc| {
+        xml.text("vpcId", vpc).text("state", "available");
+    });
+    xml.tag_set(state.tags_of(id));
+}
+
 pub fn describe_zones(_state: &State, site: &Site, params: &Params) -> Answer {
-    let all = subnets(site);
-    let zones: Vec<&str> = all.iter().map(|subnet| subnet.zone.as_str()).collect();
+    let all = zones(site);
+    let zones: Vec<&str> = all.iter().map(String::as_str).collect();
     let mut wanted = params.texts("ZoneName");
     if let Some(unknown) = wanted.iter().find(|zone| !zones.contains(&zone.as_str())) {
         return Err(ApiError::new("InvalidParameterValue", format!("Invalid availability zone: [{unknown}]")));
@@ -280,7 +479,22 @@ pub fn stable_id(kind: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::zone_id;
+    use super::{Block, zone_id};
+    use crate::state::Subnet;
+
+    #[test]
+    fn addresses_are_inside_their_subnet_and_not_reserved() {
+        for cidr in ["172.31.16.0/20", "10.0.1.0/24", "10.0.0.16/28"] {
+            let (id, vpc, zone) = Default::default();
+            let subnet = Subnet { id, vpc, zone, cidr: cidr.to_owned(), public_addresses: true, is_default: false };
+            let block: Block = cidr.parse().unwrap();
+            for number in 0..200 {
+                let address: Block = format!("{}/32", subnet.address_for(&format!("i-{number}"))).parse().unwrap();
+                let offset = u64::from(address.base - block.base);
+                assert!(block.contains(address) && offset >= 4 && offset < block.size() - 1, "{cidr}: {address}");
+            }
+        }
+    }
 
     #[test]
     fn zone_ids_are_short_for_the_region() {

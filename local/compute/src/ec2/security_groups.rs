@@ -3,17 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::network::vpc_id;
+use super::network::{self, Block, default_vpc_id};
 use super::tags;
 use crate::Site;
 use crate::state::{Peer, Rule, SecurityGroup, State, Traffic, new_id};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
-/// Creates the default group that every VPC has, unless it exists.
-pub fn ensure_default(state: &mut State) {
-    if state.security_groups.values().any(|group| group.name == "default") {
-        return;
+impl SecurityGroup {
+    /// Returns the id of its VPC.
+    pub fn vpc_id(&self, site: &Site) -> String {
+        match self.vpc.as_str() {
+            "" => default_vpc_id(site).unwrap_or_default(),
+            id => id.to_owned(),
+        }
     }
+}
+
+/// Creates the default group of the default VPC, unless it exists.
+pub fn ensure_default(state: &mut State, site: &Site) {
+    let is_it = |group: &SecurityGroup| group.name == "default" && group.vpc.is_empty();
+    if default_vpc_id(site).is_some() && !state.security_groups.values().any(is_it) {
+        add_default(state, "");
+    }
+}
+
+/// Creates the default group of a VPC.
+pub fn add_default(state: &mut State, vpc: &str) {
     let id = new_id("sg");
     let inside = Rule {
         id: new_id("sgr"),
@@ -24,6 +39,7 @@ pub fn ensure_default(state: &mut State) {
     let group = SecurityGroup {
         id: id.clone(),
         name: "default".to_owned(),
+        vpc: vpc.to_owned(),
         description: "default VPC security group".to_owned(),
         rules: vec![inside, everything_out()],
     };
@@ -44,26 +60,25 @@ pub fn connects(state: &State, from: &[String], to: &[String], port: u16) -> boo
 /// Returns whether one of these groups has a rule in this direction for a TCP port and a member of the `peers` groups.
 fn lets(state: &State, groups: &[String], egress: bool, port: u16, peers: &[String]) -> bool {
     let known = groups.iter().filter_map(|id| state.security_groups.get(id));
-    known.flat_map(|group| &group.rules).filter(|rule| rule.egress == egress).any(|rule| {
+    let rules = known.flat_map(|group| group.rules.iter().map(move |rule| (group, rule)));
+    rules.filter(|(_, rule)| rule.egress == egress).any(|(group, rule)| {
         let Traffic { protocol, ports, peer } = &rule.traffic;
         let carried = matches!(protocol.as_str(), "tcp" | "-1");
         let open = ports.is_none_or(|(low, high)| (low..=high).contains(&i32::from(port)));
         let welcome = match peer {
             Peer::Group(id) => peers.contains(id),
-            Peer::Cidr(cidr) => reaches_into_vpc(cidr),
+            Peer::Cidr(cidr) => reaches_into_vpc(state, &group.vpc, cidr),
             Peer::Cidr6(_) => false,
         };
         carried && open && welcome
     })
 }
 
-fn reaches_into_vpc(cidr: &str) -> bool {
-    let Some((address, bits)) = parse_cidr(cidr) else {
-        return false;
-    };
-    let bits = bits.min(16);
-    let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-    u32::from(address) & mask == u32::from(Ipv4Addr::new(172, 31, 0, 0)) & mask
+/// Returns whether a range has addresses of a VPC, given by its id; empty for the default one.
+fn reaches_into_vpc(state: &State, vpc: &str, cidr: &str) -> bool {
+    let range = state.networks.vpcs.get(vpc).map_or(network::DEFAULT_RANGE, |vpc| vpc.cidr.as_str());
+    let (Ok(vpc), Ok(range)) = (range.parse::<Block>(), cidr.parse::<Block>()) else { return false };
+    vpc.overlaps(range)
 }
 
 fn parse_cidr(cidr: &str) -> Option<(Ipv4Addr, u32)> {
@@ -75,13 +90,10 @@ fn parse_cidr(cidr: &str) -> Option<(Ipv4Addr, u32)> {
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let name = params.required("GroupName")?;
     let description = params.required("GroupDescription")?;
-    let vpc = vpc_id(site);
-    match params.text("VpcId") {
-        Some(id) if id != vpc => {
-            return Err(ApiError::new("InvalidVpcID.NotFound", format!("The vpc ID '{id}' does not exist")));
-        }
-        _ => (),
-    }
+    let no_default = || ApiError::new("VPCIdNotSpecified", "No default VPC for this user");
+    let wanted = params.text("VpcId").map(str::to_owned).or_else(|| default_vpc_id(site)).ok_or_else(no_default)?;
+    let vpc = network::vpc(state, site, &wanted)?;
+    let (is_default, vpc) = (vpc.is_default, vpc.id);
     if name.starts_with("sg-") {
         return Err(ApiError::new(
             "InvalidParameterValue",
@@ -90,7 +102,8 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     }
     check_text("GroupName", name)?;
     check_text("GroupDescription", description)?;
-    if state.security_groups.values().any(|group| group.name.eq_ignore_ascii_case(name)) {
+    let is_in = |group: &&SecurityGroup| group.vpc_id(site) == vpc;
+    if state.security_groups.values().filter(is_in).any(|group| group.name.eq_ignore_ascii_case(name)) {
         let message = format!("The security group '{name}' already exists for VPC '{vpc}'");
         return Err(ApiError::new("InvalidGroup.Duplicate", message));
     }
@@ -99,6 +112,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let group = SecurityGroup {
         id: id.clone(),
         name: name.to_owned(),
+        vpc: if is_default { String::new() } else { vpc },
         description: description.to_owned(),
         rules: vec![everything_out()],
     };
@@ -148,12 +162,11 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     for name in &names {
         by_name(state, site, name)?;
     }
-    let vpc = vpc_id(site);
     let filters = Filters::of(params);
     let mut found = Vec::new();
     for group in state.security_groups.values() {
         let passes = filters.pass(state.tags_of(&group.id), |name| match name {
-            "vpc-id" => fact(&vpc),
+            "vpc-id" => fact(group.vpc_id(site)),
             "group-name" => fact(&group.name),
             "group-id" => fact(&group.id),
             "description" => fact(&group.description),
@@ -171,7 +184,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let mut xml = Xml::new();
     xml.set("securityGroupInfo", found, |xml, group| {
         xml.text("ownerId", &site.account).text("groupName", &group.name).text("groupId", &group.id);
-        xml.text("groupDescription", &group.description).text("vpcId", &vpc);
+        xml.text("groupDescription", &group.description).text("vpcId", group.vpc_id(site));
         xml.text("securityGroupArn", arn(site, &group.id));
         write_permissions(xml, "ipPermissions", group, false, &site.account);
         write_permissions(xml, "ipPermissionsEgress", group, true, &site.account);
@@ -269,7 +282,7 @@ fn write_rules<'a>(
             Peer::Cidr(cidr) => xml.text("cidrIpv4", cidr),
             Peer::Cidr6(cidr) => xml.text("cidrIpv6", cidr),
             Peer::Group(id) => xml.within("referencedGroupInfo", |xml| {
-                xml.text("groupId", id).text("userId", &site.account).text("vpcId", vpc_id(site));
+                xml.text("groupId", id).text("userId", &site.account).text("vpcId", group.vpc_id(site));
             }),
         };
         let arn = format!("arn:aws:ec2:{}:{}:security-group-rule/{}", site.region, site.account, rule.id);
@@ -528,8 +541,11 @@ fn by_id<'a>(state: &'a State, id: &str) -> Result<&'a SecurityGroup, ApiError> 
 }
 
 fn by_name<'a>(state: &'a State, site: &Site, name: &str) -> Result<&'a SecurityGroup, ApiError> {
-    state.security_groups.values().find(|group| group.name == name).ok_or_else(|| {
-        let message = format!("The security group '{name}' does not exist in default VPC '{}'", vpc_id(site));
+    let default =
+        default_vpc_id(site).ok_or_else(|| ApiError::new("VPCIdNotSpecified", "No default VPC for this user"))?;
+    let is_it = |group: &&SecurityGroup| group.name == name && group.vpc.is_empty();
+    state.security_groups.values().find(is_it).ok_or_else(|| {
+        let message = format!("The security group '{name}' does not exist in default VPC '{default}'");
         ApiError::new("InvalidGroup.NotFound", message)
     })
 }
@@ -553,8 +569,8 @@ mod tests {
         };
         let check = |egress, peer: Peer, ports, expected: bool| {
             let group = |id: &str, rules| {
-                let (name, description) = (String::new(), String::new());
-                (id.to_owned(), SecurityGroup { id: id.to_owned(), name, description, rules })
+                let (name, vpc, description) = Default::default();
+                (id.to_owned(), SecurityGroup { id: id.to_owned(), name, vpc, description, rules })
             };
             let everywhere = |egress| vec![rule(egress, None, Peer::Cidr("0.0.0.0/0".to_owned()))];
             let (alb, web) = match egress {

@@ -4,10 +4,10 @@ use super::launch_templates::Data;
 use crate::state::Settings;
 
 impl Settings {
-    /// Reads the settings from the data of a template.
+    /// Reads the settings from the data of a template. `by_subnet` is whether the subnet gives public addresses.
     ///
     /// Errors: why EC2 would refuse to launch it.
-    pub fn of(data: Data) -> Result<Settings, String> {
+    pub fn of(data: Data, by_subnet: bool) -> Result<Settings, String> {
         let usual = Settings::default();
         let one_of = |path: &str, known: &[&str], usual: &str| match data.text(path) {
             Some(text) if known.contains(&text) => Ok(text.to_owned()),
@@ -26,7 +26,7 @@ impl Settings {
             metadata_enabled: one_of("MetadataOptions.HttpEndpoint", &["enabled", "disabled"], "enabled")? == "enabled",
             needs_token: one_of("MetadataOptions.HttpTokens", &["required", "optional"], "required")? == "required",
             hop_limit,
-            has_public_address: interface.and_then(|one| one.flag("AssociatePublicIpAddress")).unwrap_or(true),
+            has_public_address: interface.and_then(|one| one.flag("AssociatePublicIpAddress")).unwrap_or(by_subnet),
             interface: interface.and_then(|one| one.text("Description")).unwrap_or_default().to_owned(),
             ebs_optimized: data.flag("EbsOptimized").unwrap_or(false),
             is_monitored: data.flag("Monitoring.Enabled").unwrap_or(false),

@@ -147,6 +147,14 @@ fn missing(state: &State, id: &str) -> Option<ApiError> {
             (state.launch_templates.contains_key(id), "InvalidLaunchTemplateId.NotFound", "launch template")
         }
         Some("instance") => (state.instances.contains_key(id), "InvalidInstanceID.NotFound", "instance ID"),
+        Some("vpc") => (state.networks.vpcs.contains_key(id), "InvalidVpcID.NotFound", "vpc ID"),
+        Some("subnet") => (state.networks.subnets.contains_key(id), "InvalidSubnetID.NotFound", "subnet ID"),
+        Some("internet-gateway") => {
+            (state.networks.gateways.contains_key(id), "InvalidInternetGatewayID.NotFound", "internetGateway ID")
+        }
+        Some("route-table") => {
+            (state.networks.route_tables.contains_key(id), "InvalidRouteTableID.NotFound", "routeTable ID")
+        }
         Some("volume") => {
             let there = state.instances.values().any(|one| one.volumes.iter().any(|volume| volume.id == id));
             (there, "InvalidVolume.NotFound", "volume")
@@ -174,6 +182,10 @@ fn kind_of(id: &str) -> Option<&'static str> {
         "i" => "instance",
         "eni" => "network-interface",
         "vol" => "volume",
+        "vpc" => "vpc",
+        "subnet" => "subnet",
+        "igw" => "internet-gateway",
+        "rtb" => "route-table",
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
 //! Instance types and their properties.
 
-use super::network::{self, subnets};
+use super::network;
 use crate::Site;
 use crate::state::{State, Tags};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
@@ -202,11 +202,11 @@ fn write(xml: &mut Xml, kind: &Kind) {
 
 pub fn describe_offerings(_state: &State, site: &Site, params: &Params) -> Answer {
     let location = params.text("LocationType").unwrap_or("region");
-    let zones = subnets(site);
+    let zones = network::zones(site);
     let places: Vec<String> = match location {
         "region" => vec![site.region.clone()],
-        "availability-zone" => zones.iter().map(|subnet| subnet.zone.clone()).collect(),
-        "availability-zone-id" => zones.iter().map(|subnet| network::zone_id(&subnet.zone)).collect(),
+        "availability-zone" => zones.clone(),
+        "availability-zone-id" => zones.iter().map(|zone| network::zone_id(zone)).collect(),
         other => {
             let message = format!("Value ({other}) for parameter LocationType is invalid.");
             return Err(ApiError::new("InvalidParameterValue", message));
@@ -214,8 +214,8 @@ pub fn describe_offerings(_state: &State, site: &Site, params: &Params) -> Answe
     };
     let filters = Filters::of(params);
     let mut found = Vec::new();
-    let offered = |kind: &Kind, place: &str| match zones.iter().find(|zone| network::zone_id(&zone.zone) == place) {
-        Some(zone) => kind.is_offered_in(&zone.zone),
+    let offered = |kind: &Kind, place: &str| match zones.iter().find(|zone| network::zone_id(zone) == place) {
+        Some(zone) => kind.is_offered_in(zone),
         None => location == "region" || kind.is_offered_in(place),
     };
     for kind in all() {

@@ -2,7 +2,7 @@
 
 use super::images::ROOT_DEVICE;
 use super::launch_templates::Data;
-use super::network::{stable_id, subnets, zone_id};
+use super::network::{stable_id, zone_id, zones};
 use crate::Site;
 use crate::state::{Instance, State, Volume};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
@@ -123,10 +123,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
         let snapshot = (volume.device == ROOT_DEVICE).then(|| one.image.replace("ami-", "snap-"));
         xml.text("snapshotId", snapshot.unwrap_or_default()).text("multiAttachEnabled", false);
         xml.text("availabilityZone", &one.zone);
-        xml.maybe(
-            "availabilityZoneId",
-            subnets(site).iter().any(|subnet| subnet.zone == one.zone).then(|| zone_id(&one.zone)),
-        );
+        xml.maybe("availabilityZoneId", zones(site).contains(&one.zone).then(|| zone_id(&one.zone)));
         xml.text("status", "in-use").text("createTime", one.launched);
         xml.set("attachmentSet", [()], |xml, ()| {
             xml.text("volumeId", &volume.id).text("instanceId", &one.id).text("device", &volume.device);

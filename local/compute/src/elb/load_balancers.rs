@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{attributes, hosted_zone, tags};
 use crate::Site;
 use crate::clock::Moment;
-use crate::ec2::{self, Subnet, vpc_id};
-use crate::state::{Interface, LoadBalancer, State, new_hex, new_id};
+use crate::ec2;
+use crate::state::{Interface, LoadBalancer, State, Subnet, new_hex, new_id};
 use kit::query::{Answer, ApiError, Params, Xml};
 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -14,6 +14,11 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     check_name(name)?;
     if params.text("Type").is_some_and(|kind| kind != "application") {
         return Err(ApiError::new("InvalidConfigurationRequest", "Only application load balancers exist here"));
+    }
+    let scheme = params.text("Scheme").unwrap_or("internet-facing").to_owned();
+    let (subnets, vpc) = chosen_subnets(state, site, params)?;
+    if scheme == "internet-facing" && !ec2::has_gateway(state, site, &vpc) {
+        return Err(ApiError::new("InvalidSubnet", format!("VPC {vpc} has no internet gateway")));
     }
     let wanted = LoadBalancer {
         arn: format!(
@@ -23,10 +28,10 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
             new_hex()
         ),
         name: name.to_owned(),
-        scheme: params.text("Scheme").unwrap_or("internet-facing").to_owned(),
+        scheme,
         ip_address_type: params.text("IpAddressType").unwrap_or("ipv4").to_owned(),
-        subnets: chosen_subnets(site, params)?,
-        security_groups: chosen_security_groups(state, params)?,
+        subnets,
+        security_groups: chosen_security_groups(state, site, params, &vpc)?,
         created: Moment::now(),
         active: false,
         port: 0,
@@ -38,7 +43,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
             let message = format!("A load balancer with the same name '{name}' exists, but with different settings");
             return Err(ApiError::new("DuplicateLoadBalancerName", message));
         }
-        return Ok(shown(site, [existing]));
+        return Ok(shown(state, site, [existing]));
     }
     let port =
         site.ports.reserve(None).ok_or_else(|| ApiError::new("InternalFailure", "no port is free on this machine"))?;
@@ -46,7 +51,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     state.tag(&one.arn, tags);
     state.load_balancers.insert(one.arn.clone(), one.clone());
     place_interfaces(state, site, &one.arn);
-    Ok(shown(site, [&one]))
+    Ok(shown(state, site, [&one]))
 }
 
 fn check_name(name: &str) -> Result<(), ApiError> {
@@ -77,15 +82,16 @@ fn is_same(one: &LoadBalancer, other: &LoadBalancer) -> bool {
         && set(&one.security_groups) == set(&other.security_groups)
 }
 
-/// Returns the subnets of a call, which must be in at least two zones.
-fn chosen_subnets(site: &Site, params: &Params) -> Result<Vec<String>, ApiError> {
+/// Returns the subnets of a call, which must be in at least two zones of one VPC, and that VPC.
+fn chosen_subnets(state: &State, site: &Site, params: &Params) -> Result<(Vec<String>, String), ApiError> {
     let mut ids = params.texts("Subnets");
     ids.extend(params.items("SubnetMappings").into_iter().filter_map(|one| one.text("SubnetId").map(str::to_owned)));
-    let all = ec2::subnets(site);
+    let all = ec2::subnets(state, site);
     if let Some(unknown) = ids.iter().find(|id| !all.iter().any(|subnet| subnet.id == **id)) {
         return Err(ApiError::new("SubnetNotFound", format!("The subnet ID '{unknown}' does not exist")));
     }
-    let distinct: BTreeSet<&String> = ids.iter().collect();
+    let chosen: Vec<&Subnet> = ids.iter().filter_map(|id| all.iter().find(|subnet| subnet.id == *id)).collect();
+    let distinct: BTreeSet<&str> = chosen.iter().map(|subnet| subnet.zone.as_str()).collect();
     if distinct.len() < ids.len() {
         let message = "A load balancer cannot be attached to multiple subnets in the same Availability Zone";
         return Err(ApiError::new("InvalidConfigurationRequest", message));
@@ -94,18 +100,28 @@ fn chosen_subnets(site: &Site, params: &Params) -> Result<Vec<String>, ApiError>
         let message = "At least two subnets in two different Availability Zones must be specified";
         return Err(ApiError::new("ValidationError", message));
     }
-    Ok(ids)
+    let vpc = chosen[0].vpc.clone();
+    if chosen.iter().any(|subnet| subnet.vpc != vpc) {
+        let message = "All subnets must belong to the same VPC";
+        return Err(ApiError::new("InvalidConfigurationRequest", message));
+    }
+    Ok((ids, vpc))
 }
 
 /// Returns the security groups of a call, or the VPC's default group if it names none.
-fn chosen_security_groups(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
+fn chosen_security_groups(state: &State, site: &Site, params: &Params, vpc: &str) -> Result<Vec<String>, ApiError> {
     let ids = params.texts("SecurityGroups");
     if let Some(unknown) = ids.iter().find(|id| !state.security_groups.contains_key(*id)) {
         return Err(ApiError::new("InvalidSecurityGroup", format!("The security group '{unknown}' does not exist")));
     }
     if ids.is_empty() {
-        let default = state.security_groups.values().filter(|group| group.name == "default");
+        let is_default = |group: &&crate::state::SecurityGroup| group.name == "default" && group.vpc_id(site) == vpc;
+        let default = state.security_groups.values().filter(is_default);
         return Ok(default.map(|group| group.id.clone()).collect());
+    }
+    if ids.iter().any(|id| state.security_groups[id].vpc_id(site) != vpc) {
+        let message = "One or more security groups are invalid";
+        return Err(ApiError::new("InvalidConfigurationRequest", message));
     }
     Ok(ids)
 }
@@ -114,7 +130,7 @@ fn chosen_security_groups(state: &State, params: &Params) -> Result<Vec<String>,
 fn place_interfaces(state: &mut State, site: &Site, arn: &str) {
     let one = state.load_balancers[arn].clone();
     let subnets: Vec<Subnet> =
-        ec2::subnets(site).into_iter().filter(|subnet| one.subnets.contains(&subnet.id)).collect();
+        ec2::subnets(state, site).into_iter().filter(|subnet| one.subnets.contains(&subnet.id)).collect();
     let stays = |interface: &Interface| interface.load_balancer != arn || one.subnets.contains(&interface.subnet);
     state.interfaces.retain(|_, interface| stays(interface));
     for subnet in subnets {
@@ -147,7 +163,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     }
     let all = arns.is_empty() && names.is_empty();
     let chosen = |one: &&LoadBalancer| all || arns.contains(&one.arn) || names.contains(&one.name);
-    Ok(shown(site, state.load_balancers.values().filter(chosen)))
+    Ok(shown(state, site, state.load_balancers.values().filter(chosen)))
 }
 
 pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -177,7 +193,8 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
 pub fn set_security_groups(state: &mut State, site: &Site, params: &Params) -> Answer {
     let arn = params.required("LoadBalancerArn")?;
     state.load_balancer(arn)?;
-    let groups = chosen_security_groups(state, params)?;
+    let vpc = vpc_of(state, site, state.load_balancer(arn)?);
+    let groups = chosen_security_groups(state, site, params, &vpc)?;
     state.load_balancer_mut(arn)?.security_groups.clone_from(&groups);
     place_interfaces(state, site, arn);
     let mut xml = Xml::new();
@@ -187,33 +204,42 @@ pub fn set_security_groups(state: &mut State, site: &Site, params: &Params) -> A
 
 pub fn set_subnets(state: &mut State, site: &Site, params: &Params) -> Answer {
     let arn = params.required("LoadBalancerArn")?;
-    state.load_balancer(arn)?;
-    let subnets = chosen_subnets(site, params)?;
+    let there = vpc_of(state, site, state.load_balancer(arn)?);
+    let (subnets, vpc) = chosen_subnets(state, site, params)?;
+    if vpc != there {
+        let message = format!("The subnets must belong to the VPC of the load balancer, {there}");
+        return Err(ApiError::new("InvalidConfigurationRequest", message));
+    }
     state.load_balancer_mut(arn)?.subnets = subnets;
     place_interfaces(state, site, arn);
     let mut xml = Xml::new();
-    write_zones(&mut xml, site, &state.load_balancers[arn]);
+    write_zones(&mut xml, state, site, &state.load_balancers[arn]);
     xml.text("IpAddressType", &state.load_balancers[arn].ip_address_type);
     Ok(xml)
 }
 
-fn shown<'a>(site: &Site, found: impl IntoIterator<Item = &'a LoadBalancer>) -> Xml {
+/// Returns the id of the VPC that a load balancer is in.
+fn vpc_of(state: &State, site: &Site, one: &LoadBalancer) -> String {
+    one.subnets.first().map(|subnet| ec2::vpc_of(state, site, subnet)).unwrap_or_default()
+}
+
+fn shown<'a>(state: &State, site: &Site, found: impl IntoIterator<Item = &'a LoadBalancer>) -> Xml {
     let mut xml = Xml::new();
     xml.members("LoadBalancers", found, |xml, one| {
         xml.text("LoadBalancerArn", &one.arn).text("LoadBalancerName", &one.name).text("DNSName", one.dns_name());
         xml.text("CanonicalHostedZoneId", hosted_zone(&site.region)).text("CreatedTime", one.created);
-        xml.text("Scheme", &one.scheme).text("VpcId", vpc_id(site)).text("Type", "application");
+        xml.text("Scheme", &one.scheme).text("VpcId", vpc_of(state, site, one)).text("Type", "application");
         xml.within("State", |xml| {
             xml.text("Code", if one.active { "active" } else { "provisioning" });
         });
-        write_zones(xml, site, one);
+        write_zones(xml, state, site, one);
         xml.names("SecurityGroups", &one.security_groups).text("IpAddressType", &one.ip_address_type);
     });
     xml
 }
 
-fn write_zones(xml: &mut Xml, site: &Site, one: &LoadBalancer) {
-    let subnets = ec2::subnets(site).into_iter().filter(|subnet| one.subnets.contains(&subnet.id));
+fn write_zones(xml: &mut Xml, state: &State, site: &Site, one: &LoadBalancer) {
+    let subnets = ec2::subnets(state, site).into_iter().filter(|subnet| one.subnets.contains(&subnet.id));
     xml.members("AvailabilityZones", subnets, |xml, subnet| {
         xml.text("ZoneName", subnet.zone).text("SubnetId", subnet.id).within("LoadBalancerAddresses", |_| ());
     });

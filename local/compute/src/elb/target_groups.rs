@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{attributes, tags};
 use crate::Site;
-use crate::ec2::vpc_id;
+use crate::ec2;
 use crate::state::{HealthCheck, State, TargetGroup, new_hex};
 use kit::query::{Answer, ApiError, Params, Xml};
 
@@ -25,7 +25,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         return Err(ApiError::new("ValidationError", format!("Protocol '{protocol}' is not supported here; HTTP is")));
     }
     let vpc = params.text("VpcId").ok_or_else(|| ApiError::new("ValidationError", "A VPC ID must be specified"))?;
-    if vpc != vpc_id(site) {
+    if ec2::vpc(state, site, vpc).is_err() {
         return Err(ApiError::new("ValidationError", format!("The VPC ID '{vpc}' is not found")));
     }
     let target_type = params.text("TargetType").unwrap_or("instance");

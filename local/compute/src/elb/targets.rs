@@ -126,7 +126,7 @@ impl<'a> Status<'a> {
             _ => return Status::Terminated,
         };
         let balancers = || balancers.iter().filter_map(|arn| state.load_balancers.get(*arn));
-        let is_enabled = |subnet: &String| zone_of(site, subnet).as_ref() == Some(&instance.zone);
+        let is_enabled = |subnet: &String| zone_of(state, site, subnet).as_ref() == Some(&instance.zone);
         if !balancers().any(|one| one.subnets.iter().any(is_enabled)) {
             return Status::ZoneNotEnabled;
         }
@@ -181,8 +181,8 @@ impl<'a> Status<'a> {
     }
 }
 
-fn zone_of(site: &Site, subnet: &str) -> Option<String> {
-    ec2::subnets(site).into_iter().find(|one| one.id == subnet).map(|one| one.zone)
+fn zone_of(state: &State, site: &Site, subnet: &str) -> Option<String> {
+    ec2::subnet(state, site, subnet).map(|one| one.zone)
 }
 
 pub fn register_by_id(state: &mut State, _site: &Site, params: &Params) -> Answer {

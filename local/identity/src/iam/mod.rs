@@ -1,5 +1,6 @@
 //! IAM: roles, instance profiles and policies, on disk.
 
+mod academy;
 mod managed;
 mod policies;
 mod profiles;
@@ -18,8 +19,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::credentials::{Identity, user_arn};
 use crate::permissions::{Caller, Grants, Keys, ResourcePolicies, Used};
+pub use academy::{STUDENT, STUDENTS, student_arn};
 use chaos::Faults;
 use kit::ACCOUNT;
+use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Form, Need, Needs, Operation, Page, Rows, Style};
@@ -279,8 +282,16 @@ pub struct Iam {
 impl Iam {
     /// Loads the state below `dir`.
     pub fn open(dir: &Path, faults: Arc<Faults>) -> anyhow::Result<Iam> {
+        Iam::of_account(dir, faults, Kind::Standard)
+    }
+
+    /// Loads the state below `dir` of an account of this kind.
+    pub fn of_account(dir: &Path, faults: Arc<Faults>, kind: Kind) -> anyhow::Result<Iam> {
         let file = dir.join("iam.json");
-        let state = State::load(&file)?;
+        let mut state = State::load(&file)?;
+        if kind == Kind::Academy && academy::furnish(&mut state) {
+            store::write_json(&file, &state)?;
+        }
         let mut seen = Seen::default();
         // Changes made before this server started are visible everywhere.
         seen.learn(&state, |_| std::time::Duration::ZERO);

@@ -36,7 +36,7 @@ pub(super) fn create(state: &mut State, params: &Params) -> Answer {
 }
 
 /// The default maximum session duration, in seconds.
-const SESSION_S: u32 = 3600;
+pub(super) const SESSION_S: u32 = 3600;
 
 /// The services with a service-linked role here, and the suffix of its name.
 const LINKED: &[(&str, &str)] =

@@ -1,0 +1,64 @@
+//! The partitions of AWS, which have accounts, ARNs and some names of their own (docs/aws.md §3.6).
+
+/// The partition of the regions that every account outside China and GovCloud can use.
+pub const COMMERCIAL: &str = "aws";
+
+/// The other partitions, by the beginning of the names of their regions.
+const OTHERS: &[(&str, &str)] = &[("cn-", CHINA), ("us-gov-", "aws-us-gov")];
+
+const CHINA: &str = "aws-cn";
+
+/// The service that assumes the roles of instances.
+pub const EC2: &str = "ec2.amazonaws.com";
+
+/// The partition of a region, as ARNs begin with it: `aws` of `arn:aws:s3:::images`.
+pub fn of(region: &str) -> &'static str {
+    OTHERS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or(COMMERCIAL, |(_, partition)| partition)
+}
+
+/// The name of a service in the policies of a partition. Only EC2's depends on it.
+pub fn principal(service: &'static str, partition: &str) -> &'static str {
+    match (service, partition) {
+        (EC2, CHINA) => "ec2.amazonaws.com.cn",
+        _ => service,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_partition_follows_from_the_region() {
+        assert_eq!(["us-east-1", "cn-north-1", "us-gov-west-1"].map(of), ["aws", "aws-cn", "aws-us-gov"]);
+    }
+
+    /// Every ARN that is written here has the partition of its region.
+    #[test]
+    fn no_arn_names_a_partition() {
+        let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        let mut files = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry.is_dir() {
+                    folders.push(entry);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&entry).unwrap_or_default();
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                let mut lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+                let named = lines.find(|line| line.contains(concat!("\"arn", ":aws:")));
+                assert_eq!(named, None, "{}", entry.display());
+                files += 1;
+            }
+        }
+        assert!(files > 100, "{files}");
+    }
+
+    #[test]
+    fn ec2_has_a_name_of_its_own_in_china() {
+        let names = |partition| [EC2, "lambda.amazonaws.com"].map(|service| principal(service, partition));
+        assert_eq!(names("aws-cn"), ["ec2.amazonaws.com.cn", "lambda.amazonaws.com"]);
+        assert_eq!(names("aws-us-gov"), ["ec2.amazonaws.com", "lambda.amazonaws.com"]);
+    }
+}

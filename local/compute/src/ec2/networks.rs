@@ -1,0 +1,378 @@
+//! Calls that make, change and delete networks (docs/aws.md §8.1).
+
+use super::network::{self, Block, has_gateway, route_tables, subnets, vpc, vpcs, zones};
+use super::{security_groups, tags};
+use crate::Site;
+use crate::state::{RouteTable, Routed, State, Subnet, Vpc, new_id};
+use kit::call::{Asked, Need};
+use kit::query::{Answer, ApiError, Params, Xml};
+
+/// The default quotas of a region (Amazon VPC user guide, "Amazon VPC quotas").
+const MOST_VPCS: usize = 5;
+const MOST_SUBNETS: usize = 200;
+
+/// The sizes of VPCs and subnets, in bits (`API:ec2.CreateVpc`, `API:ec2.CreateSubnet`).
+const BITS: std::ops::RangeInclusive<u32> = 16..=28;
+
+fn violation(what: &str, id: &str) -> ApiError {
+    ApiError::new("DependencyViolation", format!("The {what} '{id}' has dependencies and cannot be deleted."))
+}
+
+fn done() -> Answer {
+    let mut xml = Xml::new();
+    xml.text("return", true);
+    Ok(xml)
+}
+
+/// Returns the permissions that a call needs on the resources it names, given by type and parameter.
+pub fn needs_on(asked: &Asked, on: &[(&str, &str)]) -> Vec<Need> {
+    let need = |(kind, parameter): &(&str, &str)| {
+        let id = asked.call.input.text(parameter).unwrap_or("*");
+        asked.own(asked.arn(&format!("{kind}/{id}")))
+    };
+    on.iter().map(need).collect()
+}
+
+/// Returns the permissions for a new resource inside a VPC.
+pub fn needs_inside(asked: &Asked, resource_type: &str) -> Vec<Need> {
+    let mut needs = tags::with_creation(asked, resource_type);
+    needs.extend(needs_on(asked, &[("vpc", "VpcId")]));
+    needs
+}
+
+pub fn create_vpc(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let cidr = params.required("CidrBlock")?;
+    let block: Option<Block> = cidr.parse().ok();
+    let Some(block) = block.filter(|block| BITS.contains(&block.bits)) else {
+        return Err(ApiError::new("InvalidVpc.Range", format!("The CIDR '{cidr}' is invalid.")));
+    };
+    if vpcs(state, site).len() >= MOST_VPCS {
+        return Err(ApiError::new("VpcLimitExceeded", "The maximum number of VPCs has been reached."));
+    }
+    let tags = tags::specified(params, "vpc")?;
+    let id = new_id("vpc");
+    let vpc =
+        Vpc { id: id.clone(), cidr: block.to_string(), dns_support: true, dns_hostnames: false, is_default: false };
+    let table = RouteTable {
+        id: new_id("rtb"),
+        vpc: id.clone(),
+        is_main: true,
+        routes: Vec::new(),
+        associations: Default::default(),
+    };
+    state.networks.route_tables.insert(table.id.clone(), table);
+    state.networks.vpcs.insert(id.clone(), vpc.clone());
+    security_groups::add_default(state, &id);
+    state.tag(&id, tags);
+    let mut xml = Xml::new();
+    xml.within("vpc", |xml| network::write_vpc(xml, state, site, &vpc));
+    Ok(xml)
+}
+
+pub fn modify_vpc_attribute(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("VpcId")?;
+    vpc(state, site, id)?;
+    let flag = |name: &str| params.has(name).then(|| params.at(name).flag("Value")).transpose();
+    let (support, hostnames) = (flag("EnableDnsSupport")?, flag("EnableDnsHostnames")?);
+    if support.is_some() == hostnames.is_some() {
+        let text = "Exactly one of enableDnsSupport and enableDnsHostnames must be given.";
+        return Err(ApiError::new("InvalidParameterCombination", text));
+    }
+    let Some(vpc) = state.networks.vpcs.get_mut(id) else { return Err(default_is_fixed()) };
+    vpc.dns_support = support.unwrap_or(vpc.dns_support);
+    vpc.dns_hostnames = hostnames.unwrap_or(vpc.dns_hostnames);
+    done()
+}
+
+/// The default network is not stored, so it cannot be changed here.
+fn default_is_fixed() -> ApiError {
+    ApiError::new(kit::query::NOT_IMPLEMENTED, "the local AWS does not implement changes of the default network")
+}
+
+pub fn delete_vpc(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("VpcId")?;
+    vpc(state, site, id)?;
+    if !state.networks.vpcs.contains_key(id) {
+        return Err(default_is_fixed());
+    }
+    let networks = &state.networks;
+    let has_subnets = networks.subnets.values().any(|subnet| subnet.vpc == id);
+    let has_tables = networks.route_tables.values().any(|table| table.vpc == id && !table.is_main);
+    let has_groups = state.security_groups.values().any(|group| group.vpc == id && group.name != "default");
+    let has_targets = state.target_groups.values().any(|group| group.vpc == id && !group.targets.is_empty());
+    if has_subnets || has_tables || has_groups || has_targets || has_gateway(state, site, id) {
+        let text = format!("The vpc '{id}' has dependencies and cannot be deleted.");
+        return Err(ApiError::new("DependencyViolation", text));
+    }
+    state.networks.vpcs.remove(id);
+    state.networks.route_tables.retain(|_, table| table.vpc != id);
+    state.security_groups.retain(|_, group| group.vpc != id);
+    state.tags.remove(id);
+    done()
+}
+
+pub fn create_subnet(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let (of, cidr) = (params.required("VpcId")?, params.required("CidrBlock")?);
+    let around = vpc(state, site, of)?;
+    let block: Option<Block> = cidr.parse().ok();
+    let inside = around.cidr.parse::<Block>().ok();
+    let fits = |block: &Block| BITS.contains(&block.bits) && inside.is_some_and(|vpc| vpc.contains(*block));
+    let Some(block) = block.filter(fits) else {
+        return Err(ApiError::new("InvalidSubnet.Range", format!("The CIDR '{cidr}' is invalid.")));
+    };
+    let others = subnets(state, site).into_iter().filter(|subnet| subnet.vpc == of);
+    let mut others = others.filter_map(|subnet| subnet.cidr.parse::<Block>().ok());
+    if others.any(|other| other.overlaps(block)) {
+        let text = format!("The CIDR '{cidr}' conflicts with another subnet");
+        return Err(ApiError::new("InvalidSubnet.Conflict", text));
+    }
+    if subnets(state, site).iter().filter(|subnet| subnet.vpc == of).count() >= MOST_SUBNETS {
+        return Err(ApiError::new("SubnetLimitExceeded", "The maximum number of subnets has been reached."));
+    }
+    let all = zones(site);
+    let zone = params.text("AvailabilityZone").unwrap_or(&all[0]).to_owned();
+    if !all.contains(&zone) {
+        let text = format!(
+            "Value ({zone}) for parameter availabilityZone is invalid. Subnets can currently only be created in the following availability zones: {}.",
+            all.join(", ")
+        );
+        return Err(ApiError::new("InvalidParameterValue", text));
+    }
+    let tags = tags::specified(params, "subnet")?;
+    let id = new_id("subnet");
+    let subnet = Subnet {
+        id: id.clone(),
+        vpc: of.to_owned(),
+        cidr: block.to_string(),
+        zone,
+        public_addresses: false,
+        is_default: false,
+    };
+    state.networks.subnets.insert(id.clone(), subnet.clone());
+    state.tag(&id, tags);
+    let mut xml = Xml::new();
+    xml.within("subnet", |xml| network::write_subnet(xml, state, site, &subnet));
+    Ok(xml)
+}
+
+fn known_subnet(state: &State, site: &Site, id: &str) -> Result<Subnet, ApiError> {
+    let unknown = || ApiError::new("InvalidSubnetID.NotFound", format!("The subnet ID '{id}' does not exist"));
+    network::subnet(state, site, id).ok_or_else(unknown)
+}
+
+pub fn modify_subnet_attribute(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("SubnetId")?;
+    known_subnet(state, site, id)?;
+    if !params.has("MapPublicIpOnLaunch") {
+        let text = "The request must contain exactly one attribute to modify.";
+        return Err(ApiError::new("InvalidParameterCombination", text));
+    }
+    let wanted = params.at("MapPublicIpOnLaunch").flag("Value")?;
+    let subnet = state.networks.subnets.get_mut(id).ok_or_else(default_is_fixed)?;
+    subnet.public_addresses = wanted;
+    done()
+}
+
+pub fn delete_subnet(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("SubnetId")?;
+    known_subnet(state, site, id)?;
+    if !state.networks.subnets.contains_key(id) {
+        return Err(default_is_fixed());
+    }
+    let by_balancer = state.interfaces.values().any(|one| one.subnet == id);
+    let by_instance = state.instances.values().any(|one| one.ended.is_none() && one.subnet == id);
+    if by_balancer || by_instance {
+        return Err(violation("subnet", id));
+    }
+    state.networks.subnets.remove(id);
+    for table in state.networks.route_tables.values_mut() {
+        table.associations.retain(|_, subnet| subnet != id);
+    }
+    state.tags.remove(id);
+    done()
+}
+
+pub fn create_gateway(state: &mut State, site: &Site, params: &Params) -> Answer {
+    if state.networks.gateways.len() >= MOST_VPCS {
+        let text = "The maximum number of internet gateways has been reached.";
+        return Err(ApiError::new("InternetGatewayLimitExceeded", text));
+    }
+    let tags = tags::specified(params, "internet-gateway")?;
+    let id = new_id("igw");
+    state.networks.gateways.insert(id.clone(), None);
+    state.tag(&id, tags);
+    let mut xml = Xml::new();
+    xml.within("internetGateway", |xml| network::write_gateway(xml, state, site, &id, None));
+    Ok(xml)
+}
+
+/// Returns the VPC that a gateway is attached to.
+fn attached(state: &State, id: &str) -> Result<Option<String>, ApiError> {
+    let text = || format!("The internetGateway ID '{id}' does not exist");
+    let found = state.networks.gateways.get(id);
+    found.cloned().ok_or_else(|| ApiError::new("InvalidInternetGatewayID.NotFound", text()))
+}
+
+pub fn attach_gateway(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let (id, of) = (params.required("InternetGatewayId")?, params.required("VpcId")?);
+    let at = attached(state, id)?;
+    vpc(state, site, of)?;
+    if let Some(at) = at {
+        let text = format!("resource {id} is already attached to network {at}");
+        return Err(ApiError::new("Resource.AlreadyAssociated", text));
+    }
+    if has_gateway(state, site, of) {
+        let text = format!("Network {of} already has an internet gateway attached");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    }
+    state.networks.gateways.insert(id.to_owned(), Some(of.to_owned()));
+    done()
+}
+
+/// Load balancers open to the internet, and instances, have public addresses that need the gateway.
+pub fn detach_gateway(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let (id, of) = (params.required("InternetGatewayId")?, params.required("VpcId")?);
+    if attached(state, id)?.as_deref() != Some(of) {
+        return Err(ApiError::new("Gateway.NotAttached", format!("resource {id} is not attached to network {of}")));
+    }
+    let inside = |subnet: &str| network::vpc_of(state, site, subnet) == of;
+    let by_balancer = state.interfaces.values().any(|one| inside(&one.subnet));
+    let by_instance = state
+        .instances
+        .values()
+        .any(|one| one.ended.is_none() && one.settings.has_public_address && inside(&one.subnet));
+    if by_balancer || by_instance {
+        let text = format!(
+            "Network {of} has some mapped public address(es). Please unmap those public address(es) before detaching the gateway."
+        );
+        return Err(ApiError::new("DependencyViolation", text));
+    }
+    state.networks.gateways.insert(id.to_owned(), None);
+    done()
+}
+
+pub fn delete_gateway(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let id = params.required("InternetGatewayId")?;
+    if attached(state, id)?.is_some() {
+        return Err(violation("internetGateway", id));
+    }
+    state.networks.gateways.remove(id);
+    state.tags.remove(id);
+    done()
+}
+
+pub fn create_route_table(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let of = params.required("VpcId")?;
+    vpc(state, site, of)?;
+    let tags = tags::specified(params, "route-table")?;
+    let id = new_id("rtb");
+    let (routes, associations) = Default::default();
+    let table = RouteTable { id: id.clone(), vpc: of.to_owned(), is_main: false, routes, associations };
+    state.networks.route_tables.insert(id.clone(), table.clone());
+    state.tag(&id, tags);
+    let mut xml = Xml::new();
+    xml.within("routeTable", |xml| network::write_route_table(xml, state, site, &table));
+    Ok(xml)
+}
+
+fn table(state: &State, site: &Site, id: &str) -> Result<RouteTable, ApiError> {
+    let unknown = || ApiError::new("InvalidRouteTableID.NotFound", format!("The routeTable ID '{id}' does not exist"));
+    let known = route_tables(state, site).into_iter().find(|table| table.id == id).ok_or_else(unknown)?;
+    match state.networks.route_tables.contains_key(id) {
+        true => Ok(known),
+        false => Err(default_is_fixed()),
+    }
+}
+
+pub fn create_route(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("RouteTableId")?;
+    let known = table(state, site, id)?;
+    let (to, gateway) = (params.required("DestinationCidrBlock")?, params.required("GatewayId")?);
+    let Ok(to) = to.parse::<Block>().map(|block| block.to_string()) else {
+        let text =
+            format!("Value ({to}) for parameter destinationCidrBlock is invalid. This is not a valid CIDR block.");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    };
+    match state.networks.gateways.get(gateway) {
+        None => {
+            let text = format!("The gateway ID '{gateway}' does not exist");
+            return Err(ApiError::new("InvalidGatewayID.NotFound", text));
+        }
+        Some(at) if at.as_deref() != Some(known.vpc.as_str()) => {
+            let text = format!("route table {id} and network gateway {gateway} belong to different networks");
+            return Err(ApiError::new("InvalidParameterValue", text));
+        }
+        Some(_) => (),
+    }
+    let route = Routed { to, gateway: gateway.to_owned() };
+    if known.routes.contains(&route) {
+        return done();
+    }
+    if known.routes.iter().any(|other| other.to == route.to) {
+        let text = format!("The route identified by {} already exists.", route.to);
+        return Err(ApiError::new("RouteAlreadyExists", text));
+    }
+    state.networks.route_tables.get_mut(id).expect("table() found it").routes.push(route);
+    done()
+}
+
+pub fn delete_route(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("RouteTableId")?;
+    let to = params.required("DestinationCidrBlock")?;
+    if !table(state, site, id)?.routes.iter().any(|route| route.to == to) {
+        let text = format!("no route with destination-cidr-block {to} in route table {id}");
+        return Err(ApiError::new("InvalidRoute.NotFound", text));
+    }
+    state.networks.route_tables.get_mut(id).expect("table() found it").routes.retain(|route| route.to != to);
+    done()
+}
+
+pub fn associate(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let (id, of) = (params.required("RouteTableId")?, params.required("SubnetId")?);
+    let (known, subnet) = (table(state, site, id)?, known_subnet(state, site, of)?);
+    if known.vpc != subnet.vpc {
+        let text = format!("route table {id} and subnet {of} belong to different networks");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    }
+    let mut tables = state.networks.route_tables.values();
+    let existing = tables.find_map(|table| {
+        let at = table.associations.iter().find(|(_, subnet)| *subnet == of);
+        at.map(|(association, _)| (table.id.clone(), association.clone()))
+    });
+    let association = match existing {
+        Some((there, association)) if there == id => association,
+        Some(_) => {
+            let text = format!("the specified association for route table {id} conflicts with an existing association");
+            return Err(ApiError::new("Resource.AlreadyAssociated", text));
+        }
+        None => new_id("rtbassoc"),
+    };
+    let table = state.networks.route_tables.get_mut(id).expect("table() found it");
+    table.associations.insert(association.clone(), of.to_owned());
+    let mut xml = Xml::new();
+    xml.text("associationId", association).within("associationState", |xml| {
+        xml.text("state", "associated");
+    });
+    Ok(xml)
+}
+
+pub fn disassociate(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let id = params.required("AssociationId")?;
+    let mut tables = state.networks.route_tables.values_mut();
+    if !tables.any(|table| table.associations.remove(id).is_some()) {
+        let text = format!("The association ID '{id}' does not exist");
+        return Err(ApiError::new("InvalidAssociationID.NotFound", text));
+    }
+    done()
+}
+
+pub fn delete_route_table(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("RouteTableId")?;
+    let known = table(state, site, id)?;
+    if known.is_main || !known.associations.is_empty() {
+        return Err(violation("routeTable", id));
+    }
+    state.networks.route_tables.remove(id);
+    state.tags.remove(id);
+    done()
+}

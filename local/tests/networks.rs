@@ -1,0 +1,167 @@
+//! Networks: what can be made, what is refused, and what has to be removed first.
+
+#[path = "support/stack.rs"]
+mod stack;
+
+use stack::TestCompute;
+
+/// The ids of a network with two public subnets.
+struct Made {
+    vpc: String,
+    gateway: String,
+    table: String,
+    subnets: [String; 2],
+}
+
+impl Made {
+    async fn new(test: &TestCompute) -> Made {
+        let vpc = test.ok("ec2", "CreateVpc", &[("CidrBlock", "10.1.0.0/16")]).await.field("vpcId");
+        let gateway = test.ok("ec2", "CreateInternetGateway", &[]).await.field("internetGatewayId");
+        test.ok("ec2", "AttachInternetGateway", &[("InternetGatewayId", &gateway), ("VpcId", &vpc)]).await;
+        let table = test.ok("ec2", "CreateRouteTable", &[("VpcId", &vpc)]).await.field("routeTableId");
+        let route = [("RouteTableId", &*table), ("DestinationCidrBlock", "0.0.0.0/0"), ("GatewayId", &gateway)];
+        test.ok("ec2", "CreateRoute", &route).await;
+        let mut subnets = [const { String::new() }; 2];
+        for (at, zone) in ["us-east-1a", "us-east-1b"].into_iter().enumerate() {
+            let cidr = format!("10.1.{at}.0/24");
+            let form = [("VpcId", &*vpc), ("CidrBlock", &cidr), ("AvailabilityZone", zone)];
+            let id = test.ok("ec2", "CreateSubnet", &form).await.field("subnetId");
+            test.ok("ec2", "AssociateRouteTable", &[("RouteTableId", &*table), ("SubnetId", &id)]).await;
+            subnets[at] = id;
+        }
+        Made { vpc, gateway, table, subnets }
+    }
+}
+
+async fn refused(test: &TestCompute, service: &str, action: &str, form: &[(&str, &str)], code: &str) {
+    let answer = test.call(service, action, form).await;
+    assert!(answer.status >= 400, "{action} {form:?}: {}", answer.text);
+    assert_eq!(answer.field("Code"), code, "{action} {form:?}: {}", answer.text);
+}
+
+#[tokio::test]
+async fn ranges_of_addresses_are_checked() {
+    let test = TestCompute::start().await;
+    for wrong in ["10.0.0.0/8", "10.0.0.0/29", "10.0.0.0", "x/16"] {
+        refused(&test, "ec2", "CreateVpc", &[("CidrBlock", wrong)], "InvalidVpc.Range").await;
+    }
+    let vpc = test.ok("ec2", "CreateVpc", &[("CidrBlock", "10.1.0.0/16")]).await.field("vpcId");
+    for wrong in ["10.2.0.0/24", "10.1.0.0/15", "10.1.0.0/29"] {
+        refused(&test, "ec2", "CreateSubnet", &[("VpcId", &vpc), ("CidrBlock", wrong)], "InvalidSubnet.Range").await;
+    }
+    test.ok("ec2", "CreateSubnet", &[("VpcId", &vpc), ("CidrBlock", "10.1.0.0/24")]).await;
+    let overlapping = [("VpcId", &*vpc), ("CidrBlock", "10.1.0.128/25")];
+    refused(&test, "ec2", "CreateSubnet", &overlapping, "InvalidSubnet.Conflict").await;
+    let nowhere = [("VpcId", "vpc-0"), ("CidrBlock", "10.1.9.0/24")];
+    refused(&test, "ec2", "CreateSubnet", &nowhere, "InvalidVpcID.NotFound").await;
+    let zone = [("VpcId", &*vpc), ("CidrBlock", "10.1.9.0/24"), ("AvailabilityZone", "us-east-1z")];
+    refused(&test, "ec2", "CreateSubnet", &zone, "InvalidParameterValue").await;
+    for _ in 0..3 {
+        test.ok("ec2", "CreateVpc", &[("CidrBlock", "10.1.0.0/16")]).await;
+    }
+    refused(&test, "ec2", "CreateVpc", &[("CidrBlock", "10.1.0.0/16")], "VpcLimitExceeded").await;
+    test.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_network_has_aws_defaults() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    for (attribute, value) in [("enableDnsSupport", "true"), ("enableDnsHostnames", "false")] {
+        let form = [("VpcId", &*made.vpc), ("Attribute", attribute)];
+        assert_eq!(test.ok("ec2", "DescribeVpcAttribute", &form).await.field("value"), value);
+    }
+    test.ok("ec2", "ModifyVpcAttribute", &[("VpcId", &*made.vpc), ("EnableDnsHostnames.Value", "true")]).await;
+    let form = [("VpcId", &*made.vpc), ("Attribute", "enableDnsHostnames")];
+    assert_eq!(test.ok("ec2", "DescribeVpcAttribute", &form).await.field("value"), "true");
+    let subnet = [("SubnetId.1", &*made.subnets[0])];
+    assert_eq!(test.ok("ec2", "DescribeSubnets", &subnet).await.field("mapPublicIpOnLaunch"), "false");
+    let groups = [("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", &*made.vpc)];
+    assert_eq!(test.ok("ec2", "DescribeSecurityGroups", &groups).await.field("groupName"), "default");
+
+    // A route leads nowhere once its gateway is detached.
+    let tables = [("RouteTableId.1", &*made.table)];
+    assert!(!test.ok("ec2", "DescribeRouteTables", &tables).await.text.contains("blackhole"));
+    let gateway = [("InternetGatewayId", &*made.gateway), ("VpcId", &*made.vpc)];
+    test.ok("ec2", "DetachInternetGateway", &gateway).await;
+    assert!(test.ok("ec2", "DescribeRouteTables", &tables).await.text.contains("blackhole"));
+    refused(&test, "ec2", "DetachInternetGateway", &gateway, "Gateway.NotAttached").await;
+    test.stop().await;
+}
+
+#[tokio::test]
+async fn parts_of_different_networks_do_not_fit_together() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    let other = test.ok("ec2", "CreateVpc", &[("CidrBlock", "10.2.0.0/16")]).await.field("vpcId");
+    let gateway = [("InternetGatewayId", &*made.gateway), ("VpcId", &*other)];
+    refused(&test, "ec2", "AttachInternetGateway", &gateway, "Resource.AlreadyAssociated").await;
+    let second = test.ok("ec2", "CreateInternetGateway", &[]).await.field("internetGatewayId");
+    let both = [("InternetGatewayId", &*second), ("VpcId", &*made.vpc)];
+    refused(&test, "ec2", "AttachInternetGateway", &both, "InvalidParameterValue").await;
+    let table = test.ok("ec2", "CreateRouteTable", &[("VpcId", &other)]).await.field("routeTableId");
+    let route = [("RouteTableId", &*table), ("DestinationCidrBlock", "0.0.0.0/0"), ("GatewayId", &*made.gateway)];
+    refused(&test, "ec2", "CreateRoute", &route, "InvalidParameterValue").await;
+    let association = [("RouteTableId", &*table), ("SubnetId", &*made.subnets[0])];
+    refused(&test, "ec2", "AssociateRouteTable", &association, "InvalidParameterValue").await;
+
+    // Security groups have names of their own in each VPC, and load balancers take those of theirs.
+    let group = |vpc: &'static str| [("GroupName", "web"), ("GroupDescription", "d"), ("VpcId", vpc)];
+    let (inside, outside) = (made.vpc.clone().leak(), other.clone().leak());
+    let ours = test.ok("ec2", "CreateSecurityGroup", &group(inside)).await.field("groupId");
+    let theirs = test.ok("ec2", "CreateSecurityGroup", &group(outside)).await.field("groupId");
+    refused(&test, "ec2", "CreateSecurityGroup", &group(inside), "InvalidGroup.Duplicate").await;
+    let balancer = |group: &str| {
+        let [first, second] = made.subnets.clone();
+        let form = [("Name", "web".to_owned()), ("Subnets.member.1", first), ("Subnets.member.2", second)];
+        form.into_iter().chain([("SecurityGroups.member.1", group.to_owned())]).collect::<Vec<_>>()
+    };
+    let form = |pairs: Vec<(&'static str, String)>| pairs.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let wrong = test.call_with("elasticloadbalancing", "CreateLoadBalancer", form(balancer(&theirs)).collect()).await;
+    assert_eq!(wrong.field("Code"), "InvalidConfigurationRequest", "{}", wrong.text);
+    test.ok_with("elasticloadbalancing", "CreateLoadBalancer", form(balancer(&ours)).collect()).await;
+    test.stop().await;
+}
+
+#[tokio::test]
+async fn a_network_is_removed_from_the_inside() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    let subnets = [("Subnets.member.1", &*made.subnets[0]), ("Subnets.member.2", &*made.subnets[1])];
+    let form = [&[("Name", "web")][..], &subnets].concat();
+    let balancer = test.ok("elasticloadbalancing", "CreateLoadBalancer", &form).await.field("LoadBalancerArn");
+    let (vpc, gateway, table) = (&*made.vpc, &*made.gateway, &*made.table);
+    let attached = [("InternetGatewayId", gateway), ("VpcId", vpc)];
+    for (action, form) in [
+        ("DeleteVpc", &[("VpcId", vpc)][..]),
+        ("DeleteSubnet", &[("SubnetId", &*made.subnets[0])]),
+        ("DetachInternetGateway", &attached),
+        ("DeleteInternetGateway", &[("InternetGatewayId", gateway)]),
+        ("DeleteRouteTable", &[("RouteTableId", table)]),
+    ] {
+        refused(&test, "ec2", action, form, "DependencyViolation").await;
+    }
+    test.ok("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &balancer)]).await;
+    for subnet in &made.subnets {
+        test.until("the interfaces of the load balancer are gone", async || {
+            test.call("ec2", "DeleteSubnet", &[("SubnetId", subnet)]).await.status == 200
+        })
+        .await;
+    }
+    test.ok("ec2", "DetachInternetGateway", &attached).await;
+    test.ok("ec2", "DeleteInternetGateway", &[("InternetGatewayId", gateway)]).await;
+    refused(&test, "ec2", "DeleteVpc", &[("VpcId", vpc)], "DependencyViolation").await;
+    test.ok("ec2", "DeleteRouteTable", &[("RouteTableId", table)]).await;
+    test.ok("ec2", "DeleteVpc", &[("VpcId", vpc)]).await;
+    refused(&test, "ec2", "DeleteVpc", &[("VpcId", vpc)], "InvalidVpcID.NotFound").await;
+    test.stop().await;
+}
+
+#[tokio::test]
+async fn the_default_network_cannot_be_removed() {
+    let test = TestCompute::start().await;
+    let vpc = test.ok("ec2", "DescribeVpcs", &[]).await.field("vpcId");
+    let answer = test.call("ec2", "DeleteVpc", &[("VpcId", &vpc)]).await;
+    assert!(answer.status >= 400, "{}", answer.text);
+    test.stop().await;
+}
