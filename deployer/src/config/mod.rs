@@ -438,16 +438,6 @@ impl Config {
         held.any(|it| it.store == store)
     }
 
-    /// The same stack in a Learner Lab of AWS Academy, which has its own roles.
-    ///
-    /// Errors: what a lab does not allow, each with its place and remedy.
-    pub fn in_lab(self) -> Result<Config, Errors> {
-        let roles = self.roles.unwrap_or_else(ExistingRoles::of_lab);
-        let config = Config { roles: Some(roles), is_lab: true, ..self };
-        let problems = checks::all(&config);
-        if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
-    }
-
     /// The place of a value, by its path such as `services.web.image`.
     pub fn place_of(&self, path: &str) -> Option<Place> {
         self.places.get(path).copied()

@@ -125,9 +125,6 @@ const RELEASE: &[Right] = &[
     right("route53:ListResourceRecordSets", Zones),
 ];
 
-/// The routes of a network that `stack.yaml` names (`cloud/site/existing.rs`).
-const ROUTES: &[Right] = &[right("ec2:DescribeRouteTables", Any)];
-
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
 
