@@ -5,7 +5,10 @@ mod support;
 
 use std::{collections::BTreeSet, path::Path, process::Stdio};
 
+use aws_sdk_acm::types::ValidationMethod;
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
+use aws_sdk_ssm::types::{ParameterType, Tag};
+use deployer::engine::STACK_TAG;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use support::{Project, Said, cloud::TestAws, terminal::Terminal};
@@ -188,6 +191,12 @@ async fn drift_counts_what_plan_would_change() {
     cloud.end().await;
 }
 
+/// Requests a certificate of others: the tags of every certificate are read.
+async fn request_certificate(cloud: &TestAws) {
+    let request = cloud.aws.acm.request_certificate().domain_name("other.example.org");
+    request.validation_method(ValidationMethod::Dns).send().await.expect("a certificate can be requested");
+}
+
 /// The permissions that docs/commands.md lists below this heading.
 fn documented(heading: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join("docs/commands.md")).expect("the page is there");
@@ -266,6 +275,7 @@ async fn status_needs_exactly_the_permissions_that_are_documented() {
     let log = "/aws/lambda/s-f";
     cloud.aws.logs.create_log_stream().log_group_name(log).log_stream_name("one").send().await.expect("a stream");
 
+    request_certificate(&cloud).await;
     let (watcher, all) = (Watcher::of(&cloud).await, documented("What `status` reads"));
     watcher.allow(&all).await;
     let begun = Control::of(&cloud.endpoint()).journal().await.len();
@@ -310,6 +320,10 @@ fn settled(mut list: Value) -> Value {
 async fn ls_needs_exactly_the_permissions_that_are_documented() {
     let (cloud, project) = (TestAws::start().await, stack());
     cloud.done(&project, &["up", "--yes"]).await;
+    request_certificate(&cloud).await;
+    let tag = Tag::builder().key(STACK_TAG).value("other").build().expect("key and value are given");
+    let put = cloud.aws.ssm.put_parameter().name("/other/password").value("v").r#type(ParameterType::SecureString);
+    put.tags(tag).send().await.expect("a parameter can be put");
     let (watcher, all) = (Watcher::of(&cloud).await, documented("What `ls` reads"));
     watcher.allow(&all).await;
     let begun = Control::of(&cloud.endpoint()).journal().await.len();
