@@ -396,7 +396,7 @@ async fn a_resource_created_by_someone_else_a_moment_before_is_not_taken_over() 
     .await;
     assert_eq!(live.owner, Owner::Tags(theirs.clone()));
 
-    let listener = listener::Listener { load_balancer: live.output.arn, target_group: target_group.clone(), port: 80 };
+    let listener = plain(live.output.arn, target_group.clone());
     let want = listener::Settings::http(80, target_group);
     listener.create(&cloud.aws, &want, &theirs).await.expect("theirs is made");
     let made = listener.create(&cloud.aws, &want, &tags).await.expect("it is answered as if it were new");
@@ -404,6 +404,12 @@ async fn a_resource_created_by_someone_else_a_moment_before_is_not_taken_over() 
     let Ok(Observed::Present(live)) = listener.read(&cloud.aws).await else { panic!("it is there") };
     assert_eq!(live.owner, Owner::Tags(theirs));
     cloud.end().await;
+}
+
+/// The listener of a service without a domain.
+fn plain(load_balancer: String, target_group: String) -> listener::Listener {
+    let (part, https) = (listener::Part::Alone, "listener.web-https".into());
+    listener::Listener { load_balancer, target_group, port: 80, part, https }
 }
 
 /// The same listener, created by another client after the reads of `up` and before it creates its own.
@@ -416,7 +422,7 @@ async fn a_listener_created_by_someone_else_a_moment_before_is_refused() {
     let (load_balancer, target_group) = (hands.load_balancer().await, hands.target_group_arn().await);
     hands.change("listener.web", "+").await;
     let want = listener::Settings::http(80, target_group.clone());
-    let theirs = listener::Listener { load_balancer, target_group, port: 80 };
+    let theirs = plain(load_balancer, target_group);
     theirs.create(&aws, &want, &tags("large")).await.expect("theirs is made");
     let before = scene.inventory().await;
 
