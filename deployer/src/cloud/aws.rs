@@ -18,8 +18,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    cloud::{dns, local_page},
     cloud::sign_in::{About, Environment, Profiles, Provider, Source, Trouble, selected},
+    cloud::{dns, local_page},
     engine::{Fault, Retry, Tags},
 };
 
