@@ -11,7 +11,11 @@ use super::{
     unless_stopped, watched,
 };
 use crate::{
-    cloud::{health, lease::Lease, why::denied_or_said},
+    cloud::{
+        health,
+        lease::{LEASED, Lease},
+        why::denied_or_said,
+    },
     commands::cli::{Down, Global},
     engine::{Outcome, Plan, Planned, Step},
     kinds,
@@ -31,8 +35,12 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
     };
     // A certificate need not be issued to be removed.
     session.wait = health::Wait::No;
-    let taken = take_down(&mut session, global, args, begun).await;
-    taken.map_err(|failure| session.ended(failure))
+    loop {
+        match take_down(&mut session, global, args, begun).await {
+            Err(failure) if args.wait && failure.exit == Exit::Busy => report::failure(&failure),
+            taken => return taken.map_err(|failure| session.ended(failure)),
+        }
+    }
 }
 
 async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: Instant) -> Result<Exit, Failure> {
@@ -148,9 +156,22 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
         });
         let last = last.await;
         session.standing().note(last.as_slice());
+        if last.iter().any(is_leased) {
+            return Err(taken_over());
+        }
         outcomes.extend(last);
     }
     Ok(outcomes)
+}
+
+/// Whether another run took the lease of the stack before its bucket was removed.
+fn is_leased(outcome: &Outcome) -> bool {
+    matches!(&outcome.result, Some(Err(error)) if error.code() == Some(LEASED))
+}
+
+fn taken_over() -> Failure {
+    Failure::new(Exit::Busy, anyhow!("everything else is gone, but another run has taken over the stack's bucket"))
+        .hint("the same command continues, once no other run is in progress")
 }
 
 /// Plans the removal of everything except the resources to keep and their dependencies.
