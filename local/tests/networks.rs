@@ -119,7 +119,62 @@ async fn parts_of_different_networks_do_not_fit_together() {
     let form = |pairs: Vec<(&'static str, String)>| pairs.into_iter().map(|(name, value)| (name.to_owned(), value));
     let wrong = test.call_with("elasticloadbalancing", "CreateLoadBalancer", form(balancer(&theirs)).collect()).await;
     assert_eq!(wrong.field("Code"), "InvalidConfigurationRequest", "{}", wrong.text);
-    test.ok_with("elasticloadbalancing", "CreateLoadBalancer", form(balancer(&ours)).collect()).await;
+    let balancer = test.ok_with("elasticloadbalancing", "CreateLoadBalancer", form(balancer(&ours)).collect()).await;
+    let balancer = balancer.field("LoadBalancerArn");
+    let groups = [("LoadBalancerArn", &*balancer), ("SecurityGroups.member.1", &theirs)];
+    refused(&test, "elasticloadbalancing", "SetSecurityGroups", &groups, "InvalidConfigurationRequest").await;
+
+    // A rule names groups of its own VPC.
+    let rule = stack::ingress(&ours, "80", ("IpPermissions.1.Groups.1.GroupId", &theirs));
+    for action in ["AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"] {
+        refused(&test, "ec2", action, &rule, "InvalidGroup.NotFound").await;
+    }
+
+    // A listener forwards to target groups in the VPC of its load balancer.
+    let [inside, outside] = [target_group(&test, "in", &made.vpc).await, target_group(&test, "out", &other).await];
+    let to = |group: &'static str| {
+        [("DefaultActions.member.1.Type", "forward"), ("DefaultActions.member.1.TargetGroupArn", group)]
+    };
+    let own = [("LoadBalancerArn", &*balancer), ("Protocol", "HTTP"), ("Port", "80")];
+    let (wrong, right) = (to(outside.leak()), to(inside.leak()));
+    let create = [&own[..], &wrong].concat();
+    refused(&test, "elasticloadbalancing", "CreateListener", &create, "InvalidConfigurationRequest").await;
+    let create = [&own[..], &right].concat();
+    let listener = test.ok("elasticloadbalancing", "CreateListener", &create).await.field("ListenerArn");
+    let modify = [&[("ListenerArn", &*listener)][..], &wrong].concat();
+    refused(&test, "elasticloadbalancing", "ModifyListener", &modify, "InvalidConfigurationRequest").await;
+    test.stop().await;
+}
+
+async fn target_group(test: &TestCompute, name: &str, vpc: &str) -> String {
+    let form = [("Name", name), ("Protocol", "HTTP"), ("Port", "8080"), ("VpcId", vpc)];
+    test.ok("elasticloadbalancing", "CreateTargetGroup", &form).await.field("TargetGroupArn")
+}
+
+#[tokio::test]
+async fn instances_and_their_target_groups_are_in_one_network() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    let elsewhere = target_group(&test, "elsewhere", &made.vpc).await;
+    let stack = test.up("/", &[]).await;
+    let id = test.instance_ids().await.remove(0);
+    let register = [("TargetGroupArn", &*elsewhere), ("Targets.member.1.Id", &id)];
+    refused(&test, "elasticloadbalancing", "RegisterTargets", &register, "InvalidTarget").await;
+    let attach = [("AutoScalingGroupName", "web"), ("TargetGroupARNs.member.1", &*elsewhere)];
+    refused(&test, "autoscaling", "AttachLoadBalancerTargetGroups", &attach, "ValidationError").await;
+    let subnets = made.subnets.join(",");
+    let moved = [("AutoScalingGroupName", "web"), ("VPCZoneIdentifier", &*subnets)];
+    refused(&test, "autoscaling", "UpdateAutoScalingGroup", &moved, "ValidationError").await;
+    let create = [
+        ("AutoScalingGroupName", "other"),
+        ("LaunchTemplate.LaunchTemplateName", "web"),
+        ("MinSize", "0"),
+        ("MaxSize", "0"),
+        ("VPCZoneIdentifier", &stack.subnets[0]),
+        ("TargetGroupARNs.member.1", &elsewhere),
+    ];
+    refused(&test, "autoscaling", "CreateAutoScalingGroup", &create, "ValidationError").await;
+    test.down(&stack).await;
     test.stop().await;
 }
 

@@ -219,7 +219,7 @@ pub fn set_subnets(state: &mut State, site: &Site, params: &Params) -> Answer {
 }
 
 /// Returns the id of the VPC that a load balancer is in.
-fn vpc_of(state: &State, site: &Site, one: &LoadBalancer) -> String {
+pub fn vpc_of(state: &State, site: &Site, one: &LoadBalancer) -> String {
     one.subnets.first().map(|subnet| ec2::vpc_of(state, site, subnet)).unwrap_or_default()
 }
 
