@@ -179,6 +179,34 @@ async fn instances_and_their_target_groups_are_in_one_network() {
 }
 
 #[tokio::test]
+async fn a_load_balancer_answers_while_a_subnet_of_it_leads_to_the_internet() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    let form = [("Name", "web"), ("Subnets.member.1", &*made.subnets[0]), ("Subnets.member.2", &*made.subnets[1])];
+    let created = test.ok("elasticloadbalancing", "CreateLoadBalancer", &form).await;
+    let (balancer, address) = (created.field("LoadBalancerArn"), created.field("DNSName"));
+    let listener = [
+        ("LoadBalancerArn", &*balancer),
+        ("Protocol", "HTTP"),
+        ("Port", "80"),
+        ("DefaultActions.member.1.Type", "fixed-response"),
+        ("DefaultActions.member.1.FixedResponseConfig.StatusCode", "200"),
+    ];
+    test.ok("elasticloadbalancing", "CreateListener", &listener).await;
+    let answers = async || {
+        let asked = test.get_or_refused(&address, "/");
+        tokio::time::timeout(std::time::Duration::from_millis(500), asked).await.is_ok_and(|reply| reply.is_some())
+    };
+    test.until("the load balancer answers", answers).await;
+    let route = [("RouteTableId", &*made.table), ("DestinationCidrBlock", "0.0.0.0/0")];
+    test.ok("ec2", "DeleteRoute", &route).await;
+    test.until("no client reaches it", async || !answers().await).await;
+    test.ok("ec2", "CreateRoute", &[&route[..], &[("GatewayId", &*made.gateway)]].concat()).await;
+    test.until("clients reach it again", answers).await;
+    test.stop().await;
+}
+
+#[tokio::test]
 async fn a_network_is_removed_from_the_inside() {
     let test = TestCompute::start().await;
     let made = Made::new(&test).await;

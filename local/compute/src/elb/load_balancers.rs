@@ -218,6 +218,12 @@ pub fn set_subnets(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
+/// Whether clients reach a load balancer: one that faces the internet needs a subnet with a route to it.
+pub fn is_reachable(state: &State, site: &Site, one: &LoadBalancer) -> bool {
+    let is_public = |id: &String| ec2::subnet(state, site, id).is_some_and(|it| ec2::is_public(state, site, &it));
+    one.scheme != "internet-facing" || one.subnets.iter().any(is_public)
+}
+
 /// Returns the id of the VPC that a load balancer is in.
 pub fn vpc_of(state: &State, site: &Site, one: &LoadBalancer) -> String {
     one.subnets.first().map(|subnet| ec2::vpc_of(state, site, subnet)).unwrap_or_default()
