@@ -207,6 +207,43 @@ async fn a_load_balancer_answers_while_a_subnet_of_it_leads_to_the_internet() {
 }
 
 #[tokio::test]
+async fn a_load_balancer_needs_room_in_its_subnets() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    let subnet = async |cidr: &str| {
+        let form = [("VpcId", &*made.vpc), ("CidrBlock", cidr), ("AvailabilityZone", "us-east-1c")];
+        test.ok("ec2", "CreateSubnet", &form).await.field("subnetId")
+    };
+    let free = async |id: &str| {
+        let form = [("SubnetId.1", id)];
+        test.ok("ec2", "DescribeSubnets", &form)
+            .await
+            .field("availableIpAddressCount")
+            .parse::<u32>()
+            .expect("a number")
+    };
+    let (small, narrow) = (subnet("10.1.8.0/28").await, subnet("10.1.9.0/27").await);
+    assert_eq!((free(&small).await, free(&narrow).await), (11, 27));
+    let create = |name: &str, third: &str| {
+        let form = [("Name", name), ("Subnets.member.1", &made.subnets[0]), ("Subnets.member.2", third)];
+        form.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    };
+    let wrong = test.call_with("elasticloadbalancing", "CreateLoadBalancer", create("small", &small)).await;
+    assert_eq!(wrong.field("Code"), "InvalidSubnet", "{}", wrong.text);
+    for number in 0..20 {
+        let name = format!("web-{number}");
+        test.ok_with("elasticloadbalancing", "CreateLoadBalancer", create(&name, &narrow)).await;
+    }
+    assert_eq!(free(&narrow).await, 7, "each load balancer has an interface");
+    let full = test.call_with("elasticloadbalancing", "CreateLoadBalancer", create("full", &narrow)).await;
+    assert_eq!(full.field("Code"), "InvalidSubnet", "{}", full.text);
+    assert!(full.text.contains("ELB requires at least 8 free IP addresses in each subnet."), "{}", full.text);
+    // One that is there already has its addresses.
+    test.ok_with("elasticloadbalancing", "CreateLoadBalancer", create("web-3", &narrow)).await;
+    test.stop().await;
+}
+
+#[tokio::test]
 async fn a_network_is_removed_from_the_inside() {
     let test = TestCompute::start().await;
     let made = Made::new(&test).await;

@@ -306,9 +306,17 @@ pub fn describe_subnets(state: &State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
+/// Returns how many addresses of a subnet are free: AWS keeps five, and each network interface has one.
+pub fn free_addresses(state: &State, subnet: &Subnet) -> u64 {
+    let of_instances = state.instances.values().filter(|one| one.ended.is_none() && one.subnet == subnet.id).count();
+    let of_balancers = state.interfaces.values().filter(|one| one.subnet == subnet.id).count();
+    let size = subnet.cidr.parse().map_or(0, Block::size);
+    size.saturating_sub(5 + (of_instances + of_balancers) as u64)
+}
+
 /// Writes a subnet.
 pub fn write_subnet(xml: &mut Xml, state: &State, site: &Site, subnet: &Subnet) {
-    let free = subnet.cidr.parse::<Block>().map_or(0, |block| block.size() - 5);
+    let free = free_addresses(state, subnet);
     xml.text("subnetId", &subnet.id).text("state", "available").text("vpcId", &subnet.vpc);
     xml.text("cidrBlock", &subnet.cidr).text("availableIpAddressCount", free);
     xml.text("availabilityZone", &subnet.zone).text("availabilityZoneId", zone_id(&subnet.zone));
