@@ -244,6 +244,34 @@ async fn a_load_balancer_needs_room_in_its_subnets() {
 }
 
 #[tokio::test]
+async fn a_refused_deletion_of_versions_deletes_none() {
+    let test = TestCompute::start().await;
+    let data = [("LaunchTemplateName", "web"), ("LaunchTemplateData.InstanceType", "t3.micro")];
+    test.ok("ec2", "CreateLaunchTemplate", &data).await;
+    for _ in 0..2 {
+        test.ok("ec2", "CreateLaunchTemplateVersion", &data).await;
+    }
+    let versions = [("LaunchTemplateName", "web"), ("LaunchTemplateVersion.1", "2"), ("LaunchTemplateVersion.2", "x")];
+    refused(&test, "ec2", "DeleteLaunchTemplateVersions", &versions, "InvalidParameterValue").await;
+    let left = test.ok("ec2", "DescribeLaunchTemplateVersions", &[("LaunchTemplateName", "web")]).await;
+    assert_eq!(left.text.matches("<versionNumber>").count(), 3, "{}", left.text);
+    test.stop().await;
+}
+
+#[tokio::test]
+async fn an_attribute_is_changed_only_to_a_value() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    let form = [("SubnetId", &*made.subnets[0]), ("MapPublicIpOnLaunch.Value", "")];
+    refused(&test, "ec2", "ModifySubnetAttribute", &form, "MissingParameter").await;
+    let form = [("VpcId", &*made.vpc), ("EnableDnsSupport.Value", "")];
+    refused(&test, "ec2", "ModifyVpcAttribute", &form, "MissingParameter").await;
+    let form = [("VpcId", &*made.vpc), ("Attribute", "enableDnsSupport")];
+    assert_eq!(test.ok("ec2", "DescribeVpcAttribute", &form).await.field("value"), "true");
+    test.stop().await;
+}
+
+#[tokio::test]
 async fn a_network_is_removed_from_the_inside() {
     let test = TestCompute::start().await;
     let made = Made::new(&test).await;
