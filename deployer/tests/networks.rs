@@ -39,9 +39,9 @@ impl<'a> Hand<'a> {
         gateway
     }
 
-    async fn give_addresses(&self, subnet: &str) {
-        let on = AttributeBooleanValue::builder().value(true).build();
-        let call = self.aws.ec2.modify_subnet_attribute().subnet_id(subnet).map_public_ip_on_launch(on);
+    async fn set_addresses(&self, subnet: &str, wanted: bool) {
+        let wanted = AttributeBooleanValue::builder().value(wanted).build();
+        let call = self.aws.ec2.modify_subnet_attribute().subnet_id(subnet).map_public_ip_on_launch(wanted);
         call.send().await.expect("the subnet can be changed");
     }
 
@@ -96,7 +96,7 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     let gateway = hand.open().await;
     refused(vpc, &[&first, &second], "gives instances no public addresses", "--map-public-ip-on-launch").await;
     for subnet in [&first, &second, &beside] {
-        hand.give_addresses(subnet).await;
+        hand.set_addresses(subnet, true).await;
     }
     refused(vpc, &[&first, &beside], "are both in us-east-1a", "one subnet for each zone").await;
     let other = Hand::new(&cloud.aws).await;
@@ -117,11 +117,22 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     let policy = project.done(&["policy", "up"]);
     assert!(policy.stdout.contains("ec2:DescribeRouteTables"), "{}", policy.all());
 
+    // What exists is used even if nothing could be created in the network any more.
+    hand.set_addresses(&first, false).await;
+    let stuck = cloud.run(&project, &["plan"]).await;
+    assert!(stuck.code == 1 && stuck.stderr.contains("gives instances no public addresses"), "{}", stuck.all());
+    for command in ["why", "outputs", "history", "status"] {
+        cloud.done(&project, &[command]).await;
+    }
+    let policy = project.done(&["policy", "down"]);
+    assert!(!policy.stdout.contains("ec2:DescribeVpcs"), "{}", policy.all());
+    hand.set_addresses(&first, true).await;
+
     // A load balancer cannot move to another network.
     let hand_of_other = [other.subnet(1, "us-east-1a").await, other.subnet(2, "us-east-1b").await];
     let gateway_of_other = other.open().await;
     for subnet in &hand_of_other {
-        other.give_addresses(subnet).await;
+        other.set_addresses(subnet, true).await;
     }
     project.edit(vpc, &other.vpc);
     project.edit(&first, &hand_of_other[0]);
@@ -130,7 +141,9 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     assert_eq!(moved.code, 1, "{}", moved.all());
     assert!(moved.stderr.contains("nothing was changed"), "{}", moved.all());
 
-    // The stack is removed where it is, not where stack.yaml says by now.
+    // The stack is kept and removed where it is, not where stack.yaml says by now.
+    let kept = cloud.done(&project, &["down", "--yes", "--keep", "services.web"]).await;
+    assert!(kept.stderr.contains("everything that exists is kept"), "{}", kept.all());
     let down = cloud.done(&project, &["down", "--yes"]).await;
     assert!(down.stderr.contains("nothing is left"), "{}", down.all());
     hand.remove(&[&first, &second, &beside], &gateway).await;

@@ -97,6 +97,13 @@ impl Network {
         Network { domains: BTreeMap::new(), vpc: String::new(), subnets: Vec::new() }
     }
 
+    /// The network that stack.yaml names, as written. The zones are not known.
+    pub fn written(named: &ExistingNetwork) -> Network {
+        let ExistingNetwork { vpc, subnets } = named;
+        let subnets = subnets.iter().map(|id| Subnet { id: id.clone(), zone: String::new() });
+        Network { vpc: vpc.clone(), subnets: subnets.collect(), ..Network::unknown() }
+    }
+
     /// Finds the network that stack.yaml names, or else the default one, and the zones in it that offer all of these
     /// instance types.
     pub async fn discover(
