@@ -20,7 +20,11 @@ impl<'a> Hand<'a> {
     }
 
     async fn subnet(&self, number: u8, zone: &str) -> String {
-        let call = self.aws.ec2.create_subnet().vpc_id(&self.vpc).cidr_block(format!("10.1.{number}.0/24"));
+        self.subnet_of(&format!("10.1.{number}.0/24"), zone).await
+    }
+
+    async fn subnet_of(&self, cidr: &str, zone: &str) -> String {
+        let call = self.aws.ec2.create_subnet().vpc_id(&self.vpc).cidr_block(cidr);
         let made = call.availability_zone(zone).send().await.expect("a subnet");
         made.subnet.and_then(|subnet| subnet.subnet_id).expect("an id")
     }
@@ -99,6 +103,29 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
         hand.set_addresses(subnet, true).await;
     }
     refused(vpc, &[&first, &beside], "are both in us-east-1a", "one subnet for each zone").await;
+    let small = hand.subnet_of("10.1.8.0/28", "us-east-1b").await;
+    refused(vpc, &[&first, &small], "is too small (10.1.8.0/28)", "name larger subnets").await;
+
+    // A subnet whose addresses the load balancers of others have.
+    let narrow = hand.subnet_of("10.1.9.0/27", "us-east-1b").await;
+    hand.set_addresses(&narrow, true).await;
+    let mut balancers = Vec::new();
+    for number in 0..20 {
+        let call =
+            cloud.aws.elb.create_load_balancer().name(format!("other-{number}")).subnets(&first).subnets(&narrow);
+        let made = call.send().await.expect("a load balancer");
+        balancers.extend(made.load_balancers()[0].load_balancer_arn().map(str::to_owned));
+    }
+    let full = cloud.run(&project_in(vpc, &[&first, &narrow]), &["up", "--yes"]).await;
+    assert_eq!(full.code, 1, "{}", full.all());
+    for words in ["has 7 free addresses; a load balancer needs 8 in each subnet", "hint: free addresses in it"] {
+        assert!(full.stderr.contains(words), "{}", full.all());
+    }
+    for arn in balancers {
+        let call = cloud.aws.elb.delete_load_balancer().load_balancer_arn(arn);
+        call.send().await.expect("a load balancer can be deleted");
+    }
+
     let other = Hand::new(&cloud.aws).await;
     let error = format!("the subnet {second} is in {vpc}, not in {}", other.vpc);
     refused(&other.vpc, &[&second, &first], error.rsplit_once(" is in").expect("it").1, "describe-subnets").await;
@@ -146,6 +173,6 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     assert!(kept.stderr.contains("everything that exists is kept"), "{}", kept.all());
     let down = cloud.done(&project, &["down", "--yes"]).await;
     assert!(down.stderr.contains("nothing is left"), "{}", down.all());
-    hand.remove(&[&first, &second, &beside], &gateway).await;
+    hand.remove(&[&first, &second, &beside, &small, &narrow], &gateway).await;
     other.remove(&[&hand_of_other[0], &hand_of_other[1]], &gateway_of_other).await;
 }

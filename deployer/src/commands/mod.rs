@@ -61,8 +61,8 @@ use crate::{
     commands::cli::{Cli, Command, Global},
     config::{Config, Exposed, Versions, did_you_mean},
     cost::difference::{self, Difference},
-    engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Schedule, Span, Task},
-    kinds::{self, auto_scaling_group, certificate::Progress},
+    engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Resource as _, Schedule, Span, Step, Task},
+    kinds::{self, auto_scaling_group, certificate::Progress, load_balancer::LoadBalancer},
     machine::{
         pin::{Elsewhere, Home, Pin},
         signals,
@@ -384,7 +384,19 @@ impl Session {
         let plan = page.stack.plan(&self.aws, chosen.as_ref()).await.map_err(|error| self.located(error))?;
         self.note(plan.span);
         self.see(&plan);
+        self.check_addresses(&plan)?;
         Ok((page, plan))
+    }
+
+    /// Rejects a plan that would create a load balancer in a full subnet, before anything is created.
+    fn check_addresses(&self, plan: &Plan) -> Result<(), Failure> {
+        let is_new = |line: &Planned| line.address.kind == LoadBalancer::KIND && matches!(line.step, Step::Create);
+        match &self.network {
+            Some(network) if plan.lines.iter().any(is_new) => {
+                network.check_addresses().map_err(|fault| self.unfit(fault))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The error for a network in which the services cannot be.
