@@ -76,12 +76,22 @@ async fn instances_of_other_stacks_count_against_the_limit() {
     second.edit("max: 1", "max: 8");
     let said = aws.run(&second, &["up", "--yes"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
-    for words in
-        ["up to 8 instances beside 2 others; a lab terminates those beyond 9", "terminate what is no longer needed"]
-    {
+    for words in [
+        "up to 8 instances beside 2 others; a lab terminates those beyond 9",
+        "terminate what is no longer needed",
+    ] {
         assert!(said.stderr.contains(words), "{}", said.all());
     }
-    assert!(found(&aws.run(&second, &["doctor"]).await, "✗ instances of the lab: up to 8 instances beside 2 others"));
+    assert!(found(
+        &aws.run(&second, &["doctor"]).await,
+        "✗ instances of the lab: up to 8 instances beside 2 others"
+    ));
+
+    // A target without instances is not affected.
+    second.edit("services:\n", "tables:\n  posts: { partition_key: id }\nservices:\n");
+    let table = aws.done(&second, &["up", "tables.posts", "--yes"]).await;
+    assert!(!table.stderr.contains("a lab terminates"), "{}", table.all());
+    assert_eq!(aws.run(&second, &["up", "services.web", "--yes"]).await.code, 1);
 
     second.edit("max: 8", "max: 4");
     let doctor = aws.run(&second, &["doctor"]).await;

@@ -82,8 +82,12 @@ fn is_of(instance: &Instance, stack: &str) -> bool {
 }
 
 impl Session {
-    /// Rejects services for whose instances a lab has no room, before anything is created.
-    pub(super) async fn check_room(&self) -> Result<(), Failure> {
+    /// Rejects services for whose instances a lab has no room, before anything is built or created. Without a service
+    /// among the targets, no instance is launched.
+    pub(super) async fn check_room(&self, targets: &[String]) -> Result<(), Failure> {
+        if !self.config.services.keys().any(|entry| self.is_needed(&format!("services.{entry}"), targets)) {
+            return Ok(());
+        }
         let room = Room::of(&self.aws, &self.config).await;
         let Some(room) = room.map_err(|fault| self.failed("count the instances of the lab", fault))? else {
             return Ok(());

@@ -88,10 +88,10 @@ fn end(lifetime: Duration) -> Option<String> {
 
 async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode) -> Result<Exit, Failure> {
     https::warn(session);
+    unless_stopped(session.check_room(&args.targets)).await?;
     let programs = session.programs(&args.targets).await?;
     // A build may take longer than the shortest lifetime.
     session.ends = args.lifetime.and_then(end);
-    unless_stopped(session.check_room()).await?;
     let Some(Agreed { page, plan, kept, lease, brought }) = agree(session, args, mode, &programs).await? else {
         report::say("nothing was changed");
         return Ok(Exit::Done);
