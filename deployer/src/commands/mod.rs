@@ -306,7 +306,7 @@ impl Session {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         warn_of_exposed(&self.config, &self.file);
         self.check_images(wanted).await?;
-        self.find_held(wanted).await?;
+        held::refuse(self.find_held(wanted).await?)?;
         let mut build = report::Build::default();
         let show = |building: Building<'_>| build.show(building);
         let built = Programs::build(&self.config, self.folder(), self.destination, wanted, show);

@@ -93,9 +93,9 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
         self.name().to_owned()
     }
 
-    /// Whether the value of a setting below [`SECRET`](Resource::SECRET) may be shown, such as a variable that is in
+    /// Whether a value of a setting below [`SECRET`](Resource::SECRET) may be shown, such as a variable that is in
     /// `stack.yaml` for all to see.
-    fn is_open(&self, _path: &str) -> bool {
+    fn is_open(&self, _path: &str, _value: &str) -> bool {
         false
     }
 

@@ -152,15 +152,23 @@ const REMOVE_HELD: &[Right] = &[
     right("ssm:ListTagsForResource", Parameters),
 ];
 
-/// Setting values (`commands/secret.rs`). What is taken over gets our tags first.
+/// Setting values (`commands/secret.rs`). What another stack owns is neither changed nor taken over.
 const SET_HELD: &[Right] = &[
     right_when("secretsmanager:CreateSecret", Secrets, New),
     right_when("secretsmanager:PutSecretValue", Secrets, Ours),
     right_when("secretsmanager:RestoreSecret", Secrets, Ours),
-    right_when("secretsmanager:TagResource", Secrets, New),
-    right_when("ssm:AddTagsToResource", Parameters, New),
-    right_when("ssm:PutParameter", Parameters, New),
-    right_when("ssm:PutParameter", Parameters, Ours),
+    right_when("secretsmanager:TagResource", Secrets, Taking),
+    right_when("ssm:AddTagsToResource", Parameters, Taking),
+    right_when("ssm:PutParameter", Parameters, OursOrFree),
+];
+
+/// What the releases in service read (`releases/held.rs`).
+const READERS: &[Right] = &[
+    right("autoscaling:DescribeAutoScalingGroups", Any),
+    right("ec2:DescribeLaunchTemplateVersions", Any),
+    right("lambda:GetFunctionConfiguration", Functions),
+    right("lambda:ListFunctions", Any),
+    right("lambda:ListTags", Functions),
 ];
 
 /// The lease (`cloud/lease.rs`). A conditional write needs `s3:GetObject`, and without `s3:ListBucket` a missing
@@ -379,6 +387,9 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Services, WHY_SERVICES),
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
+                // Of releases whose values stack.yaml need not name any more.
+                part(Given::Always, HELD_SECRETS),
+                part(Given::Always, HELD_PARAMETERS),
             ],
         ],
     ),
@@ -428,7 +439,12 @@ pub const COMMANDS: &[Needs] = &[
         Which::Described,
         &[SITE, &[part(Given::Always, LEASE), part(Given::Always, REMOVE_HELD)]],
     ),
-    command("secret", &[], Which::None, &[&[part(Given::Always, SET_HELD), part(Given::Always, REMOVE_HELD)]]),
+    command(
+        "secret",
+        &[],
+        Which::None,
+        &[&[part(Given::Always, SET_HELD), part(Given::Always, REMOVE_HELD), part(Given::Always, READERS)]],
+    ),
     command("outputs", &[Read], Which::Outputs, &[SITE]),
     command(
         "ls",
