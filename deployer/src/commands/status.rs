@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    Session, Wake, no_local_aws_here,
+    Reliance, Session, Wake, no_local_aws_here,
     rest::{self, Intended},
     unless_stopped,
 };
@@ -140,7 +140,7 @@ fn packages(session: &Session) -> Vec<String> {
 async fn changes(session: &Session, places: &Places, packages: &[String]) -> Result<usize, String> {
     let said = |fault: Fault| denied_or_said(&fault);
     let deployed = async { deployed(session, places, packages).await.map_err(said) };
-    let network = async { session.discover().await.map_err(said) };
+    let network = async { session.discover(Reliance::Trusts).await.map_err(said) };
     let (deployed, network) = futures::try_join!(deployed, network)?;
     let programs = programs(session, packages, deployed).await?;
     let missing = session.find_held(|_| true).await.map_err(|failure| failure.error.to_string())?;

@@ -68,6 +68,8 @@ enum Given {
     Tables,
     /// Services in a network that `stack.yaml` names.
     OwnNetwork,
+    /// Services in the default network.
+    DefaultNetwork,
     /// A service that names its machine image.
     Image,
     /// A service with a domain.
@@ -302,13 +304,12 @@ use Deed::{Change, List, Loss, Read, Remove, Tidy};
 /// What `up` does with resources.
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 
-/// What every command needs that lays out the stack: the network and the domains of services.
-const SITE: &[Part] = &[
-    part(Given::Services, NETWORK),
-    part(Given::OwnNetwork, ROUTES),
-    part(Given::Domain, DOMAINS),
-    part(Given::Requested, CERTIFICATES),
-];
+/// What every command needs that lays out the stack: the default network and the domains of services.
+const SITE: &[Part] =
+    &[part(Given::DefaultNetwork, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
+
+/// What commands need that check a network that `stack.yaml` names.
+const CHECKED: &[Part] = &[part(Given::OwnNetwork, NETWORK), part(Given::OwnNetwork, ROUTES)];
 
 /// What else `up` needs.
 const UP: &[Part] = &[
@@ -324,13 +325,14 @@ const UP: &[Part] = &[
 /// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
 /// `deployer/tests/permissions.rs`.
 pub const COMMANDS: &[Needs] = &[
-    command("up", UP_DEEDS, Which::Described, &[SITE, UP]),
+    command("up", UP_DEEDS, Which::Described, &[SITE, CHECKED, UP]),
     command(
         "plan",
         &[List, Read, Loss],
         Which::Described,
         &[
             SITE,
+            CHECKED,
             &[part(Given::Image, IMAGES), part(Given::Secrets, HELD_SECRETS), part(Given::Parameters, HELD_PARAMETERS)],
         ],
     ),
@@ -397,7 +399,7 @@ pub const COMMANDS: &[Needs] = &[
         Which::None,
         &[&[part(Given::Services, PAUSE), part(Given::Domain, RELEASE), part(Given::Services, LEASE)]],
     ),
-    command("resume", UP_DEEDS, Which::Described, &[SITE, UP]),
+    command("resume", UP_DEEDS, Which::Described, &[SITE, CHECKED, UP]),
     command(
         "logs",
         &[],
@@ -456,7 +458,7 @@ pub const COMMANDS: &[Needs] = &[
         "doctor",
         &[Read],
         Which::Described,
-        &[SITE, &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR)]],
+        &[SITE, CHECKED, &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR)]],
     ),
     offline("init"),
     offline("validate"),
@@ -519,6 +521,7 @@ impl Given {
             Given::Always => true,
             Given::Services => !config.services.is_empty(),
             Given::OwnNetwork => !config.services.is_empty() && config.network.is_some(),
+            Given::DefaultNetwork => !config.services.is_empty() && config.network.is_none(),
             Given::Functions => !config.functions.is_empty(),
             Given::Buckets => !config.buckets.is_empty(),
             Given::Tables => !config.tables.is_empty(),
