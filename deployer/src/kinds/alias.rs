@@ -42,7 +42,7 @@ pub struct Settings {
     pub a: Option<String>,
     /// The record for IPv6, which is empty while the load balancer has IPv4 addresses only.
     pub aaaa: Option<String>,
-    /// Whether no record is ours. Not a setting: a removal leaves what is not ours.
+    /// Whether a record is not ours. Not a setting: a removal leaves it, and the load balancer takes ours with it.
     #[serde(skip)]
     pub is_bare: bool,
 }
@@ -84,7 +84,7 @@ impl Resource for Alias {
         let others = sets.iter().filter(|set| !self.target.is_of(set));
         let others: Vec<String> =
             others.map(|set| format!("its {} record leads to {}", set.r#type.as_str(), leads_to(set))).collect();
-        let is_bare = others.len() == sets.len();
+        let is_bare = !others.is_empty();
         let owner = match others.is_empty() {
             true => Owner::Parent,
             false => Owner::Other(format!("another owner: {}", others.join(", "))),
