@@ -196,6 +196,24 @@ async fn a_domain_that_is_taken_out_is_served_over_http_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_was_not_issued_is_planned_anew() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let others = ResourceRecord::builder().value("0 issue \"letsencrypt.org\"").build().expect("complete");
+    let others = ResourceRecordSet::builder().name(DOMAIN).r#type(RrType::Caa).ttl(60).resource_records(others);
+    world.change(&zone, ChangeAction::Create, others.build().expect("complete")).await;
+    let up = cloud.run(project, &["up", "--yes"]).await;
+    assert!(up.code == 1 && up.stderr.contains("CAA_ERROR"), "{}", up.all());
+    let plan = cloud.done(project, &["plan"]).await;
+    for line in ["~ certificate.web", "validation_record.web", "listener.web-https"] {
+        assert!(plan.stderr.contains(line), "{line}: {}", plan.all());
+    }
+    cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_alias_follows_a_paused_service() {
     let world = World::start().await;
     let World { cloud, project } = &world;

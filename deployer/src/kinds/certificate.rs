@@ -100,6 +100,8 @@ impl Certificate {
 
 impl Resource for Certificate {
     const KIND: &'static str = "certificate";
+    /// One that ACM did not issue is replaced, and the replacement has another ARN.
+    const UPDATE_MOVES_OUTPUT: bool = true;
     /// A load balancer's use of it outlives its listener by some minutes.
     const LIMIT: Duration = Duration::from_secs(20 * 60);
 
