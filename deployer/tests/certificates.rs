@@ -214,6 +214,27 @@ async fn a_certificate_that_was_not_issued_is_planned_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_domain_that_is_not_served_yet_replaces_the_first() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let before = world.records(&zone).await;
+    cloud.done(project, &["up", "--yes"]).await;
+    project.edit(DOMAIN, "app.example.com");
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert!(up.output("URL").starts_with("http://"), "{}", up.all());
+    let plain = world.address(80).await;
+    let page = world.client().get(format!("http://{DOMAIN}:{}/health", plain.port())).send().await;
+    assert_eq!(page.expect("it answers").status(), StatusCode::OK);
+    assert_eq!(world.records(&zone).await, before);
+    assert_eq!(world.certificates().await, 1, "that of the second domain");
+    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
+    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_alias_follows_a_paused_service() {
     let world = World::start().await;
     let World { cloud, project } = &world;

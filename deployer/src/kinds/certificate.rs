@@ -51,6 +51,8 @@ pub struct Output {
     pub is_issued: bool,
     /// The record by which ACM validates the domain.
     pub record: Option<Record>,
+    /// Whether a load balancer uses it, or another certificate of ours for this domain.
+    pub is_used: bool,
     /// Whether the account has a certificate of another owner for this domain: ACM validates both by the same record
     /// (docs/aws.md §9.7).
     pub shares_record: bool,
@@ -81,6 +83,8 @@ const KEYS: &[KeyAlgorithm] = &[
 
 /// After this long, a certificate that was requested is listed.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
+/// A load balancer's use of a certificate outlives its listener by some minutes.
+const RELEASED_WITHIN: Duration = Duration::from_secs(20 * 60);
 /// The longest idempotency token.
 const LONGEST_TOKEN: usize = 32;
 
@@ -102,8 +106,7 @@ impl Resource for Certificate {
     const KIND: &'static str = "certificate";
     /// One that ACM did not issue is replaced, and the replacement has another ARN.
     const UPDATE_MOVES_OUTPUT: bool = true;
-    /// A load balancer's use of it outlives its listener by some minutes.
-    const LIMIT: Duration = Duration::from_secs(20 * 60);
+    const LIMIT: Duration = RELEASED_WITHIN;
 
     type Cloud = Aws;
     type Settings = Settings;
@@ -118,6 +121,7 @@ impl Resource for Certificate {
         if ours.is_empty() {
             return Ok(Observed::Absent);
         }
+        let is_used = ours.iter().any(|it| !it.detail.in_use_by().is_empty());
         let Owned { detail, tags } = ours.remove(0);
         let (record, failure) = (record_of(&detail), failure_of(&detail));
         // ACM determines the record some seconds after the request (docs/aws.md §9.7).
@@ -134,6 +138,7 @@ impl Resource for Certificate {
                 is_issued: is_issued(&detail),
                 arn: detail.certificate_arn.unwrap_or_default(),
                 record,
+                is_used,
                 shares_record: others,
             },
             owner: Owner::Tags(tags),
@@ -169,8 +174,13 @@ impl Resource for Certificate {
         Ok(())
     }
 
-    /// Deletes its validation record first: only the certificate shows that the record is ours.
+    /// Deletes its validation record first: only the certificate shows that the record is ours. One that is in use keeps
+    /// its record, which renewals need.
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        if live.output.is_used {
+            let fault = Fault::new("DeleteCertificate", "ResourceInUseException", "a load balancer still uses it");
+            return Err(fault.within(RELEASED_WITHIN));
+        }
         if let Some(record) = live.output.record.as_ref().filter(|_| !live.output.shares_record) {
             validation_record::remove(aws, &self.domain, record).await?;
         }

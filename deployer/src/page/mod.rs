@@ -407,7 +407,8 @@ impl Layout<'_> {
         let domain = https.as_ref().and_then(|https| https.domain.as_ref());
         let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
         let balancer = self.load_balancer(entry, wanted, network, front_door, aliased);
-        let part = if https.is_some() { Part::Http } else { Part::Alone };
+        // One for HTTPS that is left over serves another domain.
+        let part = if is_served { Part::Http } else { Part::Alone };
         let listener = self.listener(entry, wanted, balancer, target_group, part);
         if let Some(https) = &mut https {
             self.alias(entry, https, balancer);
