@@ -4,6 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 
+use aws_sdk_acm::types::ValidationMethod;
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum};
 use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
 use reqwest::{Client, StatusCode, redirect::Policy};
@@ -210,6 +211,36 @@ async fn a_certificate_that_was_not_issued_is_planned_anew() {
         assert!(plan.stderr.contains(line), "{line}: {}", plan.all());
     }
     cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validation_record_that_others_may_need_stays() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let acm = &cloud.aws.acm;
+    // Its wildcard, and another certificate that has the domain beside its first name.
+    let mut needed = Vec::new();
+    for (first, second) in [(format!("*.{DOMAIN}"), None), ("example.org".to_owned(), Some(DOMAIN.to_owned()))] {
+        let request = acm.request_certificate().domain_name(first).validation_method(ValidationMethod::Dns);
+        let request = request.set_subject_alternative_names(second.map(|name| vec![name]));
+        needed.push(request.send().await.expect("it can be requested").certificate_arn.expect("an ARN"));
+    }
+    let proofs = async || {
+        let records = world.records(&zone).await;
+        records.into_iter().filter(|set| set.contains(&format!(".{DOMAIN}.")) && set.contains("Cname")).count()
+    };
+    for arn in needed {
+        cloud.done(project, &["up", "--yes"]).await;
+        cloud.done(project, &["down", "--yes"]).await;
+        assert_eq!(proofs().await, 1, "another certificate needs it");
+        acm.delete_certificate().certificate_arn(arn).send().await.expect("it can be deleted");
+    }
+    // It is there before our certificate now.
+    cloud.done(project, &["up", "--yes"]).await;
+    cloud.done(project, &["down", "--yes"]).await;
+    assert_eq!(proofs().await, 1, "it was there before");
     world.cloud.end().await;
 }
 

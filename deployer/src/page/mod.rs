@@ -487,7 +487,7 @@ impl Layout<'_> {
                 record,
                 certificate: certificate.arn,
                 awaits,
-                is_shared: certificate.shares_record,
+                is_kept: certificate.keeps_record,
             };
             (record, settings)
         }))
