@@ -245,6 +245,30 @@ async fn a_validation_record_that_others_may_need_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_domain_follows_its_service_to_another_name() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    cloud.done(project, &["up", "--yes"]).await;
+    project.edit("  web:\n", "  site:\n");
+    project.edit("services.web.url", "services.site.url");
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    let balancers = cloud.aws.elb.describe_load_balancers().send().await.expect("load balancers");
+    let [balancer] = balancers.load_balancers() else { panic!("{balancers:?}") };
+    assert_eq!(balancer.load_balancer_name(), Some("s-site"));
+    for kind in [RrType::A, RrType::Aaaa] {
+        let alias = world.set(&zone, DOMAIN, kind).await.and_then(|set| set.alias_target).expect("an alias");
+        assert_eq!(Some(alias.dns_name.trim_end_matches('.')), balancer.dns_name());
+    }
+    world.assert_served().await;
+    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
+    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_domain_that_is_not_served_yet_replaces_the_first() {
     let world = World::start().await;
     let World { cloud, project } = &world;

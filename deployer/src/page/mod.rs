@@ -498,10 +498,11 @@ impl Layout<'_> {
         let Some(Domain { name: domain, zone: Some(zone), .. }) = &https.domain else { return };
         let (domain, zone) = (domain.clone(), zone.id.clone());
         let named = LoadBalancer { name: self.names.plain(entry) };
+        let stack = self.config.name.to_string();
         self.stack.add_inside(entry, balancer, move |balancer| {
             let target = named.target(&balancer);
             let settings = alias::Settings::to(&target.dns_name);
-            (Alias { domain: domain.clone(), zone: zone.clone(), target }, settings)
+            (Alias { stack: stack.clone(), domain: domain.clone(), zone: zone.clone(), target }, settings)
         });
     }
 
