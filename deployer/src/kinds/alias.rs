@@ -136,7 +136,7 @@ impl Alias {
 
 /// Removes the records of a domain that lead to this load balancer, from every zone that may hold them.
 pub async fn remove(aws: &Aws, domain: &str, target: &Target) -> Result<(), Fault> {
-    for zone in zones::holding(aws, domain).await? {
+    for zone in zones::above(aws, domain).await? {
         let sets = sets_of(aws, &zone.id, domain).await?;
         let ours = sets.into_iter().filter(|set| target.is_of(set)).collect();
         zones::change(aws, &zone.id, ours, Vec::new()).await?;

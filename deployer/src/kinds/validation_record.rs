@@ -111,7 +111,7 @@ impl Resource for ValidationRecord {
 /// Removes the record of a certificate for this domain from every zone that may hold it, if it leads where the
 /// certificate says.
 pub async fn remove(aws: &Aws, domain: &str, record: &Record) -> Result<(), Fault> {
-    for zone in zones::holding(aws, domain).await? {
+    for zone in zones::above(aws, domain).await? {
         let set = set_of(aws, &zone.id, &record.name).await?;
         let ours = set.filter(|set| leads_to(set) == plain(&record.value));
         zones::change(aws, &zone.id, ours.into_iter().collect(), Vec::new()).await?;
