@@ -290,6 +290,20 @@ async fn another_domain_that_is_not_served_yet_replaces_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ns_records_below_a_zone_are_named() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let server = ResourceRecord::builder().value("ns.elsewhere.example").build().expect("complete");
+    let cut = ResourceRecordSet::builder().name(DOMAIN).r#type(RrType::Ns).ttl(60).resource_records(server);
+    world.change(&zone, ChangeAction::Create, cut.build().expect("complete")).await;
+    let plan = cloud.done(project, &["plan"]).await;
+    let words = format!("NS records in hosted zone {ZONE} lead {DOMAIN} to ns.elsewhere.example");
+    assert!(plan.stderr.contains(&words), "{}", plan.all());
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_alias_follows_a_paused_service() {
     let world = World::start().await;
     let World { cloud, project } = &world;

@@ -62,6 +62,16 @@ pub async fn name_servers(aws: &Aws, zone: &Zone) -> Result<Vec<String>, Fault> 
     Ok(servers)
 }
 
+/// The name servers that the NS records of a name in a zone lead to, sorted; none if it has no such records.
+pub async fn led_to(aws: &Aws, zone: &Zone, name: &str) -> Result<Vec<String>, Fault> {
+    let sets = records(aws, &zone.id, name).await?;
+    let sets = sets.iter().filter(|set| set.r#type == RrType::Ns);
+    let mut servers: Vec<String> =
+        sets.flat_map(|set| set.resource_records()).map(|record| plain(&record.value)).collect();
+    servers.sort();
+    Ok(servers)
+}
+
 /// The record sets of exactly this name; none if the zone is gone.
 pub async fn records(aws: &Aws, zone: &str, name: &str) -> Result<Vec<ResourceRecordSet>, Fault> {
     // The list begins at the name, and a name with more sets than one page has sets that are not ours in any case.

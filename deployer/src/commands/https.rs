@@ -80,8 +80,17 @@ fn to_enter(domain: &str, record: Option<Record>, host: Option<String>) -> Vec<S
 
 /// What is wrong with the delegation of a domain's zone.
 fn delegation(service: &str, domain: &Domain) -> Vec<String> {
-    let (Delegation::Missing { wanted, there }, Some(zone)) = (&domain.delegation, &domain.zone) else {
-        return Vec::new();
+    let Some(zone) = &domain.zone else { return Vec::new() };
+    let (wanted, there) = match &domain.delegation {
+        Delegation::Missing { wanted, there } => (wanted, there),
+        Delegation::Cut { at, there } => {
+            let name = &zone.name;
+            return vec![
+                format!("{service}: NS records in hosted zone {name} lead {at} to {}", there.join(", ")),
+                format!("  delete them, or create a public hosted zone {at} with those name servers"),
+            ];
+        }
+        Delegation::Complete | Delegation::Unknown => return Vec::new(),
     };
     let known = match there.is_empty() {
         true => "has no working name servers for it".to_owned(),
@@ -116,6 +125,9 @@ mod tests {
         assert!(first(missing(&["ns.other.net"])).ends_with("it has ns.other.net"));
         let lines = delegation_lines(missing(&[]));
         assert_eq!(lines[2..], ["    example.org  NS  ns-1.awsdns.org", "    example.org  NS  ns-2.awsdns.com"]);
+        let cut = Delegation::Cut { at: "app.example.org".into(), there: vec!["ns.x.net".into()] };
+        let cut = delegation_lines(cut).join("\n");
+        assert!(cut.contains("NS records in hosted zone example.org lead app.example.org to ns.x.net"), "{cut}");
         for fine in [Delegation::Complete, Delegation::Unknown] {
             assert_eq!(delegation_lines(fine), [""; 0]);
         }
