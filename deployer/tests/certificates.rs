@@ -6,14 +6,15 @@ use std::net::SocketAddr;
 
 use aws_sdk_acm::types::ValidationMethod;
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum};
-use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
+use aws_sdk_route53::types::{ChangeAction, ResourceRecordSet, RrType};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use serde_json::json;
-use support::{Project, cloud::TestAws};
-use testkit::{eventually, programs::tool, until};
-
-const ZONE: &str = "example.org";
-const DOMAIN: &str = "app.example.org";
+use support::{
+    Project,
+    cloud::TestAws,
+    domain::{self, DOMAIN, ZONE},
+};
+use testkit::{eventually, programs::tool};
 
 /// Connects to a port of this machine as a client of a domain, and trusts one authority.
 const OVER_TLS: &str = "
@@ -39,33 +40,20 @@ impl World {
 
     /// Creates the hosted zone, with a record of others in it, and returns its id.
     async fn zone(&self) -> String {
-        let made = self.cloud.aws.route53.create_hosted_zone().name(ZONE).caller_reference("1").send().await;
-        let id = made.expect("a zone can be made").hosted_zone.expect("a zone").id;
-        let id = id.trim_start_matches("/hostedzone/").to_owned();
-        self.change(&id, ChangeAction::Create, record("mail.example.org", "192.0.2.1")).await;
-        id
+        domain::make_zone(&self.cloud.aws).await
     }
 
     async fn change(&self, zone: &str, action: ChangeAction, set: ResourceRecordSet) {
-        let change = Change::builder().action(action).resource_record_set(set).build().expect("complete");
-        let batch = ChangeBatch::builder().changes(change).build().expect("complete");
-        until("the change", async || {
-            let call = self.cloud.aws.route53.change_resource_record_sets().hosted_zone_id(zone);
-            call.change_batch(batch.clone()).send().await.is_ok()
-        })
-        .await;
+        domain::change(&self.cloud.aws, zone, action, set).await;
     }
 
     /// The record sets of a zone, as text.
     async fn records(&self, zone: &str) -> Vec<String> {
-        let listed = self.cloud.aws.route53.list_resource_record_sets().hosted_zone_id(zone).send().await;
-        listed.expect("records").resource_record_sets.iter().map(|set| format!("{set:?}")).collect()
+        domain::sets(&self.cloud.aws, zone).await.iter().map(|set| format!("{set:?}")).collect()
     }
 
     async fn set(&self, zone: &str, name: &str, kind: RrType) -> Option<ResourceRecordSet> {
-        let listed = self.cloud.aws.route53.list_resource_record_sets().hosted_zone_id(zone).send().await;
-        let mut sets = listed.expect("records").resource_record_sets.into_iter();
-        sets.find(|set| set.name.trim_end_matches('.') == name && set.r#type == kind)
+        domain::set_of(&self.cloud.aws, zone, name, kind).await
     }
 
     async fn certificates(&self) -> usize {
@@ -119,12 +107,6 @@ impl World {
         let put = Client::new().put(address).body(body.to_string()).send().await.expect("it answers");
         assert!(put.status().is_success());
     }
-}
-
-fn record(name: &str, address: &str) -> ResourceRecordSet {
-    let value = ResourceRecord::builder().value(address).build().expect("complete");
-    let set = ResourceRecordSet::builder().name(name).r#type(RrType::A).ttl(60).resource_records(value);
-    set.build().expect("complete")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,9 +183,8 @@ async fn a_certificate_that_was_not_issued_is_planned_anew() {
     let world = World::start().await;
     let World { cloud, project } = &world;
     let zone = world.zone().await;
-    let others = ResourceRecord::builder().value("0 issue \"letsencrypt.org\"").build().expect("complete");
-    let others = ResourceRecordSet::builder().name(DOMAIN).r#type(RrType::Caa).ttl(60).resource_records(others);
-    world.change(&zone, ChangeAction::Create, others.build().expect("complete")).await;
+    let others = domain::set(DOMAIN, RrType::Caa, "0 issue \"letsencrypt.org\"");
+    world.change(&zone, ChangeAction::Create, others).await;
     let up = cloud.run(project, &["up", "--yes"]).await;
     assert!(up.code == 1 && up.stderr.contains("CAA_ERROR"), "{}", up.all());
     let plan = cloud.done(project, &["plan"]).await;
@@ -294,9 +275,8 @@ async fn ns_records_below_a_zone_are_named() {
     let world = World::start().await;
     let World { cloud, project } = &world;
     let zone = world.zone().await;
-    let server = ResourceRecord::builder().value("ns.elsewhere.example").build().expect("complete");
-    let cut = ResourceRecordSet::builder().name(DOMAIN).r#type(RrType::Ns).ttl(60).resource_records(server);
-    world.change(&zone, ChangeAction::Create, cut.build().expect("complete")).await;
+    let cut = domain::set(DOMAIN, RrType::Ns, "ns.elsewhere.example");
+    world.change(&zone, ChangeAction::Create, cut).await;
     let plan = cloud.done(project, &["plan"]).await;
     let words = format!("NS records in hosted zone {ZONE} lead {DOMAIN} to ns.elsewhere.example");
     assert!(plan.stderr.contains(&words), "{}", plan.all());
@@ -370,7 +350,7 @@ async fn a_record_of_others_is_neither_changed_nor_deleted() {
     let world = World::start().await;
     let World { cloud, project } = &world;
     let zone = world.zone().await;
-    world.change(&zone, ChangeAction::Create, record(DOMAIN, "192.0.2.7")).await;
+    world.change(&zone, ChangeAction::Create, domain::set(DOMAIN, RrType::A, "192.0.2.7")).await;
     let before = world.records(&zone).await;
     cloud.done(project, &["plan"]).await;
     let up = cloud.run(project, &["up", "--yes"]).await;

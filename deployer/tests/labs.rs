@@ -76,20 +76,30 @@ async fn instances_of_other_stacks_count_against_the_limit() {
     second.edit("max: 1", "max: 8");
     let said = aws.run(&second, &["up", "--yes"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
-    for words in
-        ["up to 8 instances beside 2 others; a lab terminates those beyond 9", "terminate what is no longer needed"]
-    {
+    for words in [
+        "up to 8 instances in addition to 2 others; a lab terminates those beyond 9",
+        "terminate what is no longer needed",
+    ] {
         assert!(said.stderr.contains(words), "{}", said.all());
     }
-    assert!(found(&aws.run(&second, &["doctor"]).await, "✗ instances of the lab: up to 8 instances beside 2 others"));
+    assert!(found(
+        &aws.run(&second, &["doctor"]).await,
+        "✗ instances of the lab: up to 8 instances in addition to 2 others"
+    ));
+
+    // A target without instances is not affected.
+    second.edit("services:\n", "tables:\n  posts: { partition_key: id }\nservices:\n");
+    let table = aws.done(&second, &["up", "tables.posts", "--yes"]).await;
+    assert!(!table.stderr.contains("a lab terminates"), "{}", table.all());
+    assert_eq!(aws.run(&second, &["up", "services.web", "--yes"]).await.code, 1);
 
     second.edit("max: 8", "max: 4");
     let doctor = aws.run(&second, &["doctor"]).await;
-    assert!(found(&doctor, "! instances of the lab: up to 4 instances beside 2 others"), "{}", doctor.all());
+    assert!(found(&doctor, "! instances of the lab: up to 4 instances in addition to 2 others"), "{}", doctor.all());
     second.edit("max: 4", "max: 1");
     let doctor = aws.run(&second, &["doctor"]).await;
     assert!(found(&doctor, "✓ AWS Academy Learner Lab: uses LabRole and LabInstanceProfile"), "{}", doctor.all());
-    assert!(found(&doctor, "✓ instances of the lab: up to 1 instances beside 2 others"), "{}", doctor.all());
+    assert!(found(&doctor, "✓ instances of the lab: up to 1 instance in addition to 2 others"), "{}", doctor.all());
     aws.done(&first, &["down", "--yes"]).await;
 }
 

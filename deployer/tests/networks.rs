@@ -20,7 +20,11 @@ impl<'a> Hand<'a> {
     }
 
     async fn subnet(&self, number: u8, zone: &str) -> String {
-        let call = self.aws.ec2.create_subnet().vpc_id(&self.vpc).cidr_block(format!("10.1.{number}.0/24"));
+        self.subnet_of(&format!("10.1.{number}.0/24"), zone).await
+    }
+
+    async fn subnet_of(&self, cidr: &str, zone: &str) -> String {
+        let call = self.aws.ec2.create_subnet().vpc_id(&self.vpc).cidr_block(cidr);
         let made = call.availability_zone(zone).send().await.expect("a subnet");
         made.subnet.and_then(|subnet| subnet.subnet_id).expect("an id")
     }
@@ -39,9 +43,9 @@ impl<'a> Hand<'a> {
         gateway
     }
 
-    async fn give_addresses(&self, subnet: &str) {
-        let on = AttributeBooleanValue::builder().value(true).build();
-        let call = self.aws.ec2.modify_subnet_attribute().subnet_id(subnet).map_public_ip_on_launch(on);
+    async fn set_addresses(&self, subnet: &str, wanted: bool) {
+        let wanted = AttributeBooleanValue::builder().value(wanted).build();
+        let call = self.aws.ec2.modify_subnet_attribute().subnet_id(subnet).map_public_ip_on_launch(wanted);
         call.send().await.expect("the subnet can be changed");
     }
 
@@ -96,9 +100,32 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     let gateway = hand.open().await;
     refused(vpc, &[&first, &second], "gives instances no public addresses", "--map-public-ip-on-launch").await;
     for subnet in [&first, &second, &beside] {
-        hand.give_addresses(subnet).await;
+        hand.set_addresses(subnet, true).await;
     }
     refused(vpc, &[&first, &beside], "are both in us-east-1a", "one subnet for each zone").await;
+    let small = hand.subnet_of("10.1.8.0/28", "us-east-1b").await;
+    refused(vpc, &[&first, &small], "is too small (10.1.8.0/28)", "name larger subnets").await;
+
+    // A subnet whose addresses the load balancers of others have.
+    let narrow = hand.subnet_of("10.1.9.0/27", "us-east-1b").await;
+    hand.set_addresses(&narrow, true).await;
+    let mut balancers = Vec::new();
+    for number in 0..20 {
+        let call =
+            cloud.aws.elb.create_load_balancer().name(format!("other-{number}")).subnets(&first).subnets(&narrow);
+        let made = call.send().await.expect("a load balancer");
+        balancers.extend(made.load_balancers()[0].load_balancer_arn().map(str::to_owned));
+    }
+    let full = cloud.run(&project_in(vpc, &[&first, &narrow]), &["up", "--yes"]).await;
+    assert_eq!(full.code, 1, "{}", full.all());
+    for words in ["has 7 free addresses; a load balancer needs 8 in each subnet", "hint: free addresses in it"] {
+        assert!(full.stderr.contains(words), "{}", full.all());
+    }
+    for arn in balancers {
+        let call = cloud.aws.elb.delete_load_balancer().load_balancer_arn(arn);
+        call.send().await.expect("a load balancer can be deleted");
+    }
+
     let other = Hand::new(&cloud.aws).await;
     let error = format!("the subnet {second} is in {vpc}, not in {}", other.vpc);
     refused(&other.vpc, &[&second, &first], error.rsplit_once(" is in").expect("it").1, "describe-subnets").await;
@@ -117,11 +144,22 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     let policy = project.done(&["policy", "up"]);
     assert!(policy.stdout.contains("ec2:DescribeRouteTables"), "{}", policy.all());
 
+    // What exists is used even if nothing could be created in the network any more.
+    hand.set_addresses(&first, false).await;
+    let stuck = cloud.run(&project, &["plan"]).await;
+    assert!(stuck.code == 1 && stuck.stderr.contains("gives instances no public addresses"), "{}", stuck.all());
+    for command in ["why", "outputs", "history", "status"] {
+        cloud.done(&project, &[command]).await;
+    }
+    let policy = project.done(&["policy", "down"]);
+    assert!(!policy.stdout.contains("ec2:DescribeVpcs"), "{}", policy.all());
+    hand.set_addresses(&first, true).await;
+
     // A load balancer cannot move to another network.
     let hand_of_other = [other.subnet(1, "us-east-1a").await, other.subnet(2, "us-east-1b").await];
     let gateway_of_other = other.open().await;
     for subnet in &hand_of_other {
-        other.give_addresses(subnet).await;
+        other.set_addresses(subnet, true).await;
     }
     project.edit(vpc, &other.vpc);
     project.edit(&first, &hand_of_other[0]);
@@ -129,11 +167,12 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     let moved = cloud.run(&project, &["up", "--yes"]).await;
     assert_eq!(moved.code, 1, "{}", moved.all());
     assert!(moved.stderr.contains("nothing was changed"), "{}", moved.all());
-    project.edit(&other.vpc, vpc);
-    project.edit(&hand_of_other[0], &first);
-    project.edit(&hand_of_other[1], &second);
 
-    cloud.done(&project, &["down", "--yes"]).await;
-    hand.remove(&[&first, &second, &beside], &gateway).await;
+    // The stack is kept and removed where it is, not where stack.yaml says by now.
+    let kept = cloud.done(&project, &["down", "--yes", "--keep", "services.web"]).await;
+    assert!(kept.stderr.contains("everything that exists is kept"), "{}", kept.all());
+    let down = cloud.done(&project, &["down", "--yes"]).await;
+    assert!(down.stderr.contains("nothing is left"), "{}", down.all());
+    hand.remove(&[&first, &second, &beside, &small, &narrow], &gateway).await;
     other.remove(&[&hand_of_other[0], &hand_of_other[1]], &gateway_of_other).await;
 }

@@ -140,6 +140,7 @@ async fn a_value_is_read_at_the_start_of_a_service_and_is_nowhere_else() {
     // Another value: the next plan names the variable, and `up` rolls it out.
     let said = set(&project, &["app/token"], SECOND);
     assert!(said.stderr.contains("`deployer up`") && said.stderr.contains("changed"), "{}", said.all());
+    assert!(said.stderr.contains("web reads the new value when it next starts"), "{}", said.all());
     assert_eq!(variables(&project, "TOKEN"), [FIRST], "what runs keeps its value");
     let plan = project.run(&["plan", "--local", "--detailed-exitcode", "--show-values"]);
     assert_eq!(plan.code, 2, "{}", plan.all());
@@ -147,6 +148,44 @@ async fn a_value_is_read_at_the_start_of_a_service_and_is_nowhere_else() {
     assert!(!plan.stderr.contains("environment.FIELD"), "{}", plan.all());
     project.done(&["up", "--local", "--yes"]);
     assert_eq!(variables(&project, "TOKEN"), [SECOND]);
+
+    // A secret has a price in `ls`, which knows what there is, and in `status`, which knows what is read.
+    let cost = |arguments: &[&str], at: &str| {
+        let said = project.run(&[arguments, &["--json", "--local"]].concat());
+        let answer: Value = serde_json::from_str(&said.stdout).expect("it is JSON");
+        (answer.pointer(at).and_then(Value::as_f64).expect("a cost") * 100.0).round()
+    };
+    let listed = || cost(&["ls"], "/stacks/0/cost/monthly");
+    let seen = || cost(&["status"], "/cost/monthly");
+    let before = (listed(), seen());
+    set(&project, &["more"], "x");
+    assert_eq!((listed(), seen()), (before.0 + 40.0, before.1));
+    project.done(&["secret", "rm", "more", "--local", "--yes"]);
+    project.edit("      FIELD: { secret: app/fields, key: port }\n", "");
+    assert_eq!((listed(), seen()), (before.0, before.1 - 40.0));
+
+    // What runs still reads it, until the next `up`.
+    let refused = project.run(&["secret", "rm", "app/fields", "--local", "--yes"]);
+    assert!(refused.code == 1, "{}", refused.all());
+    for words in ["web still reads the secret app/fields, so nothing was changed", "run `deployer up` first"] {
+        assert!(refused.stderr.contains(words), "{words:?} is not in: {}", refused.all());
+    }
+    project.edit("      PASSWORD:", "      FIELD: { secret: app/fields, key: port }\n      PASSWORD:");
+
+    // A release whose values are gone is not brought back, and every one that is missing is said.
+    let delete = aws.secrets.delete_secret().secret_id("app/fields").force_delete_without_recovery(true);
+    delete.send().await.expect("it is deleted");
+    let refused = project.run(&["rollback", "web", "--local", "--yes"]);
+    let words = "release 1 of web reads the secret app/fields, which does not exist";
+    assert!(refused.code == 1 && refused.stderr.contains(words), "{}", refused.all());
+    assert!(refused.stderr.contains("`deployer secret set app/fields`"), "{}", refused.all());
+    aws.ssm.delete_parameter().name("/app/password").send().await.expect("it is deleted");
+    let status = project.run(&["status", "--json", "--local"]).stdout;
+    let status: Value = serde_json::from_str(&status).expect("it is JSON");
+    let both = "the secret app/fields does not exist; the parameter /app/password does not exist";
+    assert_eq!(status.pointer("/drift/unread"), Some(&Value::from(both)));
+    set(&project, &["app/fields"], r#"{"port":5432}"#);
+    set(&project, &["--parameter", "/app/password"], PASSWORD);
 
     // A value that stack.yaml uses is not removed; the whole stack takes its own with it, and says what stays.
     let refused = project.run(&["secret", "rm", "app/token", "--local", "--yes"]);
@@ -162,7 +201,10 @@ async fn a_value_is_read_at_the_start_of_a_service_and_is_nowhere_else() {
     let gone = project.done(&["secret", "rm", "app/token", "--local", "--yes"]).stderr;
     assert!(gone.contains("AWS deletes it in 7 days") && gone.contains("`deployer secret set app/token`"), "{gone}");
     let again = project.done(&["secret", "rm", "app/token", "--local", "--yes"]).stderr;
-    assert!(again.contains("nothing to do"), "{again}");
+    assert!(again.contains("nothing to do: the secret app/token is already scheduled for deletion"), "{again}");
+    assert!(again.contains("to restore it: `deployer secret set app/token`"), "{again}");
+    let never = project.done(&["secret", "rm", "never", "--local", "--yes"]).stderr;
+    assert!(never.contains("nothing to do: there is no secret never"), "{never}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,7 +304,9 @@ async fn what_belongs_to_others_is_read_and_never_changed() {
     secrets.create_secret().name("theirs").secret_string("t").tags(theirs).send().await.expect("created");
     secrets.create_secret().name("free").secret_string("f").send().await.expect("created");
     let plain = aws_sdk_ssm::types::ParameterType::String;
-    ssm.put_parameter().name("/free").value("p").r#type(plain).send().await.expect("created");
+    ssm.put_parameter().name("/plain").value("p").r#type(plain).send().await.expect("created");
+    let secure = aws_sdk_ssm::types::ParameterType::SecureString;
+    ssm.put_parameter().name("/free").value("p").r#type(secure).send().await.expect("created");
     let run = async |arguments: &[&str], text: &str| {
         let mut command = cloud.command(&project, arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -280,6 +324,8 @@ async fn what_belongs_to_others_is_read_and_never_changed() {
         (&["secret", "rm", "free", "--yes"], "unknown owner"),
         (&["secret", "set", "--parameter", "/free"], "deployer secret set --parameter /free --adopt"),
         (&["secret", "rm", "--parameter", "/free", "--yes"], "unknown owner"),
+        // AWS does not change a type, and so the parameter is not taken over either.
+        (&["secret", "set", "--parameter", "/plain", "--adopt"], "the parameter /plain is a String"),
     ] {
         let said = run(arguments, "mine").await;
         assert_eq!(said.code, 1, "{arguments:?}: {}", said.all());
@@ -289,6 +335,9 @@ async fn what_belongs_to_others_is_read_and_never_changed() {
         let answer = secrets.get_secret_value().secret_id(name).send().await.expect("a value");
         answer.secret_string().unwrap_or_default().to_owned()
     };
+    let call = ssm.list_tags_for_resource().resource_id("/plain");
+    let tags = call.resource_type(aws_sdk_ssm::types::ResourceTypeForTagging::Parameter).send().await.expect("tags");
+    assert!(tags.tag_list().is_empty(), "{tags:?}");
     assert_eq!([value("theirs").await, value("free").await], ["t", "f"]);
     // Taken over, they are like our own.
     for arguments in [&["secret", "set", "free", "--adopt"][..], &["secret", "set", "--parameter", "/free", "--adopt"]]
@@ -307,6 +356,9 @@ async fn what_belongs_to_others_is_read_and_never_changed() {
         (&["secret", "set", "empty"], "\n", "the value is empty"),
         (&["secret", "set", "--parameter", "large"], &"x".repeat(4097), "larger than 4 KiB"),
         (&["secret", "set", "nul"], "a\0b", "NUL"),
+        (&["secret", "set", "odd"], "a\u{fdd0}b", "U+FDD0"),
+        (&["secret", "set", "--parameter", "nested"], "{{ssm:other}}", "a reference to another parameter"),
+        (&["secret", "set", "--parameter", "/a//b"], "v", "is not the name of a parameter"),
     ] {
         let said = run(arguments, text).await;
         assert!(said.code == 64 && said.stderr.contains(words), "{arguments:?}: {}", said.all());
@@ -331,10 +383,44 @@ async fn a_value_is_typed_twice_and_never_shown() {
     let said = set("tiger-value", "lion-value").await;
     assert!(said.code == 64 && said.all().contains("the two values differ"), "{}", said.all());
     assert!(!said.all().contains("tiger-value") && !said.all().contains("lion-value"), "{}", said.all());
+    // A terminal may have dropped a part of so long a line.
+    let mut terminal = Terminal::of(&cloud.command(&project, &["secret", "set", "app/token"]));
+    terminal.see("app/token: ").await;
+    terminal.press(&format!("{}\n", "long-value".repeat(100))).await;
+    let said = terminal.end().await;
+    assert!(said.code == 64 && said.all().contains("the value is too long to be typed"), "{}", said.all());
+    assert!(said.all().contains("`deployer secret set NAME <file`") && !said.all().contains("long-value"));
+    // Of a value that is pasted, the lines after the first are read by nothing: neither the next question nor a shell.
+    let said = set("tiger-value\nlion-value\necho lion", "tiger-value").await;
+    assert!(said.code == 0 && !said.all().contains("lion"), "{}", said.all());
     let said = set("tiger-value", "tiger-value").await;
     assert!(said.code == 0 && !said.all().contains("tiger-value"), "{}", said.all());
     let answer = cloud.aws.secrets.get_secret_value().secret_id("app/token").send().await.expect("a value");
     assert_eq!(answer.secret_string(), Some("tiger-value"));
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_whose_creation_is_answered_too_late_gets_its_value() {
+    let (cloud, project) = (TestAws::start().await, Project::of_service(VARIABLES));
+    let rule = cloud.control().hold("PutParameter", "hold-before").await;
+    let mut command = cloud.command(&project, &["secret", "set", "--parameter", "/p"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the deployer can be started");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, b"mine").await.expect("it is read");
+    drop(stdin);
+    cloud.control().has_fired(rule).await;
+    // In the meantime, it exists: like after a call whose answer is lost.
+    let tag = aws_sdk_ssm::types::Tag::builder().key("deployer:stack").value("s").build().expect("a tag");
+    let secure = aws_sdk_ssm::types::ParameterType::SecureString;
+    let put = cloud.aws.ssm.put_parameter().name("/p").value("other").r#type(secure).tags(tag);
+    put.send().await.expect("created");
+    assert_eq!(cloud.control().delete(&format!("faults/{rule}")).await, 200);
+    let said = Said::from(child.wait_with_output().await.expect("it ends"));
+    assert_eq!(said.code, 0, "{}", said.all());
+    let answer = cloud.aws.ssm.get_parameter().name("/p").with_decryption(true).send().await.expect("a value");
+    assert_eq!(answer.parameter().and_then(|it| it.value()), Some("mine"));
     cloud.end().await;
 }
 

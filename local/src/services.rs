@@ -270,6 +270,7 @@ impl Services {
             Some("ssm") => region.parameters.tags_of(&need.resource),
             _ => return need,
         };
+        let need = Need { has_tags: true, ..need };
         tags.into_iter().fold(need, |need, (key, value)| need.knowing(format!("aws:ResourceTag/{key}"), Some(value)))
     }
 

@@ -119,7 +119,155 @@ async fn parts_of_different_networks_do_not_fit_together() {
     let form = |pairs: Vec<(&'static str, String)>| pairs.into_iter().map(|(name, value)| (name.to_owned(), value));
     let wrong = test.call_with("elasticloadbalancing", "CreateLoadBalancer", form(balancer(&theirs)).collect()).await;
     assert_eq!(wrong.field("Code"), "InvalidConfigurationRequest", "{}", wrong.text);
-    test.ok_with("elasticloadbalancing", "CreateLoadBalancer", form(balancer(&ours)).collect()).await;
+    let balancer = test.ok_with("elasticloadbalancing", "CreateLoadBalancer", form(balancer(&ours)).collect()).await;
+    let balancer = balancer.field("LoadBalancerArn");
+    let groups = [("LoadBalancerArn", &*balancer), ("SecurityGroups.member.1", &theirs)];
+    refused(&test, "elasticloadbalancing", "SetSecurityGroups", &groups, "InvalidConfigurationRequest").await;
+
+    // A rule names groups of its own VPC.
+    let rule = stack::ingress(&ours, "80", ("IpPermissions.1.Groups.1.GroupId", &theirs));
+    for action in ["AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"] {
+        refused(&test, "ec2", action, &rule, "InvalidGroup.NotFound").await;
+    }
+
+    // A listener forwards to target groups in the VPC of its load balancer.
+    let [inside, outside] = [target_group(&test, "in", &made.vpc).await, target_group(&test, "out", &other).await];
+    let to = |group: &'static str| {
+        [("DefaultActions.member.1.Type", "forward"), ("DefaultActions.member.1.TargetGroupArn", group)]
+    };
+    let own = [("LoadBalancerArn", &*balancer), ("Protocol", "HTTP"), ("Port", "80")];
+    let (wrong, right) = (to(outside.leak()), to(inside.leak()));
+    let create = [&own[..], &wrong].concat();
+    refused(&test, "elasticloadbalancing", "CreateListener", &create, "InvalidConfigurationRequest").await;
+    let create = [&own[..], &right].concat();
+    let listener = test.ok("elasticloadbalancing", "CreateListener", &create).await.field("ListenerArn");
+    let modify = [&[("ListenerArn", &*listener)][..], &wrong].concat();
+    refused(&test, "elasticloadbalancing", "ModifyListener", &modify, "InvalidConfigurationRequest").await;
+    test.stop().await;
+}
+
+async fn target_group(test: &TestCompute, name: &str, vpc: &str) -> String {
+    let form = [("Name", name), ("Protocol", "HTTP"), ("Port", "8080"), ("VpcId", vpc)];
+    test.ok("elasticloadbalancing", "CreateTargetGroup", &form).await.field("TargetGroupArn")
+}
+
+#[tokio::test]
+async fn instances_and_their_target_groups_are_in_one_network() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    let elsewhere = target_group(&test, "elsewhere", &made.vpc).await;
+    let stack = test.up("/", &[]).await;
+    let id = test.instance_ids().await.remove(0);
+    let register = [("TargetGroupArn", &*elsewhere), ("Targets.member.1.Id", &id)];
+    refused(&test, "elasticloadbalancing", "RegisterTargets", &register, "InvalidTarget").await;
+    let attach = [("AutoScalingGroupName", "web"), ("TargetGroupARNs.member.1", &*elsewhere)];
+    refused(&test, "autoscaling", "AttachLoadBalancerTargetGroups", &attach, "ValidationError").await;
+    let subnets = made.subnets.join(",");
+    let moved = [("AutoScalingGroupName", "web"), ("VPCZoneIdentifier", &*subnets)];
+    refused(&test, "autoscaling", "UpdateAutoScalingGroup", &moved, "ValidationError").await;
+    let create = [
+        ("AutoScalingGroupName", "other"),
+        ("LaunchTemplate.LaunchTemplateName", "web"),
+        ("MinSize", "0"),
+        ("MaxSize", "0"),
+        ("VPCZoneIdentifier", &stack.subnets[0]),
+        ("TargetGroupARNs.member.1", &elsewhere),
+    ];
+    refused(&test, "autoscaling", "CreateAutoScalingGroup", &create, "ValidationError").await;
+    test.down(&stack).await;
+    test.stop().await;
+}
+
+#[tokio::test]
+async fn a_load_balancer_answers_while_a_subnet_of_it_leads_to_the_internet() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    let form = [("Name", "web"), ("Subnets.member.1", &*made.subnets[0]), ("Subnets.member.2", &*made.subnets[1])];
+    let created = test.ok("elasticloadbalancing", "CreateLoadBalancer", &form).await;
+    let (balancer, address) = (created.field("LoadBalancerArn"), created.field("DNSName"));
+    let listener = [
+        ("LoadBalancerArn", &*balancer),
+        ("Protocol", "HTTP"),
+        ("Port", "80"),
+        ("DefaultActions.member.1.Type", "fixed-response"),
+        ("DefaultActions.member.1.FixedResponseConfig.StatusCode", "200"),
+    ];
+    test.ok("elasticloadbalancing", "CreateListener", &listener).await;
+    let answers = async || {
+        let asked = test.get_or_refused(&address, "/");
+        tokio::time::timeout(std::time::Duration::from_millis(500), asked).await.is_ok_and(|reply| reply.is_some())
+    };
+    test.until("the load balancer answers", answers).await;
+    let route = [("RouteTableId", &*made.table), ("DestinationCidrBlock", "0.0.0.0/0")];
+    test.ok("ec2", "DeleteRoute", &route).await;
+    test.until("no client reaches it", async || !answers().await).await;
+    test.ok("ec2", "CreateRoute", &[&route[..], &[("GatewayId", &*made.gateway)]].concat()).await;
+    test.until("clients reach it again", answers).await;
+    test.stop().await;
+}
+
+#[tokio::test]
+async fn a_load_balancer_needs_room_in_its_subnets() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    let subnet = async |cidr: &str| {
+        let form = [("VpcId", &*made.vpc), ("CidrBlock", cidr), ("AvailabilityZone", "us-east-1c")];
+        test.ok("ec2", "CreateSubnet", &form).await.field("subnetId")
+    };
+    let free = async |id: &str| {
+        let form = [("SubnetId.1", id)];
+        test.ok("ec2", "DescribeSubnets", &form)
+            .await
+            .field("availableIpAddressCount")
+            .parse::<u32>()
+            .expect("a number")
+    };
+    let (small, narrow) = (subnet("10.1.8.0/28").await, subnet("10.1.9.0/27").await);
+    assert_eq!((free(&small).await, free(&narrow).await), (11, 27));
+    let create = |name: &str, third: &str| {
+        let form = [("Name", name), ("Subnets.member.1", &made.subnets[0]), ("Subnets.member.2", third)];
+        form.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+    };
+    let wrong = test.call_with("elasticloadbalancing", "CreateLoadBalancer", create("small", &small)).await;
+    assert_eq!(wrong.field("Code"), "InvalidSubnet", "{}", wrong.text);
+    for number in 0..20 {
+        let name = format!("web-{number}");
+        test.ok_with("elasticloadbalancing", "CreateLoadBalancer", create(&name, &narrow)).await;
+    }
+    assert_eq!(free(&narrow).await, 7, "each load balancer has an interface");
+    let full = test.call_with("elasticloadbalancing", "CreateLoadBalancer", create("full", &narrow)).await;
+    assert_eq!(full.field("Code"), "InvalidSubnet", "{}", full.text);
+    assert!(full.text.contains("ELB requires at least 8 free IP addresses in each subnet."), "{}", full.text);
+    // One that is there already has its addresses.
+    test.ok_with("elasticloadbalancing", "CreateLoadBalancer", create("web-3", &narrow)).await;
+    test.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_deletion_of_versions_deletes_none() {
+    let test = TestCompute::start().await;
+    let data = [("LaunchTemplateName", "web"), ("LaunchTemplateData.InstanceType", "t3.micro")];
+    test.ok("ec2", "CreateLaunchTemplate", &data).await;
+    for _ in 0..2 {
+        test.ok("ec2", "CreateLaunchTemplateVersion", &data).await;
+    }
+    let versions = [("LaunchTemplateName", "web"), ("LaunchTemplateVersion.1", "2"), ("LaunchTemplateVersion.2", "x")];
+    refused(&test, "ec2", "DeleteLaunchTemplateVersions", &versions, "InvalidParameterValue").await;
+    let left = test.ok("ec2", "DescribeLaunchTemplateVersions", &[("LaunchTemplateName", "web")]).await;
+    assert_eq!(left.text.matches("<versionNumber>").count(), 3, "{}", left.text);
+    test.stop().await;
+}
+
+#[tokio::test]
+async fn an_attribute_is_changed_only_to_a_value() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    let form = [("SubnetId", &*made.subnets[0]), ("MapPublicIpOnLaunch.Value", "")];
+    refused(&test, "ec2", "ModifySubnetAttribute", &form, "MissingParameter").await;
+    let form = [("VpcId", &*made.vpc), ("EnableDnsSupport.Value", "")];
+    refused(&test, "ec2", "ModifyVpcAttribute", &form, "MissingParameter").await;
+    let form = [("VpcId", &*made.vpc), ("Attribute", "enableDnsSupport")];
+    assert_eq!(test.ok("ec2", "DescribeVpcAttribute", &form).await.field("value"), "true");
     test.stop().await;
 }
 

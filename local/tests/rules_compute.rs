@@ -63,7 +63,7 @@ const NOT_CARRIED_OUT: &[Call] = &[
     ("autoscaling", "UpdateAutoScalingGroup", &[("CapacityRebalance", "true")]),
     ("autoscaling", "StartInstanceRefresh", &[("Preferences.CheckpointDelay", "60")]),
     ("autoscaling", "PutScalingPolicy", &[("Enabled", "false")]),
-    ("elasticloadbalancing", "CreateListener", &[("Certificates.member.1.CertificateArn", "arn")]),
+    ("elasticloadbalancing", "CreateListener", &[("MutualAuthentication.Mode", "off")]),
     ("elasticloadbalancing", "CreateListener", &[("DefaultActions.member.1.AuthenticateOidcConfig.Issuer", "x")]),
     (
         "elasticloadbalancing",

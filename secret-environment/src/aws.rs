@@ -1,5 +1,6 @@
 //! Signed calls, without the SDK's clients of the two services, which would make every function larger and slower to start.
 
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -38,6 +39,10 @@ pub(crate) struct Call {
 pub(crate) struct Aws {
     region: String,
     credentials: Credentials,
+    /// Where every service is, unless it has a variable of its own.
+    elsewhere: Option<String>,
+    /// For HTTPS, and for HTTP: connections are used again.
+    connectors: [OnceLock<SharedHttpConnector>; 2],
 }
 
 impl Aws {
@@ -45,7 +50,24 @@ impl Aws {
         let required = |name| variable(name).ok_or(Error::Missing(name));
         let (id, secret) = (required("AWS_ACCESS_KEY_ID")?, required("AWS_SECRET_ACCESS_KEY")?);
         let credentials = Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "environment");
-        Ok(Aws { region: required("AWS_REGION")?, credentials })
+        Ok(Aws::of(required("AWS_REGION")?, credentials, variable("AWS_ENDPOINT_URL")))
+    }
+
+    pub(crate) fn of(region: String, credentials: Credentials, elsewhere: Option<String>) -> Aws {
+        Aws { region, credentials, elsewhere, connectors: Default::default() }
+    }
+
+    fn connector(&self, is_secure: bool) -> &SharedHttpConnector {
+        let [https, http] = &self.connectors;
+        let settings =
+            HttpConnectorSettings::builder().connect_timeout(CONNECT_WITHIN).read_timeout(ANSWER_WITHIN).build();
+        let connector = Connector::builder().connector_settings(settings).sleep_impl(TokioSleep::new());
+        match is_secure {
+            true => https.get_or_init(|| {
+                SharedHttpConnector::new(connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build())
+            }),
+            false => http.get_or_init(|| SharedHttpConnector::new(connector.build_http())),
+        }
     }
 
     /// Makes a call. The error is AWS's code and message, or why there is no answer.
@@ -66,14 +88,7 @@ impl Aws {
 
     async fn attempt(&self, call: &Call) -> Result<Value, Failed> {
         let request = self.request(call).map_err(Failed::for_good)?;
-        let settings =
-            HttpConnectorSettings::builder().connect_timeout(CONNECT_WITHIN).read_timeout(ANSWER_WITHIN).build();
-        let is_secure = request.uri().starts_with("https:");
-        let connector = Connector::builder().connector_settings(settings).sleep_impl(TokioSleep::new());
-        let connector = match is_secure {
-            true => SharedHttpConnector::new(connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build()),
-            false => SharedHttpConnector::new(connector.build_http()),
-        };
+        let connector = self.connector(request.uri().starts_with("https:"));
         let lost = |why: String| Failed { why, may_pass: true };
         let mut response = connector.call(request).await.map_err(|error| lost(chain(&error)))?;
         let body = std::mem::replace(response.body_mut(), SdkBody::taken());
@@ -121,7 +136,7 @@ impl Aws {
     /// The address of the service: AWS's, or the one that the variables of the SDKs name.
     fn endpoint(&self, call: &Call) -> String {
         let own = variable(&format!("AWS_ENDPOINT_URL_{}", call.endpoint));
-        let elsewhere = own.or_else(|| variable("AWS_ENDPOINT_URL")).map(|url| url.trim_end_matches('/').to_owned());
+        let elsewhere = own.as_ref().or(self.elsewhere.as_ref()).map(|url| url.trim_end_matches('/').to_owned());
         let suffix = if self.region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         let usual = || format!("https://{}.{}.{suffix}", call.service, self.region);
         format!("{}/", elsewhere.unwrap_or_else(usual))

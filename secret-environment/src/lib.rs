@@ -20,9 +20,13 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// The variable with the references, as a JSON object: `{"JWT_SECRET":{"secret":"app/jwt","key":"value"}}`. The deployer
 /// sets it.
@@ -79,7 +83,7 @@ pub enum Error {
 /// Errors: a value cannot be read. Then the program should end: it would start without its variables.
 pub fn enter() -> Result<(), Error> {
     let Some(references) = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty()) else { return Ok(()) };
-    let values = values(&parse(&references)?)?;
+    let values = values(parse(&references)?)?;
     restart(values).map(|never| match never {})
 }
 
@@ -92,24 +96,34 @@ fn parse(references: &str) -> Result<BTreeMap<String, Reference>, Error> {
     }
 }
 
-/// Reads every value, one after another: a function has few, and its first call pays for the connection.
-fn values(references: &BTreeMap<String, Reference>) -> Result<BTreeMap<String, String>, Error> {
+/// The time for all values: Lambda ends the initialisation after ten seconds, and says only that.
+const WITHIN: Duration = Duration::from_secs(8);
+
+fn values(references: BTreeMap<String, Reference>) -> Result<BTreeMap<String, String>, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let aws = aws::Aws::of_environment()?;
-        let mut values = BTreeMap::new();
-        for (variable, reference) in references {
-            let refused = |why| Error::Refused { variable: variable.clone(), place: reference.place(), why };
-            let answer = aws.call(&reference.call()).await.map_err(refused)?;
-            let value = reference.value(&answer).map_err(|why| Error::Unfit {
-                variable: variable.clone(),
-                place: reference.place(),
-                why,
-            })?;
-            values.insert(variable.clone(), value);
-        }
-        Ok(values)
+        let aws = Arc::new(aws::Aws::of_environment()?);
+        all(&aws, references, Instant::now() + WITHIN).await
     })
+}
+
+/// Reads every value, all at once.
+async fn all(
+    aws: &Arc<aws::Aws>,
+    references: BTreeMap<String, Reference>,
+    end: Instant,
+) -> Result<BTreeMap<String, String>, Error> {
+    let mut reads = JoinSet::new();
+    for (variable, reference) in references {
+        let aws = Arc::clone(aws);
+        reads.spawn(async move { reference.read(&aws, &variable, end).await.map(|value| (variable, value)) });
+    }
+    let mut values = BTreeMap::new();
+    while let Some(read) = reads.join_next().await {
+        let (variable, value) = read.map_err(std::io::Error::other)??;
+        values.insert(variable, value);
+    }
+    Ok(values)
 }
 
 fn restart(values: BTreeMap<String, String>) -> Result<Infallible, Error> {
@@ -143,6 +157,17 @@ impl Reference {
         }
     }
 
+    /// Reads the value of a variable.
+    async fn read(&self, aws: &aws::Aws, variable: &str, end: Instant) -> Result<String, Error> {
+        let refused = |why| Error::Refused { variable: variable.to_owned(), place: self.place(), why };
+        let call = self.call();
+        let answer = tokio::time::timeout_at(end, aws.call(&call)).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {} s", WITHIN.as_secs())));
+        let answer = answer.map_err(refused)?;
+        let unfit = |why| Error::Unfit { variable: variable.to_owned(), place: self.place(), why };
+        self.value(&answer).map_err(unfit)
+    }
+
     /// The value in an answer.
     fn value(&self, answer: &Value) -> Result<String, &'static str> {
         let whole = answer["SecretString"].as_str().or(answer["Parameter"]["Value"].as_str());
@@ -166,6 +191,48 @@ impl Reference {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// AWS at an address.
+    fn at(address: std::net::SocketAddr) -> Arc<aws::Aws> {
+        let credentials = aws_credential_types::Credentials::new("AKIA", "secret", None, None, "test");
+        Arc::new(aws::Aws::of("us-east-1".into(), credentials, Some(format!("http://{address}"))))
+    }
+
+    fn two() -> BTreeMap<String, Reference> {
+        parse(r#"{"A":{"secret":"s"},"B":{"secret":"s"}}"#).unwrap()
+    }
+
+    #[tokio::test]
+    async fn values_are_read_at_once() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // Neither gets an answer before both have asked.
+        let server = std::thread::spawn(move || {
+            let both = [listener.accept().unwrap().0, listener.accept().unwrap().0];
+            let body = r#"{"SecretString":"v"}"#;
+            for mut connection in both {
+                let mut asked = Vec::new();
+                let mut part = [0; 1024];
+                while !String::from_utf8_lossy(&asked).contains(r#"{"SecretId":"s"}"#) {
+                    let length = std::io::Read::read(&mut connection, &mut part).unwrap();
+                    asked.extend_from_slice(&part[..length]);
+                }
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                std::io::Write::write_all(&mut connection, answer.as_bytes()).unwrap();
+            }
+        });
+        let values = all(&at(address), two(), Instant::now() + WITHIN).await.unwrap();
+        assert_eq!(values, BTreeMap::from([("A".into(), "v".into()), ("B".into(), "v".into())]));
+        server.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_in_time_the_error_names_the_variable() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let one = BTreeMap::from([two().pop_last().unwrap()]);
+        let error = all(&at(listener.local_addr().unwrap()), one, Instant::now()).await.unwrap_err();
+        assert_eq!(error.to_string(), "B cannot be read from the secret s: no answer within 8 s");
+    }
 
     #[test]
     fn references_name_one_place_each() {

@@ -18,8 +18,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    cloud::dns,
     cloud::sign_in::{About, Environment, Profiles, Provider, Source, Trouble, selected},
+    cloud::{dns, local_page},
     engine::{Fault, Retry, Tags},
 };
 
@@ -259,6 +259,13 @@ impl Aws {
             Some(endpoint) if self.is_here() => dns::resolver_of(endpoint).await.into_iter().collect(),
             Some(_) => Vec::new(),
         }
+    }
+
+    /// The port at which clients reach a public port of a load balancer: the local AWS listens at another one.
+    pub async fn front_port(&self, balancer: &str, port: u16) -> u16 {
+        let Some(endpoint) = self.endpoint.as_ref().filter(|_| self.is_here()) else { return port };
+        let status = local_page::get(endpoint, local_page::STATUS).await.unwrap_or_default();
+        local_page::listener_port(&status, balancer, port).unwrap_or(port)
     }
 
     /// Whether the endpoint is on this machine.

@@ -15,6 +15,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::local_page;
 use crate::machine::platform;
 
 /// What DNS knows about the name servers of a zone.
@@ -40,27 +41,9 @@ pub fn resolvers() -> Vec<SocketAddr> {
     platform::resolvers().into_iter().map(|address: IpAddr| SocketAddr::new(address, PORT)).collect()
 }
 
-/// The page of our local AWS that names its DNS server.
-const HEALTH: &str = "/_local/health";
-/// More than that page has.
-const LONGEST_PAGE: u64 = 64 * 1024;
-
-/// The DNS server of the local AWS at this endpoint, `http://HOST:PORT`; `None` if it is another emulator.
+/// The DNS server of the local AWS at this endpoint; `None` if it is another emulator.
 pub async fn resolver_of(endpoint: &str) -> Option<SocketAddr> {
-    let host = endpoint.strip_prefix("http://")?.trim_end_matches('/');
-    let page = timeout(ANSWER_WITHIN, page(host)).await.ok()?.ok()?;
-    let (_, body) = page.split_once("\r\n\r\n")?;
-    let health: serde_json::Value = serde_json::from_str(body).ok()?;
-    health["dns"].as_str()?.parse().ok()
-}
-
-async fn page(host: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(host).await?;
-    let request = format!("GET {HEALTH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut page = String::new();
-    stream.take(LONGEST_PAGE).read_to_string(&mut page).await?;
-    Ok(page)
+    local_page::get(endpoint, local_page::HEALTH).await?["dns"].as_str()?.parse().ok()
 }
 
 /// Asks these resolvers, one after another, for the name servers of a zone. A resolver that cannot reach them may have

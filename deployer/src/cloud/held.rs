@@ -25,6 +25,18 @@ pub enum Presence {
     Absent,
 }
 
+impl Presence {
+    /// What is wrong with a value that cannot be read.
+    pub fn lack(&self) -> Option<&'static str> {
+        match self {
+            Presence::Present(_) => None,
+            Presence::Empty => Some("has no value"),
+            Presence::Ending => Some("is scheduled for deletion"),
+            Presence::Absent => Some("does not exist"),
+        }
+    }
+}
+
 /// The digits of a version that are shown and compared.
 const DIGITS: usize = 8;
 

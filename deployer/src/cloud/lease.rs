@@ -25,6 +25,9 @@ use crate::{
     machine::{platform, process::Process},
 };
 
+/// The code of our fault if another run has taken the lease of a bucket that was about to be removed.
+pub const LEASED: &str = "Leased";
+
 /// The key of the object. Runs that find it in a bucket do not empty the bucket.
 pub const KEY: &str = "deployer/lease";
 /// The default term in seconds: how long the lease lasts after its last renewal.

@@ -6,6 +6,7 @@ pub mod domains;
 pub mod health;
 pub mod held;
 pub mod lease;
+pub mod local_page;
 pub mod logs;
 pub mod partition;
 pub mod remedies;

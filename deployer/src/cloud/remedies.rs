@@ -117,9 +117,14 @@ const KNOWN: &[(&str, &str)] = &[
         "name other subnets in `network.subnets`, or run `aws ec2 modify-subnet-attribute --map-public-ip-on-launch \
          --subnet-id subnet-…`: instances fetch their program from S3",
     ),
+    ("SmallSubnet", "name larger subnets in `network.subnets`"),
+    (
+        "FullSubnet",
+        "free addresses in it by removing what is no longer needed, or name another one in `network.subnets`",
+    ),
     ("SameZone", "name one subnet for each zone in `network.subnets`"),
     ("TooFewSubnets", "make one for each zone with `aws ec2 create-default-subnet --availability-zone ZONE`"),
-    ("TooFewZones", "choose another `instance_type` in stack.yaml"),
+    ("TooFewZones", "choose another `instance_type` in stack.yaml, or a subnet in another zone"),
     ("NoImage", "name a machine image of yours with `image` in stack.yaml"),
     ("LoadBalancerFailed", "AWS has given up building it: run `down`, then `up` again"),
     ("InstanceRefreshFailed", "correct the service or its `health_check`: the next `up` rolls it out again"),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::{Filter, LocationType};
+use aws_sdk_ec2::types::{Filter, LocationType, Subnet as Described};
 
 use crate::{
     cloud::{
@@ -48,12 +48,16 @@ pub struct Subnet {
     pub id: String,
     /// The zone it is in.
     pub zone: String,
+    /// How many of its addresses are free; `None` if it was not read.
+    pub free: Option<u32>,
 }
 
 /// A load balancer needs two zones (docs/aws.md §8.1).
 const FEWEST_ZONES: usize = 2;
 /// Each zone costs a public address, and with three the service survives the loss of one (docs/aws.md §16).
 const MOST_ZONES: usize = 3;
+/// The free addresses that a new load balancer needs in each subnet (docs/aws.md §8.1).
+const FREE_ADDRESSES: u32 = 8;
 
 /// The role of students in the Learner Labs of AWS Academy, as callers' ARNs have it (docs/aws.md §3.4).
 const STUDENTS: &str = ":assumed-role/voclabs/";
@@ -97,6 +101,13 @@ impl Network {
         Network { domains: BTreeMap::new(), vpc: String::new(), subnets: Vec::new() }
     }
 
+    /// The network that stack.yaml names, as written. The zones are not known.
+    pub fn written(named: &ExistingNetwork) -> Network {
+        let ExistingNetwork { vpc, subnets } = named;
+        let subnets = subnets.iter().map(|id| Subnet { id: id.clone(), zone: String::new(), free: None });
+        Network { vpc: vpc.clone(), subnets: subnets.collect(), ..Network::unknown() }
+    }
+
     /// Finds the network that stack.yaml names, or else the default one, and the zones in it that offer all of these
     /// instance types.
     pub async fn discover(
@@ -114,10 +125,32 @@ impl Network {
         Ok(Network { domains: BTreeMap::new(), vpc, subnets: chosen(subnets, &offered, instance_types, &aws.region)? })
     }
 
+    /// Checks that a new load balancer has enough addresses to scale in each subnet (docs/aws.md §8.1).
+    ///
+    /// Errors: a subnet is full.
+    pub fn check_addresses(&self) -> Result<(), Fault> {
+        let is_full = |subnet: &&Subnet| subnet.free.is_some_and(|free| free < FREE_ADDRESSES);
+        match self.subnets.iter().find(is_full) {
+            Some(Subnet { id, free, .. }) => {
+                let free = free.unwrap_or_default();
+                let what = format!(
+                    "the subnet {id} has {free} free addresses; a load balancer needs {FREE_ADDRESSES} in each subnet"
+                );
+                Err(Fault::new("DescribeSubnets", "FullSubnet", what))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The subnets by their ids alone.
     pub fn subnet_ids(&self) -> BTreeSet<String> {
         self.subnets.iter().map(|subnet| subnet.id.clone()).collect()
     }
+}
+
+/// How many addresses of a subnet are free.
+fn free(subnet: &Described) -> Option<u32> {
+    subnet.available_ip_address_count().and_then(|count| u32::try_from(count).ok())
 }
 
 async fn default_vpc(aws: &Aws) -> Result<Option<String>, Fault> {
@@ -134,7 +167,8 @@ async fn default_subnets(aws: &Aws) -> Result<Vec<(String, Subnet)>, Fault> {
         .filters(Filter::builder().name("state").values("available").build());
     let found = items(call.into_paginator().send()).await?;
     let subnets = found.into_iter().filter_map(|subnet| {
-        let known = Subnet { id: subnet.subnet_id?, zone: subnet.availability_zone? };
+        let free = free(&subnet);
+        let known = Subnet { id: subnet.subnet_id?, zone: subnet.availability_zone?, free };
         Some((subnet.vpc_id?, known))
     });
     Ok(subnets.collect())
@@ -196,7 +230,7 @@ mod tests {
     use super::*;
 
     fn subnet(id: &str, zone: &str) -> Subnet {
-        Subnet { id: id.into(), zone: zone.into() }
+        Subnet { id: id.into(), zone: zone.into(), free: None }
     }
 
     fn set(types: &[&str]) -> BTreeSet<String> {
@@ -222,6 +256,15 @@ mod tests {
     fn a_zone_counts_once() {
         let subnets = vec![subnet("s-2", "a"), subnet("s-1", "a"), subnet("s-3", "b")];
         assert_eq!(ids(subnets, &[("a", BOTH), ("b", BOTH)]).unwrap(), ["s-1", "s-3"]);
+    }
+
+    #[test]
+    fn a_load_balancer_needs_eight_free_addresses_in_each_subnet() {
+        for (free, is_enough) in [(None, true), (Some(8), true), (Some(7), false)] {
+            let subnets = vec![subnet("s-1", "a"), Subnet { free, ..subnet("s-2", "b") }];
+            let checked = Network { subnets, ..Network::unknown() }.check_addresses();
+            assert_eq!(checked.is_ok(), is_enough, "{free:?}: {checked:?}");
+        }
     }
 
     #[test]

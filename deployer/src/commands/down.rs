@@ -5,34 +5,42 @@ use std::{collections::BTreeSet, time::Instant};
 use anyhow::anyhow;
 
 use super::{
-    Session, Wake, observer,
+    Reliance, Session, Wake, observer,
     receipt::Receipt,
     turn::{Turn, overtaken},
     unless_stopped, watched,
 };
 use crate::{
-    cloud::{health, lease::Lease, why::denied_or_said},
+    cloud::{
+        health,
+        lease::{LEASED, Lease},
+        why::denied_or_said,
+    },
     commands::cli::{Down, Global},
-    engine::{Outcome, Plan, Planned, Step},
-    kinds,
+    engine::{Outcome, Plan, Planned, Resource as _, Step},
+    kinds::{self, security_group::SecurityGroup},
     output::{
         exit::{Exit, Failure},
         report::{self, Board, Count, Values},
     },
     package::programs::Programs,
-    page::Page,
+    page::{Page, names::Names},
 };
 
 pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let Some(mut session) = Session::open(global, Wake::Only).await? else {
+    let Some(mut session) = Session::open(global, Wake::Only, Reliance::Spares).await? else {
         report::say("nothing to do: there is no local AWS here");
         return Ok(Exit::Done);
     };
     // A certificate need not be issued to be removed.
     session.wait = health::Wait::No;
-    let taken = take_down(&mut session, global, args, begun).await;
-    taken.map_err(|failure| session.ended(failure))
+    loop {
+        match take_down(&mut session, global, args, begun).await {
+            Err(failure) if args.wait && failure.exit == Exit::Busy => report::failure(&failure),
+            taken => return taken.map_err(|failure| session.ended(failure)),
+        }
+    }
 }
 
 async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: Instant) -> Result<Exit, Failure> {
@@ -148,9 +156,22 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
         });
         let last = last.await;
         session.standing().note(last.as_slice());
+        if last.iter().any(is_leased) {
+            return Err(taken_over());
+        }
         outcomes.extend(last);
     }
     Ok(outcomes)
+}
+
+/// Whether another run took the lease of the stack before its bucket was removed.
+fn is_leased(outcome: &Outcome) -> bool {
+    matches!(&outcome.result, Some(Err(error)) if error.code() == Some(LEASED))
+}
+
+fn taken_over() -> Failure {
+    Failure::new(Exit::Busy, anyhow!("everything else is gone, but another run has taken over the stack's bucket"))
+        .hint("the same command continues, once no other run is in progress")
 }
 
 /// Plans the removal of everything except the resources to keep and their dependencies.
@@ -176,10 +197,23 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
     match strangers.next() {
         Some(stranger) => Err(session.unknown(&page, stranger)),
         None => {
+            let names = Names::of(&session.config, &session.site);
+            let kept = page.stack.sections(&kept).into_iter().filter_map(|section| section.strip_prefix("services."));
+            kept.for_each(|entry| keep_groups(&mut plan, &names.plain(entry)));
             session.see(&plan);
             Ok((page, plan))
         }
     }
+}
+
+/// Keeps the security groups of a service that is kept, even if its network is another one than `stack.yaml` names: then
+/// they count as orphans.
+fn keep_groups(plan: &mut Plan, service: &str) {
+    let is_of = |line: &Planned| {
+        let rest = line.name.strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
+        line.address.kind == SecurityGroup::KIND && line.address.section.is_empty() && rest.is_some()
+    };
+    plan.lines.iter_mut().filter(|line| is_of(line)).for_each(|line| line.step = Step::Leave("kept".into()));
 }
 
 /// Reads everything once more, so that "gone" is AWS's answer and not our assumption.

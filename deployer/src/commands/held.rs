@@ -35,8 +35,8 @@ pub fn uses(config: &Config, is_needed: impl Fn(&str) -> bool) -> Uses {
 impl Session {
     /// Looks for the values that the needed entries refer to, and remembers their versions.
     ///
-    /// Errors: one does not exist. Every one that is missing is reported, each with its line and its remedy.
-    pub(super) async fn find_held(&self, is_needed: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    /// Those that are missing are returned, each with its line and its remedy.
+    pub(super) async fn find_held(&self, is_needed: impl Fn(&str) -> bool) -> Result<Vec<Failure>, Failure> {
         let (mut versions, mut missing) = (Versions::new(), Vec::new());
         for ((store, name), paths) in uses(&self.config, is_needed) {
             let at = || paths.first().and_then(|path| place(&self.config, &self.file, path));
@@ -45,26 +45,49 @@ impl Session {
                 let looked = look(|| presence(&self.aws, store, &name)).await;
                 looked.map_err(|fault| Failure::to(&words, fault).at(at()))
             });
-            let (what, remedy) = match seen.await? {
-                Presence::Present(version) => {
-                    versions.insert((store, name), version);
-                    continue;
-                }
-                Presence::Absent => ("does not exist", store.remedy(&name)),
-                Presence::Empty => ("has no value", store.remedy(&name)),
-                Presence::Ending => ("is scheduled for deletion", store.remedy(&name)),
-            };
-            let error = anyhow!("the {} {name} {what}", store.word());
-            missing.push(Failure::new(Exit::Failed, error).at(at()).hint(format!("set its value: `{remedy}`")));
+            let seen = seen.await?;
+            if let Some(lack) = seen.lack() {
+                let error = anyhow!("the {} {name} {lack}", store.word());
+                let hint = format!("set its value: `{}`", store.remedy(&name));
+                missing.push(Failure::new(Exit::Failed, error).at(at()).hint(hint));
+            } else if let Presence::Present(version) = seen {
+                versions.insert((store, name), version);
+            }
         }
         *self.versions.lock() = versions;
-        match missing.len() {
-            0 => Ok(()),
-            1 => Err(missing.remove(0)),
-            _ => {
-                missing.iter().for_each(report::failure);
-                Err(Failure::new(Exit::Failed, anyhow!("nothing was changed")))
+        Ok(missing)
+    }
+
+    /// Checks that the values which a release reads exist: it would not start without them.
+    pub(super) async fn require_held(
+        &self,
+        release: &str,
+        held: impl IntoIterator<Item = (Store, String)>,
+        section: &str,
+    ) -> Result<(), Failure> {
+        let held: BTreeSet<(Store, String)> = held.into_iter().collect();
+        for (store, name) in held {
+            let seen = look(|| presence(&self.aws, store, &name)).await;
+            let word = store.word();
+            let seen = seen.map_err(|fault| self.failed(&format!("look for the {word} {name}"), fault))?;
+            if let Some(lack) = seen.lack() {
+                return Err(Failure::new(Exit::Failed, anyhow!("{release} reads the {word} {name}, which {lack}"))
+                    .hint(format!("set its value: `{}`", store.remedy(&name)))
+                    .at(self.place(section)));
             }
+        }
+        Ok(())
+    }
+}
+
+/// Reports the values that are missing. Errors: there is one.
+pub fn refuse(mut missing: Vec<Failure>) -> Result<(), Failure> {
+    match missing.len() {
+        0 => Ok(()),
+        1 => Err(missing.remove(0)),
+        _ => {
+            missing.iter().for_each(report::failure);
+            Err(Failure::new(Exit::Failed, anyhow!("nothing was changed")))
         }
     }
 }

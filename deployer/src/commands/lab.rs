@@ -65,7 +65,12 @@ impl Room {
     /// It in words.
     pub fn words(self) -> String {
         let Room { others, most } = self;
-        format!("up to {most} instances beside {others} others; a lab terminates those beyond {LAB_INSTANCES}")
+        let ending = |count: u32| if count == 1 { "" } else { "s" };
+        let besides = match others {
+            0 => String::new(),
+            others => format!(" in addition to {others} other{}", ending(others)),
+        };
+        format!("up to {most} instance{}{besides}; a lab terminates those beyond {LAB_INSTANCES}", ending(most))
     }
 
     /// What to do if it is not enough.
@@ -82,8 +87,12 @@ fn is_of(instance: &Instance, stack: &str) -> bool {
 }
 
 impl Session {
-    /// Rejects services for whose instances a lab has no room, before anything is created.
-    pub(super) async fn check_room(&self) -> Result<(), Failure> {
+    /// Rejects services for whose instances a lab has no room, before anything is built or created. Without a service
+    /// among the targets, no instance is launched.
+    pub(super) async fn check_room(&self, targets: &[String]) -> Result<(), Failure> {
+        if !self.config.services.keys().any(|entry| self.is_needed(&format!("services.{entry}"), targets)) {
+            return Ok(());
+        }
         let room = Room::of(&self.aws, &self.config).await;
         let Some(room) = room.map_err(|fault| self.failed("count the instances of the lab", fault))? else {
             return Ok(());
@@ -163,6 +172,12 @@ mod tests {
             let room = room(others, most);
             assert_eq!((room.is_enough(), room.is_enough_to_roll_out()), (enough, to_roll_out), "{room:?}");
         }
-        assert_eq!(room(3, 4).words(), "up to 4 instances beside 3 others; a lab terminates those beyond 9");
+        for (others, most, words) in [
+            (3, 4, "up to 4 instances in addition to 3 others"),
+            (1, 1, "up to 1 instance in addition to 1 other"),
+            (0, 2, "up to 2 instances"),
+        ] {
+            assert_eq!(room(others, most).words(), format!("{words}; a lab terminates those beyond 9"));
+        }
     }
 }

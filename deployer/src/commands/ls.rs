@@ -32,12 +32,13 @@ pub async fn run(global: &Global, args: &Ls) -> Result<Exit, Failure> {
 }
 
 async fn search(global: &Global, args: &Ls) -> Result<Stacks, Failure> {
-    let region = region(global, args).await?;
+    let (region, is_assumed) = region(global, args).await?;
     let Some(local) = local_access(global, &folder_or_here(global)?, region.as_str(), Wake::Only)? else {
         return Ok(Stacks::default());
     };
     let aws = Aws::connect(&access(global, region.as_str(), local)).await?;
-    let site = sign_in::identify(&aws).await?;
+    let identified = sign_in::identify(&aws).await;
+    let site = identified.map_err(|failure| if is_assumed { elsewhere(failure) } else { failure })?;
     let regions = match args.all_regions {
         true => stacks::regions(&aws).await.map_err(|fault| Failure::to("list the regions of the account", fault))?,
         false => BTreeSet::from([region.as_str().to_owned()]),
@@ -58,28 +59,39 @@ fn described(global: &Global) -> Result<Option<(PathBuf, Config)>, Failure> {
     }
 }
 
-/// The region to search: `--region`, or that of `stack.yaml`, or that of the AWS configuration.
-async fn region(global: &Global, args: &Ls) -> Result<Region, Failure> {
+/// The hint for credentials that are refused in a region that was assumed.
+fn elsewhere(failure: Failure) -> Failure {
+    let hint = failure.hint.clone().map(|hint| format!("{hint}; ")).unwrap_or_default();
+    failure.hint(format!(
+        "{hint}if they are not for the regions of {USUAL}, name a region of your partition with --region"
+    ))
+}
+
+/// The region to search: `--region`, or that of `stack.yaml`, or that of the AWS configuration. Whether it is assumed,
+/// because none of them names one.
+async fn region(global: &Global, args: &Ls) -> Result<(Region, bool), Failure> {
     if let Some(region) = &global.region {
-        return region.parse().map_err(Failure::usage);
+        return Ok((region.parse().map_err(Failure::usage)?, false));
     }
     if let Some((_, config)) = described(global)? {
-        return Ok(config.region);
+        return Ok((config.region, false));
     }
     let configured = match global.local {
         true => None,
         false => sign_in::configured_region(global.profile.as_deref()).await?,
     };
     match configured {
-        Some(region) => region.parse().map_err(|error| Failure::new(Exit::Config, anyhow::anyhow!("{error}"))),
-        // Every account can use it.
-        None if args.all_regions || global.local => Ok(USUAL.parse().expect("it is a region")),
+        Some(region) => match region.parse() {
+            Ok(region) => Ok((region, false)),
+            Err(error) => Err(Failure::new(Exit::Config, anyhow::anyhow!("{error}"))),
+        },
+        None if args.all_regions || global.local => Ok((USUAL.parse().expect("it is a region"), true)),
         None => Err(Failure::usage("no region: there is no stack.yaml here, and the AWS configuration names none")
             .hint("name one with --region, or search all with --all-regions")),
     }
 }
 
-/// The region that needs no permission of its own.
+/// The region that every account of the commercial partition can use.
 const USUAL: &str = "us-east-1";
 
 /// How to remove a stack: with the `stack.yaml` of this folder if it is of this stack, or else with a minimal one.
@@ -153,6 +165,13 @@ mod tests {
         let profile = "deployer down --file old.yaml --profile 'prod'";
         check("old", true, here, &["--profile", "prod"], (true, &[profile]));
         check("old", false, "", &[], (true, &["deployer up --file old.yaml", "deployer down --file old.yaml"]));
+    }
+
+    #[test]
+    fn credentials_that_an_assumed_region_refuses_may_be_of_another_partition() {
+        let failure = |hint: &str| elsewhere(Failure::usage("refused").hint(hint)).hint.expect("a hint");
+        assert!(failure("renew them").starts_with("renew them; "));
+        assert!(failure("renew them").ends_with("name a region of your partition with --region"));
     }
 
     #[test]

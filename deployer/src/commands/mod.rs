@@ -56,13 +56,13 @@ use crate::{
         sign_in,
         site::{Network, Site},
         usual::Scale,
-        why::Verdict,
+        why::{Verdict, denied_or_said},
     },
     commands::cli::{Cli, Command, Global},
     config::{Config, Exposed, Versions, did_you_mean},
     cost::difference::{self, Difference},
-    engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Schedule, Span, Task},
-    kinds::{self, auto_scaling_group},
+    engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Resource as _, Schedule, Span, Step, Task},
+    kinds::{self, auto_scaling_group, certificate::Progress, load_balancer::LoadBalancer},
     machine::{
         pin::{Elsewhere, Home, Pin},
         signals,
@@ -181,12 +181,23 @@ enum Wake {
     Only,
 }
 
+/// How far a command depends on the network of the services and on their domains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reliance {
+    /// It creates in the network: zones, routes and addresses are checked.
+    Checks,
+    /// It uses what exists: a network that `stack.yaml` names is taken as written.
+    Trusts,
+    /// It also finds resources by their tags: what cannot be looked up is a warning.
+    Spares,
+}
+
 impl Session {
     /// Reads `stack.yaml`, connects, and identifies the account.
     ///
     /// Errors: nothing was changed.
-    async fn open(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
-        let opened = unless_stopped(Session::connect(global, wake)).await;
+    async fn open(global: &Global, wake: Wake, reliance: Reliance) -> Result<Option<Session>, Failure> {
+        let opened = unless_stopped(Session::connect(global, wake, reliance)).await;
         opened.map_err(|failure| failure.leaving(|| Standing::default().lines()))
     }
 
@@ -194,17 +205,12 @@ impl Session {
     ///
     /// Errors: there is no local AWS whose stack it could be.
     async fn open_existing(global: &Global) -> Result<Session, Failure> {
-        Session::open(global, Wake::Only).await?.ok_or_else(no_local_aws_here)
+        Session::open(global, Wake::Only, Reliance::Trusts).await?.ok_or_else(no_local_aws_here)
     }
 
-    async fn connect(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
+    async fn connect(global: &Global, wake: Wake, reliance: Reliance) -> Result<Option<Session>, Failure> {
         let Some(mut session) = Session::sign_in(global, wake).await? else { return Ok(None) };
-        let refused = |fault| {
-            let path = if session.config.network.is_some() { "network" } else { "services" };
-            let place = place(&session.config, &session.file, path);
-            Failure::to("look for the network and the domains of the services", fault).at(place)
-        };
-        session.network = session.discover().await.map_err(refused)?;
+        session.network = session.discover(reliance).await.map_err(|fault| session.unfit(fault))?;
         session.introduce();
         Ok(Some(session))
     }
@@ -263,13 +269,21 @@ impl Session {
     }
 
     /// Finds the network and the domains of the services, if there are any.
-    async fn discover(&self) -> Result<Option<Network>, Fault> {
+    async fn discover(&self, reliance: Reliance) -> Result<Option<Network>, Fault> {
         if self.config.services.is_empty() {
             return Ok(None);
         }
-        let (types, named) = (instance_types(&self.config), self.config.network.as_ref());
-        let (network, domains) =
-            futures::try_join!(Network::discover(&self.aws, &types, named), domains(&self.aws, &self.config))?;
+        let types = instance_types(&self.config);
+        let network = async {
+            match (&self.config.network, reliance) {
+                (Some(named), Reliance::Trusts | Reliance::Spares) => Ok(Network::written(named)),
+                (named, _) => match Network::discover(&self.aws, &types, named.as_ref()).await {
+                    Err(fault) if reliance == Reliance::Spares => Ok(unknown_network(&fault)),
+                    network => network,
+                },
+            }
+        };
+        let (network, domains) = futures::try_join!(network, domains(&self.aws, &self.config, reliance))?;
         Ok(Some(Network { domains, ..network }))
     }
 
@@ -292,7 +306,7 @@ impl Session {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         warn_of_exposed(&self.config, &self.file);
         self.check_images(wanted).await?;
-        self.find_held(wanted).await?;
+        held::refuse(self.find_held(wanted).await?)?;
         let mut build = report::Build::default();
         let show = |building: Building<'_>| build.show(building);
         let built = Programs::build(&self.config, self.folder(), self.destination, wanted, show);
@@ -370,7 +384,26 @@ impl Session {
         let plan = page.stack.plan(&self.aws, chosen.as_ref()).await.map_err(|error| self.located(error))?;
         self.note(plan.span);
         self.see(&plan);
+        self.check_addresses(&plan)?;
         Ok((page, plan))
+    }
+
+    /// Rejects a plan that would create a load balancer in a full subnet, before anything is created.
+    fn check_addresses(&self, plan: &Plan) -> Result<(), Failure> {
+        let is_new = |line: &Planned| line.address.kind == LoadBalancer::KIND && matches!(line.step, Step::Create);
+        match &self.network {
+            Some(network) if plan.lines.iter().any(is_new) => {
+                network.check_addresses().map_err(|fault| self.unfit(fault))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The error for a network in which the services cannot be.
+    fn unfit(&self, fault: Fault) -> Failure {
+        let path = if self.config.network.is_some() { "network" } else { "services" };
+        let place = place(&self.config, &self.file, path);
+        Failure::to("look for the network and the domains of the services", fault).at(place)
     }
 
     /// Rejects a plan that would have to replace something, before anything is changed.
@@ -557,16 +590,34 @@ impl Session {
 }
 
 /// The domains of the services that have one, by service.
-async fn domains(aws: &Aws, config: &Config) -> Result<BTreeMap<String, Domain>, Fault> {
+async fn domains(aws: &Aws, config: &Config, reliance: Reliance) -> Result<BTreeMap<String, Domain>, Fault> {
     let mut domains = BTreeMap::new();
     for (entry, service) in &config.services {
         if let Some(domain) = &service.domain {
             let (stack, has_own) = (config.name.as_str(), service.certificate.is_some());
-            let found = engine::look(|| Domain::discover(aws, stack, domain, has_own)).await?;
+            let found = match engine::look(|| Domain::discover(aws, stack, domain, has_own)).await {
+                Err(fault) if reliance == Reliance::Spares => unseen_domain(domain, &fault),
+                found => found?,
+            };
             domains.insert(entry.to_string(), found);
         }
     }
     Ok(domains)
+}
+
+/// Warns that the network could not be looked up. Without it, security groups are found by their tags alone.
+fn unknown_network(fault: &Fault) -> Network {
+    report::warning(&format!(
+        "the network of the services is unknown, so their security groups are found by tags: {}",
+        denied_or_said(fault)
+    ));
+    Network::unknown()
+}
+
+/// Warns that a domain could not be looked up. Its records carry no tags by which they could be found.
+fn unseen_domain(name: &str, fault: &Fault) -> Domain {
+    report::warning(&format!("DNS records of {name}, if there are any, stay: {}", denied_or_said(fault)));
+    Domain { zone: None, certificate: Progress::Absent, ..Domain::unknown(name) }
 }
 
 /// With `-v`: the number of calls, by operation.

@@ -1,7 +1,7 @@
 //! `plan`: shows what `up` would do.
 
 use super::{
-    Session, Wake, https,
+    Reliance, Session, Wake, https,
     rest::{self, Intended},
 };
 use crate::{
@@ -13,7 +13,8 @@ use crate::{
 };
 
 pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
-    let session = Session::open(global, Wake::Start).await?.expect("`plan` starts what is not running");
+    let session =
+        Session::open(global, Wake::Start, Reliance::Checks).await?.expect("`plan` starts what is not running");
     https::warn(&session);
     let programs = session.programs(&args.targets).await?;
     let (page, mut plan) = session.plan(&programs, &args.targets, &args.adopt).await?;

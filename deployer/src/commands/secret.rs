@@ -7,7 +7,7 @@ use aws_sdk_ssm::types::ParameterType;
 
 use super::{Session, Wake, held, unless_stopped};
 use crate::{
-    cloud::held::{WINDOW_DAYS, parameter_tags, tagged_parameters, to_parameter_tags, to_secret_tags},
+    cloud::held::{WINDOW_DAYS, parameter, parameter_tags, tagged_parameters, to_parameter_tags, to_secret_tags},
     commands::cli::{Global, SecretCommand, SecretRm, SecretSet},
     config::Store,
     engine::{Fault, Live, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags, look},
@@ -17,12 +17,16 @@ use crate::{
         report,
         utc::timestamp,
     },
+    page::user_data::is_noncharacter,
+    releases::held::readers,
 };
 
 /// The largest values in bytes, and the longest value of a tag (docs/aws.md §23, §2.5).
 const LARGEST_SECRET: usize = 64 << 10;
 const LARGEST_PARAMETER: usize = 4096;
 const LONGEST_TAG: usize = 256;
+/// The code of a parameter that is created and exists.
+const EXISTS: &str = "ParameterAlreadyExists";
 
 pub async fn run(global: &Global, command: &SecretCommand) -> Result<Exit, Failure> {
     match command {
@@ -56,11 +60,16 @@ async fn set(global: &Global, args: &SecretSet) -> Result<Exit, Failure> {
     let session = open(global).await?;
     // Before the value is asked for: it would be typed in vain.
     let before = unless_stopped(session.owned(store, &args.name, args.adopt)).await?;
+    if store == Store::Parameter {
+        unless_stopped(session.key_of(&args.name)).await?;
+    }
     let value = unless_stopped(value(store, &args.name)).await?;
-    let failed = |fault| session.failed(&format!("set the {} {}", store.word(), args.name), fault);
-    match (store, before) {
-        (Store::Secret, before) => session.set_secret(&args.name, &value, before).await.map_err(failed)?,
-        (Store::Parameter, before) => session.set_parameter(&args.name, &value, before).await.map_err(failed)?,
+    match store {
+        Store::Secret => {
+            let failed = |fault| session.failed(&format!("set the secret {}", args.name), fault);
+            session.set_secret(&args.name, &value, before).await.map_err(failed)?;
+        }
+        Store::Parameter => session.set_parameter(&args.name, &value, before).await?,
     }
     let done = match before {
         Before::Absent => "created",
@@ -154,24 +163,49 @@ impl Session {
         Ok(())
     }
 
-    async fn set_parameter(&self, name: &str, value: &str, before: Before) -> Result<(), Fault> {
-        let (ssm, tags) = (&self.aws.ssm, self.tags_for(Store::Parameter, name));
-        let put = ssm.put_parameter().name(name).value(value);
-        match before {
-            Before::Absent => {
-                let put = put.r#type(ParameterType::SecureString).set_tags(Some(to_parameter_tags(&tags)));
-                put.send().await?;
-                return Ok(());
+    /// The key that encrypts a parameter; `None` if it does not exist.
+    ///
+    /// Errors: it is of another type, which AWS does not change (docs/aws.md §23.2).
+    async fn key_of(&self, name: &str) -> Result<Option<String>, Failure> {
+        let read = look(|| parameter(&self.aws, name)).await;
+        let there = read.map_err(|fault| self.failed(&format!("look for the parameter {name}"), fault))?;
+        match there.as_ref().and_then(|it| it.r#type()) {
+            None | Some(ParameterType::SecureString) => Ok(there.and_then(|it| it.key_id)),
+            Some(other) => {
+                let error = anyhow!(
+                    "the parameter {name} is a {}, and AWS makes no SecureString of it, so nothing was changed",
+                    other.as_str()
+                );
+                Err(Failure::new(Exit::Failed, error).hint("delete it, or choose another name"))
             }
-            Before::Adopted => {
-                let parameter = Parameter { name: name.to_owned() };
-                let live = Live { settings: crate::kinds::parameter::Settings {}, output: (), owner: Owner::Parent };
-                parameter.tag(&self.aws, &live, &tags).await?;
-            }
-            Before::Ours | Before::Ending => (),
         }
-        // Also of a plain text that was there before.
-        put.r#type(ParameterType::SecureString).overwrite(true).send().await?;
+    }
+
+    async fn set_parameter(&self, name: &str, value: &str, before: Before) -> Result<(), Failure> {
+        let (ssm, tags) = (&self.aws.ssm, self.tags_for(Store::Parameter, name));
+        let failed = |fault| self.failed(&format!("set the parameter {name}"), fault);
+        let put = ssm.put_parameter().name(name).value(value).r#type(ParameterType::SecureString);
+        if before == Before::Absent {
+            let created = put.clone().set_tags(Some(to_parameter_tags(&tags))).send().await.map_err(Fault::from);
+            match created {
+                Ok(_) => return Ok(()),
+                // The answer to the same call may have been lost.
+                Err(fault) if fault.code == EXISTS => match self.owned(Store::Parameter, name, false).await? {
+                    Before::Ours => (),
+                    _ => return Err(failed(fault)),
+                },
+                Err(fault) => return Err(failed(fault)),
+            }
+        }
+        // Without its key, AWS would encrypt it with the usual one from now on.
+        let put = put.set_key_id(self.key_of(name).await?).overwrite(true);
+        put.send().await.map_err(|error| failed(error.into()))?;
+        if before == Before::Adopted {
+            // Afterwards: what could not be changed is not taken over. AWS does not take both in one call.
+            let parameter = Parameter { name: name.to_owned() };
+            let live = Live { settings: crate::kinds::parameter::Settings {}, output: (), owner: Owner::Parent };
+            parameter.tag(&self.aws, &live, &tags).await.map_err(failed)?;
+        }
         Ok(())
     }
 
@@ -185,9 +219,28 @@ impl Session {
         };
         let entries: std::collections::BTreeSet<&str> =
             paths.iter().filter_map(|path| path.split('.').nth(1)).collect();
-        let entries = entries.into_iter().collect::<Vec<_>>().join(", ");
-        report::say(format!("{entries} reads it at the next start; what runs keeps the value it has"));
+        report::say(read_later(&entries.into_iter().collect::<Vec<_>>()));
         report::hint("`deployer up` rolls the new value out");
+    }
+}
+
+/// Says when services and functions read a new value.
+fn read_later(entries: &[&str]) -> String {
+    match entries {
+        [one] => format!("{one} reads the new value when it next starts; running programs keep the old one"),
+        several => {
+            let list = join(several);
+            format!("{list} read the new value when they next start; running programs keep the old one")
+        }
+    }
+}
+
+/// `web`, `web and api`, `web, api and jobs`.
+fn join(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
 }
 
@@ -217,8 +270,18 @@ async fn value(store: Store, name: &str) -> Result<String, Failure> {
             let store = store.word();
             Err(Failure::usage(format!("the value is larger than {what}, the most that a {store} can have")))
         }
+        _ if store == Store::Parameter && value.contains("{{") && value.contains("}}") => {
+            Err(Failure::usage("the value has {{ and }}, which AWS takes for a reference to another parameter")
+                .hint("leave out `--parameter`: a secret may have them"))
+        }
         _ if value.contains('\0') => Err(Failure::usage("the value has a NUL character, which no variable can have")),
-        _ => Ok(value),
+        _ => match value.chars().find(|c| is_noncharacter(*c)) {
+            Some(c) => {
+                let code = u32::from(c);
+                Err(Failure::usage(format!("the value has U+{code:04X}, a character that no variable can have")))
+            }
+            None => Ok(value),
+        },
     }
 }
 
@@ -284,8 +347,13 @@ async fn remove(global: &Global, args: &SecretRm) -> Result<Exit, Failure> {
     check_name(store, name)?;
     let session = Session::open_without_network(global).await?;
     match unless_stopped(session.owned(store, name, false)).await? {
-        Before::Absent | Before::Ending => {
+        Before::Absent => {
             report::say(format!("nothing to do: there is no {} {name}", store.word()));
+            return Ok(Exit::Done);
+        }
+        Before::Ending => {
+            report::say(format!("nothing to do: the {} {name} is already scheduled for deletion", store.word()));
+            report::hint(&format!("to restore it: `{}`", store.remedy(name)));
             return Ok(Exit::Done);
         }
         Before::Ours | Before::Adopted => (),
@@ -295,6 +363,16 @@ async fn remove(global: &Global, args: &SecretRm) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Failed, error)
             .at(session.place(path))
             .hint("take it out of stack.yaml and run `up` first: a service could not start without it"));
+    }
+    // What runs may still read what the description no longer names.
+    let stack = session.config.name.as_str();
+    let looked = unless_stopped(async { Ok(look(|| readers(&session.aws, stack, store, name)).await) }).await?;
+    let readers = looked.map_err(|fault| session.failed("look for what reads it", fault))?;
+    if !readers.is_empty() {
+        let readers: Vec<&str> = readers.iter().map(String::as_str).collect();
+        let still = if readers.len() == 1 { "still reads" } else { "still read" };
+        let error = anyhow!("{} {still} the {} {name}, so nothing was changed", join(&readers), store.word());
+        return Err(Failure::new(Exit::Failed, error).hint("run `deployer up` first"));
     }
     let question = match store {
         Store::Secret => format!("Delete secret {name}? It can be restored for {WINDOW_DAYS} days."),
@@ -326,5 +404,21 @@ async fn delete<R: Resource<Cloud = crate::cloud::aws::Aws>>(session: &Session, 
             resource.delete(&session.aws, &live).await
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_are_named_in_one_sentence() {
+        let end = "; running programs keep the old one";
+        assert_eq!(read_later(&["web"]), format!("web reads the new value when it next starts{end}"));
+        assert_eq!(
+            read_later(&["labeler", "web"]),
+            format!("labeler and web read the new value when they next start{end}")
+        );
+        assert_eq!(join(&["a", "b", "c"]), "a, b and c");
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    Session, Wake, no_local_aws_here,
+    Reliance, Session, Wake, no_local_aws_here,
     rest::{self, Intended},
     unless_stopped,
 };
@@ -13,8 +13,8 @@ use crate::{
         why::denied_or_said,
     },
     commands::cli::{Global, Status as Args},
-    config::Program,
-    cost::{Cost, Fleet},
+    config::{Program, Store},
+    cost::{Cost, Fleet, secrets_monthly},
     engine::{Error, Fault},
     kinds,
     machine::signals,
@@ -84,7 +84,7 @@ async fn look(session: &Session) -> Status {
         region: site.region.clone(),
         at: timestamp(report::now_s()),
         healthy: contents.is_healthy(),
-        cost: cost(session, &contents),
+        cost: cost(session, &contents, &drift),
         contents,
         drift,
         options: if session.destination == Destination::Laptop { " --local" } else { "" },
@@ -92,7 +92,7 @@ async fn look(session: &Session) -> Status {
 }
 
 /// What a month of what exists costs, without what is by use.
-fn cost(session: &Session, contents: &Contents) -> Cost {
+fn cost(session: &Session, contents: &Contents, drift: &Drift) -> Cost {
     let of_one = |it: &ServiceStatus| {
         let (_, service) = session.config.services.iter().find(|(entry, _)| entry.as_str() == it.name)?;
         let leaving = ["shutting-down", "stopping", "stopped", "terminated"];
@@ -106,7 +106,16 @@ fn cost(session: &Session, contents: &Contents) -> Cost {
         if it.unread.is_empty() { fleet.monthly() } else { None }
     };
     let monthly: Option<f64> = contents.services.iter().map(of_one).sum();
-    Cost::of(monthly)
+    Cost::of(monthly.zip(secrets(session, drift)).map(|(services, secrets)| services + secrets))
+}
+
+/// What a month of the secrets costs that variables refer to and that exist; `None` if that is unknown.
+fn secrets(session: &Session, drift: &Drift) -> Option<f64> {
+    let seen = session.versions.lock();
+    // They are looked for before changes are counted.
+    let is_known = drift.unread.is_none() || !seen.is_empty() || !session.config.holds(Store::Secret);
+    let count = seen.keys().filter(|(store, _)| *store == Store::Secret).count();
+    is_known.then(|| secrets_monthly(u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
 /// Counts the changes that a plan would show. Packages are not built for that: their programs count as unchanged.
@@ -131,10 +140,13 @@ fn packages(session: &Session) -> Vec<String> {
 async fn changes(session: &Session, places: &Places, packages: &[String]) -> Result<usize, String> {
     let said = |fault: Fault| denied_or_said(&fault);
     let deployed = async { deployed(session, places, packages).await.map_err(said) };
-    let network = async { session.discover().await.map_err(said) };
+    let network = async { session.discover(Reliance::Trusts).await.map_err(said) };
     let (deployed, network) = futures::try_join!(deployed, network)?;
     let programs = programs(session, packages, deployed).await?;
-    session.find_held(|_| true).await.map_err(|failure| failure.error.to_string())?;
+    let missing = session.find_held(|_| true).await.map_err(|failure| failure.error.to_string())?;
+    if !missing.is_empty() {
+        return Err(missing.iter().map(|failure| failure.error.to_string()).collect::<Vec<_>>().join("; "));
+    }
     let page =
         || lay_out_until(&session.config, &session.site, network.as_ref(), &programs, session.wait, session.later());
     let (wanted, orphans) = futures::try_join!(wanted(session, page()), orphans(session, page()))?;

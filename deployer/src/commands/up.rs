@@ -8,10 +8,10 @@ use std::{
 use futures::FutureExt as _;
 
 use super::{
-    Session, Wake,
+    Reliance, Session, Wake,
     data::{Ask, Kept},
     healthy::{Behind, await_all, explain},
-    https, observer, old_programs, rest,
+    https, no_local_aws_here, observer, old_programs, rest,
     turn::{Turn, overtaken},
     unless_stopped, verify, watched,
 };
@@ -36,7 +36,7 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(500);
 
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
-    let session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
+    let session = Session::open(global, Wake::Start, Reliance::Checks).await?.expect("`up` starts what is not running");
     if args.verify {
         verify::described(&session)?;
     }
@@ -45,7 +45,7 @@ pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
 
 /// `resume`: the same for a paused stack.
 pub async fn resume(global: &Global, args: &Resume) -> Result<Exit, Failure> {
-    let session = Session::open_existing(global).await?;
+    let session = Session::open(global, Wake::Only, Reliance::Checks).await?.ok_or_else(no_local_aws_here)?;
     let up = Up { roll_out: args.roll_out.clone(), ..Up::default() };
     bring(session, global, &up, Mode::Resume).await
 }
@@ -91,10 +91,10 @@ fn end(lifetime: Duration) -> Option<String> {
 
 async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode) -> Result<Exit, Failure> {
     https::warn(session);
+    unless_stopped(session.check_room(&args.targets)).await?;
     let programs = session.programs(&args.targets).await?;
     // A build may take longer than the shortest lifetime.
     session.ends = args.lifetime.and_then(end);
-    unless_stopped(session.check_room()).await?;
     let Some(Agreed { page, plan, kept, lease, brought }) = agree(session, args, mode, &programs).await? else {
         report::say("nothing was changed");
         return Ok(Exit::Done);

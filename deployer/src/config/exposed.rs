@@ -30,6 +30,11 @@ const SIGNS: &[Sign] = &[
     (|name, text| is_named_like_one(name) && is_random(text), "a secret", OTHERS_SEE_IT),
 ];
 
+/// Parts of names of variables whose values plans hide. More than in [`WORDS`]: a value that is hidden in vain costs less
+/// than one that is shown.
+const PARTS: &[&str] =
+    &["AUTH", "CREDENTIAL", "DSN", "KEY", "PASS", "PRIVATE", "PWD", "SALT", "SECRET", "SIGNATURE", "TOKEN"];
+
 /// Words in the names of secrets.
 const WORDS: &[&str] = &["APIKEY", "CREDENTIAL", "CREDENTIALS", "KEY", "PASSWD", "PASSWORD", "SECRET", "TOKEN"];
 
@@ -44,17 +49,37 @@ impl Config {
 
 fn exposed(entry: &str, environment: &Environment) -> Vec<Exposed> {
     let look = |(name, text): (&String, &Text)| {
-        let (_, what, remedy) = *SIGNS.iter().find(|(is_one, ..)| is_one(name, text))?;
+        let (_, what, remedy) = looks_like_one(name, text)?;
         Some(Exposed { path: format!("{entry}.environment.{name}"), what, remedy })
     };
     environment.iter().filter_map(look).collect()
 }
 
+fn looks_like_one(name: &str, text: &Text) -> Option<Sign> {
+    SIGNS.iter().find(|(is_one, ..)| is_one(name, text)).copied()
+}
+
+/// Whether plans may show the value of a variable: neither its name nor its value looks like a secret.
+pub(super) fn is_open(name: &str, text: &Text) -> bool {
+    let name_in_capitals = name.to_ascii_uppercase();
+    // A reference may stand for a part of an address.
+    let whole: String = text.pieces().iter().map(|piece| piece.literal().unwrap_or("x")).collect();
+    let is_named_like_one = PARTS.iter().any(|part| name_in_capitals.contains(part));
+    !is_named_like_one && looks_like_one(name, text).is_none() && !is_secret(&whole)
+}
+
+/// Whether a value is a secret, whatever the name of its variable: a key, or an address with a password.
+pub fn is_secret(value: &str) -> bool {
+    has_access_key(value) || has_private_key(value) || has_password(value)
+}
+
+/// Whether it holds an address with a password, such as `postgres://user:password@host`.
+fn has_password(text: &str) -> bool {
+    text.split("://").skip(1).any(|rest| rest.split_once(':').is_some_and(|(_, rest)| rest.contains('@')))
+}
+
 fn literals(text: &Text) -> impl Iterator<Item = &str> {
-    text.pieces().iter().filter_map(|piece| match piece {
-        Piece::Literal(text) => Some(text.as_str()),
-        Piece::Reference(_) => None,
-    })
+    text.pieces().iter().filter_map(Piece::literal)
 }
 
 /// Whether it holds the id of a key: four letters for the kind, and sixteen more (IAM user guide, "Understanding unique
@@ -72,7 +97,7 @@ fn has_private_key(text: &str) -> bool {
     text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----")
 }
 
-pub(super) fn is_named_like_one(name: &str) -> bool {
+fn is_named_like_one(name: &str) -> bool {
     name.to_ascii_uppercase().split('_').any(|word| WORDS.contains(&word))
 }
 
@@ -105,6 +130,37 @@ mod tests {
         let exposed = config.exposed();
         assert!(exposed.iter().all(|it| it.path == format!("functions.f.environment.{name}")));
         exposed.first().map(|it| it.what)
+    }
+
+    #[test]
+    fn plans_show_neither_what_is_named_nor_what_looks_like_a_secret() {
+        let key = format!("AKIA{}", "IOSFODNN7EXAMPLE");
+        for (name, value, expected) in [
+            ("GREETING", "hello", true),
+            ("API_URL", "https://example.org:8080/path", true),
+            ("COMMIT", "9f86d081884c7d659a2feaa0c55ad015", true),
+            ("ACCESS", key.as_str(), false),
+            ("PEM", "-----BEGIN EC PRIVATE KEY-----MHcCAQEE", false),
+            ("DATABASE_URL", "postgres://user:pw@db.example.org/app", false),
+            ("DATABASE_URL", "postgres://user:pw@${buckets.x.name}/app", false),
+            ("DATABASE_URL", "postgres://${buckets.x.name}:pw@db/app", false),
+            ("DBPASSWORD", "x", false),
+            ("DB_PASS", "x", false),
+            ("PASSPHRASE", "x", false),
+            ("SECRETS", "x", false),
+            ("dbPassword", "x", false),
+            ("SENTRY_DSN", "x", false),
+            ("apikey", "x", false),
+        ] {
+            let environment = serde_json::json!({ name: value });
+            let description = serde_json::json!({
+                "name": "app", "region": "us-east-1", "buckets": { "x": {} },
+                "functions": { "f": { "package": "p", "environment": environment } },
+            });
+            let config = Config::parse("stack.yaml", &description.to_string()).unwrap_or_else(|it| panic!("{it}"));
+            let open = config.functions.values().next().unwrap().variables.open();
+            assert_eq!(open.contains(name), expected, "{name}={value}");
+        }
     }
 
     #[test]

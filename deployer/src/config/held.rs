@@ -14,6 +14,10 @@ pub enum Store {
     Parameter,
 }
 
+/// The longest name of a parameter: AWS counts 1011 characters with the ARN before it, `arn:aws:ssm:REGION:ACCOUNT:parameter/`
+/// (docs/aws.md §23.2). This fits in every region and partition.
+const LONGEST_PARAMETER: usize = 1011 - "arn:aws-us-gov:ssm:ap-southeast-1:000000000000:parameter/".len();
+
 impl Store {
     /// Its word in `stack.yaml`, and in sentences.
     pub fn word(self) -> &'static str {
@@ -37,7 +41,7 @@ impl Store {
             Store::Secret => ("/_+=.@-", 512, "use 1 to 512 letters, digits and /_+=.@-"),
             Store::Parameter => (
                 "/_.-",
-                1011,
+                LONGEST_PARAMETER,
                 "use letters, digits and _.-, with a slash at the beginning if there are slashes; not beginning with aws \
                  or ssm",
             ),
@@ -113,6 +117,16 @@ pub fn references(held: &HeldVariables, versions: &Versions) -> String {
     serde_json::Value::Object(all).to_string()
 }
 
+/// The values that the text of [`REFERENCES`] refers to; none if it is not ours.
+pub fn read_references(text: &str) -> Vec<(Store, String)> {
+    let all: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+    let read = |reference: &serde_json::Value| {
+        let named = |store: Store| Some((store, reference[store.word()].as_str()?.to_owned()));
+        named(Store::Secret).or_else(|| named(Store::Parameter))
+    };
+    all.values().filter_map(read).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +148,8 @@ mod tests {
             (Store::Parameter, "/", false),
             (Store::Parameter, "/app//db", false),
             (Store::Parameter, "a@b", false),
+            (Store::Parameter, &"x".repeat(LONGEST_PARAMETER), true),
+            (Store::Parameter, &"x".repeat(LONGEST_PARAMETER + 1), false),
         ] {
             assert_eq!(store.check(name).is_ok(), is_good, "{store:?} {name}");
         }
@@ -150,6 +166,8 @@ mod tests {
         let versions = Versions::from([((Store::Secret, "s".into()), "7".into())]);
         let expected = r#"{"A":{"secret":"s","key":"k","version":"7"},"B":{"parameter":"/p"}}"#;
         assert_eq!(references(&all, &versions), expected);
+        assert_eq!(read_references(expected), [(Store::Secret, "s".into()), (Store::Parameter, "/p".into())]);
+        assert_eq!(read_references("{"), []);
         assert_eq!(all["A"].to_string(), "secret s, key k");
     }
 }

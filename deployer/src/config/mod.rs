@@ -24,8 +24,8 @@ use std::{
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
 pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
-pub use exposed::Exposed;
-pub use held::{Held, HeldVariables, REFERENCES, Store, Versions, references};
+pub use exposed::{Exposed, is_secret};
+pub use held::{Held, HeldVariables, REFERENCES, Store, Versions, read_references, references};
 pub use read::{KEY_TYPES, METHODS, RESERVED_BY_LAMBDA, STREAMS};
 pub use text::{Piece, Reference, Text};
 
@@ -282,10 +282,11 @@ pub struct Variables {
 }
 
 impl Variables {
-    /// The variables whose values plans may show: they are in `stack.yaml`, and neither marked nor named like secrets.
+    /// The variables whose values plans may show: they are in `stack.yaml`, and neither marked nor like secrets, by name or
+    /// value.
     pub fn open(&self) -> BTreeSet<String> {
-        let is_open = |name: &&String| !self.sensitive.contains(*name) && !exposed::is_named_like_one(name);
-        self.texts.keys().filter(is_open).cloned().collect()
+        let is_open = |(name, text): &(&String, &Text)| !self.sensitive.contains(*name) && exposed::is_open(name, text);
+        self.texts.iter().filter(is_open).map(|(name, _)| name.clone()).collect()
     }
 }
 

@@ -203,7 +203,7 @@ impl Reader<'_> {
                 self.problem(*place, format!("{key:?} is not a valid tag key"), help);
             }
             if !known.insert(key.to_lowercase()) {
-                self.problem(*place, format!("`{key}` stands twice"), "IAM ignores the case of tag keys");
+                self.problem(*place, format!("`{key}` is listed twice"), "IAM ignores the case of tag keys");
             }
             let Some(text) = self.scalar(value) else { continue };
             if text.chars().count() > 256 || !text.chars().all(is_of_tags) {
@@ -238,7 +238,7 @@ impl Reader<'_> {
             if !is_id(id, "subnet") {
                 self.problem(*place, format!("{id:?} is not the id of a subnet"), SUBNETS);
             } else if !subnets.insert(id.clone()) {
-                self.problem(*place, format!("{id} stands twice"), "name each subnet once");
+                self.problem(*place, format!("{id} is listed twice"), "name each subnet once");
             }
         }
         if !(2..=3).contains(&written.len()) {

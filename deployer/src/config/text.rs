@@ -15,6 +15,16 @@ pub enum Piece {
     Reference(Reference),
 }
 
+impl Piece {
+    /// The literal.
+    pub fn literal(&self) -> Option<&str> {
+        match self {
+            Piece::Literal(text) => Some(text),
+            Piece::Reference(_) => None,
+        }
+    }
+}
+
 /// Refers to an attribute of an entry of `stack.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{POLICY_ALARMS, alarms_monthly, balancer_monthly, instance_monthly};
+use super::{POLICY_ALARMS, alarms_monthly, balancer_monthly, instance_monthly, secrets_monthly};
 use crate::{
     engine::{Resource as _, Size},
     kinds::{
         alarm::Alarm, auto_scaling_group::AutoScalingGroup, bucket::Bucket, launch_template::LaunchTemplate,
-        load_balancer::LoadBalancer, table::Table,
+        load_balancer::LoadBalancer, secret::Secret, table::Table,
     },
 };
 
@@ -24,6 +24,7 @@ pub struct Existing {
     balancers: Vec<usize>,
     /// The number of metrics that alarms watch.
     metrics: u32,
+    secrets: u32,
     objects: Counted,
     rows: Counted,
 }
@@ -56,6 +57,7 @@ pub struct Sizes {
 impl Existing {
     /// Adds a resource.
     pub fn add(&mut self, kind: &str, name: &str, size: Size) {
+        self.secrets += u32::from(kind == Secret::KIND);
         match size {
             Size::None => (),
             Size::Items { count, bytes, more } => {
@@ -79,6 +81,7 @@ impl Existing {
                 sum += instance_monthly(kind, *self.disks.get(template)?)?;
             }
         }
+        sum += secrets_monthly(self.secrets);
         Some(sum + self.balancers.iter().map(|zones| balancer_monthly(*zones)).sum::<f64>())
     }
 
@@ -99,7 +102,8 @@ impl Existing {
 }
 
 /// The kinds that decide the cost.
-pub const PRICED: [&str; 4] = [Alarm::KIND, AutoScalingGroup::KIND, LaunchTemplate::KIND, LoadBalancer::KIND];
+pub const PRICED: [&str; 5] =
+    [Alarm::KIND, AutoScalingGroup::KIND, LaunchTemplate::KIND, LoadBalancer::KIND, Secret::KIND];
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +133,12 @@ mod tests {
         };
         let (ours, described) = (existing.monthly().unwrap(), fleet.monthly().unwrap());
         assert!((ours - described).abs() < 1e-9, "{ours} is not {described}");
+        existing.add("secret", "app/token", Size::None);
+        existing.add("secret", "app/fields", Size::None);
+        // Parameters cost nothing.
+        existing.add("parameter", "/app/password", Size::None);
+        let more = existing.monthly().unwrap() - ours;
+        assert!((more - 0.80).abs() < 1e-9, "{more}");
         existing.add("auto_scaling_group", "s-api-8080", group(&["t3.mega"], "s-web"));
         assert_eq!(existing.monthly(), None, "the type has no price");
     }

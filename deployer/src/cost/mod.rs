@@ -87,6 +87,11 @@ fn is_watched(service: &Service, usual_bake: u16) -> bool {
     service.bake_minutes.unwrap_or(usual_bake) > 0
 }
 
+/// The price of a month of secrets.
+pub fn secrets_monthly(count: u32) -> f64 {
+    f64::from(count) * price("secrets.secret-month")
+}
+
 fn alarms_monthly(metrics: u32) -> f64 {
     f64::from(metrics) * price("cloudwatch.alarm-month")
 }
@@ -222,7 +227,7 @@ fn secrets(config: &Config) -> Option<Item> {
     let functions = config.functions.values().map(|it| &it.variables);
     let held = functions.chain(config.services.values().map(|it| &it.variables)).flat_map(|it| it.held.values());
     let names: BTreeSet<&str> = held.filter(|it| it.store == Store::Secret).map(|it| it.name.as_str()).collect();
-    let monthly = names.len() as f64 * price("secrets.secret-month");
+    let monthly = secrets_monthly(names.len() as u32);
     let what = if names.len() == 1 { "1 secret".to_owned() } else { format!("{} secrets", names.len()) };
     (!names.is_empty()).then(|| Item {
         section: "secrets".to_owned(),

@@ -176,7 +176,9 @@ impl Subject {
         let changes = diff(&live.settings, want).into_iter();
         let hidden = |change: Change| match (&change.from, &change.to) {
             // Of what is added or removed, nothing is known that would make it open before or after.
-            (Some(_), Some(_)) if resource.is_open(&change.path) => change,
+            (Some(from), Some(to)) if [from, to].iter().all(|it| resource.is_open(&change.path, it.revealed())) => {
+                change
+            }
             _ => change.hidden_below(R::SECRET),
         };
         let changes = changes.map(|change| hidden(change).sourced(section, R::SOURCES));

@@ -62,7 +62,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         inputs: I,
         settings: impl Fn(I::Known) -> R::Settings + Send + Sync + 'static,
     ) -> Handle<R> {
-        self.known.insert((R::KIND, resource.name().to_owned()));
+        self.known.insert((R::KIND, resource.identity()));
         let make = Box::new(move |known| (None, settings(known)));
         self.push(key.into(), Some(Arc::new(resource)), inputs, make)
     }
@@ -81,14 +81,14 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.push(key.into(), None, inputs, make)
     }
 
-    /// The names of this kind that the page wants.
+    /// The identities of this kind that the page wants.
     pub fn names<R: Resource<Cloud = C>>(&self) -> Names {
         self.known.iter().filter(|(kind, _)| *kind == R::KIND).map(|(_, name)| name.clone()).collect()
     }
 
     /// Marks a resource that carries the stack's tag for removal, unless the page wants it.
     pub fn doom<R: Resource<Cloud = C>>(&mut self, resource: R) {
-        if self.known.contains(&(R::KIND, resource.name().to_owned())) {
+        if self.known.contains(&(R::KIND, resource.identity())) {
             return;
         }
         let node = Entry::<R, ()> {

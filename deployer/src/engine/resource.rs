@@ -13,7 +13,7 @@ use super::{Fault, Size};
 /// Tags of one resource. Sorted, so that their order is never a difference.
 pub type Tags = BTreeMap<String, String>;
 
-/// Names that identify resources of one kind in the cloud.
+/// Identities of resources of one kind in the cloud.
 pub type Names = BTreeSet<String>;
 
 /// The tag with the stack that owns a resource.
@@ -88,9 +88,14 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
     /// The name that identifies it in the cloud.
     fn name(&self) -> &str;
 
-    /// Whether the value of a setting below [`SECRET`](Resource::SECRET) may be shown, such as a variable that is in
+    /// The name, qualified by its place if the same name may exist in several places at once.
+    fn identity(&self) -> String {
+        self.name().to_owned()
+    }
+
+    /// Whether a value of a setting below [`SECRET`](Resource::SECRET) may be shown, such as a variable that is in
     /// `stack.yaml` for all to see.
-    fn is_open(&self, _path: &str) -> bool {
+    fn is_open(&self, _path: &str, _value: &str) -> bool {
         false
     }
 
@@ -138,8 +143,8 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
         false
     }
 
-    /// Lists everything of this kind that carries this stack's tag, except names in `but`: those are wanted and read
-    /// separately, so their tags need not be read here. Kinds that live inside another resource, and vanish with it,
+    /// Lists everything of this kind that carries this stack's tag, except identities in `but`: those are wanted and
+    /// read separately, so their tags need not be read here. Kinds that live inside another resource, and vanish with it,
     /// keep this default.
     fn owned(
         _cloud: &Self::Cloud,

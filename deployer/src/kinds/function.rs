@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use super::{origin::Origin, tags::bounded};
 use crate::{
     cloud::aws::{Aws, download, found, gone, items},
-    config::REFERENCES,
+    config::{REFERENCES, is_secret},
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Retry, STACK_TAG, Tagged, Tags},
 };
 
@@ -97,8 +97,9 @@ impl Resource for Function {
         &self.name
     }
 
-    fn is_open(&self, path: &str) -> bool {
-        path.strip_prefix("environment.").is_some_and(|variable| self.open.contains(variable))
+    fn is_open(&self, path: &str, value: &str) -> bool {
+        let variable = path.strip_prefix("environment.");
+        variable.is_some_and(|variable| self.open.contains(variable)) && !is_secret(value)
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {

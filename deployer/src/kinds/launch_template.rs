@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{origin::Origin, tags};
 use crate::{
     cloud::aws::{Aws, found, gone, items},
-    config,
+    config::{self, is_secret},
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Size, Tagged, Tags},
     package::Architecture,
     page::user_data,
@@ -143,8 +143,9 @@ impl Resource for LaunchTemplate {
         &self.name
     }
 
-    fn is_open(&self, path: &str) -> bool {
-        path.strip_prefix("user_data.environment.").is_some_and(|variable| self.open.contains(variable))
+    fn is_open(&self, path: &str, value: &str) -> bool {
+        let variable = path.strip_prefix("user_data.environment.");
+        variable.is_some_and(|variable| self.open.contains(variable)) && !is_secret(value)
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {

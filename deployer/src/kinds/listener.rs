@@ -77,6 +77,8 @@ pub struct Output {
     pub forwards: Forwards,
     /// Where it redirects to.
     pub redirect: Option<String>,
+    /// The port at which clients reach it.
+    pub front: u16,
     /// The ARNs of our other listeners, by port.
     others: BTreeMap<i32, String>,
 }
@@ -146,6 +148,7 @@ impl Resource for Listener {
         let others = listeners.iter().filter(|(arn, _)| is_tagged(arn) && !is_of_part(arn));
         let others: BTreeMap<i32, String> =
             others.map(|(arn, listener)| (listener.port().unwrap_or_default(), (*arn).to_owned())).collect();
+        let front = self.front(aws, ours.and_then(|(_, listener)| listener.port())).await;
         Ok(ours.map_or(Observed::Absent, |(arn, listener)| {
             Observed::Present(Live {
                 settings: self.settings(listener, &others),
@@ -154,6 +157,7 @@ impl Resource for Listener {
                     port: listener.port().unwrap_or_default(),
                     forwards: forwards(listener),
                     redirect: redirect(listener),
+                    front,
                     others,
                 },
                 owner: Owner::Tags(tags.remove(arn).unwrap_or_default()),
@@ -188,6 +192,7 @@ impl Resource for Listener {
                 port: want.port,
                 forwards: only,
                 redirect: None,
+                front: self.front(aws, Some(want.port)).await,
                 others: BTreeMap::new(),
             },
             owner: Owner::Tags(tags.clone()),
@@ -234,6 +239,17 @@ impl Resource for Listener {
 }
 
 impl Listener {
+    /// The port at which clients reach it. Only addresses with HTTPS are made of it.
+    async fn front(&self, aws: &Aws, port: Option<i32>) -> u16 {
+        let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(HTTPS_PORT);
+        // …:loadbalancer/app/NAME/ID
+        let name = self.load_balancer.rsplit('/').nth(1).unwrap_or_default();
+        match self.part {
+            Part::Https => aws.front_port(name, port).await,
+            Part::Alone | Part::Http => port,
+        }
+    }
+
     fn settings(&self, listener: &Described, others: &BTreeMap<i32, String>) -> Settings {
         let forwards = forwards(listener);
         let known = forwards.get_key_value(&self.target_group).or_else(|| forwards.first_key_value());

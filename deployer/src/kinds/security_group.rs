@@ -163,6 +163,11 @@ impl Resource for SecurityGroup {
         &self.name
     }
 
+    /// Another VPC, such as one that `stack.yaml` named before, may have a group of the same name.
+    fn identity(&self) -> String {
+        place(&self.vpc, &self.name)
+    }
+
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let other = async {
             match &self.side {
@@ -277,9 +282,9 @@ impl Resource for SecurityGroup {
             vpc: group.vpc_id.unwrap_or_default(),
             side: Side::Unknown,
         });
-        let mut groups: Vec<_> = groups.filter(|group| !but.contains(&group.name)).collect();
+        let mut groups: Vec<_> = groups.filter(|group| !but.contains(&group.identity())).collect();
         // A group whose rules refer to another is deleted before that other: `…-web-8080` sorts before `…-web-lb`.
-        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        groups.sort_by(|a, b| (&a.name, &a.vpc).cmp(&(&b.name, &b.vpc)));
         Ok(groups)
     }
 }
@@ -314,19 +319,28 @@ impl SecurityGroup {
     }
 }
 
-/// Returns the groups of these keys, `VPC/NAME`. Filters, so that a missing group does not fail the call for the others
+/// The key of a group: `VPC/NAME`.
+fn place(vpc: &str, name: &str) -> String {
+    format!("{vpc}/{name}")
+}
+
+/// Returns the groups of these keys. Filters, so that a missing group does not fail the call for the others
 /// (docs/aws.md §8.2).
 async fn described(aws: &Aws, places: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let (vpcs, names): (BTreeSet<&str>, BTreeSet<&str>) = places.iter().filter_map(|it| it.split_once('/')).unzip();
     let call = aws.ec2.describe_security_groups();
     let call = call.filters(tags::ec2_filter("group-name", names)).filters(tags::ec2_filter("vpc-id", vpcs));
     let groups = items(call.into_paginator().send()).await?;
-    let placed = |group: Described| Some((format!("{}/{}", group.vpc_id()?, group.group_name()?), group));
+    let placed = |group: Described| Some((place(group.vpc_id()?, group.group_name()?), group));
     Ok(groups.into_iter().filter_map(placed).collect())
 }
 
+/// Without a known VPC, no group: one of the stack is found by its tags.
 async fn read(aws: &Aws, vpc: &str, name: &str) -> Result<Option<Described>, Fault> {
-    aws.together.security_groups.read(&format!("{vpc}/{name}"), |places| described(aws, places)).await
+    if vpc.is_empty() {
+        return Ok(None);
+    }
+    aws.together.security_groups.read(&place(vpc, name), |places| described(aws, places)).await
 }
 
 /// Returns the groups whose egress rules lead to this one.

@@ -14,7 +14,7 @@ use std::{
 use console::Style;
 use tokio::sync::oneshot;
 
-use crate::{commands::cli::Color, config, engine::Progress, output::exit::Failure};
+use crate::{commands::cli::Color, config, engine::Progress, machine::platform, output::exit::Failure};
 
 mod board;
 mod build;
@@ -184,7 +184,13 @@ pub async fn ask(question: &str) -> Result<String, Failure> {
     Ok(line.trim().to_owned())
 }
 
+/// From this length on, a typed line may be incomplete: terminals drop what exceeds 4095 bytes on Linux, and 1023 on
+/// macOS (termios(3), `MAX_CANON`).
+const LONGEST_TYPED: usize = 1000;
+
 /// Asks for a text on the terminal without showing it.
+///
+/// Errors: it is so long that the terminal may have dropped a part of it.
 pub async fn ask_hidden(question: &str) -> Result<String, Failure> {
     // Before the question, so that nothing typed after it is shown.
     let echo = Echo::off();
@@ -200,7 +206,13 @@ pub async fn ask_hidden(question: &str) -> Result<String, Failure> {
     if echo.is_some() {
         screen::print("");
     }
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    let line = line.trim_end_matches(['\r', '\n']);
+    if line.len() >= LONGEST_TYPED {
+        return Err(
+            Failure::usage("the value is too long to be typed").hint("pipe it: `deployer secret set NAME <file`")
+        );
+    }
+    Ok(line.to_owned())
 }
 
 /// The terminal does not show what is typed. Dropping it turns that on again, also when a question is abandoned.
@@ -215,6 +227,8 @@ impl Echo {
 
 impl Drop for Echo {
     fn drop(&mut self) {
+        // The other lines of a pasted value would be shown, and then run by the shell.
+        platform::discard_typed();
         // Nothing can be done about a failure.
         drop(std::process::Command::new("stty").arg("echo").status());
     }

@@ -440,7 +440,7 @@ impl Layout<'_> {
         let mut url = balancer.wire(move |balancer| url(&balancer.dns_name, port));
         if let (Some(secured), Some(domain)) = (secured, &wanted.domain) {
             let domain = domain.clone();
-            url = secured.wire(move |_| https_url(&domain)).or(url);
+            url = secured.wire(move |secured| https_url(&domain, secured.front)).or(url);
         }
         self.offer(
             "services",
@@ -1024,9 +1024,12 @@ fn tags(config: &Config) -> Tags {
     config.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
-/// The URL of a service that is served over HTTPS. A local load balancer's DNS name includes its actual port.
-pub fn https_url(domain: &str) -> String {
-    format!("https://{domain}")
+/// The URL of a service that is served over HTTPS.
+pub fn https_url(domain: &str, port: u16) -> String {
+    match port {
+        HTTPS_PORT => format!("https://{domain}"),
+        port => format!("https://{domain}:{port}"),
+    }
 }
 
 /// The URL for users. A local load balancer's DNS name includes its actual port.

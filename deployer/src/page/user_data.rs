@@ -90,7 +90,7 @@ const UNPRIVILEGED: u16 = 1024;
 /// What a service that is not root needs below that port (systemd.exec(5), capabilities(7)).
 const BELOW_1024: &str = "\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
 
-/// The pause between two batches of lines: each costs a start of the AWS CLI, which takes most of a second of one
+/// The pause between two batches of lines, and before a value that could not be read is tried again: each costs a start of the AWS CLI, which takes most of a second of one
 /// processor (docs/aws.md §8.6).
 const PAUSE_S: u32 = 15;
 /// The pause after AWS has refused all batches.
@@ -107,8 +107,9 @@ const SMALLER_BATCHES: &str = "1000 200 20 1";
 const EVENTS: &str = r#"def plain:[foreach (.[],-1) as $b ([0];if .[0]==2 and $b>31 and $b<127 then [if $b<64 then 2 else 0 end] elif .[0]==1 and $b==91 then [2] else (if .[0]==1 then [27] else [] end) as $kept|if $b==27 then [1]+$kept else [0]+$kept+[$b] end end;.[1:][])];def text:[foreach .[] as $b ({n:0};if .n>0 and $b>127 and $b<192 then {n:(.n-1),least,c:(.c*64+$b-128)}|.o=if .n>0 then [] elif .c<.least or .c>1114111 or (.c>55295 and .c<57344) then [65533] else [.c] end else (if .n>0 then [65533] else [] end) as $o|if $b<0 then {n:0,$o} elif $b<128 then {n:0,o:($o+[$b])} elif $b<192 or $b>247 then {n:0,o:($o+[65533])} elif $b<224 then {n:1,least:128,c:($b-192),$o} elif $b<240 then {n:2,least:2048,c:($b-224),$o} else {n:3,least:65536,c:($b-240),$o} end end;.o[])]|implode;map({timestamp:(.__REALTIME_TIMESTAMP|tonumber/1000|floor),message:(.MESSAGE|if type=="string" then . else (try (plain|text) catch .) end|if .=="" then " " else . end)})|sort_by(.timestamp)|select(length>0)"#;
 
 /// Turns the answer of `get-secret-value` or `get-parameter` into a line of an environment file: systemd takes a quoted
-/// value over several lines, in which only these four characters are escaped. No message of the filter contains a value.
-const ASSIGNMENT: &str = r#"(.SecretString//.Parameter.Value)|if $key=="" then . else (try(fromjson|.[$key])catch null|if type=="string" or .==null then . else tojson end) end|if .==null then error("there is no such text") else explode|if any(.==0) then error("it has a NUL character") else "\($name)=\"\(map(if .==34 or .==36 or .==92 or .==96 then 92,. else . end)|implode)\"" end end"#;
+/// value over several lines, in which only these four characters are escaped. Of a noncharacter of Unicode it would drop the
+/// whole file, and log the value (docs/aws.md §23.3). No message of the filter contains a value.
+const ASSIGNMENT: &str = r#"(.SecretString//.Parameter.Value)|if $key=="" then . else (try(fromjson|.[$key])catch null|if type=="string" or .==null then . else tojson end) end|if .==null then error("there is no such text") else explode|if any(.==0) then error("it has a NUL character") elif any(.>64975 and .<65008 or .%65536>65533) then error("it has a character that no variable can have") else "\($name)=\"\(map(if .==34 or .==36 or .==92 or .==96 then 92,. else . end)|implode)\"" end end"#;
 
 /// What the script says about a value that it cannot read, before the name of the variable.
 pub const UNREADABLE: &str = "deployer: cannot read";
@@ -160,7 +161,7 @@ runcmd:
                 format!(
                     "\n    RuntimeDirectory={unit}\n    RuntimeDirectoryMode=0700\n    EnvironmentFile=-/run/{unit}/environment"
                 ),
-                format!("\n    ExecStartPre=+/usr/bin/bash /opt/{unit}/secrets"),
+                format!("\n    ExecStartPre=+/usr/bin/bash /opt/{unit}/secrets\n    TimeoutStartSec=300"),
             ),
         };
         Ok(format!(
@@ -233,12 +234,13 @@ runcmd:
   content: |
 {marks}\
 \x20   umask 077
-    to='--region {region} --output json'
+    to='--region {region} --output json --cli-connect-timeout 5 --cli-read-timeout 10'
     as='{ASSIGNMENT}'
     {{
 {reads}
     }} > /run/{unit}/environment || {{
       echo \"{UNREADABLE} $what\"
+      sleep {PAUSE_S}
       false
     }}
 "
@@ -368,7 +370,12 @@ fn check_quotable(text: &str) -> Result<(), Error> {
 /// Whether YAML would end the line here or reject the character. cloud-init's parser treats more characters as line
 /// breaks than YAML 1.2 does.
 fn breaks_a_line(c: char) -> bool {
-    (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') || is_noncharacter(c)
+}
+
+/// Whether Unicode reserves the code point for no character. systemd takes it for invalid UTF-8 (docs/aws.md §23.3).
+pub fn is_noncharacter(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
 }
 
 /// The program that user data of ours starts.
@@ -397,6 +404,21 @@ pub fn variables(text: &str) -> Option<BTreeMap<&str, &str>> {
     parts(text).map(|parts| parts.environment)
 }
 
+/// The values kept in AWS that rendered user data reads; none if it is not ours.
+pub fn held(text: &str) -> Vec<(Store, &str)> {
+    let Some(at) = text.find(HELD) else { return Vec::new() };
+    let lines = text[at + HELD.len() - MARK.len()..].lines();
+    lines.map_while(|line| line.strip_prefix(MARK)).filter_map(value_of_mark).collect()
+}
+
+fn value_of_mark(mark: &str) -> Option<(Store, &str)> {
+    let (_, value) = mark.split_once("=\"")?;
+    let (word, rest) = value.split_once(' ')?;
+    let store = [Store::Secret, Store::Parameter].into_iter().find(|store| store.word() == word)?;
+    // Names contain none of these.
+    Some((store, rest.split([' ', ',', '"']).next()?))
+}
+
 /// Rendered user data without its variables; `None` if it is not ours.
 pub fn commands(text: &str) -> Option<String> {
     parts(text).map(|parts| parts.commands)
@@ -423,6 +445,9 @@ const VARIABLES: &str = "  permissions: '0600'\n  content: |\n";
 /// The head of the script with the values that are kept in AWS, up to its marks.
 const HELD: &str = "/secrets\n  permissions: '0644'\n  content: |\n    # ";
 
+/// What stands before a mark.
+const MARK: &str = "    # ";
+
 fn parts(text: &str) -> Option<Parts<'_>> {
     let (before, rest) = text.split_once(VARIABLES)?;
     // Values have no line breaks.
@@ -434,10 +459,10 @@ fn parts(text: &str) -> Option<Parts<'_>> {
     let rest = match rest.find(HELD) {
         None => rest,
         Some(at) => {
-            let begin = at + HELD.len() - "    # ".len();
-            let is_mark = |line: &&str| line.starts_with("    # ");
+            let begin = at + HELD.len() - MARK.len();
+            let is_mark = |line: &&str| line.starts_with(MARK);
             let length: usize = rest[begin..].split_inclusive('\n').take_while(is_mark).map(str::len).sum();
-            for (name, value) in variables_in(&rest[begin..begin + length], "    # ")? {
+            for (name, value) in variables_in(&rest[begin..begin + length], MARK)? {
                 if environment.insert(name, value).is_some() {
                     return None;
                 }
@@ -733,19 +758,26 @@ mod tests {
         assert_eq!(lines, ["RuntimeDirectory=postagram-web", "RuntimeDirectoryMode=0700", run]);
         let before: Vec<&str> = unit.lines().filter(|line| line.starts_with("ExecStartPre=")).collect();
         assert_eq!(before.last(), Some(&"ExecStartPre=+/usr/bin/bash /opt/postagram-web/secrets"));
+        assert!(unit.contains("\nTimeoutStartSec=300\n"), "longer than the calls take that are tried again");
+        let text = with_held().render().unwrap();
+        assert_eq!(super::held(&text), [(Store::Parameter, "/app/db"), (Store::Secret, "app/jwt")]);
+        // A variable that looks like a mark is none.
+        let other = postagram(&[("A", "secret x 7"), ("B", "/secrets # C=\"secret y 7\"")]).render().unwrap();
+        assert_eq!(super::held(&other), []);
         assert_eq!(yaml["write_files"][3]["path"], "/opt/postagram-web/secrets");
         let script = yaml["write_files"][3]["content"].as_str().unwrap().replace(ASSIGNMENT, "FILTER");
         expect_test::expect![[r#"
             # DB="parameter /app/db 7"
             # JWT_SECRET="secret app/jwt, key value 7"
             umask 077
-            to='--region us-east-1 --output json'
+            to='--region us-east-1 --output json --cli-connect-timeout 5 --cli-read-timeout 10'
             as='FILTER'
             {
               what='DB from the parameter /app/db' && it=$(aws ssm get-parameter $to --with-decryption --name '/app/db') && echo "$it" | jq -r --arg name DB --arg key '' "$as" &&
               what='JWT_SECRET from the secret app/jwt' && it=$(aws secretsmanager get-secret-value $to --secret-id 'app/jwt') && echo "$it" | jq -r --arg name JWT_SECRET --arg key 'value' "$as"
             } > /run/postagram-web/environment || {
               echo "deployer: cannot read $what"
+              sleep 15
               false
             }
         "#]]
@@ -791,7 +823,7 @@ mod tests {
 
     #[test]
     fn names_and_values_that_would_break_the_file_are_refused() {
-        for character in ['\n', '\r', '\0', '\u{85}', '\u{2028}'] {
+        for character in ['\n', '\r', '\0', '\u{85}', '\u{2028}', '\u{fdd0}', '\u{ffff}', '\u{1fffe}'] {
             let refused = postagram(&[("A", &format!("x{character}y"))]).render();
             assert_eq!(refused, Err(Error::Value { name: "A".into(), character }));
         }

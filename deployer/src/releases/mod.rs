@@ -3,6 +3,7 @@
 
 pub mod changes;
 pub mod functions;
+pub mod held;
 pub mod programs;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use aws_sdk_ec2::types::LaunchTemplateVersion;
 
 use crate::{
     cloud::aws::{Aws, found, items},
+    config::Store,
     engine::{Fault, Owner},
     kinds::{
         auto_scaling_group::{self, Template},
@@ -91,6 +93,12 @@ impl Release {
     /// The program of its instances; `None` if the version was not made by us.
     pub fn program(&self) -> Option<Program<'_>> {
         user_data::program(&self.settings.user_data)
+    }
+
+    /// The values kept in AWS that its instances read.
+    pub fn held(&self) -> Vec<(Store, String)> {
+        let held = user_data::held(&self.settings.user_data).into_iter();
+        held.map(|(store, name)| (store, name.to_owned())).collect()
     }
 
     /// The port that its instances listen on, if it is known.

@@ -68,6 +68,8 @@ enum Given {
     Tables,
     /// Services in a network that `stack.yaml` names.
     OwnNetwork,
+    /// Services in the default network.
+    DefaultNetwork,
     /// A service that names its machine image.
     Image,
     /// A service with a domain.
@@ -164,15 +166,23 @@ const REMOVE_HELD: &[Right] = &[
     right("ssm:ListTagsForResource", Parameters),
 ];
 
-/// Setting values (`commands/secret.rs`). What is taken over gets our tags first.
+/// Setting values (`commands/secret.rs`). What another stack owns is neither changed nor taken over.
 const SET_HELD: &[Right] = &[
     right_when("secretsmanager:CreateSecret", Secrets, New),
     right_when("secretsmanager:PutSecretValue", Secrets, Ours),
     right_when("secretsmanager:RestoreSecret", Secrets, Ours),
-    right_when("secretsmanager:TagResource", Secrets, New),
-    right_when("ssm:AddTagsToResource", Parameters, New),
-    right_when("ssm:PutParameter", Parameters, New),
-    right_when("ssm:PutParameter", Parameters, Ours),
+    right_when("secretsmanager:TagResource", Secrets, Taking),
+    right_when("ssm:AddTagsToResource", Parameters, Taking),
+    right_when("ssm:PutParameter", Parameters, OursOrFree),
+];
+
+/// What the releases in service read (`releases/held.rs`).
+const READERS: &[Right] = &[
+    right("autoscaling:DescribeAutoScalingGroups", Any),
+    right("ec2:DescribeLaunchTemplateVersions", Any),
+    right("lambda:GetFunctionConfiguration", Functions),
+    right("lambda:ListFunctions", Any),
+    right("lambda:ListTags", Functions),
 ];
 
 /// The lease (`cloud/lease.rs`). A conditional write needs `s3:GetObject`, and without `s3:ListBucket` a missing
@@ -308,13 +318,12 @@ use Deed::{Change, List, Loss, Read, Remove, Tidy};
 /// What `up` does with resources.
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 
-/// What every command needs that lays out the stack: the network and the domains of services.
-const SITE: &[Part] = &[
-    part(Given::Services, NETWORK),
-    part(Given::OwnNetwork, ROUTES),
-    part(Given::Domain, DOMAINS),
-    part(Given::Requested, CERTIFICATES),
-];
+/// What every command needs that lays out the stack: the default network and the domains of services.
+const SITE: &[Part] =
+    &[part(Given::DefaultNetwork, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
+
+/// What commands need that check a network that `stack.yaml` names.
+const CHECKED: &[Part] = &[part(Given::OwnNetwork, NETWORK), part(Given::OwnNetwork, ROUTES)];
 
 /// What else `up` needs.
 const UP: &[Part] = &[
@@ -331,13 +340,14 @@ const UP: &[Part] = &[
 /// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
 /// `deployer/tests/permissions.rs`.
 pub const COMMANDS: &[Needs] = &[
-    command("up", UP_DEEDS, Which::Described, &[SITE, UP]),
+    command("up", UP_DEEDS, Which::Described, &[SITE, CHECKED, UP]),
     command(
         "plan",
         &[List, Read, Loss],
         Which::Described,
         &[
             SITE,
+            CHECKED,
             &[
                 part(Given::Image, IMAGES),
                 part(Given::Secrets, HELD_SECRETS),
@@ -398,6 +408,9 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Services, WHY_SERVICES),
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
+                // Of releases whose values stack.yaml need not name any more.
+                part(Given::Always, HELD_SECRETS),
+                part(Given::Always, HELD_PARAMETERS),
             ],
         ],
     ),
@@ -407,7 +420,7 @@ pub const COMMANDS: &[Needs] = &[
         Which::None,
         &[&[part(Given::Services, PAUSE), part(Given::Services, RELEASE), part(Given::Services, LEASE)]],
     ),
-    command("resume", UP_DEEDS, Which::Described, &[SITE, UP]),
+    command("resume", UP_DEEDS, Which::Described, &[SITE, CHECKED, UP]),
     command(
         "logs",
         &[],
@@ -450,7 +463,12 @@ pub const COMMANDS: &[Needs] = &[
             &[part(Given::Always, LEASE), part(Given::Always, REMOVE_HELD), part(Given::Services, REMOVE_CERTIFICATES)],
         ],
     ),
-    command("secret", &[], Which::None, &[&[part(Given::Always, SET_HELD), part(Given::Always, REMOVE_HELD)]]),
+    command(
+        "secret",
+        &[],
+        Which::None,
+        &[&[part(Given::Always, SET_HELD), part(Given::Always, REMOVE_HELD), part(Given::Always, READERS)]],
+    ),
     command("outputs", &[Read], Which::Outputs, &[SITE]),
     command(
         "ls",
@@ -464,7 +482,7 @@ pub const COMMANDS: &[Needs] = &[
         "doctor",
         &[Read],
         Which::Described,
-        &[SITE, &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR)]],
+        &[SITE, CHECKED, &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR)]],
     ),
     offline("init"),
     offline("validate"),
@@ -527,6 +545,7 @@ impl Given {
             Given::Always => true,
             Given::Services => !config.services.is_empty(),
             Given::OwnNetwork => !config.services.is_empty() && config.network.is_some(),
+            Given::DefaultNetwork => !config.services.is_empty() && config.network.is_none(),
             Given::Functions => !config.functions.is_empty(),
             Given::Buckets => !config.buckets.is_empty(),
             Given::Tables => !config.tables.is_empty(),

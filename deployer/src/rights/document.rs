@@ -114,6 +114,10 @@ impl When {
             When::Always => Vec::new(),
             When::Ours => equals(&format!("aws:ResourceTag/{STACK_TAG}"), &[&stack]),
             When::New => equals(&format!("aws:RequestTag/{STACK_TAG}"), &[&stack]),
+            When::OursOrFree => {
+                vec![("StringEqualsIfExists", format!("aws:ResourceTag/{STACK_TAG}"), [stack].into())]
+            }
+            When::Taking => [When::New, When::OursOrFree].into_iter().flat_map(|it| it.conditions(scope)).collect(),
             When::PassedTo(services) => {
                 let names: Vec<&str> =
                     services.iter().map(|service| partition::principal(service, scope.partition)).collect();

@@ -105,6 +105,10 @@ pub enum When {
     Ours,
     /// The call gives the new resource the stack's tag.
     New,
+    /// The resource has the stack's tag, or no stack's.
+    OursOrFree,
+    /// The call gives the stack's tag to a resource that has it, or no stack's.
+    Taking,
     /// Instances are launched from a launch template.
     FromTemplate,
     /// The role is passed to these services.

@@ -42,6 +42,11 @@ impl Hidden {
 /// Returns the length of a value at the start of a text; each of its characters may be in a notation of its own, since
 /// URLs escape only some of them.
 fn occurrence(text: &str, value: &str) -> Option<usize> {
+    // Most places of a long text begin no value.
+    let begins = |first: char| text.starts_with([first, '%', '\\']) || first == ' ' && text.starts_with('+');
+    if !value.chars().next().is_some_and(begins) {
+        return None;
+    }
     // A value may contain escapes itself, so that several readings are possible.
     let mut ends = BTreeSet::from([0]);
     for letter in value.chars() {
@@ -132,6 +137,7 @@ mod tests {
     fn the_longest_value_is_hidden_and_everything_else_is_shown() {
         assert_eq!(masked(&["abcdef", "abcdefgh"], "abcdefgh abcdef abcde é"), "(hidden) (hidden) abcde é");
         assert_eq!(masked(&["Bearer abcdefgh", "short"], "abcdefgh short Bearer"), "(hidden) short Bearer");
+        assert_eq!(masked(&[" abcde"], "x+abcde x%20abcde x\\u0020abcde"), "x(hidden) x(hidden) x(hidden)");
         for other in ["%", "%4", "%zz", "\\u", "\\u00", "%6", "abcde%6", "abcde%+7"] {
             assert_eq!(masked(&["abcdeg"], other), other);
         }

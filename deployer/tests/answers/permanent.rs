@@ -71,9 +71,6 @@ never! { stops_before:
     a_forbidden_look_up_of_the_network_fails_at_once:
         Up, "DescribeVpcs", 403, "UnauthorizedOperation", "You are not authorized to perform this operation.",
         exit 1, ["allow `DescribeVpcs`"];
-    a_forbidden_look_up_of_the_network_fails_down_as_well:
-        Down, "DescribeVpcs", 403, "UnauthorizedOperation", "You are not authorized to perform this operation.",
-        exit 1, ["allow `DescribeVpcs`"];
     a_forbidden_list_of_functions_fails_at_once:
         Change, "ListFunctions", 403, "AccessDeniedException", "User: x is not authorized to perform: lambda:ListFunctions on resource: *",
         exit 1, ["allow `lambda:ListFunctions` for this stack"];
@@ -84,6 +81,26 @@ never! { stops_before:
     an_artifact_bucket_beyond_the_quota_fails_at_once:
         Up, "CreateBucket", 400, "TooManyBuckets", "You have attempted to create more buckets than allowed",
         exit 1, ["Service Quotas", "bucket.artifacts"];
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn a_forbidden_look_up_of_the_network_or_of_domains_does_not_stop_down() {
+    let scene = Scene::local().await;
+    scene.prepare(Phase::Down).await;
+    scene.project.edit("    port: 8080\n", "    port: 8080\n    domain: app.example.org\n");
+    for (operation, code) in [("DescribeVpcs", "UnauthorizedOperation"), ("ListHostedZones", "AccessDenied")] {
+        scene.proxy.inject([operation], Fault::refused(403, code, "You are not authorized."), usize::MAX);
+    }
+    let said = scene.done(Phase::Down).await;
+    for words in [
+        "the network of the services is unknown, so their security groups are found by tags: denied (DescribeVpcs)",
+        "DNS records of app.example.org, if there are any, stay: denied (ListHostedZones)",
+        "nothing is left",
+    ] {
+        assert!(said.stderr.contains(words), "{words}: {}", said.all());
+    }
+    scene.proxy.reset();
+    scene.end().await;
 }
 
 never! { stops_at:

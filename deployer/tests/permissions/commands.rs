@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 
 use aws_sdk_acm::types::{Tag, ValidationMethod};
+use aws_sdk_secretsmanager::{error::ProvideErrorMetadata as _, types::Tag as SecretTag};
 use aws_sdk_sts::types::Credentials;
 use deployer::rights::COMMANDS;
 use serde_json::{Value, json};
@@ -107,6 +108,37 @@ impl<'a> Roles<'a> {
         let said = Said::from(child.wait_with_output().await.expect("it ends"));
         let denied = self.denied("secret").await;
         assert!(denied.is_empty() && said.code == 0, "{arguments:?}: {denied:#?}\n{}", said.all());
+    }
+
+    /// Asserts that the role of `secret` can neither tag nor change what another stack owns.
+    async fn takes_over_nothing(&self) {
+        let keys = &self.credentials["secret"];
+        let (id, secret, token) = (keys.access_key_id(), keys.secret_access_key(), keys.session_token());
+        let (secrets, ssm) = (&self.cloud.aws.secrets, &self.cloud.aws.ssm);
+        let of_secret = |stack: &str| SecretTag::builder().key("deployer:stack").value(stack).build();
+        let of_parameter = |stack: &str| {
+            let tag = aws_sdk_ssm::types::Tag::builder().key("deployer:stack").value(stack);
+            tag.build().expect("a tag")
+        };
+        let theirs = secrets.create_secret().name("theirs").secret_string("v").tags(of_secret("other"));
+        theirs.send().await.expect("a secret can be made");
+        let secure = aws_sdk_ssm::types::ParameterType::SecureString;
+        let theirs = ssm.put_parameter().name("/theirs").value("v").r#type(secure).tags(of_parameter("other"));
+        theirs.send().await.expect("a parameter can be made");
+        let keys = aws_sdk_secretsmanager::config::Credentials::new(id, secret, Some(token.to_owned()), None, "test");
+        let secrets = secrets.config().to_builder().credentials_provider(keys.clone()).build();
+        let secrets = aws_sdk_secretsmanager::Client::from_conf(secrets);
+        let ssm = ssm.config().to_builder().credentials_provider(keys).build();
+        let ssm = aws_sdk_ssm::Client::from_conf(ssm);
+        let tag = secrets.tag_resource().secret_id("theirs").tags(of_secret("postagram")).send().await;
+        assert_eq!(tag.expect_err("it is another's").code(), Some("AccessDeniedException"));
+        let kind = aws_sdk_ssm::types::ResourceTypeForTagging::Parameter;
+        let tag = ssm.add_tags_to_resource().resource_type(kind).resource_id("/theirs");
+        let tag = tag.tags(of_parameter("postagram")).send().await;
+        assert_eq!(tag.expect_err("it is another's").code(), Some("AccessDeniedException"));
+        let put = ssm.put_parameter().name("/theirs").value("w").overwrite(true).send().await;
+        assert_eq!(put.expect_err("it is another's").code(), Some("AccessDeniedException"));
+        assert_eq!(self.denied("secret").await.len(), 3);
     }
 
     /// Runs a command in its role.
@@ -272,12 +304,15 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.done(&["secret", "rm", "other", "--yes"]).await;
     roles.set(&["other"]).await;
     roles.done(&["secret", "rm", "--parameter", "/other", "--yes"]).await;
+    roles.takes_over_nothing().await;
 
     // From nothing.
     roles.done(&["doctor"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "--yes", "--for", "4h"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await; // without the end
+    roles.set(&["late"]).await;
+    roles.done(&["secret", "rm", "late", "--yes"]).await; // looks for what reads it
     for healthy in
         [&["verify"][..], &["status"], &["why"], &["history"], &["logs"], &["outputs"], &["ls", "--all-regions"]]
     {

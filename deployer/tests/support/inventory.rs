@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
+use aws_sdk_acm::types::{Filters, KeyAlgorithm};
+use aws_sdk_route53::types::ResourceRecordSet;
 use deployer::{cloud::aws::Aws, page::user_data::REPORTS};
 
 use super::cloud::connect;
@@ -20,6 +22,8 @@ pub async fn inventory(endpoint: &str, keys: (&str, &str)) -> Inventory {
     machines(&aws, &mut seen).await;
     balancers(&aws, &mut seen).await;
     alarms(&aws, &mut seen).await;
+    certificates(&aws, &mut seen).await;
+    zones(&aws, &mut seen).await;
     for name in aws.dynamodb.list_tables().send().await.expect("tables").table_names() {
         seen.add("table", name);
     }
@@ -123,6 +127,29 @@ async fn alarms(aws: &Aws, seen: &mut Seen) {
     let names = alarms.metric_alarms().iter().filter_map(|alarm| alarm.alarm_name());
     // Auto Scaling's own are created and removed with the scaling policies.
     names.filter(|name| !name.starts_with("TargetTracking-")).for_each(|name| seen.add("alarm", name));
+}
+
+async fn certificates(aws: &Aws, seen: &mut Seen) {
+    let keys = KeyAlgorithm::values().iter().map(|name| KeyAlgorithm::from(*name)).collect();
+    let list = aws.acm.list_certificates().includes(Filters::builder().set_key_types(Some(keys)).build());
+    for certificate in list.send().await.expect("certificates").certificate_summary_list() {
+        seen.add("certificate", certificate.domain_name().unwrap_or_default());
+    }
+}
+
+async fn zones(aws: &Aws, seen: &mut Seen) {
+    for zone in aws.route53.list_hosted_zones().send().await.expect("zones").hosted_zones() {
+        let list = aws.route53.list_resource_record_sets().hosted_zone_id(&zone.id);
+        let sets = list.send().await.expect("records").resource_record_sets;
+        sets.iter().for_each(|set| seen.add("record", format!("{} {}", zone.name, shown(set))));
+    }
+}
+
+/// A record set with its values. Where an alias leads is left out: a load balancer gets another DNS name in each run.
+fn shown(set: &ResourceRecordSet) -> String {
+    let values: Vec<&str> = set.resource_records().iter().map(|record| record.value()).collect();
+    let values = if set.alias_target.is_some() { "alias".into() } else { values.join(" ") };
+    format!("{} {} {values}", set.name, set.r#type.as_str())
 }
 
 async fn balancers(aws: &Aws, seen: &mut Seen) {

@@ -3,6 +3,7 @@
 
 pub mod cloud;
 pub mod crowd;
+pub mod domain;
 pub mod hands;
 pub mod inventory;
 pub mod moto;

@@ -9,7 +9,8 @@ use testkit::{
 
 use super::{
     Project, Said,
-    cloud::{KEYS, upload},
+    cloud::{KEYS, connect, upload},
+    domain::{self, DOMAIN},
     inventory::{self, Inventory},
     moto::Moto,
 };
@@ -22,6 +23,8 @@ pub struct Scene {
     pub proxy: Proxy,
     pub keys: (&'static str, &'static str),
     original: String,
+    /// What is there without the stack.
+    others: Inventory,
     cloud: Cloud,
 }
 
@@ -52,6 +55,12 @@ pub enum Phase {
     Resume,
     /// From a deployed stack with an object in a bucket.
     Down,
+    /// From nothing to a service at a domain.
+    Serve,
+    /// From a service at a domain to one without.
+    Plain,
+    /// From a service at a domain.
+    Close,
 }
 
 /// Lines of the service in the description.
@@ -81,22 +90,32 @@ impl Scene {
     pub async fn local() -> Scene {
         let cloud = LocalAws::start().await;
         let proxy = Proxy::to(&cloud.endpoint()).await;
-        Scene::of(proxy, Cloud::Local(Box::new(cloud)), KEYS)
+        Scene::of(Project::light(), proxy, Cloud::Local(Box::new(cloud)), KEYS)
+    }
+
+    /// A scene on the local AWS, whose service has a domain in a hosted zone that holds records of others.
+    pub async fn domain() -> Scene {
+        let cloud = LocalAws::start().await;
+        let proxy = Proxy::to(&cloud.endpoint()).await;
+        let project = Project::of_service(&domain_line());
+        domain::make_zone(&connect(&cloud.endpoint(), KEYS).await).await;
+        let mut scene = Scene::of(project, proxy, Cloud::Local(Box::new(cloud)), KEYS);
+        scene.others = scene.inventory().await;
+        scene
     }
 
     /// A scene on moto.
     pub async fn moto() -> Scene {
         let moto = Moto::start();
         let proxy = Proxy::to(&moto.endpoint).await;
-        Scene::of(proxy, Cloud::Motos(moto), ("testing", "testing"))
+        Scene::of(Project::light(), proxy, Cloud::Motos(moto), ("testing", "testing"))
     }
 
-    fn of(proxy: Proxy, cloud: Cloud, keys: (&'static str, &'static str)) -> Scene {
-        let project = Project::light();
+    fn of(project: Project, proxy: Proxy, cloud: Cloud, keys: (&'static str, &'static str)) -> Scene {
         // With alarms, whose calls are then part of every phase. moto has none (docs/aws.md §17).
         let bake = if matches!(cloud, Cloud::Local(_)) { BAKE } else { UNBAKED };
         project.edit(HEALTH_CHECK, &format!("{HEALTH_CHECK}{bake}"));
-        Scene { original: project.description(), project, proxy, cloud, keys }
+        Scene { original: project.description(), others: Inventory::new(), project, proxy, cloud, keys }
     }
 
     /// The endpoint of the cloud itself, without the proxy.
@@ -165,20 +184,23 @@ impl Scene {
     /// Creates the state from which a phase starts.
     pub async fn prepare(&self, phase: Phase) {
         self.proxy.reset();
-        if phase == Phase::Up {
-            return;
-        }
+        let first = match phase {
+            Phase::Up | Phase::Serve => return,
+            Phase::Plain | Phase::Close => Phase::Serve,
+            _ => Phase::Up,
+        };
         if phase == Phase::Shrink {
             self.describe_guarded();
         }
-        self.done(Phase::Up).await;
+        self.done(first).await;
         self.begin(phase).await;
     }
 
     /// Changes the description to that of a phase.
     pub async fn begin(&self, phase: Phase) {
         match phase {
-            Phase::Up => {}
+            Phase::Up | Phase::Serve | Phase::Close => {}
+            Phase::Plain => self.project.edit(&domain_line(), ""),
             Phase::Change => self.describe_change(),
             Phase::Move => self.project.edit("port: 8080", "port: 8081"),
             Phase::Shrink => self.describe_shrunk(),
@@ -246,7 +268,7 @@ impl Scene {
     pub async fn clear(&self) {
         self.proxy.reset();
         self.done(Phase::Down).await;
-        assert_eq!(self.inventory().await, Inventory::new(), "something is left after `down`");
+        assert_eq!(self.inventory().await, self.others, "`down` leaves what was there before");
         self.restore();
     }
 
@@ -283,7 +305,7 @@ impl Scene {
         self.proxy.reset();
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
         match phase {
-            Phase::Down => (),
+            Phase::Down | Phase::Close => (),
             Phase::Rollback | Phase::RollbackFunction => self.assert_rolled_back(phase, after).await,
             Phase::Pause => self.assert_paused(after).await,
             _ => self.assert_nothing_to_do(after).await,
@@ -322,6 +344,11 @@ impl Scene {
     }
 }
 
+/// The line of the description that gives the service its domain.
+fn domain_line() -> String {
+    format!("    domain: {DOMAIN}\n")
+}
+
 impl Undisturbed {
     /// Returns what this run and another one of the same phase have in common.
     pub fn and(self, other: &Undisturbed) -> Undisturbed {
@@ -337,11 +364,13 @@ impl Phase {
             Phase::Up | Phase::Change | Phase::Shrink => &["up", "--yes", "--no-wait"],
             // The previous set is only deleted once the new one is healthy.
             Phase::Move => &["up", "--yes"],
+            // Without waiting, HTTPS is left to the next `up`.
+            Phase::Serve | Phase::Plain => &["up", "--yes"],
             Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
             Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
             Phase::Pause => &["pause", "--yes"],
             Phase::Resume => &["resume", "--yes", "--no-wait"],
-            Phase::Down => &["down", "--yes"],
+            Phase::Down | Phase::Close => &["down", "--yes"],
         }
     }
 
@@ -357,6 +386,9 @@ impl Phase {
             Phase::Pause => "pause",
             Phase::Resume => "resume",
             Phase::Down => "down",
+            Phase::Serve => "up at a domain",
+            Phase::Plain => "up without its domain",
+            Phase::Close => "down at a domain",
         }
     }
 }

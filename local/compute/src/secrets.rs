@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::commands::{Done, Tools};
+use super::systemd::is_noncharacter;
 
 /// `aws secretsmanager get-secret-value --secret-id NAME` and `aws ssm get-parameter --with-decryption --name NAME`, with
 /// `--region` and `--output json`.
@@ -24,6 +25,8 @@ pub async fn aws(tools: &dyn Tools, arguments: &[&str]) -> Done {
         match (*option, operation) {
             ("--region", _) => region = Some(*value),
             ("--output", _) if *value == "json" => is_json = true,
+            // The local AWS is always reached at once.
+            ("--cli-connect-timeout" | "--cli-read-timeout", _) if value.parse::<u32>().is_ok() => (),
             ("--secret-id", "GetSecretValue") => input["SecretId"] = json!(value),
             ("--name", "GetParameter") => input["Name"] = json!(value),
             _ => return refused(format!("Unknown options: {option}")),
@@ -40,7 +43,7 @@ pub async fn aws(tools: &dyn Tools, arguments: &[&str]) -> Done {
 
 /// The filter of `jq` on a local instance: the text of a secret or parameter, or one field of its JSON, as an assignment of
 /// systemd.exec(5).
-pub const ASSIGNMENT: &str = r#"(.SecretString//.Parameter.Value)|if $key=="" then . else (try(fromjson|.[$key])catch null|if type=="string" or .==null then . else tojson end) end|if .==null then error("there is no such text") else explode|if any(.==0) then error("it has a NUL character") else "\($name)=\"\(map(if .==34 or .==36 or .==92 or .==96 then 92,. else . end)|implode)\"" end end"#;
+pub const ASSIGNMENT: &str = r#"(.SecretString//.Parameter.Value)|if $key=="" then . else (try(fromjson|.[$key])catch null|if type=="string" or .==null then . else tojson end) end|if .==null then error("there is no such text") else explode|if any(.==0) then error("it has a NUL character") elif any(.>64975 and .<65008 or .%65536>65533) then error("it has a character that no variable can have") else "\($name)=\"\(map(if .==34 or .==36 or .==92 or .==96 then 92,. else . end)|implode)\"" end end"#;
 
 /// `jq -r --arg name NAME --arg key KEY FILTER` with the filter above.
 pub fn jq(name: &str, key: &str, input: &[u8]) -> Done {
@@ -65,6 +68,7 @@ pub fn jq(name: &str, key: &str, input: &[u8]) -> Done {
     match text {
         None => failed("there is no such text"),
         Some(text) if text.contains('\0') => failed("it has a NUL character"),
+        Some(text) if text.contains(is_noncharacter) => failed("it has a character that no variable can have"),
         Some(text) => {
             let mut line = format!("{name}=\"");
             for c in text.chars() {
@@ -93,7 +97,17 @@ mod tests {
 
     #[test]
     fn any_text_survives_the_environment_file() {
-        for text in ["plain", "", "a\"b\\c$d`e", "two\nlines\n", "  é # ; %x ${Y} ", "'", "\\", "-----BEGIN\r\n\tx"] {
+        for text in [
+            "\u{fdcf}\u{fdf0}\u{fffd}\u{10000}",
+            "plain",
+            "",
+            "a\"b\\c$d`e",
+            "two\nlines\n",
+            "  é # ; %x ${Y} ",
+            "'",
+            "\\",
+            "-----BEGIN\r\n\tx",
+        ] {
             assert_eq!(value(&json!({ "SecretString": text }), "").as_deref(), Ok(text), "{text:?}");
             assert_eq!(value(&json!({ "Parameter": { "Value": text } }), "").as_deref(), Ok(text), "{text:?}");
             let fields = json!({ "k": text }).to_string();
@@ -110,6 +124,9 @@ mod tests {
             (json!({ "SecretString": r#"{"other":"hunter2"}"# }), "k"),
             (json!({ "SecretString": r#"["hunter2"]"# }), "k"),
             (json!({ "SecretString": "hunter2\0" }), ""),
+            (json!({ "SecretString": "hunter2\u{fdd0}" }), ""),
+            (json!({ "SecretString": "hunter2\u{fffe}" }), ""),
+            (json!({ "SecretString": "hunter2\u{10ffff}" }), ""),
         ] {
             let error = value(&answer, key).unwrap_err();
             assert!(error.starts_with("jq: error") && !error.contains("hunter2"), "{error}");
@@ -122,13 +139,16 @@ mod tests {
         let run = async |line: &str| aws(&tools, &line.split(' ').collect::<Vec<_>>()).await;
         let done = run("secretsmanager get-secret-value --region r --output json --secret-id app/jwt").await;
         assert_eq!(serde_json::from_slice::<Value>(&done.output).unwrap()["SecretString"], "app/jwt");
-        let done = run("ssm get-parameter --region r --output json --with-decryption --name none").await;
+        let done =
+            run("ssm get-parameter --region r --output json --cli-connect-timeout 5 --with-decryption --name none")
+                .await;
         assert_eq!((done.status, done.output.len()), (254, 0));
         assert!(done.errors.contains("(ParameterNotFound) when calling the GetParameter operation"), "{}", done.errors);
         for line in [
             "secretsmanager list-secrets --region r",
             "secretsmanager get-secret-value --region r --output text --secret-id s",
             "secretsmanager get-secret-value --region r --secret-id s",
+            "secretsmanager get-secret-value --region r --output json --cli-read-timeout soon --secret-id s",
             "ssm get-parameter --output json --query Parameter.Value",
         ] {
             assert_ne!(run(line).await.status, 0, "{line}");

@@ -312,7 +312,12 @@ impl Unit {
         let mut environment = self.environment.clone();
         for (path, may_be_missing) in &self.environment_files {
             match std::fs::read_to_string(below(root, path)?) {
-                Ok(text) => environment.extend(environment_file(&text).map_err(|why| format!("{path}: {why}"))?),
+                Ok(text) => match environment_file(&text) {
+                    Ok(variables) => environment.extend(variables),
+                    // Not one variable of such a file is set.
+                    Err(_) if *may_be_missing => (),
+                    Err(why) => return Err(format!("{path}: {why}")),
+                },
                 Err(_) if *may_be_missing => (),
                 Err(error) => return Err(format!("Failed to load environment file {path}: {error}")),
             }
@@ -507,6 +512,12 @@ fn assignment(word: &str) -> Option<(String, String)> {
     is_name(name).then(|| (name.to_owned(), value.to_owned()))
 }
 
+/// Whether systemd takes this character for invalid UTF-8: Unicode reserves its code point for no character
+/// (`unichar_is_valid` in src/basic/utf8.c).
+pub fn is_noncharacter(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
+}
+
 /// Parses an environment file: `NAME=value`, `NAME="value"`, with comments. A quoted value may have several lines.
 pub fn environment_file(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut environment = BTreeMap::new();
@@ -527,7 +538,11 @@ pub fn environment_file(text: &str) -> Result<BTreeMap<String, String>, String> 
             whole.push('\n');
             whole += more;
         }
-        environment.insert(name.trim().to_owned(), file_value(whole.trim_end()).0);
+        let value = file_value(whole.trim_end()).0;
+        if value.contains(is_noncharacter) {
+            return Err(format!("line {number}: invalid UTF-8 value for key {}", name.trim()));
+        }
+        environment.insert(name.trim().to_owned(), value);
     }
     Ok(environment)
 }
@@ -667,6 +682,8 @@ WantedBy=multi-user.target
         assert_eq!(read["D"], "");
         let several = environment_file("A=\"one\ntwo \\\\\n\nend\\\nof it\"\nB=x\\\ny\n").unwrap();
         assert_eq!((several["A"].as_str(), several["B"].as_str()), ("one\ntwo \\\n\nendof it", "xy"));
+        let invalid = environment_file("A=1\nB=\"hunter2\u{ffff}\"\n").unwrap_err();
+        assert_eq!(invalid, "line 2: invalid UTF-8 value for key B");
         assert_eq!(environment_file("1A=x").unwrap_err(), "line 1: '1A' is no name of a variable");
     }
 

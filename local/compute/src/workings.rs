@@ -12,7 +12,7 @@ use super::balancer::Requests;
 use super::clock::Moment;
 use super::cloudwatch::{evaluate, minute};
 use super::instance::Machine;
-use super::state::{Group, InstanceState, Interface, State, TargetGroup, Tracking};
+use super::state::{Group, InstanceState, Interface, LoadBalancer, State, TargetGroup, Tracking};
 use chaos::Kind as ChaosKind;
 
 use super::{Compute, Site, balancer, ec2, elb, health, instance};
@@ -227,8 +227,9 @@ fn close(compute: &Compute, id: &str) {
 /// Opens and closes the ports of listeners.
 fn fronts(compute: &Arc<Compute>, running: &mut Running) {
     let wanted: BTreeMap<String, u16> = compute.read(|state| {
-        let active = |arn: &str| state.load_balancers.get(arn).is_some_and(|one| one.active);
-        let listeners = state.listeners.values().filter(|one| active(&one.load_balancer));
+        let serves = |one: &LoadBalancer| one.active && elb::is_reachable(state, &compute.site, one);
+        let serves = |arn: &str| state.load_balancers.get(arn).is_some_and(serves);
+        let listeners = state.listeners.values().filter(|one| serves(&one.load_balancer));
         listeners.map(|one| (one.arn.clone(), one.local_port)).collect()
     });
     running.fronts.retain(|arn, token| keep_if(wanted.contains_key(arn), token));
@@ -343,7 +344,7 @@ fn requests_a_minute(
 mod tests {
     use super::*;
     use crate::ports::Ports;
-    use crate::state::{Health, HealthCheck, LoadBalancer, Target};
+    use crate::state::{Health, HealthCheck, Target};
     use chaos::Chaos;
     use kit::speed::Speed;
     use tokio::sync::watch;

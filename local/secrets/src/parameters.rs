@@ -17,8 +17,8 @@ use crate::{Input, now, tag_list, validation, with_request_tags};
 
 /// The largest value of a standard parameter in bytes.
 const LARGEST: usize = 4096;
-/// The longest ARN without the account's part: names have at most so many characters.
-const LONGEST_NAME: usize = 1011;
+/// The longest ARN: it limits the name at its end.
+const LONGEST_ARN: usize = 1011;
 /// The most levels of a name with slashes.
 const MOST_LEVELS: usize = 15;
 /// The most names in one call.
@@ -74,7 +74,7 @@ impl Parameters {
 
     fn put(&self, input: Input) -> Result<Value, Refusal> {
         let (name, value) = (input.required("Name")?, input.required("Value")?);
-        check_name(name)?;
+        check_name(&self.region, name)?;
         if value.is_empty() {
             let text = "1 validation error detected: Value at 'value' failed to satisfy constraint: Member must have length greater than or equal to 1.";
             return Err(validation(text));
@@ -83,6 +83,10 @@ impl Parameters {
             let text = format!(
                 "Standard tier parameters support a maximum parameter value of {LARGEST} characters. To create a larger parameter value, upgrade the parameter to use the advanced-parameter tier. For more information, see https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html"
             );
+            return Err(validation(text));
+        }
+        if value.contains("{{") && value.contains("}}") {
+            let text = "Parameter value can't nest another parameter. Do not use \"{{}}\" in the value.";
             return Err(validation(text));
         }
         let (overwrites, tags) = (input.is_set("Overwrite"), input.tags());
@@ -100,6 +104,13 @@ impl Parameters {
             let kind = input.text("Type").or(there.map(|there| there.kind.as_str()));
             let missing = "A parameter type is required when you create a parameter.";
             let kind = kind.ok_or_else(|| validation(missing))?.to_owned();
+            if there.is_some_and(|there| there.kind != kind) {
+                let text = "The parameter type cannot be changed. Delete the parameter, and create it again.";
+                return Err(Refusal::new(400, "HierarchyTypeMismatchException", text));
+            }
+            if input.text("KeyId").is_some() && kind != "SecureString" {
+                return Err(validation("KeyId is for parameters of the type SecureString."));
+            }
             let version = there.map_or(1, |there| there.version + 1);
             let description = input.text("Description").map(str::to_owned);
             let description = description.or_else(|| there.and_then(|there| there.description.clone()));
@@ -248,14 +259,16 @@ fn names(input: Input<'_>) -> Result<Vec<&str>, Refusal> {
     if (1..=MOST_NAMES).contains(&names.len()) { Ok(names) } else { Err(validation(text)) }
 }
 
-fn check_name(name: &str) -> Result<(), Refusal> {
+fn check_name(region: &str, name: &str) -> Result<(), Refusal> {
     let is_of_names = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
     let bare = name.trim_start_matches('/').to_ascii_lowercase();
     if ["aws", "ssm"].iter().any(|kept| bare.starts_with(kept)) {
         let text = "Parameter name: can't be prefixed with \"ssm\" (case-insensitive). If formed as a path, it can consist of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, numbers and the following 3 symbols .-_";
         return Err(validation(text));
     }
-    if bare.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(is_of_names) || name.ends_with('/') {
+    let is_too_long = arn_of(region, name).len() > LONGEST_ARN;
+    let is_path = !name.contains("//") && !name.ends_with('/');
+    if bare.is_empty() || is_too_long || !name.chars().all(is_of_names) || !is_path {
         let text = "Parameter name must be a fully qualified name, formed of letters, numbers and the symbols .-_/";
         return Err(validation(text));
     }
@@ -405,7 +418,7 @@ const OPERATIONS: &[Operation<crate::Run<Parameters>>] = &[
         Writes,
         PUT,
         None,
-        "DataType=text Description Name Overwrite Tags.Key Tags.Value Tier=Standard Type=String|SecureString|StringList Value",
+        "DataType=text Description KeyId=alias/aws/ssm Name Overwrite Tags.Key Tags.Value Tier=Standard Type=String|SecureString|StringList Value",
         Parameters::put,
     ),
     Operation::new(
@@ -469,6 +482,9 @@ mod tests {
             (json!({ "Name": "aws-n", "Type": "String", "Value": "v" }), "ValidationException"),
             (json!({ "Name": "a/n", "Type": "String", "Value": "v" }), "ValidationException"),
             (json!({ "Name": "a b", "Type": "String", "Value": "v" }), "ValidationException"),
+            (json!({ "Name": "/a//b", "Type": "String", "Value": "v" }), "ValidationException"),
+            (json!({ "Name": "x".repeat(1011 - 45 + 1), "Type": "String", "Value": "v" }), "ValidationException"),
+            (json!({ "Name": "n", "Type": "String", "Value": "a {{ssm:b}}" }), "ValidationException"),
             (json!({ "Name": "n", "Value": "v" }), "ValidationException"),
             (json!({ "Name": deep, "Type": "String", "Value": "v" }), "HierarchyLevelLimitExceededException"),
             (
@@ -479,6 +495,27 @@ mod tests {
         ] {
             assert_eq!(parameters.call("PutParameter", &input).unwrap_err().code, code, "{input}");
         }
+        assert_eq!(arn_of("us-east-1", "").len(), 45);
+        let longest = json!({ "Name": "x".repeat(1011 - 45), "Type": "String", "Value": "v" });
+        assert!(parameters.call("PutParameter", &longest).is_ok());
+    }
+
+    #[test]
+    fn the_type_of_a_parameter_stays_and_its_key_can_be_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let parameters = open(dir.path());
+        let put = |kind: &str, key: &str| {
+            let input = json!({ "Name": "n", "Value": "v", "Type": kind, "KeyId": key, "Overwrite": true });
+            parameters.call("PutParameter", &input).map(drop).map_err(|refusal| refusal.code)
+        };
+        let plain = json!({ "Name": "n", "Value": "v", "Type": "String" });
+        parameters.call("PutParameter", &plain).unwrap();
+        assert_eq!(put("SecureString", "alias/aws/ssm"), Err("HierarchyTypeMismatchException".to_owned()));
+        parameters.call("DeleteParameter", &json!({ "Name": "n" })).unwrap();
+        assert_eq!(put("SecureString", "alias/aws/ssm"), Ok(()));
+        let described = parameters.call("DescribeParameters", &json!({})).unwrap();
+        assert_eq!(described["Parameters"][0]["KeyId"], "alias/aws/ssm");
+        assert_eq!(put("String", "alias/aws/ssm"), Err("HierarchyTypeMismatchException".to_owned()));
     }
 
     #[test]

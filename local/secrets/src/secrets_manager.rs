@@ -27,8 +27,9 @@ const TOKEN: std::ops::RangeInclusive<usize> = 32..=64;
 /// The recovery window in days: least, most and default.
 const WINDOW: [u64; 3] = [7, 30, 30];
 const DAY_S: f64 = 86_400.0;
-/// The number of versions without a staging label that are kept.
-const KEPT_VERSIONS: usize = 20;
+/// The most versions of a secret. Of more, the oldest without a staging label are removed, unless they are from the last
+/// day.
+const MOST_VERSIONS: usize = 100;
 const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";
 
@@ -335,6 +336,7 @@ impl Secret {
         if let Some(there) = self.versions.get(token) {
             return if there.value == value { Ok(()) } else { Err(token_taken(token, &self.arn)) };
         }
+        self.make_room()?;
         let mut stages: BTreeSet<String> = stages.iter().map(|stage| (*stage).to_owned()).collect();
         if self.versions.is_empty() {
             stages.insert(CURRENT.to_owned());
@@ -350,18 +352,25 @@ impl Secret {
         self.versions.values_mut().for_each(|version| version.stages.retain(|stage| !stages.contains(stage)));
         self.versions.insert(token.to_owned(), Version { created: now(), stages, value });
         self.changed = now();
-        self.forget_old();
         Ok(())
     }
 
-    /// Removes the oldest versions without staging labels.
-    fn forget_old(&mut self) {
-        let unlabelled = self.versions.iter().filter(|(_, version)| version.stages.is_empty());
-        let mut unlabelled: Vec<(f64, String)> = unlabelled.map(|(id, it)| (it.created, id.clone())).collect();
-        unlabelled.sort_by(|one, other| other.0.total_cmp(&one.0));
-        for (_, id) in unlabelled.into_iter().skip(KEPT_VERSIONS) {
+    /// Removes old versions, so that there is room for another.
+    fn make_room(&mut self) -> Result<(), Refusal> {
+        let is_old = |version: &Version| version.stages.is_empty() && version.created < now() - DAY_S;
+        let old = self.versions.iter().filter(|(_, version)| is_old(version));
+        let mut old: Vec<(f64, String)> = old.map(|(id, version)| (version.created, id.clone())).collect();
+        old.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let surplus = (self.versions.len() + 1).saturating_sub(MOST_VERSIONS);
+        for (_, id) in old.into_iter().take(surplus) {
             self.versions.remove(&id);
         }
+        if self.versions.len() < MOST_VERSIONS {
+            return Ok(());
+        }
+        let text =
+            "You've reached the quota of versions of this secret. Versions of the last 24 hours are not removed.";
+        Err(Refusal::new(400, "LimitExceededException", text))
     }
 
     /// The answer to a creation of a secret that exists: a repeated request succeeds.
@@ -615,6 +624,31 @@ mod tests {
             assert_eq!([read(CURRENT), read(PREVIOUS)], ["3", "2"]);
         }
         assert!(!format!("{secrets:?}").contains('3'));
+    }
+
+    #[test]
+    fn a_secret_has_a_hundred_versions_of_a_day_and_loses_older_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let secrets = open(dir.path());
+        secrets.call("CreateSecret", &json!({ "Name": "s", "SecretString": "0" })).unwrap();
+        let put = |value: usize| {
+            secrets.call("PutSecretValue", &json!({ "SecretId": "s", "SecretString": value.to_string() }))
+        };
+        (1..MOST_VERSIONS).for_each(|value| drop(put(value).unwrap()));
+        assert_eq!(code(put(MOST_VERSIONS)), "LimitExceededException");
+        let age = |secrets: &mut Secrets| {
+            let versions = secrets.values_mut().flat_map(|secret| secret.versions.values_mut());
+            versions.for_each(|version| version.created -= DAY_S + 1.0);
+            Ok(())
+        };
+        secrets.kept.change(age).unwrap();
+        put(MOST_VERSIONS).unwrap();
+        assert_eq!(secrets.kept.read(|secrets| secrets["s"].versions.len()), MOST_VERSIONS);
+        let stages = stages(&secrets);
+        assert!(
+            stages.contains(&vec![CURRENT.to_owned()]) && stages.contains(&vec![PREVIOUS.to_owned()]),
+            "{stages:?}"
+        );
     }
 
     #[test]

@@ -72,7 +72,11 @@ refused("ValidationException", put, Overwrite=True, Tags=[{"Key": "a", "Value": 
 refused("ValidationException", put, Name="app/db")
 refused("ValidationException", put, Name="/aws/db")
 refused("ValidationException", put, Name="/large", Value="hunter2" * 600)
-assert put(Value="tiger3", Overwrite=True)["Version"] == 2
+refused("ValidationException", put, Name="/app//db")
+refused("ValidationException", put, Name="x" * 967)
+refused("ValidationException", put, Name="/nested", Value="{{ssm:/app/db}}")
+refused("HierarchyTypeMismatchException", put, Type="String", Overwrite=True)
+assert put(Value="tiger3", Overwrite=True, KeyId="alias/aws/ssm")["Version"] == 2
 parameter = ssm.get_parameter(Name="/app/db", WithDecryption=True)["Parameter"]
 assert (parameter["Value"], parameter["Version"], parameter["Type"]) == ("tiger3", 2, "SecureString")
 assert parameter["ARN"] == "arn:aws:ssm:us-east-1:000000000000:parameter/app/db"

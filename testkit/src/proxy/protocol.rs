@@ -25,7 +25,7 @@ impl Protocol {
             "s3" => Protocol::S3,
             "ec2" => Protocol::Ec2,
             "lambda" => Protocol::Rest,
-            "dynamodb" | "logs" => Protocol::Json,
+            "acm" | "dynamodb" | "logs" | "secretsmanager" | "ssm" => Protocol::Json,
             _ => Protocol::Query,
         }
     }
@@ -123,6 +123,9 @@ pub(super) fn operation(request: &Request<Bytes>) -> String {
     match service(request) {
         "s3" => of_s3(request.method(), &path, request.uri().query().unwrap_or_default()),
         "lambda" => of_lambda(request.method(), &path),
+        "route53" => of_route53(request.method(), &path),
+        // A page of the local AWS, such as the one that names its DNS.
+        "" if request.method() == Method::GET => format!("Get /{}", path.join("/")),
         _ => body.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or("unknown").to_owned(),
     }
 }
@@ -185,6 +188,17 @@ fn of_lambda(method: &Method, path: &[&str]) -> String {
         ("PUT", _, Some("event-invoke-config")) => "PutFunctionEventInvokeConfig",
         ("GET", Some("tags"), _) => "ListTags",
         ("POST", Some("tags"), _) => "TagResource",
+        _ => return format!("{method} /{}", path.join("/")),
+    };
+    name.to_owned()
+}
+
+fn of_route53(method: &Method, path: &[&str]) -> String {
+    let name = match (method.as_str(), path.get(1).copied(), path.get(3).copied()) {
+        ("POST", Some("hostedzone"), Some("rrset")) => "ChangeResourceRecordSets",
+        ("GET", Some("hostedzone"), Some("rrset")) => "ListResourceRecordSets",
+        ("GET", Some("hostedzone"), None) if path.len() == 2 => "ListHostedZones",
+        ("GET", Some("hostedzone"), None) => "GetHostedZone",
         _ => return format!("{method} /{}", path.join("/")),
     };
     name.to_owned()

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{RouteState, RouteTable, Subnet as Described};
 
-use super::{Network, Subnet, offered};
+use super::{Network, Subnet, free, offered};
 use crate::{
     cloud::aws::{Aws, items},
     config::ExistingNetwork,
     engine::Fault,
     kinds::tags::ec2_filter,
 };
+
+/// The smallest subnets that a load balancer accepts have this many bits (docs/aws.md §8.1).
+const MOST_BITS: u8 = 27;
 
 /// Every destination.
 const ANYWHERE: &str = "0.0.0.0/0";
@@ -37,7 +40,7 @@ pub(super) async fn find(aws: &Aws, types: &BTreeSet<String>, named: &ExistingNe
         return Err(Fault::new("DescribeVpcs", "NoVpc", format!("there is no VPC {vpc} in {}", aws.region)));
     }
     // What is wrong with any of them counts before what is missing around one of them.
-    for check in [is_in, has_route, gives_addresses] {
+    for check in [is_in, is_large, has_route, gives_addresses] {
         for id in subnets {
             let subnet = found.iter().find(|subnet| subnet.subnet_id() == Some(id));
             check(vpc, id, subnet, &tables)?;
@@ -53,6 +56,18 @@ fn is_in(vpc: &str, id: &str, subnet: Option<&Described>, _: &[RouteTable]) -> R
         None => wrong(format!("there is no subnet {id}")),
         Some(there) if there != vpc => wrong(format!("the subnet {id} is in {there}, not in {vpc}")),
         Some(_) => Ok(()),
+    }
+}
+
+/// Checks that a load balancer has room to scale in a subnet.
+fn is_large(_: &str, id: &str, subnet: Option<&Described>, _: &[RouteTable]) -> Result<(), Fault> {
+    let cidr = subnet.and_then(|subnet| subnet.cidr_block()).unwrap_or_default();
+    match cidr.split_once('/').and_then(|(_, bits)| bits.parse::<u8>().ok()) {
+        Some(bits) if bits > MOST_BITS => {
+            let what = format!("the subnet {id} is too small ({cidr}): a load balancer needs at least a /{MOST_BITS}");
+            Err(Fault::new("DescribeSubnets", "SmallSubnet", what))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -93,10 +108,10 @@ fn in_zones(
     offered: &BTreeMap<String, BTreeSet<String>>,
     types: &BTreeSet<String>,
 ) -> Result<Vec<Subnet>, Fault> {
-    let mut zones: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut zones: BTreeMap<&str, (&str, Option<u32>)> = BTreeMap::new();
     for subnet in found {
         let (id, zone) = (subnet.subnet_id().unwrap_or_default(), subnet.availability_zone().unwrap_or_default());
-        if let Some(other) = zones.insert(zone, id) {
+        if let Some((other, _)) = zones.insert(zone, (id, free(subnet))) {
             let what =
                 format!("the subnets {other} and {id} are both in {zone}; a load balancer takes one for each zone");
             return Err(Fault::new("DescribeSubnets", "SameZone", what));
@@ -106,5 +121,5 @@ fn in_zones(
             return Err(Fault::new("DescribeInstanceTypeOfferings", "TooFewZones", what));
         }
     }
-    Ok(zones.into_iter().map(|(zone, id)| Subnet { id: id.into(), zone: zone.into() }).collect())
+    Ok(zones.into_iter().map(|(zone, (id, free))| Subnet { id: id.into(), zone: zone.into(), free }).collect())
 }

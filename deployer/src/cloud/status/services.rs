@@ -10,6 +10,7 @@ use crate::{
         why::{self, Evidence, Instance, Member, Place},
     },
     engine::{Fault, look},
+    kinds::listener::HTTPS_PORT,
     output::utc::timestamp,
     page::{https_url, url},
 };
@@ -122,6 +123,11 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
     let healthy = (has_group && has_targets && has_wiring).then(|| evidence.is_up());
     let newest = evidence.launches.first().and_then(|launch| launch.failure.clone());
     let ended = rest.has_ended();
+    let address = match (&host, place.domain.as_ref().filter(|_| is_https)) {
+        (Some(_), Some(domain)) => Some(https_url(domain, aws.front_port(&place.balancer, HTTPS_PORT).await)),
+        (Some(host), None) => Some(url(host, port)),
+        (None, _) => None,
+    };
     ServiceStatus {
         name: place.service.clone(),
         // Neither well nor ill: it is off.
@@ -130,10 +136,7 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
         ends: rest.ends,
         ended,
         https: place.domain.as_ref().filter(|_| has_wiring).map(|_| if is_https { "served" } else { PENDING }),
-        address: host.map(|host| match place.domain.as_ref().filter(|_| is_https) {
-            Some(domain) => https_url(domain),
-            None => url(&host, port),
-        }),
+        address,
         instances_healthy: has_targets.then(|| evidence.healthy()),
         instances_wanted: has_group.then(|| evidence.wanted()),
         release,

@@ -3,7 +3,7 @@
 //! Certain causes come before likely ones, and causes early in the path of a request before later ones.
 
 use super::{
-    evidence::Evidence,
+    evidence::{Evidence, HeldFailure, UNFIT, UNREACHABLE},
     report::{End, Line, ends},
 };
 use crate::cloud::{health::refusal_of, held::Presence};
@@ -69,7 +69,7 @@ const CAUSES: &[Cause] = &[
     cause(
         "secret-missing",
         secret_missing,
-        "set it with `deployer secret set`; the service tries again every few seconds",
+        "set it with `deployer secret set`: each instance tries again, about every 20 s",
         "environment",
     ),
     cause(
@@ -80,9 +80,21 @@ const CAUSES: &[Cause] = &[
         "environment",
     ),
     cause(
+        "secret-unreachable",
+        secret_unreachable,
+        "give its subnets a route to the internet, or the network an interface endpoint of `secretsmanager` or `ssm`",
+        "environment",
+    ),
+    cause(
         "secret-unfit",
         secret_unfit,
         "correct `key`, or set another value with `deployer secret set`",
+        "environment",
+    ),
+    cause(
+        "secret-unread",
+        secret_unread,
+        "correct what the message names: each instance tries again, about every 20 s",
         "environment",
     ),
     cause("program-missing", program_missing, "run `up`, which uploads the program again", "package"),
@@ -327,7 +339,18 @@ fn secret_denied(it: &Evidence) -> Option<String> {
     Some(format!("its role may not read {}: {}", held.what, held.why))
 }
 
+fn secret_unreachable(it: &Evidence) -> Option<String> {
+    let is_unreachable = |held: &&HeldFailure| UNREACHABLE.iter().any(|words| held.why.contains(words));
+    let held = it.held.as_ref().filter(is_unreachable)?;
+    Some(format!("its instances do not reach the service that keeps {}: {}", held.what, held.why))
+}
+
 fn secret_unfit(it: &Evidence) -> Option<String> {
+    let held = it.held.as_ref().filter(|held| held.why.contains(UNFIT))?;
+    Some(format!("it cannot read {}: {}", held.what, held.why))
+}
+
+fn secret_unread(it: &Evidence) -> Option<String> {
     let held = it.held.as_ref()?;
     Some(format!("it cannot read {}: {}", held.what, held.why))
 }
@@ -556,9 +579,14 @@ mod tests {
         }),
         ("secret-missing", "ParameterNotFound", |it| it.held = held("(ParameterNotFound)", None)),
         ("secret-denied", "its role may not read TOKEN", |it| it.held = held("(AccessDeniedException)", None)),
+        ("secret-unreachable", "do not reach the service that keeps TOKEN from the secret app/jwt", |it| {
+            let why = "Connect timeout on endpoint URL: \"https://secretsmanager.us-east-1.amazonaws.com/\"";
+            it.held = held(why, Some(Presence::Present("1".into())));
+        }),
         ("secret-unfit", "there is no such text", |it| {
             it.held = held("jq: error (at <stdin>:1): there is no such text", Some(Presence::Present("1".into())))
         }),
+        ("secret-unread", "(ThrottlingException)", |it| it.held = held("(ThrottlingException)", None)),
         ("program-missing", "not in the artifact bucket", |it| {
             it.reports = fetching("fatal error: s3://a/b: NoSuchKey: The specified key does not exist.")
         }),

@@ -317,7 +317,22 @@ impl Evidence {
 }
 
 /// The beginnings of what the AWS CLI and jq say.
-const WHYS: &[&str] = &["An error occurred (", "Could not connect to", "Unable to locate credentials", "jq: error"];
+const WHYS: &[&str] = &[
+    "An error occurred (",
+    "Could not connect to",
+    "Connect timeout on",
+    "Connection was closed",
+    "Read timeout on",
+    "Unable to locate credentials",
+    UNFIT,
+];
+
+/// The beginning of what jq says about a value that cannot be a variable.
+pub const UNFIT: &str = "jq: error";
+
+/// The beginnings of what the AWS CLI says about a service that it does not reach (botocore/exceptions.py).
+pub const UNREACHABLE: &[&str] =
+    &["Could not connect to", "Connect timeout on", "Connection was closed", "Read timeout on"];
 
 /// The most lines of a report shown.
 const LAST_LINES: usize = 12;

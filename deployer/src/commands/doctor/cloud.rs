@@ -16,7 +16,7 @@ use crate::{
         site::{Network, Site},
     },
     commands::{
-        access, check_place,
+        Reliance, access, check_place,
         cli::Global,
         domains, in_account, instance_types,
         lab::{Room, introduction},
@@ -161,7 +161,7 @@ async fn network(aws: &Aws, config: &Config) -> Result<Option<Network>, Failure>
         true => Ok(None),
         false => {
             let network = Network::discover(aws, &instance_types(config), config.network.as_ref()).await?;
-            Ok(Some(Network { domains: domains(aws, config).await?, ..network }))
+            Ok(Some(Network { domains: domains(aws, config, Reliance::Checks).await?, ..network }))
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         turn::Turn,
         unless_stopped,
     },
+    config::{REFERENCES, read_references},
     engine::{Address, Change, Error, Plan, Resource as _, Stack, Tags, look},
     kinds::{
         function::{Function, Settings},
@@ -130,6 +131,9 @@ async fn way_back(session: &Session, function: &Function, entry: &str, args: &Ro
         return Err(session.located(Error::Foreign { what, name, owner, is_free }));
     }
     let target = target(session, entry, &releases, args.release)?.clone();
+    let references = target.settings.environment.get(REFERENCES).map(|text| read_references(text));
+    let release = format!("release {} of {entry}", target.number);
+    session.require_held(&release, references.unwrap_or_default(), &format!("functions.{entry}")).await?;
     let (_, plan) = plan(session, function, entry, target.settings.clone()).await?;
     let changes = changes::of_functions(&releases.present, &target.settings);
     let done = nothing_to_do(entry, &releases, &target);

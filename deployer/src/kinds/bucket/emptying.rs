@@ -85,7 +85,7 @@ impl Bucket {
         let encoded = page.encoding_type() == Some(&EncodingType::Url);
         // A run that took the lease meanwhile keeps its bucket.
         if page.versions().iter().any(|version| version.key() == Some(lease::KEY)) {
-            return Err(Fault::new("DeleteBucket", "Leased", "another run has taken the lease of this stack"));
+            return Err(Fault::new("DeleteBucket", lease::LEASED, "another run has taken the lease of this stack"));
         }
         let versions = page.versions().iter().map(|it| (it.key(), it.version_id()));
         let markers = page.delete_markers().iter().map(|it| (it.key(), it.version_id()));

@@ -26,6 +26,12 @@ impl Signals {
     }
 }
 
+/// Discards what was typed on the terminal and has not been read.
+pub fn discard_typed() {
+    // Nothing can be done about a failure.
+    drop(rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush));
+}
+
 /// The resolvers of DNS that this machine asks.
 pub fn resolvers() -> Vec<IpAddr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();

@@ -114,6 +114,10 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         site.account,
         Uuid::new_v4()
     );
+    let subnets = subnets(state, site, params)?
+        .ok_or_else(|| refuse("At least one Availability Zone or VPC Subnet is required."))?;
+    let target_groups = target_groups(state, params)?;
+    check_network(state, site, &subnets, &target_groups)?;
     let group = Group {
         name: name.to_owned(),
         arn,
@@ -123,12 +127,11 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         max,
         desired,
         cooldown_s: params.parsed("DefaultCooldown")?.unwrap_or(300),
-        subnets: subnets(state, site, params)?
-            .ok_or_else(|| refuse("At least one Availability Zone or VPC Subnet is required."))?,
+        subnets,
         health_check_type: health_check_type(params)?.unwrap_or_else(|| "EC2".to_owned()),
         grace_s: params.parsed("HealthCheckGracePeriod")?.unwrap_or(0),
         warmup_s: params.parsed("DefaultInstanceWarmup")?,
-        target_groups: target_groups(state, params)?,
+        target_groups,
         termination_policies: policies(params)?.unwrap_or_else(|| vec!["Default".to_owned()]),
         protect_new: params.flag("NewInstancesProtectedFromScaleIn")?,
         tags: tags::wanted(params)?,
@@ -229,6 +232,18 @@ fn target_groups(state: &State, params: &Params) -> Result<Vec<String>, ApiError
     }
 }
 
+/// Checks that target groups are in the VPC of the subnets.
+fn check_network(state: &State, site: &Site, subnets: &[String], target_groups: &[String]) -> Result<(), ApiError> {
+    let vpc = subnets.first().map(|id| ec2::vpc_of(state, site, id)).unwrap_or_default();
+    let is_elsewhere = |arn: &&String| state.target_groups.get(*arn).is_some_and(|group| group.vpc != vpc);
+    match target_groups.iter().find(is_elsewhere) {
+        Some(arn) => Err(refuse(format!(
+            "Provided Target Group '{arn}' is in a different VPC than the subnets of the Auto Scaling group, {vpc}."
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn policies(params: &Params) -> Result<Option<Vec<String>>, ApiError> {
     let named = params.texts("TerminationPolicies");
     match named.iter().find(|name| !termination::POLICIES.contains(&name.as_str())) {
@@ -246,6 +261,9 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
     check_service_role(site, params)?;
     let (subnets, check_type, policies) =
         (subnets(state, site, params)?, health_check_type(params)?, policies(params)?);
+    if let (Some(subnets), Some(group)) = (&subnets, state.groups.get(name)) {
+        check_network(state, site, subnets, &group.target_groups)?;
+    }
     let group = state.group_mut(name)?;
     let min = params.parsed("MinSize")?.unwrap_or(group.min);
     let max = params.parsed("MaxSize")?.unwrap_or(group.max);
@@ -527,9 +545,13 @@ fn processes(params: &Params) -> Result<Vec<String>, ApiError> {
     }
 }
 
-pub fn attach_target_groups(state: &mut State, _site: &Site, params: &Params) -> Answer {
+pub fn attach_target_groups(state: &mut State, site: &Site, params: &Params) -> Answer {
     let arns = target_groups(state, params)?;
-    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
+    let name = params.required("AutoScalingGroupName")?;
+    if let Some(group) = state.groups.get(name) {
+        check_network(state, site, &group.subnets, &arns)?;
+    }
+    let group = state.group_mut(name)?;
     not_while_refreshing(group)?;
     for arn in arns {
         if !group.target_groups.contains(&arn) {

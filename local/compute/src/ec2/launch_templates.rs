@@ -353,10 +353,13 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
 pub fn delete_versions(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let template = named(state, params)?;
     let (id, name, default) = (template.id.clone(), template.name.clone(), template.default);
+    // A refused call has no effect.
+    let number = |text: &String| text.parse::<u64>().map_err(|_| invalid(text, "LaunchTemplateVersion"));
+    let numbers: Vec<u64> =
+        params.texts("LaunchTemplateVersion").iter().map(number).collect::<Result<_, ApiError>>()?;
     let versions = &mut state.launch_templates.get_mut(&id).expect("named() found the template").versions;
     let (mut done, mut refused) = (Vec::new(), Vec::new());
-    for text in params.texts("LaunchTemplateVersion") {
-        let number = text.parse::<u64>().map_err(|_| invalid(&text, "LaunchTemplateVersion"))?;
+    for number in numbers {
         if number == default {
             refused.push((number, "unexpectedError", "You cannot delete the default version of a launch template."));
         } else if versions.remove(&number).is_some() {

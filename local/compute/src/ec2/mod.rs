@@ -24,7 +24,7 @@ pub use instances::terminate;
 pub use interfaces::of_instance as interface_of;
 pub use lab::enforce as enforce_lab;
 pub use launch_templates::{Data, find as find_template, resolve as resolve_template};
-pub use network::{has_gateway, is_public, subnet, subnets, vpc, vpc_of, zone_id, zones};
+pub use network::{Block, free_addresses, has_gateway, is_public, subnet, subnets, vpc, vpc_of, zone_id, zones};
 pub use quotas::{check as check_quota, quota};
 pub use security_groups::{connects, ensure_default as ensure_default_security_group};
 pub use types::{Kind, find as find_type};

@@ -144,14 +144,14 @@ pub fn is_public(state: &State, site: &Site, subnet: &Subnet) -> bool {
     let own = tables.iter().find(|table| table.associations.values().any(|id| *id == subnet.id));
     let table = own.or_else(|| tables.iter().find(|table| table.is_main && table.vpc == subnet.vpc));
     table.is_some_and(|table| {
-        table.routes.iter().any(|route| route.to == "0.0.0.0/0" && is_attached(state, site, &route.gateway))
+        table.routes.iter().any(|route| route.to == "0.0.0.0/0" && is_attached(state, site, &route.gateway, &table.vpc))
     })
 }
 
-/// Whether an internet gateway is attached to a VPC. Otherwise routes to it lead nowhere.
-fn is_attached(state: &State, site: &Site, id: &str) -> bool {
-    let of_default = default_vpc_id(site).is_some() && id == stable_id("igw", &site.region);
-    of_default || state.networks.gateways.get(id).is_some_and(|vpc| vpc.is_some())
+/// Whether an internet gateway is attached to this VPC. Otherwise the VPC's routes to it lead nowhere.
+fn is_attached(state: &State, site: &Site, id: &str, vpc: &str) -> bool {
+    let of_default = default_vpc_id(site).as_deref() == Some(vpc) && id == stable_id("igw", &site.region);
+    of_default || state.networks.gateways.get(id).is_some_and(|at| at.as_deref() == Some(vpc))
 }
 
 /// Whether a VPC has an internet gateway.
@@ -261,7 +261,7 @@ pub fn write_route_table(xml: &mut Xml, state: &State, site: &Site, table: &Rout
             xml.text("origin", "CreateRouteTable");
         }
         Some(Routed { to, gateway }) => {
-            let state = if is_attached(state, site, gateway) { "active" } else { "blackhole" };
+            let state = if is_attached(state, site, gateway, &table.vpc) { "active" } else { "blackhole" };
             xml.text("destinationCidrBlock", to).text("gatewayId", gateway).text("state", state);
             xml.text("origin", "CreateRoute");
         }
@@ -306,9 +306,17 @@ pub fn describe_subnets(state: &State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
+/// Returns how many addresses of a subnet are free: AWS keeps five, and each network interface has one.
+pub fn free_addresses(state: &State, subnet: &Subnet) -> u64 {
+    let of_instances = state.instances.values().filter(|one| one.ended.is_none() && one.subnet == subnet.id).count();
+    let of_balancers = state.interfaces.values().filter(|one| one.subnet == subnet.id).count();
+    let size = subnet.cidr.parse().map_or(0, Block::size);
+    size.saturating_sub(5 + (of_instances + of_balancers) as u64)
+}
+
 /// Writes a subnet.
 pub fn write_subnet(xml: &mut Xml, state: &State, site: &Site, subnet: &Subnet) {
-    let free = subnet.cidr.parse::<Block>().map_or(0, |block| block.size() - 5);
+    let free = free_addresses(state, subnet);
     xml.text("subnetId", &subnet.id).text("state", "available").text("vpcId", &subnet.vpc);
     xml.text("cidrBlock", &subnet.cidr).text("availableIpAddressCount", free);
     xml.text("availabilityZone", &subnet.zone).text("availabilityZoneId", zone_id(&subnet.zone));

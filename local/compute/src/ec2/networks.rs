@@ -69,10 +69,16 @@ pub fn create_vpc(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
+/// Returns the value of an attribute, which must be given.
+fn value(attribute: &Params) -> Result<bool, ApiError> {
+    attribute.required("Value")?;
+    attribute.flag_of_ec2("Value")
+}
+
 pub fn modify_vpc_attribute(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = params.required("VpcId")?;
     vpc(state, site, id)?;
-    let flag = |name: &str| params.has(name).then(|| params.at(name).flag_of_ec2("Value")).transpose();
+    let flag = |name: &str| params.has(name).then(|| value(params.at(name))).transpose();
     let (support, hostnames) = (flag("EnableDnsSupport")?, flag("EnableDnsHostnames")?);
     if support.is_some() == hostnames.is_some() {
         let text = "Exactly one of enableDnsSupport and enableDnsHostnames must be given.";
@@ -167,7 +173,7 @@ pub fn modify_subnet_attribute(state: &mut State, site: &Site, params: &Params) 
         let text = "The request must contain exactly one attribute to modify.";
         return Err(ApiError::new("InvalidParameterCombination", text));
     }
-    let wanted = params.at("MapPublicIpOnLaunch").flag_of_ec2("Value")?;
+    let wanted = value(params.at("MapPublicIpOnLaunch"))?;
     let subnet = state.networks.subnets.get_mut(id).ok_or_else(default_is_fixed)?;
     subnet.public_addresses = wanted;
     done()

@@ -307,6 +307,12 @@ fn authorize(state: &mut State, site: &Site, params: &Params, egress: bool) -> A
     }
     let group = &state.security_groups[&id];
     for (at, (traffic, _)) in wanted.iter().enumerate() {
+        if let Peer::Group(peer) = &traffic.peer
+            && state.security_groups.get(peer).is_some_and(|peer| peer.vpc_id(site) != group.vpc_id(site))
+        {
+            let message = "You have specified two resources that belong to different networks.";
+            return Err(ApiError::new("InvalidGroup.NotFound", message));
+        }
         if wanted[..at].iter().any(|(earlier, _)| earlier == traffic) {
             return Err(ApiError::new("InvalidParameterValue", "The same permission must not appear multiple times"));
         }

@@ -1,6 +1,6 @@
 //! Listeners: a port of a load balancer, and the actions for its requests (docs/aws.md §9.5).
 
-use super::{Policy, certificates, policies, tags};
+use super::{Policy, certificates, load_balancers::vpc_of, policies, tags};
 use crate::Site;
 use crate::state::{Action, Listener, State, new_hex};
 use kit::query::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
@@ -15,7 +15,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         protocol(params)?.ok_or_else(|| ApiError::new("ValidationError", "A listener protocol must be specified"))?;
     let (certificates, ssl_policy) = security(site, params, &protocol, None)?;
     let actions = actions(state, params)?;
-    check_alone(state, &arn, &actions)?;
+    check_groups(state, site, &arn, &actions)?;
     let tags = tags::wanted(params)?;
     if let Some(taken) = state.listeners_of(&arn).find(|listener| listener.port == port) {
         let is_same = taken.protocol == protocol
@@ -121,13 +121,18 @@ fn actions(state: &State, params: &Params) -> Result<Vec<Action>, ApiError> {
     Ok(actions)
 }
 
-/// Checks that no other load balancer uses these target groups.
-fn check_alone(state: &State, load_balancer: &str, actions: &[Action]) -> Result<(), ApiError> {
+/// Checks that the target groups are in the VPC of the load balancer, and that no other one uses them.
+fn check_groups(state: &State, site: &Site, load_balancer: &str, actions: &[Action]) -> Result<(), ApiError> {
+    let vpc = vpc_of(state, site, state.load_balancer(load_balancer)?);
     let groups = actions.iter().flat_map(|action| match action {
         Action::Forward(groups) => groups.as_slice(),
         _ => &[],
     });
     for (arn, _) in groups {
+        if state.target_group(arn)?.vpc != vpc {
+            let message = format!("Target group '{arn}' is in a different VPC than load balancer '{load_balancer}'");
+            return Err(ApiError::new("InvalidConfigurationRequest", message));
+        }
         if state.balancers_of(arn).into_iter().any(|other| other != load_balancer) {
             let message =
                 format!("The following target groups cannot be associated with more than one load balancer: {arn}");
@@ -301,7 +306,7 @@ pub fn modify(state: &mut State, site: &Site, params: &Params) -> Answer {
     let protocol = protocol(params)?.unwrap_or(before.protocol.clone());
     let (certificates, ssl_policy) = security(site, params, &protocol, Some(&before))?;
     let actions = if params.has("DefaultActions") { actions(state, params)? } else { before.actions.clone() };
-    check_alone(state, &before.load_balancer, &actions)?;
+    check_groups(state, site, &before.load_balancer, &actions)?;
     let listener = Listener { port, protocol, actions, certificates, ssl_policy, ..before };
     state.listeners.insert(arn.to_owned(), listener.clone());
     Ok(shown([&listener]))

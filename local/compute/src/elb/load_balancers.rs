@@ -16,7 +16,8 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         return Err(ApiError::new("InvalidConfigurationRequest", "Only application load balancers exist here"));
     }
     let scheme = params.text("Scheme").unwrap_or("internet-facing").to_owned();
-    let (subnets, vpc) = chosen_subnets(state, site, params)?;
+    let there = state.load_balancers.values().find(|one| one.name == name).map(|one| one.subnets.as_slice());
+    let (subnets, vpc) = chosen_subnets(state, site, params, there.unwrap_or_default())?;
     if scheme == "internet-facing" && !ec2::has_gateway(state, site, &vpc) {
         return Err(ApiError::new("InvalidSubnet", format!("VPC {vpc} has no internet gateway")));
     }
@@ -82,8 +83,33 @@ fn is_same(one: &LoadBalancer, other: &LoadBalancer) -> bool {
         && set(&one.security_groups) == set(&other.security_groups)
 }
 
-/// Returns the subnets of a call, which must be in at least two zones of one VPC, and that VPC.
-fn chosen_subnets(state: &State, site: &Site, params: &Params) -> Result<(Vec<String>, String), ApiError> {
+/// The smallest subnets, in bits, and the free addresses that a load balancer needs in each (docs/aws.md §8.1).
+const MOST_BITS: u32 = 27;
+const FREE_ADDRESSES: u64 = 8;
+
+/// Checks that a load balancer has room to scale in a subnet.
+fn check_room(state: &State, subnet: &Subnet) -> Result<(), ApiError> {
+    let Subnet { id, cidr, .. } = subnet;
+    let refuse = |message: String| Err(ApiError::new("InvalidSubnet", message));
+    if cidr.parse().is_ok_and(|block: ec2::Block| block.bits > MOST_BITS) {
+        return refuse(format!("The CIDR block {cidr} of {id} is too small. ELB requires at least a /{MOST_BITS}."));
+    }
+    if ec2::free_addresses(state, subnet) < FREE_ADDRESSES {
+        return refuse(format!(
+            "Not enough IP space available in {id}. ELB requires at least {FREE_ADDRESSES} free IP addresses in each subnet."
+        ));
+    }
+    Ok(())
+}
+
+/// Returns the subnets of a call, which must be in at least two zones of one VPC, and that VPC. Those that the load
+/// balancer has already need no more room.
+fn chosen_subnets(
+    state: &State,
+    site: &Site,
+    params: &Params,
+    there: &[String],
+) -> Result<(Vec<String>, String), ApiError> {
     let mut ids = params.texts("Subnets");
     ids.extend(params.items("SubnetMappings").into_iter().filter_map(|one| one.text("SubnetId").map(str::to_owned)));
     let all = ec2::subnets(state, site);
@@ -105,6 +131,7 @@ fn chosen_subnets(state: &State, site: &Site, params: &Params) -> Result<(Vec<St
         let message = "All subnets must belong to the same VPC";
         return Err(ApiError::new("InvalidConfigurationRequest", message));
     }
+    chosen.iter().filter(|subnet| !there.contains(&subnet.id)).try_for_each(|subnet| check_room(state, subnet))?;
     Ok((ids, vpc))
 }
 
@@ -204,8 +231,9 @@ pub fn set_security_groups(state: &mut State, site: &Site, params: &Params) -> A
 
 pub fn set_subnets(state: &mut State, site: &Site, params: &Params) -> Answer {
     let arn = params.required("LoadBalancerArn")?;
-    let there = vpc_of(state, site, state.load_balancer(arn)?);
-    let (subnets, vpc) = chosen_subnets(state, site, params)?;
+    let one = state.load_balancer(arn)?;
+    let there = vpc_of(state, site, one);
+    let (subnets, vpc) = chosen_subnets(state, site, params, &one.subnets)?;
     if vpc != there {
         let message = format!("The subnets must belong to the VPC of the load balancer, {there}");
         return Err(ApiError::new("InvalidConfigurationRequest", message));
@@ -218,8 +246,14 @@ pub fn set_subnets(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
+/// Whether clients reach a load balancer: one that faces the internet needs a subnet with a route to it.
+pub fn is_reachable(state: &State, site: &Site, one: &LoadBalancer) -> bool {
+    let is_public = |id: &String| ec2::subnet(state, site, id).is_some_and(|it| ec2::is_public(state, site, &it));
+    one.scheme != "internet-facing" || one.subnets.iter().any(is_public)
+}
+
 /// Returns the id of the VPC that a load balancer is in.
-fn vpc_of(state: &State, site: &Site, one: &LoadBalancer) -> String {
+pub fn vpc_of(state: &State, site: &Site, one: &LoadBalancer) -> String {
     one.subnets.first().map(|subnet| ec2::vpc_of(state, site, subnet)).unwrap_or_default()
 }
 

@@ -17,6 +17,7 @@ use kit::call::{Asked, Need, Needs, Page, Style};
 
 pub use attributes::{deregistration_delay_s, idle_timeout_s, text as attribute};
 pub use hosted_zones::hosted_zone;
+pub use load_balancers::is_reachable;
 pub use policies::Policy;
 pub use targets::{
     Reachability, Status as TargetStatus, checked_at, deregister, register, routable, seen_by, target_key,

@@ -185,9 +185,9 @@ fn zone_of(state: &State, site: &Site, subnet: &str) -> Option<String> {
     ec2::subnet(state, site, subnet).map(|one| one.zone)
 }
 
-pub fn register_by_id(state: &mut State, _site: &Site, params: &Params) -> Answer {
+pub fn register_by_id(state: &mut State, site: &Site, params: &Params) -> Answer {
     let arn = params.required("TargetGroupArn")?;
-    state.target_group(arn)?;
+    let vpc = &state.target_group(arn)?.vpc;
     let targets = named(params)?;
     for (id, _) in &targets {
         match state.instances.get(id) {
@@ -200,6 +200,10 @@ pub fn register_by_id(state: &mut State, _site: &Site, params: &Params) -> Answe
             Some(one) if !one.is_alive() => {
                 let message =
                     format!("The following targets are not in a running state and cannot be registered: '{id}'");
+                return Err(ApiError::new("InvalidTarget", message));
+            }
+            Some(one) if ec2::vpc_of(state, site, &one.subnet) != *vpc => {
+                let message = format!("The following targets are not in the target group VPC '{vpc}': '{id}'");
                 return Err(ApiError::new("InvalidTarget", message));
             }
             Some(_) => (),

@@ -38,6 +38,8 @@ pub struct Keys {
     values: BTreeMap<String, Vec<String>>,
     /// Whether the caller is a service. On AWS, a service also names the resource it acts for (`SOURCES`).
     by_service: bool,
+    /// Whether all tags of the resource are known.
+    has_tags: bool,
 }
 
 /// The condition keys that are computed here, in lower case: a request that lacks one also lacks it on AWS. A key that
@@ -100,6 +102,9 @@ const NEVER_THERE: &[&str] = &[
 /// Keys that only services set, about the resource they act for.
 const SOURCES: &[&str] = &["aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths"];
 
+/// The prefix of the keys of the resource's tags.
+const RESOURCE_TAG: &str = "aws:resourcetag/";
+
 /// The prefix of the keys of the caller's tags, followed by the tag key. All tags of the caller are known.
 const PRINCIPAL_TAG: &str = "aws:principaltag/";
 
@@ -109,7 +114,8 @@ impl Keys {
         let key = key.to_ascii_lowercase();
         let is_in = |list: &[&str]| list.contains(&key.as_str());
         let is_missing = is_in(NEVER_THERE) || (is_in(SOURCES) && !self.by_service);
-        is_in(COMPUTED) || is_missing || key.starts_with(PRINCIPAL_TAG)
+        let is_tag = key.starts_with(PRINCIPAL_TAG) || (self.has_tags && key.starts_with(RESOURCE_TAG));
+        is_in(COMPUTED) || is_missing || is_tag
     }
 
     /// The keys of a service's request on behalf of this account. EC2 names neither account nor resource when it assumes
@@ -265,6 +271,7 @@ impl Caller {
         for (key, value) in &need.keys {
             keys.add(key, value);
         }
+        keys.has_tags = need.has_tags;
         keys
     }
 }
@@ -289,7 +296,7 @@ enum Reason {
 impl Denial {
     /// The error message, worded as on AWS.
     pub fn text(&self) -> String {
-        let Denial { caller, need: Need { action, resource, keys: _ }, reason } = self;
+        let Denial { caller, need: Need { action, resource, .. }, reason } = self;
         let place = match resource.as_str() {
             "*" => String::new(),
             // Only S3 quotes the resource.
@@ -479,6 +486,20 @@ mod tests {
         for value in ["true", "false"] {
             assert_eq!(both("Null", "dynamodb:LeadingKeys", value), (false, false), "Null {value}");
         }
+    }
+
+    #[test]
+    fn a_tag_that_a_resource_lacks_is_known_to_be_absent_where_all_its_tags_are_known() {
+        let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ssm:PutParameter",
+            "Resource":"*","Condition":{"StringEqualsIfExists":{"aws:ResourceTag/team":"red"}}}]}"#;
+        let grants = Grants { policies: vec![Policy::parse(policy).unwrap()], ..Grants::default() };
+        let caller = Caller::in_role("me".into(), "id".into(), "us-east-1", Some(Arc::new(grants)), Arc::default());
+        let need = |has_tags: bool, team: Option<&str>| {
+            let need = Need { has_tags, ..Need::new("ssm:PutParameter", "arn:aws:ssm:us-east-1:1:parameter/a") };
+            caller.may(&need.knowing("aws:ResourceTag/team", team.map(str::to_owned))).is_ok()
+        };
+        assert!(need(true, None) && need(true, Some("red")));
+        assert!(!need(false, None) && !need(true, Some("blue")));
     }
 
     #[test]

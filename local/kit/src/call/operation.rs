@@ -89,12 +89,14 @@ pub struct Need {
     pub resource: String,
     /// Condition keys, in addition to the global ones of every request.
     pub keys: Vec<(Cow<'static, str>, String)>,
+    /// Whether all tags of the resource are among the keys.
+    pub has_tags: bool,
 }
 
 impl Need {
     /// An action on a resource, without condition keys.
     pub fn new(action: impl Into<String>, resource: impl Into<String>) -> Need {
-        Need { action: action.into(), resource: resource.into(), keys: Vec::new() }
+        Need { action: action.into(), resource: resource.into(), keys: Vec::new(), has_tags: false }
     }
 
     /// Adds a condition key, if it has a value.
