@@ -46,7 +46,7 @@ pub struct Settings {
     pub a: Option<String>,
     /// The record for IPv6, which is empty while the load balancer has IPv4 addresses only.
     pub aaaa: Option<String>,
-    /// Whether no record is ours. Not a setting: a removal leaves what is not ours.
+    /// Whether a record is not ours. Not a setting: a removal leaves it, and the load balancer takes ours with it.
     #[serde(skip)]
     pub is_bare: bool,
 }
@@ -86,7 +86,7 @@ impl Resource for Alias {
         let there = |kind: &RrType| sets.iter().find(|set| set.r#type == *kind).map(|set| self.target.seen_by(set));
         let (a, aaaa) = (there(&RrType::A), there(&RrType::Aaaa));
         let mut others: Vec<&ResourceRecordSet> = sets.iter().filter(|set| !self.target.is_of(set)).collect();
-        let is_bare = others.len() == sets.len();
+        let is_bare = !others.is_empty();
         if others.iter().any(|set| set.alias_target.is_some()) {
             let moved = load_balancer::with_domain(aws, &self.stack, &self.domain).await?;
             others.retain(|set| !moved.iter().any(|target| target.is_of(set)));

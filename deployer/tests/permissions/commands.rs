@@ -304,7 +304,6 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.done(&["secret", "rm", "other", "--yes"]).await;
     roles.set(&["other"]).await;
     roles.done(&["secret", "rm", "--parameter", "/other", "--yes"]).await;
-    roles.takes_over_nothing().await;
 
     // From nothing.
     roles.done(&["doctor"]).await;
@@ -408,6 +407,13 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
 /// Actions that a domain adds, to those of the services of a load balancer.
 fn is_of_domains(action: &str) -> bool {
     action.starts_with("acm:") || action.starts_with("route53:")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_of_secret_leaves_what_another_stack_owns() {
+    let (cloud, project) = (TestAws::start().await, Project::light());
+    Roles::new(&cloud, &project).await.takes_over_nothing().await;
+    cloud.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,7 +29,7 @@ impl Signals {
 /// Discards what was typed on the terminal and has not been read.
 pub fn discard_typed() {
     // Nothing can be done about a failure.
-    drop(rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush));
+    rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush).ok();
 }
 
 /// The resolvers of DNS that this machine asks.
