@@ -183,9 +183,8 @@ async fn a_certificate_that_was_not_issued_is_planned_anew() {
     let world = World::start().await;
     let World { cloud, project } = &world;
     let zone = world.zone().await;
-    let others = ResourceRecord::builder().value("0 issue \"letsencrypt.org\"").build().expect("complete");
-    let others = ResourceRecordSet::builder().name(DOMAIN).r#type(RrType::Caa).ttl(60).resource_records(others);
-    world.change(&zone, ChangeAction::Create, others.build().expect("complete")).await;
+    let others = domain::set(DOMAIN, RrType::Caa, "0 issue \"letsencrypt.org\"");
+    world.change(&zone, ChangeAction::Create, others).await;
     let up = cloud.run(project, &["up", "--yes"]).await;
     assert!(up.code == 1 && up.stderr.contains("CAA_ERROR"), "{}", up.all());
     let plan = cloud.done(project, &["plan"]).await;
@@ -276,9 +275,8 @@ async fn ns_records_below_a_zone_are_named() {
     let world = World::start().await;
     let World { cloud, project } = &world;
     let zone = world.zone().await;
-    let server = ResourceRecord::builder().value("ns.elsewhere.example").build().expect("complete");
-    let cut = ResourceRecordSet::builder().name(DOMAIN).r#type(RrType::Ns).ttl(60).resource_records(server);
-    world.change(&zone, ChangeAction::Create, cut.build().expect("complete")).await;
+    let cut = domain::set(DOMAIN, RrType::Ns, "ns.elsewhere.example");
+    world.change(&zone, ChangeAction::Create, cut).await;
     let plan = cloud.done(project, &["plan"]).await;
     let words = format!("NS records in hosted zone {ZONE} lead {DOMAIN} to ns.elsewhere.example");
     assert!(plan.stderr.contains(&words), "{}", plan.all());
