@@ -4,6 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 
+use aws_sdk_acm::types::ValidationMethod;
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum};
 use aws_sdk_route53::types::{ChangeAction, ResourceRecordSet, RrType};
 use reqwest::{Client, StatusCode, redirect::Policy};
@@ -174,6 +175,113 @@ async fn a_domain_that_is_taken_out_is_served_over_http_again() {
     let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
     assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
     cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_was_not_issued_is_planned_anew() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let others = ResourceRecord::builder().value("0 issue \"letsencrypt.org\"").build().expect("complete");
+    let others = ResourceRecordSet::builder().name(DOMAIN).r#type(RrType::Caa).ttl(60).resource_records(others);
+    world.change(&zone, ChangeAction::Create, others.build().expect("complete")).await;
+    let up = cloud.run(project, &["up", "--yes"]).await;
+    assert!(up.code == 1 && up.stderr.contains("CAA_ERROR"), "{}", up.all());
+    let plan = cloud.done(project, &["plan"]).await;
+    for line in ["~ certificate.web", "validation_record.web", "listener.web-https"] {
+        assert!(plan.stderr.contains(line), "{line}: {}", plan.all());
+    }
+    cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validation_record_that_others_may_need_stays() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let acm = &cloud.aws.acm;
+    // Its wildcard, and another certificate that has the domain beside its first name.
+    let mut needed = Vec::new();
+    for (first, second) in [(format!("*.{DOMAIN}"), None), ("example.org".to_owned(), Some(DOMAIN.to_owned()))] {
+        let request = acm.request_certificate().domain_name(first).validation_method(ValidationMethod::Dns);
+        let request = request.set_subject_alternative_names(second.map(|name| vec![name]));
+        needed.push(request.send().await.expect("it can be requested").certificate_arn.expect("an ARN"));
+    }
+    let proofs = async || {
+        let records = world.records(&zone).await;
+        records.into_iter().filter(|set| set.contains(&format!(".{DOMAIN}.")) && set.contains("Cname")).count()
+    };
+    for arn in needed {
+        cloud.done(project, &["up", "--yes"]).await;
+        cloud.done(project, &["down", "--yes"]).await;
+        assert_eq!(proofs().await, 1, "another certificate needs it");
+        acm.delete_certificate().certificate_arn(arn).send().await.expect("it can be deleted");
+    }
+    // It is there before our certificate now.
+    cloud.done(project, &["up", "--yes"]).await;
+    cloud.done(project, &["down", "--yes"]).await;
+    assert_eq!(proofs().await, 1, "it was there before");
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_follows_its_service_to_another_name() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    cloud.done(project, &["up", "--yes"]).await;
+    project.edit("  web:\n", "  site:\n");
+    project.edit("services.web.url", "services.site.url");
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    let balancers = cloud.aws.elb.describe_load_balancers().send().await.expect("load balancers");
+    let [balancer] = balancers.load_balancers() else { panic!("{balancers:?}") };
+    assert_eq!(balancer.load_balancer_name(), Some("s-site"));
+    for kind in [RrType::A, RrType::Aaaa] {
+        let alias = world.set(&zone, DOMAIN, kind).await.and_then(|set| set.alias_target).expect("an alias");
+        assert_eq!(Some(alias.dns_name.trim_end_matches('.')), balancer.dns_name());
+    }
+    world.assert_served().await;
+    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
+    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_domain_that_is_not_served_yet_replaces_the_first() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let before = world.records(&zone).await;
+    cloud.done(project, &["up", "--yes"]).await;
+    project.edit(DOMAIN, "app.example.com");
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert!(up.output("URL").starts_with("http://"), "{}", up.all());
+    let plain = world.address(80).await;
+    let page = world.client().get(format!("http://{DOMAIN}:{}/health", plain.port())).send().await;
+    assert_eq!(page.expect("it answers").status(), StatusCode::OK);
+    assert_eq!(world.records(&zone).await, before);
+    assert_eq!(world.certificates().await, 1, "that of the second domain");
+    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
+    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    cloud.done(project, &["down", "--yes"]).await;
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ns_records_below_a_zone_are_named() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let server = ResourceRecord::builder().value("ns.elsewhere.example").build().expect("complete");
+    let cut = ResourceRecordSet::builder().name(DOMAIN).r#type(RrType::Ns).ttl(60).resource_records(server);
+    world.change(&zone, ChangeAction::Create, cut.build().expect("complete")).await;
+    let plan = cloud.done(project, &["plan"]).await;
+    let words = format!("NS records in hosted zone {ZONE} lead {DOMAIN} to ns.elsewhere.example");
+    assert!(plan.stderr.contains(&words), "{}", plan.all());
     world.cloud.end().await;
 }
 

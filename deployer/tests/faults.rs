@@ -5,15 +5,22 @@ mod support;
 
 use std::{collections::BTreeSet, path::Path};
 
-use support::scene::{Phase, Scene, Undisturbed};
+use support::{
+    domain,
+    scene::{Phase, Scene, Undisturbed},
+};
 use testkit::proxy::{Calls, Fault, is_read, parts};
 
 /// The commands in the life of a stack, each of which starts from the result of the previous one.
 const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Pause, Phase::Resume, Phase::Down];
+/// The life of a service at a domain, of which only the calls for the domain are tried.
+const LIFE_AT_A_DOMAIN: &[Phase] = &[Phase::Serve, Phase::Close];
 /// How many lives are observed to learn the calls of each command: the number of polls differs between runs.
 const WATCHED: usize = 3;
 /// The number of lives in which every call is tried once. Each run tries calls that are far apart.
 const ROUNDS: usize = 4;
+/// The same for the few calls for a domain.
+const ROUNDS_AT_A_DOMAIN: usize = 2;
 /// The number of additional lives for calls that were not made in their turn, because of a fault before them.
 const MORE_ROUNDS: usize = 8;
 
@@ -26,9 +33,9 @@ struct Proof {
 
 impl Proof {
     /// The calls to try in this round: first each of them once, then those that have not been made.
-    fn turn(&self, round: usize) -> Calls {
-        match round < ROUNDS {
-            true => self.undisturbed.calls.iter().skip(round).step_by(ROUNDS).cloned().collect(),
+    fn turn(&self, round: usize, rounds: usize) -> Calls {
+        match round < rounds {
+            true => self.undisturbed.calls.iter().skip(round).step_by(rounds).cloned().collect(),
             false => &self.undisturbed.calls - &self.met,
         }
     }
@@ -52,13 +59,31 @@ async fn every_call_survives(what: &str, fault: Fault, times: usize) {
     if fault == Fault::Hang {
         spare_the_changes(&mut proofs);
     }
-    for round in 0..ROUNDS + MORE_ROUNDS {
-        if round >= ROUNDS && proofs.iter().all(Proof::is_complete) {
+    all_survive(&scene, &mut proofs, ROUNDS, what, (&fault, times)).await;
+    scene.end().await;
+    the_wait_for_health_survives(&fault, times).await;
+}
+
+async fn every_call_for_a_domain_survives(what: &str, fault: Fault, times: usize) {
+    let scene = Scene::domain().await;
+    let mut proofs = watch(&scene, LIFE_AT_A_DOMAIN).await;
+    for proof in &mut proofs {
+        // Of reads, which are mostly polls, the first one.
+        let is_tried = |call: &str| !is_read(call) || parts(call).1 == 1;
+        proof.undisturbed.calls.retain(|call| domain::OPERATIONS.contains(&parts(call).0) && is_tried(call));
+    }
+    all_survive(&scene, &mut proofs, ROUNDS_AT_A_DOMAIN, what, (&fault, times)).await;
+    scene.end().await;
+}
+
+async fn all_survive(scene: &Scene, proofs: &mut [Proof], rounds: usize, what: &str, (fault, times): (&Fault, usize)) {
+    for round in 0..rounds + MORE_ROUNDS {
+        if round >= rounds && proofs.iter().all(Proof::is_complete) {
             break;
         }
-        for proof in &mut proofs {
+        for proof in &mut *proofs {
             scene.begin(proof.phase).await;
-            let met = meet(&scene, proof.phase, proof.turn(round), &fault, times).await;
+            let met = meet(scene, proof.phase, proof.turn(round, rounds), fault, times).await;
             if met.is_empty() {
                 proof.do_without_all_but(&scene.proxy.calls().into_iter().collect());
             }
@@ -68,8 +93,6 @@ async fn every_call_survives(what: &str, fault: Fault, times: usize) {
         scene.restore();
     }
     proofs.iter().for_each(|proof| report(what, proof));
-    scene.end().await;
-    the_wait_for_health_survives(&fault, times).await;
 }
 
 /// Limits the changes to operations that only they call, and to the first call of each operation.
@@ -179,6 +202,15 @@ macro_rules! proofs {
         async fn $test() {
             every_call_survives($what, $fault, $times).await;
         })*
+
+        mod for_a_domain {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                every_call_for_a_domain_survives($what, $fault, $times).await;
+            })*
+        }
     };
 }
 

@@ -3,11 +3,15 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_acm::types::{Tag, ValidationMethod};
+use aws_sdk_route53::types::{ChangeAction, RrType};
+use deployer::{cloud::aws::Aws, engine::STACK_TAG};
 use support::{
     Said,
     cloud::connect,
+    domain::{self, DOMAIN},
     hands::Hands,
     scene::{Phase, Scene},
 };
@@ -31,7 +35,11 @@ const OWNED: &[&str] = &[
 ];
 
 /// Kinds that are part of another resource, whose tags determine the owner.
-const INSIDE: &[&str] = &["artifact", "default_action", "notification", "permissions", "scaling_policy"];
+const INSIDE: &[&str] =
+    &["alias", "artifact", "default_action", "notification", "permissions", "scaling_policy", "validation_record"];
+
+/// Kinds without a name: the one of another owner is another resource.
+const NAMELESS: &[&str] = &["certificate"];
 
 fn says(said: &Said, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
@@ -179,14 +187,128 @@ async fn down_continues_without_what_keep_names() {
     scene.end().await;
 }
 
+/// The certificates of the account for the domain, each with the stack that its tag names.
+async fn certificates(aws: &Aws) -> BTreeMap<String, Option<String>> {
+    let mut owners = BTreeMap::new();
+    for one in aws.acm.list_certificates().send().await.expect("certificates").certificate_summary_list() {
+        let arn = one.certificate_arn().expect("it has an ARN");
+        let tags = aws.acm.list_tags_for_certificate().certificate_arn(arn).send().await.expect("tags");
+        let owner = tags.tags().iter().find(|tag| tag.key() == STACK_TAG).and_then(|tag| tag.value());
+        owners.insert(arn.to_owned(), owner.map(str::to_owned));
+    }
+    owners
+}
+
+fn tag(owner: Option<&str>) -> Tag {
+    Tag::builder().key(STACK_TAG).set_value(owner.map(str::to_owned)).build().expect("it has a key")
+}
+
+/// Returns the ARN of the certificate that the listener for HTTPS presents.
+async fn presented(aws: &Aws) -> String {
+    let balancers = aws.elb.describe_load_balancers().send().await.expect("load balancers");
+    let balancer = balancers.load_balancers()[0].load_balancer_arn().expect("it has an ARN");
+    let listeners = aws.elb.describe_listeners().load_balancer_arn(balancer).send().await.expect("listeners");
+    let mut certificates = listeners.listeners().iter().flat_map(|listener| listener.certificates());
+    let presented = certificates.next().expect("there is a listener for HTTPS");
+    presented.certificate_arn().expect("it has an ARN").to_owned()
+}
+
+/// Certificates of other owners for the same domain, and one of ours that has lost its tag, stay as they are, and so does
+/// the record by which ACM validates all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_owner_is_neither_used_nor_changed_nor_deleted() {
+    let scene = Scene::domain().await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
+    let request = || aws.acm.request_certificate().domain_name(DOMAIN).validation_method(ValidationMethod::Dns);
+    request().send().await.expect("one without tags");
+    request().tags(tag(Some("large"))).send().await.expect("one of another stack");
+    let mut others = certificates(&aws).await;
+    assert_eq!(others.len(), 2);
+
+    scene.done(Phase::Serve).await;
+    let ours = presented(&aws).await;
+    assert!(!others.contains_key(&ours), "the listener presents a certificate of another owner");
+    others.insert(ours.clone(), Some("s".into()));
+    assert_eq!(certificates(&aws).await, others);
+    scene.assert_nothing_to_do("beside certificates of others").await;
+
+    let untag = aws.acm.remove_tags_from_certificate().certificate_arn(&ours).tags(tag(None));
+    untag.send().await.expect("it can be untagged");
+    others.insert(ours.clone(), None);
+    scene.done(Phase::Serve).await;
+    let new = presented(&aws).await;
+    assert_ne!(new, ours, "one that has lost our tag is not ours");
+    others.insert(new.clone(), Some("s".into()));
+    assert_eq!(certificates(&aws).await, others);
+
+    scene.done(Phase::Close).await;
+    others.remove(&new);
+    assert_eq!(certificates(&aws).await, others);
+    let zones = aws.route53.list_hosted_zones().send().await.expect("zones");
+    let names: BTreeSet<RrType> =
+        domain::sets(&aws, &zones.hosted_zones()[0].id).await.into_iter().map(|set| set.r#type).collect();
+    assert!(names.contains(&RrType::Cname), "the others are renewed by that record");
+    assert!(!names.contains(&RrType::Aaaa), "the alias is gone");
+    scene.end().await;
+}
+
+/// Records have no tags: those that do not lead to our load balancer are not ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_another_owner_is_neither_changed_nor_deleted() {
+    let scene = Scene::domain().await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
+    let zones = aws.route53.list_hosted_zones().send().await.expect("zones");
+    let zone = &zones.hosted_zones()[0].id;
+    for (kind, value) in [(RrType::Aaaa, "2001:db8::7"), (RrType::Cname, "elsewhere.example.org")] {
+        let theirs = domain::set(DOMAIN, kind.clone(), value);
+        domain::change(&aws, zone, ChangeAction::Create, theirs.clone()).await;
+        let before = scene.inventory().await;
+        let up = scene.run(Phase::Serve.arguments()).await;
+        assert_eq!(up.code, 1, "{}", up.all());
+        says(&up, "alias.web");
+        says(&up, &format!("belongs to another owner: its {} record leads to {value}", kind.as_str()));
+        assert!(!up.stderr.contains("--adopt"), "{}", up.all());
+        scene.done(Phase::Close).await;
+        assert_eq!(scene.inventory().await, before);
+        domain::change(&aws, zone, ChangeAction::Delete, theirs).await;
+    }
+    scene.end().await;
+}
+
+/// One of the two records of the domain is replaced by hand: `down` leaves it, and removes ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_others_have_replaced_is_left_and_ours_beside_it_is_removed() {
+    let scene = Scene::domain().await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
+    let zones = aws.route53.list_hosted_zones().send().await.expect("zones");
+    let zone = &zones.hosted_zones()[0].id;
+    let theirs = domain::set(DOMAIN, RrType::Aaaa, "2001:db8::7");
+    let mut before = scene.inventory().await;
+    before.insert(format!("record example.org. {DOMAIN}. AAAA 2001:db8::7"), 1);
+    scene.done(Phase::Serve).await;
+    let ours = domain::set_of(&aws, zone, DOMAIN, RrType::Aaaa).await.expect("an alias for IPv6");
+    domain::change(&aws, zone, ChangeAction::Delete, ours).await;
+    domain::change(&aws, zone, ChangeAction::Create, theirs).await;
+
+    scene.proxy.reset();
+    let up = scene.run(Phase::Serve.arguments()).await;
+    assert_eq!(up.code, 1, "{}", up.all());
+    says(&up, "belongs to another owner: its AAAA record leads to 2001:db8::7");
+    assert_eq!(scene.proxy.mutating(), Vec::<String>::new(), "nothing is changed");
+    let down = scene.done(Phase::Close).await;
+    assert_eq!(scene.inventory().await, before, "{}", down.all());
+    scene.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kind_is_left_out_of_these_lists() {
-    let scene = Scene::local().await;
-    let plan = scene.run(&["plan"]).await;
-    let created = to_be_made(&plan);
-    let kinds: BTreeSet<&str> = created.iter().filter_map(|address| address.split('.').next()).collect();
-    let listed: BTreeSet<&str> =
-        OWNED.iter().filter_map(|address| address.split('.').next()).chain(INSIDE.iter().copied()).collect();
-    assert_eq!(kinds, listed);
-    scene.end().await;
+    let mut kinds = BTreeSet::new();
+    for scene in [Scene::local().await, Scene::domain().await] {
+        let created = to_be_made(&scene.run(&["plan"]).await);
+        kinds.extend(created.iter().filter_map(|address| address.split('.').next()).map(str::to_owned));
+        scene.end().await;
+    }
+    let owned = OWNED.iter().filter_map(|address| address.split('.').next());
+    let listed = owned.chain(INSIDE.iter().copied()).chain(NAMELESS.iter().copied());
+    assert_eq!(kinds, listed.map(str::to_owned).collect());
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableDescription, TableStatus,
 };
+use aws_sdk_route53::types::{ChangeAction, RrType};
 use deployer::{
     cloud::{
         aws::Aws,
@@ -18,6 +19,7 @@ use deployer::{
 use support::{
     Project, Said,
     cloud::{KEYS, TestAws, connect},
+    domain::{self, DOMAIN},
     hands::Hands,
     inventory::{self, Inventory},
     moto::Moto,
@@ -444,6 +446,65 @@ async fn a_listener_created_by_someone_else_a_moment_before_is_refused() {
     scene.done(Phase::Up).await;
     scene.clear().await;
     scene.end().await;
+}
+
+/// A record of the domain, created by another client after the reads of `up` and before it creates its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_created_by_someone_else_a_moment_before_is_refused() {
+    let scene = Scene::domain().await;
+    let described = scene.project.description();
+    scene.project.edit(&format!("    domain: {DOMAIN}\n"), "");
+    scene.done(Phase::Serve).await;
+    scene.project.describe(&described);
+    let aws = connect(&scene.endpoint(), scene.keys).await;
+    let zones = aws.route53.list_hosted_zones().send().await.expect("zones");
+    let zone = &zones.hosted_zones()[0].id;
+    let theirs = domain::set(DOMAIN, RrType::A, "192.0.2.7");
+    domain::change(&aws, zone, ChangeAction::Create, theirs.clone()).await;
+
+    // It did not exist when the plan was made, nor when the plan was checked again under the lease.
+    let none = "<ListResourceRecordSetsResponse><ResourceRecordSets/><IsTruncated>false</IsTruncated>\
+                <MaxItems>100</MaxItems></ListResourceRecordSetsResponse>";
+    scene.proxy.reset();
+    scene.proxy.inject(["ListResourceRecordSets"], Fault::Answered(none.into()), 2);
+    let refused = scene.run(Phase::Serve.arguments()).await;
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    assert!(scene.proxy.calls().contains(&"ChangeResourceRecordSets#1".to_owned()), "{:?}", scene.proxy.calls());
+    says(&refused, "alias.web");
+    says(&refused, "belongs to another owner: its A record leads to 192.0.2.7");
+    let there = domain::set_of(&aws, zone, DOMAIN, RrType::A).await.expect("theirs is there");
+    assert_eq!(there.resource_records()[0].value(), "192.0.2.7");
+
+    domain::change(&aws, zone, ChangeAction::Delete, theirs).await;
+    scene.proxy.reset();
+    scene.done(Phase::Serve).await;
+    scene.assert_nothing_to_do("the record of the other client is gone").await;
+    scene.clear().await;
+    scene.end().await;
+}
+
+/// ACM validates both certificates by the same record, which stays for as long as one of them does.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_stacks_at_one_domain_share_the_validation_record_alone() {
+    let (cloud, first) = (TestAws::start().await, Project::of_service(&format!("    domain: {DOMAIN}\n")));
+    let second = Project::with(&first.description().replace("name: s\n", "name: t\n"));
+    let zone = domain::make_zone(&cloud.aws).await;
+    let before = inventory(&cloud).await;
+    cloud.done(&first, &["up", "--yes"]).await;
+    let refused = cloud.run(&second, &["up", "--yes"]).await;
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    says(&refused, "belongs to another owner: its A record leads to ");
+    assert_eq!(cloud.run(&first, &["plan", "--detailed-exitcode"]).await.code, 0);
+
+    cloud.done(&first, &["down", "--yes"]).await;
+    let is_validation = |set: &aws_sdk_route53::types::ResourceRecordSet| set.r#type == RrType::Cname;
+    assert!(domain::sets(&cloud.aws, &zone).await.iter().any(is_validation), "the other certificate needs it");
+    let up = cloud.done(&second, &["up", "--yes"]).await;
+    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    assert_eq!(cloud.run(&second, &["plan", "--detailed-exitcode"]).await.code, 0);
+    cloud.done(&second, &["down", "--yes"]).await;
+    assert_eq!(inventory(&cloud).await, before);
+    cloud.end().await;
 }
 
 fn tags(stack: &str) -> Tags {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use aws_sdk_acm::types::{CertificateStatus, KeyAlgorithm, ValidationMethod};
 use aws_sdk_elasticloadbalancingv2::Client as Balancing;
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, Certificate, FixedResponseActionConfig, LoadBalancerStateEnum, ProtocolEnum,
-    RedirectActionConfig, RedirectActionStatusCodeEnum as RedirectStatus,
+    Action, ActionTypeEnum, Certificate, FixedResponseActionConfig, LoadBalancerAttribute, LoadBalancerStateEnum,
+    ProtocolEnum, RedirectActionConfig, RedirectActionStatusCodeEnum as RedirectStatus,
 };
 use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
 use bytes::Bytes;
@@ -241,6 +241,29 @@ async fn a_browser_is_redirected_to_https_and_the_certificate_has_its_name() {
 
     let answer = plain(secure, DOMAIN, "/").await;
     assert!(status(&answer) == 400 && answer.contains("The plain HTTP request was sent to HTTPS port"), "{answer}");
+    world.aws.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_of_http2_is_closed() {
+    let world = World::start().await;
+    let arn = world.issued(&[DOMAIN], KeyAlgorithm::EcPrime256v1).await;
+    let balancer = world.balancer().await;
+    let timeout = LoadBalancerAttribute::builder().key("idle_timeout.timeout_seconds").value("1").build();
+    let modify = world.balancing.modify_load_balancer_attributes().load_balancer_arn(&balancer).attributes(timeout);
+    modify.send().await.unwrap();
+    world.secure(&balancer, &arn, None).await;
+    let port = world.port(443).await;
+    let client = Client::of(world.authority().await);
+    let stream = client.connect(DOMAIN, port, b"h2").await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get(format!("https://{DOMAIN}:{port}/")).body(Empty::<Bytes>::new()).unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "secure");
+    connection.await.unwrap().expect("the load balancer closes it gracefully");
+    drop(sender);
     world.aws.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! Which name servers DNS has for a zone: one query, and the part of its answer that we need.
 //!
-//! The query is sent to the resolvers of this machine, which answer what clients of the zone get.
+//! The query is sent to the resolvers of this machine, which answer what clients of the zone get: over UDP, and once more
+//! over TCP if the answer is too long.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -45,32 +46,80 @@ pub async fn resolver_of(endpoint: &str) -> Option<SocketAddr> {
     local_page::get(endpoint, local_page::HEALTH).await?["dns"].as_str()?.parse().ok()
 }
 
-/// Asks these resolvers, one after another, for the name servers of a zone.
+/// Asks these resolvers, one after another, for the name servers of a zone. A resolver that cannot reach them may have
+/// a fault of its own, so only the failure of all resolvers means that there are none.
 pub async fn name_servers(zone: &str, resolvers: &[SocketAddr]) -> NameServers {
-    for resolver in resolvers.iter().flat_map(|resolver| [resolver; TRIES]) {
-        let answer = timeout(ANSWER_WITHIN, ask(zone, *resolver)).await;
-        if let Ok(Ok(Some(answer))) = answer {
-            return answer;
+    let mut failures = 0;
+    for resolver in resolvers {
+        match asked(zone, *resolver).await {
+            Some(Answer::Known(known)) => return known,
+            Some(Answer::Failure) => failures += 1,
+            Some(Answer::Truncated) | None => (),
         }
     }
-    NameServers::Unknown
+    if failures > 0 && failures == resolvers.len() { NameServers::None } else { NameServers::Unknown }
 }
 
-async fn ask(zone: &str, resolver: SocketAddr) -> std::io::Result<Option<NameServers>> {
+/// The answer of a resolver, if it gives one.
+async fn asked(zone: &str, resolver: SocketAddr) -> Option<Answer> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        let mut answer = within(ask(zone, resolver)).await;
+        if answer == Some(Answer::Truncated) {
+            answer = within(ask_over_tcp(zone, resolver)).await;
+        }
+        match answer {
+            Some(Answer::Known(_)) => return answer,
+            _ => last = answer.or(last),
+        }
+    }
+    last
+}
+
+async fn within(ask: impl Future<Output = std::io::Result<Option<Answer>>>) -> Option<Answer> {
+    timeout(ANSWER_WITHIN, ask).await.ok()?.ok()?
+}
+
+async fn ask(zone: &str, resolver: SocketAddr) -> std::io::Result<Option<Answer>> {
     let any: SocketAddr = if resolver.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(resolver).await?;
-    let id = RandomState::new().build_hasher().finish() as u16;
-    let Some(query) = query(id, zone) else { return Ok(None) };
+    let Some(query) = query(random_id(), zone) else { return Ok(None) };
     socket.send(&query).await?;
     let mut buffer = [0; LONGEST];
     loop {
         let length = socket.recv(&mut buffer).await?;
         // An answer to another query is ignored.
-        if let Some(answer) = understood(&buffer[..length], id) {
+        if let Some(answer) = understood(&buffer[..length], &query) {
             return Ok(Some(answer));
         }
     }
+}
+
+/// The same over TCP, where each message follows its length (RFC 1035, section 4.2.2).
+async fn ask_over_tcp(zone: &str, resolver: SocketAddr) -> std::io::Result<Option<Answer>> {
+    let Some(query) = query(random_id(), zone) else { return Ok(None) };
+    let Ok(length) = u16::try_from(query.len()) else { return Ok(None) };
+    let mut stream = TcpStream::connect(resolver).await?;
+    stream.write_all(&[&length.to_be_bytes(), &query[..]].concat()).await?;
+    let mut answer = vec![0; stream.read_u16().await?.into()];
+    stream.read_exact(&mut answer).await?;
+    Ok(understood(&answer, &query))
+}
+
+fn random_id() -> u16 {
+    RandomState::new().build_hasher().finish() as u16
+}
+
+/// The answer of one resolver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    /// It knows.
+    Known(NameServers),
+    /// It could not find out: the servers that the zone is delegated to do not answer for it, or it has a fault.
+    Failure,
+    /// The answer is longer than UDP carries.
+    Truncated,
 }
 
 const TYPE_NS: u16 = 2;
@@ -78,6 +127,9 @@ const CLASS_IN: u16 = 1;
 /// A standard query that asks for recursion.
 const RECURSION_DESIRED: u16 = 0x0100;
 const IS_ANSWER: u16 = 0x8000;
+const IS_TRUNCATED: u16 = 0x0200;
+/// The length of the header, after which the question begins.
+const HEADER: usize = 12;
 /// The response codes that we tell apart (RFC 1035, section 4.1.1).
 const NO_ERROR: u16 = 0;
 const SERVER_FAILURE: u16 = 2;
@@ -100,24 +152,25 @@ fn query(id: u16, zone: &str) -> Option<Vec<u8>> {
     Some(query)
 }
 
-/// Reads the answer to the query of this id; `None` if it is none, or is not well-formed.
-fn understood(message: &[u8], id: u16) -> Option<NameServers> {
+/// Reads the answer to this query; `None` if it is none, or is not well-formed.
+fn understood(message: &[u8], query: &[u8]) -> Option<Answer> {
     let mut reader = Reader { message, at: 0 };
-    let (of, flags) = (reader.number()?, reader.number()?);
-    if of != id || flags & IS_ANSWER == 0 {
+    reader.skip(2)?;
+    let flags = reader.number()?;
+    let [questions, answers, _, _] = [reader.number()?, reader.number()?, reader.number()?, reader.number()?];
+    let asked = message.get(HEADER..query.len())?;
+    let is_ours = message[..2] == query[..2] && asked.eq_ignore_ascii_case(&query[HEADER..]);
+    if !is_ours || questions != 1 || flags & IS_ANSWER == 0 {
         return None;
     }
-    let [questions, answers, _, _] = [reader.number()?, reader.number()?, reader.number()?, reader.number()?];
     match flags & 0xf {
+        NO_ERROR if flags & IS_TRUNCATED != 0 => return Some(Answer::Truncated),
         NO_ERROR => (),
-        // The servers that the zone is delegated to do not answer for it.
-        SERVER_FAILURE | NO_SUCH_NAME => return Some(NameServers::None),
+        SERVER_FAILURE => return Some(Answer::Failure),
+        NO_SUCH_NAME => return Some(Answer::Known(NameServers::None)),
         _ => return None,
     }
-    for _ in 0..questions {
-        reader.name()?;
-        reader.skip(4)?;
-    }
+    reader.at = query.len();
     let mut named = Vec::new();
     for _ in 0..answers {
         reader.name()?;
@@ -131,7 +184,7 @@ fn understood(message: &[u8], id: u16) -> Option<NameServers> {
         reader.at = next;
     }
     named.sort();
-    Some(if named.is_empty() { NameServers::None } else { NameServers::Named(named) })
+    Some(Answer::Known(if named.is_empty() { NameServers::None } else { NameServers::Named(named) }))
 }
 
 struct Reader<'a> {
@@ -183,6 +236,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     /// An answer with these records, each a type and its data.
@@ -206,29 +261,83 @@ mod tests {
     fn name_servers_are_read_with_and_without_compression() {
         let plain: &[u8] = b"\x06ns-512\x09awsdns-00\x03NET\x00";
         let packed: &[u8] = b"\x02ns\xc0\x0c";
-        let named = understood(&answer(NO_ERROR, &[(TYPE_NS, plain), (1, &[1, 2, 3, 4]), (TYPE_NS, packed)]), 7);
+        let named = read(&answer(NO_ERROR, &[(TYPE_NS, plain), (1, &[1, 2, 3, 4]), (TYPE_NS, packed)]));
         let names = ["ns-512.awsdns-00.net", "ns.example.org"].map(str::to_owned).to_vec();
-        assert_eq!(named, Some(NameServers::Named(names)));
+        assert_eq!(named, Some(Answer::Known(NameServers::Named(names))));
+    }
+
+    /// Reads an answer to the query of `answer`.
+    fn read(message: &[u8]) -> Option<Answer> {
+        understood(message, &query(7, "Example.org").unwrap())
     }
 
     #[test]
     fn a_zone_without_delegation_has_none() {
-        for code in [NO_ERROR, SERVER_FAILURE, NO_SUCH_NAME] {
-            assert_eq!(understood(&answer(code, &[]), 7), Some(NameServers::None), "{code}");
+        for code in [NO_ERROR, NO_SUCH_NAME] {
+            assert_eq!(read(&answer(code, &[])), Some(Answer::Known(NameServers::None)), "{code}");
         }
-        assert_eq!(understood(&answer(5, &[]), 7), None, "a resolver that refuses to answer knows nothing");
+        assert_eq!(read(&answer(SERVER_FAILURE, &[])), Some(Answer::Failure));
+        assert_eq!(read(&answer(IS_TRUNCATED, &[])), Some(Answer::Truncated));
+        assert_eq!(read(&answer(5, &[])), None, "a resolver that refuses to answer knows nothing");
     }
 
     #[test]
     fn no_answer_breaks_the_reader() {
         let whole = answer(NO_ERROR, &[(TYPE_NS, b"\x02ns\xc0\x0c")]);
-        assert_eq!(understood(&whole, 8), None, "the answer to another query");
+        for (id, zone) in [(8, "example.org"), (7, "example.com"), (7, "example.or")] {
+            assert_eq!(understood(&whole, &query(id, zone).unwrap()), None, "the answer to another query");
+        }
         for length in 0..whole.len() {
-            assert_eq!(understood(&whole[..length], 7), None, "cut after {length} bytes");
+            assert_eq!(read(&whole[..length]), None, "cut after {length} bytes");
         }
         // A name that points to itself.
         let at = u8::try_from(answer(NO_ERROR, &[]).len() + 12).unwrap();
-        assert_eq!(understood(&answer(NO_ERROR, &[(TYPE_NS, &[0xc0, at])]), 7), None);
+        assert_eq!(read(&answer(NO_ERROR, &[(TYPE_NS, &[0xc0, at])])), None);
+    }
+
+    /// A resolver that answers every query with this code, and over TCP with name servers.
+    async fn resolver(code: u16) -> SocketAddr {
+        let (server, stream) = loop {
+            let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            if let Ok(stream) = TcpListener::bind(server.local_addr().unwrap()).await {
+                break (server, stream);
+            }
+        };
+        let address = server.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; LONGEST];
+            while let Ok((_, from)) = server.recv_from(&mut buffer).await {
+                let reply = [&buffer[..2], &answer(code, &[])[2..]].concat();
+                server.send_to(&reply, from).await.unwrap();
+            }
+        });
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = stream.accept().await {
+                let mut query = vec![0; client.read_u16().await.unwrap().into()];
+                client.read_exact(&mut query).await.unwrap();
+                let reply = answer(NO_ERROR, &[(TYPE_NS, b"\x02ns\xc0\x0c")]);
+                let length = u16::try_from(reply.len()).unwrap().to_be_bytes();
+                client.write_all(&[&length, &query[..2], &reply[2..]].concat()).await.unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn only_the_failure_of_all_resolvers_means_that_there_are_none() {
+        let (failing, empty, long) =
+            (resolver(SERVER_FAILURE).await, resolver(NO_ERROR).await, resolver(IS_TRUNCATED).await);
+        let refusing = resolver(5).await;
+        let named = || NameServers::Named(vec!["ns.example.org".into()]);
+        for (resolvers, known) in [
+            (vec![long], named()),
+            (vec![failing, long], named()),
+            (vec![failing, empty], NameServers::None),
+            (vec![failing, failing], NameServers::None),
+            (vec![failing, refusing], NameServers::Unknown),
+        ] {
+            assert_eq!(name_servers("example.org", &resolvers).await, known, "{resolvers:?}");
+        }
     }
 
     #[tokio::test]

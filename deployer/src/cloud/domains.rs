@@ -36,6 +36,13 @@ pub enum Delegation {
         /// Those that DNS knows.
         there: Vec<String>,
     },
+    /// It leads there, but NS records of the zone lead elsewhere below it.
+    Cut {
+        /// The name that has them: the domain, or one between it and the zone.
+        at: String,
+        /// The name servers that they lead to.
+        there: Vec<String>,
+    },
     /// No resolver answered, or there is no zone.
     Unknown,
 }
@@ -66,8 +73,15 @@ impl Domain {
 
     /// Whether HTTPS can be served, by now or, with `waits`, as soon as ACM has validated the domain.
     pub fn is_served(&self, waits: bool) -> bool {
-        let is_reachable = self.zone.is_some() && !matches!(self.delegation, Delegation::Missing { .. });
+        let is_reachable = self.zone.is_some() && self.delegation.is_possible();
         self.certificate == Progress::Issued || (waits && is_reachable)
+    }
+}
+
+impl Delegation {
+    /// Whether clients can find records of the domain in the zone, as far as we know.
+    fn is_possible(&self) -> bool {
+        !matches!(self, Delegation::Missing { .. } | Delegation::Cut { .. })
     }
 }
 
@@ -75,8 +89,14 @@ impl Domain {
 async fn zone(aws: &Aws, domain: &str) -> Result<Option<(Zone, Delegation)>, Fault> {
     let mut first = None;
     for zone in zones::holding(aws, domain).await? {
-        let delegation = delegation(aws, &zone).await?;
-        if delegation == Delegation::Complete {
+        let mut delegation = delegation(aws, &zone).await?;
+        let leads_here = delegation == Delegation::Complete;
+        if delegation.is_possible()
+            && let Some(cut) = cut(aws, &zone, domain).await?
+        {
+            delegation = cut;
+        }
+        if leads_here {
             return Ok(Some((zone, delegation)));
         }
         first = first.or(Some((zone, delegation)));
@@ -85,18 +105,40 @@ async fn zone(aws: &Aws, domain: &str) -> Result<Option<(Zone, Delegation)>, Fau
 }
 
 async fn delegation(aws: &Aws, zone: &Zone) -> Result<Delegation, Fault> {
-    let wanted = zones::name_servers(aws, zone).await?;
-    Ok(compared(wanted, dns::name_servers(&zone.name, &aws.resolvers().await).await))
+    let (wanted, own) = futures::try_join!(zones::name_servers(aws, zone), zones::led_to(aws, zone, &zone.name))?;
+    Ok(compared(wanted, &own, dns::name_servers(&zone.name, &aws.resolvers().await).await))
 }
 
-/// Compares the name servers of a zone with those that DNS knows. Each of these must answer for the zone.
-fn compared(wanted: Vec<String>, known: NameServers) -> Delegation {
+/// Compares the name servers of a zone with those that DNS knows. Each of these must answer for the zone. The NS records
+/// of the zone itself may give them other names (docs/aws.md §9.8).
+fn compared(wanted: Vec<String>, own: &[String], known: NameServers) -> Delegation {
     match known {
         NameServers::Unknown => Delegation::Unknown,
-        NameServers::Named(there) if there.iter().all(|name| wanted.contains(name)) => Delegation::Complete,
+        NameServers::Named(there) if there.iter().all(|name| wanted.contains(name) || own.contains(name)) => {
+            Delegation::Complete
+        }
         NameServers::Named(there) => Delegation::Missing { wanted, there },
         NameServers::None => Delegation::Missing { wanted, there: Vec::new() },
     }
+}
+
+/// The NS records of a zone that lead elsewhere for a domain, if there are any.
+async fn cut(aws: &Aws, zone: &Zone, domain: &str) -> Result<Option<Delegation>, Fault> {
+    for at in below(&zone.name, domain) {
+        let there = zones::led_to(aws, zone, at).await?;
+        if !there.is_empty() {
+            return Ok(Some(Delegation::Cut { at: at.to_owned(), there }));
+        }
+    }
+    Ok(None)
+}
+
+/// The names below a zone on the way to a domain in it, and the domain.
+fn below<'a>(zone: &str, domain: &'a str) -> Vec<&'a str> {
+    let parent = |name: &&'a str| name.split_once('.').map(|(_, parent)| parent);
+    let mut names: Vec<&str> = std::iter::successors(Some(domain), parent).take_while(|name| *name != zone).collect();
+    names.reverse();
+    names
 }
 
 #[cfg(test)]
@@ -118,8 +160,18 @@ mod tests {
             (NameServers::None, missing(&[])),
             (NameServers::Unknown, Delegation::Unknown),
         ] {
-            assert_eq!(compared(wanted(), known.clone()), delegation, "{known:?}");
+            assert_eq!(compared(wanted(), &[], known.clone()), delegation, "{known:?}");
         }
+        let own = names(&["ns1.example.org", "ns2.example.org"]);
+        assert_eq!(compared(wanted(), &own, NameServers::Named(own.clone())), Delegation::Complete);
+        assert_eq!(compared(wanted(), &own, NameServers::Named(names(&["ns.x.net"]))), missing(&["ns.x.net"]));
+    }
+
+    #[test]
+    fn a_cut_is_searched_between_the_zone_and_the_domain() {
+        let all = below("example.org", "app.dev.example.org");
+        assert_eq!(all, ["dev.example.org", "app.dev.example.org"]);
+        assert_eq!(below("example.org", "example.org"), [""; 0]);
     }
 
     #[test]
@@ -131,7 +183,8 @@ mod tests {
             (pending.clone(), None, Delegation::Unknown, false, false),
             (pending.clone(), zone.clone(), Delegation::Complete, false, true),
             (pending.clone(), zone.clone(), Delegation::Unknown, false, true),
-            (pending, zone.clone(), missing.clone(), false, false),
+            (pending.clone(), zone.clone(), missing.clone(), false, false),
+            (pending, zone.clone(), Delegation::Cut { at: "app.example.org".into(), there: Vec::new() }, false, false),
             (Progress::Absent, zone.clone(), Delegation::Complete, false, true),
             (Progress::Issued, zone, missing, true, true),
         ] {

@@ -24,21 +24,32 @@ const SETS: i32 = 100;
 /// The public hosted zones of the account that hold this domain: those with the longest name. There may be several of the
 /// same name, of which DNS knows at most one (docs/aws.md §9.8).
 pub async fn holding(aws: &Aws, domain: &str) -> Result<Vec<Zone>, Fault> {
+    Ok(longest(above(aws, domain).await?))
+}
+
+/// All public hosted zones of the account whose name the domain ends with: any of them may have records of it from before
+/// a longer one was created.
+pub async fn above(aws: &Aws, domain: &str) -> Result<Vec<Zone>, Fault> {
     let zones = items(aws.route53.list_hosted_zones().into_paginator().send()).await?;
     let zones = zones.into_iter().filter(|zone| !zone.config.as_ref().is_some_and(|config| config.private_zone));
     let zone = |zone: aws_sdk_route53::types::HostedZone| Zone { id: bare(&zone.id).into(), name: plain(&zone.name) };
-    Ok(longest(zones.map(zone).collect(), domain))
+    Ok(suffixes(zones.map(zone).collect(), domain))
 }
 
-/// Those of these zones with the longest name that is a suffix of the domain.
-fn longest(mut zones: Vec<Zone>, domain: &str) -> Vec<Zone> {
+/// Those of these zones whose name is a suffix of the domain.
+fn suffixes(mut zones: Vec<Zone>, domain: &str) -> Vec<Zone> {
     let holds = |zone: &Zone| {
         domain.strip_suffix(zone.name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
     zones.retain(holds);
+    zones.sort_by(|a, b| a.id.cmp(&b.id));
+    zones
+}
+
+/// Those of these zones with the longest name.
+fn longest(mut zones: Vec<Zone>) -> Vec<Zone> {
     let most = zones.iter().map(|zone| zone.name.len()).max().unwrap_or_default();
     zones.retain(|zone| zone.name.len() == most);
-    zones.sort_by(|a, b| a.id.cmp(&b.id));
     zones
 }
 
@@ -47,6 +58,16 @@ pub async fn name_servers(aws: &Aws, zone: &Zone) -> Result<Vec<String>, Fault> 
     let answer = found(aws.route53.get_hosted_zone().id(&zone.id).send().await)?;
     let set = answer.and_then(|answer| answer.delegation_set);
     let mut servers: Vec<String> = set.iter().flat_map(|set| set.name_servers()).map(|name| plain(name)).collect();
+    servers.sort();
+    Ok(servers)
+}
+
+/// The name servers that the NS records of a name in a zone lead to, sorted; none if it has no such records.
+pub async fn led_to(aws: &Aws, zone: &Zone, name: &str) -> Result<Vec<String>, Fault> {
+    let sets = records(aws, &zone.id, name).await?;
+    let sets = sets.iter().filter(|set| set.r#type == RrType::Ns);
+    let mut servers: Vec<String> =
+        sets.flat_map(|set| set.resource_records()).map(|record| plain(&record.value)).collect();
     servers.sort();
     Ok(servers)
 }
@@ -130,16 +151,17 @@ mod tests {
             let names = [("Z1", "org"), ("Z2", "example.org"), ("Z4", "dev.example.org"), ("Z3", "dev.example.org")];
             names.iter().map(|(id, name)| zone(id, name)).collect()
         };
-        for (domain, ids) in [
-            ("app.example.org", vec!["Z2"]),
-            ("example.org", vec!["Z2"]),
-            ("app.dev.example.org", vec!["Z3", "Z4"]),
-            ("dev.example.org", vec!["Z3", "Z4"]),
-            ("notexample.org", vec!["Z1"]),
-            ("example.com", vec![]),
+        let ids = |zones: Vec<Zone>| zones.into_iter().map(|zone| zone.id).collect::<Vec<String>>();
+        for (domain, holding, all) in [
+            ("app.example.org", vec!["Z2"], vec!["Z1", "Z2"]),
+            ("example.org", vec!["Z2"], vec!["Z1", "Z2"]),
+            ("app.dev.example.org", vec!["Z3", "Z4"], vec!["Z1", "Z2", "Z3", "Z4"]),
+            ("dev.example.org", vec!["Z3", "Z4"], vec!["Z1", "Z2", "Z3", "Z4"]),
+            ("notexample.org", vec!["Z1"], vec!["Z1"]),
+            ("example.com", vec![], vec![]),
         ] {
-            let held: Vec<String> = longest(zones(), domain).into_iter().map(|zone| zone.id).collect();
-            assert_eq!(held, ids, "{domain}");
+            assert_eq!(ids(suffixes(zones(), domain)), all, "{domain}");
+            assert_eq!(ids(longest(suffixes(zones(), domain))), holding, "{domain}");
         }
     }
 

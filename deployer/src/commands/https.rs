@@ -6,7 +6,7 @@ use crate::{
     engine::Outputs,
     kinds::certificate::{Progress, Record},
     output::report,
-    page::{Https, Page},
+    page::{Front, Https, Page},
 };
 
 /// Names what keeps DNS or ACM from serving the domains, before anything is changed.
@@ -25,13 +25,21 @@ fn named(service: &str, domain: &Domain) -> Vec<String> {
     lines
 }
 
-/// Says what the services that are not served over HTTPS yet wait for.
-pub fn say_pending(page: &Page, outputs: &Outputs) {
+/// Says what the services that are not served over HTTPS yet wait for, and for those that are, the record to enter by hand
+/// if its value may be new.
+pub fn say_pending(page: &Page, outputs: &Outputs, may_be_new: impl Fn(&Front) -> bool) {
     for front in &page.services {
-        let Some(Https { domain: Some(domain), certificate, listener: None }) = &front.https else { continue };
-        let known = certificate.and_then(|certificate| outputs.get(certificate));
+        let Some(Https { domain: Some(domain), certificate, listener }) = &front.https else { continue };
         let host = outputs.get(front.balancer).map(|balancer| balancer.dns_name);
-        pending(&front.name, domain, known.and_then(|it| it.record), host).iter().for_each(report::say);
+        let lines = match (listener, host) {
+            (None, host) => {
+                let known = certificate.and_then(|certificate| outputs.get(certificate));
+                pending(&front.name, domain, known.and_then(|it| it.record), host)
+            }
+            (Some(_), Some(host)) if domain.zone.is_none() && may_be_new(front) => address(&front.name, domain, &host),
+            _ => continue,
+        };
+        lines.iter().for_each(report::say);
     }
 }
 
@@ -42,6 +50,9 @@ pub fn explain(page: &Page, chosen: &[String]) {
         named(&front.name, domain).iter().for_each(|line| report::line(line));
         if !domain.is_served(false) {
             pending(&front.name, domain, None, None).iter().for_each(|line| report::line(line));
+        } else if domain.zone.is_none() {
+            report::line(&format!("{}: no public hosted zone of this account holds {}", front.name, domain.name));
+            report::line("  its DNS needs the record to the load balancer that `deployer outputs` prints");
         }
     }
 }
@@ -52,7 +63,11 @@ fn pending(service: &str, domain: &Domain, record: Option<Record>, host: Option<
         Progress::Pending(record) => record.clone(),
         _ => None,
     });
-    let mut lines = vec![format!("{service}: https://{} is pending: its certificate is not validated", domain.name)];
+    let state = match &domain.certificate {
+        Progress::Failed(reason) => format!("ACM did not issue its certificate: {reason}"),
+        _ => "its certificate is not validated".to_owned(),
+    };
+    let mut lines = vec![format!("{service}: https://{} is pending: {state}", domain.name)];
     if domain.zone.is_none() {
         lines.extend(to_enter(&domain.name, record, host));
     }
@@ -78,10 +93,29 @@ fn to_enter(domain: &str, record: Option<Record>, host: Option<String>) -> Vec<S
     lines
 }
 
+/// The record by which a domain that no hosted zone of the account holds leads to its load balancer.
+fn address(service: &str, domain: &Domain, host: &str) -> Vec<String> {
+    let name = &domain.name;
+    vec![
+        format!("{service}: https://{name} needs this record where its DNS is managed:"),
+        format!("    {name}  CNAME  {host}"),
+        "  (ALIAS or ANAME in place of CNAME for the name of a whole zone)".into(),
+    ]
+}
+
 /// What is wrong with the delegation of a domain's zone.
 fn delegation(service: &str, domain: &Domain) -> Vec<String> {
-    let (Delegation::Missing { wanted, there }, Some(zone)) = (&domain.delegation, &domain.zone) else {
-        return Vec::new();
+    let Some(zone) = &domain.zone else { return Vec::new() };
+    let (wanted, there) = match &domain.delegation {
+        Delegation::Missing { wanted, there } => (wanted, there),
+        Delegation::Cut { at, there } => {
+            let name = &zone.name;
+            return vec![
+                format!("{service}: NS records in hosted zone {name} lead {at} to {}", there.join(", ")),
+                format!("  delete them, or create a public hosted zone {at} with those name servers"),
+            ];
+        }
+        Delegation::Complete | Delegation::Unknown => return Vec::new(),
     };
     let known = match there.is_empty() {
         true => "has no working name servers for it".to_owned(),
@@ -116,6 +150,9 @@ mod tests {
         assert!(first(missing(&["ns.other.net"])).ends_with("it has ns.other.net"));
         let lines = delegation_lines(missing(&[]));
         assert_eq!(lines[2..], ["    example.org  NS  ns-1.awsdns.org", "    example.org  NS  ns-2.awsdns.com"]);
+        let cut = Delegation::Cut { at: "app.example.org".into(), there: vec!["ns.x.net".into()] };
+        let cut = delegation_lines(cut).join("\n");
+        assert!(cut.contains("NS records in hosted zone example.org lead app.example.org to ns.x.net"), "{cut}");
         for fine in [Delegation::Complete, Delegation::Unknown] {
             assert_eq!(delegation_lines(fine), [""; 0]);
         }
@@ -123,6 +160,19 @@ mod tests {
 
     fn delegation_lines(it: Delegation) -> Vec<String> {
         delegation("web", &domain(it))
+    }
+
+    #[test]
+    fn a_certificate_that_was_not_issued_is_named_with_the_reason() {
+        let failed = Domain { certificate: Progress::Failed("CAA_ERROR: why".into()), ..domain(Delegation::Complete) };
+        let lines = pending("web", &failed, None, None);
+        assert!(lines[0].ends_with("ACM did not issue its certificate: CAA_ERROR: why"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_domain_that_is_served_without_a_zone_needs_one_record() {
+        let lines = address("web", &Domain { zone: None, ..domain(Delegation::Unknown) }, "web-1.elb.amazonaws.com");
+        assert_eq!(lines[1], "    app.example.org  CNAME  web-1.elb.amazonaws.com");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let asked: BTreeSet<usize> = page.stack.with_needs(page.outputs.iter().flat_map(|(_, text)| text.needs()));
     let plan = page.stack.plan(&session.aws, Some(&asked)).await?;
     let values = values(&page, plan.outputs());
-    https::say_pending(&page, plan.outputs());
+    https::say_pending(&page, plan.outputs(), |_| true);
     session.tally(global);
     match (&args.name, &args.write) {
         (Some(name), _) => {

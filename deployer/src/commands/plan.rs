@@ -27,7 +27,7 @@ pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
     } else if !plan.is_empty() {
         report::say(report::difference(difference, &session.site.region));
     }
-    https::say_pending(&page, plan.outputs());
+    https::say_pending(&page, plan.outputs(), |_| false);
     if let Some(since) = rest::paused_since(&page, &plan) {
         report::say(format!("paused since {since}: `deployer resume` brings the services back"));
     }

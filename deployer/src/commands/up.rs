@@ -1,6 +1,9 @@
 //! `up`: creates what is missing, changes what differs, removes what is no longer described.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt as _;
 
@@ -17,7 +20,7 @@ use crate::{
     commands::cli::{Global, Resume, Up},
     config::Config,
     engine::{Address, Applied, Outcome, Outputs, Plan, Planned, Resource as _, Step, Task},
-    kinds::notification::Notification,
+    kinds::{load_balancer::LoadBalancer, notification::Notification},
     output::{
         exit::{Exit, Failure},
         report::{self, Board, Checks, Count, Values},
@@ -101,6 +104,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     let fronts: Vec<&Front> =
         page.services.iter().filter(|front| chosen.as_ref().is_none_or(|chosen| front.is_among(chosen))).collect();
     let late = late_notifications(&session.config, &plan);
+    let new_addresses = new_addresses(&page, &plan);
     let (outcomes, outputs) = carry_out(session, &page, plan, lease, brought, &fronts).await?;
     let is_done = |what: &Address| outcomes.iter().any(|outcome| outcome.address == *what && outcome.is_done());
     let late: Vec<_> = late.into_iter().filter(|(notification, _)| is_done(notification)).collect();
@@ -113,7 +117,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);
         fronts.iter().filter_map(|front| front.url(&outputs)).for_each(|url| report::say(format!("→ {url}")));
-        https::say_pending(&page, &outputs);
+        https::say_pending(&page, &outputs, |front| new_addresses.contains(&front.name));
         if let Some(ends) = session.ends.as_ref().filter(|_| !fronts.is_empty()) {
             report::say(format!("AWS ends the instances at {ends}; load balancers stay until `pause` or `down`"));
         }
@@ -123,6 +127,15 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
         exit = verify::all(session, &page, &outputs, Checks::Aside).await?;
     }
     Ok(kept.conclude(exit))
+}
+
+/// The services whose domain may have to lead to another load balancer than before: it is created, or nothing else tells
+/// when to enter the record.
+fn new_addresses(page: &Page, plan: &Plan) -> BTreeSet<String> {
+    let creates = |line: &&Planned| line.address.kind == LoadBalancer::KIND && line.step == Step::Create;
+    let created = plan.lines.iter().filter(creates).map(|line| line.address.key.clone());
+    let has_named = |front: &&Front| front.https.as_ref().is_some_and(|https| https.certificate.is_none());
+    created.chain(page.services.iter().filter(has_named).map(|front| front.name.clone())).collect()
 }
 
 /// Warnings for new notifications, which S3 applies only after minutes, without saying when (docs/aws.md §4.6).

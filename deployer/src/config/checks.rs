@@ -115,8 +115,7 @@ impl Checks<'_> {
     fn firewalls(&mut self) {
         for entry in self.config.services.keys() {
             let secured = entry.as_str().strip_suffix("-https").unwrap_or_default();
-            let is_secured = |other: &super::Service| other.domain.is_some() || other.certificate.is_some();
-            if self.config.services.get(secured).is_some_and(is_secured) {
+            if self.config.services.get(secured).is_some_and(|other| other.domain.is_some()) {
                 let help = format!("the listener for HTTPS of `{secured}` has that name: choose another name");
                 self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
             }
@@ -129,8 +128,8 @@ impl Checks<'_> {
         }
     }
 
-    /// A domain points to one load balancer, and a load balancer takes certificates of its region only (docs/aws.md
-    /// §9.5).
+    /// A domain points to one load balancer, a certificate is for a domain, and a load balancer takes certificates of its
+    /// region only (docs/aws.md §9.5).
     fn https(&mut self) {
         let mut known: BTreeMap<&str, &str> = BTreeMap::new();
         for (entry, service) in &self.config.services {
@@ -140,6 +139,10 @@ impl Checks<'_> {
             {
                 let help = format!("services.{other} has it: give each service a name of its own");
                 self.problem(&format!("{path}.domain"), format!("{domain} is taken"), help);
+            }
+            if service.certificate.is_some() && service.domain.is_none() {
+                let help = "add `domain`: the name that the certificate is for";
+                self.problem(&format!("{path}.certificate"), "a certificate needs a domain", help);
             }
             let region = self.config.region.as_str();
             let elsewhere = service.certificate.as_deref().and_then(|arn| arn.split(':').nth(3));

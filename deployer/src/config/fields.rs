@@ -120,7 +120,7 @@ const USES: &str = "The resources it uses, which determine its permissions.";
 const ACCESS: &str = "The access to each: read, write or read_write.";
 
 /// Domain names, without a dot at the end.
-const DOMAIN: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$";
+const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$";
 const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
 
 /// Every field, in the order of the reference. A mapping stands before its fields.
@@ -247,8 +247,8 @@ pub const FIELDS: &[Field] = &[
     field(
         "services.*.certificate",
         Takes::Like(CERTIFICATE, "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"),
-        "An issued certificate of AWS Certificate Manager in this region, to serve HTTPS with; if left out, one is \
-         requested for `domain`.",
+        "An issued certificate of AWS Certificate Manager in this region, to serve `domain` with; if left out, one is \
+         requested for it.",
     ),
     field(
         "services.*.image",

@@ -1,10 +1,12 @@
 //! The alias records by which a domain leads to a load balancer, for IPv4 and IPv6.
 //!
-//! Records carry no tags. Ours are those that lead to our load balancer; others of the same name are never touched.
+//! Records carry no tags. Ours are those that lead to our load balancer, or to another one of the stack that has this
+//! domain in its tag: the domain has moved between services. Others of the same name are never touched.
 
 use aws_sdk_route53::types::{ResourceRecordSet, RrType};
 use serde::Serialize;
 
+use super::load_balancer;
 use crate::{
     cloud::{
         aws::Aws,
@@ -16,6 +18,8 @@ use crate::{
 /// The alias of a domain.
 #[derive(Debug, Clone)]
 pub struct Alias {
+    /// The stack.
+    pub stack: String,
     /// The domain name.
     pub domain: String,
     /// The id of the hosted zone that holds it.
@@ -42,7 +46,7 @@ pub struct Settings {
     pub a: Option<String>,
     /// The record for IPv6, which is empty while the load balancer has IPv4 addresses only.
     pub aaaa: Option<String>,
-    /// Whether no record is ours. Not a setting: a removal leaves what is not ours.
+    /// Whether a record is not ours. Not a setting: a removal leaves it, and the load balancer takes ours with it.
     #[serde(skip)]
     pub is_bare: bool,
 }
@@ -81,10 +85,16 @@ impl Resource for Alias {
         }
         let there = |kind: &RrType| sets.iter().find(|set| set.r#type == *kind).map(|set| self.target.seen_by(set));
         let (a, aaaa) = (there(&RrType::A), there(&RrType::Aaaa));
-        let others = sets.iter().filter(|set| !self.target.is_of(set));
-        let others: Vec<String> =
-            others.map(|set| format!("its {} record leads to {}", set.r#type.as_str(), leads_to(set))).collect();
-        let is_bare = others.len() == sets.len();
+        let mut others: Vec<&ResourceRecordSet> = sets.iter().filter(|set| !self.target.is_of(set)).collect();
+        let is_bare = !others.is_empty();
+        if others.iter().any(|set| set.alias_target.is_some()) {
+            let moved = load_balancer::with_domain(aws, &self.stack, &self.domain).await?;
+            others.retain(|set| !moved.iter().any(|target| target.is_of(set)));
+        }
+        let others: Vec<String> = others
+            .into_iter()
+            .map(|set| format!("its {} record leads to {}", set.r#type.as_str(), leads_to(set)))
+            .collect();
         let owner = match others.is_empty() {
             true => Owner::Parent,
             false => Owner::Other(format!("another owner: {}", others.join(", "))),
@@ -126,7 +136,7 @@ impl Alias {
 
 /// Removes the records of a domain that lead to this load balancer, from every zone that may hold them.
 pub async fn remove(aws: &Aws, domain: &str, target: &Target) -> Result<(), Fault> {
-    for zone in zones::holding(aws, domain).await? {
+    for zone in zones::above(aws, domain).await? {
         let sets = sets_of(aws, &zone.id, domain).await?;
         let ours = sets.into_iter().filter(|set| target.is_of(set)).collect();
         zones::change(aws, &zone.id, ours, Vec::new()).await?;

@@ -51,9 +51,11 @@ pub struct Output {
     pub is_issued: bool,
     /// The record by which ACM validates the domain.
     pub record: Option<Record>,
-    /// Whether the account has a certificate of another owner for this domain: ACM validates both by the same record
+    /// Whether a load balancer uses it, or another certificate of ours for this domain.
+    pub is_used: bool,
+    /// Whether its validation record stays when it is removed: another certificate needs it, or it was there before
     /// (docs/aws.md §9.7).
-    pub shares_record: bool,
+    pub keeps_record: bool,
 }
 
 /// A CNAME record.
@@ -64,6 +66,10 @@ pub struct Record {
     /// Its value.
     pub value: String,
 }
+
+/// The tag of a certificate whose validation record we have created. Without it, the record was there before, perhaps
+/// for a certificate that cannot be seen here, such as one of another region.
+const RECORD_TAG: (&str, &str) = ("deployer:record", "created");
 
 /// The code of our fault for a certificate that ACM did not issue.
 pub const NOT_ISSUED: &str = "CertificateNotIssued";
@@ -81,6 +87,8 @@ const KEYS: &[KeyAlgorithm] = &[
 
 /// After this long, a certificate that was requested is listed.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
+/// A load balancer's use of a certificate outlives its listener by some minutes.
+const RELEASED_WITHIN: Duration = Duration::from_secs(20 * 60);
 /// The longest idempotency token.
 const LONGEST_TOKEN: usize = 32;
 
@@ -100,8 +108,9 @@ impl Certificate {
 
 impl Resource for Certificate {
     const KIND: &'static str = "certificate";
-    /// A load balancer's use of it outlives its listener by some minutes.
-    const LIMIT: Duration = Duration::from_secs(20 * 60);
+    /// One that ACM did not issue is replaced, and the replacement has another ARN.
+    const UPDATE_MOVES_OUTPUT: bool = true;
+    const LIMIT: Duration = RELEASED_WITHIN;
 
     type Cloud = Aws;
     type Settings = Settings;
@@ -116,6 +125,8 @@ impl Resource for Certificate {
         if ours.is_empty() {
             return Ok(Observed::Absent);
         }
+        let is_used = ours.iter().any(|it| !it.detail.in_use_by().is_empty());
+        let has_made_record = ours.iter().any(|it| it.tags.get(RECORD_TAG.0).is_some_and(|made| made == RECORD_TAG.1));
         let Owned { detail, tags } = ours.remove(0);
         let (record, failure) = (record_of(&detail), failure_of(&detail));
         // ACM determines the record some seconds after the request (docs/aws.md §9.7).
@@ -132,7 +143,8 @@ impl Resource for Certificate {
                 is_issued: is_issued(&detail),
                 arn: detail.certificate_arn.unwrap_or_default(),
                 record,
-                shares_record: others,
+                is_used,
+                keeps_record: others || !has_made_record,
             },
             owner: Owner::Tags(tags),
         }))
@@ -162,14 +174,17 @@ impl Resource for Certificate {
     }
 
     async fn tag(&self, aws: &Aws, live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
-        let call = aws.acm.add_tags_to_certificate().certificate_arn(&live.output.arn);
-        call.set_tags(Some(to_acm(tags)?)).send().await?;
-        Ok(())
+        add_tags(aws, &live.output.arn, tags).await
     }
 
-    /// Deletes its validation record first: only the certificate shows that the record is ours.
+    /// Deletes its validation record first: only the certificate shows that the record is ours. One that is in use keeps
+    /// its record, which renewals need.
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
-        if let Some(record) = live.output.record.as_ref().filter(|_| !live.output.shares_record) {
+        if live.output.is_used {
+            let fault = Fault::new("DeleteCertificate", "ResourceInUseException", "a load balancer still uses it");
+            return Err(fault.within(RELEASED_WITHIN));
+        }
+        if let Some(record) = live.output.record.as_ref().filter(|_| !live.output.keeps_record) {
             validation_record::remove(aws, &self.domain, record).await?;
         }
         for arn in live.settings.superfluous.iter().chain([&live.output.arn]) {
@@ -212,7 +227,7 @@ struct Owned {
 struct Found {
     /// Ours, the most useful one first.
     ours: Vec<Owned>,
-    /// Whether there are others.
+    /// Whether there are others that are validated by the same record.
     others: bool,
 }
 
@@ -239,7 +254,11 @@ impl Certificate {
 
     async fn find(&self, aws: &Aws) -> Result<Found, Fault> {
         let mut found = Found { ours: Vec::new(), others: false };
-        for one in list(aws).await?.into_iter().filter(|one| one.domain_name() == Some(&self.domain)) {
+        for one in list(aws).await? {
+            if one.domain_name() != Some(&self.domain) {
+                found.others = found.others || self.is_record_of(aws, &one).await?;
+                continue;
+            }
             let arn = one.certificate_arn.unwrap_or_default();
             let Some(tags) = tags_of(aws, &arn).await? else { continue };
             if tags.get(STACK_TAG) != Some(&self.stack) {
@@ -251,6 +270,20 @@ impl Certificate {
         }
         found.ours.sort_by_key(|it| usefulness(&it.detail));
         Ok(found)
+    }
+
+    /// Whether a certificate with another first name is validated by the same record.
+    async fn is_record_of(&self, aws: &Aws, one: &CertificateSummary) -> Result<bool, Fault> {
+        let mut names = one.subject_alternative_name_summaries().iter().chain(&one.domain_name);
+        if names.any(|name| shares_record(name, &self.domain)) {
+            return Ok(true);
+        }
+        if one.has_additional_subject_alternative_names() != Some(true) {
+            return Ok(false);
+        }
+        let detail = described(aws, one.certificate_arn().unwrap_or_default()).await?;
+        let names = detail.map(|detail| detail.subject_alternative_names.unwrap_or_default()).unwrap_or_default();
+        Ok(names.iter().any(|name| shares_record(name, &self.domain)))
     }
 
     /// Requests one. The token makes a repeated request return the same certificate for an hour; another one is chosen
@@ -267,6 +300,23 @@ impl Certificate {
             .await?;
         Ok(())
     }
+}
+
+/// Whether ACM validates both names by the same record, as it does a name and its wildcard (docs/aws.md §9.7).
+fn shares_record(name: &str, domain: &str) -> bool {
+    name.strip_prefix("*.").unwrap_or(name).eq_ignore_ascii_case(domain)
+}
+
+/// Notes in a tag that its validation record is ours. Called before the record is created: if we are killed in between,
+/// there is no record yet.
+pub async fn claim_record(aws: &Aws, arn: &str) -> Result<(), Fault> {
+    add_tags(aws, arn, &Tags::from([(RECORD_TAG.0.into(), RECORD_TAG.1.into())])).await
+}
+
+async fn add_tags(aws: &Aws, arn: &str, tags: &Tags) -> Result<(), Fault> {
+    let call = aws.acm.add_tags_to_certificate().certificate_arn(arn);
+    call.set_tags(Some(to_acm(tags)?)).send().await?;
+    Ok(())
 }
 
 fn token(stack: &str, domain: &str, replaces: &str, number: u32) -> String {
@@ -395,6 +445,20 @@ mod tests {
         }
         assert_eq!(progress_of(&detail("a", Status::Issued, 1)), Progress::Issued);
         assert_eq!(progress_of(&detail("a", Status::PendingValidation, 1)), Progress::Pending(None));
+    }
+
+    #[test]
+    fn a_name_and_its_wildcard_have_the_same_record() {
+        for (name, shared) in [
+            ("app.example.org", true),
+            ("*.app.example.org", true),
+            ("*.App.Example.org", true),
+            ("*.example.org", false),
+            ("www.app.example.org", false),
+            ("example.org", false),
+        ] {
+            assert_eq!(shares_record(name, "app.example.org"), shared, "{name}");
+        }
     }
 
     #[test]

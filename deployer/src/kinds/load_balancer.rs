@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     cloud::aws::{Aws, found, gone, items},
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Size, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tags},
 };
 
 /// A load balancer, identified by its name.
@@ -227,6 +227,26 @@ impl LoadBalancer {
     pub fn target(&self, output: &Output) -> Target {
         Target { balancer: self.name.clone(), dns_name: output.dns_name.clone(), zone: output.zone.clone() }
     }
+}
+
+/// The load balancers of a stack that have this domain in their tag, as records name them.
+pub async fn with_domain(aws: &Aws, stack: &str, domain: &str) -> Result<Vec<Target>, Fault> {
+    let mut balancers = items(aws.elb.describe_load_balancers().into_paginator().send()).await?;
+    let prefix = format!("{stack}-");
+    balancers.retain(|it| it.load_balancer_name().is_some_and(|name| name.starts_with(&prefix)));
+    let tags = tags::of_arns(aws, balancers.iter().filter_map(|it| it.load_balancer_arn.clone()).collect()).await?;
+    let is_ours = |tags: &Tags| {
+        let is = |key: &str, value: &str| tags.get(key).is_some_and(|there| there == value);
+        is(STACK_TAG, stack) && is(DOMAIN_TAG, domain)
+    };
+    let ours =
+        balancers.into_iter().filter(|it| it.load_balancer_arn().and_then(|arn| tags.get(arn)).is_some_and(is_ours));
+    let target = |balancer: Described| Target {
+        balancer: balancer.load_balancer_name.unwrap_or_default(),
+        dns_name: balancer.dns_name.unwrap_or_default(),
+        zone: balancer.canonical_hosted_zone_id.unwrap_or_default(),
+    };
+    Ok(ours.map(target).collect())
 }
 
 /// Returns the load balancers of these names that exist, with their tags. A call with a missing name fails as a whole

@@ -27,8 +27,8 @@ pub struct ValidationRecord {
     pub certificate: String,
     /// Whether to wait until the certificate is issued.
     pub awaits: bool,
-    /// Whether a certificate of another owner is validated by it, too: then it is not removed.
-    pub is_shared: bool,
+    /// Whether a removal leaves it.
+    pub is_kept: bool,
 }
 
 /// The settings that we manage.
@@ -79,11 +79,16 @@ impl Resource for ValidationRecord {
             }
         }
         // Only a record that leads where our certificate says is ours to remove.
-        let settings = Settings { value, is_kept: self.is_shared || !is_right };
+        let settings = Settings { value, is_kept: self.is_kept || !is_right };
         Ok(Observed::Present(Live { settings, output: Output { set: Some(set) }, owner: Owner::Parent }))
     }
 
     async fn create(&self, aws: &Aws, want: &Settings, _: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        // If the certificate was absent, the record has not been read: it may be there from before.
+        if set_of(aws, &self.zone, &self.record.name).await?.is_some() {
+            return Ok(None);
+        }
+        certificate::claim_record(aws, &self.certificate).await?;
         zones::change(aws, &self.zone, Vec::new(), vec![zones::cname(&self.record.name, &want.value)?]).await?;
         let settings = want.clone();
         Ok((!self.awaits).then_some(Live { settings, output: Output { set: None }, owner: Owner::Parent }))
@@ -106,7 +111,7 @@ impl Resource for ValidationRecord {
 /// Removes the record of a certificate for this domain from every zone that may hold it, if it leads where the
 /// certificate says.
 pub async fn remove(aws: &Aws, domain: &str, record: &Record) -> Result<(), Fault> {
-    for zone in zones::holding(aws, domain).await? {
+    for zone in zones::above(aws, domain).await? {
         let set = set_of(aws, &zone.id, &record.name).await?;
         let ours = set.filter(|set| leads_to(set) == plain(&record.value));
         zones::change(aws, &zone.id, ours.into_iter().collect(), Vec::new()).await?;

@@ -407,7 +407,8 @@ impl Layout<'_> {
         let domain = https.as_ref().and_then(|https| https.domain.as_ref());
         let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
         let balancer = self.load_balancer(entry, wanted, network, front_door, aliased);
-        let part = if https.is_some() { Part::Http } else { Part::Alone };
+        // One for HTTPS that is left over serves another domain.
+        let part = if is_served { Part::Http } else { Part::Alone };
         let listener = self.listener(entry, wanted, balancer, target_group, part);
         if let Some(https) = &mut https {
             self.alias(entry, https, balancer);
@@ -486,7 +487,7 @@ impl Layout<'_> {
                 record,
                 certificate: certificate.arn,
                 awaits,
-                is_shared: certificate.shares_record,
+                is_kept: certificate.keeps_record,
             };
             (record, settings)
         }))
@@ -497,10 +498,11 @@ impl Layout<'_> {
         let Some(Domain { name: domain, zone: Some(zone), .. }) = &https.domain else { return };
         let (domain, zone) = (domain.clone(), zone.id.clone());
         let named = LoadBalancer { name: self.names.plain(entry) };
+        let stack = self.config.name.to_string();
         self.stack.add_inside(entry, balancer, move |balancer| {
             let target = named.target(&balancer);
             let settings = alias::Settings::to(&target.dns_name);
-            (Alias { domain: domain.clone(), zone: zone.clone(), target }, settings)
+            (Alias { stack: stack.clone(), domain: domain.clone(), zone: zone.clone(), target }, settings)
         });
     }
 

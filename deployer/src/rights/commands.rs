@@ -111,13 +111,27 @@ const NETWORK: &[Right] = &[
 const ROUTES: &[Right] = &[right("ec2:DescribeRouteTables", Any)];
 
 /// The hosted zones that hold domains (`cloud/domains.rs`).
-const DOMAINS: &[Right] = &[right("route53:GetHostedZone", Zones), right("route53:ListHostedZones", Any)];
+const DOMAINS: &[Right] = &[
+    right("route53:GetHostedZone", Zones),
+    right("route53:ListHostedZones", Any),
+    right("route53:ListResourceRecordSets", Zones),
+];
 
 /// How far the certificates of domains have got.
 const CERTIFICATES: &[Right] = &[
     right("acm:DescribeCertificate", Certificates),
     right("acm:ListCertificates", Any),
     right("acm:ListTagsForCertificate", Certificates),
+];
+
+/// Finding and removing the certificate of a domain that `stack.yaml` no longer names (`kinds/certificate.rs`).
+const FIND_CERTIFICATES: &[Right] = &[right("acm:DescribeCertificate", Certificates)];
+const REMOVE_CERTIFICATES: &[Right] = &[
+    right("acm:DescribeCertificate", Certificates),
+    right_when("acm:DeleteCertificate", Certificates, Ours),
+    right("route53:ChangeResourceRecordSets", Zones),
+    right("route53:ListHostedZones", Any),
+    right("route53:ListResourceRecordSets", Zones),
 ];
 
 /// Removing the records that lead to load balancers (`kinds/load_balancer.rs`).
@@ -320,6 +334,7 @@ const UP: &[Part] = &[
     part(Given::Services, HEALTH),
     part(Given::Services, WHY_SERVICES),
     part(Given::Services, OLD_PROGRAMS),
+    part(Given::Services, REMOVE_CERTIFICATES),
 ];
 
 /// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
@@ -333,7 +348,12 @@ pub const COMMANDS: &[Needs] = &[
         &[
             SITE,
             CHECKED,
-            &[part(Given::Image, IMAGES), part(Given::Secrets, HELD_SECRETS), part(Given::Parameters, HELD_PARAMETERS)],
+            &[
+                part(Given::Image, IMAGES),
+                part(Given::Secrets, HELD_SECRETS),
+                part(Given::Parameters, HELD_PARAMETERS),
+                part(Given::Services, FIND_CERTIFICATES),
+            ],
         ],
     ),
     offline("cost"),
@@ -345,6 +365,7 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, STATUS_SERVICES),
+                part(Given::Services, FIND_CERTIFICATES),
                 part(Given::Functions, WHY_FUNCTIONS),
                 part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
                 part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
@@ -397,7 +418,7 @@ pub const COMMANDS: &[Needs] = &[
         "pause",
         &[],
         Which::None,
-        &[&[part(Given::Services, PAUSE), part(Given::Domain, RELEASE), part(Given::Services, LEASE)]],
+        &[&[part(Given::Services, PAUSE), part(Given::Services, RELEASE), part(Given::Services, LEASE)]],
     ),
     command("resume", UP_DEEDS, Which::Described, &[SITE, CHECKED, UP]),
     command(
@@ -437,7 +458,10 @@ pub const COMMANDS: &[Needs] = &[
         "down",
         &[List, Read, Loss, Remove],
         Which::Described,
-        &[SITE, &[part(Given::Always, LEASE), part(Given::Always, REMOVE_HELD)]],
+        &[
+            SITE,
+            &[part(Given::Always, LEASE), part(Given::Always, REMOVE_HELD), part(Given::Services, REMOVE_CERTIFICATES)],
+        ],
     ),
     command(
         "secret",

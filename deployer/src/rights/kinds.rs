@@ -33,6 +33,11 @@ const fn pass_to(services: &'static [&'static str]) -> Right {
     right_when("iam:PassRole", Roles, PassedTo(services))
 }
 
+/// Removing the records of a domain.
+const CHANGE_RECORDS: Right = right("route53:ChangeResourceRecordSets", Zones);
+const LIST_RECORDS: Right = right("route53:ListResourceRecordSets", Zones);
+const LIST_ZONES: Right = right("route53:ListHostedZones", Any);
+
 /// Reading the tags of something of Elastic Load Balancing.
 const TAGS: Right = right("elasticloadbalancing:DescribeTags", Any);
 
@@ -53,10 +58,15 @@ pub const KINDS: &[OfKind] = &[
     OfKind {
         kind: "alias",
         list: &[],
-        read: &[right("route53:ListResourceRecordSets", Zones)],
+        read: &[
+            // Whether a record leads to another load balancer of the stack.
+            right("elasticloadbalancing:DescribeLoadBalancers", Any),
+            TAGS,
+            LIST_RECORDS,
+        ],
         loss: &[],
-        change: &[right("route53:ChangeResourceRecordSets", Zones)],
-        remove: &[right("route53:ChangeResourceRecordSets", Zones), right("route53:ListHostedZones", Any)],
+        change: &[CHANGE_RECORDS],
+        remove: &[CHANGE_RECORDS],
     },
     OfKind {
         kind: "artifact",
@@ -150,12 +160,7 @@ pub const KINDS: &[OfKind] = &[
             right_when("acm:RequestCertificate", Any, New),
         ],
         // Its validation record is removed first.
-        remove: &[
-            right_when("acm:DeleteCertificate", Certificates, Ours),
-            right("route53:ChangeResourceRecordSets", Zones),
-            right("route53:ListHostedZones", Any),
-            right("route53:ListResourceRecordSets", Zones),
-        ],
+        remove: &[right_when("acm:DeleteCertificate", Certificates, Ours), CHANGE_RECORDS, LIST_ZONES, LIST_RECORDS],
     },
     OfKind {
         kind: "default_action",
@@ -249,8 +254,18 @@ pub const KINDS: &[OfKind] = &[
             right("elasticloadbalancing:SetSecurityGroups", Balancers),
             right("elasticloadbalancing:SetSubnets", Balancers),
             right_when("iam:CreateServiceLinkedRole", Any, LinkedTo(&["elasticloadbalancing.amazonaws.com"])),
+            // The records of a domain that no longer leads to it.
+            CHANGE_RECORDS,
+            LIST_ZONES,
+            LIST_RECORDS,
         ],
-        remove: &[right("elasticloadbalancing:DeleteLoadBalancer", Balancers)],
+        // The records that lead to it are removed first.
+        remove: &[
+            right("elasticloadbalancing:DeleteLoadBalancer", Balancers),
+            CHANGE_RECORDS,
+            LIST_ZONES,
+            LIST_RECORDS,
+        ],
     },
     OfKind {
         kind: "log_group",
@@ -377,9 +392,13 @@ pub const KINDS: &[OfKind] = &[
     OfKind {
         kind: "validation_record",
         list: &[],
-        read: &[right("acm:DescribeCertificate", Certificates), right("route53:ListResourceRecordSets", Zones)],
+        read: &[right("acm:DescribeCertificate", Certificates), LIST_RECORDS],
         loss: &[],
-        change: &[right("route53:ChangeResourceRecordSets", Zones)],
-        remove: &[right("route53:ChangeResourceRecordSets", Zones)],
+        change: &[
+            // That the record is ours.
+            right_when("acm:AddTagsToCertificate", Certificates, Ours),
+            CHANGE_RECORDS,
+        ],
+        remove: &[CHANGE_RECORDS],
     },
 ];

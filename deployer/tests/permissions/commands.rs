@@ -25,6 +25,21 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("why", "ssm:DescribeParameters", "the same for a parameter"),
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
     ("rollback", "lambda:UpdateFunctionCode", "only a release with another program needs it"),
+    ("plan", "acm:DescribeCertificate", "only a domain that has been taken out needs it"),
+    ("status", "acm:DescribeCertificate", "the same"),
+    ("up", "acm:DeleteCertificate", "the same"),
+    ("up", "acm:DescribeCertificate", "the same"),
+    ("up", "route53:ChangeResourceRecordSets", "the same"),
+    ("up", "route53:ListHostedZones", "the same"),
+    ("up", "route53:ListResourceRecordSets", "the same"),
+    ("down", "acm:DeleteCertificate", "the same"),
+    ("down", "acm:DescribeCertificate", "the same"),
+    ("down", "route53:ChangeResourceRecordSets", "the same"),
+    ("down", "route53:ListHostedZones", "the same"),
+    ("down", "route53:ListResourceRecordSets", "the same"),
+    ("pause", "route53:ChangeResourceRecordSets", "the same"),
+    ("pause", "route53:ListHostedZones", "the same"),
+    ("pause", "route53:ListResourceRecordSets", "the same"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsEgress", "only rules made by an earlier version need it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsIngress", "the same"),
 ];
@@ -44,9 +59,17 @@ struct Roles<'a> {
 
 impl<'a> Roles<'a> {
     async fn new(cloud: &'a TestAws, project: &'a Project) -> Roles<'a> {
+        Roles::of(cloud, project, COMMANDS.iter().map(|needs| needs.command)).await
+    }
+
+    async fn of(
+        cloud: &'a TestAws,
+        project: &'a Project,
+        commands: impl IntoIterator<Item = &'static str>,
+    ) -> Roles<'a> {
         let mut roles = Roles { cloud, project, credentials: BTreeMap::new(), granted: BTreeMap::new() };
-        for needs in COMMANDS {
-            roles.add(needs.command).await;
+        for command in commands {
+            roles.add(command).await;
         }
         roles
     }
@@ -420,6 +443,38 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     roles.done(&["up", "--yes"]).await;
     roles.done(&["down", "--yes"]).await;
     for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down"] {
+        let used = roles.used(command).await;
+        let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
+        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
+        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
+    }
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_was_taken_out_is_removed_with_the_policies_of_a_stack_without_one() {
+    let domain = "    domain: app.example.org\n";
+    let (cloud, project) = (TestAws::start().await, Project::of_service(domain));
+    let zone = cloud.aws.route53.create_hosted_zone().name("example.org").caller_reference("1").send().await;
+    zone.expect("a zone can be made");
+    let described = project.description();
+    project.edit(domain, "");
+    let roles = Roles::of(&cloud, &project, ["plan", "status", "up", "pause", "down"]).await;
+    let with_domain = async || {
+        project.describe(&described);
+        cloud.done(&project, &["up", "--yes"]).await;
+        project.edit(domain, "");
+    };
+    with_domain().await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.run(&["status"]).await;
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["plan", "--detailed-exitcode"]).await;
+    with_domain().await;
+    roles.done(&["pause", "--yes"]).await;
+    roles.done(&["down", "--yes"]).await;
+    for command in ["plan", "status", "up", "pause", "down"] {
+        assert_eq!(roles.denied(command).await, Vec::<String>::new(), "{command}");
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();

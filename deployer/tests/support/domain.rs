@@ -48,9 +48,14 @@ pub async fn change(aws: &Aws, zone: &str, action: ChangeAction, set: ResourceRe
 
 /// A record set with one value.
 pub fn set(name: &str, kind: RrType, value: &str) -> ResourceRecordSet {
-    let value = ResourceRecord::builder().value(value).build().expect("complete");
-    let set = ResourceRecordSet::builder().name(name).r#type(kind).ttl(60).resource_records(value);
-    set.build().expect("complete")
+    set_of_values(name, kind, &[value])
+}
+
+/// A record set with these values.
+pub fn set_of_values(name: &str, kind: RrType, values: &[&str]) -> ResourceRecordSet {
+    let values = values.iter().map(|value| ResourceRecord::builder().value(*value).build().expect("complete"));
+    let set = ResourceRecordSet::builder().name(name).r#type(kind).ttl(60);
+    set.set_resource_records(Some(values.collect())).build().expect("complete")
 }
 
 /// The record sets of a zone.

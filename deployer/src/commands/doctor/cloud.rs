@@ -76,7 +76,9 @@ pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Fi
         }
     };
     findings.extend(network.iter().map(|network| found(network, config)));
-    findings.extend(network.iter().flat_map(|network| network.domains.values()).map(domain));
+    let has_resolvers = !aws.resolvers().await.is_empty();
+    let domains = network.iter().flat_map(|network| network.domains.values());
+    findings.extend(domains.map(|it| domain(it, has_resolvers)));
     let (existing, trials) =
         futures::join!(existing(&aws, config, &site, network.as_ref()), trials(&aws, config, &site, network.as_ref()));
     findings.push(existing);
@@ -165,7 +167,7 @@ async fn network(aws: &Aws, config: &Config) -> Result<Option<Network>, Failure>
 }
 
 /// Whether the domain of a service can be served over HTTPS without entering records by hand.
-fn domain(domain: &Domain) -> Finding {
+fn domain(domain: &Domain, has_resolvers: bool) -> Finding {
     let Domain { name, zone, delegation, certificate } = domain;
     let subject = "domain";
     match (zone, delegation, certificate) {
@@ -182,8 +184,14 @@ fn domain(domain: &Domain) -> Finding {
             Finding::bad(subject, format!("{name}: DNS does not lead to hosted zone {}", zone.name))
                 .remedy(format!("enter its name servers at the registrar: {}", wanted.join(", ")))
         }
+        (Some(zone), Delegation::Cut { at, there }, _) => {
+            let there = there.join(", ");
+            Finding::bad(subject, format!("{name}: NS records in hosted zone {} lead to {there}", zone.name))
+                .remedy(format!("delete the NS records of {at} there, or create a hosted zone for it"))
+        }
         (Some(zone), Delegation::Unknown, _) => {
-            Finding::good(subject, format!("{name}: in hosted zone {}; DNS was not asked", zone.name))
+            let dns = if has_resolvers { "no resolver answered" } else { "DNS was not asked" };
+            Finding::good(subject, format!("{name}: in hosted zone {}; {dns}", zone.name))
         }
         (Some(zone), Delegation::Complete, _) => {
             Finding::good(subject, format!("{name}: in hosted zone {}, which DNS leads to", zone.name))

@@ -40,6 +40,9 @@ fn check_domain(domain: &str) -> Result<(), &'static str> {
         () if !domain.contains('.') || !domain.split('.').all(is_label) => {
             Err("a name such as app.example.org: labels of letters, digits and hyphens, with dots between them")
         }
+        () if domain.rsplit('.').next().is_some_and(|last| last.len() < 2) => {
+            Err("the last label, such as org, has at least two characters")
+        }
         () => Ok(()),
     }
 }
@@ -224,7 +227,9 @@ mod tests {
             ("app.example.org", true),
             ("example.org", true),
             ("xn--bcher-kva.example", true),
-            ("1.2", true),
+            ("a.b.co", true),
+            ("1.2", false),
+            ("app.x", false),
             ("localhost", false),
             ("App.example.org", false),
             ("app.example.org.", false),

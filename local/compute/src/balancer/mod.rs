@@ -5,6 +5,7 @@ mod headers;
 mod pages;
 mod requests;
 mod route;
+mod streams;
 mod tls;
 mod tunnel;
 
@@ -44,6 +45,7 @@ use pages::{empty_body, fixed, redirected, refusal};
 use requests::Open;
 pub use requests::{Requests, Tally};
 use route::{At, Group, Next, Route};
+use streams::Streams;
 use tls::{Settings, Tls};
 
 /// Why a body ended prematurely.
@@ -177,6 +179,7 @@ async fn speak_http1(
     drop(timeout(FAREWELL, connection).await);
 }
 
+/// Ends, as an ALB does, once the client has had no stream open for the idle timeout.
 async fn speak_http2(
     front: Arc<Front>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -185,15 +188,25 @@ async fn speak_http2(
 ) {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.timer(TokioTimer::new()).max_concurrent_streams(MOST_STREAMS);
+    let (streams, patience) = (Streams::default(), front.route().patience);
+    let opened = streams.clone();
     let answer = service_fn(move |request| {
-        let front = front.clone();
-        async move { Ok::<_, Infallible>(front.answer(request, side).await) }
+        let (front, stream) = (front.clone(), opened.begin());
+        async move { Ok::<_, Infallible>(stream.carry(front.answer(request, side).await)) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = streams.idle(patience) => (),
+        () = stop.cancelled() => (),
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        // A stream may have begun meanwhile.
+        () = streams.idle(FAREWELL) => return,
+        () = stop.cancelled() => (),
     }
     drop(timeout(FAREWELL, connection).await);
 }
