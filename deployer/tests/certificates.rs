@@ -4,6 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 
+use aws_sdk_acm::types::{CertificateStatus, ValidationMethod};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum};
 use aws_sdk_route53::types::{ChangeAction, ResourceRecordSet, RrType};
 use reqwest::{Client, StatusCode, redirect::Policy};
@@ -58,6 +59,24 @@ impl World {
     async fn certificates(&self) -> usize {
         let listed = self.cloud.aws.acm.list_certificates().send().await.expect("certificates");
         listed.certificate_summary_list().len()
+    }
+
+    /// Obtains a certificate for the domain as its owner would by hand, and returns its ARN.
+    async fn certificate_by_hand(&self, zone: &str) -> String {
+        let acm = &self.cloud.aws.acm;
+        let request = acm.request_certificate().domain_name(DOMAIN).validation_method(ValidationMethod::Dns);
+        let arn = request.send().await.expect("it can be requested").certificate_arn.expect("it has an ARN");
+        let look = async || acm.describe_certificate().certificate_arn(&arn).send().await.ok()?.certificate;
+        let record = eventually("the validation record", async || {
+            look().await?.domain_validation_options().first()?.resource_record().cloned()
+        })
+        .await;
+        self.change(zone, ChangeAction::Create, domain::set(&record.name, RrType::Cname, &record.value)).await;
+        eventually("the certificate", async || {
+            look().await.filter(|it| it.status() == Some(&CertificateStatus::Issued)).map(drop)
+        })
+        .await;
+        arn
     }
 
     /// The address of this machine at which the load balancer listens on a port.
@@ -255,5 +274,45 @@ async fn a_record_of_others_is_neither_changed_nor_deleted() {
     assert_eq!(again.code, 1, "{}", again.all());
     cloud.done(project, &["down", "--yes"]).await;
     assert_eq!(world.records(&zone).await, before);
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_existing_certificate_is_served_and_left_alone() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let arn = world.certificate_by_hand(&zone).await;
+    let (before, named) = (world.records(&zone).await, format!("    certificate: {arn}\n"));
+    let is_settled = async || {
+        let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
+        assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    };
+    let domain = format!("    domain: {DOMAIN}\n");
+    project.edit(&domain, &format!("{domain}{named}"));
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    world.assert_served().await;
+    assert_eq!(world.records(&zone).await.len(), before.len() + 2, "two aliases");
+    assert_eq!(world.certificates().await, 1, "none is requested");
+    is_settled().await;
+
+    // One of our own in its place, and back.
+    project.edit(&named, "");
+    cloud.done(project, &["up", "--yes"]).await;
+    world.assert_served().await;
+    assert_eq!(world.certificates().await, 2);
+    is_settled().await;
+    project.edit(&domain, &format!("{domain}{named}"));
+    cloud.done(project, &["up", "--yes"]).await;
+    world.assert_served().await;
+    assert_eq!(world.certificates().await, 1, "ours is deleted");
+    assert_eq!(world.records(&zone).await.len(), before.len() + 2, "the validation record is the other's, too");
+    is_settled().await;
+
+    cloud.done(project, &["down", "--yes"]).await;
+    assert_eq!(world.records(&zone).await, before);
+    let tags = cloud.aws.acm.list_tags_for_certificate().certificate_arn(&arn).send().await.expect("it is there");
+    assert_eq!(tags.tags(), []);
     world.cloud.end().await;
 }

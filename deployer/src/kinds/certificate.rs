@@ -12,7 +12,6 @@ use std::{
 use aws_sdk_acm::types::{
     CertificateDetail, CertificateStatus as Status, CertificateSummary, Filters, KeyAlgorithm, Tag, ValidationMethod,
 };
-use aws_smithy_types::DateTime;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -49,6 +48,8 @@ pub struct Output {
     pub arn: String,
     /// Whether it can be used.
     pub is_issued: bool,
+    /// Whether ACM has refused to issue it, so that it is to be replaced.
+    pub is_failed: bool,
     /// The record by which ACM validates the domain.
     pub record: Option<Record>,
     /// Whether the account has a certificate of another owner for this domain: ACM validates both by the same record
@@ -81,6 +82,8 @@ const KEYS: &[KeyAlgorithm] = &[
 
 /// After this long, a certificate that was requested is listed.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
+/// The rank of a certificate that was not issued.
+const FAILED: u8 = 2;
 /// The longest idempotency token.
 const LONGEST_TOKEN: usize = 32;
 
@@ -125,26 +128,32 @@ impl Resource for Certificate {
         let superfluous = ours.into_iter().filter(|it| it.detail.in_use_by().is_empty());
         Ok(Observed::Present(Live {
             settings: Settings {
-                failure: failure.map(|failure| failure.to_string()),
+                failure: failure.clone(),
                 superfluous: superfluous.filter_map(|it| it.detail.certificate_arn).collect(),
             },
             output: Output {
                 is_issued: is_issued(&detail),
+                is_failed: failure.is_some(),
                 arn: detail.certificate_arn.unwrap_or_default(),
                 record,
-                shares_record: others,
+                shares_record: !others.is_empty(),
             },
             owner: Owner::Tags(tags),
         }))
     }
 
     async fn create(&self, aws: &Aws, _: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
-        self.request(aws, "", tags).await?;
+        // One that has lost our tag is among the others: the token of its request would return it again.
+        let others = self.find(aws).await?.others;
+        self.request(aws, &others.join("\n"), tags).await?;
         Ok(None)
     }
 
     async fn update(&self, aws: &Aws, _: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let Live { settings, output, owner } = live;
+        for arn in &settings.superfluous {
+            gone(aws.acm.delete_certificate().certificate_arn(arn).send().await)?;
+        }
         if let Some(failure) = &settings.failure {
             // One request for each run: a domain that ACM refuses would use up the quota.
             if self.requests.load(Ordering::Relaxed) > 0 {
@@ -154,9 +163,6 @@ impl Resource for Certificate {
             let kept = tags.iter().filter(|(key, _)| !key.starts_with("aws:"));
             let tags = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
             return self.request(aws, &output.arn, &tags).await;
-        }
-        for arn in &settings.superfluous {
-            gone(aws.acm.delete_certificate().certificate_arn(arn).send().await)?;
         }
         Ok(())
     }
@@ -212,8 +218,8 @@ struct Owned {
 struct Found {
     /// Ours, the most useful one first.
     ours: Vec<Owned>,
-    /// Whether there are others.
-    others: bool,
+    /// The ARNs of the others, sorted.
+    others: Vec<String>,
 }
 
 /// How far the issue of a certificate has got.
@@ -238,30 +244,31 @@ impl Certificate {
     }
 
     async fn find(&self, aws: &Aws) -> Result<Found, Fault> {
-        let mut found = Found { ours: Vec::new(), others: false };
+        let mut found = Found { ours: Vec::new(), others: Vec::new() };
         for one in list(aws).await?.into_iter().filter(|one| one.domain_name() == Some(&self.domain)) {
             let arn = one.certificate_arn.unwrap_or_default();
             let Some(tags) = tags_of(aws, &arn).await? else { continue };
             if tags.get(STACK_TAG) != Some(&self.stack) {
-                found.others = true;
+                found.others.push(arn);
                 continue;
             }
             let detail = described(aws, &arn).await?;
             found.ours.extend(detail.map(|detail| Owned { detail, tags }));
         }
         found.ours.sort_by_key(|it| usefulness(&it.detail));
+        found.others.sort();
         Ok(found)
     }
 
-    /// Requests one. The token makes a repeated request return the same certificate for an hour; another one is chosen
-    /// for a replacement, and if the certificate of a request did not appear (docs/aws.md §9.7).
-    async fn request(&self, aws: &Aws, replaces: &str, tags: &Tags) -> Result<(), Fault> {
+    /// Requests one beside these. The token makes a repeated request return the same certificate for an hour; another one
+    /// is chosen for a replacement, and if the certificate of a request did not appear (docs/aws.md §9.7).
+    async fn request(&self, aws: &Aws, beside: &str, tags: &Tags) -> Result<(), Fault> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         aws.acm
             .request_certificate()
             .domain_name(&self.domain)
             .validation_method(ValidationMethod::Dns)
-            .idempotency_token(token(&self.stack, &self.domain, replaces, number))
+            .idempotency_token(token(&self.stack, &self.domain, beside, number))
             .set_tags(Some(to_acm(tags)?))
             .send()
             .await?;
@@ -269,20 +276,23 @@ impl Certificate {
     }
 }
 
-fn token(stack: &str, domain: &str, replaces: &str, number: u32) -> String {
-    let digest = Sha256::digest(format!("{stack}\n{domain}\n{replaces}\n{number}"));
+fn token(stack: &str, domain: &str, beside: &str, number: u32) -> String {
+    let digest = Sha256::digest(format!("{stack}\n{domain}\n{beside}\n{number}"));
     hex::encode(digest)[..LONGEST_TOKEN].to_owned()
 }
 
-/// The order in which certificates of a domain are preferred: issued ones, the one in use, the oldest.
+/// The order in which certificates of a domain are preferred: issued ones, the one in use, the oldest. Of those that were
+/// not issued, the newest: the token of a replacement depends on it, and must not be that of an earlier replacement.
 fn usefulness(detail: &CertificateDetail) -> (u8, bool, Option<i64>, Option<String>) {
     let rank = match detail.status() {
         Some(Status::Issued) => 0,
         Some(Status::PendingValidation) => 1,
-        _ => 2,
+        _ => FAILED,
     };
     let is_idle = detail.in_use_by().is_empty();
-    (rank, is_idle, detail.created_at().map(DateTime::secs), detail.certificate_arn.clone())
+    let created_ms = detail.created_at().and_then(|at| at.to_millis().ok());
+    let age = if rank < FAILED { created_ms } else { created_ms.map(std::ops::Neg::neg) };
+    (rank, is_idle, age, detail.certificate_arn.clone())
 }
 
 /// Reads how far the issue of the certificate of this ARN has got.
@@ -350,6 +360,7 @@ fn to_acm(tags: &Tags) -> Result<Vec<Tag>, Fault> {
 #[cfg(test)]
 mod tests {
     use aws_sdk_acm::types::FailureReason;
+    use aws_smithy_types::DateTime;
 
     use super::*;
 
@@ -367,6 +378,7 @@ mod tests {
         in_use.in_use_by = Some(vec!["lb".into()]);
         let mut all = [
             detail("failed", Status::Failed, 1),
+            detail("timed out later", Status::ValidationTimedOut, 5),
             detail("pending", Status::PendingValidation, 2),
             detail("younger", Status::Issued, 4),
             detail("older", Status::Issued, 3),
@@ -374,7 +386,7 @@ mod tests {
         ];
         all.sort_by_key(usefulness);
         let order: Vec<&str> = all.iter().filter_map(|it| it.certificate_arn()).collect();
-        assert_eq!(order, ["used", "older", "younger", "pending", "failed"]);
+        assert_eq!(order, ["used", "older", "younger", "pending", "timed out later", "failed"]);
     }
 
     #[test]

@@ -485,7 +485,8 @@ impl Layout<'_> {
                 zone: zone.clone(),
                 record,
                 certificate: certificate.arn,
-                awaits,
+                // A plan sees one that is about to be replaced.
+                awaits: awaits && !certificate.is_failed,
                 is_shared: certificate.shares_record,
             };
             (record, settings)
