@@ -4,7 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use aws_sdk_acm::types::ValidationMethod;
+use aws_sdk_acm::types::{CertificateStatus, ValidationMethod};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum};
 use aws_sdk_route53::types::{ChangeAction, ResourceRecordSet, RrType};
 use reqwest::{Client, StatusCode, redirect::Policy};
@@ -59,6 +59,24 @@ impl World {
     async fn certificates(&self) -> usize {
         let listed = self.cloud.aws.acm.list_certificates().send().await.expect("certificates");
         listed.certificate_summary_list().len()
+    }
+
+    /// Obtains a certificate for the domain as its owner would by hand, and returns its ARN.
+    async fn certificate_by_hand(&self, zone: &str) -> String {
+        let acm = &self.cloud.aws.acm;
+        let request = acm.request_certificate().domain_name(DOMAIN).validation_method(ValidationMethod::Dns);
+        let arn = request.send().await.expect("it can be requested").certificate_arn.expect("it has an ARN");
+        let look = async || acm.describe_certificate().certificate_arn(&arn).send().await.ok()?.certificate;
+        let record = eventually("the validation record", async || {
+            look().await?.domain_validation_options().first()?.resource_record().cloned()
+        })
+        .await;
+        self.change(zone, ChangeAction::Create, domain::set(&record.name, RrType::Cname, &record.value)).await;
+        eventually("the certificate", async || {
+            look().await.filter(|it| it.status() == Some(&CertificateStatus::Issued)).map(drop)
+        })
+        .await;
+        arn
     }
 
     /// The address of this machine at which the load balancer listens on a port.
@@ -361,5 +379,83 @@ async fn a_record_of_others_is_neither_changed_nor_deleted() {
     assert_eq!(again.code, 1, "{}", again.all());
     cloud.done(project, &["down", "--yes"]).await;
     assert_eq!(world.records(&zone).await, before);
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_existing_certificate_is_served_and_left_alone() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let arn = world.certificate_by_hand(&zone).await;
+    let (before, named) = (world.records(&zone).await, format!("    certificate: {arn}\n"));
+    let is_settled = async || {
+        let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
+        assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    };
+    let domain = format!("    domain: {DOMAIN}\n");
+    project.edit(&domain, &format!("{domain}{named}"));
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    world.assert_served().await;
+    assert_eq!(world.records(&zone).await.len(), before.len() + 2, "two aliases");
+    assert_eq!(world.certificates().await, 1, "none is requested");
+    is_settled().await;
+
+    // One of our own in its place, and back.
+    project.edit(&named, "");
+    cloud.done(project, &["up", "--yes"]).await;
+    world.assert_served().await;
+    assert_eq!(world.certificates().await, 2);
+    is_settled().await;
+    project.edit(&domain, &format!("{domain}{named}"));
+    cloud.done(project, &["up", "--yes"]).await;
+    world.assert_served().await;
+    assert_eq!(world.certificates().await, 1, "ours is deleted");
+    assert_eq!(world.records(&zone).await.len(), before.len() + 2, "the validation record is the other's, too");
+    is_settled().await;
+
+    cloud.done(project, &["down", "--yes"]).await;
+    assert_eq!(world.records(&zone).await, before);
+    let tags = cloud.aws.acm.list_tags_for_certificate().certificate_arn(&arn).send().await.expect("it is there");
+    assert_eq!(tags.tags(), []);
+    world.cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_a_caa_record_prevents_is_replaced_once_the_record_is_mended() {
+    let world = World::start().await;
+    let World { cloud, project } = &world;
+    let zone = world.zone().await;
+    let before = world.records(&zone).await;
+    let excluding = domain::set(ZONE, RrType::Caa, "0 issue \"letsencrypt.org\"");
+    world.change(&zone, ChangeAction::Create, excluding.clone()).await;
+    let remedy = "CAA_ERROR: a CAA record of the domain excludes Amazon: add `0 issue \"amazon.com\"` beside it";
+    // The second one requests another certificate, which ACM does not issue either.
+    for _ in 0..2 {
+        let up = cloud.run(project, &["up", "--yes"]).await;
+        assert_eq!(up.code, 1, "{}", up.all());
+        assert!(up.stderr.contains(remedy), "{}", up.all());
+        let plan = cloud.done(project, &["plan"]).await;
+        let named = format!("web: ACM did not issue the certificate for {DOMAIN}: {remedy}");
+        for text in [&*named, "`deployer up` requests another one", "~ certificate.web"] {
+            assert!(plan.stderr.contains(text), "{text}: {}", plan.all());
+        }
+        let why = cloud.run(project, &["why"]).await;
+        assert!(why.stdout.contains(remedy), "{}", why.all());
+    }
+
+    world.change(&zone, ChangeAction::Delete, excluding).await;
+    let both = ["0 issue \"letsencrypt.org\"", "0 issue \"amazon.com\""];
+    world.change(&zone, ChangeAction::Create, domain::set_of_values(ZONE, RrType::Caa, &both)).await;
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    assert_eq!(world.certificates().await, 1, "those that were not issued are deleted");
+    world.assert_served().await;
+    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
+    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    cloud.done(project, &["down", "--yes"]).await;
+    assert_eq!(world.records(&zone).await.len(), before.len() + 1, "the CAA record is not ours");
+    assert_eq!(world.certificates().await, 0);
     world.cloud.end().await;
 }

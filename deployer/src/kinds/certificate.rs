@@ -3,16 +3,12 @@
 //! A certificate has no name of its own, and an account may have several for one domain: ours is found by its domain and
 //! the stack's tag. One that ACM could not issue is replaced by another request.
 
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_acm::types::{
     CertificateDetail, CertificateStatus as Status, CertificateSummary, Filters, KeyAlgorithm, Tag, ValidationMethod,
 };
-use aws_smithy_types::DateTime;
+use parking_lot::Mutex;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -29,8 +25,8 @@ pub struct Certificate {
     pub domain: String,
     /// The stack that it belongs to.
     pub stack: String,
-    /// How often this run has requested one.
-    requests: AtomicU32,
+    /// The ARNs that this run has requested.
+    requested: Mutex<Vec<String>>,
 }
 
 /// The settings that we manage.
@@ -49,6 +45,8 @@ pub struct Output {
     pub arn: String,
     /// Whether it can be used.
     pub is_issued: bool,
+    /// Whether ACM has refused to issue it, so that it is to be replaced.
+    pub is_failed: bool,
     /// The record by which ACM validates the domain.
     pub record: Option<Record>,
     /// Whether a load balancer uses it, or another certificate of ours for this domain.
@@ -89,6 +87,8 @@ const KEYS: &[KeyAlgorithm] = &[
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
 /// A load balancer's use of a certificate outlives its listener by some minutes.
 const RELEASED_WITHIN: Duration = Duration::from_secs(20 * 60);
+/// The rank of a certificate that was not issued.
+const FAILED: u8 = 2;
 /// The longest idempotency token.
 const LONGEST_TOKEN: usize = 32;
 
@@ -102,7 +102,7 @@ impl Settings {
 impl Certificate {
     /// The certificate of a stack for a domain.
     pub fn of(stack: &str, domain: &str) -> Certificate {
-        Certificate { domain: domain.into(), stack: stack.into(), requests: AtomicU32::new(0) }
+        Certificate { domain: domain.into(), stack: stack.into(), requested: Mutex::default() }
     }
 }
 
@@ -121,7 +121,7 @@ impl Resource for Certificate {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let Found { mut ours, others } = self.find(aws).await?;
+        let Found { mut ours, others, .. } = self.find(aws).await?;
         if ours.is_empty() {
             return Ok(Observed::Absent);
         }
@@ -136,11 +136,12 @@ impl Resource for Certificate {
         let superfluous = ours.into_iter().filter(|it| it.detail.in_use_by().is_empty());
         Ok(Observed::Present(Live {
             settings: Settings {
-                failure: failure.map(|failure| failure.to_string()),
+                failure: failure.clone(),
                 superfluous: superfluous.filter_map(|it| it.detail.certificate_arn).collect(),
             },
             output: Output {
                 is_issued: is_issued(&detail),
+                is_failed: failure.is_some(),
                 arn: detail.certificate_arn.unwrap_or_default(),
                 record,
                 is_used,
@@ -151,24 +152,33 @@ impl Resource for Certificate {
     }
 
     async fn create(&self, aws: &Aws, _: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
-        self.request(aws, "", tags).await?;
+        // One that has lost our tag is among the strangers: the token of its request would return it again.
+        let strangers = self.find(aws).await?.strangers;
+        self.request(aws, &strangers.join("\n"), tags).await?;
         Ok(None)
     }
 
     async fn update(&self, aws: &Aws, _: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let Live { settings, output, owner } = live;
+        for arn in &settings.superfluous {
+            gone(aws.acm.delete_certificate().certificate_arn(arn).send().await)?;
+        }
         if let Some(failure) = &settings.failure {
             // One request for each run: a domain that ACM refuses would use up the quota.
-            if self.requests.load(Ordering::Relaxed) > 0 {
-                return Err(Fault::new("DescribeCertificate", NOT_ISSUED, failure).within(LISTED_WITHIN));
+            let (is_requested, is_this) = {
+                let requested = self.requested.lock();
+                (!requested.is_empty(), requested.contains(&output.arn))
+            };
+            let fault = || Fault::new("DescribeCertificate", NOT_ISSUED, failure);
+            match (is_requested, is_this) {
+                (_, true) => return Err(fault()),
+                (true, false) => return Err(fault().within(LISTED_WITHIN)),
+                (false, false) => (),
             }
             let Owner::Tags(tags) = owner else { return Ok(()) };
             let kept = tags.iter().filter(|(key, _)| !key.starts_with("aws:"));
             let tags = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
             return self.request(aws, &output.arn, &tags).await;
-        }
-        for arn in &settings.superfluous {
-            gone(aws.acm.delete_certificate().certificate_arn(arn).send().await)?;
         }
         Ok(())
     }
@@ -229,6 +239,8 @@ struct Found {
     ours: Vec<Owned>,
     /// Whether there are others that are validated by the same record.
     others: bool,
+    /// The ARNs of those of them with this domain as their first name, sorted.
+    strangers: Vec<String>,
 }
 
 /// How far the issue of a certificate has got.
@@ -253,7 +265,7 @@ impl Certificate {
     }
 
     async fn find(&self, aws: &Aws) -> Result<Found, Fault> {
-        let mut found = Found { ours: Vec::new(), others: false };
+        let mut found = Found { ours: Vec::new(), others: false, strangers: Vec::new() };
         for one in list(aws).await? {
             if one.domain_name() != Some(&self.domain) {
                 found.others = found.others || self.is_record_of(aws, &one).await?;
@@ -263,12 +275,14 @@ impl Certificate {
             let Some(tags) = tags_of(aws, &arn).await? else { continue };
             if tags.get(STACK_TAG) != Some(&self.stack) {
                 found.others = true;
+                found.strangers.push(arn);
                 continue;
             }
             let detail = described(aws, &arn).await?;
             found.ours.extend(detail.map(|detail| Owned { detail, tags }));
         }
         found.ours.sort_by_key(|it| usefulness(&it.detail));
+        found.strangers.sort();
         Ok(found)
     }
 
@@ -286,18 +300,20 @@ impl Certificate {
         Ok(names.iter().any(|name| shares_record(name, &self.domain)))
     }
 
-    /// Requests one. The token makes a repeated request return the same certificate for an hour; another one is chosen
-    /// for a replacement, and if the certificate of a request did not appear (docs/aws.md §9.7).
-    async fn request(&self, aws: &Aws, replaces: &str, tags: &Tags) -> Result<(), Fault> {
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        aws.acm
+    /// Requests one beside these. The token makes a repeated request return the same certificate for an hour; another one
+    /// is chosen for a replacement, and if the certificate of a request did not appear (docs/aws.md §9.7).
+    async fn request(&self, aws: &Aws, beside: &str, tags: &Tags) -> Result<(), Fault> {
+        let number = self.requested.lock().len();
+        let answer = aws
+            .acm
             .request_certificate()
             .domain_name(&self.domain)
             .validation_method(ValidationMethod::Dns)
-            .idempotency_token(token(&self.stack, &self.domain, replaces, number))
+            .idempotency_token(token(&self.stack, &self.domain, beside, number))
             .set_tags(Some(to_acm(tags)?))
             .send()
             .await?;
+        self.requested.lock().extend(answer.certificate_arn);
         Ok(())
     }
 }
@@ -319,20 +335,23 @@ async fn add_tags(aws: &Aws, arn: &str, tags: &Tags) -> Result<(), Fault> {
     Ok(())
 }
 
-fn token(stack: &str, domain: &str, replaces: &str, number: u32) -> String {
-    let digest = Sha256::digest(format!("{stack}\n{domain}\n{replaces}\n{number}"));
+fn token(stack: &str, domain: &str, beside: &str, number: usize) -> String {
+    let digest = Sha256::digest(format!("{stack}\n{domain}\n{beside}\n{number}"));
     hex::encode(digest)[..LONGEST_TOKEN].to_owned()
 }
 
-/// The order in which certificates of a domain are preferred: issued ones, the one in use, the oldest.
+/// The order in which certificates of a domain are preferred: issued ones, the one in use, the oldest. Of those that were
+/// not issued, the newest: the token of a replacement depends on it, and must not be that of an earlier replacement.
 fn usefulness(detail: &CertificateDetail) -> (u8, bool, Option<i64>, Option<String>) {
     let rank = match detail.status() {
         Some(Status::Issued) => 0,
         Some(Status::PendingValidation) => 1,
-        _ => 2,
+        _ => FAILED,
     };
     let is_idle = detail.in_use_by().is_empty();
-    (rank, is_idle, detail.created_at().map(DateTime::secs), detail.certificate_arn.clone())
+    let created_ms = detail.created_at().and_then(|at| at.to_millis().ok());
+    let age = if rank < FAILED { created_ms } else { created_ms.map(std::ops::Neg::neg) };
+    (rank, is_idle, age, detail.certificate_arn.clone())
 }
 
 /// Reads how far the issue of the certificate of this ARN has got.
@@ -400,6 +419,7 @@ fn to_acm(tags: &Tags) -> Result<Vec<Tag>, Fault> {
 #[cfg(test)]
 mod tests {
     use aws_sdk_acm::types::FailureReason;
+    use aws_smithy_types::DateTime;
 
     use super::*;
 
@@ -417,6 +437,7 @@ mod tests {
         in_use.in_use_by = Some(vec!["lb".into()]);
         let mut all = [
             detail("failed", Status::Failed, 1),
+            detail("timed out later", Status::ValidationTimedOut, 5),
             detail("pending", Status::PendingValidation, 2),
             detail("younger", Status::Issued, 4),
             detail("older", Status::Issued, 3),
@@ -424,7 +445,7 @@ mod tests {
         ];
         all.sort_by_key(usefulness);
         let order: Vec<&str> = all.iter().filter_map(|it| it.certificate_arn()).collect();
-        assert_eq!(order, ["used", "older", "younger", "pending", "failed"]);
+        assert_eq!(order, ["used", "older", "younger", "pending", "timed out later", "failed"]);
     }
 
     #[test]

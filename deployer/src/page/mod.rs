@@ -486,7 +486,8 @@ impl Layout<'_> {
                 zone: zone.clone(),
                 record,
                 certificate: certificate.arn,
-                awaits,
+                // A plan sees one that is about to be replaced.
+                awaits: awaits && !certificate.is_failed,
                 is_kept: certificate.keeps_record,
             };
             (record, settings)
