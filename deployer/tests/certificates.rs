@@ -12,7 +12,7 @@ use serde_json::json;
 use support::{
     Project,
     cloud::TestAws,
-    domain::{self, DOMAIN, ZONE},
+    domain::{self, DOMAIN, ZONE, assert_https},
 };
 use testkit::{eventually, programs::tool};
 
@@ -135,7 +135,7 @@ async fn a_domain_in_a_zone_is_served_over_https_and_leaves_nothing() {
     let before = world.records(&zone).await;
 
     let up = cloud.done(project, &["up", "--yes"]).await;
-    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    assert_https(&up);
     world.assert_served().await;
     assert_eq!(world.records(&zone).await.len(), before.len() + 3, "two aliases and the validation record");
     let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
@@ -252,7 +252,7 @@ async fn a_domain_follows_its_service_to_another_name() {
     project.edit("  web:\n", "  site:\n");
     project.edit("services.web.url", "services.site.url");
     let up = cloud.done(project, &["up", "--yes"]).await;
-    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    assert_https(&up);
     let balancers = cloud.aws.elb.describe_load_balancers().send().await.expect("load balancers");
     let [balancer] = balancers.load_balancers() else { panic!("{balancers:?}") };
     assert_eq!(balancer.load_balancer_name(), Some("s-site"));
@@ -335,7 +335,7 @@ async fn without_a_zone_the_records_are_printed_and_the_next_up_continues() {
 
     world.zone().await;
     let up = cloud.done(project, &["up", "--yes"]).await;
-    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    assert_https(&up);
     assert_eq!(world.certificates().await, 1, "the same certificate");
     world.assert_served().await;
     cloud.done(project, &["down", "--yes"]).await;
@@ -358,7 +358,7 @@ async fn a_missing_delegation_is_named_at_once() {
 
     assert_eq!(cloud.control().delete(&format!("delegations/{ZONE}")).await, 200);
     let up = cloud.done(project, &["up", "--yes"]).await;
-    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    assert_https(&up);
     cloud.done(project, &["down", "--yes"]).await;
     world.cloud.end().await;
 }
@@ -396,7 +396,7 @@ async fn an_existing_certificate_is_served_and_left_alone() {
     let domain = format!("    domain: {DOMAIN}\n");
     project.edit(&domain, &format!("{domain}{named}"));
     let up = cloud.done(project, &["up", "--yes"]).await;
-    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    assert_https(&up);
     world.assert_served().await;
     assert_eq!(world.records(&zone).await.len(), before.len() + 2, "two aliases");
     assert_eq!(world.certificates().await, 1, "none is requested");
@@ -449,7 +449,7 @@ async fn a_certificate_that_a_caa_record_prevents_is_replaced_once_the_record_is
     let both = ["0 issue \"letsencrypt.org\"", "0 issue \"amazon.com\""];
     world.change(&zone, ChangeAction::Create, domain::set_of_values(ZONE, RrType::Caa, &both)).await;
     let up = cloud.done(project, &["up", "--yes"]).await;
-    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    assert_https(&up);
     assert_eq!(world.certificates().await, 1, "those that were not issued are deleted");
     world.assert_served().await;
     let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;

@@ -501,7 +501,7 @@ async fn two_stacks_at_one_domain_share_the_validation_record_alone() {
     let is_validation = |set: &aws_sdk_route53::types::ResourceRecordSet| set.r#type == RrType::Cname;
     assert!(domain::sets(&cloud.aws, &zone).await.iter().any(is_validation), "the other certificate needs it");
     let up = cloud.done(&second, &["up", "--yes"]).await;
-    assert_eq!(up.output("URL"), format!("https://{DOMAIN}"), "{}", up.all());
+    domain::assert_https(&up);
     assert_eq!(cloud.run(&second, &["plan", "--detailed-exitcode"]).await.code, 0);
     cloud.done(&second, &["down", "--yes"]).await;
     // It was there before the second certificate, so it is left.

@@ -4,6 +4,8 @@ use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, 
 use deployer::cloud::aws::Aws;
 use testkit::until;
 
+use super::Said;
+
 /// The hosted zone.
 pub const ZONE: &str = "example.org";
 /// The domain of a service in it.
@@ -68,4 +70,11 @@ pub async fn sets(aws: &Aws, zone: &str) -> Vec<ResourceRecordSet> {
 pub async fn set_of(aws: &Aws, zone: &str, name: &str, kind: RrType) -> Option<ResourceRecordSet> {
     let mut sets = sets(aws, zone).await.into_iter();
     sets.find(|set| set.name.trim_end_matches('.') == name && set.r#type == kind)
+}
+
+/// Asserts that a command has printed the address with HTTPS, which has a port of this machine.
+pub fn assert_https(said: &Said) {
+    let url = said.output("URL");
+    let port = url.strip_prefix(&format!("https://{DOMAIN}:")).and_then(|port| port.parse::<u16>().ok());
+    assert!(port.is_some(), "{url}: {}", said.all());
 }
