@@ -42,7 +42,7 @@ pub fn list_several(state: &State, _context: &Context, ask: &Ask) -> Answer {
     }
     let zones: Vec<&Zone> = ids.iter().map(|id| zone(state, id.text.trim())).collect::<Result<_, Refusal>>()?;
     let mut xml = Xml::new();
-    xml.list("ResourceTagSets", "ResourceTagSet", zones, |xml, zone| write(xml, zone));
+    xml.list("ResourceTagSets", "ResourceTagSet", zones, write);
     Ok(xml.into())
 }
 
