@@ -294,8 +294,7 @@ async fn route_53_is_one_for_all_regions_and_throttles_five_calls_a_second() {
     world.aws.control().set_chaos(&["rates"]).await;
     let calls = (0..10).map(|_| world.route53.list_hosted_zones().send());
     let answers = futures::future::join_all(calls).await;
-    let refused: Vec<String> =
-        answers.into_iter().filter(|answer| answer.is_err()).map(|answer| code(answer)).collect();
+    let refused: Vec<String> = answers.into_iter().filter(|answer| answer.is_err()).map(code).collect();
     assert!(!refused.is_empty() && refused.iter().all(|code| code == "Throttling"), "{refused:?}");
     world.aws.stop().await;
 }

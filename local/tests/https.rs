@@ -231,7 +231,7 @@ async fn a_browser_is_redirected_to_https_and_the_certificate_has_its_name() {
     let delete = async |arn: &str| world.acm.delete_certificate().certificate_arn(arn).send().await;
     assert_eq!(code(delete(&second).await), "ResourceInUseException");
     let in_use = world.acm.describe_certificate().certificate_arn(&second).send().await.unwrap();
-    assert_eq!(in_use.certificate.unwrap().in_use_by(), [balancer.clone()]);
+    assert_eq!(in_use.certificate.unwrap().in_use_by(), std::slice::from_ref(&balancer));
     let remove = world.balancing.remove_listener_certificates().listener_arn(&listener);
     remove.certificates(added).send().await.unwrap();
     until("the certificate to be released", async || delete(&second).await.is_ok()).await;

@@ -374,7 +374,8 @@ fn one_by_one<S: Serializer>(environment: &BTreeMap<String, String>, serializer:
     let Some(serde_json::Value::Object(references)) = references else { return environment.serialize(serializer) };
     let mut all: BTreeMap<&str, String> = environment.iter().map(|(name, text)| (&**name, text.clone())).collect();
     // A text that is another, but has the same references, is a change, too.
-    let rest = serde_json::Value::Object(references.clone()).to_string() != environment[REFERENCES];
+    let written = serde_json::Value::Object(references.clone()).to_string();
+    let rest = written != environment[REFERENCES];
     if !rest && references.keys().all(|name| !all.contains_key(&**name)) {
         all.remove(REFERENCES);
         all.extend(references.iter().map(|(name, reference)| (&**name, reference.to_string())));
