@@ -1,6 +1,6 @@
 //! A certificate authority of this server's own, in place of Amazon's.
 //!
-//! Programs that trust its certificate accept the certificates of the local AWS, and nobody else has its key.
+//! Programs that trust its certificate accept the certificates of the local AWS, and no other program has its key.
 
 use std::path::{Path, PathBuf};
 

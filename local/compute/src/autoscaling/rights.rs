@@ -26,7 +26,7 @@ pub fn launch_needs(state: &State, asked: &Asked, role_of: &dyn Fn(&str) -> Opti
     let id = found.map_or_else(|_| spec.id.clone(), |found| found.id.clone());
     let launch = Launch { region: asked.region, template: ec2_arn(asked.region, "launch-template", &id) };
     let mut needs = vec![launch.run(launch.template.clone())];
-    // The call fails for a template without this version, whoever makes it.
+    // Without this version, the call fails for every caller.
     if let Ok((_, data)) = ec2::resolve_template(state, &TemplateSpec { id, ..spec }) {
         let subnets = form.get("VPCZoneIdentifier").map(|list| list.split(',').map(str::to_owned).collect());
         let subnets: Vec<String> = subnets.or_else(|| group.map(|group| group.subnets.clone())).unwrap_or_default();
