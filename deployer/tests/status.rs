@@ -16,6 +16,7 @@ use testkit::{
     Control, eventually,
     programs::root,
     small_programs::{echo_function, tiny_service},
+    until,
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -191,10 +192,18 @@ async fn drift_counts_what_plan_would_change() {
     cloud.end().await;
 }
 
-/// Requests a certificate of others: the tags of every certificate are read.
-async fn request_certificate(cloud: &TestAws) {
-    let request = cloud.aws.acm.request_certificate().domain_name("other.example.org");
-    request.validation_method(ValidationMethod::Dns).send().await.expect("a certificate can be requested");
+/// Requests a certificate for a stack: the tags of every certificate are read, and more of those of the own stack.
+async fn request_certificate(cloud: &TestAws, stack: &str) {
+    let tag = aws_sdk_acm::types::Tag::builder().key(STACK_TAG).value(stack).build().expect("a tag");
+    let request = cloud.aws.acm.request_certificate().domain_name("other.example.org").tags(tag);
+    let made = request.validation_method(ValidationMethod::Dns).send().await.expect("a certificate can be requested");
+    let arn = made.certificate_arn.expect("it has an ARN");
+    until("the validation record", async || {
+        let described = cloud.aws.acm.describe_certificate().certificate_arn(&arn).send().await.expect("it is there");
+        let detail = described.certificate.expect("it is described");
+        detail.domain_validation_options().iter().any(|it| it.resource_record().is_some())
+    })
+    .await;
 }
 
 /// The permissions that docs/commands.md lists below this heading.
@@ -275,7 +284,7 @@ async fn status_needs_exactly_the_permissions_that_are_documented() {
     let log = "/aws/lambda/s-f";
     cloud.aws.logs.create_log_stream().log_group_name(log).log_stream_name("one").send().await.expect("a stream");
 
-    request_certificate(&cloud).await;
+    request_certificate(&cloud, "s").await;
     let (watcher, all) = (Watcher::of(&cloud).await, documented("What `status` reads"));
     watcher.allow(&all).await;
     let begun = Control::of(&cloud.endpoint()).journal().await.len();
@@ -284,8 +293,8 @@ async fn status_needs_exactly_the_permissions_that_are_documented() {
     assert_eq!(said.code, 0, "{}", said.all());
     let (theirs, ours) = (timeless(json_of(&said)), timeless(status(&cloud, &project).await));
     assert_eq!(theirs, ours);
-    // The table, the bucket with its notification, and the function with its log group and role.
-    assert!(theirs["drift"]["changes"].as_u64() >= Some(5), "{theirs}");
+    // The table, the certificate, the bucket with its notification, and the function with its log group and role.
+    assert!(theirs["drift"]["changes"].as_u64() >= Some(6), "{theirs}");
 
     for permission in &all {
         watcher.allow(all.iter().filter(|it| *it != permission)).await;
@@ -320,7 +329,7 @@ fn settled(mut list: Value) -> Value {
 async fn ls_needs_exactly_the_permissions_that_are_documented() {
     let (cloud, project) = (TestAws::start().await, stack());
     cloud.done(&project, &["up", "--yes"]).await;
-    request_certificate(&cloud).await;
+    request_certificate(&cloud, "other").await;
     let tag = Tag::builder().key(STACK_TAG).value("other").build().expect("key and value are given");
     let put = cloud.aws.ssm.put_parameter().name("/other/password").value("v").r#type(ParameterType::SecureString);
     put.tags(tag).send().await.expect("a parameter can be put");
