@@ -85,8 +85,6 @@ const KEYS: &[KeyAlgorithm] = &[
 
 /// After this long, a certificate that was requested is listed.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
-/// A load balancer's use of a certificate outlives its listener by some minutes.
-const RELEASED_WITHIN: Duration = Duration::from_secs(20 * 60);
 /// The rank of a certificate that was not issued.
 const FAILED: u8 = 2;
 /// The longest idempotency token.
@@ -110,7 +108,8 @@ impl Resource for Certificate {
     const KIND: &'static str = "certificate";
     /// One that ACM did not issue is replaced, and the replacement has another ARN.
     const UPDATE_MOVES_OUTPUT: bool = true;
-    const LIMIT: Duration = RELEASED_WITHIN;
+    /// A load balancer's use of it outlives its listener by some minutes.
+    const LIMIT: Duration = Duration::from_secs(20 * 60);
 
     type Cloud = Aws;
     type Settings = Settings;
@@ -188,19 +187,22 @@ impl Resource for Certificate {
     }
 
     /// Deletes its validation record first: only the certificate shows that the record is ours. One that is in use keeps
-    /// its record, which renewals need.
+    /// its record, which renewals need, until AWS lets it be deleted.
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
-        if live.output.is_used {
-            let fault = Fault::new("DeleteCertificate", "ResourceInUseException", "a load balancer still uses it");
-            return Err(fault.within(RELEASED_WITHIN));
-        }
-        if let Some(record) = live.output.record.as_ref().filter(|_| !live.output.keeps_record) {
+        let record = live.output.record.as_ref().filter(|_| !live.output.keeps_record);
+        if !live.output.is_used
+            && let Some(record) = record
+        {
             validation_record::remove(aws, &self.domain, record).await?;
         }
         for arn in live.settings.superfluous.iter().chain([&live.output.arn]) {
             gone(aws.acm.delete_certificate().certificate_arn(arn).send().await)?;
         }
-        Ok(())
+        // Only moto deletes one that it calls used.
+        match record.filter(|_| live.output.is_used) {
+            Some(record) => validation_record::remove(aws, &self.domain, record).await,
+            None => Ok(()),
+        }
     }
 
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
