@@ -19,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     cloud::sign_in::{About, Environment, Profiles, Provider, Source, Trouble, selected},
-    cloud::{dns, local_page},
+    cloud::{dns, local_page, usual::Scale, why::RollOuts},
     engine::{Fault, Retry, Tags},
 };
 
@@ -89,6 +89,10 @@ pub struct Aws {
     pub began: Began,
     /// The instance refreshes that this run has started or seen in progress.
     pub watched_refreshes: WatchedRefreshes,
+    /// What this run has seen of roll-outs.
+    pub roll_outs: RollOuts,
+    /// How fast this cloud is.
+    pub scale: Scale,
     /// The rate limits, where they apply.
     pub rates: Rates,
     /// The certificates that servers are verified by.
@@ -194,7 +198,7 @@ impl Aws {
         let config = config.to_builder().region(Region::new(region.to_owned())).build();
         let (provider, journal, began) = (provider.clone(), journal.clone(), began.clone());
         let shared = Shared { provider, journal, began, rates: rates.clone(), trust: trust.clone() };
-        Aws::of(config, region, shared, self.answer_within)
+        Aws { scale: self.scale, ..Aws::of(config, region, shared, self.answer_within) }
     }
 
     fn of(config: SdkConfig, region: &str, shared: Shared, answer_within: Duration) -> Aws {
@@ -242,6 +246,8 @@ impl Aws {
             provider,
             together: Together::default(),
             watched_refreshes: WatchedRefreshes::default(),
+            roll_outs: RollOuts::default(),
+            scale: Scale::default(),
             journal,
             began,
             rates,

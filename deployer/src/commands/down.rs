@@ -92,7 +92,7 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
         report::say("nothing to do: the stack has no resources");
         return Ok(Agreed::Nothing);
     }
-    let scale = session.scale;
+    let scale = session.aws.scale;
     session.tell_end(page.stack.removal(&plan, &|kind, step| scale.of_step(kind, step)));
     if !is_agreed(session, args, &plan).await? {
         return Ok(Agreed::Refused);
@@ -137,7 +137,7 @@ async fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, 
 
 /// The bucket is removed last, right after the lease in it: if another run takes a lease in between, the bucket stays.
 async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lease>) -> Result<Vec<Outcome>, Failure> {
-    let scale = session.scale;
+    let scale = session.aws.scale;
     let schedule = session.follow(page.stack.removal(&plan, &|kind, step| scale.of_step(kind, step)));
     let board = Board::following(Count::of(goes(&plan), 0), Some(schedule.clone()));
     let mut outcomes = watched(board, lease.as_ref(), async |pace, board| {

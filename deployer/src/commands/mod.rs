@@ -164,8 +164,6 @@ struct Session {
     /// The versions of the values that AWS keeps.
     versions: Mutex<Versions>,
     standing: Mutex<Standing>,
-    /// How fast the cloud is.
-    scale: Scale,
     /// When the resources of the run begin and end.
     schedule: Mutex<Option<Schedule>>,
     /// The times of all walks so far.
@@ -239,13 +237,13 @@ impl Session {
         let (file, config) = describe(global)?;
         let Some(local) = local_access(global, folder(&file), config.region.as_str(), wake)? else { return Ok(None) };
         let destination = if global.local { Destination::Laptop } else { Destination::Aws };
-        let aws = Aws::connect(&access(global, config.region.as_str(), local)).await?;
+        let mut aws = Aws::connect(&access(global, config.region.as_str(), local)).await?;
+        aws.scale = scale(global, folder(&file));
         let identified = sign_in::identify(&aws).await;
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
         let config = in_account(config, &site)?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let lease_term = Duration::from_secs(global.lease.into());
-        let scale = scale(global, folder(&file));
         let (network, wait, ends, versions, standing, schedule, walked, verdicts) = Default::default();
         Ok(Some(Session {
             config,
@@ -261,7 +259,6 @@ impl Session {
             ends,
             versions,
             standing,
-            scale,
             schedule,
             walked,
             verdicts,

@@ -169,7 +169,7 @@ async fn plan(
     stack.section(format!("services.{}", front.name));
     let resource = AutoScalingGroup {
         name: front.place.group.clone(),
-        reports: Some(front.place.reports.clone()),
+        place: Some(Box::new(front.place.clone())),
         back_to: Some(template.clone()),
         // The alarms may have gone off because of the release that is taken back.
         bake: None,

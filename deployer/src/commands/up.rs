@@ -262,7 +262,7 @@ async fn shown_and_agreed(
 
 /// What a plan does, in its order, and then the wait for healthy services.
 fn tasks(session: &Session, page: &Page, plan: &Plan) -> Vec<Task> {
-    let scale = session.scale;
+    let scale = session.aws.scale;
     let mut tasks = page.stack.order(plan, &|kind, step| scale.of_step(kind, step));
     if session.wait == health::Wait::No {
         return tasks;

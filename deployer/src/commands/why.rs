@@ -71,9 +71,9 @@ async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
     let services = services.map(|(section, place)| async move {
         let evidence = why::collect(&session.aws, place).await;
         let rest = resting(&evidence);
-        let is_well = evidence.is_up() || rest.is_some();
+        let is_well = evidence.is_well() || rest.is_some();
         // A healthy service may owe its health to a rollback.
-        let is_told = !is_well || evidence.rolled_back.is_some();
+        let is_told = !is_well || rest.is_none() && evidence.is_rolled_back();
         let verdict = if is_told { why::verdict(&evidence) } else { None };
         let evidence = if is_well { evidence.unread.clone() } else { evidence.summary() };
         Diagnosis { name: place.service.clone(), section, is_well, verdict, evidence, rest }

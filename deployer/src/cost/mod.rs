@@ -219,7 +219,8 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
 
 /// An amount in whole cents, as it is shown.
 pub fn rounded(amount: f64) -> f64 {
-    (amount * 100.0).round() / 100.0
+    // The sum of nothing is -0.0.
+    (amount * 100.0).round() / 100.0 + 0.0
 }
 
 /// The secrets that variables refer to. Parameters of the standard tier cost nothing.
@@ -344,6 +345,13 @@ fn bucket(section: &str) -> Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stack_without_fixed_costs_costs_zero() {
+        let config = Config::parse("stack.yaml", "name: s\nregion: us-east-1\nbuckets: { one: {} }\n");
+        let estimate = estimate(&config.unwrap_or_else(|errors| panic!("{errors}")), None);
+        assert_eq!((format!("{:.2}", estimate.least), format!("{:.2}", estimate.most)), ("0.00".into(), "0.00".into()));
+    }
 
     fn postagram() -> Config {
         Config::parse("stack.yaml", include_str!("../../../stack.yaml")).unwrap_or_else(|errors| panic!("{errors}"))

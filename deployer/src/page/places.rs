@@ -60,7 +60,7 @@ impl Layout<'_> {
             grace_s: wanted.grace_period_s.into(),
             instance_type: wanted.instance_type.to_string(),
             reports: self.reports(entry),
-            is_watched: self.bake_minutes(wanted) > 0,
+            log_group: self.names.service_log_group(entry),
         }
     }
 

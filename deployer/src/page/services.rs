@@ -288,7 +288,11 @@ impl Layout<'_> {
             seconds: i32::from(self.bake_minutes(wanted)) * 60,
             alarms: alarms.keys().cloned().collect(),
         });
-        let group = AutoScalingGroup { reports: Some(self.reports(entry)), bake, ..AutoScalingGroup::named(&name) };
+        let group = AutoScalingGroup {
+            place: Some(Box::new(self.place(entry, wanted))),
+            bake,
+            ..AutoScalingGroup::named(&name)
+        };
         let ends = self.later.ends.clone();
         let inputs = ((template, target_group, listener, secured), alarms);
         self.stack.add(entry, group, inputs, move |((template, target_group, ..), _)| auto_scaling_group::Settings {

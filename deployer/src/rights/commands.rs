@@ -201,7 +201,7 @@ const HEALTH: &[Right] = &[
     right("elasticloadbalancing:DescribeTargetHealth", Any),
 ];
 
-/// The diagnosis of a service (`cloud/why/evidence.rs`).
+/// The diagnosis of a service (`cloud/why/evidence.rs`, `cloud/why/service_log.rs`).
 const WHY_SERVICES: &[Right] = &[
     right("autoscaling:DescribeAutoScalingGroups", Any),
     right("autoscaling:DescribeInstanceRefreshes", Any),
@@ -215,6 +215,9 @@ const WHY_SERVICES: &[Right] = &[
     right("elasticloadbalancing:DescribeLoadBalancers", Any),
     right("elasticloadbalancing:DescribeTargetGroups", Any),
     right("elasticloadbalancing:DescribeTargetHealth", Any),
+    // Calls that AWS has denied to the service.
+    right("logs:DescribeLogStreams", LogGroups),
+    right("logs:GetLogEvents", LogGroups),
     // Whether the program is there, and the reports of instances.
     right("s3:GetObject", Programs),
     right("s3:GetObject", Reports),

@@ -61,6 +61,15 @@ impl Report {
         Report { instance: instance.into(), stage: stage.into(), at_s, facts, lines }
     }
 
+    /// Whether the service has exited several times within a short time, the last time shortly before `now_s`. Requests to
+    /// such a service fail now and then, even if the load balancer finds it healthy in between.
+    pub fn exits_again(&self, now_s: i64) -> bool {
+        let recent = |line: &Line| line.at_s.is_none_or(|at_s| at_s > self.at_s - AGAIN_WITHIN_S);
+        let recent: Vec<Line> = self.lines.iter().filter(|line| recent(line)).cloned().collect();
+        let ends = ends(&recent).iter().filter(|end| end.is_program).count();
+        self.stage == "exit" && self.at_s > now_s - AGAIN_WITHIN_S && ends >= ALIKE
+    }
+
     /// The number of restarts.
     pub fn restarts(&self) -> u32 {
         self.facts.get("NRestarts").and_then(|count| count.parse().ok()).unwrap_or_default()
@@ -121,7 +130,7 @@ fn end(text: &str, words: &str) -> Option<End> {
 }
 
 /// Returns the message of a line; JSON lines have it in a field.
-fn message(line: &str) -> String {
+pub(super) fn message(line: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(line).ok();
     let message = json.and_then(|json| {
         let named = ["message", "msg", "error"].iter().find_map(|name| json.get(name)?.as_str().map(str::to_owned));
@@ -129,6 +138,9 @@ fn message(line: &str) -> String {
     });
     message.unwrap_or_else(|| line.to_owned())
 }
+
+/// Exits within this many seconds count together.
+const AGAIN_WITHIN_S: i64 = 15 * 60;
 
 /// This many identical exits in a row are not a coincidence.
 const ALIKE: usize = 3;
@@ -200,6 +212,18 @@ mod tests {
         let console = Line::parse("[   12.3] aws[9]: fatal error: x");
         assert_eq!((console.program.as_str(), console.at_s), ("aws", None));
         assert_eq!(Line::parse("anything").text, "anything");
+    }
+
+    #[test]
+    fn a_service_that_has_exited_several_times_within_minutes_exits_again() {
+        let (now_s, minute) = (1_795_946_400, 60);
+        let of = |stage: &str, at_s, lines: &str| Report { stage: stage.into(), at_s, ..report(0, lines) };
+        assert!(of("exit", now_s, &LINES.repeat(3)).exits_again(now_s));
+        assert!(!of("exit", now_s, &LINES.repeat(2)).exits_again(now_s), "two exits may be a coincidence");
+        assert!(!of("exit", now_s, &LINES.repeat(3)).exits_again(now_s + 16 * minute), "it has run since");
+        let before = LINES.replace("T10:00", "T09:00").repeat(2);
+        assert!(!of("exit", now_s, &(before + LINES)).exits_again(now_s), "two exits were an hour ago");
+        assert!(!of("answers", now_s, &LINES.repeat(3)).exits_again(now_s), "it was written before");
     }
 
     #[test]
