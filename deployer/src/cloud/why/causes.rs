@@ -175,10 +175,9 @@ impl Evidence {
         self.roll_out.as_ref().is_some_and(|it| it.stage == Stage::Back)
     }
 
-    /// Whether the service of a healthy instance exits again and again. No other report of a healthy instance is kept.
+    /// Whether the service exits again and again, on an instance that is found healthy in between, or one that was replaced.
     fn exits_again(&self) -> bool {
-        let is_healthy = |id: &str| self.targets.iter().any(|it| it.id == id && it.state == "healthy");
-        self.reports.iter().any(|report| is_healthy(&report.instance))
+        self.reports.iter().any(|report| report.exits_again(self.now_s))
     }
 
     /// Whether an instance of the release that is being rolled out is not healthy, or one has been replaced.

@@ -77,6 +77,8 @@ pub struct Evidence {
     pub grace_s: i64,
     /// The instance type.
     pub instance_type: String,
+    /// When it was read, in seconds since 1970.
+    pub now_s: i64,
     /// Messages about failed reads.
     pub unread: Vec<String>,
     /// The Auto Scaling group; the inner `None` means that it does not exist.
@@ -323,6 +325,7 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         path: place.path.clone(),
         grace_s: place.grace_s,
         instance_type: place.instance_type.clone(),
+        now_s,
         group,
         launches,
         instances,
@@ -333,7 +336,7 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         targets,
         wiring,
         roll_out,
-        denial: log.into_iter().rev().find(|line| service_log::is_denial(line)),
+        denial: log.iter().rev().find_map(|line| service_log::denial(line)),
         unread,
         held: None,
     };
@@ -438,7 +441,7 @@ impl Evidence {
         let ended = |report: &&Report| of_ill(report) && !ends(&report.lines).is_empty();
         // Every console has the lines of cloud-init.
         let has_more = self.console.iter().any(|line| !matches!(line.program.as_str(), "" | "cloud-init"));
-        let told = reports.clone().find(ended).or_else(|| reports.clone().find(|it| it.exits_again(it.at_s)));
+        let told = reports.clone().find(ended).or_else(|| reports.clone().find(|it| it.exits_again(self.now_s)));
         told.or_else(|| reports.clone().find(of_ill)).or_else(|| if has_more { None } else { reports.next() })
     }
 

@@ -130,7 +130,7 @@ fn end(text: &str, words: &str) -> Option<End> {
 }
 
 /// Returns the message of a line; JSON lines have it in a field.
-pub(super) fn message(line: &str) -> String {
+fn message(line: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(line).ok();
     let message = json.and_then(|json| {
         let named = ["message", "msg", "error"].iter().find_map(|name| json.get(name)?.as_str().map(str::to_owned));

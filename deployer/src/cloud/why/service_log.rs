@@ -2,7 +2,8 @@
 
 use aws_sdk_cloudwatchlogs::types::OrderBy;
 
-use super::report::message;
+use serde_json::Value;
+
 use crate::{
     cloud::aws::{Aws, found},
     engine::Fault,
@@ -16,7 +17,7 @@ pub(super) const DENIED_WITHIN_S: i64 = 15 * 60;
 const STREAMS: i32 = 3;
 const LINES: i32 = 60;
 
-/// Reads the messages that these instances have logged since `since_s`, oldest first.
+/// Reads the lines that these instances have logged since `since_s`, oldest first.
 pub(super) async fn lines(aws: &Aws, log_group: &str, instances: &[&str], since_s: i64) -> Result<Vec<String>, Fault> {
     if instances.is_empty() {
         return Ok(Vec::new());
@@ -26,7 +27,7 @@ pub(super) async fn lines(aws: &Aws, log_group: &str, instances: &[&str], since_
     let mut events: Vec<(i64, String)> = futures::future::try_join_all(events).await?.into_iter().flatten().collect();
     events.retain(|(at_ms, _)| *at_ms >= since_s * 1000);
     events.sort_by_key(|(at_ms, _)| *at_ms);
-    Ok(events.into_iter().map(|(_, text)| message(&text)).collect())
+    Ok(events.into_iter().map(|(_, text)| text).collect())
 }
 
 /// The names of the newest streams of a log group, newest first.
@@ -67,8 +68,19 @@ const OPERATIONS: &[&str] = &[
     "UpdateItem",
 ];
 
-/// Whether a line is about a call that AWS denied, and names the call: a program may write "AccessDenied" about its own users.
-pub(super) fn is_denial(line: &str) -> bool {
+/// The text about a call that AWS denied, if a line has one. Lines of JSON may have it in any field.
+pub(super) fn denial(line: &str) -> Option<String> {
+    match serde_json::from_str(line) {
+        Ok(Value::Object(fields)) => fields.values().find_map(|value| match value {
+            Value::String(text) => denial(text),
+            value => denial(&value.to_string()),
+        }),
+        _ => is_denial(line).then(|| line.to_owned()),
+    }
+}
+
+/// Whether a text is about a call that AWS denied, and names the call: a program may write "AccessDenied" about its own users.
+fn is_denial(line: &str) -> bool {
     let mut words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == ':' || c == '-'));
     let is_action = |word: &str| {
         let Some((service, action)) = word.split_once(':') else { return false };
@@ -90,14 +102,16 @@ mod tests {
             "AccessDeniedException: User: arn:aws:sts::1:assumed-role/r/i-1 is not authorized to perform: dynamodb:Query on resource: t",
             "S3 answers PutObject with 403, AccessDenied, to request R2",
         ] {
-            assert!(is_denial(denied), "{denied}");
+            assert_eq!(denial(denied).as_deref(), Some(denied));
+            let json = serde_json::json!({ "message": "answered", "status": 500, "more": { "cause": denied } });
+            assert_eq!(denial(&json.to_string()).as_deref(), Some(denied));
         }
         for other in [
             "AccessDenied: ada may not see the page of bob",
             "DynamoDB answers Query with 400, ThrottlingException, to request R1",
             "the policy of dynamodb:Query was read",
         ] {
-            assert!(!is_denial(other), "{other}");
+            assert_eq!(denial(other), None);
         }
     }
 }
