@@ -75,7 +75,7 @@ impl Services {
     /// body if it is an upload.
     pub(crate) fn admit(&self, call: &Call, head: &Request, length: u64) -> Result<Option<Incoming>, Refusal> {
         // A form's policy is in its body.
-        if intake::is_form(head, call) {
+        if intake::is_post_form(head, call) {
             return Ok(None);
         }
         let region = self.regions.of_bucket(head);
