@@ -83,7 +83,7 @@ impl Resource for Alias {
         if sets.is_empty() {
             return Ok(Observed::Absent);
         }
-        let there = |kind: &RrType| sets.iter().find(|set| set.r#type == *kind).map(|set| self.target.seen_by(set));
+        let there = |kind: &RrType| sets.iter().find(|set| set.r#type == *kind).map(|set| undualled(&leads_to(set)));
         let (a, aaaa) = (there(&RrType::A), there(&RrType::Aaaa));
         let mut others: Vec<&ResourceRecordSet> = sets.iter().filter(|set| !self.target.is_of(set)).collect();
         let is_bare = !others.is_empty();
@@ -171,11 +171,6 @@ impl Target {
             number.chars().all(|c| c.is_ascii_digit()).then(|| place.to_owned())
         };
         parts(&name).is_some_and(|place| parts(&dns_name).as_ref() == Some(&place))
-    }
-
-    /// Where a record set leads, as we compare it.
-    fn seen_by(&self, set: &ResourceRecordSet) -> String {
-        undualled(&leads_to(set))
     }
 }
 

@@ -45,8 +45,6 @@ pub struct Output {
     pub arn: String,
     /// Whether it can be used.
     pub is_issued: bool,
-    /// Whether ACM has refused to issue it, so that it is to be replaced.
-    pub is_failed: bool,
     /// The record by which ACM validates the domain.
     pub record: Option<Record>,
     /// Whether a load balancer uses it, or another certificate of ours for this domain.
@@ -135,12 +133,11 @@ impl Resource for Certificate {
         let superfluous = ours.into_iter().filter(|it| it.detail.in_use_by().is_empty());
         Ok(Observed::Present(Live {
             settings: Settings {
-                failure: failure.clone(),
+                failure,
                 superfluous: superfluous.filter_map(|it| it.detail.certificate_arn).collect(),
             },
             output: Output {
                 is_issued: is_issued(&detail),
-                is_failed: failure.is_some(),
                 arn: detail.certificate_arn.unwrap_or_default(),
                 record,
                 is_used,

@@ -486,8 +486,7 @@ impl Layout<'_> {
                 zone: zone.clone(),
                 record,
                 certificate: certificate.arn,
-                // A plan sees one that is about to be replaced.
-                awaits: awaits && !certificate.is_failed,
+                awaits,
                 is_kept: certificate.keeps_record,
             };
             (record, settings)
