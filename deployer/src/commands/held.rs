@@ -20,11 +20,9 @@ pub type Uses = BTreeMap<(Store, String), BTreeSet<String>>;
 
 /// Returns the places that refer to values, such as `services.web.environment.TOKEN`.
 pub fn uses(config: &Config, is_needed: impl Fn(&str) -> bool) -> Uses {
-    let functions = config.functions.iter().map(|(entry, it)| (format!("functions.{entry}"), &it.variables.held));
-    let services = config.services.iter().map(|(entry, it)| (format!("services.{entry}"), &it.variables.held));
     let mut uses = Uses::new();
-    for (entry, held) in functions.chain(services).filter(|(entry, _)| is_needed(entry)) {
-        for (variable, Held { store, name, .. }) in held {
+    for (entry, variables) in config.variables().filter(|(entry, _)| is_needed(entry)) {
+        for (variable, Held { store, name, .. }) in &variables.held {
             let path = format!("{entry}.environment.{variable}");
             uses.entry((*store, name.clone())).or_default().insert(path);
         }

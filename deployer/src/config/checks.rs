@@ -26,15 +26,12 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.account();
     checks.lab();
     checks.triggers();
+    config.variables().for_each(|(path, variables)| checks.environment(&path, variables));
     for (entry, function) in &config.functions {
-        let path = format!("functions.{entry}");
-        checks.environment(&path, &function.variables);
-        checks.uses(&path, &function.uses);
+        checks.uses(&format!("functions.{entry}"), &function.uses);
     }
     for (entry, service) in &config.services {
-        let path = format!("services.{entry}");
-        checks.environment(&path, &service.variables);
-        checks.uses(&path, &service.uses);
+        checks.uses(&format!("services.{entry}"), &service.uses);
     }
     let outputs = config.outputs.iter().flat_map(|(_, text)| text.references());
     outputs.for_each(|reference| checks.reference(reference));
@@ -280,11 +277,8 @@ impl Checks<'_> {
     /// A function or service can only be created after those that its environment refers to.
     fn cycles(&mut self) {
         let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let functions =
-            self.config.functions.iter().map(|(entry, f)| (format!("functions.{entry}"), &f.variables.texts));
-        let services = self.config.services.iter().map(|(entry, s)| (format!("services.{entry}"), &s.variables.texts));
-        for (node, environment) in functions.chain(services) {
-            let named = environment.values().flat_map(|text| text.references());
+        for (node, variables) in self.config.variables() {
+            let named = variables.texts.values().flat_map(|text| text.references());
             needs.insert(node, named.map(|named| format!("{}.{}", named.section, named.entry)).collect());
         }
         // Removes everything that can be created; what remains is in a cycle or depends on one.

@@ -41,9 +41,7 @@ const WORDS: &[&str] = &["APIKEY", "CREDENTIAL", "CREDENTIALS", "KEY", "PASSWD",
 impl Config {
     /// Returns the variables whose values look like secrets.
     pub fn exposed(&self) -> Vec<Exposed> {
-        let functions = self.functions.iter().map(|(entry, it)| (format!("functions.{entry}"), &it.variables.texts));
-        let services = self.services.iter().map(|(entry, it)| (format!("services.{entry}"), &it.variables.texts));
-        functions.chain(services).flat_map(|(entry, environment)| exposed(&entry, environment)).collect()
+        self.variables().flat_map(|(entry, variables)| exposed(&entry, &variables.texts)).collect()
     }
 }
 

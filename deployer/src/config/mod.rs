@@ -432,11 +432,15 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
     }
 
+    /// Returns the variables of all functions and services, each with its path, such as `services.web`.
+    pub fn variables(&self) -> impl Iterator<Item = (String, &Variables)> {
+        let functions = self.functions.iter().map(|(entry, it)| (format!("functions.{entry}"), &it.variables));
+        functions.chain(self.services.iter().map(|(entry, it)| (format!("services.{entry}"), &it.variables)))
+    }
+
     /// Whether a variable's value is kept there.
     pub fn holds(&self, store: Store) -> bool {
-        let functions = self.functions.values().map(|it| &it.variables);
-        let mut held = functions.chain(self.services.values().map(|it| &it.variables)).flat_map(|it| it.held.values());
-        held.any(|it| it.store == store)
+        self.variables().any(|(_, it)| it.held.values().any(|held| held.store == store))
     }
 
     /// The place of a value, by its path such as `services.web.image`.

@@ -224,8 +224,7 @@ pub fn rounded(amount: f64) -> f64 {
 
 /// The secrets that variables refer to. Parameters of the standard tier cost nothing.
 fn secrets(config: &Config) -> Option<Item> {
-    let functions = config.functions.values().map(|it| &it.variables);
-    let held = functions.chain(config.services.values().map(|it| &it.variables)).flat_map(|it| it.held.values());
+    let held = config.variables().flat_map(|(_, it)| it.held.values());
     let names: BTreeSet<&str> = held.filter(|it| it.store == Store::Secret).map(|it| it.name.as_str()).collect();
     let monthly = secrets_monthly(names.len() as u32);
     let what = if names.len() == 1 { "1 secret".to_owned() } else { format!("{} secrets", names.len()) };
