@@ -322,16 +322,12 @@ fn fetch_denied(it: &Evidence) -> Option<String> {
 fn secret_missing(it: &Evidence) -> Option<String> {
     let held = it.held.as_ref()?;
     let what = &held.what;
-    match held.presence {
-        Some(Presence::Absent) => Some(format!("it cannot read {what}, which does not exist")),
-        Some(Presence::Empty) => Some(format!("it cannot read {what}, which has no value")),
-        Some(Presence::Ending) => Some(format!("it cannot read {what}, which is scheduled for deletion")),
-        _ => {
-            let is_missing = ["ResourceNotFoundException", "ParameterNotFound", "InvalidRequestException"];
-            let is_missing = is_missing.iter().any(|code| held.why.contains(code));
-            is_missing.then(|| format!("it cannot read {what}: {}", held.why))
-        }
+    if let Some(lack) = held.presence.as_ref().and_then(Presence::lack) {
+        return Some(format!("it cannot read {what}, which {lack}"));
     }
+    let codes = ["ResourceNotFoundException", "ParameterNotFound", "InvalidRequestException"];
+    let is_missing = codes.iter().any(|code| held.why.contains(code));
+    is_missing.then(|| format!("it cannot read {what}: {}", held.why))
 }
 
 fn secret_denied(it: &Evidence) -> Option<String> {

@@ -281,7 +281,7 @@ impl Evidence {
             return None;
         }
         let (_, what) = lines[at].text.split_once(UNREADABLE)?;
-        let is_why = |line: &&Line| WHYS.iter().any(|why| line.text.contains(why));
+        let is_why = |line: &&Line| WHYS.iter().chain(UNREACHABLE).any(|why| line.text.contains(why));
         let why = lines[..at].iter().rev().take(LAST_LINES).find(is_why).map(|line| line.text.clone());
         Some(HeldFailure { what: what.trim().into(), why: why.unwrap_or_default(), presence: None })
     }
@@ -316,16 +316,8 @@ impl Evidence {
     }
 }
 
-/// The beginnings of what the AWS CLI and jq say.
-const WHYS: &[&str] = &[
-    "An error occurred (",
-    "Could not connect to",
-    "Connect timeout on",
-    "Connection was closed",
-    "Read timeout on",
-    "Unable to locate credentials",
-    UNFIT,
-];
+/// The beginnings of what the AWS CLI and jq say, besides [`UNREACHABLE`].
+const WHYS: &[&str] = &["An error occurred (", "Unable to locate credentials", UNFIT];
 
 /// The beginning of what jq says about a value that cannot be a variable.
 pub const UNFIT: &str = "jq: error";
