@@ -2,7 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{KINDS, On::*, Right, When::*, kinds::OfKind, right, right_when};
+use super::{
+    KINDS,
+    On::*,
+    Right,
+    When::*,
+    kinds::{CERTIFICATES, OfKind, RECORDS},
+    right, right_when,
+};
 use crate::{
     config::{Config, Store},
     engine::Inputs as _,
@@ -117,28 +124,11 @@ const DOMAINS: &[Right] = &[
     right("route53:ListResourceRecordSets", Zones),
 ];
 
-/// How far the certificates of domains have got.
-const CERTIFICATES: &[Right] = &[
-    right("acm:DescribeCertificate", Certificates),
-    right("acm:ListCertificates", Any),
-    right("acm:ListTagsForCertificate", Certificates),
-];
-
 /// Finding and removing the certificate of a domain that `stack.yaml` no longer names (`kinds/certificate.rs`).
 const FIND_CERTIFICATES: &[Right] = &[right("acm:DescribeCertificate", Certificates)];
 const REMOVE_CERTIFICATES: &[Right] = &[
     right("acm:DescribeCertificate", Certificates),
     right_when("acm:DeleteCertificate", Certificates, Ours),
-    right("route53:ChangeResourceRecordSets", Zones),
-    right("route53:ListHostedZones", Any),
-    right("route53:ListResourceRecordSets", Zones),
-];
-
-/// Removing the records that lead to load balancers (`kinds/load_balancer.rs`).
-const RELEASE: &[Right] = &[
-    right("route53:ChangeResourceRecordSets", Zones),
-    right("route53:ListHostedZones", Any),
-    right("route53:ListResourceRecordSets", Zones),
 ];
 
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
@@ -418,7 +408,7 @@ pub const COMMANDS: &[Needs] = &[
         "pause",
         &[],
         Which::None,
-        &[&[part(Given::Services, PAUSE), part(Given::Services, RELEASE), part(Given::Services, LEASE)]],
+        &[&[part(Given::Services, PAUSE), part(Given::Services, RECORDS), part(Given::Services, LEASE)]],
     ),
     command("resume", UP_DEEDS, Which::Described, &[SITE, CHECKED, UP]),
     command(
