@@ -5,13 +5,19 @@ use std::io::{IsTerminal as _, Read as _};
 use anyhow::anyhow;
 use aws_sdk_ssm::types::ParameterType;
 
-use super::{Session, Wake, held, unless_stopped};
+use super::{Session, Wake, held::uses, unless_stopped};
 use crate::{
-    cloud::held::{WINDOW_DAYS, parameter, parameter_tags, tagged_parameters, to_parameter_tags, to_secret_tags},
+    cloud::held::{
+        self, WINDOW_DAYS, from_secret_tags, parameter, parameter_tags, tag_parameter, tag_secret, tagged_parameters,
+        to_parameter_tags, to_secret_tags,
+    },
     commands::cli::{Global, SecretCommand, SecretRm, SecretSet},
     config::Store,
-    engine::{Fault, Live, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags, look},
-    kinds::{parameter::Parameter, secret::Secret},
+    engine::{Fault, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags, look},
+    kinds::{
+        parameter::Parameter,
+        secret::{self, Secret},
+    },
     output::{
         exit::{Exit, Failure},
         report,
@@ -21,9 +27,7 @@ use crate::{
     releases::held::readers,
 };
 
-/// The largest values in bytes, and the longest value of a tag (docs/aws.md §23, §2.5).
-const LARGEST_SECRET: usize = 64 << 10;
-const LARGEST_PARAMETER: usize = 4096;
+/// The longest value of a tag (docs/aws.md §2.5).
 const LONGEST_TAG: usize = 256;
 /// The code of a parameter that is created and exists.
 const EXISTS: &str = "ParameterAlreadyExists";
@@ -38,6 +42,14 @@ pub async fn run(global: &Global, command: &SecretCommand) -> Result<Exit, Failu
 
 fn store(is_parameter: bool) -> Store {
     if is_parameter { Store::Parameter } else { Store::Secret }
+}
+
+/// The largest value in bytes (docs/aws.md §23).
+fn largest(store: Store) -> usize {
+    match store {
+        Store::Secret => 64 << 10,
+        Store::Parameter => 4 << 10,
+    }
 }
 
 fn check_name(store: Store, name: &str) -> Result<(), Failure> {
@@ -125,11 +137,8 @@ impl Session {
         if store == Store::Parameter {
             return Ok(parameter_tags(&self.aws, name).await?.map(|tags| (tags, false)));
         }
-        let answer = crate::cloud::aws::found(self.aws.secrets.describe_secret().secret_id(name).send().await)?;
-        let tags = |it: &aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput| {
-            (crate::cloud::held::from_secret_tags(it.tags()), it.deleted_date().is_some())
-        };
-        Ok(answer.as_ref().map(tags))
+        let secret = held::secret(&self.aws, name).await?;
+        Ok(secret.map(|it| (from_secret_tags(it.tags()), it.deleted_date().is_some())))
     }
 
     /// The tags of what we create.
@@ -152,10 +161,7 @@ impl Session {
                 call.set_tags(Some(to_secret_tags(&tags))).send().await?;
                 return Ok(());
             }
-            Before::Adopted => {
-                let call = secrets.tag_resource().secret_id(name).set_tags(Some(to_secret_tags(&tags)));
-                call.send().await?;
-            }
+            Before::Adopted => tag_secret(&self.aws, name, &tags).await?,
             Before::Ending => drop(secrets.restore_secret().secret_id(name).send().await?),
             Before::Ours => (),
         }
@@ -202,16 +208,14 @@ impl Session {
         put.send().await.map_err(|error| failed(error.into()))?;
         if before == Before::Adopted {
             // Afterwards: what could not be changed is not taken over. AWS does not take both in one call.
-            let parameter = Parameter { name: name.to_owned() };
-            let live = Live { settings: crate::kinds::parameter::Settings {}, output: (), owner: Owner::Parent };
-            parameter.tag(&self.aws, &live, &tags).await.map_err(failed)?;
+            tag_parameter(&self.aws, name, &tags).await.map_err(failed)?;
         }
         Ok(())
     }
 
     /// Says who reads a value, and when.
     fn tell_users(&self, store: Store, name: &str) {
-        let uses = held::uses(&self.config, |_| true);
+        let uses = uses(&self.config, |_| true);
         let Some(paths) = uses.get(&(store, name.to_owned())) else {
             let word = store.word();
             report::hint(&format!("a variable of stack.yaml reads it: `NAME: {{ {word}: {name} }}`"));
@@ -260,15 +264,12 @@ async fn value(store: Store, name: &str) -> Result<String, Failure> {
             answered.await.unwrap_or_else(|_| Err(Failure::usage("the value could not be read")))?
         }
     };
-    let (most, what) = match store {
-        Store::Secret => (LARGEST_SECRET, "64 KiB"),
-        Store::Parameter => (LARGEST_PARAMETER, "4 KiB"),
-    };
+    let most = largest(store);
     match value.len() {
         0 => Err(Failure::usage("the value is empty").hint("AWS keeps values of at least one character")),
         bytes if bytes > most => {
-            let store = store.word();
-            Err(Failure::usage(format!("the value is larger than {what}, the most that a {store} can have")))
+            let (most, store) = (most >> 10, store.word());
+            Err(Failure::usage(format!("the value is larger than {most} KiB, the most that a {store} can have")))
         }
         _ if store == Store::Parameter && value.contains("{{") && value.contains("}}") => {
             Err(Failure::usage("the value has {{ and }}, which AWS takes for a reference to another parameter")
@@ -294,10 +295,9 @@ async fn typed(words: &str) -> Result<String, Failure> {
 }
 
 fn piped(store: Store) -> Result<String, Failure> {
-    let most = if store == Store::Secret { LARGEST_SECRET } else { LARGEST_PARAMETER };
     let mut bytes = Vec::new();
     // A line break may follow the largest value.
-    std::io::stdin().lock().take(most as u64 + 3).read_to_end(&mut bytes)?;
+    std::io::stdin().lock().take(largest(store) as u64 + 3).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes).map_err(|_| Failure::usage("the value is not UTF-8 text"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
@@ -307,15 +307,12 @@ async fn list(global: &Global) -> Result<Exit, Failure> {
     let session = Session::open_without_network(global).await?;
     let stack = session.config.name.as_str();
     let failed = |fault| session.failed("list secrets and parameters", fault);
-    let secrets = unless_stopped(async { look(|| crate::kinds::secret::listed(&session.aws)).await.map_err(failed) });
+    let secrets = unless_stopped(async { look(|| secret::of_stack(&session.aws, stack)).await.map_err(failed) });
     let secrets = secrets.await?;
     let parameters = unless_stopped(async {
         look(|| tagged_parameters(&session.aws, STACK_TAG, Some(stack))).await.map_err(failed)
     });
     let parameters = parameters.await?;
-    let is_ours = |it: &aws_sdk_secretsmanager::types::SecretListEntry| {
-        it.tags().iter().any(|tag| tag.key() == Some(STACK_TAG) && tag.value() == Some(stack))
-    };
     let of_secret = |it: aws_sdk_secretsmanager::types::SecretListEntry| {
         (Store::Secret, it.name.unwrap_or_default(), it.last_changed_date.and_then(|at| timestamp(at.secs())))
     };
@@ -323,8 +320,8 @@ async fn list(global: &Global) -> Result<Exit, Failure> {
         (Store::Parameter, it.name.unwrap_or_default(), it.last_modified_date.and_then(|at| timestamp(at.secs())))
     };
     let all: Vec<(Store, String, Option<String>)> =
-        secrets.into_iter().filter(is_ours).map(of_secret).chain(parameters.into_iter().map(of_parameter)).collect();
-    let uses = held::uses(&session.config, |_| true);
+        secrets.into_iter().map(of_secret).chain(parameters.into_iter().map(of_parameter)).collect();
+    let uses = uses(&session.config, |_| true);
     if all.is_empty() {
         report::say(format!("{stack} has no secrets and no parameters"));
     }
@@ -358,7 +355,7 @@ async fn remove(global: &Global, args: &SecretRm) -> Result<Exit, Failure> {
         }
         Before::Ours | Before::Adopted => (),
     }
-    if let Some(path) = held::uses(&session.config, |_| true).get(&(store, name.clone())).and_then(|it| it.first()) {
+    if let Some(path) = uses(&session.config, |_| true).get(&(store, name.clone())).and_then(|it| it.first()) {
         let error = anyhow!("{path} reads the {} {name}, so nothing was changed", store.word());
         return Err(Failure::new(Exit::Failed, error)
             .at(session.place(path))
@@ -384,15 +381,15 @@ async fn remove(global: &Global, args: &SecretRm) -> Result<Exit, Failure> {
     }
     let failed = |fault| session.failed(&format!("delete the {} {name}", store.word()), fault);
     match store {
-        Store::Secret => delete(&session, &Secret { name: name.clone() }).await.map_err(failed)?,
-        Store::Parameter => delete(&session, &Parameter { name: name.clone() }).await.map_err(failed)?,
-    }
-    match store {
         Store::Secret => {
+            delete(&session, &Secret { name: name.clone() }).await.map_err(failed)?;
             report::say(format!("secret {name}: AWS deletes it in {WINDOW_DAYS} days, and charges nothing until then"));
             report::hint(&format!("to restore it: `{}`", store.remedy(name)));
         }
-        Store::Parameter => report::say(format!("parameter {name} deleted")),
+        Store::Parameter => {
+            delete(&session, &Parameter { name: name.clone() }).await.map_err(failed)?;
+            report::say(format!("parameter {name} deleted"));
+        }
     }
     Ok(Exit::Done)
 }
