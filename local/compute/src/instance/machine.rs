@@ -1,0 +1,86 @@
+//! The processes of an instance, and the states of its units.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The handle of a running instance.
+#[derive(Clone, Default)]
+pub struct Machine {
+    pub(super) stop: CancellationToken,
+    /// The process id of each running unit.
+    processes: Arc<Mutex<BTreeMap<String, u32>>>,
+    /// How the limits of its type are enforced, once a process has been limited.
+    limits: Arc<Mutex<Option<String>>>,
+    /// The state of each unit.
+    pub(super) units: Arc<Mutex<BTreeMap<String, UnitState>>>,
+    /// The units that have been started and have not ended.
+    running: Arc<watch::Sender<BTreeSet<String>>>,
+}
+
+/// The state of a unit, as `systemctl show` prints it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UnitState {
+    pub(super) active: &'static str,
+    pub(super) sub: &'static str,
+    pub(super) restarts: u64,
+}
+
+impl Machine {
+    /// Stops the instance.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Returns the process ids of its units; each process leads a process group.
+    pub fn processes(&self) -> Vec<u32> {
+        self.processes.lock().expect("nothing panics while it holds the processes").values().copied().collect()
+    }
+
+    /// Returns a description of how the limits of its type are enforced.
+    pub fn limits(&self) -> Option<String> {
+        self.limits.lock().expect("nothing panics while it holds the words").clone()
+    }
+
+    pub(super) fn note_unit(&self, unit: &str, active: &'static str, sub: &'static str) {
+        let mut units = self.units.lock().expect("nothing panics while it holds the units");
+        let state = units.entry(unit.to_owned()).or_default();
+        (state.active, state.sub) = (active, sub);
+    }
+
+    pub(super) fn note_restart(&self, unit: &str) {
+        let mut units = self.units.lock().expect("nothing panics while it holds the units");
+        units.entry(unit.to_owned()).or_default().restarts += 1;
+    }
+
+    pub(super) fn note_running(&self, unit: &str, is_running: bool) {
+        self.running.send_modify(|units| {
+            if is_running {
+                units.insert(unit.to_owned())
+            } else {
+                units.remove(unit)
+            };
+        });
+    }
+
+    /// Waits until these units have ended.
+    pub(super) async fn outlive(&self, others: &[String]) {
+        let mut running = self.running.subscribe();
+        // The sender lives as long as the machine.
+        drop(running.wait_for(|units| !others.iter().any(|other| units.contains(other))).await);
+    }
+
+    pub(super) fn note_limits(&self, words: String) {
+        *self.limits.lock().expect("nothing panics while it holds the words") = Some(words);
+    }
+
+    pub(super) fn note(&self, unit: &str, pid: Option<u32>) {
+        let mut processes = self.processes.lock().expect("nothing panics while it holds the processes");
+        match pid {
+            Some(pid) => drop(processes.insert(unit.to_owned(), pid)),
+            None => drop(processes.remove(unit)),
+        }
+    }
+}
