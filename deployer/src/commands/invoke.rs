@@ -12,7 +12,8 @@ use super::{Session, unless_stopped};
 use crate::{
     cloud::{aws::found, sample},
     commands::cli::{Global, Invoke},
-    engine::{Fault, Owner},
+    engine::Fault,
+    kinds::function::Function,
     machine::files::read_regular_file,
     output::{
         exit::{Exit, Failure},
@@ -101,11 +102,9 @@ async fn stdin() -> std::io::Result<Vec<u8>> {
 
 /// Refuses to run a function that does not belong to this stack.
 async fn check_owner(session: &Session, name: &str) -> Result<(), Failure> {
-    let answer = found(session.aws.lambda.get_function().function_name(name).send().await)?;
-    let Some(answer) = answer else {
+    let Some((_, owner)) = Function::named(name).describe(&session.aws).await? else {
         return Err(Failure::new(Exit::Failed, anyhow!("the function {name} does not exist")).hint("run `up` first"));
     };
-    let owner = Owner::Tags(answer.tags.unwrap_or_default().into_iter().collect());
     match owner.foreign_to(session.config.name.as_str()) {
         None => Ok(()),
         Some(owner) => {
