@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables, error::did_you_mean,
-    verify::RUN,
+    Config, HTTPS_PORT, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables,
+    error::did_you_mean, verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -50,9 +50,6 @@ pub const LAB_INSTANCES: u32 = 9;
 const LAB_DISK_GB: u16 = 100;
 /// The only regions there.
 const LAB_REGIONS: &[&str] = &["us-east-1", "us-west-2"];
-
-/// The port of HTTPS.
-const HTTPS: u16 = 443;
 
 struct Checks<'a> {
     config: &'a Config,
@@ -155,9 +152,12 @@ impl Checks<'_> {
     /// The listener for plain HTTP; browsers expect TLS on this port.
     fn plain_http(&mut self) {
         for (entry, service) in &self.config.services {
-            if u16::from(service.load_balancer.port) == HTTPS {
-                let help = "this is the port for plain HTTP: use 80, or another one; `domain` adds HTTPS on port 443";
-                self.problem(&format!("services.{entry}.load_balancer.port"), "443 is the port of HTTPS", help);
+            if u16::from(service.load_balancer.port) == HTTPS_PORT {
+                let help = format!(
+                    "this is the port for plain HTTP: use 80, or another one; `domain` adds HTTPS on port {HTTPS_PORT}"
+                );
+                let message = format!("{HTTPS_PORT} is the port of HTTPS");
+                self.problem(&format!("services.{entry}.load_balancer.port"), message, help);
             }
         }
     }
