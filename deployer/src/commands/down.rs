@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Instant};
 use anyhow::anyhow;
 
 use super::{
-    Reliance, Session, Wake, observer,
+    Lookup, Session, Wake, observer,
     receipt::Receipt,
     turn::{Turn, overtaken},
     unless_stopped, watched,
@@ -29,7 +29,7 @@ use crate::{
 
 pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let Some(mut session) = Session::open(global, Wake::Only, Reliance::Spares).await? else {
+    let Some(mut session) = Session::open(global, Wake::Only, Lookup::Lenient).await? else {
         report::say("nothing to do: there is no local AWS here");
         return Ok(Exit::Done);
     };
@@ -85,7 +85,7 @@ struct Removal {
     lease: Option<Lease>,
 }
 
-/// Shows the removal and asks, then takes the lease and reads again: only what was shown is removed.
+/// Shows the removal and asks, then takes the lease and reads again: only resources that were shown are removed.
 async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
     let (page, plan) = removal(session, &args.keep).await?;
     if !report::plan(&plan, Values::Hidden, &|path| session.place(path)) {
@@ -183,7 +183,10 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
     let mut page = session.page_with_orphans(&Programs::none()).await?;
     let unread = kinds::doom_held(&mut page.stack, &session.aws).await;
     for (kind, fault) in unread {
-        report::warning(&format!("{kind}s of this stack, if there are any, stay: {}", denied_or_said(&fault)));
+        report::warning(&format!(
+            "{kind}s of this stack could not be looked up; any that exist are left: {}",
+            denied_or_said(&fault)
+        ));
     }
     let (wanted, unwanted): (Vec<_>, Vec<_>) =
         keep.iter().cloned().partition(|name| page.stack.select(std::slice::from_ref(name)).is_ok());

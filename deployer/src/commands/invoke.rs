@@ -81,7 +81,7 @@ async fn given(from: &Path) -> Result<String, Failure> {
         false => read_regular_file(from, LARGEST_EVENT).map_err(|error| wrong(error.into()))?,
     };
     if text.len() as u64 > LARGEST_EVENT {
-        return Err(wrong(anyhow!("more than {LARGEST_EVENT} bytes, which is what an event may have")));
+        return Err(wrong(anyhow!("more than {LARGEST_EVENT} bytes, the maximum of an event")));
     }
     serde_json::from_slice::<serde::de::IgnoredAny>(&text).map_err(|error| wrong(anyhow!("not JSON: {error}")))?;
     let text = String::from_utf8(text).map_err(|error| wrong(error.into()))?;

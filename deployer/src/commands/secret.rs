@@ -44,14 +44,6 @@ fn store(is_parameter: bool) -> Store {
     if is_parameter { Store::Parameter } else { Store::Secret }
 }
 
-/// The largest value in bytes (docs/aws.md §23).
-fn largest(store: Store) -> usize {
-    match store {
-        Store::Secret => 64 << 10,
-        Store::Parameter => 4 << 10,
-    }
-}
-
 fn check_name(store: Store, name: &str) -> Result<(), Failure> {
     store
         .check(name)
@@ -70,7 +62,7 @@ async fn set(global: &Global, args: &SecretSet) -> Result<Exit, Failure> {
     let store = store(args.parameter);
     check_name(store, &args.name)?;
     let session = open(global).await?;
-    // Before the value is asked for: it would be typed in vain.
+    // Before asking for the value, so that it is not typed in vain.
     let before = unless_stopped(session.owned(store, &args.name, args.adopt)).await?;
     if store == Store::Parameter {
         unless_stopped(session.key_of(&args.name)).await?;
@@ -105,7 +97,7 @@ enum Before {
 }
 
 impl Session {
-    /// Finds out whose a secret or parameter is.
+    /// Determines the owner of a secret or parameter.
     ///
     /// Errors: it is not ours.
     async fn owned(&self, store: Store, name: &str, adopts: bool) -> Result<Before, Failure> {
@@ -141,7 +133,7 @@ impl Session {
         Ok(secret.map(|it| (from_secret_tags(it.tags()), it.deleted_date().is_some())))
     }
 
-    /// The tags of what we create.
+    /// The tags for a new secret or parameter.
     fn tags_for(&self, store: Store, name: &str) -> Tags {
         let mut tags: Tags = self.config.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         tags.insert(STACK_TAG.into(), self.config.name.to_string());
@@ -207,13 +199,13 @@ impl Session {
         let put = put.set_key_id(self.key_of(name).await?).overwrite(true);
         put.send().await.map_err(|error| failed(error.into()))?;
         if before == Before::Adopted {
-            // Afterwards: what could not be changed is not taken over. AWS does not take both in one call.
+            // After the value: a secret that cannot be changed is not adopted. AWS does not accept both in one call.
             tag_parameter(&self.aws, name, &tags).await.map_err(failed)?;
         }
         Ok(())
     }
 
-    /// Says who reads a value, and when.
+    /// Reports the readers of a value, and when they see the new one.
     fn tell_users(&self, store: Store, name: &str) {
         let uses = uses(&self.config, |_| true);
         let Some(paths) = uses.get(&(store, name.to_owned())) else {
@@ -264,7 +256,7 @@ async fn value(store: Store, name: &str) -> Result<String, Failure> {
             answered.await.unwrap_or_else(|_| Err(Failure::usage("the value could not be read")))?
         }
     };
-    let most = largest(store);
+    let most = store.largest();
     match value.len() {
         0 => Err(Failure::usage("the value is empty").hint("AWS keeps values of at least one character")),
         bytes if bytes > most => {
@@ -297,7 +289,7 @@ async fn typed(words: &str) -> Result<String, Failure> {
 fn piped(store: Store) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     // A line break may follow the largest value.
-    std::io::stdin().lock().take(largest(store) as u64 + 3).read_to_end(&mut bytes)?;
+    std::io::stdin().lock().take(store.largest() as u64 + 3).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes).map_err(|_| Failure::usage("the value is not UTF-8 text"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
@@ -361,7 +353,7 @@ async fn remove(global: &Global, args: &SecretRm) -> Result<Exit, Failure> {
             .at(session.place(path))
             .hint("take it out of stack.yaml and run `up` first: a service could not start without it"));
     }
-    // What runs may still read what the description no longer names.
+    // A deployed service or function may still read a value that the description no longer names.
     let stack = session.config.name.as_str();
     let looked = unless_stopped(async { Ok(look(|| readers(&session.aws, stack, store, name)).await) }).await?;
     let readers = looked.map_err(|fault| session.failed("look for what reads it", fault))?;
@@ -394,7 +386,7 @@ async fn remove(global: &Global, args: &SecretRm) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Deletes what is ours: the owner is checked once more.
+/// Deletes it if it is still ours: checks the owner once more.
 async fn delete<R: Resource<Cloud = crate::cloud::aws::Aws>>(session: &Session, resource: &R) -> Result<(), Fault> {
     match look(|| resource.read(&session.aws)).await? {
         Observed::Present(live) if live.owner.foreign_to(session.config.name.as_str()).is_none() => {

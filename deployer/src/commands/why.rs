@@ -35,8 +35,7 @@ pub async fn run(global: &Global, args: &Why) -> Result<Exit, Failure> {
     for diagnosis in &diagnoses {
         print(&session, diagnosis);
     }
-    let page = session.page(&Programs::none());
-    https::explain(&page, &chosen_services);
+    https::explain(&session, &chosen_services);
     Ok(if diagnoses.iter().all(|one| one.is_well) { Exit::Done } else { Exit::Failed })
 }
 
