@@ -51,7 +51,7 @@ pub struct Settings {
     pub is_bare: bool,
 }
 
-/// The records as they are.
+/// The present records.
 #[derive(Debug, Clone)]
 pub struct Output {
     sets: Vec<ResourceRecordSet>,
@@ -108,7 +108,7 @@ impl Resource for Alias {
         Ok(Some(Live { settings: want.clone(), output: Output { sets }, owner: Owner::Parent }))
     }
 
-    /// Replaces records only as they were read, so that one that has been changed since is kept.
+    /// Replaces records only if they are still as they were read: later changes are kept.
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let there = [(&live.settings.a, &want.a), (&live.settings.aaaa, &want.aaaa)];
         let differing = TYPES.iter().zip(there).filter(|(_, (there, want))| there != want);

@@ -29,9 +29,9 @@ use crate::{
 pub struct Function {
     /// Its name.
     pub name: String,
-    /// The origin of what this run makes of it, for the descriptions of versions. It is not compared.
+    /// The origin of the versions that this run publishes, for their descriptions. Not compared.
     pub origin: Origin,
-    /// The variables whose values may be shown. They are not compared.
+    /// The variables whose values may be shown. Not compared.
     pub open: BTreeSet<String>,
 }
 
@@ -165,7 +165,7 @@ impl Resource for Function {
         gone(aws.lambda.delete_function().function_name(&self.name).send().await)
     }
 
-    /// Lambda tells when a function was last changed, and not when it was created.
+    /// Lambda returns the time of the last change, but not of the creation.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let functions = items(aws.lambda.list_functions().into_paginator().send()).await?.into_iter();
         let reads = functions.map(async |it| {
@@ -231,7 +231,7 @@ impl Function {
 
     /// Downloads the code of one of its published versions, as settings can carry it.
     ///
-    /// Errors: what was downloaded is not the code with this SHA-256.
+    /// Errors: the downloaded code has another SHA-256.
     pub async fn code_of(&self, aws: &Aws, number: i64, sha256: &str) -> Result<Arc<[u8]>, Fault> {
         let call = aws.lambda.get_function().function_name(&self.name).qualifier(number.to_string());
         let location = call.send().await?.code.and_then(|code| code.location).unwrap_or_default();

@@ -45,7 +45,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Returns what clients of domains and of HTTPS listeners need to know.
+    /// Returns the settings for clients of domains and of HTTPS listeners.
     pub fn domains(&self) -> Domains {
         health(self.address).map(|health| health.domains).unwrap_or_default()
     }
@@ -155,7 +155,7 @@ impl Laptop {
         serde_json::from_value(shown["chaos"].clone()).unwrap_or_default()
     }
 
-    /// The server's own description of what runs in it.
+    /// The server's own description of its state.
     pub fn status(&self, server: &Server) -> anyhow::Result<serde_json::Value> {
         Ok(serde_json::from_str(&get(server.address, STATUS)?)?)
     }
@@ -231,12 +231,12 @@ impl Laptop {
             Some(ErrorKind::PermissionDenied) => format!("make {dir} and everything in it readable and writable for you"),
             Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => "make room on the disk".to_owned(),
             Some(ErrorKind::NotADirectory | ErrorKind::AlreadyExists) => {
-                format!("remove what has the path {dir}")
+                format!("remove the file {dir}")
             }
             _ => "put back a copy of the file that is named, or delete everything stored here with `deployer local reset`"
                 .to_owned(),
         };
-        failed(error.context(format!("the local AWS cannot use what is stored in {dir}"))).hint(remedy)
+        failed(error.context(format!("the local AWS cannot use the state in {dir}"))).hint(remedy)
     }
 
     /// Rejects a log that is not a regular file: writing to it could block for ever.
@@ -258,7 +258,7 @@ impl Laptop {
         self.dir.ancestors().nth(2).expect("it was joined from a folder and two names")
     }
 
-    /// The port that it uses if none is named and this one is free.
+    /// The port that it prefers if none is named.
     pub fn preferred_port(&self) -> u16 {
         self.last_port().unwrap_or(USUAL_PORT)
     }
@@ -346,7 +346,7 @@ struct Health {
     domains: Domains,
 }
 
-/// What clients of domains and of HTTPS listeners need to know about a local AWS.
+/// The settings for clients of domains and of HTTPS listeners of a local AWS.
 #[derive(Default, Deserialize)]
 pub struct Domains {
     /// The address of its DNS server.
@@ -355,7 +355,7 @@ pub struct Domains {
     pub certificate_authority: Option<PathBuf>,
 }
 
-/// Which program holds a port of this machine.
+/// The program that listens on a port of this machine.
 fn held(port: u16) -> String {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     match health(address) {

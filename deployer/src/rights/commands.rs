@@ -126,10 +126,8 @@ const DOMAINS: &[Right] = &[
 
 /// Finding and removing the certificate of a domain that `stack.yaml` no longer names (`kinds/certificate.rs`).
 const FIND_CERTIFICATES: &[Right] = &[right("acm:DescribeCertificate", Certificates)];
-const REMOVE_CERTIFICATES: &[Right] = &[
-    right("acm:DescribeCertificate", Certificates),
-    right_when("acm:DeleteCertificate", Certificates, Ours),
-];
+const REMOVE_CERTIFICATES: &[Right] =
+    &[right("acm:DescribeCertificate", Certificates), right_when("acm:DeleteCertificate", Certificates, Ours)];
 
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];

@@ -7,7 +7,7 @@ use super::{
     right, right_when,
 };
 
-/// The rights of a kind, by what is done with its resources.
+/// The rights of a kind, by operation.
 #[derive(Debug)]
 pub struct OfKind {
     /// Its name, as in plans.
@@ -17,7 +17,7 @@ pub struct OfKind {
     pub list: &'static [Right],
     /// Reading one.
     pub read: &'static [Right],
-    /// Reading what a removal would lose.
+    /// Reading the data that a removal would lose.
     pub loss: &'static [Right],
     /// Creating, changing and tagging one.
     pub change: &'static [Right],

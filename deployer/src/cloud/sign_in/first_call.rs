@@ -153,7 +153,7 @@ fn unanswered(aws: &Aws, source: &Source, cause: &str) -> Trouble {
     match (&aws.sts_endpoint, proxy()) {
         (Some(_), _) => source.failed(
             format!("{server} cannot be reached: {cause}"),
-            format!("start what should answer at {server}, or correct AWS_ENDPOINT_URL"),
+            format!("start the server at {server}, or correct AWS_ENDPOINT_URL"),
         ),
         (None, Some(proxy)) => source.failed(
             format!("{server} cannot be reached by way of {proxy}: {cause}"),

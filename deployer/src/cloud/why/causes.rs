@@ -288,7 +288,7 @@ fn user_data(it: &Evidence) -> Option<String> {
             || line.program == "cloud-init"
                 && (text.contains("ERROR") || text.contains("Failed") || text.contains("Unhandled"))
     };
-    // An instance that reports has been set up; those of others say nothing about it.
+    // An instance that reports has been set up. Reports of other instances prove nothing about it.
     let has_reported = it.reports.iter().any(|report| Some(&report.instance) == it.ill.as_ref());
     let line = it.console.iter().find(is_about).filter(|_| !has_reported)?;
     Some(format!("cloud-init failed on the instance: {}", line.text))
