@@ -6,7 +6,7 @@ use crate::{
     engine::Fault,
 };
 
-/// The remedy for a refused call. `what` is the resource that it was made for, as users know it.
+/// The remedy for a refused call. `what` names its resource for users.
 pub fn remedy(fault: &Fault, what: Option<&str>) -> Option<String> {
     if fault.code == NOT_SIGNED_IN {
         return Some(AGAIN.into());

@@ -1,4 +1,4 @@
-//! `doctor`: checks before the first `up` what it will need, and changes nothing.
+//! `doctor`: checks the requirements of the first `up`, and changes nothing.
 
 mod cloud;
 mod finding;

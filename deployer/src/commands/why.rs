@@ -89,7 +89,7 @@ async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
     diagnoses
 }
 
-/// Why a service is off, if that is intended, and what brings it back.
+/// The reason why a service is off on purpose, and the command that brings it back.
 fn resting(evidence: &Evidence) -> Option<String> {
     let rest = &evidence.group.as_ref()?.as_ref()?.rest;
     match (&rest.paused, &rest.ends) {

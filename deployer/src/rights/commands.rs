@@ -396,7 +396,7 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Services, WHY_SERVICES),
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
-                // Of releases whose values stack.yaml need not name any more.
+                // For earlier releases, whose values stack.yaml may no longer name.
                 part(Given::Always, HELD_SECRETS),
                 part(Given::Always, HELD_PARAMETERS),
             ],

@@ -56,7 +56,7 @@ async fn first_answer(aws: &Aws, source: &Source) -> Result<Site, Failure> {
     loop {
         let refusal = match in_time(aws, begun).await {
             None => {
-                // Why an earlier attempt failed says more than that this one has not ended yet.
+                // The failure of an earlier attempt explains more than the timeout of this one.
                 if let Some(refusal) = last {
                     return Err(explained(aws, source, refusal));
                 }

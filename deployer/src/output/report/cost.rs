@@ -7,7 +7,7 @@ use crate::cost::{
     prices::{dollars, prices},
 };
 
-/// Prints what a stack costs.
+/// Prints the cost of a stack.
 pub fn cost(estimate: &Estimate) {
     lines(estimate).iter().for_each(|text| line(text));
 }
