@@ -25,7 +25,7 @@ use kit::pages;
 use kit::region_names::{GLOBAL, REGIONS};
 use s3::{Incoming, Spool, Strangers};
 
-/// The services, and what all calls pass through.
+/// The services, and the checks that all calls pass.
 pub(crate) struct Services {
     pub journal: Journal,
     pub account: account::Kind,
@@ -179,7 +179,7 @@ impl Services {
         }
     }
 
-    /// Returns what is running, for people and tests.
+    /// Returns the running resources, for people and tests.
     pub(crate) fn status(&self) -> serde_json::Value {
         self.regions.status()
     }

@@ -425,7 +425,7 @@ impl Compute {
         self.metrics.count_own(balancer, status, self.site.speed);
     }
 
-    /// Returns what is running, for display.
+    /// Returns the running resources, for display.
     pub fn status(&self) -> Value {
         let machines = self.machines();
         self.read(|state| {
