@@ -577,3 +577,31 @@ fn restore(state: &mut State, site: &Site) {
         one.in_service = one.in_service.map(|_| clock::Moment::now());
     }
 }
+
+/// What unit tests of several modules need.
+#[cfg(test)]
+mod fixture {
+    use super::*;
+
+    struct NoCertificates;
+
+    impl Certificates for NoCertificates {
+        fn certificate(&self, _arn: &str) -> Option<Certificate> {
+            None
+        }
+    }
+
+    /// Returns a site without certificates.
+    pub fn site(speed: Speed, chaos: Chaos) -> Site {
+        Site {
+            region: "us-east-1".to_owned(),
+            account: "000000000000".to_owned(),
+            kind: Default::default(),
+            dir: PathBuf::new(),
+            ports: Ports::default(),
+            certificates: Arc::new(NoCertificates),
+            chaos: watch::channel(chaos).1,
+            speed,
+        }
+    }
+}

@@ -6,6 +6,7 @@ use kit::query::{Answer, ApiError, Params, Xml};
 use kit::tags::{Flaw, USUAL};
 
 pub fn add(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    super::needs(params, "Tags")?;
     let arns = existing(state, params)?;
     let wanted = params.tags("Tags");
     for arn in &arns {
@@ -40,6 +41,7 @@ fn check(params: &Params, there: &Tags) -> Result<(), ApiError> {
 }
 
 pub fn remove(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    super::needs(params, "TagKeys")?;
     let keys = params.texts("TagKeys");
     for arn in existing(state, params)? {
         if let Some(tags) = state.tags.get_mut(&arn) {
