@@ -583,15 +583,16 @@ fn restore(state: &mut State, site: &Site) {
 mod fixture {
     use super::*;
 
-    struct NoCertificates;
+    /// Every certificate whose ARN begins with `arn:` is issued; there are no others.
+    struct Issued;
 
-    impl Certificates for NoCertificates {
-        fn certificate(&self, _arn: &str) -> Option<Certificate> {
-            None
+    impl Certificates for Issued {
+        fn certificate(&self, arn: &str) -> Option<Certificate> {
+            arn.starts_with("arn:").then(|| Certificate { names: Vec::new(), issued: Some(Default::default()) })
         }
     }
 
-    /// Returns a site without certificates.
+    /// Returns a site in which nothing exists but certificates.
     pub fn site(speed: Speed, chaos: Chaos) -> Site {
         Site {
             region: "us-east-1".to_owned(),
@@ -599,7 +600,7 @@ mod fixture {
             kind: Default::default(),
             dir: PathBuf::new(),
             ports: Ports::default(),
-            certificates: Arc::new(NoCertificates),
+            certificates: Arc::new(Issued),
             chaos: watch::channel(chaos).1,
             speed,
         }

@@ -113,3 +113,59 @@ fn shown<'a>(certificates: impl IntoIterator<Item = (&'a String, bool)>) -> Xml 
     });
     xml
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::site;
+    use kit::speed::Speed;
+
+    const LISTENER: &str = "arn:listener";
+
+    #[test]
+    fn a_call_has_one_certificate_and_the_default_one_can_be_in_the_list() {
+        let site = site(Speed::REAL, Default::default());
+        let listener = Listener {
+            arn: LISTENER.to_owned(),
+            load_balancer: "arn:balancer".to_owned(),
+            port: 443,
+            protocol: "HTTPS".to_owned(),
+            actions: Vec::new(),
+            local_port: 0,
+            certificates: vec!["arn:0".to_owned()],
+            ssl_policy: None,
+        };
+        let mut state = State::default();
+        state.listeners.insert(LISTENER.to_owned(), listener);
+        type Call = fn(&mut State, &Site, &Params) -> Answer;
+        for (call, given, expected, certificates) in [
+            (add as Call, &["arn:1", "arn:2"][..], Err("TooManyCertificates"), &["arn:0"][..]),
+            (add, &[], Err("ValidationError"), &["arn:0"]),
+            (add, &["none"], Err("CertificateNotFound"), &["arn:0"]),
+            (add, &["arn:1"], Ok(()), &["arn:0", "arn:1"]),
+            (add, &["arn:1"], Ok(()), &["arn:0", "arn:1"]),
+            (remove, &["arn:0"], Err("OperationNotPermitted"), &["arn:0", "arn:1"]),
+            (add, &["arn:0"], Ok(()), &["arn:0", "arn:1", "arn:0"]),
+            (add, &["arn:0"], Ok(()), &["arn:0", "arn:1", "arn:0"]),
+            (remove, &["arn:0", "arn:1"], Err("TooManyCertificates"), &["arn:0", "arn:1", "arn:0"]),
+            (remove, &["arn:0"], Ok(()), &["arn:0", "arn:1"]),
+            (remove, &["arn:1"], Ok(()), &["arn:0"]),
+            (remove, &["arn:1"], Ok(()), &["arn:0"]),
+        ] {
+            let items = given.iter().enumerate();
+            let items = items.map(|(at, arn)| (format!("Certificates.member.{at}.CertificateArn"), (*arn).to_owned()));
+            let form = items.chain([("ListenerArn".to_owned(), LISTENER.to_owned())]).collect();
+            let done = call(&mut state, &site, &Params::parse(&form)).map(drop).map_err(|fault| fault.code);
+            assert_eq!(done, expected, "{form:?}");
+            assert_eq!(state.listeners[LISTENER].certificates, certificates, "{form:?}");
+        }
+        for at in 1..=MOST {
+            let form = [("ListenerArn", LISTENER), ("Certificates.member.1.CertificateArn", &*format!("arn:{at}"))];
+            let form = form.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            add(&mut state, &site, &Params::parse(&form)).unwrap();
+        }
+        let form = [("ListenerArn", LISTENER), ("Certificates.member.1.CertificateArn", "arn:more")];
+        let form = form.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(add(&mut state, &site, &Params::parse(&form)).unwrap_err().code, "TooManyCertificates");
+    }
+}
