@@ -216,7 +216,7 @@ mod tests {
             let form = form.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
             let made = create(&mut state, &site, &Params::parse(&form));
             assert_eq!(made.map(drop).map_err(|fault| fault.code), expected, "{kind} {name}");
-            assert_eq!(state.tags_of(&id).get("a").is_some(), expected.is_ok(), "{kind} {name}");
+            assert_eq!(state.tags_of(&id).contains_key("a"), expected.is_ok(), "{kind} {name}");
         }
     }
 }

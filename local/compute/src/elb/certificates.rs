@@ -33,7 +33,7 @@ fn too_many(items: &[&Params]) -> ApiError {
 }
 
 /// Returns the only certificate in a call, without `IsDefault`.
-fn single<'a>(params: &'a Params) -> Result<&'a Params, ApiError> {
+fn single(params: &Params) -> Result<&Params, ApiError> {
     match params.items("Certificates").as_slice() {
         [] => Err(invalid("A certificate must be specified")),
         [one] if one.has("IsDefault") => Err(invalid("IsDefault cannot be specified")),
