@@ -309,6 +309,8 @@ pub fn function_verdict(it: &FunctionEvidence) -> Option<Verdict> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     fn check(evidence: FunctionEvidence, cause: &str, words: &str) {
@@ -346,10 +348,10 @@ mod tests {
     #[test]
     fn only_invocations_after_the_last_success_and_the_last_change_count() {
         let (late, good) = (invocation(10, "a", &[REPORT, TIMED_OUT]), invocation(20, "b", &["well", "END", REPORT]));
-        assert_eq!(cause(&[late.clone()], 0), Some("function-timeout"));
+        assert_eq!(cause(from_ref(&late), 0), Some("function-timeout"));
         assert_eq!(cause(&[[late.clone(), good.clone()].concat()], 0), None, "it has succeeded since");
         assert_eq!(cause(&[good.clone(), late.clone()], 0), None, "in another stream");
-        assert_eq!(cause(&[late.clone()], 15), None, "it has been changed since");
+        assert_eq!(cause(from_ref(&late), 15), None, "it has been changed since");
         let again = invocation(30, "c", &[REPORT, TIMED_OUT]);
         assert_eq!(cause(&[[late, good, again].concat()], 0), Some("function-timeout"));
         let running = invocation(40, "d", &["so far"]);
