@@ -413,7 +413,7 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
     let mappings = vec![
         ("", String::new()),
         ("/roles", "/properties/roles".into()),
-        ("/network", "/properties/network".into()),
+        ("/network", "/properties/network/oneOf/1".into()),
         ("/buckets/b", entry("buckets")),
         ("/buckets/b/cors", below("buckets", "cors")),
         ("/buckets/b/on_upload", below("buckets", "on_upload")),

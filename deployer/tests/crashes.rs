@@ -9,6 +9,7 @@ use std::path::Path;
 use support::{
     domain,
     inventory::Inventory,
+    network,
     scene::{PICTURE, Phase, Scene, Undisturbed},
 };
 use testkit::proxy::{Calls, Fault, parts};
@@ -129,6 +130,7 @@ macro_rules! proofs {
 
 const ALL: Points = Points::AllBut(&[]);
 const OF_A_DOMAIN: Points = Points::Only(domain::OPERATIONS);
+const OF_A_NETWORK: Points = Points::Only(network::OPERATIONS);
 
 /// Calls that a client repeats if their answer is lost. AWS returns the existing resource, or reports that it exists;
 /// moto creates a second one (docs/aws.md §17), so that ours could not be identified.
@@ -167,6 +169,11 @@ proofs! {
     down_at_a_domain_killed_after_any_call_is_completed_by_the_next: domain, Close, Kill, OF_A_DOMAIN;
     up_at_a_domain_survives_a_reset_before_any_call: domain, Serve, Before, OF_A_DOMAIN;
     up_at_a_domain_survives_a_reset_after_any_call: domain, Serve, After, OF_A_DOMAIN;
+    up_in_its_network_killed_after_any_call_is_completed_by_the_next: network, Settle, Kill, OF_A_NETWORK;
+    down_in_its_network_killed_after_any_call_is_completed_by_the_next: network, Leave, Kill, OF_A_NETWORK;
+    up_in_its_network_survives_a_reset_before_any_call: network, Settle, Before, OF_A_NETWORK;
+    up_in_its_network_survives_a_reset_after_any_call: network, Settle, After, OF_A_NETWORK;
+    down_in_its_network_survives_a_reset_after_any_call: network, Leave, After, OF_A_NETWORK;
     on_moto_up_killed_after_any_call_is_completed_by_the_next: moto, Up, Kill, Points::AllBut(UNTAGGED_BY_MOTO);
     on_moto_a_pause_killed_after_any_call_is_completed_by_the_next: moto, Pause, Kill, ALL;
     on_moto_down_killed_after_any_call_is_completed_by_the_next: moto, Down, Kill, ALL;

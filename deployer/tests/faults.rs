@@ -6,7 +6,7 @@ mod support;
 use std::{collections::BTreeSet, path::Path};
 
 use support::{
-    domain,
+    domain, network,
     scene::{Phase, Scene, Undisturbed},
 };
 use testkit::proxy::{Calls, Fault, is_read, parts};
@@ -17,6 +17,8 @@ const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Pause, Ph
 const LIFE_AT_A_DOMAIN: &[Phase] = &[Phase::Serve, Phase::Close];
 /// How many lives are observed to learn the calls of each command: the number of polls differs between runs.
 const WATCHED: usize = 3;
+/// The life of a service in a network of its own, of which only the calls for the network are tried.
+const LIFE_IN_A_NETWORK: &[Phase] = &[Phase::Settle, Phase::Leave];
 /// The number of lives in which every call is tried once. Each run tries calls that are far apart.
 const ROUNDS: usize = 4;
 /// The same for the few calls for a domain.
@@ -65,12 +67,25 @@ async fn every_call_survives(what: &str, fault: Fault, times: usize) {
 }
 
 async fn every_call_for_a_domain_survives(what: &str, fault: Fault, times: usize) {
-    let scene = Scene::domain().await;
-    let mut proofs = watch(&scene, LIFE_AT_A_DOMAIN).await;
+    every_call_of_survives(Scene::domain().await, LIFE_AT_A_DOMAIN, domain::OPERATIONS, what, (fault, times)).await;
+}
+
+async fn every_call_for_a_network_survives(what: &str, fault: Fault, times: usize) {
+    every_call_of_survives(Scene::network().await, LIFE_IN_A_NETWORK, network::OPERATIONS, what, (fault, times)).await;
+}
+
+async fn every_call_of_survives(
+    scene: Scene,
+    life: &[Phase],
+    operations: &[&str],
+    what: &str,
+    (fault, times): (Fault, usize),
+) {
+    let mut proofs = watch(&scene, life).await;
     for proof in &mut proofs {
         // Of reads, which are mostly polls, the first one.
         let is_tried = |call: &str| !is_read(call) || parts(call).1 == 1;
-        proof.undisturbed.calls.retain(|call| domain::OPERATIONS.contains(&parts(call).0) && is_tried(call));
+        proof.undisturbed.calls.retain(|call| operations.contains(&parts(call).0) && is_tried(call));
     }
     all_survive(&scene, &mut proofs, ROUNDS_AT_A_DOMAIN, what, (&fault, times)).await;
     scene.end().await;
@@ -209,6 +224,15 @@ macro_rules! proofs {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
                 every_call_for_a_domain_survives($what, $fault, $times).await;
+            })*
+        }
+
+        mod for_a_network {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                every_call_for_a_network_survives($what, $fault, $times).await;
             })*
         }
     };

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Project, Said, cloud::connect, moto::Moto};
+use support::{Project, Said, cloud::connect, inventory::inventory, moto::Moto, network};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_on_moto_is_planned_created_changed_and_removed() {
@@ -68,6 +68,25 @@ async fn a_domain_in_a_zone_is_served_over_https() {
     assert!(during.contains(&"app.example.org. A".into()) && during.len() == before.len() + 3, "{during:?}");
     moto.done(&project, &["down", "--yes"]);
     assert_eq!(names().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_of_its_own_is_made_and_removed() {
+    let moto = Moto::start();
+    let project = network::project();
+    project.edit("    health_check: /health\n", "    health_check: /health\n    bake: 0\n");
+    let before = inventory(&moto.endpoint, ("testing", "testing")).await;
+    let up = moto.done(&project, &["up", "--yes", "-v"]);
+    assert!(up.stderr.contains("CreateVpc"), "{}", up.all());
+    assert_eq!(moto.run(&project, &["plan", "--detailed-exitcode"]).code, 0);
+    let during = inventory(&moto.endpoint, ("testing", "testing")).await;
+    for thing in ["vpc 10.0.0.0/16", "subnet us-east-1a 10.0.0.0/18", "subnet us-east-1b 10.0.64.0/18"] {
+        assert_eq!(during.get(thing), Some(&1), "{during:?}");
+    }
+    assert_eq!(during.get("route table with 2 routes and 2 subnets"), Some(&1), "{during:?}");
+    let down = moto.done(&project, &["down", "--yes"]);
+    assert!(down.stderr.contains("nothing is left"), "{}", down.all());
+    assert_eq!(inventory(&moto.endpoint, ("testing", "testing")).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

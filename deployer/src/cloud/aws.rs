@@ -463,6 +463,20 @@ const NOT_YET: &[NotYet] = &[
     // The load balancer's network interfaces outlive it, by up to 35 minutes (docs/aws.md §9.6).
     not_yet("DeleteSecurityGroup", "DependencyViolation", "", 2100),
     not_yet("DeleteSecurityGroup", "InvalidGroup.InUse", "", 2100),
+    not_yet("DeleteSubnet", "DependencyViolation", "", 2100),
+    not_yet("DetachInternetGateway", "DependencyViolation", "", 2100),
+    // Its parts are removed first.
+    not_yet("DeleteInternetGateway", "DependencyViolation", "", 120),
+    not_yet("DeleteRouteTable", "DependencyViolation", "", 120),
+    not_yet("DeleteVpc", "DependencyViolation", "", 300),
+    // Made a moment ago, and not visible to every call.
+    not_yet("*", "InvalidVpcID.NotFound", "", 60),
+    not_yet("*", "InvalidSubnetID.NotFound", "", 60),
+    not_yet("*", "InvalidInternetGatewayID.NotFound", "", 60),
+    not_yet("*", "InvalidRouteTableID.NotFound", "", 60),
+    not_yet("CreateRoute", "InvalidGatewayID.NotFound", "", 60),
+    not_yet("CreateLoadBalancer", "InvalidSubnet", "has no internet gateway", 60),
+    not_yet("CreateLoadBalancer", "SubnetNotFound", "", 60),
 ];
 
 /// Errors of a create that mean "it exists": our read did not see it, so either of the two is outdated, or another
@@ -473,6 +487,7 @@ const EXISTS: &[&str] = &[
     "ResourceAlreadyExistsException",
     "AlreadyExists",
     "InvalidGroup.Duplicate",
+    "InvalidSubnet.Conflict",
     "InvalidLaunchTemplateName.AlreadyExistsException",
     "DuplicateLoadBalancerName",
     "DuplicateTargetGroupName",
@@ -501,6 +516,12 @@ const ABSENT: &[&str] = &[
     "NoSuchEntity",
     "InvalidGroup.NotFound",
     "InvalidSecurityGroupID.NotFound",
+    "InvalidVpcID.NotFound",
+    "InvalidSubnetID.NotFound",
+    "InvalidInternetGatewayID.NotFound",
+    "InvalidRouteTableID.NotFound",
+    "InvalidAssociationID.NotFound",
+    "Gateway.NotAttached",
     "InvalidPermission.NotFound",
     "InvalidLaunchTemplateName.NotFoundException",
     "InvalidLaunchTemplateId.NotFound",

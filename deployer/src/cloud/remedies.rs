@@ -102,8 +102,9 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     (
         "NoDefaultVpc",
-        "make one with `aws ec2 create-default-vpc`, in this region, or name a network of yours in stack.yaml: \
-         `network: { vpc: vpc-…, subnets: [subnet-…, subnet-…] }`",
+        "write `network: own` in stack.yaml, and the stack makes one for itself; or make the default one with `aws ec2 \
+         create-default-vpc`, in this region; or name a network of yours: `network: { vpc: vpc-…, subnets: [subnet-…, \
+         subnet-…] }`",
     ),
     ("NoVpc", "correct `network.vpc` in stack.yaml (`aws ec2 describe-vpcs` lists them), or `region`"),
     ("NoSubnet", "correct `network.subnets` in stack.yaml: `aws ec2 describe-subnets` lists them"),

@@ -59,10 +59,13 @@ use crate::{
         why::{Verdict, denied_or_said},
     },
     commands::cli::{Cli, Command, Global},
-    config::{Config, Exposed, Versions, did_you_mean},
+    config::{ChosenNetwork, Config, Exposed, Versions, did_you_mean},
     cost::difference::{self, Difference},
     engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Resource as _, Schedule, Span, Step, Task},
-    kinds::{self, auto_scaling_group, certificate::Progress, load_balancer::LoadBalancer},
+    kinds::{
+        self, auto_scaling_group, certificate::Progress, load_balancer::LoadBalancer, target_group::TargetGroup,
+        vpc::Vpc,
+    },
     machine::{
         pin::{Elsewhere, Home, Pin},
         signals,
@@ -274,17 +277,29 @@ impl Session {
             return Ok(None);
         }
         let types = instance_types(&self.config);
+        let (stack, chosen) = (self.config.name.as_str(), self.config.network.as_ref());
         let network = async {
-            match (&self.config.network, reliance) {
-                (Some(named), Reliance::Trusts | Reliance::Spares) => Ok(Network::written(named)),
-                (named, _) => match Network::discover(&self.aws, &types, named.as_ref()).await {
-                    Err(fault) if reliance == Reliance::Spares => Ok(unknown_network(&fault)),
+            match (chosen, reliance) {
+                (Some(ChosenNetwork::Existing(named)), Reliance::Trusts | Reliance::Spares) => {
+                    Ok(Network::written(named))
+                }
+                _ => match Network::discover(&self.aws, &types, stack, chosen).await {
+                    Err(fault) if reliance == Reliance::Spares => Ok(self.unknown_network(&fault)),
                     network => network,
                 },
             }
         };
         let (network, domains) = futures::try_join!(network, domains(&self.aws, &self.config, reliance))?;
         Ok(Some(Network { domains, ..network }))
+    }
+
+    /// Warns that the network could not be looked up. Without it, security groups are found by their tags alone.
+    fn unknown_network(&self, fault: &Fault) -> Network {
+        report::warning(&format!(
+            "the network of the services is unknown, so their security groups are found by tags: {}",
+            denied_or_said(fault)
+        ));
+        Network::unread(self.config.network.as_ref(), &self.site.region)
     }
 
     /// The number of zones of a load balancer, for prices.
@@ -335,8 +350,19 @@ impl Session {
     }
 
     fn page(&self, programs: &Programs) -> Page {
-        let Session { config, site, network, wait, .. } = self;
-        lay_out_until(config, site, network.as_ref(), programs, *wait, self.later())
+        self.page_in(self.network.as_ref(), programs)
+    }
+
+    fn page_in(&self, network: Option<&Network>, programs: &Programs) -> Page {
+        lay_out_until(&self.config, &self.site, network, programs, self.wait, self.later())
+    }
+
+    /// The network as it is now. A page of one that another run has made in the meantime would take what is in it for
+    /// orphans.
+    async fn network_now(&self) -> Result<Option<Network>, Failure> {
+        let Some(network) = &self.network else { return Ok(None) };
+        let again = engine::look(|| network.again(&self.aws, self.config.name.as_str())).await;
+        again.map(Some).map_err(|fault| self.unfit(fault))
     }
 
     /// What is known of the stack besides its description.
@@ -346,7 +372,8 @@ impl Session {
 
     /// The page, with all orphans of this stack.
     async fn page_with_orphans(&self, programs: &Programs) -> Result<Page, Failure> {
-        let mut page = self.page(programs);
+        let network = self.network_now().await?;
+        let mut page = self.page_in(network.as_ref(), programs);
         let looked = kinds::doom_orphans(&mut page.stack, &self.aws).await;
         looked.map_err(|fault| self.failed("look for what this stack has", fault))?;
         Ok(page)
@@ -385,6 +412,7 @@ impl Session {
         self.note(plan.span);
         self.see(&plan);
         self.check_addresses(&plan)?;
+        self.refuse_move(&plan)?;
         Ok((page, plan))
     }
 
@@ -396,6 +424,24 @@ impl Session {
                 network.check_addresses().map_err(|fault| self.unfit(fault))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Rejects a plan that would make a network for services that are in another one, before anything is created.
+    fn refuse_move(&self, plan: &Plan) -> Result<(), Failure> {
+        let is_new = plan.lines.iter().any(|line| line.address.kind == Vpc::KIND && line.step == Step::Create);
+        let stands = |line: &&Planned| {
+            let is_fixed = [LoadBalancer::KIND, TargetGroup::KIND].contains(&line.address.kind);
+            is_fixed && !line.address.section.is_empty() && line.step != Step::Create
+        };
+        match plan.lines.iter().find(stands).filter(|_| is_new) {
+            Some(line) => Err(Failure::new(
+                Exit::Failed,
+                anyhow!("{} ({}) is in another network, and AWS cannot move it", line.address, line.name),
+            )
+            .hint("choose the network that it is in, or remove the stack with `down` and bring it up again with `up`")
+            .at(place(&self.config, &self.file, "network"))),
+            None => Ok(()),
         }
     }
 
@@ -517,7 +563,7 @@ impl Session {
     fn place(&self, path: &str) -> Option<String> {
         let written = std::iter::successors(Some(path), |path| path.rsplit_once('.').map(|(above, _)| above));
         written
-            .filter(|path| path.contains('.') || *path == "name")
+            .filter(|path| path.contains('.') || ["name", "network"].contains(path))
             .find_map(|path| place(&self.config, &self.file, path))
     }
 
@@ -603,15 +649,6 @@ async fn domains(aws: &Aws, config: &Config, reliance: Reliance) -> Result<BTree
         }
     }
     Ok(domains)
-}
-
-/// Warns that the network could not be looked up. Without it, security groups are found by their tags alone.
-fn unknown_network(fault: &Fault) -> Network {
-    report::warning(&format!(
-        "the network of the services is unknown, so their security groups are found by tags: {}",
-        denied_or_said(fault)
-    ));
-    Network::unknown()
 }
 
 /// Warns that a domain could not be looked up. Its records carry no tags by which they could be found.
@@ -766,7 +803,8 @@ fn resources(count: usize) -> String {
 /// The page as far as it is known without asking AWS: its resources and their inputs, but not their settings.
 fn offline_page(config: &Config) -> Page {
     let site = Site::unknown(config.account.as_deref(), config.region.as_str());
-    lay_out(config, &site, Some(&Network::unknown()), &Programs::none(), health::Wait::default())
+    let network = Network::unread(config.network.as_ref(), config.region.as_str());
+    lay_out(config, &site, Some(&network), &Programs::none(), health::Wait::default())
 }
 
 fn read(file: &Path) -> Result<Config, Failure> {

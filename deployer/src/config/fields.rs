@@ -31,6 +31,8 @@ pub enum Takes {
     Path(&'static str),
     /// A text that matches this pattern, with an example.
     Like(&'static str, &'static str),
+    /// A block of private addresses, with the default.
+    Block(&'static str),
     /// An instance type, such as `t3.micro`.
     InstanceType,
     /// One of these texts; the first is the default.
@@ -81,6 +83,8 @@ pub enum Takes {
     Fields,
     /// A text or a mapping; the text is shorthand for the mapping's first field.
     TextOrFields,
+    /// This text, or a mapping.
+    WordOrFields(&'static str),
     /// Entries with names chosen by the user and fields of their own; the text describes one entry.
     Entries(&'static str),
 }
@@ -134,12 +138,21 @@ pub const FIELDS: &[Field] = &[
     field("roles.instance_profile", Takes::Text, "The instance profile of every service, such as LabInstanceProfile."),
     field(
         "network",
-        Takes::Fields,
-        "An existing network for the services: public subnets in two or three zones. The region's default network if \
-         left out.",
+        Takes::WordOrFields("own"),
+        "The network of the services: `own` for one that the stack makes, or an existing one with `vpc` and `subnets`. The \
+         region's default network if left out. Fixed at creation.",
     ),
-    required("network.vpc", Takes::Like("^vpc-[0-9a-f]+$", "vpc-0a1b2c3d4e5f60718"), "The id of its VPC."),
-    required("network.subnets", Takes::Texts, "The ids of its subnets, one for each zone."),
+    field(
+        "network.own",
+        Takes::Block("10.0.0.0/16"),
+        "The private addresses of a network that the stack makes, a /16 to a /25. Its subnets are quarters of it.",
+    ),
+    field(
+        "network.vpc",
+        Takes::Like("^vpc-[0-9a-f]+$", "vpc-0a1b2c3d4e5f60718"),
+        "The id of an existing VPC. Either this or `own`.",
+    ),
+    field("network.subnets", Takes::Texts, "The ids of public subnets in it, one in each of two or three zones."),
     field("buckets", Takes::Entries("A private, encrypted bucket."), "Private buckets."),
     field("buckets.*.cors", Takes::Fields, "Which web pages may use it (CORS)."),
     field("buckets.*.cors.origins", Takes::SomeTexts("*"), "Origins, or *."),
@@ -363,7 +376,7 @@ impl Takes {
     /// The value of a text, or the only item of a list, that is left out.
     pub fn usual_text(&self) -> &'static str {
         match *self {
-            Takes::Path(usual) | Takes::Statuses(usual) | Takes::SomeTexts(usual) => usual,
+            Takes::Path(usual) | Takes::Statuses(usual) | Takes::SomeTexts(usual) | Takes::Block(usual) => usual,
             Takes::OneOf(texts) => texts.first().copied().unwrap_or_default(),
             _ => "",
         }
@@ -378,6 +391,7 @@ impl Takes {
             Takes::Text => "text".into(),
             Takes::Path(usual) => format!("a path (`{usual}`)"),
             Takes::Like(_, example) => format!("text, such as `{example}`"),
+            Takes::Block(usual) => format!("an IPv4 block (`{usual}`)"),
             Takes::InstanceType => "an instance type, such as `t3.micro`".into(),
             Takes::OneOf(texts) => format!("{} (`{}`)", listed(texts), texts[0]),
             Takes::OneOfNumbers(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
@@ -397,6 +411,7 @@ impl Takes {
             Takes::Values => "values by JSON pointer".into(),
             Takes::Fields => "the fields below".into(),
             Takes::TextOrFields => "a text, or the fields below".into(),
+            Takes::WordOrFields(word) => format!("`{word}`, or the fields below"),
             Takes::Entries(_) => "entries with names of your choice".into(),
         }
     }
@@ -473,6 +488,7 @@ mod tests {
         let (_, request) = &config.verify.as_ref().expect("there are steps").steps[0];
         let allowed: Vec<String> = balancer.allow.iter().map(ToString::to_string).collect();
         let read = |path: &str| match path {
+            "network.own" => crate::config::Block::default().to_string(),
             "buckets.*.cors.origins" => bucket.cors.as_ref().unwrap().origins.join(","),
             "buckets.*.protect" => bucket.protect.to_string(),
             "tables.*.partition_key.type" => table.partition_key.kind.to_owned(),

@@ -1,6 +1,7 @@
 //! `stack.yaml`, read and validated, with the place of every value. A [`Config`] is always valid.
 
 mod aws_names;
+mod block;
 mod checks;
 mod error;
 mod exposed;
@@ -22,6 +23,7 @@ use std::{
 };
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
+pub use block::Block;
 pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::{Exposed, is_secret};
@@ -56,8 +58,8 @@ pub struct Config {
     pub roles: Option<ExistingRoles>,
     /// Whether the account is a Learner Lab of AWS Academy, which has limits of its own.
     pub is_lab: bool,
-    /// An existing network for the services; `None` for the region's default network.
-    pub network: Option<ExistingNetwork>,
+    /// The network of the services; `None` for the region's default network.
+    pub network: Option<ChosenNetwork>,
     /// Buckets, by their names in the file.
     pub buckets: BTreeMap<Name, Bucket>,
     /// Tables.
@@ -112,6 +114,28 @@ pub struct ExistingRoles {
     /// The instance profile of every service.
     pub instance_profile: Option<String>,
 }
+
+/// A network other than the default one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChosenNetwork {
+    /// One that exists.
+    Existing(ExistingNetwork),
+    /// One of the stack's own, with this block of addresses.
+    Own(Block),
+}
+
+impl ChosenNetwork {
+    /// The number of zones that it is in.
+    pub fn zones(&self) -> usize {
+        match self {
+            ChosenNetwork::Existing(existing) => existing.subnets.len(),
+            ChosenNetwork::Own(_) => OWN_ZONES,
+        }
+    }
+}
+
+/// The zones of a network of the stack's own: as many as a load balancer needs. Each one costs a public address.
+pub const OWN_ZONES: usize = 2;
 
 /// A network that the deployer uses and never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,6 +31,10 @@ fn add_fields(value: &mut Value, path: &str) {
     if fields.iter().any(|field| field.key() == "binary") {
         value["oneOf"] = json!([{ "required": ["package"] }, { "required": ["binary"] }]);
     }
+    // A network is either made or exists.
+    if fields.iter().any(|field| field.key() == "own") {
+        value["oneOf"] = json!([{ "required": ["own"] }, { "required": ["vpc", "subnets"] }]);
+    }
 }
 
 fn described(field: &Field) -> Value {
@@ -41,6 +45,9 @@ fn described(field: &Field) -> Value {
         Takes::Text => json!({ "type": "string" }),
         Takes::Path(usual) => json!({ "type": "string", "default": usual }),
         Takes::Like(pattern, example) => json!({ "type": "string", "pattern": pattern, "examples": [example] }),
+        Takes::Block(usual) => {
+            json!({ "type": "string", "pattern": "^[0-9.]+/(1[6-9]|2[0-5])$", "default": usual })
+        }
         Takes::InstanceType => instance_type(),
         Takes::OneOf(texts) => json!({ "enum": texts, "default": texts[0] }),
         Takes::OneOfNumbers(numbers) => json!({ "enum": numbers }),
@@ -69,6 +76,7 @@ fn described(field: &Field) -> Value {
         Takes::Values => json!({ "type": "object" }),
         Takes::Fields => with_fields(field),
         Takes::TextOrFields => json!({ "oneOf": [{ "type": "string" }, with_fields(field)] }),
+        Takes::WordOrFields(word) => json!({ "oneOf": [{ "const": word }, with_fields(field)] }),
         Takes::Entries(one) => entries(field, one),
     };
     value["description"] = json!(field.words);

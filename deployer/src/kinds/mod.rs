@@ -35,8 +35,11 @@ kinds! {
     1: alarm::Alarm;
     2: function::Function, listener::Listener, load_balancer::LoadBalancer;
     3: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
-    4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup;
-    5: bucket::Bucket, role::Role, table::Table;
+    4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup,
+       subnet::Subnet;
+    5: bucket::Bucket, role::Role, route_table::RouteTable, table::Table;
+    6: internet_gateway::InternetGateway;
+    7: vpc::Vpc;
 }
 
 /// The kinds that `deployer secret` makes. `up` neither wants them nor removes them, since only the user knows their

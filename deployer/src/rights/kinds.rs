@@ -207,6 +207,28 @@ pub const KINDS: &[OfKind] = &[
         remove: &[right("iam:DeleteInstanceProfile", Profiles), right("iam:RemoveRoleFromInstanceProfile", Profiles)],
     },
     OfKind {
+        kind: "internet_gateway",
+        list: &[right("ec2:DescribeInternetGateways", Any)],
+        read: &[right("ec2:DescribeInternetGateways", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:AttachInternetGateway", Gateways, Ours),
+            right_when("ec2:AttachInternetGateway", Networks, Ours),
+            right_when("ec2:CreateInternetGateway", Gateways, New),
+            right_when("ec2:CreateTags", Gateways, CreatedBy(&["CreateInternetGateway"])),
+            right_when("ec2:CreateTags", Gateways, Ours),
+            // One that was made twice, and one that is attached to another network.
+            right_when("ec2:DeleteInternetGateway", Gateways, Ours),
+            right_when("ec2:DetachInternetGateway", Gateways, Ours),
+            right("ec2:DetachInternetGateway", Networks),
+        ],
+        remove: &[
+            right_when("ec2:DeleteInternetGateway", Gateways, Ours),
+            right_when("ec2:DetachInternetGateway", Gateways, Ours),
+            right("ec2:DetachInternetGateway", Networks),
+        ],
+    },
+    OfKind {
         kind: "launch_template",
         list: &[right("ec2:DescribeLaunchTemplates", Any)],
         read: &[right("ec2:DescribeLaunchTemplateVersions", Any), right("ec2:DescribeLaunchTemplates", Any)],
@@ -318,6 +340,23 @@ pub const KINDS: &[OfKind] = &[
         ],
     },
     OfKind {
+        kind: "route_table",
+        list: &[right("ec2:DescribeRouteTables", Any)],
+        read: &[right("ec2:DescribeRouteTables", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:CreateRoute", RouteTables, Ours),
+            right_when("ec2:CreateRouteTable", Networks, Ours),
+            right_when("ec2:CreateRouteTable", RouteTables, New),
+            right_when("ec2:CreateTags", RouteTables, CreatedBy(&["CreateRouteTable"])),
+            right_when("ec2:CreateTags", RouteTables, Ours),
+            // One that was made twice.
+            right_when("ec2:DeleteRouteTable", RouteTables, Ours),
+            right_when("ec2:ReplaceRoute", RouteTables, Ours),
+        ],
+        remove: &[right_when("ec2:DeleteRouteTable", RouteTables, Ours)],
+    },
+    OfKind {
         kind: "scaling_policy",
         list: &[],
         read: &[right("autoscaling:DescribePolicies", Any)],
@@ -348,6 +387,24 @@ pub const KINDS: &[OfKind] = &[
             right_when("ec2:RevokeSecurityGroupEgress", SecurityGroups, Ours),
             right_when("ec2:RevokeSecurityGroupIngress", SecurityGroups, Ours),
         ],
+    },
+    OfKind {
+        kind: "subnet",
+        list: &[right("ec2:DescribeSubnets", Any)],
+        read: &[right("ec2:DescribeRouteTables", Any), right("ec2:DescribeSubnets", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:AssociateRouteTable", RouteTables, Ours),
+            right_when("ec2:AssociateRouteTable", Subnets, Ours),
+            right_when("ec2:CreateSubnet", Networks, Ours),
+            right_when("ec2:CreateSubnet", Subnets, New),
+            right_when("ec2:CreateTags", Subnets, CreatedBy(&["CreateSubnet"])),
+            right_when("ec2:CreateTags", Subnets, Ours),
+            right_when("ec2:ModifySubnetAttribute", Subnets, Ours),
+            // From the table of another owner.
+            right("ec2:ReplaceRouteTableAssociation", RouteTables),
+        ],
+        remove: &[right_when("ec2:DeleteSubnet", Subnets, Ours), right("ec2:DisassociateRouteTable", RouteTables)],
     },
     OfKind {
         kind: "table",
@@ -400,5 +457,19 @@ pub const KINDS: &[OfKind] = &[
             CHANGE_RECORDS,
         ],
         remove: &[CHANGE_RECORDS],
+    },
+    OfKind {
+        kind: "vpc",
+        list: &[right("ec2:DescribeVpcs", Any)],
+        read: &[right("ec2:DescribeVpcs", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:CreateTags", Networks, CreatedBy(&["CreateVpc"])),
+            right_when("ec2:CreateTags", Networks, Ours),
+            right_when("ec2:CreateVpc", Networks, New),
+            // One that was made twice.
+            right_when("ec2:DeleteVpc", Networks, Ours),
+        ],
+        remove: &[right_when("ec2:DeleteVpc", Networks, Ours)],
     },
 ];

@@ -7,6 +7,8 @@ pub mod domain;
 pub mod hands;
 pub mod inventory;
 pub mod moto;
+pub mod network;
+pub mod plan;
 pub mod run;
 pub mod scene;
 pub mod terminal;

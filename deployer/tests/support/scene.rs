@@ -13,6 +13,7 @@ use super::{
     domain::{self, DOMAIN},
     inventory::{self, Inventory},
     moto::Moto,
+    network,
 };
 
 /// The key of the object in the bucket that `down` has to empty.
@@ -61,6 +62,10 @@ pub enum Phase {
     Plain,
     /// From a service at a domain.
     Close,
+    /// From nothing to a service in a network of its own.
+    Settle,
+    /// From a service in a network of its own.
+    Leave,
 }
 
 /// Lines of the service in the description.
@@ -102,6 +107,13 @@ impl Scene {
         let mut scene = Scene::of(project, proxy, Cloud::Local(Box::new(cloud)), KEYS);
         scene.others = scene.inventory().await;
         scene
+    }
+
+    /// A scene on the local AWS, in an account without a default network, for which the stack makes one.
+    pub async fn network() -> Scene {
+        let cloud = LocalAws::start_with(local::AccountKind::NoDefaultVpc).await;
+        let proxy = Proxy::to(&cloud.endpoint()).await;
+        Scene::of(network::project(), proxy, Cloud::Local(Box::new(cloud)), KEYS)
     }
 
     /// A scene on moto.
@@ -185,8 +197,9 @@ impl Scene {
     pub async fn prepare(&self, phase: Phase) {
         self.proxy.reset();
         let first = match phase {
-            Phase::Up | Phase::Serve => return,
+            Phase::Up | Phase::Serve | Phase::Settle => return,
             Phase::Plain | Phase::Close => Phase::Serve,
+            Phase::Leave => Phase::Settle,
             _ => Phase::Up,
         };
         if phase == Phase::Shrink {
@@ -199,7 +212,7 @@ impl Scene {
     /// Changes the description to that of a phase.
     pub async fn begin(&self, phase: Phase) {
         match phase {
-            Phase::Up | Phase::Serve | Phase::Close => {}
+            Phase::Up | Phase::Serve | Phase::Close | Phase::Settle | Phase::Leave => {}
             Phase::Plain => self.project.edit(&domain_line(), ""),
             Phase::Change => self.describe_change(),
             Phase::Move => self.project.edit("port: 8080", "port: 8081"),
@@ -305,7 +318,7 @@ impl Scene {
         self.proxy.reset();
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
         match phase {
-            Phase::Down | Phase::Close => (),
+            Phase::Down | Phase::Close | Phase::Leave => (),
             Phase::Rollback | Phase::RollbackFunction => self.assert_rolled_back(phase, after).await,
             Phase::Pause => self.assert_paused(after).await,
             _ => self.assert_nothing_to_do(after).await,
@@ -361,7 +374,7 @@ impl Undisturbed {
 impl Phase {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Phase::Up | Phase::Change | Phase::Shrink => &["up", "--yes", "--no-wait"],
+            Phase::Up | Phase::Change | Phase::Shrink | Phase::Settle => &["up", "--yes", "--no-wait"],
             // The previous set is only deleted once the new one is healthy.
             Phase::Move => &["up", "--yes"],
             // Without waiting, HTTPS is left to the next `up`.
@@ -370,7 +383,7 @@ impl Phase {
             Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
             Phase::Pause => &["pause", "--yes"],
             Phase::Resume => &["resume", "--yes", "--no-wait"],
-            Phase::Down | Phase::Close => &["down", "--yes"],
+            Phase::Down | Phase::Close | Phase::Leave => &["down", "--yes"],
         }
     }
 
@@ -389,6 +402,8 @@ impl Phase {
             Phase::Serve => "up at a domain",
             Phase::Plain => "up without its domain",
             Phase::Close => "down at a domain",
+            Phase::Settle => "up in a network of its own",
+            Phase::Leave => "down in a network of its own",
         }
     }
 }

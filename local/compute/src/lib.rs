@@ -485,6 +485,11 @@ impl Compute {
         self.read(|state| state.tags_of(id).clone())
     }
 
+    /// Returns the id of the route table that has an association.
+    pub fn route_table_of(&self, association: &str) -> Option<String> {
+        self.read(|state| ec2::table_of(state, association).map(|table| table.id.clone()))
+    }
+
     /// Whether a load balancer has this DNS name, in the hosted zone of the region's load balancers.
     pub fn has_load_balancer(&self, hosted_zone: &str, dns_name: &str) -> bool {
         hosted_zone == elb::hosted_zone(&self.site.region)

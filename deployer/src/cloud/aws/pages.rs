@@ -59,7 +59,10 @@ pages! {
         { route_tables: aws_sdk_ec2::types::RouteTable, next_token }
     aws_sdk_ec2::describe_security_groups::DescribeSecurityGroupsOutput
         { security_groups: aws_sdk_ec2::types::SecurityGroup, next_token }
+    aws_sdk_ec2::describe_internet_gateways::DescribeInternetGatewaysOutput
+        { internet_gateways: aws_sdk_ec2::types::InternetGateway, next_token }
     aws_sdk_ec2::describe_subnets::DescribeSubnetsOutput { subnets: aws_sdk_ec2::types::Subnet, next_token }
+    aws_sdk_ec2::describe_vpcs::DescribeVpcsOutput { vpcs: aws_sdk_ec2::types::Vpc, next_token }
     aws_sdk_elasticloadbalancingv2::describe_listeners::DescribeListenersOutput
         { listeners: aws_sdk_elasticloadbalancingv2::types::Listener, next_marker }
     aws_sdk_elasticloadbalancingv2::describe_load_balancers::DescribeLoadBalancersOutput

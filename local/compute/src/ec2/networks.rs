@@ -33,6 +33,16 @@ pub fn needs_on(asked: &Asked, on: &[(&str, &str)]) -> Vec<Need> {
     on.iter().map(need).collect()
 }
 
+/// Returns the permissions to change the association of a subnet: on its route table, and on the next one.
+pub fn needs_on_association(asked: &Asked) -> Vec<Need> {
+    let table = (asked.entity_arn)("route-table-association", asked.text("AssociationId"));
+    let mut needs = vec![asked.own(table.unwrap_or_else(|| asked.arn("route-table/*")))];
+    if asked.call.input.text("RouteTableId").is_some() {
+        needs.extend(needs_on(asked, &[("route-table", "RouteTableId")]));
+    }
+    needs
+}
+
 /// Returns the permissions for a new resource inside a VPC.
 pub fn needs_inside(asked: &Asked, resource_type: &str) -> Vec<Need> {
     let mut needs = tags::with_creation(asked, resource_type);
@@ -293,24 +303,7 @@ fn table(state: &State, site: &Site, id: &str) -> Result<RouteTable, ApiError> {
 pub fn create_route(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = params.required("RouteTableId")?;
     let known = table(state, site, id)?;
-    let (to, gateway) = (params.required("DestinationCidrBlock")?, params.required("GatewayId")?);
-    let Ok(to) = to.parse::<Block>().map(|block| block.to_string()) else {
-        let text =
-            format!("Value ({to}) for parameter destinationCidrBlock is invalid. This is not a valid CIDR block.");
-        return Err(ApiError::new("InvalidParameterValue", text));
-    };
-    match state.networks.gateways.get(gateway) {
-        None => {
-            let text = format!("The gateway ID '{gateway}' does not exist");
-            return Err(ApiError::new("InvalidGatewayID.NotFound", text));
-        }
-        Some(at) if at.as_deref() != Some(known.vpc.as_str()) => {
-            let text = format!("route table {id} and network gateway {gateway} belong to different networks");
-            return Err(ApiError::new("InvalidParameterValue", text));
-        }
-        Some(_) => (),
-    }
-    let route = Routed { to, gateway: gateway.to_owned() };
+    let route = route(state, params, &known)?;
     if known.routes.contains(&route) {
         return done();
     }
@@ -320,6 +313,41 @@ pub fn create_route(state: &mut State, site: &Site, params: &Params) -> Answer {
     }
     state.networks.route_tables.get_mut(id).expect("table() found it").routes.push(route);
     done()
+}
+
+pub fn replace_route(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("RouteTableId")?;
+    let known = table(state, site, id)?;
+    let route = route(state, params, &known)?;
+    let table = state.networks.route_tables.get_mut(id).expect("table() found it");
+    let Some(there) = table.routes.iter_mut().find(|other| other.to == route.to) else {
+        let to = route.to;
+        let text = format!("There is no route defined for '{to}' in the route table. Use CreateRoute instead.");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    };
+    *there = route;
+    done()
+}
+
+/// Returns the route that a call describes, whose gateway must be in the VPC of the table.
+fn route(state: &State, params: &Params, table: &RouteTable) -> Result<Routed, ApiError> {
+    let (to, gateway) = (params.required("DestinationCidrBlock")?, params.required("GatewayId")?);
+    let Ok(to) = to.parse::<Block>().map(|block| block.to_string()) else {
+        let text =
+            format!("Value ({to}) for parameter destinationCidrBlock is invalid. This is not a valid CIDR block.");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    };
+    match state.networks.gateways.get(gateway) {
+        None => {
+            let text = format!("The gateway ID '{gateway}' does not exist");
+            Err(ApiError::new("InvalidGatewayID.NotFound", text))
+        }
+        Some(at) if at.as_deref() != Some(table.vpc.as_str()) => {
+            let text = format!("route table {} and network gateway {gateway} belong to different networks", table.id);
+            Err(ApiError::new("InvalidParameterValue", text))
+        }
+        Some(_) => Ok(Routed { to, gateway: gateway.to_owned() }),
+    }
 }
 
 pub fn delete_route(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -362,12 +390,41 @@ pub fn associate(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
+pub fn replace_association(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let (association, id) = (params.required("AssociationId")?, params.required("RouteTableId")?);
+    let known = table(state, site, id)?;
+    let unknown = || unknown_association(association);
+    let there = table_of(state, association).ok_or_else(unknown)?;
+    if there.vpc != known.vpc {
+        let text = format!("route table {id} and association {association} belong to different networks");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    }
+    let there = there.id.clone();
+    let tables = &mut state.networks.route_tables;
+    let subnet = tables.get_mut(&there).and_then(|table| table.associations.remove(association)).ok_or_else(unknown)?;
+    let new = new_id("rtbassoc");
+    tables.get_mut(id).expect("table() found it").associations.insert(new.clone(), subnet);
+    let mut xml = Xml::new();
+    xml.text("newAssociationId", new).within("associationState", |xml| {
+        xml.text("state", "associated");
+    });
+    Ok(xml)
+}
+
+/// Returns the route table that has an association.
+pub fn table_of<'a>(state: &'a State, association: &str) -> Option<&'a RouteTable> {
+    state.networks.route_tables.values().find(|table| table.associations.contains_key(association))
+}
+
+fn unknown_association(id: &str) -> ApiError {
+    ApiError::new("InvalidAssociationID.NotFound", format!("The association ID '{id}' does not exist"))
+}
+
 pub fn disassociate(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let id = params.required("AssociationId")?;
     let mut tables = state.networks.route_tables.values_mut();
     if !tables.any(|table| table.associations.remove(id).is_some()) {
-        let text = format!("The association ID '{id}' does not exist");
-        return Err(ApiError::new("InvalidAssociationID.NotFound", text));
+        return Err(unknown_association(id));
     }
     done()
 }
