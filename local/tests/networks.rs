@@ -106,13 +106,17 @@ async fn routes_and_associations_are_replaced_in_one_step() {
     let first = associations.split("<item>").find(|item| item.contains(&made.subnets[0])).expect("of the subnet");
     let (_, id) = first.split_once("<routeTableAssociationId>").expect("an id");
     let id = id.split('<').next().expect("text");
-    let next = test.ok("ec2", "CreateRouteTable", &[("VpcId", &made.vpc)]).await.field("routeTableId");
+    let create = [("VpcId", &*made.vpc), ("ClientToken", "once")];
+    let next = test.ok("ec2", "CreateRouteTable", &create).await.field("routeTableId");
+    assert_eq!(test.ok("ec2", "CreateRouteTable", &create).await.field("routeTableId"), next, "it is the same call");
     let replace = [("AssociationId", id), ("RouteTableId", &next)];
     let replaced = test.ok("ec2", "ReplaceRouteTableAssociation", &replace).await.field("newAssociationId");
     assert_ne!(replaced, id);
     assert_eq!(test.ok("ec2", "DescribeRouteTables", &of_subnet).await.field("routeTableId"), next);
     refused(&test, "ec2", "ReplaceRouteTableAssociation", &replace, "InvalidAssociationID.NotFound").await;
     let other = test.ok("ec2", "CreateVpc", &[("CidrBlock", "10.2.0.0/16")]).await.field("vpcId");
+    let elsewhere = [("VpcId", &*other), ("ClientToken", "once")];
+    refused(&test, "ec2", "CreateRouteTable", &elsewhere, "IdempotentParameterMismatch").await;
     let outside = test.ok("ec2", "CreateRouteTable", &[("VpcId", &other)]).await.field("routeTableId");
     let wrong = [("AssociationId", &*replaced), ("RouteTableId", &outside)];
     refused(&test, "ec2", "ReplaceRouteTableAssociation", &wrong, "InvalidParameterValue").await;

@@ -181,7 +181,7 @@ pub const OPERATIONS: &[Row] = &[
         Writes(networks::create_route_table),
         NEW_ROUTE_TABLE,
         None,
-        concat!("VpcId", " ", tags!()),
+        concat!("ClientToken VpcId", " ", tags!()),
     ),
     row(
         "CreateSecurityGroup",

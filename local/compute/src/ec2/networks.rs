@@ -69,6 +69,7 @@ pub fn create_vpc(state: &mut State, site: &Site, params: &Params) -> Answer {
         is_main: true,
         routes: Vec::new(),
         associations: Default::default(),
+        token: None,
     };
     state.networks.route_tables.insert(table.id.clone(), table);
     state.networks.vpcs.insert(id.clone(), vpc.clone());
@@ -281,11 +282,23 @@ pub fn create_route_table(state: &mut State, site: &Site, params: &Params) -> An
     let of = params.required("VpcId")?;
     vpc(state, site, of)?;
     let tags = tags::specified(params, "route-table")?;
-    let id = new_id("rtb");
-    let (routes, associations) = Default::default();
-    let table = RouteTable { id: id.clone(), vpc: of.to_owned(), is_main: false, routes, associations };
-    state.networks.route_tables.insert(id.clone(), table.clone());
-    state.tag(&id, tags);
+    let token = params.text("ClientToken").map(str::to_owned);
+    let before = state.networks.route_tables.values().find(|table| token.is_some() && table.token == token);
+    let table = match before {
+        Some(table) if table.vpc != of => {
+            let text = "The client token has already been used with other parameters.";
+            return Err(ApiError::new("IdempotentParameterMismatch", text));
+        }
+        Some(table) => table.clone(),
+        None => {
+            let id = new_id("rtb");
+            let (routes, associations) = Default::default();
+            let table = RouteTable { id: id.clone(), vpc: of.to_owned(), is_main: false, routes, associations, token };
+            state.networks.route_tables.insert(id.clone(), table.clone());
+            state.tag(&id, tags);
+            table
+        }
+    };
     let mut xml = Xml::new();
     xml.within("routeTable", |xml| network::write_route_table(xml, state, site, &table));
     Ok(xml)
