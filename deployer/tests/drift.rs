@@ -31,7 +31,7 @@ use deployer::{
 };
 use serde_json::Value;
 use support::{
-    Project, Said,
+    Project,
     cloud::{TestAws, connect},
     hands::Hands,
     inventory::inventory,

@@ -283,19 +283,20 @@ async fn every_change_of_a_network_by_hand_is_one_line_of_the_plan_and_is_correc
     let (project, hands) = (network::project(), network::Hands(&cloud.aws));
     cloud.done(&project, &["up", "network", "--yes"]).await;
     let goal = inventory_of(&cloud).await;
-    let mut seen = BTreeSet::new();
-    for (address, line) in network::CHANGED {
-        let (field, _) = line.split_once(": ").expect("a field and its value");
-        hands.change(address, field).await;
-        let now = lines(&cloud.run(&project, &["plan", "network"]).await);
-        let new: Vec<_> = now.difference(&seen).collect();
-        // A line that has grown counts as new.
-        let [(where_, what)] = new[..] else { panic!("{address} {line}: {new:?} is new") };
-        assert!(where_ == address && is_like(what, line), "{address} {line}: {where_} {what}");
-        seen = now;
+    for rows in [network::CHANGED, &[network::UNASSOCIATED]] {
+        let mut seen = BTreeSet::new();
+        for (address, line) in rows {
+            let (field, _) = line.split_once(": ").expect("a field and its value");
+            hands.change(address, field).await;
+            let now = lines(&cloud.run(&project, &["plan", "network"]).await);
+            let new: Vec<_> = now.difference(&seen).collect();
+            let [(where_, what)] = new[..] else { panic!("{address} {line}: {new:?} is new") };
+            assert!(where_ == address && is_like(what, line), "{address} {line}: {where_} {what}");
+            seen = now;
+        }
+        cloud.done(&project, &["up", "network", "--yes"]).await;
+        assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
     }
-    cloud.done(&project, &["up", "network", "--yes"]).await;
-    assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
     hands.clean().await;
     assert_eq!(inventory_of(&cloud).await, goal);
 
@@ -361,5 +362,31 @@ async fn a_stack_in_the_default_network_does_not_move() {
     assert_eq!(inventory_of(&cloud).await, there);
     cloud.done(&project, &["down", "--yes"]).await;
     assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_of_another_owner_is_neither_used_nor_removed() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    Hand::new(&cloud.aws).await;
+    let others = Project::of_service("");
+    others.edit("name: s\nregion: us-east-1\n", "name: other\nregion: us-east-1\nnetwork: { own: 10.0.0.0/16 }\n");
+    cloud.done(&others, &["up", "network", "--yes"]).await;
+    let before = inventory_of(&cloud).await;
+    cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
+    let vpc = hands.vpc().await;
+
+    // Without the tag of the stack, it is no longer ours, whatever is in it.
+    hands.give(&vpc, "other").await;
+    let there = inventory_of(&cloud).await;
+    let refused = cloud.run(&project, &["up", "--yes"]).await;
+    assert!(refused.code == 1 && refused.stderr.contains("is in another network"), "{}", refused.all());
+    assert_eq!(inventory_of(&cloud).await, there);
+    hands.give(&vpc, "s").await;
+
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, before);
+    cloud.done(&others, &["down", "--yes"]).await;
     cloud.end().await;
 }

@@ -48,12 +48,20 @@ impl Settings {
     }
 }
 
-/// The tables of a stack, first those that subnets use.
+/// The tables of a stack, first those that subnets use, then those with a default route.
 async fn find(aws: &Aws, stack: &str) -> Result<Vec<Described>, Fault> {
     let of_stack = aws.ec2.describe_route_tables().filters(tags::of_stack(stack));
     let mut ours = items(of_stack.into_paginator().send()).await?;
-    ours.sort_by_cached_key(|table| (table.associations().is_empty(), table.route_table_id.clone()));
+    let order = |table: &Described| {
+        (table.associations().is_empty(), default_route(table).is_none(), table.route_table_id.clone())
+    };
+    ours.sort_by_cached_key(order);
     Ok(ours)
+}
+
+/// Where the default route of a table leads.
+fn default_route(table: &Described) -> Option<String> {
+    table.routes().iter().find(|route| route.destination_cidr_block() == Some(ANYWHERE)).map(target)
 }
 
 /// Where a route leads.
@@ -86,10 +94,9 @@ impl Resource for RouteTable {
         let mut ours = find(aws, &self.stack).await?.into_iter();
         let Some(table) = ours.next() else { return Ok(Observed::Absent) };
         let superfluous = ours.filter(|it| it.associations().is_empty()).filter_map(|it| it.route_table_id);
-        let default = table.routes().iter().find(|route| route.destination_cidr_block() == Some(ANYWHERE));
         let settings = Settings {
             vpc: table.vpc_id().unwrap_or_default().into(),
-            default_route: default.map(target),
+            default_route: default_route(&table),
             superfluous: superfluous.collect(),
         };
         let owner = Owner::Tags(tags::from_ec2(table.tags()));

@@ -465,7 +465,7 @@ async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_po
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "network", "--yes"]).await;
     let hands = network::Hands(&cloud.aws);
-    for (address, line) in network::CHANGED {
+    for (address, line) in network::CHANGED.iter().chain([&network::UNASSOCIATED]) {
         let (field, _) = line.split_once(": ").expect("a field and its value");
         hands.change(address, field).await;
     }

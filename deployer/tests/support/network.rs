@@ -41,6 +41,10 @@ pub fn project() -> Project {
 
 /// Manual changes, in this order. Each is seen as one line of a plan, which `*` abbreviates.
 pub const CHANGED: &[(&str, &str)] = &[
+    ("vpc.own", "tags.course: cloud"),
+    ("internet_gateway.own", "tags.course: cloud"),
+    ("route_table.own", "tags.course: cloud"),
+    ("subnet.us-east-1a", "tags.course: cloud"),
     ("vpc.own", "superfluous: [\"vpc-*\"] → []"),
     ("internet_gateway.own", "superfluous: [\"igw-*\"] → []"),
     ("internet_gateway.own", "vpc: vpc-* → vpc-*"),
@@ -48,12 +52,10 @@ pub const CHANGED: &[(&str, &str)] = &[
     ("route_table.own", "default_route: igw-*"),
     ("subnet.us-east-1a", "public_addresses: false → true"),
     ("subnet.us-east-1a", "route_table: rtb-* → rtb-*"),
-    ("subnet.us-east-1b", "route_table: rtb-*"),
-    ("vpc.own", "tags.course: cloud"),
-    ("internet_gateway.own", "tags.course: cloud"),
-    ("route_table.own", "tags.course: cloud"),
-    ("subnet.us-east-1a", "tags.course: cloud"),
 ];
+
+/// The last change: until then, a subnet shows which route table is in use.
+pub const UNASSOCIATED: (&str, &str) = ("subnet.us-east-1b", "route_table: rtb-*");
 
 /// Makes changes to the network with the account's own credentials.
 pub struct Hands<'a>(pub &'a Aws);
@@ -151,6 +153,12 @@ impl Hands<'_> {
         }
     }
 
+    /// Gives a resource to this stack.
+    pub async fn give(&self, id: &str, stack: &str) {
+        let tag = Tag::builder().key(STACK_TAG).value(stack).build();
+        self.0.ec2.create_tags().resources(id).tags(tag).send().await.expect("it can be tagged");
+    }
+
     async fn untag(&self, address: &str) {
         let id = match address {
             "vpc.own" => self.vpc().await,
@@ -187,7 +195,7 @@ impl Hands<'_> {
         let table = self.table().await;
         let association = table.associations().iter().find(|it| it.subnet_id() == Some(&subnet)).expect("it has one");
         let association = association.route_table_association_id().expect("an id");
-        if address == "subnet.us-east-1b" {
+        if address == UNASSOCIATED.0 {
             let end = self.0.ec2.disassociate_route_table().association_id(association);
             end.send().await.expect("it can be ended");
             return;
