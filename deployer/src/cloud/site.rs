@@ -1,5 +1,5 @@
-//! The site of a stack: the account, and the network, which is the region's default one, one that stack.yaml names, or
-//! one that the stack makes.
+//! The surroundings of the stack: the account, and the network, which is the region's default one, one that stack.yaml
+//! names, or one that the stack makes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

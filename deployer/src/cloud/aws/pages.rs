@@ -63,6 +63,8 @@ pages! {
         { internet_gateways: aws_sdk_ec2::types::InternetGateway, next_token }
     aws_sdk_ec2::describe_subnets::DescribeSubnetsOutput { subnets: aws_sdk_ec2::types::Subnet, next_token }
     aws_sdk_ec2::describe_vpcs::DescribeVpcsOutput { vpcs: aws_sdk_ec2::types::Vpc, next_token }
+    aws_sdk_elasticloadbalancingv2::describe_account_limits::DescribeAccountLimitsOutput
+        { limits: aws_sdk_elasticloadbalancingv2::types::Limit, next_marker }
     aws_sdk_elasticloadbalancingv2::describe_listeners::DescribeListenersOutput
         { listeners: aws_sdk_elasticloadbalancingv2::types::Listener, next_marker }
     aws_sdk_elasticloadbalancingv2::describe_load_balancers::DescribeLoadBalancersOutput
