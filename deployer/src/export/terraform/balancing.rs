@@ -85,8 +85,11 @@ impl Terraform for Listener {
     }
 }
 
+/// An import reads the only target group into both arguments that can name it.
 fn forward(target_group: &str) -> Body {
-    Body::new().text("type", "forward").set("target_group_arn", link(target_group))
+    let target = Body::new().set("arn", link(target_group)).int("weight", 1);
+    let body = Body::new().text("type", "forward").set("target_group_arn", link(target_group));
+    body.block("forward", Body::new().block("target_group", target))
 }
 
 /// The only redirect of ours (`kinds/listener.rs`).

@@ -12,8 +12,8 @@ use crate::{
     kinds::{function::Function, log_group::LogGroup},
 };
 
-const PROGRAM: &str = "AWS does not return where a program comes from. To deploy another program, remove `filename` here\n\
-                       and replace the file.";
+const PROGRAM: &str = "AWS does not return where a program comes from. To deploy another one, replace the file and remove\n\
+                       `filename` and `source_code_hash` here.";
 
 impl Terraform for Function {
     async fn write(&self, live: &Live<Self>, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
@@ -48,7 +48,7 @@ impl Terraform for Function {
             .set("tags", sheet.tags())
             .blocks("environment", (!variables.is_empty()).then_some(environment))
             .block("logging_config", logging)
-            .ignoring(PROGRAM, &["filename", "publish"]);
+            .ignoring(PROGRAM, &["filename", "publish", "source_code_hash"]);
         let address = sheet.add("aws_lambda_function", &self.name, body);
         sheet.know_as("function", &self.name, format!("{address}.function_name"));
         sheet.know(&self.name, format!("{address}.function_name"));

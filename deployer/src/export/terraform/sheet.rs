@@ -20,6 +20,8 @@ pub struct Sheet {
     pub(super) variables: BTreeMap<String, Block>,
     /// The values of variables that may be secret.
     pub(super) secrets: BTreeMap<String, Expr>,
+    /// The resources whose arguments Terraform marks as sensitive.
+    pub(super) marked: BTreeSet<String>,
     /// Files besides the configuration, below [`FILES`].
     pub(super) files: Vec<File>,
     /// What the configuration leaves out.
@@ -166,6 +168,7 @@ impl Sheet {
             .flag("sensitive", true);
         self.variables.insert(name.clone(), Block::new("variable", &[&name], body));
         self.secrets.insert(name.clone(), Expr::text(value));
+        self.marked.insert(self.subject.section.clone());
         Expr::raw(format!("var.{name}"))
     }
 

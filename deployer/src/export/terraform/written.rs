@@ -128,6 +128,11 @@ fn readme(sheet: &Sheet, place: &Place) -> String {
         true => String::new(),
         false => format!("\n## What is left out\n\n{left_out}"),
     };
+    let marked = sheet.marked.len();
+    let marks = match marked {
+        0 => String::new(),
+        _ => "\nThe functions to change have variables that may be secret: Terraform marks them as sensitive, and changes nothing\nin AWS.\n".to_owned(),
+    };
     let secret = match sheet.secrets.is_empty() && sheet.files.iter().all(|file| !file.is_secret) {
         true => String::new(),
         false => {
@@ -147,9 +152,9 @@ terraform plan
 terraform apply
 ```
 
-`terraform plan` should end with \"{resources} to import, 0 to add, 0 to change, 0 to destroy\". If it shows a change, look
-at it before you apply. After `terraform apply`, delete `imports.tf`.
-
+`terraform plan` should end with \"{resources} to import, 0 to add, {marked} to change, 0 to destroy\". If it shows anything
+else, look at it before you apply. After `terraform apply`, delete `imports.tf`.
+{marks}
 From then on, one tool should change the stack. The tags of the deployer stay, so that it still knows the stack:
 `deployer down` would remove it, and `deployer up` would change it back to its `stack.yaml`.
 
