@@ -129,7 +129,7 @@ functions:
       BUCKET: ${{buckets.images.name}}
       DYNAMO_TABLE: ${{tables.posts.name}}
       TOKEN: {{ secret: app/token }}
-      GREETING: {{ value: "%{{if}} "{SENSITIVE}" ${{buckets.images.name}}", sensitive: true }}
+      GREETING: {{ value: "%{{if}} \"{SENSITIVE}\" ${{buckets.images.name}}", sensitive: true }}
     uses:
       buckets: {{ images: read_write }}
       tables: {{ posts: read_write }}
@@ -163,9 +163,10 @@ outputs:
     pub fn set_values(&self) {
         for arguments in [&["secret", "set", "app/token"][..], &["secret", "set", "--parameter", "/app/password"]] {
             let mut command = self.command(&[arguments, &["--local"]].concat(), &[]);
-            let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it can be started");
+            let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started");
             child.stdin.take().expect("it is piped").write_all(HELD.as_bytes()).expect("it is read");
-            assert!(child.wait().expect("it ends").success(), "{arguments:?}");
+            let said = Said::from(child.wait_with_output().expect("it ends"));
+            assert_eq!(said.code, 0, "{arguments:?}: {}", said.all());
         }
     }
 

@@ -389,13 +389,13 @@ mod tests {
               name     = "x"
               max_size = 4
               policy = jsonencode({
+                Version = "2012-10-17"
                 Statement = [
                   {
                     Action = ["a:B", "a:C"]
                     Effect = "Allow"
                   },
                 ]
-                Version = "2012-10-17"
               })
               enabled = true
               empty   = {}
