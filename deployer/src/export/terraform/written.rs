@@ -7,9 +7,10 @@ use super::{
     hcl::{Block, Body, Expr},
 };
 
-/// The versions of Terraform that have import blocks, and of the provider whose arguments are written.
+/// The versions of Terraform that have import blocks.
 const TERRAFORM: &str = ">= 1.5";
-const PROVIDER: &str = "~> 6.0";
+/// The versions of the provider that leave the encryption of buckets as it is (docs/aws.md §24).
+const PROVIDER: &str = "~> 6.40";
 
 /// The values of variables that may be secret.
 const SECRETS: &str = "secrets.auto.tfvars";
