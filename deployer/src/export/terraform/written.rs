@@ -162,6 +162,9 @@ From then on, one tool should change the stack. The tags of the deployer stay, s
 The state of Terraform contains values of variables, and parameters of Parameter Store in clear: keep it in a backend that is
 encrypted.
 {secret}
+The program of a service is an object whose key has its hash, and the user data of its launch template names both: change all
+three together. Instances get a new template when they are replaced, by an instance refresh of the Auto Scaling group.
+
 `lifecycle` blocks say why Terraform leaves some arguments as they are. Objects in buckets, rows of tables, log events,
 versions of functions and the network are not part of the configuration.
 {left_out}"
