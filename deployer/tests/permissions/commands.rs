@@ -40,6 +40,7 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("pause", "route53:ChangeResourceRecordSets", "the same"),
     ("pause", "route53:ListHostedZones", "the same"),
     ("pause", "route53:ListResourceRecordSets", "the same"),
+    ("export", "s3:ListBucket", "only a program that is missing needs it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsEgress", "only rules made by an earlier version need it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsIngress", "the same"),
 ];
