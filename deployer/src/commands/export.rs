@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Session, held, resources, rest, unless_stopped};
+use super::{Session, held, rest, unless_stopped};
 use crate::{
     cloud::status,
     commands::cli::{ExportCommand, ExportTerraform, Global},
@@ -17,6 +17,7 @@ use crate::{
     kinds,
     machine::platform,
     output::{
+        counted::counted,
         exit::{Exit, Failure},
         report,
     },
@@ -38,7 +39,7 @@ pub async fn run(global: &Global, command: &ExportCommand) -> Result<Exit, Failu
         Failure::new(Exit::Failed, error).hint("name a folder that can be written to, with --overwrite if it has files")
     })?;
     session.tally(global);
-    report::say(format!("wrote {}: {} with their import blocks", args.dir.display(), resources(count)));
+    report::say(format!("wrote {}: {} with their import blocks", args.dir.display(), counted(count, "resource")));
     left_out.iter().for_each(|what| report::say(format!("left out: {what}")));
     report::hint(&format!("next, in {}: `terraform init`, then `terraform plan`", args.dir.display()));
     Ok(Exit::Done)
