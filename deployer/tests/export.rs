@@ -60,6 +60,42 @@ fn imports(files: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
     blocks(files, "import").into_iter().map(import).collect()
 }
 
+/// The arguments that the provider knows, by block.
+fn arguments() -> BTreeMap<String, BTreeSet<String>> {
+    let file = root().join("deployer/tests/support/terraform_arguments.txt");
+    let text = fs::read_to_string(file).expect("the list is there");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let block = |line: &str| {
+        let (block, names) = line.split_once(':').unwrap_or_else(|| panic!("{line}"));
+        (block.to_owned(), names.split_whitespace().map(str::to_owned).collect())
+    };
+    lines.map(block).collect()
+}
+
+/// Arguments that every resource has, and what the parser adds.
+const OF_ALL: &[&str] = &["depends_on", "lifecycle", "__start_line__", "__end_line__"];
+
+/// Adds the arguments of a block that the provider does not know.
+fn unknown(block: &str, body: &Value, known: &BTreeMap<String, BTreeSet<String>>, found: &mut Vec<String>) {
+    for (name, values) in body.as_object().into_iter().flatten().filter(|(name, _)| !OF_ALL.contains(&name.as_str())) {
+        let path = format!("{block}.{name}");
+        if known.contains_key(&path) {
+            values.as_array().into_iter().flatten().for_each(|inner| unknown(&path, inner, known, found));
+        } else if !known.get(block).is_some_and(|names| names.contains(name)) {
+            found.push(path);
+        }
+    }
+}
+
+/// Asserts that the provider knows every argument.
+fn assert_known(all: &BTreeMap<String, Value>) {
+    let (known, mut found) = (arguments(), Vec::new());
+    for (address, body) in all {
+        unknown(address.split('.').next().unwrap_or_default(), body, &known, &mut found);
+    }
+    assert!(found.is_empty(), "the provider does not know {found:?}");
+}
+
 /// Every file below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
@@ -112,6 +148,7 @@ fn every_resource_of_the_stack_is_imported_and_no_kept_value_is_written() {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     all.keys().for_each(|address| *kinds.entry(address.split_once('.').expect("an address").0).or_default() += 1);
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), FULL);
+    assert_known(&all);
     let imports = imports(&files_of);
     assert_eq!(imports.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>(), "each has its import");
     for (address, id) in [
@@ -173,6 +210,7 @@ async fn a_domain_is_exported_with_its_certificate_and_records() {
     let files = parsed(&project.path().join("tf"));
     let (all, imports) = (resources(&files), imports(&files));
     assert_eq!(imports.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>());
+    assert_known(&all);
     assert_eq!(*one(&all["aws_acm_certificate.web"], "domain_name"), "app.example.org");
     let listener = &all["aws_lb_listener.web_https"];
     assert_eq!(*one(listener, "certificate_arn"), "${aws_acm_certificate.web.arn}");
