@@ -7,11 +7,12 @@ use super::{
 };
 use crate::{
     cloud::aws::Aws,
+    config::HTTPS_PORT,
     engine::{Fault, Live},
     kinds::{
         alarm::{self, Alarm},
         default_action::DefaultAction,
-        listener::{HTTPS_PORT, Listener},
+        listener::Listener,
         load_balancer::LoadBalancer,
         target_group::TargetGroup,
     },
