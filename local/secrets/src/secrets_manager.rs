@@ -226,7 +226,7 @@ impl SecretsManager {
 
     /// No secret has a policy of its own: none can be put (docs/aws.md §23.1).
     fn resource_policy(&self, input: Input) -> Result<Value, Refusal> {
-        self.look(input.required("SecretId")?, |name, secret| match secret.deleted {
+        self.look(secret_id(input)?, |name, secret| match secret.deleted {
             Some(_) => Err(marked()),
             None => Ok(json!({ "ARN": secret.arn, "Name": name })),
         })

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     cloud::{
-        aws::{Aws, found},
-        held::parameter,
+        aws::Aws,
+        held::{parameter, secret},
     },
     engine::{Fault, Live},
     kinds::{parameter::Parameter, secret::Secret},
@@ -16,8 +16,7 @@ use crate::{
 impl Terraform for Secret {
     /// Its value would be a resource of its own, and stays out of the configuration and of the state.
     async fn write(&self, _: &Live<Self>, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
-        let answer = found(aws.secrets.describe_secret().secret_id(&self.name).send().await)?;
-        let Some(secret) = answer else { return Ok(()) };
+        let Some(secret) = secret(aws, &self.name).await? else { return Ok(()) };
         let body = Body::new()
             .text("name", &self.name)
             .set_some("description", secret.description().filter(|text| !text.is_empty()).map(Expr::text))
