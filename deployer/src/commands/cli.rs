@@ -49,6 +49,7 @@ Examples:
   deployer verify                     make the requests of stack.yaml, and check the answers
   deployer validate                   check stack.yaml without an account
   deployer outputs --write .env       fill in a .env for a service run by hand
+  deployer export terraform tf        hand the stack over to Terraform
   deployer down                       remove everything
 
 Exit codes:
@@ -116,6 +117,15 @@ a paused stack.
 Examples:
   deployer resume
   deployer resume --yes && deployer outputs URL";
+
+const EXPORT_EXAMPLES: &str = "\
+Nothing is changed: the configuration describes what exists, and has an import
+block for each resource. Programs are written beside it.
+
+Examples:
+  deployer export terraform tf
+  deployer export terraform tf --overwrite   after an `up`, once more
+  cd tf && terraform init && terraform plan";
 
 const LS_EXAMPLES: &str = "\
 Examples:
@@ -229,6 +239,9 @@ pub enum Command {
     Secret(SecretCommand),
     /// Print the stack's outputs, or fill them into a .env file
     Outputs(Outputs),
+    /// Write the stack as a configuration of another tool, which can take it over
+    #[command(subcommand, after_help = EXPORT_EXAMPLES)]
+    Export(ExportCommand),
     /// List the stacks of the account, even those whose stack.yaml is lost, and how to remove them
     #[command(after_help = LS_EXAMPLES)]
     Ls(Ls),
@@ -603,6 +616,25 @@ pub struct Outputs {
     /// Update this .env file in place, keeping its other lines
     #[arg(long, value_name = "PATH", conflicts_with_all = ["name", "format"])]
     pub write: Option<PathBuf>,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Write a Terraform configuration (Terraform 1.5 or later) that imports every resource of the stack
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Terraform(ExportTerraform),
+}
+
+/// Arguments of `export terraform`.
+#[derive(Debug, Args)]
+pub struct ExportTerraform {
+    /// The folder to write into, which is created if it does not exist
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Write into a folder that is not empty, over the files of an earlier export
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 /// Arguments of `policy`.

@@ -7,6 +7,7 @@ mod data;
 mod description;
 mod doctor;
 mod down;
+mod export;
 mod failures;
 mod graph;
 mod healthy;
@@ -99,6 +100,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Down(args) => down::run(global, &args).await,
         Command::Secret(command) => secret::run(global, &command).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
+        Command::Export(command) => export::run(global, &command).await,
         Command::Ls(args) => ls::run(global, &args).await,
         Command::Policy(args) => policy::run(global, &args),
         Command::Schema => {

@@ -102,22 +102,44 @@ impl Artifact {
         Live { settings, output, owner: Owner::Parent }
     }
 
-    /// Downloads `length` bytes in ranges, so that no single answer is large.
     async fn sha256_of_content(&self, aws: &Aws, bytes: i64) -> Result<Option<String>, Fault> {
-        let (mut sha256, mut at) = (Sha256::new(), 0);
+        let mut sha256 = Sha256::new();
+        let whole = self.read_content(aws, bytes, |piece| sha256.update(piece)).await?;
+        Ok(whole.then(|| hex::encode(sha256.finalize())))
+    }
+
+    /// Downloads this many bytes in ranges, so that no single answer is large. Returns whether it is there.
+    async fn read_content(&self, aws: &Aws, bytes: i64, mut take: impl FnMut(&[u8])) -> Result<bool, Fault> {
+        let mut at = 0;
         while at < bytes {
             let range = format!("bytes={at}-{}", at + PIECE - 1);
             let call = aws.s3.get_object().bucket(&self.bucket).key(&self.key).range(range);
-            let Some(there) = found(call.send().await)? else { return Ok(None) };
+            let Some(there) = found(call.send().await)? else { return Ok(false) };
             let cut_off = |why: &str| Fault::new("GetObject", "NoConnection", why).within(CUT_OFF_WITHIN);
             let piece = there.body.collect().await.map_err(|error| cut_off(&error.to_string()))?.into_bytes();
             if piece.is_empty() {
                 return Err(cut_off("an empty piece of the program"));
             }
             at += piece.len() as i64;
-            sha256.update(&piece);
+            take(&piece);
         }
-        Ok(Some(hex::encode(sha256.finalize())))
+        Ok(true)
+    }
+
+    /// Downloads it.
+    ///
+    /// Errors: what was downloaded is not the program that its key names.
+    pub async fn download(&self, aws: &Aws) -> Result<Vec<u8>, Fault> {
+        let there = aws.s3.head_object().bucket(&self.bucket).key(&self.key).send().await?;
+        let mut content = Vec::new();
+        let bytes = there.content_length().unwrap_or_default();
+        self.read_content(aws, bytes, |piece| content.extend_from_slice(piece)).await?;
+        match self.key.ends_with(&hex::encode(Sha256::digest(&content))) {
+            true => Ok(content),
+            false => {
+                Err(Fault::new("GetObject", "OtherProgram", format!("{} is not the program of its name", self.key)))
+            }
+        }
     }
 
     /// Streams from the file, so that a program is never in memory as a whole. S3 rejects a body that does not match

@@ -30,7 +30,7 @@ mod emptying;
 mod policy;
 
 /// The lifecycle rules of a bucket as S3 returns them; `None` if there are none.
-type Lifecycle = Option<GetBucketLifecycleConfigurationOutput>;
+pub type Lifecycle = Option<GetBucketLifecycleConfigurationOutput>;
 
 /// A bucket, identified by its name.
 #[derive(Debug, Clone)]
@@ -85,9 +85,10 @@ const PROTECTED_TAG: &str = "deployer:protected";
 /// The account of the local AWS. AWS has no such account.
 const LOCAL_ACCOUNT: &str = "000000000000";
 
-/// The ids of our lifecycle rules; all others are left alone.
-const UPLOADS_RULE: &str = "deployer-unfinished-uploads";
-const REPORTS_RULE: &str = "deployer-boot-reports";
+/// The id of our lifecycle rule for unfinished uploads. Rules with ids that are not ours are left alone.
+pub const UPLOADS_RULE: &str = "deployer-unfinished-uploads";
+/// The id of our lifecycle rule for reports of instances.
+pub const REPORTS_RULE: &str = "deployer-boot-reports";
 
 /// What a bucket offers to others.
 #[derive(Debug, Clone)]
@@ -411,7 +412,8 @@ impl Bucket {
         Ok(rules.iter().map(CorsRule::from_s3).collect())
     }
 
-    async fn lifecycle(&self, aws: &Aws) -> Result<Lifecycle, Fault> {
+    /// Its lifecycle rules, with those of others.
+    pub async fn lifecycle(&self, aws: &Aws) -> Result<Lifecycle, Fault> {
         let call = aws.s3.get_bucket_lifecycle_configuration().bucket(&self.name);
         found(call.set_expected_bucket_owner(self.owner()).send().await)
     }
@@ -462,8 +464,8 @@ impl Bucket {
         self.account != LOCAL_ACCOUNT && aws.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"))
     }
 
-    /// Returns `None` if there is no policy.
-    async fn policy(&self, aws: &Aws) -> Result<Option<Value>, Fault> {
+    /// Returns its policy; `None` if there is none.
+    pub async fn policy(&self, aws: &Aws) -> Result<Option<Value>, Fault> {
         let call = aws.s3.get_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
         let answer = found(call.send().await)?;
         // One that counted as absent would be replaced, with the statements of others.

@@ -233,14 +233,25 @@ impl Function {
     ///
     /// Errors: the downloaded code has another SHA-256.
     pub async fn code_of(&self, aws: &Aws, number: i64, sha256: &str) -> Result<Arc<[u8]>, Fault> {
-        let call = aws.lambda.get_function().function_name(&self.name).qualifier(number.to_string());
+        self.code_at(aws, Some(number), sha256).await
+    }
+
+    /// Downloads its present code.
+    ///
+    /// Errors: what was downloaded is not the code with this SHA-256.
+    pub async fn code(&self, aws: &Aws, sha256: &str) -> Result<Arc<[u8]>, Fault> {
+        self.code_at(aws, None, sha256).await
+    }
+
+    async fn code_at(&self, aws: &Aws, version: Option<i64>, sha256: &str) -> Result<Arc<[u8]>, Fault> {
+        let version = version.map(|number| number.to_string());
+        let call = aws.lambda.get_function().function_name(&self.name).set_qualifier(version.clone());
         let location = call.send().await?.code.and_then(|code| code.location).unwrap_or_default();
         let zip = download(aws, &location).await?;
+        let which = version.map(|number| format!(" of version {number}")).unwrap_or_default();
         match STANDARD.encode(Sha256::digest(&zip)) == sha256 {
             true => Ok(zip.into()),
-            false => {
-                Err(Fault::new("GetFunction", "OtherCode", format!("the code of version {number} is not as it was")))
-            }
+            false => Err(Fault::new("GetFunction", "OtherCode", format!("the code{which} is not as it was"))),
         }
     }
 

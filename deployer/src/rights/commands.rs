@@ -465,6 +465,19 @@ pub const COMMANDS: &[Needs] = &[
     ),
     command("outputs", &[Read], Which::Outputs, &[SITE]),
     command(
+        "export",
+        &[List, Read],
+        Which::Described,
+        &[
+            SITE,
+            &[
+                part(Given::Services, &[right("ec2:DescribeSecurityGroupRules", Any)]),
+                part(Given::Always, LIST_HELD),
+                part(Given::Always, HELD_SECRETS),
+            ],
+        ],
+    ),
+    command(
         "ls",
         &[List],
         Which::OfAllStacks,

@@ -40,6 +40,7 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("pause", "route53:ChangeResourceRecordSets", "the same"),
     ("pause", "route53:ListHostedZones", "the same"),
     ("pause", "route53:ListResourceRecordSets", "the same"),
+    ("export", "s3:ListBucket", "only a program that is missing needs it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsEgress", "only rules made by an earlier version need it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsIngress", "the same"),
 ];
@@ -307,9 +308,11 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
 
     // From nothing.
     roles.done(&["doctor"]).await;
+    roles.ends_with(1, &["export", "terraform", "tf"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "--yes", "--for", "4h"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await; // without the end
+    roles.ends_with(1, &["export", "terraform", "tf"]).await; // the same
     roles.set(&["late"]).await;
     roles.done(&["secret", "rm", "late", "--yes"]).await; // looks for what reads it
     for healthy in
@@ -322,6 +325,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.done(&["pause", "--yes"]).await;
     roles.done(&["pause", "--yes"]).await; // looks for the lease of a dead run
     roles.done(&["resume", "--yes"]).await;
+    roles.done(&["export", "terraform", "tf"]).await;
     let put = cloud.aws.s3.put_object().bucket(bucket).key("a/b").body(b"a picture".to_vec().into());
     put.send().await.expect("an object can be put");
     roles.done(&["invoke", "labeler", "--sample", "images/a/b"]).await;
@@ -427,6 +431,7 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     for command in [&["plan"][..], &["status"], &["why"], &["outputs"], &["history"], &["doctor"], &["ls"]] {
         roles.done(command).await;
     }
+    roles.done(&["export", "terraform", "tf"]).await;
     // The tags of the certificate.
     let listed = cloud.aws.acm.list_certificates().send().await.expect("certificates");
     let arn = listed.certificate_summary_list()[0].certificate_arn().expect("an ARN");
@@ -442,7 +447,7 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     project.describe(&described);
     roles.done(&["up", "--yes"]).await;
     roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down"] {
+    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down", "export"] {
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();

@@ -57,6 +57,8 @@ pages! {
         { launch_templates: aws_sdk_ec2::types::LaunchTemplate, next_token }
     aws_sdk_ec2::describe_route_tables::DescribeRouteTablesOutput
         { route_tables: aws_sdk_ec2::types::RouteTable, next_token }
+    aws_sdk_ec2::describe_security_group_rules::DescribeSecurityGroupRulesOutput
+        { security_group_rules: aws_sdk_ec2::types::SecurityGroupRule, next_token }
     aws_sdk_ec2::describe_security_groups::DescribeSecurityGroupsOutput
         { security_groups: aws_sdk_ec2::types::SecurityGroup, next_token }
     aws_sdk_ec2::describe_internet_gateways::DescribeInternetGatewaysOutput

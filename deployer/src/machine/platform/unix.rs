@@ -39,6 +39,11 @@ pub fn resolvers() -> Vec<IpAddr> {
     text.lines().filter_map(address).collect()
 }
 
+/// Keeps a file that is created from everybody else.
+pub fn for_us_alone(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.mode(0o600)
+}
+
 /// Opens without waiting for the other end of a FIFO.
 pub fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)

@@ -54,6 +54,11 @@ impl Signals {
     }
 }
 
+/// A file that is created in a folder of the user is theirs.
+pub fn for_us_alone(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
 /// There are no FIFOs among the files.
 pub fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     options
