@@ -72,9 +72,9 @@ Examples:
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
-  deployer plan                       what `up` would change, with the lines of stack.yaml
+  deployer plan                       what `up` would change, and why
   deployer plan services              only these parts and what they need
-  deployer plan --detailed-exitcode   in a pipeline: exits with 2 if there are changes
+  deployer plan --detailed-exitcode   exits with 2 if there are changes
   deployer plan --json | jq -r '.resources[].address'";
 
 const WHY_EXAMPLES: &str = "\
