@@ -160,7 +160,8 @@ async fn a_stack_on_moto_is_read_opened_and_rolled_back_up_to_the_question() {
     assert_eq!((open.code, open.stdout), (1, format!("{url}\n")), "{}", open.stderr);
     assert!(open.stderr.contains("cannot open a browser"), "{}", open.stderr);
 
-    let logs = connect(&moto.endpoint, ("testing", "testing")).await.logs;
+    let aws = connect(&moto.endpoint, ("testing", "testing")).await;
+    let logs = &aws.logs;
     let (group, stream) = ("/aws/lambda/postagram-labeler", "by hand");
     logs.create_log_stream().log_group_name(group).log_stream_name(stream).send().await.expect("a stream can be made");
     let now = std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").as_millis();
