@@ -889,7 +889,7 @@ Examples:
 
 const LOCAL_ENV: &str = "\
 Examples:
-  eval \"$(deployer local env)\"       for this shell
+  eval \"$(deployer local env)\"        for this shell
   aws s3 ls                           then lists the buckets of the local AWS";
 
 const LOCAL_RUN: &str = "\
