@@ -1,5 +1,5 @@
-//! No fault of the cloud or of the connection reaches the user: every call of `up`, of an `up` that changes the stack,
-//! and of `down` meets each fault, and the command succeeds.
+//! No fault of the cloud or of the connection reaches the user: every call of `up`, of an `up` that changes the stack, of
+//! `rollback`, `pause`, `resume` and `down` meets each fault, and the command succeeds.
 
 mod support;
 
@@ -12,7 +12,16 @@ use support::{
 use testkit::proxy::{Calls, Fault, is_read, parts};
 
 /// The commands in the life of a stack, each of which starts from the result of the previous one.
-const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Pause, Phase::Resume, Phase::Down];
+const LIFE: &[Phase] = &[
+    Phase::Up,
+    Phase::Rollback,
+    Phase::RollbackFunction,
+    Phase::Change,
+    Phase::Move,
+    Phase::Pause,
+    Phase::Resume,
+    Phase::Down,
+];
 /// The life of a service at a domain, of which only the calls for the domain are tried.
 const LIFE_AT_A_DOMAIN: &[Phase] = &[Phase::Serve, Phase::Close];
 /// How many lives are observed to learn the calls of each command: the number of polls differs between runs.

@@ -90,7 +90,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
         Command::History(args) => history::run(global, &args).await,
-        Command::Rollback(args) => rollback::run(global, &args).await,
+        Command::Rollback(args) => rollback::run(global, args).await,
         Command::Pause(args) => pause::run(global, &args).await,
         Command::Resume(args) => up::resume(global, &args).await,
         Command::Logs(args) => logs::run(global, &args).await,

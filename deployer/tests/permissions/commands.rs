@@ -24,7 +24,6 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("why", "secretsmanager:DescribeSecret", "only for a service that cannot read a secret"),
     ("why", "ssm:DescribeParameters", "the same for a parameter"),
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
-    ("rollback", "lambda:UpdateFunctionCode", "only a release with another program needs it"),
     ("plan", "acm:DescribeCertificate", "only a domain that has been taken out needs it"),
     ("status", "acm:DescribeCertificate", "the same"),
     ("up", "acm:DeleteCertificate", "the same"),
@@ -366,6 +365,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.ends_with(1, &["rollback", "web", &bad, "--yes"]).await;
 
     project.edit("memory_mb: 256", "memory_mb: 512");
+    project.change_function();
     roles.done(&["up", "--yes"]).await;
     roles.done(&["rollback", "labeler", "--yes"]).await;
     project.edit("memory_mb: 512", "memory_mb: 256");

@@ -209,12 +209,15 @@ impl Scene {
         self.begin(phase).await;
     }
 
-    /// Changes the description to that of a phase.
+    /// Changes the description to that of a phase. A rollback before it leaves the description of the later release.
     pub async fn begin(&self, phase: Phase) {
         match phase {
             Phase::Up | Phase::Serve | Phase::Close | Phase::Settle | Phase::Leave => {}
             Phase::Plain => self.project.edit(&domain_line(), ""),
-            Phase::Change => self.describe_change(),
+            Phase::Change => {
+                self.restore();
+                self.describe_change();
+            }
             Phase::Move => self.project.edit("port: 8080", "port: 8081"),
             Phase::Shrink => self.describe_shrunk(),
             Phase::Rollback => {
@@ -222,6 +225,7 @@ impl Scene {
                 self.done(Phase::Up).await;
             }
             Phase::RollbackFunction => {
+                self.restore();
                 self.project.change_function();
                 self.project.edit("memory_mb: 256", "memory_mb: 512");
                 self.done(Phase::Up).await;
