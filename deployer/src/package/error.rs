@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{Architecture, GLIBC, Target, glibc::Unfit, tools::Tool};
+use super::{Architecture, FolderError, GLIBC, Target, glibc::Unfit, tools::Tool};
 use crate::machine::files::FileError;
 
 /// Why a program could not be built, read or accepted.
@@ -66,6 +66,9 @@ pub enum Error {
     /// The program's file could not be read.
     #[error(transparent)]
     Read(FileError),
+    /// The folder of the program could not be packed.
+    #[error(transparent)]
+    Folder(FolderError),
     /// The program would not start where it is meant to run.
     #[error("{} cannot run on {}", .program.display(), .target.system())]
     Unfit {
@@ -119,6 +122,7 @@ impl Error {
             Self::TooLarge { .. } => Some(
                 "build it in release mode, without symbols: `strip = true` in [profile.release] of Cargo.toml".into(),
             ),
+            Self::Folder(error) => Some(error.hint().into()),
             Self::Read(_) => Some("name the file of a program".into()),
             Self::Start { .. } | Self::Cargo { .. } | Self::Answer { .. } => None,
         }
@@ -132,6 +136,7 @@ impl Error {
                 | Self::NoPackage { .. }
                 | Self::NotOneProgram { .. }
                 | Self::Read(_)
+                | Self::Folder(_)
                 | Self::Unfit { .. }
                 | Self::TooLarge { .. }
         )
