@@ -83,7 +83,7 @@ async fn a_folder_is_deployed_changed_and_brought_back_without_a_lost_request() 
     put(&project, "name.txt", "Grace");
     let plan = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
     assert_eq!(plan.code, 2, "{}", plan.all());
-    assert!(plan.stderr.contains("+ artifact.web"), "{}", plan.all());
+    assert!(plan.stderr.contains("+ artifact.web            services/web/"), "{}", plan.all());
     up(&cloud, &project).await;
     assert_eq!(crowd.get("/").await, "hello, Grace");
     let history = cloud.done(&project, &["history", "web"]).await;

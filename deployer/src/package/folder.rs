@@ -141,6 +141,8 @@ pub fn archive(folder: &Path, has_setup: bool) -> Result<Vec<u8>, FolderError> {
     for Entry { name, path, what } in &entries {
         let mut header = Header::new_gnu();
         header.set_mtime(TIME);
+        header.set_uid(0);
+        header.set_gid(0);
         let added = match what {
             What::File { is_executable } => {
                 let bytes = read_regular_file(path, left).map_err(|error| match error {

@@ -360,6 +360,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_folder_is_packed_for_any_destination_or_named_with_its_place() {
+        for destination in [Destination::Laptop, Destination::Aws] {
+            let programs = built("binary: here", "files: ., run: ./here, instance_type: t4g.micro", destination).await;
+            let Failed { path, error } = programs.unwrap_err();
+            assert_eq!(path.as_deref(), Some("services.s.files"));
+            assert!(
+                error.is_about_the_description()
+                    && error.to_string().ends_with("pipe is a FIFO: only files, folders and links can be deployed"),
+                "{error}"
+            );
+            assert_eq!(error.hint().unwrap(), "remove it, or move it out of the folder");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("app")).unwrap();
+        std::fs::write(folder.path().join("app/main.py"), "print()").unwrap();
+        let text = "name: app\nregion: us-east-1\nservices: { s: { files: app, run: python3 main.py, instance_type: t4g.micro } }\n";
+        let config = Config::parse("stack.yaml", text).unwrap();
+        let hash = async |destination| {
+            let programs = Programs::build(&config, folder.path(), destination, |_| true, |_| ()).await.unwrap();
+            assert!(programs.warnings.is_empty());
+            let checked = Programs::check(&config, folder.path(), destination).await;
+            assert!(matches!(&checked[..], [(what, Ok(found))] if what == "folder app" && found == "can be packed"));
+            programs.service("s").sha256
+        };
+        assert_eq!(hash(Destination::Laptop).await, hash(Destination::Aws).await);
+    }
+
+    #[tokio::test]
     async fn a_program_for_another_processor_is_refused_for_aws_and_warned_of_here() {
         let (architecture, instance_type) = match Architecture::HERE {
             Architecture::X86_64 => ("arm64", "t4g.micro"),

@@ -108,10 +108,52 @@ mod tests {
         let content = |path: &str| files.iter().find(|file| file["path"] == path).unwrap()["content"].as_str().unwrap();
         assert_eq!(content("/opt/postagram-web/run.sh").trim_end(), run);
         assert_eq!(content("/opt/postagram-web/setup.sh"), "pip3 install -r requirements.txt\n");
-        expect_test::expect![[r#""#]].assert_eq(content("/opt/postagram-web/prepare"));
-        expect_test::expect![[r#""#]].assert_eq(content("/opt/postagram-web/setup"));
-        expect_test::expect![[r#""#]].assert_eq(content("/opt/postagram-web/service"));
-        expect_test::expect![[r#""#]].assert_eq(content("/etc/systemd/system/postagram-web.service"));
+        expect_test::expect![[r#"
+            [ -s /opt/postagram-web/prepared ] || {
+              dnf install --assumeyes --quiet python3-pip git &&
+              mkdir -p /opt/postagram-web/files &&
+              tar -xzf /opt/postagram-web/files.tar.gz -C /opt/postagram-web/files &&
+              echo yes > /opt/postagram-web/prepared
+            }
+        "#]]
+        .assert_eq(content("/opt/postagram-web/prepare"));
+        expect_test::expect![[r##"
+            #!/bin/bash
+            [ -e ../set-up ] || {
+              echo setting up
+              bash -c -- "$(cat ../setup.sh)" setup && touch ../set-up
+            }
+        "##]]
+        .assert_eq(content("/opt/postagram-web/setup"));
+        expect_test::expect![[r##"
+            #!/bin/bash
+            exec bash -c -- "$(cat ../run.sh)" run
+        "##]]
+        .assert_eq(content("/opt/postagram-web/service"));
+        expect_test::expect![[r#"
+            [Unit]
+            Description=postagram web
+            Wants=network-online.target
+            After=network-online.target
+            StartLimitIntervalSec=0
+            [Service]
+            DynamicUser=yes
+            EnvironmentFile=/etc/postagram-web.env
+            WorkingDirectory=-/opt/postagram-web/files
+            StandardOutput=journal
+            StandardError=journal+console
+            ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region us-east-1 s3://postagram-artifacts-000000000000-us-east-1/services/web/abc123 /opt/postagram-web/files.tar.gz
+            ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/postagram-web.sha256
+            ExecStartPre=+/usr/bin/bash /opt/postagram-web/prepare
+            ExecStartPre=+/opt/postagram-web/setup
+            TimeoutStartSec=1800
+            ExecStart=/opt/postagram-web/service
+            ExecStopPost=+-/usr/bin/bash /opt/postagram-web/report exit
+            Restart=always
+            RestartSec=2
+            [Install]
+            WantedBy=multi-user.target
+        "#]].assert_eq(content("/etc/systemd/system/postagram-web.service"));
         assert_eq!(content("/etc/postagram-web.sha256"), "abc123  /opt/postagram-web/files.tar.gz\n");
     }
 
