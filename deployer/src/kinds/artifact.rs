@@ -25,7 +25,7 @@ pub struct Artifact {
     pub bucket: String,
     /// The object key, which contains the hash of the content.
     pub key: String,
-    /// Where it comes from.
+    /// What to upload.
     pub content: Content,
 }
 

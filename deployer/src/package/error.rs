@@ -69,7 +69,7 @@ pub enum Error {
     /// The folder of the program could not be packed.
     #[error(transparent)]
     Folder(FolderError),
-    /// The program would not start where it is meant to run.
+    /// The program cannot run on its target platform.
     #[error("{} cannot run on {}", .program.display(), .target.system())]
     Unfit {
         /// The file.
@@ -99,7 +99,8 @@ impl Error {
         match self {
             Self::NoWorkspace { .. } => Some(
                 "one of these:\n  put stack.yaml next to the Cargo.toml of the workspace\n  name a finished program by its \
-                 path, with `binary`\n  install a release of the deployer, which brings labeler and service"
+                 path, with `binary`\n  name a service's folder with `files`, and its command with `run`\n  \
+                 install a release of the deployer, which brings labeler and service"
                     .into(),
             ),
             Self::NoPackage { known, .. } => Some(format!("its programs are: {}", known.join(", "))),
