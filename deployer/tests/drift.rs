@@ -10,7 +10,7 @@ use deployer::{
     kinds::{
         KINDS,
         alarm::{Alarm, WATCHED},
-        artifact::Artifact,
+        artifact::{Artifact, Content},
         auto_scaling_group::AutoScalingGroup,
         bucket::Bucket,
         default_action::{self, DefaultAction},
@@ -367,7 +367,7 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     let seen = default_action::Settings::all_to(&target_group);
     fields.of(DefaultAction { listener, target_group, group, seen, wait: Wait::default() }).await;
     let (bucket, key) = hands.artifact().await;
-    fields.of(Artifact { bucket, key, program: "unread".into() }).await;
+    fields.of(Artifact { bucket, key, content: Content::default() }).await;
     let kinds: BTreeSet<&str> =
         KINDS.iter().map(|it| it.name).filter(|kind| ![OF_DOMAINS, OF_NETWORKS].concat().contains(kind)).collect();
     let seen: BTreeSet<&str> = fields.found.iter().map(|field| kind(field)).collect();

@@ -16,7 +16,7 @@ use crate::{
     commands::cli::{Global, Rollback},
     engine::{Change, Observed, Outcome, Plan, Resource as _, Stack, Tags, look},
     kinds::{
-        artifact::Artifact,
+        artifact::{Artifact, Content},
         auto_scaling_group::{self, AutoScalingGroup, Rest, Template},
         origin::Origin,
     },
@@ -264,7 +264,7 @@ async fn require_program(session: &Session, front: &Front, target: &Release) -> 
             .hint(by_description(target)));
     };
     let (bucket, key) = (program.bucket.to_owned(), program.key.to_owned());
-    let artifact = Artifact { bucket, key, program: std::path::PathBuf::new() };
+    let artifact = Artifact { bucket, key, content: Content::default() };
     let read = look(|| artifact.read(&session.aws)).await;
     let why = match read.map_err(|fault| session.failed("look for the program", fault))? {
         Observed::Present(live) if live.settings.sha256.as_deref() == Some(program.sha256) => return Ok(()),

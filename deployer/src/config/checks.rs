@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, HTTPS_PORT, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables,
-    error::did_you_mean, verify::RUN,
+    Config, Folder, HTTPS_PORT, LAB_ROLE, LARGEST_COMMANDS, LARGEST_ENVIRONMENT, Place, Problem, Program, Reference,
+    SIZES, Uses, Variables, error::did_you_mean, verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -31,7 +31,9 @@ pub fn all(config: &Config) -> Vec<Problem> {
         checks.uses(&format!("functions.{entry}"), &function.uses);
     }
     for (entry, service) in &config.services {
-        checks.uses(&format!("services.{entry}"), &service.uses);
+        let path = format!("services.{entry}");
+        checks.commands(&path, &service.program);
+        checks.uses(&path, &service.uses);
     }
     let outputs = config.outputs.iter().flat_map(|(_, text)| text.references());
     outputs.for_each(|reference| checks.reference(reference));
@@ -255,6 +257,19 @@ impl Checks<'_> {
                 message,
                 "4096 bytes is the most: put large values in a bucket",
             );
+        }
+    }
+
+    /// User data carries them to the instances.
+    fn commands(&mut self, path: &str, program: &Program) {
+        let Program::Files(Folder { commands, .. }) = program else { return };
+        let bytes = commands.bytes();
+        if bytes > LARGEST_COMMANDS {
+            let longest =
+                if commands.setup.as_ref().is_some_and(|it| it.len() > commands.run.len()) { "setup" } else { "run" };
+            let message = format!("`run`, `setup` and `packages` take {bytes} bytes");
+            let help = format!("{LARGEST_COMMANDS} bytes is the most: put long commands in a script in the folder");
+            self.problem(&format!("{path}.{longest}"), message, help);
         }
     }
 

@@ -114,6 +114,8 @@ const fn number(path: &'static str, least: u16, most: u16, usual: u16, words: &'
 
 const PACKAGE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program that the \
                        deployer brings: `labeler` or `service`. Either this or `binary`.";
+const PACKAGE_OF_SERVICE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program \
+                                  that the deployer brings: `labeler` or `service`. Either this, `binary` or `files`.";
 const BINARY: &str = "A finished program, relative to this file.";
 const RETENTION: &str = "How long its log is kept, in days; for ever if left out.";
 const ENVIRONMENT: &str = "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ \
@@ -222,8 +224,31 @@ pub const FIELDS: &[Field] = &[
     field("functions.*.uses.tables", Takes::Accesses, ACCESS),
     field("functions.*.uses.rekognition", Takes::Switch, "Whether it calls Rekognition's DetectLabels."),
     field("services", Takes::Entries("A service."), "Programs on a group of instances behind a load balancer."),
-    field("services.*.package", Takes::Text, PACKAGE),
+    field("services.*.package", Takes::Text, PACKAGE_OF_SERVICE),
     field("services.*.binary", Takes::Text, BINARY),
+    field(
+        "services.*.files",
+        Takes::Text,
+        "A folder with a program in any language, relative to this file. It is packed, and unpacked on the instances; see \
+         below.",
+    ),
+    field(
+        "services.*.run",
+        Takes::Text,
+        "The command that runs the program, in its folder, by bash. It listens on $PORT at 0.0.0.0. Required with \
+         `files`.",
+    ),
+    field(
+        "services.*.packages",
+        Takes::Texts,
+        "Packages of Amazon Linux 2023 that `dnf` installs on a new instance, such as python3-pip. Only with `files`.",
+    ),
+    field(
+        "services.*.setup",
+        Takes::Text,
+        "A command that each new instance runs once in the folder, by bash and as root, before the program starts. Only \
+         with `files`.",
+    ),
     number("services.*.port", 1, u16::MAX, 8080, "The port it listens on."),
     required("services.*.instance_type", Takes::InstanceType, "The instance type; the architecture follows."),
     field("services.*.instances", Takes::Fields, "How many instances there are."),
@@ -462,10 +487,14 @@ mod tests {
                 let below = if part == "*" { fields.values_mut().next() } else { fields.get_mut(part) };
                 mapping = below.expect("every mapping is described");
             }
-            for (key_of_one, other) in [("binary", "package"), ("header", "json")] {
+            for (key_of_one, other) in [("binary", "package"), ("files", "package"), ("header", "json")] {
                 if key == key_of_one {
                     mapping.as_object_mut().expect("it is a mapping").remove(other);
                 }
+            }
+            if ["run", "packages", "setup"].contains(&key) {
+                mapping.as_object_mut().expect("it is a mapping").remove("package");
+                (mapping["files"], mapping["run"]) = (json!("x"), json!("x"));
             }
             mapping[key] = wrong;
             let errors = Config::parse("stack.yaml", &described.to_string()).expect_err(field.path);

@@ -40,6 +40,12 @@ use crate::{
 /// user data for the rest (§8.4).
 pub const LARGEST_ENVIRONMENT: usize = 4096;
 
+/// The most bytes of `run`, `setup` and `packages` of a service, for the same reason.
+pub const LARGEST_COMMANDS: usize = 1024;
+
+/// The bytes that user data adds to a line: its indentation and its end.
+const INDENTED: usize = 5;
+
 /// The public port of HTTPS.
 pub const HTTPS_PORT: u16 = 443;
 
@@ -261,6 +267,37 @@ pub enum Program {
     Package(String),
     /// A finished program, relative to the file.
     Binary(PathBuf),
+    /// A folder with a program in any language; of services only.
+    Files(Folder),
+}
+
+/// A folder with a program in any language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Its path, relative to the file.
+    pub path: PathBuf,
+    /// How instances run it.
+    pub commands: Commands,
+}
+
+/// What instances do with the files of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Commands {
+    /// The command that runs the program.
+    pub run: String,
+    /// The command that runs once before.
+    pub setup: Option<String>,
+    /// The packages to install.
+    pub packages: Vec<String>,
+}
+
+impl Commands {
+    /// How many bytes they take in user data, at most: it indents each line.
+    pub fn bytes(&self) -> usize {
+        let lines = |text: &str| text.lines().map(|line| line.len() + INDENTED).sum::<usize>();
+        let packages: usize = self.packages.iter().map(|package| package.len() + 1).sum();
+        lines(&self.run) + self.setup.as_deref().map_or(0, lines) + packages
+    }
 }
 
 /// The resources that a function or service uses, which determine its permissions.

@@ -27,9 +27,16 @@ fn add_fields(value: &mut Value, path: &str) {
     value["additionalProperties"] = json!(false);
     value["required"] = json!(required);
     value["properties"] = fields.iter().map(|field| (field.key().to_owned(), described(field))).collect();
-    // A program is either built or prebuilt.
-    if fields.iter().any(|field| field.key() == "binary") {
-        value["oneOf"] = json!([{ "required": ["package"] }, { "required": ["binary"] }]);
+    // A program is either built, or prebuilt, or a folder with the command that runs it.
+    let has = |key: &str| fields.iter().any(|field| field.key() == key);
+    if has("binary") {
+        let mut programs = vec![json!({ "required": ["package"] }), json!({ "required": ["binary"] })];
+        if has("files") {
+            programs.push(json!({ "required": ["files", "run"] }));
+            let needs_files = ["run", "packages", "setup"].map(|key| (key.to_owned(), json!(["files"])));
+            value["dependentRequired"] = needs_files.into_iter().collect();
+        }
+        value["oneOf"] = json!(programs);
     }
     // A network is either made or exists.
     if fields.iter().any(|field| field.key() == "own") {

@@ -1,7 +1,7 @@
 //! Programs in the artifact bucket. The key contains the hash of the content; S3's checksum shows whether the object
 //! still matches it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use aws_sdk_s3::{
     operation::head_object::HeadObjectOutput,
@@ -9,6 +9,7 @@ use aws_sdk_s3::{
     types::{ChecksumAlgorithm, ChecksumMode},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -24,8 +25,33 @@ pub struct Artifact {
     pub bucket: String,
     /// The object key, which contains the hash of the content.
     pub key: String,
-    /// The file to upload.
-    pub program: PathBuf,
+    /// What to upload.
+    pub content: Content,
+}
+
+/// The bytes of a program.
+#[derive(Clone)]
+pub enum Content {
+    /// A file: the program itself.
+    File(PathBuf),
+    /// The archive of a folder.
+    Bytes(Arc<[u8]>),
+}
+
+impl Default for Content {
+    /// Nothing, for programs that are only read or removed.
+    fn default() -> Self {
+        Content::Bytes(Arc::default())
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::File(path) => write!(f, "{}", path.display()),
+            Content::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+        }
+    }
 }
 
 /// What is known about a program besides its key.
@@ -142,15 +168,18 @@ impl Artifact {
         }
     }
 
-    /// Streams from the file, so that a program is never in memory as a whole. S3 rejects a body that does not match
+    /// Streams from a file, so that a program is never in memory as a whole. S3 rejects a body that does not match
     /// the checksum: the file may have changed since it was read.
     async fn upload(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
-        let body = match ByteStream::from_path(&self.program).await {
-            Ok(body) => body,
-            Err(error) => {
-                let message = format!("{}: {error}", self.program.display());
-                return Err(Fault::new("PutObject", "UnreadableProgram", message));
-            }
+        let body = match &self.content {
+            Content::Bytes(bytes) => ByteStream::from(Bytes::from_owner(bytes.clone())),
+            Content::File(path) => match ByteStream::from_path(path).await {
+                Ok(body) => body,
+                Err(error) => {
+                    let message = format!("{}: {error}", path.display());
+                    return Err(Fault::new("PutObject", "UnreadableProgram", message));
+                }
+            },
         };
         let bytes = body.size_hint().1.unwrap_or_default();
         let patient = aws_sdk_s3::config::Builder::new().timeout_config(aws.upload_within(bytes as usize));

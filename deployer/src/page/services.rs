@@ -147,7 +147,7 @@ impl Layout<'_> {
     fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
         let program = self.programs.service(entry);
         let key = format!("{}{}", self.stored(entry).prefix, program.sha256);
-        let artifact = Artifact { bucket: self.names.artifacts(), key, program: program.path };
+        let artifact = Artifact { bucket: self.names.artifacts(), key, content: program.content };
         let settings = artifact::Settings { sha256: Some(program.sha256) };
         self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), settings.clone()))
     }
@@ -204,6 +204,10 @@ impl Layout<'_> {
             .collect();
         let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
         let (service, port, sha256) = (entry.to_owned(), u16::from(wanted.port), self.programs.service(entry).sha256);
+        let commands = match &wanted.program {
+            config::Program::Files(folder) => Some(folder.commands.clone()),
+            config::Program::Package(_) | config::Program::Binary(_) => None,
+        };
         let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
         let template = LaunchTemplate { name: self.names.plain(entry), origin, open: wanted.variables.open() };
@@ -219,6 +223,7 @@ impl Layout<'_> {
                 held: held.clone(),
                 port,
                 sha256: sha256.clone(),
+                commands: commands.clone(),
                 log_group: logs.name,
             };
             launch_template::Settings {

@@ -116,6 +116,13 @@ impl Scene {
         Scene::of(network::project(), proxy, Cloud::Local(Box::new(cloud)), KEYS)
     }
 
+    /// A scene on the local AWS with this project.
+    pub async fn folder(project: Project) -> Scene {
+        let cloud = LocalAws::start().await;
+        let proxy = Proxy::to(&cloud.endpoint()).await;
+        Scene::of(project, proxy, Cloud::Local(Box::new(cloud)), KEYS)
+    }
+
     /// A scene on moto.
     pub async fn moto() -> Scene {
         let moto = Moto::start();

@@ -1,11 +1,13 @@
 //! EC2, Auto Scaling and Elastic Load Balancing, with real instances, groups and load balancers.
 
+mod archive;
 mod autoscaling;
 mod balancer;
 mod clock;
 mod cloud_init;
 pub mod cloudwatch;
 mod commands;
+mod dnf;
 mod ec2;
 mod elb;
 mod health;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fields, Reader};
+use super::{Fields, Reader, breaks_a_line};
 use crate::{
     config::{
-        Access, Function, Name, Program, REFERENCES, RETENTIONS, Uses,
+        Access, Commands, Folder, Function, Name, Program, REFERENCES, RETENTIONS, Uses,
         tree::{Located, Node},
     },
     package::Architecture,
@@ -52,6 +52,12 @@ pub(super) fn kept_by_us(name: &str) -> Option<(&'static str, &'static str)> {
     (name == "PORT").then_some(("is set by the deployer", "leave it out: the service's `port` is where it listens"))
 }
 
+/// Whether a text can be the name of a package for dnf, and nothing else, such as an option or a path.
+fn is_rpm(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_part)
+}
+
 impl Reader<'_> {
     pub(super) fn function(&mut self, path: &str, value: &Located) -> Option<Function> {
         let fields = self.fields(path, value)?;
@@ -84,6 +90,65 @@ impl Reader<'_> {
                 nothing
             }
         }
+    }
+
+    /// The program of a service, which may be a folder.
+    pub(super) fn service_program(&mut self, fields: &Fields<'_>) -> Program {
+        let others = ["package", "binary"].into_iter().filter(|key| fields.get(key).is_some()).count();
+        if fields.get("files").is_some() {
+            if others > 0 {
+                let help = "name either a Cargo package with `package`, a finished program with `binary`, or a folder with \
+                            `files`";
+                self.problem(fields.place, format!("{} has two programs", fields.path), help);
+            }
+            return Program::Files(self.folder(fields));
+        }
+        for key in ["run", "packages", "setup"].into_iter().filter(|key| fields.get(key).is_some()) {
+            let help = "name the folder with the program with `files`, or leave it out: it is for folders only";
+            self.problem(self.place(fields, key), format!("`{key}` has no effect without `files`"), help);
+        }
+        if others == 0 {
+            let help =
+                "name a Cargo package with `package`, a finished program with `binary`, or a folder with `files`";
+            self.problem(fields.place, format!("{} has no program", fields.path), help);
+            return Program::Package(String::new());
+        }
+        self.program(fields)
+    }
+
+    fn folder(&mut self, fields: &Fields<'_>) -> Folder {
+        let path = self.optional_text(fields, "files").unwrap_or_default();
+        if path.is_empty() {
+            self.problem(self.place(fields, "files"), "`files` names no folder", "name the folder with the program");
+        }
+        if fields.get("run").is_none() {
+            let help = "write the command that runs the program, such as `run: python3 main.py`";
+            self.problem(fields.place, format!("`run` is missing in {}", fields.path), help);
+        }
+        let run = self.command(fields, "run").unwrap_or_default();
+        let setup = self.command(fields, "setup");
+        let packages = self.texts(fields, "packages").unwrap_or_default();
+        for (package, place) in &packages {
+            if !is_rpm(package) {
+                let help = "names of packages have letters, digits and + - . _, such as python3-pip";
+                self.problem(*place, format!("{package:?} is not the name of a package"), help);
+            }
+        }
+        let packages = packages.into_iter().map(|(package, _)| package).collect();
+        Folder { path: path.into(), commands: Commands { run, setup, packages } }
+    }
+
+    /// A command for bash, without the space around it: YAML would take that of its first line for indentation.
+    fn command(&mut self, fields: &Fields<'_>, key: &str) -> Option<String> {
+        let command = self.optional_text(fields, key)?.trim().to_owned();
+        let is_unfit = |c: &char| !matches!(c, '\n' | '\t') && breaks_a_line(*c);
+        if command.is_empty() {
+            self.problem(self.place(fields, key), format!("`{key}` is empty"), "write a command");
+        } else if let Some(character) = command.chars().find(is_unfit) {
+            let help = "write plain text: no control characters but line breaks and tabs";
+            self.problem(self.place(fields, key), format!("`{key}` has the character {character:?}"), help);
+        }
+        Some(command)
     }
 
     pub(super) fn package(&mut self, fields: &Fields<'_>) -> Option<String> {

@@ -72,7 +72,7 @@ impl Reader<'_> {
     pub(super) fn service(&mut self, path: &str, value: &Located) -> Option<Service> {
         let fields = self.fields(path, value)?;
         Some(Service {
-            program: self.program(&fields),
+            program: self.service_program(&fields),
             instance_type: self.instance_type(&fields),
             port: self.port(&fields, "port"),
             instances: self.instances(&fields),
