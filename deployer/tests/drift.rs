@@ -49,6 +49,9 @@ const CHANGED: &[(&str, &str)] = &[
     ("bucket.images", "cors: [] → [*"),
     ("bucket.images", "unfinished_uploads_end_days: 1"),
     ("bucket.images", "boot_reports_end_days: 14 → nothing"),
+    ("bucket.images", "objects_end_days: 3 → nothing"),
+    ("bucket.images", "older_versions_end_days: 4 → nothing"),
+    ("bucket.images", "versioned: true → false"),
     ("bucket.images", "plain_http_denied: false → true"),
     ("bucket.images", "protected: true → false"),
     ("bucket.images", "tags.course: cloud"),
@@ -67,6 +70,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("role.labeler-fn", "policy.Version: 2008-10-17 → 2012-10-17"),
     ("role.labeler-fn", "tags.course: cloud"),
     ("instance_profile.web", "tags.course: cloud"),
+    ("function.labeler", "concurrency: 5 → nothing"),
     // Every later change of the function is not published either.
     ("function.labeler", "published: false → true"),
     ("function.labeler", "code_sha256: * → *"),

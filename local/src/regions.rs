@@ -219,7 +219,8 @@ impl Region {
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
         let logs = Arc::new(Logs::open(&state, name)?);
-        let lambda = Lambda::open(dir, name, endpoint, access.clone(), iam.clone(), logs.clone(), *speed).await?;
+        let lambda = Lambda::open(dir, name, endpoint, access.clone(), iam.clone(), logs.clone(), *account, *speed);
+        let lambda = lambda.await?;
         let s3 = S3::open(&state, name, lambda.clone(), iam.clone(), faults.clone(), strangers.clone())?;
         let s3 = Arc::new(s3);
         s3.grow_old();

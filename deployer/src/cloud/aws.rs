@@ -393,6 +393,8 @@ const NOT_YET: &[NotYet] = &[
     not_yet("UpdateFunctionCode", "ResourceConflictException", "", 600),
     not_yet("PublishVersion", "ResourceConflictException", "", 600),
     not_yet("DeleteFunction", "ResourceConflictException", "", 600),
+    not_yet("PutFunctionConcurrency", "ResourceConflictException", "", 300),
+    not_yet("DeleteFunctionConcurrency", "ResourceConflictException", "", 300),
     not_yet("PutFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
     not_yet("AddPermission", "ResourceNotFoundException", "", 300),
     not_yet("AddPermission", "ResourceConflictException", "", 300),
@@ -426,6 +428,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutBucketCors", "NoSuchBucket", "", 120),
     not_yet("PutBucketLifecycleConfiguration", "NoSuchBucket", "", 120),
     not_yet("PutBucketPolicy", "NoSuchBucket", "", 120),
+    not_yet("PutBucketVersioning", "NoSuchBucket", "", 120),
     not_yet("PutBucketTagging", "NoSuchBucket", "", 120),
     not_yet("PutBucketNotificationConfiguration", "NoSuchBucket", "", 120),
     not_yet(

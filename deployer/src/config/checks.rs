@@ -208,6 +208,16 @@ impl Checks<'_> {
             let help = format!("use {}", LAB_REGIONS.join(" or "));
             self.problem("region", format!("AWS Academy does not allow {}", self.config.region), help);
         }
+        for (entry, function) in &self.config.functions {
+            if function.concurrency.is_some_and(|reserved| reserved > 0) {
+                let help = "leave it out: Lambda runs at most 10 invocations at once there, and reserves none of them";
+                self.problem(
+                    &format!("functions.{entry}.concurrency"),
+                    "AWS Academy has no concurrency to reserve",
+                    help,
+                );
+            }
+        }
         for (entry, service) in &self.config.services {
             let name = service.instance_type.to_string();
             let size = name.split_once('.').and_then(|(_, size)| SIZES.iter().position(|known| *known == size));

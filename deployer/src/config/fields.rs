@@ -108,6 +108,11 @@ const fn number(path: &'static str, least: u16, most: u16, usual: u16, words: &'
     field(path, Takes::Number { least, most, usual: Some(usual) }, words)
 }
 
+/// Days in a lifecycle rule.
+const fn days(path: &'static str, words: &'static str) -> Field {
+    field(path, Takes::Number { least: 1, most: 36_500, usual: None }, words)
+}
+
 const PACKAGE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program that the \
                        deployer brings: `labeler` or `service`. Either this or `binary`.";
 const BINARY: &str = "A finished program, relative to this file.";
@@ -156,6 +161,13 @@ pub const FIELDS: &[Field] = &[
     field("buckets.*.on_upload.prefix", Takes::Text, "Only keys with this prefix."),
     field("buckets.*.on_upload.suffix", Takes::Text, "Only keys with this suffix."),
     field("buckets.*.protect", Takes::Switch, "Whether the deployer refuses to delete it."),
+    field("buckets.*.versioning", Takes::Switch, "Whether overwritten and deleted objects are kept as older versions."),
+    field("buckets.*.lifecycle", Takes::Fields, "When S3 deletes its objects; never if left out."),
+    days("buckets.*.lifecycle.expire_days", "The days after which an object is deleted, counted from its upload."),
+    days(
+        "buckets.*.lifecycle.noncurrent_days",
+        "The days after which an older version is deleted, counted from when it was overwritten or deleted.",
+    ),
     field("tables", Takes::Entries("A table, billed by request."), "Tables, billed by request."),
     required("tables.*.partition_key", Takes::TextOrFields, "The partition key, or just its name. Fixed at creation."),
     required("tables.*.partition_key.name", Takes::Text, "The attribute."),
@@ -202,6 +214,12 @@ pub const FIELDS: &[Field] = &[
     field("functions.*.architecture", Takes::OneOf(&["x86_64", "arm64"]), "The processor architecture."),
     number("functions.*.memory_mb", 128, 10_240, 128, "Memory in MB."),
     number("functions.*.timeout_s", 1, 900, 30, "The longest invocation, in seconds."),
+    field(
+        "functions.*.concurrency",
+        Takes::Number { least: 0, most: 10_000, usual: None },
+        "How many invocations may run at once, reserved for it out of the account's concurrency; 0 stops it. Shared with \
+         the account's other functions if left out.",
+    ),
     field("functions.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
     field("functions.*.environment", Takes::Variables(Variables::Function), ENVIRONMENT),
     field("functions.*.uses", Takes::Fields, USES),
@@ -415,7 +433,7 @@ mod tests {
             "name": "app", "region": "us-east-1", "tags": {}, "outputs": {},
             "roles": { "existing": "R", "instance_profile": "R" },
             "network": { "vpc": "vpc-0", "subnets": ["subnet-0", "subnet-1"] },
-            "buckets": { "x": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "x" } } },
+            "buckets": { "x": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "x" }, "lifecycle": {} } },
             "tables": { "x": {
                 "partition_key": { "name": "k" }, "sort_key": { "name": "s" },
                 "indexes": { "xxx": { "partition_key": { "name": "a" }, "sort_key": { "name": "b" } } },
@@ -475,6 +493,7 @@ mod tests {
         let read = |path: &str| match path {
             "buckets.*.cors.origins" => bucket.cors.as_ref().unwrap().origins.join(","),
             "buckets.*.protect" => bucket.protect.to_string(),
+            "buckets.*.versioning" => bucket.versioning.to_string(),
             "tables.*.partition_key.type" => table.partition_key.kind.to_owned(),
             "tables.*.sort_key.type" => table.sort_key.as_ref().unwrap().kind.to_owned(),
             "tables.*.indexes.*.partition_key.type" => index.partition_key.kind.to_owned(),

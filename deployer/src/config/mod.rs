@@ -141,6 +141,19 @@ pub struct Bucket {
     pub on_upload: Option<Upload>,
     /// Whether the deployer refuses to delete it.
     pub protect: bool,
+    /// Whether overwritten and deleted objects are kept as older versions.
+    pub versioning: bool,
+    /// When S3 deletes its objects.
+    pub lifecycle: Lifecycle,
+}
+
+/// When S3 deletes the objects of a bucket; never if absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lifecycle {
+    /// The days after the upload of an object.
+    pub expire_days: Option<u16>,
+    /// The days after an older version was overwritten or deleted.
+    pub noncurrent_days: Option<u16>,
 }
 
 /// A CORS rule.
@@ -304,6 +317,8 @@ pub struct Function {
     pub memory_mb: u16,
     /// The timeout in seconds, 1 to 900.
     pub timeout_s: u16,
+    /// How many invocations may run at once, reserved for it; shared with other functions if absent.
+    pub concurrency: Option<u16>,
     /// How long its log is kept, in days; for ever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.

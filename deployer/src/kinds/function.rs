@@ -64,6 +64,9 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// The log group it writes to.
     pub log_group: String,
+    /// How many invocations may run at once, reserved for it; the account's other functions share theirs. It is no part
+    /// of a version.
+    pub concurrency: Option<i32>,
     /// Whether a published version has this code and configuration, so that it can be restored.
     pub published: bool,
     /// Why AWS failed to create it; `None` is wanted.
@@ -86,6 +89,7 @@ impl Resource for Function {
         ("architecture", "architecture"),
         ("memory_mb", "memory_mb"),
         ("timeout_s", "timeout_s"),
+        ("concurrency", "concurrency"),
         ("environment", "environment"),
     ];
     const SECRET: &'static [&'static str] = &["environment"];
@@ -111,7 +115,8 @@ impl Resource for Function {
         }
         let owner = Owner::Tags(answer.tags.unwrap_or_default().into_iter().collect());
         let output = self.output(function.function_arn());
-        let settings = self.settings(&function);
+        let concurrency = answer.concurrency.and_then(|reserved| reserved.reserved_concurrent_executions);
+        let settings = Settings { concurrency, ..self.settings(&function) };
         let versions = self.versions(aws).await?;
         let published = versions.iter().any(|version| self.settings(version).is_like(&settings));
         Ok(Observed::Present(Live { settings: Settings { published, ..settings }, output, owner }))
@@ -150,12 +155,17 @@ impl Resource for Function {
         if let Some(reason) = &live.settings.failure {
             return Err(self.beyond_repair(reason));
         }
+        if want.concurrency != live.settings.concurrency {
+            self.reserve(aws, want.concurrency).await?;
+        }
         if want.has_other_configuration_than(&live.settings) {
             self.configure(aws, want).await
         } else if !want.is_like(&live.settings) {
             self.send_code(aws, want).await
-        } else {
+        } else if !live.settings.published {
             self.publish(aws).await
+        } else {
+            Ok(())
         }
     }
 
@@ -270,9 +280,19 @@ impl Function {
             role: function.role().unwrap_or_default().into(),
             environment: variables.unwrap_or_default().into_iter().collect(),
             log_group: log_group.unwrap_or_else(|| format!("/aws/lambda/{}", self.name)),
+            concurrency: None,
             published: true,
             failure,
         }
+    }
+
+    async fn reserve(&self, aws: &Aws, concurrency: Option<i32>) -> Result<(), Fault> {
+        let Some(number) = concurrency else {
+            return gone(aws.lambda.delete_function_concurrency().function_name(&self.name).send().await);
+        };
+        let call = aws.lambda.put_function_concurrency().function_name(&self.name);
+        call.reserved_concurrent_executions(number).send().await?;
+        Ok(())
     }
 
     async fn configure(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
@@ -339,14 +359,14 @@ fn settling(function: &FunctionConfiguration) -> Option<String> {
 
 impl Settings {
     fn has_other_configuration_than(&self, live: &Settings) -> bool {
-        let Settings { code_sha256, zip, architecture, published, .. } = self.clone();
-        *self != Settings { code_sha256, zip, architecture, published, ..live.clone() }
+        let Settings { code_sha256, zip, architecture, concurrency, published, .. } = self.clone();
+        *self != Settings { code_sha256, zip, architecture, concurrency, published, ..live.clone() }
     }
 
     /// Whether code and configuration are the same.
     pub fn is_like(&self, other: &Settings) -> bool {
-        let Settings { zip, published, .. } = self.clone();
-        *self == Settings { zip, published, ..other.clone() }
+        let Settings { zip, concurrency, published, .. } = self.clone();
+        *self == Settings { zip, concurrency, published, ..other.clone() }
     }
 
     /// The configuration for calls that carry the program.
@@ -452,5 +472,7 @@ mod tests {
         assert!(!code.has_other_configuration_than(&live));
         assert!(!code.is_like(&live) && Settings { published: false, ..live.clone() }.is_like(&live));
         assert!(Settings { memory_mb: 256, ..code }.has_other_configuration_than(&live));
+        let reserved = Settings { concurrency: Some(5), ..live.clone() };
+        assert!(!reserved.has_other_configuration_than(&live) && reserved.is_like(&live));
     }
 }

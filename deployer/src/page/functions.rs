@@ -41,6 +41,7 @@ impl Layout<'_> {
             role: String::new(),
             environment: BTreeMap::new(),
             log_group: String::new(),
+            concurrency: wanted.concurrency.map(Into::into),
             published: true,
             failure: None,
         };

@@ -32,11 +32,14 @@ impl Layout<'_> {
             self.stack.section(format!("buckets.{entry}"));
             let cors: Vec<bucket::CorsRule> = wanted.cors.iter().map(cors_rule).collect();
             let bucket = Bucket { name: self.names.bucket(entry.as_str()), account: self.site.account.clone() };
-            let protected = wanted.protect;
-            let bucket = self.stack.add(entry.as_str(), bucket, (), move |()| bucket::Settings {
-                protected,
-                ..bucket::Settings::private(cors.clone())
-            });
+            let settings = bucket::Settings {
+                protected: wanted.protect,
+                versioned: wanted.versioning,
+                objects_end_days: wanted.lifecycle.expire_days.map(Into::into),
+                older_versions_end_days: wanted.lifecycle.noncurrent_days.map(Into::into),
+                ..bucket::Settings::private(cors)
+            };
+            let bucket = self.stack.add(entry.as_str(), bucket, (), move |()| settings.clone());
             self.offer(
                 "buckets",
                 entry.as_str(),

@@ -91,6 +91,12 @@ not_yet! {
         Up, "PutBucketCors", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_bucket_that_cannot_be_seen_yet_gets_its_lifecycle_later:
         Up, "PutBucketLifecycleConfiguration", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_cannot_be_seen_yet_keeps_versions_later:
+        Harden, "PutBucketVersioning", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_function_that_is_being_updated_gets_its_concurrency_later:
+        Harden, "PutFunctionConcurrency", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
+    a_function_that_is_being_updated_loses_its_concurrency_later:
+        Soften, "DeleteFunctionConcurrency", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
     a_bucket_that_cannot_be_seen_yet_gets_its_policy_later:
         Up, "PutBucketPolicy", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_policy_that_cannot_be_read_yet_is_written_again:

@@ -233,6 +233,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("bucket.images", "ownership"),
     ("bucket.images", "cors"),
     ("bucket.images", "unfinished_uploads_end_days"),
+    ("bucket.images", "versioned"),
     ("bucket.images", "tags.course"),
     ("table.posts", "billing"),
     ("table.posts", "tags.course"),
@@ -242,6 +243,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("role.labeler-fn", "policy.Statement"),
     ("role.labeler-fn", "tags.course"),
     ("instance_profile.web", "tags.course"),
+    ("function.labeler", "concurrency"),
     ("function.labeler", "code_sha256"),
     ("function.labeler", "memory_mb"),
     ("function.labeler", "tags.course"),
@@ -344,6 +346,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     project.edit("    log_retention_days: 14\n", "");
     project.edit("sort_key: id }", "sort_key: id, point_in_time_recovery: true, time_to_live: ends }");
     project.edit("port: 8080", "port: 8081");
+    project.edit("    memory_mb: 256\n", "    memory_mb: 256\n    concurrency: 20\n");
     roles.done(&["up", "--yes"]).await;
     roles.done(&["plan", "--detailed-exitcode"]).await;
 

@@ -7,6 +7,7 @@ pub mod domain;
 pub mod hands;
 pub mod inventory;
 pub mod moto;
+pub mod options;
 pub mod run;
 pub mod scene;
 pub mod terminal;

@@ -36,8 +36,9 @@ pub use function::{Function, OnEvent, parameter};
 pub use registry::Registry;
 pub use version::Version;
 
-/// The maximum number of concurrent invocations of all functions together, as in a new account (docs/aws.md §3.4).
-pub const CONCURRENCY: usize = 10;
+/// How many invocations run at once here of a function with reserved concurrency, and of all others together: as in a new
+/// account (docs/aws.md §3.4), however many the account may have.
+const CONCURRENCY: usize = 10;
 /// How long to keep an idle process.
 const IDLE: Duration = Duration::from_secs(300);
 /// How often to look for idle processes.

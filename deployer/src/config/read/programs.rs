@@ -60,6 +60,7 @@ impl Reader<'_> {
             architecture: self.architecture(&fields),
             memory_mb: self.number(&fields, "memory_mb"),
             timeout_s: self.number(&fields, "timeout_s"),
+            concurrency: self.optional_number(&fields, "concurrency"),
             log_retention_days: self.retention(&fields),
             variables: self.environment(&fields, kept_by_lambda),
             uses: self.uses(&fields),

@@ -31,6 +31,11 @@ impl Hands<'_> {
                 let call = other_code.zip_file(other_zip).architectures(Architecture::Arm64);
                 return drop(call.send().await.expect("the architecture can be changed"));
             }
+            "concurrency" => {
+                let call = lambda.put_function_concurrency().function_name(FUNCTION);
+                let call = call.reserved_concurrent_executions(5);
+                return drop(call.send().await.expect("concurrency can be reserved"));
+            }
             "tags.course" => {
                 let call = lambda.untag_resource().resource(FUNCTION_ARN).tag_keys(TAG);
                 return drop(call.send().await.expect("it can be untagged"));

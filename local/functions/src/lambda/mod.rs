@@ -23,6 +23,7 @@ use identity::credentials::Access;
 use identity::iam::Iam;
 use identity::permissions::function_policy;
 use kit::ACCOUNT;
+use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Operation, Request};
 use kit::speed::Speed;
@@ -46,6 +47,7 @@ pub trait CodeObjects: Send + Sync {
 pub struct Lambda {
     region: String,
     file: PathBuf,
+    account: Kind,
     registry: Arc<Registry>,
     running: Arc<Functions>,
     iam: Arc<Iam>,
@@ -63,6 +65,7 @@ impl Lambda {
         access: Arc<Access>,
         iam: Arc<Iam>,
         logs: Arc<Logs>,
+        account: Kind,
         speed: Speed,
     ) -> anyhow::Result<Arc<Lambda>> {
         let file = dir.join("state/lambda.json");
@@ -71,7 +74,8 @@ impl Lambda {
             Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
         let running = running.await?;
         let zips = download::Zips::new(dir.join("state/lambda-code"), endpoint);
-        let lambda = Lambda { region: region.to_owned(), file, registry, running, iam, zips, objects: OnceLock::new() };
+        let (region, objects) = (region.to_owned(), OnceLock::new());
+        let lambda = Lambda { region, file, account, registry, running, iam, zips, objects };
         lambda.put_policies_in_force(&lambda.functions());
         lambda.zips.retain(lambda.functions().values());
         Ok(Arc::new(lambda))

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::{Function, Lambda, no_on_event, plain_name, shown, strings};
-use crate::CONCURRENCY;
 use crate::{OnEvent, parameter};
+use kit::account::Kind;
 use kit::answer::{Refusal, Response, empty};
 use kit::call::Rest;
 use kit::tags::{Flaw, STRICT};
@@ -89,10 +89,17 @@ impl Lambda {
     pub(super) fn reserve(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
         let number = input["ReservedConcurrentExecutions"].as_u64();
         let number = number.ok_or_else(|| parameter("ReservedConcurrentExecutions is missing"))?;
-        self.find(name)?;
-        check_reserved(number)?;
-        self.change(name, |function| function.reserved = Some(number as usize))?;
-        self.running.retire(plain_name(name));
+        let plain = plain_name(name);
+        let mut functions = self.functions();
+        let before = functions.clone();
+        let others = before.values().filter(|function| function.name != plain);
+        let others = others.filter_map(|function| function.reserved).sum::<usize>() as u64;
+        let function = functions.get_mut(plain).ok_or_else(|| self.absent(plain))?;
+        Quota::of(self.account).check(number, others)?;
+        function.reserved = Some(number as usize);
+        self.save(&mut functions, before)?;
+        drop(functions);
+        self.running.retire(plain);
         Ok(shown(200, &concurrency(&self.find(name)?)))
     }
 
@@ -142,10 +149,12 @@ impl Lambda {
     pub(super) fn account(&self) -> Response {
         let functions = self.functions();
         let code: usize = functions.values().map(|function| function.code_bytes).sum();
+        let reserved = functions.values().filter_map(|function| function.reserved).sum::<usize>() as u64;
+        let Quota { total, .. } = Quota::of(self.account);
         let answer = json!({
             "AccountLimit": {
                 "TotalCodeSize": 80_530_636_800_u64, "CodeSizeUnzipped": 262_144_000, "CodeSizeZipped": 52_428_800,
-                "ConcurrentExecutions": CONCURRENCY, "UnreservedConcurrentExecutions": CONCURRENCY,
+                "ConcurrentExecutions": total, "UnreservedConcurrentExecutions": total.saturating_sub(reserved),
             },
             "AccountUsage": { "TotalCodeSize": code, "FunctionCount": functions.len() },
         });
@@ -164,21 +173,63 @@ pub(super) fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<Stri
     })
 }
 
-/// Refuses a reservation that leaves too little for functions without one. A new account has less than that minimum
-/// from the start, so it can only reserve 0, which prevents a function from running (docs/aws.md §3.3).
-fn check_reserved(number: u64) -> Result<(), Refusal> {
-    const LEAST: u64 = 50;
-    if number == 0 || (CONCURRENCY as u64).checked_sub(number).is_some_and(|left| left >= LEAST) {
-        return Ok(());
+/// The concurrency of an account (docs/aws.md §3.3, §14).
+struct Quota {
+    total: u64,
+    /// What remains for functions without a reservation.
+    least_unreserved: u64,
+}
+
+impl Quota {
+    fn of(account: Kind) -> Quota {
+        match account {
+            Kind::Standard | Kind::NoDefaultVpc => Quota { total: 1000, least_unreserved: 100 },
+            // It can only reserve 0, which prevents a function from running.
+            Kind::Academy => Quota { total: 10, least_unreserved: 10 },
+        }
     }
-    Err(parameter(&format!(
-        "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{LEAST}]."
-    )))
+
+    /// Refuses a reservation that leaves too little for functions without one. `others` is what other functions have
+    /// reserved.
+    fn check(&self, number: u64, others: u64) -> Result<(), Refusal> {
+        let Quota { total, least_unreserved } = *self;
+        let left = number.checked_add(others).and_then(|reserved| total.checked_sub(reserved));
+        if number == 0 || left.is_some_and(|left| left >= least_unreserved) {
+            return Ok(());
+        }
+        Err(parameter(&format!(
+            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{least_unreserved}]."
+        )))
+    }
 }
 
 fn concurrency(function: &Function) -> Value {
     match function.reserved {
         Some(reserved) => json!({ "ReservedConcurrentExecutions": reserved }),
         None => json!({}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reservation_leaves_enough_to_functions_without_one() {
+        for (account, number, others, allowed) in [
+            (Kind::Standard, 900, 0, true),
+            (Kind::Standard, 901, 0, false),
+            (Kind::Standard, 400, 500, true),
+            (Kind::Standard, 401, 500, false),
+            (Kind::Standard, 0, 900, true),
+            (Kind::Standard, u64::MAX, 900, false),
+            (Kind::Academy, 0, 0, true),
+            (Kind::Academy, 1, 0, false),
+        ] {
+            let checked = Quota::of(account).check(number, others);
+            assert_eq!(checked.is_ok(), allowed, "{account} {number} {others}");
+            let refused = checked.err().map(|refusal| refusal.code);
+            assert!(refused.is_none_or(|code| code == "InvalidParameterValueException"));
+        }
     }
 }
