@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Read as _};
 
 use aws_sdk_lambda::{
     config::retry::RetryConfig, error::ProvideErrorMetadata as _, primitives::Blob, types::InvocationType,
@@ -11,8 +11,10 @@ use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus, LifecycleExpiration, LifecycleRule,
     LifecycleRuleFilter,
 };
+use flate2::read::GzDecoder;
+use serde_json::{Value, json};
 use support::{Project, Said, cloud::TestAws};
-use testkit::small_programs::echo_function;
+use testkit::{eventually, small_programs::echo_function};
 use tokio::io::AsyncWriteExt as _;
 
 const BUCKET: &str = "small-a-000000000000-us-east-1";
@@ -168,6 +170,146 @@ async fn a_reservation_beyond_the_quota_is_refused_with_the_remedy_and_can_be_lo
     project.edit("901", "900");
     cloud.done(&project, &["up", "--yes"]).await;
     is_unchanged(&cloud, &project).await;
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_have_failed_are_recorded_in_a_bucket() {
+    let failures = "    on_failure: ${buckets.a.arn}\n";
+    let description = format!("{}buckets: {{ a: }}\n", function(failures));
+    let (cloud, project) = (TestAws::start().await, Project::with(&description));
+    let (lambda, s3) = (&cloud.aws.lambda, &cloud.aws.s3);
+    cloud.done(&project, &["up", "--yes"]).await;
+    is_unchanged(&cloud, &project).await;
+    let event = lambda.invoke().function_name(FUNCTION).invocation_type(InvocationType::Event);
+    event.payload(Blob::new("\"fail\"")).send().await.expect("it is accepted");
+    let key = eventually("the record", async || {
+        let listed = s3.list_objects_v2().bucket(BUCKET).prefix("aws/lambda/async/small-f/").send().await.ok()?;
+        listed.contents().first().and_then(|object| object.key().map(str::to_owned))
+    })
+    .await;
+    let record = s3.get_object().bucket(BUCKET).key(key).send().await.expect("it can be read");
+    let record = record.body.collect().await.expect("it has a body").to_vec();
+    let record: Value = serde_json::from_slice(&record).expect("it is JSON");
+    let context = &record["requestContext"];
+    assert_eq!((&context["condition"], &context["approximateInvokeCount"]), (&json!("RetriesExhausted"), &json!(3)));
+    assert_eq!(
+        (&record["requestPayload"], &record["responsePayload"]["errorMessage"]),
+        (&json!("fail"), &json!("as asked"))
+    );
+
+    // What others have configured for events is kept.
+    let retries = lambda.update_function_event_invoke_config().function_name(FUNCTION).maximum_retry_attempts(1);
+    retries.send().await.expect("it can be changed");
+    is_unchanged(&cloud, &project).await;
+    project.edit(failures, "");
+    says(&cloud.run(&project, &["plan"]).await, &format!("on_failure: arn:aws:s3:::{BUCKET} → nothing"));
+    cloud.done(&project, &["up", "--yes"]).await;
+    is_unchanged(&cloud, &project).await;
+    let left = lambda.get_function_event_invoke_config().function_name(FUNCTION).send().await.expect("it is there");
+    assert_eq!(left.maximum_retry_attempts(), Some(1));
+    assert_eq!(left.destination_config().and_then(|config| config.on_failure()?.destination()), None);
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_is_stopped_records_its_events_at_once() {
+    let lines = "    concurrency: 0\n    on_failure: ${buckets.a.arn}\n";
+    let description = format!("{}buckets: {{ a: }}\n", function(lines));
+    let (cloud, project) = (TestAws::start().await, Project::with(&description));
+    cloud.done(&project, &["up", "--yes"]).await;
+    let event = cloud.aws.lambda.invoke().function_name(FUNCTION).invocation_type(InvocationType::Event);
+    event.payload(Blob::new("\"pid\"")).send().await.expect("it is accepted");
+    eventually("the record", async || {
+        let listed = cloud.aws.s3.list_objects_v2().bucket(BUCKET).send().await.ok()?;
+        (!listed.contents().is_empty()).then_some(())
+    })
+    .await;
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+/// The lines of all access logs in the artifact bucket of the stack `s`.
+async fn access_log(cloud: &TestAws) -> Vec<String> {
+    let (s3, bucket) = (&cloud.aws.s3, "s-artifacts-000000000000-us-east-1");
+    let prefix = "access-logs/web/AWSLogs/000000000000/elasticloadbalancing/us-east-1/";
+    let listed = s3.list_objects_v2().bucket(bucket).prefix(prefix).send().await.expect("a list");
+    let mut lines = Vec::new();
+    for key in listed.contents().iter().filter_map(|object| object.key()) {
+        assert!(key.ends_with(".log.gz"), "{key}");
+        let file = s3.get_object().bucket(bucket).key(key).send().await.expect("it can be read");
+        let file = file.body.collect().await.expect("it has a body").to_vec();
+        let mut text = String::new();
+        GzDecoder::new(&*file).read_to_string(&mut text).expect("it is compressed");
+        lines.extend(text.lines().map(str::to_owned));
+    }
+    lines
+}
+
+/// The fields of a line, without their quotes.
+fn fields(line: &str) -> Vec<String> {
+    let mut fields = vec![String::new()];
+    let mut is_quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            ' ' if !is_quoted => fields.push(String::new()),
+            c => fields.last_mut().expect("there is one").push(c),
+        }
+    }
+    fields
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_writes_a_log_of_its_requests() {
+    let (cloud, project) = (TestAws::start().await, Project::of_service("    access_logs: true\n"));
+    let up = cloud.done(&project, &["up", "--yes"]).await;
+    is_unchanged(&cloud, &project).await;
+    let client = reqwest::Client::builder().user_agent("a \"test\"").build().expect("a client");
+    let answer = client.get(format!("{}/looked-for?a=b", up.output("URL"))).send().await.expect("it answers");
+    let status = answer.status().as_u16().to_string();
+    let line = eventually("the line of the request", async || {
+        access_log(&cloud).await.into_iter().find(|line| line.contains("/looked-for?a=b"))
+    })
+    .await;
+    let fields = fields(&line);
+    assert_eq!(fields.len(), 33, "{line}");
+    assert_eq!((&*fields[0], &fields[8], &fields[9]), ("http", &status, &status), "{line}");
+    assert!(fields[2].starts_with("app/s-web/") && fields[12].starts_with("GET http://"), "{line}");
+    assert!(fields[13] == "a \\x22test\\x22" && fields[16].contains(":targetgroup/s-web-8080/"), "{line}");
+
+    // Elastic Load Balancing writes only where a bucket's policy allows it.
+    let balancers = cloud.aws.elb.describe_load_balancers().send().await.expect("load balancers");
+    let arn = balancers.load_balancers()[0].load_balancer_arn().expect("an ARN");
+    let attribute = |key: &str, value: &str| LoadBalancerAttribute::builder().key(key).value(value).build();
+    let elsewhere = cloud.aws.elb.modify_load_balancer_attributes().load_balancer_arn(arn);
+    let elsewhere = elsewhere.attributes(attribute("access_logs.s3.prefix", "elsewhere")).send().await;
+    let refused = elsewhere.expect_err("no policy allows it");
+    assert_eq!(refused.code(), Some("InvalidConfigurationRequest"));
+    assert!(
+        refused.message().is_some_and(|text| text.starts_with("Access Denied for bucket: s-artifacts-")),
+        "{refused:?}"
+    );
+
+    let off = cloud.aws.elb.modify_load_balancer_attributes().load_balancer_arn(arn);
+    off.attributes(attribute("access_logs.s3.enabled", "false")).send().await.expect("it can be turned off");
+    let place = "s-artifacts-000000000000-us-east-1/access-logs/web";
+    says(&cloud.run(&project, &["plan"]).await, &format!("access_logs: nothing → {place}"));
+    cloud.done(&project, &["up", "--yes"]).await;
+    is_unchanged(&cloud, &project).await;
+
+    project.edit("    access_logs: true\n", "");
+    says(&cloud.run(&project, &["plan"]).await, &format!("access_logs: {place} → nothing"));
+    cloud.done(&project, &["up", "--yes"]).await;
+    is_unchanged(&cloud, &project).await;
+    let attributes = cloud.aws.elb.describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
+    let attributes = attributes.expect("attributes").attributes.unwrap_or_default();
+    let enabled = attributes.iter().find(|it| it.key() == Some("access_logs.s3.enabled"));
+    assert_eq!(enabled.and_then(|it| it.value()), Some("false"));
+    let policy = cloud.aws.s3.get_bucket_policy().bucket("s-artifacts-000000000000-us-east-1").send().await;
+    assert!(!policy.expect("a policy").policy.unwrap_or_default().contains("AccessLogs"));
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }

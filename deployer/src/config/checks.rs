@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables, error::did_you_mean,
-    verify::RUN,
+    Config, Destination, Function, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables,
+    error::did_you_mean, verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -30,6 +30,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
         let path = format!("functions.{entry}");
         checks.environment(&path, &function.variables);
         checks.uses(&path, &function.uses);
+        checks.destination(&path, function);
     }
     for (entry, service) in &config.services {
         let path = format!("services.{entry}");
@@ -268,6 +269,24 @@ impl Checks<'_> {
                 message,
                 "4096 bytes is the most: put large values in a bucket",
             );
+        }
+    }
+
+    /// A destination is in the function's own region; of a bucket, only its name is known here.
+    fn destination(&mut self, path: &str, function: &Function) {
+        let path = format!("{path}.on_failure");
+        match &function.on_failure {
+            Some(Destination::Bucket(bucket)) if !self.config.buckets.contains_key(bucket) => {
+                self.unknown(&path, "entry of buckets", bucket.as_str(), keys(&self.config.buckets));
+            }
+            Some(Destination::Arn(arn)) => {
+                let (elsewhere, region) = (arn.split(':').nth(3).unwrap_or_default(), self.config.region.as_str());
+                if !elsewhere.is_empty() && elsewhere != region {
+                    let message = format!("a destination in {elsewhere}, and the stack is in {region}");
+                    self.problem(&path, message, "name a queue or topic of the function's region");
+                }
+            }
+            _ => {}
         }
     }
 

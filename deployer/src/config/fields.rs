@@ -128,6 +128,8 @@ const ACCESS: &str = "The access to each: read, write or read_write.";
 const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$";
 const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
 
+const DESTINATION: &str = "^(\\$\\{buckets\\.[a-z0-9-]+\\.arn\\}|arn:aws[a-z-]*:(s3:::[a-z0-9.-]+|(sqs|sns):[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+))$";
+
 /// Every field, in the order of the reference. A mapping stands before its fields.
 pub const FIELDS: &[Field] = &[
     required("name", Takes::Name, "The stack's name, which all names in the cloud begin with."),
@@ -220,6 +222,12 @@ pub const FIELDS: &[Field] = &[
         "How many invocations may run at once, reserved for it out of the account's concurrency; 0 stops it. Shared with \
          the account's other functions if left out.",
     ),
+    field(
+        "functions.*.on_failure",
+        Takes::Like(DESTINATION, "${buckets.failures.arn}"),
+        "Where Lambda records events that have failed all attempts: a bucket of this file, `${buckets.NAME.arn}`, or the \
+         ARN of a bucket, a standard SQS queue or a standard SNS topic. Without it, they are lost.",
+    ),
     field("functions.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
     field("functions.*.environment", Takes::Variables(Variables::Function), ENVIRONMENT),
     field("functions.*.uses", Takes::Fields, USES),
@@ -256,6 +264,11 @@ pub const FIELDS: &[Field] = &[
     ),
     field("services.*.load_balancer.allow", Takes::SomeTexts("0.0.0.0/0"), "The CIDR blocks that may connect."),
     field("services.*.load_balancer.protect", Takes::Switch, "Whether AWS refuses to delete it."),
+    field(
+        "services.*.access_logs",
+        Takes::Switch,
+        "Whether its load balancer writes a log of all requests into the artifact bucket, where it is kept for 90 days.",
+    ),
     field(
         "services.*.domain",
         Takes::Like(DOMAIN, "app.example.org"),
@@ -519,6 +532,7 @@ mod tests {
             "services.*.load_balancer.port" => u16::from(balancer.port).to_string(),
             "services.*.load_balancer.allow" => allowed.join(","),
             "services.*.load_balancer.protect" => balancer.protect.to_string(),
+            "services.*.access_logs" => service.access_logs.to_string(),
             "services.*.disk_gb" => service.disk_gb.to_string(),
             "services.*.grace_period_s" => service.grace_period_s.to_string(),
             "verify.steps.*.expect.status" => request.expect.status.written.clone(),

@@ -319,12 +319,23 @@ pub struct Function {
     pub timeout_s: u16,
     /// How many invocations may run at once, reserved for it; shared with other functions if absent.
     pub concurrency: Option<u16>,
+    /// Where Lambda records events that have failed all attempts.
+    pub on_failure: Option<Destination>,
     /// How long its log is kept, in days; for ever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
     pub variables: Variables,
     /// The resources it uses.
     pub uses: Uses,
+}
+
+/// Where failed events are recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A bucket of the file.
+    Bucket(Name),
+    /// The ARN of a bucket, queue or topic.
+    Arn(String),
 }
 
 /// A service: a program on a group of instances behind a load balancer.
@@ -342,6 +353,8 @@ pub struct Service {
     pub health_check: HealthCheck,
     /// The load balancer in front of it.
     pub load_balancer: Balancer,
+    /// Whether its load balancer writes a log of all requests.
+    pub access_logs: bool,
     /// The domain name that it is served at over HTTPS.
     pub domain: Option<String>,
     /// The ARN of an existing certificate.

@@ -6,7 +6,7 @@ use crate::{
     cloud::aws::{Aws, found},
     engine::{Fault, Owner},
     kinds::{
-        function::{self, Function, Settings},
+        function::{self, Beside, Function, Settings},
         origin::Origin,
     },
 };
@@ -49,12 +49,12 @@ impl FunctionReleases {
         };
         let Some(configuration) = answer.configuration else { return Ok(None) };
         let owner = Owner::Tags(answer.tags.unwrap_or_default().into_iter().collect());
-        let concurrency = answer.concurrency.and_then(|reserved| reserved.reserved_concurrent_executions);
-        let present = Settings { concurrency, ..function.settings(&configuration) };
+        let beside = function.beside(aws).await?.reserving(Beside::reserved(answer.concurrency));
+        let present = function.settings(&configuration).with(&beside);
         let versions = function.versions(aws).await?;
         let mut all: Vec<FunctionRelease> = versions.iter().filter_map(|version| release(function, version)).collect();
         // What is no part of a version stays as it is.
-        all.iter_mut().for_each(|release| release.settings.concurrency = concurrency);
+        all.iter_mut().for_each(|release| release.settings = release.settings.clone().with(&beside));
         all.sort_by_key(|release| std::cmp::Reverse(release.number));
         let is_present = |release: &&FunctionRelease| release.settings.is_like(&present);
         let in_service = all.iter().find(is_present).map(|release| release.number);

@@ -178,6 +178,7 @@ pub const KINDS: &[OfKind] = &[
         // Without `ListTags`, Lambda leaves the tags out (docs/aws.md §7.1).
         read: &[
             right("lambda:GetFunction", Functions),
+            right("lambda:GetFunctionEventInvokeConfig", Functions),
             right("lambda:ListTags", Functions),
             right("lambda:ListVersionsByFunction", Functions),
         ],
@@ -188,11 +189,14 @@ pub const KINDS: &[OfKind] = &[
             // Versions older than the last five.
             right("lambda:DeleteFunction", Functions),
             right("lambda:DeleteFunctionConcurrency", Functions),
+            right("lambda:DeleteFunctionEventInvokeConfig", Functions),
             right("lambda:PublishVersion", Functions),
             right("lambda:PutFunctionConcurrency", Functions),
+            right("lambda:PutFunctionEventInvokeConfig", Functions),
             right("lambda:TagResource", Functions),
             right("lambda:UpdateFunctionCode", Functions),
             right("lambda:UpdateFunctionConfiguration", Functions),
+            right("lambda:UpdateFunctionEventInvokeConfig", Functions),
         ],
         remove: &[right("lambda:DeleteFunction", Functions)],
     },

@@ -17,6 +17,9 @@ use crate::{
     page::user_data::REPORTS,
 };
 
+/// The prefix of the access logs of load balancers.
+pub const ACCESS_LOGS: &str = "access-logs/";
+
 /// The lifecycle rules of a bucket as S3 returns them; `None` if there are none.
 pub(super) type Lifecycle = Option<GetBucketLifecycleConfigurationOutput>;
 
@@ -31,6 +34,8 @@ pub(super) struct Days {
     pub objects: Option<i32>,
     /// Until an older version is deleted.
     pub older_versions: Option<i32>,
+    /// Until an access log of a load balancer is deleted.
+    pub access_logs: Option<i32>,
 }
 
 /// A rule of ours: what it is called, where it applies, and how it keeps its days.
@@ -58,6 +63,13 @@ const OURS: &[Ours] = &[
         id: "deployer-boot-reports",
         prefix: REPORTS,
         days: |days| &mut days.boot_reports,
+        write: expire,
+        read: expires,
+    },
+    Ours {
+        id: "deployer-access-logs",
+        prefix: ACCESS_LOGS,
+        days: |days| &mut days.access_logs,
         write: expire,
         read: expires,
     },
@@ -147,8 +159,13 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    const ALL: Days =
-        Days { unfinished_uploads: Some(1), boot_reports: Some(14), objects: Some(30), older_versions: Some(7) };
+    const ALL: Days = Days {
+        unfinished_uploads: Some(1),
+        boot_reports: Some(14),
+        objects: Some(30),
+        older_versions: Some(7),
+        access_logs: Some(90),
+    };
 
     fn there(rules: Vec<LifecycleRule>) -> Lifecycle {
         Some(GetBucketLifecycleConfigurationOutput::builder().set_rules(Some(rules)).build())

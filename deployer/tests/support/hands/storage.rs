@@ -57,6 +57,16 @@ impl Hands<'_> {
                 let both = |rule: LifecycleRuleBuilder| rule.noncurrent_version_expiration(older).expiration(markers);
                 self.add_rule("deployer-older-versions", "", both).await;
             }
+            "access_logs_end_days" => {
+                let expiry = LifecycleExpiration::builder().days(90).build();
+                self.add_rule("deployer-access-logs", "access-logs/", |rule| rule.expiration(expiry)).await;
+            }
+            "access_logs" => {
+                let policy = format!(
+                    r#"{{"Version":"2012-10-17","Statement":{{"Sid":"DeployerAllowAccessLogs","Effect":"Allow","Principal":{{"Service":"logdelivery.elasticloadbalancing.amazonaws.com"}},"Action":"s3:PutObject","Resource":"arn:aws:s3:::{IMAGES}/by-hand/AWSLogs/000000000000/*"}}}}"#
+                );
+                s3.put_bucket_policy().bucket(IMAGES).policy(policy).send().await.expect("a policy can be put");
+            }
             "versioned" => {
                 let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
                 let call = s3.put_bucket_versioning().bucket(IMAGES).versioning_configuration(on);

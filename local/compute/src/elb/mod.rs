@@ -15,7 +15,9 @@ use super::Run::{Reads, Writes};
 use super::{Row, row};
 use kit::call::{Asked, Need, Needs, Page, Style};
 
-pub use attributes::{deregistration_delay_s, idle_timeout_s, text as attribute};
+pub use attributes::{
+    LogPlace, deregistration_delay_s, idle_timeout_s, log_place, text as attribute, wanted_log_place,
+};
 pub use hosted_zones::hosted_zone;
 pub use load_balancers::is_reachable;
 pub use policies::Policy;

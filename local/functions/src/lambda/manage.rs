@@ -253,6 +253,14 @@ mod tests {
             (self.happens)(&self.lambda.upgrade().unwrap());
             Ok(zip("bootstrap").into())
         }
+
+        fn has_bucket(&self, _bucket: &str) -> bool {
+            false
+        }
+
+        async fn put(&self, _bucket: &str, _key: &str, _bytes: Bytes) -> Result<(), Refusal> {
+            Err(Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist"))
+        }
     }
 
     /// Returns the error code of an `UpdateFunctionCode` during whose reading of the code `happens` is called, if it

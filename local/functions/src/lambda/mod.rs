@@ -36,11 +36,18 @@ pub use operation::{identify, rows};
 /// Request headers of features that are not implemented.
 const HEADERS: &[&str] = &["x-amz-durable-execution-name", "x-amz-tenant-id"];
 
-/// The objects in S3, from which `CreateFunction` can read a function's code.
+/// The objects in S3: `CreateFunction` can read a function's code from one, and events that are given up are recorded
+/// there.
 #[async_trait]
 pub trait CodeObjects: Send + Sync {
     /// Returns the bytes of an object.
     async fn code(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal>;
+
+    /// Whether this region has the bucket.
+    fn has_bucket(&self, bucket: &str) -> bool;
+
+    /// Writes an object for a caller whose permission has been checked.
+    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), Refusal>;
 }
 
 /// The functions of a region.
@@ -86,8 +93,9 @@ impl Lambda {
         self.registry.speed()
     }
 
-    /// Sets the source of code that is given as bucket and key.
+    /// Sets the source of code that is given as bucket and key, where events that are given up are recorded, too.
     pub fn connect(&self, objects: Weak<dyn CodeObjects>) {
+        self.running.connect(objects.clone());
         let _ = self.objects.set(objects);
     }
 

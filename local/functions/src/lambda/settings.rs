@@ -11,6 +11,7 @@ use kit::account::Kind;
 use kit::answer::{Refusal, Response, empty};
 use kit::call::Rest;
 use kit::tags::{Flaw, STRICT};
+use kit::taken;
 
 impl Lambda {
     pub(super) fn tag(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
@@ -59,10 +60,13 @@ impl Lambda {
                 None => Err(parameter(&format!("Value {value} at '{key}' is out of range"))),
             },
         };
+        let wanted = self.destination(name, &input["DestinationConfig"])?;
         self.try_change(name, |function| {
             let before = before(function)?;
             let old = before.as_ref();
+            let on_failure = wanted.unwrap_or_else(|| old.and_then(|old| old.on_failure.clone()));
             function.on_event = Some(OnEvent {
+                on_failure,
                 retries: number("MaximumRetryAttempts", 0..=2, old.and_then(|old| old.retries))?,
                 age_s: number("MaximumEventAgeInSeconds", 60..=21_600, old.and_then(|old| old.age_s))?,
                 modified: OffsetDateTime::now_utc().unix_timestamp() as f64,
@@ -70,6 +74,40 @@ impl Lambda {
             Ok(())
         })?;
         Ok(shown(200, &self.find(name)?.on_event_json().unwrap_or_default()))
+    }
+
+    /// Returns the destination that a call wants for events that are given up; the inner value is `None` without one, the
+    /// outer if the call does not say.
+    ///
+    /// Errors: the function's role may not write there.
+    fn destination(&self, name: &str, config: &Value) -> Result<Option<Option<String>>, Refusal> {
+        if config["OnSuccess"]["Destination"].is_string() {
+            return Err(taken::refusal("the local AWS has no destinations for successful events".to_owned()));
+        }
+        let arn = match &config["OnFailure"] {
+            Value::Null => return Ok(config.is_object().then_some(None)),
+            on_failure => on_failure["Destination"].as_str().filter(|arn| !arn.is_empty()),
+        };
+        let Some(arn) = arn else { return Ok(Some(None)) };
+        let function = self.find(name)?;
+        let service = arn.split(':').nth(2).unwrap_or_default();
+        match service {
+            "s3" => {}
+            "sqs" | "sns" | "lambda" | "events" => {
+                return Err(taken::refusal(format!("the local AWS does not send events to {service}")));
+            }
+            _ => return Err(parameter(&format!("The destination ARN {arn} is invalid."))),
+        }
+        if let Some(denied) = self.running.denied_destination(&function, arn) {
+            let text = format!("The function's execution role does not have permissions to call {denied} on {arn}");
+            return Err(parameter(&text));
+        }
+        let bucket = arn.rsplit(':').next().unwrap_or_default();
+        let objects = self.objects.get().and_then(std::sync::Weak::upgrade);
+        match objects.is_some_and(|objects| objects.has_bucket(bucket)) {
+            true => Ok(Some(Some(arn.to_owned()))),
+            false => Err(parameter(&format!("The destination ARN {arn} is invalid."))),
+        }
     }
 
     pub(super) fn on_event(&self, name: &str) -> Result<Response, Refusal> {
