@@ -3,10 +3,10 @@
 use aws_sdk_lambda::types::FunctionConfiguration;
 
 use crate::{
-    cloud::aws::{Aws, found},
+    cloud::aws::Aws,
     engine::{Fault, Owner},
     kinds::{
-        function::{self, Beside, Function, Settings},
+        function::{self, Described, Function, Settings},
         origin::Origin,
     },
 };
@@ -44,12 +44,10 @@ pub struct FunctionReleases {
 impl FunctionReleases {
     /// Reads the releases of a function; `None` if it does not exist.
     pub async fn read(aws: &Aws, function: &Function) -> Result<Option<FunctionReleases>, Fault> {
-        let Some(answer) = found(aws.lambda.get_function().function_name(&function.name).send().await)? else {
+        let Some(Described { configuration, owner, concurrency }) = function.describe(aws).await? else {
             return Ok(None);
         };
-        let Some(configuration) = answer.configuration else { return Ok(None) };
-        let owner = Owner::Tags(answer.tags.unwrap_or_default().into_iter().collect());
-        let beside = function.beside(aws).await?.reserving(Beside::reserved(answer.concurrency));
+        let beside = function.beside(aws).await?.reserving(concurrency);
         let present = function.settings(&configuration).with(&beside);
         let versions = function.versions(aws).await?;
         let mut all: Vec<FunctionRelease> = versions.iter().filter_map(|version| release(function, version)).collect();

@@ -24,12 +24,13 @@ pub use ports::FAVOURITE as PREFERRED_PORT;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -477,7 +478,7 @@ impl Compute {
         self.metrics.count_own(balancer, status, self.site.speed);
     }
 
-    /// Returns what is running, for display.
+    /// Returns the running resources, for display.
     pub fn status(&self) -> Value {
         let machines = self.machines();
         self.read(|state| {
@@ -601,11 +602,11 @@ impl Compute {
     }
 
     fn kept(&self) -> MutexGuard<'_, SavedState> {
-        self.state.lock().expect("no change to the state panics")
+        self.state.lock()
     }
 
     fn machines(&self) -> MutexGuard<'_, BTreeMap<String, Machine>> {
-        self.machines.lock().expect("nothing panics while it looks at the machines")
+        self.machines.lock()
     }
 }
 
@@ -628,5 +629,34 @@ fn restore(state: &mut State, site: &Site) {
     // instances.
     for one in state.instances.values_mut().filter(|one| one.is_alive()) {
         one.in_service = one.in_service.map(|_| clock::Moment::now());
+    }
+}
+
+/// What unit tests of several modules need.
+#[cfg(test)]
+mod fixture {
+    use super::*;
+
+    /// Every certificate whose ARN begins with `arn:` is issued; there are no others.
+    struct Issued;
+
+    impl Certificates for Issued {
+        fn certificate(&self, arn: &str) -> Option<Certificate> {
+            arn.starts_with("arn:").then(|| Certificate { names: Vec::new(), issued: Some(Default::default()) })
+        }
+    }
+
+    /// Returns a site in which nothing exists but certificates.
+    pub fn site(speed: Speed, chaos: Chaos) -> Site {
+        Site {
+            region: "us-east-1".to_owned(),
+            account: "000000000000".to_owned(),
+            kind: Default::default(),
+            dir: PathBuf::new(),
+            ports: Ports::default(),
+            certificates: Arc::new(Issued),
+            chaos: watch::channel(chaos).1,
+            speed,
+        }
     }
 }
