@@ -4,6 +4,7 @@ mod support;
 
 use std::{collections::BTreeSet, io::Read as _};
 
+use aws_sdk_elasticloadbalancingv2::types::LoadBalancerAttribute;
 use aws_sdk_lambda::{
     config::retry::RetryConfig, error::ProvideErrorMetadata as _, primitives::Blob, types::InvocationType,
 };
