@@ -297,7 +297,7 @@ async fn a_load_balancer_writes_a_log_of_its_requests() {
     let off = cloud.aws.elb.modify_load_balancer_attributes().load_balancer_arn(arn);
     off.attributes(attribute("access_logs.s3.enabled", "false")).send().await.expect("it can be turned off");
     let place = "s-artifacts-000000000000-us-east-1/access-logs/web";
-    says(&cloud.run(&project, &["plan"]).await, &format!("access_logs: nothing → {place}"));
+    says(&cloud.run(&project, &["plan"]).await, &format!("access_logs: {place}"));
     cloud.done(&project, &["up", "--yes"]).await;
     is_unchanged(&cloud, &project).await;
 
