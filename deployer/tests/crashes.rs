@@ -9,7 +9,7 @@ use std::path::Path;
 use support::{
     domain,
     inventory::Inventory,
-    network,
+    network, options,
     scene::{PICTURE, Phase, Scene, Undisturbed},
 };
 use testkit::proxy::{Calls, Fault, parts};
@@ -142,6 +142,7 @@ macro_rules! proofs {
 const ALL: Points = Points::AllBut(&[]);
 const OF_A_DOMAIN: Points = Points::Only(domain::OPERATIONS);
 const OF_A_NETWORK: Points = Points::Only(network::OPERATIONS);
+const OF_OPTIONS: Points = Points::Only(options::OPERATIONS);
 
 /// Calls that a client repeats if their answer is lost. AWS returns the existing resource, or reports that it exists;
 /// moto creates a second one (docs/aws.md §17), so that ours could not be identified.
@@ -177,6 +178,12 @@ proofs! {
     a_resume_survives_a_reset_after_any_call: local, Resume, After, ALL;
     down_survives_a_reset_before_any_call: local, Down, Before, ALL;
     down_survives_a_reset_after_any_call: local, Down, After, ALL;
+    options_killed_after_any_call_are_completed_by_the_next: local, Harden, Kill, OF_OPTIONS;
+    removed_options_killed_after_any_call_are_completed_by_the_next: local, Soften, Kill, OF_OPTIONS;
+    options_survive_a_reset_before_any_call: local, Harden, Before, OF_OPTIONS;
+    options_survive_a_reset_after_any_call: local, Harden, After, OF_OPTIONS;
+    removed_options_survive_a_reset_before_any_call: local, Soften, Before, OF_OPTIONS;
+    removed_options_survive_a_reset_after_any_call: local, Soften, After, OF_OPTIONS;
     up_at_a_domain_killed_after_any_call_is_completed_by_the_next: domain, Serve, Kill, OF_A_DOMAIN;
     a_removed_domain_killed_after_any_call_is_completed_by_the_next: domain, Plain, Kill, OF_A_DOMAIN;
     down_at_a_domain_killed_after_any_call_is_completed_by_the_next: domain, Close, Kill, OF_A_DOMAIN;

@@ -341,7 +341,16 @@ const NOT_YET: &[NotYet] = &[
     not_yet("UpdateFunctionCode", "ResourceConflictException", "", 600),
     not_yet("PublishVersion", "ResourceConflictException", "", 600),
     not_yet("DeleteFunction", "ResourceConflictException", "", 600),
+    not_yet("PutFunctionConcurrency", "ResourceConflictException", "", 300),
+    not_yet("DeleteFunctionConcurrency", "ResourceConflictException", "", 300),
     not_yet("PutFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    not_yet("UpdateFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    not_yet("DeleteFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    // The role's policy, or the bucket, is not visible to Lambda yet.
+    not_yet("PutFunctionEventInvokeConfig", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("UpdateFunctionEventInvokeConfig", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("PutFunctionEventInvokeConfig", "InvalidParameterValueException", "destination ARN", 120),
+    not_yet("UpdateFunctionEventInvokeConfig", "InvalidParameterValueException", "destination ARN", 120),
     not_yet("AddPermission", "ResourceNotFoundException", "", 300),
     not_yet("AddPermission", "ResourceConflictException", "", 300),
     not_yet("RemovePermission", "ResourceConflictException", "", 300),
@@ -374,6 +383,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutBucketCors", "NoSuchBucket", "", 120),
     not_yet("PutBucketLifecycleConfiguration", "NoSuchBucket", "", 120),
     not_yet("PutBucketPolicy", "NoSuchBucket", "", 120),
+    not_yet("PutBucketVersioning", "NoSuchBucket", "", 120),
     not_yet("PutBucketTagging", "NoSuchBucket", "", 120),
     not_yet("PutBucketNotificationConfiguration", "NoSuchBucket", "", 120),
     not_yet(
@@ -402,6 +412,8 @@ const NOT_YET: &[NotYet] = &[
     not_yet("ChangeResourceRecordSets", "InvalidChangeBatch", "", 60),
     not_yet("ChangeResourceRecordSets", "PriorRequestNotComplete", "", 120),
     not_yet("DeleteTargetGroup", "ResourceInUse", "", 120),
+    // The bucket's policy is not in force yet.
+    not_yet("ModifyLoadBalancerAttributes", "InvalidConfigurationRequest", "Access Denied for bucket", 120),
     not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),
     // Another client was faster, or the rules were read too early.
     not_yet("AuthorizeSecurityGroupIngress", "InvalidPermission.Duplicate", "", 60),

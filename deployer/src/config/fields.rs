@@ -112,6 +112,11 @@ const fn number(path: &'static str, least: u16, most: u16, usual: u16, words: &'
     field(path, Takes::Number { least, most, usual: Some(usual) }, words)
 }
 
+/// Days in a lifecycle rule.
+const fn days(path: &'static str, words: &'static str) -> Field {
+    field(path, Takes::Number { least: 1, most: 36_500, usual: None }, words)
+}
+
 const PACKAGE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program that the \
                        deployer brings: `labeler` or `service`. Either this or `binary`.";
 const PACKAGE_OF_SERVICE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program \
@@ -128,6 +133,8 @@ const ACCESS: &str = "The access to each: read, write or read_write.";
 /// Domain names, without a dot at the end.
 const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$";
 const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
+
+const DESTINATION: &str = "^(\\$\\{buckets\\.[a-z0-9-]+\\.arn\\}|arn:aws[a-z-]*:(s3:::[a-z0-9.-]+|(sqs|sns):[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+))$";
 
 /// Every field, in the order of the reference. A mapping stands before its fields.
 pub const FIELDS: &[Field] = &[
@@ -171,6 +178,13 @@ pub const FIELDS: &[Field] = &[
     field("buckets.*.on_upload.prefix", Takes::Text, "Only keys with this prefix."),
     field("buckets.*.on_upload.suffix", Takes::Text, "Only keys with this suffix."),
     field("buckets.*.protect", Takes::Switch, "Whether the deployer refuses to delete it."),
+    field("buckets.*.versioning", Takes::Switch, "Whether overwritten and deleted objects are kept as older versions."),
+    field("buckets.*.lifecycle", Takes::Fields, "When S3 deletes its objects; never if left out."),
+    days("buckets.*.lifecycle.expire_days", "The days after which an object is deleted, counted from its upload."),
+    days(
+        "buckets.*.lifecycle.noncurrent_days",
+        "The days after which an older version is deleted, counted from when it was overwritten or deleted.",
+    ),
     field("tables", Takes::Entries("A table, billed by request."), "Tables, billed by request."),
     required("tables.*.partition_key", Takes::TextOrFields, "The partition key, or just its name. Fixed at creation."),
     required("tables.*.partition_key.name", Takes::Text, "The attribute."),
@@ -217,6 +231,18 @@ pub const FIELDS: &[Field] = &[
     field("functions.*.architecture", Takes::OneOf(&["x86_64", "arm64"]), "The processor architecture."),
     number("functions.*.memory_mb", 128, 10_240, 128, "Memory in MB."),
     number("functions.*.timeout_s", 1, 900, 30, "The longest invocation, in seconds."),
+    field(
+        "functions.*.concurrency",
+        Takes::Number { least: 0, most: 10_000, usual: None },
+        "How many invocations may run at once, reserved for it out of the account's concurrency; 0 stops it. Shared with \
+         the account's other functions if left out.",
+    ),
+    field(
+        "functions.*.on_failure",
+        Takes::Like(DESTINATION, "${buckets.failures.arn}"),
+        "Where Lambda records events that have failed all attempts: a bucket of this file, `${buckets.NAME.arn}`, or the \
+         ARN of a bucket, a standard SQS queue or a standard SNS topic. Without it, they are lost.",
+    ),
     field("functions.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
     field("functions.*.environment", Takes::Variables(Variables::Function), ENVIRONMENT),
     field("functions.*.uses", Takes::Fields, USES),
@@ -276,6 +302,11 @@ pub const FIELDS: &[Field] = &[
     ),
     field("services.*.load_balancer.allow", Takes::SomeTexts("0.0.0.0/0"), "The CIDR blocks that may connect."),
     field("services.*.load_balancer.protect", Takes::Switch, "Whether AWS refuses to delete it."),
+    field(
+        "services.*.access_logs",
+        Takes::Switch,
+        "Whether its load balancer writes a log of all requests into the artifact bucket, where it is kept for 90 days.",
+    ),
     field(
         "services.*.domain",
         Takes::Like(DOMAIN, "app.example.org"),
@@ -455,7 +486,7 @@ mod tests {
             "name": "app", "region": "us-east-1", "tags": {}, "outputs": {},
             "roles": { "existing": "R", "instance_profile": "R" },
             "network": { "vpc": "vpc-0", "subnets": ["subnet-0", "subnet-1"] },
-            "buckets": { "x": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "x" } } },
+            "buckets": { "x": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "x" }, "lifecycle": {} } },
             "tables": { "x": {
                 "partition_key": { "name": "k" }, "sort_key": { "name": "s" },
                 "indexes": { "xxx": { "partition_key": { "name": "a" }, "sort_key": { "name": "b" } } },
@@ -520,6 +551,7 @@ mod tests {
             "network.own" => crate::config::Block::default().to_string(),
             "buckets.*.cors.origins" => bucket.cors.as_ref().unwrap().origins.join(","),
             "buckets.*.protect" => bucket.protect.to_string(),
+            "buckets.*.versioning" => bucket.versioning.to_string(),
             "tables.*.partition_key.type" => table.partition_key.kind.to_owned(),
             "tables.*.sort_key.type" => table.sort_key.as_ref().unwrap().kind.to_owned(),
             "tables.*.indexes.*.partition_key.type" => index.partition_key.kind.to_owned(),
@@ -545,6 +577,7 @@ mod tests {
             "services.*.load_balancer.port" => u16::from(balancer.port).to_string(),
             "services.*.load_balancer.allow" => allowed.join(","),
             "services.*.load_balancer.protect" => balancer.protect.to_string(),
+            "services.*.access_logs" => service.access_logs.to_string(),
             "services.*.disk_gb" => service.disk_gb.to_string(),
             "services.*.grace_period_s" => service.grace_period_s.to_string(),
             "verify.steps.*.expect.status" => request.expect.status.written.clone(),

@@ -174,6 +174,19 @@ pub struct Bucket {
     pub on_upload: Option<Upload>,
     /// Whether the deployer refuses to delete it.
     pub protect: bool,
+    /// Whether overwritten and deleted objects are kept as older versions.
+    pub versioning: bool,
+    /// When S3 deletes its objects.
+    pub lifecycle: Lifecycle,
+}
+
+/// When S3 deletes the objects of a bucket; never if absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lifecycle {
+    /// The days after the upload of an object.
+    pub expire_days: Option<u16>,
+    /// The days after an older version was overwritten or deleted.
+    pub noncurrent_days: Option<u16>,
 }
 
 /// A CORS rule.
@@ -368,12 +381,25 @@ pub struct Function {
     pub memory_mb: u16,
     /// The timeout in seconds, 1 to 900.
     pub timeout_s: u16,
+    /// How many invocations may run at once, reserved for it; shared with other functions if absent.
+    pub concurrency: Option<u16>,
+    /// Where Lambda records events that have failed all attempts.
+    pub on_failure: Option<Destination>,
     /// How long its log is kept, in days; for ever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
     pub variables: Variables,
     /// The resources it uses.
     pub uses: Uses,
+}
+
+/// Where failed events are recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A bucket of the file.
+    Bucket(Name),
+    /// The ARN of a bucket, queue or topic.
+    Arn(String),
 }
 
 /// A service: a program on a group of instances behind a load balancer.
@@ -391,6 +417,8 @@ pub struct Service {
     pub health_check: HealthCheck,
     /// The load balancer in front of it.
     pub load_balancer: Balancer,
+    /// Whether its load balancer writes a log of all requests.
+    pub access_logs: bool,
     /// The domain name that it is served at over HTTPS.
     pub domain: Option<String>,
     /// The ARN of an existing certificate.

@@ -10,6 +10,7 @@ use super::{
     front::Front,
     https::{https_address, https_key, https_url},
     network, policy,
+    storage::access_logs_prefix,
     user_data::{self, UserData},
     usual_bake_minutes,
 };
@@ -57,7 +58,7 @@ impl Layout<'_> {
         let target_group = self.target_group(entry, wanted, place);
         let domain = https.as_ref().and_then(|https| https.domain.as_ref());
         let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
-        let balancer = self.load_balancer(entry, wanted, place, front_door, aliased);
+        let balancer = self.load_balancer(entry, wanted, place, (front_door, anchor), aliased);
         // One for HTTPS that is left over serves another domain.
         let part = if is_served { Part::Http } else { Part::Alone };
         let listener = self.listener(entry, wanted, balancer, target_group, part);
@@ -247,14 +248,16 @@ impl Layout<'_> {
         entry: &str,
         wanted: &config::Service,
         place: &network::Place,
-        firewall: Handle<SecurityGroup>,
+        (firewall, bucket): (Handle<SecurityGroup>, Handle<Bucket>),
         domain: Option<String>,
     ) -> Handle<LoadBalancer> {
         let balancer = LoadBalancer { name: self.names.plain(entry) };
         let protected = wanted.load_balancer.protect;
-        let inputs = (firewall, place.subnets.clone());
-        self.stack.add(entry, balancer, inputs, move |(firewall, subnets)| load_balancer::Settings {
+        let inputs = (firewall, bucket, place.subnets.clone());
+        let logs = wanted.access_logs.then(|| access_logs_prefix(entry));
+        self.stack.add(entry, balancer, inputs, move |(firewall, bucket, subnets)| load_balancer::Settings {
             protected,
+            access_logs: logs.as_ref().map(|prefix| format!("{}/{prefix}", bucket.name)),
             domain: domain.clone(),
             ..load_balancer::Settings::public(subnets.into_iter().collect(), [firewall.id].into())
         })

@@ -247,6 +247,8 @@ const OLD_PROGRAMS: &[Right] = &[right("s3:DeleteObject", Programs)];
 /// The releases of a function (`releases/functions.rs`).
 const FUNCTION_RELEASES: &[Right] = &[
     right("lambda:GetFunction", Functions),
+    // What is no part of a version, and stays as it is.
+    right("lambda:GetFunctionEventInvokeConfig", Functions),
     right("lambda:ListTags", Functions),
     right("lambda:ListVersionsByFunction", Functions),
 ];

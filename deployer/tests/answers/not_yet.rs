@@ -118,6 +118,22 @@ not_yet! {
         Up, "PutBucketCors", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_bucket_that_cannot_be_seen_yet_gets_its_lifecycle_later:
         Up, "PutBucketLifecycleConfiguration", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_cannot_be_seen_yet_keeps_versions_later:
+        Harden, "PutBucketVersioning", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_load_balancers_may_not_write_to_yet_gets_access_logs_later:
+        Harden, "ModifyLoadBalancerAttributes", 400, "InvalidConfigurationRequest", "Access Denied for bucket: b. Please check S3bucket permission";
+    a_role_that_may_not_record_failed_events_yet_is_waited_for:
+        Harden, "PutFunctionEventInvokeConfig", 400, "InvalidParameterValueException", "The function's execution role does not have permissions to call PutObject on arn:aws:s3:::b";
+    a_bucket_that_lambda_cannot_see_yet_takes_failed_events_later:
+        Harden, "PutFunctionEventInvokeConfig", 400, "InvalidParameterValueException", "The destination ARN arn:aws:s3:::b is invalid.";
+    a_function_that_is_being_updated_gets_its_destination_later:
+        Harden, "PutFunctionEventInvokeConfig", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
+    a_function_that_is_being_updated_loses_its_destination_later:
+        Soften, "DeleteFunctionEventInvokeConfig", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
+    a_function_that_is_being_updated_gets_its_concurrency_later:
+        Harden, "PutFunctionConcurrency", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
+    a_function_that_is_being_updated_loses_its_concurrency_later:
+        Soften, "DeleteFunctionConcurrency", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
     a_bucket_that_cannot_be_seen_yet_gets_its_policy_later:
         Up, "PutBucketPolicy", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_policy_that_cannot_be_read_yet_is_written_again:

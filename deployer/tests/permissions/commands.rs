@@ -24,6 +24,7 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("why", "secretsmanager:DescribeSecret", "only for a service that cannot read a secret"),
     ("why", "ssm:DescribeParameters", "the same for a parameter"),
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
+    ("plan", "s3:ListBucket", "only for a missing program: without it, S3 does not say that it is missing"),
     ("plan", "acm:DescribeCertificate", "only a domain that has been taken out needs it"),
     ("status", "acm:DescribeCertificate", "the same"),
     ("up", "acm:DeleteCertificate", "the same"),
@@ -233,15 +234,19 @@ const BY_HAND: &[(&str, &str)] = &[
     ("bucket.images", "ownership"),
     ("bucket.images", "cors"),
     ("bucket.images", "unfinished_uploads_end_days"),
+    ("bucket.images", "versioned"),
     ("bucket.images", "tags.course"),
     ("table.posts", "billing"),
     ("table.posts", "tags.course"),
     ("log_group.labeler", "retention_days"),
     ("log_group.labeler", "tags.course"),
+    // While the role may still write there.
+    ("function.labeler", "on_failure"),
     ("role.labeler-fn", "trusted_service"),
     ("role.labeler-fn", "policy.Statement"),
     ("role.labeler-fn", "tags.course"),
     ("instance_profile.web", "tags.course"),
+    ("function.labeler", "concurrency"),
     ("function.labeler", "code_sha256"),
     ("function.labeler", "memory_mb"),
     ("function.labeler", "tags.course"),
@@ -347,6 +352,12 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     project.edit("    log_retention_days: 14\n", "");
     project.edit("sort_key: id }", "sort_key: id, point_in_time_recovery: true, time_to_live: ends }");
     project.edit("port: 8080", "port: 8081");
+    let options = "    concurrency: 20\n    on_failure: ${buckets.images.arn}\n";
+    project.edit("    memory_mb: 256\n", &format!("    memory_mb: 256\n{options}"));
+    roles.done(&["up", "--yes"]).await;
+    // In place of what `up` has configured for events.
+    let events = cloud.aws.lambda.put_function_event_invoke_config().function_name("postagram-labeler");
+    events.maximum_retry_attempts(1).send().await.expect("it can be configured");
     roles.done(&["up", "--yes"]).await;
     roles.done(&["plan", "--detailed-exitcode"]).await;
 

@@ -46,8 +46,8 @@ async fn buckets(aws: &Aws, seen: &mut Seen) {
         seen.add("bucket", name);
         for object in aws.s3.list_objects_v2().bucket(name).send().await.expect("objects").contents() {
             let key = object.key().unwrap_or_default();
-            // Which reports an instance writes, and under which ID, differs from run to run.
-            if !key.starts_with(REPORTS) {
+            // Which reports an instance writes, and under which ID, differs from run to run, and so do access logs.
+            if !key.starts_with(REPORTS) && !key.ends_with(".log.gz") {
                 seen.add("object", format!("{name}/{key}"));
             }
         }

@@ -8,6 +8,7 @@ pub mod hands;
 pub mod inventory;
 pub mod moto;
 pub mod network;
+pub mod options;
 pub mod plan;
 pub mod run;
 pub mod scene;

@@ -13,7 +13,7 @@ use super::{
     domain::{self, DOMAIN},
     inventory::{self, Inventory},
     moto::Moto,
-    network,
+    network, options,
 };
 
 /// The key of the object in the bucket that `down` has to empty.
@@ -46,6 +46,10 @@ pub enum Phase {
     Move,
     /// From a deployed stack to a description without its function and its service, whose data is protected.
     Shrink,
+    /// From a deployed stack to one with every optional line that makes it safer.
+    Harden,
+    /// From a stack with these lines to one without.
+    Soften,
     /// From a service in its second release to the first.
     Rollback,
     /// From a function in its second release, with other code and another configuration, to the first.
@@ -209,8 +213,10 @@ impl Scene {
             Phase::Leave => Phase::Settle,
             _ => Phase::Up,
         };
-        if phase == Phase::Shrink {
-            self.describe_guarded();
+        match phase {
+            Phase::Shrink => self.describe_guarded(),
+            Phase::Soften => options::add(&self.project),
+            _ => (),
         }
         self.done(first).await;
         self.begin(phase).await;
@@ -226,6 +232,8 @@ impl Scene {
                 self.describe_change();
             }
             Phase::Move => self.project.edit("port: 8080", "port: 8081"),
+            Phase::Harden => options::add(&self.project),
+            Phase::Soften => options::remove(&self.project),
             Phase::Shrink => self.describe_shrunk(),
             Phase::Rollback => {
                 self.project.edit(HEALTH_CHECK, &format!("{HEALTH_CHECK}    disk_gb: 12\n"));
@@ -385,7 +393,9 @@ impl Undisturbed {
 impl Phase {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Phase::Up | Phase::Change | Phase::Shrink | Phase::Settle => &["up", "--yes", "--no-wait"],
+            Phase::Up | Phase::Change | Phase::Shrink | Phase::Harden | Phase::Soften | Phase::Settle => {
+                &["up", "--yes", "--no-wait"]
+            }
             // The previous set is only deleted once the new one is healthy.
             Phase::Move => &["up", "--yes"],
             // Without waiting, HTTPS is left to the next `up`.
@@ -405,6 +415,8 @@ impl Phase {
             Phase::Change => "up after a change",
             Phase::Move => "up to another port",
             Phase::Shrink => "up to less",
+            Phase::Harden => "up with options",
+            Phase::Soften => "up without options",
             Phase::Rollback => "rollback",
             Phase::RollbackFunction => "rollback of a function",
             Phase::Pause => "pause",

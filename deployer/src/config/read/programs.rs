@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Fields, Reader, breaks_a_line};
 use crate::{
     config::{
-        Access, Commands, Folder, Function, Name, Program, REFERENCES, RETENTIONS, Uses,
+        Access, Commands, Destination, Folder, Function, Name, Program, REFERENCES, RETENTIONS, Uses,
         tree::{Located, Node},
     },
     package::Architecture,
@@ -58,6 +58,26 @@ fn is_rpm(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_part)
 }
 
+/// Whether this is the ARN of a bucket, or of a standard queue or topic: Lambda sends nothing to those with an order.
+fn is_destination(arn: &str) -> bool {
+    let is_name = |name: &str, more: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", partition, service, region, account, name] if is_name(partition, "-") => match service {
+            "s3" => region.is_empty() && account.is_empty() && is_name(name, ".-"),
+            "sqs" | "sns" => is_name(region, "-") && is_name(name, "_-") && is_account(account),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl Reader<'_> {
     pub(super) fn function(&mut self, path: &str, value: &Located) -> Option<Function> {
         let fields = self.fields(path, value)?;
@@ -66,10 +86,27 @@ impl Reader<'_> {
             architecture: self.architecture(&fields),
             memory_mb: self.number(&fields, "memory_mb"),
             timeout_s: self.number(&fields, "timeout_s"),
+            concurrency: self.optional_number(&fields, "concurrency"),
+            on_failure: self.destination(&fields),
             log_retention_days: self.retention(&fields),
             variables: self.environment(&fields, kept_by_lambda),
             uses: self.uses(&fields),
         })
+    }
+
+    fn destination(&mut self, fields: &Fields<'_>) -> Option<Destination> {
+        let text = self.optional_text(fields, "on_failure")?;
+        let reference = text.strip_prefix("${buckets.").and_then(|rest| rest.strip_suffix(".arn}"));
+        let found = match reference {
+            Some(bucket) => bucket.parse().ok().map(Destination::Bucket),
+            None => is_destination(&text).then(|| Destination::Arn(text.clone())),
+        };
+        if found.is_none() {
+            let help = "write ${buckets.NAME.arn} for a bucket of this file, or the ARN of a bucket, a standard SQS queue or \
+                        a standard SNS topic, such as arn:aws:sqs:us-east-1:123456789012:failed";
+            self.problem(self.place(fields, "on_failure"), format!("{text:?} takes no failed events"), help);
+        }
+        found
     }
 
     pub(super) fn program(&mut self, fields: &Fields<'_>) -> Program {
@@ -220,5 +257,34 @@ impl Reader<'_> {
             }
         }
         accesses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_destination;
+
+    #[test]
+    fn only_buckets_and_standard_queues_and_topics_take_failed_events() {
+        for arn in [
+            "arn:aws:s3:::failures",
+            "arn:aws-cn:sqs:cn-north-1:123456789012:failed",
+            "arn:aws:sns:us-east-1:123456789012:failed_events",
+        ] {
+            assert!(is_destination(arn), "{arn}");
+        }
+        for arn in [
+            "",
+            "failures",
+            "arn:aws:s3:::failures/key",
+            "arn:aws:s3:us-east-1:123456789012:failures",
+            "arn:aws:sqs:us-east-1:123456789012:failed.fifo",
+            "arn:aws:sns:us-east-1:123456789012:failed:subscription",
+            "arn:aws:sns:us-east-1:12345:failed",
+            "arn:aws:sqs:us-east-1:123456789012:",
+            "arn:aws:lambda:us-east-1:123456789012:function:other",
+        ] {
+            assert!(!is_destination(arn), "{arn}");
+        }
     }
 }

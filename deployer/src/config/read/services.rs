@@ -78,6 +78,7 @@ impl Reader<'_> {
             instances: self.instances(&fields),
             health_check: self.health_check(&fields),
             load_balancer: self.load_balancer(&fields),
+            access_logs: self.boolean(&fields, "access_logs"),
             domain: self.domain(&fields),
             certificate: self.certificate(&fields),
             image: self.image(&fields),
