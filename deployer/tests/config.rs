@@ -390,7 +390,7 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
     let text = json!({
         "name": "app", "region": "us-east-1", "roles": { "existing": "R", "instance_profile": "R" },
         "network": { "vpc": "vpc-0", "subnets": ["subnet-0", "subnet-1"] },
-        "buckets": { "b": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "f" } } },
+        "buckets": { "b": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "f" }, "lifecycle": {} } },
         "tables": { "t": {
             "partition_key": { "name": "k" }, "sort_key": { "name": "s" },
             "indexes": { "one": { "partition_key": { "name": "a" }, "sort_key": { "name": "b" } } },
@@ -413,10 +413,11 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
     let mappings = vec![
         ("", String::new()),
         ("/roles", "/properties/roles".into()),
-        ("/network", "/properties/network".into()),
+        ("/network", "/properties/network/oneOf/1".into()),
         ("/buckets/b", entry("buckets")),
         ("/buckets/b/cors", below("buckets", "cors")),
         ("/buckets/b/on_upload", below("buckets", "on_upload")),
+        ("/buckets/b/lifecycle", below("buckets", "lifecycle")),
         ("/tables/t", entry("tables")),
         ("/tables/t/partition_key", below("tables", "partition_key/oneOf/1")),
         ("/tables/t/sort_key", below("tables", "sort_key/oneOf/1")),

@@ -247,8 +247,10 @@ async fn what_cannot_be_rolled_back_is_refused_with_the_remedy() {
     delete.send().await.expect("a version can be deleted");
     let deleted = ["release 2 of web has been deleted (version 2 of s-web)", "the newest are 3, 1;"];
     refuses(&cloud, &project, &["rollback", "web", "2", "--yes"], 1, &deleted).await;
-    cloud.done(&project, &["rollback", "web", "--yes"]).await;
-    assert_eq!(in_service(&cloud, &project).await, 1);
+    cloud.done(&project, &["rollback", "--yes"]).await;
+    assert_eq!(in_service(&cloud, &project).await, 1, "the only service is meant");
+    cloud.done(&project, &["rollback", "3", "--yes"]).await;
+    assert_eq!(in_service(&cloud, &project).await, 3);
 
     // Another port: the load balancer does not know it.
     project.edit("port: 8080", "port: 8081");

@@ -13,7 +13,11 @@ use std::{
     },
 };
 
-use deployer::config::{Config, Program};
+use clap::CommandFactory as _;
+use deployer::{
+    commands::cli::Cli,
+    config::{Config, Program},
+};
 use serde_json::{Value, json};
 use support::{
     Project, Said,
@@ -248,6 +252,25 @@ fn every_command_has_a_manual_page() {
     let refused = project.run(&["man", "stack.yaml"]);
     assert_eq!(refused.code, 1, "{}", refused.all());
     assert!(refused.stderr.contains("failed to write the manual pages to stack.yaml"), "{}", refused.all());
+}
+
+/// The names of all commands, each with its help, such as `local start`.
+fn commands(command: &clap::Command, path: &str) -> Vec<(String, String)> {
+    let below = command.get_subcommands().flat_map(|it| commands(it, &format!("{path} {}", it.get_name())));
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    [(path.to_owned(), after)].into_iter().chain(below).collect()
+}
+
+#[test]
+fn every_command_has_an_example() {
+    let all = commands(&Cli::command(), "deployer");
+    let has = |name: &str| all.iter().any(|(path, _)| path == name);
+    assert!(has("deployer up") && has("deployer local chaos") && has("deployer secret rm"), "{all:?}");
+    for (path, help) in &all {
+        let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{path} has no examples: {help}"));
+        let is_example = |line: &str| line.starts_with("  ") && line.contains(path.as_str());
+        assert!(examples.lines().any(is_example), "{path} is in none of its examples: {examples}");
+    }
 }
 
 #[test]

@@ -347,7 +347,16 @@ const NOT_YET: &[NotYet] = &[
     not_yet("UpdateFunctionCode", "ResourceConflictException", "", 600),
     not_yet("PublishVersion", "ResourceConflictException", "", 600),
     not_yet("DeleteFunction", "ResourceConflictException", "", 600),
+    not_yet("PutFunctionConcurrency", "ResourceConflictException", "", 300),
+    not_yet("DeleteFunctionConcurrency", "ResourceConflictException", "", 300),
     not_yet("PutFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    not_yet("UpdateFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    not_yet("DeleteFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    // The role's policy, or the bucket, is not visible to Lambda yet.
+    not_yet("PutFunctionEventInvokeConfig", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("UpdateFunctionEventInvokeConfig", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("PutFunctionEventInvokeConfig", "InvalidParameterValueException", "destination ARN", 120),
+    not_yet("UpdateFunctionEventInvokeConfig", "InvalidParameterValueException", "destination ARN", 120),
     not_yet("AddPermission", "ResourceNotFoundException", "", 300),
     not_yet("AddPermission", "ResourceConflictException", "", 300),
     not_yet("RemovePermission", "ResourceConflictException", "", 300),
@@ -380,6 +389,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutBucketCors", "NoSuchBucket", "", 120),
     not_yet("PutBucketLifecycleConfiguration", "NoSuchBucket", "", 120),
     not_yet("PutBucketPolicy", "NoSuchBucket", "", 120),
+    not_yet("PutBucketVersioning", "NoSuchBucket", "", 120),
     not_yet("PutBucketTagging", "NoSuchBucket", "", 120),
     not_yet("PutBucketNotificationConfiguration", "NoSuchBucket", "", 120),
     not_yet(
@@ -408,6 +418,8 @@ const NOT_YET: &[NotYet] = &[
     not_yet("ChangeResourceRecordSets", "InvalidChangeBatch", "", 60),
     not_yet("ChangeResourceRecordSets", "PriorRequestNotComplete", "", 120),
     not_yet("DeleteTargetGroup", "ResourceInUse", "", 120),
+    // The bucket's policy is not in force yet.
+    not_yet("ModifyLoadBalancerAttributes", "InvalidConfigurationRequest", "Access Denied for bucket", 120),
     not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),
     // Another client was faster, or the rules were read too early.
     not_yet("AuthorizeSecurityGroupIngress", "InvalidPermission.Duplicate", "", 60),
@@ -417,6 +429,20 @@ const NOT_YET: &[NotYet] = &[
     // The load balancer's network interfaces outlive it, by up to 35 minutes (docs/aws.md §9.6).
     not_yet("DeleteSecurityGroup", "DependencyViolation", "", 2100),
     not_yet("DeleteSecurityGroup", "InvalidGroup.InUse", "", 2100),
+    not_yet("DeleteSubnet", "DependencyViolation", "", 2100),
+    not_yet("DetachInternetGateway", "DependencyViolation", "", 2100),
+    // Its parts are removed first.
+    not_yet("DeleteInternetGateway", "DependencyViolation", "", 120),
+    not_yet("DeleteRouteTable", "DependencyViolation", "", 120),
+    not_yet("DeleteVpc", "DependencyViolation", "", 300),
+    // Made a moment ago, and not visible to every call.
+    not_yet("*", "InvalidVpcID.NotFound", "", 60),
+    not_yet("*", "InvalidSubnetID.NotFound", "", 60),
+    not_yet("*", "InvalidInternetGatewayID.NotFound", "", 60),
+    not_yet("*", "InvalidRouteTableID.NotFound", "", 60),
+    not_yet("CreateRoute", "InvalidGatewayID.NotFound", "", 60),
+    not_yet("CreateLoadBalancer", "InvalidSubnet", "has no internet gateway", 60),
+    not_yet("CreateLoadBalancer", "SubnetNotFound", "", 60),
 ];
 
 /// Errors of a create that mean "it exists": our read did not see it, so either of the two is outdated, or another
@@ -427,6 +453,7 @@ const EXISTS: &[&str] = &[
     "ResourceAlreadyExistsException",
     "AlreadyExists",
     "InvalidGroup.Duplicate",
+    "InvalidSubnet.Conflict",
     "InvalidLaunchTemplateName.AlreadyExistsException",
     "DuplicateLoadBalancerName",
     "DuplicateTargetGroupName",
@@ -455,6 +482,12 @@ const ABSENT: &[&str] = &[
     "NoSuchEntity",
     "InvalidGroup.NotFound",
     "InvalidSecurityGroupID.NotFound",
+    "InvalidVpcID.NotFound",
+    "InvalidSubnetID.NotFound",
+    "InvalidInternetGatewayID.NotFound",
+    "InvalidRouteTableID.NotFound",
+    "InvalidAssociationID.NotFound",
+    "Gateway.NotAttached",
     "InvalidPermission.NotFound",
     "InvalidLaunchTemplateName.NotFoundException",
     "InvalidLaunchTemplateId.NotFound",

@@ -85,6 +85,21 @@ const KNOWN: &[(&str, &str)] = &[
         "the role's trust policy must allow lambda.amazonaws.com to assume it: correct it, or name another one under \
          `roles`",
     ),
+    (
+        "UnreservedConcurrentExecution",
+        "lower the function's `concurrency`, leave it out, or ask AWS for a higher quota (`aws service-quotas \
+         request-service-quota-increase --service-code lambda --quota-code L-B99A9384 --desired-value …`): 100 of the \
+         account's concurrent executions stay unreserved",
+    ),
+    (
+        "destination ARN",
+        "the bucket, queue or topic in `on_failure` must exist, in this region, and a queue or topic must not be FIFO",
+    ),
+    (
+        "Access Denied for bucket",
+        "Elastic Load Balancing may not write into the artifact bucket, although `up` allows it there: look for a statement \
+         in its policy that denies it (`aws s3api get-bucket-policy`)",
+    ),
     ("vCPU capacity", "ask AWS for a higher vCPU quota (Service Quotas, L-1216C47A), or lower `instances.max`"),
     ("does not support creating load balancers", "only AWS Support can allow load balancers in this account"),
     ("protected against deletion", "set `protect: false` for the table, run `up`, then `down` again"),
@@ -102,8 +117,9 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     (
         "NoDefaultVpc",
-        "make one with `aws ec2 create-default-vpc`, in this region, or name a network of yours in stack.yaml: \
-         `network: { vpc: vpc-…, subnets: [subnet-…, subnet-…] }`",
+        "write `network: own` in stack.yaml, and the stack makes one for itself; or make the default one with `aws ec2 \
+         create-default-vpc`, in this region; or name a network of yours: `network: { vpc: vpc-…, subnets: [subnet-…, \
+         subnet-…] }`",
     ),
     ("NoVpc", "correct `network.vpc` in stack.yaml (`aws ec2 describe-vpcs` lists them), or `region`"),
     ("NoSubnet", "correct `network.subnets` in stack.yaml: `aws ec2 describe-subnets` lists them"),

@@ -96,7 +96,7 @@ impl Session {
     pub(super) fn place(&self, path: &str) -> Option<String> {
         let written = std::iter::successors(Some(path), |path| path.rsplit_once('.').map(|(above, _)| above));
         written
-            .filter(|path| path.contains('.') || *path == "name")
+            .filter(|path| path.contains('.') || ["name", "network"].contains(path))
             .find_map(|path| place(&self.config, &self.file, path))
     }
 

@@ -66,10 +66,13 @@ fn source_of_programs(config: &Config, folder: &Path, shipped: &Shipped) -> Opti
     let programs = functions.chain(config.services.values().map(|service| &service.program));
     let is_shipped = |program: &Program| match program {
         Program::Package(package) => shipped.program(package, Target::Host).is_some(),
-        Program::Binary(_) => true,
+        Program::Binary(_) | Program::Files(_) => true,
     };
-    (!is_in_workspace(folder) && !programs.into_iter().all(is_shipped))
-        .then(|| "there is no Cargo.toml here or above: name a finished program with `binary`".to_owned())
+    (!is_in_workspace(folder) && !programs.into_iter().all(is_shipped)).then(|| {
+        "there is no Cargo.toml here or above: name a finished program with `binary`, or a service's folder with \
+         `files`"
+            .to_owned()
+    })
 }
 
 /// The text of a description.

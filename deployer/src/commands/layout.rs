@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     cost::difference::{self, Difference},
     engine::{Plan, Planned, Resource as _, Step},
-    kinds::{self, load_balancer::LoadBalancer},
+    kinds::{self, load_balancer::LoadBalancer, target_group::TargetGroup, vpc::Vpc},
     output::{
         exit::{Exit, Failure},
         report,
@@ -53,8 +53,11 @@ impl Session {
     }
 
     pub(super) fn page(&self, programs: &Programs) -> Page {
-        let Session { config, site, network, wait, .. } = self;
-        lay_out_until(config, site, network.as_ref(), programs, *wait, self.later())
+        self.page_in(self.network.as_ref(), programs)
+    }
+
+    fn page_in(&self, network: Option<&Network>, programs: &Programs) -> Page {
+        lay_out_until(&self.config, &self.site, network, programs, self.wait, self.later())
     }
 
     /// What is known of the stack besides its description.
@@ -64,7 +67,8 @@ impl Session {
 
     /// The page, with all orphans of this stack.
     pub(super) async fn page_with_orphans(&self, programs: &Programs) -> Result<Page, Failure> {
-        let mut page = self.page(programs);
+        let network = self.network_now().await?;
+        let mut page = self.page_in(network.as_ref(), programs);
         let looked = kinds::doom_orphans(&mut page.stack, &self.aws).await;
         looked.map_err(|fault| self.failed("look for what this stack has", fault))?;
         Ok(page)
@@ -108,6 +112,7 @@ impl Session {
         self.note(plan.span);
         self.see(&plan);
         self.check_addresses(&plan)?;
+        self.refuse_move(&plan)?;
         Ok((page, plan))
     }
 
@@ -119,6 +124,24 @@ impl Session {
                 network.check_addresses().map_err(|fault| self.unfit(fault))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Rejects a plan that would make a network for services that are in another one, before anything is created.
+    fn refuse_move(&self, plan: &Plan) -> Result<(), Failure> {
+        let is_new = plan.lines.iter().any(|line| line.address.kind == Vpc::KIND && line.step == Step::Create);
+        let stands = |line: &&Planned| {
+            let is_fixed = [LoadBalancer::KIND, TargetGroup::KIND].contains(&line.address.kind);
+            is_fixed && !line.address.section.is_empty() && line.step != Step::Create
+        };
+        match plan.lines.iter().find(stands).filter(|_| is_new) {
+            Some(line) => Err(Failure::new(
+                Exit::Failed,
+                anyhow!("{} ({}) is in another network, and AWS cannot move it", line.address, line.name),
+            )
+            .hint("choose the network that it is in, or remove the stack with `down` and bring it up again with `up`")
+            .at(place(&self.config, &self.file, "network"))),
+            None => Ok(()),
         }
     }
 
@@ -149,5 +172,6 @@ fn singular(name: &str) -> String {
 /// The page without calls to AWS: its resources and their inputs, but not their settings.
 pub(super) fn offline_page(config: &Config) -> Page {
     let site = Site::unknown(config.account.as_deref(), config.region.as_str());
-    lay_out(config, &site, Some(&Network::unknown()), &Programs::none(), health::Wait::default())
+    let network = Network::unread(config.network.as_ref(), config.region.as_str());
+    lay_out(config, &site, Some(&network), &Programs::none(), health::Wait::default())
 }

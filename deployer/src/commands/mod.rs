@@ -7,6 +7,7 @@ mod data;
 mod description;
 mod doctor;
 mod down;
+mod export;
 mod failures;
 mod graph;
 mod healthy;
@@ -89,7 +90,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
         Command::History(args) => history::run(global, &args).await,
-        Command::Rollback(args) => rollback::run(global, &args).await,
+        Command::Rollback(args) => rollback::run(global, args).await,
         Command::Pause(args) => pause::run(global, &args).await,
         Command::Resume(args) => up::resume(global, &args).await,
         Command::Logs(args) => logs::run(global, &args).await,
@@ -99,6 +100,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Down(args) => down::run(global, &args).await,
         Command::Secret(command) => secret::run(global, &command).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
+        Command::Export(command) => export::run(global, &command).await,
         Command::Ls(args) => ls::run(global, &args).await,
         Command::Policy(args) => policy::run(global, &args),
         Command::Schema => {

@@ -21,7 +21,7 @@ use crate::{
         why::{Verdict, denied_or_said},
     },
     commands::cli::Global,
-    config::{Config, Versions},
+    config::{ChosenNetwork, Config, Versions},
     engine::{self, Fault, Schedule, Span},
     kinds::certificate::Progress,
     machine::pin::Pin,
@@ -147,17 +147,37 @@ impl Session {
             return Ok(None);
         }
         let types = instance_types(&self.config);
+        let (stack, chosen) = (self.config.name.as_str(), self.config.network.as_ref());
         let network = async {
-            match (&self.config.network, lookup) {
-                (Some(named), Lookup::AsWritten | Lookup::Lenient) => Ok(Network::written(named)),
-                (named, _) => match Network::discover(&self.aws, &types, named.as_ref()).await {
-                    Err(fault) if lookup == Lookup::Lenient => Ok(unknown_network(&fault)),
+            match (chosen, lookup) {
+                (Some(ChosenNetwork::Existing(named)), Lookup::AsWritten | Lookup::Lenient) => {
+                    Ok(Network::written(named))
+                }
+                _ => match Network::discover(&self.aws, &types, stack, chosen).await {
+                    Err(fault) if lookup == Lookup::Lenient => Ok(self.unknown_network(&fault)),
                     network => network,
                 },
             }
         };
         let (network, domains) = futures::try_join!(network, domains(&self.aws, &self.config, lookup))?;
         Ok(Some(Network { domains, ..network }))
+    }
+
+    /// Warns that the network could not be looked up. Without it, security groups are found by their tags alone.
+    fn unknown_network(&self, fault: &Fault) -> Network {
+        report::warning(&format!(
+            "the network of the services is unknown, so their security groups are found by tags: {}",
+            denied_or_said(fault)
+        ));
+        Network::unread(self.config.network.as_ref(), &self.site.region)
+    }
+
+    /// The network as it is now. On a page for one that another run has made in the meantime, what is in it would be
+    /// orphans.
+    pub(super) async fn network_now(&self) -> Result<Option<Network>, Failure> {
+        let Some(network) = &self.network else { return Ok(None) };
+        let again = engine::look(|| network.again(&self.aws, self.config.name.as_str())).await;
+        again.map(Some).map_err(|fault| self.unfit(fault))
     }
 
     /// The number of zones of a load balancer, for prices.
@@ -184,15 +204,6 @@ pub(super) async fn domains(aws: &Aws, config: &Config, lookup: Lookup) -> Resul
         }
     }
     Ok(domains)
-}
-
-/// Warns that the network could not be looked up. Without it, security groups are found by their tags alone.
-fn unknown_network(fault: &Fault) -> Network {
-    report::warning(&format!(
-        "the network of the services is unknown, so their security groups are found by tags: {}",
-        denied_or_said(fault)
-    ));
-    Network::unknown()
 }
 
 /// Warns that a domain could not be looked up. Its records carry no tags by which they could be found.

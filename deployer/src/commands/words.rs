@@ -45,6 +45,7 @@ const WORDS: &[Word] = &[
     Word { theirs: &["completion", "autocomplete"], ours: Command("completions") },
     Word { theirs: &["help"], ours: Command("--help") },
     Word { theirs: &["version"], ours: Command("--version") },
+    Word { theirs: &["eject"], ours: Command("export terraform DIR") },
     Word { theirs: &["import", "adopt"], ours: Command("up --adopt KIND.NAME") },
     Word { theirs: &["undo", "revert"], ours: Command("rollback") },
     Word { theirs: &["stop", "suspend", "hibernate"], ours: Command("pause") },

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, HTTPS_PORT, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables,
-    error::did_you_mean, verify::RUN,
+    Config, Destination, Folder, Function, HTTPS_PORT, LAB_ROLE, LARGEST_COMMANDS, LARGEST_ENVIRONMENT, Place, Problem,
+    Program, Reference, SIZES, Uses, Variables, error::did_you_mean, verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -28,10 +28,14 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.triggers();
     config.variables().for_each(|(path, variables)| checks.environment(&path, variables));
     for (entry, function) in &config.functions {
-        checks.uses(&format!("functions.{entry}"), &function.uses);
+        let path = format!("functions.{entry}");
+        checks.uses(&path, &function.uses);
+        checks.destination(&path, function);
     }
     for (entry, service) in &config.services {
-        checks.uses(&format!("services.{entry}"), &service.uses);
+        let path = format!("services.{entry}");
+        checks.commands(&path, &service.program);
+        checks.uses(&path, &service.uses);
     }
     let outputs = config.outputs.iter().flat_map(|(_, text)| text.references());
     outputs.for_each(|reference| checks.reference(reference));
@@ -205,6 +209,16 @@ impl Checks<'_> {
             let help = format!("use {}", LAB_REGIONS.join(" or "));
             self.problem("region", format!("AWS Academy does not allow {}", self.config.region), help);
         }
+        for (entry, function) in &self.config.functions {
+            if function.concurrency.is_some_and(|reserved| reserved > 0) {
+                let help = "leave it out: Lambda runs at most 10 invocations at once there, and reserves none of them";
+                self.problem(
+                    &format!("functions.{entry}.concurrency"),
+                    "AWS Academy has no concurrency to reserve",
+                    help,
+                );
+            }
+        }
         for (entry, service) in &self.config.services {
             let name = service.instance_type.to_string();
             let size = name.split_once('.').and_then(|(_, size)| SIZES.iter().position(|known| *known == size));
@@ -255,6 +269,37 @@ impl Checks<'_> {
                 message,
                 "4096 bytes is the most: put large values in a bucket",
             );
+        }
+    }
+
+    /// User data carries them to the instances.
+    fn commands(&mut self, path: &str, program: &Program) {
+        let Program::Files(Folder { commands, .. }) = program else { return };
+        let bytes = commands.bytes();
+        if bytes > LARGEST_COMMANDS {
+            let longest =
+                if commands.setup.as_ref().is_some_and(|it| it.len() > commands.run.len()) { "setup" } else { "run" };
+            let message = format!("`run`, `setup` and `packages` take {bytes} bytes");
+            let help = format!("{LARGEST_COMMANDS} bytes is the most: put long commands in a script in the folder");
+            self.problem(&format!("{path}.{longest}"), message, help);
+        }
+    }
+
+    /// A destination is in the function's own region; of a bucket, only its name is known here.
+    fn destination(&mut self, path: &str, function: &Function) {
+        let path = format!("{path}.on_failure");
+        match &function.on_failure {
+            Some(Destination::Bucket(bucket)) if !self.config.buckets.contains_key(bucket) => {
+                self.unknown(&path, "entry of buckets", bucket.as_str(), keys(&self.config.buckets));
+            }
+            Some(Destination::Arn(arn)) => {
+                let (elsewhere, region) = (arn.split(':').nth(3).unwrap_or_default(), self.config.region.as_str());
+                if !elsewhere.is_empty() && elsewhere != region {
+                    let message = format!("a destination in {elsewhere}, and the stack is in {region}");
+                    self.problem(&path, message, "name a queue or topic of the function's region");
+                }
+            }
+            _ => {}
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::{
-    config::{Config, Service, Store, Table},
+    config::{ChosenNetwork, Config, Service, Store, Table},
     kinds::alarm::WATCHED,
     output::counted::counted,
     page::USUAL_BAKE_MINUTES,
@@ -178,6 +178,7 @@ pub enum Sure {
 
 /// What the described stack costs. `zones` is the number of zones of a load balancer, if it is known.
 pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
+    let zones = zones.or(config.network.as_ref().map(ChosenNetwork::zones));
     let mut items = Vec::new();
     for (entry, service) in &config.services {
         items.extend(of_service(&format!("services.{entry}"), service, zones));

@@ -250,6 +250,13 @@ impl LaunchTemplate {
         Ok(versions.map(|versions| (id.to_owned(), owner, versions)))
     }
 
+    /// The description of the newest version, which says where it comes from.
+    pub async fn description_of_newest(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+        let versions = self.versions(aws).await?.map(|(_, _, versions)| versions).unwrap_or_default();
+        let newest = versions.into_iter().max_by_key(|version| version.version_number());
+        Ok(newest.and_then(|version| version.version_description))
+    }
+
     /// The choice of the image, and the origin of the version (docs/aws.md §8.4).
     fn description(&self, want: &Settings) -> String {
         self.origin.describe(if want.image.is_some() { PINNED } else { NEWEST })

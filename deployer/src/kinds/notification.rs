@@ -121,6 +121,17 @@ impl Notification {
         }
     }
 
+    /// Whether it has entries of others.
+    pub async fn has_others(&self, aws: &Aws) -> Result<bool, Fault> {
+        let there = self.document(aws).await?;
+        let functions = there.lambda_function_configurations().iter().any(|entry| !is_ours(entry));
+        let queues = !there.queue_configurations().is_empty();
+        Ok(functions
+            || queues
+            || !there.topic_configurations().is_empty()
+            || there.event_bridge_configuration.is_some())
+    }
+
     /// The document can only be replaced as a whole, so entries of others are read and written back.
     async fn write(&self, aws: &Aws, want: &Settings, unchecked: bool) -> Result<(), Fault> {
         let document = merged(self.document(aws).await?, want);

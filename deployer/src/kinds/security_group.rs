@@ -9,7 +9,8 @@ use std::{
 };
 
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup as Described, UserIdGroupPair,
+    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup as Described, SecurityGroupRule,
+    UserIdGroupPair,
 };
 use serde::{Serialize, Serializer};
 
@@ -89,6 +90,14 @@ pub enum Source {
     Group(String),
     /// A managed prefix list.
     PrefixList(String),
+}
+
+impl Output {
+    /// Reads every rule of the group, those of others included, each with its own id.
+    pub async fn rules(&self, aws: &Aws) -> Result<Vec<SecurityGroupRule>, Fault> {
+        let call = aws.ec2.describe_security_group_rules().filters(tags::ec2_filter("group-id", [self.id.as_str()]));
+        items(call.into_paginator().send()).await
+    }
 }
 
 impl Rule {

@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    config::{Config, Program},
+    config::{Config, Folder, Program},
+    kinds::artifact::Content,
     package::{self, Architecture, Building, Commit, Error, Request, Target, Unfit},
 };
 
@@ -52,10 +53,10 @@ pub struct FunctionProgram {
 /// The program of a service.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceProgram {
-    /// The SHA-256 of the program in hexadecimal.
+    /// The SHA-256 of its content in hexadecimal.
     pub sha256: String,
-    /// The program.
-    pub path: PathBuf,
+    /// The program, or the archive of its folder.
+    pub content: Content,
 }
 
 /// The destination of the programs.
@@ -96,13 +97,17 @@ impl Programs {
             let built = built.map_err(|error| Failed { path: named(&here, &error), error })?;
             let mut shelf = Shelf::default();
             for source in here {
+                let entry = source.entry.to_owned();
+                let failed = |error| Failed { path: Some(source.path()), error };
                 let path = match source.program {
                     Program::Package(package) => built[package.as_str()].clone(),
                     Program::Binary(path) => folder.join(path),
+                    Program::Files(files) => {
+                        programs.services.insert(entry, archived(folder, files).map_err(failed)?);
+                        continue;
+                    }
                 };
                 programs.warnings.extend(source.warning(&path, destination));
-                let entry = source.entry.to_owned();
-                let failed = |error| Failed { path: Some(source.path()), error };
                 if source.section == "functions" {
                     programs.functions.insert(entry, shelf.function(path, target).map_err(failed)?);
                 } else {
@@ -146,12 +151,19 @@ impl Programs {
                 checked.push((what, result.map(str::to_owned)));
             }
             for source in here {
-                if let Program::Binary(path) = source.program {
-                    let result =
-                        package::read(&folder.join(path), target).map(|_| format!("runs on {}", target.system()));
-                    let failed = |error| Failed { path: Some(source.path()), error };
-                    checked.push((format!("program {}", path.display()), result.map_err(failed)));
-                }
+                let (what, result) = match source.program {
+                    Program::Package(_) => continue,
+                    Program::Binary(path) => {
+                        let read = package::read(&folder.join(path), target);
+                        (format!("program {}", path.display()), read.map(|_| format!("runs on {}", target.system())))
+                    }
+                    Program::Files(files) => {
+                        let archived = archived(folder, files).map(|_| "can be packed".to_owned());
+                        (format!("folder {}", files.path.display()), archived)
+                    }
+                };
+                let failed = |error| Failed { path: Some(source.path()), error };
+                checked.push((what, result.map_err(failed)));
             }
         }
         checked
@@ -195,10 +207,16 @@ impl Shelf {
             return Ok(program.clone());
         }
         let bytes = package::read(&path, target)?;
-        let program = ServiceProgram { sha256: package::sha256_hex(&bytes), path: path.clone() };
+        let program = ServiceProgram { sha256: package::sha256_hex(&bytes), content: Content::File(path.clone()) };
         self.services.insert(path, program.clone());
         Ok(program)
     }
+}
+
+/// Packs the folder of a service.
+fn archived(folder: &Path, files: &Folder) -> Result<ServiceProgram, Error> {
+    let archive = package::archive(&folder.join(&files.path), files.commands.setup.is_some()).map_err(Error::Folder)?;
+    Ok(ServiceProgram { sha256: package::sha256_hex(&archive), content: Content::Bytes(archive.into()) })
 }
 
 struct Source<'a> {
@@ -211,7 +229,11 @@ struct Source<'a> {
 impl Source<'_> {
     /// The path of the field that names it in `stack.yaml`.
     fn path(&self) -> String {
-        let key = if matches!(self.program, Program::Package(_)) { "package" } else { "binary" };
+        let key = match self.program {
+            Program::Package(_) => "package",
+            Program::Binary(_) => "binary",
+            Program::Files(_) => "files",
+        };
         format!("{}.{}.{key}", self.section, self.entry)
     }
 
@@ -256,7 +278,7 @@ fn packages<'a>(sources: &[&Source<'a>]) -> Vec<&'a str> {
         .iter()
         .filter_map(|source| match source.program {
             Program::Package(package) => Some(package.as_str()),
-            Program::Binary(_) => None,
+            Program::Binary(_) | Program::Files(_) => None,
         })
         .collect();
     packages.into_iter().collect()
@@ -335,6 +357,34 @@ mod tests {
             let (path, ..) = refused("binary: here", service, destination).await;
             assert_eq!(path.as_deref(), Some("services.s.binary"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_packed_for_any_destination_or_named_with_its_place() {
+        for destination in [Destination::Laptop, Destination::Aws] {
+            let programs = built("binary: here", "files: ., run: ./here, instance_type: t4g.micro", destination).await;
+            let Failed { path, error } = programs.unwrap_err();
+            assert_eq!(path.as_deref(), Some("services.s.files"));
+            assert!(
+                error.is_about_the_description()
+                    && error.to_string().ends_with("pipe is a FIFO: only files, folders and links can be deployed"),
+                "{error}"
+            );
+            assert_eq!(error.hint().unwrap(), "remove it, or move it out of the folder");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("app")).unwrap();
+        std::fs::write(folder.path().join("app/main.py"), "print()").unwrap();
+        let text = "name: app\nregion: us-east-1\nservices: { s: { files: app, run: python3 main.py, instance_type: t4g.micro } }\n";
+        let config = Config::parse("stack.yaml", text).unwrap();
+        let hash = async |destination| {
+            let programs = Programs::build(&config, folder.path(), destination, |_| true, |_| ()).await.unwrap();
+            assert!(programs.warnings.is_empty());
+            let checked = Programs::check(&config, folder.path(), destination).await;
+            assert!(matches!(&checked[..], [(what, Ok(found))] if what == "folder app" && found == "can be packed"));
+            programs.service("s").sha256
+        };
+        assert_eq!(hash(Destination::Laptop).await, hash(Destination::Aws).await);
     }
 
     #[tokio::test]

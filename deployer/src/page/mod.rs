@@ -4,6 +4,7 @@ mod front;
 mod functions;
 mod https;
 pub mod names;
+mod network;
 mod places;
 pub mod policy;
 mod services;
@@ -139,7 +140,8 @@ impl Layout<'_> {
         let mut running = Running { functions: BTreeMap::new(), fronts: Vec::new() };
         let config = self.config;
         let mut functions: Vec<_> = config.functions.iter().collect();
-        let mut services: Vec<_> = network.map(|_| config.services.iter().collect()).unwrap_or_default();
+        let network = network.map(|network| (network, self.network(network)));
+        let mut services: Vec<_> = network.as_ref().map(|_| config.services.iter().collect()).unwrap_or_default();
         while !functions.is_empty() || !services.is_empty() {
             let waiting = functions.len() + services.len();
             functions.retain(|(entry, function)| {
@@ -150,10 +152,10 @@ impl Layout<'_> {
                 !ready
             });
             services.retain(|(entry, service)| {
-                let (Some(network), true) = (network, self.has_all(service.variables.texts.values())) else {
+                let (Some((network, place)), true) = (&network, self.has_all(service.variables.texts.values())) else {
                     return true;
                 };
-                running.fronts.push(self.service(entry.as_str(), service, network, anchor));
+                running.fronts.push(self.service(entry.as_str(), service, (network, place), anchor));
                 false
             });
             if functions.len() + services.len() == waiting {

@@ -9,7 +9,8 @@ use super::{
     Layout,
     front::Front,
     https::{https_address, https_key, https_url},
-    policy,
+    network, policy,
+    storage::access_logs_prefix,
     user_data::{self, UserData},
     usual_bake_minutes,
 };
@@ -42,22 +43,22 @@ impl Layout<'_> {
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        network: &Network,
+        (network, place): (&Network, &network::Place),
         anchor: Handle<Bucket>,
     ) -> Front {
         self.stack.section(format!("services.{entry}"));
         // Requested first, so that ACM validates it while the load balancer is provisioned.
         let mut https = self.https(entry, wanted, network);
         let is_served = https.as_ref().is_some_and(|https| self.is_served(https));
-        let (front_door, back_door) = self.firewalls(entry, wanted, network, is_served);
+        let (front_door, back_door) = self.firewalls(entry, wanted, place, is_served);
         let artifact = self.artifact(entry, anchor);
         let (logs, log_group_arn) = self.service_logs(entry, wanted);
         let profile = self.service_profile(entry, wanted, &log_group_arn);
         let template = self.template(entry, wanted, back_door, profile, artifact, logs);
-        let target_group = self.target_group(entry, wanted, network);
+        let target_group = self.target_group(entry, wanted, place);
         let domain = https.as_ref().and_then(|https| https.domain.as_ref());
         let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
-        let balancer = self.load_balancer(entry, wanted, network, front_door, aliased);
+        let balancer = self.load_balancer(entry, wanted, place, (front_door, anchor), aliased);
         // One for HTTPS that is left over serves another domain.
         let part = if is_served { Part::Http } else { Part::Alone };
         let listener = self.listener(entry, wanted, balancer, target_group, part);
@@ -74,7 +75,7 @@ impl Layout<'_> {
         // Before it is issued, the listener for plain HTTP forwards, and instances need not wait for ACM.
         let is_issued = https.as_ref().and_then(|https| https.domain.as_ref()).is_none_or(|it| it.is_served(false));
         let forwarding = secured.filter(|_| is_issued);
-        let group = self.group(entry, wanted, network, (template, target_group, listener, forwarding), alarms);
+        let group = self.group(entry, wanted, place, (template, target_group, listener, forwarding), alarms);
         let cpu_percent = f64::from(wanted.instances.cpu_percent);
         self.stack.add_inside(entry, group, move |group| {
             let policy = ScalingPolicy { group: group.name };
@@ -109,17 +110,18 @@ impl Layout<'_> {
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        network: &Network,
+        place: &network::Place,
         is_https: bool,
     ) -> (Handle<SecurityGroup>, Handle<SecurityGroup>) {
         let open: Vec<u16> =
             iter::once(u16::from(wanted.load_balancer.port)).chain(is_https.then_some(HTTPS_PORT)).collect();
         let allowed: Vec<String> = wanted.load_balancer.allow.iter().map(ToString::to_string).collect();
         let port = u16::from(wanted.port);
-        let (vpc, back_name) = (network.vpc.clone(), self.names.at_port(entry, port));
+        let back_name = self.names.at_port(entry, port);
         let front_name = self.names.plain(&format!("{entry}-lb"));
-        let front = SecurityGroup { name: front_name.clone(), vpc, side: Side::Front(back_name.clone()) };
-        let front = self.stack.add(format!("{entry}-lb"), front, (), move |()| security_group::Settings {
+        let (front_side, back_side) = (Side::Front(back_name.clone()), Side::Back(front_name.clone()));
+        let front = move |vpc| SecurityGroup { name: front_name.clone(), vpc, side: front_side.clone() };
+        let front = self.add_in_vpc(&format!("{entry}-lb"), place, front, (), move |()| security_group::Settings {
             description: "Whom the load balancer answers".into(),
             ingress: open
                 .iter()
@@ -128,8 +130,8 @@ impl Layout<'_> {
             egress: Some(BTreeSet::new()),
             reached_by: BTreeSet::new(),
         });
-        let back = SecurityGroup { name: back_name, vpc: network.vpc.clone(), side: Side::Back(front_name) };
-        let back = self.stack.add(entry, back, front, move |front| security_group::Settings {
+        let back = move |vpc| SecurityGroup { name: back_name.clone(), vpc, side: back_side.clone() };
+        let back = self.add_in_vpc(entry, place, back, front, move |front| security_group::Settings {
             description: "Whom the instances answer: the load balancer".into(),
             ingress: [Rule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
             egress: None,
@@ -146,7 +148,7 @@ impl Layout<'_> {
     fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
         let program = self.programs.service(entry);
         let key = format!("{}{}", self.stored(entry).prefix, program.sha256);
-        let artifact = Artifact { bucket: self.names.artifacts(), key, program: program.path };
+        let artifact = Artifact { bucket: self.names.artifacts(), key, content: program.content };
         let settings = artifact::Settings { sha256: Some(program.sha256) };
         self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), settings.clone()))
     }
@@ -203,6 +205,10 @@ impl Layout<'_> {
             .collect();
         let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
         let (service, port, sha256) = (entry.to_owned(), u16::from(wanted.port), self.programs.service(entry).sha256);
+        let commands = match &wanted.program {
+            config::Program::Files(folder) => Some(folder.commands.clone()),
+            config::Program::Package(_) | config::Program::Binary(_) => None,
+        };
         let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
         let template = LaunchTemplate { name: self.names.plain(entry), origin, open: wanted.variables.open() };
@@ -218,6 +224,7 @@ impl Layout<'_> {
                 held: held.clone(),
                 port,
                 sha256: sha256.clone(),
+                commands: commands.clone(),
                 log_group: logs.name,
             };
             launch_template::Settings {
@@ -229,28 +236,30 @@ impl Layout<'_> {
         })
     }
 
-    fn target_group(&mut self, entry: &str, wanted: &config::Service, network: &Network) -> Handle<TargetGroup> {
-        let port = u16::from(wanted.port);
-        let settings = target_group::Settings::http(port, &network.vpc, &wanted.health_check);
+    fn target_group(&mut self, entry: &str, wanted: &config::Service, place: &network::Place) -> Handle<TargetGroup> {
+        let (port, health_check) = (u16::from(wanted.port), wanted.health_check.clone());
         let target_group = TargetGroup { name: self.names.at_port(entry, port) };
-        self.stack.add(entry, target_group, (), move |()| settings.clone())
+        let settings = move |vpc: String| target_group::Settings::http(port, &vpc, &health_check);
+        self.stack.add(entry, target_group, place.vpc(), settings)
     }
 
     fn load_balancer(
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        network: &Network,
-        firewall: Handle<SecurityGroup>,
+        place: &network::Place,
+        (firewall, bucket): (Handle<SecurityGroup>, Handle<Bucket>),
         domain: Option<String>,
     ) -> Handle<LoadBalancer> {
-        let subnets = network.subnet_ids();
         let balancer = LoadBalancer { name: self.names.plain(entry) };
         let protected = wanted.load_balancer.protect;
-        self.stack.add(entry, balancer, firewall, move |firewall| load_balancer::Settings {
+        let inputs = (firewall, bucket, place.subnets.clone());
+        let logs = wanted.access_logs.then(|| access_logs_prefix(entry));
+        self.stack.add(entry, balancer, inputs, move |(firewall, bucket, subnets)| load_balancer::Settings {
             protected,
+            access_logs: logs.as_ref().map(|prefix| format!("{}/{prefix}", bucket.name)),
             domain: domain.clone(),
-            ..load_balancer::Settings::public(subnets.clone(), [firewall.id].into())
+            ..load_balancer::Settings::public(subnets.into_iter().collect(), [firewall.id].into())
         })
     }
 
@@ -277,11 +286,11 @@ impl Layout<'_> {
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        network: &Network,
+        place: &network::Place,
         (template, target_group, listener, secured): Fronted,
         alarms: BTreeMap<String, Handle<Alarm>>,
     ) -> Handle<AutoScalingGroup> {
-        let (instances, subnets) = (wanted.instances.clone(), network.subnet_ids());
+        let instances = wanted.instances.clone();
         let grace_period_s = wanted.grace_period_s.into();
         let name = self.names.at_port(entry, u16::from(wanted.port));
         let bake = (!alarms.is_empty()).then(|| Bake {
@@ -294,18 +303,20 @@ impl Layout<'_> {
             ..AutoScalingGroup::named(&name)
         };
         let ends = self.later.ends.clone();
-        let inputs = ((template, target_group, listener, secured), alarms);
-        self.stack.add(entry, group, inputs, move |((template, target_group, ..), _)| auto_scaling_group::Settings {
-            min: instances.min.into(),
-            max: instances.max.into(),
-            subnets: subnets.clone(),
-            target_groups: [target_group.arn].into(),
-            health_check_type: "ELB".into(),
-            grace_period_s,
-            warmup_s: auto_scaling_group::WARMUP_S,
-            template: auto_scaling_group::Template { id: template.id, version: template.version.to_string() },
-            paused: None,
-            ends: ends.clone(),
+        let inputs = ((template, target_group, listener, secured), alarms, place.subnets.clone());
+        self.stack.add(entry, group, inputs, move |((template, target_group, ..), _, subnets)| {
+            auto_scaling_group::Settings {
+                min: instances.min.into(),
+                max: instances.max.into(),
+                subnets: subnets.into_iter().collect(),
+                target_groups: [target_group.arn].into(),
+                health_check_type: "ELB".into(),
+                grace_period_s,
+                warmup_s: auto_scaling_group::WARMUP_S,
+                template: auto_scaling_group::Template { id: template.id, version: template.version.to_string() },
+                paused: None,
+                ends: ends.clone(),
+            }
         })
     }
 

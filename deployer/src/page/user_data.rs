@@ -1,10 +1,14 @@
 //! User data: the cloud-config that a new instance runs at its first boot.
 
+mod folder;
+
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use crate::config::{self, Store};
+use crate::config::{self, Commands, Store};
+
+pub use folder::{SETTING_UP, SETUP};
 
 /// A service's values in user data. It has no `Debug`: its variables may be secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct UserData {
     pub port: u16,
     /// The SHA-256 of the program in hexadecimal: the unit starts nothing else.
     pub sha256: String,
+    /// How to run the program, if it is the archive of a folder.
+    pub commands: Option<Commands>,
     /// The log group that its lines go to.
     pub log_group: String,
 }
@@ -123,7 +129,8 @@ impl UserData {
         }
         let unit = self.unit();
         let held = self.held_file()?;
-        let files = [self.service_files()?, held, self.report_files(), self.log_files()].concat();
+        let folder = self.commands.as_ref().map(|commands| self.folder_files(commands)).unwrap_or_default();
+        let files = [self.service_files()?, folder, held, self.report_files(), self.log_files()].concat();
         let text = format!(
             "\
 #cloud-config
@@ -146,8 +153,8 @@ runcmd:
         format!("{}-{}", self.stack, self.service)
     }
 
-    /// The environment file, the program's checksum and the unit. At every start the unit downloads the program with the
-    /// instance's role and verifies it; systemd restarts it when it exits.
+    /// The environment file, the program's checksum and the unit. At every start the unit downloads the program, or the
+    /// archive of its folder, with the instance's role and verifies it; systemd restarts it when it exits.
     fn service_files(&self) -> Result<String, Error> {
         let UserData { stack, service, region, bucket, key, sha256, port, .. } = self;
         let unit = self.unit();
@@ -164,6 +171,14 @@ runcmd:
                 format!("\n    ExecStartPre=+/usr/bin/bash /opt/{unit}/secrets\n    TimeoutStartSec=300"),
             ),
         };
+        let (program, directory, prepare) = match &self.commands {
+            None => {
+                let program = format!("/opt/{unit}/service");
+                let prepare = format!("\n    ExecStartPre=+/usr/bin/chmod 0755 {program}{read_held}");
+                (program, String::new(), prepare)
+            }
+            Some(commands) => self.folder_start(commands, &read_held),
+        };
         Ok(format!(
             "\
 - path: /etc/{unit}.env
@@ -173,7 +188,7 @@ runcmd:
 - path: /etc/{unit}.sha256
   permissions: '0644'
   content: |
-    {sha256}  /opt/{unit}/service
+    {sha256}  {program}
 - path: /etc/systemd/system/{unit}.service
   permissions: '0644'
   content: |
@@ -184,12 +199,11 @@ runcmd:
     StartLimitIntervalSec=0
     [Service]
     DynamicUser=yes{capability}
-    EnvironmentFile=/etc/{unit}.env{held}
+    EnvironmentFile=/etc/{unit}.env{held}{directory}
     StandardOutput=journal
     StandardError=journal+console
-    ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region {region} s3://{bucket}/{key} /opt/{unit}/service
-    ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/{unit}.sha256
-    ExecStartPre=+/usr/bin/chmod 0755 /opt/{unit}/service{read_held}
+    ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region {region} s3://{bucket}/{key} {program}
+    ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/{unit}.sha256{prepare}
     ExecStart=/opt/{unit}/service
     ExecStopPost=+-/usr/bin/bash /opt/{unit}/report exit
     Restart=always
@@ -499,11 +513,11 @@ fn indented(lines: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn postagram(environment: &[(&str, &str)]) -> UserData {
+    pub(super) fn postagram(environment: &[(&str, &str)]) -> UserData {
         UserData {
             stack: "postagram".into(),
             service: "web".into(),
@@ -514,6 +528,7 @@ mod tests {
             held: Vec::new(),
             port: 8080,
             sha256: "abc123".into(),
+            commands: None,
             log_group: "/deployer/postagram/web".into(),
         }
     }

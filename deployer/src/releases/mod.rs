@@ -212,6 +212,7 @@ pub(crate) mod tests {
             environment: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             port: 8080,
             sha256: sha256.into(),
+            commands: None,
             log_group: "/deployer/app/web".into(),
         };
         let settings = Settings {

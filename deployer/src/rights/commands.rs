@@ -11,7 +11,7 @@ use super::{
     right, right_when,
 };
 use crate::{
-    config::{Config, Store},
+    config::{ChosenNetwork, Config, Store},
     engine::Inputs as _,
     page::Page,
 };
@@ -74,9 +74,11 @@ enum Given {
     Buckets,
     Tables,
     /// Services in a network that `stack.yaml` names.
+    NamedNetwork,
+    /// Services in a network that is looked for: the default one, or one that the stack makes.
+    FoundNetwork,
+    /// Services in a network that the stack makes.
     OwnNetwork,
-    /// Services in the default network.
-    DefaultNetwork,
     /// A service that names its machine image.
     Image,
     /// A service with a domain.
@@ -248,6 +250,8 @@ const OLD_PROGRAMS: &[Right] = &[right("s3:DeleteObject", Programs)];
 /// The releases of a function (`releases/functions.rs`).
 const FUNCTION_RELEASES: &[Right] = &[
     right("lambda:GetFunction", Functions),
+    // What is no part of a version, and stays as it is.
+    right("lambda:GetFunctionEventInvokeConfig", Functions),
     right("lambda:ListTags", Functions),
     right("lambda:ListVersionsByFunction", Functions),
 ];
@@ -286,6 +290,10 @@ const PAUSE: &[Right] = &[
     right("elasticloadbalancing:DescribeTags", Any),
 ];
 
+/// The trial of a network that the stack makes (`commands/doctor/cloud.rs`).
+const TRIED_NETWORK: &[Right] =
+    &[right_when("ec2:CreateTags", Networks, CreatedBy(&["CreateVpc"])), right_when("ec2:CreateVpc", Networks, New)];
+
 /// Trials of creations, and quotas (`commands/doctor/cloud.rs`).
 const DOCTOR: &[Right] = &[
     right_when("ec2:CreateLaunchTemplate", Templates, New),
@@ -311,10 +319,10 @@ const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 
 /// What every command needs that lays out the stack: the default network and the domains of services.
 const SITE: &[Part] =
-    &[part(Given::DefaultNetwork, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
+    &[part(Given::FoundNetwork, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
 
 /// What commands need that check a network that `stack.yaml` names.
-const CHECKED: &[Part] = &[part(Given::OwnNetwork, NETWORK), part(Given::OwnNetwork, ROUTES)];
+const CHECKED: &[Part] = &[part(Given::NamedNetwork, NETWORK), part(Given::NamedNetwork, ROUTES)];
 
 /// What else `up` needs.
 const UP: &[Part] = &[
@@ -462,6 +470,19 @@ pub const COMMANDS: &[Needs] = &[
     ),
     command("outputs", &[Read], Which::Outputs, &[SITE]),
     command(
+        "export",
+        &[List, Read],
+        Which::Described,
+        &[
+            SITE,
+            &[
+                part(Given::Services, &[right("ec2:DescribeSecurityGroupRules", Any)]),
+                part(Given::Always, LIST_HELD),
+                part(Given::Always, HELD_SECRETS),
+            ],
+        ],
+    ),
+    command(
         "ls",
         &[List],
         Which::OfAllStacks,
@@ -473,7 +494,11 @@ pub const COMMANDS: &[Needs] = &[
         "doctor",
         &[Read],
         Which::Described,
-        &[SITE, CHECKED, &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR)]],
+        &[
+            SITE,
+            CHECKED,
+            &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR), part(Given::OwnNetwork, TRIED_NETWORK)],
+        ],
     ),
     offline("init"),
     offline("validate"),
@@ -535,8 +560,13 @@ impl Given {
         match self {
             Given::Always => true,
             Given::Services => !config.services.is_empty(),
-            Given::OwnNetwork => !config.services.is_empty() && config.network.is_some(),
-            Given::DefaultNetwork => !config.services.is_empty() && config.network.is_none(),
+            Given::NamedNetwork => {
+                !config.services.is_empty() && matches!(config.network, Some(ChosenNetwork::Existing(_)))
+            }
+            Given::FoundNetwork => {
+                !config.services.is_empty() && !matches!(config.network, Some(ChosenNetwork::Existing(_)))
+            }
+            Given::OwnNetwork => !config.services.is_empty() && matches!(config.network, Some(ChosenNetwork::Own(_))),
             Given::Functions => !config.functions.is_empty(),
             Given::Buckets => !config.buckets.is_empty(),
             Given::Tables => !config.tables.is_empty(),

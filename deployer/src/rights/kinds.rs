@@ -133,10 +133,11 @@ pub const KINDS: &[OfKind] = &[
             right("s3:GetBucketPolicy", Buckets),
             right("s3:GetBucketPublicAccessBlock", Buckets),
             right("s3:GetBucketTagging", Buckets),
+            right("s3:GetBucketVersioning", Buckets),
             right("s3:GetEncryptionConfiguration", Buckets),
             right("s3:GetLifecycleConfiguration", Buckets),
         ],
-        loss: &[right("s3:ListBucket", Buckets)],
+        loss: &[right("s3:ListBucketVersions", Buckets)],
         change: &[
             right("s3:CreateBucket", Buckets),
             right("s3:PutBucketCORS", Buckets),
@@ -144,6 +145,7 @@ pub const KINDS: &[OfKind] = &[
             right("s3:PutBucketPolicy", Buckets),
             right("s3:PutBucketPublicAccessBlock", Buckets),
             right("s3:PutBucketTagging", Buckets),
+            right("s3:PutBucketVersioning", Buckets),
             right("s3:PutEncryptionConfiguration", Buckets),
             right("s3:PutLifecycleConfiguration", Buckets),
             right("s3:TagResource", Buckets),
@@ -186,6 +188,7 @@ pub const KINDS: &[OfKind] = &[
         // Without `ListTags`, Lambda leaves the tags out (docs/aws.md §7.1).
         read: &[
             right("lambda:GetFunction", Functions),
+            right("lambda:GetFunctionEventInvokeConfig", Functions),
             right("lambda:ListTags", Functions),
             right("lambda:ListVersionsByFunction", Functions),
         ],
@@ -195,10 +198,15 @@ pub const KINDS: &[OfKind] = &[
             right("lambda:CreateFunction", Functions),
             // Versions older than the last five.
             right("lambda:DeleteFunction", Functions),
+            right("lambda:DeleteFunctionConcurrency", Functions),
+            right("lambda:DeleteFunctionEventInvokeConfig", Functions),
             right("lambda:PublishVersion", Functions),
+            right("lambda:PutFunctionConcurrency", Functions),
+            right("lambda:PutFunctionEventInvokeConfig", Functions),
             right("lambda:TagResource", Functions),
             right("lambda:UpdateFunctionCode", Functions),
             right("lambda:UpdateFunctionConfiguration", Functions),
+            right("lambda:UpdateFunctionEventInvokeConfig", Functions),
         ],
         remove: &[right("lambda:DeleteFunction", Functions)],
     },
@@ -215,6 +223,28 @@ pub const KINDS: &[OfKind] = &[
             right("iam:TagInstanceProfile", Profiles),
         ],
         remove: &[right("iam:DeleteInstanceProfile", Profiles), right("iam:RemoveRoleFromInstanceProfile", Profiles)],
+    },
+    OfKind {
+        kind: "internet_gateway",
+        list: &[right("ec2:DescribeInternetGateways", Any)],
+        read: &[right("ec2:DescribeInternetGateways", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:AttachInternetGateway", Gateways, Ours),
+            right_when("ec2:AttachInternetGateway", Networks, Ours),
+            right_when("ec2:CreateInternetGateway", Gateways, New),
+            right_when("ec2:CreateTags", Gateways, CreatedBy(&["CreateInternetGateway"])),
+            right_when("ec2:CreateTags", Gateways, Ours),
+            // One that was made twice, and one that is attached to another network.
+            right_when("ec2:DeleteInternetGateway", Gateways, Ours),
+            right_when("ec2:DetachInternetGateway", Gateways, Ours),
+            right("ec2:DetachInternetGateway", Networks),
+        ],
+        remove: &[
+            right_when("ec2:DeleteInternetGateway", Gateways, Ours),
+            right_when("ec2:DetachInternetGateway", Gateways, Ours),
+            right("ec2:DetachInternetGateway", Networks),
+        ],
     },
     OfKind {
         kind: "launch_template",
@@ -320,6 +350,23 @@ pub const KINDS: &[OfKind] = &[
         ],
     },
     OfKind {
+        kind: "route_table",
+        list: &[right("ec2:DescribeRouteTables", Any)],
+        read: &[right("ec2:DescribeRouteTables", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:CreateRoute", RouteTables, Ours),
+            right_when("ec2:CreateRouteTable", Networks, Ours),
+            right_when("ec2:CreateRouteTable", RouteTables, New),
+            right_when("ec2:CreateTags", RouteTables, CreatedBy(&["CreateRouteTable"])),
+            right_when("ec2:CreateTags", RouteTables, Ours),
+            // One that was made twice.
+            right_when("ec2:DeleteRouteTable", RouteTables, Ours),
+            right_when("ec2:ReplaceRoute", RouteTables, Ours),
+        ],
+        remove: &[right_when("ec2:DeleteRouteTable", RouteTables, Ours)],
+    },
+    OfKind {
         kind: "scaling_policy",
         list: &[],
         read: &[right("autoscaling:DescribePolicies", Any)],
@@ -350,6 +397,24 @@ pub const KINDS: &[OfKind] = &[
             right_when("ec2:RevokeSecurityGroupEgress", SecurityGroups, Ours),
             right_when("ec2:RevokeSecurityGroupIngress", SecurityGroups, Ours),
         ],
+    },
+    OfKind {
+        kind: "subnet",
+        list: &[right("ec2:DescribeSubnets", Any)],
+        read: &[right("ec2:DescribeRouteTables", Any), right("ec2:DescribeSubnets", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:AssociateRouteTable", RouteTables, Ours),
+            right_when("ec2:AssociateRouteTable", Subnets, Ours),
+            right_when("ec2:CreateSubnet", Networks, Ours),
+            right_when("ec2:CreateSubnet", Subnets, New),
+            right_when("ec2:CreateTags", Subnets, CreatedBy(&["CreateSubnet"])),
+            right_when("ec2:CreateTags", Subnets, Ours),
+            right_when("ec2:ModifySubnetAttribute", Subnets, Ours),
+            // From the table of another owner.
+            right("ec2:ReplaceRouteTableAssociation", RouteTables),
+        ],
+        remove: &[right_when("ec2:DeleteSubnet", Subnets, Ours), right("ec2:DisassociateRouteTable", RouteTables)],
     },
     OfKind {
         kind: "table",
@@ -402,5 +467,19 @@ pub const KINDS: &[OfKind] = &[
             CHANGE_RECORDS,
         ],
         remove: &[CHANGE_RECORDS],
+    },
+    OfKind {
+        kind: "vpc",
+        list: &[right("ec2:DescribeVpcs", Any)],
+        read: &[right("ec2:DescribeVpcs", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:CreateTags", Networks, CreatedBy(&["CreateVpc"])),
+            right_when("ec2:CreateTags", Networks, Ours),
+            right_when("ec2:CreateVpc", Networks, New),
+            // One that was made twice.
+            right_when("ec2:DeleteVpc", Networks, Ours),
+        ],
+        remove: &[right_when("ec2:DeleteVpc", Networks, Ours)],
     },
 ];

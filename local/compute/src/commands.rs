@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::shell::Nest;
-use super::{Objects, journal, secrets, shell};
+use super::{Objects, archive::tar, dnf::dnf, journal, secrets, shell};
 
 /// Converts a path of the instance to a path of this machine below the instance's root.
 ///
@@ -66,6 +66,11 @@ pub trait Tools: Objects {
 
     /// Waits between two attempts to get an answer.
     async fn back_off(&self, seconds: u64);
+
+    /// Whether the repositories of Amazon Linux are reached, which are in S3.
+    fn reach_repositories(&self) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Whether no more can be written to the disk.
     fn is_full(&self) -> bool {
@@ -146,6 +151,7 @@ const TOOLS: &[&str] = &[
     "chmod",
     "cp",
     "curl",
+    "dnf",
     "echo",
     "false",
     "journalctl",
@@ -156,6 +162,7 @@ const TOOLS: &[&str] = &[
     "sleep",
     "systemctl",
     "tail",
+    "tar",
     "true",
 ];
 
@@ -173,6 +180,8 @@ pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec
         "cp" => copy("cp", root, arguments, |from, to| std::fs::copy(from, to).map(drop)),
         "mv" => copy("mv", root, arguments, |from, to| std::fs::rename(from, to)),
         "sleep" => sleep(tools, arguments).await,
+        "dnf" => dnf(arguments, tools.reach_repositories()),
+        "tar" => tar(root, arguments, tools.is_full()),
         "aws" => match arguments {
             ["logs", arguments @ ..] => return journal::aws_logs(root, tools, arguments).await,
             ["secretsmanager" | "ssm", ..] => return secrets::aws(tools, arguments).await,

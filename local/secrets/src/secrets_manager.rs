@@ -224,6 +224,14 @@ impl SecretsManager {
         self.look(secret_id(input)?, |name, secret| Ok(secret.described(name, "VersionIdsToStages")))
     }
 
+    /// No secret has a policy of its own: none can be put (docs/aws.md §23.1).
+    fn resource_policy(&self, input: Input) -> Result<Value, Refusal> {
+        self.look(secret_id(input)?, |name, secret| match secret.deleted {
+            Some(_) => Err(marked()),
+            None => Ok(json!({ "ARN": secret.arn, "Name": name })),
+        })
+    }
+
     fn list(&self, input: Input) -> Result<Value, Refusal> {
         input.bound(&[("Filters", 0..=MOST_FILTERS), ("NextToken", 1..=4096)])?;
         let filters = input.items("Filters").map(Filter::parse).collect::<Result<Vec<_>, _>>()?;
@@ -591,6 +599,7 @@ const OPERATIONS: &[Operation<crate::Run<SecretsManager>>] = &[
         SecretsManager::delete,
     ),
     Operation::new("DescribeSecret", Reads, OF_SECRET, None, "SecretId", SecretsManager::describe),
+    Operation::new("GetResourcePolicy", Reads, OF_SECRET, None, "SecretId", SecretsManager::resource_policy),
     Operation::new("GetSecretValue", Reads, OF_SECRET, None, "SecretId VersionId VersionStage", SecretsManager::value),
     Operation::new(
         "ListSecrets",
@@ -732,11 +741,13 @@ mod tests {
         secrets.call("DeleteSecret", &json!({ "SecretId": "s", "RecoveryWindowInDays": 7 })).unwrap();
         assert!(secrets.call("DescribeSecret", &by_id).unwrap()["DeletedDate"].is_number());
         assert_eq!(code(secrets.call("GetSecretValue", &by_id)), "InvalidRequestException");
+        assert_eq!(code(secrets.call("GetResourcePolicy", &by_id)), "InvalidRequestException");
         assert_eq!(code(secrets.call("CreateSecret", &make)), "InvalidRequestException");
         assert_eq!(secrets.call("ListSecrets", &json!({})).unwrap()["SecretList"], json!([]));
         let all = secrets.call("ListSecrets", &json!({ "IncludePlannedDeletion": true })).unwrap();
         assert_eq!(all["SecretList"].as_array().map(Vec::len), Some(1));
         secrets.call("RestoreSecret", &by_id).unwrap();
+        assert!(secrets.call("GetResourcePolicy", &by_id).unwrap()["ResourcePolicy"].is_null());
         assert_eq!(secrets.call("GetSecretValue", &by_id).unwrap()["SecretString"], "v");
     }
 

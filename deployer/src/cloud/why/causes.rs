@@ -6,7 +6,10 @@ use super::{
     evidence::{Evidence, HeldFailure, Launch, Stage, UNFIT, UNREACHABLE},
     report::{End, Line, ends},
 };
-use crate::cloud::{health::refusal_of, held::Presence};
+use crate::{
+    cloud::{health::refusal_of, held::Presence},
+    page::user_data::SETUP,
+};
 
 /// Why something is not healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +104,13 @@ const CAUSES: &[Cause] = &[
     cause("program-missing", program_missing, "run `up`, which uploads the program again", "package"),
     cause("program-damaged", program_damaged, "run `up`, which uploads the program again", "package"),
     cause(
+        "packages",
+        packages,
+        "correct `packages`: `dnf search` on an instance, or the list of packages of Amazon Linux 2023, has the names",
+        "packages",
+    ),
+    cause("setup", setup, "correct `setup` or the files of the folder, and run `up`", "setup"),
+    cause(
         "architecture",
         architecture,
         "choose an `instance_type` of the program's architecture, or build the program for it",
@@ -120,6 +130,12 @@ const CAUSES: &[Cause] = &[
     ),
     cause("denied", denied, "add what the service uses to `uses`, and run `up`", "uses"),
     cause("port-taken", port_taken, "choose another `port`", "port"),
+    cause(
+        "command-missing",
+        command_missing,
+        "correct `run`, add the package with the program to `packages`, or install it in `setup`",
+        "run",
+    ),
     cause("exits", exits, "correct the service or its `environment`, and run `up`", "environment"),
     cause(
         "another-port",
@@ -268,7 +284,7 @@ impl Evidence {
 }
 
 /// The programs that write to the journal of a service before its program runs; empty if unknown.
-const TOOLS: &[&str] = &["", "systemd", "aws", "bash", "sha256sum", "chmod", "cloud-init"];
+const TOOLS: &[&str] = &["", "systemd", "aws", "bash", "sha256sum", "chmod", "cloud-init", SETUP];
 
 /// Whether the program has run when this line was written.
 pub(super) fn has_run(line: &Line) -> bool {
@@ -424,6 +440,30 @@ fn program_missing(it: &Evidence) -> Option<String> {
 fn program_damaged(it: &Evidence) -> Option<String> {
     it.failed_download(&["did NOT match"])
         .map(|_| "the program in the artifact bucket is not the one that was built".into())
+}
+
+fn packages(it: &Evidence) -> Option<String> {
+    let line = it.failed_download(&[
+        "Error: Unable to find a match",
+        "Error: Failed to download metadata",
+        "Error: local AWS:",
+    ])?;
+    Some(format!("dnf cannot install its `packages`: {}", line.text.trim_start_matches("Error: ")))
+}
+
+fn setup(it: &Evidence) -> Option<String> {
+    it.last_end().filter(|end| end.is_setup).map(|end| format!("it {end}"))
+}
+
+/// The exit code of bash if there is no such command. A program without one of its libraries has the same.
+const NOT_FOUND: u32 = 127;
+
+fn command_missing(it: &Evidence) -> Option<String> {
+    let end = it.last_end().filter(|end| end.is_program && end.status == NOT_FOUND)?;
+    let before =
+        end.words.strip_suffix(": command not found").or(end.words.strip_suffix(": No such file or directory"))?;
+    let (_, program) = before.strip_prefix("run: line ")?.split_once(": ")?;
+    Some(format!("its instances do not have {program}, which `run` starts: it {end}"))
 }
 
 fn architecture(it: &Evidence) -> Option<String> {
@@ -679,6 +719,14 @@ mod tests {
         ("program-damaged", "not the one that was built", |it| {
             it.reports = fetching("sha256sum: WARNING: 1 computed checksum did NOT match")
         }),
+        ("packages", "dnf cannot install its `packages`: Unable to find a match: pyton3", |it| {
+            it.reports = fetching("Error: Unable to find a match: pyton3")
+        }),
+        ("setup", "it cannot be set up: `setup` exits with 127: setup: line 1: pip: command not found", |it| {
+            let text = "stage=exit\n2026 host setup[1]: setup: line 1: pip: command not found\n\
+                2026 host systemd[1]: web.service: Control process exited, code=exited, status=127/n/a\n";
+            it.reports = vec![Report::parse("i-1", "exit", 0, text)];
+        }),
         ("architecture", "another architecture", |it| {
             it.reports = exited("", "web.service: Failed at step EXEC spawning /opt/web: Exec format error")
         }),
@@ -702,6 +750,12 @@ mod tests {
             it.targets = healthy();
         }),
         ("port-taken", "cannot listen on port 8080", |it| it.reports = exited("Address already in use", CRASH)),
+        ("command-missing", "its instances do not have uvicorn, which `run` starts: it exits with 127", |it| {
+            it.reports = exited(
+                "run: line 1: uvicorn: command not found",
+                "web.service: Main process exited, code=exited, status=127/n/a",
+            )
+        }),
         ("exits", "exits with 78: JWT_AUDIENCE is not set, 3 times so far", |it| {
             it.reports = exited("JWT_AUDIENCE is not set", CRASH)
         }),

@@ -160,7 +160,8 @@ async fn network(aws: &Aws, config: &Config) -> Result<Option<Network>, Failure>
     match config.services.is_empty() {
         true => Ok(None),
         false => {
-            let network = Network::discover(aws, &instance_types(config), config.network.as_ref()).await?;
+            let (types, stack) = (instance_types(config), config.name.as_str());
+            let network = Network::discover(aws, &types, stack, config.network.as_ref()).await?;
             Ok(Some(Network { domains: domains(aws, config, Lookup::Strict).await?, ..network }))
         }
     }
@@ -199,7 +200,8 @@ fn domain(domain: &Domain, has_resolvers: bool) -> Finding {
 fn found(network: &Network, config: &Config) -> Finding {
     let zones: Vec<&str> = network.subnets.iter().map(|subnet| subnet.zone.as_str()).collect();
     let types = instance_types(config).into_iter().collect::<Vec<_>>().join(", ");
-    Finding::good("network", format!("{}; {} offer {types}", network.vpc, zones.join(", ")))
+    let vpc = if network.vpc.is_empty() { "to be made" } else { &network.vpc };
+    Finding::good("network", format!("{vpc}; {} offer {types}", zones.join(", ")))
 }
 
 /// Reads every resource, as `plan` does. This needs all rights to read, and finds names that are taken.
@@ -249,10 +251,23 @@ async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Networ
                 ResourceType::LaunchTemplate,
                 &tags(format!("launch_template.{entry}")),
             ));
-        let (group, template) = futures::join!(async { group.send().await.map(drop).map_err(Fault::from) }, async {
-            template.send().await.map(drop).map_err(Fault::from)
-        });
-        findings.push(tried("ec2:CreateSecurityGroup", group));
+        let group = async {
+            // Without its network, a group cannot be tried.
+            match network.vpc.is_empty() {
+                true => None,
+                false => Some(group.send().await.map(drop).map_err(Fault::from)),
+            }
+        };
+        let vpc = async {
+            let block = network.own.as_ref()?.block.to_string();
+            let tags = ec2_specification(ResourceType::Vpc, &tags("vpc.own".to_owned()));
+            let vpc = aws.ec2.create_vpc().dry_run(true).cidr_block(block).tag_specifications(tags);
+            Some(vpc.send().await.map(drop).map_err(Fault::from))
+        };
+        let template = async { template.send().await.map(drop).map_err(Fault::from) };
+        let (group, template, vpc) = futures::join!(group, template, vpc);
+        findings.extend(vpc.map(|vpc| tried("ec2:CreateVpc", vpc)));
+        findings.extend(group.map(|group| tried("ec2:CreateSecurityGroup", group)));
         findings.push(tried("ec2:CreateLaunchTemplate", template));
     }
     findings.push(Finding::unclear(

@@ -135,6 +135,7 @@ pub fn route_tables(state: &State, site: &Site) -> Vec<RouteTable> {
         is_main: true,
         routes: vec![Routed { to: "0.0.0.0/0".to_owned(), gateway: stable_id("igw", &site.region) }],
         associations: Default::default(),
+        token: None,
     });
     default.into_iter().chain(state.networks.route_tables.values().cloned()).collect()
 }

@@ -128,6 +128,10 @@ impl Tools for Host {
         sleep(self.compute.site.speed.takes(seconds)).await;
     }
 
+    fn reach_repositories(&self) -> Result<(), String> {
+        self.reach("s3")
+    }
+
     fn is_full(&self) -> bool {
         self.compute.site.chaos.borrow().kinds.contains(&ChaosKind::DiskFull)
     }

@@ -43,6 +43,9 @@ pub struct RouteTable {
     pub routes: Vec<Routed>,
     /// The subnets by the ids of their associations.
     pub associations: BTreeMap<String, String>,
+    /// The client token, which identifies a repeated call.
+    #[serde(default)]
+    pub token: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
