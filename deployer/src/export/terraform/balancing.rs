@@ -26,17 +26,25 @@ impl Terraform for LoadBalancer {
             .text("name", &self.name)
             .text("load_balancer_type", "application")
             .flag("internal", settings.scheme == "internal")
-            .set("subnets", Expr::List(settings.subnets.iter().map(Expr::text).collect()))
+            .set("subnets", Expr::List(settings.subnets.iter().map(|id| link(id)).collect()))
             .set("security_groups", Expr::List(settings.security_groups.iter().map(|id| link(id)).collect()))
             .flag("drop_invalid_header_fields", settings.invalid_headers_dropped)
             .set("enable_deletion_protection", protected)
-            .set("tags", sheet.tags());
+            .set("tags", sheet.tags())
+            .blocks("access_logs", settings.access_logs.as_deref().map(access_logs));
         let address = sheet.add("aws_lb", &live.output.arn, body);
         sheet.know(&live.output.arn, format!("{address}.arn"));
         sheet.know(alarm::dimension(&live.output.arn), format!("{address}.arn_suffix"));
         sheet.know(&live.output.dns_name, format!("{address}.dns_name"));
         Ok(())
     }
+}
+
+/// The place is that of a bucket and a prefix, as in `logs/web`.
+fn access_logs(place: &str) -> Body {
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    let prefix = Some(prefix).filter(|prefix| !prefix.is_empty()).map(Expr::text);
+    Body::new().flag("enabled", true).set("bucket", link(bucket)).set_some("prefix", prefix)
 }
 
 impl Terraform for TargetGroup {
@@ -55,7 +63,7 @@ impl Terraform for TargetGroup {
             .text("target_type", "instance")
             .int("port", settings.port)
             .text("protocol", &settings.protocol)
-            .text("vpc_id", &settings.vpc)
+            .set("vpc_id", link(&settings.vpc))
             .int("deregistration_delay", settings.deregistration_delay_s)
             .set("tags", sheet.tags())
             .block("health_check", health_check);

@@ -43,6 +43,7 @@ impl Terraform for Function {
             .set("architectures", Expr::List(vec![Expr::text(&settings.architecture)]))
             .set("memory_size", memory)
             .set("timeout", timeout)
+            .set_some("reserved_concurrent_executions", settings.concurrency.map(Expr::int))
             .set("filename", zip.clone())
             .set("source_code_hash", Expr::Call("filebase64sha256", Box::new(zip)))
             .set("tags", sheet.tags())
@@ -53,9 +54,19 @@ impl Terraform for Function {
         sheet.know_as("function", &self.name, format!("{address}.function_name"));
         sheet.know(&self.name, format!("{address}.function_name"));
         sheet.know(&live.output.arn, format!("{address}.arn"));
+        if let Some(destination) = &settings.on_failure {
+            let on_failure = Body::new().set("destination", link(destination));
+            let body = Body::new()
+                .set("function_name", Expr::raw(format!("{address}.function_name")))
+                .block("destination_config", Body::new().block("on_failure", on_failure))
+                .ignoring(RETRIES, &["maximum_retry_attempts", "maximum_event_age_in_seconds"]);
+            sheet.add("aws_lambda_function_event_invoke_config", &self.name, body);
+        }
         Ok(())
     }
 }
+
+const RETRIES: &str = "AWS does not return these arguments while they have its defaults.";
 
 impl Terraform for LogGroup {
     async fn write(&self, live: &Live<Self>, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {

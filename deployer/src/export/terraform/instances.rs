@@ -24,7 +24,7 @@ impl Terraform for SecurityGroup {
         let body = Body::new()
             .text("name", &self.name)
             .text("description", &live.settings.description)
-            .text("vpc_id", &self.vpc)
+            .set("vpc_id", link(&self.vpc))
             .set("tags", sheet.tags())
             .ignoring(TERRAFORMS_OWN, &["revoke_rules_on_delete"]);
         let id = &live.output.id;
@@ -137,7 +137,7 @@ impl Terraform for AutoScalingGroup {
             .text("name", &self.name)
             .set("min_size", min)
             .set("max_size", max)
-            .set("vpc_zone_identifier", Expr::List(settings.subnets.iter().map(Expr::text).collect()))
+            .set("vpc_zone_identifier", Expr::List(settings.subnets.iter().map(|id| link(id)).collect()))
             .set("target_group_arns", Expr::List(settings.target_groups.iter().map(|arn| link(arn)).collect()))
             .text("health_check_type", &settings.health_check_type)
             .int("health_check_grace_period", settings.grace_period_s)

@@ -11,6 +11,7 @@ mod hcl;
 mod held;
 mod identity;
 mod instances;
+mod network;
 mod sheet;
 mod storage;
 mod written;

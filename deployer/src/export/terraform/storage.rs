@@ -1,5 +1,6 @@
 //! Buckets, programs in them, notifications, and tables.
 
+use aws_sdk_s3::types::LifecycleRule;
 use serde_json::Value;
 
 use super::{
@@ -12,12 +13,11 @@ use crate::{
     engine::{Fault, Live},
     kinds::{
         artifact::Artifact,
-        bucket::{Bucket, CorsRule, REPORTS_RULE, Settings as BucketSettings, UPLOADS_RULE},
+        bucket::{Bucket, CorsRule, Settings as BucketSettings},
         notification::{Notification, Upload},
         permissions::Permissions,
         table::{Index, Settings as TableSettings, Table},
     },
-    page::user_data::REPORTS,
 };
 
 impl Terraform for Bucket {
@@ -32,9 +32,7 @@ impl Terraform for Bucket {
             let bucket = Body::new().set("bucket", link(&self.name));
             sheet.add(kind, &self.name, bucket.with(body));
         }
-        let rules = self.lifecycle(aws).await?.and_then(|it| it.rules).unwrap_or_default();
-        let is_ours = |id: Option<&str>| matches!(id, Some(UPLOADS_RULE | REPORTS_RULE));
-        if rules.iter().any(|rule| !is_ours(rule.id())) {
+        if self.has_rules_of_others(aws).await? {
             sheet.leave_out(format!("the lifecycle rules of others of the bucket {}", self.name));
         }
         Ok(())
@@ -57,7 +55,11 @@ fn parts(settings: &BucketSettings, policy: Option<&Value>) -> Vec<(&'static str
         ("aws_s3_bucket_ownership_controls", Body::new().block("rule", ownership)),
         ("aws_s3_bucket_server_side_encryption_configuration", Body::new().block("rule", encryption)),
     ];
-    let rules: Vec<Body> = lifecycle_rules(settings).collect();
+    if settings.versioned {
+        let status = Body::new().block("versioning_configuration", Body::new().text("status", "Enabled"));
+        parts.push(("aws_s3_bucket_versioning", status));
+    }
+    let rules: Vec<Body> = settings.rules().iter().map(lifecycle_rule).collect();
     if !rules.is_empty() {
         parts.push(("aws_s3_bucket_lifecycle_configuration", Body::new().blocks("rule", rules)));
     }
@@ -69,19 +71,22 @@ fn parts(settings: &BucketSettings, policy: Option<&Value>) -> Vec<(&'static str
     parts
 }
 
-fn lifecycle_rules(settings: &BucketSettings) -> impl Iterator<Item = Body> {
-    let rule = |id: &str, prefix: &str| {
-        let filter = Body::new().text("prefix", prefix);
-        Body::new().text("id", id).text("status", "Enabled").block("filter", filter)
-    };
-    let uploads = settings.unfinished_uploads_end_days.map(|days| {
-        let end = Body::new().int("days_after_initiation", days);
-        rule(UPLOADS_RULE, "").block("abort_incomplete_multipart_upload", end)
+/// A rule of ours, which has a prefix, and ends one thing.
+fn lifecycle_rule(rule: &LifecycleRule) -> Body {
+    let prefix = rule.filter().and_then(|filter| filter.prefix()).unwrap_or_default();
+    let uploads = rule.abort_incomplete_multipart_upload().and_then(|it| it.days_after_initiation());
+    let older = rule.noncurrent_version_expiration().and_then(|it| it.noncurrent_days());
+    let expiration = rule.expiration().map(|it| {
+        let markers = it.expired_object_delete_marker().filter(|drops| *drops).map(Expr::Bool);
+        Body::new().set_some("days", it.days().map(Expr::int)).set_some("expired_object_delete_marker", markers)
     });
-    let reports = settings
-        .boot_reports_end_days
-        .map(|days| rule(REPORTS_RULE, REPORTS).block("expiration", Body::new().int("days", days)));
-    uploads.into_iter().chain(reports)
+    Body::new()
+        .text("id", rule.id().unwrap_or_default())
+        .text("status", rule.status().as_str())
+        .block("filter", Body::new().text("prefix", prefix))
+        .blocks("abort_incomplete_multipart_upload", uploads.map(|days| Body::new().int("days_after_initiation", days)))
+        .blocks("expiration", expiration)
+        .blocks("noncurrent_version_expiration", older.map(|days| Body::new().int("noncurrent_days", days)))
 }
 
 fn cors_rule(rule: &CorsRule) -> Body {

@@ -34,6 +34,7 @@ pub const ALL: &[&str] = &[
     "artifacts.tf",
     "buckets.tf",
     "functions.tf",
+    "network.tf",
     "secrets.tf",
     "services.tf",
     "tables.tf",
@@ -166,7 +167,7 @@ The program of a service is an object whose key has its hash, and the user data 
 three together. Instances get a new template when they are replaced, by an instance refresh of the Auto Scaling group.
 
 `lifecycle` blocks say why Terraform leaves some arguments as they are. Objects in buckets, rows of tables, log events,
-versions of functions and the network are not part of the configuration.
+versions of functions, and a network that the stack has not made are not part of the configuration.
 {left_out}"
     )
 }

@@ -10,7 +10,7 @@ use aws_sdk_s3::{
     },
 };
 
-use super::Bucket;
+use super::{Bucket, Settings};
 use crate::{
     cloud::aws::{Aws, found, gone},
     engine::Fault,
@@ -132,7 +132,20 @@ fn merged(there: Vec<LifecycleRule>, mut days: Days) -> Vec<LifecycleRule> {
     rules
 }
 
+impl Settings {
+    /// Our rules.
+    pub fn rules(&self) -> Vec<LifecycleRule> {
+        merged(Vec::new(), self.days())
+    }
+}
+
 impl Bucket {
+    /// Whether it has rules of others.
+    pub async fn has_rules_of_others(&self, aws: &Aws) -> Result<bool, Fault> {
+        let rules = self.lifecycle(aws).await?.and_then(|it| it.rules).unwrap_or_default();
+        Ok(rules.iter().any(|rule| !OURS.iter().any(|ours| rule.id() == Some(ours.id))))
+    }
+
     pub(super) async fn lifecycle(&self, aws: &Aws) -> Result<Lifecycle, Fault> {
         let call = aws.s3.get_bucket_lifecycle_configuration().bucket(&self.name);
         found(call.set_expected_bucket_owner(self.owner()).send().await)
