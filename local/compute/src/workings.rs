@@ -346,8 +346,6 @@ mod tests {
     use crate::fixture::site;
     use crate::state::{Health, HealthCheck, Target};
     use chaos::Chaos;
-    use kit::speed::Speed;
-    use tokio::sync::watch;
 
     const ARN: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/web/1";
 
