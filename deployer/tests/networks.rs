@@ -317,6 +317,42 @@ async fn every_change_of_a_network_by_hand_is_one_line_of_the_plan_and_is_correc
     cloud.end().await;
 }
 
+/// The ids of the subnets of the stack.
+async fn subnet_ids(hands: &network::Hands<'_>) -> Vec<String> {
+    hands.subnets().await.into_iter().filter_map(|subnet| subnet.subnet_id).collect()
+}
+
+/// Waits until this operation has been called.
+async fn called(cloud: &TestAws, operation: &str) {
+    testkit::until(operation, async || {
+        cloud.control().journal().await.iter().any(|call| call["operation"] == operation)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_subnet_keeps_its_way_to_the_internet() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    cloud.done(&project, &["up", "network", "--yes"]).await;
+    let subnets = subnet_ids(&hands).await;
+    let make = cloud.aws.elb.create_load_balancer().name("other").set_subnets(Some(subnets));
+    let other = make.send().await.expect("a load balancer").load_balancers()[0].load_balancer_arn.clone();
+    let freed = async {
+        called(&cloud, "DeleteSubnet").await;
+        let associated: usize = hands.tables().await.iter().map(|table| table.associations().len()).sum();
+        let calls = cloud.control().journal().await;
+        assert!(calls.iter().all(|call| call["operation"] != "DisassociateRouteTable"));
+        let delete = cloud.aws.elb.delete_load_balancer().set_load_balancer_arn(other);
+        delete.send().await.expect("it can be deleted");
+        associated
+    };
+    let (down, associated) = futures::join!(cloud.done(&project, &["down", "--yes"]), freed);
+    assert_eq!(associated, 2, "{}", down.all());
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_at_once_make_one_network() {
     let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;

@@ -28,7 +28,6 @@ pub const OPERATIONS: &[&str] = &[
     "DescribeSubnets",
     "DescribeVpcs",
     "DetachInternetGateway",
-    "DisassociateRouteTable",
     "ModifySubnetAttribute",
 ];
 
