@@ -354,6 +354,30 @@ async fn what_keeps_a_subnet_keeps_its_way_to_the_internet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_lost_its_tags_is_adopted() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    cloud.done(&project, &["up", "network", "--yes"]).await;
+    let goal = inventory_of(&cloud).await;
+    hands.disown_gateway().await;
+    let there = inventory_of(&cloud).await;
+    for command in [&["up", "network", "--yes"][..], &["down", "--yes"]] {
+        let refused = cloud.run(&project, command).await;
+        assert_eq!(refused.code, 1, "{}", refused.all());
+        assert!(refused.stderr.contains("up --adopt internet_gateway.own"), "{}", refused.all());
+        assert_eq!(inventory_of(&cloud).await, there, "{command:?}");
+    }
+    // One of ours that is not attached, as earlier versions left it.
+    hands.change("internet_gateway.own", "superfluous").await;
+    cloud.done(&project, &["up", "network", "--yes", "--adopt", "internet_gateway.own"]).await;
+    assert_eq!(inventory_of(&cloud).await, goal);
+    assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn runs_at_once_make_one_network() {
     let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
     let project = network::project();
