@@ -378,6 +378,35 @@ async fn a_gateway_that_lost_its_tags_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_block_is_named_and_does_not_stop_down() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    cloud.done(&project, &["up", "network", "--yes"]).await;
+    let ours = subnet_ids(&hands).await;
+    let hand = Hand { aws: &cloud.aws, vpc: hands.vpc().await };
+    cloud.aws.ec2.delete_subnet().subnet_id(&ours[1]).send().await.expect("nothing is in it");
+    let half = hand.subnet_of("10.0.128.0/17", "us-east-1a").await;
+    let quarter = hand.subnet_of("10.0.64.0/18", "us-east-1a").await;
+    for command in [&["plan"][..], &["up", "--yes"], &["doctor"]] {
+        let full = cloud.run(&project, command).await;
+        assert_eq!(full.code, 1, "{}", full.all());
+        for words in ["10.0.0.0/16 has no free quarter", &half, &quarter, "aws ec2 delete-subnet"] {
+            assert!(full.all().contains(words), "{words}: {}", full.all());
+        }
+    }
+    let freed = async {
+        called(&cloud, "DeleteRouteTable").await;
+        for subnet in [half, quarter] {
+            cloud.aws.ec2.delete_subnet().subnet_id(subnet).send().await.expect("nothing is in it");
+        }
+    };
+    let (down, ()) = futures::join!(cloud.done(&project, &["down", "--yes"]), freed);
+    assert!(!down.stderr.contains("is unknown"), "{}", down.all());
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn runs_at_once_make_one_network() {
     let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
     let project = network::project();
