@@ -233,7 +233,7 @@ async fn a_stack_makes_a_network_and_removes_it() {
     let before = inventory_of(&cloud).await;
     for (network, words) in [
         ("network: { own: 10.9.0.0/16 }", "would have to be replaced to change block"),
-        ("network: { own: 10.9.0.0/16 }", "the services stand in it"),
+        ("network: { own: 10.9.0.0/16 }", "the services run in it"),
         ("network: { own: 10.9.0.0/16 }", "block: 10.0.0.0/16 → 10.9.0.0/16 (stack.yaml:4)"),
         ("", "us-east-1 has no default network"),
     ] {
