@@ -233,7 +233,7 @@ async fn a_stack_makes_a_network_and_removes_it() {
     let before = inventory_of(&cloud).await;
     for (network, words) in [
         ("network: { own: 10.9.0.0/16 }", "would have to be replaced to change block"),
-        ("network: { own: 10.9.0.0/16 }", "the services stand in it"),
+        ("network: { own: 10.9.0.0/16 }", "the services run in it"),
         ("network: { own: 10.9.0.0/16 }", "block: 10.0.0.0/16 → 10.9.0.0/16 (stack.yaml:4)"),
         ("", "us-east-1 has no default network"),
     ] {
@@ -313,6 +313,95 @@ async fn every_change_of_a_network_by_hand_is_one_line_of_the_plan_and_is_correc
     assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
 
     cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+/// The ids of the subnets of the stack.
+async fn subnet_ids(hands: &network::Hands<'_>) -> Vec<String> {
+    hands.subnets().await.into_iter().filter_map(|subnet| subnet.subnet_id).collect()
+}
+
+/// Waits until this operation has been called.
+async fn called(cloud: &TestAws, operation: &str) {
+    testkit::until(operation, async || {
+        cloud.control().journal().await.iter().any(|call| call["operation"] == operation)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_subnet_keeps_its_way_to_the_internet() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    cloud.done(&project, &["up", "network", "--yes"]).await;
+    let subnets = subnet_ids(&hands).await;
+    let make = cloud.aws.elb.create_load_balancer().name("other").set_subnets(Some(subnets));
+    let other = make.send().await.expect("a load balancer").load_balancers()[0].load_balancer_arn.clone();
+    let freed = async {
+        called(&cloud, "DeleteSubnet").await;
+        let associated: usize = hands.tables().await.iter().map(|table| table.associations().len()).sum();
+        let calls = cloud.control().journal().await;
+        assert!(calls.iter().all(|call| call["operation"] != "DisassociateRouteTable"));
+        let delete = cloud.aws.elb.delete_load_balancer().set_load_balancer_arn(other);
+        delete.send().await.expect("it can be deleted");
+        associated
+    };
+    let (down, associated) = futures::join!(cloud.done(&project, &["down", "--yes"]), freed);
+    assert_eq!(associated, 2, "{}", down.all());
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_lost_its_tags_is_adopted() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    cloud.done(&project, &["up", "network", "--yes"]).await;
+    let goal = inventory_of(&cloud).await;
+    hands.disown_gateway().await;
+    let there = inventory_of(&cloud).await;
+    for command in [&["up", "network", "--yes"][..], &["down", "--yes"]] {
+        let refused = cloud.run(&project, command).await;
+        assert_eq!(refused.code, 1, "{}", refused.all());
+        assert!(refused.stderr.contains("up --adopt internet_gateway.own"), "{}", refused.all());
+        assert_eq!(inventory_of(&cloud).await, there, "{command:?}");
+    }
+    // One of ours that is not attached, as earlier versions left it.
+    hands.change("internet_gateway.own", "superfluous").await;
+    cloud.done(&project, &["up", "network", "--yes", "--adopt", "internet_gateway.own"]).await;
+    assert_eq!(inventory_of(&cloud).await, goal);
+    assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_block_is_named_and_does_not_stop_down() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    cloud.done(&project, &["up", "network", "--yes"]).await;
+    let ours = subnet_ids(&hands).await;
+    let hand = Hand { aws: &cloud.aws, vpc: hands.vpc().await };
+    cloud.aws.ec2.delete_subnet().subnet_id(&ours[1]).send().await.expect("nothing is in it");
+    let half = hand.subnet_of("10.0.128.0/17", "us-east-1a").await;
+    let quarter = hand.subnet_of("10.0.64.0/18", "us-east-1a").await;
+    for command in [&["plan"][..], &["up", "--yes"], &["doctor"]] {
+        let full = cloud.run(&project, command).await;
+        assert_eq!(full.code, 1, "{}", full.all());
+        for words in ["10.0.0.0/16 has no free quarter", &half, &quarter, "aws ec2 delete-subnet"] {
+            assert!(full.all().contains(words), "{words}: {}", full.all());
+        }
+    }
+    let freed = async {
+        called(&cloud, "DeleteRouteTable").await;
+        for subnet in [half, quarter] {
+            cloud.aws.ec2.delete_subnet().subnet_id(subnet).send().await.expect("nothing is in it");
+        }
+    };
+    let (down, ()) = futures::join!(cloud.done(&project, &["down", "--yes"]), freed);
+    assert!(!down.stderr.contains("is unknown"), "{}", down.all());
     assert_eq!(inventory_of(&cloud).await, Inventory::new());
     cloud.end().await;
 }

@@ -74,6 +74,11 @@ async fn a_new_network_has_aws_defaults() {
     test.ok("ec2", "ModifyVpcAttribute", &[("VpcId", &*made.vpc), ("EnableDnsHostnames.Value", "true")]).await;
     let form = [("VpcId", &*made.vpc), ("Attribute", "enableDnsHostnames")];
     assert_eq!(test.ok("ec2", "DescribeVpcAttribute", &form).await.field("value"), "true");
+    let is_available = async || {
+        let form = [("VpcId.1", &*made.vpc)];
+        test.ok("ec2", "DescribeVpcs", &form).await.field("state") == "available"
+    };
+    test.until("the VPC is available", is_available).await;
     let subnet = [("SubnetId.1", &*made.subnets[0])];
     assert_eq!(test.ok("ec2", "DescribeSubnets", &subnet).await.field("mapPublicIpOnLaunch"), "false");
     let groups = [("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", &*made.vpc)];

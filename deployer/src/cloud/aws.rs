@@ -441,6 +441,9 @@ const NOT_YET: &[NotYet] = &[
     not_yet("*", "InvalidInternetGatewayID.NotFound", "", 60),
     not_yet("*", "InvalidRouteTableID.NotFound", "", 60),
     not_yet("CreateRoute", "InvalidGatewayID.NotFound", "", 60),
+    // Our own call, repeated because its answer was lost, and not visible yet.
+    not_yet("AttachInternetGateway", "Resource.AlreadyAssociated", "", 60),
+    not_yet("CreateRoute", "RouteAlreadyExists", "", 60),
     not_yet("CreateLoadBalancer", "InvalidSubnet", "has no internet gateway", 60),
     not_yet("CreateLoadBalancer", "SubnetNotFound", "", 60),
 ];

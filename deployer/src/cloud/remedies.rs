@@ -138,6 +138,11 @@ const KNOWN: &[(&str, &str)] = &[
         "FullSubnet",
         "free addresses in it by removing what is no longer needed, or name another one in `network.subnets`",
     ),
+    (
+        "FullBlock",
+        "delete one of these subnets with `aws ec2 delete-subnet --subnet-id subnet-…`: each subnet of the stack takes a \
+         quarter of the block",
+    ),
     ("SameZone", "name one subnet for each zone in `network.subnets`"),
     ("TooFewSubnets", "make one for each zone with `aws ec2 create-default-subnet --availability-zone ZONE`"),
     ("TooFewZones", "choose another `instance_type` in stack.yaml, or a subnet in another zone"),

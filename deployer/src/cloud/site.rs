@@ -150,6 +150,14 @@ impl Network {
         }
     }
 
+    /// Checks that a network that the stack makes has subnets in enough zones. One that exists, or the default one, is
+    /// checked when it is found. What exists can be used and removed without them.
+    ///
+    /// Errors: too few zones, or no addresses for the subnets.
+    pub fn check_zones(&self, region: &str) -> Result<(), Fault> {
+        self.own.as_ref().map_or(Ok(()), |own| own.check(region))
+    }
+
     /// Checks that a new load balancer has enough addresses to scale in each subnet (docs/aws.md §8.1).
     ///
     /// Errors: a subnet is full.

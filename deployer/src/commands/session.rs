@@ -160,6 +160,9 @@ impl Session {
             }
         };
         let (network, domains) = futures::try_join!(network, domains(&self.aws, &self.config, lookup))?;
+        if lookup == Lookup::Strict {
+            network.check_zones(&self.site.region)?;
+        }
         Ok(Some(Network { domains, ..network }))
     }
 

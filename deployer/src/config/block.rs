@@ -33,7 +33,7 @@ impl Block {
     pub fn of_network(text: &str) -> Result<Block, String> {
         let block: Block = text.parse().map_err(|()| format!("write an IPv4 block such as {}", Block::default()))?;
         if block.to_string() != text {
-            return Err(format!("the block is {block}"));
+            return Err(format!("write {block}, the block that contains this address"));
         }
         if !SIZES.contains(&block.bits) {
             let (largest, smallest) = (SIZES.start(), SIZES.end());
@@ -98,8 +98,8 @@ mod tests {
             ("10.0.0.0", "write an IPv4 block"),
             ("fd00::/16", "write an IPv4 block"),
             ("10.0.0.0/33", "write an IPv4 block"),
-            ("10.0.0.0/+16", "the block is 10.0.0.0/16"),
-            ("10.0.7.0/16", "the block is 10.0.0.0/16"),
+            ("10.0.0.0/+16", "write 10.0.0.0/16, the block"),
+            ("10.0.7.0/16", "write 10.0.0.0/16, the block"),
             ("10.0.0.0/8", "use /16 to /25"),
             ("10.0.0.0/26", "use /16 to /25"),
             ("0.0.0.0/0", "use /16 to /25"),

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use aws_sdk_ec2::types::{InternetGateway as Described, ResourceType};
 use serde::Serialize;
 
-use super::tags;
+use super::{
+    tags::{self, ec2_filter},
+    vpc::Vpc,
+};
 use crate::{
     cloud::aws::{Aws, gone, items},
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Tagged, Tags},
@@ -49,6 +52,13 @@ async fn find(aws: &Aws, stack: &str) -> Result<Vec<Described>, Fault> {
     Ok(ours)
 }
 
+/// The gateway of another owner that the VPC of a stack has. A VPC has only one (docs/aws.md §8.1).
+async fn in_our_place(aws: &Aws, stack: &str) -> Result<Option<Described>, Fault> {
+    let Some(vpc) = Vpc::of(stack).id(aws).await? else { return Ok(None) };
+    let attached = aws.ec2.describe_internet_gateways().filters(ec2_filter("attachment.vpc-id", [vpc.as_str()]));
+    Ok(items(attached.into_paginator().send()).await?.into_iter().next())
+}
+
 fn vpc_of(gateway: &Described) -> Option<String> {
     gateway.attachments().iter().find_map(|attachment| attachment.vpc_id.clone())
 }
@@ -64,8 +74,17 @@ impl Resource for InternetGateway {
         &self.stack
     }
 
+    /// While none of ours is attached, the one that our VPC has stands for it, such as ours after it has lost its tags: no
+    /// other can be attached.
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let mut ours = find(aws, &self.stack).await?.into_iter();
+        let mut ours = find(aws, &self.stack).await?;
+        if ours.first().is_none_or(|gateway| gateway.attachments().is_empty())
+            && let Some(attached) = in_our_place(aws, &self.stack).await?
+        {
+            ours.retain(|gateway| gateway.internet_gateway_id != attached.internet_gateway_id);
+            ours.insert(0, attached);
+        }
+        let mut ours = ours.into_iter();
         let Some(gateway) = ours.next() else { return Ok(Observed::Absent) };
         let superfluous = ours.filter(|it| it.attachments().is_empty()).filter_map(|it| it.internet_gateway_id);
         let settings = Settings { vpc: vpc_of(&gateway), superfluous: superfluous.collect() };

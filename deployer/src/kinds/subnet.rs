@@ -128,13 +128,19 @@ impl Resource for Subnet {
         tags::tag_in_ec2(aws, &live.output.id, tags).await
     }
 
-    /// Its association comes first: moto would keep it. The network interfaces of a load balancer outlive it for some
-    /// minutes, so this waits on `DependencyViolation` (docs/aws.md §9.6).
+    /// The network interfaces of a load balancer outlive it for some minutes, so this waits on `DependencyViolation`
+    /// (docs/aws.md §9.6). Whatever keeps the subnet also keeps its way to the internet: the association goes last. EC2
+    /// ends it with the subnet; moto keeps it, and with it the route table.
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
-        if let Some(association) = &live.output.association {
-            gone(aws.ec2.disassociate_route_table().association_id(association).send().await)?;
+        let Output { id, association: before } = &live.output;
+        gone(aws.ec2.delete_subnet().subnet_id(id).send().await)?;
+        if before.is_none() {
+            return Ok(());
         }
-        gone(aws.ec2.delete_subnet().subnet_id(&live.output.id).send().await)
+        match association(aws, id).await? {
+            (Some(left), _) => gone(aws.ec2.disassociate_route_table().association_id(left).send().await),
+            (None, _) => Ok(()),
+        }
     }
 
     /// EC2 does not tell when a subnet was created.

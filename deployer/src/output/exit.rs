@@ -165,9 +165,11 @@ fn by_hand(kind: &str, name: &str) -> String {
              batch-write-item`), switch everything to the new table, then remove the old entry and name it with \
              `up --delete`"
         ),
-        "vpc" => "the addresses of a network are fixed when it is made, and the services stand in it. Write the block that it \
-                  has, or remove the stack with `down` and bring it up again with `up`"
-            .into(),
+        "vpc" => {
+            "the addresses of a network are fixed when it is made, and the services run in it. Write the block that it \
+             has, or remove the stack with `down` and bring it up again with `up`"
+                .into()
+        }
         _ => format!(
             "these settings are fixed when {name} is created. Give its entry in stack.yaml another name: the new one \
              comes before the old one goes; or remove {name} by hand and run the same command again"

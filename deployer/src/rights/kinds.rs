@@ -227,7 +227,8 @@ pub const KINDS: &[OfKind] = &[
     OfKind {
         kind: "internet_gateway",
         list: &[right("ec2:DescribeInternetGateways", Any)],
-        read: &[right("ec2:DescribeInternetGateways", Any)],
+        // The one that is attached to the VPC may lack our tags.
+        read: &[right("ec2:DescribeInternetGateways", Any), right("ec2:DescribeVpcs", Any)],
         loss: &[],
         change: &[
             right_when("ec2:AttachInternetGateway", Gateways, Ours),

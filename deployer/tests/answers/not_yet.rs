@@ -50,6 +50,10 @@ not_yet! {
         Settle, "CreateRoute", 400, "InvalidRouteTableID.NotFound", "The routeTable ID 'rtb-0' does not exist";
     a_gateway_that_cannot_be_seen_yet_gets_its_route_later:
         Settle, "CreateRoute", 400, "InvalidGatewayID.NotFound", "The gateway ID 'igw-0' does not exist";
+    a_gateway_that_cannot_be_seen_attached_yet_is_waited_for:
+        Settle, "AttachInternetGateway", 400, "Resource.AlreadyAssociated", "resource igw-0 is already attached to network vpc-0";
+    a_route_that_cannot_be_seen_yet_is_waited_for:
+        Settle, "CreateRoute", 400, "RouteAlreadyExists", "The route identified by 0.0.0.0/0 already exists.";
     a_subnet_that_cannot_be_seen_yet_gets_its_route_table_later:
         Settle, "AssociateRouteTable", 400, "InvalidSubnetID.NotFound", "The subnet ID 'subnet-0' does not exist";
     a_subnet_whose_gateway_is_not_in_force_yet_gets_its_load_balancer_later:

@@ -28,7 +28,6 @@ pub const OPERATIONS: &[&str] = &[
     "DescribeSubnets",
     "DescribeVpcs",
     "DetachInternetGateway",
-    "DisassociateRouteTable",
     "ModifySubnetAttribute",
 ];
 
@@ -157,6 +156,13 @@ impl Hands<'_> {
     pub async fn give(&self, id: &str, stack: &str) {
         let tag = Tag::builder().key(STACK_TAG).value(stack).build();
         self.0.ec2.create_tags().resources(id).tags(tag).send().await.expect("it can be tagged");
+    }
+
+    /// Removes the tags that make the gateway ours.
+    pub async fn disown_gateway(&self) {
+        let untag =
+            self.0.ec2.delete_tags().resources(self.gateway().await).tags(Tag::builder().key(STACK_TAG).build());
+        untag.send().await.expect("it can be untagged");
     }
 
     async fn untag(&self, address: &str) {

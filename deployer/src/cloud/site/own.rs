@@ -26,6 +26,8 @@ pub struct Own {
     zones: Vec<String>,
     /// The instance types.
     types: BTreeSet<String>,
+    /// The blocks of the other subnets in its VPC, by id.
+    others: BTreeMap<String, Block>,
 }
 
 /// A subnet that exists in the VPC.
@@ -36,20 +38,37 @@ struct Existing {
     is_ours: bool,
 }
 
+impl Own {
+    /// Checks that a load balancer finds subnets in enough zones.
+    ///
+    /// Errors: too few zones offer the instance types, or other subnets have the addresses.
+    pub(super) fn check(&self, region: &str) -> Result<(), Fault> {
+        if self.subnets.len() >= FEWEST_ZONES {
+            return Ok(());
+        }
+        if self.zones.len() < FEWEST_ZONES {
+            return Err(too_few_zones(self.zones.len(), &self.types, region));
+        }
+        let others: Vec<String> = self.others.iter().map(|(id, block)| format!("{id} ({block})")).collect();
+        let (block, others) = (self.block, others.join(", "));
+        let what = format!("{block} has no free quarter for another subnet of the stack; in the way: {others}");
+        Err(Fault::new("DescribeSubnets", "FullBlock", what))
+    }
+}
+
 /// Finds what exists of the network of a stack, and chooses zones that offer these instance types.
-///
-/// Errors: too few zones offer them.
 pub(super) async fn find(aws: &Aws, types: &BTreeSet<String>, stack: &str, block: Block) -> Result<Network, Fault> {
     let (offered, existing) = futures::try_join!(offered(aws, types), existing(aws, stack))?;
     let zones = offered.into_iter().filter(|(zone, there)| is_of(zone, &aws.region) && there.is_superset(types));
     let zones = zones.map(|(zone, _)| zone).collect();
-    let own = Own { block, vpc: None, subnets: BTreeMap::new(), zones, types: types.clone() };
-    completed(own, existing, &aws.region)
+    let (subnets, others) = Default::default();
+    let own = Own { block, vpc: None, subnets, zones, types: types.clone(), others };
+    Ok(completed(own, existing))
 }
 
 /// The same network, as it is now: another run may have made it in the meantime.
 pub(super) async fn again(aws: &Aws, stack: &str, own: &Own) -> Result<Network, Fault> {
-    completed(own.clone(), existing(aws, stack).await?, &aws.region)
+    Ok(completed(own.clone(), existing(aws, stack).await?))
 }
 
 /// A network of which nothing has been read. The zones are the usual ones.
@@ -61,6 +80,7 @@ pub(super) fn unknown(region: &str, block: Block) -> Network {
         subnets: zones.iter().cloned().zip(block.quarters()).collect(),
         zones: zones.to_vec(),
         types: BTreeSet::new(),
+        others: BTreeMap::new(),
     };
     let subnets = zones.into_iter().map(|zone| Subnet { id: String::new(), zone, free: None });
     Network { subnets: subnets.collect(), own: Some(own), ..Network::unknown() }
@@ -86,18 +106,17 @@ async fn existing(aws: &Aws, stack: &str) -> Result<(Option<String>, Vec<Existin
 }
 
 /// Adds what exists, and chooses zones and blocks for what is missing.
-fn completed(own: Own, (vpc, existing): (Option<String>, Vec<Existing>), region: &str) -> Result<Network, Fault> {
+fn completed(own: Own, (vpc, existing): (Option<String>, Vec<Existing>)) -> Network {
     let subnets = chosen(own.block, &existing, &own.zones);
-    if subnets.len() < FEWEST_ZONES {
-        return Err(too_few_zones(subnets.len(), &own.types, region));
-    }
     let is_this = |one: &&Existing, zone: &str| one.is_ours && one.subnet.zone == zone;
     let known = subnets.keys().map(|zone| match existing.iter().find(|one| is_this(one, zone)) {
         Some(one) => one.subnet.clone(),
         None => Subnet { id: String::new(), zone: zone.clone(), free: None },
     });
-    let (known, id) = (known.collect(), vpc.clone().unwrap_or_default());
-    Ok(Network { vpc: id, subnets: known, own: Some(Own { vpc, subnets, ..own }), ..Network::unknown() })
+    let (known, id) = (known.collect::<Vec<_>>(), vpc.clone().unwrap_or_default());
+    let others = existing.iter().filter(|one| known.iter().all(|subnet| subnet.id != one.subnet.id));
+    let others = others.map(|one| (one.subnet.id.clone(), one.block)).collect();
+    Network { vpc: id, subnets: known, own: Some(Own { vpc, subnets, others, ..own }), ..Network::unknown() }
 }
 
 /// The zones of the subnets with their blocks: those that exist come first, so that they stay, then the first zones that
@@ -155,6 +174,33 @@ mod tests {
         assert_eq!(zones(&ours, "b c"), ["b 10.0.64.0/18", "c 10.0.128.0/18"]);
         let others = [existing("a", "10.0.1.0/24", false)];
         assert_eq!(zones(&others, "a b"), ["a 10.0.64.0/18", "b 10.0.128.0/18"]);
+    }
+
+    #[test]
+    fn a_full_block_is_no_lack_of_zones_and_its_subnets_are_named() {
+        let checked = |zones: &[&str], existing: Vec<Existing>| {
+            let Some(Own { block, .. }) = unknown("us-east-1", Block::default()).own else { panic!("it is ours") };
+            let (subnets, others) = Default::default();
+            let (zones, types) = (zones.iter().map(|&zone| zone.to_owned()).collect(), ["t3.micro".to_owned()].into());
+            let own = Own { block, vpc: None, subnets, zones, types, others };
+            let network = completed(own, (Some("vpc-1".into()), existing));
+            network.check_zones("us-east-1").map_err(|fault| (fault.code, fault.message))
+        };
+        let full = || {
+            vec![
+                existing("a", "10.0.0.0/18", true),
+                existing("x", "10.0.64.0/18", false),
+                existing("y", "10.0.128.0/17", false),
+            ]
+        };
+        let (code, message) = checked(&["a", "b"], full()).unwrap_err();
+        assert_eq!(code, "FullBlock");
+        assert!(message.contains("10.0.0.0/16 has no free quarter"), "{message}");
+        assert!(message.ends_with("in the way: subnet-x (10.0.64.0/18), subnet-y (10.0.128.0/17)"), "{message}");
+        let (code, message) = checked(&["a"], full()).unwrap_err();
+        assert_eq!(code, "TooFewZones");
+        assert!(message.contains("and 1 in us-east-1"), "{message}");
+        assert_eq!(checked(&["a", "b"], full().into_iter().take(2).collect()), Ok(()));
     }
 
     #[test]

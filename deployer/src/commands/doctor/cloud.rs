@@ -162,6 +162,7 @@ async fn network(aws: &Aws, config: &Config) -> Result<Option<Network>, Failure>
         false => {
             let (types, stack) = (instance_types(config), config.name.as_str());
             let network = Network::discover(aws, &types, stack, config.network.as_ref()).await?;
+            network.check_zones(&aws.region)?;
             Ok(Some(Network { domains: domains(aws, config, Lookup::Strict).await?, ..network }))
         }
     }

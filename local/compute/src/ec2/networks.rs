@@ -3,6 +3,7 @@
 use super::network::{self, Block, has_gateway, route_tables, subnets, vpc, vpcs, zones};
 use super::{security_groups, tags};
 use crate::Site;
+use crate::clock::Moment;
 use crate::state::{RouteTable, Routed, State, Subnet, Vpc, new_id};
 use kit::call::{Asked, Need};
 use kit::query::{Answer, ApiError, Params, Xml};
@@ -71,8 +72,14 @@ pub fn create_vpc(state: &mut State, site: &Site, params: &Params) -> Answer {
     }
     let tags = tags::specified(params, "vpc")?;
     let id = new_id("vpc");
-    let vpc =
-        Vpc { id: id.clone(), cidr: block.to_string(), dns_support: true, dns_hostnames: false, is_default: false };
+    let vpc = Vpc {
+        id: id.clone(),
+        cidr: block.to_string(),
+        dns_support: true,
+        dns_hostnames: false,
+        is_default: false,
+        made: Some(Moment::now()),
+    };
     let table = RouteTable {
         id: new_id("rtb"),
         vpc: id.clone(),
@@ -178,6 +185,7 @@ pub fn create_subnet(state: &mut State, site: &Site, params: &Params) -> Answer 
         zone,
         public_addresses: false,
         is_default: false,
+        made: Some(Moment::now()),
     };
     state.networks.subnets.insert(id.clone(), subnet.clone());
     state.tag(&id, tags);
@@ -581,6 +589,32 @@ mod tests {
             let form = [("Filter.1.Name", name), ("Filter.1.Value.1", value)];
             let found = read(&state, network::describe_route_tables, &form).contains(&table);
             assert_eq!(found, expected, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn vpcs_and_subnets_are_pending_at_first() {
+        let mut state = State::default();
+        let vpc = made(&mut state, create_vpc, &[("CidrBlock", "10.1.0.0/16")]).unwrap();
+        let id = field(&vpc, "vpcId");
+        let subnet = made(&mut state, create_subnet, &[("VpcId", &id), ("CidrBlock", "10.1.0.0/24")]).unwrap();
+        assert_eq!([field(&vpc, "state"), field(&subnet, "state")], ["pending", "pending"]);
+        let of_vpc = [("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", &*id)];
+        let with = |wanted| [of_vpc[0], of_vpc[1], ("Filter.2.Name", "state"), ("Filter.2.Value.1", wanted)];
+        let calls: [(fn(&State, &Site, &Params) -> Answer, &str); 2] =
+            [(network::describe_vpcs, "vpcId"), (network::describe_subnets, "subnetId")];
+        // In the past, or at a time that has not come yet.
+        for (at, expected, other) in [
+            (Moment::default(), "available", "pending"),
+            (Moment::now().after(std::time::Duration::from_secs(60)), "pending", "available"),
+        ] {
+            state.networks.vpcs.values_mut().for_each(|vpc| vpc.made = Some(at));
+            state.networks.subnets.values_mut().for_each(|subnet| subnet.made = Some(at));
+            for (call, name) in calls {
+                assert_eq!(field(&read(&state, call, &of_vpc), "state"), expected, "{name}");
+                assert!(read(&state, call, &with(expected)).contains(name));
+                assert!(!read(&state, call, &with(other)).contains(name));
+            }
         }
     }
 
