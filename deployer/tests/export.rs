@@ -175,6 +175,14 @@ fn every_resource_of_the_stack_is_imported_and_no_kept_value_is_written() {
     assert_eq!(tags["course"], "Zoé:1");
     assert_eq!((&tags["deployer:stack"], &tags["deployer:resource"]), (&"full".into(), &"table.posts".into()));
 
+    // A secret that Terraform deletes can be restored, as one that `down` deletes.
+    let secret = &all["aws_secretsmanager_secret.app_token"];
+    assert_eq!(*one(secret, "recovery_window_in_days"), 7);
+    assert!(!one(secret, "lifecycle").to_string().contains("recovery_window_in_days"), "{secret}");
+    let readme = fs::read_to_string(folder.join("README.md")).expect("it is there");
+    assert!(readme.contains(" to import, 0 to add, 2 to change, 0 to destroy\""), "{readme}");
+    assert!(readme.contains("\n- 1 function: ") && readme.contains("\n- 1 secret: "), "{readme}");
+
     // The programs are those of the description.
     let program = fs::read(folder.join("files/web-program")).expect("the program of the service");
     assert_eq!(program, fs::read(testkit::small_programs::tiny_service()).expect("the program"));

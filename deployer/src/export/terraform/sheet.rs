@@ -8,6 +8,13 @@ use std::{
 use super::hcl::{Block, Body, Expr};
 use crate::engine::{Address, Owner, Tags};
 
+/// Why the first plan counts a resource among those to change: what it is, and the reason.
+pub type Mark = (&'static str, &'static str);
+
+/// Variables that may be secret.
+const SENSITIVE: Mark =
+    ("function", "Terraform marks variables that may be secret as sensitive. Nothing is sent to AWS.");
+
 /// The folder of programs and user data, beside the configuration.
 pub const FILES: &str = "files";
 
@@ -20,8 +27,8 @@ pub struct Sheet {
     pub(super) variables: BTreeMap<String, Block>,
     /// The values of variables that may be secret.
     pub(super) secrets: BTreeMap<String, Expr>,
-    /// The resources whose arguments Terraform marks as sensitive.
-    pub(super) marked: BTreeSet<String>,
+    /// The resources that the first plan counts among those to change, although AWS stays as it is.
+    pub(super) marked: BTreeMap<String, Mark>,
     /// Files besides the configuration, below [`FILES`].
     pub(super) files: Vec<File>,
     /// What the configuration leaves out.
@@ -168,8 +175,13 @@ impl Sheet {
             .flag("sensitive", true);
         self.variables.insert(name.clone(), Block::new("variable", &[&name], body));
         self.secrets.insert(name.clone(), Expr::text(value));
-        self.marked.insert(self.subject.section.clone());
+        self.mark(&self.subject.section.clone(), SENSITIVE);
         Expr::raw(format!("var.{name}"))
+    }
+
+    /// Counts a resource among those that the first plan changes.
+    pub fn mark(&mut self, resource: &str, why: Mark) {
+        self.marked.insert(resource.to_owned(), why);
     }
 
     /// `services.web` and `instances.min` make `service_web_instances_min`.

@@ -1,11 +1,13 @@
 //! The files of a configuration.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     Sheet,
     hcl::{Block, Body, Expr},
+    sheet::Mark,
 };
+use crate::output::counted::counted;
 
 /// The versions of Terraform that have import blocks.
 const TERRAFORM: &str = ">= 1.5";
@@ -131,10 +133,7 @@ fn readme(sheet: &Sheet, place: &Place) -> String {
         false => format!("\n## What is left out\n\n{left_out}"),
     };
     let marked = sheet.marked.len();
-    let marks = match marked {
-        0 => String::new(),
-        _ => "\nThe functions to change have variables that may be secret: Terraform marks them as sensitive, and changes nothing\nin AWS.\n".to_owned(),
-    };
+    let marks = marks(sheet);
     let secret = match sheet.secrets.is_empty() && sheet.files.iter().all(|file| !file.is_secret) {
         true => String::new(),
         false => {
@@ -170,6 +169,18 @@ three together. Instances get a new template when they are replaced, by an insta
 versions of functions, and a network that the stack has not made are not part of the configuration.
 {left_out}"
     )
+}
+
+/// Why the plan has changes.
+fn marks(sheet: &Sheet) -> String {
+    let mut counts: BTreeMap<Mark, usize> = BTreeMap::new();
+    sheet.marked.values().for_each(|mark| *counts.entry(*mark).or_default() += 1);
+    let lines: String =
+        counts.iter().map(|((noun, why), count)| format!("- {}: {why}\n", counted(*count, noun))).collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\nThe changes are expected:\n\n{lines}"),
+    }
 }
 
 #[cfg(test)]
