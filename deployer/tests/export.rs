@@ -233,6 +233,23 @@ async fn a_domain_is_exported_with_its_certificate_and_records() {
 }
 
 #[test]
+fn files_that_no_export_wrote_are_not_replaced() {
+    let project = Project::with("name: small\nregion: us-east-1\ntables: { t: { partition_key: k } }\n");
+    let mine = [".gitignore", "README.md", "network.tf", "versions.tf"];
+    mine.iter().for_each(|name| fs::write(project.path().join(name), "mine\n").expect("it can be written to"));
+    project.done(&["local", "start"]);
+    project.done(&["up", "--local", "--yes"]);
+    let said = project.run(&["export", "terraform", ".", "--local", "--overwrite"]);
+    assert_eq!(said.code, 64, "{}", said.all());
+    let why = "is not the folder of an earlier export: it has .gitignore, README.md, network.tf, versions.tf, ";
+    assert!(said.stderr.contains(why) && said.stderr.contains("hint: "), "{}", said.all());
+    for name in mine {
+        assert_eq!(fs::read_to_string(project.path().join(name)).expect(name), "mine\n");
+    }
+    assert!(!project.path().join("files").exists() && !project.path().join("tables.tf").exists());
+}
+
+#[test]
 fn a_folder_with_files_and_an_unfinished_stack_are_refused() {
     let project = Project::with("name: small\nregion: us-east-1\ntables: { t: { partition_key: k } }\n");
     let folder = project.path().join("tf");

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{ErrorKind, Write as _},
+    io::{self, ErrorKind, Write as _},
     path::Path,
 };
 
@@ -13,9 +13,9 @@ use crate::{
     cloud::status,
     commands::cli::{ExportCommand, ExportTerraform, Global},
     engine::{Address, Fault, Plan},
-    export::terraform::{ALL, FILES, Place, Sheet, Written, written},
+    export::terraform::{ALL, FILES, Place, Sheet, VERSIONS, Written, is_marked, written},
     kinds,
-    machine::platform,
+    machine::{files::read_text_file, platform},
     output::{
         counted::counted,
         exit::{Exit, Failure},
@@ -25,7 +25,7 @@ use crate::{
     page,
 };
 
-/// Exit code 64 if the folder is not empty: nothing is overwritten unasked.
+/// Exit code 64 if the folder is not empty: nothing is overwritten unasked, and nothing that no export wrote.
 pub async fn run(global: &Global, command: &ExportCommand) -> Result<Exit, Failure> {
     let ExportCommand::Terraform(args) = command;
     check(args)?;
@@ -45,11 +45,16 @@ pub async fn run(global: &Global, command: &ExportCommand) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-/// Errors: the path is no folder, or the folder has files.
+/// The largest file that can be marked.
+const LARGEST_MARKED: u64 = 64 * 1024;
+/// The most files in the way that are named.
+const NAMED: usize = 5;
+
+/// Errors: the path is no folder, or the folder has files that must not be replaced.
 fn check(args: &ExportTerraform) -> Result<(), Failure> {
     let shown = args.dir.display();
-    let mut entries = match fs::read_dir(&args.dir) {
-        Ok(entries) => entries,
+    let mut names = match names(&args.dir) {
+        Ok(names) => names,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
             return Err(Failure::usage(format!("{shown} is not a folder")).hint("name a new or an empty folder"));
@@ -59,11 +64,30 @@ fn check(args: &ExportTerraform) -> Result<(), Failure> {
             return Err(Failure::new(Exit::Failed, error).hint("name a folder that can be read"));
         }
     };
-    match entries.next().is_some() && !args.overwrite {
-        true => Err(Failure::usage(format!("{shown} is not empty"))
-            .hint("name another folder, or replace the files of an earlier export with --overwrite")),
-        false => Ok(()),
+    if names.is_empty() {
+        return Ok(());
     }
+    if !args.overwrite {
+        return Err(Failure::usage(format!("{shown} is not empty"))
+            .hint("name another folder, or replace the files of an earlier export with --overwrite"));
+    }
+    if read_text_file(&args.dir.join(VERSIONS), LARGEST_MARKED).is_ok_and(|text| is_marked(&text)) {
+        return Ok(());
+    }
+    // First those that would be replaced.
+    names.sort_by_cached_key(|name| (!ALL.contains(&name.as_str()) && name != FILES, name.clone()));
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    Err(Failure::usage(format!("{shown} is not the folder of an earlier export: it has {}", names.join(", ")))
+        .hint("name a new or an empty folder: --overwrite replaces the files of an earlier export only"))
+}
+
+/// The names in a folder.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// Reads the stack.

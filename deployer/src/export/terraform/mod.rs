@@ -17,7 +17,7 @@ mod storage;
 mod written;
 
 pub use sheet::{FILES, Sheet};
-pub use written::{ALL, Place, Written, written};
+pub use written::{ALL, Place, VERSIONS, Written, is_marked, written};
 
 use crate::{
     cloud::aws::Aws,

@@ -18,11 +18,20 @@ const PROVIDER: &str = "~> 6.40";
 const SECRETS: &str = "secrets.auto.tfvars";
 
 /// The files that an export writes beside those of the sections of `stack.yaml`.
-const VERSIONS: &str = "versions.tf";
+/// The file with the versions, which begins with the mark of an export.
+pub const VERSIONS: &str = "versions.tf";
 const VARIABLES: &str = "variables.tf";
 const IMPORTS: &str = "imports.tf";
 const GITIGNORE: &str = ".gitignore";
 const README: &str = "README.md";
+
+/// The first line of [`VERSIONS`]: only a folder that has it is written to again.
+const MARK: &str = "# Written by `deployer export terraform`, which replaces its files with --overwrite.";
+
+/// Whether a file of versions is that of an export.
+pub fn is_marked(text: &str) -> bool {
+    text.lines().next() == Some(MARK)
+}
 
 /// Every file that an export may write, apart from those in a folder: what an earlier one wrote and this one does not, is
 /// removed.
@@ -111,7 +120,8 @@ fn versions(place: &Place) -> String {
     let provider = Body::new()
         .text("region", &place.region)
         .set("allowed_account_ids", Expr::List(vec![Expr::text(&place.account)]));
-    blocks(&[Block::new("terraform", &[], terraform), Block::new("provider", &["aws"], provider)])
+    let blocks = blocks(&[Block::new("terraform", &[], terraform), Block::new("provider", &["aws"], provider)]);
+    format!("{MARK}\n\n{blocks}")
 }
 
 fn blocks<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> String {
