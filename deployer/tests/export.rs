@@ -102,6 +102,17 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
+/// The files in `tf` that Git would add to a repository.
+fn seen_by_git(project: &Project) -> BTreeSet<String> {
+    let git = |arguments: &[&str]| {
+        let git = Command::new("git").args(arguments).current_dir(project.path()).output().expect("git can be started");
+        assert!(git.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&git.stderr));
+        String::from_utf8(git.stdout).expect("names are texts")
+    };
+    git(&["init", "--quiet"]);
+    git(&["ls-files", "--others", "--exclude-standard", "tf"]).lines().map(str::to_owned).collect()
+}
+
 /// The types of a stack without a domain, each with the number of its resources.
 const FULL: &[(&str, usize)] = &[
     ("aws_autoscaling_group", 1),
@@ -188,19 +199,19 @@ fn every_resource_of_the_stack_is_imported_and_no_kept_value_is_written() {
     assert_eq!(program, fs::read(testkit::small_programs::tiny_service()).expect("the program"));
     assert!(fs::read(folder.join("files/labeler.zip")).expect("the program of the function").starts_with(b"PK"));
 
-    let ignored = fs::read_to_string(folder.join(".gitignore")).expect("it is there");
-    let ignored: BTreeSet<&str> = ignored.lines().collect();
+    let seen = seen_by_git(&project);
     for file in files(&folder) {
-        let name = format!("/{}", file.strip_prefix(&folder).expect("a file in it").display());
+        let name = file.strip_prefix(project.path()).expect("a file in it").display().to_string();
         let text = String::from_utf8_lossy(&fs::read(&file).expect("it can be read")).into_owned();
         assert!(!text.contains(HELD), "{name} has a value that AWS keeps");
         if text.contains(SENSITIVE) {
-            assert!(ignored.contains(&*name), "{name} belongs in no repository");
+            assert!(!seen.contains(&name), "{name} belongs in no repository");
             let mode = fs::metadata(&file).expect("a file").permissions().mode();
             assert_eq!(mode & 0o077, 0, "{name} is for us alone");
         }
     }
-    assert!(ignored.contains("/secrets.auto.tfvars") && ignored.contains("/files/web-user-data.yaml"), "{ignored:?}");
+    assert!(seen.contains("tf/functions.tf") && seen.contains("tf/files/web-program"), "{seen:?}");
+    assert!(!seen.contains("tf/secrets.auto.tfvars") && !seen.contains("tf/files/web-user-data.yaml"), "{seen:?}");
     // Again, over the same folder, it is the same.
     let before = parsed(&folder);
     fs::write(folder.join("notes.txt"), "mine").expect("the folder can be written to");
@@ -280,8 +291,20 @@ fn a_folder_with_files_and_an_unfinished_stack_are_refused() {
     // A file of an earlier export that is not written any more.
     project.describe("name: small\nregion: us-east-1\ntables: { t: { partition_key: k } }\n");
     project.done(&["export", "terraform", "tf", "--local"]);
-    fs::write(folder.join("services.tf"), "left over").expect("it can be written to");
+    let stale = ["services.tf", "files/old-user-data.yaml", "files/old-program", "files/old.zip"];
+    stale.iter().for_each(|name| fs::write(folder.join(name), "left over").expect("it can be written to"));
+    fs::write(folder.join("files/notes.txt"), "mine").expect("it can be written to");
     project.done(&["export", "terraform", "tf", "--local", "--overwrite"]);
-    assert!(!folder.join("services.tf").exists());
+    stale.iter().for_each(|name| assert!(!folder.join(name).exists(), "{name}"));
+    assert!(folder.join("files/notes.txt").exists());
     assert!(parsed(&folder).contains_key("tables.tf"));
+
+    // An export that fails half way leaves nothing that Git sees and should not.
+    fs::remove_file(folder.join(".gitignore")).expect("it can be removed");
+    fs::remove_file(folder.join("imports.tf")).expect("it can be removed");
+    fs::create_dir(folder.join("imports.tf")).expect("a folder can be made");
+    let said = project.run(&["export", "terraform", "tf", "--local", "--overwrite"]);
+    assert!(said.code == 1 && said.stderr.contains("cannot write tf/imports.tf"), "{}", said.all());
+    let ignored = fs::read_to_string(folder.join(".gitignore")).expect("it is there");
+    assert!(ignored.starts_with("/files/*-user-data.yaml\n/secrets.auto.tfvars\n"), "{ignored}");
 }

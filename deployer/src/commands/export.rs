@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, ErrorKind, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, anyhow};
@@ -13,7 +13,7 @@ use crate::{
     cloud::status,
     commands::cli::{ExportCommand, ExportTerraform, Global},
     engine::{Address, Fault, Plan},
-    export::terraform::{ALL, FILES, Place, Sheet, VERSIONS, Written, is_marked, written},
+    export::terraform::{ALL, FILES, Place, Sheet, VERSIONS, Written, is_marked, is_of_export, written},
     kinds,
     machine::{files::read_text_file, platform},
     output::{
@@ -142,12 +142,19 @@ fn refuse_unfinished(plan: &Plan, superfluous: &[&Address]) -> Result<(), Failur
     }
 }
 
-/// Writes all files. Those of an earlier export that are not written any more are removed: Terraform would read them.
+/// Writes all files, in their order. Those of an earlier export that are not written any more are removed: Terraform would
+/// read them, and old user data may hold secrets.
 fn write(args: &ExportTerraform, files: &[Written]) -> anyhow::Result<()> {
     let cannot = |what: &str, path: &Path| format!("cannot {what} {}", path.display());
     let all = args.dir.join(FILES);
     fs::create_dir_all(&all).with_context(|| cannot("make", &all))?;
-    for stale in ALL.iter().filter(|name| files.iter().all(|file| file.path != Path::new(name))) {
+    let beside = names(&all).with_context(|| cannot("read", &all))?;
+    let beside = beside
+        .iter()
+        .filter(|name| is_of_export(name) && !all.join(name).is_dir())
+        .map(|name| Path::new(FILES).join(name));
+    let earlier = ALL.iter().map(PathBuf::from).chain(beside);
+    for stale in earlier.filter(|path| files.iter().all(|file| file.path != *path)) {
         let path = args.dir.join(stale);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -3,7 +3,7 @@
 use super::{
     Sheet, Terraform,
     hcl::{Body, Expr},
-    sheet::{link, link_as},
+    sheet::{ARCHIVE, link, link_as},
 };
 use crate::{
     cloud::aws::Aws,
@@ -30,7 +30,7 @@ impl Terraform for Function {
         let environment = Body::new().set("variables", Expr::Map(variables.clone()));
         let label = sheet.label();
         let zip = self.code(aws, &settings.code_sha256).await?.to_vec();
-        let zip = sheet.file(&format!("{label}.zip"), zip, false);
+        let zip = sheet.file(&format!("{label}{ARCHIVE}"), zip, false);
         let memory = sheet.setting("memory_mb", "number", Expr::int(settings.memory_mb));
         let timeout = sheet.setting("timeout_s", "number", Expr::int(settings.timeout_s));
         let logging =

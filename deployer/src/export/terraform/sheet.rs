@@ -18,6 +18,16 @@ const SENSITIVE: Mark =
 /// The folder of programs and user data, beside the configuration.
 pub const FILES: &str = "files";
 
+/// How the names in [`FILES`] end: programs of functions, programs of services, and user data, which may hold secrets.
+pub(super) const ARCHIVE: &str = ".zip";
+pub(super) const PROGRAM: &str = "-program";
+pub(super) const USER_DATA: &str = "-user-data.yaml";
+
+/// Whether a file in [`FILES`] is that of an export, by its name.
+pub fn is_of_export(name: &str) -> bool {
+    [ARCHIVE, PROGRAM, USER_DATA].iter().any(|ending| name.ends_with(ending))
+}
+
 /// The configuration of a stack, as far as it is written.
 #[derive(Debug, Default)]
 pub struct Sheet {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     Sheet, TERRAFORMS_OWN, Terraform,
     hcl::{Body, Expr},
-    sheet::{identifier, json, link, link_as},
+    sheet::{PROGRAM, identifier, json, link, link_as},
 };
 use crate::{
     cloud::aws::Aws,
@@ -106,7 +106,7 @@ fn texts_of<'a>(texts: impl IntoIterator<Item = &'a String>) -> Expr {
 impl Terraform for Artifact {
     async fn write(&self, _: &Live<Self>, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
         let label = sheet.label();
-        let source = sheet.file(&format!("{label}-program"), self.download(aws).await?, false);
+        let source = sheet.file(&format!("{label}{PROGRAM}"), self.download(aws).await?, false);
         let body = Body::new()
             .set("bucket", link(&self.bucket))
             .text("key", &self.key)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use super::{
     Sheet,
     hcl::{Block, Body, Expr},
-    sheet::Mark,
+    sheet::{FILES, Mark, USER_DATA},
 };
 use crate::output::counted::counted;
 
@@ -91,10 +91,15 @@ impl Sheet {
     }
 }
 
-/// All files of a configuration.
+/// All files of a configuration, in the order in which they are written: what Git ignores is ignored before it exists, and
+/// a folder that is left half written has its mark.
 pub fn written(mut sheet: Sheet, place: &Place) -> Vec<Written> {
     sheet.close();
-    let mut files = vec![Written::text(VERSIONS, versions(place)), Written::text(IMPORTS, blocks(&sheet.imports))];
+    let mut files = vec![
+        Written::text(GITIGNORE, ignored()),
+        Written::text(VERSIONS, versions(place)),
+        Written::text(IMPORTS, blocks(&sheet.imports)),
+    ];
     files.extend(sheet.blocks.iter().map(|(name, all)| Written::text(name, blocks(all))));
     if !sheet.variables.is_empty() {
         files.push(Written::text(VARIABLES, blocks(sheet.variables.values())));
@@ -108,7 +113,6 @@ pub fn written(mut sheet: Sheet, place: &Place) -> Vec<Written> {
         let path = file.path();
         files.push(Written { path, contents: file.contents, is_secret: file.is_secret });
     }
-    files.push(Written::text(GITIGNORE, ignored(&files)));
     files
 }
 
@@ -128,10 +132,9 @@ fn blocks<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> String {
     blocks.into_iter().map(Block::write).collect::<Vec<_>>().join("\n")
 }
 
-/// What does not belong in a repository.
-fn ignored(files: &[Written]) -> String {
-    let secret = files.iter().filter(|file| file.is_secret).map(|file| format!("/{}\n", file.path.display()));
-    format!(".terraform/\n*.tfstate\n*.tfstate.*\n{}", secret.collect::<String>())
+/// What does not belong in a repository, whatever this export writes: files of an earlier one may be there.
+fn ignored() -> String {
+    format!("/{FILES}/*{USER_DATA}\n/{SECRETS}\n*.tfplan\n*.tfstate*\n.terraform/\n")
 }
 
 fn readme(sheet: &Sheet, place: &Place) -> String {
@@ -144,11 +147,11 @@ fn readme(sheet: &Sheet, place: &Place) -> String {
     };
     let marked = sheet.marked.len();
     let marks = marks(sheet);
-    let secret = match sheet.secrets.is_empty() && sheet.files.iter().all(|file| !file.is_secret) {
-        true => String::new(),
+    let secret = match sheet.secrets.is_empty() && sheet.files.iter().all(|file| !file.name.ends_with(USER_DATA)) {
+        true => "",
         false => {
-            "\nThe files in `.gitignore` hold values of variables that may be secret. Keep them out of repositories.\n"
-                .to_owned()
+            "\nThe files that `.gitignore` names may hold secrets: keep them out of repositories. Terraform needs them to plan, so whoever\n\
+             plans in a clone gets them another way.\n"
         }
     };
     format!(
@@ -205,7 +208,7 @@ mod tests {
         sheet.begin(&address, &Owner::Parent);
         let token = sheet.secret("environment.TOKEN", "${a}\"b\"");
         sheet.add("aws_lambda_function", "app-f", Body::new().set("x", token));
-        sheet.file("boot.yaml", b"TOKEN=1".to_vec(), true);
+        sheet.file("f-user-data.yaml", b"TOKEN=1".to_vec(), true);
         sheet.file("f.zip", b"zip".to_vec(), false);
         let place = Place { stack: "app".into(), account: "123456789012".into(), region: "eu-west-3".into() };
         let files = written(sheet, &place);
@@ -214,8 +217,11 @@ mod tests {
             (String::from_utf8(file.contents.clone()).expect("text"), file.is_secret)
         };
         assert_eq!(text("secrets.auto.tfvars"), ("function_f_environment_TOKEN = \"$${a}\\\"b\\\"\"\n".into(), true));
-        assert!(text(".gitignore").0.ends_with("\n/secrets.auto.tfvars\n/files/boot.yaml\n"));
-        assert!(text("files/boot.yaml").1 && !text("files/f.zip").1);
+        let ignored = "/files/*-user-data.yaml\n/secrets.auto.tfvars\n*.tfplan\n*.tfstate*\n.terraform/\n";
+        assert_eq!(text(".gitignore").0, ignored);
+        assert_eq!(files[0].path, PathBuf::from(".gitignore"), "before there is anything to ignore");
+        assert!(files[1].path == PathBuf::from(VERSIONS) && is_marked(&text(VERSIONS).0));
+        assert!(text("files/f-user-data.yaml").1 && !text("files/f.zip").1);
         assert!(text("functions.tf").0.contains("x = var.function_f_environment_TOKEN"));
         assert!(text("variables.tf").0.contains("sensitive   = true"));
         assert!(
