@@ -243,6 +243,35 @@ async fn a_domain_is_exported_with_its_certificate_and_records() {
     cloud.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn retries_of_failed_events_stay_as_they_are() {
+    let binary = testkit::small_programs::echo_function();
+    let description = format!(
+        "name: small\nregion: us-east-1\nbuckets: {{ a: }}\nfunctions:\n  f:\n    binary: {}\n    on_failure: ${{buckets.a.arn}}\n",
+        binary.display()
+    );
+    let (cloud, project) = (TestAws::start().await, Project::with(&description));
+    cloud.done(&project, &["up", "--yes"]).await;
+    // AWS returns no number until there is one.
+    for (retries, changes) in [(2, 1), (0, 0)] {
+        if changes == 0 {
+            let call = cloud.aws.lambda.update_function_event_invoke_config().function_name("small-f");
+            call.maximum_retry_attempts(retries).send().await.expect("it can be changed");
+        }
+        cloud.done(&project, &["export", "terraform", "tf", "--overwrite"]).await;
+        let folder = project.path().join("tf");
+        let all = resources(&parsed(&folder));
+        assert_known(&all);
+        let events = &all["aws_lambda_function_event_invoke_config.f"];
+        assert_eq!(*one(events, "maximum_retry_attempts"), retries);
+        assert!(!one(events, "lifecycle").to_string().contains("maximum_retry_attempts"), "{events}");
+        let readme = fs::read_to_string(folder.join("README.md")).expect("it is there");
+        assert!(readme.contains(&format!(" 0 to add, {changes} to change, ")), "{readme}");
+    }
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
 #[test]
 fn files_that_no_export_wrote_are_not_replaced() {
     let project = Project::with("name: small\nregion: us-east-1\ntables: { t: { partition_key: k } }\n");
