@@ -194,6 +194,11 @@ fn every_resource_of_the_stack_is_imported_and_no_kept_value_is_written() {
     assert!(readme.contains(" to import, 0 to add, 2 to change, 0 to destroy\""), "{readme}");
     assert!(readme.contains("\n- 1 function: ") && readme.contains("\n- 1 secret: "), "{readme}");
 
+    // The old program stays until the new one is there.
+    let lifecycle = one(&all["aws_s3_object.web"], "lifecycle").clone();
+    assert_eq!(*one(&lifecycle, "create_before_destroy"), true, "{lifecycle}");
+    assert!(readme.contains("Keep the old object until the refresh has ended"), "{readme}");
+
     // The programs are those of the description.
     let program = fs::read(folder.join("files/web-program")).expect("the program of the service");
     assert_eq!(program, fs::read(testkit::small_programs::tiny_service()).expect("the program"));
