@@ -277,6 +277,36 @@ async fn retries_of_failed_events_stay_as_they_are() {
     cloud.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_of_a_folder_are_kept_from_others_and_from_git() {
+    let folder = "\
+name: s
+region: us-east-1
+services:
+  web:
+    files: app
+    run: TOKEN=hunter2 python3 server.py
+    port: 8080
+    instance_type: t3.micro
+    instances: { min: 1, max: 1 }
+    health_check: /health
+    environment: { GREETING: hello }
+";
+    let (cloud, project) = (TestAws::start().await, Project::with(folder));
+    fs::create_dir(project.path().join("app")).expect("a folder can be made");
+    let server = include_str!("folders/server.py");
+    fs::write(project.path().join("app/server.py"), server).expect("it can be written to");
+    fs::write(project.path().join("app/name.txt"), "Ada").expect("it can be written to");
+    cloud.done(&project, &["up", "--yes"]).await;
+    cloud.done(&project, &["export", "terraform", "tf"]).await;
+    let file = project.path().join("tf/files/web-user-data.yaml");
+    assert!(fs::read_to_string(&file).expect("it is there").contains("TOKEN=hunter2"));
+    assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o077, 0, "it is for us alone");
+    assert!(!seen_by_git(&project).contains("tf/files/web-user-data.yaml"));
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
 #[test]
 fn files_that_no_export_wrote_are_not_replaced() {
     let project = Project::with("name: small\nregion: us-east-1\ntables: { t: { partition_key: k } }\n");
