@@ -194,6 +194,12 @@ fn every_resource_of_the_stack_is_imported_and_no_kept_value_is_written() {
     assert!(readme.contains(" to import, 0 to add, 2 to change, 0 to destroy\""), "{readme}");
     assert!(readme.contains("\n- 1 function: ") && readme.contains("\n- 1 secret: "), "{readme}");
 
+    // A parameter that Terraform creates anew has the placeholder.
+    let placeholder = one(&all["aws_ssm_parameter.app_password"], "value").as_str().expect("a text");
+    assert!(readme.contains(&format!("a parameter has the value `{placeholder}`")), "{readme}");
+    let secrets = fs::read_to_string(folder.join("secrets.tf")).expect("it is there");
+    assert!(!secrets.contains("never writes") && secrets.contains("creates anew has the value above"), "{secrets}");
+
     // The old program stays until the new one is there.
     let lifecycle = one(&all["aws_s3_object.web"], "lifecycle").clone();
     assert_eq!(*one(&lifecycle, "create_before_destroy"), true, "{lifecycle}");

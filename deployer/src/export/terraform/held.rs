@@ -14,12 +14,12 @@ use crate::{
     kinds::{parameter::Parameter, secret::Secret},
 };
 
-/// An import leaves the window empty. Were it ignored, it would stay so, and the provider takes an empty one for 0, with
-/// which it deletes a secret for good (docs/aws.md §24).
+/// An import leaves the window empty. Were it ignored, it would stay so, and the provider takes an empty one for 0: it deletes
+/// the secret for good (docs/aws.md §24).
 const WINDOW: Mark = (
     "secret",
-    "An import does not read `recovery_window_in_days`, the days in which a deleted one can be restored. AWS gets nothing of \
-     that.",
+    "An import does not read `recovery_window_in_days`, the days in which a deleted one can be restored. \
+     Nothing is sent to AWS.",
 );
 
 impl Terraform for Secret {
@@ -40,9 +40,11 @@ impl Terraform for Secret {
     }
 }
 
-const VALUE: &str = "Its value is kept in AWS alone. Terraform reads it into its state, and never writes it.";
-/// Stands for the value of a parameter. It is never written.
-const NO_VALUE: &str = "kept in AWS";
+const VALUE: &str = "AWS keeps its value. Terraform reads it into its state, and leaves it as it is. Only a parameter that Terraform\n\
+                     creates anew has the value above.";
+/// Stands for the value of a parameter. Terraform writes it if it creates the parameter anew, since `ignore_changes` is
+/// about changes only.
+pub(super) const NO_VALUE: &str = "kept in AWS";
 
 impl Terraform for Parameter {
     async fn write(&self, _: &Live<Self>, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use super::{
     Sheet,
     hcl::{Block, Body, Expr},
+    held::NO_VALUE,
     sheet::{FILES, Mark, USER_DATA},
 };
 use crate::output::counted::counted;
@@ -147,6 +148,16 @@ fn readme(sheet: &Sheet, place: &Place) -> String {
     };
     let marked = sheet.marked.len();
     let marks = marks(sheet);
+    let anew = match sheet.all_of("aws_ssm_parameter").is_empty()
+        && sheet.all_of("aws_secretsmanager_secret").is_empty()
+    {
+        true => String::new(),
+        false => format!(
+            "\nTerraform does not know the values of secrets and parameters. If it creates one anew, such as under another name or after a\n\
+             deletion, a secret has no value, and a parameter has the value `{NO_VALUE}`. Set it before a program reads\n\
+             it, with `aws secretsmanager put-secret-value` or `aws ssm put-parameter --overwrite`.\n"
+        ),
+    };
     let secret = match sheet.secrets.is_empty() && sheet.files.iter().all(|file| !file.name.ends_with(USER_DATA)) {
         true => "",
         false => {
@@ -174,7 +185,7 @@ From then on, one tool should change the stack. The tags of the deployer stay, s
 
 The state of Terraform contains values of variables, and parameters of Parameter Store in clear: keep it in a backend that is
 encrypted.
-{secret}
+{anew}{secret}
 The program of a service is an object whose key has its hash, and the user data of its launch template names both. To deploy
 another program, add a second `aws_s3_object` with its key, and change the user data. Instances get the new template when they
 are replaced, by an instance refresh of the Auto Scaling group. Keep the old object until the refresh has ended: instances of
