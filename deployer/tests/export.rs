@@ -102,6 +102,17 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
+/// The files in `tf` that Git would add to a repository.
+fn seen_by_git(project: &Project) -> BTreeSet<String> {
+    let git = |arguments: &[&str]| {
+        let git = Command::new("git").args(arguments).current_dir(project.path()).output().expect("git can be started");
+        assert!(git.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&git.stderr));
+        String::from_utf8(git.stdout).expect("names are texts")
+    };
+    git(&["init", "--quiet"]);
+    git(&["ls-files", "--others", "--exclude-standard", "tf"]).lines().map(str::to_owned).collect()
+}
+
 /// The types of a stack without a domain, each with the number of its resources.
 const FULL: &[(&str, usize)] = &[
     ("aws_autoscaling_group", 1),
@@ -175,24 +186,43 @@ fn every_resource_of_the_stack_is_imported_and_no_kept_value_is_written() {
     assert_eq!(tags["course"], "Zoé:1");
     assert_eq!((&tags["deployer:stack"], &tags["deployer:resource"]), (&"full".into(), &"table.posts".into()));
 
+    // A secret that Terraform deletes can be restored, as one that `down` deletes.
+    let secret = &all["aws_secretsmanager_secret.app_token"];
+    assert_eq!(*one(secret, "recovery_window_in_days"), 7);
+    assert!(!one(secret, "lifecycle").to_string().contains("recovery_window_in_days"), "{secret}");
+    let readme = fs::read_to_string(folder.join("README.md")).expect("it is there");
+    assert!(readme.contains(" to import, 0 to add, 2 to change, 0 to destroy\""), "{readme}");
+    assert!(readme.contains("\n- 1 function: ") && readme.contains("\n- 1 secret: "), "{readme}");
+
+    // A parameter that Terraform creates anew has the placeholder.
+    let placeholder = one(&all["aws_ssm_parameter.app_password"], "value").as_str().expect("a text");
+    assert!(readme.contains(&format!("a parameter has the value `{placeholder}`")), "{readme}");
+    let secrets = fs::read_to_string(folder.join("secrets.tf")).expect("it is there");
+    assert!(!secrets.contains("never writes") && secrets.contains("creates anew has the value above"), "{secrets}");
+
+    // The old program stays until the new one is there.
+    let lifecycle = one(&all["aws_s3_object.web"], "lifecycle").clone();
+    assert_eq!(*one(&lifecycle, "create_before_destroy"), true, "{lifecycle}");
+    assert!(readme.contains("Keep the old object until the refresh has ended"), "{readme}");
+
     // The programs are those of the description.
     let program = fs::read(folder.join("files/web-program")).expect("the program of the service");
     assert_eq!(program, fs::read(testkit::small_programs::tiny_service()).expect("the program"));
     assert!(fs::read(folder.join("files/labeler.zip")).expect("the program of the function").starts_with(b"PK"));
 
-    let ignored = fs::read_to_string(folder.join(".gitignore")).expect("it is there");
-    let ignored: BTreeSet<&str> = ignored.lines().collect();
+    let seen = seen_by_git(&project);
     for file in files(&folder) {
-        let name = format!("/{}", file.strip_prefix(&folder).expect("a file in it").display());
+        let name = file.strip_prefix(project.path()).expect("a file in it").display().to_string();
         let text = String::from_utf8_lossy(&fs::read(&file).expect("it can be read")).into_owned();
         assert!(!text.contains(HELD), "{name} has a value that AWS keeps");
         if text.contains(SENSITIVE) {
-            assert!(ignored.contains(&*name), "{name} belongs in no repository");
+            assert!(!seen.contains(&name), "{name} belongs in no repository");
             let mode = fs::metadata(&file).expect("a file").permissions().mode();
             assert_eq!(mode & 0o077, 0, "{name} is for us alone");
         }
     }
-    assert!(ignored.contains("/secrets.auto.tfvars") && ignored.contains("/files/web-user-data.yaml"), "{ignored:?}");
+    assert!(seen.contains("tf/functions.tf") && seen.contains("tf/files/web-program"), "{seen:?}");
+    assert!(!seen.contains("tf/secrets.auto.tfvars") && !seen.contains("tf/files/web-user-data.yaml"), "{seen:?}");
     // Again, over the same folder, it is the same.
     let before = parsed(&folder);
     fs::write(folder.join("notes.txt"), "mine").expect("the folder can be written to");
@@ -222,6 +252,82 @@ async fn a_domain_is_exported_with_its_certificate_and_records() {
     assert!(imports["aws_route53_record.web_validation"].ends_with(".app.example.org_CNAME"), "{imports:?}");
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retries_of_failed_events_stay_as_they_are() {
+    let binary = testkit::small_programs::echo_function();
+    let description = format!(
+        "name: small\nregion: us-east-1\nbuckets: {{ a: }}\nfunctions:\n  f:\n    binary: {}\n    on_failure: ${{buckets.a.arn}}\n",
+        binary.display()
+    );
+    let (cloud, project) = (TestAws::start().await, Project::with(&description));
+    cloud.done(&project, &["up", "--yes"]).await;
+    // AWS returns no number until there is one.
+    for (retries, changes) in [(2, 1), (0, 0)] {
+        if changes == 0 {
+            let call = cloud.aws.lambda.update_function_event_invoke_config().function_name("small-f");
+            call.maximum_retry_attempts(retries).send().await.expect("it can be changed");
+        }
+        cloud.done(&project, &["export", "terraform", "tf", "--overwrite"]).await;
+        let folder = project.path().join("tf");
+        let all = resources(&parsed(&folder));
+        assert_known(&all);
+        let events = &all["aws_lambda_function_event_invoke_config.f"];
+        assert_eq!(*one(events, "maximum_retry_attempts"), retries);
+        assert!(!one(events, "lifecycle").to_string().contains("maximum_retry_attempts"), "{events}");
+        let readme = fs::read_to_string(folder.join("README.md")).expect("it is there");
+        assert!(readme.contains(&format!(" 0 to add, {changes} to change, ")), "{readme}");
+    }
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_of_a_folder_are_kept_from_others_and_from_git() {
+    let folder = "\
+name: s
+region: us-east-1
+services:
+  web:
+    files: app
+    run: TOKEN=hunter2 python3 server.py
+    port: 8080
+    instance_type: t3.micro
+    instances: { min: 1, max: 1 }
+    health_check: /health
+    environment: { GREETING: hello }
+";
+    let (cloud, project) = (TestAws::start().await, Project::with(folder));
+    fs::create_dir(project.path().join("app")).expect("a folder can be made");
+    let server = include_str!("folders/server.py");
+    fs::write(project.path().join("app/server.py"), server).expect("it can be written to");
+    fs::write(project.path().join("app/name.txt"), "Ada").expect("it can be written to");
+    cloud.done(&project, &["up", "--yes"]).await;
+    cloud.done(&project, &["export", "terraform", "tf"]).await;
+    let file = project.path().join("tf/files/web-user-data.yaml");
+    assert!(fs::read_to_string(&file).expect("it is there").contains("TOKEN=hunter2"));
+    assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o077, 0, "it is for us alone");
+    assert!(!seen_by_git(&project).contains("tf/files/web-user-data.yaml"));
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[test]
+fn files_that_no_export_wrote_are_not_replaced() {
+    let project = Project::with("name: small\nregion: us-east-1\ntables: { t: { partition_key: k } }\n");
+    let mine = [".gitignore", "README.md", "network.tf", "versions.tf"];
+    mine.iter().for_each(|name| fs::write(project.path().join(name), "mine\n").expect("it can be written to"));
+    project.done(&["local", "start"]);
+    project.done(&["up", "--local", "--yes"]);
+    let said = project.run(&["export", "terraform", ".", "--local", "--overwrite"]);
+    assert_eq!(said.code, 64, "{}", said.all());
+    let why = "is not the folder of an earlier export: it has .gitignore, README.md, network.tf, versions.tf, ";
+    assert!(said.stderr.contains(why) && said.stderr.contains("hint: "), "{}", said.all());
+    for name in mine {
+        assert_eq!(fs::read_to_string(project.path().join(name)).expect(name), "mine\n");
+    }
+    assert!(!project.path().join("files").exists() && !project.path().join("tables.tf").exists());
 }
 
 #[test]
@@ -255,8 +361,20 @@ fn a_folder_with_files_and_an_unfinished_stack_are_refused() {
     // A file of an earlier export that is not written any more.
     project.describe("name: small\nregion: us-east-1\ntables: { t: { partition_key: k } }\n");
     project.done(&["export", "terraform", "tf", "--local"]);
-    fs::write(folder.join("services.tf"), "left over").expect("it can be written to");
+    let stale = ["services.tf", "files/old-user-data.yaml", "files/old-program", "files/old.zip"];
+    stale.iter().for_each(|name| fs::write(folder.join(name), "left over").expect("it can be written to"));
+    fs::write(folder.join("files/notes.txt"), "mine").expect("it can be written to");
     project.done(&["export", "terraform", "tf", "--local", "--overwrite"]);
-    assert!(!folder.join("services.tf").exists());
+    stale.iter().for_each(|name| assert!(!folder.join(name).exists(), "{name}"));
+    assert!(folder.join("files/notes.txt").exists());
     assert!(parsed(&folder).contains_key("tables.tf"));
+
+    // An export that fails half way leaves nothing that Git sees and should not.
+    fs::remove_file(folder.join(".gitignore")).expect("it can be removed");
+    fs::remove_file(folder.join("imports.tf")).expect("it can be removed");
+    fs::create_dir(folder.join("imports.tf")).expect("a folder can be made");
+    let said = project.run(&["export", "terraform", "tf", "--local", "--overwrite"]);
+    assert!(said.code == 1 && said.stderr.contains("cannot write tf/imports.tf"), "{}", said.all());
+    let ignored = fs::read_to_string(folder.join(".gitignore")).expect("it is there");
+    assert!(ignored.starts_with("/files/*-user-data.yaml\n/secrets.auto.tfvars\n"), "{ignored}");
 }

@@ -91,6 +91,21 @@ fn validate_counts_the_resources_that_up_would_create() {
 }
 
 #[test]
+fn a_command_that_contains_a_secret_is_warned_of_with_its_line_and_without_it() {
+    let project = Project::of_service("");
+    let description = project.description();
+    let binary = description.lines().find(|line| line.starts_with("    binary: ")).expect("it is there");
+    project.edit(
+        binary,
+        "    files: app\n    setup: pip3 install git+https://ada:hunter2@git.example.org/a\n    run: ./x",
+    );
+    std::fs::create_dir(project.path().join("app")).expect("a folder can be made");
+    let said = project.done(&["validate"]);
+    let warning = "warning: stack.yaml:6: setup contains an address with a password";
+    assert!(said.stderr.contains(warning) && !said.all().contains("hunter2"), "{}", said.all());
+}
+
+#[test]
 fn a_variable_that_looks_like_a_secret_is_warned_of_with_its_line_and_without_its_value() {
     let project = Project::light();
     let value = "9f86d081884c7d659a2feaa0c55ad015";

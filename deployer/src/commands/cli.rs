@@ -689,7 +689,7 @@ pub struct ExportTerraform {
     /// The folder to write into, which is created if it does not exist
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Write into a folder that is not empty, over the files of an earlier export
+    /// Write into the folder of an earlier export, and replace its files
     #[arg(long)]
     pub overwrite: bool,
 }

@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{ErrorKind, Write as _},
-    path::Path,
+    io::{self, ErrorKind, Write as _},
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, anyhow};
@@ -13,9 +13,9 @@ use crate::{
     cloud::status,
     commands::cli::{ExportCommand, ExportTerraform, Global},
     engine::{Address, Fault, Plan},
-    export::terraform::{ALL, FILES, Place, Sheet, Written, written},
+    export::terraform::{ALL, FILES, Place, Sheet, VERSIONS, Written, is_marked, is_of_export, written},
     kinds,
-    machine::platform,
+    machine::{files::read_text_file, platform},
     output::{
         counted::counted,
         exit::{Exit, Failure},
@@ -25,7 +25,7 @@ use crate::{
     page,
 };
 
-/// Exit code 64 if the folder is not empty: nothing is overwritten unasked.
+/// Exit code 64 if the folder is not empty: nothing is overwritten unasked, and nothing that no export wrote.
 pub async fn run(global: &Global, command: &ExportCommand) -> Result<Exit, Failure> {
     let ExportCommand::Terraform(args) = command;
     check(args)?;
@@ -45,11 +45,16 @@ pub async fn run(global: &Global, command: &ExportCommand) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-/// Errors: the path is no folder, or the folder has files.
+/// The largest file that can be marked.
+const LARGEST_MARKED: u64 = 64 * 1024;
+/// The most files in the way that are named.
+const NAMED: usize = 5;
+
+/// Errors: the path is no folder, or the folder has files that must not be replaced.
 fn check(args: &ExportTerraform) -> Result<(), Failure> {
     let shown = args.dir.display();
-    let mut entries = match fs::read_dir(&args.dir) {
-        Ok(entries) => entries,
+    let mut names = match names(&args.dir) {
+        Ok(names) => names,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
             return Err(Failure::usage(format!("{shown} is not a folder")).hint("name a new or an empty folder"));
@@ -59,11 +64,30 @@ fn check(args: &ExportTerraform) -> Result<(), Failure> {
             return Err(Failure::new(Exit::Failed, error).hint("name a folder that can be read"));
         }
     };
-    match entries.next().is_some() && !args.overwrite {
-        true => Err(Failure::usage(format!("{shown} is not empty"))
-            .hint("name another folder, or replace the files of an earlier export with --overwrite")),
-        false => Ok(()),
+    if names.is_empty() {
+        return Ok(());
     }
+    if !args.overwrite {
+        return Err(Failure::usage(format!("{shown} is not empty"))
+            .hint("name another folder, or replace the files of an earlier export with --overwrite"));
+    }
+    if read_text_file(&args.dir.join(VERSIONS), LARGEST_MARKED).is_ok_and(|text| is_marked(&text)) {
+        return Ok(());
+    }
+    // First those that would be replaced.
+    names.sort_by_cached_key(|name| (!ALL.contains(&name.as_str()) && name != FILES, name.clone()));
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    Err(Failure::usage(format!("{shown} is not the folder of an earlier export: it has {}", names.join(", ")))
+        .hint("name a new or an empty folder: --overwrite replaces the files of an earlier export only"))
+}
+
+/// The names in a folder.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// Reads the stack.
@@ -118,12 +142,19 @@ fn refuse_unfinished(plan: &Plan, superfluous: &[&Address]) -> Result<(), Failur
     }
 }
 
-/// Writes all files. Those of an earlier export that are not written any more are removed: Terraform would read them.
+/// Writes all files, in their order. Those of an earlier export that are not written any more are removed: Terraform would
+/// read them, and old user data may hold secrets.
 fn write(args: &ExportTerraform, files: &[Written]) -> anyhow::Result<()> {
     let cannot = |what: &str, path: &Path| format!("cannot {what} {}", path.display());
     let all = args.dir.join(FILES);
     fs::create_dir_all(&all).with_context(|| cannot("make", &all))?;
-    for stale in ALL.iter().filter(|name| files.iter().all(|file| file.path != Path::new(name))) {
+    let beside = names(&all).with_context(|| cannot("read", &all))?;
+    let beside = beside
+        .iter()
+        .filter(|name| is_of_export(name) && !all.join(name).is_dir())
+        .map(|name| Path::new(FILES).join(name));
+    let earlier = ALL.iter().map(PathBuf::from).chain(beside);
+    for stale in earlier.filter(|path| files.iter().all(|file| file.path != *path)) {
         let path = args.dir.join(stale);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {

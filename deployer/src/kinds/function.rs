@@ -327,7 +327,8 @@ impl Function {
         Ok(Beside { concurrency: None, on_failure: on_failure.filter(|arn| !arn.is_empty()) })
     }
 
-    async fn event_config(&self, aws: &Aws) -> Result<Option<GetFunctionEventInvokeConfigOutput>, Fault> {
+    /// Reads what is configured for its events.
+    pub async fn event_config(&self, aws: &Aws) -> Result<Option<GetFunctionEventInvokeConfigOutput>, Fault> {
         found(aws.lambda.get_function_event_invoke_config().function_name(&self.name).send().await)
     }
 

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::config::{self, Commands, Store};
 
-pub use folder::{SETTING_UP, SETUP};
+pub use folder::{SETTING_UP, SETUP, has_commands};
 
 /// A service's values in user data. It has no `Debug`: its variables may be secret.
 #[derive(Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::{
     Sheet, Terraform,
     hcl::{Body, Expr},
-    sheet::{link, link_as},
+    sheet::{ARCHIVE, Mark, link, link_as},
 };
 use crate::{
     cloud::aws::Aws,
@@ -30,7 +30,7 @@ impl Terraform for Function {
         let environment = Body::new().set("variables", Expr::Map(variables.clone()));
         let label = sheet.label();
         let zip = self.code(aws, &settings.code_sha256).await?.to_vec();
-        let zip = sheet.file(&format!("{label}.zip"), zip, false);
+        let zip = sheet.file(&format!("{label}{ARCHIVE}"), zip, false);
         let memory = sheet.setting("memory_mb", "number", Expr::int(settings.memory_mb));
         let timeout = sheet.setting("timeout_s", "number", Expr::int(settings.timeout_s));
         let logging =
@@ -55,18 +55,30 @@ impl Terraform for Function {
         sheet.know(&self.name, format!("{address}.function_name"));
         sheet.know(&live.output.arn, format!("{address}.arn"));
         if let Some(destination) = &settings.on_failure {
+            let retries = self.event_config(aws).await?.and_then(|config| config.maximum_retry_attempts());
             let on_failure = Body::new().set("destination", link(destination));
             let body = Body::new()
                 .set("function_name", Expr::raw(format!("{address}.function_name")))
+                .int("maximum_retry_attempts", retries.unwrap_or(DEFAULT_RETRIES))
                 .block("destination_config", Body::new().block("on_failure", on_failure))
-                .ignoring(RETRIES, &["maximum_retry_attempts", "maximum_event_age_in_seconds"]);
-            sheet.add("aws_lambda_function_event_invoke_config", &self.name, body);
+                .ignoring(AGE, &["maximum_event_age_in_seconds"]);
+            let address = sheet.add("aws_lambda_function_event_invoke_config", &self.name, body);
+            if retries.is_none() {
+                sheet.mark(&address, RETRIES);
+            }
         }
         Ok(())
     }
 }
 
-const RETRIES: &str = "AWS does not return these arguments while they have its defaults.";
+const AGE: &str = "AWS does not return this argument while it has its default.";
+
+/// How often AWS tries an event again, unless something else is configured (docs/aws.md §24).
+const DEFAULT_RETRIES: i32 = 2;
+/// An import leaves the number empty. Were it ignored, it would stay so, and the provider sends an empty one as 0 with its next
+/// change of the destination.
+const RETRIES: Mark =
+    ("failure destination", "`maximum_retry_attempts` is set to AWS's default, which applies already.");
 
 impl Terraform for LogGroup {
     async fn write(&self, live: &Live<Self>, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {

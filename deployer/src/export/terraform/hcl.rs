@@ -289,10 +289,22 @@ impl Body {
 
     /// Lets Terraform leave these attributes as they are, for this reason.
     #[must_use]
-    pub fn ignoring(mut self, why: &'static str, attributes: &[&str]) -> Body {
-        let attributes = attributes.iter().map(|name| Expr::raw(*name)).collect();
-        let lifecycle = Block::new("lifecycle", &[], Body::new().set("ignore_changes", Expr::List(attributes)));
-        self.items.push(Item::Block(lifecycle.because(why)));
+    pub fn ignoring(self, why: &'static str, attributes: &[&str]) -> Body {
+        self.lifecycle(why, Body::new().ignored(attributes))
+    }
+
+    /// The same. Besides, Terraform creates a new one before it destroys the old one.
+    #[must_use]
+    pub fn ignoring_and_created_first(self, why: &'static str, attributes: &[&str]) -> Body {
+        self.lifecycle(why, Body::new().flag("create_before_destroy", true).ignored(attributes))
+    }
+
+    fn ignored(self, attributes: &[&str]) -> Body {
+        self.set("ignore_changes", Expr::List(attributes.iter().map(|name| Expr::raw(*name)).collect()))
+    }
+
+    fn lifecycle(mut self, why: &'static str, body: Body) -> Body {
+        self.items.push(Item::Block(Block::new("lifecycle", &[], body).because(why)));
         self
     }
 

@@ -5,7 +5,7 @@ use aws_sdk_ec2::types::SecurityGroupRule;
 use super::{
     Sheet, TERRAFORMS_OWN, Terraform,
     hcl::{Body, Expr},
-    sheet::{link, link_as, map},
+    sheet::{USER_DATA, link, link_as, map},
 };
 use crate::{
     cloud::aws::Aws,
@@ -64,8 +64,10 @@ impl Terraform for LaunchTemplate {
         let settings = &live.settings;
         let has_closed = user_data::variables(&settings.user_data)
             .is_none_or(|all| all.iter().any(|(name, value)| !self.is_open(&environment(name), value)));
+        // Commands may hold anything.
+        let is_secret = has_closed || user_data::has_commands(&settings.user_data);
         let label = sheet.label();
-        let boot = sheet.file(&format!("{label}-user-data.yaml"), settings.user_data.clone().into_bytes(), has_closed);
+        let boot = sheet.file(&format!("{label}{USER_DATA}"), settings.user_data.clone().into_bytes(), is_secret);
         let instance_type = sheet.setting("instance_type", "string", Expr::text(&settings.instance_type));
         let gb = sheet.setting("disk_gb", "number", Expr::int(settings.disk.gb));
         // The provider takes these truth values as texts.

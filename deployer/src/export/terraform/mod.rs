@@ -16,8 +16,8 @@ mod sheet;
 mod storage;
 mod written;
 
-pub use sheet::{FILES, Sheet};
-pub use written::{ALL, Place, Written, written};
+pub use sheet::{FILES, Sheet, is_of_export};
+pub use written::{ALL, Place, VERSIONS, Written, is_marked, written};
 
 use crate::{
     cloud::aws::Aws,

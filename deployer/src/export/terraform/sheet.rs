@@ -8,8 +8,25 @@ use std::{
 use super::hcl::{Block, Body, Expr};
 use crate::engine::{Address, Owner, Tags};
 
+/// Why the first plan counts a resource among those to change: what it is, and the reason.
+pub type Mark = (&'static str, &'static str);
+
+/// Variables that may be secret.
+const SENSITIVE: Mark =
+    ("function", "Terraform marks variables that may be secret as sensitive. Nothing is sent to AWS.");
+
 /// The folder of programs and user data, beside the configuration.
 pub const FILES: &str = "files";
+
+/// How the names in [`FILES`] end: programs of functions, programs of services, and user data, which may hold secrets.
+pub(super) const ARCHIVE: &str = ".zip";
+pub(super) const PROGRAM: &str = "-program";
+pub(super) const USER_DATA: &str = "-user-data.yaml";
+
+/// Whether a file in [`FILES`] is that of an export, by its name.
+pub fn is_of_export(name: &str) -> bool {
+    [ARCHIVE, PROGRAM, USER_DATA].iter().any(|ending| name.ends_with(ending))
+}
 
 /// The configuration of a stack, as far as it is written.
 #[derive(Debug, Default)]
@@ -20,8 +37,8 @@ pub struct Sheet {
     pub(super) variables: BTreeMap<String, Block>,
     /// The values of variables that may be secret.
     pub(super) secrets: BTreeMap<String, Expr>,
-    /// The resources whose arguments Terraform marks as sensitive.
-    pub(super) marked: BTreeSet<String>,
+    /// The resources that the first plan counts among those to change, although AWS stays as it is.
+    pub(super) marked: BTreeMap<String, Mark>,
     /// Files besides the configuration, below [`FILES`].
     pub(super) files: Vec<File>,
     /// What the configuration leaves out.
@@ -168,8 +185,13 @@ impl Sheet {
             .flag("sensitive", true);
         self.variables.insert(name.clone(), Block::new("variable", &[&name], body));
         self.secrets.insert(name.clone(), Expr::text(value));
-        self.marked.insert(self.subject.section.clone());
+        self.mark(&self.subject.section.clone(), SENSITIVE);
         Expr::raw(format!("var.{name}"))
+    }
+
+    /// Counts a resource among those that the first plan changes.
+    pub fn mark(&mut self, resource: &str, why: Mark) {
+        self.marked.insert(resource.to_owned(), why);
     }
 
     /// `services.web` and `instances.min` make `service_web_instances_min`.

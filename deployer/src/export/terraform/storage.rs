@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     Sheet, TERRAFORMS_OWN, Terraform,
     hcl::{Body, Expr},
-    sheet::{identifier, json, link, link_as},
+    sheet::{PROGRAM, identifier, json, link, link_as},
 };
 use crate::{
     cloud::aws::Aws,
@@ -103,15 +103,18 @@ fn texts_of<'a>(texts: impl IntoIterator<Item = &'a String>) -> Expr {
     Expr::List(texts.into_iter().map(Expr::text).collect())
 }
 
+const REPLACED: &str = "AWS does not return these arguments. An import leaves them empty.\n\
+                        A new key replaces the object, which instances may still need: README.md says how to deploy another program.";
+
 impl Terraform for Artifact {
     async fn write(&self, _: &Live<Self>, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
         let label = sheet.label();
-        let source = sheet.file(&format!("{label}-program"), self.download(aws).await?, false);
+        let source = sheet.file(&format!("{label}{PROGRAM}"), self.download(aws).await?, false);
         let body = Body::new()
             .set("bucket", link(&self.bucket))
             .text("key", &self.key)
             .set("source", source)
-            .ignoring(TERRAFORMS_OWN, &["source", "force_destroy"]);
+            .ignoring_and_created_first(REPLACED, &["source", "force_destroy"]);
         sheet.add("aws_s3_object", &format!("{}/{}", self.bucket, self.key), body);
         Ok(())
     }

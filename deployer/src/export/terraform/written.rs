@@ -1,11 +1,14 @@
 //! The files of a configuration.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     Sheet,
     hcl::{Block, Body, Expr},
+    held::NO_VALUE,
+    sheet::{FILES, Mark, USER_DATA},
 };
+use crate::output::counted::counted;
 
 /// The versions of Terraform that have import blocks.
 const TERRAFORM: &str = ">= 1.5";
@@ -16,11 +19,20 @@ const PROVIDER: &str = "~> 6.40";
 const SECRETS: &str = "secrets.auto.tfvars";
 
 /// The files that an export writes beside those of the sections of `stack.yaml`.
-const VERSIONS: &str = "versions.tf";
+/// The file with the versions, which begins with the mark of an export.
+pub const VERSIONS: &str = "versions.tf";
 const VARIABLES: &str = "variables.tf";
 const IMPORTS: &str = "imports.tf";
 const GITIGNORE: &str = ".gitignore";
 const README: &str = "README.md";
+
+/// The first line of [`VERSIONS`]: only a folder that has it is written to again.
+const MARK: &str = "# Written by `deployer export terraform`, which replaces its files with --overwrite.";
+
+/// Whether a file of versions is that of an export.
+pub fn is_marked(text: &str) -> bool {
+    text.lines().next() == Some(MARK)
+}
 
 /// Every file that an export may write, apart from those in a folder: what an earlier one wrote and this one does not, is
 /// removed.
@@ -80,10 +92,15 @@ impl Sheet {
     }
 }
 
-/// All files of a configuration.
+/// All files of a configuration, in the order in which they are written: what Git ignores is ignored before it exists, and
+/// a folder that is left half written has its mark.
 pub fn written(mut sheet: Sheet, place: &Place) -> Vec<Written> {
     sheet.close();
-    let mut files = vec![Written::text(VERSIONS, versions(place)), Written::text(IMPORTS, blocks(&sheet.imports))];
+    let mut files = vec![
+        Written::text(GITIGNORE, ignored()),
+        Written::text(VERSIONS, versions(place)),
+        Written::text(IMPORTS, blocks(&sheet.imports)),
+    ];
     files.extend(sheet.blocks.iter().map(|(name, all)| Written::text(name, blocks(all))));
     if !sheet.variables.is_empty() {
         files.push(Written::text(VARIABLES, blocks(sheet.variables.values())));
@@ -97,7 +114,6 @@ pub fn written(mut sheet: Sheet, place: &Place) -> Vec<Written> {
         let path = file.path();
         files.push(Written { path, contents: file.contents, is_secret: file.is_secret });
     }
-    files.push(Written::text(GITIGNORE, ignored(&files)));
     files
 }
 
@@ -109,17 +125,17 @@ fn versions(place: &Place) -> String {
     let provider = Body::new()
         .text("region", &place.region)
         .set("allowed_account_ids", Expr::List(vec![Expr::text(&place.account)]));
-    blocks(&[Block::new("terraform", &[], terraform), Block::new("provider", &["aws"], provider)])
+    let blocks = blocks(&[Block::new("terraform", &[], terraform), Block::new("provider", &["aws"], provider)]);
+    format!("{MARK}\n\n{blocks}")
 }
 
 fn blocks<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> String {
     blocks.into_iter().map(Block::write).collect::<Vec<_>>().join("\n")
 }
 
-/// What does not belong in a repository.
-fn ignored(files: &[Written]) -> String {
-    let secret = files.iter().filter(|file| file.is_secret).map(|file| format!("/{}\n", file.path.display()));
-    format!(".terraform/\n*.tfstate\n*.tfstate.*\n{}", secret.collect::<String>())
+/// What does not belong in a repository, whatever this export writes: files of an earlier one may be there.
+fn ignored() -> String {
+    format!("/{FILES}/*{USER_DATA}\n/{SECRETS}\n*.tfplan\n*.tfstate*\n.terraform/\n")
 }
 
 fn readme(sheet: &Sheet, place: &Place) -> String {
@@ -131,15 +147,22 @@ fn readme(sheet: &Sheet, place: &Place) -> String {
         false => format!("\n## What is left out\n\n{left_out}"),
     };
     let marked = sheet.marked.len();
-    let marks = match marked {
-        0 => String::new(),
-        _ => "\nThe functions to change have variables that may be secret: Terraform marks them as sensitive, and changes nothing\nin AWS.\n".to_owned(),
-    };
-    let secret = match sheet.secrets.is_empty() && sheet.files.iter().all(|file| !file.is_secret) {
+    let marks = marks(sheet);
+    let anew = match sheet.all_of("aws_ssm_parameter").is_empty()
+        && sheet.all_of("aws_secretsmanager_secret").is_empty()
+    {
         true => String::new(),
+        false => format!(
+            "\nTerraform does not know the values of secrets and parameters. If it creates one anew, such as under another name or after a\n\
+             deletion, a secret has no value, and a parameter has the value `{NO_VALUE}`. Set it before a program reads\n\
+             it, with `aws secretsmanager put-secret-value` or `aws ssm put-parameter --overwrite`.\n"
+        ),
+    };
+    let secret = match sheet.secrets.is_empty() && sheet.files.iter().all(|file| !file.name.ends_with(USER_DATA)) {
+        true => "",
         false => {
-            "\nThe files in `.gitignore` hold values of variables that may be secret. Keep them out of repositories.\n"
-                .to_owned()
+            "\nThe files that `.gitignore` names may hold secrets: keep them out of repositories. Terraform needs them to plan, so whoever\n\
+             plans in a clone gets them another way.\n"
         }
     };
     format!(
@@ -162,14 +185,28 @@ From then on, one tool should change the stack. The tags of the deployer stay, s
 
 The state of Terraform contains values of variables, and parameters of Parameter Store in clear: keep it in a backend that is
 encrypted.
-{secret}
-The program of a service is an object whose key has its hash, and the user data of its launch template names both: change all
-three together. Instances get a new template when they are replaced, by an instance refresh of the Auto Scaling group.
+{anew}{secret}
+The program of a service is an object whose key has its hash, and the user data of its launch template names both. To deploy
+another program, add a second `aws_s3_object` with its key, and change the user data. Instances get the new template when they
+are replaced, by an instance refresh of the Auto Scaling group. Keep the old object until the refresh has ended: instances of
+the old template read it. With a new key in its place, `terraform apply` would remove it before.
 
 `lifecycle` blocks say why Terraform leaves some arguments as they are. Objects in buckets, rows of tables, log events,
 versions of functions, and a network that the stack has not made are not part of the configuration.
 {left_out}"
     )
+}
+
+/// Why the plan has changes.
+fn marks(sheet: &Sheet) -> String {
+    let mut counts: BTreeMap<Mark, usize> = BTreeMap::new();
+    sheet.marked.values().for_each(|mark| *counts.entry(*mark).or_default() += 1);
+    let lines: String =
+        counts.iter().map(|((noun, why), count)| format!("- {}: {why}\n", counted(*count, noun))).collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\nThe changes are expected:\n\n{lines}"),
+    }
 }
 
 #[cfg(test)]
@@ -184,7 +221,7 @@ mod tests {
         sheet.begin(&address, &Owner::Parent);
         let token = sheet.secret("environment.TOKEN", "${a}\"b\"");
         sheet.add("aws_lambda_function", "app-f", Body::new().set("x", token));
-        sheet.file("boot.yaml", b"TOKEN=1".to_vec(), true);
+        sheet.file("f-user-data.yaml", b"TOKEN=1".to_vec(), true);
         sheet.file("f.zip", b"zip".to_vec(), false);
         let place = Place { stack: "app".into(), account: "123456789012".into(), region: "eu-west-3".into() };
         let files = written(sheet, &place);
@@ -193,8 +230,11 @@ mod tests {
             (String::from_utf8(file.contents.clone()).expect("text"), file.is_secret)
         };
         assert_eq!(text("secrets.auto.tfvars"), ("function_f_environment_TOKEN = \"$${a}\\\"b\\\"\"\n".into(), true));
-        assert!(text(".gitignore").0.ends_with("\n/secrets.auto.tfvars\n/files/boot.yaml\n"));
-        assert!(text("files/boot.yaml").1 && !text("files/f.zip").1);
+        let ignored = "/files/*-user-data.yaml\n/secrets.auto.tfvars\n*.tfplan\n*.tfstate*\n.terraform/\n";
+        assert_eq!(text(".gitignore").0, ignored);
+        assert_eq!(files[0].path, PathBuf::from(".gitignore"), "before there is anything to ignore");
+        assert!(files[1].path == PathBuf::from(VERSIONS) && is_marked(&text(VERSIONS).0));
+        assert!(text("files/f-user-data.yaml").1 && !text("files/f.zip").1);
         assert!(text("functions.tf").0.contains("x = var.function_f_environment_TOKEN"));
         assert!(text("variables.tf").0.contains("sensitive   = true"));
         assert!(

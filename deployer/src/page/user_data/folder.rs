@@ -15,6 +15,14 @@ pub const SETUP: &str = "setup";
 /// What it prints first: the journal then shows which command failed, even one that prints nothing.
 pub const SETTING_UP: &str = "setting up";
 
+/// How the path of the file with `run` ends.
+const RUN: &str = "/run.sh";
+
+/// Whether rendered user data has commands of `stack.yaml`, those of a folder.
+pub fn has_commands(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("- path: /opt/") && line.ends_with(RUN))
+}
+
 impl UserData {
     /// The archive, and what the unit has in addition: the working directory, and the commands before the program. The
     /// folder exists only once the archive has been unpacked.
@@ -70,7 +78,7 @@ impl UserData {
       echo yes > /opt/{unit}/prepared
     }}
 {setup}\
-- path: /opt/{unit}/run.sh
+- path: /opt/{unit}{RUN}
   permissions: '0644'
   content: |
 {run}\
@@ -107,6 +115,7 @@ mod tests {
         let files = yaml["write_files"].as_array().unwrap();
         let content = |path: &str| files.iter().find(|file| file["path"] == path).unwrap()["content"].as_str().unwrap();
         assert_eq!(content("/opt/postagram-web/run.sh").trim_end(), run);
+        assert!(has_commands(&text) && !has_commands(&postagram(&[("A", "/run.sh")]).render().unwrap()));
         assert_eq!(content("/opt/postagram-web/setup.sh"), "pip3 install -r requirements.txt\n");
         expect_test::expect![[r#"
             [ -s /opt/postagram-web/prepared ] || {
