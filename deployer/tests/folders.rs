@@ -130,6 +130,16 @@ async fn what_does_not_start_is_explained() {
             "correct `setup`",
         ),
         (
+            "    setup: |\n      echo no network >&2; (exit 4)\n      touch done\n    run: python3 server.py\n",
+            "web: it cannot be set up: `setup` exits with 4: no network",
+            "correct `setup`",
+        ),
+        (
+            "    setup: (echo no mirror >&2; exit 5) | cat\n    run: python3 server.py\n",
+            "web: it cannot be set up: `setup` exits with 5: no mirror",
+            "correct `setup`",
+        ),
+        (
             "    run: uvicornn main:app --port $PORT\n",
             "web: its instances do not have uvicornn, which `run` starts: it exits with 127",
             "`packages`",

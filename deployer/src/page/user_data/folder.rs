@@ -1,7 +1,8 @@
 //! What user data has for a service that is a folder of files.
 //!
 //! `run` and `setup` are files of their own, so that nothing in them needs quoting. `bash -c` starts a single command in its
-//! own place, so that the unit's main process is the program; the name after the text begins bash's messages.
+//! own place, so that the unit's main process is the program; the name after the text begins bash's messages. `setup` ends at
+//! the first line that fails: its success is remembered, so that a failure would never be cured.
 
 use super::{UserData, indented};
 use crate::config::Commands;
@@ -53,7 +54,7 @@ impl UserData {
     #!/bin/bash
     [ -e ../set-up ] || {{
       echo {SETTING_UP}
-      bash -c -- \"$(cat ../setup.sh)\" {SETUP} && touch ../set-up
+      bash -e -o pipefail -c -- \"$(cat ../setup.sh)\" {SETUP} && touch ../set-up
     }}
 "
             )
@@ -121,7 +122,7 @@ mod tests {
             #!/bin/bash
             [ -e ../set-up ] || {
               echo setting up
-              bash -c -- "$(cat ../setup.sh)" setup && touch ../set-up
+              bash -e -o pipefail -c -- "$(cat ../setup.sh)" setup && touch ../set-up
             }
         "##]]
         .assert_eq(content("/opt/postagram-web/setup"));
