@@ -23,19 +23,35 @@ pub const MOST_BYTES: u64 = 256 << 20;
 /// What is never packed: what other tools keep for themselves, what belongs to this machine, and files with secrets.
 /// `.gitignore` is not read: what a build makes is often listed there, and has to be deployed.
 const LEFT_OUT: &[&str] = &[
+    ".aws",
     ".deployer",
     ".DS_Store",
     ".env",
     ".git",
     ".hg",
     ".mypy_cache",
+    ".netrc",
     ".nox",
+    ".npmrc",
     ".pytest_cache",
     ".ruff_cache",
+    ".ssh",
     ".svn",
+    ".terraform",
     ".tox",
     "__pycache__",
 ];
+
+/// The beginning of files with secrets, such as `.env.production`, and the one that has none.
+const SECRETS: &str = ".env.";
+const EXAMPLE: &str = ".env.example";
+
+/// A part of the names of Terraform's states, which contain secrets, and the end of the names of its variables.
+const STATE: &str = ".tfstate";
+const VARIABLES: &str = ".tfvars";
+
+/// The ends of the names of files that may be private keys.
+const KEYS: &[&str] = &[".key", ".pem"];
 
 /// What is not packed if a command installs it: the packages of Node.js may hold programs for another system.
 const INSTALLED: &str = "node_modules";
@@ -96,6 +112,9 @@ pub enum FolderError {
         /// The path.
         path: PathBuf,
     },
+    /// A private key.
+    #[error("{} is a private key, which everyone who may read the artifact bucket could read", .0.display())]
+    PrivateKey(PathBuf),
     /// Too many files.
     #[error("{} has more than {MOST_FILES} files", .0.display())]
     TooMany(PathBuf),
@@ -116,6 +135,9 @@ impl FolderError {
             Self::Special { .. } => "remove it, or move it out of the folder",
             Self::LeadsOut { .. } => "copy the file into the folder, or make it a relative link within the folder",
             Self::Name { .. } => "rename it",
+            Self::PrivateKey(_) => {
+                "move it out of the folder, keep it with `deployer secret set`, and name it in `environment`"
+            }
             Self::TooMany(_) | Self::TooLarge(_) => {
                 "keep data in a bucket, and install dependencies with `setup`: then node_modules is left out"
             }
@@ -149,6 +171,9 @@ pub fn archive(folder: &Path, has_setup: bool) -> Result<Vec<u8>, FolderError> {
                     FileError::TooLarge { .. } => FolderError::TooLarge(folder.into()),
                     other => FolderError::File(other),
                 })?;
+                if is_private_key(name, &bytes) {
+                    return Err(FolderError::PrivateKey(path.clone()));
+                }
                 left -= bytes.len() as u64;
                 header.set_entry_type(EntryType::Regular);
                 header.set_mode(if *is_executable { 0o755 } else { 0o644 });
@@ -225,9 +250,18 @@ fn entries(folder: &Path, has_setup: bool) -> Result<Vec<Entry>, FolderError> {
 
 fn is_left_out(path: &Path, name: &str, about: &Metadata, has_setup: bool) -> bool {
     LEFT_OUT.contains(&name)
+        || (name.starts_with(SECRETS) && name != EXAMPLE)
+        || (about.is_file() && (name.contains(STATE) || name.ends_with(VARIABLES)))
         || (about.is_file() && name.ends_with(".pyc"))
         || (name == INSTALLED && has_setup)
         || (about.is_dir() && path.join(ENVIRONMENT).is_file())
+}
+
+/// Whether a file has the name and the header of a private key. Certificates may be in the same file.
+fn is_private_key(name: &str, bytes: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_header = |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"PRIVATE KEY-----");
+    KEYS.iter().any(|end| name.ends_with(end)) && bytes.split(|byte| *byte == b'\n').any(is_header)
 }
 
 /// Whether the link of this name leads out of the folder, as far as its text shows.
@@ -340,6 +374,54 @@ mod tests {
         assert_eq!(names(folder.path(), true), always);
         let with_modules = [always[0], always[1], always[2], "node_modules/left/index.js"];
         assert_eq!(names(folder.path(), false), with_modules);
+    }
+
+    #[test]
+    fn files_with_secrets_are_left_out() {
+        let folder = folder(&[
+            (".env.example", ""),
+            (".env.production", ""),
+            ("lib/.env.local", ""),
+            (".ssh/id_ed25519", ""),
+            (".aws/credentials", ""),
+            (".netrc", ""),
+            (".npmrc", ""),
+            (".terraform/providers/x", ""),
+            ("terraform.tfstate", ""),
+            ("terraform.tfstate.backup", ""),
+            ("production.tfvars", ""),
+            ("main.tf", ""),
+            ("environment.py", ""),
+        ]);
+        assert_eq!(names(folder.path(), false), [".env.example", "environment.py", "main.tf"]);
+    }
+
+    #[test]
+    fn a_private_key_is_refused_and_a_certificate_is_not() {
+        let (begin, end) = ("-----BEGIN ", "-----\nMII\n");
+        for (name, kind, is_key) in [
+            ("server.key", "PRIVATE KEY", true),
+            ("tls/SERVER.PEM", "RSA PRIVATE KEY", true),
+            ("ec.pem", "EC PRIVATE KEY", true),
+            ("ssh.key", "OPENSSH PRIVATE KEY", true),
+            ("ca.pem", "CERTIFICATE", false),
+            ("public.key", "PUBLIC KEY", false),
+            ("keys.py", "PRIVATE KEY", false),
+        ] {
+            let text = format!("{begin}{kind}{end}");
+            let packed = archive(folder(&[(name, &text)]).path(), false);
+            let Some(error) = packed.err() else {
+                assert!(!is_key, "{name}");
+                continue;
+            };
+            let expected = format!("{name} is a private key, which everyone who may read the artifact bucket could read");
+            assert!(is_key && error.to_string().ends_with(&expected), "{error}");
+            assert!(error.hint().contains("deployer secret set"));
+        }
+        let both = format!("{begin}CERTIFICATE{end}{begin}PRIVATE KEY-----\r\nMII\r\n");
+        let packed = archive(folder(&[("both.pem", &both)]).path(), false);
+        assert!(matches!(packed, Err(FolderError::PrivateKey(_))));
+        assert!(archive(folder(&[("notes.key", "C major")]).path(), false).is_ok());
     }
 
     #[test]
