@@ -59,8 +59,17 @@ const INSTALLED: &str = "node_modules";
 /// The file that marks a virtual environment of Python, which holds paths of this machine.
 const ENVIRONMENT: &str = "pyvenv.cfg";
 
-/// The description of the stack, which does not belong to the program.
+/// The usual name of a description, which does not belong to the program even if another one is used.
 const DESCRIPTION: &str = "stack.yaml";
+
+/// What to know of a folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Packing<'a> {
+    /// The description of the stack, which does not belong to the program.
+    pub description: &'a Path,
+    /// Whether a command installs dependencies on the instance.
+    pub has_setup: bool,
+}
 
 /// The time of every entry, 1980: the times of files say nothing about the program.
 const TIME: u64 = 315_532_800;
@@ -145,13 +154,13 @@ impl FolderError {
     }
 }
 
-/// Packs a folder as `tar.gz`. `has_setup` says whether a command installs dependencies on the instance.
+/// Packs a folder as `tar.gz`.
 ///
 /// Guarantees: the same files give the same bytes, on every system and whatever their times, owners and order, so that
 /// an unchanged service is never rolled out again. Of the modes only what Git keeps is kept: whether a file is
 /// executable. Empty folders are left out, as in Git.
-pub fn archive(folder: &Path, has_setup: bool) -> Result<Vec<u8>, FolderError> {
-    let mut entries = entries(folder, has_setup)?;
+pub fn archive(folder: &Path, packing: Packing<'_>) -> Result<Vec<u8>, FolderError> {
+    let mut entries = entries(folder, packing)?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     if entries.is_empty() {
         return Err(FolderError::Empty(folder.into()));
@@ -207,7 +216,7 @@ enum What {
 }
 
 /// The files and links of a folder, in any order.
-fn entries(folder: &Path, has_setup: bool) -> Result<Vec<Entry>, FolderError> {
+fn entries(folder: &Path, packing: Packing<'_>) -> Result<Vec<Entry>, FolderError> {
     let about = std::fs::metadata(folder).map_err(|source| io_error(folder, source))?;
     if !about.is_dir() {
         let kind = if about.is_file() { "a file" } else { kind(about.file_type()) };
@@ -221,7 +230,7 @@ fn entries(folder: &Path, has_setup: bool) -> Result<Vec<Entry>, FolderError> {
             let own = own.filter(|name| !name.contains(|c: char| c.is_control() || c == '\\'));
             let Some(own) = own else { return Err(FolderError::Name { path }) };
             let about = symlink_metadata(&path).map_err(|source| io_error(&path, source))?;
-            if is_left_out(&path, own, &about, has_setup) || (before.is_empty() && own == DESCRIPTION) {
+            if is_left_out(&path, own, &about, packing) || (before.is_empty() && own == DESCRIPTION) {
                 continue;
             }
             let name = format!("{before}{own}");
@@ -248,13 +257,19 @@ fn entries(folder: &Path, has_setup: bool) -> Result<Vec<Entry>, FolderError> {
     Ok(entries)
 }
 
-fn is_left_out(path: &Path, name: &str, about: &Metadata, has_setup: bool) -> bool {
+fn is_left_out(path: &Path, name: &str, about: &Metadata, packing: Packing<'_>) -> bool {
     LEFT_OUT.contains(&name)
         || (name.starts_with(SECRETS) && name != EXAMPLE)
         || (about.is_file() && (name.contains(STATE) || name.ends_with(VARIABLES)))
         || (about.is_file() && name.ends_with(".pyc"))
-        || (name == INSTALLED && has_setup)
+        || (name == INSTALLED && packing.has_setup)
+        || (packing.description.file_name().is_some_and(|own| own == name) && is_same(path, packing.description))
         || (about.is_dir() && path.join(ENVIRONMENT).is_file())
+}
+
+/// Whether two paths lead to the same file.
+fn is_same(path: &Path, other: &Path) -> bool {
+    matches!((path.canonicalize(), other.canonicalize()), (Ok(path), Ok(other)) if path == other)
 }
 
 /// Whether a file has the name and the header of a private key. Certificates may be in the same file.
@@ -325,6 +340,11 @@ mod tests {
         entries.collect()
     }
 
+    /// Packs a folder with the description beside it.
+    fn archive(folder: &Path, has_setup: bool) -> Result<Vec<u8>, FolderError> {
+        super::archive(folder, Packing { description: Path::new("/stack.yaml"), has_setup })
+    }
+
     fn names(folder: &Path, has_setup: bool) -> Vec<String> {
         unpacked(&archive(folder, has_setup).unwrap()).into_iter().map(|(name, ..)| name).collect()
     }
@@ -374,6 +394,20 @@ mod tests {
         assert_eq!(names(folder.path(), true), always);
         let with_modules = [always[0], always[1], always[2], "node_modules/left/index.js"];
         assert_eq!(names(folder.path(), false), with_modules);
+    }
+
+    #[test]
+    fn the_description_is_left_out_whatever_its_name() {
+        let folder = folder(&[("main.py", ""), ("prod.yaml", ""), ("lib/prod.yaml", ""), ("stack.yaml", "")]);
+        let packed = |description: &Path| {
+            let archive = super::archive(folder.path(), Packing { description, has_setup: false }).unwrap();
+            unpacked(&archive).into_iter().map(|(name, ..)| name).collect::<Vec<_>>()
+        };
+        let all = ["lib/prod.yaml", "main.py", "prod.yaml"];
+        assert_eq!(packed(&folder.path().join("stack.yaml")), all);
+        assert_eq!(packed(&folder.path().join("prod.yaml")), all[..2]);
+        assert_eq!(packed(&folder.path().join("lib/../prod.yaml")), all[..2]);
+        assert_eq!(packed(&folder.path().join("lib/prod.yaml")), all[1..]);
     }
 
     #[test]
