@@ -53,8 +53,13 @@ const VARIABLES: &str = ".tfvars";
 /// The ends of the names of files that may be private keys.
 const KEYS: &[&str] = &[".key", ".pem"];
 
-/// What is not packed if a command installs it: the packages of Node.js may hold programs for another system.
+/// What is not packed if a command installs it: the packages of Node.js may hold programs for another system. They are
+/// those of the file beside it.
 const INSTALLED: &str = "node_modules";
+const MANIFEST: &str = "package.json";
+
+/// The programs that install the packages of Node.js.
+const INSTALLERS: &[&str] = &["bun", "npm", "pnpm", "yarn"];
 
 /// The file that marks a virtual environment of Python, which holds paths of this machine.
 const ENVIRONMENT: &str = "pyvenv.cfg";
@@ -67,8 +72,16 @@ const DESCRIPTION: &str = "stack.yaml";
 pub struct Packing<'a> {
     /// The description of the stack, which does not belong to the program.
     pub description: &'a Path,
-    /// Whether a command installs dependencies on the instance.
-    pub has_setup: bool,
+    /// The command that prepares the folder on the instance.
+    pub setup: Option<&'a str>,
+}
+
+impl Packing<'_> {
+    /// Whether `setup` installs packages of Node.js.
+    fn installs_packages(&self) -> bool {
+        let mut words = self.setup.unwrap_or_default().split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| INSTALLERS.contains(&word))
+    }
 }
 
 /// The time of every entry, 1980: the times of files say nothing about the program.
@@ -148,7 +161,7 @@ impl FolderError {
                 "move it out of the folder, keep it with `deployer secret set`, and name it in `environment`"
             }
             Self::TooMany(_) | Self::TooLarge(_) => {
-                "keep data in a bucket, and install dependencies with `setup`: then node_modules is left out"
+                "keep data in a bucket, and install packages of Node.js with `setup: npm ci`: then node_modules is left out"
             }
         }
     }
@@ -262,7 +275,7 @@ fn is_left_out(path: &Path, name: &str, about: &Metadata, packing: Packing<'_>) 
         || (name.starts_with(SECRETS) && name != EXAMPLE)
         || (about.is_file() && (name.contains(STATE) || name.ends_with(VARIABLES)))
         || (about.is_file() && name.ends_with(".pyc"))
-        || (name == INSTALLED && packing.has_setup)
+        || (name == INSTALLED && path.with_file_name(MANIFEST).is_file() && packing.installs_packages())
         || (packing.description.file_name().is_some_and(|own| own == name) && is_same(path, packing.description))
         || (about.is_dir() && path.join(ENVIRONMENT).is_file())
 }
@@ -275,7 +288,8 @@ fn is_same(path: &Path, other: &Path) -> bool {
 /// Whether a file has the name and the header of a private key. Certificates may be in the same file.
 fn is_private_key(name: &str, bytes: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
-    let is_header = |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"PRIVATE KEY-----");
+    let is_header =
+        |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"PRIVATE KEY-----");
     KEYS.iter().any(|end| name.ends_with(end)) && bytes.split(|byte| *byte == b'\n').any(is_header)
 }
 
@@ -341,12 +355,13 @@ mod tests {
     }
 
     /// Packs a folder with the description beside it.
-    fn archive(folder: &Path, has_setup: bool) -> Result<Vec<u8>, FolderError> {
-        super::archive(folder, Packing { description: Path::new("/stack.yaml"), has_setup })
+    fn archive(folder: &Path) -> Result<Vec<u8>, FolderError> {
+        super::archive(folder, Packing { description: Path::new("/stack.yaml"), setup: None })
     }
 
-    fn names(folder: &Path, has_setup: bool) -> Vec<String> {
-        unpacked(&archive(folder, has_setup).unwrap()).into_iter().map(|(name, ..)| name).collect()
+    fn names(folder: &Path, setup: Option<&str>) -> Vec<String> {
+        let packing = Packing { description: Path::new("/stack.yaml"), setup };
+        unpacked(&super::archive(folder, packing).unwrap()).into_iter().map(|(name, ..)| name).collect()
     }
 
     #[test]
@@ -356,8 +371,8 @@ mod tests {
         let later = SystemTime::now() + Duration::from_secs(100_000);
         File::options().write(true).open(other.path().join("main.py")).unwrap().set_modified(later).unwrap();
         set_permissions(other.path().join("main.py"), Permissions::from_mode(0o644)).unwrap();
-        let bytes = archive(one.path(), false).unwrap();
-        assert_eq!(bytes, archive(other.path(), false).unwrap());
+        let bytes = archive(one.path()).unwrap();
+        assert_eq!(bytes, archive(other.path()).unwrap());
         let expected = [("a-b", 0o644, "d"), ("a/b/c.txt", 0o644, "c"), ("main.py", 0o644, "print()")];
         let mut expected = BTreeMap::from(expected.map(|(name, mode, content)| (name.to_owned(), (mode, content))));
         expected.insert("start".into(), (0o755, "#!/bin/sh"));
@@ -368,9 +383,9 @@ mod tests {
             assert_eq!(expected.get(name), Some(&(*mode, content.as_str())), "{name}");
         }
         write(other.path().join("a-b"), "e").unwrap();
-        assert_ne!(bytes, archive(other.path(), false).unwrap(), "another content");
+        assert_ne!(bytes, archive(other.path()).unwrap(), "another content");
         set_permissions(one.path().join("a-b"), Permissions::from_mode(0o755)).unwrap();
-        assert_ne!(bytes, archive(one.path(), false).unwrap(), "another mode");
+        assert_ne!(bytes, archive(one.path()).unwrap(), "another mode");
     }
 
     #[test]
@@ -385,22 +400,36 @@ mod tests {
             ("lib/__pycache__/x", ""),
             ("virtual/pyvenv.cfg", ""),
             ("virtual/bin/python", ""),
-            ("node_modules/left/index.js", ""),
             (".python-version", "3.12"),
             ("stack.yaml", ""),
             ("lib/stack.yaml", ""),
         ]);
-        let always = [".python-version", "lib/stack.yaml", "main.py"];
-        assert_eq!(names(folder.path(), true), always);
-        let with_modules = [always[0], always[1], always[2], "node_modules/left/index.js"];
-        assert_eq!(names(folder.path(), false), with_modules);
+        assert_eq!(names(folder.path(), None), [".python-version", "lib/stack.yaml", "main.py"]);
+    }
+
+    #[test]
+    fn packages_of_node_are_left_out_where_setup_installs_them() {
+        let folder = folder(&[
+            ("package.json", "{}"),
+            ("node_modules/left/index.js", ""),
+            ("node_modules/left/node_modules/pad/index.js", ""),
+            ("vendored/node_modules/right/index.js", ""),
+        ]);
+        let vendored = "vendored/node_modules/right/index.js";
+        for setup in ["npm ci", "cd /tmp\n/usr/bin/npm-22 install", "corepack enable && pnpm i", "yarn;", "bun install"]
+        {
+            assert_eq!(names(folder.path(), Some(setup)), ["package.json", vendored], "{setup}");
+        }
+        for setup in [None, Some("python3 -m venv .venv"), Some("echo bundled"), Some("./npmlike")] {
+            assert_eq!(names(folder.path(), setup).len(), 4, "{setup:?}");
+        }
     }
 
     #[test]
     fn the_description_is_left_out_whatever_its_name() {
         let folder = folder(&[("main.py", ""), ("prod.yaml", ""), ("lib/prod.yaml", ""), ("stack.yaml", "")]);
         let packed = |description: &Path| {
-            let archive = super::archive(folder.path(), Packing { description, has_setup: false }).unwrap();
+            let archive = super::archive(folder.path(), Packing { description, setup: None }).unwrap();
             unpacked(&archive).into_iter().map(|(name, ..)| name).collect::<Vec<_>>()
         };
         let all = ["lib/prod.yaml", "main.py", "prod.yaml"];
@@ -427,7 +456,7 @@ mod tests {
             ("main.tf", ""),
             ("environment.py", ""),
         ]);
-        assert_eq!(names(folder.path(), false), [".env.example", "environment.py", "main.tf"]);
+        assert_eq!(names(folder.path(), None), [".env.example", "environment.py", "main.tf"]);
     }
 
     #[test]
@@ -443,19 +472,20 @@ mod tests {
             ("keys.py", "PRIVATE KEY", false),
         ] {
             let text = format!("{begin}{kind}{end}");
-            let packed = archive(folder(&[(name, &text)]).path(), false);
+            let packed = archive(folder(&[(name, &text)]).path());
             let Some(error) = packed.err() else {
                 assert!(!is_key, "{name}");
                 continue;
             };
-            let expected = format!("{name} is a private key, which everyone who may read the artifact bucket could read");
+            let expected =
+                format!("{name} is a private key, which everyone who may read the artifact bucket could read");
             assert!(is_key && error.to_string().ends_with(&expected), "{error}");
             assert!(error.hint().contains("deployer secret set"));
         }
         let both = format!("{begin}CERTIFICATE{end}{begin}PRIVATE KEY-----\r\nMII\r\n");
-        let packed = archive(folder(&[("both.pem", &both)]).path(), false);
+        let packed = archive(folder(&[("both.pem", &both)]).path());
         assert!(matches!(packed, Err(FolderError::PrivateKey(_))));
-        assert!(archive(folder(&[("notes.key", "C major")]).path(), false).is_ok());
+        assert!(archive(folder(&[("notes.key", "C major")]).path()).is_ok());
     }
 
     #[test]
@@ -466,7 +496,7 @@ mod tests {
         {
             let link = folder.path().join("link");
             symlink(target, &link).unwrap();
-            match archive(folder.path(), false) {
+            match archive(folder.path()) {
                 Ok(bytes) => assert!(is_kept && unpacked(&bytes)[1].2 == format!("→ {target}"), "{target}"),
                 Err(error) => {
                     let expected = format!("link is a link to {target}, outside of the folder");
@@ -476,13 +506,13 @@ mod tests {
             std::fs::remove_file(link).unwrap();
         }
         symlink("../../x", folder.path().join("lib/up")).unwrap();
-        assert!(matches!(archive(folder.path(), false), Err(FolderError::LeadsOut { .. })));
+        assert!(matches!(archive(folder.path()), Err(FolderError::LeadsOut { .. })));
     }
 
     #[test]
     fn long_names_are_kept() {
         let name = format!("{}/{}.txt", "d".repeat(120), "f".repeat(200));
-        assert_eq!(names(folder(&[(&name, "x")]).path(), false), [name]);
+        assert_eq!(names(folder(&[(&name, "x")]).path(), None), [name]);
     }
 
     #[test]
@@ -496,15 +526,15 @@ mod tests {
             ("pipes", "pipes/pipe is a FIFO"),
             (".git/..", "is a FIFO"),
         ] {
-            let error = archive(&path(name), false).unwrap_err();
+            let error = archive(&path(name)).unwrap_err();
             assert!(error.to_string().contains(expected) && !error.hint().is_empty(), "{name}: {error}");
         }
         let empty = folder(&[("__pycache__/x", "")]);
-        assert!(archive(empty.path(), false).unwrap_err().to_string().ends_with("has no files to deploy"));
+        assert!(archive(empty.path()).unwrap_err().to_string().ends_with("has no files to deploy"));
         let odd = folder(&[("a\nb", "")]);
-        assert!(archive(odd.path(), false).unwrap_err().to_string().contains("control characters"));
+        assert!(archive(odd.path()).unwrap_err().to_string().contains("control characters"));
         let large = folder(&[("small", "x")]);
         File::create(large.path().join("large")).unwrap().set_len(MOST_BYTES + 1).unwrap();
-        assert!(archive(large.path(), false).unwrap_err().to_string().contains("more than 256 MiB"));
+        assert!(archive(large.path()).unwrap_err().to_string().contains("more than 256 MiB"));
     }
 }

@@ -222,7 +222,7 @@ fn folder_of(description: &Path) -> &Path {
 
 /// Packs the folder of a service.
 fn archived(description: &Path, files: &Folder) -> Result<ServiceProgram, Error> {
-    let packing = Packing { description, has_setup: files.commands.setup.is_some() };
+    let packing = Packing { description, setup: files.commands.setup.as_deref() };
     let archive = package::archive(&folder_of(description).join(&files.path), packing).map_err(Error::Folder)?;
     Ok(ServiceProgram { sha256: package::sha256_hex(&archive), content: Content::Bytes(archive.into()) })
 }
