@@ -178,6 +178,26 @@ async fn what_does_not_start_is_explained() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setup_that_takes_long_is_the_cause_until_it_has_ended() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let done = folder.path().join("done");
+    let fields = format!("    setup: until [ -e {} ]; do sleep 0.1; done\n{RUN}", done.display());
+    let (cloud, project) = (TestAws::start().await, project(&fields));
+    cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
+    until("the cause", async || {
+        let said = cloud.run(&project, &["why"]).await;
+        assert!(!said.stdout.contains("did not listen"), "{}", said.all());
+        said.stdout.contains("web: its `setup` is still running")
+    })
+    .await;
+    write(&done, "").expect("the folder can be written to");
+    let url = up(&cloud, &project).await.output("URL");
+    assert_eq!(reqwest::get(&url).await.expect("an answer").text().await.expect("a text"), "hello, Ada");
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
 /// `up` does not wait for what will never start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setup_that_fails_ends_up_early_and_keeps_the_release_before() {

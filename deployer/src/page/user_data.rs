@@ -263,7 +263,8 @@ runcmd:
 
     /// Reports to the artifact bucket, because the console and the journal of an instance are lost with it: when it
     /// boots, when its service first answers, and after every exit of the service (docs/aws.md §8.5). A report has at
-    /// most 8 KB, and no values of variables.
+    /// most 8 KB, and no values of variables. The unit starts once the commands before the program have ended: they may
+    /// take longer than the program is given to answer.
     fn report_files(&self) -> String {
         let UserData { stack, service, region, bucket, port, .. } = self;
         let unit = self.unit();
@@ -286,8 +287,7 @@ runcmd:
   content: |
     [Unit]
     Description={stack} {service}: boot report
-    Wants=network-online.target
-    After=network-online.target
+    After={unit}.service
     [Service]
     ExecStartPre=-/usr/bin/bash /opt/{unit}/report started
     ExecStart=/usr/bin/bash /opt/{unit}/report answers
@@ -606,8 +606,7 @@ pub(super) mod tests {
               content: |
                 [Unit]
                 Description=postagram web: boot report
-                Wants=network-online.target
-                After=network-online.target
+                After=postagram-web.service
                 [Service]
                 ExecStartPre=-/usr/bin/bash /opt/postagram-web/report started
                 ExecStart=/usr/bin/bash /opt/postagram-web/report answers

@@ -13,7 +13,8 @@ const START_S: u32 = 1800;
 /// What runs before the program and has the name of its field: `setup`.
 pub const SETUP: &str = "setup";
 
-/// What it prints first: the journal then shows which command failed, even one that prints nothing.
+/// What it prints first, as an error: the journal then shows which command failed, even one that prints nothing, and the
+/// console what an instance that has not reported yet is doing.
 pub const SETTING_UP: &str = "setting up";
 
 impl UserData {
@@ -53,7 +54,7 @@ impl UserData {
   content: |
     #!/bin/bash
     [ -e ../set-up ] || {{
-      echo {SETTING_UP}
+      echo {SETTING_UP} >&2
       bash -e -o pipefail -c -- \"$(cat ../setup.sh)\" {SETUP} && touch ../set-up
     }}
 "
@@ -121,7 +122,7 @@ mod tests {
         expect_test::expect![[r##"
             #!/bin/bash
             [ -e ../set-up ] || {
-              echo setting up
+              echo setting up >&2
               bash -e -o pipefail -c -- "$(cat ../setup.sh)" setup && touch ../set-up
             }
         "##]]
