@@ -1,6 +1,7 @@
 //! The archive of a folder with a program in any language.
 
 use std::{
+    collections::VecDeque,
     fs::{Metadata, symlink_metadata},
     io::{self, Write as _},
     path::{Component, Path, PathBuf},
@@ -255,7 +256,7 @@ fn entries(folder: &Path, packing: Packing<'_>) -> Result<Vec<Entry>, FolderErro
                 }
                 () if about.is_symlink() => {
                     let target = std::fs::read_link(&path).map_err(|source| io_error(&path, source))?;
-                    if leads_out(&name, &target) {
+                    if leads_out(folder, &name, &target) {
                         return Err(FolderError::LeadsOut { path, target });
                     }
                     entries.push(Entry { name, path, what: What::Link(target) });
@@ -293,15 +294,36 @@ fn is_private_key(name: &str, bytes: &[u8]) -> bool {
     KEYS.iter().any(|end| name.ends_with(end)) && bytes.split(|byte| *byte == b'\n').any(is_header)
 }
 
-/// Whether the link of this name leads out of the folder, as far as its text shows.
-fn leads_out(name: &str, target: &Path) -> bool {
-    let mut depth = name.matches('/').count();
-    for part in target.components() {
-        match part {
-            Component::CurDir => (),
-            Component::Normal(_) => depth += 1,
-            Component::ParentDir if depth > 0 => depth -= 1,
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return true,
+/// The most links on the way to a file, as on Linux (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// Whether the link of this name leads out of the folder, directly or by way of other links. A link to nothing may exist
+/// on the instance.
+fn leads_out(folder: &Path, name: &str, target: &Path) -> bool {
+    let (mut at, mut links) = (PathBuf::from(name), 0);
+    at.pop();
+    let own = |part: Component<'_>| PathBuf::from(part.as_os_str());
+    let mut ahead: VecDeque<PathBuf> = target.components().map(own).collect();
+    while let Some(part) = ahead.pop_front() {
+        match part.components().next() {
+            None | Some(Component::CurDir) => (),
+            Some(Component::RootDir | Component::Prefix(_)) => return true,
+            Some(Component::ParentDir) => {
+                if !at.pop() {
+                    return true;
+                }
+            }
+            Some(Component::Normal(_)) => {
+                at.push(&part);
+                if let Ok(next) = std::fs::read_link(folder.join(&at)) {
+                    at.pop();
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return false;
+                    }
+                    next.components().rev().for_each(|part| ahead.push_front(own(part)));
+                }
+            }
         }
     }
     false
@@ -507,6 +529,21 @@ mod tests {
         }
         symlink("../../x", folder.path().join("lib/up")).unwrap();
         assert!(matches!(archive(folder.path()), Err(FolderError::LeadsOut { .. })));
+    }
+
+    #[test]
+    fn links_are_followed_through_other_links() {
+        let folder = folder(&[("lib/main.js", "x")]);
+        let link = |target: &str, name: &str| symlink(target, folder.path().join(name)).unwrap();
+        link(".", "here");
+        link("../lib", "lib/again");
+        link("lib/again/again/main.js", "main.js");
+        link("round", "round");
+        link("later/built.js", "built.js");
+        assert!(archive(folder.path()).is_ok());
+        link("here/here/../passwd", "out");
+        let error = archive(folder.path()).unwrap_err();
+        assert!(error.to_string().ends_with("out is a link to here/here/../passwd, outside of the folder"), "{error}");
     }
 
     #[test]
