@@ -170,9 +170,10 @@ impl FolderError {
 
 /// Packs a folder as `tar.gz`.
 ///
-/// Guarantees: the same files give the same bytes, on every system and whatever their times, owners and order, so that
-/// an unchanged service is never rolled out again. Of the modes only what Git keeps is kept: whether a file is
-/// executable. Empty folders are left out, as in Git.
+/// Guarantees: the same files give the same bytes on every system, whatever their times, owners and order, so that an
+/// unchanged service is not rolled out again. Of the modes only what Git keeps is kept: whether a file is executable.
+/// Empty folders are left out, as in Git. The hash of a program is that of its object in the bucket, and so that of the
+/// compressed bytes: another release of the deployer may compress in another way, and rolls every folder out once.
 pub fn archive(folder: &Path, packing: Packing<'_>) -> Result<Vec<u8>, FolderError> {
     let mut entries = entries(folder, packing)?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -408,6 +409,14 @@ mod tests {
         assert_ne!(bytes, archive(other.path()).unwrap(), "another content");
         set_permissions(one.path().join("a-b"), Permissions::from_mode(0o755)).unwrap();
         assert_ne!(bytes, archive(one.path()).unwrap(), "another mode");
+    }
+
+    /// A change of these bytes rolls every folder out once: the changelog has to mention it.
+    #[test]
+    fn the_bytes_are_those_of_earlier_releases() {
+        let long = "a service in any language, packed\n".repeat(5000) + &"0123456789abcdef".repeat(300);
+        let bytes = archive(folder(&[("main.py", &long), ("lib/start!", "#!/bin/sh\n")]).path()).unwrap();
+        expect_test::expect![[r#""#]].assert_eq(&crate::package::sha256_hex(&bytes));
     }
 
     #[test]
