@@ -98,9 +98,13 @@ async fn a_folder_is_deployed_changed_and_brought_back_without_a_lost_request() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_crashes_is_started_again_and_not_set_up_again() {
+async fn a_program_that_crashes_is_started_again_and_neither_downloaded_nor_set_up_again() {
     let (cloud, project) = (TestAws::start().await, project(COUNTED));
     let url = up(&cloud, &project).await.output("URL");
+    let s3 = &cloud.aws.s3;
+    let listed = s3.list_objects_v2().bucket(BUCKET).prefix("services/web/").send().await.expect("a list");
+    let key = listed.contents()[0].key().expect("a key").to_owned();
+    s3.delete_object().bucket(BUCKET).key(&key).send().await.expect("it can be removed");
     let get = async |path: &str| reqwest::get(format!("{url}{path}")).await.ok()?.text().await.ok();
     let first = get("/pid").await.expect("it answers");
     get("/crash").await;
