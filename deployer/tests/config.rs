@@ -45,6 +45,23 @@ fn the_shipped_file_is_valid() {
 }
 
 #[test]
+fn records_of_failed_events_may_be_kept_where_they_trigger_nothing_or_another_function() {
+    for (upload, failures) in [
+        ("function: f, prefix: uploads/", "${buckets.a.arn}"),
+        ("function: f, prefix: aws/lambda/async/other/", "${buckets.a.arn}"),
+        ("function: f, suffix: .png", "${buckets.a.arn}"),
+        ("function: g", "${buckets.a.arn}"),
+        ("function: f", "${buckets.b.arn}"),
+        ("function: f", "arn:aws:s3:::app-a-123456789012-eu-west-1"),
+    ] {
+        read(&format!(
+            "{HEAD}buckets: {{ a: {{ on_upload: {{ {upload} }} }}, b: }}\nfunctions:\n  f: {{ binary: f, on_failure: \"{failures}\" \
+             }}\n  g: {{ binary: g }}\n"
+        ));
+    }
+}
+
+#[test]
 fn several_entries_of_every_section_are_read() {
     let text = format!(
         "{HEAD}tables:\n  a: {{ partition_key: k }}\n  b: {{ partition_key: k, protect: true }}\n\

@@ -98,9 +98,13 @@ async fn a_folder_is_deployed_changed_and_brought_back_without_a_lost_request() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_crashes_is_started_again_and_not_set_up_again() {
+async fn a_program_that_crashes_is_started_again_and_neither_downloaded_nor_set_up_again() {
     let (cloud, project) = (TestAws::start().await, project(COUNTED));
     let url = up(&cloud, &project).await.output("URL");
+    let s3 = &cloud.aws.s3;
+    let listed = s3.list_objects_v2().bucket(BUCKET).prefix("services/web/").send().await.expect("a list");
+    let key = listed.contents()[0].key().expect("a key").to_owned();
+    s3.delete_object().bucket(BUCKET).key(&key).send().await.expect("it can be removed");
     let get = async |path: &str| reqwest::get(format!("{url}{path}")).await.ok()?.text().await.ok();
     let first = get("/pid").await.expect("it answers");
     get("/crash").await;
@@ -127,6 +131,16 @@ async fn what_does_not_start_is_explained() {
         (
             "    setup: echo no such version >&2; exit 3\n    run: python3 server.py\n",
             "web: it cannot be set up: `setup` exits with 3: no such version",
+            "correct `setup`",
+        ),
+        (
+            "    setup: |\n      echo no network >&2; (exit 4)\n      touch done\n    run: python3 server.py\n",
+            "web: it cannot be set up: `setup` exits with 4: no network",
+            "correct `setup`",
+        ),
+        (
+            "    setup: (echo no mirror >&2; exit 5) | cat\n    run: python3 server.py\n",
+            "web: it cannot be set up: `setup` exits with 5: no mirror",
             "correct `setup`",
         ),
         (
@@ -166,6 +180,26 @@ async fn what_does_not_start_is_explained() {
         cloud.done(&project, &["down", "--yes"]).await;
         cloud.end().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setup_that_takes_long_is_the_cause_until_it_has_ended() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let done = folder.path().join("done");
+    let fields = format!("    setup: until [ -e {} ]; do sleep 0.1; done\n{RUN}", done.display());
+    let (cloud, project) = (TestAws::start().await, project(&fields));
+    cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
+    until("the cause", async || {
+        let said = cloud.run(&project, &["why"]).await;
+        assert!(!said.stdout.contains("did not listen"), "{}", said.all());
+        said.stdout.contains("web: its `setup` is still running")
+    })
+    .await;
+    write(&done, "").expect("the folder can be written to");
+    let url = up(&cloud, &project).await.output("URL");
+    assert_eq!(reqwest::get(&url).await.expect("an answer").text().await.expect("a text"), "hello, Ada");
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
 }
 
 /// `up` does not wait for what will never start.

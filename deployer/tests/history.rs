@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use deployer::releases::KEPT;
+use deployer::{cloud::lease, releases::KEPT};
 use serde_json::Value;
 use support::{
     Project, Said,
@@ -414,6 +414,32 @@ async fn a_function_is_brought_back_with_code_and_configuration() {
         versions(&cloud, &project).await.iter().filter_map(|release| release["release"].as_i64()).collect();
     assert_eq!(numbers, [8, 7, 6, 5, 4, 3]);
     refuses(&cloud, &project, &["rollback", "labels", "2"], 1, &["release 2 of labels is no longer kept"]).await;
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_keeps_what_another_run_has_changed_before_its_turn() {
+    let (cloud, project) = (TestAws::start().await, project());
+    let (lambda, s3) = (&cloud.aws.lambda, &cloud.aws.s3);
+    up(&cloud, &project).await;
+    project.change_function();
+    up(&cloud, &project).await;
+    let holder = serde_json::json!({
+        "owner": "ada", "host": "analytical", "command": "up", "since": 0, "expires": 60, "run": 1,
+        "process": { "machine": "elsewhere", "pid": 1843, "began": 1 },
+    });
+    let put = s3.put_object().bucket(BUCKET).key(lease::KEY).body(holder.to_string().into_bytes().into());
+    put.send().await.expect("it can be written");
+    let mut run = Run::of(cloud.command(&project, &["rollback", "labels", "--yes", "--wait"]));
+    run.hear("waiting for ada").await;
+    let reserve = lambda.put_function_concurrency().function_name("s-labels").reserved_concurrent_executions(7);
+    reserve.send().await.expect("it can be reserved");
+    s3.delete_object().bucket(BUCKET).key(lease::KEY).send().await.expect("it can be removed");
+    let said = run.end().await;
+    assert!(said.code == 0 && said.stderr.contains("labels: release 1 is in service"), "{}", said.all());
+    let reserved = lambda.get_function_concurrency().function_name("s-labels").send().await.expect("it is there");
+    assert_eq!(reserved.reserved_concurrent_executions, Some(7));
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }

@@ -20,14 +20,24 @@ pub fn remedy(fault: &Fault, what: Option<&str>) -> Option<String> {
     if is_about_credentials(fault) {
         return Some(RENEW.into());
     }
-    let known = health::advice(fault).or_else(|| known(fault)).map(str::to_owned);
+    let known = health::advice(fault).map(str::to_owned).or_else(|| known(fault));
     known.or_else(|| Class::of(&fault.code).map(|class| class.remedy(fault, what.unwrap_or("this stack"))))
 }
 
-fn known(fault: &Fault) -> Option<&'static str> {
+fn known(fault: &Fault) -> Option<String> {
     let said = format!("{}: {}", fault.code, fault.message);
-    KNOWN.iter().find(|(text, _)| said.contains(text)).map(|(_, remedy)| *remedy)
+    let (_, remedy) = KNOWN.iter().find(|(text, _)| said.contains(text))?;
+    Some(remedy.replace(NUMBER, bracketed_number(&fault.message).unwrap_or("some")))
 }
+
+/// The number that AWS's message has in brackets.
+fn bracketed_number(message: &str) -> Option<&str> {
+    let (number, _) = message.rsplit_once('[')?.1.split_once(']')?;
+    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
+}
+
+/// What stands in a remedy for the number of AWS's message.
+const NUMBER: &str = "{number}";
 
 const SIGN_IN: &str = "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or \
                        use --local, which needs no account";
@@ -88,8 +98,8 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "UnreservedConcurrentExecution",
         "lower the function's `concurrency`, leave it out, or ask AWS for a higher quota (`aws service-quotas \
-         request-service-quota-increase --service-code lambda --quota-code L-B99A9384 --desired-value …`): 100 of the \
-         account's concurrent executions stay unreserved",
+         request-service-quota-increase --service-code lambda --quota-code L-B99A9384 --desired-value …`): \
+         {number} of the account's concurrent executions stay unreserved",
     ),
     (
         "destination ARN",
@@ -357,6 +367,21 @@ mod tests {
             ("ListBuckets", "ExpiredToken", "it has expired", "renew the credentials"),
         ];
         rows.iter().for_each(|(operation, code, message, expected)| check(operation, code, message, expected));
+    }
+
+    #[test]
+    fn the_number_of_executions_that_stay_unreserved_is_that_of_the_account() {
+        let said = "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution \
+                    below its minimum value of [10].";
+        let code = "InvalidParameterValueException";
+        check("PutFunctionConcurrency", code, said, ": 10 of the account's concurrent executions stay unreserved");
+        let without = said.replace("[10]", "the account");
+        check(
+            "PutFunctionConcurrency",
+            code,
+            &without,
+            ": some of the account's concurrent executions stay unreserved",
+        );
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Session {
         held::refuse(self.find_held(wanted).await?)?;
         let mut build = report::Build::default();
         let show = |building: Building<'_>| build.show(building);
-        let built = Programs::build(&self.config, self.folder(), self.destination, wanted, show);
+        let built = Programs::build(&self.config, &self.file, self.destination, wanted, show);
         let built = unless_stopped(async { built.await.map_err(|failed| self.unbuilt(failed)) }).await?;
         for Warning { path, unfit } in &built.warnings {
             let place = place(&self.config, &self.file, path).unwrap_or_default();

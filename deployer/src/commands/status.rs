@@ -164,7 +164,7 @@ async fn deployed(session: &Session, places: &Places, packages: &[String]) -> Re
 /// Finished programs from their files, and those of packages as they are deployed.
 async fn programs(session: &Session, packages: &[String], deployed: Deployed) -> Result<Programs, String> {
     let is_finished = |entry: &str| !packages.iter().any(|package| package == entry);
-    let read = Programs::build(&session.config, session.folder(), session.destination, is_finished, |_| ()).await;
+    let read = Programs::build(&session.config, &session.file, session.destination, is_finished, |_| ()).await;
     let mut programs = read.map_err(|failed| failed.error.to_string())?;
     deployed.functions.into_iter().for_each(|(entry, sha256)| programs.keep_function(&entry, sha256));
     deployed.services.into_iter().for_each(|(entry, sha256)| programs.keep_service(&entry, sha256));

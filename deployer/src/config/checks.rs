@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, Destination, Folder, Function, HTTPS_PORT, LAB_ROLE, LARGEST_COMMANDS, LARGEST_ENVIRONMENT, Place, Problem,
-    Program, Reference, SIZES, Uses, Variables, error::did_you_mean, verify::RUN,
+    Config, Destination, Folder, Function, HTTPS_PORT, LAB_ROLE, LARGEST_COMMANDS, LARGEST_ENVIRONMENT, Name, Place,
+    Problem, Program, Reference, SIZES, Upload, Uses, Variables, error::did_you_mean, verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -31,6 +31,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
         let path = format!("functions.{entry}");
         checks.uses(&path, &function.uses);
         checks.destination(&path, function);
+        checks.endless_failures(&path, entry);
     }
     for (entry, service) in &config.services {
         let path = format!("services.{entry}");
@@ -303,6 +304,59 @@ impl Checks<'_> {
         }
     }
 
+    /// The record of a failed event is an upload like any other. If it triggers the function that has failed, directly
+    /// or by way of other functions, each failure makes another event, without end.
+    fn endless_failures(&mut self, path: &str, entry: &Name) {
+        let (mut way, mut buckets) = (vec![entry], Vec::new());
+        while let Some((bucket, next)) = way.last().and_then(|last| self.triggered_by_failures(last)) {
+            buckets.push(bucket);
+            if next == entry {
+                break;
+            }
+            // A circle that does not contain this function, and is reported at its own.
+            if way.contains(&next) {
+                return;
+            }
+            way.push(next);
+        }
+        // Each circle is reported once.
+        if buckets.len() < way.len() || way.iter().any(|other| *other < entry) {
+            return;
+        }
+        let names: Vec<String> = way.iter().chain([&entry]).map(ToString::to_string).collect();
+        let bucket = buckets[0];
+        let message = format!("records of failed events trigger functions without end: {}", names.join(" → "));
+        let help = format!(
+            "record them in another bucket, or give `buckets.{bucket}.on_upload` a `prefix` that keys below {FAILURES} do \
+             not have"
+        );
+        self.problem(&format!("{path}.on_failure"), message, help);
+    }
+
+    /// The bucket with the records of a function's failed events, and the function that they trigger.
+    fn triggered_by_failures(&self, entry: &Name) -> Option<(&Name, &Name)> {
+        let destination = self.config.functions.get(entry)?.on_failure.as_ref()?;
+        let (name, bucket) = self.config.buckets.iter().find(|(name, _)| match destination {
+            Destination::Bucket(bucket) => bucket == *name,
+            Destination::Arn(arn) => self.is_bucket(arn, name),
+        })?;
+        let upload = bucket.on_upload.as_ref()?;
+        let folder = format!("{FAILURES}{}-{entry}/", self.config.name);
+        admits_record(upload, &folder).then_some((name, &upload.function))
+    }
+
+    /// Whether this is the ARN of a bucket of the stack. The account may not be known.
+    fn is_bucket(&self, arn: &str, entry: &Name) -> bool {
+        let (stack, region) = (&self.config.name, &self.config.region);
+        let name = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":s3:::")).map(|(_, name)| name);
+        let after = name.and_then(|name| name.strip_prefix(&format!("{stack}-{entry}-")));
+        let account = after.and_then(|after| after.strip_suffix(&format!("-{region}")));
+        account.is_some_and(|account| match &self.config.account {
+            Some(own) => account == own,
+            None => account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()),
+        })
+    }
+
     fn reference(&mut self, reference: &Reference) {
         let Reference { section, entry, attribute, place } = reference;
         let Some((_, attributes)) = ATTRIBUTES.iter().find(|(known, _)| known == section) else {
@@ -440,6 +494,21 @@ impl Checks<'_> {
     fn problem(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
         self.problems.push(Problem { place: self.place(path), message: message.into(), help: Some(help.into()) });
     }
+}
+
+/// The folder in a bucket for the records of failed events (docs/aws.md §7.5).
+const FAILURES: &str = "aws/lambda/async/";
+
+/// Whether the key of a record in this folder of a function triggers. It is `FOLDER/yyyy/mm/dd/TIME-UUID`.
+fn admits_record(upload: &Upload, folder: &str) -> bool {
+    let prefix = upload.prefix.as_deref().unwrap_or_default();
+    let suffix = upload.suffix.as_deref().unwrap_or_default();
+    let is_of_id = |(at, byte): (usize, u8)| match at {
+        12 | 17 | 22 | 27 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    let ends_alike = suffix.bytes().rev().take(36).enumerate().all(is_of_id);
+    (folder.starts_with(prefix) || prefix.starts_with(folder)) && ends_alike
 }
 
 fn keys<T>(entries: &BTreeMap<super::Name, T>) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! The archive of a folder with a program in any language.
 
 use std::{
+    collections::VecDeque,
     fs::{Metadata, symlink_metadata},
     io::{self, Write as _},
     path::{Component, Path, PathBuf},
@@ -23,28 +24,66 @@ pub const MOST_BYTES: u64 = 256 << 20;
 /// What is never packed: what other tools keep for themselves, what belongs to this machine, and files with secrets.
 /// `.gitignore` is not read: what a build makes is often listed there, and has to be deployed.
 const LEFT_OUT: &[&str] = &[
+    ".aws",
     ".deployer",
     ".DS_Store",
     ".env",
     ".git",
     ".hg",
     ".mypy_cache",
+    ".netrc",
     ".nox",
+    ".npmrc",
     ".pytest_cache",
     ".ruff_cache",
+    ".ssh",
     ".svn",
+    ".terraform",
     ".tox",
     "__pycache__",
 ];
 
-/// What is not packed if a command installs it: the packages of Node.js may hold programs for another system.
+/// The beginning of files with secrets, such as `.env.production`, and the one that has none.
+const SECRETS: &str = ".env.";
+const EXAMPLE: &str = ".env.example";
+
+/// A part of the names of Terraform's states, which contain secrets, and the end of the names of its variables.
+const STATE: &str = ".tfstate";
+const VARIABLES: &str = ".tfvars";
+
+/// The ends of the names of files that may be private keys.
+const KEYS: &[&str] = &[".key", ".pem"];
+
+/// What is not packed if a command installs it: the packages of Node.js may hold programs for another system. They are
+/// those of the file beside it.
 const INSTALLED: &str = "node_modules";
+const MANIFEST: &str = "package.json";
+
+/// The programs that install the packages of Node.js.
+const INSTALLERS: &[&str] = &["bun", "npm", "pnpm", "yarn"];
 
 /// The file that marks a virtual environment of Python, which holds paths of this machine.
 const ENVIRONMENT: &str = "pyvenv.cfg";
 
-/// The description of the stack, which does not belong to the program.
+/// The usual name of a description, which does not belong to the program even if another one is used.
 const DESCRIPTION: &str = "stack.yaml";
+
+/// What to know of a folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Packing<'a> {
+    /// The description of the stack, which does not belong to the program.
+    pub description: &'a Path,
+    /// The command that prepares the folder on the instance.
+    pub setup: Option<&'a str>,
+}
+
+impl Packing<'_> {
+    /// Whether `setup` installs packages of Node.js.
+    fn installs_packages(&self) -> bool {
+        let mut words = self.setup.unwrap_or_default().split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| INSTALLERS.contains(&word))
+    }
+}
 
 /// The time of every entry, 1980: the times of files say nothing about the program.
 const TIME: u64 = 315_532_800;
@@ -96,6 +135,9 @@ pub enum FolderError {
         /// The path.
         path: PathBuf,
     },
+    /// A private key.
+    #[error("{} is a private key, which everyone who may read the artifact bucket could read", .0.display())]
+    PrivateKey(PathBuf),
     /// Too many files.
     #[error("{} has more than {MOST_FILES} files", .0.display())]
     TooMany(PathBuf),
@@ -116,20 +158,24 @@ impl FolderError {
             Self::Special { .. } => "remove it, or move it out of the folder",
             Self::LeadsOut { .. } => "copy the file into the folder, or make it a relative link within the folder",
             Self::Name { .. } => "rename it",
+            Self::PrivateKey(_) => {
+                "move it out of the folder, keep it with `deployer secret set`, and name it in `environment`"
+            }
             Self::TooMany(_) | Self::TooLarge(_) => {
-                "keep data in a bucket, and install dependencies with `setup`: then node_modules is left out"
+                "keep data in a bucket, and install packages of Node.js with `setup: npm ci`: then node_modules is left out"
             }
         }
     }
 }
 
-/// Packs a folder as `tar.gz`. `has_setup` says whether a command installs dependencies on the instance.
+/// Packs a folder as `tar.gz`.
 ///
-/// Guarantees: the same files give the same bytes, on every system and whatever their times, owners and order, so that
-/// an unchanged service is never rolled out again. Of the modes only what Git keeps is kept: whether a file is
-/// executable. Empty folders are left out, as in Git.
-pub fn archive(folder: &Path, has_setup: bool) -> Result<Vec<u8>, FolderError> {
-    let mut entries = entries(folder, has_setup)?;
+/// Guarantees: the same files give the same bytes on every system, whatever their times, owners and order, so that an
+/// unchanged service is not rolled out again. Of the modes only what Git keeps is kept: whether a file is executable.
+/// Empty folders are left out, as in Git. The hash of a program is that of its object in the bucket, and so that of the
+/// compressed bytes: another release of the deployer may compress in another way, and rolls every folder out once.
+pub fn archive(folder: &Path, packing: Packing<'_>) -> Result<Vec<u8>, FolderError> {
+    let mut entries = entries(folder, packing)?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     if entries.is_empty() {
         return Err(FolderError::Empty(folder.into()));
@@ -149,6 +195,9 @@ pub fn archive(folder: &Path, has_setup: bool) -> Result<Vec<u8>, FolderError> {
                     FileError::TooLarge { .. } => FolderError::TooLarge(folder.into()),
                     other => FolderError::File(other),
                 })?;
+                if is_private_key(name, &bytes) {
+                    return Err(FolderError::PrivateKey(path.clone()));
+                }
                 left -= bytes.len() as u64;
                 header.set_entry_type(EntryType::Regular);
                 header.set_mode(if *is_executable { 0o755 } else { 0o644 });
@@ -182,7 +231,7 @@ enum What {
 }
 
 /// The files and links of a folder, in any order.
-fn entries(folder: &Path, has_setup: bool) -> Result<Vec<Entry>, FolderError> {
+fn entries(folder: &Path, packing: Packing<'_>) -> Result<Vec<Entry>, FolderError> {
     let about = std::fs::metadata(folder).map_err(|source| io_error(folder, source))?;
     if !about.is_dir() {
         let kind = if about.is_file() { "a file" } else { kind(about.file_type()) };
@@ -196,7 +245,7 @@ fn entries(folder: &Path, has_setup: bool) -> Result<Vec<Entry>, FolderError> {
             let own = own.filter(|name| !name.contains(|c: char| c.is_control() || c == '\\'));
             let Some(own) = own else { return Err(FolderError::Name { path }) };
             let about = symlink_metadata(&path).map_err(|source| io_error(&path, source))?;
-            if is_left_out(&path, own, &about, has_setup) || (before.is_empty() && own == DESCRIPTION) {
+            if is_left_out(&path, own, &about, packing) || (before.is_empty() && own == DESCRIPTION) {
                 continue;
             }
             let name = format!("{before}{own}");
@@ -208,7 +257,7 @@ fn entries(folder: &Path, has_setup: bool) -> Result<Vec<Entry>, FolderError> {
                 }
                 () if about.is_symlink() => {
                     let target = std::fs::read_link(&path).map_err(|source| io_error(&path, source))?;
-                    if leads_out(&name, &target) {
+                    if leads_out(folder, &name, &target) {
                         return Err(FolderError::LeadsOut { path, target });
                     }
                     entries.push(Entry { name, path, what: What::Link(target) });
@@ -223,22 +272,59 @@ fn entries(folder: &Path, has_setup: bool) -> Result<Vec<Entry>, FolderError> {
     Ok(entries)
 }
 
-fn is_left_out(path: &Path, name: &str, about: &Metadata, has_setup: bool) -> bool {
+fn is_left_out(path: &Path, name: &str, about: &Metadata, packing: Packing<'_>) -> bool {
     LEFT_OUT.contains(&name)
+        || (name.starts_with(SECRETS) && name != EXAMPLE)
+        || (about.is_file() && (name.contains(STATE) || name.ends_with(VARIABLES)))
         || (about.is_file() && name.ends_with(".pyc"))
-        || (name == INSTALLED && has_setup)
+        || (name == INSTALLED && path.with_file_name(MANIFEST).is_file() && packing.installs_packages())
+        || (packing.description.file_name().is_some_and(|own| own == name) && is_same(path, packing.description))
         || (about.is_dir() && path.join(ENVIRONMENT).is_file())
 }
 
-/// Whether the link of this name leads out of the folder, as far as its text shows.
-fn leads_out(name: &str, target: &Path) -> bool {
-    let mut depth = name.matches('/').count();
-    for part in target.components() {
-        match part {
-            Component::CurDir => (),
-            Component::Normal(_) => depth += 1,
-            Component::ParentDir if depth > 0 => depth -= 1,
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return true,
+/// Whether two paths lead to the same file.
+fn is_same(path: &Path, other: &Path) -> bool {
+    matches!((path.canonicalize(), other.canonicalize()), (Ok(path), Ok(other)) if path == other)
+}
+
+/// Whether a file has the name and the header of a private key. Certificates may be in the same file.
+fn is_private_key(name: &str, bytes: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_header =
+        |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"PRIVATE KEY-----");
+    KEYS.iter().any(|end| name.ends_with(end)) && bytes.split(|byte| *byte == b'\n').any(is_header)
+}
+
+/// The most links on the way to a file, as on Linux (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// Whether the link of this name leads out of the folder, directly or by way of other links. A link to nothing may exist
+/// on the instance.
+fn leads_out(folder: &Path, name: &str, target: &Path) -> bool {
+    let (mut at, mut links) = (PathBuf::from(name), 0);
+    at.pop();
+    let own = |part: Component<'_>| PathBuf::from(part.as_os_str());
+    let mut ahead: VecDeque<PathBuf> = target.components().map(own).collect();
+    while let Some(part) = ahead.pop_front() {
+        match part.components().next() {
+            None | Some(Component::CurDir) => (),
+            Some(Component::RootDir | Component::Prefix(_)) => return true,
+            Some(Component::ParentDir) => {
+                if !at.pop() {
+                    return true;
+                }
+            }
+            Some(Component::Normal(_)) => {
+                at.push(&part);
+                if let Ok(next) = std::fs::read_link(folder.join(&at)) {
+                    at.pop();
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return false;
+                    }
+                    next.components().rev().for_each(|part| ahead.push_front(own(part)));
+                }
+            }
         }
     }
     false
@@ -291,8 +377,14 @@ mod tests {
         entries.collect()
     }
 
-    fn names(folder: &Path, has_setup: bool) -> Vec<String> {
-        unpacked(&archive(folder, has_setup).unwrap()).into_iter().map(|(name, ..)| name).collect()
+    /// Packs a folder with the description beside it.
+    fn archive(folder: &Path) -> Result<Vec<u8>, FolderError> {
+        super::archive(folder, Packing { description: Path::new("/stack.yaml"), setup: None })
+    }
+
+    fn names(folder: &Path, setup: Option<&str>) -> Vec<String> {
+        let packing = Packing { description: Path::new("/stack.yaml"), setup };
+        unpacked(&super::archive(folder, packing).unwrap()).into_iter().map(|(name, ..)| name).collect()
     }
 
     #[test]
@@ -302,8 +394,8 @@ mod tests {
         let later = SystemTime::now() + Duration::from_secs(100_000);
         File::options().write(true).open(other.path().join("main.py")).unwrap().set_modified(later).unwrap();
         set_permissions(other.path().join("main.py"), Permissions::from_mode(0o644)).unwrap();
-        let bytes = archive(one.path(), false).unwrap();
-        assert_eq!(bytes, archive(other.path(), false).unwrap());
+        let bytes = archive(one.path()).unwrap();
+        assert_eq!(bytes, archive(other.path()).unwrap());
         let expected = [("a-b", 0o644, "d"), ("a/b/c.txt", 0o644, "c"), ("main.py", 0o644, "print()")];
         let mut expected = BTreeMap::from(expected.map(|(name, mode, content)| (name.to_owned(), (mode, content))));
         expected.insert("start".into(), (0o755, "#!/bin/sh"));
@@ -314,9 +406,17 @@ mod tests {
             assert_eq!(expected.get(name), Some(&(*mode, content.as_str())), "{name}");
         }
         write(other.path().join("a-b"), "e").unwrap();
-        assert_ne!(bytes, archive(other.path(), false).unwrap(), "another content");
+        assert_ne!(bytes, archive(other.path()).unwrap(), "another content");
         set_permissions(one.path().join("a-b"), Permissions::from_mode(0o755)).unwrap();
-        assert_ne!(bytes, archive(one.path(), false).unwrap(), "another mode");
+        assert_ne!(bytes, archive(one.path()).unwrap(), "another mode");
+    }
+
+    /// A change of these bytes rolls every folder out once: the changelog has to mention it.
+    #[test]
+    fn the_bytes_are_those_of_earlier_releases() {
+        let long = "a service in any language, packed\n".repeat(5000) + &"0123456789abcdef".repeat(300);
+        let bytes = archive(folder(&[("main.py", &long), ("lib/start!", "#!/bin/sh\n")]).path()).unwrap();
+        expect_test::expect![[r#""#]].assert_eq(&crate::package::sha256_hex(&bytes));
     }
 
     #[test]
@@ -331,15 +431,92 @@ mod tests {
             ("lib/__pycache__/x", ""),
             ("virtual/pyvenv.cfg", ""),
             ("virtual/bin/python", ""),
-            ("node_modules/left/index.js", ""),
             (".python-version", "3.12"),
             ("stack.yaml", ""),
             ("lib/stack.yaml", ""),
         ]);
-        let always = [".python-version", "lib/stack.yaml", "main.py"];
-        assert_eq!(names(folder.path(), true), always);
-        let with_modules = [always[0], always[1], always[2], "node_modules/left/index.js"];
-        assert_eq!(names(folder.path(), false), with_modules);
+        assert_eq!(names(folder.path(), None), [".python-version", "lib/stack.yaml", "main.py"]);
+    }
+
+    #[test]
+    fn packages_of_node_are_left_out_where_setup_installs_them() {
+        let folder = folder(&[
+            ("package.json", "{}"),
+            ("node_modules/left/index.js", ""),
+            ("node_modules/left/node_modules/pad/index.js", ""),
+            ("vendored/node_modules/right/index.js", ""),
+        ]);
+        let vendored = "vendored/node_modules/right/index.js";
+        for setup in ["npm ci", "cd /tmp\n/usr/bin/npm-22 install", "corepack enable && pnpm i", "yarn;", "bun install"]
+        {
+            assert_eq!(names(folder.path(), Some(setup)), ["package.json", vendored], "{setup}");
+        }
+        for setup in [None, Some("python3 -m venv .venv"), Some("echo bundled"), Some("./npmlike")] {
+            assert_eq!(names(folder.path(), setup).len(), 4, "{setup:?}");
+        }
+    }
+
+    #[test]
+    fn the_description_is_left_out_whatever_its_name() {
+        let folder = folder(&[("main.py", ""), ("prod.yaml", ""), ("lib/prod.yaml", ""), ("stack.yaml", "")]);
+        let packed = |description: &Path| {
+            let archive = super::archive(folder.path(), Packing { description, setup: None }).unwrap();
+            unpacked(&archive).into_iter().map(|(name, ..)| name).collect::<Vec<_>>()
+        };
+        let all = ["lib/prod.yaml", "main.py", "prod.yaml"];
+        assert_eq!(packed(&folder.path().join("stack.yaml")), all);
+        assert_eq!(packed(&folder.path().join("prod.yaml")), all[..2]);
+        assert_eq!(packed(&folder.path().join("lib/../prod.yaml")), all[..2]);
+        assert_eq!(packed(&folder.path().join("lib/prod.yaml")), all[1..]);
+    }
+
+    #[test]
+    fn files_with_secrets_are_left_out() {
+        let folder = folder(&[
+            (".env.example", ""),
+            (".env.production", ""),
+            ("lib/.env.local", ""),
+            (".ssh/id_ed25519", ""),
+            (".aws/credentials", ""),
+            (".netrc", ""),
+            (".npmrc", ""),
+            (".terraform/providers/x", ""),
+            ("terraform.tfstate", ""),
+            ("terraform.tfstate.backup", ""),
+            ("production.tfvars", ""),
+            ("main.tf", ""),
+            ("environment.py", ""),
+        ]);
+        assert_eq!(names(folder.path(), None), [".env.example", "environment.py", "main.tf"]);
+    }
+
+    #[test]
+    fn a_private_key_is_refused_and_a_certificate_is_not() {
+        let (begin, end) = ("-----BEGIN ", "-----\nMII\n");
+        for (name, kind, is_key) in [
+            ("server.key", "PRIVATE KEY", true),
+            ("tls/SERVER.PEM", "RSA PRIVATE KEY", true),
+            ("ec.pem", "EC PRIVATE KEY", true),
+            ("ssh.key", "OPENSSH PRIVATE KEY", true),
+            ("ca.pem", "CERTIFICATE", false),
+            ("public.key", "PUBLIC KEY", false),
+            ("keys.py", "PRIVATE KEY", false),
+        ] {
+            let text = format!("{begin}{kind}{end}");
+            let packed = archive(folder(&[(name, &text)]).path());
+            let Some(error) = packed.err() else {
+                assert!(!is_key, "{name}");
+                continue;
+            };
+            let expected =
+                format!("{name} is a private key, which everyone who may read the artifact bucket could read");
+            assert!(is_key && error.to_string().ends_with(&expected), "{error}");
+            assert!(error.hint().contains("deployer secret set"));
+        }
+        let both = format!("{begin}CERTIFICATE{end}{begin}PRIVATE KEY-----\r\nMII\r\n");
+        let packed = archive(folder(&[("both.pem", &both)]).path());
+        assert!(matches!(packed, Err(FolderError::PrivateKey(_))));
+        assert!(archive(folder(&[("notes.key", "C major")]).path()).is_ok());
     }
 
     #[test]
@@ -350,7 +527,7 @@ mod tests {
         {
             let link = folder.path().join("link");
             symlink(target, &link).unwrap();
-            match archive(folder.path(), false) {
+            match archive(folder.path()) {
                 Ok(bytes) => assert!(is_kept && unpacked(&bytes)[1].2 == format!("→ {target}"), "{target}"),
                 Err(error) => {
                     let expected = format!("link is a link to {target}, outside of the folder");
@@ -360,13 +537,28 @@ mod tests {
             std::fs::remove_file(link).unwrap();
         }
         symlink("../../x", folder.path().join("lib/up")).unwrap();
-        assert!(matches!(archive(folder.path(), false), Err(FolderError::LeadsOut { .. })));
+        assert!(matches!(archive(folder.path()), Err(FolderError::LeadsOut { .. })));
+    }
+
+    #[test]
+    fn links_are_followed_through_other_links() {
+        let folder = folder(&[("lib/main.js", "x")]);
+        let link = |target: &str, name: &str| symlink(target, folder.path().join(name)).unwrap();
+        link(".", "here");
+        link("../lib", "lib/again");
+        link("lib/again/again/main.js", "main.js");
+        link("round", "round");
+        link("later/built.js", "built.js");
+        assert!(archive(folder.path()).is_ok());
+        link("here/here/../passwd", "out");
+        let error = archive(folder.path()).unwrap_err();
+        assert!(error.to_string().ends_with("out is a link to here/here/../passwd, outside of the folder"), "{error}");
     }
 
     #[test]
     fn long_names_are_kept() {
         let name = format!("{}/{}.txt", "d".repeat(120), "f".repeat(200));
-        assert_eq!(names(folder(&[(&name, "x")]).path(), false), [name]);
+        assert_eq!(names(folder(&[(&name, "x")]).path(), None), [name]);
     }
 
     #[test]
@@ -380,15 +572,15 @@ mod tests {
             ("pipes", "pipes/pipe is a FIFO"),
             (".git/..", "is a FIFO"),
         ] {
-            let error = archive(&path(name), false).unwrap_err();
+            let error = archive(&path(name)).unwrap_err();
             assert!(error.to_string().contains(expected) && !error.hint().is_empty(), "{name}: {error}");
         }
         let empty = folder(&[("__pycache__/x", "")]);
-        assert!(archive(empty.path(), false).unwrap_err().to_string().ends_with("has no files to deploy"));
+        assert!(archive(empty.path()).unwrap_err().to_string().ends_with("has no files to deploy"));
         let odd = folder(&[("a\nb", "")]);
-        assert!(archive(odd.path(), false).unwrap_err().to_string().contains("control characters"));
+        assert!(archive(odd.path()).unwrap_err().to_string().contains("control characters"));
         let large = folder(&[("small", "x")]);
         File::create(large.path().join("large")).unwrap().set_len(MOST_BYTES + 1).unwrap();
-        assert!(archive(large.path(), false).unwrap_err().to_string().contains("more than 256 MiB"));
+        assert!(archive(large.path()).unwrap_err().to_string().contains("more than 256 MiB"));
     }
 }

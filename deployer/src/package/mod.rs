@@ -19,7 +19,7 @@ mod zip;
 
 pub use commit::Commit;
 pub use error::Error;
-pub use folder::{FolderError, archive};
+pub use folder::{FolderError, Packing, archive};
 pub use glibc::{Unfit, Version, require_architecture, require_glibc};
 pub use shipped::{Shipped, is_in_workspace};
 pub use tools::Tool;

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     config::{Config, Folder, Program},
     kinds::artifact::Content,
-    package::{self, Architecture, Building, Commit, Error, Request, Target, Unfit},
+    package::{self, Architecture, Building, Commit, Error, Packing, Request, Target, Unfit},
 };
 
 /// The programs of all functions and services, by their names in `stack.yaml`.
@@ -74,7 +74,7 @@ impl Programs {
         Programs::default()
     }
 
-    /// Builds and reads the programs of these entries.
+    /// Builds and reads the programs of these entries of the description at this path, to which theirs are relative.
     ///
     /// Where there is no Cargo workspace, takes the programs that the release of the deployer brings.
     ///
@@ -82,11 +82,12 @@ impl Programs {
     /// at its destination.
     pub async fn build(
         config: &Config,
-        folder: &Path,
+        description: &Path,
         destination: Destination,
         wanted: impl Fn(&str) -> bool,
         mut progress: impl FnMut(Building<'_>),
     ) -> Result<Programs, Failed> {
+        let folder = folder_of(description);
         let sources = sources(config);
         let sources: Vec<Source> =
             sources.into_iter().filter(|source| wanted(&format!("{}.{}", source.section, source.entry))).collect();
@@ -103,7 +104,7 @@ impl Programs {
                     Program::Package(package) => built[package.as_str()].clone(),
                     Program::Binary(path) => folder.join(path),
                     Program::Files(files) => {
-                        programs.services.insert(entry, archived(folder, files).map_err(failed)?);
+                        programs.services.insert(entry, archived(description, files).map_err(failed)?);
                         continue;
                     }
                 };
@@ -131,9 +132,10 @@ impl Programs {
     /// Checks the tools that a build needs, without building. Returns each check with its result.
     pub async fn check(
         config: &Config,
-        folder: &Path,
+        description: &Path,
         destination: Destination,
     ) -> Vec<(String, Result<String, Failed>)> {
+        let folder = folder_of(description);
         let sources = sources(config);
         let mut checked = Vec::new();
         for target in sources.iter().map(|source| source.target(destination)).collect::<BTreeSet<_>>() {
@@ -158,7 +160,7 @@ impl Programs {
                         (format!("program {}", path.display()), read.map(|_| format!("runs on {}", target.system())))
                     }
                     Program::Files(files) => {
-                        let archived = archived(folder, files).map(|_| "can be packed".to_owned());
+                        let archived = archived(description, files).map(|_| "can be packed".to_owned());
                         (format!("folder {}", files.path.display()), archived)
                     }
                 };
@@ -213,9 +215,15 @@ impl Shelf {
     }
 }
 
+/// The folder of a description.
+fn folder_of(description: &Path) -> &Path {
+    description.parent().unwrap_or(Path::new("."))
+}
+
 /// Packs the folder of a service.
-fn archived(folder: &Path, files: &Folder) -> Result<ServiceProgram, Error> {
-    let archive = package::archive(&folder.join(&files.path), files.commands.setup.is_some()).map_err(Error::Folder)?;
+fn archived(description: &Path, files: &Folder) -> Result<ServiceProgram, Error> {
+    let packing = Packing { description, setup: files.commands.setup.as_deref() };
+    let archive = package::archive(&folder_of(description).join(&files.path), packing).map_err(Error::Folder)?;
     Ok(ServiceProgram { sha256: package::sha256_hex(&archive), content: Content::Bytes(archive.into()) })
 }
 
@@ -327,7 +335,7 @@ mod tests {
             "name: app\nregion: us-east-1\nfunctions: {{ f: {{ {function} }} }}\nservices: {{ s: {{ {service} }} }}\n"
         );
         let config = Config::parse("stack.yaml", &text).unwrap();
-        Programs::build(&config, folder.path(), destination, |_| true, |_| ()).await
+        Programs::build(&config, &folder.path().join("stack.yaml"), destination, |_| true, |_| ()).await
     }
 
     async fn refused(function: &str, service: &str, destination: Destination) -> (Option<String>, String, String) {
@@ -378,9 +386,11 @@ mod tests {
         let text = "name: app\nregion: us-east-1\nservices: { s: { files: app, run: python3 main.py, instance_type: t4g.micro } }\n";
         let config = Config::parse("stack.yaml", text).unwrap();
         let hash = async |destination| {
-            let programs = Programs::build(&config, folder.path(), destination, |_| true, |_| ()).await.unwrap();
+            let programs = Programs::build(&config, &folder.path().join("stack.yaml"), destination, |_| true, |_| ())
+                .await
+                .unwrap();
             assert!(programs.warnings.is_empty());
-            let checked = Programs::check(&config, folder.path(), destination).await;
+            let checked = Programs::check(&config, &folder.path().join("stack.yaml"), destination).await;
             assert!(matches!(&checked[..], [(what, Ok(found))] if what == "folder app" && found == "can be packed"));
             programs.service("s").sha256
         };
@@ -414,7 +424,9 @@ mod tests {
         let text = "name: app\nregion: us-east-1\nfunctions: { f: { package: nothing } }\n";
         let config = Config::parse("stack.yaml", text).unwrap();
         std::fs::write(folder.path().join("Cargo.toml"), "[workspace]\n").unwrap();
-        let failed = Programs::build(&config, folder.path(), Destination::Laptop, |_| true, |_| ()).await.unwrap_err();
+        let failed = Programs::build(&config, &folder.path().join("stack.yaml"), Destination::Laptop, |_| true, |_| ())
+            .await
+            .unwrap_err();
         assert_eq!(failed.path.as_deref(), Some("functions.f.package"));
     }
 }

@@ -120,6 +120,12 @@ const ASSIGNMENT: &str = r#"(.SecretString//.Parameter.Value)|if $key=="" then .
 /// The script's message about a value that it cannot read. The name of the variable follows.
 pub const UNREADABLE: &str = "deployer: cannot read";
 
+/// The beginning of the command that downloads a program.
+const DOWNLOAD: &str = "aws s3 cp --only-show-errors ";
+
+/// What stands before it if it is a command of a unit.
+const BEFORE: &str = "ExecStartPre=+/usr/bin/";
+
 impl UserData {
     /// Renders the cloud-config.
     pub fn render(&self) -> Result<String, Error> {
@@ -153,10 +159,10 @@ runcmd:
         format!("{}-{}", self.stack, self.service)
     }
 
-    /// The environment file, the program's checksum and the unit. At every start the unit downloads the program, or the
-    /// archive of its folder, with the instance's role and verifies it; systemd restarts it when it exits.
+    /// The environment file, the program's checksum and the unit. At every start the unit downloads the program with the
+    /// instance's role and verifies it; the archive of a folder only once. systemd restarts it when it exits.
     fn service_files(&self) -> Result<String, Error> {
-        let UserData { stack, service, region, bucket, key, sha256, port, .. } = self;
+        let UserData { stack, service, sha256, port, .. } = self;
         let unit = self.unit();
         let environment = indented(&self.environment_file()?);
         let capability = if *port < UNPRIVILEGED { BELOW_1024 } else { "" };
@@ -174,7 +180,14 @@ runcmd:
         let (program, directory, prepare) = match &self.commands {
             None => {
                 let program = format!("/opt/{unit}/service");
-                let prepare = format!("\n    ExecStartPre=+/usr/bin/chmod 0755 {program}{read_held}");
+                let prepare = format!(
+                    "
+    ExecStartPre=+/usr/bin/{}
+    ExecStartPre=+/usr/bin/{}
+    ExecStartPre=+/usr/bin/chmod 0755 {program}{read_held}",
+                    self.download(&program),
+                    self.check()
+                );
                 (program, String::new(), prepare)
             }
             Some(commands) => self.folder_start(commands, &read_held),
@@ -201,9 +214,7 @@ runcmd:
     DynamicUser=yes{capability}
     EnvironmentFile=/etc/{unit}.env{held}{directory}
     StandardOutput=journal
-    StandardError=journal+console
-    ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region {region} s3://{bucket}/{key} {program}
-    ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/{unit}.sha256{prepare}
+    StandardError=journal+console{prepare}
     ExecStart=/opt/{unit}/service
     ExecStopPost=+-/usr/bin/bash /opt/{unit}/report exit
     Restart=always
@@ -212,6 +223,17 @@ runcmd:
     WantedBy=multi-user.target
 "
         ))
+    }
+
+    /// The command that downloads the program, or the archive of its folder.
+    fn download(&self, to: &str) -> String {
+        let UserData { region, bucket, key, .. } = self;
+        format!("{DOWNLOAD}--region {region} s3://{bucket}/{key} {to}")
+    }
+
+    /// The command that verifies what was downloaded.
+    fn check(&self) -> String {
+        format!("sha256sum --check --quiet /etc/{}.sha256", self.unit())
     }
 
     /// The script that reads the values kept in AWS with the role of the instance, just before the program starts. They
@@ -263,7 +285,8 @@ runcmd:
 
     /// Reports to the artifact bucket, because the console and the journal of an instance are lost with it: when it
     /// boots, when its service first answers, and after every exit of the service (docs/aws.md §8.5). A report has at
-    /// most 8 KB, and no values of variables.
+    /// most 8 KB, and no values of variables. The unit starts once the commands before the program have ended: they may
+    /// take longer than the program is given to answer.
     fn report_files(&self) -> String {
         let UserData { stack, service, region, bucket, port, .. } = self;
         let unit = self.unit();
@@ -286,8 +309,7 @@ runcmd:
   content: |
     [Unit]
     Description={stack} {service}: boot report
-    Wants=network-online.target
-    After=network-online.target
+    After={unit}.service
     [Service]
     ExecStartPre=-/usr/bin/bash /opt/{unit}/report started
     ExecStart=/usr/bin/bash /opt/{unit}/report answers
@@ -405,7 +427,8 @@ pub struct Program<'a> {
 
 /// Finds the program in rendered user data; `None` if it is not ours.
 pub fn program(text: &str) -> Option<Program<'_>> {
-    let download = text.lines().find_map(|line| line.trim_start().strip_prefix("ExecStartPre=+/usr/bin/aws s3 cp "))?;
+    let mut commands = text.lines().map(str::trim_start).map(|line| line.strip_prefix(BEFORE).unwrap_or(line));
+    let download = commands.find_map(|line| line.strip_prefix(DOWNLOAD))?;
     let source = download.split(' ').find_map(|word| word.strip_prefix("s3://"))?;
     let (bucket, key) = source.split_once('/')?;
     let is_hash = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -606,8 +629,7 @@ pub(super) mod tests {
               content: |
                 [Unit]
                 Description=postagram web: boot report
-                Wants=network-online.target
-                After=network-online.target
+                After=postagram-web.service
                 [Service]
                 ExecStartPre=-/usr/bin/bash /opt/postagram-web/report started
                 ExecStart=/usr/bin/bash /opt/postagram-web/report answers

@@ -353,6 +353,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     project.edit("sort_key: id }", "sort_key: id, point_in_time_recovery: true, time_to_live: ends }");
     project.edit("port: 8080", "port: 8081");
     let options = "    concurrency: 20\n    on_failure: ${buckets.images.arn}\n";
+    project.edit("on_upload: { function: labeler }", "on_upload: { function: labeler, suffix: .png }");
     project.edit("    memory_mb: 256\n", &format!("    memory_mb: 256\n{options}"));
     roles.done(&["up", "--yes"]).await;
     // In place of what `up` has configured for events.

@@ -4,7 +4,11 @@ use super::Project;
 
 /// Texts of the shipped description, and the same with the lines.
 const LINES: &[(&str, &str)] = &[
-    ("    on_upload:", "    versioning: true\n    lifecycle: { expire_days: 90, noncurrent_days: 30 }\n    on_upload:"),
+    (
+        "    on_upload: { function: labeler }",
+        "    versioning: true\n    lifecycle: { expire_days: 90, noncurrent_days: 30 }\n    on_upload: { function: labeler, \
+         suffix: .png }",
+    ),
     ("    timeout_s: 30\n", "    timeout_s: 30\n    concurrency: 20\n    on_failure: ${buckets.images.arn}\n"),
     ("    load_balancer: {", "    access_logs: true\n    load_balancer: {"),
 ];

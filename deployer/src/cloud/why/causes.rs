@@ -138,6 +138,13 @@ const CAUSES: &[Cause] = &[
     ),
     cause("exits", exits, "correct the service or its `environment`, and run `up`", "environment"),
     cause(
+        "setting-up",
+        setting_up,
+        "wait; if it takes longer than the grace period, raise `grace_period_s`: the group replaces the instance before it is \
+         ready",
+        "setup",
+    ),
+    cause(
         "another-port",
         another_port,
         "make the service listen on 0.0.0.0 and the port in the variable PORT, or raise `grace_period_s`",
@@ -274,6 +281,13 @@ impl Evidence {
     fn answered(&self) -> Option<u16> {
         let report = self.reports.iter().find(|report| report.stage == "answers")?;
         report.facts.get("http")?.parse().ok()
+    }
+
+    /// Whether the program had begun when the instance reported.
+    fn has_begun(&self) -> bool {
+        self.reports.iter().any(|report| {
+            report.facts.get("ActiveState").is_some_and(|state| state == "active") || report.lines.iter().any(has_run)
+        })
     }
 
     fn statuses(&self) -> Option<String> {
@@ -505,9 +519,17 @@ fn exits(it: &Evidence) -> Option<String> {
     })
 }
 
+/// The last output is that of a `setup` that has not ended.
+fn setting_up(it: &Evidence) -> Option<String> {
+    let lines = it.lines();
+    let last = lines.iter().rposition(|line| line.program == SETUP)?;
+    let is_over = |line: &Line| has_run(line) || line.text.contains(" process exited");
+    (!it.has_begun() && !lines[last..].iter().any(is_over)).then(|| "its `setup` is still running".into())
+}
+
 fn another_port(it: &Evidence) -> Option<String> {
     let refused = it.target(&["Target.FailedHealthChecks", "Target.Timeout"]).is_some();
-    (it.answered() == Some(0) && (refused || it.last_replaced().is_some()))
+    (it.answered() == Some(0) && it.has_begun() && (refused || it.last_replaced().is_some()))
         .then(|| format!("the service runs, but did not listen on port {} within two minutes", it.port))
 }
 
@@ -643,7 +665,8 @@ mod tests {
     }
 
     fn answers(http: &str) -> Vec<Report> {
-        vec![Report::parse("i-1", "answers", 0, &format!("stage=answers port=8080 http={http}\n"))]
+        let text = format!("stage=answers port=8080 http={http}\nActiveState=active\nSubState=running\n");
+        vec![Report::parse("i-1", "answers", 0, &text)]
     }
 
     /// A cause, a part of its words, and what changes in the evidence of an unhealthy service. The causes have the order
@@ -759,6 +782,10 @@ mod tests {
         ("exits", "exits with 78: JWT_AUDIENCE is not set, 3 times so far", |it| {
             it.reports = exited("JWT_AUDIENCE is not set", CRASH)
         }),
+        ("setting-up", "its `setup` is still running", |it| {
+            it.console = vec![Line::parse("2026 setup[7]: setting up"), Line::parse("2026 setup[7]: a package is old")];
+            it.targets = target("Target.FailedHealthChecks", "");
+        }),
         ("another-port", "did not listen on port 8080", |it| {
             it.reports = answers("000");
             it.targets = target("Target.FailedHealthChecks", "");
@@ -849,6 +876,25 @@ mod tests {
         let again = text.to_owned() + "2026 host aws[1]: fatal error: Unable to locate credentials\n";
         let evidence = Evidence { reports: vec![Report::parse("i-1", "exit", 0, &again)], ..unhealthy() };
         assert_eq!(verdict(&evidence).map(|verdict| verdict.cause), Some("no-profile"));
+    }
+
+    #[test]
+    fn a_program_that_has_not_begun_listens_on_no_wrong_port() {
+        let verdict_of = |text: &str| {
+            let reports = vec![Report::parse("i-1", "answers", 0, text)];
+            let evidence = Evidence { reports, targets: target("Target.FailedHealthChecks", ""), ..unhealthy() };
+            verdict(&evidence).map(|verdict| verdict.cause)
+        };
+        let silent = "stage=answers port=8080 http=000\nActiveState=activating\nSubState=start-pre\n";
+        let line = |program: &str, text: &str| format!("2026 host {program}[1]: {text}\n");
+        assert_eq!(verdict_of(&(silent.to_owned() + &line("setup", "setting up"))), Some("setting-up"));
+        assert_ne!(verdict_of(silent), Some("another-port"));
+        assert_eq!(verdict_of(&(silent.to_owned() + &line("service", "listening on 3000"))), Some("another-port"));
+        let active = silent.replace("activating", "active").replace("start-pre", "running");
+        assert_eq!(verdict_of(&(active + &line("setup", "setting up"))), Some("another-port"));
+        let failed = line("setup", "setting up")
+            + &line("systemd", "web.service: Control process exited, code=exited, status=3/n/a");
+        assert_eq!(verdict_of(&(silent.to_owned() + &failed)), Some("setup"));
     }
 
     #[test]

@@ -104,17 +104,17 @@ fn expires(rule: &LifecycleRule) -> Option<i32> {
 pub(super) fn days(there: &Lifecycle) -> Days {
     let mut days = Days::default();
     for ours in OURS {
-        let rules = there.iter().flat_map(|it| it.rules());
-        *(ours.days)(&mut days) = rules.filter(|rule| ours.is_in_force(rule)).find_map(ours.read);
+        let mut rules = there.iter().flat_map(|it| it.rules());
+        *(ours.days)(&mut days) = rules.find_map(|rule| ours.days_of(rule));
     }
     days
 }
 
 impl Ours {
-    fn is_in_force(&self, rule: &LifecycleRule) -> bool {
-        #[expect(deprecated, reason = "rules of others may use the deprecated prefix")]
-        let prefix = rule.filter().and_then(|filter| filter.prefix()).or(rule.prefix()).unwrap_or_default();
-        rule.id() == Some(self.id) && *rule.status() == ExpirationStatus::Enabled && prefix == self.prefix
+    /// Returns the days of a rule if it is this one, unchanged in every part.
+    fn days_of(&self, rule: &LifecycleRule) -> Option<i32> {
+        let days = (self.read)(rule)?;
+        (usual(rule) == self.rule(days)).then_some(days)
     }
 
     fn rule(&self, days: i32) -> LifecycleRule {
@@ -122,6 +122,22 @@ impl Ours {
         let rule = LifecycleRule::builder().id(self.id).status(ExpirationStatus::Enabled).filter(filter);
         (self.write)(rule, days).build().expect("the status is given")
     }
+}
+
+/// Returns a rule as we write it, if it has the same meaning: its prefix in a filter, which an empty one may lack, and
+/// nothing that has no effect.
+fn usual(rule: &LifecycleRule) -> LifecycleRule {
+    let mut rule = rule.clone();
+    #[expect(deprecated, reason = "rules of others may use the deprecated prefix")]
+    let outside = rule.prefix.take();
+    let mut filter = rule.filter.take().unwrap_or_else(|| LifecycleRuleFilter::builder().build());
+    let is_of_all = filter == LifecycleRuleFilter::builder().build();
+    filter.prefix = filter.prefix.or(outside).or(is_of_all.then(String::new));
+    rule.filter = Some(filter);
+    if let Some(expiration) = &mut rule.expiration {
+        expiration.expired_object_delete_marker = expiration.expired_object_delete_marker.filter(|drops| *drops);
+    }
+    rule
 }
 
 /// Returns the rules of others, followed by ours.
@@ -170,6 +186,8 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_s3::types::{LifecycleRuleAndOperator, Tag, Transition, TransitionStorageClass};
+
     use super::*;
 
     const ALL: Days = Days {
@@ -217,6 +235,33 @@ mod tests {
         assert_eq!(changed(|rule| rule.status = ExpirationStatus::Disabled), Days::default());
         let elsewhere = changed(|rule| rule.filter = Some(LifecycleRuleFilter::builder().prefix("x/").build()));
         assert_eq!(elsewhere, Days::default());
+        let mut filters = Vec::new();
+        let by_prefix = |prefix: &str| LifecycleRuleFilter::builder().prefix(prefix);
+        let tag = Tag::builder().key("keep").value("no").build().expect("a tag");
+        for ours in OURS {
+            let and = LifecycleRuleAndOperator::builder().prefix(ours.prefix);
+            filters.extend([
+                (ours, by_prefix(ours.prefix).tag(tag.clone())),
+                (ours, by_prefix(ours.prefix).object_size_greater_than(1)),
+                (ours, by_prefix(ours.prefix).object_size_less_than(1 << 20)),
+                (ours, LifecycleRuleFilter::builder().and(and.object_size_greater_than(1).build())),
+            ]);
+        }
+        for (ours, filter) in filters {
+            let mut rule = ours.rule(5);
+            rule.filter = Some(filter.build());
+            assert_eq!(ours.days_of(&rule), None, "{rule:?}");
+        }
+        let moving = changed(|rule| {
+            let transition = Transition::builder().days(1).storage_class(TransitionStorageClass::Glacier).build();
+            rule.transitions = Some(vec![transition]);
+        });
+        assert_eq!(moving, Days::default());
+        let alike = changed(|rule| {
+            let prefix = rule.filter.as_ref().and_then(|filter| filter.prefix.clone()).unwrap_or_default();
+            rule.filter = (!prefix.is_empty()).then(|| LifecycleRuleFilter::builder().prefix(prefix).build());
+        });
+        assert_eq!(alike, ALL, "an empty prefix may be left out");
         let keeping = changed(|rule| {
             let older = NoncurrentVersionExpiration::builder().noncurrent_days(7).newer_noncurrent_versions(2).build();
             rule.noncurrent_version_expiration = rule.noncurrent_version_expiration.as_ref().map(|_| older);

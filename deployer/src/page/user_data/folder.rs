@@ -1,7 +1,8 @@
 //! What user data has for a service that is a folder of files.
 //!
 //! `run` and `setup` are files of their own, so that nothing in them needs quoting. `bash -c` starts a single command in its
-//! own place, so that the unit's main process is the program; the name after the text begins bash's messages.
+//! own place, so that the unit's main process is the program; the name after the text begins bash's messages. `setup` ends at
+//! the first line that fails: its success is remembered, so that a failure would never be cured.
 
 use super::{UserData, indented};
 use crate::config::Commands;
@@ -12,7 +13,8 @@ const START_S: u32 = 1800;
 /// What runs before the program and has the name of its field: `setup`.
 pub const SETUP: &str = "setup";
 
-/// What it prints first: the journal then shows which command failed, even one that prints nothing.
+/// What it prints first, as an error: the journal then shows which command failed, even one that prints nothing, and the
+/// console what an instance that has not reported yet is doing.
 pub const SETTING_UP: &str = "setting up";
 
 /// How the path of the file with `run` ends.
@@ -39,7 +41,7 @@ impl UserData {
     }
 
     /// The scripts that prepare, set up and run the folder. An instance does the first two only once, and again after a
-    /// failure.
+    /// failure: a program that crashes again and again does not download its archive each time.
     pub(super) fn folder_files(&self, commands: &Commands) -> String {
         let unit = self.unit();
         let Commands { run, setup, packages } = commands;
@@ -60,22 +62,27 @@ impl UserData {
   content: |
     #!/bin/bash
     [ -e ../set-up ] || {{
-      echo {SETTING_UP}
-      bash -c -- \"$(cat ../setup.sh)\" {SETUP} && touch ../set-up
+      echo {SETTING_UP} >&2
+      bash -e -o pipefail -c -- \"$(cat ../setup.sh)\" {SETUP} && touch ../set-up
     }}
 "
             )
         });
         let run = indented(run);
+        let (download, check, sha256) = (self.download("$at/files.tar.gz"), self.check(), &self.sha256);
         format!(
             "\
 - path: /opt/{unit}/prepare
   permissions: '0644'
   content: |
-    [ -s /opt/{unit}/prepared ] || {{
-      {install}mkdir -p /opt/{unit}/files &&
-      tar -xzf /opt/{unit}/files.tar.gz -C /opt/{unit}/files &&
-      echo yes > /opt/{unit}/prepared
+    at=/opt/{unit}
+    ready=$at/prepared-{sha256}
+    [ -s $ready ] || {{
+      {download} &&
+      {check} &&
+      {install}mkdir -p $at/files &&
+      tar -xzf $at/files.tar.gz -C $at/files &&
+      echo yes > $ready
     }}
 {setup}\
 - path: /opt/{unit}{RUN}
@@ -118,19 +125,23 @@ mod tests {
         assert!(has_commands(&text) && !has_commands(&postagram(&[("A", "/run.sh")]).render().unwrap()));
         assert_eq!(content("/opt/postagram-web/setup.sh"), "pip3 install -r requirements.txt\n");
         expect_test::expect![[r#"
-            [ -s /opt/postagram-web/prepared ] || {
+            at=/opt/postagram-web
+            ready=$at/prepared-abc123
+            [ -s $ready ] || {
+              aws s3 cp --only-show-errors --region us-east-1 s3://postagram-artifacts-000000000000-us-east-1/services/web/abc123 $at/files.tar.gz &&
+              sha256sum --check --quiet /etc/postagram-web.sha256 &&
               dnf install --assumeyes --quiet python3-pip git &&
-              mkdir -p /opt/postagram-web/files &&
-              tar -xzf /opt/postagram-web/files.tar.gz -C /opt/postagram-web/files &&
-              echo yes > /opt/postagram-web/prepared
+              mkdir -p $at/files &&
+              tar -xzf $at/files.tar.gz -C $at/files &&
+              echo yes > $ready
             }
         "#]]
         .assert_eq(content("/opt/postagram-web/prepare"));
         expect_test::expect![[r##"
             #!/bin/bash
             [ -e ../set-up ] || {
-              echo setting up
-              bash -c -- "$(cat ../setup.sh)" setup && touch ../set-up
+              echo setting up >&2
+              bash -e -o pipefail -c -- "$(cat ../setup.sh)" setup && touch ../set-up
             }
         "##]]
         .assert_eq(content("/opt/postagram-web/setup"));
@@ -151,8 +162,6 @@ mod tests {
             WorkingDirectory=-/opt/postagram-web/files
             StandardOutput=journal
             StandardError=journal+console
-            ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region us-east-1 s3://postagram-artifacts-000000000000-us-east-1/services/web/abc123 /opt/postagram-web/files.tar.gz
-            ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/postagram-web.sha256
             ExecStartPre=+/usr/bin/bash /opt/postagram-web/prepare
             ExecStartPre=+/opt/postagram-web/setup
             TimeoutStartSec=1800
@@ -162,7 +171,8 @@ mod tests {
             RestartSec=2
             [Install]
             WantedBy=multi-user.target
-        "#]].assert_eq(content("/etc/systemd/system/postagram-web.service"));
+        "#]]
+        .assert_eq(content("/etc/systemd/system/postagram-web.service"));
         assert_eq!(content("/etc/postagram-web.sha256"), "abc123  /opt/postagram-web/files.tar.gz\n");
     }
 
@@ -174,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_archive_and_the_variables_are_found_whatever_the_commands_hold() {
-        let trap = "ExecStartPre=+/usr/bin/aws s3 cp s3://other/key /opt\n0123  /opt/x\n- path: /secrets\n  permissions: '0644'\n  content: |\n    # A=\"secret x\"\n";
+        let trap = "ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors s3://other/key /opt\naws s3 cp --only-show-errors s3://other/key /opt\n0123  /opt/x\n- path: /secrets\n  permissions: '0644'\n  content: |\n    # A=\"secret x\"\n";
         let text = python(trap.trim(), Some(trap.trim()), &[]).render().unwrap();
         let bucket = "postagram-artifacts-000000000000-us-east-1";
         assert_eq!(program(&text), Some(Program { bucket, key: "services/web/abc123", sha256: "abc123" }));

@@ -98,6 +98,10 @@ impl Host {
         for key in &unit.ignored {
             self.log_unit(name, format!("Unknown key '{key}', ignoring."));
         }
+        tokio::select! {
+            () = self.machine.follow(&unit.follows) => (),
+            () = self.machine.stop.cancelled() => return,
+        }
         let mut starts: Vec<Instant> = Vec::new();
         for restarts in 1_u64.. {
             let (most, interval) = unit.start_limit;
@@ -110,6 +114,7 @@ impl Host {
             starts.push(Instant::now());
             self.machine.note_unit(name, "activating", "start-pre");
             let ended = self.run_once(name, &unit).await;
+            self.machine.note_start(name);
             if !matches!(ended, Ended::Stopped) {
                 self.log_unit(name, &ended);
             }
@@ -221,6 +226,7 @@ impl Host {
         let visible = self.visible_to_processes(&environment);
         if is_tool {
             self.machine.note_unit(name, "active", "running");
+            self.machine.note_start(name);
             let words = unit.main.expanded(&visible);
             return tokio::select! {
                 status = self.tool(name, unit, &words, &visible, Nest::ENDLESS) => Ended::Main(Exit::Code(status)),
@@ -244,6 +250,7 @@ impl Host {
             }
         };
         self.machine.note_unit(name, "active", "running");
+        self.machine.note_start(name);
         if self.mishap == Some(Mishap::CrashLoop)
             && let Some(pid) = child.id()
         {
