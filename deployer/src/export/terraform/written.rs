@@ -153,7 +153,7 @@ fn readme(sheet: &Sheet, place: &Place) -> String {
     {
         true => String::new(),
         false => format!(
-            "\nTerraform does not know the values of secrets and parameters. If it creates one anew, such as under another name or after a\n\
+            "\nThe configuration has no values of secrets and parameters. If Terraform creates one anew, such as under another name or after a\n\
              deletion, a secret has no value, and a parameter has the value `{NO_VALUE}`. Set it before a program reads\n\
              it, with `aws secretsmanager put-secret-value` or `aws ssm put-parameter --overwrite`.\n"
         ),
@@ -189,7 +189,7 @@ encrypted.
 The program of a service is an object whose key has its hash, and the user data of its launch template names both. To deploy
 another program, add a second `aws_s3_object` with its key, and change the user data. Instances get the new template when they
 are replaced, by an instance refresh of the Auto Scaling group. Keep the old object until the refresh has ended: instances of
-the old template read it. With a new key in its place, `terraform apply` would remove it before.
+the old template read it. With a new key in its place, `terraform apply` would remove it before that.
 
 `lifecycle` blocks say why Terraform leaves some arguments as they are. Objects in buckets, rows of tables, log events,
 versions of functions, and a network that the stack has not made are not part of the configuration.
