@@ -9,6 +9,7 @@ use std::path::Path;
 use support::{
     domain,
     inventory::Inventory,
+    network, options,
     scene::{PICTURE, Phase, Scene, Undisturbed},
 };
 use testkit::proxy::{Calls, Fault, parts};
@@ -44,23 +45,31 @@ async fn killed_anywhere_it_converges(scene: Scene, phase: Phase, points: Points
     scene.end().await;
 }
 
-/// Resets the connection once, before or after the effect of every call: the run itself must survive that.
-async fn reset_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, reset: Fault, points: Points) {
+/// Resets the connection once, at each of these moments of every call: the run itself must survive that.
+async fn reset_anywhere_it_completes(scene: Scene, phase: Phase, moments: &[Moment], points: Points) {
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
     let points = points.of(&mutating);
-    let converged = at_every_point(&points, async |call| {
-        scene.prepare(phase).await;
-        scene.proxy.inject([call], reset.clone(), 1);
-        scene.done(phase).await;
-        let met = scene.proxy.hit().contains(call);
-        scene.assert_settled(phase, &goal, &format!("{how} {call}")).await;
-        scene.clear().await;
-        met
-    })
-    .await;
-    report(&scene, phase, how, &points, &converged);
+    for (how, reset) in moments {
+        let converged = at_every_point(&points, async |call| {
+            scene.prepare(phase).await;
+            scene.proxy.inject([call], reset.clone(), 1);
+            scene.done(phase).await;
+            let met = scene.proxy.hit().contains(call);
+            scene.assert_settled(phase, &goal, &format!("{how} {call}")).await;
+            scene.clear().await;
+            met
+        })
+        .await;
+        report(&scene, phase, how, &points, &converged);
+    }
     scene.end().await;
 }
+
+/// When the connection is reset: its name in the table, and the fault.
+type Moment = (&'static str, Fault);
+
+const BEFORE: Moment = ("reset before", Fault::ResetBefore);
+const AFTER: Moment = ("reset after", Fault::ResetAfter);
 
 /// Tries each point until its call occurs, and returns the points whose call did.
 async fn at_every_point(points: &Calls, attempt: impl AsyncFn(&str) -> bool) -> Calls {
@@ -120,15 +129,20 @@ macro_rules! proofs {
     };
     (@ Kill, $scene:expr, $phase:expr, $points:expr) => { killed_anywhere_it_converges($scene, $phase, $points).await };
     (@ Before, $scene:expr, $phase:expr, $points:expr) => {
-        reset_anywhere_it_completes($scene, $phase, "reset before", Fault::ResetBefore, $points).await
+        reset_anywhere_it_completes($scene, $phase, &[BEFORE], $points).await
     };
     (@ After, $scene:expr, $phase:expr, $points:expr) => {
-        reset_anywhere_it_completes($scene, $phase, "reset after", Fault::ResetAfter, $points).await
+        reset_anywhere_it_completes($scene, $phase, &[AFTER], $points).await
+    };
+    (@ BeforeAndAfter, $scene:expr, $phase:expr, $points:expr) => {
+        reset_anywhere_it_completes($scene, $phase, &[BEFORE, AFTER], $points).await
     };
 }
 
 const ALL: Points = Points::AllBut(&[]);
 const OF_A_DOMAIN: Points = Points::Only(domain::OPERATIONS);
+const OF_A_NETWORK: Points = Points::Only(network::OPERATIONS);
+const OF_OPTIONS: Points = Points::Only(options::OPERATIONS);
 
 /// Calls that a client repeats if their answer is lost. AWS returns the existing resource, or reports that it exists;
 /// moto creates a second one (docs/aws.md §17), so that ours could not be identified.
@@ -156,19 +170,33 @@ proofs! {
     up_survives_a_reset_after_any_call: local, Up, After, ALL;
     a_change_survives_a_reset_before_any_call: local, Change, Before, ALL;
     a_change_survives_a_reset_after_any_call: local, Change, After, ALL;
+    a_rollback_survives_a_reset_before_and_after_any_call: local, Rollback, BeforeAndAfter, ALL;
+    a_rollback_of_a_function_survives_a_reset_before_and_after_any_call: local, RollbackFunction, BeforeAndAfter, ALL;
     a_pause_survives_a_reset_before_any_call: local, Pause, Before, ALL;
     a_pause_survives_a_reset_after_any_call: local, Pause, After, ALL;
     a_resume_survives_a_reset_before_any_call: local, Resume, Before, ALL;
     a_resume_survives_a_reset_after_any_call: local, Resume, After, ALL;
     down_survives_a_reset_before_any_call: local, Down, Before, ALL;
     down_survives_a_reset_after_any_call: local, Down, After, ALL;
+    options_killed_after_any_call_are_completed_by_the_next: local, Harden, Kill, OF_OPTIONS;
+    removed_options_killed_after_any_call_are_completed_by_the_next: local, Soften, Kill, OF_OPTIONS;
+    options_survive_a_reset_before_any_call: local, Harden, Before, OF_OPTIONS;
+    options_survive_a_reset_after_any_call: local, Harden, After, OF_OPTIONS;
+    removed_options_survive_a_reset_before_any_call: local, Soften, Before, OF_OPTIONS;
+    removed_options_survive_a_reset_after_any_call: local, Soften, After, OF_OPTIONS;
     up_at_a_domain_killed_after_any_call_is_completed_by_the_next: domain, Serve, Kill, OF_A_DOMAIN;
     a_removed_domain_killed_after_any_call_is_completed_by_the_next: domain, Plain, Kill, OF_A_DOMAIN;
     down_at_a_domain_killed_after_any_call_is_completed_by_the_next: domain, Close, Kill, OF_A_DOMAIN;
     up_at_a_domain_survives_a_reset_before_any_call: domain, Serve, Before, OF_A_DOMAIN;
     up_at_a_domain_survives_a_reset_after_any_call: domain, Serve, After, OF_A_DOMAIN;
+    up_in_its_network_killed_after_any_call_is_completed_by_the_next: network, Settle, Kill, OF_A_NETWORK;
+    down_in_its_network_killed_after_any_call_is_completed_by_the_next: network, Leave, Kill, OF_A_NETWORK;
+    up_in_its_network_survives_a_reset_before_any_call: network, Settle, Before, OF_A_NETWORK;
+    up_in_its_network_survives_a_reset_after_any_call: network, Settle, After, OF_A_NETWORK;
+    down_in_its_network_survives_a_reset_after_any_call: network, Leave, After, OF_A_NETWORK;
     on_moto_up_killed_after_any_call_is_completed_by_the_next: moto, Up, Kill, Points::AllBut(UNTAGGED_BY_MOTO);
     on_moto_a_pause_killed_after_any_call_is_completed_by_the_next: moto, Pause, Kill, ALL;
+    on_moto_a_resume_killed_after_any_call_is_completed_by_the_next: moto, Resume, Kill, ALL;
     on_moto_down_killed_after_any_call_is_completed_by_the_next: moto, Down, Kill, ALL;
     on_moto_up_survives_a_reset_before_any_call: moto, Up, Before, ALL;
     on_moto_up_survives_a_reset_after_any_call: moto, Up, After, Points::AllBut(MADE_TWICE_BY_MOTO);

@@ -1,26 +1,39 @@
-//! No fault of the cloud or of the connection reaches the user: every call of `up`, of an `up` that changes the stack,
-//! and of `down` meets each fault, and the command succeeds.
+//! No fault of the cloud or of the connection reaches the user: every call of `up`, of an `up` that changes the stack, of
+//! `rollback`, `pause`, `resume` and `down` meets each fault, and the command succeeds.
 
 mod support;
 
 use std::{collections::BTreeSet, path::Path};
 
 use support::{
-    domain,
+    domain, network, options,
     scene::{Phase, Scene, Undisturbed},
 };
 use testkit::proxy::{Calls, Fault, is_read, parts};
 
 /// The commands in the life of a stack, each of which starts from the result of the previous one.
-const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Pause, Phase::Resume, Phase::Down];
+const LIFE: &[Phase] = &[
+    Phase::Up,
+    Phase::Rollback,
+    Phase::RollbackFunction,
+    Phase::Change,
+    Phase::Move,
+    Phase::Pause,
+    Phase::Resume,
+    Phase::Down,
+];
 /// The life of a service at a domain, of which only the calls for the domain are tried.
 const LIFE_AT_A_DOMAIN: &[Phase] = &[Phase::Serve, Phase::Close];
+/// The life of a stack with optional lines, of which only the calls for these are tried.
+const LIFE_WITH_OPTIONS: &[Phase] = &[Phase::Up, Phase::Harden, Phase::Soften, Phase::Down];
 /// How many lives are observed to learn the calls of each command: the number of polls differs between runs.
 const WATCHED: usize = 3;
+/// The life of a service in a network of its own, of which only the calls for the network are tried.
+const LIFE_IN_A_NETWORK: &[Phase] = &[Phase::Settle, Phase::Leave];
 /// The number of lives in which every call is tried once. Each run tries calls that are far apart.
 const ROUNDS: usize = 4;
-/// The same for the few calls for a domain.
-const ROUNDS_AT_A_DOMAIN: usize = 2;
+/// The same for the few calls for a domain, or for options.
+const ROUNDS_OF_A_PART: usize = 2;
 /// The number of additional lives for calls that were not made in their turn, because of a fault before them.
 const MORE_ROUNDS: usize = 8;
 
@@ -65,14 +78,26 @@ async fn every_call_survives(what: &str, fault: Fault, times: usize) {
 }
 
 async fn every_call_for_a_domain_survives(what: &str, fault: Fault, times: usize) {
-    let scene = Scene::domain().await;
-    let mut proofs = watch(&scene, LIFE_AT_A_DOMAIN).await;
+    a_part_survives(Scene::domain().await, LIFE_AT_A_DOMAIN, domain::OPERATIONS, what, (fault, times)).await;
+}
+
+async fn every_call_for_a_network_survives(what: &str, fault: Fault, times: usize) {
+    a_part_survives(Scene::network().await, LIFE_IN_A_NETWORK, network::OPERATIONS, what, (fault, times)).await;
+}
+
+async fn every_call_for_options_survives(what: &str, fault: Fault, times: usize) {
+    a_part_survives(Scene::local().await, LIFE_WITH_OPTIONS, options::OPERATIONS, what, (fault, times)).await;
+}
+
+/// The calls of these operations alone.
+async fn a_part_survives(scene: Scene, life: &[Phase], part: &[&str], what: &str, (fault, times): (Fault, usize)) {
+    let mut proofs = watch(&scene, life).await;
     for proof in &mut proofs {
         // Of reads, which are mostly polls, the first one.
         let is_tried = |call: &str| !is_read(call) || parts(call).1 == 1;
-        proof.undisturbed.calls.retain(|call| domain::OPERATIONS.contains(&parts(call).0) && is_tried(call));
+        proof.undisturbed.calls.retain(|call| part.contains(&parts(call).0) && is_tried(call));
     }
-    all_survive(&scene, &mut proofs, ROUNDS_AT_A_DOMAIN, what, (&fault, times)).await;
+    all_survive(&scene, &mut proofs, ROUNDS_OF_A_PART, what, (&fault, times)).await;
     scene.end().await;
 }
 
@@ -209,6 +234,24 @@ macro_rules! proofs {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
                 every_call_for_a_domain_survives($what, $fault, $times).await;
+            })*
+        }
+
+        mod for_a_network {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                every_call_for_a_network_survives($what, $fault, $times).await;
+            })*
+        }
+
+        mod for_options {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                every_call_for_options_survives($what, $fault, $times).await;
             })*
         }
     };

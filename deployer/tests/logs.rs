@@ -1,11 +1,14 @@
-//! `logs`, `invoke` and `open`: what a deployed stack says and answers.
+//! `logs`, `invoke` and `open`, and the console of an instance: what a deployed stack says and answers.
 
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
 
+use aws_sdk_autoscaling::types::LaunchTemplateSpecification;
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
+use aws_sdk_ec2::types::RequestLaunchTemplateData;
 use aws_sdk_lambda::primitives::Blob;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{
@@ -395,6 +398,40 @@ async fn a_function_whose_answer_is_lost_is_not_invoked_again() {
     assert_eq!(logs.send().await.expect("a log").events().len(), 1, "{}", said.all());
     scene.clear().await;
     scene.end().await;
+}
+
+/// EC2 refuses the latest console of a type without the Nitro hypervisor (docs/aws.md §8.5): the output posted at the last
+/// boot says why the instance does not serve.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_of_an_older_type_is_that_of_its_last_boot() {
+    let (cloud, project) = (TestAws::start().await, stack());
+    project.edit("instance_type: t3.micro", "instance_type: t2.micro");
+    cloud.done(&project, &["up", "--yes"]).await;
+
+    let first = instance(&cloud).await;
+    let broken = BASE64_STANDARD.encode("#cloud-config\nwrite_files: [\n");
+    let data = RequestLaunchTemplateData::builder().user_data(broken).build();
+    let version = cloud.aws.ec2.create_launch_template_version().launch_template_name("s-web").source_version("1");
+    version.launch_template_data(data).send().await.expect("a version can be made");
+    let newest = LaunchTemplateSpecification::builder().launch_template_name("s-web").version("$Latest").build();
+    let update = cloud.aws.autoscaling.update_auto_scaling_group().auto_scaling_group_name("s-web-8080");
+    update.launch_template(newest).send().await.expect("it can be chosen");
+    let ended = cloud.aws.autoscaling.terminate_instance_in_auto_scaling_group().instance_id(first);
+    ended.should_decrement_desired_capacity(false).send().await.expect("an instance can be ended");
+
+    let said = eventually("the console of the last boot", async || {
+        let said = cloud.run(&project, &["why", "web"]).await;
+        said.stdout.contains("web: cloud-init failed on the instance: ").then_some(said)
+    })
+    .await;
+    assert!(!said.all().contains("UnsupportedOperation"), "{}", said.all());
+    let journal = cloud.control().journal().await;
+    let asked = journal.iter().filter(|call| call["operation"] == "GetConsoleOutput").map(|call| &call["status"]);
+    let answers: Vec<&Value> = asked.collect();
+    let last = answers.len().checked_sub(2).map(|at| &answers[at..]);
+    assert_eq!(last, Some(&[&Value::from(400), &Value::from(200)][..]), "the latest console, then the posted one");
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
 }
 
 /// A folder with this program in place of every browser.

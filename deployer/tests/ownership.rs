@@ -39,7 +39,7 @@ const INSIDE: &[&str] =
     &["alias", "artifact", "default_action", "notification", "permissions", "scaling_policy", "validation_record"];
 
 /// Kinds without a name: the one of another owner is another resource.
-const NAMELESS: &[&str] = &["certificate"];
+const NAMELESS: &[&str] = &["certificate", "internet_gateway", "route_table", "subnet", "vpc"];
 
 fn says(said: &Said, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
@@ -303,7 +303,7 @@ async fn a_record_that_others_have_replaced_is_left_and_ours_beside_it_is_remove
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kind_is_left_out_of_these_lists() {
     let mut kinds = BTreeSet::new();
-    for scene in [Scene::local().await, Scene::domain().await] {
+    for scene in [Scene::local().await, Scene::domain().await, Scene::network().await] {
         let created = to_be_made(&scene.run(&["plan"]).await);
         kinds.extend(created.iter().filter_map(|address| address.split('.').next()).map(str::to_owned));
         scene.end().await;

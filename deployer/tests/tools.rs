@@ -13,7 +13,11 @@ use std::{
     },
 };
 
-use deployer::config::{Config, Program};
+use clap::CommandFactory as _;
+use deployer::{
+    commands::cli::Cli,
+    config::{Config, Program},
+};
 use serde_json::{Value, json};
 use support::{
     Project, Said,
@@ -84,6 +88,21 @@ fn validate_counts_the_resources_that_up_would_create() {
     let count = planned(&project).len();
     assert_eq!(said.stdout, format!("stack.yaml: {count} resources, no problems\n"), "{}", said.all());
     assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn a_command_that_contains_a_secret_is_warned_of_with_its_line_and_without_it() {
+    let project = Project::of_service("");
+    let description = project.description();
+    let binary = description.lines().find(|line| line.starts_with("    binary: ")).expect("it is there");
+    project.edit(
+        binary,
+        "    files: app\n    setup: pip3 install git+https://ada:hunter2@git.example.org/a\n    run: ./x",
+    );
+    std::fs::create_dir(project.path().join("app")).expect("a folder can be made");
+    let said = project.done(&["validate"]);
+    let warning = "warning: stack.yaml:6: setup contains an address with a password";
+    assert!(said.stderr.contains(warning) && !said.all().contains("hunter2"), "{}", said.all());
 }
 
 #[test]
@@ -248,6 +267,25 @@ fn every_command_has_a_manual_page() {
     let refused = project.run(&["man", "stack.yaml"]);
     assert_eq!(refused.code, 1, "{}", refused.all());
     assert!(refused.stderr.contains("failed to write the manual pages to stack.yaml"), "{}", refused.all());
+}
+
+/// The names of all commands, each with its help, such as `local start`.
+fn commands(command: &clap::Command, path: &str) -> Vec<(String, String)> {
+    let below = command.get_subcommands().flat_map(|it| commands(it, &format!("{path} {}", it.get_name())));
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    [(path.to_owned(), after)].into_iter().chain(below).collect()
+}
+
+#[test]
+fn every_command_has_an_example() {
+    let all = commands(&Cli::command(), "deployer");
+    let has = |name: &str| all.iter().any(|(path, _)| path == name);
+    assert!(has("deployer up") && has("deployer local chaos") && has("deployer secret rm"), "{all:?}");
+    for (path, help) in &all {
+        let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{path} has no examples: {help}"));
+        let is_example = |line: &str| line.starts_with("  ") && line.contains(path.as_str());
+        assert!(examples.lines().any(is_example), "{path} is in none of its examples: {examples}");
+    }
 }
 
 #[test]
@@ -518,7 +556,7 @@ async fn doctor_reports_the_credentials_and_how_long_they_last() {
 fn doctor_checks_what_this_machine_needs() {
     let project = Project::light();
     let said = project.done(&["doctor", "--local"]);
-    for good in ["stack.yaml: 24 resources", "program ", "local state: goes to ", "local AWS: uses a free port"] {
+    for good in ["stack.yaml: 24 resources", "program ", "local state: kept in ", "local AWS: uses a free port"] {
         assert!(finding(&said, good).starts_with('✓'), "{}", said.all());
     }
     assert!(!project.path().join(".deployer").exists(), "nothing was written");

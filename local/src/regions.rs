@@ -1,4 +1,4 @@
-//! The regions: what each has on its own, and what they share.
+//! The regions: the services of each, and those that they share.
 //!
 //! Roles, credentials and bucket names are global. Everything else exists once in each region, from the first call
 //! signed for it.
@@ -194,7 +194,7 @@ impl Regions {
         .await;
     }
 
-    /// Returns what is running, for people and tests.
+    /// Returns the running resources, for people and tests.
     pub(crate) fn status(&self) -> Value {
         let mut whole = self.home.status();
         for region in self.all().iter().filter(|region| region.name != self.home.name) {
@@ -219,24 +219,27 @@ impl Region {
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
         let logs = Arc::new(Logs::open(&state, name)?);
-        let lambda = Lambda::open(dir, name, endpoint, access.clone(), iam.clone(), logs.clone(), *speed).await?;
+        let lambda = Lambda::open(dir, name, endpoint, access.clone(), iam.clone(), logs.clone(), *account, *speed);
+        let lambda = lambda.await?;
         let s3 = S3::open(&state, name, lambda.clone(), iam.clone(), faults.clone(), strangers.clone())?;
         let s3 = Arc::new(s3);
         s3.grow_old();
         let objects: Arc<dyn CodeObjects> = s3.clone();
         lambda.connect(Arc::downgrade(&objects));
         let acm = Acm::open(&state, name, *speed, route53.clone(), authority.clone())?;
-        let secrets = Arc::new(SecretsManager::open(&state, name)?);
+        let secrets = Arc::new(SecretsManager::open(&state, name, *speed)?);
         let parameters = Arc::new(Parameters::open(&state, name)?);
         let roles =
             RolesOf { region: name.to_owned(), access: access.clone(), iam: iam.clone(), secrets: secrets.clone() };
+        let objects_of = Arc::new(ObjectsOf { s3: s3.clone(), iam: iam.clone(), region: name.to_owned() });
         let compute = Compute::start(compute::Context {
             dir: dir.join("compute"),
             region: name.to_owned(),
             account: ACCOUNT.to_owned(),
             kind: *account,
             endpoint: endpoint.clone(),
-            objects: Arc::new(ObjectsOf(s3.clone())),
+            objects: objects_of.clone(),
+            deliveries: objects_of,
             logs: Arc::new(LogsOf(logs.clone())),
             values: Arc::new(ValuesOf { secrets: secrets.clone(), parameters: parameters.clone() }),
             roles: Arc::new(roles),
@@ -311,18 +314,33 @@ fn home(dir: &Path, first: &str) -> anyhow::Result<String> {
     Ok(first.to_owned())
 }
 
-struct ObjectsOf(Arc<S3>);
+struct ObjectsOf {
+    s3: Arc<S3>,
+    iam: Arc<Iam>,
+    region: String,
+}
 
 #[async_trait]
 impl compute::Objects for ObjectsOf {
     async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
-        let found = self.0.object(bucket, key, s3::IN_MEMORY).await;
+        let found = self.s3.object(bucket, key, s3::IN_MEMORY).await;
         found.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
     }
 
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
-        let put = self.0.put_for(&Caller::owner(String::new(), ""), bucket, key, bytes).await;
+        let put = self.s3.put_for(&Caller::owner(String::new(), ""), bucket, key, bytes).await;
         put.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
+    }
+}
+
+#[async_trait]
+impl compute::Deliveries for ObjectsOf {
+    async fn deliver(&self, service: &str, source: &str, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
+        let need = s3::object_need("PutObject", &s3::object_arn(bucket, key), None);
+        match self.iam.resource_policies(&self.region).lets_service(service, source, &need) {
+            true => compute::Objects::put(self, bucket, key, bytes).await,
+            false => Err(format!("AccessDenied: the policy of {bucket} does not allow {service} to write {key}")),
+        }
     }
 }
 

@@ -16,16 +16,16 @@ use identity::iam::Iam;
 use identity::permissions::{Caller, Denial};
 use identity::signature;
 use identity::sts;
-use kit::ACCESS_KEY;
 use kit::account;
 use kit::answer::{self, Refusal, Reply, Response, not_implemented};
 use kit::call::{self, Asked, Call, Need, Request};
 use kit::journal::Journal;
 use kit::pages;
 use kit::region_names::{GLOBAL, REGIONS};
+use kit::{ACCESS_KEY, ACCOUNT};
 use s3::{Incoming, Spool, Strangers};
 
-/// The services, and what all calls pass through.
+/// The services, and the checks that all calls pass.
 pub(crate) struct Services {
     pub journal: Journal,
     pub account: account::Kind,
@@ -75,7 +75,7 @@ impl Services {
     /// body if it is an upload.
     pub(crate) fn admit(&self, call: &Call, head: &Request, length: u64) -> Result<Option<Incoming>, Refusal> {
         // A form's policy is in its body.
-        if intake::is_form(head, call) {
+        if intake::is_post_form(head, call) {
             return Ok(None);
         }
         let region = self.regions.of_bucket(head);
@@ -179,7 +179,7 @@ impl Services {
         }
     }
 
-    /// Returns what is running, for people and tests.
+    /// Returns the running resources, for people and tests.
     pub(crate) fn status(&self) -> serde_json::Value {
         self.regions.status()
     }
@@ -248,6 +248,10 @@ impl Services {
         let here = self.regions.find(region);
         let entity_arn = |kind: &str, name: &str| match kind {
             "secret" => here.as_ref()?.secrets.arn_of(name),
+            "route-table-association" => {
+                let table = here.as_ref()?.compute.route_table_of(name)?;
+                Some(format!("arn:aws:ec2:{region}:{ACCOUNT}:route-table/{table}"))
+            }
             kind => self.iam.entity_arn(kind, name),
         };
         let asked = Asked { call, request, region, entity_arn: &entity_arn };

@@ -388,7 +388,7 @@ async fn an_event_is_retried_on_the_updated_function() {
 }
 
 #[tokio::test]
-async fn the_account_runs_ten_invocations_at_once_and_they_cannot_be_reserved() {
+async fn the_account_runs_ten_invocations_at_once_and_keeps_a_hundred_unreserved() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let code = FunctionCode::builder().zip_file(zip("second")).build();
@@ -397,10 +397,13 @@ async fn the_account_runs_ten_invocations_at_once_and_they_cannot_be_reserved() 
     function_is_active(&client, "second").await;
 
     let reserve =
-        |number| client.put_function_concurrency().function_name("labeler").reserved_concurrent_executions(number);
-    let refused = reserve(1).send().await.unwrap_err();
+        |name, number| client.put_function_concurrency().function_name(name).reserved_concurrent_executions(number);
+    let refused = reserve("labeler", 901).send().await.unwrap_err();
     assert_eq!(refused.code(), Some("InvalidParameterValueException"));
-    assert!(refused.message().unwrap().contains("below its minimum value of ["), "{refused:?}");
+    assert!(refused.message().unwrap().contains("below its minimum value of [100]"), "{refused:?}");
+    reserve("labeler", 900).send().await.unwrap();
+    assert_eq!(reserve("second", 1).send().await.unwrap_err().code(), Some("InvalidParameterValueException"));
+    client.delete_function_concurrency().function_name("labeler").send().await.unwrap();
 
     for _ in 0..10 {
         let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);

@@ -1,6 +1,6 @@
 //! The AWS clients, and the classification of errors: "absent", "not yet" or "no".
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig, timeout::TimeoutConfig,
@@ -19,12 +19,13 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     cloud::sign_in::{About, Environment, Profiles, Provider, Source, Trouble, selected},
-    cloud::{dns, local_page},
+    cloud::{dns, local_page, usual::Scale, why::RollOuts},
     engine::{Fault, Retry, Tags},
 };
 
 mod answer_limit;
 mod batch;
+mod clients;
 mod download;
 mod endpoints;
 mod http;
@@ -34,6 +35,7 @@ mod pages;
 mod server_time;
 
 pub use batch::Batch;
+pub use clients::Clients;
 pub use download::download;
 pub use http::{Trust, connector};
 pub use journal::{Journal, Tally};
@@ -43,36 +45,7 @@ pub use server_time::{Began, ServerTime};
 
 /// The clients for one account and region.
 pub struct Aws {
-    /// Amazon S3.
-    pub s3: aws_sdk_s3::Client,
-    /// Amazon DynamoDB.
-    pub dynamodb: aws_sdk_dynamodb::Client,
-    /// AWS Identity and Access Management, which is global.
-    pub iam: aws_sdk_iam::Client,
-    /// AWS Lambda.
-    pub lambda: aws_sdk_lambda::Client,
-    /// Amazon CloudWatch.
-    pub cloudwatch: aws_sdk_cloudwatch::Client,
-    /// Amazon CloudWatch Logs.
-    pub logs: aws_sdk_cloudwatchlogs::Client,
-    /// Amazon EC2.
-    pub ec2: aws_sdk_ec2::Client,
-    /// Elastic Load Balancing.
-    pub elb: aws_sdk_elasticloadbalancingv2::Client,
-    /// AWS Certificate Manager.
-    pub acm: aws_sdk_acm::Client,
-    /// Amazon Route 53, which is global.
-    pub route53: aws_sdk_route53::Client,
-    /// Amazon EC2 Auto Scaling.
-    pub autoscaling: aws_sdk_autoscaling::Client,
-    /// AWS Secrets Manager.
-    pub secrets: aws_sdk_secretsmanager::Client,
-    /// AWS Systems Manager, for its Parameter Store.
-    pub ssm: aws_sdk_ssm::Client,
-    /// Service Quotas.
-    pub quotas: aws_sdk_servicequotas::Client,
-    /// AWS Security Token Service.
-    pub sts: aws_sdk_sts::Client,
+    clients: Clients,
     /// The region of all clients.
     pub region: String,
     /// The endpoint, unless it is AWS's.
@@ -89,6 +62,10 @@ pub struct Aws {
     pub began: Began,
     /// The instance refreshes that this run has started or seen in progress.
     pub watched_refreshes: WatchedRefreshes,
+    /// What this run has seen of roll-outs.
+    pub roll_outs: RollOuts,
+    /// How fast this cloud is.
+    pub scale: Scale,
     /// The rate limits, where they apply.
     pub rates: Rates,
     /// The certificates that servers are verified by.
@@ -172,6 +149,15 @@ pub struct Local {
     pub secret_key: String,
 }
 
+/// `aws.s3` is the client of Amazon S3.
+impl Deref for Aws {
+    type Target = Clients;
+
+    fn deref(&self) -> &Clients {
+        &self.clients
+    }
+}
+
 impl Aws {
     /// Makes the clients, without any call.
     ///
@@ -194,54 +180,22 @@ impl Aws {
         let config = config.to_builder().region(Region::new(region.to_owned())).build();
         let (provider, journal, began) = (provider.clone(), journal.clone(), began.clone());
         let shared = Shared { provider, journal, began, rates: rates.clone(), trust: trust.clone() };
-        Aws::of(config, region, shared, self.answer_within)
+        Aws { scale: self.scale, ..Aws::of(config, region, shared, self.answer_within) }
     }
 
     fn of(config: SdkConfig, region: &str, shared: Shared, answer_within: Duration) -> Aws {
         let Shared { provider, journal, began, rates, trust } = shared;
         let endpoint = config.endpoint_url().map(str::to_owned);
-        let s3 = aws_sdk_s3::config::Builder::from(&config)
-            // Bucket names in host names need AWS's DNS.
-            .force_path_style(endpoints::of(&config, "S3").is_some())
-            .interceptor(journal.clone())
-            .interceptor(began.clone())
-            .interceptor(pace::Label)
-            .interceptor(answer_limit::AnswerLimit)
-            .build();
-        macro_rules! client {
-            ($service:ident) => {
-                $service::Client::from_conf(
-                    $service::config::Builder::from(&config)
-                        .interceptor(journal.clone())
-                        .interceptor(began.clone())
-                        .interceptor(pace::Label)
-                        .interceptor(answer_limit::AnswerLimit)
-                        .build(),
-                )
-            };
-        }
         Aws {
-            s3: aws_sdk_s3::Client::from_conf(s3),
-            dynamodb: client!(aws_sdk_dynamodb),
-            iam: client!(aws_sdk_iam),
-            lambda: client!(aws_sdk_lambda),
-            cloudwatch: client!(aws_sdk_cloudwatch),
-            logs: client!(aws_sdk_cloudwatchlogs),
-            ec2: client!(aws_sdk_ec2),
-            elb: client!(aws_sdk_elasticloadbalancingv2),
-            acm: client!(aws_sdk_acm),
-            route53: client!(aws_sdk_route53),
-            autoscaling: client!(aws_sdk_autoscaling),
-            secrets: client!(aws_sdk_secretsmanager),
-            ssm: client!(aws_sdk_ssm),
-            quotas: client!(aws_sdk_servicequotas),
-            sts: client!(aws_sdk_sts),
+            clients: Clients::of(&config, &journal, &began),
             region: region.to_owned(),
             endpoint,
             sts_endpoint: endpoints::of(&config, "STS"),
             provider,
             together: Together::default(),
             watched_refreshes: WatchedRefreshes::default(),
+            roll_outs: RollOuts::default(),
+            scale: Scale::default(),
             journal,
             began,
             rates,
@@ -393,7 +347,16 @@ const NOT_YET: &[NotYet] = &[
     not_yet("UpdateFunctionCode", "ResourceConflictException", "", 600),
     not_yet("PublishVersion", "ResourceConflictException", "", 600),
     not_yet("DeleteFunction", "ResourceConflictException", "", 600),
+    not_yet("PutFunctionConcurrency", "ResourceConflictException", "", 300),
+    not_yet("DeleteFunctionConcurrency", "ResourceConflictException", "", 300),
     not_yet("PutFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    not_yet("UpdateFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    not_yet("DeleteFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    // The role's policy, or the bucket, is not visible to Lambda yet.
+    not_yet("PutFunctionEventInvokeConfig", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("UpdateFunctionEventInvokeConfig", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("PutFunctionEventInvokeConfig", "InvalidParameterValueException", "destination ARN", 120),
+    not_yet("UpdateFunctionEventInvokeConfig", "InvalidParameterValueException", "destination ARN", 120),
     not_yet("AddPermission", "ResourceNotFoundException", "", 300),
     not_yet("AddPermission", "ResourceConflictException", "", 300),
     not_yet("RemovePermission", "ResourceConflictException", "", 300),
@@ -426,6 +389,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutBucketCors", "NoSuchBucket", "", 120),
     not_yet("PutBucketLifecycleConfiguration", "NoSuchBucket", "", 120),
     not_yet("PutBucketPolicy", "NoSuchBucket", "", 120),
+    not_yet("PutBucketVersioning", "NoSuchBucket", "", 120),
     not_yet("PutBucketTagging", "NoSuchBucket", "", 120),
     not_yet("PutBucketNotificationConfiguration", "NoSuchBucket", "", 120),
     not_yet(
@@ -454,6 +418,8 @@ const NOT_YET: &[NotYet] = &[
     not_yet("ChangeResourceRecordSets", "InvalidChangeBatch", "", 60),
     not_yet("ChangeResourceRecordSets", "PriorRequestNotComplete", "", 120),
     not_yet("DeleteTargetGroup", "ResourceInUse", "", 120),
+    // The bucket's policy is not in force yet.
+    not_yet("ModifyLoadBalancerAttributes", "InvalidConfigurationRequest", "Access Denied for bucket", 120),
     not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),
     // Another client was faster, or the rules were read too early.
     not_yet("AuthorizeSecurityGroupIngress", "InvalidPermission.Duplicate", "", 60),
@@ -463,6 +429,23 @@ const NOT_YET: &[NotYet] = &[
     // The load balancer's network interfaces outlive it, by up to 35 minutes (docs/aws.md §9.6).
     not_yet("DeleteSecurityGroup", "DependencyViolation", "", 2100),
     not_yet("DeleteSecurityGroup", "InvalidGroup.InUse", "", 2100),
+    not_yet("DeleteSubnet", "DependencyViolation", "", 2100),
+    not_yet("DetachInternetGateway", "DependencyViolation", "", 2100),
+    // Its parts are removed first.
+    not_yet("DeleteInternetGateway", "DependencyViolation", "", 120),
+    not_yet("DeleteRouteTable", "DependencyViolation", "", 120),
+    not_yet("DeleteVpc", "DependencyViolation", "", 300),
+    // Made a moment ago, and not visible to every call.
+    not_yet("*", "InvalidVpcID.NotFound", "", 60),
+    not_yet("*", "InvalidSubnetID.NotFound", "", 60),
+    not_yet("*", "InvalidInternetGatewayID.NotFound", "", 60),
+    not_yet("*", "InvalidRouteTableID.NotFound", "", 60),
+    not_yet("CreateRoute", "InvalidGatewayID.NotFound", "", 60),
+    // Our own call, repeated because its answer was lost, and not visible yet.
+    not_yet("AttachInternetGateway", "Resource.AlreadyAssociated", "", 60),
+    not_yet("CreateRoute", "RouteAlreadyExists", "", 60),
+    not_yet("CreateLoadBalancer", "InvalidSubnet", "has no internet gateway", 60),
+    not_yet("CreateLoadBalancer", "SubnetNotFound", "", 60),
 ];
 
 /// Errors of a create that mean "it exists": our read did not see it, so either of the two is outdated, or another
@@ -473,6 +456,7 @@ const EXISTS: &[&str] = &[
     "ResourceAlreadyExistsException",
     "AlreadyExists",
     "InvalidGroup.Duplicate",
+    "InvalidSubnet.Conflict",
     "InvalidLaunchTemplateName.AlreadyExistsException",
     "DuplicateLoadBalancerName",
     "DuplicateTargetGroupName",
@@ -501,6 +485,12 @@ const ABSENT: &[&str] = &[
     "NoSuchEntity",
     "InvalidGroup.NotFound",
     "InvalidSecurityGroupID.NotFound",
+    "InvalidVpcID.NotFound",
+    "InvalidSubnetID.NotFound",
+    "InvalidInternetGatewayID.NotFound",
+    "InvalidRouteTableID.NotFound",
+    "InvalidAssociationID.NotFound",
+    "Gateway.NotAttached",
     "InvalidPermission.NotFound",
     "InvalidLaunchTemplateName.NotFoundException",
     "InvalidLaunchTemplateId.NotFound",

@@ -6,7 +6,7 @@ use crate::{
     engine::Fault,
 };
 
-/// The remedy for a refused call. `what` is the resource that it was made for, as users know it.
+/// The remedy for a refused call. `what` names its resource for users.
 pub fn remedy(fault: &Fault, what: Option<&str>) -> Option<String> {
     if fault.code == NOT_SIGNED_IN {
         return Some(AGAIN.into());
@@ -20,14 +20,24 @@ pub fn remedy(fault: &Fault, what: Option<&str>) -> Option<String> {
     if is_about_credentials(fault) {
         return Some(RENEW.into());
     }
-    let known = health::advice(fault).or_else(|| known(fault)).map(str::to_owned);
+    let known = health::advice(fault).map(str::to_owned).or_else(|| known(fault));
     known.or_else(|| Class::of(&fault.code).map(|class| class.remedy(fault, what.unwrap_or("this stack"))))
 }
 
-fn known(fault: &Fault) -> Option<&'static str> {
+fn known(fault: &Fault) -> Option<String> {
     let said = format!("{}: {}", fault.code, fault.message);
-    KNOWN.iter().find(|(text, _)| said.contains(text)).map(|(_, remedy)| *remedy)
+    let (_, remedy) = KNOWN.iter().find(|(text, _)| said.contains(text))?;
+    Some(remedy.replace(NUMBER, bracketed_number(&fault.message).unwrap_or("some")))
 }
+
+/// The number that AWS's message has in brackets.
+fn bracketed_number(message: &str) -> Option<&str> {
+    let (number, _) = message.rsplit_once('[')?.1.split_once(']')?;
+    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
+}
+
+/// What stands in a remedy for the number of AWS's message.
+const NUMBER: &str = "{number}";
 
 const SIGN_IN: &str = "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or \
                        use --local, which needs no account";
@@ -85,6 +95,21 @@ const KNOWN: &[(&str, &str)] = &[
         "the role's trust policy must allow lambda.amazonaws.com to assume it: correct it, or name another one under \
          `roles`",
     ),
+    (
+        "UnreservedConcurrentExecution",
+        "lower the function's `concurrency`, leave it out, or ask AWS for a higher quota (`aws service-quotas \
+         request-service-quota-increase --service-code lambda --quota-code L-B99A9384 --desired-value …`): \
+         {number} of the account's concurrent executions stay unreserved",
+    ),
+    (
+        "destination ARN",
+        "the bucket, queue or topic in `on_failure` must exist, in this region, and a queue or topic must not be FIFO",
+    ),
+    (
+        "Access Denied for bucket",
+        "Elastic Load Balancing may not write into the artifact bucket, although `up` allows it there: look for a statement \
+         in its policy that denies it (`aws s3api get-bucket-policy`)",
+    ),
     ("vCPU capacity", "ask AWS for a higher vCPU quota (Service Quotas, L-1216C47A), or lower `instances.max`"),
     ("does not support creating load balancers", "only AWS Support can allow load balancers in this account"),
     ("protected against deletion", "set `protect: false` for the table, run `up`, then `down` again"),
@@ -102,8 +127,9 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     (
         "NoDefaultVpc",
-        "make one with `aws ec2 create-default-vpc`, in this region, or name a network of yours in stack.yaml: \
-         `network: { vpc: vpc-…, subnets: [subnet-…, subnet-…] }`",
+        "write `network: own` in stack.yaml, and the stack makes one for itself; or make the default one with `aws ec2 \
+         create-default-vpc`, in this region; or name a network of yours: `network: { vpc: vpc-…, subnets: [subnet-…, \
+         subnet-…] }`",
     ),
     ("NoVpc", "correct `network.vpc` in stack.yaml (`aws ec2 describe-vpcs` lists them), or `region`"),
     ("NoSubnet", "correct `network.subnets` in stack.yaml: `aws ec2 describe-subnets` lists them"),
@@ -121,6 +147,11 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "FullSubnet",
         "free addresses in it by removing what is no longer needed, or name another one in `network.subnets`",
+    ),
+    (
+        "FullBlock",
+        "delete one of these subnets with `aws ec2 delete-subnet --subnet-id subnet-…`: each subnet of the stack takes a \
+         quarter of the block",
     ),
     ("SameZone", "name one subnet for each zone in `network.subnets`"),
     ("TooFewSubnets", "make one for each zone with `aws ec2 create-default-subnet --availability-zone ZONE`"),
@@ -234,7 +265,7 @@ impl Class {
             Class::Taken => format!(
                 "what has the name of {what} is not this stack's: remove it by hand, or give the stack another `name`"
             ),
-            Class::InUse => format!("something that is not this stack's still uses {what}: remove that by hand"),
+            Class::InUse => format!("a resource outside this stack still uses {what}: remove it by hand"),
             Class::Busy => format!("another change of {what} is in progress: try again when it has finished"),
             Class::Unknown => format!(
                 "the endpoint has no operation `{}`: AWS has it, so the endpoint is something else, perhaps an old \
@@ -336,6 +367,21 @@ mod tests {
             ("ListBuckets", "ExpiredToken", "it has expired", "renew the credentials"),
         ];
         rows.iter().for_each(|(operation, code, message, expected)| check(operation, code, message, expected));
+    }
+
+    #[test]
+    fn the_number_of_executions_that_stay_unreserved_is_that_of_the_account() {
+        let said = "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution \
+                    below its minimum value of [10].";
+        let code = "InvalidParameterValueException";
+        check("PutFunctionConcurrency", code, said, ": 10 of the account's concurrent executions stay unreserved");
+        let without = said.replace("[10]", "the account");
+        check(
+            "PutFunctionConcurrency",
+            code,
+            &without,
+            ": some of the account's concurrent executions stay unreserved",
+        );
     }
 
     #[test]

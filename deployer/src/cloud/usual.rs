@@ -27,7 +27,7 @@ const fn configured(kind: &'static str, step: &'static str, work_s: u16, configu
 /// The step of a resource that does not exist yet; of a service, the wait until it is healthy.
 pub const CREATING: &str = "creating";
 /// The step of a resource that differs.
-const UPDATING: &str = "updating";
+pub const UPDATING: &str = "updating";
 /// The step of a resource that is no longer wanted.
 const DELETING: &str = "deleting";
 
@@ -79,6 +79,15 @@ impl Scale {
         }
     }
 
+    /// How long a configured time of so many seconds lasts.
+    pub fn lasts(self, seconds: u64) -> Duration {
+        match self {
+            Scale::Aws => Duration::from_secs(seconds),
+            #[cfg(feature = "local")]
+            Scale::Local(speed) => speed.lasts(seconds),
+        }
+    }
+
     /// How long a planned step usually takes; `None` if there is nothing to do.
     pub fn of_step(self, kind: &str, step: &Step) -> Option<Duration> {
         let step = match step {
@@ -119,6 +128,7 @@ mod tests {
             let fast = Scale::Local(local::Speed::FAST);
             assert_eq!(seconds(fast, "load_balancer", CREATING), 0.3);
             assert_eq!(seconds(fast, "service", CREATING), 0.12 + 1.0);
+            assert_eq!(fast.lasts(1800).as_secs(), 90);
         }
     }
 }

@@ -49,6 +49,7 @@ Examples:
   deployer verify                     make the requests of stack.yaml, and check the answers
   deployer validate                   check stack.yaml without an account
   deployer outputs --write .env       fill in a .env for a service run by hand
+  deployer export terraform tf        hand the stack over to Terraform
   deployer down                       remove everything
 
 Exit codes:
@@ -69,6 +70,19 @@ Examples:
   deployer up --yes --verify          deploy, then check that it works
   deployer up --yes -v                with a chart of what took how long
   deployer up --yes --json | jq -r 'select(.event == \"failed\").resource'";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  deployer plan                       what `up` would change, and why
+  deployer plan services              only these parts and what they need
+  deployer plan --detailed-exitcode   exits with 2 if there are changes
+  deployer plan --json | jq -r '.resources[].address'";
+
+const WHY_EXAMPLES: &str = "\
+Examples:
+  deployer why                        every service and function
+  deployer why web                    one of them
+  deployer why --local                on this machine";
 
 const DOWN_EXAMPLES: &str = "\
 Examples:
@@ -116,6 +130,15 @@ a paused stack.
 Examples:
   deployer resume
   deployer resume --yes && deployer outputs URL";
+
+const EXPORT_EXAMPLES: &str = "\
+Nothing is changed: the configuration describes what exists, and has an import
+block for each resource. Programs are written beside it.
+
+Examples:
+  deployer export terraform tf
+  deployer export terraform tf --overwrite   after an `up`, once more
+  cd tf && terraform init && terraform plan";
 
 const LS_EXAMPLES: &str = "\
 Examples:
@@ -190,6 +213,7 @@ pub enum Command {
     #[command(after_help = UP_EXAMPLES)]
     Up(Up),
     /// Show what `up` would do, without changing anything
+    #[command(after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
     /// Show what the stack costs a month, from a table of prices, without an account
     #[command(after_help = COST_EXAMPLES)]
@@ -198,6 +222,7 @@ pub enum Command {
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
     /// Explain why a service or function is not healthy, with the evidence and the remedy
+    #[command(after_help = WHY_EXAMPLES)]
     Why(Why),
     /// List the releases of services and functions, newest first
     History(History),
@@ -228,13 +253,18 @@ pub enum Command {
     #[command(subcommand, after_help = SECRET_EXAMPLES)]
     Secret(SecretCommand),
     /// Print the stack's outputs, or fill them into a .env file
+    #[command(after_help = OUTPUTS_EXAMPLES)]
     Outputs(Outputs),
+    /// Write the stack as a configuration of another tool, which can take it over
+    #[command(subcommand, after_help = EXPORT_EXAMPLES)]
+    Export(ExportCommand),
     /// List the stacks of the account, even those whose stack.yaml is lost, and how to remove them
     #[command(after_help = LS_EXAMPLES)]
     Ls(Ls),
     /// Print the least IAM policy with which commands can run, without an account
     Policy(Policy),
     /// Print the JSON Schema of stack.yaml for editors
+    #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
     /// Check everything that the first `up` needs, without changing anything
     #[command(after_help = DOCTOR)]
@@ -250,7 +280,7 @@ pub enum Command {
     /// Print the manual page, or write those of all commands into a folder
     Man(Man),
     /// The local AWS that --local uses
-    #[command(subcommand)]
+    #[command(subcommand, after_help = LOCAL_EXAMPLES)]
     Local(LocalCommand),
 }
 
@@ -444,9 +474,10 @@ Examples:
 #[command(mut_arg("no_wait", |arg| arg.help(ROLLBACK_NO_WAIT)))]
 #[command(after_help = ROLLBACK)]
 pub struct Rollback {
-    /// The service or function of stack.yaml, such as `web`
+    /// The service or function of stack.yaml, such as `web` [default: the only service; without services, the only
+    /// function]
     #[arg(value_name = "NAME")]
-    pub name: String,
+    pub name: Option<String>,
     /// The release to go back to, as `history` numbers them [default: the one before the newest]
     #[arg(value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub release: Option<i64>,
@@ -455,14 +486,26 @@ pub struct Rollback {
     pub roll_out: RollOut,
 }
 
+impl Rollback {
+    /// Reads a single number as the release, as in `deployer rollback 3`, unless it is a name of `stack.yaml`.
+    pub fn settle(&mut self, is_name: impl Fn(&str) -> bool) {
+        let alone = self.name.as_deref().filter(|name| self.release.is_none() && !is_name(name));
+        if let Some(number) = alone.and_then(|name| name.parse().ok()).filter(|number| *number > 0) {
+            (self.name, self.release) = (None, Some(number));
+        }
+    }
+}
+
 const ROLLBACK_WITHIN: &str =
     "Seconds that the service may take to become healthy before `rollback` fails with the reason";
 const ROLLBACK_NO_WAIT: &str = "Do not wait until the load balancer's targets are healthy";
 
 const ROLLBACK: &str = "\
 Examples:
-  deployer rollback web               back to the release before the newest
-  deployer rollback web 3             back to release 3
+  deployer rollback                   the only service, to the release before the
+                                      newest
+  deployer rollback 3                 the same, to release 3
+  deployer rollback web 3             one of several services, to release 3
   deployer rollback labeler           the code and configuration of the version before the newest
 
 stack.yaml still describes the newer release: the next `up` brings that again.";
@@ -540,9 +583,11 @@ pub enum SecretCommand {
     /// Set a value, typed twice without echo, or read from stdin
     #[command(after_help = SECRET_SET_EXAMPLES)]
     Set(SecretSet),
-    /// List the stack's secrets and parameters, never their values
+    /// List the stack's secrets and parameters, without their values
+    #[command(after_help = SECRET_LS_EXAMPLES)]
     Ls,
     /// Delete a secret, which can be restored for seven days, or a parameter for good
+    #[command(after_help = SECRET_RM_EXAMPLES)]
     Rm(SecretRm),
 }
 
@@ -551,10 +596,10 @@ pub enum SecretCommand {
 pub struct SecretSet {
     /// The name, as in stack.yaml, such as `app/jwt`
     pub name: String,
-    /// A SecureString of Parameter Store, which costs nothing, instead of a secret
+    /// Use a SecureString in Parameter Store, which is free, instead of a secret
     #[arg(long)]
     pub parameter: bool,
-    /// Take over one that carries no tags of a stack
+    /// Take over an existing one that has no owner tags
     #[arg(long)]
     pub adopt: bool,
 }
@@ -564,7 +609,7 @@ pub struct SecretSet {
 pub struct SecretRm {
     /// The name, as in stack.yaml
     pub name: String,
-    /// A parameter instead of a secret
+    /// Delete a parameter instead of a secret
     #[arg(long)]
     pub parameter: bool,
     /// Do not ask for confirmation
@@ -592,6 +637,31 @@ Examples:
   openssl rand -hex 32 | deployer secret set app/jwt
   deployer secret set --parameter /app/db <password.txt";
 
+const SECRET_LS_EXAMPLES: &str = "\
+Examples:
+  deployer secret ls                  names, and the variables that read them
+  deployer secret ls --local          those of the local AWS";
+
+const SECRET_RM_EXAMPLES: &str = "\
+Refuses what a variable of stack.yaml or a deployed program still reads.
+
+Examples:
+  deployer secret rm app/jwt          after a question
+  deployer secret rm --parameter /app/db --yes";
+
+const OUTPUTS_EXAMPLES: &str = "\
+Examples:
+  deployer outputs                    a line NAME=value for each output
+  deployer outputs URL                only this value
+  deployer outputs --write .env       update this file, and keep its other lines
+  eval \"$(deployer outputs --format shell)\"";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  deployer schema >stack.schema.json
+An editor that knows YAML then checks a stack.yaml that begins with
+  # yaml-language-server: $schema=stack.schema.json";
+
 /// Arguments of `outputs`.
 #[derive(Debug, Args)]
 pub struct Outputs {
@@ -603,6 +673,25 @@ pub struct Outputs {
     /// Update this .env file in place, keeping its other lines
     #[arg(long, value_name = "PATH", conflicts_with_all = ["name", "format"])]
     pub write: Option<PathBuf>,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Write a Terraform configuration (Terraform 1.5 or later) that imports every resource of the stack
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Terraform(ExportTerraform),
+}
+
+/// Arguments of `export terraform`.
+#[derive(Debug, Args)]
+pub struct ExportTerraform {
+    /// The folder to write into, which is created if it does not exist
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Write into the folder of an earlier export, and replace its files
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 /// Arguments of `policy`.
@@ -746,22 +835,29 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub enum LocalCommand {
     /// Start it in the background, unless it is running
+    #[command(after_help = LOCAL_START)]
     Start(LocalStart),
     /// Stop it; its data is kept
+    #[command(after_help = LOCAL_STOP)]
     Stop,
-    /// Print whether it is running, and what runs in it
+    /// Print its state, and the resources in it
+    #[command(after_help = LOCAL_STATUS)]
     Status,
     /// Print its log
+    #[command(after_help = LOCAL_LOGS)]
     Logs,
     /// Stop it and delete its data
+    #[command(after_help = LOCAL_RESET)]
     Reset {
         /// Do not ask for confirmation
         #[arg(short, long)]
         yes: bool,
     },
     /// List the kinds of chaos, marking those that are on
+    #[command(after_help = LOCAL_FAULTS)]
     Faults,
     /// Set the kinds of chaos, such as throttle,reset; `none` turns all off
+    #[command(after_help = LOCAL_CHAOS)]
     Chaos {
         /// Kinds of chaos; `deployer local faults` lists them
         #[arg(value_name = "LIST", value_delimiter = ',', required = true)]
@@ -772,10 +868,21 @@ pub enum LocalCommand {
     },
     /// Print the variables that point the AWS CLI and other clients to it, and name its DNS server and its certificate
     /// authority
+    #[command(after_help = LOCAL_ENV)]
     Env,
     /// Run it in the foreground
+    #[command(after_help = LOCAL_RUN)]
     Run(LocalStart),
 }
+
+const LOCAL_EXAMPLES: &str = "\
+Commands with --local start it by themselves.
+
+Examples:
+  deployer local start --account academy
+  deployer local status
+  deployer local chaos throttle,reset
+  deployer local reset                begin again with an empty account";
 
 const LOCAL_START: &str = "\
 Examples:
@@ -783,9 +890,47 @@ Examples:
   deployer local start --chaos throttle,reset --seed 7
   deployer local start --account academy";
 
+const LOCAL_STOP: &str = "\
+Examples:
+  deployer local stop
+  deployer local stop && deployer local start --speed real";
+
+const LOCAL_STATUS: &str = "\
+Examples:
+  deployer local status";
+
+const LOCAL_LOGS: &str = "\
+Examples:
+  deployer local logs
+  deployer local logs | grep -i error";
+
+const LOCAL_RESET: &str = "\
+Examples:
+  deployer local reset                after a question
+  deployer local reset --yes          in a script";
+
+const LOCAL_FAULTS: &str = "\
+Examples:
+  deployer local faults
+  deployer local chaos disk-full      turn one of them on";
+
+const LOCAL_CHAOS: &str = "\
+Examples:
+  deployer local chaos throttle,reset --seed 7
+  deployer local chaos none           turn all off";
+
+const LOCAL_ENV: &str = "\
+Examples:
+  eval \"$(deployer local env)\"        for this shell
+  aws s3 ls                           then lists the buckets of the local AWS";
+
+const LOCAL_RUN: &str = "\
+Examples:
+  deployer local run --port 4566
+  deployer local run --chaos throttle,reset --seed 7";
+
 /// Arguments of `local start` and `local run`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = LOCAL_START)]
 pub struct LocalStart {
     /// Port on 127.0.0.1; 0 picks a free one [env: DEPLOYER_LOCAL_PORT] [default: the last one used, else 4566, else a
     /// free one]
@@ -816,6 +961,26 @@ mod tests {
         assert_eq!(lifetime("5m"), Ok(LIFETIMES[0]));
         for wrong in ["4m59s", "366d", "4", ""] {
             assert!(lifetime(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_single_number_is_the_release_unless_it_is_a_name() {
+        let settled = |words: &[&str]| {
+            let cli = Cli::parse_from([&["deployer", "rollback"], words].concat());
+            let Command::Rollback(mut args) = cli.command else { panic!("{words:?}") };
+            args.settle(|name| name == "7");
+            (args.name, args.release)
+        };
+        let named = |name: &str, release| (Some(name.to_owned()), release);
+        assert_eq!(settled(&[]), (None, None));
+        assert_eq!(settled(&["3"]), (None, Some(3)));
+        assert_eq!(settled(&["7"]), named("7", None));
+        assert_eq!(settled(&["7", "3"]), named("7", Some(3)));
+        assert_eq!(settled(&["web"]), named("web", None));
+        assert_eq!(settled(&["web", "3"]), named("web", Some(3)));
+        for no_release in ["0", "99999999999999999999"] {
+            assert_eq!(settled(&[no_release]), named(no_release, None));
         }
     }
 

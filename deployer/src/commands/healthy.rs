@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Session, watched};
 use crate::{
-    cloud::{health, why},
+    cloud::{
+        health,
+        why::{self, Judgement},
+    },
     engine::{self, Outcome, Outputs, Pace, Progress},
     output::report::{self, Board, Count},
     page::Front,
@@ -17,7 +20,7 @@ const CLOCKS_DIFFER_S: i64 = 60;
 /// The time after which a service that is not healthy has a reason worth reporting.
 const USUAL: Duration = Duration::from_secs(180);
 
-/// A service, and what exists of it.
+/// A service, and its existing resources.
 pub struct Behind<'a> {
     /// The service.
     pub front: &'a Front,
@@ -106,12 +109,19 @@ async fn await_healthy(
     }
 }
 
-/// Prints the evidence about a service that is not healthy, and remembers the cause for the end of the command.
+/// Prints the evidence about a service that is not healthy, and remembers the cause for the end of the command. A release that
+/// was given up has been judged already: its instances are leaving.
 pub async fn explain(session: &Session, front: &Front) {
-    let evidence = why::collect(&session.aws, &front.place).await;
-    let summary = evidence.summary();
+    let judgement = match session.aws.roll_outs.judgement(&front.place.group) {
+        Some(judgement) => judgement,
+        None => {
+            let evidence = why::collect(&session.aws, &front.place).await;
+            Judgement { verdict: why::verdict(&evidence), summary: evidence.summary() }
+        }
+    };
+    let Judgement { verdict, summary } = judgement;
     summary.iter().for_each(|line| report::say(format!("  {line}")));
-    match why::verdict(&evidence) {
+    match verdict {
         Some(verdict) => {
             report::say(format!("  {}: {}", front.name, verdict.words));
             session.remember_cause(&front.name, verdict);

@@ -16,7 +16,7 @@ use crate::{
     commands::cli::{Global, Rollback},
     engine::{Change, Observed, Outcome, Plan, Resource as _, Stack, Tags, look},
     kinds::{
-        artifact::Artifact,
+        artifact::{Artifact, Content},
         auto_scaling_group::{self, AutoScalingGroup, Rest, Template},
         origin::Origin,
     },
@@ -29,12 +29,13 @@ use crate::{
     releases::{Release, Releases, changes},
 };
 
-pub async fn run(global: &Global, args: &Rollback) -> Result<Exit, Failure> {
+pub async fn run(global: &Global, mut args: Rollback) -> Result<Exit, Failure> {
     let mut session = Session::open_existing(global).await?;
     session.wait = args.roll_out.patience();
-    let done = match chosen(&session, &args.name)?.strip_prefix("functions.") {
-        Some(entry) => function::roll_back(&session, global, args, entry).await,
-        None => roll_back(&session, global, args).await,
+    args.settle(|name| why::chosen(&session, &[name.to_owned()]).is_ok());
+    let done = match chosen(&session, args.name.as_deref())?.strip_prefix("functions.") {
+        Some(entry) => function::roll_back(&session, global, &args, entry).await,
+        None => roll_back(&session, global, &args).await,
     };
     done.map_err(|failure| session.ended(failure))
 }
@@ -51,13 +52,13 @@ struct WayBack {
     changes: Vec<Change>,
     /// The target groups of the instances.
     target_groups: Vec<String>,
-    /// Why there is nothing to do, if there is not.
+    /// The reason why there is nothing to do; `None` if there is.
     done: String,
 }
 
 async fn roll_back(session: &Session, global: &Global, args: &Rollback) -> Result<Exit, Failure> {
     let page = session.page(&Programs::none());
-    let front = service(session, &page, &args.name)?;
+    let front = service(session, &page, args.name.as_deref())?;
     let seen = unless_stopped(way_back(session, front, args)).await?;
     if seen.plan.is_empty() {
         session.sweep().await;
@@ -87,7 +88,7 @@ async fn roll_back(session: &Session, global: &Global, args: &Rollback) -> Resul
     session.sentences().iter().for_each(report::say);
     if exit == Exit::Done {
         report::say(format!("{}: release {target} is in service", front.name));
-        report::say("stack.yaml is as before: the next `up` brings what it describes");
+        report::say("stack.yaml is unchanged: the next `up` deploys what it describes");
     }
     Ok(exit)
 }
@@ -110,17 +111,31 @@ async fn is_agreed(session: &Session, args: &Rollback, way: &WayBack) -> Result<
     Ok(args.roll_out.yes || unless_stopped(report::confirm("Go ahead?")).await?)
 }
 
-/// The path of the service or function of this name in `stack.yaml`. A service goes before a function of the same name.
-fn chosen(session: &Session, name: &str) -> Result<String, Failure> {
-    let mut chosen = why::chosen(session, &[name.to_owned()])?;
-    Ok(chosen.swap_remove(0))
+/// The path of the service or function of this name in `stack.yaml`, or of the only one. A service takes precedence over
+/// a function of the same name.
+fn chosen(session: &Session, name: Option<&str>) -> Result<String, Failure> {
+    let names = name.map(str::to_owned);
+    let mut chosen = why::chosen(session, names.as_slice())?;
+    if name.is_none() { only(chosen) } else { Ok(chosen.swap_remove(0)) }
 }
 
-/// The service of this name.
-fn service<'a>(session: &Session, page: &'a Page, name: &str) -> Result<&'a Front, Failure> {
+/// The only service of these paths; without services, the only function.
+fn only(all: Vec<String>) -> Result<String, Failure> {
+    let (services, functions): (Vec<_>, Vec<_>) = all.into_iter().partition(|path| path.starts_with("services."));
+    let (kind, mut paths) = if services.is_empty() { ("function", functions) } else { ("service", services) };
+    match paths.len() {
+        0 => Err(Failure::usage("stack.yaml has no service or function").hint("only these have releases")),
+        1 => Ok(paths.swap_remove(0)),
+        _ => Err(Failure::usage(format!("stack.yaml has several {kind}s"))
+            .hint(format!("name one of: {}", paths.join(", ")))),
+    }
+}
+
+/// The service of this name, or the only one.
+fn service<'a>(session: &Session, page: &'a Page, name: Option<&str>) -> Result<&'a Front, Failure> {
     let section = chosen(session, name)?;
     let front = page.services.iter().find(|front| format!("services.{}", front.name) == section);
-    front.ok_or_else(|| Failure::usage(format!("{name} has no network to run in")))
+    front.ok_or_else(|| Failure::usage(format!("{section} has no network to run in")))
 }
 
 async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<WayBack, Failure> {
@@ -134,7 +149,7 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
     let template = Template { id: releases.template.clone(), version: target.number.to_string() };
     let target_groups = group.target_groups.iter().cloned().collect();
     let (stack, plan) = plan(session, front, group, template).await?;
-    // An unfinished roll-out counts as what is there: its changes are taken back.
+    // An unfinished roll-out is the present state: its changes are rolled back.
     let from = releases.roll_out.map(|it| it.release).filter(|release| *release != target.number);
     let from = from.or(releases.in_service).and_then(|number| releases.get(number));
     let changes = from.map(|from| changes::changes(from, target)).unwrap_or_default();
@@ -169,7 +184,7 @@ async fn plan(
     stack.section(format!("services.{}", front.name));
     let resource = AutoScalingGroup {
         name: front.place.group.clone(),
-        reports: Some(front.place.reports.clone()),
+        place: Some(Box::new(front.place.clone())),
         back_to: Some(template.clone()),
         // The alarms may have gone off because of the release that is taken back.
         bake: None,
@@ -218,7 +233,7 @@ fn target<'a>(
 /// How many releases a hint names.
 const SOME: usize = 5;
 
-/// Rejects a release that needs what `up` has replaced since: its instances would never become healthy.
+/// Rejects a release that needs resources that `up` has replaced since: its instances would never become healthy.
 fn require_fit(session: &Session, front: &Front, releases: &Releases, target: &Release) -> Result<(), Failure> {
     let (name, number) = (&front.name, target.number);
     let current = releases.in_service.and_then(|number| releases.get(number)).or(releases.all.first());
@@ -249,7 +264,7 @@ async fn require_program(session: &Session, front: &Front, target: &Release) -> 
             .hint(by_description(target)));
     };
     let (bucket, key) = (program.bucket.to_owned(), program.key.to_owned());
-    let artifact = Artifact { bucket, key, program: std::path::PathBuf::new() };
+    let artifact = Artifact { bucket, key, content: Content::default() };
     let read = look(|| artifact.read(&session.aws)).await;
     let why = match read.map_err(|fault| session.failed("look for the program", fault))? {
         Observed::Present(live) if live.settings.sha256.as_deref() == Some(program.sha256) => return Ok(()),
@@ -328,6 +343,21 @@ async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease)
 mod tests {
     use super::*;
     use crate::releases::tests::release;
+
+    #[test]
+    fn without_a_name_only_one_may_be_meant() {
+        let only = |paths: &[&str]| {
+            super::only(paths.iter().map(|path| (*path).to_owned()).collect()).map_err(|failure| {
+                assert_eq!(failure.exit, Exit::Usage);
+                failure.error.to_string()
+            })
+        };
+        assert_eq!(only(&["services.web", "functions.f", "functions.g"]), Ok("services.web".into()));
+        assert_eq!(only(&["functions.f"]), Ok("functions.f".into()));
+        assert_eq!(only(&["services.a", "services.b"]), Err("stack.yaml has several services".into()));
+        assert_eq!(only(&["functions.f", "functions.g"]), Err("stack.yaml has several functions".into()));
+        assert_eq!(only(&[]), Err("stack.yaml has no service or function".into()));
+    }
 
     #[test]
     fn a_release_is_made_again_from_its_commit() {

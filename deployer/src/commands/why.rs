@@ -35,8 +35,7 @@ pub async fn run(global: &Global, args: &Why) -> Result<Exit, Failure> {
     for diagnosis in &diagnoses {
         print(&session, diagnosis);
     }
-    let page = session.page(&Programs::none());
-    https::explain(&page, &chosen_services);
+    https::explain(&session, &chosen_services);
     Ok(if diagnoses.iter().all(|one| one.is_well) { Exit::Done } else { Exit::Failed })
 }
 
@@ -71,9 +70,9 @@ async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
     let services = services.map(|(section, place)| async move {
         let evidence = why::collect(&session.aws, place).await;
         let rest = resting(&evidence);
-        let is_well = evidence.is_up() || rest.is_some();
+        let is_well = evidence.is_well() || rest.is_some();
         // A healthy service may owe its health to a rollback.
-        let is_told = !is_well || evidence.rolled_back.is_some();
+        let is_told = !is_well || rest.is_none() && evidence.is_rolled_back();
         let verdict = if is_told { why::verdict(&evidence) } else { None };
         let evidence = if is_well { evidence.unread.clone() } else { evidence.summary() };
         Diagnosis { name: place.service.clone(), section, is_well, verdict, evidence, rest }
@@ -90,7 +89,7 @@ async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
     diagnoses
 }
 
-/// Why a service is off, if that is intended, and what brings it back.
+/// The reason why a service is off on purpose, and the command that brings it back.
 fn resting(evidence: &Evidence) -> Option<String> {
     let rest = &evidence.group.as_ref()?.as_ref()?.rest;
     match (&rest.paused, &rest.ends) {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables, error::did_you_mean,
-    verify::RUN,
+    Config, Destination, Folder, Function, HTTPS_PORT, LAB_ROLE, LARGEST_COMMANDS, LARGEST_ENVIRONMENT, Name, Place,
+    Problem, Program, Reference, SIZES, Upload, Uses, Variables, error::did_you_mean, verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -26,14 +26,16 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.account();
     checks.lab();
     checks.triggers();
+    config.variables().for_each(|(path, variables)| checks.environment(&path, variables));
     for (entry, function) in &config.functions {
         let path = format!("functions.{entry}");
-        checks.environment(&path, &function.variables);
         checks.uses(&path, &function.uses);
+        checks.destination(&path, function);
+        checks.endless_failures(&path, entry);
     }
     for (entry, service) in &config.services {
         let path = format!("services.{entry}");
-        checks.environment(&path, &service.variables);
+        checks.commands(&path, &service.program);
         checks.uses(&path, &service.uses);
     }
     let outputs = config.outputs.iter().flat_map(|(_, text)| text.references());
@@ -53,9 +55,6 @@ pub const LAB_INSTANCES: u32 = 9;
 const LAB_DISK_GB: u16 = 100;
 /// The only regions there.
 const LAB_REGIONS: &[&str] = &["us-east-1", "us-west-2"];
-
-/// The port of HTTPS.
-const HTTPS: u16 = 443;
 
 struct Checks<'a> {
     config: &'a Config,
@@ -158,9 +157,12 @@ impl Checks<'_> {
     /// The listener for plain HTTP; browsers expect TLS on this port.
     fn plain_http(&mut self) {
         for (entry, service) in &self.config.services {
-            if u16::from(service.load_balancer.port) == HTTPS {
-                let help = "this is the port for plain HTTP: use 80, or another one; `domain` adds HTTPS on port 443";
-                self.problem(&format!("services.{entry}.load_balancer.port"), "443 is the port of HTTPS", help);
+            if u16::from(service.load_balancer.port) == HTTPS_PORT {
+                let help = format!(
+                    "this is the port for plain HTTP: use 80, or another one; `domain` adds HTTPS on port {HTTPS_PORT}"
+                );
+                let message = format!("{HTTPS_PORT} is the port of HTTPS");
+                self.problem(&format!("services.{entry}.load_balancer.port"), message, help);
             }
         }
     }
@@ -207,6 +209,16 @@ impl Checks<'_> {
         if !LAB_REGIONS.contains(&self.config.region.as_str()) {
             let help = format!("use {}", LAB_REGIONS.join(" or "));
             self.problem("region", format!("AWS Academy does not allow {}", self.config.region), help);
+        }
+        for (entry, function) in &self.config.functions {
+            if function.concurrency.is_some_and(|reserved| reserved > 0) {
+                let help = "leave it out: Lambda runs at most 10 invocations at once there, and reserves none of them";
+                self.problem(
+                    &format!("functions.{entry}.concurrency"),
+                    "AWS Academy has no concurrency to reserve",
+                    help,
+                );
+            }
         }
         for (entry, service) in &self.config.services {
             let name = service.instance_type.to_string();
@@ -261,6 +273,90 @@ impl Checks<'_> {
         }
     }
 
+    /// User data carries them to the instances.
+    fn commands(&mut self, path: &str, program: &Program) {
+        let Program::Files(Folder { commands, .. }) = program else { return };
+        let bytes = commands.bytes();
+        if bytes > LARGEST_COMMANDS {
+            let longest =
+                if commands.setup.as_ref().is_some_and(|it| it.len() > commands.run.len()) { "setup" } else { "run" };
+            let message = format!("`run`, `setup` and `packages` take {bytes} bytes");
+            let help = format!("{LARGEST_COMMANDS} bytes is the most: put long commands in a script in the folder");
+            self.problem(&format!("{path}.{longest}"), message, help);
+        }
+    }
+
+    /// A destination is in the function's own region; of a bucket, only its name is known here.
+    fn destination(&mut self, path: &str, function: &Function) {
+        let path = format!("{path}.on_failure");
+        match &function.on_failure {
+            Some(Destination::Bucket(bucket)) if !self.config.buckets.contains_key(bucket) => {
+                self.unknown(&path, "entry of buckets", bucket.as_str(), keys(&self.config.buckets));
+            }
+            Some(Destination::Arn(arn)) => {
+                let (elsewhere, region) = (arn.split(':').nth(3).unwrap_or_default(), self.config.region.as_str());
+                if !elsewhere.is_empty() && elsewhere != region {
+                    let message = format!("a destination in {elsewhere}, and the stack is in {region}");
+                    self.problem(&path, message, "name a queue or topic of the function's region");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The record of a failed event is an upload like any other. If it triggers the function that has failed, directly
+    /// or by way of other functions, each failure makes another event, without end.
+    fn endless_failures(&mut self, path: &str, entry: &Name) {
+        let (mut way, mut buckets) = (vec![entry], Vec::new());
+        while let Some((bucket, next)) = way.last().and_then(|last| self.triggered_by_failures(last)) {
+            buckets.push(bucket);
+            if next == entry {
+                break;
+            }
+            // A circle that does not contain this function, and is reported at its own.
+            if way.contains(&next) {
+                return;
+            }
+            way.push(next);
+        }
+        // Each circle is reported once.
+        if buckets.len() < way.len() || way.iter().any(|other| *other < entry) {
+            return;
+        }
+        let names: Vec<String> = way.iter().chain([&entry]).map(ToString::to_string).collect();
+        let bucket = buckets[0];
+        let message = format!("records of failed events trigger functions without end: {}", names.join(" → "));
+        let help = format!(
+            "record them in another bucket, or give `buckets.{bucket}.on_upload` a `prefix` that keys below {FAILURES} do \
+             not have"
+        );
+        self.problem(&format!("{path}.on_failure"), message, help);
+    }
+
+    /// The bucket with the records of a function's failed events, and the function that they trigger.
+    fn triggered_by_failures(&self, entry: &Name) -> Option<(&Name, &Name)> {
+        let destination = self.config.functions.get(entry)?.on_failure.as_ref()?;
+        let (name, bucket) = self.config.buckets.iter().find(|(name, _)| match destination {
+            Destination::Bucket(bucket) => bucket == *name,
+            Destination::Arn(arn) => self.is_bucket(arn, name),
+        })?;
+        let upload = bucket.on_upload.as_ref()?;
+        let folder = format!("{FAILURES}{}-{entry}/", self.config.name);
+        admits_record(upload, &folder).then_some((name, &upload.function))
+    }
+
+    /// Whether this is the ARN of a bucket of the stack. The account may not be known.
+    fn is_bucket(&self, arn: &str, entry: &Name) -> bool {
+        let (stack, region) = (&self.config.name, &self.config.region);
+        let name = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":s3:::")).map(|(_, name)| name);
+        let after = name.and_then(|name| name.strip_prefix(&format!("{stack}-{entry}-")));
+        let account = after.and_then(|after| after.strip_suffix(&format!("-{region}")));
+        account.is_some_and(|account| match &self.config.account {
+            Some(own) => account == own,
+            None => account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()),
+        })
+    }
+
     fn reference(&mut self, reference: &Reference) {
         let Reference { section, entry, attribute, place } = reference;
         let Some((_, attributes)) = ATTRIBUTES.iter().find(|(known, _)| known == section) else {
@@ -280,11 +376,8 @@ impl Checks<'_> {
     /// A function or service can only be created after those that its environment refers to.
     fn cycles(&mut self) {
         let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let functions =
-            self.config.functions.iter().map(|(entry, f)| (format!("functions.{entry}"), &f.variables.texts));
-        let services = self.config.services.iter().map(|(entry, s)| (format!("services.{entry}"), &s.variables.texts));
-        for (node, environment) in functions.chain(services) {
-            let named = environment.values().flat_map(|text| text.references());
+        for (node, variables) in self.config.variables() {
+            let named = variables.texts.values().flat_map(|text| text.references());
             needs.insert(node, named.map(|named| format!("{}.{}", named.section, named.entry)).collect());
         }
         // Removes everything that can be created; what remains is in a cycle or depends on one.
@@ -401,6 +494,21 @@ impl Checks<'_> {
     fn problem(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
         self.problems.push(Problem { place: self.place(path), message: message.into(), help: Some(help.into()) });
     }
+}
+
+/// The folder in a bucket for the records of failed events (docs/aws.md §7.5).
+const FAILURES: &str = "aws/lambda/async/";
+
+/// Whether the key of a record in this folder of a function triggers. It is `FOLDER/yyyy/mm/dd/TIME-UUID`.
+fn admits_record(upload: &Upload, folder: &str) -> bool {
+    let prefix = upload.prefix.as_deref().unwrap_or_default();
+    let suffix = upload.suffix.as_deref().unwrap_or_default();
+    let is_of_id = |(at, byte): (usize, u8)| match at {
+        12 | 17 | 22 | 27 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    let ends_alike = suffix.bytes().rev().take(36).enumerate().all(is_of_id);
+    (folder.starts_with(prefix) || prefix.starts_with(folder)) && ends_alike
 }
 
 fn keys<T>(entries: &BTreeMap<super::Name, T>) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! `stack.yaml`, read and validated, with the place of every value. A [`Config`] is always valid.
 
 mod aws_names;
+mod block;
 mod checks;
 mod error;
 mod exposed;
@@ -22,6 +23,7 @@ use std::{
 };
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
+pub use block::Block;
 pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::{Exposed, is_secret};
@@ -37,6 +39,15 @@ use crate::{
 /// The most bytes of the variables of a function or service: Lambda's limit (docs/aws.md §7.1). It leaves enough room in
 /// user data for the rest (§8.4).
 pub const LARGEST_ENVIRONMENT: usize = 4096;
+
+/// The most bytes of `run`, `setup` and `packages` of a service, for the same reason.
+pub const LARGEST_COMMANDS: usize = 1024;
+
+/// The bytes that user data adds to a line: its indentation and its end.
+const INDENTED: usize = 5;
+
+/// The public port of HTTPS.
+pub const HTTPS_PORT: u16 = 443;
 
 /// The largest file that is read, in bytes.
 const MOST_BYTES: usize = 1 << 20;
@@ -56,8 +67,8 @@ pub struct Config {
     pub roles: Option<ExistingRoles>,
     /// Whether the account is a Learner Lab of AWS Academy, which has limits of its own.
     pub is_lab: bool,
-    /// An existing network for the services; `None` for the region's default network.
-    pub network: Option<ExistingNetwork>,
+    /// The network of the services; `None` for the region's default network.
+    pub network: Option<ChosenNetwork>,
     /// Buckets, by their names in the file.
     pub buckets: BTreeMap<Name, Bucket>,
     /// Tables.
@@ -113,6 +124,28 @@ pub struct ExistingRoles {
     pub instance_profile: Option<String>,
 }
 
+/// A network other than the default one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChosenNetwork {
+    /// One that exists.
+    Existing(ExistingNetwork),
+    /// One of the stack's own, with this block of addresses.
+    Own(Block),
+}
+
+impl ChosenNetwork {
+    /// The number of zones that it is in.
+    pub fn zones(&self) -> usize {
+        match self {
+            ChosenNetwork::Existing(existing) => existing.subnets.len(),
+            ChosenNetwork::Own(_) => OWN_ZONES,
+        }
+    }
+}
+
+/// The zones of a network of the stack's own: as many as a load balancer needs. Each one costs a public address.
+pub const OWN_ZONES: usize = 2;
+
 /// A network that the deployer uses and never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExistingNetwork {
@@ -141,6 +174,19 @@ pub struct Bucket {
     pub on_upload: Option<Upload>,
     /// Whether the deployer refuses to delete it.
     pub protect: bool,
+    /// Whether overwritten and deleted objects are kept as older versions.
+    pub versioning: bool,
+    /// When S3 deletes its objects.
+    pub lifecycle: Lifecycle,
+}
+
+/// When S3 deletes the objects of a bucket; never if absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lifecycle {
+    /// The days after the upload of an object.
+    pub expire_days: Option<u16>,
+    /// The days after an older version was overwritten or deleted.
+    pub noncurrent_days: Option<u16>,
 }
 
 /// A CORS rule.
@@ -227,13 +273,44 @@ pub struct Index {
     pub include: Option<Vec<String>>,
 }
 
-/// Where a program comes from.
+/// The source of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
     /// A package of the Cargo workspace around the file.
     Package(String),
     /// A finished program, relative to the file.
     Binary(PathBuf),
+    /// A folder with a program in any language; of services only.
+    Files(Folder),
+}
+
+/// A folder with a program in any language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Its path, relative to the file.
+    pub path: PathBuf,
+    /// How instances run it.
+    pub commands: Commands,
+}
+
+/// What instances do with the files of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Commands {
+    /// The command that runs the program.
+    pub run: String,
+    /// The command that runs once before.
+    pub setup: Option<String>,
+    /// The packages to install.
+    pub packages: Vec<String>,
+}
+
+impl Commands {
+    /// How many bytes they take in user data, at most: it indents each line.
+    pub fn bytes(&self) -> usize {
+        let lines = |text: &str| text.lines().map(|line| line.len() + INDENTED).sum::<usize>();
+        let packages: usize = self.packages.iter().map(|package| package.len() + 1).sum();
+        lines(&self.run) + self.setup.as_deref().map_or(0, lines) + packages
+    }
 }
 
 /// The resources that a function or service uses, which determine its permissions.
@@ -304,12 +381,25 @@ pub struct Function {
     pub memory_mb: u16,
     /// The timeout in seconds, 1 to 900.
     pub timeout_s: u16,
+    /// How many invocations may run at once, reserved for it; shared with other functions if absent.
+    pub concurrency: Option<u16>,
+    /// Where Lambda records events that have failed all attempts.
+    pub on_failure: Option<Destination>,
     /// How long its log is kept, in days; for ever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
     pub variables: Variables,
     /// The resources it uses.
     pub uses: Uses,
+}
+
+/// Where failed events are recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A bucket of the file.
+    Bucket(Name),
+    /// The ARN of a bucket, queue or topic.
+    Arn(String),
 }
 
 /// A service: a program on a group of instances behind a load balancer.
@@ -327,6 +417,8 @@ pub struct Service {
     pub health_check: HealthCheck,
     /// The load balancer in front of it.
     pub load_balancer: Balancer,
+    /// Whether its load balancer writes a log of all requests.
+    pub access_logs: bool,
     /// The domain name that it is served at over HTTPS.
     pub domain: Option<String>,
     /// The ARN of an existing certificate.
@@ -415,7 +507,7 @@ impl Config {
 
     /// The same stack in another region.
     ///
-    /// Errors: what is wrong there, such as names that become too long.
+    /// Errors: values that are not valid in that region, such as names that become too long.
     pub fn in_region(self, region: Region) -> Result<Config, Errors> {
         let config = Config { region, ..self };
         let problems = checks::all(&config);
@@ -424,7 +516,7 @@ impl Config {
 
     /// The same stack in a Learner Lab of AWS Academy, which has its own roles.
     ///
-    /// Errors: what a lab does not allow, each with its place and remedy.
+    /// Errors: values that a lab does not allow, each with its place and remedy.
     pub fn in_lab(self) -> Result<Config, Errors> {
         let roles = self.roles.unwrap_or_else(ExistingRoles::of_lab);
         let config = Config { roles: Some(roles), is_lab: true, ..self };
@@ -432,11 +524,15 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
     }
 
+    /// Returns the variables of all functions and services, each with its path, such as `services.web`.
+    pub fn variables(&self) -> impl Iterator<Item = (String, &Variables)> {
+        let functions = self.functions.iter().map(|(entry, it)| (format!("functions.{entry}"), &it.variables));
+        functions.chain(self.services.iter().map(|(entry, it)| (format!("services.{entry}"), &it.variables)))
+    }
+
     /// Whether a variable's value is kept there.
     pub fn holds(&self, store: Store) -> bool {
-        let functions = self.functions.values().map(|it| &it.variables);
-        let mut held = functions.chain(self.services.values().map(|it| &it.variables)).flat_map(|it| it.held.values());
-        held.any(|it| it.store == store)
+        self.variables().any(|(_, it)| it.held.values().any(|held| held.store == store))
     }
 
     /// The place of a value, by its path such as `services.web.image`.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    FAMILIES, REFERENCES, RESERVED_BY_LAMBDA, SIZES,
+    FAMILIES, HTTPS_PORT, REFERENCES, RESERVED_BY_LAMBDA, SIZES,
     fields::{Field, Takes, Variables, below},
     regions,
 };
@@ -27,9 +27,20 @@ fn add_fields(value: &mut Value, path: &str) {
     value["additionalProperties"] = json!(false);
     value["required"] = json!(required);
     value["properties"] = fields.iter().map(|field| (field.key().to_owned(), described(field))).collect();
-    // A program is either built or prebuilt.
-    if fields.iter().any(|field| field.key() == "binary") {
-        value["oneOf"] = json!([{ "required": ["package"] }, { "required": ["binary"] }]);
+    // A program is either built, or prebuilt, or a folder with the command that runs it.
+    let has = |key: &str| fields.iter().any(|field| field.key() == key);
+    if has("binary") {
+        let mut programs = vec![json!({ "required": ["package"] }), json!({ "required": ["binary"] })];
+        if has("files") {
+            programs.push(json!({ "required": ["files", "run"] }));
+            let needs_files = ["run", "packages", "setup"].map(|key| (key.to_owned(), json!(["files"])));
+            value["dependentRequired"] = needs_files.into_iter().collect();
+        }
+        value["oneOf"] = json!(programs);
+    }
+    // A network is either made or exists.
+    if fields.iter().any(|field| field.key() == "own") {
+        value["oneOf"] = json!([{ "required": ["own"] }, { "required": ["vpc", "subnets"] }]);
     }
 }
 
@@ -41,6 +52,9 @@ fn described(field: &Field) -> Value {
         Takes::Text => json!({ "type": "string" }),
         Takes::Path(usual) => json!({ "type": "string", "default": usual }),
         Takes::Like(pattern, example) => json!({ "type": "string", "pattern": pattern, "examples": [example] }),
+        Takes::Block(usual) => {
+            json!({ "type": "string", "pattern": "^[0-9.]+/(1[6-9]|2[0-5])$", "default": usual })
+        }
         Takes::InstanceType => instance_type(),
         Takes::OneOf(texts) => json!({ "enum": texts, "default": texts[0] }),
         Takes::OneOfNumbers(numbers) => json!({ "enum": numbers }),
@@ -69,12 +83,13 @@ fn described(field: &Field) -> Value {
         Takes::Values => json!({ "type": "object" }),
         Takes::Fields => with_fields(field),
         Takes::TextOrFields => json!({ "oneOf": [{ "type": "string" }, with_fields(field)] }),
+        Takes::WordOrFields(word) => json!({ "oneOf": [{ "const": word }, with_fields(field)] }),
         Takes::Entries(one) => entries(field, one),
     };
     value["description"] = json!(field.words);
     // A load balancer speaks plain HTTP.
     if field.path == "services.*.load_balancer.port" {
-        value["not"] = json!({ "const": 443 });
+        value["not"] = json!({ "const": HTTPS_PORT });
     }
     value
 }

@@ -1,4 +1,4 @@
-//! What a stack costs, from a table of prices. Nothing here calls AWS.
+//! The cost of a stack, from a table of prices. Nothing here calls AWS.
 
 pub mod difference;
 pub mod existing;
@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::{
-    config::{Config, Service, Store, Table},
+    config::{ChosenNetwork, Config, Service, Store, Table},
     kinds::alarm::WATCHED,
+    output::counted::counted,
     page::USUAL_BAKE_MINUTES,
 };
 use prices::{HOURS, instance_hour, price, prices, unit};
@@ -25,7 +26,7 @@ const POLICY_ALARMS: u32 = 2;
 /// The number of metrics of each alarm of a watched roll-out: an alarm costs as much as its metrics.
 const METRICS: u32 = 2;
 
-/// What runs for a service, as far as it has a price.
+/// The parts of a service that have a price.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fleet {
     /// The instance type.
@@ -96,7 +97,7 @@ fn alarms_monthly(metrics: u32) -> f64 {
     f64::from(metrics) * price("cloudwatch.alarm-month")
 }
 
-/// What a month of what exists costs, without what is billed by use.
+/// The price of a month of the existing resources. Charges by use are left out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cost {
     /// In US dollars; `None` if unknown.
@@ -177,6 +178,7 @@ pub enum Sure {
 
 /// What the described stack costs. `zones` is the number of zones of a load balancer, if it is known.
 pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
+    let zones = zones.or(config.network.as_ref().map(ChosenNetwork::zones));
     let mut items = Vec::new();
     for (entry, service) in &config.services {
         items.extend(of_service(&format!("services.{entry}"), service, zones));
@@ -217,21 +219,20 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
     }
 }
 
-/// An amount in whole cents, as it is shown.
+/// An amount rounded to cents, as reports show it.
 pub fn rounded(amount: f64) -> f64 {
-    (amount * 100.0).round() / 100.0
+    // The sum of nothing is -0.0.
+    (amount * 100.0).round() / 100.0 + 0.0
 }
 
 /// The secrets that variables refer to. Parameters of the standard tier cost nothing.
 fn secrets(config: &Config) -> Option<Item> {
-    let functions = config.functions.values().map(|it| &it.variables);
-    let held = functions.chain(config.services.values().map(|it| &it.variables)).flat_map(|it| it.held.values());
+    let held = config.variables().flat_map(|(_, it)| it.held.values());
     let names: BTreeSet<&str> = held.filter(|it| it.store == Store::Secret).map(|it| it.name.as_str()).collect();
     let monthly = secrets_monthly(names.len() as u32);
-    let what = if names.len() == 1 { "1 secret".to_owned() } else { format!("{} secrets", names.len()) };
     (!names.is_empty()).then(|| Item {
         section: "secrets".to_owned(),
-        what,
+        what: counted(names.len(), "secret"),
         least: Some(monthly),
         most: Some(monthly),
         sure: Sure::Exact,
@@ -344,6 +345,13 @@ fn bucket(section: &str) -> Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stack_without_fixed_costs_costs_zero() {
+        let config = Config::parse("stack.yaml", "name: s\nregion: us-east-1\nbuckets: { one: {} }\n");
+        let estimate = estimate(&config.unwrap_or_else(|errors| panic!("{errors}")), None);
+        assert_eq!((format!("{:.2}", estimate.least), format!("{:.2}", estimate.most)), ("0.00".into(), "0.00".into()));
+    }
 
     fn postagram() -> Config {
         Config::parse("stack.yaml", include_str!("../../../stack.yaml")).unwrap_or_else(|errors| panic!("{errors}"))

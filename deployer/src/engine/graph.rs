@@ -1,6 +1,6 @@
 //! The graph: every resource of a stack, and the outputs that each of them uses.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{any::Any, collections::BTreeSet, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 
@@ -25,7 +25,7 @@ pub struct Stack<C> {
 }
 
 impl<C: Send + Sync + 'static> Stack<C> {
-    /// An empty stack, whose resources carry these tags besides the ownership tags.
+    /// An empty stack. Its resources carry these tags in addition to the ownership tags.
     pub fn new(name: impl Into<String>, tags: Tags) -> Self {
         Stack {
             name: name.into(),
@@ -49,7 +49,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         &self.name
     }
 
-    /// Assigns what is added from here on to this entry of `stack.yaml`, such as `buckets.images`.
+    /// Assigns the resources added from here on to this entry of `stack.yaml`, such as `buckets.images`.
     pub fn section(&mut self, section: impl Into<String>) {
         self.section = section.into();
     }
@@ -163,6 +163,11 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.nodes.iter().map(|node| node.address()).zip(reduced(&self.needs)).collect()
     }
 
+    /// The resources that are no longer wanted.
+    pub fn orphans(&self) -> Vec<&Address> {
+        self.orphans.iter().map(|node| node.address()).collect()
+    }
+
     pub(super) fn addresses(&self) -> Vec<Address> {
         self.nodes.iter().map(|node| node.address().clone()).collect()
     }
@@ -216,7 +221,7 @@ pub(super) trait Node<C>: Send + Sync {
     fn is_known(&self) -> bool;
     /// Reads it, if its name is known without its inputs.
     fn read_ahead<'a>(&'a self, cloud: &'a C) -> BoxFuture<'a, Result<Option<Seen>, Error>>;
-    /// Plans how to make it as wanted, from what was read ahead, if anything.
+    /// Plans to converge it, from the state that was read ahead, if there is one.
     fn plan<'a>(
         &'a self,
         cloud: &'a C,
@@ -225,7 +230,7 @@ pub(super) trait Node<C>: Send + Sync {
     ) -> BoxFuture<'a, Result<Planned, Error>>;
     /// Plans its removal; `None` if it is absent.
     fn plan_removal<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Option<Planned>, Error>>;
-    /// Makes it as wanted, starting from what the plan read.
+    /// Converges it, starting from the state that the plan read.
     fn converge<'a>(&'a self, run: &'a Run<'a, C>, seen: Option<Seen>) -> BoxFuture<'a, Result<(), Error>>;
     /// Removes it and waits until it is absent.
     fn vanish<'a>(&'a self, run: &'a Run<'a, C>) -> BoxFuture<'a, Result<(), Error>>;
@@ -253,8 +258,10 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
         self.known.clone().or_else(|| self.resolve(outputs).map(|(resource, _)| resource))
     }
 
-    fn planned(&self, name: &str, step: Step, seen: Option<Seen>) -> Planned {
-        Planned { address: self.subject.address.clone(), name: name.to_owned(), step, holds_data: R::HOLDS_DATA, seen }
+    fn planned(&self, resource: Option<Arc<R>>, step: Step, seen: Option<Seen>) -> Planned {
+        let name = resource.as_ref().map(|resource| resource.name().to_owned()).unwrap_or_default();
+        let resource = resource.map(|resource| resource as Arc<dyn Any + Send + Sync>);
+        Planned { address: self.subject.address.clone(), name, step, holds_data: R::HOLDS_DATA, seen, resource }
     }
 
     async fn read_ahead(&self, cloud: &R::Cloud) -> Result<Option<Seen>, Error> {
@@ -289,7 +296,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
                 step
             }
         };
-        Ok(self.planned(resource.name(), step, Some(Box::new(seen))))
+        Ok(self.planned(Some(resource), step, Some(Box::new(seen))))
     }
 
     /// A resource whose parent is absent is absent, too, and need not be read after the parent has been created. If the
@@ -297,10 +304,10 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
     fn plan_inside_nothing(&self, outputs: &Outputs) -> Planned {
         let parent = self.inputs.needs().first().copied();
         if parent.is_some_and(|parent| !outputs.is_absent(parent)) {
-            return self.planned("", Step::Pending(self.missing(outputs)), None);
+            return self.planned(None, Step::Pending(self.missing(outputs)), None);
         }
         outputs.set_absent(self.index);
-        self.planned("", Step::Create, Some(Box::new(Observed::<R>::Absent)))
+        self.planned(None, Step::Create, Some(Box::new(Observed::<R>::Absent)))
     }
 
     fn missing(&self, outputs: &Outputs) -> Vec<Address> {
@@ -324,7 +331,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
                 }
             }
         };
-        Ok(Some(self.planned(resource.name(), step, None)))
+        Ok(Some(self.planned(Some(resource), step, None)))
     }
 }
 

@@ -64,13 +64,17 @@ mod tests {
             bucket::Bucket,
             function::Function,
             instance_profile::InstanceProfile,
+            internet_gateway::InternetGateway,
             launch_template::LaunchTemplate,
             load_balancer::LoadBalancer,
             log_group::LogGroup,
             role::Role,
+            route_table::RouteTable,
             security_group::{SecurityGroup, Side},
+            subnet::Subnet,
             table::Table,
             target_group::TargetGroup,
+            vpc::Vpc,
         },
         package::programs::Programs,
         page::lay_out,
@@ -97,6 +101,10 @@ mod tests {
         stack.doom(Function::named(name));
         stack.doom(LaunchTemplate::named(name));
         stack.doom(TargetGroup { name: name.into() });
+        stack.doom(Subnet { stack: name.into(), vpc: vpc.clone(), zone: "us-east-1a".into() });
+        stack.doom(RouteTable { stack: name.into() });
+        stack.doom(InternetGateway { stack: name.into() });
+        stack.doom(Vpc::of(name));
         stack.doom(SecurityGroup { name: name.into(), vpc, side: Side::Unknown });
         stack.doom(InstanceProfile { name: name.into(), path: path.clone() });
         stack.doom(LogGroup { name: name.into() });
@@ -129,6 +137,12 @@ mod tests {
             ("auto_scaling_group.web", "alarm.web-target-5xx"),
             ("auto_scaling_group.web", "alarm.old"),
             ("alarm.old", "load_balancer.web"),
+            ("load_balancer.old", "subnet.us-east-1a"),
+            ("auto_scaling_group.old", "subnet.us-east-1a"),
+            ("subnet.us-east-1a", "route_table.old"),
+            ("route_table.old", "internet_gateway.old"),
+            ("internet_gateway.old", "vpc.old"),
+            ("security_group.old", "vpc.old"),
         ] {
             assert!(before[then].contains(first), "{then} waits for {:?}, and not for {first}", before[then]);
         }

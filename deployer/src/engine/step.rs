@@ -1,17 +1,17 @@
 //! The steps of a plan, and the addresses of resources.
 
-use std::{any::Any, fmt};
+use std::{any::Any, fmt, sync::Arc};
 
-use super::{Change, Error, Resource};
+use super::{Change, Error, Live, Observed, Resource};
 
-/// The address of a resource within its stack, and where it comes from.
+/// The address of a resource within its stack, and its entry of `stack.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// The kind, such as `bucket`.
     pub kind: &'static str,
     /// The key within that kind, such as `images`.
     pub key: String,
-    /// The entry of `stack.yaml` it comes from, such as `buckets.images`; empty for orphans.
+    /// Its entry of `stack.yaml`, such as `buckets.images`; empty for orphans.
     pub section: String,
 }
 
@@ -30,7 +30,7 @@ pub enum Step {
     Create,
     /// Update it: these fields differ.
     Update(Vec<Change>),
-    /// Decide after these resources, whose outputs it uses, are as wanted.
+    /// Decide once these resources, whose outputs it uses, have converged.
     Pending(Vec<Address>),
     /// Refused: these fields differ and are fixed at creation, and an update never destroys anything.
     Replace(Vec<Change>),
@@ -90,9 +90,20 @@ pub struct Planned {
     /// Whether it holds data that cannot be recreated.
     pub holds_data: bool,
     pub(super) seen: Option<Seen>,
+    /// The resource, if its identity is known.
+    pub(super) resource: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Planned {
+    /// The resource with what was read of it, if it is of this kind and present.
+    pub fn found<R: Resource>(&self) -> Option<(&R, &Live<R>)> {
+        let resource = self.resource.as_ref()?.downcast_ref()?;
+        match self.seen.as_ref()?.downcast_ref()? {
+            Observed::Present(live) => Some((resource, live)),
+            Observed::Absent | Observed::Settling(_) => None,
+        }
+    }
+
     /// The error if this line cannot be carried out.
     pub fn must_replace(&self) -> Option<Error> {
         let Step::Replace(changes) = &self.step else { return None };

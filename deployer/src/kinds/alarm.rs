@@ -85,15 +85,22 @@ pub const WATCHED: &[Watched] = &[
     },
 ];
 
-/// The namespace and the count of all requests for which a target was chosen.
-const NAMESPACE: &str = "AWS/ApplicationELB";
-const REQUESTS: &str = "RequestCount";
-/// The ids in the expression. Minutes without errors have no value, and so no share: they do not count as exceeding.
-const ERRORS_ID: &str = "errors";
-const REQUESTS_ID: &str = "requests";
-const SHARE_ID: &str = "share";
+/// The namespace of the metrics.
+pub const NAMESPACE: &str = "AWS/ApplicationELB";
+/// The metric that counts all requests for which a target was chosen.
+pub const REQUESTS: &str = "RequestCount";
+/// The id of the errors in the expression. Minutes without errors have no value, and so no share: they do not count as
+/// exceeding.
+pub const ERRORS_ID: &str = "errors";
+/// The id of the requests in the expression.
+pub const REQUESTS_ID: &str = "requests";
+/// The id of the expression.
+pub const SHARE_ID: &str = "share";
 const EXPRESSION: &str = "100 * errors / requests";
-const PERIOD_S: i32 = 60;
+/// What an alarm says about itself.
+pub const DESCRIPTION: &str = "AWS rolls a release back when it goes off during the roll-out. Managed by deployer.";
+/// The period of the metrics in seconds.
+pub const PERIOD_S: i32 = 60;
 /// One minute is enough, and of the last three, because values arrive up to two minutes late (docs/aws.md §10.9).
 const MINUTES: i32 = 3;
 const MINUTES_OVER: i32 = 1;
@@ -106,7 +113,7 @@ impl Watched {
 
     /// The settings of the alarm on a load balancer, given by its ARN.
     pub fn settings(&self, load_balancer_arn: &str) -> Settings {
-        let load_balancer = load_balancer_arn.split_once("loadbalancer/").map_or(load_balancer_arn, |(_, part)| part);
+        let load_balancer = dimension(load_balancer_arn);
         Settings {
             errors: self.metric.into(),
             load_balancer: load_balancer.into(),
@@ -118,6 +125,11 @@ impl Watched {
             missing_data: "notBreaching".into(),
         }
     }
+}
+
+/// A load balancer, given by its ARN, as its metrics name it.
+pub fn dimension(load_balancer_arn: &str) -> &str {
+    load_balancer_arn.split_once("loadbalancer/").map_or(load_balancer_arn, |(_, part)| part)
 }
 
 /// What it means that this alarm went off; `None` for an alarm that is not of ours.
@@ -175,7 +187,7 @@ impl Resource for Alarm {
         gone(aws.cloudwatch.delete_alarms().alarm_names(&self.name).send().await)
     }
 
-    /// CloudWatch tells when an alarm was last changed, and not when it was created.
+    /// CloudWatch returns the time of the last change, but not of the creation.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let reads = below(aws, None).await?.into_iter().map(async |alarm| {
             let tags = tags(aws, &alarm).await?;
@@ -212,7 +224,7 @@ impl Alarm {
             .cloudwatch
             .put_metric_alarm()
             .alarm_name(&self.name)
-            .alarm_description("AWS rolls a release back when it goes off during the roll-out. Managed by deployer.")
+            .alarm_description(DESCRIPTION)
             .comparison_operator(ComparisonOperator::from(want.comparison.as_str()))
             .threshold(want.over_percent)
             .evaluation_periods(want.minutes)

@@ -19,7 +19,8 @@ use super::{alarm, tags};
 use crate::{
     cloud::{
         aws::{Aws, found, gone, items},
-        why::{self, Reports, report::End},
+        usual::UPDATING,
+        why::{self, Place},
     },
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
     output::utc::timestamp,
@@ -30,8 +31,8 @@ use crate::{
 pub struct AutoScalingGroup {
     /// Its name.
     pub name: String,
-    /// The location of its instances' reports, if known.
-    pub reports: Option<Reports>,
+    /// What the diagnosis of its service needs, if known: without it, a bad release is left to AWS.
+    pub place: Option<Box<Place>>,
     /// The version that a rollback brings back. Then instances of another version, and a roll-out to one, count as a
     /// difference even if the group has this version already.
     pub back_to: Option<Template>,
@@ -70,7 +71,7 @@ pub struct Settings {
     pub warmup_s: i32,
     /// The launch template of its instances.
     pub template: Template,
-    /// When it was paused, as its tag says; `None` if it is not.
+    /// The time of its pause, from its tag; `None` if it is not paused.
     pub paused: Option<String>,
     /// When AWS sets its size to 0, or did so; [`UNSCHEDULED`] if its tag names a time without a scheduled action.
     pub ends: Option<String>,
@@ -92,13 +93,13 @@ pub struct Output {
     pub name: String,
     /// The minimum size.
     pub min: i32,
-    /// Why it is meant to be without instances, or when it will be.
+    /// Why it is meant to be empty, or when it will be.
     pub rest: Rest,
     /// When it was created, in seconds since 1970.
     pub created_s: Option<i64>,
 }
 
-/// Why a group is meant to be without instances, or when it will be: what its tags and its size say.
+/// Why a group is meant to be empty, or when it will be, according to its tags and its size.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rest {
     /// When it was paused.
@@ -122,8 +123,10 @@ pub const UNSCHEDULED: &str = "not scheduled";
 pub const WARMUP_S: i32 = 60;
 /// The code of a roll-out that failed.
 pub const FAILED: &str = "InstanceRefreshFailed";
-/// The time limit of a refresh.
-const ROLL_OUT: Duration = Duration::from_secs(30 * 60);
+/// How long a refresh may make no progress, in seconds of AWS. AWS itself waits for an hour.
+const ROLL_OUT_S: u64 = 30 * 60;
+/// How much longer its faults are borne, so that it is given up rather than left alone.
+const MARGIN: Duration = Duration::from_secs(60);
 
 impl Resource for AutoScalingGroup {
     const KIND: &'static str = "auto_scaling_group";
@@ -226,7 +229,7 @@ impl Resource for AutoScalingGroup {
             self.detach(aws, there.target_groups.difference(&want.target_groups)).await?;
         }
         if want.template != there.template {
-            self.roll_out(aws, &want.template, &there.template).await?;
+            self.roll_out(aws, want, &there.template).await?;
         }
         self.end_rest(aws, want, there).await
     }
@@ -268,7 +271,7 @@ impl Resource for AutoScalingGroup {
     }
 }
 
-/// The instances of a group, without those that are leaving it.
+/// The instances of a group, except those that are leaving it.
 fn size(group: &Described) -> Size {
     let is_leaving = |state: &str| state.starts_with("Terminat") || state.starts_with("Detach");
     let there = group.instances().iter().filter(|it| !it.lifecycle_state().is_some_and(|it| is_leaving(it.as_str())));
@@ -277,14 +280,14 @@ fn size(group: &Described) -> Size {
     Size::Machines { types, template: template.into() }
 }
 
-/// Fails if the time at which the group is to end has passed.
+/// Fails if the time of `--for` has passed.
 fn refuse_past(want: &Settings) -> Result<(), Fault> {
     let now = timestamp(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();
     // Both are in UTC, as in RFC 3339, and so in the order of their text.
     match want.ends.as_deref().filter(|time| *time != UNSCHEDULED && *time <= now.as_str()) {
         None => Ok(()),
         Some(time) => {
-            let message = format!("its time ended at {time}, during this run: run `up` with another --for");
+            let message = format!("its --for time passed at {time}, during this run: run `up` with a later --for");
             Err(Fault::new("PutScheduledUpdateGroupAction", "Ended", message))
         }
     }
@@ -300,7 +303,7 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
 impl AutoScalingGroup {
     /// A group of which only the name is known.
     pub fn named(name: &str) -> AutoScalingGroup {
-        AutoScalingGroup { name: name.into(), reports: None, back_to: None, bake: None, empties: false }
+        AutoScalingGroup { name: name.into(), place: None, back_to: None, bake: None, empties: false }
     }
 
     /// Records on AWS that the group will be without instances, before it is: a tag first, then the scheduled action, so
@@ -423,7 +426,8 @@ impl AutoScalingGroup {
 
     /// Replaces the instances with ones of the wanted version. On success AWS writes the version into the group; until
     /// then the result is "not yet".
-    async fn roll_out(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
+    async fn roll_out(&self, aws: &Aws, want: &Settings, there: &Template) -> Result<(), Fault> {
+        let template = &want.template;
         let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&self.name);
         let answer = call.max_records(1).send().await?;
         let newest = answer.instance_refreshes().first();
@@ -442,41 +446,61 @@ impl AutoScalingGroup {
             }
             RollOut::Running(progress) => {
                 aws.watched_refreshes.add(id);
-                if let Some(end) = self.certain_end(aws, newest, template).await? {
-                    return Err(self.give_up(aws, there, &end).await);
-                }
+                let (watched, stuck) = aws.roll_outs.note(&self.name, id.unwrap_or_default(), &progress);
+                let at_work = newest.filter(|it| matches!(it.status(), Some(Status::InProgress | Status::Baking)));
                 let baking = self.bake.as_ref().map_or(0, |bake| bake.seconds.unsigned_abs());
-                let limit = ROLL_OUT + Duration::from_secs(baking.into());
-                Err(Fault::new("StartInstanceRefresh", "InstanceRefreshInProgress", progress).within(limit))
+                let limit = aws.scale.lasts(ROLL_OUT_S + u64::from(baking));
+                let mut progress = progress;
+                if let (Some(refresh), Some(place)) = (at_work, &self.place) {
+                    if let Some(why) = self.hopeless(aws, place, refresh, want, (stuck, limit)).await {
+                        return Err(self.give_up(aws, there, &why).await);
+                    }
+                    if watched > aws.scale.usual(Self::KIND, UPDATING)
+                        && refresh.status() == Some(&Status::InProgress)
+                        && let Some(words) = aws.roll_outs.explanation(aws, place).await
+                    {
+                        progress = format!("{progress}: {words}");
+                    }
+                }
+                let fault = Fault::new("StartInstanceRefresh", "InstanceRefreshInProgress", progress);
+                Err(fault.within(watched - stuck + limit + MARGIN))
             }
             RollOut::Failed(reason) => Err(Fault::new("StartInstanceRefresh", FAILED, reason)),
         }
     }
 
-    /// The exit that the new instances repeat. AWS itself would wait for them for an hour.
-    async fn certain_end(
+    /// Why a roll-out is not worth waiting for any longer: the new instances repeat an exit, or stay unhealthy, or nothing has
+    /// happened for too long. AWS itself would wait for an hour. What cannot be read is left to AWS.
+    async fn hopeless(
         &self,
         aws: &Aws,
-        refresh: Option<&InstanceRefresh>,
-        wanted: &Template,
-    ) -> Result<Option<End>, Fault> {
-        let at_work = refresh.filter(|it| matches!(it.status(), Some(Status::InProgress | Status::Baking)));
-        let (Some(reports), Some(begun)) = (&self.reports, at_work.and_then(|it| it.start_time())) else {
-            return Ok(None);
-        };
-        // Without permission to read the reports, wait as long as AWS does.
-        let ends = why::certain_ends(aws, reports, begun.secs()).await.unwrap_or_default();
-        if ends.is_empty() {
-            return Ok(None);
+        place: &Place,
+        refresh: &InstanceRefresh,
+        want: &Settings,
+        (stuck, limit): (Duration, Duration),
+    ) -> Option<String> {
+        let begun_s = refresh.start_time()?.secs();
+        let looked = why::look(aws, place, &want.target_groups, &want.template, begun_s).await.ok();
+        let ends = why::certain_ends(aws, &place.reports, begun_s).await.unwrap_or_default();
+        // Instances of the previous version may be broken too, and this roll-out the fix.
+        let is_new = |id: &String| looked.as_ref().is_some_and(|look| look.current.contains(id));
+        let end = ends.into_iter().find(|(instance, _)| is_new(instance)).map(|(_, end)| end);
+        let grace = aws.scale.lasts(u64::from(want.grace_period_s.unsigned_abs()));
+        let is_ill = looked.as_ref().is_some_and(|look| aws.roll_outs.is_hopeless(&self.name, look, grace));
+        if end.is_none() && !is_ill && stuck <= limit {
+            return None;
         }
-        // Ignore instances of the previous version: it may be broken too, and this roll-out the fix.
-        let found = described(aws, vec![self.name.clone()]).await?;
-        let new = found.get(&self.name).map(|group| running(group, wanted)).unwrap_or_default();
-        Ok(ends.into_iter().find(|(instance, _)| new.contains(instance)).map(|(_, end)| end))
+        let judgement = aws.roll_outs.judge(aws, place).await;
+        Some(match (end, judgement.words()) {
+            (Some(end), _) => format!("the new version {end}"),
+            (None, Some(words)) => format!("the new version is not healthy: {words}"),
+            (None, None) if is_ill => "the new version does not become healthy".into(),
+            (None, None) => format!("the roll-out has made no progress within {} s", limit.as_secs()),
+        })
     }
 
     /// Rolls back a roll-out that cannot succeed, or cancels it if the current version has no number.
-    async fn give_up(&self, aws: &Aws, there: &Template, end: &End) -> Fault {
+    async fn give_up(&self, aws: &Aws, there: &Template, why: &str) -> Fault {
         let can_go_back = there.version.parse::<u64>().is_ok();
         let ended = match can_go_back {
             true => {
@@ -493,7 +517,7 @@ impl AutoScalingGroup {
             (Ok(()), false) => "the roll-out is cancelled".to_owned(),
             (Err(fault), _) => format!("the roll-out continues because it could not be stopped: {fault}"),
         };
-        Fault::new("StartInstanceRefresh", FAILED, format!("the new version {end}; {then}"))
+        Fault::new("StartInstanceRefresh", FAILED, format!("{why}; {then}"))
     }
 
     /// Launches a new instance before it terminates an old one, so that a group of one stays up; skips instances that
@@ -541,16 +565,23 @@ fn alarms(refresh: &InstanceRefresh) -> &[String] {
 /// Why AWS rolls a refresh back, or has rolled it back, if one of its alarms is the cause. The reason names it
 /// (docs/aws.md §10.5).
 pub fn alarmed(refresh: &InstanceRefresh) -> Option<String> {
-    let is_undone = matches!(
-        refresh.status(),
-        Some(Status::RollbackInProgress | Status::RollbackSuccessful | Status::RollbackFailed | Status::Failed)
-    );
-    let reason = reasons(refresh).filter(|_| is_undone)?;
+    let reason = reasons(refresh).filter(|_| refresh.status().is_some_and(is_undone))?;
     let named = alarms(refresh).iter().find(|name| reason.contains(name.as_str()));
     let any = || alarms(refresh).first().filter(|_| reason.to_lowercase().contains("cloudwatch alarm"));
     let name = named.or_else(any)?;
     let meaning = alarm::meaning(name).unwrap_or("an alarm went off");
     Some(format!("{meaning} (alarm {name})"))
+}
+
+/// Whether a refresh has failed, and is rolled back if it can be.
+pub fn is_undone(status: &Status) -> bool {
+    matches!(status, Status::RollbackInProgress | Status::RollbackSuccessful | Status::RollbackFailed | Status::Failed)
+}
+
+/// Why a refresh is rolled back, or has been.
+pub fn undone(refresh: &InstanceRefresh) -> Option<String> {
+    let reason = || reasons(refresh).filter(|_| refresh.status().is_some_and(is_undone));
+    alarmed(refresh).or_else(|| reason().map(str::to_owned))
 }
 
 /// The ids of the instances of a group that run this version.
@@ -603,7 +634,7 @@ fn target(refresh: &InstanceRefresh) -> Option<Template> {
     refresh.desired_configuration().and_then(|desired| desired.launch_template()).map(template)
 }
 
-/// The version of a refresh that has not ended, and whether it is being brought rather than taken back.
+/// The version of a refresh that has not ended, and whether it is being rolled out rather than rolled back.
 pub fn in_progress(refresh: &InstanceRefresh) -> Option<(Template, bool)> {
     let is_forward = match refresh.status()? {
         Status::Pending | Status::InProgress | Status::Baking => true,

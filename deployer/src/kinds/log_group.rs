@@ -123,6 +123,11 @@ impl LogGroup {
         Output { name: self.name.clone() }
     }
 
+    /// Its ARN; `None` if it does not exist.
+    pub async fn arn(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+        Ok(self.describe(aws).await?.map(|group| arn(&group)))
+    }
+
     async fn describe(&self, aws: &Aws) -> Result<Option<Described>, Fault> {
         aws.together.log_groups.read(&self.name, |names| described(aws, names)).await
     }

@@ -9,7 +9,8 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFutu
 
 use crate::{
     cloud::aws::Aws,
-    engine::{AT_ONCE, AllTagged, Fault, Removal, Resource, STACK_TAG, Stack, Tagged, look},
+    engine::{AT_ONCE, AllTagged, Fault, Planned, Removal, Resource, STACK_TAG, Stack, Tagged, look},
+    export::terraform::{self, Sheet, Terraform},
 };
 
 /// Declares the modules of the kinds and, from the same rows, [`KINDS`] and the order of their removal.
@@ -35,8 +36,11 @@ kinds! {
     1: alarm::Alarm;
     2: function::Function, listener::Listener, load_balancer::LoadBalancer;
     3: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
-    4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup;
-    5: bucket::Bucket, role::Role, table::Table;
+    4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup,
+       subnet::Subnet;
+    5: bucket::Bucket, role::Role, route_table::RouteTable, table::Table;
+    6: internet_gateway::InternetGateway;
+    7: vpc::Vpc;
 }
 
 /// The kinds that `deployer secret` makes. `up` neither wants them nor removes them, since only the user knows their
@@ -49,6 +53,8 @@ pub struct Kind {
     pub name: &'static str,
     search: Search,
     list: List,
+    write: Write,
+    write_owned: WriteOwned,
 }
 
 /// Finds resources that carry the stack's tag and are not wanted.
@@ -57,15 +63,23 @@ type Search = for<'a> fn(&'a Stack<Aws>, &'a Aws) -> BoxFuture<'a, Result<Orphan
 /// Lists resources that carry the tag of any stack.
 type List = for<'a> fn(&'a Aws) -> BoxFuture<'a, Result<AllTagged, Fault>>;
 
+/// Writes a resource of a plan for Terraform, if it is of this kind.
+type Write = for<'a> fn(&'a Planned, &'a Aws, &'a mut Sheet) -> BoxFuture<'a, Result<(), Fault>>;
+
+/// Writes the resources that carry the stack's tag for Terraform.
+type WriteOwned = for<'a> fn(&'a str, &'a Aws, &'a mut Sheet) -> BoxFuture<'a, Result<(), Fault>>;
+
 /// Marks the resources that were found for removal.
 type Orphans = Box<dyn FnOnce(&mut Stack<Aws>) + Send>;
 
 impl Kind {
-    const fn of<R: Resource<Cloud = Aws>>() -> Kind {
+    const fn of<R: Terraform>() -> Kind {
         Kind {
             name: R::KIND,
             search: |stack, aws| orphans::<R>(stack, aws).boxed(),
             list: |aws| of_any_stack::<R>(aws).boxed(),
+            write: |line, aws, sheet| terraform::write_planned::<R>(line, aws, sheet).boxed(),
+            write_owned: |stack, aws, sheet| terraform::write_owned::<R>(stack, aws, sheet).boxed(),
         }
     }
 
@@ -74,6 +88,22 @@ impl Kind {
     pub async fn of_any_stack(&self, aws: &Aws) -> Result<AllTagged, Fault> {
         (self.list)(aws).await
     }
+}
+
+/// Writes a resource of a plan as a configuration of Terraform.
+pub async fn write(line: &Planned, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
+    match KINDS.iter().find(|kind| kind.name == line.address.kind) {
+        Some(kind) => (kind.write)(line, aws, sheet).await,
+        None => Ok(()),
+    }
+}
+
+/// Writes the stack's secrets and parameters as a configuration of Terraform, without their values.
+pub async fn write_held(stack: &str, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
+    for kind in HELD {
+        (kind.write_owned)(stack, aws, sheet).await?;
+    }
+    Ok(())
 }
 
 async fn of_any_stack<R: Resource<Cloud = Aws>>(aws: &Aws) -> Result<AllTagged, Fault> {

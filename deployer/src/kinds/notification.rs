@@ -26,7 +26,7 @@ pub struct Notification {
     pub account: String,
 }
 
-/// The settings: which functions are notified of what.
+/// The settings: the functions to notify, each with the objects that it is notified about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
     /// By entry id. Ours begin with `deployer-`.
@@ -119,6 +119,17 @@ impl Notification {
             Err(fault) if fault.message.contains("GetBucketNotificationResponse") => Ok(Document::builder().build()),
             other => other,
         }
+    }
+
+    /// Whether it has entries of others.
+    pub async fn has_others(&self, aws: &Aws) -> Result<bool, Fault> {
+        let there = self.document(aws).await?;
+        let functions = there.lambda_function_configurations().iter().any(|entry| !is_ours(entry));
+        let queues = !there.queue_configurations().is_empty();
+        Ok(functions
+            || queues
+            || !there.topic_configurations().is_empty()
+            || there.event_bridge_configuration.is_some())
     }
 
     /// The document can only be replaced as a whole, so entries of others are read and written back.

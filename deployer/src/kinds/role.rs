@@ -29,7 +29,7 @@ pub struct Role {
 pub struct Settings {
     /// The service that may assume the role, such as `lambda.amazonaws.com`.
     pub trusted_service: String,
-    /// The account on whose behalf the service must act; `None` for a service that does not tell.
+    /// The account on whose behalf the service must act; `None` for a service that does not pass its account.
     pub trusted_account: Option<String>,
     /// What the role may do.
     pub policy: Value,
@@ -45,7 +45,7 @@ pub struct Output {
 }
 
 /// The name of the inline policy.
-const POLICY: &str = "deployer";
+pub const POLICY: &str = "deployer";
 
 impl Resource for Role {
     const KIND: &'static str = "role";
@@ -175,7 +175,8 @@ fn decoded(document: &str) -> Value {
 }
 
 impl Settings {
-    fn trust(&self) -> Value {
+    /// The document that says who may assume it.
+    pub fn trust(&self) -> Value {
         trust(&self.trusted_service, self.trusted_account.as_deref())
     }
 }

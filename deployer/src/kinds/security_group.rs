@@ -9,7 +9,8 @@ use std::{
 };
 
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup as Described, UserIdGroupPair,
+    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup as Described, SecurityGroupRule,
+    UserIdGroupPair,
 };
 use serde::{Serialize, Serializer};
 
@@ -89,6 +90,14 @@ pub enum Source {
     Group(String),
     /// A managed prefix list.
     PrefixList(String),
+}
+
+impl Output {
+    /// Reads every rule of the group, those of others included, each with its own id.
+    pub async fn rules(&self, aws: &Aws) -> Result<Vec<SecurityGroupRule>, Fault> {
+        let call = aws.ec2.describe_security_group_rules().filters(tags::ec2_filter("group-id", [self.id.as_str()]));
+        items(call.into_paginator().send()).await
+    }
 }
 
 impl Rule {
@@ -217,7 +226,7 @@ impl Resource for SecurityGroup {
         };
         let finished = finished.await.is_ok();
         let (output, owner) = (Output { id }, Owner::Tags(tags.clone()));
-        // In a network with IPv6, a new group has a second egress rule: what is managed is read again.
+        // In a network with IPv6, AWS adds a second egress rule to a new group: read the rules again.
         let is_known = finished && want.egress.is_none();
         Ok(is_known.then(|| Live { settings: want.clone(), output, owner }))
     }

@@ -47,6 +47,13 @@ pub struct Output {
     set: Option<ResourceRecordSet>,
 }
 
+impl Output {
+    /// How long it is cached, in seconds.
+    pub fn ttl_s(&self) -> Option<i64> {
+        self.set.as_ref()?.ttl
+    }
+}
+
 impl Settings {
     /// Leads to this name.
     pub fn to(value: &str) -> Settings {

@@ -83,13 +83,13 @@ impl Failure {
         Failure { error, ..failure }
     }
 
-    /// The same failure, when nothing was changed and the same command would fail again.
+    /// Marks a failure that changed nothing and that the same command would repeat.
     pub fn without_change(self) -> Self {
         Failure { standing: vec!["nothing was changed".into()], ..self }
     }
 
-    /// Adds the state of the stack, unless it is known already. Left out of usage and configuration errors, because those have to be corrected
-    /// before any command can continue.
+    /// Adds the state of the stack, unless it is known already. Left out of usage and configuration errors, because those
+    /// have to be corrected before any command can continue.
     pub fn leaving(self, standing: impl FnOnce() -> Vec<String>) -> Self {
         match self.exit {
             Exit::Usage | Exit::Config => self,
@@ -165,6 +165,11 @@ fn by_hand(kind: &str, name: &str) -> String {
              batch-write-item`), switch everything to the new table, then remove the old entry and name it with \
              `up --delete`"
         ),
+        "vpc" => {
+            "the addresses of a network are fixed when it is made, and the services run in it. Write the block that it \
+             has, or remove the stack with `down` and bring it up again with `up`"
+                .into()
+        }
         _ => format!(
             "these settings are fixed when {name} is created. Give its entry in stack.yaml another name: the new one \
              comes before the old one goes; or remove {name} by hand and run the same command again"

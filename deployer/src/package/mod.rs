@@ -10,6 +10,7 @@ use crate::machine::{files::read_regular_file, platform::RUNS_ELF};
 mod cargo;
 mod commit;
 mod error;
+mod folder;
 mod glibc;
 pub mod programs;
 mod shipped;
@@ -18,6 +19,7 @@ mod zip;
 
 pub use commit::Commit;
 pub use error::Error;
+pub use folder::{FolderError, Packing, archive};
 pub use glibc::{Unfit, Version, require_architecture, require_glibc};
 pub use shipped::{Shipped, is_in_workspace};
 pub use tools::Tool;

@@ -1,10 +1,14 @@
 //! User data: the cloud-config that a new instance runs at its first boot.
 
+mod folder;
+
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use crate::config::{self, Store};
+use crate::config::{self, Commands, Store};
+
+pub use folder::{SETTING_UP, SETUP, has_commands};
 
 /// A service's values in user data. It has no `Debug`: its variables may be secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct UserData {
     pub port: u16,
     /// The SHA-256 of the program in hexadecimal: the unit starts nothing else.
     pub sha256: String,
+    /// How to run the program, if it is the archive of a folder.
+    pub commands: Option<Commands>,
     /// The log group that its lines go to.
     pub log_group: String,
 }
@@ -111,8 +117,14 @@ const EVENTS: &str = r#"def plain:[foreach (.[],-1) as $b ([0];if .[0]==2 and $b
 /// whole file, and log the value (docs/aws.md §23.3). No message of the filter contains a value.
 const ASSIGNMENT: &str = r#"(.SecretString//.Parameter.Value)|if $key=="" then . else (try(fromjson|.[$key])catch null|if type=="string" or .==null then . else tojson end) end|if .==null then error("there is no such text") else explode|if any(.==0) then error("it has a NUL character") elif any(.>64975 and .<65008 or .%65536>65533) then error("it has a character that no variable can have") else "\($name)=\"\(map(if .==34 or .==36 or .==92 or .==96 then 92,. else . end)|implode)\"" end end"#;
 
-/// What the script says about a value that it cannot read, before the name of the variable.
+/// The script's message about a value that it cannot read. The name of the variable follows.
 pub const UNREADABLE: &str = "deployer: cannot read";
+
+/// The beginning of the command that downloads a program.
+const DOWNLOAD: &str = "aws s3 cp --only-show-errors ";
+
+/// What stands before it if it is a command of a unit.
+const BEFORE: &str = "ExecStartPre=+/usr/bin/";
 
 impl UserData {
     /// Renders the cloud-config.
@@ -123,7 +135,8 @@ impl UserData {
         }
         let unit = self.unit();
         let held = self.held_file()?;
-        let files = [self.service_files()?, held, self.report_files(), self.log_files()].concat();
+        let folder = self.commands.as_ref().map(|commands| self.folder_files(commands)).unwrap_or_default();
+        let files = [self.service_files()?, folder, held, self.report_files(), self.log_files()].concat();
         let text = format!(
             "\
 #cloud-config
@@ -147,9 +160,9 @@ runcmd:
     }
 
     /// The environment file, the program's checksum and the unit. At every start the unit downloads the program with the
-    /// instance's role and verifies it; systemd restarts it when it exits.
+    /// instance's role and verifies it; the archive of a folder only once. systemd restarts it when it exits.
     fn service_files(&self) -> Result<String, Error> {
-        let UserData { stack, service, region, bucket, key, sha256, port, .. } = self;
+        let UserData { stack, service, sha256, port, .. } = self;
         let unit = self.unit();
         let environment = indented(&self.environment_file()?);
         let capability = if *port < UNPRIVILEGED { BELOW_1024 } else { "" };
@@ -164,6 +177,21 @@ runcmd:
                 format!("\n    ExecStartPre=+/usr/bin/bash /opt/{unit}/secrets\n    TimeoutStartSec=300"),
             ),
         };
+        let (program, directory, prepare) = match &self.commands {
+            None => {
+                let program = format!("/opt/{unit}/service");
+                let prepare = format!(
+                    "
+    ExecStartPre=+/usr/bin/{}
+    ExecStartPre=+/usr/bin/{}
+    ExecStartPre=+/usr/bin/chmod 0755 {program}{read_held}",
+                    self.download(&program),
+                    self.check()
+                );
+                (program, String::new(), prepare)
+            }
+            Some(commands) => self.folder_start(commands, &read_held),
+        };
         Ok(format!(
             "\
 - path: /etc/{unit}.env
@@ -173,7 +201,7 @@ runcmd:
 - path: /etc/{unit}.sha256
   permissions: '0644'
   content: |
-    {sha256}  /opt/{unit}/service
+    {sha256}  {program}
 - path: /etc/systemd/system/{unit}.service
   permissions: '0644'
   content: |
@@ -184,12 +212,9 @@ runcmd:
     StartLimitIntervalSec=0
     [Service]
     DynamicUser=yes{capability}
-    EnvironmentFile=/etc/{unit}.env{held}
+    EnvironmentFile=/etc/{unit}.env{held}{directory}
     StandardOutput=journal
-    StandardError=journal+console
-    ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region {region} s3://{bucket}/{key} /opt/{unit}/service
-    ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/{unit}.sha256
-    ExecStartPre=+/usr/bin/chmod 0755 /opt/{unit}/service{read_held}
+    StandardError=journal+console{prepare}
     ExecStart=/opt/{unit}/service
     ExecStopPost=+-/usr/bin/bash /opt/{unit}/report exit
     Restart=always
@@ -198,6 +223,17 @@ runcmd:
     WantedBy=multi-user.target
 "
         ))
+    }
+
+    /// The command that downloads the program, or the archive of its folder.
+    fn download(&self, to: &str) -> String {
+        let UserData { region, bucket, key, .. } = self;
+        format!("{DOWNLOAD}--region {region} s3://{bucket}/{key} {to}")
+    }
+
+    /// The command that verifies what was downloaded.
+    fn check(&self) -> String {
+        format!("sha256sum --check --quiet /etc/{}.sha256", self.unit())
     }
 
     /// The script that reads the values kept in AWS with the role of the instance, just before the program starts. They
@@ -249,7 +285,8 @@ runcmd:
 
     /// Reports to the artifact bucket, because the console and the journal of an instance are lost with it: when it
     /// boots, when its service first answers, and after every exit of the service (docs/aws.md §8.5). A report has at
-    /// most 8 KB, and no values of variables.
+    /// most 8 KB, and no values of variables. The unit starts once the commands before the program have ended: they may
+    /// take longer than the program is given to answer.
     fn report_files(&self) -> String {
         let UserData { stack, service, region, bucket, port, .. } = self;
         let unit = self.unit();
@@ -272,8 +309,7 @@ runcmd:
   content: |
     [Unit]
     Description={stack} {service}: boot report
-    Wants=network-online.target
-    After=network-online.target
+    After={unit}.service
     [Service]
     ExecStartPre=-/usr/bin/bash /opt/{unit}/report started
     ExecStart=/usr/bin/bash /opt/{unit}/report answers
@@ -361,7 +397,7 @@ fn assignment(name: &str, value: &str) -> Result<String, Error> {
     Ok(format!("{name}=\"{value}\"\n"))
 }
 
-/// What stands between single quotes in a script.
+/// Checks that a word can stand between single quotes in a script.
 fn check_quotable(text: &str) -> Result<(), Error> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/@:+=".contains(c);
     if text.chars().all(is_plain) { Ok(()) } else { Err(Error::Word { text: text.into() }) }
@@ -391,7 +427,8 @@ pub struct Program<'a> {
 
 /// Finds the program in rendered user data; `None` if it is not ours.
 pub fn program(text: &str) -> Option<Program<'_>> {
-    let download = text.lines().find_map(|line| line.trim_start().strip_prefix("ExecStartPre=+/usr/bin/aws s3 cp "))?;
+    let mut commands = text.lines().map(str::trim_start).map(|line| line.strip_prefix(BEFORE).unwrap_or(line));
+    let download = commands.find_map(|line| line.strip_prefix(DOWNLOAD))?;
     let source = download.split(' ').find_map(|word| word.strip_prefix("s3://"))?;
     let (bucket, key) = source.split_once('/')?;
     let is_hash = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -499,11 +536,11 @@ fn indented(lines: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn postagram(environment: &[(&str, &str)]) -> UserData {
+    pub(super) fn postagram(environment: &[(&str, &str)]) -> UserData {
         UserData {
             stack: "postagram".into(),
             service: "web".into(),
@@ -514,6 +551,7 @@ mod tests {
             held: Vec::new(),
             port: 8080,
             sha256: "abc123".into(),
+            commands: None,
             log_group: "/deployer/postagram/web".into(),
         }
     }
@@ -591,8 +629,7 @@ mod tests {
               content: |
                 [Unit]
                 Description=postagram web: boot report
-                Wants=network-online.target
-                After=network-online.target
+                After=postagram-web.service
                 [Service]
                 ExecStartPre=-/usr/bin/bash /opt/postagram-web/report started
                 ExecStart=/usr/bin/bash /opt/postagram-web/report answers

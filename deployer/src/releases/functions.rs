@@ -6,7 +6,7 @@ use crate::{
     cloud::aws::Aws,
     engine::{Fault, Owner},
     kinds::{
-        function::{self, Function, Settings},
+        function::{self, Described, Function, Settings},
         origin::Origin,
     },
 };
@@ -44,10 +44,15 @@ pub struct FunctionReleases {
 impl FunctionReleases {
     /// Reads the releases of a function; `None` if it does not exist.
     pub async fn read(aws: &Aws, function: &Function) -> Result<Option<FunctionReleases>, Fault> {
-        let Some((configuration, owner)) = function.describe(aws).await? else { return Ok(None) };
-        let present = function.settings(&configuration);
-        let mut all: Vec<FunctionRelease> =
-            function.versions(aws).await?.iter().filter_map(|version| release(function, version)).collect();
+        let Some(Described { configuration, owner, concurrency }) = function.describe(aws).await? else {
+            return Ok(None);
+        };
+        let beside = function.beside(aws).await?.reserving(concurrency);
+        let present = function.settings(&configuration).with(&beside);
+        let versions = function.versions(aws).await?;
+        let mut all: Vec<FunctionRelease> = versions.iter().filter_map(|version| release(function, version)).collect();
+        // What is no part of a version stays as it is.
+        all.iter_mut().for_each(|release| release.settings = release.settings.clone().with(&beside));
         all.sort_by_key(|release| std::cmp::Reverse(release.number));
         let is_present = |release: &&FunctionRelease| release.settings.is_like(&present);
         let in_service = all.iter().find(is_present).map(|release| release.number);

@@ -2,9 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{KINDS, On::*, Right, When::*, kinds::OfKind, right, right_when};
+use super::{
+    KINDS,
+    On::*,
+    Right,
+    When::*,
+    kinds::{CERTIFICATES, OfKind, RECORDS},
+    right, right_when,
+};
 use crate::{
-    config::{Config, Store},
+    config::{ChosenNetwork, Config, Store},
     engine::Inputs as _,
     page::Page,
 };
@@ -67,9 +74,11 @@ enum Given {
     Buckets,
     Tables,
     /// Services in a network that `stack.yaml` names.
+    NamedNetwork,
+    /// Services in a network that is looked for: the default one, or one that the stack makes.
+    FoundNetwork,
+    /// Services in a network that the stack makes.
     OwnNetwork,
-    /// Services in the default network.
-    DefaultNetwork,
     /// A service that names its machine image.
     Image,
     /// A service with a domain.
@@ -117,29 +126,10 @@ const DOMAINS: &[Right] = &[
     right("route53:ListResourceRecordSets", Zones),
 ];
 
-/// How far the certificates of domains have got.
-const CERTIFICATES: &[Right] = &[
-    right("acm:DescribeCertificate", Certificates),
-    right("acm:ListCertificates", Any),
-    right("acm:ListTagsForCertificate", Certificates),
-];
-
 /// Finding and removing the certificate of a domain that `stack.yaml` no longer names (`kinds/certificate.rs`).
 const FIND_CERTIFICATES: &[Right] = &[right("acm:DescribeCertificate", Certificates)];
-const REMOVE_CERTIFICATES: &[Right] = &[
-    right("acm:DescribeCertificate", Certificates),
-    right_when("acm:DeleteCertificate", Certificates, Ours),
-    right("route53:ChangeResourceRecordSets", Zones),
-    right("route53:ListHostedZones", Any),
-    right("route53:ListResourceRecordSets", Zones),
-];
-
-/// Removing the records that lead to load balancers (`kinds/load_balancer.rs`).
-const RELEASE: &[Right] = &[
-    right("route53:ChangeResourceRecordSets", Zones),
-    right("route53:ListHostedZones", Any),
-    right("route53:ListResourceRecordSets", Zones),
-];
+const REMOVE_CERTIFICATES: &[Right] =
+    &[right("acm:DescribeCertificate", Certificates), right_when("acm:DeleteCertificate", Certificates, Ours)];
 
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
@@ -201,7 +191,7 @@ const HEALTH: &[Right] = &[
     right("elasticloadbalancing:DescribeTargetHealth", Any),
 ];
 
-/// The diagnosis of a service (`cloud/why/evidence.rs`).
+/// The diagnosis of a service (`cloud/why/evidence.rs`, `cloud/why/service_log.rs`).
 const WHY_SERVICES: &[Right] = &[
     right("autoscaling:DescribeAutoScalingGroups", Any),
     right("autoscaling:DescribeInstanceRefreshes", Any),
@@ -215,6 +205,9 @@ const WHY_SERVICES: &[Right] = &[
     right("elasticloadbalancing:DescribeLoadBalancers", Any),
     right("elasticloadbalancing:DescribeTargetGroups", Any),
     right("elasticloadbalancing:DescribeTargetHealth", Any),
+    // Calls that AWS has denied to the service.
+    right("logs:DescribeLogStreams", LogGroups),
+    right("logs:GetLogEvents", LogGroups),
     // Whether the program is there, and the reports of instances.
     right("s3:GetObject", Programs),
     right("s3:GetObject", Reports),
@@ -257,6 +250,8 @@ const OLD_PROGRAMS: &[Right] = &[right("s3:DeleteObject", Programs)];
 /// The releases of a function (`releases/functions.rs`).
 const FUNCTION_RELEASES: &[Right] = &[
     right("lambda:GetFunction", Functions),
+    // What is no part of a version, and stays as it is.
+    right("lambda:GetFunctionEventInvokeConfig", Functions),
     right("lambda:ListTags", Functions),
     right("lambda:ListVersionsByFunction", Functions),
 ];
@@ -295,6 +290,10 @@ const PAUSE: &[Right] = &[
     right("elasticloadbalancing:DescribeTags", Any),
 ];
 
+/// The trial of a network that the stack makes (`commands/doctor/cloud.rs`).
+const TRIED_NETWORK: &[Right] =
+    &[right_when("ec2:CreateTags", Networks, CreatedBy(&["CreateVpc"])), right_when("ec2:CreateVpc", Networks, New)];
+
 /// Trials of creations, and quotas (`commands/doctor/cloud.rs`).
 const DOCTOR: &[Right] = &[
     right_when("ec2:CreateLaunchTemplate", Templates, New),
@@ -320,10 +319,10 @@ const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 
 /// What every command needs that lays out the stack: the default network and the domains of services.
 const SITE: &[Part] =
-    &[part(Given::DefaultNetwork, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
+    &[part(Given::FoundNetwork, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
 
 /// What commands need that check a network that `stack.yaml` names.
-const CHECKED: &[Part] = &[part(Given::OwnNetwork, NETWORK), part(Given::OwnNetwork, ROUTES)];
+const CHECKED: &[Part] = &[part(Given::NamedNetwork, NETWORK), part(Given::NamedNetwork, ROUTES)];
 
 /// What else `up` needs.
 const UP: &[Part] = &[
@@ -408,7 +407,7 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Services, WHY_SERVICES),
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
-                // Of releases whose values stack.yaml need not name any more.
+                // For earlier releases, whose values stack.yaml may no longer name.
                 part(Given::Always, HELD_SECRETS),
                 part(Given::Always, HELD_PARAMETERS),
             ],
@@ -418,7 +417,7 @@ pub const COMMANDS: &[Needs] = &[
         "pause",
         &[],
         Which::None,
-        &[&[part(Given::Services, PAUSE), part(Given::Services, RELEASE), part(Given::Services, LEASE)]],
+        &[&[part(Given::Services, PAUSE), part(Given::Services, RECORDS), part(Given::Services, LEASE)]],
     ),
     command("resume", UP_DEEDS, Which::Described, &[SITE, CHECKED, UP]),
     command(
@@ -471,6 +470,19 @@ pub const COMMANDS: &[Needs] = &[
     ),
     command("outputs", &[Read], Which::Outputs, &[SITE]),
     command(
+        "export",
+        &[List, Read],
+        Which::Described,
+        &[
+            SITE,
+            &[
+                part(Given::Services, &[right("ec2:DescribeSecurityGroupRules", Any)]),
+                part(Given::Always, LIST_HELD),
+                part(Given::Always, HELD_SECRETS),
+            ],
+        ],
+    ),
+    command(
         "ls",
         &[List],
         Which::OfAllStacks,
@@ -482,7 +494,11 @@ pub const COMMANDS: &[Needs] = &[
         "doctor",
         &[Read],
         Which::Described,
-        &[SITE, CHECKED, &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR)]],
+        &[
+            SITE,
+            CHECKED,
+            &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR), part(Given::OwnNetwork, TRIED_NETWORK)],
+        ],
     ),
     offline("init"),
     offline("validate"),
@@ -544,8 +560,13 @@ impl Given {
         match self {
             Given::Always => true,
             Given::Services => !config.services.is_empty(),
-            Given::OwnNetwork => !config.services.is_empty() && config.network.is_some(),
-            Given::DefaultNetwork => !config.services.is_empty() && config.network.is_none(),
+            Given::NamedNetwork => {
+                !config.services.is_empty() && matches!(config.network, Some(ChosenNetwork::Existing(_)))
+            }
+            Given::FoundNetwork => {
+                !config.services.is_empty() && !matches!(config.network, Some(ChosenNetwork::Existing(_)))
+            }
+            Given::OwnNetwork => !config.services.is_empty() && matches!(config.network, Some(ChosenNetwork::Own(_))),
             Given::Functions => !config.functions.is_empty(),
             Given::Buckets => !config.buckets.is_empty(),
             Given::Tables => !config.tables.is_empty(),

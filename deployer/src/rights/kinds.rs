@@ -7,7 +7,7 @@ use super::{
     right, right_when,
 };
 
-/// The rights of a kind, by what is done with its resources.
+/// The rights of a kind, by operation.
 #[derive(Debug)]
 pub struct OfKind {
     /// Its name, as in plans.
@@ -17,7 +17,7 @@ pub struct OfKind {
     pub list: &'static [Right],
     /// Reading one.
     pub read: &'static [Right],
-    /// Reading what a removal would lose.
+    /// Reading the data that a removal would lose.
     pub loss: &'static [Right],
     /// Creating, changing and tagging one.
     pub change: &'static [Right],
@@ -33,10 +33,24 @@ const fn pass_to(services: &'static [&'static str]) -> Right {
     right_when("iam:PassRole", Roles, PassedTo(services))
 }
 
-/// Removing the records of a domain.
 const CHANGE_RECORDS: Right = right("route53:ChangeResourceRecordSets", Zones);
 const LIST_RECORDS: Right = right("route53:ListResourceRecordSets", Zones);
 const LIST_ZONES: Right = right("route53:ListHostedZones", Any);
+
+/// These rights, and those in [`RECORDS`].
+macro_rules! and_records {
+    ($($right:expr),* $(,)?) => { &[$($right,)* CHANGE_RECORDS, LIST_ZONES, LIST_RECORDS] };
+}
+
+/// Changing and finding the records of a domain.
+pub const RECORDS: &[Right] = and_records![];
+
+/// Reading certificates.
+pub const CERTIFICATES: &[Right] = &[
+    right("acm:DescribeCertificate", Certificates),
+    right("acm:ListCertificates", Any),
+    right("acm:ListTagsForCertificate", Certificates),
+];
 
 /// Reading the tags of something of Elastic Load Balancing.
 const TAGS: Right = right("elasticloadbalancing:DescribeTags", Any);
@@ -119,10 +133,11 @@ pub const KINDS: &[OfKind] = &[
             right("s3:GetBucketPolicy", Buckets),
             right("s3:GetBucketPublicAccessBlock", Buckets),
             right("s3:GetBucketTagging", Buckets),
+            right("s3:GetBucketVersioning", Buckets),
             right("s3:GetEncryptionConfiguration", Buckets),
             right("s3:GetLifecycleConfiguration", Buckets),
         ],
-        loss: &[right("s3:ListBucket", Buckets)],
+        loss: &[right("s3:ListBucketVersions", Buckets)],
         change: &[
             right("s3:CreateBucket", Buckets),
             right("s3:PutBucketCORS", Buckets),
@@ -130,6 +145,7 @@ pub const KINDS: &[OfKind] = &[
             right("s3:PutBucketPolicy", Buckets),
             right("s3:PutBucketPublicAccessBlock", Buckets),
             right("s3:PutBucketTagging", Buckets),
+            right("s3:PutBucketVersioning", Buckets),
             right("s3:PutEncryptionConfiguration", Buckets),
             right("s3:PutLifecycleConfiguration", Buckets),
             right("s3:TagResource", Buckets),
@@ -147,11 +163,7 @@ pub const KINDS: &[OfKind] = &[
     OfKind {
         kind: "certificate",
         list: &[right("acm:ListCertificates", Any), right("acm:ListTagsForCertificate", Certificates)],
-        read: &[
-            right("acm:DescribeCertificate", Certificates),
-            right("acm:ListCertificates", Any),
-            right("acm:ListTagsForCertificate", Certificates),
-        ],
+        read: CERTIFICATES,
         loss: &[],
         change: &[
             right_when("acm:AddTagsToCertificate", Certificates, New),
@@ -160,7 +172,7 @@ pub const KINDS: &[OfKind] = &[
             right_when("acm:RequestCertificate", Any, New),
         ],
         // Its validation record is removed first.
-        remove: &[right_when("acm:DeleteCertificate", Certificates, Ours), CHANGE_RECORDS, LIST_ZONES, LIST_RECORDS],
+        remove: and_records![right_when("acm:DeleteCertificate", Certificates, Ours)],
     },
     OfKind {
         kind: "default_action",
@@ -176,6 +188,7 @@ pub const KINDS: &[OfKind] = &[
         // Without `ListTags`, Lambda leaves the tags out (docs/aws.md §7.1).
         read: &[
             right("lambda:GetFunction", Functions),
+            right("lambda:GetFunctionEventInvokeConfig", Functions),
             right("lambda:ListTags", Functions),
             right("lambda:ListVersionsByFunction", Functions),
         ],
@@ -185,10 +198,15 @@ pub const KINDS: &[OfKind] = &[
             right("lambda:CreateFunction", Functions),
             // Versions older than the last five.
             right("lambda:DeleteFunction", Functions),
+            right("lambda:DeleteFunctionConcurrency", Functions),
+            right("lambda:DeleteFunctionEventInvokeConfig", Functions),
             right("lambda:PublishVersion", Functions),
+            right("lambda:PutFunctionConcurrency", Functions),
+            right("lambda:PutFunctionEventInvokeConfig", Functions),
             right("lambda:TagResource", Functions),
             right("lambda:UpdateFunctionCode", Functions),
             right("lambda:UpdateFunctionConfiguration", Functions),
+            right("lambda:UpdateFunctionEventInvokeConfig", Functions),
         ],
         remove: &[right("lambda:DeleteFunction", Functions)],
     },
@@ -205,6 +223,29 @@ pub const KINDS: &[OfKind] = &[
             right("iam:TagInstanceProfile", Profiles),
         ],
         remove: &[right("iam:DeleteInstanceProfile", Profiles), right("iam:RemoveRoleFromInstanceProfile", Profiles)],
+    },
+    OfKind {
+        kind: "internet_gateway",
+        list: &[right("ec2:DescribeInternetGateways", Any)],
+        // The one that is attached to the VPC may lack our tags.
+        read: &[right("ec2:DescribeInternetGateways", Any), right("ec2:DescribeVpcs", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:AttachInternetGateway", Gateways, Ours),
+            right_when("ec2:AttachInternetGateway", Networks, Ours),
+            right_when("ec2:CreateInternetGateway", Gateways, New),
+            right_when("ec2:CreateTags", Gateways, CreatedBy(&["CreateInternetGateway"])),
+            right_when("ec2:CreateTags", Gateways, Ours),
+            // One that was made twice, and one that is attached to another network.
+            right_when("ec2:DeleteInternetGateway", Gateways, Ours),
+            right_when("ec2:DetachInternetGateway", Gateways, Ours),
+            right("ec2:DetachInternetGateway", Networks),
+        ],
+        remove: &[
+            right_when("ec2:DeleteInternetGateway", Gateways, Ours),
+            right_when("ec2:DetachInternetGateway", Gateways, Ours),
+            right("ec2:DetachInternetGateway", Networks),
+        ],
     },
     OfKind {
         kind: "launch_template",
@@ -245,7 +286,8 @@ pub const KINDS: &[OfKind] = &[
             TAGS,
         ],
         loss: &[],
-        change: &[
+        // The records of a domain that no longer leads to it.
+        change: and_records![
             add_tags(Balancers),
             right("elasticloadbalancing:CreateLoadBalancer", Balancers),
             right("elasticloadbalancing:ModifyLoadBalancerAttributes", Balancers),
@@ -254,18 +296,9 @@ pub const KINDS: &[OfKind] = &[
             right("elasticloadbalancing:SetSecurityGroups", Balancers),
             right("elasticloadbalancing:SetSubnets", Balancers),
             right_when("iam:CreateServiceLinkedRole", Any, LinkedTo(&["elasticloadbalancing.amazonaws.com"])),
-            // The records of a domain that no longer leads to it.
-            CHANGE_RECORDS,
-            LIST_ZONES,
-            LIST_RECORDS,
         ],
         // The records that lead to it are removed first.
-        remove: &[
-            right("elasticloadbalancing:DeleteLoadBalancer", Balancers),
-            CHANGE_RECORDS,
-            LIST_ZONES,
-            LIST_RECORDS,
-        ],
+        remove: and_records![right("elasticloadbalancing:DeleteLoadBalancer", Balancers)],
     },
     OfKind {
         kind: "log_group",
@@ -318,6 +351,23 @@ pub const KINDS: &[OfKind] = &[
         ],
     },
     OfKind {
+        kind: "route_table",
+        list: &[right("ec2:DescribeRouteTables", Any)],
+        read: &[right("ec2:DescribeRouteTables", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:CreateRoute", RouteTables, Ours),
+            right_when("ec2:CreateRouteTable", Networks, Ours),
+            right_when("ec2:CreateRouteTable", RouteTables, New),
+            right_when("ec2:CreateTags", RouteTables, CreatedBy(&["CreateRouteTable"])),
+            right_when("ec2:CreateTags", RouteTables, Ours),
+            // One that was made twice.
+            right_when("ec2:DeleteRouteTable", RouteTables, Ours),
+            right_when("ec2:ReplaceRoute", RouteTables, Ours),
+        ],
+        remove: &[right_when("ec2:DeleteRouteTable", RouteTables, Ours)],
+    },
+    OfKind {
         kind: "scaling_policy",
         list: &[],
         read: &[right("autoscaling:DescribePolicies", Any)],
@@ -348,6 +398,24 @@ pub const KINDS: &[OfKind] = &[
             right_when("ec2:RevokeSecurityGroupEgress", SecurityGroups, Ours),
             right_when("ec2:RevokeSecurityGroupIngress", SecurityGroups, Ours),
         ],
+    },
+    OfKind {
+        kind: "subnet",
+        list: &[right("ec2:DescribeSubnets", Any)],
+        read: &[right("ec2:DescribeRouteTables", Any), right("ec2:DescribeSubnets", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:AssociateRouteTable", RouteTables, Ours),
+            right_when("ec2:AssociateRouteTable", Subnets, Ours),
+            right_when("ec2:CreateSubnet", Networks, Ours),
+            right_when("ec2:CreateSubnet", Subnets, New),
+            right_when("ec2:CreateTags", Subnets, CreatedBy(&["CreateSubnet"])),
+            right_when("ec2:CreateTags", Subnets, Ours),
+            right_when("ec2:ModifySubnetAttribute", Subnets, Ours),
+            // From the table of another owner.
+            right("ec2:ReplaceRouteTableAssociation", RouteTables),
+        ],
+        remove: &[right_when("ec2:DeleteSubnet", Subnets, Ours), right("ec2:DisassociateRouteTable", RouteTables)],
     },
     OfKind {
         kind: "table",
@@ -400,5 +468,19 @@ pub const KINDS: &[OfKind] = &[
             CHANGE_RECORDS,
         ],
         remove: &[CHANGE_RECORDS],
+    },
+    OfKind {
+        kind: "vpc",
+        list: &[right("ec2:DescribeVpcs", Any)],
+        read: &[right("ec2:DescribeVpcs", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:CreateTags", Networks, CreatedBy(&["CreateVpc"])),
+            right_when("ec2:CreateTags", Networks, Ours),
+            right_when("ec2:CreateVpc", Networks, New),
+            // One that was made twice.
+            right_when("ec2:DeleteVpc", Networks, Ours),
+        ],
+        remove: &[right_when("ec2:DeleteVpc", Networks, Ours)],
     },
 ];

@@ -13,7 +13,7 @@ use testkit::eventually;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{list, statements};
-use crate::support::{Project, Said, cloud::TestAws, hands::Hands};
+use crate::support::{Project, Said, cloud::TestAws, hands::Hands, network};
 
 /// Rights of a command that its runs here do not use, with the reason.
 const UNUSED: &[(&str, &str, &str)] = &[
@@ -24,7 +24,7 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("why", "secretsmanager:DescribeSecret", "only for a service that cannot read a secret"),
     ("why", "ssm:DescribeParameters", "the same for a parameter"),
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
-    ("rollback", "lambda:UpdateFunctionCode", "only a release with another program needs it"),
+    ("plan", "s3:ListBucket", "only for a missing program: without it, S3 does not say that it is missing"),
     ("plan", "acm:DescribeCertificate", "only a domain that has been taken out needs it"),
     ("status", "acm:DescribeCertificate", "the same"),
     ("up", "acm:DeleteCertificate", "the same"),
@@ -40,6 +40,7 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("pause", "route53:ChangeResourceRecordSets", "the same"),
     ("pause", "route53:ListHostedZones", "the same"),
     ("pause", "route53:ListResourceRecordSets", "the same"),
+    ("export", "s3:ListBucket", "only a program that is missing needs it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsEgress", "only rules made by an earlier version need it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsIngress", "the same"),
 ];
@@ -233,15 +234,19 @@ const BY_HAND: &[(&str, &str)] = &[
     ("bucket.images", "ownership"),
     ("bucket.images", "cors"),
     ("bucket.images", "unfinished_uploads_end_days"),
+    ("bucket.images", "versioned"),
     ("bucket.images", "tags.course"),
     ("table.posts", "billing"),
     ("table.posts", "tags.course"),
     ("log_group.labeler", "retention_days"),
     ("log_group.labeler", "tags.course"),
+    // While the role may still write there.
+    ("function.labeler", "on_failure"),
     ("role.labeler-fn", "trusted_service"),
     ("role.labeler-fn", "policy.Statement"),
     ("role.labeler-fn", "tags.course"),
     ("instance_profile.web", "tags.course"),
+    ("function.labeler", "concurrency"),
     ("function.labeler", "code_sha256"),
     ("function.labeler", "memory_mb"),
     ("function.labeler", "tags.course"),
@@ -307,9 +312,11 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
 
     // From nothing.
     roles.done(&["doctor"]).await;
+    roles.ends_with(1, &["export", "terraform", "tf"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "--yes", "--for", "4h"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await; // without the end
+    roles.ends_with(1, &["export", "terraform", "tf"]).await; // the same
     roles.set(&["late"]).await;
     roles.done(&["secret", "rm", "late", "--yes"]).await; // looks for what reads it
     for healthy in
@@ -322,6 +329,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.done(&["pause", "--yes"]).await;
     roles.done(&["pause", "--yes"]).await; // looks for the lease of a dead run
     roles.done(&["resume", "--yes"]).await;
+    roles.done(&["export", "terraform", "tf"]).await;
     let put = cloud.aws.s3.put_object().bucket(bucket).key("a/b").body(b"a picture".to_vec().into());
     put.send().await.expect("an object can be put");
     roles.done(&["invoke", "labeler", "--sample", "images/a/b"]).await;
@@ -344,6 +352,13 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     project.edit("    log_retention_days: 14\n", "");
     project.edit("sort_key: id }", "sort_key: id, point_in_time_recovery: true, time_to_live: ends }");
     project.edit("port: 8080", "port: 8081");
+    let options = "    concurrency: 20\n    on_failure: ${buckets.images.arn}\n";
+    project.edit("on_upload: { function: labeler }", "on_upload: { function: labeler, suffix: .png }");
+    project.edit("    memory_mb: 256\n", &format!("    memory_mb: 256\n{options}"));
+    roles.done(&["up", "--yes"]).await;
+    // In place of what `up` has configured for events.
+    let events = cloud.aws.lambda.put_function_event_invoke_config().function_name("postagram-labeler");
+    events.maximum_retry_attempts(1).send().await.expect("it can be configured");
     roles.done(&["up", "--yes"]).await;
     roles.done(&["plan", "--detailed-exitcode"]).await;
 
@@ -362,6 +377,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.ends_with(1, &["rollback", "web", &bad, "--yes"]).await;
 
     project.edit("memory_mb: 256", "memory_mb: 512");
+    project.change_function();
     roles.done(&["up", "--yes"]).await;
     roles.done(&["rollback", "labeler", "--yes"]).await;
     project.edit("memory_mb: 512", "memory_mb: 256");
@@ -427,6 +443,7 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     for command in [&["plan"][..], &["status"], &["why"], &["outputs"], &["history"], &["doctor"], &["ls"]] {
         roles.done(command).await;
     }
+    roles.done(&["export", "terraform", "tf"]).await;
     // The tags of the certificate.
     let listed = cloud.aws.acm.list_certificates().send().await.expect("certificates");
     let arn = listed.certificate_summary_list()[0].certificate_arn().expect("an ARN");
@@ -442,9 +459,51 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     project.describe(&described);
     roles.done(&["up", "--yes"]).await;
     roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down"] {
+    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down", "export"] {
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
+        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
+        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
+    }
+    cloud.end().await;
+}
+
+/// Actions that a network of the stack's own adds.
+fn is_of_networks(action: &str) -> bool {
+    ["Vpc", "InternetGateway", "RouteTable", "Subnet", "Route"].iter().any(|thing| action.contains(thing))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_policies() {
+    let (cloud, project) = (TestAws::of_kind(local::AccountKind::NoDefaultVpc).await, network::project());
+    let described = project.description();
+    let roles = Roles::new(&cloud, &project).await;
+    roles.done(&["doctor"]).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "network", "--yes"]).await;
+    let hands = network::Hands(&cloud.aws);
+    for (address, line) in network::CHANGED.iter().chain([&network::UNASSOCIATED]) {
+        let (field, _) = line.split_once(": ").expect("a field and its value");
+        hands.change(address, field).await;
+    }
+    roles.done(&["up", "network", "--yes"]).await;
+    hands.remove_gateway().await;
+    roles.done(&["up", "--yes"]).await;
+    hands.clean().await;
+    roles.done(&["plan", "--detailed-exitcode"]).await;
+    for command in ["status", "why", "outputs", "history", "doctor", "ls"] {
+        roles.done(&[command]).await;
+    }
+    // Without services, the network is removed, too.
+    let (head, _) = described.split_once("services:").expect("there are services");
+    project.describe(head);
+    roles.done(&["up", "--yes"]).await;
+    project.describe(&described);
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["down", "--yes"]).await;
+    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "down"] {
+        let used = roles.used(command).await;
+        let granted = roles.granted[command].iter().filter(|action| is_of_networks(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
         assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
     }

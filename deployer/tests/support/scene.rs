@@ -13,6 +13,7 @@ use super::{
     domain::{self, DOMAIN},
     inventory::{self, Inventory},
     moto::Moto,
+    network, options,
 };
 
 /// The key of the object in the bucket that `down` has to empty.
@@ -45,6 +46,10 @@ pub enum Phase {
     Move,
     /// From a deployed stack to a description without its function and its service, whose data is protected.
     Shrink,
+    /// From a deployed stack to one with every optional line that makes it safer.
+    Harden,
+    /// From a stack with these lines to one without.
+    Soften,
     /// From a service in its second release to the first.
     Rollback,
     /// From a function in its second release, with other code and another configuration, to the first.
@@ -61,6 +66,10 @@ pub enum Phase {
     Plain,
     /// From a service at a domain.
     Close,
+    /// From nothing to a service in a network of its own.
+    Settle,
+    /// From a service in a network of its own.
+    Leave,
 }
 
 /// Lines of the service in the description.
@@ -102,6 +111,20 @@ impl Scene {
         let mut scene = Scene::of(project, proxy, Cloud::Local(Box::new(cloud)), KEYS);
         scene.others = scene.inventory().await;
         scene
+    }
+
+    /// A scene on the local AWS, in an account without a default network, for which the stack makes one.
+    pub async fn network() -> Scene {
+        let cloud = LocalAws::start_with(local::AccountKind::NoDefaultVpc).await;
+        let proxy = Proxy::to(&cloud.endpoint()).await;
+        Scene::of(network::project(), proxy, Cloud::Local(Box::new(cloud)), KEYS)
+    }
+
+    /// A scene on the local AWS with this project.
+    pub async fn folder(project: Project) -> Scene {
+        let cloud = LocalAws::start().await;
+        let proxy = Proxy::to(&cloud.endpoint()).await;
+        Scene::of(project, proxy, Cloud::Local(Box::new(cloud)), KEYS)
     }
 
     /// A scene on moto.
@@ -185,30 +208,39 @@ impl Scene {
     pub async fn prepare(&self, phase: Phase) {
         self.proxy.reset();
         let first = match phase {
-            Phase::Up | Phase::Serve => return,
+            Phase::Up | Phase::Serve | Phase::Settle => return,
             Phase::Plain | Phase::Close => Phase::Serve,
+            Phase::Leave => Phase::Settle,
             _ => Phase::Up,
         };
-        if phase == Phase::Shrink {
-            self.describe_guarded();
+        match phase {
+            Phase::Shrink => self.describe_guarded(),
+            Phase::Soften => options::add(&self.project),
+            _ => (),
         }
         self.done(first).await;
         self.begin(phase).await;
     }
 
-    /// Changes the description to that of a phase.
+    /// Changes the description to that of a phase. A rollback before it leaves the description of the later release.
     pub async fn begin(&self, phase: Phase) {
         match phase {
-            Phase::Up | Phase::Serve | Phase::Close => {}
+            Phase::Up | Phase::Serve | Phase::Close | Phase::Settle | Phase::Leave => {}
             Phase::Plain => self.project.edit(&domain_line(), ""),
-            Phase::Change => self.describe_change(),
+            Phase::Change => {
+                self.restore();
+                self.describe_change();
+            }
             Phase::Move => self.project.edit("port: 8080", "port: 8081"),
+            Phase::Harden => options::add(&self.project),
+            Phase::Soften => options::remove(&self.project),
             Phase::Shrink => self.describe_shrunk(),
             Phase::Rollback => {
                 self.project.edit(HEALTH_CHECK, &format!("{HEALTH_CHECK}    disk_gb: 12\n"));
                 self.done(Phase::Up).await;
             }
             Phase::RollbackFunction => {
+                self.restore();
                 self.project.change_function();
                 self.project.edit("memory_mb: 256", "memory_mb: 512");
                 self.done(Phase::Up).await;
@@ -305,7 +337,7 @@ impl Scene {
         self.proxy.reset();
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
         match phase {
-            Phase::Down | Phase::Close => (),
+            Phase::Down | Phase::Close | Phase::Leave => (),
             Phase::Rollback | Phase::RollbackFunction => self.assert_rolled_back(phase, after).await,
             Phase::Pause => self.assert_paused(after).await,
             _ => self.assert_nothing_to_do(after).await,
@@ -361,7 +393,9 @@ impl Undisturbed {
 impl Phase {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Phase::Up | Phase::Change | Phase::Shrink => &["up", "--yes", "--no-wait"],
+            Phase::Up | Phase::Change | Phase::Shrink | Phase::Harden | Phase::Soften | Phase::Settle => {
+                &["up", "--yes", "--no-wait"]
+            }
             // The previous set is only deleted once the new one is healthy.
             Phase::Move => &["up", "--yes"],
             // Without waiting, HTTPS is left to the next `up`.
@@ -370,7 +404,7 @@ impl Phase {
             Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
             Phase::Pause => &["pause", "--yes"],
             Phase::Resume => &["resume", "--yes", "--no-wait"],
-            Phase::Down | Phase::Close => &["down", "--yes"],
+            Phase::Down | Phase::Close | Phase::Leave => &["down", "--yes"],
         }
     }
 
@@ -381,6 +415,8 @@ impl Phase {
             Phase::Change => "up after a change",
             Phase::Move => "up to another port",
             Phase::Shrink => "up to less",
+            Phase::Harden => "up with options",
+            Phase::Soften => "up without options",
             Phase::Rollback => "rollback",
             Phase::RollbackFunction => "rollback of a function",
             Phase::Pause => "pause",
@@ -389,6 +425,8 @@ impl Phase {
             Phase::Serve => "up at a domain",
             Phase::Plain => "up without its domain",
             Phase::Close => "down at a domain",
+            Phase::Settle => "up in a network of its own",
+            Phase::Leave => "down in a network of its own",
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::shell::Nest;
-use super::{Objects, journal, secrets, shell};
+use super::{Objects, archive::tar, dnf::dnf, journal, secrets, shell};
 
 /// Converts a path of the instance to a path of this machine below the instance's root.
 ///
@@ -66,6 +66,11 @@ pub trait Tools: Objects {
 
     /// Waits between two attempts to get an answer.
     async fn back_off(&self, seconds: u64);
+
+    /// Whether the repositories of Amazon Linux are reached, which are in S3.
+    fn reach_repositories(&self) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Whether no more can be written to the disk.
     fn is_full(&self) -> bool {
@@ -146,6 +151,7 @@ const TOOLS: &[&str] = &[
     "chmod",
     "cp",
     "curl",
+    "dnf",
     "echo",
     "false",
     "journalctl",
@@ -156,6 +162,7 @@ const TOOLS: &[&str] = &[
     "sleep",
     "systemctl",
     "tail",
+    "tar",
     "true",
 ];
 
@@ -173,6 +180,8 @@ pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec
         "cp" => copy("cp", root, arguments, |from, to| std::fs::copy(from, to).map(drop)),
         "mv" => copy("mv", root, arguments, |from, to| std::fs::rename(from, to)),
         "sleep" => sleep(tools, arguments).await,
+        "dnf" => dnf(arguments, tools.reach_repositories()),
+        "tar" => tar(root, arguments, tools.is_full()),
         "aws" => match arguments {
             ["logs", arguments @ ..] => return journal::aws_logs(root, tools, arguments).await,
             ["secretsmanager" | "ssm", ..] => return secrets::aws(tools, arguments).await,
@@ -503,7 +512,7 @@ async fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 #[cfg(test)]
 pub mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -530,7 +539,7 @@ pub mod tests {
         }
 
         async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
-            self.written.lock().unwrap().insert(format!("{bucket}/{key}"), bytes);
+            self.written.lock().insert(format!("{bucket}/{key}"), bytes);
             Ok(())
         }
     }
@@ -538,10 +547,10 @@ pub mod tests {
     #[async_trait]
     impl Tools for FakeTools {
         fn journal(&self, unit: &str, from: u64) -> (u64, String) {
-            let lines = self.lines.lock().unwrap().clone();
+            let lines = self.lines.lock().clone();
             let line = |second: u8, text: &str| format!("2026-11-29T10:00:0{second}.000Z ip-1 {unit} {text}\n");
             let lines = if lines.is_empty() { line(0, "started") + &line(1, "stopped") } else { lines };
-            let gone = *self.gone.lock().unwrap();
+            let gone = *self.gone.lock();
             (from.max(gone), lines[from.saturating_sub(gone) as usize..].to_owned())
         }
 
@@ -556,7 +565,7 @@ pub mod tests {
         }
 
         async fn log(&self, _region: Option<&str>, operation: &str, input: Value) -> Result<Value, String> {
-            let mut logged = self.logged.lock().unwrap();
+            let mut logged = self.logged.lock();
             let is_refused = input["logEvents"].as_array().is_some_and(|events| events.len() > 20);
             logged.push((operation.to_owned(), input));
             if is_refused { Err("InvalidParameterException".to_owned()) } else { Ok(serde_json::json!({})) }
@@ -565,7 +574,7 @@ pub mod tests {
         async fn pause(&self, _seconds: u64) {}
 
         async fn back_off(&self, seconds: u64) {
-            self.pauses.lock().unwrap().push(seconds);
+            self.pauses.lock().push(seconds);
         }
 
         fn is_full(&self) -> bool {
@@ -582,7 +591,7 @@ pub mod tests {
                 2 => Err(most.map_or(NoAnswer::Garbled, |_| NoAnswer::TooSlow)),
                 3 => Err(NoAnswer::Empty),
                 // It answers with the port, and after two failures as if all were well.
-                status @ ..1000 if self.pauses.lock().unwrap().len() < 2 => Ok(status),
+                status @ ..1000 if self.pauses.lock().len() < 2 => Ok(status),
                 ..1000 => Ok(200),
                 _ => Ok(404),
             }
@@ -600,7 +609,7 @@ pub mod tests {
         std::fs::write(dir.path().join("report"), script).unwrap();
         let words = ["/usr/bin/bash", "/report", "exit"].map(str::to_owned);
         perform(dir.path(), &tools, &words).await.unwrap();
-        let written = tools.written.lock().unwrap().clone();
+        let written = tools.written.lock().clone();
         let report = "http=404\nNRestarts=2\n2026-11-29T10:00:01+0000 ip-1 web.service stopped\n";
         assert_eq!(written["artifacts/boot/web/i-1/exit"], report);
     }
@@ -611,7 +620,7 @@ pub mod tests {
             let tools = FakeTools::default();
             let line = format!("--silent --output /dev/null --write-out %{{http_code}} {line}");
             let done = curl(&tools, &line.split_whitespace().collect::<Vec<_>>()).await;
-            let pauses_were = tools.pauses.lock().unwrap().clone();
+            let pauses_were = tools.pauses.lock().clone();
             let output_was = String::from_utf8(done.output).unwrap();
             assert_eq!((done.status, output_was.as_str(), pauses_were.as_slice()), (status, output, pauses), "{line}");
         };

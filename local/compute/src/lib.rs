@@ -1,11 +1,13 @@
 //! EC2, Auto Scaling and Elastic Load Balancing, with real instances, groups and load balancers.
 
+mod archive;
 mod autoscaling;
 mod balancer;
 mod clock;
 mod cloud_init;
 pub mod cloudwatch;
 mod commands;
+mod dnf;
 mod ec2;
 mod elb;
 mod health;
@@ -24,12 +26,13 @@ pub use ports::FAVOURITE as PREFERRED_PORT;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -37,6 +40,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use balancer::access_log::{self, AccessLogs, LOG_DELIVERY};
 use balancer::{Requests, Tally};
 use instance::Machine;
 use kit::process;
@@ -80,6 +84,8 @@ pub struct Context {
     pub endpoint: String,
     /// The objects in the buckets.
     pub objects: Arc<dyn Objects>,
+    /// What services of AWS write into the buckets.
+    pub deliveries: Arc<dyn Deliveries>,
     /// CloudWatch Logs.
     pub logs: Arc<dyn LogStreams>,
     /// Secrets Manager and Parameter Store.
@@ -102,6 +108,13 @@ pub trait Objects: Send + Sync {
 
     /// Writes an object. The error is the message of the CLI.
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String>;
+}
+
+/// Objects in buckets, as services of AWS write them.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Writes an object for a service of AWS that acts for a resource, given by its ARN, if the bucket's policy allows it.
+    async fn deliver(&self, service: &str, source: &str, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String>;
 }
 
 /// CloudWatch Logs, as an instance's `aws logs` calls it.
@@ -302,6 +315,7 @@ pub struct Compute {
     site: Site,
     endpoint: String,
     objects: Arc<dyn Objects>,
+    deliveries: Arc<dyn Deliveries>,
     logs: Arc<dyn LogStreams>,
     values: Arc<dyn Values>,
     roles: Arc<dyn Roles>,
@@ -311,6 +325,7 @@ pub struct Compute {
     requests: Requests,
     tally: Tally,
     metrics: cloudwatch::Metrics,
+    access_logs: AccessLogs,
     /// Counts the changes of the state. Anything derived from an earlier generation is computed again.
     generation: AtomicU64,
     wake: Notify,
@@ -327,8 +342,21 @@ struct SavedState {
 impl Compute {
     /// Starts compute from the state in the directory: instances and load balancers that were running run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
-        let Context { dir, region, account, kind, endpoint, objects, logs, values, roles, certificates, chaos, speed } =
-            context;
+        let Context {
+            dir,
+            region,
+            account,
+            kind,
+            endpoint,
+            objects,
+            deliveries,
+            logs,
+            values,
+            roles,
+            certificates,
+            chaos,
+            speed,
+        } = context;
         // Processes run in their own directories, where a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
@@ -338,6 +366,7 @@ impl Compute {
             site,
             endpoint,
             objects,
+            deliveries,
             logs,
             values,
             roles,
@@ -347,6 +376,7 @@ impl Compute {
             requests: Requests::default(),
             tally: Tally::default(),
             metrics: cloudwatch::Metrics::default(),
+            access_logs: AccessLogs::default(),
             generation: AtomicU64::new(1),
             wake: Notify::new(),
             stop: CancellationToken::new(),
@@ -362,6 +392,7 @@ impl Compute {
         }
         compute.change(restore);
         compute.tasks.spawn(workings::run(compute.clone()));
+        compute.tasks.spawn(access_log::publish(compute.clone()));
         Ok(compute)
     }
 
@@ -402,12 +433,37 @@ impl Compute {
         }
     }
 
+    /// Returns an error that only another service knows of.
+    async fn refusal(&self, operation: &str, params: &Params) -> Option<ApiError> {
+        match operation {
+            "CreateAutoScalingGroup" | "UpdateAutoScalingGroup" => self.refused_profile(params).await,
+            "ModifyLoadBalancerAttributes" => self.refused_log(params).await,
+            _ => None,
+        }
+    }
+
+    /// Writes the test file of a load balancer's access log. Returns the error if that is not allowed (docs/aws.md §9.9).
+    async fn refused_log(&self, params: &Params) -> Option<ApiError> {
+        let (balancer, elb::LogPlace { bucket, prefix }) = self.read(|state| elb::wanted_log_place(state, params))?;
+        let refuse = |message: String| Some(ApiError::new("InvalidConfigurationRequest", message));
+        if bucket.is_empty() {
+            return refuse("The value of 'access_logs.s3.bucket' cannot be empty".to_owned());
+        }
+        if prefix.contains("AWSLogs") || prefix.starts_with('/') || prefix.ends_with("//") {
+            return refuse(format!("The value of 'access_logs.s3.prefix' is not valid: '{prefix}'"));
+        }
+        let key = format!("{prefix}AWSLogs/{}/ELBAccessLogTestFile", self.site.account);
+        let name = balancer.split('/').nth(2).unwrap_or_default();
+        let text = Bytes::from(format!("Enable AccessLog for ELB: {name}\n"));
+        match self.deliveries.deliver(LOG_DELIVERY, &balancer, &bucket, &key, text).await {
+            Ok(()) => None,
+            Err(_) => refuse(format!("Access Denied for bucket: {bucket}. Please check S3bucket permission")),
+        }
+    }
+
     /// Returns an error if the call's launch template names an instance profile that does not exist, which only IAM
     /// knows.
-    async fn refusal(&self, operation: &str, params: &Params) -> Option<ApiError> {
-        if !matches!(operation, "CreateAutoScalingGroup" | "UpdateAutoScalingGroup") {
-            return None;
-        }
+    async fn refused_profile(&self, params: &Params) -> Option<ApiError> {
         let profile = self.read(|state| autoscaling::profile_wanted(state, params))?;
         if self.roles.role_of_profile(&profile).await.is_some() {
             return None;
@@ -424,7 +480,7 @@ impl Compute {
         self.metrics.count_own(balancer, status, self.site.speed);
     }
 
-    /// Returns what is running, for display.
+    /// Returns the running resources, for display.
     pub fn status(&self) -> Value {
         let machines = self.machines();
         self.read(|state| {
@@ -483,6 +539,11 @@ impl Compute {
     /// Returns the tags of an EC2 resource.
     pub fn tags_of(&self, id: &str) -> BTreeMap<String, String> {
         self.read(|state| state.tags_of(id).clone())
+    }
+
+    /// Returns the id of the route table that has an association.
+    pub fn route_table_of(&self, association: &str) -> Option<String> {
+        self.read(|state| ec2::table_of(state, association).map(|table| table.id.clone()))
     }
 
     /// Whether a load balancer has this DNS name, in the hosted zone of the region's load balancers.
@@ -548,11 +609,11 @@ impl Compute {
     }
 
     fn kept(&self) -> MutexGuard<'_, SavedState> {
-        self.state.lock().expect("no change to the state panics")
+        self.state.lock()
     }
 
     fn machines(&self) -> MutexGuard<'_, BTreeMap<String, Machine>> {
-        self.machines.lock().expect("nothing panics while it looks at the machines")
+        self.machines.lock()
     }
 }
 
@@ -575,5 +636,34 @@ fn restore(state: &mut State, site: &Site) {
     // instances.
     for one in state.instances.values_mut().filter(|one| one.is_alive()) {
         one.in_service = one.in_service.map(|_| clock::Moment::now());
+    }
+}
+
+/// What unit tests of several modules need.
+#[cfg(test)]
+mod fixture {
+    use super::*;
+
+    /// Every certificate whose ARN begins with `arn:` is issued; there are no others.
+    struct Issued;
+
+    impl Certificates for Issued {
+        fn certificate(&self, arn: &str) -> Option<Certificate> {
+            arn.starts_with("arn:").then(|| Certificate { names: Vec::new(), issued: Some(Default::default()) })
+        }
+    }
+
+    /// Returns a site in which nothing exists but certificates.
+    pub fn site(speed: Speed, chaos: Chaos) -> Site {
+        Site {
+            region: "us-east-1".to_owned(),
+            account: "000000000000".to_owned(),
+            kind: Default::default(),
+            dir: PathBuf::new(),
+            ports: Ports::default(),
+            certificates: Arc::new(Issued),
+            chaos: watch::channel(chaos).1,
+            speed,
+        }
     }
 }

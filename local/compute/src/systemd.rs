@@ -29,6 +29,8 @@ pub struct Unit {
     pub start_limit: (u32, Duration),
     /// The user that it runs as, and its capabilities.
     pub user: User,
+    /// The units that are started first (`After=`).
+    pub follows: Vec<String>,
     /// The units that are stopped first (`Before=`).
     pub outlived: Vec<String>,
     /// The names of its directories below `/run`, which exist while it runs.
@@ -235,7 +237,6 @@ impl Restart {
 
 /// Directives of systemd that make no difference to a local process.
 const WITHOUT_MEANING: &[&str] = &[
-    "After",
     "Description",
     "Documentation",
     "Group",
@@ -289,6 +290,7 @@ impl Unit {
             stop_patience: Duration::from_secs(5),
             start_limit: (5, Duration::from_secs(10)),
             user: User::default(),
+            follows: Vec::new(),
             outlived: Vec::new(),
             runtime_directories: Vec::new(),
             runtime_mode: 0o755,
@@ -314,7 +316,7 @@ impl Unit {
             match std::fs::read_to_string(below(root, path)?) {
                 Ok(text) => match environment_file(&text) {
                     Ok(variables) => environment.extend(variables),
-                    // Not one variable of such a file is set.
+                    // systemd then sets none of the variables of the file.
                     Err(_) if *may_be_missing => (),
                     Err(why) => return Err(format!("{path}: {why}")),
                 },
@@ -357,6 +359,7 @@ impl Unit {
             "ExecStart" => self.main = Command::parse(value)?,
             "ExecStopPost" if value.is_empty() => self.after.clear(),
             "ExecStopPost" => self.after.push(Command::parse(value)?),
+            "After" => self.follows.extend(value.split_whitespace().map(str::to_owned)),
             "Before" => self.outlived.extend(value.split_whitespace().map(str::to_owned)),
             "RuntimeDirectory" => {
                 let is_plain = |name: &&str| !name.starts_with('/') && !name.contains("..");
@@ -547,8 +550,8 @@ pub fn environment_file(text: &str) -> Result<BTreeMap<String, String>, String> 
     Ok(environment)
 }
 
-/// Parses a value in an environment file, in which percent and dollar signs are literal. Returns whether it goes on in the
-/// next line, too.
+/// Parses a value in an environment file, in which percent and dollar signs are literal. Returns whether it continues in
+/// the next line.
 fn file_value(text: &str) -> (String, bool) {
     let mut value = String::new();
     let mut quote: Option<char> = None;
@@ -619,6 +622,7 @@ mod tests {
 Description=postagram web
 StartLimitIntervalSec=0
 Before=other.service
+After=network-online.target first.service
 # A comment.
 [Service]
 DynamicUser=yes
@@ -655,6 +659,7 @@ WantedBy=multi-user.target
             Unit::parse("[Service]\nExecStart=/x\nRuntimeDirectory=web\nRuntimeDirectoryMode=0700\n").unwrap();
         assert_eq!((directories.runtime_directories, directories.runtime_mode), (vec!["web".to_owned()], 0o700));
         assert_eq!((unit.ignored, unit.outlived), (vec!["Shiny".to_owned()], vec!["other.service".to_owned()]));
+        assert_eq!(unit.follows, ["network-online.target", "first.service"]);
     }
 
     #[test]

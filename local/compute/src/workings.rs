@@ -314,7 +314,7 @@ fn processor_seconds(compute: &Compute) -> BTreeMap<String, f64> {
     machines.iter().filter_map(|(id, machine)| Some((id.clone(), used(machine)?))).collect()
 }
 
-/// Returns the mean CPU utilization of a group's instances, in percent of what their type has.
+/// Returns the mean CPU utilization of a group's instances, in percent of their type's capacity.
 fn mean_load(state: &State, group: &Group, used: &BTreeMap<String, f64>) -> Option<f64> {
     let members = state.members(&group.name);
     let loads: Vec<f64> = members
@@ -343,32 +343,9 @@ fn requests_a_minute(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::Ports;
+    use crate::fixture::site;
     use crate::state::{Health, HealthCheck, Target};
     use chaos::Chaos;
-    use kit::speed::Speed;
-    use tokio::sync::watch;
-
-    struct NoCertificates;
-
-    impl crate::Certificates for NoCertificates {
-        fn certificate(&self, _arn: &str) -> Option<crate::Certificate> {
-            None
-        }
-    }
-
-    fn site(speed: Speed, chaos: Chaos) -> Site {
-        Site {
-            region: "us-east-1".to_owned(),
-            account: "000000000000".to_owned(),
-            kind: Default::default(),
-            dir: std::path::PathBuf::new(),
-            ports: Ports::default(),
-            certificates: std::sync::Arc::new(NoCertificates),
-            chaos: watch::channel(chaos).1,
-            speed,
-        }
-    }
 
     const ARN: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/web/1";
 

@@ -1,6 +1,7 @@
 //! Runs functions: their processes are started on demand, kept warm, and ended when idle.
 
 mod code;
+mod destination;
 mod environment;
 mod events;
 mod function;
@@ -13,8 +14,8 @@ mod version;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,11 +25,14 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use destination::{Condition, End};
 use environment::Environment;
 use identity::credentials::{Access, Issued, session_arn, session_id};
 use identity::iam::Iam;
+use identity::permissions::{Caller, Need};
 use kit::speed::Speed;
 use kit::warden::Warden;
+use lambda::CodeObjects;
 use logs::Logs;
 
 pub use events::Event;
@@ -36,8 +40,9 @@ pub use function::{Function, OnEvent, parameter};
 pub use registry::Registry;
 pub use version::Version;
 
-/// The maximum number of concurrent invocations of all functions together, as in a new account (docs/aws.md §3.4).
-pub const CONCURRENCY: usize = 10;
+/// How many invocations run at once here of a function with reserved concurrency, and of all others together: as in a new
+/// account (docs/aws.md §3.4), however many the account may have.
+const CONCURRENCY: usize = 10;
 /// How long to keep an idle process.
 const IDLE: Duration = Duration::from_secs(300);
 /// How often to look for idle processes.
@@ -73,6 +78,8 @@ struct Site {
     logs: Arc<Logs>,
     warden: Warden,
     stop: CancellationToken,
+    /// Where events that are given up are recorded. Weak, because S3 owns a reference to the functions.
+    objects: OnceLock<Weak<dyn CodeObjects>>,
 }
 
 /// The processes of all functions.
@@ -116,12 +123,28 @@ impl Functions {
             logs,
             warden: Warden::default(),
             stop: CancellationToken::new(),
+            objects: OnceLock::new(),
         };
         let (site, pools, tasks) = (Arc::new(site), Mutex::new(HashMap::new()), TaskTracker::new());
         let places = Arc::new(Semaphore::new(CONCURRENCY));
         let functions = Arc::new(Functions { site, registry, pools, places, tasks });
         functions.tasks.spawn(functions.clone().end_idle());
         Ok(functions)
+    }
+
+    /// Sets where events that are given up are recorded.
+    pub fn connect(&self, objects: Weak<dyn CodeObjects>) {
+        let _ = self.site.objects.set(objects);
+    }
+
+    /// Returns the call that the role of a function may not make on its destination for failed events.
+    pub fn denied_destination(&self, function: &Function, arn: &str) -> Option<&'static str> {
+        let caller = self.site.caller(function);
+        let needs = [
+            ("ListBucket", Need::new("s3:ListBucket", arn)),
+            ("PutObject", Need::new("s3:PutObject", format!("{arn}/{}", destination::FOLDER))),
+        ];
+        needs.into_iter().find(|(_, need)| caller.may(need).is_err()).map(|(call, _)| call)
     }
 
     /// Unpacks the code of `function` to where its processes find it.
@@ -255,9 +278,14 @@ impl Functions {
             let retries = on_event.and_then(|on_event| on_event.retries).unwrap_or(2);
             let oldest = on_event.and_then(|on_event| on_event.age_s).map_or(OLDEST_EVENT, Duration::from_secs);
             let pool = self.pool(&function);
+            let end = |condition, outcome| End { event, attempts: failures, condition, outcome };
+            // It would never run: Lambda gives it up at once if there is a destination.
+            if function.reserved == Some(0) && function.on_failure().is_some() {
+                return self.site.record(&function, end(Condition::NoConcurrency, None)).await;
+            }
             let Some(_place) = pool.place_within(oldest.saturating_sub(event.age())).await else {
                 tracing::warn!(function = function.name, "an event was dropped: it has waited for too long");
-                return;
+                return self.site.record(&function, end(Condition::TooOld, None)).await;
             };
             let outcome = self.run(&pool, &function, event.payload.clone(), None).await;
             if !outcome.failed {
@@ -266,7 +294,8 @@ impl Functions {
             let error = String::from_utf8_lossy(&outcome.payload);
             tracing::warn!(function = function.name, failures, retries, %error, "an event failed");
             let Some(pause) = pause_after(failures, retries, self.registry.speed()) else {
-                return;
+                let end = End { event, attempts: failures + 1, condition: Condition::Retried, outcome: Some(&outcome) };
+                return self.site.record(&function, end).await;
             };
             tokio::time::sleep(pause).await;
             failures += 1;
@@ -411,12 +440,16 @@ impl Pool {
 }
 
 impl Site {
+    /// The session of a function's role.
+    fn caller(&self, function: &Function) -> Caller {
+        let role = function.role.rsplit('/').next().unwrap_or(&function.role);
+        self.iam.in_role(role, session_arn(role, &function.name), session_id(&function.name), &self.region)
+    }
+
     /// Whether the role of `function` permits writing its output to the log group; if not, there are no logs
     /// (docs/aws.md §7.6).
     fn may_log(&self, function: &Function, stream: &str) -> bool {
-        let role = function.role.rsplit('/').next().unwrap_or(&function.role);
-        let arn = session_arn(role, &function.name);
-        let caller = self.iam.in_role(role, arn, session_id(&function.name), &self.region);
+        let caller = self.caller(function);
         let needs = logs::to_write(&self.region, &function.log_group, stream);
         let mut needs = needs.into_iter().chain(
             self.logs.lacks(&function.log_group).then(|| logs::to_make_group(&self.region, &function.log_group)),

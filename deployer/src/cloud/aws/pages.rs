@@ -57,9 +57,16 @@ pages! {
         { launch_templates: aws_sdk_ec2::types::LaunchTemplate, next_token }
     aws_sdk_ec2::describe_route_tables::DescribeRouteTablesOutput
         { route_tables: aws_sdk_ec2::types::RouteTable, next_token }
+    aws_sdk_ec2::describe_security_group_rules::DescribeSecurityGroupRulesOutput
+        { security_group_rules: aws_sdk_ec2::types::SecurityGroupRule, next_token }
     aws_sdk_ec2::describe_security_groups::DescribeSecurityGroupsOutput
         { security_groups: aws_sdk_ec2::types::SecurityGroup, next_token }
+    aws_sdk_ec2::describe_internet_gateways::DescribeInternetGatewaysOutput
+        { internet_gateways: aws_sdk_ec2::types::InternetGateway, next_token }
     aws_sdk_ec2::describe_subnets::DescribeSubnetsOutput { subnets: aws_sdk_ec2::types::Subnet, next_token }
+    aws_sdk_ec2::describe_vpcs::DescribeVpcsOutput { vpcs: aws_sdk_ec2::types::Vpc, next_token }
+    aws_sdk_elasticloadbalancingv2::describe_account_limits::DescribeAccountLimitsOutput
+        { limits: aws_sdk_elasticloadbalancingv2::types::Limit, next_marker }
     aws_sdk_elasticloadbalancingv2::describe_listeners::DescribeListenersOutput
         { listeners: aws_sdk_elasticloadbalancingv2::types::Listener, next_marker }
     aws_sdk_elasticloadbalancingv2::describe_load_balancers::DescribeLoadBalancersOutput

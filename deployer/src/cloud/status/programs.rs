@@ -71,6 +71,7 @@ mod tests {
             environment: [("SEED".into(), format!("s3://{BUCKET}/seed.json"))].into(),
             port: 8080,
             sha256: "abc123".into(),
+            commands: None,
             log_group: "/deployer/app/web".into(),
         };
         let encoded = STANDARD.encode(user_data.render().unwrap());

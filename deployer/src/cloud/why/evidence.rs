@@ -1,22 +1,33 @@
 //! Reads the evidence about a service. Reads are independent: a denied one is reported and does not hide the others.
 
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
 use aws_sdk_autoscaling::types::ScalingActivityStatusCode as Status;
 use aws_sdk_ec2::types::InstanceAttributeName;
 use aws_sdk_elasticloadbalancingv2::types::ProtocolEnum;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Reports, causes::has_run, report::Line, report::Report, reports};
+use super::{
+    Reports,
+    causes::has_run,
+    report::{End, Line, Report, ends},
+    reports,
+    service_log::{self, DENIED_WITHIN_S},
+};
 use crate::{
     cloud::{
         aws::{Aws, found},
         health::{self, Target},
         held::{Presence, presence},
     },
-    config::Store,
+    config::{HTTPS_PORT, Store},
     engine::{Fault, look},
     kinds::{
         auto_scaling_group::{self, Rest, rest, tags_of},
-        listener::{HTTPS_PORT, forwards, redirect},
+        listener::{forwards, redirect},
         tags,
     },
     page::user_data::{UNREADABLE, program},
@@ -49,8 +60,8 @@ pub struct Place {
     pub instance_type: String,
     /// The location of its instances' reports.
     pub reports: Reports,
-    /// Whether AWS watches its roll-outs with alarms.
-    pub is_watched: bool,
+    /// Its log group.
+    pub log_group: String,
 }
 
 /// The evidence about a service. What could not be read is empty.
@@ -66,6 +77,8 @@ pub struct Evidence {
     pub grace_s: i64,
     /// The instance type.
     pub instance_type: String,
+    /// When it was read, in seconds since 1970.
+    pub now_s: i64,
     /// Messages about failed reads.
     pub unread: Vec<String>,
     /// The Auto Scaling group; the inner `None` means that it does not exist.
@@ -74,7 +87,8 @@ pub struct Evidence {
     pub launches: Vec<Launch>,
     /// Its instances, newest first.
     pub instances: Vec<Instance>,
-    /// The reports of unhealthy and terminated instances, newest first.
+    /// The reports of unhealthy and terminated instances, and of healthy ones whose service exits again and again, newest
+    /// first.
     pub reports: Vec<Report>,
     /// The newest running instance that is not healthy.
     pub ill: Option<String>,
@@ -89,16 +103,49 @@ pub struct Evidence {
     pub targets: Vec<Target>,
     /// The path from the load balancer to the instances.
     pub wiring: Option<Wiring>,
-    /// The newest release, and why AWS rolled it back, if it did so because of an alarm.
-    pub rolled_back: Option<(String, String)>,
+    /// The newest roll-out.
+    pub roll_out: Option<RollOut>,
+    /// The newest line of its log about a call that AWS denied.
+    pub denial: Option<String>,
+}
+
+/// A roll-out, as AWS reports it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RollOut {
+    /// The release that it brings: a version of the launch template.
+    pub release: String,
+    /// When it began, in seconds since 1970.
+    pub begun_s: i64,
+    /// When it was given up, in seconds since 1970.
+    pub undone_s: Option<i64>,
+    /// How far it is.
+    pub stage: Stage,
+    /// Why it was rolled back, if AWS says so.
+    pub why: Option<String>,
+    /// Whether an alarm is the reason.
+    pub is_alarmed: bool,
+    /// How the service ended in the release, if it was rolled back.
+    pub end: Option<End>,
+}
+
+/// How far a roll-out is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// It brings its release.
+    Forward,
+    /// It is rolled back, or has been.
+    Back,
+    /// It is over, in any other way.
+    #[default]
+    Over,
 }
 
 /// A value kept in AWS that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldFailure {
-    /// What the script on the instance said: `TOKEN from the secret app/jwt`.
+    /// The value in the words of the instance's script: `TOKEN from the secret app/jwt`.
     pub what: String,
-    /// What AWS or the script said before.
+    /// The message of AWS or of the script before it.
     pub why: String,
     /// What AWS has of it; `None` if that could not be read. A role that may read one secret only is denied what does not
     /// exist, too.
@@ -114,7 +161,7 @@ pub struct Group {
     pub target_groups: Vec<String>,
     /// The minimum size.
     pub min: i32,
-    /// Why it is meant to be without instances, or when it will be.
+    /// Why it is meant to be empty, or when it will be.
     pub rest: Rest,
     /// The version of the launch template that new instances start from, as a number.
     pub release: Option<String>,
@@ -142,6 +189,19 @@ pub struct Launch {
     pub failure: Option<String>,
     /// Its cause, as AWS words it.
     pub cause: String,
+    /// The instance that it launches or terminates; empty if there is none.
+    pub instance: String,
+    /// Whether it terminates the instance.
+    pub ends: bool,
+    /// When it began, in seconds since 1970.
+    pub at_s: i64,
+}
+
+impl Launch {
+    /// Whether the load balancer has found the instance unhealthy after its grace period.
+    pub fn is_replacement(&self) -> bool {
+        self.cause.contains("ELB system health check failure")
+    }
 }
 
 /// An instance.
@@ -189,19 +249,20 @@ pub struct Wiring {
 /// Reads all evidence, concurrently where possible.
 pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
     let mut unread = Vec::new();
-    let (group, launches, instances, written, wiring, rolled_back) = futures::join!(
+    let (group, launches, instances, written, wiring, roll_out) = futures::join!(
         look(|| group(aws, place)),
         look(|| launches(aws, place)),
         look(|| instances(aws, place)),
         look(|| reports(aws, &place.reports, 0)),
         look(|| wiring(aws, place)),
-        look(|| rolled_back(aws, place)),
+        look(|| roll_out(aws, place)),
     );
     let group = keep(&mut unread, "the Auto Scaling group", group);
     let launches = keep(&mut unread, "its activities", launches).unwrap_or_default();
     let mut instances = keep(&mut unread, "the instances", instances).unwrap_or_default();
     let written = keep(&mut unread, "the instances' reports", written).unwrap_or_default();
     let mut wiring = keep(&mut unread, "the load balancer", wiring);
+    let mut roll_out = keep(&mut unread, "its roll-outs", roll_out).flatten();
     let arn = wiring.as_ref().map(|wiring| wiring.target_group.clone()).filter(|arn| !arn.is_empty());
     let targets = async {
         match &arn {
@@ -210,8 +271,15 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         }
     };
     let alive = instances.iter().find(|it| it.state == "running").cloned();
-    let (targets, impaired, admits) =
-        futures::join!(targets, impaired(aws, &instances), admits(aws, place, alive.as_ref(), wiring.as_ref()));
+    let running: Vec<&str> = instances.iter().filter(|it| it.state == "running").map(|it| it.id.as_str()).collect();
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    let (targets, impaired, admits, log) = futures::join!(
+        targets,
+        impaired(aws, &instances),
+        admits(aws, place, alive.as_ref(), wiring.as_ref()),
+        service_log::lines(aws, &place.log_group, &running, now_s - DENIED_WITHIN_S)
+    );
+    let log = keep(&mut unread, "its log", log).unwrap_or_default();
     let targets = keep(&mut unread, "the targets' health", targets).unwrap_or_default();
     let impaired = keep(&mut unread, "the status checks", impaired).unwrap_or_default();
     instances.iter_mut().for_each(|it| it.is_impaired = impaired.contains(&it.id));
@@ -219,7 +287,12 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         wiring.admits = admits;
     }
     let is_healthy = |id: &str| targets.iter().any(|target| target.id == id && target.state == "healthy");
-    let ill = instances.iter().find(|it| it.state == "running" && !is_healthy(&it.id)).cloned();
+    let all = Current { group: group.as_ref().and_then(Option::as_ref), roll_out: roll_out.as_ref() };
+    let is_current = |it: &Instance| all.has(&it.id, it.launched_s);
+    let is_ill = |it: &&Instance| it.state == "running" && !is_healthy(&it.id);
+    // During a roll-out, an ill instance of the release before may be why there is a new one.
+    let ill = instances.iter().filter(|it| is_current(it)).find(is_ill).or_else(|| instances.iter().find(is_ill));
+    let ill = ill.cloned();
     let (console, has_program) = match &ill {
         Some(ill) => {
             let (console, program) = futures::join!(health::console(aws, &ill.id), has_program(aws, place, &ill.id));
@@ -228,9 +301,23 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         }
         None => (Vec::new(), None),
     };
-    // Reports of healthy instances explain nothing; nor do those of instances that EC2 no longer lists after an hour.
-    let is_known = |id: &str| instances.iter().any(|it| it.id == id);
-    let is_meant = |report: &Report| is_known(&report.instance) && !is_healthy(&report.instance);
+    let launched = |report: &Report| instances.iter().find(|it| it.id == report.instance);
+    if let Some(undone) = roll_out.as_ref().filter(|it| it.stage == Stage::Back).cloned() {
+        let ended = |report: &Report| {
+            let of_release = launched(report).is_some_and(|it| undone.launched(it.launched_s));
+            if of_release { ends(&report.lines).pop() } else { None }
+        };
+        let end = written.iter().find_map(ended);
+        roll_out = Some(RollOut { end, ..undone });
+    }
+    let all = Current { group: group.as_ref().and_then(Option::as_ref), roll_out: roll_out.as_ref() };
+    let is_current = |it: &Instance| all.has(&it.id, it.launched_s);
+    // Reports of healthy instances explain nothing, unless their service exits again and again; nor do those of other
+    // releases, and of instances that EC2 no longer lists after an hour.
+    let is_meant = |report: &Report| {
+        let is_telling = !is_healthy(&report.instance) || report.exits_again(now_s);
+        launched(report).is_some_and(is_current) && is_telling
+    };
     let reports = written.into_iter().filter(is_meant).collect();
     let evidence = Evidence {
         service: place.service.clone(),
@@ -238,6 +325,7 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         path: place.path.clone(),
         grace_s: place.grace_s,
         instance_type: place.instance_type.clone(),
+        now_s,
         group,
         launches,
         instances,
@@ -247,7 +335,8 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         has_program,
         targets,
         wiring,
-        rolled_back: keep(&mut unread, "its roll-outs", rolled_back).flatten(),
+        roll_out,
+        denial: log.iter().rev().find_map(|line| service_log::denial(line)),
         unread,
         held: None,
     };
@@ -258,8 +347,48 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
     Evidence { held, ..evidence }
 }
 
+/// The same about the release that is being rolled out alone. `seen` has the last that was seen of each of its targets that
+/// were unhealthy: what is taken out of service loses the reason.
+pub async fn collect_release(aws: &Aws, place: &Place, seen: &BTreeMap<String, Target>) -> Evidence {
+    let mut evidence = collect(aws, place).await;
+    evidence.limit_to_release(seen);
+    evidence
+}
+
+/// What belongs to the current release: the one that is being rolled out, or else that of the group.
+struct Current<'a> {
+    group: Option<&'a Group>,
+    roll_out: Option<&'a RollOut>,
+}
+
+impl Current<'_> {
+    /// Whether this instance does.
+    fn has(&self, id: &str, launched_s: i64) -> bool {
+        let Some(roll_out) = self.roll_out else { return true };
+        let wanted = match roll_out.stage {
+            Stage::Back => return !roll_out.launched(launched_s),
+            Stage::Forward => Some(roll_out.release.as_str()),
+            Stage::Over => self.group.and_then(|group| group.release.as_deref()),
+        };
+        let members = self.group.map(|group| group.members.as_slice()).unwrap_or_default();
+        let member = members.iter().find(|member| member.id == id);
+        // Instances that had the version already are kept. Of those that have left, only the time is known.
+        match (member.and_then(|member| member.release.as_deref()), wanted) {
+            (Some(release), Some(wanted)) if wanted.parse::<u64>().is_ok() => release == wanted,
+            _ => launched_s >= roll_out.begun_s,
+        }
+    }
+}
+
+impl RollOut {
+    /// Whether it launched what was launched at this time.
+    fn launched(&self, at_s: i64) -> bool {
+        at_s >= self.begun_s && self.undone_s.is_none_or(|undone_s| at_s < undone_s)
+    }
+}
+
 impl HeldFailure {
-    /// The same with what AWS has of the value. Without permission to look, that stays unknown.
+    /// The same with the state of the value in AWS. It stays unknown without permission to read it.
     async fn looked_up(self, aws: &Aws) -> HeldFailure {
         let (_, place) = self.what.split_once(" from the ").unwrap_or_default();
         let (store, name) = match place.split_once(' ') {
@@ -281,23 +410,45 @@ impl Evidence {
             return None;
         }
         let (_, what) = lines[at].text.split_once(UNREADABLE)?;
-        let is_why = |line: &&Line| WHYS.iter().any(|why| line.text.contains(why));
+        let is_why = |line: &&Line| WHYS.iter().chain(UNREACHABLE).any(|why| line.text.contains(why));
         let why = lines[..at].iter().rev().take(LAST_LINES).find(is_why).map(|line| line.text.clone());
         Some(HeldFailure { what: what.trim().into(), why: why.unwrap_or_default(), presence: None })
     }
 
-    /// The most informative report: of the unhealthy instance, else the newest one. `None` if the console has more.
+    /// Drops what is not of the release that is being rolled out.
+    fn limit_to_release(&mut self, seen: &BTreeMap<String, Target>) {
+        let Some(roll_out) = self.roll_out.clone() else { return };
+        let group = self.group.clone().flatten();
+        let current = Current { group: group.as_ref(), roll_out: Some(&roll_out) };
+        self.instances.retain(|it| current.has(&it.id, it.launched_s));
+        let is_new = |id: &str| self.instances.iter().any(|it| it.id == id);
+        self.launches.retain(|launch| launch.at_s >= roll_out.begun_s);
+        let is_telling = |target: &Target| !target.state.contains("draining");
+        self.targets.retain(|target| is_new(&target.id) && (is_telling(target) || !seen.contains_key(&target.id)));
+        let lost = seen.values().filter(|it| !self.targets.iter().any(|target| target.id == it.id));
+        let lost: Vec<Target> = lost.cloned().collect();
+        self.targets.extend(lost);
+        if !self.ill.as_deref().is_some_and(is_new) {
+            (self.ill, self.console, self.has_program, self.held) = (None, Vec::new(), None, None);
+        }
+    }
+
+    /// The most informative report: one with the exits of the unhealthy instance, or else of one whose service exits again
+    /// and again; then any of the unhealthy instance, else the newest one. `None` if the console has more.
     pub fn report(&self) -> Option<&Report> {
         let mut reports = self.reports.iter().filter(|report| !report.lines.is_empty());
         let of_ill = |report: &&Report| Some(&report.instance) == self.ill.as_ref();
+        let ended = |report: &&Report| of_ill(report) && !ends(&report.lines).is_empty();
         // Every console has the lines of cloud-init.
         let has_more = self.console.iter().any(|line| !matches!(line.program.as_str(), "" | "cloud-init"));
-        reports.clone().find(of_ill).or_else(|| if has_more { None } else { reports.next() })
+        let told = reports.clone().find(ended).or_else(|| reports.clone().find(|it| it.exits_again(self.now_s)));
+        told.or_else(|| reports.clone().find(of_ill)).or_else(|| if has_more { None } else { reports.next() })
     }
 
     /// The evidence in lines: failed launches, target health, and the last output of an instance.
     pub fn summary(&self) -> Vec<String> {
         let mut summary = self.unread.clone();
+        summary.extend(self.denial.iter().map(|line| format!("its log has: {line}")));
         let mut failures: Vec<&String> = self.launches.iter().filter_map(|launch| launch.failure.as_ref()).collect();
         failures.dedup();
         summary.extend(failures.iter().take(3).map(|failure| format!("a launch failed: {failure}")));
@@ -316,28 +467,20 @@ impl Evidence {
     }
 }
 
-/// The beginnings of what the AWS CLI and jq say.
-const WHYS: &[&str] = &[
-    "An error occurred (",
-    "Could not connect to",
-    "Connect timeout on",
-    "Connection was closed",
-    "Read timeout on",
-    "Unable to locate credentials",
-    UNFIT,
-];
+/// The beginnings of messages of the AWS CLI and jq, besides [`UNREACHABLE`].
+const WHYS: &[&str] = &["An error occurred (", "Unable to locate credentials", UNFIT];
 
-/// The beginning of what jq says about a value that cannot be a variable.
+/// The beginning of jq's message about a value that cannot be a variable.
 pub const UNFIT: &str = "jq: error";
 
-/// The beginnings of what the AWS CLI says about a service that it does not reach (botocore/exceptions.py).
+/// The beginnings of the AWS CLI's messages about a service that it cannot reach (botocore/exceptions.py).
 pub const UNREACHABLE: &[&str] =
     &["Could not connect to", "Connect timeout on", "Connection was closed", "Read timeout on"];
 
 /// The most lines of a report shown.
 const LAST_LINES: usize = 12;
 
-/// Records a failed read, and goes on without its result.
+/// Records a failed read, and continues without its result.
 pub fn keep<T>(unread: &mut Vec<String>, what: &str, read: Result<T, Fault>) -> Option<T> {
     read.map_err(|fault| unread.push(self::unread(what, &fault))).ok()
 }
@@ -372,18 +515,27 @@ pub(in crate::cloud) async fn group(aws: &Aws, place: &Place) -> Result<Option<G
     }))
 }
 
-/// The release of the newest roll-out, and why AWS rolled it back, if it did so because of an alarm.
-async fn rolled_back(aws: &Aws, place: &Place) -> Result<Option<(String, String)>, Fault> {
-    if !place.is_watched {
-        return Ok(None);
-    }
+/// The newest roll-out.
+async fn roll_out(aws: &Aws, place: &Place) -> Result<Option<RollOut>, Fault> {
     let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&place.group).max_records(1);
     let Some(answer) = found(call.send().await)? else { return Ok(None) };
-    let newest = answer.instance_refreshes().first();
-    Ok(newest.and_then(|refresh| {
+    Ok(answer.instance_refreshes().first().map(|refresh| {
         let desired = refresh.desired_configuration().and_then(|desired| desired.launch_template());
-        let release = desired.and_then(|template| template.version()).unwrap_or_default();
-        Some((release.to_owned(), auto_scaling_group::alarmed(refresh)?))
+        let undone = refresh.rollback_details().and_then(|details| details.rollback_start_time());
+        let stage = match (refresh.status(), auto_scaling_group::in_progress(refresh)) {
+            (_, Some((_, true))) => Stage::Forward,
+            (Some(status), _) if auto_scaling_group::is_undone(status) => Stage::Back,
+            _ => Stage::Over,
+        };
+        RollOut {
+            release: desired.and_then(|template| template.version()).unwrap_or_default().to_owned(),
+            begun_s: refresh.start_time().map_or(0, |at| at.secs()),
+            undone_s: undone.or(refresh.end_time()).map(|at| at.secs()),
+            stage,
+            why: auto_scaling_group::undone(refresh),
+            is_alarmed: auto_scaling_group::alarmed(refresh).is_some(),
+            end: None,
+        }
     }))
 }
 
@@ -406,8 +558,16 @@ pub(in crate::cloud) async fn launches(aws: &Aws, place: &Place) -> Result<Vec<L
                 .filter(|_| activity.status_code() == Some(&Status::Failed))
                 .map(str::to_owned),
             cause: activity.cause().unwrap_or_default().into(),
+            instance: instance_of(activity.description().unwrap_or_default()).into(),
+            ends: activity.description().is_some_and(|text| text.starts_with("Terminating")),
+            at_s: activity.start_time().map_or(0, |at| at.secs()),
         })
         .collect())
+}
+
+/// The instance that an activity is about: `Launching a new EC2 instance: i-…` (docs/aws.md §10.4).
+pub fn instance_of(description: &str) -> &str {
+    description.split_whitespace().find(|word| word.starts_with("i-")).unwrap_or_default()
 }
 
 pub(in crate::cloud) async fn instances(aws: &Aws, place: &Place) -> Result<Vec<Instance>, Fault> {

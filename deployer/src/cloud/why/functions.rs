@@ -1,10 +1,12 @@
 //! Diagnosis of functions.
 
-use aws_sdk_cloudwatchlogs::types::OrderBy;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use aws_sdk_lambda::types::{LastUpdateStatus, State};
 use futures::future::try_join_all;
+use time::{OffsetDateTime, macros::format_description};
 
-use super::{Verdict, evidence::keep};
+use super::{Verdict, evidence::keep, service_log};
 use crate::{
     cloud::{
         aws::{Aws, found},
@@ -37,7 +39,7 @@ pub struct FunctionEvidence {
     pub unpermitted: Vec<String>,
     /// Buckets that do not notify it.
     pub silent: Vec<String>,
-    /// The last lines of its log, oldest first.
+    /// The lines of its last invocations, oldest first: those after the last one that succeeded.
     pub lines: Vec<String>,
 }
 
@@ -52,6 +54,8 @@ pub struct FunctionState {
     pub memory_mb: i32,
     /// Its time limit in seconds.
     pub timeout_s: i32,
+    /// When its code or configuration was last changed, in milliseconds since 1970.
+    pub changed_ms: Option<i64>,
 }
 
 impl FunctionEvidence {
@@ -65,6 +69,9 @@ impl FunctionEvidence {
 /// The most lines of a log shown.
 const LAST_LINES: usize = 12;
 
+/// Older lines explain nothing: a function that is not invoked is not ill.
+const RECENT_S: i64 = 60 * 60;
+
 /// Reads all evidence, concurrently.
 pub async fn collect_function(aws: &Aws, place: &FunctionPlace) -> FunctionEvidence {
     let mut unread = Vec::new();
@@ -73,12 +80,17 @@ pub async fn collect_function(aws: &Aws, place: &FunctionPlace) -> FunctionEvide
     let policy = keep(&mut unread, "the function's policy", policy);
     let partition = partition::of(&aws.region);
     let lets = |policy: &str, bucket: &str| policy.contains(&format!("arn:{partition}:s3:::{bucket}\""));
+    let state = keep(&mut unread, "the function", state);
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    let changed_ms = state.iter().flatten().find_map(|state: &FunctionState| state.changed_ms);
+    let since_ms = changed_ms.unwrap_or_default().max((now_s - RECENT_S) * 1000);
+    let streams = keep(&mut unread, "the function's log", lines).unwrap_or_default();
     let unpermitted = |policy: String| place.buckets.iter().filter(|it| !lets(&policy, it)).cloned().collect();
     FunctionEvidence {
-        state: keep(&mut unread, "the function", state),
+        state,
         unpermitted: policy.map(unpermitted).unwrap_or_default(),
         silent: keep(&mut unread, "the buckets' notifications", silent).unwrap_or_default(),
-        lines: keep(&mut unread, "the function's log", lines).unwrap_or_default(),
+        lines: failed_lines(&streams, since_ms),
         unread,
     }
 }
@@ -98,8 +110,18 @@ async fn state(aws: &Aws, place: &FunctionPlace) -> Result<Option<FunctionState>
             trouble: not_active.or(update),
             memory_mb: it.memory_size().unwrap_or_default(),
             timeout_s: it.timeout().unwrap_or_default(),
+            changed_ms: it.last_modified().and_then(modified_ms),
         }
     }))
+}
+
+/// Parses the time at which Lambda says that a function was changed: `2026-01-31T12:00:00.000+0000`.
+fn modified_ms(text: &str) -> Option<i64> {
+    let format = format_description!(
+        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond][offset_hour sign:mandatory][offset_minute]"
+    );
+    let at = OffsetDateTime::parse(text, format).ok()?;
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
 async fn policy(aws: &Aws, place: &FunctionPlace) -> Result<String, Fault> {
@@ -122,21 +144,76 @@ async fn silent(aws: &Aws, place: &FunctionPlace) -> Result<Vec<String>, Fault> 
     Ok(silent)
 }
 
-/// The number of streams read, newest first, and of lines of each.
-const STREAMS: i32 = 3;
-const LINES: i32 = 60;
+/// A line of a log, with its time in milliseconds since 1970.
+type Event = (i64, String);
 
-async fn lines(aws: &Aws, place: &FunctionPlace) -> Result<Vec<String>, Fault> {
-    let call = aws.logs.describe_log_streams().log_group_name(&place.log_group);
-    let streams = found(call.order_by(OrderBy::LastEventTime).descending(true).limit(STREAMS).send().await)?;
-    let events = streams.and_then(|it| it.log_streams).unwrap_or_default().into_iter().map(|stream| async move {
-        let call = aws.logs.get_log_events().log_group_name(&place.log_group).limit(LINES);
-        let answer = found(call.log_stream_name(stream.log_stream_name().unwrap_or_default()).send().await)?;
-        Ok::<_, Fault>(answer.and_then(|it| it.events).unwrap_or_default())
-    });
-    let mut events: Vec<_> = try_join_all(events).await?.into_iter().flatten().collect();
-    events.sort_by_key(|event| event.timestamp());
-    Ok(events.iter().map(|event| event.message().unwrap_or_default().trim_end().to_owned()).collect())
+/// The last lines of the newest streams, each oldest first.
+async fn lines(aws: &Aws, place: &FunctionPlace) -> Result<Vec<Vec<Event>>, Fault> {
+    let streams = service_log::streams(aws, &place.log_group).await?.into_iter();
+    let events = streams.map(|stream| async move { service_log::events(aws, &place.log_group, &stream).await });
+    try_join_all(events).await
+}
+
+/// One invocation, or what is left of one.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Invocation {
+    /// Its request id; empty for lines outside an invocation.
+    id: String,
+    /// The time of its last line.
+    at_ms: i64,
+    lines: Vec<String>,
+    /// Whether Lambda has reported its end.
+    is_over: bool,
+}
+
+impl Invocation {
+    fn add(&mut self, (at_ms, text): &Event) {
+        self.at_ms = self.at_ms.max(*at_ms);
+        self.is_over |= text.starts_with("REPORT RequestId: ");
+        self.lines.push(text.clone());
+    }
+
+    /// The row that says why it failed, with the line.
+    fn sign(&self) -> Option<(&'static Sign, &str)> {
+        SIGNS.iter().find_map(|sign| Some((sign, self.lines.iter().rev().find(|line| sign.is_in(line))?.as_str())))
+    }
+}
+
+/// The invocations in the lines of a stream. A stream has one after the other; how a process ended is logged after the end
+/// of its invocation, with the request id (docs/aws.md §7.6).
+fn invocations(events: &[Event]) -> Vec<Invocation> {
+    let mut all: Vec<Invocation> = Vec::new();
+    let mut outside = Invocation::default();
+    for event in events {
+        let (_, text) = event;
+        if let Some(start) = text.strip_prefix("START RequestId: ") {
+            // The lines of a process that starts belong to the invocation that it starts for.
+            let mut invocation = std::mem::take(&mut outside);
+            invocation.id = start.split_whitespace().next().unwrap_or_default().to_owned();
+            invocation.add(event);
+            all.push(invocation);
+            continue;
+        }
+        let named = all.iter().rposition(|it| !it.id.is_empty() && text.contains(&it.id));
+        let open = all.len().checked_sub(1).filter(|last| !all[*last].is_over);
+        match named.or(open) {
+            Some(at) => all[at].add(event),
+            None => outside.add(event),
+        }
+    }
+    all.extend(Some(outside).filter(|it| !it.lines.is_empty()));
+    all
+}
+
+/// The lines since this time of the invocations after the last one that succeeded, invocation after invocation.
+fn failed_lines(streams: &[Vec<Event>], since_ms: i64) -> Vec<String> {
+    let recent = |events: &Vec<Event>| -> Vec<Event> {
+        events.iter().filter(|(at_ms, _)| *at_ms >= since_ms).cloned().collect()
+    };
+    let mut all: Vec<Invocation> = streams.iter().flat_map(|events| invocations(&recent(events))).collect();
+    all.sort_by_key(|it| it.at_ms);
+    let succeeded = all.iter().rposition(|it| it.is_over && it.sign().is_none());
+    all.into_iter().skip(succeeded.map_or(0, |at| at + 1)).flat_map(|it| it.lines).collect()
 }
 
 /// Words in a log, with their meaning, the remedy, and the field that decides it.
@@ -148,7 +225,13 @@ struct Sign {
     field: &'static str,
 }
 
-/// The first row that matches a line of the log counts.
+impl Sign {
+    fn is_in(&self, line: &str) -> bool {
+        self.words.iter().any(|word| line.contains(word))
+    }
+}
+
+/// The first row that matches a line of the newest invocation with any counts.
 const SIGNS: &[Sign] = &[
     Sign {
         cause: "function-memory",
@@ -196,7 +279,7 @@ const SIGNS: &[Sign] = &[
 
 /// Returns the newest line of the log that reports an error.
 pub fn last_error(it: &FunctionEvidence) -> Option<&str> {
-    let is_error = |line: &&String| SIGNS.iter().flat_map(|sign| sign.words).any(|word| line.contains(word));
+    let is_error = |line: &&String| SIGNS.iter().any(|sign| sign.is_in(line));
     it.lines.iter().rev().find(is_error).map(String::as_str)
 }
 
@@ -218,16 +301,16 @@ pub fn function_verdict(it: &FunctionEvidence) -> Option<Verdict> {
         let words = format!("the bucket {bucket} does not notify it of uploads");
         return verdict("notification", words, "run `up`, which reverts the manual change", "");
     }
-    let seen = |sign: &'static Sign| {
-        let line = it.lines.iter().rev().find(|line| sign.words.iter().any(|word| line.contains(word)))?;
-        Some((sign, line))
-    };
-    let (sign, line) = SIGNS.iter().find_map(seen)?;
+    let events: Vec<Event> = it.lines.iter().map(|line| (0, line.clone())).collect();
+    let invocations = invocations(&events);
+    let (sign, line) = invocations.iter().rev().find_map(Invocation::sign)?;
     verdict(sign.cause, format!("{}: {line}", sign.says), sign.remedy, sign.field)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     fn check(evidence: FunctionEvidence, cause: &str, words: &str) {
@@ -241,6 +324,53 @@ mod tests {
         let evidence = FunctionEvidence { lines, ..Default::default() };
         assert_eq!(last_error(&evidence), Some("[ERROR] no such post"));
         assert_eq!(last_error(&FunctionEvidence { lines: vec!["END".into()], ..Default::default() }), None);
+    }
+
+    /// The lines of an invocation, one a second.
+    fn invocation(at_s: i64, id: &str, lines: &[&str]) -> Vec<Event> {
+        let lines = [
+            &[format!("START RequestId: {id} Version: $LATEST")][..],
+            &lines.iter().map(|line| line.replace("ID", id)).collect::<Vec<_>>(),
+        ]
+        .concat();
+        lines.into_iter().zip(at_s..).map(|(line, at_s)| (at_s * 1000, line)).collect()
+    }
+
+    const REPORT: &str = "REPORT RequestId: ID Duration: 2.00 ms";
+    const TIMED_OUT: &str = "ID Task timed out after 3.00 seconds";
+    const KILLED: &str = "RequestId: ID Error: Runtime exited with error: signal: killed";
+
+    fn cause(streams: &[Vec<Event>], since_s: i64) -> Option<&'static str> {
+        let lines = failed_lines(streams, since_s * 1000);
+        function_verdict(&FunctionEvidence { lines, ..Default::default() }).map(|verdict| verdict.cause)
+    }
+
+    #[test]
+    fn only_invocations_after_the_last_success_and_the_last_change_count() {
+        let (late, good) = (invocation(10, "a", &[REPORT, TIMED_OUT]), invocation(20, "b", &["well", "END", REPORT]));
+        assert_eq!(cause(from_ref(&late), 0), Some("function-timeout"));
+        assert_eq!(cause(&[[late.clone(), good.clone()].concat()], 0), None, "it has succeeded since");
+        assert_eq!(cause(&[good.clone(), late.clone()], 0), None, "in another stream");
+        assert_eq!(cause(from_ref(&late), 15), None, "it has been changed since");
+        let again = invocation(30, "c", &[REPORT, TIMED_OUT]);
+        assert_eq!(cause(&[[late, good, again].concat()], 0), Some("function-timeout"));
+        let running = invocation(40, "d", &["so far"]);
+        assert_eq!(cause(&[invocation(10, "a", &[REPORT, TIMED_OUT]), running], 0), Some("function-timeout"));
+    }
+
+    #[test]
+    fn the_newest_invocation_that_failed_counts() {
+        let (killed, late) = (invocation(10, "a", &[REPORT, KILLED]), invocation(20, "b", &[REPORT, TIMED_OUT]));
+        assert_eq!(cause(&[[killed.clone(), late.clone()].concat()], 0), Some("function-timeout"));
+        assert_eq!(cause(&[late.clone(), killed.clone()], 0), Some("function-timeout"), "in another stream");
+        let both = invocation(30, "c", &["an AccessDenied", REPORT, KILLED]);
+        assert_eq!(cause(&[[killed, late, both].concat()], 0), Some("function-memory"), "the first row of the table");
+    }
+
+    #[test]
+    fn the_time_of_a_change_is_that_of_lambda() {
+        assert_eq!(modified_ms("2026-11-29T10:00:00.250+0000"), Some(1_795_946_400_250));
+        assert_eq!(modified_ms("yesterday"), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What AWS must offer: credentials, region, network, rights and quotas. Every call reads or is a trial.
+//! Checks of AWS: credentials, region, network, rights and quotas. Every call reads or is a dry run.
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +11,15 @@ use super::{Description, Finding};
 use crate::{
     cloud::{
         aws::{Aws, items},
-        domains::{Delegation, Domain},
+        domains::{Delegation, Domain, Misled},
         health, remedies, sign_in,
         site::{Network, Site},
     },
     commands::{
-        Reliance, access, check_place,
+        Lookup, access, check_place,
         cli::Global,
         domains, in_account, instance_types,
-        lab::{Room, introduction},
+        lab::{LAB, Room, introduction},
         pin_file,
     },
     config::Config,
@@ -53,7 +53,7 @@ pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Fi
     let config = match in_account(config.clone(), &site) {
         Ok(config) => config,
         Err(failure) => {
-            findings.push(Finding::of("AWS Academy Learner Lab", &failure));
+            findings.push(Finding::of(LAB, &failure));
             return findings;
         }
     };
@@ -114,7 +114,7 @@ fn lasting(left: Duration) -> String {
     }
 }
 
-/// The lab that the account is, and its room for instances; nothing in other accounts.
+/// The Learner Lab and its room for instances; nothing in other accounts.
 async fn lab(aws: &Aws, config: &Config) -> Vec<Finding> {
     const SUBJECT: &str = "instances of the lab";
     let Some(words) = introduction(config) else { return Vec::new() };
@@ -160,8 +160,10 @@ async fn network(aws: &Aws, config: &Config) -> Result<Option<Network>, Failure>
     match config.services.is_empty() {
         true => Ok(None),
         false => {
-            let network = Network::discover(aws, &instance_types(config), config.network.as_ref()).await?;
-            Ok(Some(Network { domains: domains(aws, config, Reliance::Checks).await?, ..network }))
+            let (types, stack) = (instance_types(config), config.name.as_str());
+            let network = Network::discover(aws, &types, stack, config.network.as_ref()).await?;
+            network.check_zones(&aws.region)?;
+            Ok(Some(Network { domains: domains(aws, config, Lookup::Strict).await?, ..network }))
         }
     }
 }
@@ -180,32 +182,30 @@ fn domain(domain: &Domain, has_resolvers: bool) -> Finding {
         }
         (None, ..) => Finding::unclear(subject, format!("no public hosted zone of this account holds {name}"))
             .remedy("enter the records that `deployer up` prints where its DNS is managed"),
-        (Some(zone), Delegation::Missing { wanted, .. }, _) => {
-            Finding::bad(subject, format!("{name}: DNS does not lead to hosted zone {}", zone.name))
-                .remedy(format!("enter its name servers at the registrar: {}", wanted.join(", ")))
-        }
-        (Some(zone), Delegation::Cut { at, there }, _) => {
-            let there = there.join(", ");
-            Finding::bad(subject, format!("{name}: NS records in hosted zone {} lead to {there}", zone.name))
-                .remedy(format!("delete the NS records of {at} there, or create a hosted zone for it"))
-        }
-        (Some(zone), Delegation::Unknown, _) => {
-            let dns = if has_resolvers { "no resolver answered" } else { "DNS was not asked" };
-            Finding::good(subject, format!("{name}: in hosted zone {}; {dns}", zone.name))
-        }
-        (Some(zone), Delegation::Complete, _) => {
-            Finding::good(subject, format!("{name}: in hosted zone {}, which DNS leads to", zone.name))
-        }
+        (Some(zone), delegation, _) => match delegation.error(zone) {
+            Some(Misled { error, remedy, servers }) => {
+                let remedy = if servers.is_empty() { remedy } else { format!("{remedy}: {}", servers.join(", ")) };
+                Finding::bad(subject, format!("{name}: {error}")).remedy(remedy)
+            }
+            None if *delegation == Delegation::Complete => {
+                Finding::good(subject, format!("{name}: in hosted zone {}, which DNS leads to", zone.name))
+            }
+            None => {
+                let dns = if has_resolvers { "no resolver answered" } else { "DNS was not queried" };
+                Finding::good(subject, format!("{name}: in hosted zone {}; {dns}", zone.name))
+            }
+        },
     }
 }
 
 fn found(network: &Network, config: &Config) -> Finding {
     let zones: Vec<&str> = network.subnets.iter().map(|subnet| subnet.zone.as_str()).collect();
     let types = instance_types(config).into_iter().collect::<Vec<_>>().join(", ");
-    Finding::good("network", format!("{}; {} offer {types}", network.vpc, zones.join(", ")))
+    let vpc = if network.vpc.is_empty() { "to be made" } else { &network.vpc };
+    Finding::good("network", format!("{vpc}; {} offer {types}", zones.join(", ")))
 }
 
-/// Reads every resource, as `plan` does: this needs all rights to read, and finds names that others have taken.
+/// Reads every resource, as `plan` does. This needs all rights to read, and finds names that are taken.
 async fn existing(aws: &Aws, config: &Config, site: &Site, network: Option<&Network>) -> Finding {
     let page = lay_out(config, site, network, &Programs::none(), health::Wait::default());
     match page.stack.plan(aws, None).await {
@@ -220,7 +220,7 @@ async fn existing(aws: &Aws, config: &Config, site: &Site, network: Option<&Netw
     }
 }
 
-/// The calls that EC2 can try without an effect. No other service has trials.
+/// The calls that EC2 accepts as a dry run. No other service has dry runs.
 async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Network>) -> Vec<Finding> {
     let names = Names::of(config, site);
     let first = network.zip(config.services.iter().next());
@@ -252,10 +252,23 @@ async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Networ
                 ResourceType::LaunchTemplate,
                 &tags(format!("launch_template.{entry}")),
             ));
-        let (group, template) = futures::join!(async { group.send().await.map(drop).map_err(Fault::from) }, async {
-            template.send().await.map(drop).map_err(Fault::from)
-        });
-        findings.push(tried("ec2:CreateSecurityGroup", group));
+        let group = async {
+            // Without its network, a group cannot be tried.
+            match network.vpc.is_empty() {
+                true => None,
+                false => Some(group.send().await.map(drop).map_err(Fault::from)),
+            }
+        };
+        let vpc = async {
+            let block = network.own.as_ref()?.block.to_string();
+            let tags = ec2_specification(ResourceType::Vpc, &tags("vpc.own".to_owned()));
+            let vpc = aws.ec2.create_vpc().dry_run(true).cidr_block(block).tag_specifications(tags);
+            Some(vpc.send().await.map(drop).map_err(Fault::from))
+        };
+        let template = async { template.send().await.map(drop).map_err(Fault::from) };
+        let (group, template, vpc) = futures::join!(group, template, vpc);
+        findings.extend(vpc.map(|vpc| tried("ec2:CreateVpc", vpc)));
+        findings.extend(group.map(|group| tried("ec2:CreateSecurityGroup", group)));
         findings.push(tried("ec2:CreateLaunchTemplate", template));
     }
     findings.push(Finding::unclear(
@@ -265,7 +278,7 @@ async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Networ
     findings
 }
 
-/// The answers to a trial that is allowed (docs/aws.md §3.5).
+/// The error codes of a dry run that is allowed (docs/aws.md §3.5).
 const ALLOWED: &[&str] =
     &["DryRunOperation", "InvalidGroup.Duplicate", "InvalidLaunchTemplateName.AlreadyExistsException"];
 
@@ -294,10 +307,10 @@ async fn quotas(aws: &Aws, config: &Config, site: &Site) -> Vec<Finding> {
 
 async fn balancers(aws: &Aws, config: &Config, site: &Site) -> Result<Finding, Fault> {
     const LIMIT: &str = "application-load-balancers";
-    let (limits, there) =
-        futures::try_join!(async { Ok::<_, Fault>(aws.elb.describe_account_limits().send().await?) }, async {
-            items(aws.elb.describe_load_balancers().into_paginator().send()).await
-        })?;
+    let (limits, there) = futures::try_join!(
+        items(aws.elb.describe_account_limits().into_paginator().send()),
+        items(aws.elb.describe_load_balancers().into_paginator().send())
+    )?;
     let is_application = |one: &aws_sdk_elasticloadbalancingv2::types::LoadBalancer| {
         one.r#type().is_some_and(|it| it.as_str() == "application")
     };
@@ -305,12 +318,11 @@ async fn balancers(aws: &Aws, config: &Config, site: &Site) -> Result<Finding, F
         there.iter().filter(|one| is_application(one)).filter_map(|it| it.load_balancer_name()).collect();
     let names = Names::of(config, site);
     let new = config.services.keys().filter(|entry| !there.contains(&names.plain(entry.as_str()).as_str())).count();
-    let limit =
-        limits.limits().iter().find(|limit| limit.name() == Some(LIMIT)).and_then(|limit| limit.max()?.parse().ok());
+    let limit = limits.iter().find(|limit| limit.name() == Some(LIMIT)).and_then(|limit| limit.max()?.parse().ok());
     Ok(room(there.len(), new, limit))
 }
 
-/// Whether so many new load balancers can be made. An account may have more than its limit, which keeps those it has.
+/// Whether the new load balancers fit into the limit. An account that exceeds its limit keeps its load balancers.
 fn room(there: usize, new: usize, limit: Option<usize>) -> Finding {
     const SUBJECT: &str = "quota of load balancers";
     let words = |limit: usize| format!("{there} of {limit} exist, {new} to create");

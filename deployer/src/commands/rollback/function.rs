@@ -37,7 +37,7 @@ struct WayBack {
     plan: Plan,
     /// How the version differs from the present state, for people.
     changes: Vec<Change>,
-    /// Why there is nothing to do, if there is not.
+    /// The reason why there is nothing to do; `None` if there is.
     done: String,
 }
 
@@ -57,15 +57,15 @@ pub async fn roll_back(session: &Session, global: &Global, args: &Rollback, entr
         Turn::Ours(lease) | Turn::AfterOthers(lease) => lease,
         Turn::NoBucket => return Err(not_deployed(entry)),
     };
-    let code = match again(session, &function, entry, args, &seen).await {
-        Ok(Some(code)) => code,
+    let (target, code) = match again(session, &function, entry, args, &seen).await {
+        Ok(Some(read)) => read,
         ended => {
             session.end_turn(Some(lease)).await;
             report::say("nothing was changed");
             return ended.map(|_| Exit::Done);
         }
     };
-    let want = Settings { zip: code, ..seen.target.settings.clone() };
+    let want = Settings { zip: code, ..target.settings };
     let (stack, plan) = match unless_stopped(plan(session, &function, entry, want)).await {
         Ok(planned) => planned,
         Err(failure) => {
@@ -78,21 +78,21 @@ pub async fn roll_back(session: &Session, global: &Global, args: &Rollback, entr
     session.timing(global);
     session.tally(global);
     if exit == Exit::Done {
-        report::say(format!("{entry}: release {} is in service", seen.target.number));
-        report::say("stack.yaml is as before: the next `up` brings what it describes");
+        report::say(format!("{entry}: release {} is in service", target.number));
+        report::say("stack.yaml is unchanged: the next `up` deploys what it describes");
     }
     Ok(exit)
 }
 
-/// Reads again under the lease, and downloads the code. If the way differs from the one that was shown, shows it and asks
-/// again.
+/// Reads again under the lease, and downloads the code: what belongs to no version may have changed since. If the way
+/// differs from the one that was shown, shows it and asks again.
 async fn again(
     session: &Session,
     function: &Function,
     entry: &str,
     args: &Rollback,
     seen: &WayBack,
-) -> Result<Option<Arc<[u8]>>, Failure> {
+) -> Result<Option<(FunctionRelease, Arc<[u8]>)>, Failure> {
     let way = unless_stopped(way_back(session, function, entry, args)).await?;
     if way.target.number != seen.target.number {
         return Err(Failure::new(Exit::Failed, anyhow!("{entry} has got other releases in the meantime"))
@@ -106,10 +106,13 @@ async fn again(
     }
     let (number, sha256) = (way.target.number, &way.target.settings.code_sha256);
     let read = unless_stopped(async { Ok(look(|| function.code_of(&session.aws, number, sha256)).await) }).await?;
-    read.map(Some).map_err(|fault| {
-        let failure = Failure::to(&format!("download the code of release {number} of {entry}"), fault);
-        failure.hint(by_origin(&way.target.origin)).at(place(session, entry))
-    })
+    match read {
+        Ok(code) => Ok(Some((way.target, code))),
+        Err(fault) => {
+            let failure = Failure::to(&format!("download the code of release {number} of {entry}"), fault);
+            Err(failure.hint(by_origin(&way.target.origin)).at(place(session, entry)))
+        }
+    }
 }
 
 async fn is_agreed(session: &Session, args: &Rollback, entry: &str, way: &WayBack) -> Result<bool, Failure> {

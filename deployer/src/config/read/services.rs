@@ -72,12 +72,13 @@ impl Reader<'_> {
     pub(super) fn service(&mut self, path: &str, value: &Located) -> Option<Service> {
         let fields = self.fields(path, value)?;
         Some(Service {
-            program: self.program(&fields),
+            program: self.service_program(&fields),
             instance_type: self.instance_type(&fields),
             port: self.port(&fields, "port"),
             instances: self.instances(&fields),
             health_check: self.health_check(&fields),
             load_balancer: self.load_balancer(&fields),
+            access_logs: self.boolean(&fields, "access_logs"),
             domain: self.domain(&fields),
             certificate: self.certificate(&fields),
             image: self.image(&fields),

@@ -1,9 +1,9 @@
 //! What Linux and macOS have in common: signals, kinds of files, process groups.
 
 use std::{
-    fs::{FileType, OpenOptions},
+    fs::{FileType, Metadata, OpenOptions},
     net::IpAddr,
-    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _},
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -39,9 +39,19 @@ pub fn resolvers() -> Vec<IpAddr> {
     text.lines().filter_map(address).collect()
 }
 
+/// Keeps a file that is created from everybody else.
+pub fn for_us_alone(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.mode(0o600)
+}
+
 /// Opens without waiting for the other end of a FIFO.
 pub fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+}
+
+/// Whether the owner of a file may execute it.
+pub fn is_executable(about: &Metadata) -> bool {
+    about.permissions().mode() & 0o100 != 0
 }
 
 /// The kind of a file that is not a regular one, with the article.

@@ -79,6 +79,14 @@ impl Hands<'_> {
                 let call = call.security_groups(self.firewall_id(AT_PORT).await);
                 call.send().await.expect("it can have another security group");
             }
+            "access_logs" => {
+                let attribute = |key: &str, value: &str| LoadBalancerAttribute::builder().key(key).value(value).build();
+                let call = elb.modify_load_balancer_attributes().load_balancer_arn(arn);
+                let call = call.attributes(attribute("access_logs.s3.enabled", "true"));
+                let call = call.attributes(attribute("access_logs.s3.bucket", super::IMAGES));
+                let call = call.attributes(attribute("access_logs.s3.prefix", "by-hand"));
+                call.send().await.expect("the bucket's policy allows it");
+            }
             "invalid_headers_dropped" | "protected" => {
                 let (key, value) = match field {
                     "protected" => ("deletion_protection.enabled", "true"),

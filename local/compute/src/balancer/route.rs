@@ -9,7 +9,7 @@ use http::uri::Authority;
 
 use super::headers::ForwardedFor;
 use super::requests::Count;
-use crate::elb::{Policy, Reachability, attribute, idle_timeout_s, routable, seen_by, target_key};
+use crate::elb::{Policy, Reachability, attribute, idle_timeout_s, log_place, routable, seen_by, target_key};
 use crate::state::{Action, State, Target, TargetGroup};
 use crate::{Compute, Site};
 
@@ -24,6 +24,8 @@ pub struct Route {
     pub forwarded_for: ForwardedFor,
     /// Whether headers are dropped whose names contain anything but letters, digits and hyphens.
     pub drops_invalid: bool,
+    /// Whether the load balancer writes an access log.
+    pub has_access_log: bool,
     pub next: Next,
     /// The security policy and the certificates of an HTTPS listener; the first is the default.
     pub security: Option<(&'static Policy, Vec<String>)>,
@@ -31,7 +33,7 @@ pub struct Route {
     pub local_ports: BTreeMap<u16, u16>,
 }
 
-/// Where a request goes next.
+/// The destination of a request.
 pub enum Next {
     /// One of these groups, chosen by weight.
     Groups(Vec<Group>),
@@ -95,6 +97,7 @@ impl Route {
             drops_invalid: balancer.is_some_and(|one| {
                 attribute(&one.attributes, "routing.http.drop_invalid_header_fields.enabled") == "true"
             }),
+            has_access_log: balancer.is_some_and(|one| log_place(&one.attributes).is_some()),
             forwarded_for: balancer.map(ForwardedFor::of).unwrap_or_default(),
             next,
             security,

@@ -1,8 +1,9 @@
 //! TLS of HTTPS listeners: certificates are chosen by the name that the client asks for (docs/aws.md §9.5).
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -33,7 +34,7 @@ impl Tls {
     ///
     /// Errors: no certificate can be used.
     pub fn config(&self, settings: Settings, policy: &Policy) -> Result<Arc<ServerConfig>, String> {
-        let mut kept = self.0.lock().expect("nothing panics while it makes a configuration");
+        let mut kept = self.0.lock();
         if let Some((before, config)) = kept.as_ref().filter(|(before, _)| *before == settings) {
             tracing::trace!(policy = before.policy, "the TLS configuration is unchanged");
             return Ok(config.clone());
@@ -64,8 +65,17 @@ fn made(settings: &Settings, policy: &Policy) -> Result<ServerConfig, String> {
 /// The versions of TLS. Those before 1.2 are not implemented.
 static VERSIONS: [(&str, &SupportedProtocolVersion); 2] = [("TLSv1.2", &version::TLS12), ("TLSv1.3", &version::TLS13)];
 
+/// Returns the ARN of the certificate for a name: the first that has it, or the default one, which is the first.
+pub fn served<'a>(known: impl Iterator<Item = (&'a String, Certificate)>, name: Option<&str>) -> Option<String> {
+    let known: Vec<(&String, Certificate)> = known.collect();
+    let with = |name: &str| known.iter().find(|(_, one)| one.names.iter().any(|known| known == name));
+    let wildcard = |name: &str| name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+    let chosen = name.and_then(|name| with(name).or_else(|| with(&wildcard(name)?)));
+    chosen.or(known.first()).map(|(arn, _)| (*arn).clone())
+}
+
 /// Returns the name of a cipher suite in security policies.
-fn name(suite: &SupportedCipherSuite) -> String {
+pub fn name(suite: &SupportedCipherSuite) -> String {
     let full = suite.suite().as_str().unwrap_or_default();
     match full.strip_prefix("TLS13_") {
         Some(rest) => format!("TLS_{rest}"),

@@ -2,11 +2,13 @@
 //!
 //! The default network is not stored: its ids depend only on the region.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use sha2::{Digest, Sha256};
 
 use crate::Site;
+use crate::clock::Moment;
 use crate::state::{RouteTable, Routed, State, Subnet, Tags, Vpc};
 use kit::account::Kind;
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
@@ -73,6 +75,15 @@ impl std::fmt::Display for Block {
 /// The range of every default VPC.
 pub const DEFAULT_RANGE: &str = "172.31.0.0/16";
 
+/// How many seconds a VPC or a subnet is `pending`, before scaling by the speed (docs/aws.md §8.1).
+const PENDING_S: u64 = 2;
+
+/// Returns the state of a VPC or a subnet that was made at this time.
+fn state_of(site: &Site, made: Option<Moment>) -> &'static str {
+    let is_pending = made.is_some_and(|made| made.age() < site.speed.takes(PENDING_S));
+    if is_pending { "pending" } else { "available" }
+}
+
 /// Returns the id of the default VPC, if the account has one.
 pub fn default_vpc_id(site: &Site) -> Option<String> {
     (site.kind != Kind::NoDefaultVpc).then(|| stable_id("vpc", &site.region))
@@ -86,6 +97,7 @@ pub fn vpcs(state: &State, site: &Site) -> Vec<Vpc> {
         dns_support: true,
         dns_hostnames: true,
         is_default: true,
+        made: None,
     });
     default.into_iter().chain(state.networks.vpcs.values().cloned()).collect()
 }
@@ -111,6 +123,7 @@ pub fn subnets(state: &State, site: &Site) -> Vec<Subnet> {
             zone,
             public_addresses: true,
             is_default: true,
+            made: None,
         })
     });
     default.into_iter().flatten().chain(state.networks.subnets.values().cloned()).collect()
@@ -134,6 +147,7 @@ pub fn route_tables(state: &State, site: &Site) -> Vec<RouteTable> {
         is_main: true,
         routes: vec![Routed { to: "0.0.0.0/0".to_owned(), gateway: stable_id("igw", &site.region) }],
         associations: Default::default(),
+        token: None,
     });
     default.into_iter().chain(state.networks.route_tables.values().cloned()).collect()
 }
@@ -148,10 +162,15 @@ pub fn is_public(state: &State, site: &Site, subnet: &Subnet) -> bool {
     })
 }
 
+/// Returns all internet gateways, each with the VPC that it is attached to.
+pub fn gateways(state: &State, site: &Site) -> BTreeMap<String, Option<String>> {
+    let default = default_vpc_id(site).map(|vpc| (stable_id("igw", &site.region), Some(vpc)));
+    default.into_iter().chain(state.networks.gateways.clone()).collect()
+}
+
 /// Whether an internet gateway is attached to this VPC. Otherwise the VPC's routes to it lead nowhere.
 fn is_attached(state: &State, site: &Site, id: &str, vpc: &str) -> bool {
-    let of_default = default_vpc_id(site).as_deref() == Some(vpc) && id == stable_id("igw", &site.region);
-    of_default || state.networks.gateways.get(id).is_some_and(|at| at.as_deref() == Some(vpc))
+    gateways(state, site).get(id).is_some_and(|at| at.as_deref() == Some(vpc))
 }
 
 /// Whether a VPC has an internet gateway.
@@ -171,7 +190,7 @@ pub fn describe_vpcs(state: &State, site: &Site, params: &Params) -> Answer {
         let passes = filters.pass(state.tags_of(&vpc.id), |name| match name {
             "is-default" | "isDefault" => fact(vpc.is_default),
             "vpc-id" => fact(&vpc.id),
-            "state" => fact("available"),
+            "state" => fact(state_of(site, vpc.made)),
             "cidr" | "cidr-block-association.cidr-block" => fact(&vpc.cidr),
             "owner-id" => fact(&site.account),
             _ => None,
@@ -187,7 +206,7 @@ pub fn describe_vpcs(state: &State, site: &Site, params: &Params) -> Answer {
 
 /// Writes a VPC.
 pub fn write_vpc(xml: &mut Xml, state: &State, site: &Site, vpc: &Vpc) {
-    xml.text("vpcId", &vpc.id).text("ownerId", &site.account).text("state", "available");
+    xml.text("vpcId", &vpc.id).text("ownerId", &site.account).text("state", state_of(site, vpc.made));
     xml.text("cidrBlock", &vpc.cidr).text("dhcpOptionsId", "default");
     xml.set("cidrBlockAssociationSet", [()], |xml, ()| {
         xml.text("cidrBlock", &vpc.cidr).text("associationId", stable_id("vpc-cidr-assoc", &vpc.id));
@@ -225,15 +244,32 @@ pub fn describe_route_tables(state: &State, site: &Site, params: &Params) -> Ans
     let filters = Filters::of(params);
     let mut found = Vec::new();
     for table in &all {
+        let routes = routes_of(state, site, table);
         let passes = filters.pass(state.tags_of(&table.id), |name| match name {
             "association.main" => fact(table.is_main),
             "association.route-table-association-id" => {
                 let main = table.is_main.then(|| main_association(table));
                 Some(main.into_iter().chain(table.associations.keys().cloned()).collect())
             }
+            "association.route-table-id" => {
+                let has_some = table.is_main || !table.associations.is_empty();
+                Some(has_some.then(|| table.id.clone()).into_iter().collect())
+            }
             "association.subnet-id" => Some(table.associations.values().cloned().collect()),
             "owner-id" => fact(&site.account),
-            "route.gateway-id" => Some(table.routes.iter().map(|route| route.gateway.clone()).collect()),
+            "route.destination-cidr-block" => Some(each(&routes, |route| &route.to)),
+            "route.gateway-id" => Some(each(&routes, |route| &route.gateway)),
+            "route.origin" => Some(each(&routes, |route| route.origin)),
+            "route.state" => Some(each(&routes, |route| route.state)),
+            // Routes have no other destinations and targets here.
+            "association.gateway-id"
+            | "route.destination-ipv6-cidr-block"
+            | "route.destination-prefix-list-id"
+            | "route.egress-only-internet-gateway-id"
+            | "route.instance-id"
+            | "route.nat-gateway-id"
+            | "route.transit-gateway-id"
+            | "route.vpc-peering-connection-id" => Some(Vec::new()),
             "route-table-id" => fact(&table.id),
             "vpc-id" => fact(&table.vpc),
             _ => None,
@@ -247,24 +283,43 @@ pub fn describe_route_tables(state: &State, site: &Site, params: &Params) -> Ans
     Ok(xml)
 }
 
-fn main_association(table: &RouteTable) -> String {
+/// The id of a main table's association with its VPC.
+pub fn main_association(table: &RouteTable) -> String {
     stable_id("rtbassoc", &table.id)
+}
+
+/// A route, as lists show it.
+struct Shown {
+    to: String,
+    gateway: String,
+    state: &'static str,
+    origin: &'static str,
+}
+
+/// Returns the routes of a table, of which the first is the local one of its VPC.
+fn routes_of(state: &State, site: &Site, table: &RouteTable) -> Vec<Shown> {
+    let to = vpc(state, site, &table.vpc).map(|vpc| vpc.cidr).unwrap_or_default();
+    let local = Shown { to, gateway: "local".to_owned(), state: "active", origin: "CreateRouteTable" };
+    let others = table.routes.iter().map(|Routed { to, gateway }| Shown {
+        to: to.clone(),
+        gateway: gateway.clone(),
+        state: if is_attached(state, site, gateway, &table.vpc) { "active" } else { "blackhole" },
+        origin: "CreateRoute",
+    });
+    std::iter::once(local).chain(others).collect()
+}
+
+/// Returns a property of each route.
+fn each(routes: &[Shown], of: impl Fn(&Shown) -> &str) -> Vec<String> {
+    routes.iter().map(|route| of(route).to_owned()).collect()
 }
 
 /// Writes a route table.
 pub fn write_route_table(xml: &mut Xml, state: &State, site: &Site, table: &RouteTable) {
     xml.text("routeTableId", &table.id).text("vpcId", &table.vpc).text("ownerId", &site.account);
-    let local = vpc(state, site, &table.vpc).map(|vpc| vpc.cidr).unwrap_or_default();
-    xml.set("routeSet", std::iter::once(None).chain(table.routes.iter().map(Some)), |xml, route| match route {
-        None => {
-            xml.text("destinationCidrBlock", &local).text("gatewayId", "local").text("state", "active");
-            xml.text("origin", "CreateRouteTable");
-        }
-        Some(Routed { to, gateway }) => {
-            let state = if is_attached(state, site, gateway, &table.vpc) { "active" } else { "blackhole" };
-            xml.text("destinationCidrBlock", to).text("gatewayId", gateway).text("state", state);
-            xml.text("origin", "CreateRoute");
-        }
+    xml.set("routeSet", routes_of(state, site, table), |xml, route| {
+        xml.text("destinationCidrBlock", route.to).text("gatewayId", route.gateway).text("state", route.state);
+        xml.text("origin", route.origin);
     });
     let main = table.is_main.then(|| (main_association(table), None));
     let others = table.associations.iter().map(|(id, subnet)| (id.clone(), Some(subnet)));
@@ -289,7 +344,7 @@ pub fn describe_subnets(state: &State, site: &Site, params: &Params) -> Answer {
             "vpc-id" => fact(&subnet.vpc),
             "default-for-az" | "defaultForAz" => fact(subnet.is_default),
             "map-public-ip-on-launch" => fact(subnet.public_addresses),
-            "state" => fact("available"),
+            "state" => fact(state_of(site, subnet.made)),
             "availability-zone" | "availabilityZone" => fact(&subnet.zone),
             "availability-zone-id" => fact(zone_id(&subnet.zone)),
             "subnet-id" => fact(&subnet.id),
@@ -317,7 +372,7 @@ pub fn free_addresses(state: &State, subnet: &Subnet) -> u64 {
 /// Writes a subnet.
 pub fn write_subnet(xml: &mut Xml, state: &State, site: &Site, subnet: &Subnet) {
     let free = free_addresses(state, subnet);
-    xml.text("subnetId", &subnet.id).text("state", "available").text("vpcId", &subnet.vpc);
+    xml.text("subnetId", &subnet.id).text("state", state_of(site, subnet.made)).text("vpcId", &subnet.vpc);
     xml.text("cidrBlock", &subnet.cidr).text("availableIpAddressCount", free);
     xml.text("availabilityZone", &subnet.zone).text("availabilityZoneId", zone_id(&subnet.zone));
     xml.text("defaultForAz", subnet.is_default).text("mapPublicIpOnLaunch", subnet.public_addresses);
@@ -333,10 +388,9 @@ pub fn write_subnet(xml: &mut Xml, state: &State, site: &Site, subnet: &Subnet) 
 }
 
 pub fn describe_gateways(state: &State, site: &Site, params: &Params) -> Answer {
-    let default = default_vpc_id(site).map(|vpc| (stable_id("igw", &site.region), Some(vpc)));
-    let all: Vec<(String, Option<String>)> = default.into_iter().chain(state.networks.gateways.clone()).collect();
+    let all = gateways(state, site);
     let wanted = params.texts("InternetGatewayId");
-    let ids: Vec<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
+    let ids: Vec<&str> = all.keys().map(String::as_str).collect();
     known(&wanted, &ids, "InvalidInternetGatewayID.NotFound", "internetGateway ID")?;
     let filters = Filters::of(params);
     let mut found = Vec::new();
@@ -494,7 +548,8 @@ mod tests {
     fn addresses_are_inside_their_subnet_and_not_reserved() {
         for cidr in ["172.31.16.0/20", "10.0.1.0/24", "10.0.0.16/28"] {
             let (id, vpc, zone) = Default::default();
-            let subnet = Subnet { id, vpc, zone, cidr: cidr.to_owned(), public_addresses: true, is_default: false };
+            let subnet =
+                Subnet { id, vpc, zone, cidr: cidr.to_owned(), public_addresses: true, is_default: false, made: None };
             let block: Block = cidr.parse().unwrap();
             for number in 0..200 {
                 let address: Block = format!("{}/32", subnet.address_for(&format!("i-{number}"))).parse().unwrap();

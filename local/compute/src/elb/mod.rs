@@ -14,8 +14,12 @@ mod targets;
 use super::Run::{Reads, Writes};
 use super::{Row, row};
 use kit::call::{Asked, Need, Needs, Page, Style};
+use kit::constraint;
+use kit::query::{ApiError, Params};
 
-pub use attributes::{deregistration_delay_s, idle_timeout_s, text as attribute};
+pub use attributes::{
+    LogPlace, deregistration_delay_s, idle_timeout_s, log_place, text as attribute, wanted_log_place,
+};
 pub use hosted_zones::hosted_zone;
 pub use load_balancers::is_reachable;
 pub use policies::Policy;
@@ -84,8 +88,23 @@ fn with_tags(asked: &Asked, arn: String) -> Vec<Need> {
     [asked.own(arn.as_str())].into_iter().chain(tag).collect()
 }
 
-static PAGES: Style =
-    Style { size: "PageSize", from: "Marker", next: "NextMarker", usual: 400, most: 400, bad_token: "ValidationError" };
+static PAGES: Style = Style {
+    size: "PageSize",
+    from: "Marker",
+    next: "NextMarker",
+    usual: 400,
+    least: 1,
+    most: 400,
+    bad_token: "ValidationError",
+};
+
+/// Errors: a required list is missing.
+fn needs(params: &Params, name: &str) -> Result<(), ApiError> {
+    match params.has(name) {
+        true => Ok(()),
+        false => Err(ApiError::new("ValidationError", constraint::missing(&constraint::member(name)))),
+    }
+}
 
 const fn list(items: &'static str) -> Option<Page> {
     Some(Page::Cut(&PAGES, items))
@@ -135,7 +154,7 @@ pub const OPERATIONS: &[Row] = &[
         None,
         "TargetGroupArn Targets.Id Targets.Port",
     ),
-    row("DescribeAccountLimits", Reads(limits::describe), Needs::Own, None, "Marker PageSize"),
+    row("DescribeAccountLimits", Reads(limits::describe), Needs::Own, list("Limits"), "Marker PageSize"),
     row("DescribeCapacityReservation", Reads(attributes::describe_capacity), Needs::Own, None, "LoadBalancerArn"),
     row("DescribeListenerAttributes", Reads(attributes::describe_listener), Needs::Own, None, "ListenerArn"),
     row(

@@ -235,6 +235,7 @@ mod tests {
     use crate::code::tests::zip;
     use identity::credentials::Access;
     use identity::iam::Iam;
+    use kit::account::Kind;
     use kit::answer::Protocol;
     use kit::call::{Input, Request};
     use kit::speed::Speed;
@@ -252,6 +253,14 @@ mod tests {
             (self.happens)(&self.lambda.upgrade().unwrap());
             Ok(zip("bootstrap").into())
         }
+
+        fn has_bucket(&self, _bucket: &str) -> bool {
+            false
+        }
+
+        async fn put(&self, _bucket: &str, _key: &str, _bytes: Bytes) -> Result<(), Refusal> {
+            Err(Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist"))
+        }
     }
 
     /// Returns the error code of an `UpdateFunctionCode` during whose reading of the code `happens` is called, if it
@@ -262,7 +271,8 @@ mod tests {
         let iam = Arc::new(Iam::open(dir.path(), Arc::default()).unwrap());
         let logs = Arc::new(Logs::open(dir.path(), "us-east-1").unwrap());
         std::fs::create_dir_all(dir.path().join("state")).unwrap();
-        let opened = Lambda::open(dir.path(), "us-east-1", "http://127.0.0.1:1", access, iam, logs, Speed::FAST);
+        let opened =
+            Lambda::open(dir.path(), "us-east-1", "http://127.0.0.1:1", access, iam, logs, Kind::Standard, Speed::FAST);
         let lambda = opened.await.unwrap();
         let (runtime, handler) = ("provided.al2023".to_owned(), "bootstrap".to_owned());
         let mut function = Function { runtime, handler, ..Function::new("labeler", "arn".to_owned()) };

@@ -23,6 +23,7 @@ use identity::credentials::Access;
 use identity::iam::Iam;
 use identity::permissions::function_policy;
 use kit::ACCOUNT;
+use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Operation, Request};
 use kit::speed::Speed;
@@ -35,17 +36,25 @@ pub use operation::{identify, rows};
 /// Request headers of features that are not implemented.
 const HEADERS: &[&str] = &["x-amz-durable-execution-name", "x-amz-tenant-id"];
 
-/// The objects in S3, from which `CreateFunction` can read a function's code.
+/// The objects in S3: `CreateFunction` can read a function's code from one, and events that are given up are recorded
+/// there.
 #[async_trait]
 pub trait CodeObjects: Send + Sync {
     /// Returns the bytes of an object.
     async fn code(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal>;
+
+    /// Whether this region has the bucket.
+    fn has_bucket(&self, bucket: &str) -> bool;
+
+    /// Writes an object for a caller whose permission has been checked.
+    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), Refusal>;
 }
 
 /// The functions of a region.
 pub struct Lambda {
     region: String,
     file: PathBuf,
+    account: Kind,
     registry: Arc<Registry>,
     running: Arc<Functions>,
     iam: Arc<Iam>,
@@ -63,6 +72,7 @@ impl Lambda {
         access: Arc<Access>,
         iam: Arc<Iam>,
         logs: Arc<Logs>,
+        account: Kind,
         speed: Speed,
     ) -> anyhow::Result<Arc<Lambda>> {
         let file = dir.join("state/lambda.json");
@@ -71,7 +81,8 @@ impl Lambda {
             Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
         let running = running.await?;
         let zips = download::Zips::new(dir.join("state/lambda-code"), endpoint);
-        let lambda = Lambda { region: region.to_owned(), file, registry, running, iam, zips, objects: OnceLock::new() };
+        let (region, objects) = (region.to_owned(), OnceLock::new());
+        let lambda = Lambda { region, file, account, registry, running, iam, zips, objects };
         lambda.put_policies_in_force(&lambda.functions());
         lambda.zips.retain(lambda.functions().values());
         Ok(Arc::new(lambda))
@@ -82,8 +93,9 @@ impl Lambda {
         self.registry.speed()
     }
 
-    /// Sets the source of code that is given as bucket and key.
+    /// Sets the source of code that is given as bucket and key, where events that are given up are recorded, too.
     pub fn connect(&self, objects: Weak<dyn CodeObjects>) {
+        self.running.connect(objects.clone());
         let _ = self.objects.set(objects);
     }
 
@@ -149,7 +161,7 @@ impl Lambda {
 
     async fn act(&self, operation: &Operation<Run>, ask: &Ask<'_>) -> Result<Response, Refusal> {
         if operation.takes != NO_BODY {
-            taken::check_json(operation.takes, ask.body()?).map_err(taken::refusal)?;
+            taken::check_json(operation.takes, ask.body()?)?;
         }
         if let Some(header) = HEADERS.iter().find(|header| ask.request.header(header).is_some()) {
             return Err(taken::refusal(format!("the local AWS does not carry out the header {header}")));

@@ -128,6 +128,17 @@ impl Keys {
         keys
     }
 
+    /// The same, for a service that needs something for a resource, given by its ARN. Services use HTTPS.
+    fn of_service_for(service: &str, source: &str, need: &Need) -> Keys {
+        let mut keys = Keys::of_service(service);
+        keys.set("aws:SourceArn", source);
+        keys.set("aws:SecureTransport", "true");
+        for (key, value) in &need.keys {
+            keys.add(key, value);
+        }
+        keys
+    }
+
     fn set(&mut self, key: &str, value: impl Into<String>) {
         self.values.insert(key.to_ascii_lowercase(), vec![value.into()]);
     }

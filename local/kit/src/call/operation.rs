@@ -114,7 +114,8 @@ pub struct Asked<'a> {
     pub request: &'a Request,
     /// The region of the request.
     pub region: &'a str,
-    /// Returns the ARN of an existing IAM entity, including its path, by its kind (as in ARNs) and name.
+    /// Returns the ARN of an existing IAM entity, including its path, by its kind (as in ARNs) and name; of a secret; or of
+    /// the route table of an association.
     pub entity_arn: &'a dyn Fn(&str, &str) -> Option<String>,
 }
 
@@ -178,6 +179,8 @@ pub struct Style {
     pub next: &'static str,
     /// The default page size.
     pub usual: usize,
+    /// The minimum page size.
+    pub least: usize,
     /// The maximum page size.
     pub most: usize,
     /// The error code for an invalid token.

@@ -1,0 +1,76 @@
+//! A service as its users reach it.
+
+use std::collections::BTreeSet;
+
+use super::https::Https;
+use crate::{
+    cloud::why::Place,
+    engine::{Address, Error, Fault, Handle, Inputs as _, Outcome, Outputs, Resource as _, Wire},
+    kinds::{
+        auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, load_balancer::LoadBalancer,
+        target_group::TargetGroup,
+    },
+    releases::programs::ServicePrograms,
+};
+
+/// A service as its users reach it.
+pub struct Front {
+    /// Its name in `stack.yaml`.
+    pub name: String,
+    /// Its target group.
+    pub target_group: Handle<TargetGroup>,
+    /// Its Auto Scaling group.
+    pub group: Handle<AutoScalingGroup>,
+    /// Its load balancer.
+    pub balancer: Handle<LoadBalancer>,
+    /// Its URL: its domain if that is served, otherwise the DNS name of its load balancer with scheme and port.
+    pub url: Wire,
+    /// How it is served over HTTPS, if it is to be.
+    pub https: Option<Https>,
+    /// The names for its diagnosis.
+    pub place: Place,
+    /// The name of its launch template, whose versions are its releases.
+    pub template: String,
+    /// The location of its programs.
+    pub programs: ServicePrograms,
+}
+
+impl Front {
+    /// Whether these nodes include the service.
+    pub fn is_among(&self, nodes: &BTreeSet<usize>) -> bool {
+        self.group.is_among(nodes)
+    }
+
+    /// Returns its URL, once its load balancer exists.
+    pub fn url(&self, outputs: &Outputs) -> Option<String> {
+        self.url.get(outputs)
+    }
+
+    /// The error for a service that was not healthy in time or cannot become so.
+    pub fn failed(&self, source: Fault) -> Outcome {
+        let (what, name) = (self.address(), self.name.clone());
+        Outcome { address: self.address(), result: Some(Err(Error::Fault { verb: "start", what, name, source })) }
+    }
+
+    /// Whether its listener could not switch to the wanted targets.
+    pub fn is_held_back(&self, outcomes: &[Outcome]) -> bool {
+        let mut actions = outcomes.iter().filter(|it| it.address.kind == DefaultAction::KIND);
+        actions.any(|it| it.address.key == self.name && matches!(it.result, Some(Err(Error::Fault { .. }))))
+    }
+
+    /// Whether its instances could not be rolled out.
+    pub fn is_refused(&self, outcomes: &[Outcome]) -> bool {
+        let mut groups = outcomes.iter().filter(|it| it.address.kind == AutoScalingGroup::KIND);
+        groups.any(|it| it.address.key == self.name && matches!(it.result, Some(Err(Error::Fault { .. }))))
+    }
+
+    /// Whether the user chose not to wait any longer.
+    pub fn interrupted(&self) -> Outcome {
+        Outcome { address: self.address(), result: Some(Err(Error::Interrupted { what: self.address() })) }
+    }
+
+    /// The address of the service as a whole, whose health is waited for.
+    pub fn address(&self) -> Address {
+        Address { kind: "service", key: self.name.clone(), section: format!("services.{}", self.name) }
+    }
+}

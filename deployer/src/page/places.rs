@@ -1,0 +1,88 @@
+//! The names of the resources of a stack, known before anything is read.
+
+use super::{
+    Layout,
+    user_data::{self},
+};
+use crate::{
+    cloud::{
+        health,
+        site::Site,
+        why::{FunctionPlace, Place, Reports},
+    },
+    config::{self, Config},
+    package::programs::Programs,
+};
+
+/// The resources of a stack, by the names that are known before anything is read.
+pub struct Places {
+    /// The artifact bucket.
+    pub anchor: String,
+    /// The services.
+    pub services: Vec<Place>,
+    /// The functions.
+    pub functions: Vec<FunctionPlace>,
+    /// The buckets: the name in `stack.yaml`, and the name in the account.
+    pub buckets: Vec<(String, String)>,
+    /// The tables, in the same way.
+    pub tables: Vec<(String, String)>,
+}
+
+/// Names everything that a stack runs and holds.
+pub fn places(config: &Config, site: &Site) -> Places {
+    let programs = Programs::none();
+    let page = Layout::begin(config, site, &programs, health::Wait::No);
+    let names = &page.names;
+    Places {
+        anchor: names.artifacts(),
+        services: config.services.iter().map(|(entry, service)| page.place(entry.as_str(), service)).collect(),
+        functions: page.function_places(),
+        buckets: config.buckets.keys().map(|entry| (entry.to_string(), names.bucket(entry.as_str()))).collect(),
+        tables: config.tables.keys().map(|entry| (entry.to_string(), names.plain(entry.as_str()))).collect(),
+    }
+}
+
+impl Layout<'_> {
+    /// The names for the diagnosis of a service.
+    pub(super) fn place(&self, entry: &str, wanted: &config::Service) -> Place {
+        let port = u16::from(wanted.port);
+        let at_port = self.names.at_port(entry, port);
+        Place {
+            service: entry.into(),
+            group: at_port.clone(),
+            target_group: at_port,
+            balancer: self.names.plain(entry),
+            template: self.names.plain(entry),
+            front_port: u16::from(wanted.load_balancer.port).into(),
+            domain: wanted.domain.clone(),
+            port,
+            path: wanted.health_check.path.clone(),
+            grace_s: wanted.grace_period_s.into(),
+            instance_type: wanted.instance_type.to_string(),
+            reports: self.reports(entry),
+            log_group: self.names.service_log_group(entry),
+        }
+    }
+
+    pub(super) fn reports(&self, entry: &str) -> Reports {
+        Reports { bucket: self.names.artifacts(), prefix: user_data::reports_prefix(entry) }
+    }
+
+    /// The names for the diagnosis of all functions.
+    pub(super) fn function_places(&self) -> Vec<FunctionPlace> {
+        self.config.functions.keys().map(|entry| self.function_place(entry.as_str())).collect()
+    }
+
+    /// The names for the diagnosis of a function.
+    fn function_place(&self, entry: &str) -> FunctionPlace {
+        let notifies =
+            |bucket: &config::Bucket| bucket.on_upload.as_ref().is_some_and(|it| it.function.as_str() == entry);
+        let buckets = self.config.buckets.iter().filter(|(_, bucket)| notifies(bucket));
+        FunctionPlace {
+            entry: entry.into(),
+            name: self.names.plain(entry),
+            log_group: self.names.log_group(entry),
+            buckets: buckets.map(|(bucket, _)| self.names.bucket(bucket.as_str())).collect(),
+        }
+    }
+}

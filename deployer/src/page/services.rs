@@ -1,0 +1,382 @@
+//! Services: instances behind a load balancer, with their programs, logs and reports.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
+
+use super::{
+    Layout,
+    front::Front,
+    https::{https_address, https_key, https_url},
+    network, policy,
+    storage::access_logs_prefix,
+    user_data::{self, UserData},
+    usual_bake_minutes,
+};
+use crate::{
+    cloud::{health, partition, site::Network},
+    config::{self, HTTPS_PORT},
+    engine::{Handle, Wire},
+    kinds::{
+        alarm::{self, Alarm},
+        artifact::{self, Artifact},
+        auto_scaling_group::{self, AutoScalingGroup, Bake},
+        bucket::Bucket,
+        default_action::{self, DefaultAction},
+        instance_profile::{self, InstanceProfile},
+        launch_template::{self, LaunchTemplate},
+        listener::{self, Listener, Part},
+        load_balancer::{self, LoadBalancer},
+        log_group::{self, LogGroup},
+        origin::Origin,
+        role::{self, Role},
+        scaling_policy::{self, ScalingPolicy},
+        security_group::{self, Rule, SecurityGroup, Side, Source},
+        target_group::{self, TargetGroup},
+    },
+    releases::programs::ServicePrograms,
+};
+
+impl Layout<'_> {
+    pub(super) fn service(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        (network, place): (&Network, &network::Place),
+        anchor: Handle<Bucket>,
+    ) -> Front {
+        self.stack.section(format!("services.{entry}"));
+        // Requested first, so that ACM validates it while the load balancer is provisioned.
+        let mut https = self.https(entry, wanted, network);
+        let is_served = https.as_ref().is_some_and(|https| self.is_served(https));
+        let (front_door, back_door) = self.firewalls(entry, wanted, place, is_served);
+        let artifact = self.artifact(entry, anchor);
+        let (logs, log_group_arn) = self.service_logs(entry, wanted);
+        let profile = self.service_profile(entry, wanted, &log_group_arn);
+        let template = self.template(entry, wanted, back_door, profile, artifact, logs);
+        let target_group = self.target_group(entry, wanted, place);
+        let domain = https.as_ref().and_then(|https| https.domain.as_ref());
+        let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
+        let balancer = self.load_balancer(entry, wanted, place, (front_door, anchor), aliased);
+        // One for HTTPS that is left over serves another domain.
+        let part = if is_served { Part::Http } else { Part::Alone };
+        let listener = self.listener(entry, wanted, balancer, target_group, part);
+        if let Some(https) = &mut https {
+            self.alias(entry, https, balancer);
+            let validation = self.validation(entry, https);
+            if is_served {
+                let secured = self.https_listener(entry, wanted, https, (balancer, target_group, validation));
+                https.listener = Some(secured);
+            }
+        }
+        let secured = https.as_ref().and_then(|https| https.listener);
+        let alarms = self.alarms(entry, wanted, balancer);
+        // Before it is issued, the listener for plain HTTP forwards, and instances need not wait for ACM.
+        let is_issued = https.as_ref().and_then(|https| https.domain.as_ref()).is_none_or(|it| it.is_served(false));
+        let forwarding = secured.filter(|_| is_issued);
+        let group = self.group(entry, wanted, place, (template, target_group, listener, forwarding), alarms);
+        let cpu_percent = f64::from(wanted.instances.cpu_percent);
+        self.stack.add_inside(entry, group, move |group| {
+            let policy = ScalingPolicy { group: group.name };
+            (policy, scaling_policy::Settings::cpu(cpu_percent))
+        });
+        let forwarding = secured.map(|secured| self.forward(&https_key(entry), secured, target_group, group));
+        match forwarding {
+            Some(forwarding) => self.redirect(entry, listener, target_group, group, forwarding),
+            None => {
+                self.forward(entry, listener, target_group, group);
+            }
+        }
+        let port = u16::from(wanted.load_balancer.port);
+        let mut url = balancer.wire(move |balancer| url(&balancer.dns_name, port));
+        if let (Some(secured), Some(domain)) = (secured, &wanted.domain) {
+            let domain = domain.clone();
+            url = secured.wire(move |secured| https_url(&domain, secured.front)).or(url);
+        }
+        self.offer(
+            "services",
+            entry,
+            [("url", url.clone()), ("host", balancer.wire(|balancer| balancer.dns_name.clone()))],
+        );
+        let place = self.place(entry, wanted);
+        let (template, programs) = (self.names.plain(entry), self.stored(entry));
+        Front { name: entry.into(), target_group, group, balancer, url, https, place, template, programs }
+    }
+
+    /// Two groups: the load balancer's admits the CIDR blocks in `allow` and reaches only the instances, whose group
+    /// admits only the load balancer.
+    fn firewalls(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        place: &network::Place,
+        is_https: bool,
+    ) -> (Handle<SecurityGroup>, Handle<SecurityGroup>) {
+        let open: Vec<u16> =
+            iter::once(u16::from(wanted.load_balancer.port)).chain(is_https.then_some(HTTPS_PORT)).collect();
+        let allowed: Vec<String> = wanted.load_balancer.allow.iter().map(ToString::to_string).collect();
+        let port = u16::from(wanted.port);
+        let back_name = self.names.at_port(entry, port);
+        let front_name = self.names.plain(&format!("{entry}-lb"));
+        let (front_side, back_side) = (Side::Front(back_name.clone()), Side::Back(front_name.clone()));
+        let front = move |vpc| SecurityGroup { name: front_name.clone(), vpc, side: front_side.clone() };
+        let front = self.add_in_vpc(&format!("{entry}-lb"), place, front, (), move |()| security_group::Settings {
+            description: "Whom the load balancer answers".into(),
+            ingress: open
+                .iter()
+                .flat_map(|open| allowed.iter().map(|cidr| Rule::tcp(*open, Source::Cidr(cidr.clone()), "clients")))
+                .collect(),
+            egress: Some(BTreeSet::new()),
+            reached_by: BTreeSet::new(),
+        });
+        let back = move |vpc| SecurityGroup { name: back_name.clone(), vpc, side: back_side.clone() };
+        let back = self.add_in_vpc(entry, place, back, front, move |front| security_group::Settings {
+            description: "Whom the instances answer: the load balancer".into(),
+            ingress: [Rule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
+            egress: None,
+            reached_by: [Rule::tcp(port, Source::Group(front.id), security_group::INSTANCES)].into(),
+        });
+        (front, back)
+    }
+
+    /// The location of a service's programs.
+    fn stored(&self, entry: &str) -> ServicePrograms {
+        ServicePrograms { bucket: self.names.artifacts(), prefix: format!("services/{entry}/") }
+    }
+
+    fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
+        let program = self.programs.service(entry);
+        let key = format!("{}{}", self.stored(entry).prefix, program.sha256);
+        let artifact = Artifact { bucket: self.names.artifacts(), key, content: program.content };
+        let settings = artifact::Settings { sha256: Some(program.sha256) };
+        self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), settings.clone()))
+    }
+
+    /// The log group of a service, and its ARN. A function may have the same name as the service.
+    fn service_logs(&mut self, entry: &str, wanted: &config::Service) -> (Handle<LogGroup>, String) {
+        let group = LogGroup { name: self.names.service_log_group(entry) };
+        let arn = self.log_group_arn(&group.name);
+        let retention_days = wanted.log_retention_days.map(Into::into);
+        let settings = move |()| log_group::Settings { retention_days };
+        (self.stack.add(format!("{entry}-svc"), group, (), settings), arn)
+    }
+
+    /// The instance profile of a service: one of its own with least privileges, or the existing one.
+    fn service_profile(&mut self, entry: &str, wanted: &config::Service, log_group_arn: &str) -> Wire {
+        if let Some(existing) = self.config.roles.as_ref().and_then(|roles| roles.instance_profile.as_ref()) {
+            return Wire::literal(existing.to_string());
+        }
+        let partition = self.site.partition();
+        let within = |prefix: &str| format!("arn:{partition}:s3:::{}/{prefix}*", self.names.artifacts());
+        let (programs, reports) = (within(&self.stored(entry).prefix), within(&user_data::reports_prefix(entry)));
+        let uses = self.uses(&wanted.uses, &wanted.variables.held);
+        let policy = policy::service_policy(&uses, &programs, &reports, log_group_arn);
+        let (name, path) = (self.names.service_role(entry), self.names.iam_path());
+        // EC2 does not say on whose behalf it assumes a role (docs/aws.md §6.1).
+        let trusted_service = partition::principal(partition::EC2, partition).into();
+        let settings = role::Settings { trusted_service, trusted_account: None, policy };
+        let role = Role { name: name.clone(), path: path.clone() };
+        let role = self.stack.add(format!("{entry}-svc"), role, (), move |()| settings.clone());
+        let profile = InstanceProfile { name, path };
+        let profile = self.stack.add(entry, profile, role, |role| instance_profile::Settings { role: Some(role.name) });
+        profile.wire(|profile| profile.name.clone())
+    }
+
+    fn template(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        firewall: Handle<SecurityGroup>,
+        profile: Wire,
+        artifact: Handle<Artifact>,
+        logs: Handle<LogGroup>,
+    ) -> Handle<LaunchTemplate> {
+        let environment = self.environment(&wanted.variables.texts);
+        let held: Vec<user_data::Held> = wanted
+            .variables
+            .held
+            .iter()
+            .map(|(variable, held)| user_data::Held {
+                variable: variable.clone(),
+                version: held.version(&self.later.versions).to_owned(),
+                held: held.clone(),
+            })
+            .collect();
+        let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
+        let (service, port, sha256) = (entry.to_owned(), u16::from(wanted.port), self.programs.service(entry).sha256);
+        let commands = match &wanted.program {
+            config::Program::Files(folder) => Some(folder.commands.clone()),
+            config::Program::Package(_) | config::Program::Binary(_) => None,
+        };
+        let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
+        let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
+        let template = LaunchTemplate { name: self.names.plain(entry), origin, open: wanted.variables.open() };
+        let inputs = (firewall, profile, (artifact, logs), environment);
+        self.stack.add(entry, template, inputs, move |(firewall, profile, (artifact, logs), environment)| {
+            let user_data = UserData {
+                stack: stack.clone(),
+                service: service.clone(),
+                region: region.clone(),
+                bucket: artifact.bucket,
+                key: artifact.key,
+                environment,
+                held: held.clone(),
+                port,
+                sha256: sha256.clone(),
+                commands: commands.clone(),
+                log_group: logs.name,
+            };
+            launch_template::Settings {
+                instance_profile: profile,
+                security_groups: [firewall.id].into(),
+                user_data: user_data.render().expect("config.rs bounds what an environment can hold"),
+                ..basis.clone()
+            }
+        })
+    }
+
+    fn target_group(&mut self, entry: &str, wanted: &config::Service, place: &network::Place) -> Handle<TargetGroup> {
+        let (port, health_check) = (u16::from(wanted.port), wanted.health_check.clone());
+        let target_group = TargetGroup { name: self.names.at_port(entry, port) };
+        let settings = move |vpc: String| target_group::Settings::http(port, &vpc, &health_check);
+        self.stack.add(entry, target_group, place.vpc(), settings)
+    }
+
+    fn load_balancer(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        place: &network::Place,
+        (firewall, bucket): (Handle<SecurityGroup>, Handle<Bucket>),
+        domain: Option<String>,
+    ) -> Handle<LoadBalancer> {
+        let balancer = LoadBalancer { name: self.names.plain(entry) };
+        let protected = wanted.load_balancer.protect;
+        let inputs = (firewall, bucket, place.subnets.clone());
+        let logs = wanted.access_logs.then(|| access_logs_prefix(entry));
+        self.stack.add(entry, balancer, inputs, move |(firewall, bucket, subnets)| load_balancer::Settings {
+            protected,
+            access_logs: logs.as_ref().map(|prefix| format!("{}/{prefix}", bucket.name)),
+            domain: domain.clone(),
+            ..load_balancer::Settings::public(subnets.into_iter().collect(), [firewall.id].into())
+        })
+    }
+
+    /// The listener for plain HTTP.
+    fn listener(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        balancer: Handle<LoadBalancer>,
+        target_group: Handle<TargetGroup>,
+        part: Part,
+    ) -> Handle<Listener> {
+        let port = u16::from(wanted.load_balancer.port);
+        let https = https_address(entry);
+        self.stack.add_inside(entry, (balancer, target_group), move |(balancer, target_group)| {
+            let (load_balancer, target_group, https) = (balancer.arn, target_group.arn, https.clone());
+            let settings = listener::Settings::http(port, target_group.clone());
+            (Listener { load_balancer, target_group, port: port.into(), part, https }, settings)
+        })
+    }
+
+    /// Added after the listener: targets of a group that no listener uses never become healthy (docs/aws.md §11.1).
+    fn group(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        place: &network::Place,
+        (template, target_group, listener, secured): Fronted,
+        alarms: BTreeMap<String, Handle<Alarm>>,
+    ) -> Handle<AutoScalingGroup> {
+        let instances = wanted.instances.clone();
+        let grace_period_s = wanted.grace_period_s.into();
+        let name = self.names.at_port(entry, u16::from(wanted.port));
+        let bake = (!alarms.is_empty()).then(|| Bake {
+            seconds: i32::from(self.bake_minutes(wanted)) * 60,
+            alarms: alarms.keys().cloned().collect(),
+        });
+        let group = AutoScalingGroup {
+            place: Some(Box::new(self.place(entry, wanted))),
+            bake,
+            ..AutoScalingGroup::named(&name)
+        };
+        let ends = self.later.ends.clone();
+        let inputs = ((template, target_group, listener, secured), alarms, place.subnets.clone());
+        self.stack.add(entry, group, inputs, move |((template, target_group, ..), _, subnets)| {
+            auto_scaling_group::Settings {
+                min: instances.min.into(),
+                max: instances.max.into(),
+                subnets: subnets.into_iter().collect(),
+                target_groups: [target_group.arn].into(),
+                health_check_type: "ELB".into(),
+                grace_period_s,
+                warmup_s: auto_scaling_group::WARMUP_S,
+                template: auto_scaling_group::Template { id: template.id, version: template.version.to_string() },
+                paused: None,
+                ends: ends.clone(),
+            }
+        })
+    }
+
+    /// How long a new release is watched, in minutes.
+    pub(super) fn bake_minutes(&self, wanted: &config::Service) -> u16 {
+        wanted.bake_minutes.unwrap_or(usual_bake_minutes(self.site))
+    }
+
+    /// The alarms that watch a new release, by name; none if it is not watched.
+    fn alarms(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        balancer: Handle<LoadBalancer>,
+    ) -> BTreeMap<String, Handle<Alarm>> {
+        if self.bake_minutes(wanted) == 0 {
+            return BTreeMap::new();
+        }
+        let service = self.names.plain(entry);
+        let add = |watched: &'static alarm::Watched| {
+            let (key, name) = (watched.name(entry), watched.name(&service));
+            let settings = move |balancer: load_balancer::Output| watched.settings(&balancer.arn);
+            (name.clone(), self.stack.add(key, Alarm { name }, balancer, settings))
+        };
+        alarm::WATCHED.iter().map(add).collect()
+    }
+
+    /// The last step of a listener: forwards requests to the wanted targets alone, once they are healthy.
+    fn forward(
+        &mut self,
+        key: &str,
+        listener: Handle<Listener>,
+        target_group: Handle<TargetGroup>,
+        group: Handle<AutoScalingGroup>,
+    ) -> Handle<DefaultAction> {
+        let wait = self.wait;
+        self.stack.add_inside(key, (listener, target_group, group), move |(listener, target_group, group)| {
+            let settings = default_action::Settings::all_to(&target_group.arn);
+            (default_action_of(listener, target_group, group, wait), settings)
+        })
+    }
+}
+
+/// What a group of instances is behind.
+type Fronted = (Handle<LaunchTemplate>, Handle<TargetGroup>, Handle<Listener>, Option<Handle<Listener>>);
+
+pub(super) fn default_action_of(
+    listener: listener::Output,
+    target_group: target_group::Output,
+    group: auto_scaling_group::Output,
+    wait: health::Wait,
+) -> DefaultAction {
+    let seen = default_action::Settings { forwards: listener.forwards, redirect: listener.redirect };
+    DefaultAction { listener: listener.arn, target_group: target_group.arn, group: group.name, seen, wait }
+}
+
+/// The URL for users. A local load balancer's DNS name includes its actual port.
+pub fn url(dns_name: &str, port: u16) -> String {
+    match (dns_name.contains(':'), port) {
+        (true, _) | (_, 80) => format!("http://{dns_name}"),
+        (false, port) => format!("http://{dns_name}:{port}"),
+    }
+}

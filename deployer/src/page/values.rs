@@ -1,0 +1,82 @@
+//! The values that entries of `stack.yaml` refer to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
+
+use super::{Layout, policy, policy::Uses};
+use crate::{
+    cloud::site::Site,
+    config::{self, Piece, Reference, Store, Text},
+    engine::{Joined, Wire},
+};
+
+impl Layout<'_> {
+    pub(super) fn offer<const N: usize>(&mut self, section: &str, entry: &str, attributes: [(&str, Wire); N]) {
+        for (attribute, wire) in attributes {
+            self.wires.insert(format!("{section}.{entry}.{attribute}"), wire);
+        }
+    }
+
+    pub(super) fn has_all<'t>(&self, texts: impl Iterator<Item = &'t Text>) -> bool {
+        texts.flat_map(Text::references).all(|reference| self.wires.contains_key(&reference.path()))
+    }
+
+    pub(super) fn environment(&self, texts: &config::Environment) -> BTreeMap<String, Joined> {
+        texts.iter().map(|(name, text)| (name.to_string(), self.joined(text))).collect()
+    }
+
+    /// A reference to a resource that is not on the page is dropped.
+    pub(super) fn joined(&self, text: &Text) -> Joined {
+        let wire = |piece: &Piece| match piece {
+            Piece::Literal(text) => Wire::literal(text),
+            Piece::Reference(reference) => {
+                self.wires.get(&reference.path()).cloned().unwrap_or_else(|| Wire::literal(""))
+            }
+        };
+        Joined(text.pieces().iter().map(wire).collect())
+    }
+
+    /// The values that these references stand for. One to a resource that is not on the page is left out.
+    pub(super) fn referred<'r>(&self, references: impl Iterator<Item = &'r Reference>) -> BTreeMap<String, Wire> {
+        let known = |path: String| self.wires.get(&path).cloned().map(|wire| (path, wire));
+        references.map(Reference::path).filter_map(known).collect()
+    }
+
+    /// The ARNs of the resources used, derived from their names: a policy does not need them to exist.
+    pub(super) fn uses(&self, uses: &config::Uses, held: &config::HeldVariables) -> Uses {
+        let Site { region, account, .. } = self.site;
+        let partition = self.site.partition();
+        let arns = |store: Store, arn: fn(&str, &str, &str) -> String| -> BTreeSet<String> {
+            held.values().filter(|it| it.store == store).map(|it| arn(region, account, &it.name)).collect()
+        };
+        let bucket = |entry: &str| format!("arn:{partition}:s3:::{}", self.names.bucket(entry));
+        let table = |entry: &str| {
+            let Site { region, account, .. } = self.site;
+            format!("arn:{partition}:dynamodb:{region}:{account}:table/{}", self.names.plain(entry))
+        };
+        // An index has an ARN of its own; it can only be read.
+        let indexes = |entry: &config::Name, how: config::Access| {
+            let has_some = self.config.tables.get(entry).is_some_and(config::Table::has_indexes);
+            (has_some && how.reads()).then(|| (format!("{}/index/*", table(entry.as_str())), config::Access::Read))
+        };
+        let tables = uses
+            .tables
+            .iter()
+            .flat_map(|(entry, how)| iter::once((table(entry.as_str()), *how)).chain(indexes(entry, *how)));
+        Uses {
+            buckets: uses.buckets.iter().map(|(entry, how)| (bucket(entry.as_str()), *how)).collect(),
+            tables: tables.collect(),
+            rekognition: uses.rekognition,
+            secrets: arns(Store::Secret, policy::secret_arn).into_iter().collect(),
+            parameters: arns(Store::Parameter, policy::parameter_arn).into_iter().collect(),
+        }
+    }
+
+    pub(super) fn log_group_arn(&self, name: &str) -> String {
+        let Site { region, account, .. } = self.site;
+        let partition = self.site.partition();
+        format!("arn:{partition}:logs:{region}:{account}:log-group:{name}")
+    }
+}
