@@ -113,7 +113,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("load_balancer.web", "security_groups: [* → [*"),
     ("load_balancer.web", "invalid_headers_dropped: false → true"),
     ("load_balancer.web", "protected: true → false"),
-    ("load_balancer.web", "access_logs: postagram-images-000000000000-us-east-1/by-hand → nothing"),
+    ("load_balancer.web", "access_logs: logs-by-hand/by-hand → nothing"),
     ("load_balancer.web", "tags.course: cloud"),
     ("listener.web", "port: 81 → 80"),
     ("default_action.web", "forwards.*/other/*: 9 → nothing"),

@@ -252,9 +252,8 @@ impl Reader<'_> {
             );
         }
         let Some(Node::Text(text)) = fields.get("own").map(|value| &value.node) else {
-            let help =
-                format!("write `network: own`, or a block of addresses: `network: {{ own: {} }}`", Block::default());
-            self.problem(self.place(fields, "own"), "`network.own` is no block of addresses", help);
+            let help = format!("write `network: own`, or a CIDR block: `network: {{ own: {} }}`", Block::default());
+            self.problem(self.place(fields, "own"), "`network.own` should be a CIDR block", help);
             return None;
         };
         let said = format!("`network.own` cannot be {text:?}");

@@ -88,8 +88,9 @@ pub async fn a_forbidden_look_up_of_the_network_or_of_domains_does_not_stop_down
     let scene = Scene::local().await;
     scene.prepare(Phase::Down).await;
     scene.project.edit("    port: 8080\n", "    port: 8080\n    domain: app.example.org\n");
-    for (operation, code) in [("DescribeVpcs", "UnauthorizedOperation"), ("ListHostedZones", "AccessDenied")] {
-        scene.proxy.inject([operation], Fault::refused(403, code, "You are not authorized."), usize::MAX);
+    // The first call looks for the default network. The second one lists those of the stack, which `down` has to find.
+    for (call, code) in [("DescribeVpcs#1", "UnauthorizedOperation"), ("ListHostedZones", "AccessDenied")] {
+        scene.proxy.inject([call], Fault::refused(403, code, "You are not authorized."), usize::MAX);
     }
     let said = scene.done(Phase::Down).await;
     for words in [

@@ -130,7 +130,6 @@ const WHOLE: &[(&str, &str)] = &[
     ("ec2", "DescribeInstanceAttribute"),
     ("ec2", "DescribeRegions"),
     ("ec2", "DescribeVpcAttribute"),
-    ("elasticloadbalancing", "DescribeAccountLimits"),
     ("elasticloadbalancing", "DescribeCapacityReservation"),
     ("elasticloadbalancing", "DescribeListenerAttributes"),
     ("elasticloadbalancing", "DescribeLoadBalancerAttributes"),

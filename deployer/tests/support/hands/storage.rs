@@ -62,10 +62,7 @@ impl Hands<'_> {
                 self.add_rule("deployer-access-logs", "access-logs/", |rule| rule.expiration(expiry)).await;
             }
             "access_logs" => {
-                let policy = format!(
-                    r#"{{"Version":"2012-10-17","Statement":{{"Sid":"DeployerAllowAccessLogs","Effect":"Allow","Principal":{{"Service":"logdelivery.elasticloadbalancing.amazonaws.com"}},"Action":"s3:PutObject","Resource":"arn:aws:s3:::{IMAGES}/by-hand/AWSLogs/000000000000/*"}}}}"#
-                );
-                s3.put_bucket_policy().bucket(IMAGES).policy(policy).send().await.expect("a policy can be put");
+                self.allow_access_logs(IMAGES).await;
             }
             "versioned" => {
                 let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
@@ -93,6 +90,14 @@ impl Hands<'_> {
         let rules = BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().expect("a rule is given");
         let call = s3.put_bucket_lifecycle_configuration().bucket(IMAGES).lifecycle_configuration(rules);
         call.send().await.expect("a rule can be put");
+    }
+
+    /// Allows load balancers to store access logs in a bucket.
+    pub(super) async fn allow_access_logs(&self, bucket: &str) {
+        let policy = format!(
+            r#"{{"Version":"2012-10-17","Statement":{{"Sid":"DeployerAllowAccessLogs","Effect":"Allow","Principal":{{"Service":"logdelivery.elasticloadbalancing.amazonaws.com"}},"Action":"s3:PutObject","Resource":"arn:aws:s3:::{bucket}/by-hand/AWSLogs/000000000000/*"}}}}"#
+        );
+        self.aws.s3.put_bucket_policy().bucket(bucket).policy(policy).send().await.expect("a policy can be put");
     }
 
     async fn retag_bucket(&self, change: impl FnOnce(&mut Vec<BucketTag>)) {
