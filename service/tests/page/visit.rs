@@ -193,13 +193,8 @@ impl Visit {
 
     /// Writes a picture of 900 KB, which is incompressible.
     pub fn noise(&self) -> PathBuf {
-        let mut last = 1_u32;
-        let picture = image::RgbImage::from_fn(600, 500, |_, _| {
-            image::Rgb([0; 3].map(|_| {
-                last = last.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (last >> 24) as u8
-            }))
-        });
+        let mut dice = fastrand::Rng::with_seed(1);
+        let picture = image::RgbImage::from_fn(600, 500, |_, _| image::Rgb([0; 3].map(|_| dice.u8(..))));
         let file = self.folder.path().join("noise.png");
         picture.save(&file).unwrap();
         file
