@@ -1,6 +1,8 @@
 //! Remedies for permanent refusals: by AWS's message where it is known, otherwise by the class of the code (docs/aws.md
 //! §3, §18).
 
+use wildmatch::WildMatch;
+
 use crate::{
     cloud::{health, sign_in::NOT_SIGNED_IN},
     engine::Fault,
@@ -243,7 +245,7 @@ const CLASSES: &[(&str, Class)] = &[
 
 impl Class {
     fn of(code: &str) -> Option<Class> {
-        CLASSES.iter().find(|(pattern, _)| fits(pattern, code)).map(|(_, class)| *class)
+        CLASSES.iter().find(|(pattern, _)| WildMatch::new(pattern).matches(code)).map(|(_, class)| *class)
     }
 
     fn remedy(self, fault: &Fault, what: &str) -> String {
@@ -284,15 +286,6 @@ impl Class {
                  longer with --healthy-within"
             ),
         }
-    }
-}
-
-fn fits(pattern: &str, code: &str) -> bool {
-    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-        (Some(rest), Some(_)) => code.contains(rest.trim_end_matches('*')),
-        (Some(end), None) => code.ends_with(end),
-        (None, Some(start)) => code.starts_with(start),
-        (None, None) => code == pattern,
     }
 }
 

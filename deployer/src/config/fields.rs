@@ -396,26 +396,20 @@ impl Field {
     }
 
     fn fits(&self, path: &str) -> bool {
-        let (mut wanted, mut parts) = (self.path.split('.'), path.split('.'));
-        loop {
-            match (wanted.next(), parts.next()) {
-                (None, None) => return true,
-                (Some(wanted), Some(part)) if wanted == "*" || wanted == part => (),
-                _ => return false,
-            }
-        }
+        fits(self.path, path)
     }
+}
+
+/// Whether a path has the form of a pattern, in which `*` stands for any one part.
+pub(super) fn fits(pattern: &str, path: &str) -> bool {
+    let parts = || pattern.split('.').zip(path.split('.'));
+    pattern.split('.').count() == path.split('.').count()
+        && parts().all(|(wanted, part)| wanted == "*" || wanted == part)
 }
 
 /// The fields of the mapping at this path; an empty path means the file.
 pub fn below(path: &str) -> impl Iterator<Item = &'static Field> {
-    let depth = if path.is_empty() { 0 } else { path.split('.').count() };
-    let parts: Vec<String> = path.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-    FIELDS.iter().filter(move |field| {
-        let mut wanted = field.path.split('.');
-        field.path.split('.').count() == depth + 1
-            && parts.iter().all(|part| wanted.next().is_some_and(|wanted| wanted == "*" || wanted == part))
-    })
+    FIELDS.iter().filter(move |field| fits(field.path.rsplit_once('.').map_or("", |(above, _)| above), path))
 }
 
 /// The reference of `stack.yaml`, as the table in `docs/stack.md`.

@@ -7,7 +7,7 @@ use super::{Fields, Reader};
 use crate::config::{
     Place, Port, Problem,
     error::did_you_mean,
-    fields::{self, Field, Takes},
+    fields::{self, Field, Takes, fits},
     tree::{Located, Node},
 };
 
@@ -74,14 +74,10 @@ const SHAPES: &[(&str, &str, &str)] = &[
 /// The mapping that belongs at this path, with the value that was written in its place.
 pub(super) fn shape(path: &str, written: Option<&str>) -> String {
     let parts: Vec<&str> = path.split('.').collect();
-    let fits = |pattern: &str| {
-        let pattern: Vec<&str> = pattern.split('.').collect();
-        let is_end = pattern[0] == "*" && parts.len() >= pattern.len();
-        let end = &parts[parts.len().saturating_sub(pattern.len())..];
-        (is_end || parts.len() == pattern.len())
-            && pattern.iter().zip(end).all(|(wanted, part)| *wanted == "*" || wanted == part)
-    };
-    match SHAPES.iter().find(|(pattern, _, _)| fits(pattern)) {
+    // A pattern that begins with `*` fits the end of a path.
+    let end = |pattern: &str| parts[parts.len().saturating_sub(pattern.split('.').count())..].join(".");
+    let is_like = |pattern: &str| fits(pattern, path) || pattern.starts_with('*') && fits(pattern, &end(pattern));
+    match SHAPES.iter().find(|(pattern, _, _)| is_like(pattern)) {
         Some((_, example, usual)) => {
             let entry = parts.last().copied().unwrap_or_default();
             example.replace("*:", &format!("{entry}:")).replace('$', written.unwrap_or(usual))
