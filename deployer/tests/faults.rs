@@ -10,9 +10,22 @@ use support::{
     scene::{Phase, Scene, Undisturbed},
 };
 use testkit::proxy::{Calls, Fault, is_read, parts};
+use tokio::sync::OnceCell;
 
-/// The commands in the life of a stack, each of which starts from the result of the previous one.
-const LIFE: &[Phase] = &[
+/// Commands, each of which starts from the result of the previous one.
+struct Life {
+    phases: &'static [Phase],
+    /// The undisturbed runs, which are the same for every fault.
+    undisturbed: OnceCell<Vec<Undisturbed>>,
+}
+
+impl Life {
+    const fn of(phases: &'static [Phase]) -> Life {
+        Life { phases, undisturbed: OnceCell::const_new() }
+    }
+}
+
+static LIFE: Life = Life::of(&[
     Phase::Up,
     Phase::Rollback,
     Phase::RollbackFunction,
@@ -21,15 +34,15 @@ const LIFE: &[Phase] = &[
     Phase::Pause,
     Phase::Resume,
     Phase::Down,
-];
+]);
 /// The life of a service at a domain, of which only the calls for the domain are tried.
-const LIFE_AT_A_DOMAIN: &[Phase] = &[Phase::Serve, Phase::Close];
+static LIFE_AT_A_DOMAIN: Life = Life::of(&[Phase::Serve, Phase::Close]);
+/// The life of a service in a network of its own, of which only the calls for the network are tried.
+static LIFE_IN_A_NETWORK: Life = Life::of(&[Phase::Settle, Phase::Leave]);
 /// The life of a stack with optional lines, of which only the calls for these are tried.
-const LIFE_WITH_OPTIONS: &[Phase] = &[Phase::Up, Phase::Harden, Phase::Soften, Phase::Down];
+static LIFE_WITH_OPTIONS: Life = Life::of(&[Phase::Up, Phase::Harden, Phase::Soften, Phase::Down]);
 /// How many lives are observed to learn the calls of each command: the number of polls differs between runs.
 const WATCHED: usize = 3;
-/// The life of a service in a network of its own, of which only the calls for the network are tried.
-const LIFE_IN_A_NETWORK: &[Phase] = &[Phase::Settle, Phase::Leave];
 /// The number of lives in which every call is tried once. Each run tries calls that are far apart.
 const ROUNDS: usize = 4;
 /// The same for the few calls for a domain, or for options.
@@ -78,7 +91,7 @@ impl Proof {
 
 async fn every_call_survives(what: &str, fault: Fault, times: usize) {
     let scene = Scene::local().await;
-    let mut proofs = watch(&scene, LIFE).await;
+    let mut proofs = proofs_of(&scene, &LIFE).await;
     if fault == Fault::Hang {
         spare_the_changes(&mut proofs);
     }
@@ -88,20 +101,20 @@ async fn every_call_survives(what: &str, fault: Fault, times: usize) {
 }
 
 async fn every_call_for_a_domain_survives(what: &str, fault: Fault, times: usize) {
-    a_part_survives(Scene::domain().await, LIFE_AT_A_DOMAIN, domain::OPERATIONS, what, (fault, times)).await;
+    a_part_survives(Scene::domain().await, &LIFE_AT_A_DOMAIN, domain::OPERATIONS, what, (fault, times)).await;
 }
 
 async fn every_call_for_a_network_survives(what: &str, fault: Fault, times: usize) {
-    a_part_survives(Scene::network().await, LIFE_IN_A_NETWORK, network::OPERATIONS, what, (fault, times)).await;
+    a_part_survives(Scene::network().await, &LIFE_IN_A_NETWORK, network::OPERATIONS, what, (fault, times)).await;
 }
 
 async fn every_call_for_options_survives(what: &str, fault: Fault, times: usize) {
-    a_part_survives(Scene::local().await, LIFE_WITH_OPTIONS, options::OPERATIONS, what, (fault, times)).await;
+    a_part_survives(Scene::local().await, &LIFE_WITH_OPTIONS, options::OPERATIONS, what, (fault, times)).await;
 }
 
 /// The calls of these operations alone.
-async fn a_part_survives(scene: Scene, life: &[Phase], part: &[&str], what: &str, (fault, times): (Fault, usize)) {
-    let mut proofs = watch(&scene, life).await;
+async fn a_part_survives(scene: Scene, life: &Life, part: &[&str], what: &str, (fault, times): (Fault, usize)) {
+    let mut proofs = proofs_of(&scene, life).await;
     for proof in &mut proofs {
         // Of reads, which are mostly polls, the first one.
         let is_tried = |call: &str| !is_read(call) || parts(call).1 == 1;
@@ -184,12 +197,19 @@ async fn the_wait_for_health_survives(fault: &Fault, times: usize) {
     scene.end().await;
 }
 
+/// What is to be proven of each command. The first test of a life observes it for all.
+async fn proofs_of(scene: &Scene, life: &Life) -> Vec<Proof> {
+    let undisturbed = life.undisturbed.get_or_init(|| watch(scene, life.phases)).await;
+    let commands = life.phases.iter().zip(undisturbed.clone());
+    commands.map(|(phase, undisturbed)| Proof { phase: *phase, undisturbed, met: Calls::new() }).collect()
+}
+
 /// Runs each command undisturbed several times, and returns its result and the calls that all runs have in common.
-async fn watch(scene: &Scene, life: &[Phase]) -> Vec<Proof> {
+async fn watch(scene: &Scene, phases: &[Phase]) -> Vec<Undisturbed> {
     let mut lives: Vec<Vec<Undisturbed>> = Vec::new();
     for _ in 0..WATCHED {
         let mut seen = Vec::new();
-        for phase in life {
+        for phase in phases {
             scene.begin(*phase).await;
             seen.push(scene.watch(*phase).await);
         }
@@ -200,8 +220,7 @@ async fn watch(scene: &Scene, life: &[Phase]) -> Vec<Proof> {
         let both = all.into_iter().zip(&life);
         both.map(|(all, one)| all.and(one)).collect()
     });
-    let steady = life.iter().zip(steady.expect("lives are watched"));
-    steady.map(|(phase, undisturbed)| Proof { phase: *phase, undisturbed, met: Calls::new() }).collect()
+    steady.expect("lives are watched")
 }
 
 /// Runs a command whose calls meet the fault. The user may notice only the delay.
