@@ -37,6 +37,8 @@ import { say, translate } from "/words.js";
 
 /** How many pages are added by scrolling; the rest by the button, so that the foot of the page can be reached. */
 const PAGES_BY_SCROLLING = 5;
+/** How far below the window older posts are loaded, in pixels. */
+const AHEAD = 1200;
 
 /* Drawing */
 
@@ -194,13 +196,15 @@ function paste(event) {
 
 /** Shows older posts before the end is reached. */
 function addByScrolling() {
+  // An entry may be of a moment ago, before the posts that have moved the end away.
+  const isNear = () => $("end").getBoundingClientRect().top < innerHeight + AHEAD;
   const near = new IntersectionObserver(async ([{ isIntersecting }]) => {
-    if (!isIntersecting || $("more").hidden || state.shown >= PAGES_BY_SCROLLING * PAGE) return;
+    if (!isIntersecting || !isNear() || $("more").hidden || state.shown >= PAGES_BY_SCROLLING * PAGE) return;
     if (!(await showOlder({ focus: false }))) return;
     // Observed anew, it is reported again if it is still near.
     near.unobserve($("end"));
     near.observe($("end"));
-  }, { rootMargin: "1200px" });
+  }, { rootMargin: `${AHEAD}px` });
   near.observe($("end"));
 }
 
