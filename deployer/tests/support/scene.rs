@@ -44,7 +44,9 @@ pub enum Phase {
     Change,
     /// From a deployed stack to another port of the service, so that everything behind the load balancer is new.
     Move,
-    /// From a deployed stack to a description without its function and its service, whose data is protected.
+    /// From nothing to a stack whose data is protected.
+    Guard,
+    /// From a stack whose data is protected to a description without its function and its service.
     Shrink,
     /// From a deployed stack to one with every optional line that makes it safer.
     Harden,
@@ -81,7 +83,7 @@ const UNBAKED: &str = "    bake: 0\n";
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How many runs are observed to learn which calls every run makes.
-const WATCHED: usize = 3;
+pub const WATCHED: usize = 3;
 
 /// The result and the calls of an undisturbed run.
 #[derive(Debug, Clone)]
@@ -208,24 +210,26 @@ impl Scene {
     pub async fn prepare(&self, phase: Phase) {
         self.proxy.reset();
         let first = match phase {
-            Phase::Up | Phase::Serve | Phase::Settle => return,
+            Phase::Up | Phase::Guard | Phase::Serve | Phase::Settle => return self.begin(phase).await,
             Phase::Plain | Phase::Close => Phase::Serve,
             Phase::Leave => Phase::Settle,
+            Phase::Shrink => Phase::Guard,
+            Phase::Soften => Phase::Harden,
             _ => Phase::Up,
         };
-        match phase {
-            Phase::Shrink => self.describe_guarded(),
-            Phase::Soften => options::add(&self.project),
-            _ => (),
-        }
+        self.begin(first).await;
         self.done(first).await;
+        if phase == Phase::Resume {
+            self.done(Phase::Pause).await;
+        }
         self.begin(phase).await;
     }
 
     /// Changes the description to that of a phase. A rollback before it leaves the description of the later release.
     pub async fn begin(&self, phase: Phase) {
         match phase {
-            Phase::Up | Phase::Serve | Phase::Close | Phase::Settle | Phase::Leave => {}
+            Phase::Up | Phase::Serve | Phase::Close | Phase::Settle | Phase::Leave | Phase::Pause | Phase::Resume => {}
+            Phase::Guard => self.describe_guarded(),
             Phase::Plain => self.project.edit(&domain_line(), ""),
             Phase::Change => {
                 self.restore();
@@ -245,8 +249,6 @@ impl Scene {
                 self.project.edit("memory_mb: 256", "memory_mb: 512");
                 self.done(Phase::Up).await;
             }
-            Phase::Pause => {}
-            Phase::Resume => drop(self.done(Phase::Pause).await),
             Phase::Down => upload(&self.endpoint(), self.keys, PICTURE).await,
         }
         self.proxy.reset();
@@ -266,7 +268,7 @@ impl Scene {
     }
 
     /// Protects the data in the description.
-    pub fn describe_guarded(&self) {
+    fn describe_guarded(&self) {
         self.project.edit("sort_key: id }", "sort_key: id, protect: true }");
         self.project.edit("    on_upload:", "    protect: true\n    on_upload:");
     }
@@ -300,8 +302,13 @@ impl Scene {
     pub async fn clear(&self) {
         self.proxy.reset();
         self.done(Phase::Down).await;
-        assert_eq!(self.inventory().await, self.others, "`down` leaves what was there before");
+        self.assert_empty().await;
         self.restore();
+    }
+
+    /// Asserts that nothing of the stack is left.
+    pub async fn assert_empty(&self) {
+        assert_eq!(self.inventory().await, self.others, "`down` leaves what was there before");
     }
 
     /// Returns the result and the calls of an undisturbed run. Everything is removed again.
@@ -393,9 +400,13 @@ impl Undisturbed {
 impl Phase {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Phase::Up | Phase::Change | Phase::Shrink | Phase::Harden | Phase::Soften | Phase::Settle => {
-                &["up", "--yes", "--no-wait"]
-            }
+            Phase::Up
+            | Phase::Guard
+            | Phase::Change
+            | Phase::Shrink
+            | Phase::Harden
+            | Phase::Soften
+            | Phase::Settle => &["up", "--yes", "--no-wait"],
             // The previous set is only deleted once the new one is healthy.
             Phase::Move => &["up", "--yes"],
             // Without waiting, HTTPS is left to the next `up`.
@@ -414,6 +425,7 @@ impl Phase {
             Phase::Up => "up",
             Phase::Change => "up after a change",
             Phase::Move => "up to another port",
+            Phase::Guard => "up with protected data",
             Phase::Shrink => "up to less",
             Phase::Harden => "up with options",
             Phase::Soften => "up without options",
