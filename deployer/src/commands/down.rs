@@ -181,7 +181,7 @@ async fn removal(session: &Session, keep: &[String]) -> Result<(Page, Plan), Fai
 
 async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failure> {
     let mut page = session.page_with_orphans(&Programs::none()).await?;
-    let unread = kinds::doom_held(&mut page.stack, &session.aws).await;
+    let unread = kinds::doom_stored_values(&mut page.stack, &session.aws).await;
     for (kind, fault) in unread {
         report::warning(&format!(
             "{kind}s of this stack could not be looked up; any that exist are left: {}",

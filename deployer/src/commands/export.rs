@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Session, held, rest, unless_stopped};
+use super::{Session, rest, stored_values, unless_stopped};
 use crate::{
     cloud::status,
     commands::cli::{ExportCommand, ExportTerraform, Global},
@@ -95,7 +95,7 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
 /// Errors: it is not as `stack.yaml` describes it, so that another tool would take over something unfinished.
 async fn read(session: &Session) -> Result<Sheet, Failure> {
     let failed = |fault| session.failed("read the stack", fault);
-    held::refuse(session.find_held(|_| true).await?)?;
+    stored_values::refuse(session.find_stored_values(|_| true).await?)?;
     let programs = deployed(session).await.map_err(failed)?;
     let mut page = session.page(&programs);
     kinds::doom_orphans(&mut page.stack, &session.aws).await.map_err(failed)?;
@@ -110,7 +110,7 @@ async fn read(session: &Session) -> Result<Sheet, Failure> {
         let written = kinds::write(line, &session.aws, &mut sheet).await;
         written.map_err(|fault| session.failed(&format!("read {}", line.address), fault))?;
     }
-    kinds::write_held(page.stack.name(), &session.aws, &mut sheet).await.map_err(failed)?;
+    kinds::write_stored_values(page.stack.name(), &session.aws, &mut sheet).await.map_err(failed)?;
     Ok(sheet)
 }
 

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::{
-    cloud::held::WINDOW_DAYS,
+    cloud::stored_values::WINDOW_DAYS,
     cost::{
         Fleet, balancer_monthly, instance_monthly,
         prices::{dollars, prices},

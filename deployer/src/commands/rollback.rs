@@ -145,7 +145,7 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
     require_fit(session, front, &releases, target)?;
     require_program(session, front, target).await?;
     let release = format!("release {} of {}", target.number, front.name);
-    session.require_held(&release, target.held(), &format!("services.{}", front.name)).await?;
+    session.require_stored_values(&release, target.stored_values(), &format!("services.{}", front.name)).await?;
     let template = Template { id: releases.template.clone(), version: target.number.to_string() };
     let target_groups = group.target_groups.iter().cloned().collect();
     let (stack, plan) = plan(session, front, group, template).await?;

@@ -143,7 +143,7 @@ async fn changes(session: &Session, places: &Places, packages: &[String]) -> Res
     let network = async { session.discover(Lookup::AsWritten).await.map_err(said) };
     let (deployed, network) = futures::try_join!(deployed, network)?;
     let programs = programs(session, packages, deployed).await?;
-    let missing = session.find_held(|_| true).await.map_err(|failure| failure.error.to_string())?;
+    let missing = session.find_stored_values(|_| true).await.map_err(|failure| failure.error.to_string())?;
     if !missing.is_empty() {
         return Err(missing.iter().map(|failure| failure.error.to_string()).collect::<Vec<_>>().join("; "));
     }

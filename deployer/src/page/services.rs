@@ -100,7 +100,7 @@ impl Layout<'_> {
             [("url", url.clone()), ("host", balancer.wire(|balancer| balancer.dns_name.clone()))],
         );
         let place = self.place(entry, wanted);
-        let (template, programs) = (self.names.plain(entry), self.stored(entry));
+        let (template, programs) = (self.names.plain(entry), self.service_programs(entry));
         Front { name: entry.into(), target_group, group, balancer, url, https, place, template, programs }
     }
 
@@ -141,13 +141,13 @@ impl Layout<'_> {
     }
 
     /// The location of a service's programs.
-    fn stored(&self, entry: &str) -> ServicePrograms {
+    fn service_programs(&self, entry: &str) -> ServicePrograms {
         ServicePrograms { bucket: self.names.artifacts(), prefix: format!("services/{entry}/") }
     }
 
     fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
         let program = self.programs.service(entry);
-        let key = format!("{}{}", self.stored(entry).prefix, program.sha256);
+        let key = format!("{}{}", self.service_programs(entry).prefix, program.sha256);
         let artifact = Artifact { bucket: self.names.artifacts(), key, content: program.content };
         let settings = artifact::Settings { sha256: Some(program.sha256) };
         self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), settings.clone()))
@@ -169,8 +169,9 @@ impl Layout<'_> {
         }
         let partition = self.site.partition();
         let within = |prefix: &str| format!("arn:{partition}:s3:::{}/{prefix}*", self.names.artifacts());
-        let (programs, reports) = (within(&self.stored(entry).prefix), within(&user_data::reports_prefix(entry)));
-        let uses = self.uses(&wanted.uses, &wanted.variables.held);
+        let (programs, reports) =
+            (within(&self.service_programs(entry).prefix), within(&user_data::reports_prefix(entry)));
+        let uses = self.uses(&wanted.uses, &wanted.variables.stored);
         let policy = policy::service_policy(&uses, &programs, &reports, log_group_arn);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         // EC2 does not say on whose behalf it assumes a role (docs/aws.md §6.1).
@@ -193,14 +194,14 @@ impl Layout<'_> {
         logs: Handle<LogGroup>,
     ) -> Handle<LaunchTemplate> {
         let environment = self.environment(&wanted.variables.texts);
-        let held: Vec<user_data::Held> = wanted
+        let stored: Vec<user_data::StoredVariable> = wanted
             .variables
-            .held
+            .stored
             .iter()
-            .map(|(variable, held)| user_data::Held {
+            .map(|(variable, value)| user_data::StoredVariable {
                 variable: variable.clone(),
-                version: held.version(&self.later.versions).to_owned(),
-                held: held.clone(),
+                version: value.version(&self.later.versions).to_owned(),
+                value: value.clone(),
             })
             .collect();
         let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
@@ -221,7 +222,7 @@ impl Layout<'_> {
                 bucket: artifact.bucket,
                 key: artifact.key,
                 environment,
-                held: held.clone(),
+                stored: stored.clone(),
                 port,
                 sha256: sha256.clone(),
                 commands: commands.clone(),

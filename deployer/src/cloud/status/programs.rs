@@ -67,7 +67,7 @@ mod tests {
             region: "us-east-1".into(),
             bucket: BUCKET.into(),
             key: "services/web/abc123".into(),
-            held: Vec::new(),
+            stored: Vec::new(),
             environment: [("SEED".into(), format!("s3://{BUCKET}/seed.json"))].into(),
             port: 8080,
             sha256: "abc123".into(),

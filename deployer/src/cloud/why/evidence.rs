@@ -21,7 +21,7 @@ use crate::{
     cloud::{
         aws::{Aws, found},
         health::{self, Target},
-        held::{Presence, presence},
+        stored_values::{Presence, presence},
     },
     config::{HTTPS_PORT, Store},
     engine::{Fault, look},
@@ -98,7 +98,7 @@ pub struct Evidence {
     /// an instance with 403 for a missing program, too.
     pub has_program: Option<bool>,
     /// The value kept in AWS that the service could not read at its last start, if there was one.
-    pub held: Option<HeldFailure>,
+    pub unreadable_value: Option<UnreadableValue>,
     /// The target health of each instance.
     pub targets: Vec<Target>,
     /// The path from the load balancer to the instances.
@@ -142,7 +142,7 @@ pub enum Stage {
 
 /// A value kept in AWS that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldFailure {
+pub struct UnreadableValue {
     /// The value in the words of the instance's script: `TOKEN from the secret app/jwt`.
     pub what: String,
     /// The message of AWS or of the script before it.
@@ -338,13 +338,13 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         roll_out,
         denial: log.iter().rev().find_map(|line| service_log::denial(line)),
         unread,
-        held: None,
+        unreadable_value: None,
     };
-    let held = match evidence.unreadable() {
+    let unreadable_value = match evidence.unreadable() {
         Some(failure) => Some(failure.looked_up(aws).await),
         None => None,
     };
-    Evidence { held, ..evidence }
+    Evidence { unreadable_value, ..evidence }
 }
 
 /// The same about the release that is being rolled out alone. `seen` has the last that was seen of each of its targets that
@@ -387,9 +387,9 @@ impl RollOut {
     }
 }
 
-impl HeldFailure {
+impl UnreadableValue {
     /// The same with the state of the value in AWS. It stays unknown without permission to read it.
-    async fn looked_up(self, aws: &Aws) -> HeldFailure {
+    async fn looked_up(self, aws: &Aws) -> UnreadableValue {
         let (_, place) = self.what.split_once(" from the ").unwrap_or_default();
         let (store, name) = match place.split_once(' ') {
             Some(("secret", name)) => (Store::Secret, name),
@@ -397,13 +397,13 @@ impl HeldFailure {
             _ => return self,
         };
         let presence = look(|| presence(aws, store, name)).await.ok();
-        HeldFailure { presence, ..self }
+        UnreadableValue { presence, ..self }
     }
 }
 
 impl Evidence {
     /// The value kept in AWS that could not be read, unless the program has run since.
-    fn unreadable(&self) -> Option<HeldFailure> {
+    fn unreadable(&self) -> Option<UnreadableValue> {
         let lines = self.report().map_or(self.console.as_slice(), |report| report.lines.as_slice());
         let at = lines.iter().rposition(|line| line.text.contains(UNREADABLE))?;
         if lines[at..].iter().any(has_run) {
@@ -412,7 +412,7 @@ impl Evidence {
         let (_, what) = lines[at].text.split_once(UNREADABLE)?;
         let is_why = |line: &&Line| WHYS.iter().chain(UNREACHABLE).any(|why| line.text.contains(why));
         let why = lines[..at].iter().rev().take(LAST_LINES).find(is_why).map(|line| line.text.clone());
-        Some(HeldFailure { what: what.trim().into(), why: why.unwrap_or_default(), presence: None })
+        Some(UnreadableValue { what: what.trim().into(), why: why.unwrap_or_default(), presence: None })
     }
 
     /// Drops what is not of the release that is being rolled out.
@@ -429,7 +429,7 @@ impl Evidence {
         let lost: Vec<Target> = lost.cloned().collect();
         self.targets.extend(lost);
         if !self.ill.as_deref().is_some_and(is_new) {
-            (self.ill, self.console, self.has_program, self.held) = (None, Vec::new(), None, None);
+            (self.ill, self.console, self.has_program, self.unreadable_value) = (None, Vec::new(), None, None);
         }
     }
 

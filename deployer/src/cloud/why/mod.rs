@@ -10,8 +10,8 @@ mod service_log;
 
 pub use causes::{Verdict, verdict};
 pub use evidence::{
-    Evidence, Group, HeldFailure, Instance, Launch, Member, Place, RollOut, Stage, Wiring, collect, collect_release,
-    denied_or_said, is_denied, unread,
+    Evidence, Group, Instance, Launch, Member, Place, RollOut, Stage, UnreadableValue, Wiring, collect,
+    collect_release, denied_or_said, is_denied, unread,
 };
 pub(in crate::cloud) use evidence::{group, instances, keep, launches, wiring};
 pub use functions::{FunctionEvidence, FunctionPlace, collect_function, function_verdict, last_error};

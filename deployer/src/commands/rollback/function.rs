@@ -136,7 +136,7 @@ async fn way_back(session: &Session, function: &Function, entry: &str, args: &Ro
     let target = target(session, entry, &releases, args.release)?.clone();
     let references = target.settings.environment.get(REFERENCES).map(|text| read_references(text));
     let release = format!("release {} of {entry}", target.number);
-    session.require_held(&release, references.unwrap_or_default(), &format!("functions.{entry}")).await?;
+    session.require_stored_values(&release, references.unwrap_or_default(), &format!("functions.{entry}")).await?;
     let (_, plan) = plan(session, function, entry, target.settings.clone()).await?;
     let changes = changes::of_functions(&releases.present, &target.settings);
     let done = nothing_to_do(entry, &releases, &target);

@@ -8,12 +8,12 @@ mod balancing;
 mod domains;
 mod functions;
 mod hcl;
-mod held;
 mod identity;
 mod instances;
 mod network;
 mod sheet;
 mod storage;
+mod stored_values;
 mod written;
 
 pub use sheet::{FILES, Sheet, is_of_export};

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use super::{
     Sheet,
     hcl::{Block, Body, Expr},
-    held::NO_VALUE,
     sheet::{FILES, Mark, USER_DATA},
+    stored_values::NO_VALUE,
 };
 use crate::output::counted::counted;
 
