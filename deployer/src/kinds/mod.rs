@@ -33,8 +33,9 @@ macro_rules! kinds {
 kinds! {
     /// The kinds that `stack.yaml` describes.
     KINDS {
-        0: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
-           permissions::Permissions, scaling_policy::ScalingPolicy, validation_record::ValidationRecord;
+        0: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction,
+           notification::Notification, permissions::Permissions, scaling_policy::ScalingPolicy,
+           validation_record::ValidationRecord;
         1: alarm::Alarm;
         2: function::Function, listener::Listener, load_balancer::LoadBalancer;
         3: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
@@ -45,8 +46,8 @@ kinds! {
         7: vpc::Vpc;
     }
 
-    /// The kinds that `deployer secret` makes. `up` neither wants them nor removes them, since only the user knows their
-    /// values; `down` removes them.
+    /// The kinds that `deployer secret` makes. `up` neither wants them nor removes them, since only the user knows
+    /// their values; `down` removes them.
     STORED_VALUES {
         5: parameter::Parameter, secret::Secret;
     }
@@ -88,8 +89,8 @@ impl Kind {
         }
     }
 
-    /// Lists every resource of this kind in the region that carries the tag of any stack. A fault in the list stands for
-    /// a resource whose tags could not be read.
+    /// Lists every resource of this kind in the region that carries the tag of any stack. A fault in the list stands
+    /// for a resource whose tags could not be read.
     pub async fn of_any_stack(&self, aws: &Aws) -> Result<AllTagged, Fault> {
         (self.list)(aws).await
     }
