@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, time::Instant};
 use anyhow::anyhow;
 
 use super::{
-    Lookup, Session, Wake, observer,
+    Lookup, Session, Wake,
+    lease::{Acquisition, overtaken},
+    observer,
     receipt::Receipt,
-    turn::{Turn, overtaken},
     unless_stopped, watched,
 };
 use crate::{
@@ -101,13 +102,14 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
         report::say("nothing to do: everything that exists is kept");
         return Ok(Agreed::Nothing);
     }
-    let (Turn::Ours(lease) | Turn::AfterOthers(lease)) = session.take_turn("down", args.wait).await? else {
+    let (Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease)) = session.acquire_lease("down", args.wait).await?
+    else {
         return Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: None })));
     };
     match agree_again(session, args, plan).await {
         Ok(Some((page, plan))) => Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: Some(lease) }))),
         refused => {
-            session.end_turn(Some(lease)).await;
+            session.release_lease(Some(lease)).await;
             refused.map(|_| Agreed::Refused)
         }
     }
@@ -148,7 +150,7 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
     if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
         return Err(overtaken());
     }
-    session.end_turn(lease).await;
+    session.release_lease(lease).await;
     if outcomes.iter().all(Outcome::is_done) {
         let count = Count::of(goes(&plan), goes(&plan).saturating_sub(1));
         let last = watched(Board::following(count, Some(schedule)), None, async |pace, board| {

@@ -20,6 +20,7 @@ mod interrupts;
 mod invoke;
 mod lab;
 mod layout;
+mod lease;
 #[cfg(feature = "local")]
 mod local;
 mod logs;
@@ -40,7 +41,6 @@ mod standing;
 mod status;
 mod stored_values;
 mod timing;
-mod turn;
 mod up;
 mod validate;
 mod verify;

@@ -7,9 +7,8 @@ use anyhow::anyhow;
 use super::{
     Session,
     healthy::{Behind, await_all, explain},
-    rest,
-    turn::Turn,
-    unless_stopped, why,
+    lease::Acquisition,
+    rest, unless_stopped, why,
 };
 use crate::{
     cloud::{aws::Aws, health, lease::Lease},
@@ -69,14 +68,14 @@ async fn roll_back(session: &Session, global: &Global, args: &Rollback) -> Resul
         report::say("nothing was changed");
         return Ok(Exit::Done);
     }
-    let lease = match session.take_turn("rollback", args.roll_out.wait).await? {
-        Turn::Ours(lease) | Turn::AfterOthers(lease) => lease,
-        Turn::NoBucket => return Err(not_deployed(front)),
+    let lease = match session.acquire_lease("rollback", args.roll_out.wait).await? {
+        Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease) => lease,
+        Acquisition::NoBucket => return Err(not_deployed(front)),
     };
     let way = match again(session, front, args, &seen).await {
         Ok(Some(way)) => way,
         ended => {
-            session.end_turn(Some(lease)).await;
+            session.release_lease(Some(lease)).await;
             report::say("nothing was changed");
             return ended.map(|_| Exit::Done);
         }
@@ -323,7 +322,7 @@ fn nothing_to_do(front: &Front, releases: &Releases, target: &Release) -> String
 
 async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease) -> Result<Vec<Outcome>, Failure> {
     let WayBack { stack, plan, target_groups, .. } = way;
-    let mut outcomes = session.carry_out(&stack, plan, lease).await?;
+    let mut outcomes = session.apply_under_lease(&stack, plan, lease).await?;
     if front.is_refused(&outcomes) {
         explain(session, front).await;
     }

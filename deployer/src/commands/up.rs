@@ -11,9 +11,9 @@ use super::{
     Lookup, Session, Wake,
     data::{Ask, Kept},
     healthy::{Behind, await_all, explain},
-    https, no_local_aws_here, observer, old_programs, rest,
-    turn::{Turn, overtaken},
-    unless_stopped, verify, watched,
+    https,
+    lease::{Acquisition, overtaken},
+    no_local_aws_here, observer, old_programs, rest, unless_stopped, verify, watched,
 };
 use crate::{
     cloud::{health, lease::Lease, usual::CREATING},
@@ -182,27 +182,27 @@ async fn agree(session: &Session, args: &Up, mode: Mode, programs: &Programs) ->
             return Err(failed);
         }
         let brought = all - plan.work();
-        match session.take_turn(mode.command(), args.roll_out.wait).await? {
+        match session.acquire_lease(mode.command(), args.roll_out.wait).await? {
             // Without a bucket, the stack has no resources: there is nothing to read again.
-            Turn::Ours(lease) if is_first => {
+            Acquisition::AtOnce(lease) if is_first => {
                 return Ok(Some(Agreed { page, plan, kept, lease: Some(lease), brought }));
             }
-            Turn::Ours(lease) | Turn::AfterOthers(lease) => {
+            Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease) => {
                 let agreed = agree_again(session, args, mode, programs, plan, kept).await;
                 match agreed {
                     Ok(Some(Agreed { page, plan, kept, .. })) if plan.is_empty() => {
-                        session.end_turn(Some(lease)).await;
+                        session.release_lease(Some(lease)).await;
                         return Ok(Some(Agreed { page, plan, kept, lease: None, brought }));
                     }
                     Ok(Some(agreed)) => return Ok(Some(Agreed { lease: Some(lease), brought, ..agreed })),
                     refused => {
-                        session.end_turn(Some(lease)).await;
+                        session.release_lease(Some(lease)).await;
                         return refused;
                     }
                 }
             }
-            Turn::NoBucket if begun.elapsed() > VISIBLE_WITHIN => return Err(no_bucket()),
-            Turn::NoBucket => unless_stopped(tokio::time::sleep(AGAIN).map(Ok)).await?,
+            Acquisition::NoBucket if begun.elapsed() > VISIBLE_WITHIN => return Err(no_bucket()),
+            Acquisition::NoBucket => unless_stopped(tokio::time::sleep(AGAIN).map(Ok)).await?,
         }
     }
 }
@@ -334,7 +334,7 @@ async fn carry_out(
         old_programs::remove(session, &rolled_out).await;
         old_programs::delete_versions(session, &changed).await;
     }
-    session.end_turn(lease).await;
+    session.release_lease(lease).await;
     for front in fronts.iter().filter(|front| front.is_held_back(&outcomes) || front.is_refused(&outcomes)) {
         explain(session, front).await;
     }
