@@ -146,7 +146,7 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
         page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
     })
     .await;
-    session.standing().note(&outcomes);
+    session.summary().note(&outcomes);
     if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
         return Err(overtaken());
     }
@@ -157,7 +157,7 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
             page.stack.remove_anchor(&session.aws, &plan, &pace, &observer(&board)).await
         });
         let last = last.await;
-        session.standing().note(last.as_slice());
+        session.summary().note(last.as_slice());
         if last.iter().any(is_leased) {
             return Err(taken_over());
         }

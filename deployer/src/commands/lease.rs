@@ -81,7 +81,7 @@ impl Session {
         });
         let Applied { outcomes, span, .. } = applied.await;
         self.note(span);
-        self.standing().note(&outcomes);
+        self.summary().note(&outcomes);
         if lease.lost().is_cancelled() {
             return Err(overtaken());
         }

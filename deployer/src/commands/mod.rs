@@ -37,9 +37,9 @@ mod rest;
 mod rollback;
 mod secret;
 mod session;
-mod standing;
 mod status;
 mod stored_values;
+mod summary;
 mod timing;
 mod up;
 mod validate;
@@ -65,7 +65,7 @@ use home::{check_place, pin_file};
 use interrupts::{interrupted, observer, unless_stopped, watched};
 use layout::offline_page;
 use session::{Lookup, Session, domains, instance_types};
-use standing::Standing;
+use summary::Summary;
 use timing::tally;
 
 /// Runs the command.

@@ -332,7 +332,7 @@ async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease)
         let group = &front.place.group;
         let services = target_groups.into_iter().map(|targets| Behind { front, group: group.clone(), targets });
         let waited = await_all(session, &services.collect::<Vec<_>>(), limit).await;
-        session.standing().note(&waited);
+        session.summary().note(&waited);
         outcomes.extend(waited);
     }
     Ok(outcomes)

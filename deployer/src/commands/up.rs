@@ -297,7 +297,7 @@ async fn bring_anchor(session: &Session, page: &Page, plan: &mut Plan) -> Option
         page.stack.bring_anchor(&session.aws, plan, &pace, &observer(&board)).await
     });
     let brought = brought.await?;
-    session.standing().note(std::slice::from_ref(&brought));
+    session.summary().note(std::slice::from_ref(&brought));
     match brought.result {
         Some(Err(error)) => Some(session.located(error)),
         _ => None,
@@ -326,7 +326,7 @@ async fn carry_out(
     })
     .await;
     session.note(span);
-    session.standing().note(&outcomes);
+    session.summary().note(&outcomes);
     if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
         return Err(overtaken());
     }
@@ -343,7 +343,7 @@ async fn carry_out(
     {
         let services: Vec<Behind> = fronts.iter().filter_map(|front| Behind::of(front, &outputs)).collect();
         let waited = await_all(session, &services, limit).await;
-        session.standing().note(&waited);
+        session.summary().note(&waited);
         outcomes.extend(waited);
     }
     Ok((outcomes, outputs))
