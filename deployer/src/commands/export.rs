@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Session, rest, stored_values, unless_stopped};
+use super::{Session, paused, stored_values, unless_stopped};
 use crate::{
     cloud::status,
     commands::cli::{ExportCommand, ExportTerraform, Global},
@@ -101,8 +101,8 @@ async fn read(session: &Session) -> Result<Sheet, Failure> {
     kinds::doom_orphans(&mut page.stack, &session.aws).await.map_err(failed)?;
     let plan = page.stack.plan(&session.aws, Some(&page.stack.all())).await.map_err(|error| session.located(error))?;
     session.note(plan.span);
-    if let Some(since) = rest::paused_since(&page, &plan) {
-        return Err(rest::refuse_paused(&since));
+    if let Some(since) = paused::paused_since(&page, &plan) {
+        return Err(paused::refuse_paused(&since));
     }
     refuse_unfinished(&plan, &page.stack.orphans())?;
     let mut sheet = Sheet::default();

@@ -54,7 +54,7 @@ impl Receipt {
                     has_balancer: false,
                     ..Fleet::described(service, 0, usual_bake_minutes(&session.site))
                 };
-                was_off |= group.rest.paused.is_some() || group.rest.is_empty;
+                was_off |= group.downtime.paused.is_some() || group.downtime.is_empty;
                 existed.extend(alarms.monthly().map(|monthly| Existed { monthly, age_s }));
             }
             if let Some(balancer) = plan.outputs().get(front.balancer) {

@@ -8,7 +8,7 @@ use super::{
     Session,
     healthy::{Behind, await_all, explain},
     lease::Acquisition,
-    rest, unless_stopped, why,
+    paused, unless_stopped, why,
 };
 use crate::{
     cloud::{aws::Aws, health, lease::Lease},
@@ -16,7 +16,7 @@ use crate::{
     engine::{Change, Observed, Outcome, Plan, Resource as _, Stack, Tags, look},
     kinds::{
         artifact::{Artifact, Content},
-        auto_scaling_group::{self, AutoScalingGroup, Rest, Template},
+        auto_scaling_group::{self, AutoScalingGroup, Downtime, Template},
         origin::Origin,
     },
     output::{
@@ -160,9 +160,9 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
 async fn live_group(session: &Session, front: &Front) -> Result<auto_scaling_group::Settings, Failure> {
     let group = AutoScalingGroup::named(&front.place.group);
     match look(|| group.read(&session.aws)).await {
-        Ok(Observed::Present(live)) => match live.output.rest {
-            Rest { paused: Some(since), .. } => Err(rest::refuse_paused(&since)),
-            rest if rest.has_ended() => Err(Failure::new(Exit::Failed, anyhow!("{} has ended", front.name))
+        Ok(Observed::Present(live)) => match live.output.downtime {
+            Downtime { paused: Some(since), .. } => Err(paused::refuse_paused(&since)),
+            downtime if downtime.has_ended() => Err(Failure::new(Exit::Failed, anyhow!("{} has ended", front.name))
                 .hint("`deployer up` brings it back")
                 .without_change()),
             _ => Ok(live.settings),

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Lookup, Session, Wake, no_local_aws_here,
-    rest::{self, Intended},
+    paused::{self, Intended},
     unless_stopped,
 };
 use crate::{
@@ -175,7 +175,7 @@ async fn programs(session: &Session, packages: &[String], deployed: Deployed) ->
 async fn wanted(session: &Session, page: Page) -> Result<usize, String> {
     let all = page.stack.all();
     let mut plan = page.stack.plan(&session.aws, Some(&all)).await.map_err(|error| without_plan(&error))?;
-    rest::leave(&mut plan, &page, Intended::PauseAndEnd);
+    paused::leave(&mut plan, &page, Intended::PauseAndEnd);
     Ok(plan.work())
 }
 

@@ -13,7 +13,7 @@ use super::{
     healthy::{Behind, await_all, explain},
     https,
     lease::{Acquisition, overtaken},
-    no_local_aws_here, observer, old_programs, rest, unless_stopped, verify, watched,
+    no_local_aws_here, observer, old_programs, paused, unless_stopped, verify, watched,
 };
 use crate::{
     cloud::{health, lease::Lease, usual::CREATING},
@@ -234,10 +234,10 @@ async fn shown_and_agreed(
     page: &Page,
     mut plan: Plan,
 ) -> Result<Option<(Plan, Kept)>, Failure> {
-    match (rest::paused_since(page, &plan), mode) {
-        (Some(since), Mode::Up) => return Err(rest::refuse_paused(&since)),
+    match (paused::paused_since(page, &plan), mode) {
+        (Some(since), Mode::Up) => return Err(paused::refuse_paused(&since)),
         (Some(since), Mode::Resume) => report::say(format!("paused since {since}; this brings it back:")),
-        (None, _) => rest::ended(page, &plan)
+        (None, _) => paused::ended(page, &plan)
             .iter()
             .for_each(|(service, time)| report::say(format!("{service} ended at {time}; this brings it back:"))),
     }

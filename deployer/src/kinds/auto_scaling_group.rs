@@ -94,14 +94,14 @@ pub struct Output {
     /// The minimum size.
     pub min: i32,
     /// Why it is meant to be empty, or when it will be.
-    pub rest: Rest,
+    pub downtime: Downtime,
     /// When it was created, in seconds since 1970.
     pub created_s: Option<i64>,
 }
 
 /// Why a group is meant to be empty, or when it will be, according to its tags and its size.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rest {
+pub struct Downtime {
     /// When it was paused.
     pub paused: Option<String>,
     /// When a scheduled action sets its size to 0, or did so.
@@ -149,11 +149,11 @@ impl Resource for AutoScalingGroup {
         if group.status().is_some_and(|status| !status.is_empty()) {
             return Ok(Observed::Settling("being deleted".into()));
         }
-        let (mut settings, rest) = (settings(&group), rest(tags_of(&group), group.max_size()));
-        if self.empties && rest.is_paused() && !group.instances().is_empty() {
+        let (mut settings, downtime) = (settings(&group), downtime(tags_of(&group), group.max_size()));
+        if self.empties && downtime.is_paused() && !group.instances().is_empty() {
             return Ok(Observed::Settling(terminating(group.instances().len())));
         }
-        if let Some(time) = settings.ends.clone().filter(|_| !rest.is_empty)
+        if let Some(time) = settings.ends.clone().filter(|_| !downtime.is_empty)
             && self.scheduled(aws).await? != Some(time)
         {
             settings.ends = Some(UNSCHEDULED.into());
@@ -167,7 +167,7 @@ impl Resource for AutoScalingGroup {
             output: Output {
                 name: self.name.clone(),
                 min: settings.min,
-                rest,
+                downtime,
                 created_s: group.created_time().map(|at| at.secs()),
             },
             settings,
@@ -199,10 +199,10 @@ impl Resource for AutoScalingGroup {
         if let Some(time) = &want.ends {
             self.schedule(aws, time).await?;
         }
-        let rest = rest(tags.clone(), Some(want.max));
+        let downtime = downtime(tags.clone(), Some(want.max));
         Ok(Some(Live {
             settings: want.clone(),
-            output: Output { name: self.name.clone(), min: want.min, rest, created_s: None },
+            output: Output { name: self.name.clone(), min: want.min, downtime, created_s: None },
             owner: Owner::Tags(tags),
         }))
     }
@@ -672,7 +672,7 @@ fn has_ended_since(refresh: &InstanceRefresh, began: SystemTime) -> bool {
     ended.is_none_or(|ended| ended > began)
 }
 
-impl Rest {
+impl Downtime {
     /// Whether it is paused and has been scaled to 0. A run that died may have left one without the other.
     pub fn is_paused(&self) -> bool {
         self.paused.is_some() && self.is_empty
@@ -685,8 +685,8 @@ impl Rest {
 }
 
 /// What the tags and the maximum size of a group say.
-pub fn rest(mut tags: Tags, max: Option<i32>) -> Rest {
-    Rest { paused: tags.remove(PAUSED_TAG), ends: tags.remove(ENDS_TAG), is_empty: max == Some(0) }
+pub fn downtime(mut tags: Tags, max: Option<i32>) -> Downtime {
+    Downtime { paused: tags.remove(PAUSED_TAG), ends: tags.remove(ENDS_TAG), is_empty: max == Some(0) }
 }
 
 fn terminating(instances: usize) -> String {
@@ -697,7 +697,7 @@ fn terminating(instances: usize) -> String {
 }
 
 fn settings(group: &Described) -> Settings {
-    let Rest { paused, ends, .. } = rest(tags_of(group), group.max_size());
+    let Downtime { paused, ends, .. } = downtime(tags_of(group), group.max_size());
     let subnets = group.vpc_zone_identifier().unwrap_or_default().split(',');
     Settings {
         min: group.min_size().unwrap_or_default(),

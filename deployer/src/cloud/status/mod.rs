@@ -78,7 +78,7 @@ impl Contents {
     /// Whether everything runs and nothing is missing. What could not be read does not count as healthy.
     pub fn is_healthy(&self) -> bool {
         self.deployed == Some(true)
-            && self.services.iter().all(|it| it.healthy == Some(true) || it.is_resting())
+            && self.services.iter().all(|it| it.healthy == Some(true) || it.is_off())
             && self.functions.iter().all(|it| it.healthy == Some(true))
             && self.buckets.iter().all(|it| it.exists == Some(true))
             && self.tables.iter().all(|it| it.is_healthy() == Some(true))

@@ -62,7 +62,7 @@ pub struct ServiceStatus {
 
 impl ServiceStatus {
     /// Whether it is off as intended: paused without a load balancer, or ended.
-    pub fn is_resting(&self) -> bool {
+    pub fn is_off(&self) -> bool {
         self.ended || (self.paused.is_some() && self.is_empty && self.address.is_none() && self.unread.is_empty())
     }
 }
@@ -117,12 +117,12 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
     let host = host.filter(|host| !host.is_empty());
     let zones = wiring.as_ref().map_or(0, |it| it.zones);
     let exists = host.is_some() || group.iter().flatten().next().is_some();
-    let rest = group.iter().flatten().map(|group| group.rest.clone()).next().unwrap_or_default();
+    let downtime = group.iter().flatten().map(|group| group.downtime.clone()).next().unwrap_or_default();
     let (has_group, has_targets, has_wiring) = (group.is_some(), targets.is_some(), wiring.is_some());
     let evidence = Evidence { group, launches, wiring, targets: targets.unwrap_or_default(), ..Evidence::default() };
     let healthy = (has_group && has_targets && has_wiring).then(|| evidence.is_up());
     let newest = evidence.launches.first().and_then(|launch| launch.failure.clone());
-    let ended = rest.has_ended();
+    let ended = downtime.has_ended();
     let address = match (&host, place.domain.as_ref().filter(|_| is_https)) {
         (Some(_), Some(domain)) => Some(https_url(domain, aws.front_port(&place.balancer, HTTPS_PORT).await)),
         (Some(host), None) => Some(url(host, port)),
@@ -131,9 +131,9 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
     ServiceStatus {
         name: place.service.clone(),
         // Neither well nor ill: it is off.
-        healthy: healthy.filter(|_| !ended && !rest.is_paused()),
-        paused: rest.paused,
-        ends: rest.ends,
+        healthy: healthy.filter(|_| !ended && !downtime.is_paused()),
+        paused: downtime.paused,
+        ends: downtime.ends,
         ended,
         https: place.domain.as_ref().filter(|_| has_wiring).map(|_| if is_https { "served" } else { PENDING }),
         address,
@@ -146,7 +146,7 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
         unread,
         exists,
         zones,
-        is_empty: rest.is_empty,
+        is_empty: downtime.is_empty,
     }
 }
 

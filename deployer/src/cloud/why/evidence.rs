@@ -26,7 +26,7 @@ use crate::{
     config::{HTTPS_PORT, Store},
     engine::{Fault, look},
     kinds::{
-        auto_scaling_group::{self, Rest, rest, tags_of},
+        auto_scaling_group::{self, Downtime, downtime, tags_of},
         listener::{forwards, redirect},
         tags,
     },
@@ -162,7 +162,7 @@ pub struct Group {
     /// The minimum size.
     pub min: i32,
     /// Why it is meant to be empty, or when it will be.
-    pub rest: Rest,
+    pub downtime: Downtime,
     /// The version of the launch template that new instances start from, as a number.
     pub release: Option<String>,
     /// Its instances, as the group sees them.
@@ -509,7 +509,7 @@ pub(in crate::cloud) async fn group(aws: &Aws, place: &Place) -> Result<Option<G
         suspended: group.suspended_processes().iter().filter_map(|it| it.process_name().map(str::to_owned)).collect(),
         target_groups: group.target_group_arns().to_vec(),
         min: group.min_size().unwrap_or_default(),
-        rest: rest(tags_of(&group), group.max_size()),
+        downtime: downtime(tags_of(&group), group.max_size()),
         release: group.launch_template().and_then(|it| it.version()).map(str::to_owned),
         members: group.instances().iter().map(member).collect(),
     }))
