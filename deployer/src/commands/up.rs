@@ -10,10 +10,11 @@ use futures::FutureExt as _;
 use super::{
     Lookup, Session, Wake,
     data::{Ask, Kept},
+    garbage_collection,
     healthy::{Behind, await_all, explain},
     https,
     lease::{Acquisition, overtaken},
-    no_local_aws_here, observer, old_programs, paused, unless_stopped, verify, watched,
+    no_local_aws_here, observer, paused, unless_stopped, verify, watched,
 };
 use crate::{
     cloud::{health, lease::Lease, usual::CREATING},
@@ -319,7 +320,8 @@ async fn carry_out(
 ) -> Result<(Vec<Outcome>, Outputs), Failure> {
     let count = Count::of(brought + plan.work(), brought);
     session.see(&plan);
-    let (rolled_out, changed) = (old_programs::rolled_out(&plan, fronts), old_programs::changed_functions(&plan));
+    let (rolled_out, changed) =
+        (garbage_collection::rolled_out(&plan, fronts), garbage_collection::changed_functions(&plan));
     let board = Board::following(count, Some(session.follow(tasks(session, page, &plan))));
     let Applied { mut outcomes, outputs, span } = watched(board, lease.as_ref(), async |pace, board| {
         page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await
@@ -331,8 +333,8 @@ async fn carry_out(
         return Err(overtaken());
     }
     if outcomes.iter().all(Outcome::is_done) {
-        old_programs::remove(session, &rolled_out).await;
-        old_programs::delete_versions(session, &changed).await;
+        garbage_collection::remove_programs(session, &rolled_out).await;
+        garbage_collection::delete_versions(session, &changed).await;
     }
     session.release_lease(lease).await;
     for front in fronts.iter().filter(|front| front.is_held_back(&outcomes) || front.is_refused(&outcomes)) {

@@ -244,8 +244,8 @@ const RELEASES: &[Right] = &[
     right("s3:ListBucket", Artifacts),
 ];
 
-/// Removing the programs of old releases (`commands/old_programs.rs`).
-const OLD_PROGRAMS: &[Right] = &[right("s3:DeleteObject", Programs)];
+/// Removing the programs of old releases (`commands/garbage_collection.rs`).
+const GARBAGE_COLLECTION: &[Right] = &[right("s3:DeleteObject", Programs)];
 
 /// The releases of a function (`releases/functions.rs`).
 const FUNCTION_RELEASES: &[Right] = &[
@@ -332,7 +332,7 @@ const UP: &[Part] = &[
     part(Given::Always, LEASE),
     part(Given::Services, HEALTH),
     part(Given::Services, WHY_SERVICES),
-    part(Given::Services, OLD_PROGRAMS),
+    part(Given::Services, GARBAGE_COLLECTION),
     part(Given::Services, REMOVE_CERTIFICATES),
 ];
 

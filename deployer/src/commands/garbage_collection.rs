@@ -1,4 +1,4 @@
-//! Removes programs and versions of functions that no release needs any more, after a roll-out.
+//! Garbage collection: removes programs and versions of functions that no release needs any more, after a roll-out.
 
 use super::Session;
 use crate::{
@@ -20,7 +20,7 @@ pub fn rolled_out<'a>(plan: &Plan, fronts: &[&'a Front]) -> Vec<&'a Front> {
 
 /// Removes the programs that neither one of the newest releases nor an instance needs. Called under the lease. Failing
 /// to do so only costs storage.
-pub async fn remove(session: &Session, fronts: &[&Front]) {
+pub async fn remove_programs(session: &Session, fronts: &[&Front]) {
     for front in fronts {
         match of_service(session, front).await {
             Ok(0) => (),
