@@ -1,5 +1,6 @@
 //! One file per command, and files for what they share: the session, its layout, failures and connection.
 
+pub mod aliases;
 pub mod cli;
 mod connection;
 mod cost;
@@ -45,7 +46,6 @@ mod up;
 mod validate;
 mod verify;
 mod why;
-pub mod words;
 
 use crate::{
     commands::cli::{Cli, Command},
