@@ -9,7 +9,7 @@ use super::{S3, needs};
 use kit::answer::{Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{self, Effect, Needs, Operation, Page, Request, Rows};
-use kit::taken::ANYTHING;
+use kit::parameters::ANYTHING;
 
 /// The name of the operation that a request calls, and its row if it is implemented.
 pub fn identify(request: &Request) -> (&'static str, Option<&'static call::Row>) {

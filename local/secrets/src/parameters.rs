@@ -280,7 +280,7 @@ fn names(input: Input<'_>) -> Result<Vec<&str>, Refusal> {
 /// the public ones of AWS.
 fn readable(name: &str) -> Result<&str, Refusal> {
     match name.contains(':') || name == "/aws" || name.starts_with("/aws/") {
-        true => Err(kit::taken::refusal(format!("the local AWS has parameters by name only, not {name}"))),
+        true => Err(kit::parameters::refusal(format!("the local AWS has parameters by name only, not {name}"))),
         false => Ok(name),
     }
 }
@@ -342,7 +342,9 @@ impl<'a> Filter<'a> {
         };
         match is_known {
             true => Ok(Filter { key, option, values: input.list("Values") }),
-            false => Err(kit::taken::refusal(format!("the local AWS does not carry out the filter {key} {option}"))),
+            false => {
+                Err(kit::parameters::refusal(format!("the local AWS does not carry out the filter {key} {option}")))
+            }
         }
     }
 

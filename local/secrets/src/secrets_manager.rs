@@ -475,7 +475,7 @@ impl<'a> Filter<'a> {
         input.bound_each("Values", 0..=512)?;
         match key {
             "name" | "tag-key" | "tag-value" => Ok(Filter { key, values }),
-            other => Err(kit::taken::refusal(format!("the local AWS does not carry out the filter {other}"))),
+            other => Err(kit::parameters::refusal(format!("the local AWS does not carry out the filter {other}"))),
         }
     }
 

@@ -22,10 +22,10 @@ use document::Element;
 use kit::answer::{Protocol, Refusal, Response, xml};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Need, Needs, Operation, Page, Request, Rest, Row, Rows, pairs};
+use kit::parameters;
 use kit::query::Xml;
 use kit::speed::Speed;
 use kit::store;
-use kit::taken;
 use state::{Change, State};
 
 pub(crate) use state::{Alias, RecordSet, Zone, key};
@@ -261,8 +261,8 @@ impl Route53 {
             query.entry(name).or_insert(value);
         }
         // SDKs send an empty `HostedZoneConfig` or list, which requests nothing.
-        taken::check_form(operation.takes, &body.flattened()).map_err(taken::refusal)?;
-        taken::check_form(operation.takes, &query).map_err(taken::refusal)?;
+        parameters::check_form(operation.parameters, &body.flattened()).map_err(parameters::refusal)?;
+        parameters::check_form(operation.parameters, &query).map_err(parameters::refusal)?;
         let ask = Ask { path: &call.input.rest().path, query, body };
         let context = Context { route53: self, now_ms: now_ms() };
         match operation.run {

@@ -26,9 +26,9 @@ use kit::ACCOUNT;
 use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Operation, Request};
+use kit::parameters;
 use kit::speed::Speed;
 use kit::store;
-use kit::taken;
 use logs::Logs;
 use operation::{Ask, NO_BODY, Run, plain_name};
 pub use operation::{identify, rows};
@@ -160,11 +160,11 @@ impl Lambda {
     }
 
     async fn act(&self, operation: &Operation<Run>, ask: &Ask<'_>) -> Result<Response, Refusal> {
-        if operation.takes != NO_BODY {
-            taken::check_json(operation.takes, ask.body()?)?;
+        if operation.parameters != NO_BODY {
+            parameters::check_json(operation.parameters, ask.body()?)?;
         }
         if let Some(header) = HEADERS.iter().find(|header| ask.request.header(header).is_some()) {
-            return Err(taken::refusal(format!("the local AWS does not carry out the header {header}")));
+            return Err(parameters::refusal(format!("the local AWS does not carry out the header {header}")));
         }
         match ask.rest.parameter("Qualifier").filter(|name| !name.is_empty() && *name != "$LATEST") {
             Some(version) => self.about_version(operation.row.name, &ask.name, version),

@@ -8,7 +8,7 @@ use super::{Lambda, shown};
 use kit::answer::{Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Need, Needs, Operation, Page, Request, Rest, Row, Rows};
-use kit::taken::{ANYTHING, Takes};
+use kit::parameters::{ANYTHING, ParameterSpec};
 
 /// A request, as handlers receive it.
 pub(super) struct Ask<'a> {
@@ -66,7 +66,7 @@ macro_rules! configuration {
 }
 
 /// The body of an operation without parameters is ignored.
-pub(super) const NO_BODY: Takes = ANYTHING;
+pub(super) const NO_BODY: ParameterSpec = ANYTHING;
 
 /// The operation's action on the function in the path.
 const FUNCTION: Needs = Needs::Of(|asked| vec![asked.own(function_of(asked))]);

@@ -26,9 +26,9 @@ use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Form, Need, Needs, Operation, Page, Rows, Style};
+use kit::parameters;
 use kit::query::{Envelope, Params, Xml};
 use kit::store;
-use kit::taken;
 use seen::{Role, Seen};
 use state::{State, Tags};
 
@@ -321,8 +321,8 @@ impl Iam {
         })
     }
 
-    async fn act(&self, Operation { row, takes, run }: &Operation<Run>, form: &Form) -> Answer {
-        taken::check_form(takes, form).map_err(taken::refusal)?;
+    async fn act(&self, Operation { row, parameters, run }: &Operation<Run>, form: &Form) -> Answer {
+        parameters::check_form(parameters, form).map_err(parameters::refusal)?;
         rules::check(row.name, form)?;
         let params = Params::parse(form);
         match run {
