@@ -141,9 +141,9 @@ impl Environment {
 /// Checks the settings of a profile that correspond to variables.
 pub fn check_profile<'a>(profile: &str, value_of: impl Fn(&str) -> Option<&'a str>) -> Result<(), Trouble> {
     let keyed = SETTINGS.iter().filter(|setting| !setting.key.is_empty());
-    for Setting { key, takes, .. } in keyed {
+    for Setting { key, syntax, .. } in keyed {
         if let Some(value) = value_of(key).filter(|value| !value.trim().is_empty()) {
-            takes.check(&format!("{key} of profile {profile}"), value)?;
+            syntax.check(&format!("{key} of profile {profile}"), value)?;
         }
     }
     Ok(())
