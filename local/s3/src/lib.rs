@@ -1,7 +1,5 @@
 //! S3: buckets, objects and their versions, on disk, with CORS and event notifications.
 
-mod about;
-mod ask;
 mod blobs;
 mod body;
 mod bucket;
@@ -13,6 +11,7 @@ mod freed;
 mod lifecycle;
 mod listing;
 mod lock;
+mod metadata;
 mod multipart;
 mod needs;
 mod not_yet;
@@ -22,6 +21,7 @@ mod operation;
 mod policy;
 mod precondition;
 mod removal;
+mod request;
 mod settings;
 mod spool;
 mod store;
@@ -38,7 +38,6 @@ use http::{HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use ask::Ask;
 use chaos::Faults;
 use freed::Freed;
 use functions::lambda::{CodeObjects, Lambda};
@@ -51,6 +50,7 @@ pub use needs::object_need;
 use not_yet::NotYet;
 pub use object::TOO_LARGE;
 pub use operation::{identify, rows};
+use request::S3Request;
 pub use spool::{Incoming, Spool};
 use store::Store;
 pub use strangers::{Strangers, moved};
@@ -154,8 +154,8 @@ impl S3 {
             return Err(Refusal::new(400, "InvalidURI", "Couldn't parse the specified URI."));
         }
         let request = body::whole(operation, request)?;
-        let ask = Ask::of(row, request, (bucket.unwrap_or_default(), key.unwrap_or_default()), caller)?;
-        (answered.run)(self, &ask).await
+        let request = S3Request::of(row, request, (bucket.unwrap_or_default(), key.unwrap_or_default()), caller)?;
+        (answered.run)(self, &request).await
     }
 
     /// Notifies the functions that are configured for an event about an object, at least once each. It neither fails nor
@@ -191,8 +191,8 @@ fn is_missing(operation: &str, answer: &Response) -> bool {
 /// `ListBuckets` across these regions.
 pub fn list_buckets(request: &Request, caller: &Caller, regions: &[&S3]) -> Response {
     let row = operation::named("ListBuckets").expect("it is served");
-    let listed = Ask::of(row, request.clone(), Default::default(), caller);
-    listed.and_then(|ask| listing::buckets(&ask, regions)).unwrap_or_else(|refusal| refused(&refusal, request))
+    let listed = S3Request::of(row, request.clone(), Default::default(), caller);
+    listed.and_then(|request| listing::buckets(&request, regions)).unwrap_or_else(|refusal| refused(&refusal, request))
 }
 
 #[async_trait]
@@ -220,7 +220,7 @@ fn refused(refusal: &Refusal, request: &Request) -> Response {
     let body = String::from_utf8_lossy(answer.body()).replace("</Error>", &resource);
     // The same id is in the headers, for error reports.
     let id = body.split_once("<RequestId>").and_then(|(_, rest)| rest.split_once('<'));
-    about::set(answer.headers_mut(), "x-amz-request-id", id.map_or("", |(id, _)| id));
+    metadata::set(answer.headers_mut(), "x-amz-request-id", id.map_or("", |(id, _)| id));
     *answer.body_mut() = Bytes::from(body);
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     answer
