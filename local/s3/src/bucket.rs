@@ -95,7 +95,7 @@ impl S3 {
         })?;
         self.iam.resource_policies(&self.region).buckets.set(&request.bucket, None);
         self.freed.give_up(&request.bucket);
-        self.not_yet.forget(&request.bucket);
+        self.propagation.forget(&request.bucket);
         Ok(empty(204))
     }
 

@@ -14,12 +14,12 @@ mod lock;
 mod metadata;
 mod multipart;
 mod needs;
-mod not_yet;
 mod notification;
 mod object;
 mod operation;
 mod policy;
 mod precondition;
+mod propagation;
 mod removal;
 mod request;
 mod settings;
@@ -47,9 +47,9 @@ use kit::answer::{Protocol, Refusal, Response, empty, not_implemented};
 use kit::call::Request;
 pub use kit::s3_address::{bucket_arn, copied, is_named_by_host, object_arn, target};
 pub use needs::object_need;
-use not_yet::NotYet;
 pub use object::TOO_LARGE;
 pub use operation::{identify, rows};
+use propagation::Propagation;
 use request::S3Request;
 pub use spool::{Incoming, Spool};
 use store::Store;
@@ -73,7 +73,7 @@ pub struct S3 {
     /// The buckets of other accounts.
     strangers: Arc<Strangers>,
     freed: Freed,
-    not_yet: NotYet,
+    propagation: Propagation,
 }
 
 impl S3 {
@@ -97,7 +97,7 @@ impl S3 {
             faults,
             strangers,
             freed: Freed::at(speed),
-            not_yet: NotYet::at(speed),
+            propagation: Propagation::at(speed),
         })
     }
 
@@ -162,7 +162,7 @@ impl S3 {
     /// waits: the change that the event is about has been made, whether or not its caller is still there.
     fn announce(&self, event: &str, bucket: &str, key: &str, facts: &Value) {
         let told = self.store.read(|state| state.buckets.get(bucket).map(|found| found.settings.notifications()));
-        let in_force = self.not_yet.in_force(bucket, told.unwrap_or_default());
+        let in_force = self.propagation.in_force(bucket, told.unwrap_or_default());
         for notification in in_force.iter().filter(|one| one.wants(event, key)) {
             let document = events::document(event, &notification.id, bucket, key, facts, &self.region);
             let source = bucket_arn(bucket);

@@ -326,7 +326,7 @@ impl S3 {
                 }
             }
         }
-        self.not_yet.changed(&request.bucket, before);
+        self.propagation.changed(&request.bucket, before);
         self.settle(request, |settings| {
             settings.documents.insert(NOTIFICATION.to_owned(), notification::write(&wanted));
             Ok(())
