@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 
 use super::{
     Lookup, Session, Wake,
-    data::{Ask, Kept},
+    data::{Confirmation, RetainedData},
     garbage_collection,
     healthy::{Behind, await_all, explain},
     https,
@@ -96,7 +96,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     let programs = session.programs(&args.targets).await?;
     // A build may take longer than the shortest lifetime.
     session.ends = args.lifetime.and_then(end);
-    let Some(Agreed { page, plan, kept, lease, brought }) = agree(session, args, mode, &programs).await? else {
+    let Some(Agreed { page, plan, retained, lease, brought }) = agree(session, args, mode, &programs).await? else {
         report::say("nothing was changed");
         return Ok(Exit::Done);
     };
@@ -127,7 +127,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     if exit == Exit::Done && args.verify {
         exit = verify::all(session, &page, &outputs, Checks::Aside).await?;
     }
-    Ok(kept.conclude(exit))
+    Ok(retained.conclude(exit))
 }
 
 /// The services whose DNS record may have to be entered by hand now: their load balancer is new, or an existing
@@ -160,7 +160,7 @@ fn late_notifications(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
 struct Agreed {
     page: Page,
     plan: Plan,
-    kept: Kept,
+    retained: RetainedData,
     /// The lease; `None` if there is nothing to do.
     lease: Option<Lease>,
     /// How many of the changes shown are done already.
@@ -173,10 +173,10 @@ async fn agree(session: &Session, args: &Up, mode: Mode, programs: &Programs) ->
     loop {
         let (page, plan) = session.plan(programs, &args.targets, &args.adopt).await?;
         let agreed = shown_and_agreed(session, args, mode, &page, plan).await?;
-        let Some((mut plan, kept)) = agreed else { return Ok(None) };
+        let Some((mut plan, retained)) = agreed else { return Ok(None) };
         if plan.is_empty() {
             session.sweep().await;
-            return Ok(Some(Agreed { page, plan, kept, lease: None, brought: 0 }));
+            return Ok(Some(Agreed { page, plan, retained, lease: None, brought: 0 }));
         }
         let (is_first, all) = (plan.is_first(), plan.work());
         if let Some(failed) = bring_anchor(session, &page, &mut plan).await {
@@ -186,14 +186,14 @@ async fn agree(session: &Session, args: &Up, mode: Mode, programs: &Programs) ->
         match session.acquire_lease(mode.command(), args.roll_out.wait).await? {
             // Without a bucket, the stack has no resources: there is nothing to read again.
             Acquisition::AtOnce(lease) if is_first => {
-                return Ok(Some(Agreed { page, plan, kept, lease: Some(lease), brought }));
+                return Ok(Some(Agreed { page, plan, retained, lease: Some(lease), brought }));
             }
             Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease) => {
-                let agreed = agree_again(session, args, mode, programs, plan, kept).await;
+                let agreed = agree_again(session, args, mode, programs, plan, retained).await;
                 match agreed {
-                    Ok(Some(Agreed { page, plan, kept, .. })) if plan.is_empty() => {
+                    Ok(Some(Agreed { page, plan, retained, .. })) if plan.is_empty() => {
                         session.release_lease(Some(lease)).await;
-                        return Ok(Some(Agreed { page, plan, kept, lease: None, brought }));
+                        return Ok(Some(Agreed { page, plan, retained, lease: None, brought }));
                     }
                     Ok(Some(agreed)) => return Ok(Some(Agreed { lease: Some(lease), brought, ..agreed })),
                     refused => {
@@ -215,17 +215,17 @@ async fn agree_again(
     mode: Mode,
     programs: &Programs,
     before: Plan,
-    kept: Kept,
+    retained: RetainedData,
 ) -> Result<Option<Agreed>, Failure> {
     let (page, mut plan) = session.plan(programs, &args.targets, &args.adopt).await?;
-    kept.leave(&mut plan);
+    retained.leave(&mut plan);
     if plan.is_like(&before) {
-        return Ok(Some(Agreed { page, plan, kept, lease: None, brought: 0 }));
+        return Ok(Some(Agreed { page, plan, retained, lease: None, brought: 0 }));
     }
     report::say("the stack has changed in the meantime:");
     let (page, plan) = session.plan(programs, &args.targets, &args.adopt).await?;
     let agreed = shown_and_agreed(session, args, mode, &page, plan).await?;
-    Ok(agreed.map(|(plan, kept)| Agreed { page, plan, kept, lease: None, brought: 0 }))
+    Ok(agreed.map(|(plan, retained)| Agreed { page, plan, retained, lease: None, brought: 0 }))
 }
 
 async fn shown_and_agreed(
@@ -234,7 +234,7 @@ async fn shown_and_agreed(
     mode: Mode,
     page: &Page,
     mut plan: Plan,
-) -> Result<Option<(Plan, Kept)>, Failure> {
+) -> Result<Option<(Plan, RetainedData)>, Failure> {
     match (paused::paused_since(page, &plan), mode) {
         (Some(since), Mode::Up) => return Err(paused::refuse_paused(&since)),
         (Some(since), Mode::Resume) => report::say(format!("paused since {since}; this brings it back:")),
@@ -256,9 +256,9 @@ async fn shown_and_agreed(
     } else if !args.roll_out.yes && !unless_stopped(report::confirm("Go ahead?")).await? {
         return Ok(None);
     }
-    let ask = if args.roll_out.yes { Ask::Never } else { Ask::Each };
-    let kept = session.keep_unnamed(&mut plan, &args.delete, ask).await?;
-    Ok(Some((plan, kept)))
+    let confirmation = if args.roll_out.yes { Confirmation::Never } else { Confirmation::Each };
+    let retained = session.keep_unnamed(&mut plan, &args.delete, confirmation).await?;
+    Ok(Some((plan, retained)))
 }
 
 /// What a plan does, in its order, and then the wait for healthy services.

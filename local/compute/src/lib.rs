@@ -7,6 +7,7 @@ mod clock;
 mod cloud_init;
 pub mod cloudwatch;
 mod commands;
+mod control_loop;
 mod dnf;
 mod ec2;
 mod elb;
@@ -20,7 +21,6 @@ pub mod service_quotas;
 mod shell;
 mod state;
 mod systemd;
-mod workings;
 
 pub use ports::FAVOURITE as PREFERRED_PORT;
 
@@ -391,7 +391,7 @@ impl Compute {
             process::end_group(group, Duration::from_secs(2)).await;
         }
         compute.change(restore);
-        compute.tasks.spawn(workings::run(compute.clone()));
+        compute.tasks.spawn(control_loop::run(compute.clone()));
         compute.tasks.spawn(access_log::publish(compute.clone()));
         Ok(compute)
     }

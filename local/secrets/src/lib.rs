@@ -3,7 +3,7 @@
 //! Values are in the state on disk and in the answers of the calls that read them, and nowhere else: neither `Debug` nor an
 //! error contains one.
 
-mod kept;
+mod json_state;
 pub mod parameters;
 pub mod secrets_manager;
 

@@ -8,7 +8,7 @@ use crate::config::{
 };
 
 /// Why a variable cannot be set, and what to do instead.
-type Kept = fn(&str) -> Option<(&'static str, &'static str)>;
+type ReservedNames = fn(&str) -> Option<(&'static str, &'static str)>;
 
 /// The members of a variable that is not just a text.
 const MEMBERS: &[&str] = &["secret", "key", "parameter", "value", "sensitive"];
@@ -26,7 +26,7 @@ enum Form<'v> {
 }
 
 impl Reader<'_> {
-    pub(super) fn environment(&mut self, fields: &Fields<'_>, kept: Kept) -> Variables {
+    pub(super) fn environment(&mut self, fields: &Fields<'_>, reserved: ReservedNames) -> Variables {
         let path = fields.path("environment");
         let mut variables = Variables::default();
         let Some(value) = fields.get("environment") else { return variables };
@@ -36,7 +36,7 @@ impl Reader<'_> {
         };
         let mut texts = Vec::new();
         for (key, place, value) in entries {
-            if let Some((what, help)) = kept(key) {
+            if let Some((what, help)) = reserved(key) {
                 self.problem(*place, format!("`{key}` {what}"), help);
             }
             let Node::Map(members) = &value.node else {
