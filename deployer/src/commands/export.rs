@@ -13,9 +13,9 @@ use crate::{
     cloud::status,
     commands::cli::{ExportCommand, ExportTerraform, Global},
     engine::{Address, Fault, Plan},
-    export::terraform::{ALL, FILES, Place, Sheet, VERSIONS, Written, is_marked, is_of_export, written},
+    export::terraform::{ALL, FILES, Sheet, VERSIONS, Written, is_marked, is_of_export, written},
     kinds,
-    machine::{files::read_text_file, platform},
+    machine::{files::read_text_file, pin::Home, platform},
     output::{
         counted::counted,
         exit::{Exit, Failure},
@@ -33,9 +33,9 @@ pub async fn run(global: &Global, command: &ExportCommand) -> Result<Exit, Failu
     let sheet = unless_stopped(read(&session)).await?;
     let (count, left_out) = (sheet.resources(), sheet.left_out().to_vec());
     let site = &session.site;
-    let place =
-        Place { stack: session.config.name.to_string(), account: site.account.clone(), region: site.region.clone() };
-    write(args, &written(sheet, &place)).map_err(|error| {
+    let home =
+        Home { stack: session.config.name.to_string(), account: site.account.clone(), region: site.region.clone() };
+    write(args, &written(sheet, &home)).map_err(|error| {
         Failure::new(Exit::Failed, error).hint("name a folder that can be written to, with --overwrite if it has files")
     })?;
     session.tally(global);
@@ -116,9 +116,8 @@ async fn read(session: &Session) -> Result<Sheet, Failure> {
 
 /// The programs that functions and services have now: they are exported, whatever would be built here.
 async fn deployed(session: &Session) -> Result<Programs, Fault> {
-    let places = page::places(&session.config, &session.site);
-    let (functions, services) =
-        (places.functions.iter().collect::<Vec<_>>(), places.services.iter().collect::<Vec<_>>());
+    let names = page::resource_names(&session.config, &session.site);
+    let (functions, services) = (names.functions.iter().collect::<Vec<_>>(), names.services.iter().collect::<Vec<_>>());
     let deployed = status::deployed(&session.aws, &functions, &services).await?;
     let mut programs = Programs::none();
     deployed.functions.into_iter().for_each(|(entry, sha256)| programs.keep_function(&entry, sha256));

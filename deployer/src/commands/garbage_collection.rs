@@ -64,7 +64,7 @@ async fn of_function(session: &Session, entry: &str) -> Result<usize, Fault> {
 
 async fn of_service(session: &Session, front: &Front) -> Result<usize, Fault> {
     let (aws, template) = (&session.aws, LaunchTemplate::named(&front.template));
-    let releases = look(|| Releases::read(aws, &template, &front.place.group)).await?;
+    let releases = look(|| Releases::read(aws, &template, &front.names.group)).await?;
     let is_known = |releases: &Releases| releases.is_whole_of(session.config.name.as_str());
     let Some(releases) = releases.filter(is_known) else { return Ok(0) };
     let keys = look(|| front.programs.keys(aws)).await?;

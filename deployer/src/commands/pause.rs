@@ -119,10 +119,10 @@ async fn is_agreed(session: &Session, args: &Pause, way: &Way) -> Result<bool, F
 async fn way(session: &Session, now: &str) -> Result<Way, Failure> {
     let found = found(session).await;
     let (groups, balancers) = found.map_err(|fault| session.failed("look for the services", fault))?;
-    let names: BTreeMap<String, String> = page::places(&session.config, &session.site)
+    let names: BTreeMap<String, String> = page::resource_names(&session.config, &session.site)
         .services
         .into_iter()
-        .map(|place| (place.group, place.service))
+        .map(|service| (service.group, service.service))
         .collect();
     let mut stack = Stack::without_anchor(session.config.name.to_string(), Tags::new());
     let mut since = now.to_owned();

@@ -158,7 +158,7 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
 
 /// The settings of the group as they are.
 async fn live_group(session: &Session, front: &Front) -> Result<auto_scaling_group::Settings, Failure> {
-    let group = AutoScalingGroup::named(&front.place.group);
+    let group = AutoScalingGroup::named(&front.names.group);
     match look(|| group.read(&session.aws)).await {
         Ok(Observed::Present(live)) => match live.output.downtime {
             Downtime { paused: Some(since), .. } => Err(paused::refuse_paused(&since)),
@@ -182,8 +182,8 @@ async fn plan(
     let mut stack = Stack::new(session.config.name.to_string(), Tags::new());
     stack.section(format!("services.{}", front.name));
     let resource = AutoScalingGroup {
-        name: front.place.group.clone(),
-        place: Some(Box::new(front.place.clone())),
+        name: front.names.group.clone(),
+        names: Some(Box::new(front.names.clone())),
         back_to: Some(template.clone()),
         // The alarms may have gone off because of the release that is taken back.
         bake: None,
@@ -236,7 +236,7 @@ const SOME: usize = 5;
 fn require_fit(session: &Session, front: &Front, releases: &Releases, target: &Release) -> Result<(), Failure> {
     let (name, number) = (&front.name, target.number);
     let current = releases.in_service.and_then(|number| releases.get(number)).or(releases.all.first());
-    let port = front.place.port.to_string();
+    let port = front.names.port.to_string();
     let misfit = match (target.port(), current) {
         (None, _) => Some("was not made by the deployer".to_owned()),
         (Some(own), _) if own != port => Some(format!("listens on port {own}, and the load balancer uses {port}")),
@@ -294,7 +294,7 @@ fn by_origin(origin: &Origin) -> String {
 }
 
 fn not_deployed(front: &Front) -> Failure {
-    Failure::new(Exit::Failed, anyhow!("{} is not deployed on port {}", front.name, front.place.port))
+    Failure::new(Exit::Failed, anyhow!("{} is not deployed on port {}", front.name, front.names.port))
         .hint("run `deployer up` first")
 }
 
@@ -329,7 +329,7 @@ async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease)
     if let health::Wait::Within(limit) = session.wait
         && outcomes.iter().all(Outcome::is_done)
     {
-        let group = &front.place.group;
+        let group = &front.names.group;
         let services = target_groups.into_iter().map(|targets| Behind { front, group: group.clone(), targets });
         let waited = await_all(session, &services.collect::<Vec<_>>(), limit).await;
         session.summary().note(&waited);

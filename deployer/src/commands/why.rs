@@ -66,23 +66,23 @@ pub(super) fn chosen(session: &Session, names: &[String]) -> Result<Vec<String>,
 async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
     let page = session.page(&Programs::none());
     let section = |kind: &str, name: &str| Some(format!("{kind}.{name}")).filter(|it| chosen.contains(it));
-    let services = page.services.iter().filter_map(|front| Some((section("services", &front.name)?, &front.place)));
-    let services = services.map(|(section, place)| async move {
-        let evidence = why::collect(&session.aws, place).await;
+    let services = page.services.iter().filter_map(|front| Some((section("services", &front.name)?, &front.names)));
+    let services = services.map(|(section, names)| async move {
+        let evidence = why::collect(&session.aws, names).await;
         let downtime = downtime(&evidence);
         let is_well = evidence.is_well() || downtime.is_some();
         // A healthy service may owe its health to a rollback.
         let is_told = !is_well || downtime.is_none() && evidence.is_rolled_back();
         let verdict = if is_told { why::verdict(&evidence) } else { None };
         let evidence = if is_well { evidence.unread.clone() } else { evidence.summary() };
-        Diagnosis { name: place.service.clone(), section, is_well, verdict, evidence, downtime }
+        Diagnosis { name: names.service.clone(), section, is_well, verdict, evidence, downtime }
     });
-    let functions = page.functions.iter().filter_map(|place| Some((section("functions", &place.entry)?, place)));
-    let functions = functions.map(|(section, place)| async move {
-        let evidence = why::collect_function(&session.aws, place).await;
+    let functions = page.functions.iter().filter_map(|names| Some((section("functions", &names.entry)?, names)));
+    let functions = functions.map(|(section, names)| async move {
+        let evidence = why::collect_function(&session.aws, names).await;
         let verdict = why::function_verdict(&evidence);
         let evidence = evidence.summary(verdict.is_some());
-        Diagnosis { name: place.entry.clone(), section, is_well: verdict.is_none(), verdict, evidence, downtime: None }
+        Diagnosis { name: names.entry.clone(), section, is_well: verdict.is_none(), verdict, evidence, downtime: None }
     });
     let (mut diagnoses, functions) = futures::join!(join_all(services), join_all(functions));
     diagnoses.extend(functions);

@@ -20,7 +20,7 @@ use crate::{
     cloud::{
         aws::{Aws, found, gone, items},
         usual::UPDATING,
-        why::{self, Place},
+        why::{self, ServiceNames},
     },
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
     output::utc::timestamp,
@@ -32,7 +32,7 @@ pub struct AutoScalingGroup {
     /// Its name.
     pub name: String,
     /// What the diagnosis of its service needs, if known: without it, a bad release is left to AWS.
-    pub place: Option<Box<Place>>,
+    pub names: Option<Box<ServiceNames>>,
     /// The version that a rollback brings back. Then instances of another version, and a roll-out to one, count as a
     /// difference even if the group has this version already.
     pub back_to: Option<Template>,
@@ -303,7 +303,7 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
 impl AutoScalingGroup {
     /// A group of which only the name is known.
     pub fn named(name: &str) -> AutoScalingGroup {
-        AutoScalingGroup { name: name.into(), place: None, back_to: None, bake: None, empties: false }
+        AutoScalingGroup { name: name.into(), names: None, back_to: None, bake: None, empties: false }
     }
 
     /// Records on AWS that the group will be without instances, before it is: a tag first, then the scheduled action, so
@@ -451,13 +451,13 @@ impl AutoScalingGroup {
                 let baking = self.bake.as_ref().map_or(0, |bake| bake.seconds.unsigned_abs());
                 let limit = aws.scale.lasts(ROLL_OUT_S + u64::from(baking));
                 let mut progress = progress;
-                if let (Some(refresh), Some(place)) = (at_work, &self.place) {
-                    if let Some(why) = self.hopeless(aws, place, refresh, want, (stuck, limit)).await {
+                if let (Some(refresh), Some(names)) = (at_work, &self.names) {
+                    if let Some(why) = self.hopeless(aws, names, refresh, want, (stuck, limit)).await {
                         return Err(self.give_up(aws, there, &why).await);
                     }
                     if watched > aws.scale.usual(Self::KIND, UPDATING)
                         && refresh.status() == Some(&Status::InProgress)
-                        && let Some(words) = aws.roll_outs.explanation(aws, place).await
+                        && let Some(words) = aws.roll_outs.explanation(aws, names).await
                     {
                         progress = format!("{progress}: {words}");
                     }
@@ -474,14 +474,14 @@ impl AutoScalingGroup {
     async fn hopeless(
         &self,
         aws: &Aws,
-        place: &Place,
+        names: &ServiceNames,
         refresh: &InstanceRefresh,
         want: &Settings,
         (stuck, limit): (Duration, Duration),
     ) -> Option<String> {
         let begun_s = refresh.start_time()?.secs();
-        let looked = why::look(aws, place, &want.target_groups, &want.template, begun_s).await.ok();
-        let ends = why::certain_ends(aws, &place.reports, begun_s).await.unwrap_or_default();
+        let looked = why::look(aws, names, &want.target_groups, &want.template, begun_s).await.ok();
+        let ends = why::certain_ends(aws, &names.reports, begun_s).await.unwrap_or_default();
         // Instances of the previous version may be broken too, and this roll-out the fix.
         let is_new = |id: &String| looked.as_ref().is_some_and(|look| look.current.contains(id));
         let end = ends.into_iter().find(|(instance, _)| is_new(instance)).map(|(_, end)| end);
@@ -490,7 +490,7 @@ impl AutoScalingGroup {
         if end.is_none() && !is_ill && stuck <= limit {
             return None;
         }
-        let judgement = aws.roll_outs.judge(aws, place).await;
+        let judgement = aws.roll_outs.judge(aws, names).await;
         Some(match (end, judgement.words()) {
             (Some(end), _) => format!("the new version {end}"),
             (None, Some(words)) => format!("the new version is not healthy: {words}"),

@@ -17,7 +17,7 @@ mod stored_values;
 mod written;
 
 pub use sheet::{FILES, Sheet, is_of_export};
-pub use written::{ALL, Place, VERSIONS, Written, is_marked, written};
+pub use written::{ALL, VERSIONS, Written, is_marked, written};
 
 use crate::{
     cloud::aws::Aws,
