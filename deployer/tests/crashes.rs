@@ -12,7 +12,7 @@ use support::{
     network, options,
     scene::{PICTURE, Phase, Scene, Undisturbed},
 };
-use testkit::proxy::{Calls, Fault, parts};
+use testkit::proxy::{Calls, InjectedFault, parts};
 
 /// How often a point is tried if its call does not occur: the numbers of concurrent calls differ from run to run.
 const TRIES: usize = 5;
@@ -66,10 +66,10 @@ async fn reset_anywhere_it_completes(scene: Scene, phase: Phase, moments: &[Mome
 }
 
 /// When the connection is reset: its name in the table, and the fault.
-type Moment = (&'static str, Fault);
+type Moment = (&'static str, InjectedFault);
 
-const BEFORE: Moment = ("reset before", Fault::ResetBefore);
-const AFTER: Moment = ("reset after", Fault::ResetAfter);
+const BEFORE: Moment = ("reset before", InjectedFault::ResetBefore);
+const AFTER: Moment = ("reset after", InjectedFault::ResetAfter);
 
 /// Tries each point until its call occurs, and returns the points whose call did.
 async fn at_every_point(points: &Calls, attempt: impl AsyncFn(&str) -> bool) -> Calls {
@@ -212,7 +212,7 @@ async fn a_certificate_that_is_not_listed_yet_is_not_requested_twice() {
     assert!(scene.kill_at(Phase::Serve, "RequestCertificate#1").await);
     let none = r#"{"CertificateSummaryList":[]}"#;
     // The plan, its check under the lease, and polls after the request.
-    scene.proxy.inject(["ListCertificates"], Fault::Answered(none.into()), 6);
+    scene.proxy.inject(["ListCertificates"], InjectedFault::Answered(none.into()), 6);
     scene.done(Phase::Serve).await;
     assert!(scene.proxy.calls().contains(&"RequestCertificate#1".to_owned()), "it cannot know of the first request");
     scene.assert_settled(Phase::Serve, &goal, "its certificate was not listed").await;
@@ -320,7 +320,7 @@ async fn without_a_connection_it_ends_by_itself(phase: Phase) {
     let sample: Calls = sample.step_by(SAMPLED).cloned().collect();
     let ended = at_every_point(&sample, async |call| {
         scene.prepare(phase).await;
-        scene.proxy.inject([call], Fault::CutAfter, 1);
+        scene.proxy.inject([call], InjectedFault::CutAfter, 1);
         let said = scene.run(phase.arguments()).await;
         let met = scene.proxy.hit().contains(call);
         assert_eq!(said.code, i32::from(met), "{call}: {}", said.all());
