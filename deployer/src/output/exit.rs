@@ -88,8 +88,8 @@ impl Failure {
         Failure { summary: vec!["nothing was changed".into()], ..self }
     }
 
-    /// Adds a summary of the state of the stack, unless it has one. Left out of usage and configuration errors, because those
-    /// have to be corrected before any command can continue.
+    /// Adds a summary of the state of the stack, unless it has one. Left out of usage and configuration errors, because
+    /// those have to be corrected before any command can continue.
     pub fn with_summary(self, summary: impl FnOnce() -> Vec<String>) -> Self {
         match self.exit {
             Exit::Usage | Exit::Config => self,

@@ -134,8 +134,8 @@ const REMOVE_CERTIFICATES: &[Right] =
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
 
-/// Whether values exist, and of which version they are (`cloud/stored_values.rs`). A secret that does not exist has no ARN that a
-/// pattern could cover (docs/aws.md §23.1).
+/// Whether stored values exist, and of which version they are (`cloud/stored_values.rs`). A secret that does not exist has
+/// no ARN that a pattern could cover (docs/aws.md §23.1).
 const STORED_SECRETS: &[Right] = &[right("secretsmanager:DescribeSecret", Any)];
 const STORED_PARAMETERS: &[Right] = &[right("ssm:DescribeParameters", Any)];
 

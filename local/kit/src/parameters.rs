@@ -268,8 +268,8 @@ mod tests {
         assert_eq!(long, format!("the local AWS does not carry out the parameter A.1.B={}…", "é".repeat(100)));
     }
 
-    const TYPED: ParameterSpec = "Name Type=a|b Force:boolean Forever:boolean=false Size:integer Rate:double Code:blob Names[] \
-         Kinds[]=x|y Labels.* Tags[].Key Tags[].Value Options.Level Options.Parts[].Names[]";
+    const TYPED: ParameterSpec = "Name Type=a|b Force:boolean Forever:boolean=false Size:integer Rate:double Code:blob \
+         Names[] Kinds[]=x|y Labels.* Tags[].Key Tags[].Value Options.Level Options.Parts[].Names[]";
 
     #[test]
     fn a_document_is_searched_completely() {

@@ -37,8 +37,8 @@ const OPERATIONS: &[Operation<Run>] =
         Box::pin(detect_labels(input, s3, caller))
     })];
 
-const PARAMETERS: ParameterSpec = "Features[]=GENERAL_LABELS Image.Bytes:blob Image.S3Object.Bucket Image.S3Object.Name \
-     Image.S3Object.Version MaxLabels:integer MinConfidence:double";
+const PARAMETERS: ParameterSpec = "Features[]=GENERAL_LABELS Image.Bytes:blob Image.S3Object.Bucket \
+     Image.S3Object.Name Image.S3Object.Version MaxLabels:integer MinConfidence:double";
 
 /// Returns the row of each operation.
 pub fn rows() -> Rows {

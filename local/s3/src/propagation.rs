@@ -1,4 +1,5 @@
-//! The propagation of changed notification configurations, which S3 applies only after some minutes (docs/aws.md §4.6).
+//! The propagation of changed notification configurations, which S3 applies only after some minutes (docs/aws.md
+//! §4.6).
 
 use std::collections::BTreeMap;
 use std::time::Duration;

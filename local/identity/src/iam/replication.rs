@@ -1,4 +1,5 @@
-//! The replica of roles and instance profiles that other services read, which lags behind IAM under chaos (docs/aws.md §2.3).
+//! The replica of roles and instance profiles that other services read, which lags behind IAM under chaos (docs/aws.md
+//! §2.3).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
