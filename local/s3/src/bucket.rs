@@ -29,7 +29,7 @@ impl S3 {
         self.store.change(|state, _| {
             let bucket = request.bucket.clone();
             let Some(there) = state.buckets.get(&bucket) else {
-                self.freed.refuse(&bucket)?;
+                self.blocked_names.refuse(&bucket)?;
                 return Ok((vec![Change::NewBucket { bucket, created: now(), settings }], ()));
             };
             if self.region != "us-east-1" {
@@ -94,7 +94,7 @@ impl S3 {
             Ok((changes, ()))
         })?;
         self.iam.resource_policies(&self.region).buckets.set(&request.bucket, None);
-        self.freed.give_up(&request.bucket);
+        self.blocked_names.block(&request.bucket);
         self.propagation.forget(&request.bucket);
         Ok(empty(204))
     }

@@ -1,13 +1,13 @@
 //! S3: buckets, objects and their versions, on disk, with CORS and event notifications.
 
 mod blobs;
+mod blocked_names;
 mod body;
 mod bucket;
 mod checksum;
 mod cors;
 mod events;
 pub mod form;
-mod freed;
 mod lifecycle;
 mod listing;
 mod lock;
@@ -38,8 +38,8 @@ use http::{HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use blocked_names::BlockedNames;
 use chaos::Faults;
-use freed::Freed;
 use functions::lambda::{CodeObjects, Lambda};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Need};
@@ -72,7 +72,7 @@ pub struct S3 {
     faults: Arc<Faults>,
     /// The buckets of other accounts.
     strangers: Arc<Strangers>,
-    freed: Freed,
+    blocked_names: BlockedNames,
     propagation: Propagation,
 }
 
@@ -96,7 +96,7 @@ impl S3 {
             iam,
             faults,
             strangers,
-            freed: Freed::at(speed),
+            blocked_names: BlockedNames::at(speed),
             propagation: Propagation::at(speed),
         })
     }
@@ -129,8 +129,8 @@ impl S3 {
     }
 
     /// Refuses the name of a bucket that was just deleted.
-    pub fn refuse_freed(&self, bucket: &str) -> Result<(), Refusal> {
-        self.freed.refuse(bucket)
+    pub fn refuse_blocked(&self, bucket: &str) -> Result<(), Refusal> {
+        self.blocked_names.refuse(bucket)
     }
 
     async fn act(&self, operation: &str, request: &Request, caller: &Caller) -> Result<Response, Refusal> {
