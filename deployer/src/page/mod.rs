@@ -91,13 +91,13 @@ pub fn lay_out_until(
     let anchor = page.anchor();
     let buckets = page.buckets();
     page.tables();
-    let functions = page.functions_and_services(network, anchor);
-    let permissions = page.permissions(&functions.functions, &buckets);
-    page.notifications(&buckets, &functions.functions, &permissions);
+    let Running { functions, fronts } = page.functions_and_services(network, anchor);
+    let permissions = page.permissions(&functions, &buckets);
+    page.notifications(&buckets, &functions, &permissions);
     let outputs = config.outputs.iter().map(|(name, text)| (name.to_string(), page.joined(text))).collect();
     let verify = page.referred(config.verify.iter().flat_map(|verify| verify.references()));
     let functions = page.function_names();
-    Page { stack: page.stack, outputs, verify, services: functions.fronts, functions }
+    Page { stack: page.stack, outputs, verify, services: fronts, functions }
 }
 
 struct Layout<'a> {
