@@ -12,7 +12,7 @@ use support::{
     network, options,
     scene::{PICTURE, Phase, Scene, Undisturbed, WATCHED},
 };
-use testkit::proxy::{Calls, Fault, parts};
+use testkit::proxy::{Calls, InjectedFault, parts};
 
 /// How often a point is tried if its call does not occur: the numbers of concurrent calls differ from run to run.
 const TRIES: usize = 5;
@@ -118,8 +118,8 @@ impl Blow {
                 }
                 return met;
             }
-            Blow::Before => Fault::ResetBefore,
-            Blow::After => Fault::ResetAfter,
+            Blow::Before => InjectedFault::ResetBefore,
+            Blow::After => InjectedFault::ResetAfter,
         };
         scene.proxy.inject([call], reset, 1);
         scene.done(phase).await;
@@ -230,7 +230,7 @@ async fn a_certificate_that_is_not_listed_yet_is_not_requested_twice() {
     assert!(scene.kill_at(Phase::Serve, "RequestCertificate#1").await);
     let none = r#"{"CertificateSummaryList":[]}"#;
     // The plan, its check under the lease, and polls after the request.
-    scene.proxy.inject(["ListCertificates"], Fault::Answered(none.into()), 6);
+    scene.proxy.inject(["ListCertificates"], InjectedFault::Answered(none.into()), 6);
     scene.done(Phase::Serve).await;
     assert!(scene.proxy.calls().contains(&"RequestCertificate#1".to_owned()), "it cannot know of the first request");
     scene.assert_settled(Phase::Serve, &goal, "its certificate was not listed").await;
@@ -354,7 +354,7 @@ async fn without_a_connection_it_ends_by_itself(phase: Phase) {
     let sample: Calls = sample.step_by(SAMPLED).cloned().collect();
     let ended = at_every_point(&sample, async |call| {
         scene.prepare(phase).await;
-        scene.proxy.inject([call], Fault::CutAfter, 1);
+        scene.proxy.inject([call], InjectedFault::CutAfter, 1);
         let said = scene.run(phase.arguments()).await;
         let met = scene.proxy.hit().contains(call);
         assert_eq!(said.code, i32::from(met), "{call}: {}", said.all());

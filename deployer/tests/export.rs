@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{HELD, Project, SENSITIVE, cloud::TestAws, domain};
+use support::{Project, SENSITIVE, STORED_VALUE, cloud::TestAws, domain};
 use testkit::programs::{root, tool};
 
 /// The files of a folder as the parser of python-hcl2 reads them.
@@ -214,7 +214,7 @@ fn every_resource_of_the_stack_is_imported_and_no_kept_value_is_written() {
     for file in files(&folder) {
         let name = file.strip_prefix(project.path()).expect("a file in it").display().to_string();
         let text = String::from_utf8_lossy(&fs::read(&file).expect("it can be read")).into_owned();
-        assert!(!text.contains(HELD), "{name} has a value that AWS keeps");
+        assert!(!text.contains(STORED_VALUE), "{name} has a value that AWS keeps");
         if text.contains(SENSITIVE) {
             assert!(!seen.contains(&name), "{name} belongs in no repository");
             let mode = fs::metadata(&file).expect("a file").permissions().mode();

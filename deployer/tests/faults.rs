@@ -9,7 +9,7 @@ use support::{
     domain, network, options,
     scene::{Phase, Scene, Undisturbed},
 };
-use testkit::proxy::{Calls, Fault, is_read, parts};
+use testkit::proxy::{Calls, InjectedFault, is_read, parts};
 use tokio::sync::OnceCell;
 
 /// Commands, each of which starts from the result of the previous one.
@@ -89,10 +89,10 @@ impl Proof {
     }
 }
 
-async fn every_call_survives(what: &str, fault: Fault, times: usize) {
+async fn every_call_survives(what: &str, fault: InjectedFault, times: usize) {
     let scene = Scene::local().await;
     let mut proofs = proofs_of(&scene, &LIFE).await;
-    if fault == Fault::Hang {
+    if fault == InjectedFault::Hang {
         spare_the_changes(&mut proofs);
     }
     all_survive(&scene, &mut proofs, ROUNDS, what, (&fault, times)).await;
@@ -100,20 +100,20 @@ async fn every_call_survives(what: &str, fault: Fault, times: usize) {
     the_wait_for_health_survives(&fault, times).await;
 }
 
-async fn every_call_for_a_domain_survives(what: &str, fault: Fault, times: usize) {
+async fn every_call_for_a_domain_survives(what: &str, fault: InjectedFault, times: usize) {
     a_part_survives(Scene::domain().await, &LIFE_AT_A_DOMAIN, domain::OPERATIONS, what, (fault, times)).await;
 }
 
-async fn every_call_for_a_network_survives(what: &str, fault: Fault, times: usize) {
+async fn every_call_for_a_network_survives(what: &str, fault: InjectedFault, times: usize) {
     a_part_survives(Scene::network().await, &LIFE_IN_A_NETWORK, network::OPERATIONS, what, (fault, times)).await;
 }
 
-async fn every_call_for_options_survives(what: &str, fault: Fault, times: usize) {
+async fn every_call_for_options_survives(what: &str, fault: InjectedFault, times: usize) {
     a_part_survives(Scene::local().await, &LIFE_WITH_OPTIONS, options::OPERATIONS, what, (fault, times)).await;
 }
 
 /// The calls of these operations alone.
-async fn a_part_survives(scene: Scene, life: &Life, part: &[&str], what: &str, (fault, times): (Fault, usize)) {
+async fn a_part_survives(scene: Scene, life: &Life, part: &[&str], what: &str, (fault, times): (InjectedFault, usize)) {
     let mut proofs = proofs_of(&scene, life).await;
     for proof in &mut proofs {
         // Of reads, which are mostly polls, the first one.
@@ -124,7 +124,13 @@ async fn a_part_survives(scene: Scene, life: &Life, part: &[&str], what: &str, (
     scene.end().await;
 }
 
-async fn all_survive(scene: &Scene, proofs: &mut [Proof], rounds: usize, what: &str, (fault, times): (&Fault, usize)) {
+async fn all_survive(
+    scene: &Scene,
+    proofs: &mut [Proof],
+    rounds: usize,
+    what: &str,
+    (fault, times): (&InjectedFault, usize),
+) {
     for round in 0..rounds + MORE_ROUNDS {
         if round >= rounds && proofs.iter().all(Proof::is_complete) {
             break;
@@ -171,10 +177,10 @@ const REASONS: [&str; 3] = ["DescribeTargetHealth", "DescribeScalingActivities",
 
 /// If the targets become healthy late, and each call of the wait meets the fault, `up` succeeds. If they never do, the
 /// reasons are reported nevertheless.
-async fn the_wait_for_health_survives(fault: &Fault, times: usize) {
+async fn the_wait_for_health_survives(fault: &InjectedFault, times: usize) {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
-    let not_yet = || Fault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
+    let not_yet = || InjectedFault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
 
     scene.proxy.reset();
     scene.proxy.inject(WAIT, fault.clone(), times);
@@ -224,7 +230,7 @@ async fn watch(scene: &Scene, phases: &[Phase]) -> Vec<Undisturbed> {
 }
 
 /// Runs a command whose calls meet the fault. The user may notice only the delay.
-async fn meet(scene: &Scene, phase: Phase, calls: Calls, fault: &Fault, times: usize) -> Calls {
+async fn meet(scene: &Scene, phase: Phase, calls: Calls, fault: &InjectedFault, times: usize) -> Calls {
     scene.proxy.reset();
     scene.proxy.inject(calls, fault.clone(), times);
     let mut arguments = phase.arguments().to_vec();
@@ -236,8 +242,8 @@ async fn meet(scene: &Scene, phase: Phase, calls: Calls, fault: &Fault, times: u
 }
 
 /// The timeout of a call in seconds: as short as possible if no answer will arrive.
-fn patience(fault: &Fault) -> &'static str {
-    if matches!(fault, Fault::Hang) { "1" } else { "2" }
+fn patience(fault: &InjectedFault) -> &'static str {
+    if matches!(fault, InjectedFault::Hang) { "1" } else { "2" }
 }
 
 /// Writes a row of a table, each command and fault into its own file, and asserts that no call was missed.
@@ -287,11 +293,11 @@ macro_rules! proofs {
 }
 
 proofs! {
-    every_call_survives_being_throttled_five_times: "throttled five times", Fault::Throttled, 5;
-    every_call_survives_an_internal_error: "internal error (500)", Fault::refused(500, "InternalError", "We encountered an internal error."), 1;
-    every_call_survives_an_unavailable_service: "unavailable (503)", Fault::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
-    every_call_survives_an_answer_that_never_comes: "no answer in time", Fault::Hang, 1;
-    every_call_survives_a_reset_before_its_effect: "reset before the effect", Fault::ResetBefore, 1;
-    every_call_survives_a_reset_after_its_effect: "reset after the effect", Fault::ResetAfter, 1;
-    every_call_survives_a_truncated_answer: "half an answer", Fault::Truncated, 1;
+    every_call_survives_being_throttled_five_times: "throttled five times", InjectedFault::Throttled, 5;
+    every_call_survives_an_internal_error: "internal error (500)", InjectedFault::refused(500, "InternalError", "We encountered an internal error."), 1;
+    every_call_survives_an_unavailable_service: "unavailable (503)", InjectedFault::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
+    every_call_survives_an_answer_that_never_comes: "no answer in time", InjectedFault::Hang, 1;
+    every_call_survives_a_reset_before_its_effect: "reset before the effect", InjectedFault::ResetBefore, 1;
+    every_call_survives_a_reset_after_its_effect: "reset after the effect", InjectedFault::ResetAfter, 1;
+    every_call_survives_a_truncated_answer: "half an answer", InjectedFault::Truncated, 1;
 }

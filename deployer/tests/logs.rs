@@ -19,7 +19,7 @@ use support::{
 };
 use testkit::{
     eventually,
-    proxy::Fault,
+    proxy::InjectedFault,
     small_programs::{echo_function, tiny_service},
     until,
 };
@@ -281,7 +281,8 @@ async fn a_denied_read_is_named_and_hides_no_other() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     scene.proxy.reset();
-    let denied = || Fault::refused(400, "AccessDeniedException", "not authorized to perform: logs:FilterLogEvents");
+    let denied =
+        || InjectedFault::refused(400, "AccessDeniedException", "not authorized to perform: logs:FilterLogEvents");
     scene.proxy.inject(["FilterLogEvents"], denied(), usize::MAX);
     let said = eventually("the report", async || {
         let said = scene.run(&["logs"]).await;
@@ -297,13 +298,14 @@ async fn a_denied_read_is_named_and_hides_no_other() {
     let said = scene.run(&["logs", "labeler", "-f"]).await;
     assert_eq!((said.code, said.stderr.matches("could not read").count()), (1, 1), "{}", said.all());
     scene.proxy.reset();
-    scene.proxy.inject(["ListObjectsV2"], Fault::refused(403, "AccessDenied", "Access Denied"), usize::MAX);
+    scene.proxy.inject(["ListObjectsV2"], InjectedFault::refused(403, "AccessDenied", "Access Denied"), usize::MAX);
     let said = scene.run(&["logs"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("could not read the boot reports of web: denied (ListObjectsV2)"), "{}", said.all());
     // Credentials that have expired end it.
     scene.proxy.reset();
-    let expired = Fault::refused(400, "ExpiredTokenException", "The security token included in the request is expired");
+    let expired =
+        InjectedFault::refused(400, "ExpiredTokenException", "The security token included in the request is expired");
     scene.proxy.inject(["FilterLogEvents"], expired, usize::MAX);
     assert_eq!(scene.run(&["logs", "-f"]).await.code, 77);
     scene.clear().await;
@@ -390,7 +392,7 @@ async fn a_function_whose_answer_is_lost_is_not_invoked_again() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     scene.proxy.reset();
-    scene.proxy.inject(["Invoke"], Fault::ResetAfter, usize::MAX);
+    scene.proxy.inject(["Invoke"], InjectedFault::ResetAfter, usize::MAX);
     let said = scene.run(&["invoke", "labeler"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     let aws = connect(&scene.endpoint(), scene.keys).await;

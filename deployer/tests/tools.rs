@@ -25,7 +25,7 @@ use support::{
 };
 use testkit::{
     LocalAws,
-    proxy::Fault,
+    proxy::InjectedFault,
     small_programs::{echo_function, tiny_service},
 };
 
@@ -477,11 +477,12 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_names_what_aws_would_refuse() {
     let scene = Scene::local().await;
-    let denied = || Fault::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
-    let off = Fault::Reworded(vec![("opt-in-not-required".into(), "not-opted-in".into())]);
-    let full = Fault::Reworded(vec![("<Max>50<".into(), "<Max>0<".into())]);
-    let no_zone = Fault::Reworded(vec![("<instanceType>t3.micro".into(), "<instanceType>t3.nano".into())]);
-    let empty = Fault::Answered("<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>".into());
+    let denied =
+        || InjectedFault::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
+    let off = InjectedFault::Reworded(vec![("opt-in-not-required".into(), "not-opted-in".into())]);
+    let full = InjectedFault::Reworded(vec![("<Max>50<".into(), "<Max>0<".into())]);
+    let no_zone = InjectedFault::Reworded(vec![("<instanceType>t3.micro".into(), "<instanceType>t3.nano".into())]);
+    let empty = InjectedFault::Answered("<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>".into());
     for (call, fault, subject, remedy) in [
         ("CreateLaunchTemplate", denied(), "right to ec2:CreateLaunchTemplate", "CreateLaunchTemplate"),
         ("CreateSecurityGroup", denied(), "right to ec2:CreateSecurityGroup", "CreateSecurityGroup"),

@@ -29,7 +29,7 @@ pub use refused::{Refused, Unfinished};
 
 use object::{Examined, Object, Replaced};
 use picture::Content;
-use row::Standing;
+use row::PictureStatus;
 
 /// The function: its clients, its bucket, its table.
 #[derive(Debug, Clone)]
@@ -145,18 +145,18 @@ impl Labeler {
     /// Reads and writes the row once; `None` if another writer changed it in between.
     async fn attempt(&self, picture: &Picture) -> Result<Option<Outcome>, Refused> {
         let key = picture.key();
-        let before = match self.standing(picture).await? {
-            Standing::Newest { before } => before,
-            Standing::Known => return Ok(Some(Outcome::Known)),
-            Standing::KnownRemoved => {
+        let before = match self.picture_status(picture).await? {
+            PictureStatus::Newest { before } => before,
+            PictureStatus::Known => return Ok(Some(Outcome::Known)),
+            PictureStatus::KnownRemoved => {
                 self.remove_again(&key).await?;
                 return Ok(Some(Outcome::Known));
             }
-            Standing::Outdated => {
+            PictureStatus::Outdated => {
                 self.remove(&key, None).await?;
                 return Ok(Some(Outcome::Outdated));
             }
-            Standing::PostGone => {
+            PictureStatus::PostGone => {
                 self.remove(&key, None).await?;
                 return Ok(Some(Outcome::PostGone));
             }

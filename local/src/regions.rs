@@ -168,7 +168,7 @@ impl Regions {
             });
         }
         if call.operation == "CreateBucket" {
-            let blocked = all.iter().find_map(|region| region.s3.refuse_freed(&bucket).err());
+            let blocked = all.iter().find_map(|region| region.s3.refuse_blocked(&bucket).err());
             let refusal = blocked?;
             return Some(here.s3.refuse(&refusal, request));
         }

@@ -13,7 +13,7 @@ use crate::{
     },
     engine::{AT_ONCE, AllTagged, Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Tagged},
     kinds::{
-        HELD, KINDS, Kind,
+        KINDS, Kind, STORED_VALUES,
         auto_scaling_group::{ENDS_TAG, PAUSED_TAG},
         bucket::Bucket,
     },
@@ -104,7 +104,7 @@ pub async fn search(aws: &Aws, regions: &BTreeSet<String>) -> (Vec<FoundStack>, 
 
 /// Every kind that a stack can have, including those that only `deployer secret` creates.
 fn every_kind() -> impl Iterator<Item = &'static Kind> {
-    KINDS.iter().chain(HELD)
+    KINDS.iter().chain(STORED_VALUES)
 }
 
 /// Sorts the resources of a region, listed in the order of their kinds, by their stacks.

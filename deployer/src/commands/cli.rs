@@ -23,6 +23,17 @@ pub struct Cli {
     pub global: Global,
 }
 
+/// The introduction, with commands to try first.
+pub const FIRST_SCREEN: &str = "\
+deployer deploys the stack that stack.yaml describes to AWS, or to this machine.
+There is no state file: after an interruption, run the same command again.
+
+  deployer init           write a stack.yaml to start from
+  deployer up --local     run the stack on this machine, no account needed
+  deployer up             deploy it to AWS, after showing the plan
+
+`deployer --help` lists all commands, with examples and exit codes.";
+
 /// The variable with the port of the local AWS.
 pub const PORT_VARIABLE: &str = "DEPLOYER_LOCAL_PORT";
 

@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, time::Instant};
 use anyhow::anyhow;
 
 use super::{
-    Lookup, Session, Wake, observer,
+    Lookup, Session, Wake,
+    lease::{Acquisition, overtaken},
+    observer,
     receipt::Receipt,
-    turn::{Turn, overtaken},
     unless_stopped, watched,
 };
 use crate::{
@@ -101,13 +102,14 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
         report::say("nothing to do: everything that exists is kept");
         return Ok(Agreed::Nothing);
     }
-    let (Turn::Ours(lease) | Turn::AfterOthers(lease)) = session.take_turn("down", args.wait).await? else {
+    let (Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease)) = session.acquire_lease("down", args.wait).await?
+    else {
         return Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: None })));
     };
     match agree_again(session, args, plan).await {
         Ok(Some((page, plan))) => Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: Some(lease) }))),
         refused => {
-            session.end_turn(Some(lease)).await;
+            session.release_lease(Some(lease)).await;
             refused.map(|_| Agreed::Refused)
         }
     }
@@ -144,18 +146,18 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
         page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
     })
     .await;
-    session.standing().note(&outcomes);
+    session.summary().note(&outcomes);
     if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
         return Err(overtaken());
     }
-    session.end_turn(lease).await;
+    session.release_lease(lease).await;
     if outcomes.iter().all(Outcome::is_done) {
         let count = Count::of(goes(&plan), goes(&plan).saturating_sub(1));
         let last = watched(Board::following(count, Some(schedule)), None, async |pace, board| {
             page.stack.remove_anchor(&session.aws, &plan, &pace, &observer(&board)).await
         });
         let last = last.await;
-        session.standing().note(last.as_slice());
+        session.summary().note(last.as_slice());
         if last.iter().any(is_leased) {
             return Err(taken_over());
         }
@@ -181,7 +183,7 @@ async fn removal(session: &Session, keep: &[String]) -> Result<(Page, Plan), Fai
 
 async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failure> {
     let mut page = session.page_with_orphans(&Programs::none()).await?;
-    let unread = kinds::doom_held(&mut page.stack, &session.aws).await;
+    let unread = kinds::doom_stored_values(&mut page.stack, &session.aws).await;
     for (kind, fault) in unread {
         report::warning(&format!(
             "{kind}s of this stack could not be looked up; any that exist are left: {}",

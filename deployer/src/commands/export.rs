@@ -8,14 +8,14 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Session, held, rest, unless_stopped};
+use super::{Session, paused, stored_values, unless_stopped};
 use crate::{
     cloud::status,
     commands::cli::{ExportCommand, ExportTerraform, Global},
     engine::{Address, Fault, Plan},
-    export::terraform::{ALL, FILES, Place, Sheet, VERSIONS, Written, is_marked, is_of_export, written},
+    export::terraform::{ALL, FILES, Sheet, VERSIONS, Written, is_marked, is_of_export, written},
     kinds,
-    machine::{files::read_text_file, platform},
+    machine::{files::read_text_file, pin::Home, platform},
     output::{
         counted::counted,
         exit::{Exit, Failure},
@@ -33,9 +33,9 @@ pub async fn run(global: &Global, command: &ExportCommand) -> Result<Exit, Failu
     let sheet = unless_stopped(read(&session)).await?;
     let (count, left_out) = (sheet.resources(), sheet.left_out().to_vec());
     let site = &session.site;
-    let place =
-        Place { stack: session.config.name.to_string(), account: site.account.clone(), region: site.region.clone() };
-    write(args, &written(sheet, &place)).map_err(|error| {
+    let home =
+        Home { stack: session.config.name.to_string(), account: site.account.clone(), region: site.region.clone() };
+    write(args, &written(sheet, &home)).map_err(|error| {
         Failure::new(Exit::Failed, error).hint("name a folder that can be written to, with --overwrite if it has files")
     })?;
     session.tally(global);
@@ -95,14 +95,14 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
 /// Errors: it is not as `stack.yaml` describes it, so that another tool would take over something unfinished.
 async fn read(session: &Session) -> Result<Sheet, Failure> {
     let failed = |fault| session.failed("read the stack", fault);
-    held::refuse(session.find_held(|_| true).await?)?;
+    stored_values::refuse(session.find_stored_values(|_| true).await?)?;
     let programs = deployed(session).await.map_err(failed)?;
     let mut page = session.page(&programs);
     kinds::doom_orphans(&mut page.stack, &session.aws).await.map_err(failed)?;
     let plan = page.stack.plan(&session.aws, Some(&page.stack.all())).await.map_err(|error| session.located(error))?;
     session.note(plan.span);
-    if let Some(since) = rest::paused_since(&page, &plan) {
-        return Err(rest::refuse_paused(&since));
+    if let Some(since) = paused::paused_since(&page, &plan) {
+        return Err(paused::refuse_paused(&since));
     }
     refuse_unfinished(&plan, &page.stack.orphans())?;
     let mut sheet = Sheet::default();
@@ -110,15 +110,14 @@ async fn read(session: &Session) -> Result<Sheet, Failure> {
         let written = kinds::write(line, &session.aws, &mut sheet).await;
         written.map_err(|fault| session.failed(&format!("read {}", line.address), fault))?;
     }
-    kinds::write_held(page.stack.name(), &session.aws, &mut sheet).await.map_err(failed)?;
+    kinds::write_stored_values(page.stack.name(), &session.aws, &mut sheet).await.map_err(failed)?;
     Ok(sheet)
 }
 
 /// The programs that functions and services have now: they are exported, whatever would be built here.
 async fn deployed(session: &Session) -> Result<Programs, Fault> {
-    let places = page::places(&session.config, &session.site);
-    let (functions, services) =
-        (places.functions.iter().collect::<Vec<_>>(), places.services.iter().collect::<Vec<_>>());
+    let names = page::resource_names(&session.config, &session.site);
+    let (functions, services) = (names.functions.iter().collect::<Vec<_>>(), names.services.iter().collect::<Vec<_>>());
     let deployed = status::deployed(&session.aws, &functions, &services).await?;
     let mut programs = Programs::none();
     deployed.functions.into_iter().for_each(|(entry, sha256)| programs.keep_function(&entry, sha256));

@@ -82,7 +82,7 @@ async fn await_healthy(
                 board.show_row(name.clone(), Progress::Waiting(health.waiting_for()));
                 failed_launch.clone_from(&health.failed_launch);
                 let ends = match begun.elapsed() > QUICK {
-                    true => why::certain_ends(&session.aws, &front.place.reports, since_s).await,
+                    true => why::certain_ends(&session.aws, &front.names.reports, since_s).await,
                     false => Ok(Vec::new()),
                 };
                 // Without permission to read the reports, wait for the whole time limit.
@@ -112,10 +112,10 @@ async fn await_healthy(
 /// Prints the evidence about a service that is not healthy, and remembers the cause for the end of the command. A release that
 /// was given up has been judged already: its instances are leaving.
 pub async fn explain(session: &Session, front: &Front) {
-    let judgement = match session.aws.roll_outs.judgement(&front.place.group) {
+    let judgement = match session.aws.roll_outs.judgement(&front.names.group) {
         Some(judgement) => judgement,
         None => {
-            let evidence = why::collect(&session.aws, &front.place).await;
+            let evidence = why::collect(&session.aws, &front.names).await;
             Judgement { verdict: why::verdict(&evidence), summary: evidence.summary() }
         }
     };

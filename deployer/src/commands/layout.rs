@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::anyhow;
 
-use super::{Session, held, place, unless_stopped, warn_of_exposed};
+use super::{Session, place, stored_values, unless_stopped, warn_of_exposed};
 use crate::{
     cloud::{
         health,
@@ -31,7 +31,7 @@ impl Session {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         warn_of_exposed(&self.config, &self.file);
         self.check_images(wanted).await?;
-        held::refuse(self.find_held(wanted).await?)?;
+        stored_values::refuse(self.find_stored_values(wanted).await?)?;
         let mut build = report::Build::default();
         let show = |building: Building<'_>| build.show(building);
         let built = Programs::build(&self.config, &self.file, self.destination, wanted, show);

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::{
-    cloud::held::WINDOW_DAYS,
+    cloud::stored_values::WINDOW_DAYS,
     cost::{
         Fleet, balancer_monthly, instance_monthly,
         prices::{dollars, prices},
@@ -54,7 +54,7 @@ impl Receipt {
                     has_balancer: false,
                     ..Fleet::described(service, 0, usual_bake_minutes(&session.site))
                 };
-                was_off |= group.rest.paused.is_some() || group.rest.is_empty;
+                was_off |= group.downtime.paused.is_some() || group.downtime.is_empty;
                 existed.extend(alarms.monthly().map(|monthly| Existed { monthly, age_s }));
             }
             if let Some(balancer) = plan.outputs().get(front.balancer) {

@@ -7,9 +7,8 @@ use anyhow::anyhow;
 use super::{
     Session,
     healthy::{Behind, await_all, explain},
-    rest,
-    turn::Turn,
-    unless_stopped, why,
+    lease::Acquisition,
+    paused, unless_stopped, why,
 };
 use crate::{
     cloud::{aws::Aws, health, lease::Lease},
@@ -17,7 +16,7 @@ use crate::{
     engine::{Change, Observed, Outcome, Plan, Resource as _, Stack, Tags, look},
     kinds::{
         artifact::{Artifact, Content},
-        auto_scaling_group::{self, AutoScalingGroup, Rest, Template},
+        auto_scaling_group::{self, AutoScalingGroup, Downtime, Template},
         origin::Origin,
     },
     output::{
@@ -69,14 +68,14 @@ async fn roll_back(session: &Session, global: &Global, args: &Rollback) -> Resul
         report::say("nothing was changed");
         return Ok(Exit::Done);
     }
-    let lease = match session.take_turn("rollback", args.roll_out.wait).await? {
-        Turn::Ours(lease) | Turn::AfterOthers(lease) => lease,
-        Turn::NoBucket => return Err(not_deployed(front)),
+    let lease = match session.acquire_lease("rollback", args.roll_out.wait).await? {
+        Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease) => lease,
+        Acquisition::NoBucket => return Err(not_deployed(front)),
     };
     let way = match again(session, front, args, &seen).await {
         Ok(Some(way)) => way,
         ended => {
-            session.end_turn(Some(lease)).await;
+            session.release_lease(Some(lease)).await;
             report::say("nothing was changed");
             return ended.map(|_| Exit::Done);
         }
@@ -145,7 +144,7 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
     require_fit(session, front, &releases, target)?;
     require_program(session, front, target).await?;
     let release = format!("release {} of {}", target.number, front.name);
-    session.require_held(&release, target.held(), &format!("services.{}", front.name)).await?;
+    session.require_stored_values(&release, target.stored_values(), &format!("services.{}", front.name)).await?;
     let template = Template { id: releases.template.clone(), version: target.number.to_string() };
     let target_groups = group.target_groups.iter().cloned().collect();
     let (stack, plan) = plan(session, front, group, template).await?;
@@ -159,11 +158,11 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
 
 /// The settings of the group as they are.
 async fn live_group(session: &Session, front: &Front) -> Result<auto_scaling_group::Settings, Failure> {
-    let group = AutoScalingGroup::named(&front.place.group);
+    let group = AutoScalingGroup::named(&front.names.group);
     match look(|| group.read(&session.aws)).await {
-        Ok(Observed::Present(live)) => match live.output.rest {
-            Rest { paused: Some(since), .. } => Err(rest::refuse_paused(&since)),
-            rest if rest.has_ended() => Err(Failure::new(Exit::Failed, anyhow!("{} has ended", front.name))
+        Ok(Observed::Present(live)) => match live.output.downtime {
+            Downtime { paused: Some(since), .. } => Err(paused::refuse_paused(&since)),
+            downtime if downtime.has_ended() => Err(Failure::new(Exit::Failed, anyhow!("{} has ended", front.name))
                 .hint("`deployer up` brings it back")
                 .without_change()),
             _ => Ok(live.settings),
@@ -183,8 +182,8 @@ async fn plan(
     let mut stack = Stack::new(session.config.name.to_string(), Tags::new());
     stack.section(format!("services.{}", front.name));
     let resource = AutoScalingGroup {
-        name: front.place.group.clone(),
-        place: Some(Box::new(front.place.clone())),
+        name: front.names.group.clone(),
+        names: Some(Box::new(front.names.clone())),
         back_to: Some(template.clone()),
         // The alarms may have gone off because of the release that is taken back.
         bake: None,
@@ -237,7 +236,7 @@ const SOME: usize = 5;
 fn require_fit(session: &Session, front: &Front, releases: &Releases, target: &Release) -> Result<(), Failure> {
     let (name, number) = (&front.name, target.number);
     let current = releases.in_service.and_then(|number| releases.get(number)).or(releases.all.first());
-    let port = front.place.port.to_string();
+    let port = front.names.port.to_string();
     let misfit = match (target.port(), current) {
         (None, _) => Some("was not made by the deployer".to_owned()),
         (Some(own), _) if own != port => Some(format!("listens on port {own}, and the load balancer uses {port}")),
@@ -295,7 +294,7 @@ fn by_origin(origin: &Origin) -> String {
 }
 
 fn not_deployed(front: &Front) -> Failure {
-    Failure::new(Exit::Failed, anyhow!("{} is not deployed on port {}", front.name, front.place.port))
+    Failure::new(Exit::Failed, anyhow!("{} is not deployed on port {}", front.name, front.names.port))
         .hint("run `deployer up` first")
 }
 
@@ -323,17 +322,17 @@ fn nothing_to_do(front: &Front, releases: &Releases, target: &Release) -> String
 
 async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease) -> Result<Vec<Outcome>, Failure> {
     let WayBack { stack, plan, target_groups, .. } = way;
-    let mut outcomes = session.carry_out(&stack, plan, lease).await?;
+    let mut outcomes = session.apply_under_lease(&stack, plan, lease).await?;
     if front.is_refused(&outcomes) {
         explain(session, front).await;
     }
     if let health::Wait::Within(limit) = session.wait
         && outcomes.iter().all(Outcome::is_done)
     {
-        let group = &front.place.group;
+        let group = &front.names.group;
         let services = target_groups.into_iter().map(|targets| Behind { front, group: group.clone(), targets });
         let waited = await_all(session, &services.collect::<Vec<_>>(), limit).await;
-        session.standing().note(&waited);
+        session.summary().note(&waited);
         outcomes.extend(waited);
     }
     Ok(outcomes)

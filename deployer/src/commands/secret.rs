@@ -5,9 +5,9 @@ use std::io::{IsTerminal as _, Read as _};
 use anyhow::anyhow;
 use aws_sdk_ssm::types::ParameterType;
 
-use super::{Session, Wake, held::uses, unless_stopped};
+use super::{Session, Wake, stored_values::uses, unless_stopped};
 use crate::{
-    cloud::held::{
+    cloud::stored_values::{
         self, WINDOW_DAYS, from_secret_tags, parameter, parameter_tags, tag_parameter, tag_secret, tagged_parameters,
         to_parameter_tags, to_secret_tags,
     },
@@ -24,7 +24,7 @@ use crate::{
         utc::timestamp,
     },
     page::user_data::is_noncharacter,
-    releases::held::readers,
+    releases::stored_values::readers,
 };
 
 /// The longest value of a tag (docs/aws.md §2.5).
@@ -129,7 +129,7 @@ impl Session {
         if store == Store::Parameter {
             return Ok(parameter_tags(&self.aws, name).await?.map(|tags| (tags, false)));
         }
-        let secret = held::secret(&self.aws, name).await?;
+        let secret = stored_values::secret(&self.aws, name).await?;
         Ok(secret.map(|it| (from_secret_tags(it.tags()), it.deleted_date().is_some())))
     }
 

@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Standing, Wake, access, check_place, describe, folder, in_account, lab, local_access, no_local_aws_here, pin_file,
+    Summary, Wake, access, check_place, describe, folder, in_account, lab, local_access, no_local_aws_here, pin_file,
     place, scale, unless_stopped,
 };
 use crate::{
@@ -46,7 +46,7 @@ pub(super) struct Session {
     pub(super) ends: Option<String>,
     /// The versions of the values that AWS keeps.
     pub(super) versions: Mutex<Versions>,
-    pub(super) standing: Mutex<Standing>,
+    pub(super) summary: Mutex<Summary>,
     /// When the resources of the run begin and end.
     pub(super) schedule: Mutex<Option<Schedule>>,
     /// The times of all walks so far.
@@ -72,7 +72,7 @@ impl Session {
     /// Errors: nothing was changed.
     pub(super) async fn open(global: &Global, wake: Wake, lookup: Lookup) -> Result<Option<Session>, Failure> {
         let opened = unless_stopped(Session::connect(global, wake, lookup)).await;
-        opened.map_err(|failure| failure.leaving(|| Standing::default().lines()))
+        opened.map_err(|failure| failure.with_summary(|| Summary::default().lines()))
     }
 
     /// The same for commands that need an existing stack.
@@ -120,7 +120,7 @@ impl Session {
         let config = in_account(config, &site)?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let lease_term = Duration::from_secs(global.lease.into());
-        let (network, wait, ends, versions, standing, schedule, walked, verdicts) = Default::default();
+        let (network, wait, ends, versions, summary, schedule, walked, verdicts) = Default::default();
         Ok(Some(Session {
             config,
             file,
@@ -134,7 +134,7 @@ impl Session {
             wait,
             ends,
             versions,
-            standing,
+            summary,
             schedule,
             walked,
             verdicts,

@@ -262,7 +262,7 @@ impl Checks<'_> {
         let environment = &variables.texts;
         environment.values().flat_map(|text| text.references()).for_each(|reference| self.reference(reference));
         let texts: usize = environment.iter().map(|(name, text)| name.len() + text.known_len()).sum();
-        let bytes = texts + variables.held.iter().map(|(name, held)| held.bytes(name)).sum::<usize>();
+        let bytes = texts + variables.stored.iter().map(|(name, stored)| stored.bytes(name)).sum::<usize>();
         if bytes > LARGEST_ENVIRONMENT {
             let message = format!("an environment of {bytes} bytes");
             self.problem(

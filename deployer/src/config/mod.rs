@@ -6,10 +6,10 @@ mod checks;
 mod error;
 mod exposed;
 pub mod fields;
-mod held;
 mod hidden;
 mod read;
 pub mod schema;
+mod stored_values;
 pub mod template;
 mod text;
 mod tree;
@@ -27,8 +27,8 @@ pub use block::Block;
 pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::{Exposed, is_secret};
-pub use held::{Held, HeldVariables, REFERENCES, Store, Versions, read_references, references};
 pub use read::{KEY_TYPES, METHODS, RESERVED_BY_LAMBDA, STREAMS};
+pub use stored_values::{REFERENCES, Store, StoredValue, StoredVariables, Versions, read_references, references};
 pub use text::{Piece, Reference, Text};
 
 use crate::{
@@ -355,7 +355,7 @@ pub struct Variables {
     /// Those of them whose values plans hide.
     pub sensitive: BTreeSet<String>,
     /// Those whose values are kept in AWS.
-    pub held: HeldVariables,
+    pub stored: StoredVariables,
 }
 
 impl Variables {
@@ -532,7 +532,7 @@ impl Config {
 
     /// Whether a variable's value is kept there.
     pub fn holds(&self, store: Store) -> bool {
-        self.variables().any(|(_, it)| it.held.values().any(|held| held.store == store))
+        self.variables().any(|(_, it)| it.stored.values().any(|stored| stored.store == store))
     }
 
     /// The place of a value, by its path such as `services.web.image`.

@@ -131,7 +131,7 @@ fn tags() -> Value {
 }
 
 /// A variable whose value is kept in AWS.
-fn held(place: &str) -> Value {
+fn stored_value(place: &str) -> Value {
     let mut properties = json!({ place: { "type": "string" } });
     if place == "secret" {
         properties["key"] = json!({ "type": "string" });
@@ -164,7 +164,7 @@ fn variables(whose: Variables) -> Value {
     let value = match whose {
         Variables::Outputs => text,
         Variables::Function | Variables::Service => {
-            json!({ "anyOf": [text, held("secret"), held("parameter"), marked()] })
+            json!({ "anyOf": [text, stored_value("secret"), stored_value("parameter"), marked()] })
         }
     };
     json!({

@@ -227,8 +227,8 @@ pub fn rounded(amount: f64) -> f64 {
 
 /// The secrets that variables refer to. Parameters of the standard tier cost nothing.
 fn secrets(config: &Config) -> Option<Item> {
-    let held = config.variables().flat_map(|(_, it)| it.held.values());
-    let names: BTreeSet<&str> = held.filter(|it| it.store == Store::Secret).map(|it| it.name.as_str()).collect();
+    let stored = config.variables().flat_map(|(_, it)| it.stored.values());
+    let names: BTreeSet<&str> = stored.filter(|it| it.store == Store::Secret).map(|it| it.name.as_str()).collect();
     let monthly = secrets_monthly(names.len() as u32);
     (!names.is_empty()).then(|| Item {
         section: "secrets".to_owned(),

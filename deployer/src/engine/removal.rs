@@ -58,22 +58,35 @@ mod tests {
             site::{Network, Site},
         },
         config::Config,
+        engine::Resource as _,
         kinds::{
+            KINDS, STORED_VALUES,
             alarm::Alarm,
+            alias::Alias,
+            artifact::Artifact,
             auto_scaling_group::AutoScalingGroup,
             bucket::Bucket,
+            certificate::Certificate,
+            default_action::DefaultAction,
             function::Function,
             instance_profile::InstanceProfile,
             internet_gateway::InternetGateway,
             launch_template::LaunchTemplate,
+            listener::Listener,
             load_balancer::LoadBalancer,
             log_group::LogGroup,
+            notification::Notification,
+            parameter::Parameter,
+            permissions::Permissions,
             role::Role,
             route_table::RouteTable,
+            scaling_policy::ScalingPolicy,
+            secret::Secret,
             security_group::{SecurityGroup, Side},
             subnet::Subnet,
             table::Table,
             target_group::TargetGroup,
+            validation_record::ValidationRecord,
             vpc::Vpc,
         },
         package::programs::Programs,
@@ -101,6 +114,7 @@ mod tests {
         stack.doom(Function::named(name));
         stack.doom(LaunchTemplate::named(name));
         stack.doom(TargetGroup { name: name.into() });
+        stack.doom(Certificate::of(name, "old"));
         stack.doom(Subnet { stack: name.into(), vpc: vpc.clone(), zone: "us-east-1a".into() });
         stack.doom(RouteTable { stack: name.into() });
         stack.doom(InternetGateway { stack: name.into() });
@@ -111,7 +125,29 @@ mod tests {
         stack.doom(Role { name: name.into(), path });
         stack.doom(Table { name: name.into() });
         stack.doom(Bucket { name: name.into(), account: "1".into() });
+        stack.doom(Parameter { name: name.into() });
+        stack.doom(Secret { name: name.into() });
         stack
+    }
+
+    /// The kinds that live inside another resource and vanish with it: there is never an orphan of them.
+    const INSIDE: [&str; 8] = [
+        Alias::KIND,
+        Artifact::KIND,
+        DefaultAction::KIND,
+        Listener::KIND,
+        Notification::KIND,
+        Permissions::KIND,
+        ScalingPolicy::KIND,
+        ValidationRecord::KIND,
+    ];
+
+    #[test]
+    fn the_orphans_of_these_tests_are_of_every_kind_that_can_have_one() {
+        let every: BTreeSet<&str> = KINDS.iter().chain(STORED_VALUES).map(|kind| kind.name).collect();
+        let stack = stack();
+        let orphans: BTreeSet<&str> = stack.orphans.iter().map(|orphan| orphan.address().kind).collect();
+        assert_eq!(orphans.union(&INSIDE.into()).copied().collect::<BTreeSet<_>>(), every);
     }
 
     #[test]
@@ -137,6 +173,7 @@ mod tests {
             ("auto_scaling_group.web", "alarm.web-target-5xx"),
             ("auto_scaling_group.web", "alarm.old"),
             ("alarm.old", "load_balancer.web"),
+            ("load_balancer.old", "certificate.old"),
             ("load_balancer.old", "subnet.us-east-1a"),
             ("auto_scaling_group.old", "subnet.us-east-1a"),
             ("subnet.us-east-1a", "route_table.old"),

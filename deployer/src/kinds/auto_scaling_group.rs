@@ -20,7 +20,7 @@ use crate::{
     cloud::{
         aws::{Aws, found, gone, items},
         usual::UPDATING,
-        why::{self, Place},
+        why::{self, ServiceNames},
     },
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
     output::utc::timestamp,
@@ -32,7 +32,7 @@ pub struct AutoScalingGroup {
     /// Its name.
     pub name: String,
     /// What the diagnosis of its service needs, if known: without it, a bad release is left to AWS.
-    pub place: Option<Box<Place>>,
+    pub names: Option<Box<ServiceNames>>,
     /// The version that a rollback brings back. Then instances of another version, and a roll-out to one, count as a
     /// difference even if the group has this version already.
     pub back_to: Option<Template>,
@@ -94,14 +94,14 @@ pub struct Output {
     /// The minimum size.
     pub min: i32,
     /// Why it is meant to be empty, or when it will be.
-    pub rest: Rest,
+    pub downtime: Downtime,
     /// When it was created, in seconds since 1970.
     pub created_s: Option<i64>,
 }
 
 /// Why a group is meant to be empty, or when it will be, according to its tags and its size.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rest {
+pub struct Downtime {
     /// When it was paused.
     pub paused: Option<String>,
     /// When a scheduled action sets its size to 0, or did so.
@@ -149,11 +149,11 @@ impl Resource for AutoScalingGroup {
         if group.status().is_some_and(|status| !status.is_empty()) {
             return Ok(Observed::Settling("being deleted".into()));
         }
-        let (mut settings, rest) = (settings(&group), rest(tags_of(&group), group.max_size()));
-        if self.empties && rest.is_paused() && !group.instances().is_empty() {
+        let (mut settings, downtime) = (settings(&group), downtime(tags_of(&group), group.max_size()));
+        if self.empties && downtime.is_paused() && !group.instances().is_empty() {
             return Ok(Observed::Settling(terminating(group.instances().len())));
         }
-        if let Some(time) = settings.ends.clone().filter(|_| !rest.is_empty)
+        if let Some(time) = settings.ends.clone().filter(|_| !downtime.is_empty)
             && self.scheduled(aws).await? != Some(time)
         {
             settings.ends = Some(UNSCHEDULED.into());
@@ -167,7 +167,7 @@ impl Resource for AutoScalingGroup {
             output: Output {
                 name: self.name.clone(),
                 min: settings.min,
-                rest,
+                downtime,
                 created_s: group.created_time().map(|at| at.secs()),
             },
             settings,
@@ -199,10 +199,10 @@ impl Resource for AutoScalingGroup {
         if let Some(time) = &want.ends {
             self.schedule(aws, time).await?;
         }
-        let rest = rest(tags.clone(), Some(want.max));
+        let downtime = downtime(tags.clone(), Some(want.max));
         Ok(Some(Live {
             settings: want.clone(),
-            output: Output { name: self.name.clone(), min: want.min, rest, created_s: None },
+            output: Output { name: self.name.clone(), min: want.min, downtime, created_s: None },
             owner: Owner::Tags(tags),
         }))
     }
@@ -303,7 +303,7 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
 impl AutoScalingGroup {
     /// A group of which only the name is known.
     pub fn named(name: &str) -> AutoScalingGroup {
-        AutoScalingGroup { name: name.into(), place: None, back_to: None, bake: None, empties: false }
+        AutoScalingGroup { name: name.into(), names: None, back_to: None, bake: None, empties: false }
     }
 
     /// Records on AWS that the group will be without instances, before it is: a tag first, then the scheduled action, so
@@ -451,13 +451,13 @@ impl AutoScalingGroup {
                 let baking = self.bake.as_ref().map_or(0, |bake| bake.seconds.unsigned_abs());
                 let limit = aws.scale.lasts(ROLL_OUT_S + u64::from(baking));
                 let mut progress = progress;
-                if let (Some(refresh), Some(place)) = (at_work, &self.place) {
-                    if let Some(why) = self.hopeless(aws, place, refresh, want, (stuck, limit)).await {
+                if let (Some(refresh), Some(names)) = (at_work, &self.names) {
+                    if let Some(why) = self.hopeless(aws, names, refresh, want, (stuck, limit)).await {
                         return Err(self.give_up(aws, there, &why).await);
                     }
                     if watched > aws.scale.usual(Self::KIND, UPDATING)
                         && refresh.status() == Some(&Status::InProgress)
-                        && let Some(words) = aws.roll_outs.explanation(aws, place).await
+                        && let Some(words) = aws.roll_outs.explanation(aws, names).await
                     {
                         progress = format!("{progress}: {words}");
                     }
@@ -474,14 +474,14 @@ impl AutoScalingGroup {
     async fn hopeless(
         &self,
         aws: &Aws,
-        place: &Place,
+        names: &ServiceNames,
         refresh: &InstanceRefresh,
         want: &Settings,
         (stuck, limit): (Duration, Duration),
     ) -> Option<String> {
         let begun_s = refresh.start_time()?.secs();
-        let looked = why::look(aws, place, &want.target_groups, &want.template, begun_s).await.ok();
-        let ends = why::certain_ends(aws, &place.reports, begun_s).await.unwrap_or_default();
+        let looked = why::look(aws, names, &want.target_groups, &want.template, begun_s).await.ok();
+        let ends = why::certain_ends(aws, &names.reports, begun_s).await.unwrap_or_default();
         // Instances of the previous version may be broken too, and this roll-out the fix.
         let is_new = |id: &String| looked.as_ref().is_some_and(|look| look.current.contains(id));
         let end = ends.into_iter().find(|(instance, _)| is_new(instance)).map(|(_, end)| end);
@@ -490,7 +490,7 @@ impl AutoScalingGroup {
         if end.is_none() && !is_ill && stuck <= limit {
             return None;
         }
-        let judgement = aws.roll_outs.judge(aws, place).await;
+        let judgement = aws.roll_outs.judge(aws, names).await;
         Some(match (end, judgement.words()) {
             (Some(end), _) => format!("the new version {end}"),
             (None, Some(words)) => format!("the new version is not healthy: {words}"),
@@ -672,7 +672,7 @@ fn has_ended_since(refresh: &InstanceRefresh, began: SystemTime) -> bool {
     ended.is_none_or(|ended| ended > began)
 }
 
-impl Rest {
+impl Downtime {
     /// Whether it is paused and has been scaled to 0. A run that died may have left one without the other.
     pub fn is_paused(&self) -> bool {
         self.paused.is_some() && self.is_empty
@@ -685,8 +685,8 @@ impl Rest {
 }
 
 /// What the tags and the maximum size of a group say.
-pub fn rest(mut tags: Tags, max: Option<i32>) -> Rest {
-    Rest { paused: tags.remove(PAUSED_TAG), ends: tags.remove(ENDS_TAG), is_empty: max == Some(0) }
+pub fn downtime(mut tags: Tags, max: Option<i32>) -> Downtime {
+    Downtime { paused: tags.remove(PAUSED_TAG), ends: tags.remove(ENDS_TAG), is_empty: max == Some(0) }
 }
 
 fn terminating(instances: usize) -> String {
@@ -697,7 +697,7 @@ fn terminating(instances: usize) -> String {
 }
 
 fn settings(group: &Described) -> Settings {
-    let Rest { paused, ends, .. } = rest(tags_of(group), group.max_size());
+    let Downtime { paused, ends, .. } = downtime(tags_of(group), group.max_size());
     let subnets = group.vpc_zone_identifier().unwrap_or_default().split(',');
     Settings {
         min: group.min_size().unwrap_or_default(),

@@ -1,8 +1,6 @@
-//! Every kind of resource, in one list; each has a file of its own.
+//! Every kind of resource; each has a file of its own.
 
 pub mod origin;
-pub mod parameter;
-pub mod secret;
 pub mod tags;
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
@@ -13,39 +11,47 @@ use crate::{
     export::terraform::{self, Sheet, Terraform},
 };
 
-/// Declares the modules of the kinds and, from the same rows, [`KINDS`] and the order of their removal.
+/// Declares the modules of the kinds and, from the same rows, the lists of kinds and the order of their removal.
 macro_rules! kinds {
-    ($($rank:literal: $($module:ident::$Kind:ident),+;)+) => {
-        $($(
+    ($($(#[$doc:meta])+ $LIST:ident { $($rank:literal: $($module:ident::$Kind:ident),+;)+ })+) => {
+        $($($(
             pub mod $module;
 
             impl Removal for $module::$Kind {
                 const RANK: u8 = $rank;
             }
-        )+)+
+        )+)+)+
 
-        /// Every kind.
-        pub const KINDS: &[Kind] = &[$($(Kind::of::<$module::$Kind>()),+),+];
+        $(
+            $(#[$doc])+
+            pub const $LIST: &[Kind] = &[$($(Kind::of::<$module::$Kind>()),+),+];
+        )+
     };
 }
 
 // In order of removal: a kind stands before the kinds that it may use.
 kinds! {
-    0: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
-       permissions::Permissions, scaling_policy::ScalingPolicy, validation_record::ValidationRecord;
-    1: alarm::Alarm;
-    2: function::Function, listener::Listener, load_balancer::LoadBalancer;
-    3: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
-    4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup,
-       subnet::Subnet;
-    5: bucket::Bucket, role::Role, route_table::RouteTable, table::Table;
-    6: internet_gateway::InternetGateway;
-    7: vpc::Vpc;
-}
+    /// The kinds that `stack.yaml` describes.
+    KINDS {
+        0: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction,
+           notification::Notification, permissions::Permissions, scaling_policy::ScalingPolicy,
+           validation_record::ValidationRecord;
+        1: alarm::Alarm;
+        2: function::Function, listener::Listener, load_balancer::LoadBalancer;
+        3: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
+        4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup,
+           subnet::Subnet;
+        5: bucket::Bucket, role::Role, route_table::RouteTable, table::Table;
+        6: internet_gateway::InternetGateway;
+        7: vpc::Vpc;
+    }
 
-/// The kinds that `deployer secret` makes. `up` neither wants them nor removes them, since only the user knows their
-/// values; `down` removes them.
-pub const HELD: &[Kind] = &[Kind::of::<parameter::Parameter>(), Kind::of::<secret::Secret>()];
+    /// The kinds that `deployer secret` makes. `up` neither wants them nor removes them, since only the user knows
+    /// their values; `down` removes them.
+    STORED_VALUES {
+        5: parameter::Parameter, secret::Secret;
+    }
+}
 
 /// A kind of resource, with its type forgotten.
 pub struct Kind {
@@ -83,8 +89,8 @@ impl Kind {
         }
     }
 
-    /// Lists every resource of this kind in the region that carries the tag of any stack. A fault in the list stands for
-    /// a resource whose tags could not be read.
+    /// Lists every resource of this kind in the region that carries the tag of any stack. A fault in the list stands
+    /// for a resource whose tags could not be read.
     pub async fn of_any_stack(&self, aws: &Aws) -> Result<AllTagged, Fault> {
         (self.list)(aws).await
     }
@@ -99,8 +105,8 @@ pub async fn write(line: &Planned, aws: &Aws, sheet: &mut Sheet) -> Result<(), F
 }
 
 /// Writes the stack's secrets and parameters as a configuration of Terraform, without their values.
-pub async fn write_held(stack: &str, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
-    for kind in HELD {
+pub async fn write_stored_values(stack: &str, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
+    for kind in STORED_VALUES {
         (kind.write_owned)(stack, aws, sheet).await?;
     }
     Ok(())
@@ -131,9 +137,9 @@ pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault
 }
 
 /// Marks the stack's secrets and parameters for removal. Returns the kinds that could not be listed, with the reason.
-pub async fn doom_held(stack: &mut Stack<Aws>, aws: &Aws) -> Vec<(&'static str, Fault)> {
+pub async fn doom_stored_values(stack: &mut Stack<Aws>, aws: &Aws) -> Vec<(&'static str, Fault)> {
     let mut unread = Vec::new();
-    for kind in HELD {
+    for kind in STORED_VALUES {
         match (kind.search)(stack, aws).await {
             Ok(doom) => doom(stack),
             Err(fault) => unread.push((kind.name, fault)),

@@ -200,7 +200,7 @@ impl Laptop {
         let wanted = self.preferred_port();
         match start(wanted).await {
             Err(error) if error.downcast_ref().is_some_and(local::NoPort::is_taken) => {
-                crate::output::report::say(format!("{}: using a free port", held(wanted)));
+                crate::output::report::say(format!("{}: using a free port", holder(wanted)));
                 start(0).await
             }
             started => started,
@@ -213,7 +213,7 @@ impl Laptop {
         let dir = self.dir.display();
         if let Some(no_port) = error.downcast_ref::<local::NoPort>() {
             return match no_port.is_taken() {
-                true => failed(anyhow!("{}", held(no_port.port))).hint(format!(
+                true => failed(anyhow!("{}", holder(no_port.port))).hint(format!(
                     "without --port and {PORT_VARIABLE} a free one is used; `deployer local stop` in the other folder \
                      ends what runs there"
                 )),
@@ -355,8 +355,8 @@ pub struct Domains {
     pub certificate_authority: Option<PathBuf>,
 }
 
-/// The program that listens on a port of this machine.
-fn held(port: u16) -> String {
+/// The sentence about the program that listens on a port of this machine.
+fn holder(port: u16) -> String {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     match health(address) {
         Some(Health { dir, .. }) => {

@@ -129,7 +129,7 @@ pub fn failure(failure: &Failure) {
     if let Some(remedy) = &failure.hint {
         hint(remedy);
     }
-    failure.standing.iter().for_each(say);
+    failure.summary.iter().for_each(say);
     events::error(failure);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::https::Https;
 use crate::{
-    cloud::why::Place,
+    cloud::why::ServiceNames,
     engine::{Address, Error, Fault, Handle, Inputs as _, Outcome, Outputs, Resource as _, Wire},
     kinds::{
         auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, load_balancer::LoadBalancer,
@@ -28,7 +28,7 @@ pub struct Front {
     /// How it is served over HTTPS, if it is to be.
     pub https: Option<Https>,
     /// The names for its diagnosis.
-    pub place: Place,
+    pub names: ServiceNames,
     /// The name of its launch template, whose versions are its releases.
     pub template: String,
     /// The location of its programs.

@@ -25,8 +25,8 @@ impl Layout<'_> {
         let logs = self.stack.add(entry, group, (), move |()| log_group::Settings { retention_days });
         let role = self.function_role(entry, wanted, arn);
         let mut environment = self.environment(&wanted.variables.texts);
-        if !wanted.variables.held.is_empty() {
-            let references = config::references(&wanted.variables.held, &self.later.versions);
+        if !wanted.variables.stored.is_empty() {
+            let references = config::references(&wanted.variables.stored, &self.later.versions);
             environment.insert(config::REFERENCES.into(), Joined(vec![Wire::literal(references)]));
         }
         let program = self.programs.function(entry);
@@ -88,7 +88,7 @@ impl Layout<'_> {
                 existing.existing
             ));
         }
-        let uses = self.uses(&wanted.uses, &wanted.variables.held);
+        let uses = self.uses(&wanted.uses, &wanted.variables.stored);
         let failures = wanted.on_failure.as_ref().map(|destination| self.destination(destination));
         let policy = policy::function_policy(&uses, &log_group_arn, failures.as_deref());
         let role = Role { name: self.names.function_role(entry), path: self.names.iam_path() };

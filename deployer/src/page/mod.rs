@@ -5,8 +5,8 @@ mod functions;
 mod https;
 pub mod names;
 mod network;
-mod places;
 pub mod policy;
+mod resource_names;
 mod services;
 mod storage;
 pub mod user_data;
@@ -19,7 +19,7 @@ use crate::{
         aws::Aws,
         health,
         site::{Network, Site},
-        why::FunctionPlace,
+        why::FunctionNames,
     },
     config::{self, Config},
     engine::{Handle, Joined, Stack, Tags, Wire},
@@ -31,7 +31,7 @@ use self::names::Names;
 pub use self::{
     front::Front,
     https::{Https, https_url},
-    places::{Places, places},
+    resource_names::{ResourceNames, resource_names},
     services::url,
 };
 
@@ -55,7 +55,7 @@ pub struct Page {
     /// The services whose health `up` waits for.
     pub services: Vec<Front>,
     /// The functions, for their diagnosis.
-    pub functions: Vec<FunctionPlace>,
+    pub functions: Vec<FunctionNames>,
 }
 
 /// Lays out the whole stack. Without a network there are no services, and none can exist.
@@ -91,13 +91,13 @@ pub fn lay_out_until(
     let anchor = page.anchor();
     let buckets = page.buckets();
     page.tables();
-    let functions = page.functions_and_services(network, anchor);
-    let permissions = page.permissions(&functions.functions, &buckets);
-    page.notifications(&buckets, &functions.functions, &permissions);
+    let Running { functions, fronts } = page.functions_and_services(network, anchor);
+    let permissions = page.permissions(&functions, &buckets);
+    page.notifications(&buckets, &functions, &permissions);
     let outputs = config.outputs.iter().map(|(name, text)| (name.to_string(), page.joined(text))).collect();
     let verify = page.referred(config.verify.iter().flat_map(|verify| verify.references()));
-    let places = page.function_places();
-    Page { stack: page.stack, outputs, verify, services: functions.fronts, functions: places }
+    let functions = page.function_names();
+    Page { stack: page.stack, outputs, verify, services: fronts, functions }
 }
 
 struct Layout<'a> {
@@ -152,10 +152,11 @@ impl Layout<'_> {
                 !ready
             });
             services.retain(|(entry, service)| {
-                let (Some((network, place)), true) = (&network, self.has_all(service.variables.texts.values())) else {
+                let (Some((network, placement)), true) = (&network, self.has_all(service.variables.texts.values()))
+                else {
                     return true;
                 };
-                running.fronts.push(self.service(entry.as_str(), service, (network, place), anchor));
+                running.fronts.push(self.service(entry.as_str(), service, (network, placement), anchor));
                 false
             });
             if functions.len() + services.len() == waiting {

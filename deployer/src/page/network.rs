@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// Where the services are.
-pub(super) struct Place {
+/// Where the services are placed.
+pub(super) struct Placement {
     /// The id of the VPC.
     vpc: Wire,
     /// The same, if it is known before anything has been read.
@@ -25,7 +25,7 @@ pub(super) struct Place {
     pub subnets: Vec<Wire>,
 }
 
-impl Place {
+impl Placement {
     /// The id of the VPC.
     pub fn vpc(&self) -> Wire {
         self.vpc.clone()
@@ -34,10 +34,10 @@ impl Place {
 
 impl Layout<'_> {
     /// The network of the services, with its resources if the stack makes it.
-    pub(super) fn network(&mut self, network: &Network) -> Place {
+    pub(super) fn network(&mut self, network: &Network) -> Placement {
         match &network.own {
             Some(own) => self.own_network(own),
-            None => Place {
+            None => Placement {
                 vpc: Wire::literal(&network.vpc),
                 known_vpc: Some(network.vpc.clone()),
                 subnets: network.subnet_ids().into_iter().map(Wire::literal).collect(),
@@ -45,7 +45,7 @@ impl Layout<'_> {
         }
     }
 
-    fn own_network(&mut self, own: &Own) -> Place {
+    fn own_network(&mut self, own: &Own) -> Placement {
         const KEY: &str = "own";
         self.stack.section("network");
         let (stack, block) = (self.config.name.to_string(), own.block.to_string());
@@ -58,18 +58,24 @@ impl Layout<'_> {
             .stack
             .add(KEY, table, (vpc, gateway), |(vpc, gateway)| route_table::Settings::public(vpc.id, gateway.id));
         let vpc = vpc.wire(|vpc| vpc.id.clone());
-        let mut place = Place { vpc, known_vpc: own.vpc.clone(), subnets: Vec::new() };
+        let mut placement = Placement { vpc, known_vpc: own.vpc.clone(), subnets: Vec::new() };
         for (zone, block) in &own.subnets {
-            let subnet = self.subnet(&place, zone, block.to_string(), table);
-            place.subnets.push(subnet.wire(|subnet| subnet.id.clone()));
+            let subnet = self.subnet(&placement, zone, block.to_string(), table);
+            placement.subnets.push(subnet.wire(|subnet| subnet.id.clone()));
         }
-        place
+        placement
     }
 
-    fn subnet(&mut self, place: &Place, zone: &str, block: String, table: Handle<RouteTable>) -> Handle<Subnet> {
+    fn subnet(
+        &mut self,
+        placement: &Placement,
+        zone: &str,
+        block: String,
+        table: Handle<RouteTable>,
+    ) -> Handle<Subnet> {
         let (stack, name) = (self.config.name.to_string(), zone.to_owned());
         let subnet = move |vpc| Subnet { stack: stack.clone(), vpc, zone: name.clone() };
-        self.add_in_vpc(zone, place, subnet, table, move |table| subnet::Settings::public(block.clone(), table.id))
+        self.add_in_vpc(zone, placement, subnet, table, move |table| subnet::Settings::public(block.clone(), table.id))
     }
 
     /// Adds a resource that is identified within its VPC. While that does not exist, the resource is found by what
@@ -77,13 +83,13 @@ impl Layout<'_> {
     pub(super) fn add_in_vpc<R: Resource<Cloud = Aws>, I: Inputs>(
         &mut self,
         key: &str,
-        place: &Place,
+        placement: &Placement,
         resource: impl Fn(String) -> R + Send + Sync + 'static,
         inputs: I,
         settings: impl Fn(I::Known) -> R::Settings + Send + Sync + 'static,
     ) -> Handle<R> {
-        let inputs = (place.vpc(), inputs);
-        match &place.known_vpc {
+        let inputs = (placement.vpc(), inputs);
+        match &placement.known_vpc {
             Some(vpc) => self.stack.add(key, resource(vpc.clone()), inputs, move |(_, known)| settings(known)),
             None => self.stack.add_inside(key, inputs, move |(vpc, known)| (resource(vpc), settings(known))),
         }

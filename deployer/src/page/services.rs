@@ -43,22 +43,22 @@ impl Layout<'_> {
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        (network, place): (&Network, &network::Place),
+        (network, placement): (&Network, &network::Placement),
         anchor: Handle<Bucket>,
     ) -> Front {
         self.stack.section(format!("services.{entry}"));
         // Requested first, so that ACM validates it while the load balancer is provisioned.
         let mut https = self.https(entry, wanted, network);
         let is_served = https.as_ref().is_some_and(|https| self.is_served(https));
-        let (front_door, back_door) = self.firewalls(entry, wanted, place, is_served);
+        let (front_door, back_door) = self.firewalls(entry, wanted, placement, is_served);
         let artifact = self.artifact(entry, anchor);
         let (logs, log_group_arn) = self.service_logs(entry, wanted);
         let profile = self.service_profile(entry, wanted, &log_group_arn);
         let template = self.template(entry, wanted, back_door, profile, artifact, logs);
-        let target_group = self.target_group(entry, wanted, place);
+        let target_group = self.target_group(entry, wanted, placement);
         let domain = https.as_ref().and_then(|https| https.domain.as_ref());
         let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
-        let balancer = self.load_balancer(entry, wanted, place, (front_door, anchor), aliased);
+        let balancer = self.load_balancer(entry, wanted, placement, (front_door, anchor), aliased);
         // One for HTTPS that is left over serves another domain.
         let part = if is_served { Part::Http } else { Part::Alone };
         let listener = self.listener(entry, wanted, balancer, target_group, part);
@@ -75,7 +75,7 @@ impl Layout<'_> {
         // Before it is issued, the listener for plain HTTP forwards, and instances need not wait for ACM.
         let is_issued = https.as_ref().and_then(|https| https.domain.as_ref()).is_none_or(|it| it.is_served(false));
         let forwarding = secured.filter(|_| is_issued);
-        let group = self.group(entry, wanted, place, (template, target_group, listener, forwarding), alarms);
+        let group = self.group(entry, wanted, placement, (template, target_group, listener, forwarding), alarms);
         let cpu_percent = f64::from(wanted.instances.cpu_percent);
         self.stack.add_inside(entry, group, move |group| {
             let policy = ScalingPolicy { group: group.name };
@@ -99,9 +99,9 @@ impl Layout<'_> {
             entry,
             [("url", url.clone()), ("host", balancer.wire(|balancer| balancer.dns_name.clone()))],
         );
-        let place = self.place(entry, wanted);
-        let (template, programs) = (self.names.plain(entry), self.stored(entry));
-        Front { name: entry.into(), target_group, group, balancer, url, https, place, template, programs }
+        let names = self.service_names(entry, wanted);
+        let (template, programs) = (self.names.plain(entry), self.service_programs(entry));
+        Front { name: entry.into(), target_group, group, balancer, url, https, names, template, programs }
     }
 
     /// Two groups: the load balancer's admits the CIDR blocks in `allow` and reaches only the instances, whose group
@@ -110,7 +110,7 @@ impl Layout<'_> {
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        place: &network::Place,
+        placement: &network::Placement,
         is_https: bool,
     ) -> (Handle<SecurityGroup>, Handle<SecurityGroup>) {
         let open: Vec<u16> =
@@ -121,7 +121,7 @@ impl Layout<'_> {
         let front_name = self.names.plain(&format!("{entry}-lb"));
         let (front_side, back_side) = (Side::Front(back_name.clone()), Side::Back(front_name.clone()));
         let front = move |vpc| SecurityGroup { name: front_name.clone(), vpc, side: front_side.clone() };
-        let front = self.add_in_vpc(&format!("{entry}-lb"), place, front, (), move |()| security_group::Settings {
+        let front = self.add_in_vpc(&format!("{entry}-lb"), placement, front, (), move |()| security_group::Settings {
             description: "Whom the load balancer answers".into(),
             ingress: open
                 .iter()
@@ -131,7 +131,7 @@ impl Layout<'_> {
             reached_by: BTreeSet::new(),
         });
         let back = move |vpc| SecurityGroup { name: back_name.clone(), vpc, side: back_side.clone() };
-        let back = self.add_in_vpc(entry, place, back, front, move |front| security_group::Settings {
+        let back = self.add_in_vpc(entry, placement, back, front, move |front| security_group::Settings {
             description: "Whom the instances answer: the load balancer".into(),
             ingress: [Rule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
             egress: None,
@@ -141,13 +141,13 @@ impl Layout<'_> {
     }
 
     /// The location of a service's programs.
-    fn stored(&self, entry: &str) -> ServicePrograms {
+    fn service_programs(&self, entry: &str) -> ServicePrograms {
         ServicePrograms { bucket: self.names.artifacts(), prefix: format!("services/{entry}/") }
     }
 
     fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
         let program = self.programs.service(entry);
-        let key = format!("{}{}", self.stored(entry).prefix, program.sha256);
+        let key = format!("{}{}", self.service_programs(entry).prefix, program.sha256);
         let artifact = Artifact { bucket: self.names.artifacts(), key, content: program.content };
         let settings = artifact::Settings { sha256: Some(program.sha256) };
         self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), settings.clone()))
@@ -169,8 +169,9 @@ impl Layout<'_> {
         }
         let partition = self.site.partition();
         let within = |prefix: &str| format!("arn:{partition}:s3:::{}/{prefix}*", self.names.artifacts());
-        let (programs, reports) = (within(&self.stored(entry).prefix), within(&user_data::reports_prefix(entry)));
-        let uses = self.uses(&wanted.uses, &wanted.variables.held);
+        let (programs, reports) =
+            (within(&self.service_programs(entry).prefix), within(&user_data::reports_prefix(entry)));
+        let uses = self.uses(&wanted.uses, &wanted.variables.stored);
         let policy = policy::service_policy(&uses, &programs, &reports, log_group_arn);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         // EC2 does not say on whose behalf it assumes a role (docs/aws.md §6.1).
@@ -193,14 +194,14 @@ impl Layout<'_> {
         logs: Handle<LogGroup>,
     ) -> Handle<LaunchTemplate> {
         let environment = self.environment(&wanted.variables.texts);
-        let held: Vec<user_data::Held> = wanted
+        let stored: Vec<user_data::StoredVariable> = wanted
             .variables
-            .held
+            .stored
             .iter()
-            .map(|(variable, held)| user_data::Held {
+            .map(|(variable, value)| user_data::StoredVariable {
                 variable: variable.clone(),
-                version: held.version(&self.later.versions).to_owned(),
-                held: held.clone(),
+                version: value.version(&self.later.versions).to_owned(),
+                value: value.clone(),
             })
             .collect();
         let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
@@ -221,7 +222,7 @@ impl Layout<'_> {
                 bucket: artifact.bucket,
                 key: artifact.key,
                 environment,
-                held: held.clone(),
+                stored: stored.clone(),
                 port,
                 sha256: sha256.clone(),
                 commands: commands.clone(),
@@ -236,24 +237,29 @@ impl Layout<'_> {
         })
     }
 
-    fn target_group(&mut self, entry: &str, wanted: &config::Service, place: &network::Place) -> Handle<TargetGroup> {
+    fn target_group(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        placement: &network::Placement,
+    ) -> Handle<TargetGroup> {
         let (port, health_check) = (u16::from(wanted.port), wanted.health_check.clone());
         let target_group = TargetGroup { name: self.names.at_port(entry, port) };
         let settings = move |vpc: String| target_group::Settings::http(port, &vpc, &health_check);
-        self.stack.add(entry, target_group, place.vpc(), settings)
+        self.stack.add(entry, target_group, placement.vpc(), settings)
     }
 
     fn load_balancer(
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        place: &network::Place,
+        placement: &network::Placement,
         (firewall, bucket): (Handle<SecurityGroup>, Handle<Bucket>),
         domain: Option<String>,
     ) -> Handle<LoadBalancer> {
         let balancer = LoadBalancer { name: self.names.plain(entry) };
         let protected = wanted.load_balancer.protect;
-        let inputs = (firewall, bucket, place.subnets.clone());
+        let inputs = (firewall, bucket, placement.subnets.clone());
         let logs = wanted.access_logs.then(|| access_logs_prefix(entry));
         self.stack.add(entry, balancer, inputs, move |(firewall, bucket, subnets)| load_balancer::Settings {
             protected,
@@ -286,7 +292,7 @@ impl Layout<'_> {
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        place: &network::Place,
+        placement: &network::Placement,
         (template, target_group, listener, secured): Fronted,
         alarms: BTreeMap<String, Handle<Alarm>>,
     ) -> Handle<AutoScalingGroup> {
@@ -298,12 +304,12 @@ impl Layout<'_> {
             alarms: alarms.keys().cloned().collect(),
         });
         let group = AutoScalingGroup {
-            place: Some(Box::new(self.place(entry, wanted))),
+            names: Some(Box::new(self.service_names(entry, wanted))),
             bake,
             ..AutoScalingGroup::named(&name)
         };
         let ends = self.later.ends.clone();
-        let inputs = ((template, target_group, listener, secured), alarms, place.subnets.clone());
+        let inputs = ((template, target_group, listener, secured), alarms, placement.subnets.clone());
         self.stack.add(entry, group, inputs, move |((template, target_group, ..), _, subnets)| {
             auto_scaling_group::Settings {
                 min: instances.min.into(),

@@ -3,8 +3,8 @@
 
 pub mod changes;
 pub mod functions;
-pub mod held;
 pub mod programs;
+pub mod stored_values;
 
 use std::collections::BTreeSet;
 
@@ -96,9 +96,9 @@ impl Release {
     }
 
     /// The values kept in AWS that its instances read.
-    pub fn held(&self) -> Vec<(Store, String)> {
-        let held = user_data::held(&self.settings.user_data).into_iter();
-        held.map(|(store, name)| (store, name.to_owned())).collect()
+    pub fn stored_values(&self) -> Vec<(Store, String)> {
+        let stored = user_data::stored_values(&self.settings.user_data).into_iter();
+        stored.map(|(store, name)| (store, name.to_owned())).collect()
     }
 
     /// The port that its instances listen on, if it is known.
@@ -208,7 +208,7 @@ pub(crate) mod tests {
             region: "us-east-1".into(),
             bucket: "app-artifacts".into(),
             key: format!("services/web/{sha256}"),
-            held: Vec::new(),
+            stored: Vec::new(),
             environment: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             port: 8080,
             sha256: sha256.into(),

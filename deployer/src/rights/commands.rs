@@ -134,20 +134,20 @@ const REMOVE_CERTIFICATES: &[Right] =
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
 
-/// Whether values exist, and of which version they are (`cloud/held.rs`). A secret that does not exist has no ARN that a
-/// pattern could cover (docs/aws.md §23.1).
-const HELD_SECRETS: &[Right] = &[right("secretsmanager:DescribeSecret", Any)];
-const HELD_PARAMETERS: &[Right] = &[right("ssm:DescribeParameters", Any)];
+/// Whether stored values exist, and of which version they are (`cloud/stored_values.rs`). A secret that does not exist has
+/// no ARN that a pattern could cover (docs/aws.md §23.1).
+const STORED_SECRETS: &[Right] = &[right("secretsmanager:DescribeSecret", Any)];
+const STORED_PARAMETERS: &[Right] = &[right("ssm:DescribeParameters", Any)];
 
 /// Listing the secrets and parameters of stacks (`kinds/secret.rs`, `kinds/parameter.rs`).
-const LIST_HELD: &[Right] = &[
+const LIST_STORED: &[Right] = &[
     right("secretsmanager:ListSecrets", Any),
     right("ssm:DescribeParameters", Any),
     right("ssm:ListTagsForResource", Parameters),
 ];
 
 /// Removing those of the stack.
-const REMOVE_HELD: &[Right] = &[
+const REMOVE_STORED: &[Right] = &[
     right_when("secretsmanager:DeleteSecret", Secrets, Ours),
     right("secretsmanager:DescribeSecret", Any),
     right("secretsmanager:ListSecrets", Any),
@@ -157,7 +157,7 @@ const REMOVE_HELD: &[Right] = &[
 ];
 
 /// Setting values (`commands/secret.rs`). What another stack owns is neither changed nor taken over.
-const SET_HELD: &[Right] = &[
+const SET_STORED: &[Right] = &[
     right_when("secretsmanager:CreateSecret", Secrets, New),
     right_when("secretsmanager:PutSecretValue", Secrets, Ours),
     right_when("secretsmanager:RestoreSecret", Secrets, Ours),
@@ -166,7 +166,7 @@ const SET_HELD: &[Right] = &[
     right_when("ssm:PutParameter", Parameters, OursOrFree),
 ];
 
-/// What the releases in service read (`releases/held.rs`).
+/// What the releases in service read (`releases/stored_values.rs`).
 const READERS: &[Right] = &[
     right("autoscaling:DescribeAutoScalingGroups", Any),
     right("ec2:DescribeLaunchTemplateVersions", Any),
@@ -244,8 +244,8 @@ const RELEASES: &[Right] = &[
     right("s3:ListBucket", Artifacts),
 ];
 
-/// Removing the programs of old releases (`commands/old_programs.rs`).
-const OLD_PROGRAMS: &[Right] = &[right("s3:DeleteObject", Programs)];
+/// Removing the programs of old releases (`commands/garbage_collection.rs`).
+const GARBAGE_COLLECTION: &[Right] = &[right("s3:DeleteObject", Programs)];
 
 /// The releases of a function (`releases/functions.rs`).
 const FUNCTION_RELEASES: &[Right] = &[
@@ -327,12 +327,12 @@ const CHECKED: &[Part] = &[part(Given::NamedNetwork, NETWORK), part(Given::Named
 /// What else `up` needs.
 const UP: &[Part] = &[
     part(Given::Image, IMAGES),
-    part(Given::Secrets, HELD_SECRETS),
-    part(Given::Parameters, HELD_PARAMETERS),
+    part(Given::Secrets, STORED_SECRETS),
+    part(Given::Parameters, STORED_PARAMETERS),
     part(Given::Always, LEASE),
     part(Given::Services, HEALTH),
     part(Given::Services, WHY_SERVICES),
-    part(Given::Services, OLD_PROGRAMS),
+    part(Given::Services, GARBAGE_COLLECTION),
     part(Given::Services, REMOVE_CERTIFICATES),
 ];
 
@@ -349,8 +349,8 @@ pub const COMMANDS: &[Needs] = &[
             CHECKED,
             &[
                 part(Given::Image, IMAGES),
-                part(Given::Secrets, HELD_SECRETS),
-                part(Given::Parameters, HELD_PARAMETERS),
+                part(Given::Secrets, STORED_SECRETS),
+                part(Given::Parameters, STORED_PARAMETERS),
                 part(Given::Services, FIND_CERTIFICATES),
             ],
         ],
@@ -368,8 +368,8 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Functions, WHY_FUNCTIONS),
                 part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
                 part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
-                part(Given::Secrets, HELD_SECRETS),
-                part(Given::Parameters, HELD_PARAMETERS),
+                part(Given::Secrets, STORED_SECRETS),
+                part(Given::Parameters, STORED_PARAMETERS),
             ],
         ],
     ),
@@ -382,8 +382,8 @@ pub const COMMANDS: &[Needs] = &[
             &[
                 part(Given::Services, WHY_SERVICES),
                 part(Given::Functions, WHY_FUNCTIONS),
-                part(Given::Secrets, HELD_SECRETS),
-                part(Given::Parameters, HELD_PARAMETERS),
+                part(Given::Secrets, STORED_SECRETS),
+                part(Given::Parameters, STORED_PARAMETERS),
             ],
         ],
     ),
@@ -408,8 +408,8 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
                 // For earlier releases, whose values stack.yaml may no longer name.
-                part(Given::Always, HELD_SECRETS),
-                part(Given::Always, HELD_PARAMETERS),
+                part(Given::Always, STORED_SECRETS),
+                part(Given::Always, STORED_PARAMETERS),
             ],
         ],
     ),
@@ -459,14 +459,18 @@ pub const COMMANDS: &[Needs] = &[
         Which::Described,
         &[
             SITE,
-            &[part(Given::Always, LEASE), part(Given::Always, REMOVE_HELD), part(Given::Services, REMOVE_CERTIFICATES)],
+            &[
+                part(Given::Always, LEASE),
+                part(Given::Always, REMOVE_STORED),
+                part(Given::Services, REMOVE_CERTIFICATES),
+            ],
         ],
     ),
     command(
         "secret",
         &[],
         Which::None,
-        &[&[part(Given::Always, SET_HELD), part(Given::Always, REMOVE_HELD), part(Given::Always, READERS)]],
+        &[&[part(Given::Always, SET_STORED), part(Given::Always, REMOVE_STORED), part(Given::Always, READERS)]],
     ),
     command("outputs", &[Read], Which::Outputs, &[SITE]),
     command(
@@ -477,8 +481,8 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, &[right("ec2:DescribeSecurityGroupRules", Any)]),
-                part(Given::Always, LIST_HELD),
-                part(Given::Always, HELD_SECRETS),
+                part(Given::Always, LIST_STORED),
+                part(Given::Always, STORED_SECRETS),
             ],
         ],
     ),
@@ -486,7 +490,7 @@ pub const COMMANDS: &[Needs] = &[
         "ls",
         &[List],
         Which::OfAllStacks,
-        &[&[part(Given::Always, REGIONS), part(Given::Always, SIZES), part(Given::Always, LIST_HELD)]],
+        &[&[part(Given::Always, REGIONS), part(Given::Always, SIZES), part(Given::Always, LIST_STORED)]],
     ),
     offline("policy"),
     offline("schema"),

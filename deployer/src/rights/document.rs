@@ -47,25 +47,25 @@ impl Document {
 /// An operator, the key and the values to compare it with.
 type Test = (&'static str, String, BTreeSet<String>);
 
-/// Resources, and the conditions under which actions on them are allowed.
-type Place = (BTreeSet<String>, Vec<Test>);
+/// What the actions of a statement share: resources, and the conditions under which the actions are allowed.
+type StatementKey = (BTreeSet<String>, Vec<Test>);
 
 /// One statement for all actions on the same resources under the same condition.
 fn statements(rights: &[(Right, &Scope)]) -> Vec<Value> {
-    let mut places: BTreeMap<Place, BTreeSet<&str>> = BTreeMap::new();
+    let mut by_key: BTreeMap<StatementKey, BTreeSet<&str>> = BTreeMap::new();
     for (Right { action, on, when }, scope) in rights {
-        places.entry((on.arns(scope), when.conditions(scope))).or_default().insert(action);
+        by_key.entry((on.arns(scope), when.conditions(scope))).or_default().insert(action);
     }
     // What is allowed on everything need not be allowed on less.
-    let everywhere = places.get(&(["*".to_owned()].into(), Vec::new())).cloned().unwrap_or_default();
-    let is_everything = |(resources, conditions): &Place| conditions.is_empty() && resources.contains("*");
-    for (place, actions) in &mut places {
-        if !is_everything(place) {
+    let everywhere = by_key.get(&(["*".to_owned()].into(), Vec::new())).cloned().unwrap_or_default();
+    let is_everything = |(resources, conditions): &StatementKey| conditions.is_empty() && resources.contains("*");
+    for (key, actions) in &mut by_key {
+        if !is_everything(key) {
             actions.retain(|action| !everywhere.contains(action));
         }
     }
-    places.retain(|_, actions| !actions.is_empty());
-    places.into_iter().map(|((resources, conditions), actions)| statement(&actions, &resources, &conditions)).collect()
+    by_key.retain(|_, actions| !actions.is_empty());
+    by_key.into_iter().map(|((resources, conditions), actions)| statement(&actions, &resources, &conditions)).collect()
 }
 
 fn statement(actions: &BTreeSet<&str>, resources: &BTreeSet<String>, conditions: &[Test]) -> Value {

@@ -1,6 +1,6 @@
 //! Temporary errors: the command waits, and then succeeds.
 
-use testkit::proxy::Fault;
+use testkit::proxy::InjectedFault;
 
 use crate::support::cloud::connect;
 use crate::support::hands::Hands;
@@ -17,7 +17,7 @@ async fn waits_for(phase: Phase, operation: &str, status: u16, code: &'static st
     if operation == "UpdateFunctionCode" {
         scene.project.change_function();
     }
-    scene.proxy.inject([operation], Fault::refused(status, code, message), times);
+    scene.proxy.inject([operation], InjectedFault::refused(status, code, message), times);
     let said = scene.done(phase).await;
     assert!(!said.stderr.contains("error:"), "{}", said.stderr);
     assert!(scene.proxy.hit().contains(operation), "{operation} was never called: {:?}", scene.proxy.calls());
@@ -194,7 +194,7 @@ async fn waits_for_in_a_repair(changed: (&str, &str), operation: &str, status: u
     scene.done(Phase::Up).await;
     let (address, field) = changed;
     Hands::of(&connect(&scene.endpoint(), scene.keys).await).change(address, field).await;
-    scene.proxy.inject([operation], Fault::refused(status, code, message), 3);
+    scene.proxy.inject([operation], InjectedFault::refused(status, code, message), 3);
     let said = scene.done(Phase::Up).await;
     assert!(!said.stderr.contains("error:"), "{}", said.stderr);
     assert!(scene.proxy.hit().contains(operation), "{operation} was never called: {:?}", scene.proxy.calls());
@@ -229,7 +229,7 @@ async fn a_listener_that_cannot_be_seen_yet_is_waited_for() {
     scene.done(Phase::Up).await;
     let before = scene.inventory().await;
     scene.proxy.reset();
-    let unseen = Fault::refused(400, "ListenerNotFound", "One or more listeners not found");
+    let unseen = InjectedFault::refused(400, "ListenerNotFound", "One or more listeners not found");
     scene.proxy.inject(["DescribeListeners"], unseen, 3);
     scene.done(Phase::Up).await;
     assert!(scene.proxy.hit().contains("DescribeListeners"), "{:?}", scene.proxy.calls());
@@ -244,7 +244,7 @@ pub async fn backups_of_a_new_table_that_are_still_being_enabled_are_waited_for(
     let scene = Scene::local().await;
     scene.project.edit("sort_key: id", "sort_key: id, point_in_time_recovery: true");
     let words = "Backups are being enabled for the table: x. Please retry later";
-    let refused = Fault::refused(400, "ContinuousBackupsUnavailableException", words);
+    let refused = InjectedFault::refused(400, "ContinuousBackupsUnavailableException", words);
     scene.proxy.inject(["UpdateContinuousBackups"], refused, 5);
     scene.done(Phase::Up).await;
     assert!(scene.proxy.hit().contains("UpdateContinuousBackups"), "{:?}", scene.proxy.calls());

@@ -27,7 +27,7 @@ use testkit::{
 };
 
 /// The values of the stack `full` that AWS keeps, and a text of its `stack.yaml` that is marked as sensitive.
-pub const HELD: &str = "a value that AWS keeps";
+pub const STORED_VALUE: &str = "a value that AWS keeps";
 pub const SENSITIVE: &str = "not-for-all-to-see";
 
 /// A folder with a `stack.yaml`. Dropping it stops its local AWS and deletes the folder.
@@ -167,7 +167,7 @@ outputs:
         for arguments in [&["secret", "set", "app/token"][..], &["secret", "set", "--parameter", "/app/password"]] {
             let mut command = self.command(&[arguments, &["--local"]].concat(), &[]);
             let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started");
-            child.stdin.take().expect("it is piped").write_all(HELD.as_bytes()).expect("it is read");
+            child.stdin.take().expect("it is piped").write_all(STORED_VALUE.as_bytes()).expect("it is read");
             let said = Said::from(child.wait_with_output().expect("it ends"));
             assert_eq!(said.code, 0, "{arguments:?}: {}", said.all());
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use testkit::{
     Control, LocalAws,
-    proxy::{Calls, Fault, Proxy},
+    proxy::{Calls, InjectedFault, Proxy},
 };
 
 use super::{
@@ -184,7 +184,7 @@ impl Scene {
     /// Kills the deployer as soon as this call has taken effect. Returns whether the call was made.
     pub async fn kill_at(&self, phase: Phase, call: &str) -> bool {
         self.proxy.reset();
-        self.proxy.inject([call], Fault::CutAfter, 1);
+        self.proxy.inject([call], InjectedFault::CutAfter, 1);
         let mut child = self.command(phase.arguments()).spawn().expect("the deployer can be started");
         let killed = tokio::select! {
             () = self.proxy.cut() => true,

@@ -16,7 +16,7 @@ use crate::state::{MetricAlarm, State, Verdict};
 use crate::{Alarm, Compute, Site, autoscaling};
 use kit::answer::{Protocol, Refusal, Response, cbor, escape, json_answer, query_result};
 use kit::call::{Asked, Call, Effect, Form, Input, Need, Needs, Operation, Page, Rows};
-use kit::taken::{self, Takes, Type};
+use kit::parameters::{self, ParameterSpec, Type};
 
 pub(crate) use alarms::evaluate;
 pub(crate) use metrics::{Metrics, minute};
@@ -59,12 +59,18 @@ enum Run {
     Writes(fn(&mut State, &Site, &Value) -> Result<Value, Refusal>),
 }
 
-const fn row(name: &'static str, run: Run, needs: Needs, page: Option<Page>, takes: &'static str) -> Operation<Run> {
+const fn row(
+    name: &'static str,
+    run: Run,
+    needs: Needs,
+    page: Option<Page>,
+    parameters: &'static str,
+) -> Operation<Run> {
     let effect = match run {
         Run::Reads(_) => Effect::Reads,
         Run::Writes(_) => Effect::Writes,
     };
-    Operation::new(name, effect, needs, page, takes, run)
+    Operation::new(name, effect, needs, page, parameters, run)
 }
 
 /// The action of a call on these ARNs.
@@ -123,7 +129,7 @@ const MOMENTS: &[&str] = &["AlarmConfigurationUpdatedTimestamp", "StateTransitio
 /// Handles a call; `None` if there is no such operation.
 pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
-    let answer = input(operation.takes, &call.input).and_then(|input| match operation.run {
+    let answer = input(operation.parameters, &call.input).and_then(|input| match operation.run {
         Run::Reads(run) => compute.read(|state| run(state, &compute.site, &input)),
         Run::Writes(run) => compute.try_change(|state, site| run(state, site, &input)),
     });
@@ -134,16 +140,16 @@ pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
 }
 
 /// Returns the parameters of a call as a JSON document, whatever its protocol.
-fn input(takes: Takes, input: &Input) -> Result<Cow<'_, Value>, Refusal> {
+fn input(parameters: ParameterSpec, input: &Input) -> Result<Cow<'_, Value>, Refusal> {
     match input {
         Input::Form(form) => {
             let mut document = document(form)?;
-            typed(takes, "", &mut document)?;
-            taken::check_json(takes, &document)?;
+            typed(parameters, "", &mut document)?;
+            parameters::check_json(parameters, &document)?;
             Ok(Cow::Owned(document))
         }
         input if input.json().text().is_empty() => Ok(Cow::Owned(json!({}))),
-        input => taken::document(takes, input.json()).map(Cow::Borrowed),
+        input => parameters::document(parameters, input.json()).map(Cow::Borrowed),
     }
 }
 
@@ -163,18 +169,18 @@ fn parse(kind: Type, text: &str) -> Option<Value> {
 }
 
 /// Gives the members of a form's document their types. Empty values other than texts count as missing.
-fn typed(takes: Takes, above: &str, document: &mut Value) -> Result<(), Refusal> {
+fn typed(parameters: ParameterSpec, above: &str, document: &mut Value) -> Result<(), Refusal> {
     let Some(members) = document.as_object_mut() else { return Err(malformed("Unexpected list element")) };
     let path_of = |name: &str| if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
-    members.retain(|name, value| value != "" || taken::type_at(takes, &path_of(name)) == Some(Type::Text));
+    members.retain(|name, value| value != "" || parameters::type_at(parameters, &path_of(name)) == Some(Type::Text));
     for (name, value) in members {
         let path = path_of(name);
-        let Some(kind) = taken::type_at(takes, &path) else { continue };
+        let Some(kind) = parameters::type_at(parameters, &path) else { continue };
         match (kind, &mut *value) {
-            (Type::Structure, Value::Object(_)) => typed(takes, &path, value)?,
+            (Type::Structure, Value::Object(_)) => typed(parameters, &path, value)?,
             (Type::Structures, Value::Array(items)) => {
                 let path = format!("{path}[]");
-                items.iter_mut().try_for_each(|item| typed(takes, &path, item))?;
+                items.iter_mut().try_for_each(|item| typed(parameters, &path, item))?;
             }
             (Type::Texts, Value::Array(items)) if items.iter().all(Value::is_string) => (),
             (_, Value::String(text)) => match parse(kind, text) {
@@ -501,8 +507,8 @@ mod tests {
     fn values_of_a_form_get_their_types_and_others_are_refused() {
         let form = |pairs: &[(&str, &str)]| {
             let form: Form = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            let takes = OPERATIONS.iter().map(|operation| operation.takes).collect::<Vec<_>>().join(" ");
-            input(takes.leak(), &Input::Form(form)).map(Cow::into_owned).map_err(|refusal| refusal.code)
+            let parameters = OPERATIONS.iter().map(|operation| operation.parameters).collect::<Vec<_>>().join(" ");
+            input(parameters.leak(), &Input::Form(form)).map(Cow::into_owned).map_err(|refusal| refusal.code)
         };
         let read = form(&[
             ("ActionsEnabled", "0"),

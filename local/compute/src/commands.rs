@@ -278,9 +278,9 @@ const TRANSIENT: &[u16] = &[408, 429, 500, 502, 503, 504];
 /// The maximum pause between two attempts in seconds that curl chooses by itself: it doubles the first, of a second.
 const LONGEST_PAUSE_S: u64 = 600;
 
-/// What `curl` is asked to do.
+/// The options of `curl` that are implemented.
 #[derive(Default)]
-struct Ask {
+struct CurlOptions {
     port: Option<u16>,
     is_silent: bool,
     is_discarded: bool,
@@ -291,29 +291,33 @@ struct Ask {
     retries_refused: bool,
 }
 
-impl Ask {
+impl CurlOptions {
     /// Parses arguments; `None` if any is not supported.
-    fn parse(arguments: &[&str]) -> Option<Ask> {
-        let mut ask = Ask::default();
+    fn parse(arguments: &[&str]) -> Option<CurlOptions> {
+        let mut options = CurlOptions::default();
         let mut rest = arguments.iter().copied();
         while let Some(word) = rest.next() {
             match word {
-                "--silent" => ask.is_silent = true,
-                "--retry-connrefused" => ask.retries_refused = true,
-                "--output" => ask.is_discarded = Some(rest.next()? == "/dev/null").filter(|is_null| *is_null)?,
-                "--write-out" => ask.is_written = Some(rest.next()? == "%{http_code}").filter(|is_code| *is_code)?,
+                "--silent" => options.is_silent = true,
+                "--retry-connrefused" => options.retries_refused = true,
+                "--output" => options.is_discarded = Some(rest.next()? == "/dev/null").filter(|is_null| *is_null)?,
+                "--write-out" => {
+                    options.is_written = Some(rest.next()? == "%{http_code}").filter(|is_code| *is_code)?
+                }
                 // Zero is no limit.
-                "--max-time" => ask.max_time = Some(number(rest.next()?)?).filter(|s| *s > 0).map(Duration::from_secs),
-                "--retry" => ask.retries = number(rest.next()?)?.try_into().ok()?,
-                "--retry-delay" => ask.delay_s = number(rest.next()?)?,
+                "--max-time" => {
+                    options.max_time = Some(number(rest.next()?)?).filter(|s| *s > 0).map(Duration::from_secs)
+                }
+                "--retry" => options.retries = number(rest.next()?)?.try_into().ok()?,
+                "--retry-delay" => options.delay_s = number(rest.next()?)?,
                 option if option.starts_with('-') => return None,
-                url if ask.port.is_none() => {
-                    ask.port = Some(url.strip_prefix("http://127.0.0.1:")?.strip_suffix('/')?.parse().ok()?);
+                url if options.port.is_none() => {
+                    options.port = Some(url.strip_prefix("http://127.0.0.1:")?.strip_suffix('/')?.parse().ok()?);
                 }
                 _ => return None,
             }
         }
-        (ask.is_silent && ask.is_discarded && ask.is_written).then_some(ask)
+        (options.is_silent && options.is_discarded && options.is_written).then_some(options)
     }
 }
 
@@ -324,21 +328,23 @@ fn number(text: &str) -> Option<u64> {
 
 /// `curl http://127.0.0.1:PORT/`: prints the status of the response; without one, prints 000.
 async fn curl(tools: &dyn Tools, arguments: &[&str]) -> Done {
-    let Some((ask, port)) = Ask::parse(arguments).and_then(|ask| ask.port.map(|port| (ask, port))) else {
+    let Some((options, port)) =
+        CurlOptions::parse(arguments).and_then(|options| options.port.map(|port| (options, port)))
+    else {
         let errors = format!("curl {}: this does not exist on a local instance\n", arguments.join(" "));
         return Done { status: 2, output: Vec::new(), errors };
     };
     let mut pause_s = 1;
     for attempt in 0_u32.. {
-        let answer = tools.answer(port, ask.max_time).await;
+        let answer = tools.answer(port, options.max_time).await;
         let is_transient = match answer {
             Ok(status) => TRANSIENT.contains(&status),
             Err(NoAnswer::TooSlow) => true,
-            Err(NoAnswer::Refused) => ask.retries_refused,
+            Err(NoAnswer::Refused) => options.retries_refused,
             Err(NoAnswer::Empty | NoAnswer::Garbled) => false,
         };
-        if is_transient && attempt < ask.retries {
-            tools.back_off(if ask.delay_s > 0 { ask.delay_s } else { pause_s }).await;
+        if is_transient && attempt < options.retries {
+            tools.back_off(if options.delay_s > 0 { options.delay_s } else { pause_s }).await;
             pause_s = (pause_s * 2).min(LONGEST_PAUSE_S);
             continue;
         }

@@ -7,6 +7,7 @@ mod clock;
 mod cloud_init;
 pub mod cloudwatch;
 mod commands;
+mod control_loop;
 mod dnf;
 mod ec2;
 mod elb;
@@ -20,7 +21,6 @@ pub mod service_quotas;
 mod shell;
 mod state;
 mod systemd;
-mod workings;
 
 pub use ports::FAVOURITE as PREFERRED_PORT;
 
@@ -51,8 +51,8 @@ use state::State;
 use chaos::Chaos;
 use kit::account::Kind;
 use kit::call::{Asked, Effect, Need, Needs, Operation, Page, Rows};
+use kit::parameters::{self, ParameterSpec};
 use kit::speed::Speed;
-use kit::taken::{self, Takes};
 use kit::warden::Warden;
 
 /// The certificates that load balancers serve.
@@ -272,12 +272,12 @@ enum Run {
 
 type Row = Operation<Run>;
 
-const fn row(name: &'static str, run: Run, needs: Needs, page: Option<Page>, takes: Takes) -> Row {
+const fn row(name: &'static str, run: Run, needs: Needs, page: Option<Page>, parameters: ParameterSpec) -> Row {
     let effect = match run {
         Run::Reads(_) => Effect::Reads,
         Run::Writes(_) => Effect::Writes,
     };
-    Operation::new(name, effect, needs, page, takes, run)
+    Operation::new(name, effect, needs, page, parameters, run)
 }
 
 /// A service with its operations and the envelope of its responses.
@@ -391,7 +391,7 @@ impl Compute {
             process::end_group(group, Duration::from_secs(2)).await;
         }
         compute.change(restore);
-        compute.tasks.spawn(workings::run(compute.clone()));
+        compute.tasks.spawn(control_loop::run(compute.clone()));
         compute.tasks.spawn(access_log::publish(compute.clone()));
         Ok(compute)
     }
@@ -408,7 +408,7 @@ impl Compute {
     pub async fn handle(&self, service: &str, form: &BTreeMap<String, String>) -> Option<http::Response<Bytes>> {
         let (_, operations, envelope) = SERVICES.iter().find(|(name, _, _)| *name == service)?;
         let operation = Operation::find(operations, form.get("Action")?)?;
-        let answer = match taken::check_form(operation.takes, form) {
+        let answer = match parameters::check_form(operation.parameters, form) {
             Ok(()) => self.carry_out(operation, &Params::parse(form)).await,
             Err(text) => Err(ApiError::new(NOT_IMPLEMENTED, text)),
         };

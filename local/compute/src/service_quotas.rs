@@ -6,7 +6,7 @@ use crate::{Compute, ec2};
 use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Effect, Needs, Operation, Rows};
-use kit::taken;
+use kit::parameters;
 
 /// The quota for On-Demand instances of the standard families (docs/aws.md §3.5).
 const STANDARD: &str = "L-1216C47A";
@@ -25,7 +25,7 @@ pub fn rows() -> Rows {
 /// Handles a call; `None` if there is no such operation.
 pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
-    let input = taken::document(operation.takes, call.input.json());
+    let input = parameters::document(operation.parameters, call.input.json());
     let answer = input.and_then(|input| (operation.run)(input, compute));
     Some(match answer {
         Ok(answer) => json_answer(200, Protocol::Json11, &answer),
@@ -41,7 +41,7 @@ fn get(input: &Value, compute: &Compute) -> Result<Value, Refusal> {
     // AWS knows more of them: an answer that there is none would pass for no limit.
     if (text("ServiceCode"), text("QuotaCode")) != ("ec2", STANDARD) {
         let asked = format!("the quota {} of {}", text("QuotaCode"), text("ServiceCode"));
-        return Err(taken::refusal(format!("the local AWS does not implement {asked}")));
+        return Err(parameters::refusal(format!("the local AWS does not implement {asked}")));
     }
     let region = &compute.site.region;
     Ok(json!({ "Quota": {

@@ -12,6 +12,7 @@ pub mod constraint;
 pub mod glob;
 pub mod journal;
 pub mod pages;
+pub mod parameters;
 pub mod platform;
 pub mod process;
 pub mod program;
@@ -21,7 +22,6 @@ pub mod s3_address;
 pub mod speed;
 pub mod store;
 pub mod tags;
-pub mod taken;
 pub mod upload;
 pub mod warden;
 

@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Operation};
 use kit::chronicle::{Chronicle, Past};
-use kit::taken;
+use kit::parameters;
 
 use crate::store::{Entry, Group, LogGroups, Written, add};
 
@@ -74,14 +74,14 @@ impl Logs {
     /// Makes a call for a program of the local AWS.
     pub fn call(&self, operation: &str, input: &Value) -> Result<Value, Refusal> {
         let operation = Operation::find(OPERATIONS, operation).ok_or_else(|| invalid("there is no such operation"))?;
-        taken::check_json(operation.takes, input)?;
+        parameters::check_json(operation.parameters, input)?;
         (operation.run)(self, Input(input))
     }
 
     /// Answers a call; `None` if there is no such operation.
     pub fn answer(&self, call: &Call) -> Option<Response> {
         let operation = Operation::find(OPERATIONS, &call.operation)?;
-        let input = taken::document(operation.takes, call.input.json());
+        let input = parameters::document(operation.parameters, call.input.json());
         Some(match input.and_then(|input| (operation.run)(self, Input(input))) {
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),
             Err(refusal) => refusal.answer(Protocol::Json11),

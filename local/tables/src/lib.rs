@@ -32,8 +32,8 @@ use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, json_answer, json_text, not_implemented};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Call, Effect, Json, Needs, Operation, Page, Request, Row, Rows, Unreadable};
+use kit::parameters::{self, ANYTHING, ParameterSpec};
 use kit::speed::Speed;
-use kit::taken::{self, ANYTHING, Takes};
 use states::States;
 
 /// The tables of a region.
@@ -79,7 +79,7 @@ impl DynamoDb {
     pub async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
         let operation = Operation::find(OPERATIONS, &call.operation)?;
         let name = operation.row.name;
-        let answer = match self.read(operation.takes, call.input.json()) {
+        let answer = match self.read(operation.parameters, call.input.json()) {
             Ok(document) => match unserved::member(name, &document.input) {
                 Some(member) => {
                     let asked = format!("{name} with {member}");
@@ -93,7 +93,7 @@ impl DynamoDb {
     }
 
     /// Parses the input of a call, replacing the ARNs of tables with their names.
-    fn read<'a>(&self, takes: Takes, json: &'a Json) -> Result<Document<'a>, Refusal> {
+    fn read<'a>(&self, parameters: ParameterSpec, json: &'a Json) -> Result<Document<'a>, Refusal> {
         let unreadable = || Refusal::new(400, "SerializationException", "");
         let body = String::from_utf8(json.text().to_vec()).map_err(|_| unreadable())?;
         let input = json.read().map_err(|why| match why {
@@ -101,7 +101,7 @@ impl DynamoDb {
             Unreadable::TooDeep => invalid("Nesting Levels have exceeded supported limits"),
             Unreadable::Malformed => unreadable(),
         })?;
-        taken::check_json(takes, input)?;
+        parameters::check_json(parameters, input)?;
         let tables = self.arn("table/");
         if body.contains(&tables) {
             let mut plain = input.clone();

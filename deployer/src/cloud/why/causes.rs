@@ -3,11 +3,11 @@
 //! Certain causes come before likely ones, and causes early in the path of a request before later ones.
 
 use super::{
-    evidence::{Evidence, HeldFailure, Launch, Stage, UNFIT, UNREACHABLE},
+    evidence::{Evidence, Launch, Stage, UNFIT, UNREACHABLE, UnreadableValue},
     report::{End, Line, ends},
 };
 use crate::{
-    cloud::{health::refusal_of, held::Presence},
+    cloud::{health::refusal_of, stored_values::Presence},
     page::user_data::SETUP,
 };
 
@@ -412,35 +412,35 @@ fn fetch_denied(it: &Evidence) -> Option<String> {
 
 /// The role of a service may read its own secrets only: AWS denies it one that does not exist (docs/aws.md §23).
 fn secret_missing(it: &Evidence) -> Option<String> {
-    let held = it.held.as_ref()?;
-    let what = &held.what;
-    if let Some(lack) = held.presence.as_ref().and_then(Presence::lack) {
+    let value = it.unreadable_value.as_ref()?;
+    let what = &value.what;
+    if let Some(lack) = value.presence.as_ref().and_then(Presence::lack) {
         return Some(format!("it cannot read {what}, which {lack}"));
     }
     let codes = ["ResourceNotFoundException", "ParameterNotFound", "InvalidRequestException"];
-    let is_missing = codes.iter().any(|code| held.why.contains(code));
-    is_missing.then(|| format!("it cannot read {what}: {}", held.why))
+    let is_missing = codes.iter().any(|code| value.why.contains(code));
+    is_missing.then(|| format!("it cannot read {what}: {}", value.why))
 }
 
 fn secret_denied(it: &Evidence) -> Option<String> {
-    let held = it.held.as_ref().filter(|held| held.why.contains("AccessDenied"))?;
-    Some(format!("its role may not read {}: {}", held.what, held.why))
+    let value = it.unreadable_value.as_ref().filter(|value| value.why.contains("AccessDenied"))?;
+    Some(format!("its role may not read {}: {}", value.what, value.why))
 }
 
 fn secret_unreachable(it: &Evidence) -> Option<String> {
-    let is_unreachable = |held: &&HeldFailure| UNREACHABLE.iter().any(|words| held.why.contains(words));
-    let held = it.held.as_ref().filter(is_unreachable)?;
-    Some(format!("its instances do not reach the service that keeps {}: {}", held.what, held.why))
+    let is_unreachable = |value: &&UnreadableValue| UNREACHABLE.iter().any(|words| value.why.contains(words));
+    let value = it.unreadable_value.as_ref().filter(is_unreachable)?;
+    Some(format!("its instances do not reach the service that keeps {}: {}", value.what, value.why))
 }
 
 fn secret_unfit(it: &Evidence) -> Option<String> {
-    let held = it.held.as_ref().filter(|held| held.why.contains(UNFIT))?;
-    Some(format!("it cannot read {}: {}", held.what, held.why))
+    let value = it.unreadable_value.as_ref().filter(|value| value.why.contains(UNFIT))?;
+    Some(format!("it cannot read {}: {}", value.what, value.why))
 }
 
 fn secret_unread(it: &Evidence) -> Option<String> {
-    let held = it.held.as_ref()?;
-    Some(format!("it cannot read {}: {}", held.what, held.why))
+    let value = it.unreadable_value.as_ref()?;
+    Some(format!("it cannot read {}: {}", value.what, value.why))
 }
 
 fn program_missing(it: &Evidence) -> Option<String> {
@@ -573,7 +573,7 @@ fn starting(it: &Evidence) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Group, HeldFailure, Instance, Launch, Member, RollOut, Wiring, report::Report};
+    use super::super::{Group, Instance, Launch, Member, RollOut, UnreadableValue, Wiring, report::Report};
     use super::*;
     use crate::cloud::health::Target;
 
@@ -614,8 +614,8 @@ mod tests {
         vec![Report::parse("i-1", "exit", 0, &text)]
     }
 
-    fn held(why: &str, presence: Option<Presence>) -> Option<HeldFailure> {
-        Some(HeldFailure { what: "TOKEN from the secret app/jwt".into(), why: why.into(), presence })
+    fn unreadable(why: &str, presence: Option<Presence>) -> Option<UnreadableValue> {
+        Some(UnreadableValue { what: "TOKEN from the secret app/jwt".into(), why: why.into(), presence })
     }
 
     fn group(change: impl FnOnce(&mut Group)) -> Option<Option<Group>> {
@@ -716,21 +716,26 @@ mod tests {
             it.reports = fetching("fatal error: s3://a/b: AccessDenied: x is not authorized to perform: s3:GetObject")
         }),
         ("secret-missing", "TOKEN from the secret app/jwt, which does not exist", |it| {
-            it.held = held("(AccessDeniedException)", Some(Presence::Absent))
+            it.unreadable_value = unreadable("(AccessDeniedException)", Some(Presence::Absent))
         }),
         ("secret-missing", "scheduled for deletion", |it| {
-            it.held = held("(InvalidRequestException)", Some(Presence::Ending))
+            it.unreadable_value = unreadable("(InvalidRequestException)", Some(Presence::Ending))
         }),
-        ("secret-missing", "ParameterNotFound", |it| it.held = held("(ParameterNotFound)", None)),
-        ("secret-denied", "its role may not read TOKEN", |it| it.held = held("(AccessDeniedException)", None)),
+        ("secret-missing", "ParameterNotFound", |it| it.unreadable_value = unreadable("(ParameterNotFound)", None)),
+        ("secret-denied", "its role may not read TOKEN", |it| {
+            it.unreadable_value = unreadable("(AccessDeniedException)", None)
+        }),
         ("secret-unreachable", "do not reach the service that keeps TOKEN from the secret app/jwt", |it| {
             let why = "Connect timeout on endpoint URL: \"https://secretsmanager.us-east-1.amazonaws.com/\"";
-            it.held = held(why, Some(Presence::Present("1".into())));
+            it.unreadable_value = unreadable(why, Some(Presence::Present("1".into())));
         }),
         ("secret-unfit", "there is no such text", |it| {
-            it.held = held("jq: error (at <stdin>:1): there is no such text", Some(Presence::Present("1".into())))
+            it.unreadable_value =
+                unreadable("jq: error (at <stdin>:1): there is no such text", Some(Presence::Present("1".into())))
         }),
-        ("secret-unread", "(ThrottlingException)", |it| it.held = held("(ThrottlingException)", None)),
+        ("secret-unread", "(ThrottlingException)", |it| {
+            it.unreadable_value = unreadable("(ThrottlingException)", None)
+        }),
         ("program-missing", "not in the artifact bucket", |it| {
             it.reports = fetching("fatal error: s3://a/b: NoSuchKey: The specified key does not exist.")
         }),

@@ -21,12 +21,12 @@ use crate::{
     cloud::{
         aws::{Aws, found},
         health::{self, Target},
-        held::{Presence, presence},
+        stored_values::{Presence, presence},
     },
     config::{HTTPS_PORT, Store},
     engine::{Fault, look},
     kinds::{
-        auto_scaling_group::{self, Rest, rest, tags_of},
+        auto_scaling_group::{self, Downtime, downtime, tags_of},
         listener::{forwards, redirect},
         tags,
     },
@@ -35,7 +35,7 @@ use crate::{
 
 /// A service and the names of its resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ServiceNames {
     /// Its name in `stack.yaml`.
     pub service: String,
     /// Its Auto Scaling group.
@@ -98,7 +98,7 @@ pub struct Evidence {
     /// an instance with 403 for a missing program, too.
     pub has_program: Option<bool>,
     /// The value kept in AWS that the service could not read at its last start, if there was one.
-    pub held: Option<HeldFailure>,
+    pub unreadable_value: Option<UnreadableValue>,
     /// The target health of each instance.
     pub targets: Vec<Target>,
     /// The path from the load balancer to the instances.
@@ -142,7 +142,7 @@ pub enum Stage {
 
 /// A value kept in AWS that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldFailure {
+pub struct UnreadableValue {
     /// The value in the words of the instance's script: `TOKEN from the secret app/jwt`.
     pub what: String,
     /// The message of AWS or of the script before it.
@@ -162,7 +162,7 @@ pub struct Group {
     /// The minimum size.
     pub min: i32,
     /// Why it is meant to be empty, or when it will be.
-    pub rest: Rest,
+    pub downtime: Downtime,
     /// The version of the launch template that new instances start from, as a number.
     pub release: Option<String>,
     /// Its instances, as the group sees them.
@@ -247,15 +247,15 @@ pub struct Wiring {
 }
 
 /// Reads all evidence, concurrently where possible.
-pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
+pub async fn collect(aws: &Aws, names: &ServiceNames) -> Evidence {
     let mut unread = Vec::new();
     let (group, launches, instances, written, wiring, roll_out) = futures::join!(
-        look(|| group(aws, place)),
-        look(|| launches(aws, place)),
-        look(|| instances(aws, place)),
-        look(|| reports(aws, &place.reports, 0)),
-        look(|| wiring(aws, place)),
-        look(|| roll_out(aws, place)),
+        look(|| group(aws, names)),
+        look(|| launches(aws, names)),
+        look(|| instances(aws, names)),
+        look(|| reports(aws, &names.reports, 0)),
+        look(|| wiring(aws, names)),
+        look(|| roll_out(aws, names)),
     );
     let group = keep(&mut unread, "the Auto Scaling group", group);
     let launches = keep(&mut unread, "its activities", launches).unwrap_or_default();
@@ -276,8 +276,8 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
     let (targets, impaired, admits, log) = futures::join!(
         targets,
         impaired(aws, &instances),
-        admits(aws, place, alive.as_ref(), wiring.as_ref()),
-        service_log::lines(aws, &place.log_group, &running, now_s - DENIED_WITHIN_S)
+        admits(aws, names, alive.as_ref(), wiring.as_ref()),
+        service_log::lines(aws, &names.log_group, &running, now_s - DENIED_WITHIN_S)
     );
     let log = keep(&mut unread, "its log", log).unwrap_or_default();
     let targets = keep(&mut unread, "the targets' health", targets).unwrap_or_default();
@@ -295,7 +295,7 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
     let ill = ill.cloned();
     let (console, has_program) = match &ill {
         Some(ill) => {
-            let (console, program) = futures::join!(health::console(aws, &ill.id), has_program(aws, place, &ill.id));
+            let (console, program) = futures::join!(health::console(aws, &ill.id), has_program(aws, names, &ill.id));
             let console = keep(&mut unread, "the console", console).unwrap_or_default();
             (console, keep(&mut unread, "the program in the artifact bucket", program).flatten())
         }
@@ -320,11 +320,11 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
     };
     let reports = written.into_iter().filter(is_meant).collect();
     let evidence = Evidence {
-        service: place.service.clone(),
-        port: place.port,
-        path: place.path.clone(),
-        grace_s: place.grace_s,
-        instance_type: place.instance_type.clone(),
+        service: names.service.clone(),
+        port: names.port,
+        path: names.path.clone(),
+        grace_s: names.grace_s,
+        instance_type: names.instance_type.clone(),
         now_s,
         group,
         launches,
@@ -338,19 +338,19 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         roll_out,
         denial: log.iter().rev().find_map(|line| service_log::denial(line)),
         unread,
-        held: None,
+        unreadable_value: None,
     };
-    let held = match evidence.unreadable() {
+    let unreadable_value = match evidence.unreadable() {
         Some(failure) => Some(failure.looked_up(aws).await),
         None => None,
     };
-    Evidence { held, ..evidence }
+    Evidence { unreadable_value, ..evidence }
 }
 
 /// The same about the release that is being rolled out alone. `seen` has the last that was seen of each of its targets that
 /// were unhealthy: what is taken out of service loses the reason.
-pub async fn collect_release(aws: &Aws, place: &Place, seen: &BTreeMap<String, Target>) -> Evidence {
-    let mut evidence = collect(aws, place).await;
+pub async fn collect_release(aws: &Aws, names: &ServiceNames, seen: &BTreeMap<String, Target>) -> Evidence {
+    let mut evidence = collect(aws, names).await;
     evidence.limit_to_release(seen);
     evidence
 }
@@ -387,9 +387,9 @@ impl RollOut {
     }
 }
 
-impl HeldFailure {
+impl UnreadableValue {
     /// The same with the state of the value in AWS. It stays unknown without permission to read it.
-    async fn looked_up(self, aws: &Aws) -> HeldFailure {
+    async fn looked_up(self, aws: &Aws) -> UnreadableValue {
         let (_, place) = self.what.split_once(" from the ").unwrap_or_default();
         let (store, name) = match place.split_once(' ') {
             Some(("secret", name)) => (Store::Secret, name),
@@ -397,13 +397,13 @@ impl HeldFailure {
             _ => return self,
         };
         let presence = look(|| presence(aws, store, name)).await.ok();
-        HeldFailure { presence, ..self }
+        UnreadableValue { presence, ..self }
     }
 }
 
 impl Evidence {
     /// The value kept in AWS that could not be read, unless the program has run since.
-    fn unreadable(&self) -> Option<HeldFailure> {
+    fn unreadable(&self) -> Option<UnreadableValue> {
         let lines = self.report().map_or(self.console.as_slice(), |report| report.lines.as_slice());
         let at = lines.iter().rposition(|line| line.text.contains(UNREADABLE))?;
         if lines[at..].iter().any(has_run) {
@@ -412,7 +412,7 @@ impl Evidence {
         let (_, what) = lines[at].text.split_once(UNREADABLE)?;
         let is_why = |line: &&Line| WHYS.iter().chain(UNREACHABLE).any(|why| line.text.contains(why));
         let why = lines[..at].iter().rev().take(LAST_LINES).find(is_why).map(|line| line.text.clone());
-        Some(HeldFailure { what: what.trim().into(), why: why.unwrap_or_default(), presence: None })
+        Some(UnreadableValue { what: what.trim().into(), why: why.unwrap_or_default(), presence: None })
     }
 
     /// Drops what is not of the release that is being rolled out.
@@ -429,7 +429,7 @@ impl Evidence {
         let lost: Vec<Target> = lost.cloned().collect();
         self.targets.extend(lost);
         if !self.ill.as_deref().is_some_and(is_new) {
-            (self.ill, self.console, self.has_program, self.held) = (None, Vec::new(), None, None);
+            (self.ill, self.console, self.has_program, self.unreadable_value) = (None, Vec::new(), None, None);
         }
     }
 
@@ -503,21 +503,21 @@ pub fn denied_or_said(fault: &Fault) -> String {
     }
 }
 
-pub(in crate::cloud) async fn group(aws: &Aws, place: &Place) -> Result<Option<Group>, Fault> {
-    let found = health::describe(aws, &place.group).await?;
+pub(in crate::cloud) async fn group(aws: &Aws, names: &ServiceNames) -> Result<Option<Group>, Fault> {
+    let found = health::describe(aws, &names.group).await?;
     Ok(found.map(|group| Group {
         suspended: group.suspended_processes().iter().filter_map(|it| it.process_name().map(str::to_owned)).collect(),
         target_groups: group.target_group_arns().to_vec(),
         min: group.min_size().unwrap_or_default(),
-        rest: rest(tags_of(&group), group.max_size()),
+        downtime: downtime(tags_of(&group), group.max_size()),
         release: group.launch_template().and_then(|it| it.version()).map(str::to_owned),
         members: group.instances().iter().map(member).collect(),
     }))
 }
 
 /// The newest roll-out.
-async fn roll_out(aws: &Aws, place: &Place) -> Result<Option<RollOut>, Fault> {
-    let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&place.group).max_records(1);
+async fn roll_out(aws: &Aws, names: &ServiceNames) -> Result<Option<RollOut>, Fault> {
+    let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&names.group).max_records(1);
     let Some(answer) = found(call.send().await)? else { return Ok(None) };
     Ok(answer.instance_refreshes().first().map(|refresh| {
         let desired = refresh.desired_configuration().and_then(|desired| desired.launch_template());
@@ -548,8 +548,8 @@ fn member(it: &aws_sdk_autoscaling::types::Instance) -> Member {
     }
 }
 
-pub(in crate::cloud) async fn launches(aws: &Aws, place: &Place) -> Result<Vec<Launch>, Fault> {
-    let activities = found(health::activities(aws, &place.group).await)?.unwrap_or_default();
+pub(in crate::cloud) async fn launches(aws: &Aws, names: &ServiceNames) -> Result<Vec<Launch>, Fault> {
+    let activities = found(health::activities(aws, &names.group).await)?.unwrap_or_default();
     Ok(activities
         .iter()
         .map(|activity| Launch {
@@ -570,8 +570,8 @@ pub fn instance_of(description: &str) -> &str {
     description.split_whitespace().find(|word| word.starts_with("i-")).unwrap_or_default()
 }
 
-pub(in crate::cloud) async fn instances(aws: &Aws, place: &Place) -> Result<Vec<Instance>, Fault> {
-    let filter = tags::ec2_filter("tag:aws:autoscaling:groupName", [place.group.as_str()]);
+pub(in crate::cloud) async fn instances(aws: &Aws, names: &ServiceNames) -> Result<Vec<Instance>, Fault> {
+    let filter = tags::ec2_filter("tag:aws:autoscaling:groupName", [names.group.as_str()]);
     let answer = aws.ec2.describe_instances().filters(filter).send().await?;
     let all = answer.reservations().iter().flat_map(|it| it.instances());
     let mut found: Vec<Instance> = all
@@ -604,20 +604,20 @@ async fn impaired(aws: &Aws, instances: &[Instance]) -> Result<Vec<String>, Faul
 }
 
 /// Checks for the program that the instance's user data names; `None` if the user data is not ours.
-async fn has_program(aws: &Aws, place: &Place, instance: &str) -> Result<Option<bool>, Fault> {
+async fn has_program(aws: &Aws, names: &ServiceNames, instance: &str) -> Result<Option<bool>, Fault> {
     let call = aws.ec2.describe_instance_attribute().instance_id(instance);
     let answer = call.attribute(InstanceAttributeName::UserData).send().await?;
     let encoded = answer.user_data().and_then(|it| it.value()).unwrap_or_default();
     let text = String::from_utf8(STANDARD.decode(encoded).unwrap_or_default()).unwrap_or_default();
-    let Some(program) = program(&text).filter(|it| it.bucket == place.reports.bucket) else { return Ok(None) };
+    let Some(program) = program(&text).filter(|it| it.bucket == names.reports.bucket) else { return Ok(None) };
     let head = aws.s3.head_object().bucket(program.bucket).key(program.key).send().await;
     Ok(Some(found(head)?.is_some()))
 }
 
-pub(in crate::cloud) async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring, Fault> {
+pub(in crate::cloud) async fn wiring(aws: &Aws, names: &ServiceNames) -> Result<Wiring, Fault> {
     let (groups, balancers) = futures::join!(
-        aws.elb.describe_target_groups().names(&place.target_group).send(),
-        aws.elb.describe_load_balancers().names(&place.balancer).send(),
+        aws.elb.describe_target_groups().names(&names.target_group).send(),
+        aws.elb.describe_load_balancers().names(&names.balancer).send(),
     );
     let (groups, balancers) = (found(groups)?, found(balancers)?);
     let target_group = groups.and_then(|it| it.target_groups?.into_iter().next()?.target_group_arn).unwrap_or_default();
@@ -629,7 +629,7 @@ pub(in crate::cloud) async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring,
     let on_port = |port: i32| listeners.listeners().iter().find(move |it| it.port() == Some(port));
     let https = on_port(HTTPS_PORT.into()).filter(|it| it.protocol() == Some(&ProtocolEnum::Https));
     // Requests to a listener that redirects reach the other one.
-    let listener = on_port(place.front_port).map(|it| https.filter(|_| redirect(it).is_some()).unwrap_or(it));
+    let listener = on_port(names.front_port).map(|it| https.filter(|_| redirect(it).is_some()).unwrap_or(it));
     Ok(Wiring {
         is_https: https.is_some(),
         listens: listener.is_some(),
@@ -644,7 +644,7 @@ pub(in crate::cloud) async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring,
 
 async fn admits(
     aws: &Aws,
-    place: &Place,
+    names: &ServiceNames,
     instance: Option<&Instance>,
     wiring: Option<&Wiring>,
 ) -> Result<Option<bool>, Fault> {
@@ -653,7 +653,7 @@ async fn admits(
         return Ok(None);
     }
     let answer = aws.ec2.describe_security_groups().set_group_ids(Some(instance.groups.clone())).send().await?;
-    let port = i32::from(place.port);
+    let port = i32::from(names.port);
     let rules = answer.security_groups().iter().flat_map(|group| group.ip_permissions());
     let covers =
         |from: Option<i32>, to: Option<i32>| from.is_none_or(|it| it <= port) && to.is_none_or(|it| it >= port);

@@ -17,7 +17,7 @@ use crate::{
 
 /// A function and the names of its resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FunctionPlace {
+pub struct FunctionNames {
     /// Its name in `stack.yaml`.
     pub entry: String,
     /// Its name in the account.
@@ -73,10 +73,10 @@ const LAST_LINES: usize = 12;
 const RECENT_S: i64 = 60 * 60;
 
 /// Reads all evidence, concurrently.
-pub async fn collect_function(aws: &Aws, place: &FunctionPlace) -> FunctionEvidence {
+pub async fn collect_function(aws: &Aws, names: &FunctionNames) -> FunctionEvidence {
     let mut unread = Vec::new();
     let (state, policy, silent, lines) =
-        futures::join!(state(aws, place), policy(aws, place), silent(aws, place), lines(aws, place));
+        futures::join!(state(aws, names), policy(aws, names), silent(aws, names), lines(aws, names));
     let policy = keep(&mut unread, "the function's policy", policy);
     let partition = partition::of(&aws.region);
     let lets = |policy: &str, bucket: &str| policy.contains(&format!("arn:{partition}:s3:::{bucket}\""));
@@ -85,7 +85,7 @@ pub async fn collect_function(aws: &Aws, place: &FunctionPlace) -> FunctionEvide
     let changed_ms = state.iter().flatten().find_map(|state: &FunctionState| state.changed_ms);
     let since_ms = changed_ms.unwrap_or_default().max((now_s - RECENT_S) * 1000);
     let streams = keep(&mut unread, "the function's log", lines).unwrap_or_default();
-    let unpermitted = |policy: String| place.buckets.iter().filter(|it| !lets(&policy, it)).cloned().collect();
+    let unpermitted = |policy: String| names.buckets.iter().filter(|it| !lets(&policy, it)).cloned().collect();
     FunctionEvidence {
         state,
         unpermitted: policy.map(unpermitted).unwrap_or_default(),
@@ -95,8 +95,8 @@ pub async fn collect_function(aws: &Aws, place: &FunctionPlace) -> FunctionEvide
     }
 }
 
-async fn state(aws: &Aws, place: &FunctionPlace) -> Result<Option<FunctionState>, Fault> {
-    let answer = found(aws.lambda.get_function_configuration().function_name(&place.name).send().await)?;
+async fn state(aws: &Aws, names: &FunctionNames) -> Result<Option<FunctionState>, Fault> {
+    let answer = found(aws.lambda.get_function_configuration().function_name(&names.name).send().await)?;
     Ok(answer.map(|it| {
         let not_active = it
             .state()
@@ -124,19 +124,19 @@ fn modified_ms(text: &str) -> Option<i64> {
     i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
-async fn policy(aws: &Aws, place: &FunctionPlace) -> Result<String, Fault> {
-    let answer = found(aws.lambda.get_policy().function_name(&place.name).send().await)?;
+async fn policy(aws: &Aws, names: &FunctionNames) -> Result<String, Fault> {
+    let answer = found(aws.lambda.get_policy().function_name(&names.name).send().await)?;
     Ok(answer.and_then(|it| it.policy).unwrap_or_default())
 }
 
-async fn silent(aws: &Aws, place: &FunctionPlace) -> Result<Vec<String>, Fault> {
+async fn silent(aws: &Aws, names: &FunctionNames) -> Result<Vec<String>, Fault> {
     let mut silent = Vec::new();
-    for bucket in &place.buckets {
+    for bucket in &names.buckets {
         let call = aws.s3.get_bucket_notification_configuration().bucket(bucket);
         let answer = found(call.send().await)?;
         let configured = answer.iter().flat_map(|it| it.lambda_function_configurations());
         let mut configured =
-            configured.filter(|it| it.lambda_function_arn().ends_with(&format!(":function:{}", place.name)));
+            configured.filter(|it| it.lambda_function_arn().ends_with(&format!(":function:{}", names.name)));
         if configured.next().is_none() {
             silent.push(bucket.clone());
         }
@@ -148,9 +148,9 @@ async fn silent(aws: &Aws, place: &FunctionPlace) -> Result<Vec<String>, Fault> 
 type Event = (i64, String);
 
 /// The last lines of the newest streams, each oldest first.
-async fn lines(aws: &Aws, place: &FunctionPlace) -> Result<Vec<Vec<Event>>, Fault> {
-    let streams = service_log::streams(aws, &place.log_group).await?.into_iter();
-    let events = streams.map(|stream| async move { service_log::events(aws, &place.log_group, &stream).await });
+async fn lines(aws: &Aws, names: &FunctionNames) -> Result<Vec<Vec<Event>>, Fault> {
+    let streams = service_log::streams(aws, &names.log_group).await?.into_iter();
+    let events = streams.map(|stream| async move { service_log::events(aws, &names.log_group, &stream).await });
     try_join_all(events).await
 }
 

@@ -10,11 +10,11 @@ mod service_log;
 
 pub use causes::{Verdict, verdict};
 pub use evidence::{
-    Evidence, Group, HeldFailure, Instance, Launch, Member, Place, RollOut, Stage, Wiring, collect, collect_release,
-    denied_or_said, is_denied, unread,
+    Evidence, Group, Instance, Launch, Member, RollOut, ServiceNames, Stage, UnreadableValue, Wiring, collect,
+    collect_release, denied_or_said, is_denied, unread,
 };
 pub(in crate::cloud) use evidence::{group, instances, keep, launches, wiring};
-pub use functions::{FunctionEvidence, FunctionPlace, collect_function, function_verdict, last_error};
+pub use functions::{FunctionEvidence, FunctionNames, collect_function, function_verdict, last_error};
 pub use roll_out::{Judgement, Look, RollOuts, look};
 
 use std::collections::BTreeSet;

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Place, Verdict, collect_release, evidence::instance_of, verdict};
+use super::{ServiceNames, Verdict, collect_release, evidence::instance_of, verdict};
 use crate::{
     cloud::{
         aws::Aws,
@@ -70,15 +70,15 @@ pub struct Look {
 /// Looks at the instances of the release `wanted`, which a refresh that began at `begun_s` brings.
 pub async fn look(
     aws: &Aws,
-    place: &Place,
+    names: &ServiceNames,
     target_groups: &BTreeSet<String>,
     wanted: &Template,
     begun_s: i64,
 ) -> Result<Look, Fault> {
     let targets = target_groups.iter().map(|arn| health::targets(aws, arn));
     let (group, activities, targets) = futures::try_join!(
-        health::describe(aws, &place.group),
-        health::activities(aws, &place.group),
+        health::describe(aws, &names.group),
+        health::activities(aws, &names.group),
         futures::future::try_join_all(targets)
     )?;
     let mut look = Look::default();
@@ -104,8 +104,8 @@ pub async fn look(
 }
 
 /// Says why the release that is being rolled out is not healthy.
-pub(super) async fn judge(aws: &Aws, place: &Place, seen: &BTreeMap<String, Target>) -> Judgement {
-    let evidence = collect_release(aws, place, seen).await;
+pub(super) async fn judge(aws: &Aws, names: &ServiceNames, seen: &BTreeMap<String, Target>) -> Judgement {
+    let evidence = collect_release(aws, names, seen).await;
     let verdict = verdict(&evidence).filter(|verdict| verdict.cause != "starting");
     Judgement { verdict, summary: evidence.summary() }
 }
@@ -138,9 +138,9 @@ impl RollOuts {
     }
 
     /// Judges the release, before it is given up. The judgement is kept for the end of the command.
-    pub async fn judge(&self, aws: &Aws, place: &Place) -> Judgement {
-        let judgement = judge(aws, place, &self.ill(&place.group)).await;
-        if let Some(seen) = self.0.lock().get_mut(&place.group) {
+    pub async fn judge(&self, aws: &Aws, names: &ServiceNames) -> Judgement {
+        let judgement = judge(aws, names, &self.ill(&names.group)).await;
+        if let Some(seen) = self.0.lock().get_mut(&names.group) {
             seen.judgement = Some(judgement.clone());
         }
         judgement
@@ -152,13 +152,13 @@ impl RollOuts {
     }
 
     /// Why the release is not healthy yet, as far as it is known. Looks for it once for each progress.
-    pub async fn explanation(&self, aws: &Aws, place: &Place) -> Option<String> {
-        if let Some(words) = self.0.lock().get(&place.group).and_then(|seen| seen.explained.clone()) {
+    pub async fn explanation(&self, aws: &Aws, names: &ServiceNames) -> Option<String> {
+        if let Some(words) = self.0.lock().get(&names.group).and_then(|seen| seen.explained.clone()) {
             return Some(words).filter(|words| !words.is_empty());
         }
-        let judgement = judge(aws, place, &self.ill(&place.group)).await;
+        let judgement = judge(aws, names, &self.ill(&names.group)).await;
         let words = judgement.words().unwrap_or_default().to_owned();
-        if let Some(seen) = self.0.lock().get_mut(&place.group) {
+        if let Some(seen) = self.0.lock().get_mut(&names.group) {
             seen.explained = Some(words.clone());
         }
         Some(words).filter(|words| !words.is_empty())

@@ -11,7 +11,7 @@ use crate::{
         Session,
         cli::{Global, Rollback},
         history::minute,
-        turn::Turn,
+        lease::Acquisition,
         unless_stopped,
     },
     config::{REFERENCES, read_references},
@@ -53,14 +53,14 @@ pub async fn roll_back(session: &Session, global: &Global, args: &Rollback, entr
         report::say("nothing was changed");
         return Ok(Exit::Done);
     }
-    let lease = match session.take_turn("rollback", args.roll_out.wait).await? {
-        Turn::Ours(lease) | Turn::AfterOthers(lease) => lease,
-        Turn::NoBucket => return Err(not_deployed(entry)),
+    let lease = match session.acquire_lease("rollback", args.roll_out.wait).await? {
+        Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease) => lease,
+        Acquisition::NoBucket => return Err(not_deployed(entry)),
     };
     let (target, code) = match again(session, &function, entry, args, &seen).await {
         Ok(Some(read)) => read,
         ended => {
-            session.end_turn(Some(lease)).await;
+            session.release_lease(Some(lease)).await;
             report::say("nothing was changed");
             return ended.map(|_| Exit::Done);
         }
@@ -69,11 +69,11 @@ pub async fn roll_back(session: &Session, global: &Global, args: &Rollback, entr
     let (stack, plan) = match unless_stopped(plan(session, &function, entry, want)).await {
         Ok(planned) => planned,
         Err(failure) => {
-            session.end_turn(Some(lease)).await;
+            session.release_lease(Some(lease)).await;
             return Err(failure);
         }
     };
-    let outcomes = session.carry_out(&stack, plan, lease).await?;
+    let outcomes = session.apply_under_lease(&stack, plan, lease).await?;
     let exit = session.conclude(outcomes);
     session.timing(global);
     session.tally(global);
@@ -136,7 +136,7 @@ async fn way_back(session: &Session, function: &Function, entry: &str, args: &Ro
     let target = target(session, entry, &releases, args.release)?.clone();
     let references = target.settings.environment.get(REFERENCES).map(|text| read_references(text));
     let release = format!("release {} of {entry}", target.number);
-    session.require_held(&release, references.unwrap_or_default(), &format!("functions.{entry}")).await?;
+    session.require_stored_values(&release, references.unwrap_or_default(), &format!("functions.{entry}")).await?;
     let (_, plan) = plan(session, function, entry, target.settings.clone()).await?;
     let changes = changes::of_functions(&releases.present, &target.settings);
     let done = nothing_to_do(entry, &releases, &target);

@@ -35,7 +35,7 @@ pub const RESERVED_BY_LAMBDA: &[&str] = &[
 ];
 
 /// Variables that a function cannot have, and why (docs/aws.md §7.1).
-pub(super) fn kept_by_lambda(name: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn reserved_by_lambda(name: &str) -> Option<(&'static str, &'static str)> {
     if RESERVED_BY_LAMBDA.contains(&name) {
         return Some(("is set by Lambda itself", "leave it out"));
     }
@@ -48,7 +48,7 @@ pub(super) fn kept_by_lambda(name: &str) -> Option<(&'static str, &'static str)>
 }
 
 /// Variables that a service cannot have, and why.
-pub(super) fn kept_by_us(name: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn reserved_by_us(name: &str) -> Option<(&'static str, &'static str)> {
     (name == "PORT").then_some(("is set by the deployer", "leave it out: the service's `port` is where it listens"))
 }
 
@@ -89,7 +89,7 @@ impl Reader<'_> {
             concurrency: self.optional_number(&fields, "concurrency"),
             on_failure: self.destination(&fields),
             log_retention_days: self.retention(&fields),
-            variables: self.environment(&fields, kept_by_lambda),
+            variables: self.environment(&fields, reserved_by_lambda),
             uses: self.uses(&fields),
         })
     }

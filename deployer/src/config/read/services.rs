@@ -1,6 +1,6 @@
 //! Services: instances, health checks and load balancers.
 
-use super::{Fields, Reader, programs::kept_by_us, values::usual, values::usual_text};
+use super::{Fields, Reader, programs::reserved_by_us, values::usual, values::usual_text};
 use crate::{
     config::{
         Balancer, Cidr, HealthCheck, InstanceType, Instances, Place, Service,
@@ -86,7 +86,7 @@ impl Reader<'_> {
             grace_period_s: self.number(&fields, "grace_period_s"),
             bake_minutes: self.minutes(&fields, "bake"),
             log_retention_days: self.retention(&fields),
-            variables: self.environment(&fields, kept_by_us),
+            variables: self.environment(&fields, reserved_by_us),
             uses: self.uses(&fields),
         })
     }

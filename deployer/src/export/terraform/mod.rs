@@ -8,16 +8,16 @@ mod balancing;
 mod domains;
 mod functions;
 mod hcl;
-mod held;
 mod identity;
 mod instances;
 mod network;
 mod sheet;
 mod storage;
+mod stored_values;
 mod written;
 
 pub use sheet::{FILES, Sheet, is_of_export};
-pub use written::{ALL, Place, VERSIONS, Written, is_marked, written};
+pub use written::{ALL, VERSIONS, Written, is_marked, written};
 
 use crate::{
     cloud::aws::Aws,

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 use super::{
     Sheet,
     hcl::{Block, Body, Expr},
-    held::NO_VALUE,
     sheet::{FILES, Mark, USER_DATA},
+    stored_values::NO_VALUE,
 };
-use crate::output::counted::counted;
+use crate::{machine::pin::Home, output::counted::counted};
 
 /// The versions of Terraform that have import blocks.
 const TERRAFORM: &str = ">= 1.5";
@@ -52,17 +52,6 @@ pub const ALL: &[&str] = &[
     "tables.tf",
 ];
 
-/// Where the stack is.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// Its name.
-    pub stack: String,
-    /// Its account.
-    pub account: String,
-    /// Its region.
-    pub region: String,
-}
-
 /// A file, with its path below the folder of the configuration.
 #[derive(Debug)]
 pub struct Written {
@@ -94,11 +83,11 @@ impl Sheet {
 
 /// All files of a configuration, in the order in which they are written: what Git ignores is ignored before it exists, and
 /// a folder that is left half written has its mark.
-pub fn written(mut sheet: Sheet, place: &Place) -> Vec<Written> {
+pub fn written(mut sheet: Sheet, home: &Home) -> Vec<Written> {
     sheet.close();
     let mut files = vec![
         Written::text(GITIGNORE, ignored()),
-        Written::text(VERSIONS, versions(place)),
+        Written::text(VERSIONS, versions(home)),
         Written::text(IMPORTS, blocks(&sheet.imports)),
     ];
     files.extend(sheet.blocks.iter().map(|(name, all)| Written::text(name, blocks(all))));
@@ -109,7 +98,7 @@ pub fn written(mut sheet: Sheet, place: &Place) -> Vec<Written> {
         let values = sheet.secrets.iter().fold(Body::new(), |body, (name, value)| body.set(name, value.clone()));
         files.push(Written { is_secret: true, ..Written::text(SECRETS, values.write()) });
     }
-    files.push(Written::text(README, readme(&sheet, place)));
+    files.push(Written::text(README, readme(&sheet, home)));
     for file in sheet.files {
         let path = file.path();
         files.push(Written { path, contents: file.contents, is_secret: file.is_secret });
@@ -117,14 +106,14 @@ pub fn written(mut sheet: Sheet, place: &Place) -> Vec<Written> {
     files
 }
 
-fn versions(place: &Place) -> String {
+fn versions(home: &Home) -> String {
     let provider =
         Expr::Map(vec![("source".into(), Expr::text("hashicorp/aws")), ("version".into(), Expr::text(PROVIDER))]);
     let terraform =
         Body::new().text("required_version", TERRAFORM).block("required_providers", Body::new().set("aws", provider));
     let provider = Body::new()
-        .text("region", &place.region)
-        .set("allowed_account_ids", Expr::List(vec![Expr::text(&place.account)]));
+        .text("region", &home.region)
+        .set("allowed_account_ids", Expr::List(vec![Expr::text(&home.account)]));
     let blocks = blocks(&[Block::new("terraform", &[], terraform), Block::new("provider", &["aws"], provider)]);
     format!("{MARK}\n\n{blocks}")
 }
@@ -138,8 +127,8 @@ fn ignored() -> String {
     format!("/{FILES}/*{USER_DATA}\n/{SECRETS}\n*.tfplan\n*.tfstate*\n.terraform/\n")
 }
 
-fn readme(sheet: &Sheet, place: &Place) -> String {
-    let Place { stack, account, region } = place;
+fn readme(sheet: &Sheet, home: &Home) -> String {
+    let Home { stack, account, region } = home;
     let resources = sheet.resources();
     let left_out: String = sheet.left_out.iter().map(|what| format!("- {what}\n")).collect();
     let left_out = match left_out.is_empty() {
@@ -223,8 +212,8 @@ mod tests {
         sheet.add("aws_lambda_function", "app-f", Body::new().set("x", token));
         sheet.file("f-user-data.yaml", b"TOKEN=1".to_vec(), true);
         sheet.file("f.zip", b"zip".to_vec(), false);
-        let place = Place { stack: "app".into(), account: "123456789012".into(), region: "eu-west-3".into() };
-        let files = written(sheet, &place);
+        let home = Home { stack: "app".into(), account: "123456789012".into(), region: "eu-west-3".into() };
+        let files = written(sheet, &home);
         let text = |name: &str| {
             let file = files.iter().find(|file| file.path == PathBuf::from(name)).expect(name);
             (String::from_utf8(file.contents.clone()).expect("text"), file.is_secret)

@@ -28,14 +28,14 @@ pub fn has_commands(text: &str) -> bool {
 impl UserData {
     /// The archive, and what the unit has in addition: the working directory, and the commands before the program. The
     /// folder exists only once the archive has been unpacked.
-    pub(super) fn folder_start(&self, commands: &Commands, read_held: &str) -> (String, String, String) {
+    pub(super) fn folder_start(&self, commands: &Commands, read_stored: &str) -> (String, String, String) {
         let unit = self.unit();
         let setup = match commands.setup {
             Some(_) => format!("\n    ExecStartPre=+/opt/{unit}/{SETUP}"),
             None => String::new(),
         };
         let prepare = format!(
-            "\n    ExecStartPre=+/usr/bin/bash /opt/{unit}/prepare{read_held}{setup}\n    TimeoutStartSec={START_S}"
+            "\n    ExecStartPre=+/usr/bin/bash /opt/{unit}/prepare{read_stored}{setup}\n    TimeoutStartSec={START_S}"
         );
         (format!("/opt/{unit}/files.tar.gz"), format!("\n    WorkingDirectory=-/opt/{unit}/files"), prepare)
     }
@@ -189,7 +189,7 @@ mod tests {
         let bucket = "postagram-artifacts-000000000000-us-east-1";
         assert_eq!(program(&text), Some(Program { bucket, key: "services/web/abc123", sha256: "abc123" }));
         assert_eq!(variables(&text).unwrap().into_keys().collect::<Vec<_>>(), ["A", "PORT"]);
-        assert!(super::super::held(&text).is_empty());
+        assert!(super::super::stored_values(&text).is_empty());
         assert!(commands(&text).unwrap().contains("s3://other/key"));
     }
 

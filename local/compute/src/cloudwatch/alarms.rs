@@ -12,9 +12,9 @@ use crate::Site;
 use crate::clock::Moment;
 use crate::state::{MetricAlarm, Refresh, State, Tags, Verdict, Watch};
 use kit::answer::Refusal;
+use kit::parameters;
 use kit::speed::Speed;
 use kit::tags::{Flaw, USUAL};
-use kit::taken;
 
 /// The period of every alarm here, in seconds.
 const PERIOD_S: u64 = 60;
@@ -198,14 +198,14 @@ fn metrics_of(queries: &[Value]) -> Answered {
 }
 
 fn not_implemented(what: String) -> Refusal {
-    taken::refusal(format!("the local AWS does not implement this metric math: {what}"))
+    parameters::refusal(format!("the local AWS does not implement this metric math: {what}"))
 }
 
 fn check_statistic(statistic: &str) -> Result<(), Refusal> {
     match statistic {
         "Sum" => Ok(()),
         "Average" | "Minimum" | "Maximum" | "SampleCount" => {
-            Err(taken::refusal(format!("the local AWS has no statistic {statistic}, only Sum")))
+            Err(parameters::refusal(format!("the local AWS has no statistic {statistic}, only Sum")))
         }
         other => Err(invalid(format!("{other} is no statistic"))),
     }
@@ -215,7 +215,7 @@ fn check_period(period: Option<f64>) -> Result<(), Refusal> {
     match period {
         Some(60.0) => Ok(()),
         Some(period) if period > 0.0 && (period % 60.0 == 0.0 || [10.0, 20.0, 30.0].contains(&period)) => {
-            Err(taken::refusal(format!("the local AWS has no period of {period} seconds, only 60")))
+            Err(parameters::refusal(format!("the local AWS has no period of {period} seconds, only 60")))
         }
         _ => Err(invalid("The period must be 10, 20, 30 or a multiple of 60")),
     }
@@ -226,7 +226,7 @@ fn series(metric: &Value) -> Result<Series, Refusal> {
     let (namespace, name) = (required(metric, "Namespace")?, required(metric, "MetricName")?);
     let known = NAMES.iter().copied().find(|known| *known == name).filter(|_| namespace == NAMESPACE);
     let Some(name) = known else {
-        return Err(taken::refusal(format!("the local AWS does not measure {name} of {namespace}")));
+        return Err(parameters::refusal(format!("the local AWS does not measure {name} of {namespace}")));
     };
     let (mut balancer, mut target_group) = (None, None);
     for dimension in metric["Dimensions"].as_array().into_iter().flatten() {
@@ -237,14 +237,16 @@ fn series(metric: &Value) -> Result<Series, Refusal> {
         let before = match required(dimension, "Name")? {
             "LoadBalancer" => balancer.replace(value),
             "TargetGroup" => target_group.replace(value),
-            other => return Err(taken::refusal(format!("the local AWS has no dimension {other} of load balancers"))),
+            other => {
+                return Err(parameters::refusal(format!("the local AWS has no dimension {other} of load balancers")));
+            }
         };
         if before.is_some() {
             return Err(invalid("A dimension is given twice"));
         }
     }
     let balancer =
-        balancer.ok_or_else(|| taken::refusal("the local AWS measures each load balancer alone".to_owned()))?;
+        balancer.ok_or_else(|| parameters::refusal("the local AWS measures each load balancer alone".to_owned()))?;
     Ok(Series { name, balancer, target_group })
 }
 

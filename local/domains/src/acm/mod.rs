@@ -24,7 +24,7 @@ use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Need, Needs, Operation, Page, Rows};
 use kit::speed::Speed;
 use kit::store;
-use kit::{constraint, taken};
+use kit::{constraint, parameters};
 
 /// The times of Certificate Manager in seconds, before scaling by the speed (docs/aws.md §22.2).
 mod times {
@@ -208,7 +208,7 @@ impl Acm {
     /// Answers a call; `None` if there is no such operation.
     pub fn answer(&self, call: &Call) -> Option<Response> {
         let operation = Operation::find(OPERATIONS, &call.operation)?;
-        let input = taken::document(operation.takes, call.input.json());
+        let input = parameters::document(operation.parameters, call.input.json());
         Some(match input.and_then(|input| self.act(operation, input)) {
             Ok(Value::Null) => json_answer(200, Protocol::Json11, &json!({})),
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),

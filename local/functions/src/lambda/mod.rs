@@ -26,11 +26,11 @@ use kit::ACCOUNT;
 use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Operation, Request};
+use kit::parameters;
 use kit::speed::Speed;
 use kit::store;
-use kit::taken;
 use logs::Logs;
-use operation::{Ask, NO_BODY, Run, plain_name};
+use operation::{LambdaRequest, NO_BODY, Run, plain_name};
 pub use operation::{identify, rows};
 
 /// Request headers of features that are not implemented.
@@ -140,7 +140,7 @@ impl Lambda {
     /// Answers a call; `None` if there is no such operation.
     pub async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
         let operation = operation::find(&call.operation)?;
-        let done = self.act(operation, &Ask::of(call, request)).await;
+        let done = self.act(operation, &LambdaRequest::of(call, request)).await;
         Some(done.unwrap_or_else(|refusal| refusal.answer(Protocol::RestJson)))
     }
 
@@ -159,16 +159,16 @@ impl Lambda {
         self.running.stop().await;
     }
 
-    async fn act(&self, operation: &Operation<Run>, ask: &Ask<'_>) -> Result<Response, Refusal> {
-        if operation.takes != NO_BODY {
-            taken::check_json(operation.takes, ask.body()?)?;
+    async fn act(&self, operation: &Operation<Run>, request: &LambdaRequest<'_>) -> Result<Response, Refusal> {
+        if operation.parameters != NO_BODY {
+            parameters::check_json(operation.parameters, request.body()?)?;
         }
-        if let Some(header) = HEADERS.iter().find(|header| ask.request.header(header).is_some()) {
-            return Err(taken::refusal(format!("the local AWS does not carry out the header {header}")));
+        if let Some(header) = HEADERS.iter().find(|header| request.http.header(header).is_some()) {
+            return Err(parameters::refusal(format!("the local AWS does not carry out the header {header}")));
         }
-        match ask.rest.parameter("Qualifier").filter(|name| !name.is_empty() && *name != "$LATEST") {
-            Some(version) => self.about_version(operation.row.name, &ask.name, version),
-            None => (operation.run)(self, ask).await,
+        match request.rest.parameter("Qualifier").filter(|name| !name.is_empty() && *name != "$LATEST") {
+            Some(version) => self.about_version(operation.row.name, &request.name, version),
+            None => (operation.run)(self, request).await,
         }
     }
 

@@ -10,8 +10,8 @@ use crate::{OnEvent, parameter};
 use kit::account::Kind;
 use kit::answer::{Refusal, Response, empty};
 use kit::call::Rest;
+use kit::parameters;
 use kit::tags::{Flaw, STRICT};
-use kit::taken;
 
 impl Lambda {
     pub(super) fn tag(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
@@ -82,7 +82,7 @@ impl Lambda {
     /// Errors: the function's role may not write there.
     fn destination(&self, name: &str, config: &Value) -> Result<Option<Option<String>>, Refusal> {
         if config["OnSuccess"]["Destination"].is_string() {
-            return Err(taken::refusal("the local AWS has no destinations for successful events".to_owned()));
+            return Err(parameters::refusal("the local AWS has no destinations for successful events".to_owned()));
         }
         let arn = match &config["OnFailure"] {
             Value::Null => return Ok(config.is_object().then_some(None)),
@@ -94,7 +94,7 @@ impl Lambda {
         match service {
             "s3" => {}
             "sqs" | "sns" | "lambda" | "events" => {
-                return Err(taken::refusal(format!("the local AWS does not send events to {service}")));
+                return Err(parameters::refusal(format!("the local AWS does not send events to {service}")));
             }
             _ => return Err(parameter(&format!("The destination ARN {arn} is invalid."))),
         }

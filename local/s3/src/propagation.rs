@@ -1,4 +1,5 @@
-//! Recently changed notification configurations, which S3 applies only after some minutes (docs/aws.md §4.6).
+//! The propagation of changed notification configurations, which S3 applies only after some minutes (docs/aws.md
+//! §4.6).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +15,7 @@ const CHANGE_S: u64 = 300;
 
 /// The configurations before changes that are not in effect yet. A restart puts all changes into effect.
 #[derive(Debug)]
-pub(super) struct NotYet {
+pub(super) struct Propagation {
     time: Duration,
     /// By bucket, in the order of the changes.
     before: Mutex<BTreeMap<String, Vec<Before>>>,
@@ -24,12 +25,12 @@ pub(super) struct NotYet {
 #[derive(Debug)]
 struct Before {
     until: Instant,
-    told: Vec<Notification>,
+    notifications: Vec<Notification>,
 }
 
-impl NotYet {
-    pub(super) fn at(speed: Speed) -> NotYet {
-        NotYet { time: speed.takes(CHANGE_S), before: Mutex::default() }
+impl Propagation {
+    pub(super) fn at(speed: Speed) -> Propagation {
+        Propagation { time: speed.takes(CHANGE_S), before: Mutex::default() }
     }
 
     /// Records that a bucket's configuration changes from `before` to another.
@@ -38,7 +39,7 @@ impl NotYet {
         let mut all = self.before();
         let changes = all.entry(bucket.to_owned()).or_default();
         changes.retain(|change| change.until > now);
-        changes.push(Before { until: now + self.time, told: before });
+        changes.push(Before { until: now + self.time, notifications: before });
     }
 
     /// The notifications in effect for a bucket whose latest configuration is `latest`: those before the first change
@@ -47,7 +48,7 @@ impl NotYet {
         let now = Instant::now();
         let all = self.before();
         let mut changes = all.get(bucket).into_iter().flatten();
-        changes.find(|change| change.until > now).map_or(latest, |change| change.told.clone())
+        changes.find(|change| change.until > now).map_or(latest, |change| change.notifications.clone())
     }
 
     /// Forgets a deleted bucket.
@@ -72,22 +73,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_old_configuration_is_in_force_until_a_change_takes_effect() {
         for (speed, time) in [(Speed::REAL, Duration::from_secs(300)), (Speed::FAST, Duration::from_millis(600))] {
-            let not_yet = NotYet::at(speed);
+            let propagation = Propagation::at(speed);
             let moment = Duration::from_millis(1);
-            let in_force = |latest: &str| not_yet.in_force("images", to(latest));
+            let in_force = |latest: &str| propagation.in_force("images", to(latest));
             assert_eq!(in_force("a"), to("a"));
-            not_yet.changed("images", Vec::new());
+            propagation.changed("images", Vec::new());
             tokio::time::advance(time / 2).await;
-            not_yet.changed("images", to("a"));
+            propagation.changed("images", to("a"));
             assert_eq!(in_force("b"), []);
-            assert_eq!(not_yet.in_force("other", to("c")), to("c"));
+            assert_eq!(propagation.in_force("other", to("c")), to("c"));
             tokio::time::advance(time / 2 + moment).await;
             assert_eq!(in_force("b"), to("a"));
             tokio::time::advance(time / 2).await;
             assert_eq!(in_force("b"), to("b"));
-            not_yet.changed("images", to("b"));
+            propagation.changed("images", to("b"));
             assert_eq!(in_force("c"), to("b"));
-            not_yet.forget("images");
+            propagation.forget("images");
             assert_eq!(in_force("c"), to("c"));
         }
     }

@@ -1,4 +1,4 @@
-//! Takes the lease for a command that changes something, waits for it, or reports its holder.
+//! Acquires the lease for a command that changes something, waits for it, or reports its holder.
 
 use std::time::Duration;
 
@@ -23,28 +23,28 @@ use crate::{
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The result of waiting for the lease.
-pub enum Turn {
+pub enum Acquisition {
     /// The lease was free.
-    Ours(Lease),
+    AtOnce(Lease),
     /// Another run held it: the state read before is out of date.
-    AfterOthers(Lease),
+    AfterWait(Lease),
     /// The stack's bucket is absent, or has been removed meanwhile.
     NoBucket,
 }
 
 impl Session {
-    /// Takes the lease of the stack; with `--wait`, waits until it is free.
+    /// Acquires the lease of the stack; with `--wait`, waits until it is free.
     ///
     /// Errors: another run holds the lease; the message names it.
-    pub async fn take_turn(&self, command: &str, may_wait: bool) -> Result<Turn, Failure> {
+    pub async fn acquire_lease(&self, command: &str, may_wait: bool) -> Result<Acquisition, Failure> {
         let (place, stop) = (self.lease_store(), signals::watch());
         let mut waited = false;
         loop {
             let rival =
                 match Lease::take(&place, command).await.map_err(|fault| self.failed("take the lease", fault))? {
-                    Answer::Taken(lease) if waited => return Ok(Turn::AfterOthers(lease)),
-                    Answer::Taken(lease) => return Ok(Turn::Ours(lease)),
-                    Answer::NoBucket => return Ok(Turn::NoBucket),
+                    Answer::Taken(lease) if waited => return Ok(Acquisition::AfterWait(lease)),
+                    Answer::Taken(lease) => return Ok(Acquisition::AtOnce(lease)),
+                    Answer::NoBucket => return Ok(Acquisition::NoBucket),
                     Answer::Held(rival) if !may_wait => return Err(busy(&rival)),
                     Answer::Held(rival) => rival,
                 };
@@ -60,27 +60,32 @@ impl Session {
     }
 
     /// Releases the lease. If that fails, it expires.
-    pub async fn end_turn(&self, lease: Option<Lease>) {
+    pub async fn release_lease(&self, lease: Option<Lease>) {
         let Some(lease) = lease else { return };
         if let Err(fault) = lease.release().await {
             report::say(format!("the lease of this run could not be released and will expire: {fault}"));
         }
     }
 
-    /// Applies a plan under the lease, and gives the lease back.
+    /// Applies a plan under the lease, and releases the lease.
     ///
     /// Errors: the lease was lost meanwhile.
-    pub async fn carry_out(&self, stack: &Stack<Aws>, plan: Plan, lease: Lease) -> Result<Vec<Outcome>, Failure> {
+    pub async fn apply_under_lease(
+        &self,
+        stack: &Stack<Aws>,
+        plan: Plan,
+        lease: Lease,
+    ) -> Result<Vec<Outcome>, Failure> {
         let applied = watched(Board::new(Count::of(plan.work(), 0)), Some(&lease), async |pace, board| {
             stack.apply(&self.aws, plan, &pace, &observer(&board)).await
         });
         let Applied { outcomes, span, .. } = applied.await;
         self.note(span);
-        self.standing().note(&outcomes);
+        self.summary().note(&outcomes);
         if lease.lost().is_cancelled() {
             return Err(overtaken());
         }
-        self.end_turn(Some(lease)).await;
+        self.release_lease(Some(lease)).await;
         Ok(outcomes)
     }
 

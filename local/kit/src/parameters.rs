@@ -16,10 +16,10 @@ use crate::call::Json;
 /// For a JSON document, a path also gives the type of a member that is no text: `Force:boolean`, `Size:integer`,
 /// `Rate:double`, `Code:blob` (in base64), `Names[]` (a list of texts), `Tags[].Key` (a list of structures), and
 /// `Tags.*` (a map of texts).
-pub type Takes = &'static str;
+pub type ParameterSpec = &'static str;
 
 /// Permits any parameter: the handler itself refuses those it does not implement.
-pub const ANYTHING: Takes = "*";
+pub const ANYTHING: ParameterSpec = "*";
 
 /// The error code for features that only AWS has.
 pub const NOT_IMPLEMENTED: &str = "NotImplementedException";
@@ -42,15 +42,15 @@ const ENVELOPE: &[&str] = &[
 /// Checks that a form has only implemented parameters with implemented values.
 ///
 /// Errors: a message that names the parameter.
-pub fn check_form(takes: Takes, form: &BTreeMap<String, String>) -> Result<(), String> {
+pub fn check_form(parameters: ParameterSpec, form: &BTreeMap<String, String>) -> Result<(), String> {
     let mut asked = form.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str()));
-    asked.try_for_each(|(name, value)| check_one(takes, name, &path_of(name), value))
+    asked.try_for_each(|(name, value)| check_one(parameters, name, &path_of(name), value))
 }
 
 /// Returns the document of a call, which has only implemented members, of the right types (docs/aws.md §2.1).
-pub fn document(takes: Takes, json: &Json) -> Result<&Value, Refusal> {
+pub fn document(parameters: ParameterSpec, json: &Json) -> Result<&Value, Refusal> {
     let document = json.read().map_err(|_| wrong("the request is no JSON"))?;
-    check_json(takes, document)?;
+    check_json(parameters, document)?;
     Ok(document)
 }
 
@@ -58,17 +58,17 @@ pub fn document(takes: Takes, json: &Json) -> Result<&Value, Refusal> {
 /// as missing.
 ///
 /// Errors: `SerializationException`, or the one of [`refusal`].
-pub fn check_json(takes: Takes, document: &Value) -> Result<(), Refusal> {
+pub fn check_json(parameters: ParameterSpec, document: &Value) -> Result<(), Refusal> {
     match document {
-        Value::Object(_) if takes == ANYTHING => Ok(()),
-        Value::Object(members) => check_members(takes, "", members),
+        Value::Object(_) if parameters == ANYTHING => Ok(()),
+        Value::Object(members) => check_members(parameters, "", members),
         _ => Err(wrong("the request is no structure")),
     }
 }
 
 /// Returns the type of the member at a path, in which `[]` follows the name of each list; `None` if it is not taken.
-pub fn type_at(takes: Takes, path: &str) -> Option<Type> {
-    let (kind, _) = takes.split_whitespace().find_map(|taken| type_in(taken, path))?;
+pub fn type_at(parameters: ParameterSpec, path: &str) -> Option<Type> {
+    let (kind, _) = parameters.split_whitespace().find_map(|parameter| type_in(parameter, path))?;
     Some(kind)
 }
 
@@ -130,8 +130,8 @@ impl Type {
 
 /// Returns the type that an implemented parameter gives the member at a path, with the permitted values; `None` if it is
 /// about another member.
-fn type_in<'a>(taken: &'a str, path: &str) -> Option<(Type, Option<&'a str>)> {
-    let rest = taken.strip_prefix(path)?;
+fn type_in<'a>(parameter: &'a str, path: &str) -> Option<(Type, Option<&'a str>)> {
+    let rest = parameter.strip_prefix(path)?;
     let (notation, values) = rest.split_once('=').map_or((rest, None), |(notation, values)| (notation, Some(values)));
     let whole = Type::NOTATIONS.iter().find(|(known, _)| *known == notation).map(|(_, kind)| *kind);
     match whole {
@@ -141,11 +141,11 @@ fn type_in<'a>(taken: &'a str, path: &str) -> Option<(Type, Option<&'a str>)> {
     }
 }
 
-fn check_members(takes: Takes, above: &str, members: &Map<String, Value>) -> Result<(), Refusal> {
+fn check_members(parameters: ParameterSpec, above: &str, members: &Map<String, Value>) -> Result<(), Refusal> {
     for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
         let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
-        let Some((kind, values)) = takes.split_whitespace().find_map(|taken| type_in(taken, &path)) else {
-            check_untaken(&path, value)?;
+        let Some((kind, values)) = parameters.split_whitespace().find_map(|parameter| type_in(parameter, &path)) else {
+            check_unimplemented(&path, value)?;
             continue;
         };
         if !kind.fits(value) {
@@ -153,10 +153,13 @@ fn check_members(takes: Takes, above: &str, members: &Map<String, Value>) -> Res
             return Err(wrong(&format!("{name} has a value of the wrong type")));
         }
         match value {
-            Value::Object(members) if kind == Type::Structure => check_members(takes, &path, members)?,
+            Value::Object(members) if kind == Type::Structure => check_members(parameters, &path, members)?,
             Value::Array(items) if kind == Type::Structures => {
                 let path = format!("{path}[]");
-                items.iter().filter_map(Value::as_object).try_for_each(|item| check_members(takes, &path, item))?;
+                items
+                    .iter()
+                    .filter_map(Value::as_object)
+                    .try_for_each(|item| check_members(parameters, &path, item))?;
             }
             Value::Array(items) => items.iter().try_for_each(|item| check_value(values, &path, item))?,
             value => check_value(values, &path, value)?,
@@ -169,19 +172,19 @@ fn check_members(takes: Takes, above: &str, members: &Map<String, Value>) -> Res
 fn check_value(values: Option<&str>, path: &str, value: &Value) -> Result<(), Refusal> {
     let text = plain(value);
     let is_permitted = values.is_none_or(|values| values.split('|').any(|known| known == text));
-    if is_permitted { Ok(()) } else { Err(refusal(not_taken(&path.replace("[]", ""), &text))) }
+    if is_permitted { Ok(()) } else { Err(refusal(unimplemented(&path.replace("[]", ""), &text))) }
 }
 
 /// Refuses a member that is not implemented. Empty texts, lists and structures request nothing.
-fn check_untaken(path: &str, value: &Value) -> Result<(), Refusal> {
+fn check_unimplemented(path: &str, value: &Value) -> Result<(), Refusal> {
     match value {
         Value::Null => Ok(()),
         Value::String(text) if text.is_empty() => Ok(()),
         Value::Object(members) => {
-            members.iter().try_for_each(|(name, value)| check_untaken(&format!("{path}.{name}"), value))
+            members.iter().try_for_each(|(name, value)| check_unimplemented(&format!("{path}.{name}"), value))
         }
-        Value::Array(items) => items.iter().try_for_each(|item| check_untaken(path, item)),
-        value => Err(refusal(not_taken(&path.replace("[]", ""), &plain(value)))),
+        Value::Array(items) => items.iter().try_for_each(|item| check_unimplemented(path, item)),
+        value => Err(refusal(unimplemented(&path.replace("[]", ""), &plain(value)))),
     }
 }
 
@@ -195,15 +198,15 @@ fn wrong(text: &str) -> Refusal {
     Refusal::new(400, "SerializationException", text)
 }
 
-fn check_one(takes: Takes, name: &str, path: &str, value: &str) -> Result<(), String> {
+fn check_one(parameters: ParameterSpec, name: &str, path: &str, value: &str) -> Result<(), String> {
     // An empty list is sent as an empty value and requests nothing.
-    if value.is_empty() || takes.split_whitespace().any(|taken| is_taken(taken, path, value)) {
+    if value.is_empty() || parameters.split_whitespace().any(|parameter| is_implemented(parameter, path, value)) {
         return Ok(());
     }
-    Err(not_taken(name, value))
+    Err(unimplemented(name, value))
 }
 
-fn not_taken(name: &str, value: &str) -> String {
+fn unimplemented(name: &str, value: &str) -> String {
     format!("the local AWS does not carry out the parameter {name}={}", shortened(value))
 }
 
@@ -213,16 +216,16 @@ fn path_of(name: &str) -> String {
     name.split('.').filter(is_name).collect::<Vec<_>>().join(".")
 }
 
-fn is_taken(taken: &str, path: &str, value: &str) -> bool {
-    if taken == ANYTHING {
+fn is_implemented(parameter: &str, path: &str, value: &str) -> bool {
+    if parameter == ANYTHING {
         return true;
     }
-    if let Some(above) = taken.strip_suffix(".*") {
+    if let Some(above) = parameter.strip_suffix(".*") {
         return path.strip_prefix(above).is_some_and(|below| below.starts_with('.'));
     }
-    match taken.split_once('=') {
+    match parameter.split_once('=') {
         Some((name, values)) => name == path && values.split('|').any(|known| known == value),
-        None => taken == path,
+        None => parameter == path,
     }
 }
 
@@ -239,7 +242,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const TAKES: Takes = "Name Tags.* Type=a|b Filter.Name";
+    const PARAMETERS: ParameterSpec = "Name Tags.* Type=a|b Filter.Name";
 
     #[test]
     fn a_parameter_without_effect_is_refused_by_its_name() {
@@ -258,15 +261,15 @@ mod tests {
             ("Other", "", true),
             ("Other", "x", false),
         ] {
-            let answer = check_form(TAKES, &BTreeMap::from([(name.to_owned(), value.to_owned())]));
+            let answer = check_form(PARAMETERS, &BTreeMap::from([(name.to_owned(), value.to_owned())]));
             assert_eq!(answer.is_ok(), taken, "{name}={value}");
         }
         let long = check_form("", &BTreeMap::from([("A.1.B".to_owned(), "é".repeat(200))])).unwrap_err();
         assert_eq!(long, format!("the local AWS does not carry out the parameter A.1.B={}…", "é".repeat(100)));
     }
 
-    const TYPED: Takes = "Name Type=a|b Force:boolean Forever:boolean=false Size:integer Rate:double Code:blob Names[] \
-         Kinds[]=x|y Labels.* Tags[].Key Tags[].Value Options.Level Options.Parts[].Names[]";
+    const TYPED: ParameterSpec = "Name Type=a|b Force:boolean Forever:boolean=false Size:integer Rate:double Code:blob \
+         Names[] Kinds[]=x|y Labels.* Tags[].Key Tags[].Value Options.Level Options.Parts[].Names[]";
 
     #[test]
     fn a_document_is_searched_completely() {
@@ -327,9 +330,9 @@ mod tests {
             let expected = format!("{name} has a value of the wrong type");
             assert_eq!((refusal.code.as_str(), refusal.message), ("SerializationException", expected), "{wrong}");
         }
-        for takes in [TYPED, ANYTHING] {
+        for parameters in [TYPED, ANYTHING] {
             for wrong in [json!(null), json!([]), json!("a")] {
-                assert_eq!(check_json(takes, &wrong).unwrap_err().code, "SerializationException", "{wrong}");
+                assert_eq!(check_json(parameters, &wrong).unwrap_err().code, "SerializationException", "{wrong}");
             }
         }
         let unreadable = Json::of(crate::answer::Protocol::Json11, &bytes::Bytes::from_static(b"{"));

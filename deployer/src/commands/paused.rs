@@ -8,7 +8,7 @@ use crate::{
     engine::{Address, Plan, Planned, Resource as _, Step},
     kinds::{
         alias::Alias,
-        auto_scaling_group::{AutoScalingGroup, Rest, UNSCHEDULED},
+        auto_scaling_group::{AutoScalingGroup, Downtime, UNSCHEDULED},
         default_action::DefaultAction,
         listener::Listener,
         load_balancer::LoadBalancer,
@@ -26,22 +26,22 @@ pub enum Intended {
     PauseAndEnd,
 }
 
-/// The services that the plan has read and that rest or will rest.
-pub fn resting<'a>(page: &'a Page, plan: &Plan) -> Vec<(&'a Front, Rest)> {
-    let rest = |front: &'a Front| Some((front, plan.outputs().get(front.group)?.rest));
-    let is_resting = |(_, rest): &(&Front, Rest)| rest.paused.is_some() || rest.ends.is_some();
-    page.services.iter().filter_map(rest).filter(is_resting).collect()
+/// The services that the plan has read and that are off or will be.
+pub fn off_or_ending<'a>(page: &'a Page, plan: &Plan) -> Vec<(&'a Front, Downtime)> {
+    let downtime = |front: &'a Front| Some((front, plan.outputs().get(front.group)?.downtime));
+    let is_affected = |(_, downtime): &(&Front, Downtime)| downtime.paused.is_some() || downtime.ends.is_some();
+    page.services.iter().filter_map(downtime).filter(is_affected).collect()
 }
 
 /// The time of the first pause of the services that the plan has read.
 pub fn paused_since(page: &Page, plan: &Plan) -> Option<String> {
-    resting(page, plan).into_iter().filter_map(|(_, rest)| rest.paused).min()
+    off_or_ending(page, plan).into_iter().filter_map(|(_, downtime)| downtime.paused).min()
 }
 
 /// The services that have ended, each with the time.
 pub fn ended(page: &Page, plan: &Plan) -> Vec<(String, String)> {
-    let ended = resting(page, plan).into_iter().filter(|(_, rest)| rest.has_ended());
-    ended.filter_map(|(front, rest)| Some((front.name.clone(), rest.ends?))).collect()
+    let ended = off_or_ending(page, plan).into_iter().filter(|(_, downtime)| downtime.has_ended());
+    ended.filter_map(|(front, downtime)| Some((front.name.clone(), downtime.ends?))).collect()
 }
 
 /// The error of a command that needs a running stack.
@@ -53,13 +53,13 @@ pub fn refuse_paused(since: &str) -> Failure {
 
 /// Turns the steps that a pause explains into steps that leave the resource as it is.
 pub fn leave(plan: &mut Plan, page: &Page, intended: Intended) {
-    let resting = resting(page, plan);
+    let affected = off_or_ending(page, plan);
     let mut left = BTreeSet::new();
     for line in &mut plan.lines {
-        let of_it = resting.iter().find(|(front, _)| line.address.section == format!("services.{}", front.name));
+        let of_it = affected.iter().find(|(front, _)| line.address.section == format!("services.{}", front.name));
         let why = match of_it {
-            Some((_, Rest { paused: Some(since), .. })) => leave_paused(line, since, &left),
-            Some((_, rest)) if intended == Intended::PauseAndEnd => leave_ended(line, rest),
+            Some((_, Downtime { paused: Some(since), .. })) => leave_paused(line, since, &left),
+            Some((_, downtime)) if intended == Intended::PauseAndEnd => leave_ended(line, downtime),
             _ => None,
         };
         // What waits for the address of a paused service.
@@ -88,15 +88,15 @@ fn leave_paused(line: &mut Planned, since: &str, left: &BTreeSet<Address>) -> Op
 }
 
 /// Why the end of the service explains the step of its group. A time that is not scheduled is a difference.
-fn leave_ended(line: &mut Planned, rest: &Rest) -> Option<String> {
+fn leave_ended(line: &mut Planned, downtime: &Downtime) -> Option<String> {
     let (AutoScalingGroup::KIND, Step::Update(changes)) = (line.address.kind, &mut line.step) else { return None };
     changes.retain(|change| match change.path.as_str() {
         "ends" => change.from.as_ref().and_then(|from| from.open()) == Some(UNSCHEDULED),
-        "min" | "max" => !rest.has_ended(),
+        "min" | "max" => !downtime.has_ended(),
         _ => true,
     });
-    let verb = if rest.has_ended() { "ended at" } else { "ends at" };
-    changes.is_empty().then(|| format!("{verb} {}", rest.ends.as_deref().unwrap_or_default()))
+    let verb = if downtime.has_ended() { "ended at" } else { "ends at" };
+    changes.is_empty().then(|| format!("{verb} {}", downtime.ends.as_deref().unwrap_or_default()))
 }
 
 /// Whether a step waits only for resources that are left as they are.

@@ -6,8 +6,8 @@ use anyhow::anyhow;
 
 use super::{Session, place, unless_stopped};
 use crate::{
-    cloud::held::{Presence, presence},
-    config::{Config, Held, Store, Versions},
+    cloud::stored_values::{Presence, presence},
+    config::{Config, Store, StoredValue, Versions},
     engine::look,
     output::{
         exit::{Exit, Failure},
@@ -22,7 +22,7 @@ pub type Uses = BTreeMap<(Store, String), BTreeSet<String>>;
 pub fn uses(config: &Config, is_needed: impl Fn(&str) -> bool) -> Uses {
     let mut uses = Uses::new();
     for (entry, variables) in config.variables().filter(|(entry, _)| is_needed(entry)) {
-        for (variable, Held { store, name, .. }) in &variables.held {
+        for (variable, StoredValue { store, name, .. }) in &variables.stored {
             let path = format!("{entry}.environment.{variable}");
             uses.entry((*store, name.clone())).or_default().insert(path);
         }
@@ -34,7 +34,7 @@ impl Session {
     /// Looks for the values that the needed entries refer to, and remembers their versions.
     ///
     /// Those that are missing are returned, each with its line and its remedy.
-    pub(super) async fn find_held(&self, is_needed: impl Fn(&str) -> bool) -> Result<Vec<Failure>, Failure> {
+    pub(super) async fn find_stored_values(&self, is_needed: impl Fn(&str) -> bool) -> Result<Vec<Failure>, Failure> {
         let (mut versions, mut missing) = (Versions::new(), Vec::new());
         for ((store, name), paths) in uses(&self.config, is_needed) {
             let at = paths.first().and_then(|path| place(&self.config, &self.file, path));
@@ -50,14 +50,14 @@ impl Session {
     }
 
     /// Checks that the values which a release reads exist: it would not start without them.
-    pub(super) async fn require_held(
+    pub(super) async fn require_stored_values(
         &self,
         release: &str,
-        held: impl IntoIterator<Item = (Store, String)>,
+        stored: impl IntoIterator<Item = (Store, String)>,
         section: &str,
     ) -> Result<(), Failure> {
-        let held: BTreeSet<(Store, String)> = held.into_iter().collect();
-        for (store, name) in held {
+        let stored: BTreeSet<(Store, String)> = stored.into_iter().collect();
+        for (store, name) in stored {
             let seen = self.seen(store, &name, place(&self.config, &self.file, "name")).await?;
             if let Some(lack) = seen.lack() {
                 let error = format!("{release} reads the {} {name}, which {lack}", store.word());

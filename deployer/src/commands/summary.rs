@@ -1,10 +1,10 @@
-//! The state of the stack when a command stops early: resources that exist, failures, and remaining work.
+//! The summary of a stack when a command stops early: resources that exist, failures, and remaining work.
 
 use crate::engine::{Address, Error, Outcome, Plan, Planned, Step};
 
 /// The known state of a stack, from the last plan and the work done since.
 #[derive(Debug, Default)]
-pub struct Standing(Option<Vec<Line>>);
+pub struct Summary(Option<Vec<Line>>);
 
 /// One resource of it.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ struct Line {
     address: Address,
     is_there: bool,
     /// Whether the plan removes it.
-    goes: bool,
+    is_removed: bool,
     fate: Fate,
 }
 
@@ -30,10 +30,10 @@ const NAMED: usize = 40;
 /// The most resources named in a single-line summary.
 const NAMED_IN_BRIEF: usize = 3;
 
-impl Standing {
+impl Summary {
     /// The state before a plan is applied.
-    pub fn of(plan: &Plan) -> Standing {
-        Standing(Some(plan.lines.iter().map(Line::of).collect()))
+    pub fn of(plan: &Plan) -> Summary {
+        Summary(Some(plan.lines.iter().map(Line::of).collect()))
     }
 
     /// Updates the state with the outcome of a plan.
@@ -42,10 +42,10 @@ impl Standing {
         for Outcome { address, result } in outcomes {
             let known = lines.iter().position(|line| line.address == *address);
             let at = known.unwrap_or_else(|| {
-                lines.push(Line { address: address.clone(), is_there: false, goes: false, fate: Fate::Due });
+                lines.push(Line { address: address.clone(), is_there: false, is_removed: false, fate: Fate::Due });
                 lines.len() - 1
             });
-            lines[at].meet(result.as_ref());
+            lines[at].record(result.as_ref());
         }
     }
 
@@ -94,13 +94,13 @@ impl Line {
         // Without a known name, it is unknown whether the resource exists: its name is an output of another resource.
         let is_ours = !matches!(planned.step, Step::Create | Step::Foreign { .. });
         let is_there = is_ours && !planned.name.is_empty();
-        let goes = matches!(planned.step, Step::Delete { .. });
-        Line { address: planned.address.clone(), is_there, goes, fate }
+        let is_removed = matches!(planned.step, Step::Delete { .. });
+        Line { address: planned.address.clone(), is_there, is_removed, fate }
     }
 
-    fn meet(&mut self, result: Option<&Result<(), Error>>) {
+    fn record(&mut self, result: Option<&Result<(), Error>>) {
         match result {
-            Some(Ok(())) => (self.fate, self.is_there) = (Fate::Done, !self.goes),
+            Some(Ok(())) => (self.fate, self.is_there) = (Fate::Done, !self.is_removed),
             Some(Err(Error::Interrupted { .. } | Error::Postponed { .. })) | None => self.fate = Fate::Due,
             Some(Err(_)) => self.fate = Fate::Failed,
         }
@@ -129,8 +129,8 @@ mod tests {
         Address { kind: "table", key: key.into(), section: format!("tables.{key}") }
     }
 
-    fn line(key: &str, is_there: bool, goes: bool, fate: Fate) -> Line {
-        Line { address: address(key), is_there, goes, fate }
+    fn line(key: &str, is_there: bool, is_removed: bool, fate: Fate) -> Line {
+        Line { address: address(key), is_there, is_removed, fate }
     }
 
     fn outcome(key: &str, result: Option<Result<(), Error>>) -> Outcome {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn before_the_first_look_nothing_was_changed() {
-        assert_eq!(Standing::default().lines(), ["nothing was changed; the same command continues"]);
+        assert_eq!(Summary::default().lines(), ["nothing was changed; the same command continues"]);
     }
 
     #[test]
@@ -155,9 +155,9 @@ mod tests {
             .iter()
             .zip(fates)
             .map(|(key, fate)| line(key, ["old", "doomed"].contains(key), *key == "doomed", fate));
-        let mut standing = Standing(Some(lines.collect()));
+        let mut summary = Summary(Some(lines.collect()));
         let stopped = Some(Err(Error::Interrupted { what: address("stopped") }));
-        standing.note(&[
+        summary.note(&[
             outcome("new", Some(Ok(()))),
             outcome("bad", refused("bad")),
             outcome("waits", None),
@@ -165,7 +165,7 @@ mod tests {
             outcome("stopped", stopped),
         ]);
         assert_eq!(
-            standing.lines(),
+            summary.lines(),
             [
                 "there now (2): table.old, table.new",
                 "failed (1): table.bad",
@@ -179,21 +179,21 @@ mod tests {
     fn a_stopped_run_is_summarized_in_two_lines() {
         let fates = [Fate::Done, Fate::Due, Fate::Due, Fate::Due, Fate::Due, Fate::Stays];
         let lines = fates.iter().enumerate().map(|(n, fate)| line(&n.to_string(), true, false, *fate)).collect();
-        let standing = Standing(Some(lines));
+        let summary = Summary(Some(lines));
         assert_eq!(
-            standing.brief(),
+            summary.brief(),
             ["still to do (4): table.1, table.2, table.3, and 1 more", "1 of 5 done; the same command continues"]
         );
-        let untouched = Standing(Some(vec![line("old", true, false, Fate::Due)]));
+        let untouched = Summary(Some(vec![line("old", true, false, Fate::Due)]));
         assert_eq!(untouched.brief(), ["nothing was changed; the same command continues"]);
-        assert_eq!(Standing::default().brief(), Standing::default().lines());
+        assert_eq!(Summary::default().brief(), Summary::default().lines());
     }
 
     #[test]
     fn of_many_resources_the_first_are_named() {
-        let mut standing = Standing(Some((0..100).map(|n| line(&n.to_string(), false, false, Fate::Due)).collect()));
-        assert_eq!(standing.lines()[0], "there now: nothing of this stack");
-        standing.note(&(0..100).map(|n| outcome(&n.to_string(), Some(Ok(())))).collect::<Vec<_>>());
-        assert!(standing.lines()[0].ends_with("table.39, and 60 more"), "{:?}", standing.lines());
+        let mut summary = Summary(Some((0..100).map(|n| line(&n.to_string(), false, false, Fate::Due)).collect()));
+        assert_eq!(summary.lines()[0], "there now: nothing of this stack");
+        summary.note(&(0..100).map(|n| outcome(&n.to_string(), Some(Ok(())))).collect::<Vec<_>>());
+        assert!(summary.lines()[0].ends_with("table.39, and 60 more"), "{:?}", summary.lines());
     }
 }

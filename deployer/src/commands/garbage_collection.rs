@@ -1,4 +1,4 @@
-//! Removes programs and versions of functions that no release needs any more, after a roll-out.
+//! Garbage collection: removes programs and versions of functions that no release needs any more, after a roll-out.
 
 use super::Session;
 use crate::{
@@ -20,7 +20,7 @@ pub fn rolled_out<'a>(plan: &Plan, fronts: &[&'a Front]) -> Vec<&'a Front> {
 
 /// Removes the programs that neither one of the newest releases nor an instance needs. Called under the lease. Failing
 /// to do so only costs storage.
-pub async fn remove(session: &Session, fronts: &[&Front]) {
+pub async fn remove_programs(session: &Session, fronts: &[&Front]) {
     for front in fronts {
         match of_service(session, front).await {
             Ok(0) => (),
@@ -64,7 +64,7 @@ async fn of_function(session: &Session, entry: &str) -> Result<usize, Fault> {
 
 async fn of_service(session: &Session, front: &Front) -> Result<usize, Fault> {
     let (aws, template) = (&session.aws, LaunchTemplate::named(&front.template));
-    let releases = look(|| Releases::read(aws, &template, &front.place.group)).await?;
+    let releases = look(|| Releases::read(aws, &template, &front.names.group)).await?;
     let is_known = |releases: &Releases| releases.is_whole_of(session.config.name.as_str());
     let Some(releases) = releases.filter(is_known) else { return Ok(0) };
     let keys = look(|| front.programs.keys(aws)).await?;

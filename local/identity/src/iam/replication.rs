@@ -1,4 +1,5 @@
-//! Roles and instance profiles as other services see them, which lags behind IAM under chaos (docs/aws.md §2.3).
+//! The replica of roles and instance profiles that other services read, which lags behind IAM under chaos (docs/aws.md
+//! §2.3).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,9 +10,9 @@ use crate::permissions::{Grants, Policy, Trust};
 
 /// Roles and instance profiles, by their lower-case names, which are unique.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    roles: BTreeMap<String, Late<RoleFacts, Role>>,
-    profiles: BTreeMap<String, Late<Profile, ()>>,
+pub(super) struct Replica {
+    roles: BTreeMap<String, Replicated<RoleFacts, Role>>,
+    profiles: BTreeMap<String, Replicated<Profile, ()>>,
 }
 
 /// A role, with its policies parsed.
@@ -41,7 +42,7 @@ pub(super) struct Profile {
     pub role: Option<String>,
 }
 
-impl Seen {
+impl Replica {
     pub(super) fn role(&self, name: &str) -> Option<&Role> {
         self.roles.get(&name.to_ascii_lowercase())?.now().map(|(_, role)| role)
     }
@@ -50,17 +51,17 @@ impl Seen {
         self.profiles.get(&name.to_ascii_lowercase())?.now().map(|(profile, ())| profile)
     }
 
-    /// Takes over the current state. `lag` returns how long a change to a name takes to become visible.
-    pub(super) fn learn(&mut self, state: &State, mut lag: impl FnMut(&str) -> Duration) {
+    /// Replicates the current state. `lag` returns how long a change to a name takes to become visible.
+    pub(super) fn replicate(&mut self, state: &State, mut lag: impl FnMut(&str) -> Duration) {
         let roles = state.roles.iter().map(|(key, role)| (key.clone(), facts(role, state)));
-        learn(&mut self.roles, roles.collect(), Role::read, &mut lag);
+        replicate(&mut self.roles, roles.collect(), Role::read, &mut lag);
         let profile = |it: &InstanceProfile| Profile {
             arn: it.arn.clone(),
             id: it.instance_profile_id.clone(),
             role: it.roles.first().cloned(),
         };
         let profiles = state.instance_profiles.iter().map(|(key, it)| (key.clone(), profile(it)));
-        learn(&mut self.profiles, profiles.collect(), |_| (), &mut lag);
+        replicate(&mut self.profiles, profiles.collect(), |_| (), &mut lag);
     }
 }
 
@@ -92,28 +93,28 @@ impl Role {
     }
 }
 
-fn learn<F: PartialEq, T>(
-    known: &mut BTreeMap<String, Late<F, T>>,
+fn replicate<F: PartialEq, T>(
+    known: &mut BTreeMap<String, Replicated<F, T>>,
     mut there: BTreeMap<String, F>,
     read: impl Fn(&F) -> T,
     lag: &mut impl FnMut(&str) -> Duration,
 ) {
-    for (name, late) in known.iter_mut() {
+    for (name, value) in known.iter_mut() {
         let facts = there.remove(name);
-        if late.last() != facts.as_ref() {
-            late.change(facts, &read, lag(name));
+        if value.last() != facts.as_ref() {
+            value.change(facts, &read, lag(name));
         }
     }
     for (name, facts) in there {
         let wait = lag(&name);
         known.entry(name).or_default().change(Some(facts), &read, wait);
     }
-    known.retain(|_, late| !late.is_over());
+    known.retain(|_, value| !value.is_over());
 }
 
 /// An eventually consistent value: its versions in order, each with the time from which it is visible.
 #[derive(Debug)]
-struct Late<F, T>(Vec<Version<F, T>>);
+struct Replicated<F, T>(Vec<Version<F, T>>);
 
 #[derive(Debug)]
 struct Version<F, T> {
@@ -122,13 +123,13 @@ struct Version<F, T> {
     content: Option<(F, T)>,
 }
 
-impl<F, T> Default for Late<F, T> {
-    fn default() -> Late<F, T> {
-        Late(Vec::new())
+impl<F, T> Default for Replicated<F, T> {
+    fn default() -> Replicated<F, T> {
+        Replicated(Vec::new())
     }
 }
 
-impl<F, T> Late<F, T> {
+impl<F, T> Replicated<F, T> {
     fn now(&self) -> Option<&(F, T)> {
         let now = Instant::now();
         self.0.iter().rfind(|version| version.from <= now)?.content.as_ref()
@@ -165,29 +166,29 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn known(late: &Late<u8, ()>) -> Option<u8> {
-        late.now().map(|(facts, ())| *facts)
+    fn known(value: &Replicated<u8, ()>) -> Option<u8> {
+        value.now().map(|(facts, ())| *facts)
     }
 
     #[test]
     fn changes_are_seen_late_and_in_order() {
-        let mut late = Late::default();
-        late.change(Some(1), |_| (), Duration::ZERO);
-        assert_eq!(known(&late), Some(1));
-        late.change(Some(2), |_| (), LONG);
-        late.change(Some(3), |_| (), Duration::ZERO);
-        assert_eq!((known(&late), late.last()), (Some(1), Some(&3)));
-        late.change(None, |_| (), Duration::ZERO);
-        assert!(known(&late) == Some(1) && !late.is_over());
+        let mut value = Replicated::default();
+        value.change(Some(1), |_| (), Duration::ZERO);
+        assert_eq!(known(&value), Some(1));
+        value.change(Some(2), |_| (), LONG);
+        value.change(Some(3), |_| (), Duration::ZERO);
+        assert_eq!((known(&value), value.last()), (Some(1), Some(&3)));
+        value.change(None, |_| (), Duration::ZERO);
+        assert!(known(&value) == Some(1) && !value.is_over());
     }
 
     #[test]
-    fn seen_names_are_added_changed_and_removed() {
+    fn names_are_added_changed_and_removed() {
         let mut names = BTreeMap::new();
         let mut now = |there: &[(&str, u8)]| {
             let there = there.iter().map(|(name, facts)| ((*name).to_owned(), *facts)).collect();
-            learn(&mut names, there, |_| (), &mut |_| Duration::ZERO);
-            names.iter().map(|(name, late)| (name.clone(), known(late))).collect::<Vec<_>>()
+            replicate(&mut names, there, |_| (), &mut |_| Duration::ZERO);
+            names.iter().map(|(name, value)| (name.clone(), known(value))).collect::<Vec<_>>()
         };
         assert_eq!(now(&[("a", 1), ("b", 1)]), [("a".to_owned(), Some(1)), ("b".to_owned(), Some(1))]);
         assert_eq!(now(&[("b", 2)]), [("b".to_owned(), Some(2))]);

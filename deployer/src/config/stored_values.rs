@@ -69,7 +69,7 @@ impl Store {
 
 /// A value that is kept in AWS. The program's own role reads it when the program starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct StoredValue {
     /// Where.
     pub store: Store,
     /// Its name there.
@@ -78,7 +78,7 @@ pub struct Held {
     pub key: Option<String>,
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for StoredValue {
     /// `secret app/jwt`, or `secret app/jwt, key value`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.store.word(), self.name)?;
@@ -89,7 +89,7 @@ impl fmt::Display for Held {
 /// The versions of values, by their places. A value that is not here has not been looked for.
 pub type Versions = BTreeMap<(Store, String), String>;
 
-impl Held {
+impl StoredValue {
     /// The version of its value; empty if unknown.
     pub fn version<'v>(&self, versions: &'v Versions) -> &'v str {
         versions.get(&(self.store, self.name.clone())).map(String::as_str).unwrap_or_default()
@@ -113,15 +113,15 @@ impl Held {
 }
 
 /// Where the values of variables are kept, by the names of the variables.
-pub type HeldVariables = BTreeMap<String, Held>;
+pub type StoredVariables = BTreeMap<String, StoredValue>;
 
 /// The variable of a function with the references to values that are kept in AWS.
 pub const REFERENCES: &str = "DEPLOYER_SECRETS";
 
 /// The value of [`REFERENCES`].
-pub fn references(held: &HeldVariables, versions: &Versions) -> String {
+pub fn references(stored: &StoredVariables, versions: &Versions) -> String {
     let all: serde_json::Map<_, _> =
-        held.iter().map(|(variable, it)| (variable.clone(), it.reference(it.version(versions)))).collect();
+        stored.iter().map(|(variable, it)| (variable.clone(), it.reference(it.version(versions)))).collect();
     serde_json::Value::Object(all).to_string()
 }
 
@@ -165,11 +165,14 @@ mod tests {
 
     #[test]
     fn a_function_gets_references_and_no_values() {
-        let held =
-            |store, name: &str, key: Option<&str>| Held { store, name: name.into(), key: key.map(str::to_owned) };
-        let all = HeldVariables::from([
-            ("A".into(), held(Store::Secret, "s", Some("k"))),
-            ("B".into(), held(Store::Parameter, "/p", None)),
+        let stored = |store, name: &str, key: Option<&str>| StoredValue {
+            store,
+            name: name.into(),
+            key: key.map(str::to_owned),
+        };
+        let all = StoredVariables::from([
+            ("A".into(), stored_value(Store::Secret, "s", Some("k"))),
+            ("B".into(), stored_value(Store::Parameter, "/p", None)),
         ]);
         let versions = Versions::from([((Store::Secret, "s".into()), "7".into())]);
         let expected = r#"{"A":{"secret":"s","key":"k","version":"7"},"B":{"parameter":"/p"}}"#;

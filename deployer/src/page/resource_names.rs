@@ -8,20 +8,20 @@ use crate::{
     cloud::{
         health,
         site::Site,
-        why::{FunctionPlace, Place, Reports},
+        why::{FunctionNames, Reports, ServiceNames},
     },
     config::{self, Config},
     package::programs::Programs,
 };
 
 /// The resources of a stack, by the names that are known before anything is read.
-pub struct Places {
+pub struct ResourceNames {
     /// The artifact bucket.
     pub anchor: String,
     /// The services.
-    pub services: Vec<Place>,
+    pub services: Vec<ServiceNames>,
     /// The functions.
-    pub functions: Vec<FunctionPlace>,
+    pub functions: Vec<FunctionNames>,
     /// The buckets: the name in `stack.yaml`, and the name in the account.
     pub buckets: Vec<(String, String)>,
     /// The tables, in the same way.
@@ -29,14 +29,14 @@ pub struct Places {
 }
 
 /// Names everything that a stack runs and holds.
-pub fn places(config: &Config, site: &Site) -> Places {
+pub fn resource_names(config: &Config, site: &Site) -> ResourceNames {
     let programs = Programs::none();
     let page = Layout::begin(config, site, &programs, health::Wait::No);
     let names = &page.names;
-    Places {
+    ResourceNames {
         anchor: names.artifacts(),
-        services: config.services.iter().map(|(entry, service)| page.place(entry.as_str(), service)).collect(),
-        functions: page.function_places(),
+        services: config.services.iter().map(|(entry, service)| page.service_names(entry.as_str(), service)).collect(),
+        functions: page.function_names(),
         buckets: config.buckets.keys().map(|entry| (entry.to_string(), names.bucket(entry.as_str()))).collect(),
         tables: config.tables.keys().map(|entry| (entry.to_string(), names.plain(entry.as_str()))).collect(),
     }
@@ -44,10 +44,10 @@ pub fn places(config: &Config, site: &Site) -> Places {
 
 impl Layout<'_> {
     /// The names for the diagnosis of a service.
-    pub(super) fn place(&self, entry: &str, wanted: &config::Service) -> Place {
+    pub(super) fn service_names(&self, entry: &str, wanted: &config::Service) -> ServiceNames {
         let port = u16::from(wanted.port);
         let at_port = self.names.at_port(entry, port);
-        Place {
+        ServiceNames {
             service: entry.into(),
             group: at_port.clone(),
             target_group: at_port,
@@ -69,16 +69,16 @@ impl Layout<'_> {
     }
 
     /// The names for the diagnosis of all functions.
-    pub(super) fn function_places(&self) -> Vec<FunctionPlace> {
-        self.config.functions.keys().map(|entry| self.function_place(entry.as_str())).collect()
+    pub(super) fn function_names(&self) -> Vec<FunctionNames> {
+        self.config.functions.keys().map(|entry| self.names_of_function(entry.as_str())).collect()
     }
 
     /// The names for the diagnosis of a function.
-    fn function_place(&self, entry: &str) -> FunctionPlace {
+    fn names_of_function(&self, entry: &str) -> FunctionNames {
         let notifies =
             |bucket: &config::Bucket| bucket.on_upload.as_ref().is_some_and(|it| it.function.as_str() == entry);
         let buckets = self.config.buckets.iter().filter(|(_, bucket)| notifies(bucket));
-        FunctionPlace {
+        FunctionNames {
             entry: entry.into(),
             name: self.names.plain(entry),
             log_group: self.names.log_group(entry),

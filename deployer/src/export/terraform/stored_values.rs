@@ -8,7 +8,7 @@ use super::{
 use crate::{
     cloud::{
         aws::Aws,
-        held::{WINDOW_DAYS, parameter, secret},
+        stored_values::{WINDOW_DAYS, parameter, secret},
     },
     engine::{Fault, Live},
     kinds::{parameter::Parameter, secret::Secret},

@@ -1,4 +1,4 @@
-//! What `deployer` prints without arguments, and the names that other tools give its commands.
+//! The names that other tools give our commands.
 
 use clap::{
     CommandFactory as _,
@@ -7,19 +7,8 @@ use clap::{
 
 use crate::{commands::cli::Cli, output::exit::Failure};
 
-/// The introduction, with commands to try first.
-pub const FIRST_SCREEN: &str = "\
-deployer deploys the stack that stack.yaml describes to AWS, or to this machine.
-There is no state file: after an interruption, run the same command again.
-
-  deployer init           write a stack.yaml to start from
-  deployer up --local     run the stack on this machine, no account needed
-  deployer up             deploy it to AWS, after showing the plan
-
-`deployer --help` lists all commands, with examples and exit codes.";
-
 /// A name that another tool gives to something that the deployer does.
-struct Word {
+struct CommandAlias {
     theirs: &'static [&'static str],
     /// Our name for it, or the reason why there is none.
     ours: Ours,
@@ -35,41 +24,47 @@ enum Ours {
 use Ours::{Command, Other};
 
 /// Names in Terraform, OpenTofu, Pulumi, CDK, SAM, CloudFormation, kubectl, Helm and other tools.
-const WORDS: &[Word] = &[
-    Word { theirs: &["deploy", "apply", "create", "update", "install", "upgrade", "sync"], ours: Command("up") },
-    Word { theirs: &["destroy", "delete", "remove", "rm", "uninstall", "teardown", "undeploy"], ours: Command("down") },
-    Word { theirs: &["diff", "preview", "refresh"], ours: Command("plan") },
-    Word { theirs: &["new", "generate"], ours: Command("init") },
-    Word { theirs: &["output"], ours: Command("outputs") },
-    Word { theirs: &["lint", "check"], ours: Command("validate") },
-    Word { theirs: &["completion", "autocomplete"], ours: Command("completions") },
-    Word { theirs: &["help"], ours: Command("--help") },
-    Word { theirs: &["version"], ours: Command("--version") },
-    Word { theirs: &["eject"], ours: Command("export terraform DIR") },
-    Word { theirs: &["import", "adopt"], ours: Command("up --adopt KIND.NAME") },
-    Word { theirs: &["undo", "revert"], ours: Command("rollback") },
-    Word { theirs: &["stop", "suspend", "hibernate"], ours: Command("pause") },
-    Word { theirs: &["start", "unpause"], ours: Command("resume") },
-    Word { theirs: &["price", "pricing", "estimate"], ours: Command("cost") },
-    Word { theirs: &["releases"], ours: Command("history") },
-    Word { theirs: &["list"], ours: Command("ls") },
-    Word { theirs: &["diagnose", "explain"], ours: Command("why") },
-    Word { theirs: &["tail"], ours: Command("logs") },
-    Word {
+const ALIASES: &[CommandAlias] = &[
+    CommandAlias {
+        theirs: &["deploy", "apply", "create", "update", "install", "upgrade", "sync"],
+        ours: Command("up"),
+    },
+    CommandAlias {
+        theirs: &["destroy", "delete", "remove", "rm", "uninstall", "teardown", "undeploy"],
+        ours: Command("down"),
+    },
+    CommandAlias { theirs: &["diff", "preview", "refresh"], ours: Command("plan") },
+    CommandAlias { theirs: &["new", "generate"], ours: Command("init") },
+    CommandAlias { theirs: &["output"], ours: Command("outputs") },
+    CommandAlias { theirs: &["lint", "check"], ours: Command("validate") },
+    CommandAlias { theirs: &["completion", "autocomplete"], ours: Command("completions") },
+    CommandAlias { theirs: &["help"], ours: Command("--help") },
+    CommandAlias { theirs: &["version"], ours: Command("--version") },
+    CommandAlias { theirs: &["eject"], ours: Command("export terraform DIR") },
+    CommandAlias { theirs: &["import", "adopt"], ours: Command("up --adopt KIND.NAME") },
+    CommandAlias { theirs: &["undo", "revert"], ours: Command("rollback") },
+    CommandAlias { theirs: &["stop", "suspend", "hibernate"], ours: Command("pause") },
+    CommandAlias { theirs: &["start", "unpause"], ours: Command("resume") },
+    CommandAlias { theirs: &["price", "pricing", "estimate"], ours: Command("cost") },
+    CommandAlias { theirs: &["releases"], ours: Command("history") },
+    CommandAlias { theirs: &["list"], ours: Command("ls") },
+    CommandAlias { theirs: &["diagnose", "explain"], ours: Command("why") },
+    CommandAlias { theirs: &["tail"], ours: Command("logs") },
+    CommandAlias {
         theirs: &["state", "taint", "untaint", "workspace"],
         ours: Other(
             "the deployer has no state file: AWS itself is the state",
             "`deployer plan` shows how AWS differs from stack.yaml; another stack is another `name` or --region",
         ),
     },
-    Word {
+    CommandAlias {
         theirs: &["unlock", "force-unlock", "cancel"],
         ours: Other(
             "there is nothing to unlock: the lease of a dead run expires within about a minute",
             "run the command again, with --wait if another run is in progress",
         ),
     },
-    Word {
+    CommandAlias {
         theirs: &["bootstrap", "login", "configure"],
         ours: Other(
             "AWS needs no preparation: `up` creates all that it needs, with the credentials of the AWS CLI",
@@ -89,8 +84,8 @@ pub fn explained(error: &clap::Error, arguments: &[String]) -> Option<Failure> {
     if before.any(|argument| Cli::command().find_subcommand(argument).is_some()) {
         return None;
     }
-    let known = WORDS.iter().find(|known| known.theirs.contains(&word.as_str()))?;
-    Some(match known.ours {
+    let alias = ALIASES.iter().find(|alias| alias.theirs.contains(&word.as_str()))?;
+    Some(match alias.ours {
         Command(ours) => Failure::usage(format!("{word}: deployer calls it `{ours}`"))
             .hint(format!("run `deployer {ours}`; `deployer --help` lists all commands")),
         Other(reason, remedy) => Failure::usage(format!("{word}: {reason}")).hint(remedy),
@@ -115,15 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn a_word_of_another_tool_names_a_command_that_exists() {
+    fn an_alias_names_a_command_that_exists() {
         let command = Cli::command();
         let ours = |name: &str| command.get_subcommands().any(|command| command.get_name() == name);
-        for word in WORDS {
-            for theirs in word.theirs {
+        for alias in ALIASES {
+            for theirs in alias.theirs {
                 assert!(!ours(theirs), "{theirs} is a command of ours");
             }
-            if let Command(name) = word.ours {
-                let first = name.split(' ').next().expect("a word");
+            if let Command(name) = alias.ours {
+                let first = name.split(' ').next().expect("a command");
                 assert!(ours(first) || ["--help", "--version"].contains(&first), "{name}");
             }
         }
@@ -134,7 +129,7 @@ mod tests {
         assert_eq!(said(&["destroy"]).unwrap(), "destroy: deployer calls it `down`");
         assert_eq!(said(&["--local", "apply", "--yes"]).unwrap(), "apply: deployer calls it `up`");
         assert!(said(&["state"]).unwrap().starts_with("state: the deployer has no state file"));
-        assert_eq!(said(&["upp"]), None, "a misspelt word is left to the suggestion of the parser");
+        assert_eq!(said(&["upp"]), None, "a misspelt command is left to the suggestion of the parser");
         assert_eq!(said(&["local", "destroy"]), None);
         assert_eq!(said(&["plan", "--destroy"]), None);
     }

@@ -10,17 +10,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The state of a service and its file.
-pub struct Kept<T> {
+pub struct JsonState<T> {
     file: PathBuf,
     state: Mutex<T>,
 }
 
-impl<T: Clone + Default + Serialize + DeserializeOwned> Kept<T> {
+impl<T: Clone + Default + Serialize + DeserializeOwned> JsonState<T> {
     /// Reads the state in a file; without the file, it is empty.
-    pub fn open(dir: &Path, name: &str) -> anyhow::Result<Kept<T>> {
+    pub fn open(dir: &Path, name: &str) -> anyhow::Result<JsonState<T>> {
         let file = dir.join(name);
         let state = store::read_json(&file).with_context(|| format!("{} is no state", file.display()))?;
-        Ok(Kept { file, state: Mutex::new(state.unwrap_or_default()) })
+        Ok(JsonState { file, state: Mutex::new(state.unwrap_or_default()) })
     }
 
     pub fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {

@@ -10,10 +10,10 @@ use kit::answer::Refusal;
 use kit::call::{Request, pairs};
 
 /// A request on a bucket or an object.
-pub(super) struct Ask<'a> {
+pub(super) struct S3Request<'a> {
     pub row: &'static Row,
     /// Its body is complete, and its headers include those in the query of a presigned URL.
-    pub request: Request,
+    pub http: Request,
     pub bucket: String,
     /// Empty if the request is for a bucket.
     pub key: String,
@@ -110,22 +110,22 @@ const PARAMETERS: &[&str] = &[
     "website",
 ];
 
-impl<'a> Ask<'a> {
+impl<'a> S3Request<'a> {
     /// Parses a request whose body is complete.
     pub(super) fn of(
         row: &'static Row,
-        mut request: Request,
+        mut http: Request,
         (bucket, key): (String, String),
         caller: &'a Caller,
-    ) -> Result<Ask<'a>, Refusal> {
-        lift_headers(&mut request);
-        for (name, _) in pairs(&request.query) {
+    ) -> Result<S3Request<'a>, Refusal> {
+        lift_headers(&mut http);
+        for (name, _) in pairs(&http.query) {
             let is_read = name == row.flag || row.parameters.contains(&name.as_str());
             if !is_read && PARAMETERS.contains(&name.as_str()) {
                 return Err(unserved(&format!("the parameter {name} of {}", row.name)));
             }
         }
-        for name in request.headers.keys().map(HeaderName::as_str) {
+        for name in http.headers.keys().map(HeaderName::as_str) {
             let is_read = !name.starts_with("x-amz-")
                 || name.starts_with("x-amz-meta-")
                 || ALWAYS.contains(&name)
@@ -137,18 +137,18 @@ impl<'a> Ask<'a> {
         if key.len() > 1024 {
             return Err(Refusal::new(400, "KeyTooLongError", "Your key is too long"));
         }
-        if request.header("x-amz-expected-bucket-owner").is_some_and(|owner| owner != kit::ACCOUNT) {
+        if http.header("x-amz-expected-bucket-owner").is_some_and(|owner| owner != kit::ACCOUNT) {
             return Err(Refusal::new(403, "AccessDenied", "Access Denied"));
         }
-        Ok(Ask { row, request, bucket, key, caller })
+        Ok(S3Request { row, http, bucket, key, caller })
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.request.header(name)
+        self.http.header(name)
     }
 
     pub(super) fn parameter(&self, name: &str) -> Option<String> {
-        self.request.parameter(name)
+        self.http.parameter(name)
     }
 
     /// A parameter's text; empty if it is missing.

@@ -15,8 +15,8 @@ use crate::{
 /// Returns the services and functions of a stack that read a value at their next start, by their names in `stack.yaml`.
 pub async fn readers(aws: &Aws, stack: &str, store: Store, name: &str) -> Result<BTreeSet<String>, Fault> {
     let (services, functions) = futures::try_join!(of_services(aws, stack), of_functions(aws, stack))?;
-    let reads = |held: &[(Store, String)]| held.iter().any(|(its, value)| (*its, value.as_str()) == (store, name));
-    Ok(services.into_iter().chain(functions).filter(|(_, held)| reads(held)).map(|(reader, _)| reader).collect())
+    let reads = |stored: &[(Store, String)]| stored.iter().any(|(its, value)| (*its, value.as_str()) == (store, name));
+    Ok(services.into_iter().chain(functions).filter(|(_, stored)| reads(stored)).map(|(reader, _)| reader).collect())
 }
 
 /// A service or function, and the values that it reads.
@@ -39,8 +39,8 @@ async fn of_services(aws: &Aws, stack: &str) -> Result<Vec<Reader>, Fault> {
             let versions = found(call.send().await)?.and_then(|answer| answer.launch_template_versions);
             for version in versions.unwrap_or_default() {
                 let (settings, _) = launch_template::chosen(&version);
-                let held = user_data::held(&settings.user_data).into_iter();
-                readers.push((entry.to_owned(), held.map(|(store, name)| (store, name.to_owned())).collect()));
+                let stored = user_data::stored_values(&settings.user_data).into_iter();
+                readers.push((entry.to_owned(), stored.map(|(store, name)| (store, name.to_owned())).collect()));
             }
         }
     }

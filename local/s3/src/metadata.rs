@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::ask::Ask;
 use super::lock::{self, Retention};
-use super::store::{About, Class, Settings};
+use super::request::S3Request;
+use super::store::{Class, Metadata, Settings};
 use super::tags;
 use super::xml::unserved;
 use kit::answer::Refusal;
@@ -38,19 +38,19 @@ const CLASSES: &[&str] =
 const OTHER_CLASSES: &[&str] =
     &["GLACIER", "DEEP_ARCHIVE", "OUTPOSTS", "SNOW", "EXPRESS_ONEZONE", "FSX_OPENZFS", "FSX_ONTAP"];
 
-impl About {
+impl Metadata {
     /// Parses the headers of an upload.
-    pub(super) fn of(ask: &Ask) -> Result<About, Refusal> {
-        check_encryption(ask.header(ENCRYPTION))?;
-        Ok(About {
-            headers: headers(&ask.request.headers)?,
-            tags: tags::of_header(ask)?,
-            class: class(ask.header("x-amz-storage-class"))?,
+    pub(super) fn of(request: &S3Request) -> Result<Metadata, Refusal> {
+        check_encryption(request.header(ENCRYPTION))?;
+        Ok(Metadata {
+            headers: headers(&request.http.headers)?,
+            tags: tags::of_header(request)?,
+            class: class(request.header("x-amz-storage-class"))?,
             retention: Retention::in_headers(
-                ask.header("x-amz-object-lock-mode"),
-                ask.header("x-amz-object-lock-retain-until-date"),
+                request.header("x-amz-object-lock-mode"),
+                request.header("x-amz-object-lock-retain-until-date"),
             )?,
-            is_held: lock::hold(ask.header("x-amz-object-lock-legal-hold"))?,
+            is_held: lock::hold(request.header("x-amz-object-lock-legal-hold"))?,
         })
     }
 
@@ -204,9 +204,10 @@ mod tests {
 
     fn kept(sent: &[(&'static str, &[u8])]) -> Result<Vec<(String, Vec<u8>)>, String> {
         let sent = sent.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_bytes(value).unwrap()));
-        let about = About { headers: headers(&sent.collect()).map_err(|refusal| refusal.code)?, ..About::default() };
+        let metadata =
+            Metadata { headers: headers(&sent.collect()).map_err(|refusal| refusal.code)?, ..Metadata::default() };
         let mut told = HeaderMap::new();
-        about.write(&mut told);
+        metadata.write(&mut told);
         told.remove(ENCRYPTION);
         Ok(told.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect())
     }

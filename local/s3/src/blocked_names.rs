@@ -16,18 +16,18 @@ const LEAST: Duration = Duration::from_millis(300);
 
 /// The names that are not free yet. A restart frees them all.
 #[derive(Debug)]
-pub(super) struct Freed {
+pub(super) struct BlockedNames {
     time: Duration,
     until: Mutex<BTreeMap<String, Instant>>,
 }
 
-impl Freed {
-    pub(super) fn at(speed: Speed) -> Freed {
-        Freed { time: speed.takes(BLOCKED_S).max(LEAST), until: Mutex::default() }
+impl BlockedNames {
+    pub(super) fn at(speed: Speed) -> BlockedNames {
+        BlockedNames { time: speed.takes(BLOCKED_S).max(LEAST), until: Mutex::default() }
     }
 
     /// Blocks the name of a deleted bucket.
-    pub(super) fn give_up(&self, bucket: &str) {
+    pub(super) fn block(&self, bucket: &str) {
         let mut until = self.until.lock();
         until.insert(bucket.to_owned(), Instant::now() + self.time);
     }
@@ -53,13 +53,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_name_is_free_again_after_a_while() {
         for (speed, time) in [(Speed::REAL, Duration::from_secs(BLOCKED_S)), (Speed::FAST, LEAST)] {
-            let freed = Freed::at(speed);
-            assert!(freed.refuse("images").is_ok());
-            freed.give_up("images");
-            assert_eq!(freed.refuse("images").unwrap_err().code, "OperationAborted");
-            assert!(freed.refuse("other").is_ok());
+            let blocked_names = BlockedNames::at(speed);
+            assert!(blocked_names.refuse("images").is_ok());
+            blocked_names.block("images");
+            assert_eq!(blocked_names.refuse("images").unwrap_err().code, "OperationAborted");
+            assert!(blocked_names.refuse("other").is_ok());
             tokio::time::advance(time).await;
-            assert!(freed.refuse("images").is_ok());
+            assert!(blocked_names.refuse("images").is_ok());
         }
     }
 }
