@@ -118,7 +118,7 @@ async fn a_stack_is_created_serves_is_changed_and_removed() {
     assert!(rolled.stderr.contains("launch_template.web"), "{}", rolled.all());
     assert_eq!(browser.posts("").await.len(), 1);
 
-    // What is removed from the description is deleted: here the function, and with it its trigger.
+    // An entry that is removed from the description is deleted: here the function, and with it its trigger.
     let described = project.description();
     let start = described.find("functions:").expect("there are functions");
     let end = described.find("services:").expect("there are services");

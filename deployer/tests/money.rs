@@ -1,4 +1,4 @@
-//! What a stack costs, and switching it off: `cost`, `pause`, `resume`, `up --for` and the receipt of `down`.
+//! The cost of a stack, and switching it off: `cost`, `pause`, `resume`, `up --for` and the receipt of `down`.
 
 mod support;
 

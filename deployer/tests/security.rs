@@ -30,7 +30,7 @@ const CURED: &[&str] = &[
 /// Checks that cannot run here, and why.
 const BROKEN: &[(&str, &str)] = &[("ec2_elastic_ip_shodan", "it asks a service on the internet")];
 
-/// What Prowler found.
+/// Prowler's findings.
 #[derive(Deserialize)]
 struct Judgement {
     passed: Vec<Finding>,

@@ -109,7 +109,7 @@ impl Health {
         self.current.contains(instance) && self.targets.iter().any(|it| it.id == instance && is_ill(&it.state))
     }
 
-    /// What is still missing, in one line.
+    /// Returns what is still missing, in one line.
     pub fn waiting_for(&self) -> String {
         let Health { wanted, healthy, targets, .. } = self;
         let progress = format!("{healthy} of {wanted} healthy");

@@ -36,7 +36,7 @@ fn bracketed_number(message: &str) -> Option<&str> {
     (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
 }
 
-/// What stands in a remedy for the number of AWS's message.
+/// The placeholder in a remedy for the number in AWS's message.
 const NUMBER: &str = "{number}";
 
 const SIGN_IN: &str = "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or \

@@ -77,7 +77,7 @@ enum Agreed {
     Remove(Box<Removal>),
 }
 
-/// What to remove, as read under the lease.
+/// The resources to remove, as read under the lease.
 struct Removal {
     page: Page,
     plan: Plan,

@@ -60,7 +60,7 @@ impl Session {
         lay_out_until(&self.config, &self.site, network, programs, self.wait, self.later())
     }
 
-    /// What is known of the stack besides its description.
+    /// Facts about the stack that are not in its description.
     pub(super) fn later(&self) -> Later {
         Later { ends: self.ends.clone(), versions: self.versions.lock().clone() }
     }
@@ -155,7 +155,7 @@ impl Session {
         Err(Failure::new(Exit::Failed, anyhow!("nothing was changed")))
     }
 
-    /// What a plan adds to the cost of a month.
+    /// Returns the change in monthly cost that a plan makes.
     pub(super) fn difference(&self, page: &Page, plan: &Plan) -> Difference {
         difference::of_plan(&self.config, page, plan, self.zones(), usual_bake_minutes(&self.site))
     }

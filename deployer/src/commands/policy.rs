@@ -15,7 +15,7 @@ use crate::{
     rights::{COMMANDS, Document, LONGEST_MANAGED, Needs, Right, Scope, documents, of_command},
 };
 
-/// What stands for the account's number if it is unknown.
+/// The placeholder for an unknown account number.
 const PLACEHOLDER: &str = "ACCOUNT_ID";
 
 /// No call of AWS.

@@ -85,7 +85,7 @@ async fn set(global: &Global, args: &SecretSet) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What there is before a value is set.
+/// The state before a value is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Absent,

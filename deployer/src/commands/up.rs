@@ -260,7 +260,7 @@ async fn shown_and_agreed(
     Ok(Some((plan, kept)))
 }
 
-/// What a plan does, in its order, and then the wait for healthy services.
+/// The steps of a plan, in its order, followed by the wait for healthy services.
 fn tasks(session: &Session, page: &Page, plan: &Plan) -> Vec<Task> {
     let scale = session.aws.scale;
     let mut tasks = page.stack.order(plan, &|kind, step| scale.of_step(kind, step));

@@ -1,4 +1,4 @@
-//! What `deployer` prints without arguments, and the names that other tools give its commands.
+//! The output of `deployer` without arguments, and the names that other tools use for its commands.
 
 use clap::{
     CommandFactory as _,

@@ -232,7 +232,7 @@ pub struct Table {
     pub point_in_time_recovery: bool,
     /// The attribute with the time at which a row is deleted, in seconds since 1970.
     pub time_to_live: Option<String>,
-    /// What its stream records, as `stack.yaml` names it; `None` without a stream.
+    /// The view type of its stream, as `stack.yaml` names it; `None` without a stream.
     pub stream: Option<String>,
 }
 
@@ -293,7 +293,7 @@ pub struct Folder {
     pub commands: Commands,
 }
 
-/// What instances do with the files of a folder.
+/// The commands that instances run in a folder of files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Commands {
     /// The command that runs the program.

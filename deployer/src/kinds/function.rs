@@ -332,7 +332,7 @@ impl Function {
         found(aws.lambda.get_function_event_invoke_config().function_name(&self.name).send().await)
     }
 
-    /// What others have configured for events, such as the number of retries, is kept.
+    /// Settings for events that others have made, such as the number of retries, are kept.
     async fn record_failures(&self, aws: &Aws, arn: Option<&str>) -> Result<(), Fault> {
         let there = self.event_config(aws).await?;
         let is_ours = |there: &GetFunctionEventInvokeConfigOutput| {
@@ -439,7 +439,7 @@ fn settling(function: &FunctionConfiguration) -> Option<String> {
     }
 }
 
-/// What is no part of a version of a function.
+/// The settings of a function that its versions do not include.
 #[derive(Debug, Clone, Default)]
 pub struct Beside {
     concurrency: Option<i32>,

@@ -1,4 +1,4 @@
-//! What a failed run reports.
+//! The report of a failed run.
 
 use std::collections::BTreeSet;
 

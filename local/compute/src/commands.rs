@@ -42,7 +42,8 @@ impl Done {
     }
 }
 
-/// What commands can access beyond an instance's files: objects, logs, the journal, units and their ports.
+/// The resources that commands can access beyond an instance's files: objects, logs, the journal, units and their
+/// ports.
 #[async_trait]
 pub trait Tools: Objects {
     /// Returns the lines of a unit in the journal from a byte on, or from the first one that is still there, and the byte
@@ -85,7 +86,7 @@ pub enum NoAnswer {
     TooSlow,
     /// The connection was closed.
     Empty,
-    /// What it sends is not HTTP.
+    /// The response is not HTTP.
     Garbled,
 }
 
@@ -278,7 +279,7 @@ const TRANSIENT: &[u16] = &[408, 429, 500, 502, 503, 504];
 /// The maximum pause between two attempts in seconds that curl chooses by itself: it doubles the first, of a second.
 const LONGEST_PAUSE_S: u64 = 600;
 
-/// What `curl` is asked to do.
+/// The options of a `curl` command.
 #[derive(Default)]
 struct Ask {
     port: Option<u16>,

@@ -334,7 +334,7 @@ fn room(there: usize, new: usize, limit: Option<usize>) -> Finding {
     }
 }
 
-/// What the groups need of the vCPU quotas.
+/// The vCPUs that the groups need, by quota.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Processors {
     /// The vCPUs of the standard families, with the fewest instances.

@@ -19,7 +19,7 @@ const MEMBERS_OF: &[&[&str]] = &[&["secret", "key"], &["parameter"], &["value", 
 const FORMS: &str = "write a text, { secret: NAME }, { secret: NAME, key: FIELD }, { parameter: NAME } or { value: TEXT, \
                      sensitive: true }";
 
-/// What a variable's mapping describes.
+/// The form of a variable that is a mapping.
 enum Form<'v> {
     Held(Held),
     Value(&'v Located),

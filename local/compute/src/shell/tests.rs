@@ -1,4 +1,4 @@
-//! What scripts print.
+//! Tests of the output of scripts.
 
 use super::*;
 use crate::commands::tests::FakeTools;

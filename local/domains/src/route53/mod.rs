@@ -52,7 +52,7 @@ pub struct Route53 {
     balancers: RwLock<Vec<Weak<dyn Balancers>>>,
 }
 
-/// What handlers know besides the state.
+/// The context of handlers, besides the state.
 struct Context<'a> {
     route53: &'a Route53,
     now_ms: i64,

@@ -1,4 +1,4 @@
-//! What S3 calls a public bucket policy (docs/aws.md §4.3; S3 user guide, "The meaning of public").
+//! Whether a bucket policy is public by S3's definition (docs/aws.md §4.3; S3 user guide, "The meaning of public").
 
 use std::net::IpAddr;
 
