@@ -308,10 +308,10 @@ fn a_local_aws_that_cannot_start_is_reported_with_the_cause() {
     type Harm<'a> = (&'a str, Box<dyn Fn(&std::path::Path)>, &'a str, &'a str);
     let harms: [Harm; 5] = [
         ("state/iam.json", Box::new(file("{")), "iam.json is damaged", "local reset"),
-        ("state/lambda.json", Box::new(pipe), "lambda.json is no regular file", "local reset"),
+        ("state/lambda.json", Box::new(pipe), "lambda.json is not a regular file", "local reset"),
         ("compute/compute.json", Box::new(file("{")), "compute.json does not hold the state of compute", "local reset"),
-        ("state/region.json", Box::new(pipe), "region.json is no regular file", "local reset"),
-        ("lock", Box::new(pipe), "lock is no regular file", "local reset"),
+        ("state/region.json", Box::new(pipe), "region.json is not a regular file", "local reset"),
+        ("lock", Box::new(pipe), "lock is not a regular file", "local reset"),
     ];
     for (name, harm, cause, remedy) in harms {
         let place = state.join(name);

@@ -149,7 +149,7 @@ async fn a_paused_stack_costs_only_use_and_comes_back_with_its_data() {
     assert_eq!((sizes(&there), there.instances().len(), balancers(aws).await), ([Some(0); 3], 0, 0));
     assert!(reqwest::get(&first).await.is_err(), "nothing listens any more");
 
-    // It is no difference and nothing is unhealthy.
+    // It is not a difference and nothing is unhealthy.
     let plan = cloud.done(&project, &["plan", "--detailed-exitcode"]).await;
     for line in ["= load_balancer.web", "= auto_scaling_group.web", "= function.f", "paused since "] {
         says(&plan, line);

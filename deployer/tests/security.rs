@@ -148,7 +148,7 @@ async fn statements_of_others_in_the_policy_of_a_bucket_are_kept() {
     };
     put(json!([theirs, ours])).await;
     let plan = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
-    assert_eq!(plan.code, 0, "a statement of others is no difference: {}", plan.all());
+    assert_eq!(plan.code, 0, "a statement of others is not a difference: {}", plan.all());
     put(theirs.clone()).await;
     let plan = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
     assert!(plan.code == 2 && plan.stderr.contains("plain_http_denied: false → true"), "{}", plan.all());

@@ -240,7 +240,7 @@ impl Aws {
     }
 }
 
-/// Without these, a call whose answer is lost would wait for ever: the SDK sets no such timeout itself (docs/aws.md
+/// Without these, a call whose answer is lost would wait forever: the SDK sets no such timeout itself (docs/aws.md
 /// §2.2).
 fn timeouts(answer_within: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(answer_within).build()

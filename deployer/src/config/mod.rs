@@ -385,7 +385,7 @@ pub struct Function {
     pub concurrency: Option<u16>,
     /// Where Lambda records events that have failed all attempts.
     pub on_failure: Option<Destination>,
-    /// How long its log is kept, in days; for ever if absent.
+    /// How long its log is kept, in days; forever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
     pub variables: Variables,
@@ -431,7 +431,7 @@ pub struct Service {
     pub grace_period_s: u16,
     /// How long a new release is watched, in minutes; 0 if it is not. If absent, it depends on the cloud.
     pub bake_minutes: Option<u16>,
-    /// How long its log is kept, in days; for ever if absent.
+    /// How long its log is kept, in days; forever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
     pub variables: Variables,

@@ -68,7 +68,7 @@ pub struct Settings {
     /// How many invocations may run at once, reserved for it; the account's other functions share theirs. It is no part
     /// of a version.
     pub concurrency: Option<i32>,
-    /// The ARN where Lambda records events that have failed all attempts. It is no part of a version.
+    /// The ARN where Lambda records events that have failed all attempts. It is not part of a version.
     pub on_failure: Option<String>,
     /// Whether a published version has this code and configuration, so that it can be restored.
     pub published: bool,
@@ -320,7 +320,7 @@ impl Function {
         }
     }
 
-    /// Reads what is no part of a version, and not in the answer of `GetFunction`.
+    /// Reads what is not part of a version, and not in the answer of `GetFunction`.
     pub async fn beside(&self, aws: &Aws) -> Result<Beside, Fault> {
         let config = self.event_config(aws).await?;
         let on_failure = config.and_then(|config| config.destination_config?.on_failure?.destination);
@@ -465,7 +465,7 @@ impl Beside {
 }
 
 impl Settings {
-    /// The same, with what is no part of a version.
+    /// The same, with what is not part of a version.
     pub fn with(self, beside: &Beside) -> Settings {
         Settings { concurrency: beside.concurrency, on_failure: beside.on_failure.clone(), ..self }
     }

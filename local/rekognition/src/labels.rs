@@ -212,7 +212,7 @@ fn temperature(pixels: &[Pixel]) -> Option<Label> {
 
 /// Labels for an upper band that is as smooth, light and coloured as a sky, and for a lower one as green as grass.
 ///
-/// A band must differ from the rest of the picture: a blue wall is no sky.
+/// A band must differ from the rest of the picture: a blue wall is not a sky.
 fn bands(pixels: &[Pixel], columns: usize) -> Vec<Label> {
     let rows = pixels.len() / columns.max(1);
     if rows < 8 || columns < 8 {

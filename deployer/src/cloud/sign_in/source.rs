@@ -262,7 +262,7 @@ impl Source {
                 Some(role) if role.mfa => self.failed(
                     format!("{} may only be assumed with a code of the MFA device: {said}", role.arn),
                     format!(
-                        "there is no terminal to enter the code: run `eval \"$(aws configure export-credentials --profile \
+                        "there is not a terminal to enter the code: run `eval \"$(aws configure export-credentials --profile \
                          {} --format env)\"`, then the same command without --profile",
                         chain.profile
                     ),

@@ -67,7 +67,7 @@ fn is_of_account(value: &str) -> bool {
 /// An address, or a network that is not broader than `/8` for IPv4 and `/32` for IPv6.
 fn is_narrow(value: &str) -> bool {
     let (address, length) = match value.split_once('/') {
-        // Anything else is no network.
+        // Anything else is not a network.
         Some((address, length)) => (address, Some(length.parse().unwrap_or(u32::MAX))),
         None => (value, None),
     };
