@@ -122,7 +122,7 @@ async fn a_plan_shows_what_its_changes_cost_and_down_ends_with_a_receipt() {
     assert_eq!((&plan["cost"]["monthly_difference"], &plan["cost"]["complete"]), (&json!(11.88), &json!(true)));
 
     let kept = cloud.done(&project, &["down", "--yes", "--keep", "bucket.images"]).await;
-    for line in ["gone: ", "may still cost: ", "bucket.images", "lived ", "has cost about $0.0"] {
+    for line in ["deleted: ", "may still cost: ", "bucket.images", "existed for ", "at a cost of about $0.0"] {
         says(&kept, line);
     }
     let down = cloud.done(&project, &["down", "--yes"]).await;

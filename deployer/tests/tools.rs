@@ -505,7 +505,11 @@ async fn doctor_names_what_aws_would_refuse() {
     let said = scene.run(&["doctor"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     let line = finding(&said, "quota of vCPUs: the groups need 2 vCPUs, more than the quota of 1");
-    assert!(line.starts_with('✗') && said.stdout.contains("lower `instances`, or ask for more"), "{}", said.all());
+    assert!(
+        line.starts_with('✗') && said.stdout.contains("lower `instances`, or request an increase"),
+        "{}",
+        said.all()
+    );
     scene.put_chaos("").await;
 
     // A check that `up` does not need is only reported as unchecked.

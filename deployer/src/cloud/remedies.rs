@@ -263,7 +263,7 @@ impl Class {
                                 `instance_type`"
                 .into(),
             Class::Taken => format!(
-                "what has the name of {what} is not this stack's: remove it by hand, or give the stack another `name`"
+                "a resource with the name of {what} does not belong to this stack: remove it by hand, or give the stack another `name`"
             ),
             Class::InUse => format!("a resource outside this stack still uses {what}: remove it by hand"),
             Class::Busy => format!("another change of {what} is in progress: try again when it has finished"),

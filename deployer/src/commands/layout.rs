@@ -83,8 +83,8 @@ impl Session {
 
     pub(super) fn unknown(&self, page: &Page, target: &str) -> Failure {
         let sections = page.stack.all_sections();
-        Failure::usage(format!("stack.yaml has nothing called {target:?}"))
-            .hint(format!("there are: {}", sections.into_iter().collect::<Vec<_>>().join(", ")))
+        Failure::usage(format!("stack.yaml has no entry {target:?}"))
+            .hint(format!("choose from: {}", sections.into_iter().collect::<Vec<_>>().join(", ")))
     }
 
     /// The plan for the chosen targets, with its page. Resources to adopt count as ours.

@@ -251,7 +251,7 @@ async fn shown_and_agreed(
     refuse_protected(&plan)?;
     session.check_named(&plan, &args.delete)?;
     if !shown {
-        report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
+        report::say(format!("nothing to do: all {} resources are up to date", plan.lines.len()));
     } else if !args.roll_out.yes && !unless_stopped(report::confirm("Go ahead?")).await? {
         return Ok(None);
     }

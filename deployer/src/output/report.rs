@@ -157,7 +157,7 @@ pub fn heading(stack: &str, account: &str, region: &str, endpoint: Option<&str>)
 
 /// Asks a yes-or-no question on the terminal.
 ///
-/// Errors: there is not a terminal; the hint names the flag that confirms beforehand.
+/// Errors: there is no terminal; the hint names the flag that confirms beforehand.
 pub async fn confirm(question: &str) -> Result<bool, Failure> {
     let answer = ask(&format!("{question} [y/N] ")).await?;
     Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes" | "o" | "oui"))
@@ -165,14 +165,14 @@ pub async fn confirm(question: &str) -> Result<bool, Failure> {
 
 /// Asks for a text on the terminal.
 ///
-/// Errors: there is not a terminal; the hint names the flag that confirms beforehand.
+/// Errors: there is no terminal; the hint names the flag that confirms beforehand.
 pub async fn ask(question: &str) -> Result<String, Failure> {
     if events::are_on() {
         return Err(Failure::usage("confirmation needed, and --json does not ask")
             .hint("pass --yes to go ahead without confirmation"));
     }
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::usage("confirmation needed, but there is not a terminal")
+        return Err(Failure::usage("confirmation needed, but there is no terminal")
             .hint("pass --yes to go ahead without confirmation"));
     }
     screen::prompt(&escape::line(question));

@@ -129,7 +129,7 @@ async fn make_profile(config: &SdkConfig) -> Result<()> {
 /// Returns the default VPC and its subnets.
 async fn find_network(ec2: &aws_sdk_ec2::Client) -> Result<(String, Vec<String>)> {
     let subnets = ec2.describe_subnets().send().await?;
-    let vpc = subnets.subnets().first().and_then(|subnet| subnet.vpc_id()).context("there is not a network")?.to_owned();
+    let vpc = subnets.subnets().first().and_then(|subnet| subnet.vpc_id()).context("there is no network")?.to_owned();
     Ok((vpc, subnets.subnets().iter().filter_map(|one| one.subnet_id().map(str::to_owned)).collect()))
 }
 

@@ -62,7 +62,7 @@ impl Hands<'_> {
                 let (name, value) = match variable {
                     "environment.BUCKET" => ("BUCKET", "elsewhere"),
                     "environment.DEBUG" => ("DEBUG", "1"),
-                    other => panic!("there is not a change by hand for {other}"),
+                    other => panic!("there is no change by hand for {other}"),
                 };
                 variables.insert(name.into(), value.into());
                 update.environment(Environment::builder().set_variables(Some(variables)).build())

@@ -58,7 +58,7 @@ impl<'a> Hands<'a> {
             "auto_scaling_group.web" => self.group(field).await,
             "artifact.web" => self.change_artifact(field).await,
             "launch_template.web" => self.template(field).await,
-            _ => panic!("there is not a change by hand for {address}"),
+            _ => panic!("there is no change by hand for {address}"),
         }
         if address.starts_with("table.") || address.starts_with("function.") {
             self.settled().await;
