@@ -254,7 +254,11 @@ const REFUSALS: &[Refusal] = &[
         "name an `image` of the instance type's architecture, or remove `image`, and run `up`",
         Lasts::UntilSomebodyActs,
     ),
-    refusal("not authorized", "have the account's administrator allow the action that AWS names", Lasts::UntilSomebodyActs),
+    refusal(
+        "not authorized",
+        "have the account's administrator allow the action that AWS names",
+        Lasts::UntilSomebodyActs,
+    ),
     // The group retries these itself, and they go away (docs/aws.md §10.2).
     refusal("Invalid IAM Instance Profile", "the new instance profile is not known everywhere yet", Lasts::ForAWhile),
     refusal(

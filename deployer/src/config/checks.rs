@@ -88,7 +88,8 @@ impl Checks<'_> {
         }
         for (path, name, most, kind) in names {
             if name.len() > most {
-                let message = format!("the {kind} would be called {name}, which is {} characters too long", name.len() - most);
+                let message =
+                    format!("the {kind} would be called {name}, which is {} characters too long", name.len() - most);
                 let help = format!("a {kind}'s name has at most {most} characters: shorten the name here");
                 self.problem(&path, message, help);
             }

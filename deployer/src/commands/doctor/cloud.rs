@@ -327,8 +327,9 @@ fn room(there: usize, new: usize, limit: Option<usize>) -> Finding {
     const SUBJECT: &str = "quota of load balancers";
     let words = |limit: usize| format!("{there} of {limit} exist, {new} to create");
     match limit {
-        Some(limit) if new > 0 && there + new > limit => Finding::bad(SUBJECT, words(limit))
-            .remedy("remove load balancers that are no longer needed, or request an increase (Service Quotas, L-53DA6B97)"),
+        Some(limit) if new > 0 && there + new > limit => Finding::bad(SUBJECT, words(limit)).remedy(
+            "remove load balancers that are no longer needed, or request an increase (Service Quotas, L-53DA6B97)",
+        ),
         Some(limit) => Finding::good(SUBJECT, words(limit)),
         None => Finding::unclear(SUBJECT, "not checked: AWS does not say how many there may be"),
     }

@@ -156,7 +156,11 @@ impl Reader<'_> {
     fn folder(&mut self, fields: &Fields<'_>) -> Folder {
         let path = self.optional_text(fields, "files").unwrap_or_default();
         if path.is_empty() {
-            self.problem(self.place(fields, "files"), "`files` is not the path of a folder", "name the folder with the program");
+            self.problem(
+                self.place(fields, "files"),
+                "`files` is not the path of a folder",
+                "name the folder with the program",
+            );
         }
         if fields.get("run").is_none() {
             let help = "write the command that runs the program, such as `run: python3 main.py`";
