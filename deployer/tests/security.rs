@@ -1,5 +1,5 @@
 //! An independent judge of what `up` creates: the checks of Prowler, a scanner of AWS accounts. Every finding of medium
-//! severity or above has a row in docs/security.md, with the reason why it stands.
+//! severity or above has a row in docs/security.md, with the reason why it remains.
 
 mod support;
 
@@ -92,7 +92,7 @@ fn every_finding_of_a_scanner_is_cured_or_has_its_reason() {
     assert!(unlisted.is_empty(), "Prowler needs calls that the local AWS does not serve: {unlisted:?}");
 }
 
-/// Every finding of Checkov has a row in docs/security.md, with the reason why it stands.
+/// Every finding of Checkov has a row in docs/security.md, with the reason why it remains.
 #[test]
 fn every_finding_in_an_exported_configuration_has_its_reason() {
     let project = Project::full();

@@ -235,7 +235,7 @@ const REFUSALS: &[Refusal] = &[
     ),
     refusal(
         "current vCPU limit",
-        "the account's quota is used up: terminate other instances, lower `max`, or ask AWS for more (Service Quotas, L-1216C47A)",
+        "the account's quota is used up: terminate other instances, lower `max`, or request an increase (Service Quotas, L-1216C47A)",
         Lasts::UntilSomebodyActs,
     ),
     refusal(

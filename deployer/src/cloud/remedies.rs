@@ -250,7 +250,7 @@ impl Class {
         match self {
             Class::Forbidden => forbidden(fault, what),
             Class::Quota => format!(
-                "a quota of the account is used up: remove what is no longer needed, or ask AWS for more (Service \
+                "a quota of the account is used up: remove what is no longer needed, or request an increase (Service \
                  Quotas); then there is room for {what}"
             ),
             Class::Account => "AWS does not let this account do so yet: finish its sign-up and verification in the \
