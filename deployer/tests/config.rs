@@ -474,7 +474,7 @@ fn the_schema_knows_the_keys_that_the_reader_knows() {
         text.pointer_mut(place).unwrap()["not-a-key-of-ours"] = json!(1);
         let problems = Config::parse("stack.yaml", &text.to_string()).unwrap_err().problems;
         let help = problems[0].help.as_deref().unwrap();
-        let known = help.strip_prefix("known are: ").unwrap_or_else(|| panic!("{place}: {help}"));
+        let known = help.strip_prefix("known keys: ").unwrap_or_else(|| panic!("{place}: {help}"));
         let known: BTreeSet<&str> = known.split(", ").collect();
         let properties = schema.pointer(described).unwrap()["properties"].as_object().unwrap();
         assert_eq!(properties.keys().map(String::as_str).collect::<BTreeSet<_>>(), known, "{place}");

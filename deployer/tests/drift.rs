@@ -195,13 +195,13 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
     ("permissions.statements.deployer-images.effect", "AddPermission knows no other than Allow"),
     ("listener.protocol", "HTTPS needs a certificate, which has to be proven to belong to a domain"),
     ("target_group.vpc", "the account's default network is the only one there"),
-    ("load_balancer.failure", "only AWS fails; it is no choice"),
+    ("load_balancer.failure", "only AWS fails; it is not a setting"),
     ("load_balancer.domain", "of a service with a domain: tests/certificates.rs"),
     ("listener.certificate", "the same"),
     ("listener.tls_policy", "the same"),
     ("listener.superfluous", "the same"),
     ("default_action.redirect", "the same"),
-    ("auto_scaling_group.paused", "a paused stack is no difference: tests/money.rs pauses and resumes one"),
+    ("auto_scaling_group.paused", "a paused stack is not a difference: tests/money.rs pauses and resumes one"),
 ];
 
 /// The kinds that only a service with a domain has: tests/certificates.rs.

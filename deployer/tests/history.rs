@@ -166,7 +166,7 @@ async fn a_rollback_loses_no_request_and_brings_back_program_and_environment() {
     crowd.go_home().await;
     assert_eq!(history(&cloud, &project).await.len(), 2);
 
-    // Another commit of the same stack is no change.
+    // Another commit of the same stack is not a change.
     git(folder, &["commit", "--quiet", "--all", "--message", "second"]);
     assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0);
     cloud.done(&project, &["down", "--yes"]).await;

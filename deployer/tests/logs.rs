@@ -469,7 +469,7 @@ async fn the_address_of_a_service_is_printed_and_opened() {
     // Without a terminal.
     let said = cloud.run(&project, &["open", "web"]).await;
     assert_eq!((said.code, said.stdout.as_str()), (1, opened.as_str()), "{}", said.all());
-    assert!(said.stderr.contains("stdout is no terminal"), "{}", said.all());
+    assert!(said.stderr.contains("stdout is not a terminal"), "{}", said.all());
     let said = cloud.run(&project, &["open", "wob"]).await;
     assert!(said.code == 64 && said.stderr.contains("available: web"), "{}", said.all());
     cloud.done(&project, &["down", "--yes"]).await;

@@ -153,7 +153,7 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     let policy = project.done(&["policy", "up"]);
     assert!(policy.stdout.contains("ec2:DescribeRouteTables"), "{}", policy.all());
 
-    // What exists is used even if nothing could be created in the network any more.
+    // Existing resources are used even if nothing could be created in the network any more.
     hand.set_addresses(&first, false).await;
     let stuck = cloud.run(&project, &["plan"]).await;
     assert!(stuck.code == 1 && stuck.stderr.contains("gives instances no public addresses"), "{}", stuck.all());
@@ -186,7 +186,7 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     other.remove(&[&hand_of_other[0], &hand_of_other[1]], &gateway_of_other).await;
 }
 
-/// What is in an account.
+/// The inventory of an account.
 async fn inventory_of(cloud: &TestAws) -> Inventory {
     inventory(&cloud.endpoint(), KEYS).await
 }

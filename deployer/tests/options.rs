@@ -200,7 +200,7 @@ async fn events_that_have_failed_are_recorded_in_a_bucket() {
         (&json!("fail"), &json!("as asked"))
     );
 
-    // What others have configured for events is kept.
+    // Settings for events that others have made are kept.
     let retries = lambda.update_function_event_invoke_config().function_name(FUNCTION).maximum_retry_attempts(1);
     retries.send().await.expect("it can be changed");
     is_unchanged(&cloud, &project).await;

@@ -115,7 +115,7 @@ async fn a_resource_with_the_tag_of_another_stack_is_never_taken_over() {
     scene.end().await;
 }
 
-/// What remains besides each kept resource, because that needs it.
+/// The resources that remain with each kept resource, because it needs them.
 const NEEDED: &[(&str, &[&str])] = &[
     ("bucket.artifacts", &[]),
     ("bucket.images", &[]),

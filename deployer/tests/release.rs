@@ -1,4 +1,4 @@
-//! What `.ci/release` builds, used as on a machine without Rust: the archive, the wheel, the installer.
+//! The output of `.ci/release`, used as on a machine without Rust: the archive, the wheel, the installer.
 #![cfg(target_os = "linux")]
 
 mod support;

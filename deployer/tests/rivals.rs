@@ -544,7 +544,7 @@ async fn another_account_or_region_is_refused_naming_both() {
     let refused = elsewhere.run(&project, &["up", "--yes"]).await;
     assert_eq!(refused.code, 64, "{}", refused.all());
     elsewhere.end().await;
-    says(&refused, "small lives in us-east-1");
+    says(&refused, "small is deployed in us-east-1");
     says(&refused, "stack.yaml says eu-west-1");
     says(&refused, "--region eu-west-1");
 

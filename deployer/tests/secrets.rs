@@ -164,7 +164,7 @@ async fn a_value_is_read_at_the_start_of_a_service_and_is_nowhere_else() {
     project.edit("      FIELD: { secret: app/fields, key: port }\n", "");
     assert_eq!((listed(), seen()), (before.0, before.1 - 40.0));
 
-    // What runs still reads it, until the next `up`.
+    // The running service still reads it, until the next `up`.
     let refused = project.run(&["secret", "rm", "app/fields", "--local", "--yes"]);
     assert!(refused.code == 1, "{}", refused.all());
     for words in ["web still reads the secret app/fields, so nothing was changed", "run `deployer up` first"] {
@@ -351,7 +351,7 @@ async fn what_belongs_to_others_is_read_and_never_changed() {
     let answer = ssm.get_parameter().name("/free").with_decryption(true).send().await.expect("a value");
     let parameter = answer.parameter().cloned().expect("a parameter");
     assert_eq!((parameter.value(), parameter.r#type().map(|it| it.as_str())), (Some("mine"), Some("SecureString")));
-    // What the user writes is checked before AWS is asked.
+    // The user's input is checked before AWS is called.
     for (arguments, text, words) in [
         (&["secret", "set", "a b"][..], "v", "is not the name of a secret"),
         (&["secret", "set", "--parameter", "aws-x"], "v", "is not the name of a parameter"),

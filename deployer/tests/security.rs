@@ -1,5 +1,5 @@
 //! An independent judge of what `up` creates: the checks of Prowler, a scanner of AWS accounts. Every finding of medium
-//! severity or above has a row in docs/security.md, with the reason why it stands.
+//! severity or above has a row in docs/security.md, with the reason why it remains.
 
 mod support;
 
@@ -30,7 +30,7 @@ const CURED: &[&str] = &[
 /// Checks that cannot run here, and why.
 const BROKEN: &[(&str, &str)] = &[("ec2_elastic_ip_shodan", "it asks a service on the internet")];
 
-/// What Prowler found.
+/// Prowler's findings.
 #[derive(Deserialize)]
 struct Judgement {
     passed: Vec<Finding>,
@@ -92,7 +92,7 @@ fn every_finding_of_a_scanner_is_cured_or_has_its_reason() {
     assert!(unlisted.is_empty(), "Prowler needs calls that the local AWS does not serve: {unlisted:?}");
 }
 
-/// Every finding of Checkov has a row in docs/security.md, with the reason why it stands.
+/// Every finding of Checkov has a row in docs/security.md, with the reason why it remains.
 #[test]
 fn every_finding_in_an_exported_configuration_has_its_reason() {
     let project = Project::full();
@@ -148,7 +148,7 @@ async fn statements_of_others_in_the_policy_of_a_bucket_are_kept() {
     };
     put(json!([theirs, ours])).await;
     let plan = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
-    assert_eq!(plan.code, 0, "a statement of others is no difference: {}", plan.all());
+    assert_eq!(plan.code, 0, "a statement of others is not a difference: {}", plan.all());
     put(theirs.clone()).await;
     let plan = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
     assert!(plan.code == 2 && plan.stderr.contains("plain_http_denied: false → true"), "{}", plan.all());

@@ -231,7 +231,7 @@ fn completions_know_the_commands_and_their_options() {
     }
     assert_eq!(project.run(&["completions", "cmd"]).code, 64);
 
-    // What bash offers after `deployer up --no`.
+    // The completions of bash after `deployer up --no`.
     std::fs::write(project.path().join("script"), project.done(&["completions", "bash"]).stdout).expect("a file");
     let typed = "source ./script; COMP_WORDS=(deployer up --no); COMP_CWORD=2; _deployer deployer --no up; \
                  printf '%s\\n' \"${COMPREPLY[@]}\"";
@@ -506,10 +506,14 @@ async fn doctor_names_what_aws_would_refuse() {
     let said = scene.run(&["doctor"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     let line = finding(&said, "quota of vCPUs: the groups need 2 vCPUs, more than the quota of 1");
-    assert!(line.starts_with('✗') && said.stdout.contains("lower `instances`, or ask for more"), "{}", said.all());
+    assert!(
+        line.starts_with('✗') && said.stdout.contains("lower `instances`, or request an increase"),
+        "{}",
+        said.all()
+    );
     scene.put_chaos("").await;
 
-    // What `up` does not need is only unchecked.
+    // A check that `up` does not need is only reported as unchecked.
     for call in ["DescribeRegions", "DescribeAccountLimits", "DescribeInstanceTypes"] {
         scene.proxy.reset();
         scene.proxy.inject([call], denied(), usize::MAX);

@@ -142,7 +142,7 @@ struct Broken<'a> {
     remedy: &'a str,
 }
 
-/// What AWS has to show before a cause is certain.
+/// The evidence that AWS must show before a cause is certain.
 #[derive(Clone, Copy)]
 enum Sign {
     /// An exit of the service, after this many restarts, in a report.
@@ -305,7 +305,7 @@ const LONGEST: usize = 140;
 /// Writes a row of the table of docs/proofs.md into a file of its own. `took` is in time of AWS.
 fn report(cause: &str, sentence: &str, took: Duration) {
     let seconds = took.as_secs();
-    // What AWS and programs say in addition may be long.
+    // Messages of AWS and programs may be long.
     let (words, rest) = sentence.split_at(sentence.char_indices().nth(LONGEST).map_or(sentence.len(), |(at, _)| at));
     let sentence = words.replace('|', "\\|") + if rest.is_empty() { "" } else { "…" };
     let row = format!("| {cause} | {sentence} | {} min {} s |\n", seconds / 60, seconds % 60);

@@ -241,7 +241,7 @@ impl Labeler {
 
     /// Rekognition has one error for an object that is gone and for one that it cannot read. The latter may be
     /// temporary: a new role takes seconds to propagate (docs/aws.md §2.3). If it lasts until the final retry of the
-    /// event, the row records it; otherwise clients would wait for labels for ever.
+    /// event, the row records it; otherwise clients would wait for labels forever.
     async fn look_whether_gone(&self, picture: &Picture, unreadable: Refused) -> Result<Option<Content>, Refused> {
         let head = self.s3.head_object().bucket(&self.bucket).key(picture.key());
         match head.send().await {

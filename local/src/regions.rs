@@ -50,7 +50,7 @@ pub(crate) struct Region {
     _balancers: Arc<BalancersOf>,
 }
 
-/// What all regions share.
+/// State shared by all regions.
 pub(crate) struct Common {
     pub dir: PathBuf,
     pub endpoint: String,

@@ -568,7 +568,7 @@ async fn a_change_succeeds_and_is_announced_even_if_its_event_cannot_be_written(
         s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"x")).send().await.unwrap();
     }
 
-    // No file can be created in something that is no directory.
+    // No file can be created in something that is not a directory.
     std::fs::write(aws.dir.path().join("functions/events"), "").unwrap();
     s3.delete_object().bucket("images").key("a.jpg").send().await.unwrap();
     let objects = ["b.jpg", "c.jpg"].map(|key| ObjectIdentifier::builder().key(key).build().unwrap());

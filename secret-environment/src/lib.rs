@@ -56,7 +56,7 @@ pub enum Error {
         variable: String,
         /// The secret or parameter.
         place: String,
-        /// What AWS says.
+        /// AWS's message.
         why: String,
     },
     /// The value cannot be a variable.
@@ -66,7 +66,7 @@ pub enum Error {
         variable: String,
         /// The secret or parameter.
         place: String,
-        /// What is wrong with it.
+        /// The problem.
         why: &'static str,
     },
     /// The environment lacks what a call of AWS needs.

@@ -114,7 +114,7 @@ function drawPicture(post, early) {
   const image = make("img", { alt: altOf(post), loading: early ? "eager" : "lazy", decoding: "async", src: post.image });
   const button = make("button", { className: "picture", type: "button", title: say("enlarge") }, image);
   button.style.aspectRatio = String(ratioOf(post));
-  // What the user has sent is shown until it has arrived from the bucket.
+  // The user's own upload is shown until the picture has loaded from the bucket.
   if (post.preview) button.style.backgroundImage = `url("${post.preview}")`;
   button.addEventListener("click", () => openBox(post.id));
   image.addEventListener("load", () => button.classList.add("loaded"), { once: true });

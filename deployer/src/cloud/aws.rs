@@ -62,7 +62,7 @@ pub struct Aws {
     pub began: Began,
     /// The instance refreshes that this run has started or seen in progress.
     pub watched_refreshes: WatchedRefreshes,
-    /// What this run has seen of roll-outs.
+    /// The roll-outs that this run has observed.
     pub roll_outs: RollOuts,
     /// How fast this cloud is.
     pub scale: Scale,
@@ -114,7 +114,7 @@ pub struct Together {
     pub log_groups: Batch<aws_sdk_cloudwatchlogs::types::LogGroup, 50>,
 }
 
-/// What the clients of all regions share.
+/// State shared by the clients of all regions.
 struct Shared {
     provider: Option<Arc<Provider>>,
     journal: Journal,
@@ -240,7 +240,7 @@ impl Aws {
     }
 }
 
-/// Without these, a call whose answer is lost would wait for ever: the SDK sets no such timeout itself (docs/aws.md
+/// Without these, a call whose answer is lost would wait forever: the SDK sets no such timeout itself (docs/aws.md
 /// §2.2).
 fn timeouts(answer_within: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(answer_within).build()

@@ -18,7 +18,7 @@ use tokio::{
 use super::local_page;
 use crate::machine::platform;
 
-/// What DNS knows about the name servers of a zone.
+/// The name servers of a zone, according to DNS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameServers {
     /// These, in lower case and without the dot at the end.

@@ -109,7 +109,7 @@ impl Health {
         self.current.contains(instance) && self.targets.iter().any(|it| it.id == instance && is_ill(&it.state))
     }
 
-    /// What is still missing, in one line.
+    /// Returns what is still missing, in one line.
     pub fn waiting_for(&self) -> String {
         let Health { wanted, healthy, targets, .. } = self;
         let progress = format!("{healthy} of {wanted} healthy");
@@ -235,7 +235,7 @@ const REFUSALS: &[Refusal] = &[
     ),
     refusal(
         "current vCPU limit",
-        "the account's quota is used up: terminate other instances, lower `max`, or ask AWS for more (Service Quotas, L-1216C47A)",
+        "the account's quota is used up: terminate other instances, lower `max`, or request an increase (Service Quotas, L-1216C47A)",
         Lasts::UntilSomebodyActs,
     ),
     refusal(
@@ -254,7 +254,11 @@ const REFUSALS: &[Refusal] = &[
         "name an `image` of the instance type's architecture, or remove `image`, and run `up`",
         Lasts::UntilSomebodyActs,
     ),
-    refusal("not authorized", "have the account's administrator allow what AWS names", Lasts::UntilSomebodyActs),
+    refusal(
+        "not authorized",
+        "have the account's administrator allow the action that AWS names",
+        Lasts::UntilSomebodyActs,
+    ),
     // The group retries these itself, and they go away (docs/aws.md §10.2).
     refusal("Invalid IAM Instance Profile", "the new instance profile is not known everywhere yet", Lasts::ForAWhile),
     refusal(

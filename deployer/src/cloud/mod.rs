@@ -1,4 +1,4 @@
-//! The account that a stack lives in: clients, sign-in, the meaning of refusals, and the lease.
+//! The account of a stack: clients, sign-in, the meaning of refusals, and the lease.
 
 pub mod aws;
 pub mod dns;

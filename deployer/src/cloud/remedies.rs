@@ -38,7 +38,7 @@ fn bracketed_number(message: &str) -> Option<&str> {
     (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
 }
 
-/// What stands in a remedy for the number of AWS's message.
+/// The placeholder in a remedy for the number in AWS's message.
 const NUMBER: &str = "{number}";
 
 const SIGN_IN: &str = "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or \
@@ -252,7 +252,7 @@ impl Class {
         match self {
             Class::Forbidden => forbidden(fault, what),
             Class::Quota => format!(
-                "a quota of the account is used up: remove what is no longer needed, or ask AWS for more (Service \
+                "a quota of the account is used up: remove what is no longer needed, or request an increase (Service \
                  Quotas); then there is room for {what}"
             ),
             Class::Account => "AWS does not let this account do so yet: finish its sign-up and verification in the \
@@ -265,7 +265,7 @@ impl Class {
                                 `instance_type`"
                 .into(),
             Class::Taken => format!(
-                "what has the name of {what} is not this stack's: remove it by hand, or give the stack another `name`"
+                "a resource with the name of {what} does not belong to this stack: remove it by hand, or give the stack another `name`"
             ),
             Class::InUse => format!("a resource outside this stack still uses {what}: remove it by hand"),
             Class::Busy => format!("another change of {what} is in progress: try again when it has finished"),

@@ -27,7 +27,7 @@ pub struct Stacks {
     pub account: Option<String>,
     /// The stacks, by name and region.
     pub stacks: Vec<FoundStack>,
-    /// What could not be read.
+    /// The resources that could not be read.
     pub unread: Vec<Unread>,
 }
 
@@ -50,7 +50,7 @@ pub struct FoundStack {
     pub resources: BTreeMap<&'static str, usize>,
     /// How much they run and hold.
     pub size: Sizes,
-    /// What a month of them costs.
+    /// The monthly cost of its resources.
     pub cost: Cost,
     /// How to remove it; `None` if no `stack.yaml` can have its name.
     pub remove: Option<Removal>,

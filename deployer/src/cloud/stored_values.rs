@@ -12,7 +12,7 @@ use crate::{
 /// The days in which a deleted secret can be restored: the least that AWS allows (docs/aws.md §23).
 pub const WINDOW_DAYS: i64 = 7;
 
-/// What AWS has of a secret or parameter.
+/// Whether a secret or parameter exists and has a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
     /// It has a value, of this version.
@@ -26,7 +26,7 @@ pub enum Presence {
 }
 
 impl Presence {
-    /// What is wrong with a value that cannot be read.
+    /// Returns why a value cannot be read; `None` if it can.
     pub fn lack(&self) -> Option<&'static str> {
         match self {
             Presence::Present(_) => None,

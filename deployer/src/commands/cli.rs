@@ -19,7 +19,7 @@ pub struct Cli {
     /// The command.
     pub command: Command,
     #[command(flatten)]
-    /// What every command takes.
+    /// The options of every command.
     pub global: Global,
 }
 
@@ -174,7 +174,7 @@ Examples:
   deployer open --local               the only service, on this machine
   deployer open web                   this service, on AWS";
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The stack's description [default: the nearest stack.yaml, here or in a folder above]
@@ -336,7 +336,7 @@ pub struct Up {
     /// Only these sections or entries of stack.yaml, and what they need, such as `buckets` or `tables.posts`
     pub targets: Vec<String>,
     #[command(flatten)]
-    /// What all roll-outs take.
+    /// The options of every roll-out.
     pub roll_out: RollOut,
     /// Let AWS set the services to no instances after this time, such as `4h` or `2d`, which needs no computer of yours;
     /// the next `up` removes that, or moves it with another --for
@@ -390,7 +390,7 @@ pub struct Pause {
 #[command(mut_arg("healthy_within", |arg| arg.help(RESUME_WITHIN)))]
 pub struct Resume {
     #[command(flatten)]
-    /// What all roll-outs take.
+    /// The options of every roll-out.
     pub roll_out: RollOut,
 }
 
@@ -493,7 +493,7 @@ pub struct Rollback {
     #[arg(value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub release: Option<i64>,
     #[command(flatten)]
-    /// What all roll-outs take.
+    /// The options of every roll-out.
     pub roll_out: RollOut,
 }
 
@@ -747,7 +747,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = INIT)]
 pub struct Init {
-    /// What it describes
+    /// The kind of stack to describe
     #[arg(long, value_enum, default_value_t = Template::Service)]
     pub template: Template,
     /// The stack's name [default: the folder's name]

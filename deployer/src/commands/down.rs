@@ -78,7 +78,7 @@ enum Agreed {
     Remove(Box<Removal>),
 }
 
-/// What to remove, as read under the lease.
+/// The resources to remove, as read under the lease.
 struct Removal {
     page: Page,
     plan: Plan,
@@ -172,7 +172,7 @@ fn is_leased(outcome: &Outcome) -> bool {
 }
 
 fn taken_over() -> Failure {
-    Failure::new(Exit::Busy, anyhow!("everything else is gone, but another run has taken over the stack's bucket"))
+    Failure::new(Exit::Busy, anyhow!("everything else is deleted, but another run has taken over the stack's bucket"))
         .hint("the same command continues, once no other run is in progress")
 }
 

@@ -50,7 +50,7 @@ const LARGEST_MARKED: u64 = 64 * 1024;
 /// The most files in the way that are named.
 const NAMED: usize = 5;
 
-/// Errors: the path is no folder, or the folder has files that must not be replaced.
+/// Errors: the path is not a folder, or the folder has files that must not be replaced.
 fn check(args: &ExportTerraform) -> Result<(), Failure> {
     let shown = args.dir.display();
     let mut names = match names(&args.dir) {

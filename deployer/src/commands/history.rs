@@ -139,7 +139,7 @@ fn entry(releases: &Releases, release: &Release, keys: &BTreeSet<String>) -> Ent
     Entry { row, json }
 }
 
-/// What is shown in place of something unknown.
+/// The placeholder for an unknown value.
 const UNKNOWN: &str = "-";
 
 /// The published versions of a function, or its present code if it has none.

@@ -55,7 +55,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What to do with the description. Without `--file`, `up` finds it as well.
+/// The command to run next. Without `--file`, `up` finds the description on its own.
 fn next_step(file: Option<&Path>) -> String {
     format!("next: `deployer up{} --local` runs it on this machine, no account needed", shell::file_option(file))
 }

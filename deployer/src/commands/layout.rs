@@ -60,7 +60,7 @@ impl Session {
         lay_out_until(&self.config, &self.site, network, programs, self.wait, self.later())
     }
 
-    /// What is known of the stack besides its description.
+    /// Facts about the stack that are not in its description.
     pub(super) fn later(&self) -> Later {
         Later { ends: self.ends.clone(), versions: self.versions.lock().clone() }
     }
@@ -83,8 +83,8 @@ impl Session {
 
     pub(super) fn unknown(&self, page: &Page, target: &str) -> Failure {
         let sections = page.stack.all_sections();
-        Failure::usage(format!("stack.yaml has nothing called {target:?}"))
-            .hint(format!("there are: {}", sections.into_iter().collect::<Vec<_>>().join(", ")))
+        Failure::usage(format!("stack.yaml has no entry {target:?}"))
+            .hint(format!("choose from: {}", sections.into_iter().collect::<Vec<_>>().join(", ")))
     }
 
     /// The plan for the chosen targets, with its page. Resources to adopt count as ours.
@@ -155,7 +155,7 @@ impl Session {
         Err(Failure::new(Exit::Failed, anyhow!("nothing was changed")))
     }
 
-    /// What a plan adds to the cost of a month.
+    /// Returns the change in monthly cost that a plan makes.
     pub(super) fn difference(&self, page: &Page, plan: &Plan) -> Difference {
         difference::of_plan(&self.config, page, plan, self.zones(), usual_bake_minutes(&self.site))
     }

@@ -35,7 +35,7 @@ struct Way {
     plan: Plan,
     /// When the stack was paused.
     since: String,
-    /// What it saves, in US dollars a month; `None` if an instance type has no price.
+    /// The savings in US dollars a month; `None` if an instance type has no price.
     saves: Option<f64>,
 }
 

@@ -62,7 +62,7 @@ pub fn leave(plan: &mut Plan, page: &Page, intended: Intended) {
             Some((_, downtime)) if intended == Intended::PauseAndEnd => leave_ended(line, downtime),
             _ => None,
         };
-        // What waits for the address of a paused service.
+        // These wait for the address of a paused service.
         let why = why.or_else(|| waits_for(line, &left).then(|| "until the stack is resumed".to_owned()));
         if let Some(why) = why {
             left.insert(line.address.clone());

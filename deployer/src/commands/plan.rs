@@ -22,7 +22,7 @@ pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
     if args.json {
         report::answer(&report::plan_json(&plan, difference, values, &|path| session.place(path)));
     } else if !report::plan(&plan, values, &|path| session.place(path)) {
-        report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
+        report::say(format!("nothing to do: all {} resources are up to date", plan.lines.len()));
     } else if !plan.is_empty() {
         report::say(report::difference(difference, &session.site.region));
     }

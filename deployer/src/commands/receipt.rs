@@ -78,9 +78,9 @@ impl Receipt {
     pub fn lines(&self, left: &Plan, region: &str) -> Vec<String> {
         let kept: Vec<&Planned> = left.lines.iter().filter(|line| matches!(line.step, Step::Leave(_))).collect();
         let kept: Vec<String> = kept.iter().map(|line| line.address.to_string()).collect();
-        let mut lines = vec![format!("gone: {}, read back as absent", counted(self.removed, "resource"))];
+        let mut lines = vec![format!("deleted: {}, confirmed absent", counted(self.removed, "resource"))];
         lines.push(match kept.is_empty() {
-            true => "may still cost: nothing of this stack; it has made no snapshots".to_owned(),
+            true => "may still cost: nothing of this stack; it made no snapshots".to_owned(),
             false => format!("may still cost: {}", kept.join(", ")),
         });
         if self.secrets > 0 {
@@ -99,7 +99,7 @@ impl Receipt {
             (false, false) => "",
         };
         lines.push(format!(
-            "lived {}, and has cost about {} without charges by use{partial} ({})",
+            "existed for {}, at a cost of about {} without usage-based charges{partial} ({})",
             lifetime(age_s),
             dollars(spent(&self.existed)),
             prices().words(region)

@@ -85,7 +85,7 @@ async fn set(global: &Global, args: &SecretSet) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What there is before a value is set.
+/// The state before a value is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Absent,
@@ -171,7 +171,7 @@ impl Session {
             None | Some(ParameterType::SecureString) => Ok(there.and_then(|it| it.key_id)),
             Some(other) => {
                 let error = anyhow!(
-                    "the parameter {name} is a {}, and AWS makes no SecureString of it, so nothing was changed",
+                    "the parameter {name} is a {}, and AWS cannot turn it into a SecureString, so nothing was changed",
                     other.as_str()
                 );
                 Err(Failure::new(Exit::Failed, error).hint("delete it, or choose another name"))
@@ -244,7 +244,7 @@ fn join(words: &[&str]) -> String {
 async fn value(store: Store, name: &str) -> Result<String, Failure> {
     let is_asked = std::io::stdin().is_terminal();
     if is_asked && !std::io::stderr().is_terminal() {
-        return Err(Failure::usage("the value can be neither asked for nor read")
+        return Err(Failure::usage("the value can be neither prompted for nor read")
             .hint("write it to stdin: `deployer secret set NAME <file`"));
     }
     let value = match is_asked {

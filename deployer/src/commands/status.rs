@@ -109,7 +109,7 @@ fn cost(session: &Session, contents: &Contents, drift: &Drift) -> Cost {
     Cost::of(monthly.zip(secrets(session, drift)).map(|(services, secrets)| services + secrets))
 }
 
-/// What a month of the secrets costs that variables refer to and that exist; `None` if that is unknown.
+/// The monthly cost of the existing secrets that variables refer to; `None` if unknown.
 fn secrets(session: &Session, drift: &Drift) -> Option<f64> {
     let seen = session.versions.lock();
     // They are looked for before changes are counted.

@@ -252,7 +252,7 @@ async fn shown_and_agreed(
     refuse_protected(&plan)?;
     session.check_named(&plan, &args.delete)?;
     if !shown {
-        report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
+        report::say(format!("nothing to do: all {} resources are up to date", plan.lines.len()));
     } else if !args.roll_out.yes && !unless_stopped(report::confirm("Go ahead?")).await? {
         return Ok(None);
     }
@@ -261,7 +261,7 @@ async fn shown_and_agreed(
     Ok(Some((plan, retained)))
 }
 
-/// What a plan does, in its order, and then the wait for healthy services.
+/// The steps of a plan, in its order, followed by the wait for healthy services.
 fn tasks(session: &Session, page: &Page, plan: &Plan) -> Vec<Task> {
     let scale = session.aws.scale;
     let mut tasks = page.stack.order(plan, &|kind, step| scale.of_step(kind, step));

@@ -88,7 +88,8 @@ impl Checks<'_> {
         }
         for (path, name, most, kind) in names {
             if name.len() > most {
-                let message = format!("the {kind} would be called {name}, which is {} too long", name.len() - most);
+                let message =
+                    format!("the {kind} would be called {name}, which is {} characters too long", name.len() - most);
                 let help = format!("a {kind}'s name has at most {most} characters: shorten the name here");
                 self.problem(&path, message, help);
             }
@@ -423,8 +424,8 @@ impl Checks<'_> {
     fn unknown_at(&mut self, place: Place, what: &str, unknown: &str, known: Vec<String>) {
         let help = match did_you_mean(unknown, known.iter().map(String::as_str)) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None if known.is_empty() => "there is none".into(),
-            None => format!("there are: {}", known.join(", ")),
+            None if known.is_empty() => format!("no {what} is defined"),
+            None => format!("choose from: {}", known.join(", ")),
         };
         let message = format!("there is no {what} `{unknown}`");
         self.problems.push(Problem { place, message, help: Some(help) });
@@ -450,7 +451,7 @@ impl Checks<'_> {
             let path = format!("verify.steps.{name}");
             let is_whole = request.target.words().first().is_some_and(|word| !word.is_path());
             if !is_whole && services.is_empty() {
-                let help = "there is no service that a path could be requested from: write a whole URL";
+                let help = "no service can answer a path: write a whole URL";
                 self.problem(&format!("{path}.request"), "a path without a service", help);
             }
             for (variable, place) in request.sent().into_iter().flat_map(|text| text.variables()) {

@@ -24,9 +24,9 @@ impl From<&serde_yaml::Location> for Place {
 pub struct Problem {
     /// Where.
     pub place: Place,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub help: Option<String>,
 }
 

@@ -122,7 +122,7 @@ const PACKAGE: &str = "A package of the Cargo workspace around this file; where 
 const PACKAGE_OF_SERVICE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program \
                                   that the deployer brings: `labeler` or `service`. Either this, `binary` or `files`.";
 const BINARY: &str = "A finished program, relative to this file.";
-const RETENTION: &str = "How long its log is kept, in days; for ever if left out.";
+const RETENTION: &str = "How long its log is kept, in days; forever if left out.";
 const ENVIRONMENT: &str = "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ \
                            for ${ itself. Instead of a text: { secret: NAME } with an optional `key`, { parameter: NAME }, \
                            or { value: TEXT, sensitive: true }; see below.";

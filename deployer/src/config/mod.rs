@@ -232,7 +232,7 @@ pub struct Table {
     pub point_in_time_recovery: bool,
     /// The attribute with the time at which a row is deleted, in seconds since 1970.
     pub time_to_live: Option<String>,
-    /// What its stream records, as `stack.yaml` names it; `None` without a stream.
+    /// The view type of its stream, as `stack.yaml` names it; `None` without a stream.
     pub stream: Option<String>,
 }
 
@@ -293,7 +293,7 @@ pub struct Folder {
     pub commands: Commands,
 }
 
-/// What instances do with the files of a folder.
+/// The commands that instances run in a folder of files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Commands {
     /// The command that runs the program.
@@ -385,7 +385,7 @@ pub struct Function {
     pub concurrency: Option<u16>,
     /// Where Lambda records events that have failed all attempts.
     pub on_failure: Option<Destination>,
-    /// How long its log is kept, in days; for ever if absent.
+    /// How long its log is kept, in days; forever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
     pub variables: Variables,
@@ -431,7 +431,7 @@ pub struct Service {
     pub grace_period_s: u16,
     /// How long a new release is watched, in minutes; 0 if it is not. If absent, it depends on the cloud.
     pub bake_minutes: Option<u16>,
-    /// How long its log is kept, in days; for ever if absent.
+    /// How long its log is kept, in days; forever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
     pub variables: Variables,

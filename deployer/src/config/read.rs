@@ -235,7 +235,7 @@ impl Reader<'_> {
         match fields.get("own") {
             Some(_) => self.own_network(&fields),
             None if ["vpc", "subnets"].into_iter().all(|key| fields.get(key).is_none()) => {
-                self.problem(value.place, "`network` names no network", HELP);
+                self.problem(value.place, "`network` does not name a network", HELP);
                 None
             }
             None => self.existing_network(&fields),

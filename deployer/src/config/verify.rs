@@ -24,7 +24,7 @@ pub struct Request {
     pub target: Words,
     /// Request headers, in the order of the file.
     pub headers: Vec<(String, Words)>,
-    /// What it sends.
+    /// The request body.
     pub body: Body,
     /// The expected answer.
     pub expect: Expected,
@@ -40,7 +40,7 @@ pub struct Request {
     pub always: bool,
 }
 
-/// What a request sends.
+/// A request body.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     /// Nothing.
@@ -55,7 +55,7 @@ pub enum Body {
     File(PathBuf),
 }
 
-/// What an answer should be. In texts, `*` stands for any text.
+/// The expected response. In texts, `*` matches any text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
     /// The accepted statuses.

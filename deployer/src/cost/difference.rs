@@ -1,4 +1,4 @@
-//! What a plan adds to the cost of a month.
+//! The change in monthly cost that a plan makes.
 
 use super::{Fleet, POLICY_ALARMS, balancer_monthly};
 use crate::{
@@ -51,7 +51,7 @@ pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize, usual_ba
 struct Seen<'a> {
     balancer: &'a Step,
     group: &'a Step,
-    /// What changes in the launch template.
+    /// The changes of the launch template.
     template: &'a [Change],
     /// Whether the plan creates its alarms.
     gets_alarms: bool,

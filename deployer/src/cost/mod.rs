@@ -122,7 +122,7 @@ impl Default for Cost {
     }
 }
 
-/// What a stack costs. Its fields are the keys of `cost --json`.
+/// The cost of a stack. Its fields are the keys of `cost --json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Estimate {
     /// The stack's name.
@@ -141,7 +141,7 @@ pub struct Estimate {
     pub most: f64,
     /// Whether everything that is not billed by use has a price.
     pub complete: bool,
-    /// What has a price.
+    /// The priced items.
     pub items: Vec<Item>,
 }
 
@@ -150,7 +150,7 @@ pub struct Estimate {
 pub struct Item {
     /// The entry of `stack.yaml`, such as `services.web`.
     pub section: String,
-    /// What it is.
+    /// Its description.
     pub what: String,
     /// US dollars a month at least; `None` if it is billed by use or has no price.
     pub least: Option<f64>,
@@ -176,7 +176,7 @@ pub enum Sure {
     Unknown,
 }
 
-/// What the described stack costs. `zones` is the number of zones of a load balancer, if it is known.
+/// Returns the cost of the described stack. `zones` is the number of zones of a load balancer, if known.
 pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
     let zones = zones.or(config.network.as_ref().map(ChosenNetwork::zones));
     let mut items = Vec::new();

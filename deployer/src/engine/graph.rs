@@ -335,7 +335,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
     }
 }
 
-/// What a node has read itself.
+/// Returns what this node has read, as its own type.
 fn own<R: Resource>(seen: Seen) -> Observed<R> {
     *seen.downcast().expect("a node sees its own kind")
 }

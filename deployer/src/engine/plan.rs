@@ -105,7 +105,7 @@ impl Outcome {
 pub struct Event {
     /// The resource.
     pub address: Address,
-    /// What happened.
+    /// The event.
     pub progress: Progress,
 }
 
@@ -166,9 +166,9 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Ok(Plan { lines, outputs, span })
     }
 
-    /// What each visit of [`Stack::plan`] needs: first one visit for each node, which plans it, and then one for each
-    /// node in this order, which reads it. Most of a plan's time is round trips, so nothing waits to be read for what it
-    /// uses, unless it is found by that.
+    /// The dependencies of each visit of [`Stack::plan`]: first one visit for each node, which plans it, and then one
+    /// for each node in this order, which reads it. Most of a plan's time is round trips, so a node is read without
+    /// waiting for its inputs, unless these are needed to find it.
     fn reading_needs(&self, order: &[usize]) -> Vec<Vec<usize>> {
         let mut needs = self.needs.clone();
         order.iter().enumerate().for_each(|(place, &index)| needs[index].push(self.nodes.len() + place));
@@ -375,7 +375,7 @@ fn doomed(lines: &[Planned]) -> BTreeSet<Address> {
     doomed.map(|line| line.address.clone()).collect()
 }
 
-/// What the plan read of each node that has work to do.
+/// The plan's reading of each node that has work to do.
 type Work = Vec<Mutex<Option<Option<Seen>>>>;
 
 async fn walk_nodes<C: Send + Sync + 'static>(

@@ -77,7 +77,7 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
     /// The longest time it may take to settle or to vanish.
     const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-    /// What the calls need: the clients.
+    /// The clients that its calls use.
     type Cloud: Send + Sync + 'static;
     /// The settings that we manage. Wanted and live settings share this type, so that their difference is computed
     /// generically.
@@ -160,7 +160,7 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
         async { Ok(Vec::new()) }
     }
 
-    /// What its deletion would lose, for people, such as "12 objects, 3.4 MB".
+    /// Returns a description of the data that its deletion would lose, such as "12 objects, 3.4 MB".
     fn loss(&self, _cloud: &Self::Cloud) -> impl Future<Output = Result<Option<String>, Fault>> + Send {
         async { Ok(None) }
     }

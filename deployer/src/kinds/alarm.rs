@@ -42,7 +42,7 @@ pub struct Settings {
     pub missing_data: String,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its name.
@@ -58,7 +58,7 @@ pub struct Watched {
     metric: &'static str,
     /// The share of all responses that is tolerated, in percent.
     percent: f64,
-    /// What the alarm means, for people.
+    /// The alarm's meaning, for people.
     words: &'static str,
 }
 
@@ -97,7 +97,7 @@ pub const REQUESTS_ID: &str = "requests";
 /// The id of the expression.
 pub const SHARE_ID: &str = "share";
 const EXPRESSION: &str = "100 * errors / requests";
-/// What an alarm says about itself.
+/// The description of every alarm.
 pub const DESCRIPTION: &str = "AWS rolls a release back when it goes off during the roll-out. Managed by deployer.";
 /// The period of the metrics in seconds.
 pub const PERIOD_S: i32 = 60;
@@ -132,7 +132,7 @@ pub fn dimension(load_balancer_arn: &str) -> &str {
     load_balancer_arn.split_once("loadbalancer/").map_or(load_balancer_arn, |(_, part)| part)
 }
 
-/// What it means that this alarm went off; `None` for an alarm that is not of ours.
+/// Returns the meaning of this alarm; `None` for an alarm that is not ours.
 pub fn meaning(name: &str) -> Option<&'static str> {
     WATCHED.iter().find(|watched| is_of(watched, name)).map(|watched| watched.words)
 }

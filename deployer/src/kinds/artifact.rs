@@ -25,7 +25,7 @@ pub struct Artifact {
     pub bucket: String,
     /// The object key, which contains the hash of the content.
     pub key: String,
-    /// What to upload.
+    /// The bytes to upload.
     pub content: Content,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Debug for Content {
     }
 }
 
-/// What is known about a program besides its key.
+/// The settings of a program, apart from its key.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
     /// The SHA-256 that S3 computed, in hexadecimal. We store no object without one.

@@ -31,7 +31,7 @@ use crate::{
 pub struct AutoScalingGroup {
     /// Its name.
     pub name: String,
-    /// What the diagnosis of its service needs, if known: without it, a bad release is left to AWS.
+    /// The names that the diagnosis of its service reads, if known: without them, only AWS ends a bad release.
     pub names: Option<Box<ServiceNames>>,
     /// The version that a rollback brings back. Then instances of another version, and a roll-out to one, count as a
     /// difference even if the group has this version already.
@@ -86,7 +86,7 @@ pub struct Template {
     pub version: String,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its name.
@@ -684,7 +684,7 @@ impl Downtime {
     }
 }
 
-/// What the tags and the maximum size of a group say.
+/// Returns whether and when the group was paused or ends, from its tags and maximum size.
 pub fn downtime(mut tags: Tags, max: Option<i32>) -> Downtime {
     Downtime { paused: tags.remove(PAUSED_TAG), ends: tags.remove(ENDS_TAG), is_empty: max == Some(0) }
 }

@@ -97,7 +97,7 @@ const PROTECTED_TAG: &str = "deployer:protected";
 /// The account of the local AWS. AWS has no such account.
 const LOCAL_ACCOUNT: &str = "000000000000";
 
-/// What a bucket offers to others.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its name.

@@ -38,7 +38,7 @@ pub struct Settings {
     pub superfluous: BTreeSet<String>,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its ARN.

@@ -68,7 +68,7 @@ pub struct Settings {
     /// How many invocations may run at once, reserved for it; the account's other functions share theirs. It is no part
     /// of a version.
     pub concurrency: Option<i32>,
-    /// The ARN where Lambda records events that have failed all attempts. It is no part of a version.
+    /// The ARN where Lambda records events that have failed all attempts. It is not part of a version.
     pub on_failure: Option<String>,
     /// Whether a published version has this code and configuration, so that it can be restored.
     pub published: bool,
@@ -320,7 +320,7 @@ impl Function {
         }
     }
 
-    /// Reads what is no part of a version, and not in the answer of `GetFunction`.
+    /// Reads what is not part of a version, and not in the answer of `GetFunction`.
     pub async fn beside(&self, aws: &Aws) -> Result<Beside, Fault> {
         let config = self.event_config(aws).await?;
         let on_failure = config.and_then(|config| config.destination_config?.on_failure?.destination);
@@ -332,7 +332,7 @@ impl Function {
         found(aws.lambda.get_function_event_invoke_config().function_name(&self.name).send().await)
     }
 
-    /// What others have configured for events, such as the number of retries, is kept.
+    /// Settings for events that others have made, such as the number of retries, are kept.
     async fn record_failures(&self, aws: &Aws, arn: Option<&str>) -> Result<(), Fault> {
         let there = self.event_config(aws).await?;
         let is_ours = |there: &GetFunctionEventInvokeConfigOutput| {
@@ -439,7 +439,7 @@ fn settling(function: &FunctionConfiguration) -> Option<String> {
     }
 }
 
-/// What is no part of a version of a function.
+/// The settings of a function that its versions do not include.
 #[derive(Debug, Clone, Default)]
 pub struct Beside {
     concurrency: Option<i32>,
@@ -465,7 +465,7 @@ impl Beside {
 }
 
 impl Settings {
-    /// The same, with what is no part of a version.
+    /// The same, with what is not part of a version.
     pub fn with(self, beside: &Beside) -> Settings {
         Settings { concurrency: beside.concurrency, on_failure: beside.on_failure.clone(), ..self }
     }

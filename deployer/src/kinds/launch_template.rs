@@ -86,7 +86,7 @@ impl Disk {
     }
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// `lt-…`.

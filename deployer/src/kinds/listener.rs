@@ -64,7 +64,7 @@ pub struct Settings {
 /// TLS 1.2 and 1.3 with forward secrecy, and post-quantum key exchange: the policy that AWS recommends (docs/aws.md §9.5).
 const TLS_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09";
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its ARN.

@@ -50,7 +50,7 @@ pub struct Settings {
     pub failure: Option<String>,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its ARN.

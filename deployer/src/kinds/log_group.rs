@@ -23,7 +23,7 @@ pub struct LogGroup {
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// The retention in days; `None` keeps events for ever.
+    /// The retention in days; `None` keeps events forever.
     pub retention_days: Option<i32>,
 }
 

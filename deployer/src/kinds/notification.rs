@@ -115,7 +115,7 @@ impl Notification {
         let call = aws.s3.get_bucket_notification_configuration().bucket(&self.bucket);
         let answer = call.set_expected_bucket_owner(self.owner()).send().await.map_err(Fault::from);
         match answer {
-            // What some emulators call an empty document.
+            // Some emulators report an empty document like this.
             Err(fault) if fault.message.contains("GetBucketNotificationResponse") => Ok(Document::builder().build()),
             other => other,
         }

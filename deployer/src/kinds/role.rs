@@ -31,7 +31,7 @@ pub struct Settings {
     pub trusted_service: String,
     /// The account on whose behalf the service must act; `None` for a service that does not pass its account.
     pub trusted_account: Option<String>,
-    /// What the role may do.
+    /// The role's permissions policy.
     pub policy: Value,
 }
 

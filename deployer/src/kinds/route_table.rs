@@ -31,7 +31,7 @@ pub struct Settings {
     pub superfluous: BTreeSet<String>,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// `rtb-…`.
@@ -89,7 +89,7 @@ impl Resource for RouteTable {
         &self.stack
     }
 
-    /// A route whose gateway is detached is in force again once that is attached, so its state is no difference.
+    /// A route whose gateway is detached is in force again once that is attached, so its state is not a difference.
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let mut ours = find(aws, &self.stack).await?.into_iter();
         let Some(table) = ours.next() else { return Ok(Observed::Absent) };

@@ -55,7 +55,7 @@ pub struct Settings {
     pub reached_by: BTreeSet<Rule>,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// `sg-…`.

@@ -31,7 +31,7 @@ pub struct Settings {
     pub route_table: Option<String>,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// `subnet-…`.

@@ -410,7 +410,7 @@ mod tests {
         }
     }
 
-    /// What DynamoDB describes after `CreateTable` with these settings.
+    /// The description that DynamoDB returns after `CreateTable` with these settings.
     fn described(want: &Settings) -> TableDescription {
         use aws_sdk_dynamodb::types::{
             BillingModeSummary, GlobalSecondaryIndexDescription, LocalSecondaryIndexDescription,

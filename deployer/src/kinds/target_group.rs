@@ -53,7 +53,7 @@ pub struct HealthCheck {
     pub matcher: String,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its ARN.

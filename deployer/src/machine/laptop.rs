@@ -239,7 +239,7 @@ impl Laptop {
         failed(error.context(format!("the local AWS cannot use the state in {dir}"))).hint(remedy)
     }
 
-    /// Rejects a log that is not a regular file: writing to it could block for ever.
+    /// Rejects a log that is not a regular file: writing to it could block forever.
     fn check_log(&self) -> Result<(), Failure> {
         match std::fs::metadata(self.log_file()) {
             Ok(about) if !about.is_file() => Err(anyhow!("{} is not a regular file", self.log_file().display()).into()),
@@ -382,7 +382,7 @@ fn failure_in(log: &str) -> Option<Failure> {
     Some(Failure { hint, ..Failure::new(Exit::Failed, error) })
 }
 
-/// Reads a small file. Other than regular files could block for ever.
+/// Reads a small file. Other than regular files could block forever.
 fn read(file: &Path) -> Option<String> {
     let is_file = std::fs::metadata(file).is_ok_and(|about| about.is_file());
     let bytes = is_file.then(|| std::fs::read(file).ok())??;

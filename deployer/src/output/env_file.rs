@@ -60,7 +60,7 @@ pub enum Error {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         source: OpenQuote,
     },
 }

@@ -60,7 +60,7 @@ pub enum Error {
     Answer {
         /// The command line.
         command: String,
-        /// What was missing in it.
+        /// The missing part.
         what: String,
     },
     /// The program's file could not be read.

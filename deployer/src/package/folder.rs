@@ -21,8 +21,8 @@ pub const MOST_FILES: usize = 20_000;
 /// The most bytes of its files: the archive is held in memory.
 pub const MOST_BYTES: u64 = 256 << 20;
 
-/// What is never packed: what other tools keep for themselves, what belongs to this machine, and files with secrets.
-/// `.gitignore` is not read: what a build makes is often listed there, and has to be deployed.
+/// Files that are never packed: those of other tools, those of this machine, and those with secrets. `.gitignore` is
+/// not read: it often lists build output, which has to be deployed.
 const LEFT_OUT: &[&str] = &[
     ".aws",
     ".deployer",
@@ -54,8 +54,8 @@ const VARIABLES: &str = ".tfvars";
 /// The ends of the names of files that may be private keys.
 const KEYS: &[&str] = &[".key", ".pem"];
 
-/// What is not packed if a command installs it: the packages of Node.js may hold programs for another system. They are
-/// those of the file beside it.
+/// The folder that is not packed if a command installs it from the manifest beside it: packages of Node.js may contain
+/// programs for another system.
 const INSTALLED: &str = "node_modules";
 const MANIFEST: &str = "package.json";
 
@@ -68,7 +68,7 @@ const ENVIRONMENT: &str = "pyvenv.cfg";
 /// The usual name of a description, which does not belong to the program even if another one is used.
 const DESCRIPTION: &str = "stack.yaml";
 
-/// What to know of a folder.
+/// The settings that decide how a folder is packed.
 #[derive(Debug, Clone, Copy)]
 pub struct Packing<'a> {
     /// The description of the stack, which does not belong to the program.
@@ -217,7 +217,7 @@ pub fn archive(folder: &Path, packing: Packing<'_>) -> Result<Vec<u8>, FolderErr
     finished.map_err(|source| io_error(folder, source))
 }
 
-/// What is packed.
+/// A file or folder to pack.
 struct Entry {
     /// Its path in the archive.
     name: String,

@@ -85,7 +85,7 @@ impl Architecture {
     }
 }
 
-/// What to build.
+/// A request to build programs.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// The directory of `stack.yaml`; `Cargo.toml` is there or above.
@@ -96,7 +96,7 @@ pub struct Request<'a> {
     pub target: Target,
 }
 
-/// What happens during a build.
+/// The progress of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Building<'a> {
     /// Cargo starts to build these packages.

@@ -69,7 +69,7 @@ pub fn lay_out(
     lay_out_until(config, site, network, programs, wait, Later::default())
 }
 
-/// What is known of a stack besides its description.
+/// Facts about a stack that are not in its description.
 #[derive(Debug, Clone, Default)]
 pub struct Later {
     /// When the services end, in the notation of RFC 3339.
@@ -102,7 +102,7 @@ pub fn lay_out_until(
 
 struct Layout<'a> {
     stack: Stack<Aws>,
-    /// What references in `stack.yaml` can name, as `section.entry.attribute`.
+    /// The attributes that references in `stack.yaml` can name, as `section.entry.attribute`.
     wires: BTreeMap<String, Wire>,
     names: Names,
     config: &'a Config,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{cloud::partition, config::Access};
 
-/// What a program uses.
+/// The resources that a program uses.
 #[derive(Debug, Clone, Default)]
 pub struct Uses {
     /// Buckets, by ARN.
@@ -38,7 +38,7 @@ pub fn function_policy(uses: &Uses, log_group_arn: &str, on_failure: Option<&str
     document(uses, write_logs(log_group_arn).into_iter().chain(on_failure.into_iter().flat_map(record_failures)))
 }
 
-/// What Lambda needs to send a failed event to a destination (docs/aws.md §7.5).
+/// The permissions that Lambda needs to send a failed event to a destination (docs/aws.md §7.5).
 fn record_failures(arn: &str) -> Vec<Value> {
     let send = |action: &str, resource: String| statement("RecordFailures", &[action], vec![resource]);
     let statements = match arn.split(':').nth(2) {

@@ -366,7 +366,7 @@ impl Layout<'_> {
     }
 }
 
-/// What a group of instances is behind.
+/// The resources in front of a group of instances.
 type Fronted = (Handle<LaunchTemplate>, Handle<TargetGroup>, Handle<Listener>, Option<Handle<Listener>>);
 
 pub(super) fn default_action_of(

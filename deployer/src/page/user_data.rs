@@ -93,7 +93,7 @@ pub const REPORTS: &str = "boot/";
 
 /// From this port on, any user may listen (`net.ipv4.ip_unprivileged_port_start`).
 const UNPRIVILEGED: u16 = 1024;
-/// What a service that is not root needs below that port (systemd.exec(5), capabilities(7)).
+/// The line that lets a service that is not root listen below that port (systemd.exec(5), capabilities(7)).
 const BELOW_1024: &str = "\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
 
 /// The pause between two batches of lines, and before a value that could not be read is tried again: each costs a start of the AWS CLI, which takes most of a second of one
@@ -123,7 +123,7 @@ pub const UNREADABLE: &str = "deployer: cannot read";
 /// The beginning of the command that downloads a program.
 const DOWNLOAD: &str = "aws s3 cp --only-show-errors ";
 
-/// What stands before it if it is a command of a unit.
+/// The prefix if it is a command of a unit.
 const BEFORE: &str = "ExecStartPre=+/usr/bin/";
 
 impl UserData {
@@ -482,7 +482,7 @@ const VARIABLES: &str = "  permissions: '0600'\n  content: |\n";
 /// The head of the script with the values that are kept in AWS, up to its marks.
 const STORED_VALUES: &str = "/secrets\n  permissions: '0644'\n  content: |\n    # ";
 
-/// What stands before a mark.
+/// The prefix of a mark.
 const MARK: &str = "    # ";
 
 fn parts(text: &str) -> Option<Parts<'_>> {

@@ -51,7 +51,7 @@ impl FunctionReleases {
         let present = function.settings(&configuration).with(&beside);
         let versions = function.versions(aws).await?;
         let mut all: Vec<FunctionRelease> = versions.iter().filter_map(|version| release(function, version)).collect();
-        // What is no part of a version stays as it is.
+        // Settings that versions do not include stay as they are.
         all.iter_mut().for_each(|release| release.settings = release.settings.clone().with(&beside));
         all.sort_by_key(|release| std::cmp::Reverse(release.number));
         let is_present = |release: &&FunctionRelease| release.settings.is_like(&present);

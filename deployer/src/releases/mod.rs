@@ -67,7 +67,7 @@ pub struct RollOut {
     pub is_forward: bool,
 }
 
-/// What a release is doing.
+/// The state of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// The instances run it.

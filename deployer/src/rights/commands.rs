@@ -21,15 +21,15 @@ use crate::{
 pub struct Needs {
     /// Its name.
     pub command: &'static str,
-    /// What it does with resources.
+    /// Its operations on resources.
     deeds: &'static [Deed],
-    /// With which of them.
+    /// The resources that it operates on.
     which: Which,
     /// The rights for everything else.
     parts: &'static [&'static [Part]],
 }
 
-/// What a command does with resources.
+/// An operation of a command on resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
     List,
@@ -166,7 +166,7 @@ const SET_STORED: &[Right] = &[
     right_when("ssm:PutParameter", Parameters, OursOrFree),
 ];
 
-/// What the releases in service read (`releases/stored_values.rs`).
+/// Reading which values the releases in service use (`releases/stored_values.rs`).
 const READERS: &[Right] = &[
     right("autoscaling:DescribeAutoScalingGroups", Any),
     right("ec2:DescribeLaunchTemplateVersions", Any),
@@ -250,7 +250,7 @@ const GARBAGE_COLLECTION: &[Right] = &[right("s3:DeleteObject", Programs)];
 /// The releases of a function (`releases/functions.rs`).
 const FUNCTION_RELEASES: &[Right] = &[
     right("lambda:GetFunction", Functions),
-    // What is no part of a version, and stays as it is.
+    // Settings that versions do not include, and that stay as they are.
     right("lambda:GetFunctionEventInvokeConfig", Functions),
     right("lambda:ListTags", Functions),
     right("lambda:ListVersionsByFunction", Functions),
@@ -314,17 +314,17 @@ const REGIONS: &[Right] = &[right("ec2:DescribeRegions", Any)];
 
 use Deed::{Change, List, Loss, Read, Remove, Tidy};
 
-/// What `up` does with resources.
+/// The operations of `up` on resources.
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 
-/// What every command needs that lays out the stack: the default network and the domains of services.
+/// The permissions of every command that lays out the stack: for the default network and the domains of services.
 const SITE: &[Part] =
     &[part(Given::FoundNetwork, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
 
-/// What commands need that check a network that `stack.yaml` names.
+/// The permissions of commands that check a network that `stack.yaml` names.
 const CHECKED: &[Part] = &[part(Given::NamedNetwork, NETWORK), part(Given::NamedNetwork, ROUTES)];
 
-/// What else `up` needs.
+/// The other permissions of `up`.
 const UP: &[Part] = &[
     part(Given::Image, IMAGES),
     part(Given::Secrets, STORED_SECRETS),

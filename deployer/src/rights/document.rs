@@ -56,7 +56,7 @@ fn statements(rights: &[(Right, &Scope)]) -> Vec<Value> {
     for (Right { action, on, when }, scope) in rights {
         by_key.entry((on.arns(scope), when.conditions(scope))).or_default().insert(action);
     }
-    // What is allowed on everything need not be allowed on less.
+    // An action that is allowed on everything need not be allowed on less.
     let everywhere = by_key.get(&(["*".to_owned()].into(), Vec::new())).cloned().unwrap_or_default();
     let is_everything = |(resources, conditions): &StatementKey| conditions.is_empty() && resources.contains("*");
     for (key, actions) in &mut by_key {

@@ -94,7 +94,7 @@ pub enum On {
     RouteTables,
     /// The subnets, likewise.
     Subnets,
-    /// What a launch template gives tags to.
+    /// The instances and volumes that a launch template tags.
     Launched,
     /// The secrets, whose names need not begin with the stack's.
     Secrets,

@@ -82,7 +82,7 @@ pub enum Moment<'a> {
     Ended(&'a Result),
 }
 
-/// What one attempt found.
+/// The result of one attempt.
 struct Attempt {
     status: Option<u16>,
     problem: Option<String>,

@@ -13,7 +13,7 @@ use crate::config::verify::{RUN, Word, Words};
 /// Everything but the unreserved characters of RFC 3986 §2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What variables and references stand for.
+/// The values of variables and references.
 #[derive(Debug, Clone)]
 pub struct Values {
     base: String,

@@ -1,4 +1,4 @@
-//! What is printed, and what is not.
+//! Output that must be printed, and output that must not.
 
 use testkit::proxy::InjectedFault;
 

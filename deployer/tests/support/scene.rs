@@ -24,7 +24,7 @@ pub struct Scene {
     pub proxy: Proxy,
     pub keys: (&'static str, &'static str),
     original: String,
-    /// What is there without the stack.
+    /// The inventory without the stack.
     others: Inventory,
     cloud: Cloud,
 }

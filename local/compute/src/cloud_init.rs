@@ -100,7 +100,7 @@ fn parse(user_data: &str) -> Result<BTreeMap<String, Value>, String> {
     }
     let options = serde_yaml::options! { budget: serde_yaml::budget! { max_depth: MOST_LEVELS } };
     let read = serde_yaml::from_str_with_options(user_data, options);
-    read.map_err(|error| format!("the user data is no YAML: {error}"))
+    read.map_err(|error| format!("the user data is not YAML: {error}"))
 }
 
 fn warn_of_unknown_keys(config: &BTreeMap<String, Value>, log: &impl Fn(&str)) {
@@ -189,7 +189,7 @@ fn mode(permissions: &Value) -> Result<u32, String> {
     match permissions {
         Value::Null => Ok(USUAL_MODE),
         Value::String(text) => parse_mode(text),
-        other => Err(format!("{other} is no text")),
+        other => Err(format!("{other} is not text")),
     }
 }
 
@@ -329,7 +329,7 @@ mod tests {
                 "cloud-init: WARNING: cloud-config failed schema validation! Additional properties are not allowed ('writefiles', 'write_files.1.colour')",
                 "cloud-init: WARNING: No path provided to write for entry 1 in module write_files",
                 "cloud-init: WARNING: Unknown encoding type rot13, assuming text/plain",
-                "cloud-init: WARNING: Undecodable permissions of /a, returning default 644: 'rw' is no file mode",
+                "cloud-init: WARNING: Undecodable permissions of /a, returning default 644: 'rw' is not a file mode",
                 "cloud-init: wrote /a",
                 "cloud-init: ran true",
             ]
@@ -348,7 +348,7 @@ mod tests {
             log,
             [
                 "cloud-init: ERROR: the module 'packages' does not exist on a local instance",
-                "cloud-init: ERROR: failed to write '../evil': '../evil' is no absolute path",
+                "cloud-init: ERROR: failed to write '../evil': '../evil' is not an absolute path",
                 "cloud-init: ERROR: curl http://x | sh: this command does not exist on a local instance",
                 "cloud-init: ran mkdir -p /opt/web",
                 "cloud-init: ERROR: Failed to start unit: Unit file missing.service does not exist.",

@@ -227,7 +227,7 @@ fn put(input: &mut Value, steps: &[&str], value: &str) -> Result<(), Refusal> {
             }
             let Some(items) = input.as_array_mut() else { return Ok(()) };
             let at = number.parse::<usize>().ok().filter(|number| (1..=MOST_ITEMS).contains(number));
-            let at = at.ok_or_else(|| malformed(&format!("{number} is no number of an element")))? - 1;
+            let at = at.ok_or_else(|| malformed(&format!("{number} is not an element number")))? - 1;
             while items.len() <= at {
                 items.push(Value::Null);
             }
@@ -283,10 +283,10 @@ fn page(input: &Value, alarms: Vec<Value>) -> Result<Value, Refusal> {
     }
     let states = ["OK", "ALARM", "INSUFFICIENT_DATA"];
     if let Some(state) = text(input, "StateValue").filter(|state| !states.contains(state)) {
-        return Err(Refusal::new(400, "ValidationError", format!("{state} is no state of an alarm")));
+        return Err(Refusal::new(400, "ValidationError", format!("{state} is not an alarm state")));
     }
     if let Some(kind) = kinds.iter().find(|kind| !["MetricAlarm", "CompositeAlarm"].contains(kind)) {
-        return Err(Refusal::new(400, "ValidationError", format!("{kind} is no type of alarms")));
+        return Err(Refusal::new(400, "ValidationError", format!("{kind} is not an alarm type")));
     }
     if names.len() > MOST {
         return Err(Refusal::new(400, "ValidationError", format!("At most {MOST} alarm names can be specified")));

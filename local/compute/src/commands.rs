@@ -18,7 +18,7 @@ use super::{Objects, archive::tar, dnf::dnf, journal, secrets, shell};
 /// Errors: the path is not absolute, or leads out of the root.
 pub fn below(root: &Path, path: &str) -> Result<PathBuf, String> {
     let Some(relative) = path.strip_prefix('/') else {
-        return Err(format!("'{path}' is no absolute path"));
+        return Err(format!("'{path}' is not an absolute path"));
     };
     let plain = Path::new(relative).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if plain { Ok(root.join(relative)) } else { Err(format!("'{path}' leads out of the instance")) }
@@ -42,7 +42,8 @@ impl Done {
     }
 }
 
-/// What commands can access beyond an instance's files: objects, logs, the journal, units and their ports.
+/// The resources that commands can access beyond an instance's files: objects, logs, the journal, units and their
+/// ports.
 #[async_trait]
 pub trait Tools: Objects {
     /// Returns the lines of a unit in the journal from a byte on, or from the first one that is still there, and the byte
@@ -85,7 +86,7 @@ pub enum NoAnswer {
     TooSlow,
     /// The connection was closed.
     Empty,
-    /// What it sends is not HTTP.
+    /// The response is not HTTP.
     Garbled,
 }
 
@@ -448,7 +449,7 @@ fn checksum_line(line: &str) -> Option<(&str, &str)> {
 /// Parses a mode such as `0755`.
 pub fn parse_mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text.trim_start_matches("0o"), 8).ok().filter(|mode| *mode <= 0o7777);
-    mode.ok_or_else(|| format!("'{text}' is no file mode"))
+    mode.ok_or_else(|| format!("'{text}' is not a file mode"))
 }
 
 /// `aws s3 cp s3://bucket/key path` and `aws s3 cp - s3://bucket/key`.
@@ -483,7 +484,7 @@ async fn aws(root: &Path, objects: &dyn Tools, arguments: &[&str], input: Vec<u8
         return put.map_err(|why| format!("upload failed: - to {to} {why}"));
     }
     let (bucket, key) = object(from).ok_or_else(|| {
-        format!("aws s3 cp: only downloads to files and uploads of `-` are possible, and '{from}' is no object")
+        format!("aws s3 cp: only downloads to files and uploads of `-` are possible, and '{from}' is not an object")
     })?;
     let mut real = below(root, to)?;
     if to.ends_with('/') || real.is_dir() {
@@ -726,7 +727,7 @@ pub mod tests {
         let check = async |line: &str, expected: &str| assert_eq!(run(dir.path(), line).await.unwrap_err(), expected);
         check("rm -rf /", "rm: this command does not exist on a local instance").await;
         check("mkdir -p /a/../../b", "'/a/../../b' leads out of the instance").await;
-        check("mkdir -p a", "'a' is no absolute path").await;
+        check("mkdir -p a", "'a' is not an absolute path").await;
         check(
             "aws ec2 describe-vpcs",
             "aws ec2 describe-vpcs: only 's3 cp', 'logs', 'secretsmanager' and 'ssm' exist on a local instance",

@@ -70,7 +70,7 @@ pub struct Certificate {
     pub issued: Option<(String, String)>,
 }
 
-/// What compute needs from the rest of the local AWS.
+/// The parts of the local AWS that compute depends on.
 pub struct Context {
     /// The directory of the state and the instances' root directories.
     pub dir: PathBuf,
@@ -84,7 +84,7 @@ pub struct Context {
     pub endpoint: String,
     /// The objects in the buckets.
     pub objects: Arc<dyn Objects>,
-    /// What services of AWS write into the buckets.
+    /// Writes objects into buckets on behalf of AWS services.
     pub deliveries: Arc<dyn Deliveries>,
     /// CloudWatch Logs.
     pub logs: Arc<dyn LogStreams>,
@@ -244,7 +244,7 @@ pub async fn rehearse_metadata(
     imds::rehearse(compute, token, method, path, headers).await
 }
 
-/// What operations can access besides the state.
+/// The environment of operations, besides the state.
 struct Site {
     region: String,
     account: String,
@@ -639,7 +639,7 @@ fn restore(state: &mut State, site: &Site) {
     }
 }
 
-/// What unit tests of several modules need.
+/// Fixtures for the unit tests of several modules.
 #[cfg(test)]
 mod fixture {
     use super::*;

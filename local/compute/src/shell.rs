@@ -27,7 +27,7 @@ const LONGEST_OUTPUT: usize = 1 << 20;
 const LONGEST_VALUE: usize = 128 << 10;
 
 /// The maximum number of rounds of all loops of a script and of the scripts that it runs, each of which counts as a round
-/// itself. Only the main program of a unit may run for ever.
+/// itself. Only the main program of a unit may run forever.
 const MOST_ROUNDS: usize = 10_000;
 
 /// The least duration of a round in a loop without end.
@@ -61,7 +61,7 @@ impl Nest {
     }
 
     /// For a script that a command of this one runs. Without counting them, scripts that run each other several times
-    /// would take for ever.
+    /// would take forever.
     ///
     /// Errors: there are too many scripts.
     pub fn of_script(&self) -> Result<Nest, String> {

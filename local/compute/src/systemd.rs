@@ -376,7 +376,7 @@ impl Unit {
             "WorkingDirectory" => self.working_directory = Some(value.trim_start_matches('-').to_owned()),
             "StartLimitIntervalSec" | "StartLimitInterval" => self.start_limit.1 = span(value)?,
             "StartLimitBurst" => {
-                self.start_limit.0 = value.parse().map_err(|_| format!("StartLimitBurst is no number: {value}"))?;
+                self.start_limit.0 = value.parse().map_err(|_| format!("StartLimitBurst is not a number: {value}"))?;
             }
             "AmbientCapabilities" | "CapabilityBoundingSet" | "DynamicUser" | "User" => self.user.set(key, value),
             known if WITHOUT_MEANING.contains(&known) => (),
@@ -397,7 +397,7 @@ impl Command {
         }
         match words.first() {
             Some(program) if program.starts_with('/') => (),
-            Some(program) => return Err(format!("'{program}' is no absolute path")),
+            Some(program) => return Err(format!("'{program}' is not an absolute path")),
             None => return Err("the command is empty".to_owned()),
         }
         Ok(Command { words, may_fail: prefixes.contains('-'), literal: prefixes.contains(':') })
@@ -532,7 +532,7 @@ pub fn environment_file(text: &str) -> Result<BTreeMap<String, String>, String> 
         let number = at + 1;
         let (name, first) = line.split_once('=').ok_or_else(|| format!("line {number}: missing '='"))?;
         if !is_name(name.trim()) {
-            return Err(format!("line {number}: '{}' is no name of a variable", name.trim()));
+            return Err(format!("line {number}: '{}' is not the name of a variable", name.trim()));
         }
         let mut whole = first.trim_start().to_owned();
         while file_value(&whole).1
@@ -595,7 +595,7 @@ fn span(value: &str) -> Result<Duration, String> {
     if value == "infinity" {
         return Ok(Duration::MAX);
     }
-    let no_span = || format!("'{value}' is no span of time");
+    let no_span = || format!("'{value}' is not a time span");
     let mut total = Duration::ZERO;
     for part in value.split_whitespace() {
         let at = part.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(part.len());
@@ -669,8 +669,8 @@ WantedBy=multi-user.target
             assert_eq!(Unit::parse(&text).unwrap_err(), expected);
         };
         check("Restart=sometimes", "line 3: Restart= knows no 'sometimes'");
-        check("RestartSec=soon", "line 3: 'soon' is no span of time");
-        check("ExecStartPre=web", "line 3: 'web' is no absolute path");
+        check("RestartSec=soon", "line 3: 'soon' is not a time span");
+        check("ExecStartPre=web", "line 3: 'web' is not an absolute path");
         check("Environment=\"A=1", "line 3: the quote \" is not closed");
         check("nonsense", "line 3: missing '=' in 'nonsense'");
         check("StandardOutput=file:/x", "line 3: the output 'file:/x' does not exist on a local instance");
@@ -689,7 +689,7 @@ WantedBy=multi-user.target
         assert_eq!((several["A"].as_str(), several["B"].as_str()), ("one\ntwo \\\n\nendof it", "xy"));
         let invalid = environment_file("A=1\nB=\"hunter2\u{ffff}\"\n").unwrap_err();
         assert_eq!(invalid, "line 2: invalid UTF-8 value for key B");
-        assert_eq!(environment_file("1A=x").unwrap_err(), "line 1: '1A' is no name of a variable");
+        assert_eq!(environment_file("1A=x").unwrap_err(), "line 1: '1A' is not the name of a variable");
     }
 
     #[test]

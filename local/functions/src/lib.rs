@@ -68,7 +68,7 @@ pub struct Outcome {
     pub tail: String,
 }
 
-/// What processes need from the server.
+/// The parts of the server that processes depend on.
 struct Site {
     dir: PathBuf,
     region: String,

@@ -128,7 +128,7 @@ fn seconds(form: &Form, default: i64, most: i64) -> Result<i64, Refusal> {
         Ok(seconds) if seconds > most => format!("less than or equal to {most}"),
         Ok(seconds) => return Ok(seconds),
         Err(_) => {
-            let text = format!("DurationSeconds: {text} is no number");
+            let text = format!("DurationSeconds: {text} is not a number");
             return Err(Refusal::new(400, "MalformedInput", text));
         }
     };

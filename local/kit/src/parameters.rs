@@ -13,7 +13,7 @@ use crate::call::Json;
 /// The parameters that an operation implements, separated by whitespace. Each is a path without list indices, such as
 /// `Tags.Key`. `Tags.*` permits everything below `Tags`, and `Type=a|b` only these two values.
 ///
-/// For a JSON document, a path also gives the type of a member that is no text: `Force:boolean`, `Size:integer`,
+/// For a JSON document, a path also gives the type of a member that is not text: `Force:boolean`, `Size:integer`,
 /// `Rate:double`, `Code:blob` (in base64), `Names[]` (a list of texts), `Tags[].Key` (a list of structures), and
 /// `Tags.*` (a map of texts).
 pub type ParameterSpec = &'static str;
@@ -49,7 +49,7 @@ pub fn check_form(parameters: ParameterSpec, form: &BTreeMap<String, String>) ->
 
 /// Returns the document of a call, which has only implemented members, of the right types (docs/aws.md §2.1).
 pub fn document(parameters: ParameterSpec, json: &Json) -> Result<&Value, Refusal> {
-    let document = json.read().map_err(|_| wrong("the request is no JSON"))?;
+    let document = json.read().map_err(|_| wrong("the request is not JSON"))?;
     check_json(parameters, document)?;
     Ok(document)
 }
@@ -62,7 +62,7 @@ pub fn check_json(parameters: ParameterSpec, document: &Value) -> Result<(), Ref
     match document {
         Value::Object(_) if parameters == ANYTHING => Ok(()),
         Value::Object(members) => check_members(parameters, "", members),
-        _ => Err(wrong("the request is no structure")),
+        _ => Err(wrong("the request is not a structure")),
     }
 }
 

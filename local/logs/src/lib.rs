@@ -46,7 +46,7 @@ impl Logs {
             None => BTreeMap::new(),
         };
         for change in &changes {
-            match serde_json::from_slice(change).context("a logged line of a function is no JSON")? {
+            match serde_json::from_slice(change).context("a logged line of a function is not JSON")? {
                 Entry::One(line) => add(&mut groups, line),
                 Entry::Several(lines) => lines.into_iter().for_each(|line| add(&mut groups, line)),
             }

@@ -1,8 +1,8 @@
-//! What can be said of a picture from its colours: their names, how light, warm and contrasty it is, and whether its upper
-//! and lower parts are coloured like a sky or like grass. Nothing is recognised.
+//! Labels derived from a picture's colours: their names, how light, warm and contrasty it is, and whether its upper and
+//! lower parts are coloured like a sky or like grass. No objects are recognised.
 //!
-//! Confidences follow from shares and distances, and none is above 99: a colour that covers a seventh of the picture has
-//! 75, and what is guessed from a band has 90 at most.
+//! Confidences follow from shares and distances, and none is above 99: a colour that covers a seventh of the picture
+//! has 75, and a guess from a band has 90 at most.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -212,7 +212,7 @@ fn temperature(pixels: &[Pixel]) -> Option<Label> {
 
 /// Labels for an upper band that is as smooth, light and coloured as a sky, and for a lower one as green as grass.
 ///
-/// A band must differ from the rest of the picture: a blue wall is no sky.
+/// A band must differ from the rest of the picture: a blue wall is not a sky.
 fn bands(pixels: &[Pixel], columns: usize) -> Vec<Label> {
     let rows = pixels.len() / columns.max(1);
     if rows < 8 || columns < 8 {

@@ -289,7 +289,7 @@ impl Trouble {
 struct Reader {
     blobs: Blobs,
     ids: Vec<String>,
-    /// What is left to read of each blob.
+    /// The remaining range of each blob.
     left: VecDeque<(Blob, Range<u64>)>,
     /// The file of the first of them, if it is open.
     file: Option<File>,

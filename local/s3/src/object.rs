@@ -50,7 +50,7 @@ pub(super) enum Absence {
     Marker(String, i64),
 }
 
-/// What an operation has written, before any version references it.
+/// An object's content that an operation has written and that no version references yet.
 pub(super) struct Draft {
     pub etag: String,
     pub size: u64,

@@ -7,7 +7,7 @@ use super::request::S3Request;
 use super::xml::unserved;
 use kit::answer::Refusal;
 
-/// What a write requires of the existing object.
+/// A write's condition on the existing object.
 #[derive(Debug, PartialEq)]
 pub(super) enum Precondition {
     Nothing,

@@ -146,7 +146,7 @@ pub(super) struct Upload {
     pub parts: BTreeMap<u32, Part>,
 }
 
-/// What the checksum of a multipart object is computed from.
+/// The input of a multipart object's checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
     /// The checksums of its parts.

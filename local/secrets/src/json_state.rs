@@ -19,7 +19,7 @@ impl<T: Clone + Default + Serialize + DeserializeOwned> JsonState<T> {
     /// Reads the state in a file; without the file, it is empty.
     pub fn open(dir: &Path, name: &str) -> anyhow::Result<JsonState<T>> {
         let file = dir.join(name);
-        let state = store::read_json(&file).with_context(|| format!("{} is no state", file.display()))?;
+        let state = store::read_json(&file).with_context(|| format!("{} is not a state file", file.display()))?;
         Ok(JsonState { file, state: Mutex::new(state.unwrap_or_default()) })
     }
 

@@ -40,7 +40,7 @@ const MAX_BODY: usize = 10_000;
 const MAX_LIMIT: usize = 1000;
 /// How often the deletion of a post is attempted if a new picture arrives each time.
 const ATTEMPTS: usize = 5;
-/// What browsers send for files of unknown type.
+/// The content type that browsers send for files of unknown type.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// The operations of the API.

@@ -1,4 +1,4 @@
-//! What the service answers at the addresses that people share, to browsers and to other sites.
+//! The service's responses at the addresses that people share, to browsers and to other sites.
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response};

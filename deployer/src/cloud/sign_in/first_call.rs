@@ -136,7 +136,7 @@ fn site(aws: &Aws, source: &Source, identity: &GetCallerIdentityOutput) -> Resul
     }
 }
 
-const NOT_AWS: &str = "what answers is not AWS: check AWS_ENDPOINT_URL, HTTPS_PROXY and the network";
+const NOT_AWS: &str = "the server that answers is not AWS: check AWS_ENDPOINT_URL, HTTPS_PROXY and the network";
 
 fn server(aws: &Aws) -> String {
     aws.sts_endpoint.clone().unwrap_or_else(|| format!("AWS in {}", aws.region))

@@ -100,7 +100,7 @@ impl Provider {
         let is_key = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_graphic());
         match is_key(credentials.access_key_id()) && credentials.session_token().is_none_or(is_key) {
             true => Ok(credentials),
-            false => Err(self.source.failed("what it gives are no keys", self.source.renew())),
+            false => Err(self.source.failed("its credentials are malformed", self.source.renew())),
         }
     }
 

@@ -183,7 +183,7 @@ impl Source {
             }
             Source::Profile(chain) => chain.renew(),
             Source::WebIdentity { file } => format!("have a new token written to {file}"),
-            Source::Container(_) => "give the task or the pod a role that AWS knows".into(),
+            Source::Container(_) => "give the task or the pod a role that exists in AWS".into(),
             Source::Instance { .. } => SIGN_IN.into(),
         }
     }
@@ -386,7 +386,7 @@ fn no_profile_remedy(profiles: &Profiles, name: &str) -> String {
     }
     match names.is_empty() {
         true => format!("make it with `aws configure --profile {name}` or `aws configure sso --profile {name}`"),
-        false => format!("there are: {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+        false => format!("choose from: {}", names.into_iter().collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -413,7 +413,7 @@ fn no_credentials(address: Option<&str>, profile: Option<&str>, places: &str, sa
     let metadata = match address {
         None => "the instance metadata service is off (AWS_EC2_METADATA_DISABLED)".into(),
         Some(address) => match status(&all) {
-            Some(404) => format!("{address} says that this instance has no role"),
+            Some(404) => format!("{address} reports that this instance has no role"),
             Some(status) => format!("the instance metadata service at {address} answers {status}"),
             None => format!("no instance metadata service answers at {address}"),
         },

@@ -39,7 +39,7 @@ pub struct Status {
     /// Everything that it runs and holds.
     #[serde(flatten)]
     pub contents: Contents,
-    /// What a month of it costs.
+    /// Its monthly cost.
     pub cost: Cost,
     /// The differences from `stack.yaml`.
     pub drift: Drift,

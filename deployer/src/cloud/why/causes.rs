@@ -704,7 +704,7 @@ mod tests {
             it.instances = vec![Instance { is_impaired: true, ..unhealthy().instances.remove(0) }]
         }),
         ("user-data", "no YAML", |it| {
-            it.console = vec![Line::parse("2026 cloud-init: ERROR: the user data is no YAML")]
+            it.console = vec![Line::parse("2026 cloud-init: ERROR: the user data is not YAML")]
         }),
         ("disk-full", "No space left on device", |it| {
             it.reports = fetching("download failed: s3://a/b to /opt/web [Errno 28] No space left on device")

@@ -147,8 +147,8 @@ pub struct UnreadableValue {
     pub what: String,
     /// The message of AWS or of the script before it.
     pub why: String,
-    /// What AWS has of it; `None` if that could not be read. A role that may read one secret only is denied what does not
-    /// exist, too.
+    /// Whether it exists and has a value; `None` if that could not be read: to a role that may read one secret only,
+    /// AWS denies access to missing ones as well.
     pub presence: Option<Presence>,
 }
 
@@ -355,7 +355,7 @@ pub async fn collect_release(aws: &Aws, names: &ServiceNames, seen: &BTreeMap<St
     evidence
 }
 
-/// What belongs to the current release: the one that is being rolled out, or else that of the group.
+/// The resources of the current release: the one that is being rolled out, or else that of the group.
 struct Current<'a> {
     group: Option<&'a Group>,
     roll_out: Option<&'a RollOut>,

@@ -1,4 +1,4 @@
-//! What a run sees of a release while it is rolled out, and when it gives the release up.
+//! A run's observations of a release during its roll-out, and when it gives the release up.
 //!
 //! AWS itself waits for an hour without progress. A release that exits is given up by its exits; any other, once the load
 //! balancer has found it unhealthy for longer than its grace period.
@@ -23,11 +23,11 @@ use crate::{
 /// This many instances of a release that were replaced because they were unhealthy are not a coincidence.
 const REPLACED: usize = 2;
 
-/// What a run has seen of roll-outs, by the name of the Auto Scaling group.
+/// The roll-outs that a run has observed, by the name of the Auto Scaling group.
 #[derive(Debug, Default)]
 pub struct RollOuts(Mutex<BTreeMap<String, Seen>>);
 
-/// What it has seen of one.
+/// The observations of one roll-out.
 #[derive(Debug, Clone)]
 struct Seen {
     /// The id of the refresh.
@@ -61,7 +61,7 @@ pub struct Look {
     pub current: BTreeSet<String>,
     /// Those in service.
     pub in_service: BTreeSet<String>,
-    /// What the load balancer says about them.
+    /// Their health according to the load balancer.
     pub targets: Vec<Target>,
     /// Those that the group has replaced because they were unhealthy after their grace period.
     pub replaced: BTreeSet<String>,

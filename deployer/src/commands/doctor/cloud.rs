@@ -327,14 +327,15 @@ fn room(there: usize, new: usize, limit: Option<usize>) -> Finding {
     const SUBJECT: &str = "quota of load balancers";
     let words = |limit: usize| format!("{there} of {limit} exist, {new} to create");
     match limit {
-        Some(limit) if new > 0 && there + new > limit => Finding::bad(SUBJECT, words(limit))
-            .remedy("remove load balancers that are no longer needed, or ask for more (Service Quotas, L-53DA6B97)"),
+        Some(limit) if new > 0 && there + new > limit => Finding::bad(SUBJECT, words(limit)).remedy(
+            "remove load balancers that are no longer needed, or request an increase (Service Quotas, L-53DA6B97)",
+        ),
         Some(limit) => Finding::good(SUBJECT, words(limit)),
         None => Finding::unclear(SUBJECT, "not checked: AWS does not say how many there may be"),
     }
 }
 
-/// What the groups need of the vCPU quotas.
+/// The vCPUs that the groups need, by quota.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Processors {
     /// The vCPUs of the standard families, with the fewest instances.
@@ -382,7 +383,7 @@ fn sum(needs: &[(String, i32, i32)]) -> Processors {
 /// still run is unknown.
 fn needed(needs: Processors, quota: Result<Option<f64>, Fault>) -> Finding {
     const SUBJECT: &str = "quota of vCPUs";
-    const REMEDY: &str = "lower `instances`, or ask for more (Service Quotas, L-1216C47A)";
+    const REMEDY: &str = "lower `instances`, or request an increase (Service Quotas, L-1216C47A)";
     let Processors { least, most, others } = needs;
     if others > 0 {
         let words = format!("not checked; {others} of up to {} vCPUs are not of standard families", most + others);

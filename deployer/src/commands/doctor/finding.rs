@@ -1,4 +1,4 @@
-//! What a check has found, with the remedy.
+//! The result of a check, with the remedy.
 
 use crate::output::exit::Failure;
 

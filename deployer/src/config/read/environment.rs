@@ -19,7 +19,7 @@ const MEMBERS_OF: &[&[&str]] = &[&["secret", "key"], &["parameter"], &["value", 
 const FORMS: &str = "write a text, { secret: NAME }, { secret: NAME, key: FIELD }, { parameter: NAME } or { value: TEXT, \
                      sensitive: true }";
 
-/// What a variable's mapping describes.
+/// The form of a variable that is a mapping.
 enum Form<'v> {
     Stored(StoredValue),
     Value(&'v Located),
@@ -75,7 +75,7 @@ impl Reader<'_> {
             let known = MEMBERS_OF.iter().find(is_form).map_or(MEMBERS, |form| *form);
             let help = match did_you_mean(other, known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("known are: {}", known.join(", ")),
+                None => format!("known keys: {}", known.join(", ")),
             };
             self.problem(*place, format!("a variable has no `{other}`"), help);
             return None;
@@ -104,7 +104,7 @@ impl Reader<'_> {
                 Some(Form::Value(value))
             }
             _ => {
-                self.problem(place, format!("`{variable}` does not say where its value is"), FORMS);
+                self.problem(place, format!("`{variable}` does not say where its value is kept"), FORMS);
                 None
             }
         }

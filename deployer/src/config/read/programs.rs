@@ -104,7 +104,7 @@ impl Reader<'_> {
         if found.is_none() {
             let help = "write ${buckets.NAME.arn} for a bucket of this file, or the ARN of a bucket, a standard SQS queue or \
                         a standard SNS topic, such as arn:aws:sqs:us-east-1:123456789012:failed";
-            self.problem(self.place(fields, "on_failure"), format!("{text:?} takes no failed events"), help);
+            self.problem(self.place(fields, "on_failure"), format!("{text:?} cannot receive failed events"), help);
         }
         found
     }
@@ -117,7 +117,7 @@ impl Reader<'_> {
             (None, Some(_)) => {
                 let binary = self.optional_text(fields, "binary").unwrap_or_default();
                 if binary.is_empty() {
-                    self.problem(self.place(fields, "binary"), "`binary` names no file", help);
+                    self.problem(self.place(fields, "binary"), "`binary` is not the path of a file", help);
                 }
                 Program::Binary(binary.into())
             }
@@ -156,7 +156,11 @@ impl Reader<'_> {
     fn folder(&mut self, fields: &Fields<'_>) -> Folder {
         let path = self.optional_text(fields, "files").unwrap_or_default();
         if path.is_empty() {
-            self.problem(self.place(fields, "files"), "`files` names no folder", "name the folder with the program");
+            self.problem(
+                self.place(fields, "files"),
+                "`files` is not the path of a folder",
+                "name the folder with the program",
+            );
         }
         if fields.get("run").is_none() {
             let help = "write the command that runs the program, such as `run: python3 main.py`";

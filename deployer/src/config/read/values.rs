@@ -151,7 +151,7 @@ impl Reader<'_> {
             }
             let help = match did_you_mean(key, known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("known are: {}", known.join(", ")),
+                None => format!("known keys: {}", known.join(", ")),
             };
             self.problem(*place, format!("unknown key `{key}`"), help);
         }

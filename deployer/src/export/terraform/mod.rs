@@ -1,8 +1,8 @@
 //! A stack as a configuration of Terraform, with an import block for each of its resources.
 //!
-//! What is written is what was read: every argument has the value that the provider reads back, so that the first plan
-//! only imports. Arguments that AWS does not return, such as the path of a program, exist in Terraform alone; Terraform is
-//! told to leave them as they are.
+//! The export writes what it has read: every argument has the value that the provider reads back, so that the first
+//! plan only imports. Arguments that AWS does not return, such as the path of a program, exist in Terraform alone;
+//! `ignore_changes` makes Terraform leave them as they are.
 
 mod balancing;
 mod domains;

@@ -41,10 +41,10 @@ pub struct Sheet {
     pub(super) marked: BTreeMap<String, Mark>,
     /// Files besides the configuration, below [`FILES`].
     pub(super) files: Vec<File>,
-    /// What the configuration leaves out.
+    /// Notes on what the configuration leaves out.
     pub(super) left_out: Vec<String>,
-    /// What resources are known by, with the expressions for it: what a name is of, or nothing for ids and ARNs and for what
-    /// variables of programs contain; and the text.
+    /// Expressions for the texts that identify resources, by name space and text. The name space is empty for ids, ARNs
+    /// and values in programs' variables.
     known: BTreeMap<(&'static str, String), String>,
     /// The addresses of Terraform that are taken.
     taken: BTreeSet<(String, String)>,
@@ -140,7 +140,8 @@ impl Sheet {
         these.map(|(kind, label)| Expr::raw(format!("{kind}.{label}"))).collect()
     }
 
-    /// What a text refers to, or that begins with the ARN of a resource.
+    /// Returns the expression for a text that identifies a resource, or that begins with the ARN of one; otherwise the
+    /// text.
     fn resolved(&self, space: &'static str, text: &str) -> Expr {
         if let Some(expression) = self.known.get(&(space, text.to_owned())) {
             return Expr::raw(expression);

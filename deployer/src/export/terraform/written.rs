@@ -75,7 +75,7 @@ impl Sheet {
         self.imports.len()
     }
 
-    /// What the configuration leaves out.
+    /// Notes on what the configuration leaves out.
     pub fn left_out(&self) -> &[String] {
         &self.left_out
     }
@@ -122,7 +122,7 @@ fn blocks<'a>(blocks: impl IntoIterator<Item = &'a Block>) -> String {
     blocks.into_iter().map(Block::write).collect::<Vec<_>>().join("\n")
 }
 
-/// What does not belong in a repository, whatever this export writes: files of an earlier one may be there.
+/// The `.gitignore`: files that do not belong in a repository, including those of an earlier export.
 fn ignored() -> String {
     format!("/{FILES}/*{USER_DATA}\n/{SECRETS}\n*.tfplan\n*.tfstate*\n.terraform/\n")
 }

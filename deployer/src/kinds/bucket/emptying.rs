@@ -223,7 +223,7 @@ fn decoded(key: &str, encoded: bool) -> String {
 /// Where a page of versions begins: after this key and version.
 type Marker = (Option<String>, Option<String>);
 
-/// What a bucket holds.
+/// The contents of a bucket.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     objects: u64,

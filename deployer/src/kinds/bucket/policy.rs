@@ -16,7 +16,7 @@ const LOG_DELIVERY: &str = "DeployerAllowAccessLogs";
 /// The service that writes the access logs of load balancers (docs/aws.md §9.9).
 const DELIVERER: &str = "logdelivery.elasticloadbalancing.amazonaws.com";
 
-/// What our statements say.
+/// Our statements in a bucket policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ours {
     /// Whether requests over plain HTTP are denied.
@@ -89,7 +89,7 @@ fn log_delivery(about: About<'_>, prefixes: &BTreeSet<String>) -> Value {
     })
 }
 
-/// What Elastic Load Balancing adds to a prefix.
+/// The suffix that Elastic Load Balancing adds to a prefix.
 fn end(account: &str) -> String {
     format!("/AWSLogs/{account}/*")
 }

@@ -1,4 +1,4 @@
-//! What Linux and macOS have in common: signals, kinds of files, process groups.
+//! The common parts of Linux and macOS: signals, kinds of files, process groups.
 
 use std::{
     fs::{FileType, Metadata, OpenOptions},
@@ -68,7 +68,7 @@ pub fn kind(file_type: FileType) -> &'static str {
 #[cfg(feature = "local")]
 pub use local::*;
 
-/// What only the local AWS needs.
+/// Functions that only the local AWS needs.
 #[cfg(feature = "local")]
 mod local {
     use std::{

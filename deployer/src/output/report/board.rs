@@ -255,7 +255,7 @@ fn past(verb: &str) -> &str {
     match verb {
         "creating" => "created",
         "updating" => "updated",
-        "deleting" => "gone",
+        "deleting" => "deleted",
         "building" => "built",
         _ => "ready",
     }

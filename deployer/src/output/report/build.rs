@@ -22,7 +22,7 @@ pub struct Build {
 }
 
 struct Shown {
-    /// What is built, such as `labeler, service for arm64`.
+    /// The programs being built, such as `labeler, service for arm64`.
     name: String,
     board: Board,
     is_terminal: bool,

@@ -1,4 +1,4 @@
-//! What user data has for a service that is a folder of files.
+//! The user data of a service that is a folder of files.
 //!
 //! `run` and `setup` are files of their own, so that nothing in them needs quoting. `bash -c` starts a single command in its
 //! own place, so that the unit's main process is the program; the name after the text begins bash's messages. `setup` ends at
@@ -10,11 +10,11 @@ use crate::config::Commands;
 /// How long all that runs before the program may take, in seconds: downloads, packages and `setup`.
 const START_S: u32 = 1800;
 
-/// What runs before the program and has the name of its field: `setup`.
+/// The name of the script that runs before the program: that of its field, `setup`.
 pub const SETUP: &str = "setup";
 
-/// What it prints first, as an error: the journal then shows which command failed, even one that prints nothing, and the
-/// console what an instance that has not reported yet is doing.
+/// The first line that it prints, to stderr: the journal then shows which command failed, even one that prints nothing,
+/// and the console what an instance that has not reported yet is doing.
 pub const SETTING_UP: &str = "setting up";
 
 /// How the path of the file with `run` ends.

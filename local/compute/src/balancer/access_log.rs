@@ -106,7 +106,7 @@ fn id(balancer: &str) -> &str {
     balancer.split_once("loadbalancer/").map_or(balancer, |(_, id)| id)
 }
 
-/// What the client and the load balancer have agreed on.
+/// The TLS parameters that the client and the load balancer have negotiated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Secured {
     pub cipher: String,
@@ -183,7 +183,7 @@ impl Entry {
         }
     }
 
-    /// What the listener does with it.
+    /// Records the listener's actions for the request.
     pub fn acts(&mut self, actions: &'static str, headers: &HeaderMap) {
         self.actions = actions;
         self.trace = text(headers, TRACE_ID).unwrap_or(NONE).to_owned();

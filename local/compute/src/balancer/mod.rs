@@ -159,7 +159,7 @@ pub struct Side {
     pub port: u16,
     /// `http` or `https`.
     pub scheme: &'static str,
-    /// What both sides have agreed on, over TLS.
+    /// The negotiated TLS parameters; `None` without TLS.
     pub secured: Option<Arc<Secured>>,
     /// Identifies the connection in access logs.
     pub connection: u64,

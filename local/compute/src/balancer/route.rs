@@ -13,7 +13,7 @@ use crate::elb::{Policy, Reachability, attribute, idle_timeout_s, log_place, rou
 use crate::state::{Action, State, Target, TargetGroup};
 use crate::{Compute, Site};
 
-/// What a listener does with a request.
+/// A listener's decision on a request.
 pub struct Route {
     /// The generation of the state that it was computed from.
     pub generation: u64,
@@ -57,7 +57,7 @@ pub struct Goal {
     pub count: Arc<Count>,
 }
 
-/// What is at a target's address.
+/// The state of a target's address.
 #[derive(Clone)]
 pub enum At {
     Process(Authority),

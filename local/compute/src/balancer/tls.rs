@@ -17,7 +17,7 @@ use crate::elb::Policy;
 /// The protocols that are offered after the handshake, the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// What a listener's TLS depends on.
+/// The settings of a listener's TLS.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     pub policy: &'static str,

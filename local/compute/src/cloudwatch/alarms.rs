@@ -98,7 +98,7 @@ fn configuration(input: &Value) -> Answered {
     let threshold = threshold.ok_or_else(|| invalid("The parameter Threshold is required"))?;
     let comparison = required(input, "ComparisonOperator")?;
     if !COMPARISONS.contains(&comparison) {
-        return Err(invalid(format!("{comparison} is no ComparisonOperator of an alarm with a threshold")));
+        return Err(invalid(format!("{comparison} is not a ComparisonOperator of an alarm with a threshold")));
     }
     let missing = text(input, "TreatMissingData").unwrap_or("missing");
     if !MISSING.contains(&missing) {
@@ -207,7 +207,7 @@ fn check_statistic(statistic: &str) -> Result<(), Refusal> {
         "Average" | "Minimum" | "Maximum" | "SampleCount" => {
             Err(parameters::refusal(format!("the local AWS has no statistic {statistic}, only Sum")))
         }
-        other => Err(invalid(format!("{other} is no statistic"))),
+        other => Err(invalid(format!("{other} is not a statistic"))),
     }
 }
 
@@ -274,7 +274,7 @@ pub fn set_state(state: &mut State, _site: &Site, input: &Value) -> Answered {
         "OK" => Verdict::Fine,
         "ALARM" => Verdict::Alarm,
         "INSUFFICIENT_DATA" => Verdict::Unknown,
-        other => return Err(invalid(format!("{other} is no state of an alarm"))),
+        other => return Err(invalid(format!("{other} is not an alarm state"))),
     };
     if reason.chars().count() > LONGEST_REASON {
         return Err(invalid(format!("StateReason must have at most {LONGEST_REASON} characters")));

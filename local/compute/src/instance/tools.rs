@@ -1,4 +1,4 @@
-//! What the programs of user data reach from an instance: buckets, logs, values, and the clock.
+//! The services that programs in user data use from an instance: buckets, logs, values, and the clock.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What scripts print.
+//! Tests of the output of scripts.
 
 use super::*;
 use crate::commands::tests::FakeTools;
@@ -163,7 +163,7 @@ async fn the_loop_of_a_unit_prints_each_round_and_has_no_end() {
 async fn unsupported_syntax_is_refused() {
     for (script, word) in [
         ("if true; then echo; fi", "'if' does not exist"),
-        ("echo x > ../passwd", "is no absolute path"),
+        ("echo x > ../passwd", "is not an absolute path"),
         ("echo x > /../passwd", "leads out of the instance"),
         ("echo x >> /x", "only `> FILE` exists"),
         ("echo x 2> /x", "only 2>&1 exists"),

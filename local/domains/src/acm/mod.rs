@@ -44,7 +44,7 @@ mod times {
 /// The load balancers that use certificates: by certificate, the ARNs of the load balancers.
 pub type Uses = BTreeMap<String, BTreeSet<String>>;
 
-/// What uses certificates.
+/// Finds the users of certificates.
 pub trait Users: Send + Sync {
     /// Returns the load balancers of the region that use certificates.
     fn uses(&self) -> Uses;
@@ -76,7 +76,7 @@ pub struct Acm {
 /// The certificates by ARN.
 type State = BTreeMap<String, Certificate>;
 
-/// What handlers know besides the state.
+/// The context of handlers, besides the state.
 struct Context<'a> {
     region: &'a str,
     speed: Speed,

@@ -27,7 +27,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Parses a message; `None` if it is no query with one question.
+    /// Parses a message; `None` if it is not a query with one question.
     pub fn parse(bytes: &[u8]) -> Option<Query> {
         let number = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
         let flags = number(2)?;

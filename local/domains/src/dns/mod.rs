@@ -81,7 +81,7 @@ fn resolve(view: &View, asked: &str, kind: &str) -> Answer {
     for _ in 0..MOST_STEPS {
         let zone = match find(view, &name) {
             Found::Zone(zone) => zone,
-            // What a record here points to may be anywhere on the Internet.
+            // A record here may point anywhere on the Internet.
             _ if !answer.records.is_empty() => return answer,
             Found::Nowhere => return Answer::failed(Status::NoName),
             Found::Elsewhere(domain, servers) => {

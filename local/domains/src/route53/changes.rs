@@ -21,7 +21,7 @@ const MOST_CHARACTERS: usize = 32_000;
 
 type Records = BTreeMap<String, RecordSet>;
 
-/// What a batch refers to outside its zone.
+/// Lookups of a change batch outside its zone.
 pub struct Outside<'a> {
     /// Whether a load balancer has a DNS name in a hosted zone of load balancers.
     pub has_balancer: &'a dyn Fn(&str, &str) -> bool,

@@ -52,7 +52,7 @@ pub struct Route53 {
     balancers: RwLock<Vec<Weak<dyn Balancers>>>,
 }
 
-/// What handlers know besides the state.
+/// The context of handlers, besides the state.
 struct Context<'a> {
     route53: &'a Route53,
     now_ms: i64,
@@ -294,7 +294,7 @@ impl Route53 {
     /// Makes the parent of a domain delegate it to these name servers: to none, as if the domain were not registered, or
     /// to those of another provider.
     pub fn delegate(&self, domain: &str, servers: Vec<String>) -> Result<(), String> {
-        let normal = |text: &str| name::normal(text).ok_or_else(|| format!("{text:?} is no domain name"));
+        let normal = |text: &str| name::normal(text).ok_or_else(|| format!("{text:?} is not a domain name"));
         let domain = normal(domain)?;
         let servers = servers.iter().map(|server| normal(server)).collect::<Result<_, String>>()?;
         self.redelegate(|delegations| drop(delegations.insert(domain, servers)))
@@ -589,7 +589,7 @@ fn list_records(state: &State, _context: &Context, request: &Route53Request) -> 
         return Err(invalid_input("A type without a name is not valid: specify both"));
     }
     if let Some(kind) = kind.filter(|kind| records::number(kind).is_none()) {
-        return Err(invalid_input(format!("{kind} is no type of records")));
+        return Err(invalid_input(format!("{kind} is not a record type")));
     }
     let invalid = |text: &str| invalid_input(format!("{text} is not a valid domain name"));
     let from = text.map(|text| name::normal(text).ok_or_else(|| invalid(text))).transpose()?;

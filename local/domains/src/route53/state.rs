@@ -116,7 +116,7 @@ impl RecordSet {
     }
 }
 
-/// What an alias record refers to.
+/// The target of an alias record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alias {
     pub zone: String,

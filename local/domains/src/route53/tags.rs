@@ -18,7 +18,7 @@ fn check_kind(request: &Route53Request) -> Result<(), Refusal> {
             let text = format!("A health check with id {} does not exist.", request.segment(3));
             Err(Refusal::new(404, "NoSuchHealthCheck", text))
         }
-        other => Err(invalid_input(format!("{other} is no type of resources with tags"))),
+        other => Err(invalid_input(format!("{other} is not a resource type with tags"))),
     }
 }
 

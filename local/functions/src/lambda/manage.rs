@@ -72,7 +72,7 @@ impl Lambda {
 
     async fn code(&self, code: &Value) -> Result<Bytes, Refusal> {
         if let Some(text) = code["ZipFile"].as_str() {
-            let zip = BASE64_STANDARD.decode(text).map_err(|_| parameter("ZipFile is no base64"))?;
+            let zip = BASE64_STANDARD.decode(text).map_err(|_| parameter("ZipFile is not base64"))?;
             if zip.len() > LARGEST_ZIP {
                 let text = format!("Request must be smaller than {LARGEST_ZIP} bytes for the zip of a function");
                 return Err(Refusal::new(413, "RequestEntityTooLargeException", text));

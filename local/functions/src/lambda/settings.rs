@@ -214,7 +214,7 @@ pub(super) fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<Stri
 /// The concurrency of an account (docs/aws.md §3.3, §14).
 struct Quota {
     total: u64,
-    /// What remains for functions without a reservation.
+    /// The concurrency that must remain for functions without a reservation.
     least_unreserved: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What Linux and macOS have in common: extension traits of the standard library, and `ps`.
+//! The common parts of Linux and macOS: extension traits of the standard library, and `ps`.
 
 pub use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt, symlink};
 pub use std::os::unix::process::{CommandExt, ExitStatusExt};
