@@ -214,8 +214,10 @@ const WHY_SERVICES: &[Right] = &[
     right("s3:ListBucket", Artifacts),
 ];
 
-/// The diagnosis of a function (`cloud/why/functions.rs`).
+/// The diagnosis of a function (`cloud/why/functions.rs`, `cloud/why/measured.rs`).
 const WHY_FUNCTIONS: &[Right] = &[
+    right("cloudwatch:GetMetricData", Any),
+    right("lambda:GetFunctionConcurrency", Functions),
     right("lambda:GetFunctionConfiguration", Functions),
     right("lambda:GetPolicy", Functions),
     right("logs:DescribeLogStreams", LogGroups),

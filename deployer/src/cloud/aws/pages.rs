@@ -41,6 +41,8 @@ pages! {
         { auto_scaling_groups: aws_sdk_autoscaling::types::AutoScalingGroup, next_token }
     aws_sdk_cloudwatch::describe_alarms::DescribeAlarmsOutput
         { metric_alarms: aws_sdk_cloudwatch::types::MetricAlarm, next_token }
+    aws_sdk_cloudwatch::get_metric_data::GetMetricDataOutput
+        { metric_data_results: aws_sdk_cloudwatch::types::MetricDataResult, next_token }
     aws_sdk_cloudwatchlogs::describe_log_groups::DescribeLogGroupsOutput
         { log_groups: aws_sdk_cloudwatchlogs::types::LogGroup, next_token }
     aws_sdk_cloudwatchlogs::filter_log_events::FilterLogEventsOutput

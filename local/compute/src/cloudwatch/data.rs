@@ -25,14 +25,7 @@ const MEASURED: &[(&str, &[&str], &[&str])] = &[
     (metrics::NAMESPACE, metrics::NAMES, &metrics::DIMENSIONS),
     (
         "AWS/Lambda",
-        &[
-            "AsyncEventAge",
-            "AsyncEventsDropped",
-            "DestinationDeliveryFailures",
-            "Errors",
-            "Invocations",
-            "Throttles",
-        ],
+        &["AsyncEventAge", "AsyncEventsDropped", "DestinationDeliveryFailures", "Errors", "Invocations", "Throttles"],
         &["FunctionName"],
     ),
 ];
@@ -155,7 +148,9 @@ fn queries(input: &Value) -> Result<Vec<Query>, Refusal> {
         let period_s = match number(stat, "Period") {
             Some(period) if period > 0.0 && period % 60.0 == 0.0 => period as u64,
             Some(period) if [1.0, 5.0, 10.0, 20.0, 30.0].contains(&period) => {
-                return Err(taken::refusal(format!("the local AWS has no period of {period} seconds, only of minutes")));
+                return Err(taken::refusal(format!(
+                    "the local AWS has no period of {period} seconds, only of minutes"
+                )));
             }
             _ => return Err(invalid("The period must be 1, 5, 10, 20, 30 or a multiple of 60")),
         };

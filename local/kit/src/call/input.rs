@@ -172,9 +172,7 @@ fn untagged(value: ciborium::Value) -> ciborium::Value {
     match value {
         Value::Tag(_, inner) => untagged(*inner),
         Value::Array(items) => Value::Array(items.into_iter().map(untagged).collect()),
-        Value::Map(members) => {
-            Value::Map(members.into_iter().map(|(name, member)| (name, untagged(member))).collect())
-        }
+        Value::Map(members) => Value::Map(members.into_iter().map(|(name, member)| (name, untagged(member))).collect()),
         plain => plain,
     }
 }
