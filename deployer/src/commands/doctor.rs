@@ -5,6 +5,7 @@ mod finding;
 #[cfg(feature = "local")]
 mod laptop;
 mod programs;
+mod quotas;
 
 use std::path::PathBuf;
 

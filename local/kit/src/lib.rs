@@ -17,6 +17,7 @@ pub mod platform;
 pub mod process;
 pub mod program;
 pub mod query;
+pub mod quotas;
 pub mod region_names;
 pub mod s3_address;
 pub mod speed;
