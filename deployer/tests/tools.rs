@@ -459,6 +459,7 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
         "resources: 0 of 23 exist (programs not counted), and all can be read",
         "right to ec2:CreateSecurityGroup: allowed",
         "right to ec2:CreateLaunchTemplate: allowed",
+        "rights of `up`: ",
         "quota of load balancers: 0 of 50 exist, 1 to create",
         "quota of target groups: 0 of 3000 exist, 1 to create",
         "quota of Auto Scaling groups: 0 of 500 exist, 1 to create",

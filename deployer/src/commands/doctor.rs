@@ -6,6 +6,7 @@ mod finding;
 mod laptop;
 mod programs;
 mod quotas;
+mod rights;
 
 use std::path::PathBuf;
 

@@ -312,6 +312,9 @@ const DOCTOR: &[Right] = &[
     right("servicequotas:GetServiceQuota", Any),
 ];
 
+/// The policy simulator (`commands/doctor/rights.rs`), on the caller's own user or role, whose name is not known.
+const SIMULATE: &[Right] = &[right("iam:SimulatePrincipalPolicy", Any)];
+
 /// The quota of tables, and that of concurrent executions.
 const QUOTA_OF_TABLES: &[Right] = &[right("dynamodb:ListTables", Any), right("servicequotas:GetServiceQuota", Any)];
 const QUOTA_OF_FUNCTIONS: &[Right] =
@@ -509,6 +512,7 @@ pub const COMMANDS: &[Needs] = &[
             CHECKED,
             &[
                 part(Given::Always, REGIONS),
+                part(Given::Always, SIMULATE),
                 part(Given::Services, DOCTOR),
                 part(Given::OwnNetwork, TRIED_NETWORK),
                 part(Given::Tables, QUOTA_OF_TABLES),

@@ -83,6 +83,8 @@ pages! {
         { instance_profiles: aws_sdk_iam::types::InstanceProfile, marker }
     aws_sdk_iam::list_role_policies::ListRolePoliciesOutput { policy_names: String, marker }
     aws_sdk_iam::list_roles::ListRolesOutput { roles: aws_sdk_iam::types::Role, marker }
+    aws_sdk_iam::simulate_principal_policy::SimulatePrincipalPolicyOutput
+        { evaluation_results: aws_sdk_iam::types::EvaluationResult, marker }
     aws_sdk_lambda::list_functions::ListFunctionsOutput
         { functions: aws_sdk_lambda::types::FunctionConfiguration, next_marker }
     aws_sdk_lambda::list_versions_by_function::ListVersionsByFunctionOutput

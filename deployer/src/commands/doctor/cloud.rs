@@ -7,6 +7,7 @@ use aws_sdk_ec2::types::{InstanceType, RequestLaunchTemplateData, ResourceType};
 use super::{
     Description, Finding,
     quotas::{self, New},
+    rights,
 };
 use crate::{
     cloud::{
@@ -78,10 +79,14 @@ pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Fi
     let has_resolvers = !aws.resolvers().await.is_empty();
     let domains = network.iter().flat_map(|network| network.domains.values());
     findings.extend(domains.map(|it| domain(it, has_resolvers)));
-    let ((existing, new), trials) =
-        futures::join!(existing(&aws, config, &site, network.as_ref()), trials(&aws, config, &site, network.as_ref()));
+    let ((existing, new), trials, rights) = futures::join!(
+        existing(&aws, config, &site, network.as_ref()),
+        trials(&aws, config, &site, network.as_ref()),
+        rights::check(&aws, config, &site)
+    );
     findings.push(existing);
     findings.extend(trials);
+    findings.extend(rights.unwrap_or_else(|fault| vec![unchecked(rights::SUBJECT, &fault)]));
     findings.extend(quotas::check(&aws, config, &site, &new).await);
     findings
 }
@@ -272,10 +277,6 @@ async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Networ
         findings.extend(group.map(|group| tried("ec2:CreateSecurityGroup", group)));
         findings.push(tried("ec2:CreateLaunchTemplate", template));
     }
-    findings.push(Finding::unclear(
-        "other rights to create and change",
-        "not checked: they cannot be tried without a change",
-    ));
     findings
 }
 
