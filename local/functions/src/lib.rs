@@ -301,7 +301,7 @@ impl Functions {
                 tracing::warn!(function = function.name, "an event was dropped: it has waited for too long");
                 return self.give_up(&function, end(Condition::TooOld, None)).await;
             }
-            let Ok(_place) = pool.places.try_acquire() else {
+            let Ok(place) = pool.places.try_acquire() else {
                 self.measure(&function, Measure::Throttles);
                 tokio::time::sleep(throttled_pause(throttles, self.registry.speed()).min(left)).await;
                 throttles += 1;
@@ -311,6 +311,8 @@ impl Functions {
             let age_ms = event.age().as_secs_f64() * 1000.0;
             Measure::AsyncEventAge.add(&self.site.metrics, &function.name, age_ms, self.registry.speed());
             let outcome = self.run(&pool, &function, event.payload.clone(), None).await;
+            // Others may run while this one waits for its next attempt.
+            drop(place);
             if !outcome.failed {
                 return;
             }
