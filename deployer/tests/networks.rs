@@ -192,11 +192,29 @@ async fn inventory_of(cloud: &TestAws) -> Inventory {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_the_quota_of_vpcs_once_it_is_used_up() {
+    let (cloud, project) = (TestAws::of_kind(AccountKind::NoDefaultVpc).await, network::project());
+    for number in 1..=5 {
+        let make = cloud.aws.ec2.create_vpc().cidr_block(format!("10.{number}.0.0/16"));
+        make.send().await.expect("a VPC can be made");
+    }
+    let said = cloud.run(&project, &["doctor"]).await;
+    let line = "✗ quota of VPCs: 5 of 5 exist, 1 to create\n";
+    assert!(said.code == 1 && said.stdout.contains(line), "{}", said.all());
+    assert!(said.stdout.contains("or ask for more (Service Quotas, L-F678F1CE)"), "{}", said.all());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stack_makes_a_network_and_removes_it() {
     let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
     let (project, hands) = (network::project(), network::Hands(&cloud.aws));
     let doctor = cloud.done(&project, &["doctor"]).await;
-    for words in ["to be made; us-east-1a, us-east-1b offer t3.micro", "✓ right to ec2:CreateVpc: allowed"] {
+    for words in [
+        "to be made; us-east-1a, us-east-1b offer t3.micro",
+        "✓ right to ec2:CreateVpc: allowed",
+        "✓ quota of VPCs: 0 of 5 exist, 1 to create",
+    ] {
         assert!(doctor.stdout.contains(words), "{words}: {}", doctor.all());
     }
     let graph = project.done(&["graph"]);

@@ -459,8 +459,14 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
         "resources: 0 of 23 exist (programs not counted), and all can be read",
         "right to ec2:CreateSecurityGroup: allowed",
         "right to ec2:CreateLaunchTemplate: allowed",
+        "rights of `up`: ",
         "quota of load balancers: 0 of 50 exist, 1 to create",
+        "quota of target groups: 0 of 3000 exist, 1 to create",
+        "quota of Auto Scaling groups: 0 of 500 exist, 1 to create",
         "quota of vCPUs: 32 for On-Demand instances; the groups need up to 8",
+        "quota of security groups: 1 of 2500 exist, 2 to create",
+        "quota of tables: 0 of 2500 exist, 1 to create",
+        "quota of concurrent executions: 0 of 1000 are reserved, 0 to reserve; 100 have to stay unreserved",
     ] {
         assert!(finding(&said, good).starts_with('✓'), "{good}: {}", said.all());
     }
@@ -470,6 +476,12 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
     let said = scene.run(&["doctor"]).await;
     assert_eq!(said.code, 0, "{}", said.all());
     assert!(finding(&said, "resources: 23 of 23 exist").starts_with('✓'), "{}", said.all());
+    for kept in
+        ["load balancers: 1 of 50", "target groups: 1 of 3000", "Auto Scaling groups: 1 of 500", "tables: 1 of 2500"]
+    {
+        let line = finding(&said, &format!("quota of {kept} exist, 0 to create"));
+        assert!(line.starts_with('✓'), "{}", said.all());
+    }
     scene.done(Phase::Down).await;
     scene.end().await;
 }
@@ -522,6 +534,28 @@ async fn doctor_names_what_aws_would_refuse() {
         assert!(said.stdout.contains(": not checked: UnauthorizedOperation: "), "{call}: {}", said.all());
     }
     scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_compares_reserved_concurrency_with_what_the_account_has() {
+    let binary = testkit::small_programs::echo_function().display().to_string();
+    let text = format!("name: s\nregion: us-east-1\nfunctions:\n  f:\n    binary: {binary}\n    concurrency: 901\n");
+    let (cloud, project) = (TestAws::start().await, Project::with(&text));
+    let said = cloud.run(&project, &["doctor"]).await;
+    let line = "✗ quota of concurrent executions: 0 of 1000 are reserved, 901 to reserve; 100 have to stay unreserved";
+    let hint = "  hint: lower `concurrency`, or ask for more (Service Quotas, L-B99A9384)";
+    assert!(said.code == 1 && said.stdout.contains(&format!("{line}\n{hint}\n")), "{}", said.all());
+    // As `up` finds out.
+    let up = cloud.run(&project, &["up", "--yes"]).await;
+    assert!(up.code == 1 && up.stderr.contains("below its minimum value of [100]"), "{}", up.all());
+    project.edit("concurrency: 901", "concurrency: 900");
+    cloud.done(&project, &["doctor"]).await;
+    cloud.done(&project, &["up", "--yes"]).await;
+    let said = cloud.done(&project, &["doctor"]).await;
+    let line = "✓ quota of concurrent executions: 900 of 1000 are reserved, 0 to reserve";
+    assert!(said.stdout.contains(line), "{}", said.all());
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_autoscaling::types::LaunchTemplateSpecification;
+use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ec2::types::{InstanceType, IpPermission, RequestLaunchTemplateData, UserIdGroupPair};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum};
@@ -155,6 +156,8 @@ enum Sign {
     Replaced,
     /// A launch that failed with one of the texts.
     Refused,
+    /// A throttled invocation of a function, in its metrics.
+    Throttled,
 }
 
 /// The signs of causes. Every other cause is certain as soon as something is broken.
@@ -182,6 +185,9 @@ const SIGNS: &[(&str, Sign)] = &[
     ("a program for a newer C library", Sign::Exit(0)),
     ("user data that cloud-init refuses", Sign::Ill),
     ("a full disk", Sign::Exit(0)),
+    ("a function that is stopped", Sign::Throttled),
+    ("a function whose reserved concurrency is used up", Sign::Throttled),
+    ("a function that was stopped by hand", Sign::Throttled),
 ];
 
 /// Every cause is explained within this time of AWS after it is certain.
@@ -239,6 +245,19 @@ async fn certain_s(cloud: &TestAws, broken: &Broken<'_>, begun_s: f64) -> Option
         Sign::Refused => {
             let is_meant = |text: &str| says.iter().any(|it| text.contains(it));
             activities().await.iter().rfind(|it| is_meant(it.status_message().unwrap_or_default())).and_then(began)
+        }
+        Sign::Throttled => {
+            let function = Dimension::builder().name("FunctionName").value(format!("s-{name}")).build();
+            let metric =
+                Metric::builder().namespace("AWS/Lambda").metric_name("Throttles").dimensions(function).build();
+            let stat = MetricStat::builder().metric(metric).period(60).stat("Sum").build();
+            let query = MetricDataQuery::builder().id("throttles").metric_stat(stat).build();
+            let moment = |at_s: f64| aws_sdk_cloudwatch::primitives::DateTime::from_secs(at_s as i64);
+            let call = cloud.aws.cloudwatch.get_metric_data().metric_data_queries(query);
+            let call = call.start_time(moment(begun_s - 60.0)).end_time(moment(now_s() + 60.0));
+            let answer = call.send().await.expect("metrics");
+            let is_throttled = answer.metric_data_results().iter().any(|it| it.values().iter().any(|it| *it > 0.0));
+            is_throttled.then(now_s)
         }
     }
 }
@@ -743,6 +762,59 @@ async fn each_failing_function_is_explained() {
     let mut said: Vec<&str> = well.stdout.lines().collect();
     said.sort_unstable();
     assert_eq!((well.code, said.join("\n") + "\n"), (0, lines), "{}", well.all());
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_without_concurrency_for_its_invocations_is_explained() {
+    let echo = echo_function().display().to_string();
+    let text = format!(
+        "name: s\nregion: us-east-1\nfunctions:\n  stopped:\n    binary: {echo}\n    concurrency: 0\n  narrow:\n    binary: {echo}\n    timeout_s: 60\n    concurrency: 1\n  changed:\n    binary: {echo}\n"
+    );
+    let (cloud, project) = (cloud().await, Project::with(&text));
+    cloud.done(&project, &["up", "--yes"]).await;
+    let lambda = &cloud.aws.lambda;
+    let stop = lambda.put_function_concurrency().function_name("s-changed").reserved_concurrent_executions(0);
+    stop.send().await.expect("it can be stopped");
+    // Nothing has invoked them yet.
+    let well = cloud.run(&project, &["why"]).await;
+    assert_eq!(well.code, 0, "{}", well.all());
+    for (name, event) in
+        [("s-stopped", "env NAME"), ("s-narrow", "sleep"), ("s-narrow", "sleep"), ("s-changed", "env NAME")]
+    {
+        let event = aws_sdk_lambda::primitives::Blob::new(format!("\"{event}\""));
+        let send = lambda.invoke().function_name(name).payload(event);
+        send.invocation_type(aws_sdk_lambda::types::InvocationType::Event).send().await.expect("it is accepted");
+    }
+    let row = |name, cause, says, remedy| Broken { name, cause, says, remedy };
+    let broken = [
+        row(
+            "stopped",
+            "a function that is stopped",
+            &["its reserved concurrency of 0 stops it: "],
+            "raise `concurrency`",
+        ),
+        row(
+            "narrow",
+            "a function whose reserved concurrency is used up",
+            &["its reserved concurrency of 1 is used up: "],
+            "raise `concurrency`",
+        ),
+        row(
+            "changed",
+            "a function that was stopped by hand",
+            &["its reserved concurrency of 0 stops it: "],
+            "reverts the manual change",
+        ),
+    ];
+    all_explained(&cloud, &project, &broken).await;
+    let said = cloud.run(&project, &["why", "stopped", "narrow"]).await;
+    for (line, evidence) in
+        [("(stack.yaml:6)", "; reserved concurrency: 0"), ("(stack.yaml:10)", "; reserved concurrency: 1")]
+    {
+        assert!(said.stdout.contains(line) && said.stdout.contains(evidence), "{line} {evidence}: {}", said.all());
+    }
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }

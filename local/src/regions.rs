@@ -244,6 +244,7 @@ impl Region {
             values: Arc::new(ValuesOf { secrets: secrets.clone(), parameters: parameters.clone() }),
             roles: Arc::new(roles),
             certificates: Arc::new(CertificatesOf(acm.clone())),
+            metrics: lambda.metrics(),
             chaos: faults.chaos(),
             speed: *speed,
         })

@@ -83,6 +83,7 @@ impl Layout<'_> {
             name: self.names.plain(entry),
             log_group: self.names.log_group(entry),
             buckets: buckets.map(|(bucket, _)| self.names.bucket(bucket.as_str())).collect(),
+            concurrency: self.config.functions.get(entry).and_then(|function| function.concurrency).map(Into::into),
         }
     }
 }

@@ -214,8 +214,10 @@ const WHY_SERVICES: &[Right] = &[
     right("s3:ListBucket", Artifacts),
 ];
 
-/// The diagnosis of a function (`cloud/why/functions.rs`).
+/// The diagnosis of a function (`cloud/why/functions.rs`, `cloud/why/measured.rs`).
 const WHY_FUNCTIONS: &[Right] = &[
+    right("cloudwatch:GetMetricData", Any),
+    right("lambda:GetFunctionConcurrency", Functions),
     right("lambda:GetFunctionConfiguration", Functions),
     right("lambda:GetPolicy", Functions),
     right("logs:DescribeLogStreams", LogGroups),
@@ -294,18 +296,29 @@ const PAUSE: &[Right] = &[
 const TRIED_NETWORK: &[Right] =
     &[right_when("ec2:CreateTags", Networks, CreatedBy(&["CreateVpc"])), right_when("ec2:CreateVpc", Networks, New)];
 
-/// Trials of creations, and quotas (`commands/doctor/cloud.rs`).
+/// Trials of creations (`commands/doctor/cloud.rs`), and quotas (`commands/doctor/quotas.rs`).
 const DOCTOR: &[Right] = &[
+    right("autoscaling:DescribeAccountLimits", Any),
     right_when("ec2:CreateLaunchTemplate", Templates, New),
     right("ec2:CreateSecurityGroup", Networks),
     right_when("ec2:CreateSecurityGroup", SecurityGroups, New),
     right_when("ec2:CreateTags", SecurityGroups, CreatedBy(&["CreateSecurityGroup"])),
     right_when("ec2:CreateTags", Templates, CreatedBy(&["CreateLaunchTemplate"])),
     right("ec2:DescribeInstanceTypes", Any),
+    right("ec2:DescribeSecurityGroups", Any),
     right("elasticloadbalancing:DescribeAccountLimits", Any),
     right("elasticloadbalancing:DescribeLoadBalancers", Any),
+    right("elasticloadbalancing:DescribeTargetGroups", Any),
     right("servicequotas:GetServiceQuota", Any),
 ];
+
+/// The policy simulator (`commands/doctor/rights.rs`), on the caller's own user or role, whose name is not known.
+const SIMULATE: &[Right] = &[right("iam:SimulatePrincipalPolicy", Any)];
+
+/// The quota of tables, and that of concurrent executions.
+const QUOTA_OF_TABLES: &[Right] = &[right("dynamodb:ListTables", Any), right("servicequotas:GetServiceQuota", Any)];
+const QUOTA_OF_FUNCTIONS: &[Right] =
+    &[right("lambda:GetAccountSettings", Any), right("lambda:GetFunctionConcurrency", Functions)];
 
 /// The size of a stack (`kinds/bucket/emptying.rs`, `kinds/launch_template.rs`).
 const SIZES: &[Right] = &[right("ec2:DescribeLaunchTemplateVersions", Any), right("s3:ListBucket", Buckets)];
@@ -501,7 +514,14 @@ pub const COMMANDS: &[Needs] = &[
         &[
             SITE,
             CHECKED,
-            &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR), part(Given::OwnNetwork, TRIED_NETWORK)],
+            &[
+                part(Given::Always, REGIONS),
+                part(Given::Always, SIMULATE),
+                part(Given::Services, DOCTOR),
+                part(Given::OwnNetwork, TRIED_NETWORK),
+                part(Given::Tables, QUOTA_OF_TABLES),
+                part(Given::Functions, QUOTA_OF_FUNCTIONS),
+            ],
         ],
     ),
     offline("init"),

@@ -104,6 +104,29 @@ fn cut(statement: Value, longest: usize) -> Vec<Value> {
     halves.into_iter().flat_map(|half| cut(half, longest)).collect()
 }
 
+/// A request for actions on a resource, with condition keys: what a policy has to allow.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request {
+    /// An ARN, a pattern for ARNs, or `*`.
+    pub resource: String,
+    /// The condition keys of the request, each with its value.
+    pub keys: Vec<(String, String)>,
+}
+
+/// Returns the actions of each request that these rights are for. A condition with several values is fulfilled by its first.
+pub fn requests(rights: &[Right], scope: &Scope) -> BTreeMap<Request, BTreeSet<&'static str>> {
+    let mut all: BTreeMap<Request, BTreeSet<&'static str>> = BTreeMap::new();
+    for Right { action, on, when } in rights {
+        let keys = when.conditions(scope).into_iter();
+        let keys: Vec<(String, String)> =
+            keys.filter_map(|(_, key, values)| Some((key, values.into_iter().next()?))).collect();
+        for resource in on.arns(scope) {
+            all.entry(Request { resource, keys: keys.clone() }).or_default().insert(action);
+        }
+    }
+    all
+}
+
 impl When {
     fn conditions(self, scope: &Scope) -> Vec<Test> {
         let stack = scope.stack.clone().unwrap_or_else(|| "*".into());
@@ -165,6 +188,28 @@ mod tests {
                     "Resource": "arn:aws:s3:::app-*-123456789012-us-east-1",
                 },
             ])
+        );
+    }
+
+    #[test]
+    fn a_request_has_the_keys_that_its_conditions_compare() {
+        let rights = [
+            right("logs:CreateLogGroup", On::LogGroups),
+            right_when("iam:PassRole", On::Roles, When::PassedTo(&["lambda.amazonaws.com", "ec2.amazonaws.com"])),
+            right_when("ssm:AddTagsToResource", On::Parameters, When::Taking),
+        ];
+        let asked: Vec<String> = requests(&rights, &scope())
+            .into_iter()
+            .map(|(Request { resource, keys }, actions)| format!("{actions:?} {resource} {keys:?}"))
+            .collect();
+        assert_eq!(
+            asked,
+            [
+                r#"{"iam:PassRole"} arn:aws:iam::123456789012:role/deployer/app/* [("iam:PassedToService", "ec2.amazonaws.com")]"#,
+                r#"{"logs:CreateLogGroup"} arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/app-* []"#,
+                r#"{"logs:CreateLogGroup"} arn:aws:logs:us-east-1:123456789012:log-group:/deployer/app/* []"#,
+                r#"{"ssm:AddTagsToResource"} arn:aws:ssm:us-east-1:123456789012:parameter/* [("aws:RequestTag/deployer:stack", "app"), ("aws:ResourceTag/deployer:stack", "app")]"#,
+            ]
         );
     }
 

@@ -310,8 +310,8 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.set(&["other"]).await;
     roles.done(&["secret", "rm", "--parameter", "/other", "--yes"]).await;
 
-    // From nothing.
-    roles.done(&["doctor"]).await;
+    // From nothing. Its role lacks the rights of `up`.
+    roles.ends_with(1, &["doctor"]).await;
     roles.ends_with(1, &["export", "terraform", "tf"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "--yes", "--for", "4h"]).await;
@@ -325,7 +325,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
         roles.done(healthy).await;
     }
     roles.ends_with(1, &["open"]).await; // without a terminal
-    roles.done(&["doctor"]).await;
+    roles.ends_with(1, &["doctor"]).await;
     roles.done(&["pause", "--yes"]).await;
     roles.done(&["pause", "--yes"]).await; // looks for the lease of a dead run
     roles.done(&["resume", "--yes"]).await;
@@ -440,9 +440,10 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     let roles = Roles::new(&cloud, &project).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "--yes"]).await;
-    for command in [&["plan"][..], &["status"], &["why"], &["outputs"], &["history"], &["doctor"], &["ls"]] {
+    for command in [&["plan"][..], &["status"], &["why"], &["outputs"], &["history"], &["ls"]] {
         roles.done(command).await;
     }
+    roles.ends_with(1, &["doctor"]).await;
     roles.done(&["export", "terraform", "tf"]).await;
     // The tags of the certificate.
     let listed = cloud.aws.acm.list_certificates().send().await.expect("certificates");
@@ -468,6 +469,56 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     cloud.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_each_right_of_up_that_its_role_lacks() {
+    let (cloud, project) = (TestAws::start().await, Project::light());
+    let roles = Roles::of(&cloud, &project, ["doctor"]).await;
+    let about_rights = |said: &Said| -> String {
+        let lines = said.stdout.lines().skip_while(|line| !line.contains("rights of `up`: "));
+        lines.take(2).map(|line| format!("{line}\n")).collect()
+    };
+    let said = roles.ends_with(1, &["doctor"]).await;
+    for right in
+        ["✗ rights of `up`: ", "dynamodb:CreateTable", "iam:PassRole", "lambda:CreateFunction", "s3:CreateBucket"]
+    {
+        assert!(about_rights(&said).contains(right), "{right}: {}", said.all());
+    }
+
+    // With all rights of `up` but one.
+    let iam = &cloud.aws.iam;
+    for (at, mut document) in documents(&project, "up").into_iter().enumerate() {
+        for statement in document["Statement"].as_array_mut().expect("statements") {
+            if let Some(actions) = statement["Action"].as_array_mut() {
+                actions.retain(|action| action != "dynamodb:CreateTable");
+            }
+        }
+        let policy = iam.create_policy().policy_name(format!("most-{at}")).policy_document(document.to_string());
+        let policy = policy.send().await.expect("a policy can be made").policy.expect("a policy");
+        let attach = iam.attach_role_policy().role_name("runs-doctor").policy_arn(policy.arn().expect("an ARN"));
+        attach.send().await.expect("it can be attached");
+    }
+    let said = roles.ends_with(1, &["doctor"]).await;
+    let expected =
+        "✗ rights of `up`: 1 action missing: dynamodb:CreateTable\n  hint: attach what `deployer policy up` prints\n";
+    assert_eq!(about_rights(&said), expected, "{}", said.all());
+
+    // With all of them, and without the right to ask.
+    let put = async |effect: &str, action: &str| {
+        let statement = json!({ "Effect": effect, "Action": action, "Resource": "*" });
+        let document = json!({ "Version": "2012-10-17", "Statement": statement }).to_string();
+        let put = iam.put_role_policy().role_name("runs-doctor").policy_name(effect).policy_document(document);
+        put.send().await.expect("a policy can be put");
+    };
+    put("Allow", "dynamodb:CreateTable").await;
+    let said = roles.done(&["doctor"]).await;
+    assert!(about_rights(&said).starts_with("✓ rights of `up`: "), "{}", said.all());
+    put("Deny", "iam:SimulatePrincipalPolicy").await;
+    let said = roles.run(&["doctor"]).await;
+    let expected = "! rights of `up`: not checked: AccessDenied: ";
+    assert!(said.code == 0 && about_rights(&said).starts_with(expected), "{}", said.all());
+    cloud.end().await;
+}
+
 /// Actions that a network of the stack's own adds.
 fn is_of_networks(action: &str) -> bool {
     ["Vpc", "InternetGateway", "RouteTable", "Subnet", "Route"].iter().any(|thing| action.contains(thing))
@@ -478,7 +529,7 @@ async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_po
     let (cloud, project) = (TestAws::of_kind(local::AccountKind::NoDefaultVpc).await, network::project());
     let described = project.description();
     let roles = Roles::new(&cloud, &project).await;
-    roles.done(&["doctor"]).await;
+    roles.ends_with(1, &["doctor"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "network", "--yes"]).await;
     let hands = network::Hands(&cloud.aws);
@@ -491,9 +542,10 @@ async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_po
     roles.done(&["up", "--yes"]).await;
     hands.clean().await;
     roles.done(&["plan", "--detailed-exitcode"]).await;
-    for command in ["status", "why", "outputs", "history", "doctor", "ls"] {
+    for command in ["status", "why", "outputs", "history", "ls"] {
         roles.done(&[command]).await;
     }
+    roles.ends_with(1, &["doctor"]).await;
     // Without services, the network is removed, too.
     let (head, _) = described.split_once("services:").expect("there are services");
     project.describe(head);

@@ -1,8 +1,9 @@
-//! CloudWatch: alarms on the metrics of load balancers, and the alarms of target tracking.
+//! CloudWatch: the values of metrics, alarms on those of load balancers, and the alarms of target tracking.
 //!
 //! The service supports three protocols, of which clients choose one: Query, JSON, and CBOR for newer SDKs.
 
 mod alarms;
+mod data;
 mod math;
 mod metrics;
 
@@ -34,6 +35,19 @@ const OPERATIONS: &[Operation<Run>] = &[
         Some(Page::Own("MaxRecords")),
         "ActionPrefix AlarmNamePrefix AlarmNames[] AlarmTypes[] MaxRecords:integer NextToken StateValue",
     ),
+    row(
+        "GetMetricData",
+        Run::Measures(data::get),
+        // It has no resource-level permissions.
+        Needs::Of(|_| vec![Need::new("cloudwatch:GetMetricData", "*")]),
+        Some(Page::Own("MaxDatapoints")),
+        "EndTime:moment MaxDatapoints:integer MetricDataQueries[].Id MetricDataQueries[].Label \
+         MetricDataQueries[].MetricStat.Metric.Dimensions[].Name \
+         MetricDataQueries[].MetricStat.Metric.Dimensions[].Value \
+         MetricDataQueries[].MetricStat.Metric.MetricName MetricDataQueries[].MetricStat.Metric.Namespace \
+         MetricDataQueries[].MetricStat.Period:integer MetricDataQueries[].MetricStat.Stat \
+         MetricDataQueries[].ReturnData:boolean NextToken ScanBy StartTime:moment",
+    ),
     row("ListTagsForResource", Run::Reads(alarms::list_tags), Needs::Of(on_arn), None, "ResourceARN"),
     row(
         "PutMetricAlarm",
@@ -56,6 +70,8 @@ const OPERATIONS: &[Operation<Run>] = &[
 #[derive(Debug, Clone, Copy)]
 enum Run {
     Reads(fn(&State, &Site, &Value) -> Result<Value, Refusal>),
+    /// Reads values of metrics.
+    Measures(fn(&Metrics, &Site, &Value) -> Result<Value, Refusal>),
     Writes(fn(&mut State, &Site, &Value) -> Result<Value, Refusal>),
 }
 
@@ -67,7 +83,7 @@ const fn row(
     parameters: &'static str,
 ) -> Operation<Run> {
     let effect = match run {
-        Run::Reads(_) => Effect::Reads,
+        Run::Reads(_) | Run::Measures(_) => Effect::Reads,
         Run::Writes(_) => Effect::Writes,
     };
     Operation::new(name, effect, needs, page, parameters, run)
@@ -124,13 +140,15 @@ pub fn rows() -> Rows {
 }
 
 /// Members that are timestamps, which each protocol encodes differently.
-const MOMENTS: &[&str] = &["AlarmConfigurationUpdatedTimestamp", "StateTransitionedTimestamp", "StateUpdatedTimestamp"];
+const MOMENTS: &[&str] =
+    &["AlarmConfigurationUpdatedTimestamp", "StateTransitionedTimestamp", "StateUpdatedTimestamp", "Timestamps"];
 
 /// Handles a call; `None` if there is no such operation.
 pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
     let answer = input(operation.parameters, &call.input).and_then(|input| match operation.run {
         Run::Reads(run) => compute.read(|state| run(state, &compute.site, &input)),
+        Run::Measures(run) => run(&compute.metrics, &compute.site, &input),
         Run::Writes(run) => compute.try_change(|state, site| run(state, site, &input)),
     });
     Some(match answer {
@@ -163,6 +181,10 @@ fn parse(kind: Type, text: &str) -> Option<Value> {
             _ => None,
         },
         Type::Integer => text.parse::<i32>().ok().map(|number| json!(number)),
+        Type::Moment => {
+            let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+            Some(json!(at.unix_timestamp_nanos() as f64 / 1e9))
+        }
         Type::Double => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| json!(number)),
         _ => None,
     }
@@ -245,7 +267,7 @@ fn put(input: &mut Value, steps: &[&str], value: &str) -> Result<(), Refusal> {
 /// More steps than the name of any parameter has: `Metrics.member.1.MetricStat.Metric.Dimensions.member.1.Name` has nine.
 const MOST_STEPS: usize = 12;
 /// More items than any list here may have.
-const MOST_ITEMS: usize = 200;
+const MOST_ITEMS: usize = 500;
 
 /// A text; an empty one counts as missing.
 fn text<'a>(input: &'a Value, name: &str) -> Option<&'a str> {
@@ -530,6 +552,8 @@ mod tests {
             ("Metrics.member.1.ReturnData", "yes"),
             ("Metrics.member.1.MetricStat.Period", "minute"),
             ("Period.member.1", "60"),
+            ("StartTime", "yesterday"),
+            ("EndTime", "1795946400"),
             ("AlarmNames.member.x", "a"),
             ("AlarmNames.member.0", "a"),
             ("AlarmNames", "a"),

@@ -94,6 +94,8 @@ pub struct Context {
     pub roles: Arc<dyn Roles>,
     /// Certificate Manager.
     pub certificates: Arc<dyn Certificates>,
+    /// The measurements of other services, which CloudWatch shows along with its own.
+    pub metrics: kit::metrics::Metrics,
     /// The kinds of chaos that are enabled, which may change at any time.
     pub chaos: watch::Receiver<Chaos>,
     /// How much faster than AWS everything happens.
@@ -354,6 +356,7 @@ impl Compute {
             values,
             roles,
             certificates,
+            metrics,
             chaos,
             speed,
         } = context;
@@ -375,7 +378,7 @@ impl Compute {
             warden: Warden::default(),
             requests: Requests::default(),
             tally: Tally::default(),
-            metrics: cloudwatch::Metrics::default(),
+            metrics: cloudwatch::Metrics(metrics),
             access_logs: AccessLogs::default(),
             generation: AtomicU64::new(1),
             wake: Notify::new(),

@@ -1,15 +1,52 @@
-//! Service Quotas: the vCPU quota of the standard instance families, the only one that is enforced here by its code.
+//! Service Quotas: the quotas that are enforced here and that AWS shows only there.
 
 use serde_json::{Value, json};
 
-use crate::{Compute, ec2};
+use crate::{Compute, Site, ec2};
 use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Effect, Needs, Operation, Rows};
-use kit::parameters;
+use kit::{parameters, quotas};
 
-/// The quota for On-Demand instances of the standard families (docs/aws.md §3.5).
-const STANDARD: &str = "L-1216C47A";
+/// A quota (docs/aws.md §3.5).
+struct Quota {
+    service: &'static str,
+    service_name: &'static str,
+    code: &'static str,
+    name: &'static str,
+    value: fn(&Site) -> f64,
+}
+
+const QUOTAS: &[Quota] = &[
+    Quota {
+        service: "ec2",
+        service_name: "Amazon Elastic Compute Cloud (Amazon EC2)",
+        code: "L-1216C47A",
+        name: "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
+        value: |site| f64::from(ec2::quota(site)),
+    },
+    Quota {
+        service: "vpc",
+        service_name: "Amazon Virtual Private Cloud (Amazon VPC)",
+        code: "L-F678F1CE",
+        name: "VPCs per Region",
+        value: |_| quotas::VPCS as f64,
+    },
+    Quota {
+        service: "vpc",
+        service_name: "Amazon Virtual Private Cloud (Amazon VPC)",
+        code: "L-E79EC296",
+        name: "VPC security groups per Region",
+        value: |_| quotas::SECURITY_GROUPS as f64,
+    },
+    Quota {
+        service: "dynamodb",
+        service_name: "Amazon DynamoDB",
+        code: "L-F98FE922",
+        name: "Maximum number of tables",
+        value: |_| quotas::TABLES as f64,
+    },
+];
 
 type Run = fn(&Value, &Compute) -> Result<Value, Refusal>;
 
@@ -39,18 +76,20 @@ fn get(input: &Value, compute: &Compute) -> Result<Value, Refusal> {
         return Err(Refusal::new(400, "ValidationException", format!("{missing} is required")));
     }
     // AWS knows more of them: an answer that there is none would pass for no limit.
-    if (text("ServiceCode"), text("QuotaCode")) != ("ec2", STANDARD) {
+    let is_asked = |quota: &&Quota| (quota.service, quota.code) == (text("ServiceCode"), text("QuotaCode"));
+    let Some(quota) = QUOTAS.iter().find(is_asked) else {
         let asked = format!("the quota {} of {}", text("QuotaCode"), text("ServiceCode"));
         return Err(parameters::refusal(format!("the local AWS does not implement {asked}")));
-    }
+    };
+    let Quota { service, service_name, code, name, value } = quota;
     let region = &compute.site.region;
     Ok(json!({ "Quota": {
-        "ServiceCode": "ec2",
-        "ServiceName": "Amazon Elastic Compute Cloud (Amazon EC2)",
-        "QuotaArn": format!("arn:aws:servicequotas:{region}:{ACCOUNT}:ec2/{STANDARD}"),
-        "QuotaCode": STANDARD,
-        "QuotaName": "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
-        "Value": f64::from(ec2::quota(&compute.site)),
+        "ServiceCode": service,
+        "ServiceName": service_name,
+        "QuotaArn": format!("arn:aws:servicequotas:{region}:{ACCOUNT}:{service}/{code}"),
+        "QuotaCode": code,
+        "QuotaName": name,
+        "Value": value(&compute.site),
         "Unit": "None",
         "Adjustable": true,
         "GlobalQuota": false,

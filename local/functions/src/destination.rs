@@ -48,9 +48,10 @@ impl Function {
 }
 
 impl Site {
-    /// Records the end of an event in the function's destination, if it has one and its role may write there.
-    pub(super) async fn record(&self, function: &Function, end: End<'_>) {
-        let Some(arn) = function.on_failure() else { return };
+    /// Records the end of an event in the function's destination, if it has one and its role may write there. Returns
+    /// `false` if the record could not be written.
+    pub(super) async fn record(&self, function: &Function, end: End<'_>) -> bool {
+        let Some(arn) = function.on_failure() else { return true };
         let (bucket, now, id) = (arn.rsplit(':').next().unwrap_or_default(), OffsetDateTime::now_utc(), Uuid::new_v4());
         let key = key(&function.name, now, id);
         let need = Need::new("s3:PutObject", format!("{arn}/{key}"));
@@ -62,7 +63,7 @@ impl Site {
                 objects.put(bucket, &key, record.into()).await.map_err(|refusal| refusal.message)
             }
         };
-        if let Err(fault) = written {
+        if let Err(fault) = &written {
             tracing::warn!(
                 function = function.name,
                 bucket,
@@ -70,6 +71,7 @@ impl Site {
                 "the record of a failed event could not be written"
             );
         }
+        written.is_ok()
     }
 }
 

@@ -6,6 +6,7 @@ mod environment;
 mod events;
 mod function;
 pub mod lambda;
+mod measures;
 mod memory;
 mod registry;
 pub mod runtime_api;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,10 +31,12 @@ use environment::Environment;
 use identity::credentials::{Access, Issued, session_arn, session_id};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Need};
+use kit::metrics::Metrics;
 use kit::speed::Speed;
 use kit::warden::Warden;
 use lambda::CodeObjects;
 use logs::Logs;
+use measures::Measure;
 
 pub use events::Event;
 pub use function::{Function, OnEvent, parameter};
@@ -53,6 +56,11 @@ const CREDENTIALS: time::Duration = time::Duration::hours(12);
 const RETRY_S: u64 = 60;
 /// The minimum delay here, which gives a retry a chance if something did not exist yet.
 const LEAST_RETRY: Duration = Duration::from_secs(1);
+/// The longest delay on AWS before the next attempt at a throttled event, in seconds. The first is 1 s, and each further
+/// one twice as long.
+const LONGEST_THROTTLED_S: u64 = 5 * 60;
+/// The minimum delay here.
+const LEAST_THROTTLED: Duration = Duration::from_millis(50);
 
 /// The default maximum age of an event (docs/aws.md §7.5).
 const OLDEST_EVENT: Duration = Duration::from_secs(6 * 3600);
@@ -80,6 +88,7 @@ struct Site {
     stop: CancellationToken,
     /// Where events that are given up are recorded. Weak, because S3 owns a reference to the functions.
     objects: OnceLock<Weak<dyn CodeObjects>>,
+    metrics: Metrics,
 }
 
 /// The processes of all functions.
@@ -124,6 +133,7 @@ impl Functions {
             warden: Warden::default(),
             stop: CancellationToken::new(),
             objects: OnceLock::new(),
+            metrics: Metrics::default(),
         };
         let (site, pools, tasks) = (Arc::new(site), Mutex::new(HashMap::new()), TaskTracker::new());
         let places = Arc::new(Semaphore::new(CONCURRENCY));
@@ -162,7 +172,10 @@ impl Functions {
         client_context: Option<String>,
     ) -> Option<Outcome> {
         let pool = self.pool(function);
-        let _place = pool.places.try_acquire().ok()?;
+        let Ok(_place) = pool.places.try_acquire() else {
+            self.measure(function, Measure::Throttles);
+            return None;
+        };
         Some(self.run(&pool, function, payload, client_context).await)
     }
 
@@ -271,7 +284,7 @@ impl Functions {
     /// function no longer exists.
     async fn deliver(self: &Arc<Self>, event: &Event) {
         tokio::time::sleep(event.wait()).await;
-        let mut failures = 0;
+        let (mut failures, mut throttles) = (0, 0);
         // The function may have changed since the last attempt.
         while let Some(function) = self.registry.answering(&event.function) {
             let on_event = function.on_event.as_ref();
@@ -281,13 +294,25 @@ impl Functions {
             let end = |condition, outcome| End { event, attempts: failures, condition, outcome };
             // It would never run: Lambda gives it up at once if there is a destination.
             if function.reserved == Some(0) && function.on_failure().is_some() {
-                return self.site.record(&function, end(Condition::NoConcurrency, None)).await;
+                return self.give_up(&function, end(Condition::NoConcurrency, None)).await;
             }
-            let Some(_place) = pool.place_within(oldest.saturating_sub(event.age())).await else {
+            let left = oldest.saturating_sub(event.age());
+            if left.is_zero() {
                 tracing::warn!(function = function.name, "an event was dropped: it has waited for too long");
-                return self.site.record(&function, end(Condition::TooOld, None)).await;
+                return self.give_up(&function, end(Condition::TooOld, None)).await;
+            }
+            let Ok(place) = pool.places.try_acquire() else {
+                self.measure(&function, Measure::Throttles);
+                tokio::time::sleep(throttled_pause(throttles, self.registry.speed()).min(left)).await;
+                throttles += 1;
+                continue;
             };
+            throttles = 0;
+            let age_ms = event.age().as_secs_f64() * 1000.0;
+            Measure::AsyncEventAge.add(&self.site.metrics, &function.name, age_ms, self.registry.speed());
             let outcome = self.run(&pool, &function, event.payload.clone(), None).await;
+            // Others may run while this one waits for its next attempt.
+            drop(place);
             if !outcome.failed {
                 return;
             }
@@ -295,11 +320,29 @@ impl Functions {
             tracing::warn!(function = function.name, failures, retries, %error, "an event failed");
             let Some(pause) = pause_after(failures, retries, self.registry.speed()) else {
                 let end = End { event, attempts: failures + 1, condition: Condition::Retried, outcome: Some(&outcome) };
-                return self.site.record(&function, end).await;
+                return self.give_up(&function, end).await;
             };
             tokio::time::sleep(pause).await;
             failures += 1;
         }
+    }
+
+    /// Drops an event, which is recorded in the function's destination, if it has one.
+    async fn give_up(&self, function: &Function, end: End<'_>) {
+        self.measure(function, Measure::AsyncEventsDropped);
+        if !self.site.record(function, end).await {
+            self.measure(function, Measure::DestinationDeliveryFailures);
+        }
+    }
+
+    /// Counts one.
+    fn measure(&self, function: &Function, measure: Measure) {
+        measure.add(&self.site.metrics, &function.name, 1.0, self.registry.speed());
+    }
+
+    /// Returns the measurements of all functions.
+    pub fn metrics(&self) -> Metrics {
+        self.site.metrics.clone()
     }
 
     /// Runs an invocation in its own task, so that a client that disconnects does not abandon a process in the middle
@@ -314,7 +357,11 @@ impl Functions {
         let (this, pool, function) = (self.clone(), pool.clone(), function.clone());
         let work = self.tasks.spawn(async move {
             pool.working.fetch_add(1, Ordering::SeqCst);
+            this.measure(&function, Measure::Invocations);
             let outcome = this.run_in(&pool, &function, payload, client_context).await;
+            if outcome.failed {
+                this.measure(&function, Measure::Errors);
+            }
             pool.working.fetch_sub(1, Ordering::SeqCst);
             outcome
         });
@@ -410,6 +457,12 @@ fn pause_after(failures: u64, retries: u64, speed: Speed) -> Option<Duration> {
     (failures < retries).then(|| speed.takes(RETRY_S).max(LEAST_RETRY) * 2_u32.pow(failures as u32))
 }
 
+/// Returns the pause before the next attempt at an event that has been throttled once more after `throttles` times.
+fn throttled_pause(throttles: u32, speed: Speed) -> Duration {
+    let seconds = 2_u64.saturating_pow(throttles).min(LONGEST_THROTTLED_S);
+    speed.takes(seconds).max(LEAST_THROTTLED)
+}
+
 /// Returns an OS error in the wording of Lambda, which is written in Go: `exec format error`.
 fn in_words_of_go(fault: &std::io::Error) -> String {
     let text = fault.to_string();
@@ -417,14 +470,6 @@ fn in_words_of_go(fault: &std::io::Error) -> String {
 }
 
 impl Pool {
-    /// Waits up to `left` for a slot for one more invocation. If `left` is zero, a free slot does not count.
-    async fn place_within(&self, left: Duration) -> Option<SemaphorePermit<'_>> {
-        if left.is_zero() {
-            return None;
-        }
-        tokio::time::timeout(left, self.places.acquire()).await.ok()?.ok()
-    }
-
     /// Takes the process that was used last, so that the others become idle and are ended.
     fn warm(&self, function: &Function) -> Option<Environment> {
         let mut idle = self.idle();
@@ -510,5 +555,13 @@ mod tests {
         {
             assert_eq!(pause(failures, retries), expected, "{failures} {retries}");
         }
+    }
+
+    #[test]
+    fn a_throttled_event_is_tried_again_after_a_pause_that_doubles_up_to_five_minutes() {
+        for (throttles, expected) in [(0, 1), (1, 2), (8, 256), (9, 300), (63, 300), (64, 300), (u32::MAX, 300)] {
+            assert_eq!(throttled_pause(throttles, Speed::REAL).as_secs(), expected, "{throttles}");
+        }
+        assert_eq!(throttled_pause(0, Speed::FAST), LEAST_THROTTLED);
     }
 }

@@ -14,7 +14,8 @@ use crate::call::Json;
 /// `Tags.Key`. `Tags.*` permits everything below `Tags`, and `Type=a|b` only these two values.
 ///
 /// For a JSON document, a path also gives the type of a member that is not text: `Force:boolean`, `Size:integer`,
-/// `Rate:double`, `Code:blob` (in base64), `Names[]` (a list of texts), `Tags[].Key` (a list of structures), and
+/// `Rate:double`, `Start:moment` (in seconds since 1970), `Code:blob` (in base64), `Names[]` (a list of texts),
+/// `Tags[].Key` (a list of structures), and
 /// `Tags.*` (a map of texts).
 pub type ParameterSpec = &'static str;
 
@@ -88,6 +89,8 @@ pub enum Type {
     Integer,
     /// A number.
     Double,
+    /// A timestamp: seconds since 1970.
+    Moment,
     /// Bytes, which are a text in base64.
     Blob,
     /// A list of texts.
@@ -107,6 +110,7 @@ impl Type {
         (":boolean", Type::Boolean),
         (":integer", Type::Integer),
         (":double", Type::Double),
+        (":moment", Type::Moment),
         (":blob", Type::Blob),
         ("[]", Type::Texts),
         (".*", Type::Map),
@@ -118,7 +122,7 @@ impl Type {
             Type::Text => value.is_string(),
             Type::Boolean => value.is_boolean(),
             Type::Integer => value.is_i64(),
-            Type::Double => value.is_number(),
+            Type::Double | Type::Moment => value.is_number(),
             Type::Blob => value.as_str().is_some_and(|text| BASE64_STANDARD.decode(text).is_ok()),
             Type::Texts => value.as_array().is_some_and(|items| items.iter().all(Value::is_string)),
             Type::Map => value.as_object().is_some_and(|members| members.values().all(Value::is_string)),

@@ -56,6 +56,7 @@ const READING: &[&str] = &[
     "List",
     "Query",
     "Scan",
+    "Simulate",
     "TransactGet",
 ];
 

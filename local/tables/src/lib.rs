@@ -33,6 +33,7 @@ use kit::answer::{Protocol, Refusal, Response, json_answer, json_text, not_imple
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Call, Effect, Json, Needs, Operation, Page, Request, Row, Rows, Unreadable};
 use kit::parameters::{self, ANYTHING, ParameterSpec};
+use kit::quotas::TABLES;
 use kit::speed::Speed;
 use states::States;
 
@@ -223,6 +224,7 @@ impl DynamoDb {
         if operation == "CreateTable" {
             sizes::check_tags(&input["Tags"], &[])?;
             self.refuse_unholdable(&name).await?;
+            self.refuse_beyond_quota(&name).await?;
         }
         let mut answer = self.pass(operation, row.effect, body).await?;
         if !answer.status().is_success() {
@@ -252,6 +254,16 @@ impl DynamoDb {
                 Err(Refusal::new(501, "NotImplementedException", text))
             }
         }
+    }
+
+    /// Refuses a new table if there are as many as a region may have.
+    async fn refuse_beyond_quota(&self, name: &str) -> Result<(), Refusal> {
+        let names = self.ask(|database| database.names()).await?;
+        if names.len() < TABLES || names.iter().any(|there| there == name) {
+            return Ok(());
+        }
+        let text = format!("Subscriber limit exceeded: There is a limit of {TABLES} tables per subscriber");
+        Err(Refusal::new(400, "LimitExceededException", text))
     }
 
     /// Lists the tables, including those that are being deleted.

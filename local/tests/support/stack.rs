@@ -166,6 +166,7 @@ impl TestCompute {
         let context = Context {
             kind: Default::default(),
             certificates: Arc::new(NoCertificates),
+            metrics: Default::default(),
             dir: dir.path().to_owned(),
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),

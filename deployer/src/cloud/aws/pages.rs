@@ -41,6 +41,8 @@ pages! {
         { auto_scaling_groups: aws_sdk_autoscaling::types::AutoScalingGroup, next_token }
     aws_sdk_cloudwatch::describe_alarms::DescribeAlarmsOutput
         { metric_alarms: aws_sdk_cloudwatch::types::MetricAlarm, next_token }
+    aws_sdk_cloudwatch::get_metric_data::GetMetricDataOutput
+        { metric_data_results: aws_sdk_cloudwatch::types::MetricDataResult, next_token }
     aws_sdk_cloudwatchlogs::describe_log_groups::DescribeLogGroupsOutput
         { log_groups: aws_sdk_cloudwatchlogs::types::LogGroup, next_token }
     aws_sdk_cloudwatchlogs::filter_log_events::FilterLogEventsOutput
@@ -81,6 +83,8 @@ pages! {
         { instance_profiles: aws_sdk_iam::types::InstanceProfile, marker }
     aws_sdk_iam::list_role_policies::ListRolePoliciesOutput { policy_names: String, marker }
     aws_sdk_iam::list_roles::ListRolesOutput { roles: aws_sdk_iam::types::Role, marker }
+    aws_sdk_iam::simulate_principal_policy::SimulatePrincipalPolicyOutput
+        { evaluation_results: aws_sdk_iam::types::EvaluationResult, marker }
     aws_sdk_lambda::list_functions::ListFunctionsOutput
         { functions: aws_sdk_lambda::types::FunctionConfiguration, next_marker }
     aws_sdk_lambda::list_versions_by_function::ListVersionsByFunctionOutput

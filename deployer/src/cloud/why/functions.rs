@@ -6,13 +6,19 @@ use aws_sdk_lambda::types::{LastUpdateStatus, State};
 use futures::future::try_join_all;
 use time::{OffsetDateTime, macros::format_description};
 
-use super::{Verdict, evidence::keep, service_log};
+use super::{
+    Measured, Verdict,
+    evidence::keep,
+    measured::{self, WITHIN_MIN},
+    service_log,
+};
 use crate::{
     cloud::{
         aws::{Aws, found},
         partition,
     },
     engine::Fault,
+    output::counted::counted,
 };
 
 /// A function and the names of its resources.
@@ -26,10 +32,12 @@ pub struct FunctionNames {
     pub log_group: String,
     /// The buckets whose uploads it is notified of.
     pub buckets: Vec<String>,
+    /// The concurrency that `stack.yaml` reserves for it.
+    pub concurrency: Option<i32>,
 }
 
 /// The evidence about a function. What could not be read is empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FunctionEvidence {
     /// Messages about failed reads.
     pub unread: Vec<String>,
@@ -39,6 +47,10 @@ pub struct FunctionEvidence {
     pub unpermitted: Vec<String>,
     /// Buckets that do not notify it.
     pub silent: Vec<String>,
+    /// Its reserved concurrency.
+    pub concurrency: Option<Concurrency>,
+    /// What CloudWatch has measured of it.
+    pub measured: Option<Measured>,
     /// The lines of its last invocations, oldest first: those after the last one that succeeded.
     pub lines: Vec<String>,
 }
@@ -58,11 +70,40 @@ pub struct FunctionState {
     pub changed_ms: Option<i64>,
 }
 
+/// How many invocations of a function may run at once, reserved for it; `None` if nothing is reserved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Concurrency {
+    /// What Lambda has reserved.
+    pub reserved: Option<i32>,
+    /// What `stack.yaml` reserves.
+    pub described: Option<i32>,
+}
+
 impl FunctionEvidence {
-    /// The evidence in lines; the end of the log only on request.
-    pub fn summary(&self, with_log: bool) -> Vec<String> {
-        let last = &self.lines[self.lines.len().saturating_sub(if with_log { LAST_LINES } else { 0 })..];
-        self.unread.iter().cloned().chain(last.iter().map(|line| format!("  {line}"))).collect()
+    /// The evidence in lines; the metrics and the end of the log only on request.
+    pub fn summary(&self, with_all: bool) -> Vec<String> {
+        let last = &self.lines[self.lines.len().saturating_sub(if with_all { LAST_LINES } else { 0 })..];
+        let measured = self.measurements().filter(|_| with_all);
+        let unread = self.unread.iter().cloned();
+        unread.chain(measured).chain(last.iter().map(|line| format!("  {line}"))).collect()
+    }
+
+    /// The metrics that are not zero, if any explains a problem.
+    fn measurements(&self) -> Option<String> {
+        let measured = self.measured.filter(|it| it.throttled + it.dropped + it.undelivered > 0)?;
+        let counts = [
+            (measured.throttled, "throttled"),
+            (measured.dropped, "events dropped"),
+            (measured.undelivered, "records not written"),
+        ];
+        let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let oldest = measured.oldest_event_ms.map(|ms| format!("events waited up to {:.1} s", ms / 1000.0));
+        let all: Vec<String> = counts.chain(oldest).collect();
+        let reserved = self.concurrency.map(|it| match it.reserved {
+            Some(number) => format!("; reserved concurrency: {number}"),
+            None => "; no reserved concurrency".to_owned(),
+        });
+        Some(format!("last {WITHIN_MIN} min: {}{}", all.join(", "), reserved.unwrap_or_default()))
     }
 }
 
@@ -75,13 +116,19 @@ const RECENT_S: i64 = 60 * 60;
 /// Reads all evidence, concurrently.
 pub async fn collect_function(aws: &Aws, names: &FunctionNames) -> FunctionEvidence {
     let mut unread = Vec::new();
-    let (state, policy, silent, lines) =
-        futures::join!(state(aws, names), policy(aws, names), silent(aws, names), lines(aws, names));
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    let (state, policy, silent, lines, reserved, values) = futures::join!(
+        state(aws, names),
+        policy(aws, names),
+        silent(aws, names),
+        lines(aws, names),
+        reserved(aws, names),
+        measured::read(aws, &names.name, now_s)
+    );
     let policy = keep(&mut unread, "the function's policy", policy);
     let partition = partition::of(&aws.region);
     let lets = |policy: &str, bucket: &str| policy.contains(&format!("arn:{partition}:s3:::{bucket}\""));
     let state = keep(&mut unread, "the function", state);
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
     let changed_ms = state.iter().flatten().find_map(|state: &FunctionState| state.changed_ms);
     let since_ms = changed_ms.unwrap_or_default().max((now_s - RECENT_S) * 1000);
     let streams = keep(&mut unread, "the function's log", lines).unwrap_or_default();
@@ -90,9 +137,19 @@ pub async fn collect_function(aws: &Aws, names: &FunctionNames) -> FunctionEvide
         state,
         unpermitted: policy.map(unpermitted).unwrap_or_default(),
         silent: keep(&mut unread, "the buckets' notifications", silent).unwrap_or_default(),
+        concurrency: keep(&mut unread, "the function's concurrency", reserved)
+            .map(|reserved| Concurrency { reserved, described: place.concurrency }),
+        measured: keep(&mut unread, "the function's metrics", values)
+            .map(|values| Measured::of(&values, changed_ms.unwrap_or_default() / 1000)),
         lines: failed_lines(&streams, since_ms),
         unread,
     }
+}
+
+/// The concurrency that Lambda has reserved for the function.
+async fn reserved(aws: &Aws, names: &FunctionNames) -> Result<Option<i32>, Fault> {
+    let answer = found(aws.lambda.get_function_concurrency().function_name(&names.name).send().await)?;
+    Ok(answer.and_then(|it| it.reserved_concurrent_executions))
 }
 
 async fn state(aws: &Aws, names: &FunctionNames) -> Result<Option<FunctionState>, Fault> {
@@ -301,10 +358,59 @@ pub fn function_verdict(it: &FunctionEvidence) -> Option<Verdict> {
         let words = format!("the bucket {bucket} does not notify it of uploads");
         return verdict("notification", words, "run `up`, which reverts the manual change", "");
     }
+    if let Some(verdict) = throttled(it) {
+        return Some(verdict);
+    }
     let events: Vec<Event> = it.lines.iter().map(|line| (0, line.clone())).collect();
     let invocations = invocations(&events);
-    let (sign, line) = invocations.iter().rev().find_map(Invocation::sign)?;
-    verdict(sign.cause, format!("{}: {line}", sign.says), sign.remedy, sign.field)
+    if let Some((sign, line)) = invocations.iter().rev().find_map(Invocation::sign) {
+        return verdict(sign.cause, format!("{}: {line}", sign.says), sign.remedy, sign.field);
+    }
+    let Measured { dropped, undelivered, .. } = it.measured.unwrap_or_default();
+    if undelivered > 0 {
+        let words =
+            format!("its destination misses {} of dropped events, {}", counted(undelivered, "record"), lately());
+        let remedy = "run `up`, which restores the role's policy; with `roles`, allow it to write to the destination";
+        return verdict("undelivered", words, remedy, "on_failure");
+    }
+    if dropped > 0 {
+        let words = format!("{} dropped {}", counted(dropped, "asynchronous event"), lately());
+        let remedy = "`deployer logs` shows failed attempts; `on_failure` records each dropped event with its error";
+        return verdict("dropped", words, remedy, "on_failure");
+    }
+    None
+}
+
+/// When throttles and dropped events count.
+fn lately() -> String {
+    format!("in the last {WITHIN_MIN} min")
+}
+
+/// The cause of a function without concurrency for its invocations.
+fn throttled(it: &FunctionEvidence) -> Option<Verdict> {
+    let Measured { throttled, dropped, .. } = it.measured?;
+    let concurrency = it.concurrency.unwrap_or_default();
+    let throttles = format!("{} throttled {}", counted(throttled, "invocation"), lately());
+    let raise = match concurrency.reserved == concurrency.described {
+        true => "raise `concurrency`, or leave it out, and run `up`",
+        false => "run `up`, which reverts the manual change",
+    };
+    let (cause, words, remedy) = match concurrency.reserved {
+        Some(0) if throttled > 0 => ("stopped", format!("its reserved concurrency of 0 stops it: {throttles}"), raise),
+        // With a destination, events are dropped at once.
+        Some(0) if dropped > 0 => {
+            let drops = format!("{} dropped {}", counted(dropped, "event"), lately());
+            ("stopped", format!("its reserved concurrency of 0 stops it: {drops}"), raise)
+        }
+        _ if throttled == 0 => return None,
+        Some(number) => ("throttled", format!("its reserved concurrency of {number} is used up: {throttles}"), raise),
+        None => (
+            "account-throttled",
+            format!("the account's concurrency is used up: {throttles}"),
+            "reserve some for it with `concurrency`, or ask AWS for more (Service Quotas, L-B99A9384)",
+        ),
+    };
+    Some(Verdict { cause, words, remedy: remedy.into(), field: "concurrency" })
 }
 
 #[cfg(test)]
@@ -392,8 +498,50 @@ mod tests {
         );
         check(FunctionEvidence { silent: vec!["b".into()], ..Default::default() }, "notification", "does not notify");
         check(FunctionEvidence { state: Some(None), ..Default::default() }, "no-function", "does not exist");
+        let measured = |throttled, dropped, undelivered, reserved, described| FunctionEvidence {
+            measured: Some(Measured { throttled, dropped, undelivered, oldest_event_ms: None }),
+            concurrency: Some(Concurrency { reserved, described }),
+            ..Default::default()
+        };
+        check(measured(3, 1, 0, Some(0), Some(0)), "stopped", "of 0 stops it: 3 invocations throttled");
+        check(measured(0, 1, 0, Some(0), Some(0)), "stopped", "of 0 stops it: 1 event dropped");
+        check(measured(1, 0, 0, Some(2), Some(2)), "throttled", "concurrency of 2 is used up: 1 invocation throttled");
+        check(measured(1, 0, 0, None, None), "account-throttled", "the account's concurrency is used up");
+        check(measured(0, 2, 1, None, None), "undelivered", "misses 1 record");
+        check(measured(0, 2, 0, None, None), "dropped", "2 asynchronous events dropped");
+        let slow = FunctionEvidence { lines: log("Task timed out").lines, ..measured(0, 2, 1, None, None) };
+        check(slow, "function-timeout", "time limit");
+        let slow = FunctionEvidence { lines: log("Task timed out").lines, ..measured(5, 0, 0, Some(1), Some(1)) };
+        check(slow, "throttled", "of 1 is used up");
+        assert_eq!(function_verdict(&measured(0, 0, 0, Some(0), Some(0))), None, "nothing has invoked it");
         let trouble = FunctionState { trouble: Some("it is Failed: x".into()), ..Default::default() };
         check(FunctionEvidence { state: Some(Some(trouble)), ..Default::default() }, "function-failed", "Failed");
         assert_eq!(function_verdict(&FunctionEvidence { lines: vec!["END".into()], ..Default::default() }), None);
+    }
+
+    #[test]
+    fn a_concurrency_that_was_changed_by_hand_is_reverted() {
+        let remedy = |reserved, described| {
+            let evidence = FunctionEvidence {
+                measured: Some(Measured { throttled: 1, ..Default::default() }),
+                concurrency: Some(Concurrency { reserved, described }),
+                ..Default::default()
+            };
+            function_verdict(&evidence).expect("a cause").remedy
+        };
+        assert!(remedy(Some(1), Some(1)).starts_with("raise `concurrency`"));
+        assert!(remedy(Some(1), None).contains("manual change") && remedy(Some(0), Some(5)).contains("manual change"));
+        assert!(remedy(None, None).contains("L-B99A9384"));
+    }
+
+    #[test]
+    fn the_metrics_are_shown_with_a_cause_only() {
+        let evidence = FunctionEvidence {
+            measured: Some(Measured { throttled: 7, dropped: 2, undelivered: 0, oldest_event_ms: Some(1500.0) }),
+            concurrency: Some(Concurrency { reserved: Some(1), described: Some(1) }),
+            ..Default::default()
+        };
+        let line = "last 15 min: 7 throttled, 2 events dropped, events waited up to 1.5 s; reserved concurrency: 1";
+        assert_eq!((evidence.summary(true), evidence.summary(false)), (vec![line.to_owned()], vec![]));
     }
 }

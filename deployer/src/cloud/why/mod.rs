@@ -4,6 +4,7 @@
 mod causes;
 mod evidence;
 mod functions;
+mod measured;
 pub mod report;
 mod roll_out;
 mod service_log;
@@ -14,7 +15,8 @@ pub use evidence::{
     collect_release, denied_or_said, is_denied, unread,
 };
 pub(in crate::cloud) use evidence::{group, instances, keep, launches, wiring};
-pub use functions::{FunctionEvidence, FunctionNames, collect_function, function_verdict, last_error};
+pub use functions::{Concurrency, FunctionEvidence, FunctionNames, collect_function, function_verdict, last_error};
+pub use measured::Measured;
 pub use roll_out::{Judgement, Look, RollOuts, look};
 
 use std::collections::BTreeSet;

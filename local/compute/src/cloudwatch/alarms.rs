@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::math::{Expression, is_id};
-use super::metrics::{self, Metrics, NAMES, NAMESPACE, Series};
+use super::metrics::{self, Metrics, NAMES, NAMESPACE};
 use super::{flag, list, number, text};
 use crate::Site;
 use crate::clock::Moment;
 use crate::state::{MetricAlarm, Refresh, State, Tags, Verdict, Watch};
 use kit::answer::Refusal;
+use kit::metrics::Series;
 use kit::parameters;
 use kit::speed::Speed;
 use kit::tags::{Flaw, USUAL};
@@ -34,12 +35,12 @@ const MOST_AT_ONCE: u64 = 1_440;
 
 pub type Answered = Result<Value, Refusal>;
 
-fn invalid(message: impl Into<String>) -> Refusal {
+pub fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(400, "ValidationError", message)
 }
 
 /// Returns a parameter that has to be given.
-fn required<'a>(input: &'a Value, name: &str) -> Result<&'a str, Refusal> {
+pub fn required<'a>(input: &'a Value, name: &str) -> Result<&'a str, Refusal> {
     text(input, name).ok_or_else(|| invalid(format!("The parameter {name} is required")))
 }
 
@@ -247,7 +248,7 @@ fn series(metric: &Value) -> Result<Series, Refusal> {
     }
     let balancer =
         balancer.ok_or_else(|| parameters::refusal("the local AWS measures each load balancer alone".to_owned()))?;
-    Ok(Series { name, balancer, target_group })
+    Ok(metrics::series(name, balancer, target_group))
 }
 
 pub fn delete(state: &mut State, site: &Site, input: &Value) -> Answered {

@@ -9,7 +9,7 @@ use kit::call::{Asked, Need};
 use kit::query::{Answer, ApiError, Params, Xml};
 
 /// The default quotas of a region (Amazon VPC user guide, "Amazon VPC quotas").
-const MOST_VPCS: usize = 5;
+const MOST_VPCS: usize = kit::quotas::VPCS;
 const MOST_SUBNETS: usize = 200;
 const MOST_TABLES: usize = 200;
 const MOST_ROUTES: usize = 50;

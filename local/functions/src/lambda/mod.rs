@@ -93,6 +93,11 @@ impl Lambda {
         self.registry.speed()
     }
 
+    /// Returns the measurements of the functions.
+    pub fn metrics(&self) -> kit::metrics::Metrics {
+        self.running.metrics()
+    }
+
     /// Sets the source of code that is given as bucket and key, where events that are given up are recorded, too.
     pub fn connect(&self, objects: Weak<dyn CodeObjects>) {
         self.running.connect(objects.clone());

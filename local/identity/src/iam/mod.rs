@@ -7,6 +7,7 @@ mod profiles;
 mod replication;
 mod roles;
 mod rules;
+mod simulation;
 mod state;
 mod tags;
 
@@ -242,6 +243,15 @@ const OPERATIONS: &[Operation<Run>] = &[
         None,
         "InstanceProfileName RoleName",
         Change(profiles::remove_role),
+    ),
+    Operation::new(
+        "SimulatePrincipalPolicy",
+        Reads,
+        Needs::On("{PolicySourceArn}"),
+        list("EvaluationResults"),
+        "ActionNames ContextEntries.ContextKeyName ContextEntries.ContextKeyType=string|stringList \
+         ContextEntries.ContextKeyValues Marker MaxItems PolicySourceArn ResourceArns",
+        Look(simulation::of_principal),
     ),
     Operation::new("TagInstanceProfile", Writes, PROFILE, None, "InstanceProfileName Tags.*", Change(profiles::tag)),
     Operation::new("TagRole", Writes, ROLE, None, "RoleName Tags.*", Change(roles::tag)),

@@ -66,28 +66,32 @@ impl Replica {
 }
 
 fn facts(role: &state::Role, state: &State) -> RoleFacts {
-    let inline = role.inline_policies.iter().map(|policy| policy.policy_document.clone());
-    let attached = role.attached_policies.iter().filter_map(|policy| state.policy(&policy.policy_arn));
     RoleFacts {
         arn: role.arn.clone(),
         trust: role.assume_role_policy_document.clone(),
-        policies: inline.chain(attached.map(|policy| policy.document)).collect(),
+        policies: state.documents_of(role),
         tags: role.tags.clone(),
         longest_session: i64::from(role.max_session_duration),
     }
 }
 
+/// The policies of a role that are valid.
+pub(super) fn parsed(role: &str, documents: &[String]) -> Vec<Policy> {
+    let policies = documents.iter().filter_map(|text| match Policy::parse(text) {
+        Ok(policy) => Some(policy),
+        Err(why) => {
+            tracing::warn!(role, why, "a policy is not understood");
+            None
+        }
+    });
+    policies.collect()
+}
+
 impl Role {
     /// Parses the documents. One that was stored before documents were validated may be invalid, and allows nothing.
     fn read(facts: &RoleFacts) -> Role {
-        let policies = facts.policies.iter().filter_map(|text| match Policy::parse(text) {
-            Ok(policy) => Some(policy),
-            Err(why) => {
-                tracing::warn!(role = facts.arn, why, "a policy is not understood");
-                None
-            }
-        });
-        let grants = Grants { role_arn: facts.arn.clone(), tags: facts.tags.clone(), policies: policies.collect() };
+        let policies = parsed(&facts.arn, &facts.policies);
+        let grants = Grants { role_arn: facts.arn.clone(), tags: facts.tags.clone(), policies };
         let trust = Trust::parse(&facts.trust).unwrap_or_default();
         Role { trust, grants: Arc::new(grants), longest_session: facts.longest_session }
     }

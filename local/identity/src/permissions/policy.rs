@@ -122,6 +122,16 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Returns the condition keys that statements on an action compare.
+    pub fn keys_of(&self, action: &str) -> impl Iterator<Item = &str> {
+        let action = action.to_ascii_lowercase();
+        let of_action =
+            self.statements.iter().filter(move |statement| statement.actions.has(|pattern| pattern.fits(&action)));
+        of_action.flat_map(|statement| statement.conditions.iter().map(Condition::key))
+    }
+}
+
 /// Parses a document as a JSON object. Refuses fields and versions that IAM does not know.
 pub(super) fn document(text: &str) -> Result<Map<String, Value>, String> {
     let Ok(Value::Object(document)) = serde_json::from_str(text) else {
