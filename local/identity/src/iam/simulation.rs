@@ -1,6 +1,6 @@
 //! The policy simulator's API (docs/aws.md §3.5).
 
-use super::seen;
+use super::replication;
 use super::state::State;
 use super::{Answer, not_found, refusal, required};
 use crate::credentials::user_arn;
@@ -64,7 +64,7 @@ fn policies_of(state: &State, arn: &str) -> Result<Option<Vec<Policy>>, Refusal>
     let name = path.rsplit('/').next().unwrap_or(path);
     match kind {
         "role" => match state.role(name).filter(|role| role.arn == arn) {
-            Some(role) => Ok(Some(seen::parsed(arn, &state.documents_of(role)))),
+            Some(role) => Ok(Some(replication::parsed(arn, &state.documents_of(role)))),
             None => Err(not_found(format!("The role with name {name} cannot be found."))),
         },
         "user" | "group" => Err(not_found(format!("The {kind} with name {name} cannot be found."))),
