@@ -26,7 +26,7 @@ use crate::http::post::{PostJson, PostSchema};
 use crate::http::ready::Readiness;
 use crate::identity::author::{Author, Owner};
 use crate::storage::pictures::{Address, Pictures};
-use crate::storage::row::Post;
+use crate::storage::row::{Post, Text};
 use crate::storage::rows::{Found, Order, Part, Rows};
 use crate::storage::single_flight::SingleFlight;
 

@@ -13,7 +13,8 @@ macro_rules! object {
         $(#[$about:meta])*
         $name:literal, $schema:ident, $json:ident<$life:lifetime> {
             $($(#[$doc:meta])* $field:ident: $shown:ty, $written:ty;)*
-            optional:
+        }
+        optional {
             $($(#[$optional_doc:meta])* $optional:ident: $optional_shown:ty, $optional_written:ty;)*
         }
     ) => {
@@ -53,7 +54,8 @@ object! {
         labels: Option<Vec<String>>, Option<&'a [Text<'a>]>;
         /// An alias of `labels`.
         label: Option<Vec<String>>, Option<&'a [Text<'a>]>;
-        optional:
+    }
+    optional {
         /// What the picture shows, in the author's words; absent unless the author has described it.
         alt: String, Text<'a>;
         /// The width at which the picture is displayed, in pixels; absent if unknown.

@@ -138,7 +138,7 @@ pub async fn collect_function(aws: &Aws, names: &FunctionNames) -> FunctionEvide
         unpermitted: policy.map(unpermitted).unwrap_or_default(),
         silent: keep(&mut unread, "the buckets' notifications", silent).unwrap_or_default(),
         concurrency: keep(&mut unread, "the function's concurrency", reserved)
-            .map(|reserved| Concurrency { reserved, described: place.concurrency }),
+            .map(|reserved| Concurrency { reserved, described: names.concurrency }),
         measured: keep(&mut unread, "the function's metrics", values)
             .map(|values| Measured::of(&values, changed_ms.unwrap_or_default() / 1000)),
         lines: failed_lines(&streams, since_ms),
