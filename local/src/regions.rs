@@ -232,6 +232,7 @@ impl Region {
         let roles =
             RolesOf { region: name.to_owned(), access: access.clone(), iam: iam.clone(), secrets: secrets.clone() };
         let objects_of = Arc::new(ObjectsOf { s3: s3.clone(), iam: iam.clone(), region: name.to_owned() });
+        let dynamodb = DynamoDb::open(&state, name, *speed).await?;
         let compute = Compute::start(compute::Context {
             dir: dir.join("compute"),
             region: name.to_owned(),
@@ -252,9 +253,9 @@ impl Region {
         let balancers: Arc<BalancersOf> = Arc::new(BalancersOf(Arc::downgrade(&compute)));
         acm.connect(Arc::downgrade(&balancers) as Weak<dyn acm::Users>);
         route53.connect(Arc::downgrade(&balancers) as Weak<dyn Balancers>);
-        tokio::spawn(acm.clone().watch());
-        let dynamodb = DynamoDb::open(&state, name, *speed).await?;
         lambda.resume()?;
+        // Nothing can fail any more: it would write to a directory whose server was not started.
+        tokio::spawn(acm.clone().watch());
         Ok(Region {
             name: name.to_owned(),
             acm,
