@@ -114,7 +114,7 @@ fn random_id() -> u16 {
 /// The answer of one resolver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
-    /// It knows.
+    /// The servers answered.
     Known(NameServers),
     /// It could not find out: the servers that the zone is delegated to do not answer for it, or it has a fault.
     Failure,
@@ -124,13 +124,13 @@ enum Answer {
 
 const TYPE_NS: u16 = 2;
 const CLASS_IN: u16 = 1;
-/// A standard query that asks for recursion.
+/// A standard query with recursion desired.
 const RECURSION_DESIRED: u16 = 0x0100;
 const IS_ANSWER: u16 = 0x8000;
 const IS_TRUNCATED: u16 = 0x0200;
 /// The length of the header, after which the question begins.
 const HEADER: usize = 12;
-/// The response codes that we tell apart (RFC 1035, section 4.1.1).
+/// The response codes that we distinguish (RFC 1035, section 4.1.1).
 const NO_ERROR: u16 = 0;
 const SERVER_FAILURE: u16 = 2;
 const NO_SUCH_NAME: u16 = 3;

@@ -29,7 +29,7 @@ pub struct Site {
     pub caller_arn: String,
     /// The region.
     pub region: String,
-    /// Whether another endpoint stands in for AWS, such as our local AWS.
+    /// Whether another endpoint is used in place of AWS, such as our local AWS.
     pub is_emulated: bool,
 }
 

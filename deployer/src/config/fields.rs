@@ -6,7 +6,7 @@ use super::{KEY_TYPES, METHODS, RETENTIONS, STREAMS};
 /// A field.
 #[derive(Debug)]
 pub struct Field {
-    /// Its place, such as `services.*.instances.max`; `*` stands for an entry's name.
+    /// Its place, such as `services.*.instances.max`; `*` matches an entry's name.
     pub path: &'static str,
     /// Its description.
     pub words: &'static str,
@@ -136,7 +136,7 @@ const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/
 
 const DESTINATION: &str = "^(\\$\\{buckets\\.[a-z0-9-]+\\.arn\\}|arn:aws[a-z-]*:(s3:::[a-z0-9.-]+|(sqs|sns):[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+))$";
 
-/// Every field, in the order of the reference. A mapping stands before its fields.
+/// Every field, in the order of the reference. A mapping precedes its fields.
 pub const FIELDS: &[Field] = &[
     required("name", Takes::Name, "The stack's name, which all names in the cloud begin with."),
     required("region", Takes::Region, "The region to deploy to."),

@@ -70,7 +70,7 @@ impl Store {
 /// A value that is kept in AWS. The program's own role reads it when the program starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// Where.
+    /// The store.
     pub store: Store,
     /// Its name there.
     pub name: String,

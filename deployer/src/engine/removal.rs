@@ -6,7 +6,7 @@ use super::{Stack, graph::Node, walk::reversed};
 
 /// For each node of the page, followed by each orphan, the nodes that have to be removed before it.
 ///
-/// The page knows its own edges. An orphan has none, so they follow from its kind: a page node is removed before an
+/// The page has its own edges. An orphan has none, so they follow from its kind: a page node is removed before an
 /// orphan that it may still use (a listener that keeps forwarding to a target group of the previous port), and an
 /// orphan before a page node that it may use (a security group whose rules refer to the load balancer's).
 pub(super) fn removal_order<C: Send + Sync + 'static>(stack: &Stack<C>) -> Vec<Vec<usize>> {

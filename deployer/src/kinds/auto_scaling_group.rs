@@ -119,13 +119,13 @@ pub const ENDS: &str = "deployer-ends";
 /// Stands for a tag without its scheduled action: a run died between the two. Never wanted, so always a difference.
 pub const UNSCHEDULED: &str = "not scheduled";
 
-/// A starting instance says nothing about the load during its first minute.
+/// The metrics of an instance say nothing about the load during its first minute.
 pub const WARMUP_S: i32 = 60;
 /// The code of a roll-out that failed.
 pub const FAILED: &str = "InstanceRefreshFailed";
 /// How long a refresh may make no progress, in seconds of AWS. AWS itself waits for an hour.
 const ROLL_OUT_S: u64 = 30 * 60;
-/// How much longer its faults are borne, so that it is given up rather than left alone.
+/// How much longer its faults are tolerated, so that the run gives it up rather than ends without a verdict.
 const MARGIN: Duration = Duration::from_secs(60);
 
 impl Resource for AutoScalingGroup {

@@ -237,7 +237,7 @@ impl Resource for Listener {
 }
 
 impl Listener {
-    /// The port at which clients reach it. Only addresses with HTTPS are made of it.
+    /// The port at which clients reach it. Only HTTPS addresses use it.
     async fn front(&self, aws: &Aws, port: Option<i32>) -> u16 {
         let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(HTTPS_PORT);
         // …:loadbalancer/app/NAME/ID

@@ -136,7 +136,7 @@ impl Resource for RouteTable {
         remove(aws, live.settings.superfluous.iter().chain([&live.output.id]).collect()).await
     }
 
-    /// EC2 does not tell when a table was created.
+    /// EC2 does not report when a table was created.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let found = aws.ec2.describe_route_tables().filters(tags::of_any_stack());
         let tagged = |table: Described| {

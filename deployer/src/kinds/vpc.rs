@@ -147,7 +147,7 @@ impl Resource for Vpc {
         remove(aws, live.settings.superfluous.iter().chain([&live.output.id]).collect()).await
     }
 
-    /// EC2 does not tell when a VPC was created.
+    /// EC2 does not report when a VPC was created.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let found = items(aws.ec2.describe_vpcs().filters(tags::of_any_stack()).into_paginator().send()).await?;
         let tagged = |vpc: Described| {

@@ -109,7 +109,7 @@ impl Release {
     fn of(version: &LaunchTemplateVersion) -> Release {
         let (settings, image) = launch_template::chosen(version);
         let (_, origin) = Origin::parse(version.version_description().unwrap_or_default());
-        // Versions made by hand say nothing; AWS knows their creator.
+        // The description of a version made by hand has no creator; AWS has it.
         let who = origin.who.or_else(|| version.created_by().and_then(short_name));
         Release {
             number: version.version_number().unwrap_or_default(),

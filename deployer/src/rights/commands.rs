@@ -42,7 +42,7 @@ enum Deed {
     Remove,
 }
 
-/// The resources that a command deals with. Lists are made of every kind, whatever `stack.yaml` describes.
+/// The resources that a command deals with. Resources of every kind are listed, whatever `stack.yaml` describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
     /// None.

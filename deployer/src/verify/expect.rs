@@ -106,7 +106,7 @@ fn json(expected: &Expected, answer: &Answer, values: &Values) -> Option<String>
     })
 }
 
-/// Whether a value is the expected one: an object may have more members. The text `*` stands for everything but null.
+/// Whether a value is the expected one: an object may have more members. The text `*` matches everything but null.
 fn equals(wanted: &JsonWords, value: &Value, values: &Values) -> bool {
     match (wanted, value) {
         (JsonWords::Text(text), Value::String(value)) => fits(&values.pattern(text), value),

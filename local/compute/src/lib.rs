@@ -64,7 +64,7 @@ pub trait Certificates: Send + Sync {
 /// A certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its domain names in lower case. A wildcard stands for one label.
+    /// Its domain names in lower case. A wildcard matches one label.
     pub names: Vec<String>,
     /// The certificate with its chain, and the key, in PEM; `None` if it is not valid.
     pub issued: Option<(String, String)>,
@@ -433,7 +433,7 @@ impl Compute {
         }
     }
 
-    /// Returns an error that only another service knows of.
+    /// Returns an error that only another service can detect.
     async fn refusal(&self, operation: &str, params: &Params) -> Option<ApiError> {
         match operation {
             "CreateAutoScalingGroup" | "UpdateAutoScalingGroup" => self.refused_profile(params).await,

@@ -464,7 +464,7 @@ fn backups(recovery: Option<Recovery>) -> Response {
     json_answer(200, Protocol::Json10, &json!({ "ContinuousBackupsDescription": description }))
 }
 
-/// Returns this server's address, as the client knows it.
+/// Returns this server's address, as the client addresses it.
 fn endpoints(request: &Request) -> Response {
     let here = request.header("host").unwrap_or("127.0.0.1");
     let endpoints = json!({ "Endpoints": [{ "Address": here, "CachePeriodInMinutes": 1440 }] });

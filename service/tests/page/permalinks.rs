@@ -142,7 +142,7 @@ async fn browsers_get_the_page_while_a_post_cannot_be_read_and_programs_an_error
     let html = visit(&service, Method::GET, &path, &[]).await.text().await.unwrap();
     assert!(html.contains("<title>Zoé · Postagram</title>") && html.contains("app.js"), "{html}");
     assert!(!html.contains("Blue hour"), "{html}");
-    // The page reads the post with a call of its own, which says what is wrong.
+    // The page reads the post with a call of its own, which returns the error.
     let image = visit(&service, Method::GET, &format!("{path}/image"), &[]).await;
     for answer in [service.get(&path).await, image] {
         assert_eq!(header(&answer, "retry-after"), "2");
@@ -164,7 +164,7 @@ async fn browsers_get_the_page_where_there_is_nothing_and_programs_an_error() {
     }
     assert_eq!(assert_refused(service.get("/nothing").await, 404).await, "there is nothing here");
     assert_refused(visit(&service, Method::POST, "/nothing", &[]).await, 404).await;
-    // The API's own paths have its errors, whoever asks.
+    // The API's own paths have its errors for every client.
     assert_refused(visit(&service, Method::GET, "/posts?limit=0", &[]).await, 422).await;
     service.end().await;
 }

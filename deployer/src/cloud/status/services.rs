@@ -130,7 +130,7 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
     };
     ServiceStatus {
         name: place.service.clone(),
-        // Neither well nor ill: it is off.
+        // Neither healthy nor unhealthy: it is off.
         healthy: healthy.filter(|_| !ended && !rest.is_paused()),
         paused: rest.paused,
         ends: rest.ends,

@@ -116,11 +116,11 @@ pub struct RollOut {
     pub release: String,
     /// When it began, in seconds since 1970.
     pub begun_s: i64,
-    /// When it was given up, in seconds since 1970.
+    /// When this run gave it up, in seconds since 1970.
     pub undone_s: Option<i64>,
     /// How far it is.
     pub stage: Stage,
-    /// Why it was rolled back, if AWS says so.
+    /// Why it was rolled back, according to AWS, if known.
     pub why: Option<String>,
     /// Whether an alarm is the reason.
     pub is_alarmed: bool,
@@ -290,7 +290,7 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
     let all = Current { group: group.as_ref().and_then(Option::as_ref), roll_out: roll_out.as_ref() };
     let is_current = |it: &Instance| all.has(&it.id, it.launched_s);
     let is_ill = |it: &&Instance| it.state == "running" && !is_healthy(&it.id);
-    // During a roll-out, an ill instance of the release before may be why there is a new one.
+    // During a roll-out, an unhealthy instance of the previous release may be the reason for the new one.
     let ill = instances.iter().filter(|it| is_current(it)).find(is_ill).or_else(|| instances.iter().find(is_ill));
     let ill = ill.cloned();
     let (console, has_program) = match &ill {

@@ -1,7 +1,7 @@
 //! A run's observations of a release during its roll-out, and when it gives the release up.
 //!
-//! AWS itself waits for an hour without progress. A release that exits is given up by its exits; any other, once the load
-//! balancer has found it unhealthy for longer than its grace period.
+//! AWS itself waits for an hour without progress. The run gives up a release whose program exits after some identical
+//! exits, and any other once the load balancer has found it unhealthy for longer than its grace period.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -242,7 +242,8 @@ pub fn map(entries: &Tags) -> Expr {
     Expr::Map(entries.iter().map(|(key, value)| (key.clone(), Expr::text(value))).collect())
 }
 
-/// A name of Terraform made of a name of ours. Names in `stack.yaml` contain no underscores, so that theirs stay different.
+/// A Terraform name derived from ours. Names in `stack.yaml` contain no underscores, so the derived names stay
+/// distinct.
 pub fn identifier(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let name: String = name.chars().map(plain).collect();

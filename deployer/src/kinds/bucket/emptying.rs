@@ -212,7 +212,7 @@ fn refusal(error: &aws_sdk_s3::types::Error) -> Fault {
     }
 }
 
-/// Decodes a key if the listing says that keys are URL-encoded; S3 encodes them as HTML forms do.
+/// Decodes a key if the listing is URL-encoded; S3 encodes them as HTML forms do.
 fn decoded(key: &str, encoded: bool) -> String {
     if !encoded {
         return key.to_owned();

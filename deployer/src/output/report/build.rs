@@ -9,7 +9,7 @@ use crate::{
     package::{Building, Target},
 };
 
-/// From this many crates on, a build takes long enough to say so.
+/// The number of crates from which a build takes long enough to mention it.
 const MANY: usize = 50;
 
 /// Cargo's lines about single crates, which the count replaces.
