@@ -192,7 +192,7 @@ const FIXED: &[(&str, &str)] = &[
 
 /// Fields that cannot be changed by hand, and why.
 const UNCHANGEABLE: &[(&str, &str)] = &[
-    ("permissions.statements.deployer-images.effect", "AddPermission knows no other than Allow"),
+    ("permissions.statements.deployer-images.effect", "AddPermission has no effect other than Allow"),
     ("listener.protocol", "HTTPS needs a certificate, which has to be proven to belong to a domain"),
     ("target_group.vpc", "the account's default network is the only one there"),
     ("load_balancer.failure", "only AWS fails; it is not a setting"),

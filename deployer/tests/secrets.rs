@@ -392,7 +392,7 @@ async fn a_value_is_typed_twice_and_never_shown() {
     let said = terminal.end().await;
     assert!(said.code == 64 && said.all().contains("the value is too long to be typed"), "{}", said.all());
     assert!(said.all().contains("`deployer secret set NAME <file`") && !said.all().contains("long-value"));
-    // Of a value that is pasted, the lines after the first are read by nothing: neither the next question nor a shell.
+    // The lines after the first of a pasted value are discarded: neither the next prompt nor a shell reads them.
     let said = set("tiger-value\nlion-value\necho lion", "tiger-value").await;
     assert!(said.code == 0 && !said.all().contains("lion"), "{}", said.all());
     let said = set("tiger-value", "tiger-value").await;

@@ -116,7 +116,7 @@ fn random_id() -> u16 {
 enum Answer {
     /// The servers answered.
     Known(NameServers),
-    /// It could not find out: the servers that the zone is delegated to do not answer for it, or it has a fault.
+    /// The lookup failed: the servers that the zone is delegated to do not answer for it, or the resolver has a fault.
     Failure,
     /// The answer is longer than UDP carries.
     Truncated,

@@ -27,16 +27,16 @@ pub struct Domain {
 /// Whether DNS leads to a hosted zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delegation {
-    /// It does.
+    /// DNS leads to the zone.
     Complete,
-    /// It leads to other name servers, or to none.
+    /// DNS leads to other name servers, or to none.
     Missing {
         /// The name servers of the hosted zone.
         wanted: Vec<String>,
         /// The name servers in DNS.
         there: Vec<String>,
     },
-    /// It leads there, but NS records of the zone lead elsewhere below it.
+    /// DNS leads to the zone, but its NS records delegate a subdomain elsewhere.
     Cut {
         /// The name that has them: the domain, or one between it and the zone.
         at: String,

@@ -33,7 +33,7 @@ pub fn uses(config: &Config, is_needed: impl Fn(&str) -> bool) -> Uses {
 impl Session {
     /// Looks for the values that the needed entries refer to, and remembers their versions.
     ///
-    /// Those that are missing are returned, each with its line and its remedy.
+    /// Missing ones are returned, each with its line and its remedy.
     pub(super) async fn find_held(&self, is_needed: impl Fn(&str) -> bool) -> Result<Vec<Failure>, Failure> {
         let (mut versions, mut missing) = (Versions::new(), Vec::new());
         for ((store, name), paths) in uses(&self.config, is_needed) {

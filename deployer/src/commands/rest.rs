@@ -20,9 +20,9 @@ use crate::{
 /// Which differences count as intended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intended {
-    /// Those of a pause.
+    /// The differences that a pause makes.
     Pause,
-    /// Those of a pause, and those of `up --for`.
+    /// The differences that a pause or `up --for` makes.
     PauseAndEnd,
 }
 

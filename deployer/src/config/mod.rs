@@ -350,11 +350,11 @@ impl Access {
 /// The variables of a program.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Variables {
-    /// Those whose values are in `stack.yaml`.
+    /// The variables whose values are in `stack.yaml`.
     pub texts: Environment,
-    /// Those of them whose values plans hide.
+    /// The variables whose values plans hide.
     pub sensitive: BTreeSet<String>,
-    /// Those whose values are kept in AWS.
+    /// The variables whose values are kept in AWS.
     pub held: HeldVariables,
 }
 

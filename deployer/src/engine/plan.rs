@@ -89,7 +89,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether it is as wanted.
+    /// Whether it is up to date.
     pub fn is_done(&self) -> bool {
         matches!(self.result, Some(Ok(())))
     }
@@ -116,7 +116,7 @@ pub enum Progress {
     Began(&'static str),
     /// It is settling; this is its state.
     Waiting(String),
-    /// It is as wanted.
+    /// It is up to date.
     Done,
     /// It failed.
     Failed,
@@ -155,7 +155,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
             }
         })
         .await;
-        // Of several errors, that of the first resource in the order of the page.
+        // Of several errors, the one of the first resource in page order.
         if let Some((_, error)) = failed.into_inner().pop_first() {
             return Err(error);
         }

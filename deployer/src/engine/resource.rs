@@ -169,11 +169,11 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
 /// The result of a read.
 #[derive(Debug)]
 pub enum Observed<R: Resource> {
-    /// It is not there.
+    /// It does not exist.
     Absent,
     /// In transition, described by this text, and not to be changed until it has settled.
     Settling(String),
-    /// It is there.
+    /// It exists.
     Present(Live<R>),
 }
 

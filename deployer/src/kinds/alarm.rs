@@ -141,7 +141,7 @@ fn is_of(watched: &Watched, name: &str) -> bool {
     name.strip_suffix(watched.suffix).is_some_and(|service| service.ends_with('-'))
 }
 
-/// Those of these alarms that are in the state `ALARM`.
+/// Returns the alarms that are in the state `ALARM`.
 pub async fn in_alarm(aws: &Aws, names: &[String]) -> Result<Vec<String>, Fault> {
     let alarms = described(aws, names.to_vec()).await?.into_values();
     let rings = |alarm: &Described| alarm.state_value() == Some(&StateValue::Alarm);

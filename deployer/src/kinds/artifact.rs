@@ -39,7 +39,7 @@ pub enum Content {
 }
 
 impl Default for Content {
-    /// Nothing, for programs that are only read or removed.
+    /// No content, for programs that are only read or removed.
     fn default() -> Self {
         Content::Bytes(Arc::default())
     }

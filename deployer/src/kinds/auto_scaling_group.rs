@@ -125,7 +125,7 @@ pub const WARMUP_S: i32 = 60;
 pub const FAILED: &str = "InstanceRefreshFailed";
 /// How long a refresh may make no progress, in seconds of AWS. AWS itself waits for an hour.
 const ROLL_OUT_S: u64 = 30 * 60;
-/// How much longer its faults are tolerated, so that the run gives it up rather than ends without a verdict.
+/// The additional time for which its faults are tolerated, so that the run gives the roll-out up instead of leaving it.
 const MARGIN: Duration = Duration::from_secs(60);
 
 impl Resource for AutoScalingGroup {

@@ -239,7 +239,7 @@ struct Found {
     is_shared: bool,
 }
 
-/// How far the issue of a certificate has got.
+/// The state of a certificate's issuance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Progress {
     /// It is not requested.
@@ -247,7 +247,7 @@ pub enum Progress {
     Absent,
     /// The domain is not validated yet.
     Pending(Option<Record>),
-    /// It can be used.
+    /// It is issued.
     Issued,
     /// ACM did not issue it, for this reason.
     Failed(String),

@@ -37,9 +37,10 @@ pub struct Listener {
 pub enum Part {
     /// The only listener: one for HTTPS is no longer wanted.
     Alone,
-    /// For plain HTTP, beside one for HTTPS, to which its default action may redirect.
+    /// The plain HTTP listener of a load balancer that also has one for HTTPS, to which its default action may
+    /// redirect.
     Http,
-    /// For HTTPS.
+    /// The HTTPS listener.
     Https,
 }
 

@@ -47,15 +47,15 @@ enum Deed {
 enum Which {
     /// None.
     None,
-    /// Those that `stack.yaml` describes.
+    /// The resources that `stack.yaml` describes.
     Described,
-    /// Those that its outputs need.
+    /// The resources that its outputs need.
     Outputs,
-    /// Those that the addresses of its services need.
+    /// The resources that the addresses of its services need.
     Addresses,
-    /// Those that the requests of `verify` need.
+    /// The resources that the requests of `verify` need.
     Verified,
-    /// Those of every stack.
+    /// The resources of every stack.
     OfAllStacks,
 }
 

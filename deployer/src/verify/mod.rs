@@ -60,9 +60,9 @@ pub struct Result {
 pub enum End {
     /// The answer was as expected.
     Passed,
-    /// It was not; this is why.
+    /// It failed, for this reason.
     Failed(String),
-    /// It was not made, for this reason.
+    /// It was skipped, for this reason.
     Skipped(String),
 }
 

@@ -242,7 +242,7 @@ impl Shell<'_> {
     /// Begins a round of a loop. Returns whether it may.
     async fn goes_round(&self, whole: &mut Done) -> bool {
         if !self.nest.goes_round() {
-            add(whole, Done::failed("bash: too many rounds of a loop for a local instance"));
+            add(whole, Done::failed("bash: too many loop iterations for a local instance"));
             return false;
         }
         match self.nest.rounds {

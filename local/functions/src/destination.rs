@@ -36,7 +36,7 @@ pub(super) struct End<'a> {
     /// How often the function was invoked with it.
     pub attempts: u64,
     pub condition: Condition,
-    /// That of the last attempt.
+    /// The result of the last attempt.
     pub outcome: Option<&'a Outcome>,
 }
 

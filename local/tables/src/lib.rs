@@ -248,7 +248,8 @@ impl DynamoDb {
         match self.ask(move |database| database.in_the_way_of(&table)).await? {
             None => Ok(()),
             Some(other) => {
-                let text = format!("the local AWS cannot have a table {name} beside {other}: choose another name");
+                let text =
+                    format!("the local AWS cannot have both a table {name} and a table {other}: choose another name");
                 Err(Refusal::new(501, "NotImplementedException", text))
             }
         }

@@ -59,7 +59,7 @@ pub(crate) enum Error {
     NoKeys(#[source] Cause),
     #[error("the storage cannot be reached now, please try again")]
     Unavailable(#[source] Cause),
-    #[error("the storage refused what the service asked for")]
+    #[error("the storage refused the service's request")]
     Refused(#[source] Cause),
 }
 

@@ -91,7 +91,7 @@ async fn the_address_of_a_picture_stays_the_same_and_leads_to_a_signed_one() {
         assert_eq!(header(&answer, "location"), service.list("/posts").await[0]["image"].as_str().unwrap());
     }
 
-    // Nothing in the request can change where it leads.
+    // No part of the request can change its target.
     for path in [
         format!("{image}?location=https://evil.example"),
         format!("{image}/https://evil.example"),

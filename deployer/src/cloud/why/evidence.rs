@@ -131,11 +131,11 @@ pub struct RollOut {
 /// How far a roll-out is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// It brings its release.
+    /// It is rolling out its release.
     Forward,
     /// It is rolled back, or has been.
     Back,
-    /// It is over, in any other way.
+    /// It has ended in any other way.
     #[default]
     Over,
 }

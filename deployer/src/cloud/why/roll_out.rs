@@ -57,17 +57,17 @@ pub struct Judgement {
 /// One look at the instances of a release that is being rolled out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
-    /// Those that the group has.
+    /// The instances that the group has.
     pub current: BTreeSet<String>,
-    /// Those in service.
+    /// The instances in service.
     pub in_service: BTreeSet<String>,
     /// Their health according to the load balancer.
     pub targets: Vec<Target>,
-    /// Those that the group has replaced because they were unhealthy after their grace period.
+    /// The instances that the group has replaced because they were unhealthy after their grace period.
     pub replaced: BTreeSet<String>,
 }
 
-/// Looks at the instances of the release `wanted`, which a refresh that began at `begun_s` brings.
+/// Reads the instances of the release `wanted`, which the refresh that began at `begun_s` rolls out.
 pub async fn look(
     aws: &Aws,
     place: &Place,

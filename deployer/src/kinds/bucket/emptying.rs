@@ -228,7 +228,7 @@ type Marker = (Option<String>, Option<String>);
 struct Counts {
     objects: u64,
     older: u64,
-    /// Of both together.
+    /// The size of both together.
     bytes: u64,
 }
 
