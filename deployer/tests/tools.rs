@@ -457,8 +457,8 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
         "region: us-east-1 is enabled",
         "network: vpc-",
         "resources: 0 of 23 exist (programs not counted), and all can be read",
-        "right to ec2:CreateSecurityGroup: allowed",
-        "right to ec2:CreateLaunchTemplate: allowed",
+        "permission ec2:CreateSecurityGroup: allowed",
+        "permission ec2:CreateLaunchTemplate: allowed",
         "quota of load balancers: 0 of 50 exist, 1 to create",
         "quota of vCPUs: 32 for On-Demand instances; the groups need up to 8",
     ] {
@@ -483,8 +483,8 @@ async fn doctor_names_what_aws_would_refuse() {
     let no_zone = Fault::Reworded(vec![("<instanceType>t3.micro".into(), "<instanceType>t3.nano".into())]);
     let empty = Fault::Answered("<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>".into());
     for (call, fault, subject, remedy) in [
-        ("CreateLaunchTemplate", denied(), "right to ec2:CreateLaunchTemplate", "CreateLaunchTemplate"),
-        ("CreateSecurityGroup", denied(), "right to ec2:CreateSecurityGroup", "CreateSecurityGroup"),
+        ("CreateLaunchTemplate", denied(), "permission ec2:CreateLaunchTemplate", "CreateLaunchTemplate"),
+        ("CreateSecurityGroup", denied(), "permission ec2:CreateSecurityGroup", "CreateSecurityGroup"),
         ("DescribeVpcs", empty, "network", "create-default-vpc"),
         ("DescribeInstanceTypeOfferings", no_zone, "network", "instance_type"),
         ("DescribeRegions", off, "region", "enable-region"),
@@ -533,7 +533,7 @@ async fn doctor_reports_the_credentials_and_how_long_they_last() {
         "{}",
         none.all()
     );
-    assert!(finding(&none, "region, network, rights, quotas: not checked").starts_with('!'), "{}", none.all());
+    assert!(finding(&none, "region, network, permissions, quotas: not checked").starts_with('!'), "{}", none.all());
 
     let aws = LocalAws::start().await;
     let lasting = |seconds: u64| {

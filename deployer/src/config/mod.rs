@@ -411,7 +411,7 @@ pub struct Service {
     pub port: Port,
     /// The instance type.
     pub instance_type: InstanceType,
-    /// How many instances there are.
+    /// The number of instances.
     pub instances: Instances,
     /// The health check of its targets.
     pub health_check: HealthCheck,

@@ -70,7 +70,7 @@ pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Fi
         Ok(network) => network,
         Err(failure) => {
             findings.push(Finding::of("network", &failure));
-            findings.push(Finding::unclear("resources, rights", "not checked without a network"));
+            findings.push(Finding::unclear("resources, permissions", "not checked without a network"));
             findings.extend(quotas);
             return findings;
         }
@@ -88,7 +88,7 @@ pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Fi
 }
 
 fn signed_out(failure: &Failure) -> Vec<Finding> {
-    vec![Finding::of("credentials", failure), Finding::unclear("region, network, rights, quotas", "not checked")]
+    vec![Finding::of("credentials", failure), Finding::unclear("region, network, permissions, quotas", "not checked")]
 }
 
 fn credentials(aws: &Aws, site: &Site) -> Finding {
@@ -272,7 +272,7 @@ async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Networ
         findings.push(tried("ec2:CreateLaunchTemplate", template));
     }
     findings.push(Finding::unclear(
-        "other rights to create and change",
+        "other permissions to create and change",
         "not checked: they cannot be tried without a change",
     ));
     findings
@@ -283,7 +283,7 @@ const ALLOWED: &[&str] =
     &["DryRunOperation", "InvalidGroup.Duplicate", "InvalidLaunchTemplateName.AlreadyExistsException"];
 
 fn tried(action: &str, result: Result<(), Fault>) -> Finding {
-    let subject = format!("right to {action}");
+    let subject = format!("permission {action}");
     match result {
         Ok(()) => Finding::unclear(&subject, "not checked: the endpoint ignores DryRun"),
         Err(fault) if ALLOWED.contains(&fault.code.as_str()) => Finding::good(&subject, "allowed"),
@@ -422,9 +422,9 @@ mod tests {
     #[test]
     fn a_trial_counts_as_allowed_only_if_aws_says_so() {
         let tried = |code: &str| tried("ec2:CreateX", Err(Fault::new("CreateX", code, "it says so"))).lines().remove(0);
-        assert_eq!(tried("DryRunOperation"), "✓ right to ec2:CreateX: allowed");
-        assert!(tried("UnauthorizedOperation").starts_with("✗ right to ec2:CreateX: "));
-        assert!(tried("InternalError").starts_with("! right to ec2:CreateX: not checked: "));
+        assert_eq!(tried("DryRunOperation"), "✓ permission ec2:CreateX: allowed");
+        assert!(tried("UnauthorizedOperation").starts_with("✗ permission ec2:CreateX: "));
+        assert!(tried("InternalError").starts_with("! permission ec2:CreateX: not checked: "));
     }
 
     #[test]
