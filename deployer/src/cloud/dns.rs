@@ -152,7 +152,7 @@ fn query(id: u16, zone: &str) -> Option<Vec<u8>> {
     Some(query)
 }
 
-/// Reads the answer to this query; `None` if it is none, or is not well-formed.
+/// Parses the answer to this query; `None` for anything else.
 fn understood(message: &[u8], query: &[u8]) -> Option<Answer> {
     let mut reader = Reader { message, at: 0 };
     reader.skip(2)?;

@@ -50,7 +50,7 @@ pub struct Target {
     pub description: String,
 }
 
-/// How long a run waits for healthy targets.
+/// The wait for healthy targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// No wait: steps that depend on them are left for the next run.

@@ -116,7 +116,7 @@ pub fn alias(name: &str, kind: RrType, dns_name: &str, zone: &str) -> Result<Res
     ResourceRecordSet::builder().name(name).r#type(kind).alias_target(target).build().map_err(incomplete)
 }
 
-/// Where a record set leads: the name of an alias, or the values of the records.
+/// The target of a record set: the name of an alias, or the values of the records.
 pub fn leads_to(set: &ResourceRecordSet) -> String {
     match &set.alias_target {
         Some(target) => plain(&target.dns_name),

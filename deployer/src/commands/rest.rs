@@ -71,7 +71,7 @@ pub fn leave(plan: &mut Plan, page: &Page, intended: Intended) {
     }
 }
 
-/// Why a pause explains the step of one of the service's resources.
+/// Returns why a pause explains the step of one of the service's resources.
 fn leave_paused(line: &mut Planned, since: &str, left: &BTreeSet<Address>) -> Option<String> {
     let waits = waits_for(line, left);
     match (line.address.kind, &mut line.step) {
@@ -87,7 +87,7 @@ fn leave_paused(line: &mut Planned, since: &str, left: &BTreeSet<Address>) -> Op
     }
 }
 
-/// Why the end of the service explains the step of its group. A time that is not scheduled is a difference.
+/// Returns why the end of the service explains the step of its group. A time that is not scheduled is a difference.
 fn leave_ended(line: &mut Planned, rest: &Rest) -> Option<String> {
     let (AutoScalingGroup::KIND, Step::Update(changes)) = (line.address.kind, &mut line.step) else { return None };
     changes.retain(|change| match change.path.as_str() {

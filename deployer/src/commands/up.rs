@@ -162,7 +162,7 @@ struct Agreed {
     kept: Kept,
     /// The lease; `None` if there is nothing to do.
     lease: Option<Lease>,
-    /// How many of the changes shown are done already.
+    /// The number of the shown changes that are done already.
     brought: usize,
 }
 

@@ -17,7 +17,7 @@ use super::{
     walk::{Span, Visit, Walked, walk},
 };
 
-/// How many resources are processed at once: more would run into AWS's rate limits (docs/aws.md §14).
+/// The number of resources that are processed concurrently: more would run into AWS's rate limits (docs/aws.md §14).
 pub const AT_ONCE: usize = 8;
 
 /// The steps, resource by resource.
@@ -35,7 +35,7 @@ impl Plan {
         self.work() == 0
     }
 
-    /// How many resources would change.
+    /// The number of resources that would change.
     pub fn work(&self) -> usize {
         self.lines.iter().filter(|line| line.step.is_work()).count()
     }

@@ -36,9 +36,9 @@ pub struct Settings {
     pub over_percent: f64,
     /// The minutes that are looked at.
     pub minutes: i32,
-    /// How many of them must exceed the threshold.
+    /// The number of minutes that must exceed the threshold.
     pub minutes_over: i32,
-    /// How minutes without values count.
+    /// The treatment of minutes without values.
     pub missing_data: String,
 }
 

@@ -61,7 +61,7 @@ pub struct Settings {
     pub sha256: Option<String>,
 }
 
-/// Where to fetch it from.
+/// The place to fetch it from.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The bucket.

@@ -465,7 +465,7 @@ impl Bucket {
     async fn versioned(&self, aws: &Aws) -> Result<bool, Fault> {
         let call = aws.s3.get_bucket_versioning().bucket(&self.name).set_expected_bucket_owner(self.owner());
         match found(call.send().await) {
-            // How some emulators answer without a status.
+            // Some emulators answer like this, without a status.
             Err(fault) if fault.message.contains("GetBucketVersioningResponse") => Ok(false),
             answer => Ok(answer?.is_some_and(|answer| answer.status() == Some(&BucketVersioningStatus::Enabled))),
         }

@@ -32,7 +32,7 @@ pub struct Certificate {
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// Why ACM did not issue it. Never wanted, so always a difference: it is requested again.
+    /// The reason why ACM did not issue it. Never wanted, so always a difference: it is requested again.
     pub failure: Option<String>,
     /// The ARNs of our other, unused certificates for this domain. Never wanted.
     pub superfluous: BTreeSet<String>,

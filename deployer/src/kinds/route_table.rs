@@ -25,7 +25,7 @@ pub struct RouteTable {
 pub struct Settings {
     /// The id of its VPC.
     pub vpc: String,
-    /// Where the default route leads: the id of the internet gateway.
+    /// The target of the default route: the id of the internet gateway.
     pub default_route: Option<String>,
     /// The ids of other tables of ours that no subnet uses. Never wanted.
     pub superfluous: BTreeSet<String>,
@@ -59,12 +59,12 @@ async fn find(aws: &Aws, stack: &str) -> Result<Vec<Described>, Fault> {
     Ok(ours)
 }
 
-/// Where the default route of a table leads.
+/// The target of a table's default route.
 fn default_route(table: &Described) -> Option<String> {
     table.routes().iter().find(|route| route.destination_cidr_block() == Some(ANYWHERE)).map(target)
 }
 
-/// Where a route leads.
+/// The target of a route.
 fn target(route: &Route) -> String {
     let targets = [
         route.gateway_id(),

@@ -85,7 +85,7 @@ struct Found {
     superfluous: BTreeSet<String>,
 }
 
-/// How many parts of the stack's network are in each VPC.
+/// The number of parts of the stack's network in each VPC.
 async fn parts_of(aws: &Aws, stack: &str) -> Result<BTreeMap<String, usize>, Fault> {
     let subnets = aws.ec2.describe_subnets().filters(tags::of_stack(stack));
     let tables = aws.ec2.describe_route_tables().filters(tags::of_stack(stack));

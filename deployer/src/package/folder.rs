@@ -126,7 +126,7 @@ pub enum FolderError {
     LeadsOut {
         /// Its path.
         path: PathBuf,
-        /// Where it leads.
+        /// Its target.
         target: PathBuf,
     },
     /// A name that not every system can have.

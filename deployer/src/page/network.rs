@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Where the services are.
+/// The network of the services.
 pub(super) struct Place {
     /// The id of the VPC.
     vpc: Wire,

@@ -31,7 +31,7 @@ pub struct UserData {
     pub port: u16,
     /// The SHA-256 of the program in hexadecimal: the unit starts nothing else.
     pub sha256: String,
-    /// How to run the program, if it is the archive of a folder.
+    /// The commands that run the program, if it is the archive of a folder.
     pub commands: Option<Commands>,
     /// The log group that its lines go to.
     pub log_group: String,
@@ -42,7 +42,7 @@ pub struct UserData {
 pub struct Held {
     /// Its name.
     pub variable: String,
-    /// Where its value is.
+    /// The place of its value.
     pub held: config::Held,
     /// The version of the value that `up` saw; empty if unknown. Instances read the current one: this only makes another
     /// template of another value, so that `up` rolls it out.

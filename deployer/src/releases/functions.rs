@@ -20,7 +20,7 @@ pub struct FunctionRelease {
     pub number: i64,
     /// When it was made, as Lambda writes it.
     pub made: String,
-    /// Who made it, and from which commit.
+    /// Its creator and commit.
     pub origin: Origin,
     /// Whether the deployer made it.
     pub is_ours: bool,

@@ -33,7 +33,7 @@ pub struct Release {
     pub number: i64,
     /// When it was made, in seconds since 1970.
     pub made_s: i64,
-    /// Who made it, and from which commit.
+    /// Its creator and commit.
     pub origin: Origin,
     /// Its settings.
     pub settings: Settings,
@@ -74,7 +74,7 @@ pub enum State {
     InService,
     /// It is replacing the one in service.
     RollingOut,
-    /// It was to replace the one in service, and is being taken back.
+    /// Its roll-out is being rolled back.
     RollingBack,
 }
 

@@ -208,7 +208,7 @@ const WHY_SERVICES: &[Right] = &[
     // Calls that AWS has denied to the service.
     right("logs:DescribeLogStreams", LogGroups),
     right("logs:GetLogEvents", LogGroups),
-    // Whether the program is there, and the reports of instances.
+    // To check that the program exists, and to read the reports of instances.
     right("s3:GetObject", Programs),
     right("s3:GetObject", Reports),
     right("s3:ListBucket", Artifacts),

@@ -45,7 +45,7 @@ pub struct Result {
     pub name: String,
     /// The request as it is written.
     pub request: String,
-    /// How it ended.
+    /// Its result.
     pub end: End,
     /// The status of the last answer.
     pub status: Option<u16>,
@@ -55,7 +55,7 @@ pub struct Result {
     pub took: Duration,
 }
 
-/// How a step ended.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// The answer was as expected.

@@ -96,7 +96,7 @@ pub struct Context {
     pub certificates: Arc<dyn Certificates>,
     /// The kinds of chaos that are enabled, which may change at any time.
     pub chaos: watch::Receiver<Chaos>,
-    /// How much faster than AWS everything happens.
+    /// The speed-up compared with AWS.
     pub speed: Speed,
 }
 
@@ -176,7 +176,7 @@ pub struct Alarm {
     pub policy: String,
     /// Whether it fires above the threshold rather than below it.
     pub is_high: bool,
-    /// How many consecutive minutes the value must be beyond the threshold.
+    /// The number of consecutive minutes for which the value must be beyond the threshold.
     pub periods: u64,
     /// The value that the statistic is compared with.
     pub threshold: f64,
@@ -184,7 +184,7 @@ pub struct Alarm {
     pub namespace: &'static str,
     /// The name of the metric.
     pub metric: String,
-    /// How the values of a period are combined, such as `Average`.
+    /// The statistic over a period, such as `Average`.
     pub statistic: &'static str,
     /// Names and values that select the metric.
     pub dimensions: Vec<(&'static str, String)>,

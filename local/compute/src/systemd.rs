@@ -129,7 +129,7 @@ pub enum Restart {
     OnAbort,
 }
 
-/// How a service exited.
+/// The exit of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Code(i32),

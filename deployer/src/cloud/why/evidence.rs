@@ -118,17 +118,17 @@ pub struct RollOut {
     pub begun_s: i64,
     /// When this run gave it up, in seconds since 1970.
     pub undone_s: Option<i64>,
-    /// How far it is.
+    /// Its progress.
     pub stage: Stage,
     /// Why it was rolled back, according to AWS, if known.
     pub why: Option<String>,
     /// Whether an alarm is the reason.
     pub is_alarmed: bool,
-    /// How the service ended in the release, if it was rolled back.
+    /// The last exit of the service in the release, if it was rolled back.
     pub end: Option<End>,
 }
 
-/// How far a roll-out is.
+/// The progress of a roll-out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Stage {
     /// It is rolling out its release.
@@ -161,7 +161,7 @@ pub struct Group {
     pub target_groups: Vec<String>,
     /// The minimum size.
     pub min: i32,
-    /// Why it is meant to be empty, or when it will be.
+    /// The reason why it is empty on purpose, or the time from which it will be.
     pub rest: Rest,
     /// The version of the launch template that new instances start from, as a number.
     pub release: Option<String>,

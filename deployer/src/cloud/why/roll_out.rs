@@ -45,7 +45,7 @@ struct Seen {
     judgement: Option<Judgement>,
 }
 
-/// Why a release was given up, from what AWS showed before the roll-out was taken back.
+/// Why a release was given up, from AWS's state before the rollback.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Judgement {
     /// The cause, if the evidence shows one.

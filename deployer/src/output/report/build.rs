@@ -26,7 +26,7 @@ struct Shown {
     name: String,
     board: Board,
     is_terminal: bool,
-    /// How many tenths are done, once there has been a count.
+    /// The number of tenths that are done, once there is a count.
     tenths: Option<usize>,
 }
 

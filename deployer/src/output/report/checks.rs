@@ -11,7 +11,7 @@ use crate::{
     verify::{End, Moment, Result},
 };
 
-/// Where results are printed.
+/// The stream to print results to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checks {
     /// On stdout, as the answer of the command.

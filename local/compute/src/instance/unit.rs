@@ -48,7 +48,7 @@ fn state_after(exit: Exit) -> (&'static str, &'static str) {
     }
 }
 
-/// How a run of a unit ended.
+/// The end of a run of a unit.
 enum Ended {
     /// The instance is stopping.
     Stopped,
