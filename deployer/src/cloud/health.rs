@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_instance_of_the_release_that_the_group_runs_is_ill() {
+    fn only_an_instance_of_the_release_that_the_group_runs_is_unhealthy() {
         for (state, expected) in [
             ("initial", true),
             ("unhealthy", true),

@@ -602,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_stands_before_its_fields() {
+    fn a_mapping_precedes_its_fields() {
         for (index, field) in FIELDS.iter().enumerate() {
             let above = field.path.rsplit_once('.').map(|(above, _)| above.trim_end_matches(".*"));
             let is_there = above.is_none_or(|above| FIELDS[..index].iter().any(|field| field.path == above));

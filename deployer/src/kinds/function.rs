@@ -238,7 +238,7 @@ impl Function {
         Ok(tags.map(|tags| Described { configuration, owner: Owner::Tags(tags), concurrency }))
     }
 
-    /// Its published versions; `$LATEST` is none.
+    /// Its published versions; `$LATEST` is not one of them.
     pub async fn versions(&self, aws: &Aws) -> Result<Vec<FunctionConfiguration>, Fault> {
         let listed = aws.lambda.list_versions_by_function().function_name(&self.name).into_paginator().send();
         let versions = found(items(listed).await)?.unwrap_or_default();

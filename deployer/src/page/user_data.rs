@@ -798,7 +798,7 @@ pub(super) mod tests {
         assert!(unit.contains("\nTimeoutStartSec=300\n"), "longer than the calls take that are tried again");
         let text = with_held().render().unwrap();
         assert_eq!(super::held(&text), [(Store::Parameter, "/app/db"), (Store::Secret, "app/jwt")]);
-        // A variable that looks like a mark is none.
+        // A variable that looks like a mark is not one.
         let other = postagram(&[("A", "secret x 7"), ("B", "/secrets # C=\"secret y 7\"")]).render().unwrap();
         assert_eq!(super::held(&other), []);
         assert_eq!(yaml["write_files"][3]["path"], "/opt/postagram-web/secrets");

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_text() {
+    fn a_star_matches_any_text() {
         for (pattern, text, fit) in [
             ("text/html*", "text/html; charset=utf-8", true),
             ("*<html*", "<!doctype html><html lang=\"en\">", true),

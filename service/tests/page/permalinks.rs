@@ -72,7 +72,7 @@ async fn the_tags_hold_texts_and_no_markup() {
     let html = visit(&service, Method::GET, &path, &[]).await.text().await.unwrap();
     assert!(!html.contains("<script>alert") && !html.contains("content=\"https://evil"), "{html}");
     assert!(html.contains("&quot;&gt;&lt;script&gt;alert(1)"), "{html}");
-    // Names and labels are anyone's text as well; a host that is none is not repeated.
+    // Names and labels are anyone's text as well; an invalid host is not repeated.
     for path in ["/@%3Cscript%3Ealert(1)%3C%2Fscript%3E", "/labels/%22%3E%3Cscript%3Ealert(1)"] {
         let html = visit(&service, Method::GET, path, &[("Host", "evil\"><b>")]).await.text().await.unwrap();
         assert!(!html.contains("<script>alert") && !html.contains("evil"), "{html}");

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_time_stands_beside_the_elapsed_time_and_the_time_left_in_the_footer() {
+    fn the_usual_time_is_shown_with_the_elapsed_time_and_the_time_left_in_the_footer() {
         let task = |name: &str, needs: &[usize], usual_s| Task {
             name: name.into(),
             needs: needs.to_vec(),
