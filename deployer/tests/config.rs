@@ -465,7 +465,7 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
 }
 
 #[test]
-fn the_schema_knows_the_keys_that_the_reader_knows() {
+fn the_schema_has_the_keys_of_the_reader() {
     let (text, mappings) = every_mapping();
     let schema = schema();
     read(&text.to_string());

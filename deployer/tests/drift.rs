@@ -192,7 +192,7 @@ const FIXED: &[(&str, &str)] = &[
 
 /// Fields that cannot be changed by hand, and why.
 const UNCHANGEABLE: &[(&str, &str)] = &[
-    ("permissions.statements.deployer-images.effect", "AddPermission knows no other than Allow"),
+    ("permissions.statements.deployer-images.effect", "AddPermission has no effect other than Allow"),
     ("listener.protocol", "HTTPS needs a certificate, which has to be proven to belong to a domain"),
     ("target_group.vpc", "the account's default network is the only one there"),
     ("load_balancer.failure", "only AWS fails; it is not a setting"),
@@ -230,7 +230,7 @@ async fn every_change_by_hand_is_one_line_of_the_plan_and_is_corrected() {
             // A listener that forwards to another target group does not forward to ours.
             let besides = |where_: &str| address == &"listener.web" && where_ == "default_action.web";
             let new: Vec<_> =
-                now.difference(&seen).filter(|(_, line)| !line.starts_with("takes its values from ")).collect();
+                now.difference(&seen).filter(|(_, line)| !line.starts_with("takes values from ")).collect();
             let new: Vec<_> = new.into_iter().filter(|(where_, _)| !besides(where_)).collect();
             let [(where_, what)] = new[..] else { panic!("{address} {line}: {new:?} is new") };
             assert!(where_ == address && is_like(what, line), "{address} {line}: {where_} {what}");

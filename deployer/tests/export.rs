@@ -60,7 +60,7 @@ fn imports(files: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
     blocks(files, "import").into_iter().map(import).collect()
 }
 
-/// The arguments that the provider knows, by block.
+/// The provider's arguments, by block.
 fn arguments() -> BTreeMap<String, BTreeSet<String>> {
     let file = root().join("deployer/tests/support/terraform_arguments.txt");
     let text = fs::read_to_string(file).expect("the list is there");
@@ -87,7 +87,7 @@ fn unknown(block: &str, body: &Value, known: &BTreeMap<String, BTreeSet<String>>
     }
 }
 
-/// Asserts that the provider knows every argument.
+/// Asserts that the provider supports every argument.
 fn assert_known(all: &BTreeMap<String, Value>) {
     let (known, mut found) = (arguments(), Vec::new());
     for (address, body) in all {
@@ -194,7 +194,7 @@ fn every_resource_of_the_stack_is_imported_and_no_kept_value_is_written() {
     assert!(readme.contains(" to import, 0 to add, 2 to change, 0 to destroy\""), "{readme}");
     assert!(readme.contains("\n- 1 function: ") && readme.contains("\n- 1 secret: "), "{readme}");
 
-    // A parameter that Terraform creates anew has the placeholder.
+    // A parameter that Terraform recreates has the placeholder.
     let placeholder = one(&all["aws_ssm_parameter.app_password"], "value").as_str().expect("a text");
     assert!(readme.contains(&format!("a parameter has the value `{placeholder}`")), "{readme}");
     let secrets = fs::read_to_string(folder.join("secrets.tf")).expect("it is there");

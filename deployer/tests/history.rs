@@ -128,7 +128,7 @@ async fn a_rollback_loses_no_request_and_brings_back_program_and_environment() {
     assert!(lines[2].ends_with("program; environment GREETING, TOKEN"), "{}", said.all());
     assert!(lines[7].starts_with("* 1  ") && lines[7].ends_with("first release"), "{}", said.all());
 
-    // Nothing is done without an answer, and values are shown only on request.
+    // Nothing happens without an answer, and values are shown only on request.
     let asked = cloud.at_a_terminal(&project, &["rollback", "web"], &["n"]).await;
     assert_eq!(asked.code, 0, "{}", asked.all());
     for text in [

@@ -162,7 +162,7 @@ async fn ctrl_c_at_a_question_is_an_interrupt_and_not_an_answer() {
     scene.end().await;
 }
 
-/// `up` waits for another run and then asks its question again: Ctrl-C ends that, too.
+/// `up` waits for another run and then prompts again: Ctrl-C ends that, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_at_a_question_after_a_wait_for_another_run_is_an_interrupt() {
     let scene = Scene::local().await;

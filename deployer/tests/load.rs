@@ -37,7 +37,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("answers 504", "FAIL: 504", "the service answers its health check, /health, with 504"),
 ];
 
-/// How many the standing test uses.
+/// The number that the regular test uses.
 const SOME: usize = 4;
 
 /// As fast as the processes of this machine can keep up with: a good release has to be healthy within its grace period.

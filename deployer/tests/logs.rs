@@ -113,7 +113,7 @@ async fn lines_of_functions_and_instances_are_merged_by_time() {
     assert!(of("web").iter().all(|line| line["instance"] == *id && line["kind"] == "service"), "{}", said.stdout);
     assert!(of("f").iter().all(|line| line["stream"].is_string() && line["source"] == "log"), "{}", said.stdout);
 
-    // Only what is asked for.
+    // Only the requested lines.
     let said = cloud.done(&project, &["logs", "functions.f", "--json", "--grep", "event {"]).await;
     assert_eq!(texts(&said), ["event {\"n\":1}"]);
     write(&cloud, "a minute ago", 60_000).await;

@@ -142,7 +142,7 @@ async fn a_stack_on_moto_is_described_explained_paused_and_resumed() {
     let releases = read(&["history", "labeler", "--json"]);
     assert_eq!(releases["functions"]["labeler"].as_array().map(Vec::len), Some(1), "{releases}");
     let doctor = moto.done(&project, &["doctor"]);
-    assert!(doctor.stdout.contains("✓ right to ec2:CreateSecurityGroup: allowed"), "{}", doctor.all());
+    assert!(doctor.stdout.contains("✓ permission ec2:CreateSecurityGroup: allowed"), "{}", doctor.all());
 
     moto.done(&project, &["pause", "--yes"]);
     assert_eq!(moto.fleet().await, [0, 1, 1], "the load balancer is gone");

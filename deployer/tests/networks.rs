@@ -235,7 +235,7 @@ async fn a_stack_makes_a_network_and_removes_it() {
     let blocks: Vec<String> = hands.subnets().await.into_iter().filter_map(|subnet| subnet.cidr_block).collect();
     assert_eq!(blocks, ["10.0.0.0/18", "10.0.64.0/18"]);
     let doctor = cloud.done(&project, &["doctor"]).await;
-    assert!(doctor.stdout.contains("✓ right to ec2:CreateSecurityGroup: allowed"), "{}", doctor.all());
+    assert!(doctor.stdout.contains("✓ permission ec2:CreateSecurityGroup: allowed"), "{}", doctor.all());
     let list = cloud.done(&project, &["ls", "--json"]).await;
     let list: Value = serde_json::from_str(&list.stdout).expect("JSON");
     let resources = &list["stacks"][0]["resources"];

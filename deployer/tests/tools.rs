@@ -496,8 +496,8 @@ async fn doctor_names_what_aws_would_refuse() {
     let no_zone = InjectedFault::Reworded(vec![("<instanceType>t3.micro".into(), "<instanceType>t3.nano".into())]);
     let empty = InjectedFault::Answered("<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>".into());
     for (call, fault, subject, remedy) in [
-        ("CreateLaunchTemplate", denied(), "right to ec2:CreateLaunchTemplate", "CreateLaunchTemplate"),
-        ("CreateSecurityGroup", denied(), "right to ec2:CreateSecurityGroup", "CreateSecurityGroup"),
+        ("CreateLaunchTemplate", denied(), "permission ec2:CreateLaunchTemplate", "CreateLaunchTemplate"),
+        ("CreateSecurityGroup", denied(), "permission ec2:CreateSecurityGroup", "CreateSecurityGroup"),
         ("DescribeVpcs", empty, "network", "create-default-vpc"),
         ("DescribeInstanceTypeOfferings", no_zone, "network", "instance_type"),
         ("DescribeRegions", off, "region", "enable-region"),
@@ -568,7 +568,7 @@ async fn doctor_reports_the_credentials_and_how_long_they_last() {
         "{}",
         none.all()
     );
-    assert!(finding(&none, "region, network, rights, quotas: not checked").starts_with('!'), "{}", none.all());
+    assert!(finding(&none, "region, network, permissions, quotas: not checked").starts_with('!'), "{}", none.all());
 
     let aws = LocalAws::start().await;
     let lasting = |seconds: u64| {

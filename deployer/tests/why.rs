@@ -21,7 +21,7 @@ use testkit::{
     until,
 };
 
-/// How much faster than AWS the local AWS is here in all its delays, so that times can be told in those of AWS.
+/// How much faster than AWS the local AWS is here in all its delays, so that times can be converted to those of AWS.
 const SPEED: u32 = 20;
 
 /// A local AWS at that speed.

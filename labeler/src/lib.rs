@@ -90,8 +90,9 @@ impl Labeler {
     pub const MIN_CONFIDENCE: f32 = 75.0;
     /// How often the row may change between reading and writing before the event is left to a retry.
     const ATTEMPTS: u32 = 5;
-    /// The age after which an unreadable picture is given up: longer than a new role takes to propagate (docs/aws.md
-    /// §0.2), and less than the three minutes after which Lambda retries an event for the last time.
+    /// The age after which an unreadable picture counts as unreadable for good: longer than a new role takes to
+    /// propagate (docs/aws.md §0.2), and less than the three minutes after which Lambda retries an event for the last
+    /// time.
     const UNREADABLE_AFTER: Duration = Duration::from_secs(120);
 
     /// A labeler for the pictures of one bucket and the posts of one table.

@@ -15,7 +15,7 @@ const UPLOADED: &str = "uploaded";
 /// same bytes, such as its own after cleaning a picture, is not a new picture.
 const TAG: &str = "etag";
 
-/// How a picture relates to the row of its post.
+/// The relation of a picture to the row of its post.
 pub(crate) enum PictureStatus {
     /// It is the newest picture of the post; the row has none or an older one.
     Newest {

@@ -18,7 +18,7 @@ use kit::call::Request;
 
 /// The separator between the requests of a text.
 const BETWEEN: &[u8] = b"\n%%\n";
-/// The maximum number of requests to run. More would tell a fuzzer nothing new.
+/// The maximum number of requests to run. More would not reach new code.
 const MOST: usize = 32;
 
 /// The token for the instance metadata, and the ID of the function's invocation. A fuzzer would not find them.

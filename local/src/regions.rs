@@ -194,7 +194,7 @@ impl Regions {
         .await;
     }
 
-    /// Returns the running resources, for people and tests.
+    /// Returns the running resources, for `/_local/` pages and tests.
     pub(crate) fn status(&self) -> Value {
         let mut whole = self.home.status();
         for region in self.all().iter().filter(|region| region.name != self.home.name) {

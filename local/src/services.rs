@@ -179,7 +179,7 @@ impl Services {
         }
     }
 
-    /// Returns the running resources, for people and tests.
+    /// Returns the running resources, for `/_local/` pages and tests.
     pub(crate) fn status(&self) -> serde_json::Value {
         self.regions.status()
     }
@@ -235,7 +235,7 @@ impl Services {
         }
     }
 
-    /// The permissions that roles have used, for people and tests.
+    /// The permissions that roles have used, for `/_local/` pages and tests.
     pub(crate) fn used_permissions(&self) -> serde_json::Value {
         serde_json::json!(self.iam.used.all())
     }

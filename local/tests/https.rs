@@ -198,7 +198,7 @@ async fn a_browser_is_redirected_to_https_and_the_certificate_has_its_name() {
         let answer = client.get(name, secure, "/a?b=c").await.unwrap();
         assert!(status(&answer) == 200 && answer.ends_with("secure"), "{name}: {answer}");
     }
-    // A wildcard stands for one label: any other name gets the default certificate, which does not have it.
+    // A wildcard matches one label: any other name gets the default certificate, which does not have it.
     let deep = format!("a.b.{DOMAIN}");
     let refused = client.get(&deep, secure, "/").await.unwrap_err();
     assert!(refused.contains("not valid for name"), "{refused}");

@@ -201,7 +201,7 @@ function addByScrolling() {
   const near = new IntersectionObserver(async ([{ isIntersecting }]) => {
     if (!isIntersecting || !isNear() || $("more").hidden || state.shown >= PAGES_BY_SCROLLING * PAGE) return;
     if (!(await showOlder({ focus: false }))) return;
-    // Observed anew, it is reported again if it is still near.
+    // Once observed again, it is reported if it is still near.
     near.unobserve($("end"));
     near.observe($("end"));
   }, { rootMargin: `${AHEAD}px` });

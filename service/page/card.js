@@ -212,7 +212,7 @@ function describe(post, button) {
     setBusy(save, true);
     try {
       await api.describe(post.id, field.value.trim());
-      // The list may have been loaded anew meanwhile.
+      // The list may have been reloaded meanwhile.
       const now = state.posts?.find((other) => other.id === post.id) ?? post;
       now.alt = field.value.trim();
       close();

@@ -1,4 +1,4 @@
-// Deletes posts. For some seconds a deletion can be undone: until then the service knows nothing of it.
+// Deletes posts. A deletion can be undone for some seconds; the service is called only afterwards.
 
 import * as api from "/api.js";
 import { forget, load } from "/feed.js";

@@ -1,4 +1,4 @@
-// The list of posts of a view: loaded in pages, refreshed, and told of newer posts.
+// The list of posts of a view: loaded in pages, refreshed, and notified of newer posts.
 
 import * as api from "/api.js";
 import { $, isBusy, setBusy } from "/elements.js";

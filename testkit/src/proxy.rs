@@ -197,7 +197,7 @@ impl Proxy {
         self.shared.state().calls.clone()
     }
 
-    /// Those of [`Proxy::calls`] that may change something.
+    /// The calls of [`Proxy::calls`] that may change something.
     #[must_use]
     pub fn mutating(&self) -> Vec<String> {
         self.calls().into_iter().filter(|call| !protocol::is_read(call)).collect()

@@ -64,7 +64,7 @@ pub struct Aws {
     pub watched_refreshes: WatchedRefreshes,
     /// The roll-outs that this run has observed.
     pub roll_outs: RollOuts,
-    /// How fast this cloud is.
+    /// The speed of this cloud.
     pub scale: Scale,
     /// The rate limits, where they apply.
     pub rates: Rates,

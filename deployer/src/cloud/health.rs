@@ -50,10 +50,10 @@ pub struct Target {
     pub description: String,
 }
 
-/// How long a run waits for healthy targets.
+/// The wait for healthy targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// Not at all: steps that depend on them are left for the next run.
+    /// No wait: steps that depend on them are left for the next run.
     No,
     /// At most this long.
     Within(Duration),
@@ -84,7 +84,7 @@ pub async fn look(aws: &Aws, target_group: &str, group: &str) -> Result<Health, 
     Ok(health)
 }
 
-/// The error for a service that will not become healthy: its program exits again and again, each time alike.
+/// The error for a service that will not become healthy: its program exits repeatedly, in the same way each time.
 pub fn hopeless(service: &str, end: &End) -> Fault {
     Fault::new("DescribeTargetHealth", NOT_HEALTHY, format!("{service} {end}"))
 }
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_instance_of_the_release_that_the_group_runs_is_ill() {
+    fn only_an_instance_of_the_release_that_the_group_runs_is_unhealthy() {
         for (state, expected) in [
             ("initial", true),
             ("unhealthy", true),

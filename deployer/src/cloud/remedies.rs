@@ -302,7 +302,7 @@ fn forbidden(fault: &Fault, what: &str) -> String {
     }
 }
 
-/// The denied action, as policies name it if AWS says so, otherwise the operation.
+/// The denied action, as policies name it if AWS's message has it, otherwise the operation.
 fn action(fault: &Fault) -> &str {
     let said = fault.message.split_once("not authorized to perform: ");
     said.and_then(|(_, rest)| rest.split_whitespace().next())

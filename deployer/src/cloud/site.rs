@@ -29,7 +29,7 @@ pub struct Site {
     pub caller_arn: String,
     /// The region.
     pub region: String,
-    /// Whether another endpoint stands in for AWS, such as our local AWS.
+    /// Whether another endpoint is used in place of AWS, such as our local AWS.
     pub is_emulated: bool,
 }
 
@@ -53,7 +53,7 @@ pub struct Subnet {
     pub id: String,
     /// The zone it is in.
     pub zone: String,
-    /// How many of its addresses are free; `None` if it was not read.
+    /// The number of its free addresses; `None` if it was not read.
     pub free: Option<u32>,
 }
 
@@ -181,7 +181,7 @@ impl Network {
     }
 }
 
-/// How many addresses of a subnet are free.
+/// Returns the number of free addresses of a subnet.
 fn free(subnet: &Described) -> Option<u32> {
     subnet.available_ip_address_count().and_then(|count| u32::try_from(count).ok())
 }

@@ -48,7 +48,7 @@ pub struct FoundStack {
     pub ends: Option<String>,
     /// The number of its resources, by kind.
     pub resources: BTreeMap<&'static str, usize>,
-    /// How much they run and hold.
+    /// The number of instances, and the size of the data.
     pub size: Sizes,
     /// The monthly cost of its resources.
     pub cost: Cost,

@@ -55,10 +55,10 @@ pub const TIMES: &[Usual] = &[
 /// The usual time of every other step, in seconds.
 pub const OTHERS_S: u16 = 1;
 
-/// How fast the cloud is.
+/// The speed of the cloud.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Scale {
-    /// As fast as AWS.
+    /// The speed of AWS.
     #[default]
     Aws,
     /// A local AWS with this speed.

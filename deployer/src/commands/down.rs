@@ -227,7 +227,7 @@ fn is_group_of(group: &str, service: &str) -> bool {
     rest.is_some_and(|rest| rest == "lb" || rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Reads everything once more, so that "gone" is AWS's answer and not our assumption.
+/// Reads everything once more, so that the report of the deletion is AWS's answer and not our assumption.
 async fn read_back(session: &Session, keep: &[String], receipt: &Receipt) -> Result<Exit, Failure> {
     let (_, left) = removal(session, keep).await?;
     if goes(&left) == 0 {

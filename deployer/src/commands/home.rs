@@ -50,7 +50,7 @@ impl Session {
         }
     }
 
-    /// Where this stack is deployed.
+    /// The account and region of this stack.
     fn home(&self) -> Home {
         home(&self.config, &self.site)
     }

@@ -20,9 +20,9 @@ use crate::{
 /// Which differences count as intended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intended {
-    /// Those of a pause.
+    /// The differences that a pause makes.
     Pause,
-    /// Those of a pause, and those of `up --for`.
+    /// The differences that a pause or `up --for` makes.
     PauseAndEnd,
 }
 
@@ -71,7 +71,7 @@ pub fn leave(plan: &mut Plan, page: &Page, intended: Intended) {
     }
 }
 
-/// Why a pause explains the step of one of the service's resources.
+/// Returns why a pause explains the step of one of the service's resources.
 fn leave_paused(line: &mut Planned, since: &str, left: &BTreeSet<Address>) -> Option<String> {
     let waits = waits_for(line, left);
     match (line.address.kind, &mut line.step) {

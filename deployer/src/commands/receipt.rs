@@ -24,7 +24,7 @@ pub struct Receipt {
     is_partial: bool,
     /// Whether a service is paused or has ended: what it cost before is unknown.
     was_off: bool,
-    /// How many secrets are scheduled for deletion.
+    /// The number of secrets that are scheduled for deletion.
     secrets: usize,
     /// Whether a table keeps a backup after it is deleted.
     has_recovery: bool,

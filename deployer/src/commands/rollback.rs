@@ -47,7 +47,7 @@ struct WayBack {
     plan: Plan,
     /// Which release it leads to, for people.
     title: String,
-    /// How that differs from the release in service, or from the one being rolled out.
+    /// The differences from the release in service, or from the one being rolled out.
     changes: Vec<Change>,
     /// The target groups of the instances.
     target_groups: Vec<String>,
@@ -185,7 +185,7 @@ async fn plan(
         name: front.names.group.clone(),
         names: Some(Box::new(front.names.clone())),
         back_to: Some(template.clone()),
-        // The alarms may have gone off because of the release that is taken back.
+        // The alarms may have gone off because of the release that is rolled back.
         bake: None,
         empties: false,
     };
@@ -229,7 +229,7 @@ fn target<'a>(
     })
 }
 
-/// How many releases a hint names.
+/// The number of releases that a hint names.
 const SOME: usize = 5;
 
 /// Rejects a release that needs resources that `up` has replaced since: its instances would never become healthy.

@@ -62,7 +62,7 @@ impl Summary {
         }
     }
 
-    /// A few lines for people, the last of which says that the same command continues.
+    /// A few lines for people; the last states that the same command continues.
     pub fn lines(&self) -> Vec<String> {
         let Some(lines) = &self.0 else { return vec!["nothing was changed; the same command continues".into()] };
         let those = |is: &dyn Fn(&Line) -> bool| -> Vec<&Address> {

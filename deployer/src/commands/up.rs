@@ -163,7 +163,7 @@ struct Agreed {
     retained: RetainedData,
     /// The lease; `None` if there is nothing to do.
     lease: Option<Lease>,
-    /// How many of the changes shown are done already.
+    /// The number of the shown changes that are done already.
     brought: usize,
 }
 

@@ -21,7 +21,7 @@ struct Diagnosis {
     is_well: bool,
     verdict: Option<Verdict>,
     evidence: Vec<String>,
-    /// Why it is off, if that is intended.
+    /// The reason why it is off on purpose.
     downtime: Option<String>,
 }
 

@@ -22,7 +22,7 @@ impl From<&serde_yaml::Location> for Place {
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where.
+    /// The place.
     pub place: Place,
     /// The problem.
     pub message: String,
@@ -33,7 +33,7 @@ pub struct Problem {
 /// Everything that is wrong with a file.
 #[derive(Debug, Clone, thiserror::Error)]
 pub struct Errors {
-    /// The file's name, as the user knows it.
+    /// The file's name, as the user gave it.
     pub file: String,
     /// Its text, for snippets.
     pub text: String,

@@ -6,7 +6,7 @@ use super::{KEY_TYPES, METHODS, RETENTIONS, STREAMS};
 /// A field.
 #[derive(Debug)]
 pub struct Field {
-    /// Its place, such as `services.*.instances.max`; `*` stands for an entry's name.
+    /// Its place, such as `services.*.instances.max`; `*` matches an entry's name.
     pub path: &'static str,
     /// Its description.
     pub words: &'static str,
@@ -136,7 +136,7 @@ const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/
 
 const DESTINATION: &str = "^(\\$\\{buckets\\.[a-z0-9-]+\\.arn\\}|arn:aws[a-z-]*:(s3:::[a-z0-9.-]+|(sqs|sns):[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+))$";
 
-/// Every field, in the order of the reference. A mapping stands before its fields.
+/// Every field, in the order of the reference. A mapping precedes its fields.
 pub const FIELDS: &[Field] = &[
     required("name", Takes::Name, "The stack's name, which all names in the cloud begin with."),
     required("region", Takes::Region, "The region to deploy to."),
@@ -163,7 +163,7 @@ pub const FIELDS: &[Field] = &[
     ),
     field("network.subnets", Takes::Texts, "The ids of public subnets in it, one in each of two or three zones."),
     field("buckets", Takes::Entries("A private, encrypted bucket."), "Private buckets."),
-    field("buckets.*.cors", Takes::Fields, "Which web pages may use it (CORS)."),
+    field("buckets.*.cors", Takes::Fields, "The web pages that may use it (CORS)."),
     field("buckets.*.cors.origins", Takes::SomeTexts("*"), "Origins, or *."),
     required("buckets.*.cors.methods", Takes::SomeOf(METHODS), "HTTP methods."),
     field("buckets.*.cors.headers", Takes::Texts, "Request headers."),
@@ -224,7 +224,7 @@ pub const FIELDS: &[Field] = &[
         Takes::Text,
         "The number attribute with the time at which a row is deleted, in seconds since 1970. One change an hour.",
     ),
-    field("tables.*.stream", Takes::OneOf(STREAMS), "What its stream records of each change."),
+    field("tables.*.stream", Takes::OneOf(STREAMS), "The data that its stream records of each change."),
     field("functions", Takes::Entries("A function."), "Lambda functions."),
     field("functions.*.package", Takes::Text, PACKAGE),
     field("functions.*.binary", Takes::Text, BINARY),
@@ -277,7 +277,7 @@ pub const FIELDS: &[Field] = &[
     ),
     number("services.*.port", 1, u16::MAX, 8080, "The port it listens on."),
     required("services.*.instance_type", Takes::InstanceType, "The instance type; the architecture follows."),
-    field("services.*.instances", Takes::Fields, "How many instances there are."),
+    field("services.*.instances", Takes::Fields, "The number of instances."),
     number("services.*.instances.min", 0, 100, 1, "The smallest number."),
     number("services.*.instances.max", 1, 100, 4, "The largest number."),
     number("services.*.instances.cpu_percent", 10, 100, 50, "The target CPU utilisation, in percent."),
@@ -356,7 +356,7 @@ pub const FIELDS: &[Field] = &[
     field("verify.steps.*.body", Takes::Text, "Text to send."),
     field("verify.steps.*.base64", Takes::Text, "Bytes to send, in base64."),
     field("verify.steps.*.file", Takes::Text, "A file to send, relative to this file."),
-    field("verify.steps.*.expect", Takes::Fields, "The expected answer. In texts, * stands for any text."),
+    field("verify.steps.*.expect", Takes::Fields, "The expected answer. In texts, * matches any text."),
     field("verify.steps.*.expect.status", Takes::Statuses("200-299"), "The accepted statuses, such as 201 or 200,404."),
     field("verify.steps.*.expect.headers", Takes::Headers, "Header values."),
     field("verify.steps.*.expect.body", Takes::Text, "The body as text."),
@@ -596,7 +596,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_stands_before_its_fields() {
+    fn a_mapping_precedes_its_fields() {
         for (index, field) in FIELDS.iter().enumerate() {
             let above = field.path.rsplit_once('.').map(|(above, _)| above.trim_end_matches(".*"));
             let is_there = above.is_none_or(|above| FIELDS[..index].iter().any(|field| field.path == above));

@@ -289,7 +289,7 @@ pub enum Program {
 pub struct Folder {
     /// Its path, relative to the file.
     pub path: PathBuf,
-    /// How instances run it.
+    /// The commands with which instances run it.
     pub commands: Commands,
 }
 
@@ -305,7 +305,7 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// How many bytes they take in user data, at most: it indents each line.
+    /// The maximum number of bytes that they take in user data: it indents each line.
     pub fn bytes(&self) -> usize {
         let lines = |text: &str| text.lines().map(|line| line.len() + INDENTED).sum::<usize>();
         let packages: usize = self.packages.iter().map(|package| package.len() + 1).sum();
@@ -350,11 +350,11 @@ impl Access {
 /// The variables of a program.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Variables {
-    /// Those whose values are in `stack.yaml`.
+    /// The variables whose values are in `stack.yaml`.
     pub texts: Environment,
-    /// Those of them whose values plans hide.
+    /// The variables whose values plans hide.
     pub sensitive: BTreeSet<String>,
-    /// Those whose values are kept in AWS.
+    /// The variables whose values are kept in AWS.
     pub stored: StoredVariables,
 }
 
@@ -381,9 +381,9 @@ pub struct Function {
     pub memory_mb: u16,
     /// The timeout in seconds, 1 to 900.
     pub timeout_s: u16,
-    /// How many invocations may run at once, reserved for it; shared with other functions if absent.
+    /// The number of concurrent invocations, reserved for it; shared with other functions if absent.
     pub concurrency: Option<u16>,
-    /// Where Lambda records events that have failed all attempts.
+    /// The destination of events that have failed all attempts.
     pub on_failure: Option<Destination>,
     /// How long its log is kept, in days; forever if absent.
     pub log_retention_days: Option<u16>,
@@ -393,7 +393,7 @@ pub struct Function {
     pub uses: Uses,
 }
 
-/// Where failed events are recorded.
+/// The destination of failed events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// A bucket of the file.
@@ -411,7 +411,7 @@ pub struct Service {
     pub port: Port,
     /// The instance type.
     pub instance_type: InstanceType,
-    /// How many instances there are.
+    /// The number of instances.
     pub instances: Instances,
     /// The health check of its targets.
     pub health_check: HealthCheck,

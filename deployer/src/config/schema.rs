@@ -87,7 +87,7 @@ fn described(field: &Field) -> Value {
         Takes::Entries(one) => entries(field, one),
     };
     value["description"] = json!(field.words);
-    // A load balancer speaks plain HTTP.
+    // A load balancer uses plain HTTP.
     if field.path == "services.*.load_balancer.port" {
         value["not"] = json!({ "const": HTTPS_PORT });
     }

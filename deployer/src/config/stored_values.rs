@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::json;
 
-/// Where values are kept.
+/// The services that keep values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Store {
     /// Secrets Manager.
@@ -70,7 +70,7 @@ impl Store {
 /// A value that is kept in AWS. The program's own role reads it when the program starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredValue {
-    /// Where.
+    /// The store.
     pub store: Store,
     /// Its name there.
     pub name: String,
@@ -95,13 +95,13 @@ impl StoredValue {
         versions.get(&(self.store, self.name.clone())).map(String::as_str).unwrap_or_default()
     }
 
-    /// How many bytes of the room for variables it takes: in user data, it is two lines of a script.
+    /// The number of bytes that it takes of the limit for variables: in user data, it is two lines of a script.
     pub fn bytes(&self, variable: &str) -> usize {
         const OF_SCRIPT: usize = 200;
         OF_SCRIPT + 3 * variable.len() + 3 * self.name.len() + 2 * self.key.as_ref().map_or(0, String::len)
     }
 
-    /// How it is described to a function, for `secret-environment`.
+    /// Its description for a function, as `secret-environment` reads it.
     pub fn reference(&self, version: &str) -> serde_json::Value {
         let mut reference = json!({ self.store.word(): self.name });
         self.key.iter().for_each(|key| reference["key"] = json!(key));
@@ -112,7 +112,7 @@ impl StoredValue {
     }
 }
 
-/// Where the values of variables are kept, by the names of the variables.
+/// The kept values of variables, by the names of the variables.
 pub type StoredVariables = BTreeMap<String, StoredValue>;
 
 /// The variable of a function with the references to values that are kept in AWS.

@@ -26,7 +26,7 @@ pub enum Node {
     Map(Vec<(String, Place, Located)>),
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Debug, Clone)]
 pub struct Located {
     /// Line and column, from 1.

@@ -32,7 +32,7 @@ pub struct Request {
     pub capture: Vec<(Name, Capture)>,
     /// How long one answer may take, in seconds.
     pub timeout_s: u16,
-    /// For how long it is repeated until the answer is as expected, in seconds.
+    /// The time during which it is repeated until the answer is as expected, in seconds.
     pub within_s: u16,
     /// The earlier step from which a repetition begins; itself if absent.
     pub from: Option<Name>,

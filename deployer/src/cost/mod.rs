@@ -156,13 +156,13 @@ pub struct Item {
     pub least: Option<f64>,
     /// US dollars a month at most.
     pub most: Option<f64>,
-    /// How sure that is.
+    /// The certainty of the figures.
     pub sure: Sure,
     /// The assumption, or the unit prices.
     pub note: String,
 }
 
-/// How sure a figure is.
+/// The certainty of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sure {

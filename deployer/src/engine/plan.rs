@@ -17,7 +17,7 @@ use super::{
     walk::{Span, Visit, Walked, walk},
 };
 
-/// How many resources are processed at once: more would run into AWS's rate limits (docs/aws.md §14).
+/// The number of resources that are processed concurrently: more would run into AWS's rate limits (docs/aws.md §14).
 pub const AT_ONCE: usize = 8;
 
 /// The steps, resource by resource.
@@ -35,7 +35,7 @@ impl Plan {
         self.work() == 0
     }
 
-    /// How many resources would change.
+    /// The number of resources that would change.
     pub fn work(&self) -> usize {
         self.lines.iter().filter(|line| line.step.is_work()).count()
     }
@@ -89,7 +89,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether it is as wanted.
+    /// Whether it is up to date.
     pub fn is_done(&self) -> bool {
         matches!(self.result, Some(Ok(())))
     }
@@ -116,7 +116,7 @@ pub enum Progress {
     Began(&'static str),
     /// It is settling; this is its state.
     Waiting(String),
-    /// It is as wanted.
+    /// It is up to date.
     Done,
     /// It failed.
     Failed,
@@ -155,7 +155,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
             }
         })
         .await;
-        // Of several errors, that of the first resource in the order of the page.
+        // Of several errors, the one of the first resource in page order.
         if let Some((_, error)) = failed.into_inner().pop_first() {
             return Err(error);
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Stack, graph::Node, walk::reversed};
 
-/// For each node of the page, followed by each orphan, the nodes that have to be removed before it.
+/// Returns the nodes that have to be removed before each node of the page, and then before each orphan.
 ///
-/// The page knows its own edges. An orphan has none, so they follow from its kind: a page node is removed before an
+/// The page has its own edges. An orphan has none, so they follow from its kind: a page node is removed before an
 /// orphan that it may still use (a listener that keeps forwarding to a target group of the previous port), and an
 /// orphan before a page node that it may use (a security group whose rules refer to the load balancer's).
 pub(super) fn removal_order<C: Send + Sync + 'static>(stack: &Stack<C>) -> Vec<Vec<usize>> {
@@ -32,7 +32,7 @@ pub(super) fn removal_order<C: Send + Sync + 'static>(stack: &Stack<C>) -> Vec<V
     before
 }
 
-/// For each of these nodes, those of lower rank.
+/// Returns, for each of these nodes, the ones of lower rank.
 pub(super) fn by_rank<C>(nodes: &[Box<dyn Node<C>>]) -> Vec<Vec<usize>> {
     let lower = |rank: u8| (0..nodes.len()).filter(|&other| nodes[other].removal_rank() < rank).collect();
     nodes.iter().map(|node| lower(node.removal_rank())).collect()

@@ -47,7 +47,7 @@ impl Tagged {
     }
 }
 
-/// A list of tagged resources. A fault stands for a resource whose tags could not be read.
+/// A list of tagged resources. A fault represents a resource whose tags could not be read.
 pub type AllTagged = Vec<Result<Tagged, Fault>>;
 
 /// The order of removal.
@@ -169,11 +169,11 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
 /// The result of a read.
 #[derive(Debug)]
 pub enum Observed<R: Resource> {
-    /// It is not there.
+    /// It does not exist.
     Absent,
     /// In transition, described by this text, and not to be changed until it has settled.
     Settling(String),
-    /// It is there.
+    /// It exists.
     Present(Live<R>),
 }
 
@@ -188,7 +188,7 @@ pub struct Live<R: Resource> {
     pub owner: Owner,
 }
 
-/// How the owner of a resource is determined.
+/// The way in which the owner of a resource is determined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// By its own tags.

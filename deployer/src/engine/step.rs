@@ -24,7 +24,7 @@ impl fmt::Display for Address {
 /// The step planned for one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing: it is as wanted.
+    /// No change: it is up to date.
     Keep,
     /// Create it: it is absent.
     Create,

@@ -36,9 +36,9 @@ pub struct Settings {
     pub over_percent: f64,
     /// The minutes that are looked at.
     pub minutes: i32,
-    /// How many of them must exceed the threshold.
+    /// The number of minutes that must exceed the threshold.
     pub minutes_over: i32,
-    /// How minutes without values count.
+    /// The treatment of minutes without values.
     pub missing_data: String,
 }
 
@@ -141,7 +141,7 @@ fn is_of(watched: &Watched, name: &str) -> bool {
     name.strip_suffix(watched.suffix).is_some_and(|service| service.ends_with('-'))
 }
 
-/// Those of these alarms that are in the state `ALARM`.
+/// Returns the alarms that are in the state `ALARM`.
 pub async fn in_alarm(aws: &Aws, names: &[String]) -> Result<Vec<String>, Fault> {
     let alarms = described(aws, names.to_vec()).await?.into_values();
     let rings = |alarm: &Described| alarm.state_value() == Some(&StateValue::Alarm);

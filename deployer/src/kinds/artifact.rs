@@ -39,7 +39,7 @@ pub enum Content {
 }
 
 impl Default for Content {
-    /// Nothing, for programs that are only read or removed.
+    /// No content, for programs that are only read or removed.
     fn default() -> Self {
         Content::Bytes(Arc::default())
     }
@@ -61,7 +61,7 @@ pub struct Settings {
     pub sha256: Option<String>,
 }
 
-/// Where to fetch it from.
+/// The place to fetch it from.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The bucket.

@@ -36,13 +36,13 @@ pub struct AutoScalingGroup {
     /// The version that a rollback brings back. Then instances of another version, and a roll-out to one, count as a
     /// difference even if the group has this version already.
     pub back_to: Option<Template>,
-    /// How AWS watches a new version; `None` if it does not.
+    /// The alarms and bake time of a new version; `None` without them.
     pub bake: Option<Bake>,
     /// Whether a paused group counts as settling until its last instance has terminated.
     pub empties: bool,
 }
 
-/// How AWS watches a roll-out.
+/// The alarms and the bake time of a roll-out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bake {
     /// How long, after all instances are replaced.
@@ -93,13 +93,13 @@ pub struct Output {
     pub name: String,
     /// The minimum size.
     pub min: i32,
-    /// Why it is meant to be empty, or when it will be.
+    /// The reason why it is empty on purpose, or the time from which it will be.
     pub downtime: Downtime,
     /// When it was created, in seconds since 1970.
     pub created_s: Option<i64>,
 }
 
-/// Why a group is meant to be empty, or when it will be, according to its tags and its size.
+/// The reason why a group is empty on purpose, or the time from which it will be, according to its tags and its size.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Downtime {
     /// When it was paused.
@@ -119,13 +119,13 @@ pub const ENDS: &str = "deployer-ends";
 /// Stands for a tag without its scheduled action: a run died between the two. Never wanted, so always a difference.
 pub const UNSCHEDULED: &str = "not scheduled";
 
-/// A starting instance says nothing about the load during its first minute.
+/// The metrics of an instance say nothing about the load during its first minute.
 pub const WARMUP_S: i32 = 60;
 /// The code of a roll-out that failed.
 pub const FAILED: &str = "InstanceRefreshFailed";
 /// How long a refresh may make no progress, in seconds of AWS. AWS itself waits for an hour.
 const ROLL_OUT_S: u64 = 30 * 60;
-/// How much longer its faults are borne, so that it is given up rather than left alone.
+/// The additional time for which its faults are tolerated, so that the run gives the roll-out up instead of leaving it.
 const MARGIN: Duration = Duration::from_secs(60);
 
 impl Resource for AutoScalingGroup {
@@ -469,7 +469,7 @@ impl AutoScalingGroup {
         }
     }
 
-    /// Why a roll-out is not worth waiting for any longer: the new instances repeat an exit, or stay unhealthy, or nothing has
+    /// Returns why a roll-out will not succeed: the new instances repeat an exit, or stay unhealthy, or nothing has
     /// happened for too long. AWS itself would wait for an hour. What cannot be read is left to AWS.
     async fn hopeless(
         &self,
@@ -562,7 +562,7 @@ fn alarms(refresh: &InstanceRefresh) -> &[String] {
     specification.map(AlarmSpecification::alarms).unwrap_or_default()
 }
 
-/// Why AWS rolls a refresh back, or has rolled it back, if one of its alarms is the cause. The reason names it
+/// Returns why AWS rolls a refresh back, or has rolled it back, if one of its alarms is the cause. The reason names it
 /// (docs/aws.md §10.5).
 pub fn alarmed(refresh: &InstanceRefresh) -> Option<String> {
     let reason = reasons(refresh).filter(|_| refresh.status().is_some_and(is_undone))?;
@@ -578,7 +578,7 @@ pub fn is_undone(status: &Status) -> bool {
     matches!(status, Status::RollbackInProgress | Status::RollbackSuccessful | Status::RollbackFailed | Status::Failed)
 }
 
-/// Why a refresh is rolled back, or has been.
+/// Returns why a refresh is rolled back, or has been.
 pub fn undone(refresh: &InstanceRefresh) -> Option<String> {
     let reason = || reasons(refresh).filter(|_| refresh.status().is_some_and(is_undone));
     alarmed(refresh).or_else(|| reason().map(str::to_owned))

@@ -39,7 +39,7 @@ pub struct Bucket {
     /// Its name, globally unique.
     pub name: String,
     /// The account that must own it, so that another account's bucket of this name is never mistaken for ours. Empty
-    /// when the name comes from a listing of the account's own buckets.
+    /// when the name is from a listing of the account's own buckets.
     pub account: String,
 }
 
@@ -157,7 +157,7 @@ impl Resource for Bucket {
         &self.name
     }
 
-    /// Reads the tags, because `HeadBucket` cannot tell another account's bucket from ours (docs/aws.md §2.4).
+    /// Reads the tags, because `HeadBucket` cannot distinguish another account's bucket from ours (docs/aws.md §2.4).
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let Some(tags) = self.tags(aws).await? else { return Ok(Observed::Absent) };
         let (public_access_blocked, encryption, ownership, cors, lifecycle, versioned, policy) = futures::try_join!(
@@ -465,7 +465,7 @@ impl Bucket {
     async fn versioned(&self, aws: &Aws) -> Result<bool, Fault> {
         let call = aws.s3.get_bucket_versioning().bucket(&self.name).set_expected_bucket_owner(self.owner());
         match found(call.send().await) {
-            // How some emulators answer without a status.
+            // Some emulators answer like this, without a status.
             Err(fault) if fault.message.contains("GetBucketVersioningResponse") => Ok(false),
             answer => Ok(answer?.is_some_and(|answer| answer.status() == Some(&BucketVersioningStatus::Enabled))),
         }
@@ -493,8 +493,8 @@ impl Bucket {
         About { bucket_arn, account: &self.account }
     }
 
-    /// Whether the cloud is an emulator reached over plain HTTP: there the policy would deny our own requests, so it
-    /// is left out. The local AWS stands for AWS's HTTPS endpoints.
+    /// Whether the cloud is an emulator reached over plain HTTP: there the policy would deny our own requests, so it is
+    /// left out. The local AWS acts as AWS's HTTPS endpoints.
     fn is_plain_http_all_there_is(&self, aws: &Aws) -> bool {
         self.account != LOCAL_ACCOUNT && aws.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"))
     }

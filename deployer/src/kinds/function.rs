@@ -65,14 +65,14 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// The log group it writes to.
     pub log_group: String,
-    /// How many invocations may run at once, reserved for it; the account's other functions share theirs. It is no part
+    /// The number of concurrent invocations, reserved for it; the account's other functions share theirs. It is no part
     /// of a version.
     pub concurrency: Option<i32>,
     /// The ARN where Lambda records events that have failed all attempts. It is not part of a version.
     pub on_failure: Option<String>,
     /// Whether a published version has this code and configuration, so that it can be restored.
     pub published: bool,
-    /// Why AWS failed to create it; `None` is wanted.
+    /// The reason why AWS failed to create it; `None` is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
@@ -238,7 +238,7 @@ impl Function {
         Ok(tags.map(|tags| Described { configuration, owner: Owner::Tags(tags), concurrency }))
     }
 
-    /// Its published versions; `$LATEST` is none.
+    /// Its published versions; `$LATEST` is not one of them.
     pub async fn versions(&self, aws: &Aws) -> Result<Vec<FunctionConfiguration>, Fault> {
         let listed = aws.lambda.list_versions_by_function().function_name(&self.name).into_paginator().send();
         let versions = found(items(listed).await)?.unwrap_or_default();

@@ -74,8 +74,8 @@ impl Resource for InternetGateway {
         &self.stack
     }
 
-    /// While none of ours is attached, the one that our VPC has stands for it, such as ours after it has lost its tags: no
-    /// other can be attached.
+    /// While none of ours is attached, the one that our VPC has counts as ours, such as ours after it has lost its
+    /// tags: no other can be attached.
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let mut ours = find(aws, &self.stack).await?;
         if ours.first().is_none_or(|gateway| gateway.attachments().is_empty())
@@ -126,7 +126,7 @@ impl Resource for InternetGateway {
         Ok(())
     }
 
-    /// EC2 does not tell when a gateway was created.
+    /// EC2 does not report when a gateway was created.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let found = aws.ec2.describe_internet_gateways().filters(tags::of_any_stack());
         let tagged = |gateway: Described| {

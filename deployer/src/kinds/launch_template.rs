@@ -250,7 +250,7 @@ impl LaunchTemplate {
         Ok(versions.map(|versions| (id.to_owned(), owner, versions)))
     }
 
-    /// The description of the newest version, which says where it comes from.
+    /// The description of the newest version, which records its origin.
     pub async fn description_of_newest(&self, aws: &Aws) -> Result<Option<String>, Fault> {
         let versions = self.versions(aws).await?.map(|(_, _, versions)| versions).unwrap_or_default();
         let newest = versions.into_iter().max_by_key(|version| version.version_number());

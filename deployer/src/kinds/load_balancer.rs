@@ -42,11 +42,11 @@ pub struct Settings {
     pub invalid_headers_dropped: bool,
     /// Whether AWS refuses to delete it.
     pub protected: bool,
-    /// Where it writes a log of all requests: bucket and prefix, as in `logs/web`.
+    /// The destination of its access log: bucket and prefix, as in `logs/web`.
     pub access_logs: Option<String>,
     /// The domain whose alias records lead here, in a tag: the records have none, so it shows which of them to remove.
     pub domain: Option<String>,
-    /// Why provisioning failed. Never wanted, so always a difference.
+    /// The reason why provisioning failed. Never wanted, so always a difference.
     pub failure: Option<String>,
 }
 
@@ -238,7 +238,7 @@ impl LoadBalancer {
         }
     }
 
-    /// How records name it.
+    /// Its name in DNS records.
     pub fn target(&self, output: &Output) -> Target {
         Target { balancer: self.name.clone(), dns_name: output.dns_name.clone(), zone: output.zone.clone() }
     }

@@ -29,7 +29,7 @@ macro_rules! kinds {
     };
 }
 
-// In order of removal: a kind stands before the kinds that it may use.
+// In order of removal: a kind precedes the kinds that it may use.
 kinds! {
     /// The kinds that `stack.yaml` describes.
     KINDS {
@@ -46,8 +46,8 @@ kinds! {
         7: vpc::Vpc;
     }
 
-    /// The kinds that `deployer secret` makes. `up` neither wants them nor removes them, since only the user knows
-    /// their values; `down` removes them.
+    /// The kinds that `deployer secret` makes. `up` neither creates nor removes them, since only the user knows their
+    /// values; `down` removes them.
     STORED_VALUES {
         5: parameter::Parameter, secret::Secret;
     }
@@ -89,8 +89,8 @@ impl Kind {
         }
     }
 
-    /// Lists every resource of this kind in the region that carries the tag of any stack. A fault in the list stands
-    /// for a resource whose tags could not be read.
+    /// Lists every resource of this kind in the region that carries the tag of any stack. A fault in the list
+    /// represents a resource whose tags could not be read.
     pub async fn of_any_stack(&self, aws: &Aws) -> Result<AllTagged, Fault> {
         (self.list)(aws).await
     }

@@ -122,7 +122,7 @@ impl Resource for Role {
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }
 
-    /// IAM is global, so the stack's roles of other regions are listed, too; their names tell them apart.
+    /// IAM is global, so the stack's roles of other regions are listed, too; their names distinguish them.
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
         let call = aws.iam.list_roles().path_prefix(&path);
@@ -175,7 +175,7 @@ fn decoded(document: &str) -> Value {
 }
 
 impl Settings {
-    /// The document that says who may assume it.
+    /// The trust policy.
     pub fn trust(&self) -> Value {
         trust(&self.trusted_service, self.trusted_account.as_deref())
     }

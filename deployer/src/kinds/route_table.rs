@@ -25,7 +25,7 @@ pub struct RouteTable {
 pub struct Settings {
     /// The id of its VPC.
     pub vpc: String,
-    /// Where the default route leads: the id of the internet gateway.
+    /// The target of the default route: the id of the internet gateway.
     pub default_route: Option<String>,
     /// The ids of other tables of ours that no subnet uses. Never wanted.
     pub superfluous: BTreeSet<String>,
@@ -59,12 +59,12 @@ async fn find(aws: &Aws, stack: &str) -> Result<Vec<Described>, Fault> {
     Ok(ours)
 }
 
-/// Where the default route of a table leads.
+/// The target of a table's default route.
 fn default_route(table: &Described) -> Option<String> {
     table.routes().iter().find(|route| route.destination_cidr_block() == Some(ANYWHERE)).map(target)
 }
 
-/// Where a route leads.
+/// The target of a route.
 fn target(route: &Route) -> String {
     let targets = [
         route.gateway_id(),
@@ -136,7 +136,7 @@ impl Resource for RouteTable {
         remove(aws, live.settings.superfluous.iter().chain([&live.output.id]).collect()).await
     }
 
-    /// EC2 does not tell when a table was created.
+    /// EC2 does not report when a table was created.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let found = aws.ec2.describe_route_tables().filters(tags::of_any_stack());
         let tagged = |table: Described| {

@@ -73,7 +73,7 @@ pub struct Rule {
     pub to_port: i32,
     /// The source; of an egress rule, the destination.
     pub source: Source,
-    /// The description. AWS does not tell rules apart by it.
+    /// The description. AWS does not distinguish rules by it.
     pub description: Option<String>,
 }
 
@@ -274,7 +274,7 @@ impl Resource for SecurityGroup {
         gone(aws.ec2.delete_security_group().group_id(id).send().await)
     }
 
-    /// EC2 does not tell when a group was created.
+    /// EC2 does not report when a group was created.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let groups = items(aws.ec2.describe_security_groups().filters(tags::of_any_stack()).into_paginator().send());
         let tagged = |group: Described| {

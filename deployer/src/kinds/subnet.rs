@@ -129,8 +129,8 @@ impl Resource for Subnet {
     }
 
     /// The network interfaces of a load balancer outlive it for some minutes, so this waits on `DependencyViolation`
-    /// (docs/aws.md §9.6). Whatever keeps the subnet also keeps its way to the internet: the association goes last. EC2
-    /// ends it with the subnet; moto keeps it, and with it the route table.
+    /// (docs/aws.md §9.6). Whatever keeps the subnet also keeps its route to the internet: the association is removed
+    /// last. EC2 ends it with the subnet; moto keeps it, and with it the route table.
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         let Output { id, association: before } = &live.output;
         gone(aws.ec2.delete_subnet().subnet_id(id).send().await)?;
@@ -143,7 +143,7 @@ impl Resource for Subnet {
         }
     }
 
-    /// EC2 does not tell when a subnet was created.
+    /// EC2 does not report when a subnet was created.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let found = items(aws.ec2.describe_subnets().filters(tags::of_any_stack()).into_paginator().send()).await?;
         let tagged = |subnet: Described| {

@@ -34,7 +34,7 @@ pub struct ValidationRecord {
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// Where the record leads.
+    /// The value of the record.
     pub value: String,
     /// Whether a removal leaves it. Not a setting: it follows from other certificates.
     #[serde(skip)]

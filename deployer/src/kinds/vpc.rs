@@ -85,7 +85,7 @@ struct Found {
     superfluous: BTreeSet<String>,
 }
 
-/// How many parts of the stack's network are in each VPC.
+/// The number of parts of the stack's network in each VPC.
 async fn parts_of(aws: &Aws, stack: &str) -> Result<BTreeMap<String, usize>, Fault> {
     let subnets = aws.ec2.describe_subnets().filters(tags::of_stack(stack));
     let tables = aws.ec2.describe_route_tables().filters(tags::of_stack(stack));
@@ -147,7 +147,7 @@ impl Resource for Vpc {
         remove(aws, live.settings.superfluous.iter().chain([&live.output.id]).collect()).await
     }
 
-    /// EC2 does not tell when a VPC was created.
+    /// EC2 does not report when a VPC was created.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let found = items(aws.ec2.describe_vpcs().filters(tags::of_any_stack()).into_paginator().send()).await?;
         let tagged = |vpc: Described| {

@@ -334,7 +334,7 @@ fn arguments(conditions: &local::Conditions) -> Vec<String> {
     arguments
 }
 
-/// How a server identifies itself.
+/// The identity of a server.
 #[derive(Deserialize)]
 struct Health {
     pid: i32,
@@ -396,7 +396,7 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
     std::fs::rename(beside, file)
 }
 
-/// How the server at this address identifies itself; `None` if it is another program.
+/// Returns the identity of the server at this address; `None` if it is another program.
 fn health(address: SocketAddr) -> Option<Health> {
     serde_json::from_str(&get(address, HEALTH).ok()?).ok()
 }

@@ -83,7 +83,7 @@ pub fn is_closed() -> bool {
 
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Why an answer is not on stdout, if it is not: a full disk, most likely.
+/// The error of writing to stdout, if any: a full disk, most likely.
 pub fn unprinted() -> Option<&'static std::io::Error> {
     UNPRINTED.get()
 }

@@ -126,7 +126,7 @@ pub enum FolderError {
     LeadsOut {
         /// Its path.
         path: PathBuf,
-        /// Where it leads.
+        /// Its target.
         target: PathBuf,
     },
     /// A name that not every system can have.
@@ -181,7 +181,7 @@ pub fn archive(folder: &Path, packing: Packing<'_>) -> Result<Vec<u8>, FolderErr
         return Err(FolderError::Empty(folder.into()));
     }
     let mut left = MOST_BYTES;
-    // Every plan compresses anew, and more effort saves a tenth of the size at most.
+    // Every plan compresses again, and a higher level saves a tenth of the size at most.
     let packed = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(2));
     let mut archive = Builder::new(packed);
     for Entry { name, path, what } in &entries {

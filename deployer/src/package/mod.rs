@@ -110,7 +110,7 @@ pub enum Building<'a> {
     Said(&'a str),
     /// So many of Cargo's units of work, about one for each crate, are done.
     Counted {
-        /// Those that are done.
+        /// The programs that are done.
         done: usize,
         /// All of them.
         all: usize,

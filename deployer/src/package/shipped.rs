@@ -24,7 +24,7 @@ pub fn is_in_workspace(folder: &Path) -> bool {
 /// The programs beside the deployer.
 #[derive(Debug, Default)]
 pub struct Shipped {
-    /// Where to look, in this order.
+    /// The directories to search, in order.
     folders: Vec<PathBuf>,
 }
 

@@ -25,7 +25,7 @@ pub struct Front {
     pub balancer: Handle<LoadBalancer>,
     /// Its URL: its domain if that is served, otherwise the DNS name of its load balancer with scheme and port.
     pub url: Wire,
-    /// How it is served over HTTPS, if it is to be.
+    /// Its HTTPS settings, if any.
     pub https: Option<Https>,
     /// The names for its diagnosis.
     pub names: ServiceNames,

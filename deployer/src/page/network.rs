@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Where the services are placed.
+/// The network of the services.
 pub(super) struct Placement {
     /// The id of the VPC.
     vpc: Wire,

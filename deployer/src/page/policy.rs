@@ -11,7 +11,7 @@ pub struct Uses {
     pub buckets: Vec<(String, Access)>,
     /// Tables, by ARN.
     pub tables: Vec<(String, Access)>,
-    /// Whether it asks Rekognition for labels.
+    /// Whether it uses Rekognition.
     pub rekognition: bool,
     /// Secrets, by patterns for their ARNs.
     pub secrets: Vec<String>,

@@ -174,7 +174,7 @@ impl Layout<'_> {
         let uses = self.uses(&wanted.uses, &wanted.variables.stored);
         let policy = policy::service_policy(&uses, &programs, &reports, log_group_arn);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
-        // EC2 does not say on whose behalf it assumes a role (docs/aws.md §6.1).
+        // EC2 does not send the account when it assumes a role (docs/aws.md §6.1).
         let trusted_service = partition::principal(partition::EC2, partition).into();
         let settings = role::Settings { trusted_service, trusted_account: None, policy };
         let role = Role { name: name.clone(), path: path.clone() };

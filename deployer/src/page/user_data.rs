@@ -31,7 +31,7 @@ pub struct UserData {
     pub port: u16,
     /// The SHA-256 of the program in hexadecimal: the unit starts nothing else.
     pub sha256: String,
-    /// How to run the program, if it is the archive of a folder.
+    /// The commands that run the program, if it is the archive of a folder.
     pub commands: Option<Commands>,
     /// The log group that its lines go to.
     pub log_group: String,
@@ -42,7 +42,7 @@ pub struct UserData {
 pub struct StoredVariable {
     /// Its name.
     pub variable: String,
-    /// Where its value is.
+    /// The place of its value.
     pub value: config::StoredValue,
     /// The version of the value that `up` saw; empty if unknown. Instances read the current one: this only makes another
     /// template of another value, so that `up` rolls it out.
@@ -798,7 +798,7 @@ pub(super) mod tests {
         assert!(unit.contains("\nTimeoutStartSec=300\n"), "longer than the calls take that are tried again");
         let text = with_stored_values().render().unwrap();
         assert_eq!(super::stored_values(&text), [(Store::Parameter, "/app/db"), (Store::Secret, "app/jwt")]);
-        // A variable that looks like a mark is none.
+        // A variable that looks like a mark is not one.
         let other = postagram(&[("A", "secret x 7"), ("B", "/secrets # C=\"secret y 7\"")]).render().unwrap();
         assert_eq!(super::stored_values(&other), []);
         assert_eq!(yaml["write_files"][3]["path"], "/opt/postagram-web/secrets");

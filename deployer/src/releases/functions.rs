@@ -20,7 +20,7 @@ pub struct FunctionRelease {
     pub number: i64,
     /// When it was made, as Lambda writes it.
     pub made: String,
-    /// Who made it, and from which commit.
+    /// Its creator and commit.
     pub origin: Origin,
     /// Whether the deployer made it.
     pub is_ours: bool,
@@ -69,7 +69,7 @@ impl FunctionReleases {
         self.all.iter().find(|release| release.number < number)
     }
 
-    /// Those that are no longer kept: made by the deployer, neither among the newest nor in service.
+    /// The versions that are no longer kept: made by the deployer, neither among the newest nor in service.
     pub fn obsolete(&self) -> impl Iterator<Item = i64> {
         let ours = self.all.iter().filter(|release| release.is_ours).skip(KEPT);
         ours.map(|release| release.number).filter(|number| self.in_service != Some(*number))

@@ -33,7 +33,7 @@ pub struct Release {
     pub number: i64,
     /// When it was made, in seconds since 1970.
     pub made_s: i64,
-    /// Who made it, and from which commit.
+    /// Its creator and commit.
     pub origin: Origin,
     /// Its settings.
     pub settings: Settings,
@@ -74,7 +74,7 @@ pub enum State {
     InService,
     /// It is replacing the one in service.
     RollingOut,
-    /// It was to replace the one in service, and is being taken back.
+    /// Its roll-out is being rolled back.
     RollingBack,
 }
 
@@ -109,7 +109,7 @@ impl Release {
     fn of(version: &LaunchTemplateVersion) -> Release {
         let (settings, image) = launch_template::chosen(version);
         let (_, origin) = Origin::parse(version.version_description().unwrap_or_default());
-        // Versions made by hand say nothing; AWS knows their creator.
+        // The description of a version made by hand has no creator; AWS has it.
         let who = origin.who.or_else(|| version.created_by().and_then(short_name));
         Release {
             number: version.version_number().unwrap_or_default(),

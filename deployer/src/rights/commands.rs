@@ -42,20 +42,20 @@ enum Deed {
     Remove,
 }
 
-/// The resources that a command deals with. Lists are made of every kind, whatever `stack.yaml` describes.
+/// The resources that a command deals with. Resources of every kind are listed, whatever `stack.yaml` describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
     /// None.
     None,
-    /// Those that `stack.yaml` describes.
+    /// The resources that `stack.yaml` describes.
     Described,
-    /// Those that its outputs need.
+    /// The resources that its outputs need.
     Outputs,
-    /// Those that the addresses of its services need.
+    /// The resources that the addresses of its services need.
     Addresses,
-    /// Those that the requests of `verify` need.
+    /// The resources that the requests of `verify` need.
     Verified,
-    /// Those of every stack.
+    /// The resources of every stack.
     OfAllStacks,
 }
 
@@ -208,7 +208,7 @@ const WHY_SERVICES: &[Right] = &[
     // Calls that AWS has denied to the service.
     right("logs:DescribeLogStreams", LogGroups),
     right("logs:GetLogEvents", LogGroups),
-    // Whether the program is there, and the reports of instances.
+    // To check that the program exists, and to read the reports of instances.
     right("s3:GetObject", Programs),
     right("s3:GetObject", Reports),
     right("s3:ListBucket", Artifacts),

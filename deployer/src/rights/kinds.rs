@@ -12,7 +12,7 @@ use super::{
 pub struct OfKind {
     /// Its name, as in plans.
     pub kind: &'static str,
-    /// Listing resources and reading whose they are: to find those that `stack.yaml` no longer describes, and every
+    /// Listing resources and reading their owners: to find those that `stack.yaml` no longer describes, and every
     /// stack.
     pub list: &'static [Right],
     /// Reading one.
@@ -267,7 +267,7 @@ pub const KINDS: &[OfKind] = &[
         read: &[right("elasticloadbalancing:DescribeListeners", Any), TAGS],
         loss: &[],
         change: &[
-            // Of a new listener, the load balancer is asked (docs/aws.md §2.5).
+            // For a new listener, AWS checks the permission on the load balancer (docs/aws.md §2.5).
             add_tags(Balancers),
             add_tags(Listeners),
             right("elasticloadbalancing:CreateListener", Balancers),

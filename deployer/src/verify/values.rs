@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_written_star_stands_for_any_text() {
+    fn only_a_written_star_matches_any_text() {
         assert_eq!(values().pattern(&words("a*${id}*")), ["a", "a/b é*", ""]);
         assert_eq!(values().pattern(&words("")), [""]);
     }

@@ -22,7 +22,7 @@ pub fn lines(plan: &Said) -> BTreeSet<(String, String)> {
     lines
 }
 
-/// Whether a text is like a pattern, in which `*` stands for anything.
+/// Whether a text is like a pattern, in which `*` matches anything.
 pub fn is_like(text: &str, pattern: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };

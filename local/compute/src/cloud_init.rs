@@ -23,7 +23,7 @@ const USUAL_MODE: u32 = 0o644;
 /// The directory in which enabled units are linked.
 const WANTED: &str = "/etc/systemd/system/multi-user.target.wants";
 
-/// The configuration keys that cloud-init knows: the properties in `schema-cloud-config-v1.json`.
+/// The configuration keys of cloud-init: the properties in `schema-cloud-config-v1.json`.
 const KEYS: &str = "allow_public_ssh_keys ansible apk_repos apt apt_pipelining apt_reboot_if_required apt_update \
      apt_upgrade authkey_hash autoinstall bootcmd byobu_by_default ca-certs ca_certs chef chpasswd cloud_config_modules \
      cloud_final_modules cloud_init_modules create_hostname_file device_aliases disable_ec2_metadata disable_piwiz \

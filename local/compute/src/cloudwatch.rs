@@ -223,7 +223,7 @@ fn malformed(message: &str) -> Refusal {
 
 /// Converts a form to a document: `AlarmNames.member.1` is the first element of a list.
 ///
-/// Errors: `MalformedInput` if the number of an element is none, or a name has too many steps.
+/// Errors: `MalformedInput` if an element's number is not a number, or a name has too many steps.
 fn document(form: &Form) -> Result<Value, Refusal> {
     if form.keys().any(|name| name.split('.').count() > MOST_STEPS) {
         return Err(malformed("the name of a parameter is nested too deeply"));

@@ -530,7 +530,7 @@ pub mod tests {
         /// The calls of CloudWatch Logs, and the journal.
         pub logged: Mutex<Vec<(String, Value)>>,
         pub lines: Mutex<String>,
-        /// How many bytes of the journal are gone.
+        /// The number of bytes that the journal has dropped.
         pub gone: Mutex<u64>,
         pub pauses: Mutex<Vec<u64>>,
         pub is_full: bool,

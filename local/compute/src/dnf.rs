@@ -42,7 +42,7 @@ fn install(arguments: &[&str], online: Result<(), String>, has: &dyn Fn(&str) ->
             return Err(format!("dnf {line}: only `dnf install --assumeyes PACKAGE…` exists on a local instance"));
         }
     };
-    // Without a terminal, dnf asks nobody and does nothing.
+    // Without a terminal, dnf cannot prompt, and does nothing.
     if !options.iter().any(|option| matches!(*option, "-y" | "--assumeyes")) {
         return Err("Operation aborted.".to_owned());
     }

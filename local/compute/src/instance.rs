@@ -174,7 +174,7 @@ impl Host {
         }
         self.log(&format!("cloud-init: {} starts in {}", instance.id, instance.zone));
         if self.mishap == Some(Mishap::BootFail) {
-            self.log("cloud-init: ERROR: Failed to run module scripts-user (scripts in /var/lib/cloud/instance/scripts): no route to what it downloads");
+            self.log("cloud-init: ERROR: Failed to run module scripts-user (scripts in /var/lib/cloud/instance/scripts): no route to the server of its downloads");
             self.log("cloud-init: finished with errors; no service was started");
             return Vec::new();
         }

@@ -11,7 +11,7 @@ use super::secrets;
 
 /// The options of `journalctl` without a value.
 const PLAIN: &[&str] = &["--all", "--no-pager", "--quiet"];
-/// Those with one.
+/// Its options with a value.
 const VALUED: &[&str] = &["--cursor-file", "--lines", "--output", "--output-fields", "--since", "--unit"];
 
 /// A line of the journal, as `instance::Host` writes it: `TIME HOST PROCESS: TEXT`.

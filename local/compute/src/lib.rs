@@ -64,7 +64,7 @@ pub trait Certificates: Send + Sync {
 /// A certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its domain names in lower case. A wildcard stands for one label.
+    /// Its domain names in lower case. A wildcard matches one label.
     pub names: Vec<String>,
     /// The certificate with its chain, and the key, in PEM; `None` if it is not valid.
     pub issued: Option<(String, String)>,
@@ -98,7 +98,7 @@ pub struct Context {
     pub metrics: kit::metrics::Metrics,
     /// The kinds of chaos that are enabled, which may change at any time.
     pub chaos: watch::Receiver<Chaos>,
-    /// How much faster than AWS everything happens.
+    /// The speed-up compared with AWS.
     pub speed: Speed,
 }
 
@@ -178,7 +178,7 @@ pub struct Alarm {
     pub policy: String,
     /// Whether it fires above the threshold rather than below it.
     pub is_high: bool,
-    /// How many consecutive minutes the value must be beyond the threshold.
+    /// The number of consecutive minutes for which the value must be beyond the threshold.
     pub periods: u64,
     /// The value that the statistic is compared with.
     pub threshold: f64,
@@ -186,7 +186,7 @@ pub struct Alarm {
     pub namespace: &'static str,
     /// The name of the metric.
     pub metric: String,
-    /// How the values of a period are combined, such as `Average`.
+    /// The statistic over a period, such as `Average`.
     pub statistic: &'static str,
     /// Names and values that select the metric.
     pub dimensions: Vec<(&'static str, String)>,
@@ -436,7 +436,7 @@ impl Compute {
         }
     }
 
-    /// Returns an error that only another service knows of.
+    /// Returns an error that only another service can detect.
     async fn refusal(&self, operation: &str, params: &Params) -> Option<ApiError> {
         match operation {
             "CreateAutoScalingGroup" | "UpdateAutoScalingGroup" => self.refused_profile(params).await,

@@ -75,7 +75,7 @@ fn get(input: &Value, compute: &Compute) -> Result<Value, Refusal> {
     if let Some(missing) = ["ServiceCode", "QuotaCode"].into_iter().find(|name| text(name).is_empty()) {
         return Err(Refusal::new(400, "ValidationException", format!("{missing} is required")));
     }
-    // AWS knows more of them: an answer that there is none would pass for no limit.
+    // AWS has more quotas: reporting them as missing would look like there is no limit.
     let is_asked = |quota: &&Quota| (quota.service, quota.code) == (text("ServiceCode"), text("QuotaCode"));
     let Some(quota) = QUOTAS.iter().find(is_asked) else {
         let asked = format!("the quota {} of {}", text("QuotaCode"), text("ServiceCode"));

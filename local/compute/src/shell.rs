@@ -39,7 +39,7 @@ const USUAL_MASK: u32 = 0o022;
 /// Prints output and errors before the script ends.
 pub type Say<'a> = &'a (dyn Fn(&[u8], &str) + Sync);
 
-/// How deep in other scripts a script is, and the number of rounds of all of them if it is limited.
+/// The nesting depth of a script, and the total number of loop iterations if it is limited.
 #[derive(Clone)]
 pub struct Nest {
     level: usize,
@@ -78,7 +78,8 @@ impl Nest {
     }
 }
 
-/// Runs a script with the arguments `$1`, `$2`, … With `say`, the output of its loops is passed on after each round.
+/// Runs a script with the arguments `$1`, `$2`, … With `say`, the output of its loops is passed on after each
+/// iteration.
 pub async fn run(
     root: &Path,
     tools: &dyn Tools,
@@ -241,7 +242,7 @@ impl Shell<'_> {
     /// Begins a round of a loop. Returns whether it may.
     async fn goes_round(&self, whole: &mut Done) -> bool {
         if !self.nest.goes_round() {
-            add(whole, Done::failed("bash: too many rounds of a loop for a local instance"));
+            add(whole, Done::failed("bash: too many loop iterations for a local instance"));
             return false;
         }
         match self.nest.rounds {

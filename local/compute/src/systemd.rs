@@ -129,7 +129,7 @@ pub enum Restart {
     OnAbort,
 }
 
-/// How a service exited.
+/// The exit of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Code(i32),
@@ -586,7 +586,7 @@ fn restart(value: &str) -> Result<Restart, String> {
         "on-failure" => Restart::OnFailure,
         "on-abnormal" => Restart::OnAbnormal,
         "on-abort" => Restart::OnAbort,
-        other => return Err(format!("Restart= knows no '{other}'")),
+        other => return Err(format!("'{other}' is not a value of Restart=")),
     })
 }
 
@@ -668,7 +668,7 @@ WantedBy=multi-user.target
             let text = format!("[Service]\nExecStart=/bin/web\n{line}\n");
             assert_eq!(Unit::parse(&text).unwrap_err(), expected);
         };
-        check("Restart=sometimes", "line 3: Restart= knows no 'sometimes'");
+        check("Restart=sometimes", "line 3: 'sometimes' is not a value of Restart=");
         check("RestartSec=soon", "line 3: 'soon' is not a time span");
         check("ExecStartPre=web", "line 3: 'web' is not an absolute path");
         check("Environment=\"A=1", "line 3: the quote \" is not closed");

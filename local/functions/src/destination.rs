@@ -1,4 +1,4 @@
-//! The destination of events that are given up: a record of each in a bucket (docs/aws.md §7.5).
+//! The destination of failed events: a record of each in a bucket (docs/aws.md §7.5).
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -11,7 +11,7 @@ use identity::permissions::Need;
 /// The folder of the records.
 pub(super) const FOLDER: &str = "aws/lambda/async/";
 
-/// Why an event is given up.
+/// Why an event failed for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Condition {
     Retried,
@@ -29,19 +29,19 @@ impl Condition {
     }
 }
 
-/// The end of an event that is given up.
+/// The final result of a failed event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End<'a> {
     pub event: &'a Event,
     /// How often the function was invoked with it.
     pub attempts: u64,
     pub condition: Condition,
-    /// That of the last attempt.
+    /// The result of the last attempt.
     pub outcome: Option<&'a Outcome>,
 }
 
 impl Function {
-    /// The ARN of the bucket for the records of events that are given up.
+    /// The ARN of the bucket for the records of failed events.
     pub fn on_failure(&self) -> Option<&str> {
         self.on_event.as_ref()?.on_failure.as_deref()
     }

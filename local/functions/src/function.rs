@@ -90,7 +90,7 @@ pub struct OnEvent {
     pub retries: Option<u64>,
     /// The maximum age of an event, in seconds.
     pub age_s: Option<u64>,
-    /// The ARN of the bucket for the records of events that were given up.
+    /// The ARN of the bucket for the records of failed events.
     #[serde(default)]
     pub on_failure: Option<String>,
     /// When this was configured, in Unix time.

@@ -86,7 +86,7 @@ struct Site {
     logs: Arc<Logs>,
     warden: Warden,
     stop: CancellationToken,
-    /// Where events that are given up are recorded. Weak, because S3 owns a reference to the functions.
+    /// Where failed events are recorded. Weak, because S3 owns a reference to the functions.
     objects: OnceLock<Weak<dyn CodeObjects>>,
     metrics: Metrics,
 }
@@ -142,7 +142,7 @@ impl Functions {
         Ok(functions)
     }
 
-    /// Sets where events that are given up are recorded.
+    /// Sets where failed events are recorded.
     pub fn connect(&self, objects: Weak<dyn CodeObjects>) {
         let _ = self.site.objects.set(objects);
     }
@@ -280,7 +280,7 @@ impl Functions {
         self.tasks.wait().await;
     }
 
-    /// Returns when the event was handled or must be given up: after too many failures, when too old, or when the
+    /// Returns when the event has succeeded or has failed for good: after too many failures, when too old, or when the
     /// function no longer exists.
     async fn deliver(self: &Arc<Self>, event: &Event) {
         tokio::time::sleep(event.wait()).await;

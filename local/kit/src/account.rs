@@ -90,7 +90,7 @@ impl FromStr for Kind {
 pub struct OtherKind {
     /// The kind of the account that is there.
     pub kind: Kind,
-    /// The kind that was asked for.
+    /// The requested kind.
     pub wanted: Kind,
 }
 

@@ -153,7 +153,7 @@ mod tests {
             logs.create_stream(Input(&name)).unwrap();
             assert_eq!(logs.kept().groups["group"].streams.len(), KEPT_STREAMS);
         }
-        // Those of a group that has too many from before.
+        // A group that already has too many streams, from an older server.
         let kept = &mut logs.kept().groups;
         let group = kept.get_mut("group").unwrap();
         (0..3).for_each(|number| drop(group.streams.insert(format!("more {number}"), Stream::default())));

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn warm_and_cool_pictures_are_told_apart() {
+    fn warm_and_cool_pictures_are_distinguished() {
         let stripes = |colours: [[u8; 3]; 2]| five(&picture(|x, _| colours[(x / 32) as usize]));
         assert!(stripes([[220, 60, 30], [250, 170, 60]]).contains(&"Warm Colors"));
         assert!(stripes([[40, 80, 200], [30, 150, 160]]).contains(&"Cool Colors"));

@@ -266,7 +266,7 @@ impl Blobs {
 
     fn remove_now(&self, id: &str) {
         if let Err(fault) = std::fs::remove_file(self.dir.join(id)) {
-            tracing::warn!(%fault, id, "bytes that nothing refers to could not be removed");
+            tracing::warn!(%fault, id, "unreferenced bytes could not be removed");
         }
     }
 

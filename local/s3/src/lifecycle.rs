@@ -390,7 +390,7 @@ impl S3 {
         tokio::spawn(async move {
             while let Some(s3) = Weak::upgrade(&s3) {
                 if let Err(refusal) = s3.expire(now()) {
-                    tracing::warn!(refusal.message, "what is due by the rules of a bucket could not be done");
+                    tracing::warn!(refusal.message, "a lifecycle rule of a bucket could not be applied");
                 }
                 drop(s3);
                 tokio::time::sleep(EVERY).await;

@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_url_encoded_when_asked_and_else_escaped() {
+    fn keys_are_url_encoded_on_request_and_otherwise_escaped() {
         let keys = ["Zoé/a b+~*", "\u{1}\u{ffff}<"];
         let (page, _) = list(&keys, &names("", "", true), "", 9);
         assert_eq!(between(&page, "Key"), ["%01%EF%BF%BF%3C", "Zo%C3%A9/a+b%2B%7E*"]);

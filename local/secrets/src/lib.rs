@@ -108,7 +108,7 @@ impl<'a> Input<'a> {
 
     /// Returns a page of a list, which is the largest by default, and the token of the next page.
     ///
-    /// Errors: the token is none, with the code `bad_token`.
+    /// Errors: the token is invalid, with the code `bad_token`.
     fn page<T>(self, all: Vec<T>, most: usize, bad_token: &str) -> Result<(Vec<T>, Option<String>), Refusal> {
         let size = match self.0["MaxResults"].as_i64() {
             None => most,

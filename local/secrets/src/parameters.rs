@@ -23,7 +23,7 @@ const LARGEST: usize = 4096;
 const LONGEST_ARN: usize = 1011;
 /// The most levels of a name with slashes.
 const MOST_LEVELS: usize = 15;
-/// The code for a token that is none.
+/// The error code of an invalid token.
 const BAD_TOKEN: &str = "InvalidNextToken";
 /// The lengths of names and descriptions in a call.
 const NAME: RangeInclusive<usize> = 1..=2048;
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_is_kept_over_restarts_and_decrypted_only_if_asked() {
+    fn a_parameter_is_kept_over_restarts_and_decrypted_on_request_only() {
         let dir = tempfile::tempdir().unwrap();
         let put = json!({ "Name": "/app/token", "Value": "hunter2", "Type": "SecureString" });
         assert_eq!(open(dir.path()).call("PutParameter", &put).unwrap()["Version"], 1);

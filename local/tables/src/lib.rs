@@ -250,7 +250,8 @@ impl DynamoDb {
         match self.ask(move |database| database.in_the_way_of(&table)).await? {
             None => Ok(()),
             Some(other) => {
-                let text = format!("the local AWS cannot have a table {name} beside {other}: choose another name");
+                let text =
+                    format!("the local AWS cannot have both a table {name} and a table {other}: choose another name");
                 Err(Refusal::new(501, "NotImplementedException", text))
             }
         }
@@ -476,7 +477,7 @@ fn backups(recovery: Option<Recovery>) -> Response {
     json_answer(200, Protocol::Json10, &json!({ "ContinuousBackupsDescription": description }))
 }
 
-/// Returns this server's address, as the client knows it.
+/// Returns this server's address, as the client addresses it.
 fn endpoints(request: &Request) -> Response {
     let here = request.header("host").unwrap_or("127.0.0.1");
     let endpoints = json!({ "Endpoints": [{ "Address": here, "CachePeriodInMinutes": 1440 }] });

@@ -498,7 +498,7 @@ impl Clients {
         Ok(())
     }
 
-    /// An image for x86-64, the architecture of instance types unless they say otherwise.
+    /// An image for x86-64, the default architecture of instance types.
     pub async fn image(&self) -> Result<String, BoxError> {
         let x86 = aws_sdk_ec2::types::Filter::builder().name("architecture").values("x86_64").build();
         let images = self.ec2.describe_images().filters(x86).send().await?;

@@ -78,7 +78,7 @@ pub(crate) fn has(path: &str) -> bool {
 pub(crate) struct Page {
     /// The content security policy. Pictures are loaded from, and uploaded to, one other origin.
     policy: String,
-    /// Each file compressed, once it has been asked for.
+    /// Each file compressed, once it has been requested.
     packed: Vec<OnceLock<Vec<u8>>>,
 }
 

@@ -76,7 +76,7 @@ async fn follows_links(browser: Browser) {
     visit.until("the label", "location.pathname === '/labels/sky'").await;
     visit.titles_are(&["Tall", "Wide"]).await;
 
-    // The addresses are real: the service knows them.
+    // The service serves these addresses, too.
     visit.page.open(&format!("{}/labels/sunset", visit.front.url)).await;
     visit.titles_are(&["Tall"]).await;
     visit.page.open(&format!("{}/@Ada/{}", visit.front.url, id.as_str().unwrap())).await;

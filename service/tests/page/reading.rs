@@ -23,7 +23,7 @@ async fn shows_newer_posts(browser: Browser) {
     page.eventually("a check", async || visit.front.seen().contains(&check.to_owned()).then_some(())).await;
     assert_eq!(page.value("document.querySelector('#newer').hidden").await, true);
 
-    // News are announced, and shown when the user asks for them.
+    // New posts are announced, and shown on request.
     for title in ["Second", "Third"] {
         visit.service.write(b"Bob", title).await;
     }
@@ -58,7 +58,7 @@ async fn keeps_what_was_loaded(browser: Browser) {
     visit.open().await;
     visit.titles_are(&["Loaded"]).await;
     visit.front.answer("GET /posts", Answer::Refuse(503));
-    // Another view has nothing to show, and says why.
+    // Another view is empty, and shows the reason.
     visit.go("/@Ada").await;
     visit.text_is("#problem-text", "The service is busy. Please try again in a moment.").await;
     assert_eq!(page.value("document.querySelector('#posts .ghost')").await, Value::Null);

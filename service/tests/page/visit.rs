@@ -148,7 +148,7 @@ impl Visit {
         self.page.script("history.back()", json!([])).await;
     }
 
-    /// Has the page check for newer posts, as it does when its tab comes to the front.
+    /// Has the page check for newer posts, as it does when its tab becomes visible.
     pub async fn come_back(&self) {
         self.page.script("document.dispatchEvent(new Event('visibilitychange'))", json!([])).await;
     }

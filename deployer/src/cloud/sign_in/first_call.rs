@@ -83,9 +83,9 @@ fn first_rest(aws: &Aws) -> Duration {
     Duration::from_millis(if aws.is_here() { 20 } else { 300 })
 }
 
-/// One attempt. A remote server that has sent nothing when time is up is not asked again.
+/// One attempt. A remote server that has sent nothing by the time limit is not tried again.
 async fn in_time(aws: &Aws, begun: Instant) -> Option<Result<GetCallerIdentityOutput, Refusal>> {
-    // Two, because the second one knows AWS's clock.
+    // Two, because the second one uses AWS's clock.
     let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(first_rest(aws));
     let patient = config::Config::builder().retry_config(retries);
     let call = aws.sts.get_caller_identity().customize().config_override(patient).send();

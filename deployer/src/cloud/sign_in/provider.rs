@@ -65,14 +65,15 @@ impl Provider {
         Ok(())
     }
 
-    /// When the keys in environment variables expire, if a variable says so. The AWS CLI sets it when it exports them.
+    /// When the keys in environment variables expire, if a variable has the time. The AWS CLI sets it when it exports
+    /// them.
     fn announced(&self) -> Option<SystemTime> {
         let Source::Environment { temporary: true } = self.source else { return None };
         let end = std::env::var("AWS_CREDENTIAL_EXPIRATION").ok()?;
         DateTime::from_str(end.trim(), Format::DateTimeWithOffset).ok()?.try_into().ok()
     }
 
-    /// When the prepared credentials expire, if their source says so.
+    /// When the prepared credentials expire, if their source has the time.
     pub fn expires(&self) -> Option<SystemTime> {
         *self.expires.lock()
     }

@@ -36,7 +36,7 @@ pub struct Status {
     pub at: Option<String>,
     /// Whether everything is healthy.
     pub healthy: bool,
-    /// Everything that it runs and holds.
+    /// Its services, functions and data.
     #[serde(flatten)]
     pub contents: Contents,
     /// Its monthly cost.
@@ -48,7 +48,7 @@ pub struct Status {
     pub options: &'static str,
 }
 
-/// How much a plan would change.
+/// The number of changes that a plan would make.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Drift {
     /// The number of changes; `None` if unknown.

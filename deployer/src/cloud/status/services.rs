@@ -130,7 +130,7 @@ pub(super) async fn read(aws: &Aws, names: &ServiceNames) -> ServiceStatus {
     };
     ServiceStatus {
         name: names.service.clone(),
-        // Neither well nor ill: it is off.
+        // Neither healthy nor unhealthy: it is off.
         healthy: healthy.filter(|_| !ended && !downtime.is_paused()),
         paused: downtime.paused,
         ends: downtime.ends,

@@ -116,26 +116,26 @@ pub struct RollOut {
     pub release: String,
     /// When it began, in seconds since 1970.
     pub begun_s: i64,
-    /// When it was given up, in seconds since 1970.
+    /// When this run gave it up, in seconds since 1970.
     pub undone_s: Option<i64>,
-    /// How far it is.
+    /// Its progress.
     pub stage: Stage,
-    /// Why it was rolled back, if AWS says so.
+    /// Why it was rolled back, according to AWS, if known.
     pub why: Option<String>,
     /// Whether an alarm is the reason.
     pub is_alarmed: bool,
-    /// How the service ended in the release, if it was rolled back.
+    /// The last exit of the service in the release, if it was rolled back.
     pub end: Option<End>,
 }
 
-/// How far a roll-out is.
+/// The progress of a roll-out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// It brings its release.
+    /// It is rolling out its release.
     Forward,
     /// It is rolled back, or has been.
     Back,
-    /// It is over, in any other way.
+    /// It has ended in any other way.
     #[default]
     Over,
 }
@@ -161,7 +161,7 @@ pub struct Group {
     pub target_groups: Vec<String>,
     /// The minimum size.
     pub min: i32,
-    /// Why it is meant to be empty, or when it will be.
+    /// The reason why it is empty on purpose, or the time from which it will be.
     pub downtime: Downtime,
     /// The version of the launch template that new instances start from, as a number.
     pub release: Option<String>,
@@ -290,7 +290,7 @@ pub async fn collect(aws: &Aws, names: &ServiceNames) -> Evidence {
     let all = Current { group: group.as_ref().and_then(Option::as_ref), roll_out: roll_out.as_ref() };
     let is_current = |it: &Instance| all.has(&it.id, it.launched_s);
     let is_ill = |it: &&Instance| it.state == "running" && !is_healthy(&it.id);
-    // During a roll-out, an ill instance of the release before may be why there is a new one.
+    // During a roll-out, an unhealthy instance of the previous release may be the reason for the new one.
     let ill = instances.iter().filter(|it| is_current(it)).find(is_ill).or_else(|| instances.iter().find(is_ill));
     let ill = ill.cloned();
     let (console, has_program) = match &ill {

@@ -110,7 +110,7 @@ impl FunctionEvidence {
 /// The most lines of a log shown.
 const LAST_LINES: usize = 12;
 
-/// Older lines explain nothing: a function that is not invoked is not ill.
+/// Older lines explain nothing: a function that is not invoked is not unhealthy.
 const RECENT_S: i64 = 60 * 60;
 
 /// Reads all evidence, concurrently.
@@ -230,7 +230,7 @@ impl Invocation {
         self.lines.push(text.clone());
     }
 
-    /// The row that says why it failed, with the line.
+    /// The line of the log with the reason for the failure.
     fn sign(&self) -> Option<(&'static Sign, &str)> {
         SIGNS.iter().find_map(|sign| Some((sign, self.lines.iter().rev().find(|line| sign.is_in(line))?.as_str())))
     }

@@ -72,7 +72,7 @@ pub async fn newest_reports(
     futures::stream::iter(read).buffered(AT_ONCE).try_collect().await
 }
 
-/// Those of the newest `most` reports since `since_s` that are not known, newest first.
+/// Returns the unknown ones of the newest `most` reports since `since_s`, newest first.
 fn newest(mut all: Vec<Written>, since_s: i64, most: usize, known: &BTreeSet<Written>) -> Vec<Written> {
     all.retain(|(at_s, ..)| *at_s >= since_s);
     all.sort_by(|a, b| b.cmp(a));

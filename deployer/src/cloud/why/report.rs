@@ -114,7 +114,7 @@ pub fn ends(lines: &[Line]) -> Vec<End> {
         }
         if let Some(end) = end(&line.text, program, words) {
             (words, program) = ("", "");
-            // A service that exits on SIGTERM was asked to.
+            // A service that exits on SIGTERM was stopped on purpose.
             ends.extend(Some(end).filter(|end| end.name != "TERM"));
         }
     }

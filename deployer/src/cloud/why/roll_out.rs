@@ -1,7 +1,7 @@
 //! A run's observations of a release during its roll-out, and when it gives the release up.
 //!
-//! AWS itself waits for an hour without progress. A release that exits is given up by its exits; any other, once the load
-//! balancer has found it unhealthy for longer than its grace period.
+//! AWS itself waits for an hour without progress. The run gives up a release whose program exits after some identical
+//! exits, and any other once the load balancer has found it unhealthy for longer than its grace period.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,7 +45,7 @@ struct Seen {
     judgement: Option<Judgement>,
 }
 
-/// Why a release was given up, from what AWS showed before the roll-out was taken back.
+/// Why a release was given up, from AWS's state before the rollback.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Judgement {
     /// The cause, if the evidence shows one.
@@ -57,17 +57,17 @@ pub struct Judgement {
 /// One look at the instances of a release that is being rolled out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Look {
-    /// Those that the group has.
+    /// The instances that the group has.
     pub current: BTreeSet<String>,
-    /// Those in service.
+    /// The instances in service.
     pub in_service: BTreeSet<String>,
     /// Their health according to the load balancer.
     pub targets: Vec<Target>,
-    /// Those that the group has replaced because they were unhealthy after their grace period.
+    /// The instances that the group has replaced because they were unhealthy after their grace period.
     pub replaced: BTreeSet<String>,
 }
 
-/// Looks at the instances of the release `wanted`, which a refresh that began at `begun_s` brings.
+/// Reads the instances of the release `wanted`, which the refresh that began at `begun_s` rolls out.
 pub async fn look(
     aws: &Aws,
     names: &ServiceNames,

@@ -92,7 +92,7 @@ pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Fi
 }
 
 fn signed_out(failure: &Failure) -> Vec<Finding> {
-    vec![Finding::of("credentials", failure), Finding::unclear("region, network, rights, quotas", "not checked")]
+    vec![Finding::of("credentials", failure), Finding::unclear("region, network, permissions, quotas", "not checked")]
 }
 
 fn credentials(aws: &Aws, site: &Site) -> Finding {
@@ -285,7 +285,7 @@ const ALLOWED: &[&str] =
     &["DryRunOperation", "InvalidGroup.Duplicate", "InvalidLaunchTemplateName.AlreadyExistsException"];
 
 fn tried(action: &str, result: Result<(), Fault>) -> Finding {
-    let subject = format!("right to {action}");
+    let subject = format!("permission {action}");
     match result {
         Ok(()) => Finding::unclear(&subject, "not checked: the endpoint ignores DryRun"),
         Err(fault) if ALLOWED.contains(&fault.code.as_str()) => Finding::good(&subject, "allowed"),
@@ -301,9 +301,9 @@ mod tests {
     #[test]
     fn a_trial_counts_as_allowed_only_if_aws_says_so() {
         let tried = |code: &str| tried("ec2:CreateX", Err(Fault::new("CreateX", code, "it says so"))).lines().remove(0);
-        assert_eq!(tried("DryRunOperation"), "✓ right to ec2:CreateX: allowed");
-        assert!(tried("UnauthorizedOperation").starts_with("✗ right to ec2:CreateX: "));
-        assert!(tried("InternalError").starts_with("! right to ec2:CreateX: not checked: "));
+        assert_eq!(tried("DryRunOperation"), "✓ permission ec2:CreateX: allowed");
+        assert!(tried("UnauthorizedOperation").starts_with("✗ permission ec2:CreateX: "));
+        assert!(tried("InternalError").starts_with("! permission ec2:CreateX: not checked: "));
     }
 
     #[test]

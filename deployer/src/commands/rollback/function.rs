@@ -35,7 +35,7 @@ use crate::{
 struct WayBack {
     target: FunctionRelease,
     plan: Plan,
-    /// How the version differs from the present state, for people.
+    /// The differences of the version from the present state, for people.
     changes: Vec<Change>,
     /// The reason why there is nothing to do; `None` if there is.
     done: String,

@@ -32,8 +32,8 @@ pub(super) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Examples of mappings, by the end of their path; `*` stands for an entry's name. `$` stands for the value that was
-/// written in place of the mapping, or else for the default beside it.
+/// Examples of mappings, by the end of their path; `*` matches an entry's name. `$` is replaced by the value that was
+/// written in place of the mapping, or else by the default beside it.
 const SHAPES: &[(&str, &str, &str)] = &[
     ("tags", "tags: { $: value }", "course"),
     ("roles", "roles: { existing: $, instance_profile: LabInstanceProfile }", "LabRole"),

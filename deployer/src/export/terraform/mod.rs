@@ -50,5 +50,5 @@ pub async fn write_owned<R: Terraform>(stack: &str, aws: &Aws, sheet: &mut Sheet
     Ok(())
 }
 
-/// Why Terraform leaves an argument as it is that exists in Terraform alone.
+/// The reason for `ignore_changes` of an argument that exists in Terraform alone.
 const TERRAFORMS_OWN: &str = "AWS does not return these arguments. An import leaves them empty.";

@@ -8,7 +8,7 @@ use std::{
 use super::hcl::{Block, Body, Expr};
 use crate::engine::{Address, Owner, Tags};
 
-/// Why the first plan counts a resource among those to change: what it is, and the reason.
+/// A resource that the first plan counts among those to change, with the reason.
 pub type Mark = (&'static str, &'static str);
 
 /// Variables that may be secret.
@@ -18,7 +18,8 @@ const SENSITIVE: Mark =
 /// The folder of programs and user data, beside the configuration.
 pub const FILES: &str = "files";
 
-/// How the names in [`FILES`] end: programs of functions, programs of services, and user data, which may hold secrets.
+/// The suffixes of the names in [`FILES`]: programs of functions, programs of services, and user data, which may hold
+/// secrets.
 pub(super) const ARCHIVE: &str = ".zip";
 pub(super) const PROGRAM: &str = "-program";
 pub(super) const USER_DATA: &str = "-user-data.yaml";
@@ -242,7 +243,8 @@ pub fn map(entries: &Tags) -> Expr {
     Expr::Map(entries.iter().map(|(key, value)| (key.clone(), Expr::text(value))).collect())
 }
 
-/// A name of Terraform made of a name of ours. Names in `stack.yaml` contain no underscores, so that theirs stay different.
+/// A Terraform name derived from ours. Names in `stack.yaml` contain no underscores, so the derived names stay
+/// distinct.
 pub fn identifier(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let name: String = name.chars().map(plain).collect();

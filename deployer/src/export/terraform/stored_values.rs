@@ -42,8 +42,8 @@ impl Terraform for Secret {
 
 const VALUE: &str = "AWS keeps its value. Terraform reads it into its state, and leaves it as it is. Only a parameter that Terraform\n\
                      creates anew has the value above.";
-/// Stands for the value of a parameter. Terraform writes it if it creates the parameter anew, since `ignore_changes` is
-/// about changes only.
+/// The placeholder for the value of a parameter. Terraform writes it if it recreates the parameter, since
+/// `ignore_changes` is about changes only.
 pub(super) const NO_VALUE: &str = "kept in AWS";
 
 impl Terraform for Parameter {

@@ -186,7 +186,7 @@ versions of functions, and a network that the stack has not made are not part of
     )
 }
 
-/// Why the plan has changes.
+/// The reasons why the plan has changes.
 fn marks(sheet: &Sheet) -> String {
     let mut counts: BTreeMap<Mark, usize> = BTreeMap::new();
     sheet.marked.values().for_each(|mark| *counts.entry(*mark).or_default() += 1);

@@ -212,7 +212,7 @@ fn refusal(error: &aws_sdk_s3::types::Error) -> Fault {
     }
 }
 
-/// Decodes a key if the listing says that keys are URL-encoded; S3 encodes them as HTML forms do.
+/// Decodes a key if the listing is URL-encoded; S3 encodes them as HTML forms do.
 fn decoded(key: &str, encoded: bool) -> String {
     if !encoded {
         return key.to_owned();
@@ -228,7 +228,7 @@ type Marker = (Option<String>, Option<String>);
 struct Counts {
     objects: u64,
     older: u64,
-    /// Of both together.
+    /// The size of both together.
     bytes: u64,
 }
 

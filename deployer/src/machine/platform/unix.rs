@@ -32,7 +32,7 @@ pub fn discard_typed() {
     rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush).ok();
 }
 
-/// The resolvers of DNS that this machine asks.
+/// The DNS resolvers of this machine.
 pub fn resolvers() -> Vec<IpAddr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let address = |line: &str| line.strip_prefix("nameserver")?.trim().parse().ok();

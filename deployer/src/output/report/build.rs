@@ -9,7 +9,7 @@ use crate::{
     package::{Building, Target},
 };
 
-/// From this many crates on, a build takes long enough to say so.
+/// The number of crates from which a build takes long enough to mention it.
 const MANY: usize = 50;
 
 /// Cargo's lines about single crates, which the count replaces.
@@ -26,7 +26,7 @@ struct Shown {
     name: String,
     board: Board,
     is_terminal: bool,
-    /// How many tenths are done, once there has been a count.
+    /// The number of tenths that are done, once there is a count.
     tenths: Option<usize>,
 }
 

@@ -14,7 +14,7 @@ pub struct Row {
     pub number: String,
     /// When it was made, in UTC.
     pub when: String,
-    /// Who made it.
+    /// Its creator.
     pub who: String,
     /// The commit.
     pub commit: String,

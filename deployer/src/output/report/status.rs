@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_is_off_as_intended_is_not_marked_as_ill() {
+    fn a_service_that_is_off_as_intended_is_not_marked_as_unhealthy() {
         let shown = |it: ServiceStatus| {
             let (is_off, mut lines) = (it.is_off(), Vec::new());
             service(&ServiceStatus { name: "web".into(), exists: true, ..it }, now(), &mut lines);

@@ -17,7 +17,7 @@ pub const SETUP: &str = "setup";
 /// and the console what an instance that has not reported yet is doing.
 pub const SETTING_UP: &str = "setting up";
 
-/// How the path of the file with `run` ends.
+/// The suffix of the path of the file with `run`.
 const RUN: &str = "/run.sh";
 
 /// Whether rendered user data has commands of `stack.yaml`, those of a folder.

@@ -176,7 +176,7 @@ const PROFILE_KEYS: &[&str] = &[
     "web_identity_token_file",
 ];
 
-/// The output for an account that the server knows.
+/// The output for an account of the server.
 const SIGNED_IN: &str = "small in account 111122223333";
 
 /// A source of credentials: its name, the credentials file, variables.

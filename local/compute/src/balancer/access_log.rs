@@ -111,7 +111,7 @@ fn id(balancer: &str) -> &str {
 pub struct Secured {
     pub cipher: String,
     pub protocol: &'static str,
-    /// The name that the client asked for.
+    /// The server name that the client requested (SNI).
     pub name: Option<String>,
     /// The ARN of the certificate that it was served.
     pub certificate: Option<String>,

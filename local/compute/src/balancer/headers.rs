@@ -64,7 +64,7 @@ pub fn length(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// How `X-Forwarded-For` is processed.
+/// The processing mode of `X-Forwarded-For`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardedFor {
     #[default]

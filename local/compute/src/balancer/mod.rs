@@ -131,7 +131,7 @@ async fn converse(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, stop: 
     }
 }
 
-/// Makes the TLS handshake. `None` if it fails. A client that speaks plain HTTP is answered.
+/// Makes the TLS handshake. `None` if it fails. A client that sends plain HTTP gets an error page.
 async fn secured(mut stream: TcpStream, acceptor: TlsAcceptor) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
     let mut first = [0];
     stream.peek(&mut first).await.ok()?;
@@ -232,7 +232,7 @@ enum Choice {
 }
 
 impl Front {
-    /// Returns the TLS configuration of an HTTPS listener; `None` if it speaks plain HTTP.
+    /// Returns the TLS configuration of an HTTPS listener; `None` if it is a plain HTTP listener.
     fn security(&self) -> Option<Result<Arc<rustls::ServerConfig>, String>> {
         let route = self.route();
         let (policy, arns) = route.security.as_ref()?;

@@ -65,7 +65,7 @@ pub enum At {
     Closed,
 }
 
-/// How a target is chosen.
+/// The algorithm that chooses a target.
 #[derive(Clone, Copy)]
 enum Algorithm {
     RoundRobin,

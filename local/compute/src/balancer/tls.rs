@@ -1,4 +1,4 @@
-//! TLS of HTTPS listeners: certificates are chosen by the name that the client asks for (docs/aws.md §9.5).
+//! TLS of HTTPS listeners: certificates are chosen by the server name that the client requests (docs/aws.md §9.5).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -100,8 +100,8 @@ fn key(certificate: &Certificate, provider: &CryptoProvider) -> Result<Option<Na
     Ok(Some(Named { names: certificate.names.clone(), key: Arc::new(key) }))
 }
 
-/// Chooses a certificate by the name that the client asks for: one with this very name, one with a wildcard for it, or
-/// the default.
+/// Chooses a certificate by the server name that the client requests: one with this very name, one with a wildcard for
+/// it, or the default.
 #[derive(Debug)]
 struct BySni(Vec<Named>);
 

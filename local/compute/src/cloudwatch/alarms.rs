@@ -28,7 +28,7 @@ const MOST_DELETED: usize = 100;
 const COMPARISONS: &[&str] =
     &["GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold", "LessThanOrEqualToThreshold"];
 const MISSING: &[&str] = &["breaching", "notBreaching", "ignore", "missing"];
-/// How many minutes after its end the values of a minute can be read.
+/// The delay in minutes after which the values of a minute can be read.
 const LATE_MINUTES: u64 = 1;
 /// The most minutes that are evaluated at once, after the evaluation has been held up.
 const MOST_AT_ONCE: u64 = 1_440;

@@ -90,7 +90,7 @@ pub fn deregistration_delay_s(group: &TargetGroup) -> u64 {
     number(&group.attributes, "deregistration_delay.timeout_seconds").unwrap_or(300)
 }
 
-/// Where a load balancer writes its access log.
+/// The destination of a load balancer's access log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlace {
     pub bucket: String,

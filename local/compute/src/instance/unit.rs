@@ -48,7 +48,7 @@ fn state_after(exit: Exit) -> (&'static str, &'static str) {
     }
 }
 
-/// How a run of a unit ended.
+/// The end of a run of a unit.
 enum Ended {
     /// The instance is stopping.
     Stopped,
@@ -89,7 +89,7 @@ fn exit_of(status: ExitStatus) -> Exit {
 }
 
 impl Host {
-    /// Runs a unit, and restarts it as its file says.
+    /// Runs a unit, and restarts it as its unit file configures.
     pub(super) async fn supervise(self: Arc<Host>, name: &str) {
         let unit = match cloud_init::unit_file(&self.root, name).and_then(|text| Unit::parse(&text)) {
             Ok(unit) => unit,

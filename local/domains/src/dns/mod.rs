@@ -65,7 +65,7 @@ impl Route53 {
     }
 }
 
-/// Where the name servers for a name are.
+/// Where a name is delegated to.
 enum Found<'a> {
     /// These answer for it.
     Zone(&'a Zone),
@@ -162,7 +162,7 @@ fn delegation_below(zone: &Zone, served: &BTreeMap<String, RecordSet>, name: &st
 /// A step of an answer.
 enum Step {
     Done(Vec<Record>),
-    /// The name stands for another one.
+    /// The name is an alias of another one (CNAME).
     On(Record),
     None(Status),
 }

@@ -33,8 +33,8 @@ pub(crate) use state::{Alias, RecordSet, Zone, key};
 /// The XML namespace of documents.
 const NAME_SPACE: &str = "https://route53.amazonaws.com/doc/2013-04-01/";
 
-/// How many seconds it takes until all name servers know a change, and how many a zone is busy with it, before scaling by
-/// the speed (docs/aws.md §21.4).
+/// The number of seconds until all name servers have a change, and during which the zone is busy with it, before
+/// scaling by the speed (docs/aws.md §21.4).
 const IN_SYNC_S: u64 = 60;
 const BUSY_S: u64 = 1;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name;
 
-/// Everything that Route 53 stores.
+/// The stored state of Route 53.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {

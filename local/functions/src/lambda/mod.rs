@@ -36,8 +36,7 @@ pub use operation::{identify, rows};
 /// Request headers of features that are not implemented.
 const HEADERS: &[&str] = &["x-amz-durable-execution-name", "x-amz-tenant-id"];
 
-/// The objects in S3: `CreateFunction` can read a function's code from one, and events that are given up are recorded
-/// there.
+/// The objects in S3: `CreateFunction` can read a function's code from one, and failed events are recorded there.
 #[async_trait]
 pub trait CodeObjects: Send + Sync {
     /// Returns the bytes of an object.
@@ -98,7 +97,7 @@ impl Lambda {
         self.running.metrics()
     }
 
-    /// Sets the source of code that is given as bucket and key, where events that are given up are recorded, too.
+    /// Sets the source of code that is given as bucket and key, and the place where failed events are recorded.
     pub fn connect(&self, objects: Weak<dyn CodeObjects>) {
         self.running.connect(objects.clone());
         let _ = self.objects.set(objects);

@@ -76,8 +76,7 @@ impl Lambda {
         Ok(shown(200, &self.find(name)?.on_event_json().unwrap_or_default()))
     }
 
-    /// Returns the destination that a call wants for events that are given up; the inner value is `None` without one, the
-    /// outer if the call does not say.
+    /// Returns the destination that a call sets for failed events: `Some(None)` removes it, `None` leaves it unchanged.
     ///
     /// Errors: the function's role may not write there.
     fn destination(&self, name: &str, config: &Value) -> Result<Option<Option<String>>, Refusal> {

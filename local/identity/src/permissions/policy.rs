@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_wins_wherever_it_stands() {
+    fn a_denial_wins_in_any_position() {
         let both = r#"[{"Effect":"Deny","Action":"s3:Delete*","Resource":"*"},{"Effect":"Allow","Action":"*","Resource":"*"}]"#;
         assert_eq!(verdict(both, "s3:DeleteObject", "arn:aws:s3:::a/b"), Verdict::Denied);
         assert_eq!(verdict(both, "s3:GetObject", "arn:aws:s3:::a/b"), Verdict::Allowed);
