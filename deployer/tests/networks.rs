@@ -212,7 +212,7 @@ async fn a_stack_makes_a_network_and_removes_it() {
     let doctor = cloud.done(&project, &["doctor"]).await;
     for words in [
         "to be made; us-east-1a, us-east-1b offer t3.micro",
-        "✓ right to ec2:CreateVpc: allowed",
+        "✓ permission ec2:CreateVpc: allowed",
         "✓ quota of VPCs: 0 of 5 exist, 1 to create",
     ] {
         assert!(doctor.stdout.contains(words), "{words}: {}", doctor.all());

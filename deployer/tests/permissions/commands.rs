@@ -310,7 +310,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.set(&["other"]).await;
     roles.done(&["secret", "rm", "--parameter", "/other", "--yes"]).await;
 
-    // From nothing. Its role lacks the rights of `up`.
+    // From nothing. Its role lacks the permissions of `up`.
     roles.ends_with(1, &["doctor"]).await;
     roles.ends_with(1, &["export", "terraform", "tf"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
@@ -474,17 +474,17 @@ async fn doctor_names_each_right_of_up_that_its_role_lacks() {
     let (cloud, project) = (TestAws::start().await, Project::light());
     let roles = Roles::of(&cloud, &project, ["doctor"]).await;
     let about_rights = |said: &Said| -> String {
-        let lines = said.stdout.lines().skip_while(|line| !line.contains("rights of `up`: "));
+        let lines = said.stdout.lines().skip_while(|line| !line.contains("permissions of `up`: "));
         lines.take(2).map(|line| format!("{line}\n")).collect()
     };
     let said = roles.ends_with(1, &["doctor"]).await;
     for right in
-        ["✗ rights of `up`: ", "dynamodb:CreateTable", "iam:PassRole", "lambda:CreateFunction", "s3:CreateBucket"]
+        ["✗ permissions of `up`: ", "dynamodb:CreateTable", "iam:PassRole", "lambda:CreateFunction", "s3:CreateBucket"]
     {
         assert!(about_rights(&said).contains(right), "{right}: {}", said.all());
     }
 
-    // With all rights of `up` but one.
+    // With all permissions of `up` but one.
     let iam = &cloud.aws.iam;
     for (at, mut document) in documents(&project, "up").into_iter().enumerate() {
         for statement in document["Statement"].as_array_mut().expect("statements") {
@@ -498,8 +498,7 @@ async fn doctor_names_each_right_of_up_that_its_role_lacks() {
         attach.send().await.expect("it can be attached");
     }
     let said = roles.ends_with(1, &["doctor"]).await;
-    let expected =
-        "✗ rights of `up`: 1 action missing: dynamodb:CreateTable\n  hint: attach what `deployer policy up` prints\n";
+    let expected = "✗ permissions of `up`: 1 action missing: dynamodb:CreateTable\n  hint: attach what `deployer policy up` prints\n";
     assert_eq!(about_rights(&said), expected, "{}", said.all());
 
     // With all of them, and without the right to ask.
@@ -511,10 +510,10 @@ async fn doctor_names_each_right_of_up_that_its_role_lacks() {
     };
     put("Allow", "dynamodb:CreateTable").await;
     let said = roles.done(&["doctor"]).await;
-    assert!(about_rights(&said).starts_with("✓ rights of `up`: "), "{}", said.all());
+    assert!(about_rights(&said).starts_with("✓ permissions of `up`: "), "{}", said.all());
     put("Deny", "iam:SimulatePrincipalPolicy").await;
     let said = roles.run(&["doctor"]).await;
-    let expected = "! rights of `up`: not checked: AccessDenied: ";
+    let expected = "! permissions of `up`: not checked: AccessDenied: ";
     assert!(said.code == 0 && about_rights(&said).starts_with(expected), "{}", said.all());
     cloud.end().await;
 }

@@ -19,12 +19,12 @@ use crate::{
 };
 
 /// What the checks are about.
-pub const SUBJECT: &str = "rights of `up`";
+pub const SUBJECT: &str = "permissions of `up`";
 
 /// How many simulations run at once: IAM has low rate limits.
 const AT_ONCE: usize = 4;
 
-/// Whether the caller has the rights of `up`.
+/// Whether the caller has the permissions of `up`.
 ///
 /// Errors: the caller may not ask, or cannot be asked about.
 pub async fn check(aws: &Aws, config: &Config, site: &Site) -> Result<Vec<Finding>, Fault> {
@@ -196,7 +196,7 @@ mod tests {
         };
         let allowed = result("s3:GetObject", Allowed, &["aws:sourceip"]);
         let all = lines(std::slice::from_ref(&allowed));
-        assert_eq!(all, ["✓ rights of `up`: 1 action, all allowed by the policy simulator"]);
+        assert_eq!(all, ["✓ permissions of `up`: 1 action, all allowed by the policy simulator"]);
         let results = [
             allowed,
             result("s3:PutObject", ImplicitDeny, &[]),
@@ -207,11 +207,11 @@ mod tests {
         assert_eq!(
             lines(&results),
             [
-                "✗ rights of `up`: 2 actions missing: s3:CreateBucket, s3:PutObject",
+                "✗ permissions of `up`: 2 actions missing: s3:CreateBucket, s3:PutObject",
                 "  hint: attach what `deployer policy up` prints",
-                "✗ rights of `up`: 1 action denied by a policy: iam:CreateRole",
+                "✗ permissions of `up`: 1 action denied by a policy: iam:CreateRole",
                 "  hint: remove the statement with `Deny`, or run `up` as another role",
-                "! rights of `up`: not decided, for it depends on aws:sourceip: ec2:CreateVpc",
+                "! permissions of `up`: not decided, for it depends on aws:sourceip: ec2:CreateVpc",
             ]
         );
     }
