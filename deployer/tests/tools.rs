@@ -21,6 +21,7 @@ use deployer::{
 use serde_json::{Value, json};
 use support::{
     Project, Said,
+    cloud::TestAws,
     scene::{Phase, Scene},
 };
 use testkit::{

@@ -70,7 +70,7 @@ pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Fi
         Ok(network) => network,
         Err(failure) => {
             findings.push(Finding::of("network", &failure));
-            findings.push(Finding::unclear("resources, rights", "not checked without a network"));
+            findings.push(Finding::unclear("resources, permissions", "not checked without a network"));
             findings.extend(quotas::check(&aws, config, &site, &New::described(config)).await);
             return findings;
         }
