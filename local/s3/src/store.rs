@@ -458,6 +458,17 @@ mod tests {
         store.read(|state| state.buckets["b"].versions("k").iter().map(|version| version.id.clone()).collect())
     }
 
+    #[test]
+    fn metadata_is_read_under_the_name_that_earlier_versions_wrote() {
+        let metadata = Metadata { tags: vec![("a".into(), "b".into())], ..Metadata::default() };
+        let mut object = serde_json::to_value(Object { metadata: metadata.clone(), ..Object::default() }).unwrap();
+        object["about"] = object.as_object_mut().unwrap().remove("metadata").unwrap();
+        assert_eq!(serde_json::from_value::<Object>(object).unwrap().metadata, metadata);
+        let change = serde_json::json!({ "Retell": { "bucket": "b", "key": "k", "id": "v", "about": metadata } });
+        let change: Change = serde_json::from_value(change).unwrap();
+        assert!(matches!(change, Change::SetMetadata { metadata: read, .. } if read == metadata));
+    }
+
     #[tokio::test]
     async fn changes_are_read_back_and_orphaned_bytes_are_removed() {
         let dir = tempfile::tempdir().unwrap();
