@@ -539,7 +539,7 @@ async fn doctor_names_what_aws_would_refuse() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_compares_reserved_concurrency_with_what_the_account_has() {
-    let binary = testkit::small_programs::echo_function().display().to_string();
+    let binary = echo_function().display().to_string();
     let text = format!("name: s\nregion: us-east-1\nfunctions:\n  f:\n    binary: {binary}\n    concurrency: 901\n");
     let (cloud, project) = (TestAws::start().await, Project::with(&text));
     let said = cloud.run(&project, &["doctor"]).await;

@@ -121,7 +121,7 @@ pub fn requests(rights: &[Right], scope: &Scope) -> BTreeMap<Request, BTreeSet<&
         let keys: Vec<(String, String)> =
             keys.filter_map(|(_, key, values)| Some((key, values.into_iter().next()?))).collect();
         for resource in on.arns(scope) {
-            all.entry(Request { resource, keys: keys.clone() }).or_default().insert(action);
+            all.entry(Request { resource, keys: keys.clone() }).or_default().insert(*action);
         }
     }
     all

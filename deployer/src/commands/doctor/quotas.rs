@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::InstanceType;
-use aws_sdk_elasticloadbalancingv2::types::Limit;
-use futures::future::{BoxFuture, FutureExt as _, join_all, try_join_all};
+use futures::future::{FutureExt as _, LocalBoxFuture, join_all, try_join_all};
 
 use super::{Finding, cloud::unchecked};
 use crate::{
@@ -49,7 +48,7 @@ impl New {
 }
 
 /// The result of one check, or why it could not be made.
-type Checked<'a> = BoxFuture<'a, Result<Finding, Fault>>;
+type Checked<'a> = LocalBoxFuture<'a, Result<Finding, Fault>>;
 
 /// Compares the quotas of everything that `stack.yaml` describes.
 pub async fn check(aws: &Aws, config: &Config, site: &Site, new: &New) -> Vec<Finding> {
@@ -57,14 +56,14 @@ pub async fn check(aws: &Aws, config: &Config, site: &Site, new: &New) -> Vec<Fi
     let makes_network = has_services && matches!(config.network, Some(ChosenNetwork::Own(_)));
     let names = Names::of(config, site);
     let all: Vec<(bool, &str, Checked<'_>)> = vec![
-        (has_services, BALANCERS.subject, balancers(aws, new).boxed()),
-        (has_services, TARGET_GROUPS.subject, target_groups(aws, new).boxed()),
-        (has_services, GROUPS.subject, groups(aws, new).boxed()),
-        (has_services, PROCESSORS, processors(aws, config).boxed()),
-        (has_services, SECURITY_GROUPS.subject, security_groups(aws, new).boxed()),
-        (makes_network, VPCS.subject, vpcs(aws, new).boxed()),
-        (!config.tables.is_empty(), TABLES.subject, tables(aws, new).boxed()),
-        (!config.functions.is_empty(), CONCURRENCY, concurrency(aws, config, &names).boxed()),
+        (has_services, BALANCERS.subject, balancers(aws, new).boxed_local()),
+        (has_services, TARGET_GROUPS.subject, target_groups(aws, new).boxed_local()),
+        (has_services, GROUPS.subject, groups(aws, new).boxed_local()),
+        (has_services, PROCESSORS, processors(aws, config).boxed_local()),
+        (has_services, SECURITY_GROUPS.subject, security_groups(aws, new).boxed_local()),
+        (makes_network, VPCS.subject, vpcs(aws, new).boxed_local()),
+        (!config.tables.is_empty(), TABLES.subject, tables(aws, new).boxed_local()),
+        (!config.functions.is_empty(), CONCURRENCY, concurrency(aws, config, &names).boxed_local()),
     ];
     let needed = all.into_iter().filter(|(is_needed, ..)| *is_needed);
     join_all(
@@ -117,8 +116,7 @@ async fn value(aws: &Aws, service: &str, code: &str) -> Result<Option<f64>, Faul
 /// The limit of Elastic Load Balancing with this name.
 async fn balancing_limit(aws: &Aws, name: &str) -> Result<Option<usize>, Fault> {
     let limits = items(aws.elb.describe_account_limits().into_paginator().send()).await?;
-    let most = |limit: &Limit| limit.max()?.parse().ok();
-    Ok(limits.iter().find(|limit| limit.name() == Some(name)).and_then(most))
+    Ok(limits.iter().find(|limit| limit.name() == Some(name)).and_then(|limit| limit.max()?.parse().ok()))
 }
 
 async fn balancers(aws: &Aws, new: &New) -> Result<Finding, Fault> {
@@ -178,7 +176,7 @@ async fn concurrency(aws: &Aws, config: &Config, names: &Names) -> Result<Findin
         let answer = found(call.send().await)?;
         Ok::<_, Fault>(answer.and_then(|it| it.reserved_concurrent_executions()).unwrap_or_default())
     });
-    let settings = async { Ok(aws.lambda.get_account_settings().send().await?) };
+    let settings = async { Ok::<_, Fault>(aws.lambda.get_account_settings().send().await?) };
     let (settings, there) = futures::try_join!(settings, try_join_all(there))?;
     let wanted = config.functions.values().map(|function| i32::from(function.concurrency.unwrap_or_default())).sum();
     let limit = settings.account_limit();

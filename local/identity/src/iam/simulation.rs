@@ -25,7 +25,7 @@ pub(super) fn of_principal(state: &State, params: &Params) -> Answer {
         return Err(refusal("InvalidInput", format!("Invalid action name: {wrong}")));
     }
     let resources = params.texts("ResourceArns");
-    let resource = match resources.as_slice() {
+    let resource: &str = match resources.as_slice() {
         [] => "*",
         [one] if one == "*" || one.starts_with("arn:") => one,
         [wrong] => {
@@ -35,10 +35,9 @@ pub(super) fn of_principal(state: &State, params: &Params) -> Answer {
             return Err(parameters::refusal("the local AWS simulates a request for one resource at a time".to_owned()));
         }
     };
-    let given = params
-        .items("ContextEntries")
-        .into_iter()
-        .map(|entry| Ok((required(entry, "ContextKeyName")?.to_owned(), entry.texts("ContextKeyValues"))));
+    let given = params.items("ContextEntries").into_iter().map(|entry| {
+        Ok::<_, Refusal>((required(entry, "ContextKeyName")?.to_owned(), entry.texts("ContextKeyValues")))
+    });
     let given = given.collect::<Result<Vec<_>, Refusal>>()?;
     let mut xml = Xml::new();
     xml.text("IsTruncated", false).members("EvaluationResults", &actions, |xml, action| {
