@@ -171,8 +171,8 @@ mod tests {
             key: key.map(str::to_owned),
         };
         let all = StoredVariables::from([
-            ("A".into(), stored_value(Store::Secret, "s", Some("k"))),
-            ("B".into(), stored_value(Store::Parameter, "/p", None)),
+            ("A".into(), stored(Store::Secret, "s", Some("k"))),
+            ("B".into(), stored(Store::Parameter, "/p", None)),
         ]);
         let versions = Versions::from([((Store::Secret, "s".into()), "7".into())]);
         let expected = r#"{"A":{"secret":"s","key":"k","version":"7"},"B":{"parameter":"/p"}}"#;
