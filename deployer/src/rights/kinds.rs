@@ -415,7 +415,8 @@ pub const KINDS: &[OfKind] = &[
             // From the table of another owner.
             right("ec2:ReplaceRouteTableAssociation", RouteTables),
         ],
-        remove: &[right_when("ec2:DeleteSubnet", Subnets, Ours), right("ec2:DisassociateRouteTable", RouteTables)],
+        // EC2 ends the association with the subnet: the call for it is made on moto only.
+        remove: &[right_when("ec2:DeleteSubnet", Subnets, Ours)],
     },
     OfKind {
         kind: "table",
