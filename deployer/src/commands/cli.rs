@@ -747,8 +747,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = INIT)]
 pub struct Init {
-    /// The kind of stack to describe [default: postagram if there is no Cargo workspace and this release has its programs, else
-    /// service]
+    /// The kind of stack to describe [default: postagram if there is no Cargo workspace and this release has its
+    /// programs, else service]
     #[arg(long, value_enum)]
     pub template: Option<Template>,
     /// The stack's name [default: the folder's name]
