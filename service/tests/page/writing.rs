@@ -467,7 +467,7 @@ async fn backs_off(browser: Browser) {
     assert_eq!(looks, waits.len());
 
     // No more polling, however long one waits: in this window twenty minutes take twelve seconds, of which one passes.
-    page.script_that_waits("setTimeout(arguments[0], 100000)", json!([])).await;
+    page.script_that_waits("window.setTimeout(arguments[0], 100000)", json!([])).await;
     assert_eq!(visit.front.seen().iter().filter(|it| is_look(it)).count(), 0);
     visit.is_sound_everywhere("late in French").await;
     visit.size(320, 640).await;
