@@ -428,6 +428,7 @@ fn what_init_writes_comes_up_on_this_machine() {
         let project = empty("x");
         let said = project.done(&["init", "--template", template, "--name", "shop"]);
         assert!(said.stderr.contains("`binary`"), "there is no Cargo.toml: {}", said.all());
+        assert!(said.stderr.contains("next: name the programs; then `deployer up --local`"), "{}", said.all());
         programs.iter().for_each(|(package, path)| project.edit(package, &format!("binary: {}", path.display())));
         let up = project.done(&["up", "--local", "--yes"]);
         match template {

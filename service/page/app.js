@@ -149,6 +149,9 @@ function elementOf(post, place) {
   const element = drawPost(post, place < 2);
   if (known) {
     const focused = known.element.contains(document.activeElement) ? document.activeElement : null;
+    // What is being written stays.
+    const form = known.element.querySelector(".describing");
+    if (form && element.querySelector(".describe")) element.querySelector(".post-actions").after(form);
     known.element.replaceWith(element);
     if (focused) counterpart(element, focused).focus({ preventScroll: true });
   }
@@ -159,6 +162,7 @@ function elementOf(post, place) {
 
 /** The element of a replaced post that corresponds to the one that had the focus. */
 function counterpart(element, focused) {
+  if (element.contains(focused)) return focused;
   const same = ["delete", "describe", "share", "unfold", "picture"].find((name) => focused.classList.contains(name));
   return element.querySelector(same ? `.${same}` : focused.closest(".describing") ? ".describe" : ".state button, .drop input") ?? element;
 }
@@ -231,6 +235,8 @@ async function start() {
   on("more", "click", () => showOlder());
   document.addEventListener("paste", paste);
   addEventListener("pagehide", commitAll);
+  // On phones, a hidden page may end without another event.
+  document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && commitAll());
   // A file dropped outside a drop zone must not replace the page.
   for (const event of ["dragover", "drop"]) addEventListener(event, (drag) => drag.preventDefault());
   keepTimes($("posts"));

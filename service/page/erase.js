@@ -55,7 +55,7 @@ export async function commit(id) {
   load();
 }
 
-/** Deletes what can still be undone: the user leaves the page or logs out. */
+/** Deletes what can still be undone: the user leaves or hides the page, or logs out. */
 export function commitAll() {
   for (const id of [...state.going.keys()]) commit(id);
 }

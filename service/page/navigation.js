@@ -3,7 +3,7 @@
 
 import { viewAt } from "/address.js";
 import { load, supersede } from "/feed.js";
-import { closeBox, syncBox } from "/lightbox.js";
+import { closeBox, leaveBox, syncBox } from "/lightbox.js";
 import { changed, PAGE, state } from "/state.js";
 import { $ } from "/elements.js";
 
@@ -18,6 +18,7 @@ let path = location.pathname;
 /** Shows the view at a path. */
 export function go(to, { replace = false } = {}) {
   if (to === path && !replace) {
+    leaveBox();
     scrollTo({ top: 0 });
     return load();
   }

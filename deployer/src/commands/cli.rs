@@ -747,9 +747,10 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = INIT)]
 pub struct Init {
-    /// The kind of stack to describe
-    #[arg(long, value_enum, default_value_t = Template::Service)]
-    pub template: Template,
+    /// The kind of stack to describe [default: postagram if there is no Cargo workspace and this release has its
+    /// programs, else service]
+    #[arg(long, value_enum)]
+    pub template: Option<Template>,
     /// The stack's name [default: the folder's name]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -774,8 +775,8 @@ Examples:
   deployer init
   deployer init --template function --name thumbnails --region eu-west-3
   deployer init --file staging/stack.yaml
-  deployer init --template postagram  the shipped app; a release of the deployer
-                                      brings its programs, so no Rust is needed";
+  deployer init --template postagram  the app of the deployer's repository: a
+                                      release has its programs, without Rust";
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]

@@ -161,7 +161,7 @@ fn light(pixels: &[Pixel]) -> Vec<Label> {
         found.push(Label::of("High Contrast", COLOURS, (76.0, 95.0), (spread - 0.25) / 0.2));
     }
     if spread < 0.02 && pixels.iter().all(|pixel| (pixel.light - mean).abs() < 0.06) {
-        found.push(Label::of("Uniform", COLOURS, (90.0, 98.0), (0.02 - spread) / 0.02));
+        found.push(Label::of("Plain", COLOURS, (90.0, 98.0), (0.02 - spread) / 0.02));
     } else if spread < 0.09 {
         found.push(Label::of("Low Contrast", COLOURS, (76.0, 90.0), (0.09 - spread) / 0.07));
     }
@@ -338,8 +338,8 @@ mod tests {
     #[test]
     fn a_picture_of_one_colour_is_uniform_and_not_called_warm() {
         let names = five(&picture(|_, _| [220, 20, 20]));
-        assert_eq!(names, ["Red", "Uniform", "Landscape Format"]);
-        assert_eq!(five(&picture(|_, _| [250; 3]))[..3], ["White", "Monochrome", "Uniform"]);
+        assert_eq!(names, ["Red", "Plain", "Landscape Format"]);
+        assert_eq!(five(&picture(|_, _| [250; 3]))[..3], ["White", "Monochrome", "Plain"]);
     }
 
     #[test]

@@ -58,6 +58,7 @@ const FILES: &[File] = &[
     file!(SCRIPT, "session.js"),
     file!(SCRIPT, "share.js"),
     file!(SCRIPT, "state.js"),
+    file!(SCRIPT, "storage.js"),
     file!(SCRIPT, "times.js"),
     file!(SCRIPT, "upload.js"),
     file!(SCRIPT, "words.js"),

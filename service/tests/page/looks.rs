@@ -1,14 +1,16 @@
 //! Looks: the keyboard, the API documentation, and the page in every size and scheme.
 
 use serde_json::json;
+use testkit::browser::Browser;
 use testkit::landscape::{DUSK, LAKE, MEADOW, landscape_of};
 
 use crate::front::Answer;
-use crate::visit::{CONTROL, ENTER, ESCAPE, SEED, Seed, TAB, Visit};
+use crate::visit::{CONTROL, ENTER, ESCAPE, SEED, Seed, TAB, Visit, in_both_browsers};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn everything_works_with_the_keyboard() {
-    let visit = Visit::new().await;
+in_both_browsers!(everything_works_with_the_keyboard, uses_the_keyboard);
+
+async fn uses_the_keyboard(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     visit.open().await;
     page.press(&TAB.to_string()).await;

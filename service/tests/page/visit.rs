@@ -264,10 +264,8 @@ impl Visit {
         self.page.scheme(scheme).await;
     }
 
-    pub async fn language(&self, language: &str) {
-        let agent = self.page.value("navigator.userAgent").await;
-        let language = json!({ "userAgent": agent, "acceptLanguage": language });
-        self.page.devtools("Emulation.setUserAgentOverride", language).await;
+    pub async fn language(&self, languages: &str) {
+        self.page.languages(languages).await;
     }
 
     /// Moves the focus with Tab, or back with Shift+Tab, to what a selector names.
