@@ -518,7 +518,9 @@ mod tests {
                 }
             }
             if key == "own" {
-                ["vpc", "subnets"].map(|other| mapping.as_object_mut().expect("it is a mapping").remove(other));
+                for other in ["vpc", "subnets"] {
+                    mapping.as_object_mut().expect("it is a mapping").remove(other);
+                }
             }
             if ["run", "packages", "setup"].contains(&key) {
                 mapping.as_object_mut().expect("it is a mapping").remove("package");
