@@ -5,7 +5,6 @@ use testkit::browser::Browser;
 use testkit::landscape::{DUSK, LAKE, MEADOW};
 
 use crate::front::Answer;
-use crate::support::BUCKET;
 use crate::visit::{ESCAPE, SEED, Seed, TAB, Visit, in_both_browsers};
 
 /// Three posts by two authors: with a tall picture, with a wide one, and without.
@@ -246,10 +245,11 @@ async fn renews_urls(browser: Browser) {
     visit.back().await;
 
     // A tile whose picture is broken has words instead.
-    visit.service.s3.delete_object().bucket(BUCKET).key("dusk.jpg").send().await.unwrap();
+    let picture = Some(("missing.jpg".to_owned(), &["Lake"][..]));
+    visit.service.seed(&[Seed { title: "Broken", minutes_ago: 5, picture, ..SEED }]).await;
     visit.reload().await;
     visit.go("/@Ada").await;
-    visit.text_is("a.tile.wordy .tile-words", "Tall").await;
+    visit.text_is("a.tile.wordy .tile-words", "Broken").await;
     visit.is_sound_everywhere("a broken tile").await;
     visit.end_having_seen(&[403, 404]).await;
 }
