@@ -91,9 +91,11 @@ impl Browser {
 
     /// Clicks on the element that a selector names.
     pub async fn click(&self, selector: &str) {
-        // The browser itself may scroll the element behind the bar at the top.
-        self.script("document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })", json!([selector]))
-            .await;
+        // The browser itself may scroll the element behind the bar at the top. The wheel makes a page that restores its
+        // place leave that to the reader.
+        let scroll = "dispatchEvent(new Event('wheel'));
+            document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })";
+        self.script(scroll, json!([selector])).await;
         let element = self.element(selector).await;
         self.tell(&format!("element/{element}/click"), json!({})).await;
     }
