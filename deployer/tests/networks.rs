@@ -201,7 +201,7 @@ async fn doctor_names_the_quota_of_vpcs_once_it_is_used_up() {
     let said = cloud.run(&project, &["doctor"]).await;
     let line = "✗ quota of VPCs: 5 of 5 exist, 1 to create\n";
     assert!(said.code == 1 && said.stdout.contains(line), "{}", said.all());
-    assert!(said.stdout.contains("or ask for more (Service Quotas, L-F678F1CE)"), "{}", said.all());
+    assert!(said.stdout.contains("or request an increase (Service Quotas, L-F678F1CE)"), "{}", said.all());
     cloud.end().await;
 }
 

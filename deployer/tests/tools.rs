@@ -545,7 +545,7 @@ async fn doctor_compares_reserved_concurrency_with_what_the_account_has() {
     let (cloud, project) = (TestAws::start().await, Project::with(&text));
     let said = cloud.run(&project, &["doctor"]).await;
     let line = "✗ quota of concurrent executions: 0 of 1000 are reserved, 901 to reserve; 100 have to stay unreserved";
-    let hint = "  hint: lower `concurrency`, or ask for more (Service Quotas, L-B99A9384)";
+    let hint = "  hint: lower `concurrency`, or request an increase (Service Quotas, L-B99A9384)";
     assert!(said.code == 1 && said.stdout.contains(&format!("{line}\n{hint}\n")), "{}", said.all());
     // As `up` finds out.
     let up = cloud.run(&project, &["up", "--yes"]).await;

@@ -703,7 +703,7 @@ mod tests {
         ("impaired", "i-1", |it| {
             it.instances = vec![Instance { is_impaired: true, ..unhealthy().instances.remove(0) }]
         }),
-        ("user-data", "no YAML", |it| {
+        ("user-data", "not YAML", |it| {
             it.console = vec![Line::parse("2026 cloud-init: ERROR: the user data is not YAML")]
         }),
         ("disk-full", "No space left on device", |it| {

@@ -94,7 +94,7 @@ impl Quota {
         let words = |limit: usize| format!("{there} of {limit} exist, {new} to create");
         match limit {
             Some(limit) if new > 0 && there + new > limit => Finding::bad(self.subject, words(limit)).remedy(format!(
-                "remove some that are no longer needed, or ask for more (Service Quotas, {})",
+                "remove some that are no longer needed, or request an increase (Service Quotas, {})",
                 self.code
             )),
             Some(limit) => Finding::good(self.subject, words(limit)),
@@ -195,9 +195,8 @@ fn reservations(limit: Option<(i32, i32)>, there: i32, wanted: i32) -> Finding {
     let words =
         format!("{} of {all} are reserved, {new} to reserve; {least} have to stay unreserved", all - unreserved);
     match new > 0 && unreserved - new < least {
-        true => {
-            Finding::bad(CONCURRENCY, words).remedy("lower `concurrency`, or ask for more (Service Quotas, L-B99A9384)")
-        }
+        true => Finding::bad(CONCURRENCY, words)
+            .remedy("lower `concurrency`, or request an increase (Service Quotas, L-B99A9384)"),
         false => Finding::good(CONCURRENCY, words),
     }
 }
@@ -250,7 +249,7 @@ fn sum(needs: &[(String, i32, i32)]) -> Processors {
 /// Whether the groups fit into the quota. Other instances of the account count against it as well; which of them will
 /// still run is unknown.
 fn needed(needs: Processors, quota: Result<Option<f64>, Fault>) -> Finding {
-    const REMEDY: &str = "lower `instances`, or ask for more (Service Quotas, L-1216C47A)";
+    const REMEDY: &str = "lower `instances`, or request an increase (Service Quotas, L-1216C47A)";
     let Processors { least, most, others } = needs;
     if others > 0 {
         let words = format!("not checked; {others} of up to {} vCPUs are not of standard families", most + others);
