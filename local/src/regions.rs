@@ -19,7 +19,7 @@ use compute::{Compute, Right};
 use domains::acm::{self, Acm};
 use domains::route53::Route53;
 use domains::{Authority, Balancers};
-use functions::lambda::{CodeObjects, Lambda};
+use functions::lambda::{self, CodeObjects, Lambda};
 use identity::credentials::{Access, session_arn, session_id, user_arn};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Need};
@@ -219,8 +219,17 @@ impl Region {
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
         let logs = Arc::new(Logs::open(&state, name)?);
-        let lambda = Lambda::open(dir, name, endpoint, access.clone(), iam.clone(), logs.clone(), *account, *speed);
-        let lambda = lambda.await?;
+        let lambda = Lambda::open(lambda::Context {
+            dir,
+            region: name,
+            endpoint,
+            access: access.clone(),
+            iam: iam.clone(),
+            logs: logs.clone(),
+            account: *account,
+            speed: *speed,
+        })
+        .await?;
         let s3 = S3::open(&state, name, lambda.clone(), iam.clone(), faults.clone(), strangers.clone())?;
         let s3 = Arc::new(s3);
         s3.grow_old();

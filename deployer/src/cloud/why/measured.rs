@@ -17,7 +17,7 @@ pub(super) const WITHIN_MIN: i64 = 15;
 /// The length of a minute in seconds.
 const MINUTE_S: i64 = 60;
 
-/// A function's metrics of the last [`WITHIN_MIN`] minutes.
+/// A function's metrics of the last `WITHIN_MIN` minutes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Measured {
     /// The invocations, and the attempts at events, that were throttled; none if the function has been invoked in a later

@@ -271,9 +271,17 @@ mod tests {
         let iam = Arc::new(Iam::open(dir.path(), Arc::default()).unwrap());
         let logs = Arc::new(Logs::open(dir.path(), "us-east-1").unwrap());
         std::fs::create_dir_all(dir.path().join("state")).unwrap();
-        let opened =
-            Lambda::open(dir.path(), "us-east-1", "http://127.0.0.1:1", access, iam, logs, Kind::Standard, Speed::FAST);
-        let lambda = opened.await.unwrap();
+        let lambda = Lambda::open(crate::lambda::Context {
+            dir: dir.path(),
+            region: "us-east-1",
+            endpoint: "http://127.0.0.1:1",
+            access,
+            iam,
+            logs,
+            account: Kind::Standard,
+            speed: Speed::FAST,
+        });
+        let lambda = lambda.await.unwrap();
         let (runtime, handler) = ("provided.al2023".to_owned(), "bootstrap".to_owned());
         let mut function = Function { runtime, handler, ..Function::new("labeler", "arn".to_owned()) };
         function.touch();

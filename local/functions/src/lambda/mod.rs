@@ -62,18 +62,30 @@ pub struct Lambda {
     objects: OnceLock<Weak<dyn CodeObjects>>,
 }
 
+/// What the functions of a region need of the rest of the local AWS.
+pub struct Context<'a> {
+    /// The directory of the region.
+    pub dir: &'a Path,
+    /// Its name.
+    pub region: &'a str,
+    /// The endpoint that functions call.
+    pub endpoint: &'a str,
+    /// The credentials of their roles.
+    pub access: Arc<Access>,
+    /// The roles.
+    pub iam: Arc<Iam>,
+    /// The destination of their logs.
+    pub logs: Arc<Logs>,
+    /// The kind of the account, which limits them.
+    pub account: Kind,
+    /// The speed of state transitions.
+    pub speed: Speed,
+}
+
 impl Lambda {
     /// Reads the functions, and ends processes that a crashed server left running.
-    pub async fn open(
-        dir: &Path,
-        region: &str,
-        endpoint: &str,
-        access: Arc<Access>,
-        iam: Arc<Iam>,
-        logs: Arc<Logs>,
-        account: Kind,
-        speed: Speed,
-    ) -> anyhow::Result<Arc<Lambda>> {
+    pub async fn open(context: Context<'_>) -> anyhow::Result<Arc<Lambda>> {
+        let Context { dir, region, endpoint, access, iam, logs, account, speed } = context;
         let file = dir.join("state/lambda.json");
         let registry = Arc::new(Registry::new(store::read_json(&file)?.unwrap_or_default(), speed));
         let running =
