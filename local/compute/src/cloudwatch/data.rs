@@ -30,8 +30,11 @@ const MEASURED: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
+/// Computes the value of a statistic.
+type Statistic = fn(&Point) -> f64;
+
 /// The statistics, each with its value.
-const STATISTICS: &[(&str, fn(&Point) -> f64)] = &[
+const STATISTICS: &[(&str, Statistic)] = &[
     ("Average", |point| point.sum / point.count),
     ("Maximum", |point| point.most),
     ("Minimum", |point| point.least),

@@ -601,8 +601,8 @@ mod tests {
         assert_eq!([field(&vpc, "state"), field(&subnet, "state")], ["pending", "pending"]);
         let of_vpc = [("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", &*id)];
         let with = |wanted| [of_vpc[0], of_vpc[1], ("Filter.2.Name", "state"), ("Filter.2.Value.1", wanted)];
-        let calls: [(fn(&State, &Site, &Params) -> Answer, &str); 2] =
-            [(network::describe_vpcs, "vpcId"), (network::describe_subnets, "subnetId")];
+        type Describe = fn(&State, &Site, &Params) -> Answer;
+        let calls = [(network::describe_vpcs as Describe, "vpcId"), (network::describe_subnets, "subnetId")];
         // In the past, or at a time that has not come yet.
         for (at, expected, other) in [
             (Moment::default(), "available", "pending"),
