@@ -207,9 +207,9 @@ mod tests {
         let rules = merged(Vec::new(), ALL);
         assert_eq!(rules.len(), OURS.len());
         assert_eq!(days(&there(rules)), ALL);
-        for alone in 0..OURS.len() {
+        for alone in OURS {
             let mut wanted = Days::default();
-            *(OURS[alone].days)(&mut wanted) = Some(5);
+            *(alone.days)(&mut wanted) = Some(5);
             assert_eq!(days(&there(merged(Vec::new(), wanted))), wanted);
         }
         assert_eq!(days(&None), Days::default());
@@ -221,7 +221,7 @@ mod tests {
         let theirs = theirs.build().expect("a status is given");
         let both = merged(vec![theirs.clone()], ALL);
         assert_eq!(both[0], theirs);
-        assert_eq!(merged(both, Days::default()), [theirs.clone()]);
+        assert_eq!(merged(both, Days::default()), std::slice::from_ref(&theirs));
         assert_eq!(days(&there(vec![theirs])), Days::default(), "only ours count");
     }
 
