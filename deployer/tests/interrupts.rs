@@ -107,7 +107,7 @@ async fn the_second_signal_leaves_a_down_that_the_next_continues() {
     scene.prepare(Phase::Down).await;
     scene.proxy.inject(["DeleteTable"], InjectedFault::Hang, usize::MAX);
     let mut run = Run::start(&scene, Phase::Down.arguments());
-    run.hear("listener.web  gone").await;
+    run.hear("listener.web  deleted").await;
     run.signal(Signal::INT);
     run.hear("press again to exit at once").await;
     run.signal(Signal::TERM);
