@@ -485,7 +485,7 @@ mod tests {
             (with(|it| it["Metrics"][1]["Id"] = json!("requests")), "ValidationError", "twice"),
             (with(|it| it["Metrics"][1]["Id"] = json!("other")), "ValidationError", "unknown id errors"),
             (with(|it| it["Metrics"][0]["Expression"] = json!("FILL(errors, 0)")), "NotImplementedException", "FILL"),
-            (with(|it| it["Metrics"][1]["MetricStat"]["Stat"] = json!("p99.9x")), "ValidationError", "no statistic"),
+            (with(|it| it["Metrics"][1]["MetricStat"]["Stat"] = json!("p99.9x")), "ValidationError", "not a statistic"),
             (with(|it| it["Metrics"][1]["MetricStat"]["Period"] = json!(7)), "ValidationError", "period"),
             (
                 with(|it| it["Metrics"][1]["MetricStat"]["Metric"]["MetricName"] = json!("ConsumedLCUs")),
