@@ -12,24 +12,35 @@ use parking_lot::{Mutex, MutexGuard};
 /// The port that the first load balancer prefers.
 pub const FAVOURITE: u16 = 8080;
 
-/// The reserved ports.
+/// The reserved ports, each with its lease, unless it was free without one.
 #[derive(Default)]
-pub struct Ports(Mutex<BTreeMap<u16, TcpListener>>);
+pub struct Ports(Mutex<BTreeMap<u16, (TcpListener, Option<Lease>)>>);
 
 impl Ports {
     /// Reserves a port: the previous one, or without one the preferred one; if that is taken, any free port.
     pub fn reserve(&self, before: Option<u16>) -> Option<u16> {
-        let wishes = [before.unwrap_or(FAVOURITE), 0];
-        let listener = wishes.into_iter().find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())?;
+        let wish = before.unwrap_or(FAVOURITE);
+        let lease = match LEASED.contains(&wish) {
+            true => Some(Lease::new(Some(wish)).ok()?),
+            false => None,
+        };
+        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok();
+        let (listener, lease) = match bind(lease.as_ref().map_or(wish, |lease| lease.port)) {
+            Some(listener) => (listener, lease),
+            None => {
+                let lease = Lease::new(None).ok()?;
+                (bind(lease.port)?, Some(lease))
+            }
+        };
         listener.set_nonblocking(true).ok()?;
         let port = listener.local_addr().ok()?.port();
-        self.held().insert(port, listener);
+        self.held().insert(port, (listener, lease));
         Some(port)
     }
 
     /// Returns the socket of a reserved port.
     pub fn socket(&self, port: u16) -> Option<TcpListener> {
-        self.held().get(&port)?.try_clone().ok()
+        self.held().get(&port)?.0.try_clone().ok()
     }
 
     /// Releases a port.
@@ -42,18 +53,18 @@ impl Ports {
         self.held().clear();
     }
 
-    fn held(&self) -> MutexGuard<'_, BTreeMap<u16, TcpListener>> {
+    fn held(&self) -> MutexGuard<'_, BTreeMap<u16, (TcpListener, Option<Lease>)>> {
         self.0.lock()
     }
 }
 
-/// The ports of instances. No system takes one of these for a connection or for a listener at port 0, so that a port stays
-/// free until the program listens, and while it is restarted.
-const OF_INSTANCES: RangeInclusive<u16> = 10_000..=32_767;
+/// The ports to lease. No system takes one of these for a connection or for a listener at port 0, so that a port stays free
+/// until the program of an instance listens, and while that or the local AWS is restarted.
+const LEASED: RangeInclusive<u16> = 10_000..=32_767;
 /// How many ports are tried.
 const TRIES: usize = 1000;
 
-/// A port for the program of an instance, which binds it itself.
+/// A port that is bound later, such as by the program of an instance.
 pub struct Lease {
     pub port: u16,
     /// A UDP socket with the same number, by which the local AWSs of this machine know the ports of each other.
@@ -63,7 +74,7 @@ pub struct Lease {
 impl Lease {
     /// Leases the previous port; if that is taken, or without one, any free port.
     pub fn new(before: Option<u16>) -> io::Result<Lease> {
-        let any = repeat_with(|| fastrand::u16(OF_INSTANCES)).take(TRIES);
+        let any = repeat_with(|| fastrand::u16(LEASED)).take(TRIES);
         let none = || io::Error::new(io::ErrorKind::AddrInUse, "no port is free for another instance");
         before.into_iter().chain(any).find_map(Lease::of).ok_or_else(none)
     }
@@ -97,7 +108,7 @@ mod tests {
     #[test]
     fn a_leased_port_is_given_to_one_instance_at_a_time() {
         let first = Lease::new(None).unwrap();
-        assert!(OF_INSTANCES.contains(&first.port));
+        assert!(LEASED.contains(&first.port));
         let (again, another) = (Lease::new(Some(first.port)).unwrap(), Lease::new(None).unwrap());
         assert!(again.port != first.port && another.port != first.port && another.port != again.port);
         // A program that uses the port excludes the others, too.
