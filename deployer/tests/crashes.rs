@@ -80,7 +80,7 @@ async fn converges(scene: Scene, life: &Life, blow: Blow) {
     scene.end().await;
 }
 
-/// Lives undisturbed several times, and returns what is to be proven of each command.
+/// Runs the life several times without a blow, and returns the goal and the points of each command.
 async fn watch(scene: &Scene, life: &Life) -> Vec<Proof> {
     let mut lives = Vec::new();
     for _ in 0..WATCHED {

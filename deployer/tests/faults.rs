@@ -204,7 +204,7 @@ async fn the_wait_for_health_survives(fault: &InjectedFault, times: usize) {
     scene.end().await;
 }
 
-/// What is to be proven of each command. The first test of a life observes it for all, if it can.
+/// Returns the goal and the calls of each command. Tests of the same life share the observation if they can.
 async fn proofs_of(scene: &Scene, life: &Life) -> Vec<Proof> {
     let undisturbed = match &life.undisturbed {
         Some(shared) => shared.get_or_init(|| watch(scene, life.phases)).await.clone(),

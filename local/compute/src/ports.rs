@@ -20,17 +20,14 @@ impl Ports {
     /// Reserves a port: the previous one, or without one the preferred one; if that is taken, any free port.
     pub fn reserve(&self, before: Option<u16>) -> Option<u16> {
         let wish = before.unwrap_or(FAVOURITE);
-        let lease = match LEASED.contains(&wish) {
-            true => Some(Lease::new(Some(wish)).ok()?),
-            false => None,
-        };
         let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok();
-        let (listener, lease) = match bind(lease.as_ref().map_or(wish, |lease| lease.port)) {
-            Some(listener) => (listener, lease),
-            None => {
-                let lease = Lease::new(None).ok()?;
-                (bind(lease.port)?, Some(lease))
-            }
+        let leased = |wish| {
+            let lease = Lease::new(wish).ok()?;
+            Some((bind(lease.port)?, Some(lease)))
+        };
+        let (listener, lease) = match bind(wish).filter(|_| !LEASED.contains(&wish)) {
+            Some(listener) => (listener, None),
+            None => leased(LEASED.contains(&wish).then_some(wish))?,
         };
         listener.set_nonblocking(true).ok()?;
         let port = listener.local_addr().ok()?.port();

@@ -1,7 +1,6 @@
 //! A stack as a configuration of Terraform, with an import block for each of its resources.
 //!
-//! The export writes what it has read: every argument has the value that the provider reads back, so that the first
-//! plan only imports. Arguments that AWS does not return, such as the path of a program, exist in Terraform alone;
+//! Every argument has the value that the provider reads back from AWS, so that the first plan only imports. Arguments that AWS does not return, such as the path of a program, exist in Terraform alone;
 //! `ignore_changes` makes Terraform leave them as they are.
 
 mod balancing;

@@ -150,8 +150,8 @@ fn readme(sheet: &Sheet, home: &Home) -> String {
     let secret = match sheet.secrets.is_empty() && sheet.files.iter().all(|file| !file.name.ends_with(USER_DATA)) {
         true => "",
         false => {
-            "\nThe files that `.gitignore` names may hold secrets: keep them out of repositories. Terraform needs them to plan, so whoever\n\
-             plans in a clone gets them another way.\n"
+            "\nThe files listed in `.gitignore` may hold secrets: keep them out of repositories. Terraform needs them to plan,\n\
+             so transfer them separately to each clone in which you run it.\n"
         }
     };
     format!(

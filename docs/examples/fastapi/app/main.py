@@ -1,4 +1,4 @@
-"""Greets whoever asks."""
+"""Answers every request with a greeting."""
 
 import os
 

@@ -1,4 +1,4 @@
-// Greets whoever asks.
+// Answers every request with a greeting.
 
 const { createServer } = require("node:http");
 
