@@ -185,6 +185,21 @@ const NONE: Points = Points::None;
 const OF_A_DOMAIN: Points = Points::Only(domain::OPERATIONS);
 const OF_A_NETWORK: Points = Points::Only(network::OPERATIONS);
 const OF_OPTIONS: Points = Points::Only(options::OPERATIONS);
+/// What replaces a load balancer with everything behind it.
+const OF_A_REPLACEMENT: Points = Points::Only(&[
+    "AuthorizeSecurityGroupEgress",
+    "CreateAutoScalingGroup",
+    "CreateListener",
+    "CreateLoadBalancer",
+    "CreateSecurityGroup",
+    "CreateTargetGroup",
+    "DeleteAutoScalingGroup",
+    "DeleteLoadBalancer",
+    "DeleteSecurityGroup",
+    "DeleteTargetGroup",
+    "ModifyLoadBalancerAttributes",
+    "RevokeSecurityGroupEgress",
+]);
 
 /// Calls that a client repeats if their answer is lost. AWS returns the existing resource, or reports that it exists;
 /// moto creates a second one (docs/aws.md §17), so that ours could not be identified.
@@ -208,6 +223,8 @@ proofs! {
         local, Kill, [Guard: NONE, Shrink: ALL, Down: NONE];
     options_killed_after_any_call_are_completed_by_the_next:
         local, Kill, [Up: NONE, Harden: OF_OPTIONS, Soften: OF_OPTIONS, Down: NONE];
+    a_replaced_load_balancer_killed_after_any_call_is_completed_by_the_next:
+        local, Kill, [Up: NONE, Inside: OF_A_REPLACEMENT, Down: NONE];
     a_domain_killed_after_any_call_is_completed_by_the_next:
         domain, Kill, [Serve: OF_A_DOMAIN, Close: OF_A_DOMAIN];
     a_removed_domain_killed_after_any_call_is_completed_by_the_next:

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::{Filter, LocationType, Subnet as Described};
+use aws_sdk_ec2::types::{
+    Filter, LocationType, Subnet as Described, Vpc, VpcCidrBlockAssociation, VpcCidrBlockStateCode,
+};
 
 use crate::{
     cloud::{
@@ -42,6 +44,8 @@ pub struct Network {
     pub vpc: String,
     /// Two or three of its subnets, by zone.
     pub subnets: Vec<Subnet>,
+    /// The CIDR blocks of the VPC, if they were read.
+    pub blocks: BTreeSet<String>,
     /// Its plan, if the stack makes it.
     pub own: Option<Own>,
 }
@@ -103,7 +107,8 @@ impl Site {
 impl Network {
     /// A network for laying out a stack without asking AWS.
     pub fn unknown() -> Network {
-        Network { domains: BTreeMap::new(), vpc: String::new(), subnets: Vec::new(), own: None }
+        let (domains, subnets, blocks) = Default::default();
+        Network { domains, vpc: String::new(), subnets, blocks, own: None }
     }
 
     /// The same, with the resources of a network that the stack makes.
@@ -136,10 +141,16 @@ impl Network {
         }
         let (vpc, subnets, offered) =
             futures::try_join!(default_vpc(aws), default_subnets(aws), offered(aws, instance_types))?;
-        let vpc = vpc.ok_or_else(|| no_vpc(&aws.region))?;
+        let (vpc, blocks) = vpc.ok_or_else(|| no_vpc(&aws.region))?;
         let subnets = subnets.into_iter().filter(|(of, _)| *of == vpc).map(|(_, subnet)| subnet).collect();
         let subnets = chosen(subnets, &offered, instance_types, &aws.region)?;
-        Ok(Network { vpc, subnets, ..Network::unknown() })
+        Ok(Network { vpc, subnets, blocks, ..Network::unknown() })
+    }
+
+    /// The same network with the CIDR blocks of its VPC, for one that was taken as written.
+    pub async fn with_blocks(self, aws: &Aws) -> Result<Network, Fault> {
+        let blocks = existing::blocks(aws, &self.vpc).await?.unwrap_or_default();
+        Ok(Network { blocks, ..self })
     }
 
     /// The same network as it is now, if the stack makes it: another run may have done so.
@@ -186,9 +197,19 @@ fn free(subnet: &Described) -> Option<u32> {
     subnet.available_ip_address_count().and_then(|count| u32::try_from(count).ok())
 }
 
-async fn default_vpc(aws: &Aws) -> Result<Option<String>, Fault> {
+/// The default VPC, with its CIDR blocks.
+async fn default_vpc(aws: &Aws) -> Result<Option<(String, BTreeSet<String>)>, Fault> {
     let answer = aws.ec2.describe_vpcs().filters(is_true("is-default")).send().await?;
-    Ok(answer.vpcs().first().and_then(|vpc| vpc.vpc_id().map(str::to_owned)))
+    Ok(answer.vpcs().first().and_then(|vpc| Some((vpc.vpc_id()?.to_owned(), blocks_of(vpc)))))
+}
+
+/// The CIDR blocks of a VPC: it may have several.
+fn blocks_of(vpc: &Vpc) -> BTreeSet<String> {
+    let is_there = |it: &&VpcCidrBlockAssociation| {
+        it.cidr_block_state().and_then(|state| state.state()) == Some(&VpcCidrBlockStateCode::Associated)
+    };
+    let associated = vpc.cidr_block_association_set().iter().filter(is_there).filter_map(|it| it.cidr_block());
+    vpc.cidr_block().into_iter().chain(associated).map(str::to_owned).collect()
 }
 
 /// The default subnets, with their VPCs.

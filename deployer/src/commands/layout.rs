@@ -10,7 +10,7 @@ use crate::{
         health,
         site::{Network, Site},
     },
-    config::Config,
+    config::{Balancer, Config},
     cost::difference::{self, Difference},
     engine::{Plan, Planned, Resource as _, Step},
     kinds::{self, load_balancer::LoadBalancer, target_group::TargetGroup, vpc::Vpc},
@@ -22,7 +22,7 @@ use crate::{
         Building,
         programs::{Programs, Warning},
     },
-    page::{Later, Page, lay_out, lay_out_until, usual_bake_minutes},
+    page::{Front, Later, Page, lay_out, lay_out_until, names::Names, usual_bake_minutes},
 };
 
 impl Session {
@@ -153,6 +153,23 @@ impl Session {
         }
         errors.for_each(|error| report::failure(&self.located(error)));
         Err(Failure::new(Exit::Failed, anyhow!("nothing was changed")))
+    }
+
+    /// Reports the services whose address changes, because a load balancer of another scheme replaces theirs.
+    pub(super) fn tell_new_addresses(&self, page: &Page, plan: &Plan) {
+        let balancers = || plan.lines.iter().filter(|line| line.address.kind == LoadBalancer::KIND);
+        let names = Names::of(&self.config, &self.site);
+        for Front { name, is_internal, .. } in &page.services {
+            let before = Balancer::entry_of(!is_internal, name);
+            let is_new = balancers().any(|line| line.address.key == *name && line.step == Step::Create);
+            let leaves = |line: &Planned| line.address.section.is_empty() && line.name == names.plain(&before);
+            if is_new && balancers().any(leaves) {
+                report::say(format!(
+                    "{name}: AWS cannot change the scheme of a load balancer, so another one replaces it: its address \
+                     changes"
+                ));
+            }
+        }
     }
 
     /// Returns the change in monthly cost that a plan makes.

@@ -17,7 +17,7 @@ use crate::{
     page::{Front, Page},
 };
 
-/// Exit code 1 if the service has no address yet, or if no program can open it.
+/// Exit code 1 if the service has no address yet, if that is reachable from its VPC only, or if no program can open it.
 pub async fn run(global: &Global, args: &Open) -> Result<Exit, Failure> {
     let session = Session::open(global, Wake::Only, Lookup::AsWritten).await?.ok_or_else(no_local_aws_here)?;
     let page = session.page(&Programs::none());
@@ -30,6 +30,10 @@ pub async fn run(global: &Global, args: &Open) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Failed, error).hint("run `up` first, or `resume` if the stack is paused"));
     };
     report::answer(&format!("{url}\n"));
+    if front.is_internal {
+        let error = anyhow!("the address of {} is reachable from its VPC only", front.name);
+        return Err(Failure::new(Exit::Failed, error).hint("open it from the VPC, or through a VPN into it"));
+    }
     let unopened = |why: anyhow::Error| {
         Failure::new(Exit::Failed, why.context("cannot open a browser")).hint("open the address above by hand")
     };

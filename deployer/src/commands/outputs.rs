@@ -24,6 +24,9 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let plan = page.stack.plan(&session.aws, Some(&asked)).await?;
     let values = values(&page, plan.outputs());
     https::say_pending(&page, plan.outputs(), |_| true);
+    for front in page.services.iter().filter(|front| front.is_internal) {
+        report::say(format!("{}: its address is reachable from its VPC only", front.name));
+    }
     session.tally(global);
     match (&args.name, &args.write) {
         (Some(name), _) => {

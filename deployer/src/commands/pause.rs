@@ -13,7 +13,7 @@ use crate::{
     engine::{Fault, Names, Observed, Plan, Resource as _, Stack, Step, Tags, look},
     kinds::{
         auto_scaling_group::{self, AutoScalingGroup},
-        load_balancer::LoadBalancer,
+        load_balancer::{self, LoadBalancer},
     },
     output::{
         exit::{Exit, Failure},
@@ -126,7 +126,7 @@ async fn way(session: &Session, now: &str) -> Result<Way, Failure> {
         .collect();
     let mut stack = Stack::without_anchor(session.config.name.to_string(), Tags::new());
     let mut since = now.to_owned();
-    let mut saves: Option<f64> = Some(balancers.iter().map(|(_, zones)| balancer_monthly(*zones)).sum());
+    let mut saves: Option<f64> = Some(balancers.iter().map(|(_, addresses)| balancer_monthly(*addresses)).sum());
     for (name, settings) in groups {
         let key = names.get(&name).unwrap_or(&name).clone();
         saves = saves.and_then(|saves| Some(saves + instances_cost(session, &key, &settings)?));
@@ -144,7 +144,8 @@ async fn way(session: &Session, now: &str) -> Result<Way, Failure> {
     Ok(Way { stack, plan, since, saves })
 }
 
-/// The groups and load balancers that exist: the settings of each group, and the number of zones of each load balancer.
+/// The groups and load balancers that exist: the settings of each group, and the number of public addresses of each load
+/// balancer.
 type Found = (Vec<(String, auto_scaling_group::Settings)>, Vec<(LoadBalancer, usize)>);
 
 async fn found(session: &Session) -> Result<Found, Fault> {
@@ -160,12 +161,13 @@ async fn found(session: &Session) -> Result<Found, Fault> {
         }
     }
     for balancer in balancers {
-        let zones = match look(|| balancer.read(aws)).await? {
+        let addresses = match look(|| balancer.read(aws)).await? {
+            Observed::Present(live) if live.settings.scheme == load_balancer::INTERNAL => 0,
             Observed::Present(live) => live.settings.subnets.len(),
             Observed::Settling(_) => crate::cost::ZONES,
             Observed::Absent => continue,
         };
-        live_balancers.push((balancer, zones));
+        live_balancers.push((balancer, addresses));
     }
     Ok((live_groups, live_balancers))
 }

@@ -59,7 +59,8 @@ impl Receipt {
             }
             if let Some(balancer) = plan.outputs().get(front.balancer) {
                 let age_s = now_s - balancer.created_s.or(created_s).unwrap_or(now_s);
-                existed.push(Existed { monthly: balancer_monthly(session.zones()), age_s });
+                let addresses = if front.is_internal { 0 } else { session.zones() };
+                existed.push(Existed { monthly: balancer_monthly(addresses), age_s });
             }
         }
         let groups = plan.doomed().filter(|line| line.address.kind == AutoScalingGroup::KIND).count();

@@ -150,6 +150,10 @@ impl Session {
         let (stack, chosen) = (self.config.name.as_str(), self.config.network.as_ref());
         let network = async {
             match (chosen, lookup) {
+                // The group of an internal load balancer admits the blocks of the VPC.
+                (Some(ChosenNetwork::Existing(named)), Lookup::AsWritten) if self.config.has_internal() => {
+                    Network::written(named).with_blocks(&self.aws).await
+                }
                 (Some(ChosenNetwork::Existing(named)), Lookup::AsWritten | Lookup::Lenient) => {
                     Ok(Network::written(named))
                 }

@@ -117,7 +117,9 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     late.into_iter().for_each(|(_, words)| report::say(words));
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);
-        fronts.iter().filter_map(|front| front.url(&outputs)).for_each(|url| report::say(format!("→ {url}")));
+        for front in &fronts {
+            front.url(&outputs).iter().for_each(|url| report::say(format!("→ {url}{}", front.reach())));
+        }
         https::say_pending(&page, &outputs, |front| new_addresses.contains(&front.name));
         if let Some(ends) = session.ends.as_ref().filter(|_| !fronts.is_empty()) {
             report::say(format!("AWS ends the instances at {ends}; load balancers stay until `pause` or `down`"));
@@ -245,6 +247,7 @@ async fn shown_and_agreed(
     let shown = report::plan(&plan, Values::shown_if(args.roll_out.show_values), &|path| session.place(path));
     if shown {
         report::say(report::difference(session.difference(page, &plan), &session.site.region));
+        session.tell_new_addresses(page, &plan);
         session.tell_end(tasks(session, page, &plan));
     }
     session.tell_left_behind(&plan);

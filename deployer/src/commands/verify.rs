@@ -7,7 +7,10 @@ use anyhow::anyhow;
 use super::{Session, unless_stopped};
 use crate::{
     commands::cli::{Global, Verify as Args},
-    config::verify::Verify,
+    config::{
+        Config, Name,
+        verify::{Request, Verify, Word},
+    },
     engine::{Inputs as _, Outputs},
     machine::signals,
     output::{
@@ -34,13 +37,35 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 
 /// The requests of `stack.yaml`.
 ///
-/// Errors: it has none.
+/// Errors: it has none, or this machine cannot make one.
 pub fn described(session: &Session) -> Result<&Verify, Failure> {
-    session.config.verify.as_ref().ok_or_else(|| {
+    let verify = session.config.verify.as_ref().ok_or_else(|| {
         Failure::usage("stack.yaml has no `verify` section").hint(
             "docs/stack.md has its fields; `deployer init --template postagram --file example.yaml` writes an example",
         )
-    })
+    })?;
+    refuse_internal(&session.config, verify)?;
+    Ok(verify)
+}
+
+/// Refuses requests to a service with an internal load balancer: this machine is not in its VPC.
+fn refuse_internal(config: &Config, verify: &Verify) -> Result<(), Failure> {
+    let is_internal = |entry: &str| config.services.get(entry).is_some_and(|service| service.load_balancer.internal);
+    let first = || config.services.keys().next();
+    let base = verify.service.as_ref().or_else(first).filter(|name| is_internal(name.as_str()));
+    let refused = |(step, request): &(Name, Request)| {
+        let service = match request.target.words().first() {
+            Some(word) if word.is_path() => base?.to_string(),
+            Some(Word::Reference(reference)) if reference.section == "services" && is_internal(&reference.entry) => {
+                reference.entry.clone()
+            }
+            _ => return None,
+        };
+        Some((step.to_string(), service))
+    };
+    let Some((step, service)) = verify.steps.iter().find_map(refused) else { return Ok(()) };
+    Err(Failure::usage(format!("verify.steps.{step} requests {service}, which is reachable from its VPC only"))
+        .hint("leave out what needs that address, or run its requests from an instance in the VPC"))
 }
 
 /// Makes all requests to a stack that is up, and prints the result of each.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, Destination, Folder, Function, HTTPS_PORT, LAB_ROLE, LARGEST_COMMANDS, LARGEST_ENVIRONMENT, Name, Place,
-    Problem, Program, Reference, SIZES, Upload, Uses, Variables, error::did_you_mean, verify::RUN,
+    Config, Destination, Folder, Function, HTTPS_PORT, INTERNAL_SUFFIX, LAB_ROLE, LARGEST_COMMANDS,
+    LARGEST_ENVIRONMENT, Name, Place, Problem, Program, Reference, SIZES, Upload, Uses, Variables, error::did_you_mean,
+    verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -82,8 +83,9 @@ impl Checks<'_> {
         }
         for (entry, service) in &self.config.services {
             let (path, port) = (format!("services.{entry}"), u16::from(service.port));
-            names.push((path.clone(), format!("{stack}-{entry}-{port}"), 32, "target group"));
-            names.push((path.clone(), format!("{stack}-{entry}"), 32, "load balancer"));
+            let named = service.load_balancer.entry_in_names(entry.as_str());
+            names.push((path.clone(), format!("{stack}-{named}-{port}"), 32, "target group"));
+            names.push((path.clone(), format!("{stack}-{named}"), 32, "load balancer"));
             names.push((path, format!("{stack}-{region}-{entry}-svc"), 64, "role"));
         }
         for (path, name, most, kind) in names {
@@ -111,9 +113,15 @@ impl Checks<'_> {
         }
     }
 
-    /// A service `web` has a second security group, `web-lb`, and with HTTPS a second listener, `web-https`.
+    /// A service `web` has a second security group, `web-lb`, and with HTTPS a second listener, `web-https`. What is behind
+    /// an internal load balancer is called `web-internal`.
     fn firewalls(&mut self) {
         for entry in self.config.services.keys() {
+            let inside = entry.as_str().strip_suffix(INTERNAL_SUFFIX).unwrap_or_default();
+            if self.config.services.get(inside).is_some_and(|other| other.load_balancer.internal) {
+                let help = format!("the internal load balancer of `{inside}` has that name: choose another name");
+                self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
+            }
             let secured = entry.as_str().strip_suffix("-https").unwrap_or_default();
             if self.config.services.get(secured).is_some_and(|other| other.domain.is_some()) {
                 let help = format!("the listener for HTTPS of `{secured}` has that name: choose another name");

@@ -292,7 +292,11 @@ pub const FIELDS: &[Field] = &[
         Takes::Statuses("200"),
         "The statuses that count as success, such as 200, 200-299 or 200,204.",
     ),
-    field("services.*.load_balancer", Takes::Fields, "The load balancer in front of it."),
+    field(
+        "services.*.load_balancer",
+        Takes::WordOrFields("internal"),
+        "The load balancer in front of it: `internal` for one that is reachable from its VPC only.",
+    ),
     number(
         "services.*.load_balancer.port",
         1,
@@ -300,8 +304,17 @@ pub const FIELDS: &[Field] = &[
         80,
         "The public port for plain HTTP, or for the redirect to HTTPS; not 443.",
     ),
-    field("services.*.load_balancer.allow", Takes::SomeTexts("0.0.0.0/0"), "The CIDR blocks that may connect."),
+    field(
+        "services.*.load_balancer.allow",
+        Takes::SomeTexts("0.0.0.0/0"),
+        "The CIDR blocks that may connect. An internal load balancer admits those of its VPC, and takes no others.",
+    ),
     field("services.*.load_balancer.protect", Takes::Switch, "Whether AWS refuses to delete it."),
+    field(
+        "services.*.load_balancer.internal",
+        Takes::Switch,
+        "Whether it is reachable from its VPC only. A change replaces it, and its address changes.",
+    ),
     field(
         "services.*.access_logs",
         Takes::Switch,
@@ -576,6 +589,7 @@ mod tests {
             "services.*.load_balancer.port" => u16::from(balancer.port).to_string(),
             "services.*.load_balancer.allow" => allowed.join(","),
             "services.*.load_balancer.protect" => balancer.protect.to_string(),
+            "services.*.load_balancer.internal" => balancer.internal.to_string(),
             "services.*.access_logs" => service.access_logs.to_string(),
             "services.*.disk_gb" => service.disk_gb.to_string(),
             "services.*.grace_period_s" => service.grace_period_s.to_string(),
@@ -612,7 +626,7 @@ mod tests {
         assert_eq!(Field::at("roles.existing").map(|field| field.path), Some("roles.existing"));
         assert!(Field::at("services.web.instances.most").is_none() && Field::at("").is_none());
         let keys: Vec<&str> = below("services.web.load_balancer").map(Field::key).collect();
-        assert_eq!(keys, ["port", "allow", "protect"]);
+        assert_eq!(keys, ["port", "allow", "protect", "internal"]);
         assert!(below("").map(Field::key).any(|key| key == "outputs"));
     }
 }

@@ -476,6 +476,25 @@ pub struct Balancer {
     pub allow: Vec<Cidr>,
     /// Whether AWS refuses to delete it.
     pub protect: bool,
+    /// Whether it is reachable from its VPC only.
+    pub internal: bool,
+}
+
+/// The end of an entry in the names of an internal load balancer and of everything behind it.
+pub const INTERNAL_SUFFIX: &str = "-internal";
+
+impl Balancer {
+    /// Returns the entry as it is in the names of the load balancer and of everything behind it. Its scheme is fixed, and
+    /// its target group belongs to no other load balancer (docs/aws.md §9.2, §9.3): for another scheme, a new set of all is
+    /// created before the old one is removed.
+    pub fn entry_in_names(&self, entry: &str) -> String {
+        Balancer::entry_of(self.internal, entry)
+    }
+
+    /// The same for a load balancer that is internal, or that is not.
+    pub fn entry_of(internal: bool, entry: &str) -> String {
+        if internal { format!("{entry}{INTERNAL_SUFFIX}") } else { entry.to_owned() }
+    }
 }
 
 impl Config {
@@ -528,6 +547,11 @@ impl Config {
     pub fn variables(&self) -> impl Iterator<Item = (String, &Variables)> {
         let functions = self.functions.iter().map(|(entry, it)| (format!("functions.{entry}"), &it.variables));
         functions.chain(self.services.iter().map(|(entry, it)| (format!("services.{entry}"), &it.variables)))
+    }
+
+    /// Whether a service has an internal load balancer.
+    pub fn has_internal(&self) -> bool {
+        self.services.values().any(|service| service.load_balancer.internal)
     }
 
     /// Whether a variable's value is kept there.

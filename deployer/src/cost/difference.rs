@@ -2,7 +2,7 @@
 
 use super::{Fleet, POLICY_ALARMS, balancer_monthly};
 use crate::{
-    config::Config,
+    config::{Config, INTERNAL_SUFFIX},
     engine::{Change, Plan, Planned, Resource, Step},
     kinds::{
         alarm::Alarm, auto_scaling_group::AutoScalingGroup, launch_template::LaunchTemplate,
@@ -39,6 +39,7 @@ pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize, usual_ba
     let removed = plan.doomed().filter(|line| line.address.section.is_empty());
     for line in removed {
         match line.address.kind {
+            LoadBalancer::KIND if line.name.ends_with(INTERNAL_SUFFIX) => difference.amount -= balancer_monthly(0),
             LoadBalancer::KIND => difference.amount -= balancer_monthly(zones),
             AutoScalingGroup::KIND if !moved.contains(&line.name) => difference.is_complete = false,
             _ => (),
@@ -60,8 +61,9 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    /// Returns `None` if the plan is not about this service. A group of the service on another port counts as its own,
-    /// with the wanted size, since its size was not read; its name is added to `moved`.
+    /// Returns `None` if the plan is not about this service. A group of the service on another port, or behind a load
+    /// balancer of another scheme, counts as its own, with the wanted size, since its size was not read; its name is added
+    /// to `moved`.
     fn of(front: &Front, wanted: &Fleet, plan: &'a Plan, moved: &mut Vec<String>) -> Option<Seen<'a>> {
         let line = |kind: &str| plan.lines.iter().find(|line| line.address.kind == kind && is_of(line, &front.name));
         let (balancer, group) = (line(LoadBalancer::KIND)?, line(AutoScalingGroup::KIND)?);
@@ -87,7 +89,7 @@ impl<'a> Seen<'a> {
             has_group: self.instances.is_some(),
             alarms: if self.gets_alarms { POLICY_ALARMS } else { wanted.alarms },
             has_balancer: !matches!(self.balancer, Step::Create | Step::Leave(_)),
-            zones: wanted.zones,
+            addresses: wanted.addresses,
         }
     }
 
@@ -105,8 +107,9 @@ fn is_of(line: &Planned, service: &str) -> bool {
     line.address.section.strip_prefix("services.") == Some(service)
 }
 
-/// Whether an Auto Scaling group has the name of this service with any port.
+/// Whether an Auto Scaling group has the name of this service with any port and scheme.
 fn is_on_a_port(line: &Planned, front: &Front) -> bool {
-    let port = line.name.strip_prefix(&front.template).and_then(|rest| rest.strip_prefix('-'));
+    let rest = line.name.strip_prefix(&front.template).map(|rest| rest.strip_prefix(INTERNAL_SUFFIX).unwrap_or(rest));
+    let port = rest.and_then(|rest| rest.strip_prefix('-'));
     port.is_some_and(|port| port.parse::<u16>().is_ok())
 }

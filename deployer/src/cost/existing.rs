@@ -20,7 +20,7 @@ pub struct Existing {
     groups: Vec<(String, Vec<String>)>,
     /// The disk of each launch template, in GB.
     disks: BTreeMap<String, u32>,
-    /// The zones of each load balancer.
+    /// The number of public addresses of each load balancer.
     balancers: Vec<usize>,
     /// The number of metrics that alarms watch.
     metrics: u32,
@@ -68,7 +68,7 @@ impl Existing {
             }
             Size::Machines { types, template } => self.groups.push((template, types)),
             Size::Disk(gb) => drop(self.disks.insert(name.to_owned(), gb)),
-            Size::Balancer { zones } => self.balancers.push(zones),
+            Size::Balancer { addresses } => self.balancers.push(addresses),
             Size::Alarm { metrics } => self.metrics += metrics,
         }
     }
@@ -81,8 +81,8 @@ impl Existing {
                 sum += instance_monthly(kind, *self.disks.get(template)?)?;
             }
         }
-        for zones in &self.balancers {
-            sum += balancer_monthly(*zones);
+        for addresses in &self.balancers {
+            sum += balancer_monthly(*addresses);
         }
         Some(sum + secrets_monthly(self.secrets))
     }
@@ -121,7 +121,7 @@ mod tests {
     fn what_exists_costs_what_its_description_says() {
         let mut existing = Existing::default();
         existing.add("auto_scaling_group", "s-web-8080", group(&["t3.micro", "t3.micro"], "s-web"));
-        existing.add("load_balancer", "s-web", Size::Balancer { zones: 2 });
+        existing.add("load_balancer", "s-web", Size::Balancer { addresses: 2 });
         existing.add("alarm", "s-web-a", Size::Alarm { metrics: 2 });
         existing.add("launch_template", "s-web", Size::Disk(30));
         let fleet = Fleet {
@@ -131,7 +131,7 @@ mod tests {
             has_group: true,
             alarms: 4,
             has_balancer: true,
-            zones: 2,
+            addresses: 2,
         };
         let (ours, described) = (existing.monthly().unwrap(), fleet.monthly().unwrap());
         assert!((ours - described).abs() < 1e-9, "{ours} is not {described}");

@@ -41,8 +41,8 @@ pub struct Fleet {
     pub alarms: u32,
     /// Whether its load balancer exists.
     pub has_balancer: bool,
-    /// The number of zones of the load balancer: each has a public address.
-    pub zones: usize,
+    /// The number of public addresses of the load balancer: one in each zone, unless it is internal.
+    pub addresses: usize,
 }
 
 impl Fleet {
@@ -56,7 +56,7 @@ impl Fleet {
             has_group: true,
             alarms: POLICY_ALARMS + if is_watched(service, usual_bake) { METRICS * WATCHED.len() as u32 } else { 0 },
             has_balancer: true,
-            zones,
+            addresses: if service.load_balancer.internal { 0 } else { zones },
         }
     }
 
@@ -67,7 +67,7 @@ impl Fleet {
             some => instance_monthly(&self.instance_type, self.disk_gb)? * f64::from(some),
         };
         let alarms = if self.has_group { alarms_monthly(self.alarms) } else { 0.0 };
-        let balancer = if self.has_balancer { balancer_monthly(self.zones) } else { 0.0 };
+        let balancer = if self.has_balancer { balancer_monthly(self.addresses) } else { 0.0 };
         Some(instances + alarms + balancer)
     }
 }
@@ -78,9 +78,9 @@ pub fn instance_monthly(instance_type: &str, disk_gb: u32) -> Option<f64> {
     Some(hourly * HOURS + f64::from(disk_gb) * price("ebs.gp3-gb-month"))
 }
 
-/// The price of a month of a load balancer with its public addresses.
-pub fn balancer_monthly(zones: usize) -> f64 {
-    HOURS * (price("alb.hour") + LCUS * price("alb.lcu-hour") + zones as f64 * price("ipv4.hour"))
+/// The price of a month of a load balancer with so many public addresses.
+pub fn balancer_monthly(addresses: usize) -> f64 {
+    HOURS * (price("alb.hour") + LCUS * price("alb.lcu-hour") + addresses as f64 * price("ipv4.hour"))
 }
 
 /// Whether AWS watches the roll-outs of a service.
@@ -282,7 +282,6 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
         each(format!("{} GB gp3 volume", service.disk_gb), disk),
         each("public IPv4 address".into(), address),
         fixed("load balancer".into(), price("alb.hour") * HOURS, ""),
-        fixed(format!("{in_zones} × public IPv4 address of it"), in_zones as f64 * address, assumed),
         fixed(format!("{LCUS} LCU"), LCUS * price("alb.lcu-hour") * HOURS, "2.5 connections/s"),
         Item {
             least: Some(0.0),
@@ -293,6 +292,10 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
             )
         },
     ];
+    if !service.load_balancer.internal {
+        let what = format!("{in_zones} × public IPv4 address of it");
+        items.insert(4, fixed(what, in_zones as f64 * address, assumed));
+    }
     if is_watched(service, USUAL_BAKE_MINUTES) {
         let metrics = METRICS * WATCHED.len() as u32;
         let what = format!("{} alarms of its roll-outs", WATCHED.len());
@@ -391,6 +394,18 @@ mod tests {
             assert!(estimate.items.iter().any(|it| it.section == section && it.sure == Sure::ByUse), "{section}");
         }
         assert!(estimate.complete);
+    }
+
+    #[test]
+    fn an_internal_load_balancer_has_no_public_addresses_to_pay_for() {
+        let text = include_str!("../../../stack.yaml")
+            .replace("    load_balancer: { port: 80, allow: [\"0.0.0.0/0\"] }\n", "    load_balancer: internal\n");
+        let config = Config::parse("stack.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let (inside, outside) = (super::estimate(&config, Some(2)), super::estimate(&postagram(), Some(2)));
+        near(outside.least - inside.least, 7.30);
+        let fleet = Fleet::described(config.services.values().next().unwrap(), 2, USUAL_BAKE_MINUTES);
+        near(fleet.monthly().unwrap() - 0.80, inside.least);
+        assert!(!inside.items.iter().any(|item| item.what.ends_with("public IPv4 address of it")));
     }
 
     #[test]

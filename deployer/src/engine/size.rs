@@ -24,10 +24,10 @@ pub enum Size {
     },
     /// The disk of each machine that is launched from a template, in GB.
     Disk(u32),
-    /// A load balancer, by the number of its zones.
+    /// A load balancer, by the number of its public addresses.
     Balancer {
-        /// The number of its zones.
-        zones: usize,
+        /// The number of its public addresses: one in each zone, unless it is internal.
+        addresses: usize,
     },
     /// An alarm, by the number of metrics that it watches.
     Alarm {

@@ -34,7 +34,7 @@ pub struct LoadBalancer {
 pub struct Settings {
     /// `internet-facing` or `internal`.
     pub scheme: String,
-    /// One subnet for each zone; each costs a public address (docs/aws.md §16).
+    /// One subnet for each zone; in each, one with a public address pays for it (docs/aws.md §16).
     pub subnets: BTreeSet<String>,
     /// The security groups.
     pub security_groups: BTreeSet<String>,
@@ -63,11 +63,16 @@ pub struct Output {
     pub created_s: Option<i64>,
 }
 
+/// The schemes: with a public address, as far as its security groups allow, or with addresses of its VPC only.
+pub const PUBLIC: &str = "internet-facing";
+/// See [`PUBLIC`].
+pub const INTERNAL: &str = "internal";
+
 impl Settings {
-    /// Open to the internet, as far as its security groups allow.
-    pub fn public(subnets: BTreeSet<String>, security_groups: BTreeSet<String>) -> Settings {
+    /// One of this scheme, with everything else as usual.
+    pub fn of(scheme: &str, subnets: BTreeSet<String>, security_groups: BTreeSet<String>) -> Settings {
         Settings {
-            scheme: "internet-facing".into(),
+            scheme: scheme.into(),
             subnets,
             security_groups,
             invalid_headers_dropped: true,
@@ -214,7 +219,7 @@ impl Resource for LoadBalancer {
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let balancers = items(aws.elb.describe_load_balancers().into_paginator().send()).await?;
         let named = balancers.into_iter().filter_map(|it| {
-            let size = Size::Balancer { zones: it.availability_zones().len() };
+            let size = Size::Balancer { addresses: public_addresses(&it) };
             Some((it.load_balancer_name?, it.load_balancer_arn?, it.created_time.map(|at| at.secs()), size))
         });
         tags::tagged_in_elb(aws, named.collect()).await
@@ -281,6 +286,14 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, (Des
         Some((balancer.load_balancer_name.clone()?, (balancer, tags)))
     };
     Ok(balancers.into_iter().filter_map(with_tags).collect())
+}
+
+/// Returns the number of its public addresses: one in each zone, unless it is internal.
+fn public_addresses(balancer: &Described) -> usize {
+    match balancer.scheme() {
+        Some(LoadBalancerSchemeEnum::Internal) => 0,
+        _ => balancer.availability_zones().len(),
+    }
 }
 
 /// Returns the attributes, or `None` if the load balancer is gone by now.

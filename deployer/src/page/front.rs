@@ -25,6 +25,8 @@ pub struct Front {
     pub balancer: Handle<LoadBalancer>,
     /// Its URL: its domain if that is served, otherwise the DNS name of its load balancer with scheme and port.
     pub url: Wire,
+    /// Whether it is reachable from its VPC only.
+    pub is_internal: bool,
     /// Its HTTPS settings, if any.
     pub https: Option<Https>,
     /// The names for its diagnosis.
@@ -35,6 +37,9 @@ pub struct Front {
     pub programs: ServicePrograms,
 }
 
+/// Where the address of an internal load balancer is reachable from.
+pub const INTERNAL_REACH: &str = " (reachable from its VPC only)";
+
 impl Front {
     /// Whether these nodes include the service.
     pub fn is_among(&self, nodes: &BTreeSet<usize>) -> bool {
@@ -44,6 +49,11 @@ impl Front {
     /// Returns its URL, once its load balancer exists.
     pub fn url(&self, outputs: &Outputs) -> Option<String> {
         self.url.get(outputs)
+    }
+
+    /// Returns what follows its URL in messages: where that is reachable from, unless it is from everywhere.
+    pub fn reach(&self) -> &'static str {
+        if self.is_internal { INTERNAL_REACH } else { "" }
     }
 
     /// The error for a service that was not healthy in time or cannot become so.

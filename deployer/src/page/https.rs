@@ -60,10 +60,16 @@ impl Layout<'_> {
     }
 
     /// The records by which a domain leads to the load balancer, in the zone that holds it.
-    pub(super) fn alias(&mut self, entry: &str, https: &Https, balancer: Handle<LoadBalancer>) {
+    pub(super) fn alias(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        https: &Https,
+        balancer: Handle<LoadBalancer>,
+    ) {
         let Some(Domain { name: domain, zone: Some(zone), .. }) = &https.domain else { return };
         let (domain, zone) = (domain.clone(), zone.id.clone());
-        let named = LoadBalancer { name: self.names.plain(entry) };
+        let named = LoadBalancer { name: self.names.plain(&wanted.load_balancer.entry_in_names(entry)) };
         let stack = self.config.name.to_string();
         self.stack.add_inside(entry, balancer, move |balancer| {
             let target = named.target(&balancer);

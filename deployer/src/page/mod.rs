@@ -29,7 +29,7 @@ use crate::{
 
 use self::names::Names;
 pub use self::{
-    front::Front,
+    front::{Front, INTERNAL_REACH},
     https::{Https, https_url},
     resource_names::{ResourceNames, resource_names},
     services::url,

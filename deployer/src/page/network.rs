@@ -23,6 +23,8 @@ pub(super) struct Placement {
     known_vpc: Option<String>,
     /// The ids of the subnets.
     pub subnets: Vec<Wire>,
+    /// The CIDR blocks of the VPC.
+    pub blocks: Vec<String>,
 }
 
 impl Placement {
@@ -41,6 +43,7 @@ impl Layout<'_> {
                 vpc: Wire::literal(&network.vpc),
                 known_vpc: Some(network.vpc.clone()),
                 subnets: network.subnet_ids().into_iter().map(Wire::literal).collect(),
+                blocks: network.blocks.iter().cloned().collect(),
             },
         }
     }
@@ -58,7 +61,8 @@ impl Layout<'_> {
             .stack
             .add(KEY, table, (vpc, gateway), |(vpc, gateway)| route_table::Settings::public(vpc.id, gateway.id));
         let vpc = vpc.wire(|vpc| vpc.id.clone());
-        let mut placement = Placement { vpc, known_vpc: own.vpc.clone(), subnets: Vec::new() };
+        let blocks = vec![own.block.to_string()];
+        let mut placement = Placement { vpc, known_vpc: own.vpc.clone(), subnets: Vec::new(), blocks };
         for (zone, block) in &own.subnets {
             let subnet = self.subnet(&placement, zone, block.to_string(), table);
             placement.subnets.push(subnet.wire(|subnet| subnet.id.clone()));

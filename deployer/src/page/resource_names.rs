@@ -46,12 +46,13 @@ impl Layout<'_> {
     /// The names for the diagnosis of a service.
     pub(super) fn service_names(&self, entry: &str, wanted: &config::Service) -> ServiceNames {
         let port = u16::from(wanted.port);
-        let at_port = self.names.at_port(entry, port);
+        let named = wanted.load_balancer.entry_in_names(entry);
+        let at_port = self.names.at_port(&named, port);
         ServiceNames {
             service: entry.into(),
             group: at_port.clone(),
             target_group: at_port,
-            balancer: self.names.plain(entry),
+            balancer: self.names.plain(&named),
             template: self.names.plain(entry),
             front_port: u16::from(wanted.load_balancer.port).into(),
             domain: wanted.domain.clone(),

@@ -63,7 +63,7 @@ impl Layout<'_> {
         let part = if is_served { Part::Http } else { Part::Alone };
         let listener = self.listener(entry, wanted, balancer, target_group, part);
         if let Some(https) = &mut https {
-            self.alias(entry, https, balancer);
+            self.alias(entry, wanted, https, balancer);
             let validation = self.validation(entry, https);
             if is_served {
                 let secured = self.https_listener(entry, wanted, https, (balancer, target_group, validation));
@@ -101,11 +101,12 @@ impl Layout<'_> {
         );
         let names = self.service_names(entry, wanted);
         let (template, programs) = (self.names.plain(entry), self.service_programs(entry));
-        Front { name: entry.into(), target_group, group, balancer, url, https, names, template, programs }
+        let is_internal = wanted.load_balancer.internal;
+        Front { name: entry.into(), target_group, group, balancer, url, is_internal, https, names, template, programs }
     }
 
-    /// Two groups: the load balancer's admits the CIDR blocks in `allow` and reaches only the instances, whose group
-    /// admits only the load balancer.
+    /// Two groups: the load balancer's admits the CIDR blocks in `allow`, or those of its VPC if it is internal, and
+    /// reaches only the instances, whose group admits only the load balancer.
     fn firewalls(
         &mut self,
         entry: &str,
@@ -115,10 +116,13 @@ impl Layout<'_> {
     ) -> (Handle<SecurityGroup>, Handle<SecurityGroup>) {
         let open: Vec<u16> =
             iter::once(u16::from(wanted.load_balancer.port)).chain(is_https.then_some(HTTPS_PORT)).collect();
-        let allowed: Vec<String> = wanted.load_balancer.allow.iter().map(ToString::to_string).collect();
-        let port = u16::from(wanted.port);
-        let back_name = self.names.at_port(entry, port);
-        let front_name = self.names.plain(&format!("{entry}-lb"));
+        let allowed: Vec<String> = match wanted.load_balancer.internal {
+            true => placement.blocks.clone(),
+            false => wanted.load_balancer.allow.iter().map(ToString::to_string).collect(),
+        };
+        let (port, named) = (u16::from(wanted.port), wanted.load_balancer.entry_in_names(entry));
+        let back_name = self.names.at_port(&named, port);
+        let front_name = self.names.plain(&format!("{named}-lb"));
         let (front_side, back_side) = (Side::Front(back_name.clone()), Side::Back(front_name.clone()));
         let front = move |vpc| SecurityGroup { name: front_name.clone(), vpc, side: front_side.clone() };
         let front = self.add_in_vpc(&format!("{entry}-lb"), placement, front, (), move |()| security_group::Settings {
@@ -244,7 +248,8 @@ impl Layout<'_> {
         placement: &network::Placement,
     ) -> Handle<TargetGroup> {
         let (port, health_check) = (u16::from(wanted.port), wanted.health_check.clone());
-        let target_group = TargetGroup { name: self.names.at_port(entry, port) };
+        let named = wanted.load_balancer.entry_in_names(entry);
+        let target_group = TargetGroup { name: self.names.at_port(&named, port) };
         let settings = move |vpc: String| target_group::Settings::http(port, &vpc, &health_check);
         self.stack.add(entry, target_group, placement.vpc(), settings)
     }
@@ -257,7 +262,8 @@ impl Layout<'_> {
         (firewall, bucket): (Handle<SecurityGroup>, Handle<Bucket>),
         domain: Option<String>,
     ) -> Handle<LoadBalancer> {
-        let balancer = LoadBalancer { name: self.names.plain(entry) };
+        let balancer = LoadBalancer { name: self.names.plain(&wanted.load_balancer.entry_in_names(entry)) };
+        let scheme = if wanted.load_balancer.internal { load_balancer::INTERNAL } else { load_balancer::PUBLIC };
         let protected = wanted.load_balancer.protect;
         let inputs = (firewall, bucket, placement.subnets.clone());
         let logs = wanted.access_logs.then(|| access_logs_prefix(entry));
@@ -265,7 +271,7 @@ impl Layout<'_> {
             protected,
             access_logs: logs.as_ref().map(|prefix| format!("{}/{prefix}", bucket.name)),
             domain: domain.clone(),
-            ..load_balancer::Settings::public(subnets.into_iter().collect(), [firewall.id].into())
+            ..load_balancer::Settings::of(scheme, subnets.into_iter().collect(), [firewall.id].into())
         })
     }
 
@@ -298,7 +304,7 @@ impl Layout<'_> {
     ) -> Handle<AutoScalingGroup> {
         let instances = wanted.instances.clone();
         let grace_period_s = wanted.grace_period_s.into();
-        let name = self.names.at_port(entry, u16::from(wanted.port));
+        let name = self.names.at_port(&wanted.load_balancer.entry_in_names(entry), u16::from(wanted.port));
         let bake = (!alarms.is_empty()).then(|| Bake {
             seconds: i32::from(self.bake_minutes(wanted)) * 60,
             alarms: alarms.keys().cloned().collect(),

@@ -44,6 +44,8 @@ pub enum Phase {
     Change,
     /// From a deployed stack to another port of the service, so that everything behind the load balancer is new.
     Move,
+    /// From a deployed stack to an internal load balancer, so that everything behind it is new, too.
+    Inside,
     /// From nothing to a stack whose data is protected.
     Guard,
     /// From a stack whose data is protected to a description without its function and its service.
@@ -236,6 +238,9 @@ impl Scene {
                 self.describe_change();
             }
             Phase::Move => self.project.edit("port: 8080", "port: 8081"),
+            Phase::Inside => {
+                self.project.edit("load_balancer: { port: 80, allow: [\"0.0.0.0/0\"] }", "load_balancer: internal");
+            }
             Phase::Harden => options::add(&self.project),
             Phase::Soften => options::remove(&self.project),
             Phase::Shrink => self.describe_shrunk(),
@@ -408,7 +413,7 @@ impl Phase {
             | Phase::Soften
             | Phase::Settle => &["up", "--yes", "--no-wait"],
             // The previous set is only deleted once the new one is healthy.
-            Phase::Move => &["up", "--yes"],
+            Phase::Move | Phase::Inside => &["up", "--yes"],
             // Without waiting, HTTPS is left to the next `up`.
             Phase::Serve | Phase::Plain => &["up", "--yes"],
             Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
@@ -425,6 +430,7 @@ impl Phase {
             Phase::Up => "up",
             Phase::Change => "up after a change",
             Phase::Move => "up to another port",
+            Phase::Inside => "up to an internal load balancer",
             Phase::Guard => "up with protected data",
             Phase::Shrink => "up to less",
             Phase::Harden => "up with options",

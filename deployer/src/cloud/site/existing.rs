@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{RouteState, RouteTable, Subnet as Described};
 
-use super::{Network, Subnet, free, offered};
+use super::{Network, Subnet, blocks_of, free, offered};
 use crate::{
     cloud::aws::{Aws, items},
     config::ExistingNetwork,
@@ -23,10 +23,6 @@ const ANYWHERE: &str = "0.0.0.0/0";
 /// Errors: the parts that it lacks.
 pub(super) async fn find(aws: &Aws, types: &BTreeSet<String>, named: &ExistingNetwork) -> Result<Network, Fault> {
     let ExistingNetwork { vpc, subnets } = named;
-    let vpcs = async {
-        let answer = aws.ec2.describe_vpcs().filters(ec2_filter("vpc-id", [vpc.as_str()])).send().await?;
-        Ok::<_, Fault>(answer.vpcs().len())
-    };
     let found = async {
         let ids = ec2_filter("subnet-id", subnets.iter().map(String::as_str));
         items(aws.ec2.describe_subnets().filters(ids).into_paginator().send()).await
@@ -35,10 +31,10 @@ pub(super) async fn find(aws: &Aws, types: &BTreeSet<String>, named: &ExistingNe
         let of_vpc = ec2_filter("vpc-id", [vpc.as_str()]);
         items(aws.ec2.describe_route_tables().filters(of_vpc).into_paginator().send()).await
     };
-    let (vpcs, found, tables, offered) = futures::try_join!(vpcs, found, tables, offered(aws, types))?;
-    if vpcs == 0 {
+    let (blocks, found, tables, offered) = futures::try_join!(blocks(aws, vpc), found, tables, offered(aws, types))?;
+    let Some(blocks) = blocks else {
         return Err(Fault::new("DescribeVpcs", "NoVpc", format!("there is no VPC {vpc} in {}", aws.region)));
-    }
+    };
     // An error in any of them takes precedence over something missing around one of them.
     for check in [is_in, is_large, has_route, gives_addresses] {
         for id in subnets {
@@ -46,7 +42,13 @@ pub(super) async fn find(aws: &Aws, types: &BTreeSet<String>, named: &ExistingNe
             check(vpc, id, subnet, &tables)?;
         }
     }
-    Ok(Network { vpc: vpc.clone(), subnets: in_zones(&found, &offered, types)?, ..Network::unknown() })
+    Ok(Network { vpc: vpc.clone(), subnets: in_zones(&found, &offered, types)?, blocks, ..Network::unknown() })
+}
+
+/// The CIDR blocks of a VPC; `None` if it does not exist.
+pub(super) async fn blocks(aws: &Aws, vpc: &str) -> Result<Option<BTreeSet<String>>, Fault> {
+    let answer = aws.ec2.describe_vpcs().filters(ec2_filter("vpc-id", [vpc])).send().await?;
+    Ok(answer.vpcs().first().map(blocks_of))
 }
 
 /// Checks that a subnet is in the VPC.

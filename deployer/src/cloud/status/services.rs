@@ -27,6 +27,8 @@ pub struct ServiceStatus {
     pub healthy: Option<bool>,
     /// The URL for its users.
     pub address: Option<String>,
+    /// Whether that is reachable from its VPC only; `None` if it has none, or if that is unknown.
+    pub internal: Option<bool>,
     /// Whether its domain is `served` over HTTPS or `pending`; `None` if it has none, or if that is unknown.
     pub https: Option<&'static str>,
     /// When it was paused.
@@ -116,6 +118,7 @@ pub(super) async fn read(aws: &Aws, names: &ServiceNames) -> ServiceStatus {
     let is_https = wiring.as_ref().is_some_and(|it| it.is_https);
     let host = host.filter(|host| !host.is_empty());
     let zones = wiring.as_ref().map_or(0, |it| it.zones);
+    let internal = wiring.as_ref().filter(|it| !it.host.is_empty()).map(|it| it.is_internal);
     let exists = host.is_some() || group.iter().flatten().next().is_some();
     let downtime = group.iter().flatten().map(|group| group.downtime.clone()).next().unwrap_or_default();
     let (has_group, has_targets, has_wiring) = (group.is_some(), targets.is_some(), wiring.is_some());
@@ -137,6 +140,7 @@ pub(super) async fn read(aws: &Aws, names: &ServiceNames) -> ServiceStatus {
         ended,
         https: names.domain.as_ref().filter(|_| has_wiring).map(|_| if is_https { "served" } else { PENDING }),
         address,
+        internal,
         instances_healthy: has_targets.then(|| evidence.healthy()),
         instances_wanted: has_group.then(|| evidence.wanted()),
         release,

@@ -7,7 +7,7 @@ use std::{
 
 use aws_sdk_autoscaling::types::ScalingActivityStatusCode as Status;
 use aws_sdk_ec2::types::InstanceAttributeName;
-use aws_sdk_elasticloadbalancingv2::types::ProtocolEnum;
+use aws_sdk_elasticloadbalancingv2::types::{LoadBalancerSchemeEnum, ProtocolEnum};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
@@ -234,6 +234,8 @@ pub struct Wiring {
     pub host: String,
     /// The number of its zones.
     pub zones: usize,
+    /// Whether it is reachable from its VPC only.
+    pub is_internal: bool,
     /// Whether it is served over HTTPS.
     pub is_https: bool,
     /// Whether the listener exists.
@@ -636,6 +638,7 @@ pub(in crate::cloud) async fn wiring(aws: &Aws, names: &ServiceNames) -> Result<
         forwards: listener.is_some_and(|it| forwards(it).get(&target_group).is_some_and(|share| *share > 0)),
         host: balancer.dns_name().unwrap_or_default().into(),
         zones: balancer.availability_zones().len(),
+        is_internal: balancer.scheme() == Some(&LoadBalancerSchemeEnum::Internal),
         front: balancer.security_groups().to_vec(),
         target_group,
         admits: None,

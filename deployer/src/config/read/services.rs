@@ -200,10 +200,26 @@ impl Reader<'_> {
     }
 
     pub(super) fn load_balancer(&mut self, service: &Fields<'_>) -> Balancer {
-        let fields = self.fields_of(service, "load_balancer");
+        let word = service.get("load_balancer").and_then(|value| match &value.node {
+            Node::Text(text) => Some((value.place, text.clone())),
+            _ => None,
+        });
+        let fields = match &word {
+            Some(_) => Fields::none(service, "load_balancer"),
+            None => self.fields_of(service, "load_balancer"),
+        };
+        if let Some((place, text)) = word.as_ref().filter(|(_, text)| text != "internal") {
+            let help = "write `load_balancer: internal`, or its fields: `load_balancer: { port: 80 }`";
+            self.problem(*place, format!("`load_balancer` cannot be {text:?}"), help);
+        }
         let (port, protect) = (self.port(&fields, "port"), self.boolean(&fields, "protect"));
+        let internal = self.boolean(&fields, "internal") || word.is_some();
         if fields.get("allow").is_none() {
-            return Balancer { port, allow: vec![Cidr(usual_text(&fields, "allow"))], protect };
+            return Balancer { port, allow: vec![Cidr(usual_text(&fields, "allow"))], protect, internal };
+        }
+        if internal {
+            let help = "it admits the addresses of its VPC: leave `allow` out";
+            self.problem(self.place(&fields, "allow"), "an internal load balancer takes no `allow`", help);
         }
         let blocks = self.some_texts(&fields, "allow", "allow: [\"0.0.0.0/0\"]");
         let mut allow = Vec::new();
@@ -213,7 +229,7 @@ impl Reader<'_> {
                 Err(help) => self.problem(place, format!("{text:?} is not a CIDR block"), help),
             }
         }
-        Balancer { port, allow, protect }
+        Balancer { port, allow, protect, internal }
     }
 }
 

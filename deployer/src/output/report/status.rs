@@ -17,6 +17,7 @@ use crate::{
         spent::lifetime,
     },
     output::counted::counted,
+    page::INTERNAL_REACH,
 };
 
 /// The column of the states.
@@ -142,7 +143,8 @@ fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
     let mark = if it.is_off() { ' ' } else { mark(it.healthy) };
     lines.push(row(mark, &format!("service {}", it.name), &state));
     lines.extend(downtime(it, now_s).map(|text| detail(&text)));
-    lines.extend(it.address.iter().map(|address| detail(address)));
+    let reach = if it.internal == Some(true) { INTERNAL_REACH } else { "" };
+    lines.extend(it.address.iter().map(|address| detail(&format!("{address}{reach}"))));
     if it.https == Some(PENDING) && !it.is_off() {
         lines.push(detail("HTTPS is pending: `deployer why` says what it waits for"));
     }
@@ -449,6 +451,7 @@ mod tests {
                 "instances",
                 "instances_healthy",
                 "instances_wanted",
+                "internal",
                 "name",
                 "paused",
                 "release",
