@@ -442,6 +442,12 @@ impl compute::Roles for RolesOf {
         caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
     }
 
+    async fn may_all(&self, role: &str, session: &str, needs: Vec<Need>) -> Result<(), String> {
+        let caller = self.iam.in_role(role, session_arn(role, session), session_id(session), &self.region);
+        let denied = needs.iter().find_map(|need| caller.may(need).err());
+        denied.map_or(Ok(()), |denial| Err(format!("AccessDenied: {}", denial.text())))
+    }
+
     async fn credentials(&self, role: &str, session: &str) -> std::io::Result<compute::Credentials> {
         let issued = self.access.issue(role, session, self.access.life(SESSION))?;
         Ok(compute::Credentials {

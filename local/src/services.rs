@@ -252,6 +252,10 @@ impl Services {
                 let table = here.as_ref()?.compute.route_table_of(name)?;
                 Some(format!("arn:aws:ec2:{region}:{ACCOUNT}:route-table/{table}"))
             }
+            "elastic-ip-association" => {
+                let allocation = here.as_ref()?.compute.address_of(name)?;
+                Some(format!("arn:aws:ec2:{region}:{ACCOUNT}:elastic-ip/{allocation}"))
+            }
             kind => self.iam.entity_arn(kind, name),
         };
         let asked = Asked { call, request, region, entity_arn: &entity_arn };

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::shell::Nest;
-use super::{Objects, archive::tar, dnf::dnf, journal, secrets, shell};
+use super::{Objects, archive::tar, dnf::dnf, elastic_ip, journal, secrets, shell};
 
 /// Converts a path of the instance to a path of this machine below the instance's root.
 ///
@@ -55,6 +55,18 @@ pub trait Tools: Objects {
 
     /// Makes a call of Secrets Manager or Parameter Store in a region. The error is the CLI's message.
     async fn value(&self, region: Option<&str>, operation: &str, input: Value) -> Result<Value, String>;
+
+    /// Gives an elastic IP address to an instance, by a call of EC2 in a region. Returns the association; the error is the
+    /// CLI's message.
+    async fn associate(
+        &self,
+        _region: Option<&str>,
+        _allocation: &str,
+        _instance: &str,
+        _may_move: bool,
+    ) -> Result<String, String> {
+        Err("Unable to locate credentials. You can configure credentials by running \"aws configure\".".to_owned())
+    }
 
     /// Waits for a configured time.
     async fn pause(&self, seconds: u64);
@@ -186,6 +198,7 @@ pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec
         "aws" => match arguments {
             ["logs", arguments @ ..] => return journal::aws_logs(root, tools, arguments).await,
             ["secretsmanager" | "ssm", ..] => return secrets::aws(tools, arguments).await,
+            ["ec2", "associate-address", ..] => return elastic_ip::aws(tools, arguments).await,
             _ => aws(root, tools, arguments, input).await,
         },
         "bash" => match nest.of_script() {
@@ -456,7 +469,7 @@ pub fn parse_mode(text: &str) -> Result<u32, String> {
 async fn aws(root: &Path, objects: &dyn Tools, arguments: &[&str], input: Vec<u8>) -> Result<(), String> {
     let ["s3", "cp", rest @ ..] = arguments else {
         return Err(format!(
-            "aws {}: only 's3 cp', 'logs', 'secretsmanager' and 'ssm' exist on a local instance",
+            "aws {}: only 's3 cp', 'ec2 associate-address', 'logs', 'secretsmanager' and 'ssm' exist on a local instance",
             arguments.join(" ")
         ));
     };
@@ -730,7 +743,7 @@ pub mod tests {
         check("mkdir -p a", "'a' is not an absolute path").await;
         check(
             "aws ec2 describe-vpcs",
-            "aws ec2 describe-vpcs: only 's3 cp', 'logs', 'secretsmanager' and 'ssm' exist on a local instance",
+            "aws ec2 describe-vpcs: only 's3 cp', 'ec2 associate-address', 'logs', 'secretsmanager' and 'ssm' exist on a local instance",
         )
         .await;
         check("aws s3 cp s3://artifacts/nothing /x", "fatal error: s3://artifacts/nothing: NoSuchKey").await;

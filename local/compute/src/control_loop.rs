@@ -15,7 +15,7 @@ use super::instance::Machine;
 use super::state::{Group, InstanceState, Interface, LoadBalancer, State, TargetGroup, Tracking};
 use chaos::Kind as ChaosKind;
 
-use super::{Compute, Site, balancer, ec2, elb, health, instance};
+use super::{Compute, Site, address, balancer, ec2, elb, health, instance};
 use kit::process;
 
 /// How often the loop runs while something is changing, and while nothing is.
@@ -38,6 +38,8 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 struct Running {
     /// By listener.
     fronts: BTreeMap<String, CancellationToken>,
+    /// By the allocation of an elastic IP address.
+    addresses: BTreeMap<String, CancellationToken>,
     /// By target group and target.
     checks: BTreeMap<(String, String), CancellationToken>,
     samples: Samples,
@@ -63,6 +65,7 @@ pub async fn run(compute: Arc<Compute>) {
         });
         machines(&compute);
         fronts(&compute, &mut running);
+        addresses(&compute, &mut running);
         checks(&compute, &mut running);
         measure(&compute, &mut running);
         tokio::select! {
@@ -71,7 +74,7 @@ pub async fn run(compute: Arc<Compute>) {
             () = sleep(if busy { BUSY } else { IDLE }) => (),
         }
     }
-    for token in running.fronts.values().chain(running.checks.values()) {
+    for token in running.fronts.values().chain(running.addresses.values()).chain(running.checks.values()) {
         token.cancel();
     }
     for machine in compute.machines().values() {
@@ -221,6 +224,7 @@ fn close(compute: &Compute, id: &str) {
             one.state = InstanceState::Terminated;
             one.ended.get_or_insert_with(Moment::now);
         }
+        ec2::leave_address(state, id);
     });
 }
 
@@ -243,6 +247,24 @@ fn fronts(compute: &Arc<Compute>, running: &mut Running) {
         let token = CancellationToken::new();
         compute.tasks.spawn(balancer::serve(compute.clone(), arn.clone(), socket, token.clone()));
         running.fronts.insert(arn, token);
+    }
+}
+
+/// Opens and closes the ports of elastic IP addresses.
+fn addresses(compute: &Arc<Compute>, running: &mut Running) {
+    let wanted: BTreeMap<String, u16> =
+        compute.read(|state| state.addresses.values().map(|one| (one.allocation.clone(), one.port)).collect());
+    running.addresses.retain(|allocation, token| keep_if(wanted.contains_key(allocation), token));
+    for (allocation, port) in wanted {
+        if running.addresses.contains_key(&allocation) {
+            continue;
+        }
+        let Some(socket) = compute.site.ports.socket(port) else {
+            continue;
+        };
+        let token = CancellationToken::new();
+        compute.tasks.spawn(address::serve(compute.clone(), allocation.clone(), socket, token.clone()));
+        running.addresses.insert(allocation, token);
     }
 }
 

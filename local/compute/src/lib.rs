@@ -1,5 +1,6 @@
 //! EC2, Auto Scaling and Elastic Load Balancing, with real instances, groups and load balancers.
 
+mod address;
 mod archive;
 mod autoscaling;
 mod balancer;
@@ -10,6 +11,7 @@ mod commands;
 mod control_loop;
 mod dnf;
 mod ec2;
+mod elastic_ip;
 mod elb;
 mod health;
 mod imds;
@@ -162,6 +164,9 @@ pub trait Roles: Send + Sync {
     /// Checks a permission of a role's session on an object of a bucket, or on a stream of a log group. The error is
     /// AWS's message.
     async fn may(&self, role: &str, session: &str, what: Right, within: &str, name: &str) -> Result<(), String>;
+
+    /// Checks permissions of a role's session on resources of EC2. The error is AWS's message.
+    async fn may_all(&self, role: &str, session: &str, needs: Vec<Need>) -> Result<(), String>;
 
     /// Returns new temporary credentials of a role.
     async fn credentials(&self, role: &str, session: &str) -> std::io::Result<Credentials>;
@@ -549,6 +554,11 @@ impl Compute {
         self.read(|state| ec2::table_of(state, association).map(|table| table.id.clone()))
     }
 
+    /// Returns the allocation of the elastic IP address that has an association.
+    pub fn address_of(&self, association: &str) -> Option<String> {
+        self.read(|state| ec2::of_association(state, association).map(|address| address.allocation.clone()))
+    }
+
     /// Whether a load balancer has this DNS name, in the hosted zone of the region's load balancers.
     pub fn has_load_balancer(&self, hosted_zone: &str, dns_name: &str) -> bool {
         hosted_zone == elb::hosted_zone(&self.site.region)
@@ -630,6 +640,9 @@ fn restore(state: &mut State, site: &Site) {
         for listener in state.listeners.values_mut().filter(main) {
             listener.local_port = one.port;
         }
+    }
+    for one in state.addresses.values_mut() {
+        one.port = site.ports.reserve(Some(one.port)).unwrap_or(one.port);
     }
     let main_ports: BTreeSet<u16> = state.load_balancers.values().map(|one| one.port).collect();
     for listener in state.listeners.values_mut().filter(|listener| !main_ports.contains(&listener.local_port)) {

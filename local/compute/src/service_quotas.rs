@@ -26,6 +26,13 @@ const QUOTAS: &[Quota] = &[
         value: |site| f64::from(ec2::quota(site)),
     },
     Quota {
+        service: "ec2",
+        service_name: "Amazon Elastic Compute Cloud (Amazon EC2)",
+        code: "L-0263D0A3",
+        name: "EC2-VPC Elastic IPs",
+        value: |_| quotas::ADDRESSES as f64,
+    },
+    Quota {
         service: "vpc",
         service_name: "Amazon Virtual Private Cloud (Amazon VPC)",
         code: "L-F678F1CE",

@@ -1,5 +1,6 @@
 //! The state of compute, and the file in which it is saved.
 
+mod address;
 mod alarm;
 mod balancer;
 mod group;
@@ -15,6 +16,7 @@ use kit::query::ApiError;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use address::{Address, Association};
 pub use alarm::MetricAlarm;
 pub use balancer::{Action, Health, HealthCheck, Interface, Listener, LoadBalancer, Target, TargetGroup};
 pub use group::{
@@ -35,6 +37,8 @@ pub struct State {
     pub security_groups: BTreeMap<String, SecurityGroup>,
     pub launch_templates: BTreeMap<String, LaunchTemplate>,
     pub instances: BTreeMap<String, Instance>,
+    /// The elastic IP addresses, by the ids of their allocations.
+    pub addresses: BTreeMap<String, Address>,
     pub groups: BTreeMap<String, Group>,
     /// The activities of all groups, including deleted ones; the newest is last.
     pub activities: Vec<Activity>,

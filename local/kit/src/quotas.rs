@@ -2,6 +2,8 @@
 
 /// VPCs, and internet gateways.
 pub const VPCS: usize = 5;
+/// Elastic IP addresses.
+pub const ADDRESSES: usize = 5;
 /// Security groups of all VPCs.
 pub const SECURITY_GROUPS: usize = 2_500;
 /// DynamoDB tables.

@@ -127,6 +127,7 @@ const WHOLE: &[(&str, &str)] = &[
     ("dynamodb", "DescribeStream"),
     ("dynamodb", "DescribeTable"),
     ("dynamodb", "DescribeTimeToLive"),
+    ("ec2", "DescribeAddresses"),
     ("ec2", "DescribeAvailabilityZones"),
     ("ec2", "DescribeInstanceAttribute"),
     ("ec2", "DescribeRegions"),

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use kit::call::Need;
 use local::compute::{
     Certificate, Certificates, Compute, Context, Credentials, Deliveries, LogStreams, Objects, Profile, Right, Roles,
     Values,
@@ -100,6 +101,10 @@ impl Roles for OneRole {
         let is_allowed = what == Right::Read || key.starts_with("boot/");
         let may = role == "web-role" && bucket == "artifacts" && is_allowed;
         if may { Ok(()) } else { Err("AccessDenied".to_owned()) }
+    }
+
+    async fn may_all(&self, role: &str, _: &str, _: Vec<Need>) -> Result<(), String> {
+        if role == "web-role" { Ok(()) } else { Err("AccessDenied".to_owned()) }
     }
 
     async fn credentials(&self, role: &str, session: &str) -> std::io::Result<Credentials> {

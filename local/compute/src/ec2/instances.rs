@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::addresses::public_ip;
 use super::interfaces::{host, mac, of_instance, write_groups};
 use super::network::{vpc_of, zone_id};
 use super::volumes::write_mapping;
@@ -76,10 +77,10 @@ fn write(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
     xml.text("instanceId", &one.id).text("imageId", &one.image).text("instanceType", &one.kind);
     xml.within("instanceState", |xml| write_state(xml, one.state));
     let gone = one.state == InstanceState::Terminated;
-    let is_public = one.is_alive() && one.settings.has_public_address;
+    let public_ip = public_ip(state, one);
     let host = host(&one.address);
     xml.text("privateDnsName", if gone { "" } else { &host });
-    xml.text("dnsName", if is_public { "localhost" } else { "" });
+    xml.text("dnsName", if public_ip.is_some() { "localhost" } else { "" });
     xml.text("reason", if one.is_alive() { "" } else { "User initiated" });
     xml.text("amiLaunchIndex", 0).text("launchTime", one.launched);
     if !one.is_alive() {
@@ -98,7 +99,7 @@ fn write(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
     });
     if !gone {
         xml.text("subnetId", &one.subnet).text("vpcId", vpc_of(state, site, &one.subnet));
-        xml.text("privateIpAddress", &one.address).maybe("ipAddress", is_public.then_some("127.0.0.1"));
+        xml.text("privateIpAddress", &one.address).maybe("ipAddress", public_ip);
     }
     write_groups(xml, state, if gone { &[] } else { &one.security_groups });
     xml.text("architecture", architecture(site, one)).text("rootDeviceType", "ebs");
@@ -150,11 +151,13 @@ fn architecture(site: &Site, one: &Instance) -> &'static str {
 }
 
 fn write_interface(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
-    let public = one.is_alive() && one.settings.has_public_address;
+    let public_ip = public_ip(state, one);
+    let is_elastic = state.addresses.values().any(|address| address.is_of(&one.id));
     let association = |xml: &mut Xml| {
-        if public {
+        if let Some(public_ip) = &public_ip {
             xml.within("association", |xml| {
-                xml.text("ipOwnerId", "amazon").text("publicDnsName", "localhost").text("publicIp", "127.0.0.1");
+                xml.text("ipOwnerId", if is_elastic { site.account.as_str() } else { "amazon" });
+                xml.text("publicDnsName", "localhost").text("publicIp", public_ip);
             });
         }
     };

@@ -1,5 +1,6 @@
 //! The part of EC2 that a stack uses.
 
+mod addresses;
 mod images;
 mod instances;
 mod interfaces;
@@ -19,6 +20,7 @@ use super::{Row, row};
 use kit::call::{Asked, Need, Needs, Page, Style};
 
 pub use super::state::Settings;
+pub use addresses::{associate as associate_address, leads_to, leave as leave_address, of_association};
 pub use images::find as find_image;
 pub use instances::terminate;
 pub use interfaces::of_instance as interface_of;
@@ -105,6 +107,12 @@ const GATEWAY_AND_VPC: Needs =
 const TABLE_AND_SUBNET: Needs =
     Needs::Of(|asked| networks::needs_on(asked, &[("route-table", "RouteTableId"), ("subnet", "SubnetId")]));
 
+const NEW_ADDRESS: Needs = Needs::Of(|asked| tags::with_creation(asked, "elastic-ip"));
+const ADDRESS: Needs = Needs::Of(|asked| networks::needs_on(asked, &[("elastic-ip", "AllocationId")]));
+const ADDRESS_OF_INSTANCE: Needs = Needs::Of(addresses::needs_on_association);
+const ADDRESS_AND_INSTANCE: Needs =
+    Needs::Of(|asked| networks::needs_on(asked, &[("elastic-ip", "AllocationId"), ("instance", "InstanceId")]));
+
 const GROUP: Needs = Needs::On("arn:aws:ec2:{region}:{account}:security-group/{GroupId}");
 const INSTANCE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:instance/{InstanceId}");
 const TEMPLATE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:launch-template/{LaunchTemplateId}");
@@ -135,6 +143,14 @@ const fn list(items: &'static str) -> Option<Page> {
 
 /// Every operation.
 pub const OPERATIONS: &[Row] = &[
+    row("AllocateAddress", Writes(addresses::allocate), NEW_ADDRESS, None, concat!("Domain=vpc", " ", tags!())),
+    row(
+        "AssociateAddress",
+        Writes(addresses::associate),
+        ADDRESS_AND_INSTANCE,
+        None,
+        "AllocationId AllowReassociation InstanceId",
+    ),
     row("AssociateRouteTable", Writes(networks::associate), TABLE_AND_SUBNET, None, "RouteTableId SubnetId"),
     row("AttachInternetGateway", Writes(networks::attach_gateway), GATEWAY_AND_VPC, None, "InternetGatewayId VpcId"),
     row(
@@ -227,6 +243,13 @@ pub const OPERATIONS: &[Row] = &[
     row("DeleteSubnet", Writes(networks::delete_subnet), SUBNET, None, "SubnetId"),
     row("DeleteTags", Writes(tags::delete), Needs::Of(tags::needs), None, "ResourceId Tag.*"),
     row("DeleteVpc", Writes(networks::delete_vpc), VPC, None, "VpcId"),
+    row(
+        "DescribeAddresses",
+        Reads(addresses::describe),
+        Needs::Own,
+        None,
+        "AllocationId Filter.Name Filter.Value PublicIp",
+    ),
     row(
         "DescribeAvailabilityZones",
         Reads(network::describe_zones),
@@ -342,6 +365,7 @@ pub const OPERATIONS: &[Row] = &[
     row("DescribeVpcAttribute", Reads(network::describe_vpc_attribute), Needs::Own, None, "Attribute VpcId"),
     row("DescribeVpcs", Reads(network::describe_vpcs), Needs::Own, list("vpcSet"), concat!("VpcId", " ", list!())),
     row("DetachInternetGateway", Writes(networks::detach_gateway), GATEWAY_AND_VPC, None, "InternetGatewayId VpcId"),
+    row("DisassociateAddress", Writes(addresses::disassociate), ADDRESS_OF_INSTANCE, None, "AssociationId"),
     row("DisassociateRouteTable", Writes(networks::disassociate), ROUTE_TABLE_OF_SUBNET, None, "AssociationId"),
     row("GetConsoleOutput", Reads(instances::console_output), INSTANCE, None, "InstanceId Latest"),
     row(
@@ -366,6 +390,7 @@ pub const OPERATIONS: &[Row] = &[
         "EnableDnsHostnames.Value EnableDnsSupport.Value VpcId",
     ),
     row("RebootInstances", Writes(instances::reboot), INSTANCE, None, "InstanceId"),
+    row("ReleaseAddress", Writes(addresses::release), ADDRESS, None, "AllocationId"),
     row(
         "ReplaceRoute",
         Writes(networks::replace_route),

@@ -74,6 +74,16 @@ fn lets(state: &State, groups: &[String], egress: bool, port: u16, peers: &[Stri
     })
 }
 
+/// Returns whether one of these groups admits every client outside of the VPC on a TCP port.
+pub fn admits_everyone(state: &State, groups: &[String], port: u16) -> bool {
+    let rules = groups.iter().filter_map(|id| state.security_groups.get(id)).flat_map(|group| &group.rules);
+    rules.filter(|rule| !rule.egress).any(|rule| {
+        let Traffic { protocol, ports, peer } = &rule.traffic;
+        let open = ports.is_none_or(|(low, high)| (low..=high).contains(&i32::from(port)));
+        matches!(protocol.as_str(), "tcp" | "-1") && open && *peer == Peer::Cidr("0.0.0.0/0".to_owned())
+    })
+}
+
 /// Returns whether a range has addresses of a VPC, given by its id; empty for the default one.
 fn reaches_into_vpc(state: &State, vpc: &str, cidr: &str) -> bool {
     let range = state.networks.vpcs.get(vpc).map_or(network::DEFAULT_RANGE, |vpc| vpc.cidr.as_str());

@@ -157,6 +157,7 @@ fn missing(state: &State, site: &Site, id: &str) -> Option<ApiError> {
             let there = network::route_tables(state, site).iter().any(|table| table.id == id);
             (there, "InvalidRouteTableID.NotFound", "routeTable ID")
         }
+        Some("elastic-ip") => (state.addresses.contains_key(id), "InvalidAllocationID.NotFound", "allocation ID"),
         Some("volume") => {
             let there = state.instances.values().any(|one| one.volumes.iter().any(|volume| volume.id == id));
             (there, "InvalidVolume.NotFound", "volume")
@@ -188,6 +189,7 @@ fn kind_of(id: &str) -> Option<&'static str> {
         "subnet" => "subnet",
         "igw" => "internet-gateway",
         "rtb" => "route-table",
+        "eipalloc" => "elastic-ip",
         _ => return None,
     })
 }

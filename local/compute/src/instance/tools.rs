@@ -15,7 +15,9 @@ use super::Host;
 use super::journal_file::read_from;
 use super::machine::UnitState;
 use crate::commands::{NoAnswer, Tools};
-use crate::{Objects, Right};
+use crate::{Objects, Right, ec2};
+use kit::call::Need;
+use kit::query::Params;
 
 /// The instance's own tools access objects with the permissions of its role.
 #[async_trait]
@@ -96,6 +98,50 @@ impl Tools for Host {
             return Err(refused("AccessDeniedException", denial));
         }
         self.compute.values.call(operation, &input).map_err(|(code, message)| refused(&code, &message))
+    }
+
+    async fn associate(
+        &self,
+        region: Option<&str>,
+        allocation: &str,
+        instance: &str,
+        may_move: bool,
+    ) -> Result<String, String> {
+        let Some(profile) = &self.profile else {
+            return Err(
+                "Unable to locate credentials. You can configure credentials by running \"aws configure\".".into()
+            );
+        };
+        self.reach("ec2")?;
+        let site = &self.compute.site;
+        if let Some(other) = region.filter(|region| *region != site.region) {
+            return Err(format!("Could not connect to the endpoint URL: \"https://ec2.{other}.amazonaws.com/\""));
+        }
+        let refused = |code: &str, message: &str| {
+            format!("An error occurred ({code}) when calling the AssociateAddress operation: {message}")
+        };
+        let needs = [("elastic-ip", allocation), ("instance", instance)].map(|(kind, id)| {
+            let need =
+                Need::new("ec2:AssociateAddress", format!("arn:aws:ec2:{}:{}:{kind}/{id}", site.region, site.account));
+            let (need, tags) = (Need { has_tags: true, ..need }, self.compute.tags_of(id));
+            tags.into_iter()
+                .fold(need, |need, (key, value)| need.knowing(format!("aws:ResourceTag/{key}"), Some(value)))
+        });
+        let roles = &self.compute.roles;
+        let role = roles.role_of_profile(profile).await.ok_or("Unable to locate credentials")?;
+        if let Err(denial) = roles.may_all(&role, &self.id, needs.to_vec()).await {
+            return Err(refused("UnauthorizedOperation", denial.strip_prefix("AccessDenied: ").unwrap_or(&denial)));
+        }
+        let form = [("AllocationId", allocation), ("InstanceId", instance)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut form = std::collections::BTreeMap::from(form);
+        form.insert("AllowReassociation".to_owned(), may_move.to_string());
+        let params = Params::parse(&form);
+        let associated = self.compute.try_change(|state, site| ec2::associate_address(state, site, &params));
+        self.compute.wake.notify_one();
+        associated.map_err(|fault| refused(fault.code, &fault.message))?;
+        let association = self.compute.read(|state| state.addresses.get(allocation)?.association.clone());
+        Ok(association.map(|association| association.id).unwrap_or_default())
     }
 
     async fn pause(&self, seconds: u64) {
