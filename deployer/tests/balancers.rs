@@ -1,7 +1,8 @@
-//! Services that are not reachable from the internet: internal load balancers.
+//! Services without a load balancer on the internet: internal load balancers, and instances with an elastic IP address.
 
 mod support;
 
+use aws_sdk_ec2::types::Address;
 use aws_sdk_elasticloadbalancingv2::types::{LoadBalancer, LoadBalancerSchemeEnum};
 use serde_json::Value;
 use support::{Project, cloud::TestAws};
@@ -88,6 +89,129 @@ async fn a_protected_load_balancer_is_not_replaced_by_an_internal_one() {
     assert_eq!(balancer(&cloud).await.scheme(), Some(&LoadBalancerSchemeEnum::InternetFacing));
     project.edit("internal: true", "protect: false");
     cloud.done(&project, &["up", "--yes"]).await;
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+/// The elastic IP addresses of the account.
+async fn addresses(cloud: &TestAws) -> Vec<Address> {
+    cloud.aws.ec2.describe_addresses().send().await.expect("addresses").addresses.unwrap_or_default()
+}
+
+/// What the service answers; `None` without an answer.
+async fn answer(url: &str, path: &str) -> Option<String> {
+    reqwest::get(format!("{url}{path}")).await.ok()?.text().await.ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_without_a_load_balancer_has_an_address_that_its_successor_takes() {
+    let (cloud, project) = (TestAws::start().await, Project::direct());
+    let plan = cloud.run(&project, &["plan"]).await;
+    assert!(plan.stderr.contains("+ elastic_address.web"), "{}", plan.all());
+    for kind in ["load_balancer", "target_group", "listener", "scaling_policy"] {
+        assert!(!plan.stderr.contains(&format!("+ {kind}.")), "{kind}: {}", plan.all());
+    }
+    let url = cloud.done(&project, &["up", "--yes"]).await.output("URL");
+    let first = answer(&url, "/pid").await.expect("it answers at its address");
+    let there = addresses(&cloud).await;
+    let [address] = &there[..] else { panic!("{there:?}") };
+    assert_eq!(format!("http://{}", address.public_ip().expect("an address")), url);
+    let again = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
+    assert_eq!(again.code, 0, "{}", again.all());
+    let status = cloud.done(&project, &["status"]).await;
+    assert!(status.stdout.contains("1 of 1 healthy") && status.stdout.contains(&url), "{}", status.all());
+    for command in ["why", "outputs", "history", "ls"] {
+        cloud.done(&project, &[command]).await;
+    }
+    let cost = cloud.done(&project, &["cost"]).await;
+    assert!(cost.stdout.contains("public IPv4 address") && !cost.stdout.contains("load balancer"), "{}", cost.all());
+    let doctor = cloud.done(&project, &["doctor"]).await;
+    let line = "✓ quota of elastic IP addresses: 1 of 5 exist, 0 to create";
+    assert!(doctor.stdout.contains(line), "{}", doctor.all());
+
+    cloud.done(&project, &["export", "terraform", "tf"]).await;
+    let written = |file: &str| std::fs::read_to_string(project.path().join("tf").join(file)).expect("it is written");
+    assert!(written("services.tf").contains("resource \"aws_eip\" \"web\""), "{}", written("services.tf"));
+    assert!(written("imports.tf").contains(address.allocation_id().expect("an id")), "{}", written("imports.tf"));
+
+    // The group replaces an instance that ends, and the new one takes the address.
+    let instance = address.instance_id().expect("an instance has it");
+    cloud.aws.ec2.terminate_instances().instance_ids(instance).send().await.expect("it can be terminated");
+    testkit::until("another instance to answer at the address", async || {
+        answer(&url, "/pid").await.is_some_and(|pid| pid != first && pid.parse::<u32>().is_ok())
+    })
+    .await;
+
+    project.edit("    health_check: /health\n", "    health_check: /health\n    environment: { GREETING: hello }\n");
+    let up = cloud.done(&project, &["up", "--yes"]).await;
+    let words = "web: another instance replaces it, so it is not reachable for some minutes";
+    assert!(up.stderr.contains(words) && up.output("URL") == url, "{}", up.all());
+    assert!(answer(&url, "/environment").await.is_some_and(|text| text.contains("GREETING=hello")));
+
+    cloud.done(&project, &["pause", "--yes"]).await;
+    assert_eq!(addresses(&cloud).await.len(), 1, "the address stays");
+    let status = cloud.done(&project, &["status"]).await;
+    assert!(
+        status.stdout.contains("paused since") && status.stdout.contains("about $3.65 a month"),
+        "{}",
+        status.all()
+    );
+    assert_eq!(cloud.done(&project, &["resume", "--yes"]).await.output("URL"), url);
+
+    project.edit("load_balancer: none", "load_balancer: { port: 80 }");
+    let plan = cloud.run(&project, &["plan"]).await;
+    let words = "web: a load balancer replaces its elastic IP address: its address changes";
+    assert!(plan.stderr.contains(words) && plan.stderr.contains("- elastic_address.s-web"), "{}", plan.all());
+    cloud.done(&project, &["up", "--yes"]).await;
+    assert!(addresses(&cloud).await.is_empty());
+    project.edit("load_balancer: { port: 80 }", "load_balancer: none");
+    let up = cloud.done(&project, &["up", "--yes"]).await;
+    assert!(up.stderr.contains("web: an elastic IP address replaces its load balancer"), "{}", up.all());
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert!(addresses(&cloud).await.is_empty());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_of_another_stack_is_left_and_a_used_up_quota_is_named() {
+    let (cloud, project) = (TestAws::start().await, Project::direct());
+    for _ in 0..5 {
+        cloud.aws.ec2.allocate_address().send().await.expect("an address");
+    }
+    let doctor = cloud.run(&project, &["doctor"]).await;
+    let line = "✗ quota of elastic IP addresses: 5 of 5 exist, 1 to create";
+    assert!(doctor.code == 1 && doctor.stdout.contains(line), "{}", doctor.all());
+    let refused = cloud.run(&project, &["up", "--yes"]).await;
+    assert!(refused.code == 1 && refused.stderr.contains("maximum number of addresses"), "{}", refused.all());
+    let spare = addresses(&cloud).await[0].allocation_id().expect("an id").to_owned();
+    cloud.aws.ec2.release_address().allocation_id(spare).send().await.expect("it can be released");
+    cloud.done(&project, &["up", "--yes"]).await;
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(addresses(&cloud).await.len(), 4, "addresses without our tags are not ours");
+    cloud.end().await;
+}
+
+/// An address that was allocated twice, because the answer was lost, is released.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_address_and_a_missing_tag_are_corrected() {
+    let (cloud, project) = (TestAws::start().await, Project::direct());
+    project.edit("region: us-east-1\n", "region: us-east-1\ntags: { course: cloud }\n");
+    let url = cloud.done(&project, &["up", "--yes"]).await.output("URL");
+    let ours = addresses(&cloud).await.remove(0);
+    let again = aws_sdk_ec2::types::TagSpecification::builder()
+        .resource_type(aws_sdk_ec2::types::ResourceType::ElasticIp)
+        .set_tags(ours.tags.clone())
+        .build();
+    cloud.aws.ec2.allocate_address().tag_specifications(again).send().await.expect("a second address");
+    let id = ours.allocation_id().expect("an id");
+    let course = aws_sdk_ec2::types::Tag::builder().key("course").build();
+    cloud.aws.ec2.delete_tags().resources(id).tags(course).send().await.expect("the tag can be deleted");
+    let up = cloud.done(&project, &["up", "--yes"]).await;
+    assert!(up.stderr.contains("elastic_address.web") && up.output("URL") == url, "{}", up.all());
+    let there = addresses(&cloud).await;
+    let [left] = &there[..] else { panic!("{there:?}") };
+    assert_eq!(left.allocation_id(), Some(id));
+    assert!(left.tags().iter().any(|tag| tag.key() == Some("course")));
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }

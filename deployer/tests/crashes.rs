@@ -185,6 +185,13 @@ const NONE: Points = Points::None;
 const OF_A_DOMAIN: Points = Points::Only(domain::OPERATIONS);
 const OF_A_NETWORK: Points = Points::Only(network::OPERATIONS);
 const OF_OPTIONS: Points = Points::Only(options::OPERATIONS);
+const OF_AN_ADDRESS: Points = Points::Only(&[
+    "AllocateAddress",
+    "CreateLaunchTemplate",
+    "DescribeAddresses",
+    "DisassociateAddress",
+    "ReleaseAddress",
+]);
 /// What replaces a load balancer with everything behind it.
 const OF_A_REPLACEMENT: Points = Points::Only(&[
     "AuthorizeSecurityGroupEgress",
@@ -229,6 +236,8 @@ proofs! {
         domain, Kill, [Serve: OF_A_DOMAIN, Close: OF_A_DOMAIN];
     a_removed_domain_killed_after_any_call_is_completed_by_the_next:
         domain, Kill, [Serve: NONE, Plain: OF_A_DOMAIN, Close: NONE];
+    an_instance_without_a_load_balancer_killed_after_any_call_is_completed_by_the_next:
+        direct, Kill, [Direct: OF_AN_ADDRESS, Undirect: OF_AN_ADDRESS];
     a_network_killed_after_any_call_is_completed_by_the_next:
         network, Kill, [Settle: OF_A_NETWORK, Leave: OF_A_NETWORK];
     on_moto_commands_killed_after_any_call_are_completed_by_the_next:

@@ -210,6 +210,9 @@ const OF_DOMAINS: &[&str] = &["alias", "certificate", "validation_record"];
 /// The kinds that only a network of the stack's own has: tests/networks.rs.
 const OF_NETWORKS: &[&str] = &["internet_gateway", "route_table", "subnet", "vpc"];
 
+/// The kinds that only a service without a load balancer has: tests/balancers.rs.
+const OF_ADDRESSES: &[&str] = &["elastic_address"];
+
 /// The shipped stack, with a bake time.
 fn baked() -> Project {
     let project = Project::light();
@@ -377,8 +380,11 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     fields.of(DefaultAction { listener, target_group, group, seen, wait: Wait::default() }).await;
     let (bucket, key) = hands.artifact().await;
     fields.of(Artifact { bucket, key, content: Content::default() }).await;
-    let kinds: BTreeSet<&str> =
-        KINDS.iter().map(|it| it.name).filter(|kind| ![OF_DOMAINS, OF_NETWORKS].concat().contains(kind)).collect();
+    let kinds: BTreeSet<&str> = KINDS
+        .iter()
+        .map(|it| it.name)
+        .filter(|kind| ![OF_DOMAINS, OF_NETWORKS, OF_ADDRESSES].concat().contains(kind))
+        .collect();
     let seen: BTreeSet<&str> = fields.found.iter().map(|field| kind(field)).collect();
     assert_eq!(seen, kinds, "every kind is listed here");
     fields.found

@@ -40,6 +40,10 @@ static LIFE: Life = Life::of(&[
 static LIFE_AT_A_DOMAIN: Life = Life { phases: &[Phase::Serve, Phase::Close], undisturbed: None };
 /// The life of a service in a network of its own, of which only the calls for the network are tried.
 static LIFE_IN_A_NETWORK: Life = Life::of(&[Phase::Settle, Phase::Leave]);
+/// The life of a service without a load balancer, of which only the calls for its address are tried.
+static LIFE_WITHOUT_A_BALANCER: Life = Life::of(&[Phase::Direct, Phase::Undirect]);
+/// The operations that only such a service needs.
+const OF_AN_ADDRESS: &[&str] = &["AllocateAddress", "DescribeAddresses", "DisassociateAddress", "ReleaseAddress"];
 /// The life of a stack with optional lines, of which only the calls for these are tried.
 static LIFE_WITH_OPTIONS: Life = Life::of(&[Phase::Up, Phase::Harden, Phase::Soften, Phase::Down]);
 /// How many lives are observed to learn the calls of each command: the number of polls differs between runs.
@@ -107,6 +111,10 @@ async fn every_call_for_a_domain_survives(what: &str, fault: InjectedFault, time
 
 async fn every_call_for_a_network_survives(what: &str, fault: InjectedFault, times: usize) {
     a_part_survives(Scene::network().await, &LIFE_IN_A_NETWORK, network::OPERATIONS, what, (fault, times)).await;
+}
+
+async fn every_call_for_an_address_survives(what: &str, fault: InjectedFault, times: usize) {
+    a_part_survives(Scene::direct().await, &LIFE_WITHOUT_A_BALANCER, OF_AN_ADDRESS, what, (fault, times)).await;
 }
 
 async fn every_call_for_options_survives(what: &str, fault: InjectedFault, times: usize) {
@@ -282,6 +290,15 @@ macro_rules! proofs {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
                 every_call_for_a_network_survives($what, $fault, $times).await;
+            })*
+        }
+
+        mod for_an_address {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                every_call_for_an_address_survives($what, $fault, $times).await;
             })*
         }
 

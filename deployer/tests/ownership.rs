@@ -39,7 +39,7 @@ const INSIDE: &[&str] =
     &["alias", "artifact", "default_action", "notification", "permissions", "scaling_policy", "validation_record"];
 
 /// Kinds without a name: the one of another owner is another resource.
-const NAMELESS: &[&str] = &["certificate", "internet_gateway", "route_table", "subnet", "vpc"];
+const NAMELESS: &[&str] = &["certificate", "elastic_address", "internet_gateway", "route_table", "subnet", "vpc"];
 
 fn says(said: &Said, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());

@@ -490,6 +490,7 @@ const ABSENT: &[&str] = &[
     "InvalidInternetGatewayID.NotFound",
     "InvalidRouteTableID.NotFound",
     "InvalidAssociationID.NotFound",
+    "InvalidAllocationID.NotFound",
     "Gateway.NotAttached",
     "InvalidPermission.NotFound",
     "InvalidLaunchTemplateName.NotFoundException",

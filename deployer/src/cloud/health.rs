@@ -10,10 +10,20 @@ use aws_sdk_elasticloadbalancingv2::types::TargetHealthDescription;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
-    cloud::{aws::Aws, why::report::End},
+    cloud::{
+        aws::Aws,
+        why::{ServiceNames, report::End},
+    },
     engine::Fault,
-    kinds::auto_scaling_group::{self, running},
+    kinds::{
+        auto_scaling_group::{self, running},
+        elastic_address::ElasticAddress,
+    },
 };
+
+mod probe;
+
+pub(super) use probe::probed;
 
 /// The health of a service at one moment, as AWS reports it.
 #[derive(Debug, Clone)]
@@ -69,6 +79,25 @@ impl Default for Wait {
 /// Reads the health once.
 pub async fn look(aws: &Aws, target_group: &str, group: &str) -> Result<Health, Fault> {
     let (targets, group_there) = futures::try_join!(targets(aws, target_group), describe(aws, group))?;
+    judged(aws, group, targets, group_there).await
+}
+
+/// The same for a service with an elastic IP address in place of a load balancer.
+pub async fn look_at(aws: &Aws, names: &ServiceNames, address: &ElasticAddress) -> Result<Health, Fault> {
+    let (found, group_there) = futures::try_join!(address.find(aws), describe(aws, &names.group))?;
+    let targets = match &found {
+        Some(address) => probed(names, address).await,
+        None => Vec::new(),
+    };
+    judged(aws, &names.group, targets, group_there).await
+}
+
+async fn judged(
+    aws: &Aws,
+    group: &str,
+    targets: Vec<Target>,
+    group_there: Option<AutoScalingGroup>,
+) -> Result<Health, Fault> {
     let wanted = group_there.as_ref().map_or(1, wanted);
     let healthy = targets.iter().filter(|target| target.state == "healthy").count();
     let version = group_there.as_ref().and_then(AutoScalingGroup::launch_template).map(auto_scaling_group::template);

@@ -18,7 +18,7 @@ use crate::{
         why::denied_or_said,
     },
     commands::cli::{Down, Global},
-    config::INTERNAL_SUFFIX,
+    config::{DIRECT_SUFFIX, INTERNAL_SUFFIX},
     engine::{Outcome, Plan, Planned, Resource as _, Step},
     kinds::{self, security_group::SecurityGroup},
     output::{
@@ -224,8 +224,10 @@ fn keep_groups(plan: &mut Plan, service: &str) {
 
 /// Whether a security group is that of the load balancer of a service, or that of its instances, which ends with a port.
 fn is_group_of(group: &str, service: &str) -> bool {
-    let rest = group.strip_prefix(service).map(|rest| rest.strip_prefix(INTERNAL_SUFFIX).unwrap_or(rest));
-    let rest = rest.and_then(|rest| rest.strip_prefix('-'));
+    let Some(rest) = group.strip_prefix(service) else { return false };
+    let rest =
+        [INTERNAL_SUFFIX, DIRECT_SUFFIX].into_iter().find_map(|suffix| rest.strip_prefix(suffix)).unwrap_or(rest);
+    let rest = rest.strip_prefix('-');
     rest.is_some_and(|rest| rest == "lb" || rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{Session, watched};
 use crate::{
     cloud::{
-        health,
+        health::{self, Health},
         why::{self, Judgement},
     },
-    engine::{self, Outcome, Outputs, Pace, Progress},
+    engine::{self, Fault, Outcome, Outputs, Pace, Progress},
     output::report::{self, Board, Count},
     page::Front,
 };
@@ -26,15 +26,27 @@ pub struct Behind<'a> {
     pub front: &'a Front,
     /// The name of its Auto Scaling group.
     pub group: String,
-    /// The ARN of its target group.
-    pub targets: String,
+    /// The ARN of its target group; `None` without a load balancer.
+    pub targets: Option<String>,
 }
 
 impl Behind<'_> {
     /// A service whose resources exist.
     pub fn of<'a>(front: &'a Front, outputs: &Outputs) -> Option<Behind<'a>> {
-        let (group, targets) = (outputs.get(front.group)?, outputs.get(front.target_group)?);
-        Some(Behind { front, group: group.name, targets: targets.arn })
+        let group = outputs.get(front.group)?;
+        let targets = match front.target_group {
+            Some(targets) => Some(outputs.get(targets)?.arn),
+            None => None,
+        };
+        Some(Behind { front, group: group.name, targets })
+    }
+
+    async fn look(&self, session: &Session) -> Result<Health, Fault> {
+        let (aws, names) = (&session.aws, &self.front.names);
+        match (&self.targets, &names.address) {
+            (None, Some(address)) => health::look_at(aws, names, address).await,
+            (targets, _) => health::look(aws, targets.as_deref().unwrap_or_default(), &self.group).await,
+        }
     }
 }
 
@@ -61,7 +73,7 @@ async fn await_healthy(
     pace: &Pace,
     board: &Board,
 ) -> Option<Outcome> {
-    let Behind { front, group, targets } = service;
+    let front = service.front;
     let name = front.address().to_string();
     let begun = tokio::time::Instant::now();
     let (mut explained, mut failed_launch) = (false, None);
@@ -70,7 +82,7 @@ async fn await_healthy(
     let mut rest = pace.shortest;
     loop {
         let looked = tokio::select! {
-            looked = engine::look(|| health::look(&session.aws, targets, group)) => looked,
+            looked = engine::look(|| service.look(session)) => looked,
             () = pace.stop.cancelled() => return Some(front.interrupted()),
         };
         let error = match looked {

@@ -35,7 +35,7 @@ fn named(service: &str, domain: &Domain) -> Vec<String> {
 pub fn say_pending(page: &Page, outputs: &Outputs, may_be_new: impl Fn(&Front) -> bool) {
     for front in &page.services {
         let Some(Https { domain: Some(domain), certificate, listener }) = &front.https else { continue };
-        let host = outputs.get(front.balancer).map(|balancer| balancer.dns_name);
+        let host = front.balancer.and_then(|balancer| outputs.get(balancer)).map(|balancer| balancer.dns_name);
         let lines = match (listener, host) {
             (None, host) => {
                 let known = certificate.and_then(|certificate| outputs.get(certificate));

@@ -13,7 +13,10 @@ use crate::{
     config::{Balancer, Config},
     cost::difference::{self, Difference},
     engine::{Plan, Planned, Resource as _, Step},
-    kinds::{self, load_balancer::LoadBalancer, target_group::TargetGroup, vpc::Vpc},
+    kinds::{
+        self, auto_scaling_group::AutoScalingGroup, elastic_address::ElasticAddress, load_balancer::LoadBalancer,
+        target_group::TargetGroup, vpc::Vpc,
+    },
     output::{
         exit::{Exit, Failure},
         report,
@@ -157,16 +160,49 @@ impl Session {
 
     /// Reports the services whose address changes, because a load balancer of another scheme replaces theirs.
     pub(super) fn tell_new_addresses(&self, page: &Page, plan: &Plan) {
-        let balancers = || plan.lines.iter().filter(|line| line.address.kind == LoadBalancer::KIND);
         let names = Names::of(&self.config, &self.site);
-        for Front { name, is_internal, .. } in &page.services {
-            let before = Balancer::entry_of(!is_internal, name);
-            let is_new = balancers().any(|line| line.address.key == *name && line.step == Step::Create);
-            let leaves = |line: &Planned| line.address.section.is_empty() && line.name == names.plain(&before);
-            if is_new && balancers().any(leaves) {
+        let is_new = |kind: &str, key: &str| {
+            let mut lines = plan.lines.iter().filter(|line| line.address.kind == kind && line.address.key == key);
+            lines.any(|line| !line.address.section.is_empty() && line.step == Step::Create)
+        };
+        let leaves = |kind: &str, name: &str| {
+            let mut lines = plan.lines.iter().filter(|line| line.address.kind == kind && line.name == name);
+            lines.any(|line| line.address.section.is_empty())
+        };
+        for Front { name, is_internal, address, .. } in &page.services {
+            let schemes = [false, true].map(|internal| names.plain(&Balancer::entry_of(internal, name)));
+            let why = match address {
+                Some(_) if is_new(ElasticAddress::KIND, name) => {
+                    let left = schemes.iter().any(|balancer| leaves(LoadBalancer::KIND, balancer));
+                    left.then_some("an elastic IP address replaces its load balancer")
+                }
+                None if is_new(LoadBalancer::KIND, name) => match &schemes[usize::from(!is_internal)] {
+                    other if leaves(LoadBalancer::KIND, other) => {
+                        Some("AWS cannot change the scheme of a load balancer, so another one replaces it")
+                    }
+                    _ => leaves(ElasticAddress::KIND, &names.plain(name))
+                        .then_some("a load balancer replaces its elastic IP address"),
+                },
+                _ => None,
+            };
+            why.iter().for_each(|why| report::say(format!("{name}: {why}: its address changes")));
+        }
+    }
+
+    /// Reports the services that are not reachable for a while: their only instance ends before another one is launched.
+    pub(super) fn tell_outages(&self, page: &Page, plan: &Plan) {
+        let is_rolled_out = |step: &Step| match step {
+            Step::Update(changes) => changes.iter().any(|change| change.path.starts_with("template")),
+            Step::Pending(_) => true,
+            _ => false,
+        };
+        let rolls_out = |line: &Planned| line.address.kind == AutoScalingGroup::KIND && is_rolled_out(&line.step);
+        for front in page.services.iter().filter(|front| front.address.is_some()) {
+            let mut lines = plan.lines.iter().filter(|line| line.address.key == front.name);
+            if lines.any(rolls_out) {
                 report::say(format!(
-                    "{name}: AWS cannot change the scheme of a load balancer, so another one replaces it: its address \
-                     changes"
+                    "{}: another instance replaces it, so it is not reachable for some minutes",
+                    front.name
                 ));
             }
         }

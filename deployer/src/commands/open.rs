@@ -26,7 +26,8 @@ pub async fn run(global: &Global, args: &Open) -> Result<Exit, Failure> {
     let plan = unless_stopped(async { Ok(page.stack.plan(&session.aws, Some(&asked)).await?) }).await?;
     session.tally(global);
     let Some(url) = front.url(plan.outputs()) else {
-        let error = anyhow!("{} has no address: its load balancer does not exist", front.name);
+        let missing = if front.address.is_some() { "elastic IP address" } else { "load balancer" };
+        let error = anyhow!("{} has no address: its {missing} does not exist", front.name);
         return Err(Failure::new(Exit::Failed, error).hint("run `up` first, or `resume` if the stack is paused"));
     };
     report::answer(&format!("{url}\n"));

@@ -7,7 +7,7 @@ use crate::{
     cloud::aws::Aws,
     commands::cli::{Global, Pause},
     cost::{
-        Fleet, balancer_monthly,
+        Fleet, address_monthly, balancer_monthly,
         prices::{dollars, prices},
     },
     engine::{Fault, Names, Observed, Plan, Resource as _, Stack, Step, Tags, look},
@@ -185,5 +185,7 @@ fn instances_cost(session: &Session, service: &str, settings: &auto_scaling_grou
         has_balancer: false,
         ..Fleet::described(service, 0, page::usual_bake_minutes(&session.site))
     };
-    fleet.monthly()
+    // Its address is kept, so that it is the same when the service is back.
+    let stays = if service.is_direct { address_monthly() } else { 0.0 };
+    fleet.monthly().map(|monthly| monthly - stays)
 }

@@ -52,12 +52,13 @@ impl Receipt {
                 let alarms = Fleet {
                     instances: 0,
                     has_balancer: false,
+                    has_address: service.is_direct && group.min == 0,
                     ..Fleet::described(service, 0, usual_bake_minutes(&session.site))
                 };
                 was_off |= group.downtime.paused.is_some() || group.downtime.is_empty;
                 existed.extend(alarms.monthly().map(|monthly| Existed { monthly, age_s }));
             }
-            if let Some(balancer) = plan.outputs().get(front.balancer) {
+            if let Some(balancer) = front.balancer.and_then(|balancer| plan.outputs().get(balancer)) {
                 let age_s = now_s - balancer.created_s.or(created_s).unwrap_or(now_s);
                 let addresses = if front.is_internal { 0 } else { session.zones() };
                 existed.push(Existed { monthly: balancer_monthly(addresses), age_s });

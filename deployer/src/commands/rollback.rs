@@ -188,6 +188,7 @@ async fn plan(
         // The alarms may have gone off because of the release that is rolled back.
         bake: None,
         empties: false,
+        ends_first: front.address.is_some(),
     };
     let want = auto_scaling_group::Settings { template, ..group };
     stack.add(front.name.clone(), resource, (), move |()| want.clone());

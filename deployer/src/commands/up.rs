@@ -248,6 +248,7 @@ async fn shown_and_agreed(
     if shown {
         report::say(report::difference(session.difference(page, &plan), &session.site.region));
         session.tell_new_addresses(page, &plan);
+        session.tell_outages(page, &plan);
         session.tell_end(tasks(session, page, &plan));
     }
     session.tell_left_behind(&plan);

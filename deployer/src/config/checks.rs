@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, Destination, Folder, Function, HTTPS_PORT, INTERNAL_SUFFIX, LAB_ROLE, LARGEST_COMMANDS,
-    LARGEST_ENVIRONMENT, Name, Place, Problem, Program, Reference, SIZES, Upload, Uses, Variables, error::did_you_mean,
-    verify::RUN,
+    Config, DIRECT_SUFFIX, Destination, Folder, Function, HTTPS_PORT, INTERNAL_SUFFIX, LAB_ROLE, LARGEST_COMMANDS,
+    LARGEST_DIRECT_ENVIRONMENT, LARGEST_ENVIRONMENT, Name, Place, Problem, Program, Reference, SIZES, Upload, Uses,
+    Variables, error::did_you_mean, verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -83,9 +83,11 @@ impl Checks<'_> {
         }
         for (entry, service) in &self.config.services {
             let (path, port) = (format!("services.{entry}"), u16::from(service.port));
-            let named = service.load_balancer.entry_in_names(entry.as_str());
-            names.push((path.clone(), format!("{stack}-{named}-{port}"), 32, "target group"));
-            names.push((path.clone(), format!("{stack}-{named}"), 32, "load balancer"));
+            let named = service.entry_in_names(entry.as_str());
+            if !service.is_direct {
+                names.push((path.clone(), format!("{stack}-{named}-{port}"), 32, "target group"));
+                names.push((path.clone(), format!("{stack}-{named}"), 32, "load balancer"));
+            }
             names.push((path, format!("{stack}-{region}-{entry}-svc"), 64, "role"));
         }
         for (path, name, most, kind) in names {
@@ -125,6 +127,11 @@ impl Checks<'_> {
             let secured = entry.as_str().strip_suffix("-https").unwrap_or_default();
             if self.config.services.get(secured).is_some_and(|other| other.domain.is_some()) {
                 let help = format!("the listener for HTTPS of `{secured}` has that name: choose another name");
+                self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
+            }
+            let direct = entry.as_str().strip_suffix(DIRECT_SUFFIX).unwrap_or_default();
+            if self.config.services.get(direct).is_some_and(|other| other.is_direct) {
+                let help = format!("the instance of `{direct}` has that name: choose another name");
                 self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
             }
             let other = entry.as_str().strip_suffix("-lb").unwrap_or_default();
@@ -272,13 +279,13 @@ impl Checks<'_> {
         environment.values().flat_map(|text| text.references()).for_each(|reference| self.reference(reference));
         let texts: usize = environment.iter().map(|(name, text)| name.len() + text.known_len()).sum();
         let bytes = texts + variables.stored.iter().map(|(name, stored)| stored.bytes(name)).sum::<usize>();
-        if bytes > LARGEST_ENVIRONMENT {
+        let service = path.strip_prefix("services.").and_then(|entry| self.config.services.get(entry));
+        let is_direct = service.is_some_and(|service| service.is_direct);
+        let most = if is_direct { LARGEST_DIRECT_ENVIRONMENT } else { LARGEST_ENVIRONMENT };
+        if bytes > most {
             let message = format!("an environment of {bytes} bytes");
-            self.problem(
-                &format!("{path}.environment"),
-                message,
-                "4096 bytes is the most: put large values in a bucket",
-            );
+            let help = format!("{most} bytes is the most: put large values in a bucket");
+            self.problem(&format!("{path}.environment"), message, help);
         }
     }
 

@@ -83,8 +83,8 @@ pub enum Takes {
     Fields,
     /// A text or a mapping; the text is shorthand for the mapping's first field.
     TextOrFields,
-    /// This text, or a mapping.
-    WordOrFields(&'static str),
+    /// One of these texts, or a mapping.
+    WordOrFields(&'static [&'static str]),
     /// Entries with names chosen by the user and fields of their own; the text describes one entry.
     Entries(&'static str),
 }
@@ -147,7 +147,7 @@ pub const FIELDS: &[Field] = &[
     field("roles.instance_profile", Takes::Text, "The instance profile of every service, such as LabInstanceProfile."),
     field(
         "network",
-        Takes::WordOrFields("own"),
+        Takes::WordOrFields(&["own"]),
         "The network of the services: `own` for one that the stack makes, or an existing one with `vpc` and `subnets`. The \
          region's default network if left out. Fixed at creation.",
     ),
@@ -275,7 +275,7 @@ pub const FIELDS: &[Field] = &[
         "A command that each new instance runs once in the folder, by bash and as root, before the program starts. Only \
          with `files`.",
     ),
-    number("services.*.port", 1, u16::MAX, 8080, "The port it listens on."),
+    number("services.*.port", 1, u16::MAX, 8080, "The port it listens on; 80 if left out with `load_balancer: none`."),
     required("services.*.instance_type", Takes::InstanceType, "The instance type; the architecture follows."),
     field("services.*.instances", Takes::Fields, "The number of instances."),
     number("services.*.instances.min", 0, 100, 1, "The smallest number."),
@@ -294,8 +294,9 @@ pub const FIELDS: &[Field] = &[
     ),
     field(
         "services.*.load_balancer",
-        Takes::WordOrFields("internal"),
-        "The load balancer in front of it: `internal` for one that is reachable from its VPC only.",
+        Takes::WordOrFields(&["internal", "none"]),
+        "The load balancer in front of it: `internal` for one that is reachable from its VPC only, `none` for one instance \
+         with an elastic IP address in place of it.",
     ),
     number(
         "services.*.load_balancer.port",
@@ -474,7 +475,7 @@ impl Takes {
             Takes::Values => "values by JSON pointer".into(),
             Takes::Fields => "the fields below".into(),
             Takes::TextOrFields => "a text, or the fields below".into(),
-            Takes::WordOrFields(word) => format!("`{word}`, or the fields below"),
+            Takes::WordOrFields(words) => format!("{}, or the fields below", listed(words)),
             Takes::Entries(_) => "entries with names of your choice".into(),
         }
     }

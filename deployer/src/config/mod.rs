@@ -40,6 +40,10 @@ use crate::{
 /// user data for the rest (§8.4).
 pub const LARGEST_ENVIRONMENT: usize = 4096;
 
+/// The same for a service without a load balancer, whose user data has the unit that takes its address, and whose name may be
+/// longer.
+pub const LARGEST_DIRECT_ENVIRONMENT: usize = 3072;
+
 /// The most bytes of `run`, `setup` and `packages` of a service, for the same reason.
 pub const LARGEST_COMMANDS: usize = 1024;
 
@@ -415,8 +419,10 @@ pub struct Service {
     pub instances: Instances,
     /// The health check of its targets.
     pub health_check: HealthCheck,
-    /// The load balancer in front of it.
+    /// The load balancer in front of it; without meaning if there is none.
     pub load_balancer: Balancer,
+    /// Whether there is no load balancer: one instance has an elastic IP address.
+    pub is_direct: bool,
     /// Whether its load balancer writes a log of all requests.
     pub access_logs: bool,
     /// The domain name that it is served at over HTTPS.
@@ -437,6 +443,22 @@ pub struct Service {
     pub variables: Variables,
     /// The resources it uses.
     pub uses: Uses,
+}
+
+/// The end of an entry in the names of everything that a service without a load balancer has.
+pub const DIRECT_SUFFIX: &str = "-direct";
+
+impl Service {
+    /// Returns the entry as it is in the names of the load balancer and of everything behind it. Its scheme is fixed, and
+    /// its target group belongs to no other load balancer (docs/aws.md §9.2, §9.3): for another scheme, or none, a new set
+    /// of all is created before the old one is removed.
+    pub fn entry_in_names(&self, entry: &str) -> String {
+        if self.is_direct {
+            format!("{entry}{DIRECT_SUFFIX}")
+        } else {
+            Balancer::entry_of(self.load_balancer.internal, entry)
+        }
+    }
 }
 
 /// The size of a service's group, and when it scales.
@@ -484,14 +506,7 @@ pub struct Balancer {
 pub const INTERNAL_SUFFIX: &str = "-internal";
 
 impl Balancer {
-    /// Returns the entry as it is in the names of the load balancer and of everything behind it. Its scheme is fixed, and
-    /// its target group belongs to no other load balancer (docs/aws.md §9.2, §9.3): for another scheme, a new set of all is
-    /// created before the old one is removed.
-    pub fn entry_in_names(&self, entry: &str) -> String {
-        Balancer::entry_of(self.internal, entry)
-    }
-
-    /// The same for a load balancer that is internal, or that is not.
+    /// Returns the entry as it is in the names of a load balancer and of everything behind it.
     pub fn entry_of(internal: bool, entry: &str) -> String {
         if internal { format!("{entry}{INTERNAL_SUFFIX}") } else { entry.to_owned() }
     }

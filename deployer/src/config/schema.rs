@@ -83,7 +83,7 @@ fn described(field: &Field) -> Value {
         Takes::Values => json!({ "type": "object" }),
         Takes::Fields => with_fields(field),
         Takes::TextOrFields => json!({ "oneOf": [{ "type": "string" }, with_fields(field)] }),
-        Takes::WordOrFields(word) => json!({ "oneOf": [{ "const": word }, with_fields(field)] }),
+        Takes::WordOrFields(words) => json!({ "oneOf": [{ "enum": words }, with_fields(field)] }),
         Takes::Entries(one) => entries(field, one),
     };
     value["description"] = json!(field.words);

@@ -2,11 +2,11 @@
 
 use super::{Fleet, POLICY_ALARMS, balancer_monthly};
 use crate::{
-    config::{Config, INTERNAL_SUFFIX},
+    config::{Config, DIRECT_SUFFIX, INTERNAL_SUFFIX},
     engine::{Change, Plan, Planned, Resource, Step},
     kinds::{
-        alarm::Alarm, auto_scaling_group::AutoScalingGroup, launch_template::LaunchTemplate,
-        load_balancer::LoadBalancer,
+        alarm::Alarm, auto_scaling_group::AutoScalingGroup, elastic_address::ElasticAddress,
+        launch_template::LaunchTemplate, load_balancer::LoadBalancer,
     },
     page::{Front, Page},
 };
@@ -50,7 +50,8 @@ pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize, usual_ba
 
 /// The lines of a service that decide its cost.
 struct Seen<'a> {
-    balancer: &'a Step,
+    balancer: Option<&'a Step>,
+    address: Option<&'a Step>,
     group: &'a Step,
     /// The changes of the launch template.
     template: &'a [Change],
@@ -66,7 +67,8 @@ impl<'a> Seen<'a> {
     /// to `moved`.
     fn of(front: &Front, wanted: &Fleet, plan: &'a Plan, moved: &mut Vec<String>) -> Option<Seen<'a>> {
         let line = |kind: &str| plan.lines.iter().find(|line| line.address.kind == kind && is_of(line, &front.name));
-        let (balancer, group) = (line(LoadBalancer::KIND)?, line(AutoScalingGroup::KIND)?);
+        let group = line(AutoScalingGroup::KIND)?;
+        let (balancer, address) = (line(LoadBalancer::KIND), line(ElasticAddress::KIND));
         let template: &[Change] = match &line(LaunchTemplate::KIND)?.step {
             Step::Update(changes) => changes,
             _ => &[],
@@ -77,10 +79,12 @@ impl<'a> Seen<'a> {
         moved.extend(old.map(|it| it.name.clone()));
         let instances = live.or(old.map(|_| wanted.instances));
         let gets_alarms = line(Alarm::KIND).is_some_and(|line| line.step == Step::Create);
-        Some(Seen { balancer: &balancer.step, group: &group.step, template, gets_alarms, instances })
+        let (balancer, address) = (balancer.map(|line| &line.step), address.map(|line| &line.step));
+        Some(Seen { balancer, address, group: &group.step, template, gets_alarms, instances })
     }
 
     fn before(&self, wanted: &Fleet) -> Fleet {
+        let exists = |step: &Step| !matches!(step, Step::Create | Step::Leave(_));
         let from = |path: &str| self.template.iter().find(|it| it.path == path).and_then(|it| it.from.as_ref()?.open());
         Fleet {
             instance_type: from("instance_type").map_or(wanted.instance_type.clone(), str::to_owned),
@@ -88,7 +92,8 @@ impl<'a> Seen<'a> {
             instances: self.instances.unwrap_or(0),
             has_group: self.instances.is_some(),
             alarms: if self.gets_alarms { POLICY_ALARMS } else { wanted.alarms },
-            has_balancer: !matches!(self.balancer, Step::Create | Step::Leave(_)),
+            has_balancer: self.balancer.is_some_and(exists),
+            has_address: self.address.is_some_and(exists),
             addresses: wanted.addresses,
         }
     }
@@ -97,7 +102,8 @@ impl<'a> Seen<'a> {
         let before = self.before(wanted);
         Fleet {
             instances: if matches!(self.group, Step::Leave(_)) { before.instances } else { wanted.instances },
-            has_balancer: before.has_balancer || *self.balancer == Step::Create,
+            has_balancer: before.has_balancer || self.balancer == Some(&Step::Create),
+            has_address: before.has_address || self.address == Some(&Step::Create),
             ..wanted.clone()
         }
     }
@@ -109,7 +115,9 @@ fn is_of(line: &Planned, service: &str) -> bool {
 
 /// Whether an Auto Scaling group has the name of this service with any port and scheme.
 fn is_on_a_port(line: &Planned, front: &Front) -> bool {
-    let rest = line.name.strip_prefix(&front.template).map(|rest| rest.strip_prefix(INTERNAL_SUFFIX).unwrap_or(rest));
-    let port = rest.and_then(|rest| rest.strip_prefix('-'));
+    let suffixes = [INTERNAL_SUFFIX, DIRECT_SUFFIX];
+    let without = |rest: &str| suffixes.iter().find_map(|suffix| rest.strip_prefix(*suffix)).unwrap_or(rest).to_owned();
+    let rest = line.name.strip_prefix(&front.template).map(without);
+    let port = rest.as_deref().and_then(|rest| rest.strip_prefix('-'));
     port.is_some_and(|port| port.parse::<u16>().is_ok())
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{POLICY_ALARMS, alarms_monthly, balancer_monthly, instance_monthly, secrets_monthly};
+use super::{POLICY_ALARMS, address_monthly, alarms_monthly, balancer_monthly, instance_monthly, secrets_monthly};
 use crate::{
+    config::DIRECT_SUFFIX,
     engine::{Resource as _, Size},
     kinds::{
-        alarm::Alarm, auto_scaling_group::AutoScalingGroup, bucket::Bucket, launch_template::LaunchTemplate,
-        load_balancer::LoadBalancer, secret::Secret, table::Table,
+        alarm::Alarm, auto_scaling_group::AutoScalingGroup, bucket::Bucket, elastic_address::ElasticAddress,
+        launch_template::LaunchTemplate, load_balancer::LoadBalancer, secret::Secret, table::Table,
     },
 };
 
@@ -22,6 +23,10 @@ pub struct Existing {
     disks: BTreeMap<String, u32>,
     /// The number of public addresses of each load balancer.
     balancers: Vec<usize>,
+    /// The number of groups with a scaling policy.
+    policies: u32,
+    /// The number of public addresses that no instance has.
+    idle_addresses: u32,
     /// The number of metrics that alarms watch.
     metrics: u32,
     secrets: u32,
@@ -66,16 +71,21 @@ impl Existing {
                 counted.bytes += bytes;
                 counted.more |= more;
             }
-            Size::Machines { types, template } => self.groups.push((template, types)),
+            Size::Machines { types, template } => {
+                // One instance without a load balancer is not scaled.
+                self.policies += u32::from(!name.contains(&format!("{DIRECT_SUFFIX}-")));
+                self.groups.push((template, types));
+            }
             Size::Disk(gb) => drop(self.disks.insert(name.to_owned(), gb)),
             Size::Balancer { addresses } => self.balancers.push(addresses),
+            Size::IdleAddress => self.idle_addresses += 1,
             Size::Alarm { metrics } => self.metrics += metrics,
         }
     }
 
     /// The price of a month; `None` if an instance type has no price or the disk of an instance is unknown.
     pub fn monthly(&self) -> Option<f64> {
-        let mut sum = alarms_monthly(self.metrics + POLICY_ALARMS * u32::try_from(self.groups.len()).ok()?);
+        let mut sum = alarms_monthly(self.metrics + POLICY_ALARMS * self.policies);
         for (template, types) in &self.groups {
             for kind in types {
                 sum += instance_monthly(kind, *self.disks.get(template)?)?;
@@ -84,7 +94,7 @@ impl Existing {
         for addresses in &self.balancers {
             sum += balancer_monthly(*addresses);
         }
-        Some(sum + secrets_monthly(self.secrets))
+        Some(sum + f64::from(self.idle_addresses) * address_monthly() + secrets_monthly(self.secrets))
     }
 
     /// The total sizes. Those of a kind are unknown if `is_known` is false for it: it could not be read completely.
@@ -104,8 +114,8 @@ impl Existing {
 }
 
 /// The kinds that have a price.
-pub const PRICED: [&str; 5] =
-    [Alarm::KIND, AutoScalingGroup::KIND, LaunchTemplate::KIND, LoadBalancer::KIND, Secret::KIND];
+pub const PRICED: [&str; 6] =
+    [Alarm::KIND, AutoScalingGroup::KIND, ElasticAddress::KIND, LaunchTemplate::KIND, LoadBalancer::KIND, Secret::KIND];
 
 #[cfg(test)]
 mod tests {
@@ -132,6 +142,7 @@ mod tests {
             alarms: 4,
             has_balancer: true,
             addresses: 2,
+            has_address: false,
         };
         let (ours, described) = (existing.monthly().unwrap(), fleet.monthly().unwrap());
         assert!((ours - described).abs() < 1e-9, "{ours} is not {described}");

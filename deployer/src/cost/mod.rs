@@ -43,6 +43,8 @@ pub struct Fleet {
     pub has_balancer: bool,
     /// The number of public addresses of the load balancer: one in each zone, unless it is internal.
     pub addresses: usize,
+    /// Whether it has an elastic IP address, which has a price even without an instance.
+    pub has_address: bool,
 }
 
 impl Fleet {
@@ -54,8 +56,10 @@ impl Fleet {
             instances: service.instances.min.into(),
             disk_gb: service.disk_gb.into(),
             has_group: true,
-            alarms: POLICY_ALARMS + if is_watched(service, usual_bake) { METRICS * WATCHED.len() as u32 } else { 0 },
-            has_balancer: true,
+            alarms: if service.is_direct { 0 } else { POLICY_ALARMS }
+                + if is_watched(service, usual_bake) { METRICS * WATCHED.len() as u32 } else { 0 },
+            has_balancer: !service.is_direct,
+            has_address: service.is_direct,
             addresses: if service.load_balancer.internal { 0 } else { zones },
         }
     }
@@ -68,7 +72,8 @@ impl Fleet {
         };
         let alarms = if self.has_group { alarms_monthly(self.alarms) } else { 0.0 };
         let balancer = if self.has_balancer { balancer_monthly(self.addresses) } else { 0.0 };
-        Some(instances + alarms + balancer)
+        let idle = if self.has_address && self.instances == 0 { address_monthly() } else { 0.0 };
+        Some(instances + alarms + balancer + idle)
     }
 }
 
@@ -76,6 +81,11 @@ impl Fleet {
 pub fn instance_monthly(instance_type: &str, disk_gb: u32) -> Option<f64> {
     let hourly = instance_hour(instance_type)? + price("ipv4.hour");
     Some(hourly * HOURS + f64::from(disk_gb) * price("ebs.gp3-gb-month"))
+}
+
+/// The price of a month of a public address.
+pub fn address_monthly() -> f64 {
+    price("ipv4.hour") * HOURS
 }
 
 /// The price of a month of a load balancer with so many public addresses.
@@ -292,7 +302,10 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
             )
         },
     ];
-    if !service.load_balancer.internal {
+    if service.is_direct {
+        // The instance, its disk and its address.
+        items.truncate(3);
+    } else if !service.load_balancer.internal {
         let what = format!("{in_zones} × public IPv4 address of it");
         items.insert(4, fixed(what, in_zones as f64 * address, assumed));
     }

@@ -68,6 +68,7 @@ mod tests {
             bucket::Bucket,
             certificate::Certificate,
             default_action::DefaultAction,
+            elastic_address::ElasticAddress,
             function::Function,
             instance_profile::InstanceProfile,
             internet_gateway::InternetGateway,
@@ -113,6 +114,7 @@ mod tests {
         stack.doom(LoadBalancer { name: name.into() });
         stack.doom(Function::named(name));
         stack.doom(LaunchTemplate::named(name));
+        stack.doom(ElasticAddress::of("s", name));
         stack.doom(TargetGroup { name: name.into() });
         stack.doom(Certificate::of(name, "old"));
         stack.doom(Subnet { stack: name.into(), vpc: vpc.clone(), zone: "us-east-1a".into() });
@@ -165,6 +167,7 @@ mod tests {
             ("listener.web", "target_group.old"),
             ("auto_scaling_group.web", "launch_template.old"),
             ("launch_template.web", "security_group.old"),
+            ("launch_template.web", "elastic_address.s-old"),
             ("load_balancer.web", "security_group.old"),
             ("security_group.old", "security_group.web-lb"),
             ("function.labeler", "role.old"),

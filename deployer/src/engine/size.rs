@@ -29,6 +29,8 @@ pub enum Size {
         /// The number of its public addresses: one in each zone, unless it is internal.
         addresses: usize,
     },
+    /// A public address that no instance has: with one, its price is that of the instance's.
+    IdleAddress,
     /// An alarm, by the number of metrics that it watches.
     Alarm {
         /// The number of its metrics.

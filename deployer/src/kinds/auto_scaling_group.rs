@@ -40,6 +40,8 @@ pub struct AutoScalingGroup {
     pub bake: Option<Bake>,
     /// Whether a paused group counts as settling until its last instance has terminated.
     pub empties: bool,
+    /// Whether a roll-out ends the only instance before it launches another, since one address leads to it.
+    pub ends_first: bool,
 }
 
 /// The alarms and the bake time of a roll-out.
@@ -179,6 +181,7 @@ impl Resource for AutoScalingGroup {
     /// (docs/aws.md §10.1).
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         refuse_past(want)?;
+        let target_groups: Vec<String> = want.target_groups.iter().cloned().collect();
         let mut tags = tags.clone();
         tags.extend(want.ends.iter().map(|time| (ENDS_TAG.to_owned(), time.clone())));
         aws.autoscaling
@@ -189,7 +192,7 @@ impl Resource for AutoScalingGroup {
             .max_size(want.max)
             .desired_capacity(want.min)
             .vpc_zone_identifier(joined(&want.subnets))
-            .set_target_group_arns(Some(want.target_groups.iter().cloned().collect()))
+            .set_target_group_arns(Some(target_groups).filter(|arns| !arns.is_empty()))
             .health_check_type(&want.health_check_type)
             .health_check_grace_period(want.grace_period_s)
             .default_instance_warmup(want.warmup_s)
@@ -303,7 +306,14 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
 impl AutoScalingGroup {
     /// A group of which only the name is known.
     pub fn named(name: &str) -> AutoScalingGroup {
-        AutoScalingGroup { name: name.into(), names: None, back_to: None, bake: None, empties: false }
+        AutoScalingGroup {
+            name: name.into(),
+            names: None,
+            back_to: None,
+            bake: None,
+            empties: false,
+            ends_first: false,
+        }
     }
 
     /// Records on AWS that the group will be without instances, before it is: a tag first, then the scheduled action, so
@@ -520,13 +530,15 @@ impl AutoScalingGroup {
         Fault::new("StartInstanceRefresh", FAILED, format!("{why}; {then}"))
     }
 
-    /// Launches a new instance before it terminates an old one, so that a group of one stays up; skips instances that
+    /// Launches a new instance before it terminates an old one, unless one address leads to it, so that a group of one
+    /// stays up; skips instances that
     /// already have the wanted version; rolls back on failure if the current version has a number (docs/aws.md §10.5).
     /// An alarm that has gone off already would fail the roll-out at once, even if it is the fix: it is left out.
     async fn start(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
+        let (least, most) = if self.ends_first { (0, 100) } else { (100, 200) };
         let preferences = RefreshPreferences::builder()
-            .min_healthy_percentage(100)
-            .max_healthy_percentage(200)
+            .min_healthy_percentage(least)
+            .max_healthy_percentage(most)
             .skip_matching(true)
             .auto_rollback(there.version.parse::<u64>().is_ok())
             .set_bake_time(self.bake.as_ref().map(|bake| bake.seconds))

@@ -39,7 +39,7 @@ kinds! {
         1: alarm::Alarm;
         2: function::Function, listener::Listener, load_balancer::LoadBalancer;
         3: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
-        4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup,
+        4: artifact::Artifact, elastic_address::ElasticAddress, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup,
            subnet::Subnet;
         5: bucket::Bucket, role::Role, route_table::RouteTable, table::Table;
         6: internet_gateway::InternetGateway;

@@ -38,6 +38,8 @@ pub enum Side {
     Front(String),
     /// The instances', behind the group of this name: its egress keeps AWS's default, which allows everything.
     Back(String),
+    /// The group of an instance without a load balancer.
+    Alone,
     /// Unknown, because the group is only to be removed.
     Unknown,
 }
@@ -181,7 +183,7 @@ impl Resource for SecurityGroup {
         let other = async {
             match &self.side {
                 Side::Front(other) | Side::Back(other) => read(aws, &self.vpc, other).await,
-                Side::Unknown => Ok(None),
+                Side::Alone | Side::Unknown => Ok(None),
             }
         };
         let (group, other) = futures::try_join!(read(aws, &self.vpc, &self.name), other)?;
@@ -192,7 +194,7 @@ impl Resource for SecurityGroup {
         match &self.side {
             Side::Front(_) => egress = Some(beyond_the_stack(aws, &group, &tags, other.as_ref()).await?),
             Side::Back(_) => reached_by = other.iter().flat_map(|front| rules_to(front, id)).collect(),
-            Side::Unknown => (),
+            Side::Alone | Side::Unknown => (),
         }
         let settings = Settings {
             description: group.description().unwrap_or_default().into(),

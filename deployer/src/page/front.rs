@@ -7,8 +7,8 @@ use crate::{
     cloud::why::ServiceNames,
     engine::{Address, Error, Fault, Handle, Inputs as _, Outcome, Outputs, Resource as _, Wire},
     kinds::{
-        auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, load_balancer::LoadBalancer,
-        target_group::TargetGroup,
+        auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, elastic_address::ElasticAddress,
+        load_balancer::LoadBalancer, target_group::TargetGroup,
     },
     releases::programs::ServicePrograms,
 };
@@ -17,12 +17,14 @@ use crate::{
 pub struct Front {
     /// Its name in `stack.yaml`.
     pub name: String,
-    /// Its target group.
-    pub target_group: Handle<TargetGroup>,
+    /// Its target group; `None` without a load balancer.
+    pub target_group: Option<Handle<TargetGroup>>,
     /// Its Auto Scaling group.
     pub group: Handle<AutoScalingGroup>,
-    /// Its load balancer.
-    pub balancer: Handle<LoadBalancer>,
+    /// Its load balancer, if it has one.
+    pub balancer: Option<Handle<LoadBalancer>>,
+    /// Its elastic IP address, which it has in place of a load balancer.
+    pub address: Option<Handle<ElasticAddress>>,
     /// Its URL: its domain if that is served, otherwise the DNS name of its load balancer with scheme and port.
     pub url: Wire,
     /// Whether it is reachable from its VPC only.

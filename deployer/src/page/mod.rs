@@ -1,5 +1,6 @@
 //! The page: every resource of a stack, and the outputs that each of them uses.
 
+mod direct;
 mod front;
 mod functions;
 mod https;
@@ -156,7 +157,10 @@ impl Layout<'_> {
                 else {
                     return true;
                 };
-                running.fronts.push(self.service(entry.as_str(), service, (network, placement), anchor));
+                running.fronts.push(match service.is_direct {
+                    true => self.direct_service(entry.as_str(), service, placement, anchor),
+                    false => self.service(entry.as_str(), service, (network, placement), anchor),
+                });
                 false
             });
             if functions.len() + services.len() == waiting {

@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::{cloud::partition, config::Access};
+use crate::{
+    cloud::partition,
+    config::Access,
+    engine::{RESOURCE_TAG, Resource as _, STACK_TAG},
+    kinds::{elastic_address::ElasticAddress, launch_template::LaunchTemplate},
+};
 
 /// The resources that a program uses.
 #[derive(Debug, Clone, Default)]
@@ -52,15 +57,45 @@ fn record_failures(arn: &str) -> Vec<Value> {
     statements.into_iter().flatten().collect()
 }
 
-/// The permissions of a service: what it uses, downloading its own program, writing the reports of its instances, and
-/// writing to its own log group.
-pub fn service_policy(uses: &Uses, programs_arn: &str, reports_arn: &str, log_group_arn: &str) -> Value {
+/// The permissions of a service: what it uses, downloading its own program, writing the reports of its instances, writing
+/// to its own log group, and these statements.
+pub fn service_policy(
+    uses: &Uses,
+    programs_arn: &str,
+    reports_arn: &str,
+    log_group_arn: &str,
+    more: Vec<Value>,
+) -> Value {
     let own = [
         statement("FetchProgram", &["s3:GetObject"], vec![programs_arn.into()]),
         statement("WriteReports", &["s3:PutObject"], vec![reports_arn.into()]),
         write_logs(log_group_arn),
     ];
-    document(uses, own.into_iter().flatten())
+    document(uses, own.into_iter().flatten().chain(more))
+}
+
+/// The permissions with which an instance takes the elastic IP address of its service: on this address, for instances of
+/// the service. Interfaces carry no tags of ours; without the address, nothing can be done to them (docs/aws.md §8.7).
+pub fn take_address(partition: &str, region: &str, account: &str, stack: &str, service: &str) -> Vec<Value> {
+    let on = |sid: &str, kind: &str, tag: Option<String>| {
+        let mut statement = json!({
+            "Sid": sid,
+            "Effect": "Allow",
+            "Action": "ec2:AssociateAddress",
+            "Resource": format!("arn:{partition}:ec2:{region}:{account}:{kind}/*"),
+        });
+        if let Some(tag) = tag {
+            let (stack_key, resource_key) =
+                (format!("aws:ResourceTag/{STACK_TAG}"), format!("aws:ResourceTag/{RESOURCE_TAG}"));
+            statement["Condition"] = json!({ "StringEquals": { stack_key: stack, resource_key: tag } });
+        }
+        statement
+    };
+    vec![
+        on("TakeAddress", "elastic-ip", Some(ElasticAddress::tag_value(service))),
+        on("ForItself", "instance", Some(format!("{}.{service}", LaunchTemplate::KIND))),
+        on("ByItsInterface", "network-interface", None),
+    ]
 }
 
 fn write_logs(log_group_arn: &str) -> Option<Value> {
@@ -178,7 +213,13 @@ mod tests {
 
     #[test]
     fn the_service_reads_and_writes_and_fetches_its_program() {
-        let policy = service_policy(&uses(Access::ReadWrite, Access::ReadWrite, false), PROGRAM, REPORTS, SERVICE_LOGS);
+        let policy = service_policy(
+            &uses(Access::ReadWrite, Access::ReadWrite, false),
+            PROGRAM,
+            REPORTS,
+            SERVICE_LOGS,
+            Vec::new(),
+        );
         check(
             policy,
             expect![[r#"

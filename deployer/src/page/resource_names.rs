@@ -11,6 +11,7 @@ use crate::{
         why::{FunctionNames, Reports, ServiceNames},
     },
     config::{self, Config},
+    kinds::elastic_address::ElasticAddress,
     package::programs::Programs,
 };
 
@@ -46,7 +47,7 @@ impl Layout<'_> {
     /// The names for the diagnosis of a service.
     pub(super) fn service_names(&self, entry: &str, wanted: &config::Service) -> ServiceNames {
         let port = u16::from(wanted.port);
-        let named = wanted.load_balancer.entry_in_names(entry);
+        let named = wanted.entry_in_names(entry);
         let at_port = self.names.at_port(&named, port);
         ServiceNames {
             service: entry.into(),
@@ -54,10 +55,12 @@ impl Layout<'_> {
             target_group: at_port,
             balancer: self.names.plain(&named),
             template: self.names.plain(entry),
-            front_port: u16::from(wanted.load_balancer.port).into(),
+            front_port: if wanted.is_direct { port.into() } else { u16::from(wanted.load_balancer.port).into() },
             domain: wanted.domain.clone(),
             port,
             path: wanted.health_check.path.clone(),
+            matcher: wanted.health_check.matcher.clone(),
+            address: wanted.is_direct.then(|| ElasticAddress::of(self.config.name.as_str(), entry)),
             grace_s: wanted.grace_period_s.into(),
             instance_type: wanted.instance_type.to_string(),
             reports: self.reports(entry),

@@ -24,6 +24,7 @@ use crate::{
         auto_scaling_group::{self, AutoScalingGroup, Bake},
         bucket::Bucket,
         default_action::{self, DefaultAction},
+        elastic_address::ElasticAddress,
         instance_profile::{self, InstanceProfile},
         launch_template::{self, LaunchTemplate},
         listener::{self, Listener, Part},
@@ -54,7 +55,7 @@ impl Layout<'_> {
         let artifact = self.artifact(entry, anchor);
         let (logs, log_group_arn) = self.service_logs(entry, wanted);
         let profile = self.service_profile(entry, wanted, &log_group_arn);
-        let template = self.template(entry, wanted, back_door, profile, artifact, logs);
+        let template = self.template(entry, wanted, back_door, profile, (artifact, logs), None);
         let target_group = self.target_group(entry, wanted, placement);
         let domain = https.as_ref().and_then(|https| https.domain.as_ref());
         let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
@@ -102,7 +103,9 @@ impl Layout<'_> {
         let names = self.service_names(entry, wanted);
         let (template, programs) = (self.names.plain(entry), self.service_programs(entry));
         let is_internal = wanted.load_balancer.internal;
-        Front { name: entry.into(), target_group, group, balancer, url, is_internal, https, names, template, programs }
+        let (target_group, balancer, address) = (Some(target_group), Some(balancer), None);
+        let name = entry.into();
+        Front { name, target_group, group, balancer, address, url, is_internal, https, names, template, programs }
     }
 
     /// Two groups: the load balancer's admits the CIDR blocks in `allow`, or those of its VPC if it is internal, and
@@ -120,7 +123,7 @@ impl Layout<'_> {
             true => placement.blocks.clone(),
             false => wanted.load_balancer.allow.iter().map(ToString::to_string).collect(),
         };
-        let (port, named) = (u16::from(wanted.port), wanted.load_balancer.entry_in_names(entry));
+        let (port, named) = (u16::from(wanted.port), wanted.entry_in_names(entry));
         let back_name = self.names.at_port(&named, port);
         let front_name = self.names.plain(&format!("{named}-lb"));
         let (front_side, back_side) = (Side::Front(back_name.clone()), Side::Back(front_name.clone()));
@@ -145,11 +148,11 @@ impl Layout<'_> {
     }
 
     /// The location of a service's programs.
-    fn service_programs(&self, entry: &str) -> ServicePrograms {
+    pub(super) fn service_programs(&self, entry: &str) -> ServicePrograms {
         ServicePrograms { bucket: self.names.artifacts(), prefix: format!("services/{entry}/") }
     }
 
-    fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
+    pub(super) fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
         let program = self.programs.service(entry);
         let key = format!("{}{}", self.service_programs(entry).prefix, program.sha256);
         let artifact = Artifact { bucket: self.names.artifacts(), key, content: program.content };
@@ -158,7 +161,7 @@ impl Layout<'_> {
     }
 
     /// The log group of a service, and its ARN. A function may have the same name as the service.
-    fn service_logs(&mut self, entry: &str, wanted: &config::Service) -> (Handle<LogGroup>, String) {
+    pub(super) fn service_logs(&mut self, entry: &str, wanted: &config::Service) -> (Handle<LogGroup>, String) {
         let group = LogGroup { name: self.names.service_log_group(entry) };
         let arn = self.log_group_arn(&group.name);
         let retention_days = wanted.log_retention_days.map(Into::into);
@@ -167,7 +170,7 @@ impl Layout<'_> {
     }
 
     /// The instance profile of a service: one of its own with least privileges, or the existing one.
-    fn service_profile(&mut self, entry: &str, wanted: &config::Service, log_group_arn: &str) -> Wire {
+    pub(super) fn service_profile(&mut self, entry: &str, wanted: &config::Service, log_group_arn: &str) -> Wire {
         if let Some(existing) = self.config.roles.as_ref().and_then(|roles| roles.instance_profile.as_ref()) {
             return Wire::literal(existing.to_string());
         }
@@ -176,7 +179,14 @@ impl Layout<'_> {
         let (programs, reports) =
             (within(&self.service_programs(entry).prefix), within(&user_data::reports_prefix(entry)));
         let uses = self.uses(&wanted.uses, &wanted.variables.stored);
-        let policy = policy::service_policy(&uses, &programs, &reports, log_group_arn);
+        let take_address = match wanted.is_direct {
+            true => {
+                let (site, stack) = (&self.site, self.config.name.as_str());
+                policy::take_address(partition, &site.region, &site.account, stack, entry)
+            }
+            false => Vec::new(),
+        };
+        let policy = policy::service_policy(&uses, &programs, &reports, log_group_arn, take_address);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         // EC2 does not send the account when it assumes a role (docs/aws.md §6.1).
         let trusted_service = partition::principal(partition::EC2, partition).into();
@@ -188,14 +198,14 @@ impl Layout<'_> {
         profile.wire(|profile| profile.name.clone())
     }
 
-    fn template(
+    pub(super) fn template(
         &mut self,
         entry: &str,
         wanted: &config::Service,
         firewall: Handle<SecurityGroup>,
         profile: Wire,
-        artifact: Handle<Artifact>,
-        logs: Handle<LogGroup>,
+        (artifact, logs): (Handle<Artifact>, Handle<LogGroup>),
+        address: Option<Handle<ElasticAddress>>,
     ) -> Handle<LaunchTemplate> {
         let environment = self.environment(&wanted.variables.texts);
         let stored: Vec<user_data::StoredVariable> = wanted
@@ -217,8 +227,8 @@ impl Layout<'_> {
         let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
         let template = LaunchTemplate { name: self.names.plain(entry), origin, open: wanted.variables.open() };
-        let inputs = (firewall, profile, (artifact, logs), environment);
-        self.stack.add(entry, template, inputs, move |(firewall, profile, (artifact, logs), environment)| {
+        let inputs = (firewall, profile, (artifact, logs, address), environment);
+        self.stack.add(entry, template, inputs, move |(firewall, profile, (artifact, logs, address), environment)| {
             let user_data = UserData {
                 stack: stack.clone(),
                 service: service.clone(),
@@ -231,6 +241,7 @@ impl Layout<'_> {
                 sha256: sha256.clone(),
                 commands: commands.clone(),
                 log_group: logs.name,
+                address: address.map(|address| address.allocation),
             };
             launch_template::Settings {
                 instance_profile: profile,
@@ -248,7 +259,7 @@ impl Layout<'_> {
         placement: &network::Placement,
     ) -> Handle<TargetGroup> {
         let (port, health_check) = (u16::from(wanted.port), wanted.health_check.clone());
-        let named = wanted.load_balancer.entry_in_names(entry);
+        let named = wanted.entry_in_names(entry);
         let target_group = TargetGroup { name: self.names.at_port(&named, port) };
         let settings = move |vpc: String| target_group::Settings::http(port, &vpc, &health_check);
         self.stack.add(entry, target_group, placement.vpc(), settings)
@@ -262,7 +273,7 @@ impl Layout<'_> {
         (firewall, bucket): (Handle<SecurityGroup>, Handle<Bucket>),
         domain: Option<String>,
     ) -> Handle<LoadBalancer> {
-        let balancer = LoadBalancer { name: self.names.plain(&wanted.load_balancer.entry_in_names(entry)) };
+        let balancer = LoadBalancer { name: self.names.plain(&wanted.entry_in_names(entry)) };
         let scheme = if wanted.load_balancer.internal { load_balancer::INTERNAL } else { load_balancer::PUBLIC };
         let protected = wanted.load_balancer.protect;
         let inputs = (firewall, bucket, placement.subnets.clone());
@@ -304,7 +315,7 @@ impl Layout<'_> {
     ) -> Handle<AutoScalingGroup> {
         let instances = wanted.instances.clone();
         let grace_period_s = wanted.grace_period_s.into();
-        let name = self.names.at_port(&wanted.load_balancer.entry_in_names(entry), u16::from(wanted.port));
+        let name = self.names.at_port(&wanted.entry_in_names(entry), u16::from(wanted.port));
         let bake = (!alarms.is_empty()).then(|| Bake {
             seconds: i32::from(self.bake_minutes(wanted)) * 60,
             alarms: alarms.keys().cloned().collect(),

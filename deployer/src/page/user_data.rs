@@ -35,6 +35,8 @@ pub struct UserData {
     pub commands: Option<Commands>,
     /// The log group that its lines go to.
     pub log_group: String,
+    /// The allocation of the elastic IP address that the instance takes, `eipalloc-…`, if the service has one.
+    pub address: Option<String>,
 }
 
 /// A variable whose value is kept in AWS.
@@ -130,13 +132,16 @@ impl UserData {
     /// Renders the cloud-config.
     pub fn render(&self) -> Result<String, Error> {
         let UserData { stack, service, region, bucket, key, log_group, .. } = self;
-        for word in [stack, service, region, bucket, key, log_group] {
+        for word in [stack, service, region, bucket, key, log_group].into_iter().chain(&self.address) {
             check_word(word)?;
         }
         let unit = self.unit();
         let stored = self.stored_values_file()?;
         let folder = self.commands.as_ref().map(|commands| self.folder_files(commands)).unwrap_or_default();
-        let files = [self.service_files()?, folder, stored, self.report_files(), self.log_files()].concat();
+        let files =
+            [self.service_files()?, folder, stored, self.report_files(), self.log_files(), self.address_files()]
+                .concat();
+        let address = self.address.as_ref().map(|_| format!(", {unit}-address.service")).unwrap_or_default();
         let text = format!(
             "\
 #cloud-config
@@ -145,7 +150,7 @@ write_files:
 runcmd:
 - [mkdir, -p, /opt/{unit}]
 - [systemctl, daemon-reload]
-- [systemctl, enable, --now, {unit}-logs.service, {unit}.service, {unit}-report.service]
+- [systemctl, enable, --now, {unit}-logs.service, {unit}.service, {unit}-report.service{address}]
 "
         );
         if text.len() > LIMIT {
@@ -375,6 +380,35 @@ runcmd:
         )
     }
 
+    /// A unit that gives the elastic IP address of the service to the instance, with its role, and takes it from an instance
+    /// that has it. The role may not be in effect yet: it is tried until EC2 agrees (docs/aws.md §8.7).
+    fn address_files(&self) -> String {
+        let UserData { stack, service, region, .. } = self;
+        let (unit, Some(address)) = (self.unit(), &self.address) else { return String::new() };
+        format!(
+            "\
+- path: /opt/{unit}/address
+  permissions: '0644'
+  content: |
+    while true; do
+      aws ec2 associate-address --region {region} --allocation-id {address} --instance-id $(cat /var/lib/cloud/data/instance-id) --allow-reassociation > /dev/null && break
+      sleep {PAUSE_S}
+    done
+- path: /etc/systemd/system/{unit}-address.service
+  permissions: '0644'
+  content: |
+    [Unit]
+    Description={stack} {service}: elastic IP address
+    Wants=network-online.target
+    After=network-online.target
+    [Service]
+    ExecStart=/usr/bin/bash /opt/{unit}/address
+    [Install]
+    WantedBy=multi-user.target
+"
+        )
+    }
+
     /// One line per variable. `PORT` is always the target group's port, even if `environment` sets it.
     fn environment_file(&self) -> Result<String, Error> {
         let mut variables = self.environment.clone();
@@ -553,7 +587,21 @@ pub(super) mod tests {
             sha256: "abc123".into(),
             commands: None,
             log_group: "/deployer/postagram/web".into(),
+            address: None,
         }
+    }
+
+    #[test]
+    fn an_instance_takes_its_address_by_a_unit_of_its_own() {
+        let user_data = UserData { address: Some("eipalloc-0a1b".into()), port: 80, ..postagram(&[]) };
+        let text = user_data.render().unwrap();
+        assert!(text.contains("postagram-web-report.service, postagram-web-address.service]"), "{text}");
+        let call = "aws ec2 associate-address --region us-east-1 --allocation-id eipalloc-0a1b --instance-id $(cat";
+        assert!(text.contains(call) && text.contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"), "{text}");
+        let without = postagram(&[]).render().unwrap();
+        assert!(!without.contains("address.service") && !without.contains("associate-address"), "{without}");
+        let wrong = UserData { address: Some("$(reboot)".into()), ..postagram(&[]) }.render();
+        assert!(matches!(wrong, Err(Error::Word { .. })), "{wrong:?}");
     }
 
     fn contents(user_data: &UserData) -> Value {

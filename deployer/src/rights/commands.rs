@@ -75,10 +75,14 @@ enum Given {
     Tables,
     /// Services in a network that `stack.yaml` names.
     NamedNetwork,
+    /// A service with an internal load balancer in a network that `stack.yaml` names.
+    InternalInNamedNetwork,
     /// Services in a network that is looked for: the default one, or one that the stack makes.
     FoundNetwork,
     /// Services in a network that the stack makes.
     OwnNetwork,
+    /// A service without a load balancer.
+    Direct,
     /// A service that names its machine image.
     Image,
     /// A service with a domain.
@@ -115,6 +119,12 @@ const NETWORK: &[Right] = &[
     right("ec2:DescribeSubnets", Any),
     right("ec2:DescribeVpcs", Any),
 ];
+
+/// The blocks of a network that `stack.yaml` names, which an internal load balancer admits (`cloud/site/existing.rs`).
+const BLOCKS: &[Right] = &[right("ec2:DescribeVpcs", Any)];
+
+/// The elastic IP addresses of services (`kinds/elastic_address.rs`).
+const ADDRESSES: &[Right] = &[right("ec2:DescribeAddresses", Any)];
 
 /// The routes of a network that `stack.yaml` names (`cloud/site/existing.rs`).
 const ROUTES: &[Right] = &[right("ec2:DescribeRouteTables", Any)];
@@ -331,8 +341,12 @@ use Deed::{Change, List, Loss, Read, Remove, Tidy};
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 
 /// The permissions of every command that lays out the stack: for the default network and the domains of services.
-const SITE: &[Part] =
-    &[part(Given::FoundNetwork, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
+const SITE: &[Part] = &[
+    part(Given::FoundNetwork, NETWORK),
+    part(Given::InternalInNamedNetwork, BLOCKS),
+    part(Given::Domain, DOMAINS),
+    part(Given::Requested, CERTIFICATES),
+];
 
 /// The permissions of commands that check a network that `stack.yaml` names.
 const CHECKED: &[Part] = &[part(Given::NamedNetwork, NETWORK), part(Given::NamedNetwork, ROUTES)];
@@ -345,6 +359,7 @@ const UP: &[Part] = &[
     part(Given::Always, LEASE),
     part(Given::Services, HEALTH),
     part(Given::Services, WHY_SERVICES),
+    part(Given::Direct, ADDRESSES),
     part(Given::Services, GARBAGE_COLLECTION),
     part(Given::Services, REMOVE_CERTIFICATES),
 ];
@@ -394,6 +409,7 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, WHY_SERVICES),
+                part(Given::Direct, ADDRESSES),
                 part(Given::Functions, WHY_FUNCTIONS),
                 part(Given::Secrets, STORED_SECRETS),
                 part(Given::Parameters, STORED_PARAMETERS),
@@ -418,6 +434,7 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Always, LEASE),
                 part(Given::Services, HEALTH),
                 part(Given::Services, WHY_SERVICES),
+                part(Given::Direct, ADDRESSES),
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
                 // For earlier releases, whose values stack.yaml may no longer name.
@@ -587,6 +604,9 @@ impl Given {
             Given::NamedNetwork => {
                 !config.services.is_empty() && matches!(config.network, Some(ChosenNetwork::Existing(_)))
             }
+            Given::InternalInNamedNetwork => {
+                config.has_internal() && matches!(config.network, Some(ChosenNetwork::Existing(_)))
+            }
             Given::FoundNetwork => {
                 !config.services.is_empty() && !matches!(config.network, Some(ChosenNetwork::Existing(_)))
             }
@@ -600,6 +620,7 @@ impl Given {
             }
             Given::Secrets => config.holds(Store::Secret),
             Given::Parameters => config.holds(Store::Parameter),
+            Given::Direct => config.services.values().any(|service| service.is_direct),
             Given::Image => config.services.values().any(|service| service.image.is_some()),
         }
     }

@@ -183,6 +183,23 @@ pub const KINDS: &[OfKind] = &[
         remove: &[],
     },
     OfKind {
+        kind: "elastic_address",
+        list: &[right("ec2:DescribeAddresses", Any)],
+        read: &[right("ec2:DescribeAddresses", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:AllocateAddress", Addresses, New),
+            right_when("ec2:CreateTags", Addresses, CreatedBy(&["AllocateAddress"])),
+            right_when("ec2:CreateTags", Addresses, Ours),
+            // One that was allocated twice.
+            right_when("ec2:ReleaseAddress", Addresses, Ours),
+        ],
+        remove: &[
+            right_when("ec2:DisassociateAddress", Addresses, Ours),
+            right_when("ec2:ReleaseAddress", Addresses, Ours),
+        ],
+    },
+    OfKind {
         kind: "function",
         list: &[right("lambda:ListFunctions", Any), right("lambda:ListTags", Functions)],
         // Without `ListTags`, Lambda leaves the tags out (docs/aws.md §7.1).

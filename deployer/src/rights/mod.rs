@@ -88,6 +88,8 @@ pub enum On {
     SecurityGroups,
     /// The VPCs: those in which security groups are created, and those of stacks. Their ids are chosen by EC2.
     Networks,
+    /// The elastic IP addresses. Their ids are chosen by EC2.
+    Addresses,
     /// The internet gateways, likewise.
     Gateways,
     /// The route tables, likewise.
@@ -205,6 +207,7 @@ impl On {
             On::Templates => vec![arn("ec2", "launch-template/*")],
             On::SecurityGroups => vec![arn("ec2", "security-group/*")],
             On::Networks => vec![arn("ec2", "vpc/*")],
+            On::Addresses => vec![arn("ec2", "elastic-ip/*")],
             On::Gateways => vec![arn("ec2", "internet-gateway/*")],
             On::RouteTables => vec![arn("ec2", "route-table/*")],
             On::Subnets => vec![arn("ec2", "subnet/*")],

@@ -562,6 +562,39 @@ async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_po
     cloud.end().await;
 }
 
+/// Whether an action is only for elastic IP addresses. An address is taken from an instance only if something outside of the
+/// stack has it.
+fn is_of_addresses(action: &str) -> bool {
+    action.starts_with("ec2:") && action.contains("Address") && action != "ec2:DisassociateAddress"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_on_a_stack_without_a_load_balancer_run_with_their_printed_policies() {
+    let (cloud, project) = (TestAws::start().await, Project::direct());
+    let roles = Roles::new(&cloud, &project).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "--yes"]).await;
+    // One that was allocated twice.
+    let found = cloud.aws.ec2.describe_addresses().send().await.expect("addresses");
+    let again = aws_sdk_ec2::types::TagSpecification::builder()
+        .resource_type(aws_sdk_ec2::types::ResourceType::ElasticIp)
+        .set_tags(found.addresses()[0].tags.clone());
+    let allocate = cloud.aws.ec2.allocate_address().tag_specifications(again.build());
+    allocate.send().await.expect("a second address");
+    roles.done(&["up", "--yes"]).await;
+    for command in ["status", "why", "outputs", "history", "ls"] {
+        roles.done(&[command]).await;
+    }
+    roles.done(&["down", "--yes"]).await;
+    for command in ["plan", "up", "status", "why", "outputs", "ls", "down"] {
+        let used = roles.used(command).await;
+        let granted = roles.granted[command].iter().filter(|action| is_of_addresses(action));
+        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
+        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
+    }
+    cloud.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_domain_that_was_taken_out_is_removed_with_the_policies_of_a_stack_without_one() {
     let domain = "    domain: app.example.org\n";

@@ -127,6 +127,9 @@ async fn networks(aws: &Aws, seen: &mut Seen) {
         let (zone, block) = (subnet.availability_zone(), subnet.cidr_block());
         seen.add("subnet", format!("{} {}", zone.unwrap_or_default(), block.unwrap_or_default()));
     }
+    for address in aws.ec2.describe_addresses().send().await.expect("addresses").addresses() {
+        seen.add("address", address.domain().map(|domain| domain.as_str()).unwrap_or_default());
+    }
     for gateway in aws.ec2.describe_internet_gateways().send().await.expect("gateways").internet_gateways() {
         match gateway.attachments().first() {
             Some(attachment) if is_default(attachment.vpc_id()) => (),

@@ -102,6 +102,14 @@ services:
         ))
     }
 
+    /// A stack `s` with one instance of a tiny service, and no load balancer.
+    pub fn direct() -> Project {
+        let project = Project::of_service("");
+        project.edit("    port: 8080\n", "    load_balancer: none\n");
+        project.edit("    instances: { min: 1, max: 1 }\n", "");
+        project
+    }
+
     /// A stack `full` with every kind of resource that needs no domain, and with most of their fields.
     pub fn full() -> Project {
         Project::with(&format!(

@@ -46,6 +46,10 @@ pub enum Phase {
     Move,
     /// From a deployed stack to an internal load balancer, so that everything behind it is new, too.
     Inside,
+    /// From nothing to an instance without a load balancer.
+    Direct,
+    /// From an instance without a load balancer.
+    Undirect,
     /// From nothing to a stack whose data is protected.
     Guard,
     /// From a stack whose data is protected to a description without its function and its service.
@@ -115,6 +119,13 @@ impl Scene {
         let mut scene = Scene::of(project, proxy, Cloud::Local(Box::new(cloud)), KEYS);
         scene.others = scene.inventory().await;
         scene
+    }
+
+    /// A scene on the local AWS, with a service without a load balancer.
+    pub async fn direct() -> Scene {
+        let cloud = LocalAws::start().await;
+        let proxy = Proxy::to(&cloud.endpoint()).await;
+        Scene::of(Project::direct(), proxy, Cloud::Local(Box::new(cloud)), KEYS)
     }
 
     /// A scene on the local AWS, in an account without a default network, for which the stack makes one.
@@ -212,9 +223,10 @@ impl Scene {
     pub async fn prepare(&self, phase: Phase) {
         self.proxy.reset();
         let first = match phase {
-            Phase::Up | Phase::Guard | Phase::Serve | Phase::Settle => return self.begin(phase).await,
+            Phase::Up | Phase::Guard | Phase::Serve | Phase::Settle | Phase::Direct => return self.begin(phase).await,
             Phase::Plain | Phase::Close => Phase::Serve,
             Phase::Leave => Phase::Settle,
+            Phase::Undirect => Phase::Direct,
             Phase::Shrink => Phase::Guard,
             Phase::Soften => Phase::Harden,
             _ => Phase::Up,
@@ -230,7 +242,15 @@ impl Scene {
     /// Changes the description to that of a phase. A rollback before it leaves the description of the later release.
     pub async fn begin(&self, phase: Phase) {
         match phase {
-            Phase::Up | Phase::Serve | Phase::Close | Phase::Settle | Phase::Leave | Phase::Pause | Phase::Resume => {}
+            Phase::Up
+            | Phase::Serve
+            | Phase::Close
+            | Phase::Settle
+            | Phase::Leave
+            | Phase::Direct
+            | Phase::Undirect
+            | Phase::Pause
+            | Phase::Resume => {}
             Phase::Guard => self.describe_guarded(),
             Phase::Plain => self.project.edit(&domain_line(), ""),
             Phase::Change => {
@@ -411,7 +431,8 @@ impl Phase {
             | Phase::Shrink
             | Phase::Harden
             | Phase::Soften
-            | Phase::Settle => &["up", "--yes", "--no-wait"],
+            | Phase::Settle
+            | Phase::Direct => &["up", "--yes", "--no-wait"],
             // The previous set is only deleted once the new one is healthy.
             Phase::Move | Phase::Inside => &["up", "--yes"],
             // Without waiting, HTTPS is left to the next `up`.
@@ -420,7 +441,7 @@ impl Phase {
             Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
             Phase::Pause => &["pause", "--yes"],
             Phase::Resume => &["resume", "--yes", "--no-wait"],
-            Phase::Down | Phase::Close | Phase::Leave => &["down", "--yes"],
+            Phase::Down | Phase::Close | Phase::Leave | Phase::Undirect => &["down", "--yes"],
         }
     }
 
@@ -443,6 +464,8 @@ impl Phase {
             Phase::Serve => "up at a domain",
             Phase::Plain => "up without its domain",
             Phase::Close => "down at a domain",
+            Phase::Direct => "up without a load balancer",
+            Phase::Undirect => "down without a load balancer",
             Phase::Settle => "up in a network of its own",
             Phase::Leave => "down in a network of its own",
         }

@@ -73,6 +73,7 @@ mod tests {
             sha256: "abc123".into(),
             commands: None,
             log_group: "/deployer/app/web".into(),
+            address: None,
         };
         let encoded = STANDARD.encode(user_data.render().unwrap());
         let data = ResponseLaunchTemplateData::builder().user_data(encoded).build();

@@ -60,12 +60,16 @@ pub struct ServiceStatus {
     /// Whether the maximum size of its group is 0.
     #[serde(skip)]
     pub is_empty: bool,
+    /// Whether it has an elastic IP address in place of a load balancer. A pause keeps it.
+    #[serde(skip)]
+    pub is_direct: bool,
 }
 
 impl ServiceStatus {
-    /// Whether it is off as intended: paused without a load balancer, or ended.
+    /// Whether it is off as intended: paused, and its load balancer removed, or ended.
     pub fn is_off(&self) -> bool {
-        self.ended || (self.paused.is_some() && self.is_empty && self.address.is_none() && self.unread.is_empty())
+        let is_unreachable = self.address.is_none() || self.is_direct;
+        self.ended || (self.paused.is_some() && self.is_empty && is_unreachable && self.unread.is_empty())
     }
 }
 
@@ -103,8 +107,12 @@ pub(super) async fn read(aws: &Aws, names: &ServiceNames) -> ServiceStatus {
     let wiring = why::keep(&mut unread, "the load balancer", wiring);
     let release = group.iter().flatten().find_map(|group| group.release.clone());
     let targets = async {
+        let address = wiring.as_ref().and_then(|it| it.address.as_ref());
         match wiring.as_ref().map(|it| it.target_group.as_str()) {
-            Some("") => Ok(Some(Vec::new())),
+            Some("") => Ok(Some(match address {
+                Some(address) => health::probed(names, address).await,
+                None => Vec::new(),
+            })),
             Some(arn) => look(|| health::targets(aws, arn)).await.map(Some),
             None => Ok(None),
         }
@@ -151,6 +159,7 @@ pub(super) async fn read(aws: &Aws, names: &ServiceNames) -> ServiceStatus {
         exists,
         zones,
         is_empty: downtime.is_empty,
+        is_direct: names.address.is_some(),
     }
 }
 

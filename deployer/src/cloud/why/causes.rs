@@ -55,6 +55,7 @@ const CAUSES: &[Cause] = &[
         "",
     ),
     cause("detached", detached, UP, ""),
+    cause("no-address", no_address, "run `up`", "load_balancer"),
     cause("no-listener", no_listener, UP, "load_balancer.port"),
     cause("listener-elsewhere", listener_elsewhere, UP, "load_balancer.port"),
     cause("launch-refused", launch_refused, "", "instance_type"),
@@ -164,6 +165,13 @@ const CAUSES: &[Cause] = &[
         no_answer,
         "find out why the service is slow, or raise `health_check.timeout_s`",
         "health_check",
+    ),
+    cause(
+        "address-not-taken",
+        address_not_taken,
+        "wait a minute, or run `up`, which restores the role's policy; with `roles`, allow it `ec2:AssociateAddress`. If it was \
+         taken away by hand, terminate the instance: its successor takes it",
+        "load_balancer",
     ),
     cause("stopped", stopped, "the group replaces it by itself: wait", ""),
     cause("starting", starting, "wait", ""),
@@ -338,6 +346,19 @@ fn detached(it: &Evidence) -> Option<String> {
     let (group, wiring) = (it.group.as_ref()?.as_ref()?, it.wiring.as_ref()?);
     let is_there = wiring.target_group.is_empty() || group.target_groups.contains(&wiring.target_group);
     (!is_there).then(|| "its target group is not attached to its Auto Scaling group".into())
+}
+
+fn no_address(it: &Evidence) -> Option<String> {
+    let wiring = it.wiring.as_ref().filter(|wiring| wiring.is_direct && wiring.address.is_none())?;
+    wiring.host.is_empty().then(|| "its elastic IP address does not exist".into())
+}
+
+fn address_not_taken(it: &Evidence) -> Option<String> {
+    let address = it.wiring.as_ref()?.address.as_ref()?;
+    let runs = |id: &str| it.instances.iter().any(|one| one.id == id && one.state == "running");
+    let is_taken = address.instance.as_deref().is_some_and(runs);
+    let alive = it.instances.iter().find(|one| one.state == "running")?;
+    (!is_taken).then(|| format!("its instance {} has not taken the address {}", alive.id, address.public_ip))
 }
 
 fn no_listener(it: &Evidence) -> Option<String> {
@@ -575,7 +596,7 @@ fn starting(it: &Evidence) -> Option<String> {
 mod tests {
     use super::super::{Group, Instance, Launch, Member, RollOut, UnreadableValue, Wiring, report::Report};
     use super::*;
-    use crate::cloud::health::Target;
+    use crate::{cloud::health::Target, kinds::elastic_address::Output};
 
     /// A service whose instance runs and is not healthy, for an unknown reason.
     fn unhealthy() -> Evidence {
@@ -686,6 +707,7 @@ mod tests {
         ("no-group", "does not exist", |it| it.group = Some(None)),
         ("suspended", "processes: Launch", |it| it.group = group(|it| it.suspended.push("Launch".into()))),
         ("detached", "not attached", |it| it.group = group(|it| it.target_groups.clear())),
+        ("no-address", "elastic IP address does not exist", |it| it.wiring = wiring(|it| it.is_direct = true)),
         ("no-listener", "no listener", |it| it.wiring = wiring(|it| it.listens = false)),
         ("listener-elsewhere", "another target group", |it| {
             it.wiring = wiring(|it| it.forwards = false);
@@ -808,6 +830,13 @@ mod tests {
         }),
         ("slow-start", "within 120 s", |it| it.launches = replaced("i-1", 0).into()),
         ("no-answer", "Request timed out", |it| it.targets = target("Target.Timeout", "Request timed out")),
+        ("address-not-taken", "its instance i-1 has not taken the address 192.0.2.1", |it| {
+            it.wiring = wiring(|it| {
+                let (allocation, public_ip) = ("eipalloc-1".to_owned(), "192.0.2.1".to_owned());
+                it.host.clone_from(&public_ip);
+                it.address = Some(Output { allocation, public_ip, association: None, instance: None });
+            })
+        }),
         ("stopped", "i-1 was stopped", |it| {
             it.targets = target("Target.InvalidState", "Target is in the stopped state")
         }),

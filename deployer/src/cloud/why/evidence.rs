@@ -27,6 +27,7 @@ use crate::{
     engine::{Fault, look},
     kinds::{
         auto_scaling_group::{self, Downtime, downtime, tags_of},
+        elastic_address::{self, ElasticAddress},
         listener::{forwards, redirect},
         tags,
     },
@@ -54,6 +55,10 @@ pub struct ServiceNames {
     pub port: u16,
     /// The path of the health check.
     pub path: String,
+    /// The statuses that count as success.
+    pub matcher: String,
+    /// The elastic IP address that it has in place of a load balancer.
+    pub address: Option<ElasticAddress>,
     /// The grace period of a new instance.
     pub grace_s: i64,
     /// The instance type.
@@ -246,6 +251,10 @@ pub struct Wiring {
     pub front: Vec<String>,
     /// Whether a security group of the instances admits the load balancer on the port; `None` if unknown.
     pub admits: Option<bool>,
+    /// Whether there is no load balancer, but an elastic IP address.
+    pub is_direct: bool,
+    /// That address, if it exists.
+    pub address: Option<elastic_address::Output>,
 }
 
 /// Reads all evidence, concurrently where possible.
@@ -267,9 +276,10 @@ pub async fn collect(aws: &Aws, names: &ServiceNames) -> Evidence {
     let mut roll_out = keep(&mut unread, "its roll-outs", roll_out).flatten();
     let arn = wiring.as_ref().map(|wiring| wiring.target_group.clone()).filter(|arn| !arn.is_empty());
     let targets = async {
-        match &arn {
-            Some(arn) => health::targets(aws, arn).await,
-            None => Ok(Vec::new()),
+        match (&arn, wiring.as_ref().and_then(|wiring| wiring.address.as_ref())) {
+            (Some(arn), _) => health::targets(aws, arn).await,
+            (None, Some(address)) => Ok(health::probed(names, address).await),
+            (None, None) => Ok(Vec::new()),
         }
     };
     let alive = instances.iter().find(|it| it.state == "running").cloned();
@@ -617,6 +627,11 @@ async fn has_program(aws: &Aws, names: &ServiceNames, instance: &str) -> Result<
 }
 
 pub(in crate::cloud) async fn wiring(aws: &Aws, names: &ServiceNames) -> Result<Wiring, Fault> {
+    if let Some(address) = &names.address {
+        let address = address.find(aws).await?;
+        let host = address.as_ref().map(|address| address.public_ip.clone()).unwrap_or_default();
+        return Ok(Wiring { host, listens: true, forwards: true, is_direct: true, address, ..Wiring::default() });
+    }
     let (groups, balancers) = futures::join!(
         aws.elb.describe_target_groups().names(&names.target_group).send(),
         aws.elb.describe_load_balancers().names(&names.balancer).send(),
@@ -642,6 +657,8 @@ pub(in crate::cloud) async fn wiring(aws: &Aws, names: &ServiceNames) -> Result<
         front: balancer.security_groups().to_vec(),
         target_group,
         admits: None,
+        is_direct: false,
+        address: None,
     })
 }
 

@@ -240,7 +240,7 @@ async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Networ
             .ec2
             .create_security_group()
             .dry_run(true)
-            .group_name(names.plain(&format!("{}-lb", service.load_balancer.entry_in_names(entry.as_str()))))
+            .group_name(names.plain(&format!("{}-lb", service.entry_in_names(entry.as_str()))))
             .description("a trial")
             .vpc_id(&network.vpc)
             .tag_specifications(ec2_specification(

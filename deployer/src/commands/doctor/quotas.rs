@@ -15,8 +15,8 @@ use crate::{
     config::{ChosenNetwork, Config},
     engine::{Fault, Plan, Resource as _, Step},
     kinds::{
-        auto_scaling_group::AutoScalingGroup, load_balancer::LoadBalancer, security_group::SecurityGroup, table::Table,
-        target_group::TargetGroup, vpc::Vpc,
+        auto_scaling_group::AutoScalingGroup, elastic_address::ElasticAddress, load_balancer::LoadBalancer,
+        security_group::SecurityGroup, table::Table, target_group::TargetGroup, vpc::Vpc,
     },
     page::names::Names,
 };
@@ -54,6 +54,7 @@ type Checked<'a> = LocalBoxFuture<'a, Result<Finding, Fault>>;
 pub async fn check(aws: &Aws, config: &Config, site: &Site, new: &New) -> Vec<Finding> {
     let has_services = !config.services.is_empty();
     let makes_network = has_services && matches!(config.network, Some(ChosenNetwork::Own(_)));
+    let has_addresses = config.services.values().any(|service| service.is_direct);
     let names = Names::of(config, site);
     let all: Vec<(bool, &str, Checked<'_>)> = vec![
         (has_services, BALANCERS.subject, balancers(aws, new).boxed_local()),
@@ -61,6 +62,7 @@ pub async fn check(aws: &Aws, config: &Config, site: &Site, new: &New) -> Vec<Fi
         (has_services, GROUPS.subject, groups(aws, new).boxed_local()),
         (has_services, PROCESSORS, processors(aws, config).boxed_local()),
         (has_services, SECURITY_GROUPS.subject, security_groups(aws, new).boxed_local()),
+        (has_addresses, ADDRESSES.subject, addresses(aws, new).boxed_local()),
         (makes_network, VPCS.subject, vpcs(aws, new).boxed_local()),
         (!config.tables.is_empty(), TABLES.subject, tables(aws, new).boxed_local()),
         (!config.functions.is_empty(), CONCURRENCY, concurrency(aws, config, &names).boxed_local()),
@@ -85,6 +87,7 @@ const BALANCERS: Quota = Quota { subject: "quota of load balancers", code: "L-53
 const TARGET_GROUPS: Quota = Quota { subject: "quota of target groups", code: "L-B22855CB" };
 const GROUPS: Quota = Quota { subject: "quota of Auto Scaling groups", code: "L-CDE20ADC" };
 const SECURITY_GROUPS: Quota = Quota { subject: "quota of security groups", code: "L-E79EC296" };
+const ADDRESSES: Quota = Quota { subject: "quota of elastic IP addresses", code: "L-0263D0A3" };
 const VPCS: Quota = Quota { subject: "quota of VPCs", code: "L-F678F1CE" };
 const TABLES: Quota = Quota { subject: "quota of tables", code: "L-F98FE922" };
 
@@ -150,6 +153,12 @@ async fn security_groups(aws: &Aws, new: &New) -> Result<Finding, Fault> {
     let there = items(aws.ec2.describe_security_groups().into_paginator().send());
     let (limit, there) = futures::try_join!(SECURITY_GROUPS.limit(aws, "vpc"), there)?;
     Ok(SECURITY_GROUPS.room(there.len(), new.count(SecurityGroup::KIND), limit))
+}
+
+async fn addresses(aws: &Aws, new: &New) -> Result<Finding, Fault> {
+    let there = async { Ok::<_, Fault>(aws.ec2.describe_addresses().send().await?) };
+    let (limit, there) = futures::try_join!(ADDRESSES.limit(aws, "ec2"), there)?;
+    Ok(ADDRESSES.room(there.addresses().len(), new.count(ElasticAddress::KIND), limit))
 }
 
 async fn vpcs(aws: &Aws, new: &New) -> Result<Finding, Fault> {

@@ -3,11 +3,16 @@
 use super::{Fields, Reader, programs::reserved_by_us, values::usual, values::usual_text};
 use crate::{
     config::{
-        Balancer, Cidr, HealthCheck, InstanceType, Instances, Place, Service,
+        Balancer, Cidr, HealthCheck, InstanceType, Instances, Place, Port, Service,
         tree::{Located, Node},
     },
     package::Architecture,
 };
+
+/// The word for a service without a load balancer.
+const NONE: &str = "none";
+/// Its port, unless stack.yaml names another.
+const HTTP_PORT: u16 = 80;
 
 /// One status or a range of them, as load balancers take them.
 pub(super) fn are_statuses(text: &str) -> bool {
@@ -71,11 +76,17 @@ fn is_certificate(text: &str) -> bool {
 impl Reader<'_> {
     pub(super) fn service(&mut self, path: &str, value: &Located) -> Option<Service> {
         let fields = self.fields(path, value)?;
+        let is_direct =
+            fields.get("load_balancer").is_some_and(|value| matches!(&value.node, Node::Text(text) if text == NONE));
+        if is_direct {
+            self.refuse_beside_none(&fields);
+        }
         Some(Service {
             program: self.service_program(&fields),
             instance_type: self.instance_type(&fields),
-            port: self.port(&fields, "port"),
-            instances: self.instances(&fields),
+            port: self.service_port(&fields, is_direct),
+            instances: if is_direct { self.one_instance(&fields) } else { self.instances(&fields) },
+            is_direct,
             health_check: self.health_check(&fields),
             load_balancer: self.load_balancer(&fields),
             access_logs: self.boolean(&fields, "access_logs"),
@@ -84,11 +95,53 @@ impl Reader<'_> {
             image: self.image(&fields),
             disk_gb: self.number(&fields, "disk_gb"),
             grace_period_s: self.number(&fields, "grace_period_s"),
-            bake_minutes: self.minutes(&fields, "bake"),
+            bake_minutes: self.minutes(&fields, "bake").or(is_direct.then_some(0)),
             log_retention_days: self.retention(&fields),
             variables: self.environment(&fields, reserved_by_us),
             uses: self.uses(&fields),
         })
+    }
+
+    /// The port of a service. Without a load balancer, users reach it directly.
+    fn service_port(&mut self, fields: &Fields<'_>, is_direct: bool) -> Port {
+        match is_direct {
+            true => Port(self.optional_number(fields, "port").unwrap_or(HTTP_PORT)),
+            false => self.port(fields, "port"),
+        }
+    }
+
+    /// Refuses what needs a load balancer. `bake: 0` and `access_logs: false` are what a service without one has.
+    fn refuse_beside_none(&mut self, fields: &Fields<'_>) {
+        for (key, why) in [
+            ("domain", "HTTPS is served by a load balancer"),
+            ("certificate", "HTTPS is served by a load balancer"),
+            ("access_logs", "the load balancer writes the log"),
+            ("bake", "the alarms watch the responses of the load balancer"),
+        ] {
+            let is_off = |value: &Located| match &value.node {
+                Node::Bool(truth) => !truth,
+                Node::Number(number) => *number == 0,
+                Node::Text(text) => text == "0",
+                _ => false,
+            };
+            if fields.get(key).is_some_and(|value| !is_off(value)) {
+                let help = format!("{why}: leave `{key}` out, or `load_balancer: none`");
+                self.problem(self.place(fields, key), format!("`{key}` needs a load balancer"), help);
+            }
+        }
+    }
+
+    /// The one instance of a service without a load balancer.
+    fn one_instance(&mut self, service: &Fields<'_>) -> Instances {
+        let fields = self.fields_of(service, "instances");
+        for key in ["min", "max"] {
+            if let Some(number) = self.optional_number(&fields, key).filter(|number| *number != 1) {
+                let help = "one instance has the address: leave `instances` out, or `load_balancer: none`";
+                let message = format!("`{key}` cannot be {number} without a load balancer");
+                self.problem(self.place(&fields, key), message, help);
+            }
+        }
+        Instances { min: 1, max: 1, cpu_percent: self.number(&fields, "cpu_percent") }
     }
 
     pub(super) fn instance_type(&mut self, fields: &Fields<'_>) -> InstanceType {
@@ -208,12 +261,13 @@ impl Reader<'_> {
             Some(_) => Fields::none(service, "load_balancer"),
             None => self.fields_of(service, "load_balancer"),
         };
-        if let Some((place, text)) = word.as_ref().filter(|(_, text)| text != "internal") {
-            let help = "write `load_balancer: internal`, or its fields: `load_balancer: { port: 80 }`";
+        if let Some((place, text)) = word.as_ref().filter(|(_, text)| text != "internal" && text != NONE) {
+            let help =
+                "write `load_balancer: internal`, `load_balancer: none`, or its fields: `load_balancer: { port: 80 }`";
             self.problem(*place, format!("`load_balancer` cannot be {text:?}"), help);
         }
         let (port, protect) = (self.port(&fields, "port"), self.boolean(&fields, "protect"));
-        let internal = self.boolean(&fields, "internal") || word.is_some();
+        let internal = self.boolean(&fields, "internal") || word.is_some_and(|(_, text)| text == "internal");
         if fields.get("allow").is_none() {
             return Balancer { port, allow: vec![Cidr(usual_text(&fields, "allow"))], protect, internal };
         }

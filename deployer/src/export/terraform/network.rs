@@ -1,4 +1,4 @@
-//! The network that a stack makes for its services.
+//! The network that a stack makes for its services, and their elastic IP addresses.
 
 use super::{
     Sheet, Terraform,
@@ -8,7 +8,10 @@ use super::{
 use crate::{
     cloud::aws::Aws,
     engine::{Fault, Live},
-    kinds::{internet_gateway::InternetGateway, route_table::RouteTable, subnet::Subnet, vpc::Vpc},
+    kinds::{
+        elastic_address::ElasticAddress, internet_gateway::InternetGateway, route_table::RouteTable, subnet::Subnet,
+        vpc::Vpc,
+    },
 };
 
 impl Terraform for Vpc {
@@ -16,6 +19,17 @@ impl Terraform for Vpc {
         let body = Body::new().text("cidr_block", &live.settings.block).set("tags", sheet.tags());
         let address = sheet.add("aws_vpc", &live.output.id, body);
         sheet.know(&live.output.id, format!("{address}.id"));
+        Ok(())
+    }
+}
+
+impl Terraform for ElasticAddress {
+    /// The instance takes it by its user data, so there is no association.
+    async fn write(&self, live: &Live<Self>, _: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
+        let body = Body::new().text("domain", "vpc").set("tags", sheet.tags());
+        let address = sheet.add("aws_eip", &live.output.allocation, body);
+        sheet.know(&live.output.allocation, format!("{address}.allocation_id"));
+        sheet.know(&live.output.public_ip, format!("{address}.public_ip"));
         Ok(())
     }
 }

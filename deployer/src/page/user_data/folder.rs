@@ -104,7 +104,7 @@ mod tests {
     use super::super::tests::postagram;
     use super::*;
     use crate::{
-        config::LARGEST_COMMANDS,
+        config::{LARGEST_COMMANDS, LARGEST_DIRECT_ENVIRONMENT},
         page::user_data::{Program, commands, program, variables},
     };
 
@@ -223,6 +223,16 @@ mod tests {
             );
             data.commands = Some(commands);
             data.render().unwrap_or_else(|error| panic!("{error}"));
+            // The name of a role, with the region, has at most 64 characters.
+            let mut direct = data.clone();
+            direct.environment.insert("A".into(), "\"".repeat(LARGEST_DIRECT_ENVIRONMENT - 1));
+            (direct.stack, direct.service, direct.region) = ("a".repeat(24), "b".repeat(25), "us-east-1".into());
+            (direct.key, direct.log_group) = (
+                format!("services/{}/{hash}", direct.service),
+                format!("/deployer/{}/{}", direct.stack, direct.service),
+            );
+            direct.address = Some(format!("eipalloc-{}", "0".repeat(17)));
+            direct.render().unwrap_or_else(|error| panic!("{error}"));
         }
     }
 }
