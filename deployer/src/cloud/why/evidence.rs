@@ -24,7 +24,7 @@ use crate::{
         health::{self, Target},
     },
     engine::look,
-    page::user_data::{UNREADABLE, program},
+    page::user_data::UNREADABLE,
 };
 
 pub use failed_reads::{denied_or_said, is_denied, keep, unread};
