@@ -3,7 +3,7 @@
 use kit::query::{Answer, ApiError, Envelope, Params};
 
 use kit::call::{Effect, Needs, Operation, Page, Rows};
-use kit::parameters::{self, ParameterSpec};
+use kit::parameters::ParameterSpec;
 
 use super::state::State;
 use super::{Site, autoscaling, ec2, elb};

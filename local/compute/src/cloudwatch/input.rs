@@ -10,7 +10,6 @@ use kit::answer::Refusal;
 use kit::call::{Form, Input};
 use kit::parameters::{self, ParameterSpec, Type};
 
-use super::operation::parameters;
 use super::{MOST_STEPS, put};
 
 /// Members that are timestamps, which each protocol encodes differently.

@@ -12,7 +12,6 @@ use crate::Site;
 use crate::state::State;
 use kit::answer::Refusal;
 use kit::call::{Asked, Effect, Input, Need, Needs, Operation, Page, Rows};
-use kit::parameters;
 
 /// The supported operations and parameters; any other is refused by name.
 pub(super) const OPERATIONS: &[Operation<Run>] = &[
@@ -90,7 +89,7 @@ fn alarm_arn(asked: &Asked, name: &str) -> String {
 }
 
 /// The parameters of a call, whose types have not been checked.
-pub(super) fn parameters<'a>(asked: &'a Asked) -> Cow<'a, Value> {
+fn parameters<'a>(asked: &'a Asked) -> Cow<'a, Value> {
     match &asked.call.input {
         Input::Form(form) => Cow::Owned(document(form).unwrap_or_default()),
         input => Cow::Borrowed(input.json().value()),
