@@ -1,5 +1,6 @@
 //! DynamoDB: dynoxide's tables, with AWS's delays, paginated tags, and backups.
 
+mod backups;
 mod calls;
 mod counts;
 mod database;
@@ -7,6 +8,8 @@ mod engine;
 mod expiry;
 mod manifest;
 mod needs;
+mod operation;
+mod refusals;
 mod sizes;
 mod states;
 mod sums;
@@ -20,22 +23,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynoxide::DynoxideError;
-use futures::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use counts::Counts;
-use database::{Database, Recovery, seconds_now};
+use database::Database;
 use engine::Engine;
 use expiry::Expiry;
 use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, json_answer, json_text, not_implemented};
-use kit::call::Effect::{Reads, Writes};
-use kit::call::{Call, Effect, Json, Needs, Operation, Page, Request, Row, Rows, Unreadable};
-use kit::parameters::{self, ANYTHING, ParameterSpec};
+use kit::call::Effect::Reads;
+use kit::call::{Call, Effect, Json, Operation, Request, Row, Unreadable};
+use kit::parameters::{self, ParameterSpec};
 use kit::quotas::TABLES;
 use kit::speed::Speed;
 use states::States;
+
+use backups::{backups, recovery_days};
+pub use operation::rows;
+use operation::{OPERATIONS, Run};
+use refusals::{invalid, stopped, unread, unwritten};
 
 /// The tables of a region.
 pub struct DynamoDb {
@@ -50,11 +57,6 @@ pub struct DynamoDb {
 
 /// The number of requests for point-in-time recovery that a new table refuses (docs/aws.md §2.3).
 const REFUSALS_OF_BACKUPS: u8 = 2;
-/// The default and maximum number of days that backups go back.
-const RECOVERY_DAYS: u32 = 35;
-/// The age of the newest backup in seconds,
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Point-in-time-recovery.html>.
-const NEWEST_BACKUP_S: f64 = 300.0;
 
 /// The operations whose responses contain dynoxide's region, which must be replaced.
 const DESCRIBING: &[&str] =
@@ -425,159 +427,9 @@ fn indexes_created(input: &Value) -> Vec<String> {
     updates.filter_map(|update| update["Create"]["IndexName"].as_str().map(str::to_owned)).collect()
 }
 
-/// Returns the number of days that backups should go back; `None` to disable backups.
-fn recovery_days(wanted: &Value) -> Result<Option<u32>, Refusal> {
-    let at = "pointInTimeRecoverySpecification";
-    let constraint = |value: &Value, at: &str, bound: &str| {
-        invalid(&format!(
-            "1 validation error detected: Value '{value}' at '{at}' failed to satisfy constraint: Member must {bound}"
-        ))
-    };
-    let null = |at: &str| {
-        invalid(&format!(
-            "1 validation error detected: Value null at '{at}' failed to satisfy constraint: Member must not be null"
-        ))
-    };
-    if !wanted.is_object() {
-        return Err(null(at));
-    }
-    let enabled = wanted["PointInTimeRecoveryEnabled"].as_bool();
-    let enabled = enabled.ok_or_else(|| null(&format!("{at}.pointInTimeRecoveryEnabled")))?;
-    let days = match &wanted["RecoveryPeriodInDays"] {
-        Value::Null => RECOVERY_DAYS,
-        days => {
-            let bound = match days.as_i64() {
-                Some(1..=35) => None,
-                Some(36..) => Some("have value less than or equal to 35"),
-                _ => Some("have value greater than or equal to 1"),
-            };
-            if let Some(bound) = bound {
-                return Err(constraint(days, &format!("{at}.recoveryPeriodInDays"), bound));
-            }
-            days.as_u64().and_then(|days| u32::try_from(days).ok()).unwrap_or(RECOVERY_DAYS)
-        }
-    };
-    Ok(enabled.then_some(days))
-}
-
-fn backups(recovery: Option<Recovery>) -> Response {
-    let recovery = match recovery {
-        None => json!({ "PointInTimeRecoveryStatus": "DISABLED" }),
-        Some(Recovery { days, since }) => {
-            let earliest = since.max(seconds_now() - f64::from(days) * 86_400.0);
-            json!({
-                "PointInTimeRecoveryStatus": "ENABLED",
-                "RecoveryPeriodInDays": days,
-                "EarliestRestorableDateTime": earliest,
-                "LatestRestorableDateTime": earliest.max(seconds_now() - NEWEST_BACKUP_S),
-            })
-        }
-    };
-    let description = json!({ "ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery });
-    json_answer(200, Protocol::Json10, &json!({ "ContinuousBackupsDescription": description }))
-}
-
 /// Returns this server's address, as the client addresses it.
 fn endpoints(request: &Request) -> Response {
     let here = request.header("host").unwrap_or("127.0.0.1");
     let endpoints = json!({ "Endpoints": [{ "Address": here, "CachePeriodInMinutes": 1440 }] });
     json_answer(200, Protocol::Json10, &endpoints)
 }
-
-fn invalid(text: &str) -> Refusal {
-    Refusal::new(400, "ValidationException", text)
-}
-
-/// Returns the error for a failure to write the files; `None` if the call itself is at fault.
-fn unwritten(fault: &DynoxideError) -> Option<Refusal> {
-    failed(fault, "write")
-}
-
-fn unread(fault: &DynoxideError) -> Option<Refusal> {
-    failed(fault, "read")
-}
-
-fn failed(fault: &DynoxideError, verb: &str) -> Option<Refusal> {
-    if fault.status_code() != 500 {
-        return None;
-    }
-    tracing::error!(%fault, "failed to {verb} the tables");
-    Some(Refusal::new(500, "InternalServerError", format!("the local AWS cannot {verb} its tables: {fault}")))
-}
-
-fn stopped() -> Refusal {
-    Refusal::new(500, "InternalServerError", "the local AWS has given up this call of its tables")
-}
-
-type Run =
-    for<'a> fn(&'a DynamoDb, &'static Row, Document<'a>, &'a Request) -> BoxFuture<'a, Result<Response, Refusal>>;
-
-/// An operation whose input dynoxide checks; `unserved` refuses the parameters that have no effect.
-const fn row(name: &'static str, effect: Effect, needs: Needs, page: Option<Page>, run: Run) -> Operation<Run> {
-    Operation::new(name, effect, needs, page, ANYTHING, run)
-}
-
-macro_rules! answered {
-    ($method:ident) => {
-        |tables, row, document, _| Box::pin(tables.$method(row, document))
-    };
-}
-
-const PAGED: Option<Page> = Some(Page::Own("Limit"));
-
-/// Returns the row of each operation.
-pub fn rows() -> Rows {
-    Operation::rows(OPERATIONS)
-}
-
-/// The supported operations; any other is refused by name.
-const OPERATIONS: &[Operation<Run>] = &[
-    row("BatchExecuteStatement", Writes, needs::STATEMENTS, None, answered!(pass_on)),
-    row("BatchGetItem", Reads, needs::BATCH, None, answered!(pass_on)),
-    row("BatchWriteItem", Writes, needs::BATCH, None, answered!(pass_on)),
-    row("CreateTable", Writes, needs::NEW_TABLE, None, answered!(on_table)),
-    row("DeleteItem", Writes, needs::TABLE, None, answered!(pass_on)),
-    row("DeleteTable", Writes, needs::TABLE, None, answered!(on_table)),
-    Operation::new("DescribeContinuousBackups", Reads, needs::TABLE, None, "TableName", answered!(describe_backups)),
-    row("DescribeEndpoints", Reads, Needs::Own, None, |_, _, _, request| {
-        Box::pin(std::future::ready(Ok(endpoints(request))))
-    }),
-    row("DescribeLimits", Reads, Needs::Own, None, answered!(limits)),
-    row("DescribeStream", Reads, needs::STREAM, None, answered!(pass_on)),
-    row("DescribeTable", Reads, needs::TABLE, None, answered!(on_table)),
-    row("DescribeTimeToLive", Reads, needs::TABLE, None, answered!(describe_time_to_live)),
-    row("ExecuteStatement", Writes, needs::STATEMENT, PAGED, answered!(pass_on)),
-    row("ExecuteTransaction", Writes, needs::TRANSACT_STATEMENTS, None, answered!(pass_on)),
-    row("GetItem", Reads, needs::TABLE, None, answered!(pass_on)),
-    row("GetRecords", Reads, needs::RECORDS, None, answered!(pass_on)),
-    row("GetShardIterator", Reads, needs::STREAM, None, answered!(pass_on)),
-    row("ListStreams", Reads, needs::STREAMS, PAGED, answered!(pass_on)),
-    row("ListTables", Reads, Needs::Own, PAGED, answered!(list_tables)),
-    Operation::new(
-        "ListTagsOfResource",
-        Reads,
-        needs::TAGGED,
-        PAGED,
-        "Limit:integer NextToken ResourceArn",
-        answered!(on_tags),
-    ),
-    row("PutItem", Writes, needs::TABLE, None, answered!(pass_on)),
-    row("Query", Reads, needs::TABLE, PAGED, answered!(pass_on)),
-    row("Scan", Reads, needs::TABLE, PAGED, answered!(pass_on)),
-    row("TagResource", Writes, needs::TAGGED, None, answered!(on_tags)),
-    row("TransactGetItems", Reads, needs::TRANSACTION, None, answered!(pass_on)),
-    row("TransactWriteItems", Writes, needs::TRANSACTION, None, answered!(pass_on)),
-    row("UntagResource", Writes, needs::TAGGED, None, answered!(on_tags)),
-    Operation::new(
-        "UpdateContinuousBackups",
-        Writes,
-        needs::TABLE,
-        None,
-        "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled:boolean \
-         PointInTimeRecoverySpecification.RecoveryPeriodInDays:integer TableName",
-        answered!(update_backups),
-    ),
-    row("UpdateItem", Writes, needs::TABLE, None, answered!(pass_on)),
-    row("UpdateTable", Writes, needs::TABLE, None, answered!(on_table)),
-    row("UpdateTimeToLive", Writes, needs::TABLE, None, answered!(update_time_to_live)),
-];

@@ -1,0 +1,26 @@
+//! Causes between the load balancer and the instances.
+
+use crate::cloud::why::evidence::Evidence;
+
+pub(super) fn detached(it: &Evidence) -> Option<String> {
+    let (group, wiring) = (it.group.as_ref()?.as_ref()?, it.wiring.as_ref()?);
+    let is_there = wiring.target_group.is_empty() || group.target_groups.contains(&wiring.target_group);
+    (!is_there).then(|| "its target group is not attached to its Auto Scaling group".into())
+}
+
+pub(super) fn no_listener(it: &Evidence) -> Option<String> {
+    it.wiring.as_ref().filter(|it| !it.listens).map(|_| "its load balancer has no listener on its port".into())
+}
+
+pub(super) fn listener_elsewhere(it: &Evidence) -> Option<String> {
+    let wiring = it.wiring.as_ref().filter(|it| it.listens && !it.forwards)?;
+    // During a move to another port, the listener still forwards to the old targets.
+    let is_rolled_out =
+        it.targets.iter().any(|target| target.state == "healthy") || it.target(&["Target.NotInUse"]).is_some();
+    (is_rolled_out && !wiring.target_group.is_empty()).then(|| "its listener forwards to another target group".into())
+}
+
+pub(super) fn firewall(it: &Evidence) -> Option<String> {
+    let closed = it.wiring.as_ref()?.admits == Some(false);
+    closed.then(|| format!("the security group of its instances does not admit the load balancer on port {}", it.port))
+}
