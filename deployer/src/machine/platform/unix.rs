@@ -8,6 +8,9 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// The variables that name the home directory; the first one that is set counts.
+pub const HOME_VARIABLES: &[&str] = &["HOME"];
+
 /// Listens for the signals that stop a run: Ctrl-C and SIGTERM.
 pub struct Signals(Signal, Signal);
 

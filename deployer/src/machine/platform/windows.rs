@@ -15,6 +15,9 @@ pub const RUNS_ELF: bool = false;
 /// Programs that open an address. The first argument of `start` would be a title.
 pub const OPENERS: &[Opener] = &[Opener { program: "cmd.exe", arguments: &["/c", "start", ""] }];
 
+/// The variables that name the home directory; the first one that is set counts.
+pub const HOME_VARIABLES: &[&str] = &["HOME", "USERPROFILE"];
+
 /// Unknown: they are in the registry.
 pub fn resolvers() -> Vec<IpAddr> {
     Vec::new()
