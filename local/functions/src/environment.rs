@@ -1,6 +1,5 @@
 //! An execution environment: a function's process, kept warm between invocations.
 
-use kit::platform::ExitStatusExt;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -240,7 +239,7 @@ const KILLED: &str = "signal: killed";
 
 /// Describes the end of a process in Lambda's wording, which is that of Go's `os.ProcessState`.
 fn how_it_ended(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
+    match (status.code(), process::ending_signal(status)) {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(9)) => KILLED.to_owned(),
         (None, Some(6)) => "signal: aborted".to_owned(),
