@@ -43,6 +43,7 @@ Examples:
   deployer init                       write a commented stack.yaml to start from
   deployer up --local                 the whole stack on this machine, no account needed
   deployer plan                       what `up` would change on AWS
+  deployer adopt                      take over what another tool has made
   deployer up --yes                   deploy without confirmation
   deployer up buckets tables          only these parts and what they need
   deployer up --for 4h                for a demonstration: AWS ends the instances
@@ -88,6 +89,16 @@ Examples:
   deployer plan services              only these parts and what they need
   deployer plan --detailed-exitcode   exits with 2 if there are changes
   deployer plan --json | jq -r '.resources[].address'";
+
+const ADOPT_EXAMPLES: &str = "\
+Lists what exists under the names of stack.yaml, and how it differs. Resources
+with the tags of another stack, and records of others, are never taken over.
+`up` then makes the changes; `down` removes the resources like all others.
+
+Examples:
+  deployer adopt                      the list, then a question
+  deployer adopt --yes                without the question
+  deployer adopt --json | jq -r '.resources[] | select(.finding == \"free\").name'";
 
 const WHY_EXAMPLES: &str = "\
 Examples:
@@ -226,6 +237,9 @@ pub enum Command {
     /// Show what `up` would do, without changing anything
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
+    /// Take over what another tool has made of this stack, by adding ownership tags and nothing else
+    #[command(after_help = ADOPT_EXAMPLES)]
+    Adopt(Adopt),
     /// Show what the stack costs a month, from a table of prices, without an account
     #[command(after_help = COST_EXAMPLES)]
     Cost(Cost),
@@ -413,6 +427,17 @@ pub struct PlanArgs {
     /// Show the values of changed variables, which may be secret
     #[arg(long)]
     pub show_values: bool,
+}
+
+/// Arguments of `adopt`.
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Print the list as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `status`.
