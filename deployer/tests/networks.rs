@@ -390,6 +390,12 @@ async fn a_gateway_that_lost_its_tags_is_adopted() {
     cloud.done(&project, &["up", "network", "--yes", "--adopt", "internet_gateway.own"]).await;
     assert_eq!(inventory_of(&cloud).await, goal);
     assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
+    // The same by taking over all that exists.
+    hands.disown_gateway().await;
+    let adopted = cloud.done(&project, &["adopt", "--yes"]).await;
+    assert!(adopted.stderr.contains("took over 1 resource;"), "{}", adopted.all());
+    assert_eq!(inventory_of(&cloud).await, goal);
+    assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
     cloud.done(&project, &["down", "--yes"]).await;
     assert_eq!(inventory_of(&cloud).await, Inventory::new());
     cloud.end().await;

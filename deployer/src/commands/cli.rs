@@ -98,7 +98,7 @@ with the tags of another stack, and records of others, are never taken over.
 Examples:
   deployer adopt                      the list, then a question
   deployer adopt --yes                without the question
-  deployer adopt --json | jq -r '.resources[] | select(.finding == \"free\").name'";
+  deployer adopt --json | jq .free    how many can be taken over, for scripts";
 
 const WHY_EXAMPLES: &str = "\
 Examples:

@@ -30,7 +30,7 @@ const BY_TAGS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// The tag with which CloudFormation marks what it manages (docs/aws.md §2.5).
+/// The tag of what CloudFormation has made, which stays when the resource is taken out of its stack (docs/aws.md §2.5).
 const CLOUDFORMATION: &str = "aws:cloudformation:stack-name";
 
 /// The word of a finding in JSON, and the heading above its resources.
@@ -65,9 +65,9 @@ impl Row {
             (step, _) => details(step, Values::Hidden, places),
         };
         if let (Finding::Free, Some(Owner::Tags(tags))) = (finding, &line.owner)
-            && let Some(manager) = tags.get(CLOUDFORMATION)
+            && let Some(maker) = tags.get(CLOUDFORMATION)
         {
-            details.push(format!("CloudFormation manages it: take it out of its stack {manager}"));
+            details.push(format!("made by CloudFormation: take it out of stack {maker} if it is still in it"));
         }
         let name = if is_by_tags(line) { String::new() } else { line.name.clone() };
         Row { finding, address: line.address.to_string(), name, details }
