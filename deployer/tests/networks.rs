@@ -375,6 +375,8 @@ async fn what_keeps_a_subnet_keeps_its_way_to_the_internet() {
 async fn a_gateway_that_lost_its_tags_is_adopted() {
     let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
     let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    let nothing = cloud.done(&project, &["adopt"]).await;
+    assert!(nothing.stderr.contains("a network has no name to look for"), "{}", nothing.all());
     cloud.done(&project, &["up", "network", "--yes"]).await;
     let goal = inventory_of(&cloud).await;
     hands.disown_gateway().await;

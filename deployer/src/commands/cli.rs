@@ -66,7 +66,8 @@ Examples:
 
 Exit codes:
   0    done
-  1    failed: what and why is on stderr; the same command continues; `why`, `status`, `doctor`: something is wrong
+  1    failed: what and why is on stderr; the same command continues; `why`, `status`, `doctor`: something is wrong;
+       `adopt`: something that exists is not taken over
   2    there are changes (plan --detailed-exitcode)
   3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
   4    a request of `verify` did not get the expected answer (verify, up --verify)

@@ -1,19 +1,19 @@
-//! What a stack finds when it takes over resources that another tool has made.
+//! Which existing resources a stack can take over.
 
 use super::{Owner, Plan, Planned, Step};
 
-/// What a resource is to the stack. The order is that of reports.
+/// Whether a resource can be taken over, and why not. In the order of reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
     /// It carries no ownership tags, and can be taken over.
     Free,
-    /// The same, but fields differ that are fixed at creation: once taken over, it would stop every plan.
+    /// It carries no ownership tags, but fields that are fixed at creation differ: `up` would refuse every plan.
     Fixed,
     /// It belongs to another owner.
     Foreign,
-    /// The cloud is still changing it, and its owner is unknown.
+    /// It is in transition, and its owner is unknown.
     Settling,
-    /// It was not looked for: a resource that it is part of, or uses, is missing or not ours.
+    /// It could not be identified yet: a resource that it depends on is absent or not ours.
     Unread,
     /// It is part of another resource, whose tags determine the owner.
     Part,
@@ -24,7 +24,9 @@ pub enum Finding {
 }
 
 impl Planned {
-    /// What the resource is to the stack. The plan must be one of [`Stack::list_owners`](super::Stack::list_owners).
+    /// Returns whether the resource can be taken over.
+    ///
+    /// *Assumes:* the plan was made after [`Stack::list_owners`](super::Stack::list_owners).
     pub fn finding(&self) -> Finding {
         match (&self.step, &self.owner) {
             (Step::Foreign { .. }, _) => Finding::Foreign,
@@ -40,7 +42,7 @@ impl Planned {
 }
 
 impl Plan {
-    /// The resources of one finding.
+    /// Returns the resources with this finding.
     pub fn of_finding(&self, finding: Finding) -> impl Iterator<Item = &Planned> {
         self.lines.iter().filter(move |line| line.finding() == finding)
     }

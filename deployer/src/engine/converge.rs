@@ -64,19 +64,19 @@ pub(super) struct Subject {
     pub address: Address,
     pub stack: String,
     pub tags: Tags,
-    /// What counts as its stack's.
+    /// Which resources it accepts.
     pub claim: Claim,
 }
 
-/// The resources that count as a stack's.
+/// Which resources count as the stack's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// Those with its tags. All others are refused.
+    /// Those with the stack's tags. All others are errors.
     Tagged,
     /// Also those without ownership tags, which an update adds.
     Untagged,
-    /// The same, but those of others are listed instead of refused, and the ownership tags that are missing do not count
-    /// as differences.
+    /// The same for a report: a resource of another owner is a step of the plan, not an error, and missing ownership tags
+    /// are not differences.
     Listed,
 }
 
@@ -146,9 +146,9 @@ impl Subject {
         }
     }
 
-    /// Adds the ownership tags that it lacks, and reads again until it has them. Changes nothing else.
+    /// Adds the missing ownership tags, and reads again until they are present. Changes nothing else.
     ///
-    /// Each round reads it right before it is tagged: no service adds a tag on the condition that another one is missing.
+    /// Each round checks the owner right before it tags: no service can add a tag on condition that another is missing.
     pub async fn take_over<R: Resource>(&self, resource: &R, run: &Run<'_, R::Cloud>) -> Result<(), Error> {
         let mut patience = Patience::new(R::LIMIT);
         let mut refusal = Refusal::default();
@@ -386,7 +386,7 @@ fn state_of<R: Resource>(observed: &Observed<R>) -> String {
     }
 }
 
-/// Whether a tag tells whose a resource is.
+/// Whether this is the key of an ownership tag.
 fn is_of_ownership(key: &str) -> bool {
     [STACK_TAG, RESOURCE_TAG].contains(&key)
 }

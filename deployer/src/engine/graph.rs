@@ -130,8 +130,8 @@ impl<C: Send + Sync + 'static> Stack<C> {
         known
     }
 
-    /// Makes plans list what exists instead of refusing it: what carries no ownership tags counts as ours, without a
-    /// difference in these tags, and what belongs to others becomes [`Step::Foreign`].
+    /// Makes plans report the owners of resources instead of failing. A resource without ownership tags is planned as if
+    /// it had them; one of another owner becomes [`Step::Foreign`].
     pub fn list_owners(&mut self) {
         self.nodes.iter_mut().for_each(|node| node.list_owner());
     }
@@ -240,7 +240,7 @@ pub(super) trait Node<C>: Send + Sync {
     fn plan_removal<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Option<Planned>, Error>>;
     /// Converges it, starting from the state that the plan read.
     fn converge<'a>(&'a self, run: &'a Run<'a, C>, seen: Option<Seen>) -> BoxFuture<'a, Result<(), Error>>;
-    /// Adds the ownership tags that it lacks, and nothing else.
+    /// Adds the missing ownership tags, and nothing else.
     fn take_over<'a>(&'a self, run: &'a Run<'a, C>) -> BoxFuture<'a, Result<(), Error>>;
     /// Removes it and waits until it is absent.
     fn vanish<'a>(&'a self, run: &'a Run<'a, C>) -> BoxFuture<'a, Result<(), Error>>;

@@ -282,13 +282,13 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Some(Outcome { address: node.address().clone(), result: Some(result) })
     }
 
-    /// Adds the ownership tags to what a plan of [`Stack::list_owners`] found free, and changes nothing else. Each resource
-    /// is read again right before.
+    /// Adds the ownership tags to the resources that a plan found free (see [`Stack::list_owners`]), and changes nothing
+    /// else. Each resource is read again right before it is tagged.
     pub async fn take_over(&self, cloud: &C, plan: &Plan, pace: &Pace, observer: &Observer) -> Vec<Outcome> {
         let free: BTreeSet<&Address> = plan.of_finding(Finding::Free).map(|line| &line.address).collect();
         let run = Run { cloud, outputs: &plan.outputs, pace, observer };
         let outcomes = Slots::new(self.nodes.len());
-        // Tags do not depend on each other.
+        // The order is irrelevant: tagging one resource does not affect another.
         walk(&vec![Vec::new(); self.nodes.len()], AT_ONCE, |index| {
             let (run, node, free, outcomes) = (&run, &self.nodes[index], &free, &outcomes);
             async move {

@@ -11,7 +11,7 @@ use super::{
     say,
 };
 use crate::{
-    engine::{Finding, Owner, Plan, Planned, Resource as _, Step},
+    engine::{Finding, Owner, Plan, Planned, Resource as _, Step, Tags},
     kinds::{
         certificate::Certificate, internet_gateway::InternetGateway, route_table::RouteTable, subnet::Subnet, vpc::Vpc,
     },
@@ -64,14 +64,17 @@ impl Row {
             (Step::Pending(on), Finding::Unread) => on.iter().map(|address| format!("needs {address}")).collect(),
             (step, _) => details(step, Values::Hidden, places),
         };
-        if let (Finding::Free, Some(Owner::Tags(tags))) = (finding, &line.owner)
-            && let Some(maker) = tags.get(CLOUDFORMATION)
-        {
-            details.push(format!("made by CloudFormation: take it out of stack {maker} if it is still in it"));
+        if let (Finding::Free, Some(Owner::Tags(tags))) = (finding, &line.owner) {
+            details.extend(made_by_cloudformation(tags));
         }
         let name = if is_by_tags(line) { String::new() } else { line.name.clone() };
         Row { finding, address: line.address.to_string(), name, details }
     }
+}
+
+fn made_by_cloudformation(tags: &Tags) -> Option<String> {
+    let stack = tags.get(CLOUDFORMATION)?;
+    Some(format!("made by CloudFormation: take it out of stack {stack} if it is still in it"))
 }
 
 fn is_by_tags(line: &Planned) -> bool {
@@ -131,6 +134,14 @@ pub fn findings_json(plan: &Plan, places: Places) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cloudformation_has_made_is_named() {
+        let tags = |key: &str| Tags::from([(key.to_owned(), "shop".to_owned())]);
+        let words = made_by_cloudformation(&tags("aws:cloudformation:stack-name")).unwrap();
+        assert_eq!(words, "made by CloudFormation: take it out of stack shop if it is still in it");
+        assert_eq!(made_by_cloudformation(&tags("team")), None);
+    }
 
     #[test]
     fn resources_are_grouped_in_80_columns() {
