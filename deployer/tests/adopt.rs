@@ -1,5 +1,5 @@
-//! `adopt` takes over a stack that another tool has made: it adds the ownership tags to what has none, changes nothing
-//! else, and leaves what belongs to others as it is. Killed anywhere, it continues.
+//! `adopt` takes over a stack that another tool has made: it adds ownership tags to untagged resources, changes nothing
+//! else, and does not touch resources of other owners. After a crash, the same command continues.
 
 mod support;
 
@@ -20,7 +20,7 @@ use support::{
 };
 use testkit::{proxy::parts, until};
 
-/// The calls that add tags to what exists.
+/// The operations that tag existing resources.
 const TAGGING: &[&str] = &[
     "AddTags",
     "CreateOrUpdateTags",
@@ -31,7 +31,7 @@ const TAGGING: &[&str] = &[
     "TagRole",
 ];
 
-/// What the question ends with.
+/// The end of the question.
 const QUESTION: &str = "change nothing else? [y/N]";
 
 fn says(said: &Said, text: &str) {
@@ -49,7 +49,7 @@ async fn a_stack_without_owners_is_taken_over_by_its_tags_alone() {
     says(&unasked, "confirmation needed, but there is no terminal");
     says(&unasked, &format!("can be taken over; below each, what the next `up` changes ({})\n", TAGGED.len()));
     TAGGED.iter().for_each(|address| says(&unasked, &format!("\n  {address} ")));
-    says(&unasked, "owned with what they are part of");
+    says(&unasked, "owned with the resource that they are part of");
     assert!(!unasked.stderr.contains("not found"), "{}", unasked.all());
 
     let mut terminal = Terminal::of(&scene.command(&["adopt"]));
@@ -195,7 +195,7 @@ async fn what_differs_is_listed_and_what_others_own_is_left_alone() {
         "small-artifacts-000000000000-us-east-1",
         "names follow from `name` and the entries of stack.yaml",
         "took over 2 resources",
-        "not taken over, so that `up` refuses the stack: 2 resources",
+        "not taken over: 2 resources; `up` refuses the stack because of them",
     ] {
         says(&adopted, text);
     }

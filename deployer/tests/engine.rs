@@ -442,7 +442,7 @@ async fn what_gets_another_owner_after_it_was_listed_is_left_alone() {
     assert!(matches!(result("right"), Some(Ok(()))));
     assert_eq!(cloud.mutating(), ["tag right"]);
     assert_eq!(cloud.boxes.lock()["base"], theirs);
-    assert!(!cloud.boxes.lock().contains_key("left"), "what is gone is not created");
+    assert!(!cloud.boxes.lock().contains_key("left"), "a resource that is absent is not created");
 }
 
 #[tokio::test(start_paused = true)]

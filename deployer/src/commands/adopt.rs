@@ -1,4 +1,4 @@
-//! `adopt`: takes over what another tool has made of a stack, by its ownership tags alone.
+//! `adopt`: takes over resources made by another tool, by adding ownership tags.
 
 use super::{Lookup, Session, Wake, no_local_aws_here, observer, unless_stopped, watched};
 use crate::{
@@ -11,15 +11,15 @@ use crate::{
     },
 };
 
-/// Exit code 1 if something exists that is not taken over: `up` would refuse it.
+/// Exit code 1 if an existing resource is not taken over: `up` would refuse it.
 pub async fn run(global: &Global, args: &Adopt) -> Result<Exit, Failure> {
     let mut session = Session::open(global, Wake::Only, Lookup::Strict).await?.ok_or_else(no_local_aws_here)?;
     let adopted = adopt(&mut session, global, args).await;
     adopted.map_err(|failure| session.ended(failure))
 }
 
-/// It takes no lease, which is an object in a bucket: tags that are added twice stay the same, and no other command
-/// changes what carries none.
+/// Takes no lease, which would write an object. Adding the same tags twice is harmless, and no other command changes
+/// untagged resources.
 async fn adopt(session: &mut Session, global: &Global, args: &Adopt) -> Result<Exit, Failure> {
     let programs = session.programs(&[]).await?;
     let (page, plan) = session.list_owners(&programs).await?;
@@ -60,16 +60,17 @@ async fn adopt(session: &mut Session, global: &Global, args: &Adopt) -> Result<E
     Ok(refuse_rest(&plan))
 }
 
-/// Names the number of resources that stay as they are.
+/// Reports the number of existing resources that were not taken over.
 fn refuse_rest(plan: &Plan) -> Exit {
     let rest = [Finding::Fixed, Finding::Foreign, Finding::Settling].map(|finding| plan.of_finding(finding).count());
     match rest.iter().sum::<usize>() {
         0 => Exit::Done,
         rest => {
-            report::say(format!("not taken over, so that `up` refuses the stack: {}", counted(rest, "resource")));
-            report::hint(
-                "give the stack or their entries other names, or run `adopt` again once they can be taken over",
-            );
+            report::say(format!(
+                "not taken over: {}; `up` refuses the stack because of them",
+                counted(rest, "resource")
+            ));
+            report::hint("change the names in stack.yaml, or run `adopt` again once these resources can be taken over");
             Exit::Failed
         }
     }

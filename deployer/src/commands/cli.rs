@@ -43,7 +43,7 @@ Examples:
   deployer init                       write a commented stack.yaml to start from
   deployer up --local                 the whole stack on this machine, no account needed
   deployer plan                       what `up` would change on AWS
-  deployer adopt                      take over what another tool has made
+  deployer adopt                      take over resources that another tool has made
   deployer up --yes                   deploy without confirmation
   deployer up buckets tables          only these parts and what they need
   deployer up --for 4h                for a demonstration: AWS ends the instances
@@ -238,7 +238,7 @@ pub enum Command {
     /// Show what `up` would do, without changing anything
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
-    /// Take over what another tool has made of this stack, by adding ownership tags and nothing else
+    /// Take over resources of this stack that another tool has made, by adding only ownership tags
     #[command(after_help = ADOPT_EXAMPLES)]
     Adopt(Adopt),
     /// Show what the stack costs a month, from a table of prices, without an account

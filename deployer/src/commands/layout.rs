@@ -116,8 +116,8 @@ impl Session {
         Ok((page, plan))
     }
 
-    /// The plan of what `stack.yaml` describes with the owner of each resource, and its page. Resources that it does not
-    /// describe are not looked for: nothing is removed.
+    /// The plan for everything that `stack.yaml` describes, with the owner of each resource, and its page. Does not search
+    /// for orphans, since nothing is removed.
     pub(super) async fn list_owners(&self, programs: &Programs) -> Result<(Page, Plan), Failure> {
         unless_stopped(self.read_owners(programs)).await
     }

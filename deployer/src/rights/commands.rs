@@ -35,7 +35,7 @@ enum Deed {
     List,
     Read,
     Loss,
-    /// Adding the ownership tags alone.
+    /// Adding only the ownership tags.
     Tag,
     Change,
     /// Removing what `stack.yaml` no longer describes.

@@ -19,8 +19,8 @@ pub struct OfKind {
     pub read: &'static [Right],
     /// Reading the data that a removal would lose.
     pub loss: &'static [Right],
-    /// Adding the ownership tags to one that another tool has made. None for kinds without tags, and for those that are
-    /// found by their tags alone.
+    /// Adding ownership tags to an existing one. Empty for kinds without tags, and for kinds that are identified by these
+    /// tags.
     pub tag: &'static [Right],
     /// Creating, changing and tagging one.
     pub change: &'static [Right],
@@ -62,7 +62,7 @@ const fn add_tags(on: On) -> Right {
     right("elasticloadbalancing:AddTags", on)
 }
 
-/// Tagging something of EC2, unless it has the tag of another stack.
+/// Tagging an EC2 resource, unless it has the tag of another stack.
 const fn take_over_in_ec2(on: On) -> Right {
     right_when("ec2:CreateTags", on, OursOrFree)
 }
@@ -231,7 +231,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("iam:GetInstanceProfile", Profiles), right("iam:ListInstanceProfiles", Any)],
         read: &[right("iam:GetInstanceProfile", AbsentProfiles), right("iam:GetInstanceProfile", Profiles)],
         loss: &[],
-        // One that another tool has made may have no path.
+        // Instance profiles made by other tools may have the default path.
         tag: &[right("iam:TagInstanceProfile", AbsentProfiles), right("iam:TagInstanceProfile", Profiles)],
         change: &[
             right("iam:AddRoleToInstanceProfile", Profiles),
@@ -359,7 +359,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("iam:GetRole", Roles), right("iam:ListRoles", Any)],
         read: &[right("iam:GetRole", AbsentRoles), right("iam:GetRole", Roles), right("iam:GetRolePolicy", Roles)],
         loss: &[],
-        // One that another tool has made may have no path.
+        // Roles made by other tools may have the default path.
         tag: &[right("iam:GetRolePolicy", AbsentRoles), right("iam:TagRole", AbsentRoles), right("iam:TagRole", Roles)],
         change: &[
             right("iam:CreateRole", Roles),

@@ -1,4 +1,4 @@
-//! Prints what a stack can take over, for people and as JSON.
+//! Prints which resources a stack can take over, for people and as JSON.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// Kinds without names: they are found by our tags alone, so there is none to take over. Each has the field of
-/// `stack.yaml` that uses an existing one instead.
+/// Kinds without names: they are identified by our tags, so existing ones cannot be found. Each with a note on the field
+/// of `stack.yaml` that uses an existing one instead.
 const BY_TAGS: &[(&[&str], &str)] = &[
     (
         &[Certificate::KIND],
@@ -30,7 +30,7 @@ const BY_TAGS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// The tag of what CloudFormation has made, which stays when the resource is taken out of its stack (docs/aws.md §2.5).
+/// CloudFormation's tag, which a resource keeps when it is taken out of its CloudFormation stack (docs/aws.md §2.5).
 const CLOUDFORMATION: &str = "aws:cloudformation:stack-name";
 
 /// The word of a finding in JSON, and the heading above its resources.
@@ -40,8 +40,8 @@ fn words(finding: Finding) -> (&'static str, &'static str) {
         Finding::Fixed => ("fixed", "not taken over: `up` cannot change these fields of them"),
         Finding::Foreign => ("foreign", "never taken over: they have another owner"),
         Finding::Settling => ("settling", "not taken over yet: AWS is changing them"),
-        Finding::Unread => ("unread", "not looked for yet: what they need is missing or not ours"),
-        Finding::Part => ("part", "without tags of their own: owned with what they are part of"),
+        Finding::Unread => ("unread", "not looked for yet: they need resources that are missing or not ours"),
+        Finding::Part => ("part", "without tags: owned with the resource that they are part of"),
         Finding::Ours => ("ours", "in the stack already"),
         Finding::Absent => ("absent", "not found; the next `up` creates them"),
     }
@@ -81,7 +81,7 @@ fn is_by_tags(line: &Planned) -> bool {
     BY_TAGS.iter().any(|(kinds, _)| kinds.contains(&line.address.kind))
 }
 
-/// Prints every resource that `stack.yaml` describes, by what it is to the stack.
+/// Prints every resource that `stack.yaml` describes, grouped by finding.
 pub fn findings(plan: &Plan, places: Places) {
     let rows: Vec<Row> = plan.lines.iter().map(|line| Row::of(line, places)).collect();
     table(&rows).iter().for_each(|line| print(line));
@@ -104,13 +104,13 @@ fn table(rows: &[Row]) -> Vec<String> {
     lines
 }
 
-/// Which names were looked for, if something was not found.
+/// Returns notes on the names of absent resources.
 fn notes(plan: &Plan) -> Vec<&'static str> {
     let absent: Vec<&Planned> = plan.of_finding(Finding::Absent).collect();
     let is_named = absent.iter().any(|line| !line.name.is_empty() && !is_by_tags(line));
     let named = is_named.then_some(
-        "what has another name than these is not found: names follow from `name` and the entries of stack.yaml, which \
-         cannot set them otherwise",
+        "resources with other names are not found: names follow from `name` and the entries of stack.yaml, and cannot be \
+         set otherwise",
     );
     let by_tags = BY_TAGS.iter().filter(|(kinds, _)| absent.iter().any(|line| kinds.contains(&line.address.kind)));
     named.into_iter().chain(by_tags.map(|(_, note)| *note)).collect()
@@ -178,10 +178,10 @@ mod tests {
             not taken over yet: AWS is changing them (1)
               load_balancer.web       postagram-web
                   is provisioning
-            not looked for yet: what they need is missing or not ours (1)
+            not looked for yet: they need resources that are missing or not ours (1)
               listener.web
                   needs target_group.web
-            without tags of their own: owned with what they are part of (1)
+            without tags: owned with the resource that they are part of (1)
               notification.images     postagram-images-000000000000-us-east-1
             in the stack already (1)
               log_group.web-svc       /deployer/postagram/web
