@@ -51,7 +51,7 @@ async fn adopt(session: &mut Session, global: &Global, args: &Adopt) -> Result<E
         }
         report::say(format!("took over {}; `deployer plan` shows what `up` would change", counted(free, "resource")));
         report::hint(
-            "a tool that still has them in its state may change or delete them: make it forget them, such as with \
+            "a tool that still manages these resources may change or delete them: remove them from its state, such as with \
              `terraform state rm`",
         );
     }
