@@ -184,7 +184,6 @@ const FIXED: &[(&str, &str)] = &[
     ("table.posts", "partition_key: other → user"),
     ("table.posts", "sort_key: also → id"),
     ("table.posts", "local_indexes.by-hand: {* → nothing"),
-    ("security_group.web", "description: another → Whom the instances answer: the load balancer"),
     ("target_group.web", "port: 9090 → 8080"),
     ("target_group.web", "protocol: HTTPS → HTTP"),
     ("load_balancer.web", "scheme: internal → internet-facing"),
@@ -299,6 +298,9 @@ async fn a_change_that_needs_a_replacement_is_shown_and_refused() {
         let found = shown.iter().any(|(where_, what)| where_ == address && is_like(what, line));
         assert!(found && plan.stderr.contains(&format!("± {address}")), "{address} {line}: {}", plan.all());
     }
+    let describes =
+        |(where_, what): &&(String, String)| where_ == "security_group.web" && what.starts_with("description");
+    assert_eq!(shown.iter().find(describes), None, "a description has no effect");
     let before = inventory(&moto.endpoint, keys).await;
     let up = moto.run(&project, &["up", "--yes"]);
     assert_eq!(up.code, 1, "{}", up.all());

@@ -116,6 +116,21 @@ impl Session {
         Ok((page, plan))
     }
 
+    /// The plan for everything that `stack.yaml` describes, with the owner of each resource, and its page. Does not search
+    /// for orphans, since nothing is removed.
+    pub(super) async fn list_owners(&self, programs: &Programs) -> Result<(Page, Plan), Failure> {
+        unless_stopped(self.read_owners(programs)).await
+    }
+
+    async fn read_owners(&self, programs: &Programs) -> Result<(Page, Plan), Failure> {
+        let network = self.network_now().await?;
+        let mut page = self.page_in(network.as_ref(), programs);
+        page.stack.list_owners();
+        let plan = page.stack.plan(&self.aws, None).await.map_err(|error| self.located(error))?;
+        self.note(plan.span);
+        Ok((page, plan))
+    }
+
     /// Rejects a plan that would create a load balancer in a full subnet, before anything is created.
     fn check_addresses(&self, plan: &Plan) -> Result<(), Failure> {
         let is_new = |line: &Planned| line.address.kind == LoadBalancer::KIND && matches!(line.step, Step::Create);

@@ -45,7 +45,9 @@ pub enum Side {
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// The description.
+    /// The description. It is not compared: it has no effect, and AWS cannot change it, so a group that another tool has
+    /// made could never be taken over.
+    #[serde(skip_serializing)]
     pub description: String,
     /// The ingress rules.
     pub ingress: BTreeSet<Rule>,
@@ -162,8 +164,6 @@ impl Serialize for Rule {
 
 impl Resource for SecurityGroup {
     const KIND: &'static str = "security_group";
-    const FIXED: &'static [&'static str] = &["description"];
-
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;

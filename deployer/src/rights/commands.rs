@@ -35,6 +35,8 @@ enum Deed {
     List,
     Read,
     Loss,
+    /// Adding only the ownership tags.
+    Tag,
     Change,
     /// Removing what `stack.yaml` no longer describes.
     Tidy,
@@ -325,7 +327,7 @@ const SIZES: &[Right] = &[right("ec2:DescribeLaunchTemplateVersions", Any), righ
 
 const REGIONS: &[Right] = &[right("ec2:DescribeRegions", Any)];
 
-use Deed::{Change, List, Loss, Read, Remove, Tidy};
+use Deed::{Change, List, Loss, Read, Remove, Tag, Tidy};
 
 /// The operations of `up` on resources.
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
@@ -365,6 +367,20 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Secrets, STORED_SECRETS),
                 part(Given::Parameters, STORED_PARAMETERS),
                 part(Given::Services, FIND_CERTIFICATES),
+            ],
+        ],
+    ),
+    command(
+        "adopt",
+        &[Read, Tag],
+        Which::Described,
+        &[
+            SITE,
+            CHECKED,
+            &[
+                part(Given::Image, IMAGES),
+                part(Given::Secrets, STORED_SECRETS),
+                part(Given::Parameters, STORED_PARAMETERS),
             ],
         ],
     ),
@@ -547,6 +563,7 @@ impl Needs {
                 _ if !kinds.contains(kind.kind) => &[],
                 Read => kind.read,
                 Loss => kind.loss,
+                Tag => kind.tag,
                 Change => kind.change,
                 Tidy if kind.list.is_empty() => &[],
                 Tidy | Remove => kind.remove,

@@ -25,6 +25,7 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("why", "ssm:DescribeParameters", "the same for a parameter"),
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
     ("plan", "s3:ListBucket", "only for a missing program: without it, S3 does not say that it is missing"),
+    ("adopt", "s3:ListBucket", "the same"),
     ("plan", "acm:DescribeCertificate", "only a domain that has been taken out needs it"),
     ("status", "acm:DescribeCertificate", "the same"),
     ("up", "acm:DeleteCertificate", "the same"),
@@ -314,7 +315,10 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.ends_with(1, &["doctor"]).await;
     roles.ends_with(1, &["export", "terraform", "tf"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["adopt"]).await; // nothing
     roles.done(&["up", "--yes", "--for", "4h"]).await;
+    Hands::of(&cloud.aws).disown_all().await;
+    roles.done(&["adopt", "--yes"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await; // without the end
     roles.ends_with(1, &["export", "terraform", "tf"]).await; // the same
     roles.set(&["late"]).await;
@@ -440,7 +444,7 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     let roles = Roles::new(&cloud, &project).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "--yes"]).await;
-    for command in [&["plan"][..], &["status"], &["why"], &["outputs"], &["history"], &["ls"]] {
+    for command in [&["plan"][..], &["adopt"], &["status"], &["why"], &["outputs"], &["history"], &["ls"]] {
         roles.done(command).await;
     }
     roles.ends_with(1, &["doctor"]).await;
@@ -460,7 +464,9 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     project.describe(&described);
     roles.done(&["up", "--yes"]).await;
     roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down", "export"] {
+    let commands =
+        ["plan", "adopt", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down", "export"];
+    for command in commands {
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
@@ -542,6 +548,8 @@ async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_po
     roles.done(&["up", "--yes"]).await;
     hands.clean().await;
     roles.done(&["plan", "--detailed-exitcode"]).await;
+    hands.disown_gateway().await;
+    roles.done(&["adopt", "--yes"]).await;
     for command in ["status", "why", "outputs", "history", "ls"] {
         roles.done(&[command]).await;
     }
@@ -553,7 +561,7 @@ async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_po
     project.describe(&described);
     roles.done(&["up", "--yes"]).await;
     roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "down"] {
+    for command in ["plan", "adopt", "up", "status", "why", "outputs", "history", "doctor", "ls", "down"] {
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_networks(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();

@@ -11,6 +11,7 @@ use super::{
     Project, Said,
     cloud::{KEYS, connect, upload},
     domain::{self, DOMAIN},
+    hands::Hands,
     inventory::{self, Inventory},
     moto::Moto,
     network, options,
@@ -40,6 +41,8 @@ enum Cloud {
 pub enum Phase {
     /// From nothing.
     Up,
+    /// From a deployed stack whose resources have lost their owner.
+    Adopt,
     /// From a deployed stack to another description.
     Change,
     /// From a deployed stack to another port of the service, so that everything behind the load balancer is new.
@@ -249,6 +252,7 @@ impl Scene {
                 self.project.edit("memory_mb: 256", "memory_mb: 512");
                 self.done(Phase::Up).await;
             }
+            Phase::Adopt => Hands::of(&connect(&self.endpoint(), self.keys).await).disown_all().await,
             Phase::Down => upload(&self.endpoint(), self.keys, PICTURE).await,
         }
         self.proxy.reset();
@@ -413,6 +417,7 @@ impl Phase {
             Phase::Serve | Phase::Plain => &["up", "--yes"],
             Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
             Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
+            Phase::Adopt => &["adopt", "--yes"],
             Phase::Pause => &["pause", "--yes"],
             Phase::Resume => &["resume", "--yes", "--no-wait"],
             Phase::Down | Phase::Close | Phase::Leave => &["down", "--yes"],
@@ -431,6 +436,7 @@ impl Phase {
             Phase::Soften => "up without options",
             Phase::Rollback => "rollback",
             Phase::RollbackFunction => "rollback of a function",
+            Phase::Adopt => "adopt",
             Phase::Pause => "pause",
             Phase::Resume => "resume",
             Phase::Down => "down",
