@@ -237,26 +237,3 @@ impl Aws {
         timeouts(self.answer_within + longest)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-    use aws_smithy_runtime_api::client::result::SdkError;
-
-    use crate::engine::Fault;
-    use aws_smithy_runtime_api::client::result::ConnectorError;
-
-    use super::*;
-    use crate::output::exit::{Exit, Failure};
-
-    #[test]
-    fn credentials_that_cannot_be_renewed_are_reported_with_cause_and_remedy() {
-        type Refused = SdkError<aws_sdk_s3::operation::list_buckets::ListBucketsError, HttpResponse>;
-        let trouble = Trouble::credentials("the login has expired", "run `aws sso login`");
-        let error = aws_credential_types::provider::error::CredentialsError::provider_error(trouble);
-        let refused = Refused::dispatch_failure(ConnectorError::other(error.into(), None));
-        let fault = Fault::from(refused);
-        assert_eq!(fault.to_string(), "NotSignedIn: the login has expired: run `aws sso login` (ListBuckets)");
-        assert_eq!(Failure::from(fault).exit, Exit::Credentials);
-    }
-}

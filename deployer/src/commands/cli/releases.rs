@@ -64,9 +64,9 @@ stack.yaml still describes the newer release: the next `up` brings that again.";
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cli, Command};
-    use super::*;
     use clap::Parser;
+
+    use crate::commands::cli::{Cli, Command};
 
     #[test]
     fn a_single_number_is_the_release_unless_it_is_a_name() {

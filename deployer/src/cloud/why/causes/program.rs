@@ -1,7 +1,10 @@
 //! Causes in the program of the service.
 
 use super::facts::has_run;
-use crate::cloud::why::{evidence::Evidence, report::Line};
+use crate::cloud::why::{
+    evidence::Evidence,
+    report::{Line, Report},
+};
 use crate::page::user_data::SETUP;
 
 /// The exit code of bash if there is no such command. A program without one of its libraries has the same.
@@ -46,7 +49,7 @@ pub(super) fn port_taken(it: &Evidence) -> Option<String> {
 
 pub(super) fn exits(it: &Evidence) -> Option<String> {
     let end = it.last_end()?;
-    let restarts = it.reports.iter().map(crate::cloud::why::report::Report::restarts).max().unwrap_or_default();
+    let restarts = it.reports.iter().map(Report::restarts).max().unwrap_or_default();
     let often = if restarts > 1 { format!(", {} times so far", restarts + 1) } else { String::new() };
     Some(match end.is_program {
         true => format!("the service {end}{often}"),
