@@ -10,6 +10,7 @@ use support::{
     domain,
     inventory::Inventory,
     scene::{PICTURE, Phase, Scene, Undisturbed},
+    shared,
 };
 use testkit::proxy::{Calls, Fault, parts};
 
@@ -129,6 +130,7 @@ macro_rules! proofs {
 
 const ALL: Points = Points::AllBut(&[]);
 const OF_A_DOMAIN: Points = Points::Only(domain::OPERATIONS);
+const OF_RULES: Points = Points::Only(shared::OPERATIONS);
 
 /// Calls that a client repeats if their answer is lost. AWS returns the existing resource, or reports that it exists;
 /// moto creates a second one (docs/aws.md §17), so that ours could not be identified.
@@ -167,6 +169,14 @@ proofs! {
     down_at_a_domain_killed_after_any_call_is_completed_by_the_next: domain, Close, Kill, OF_A_DOMAIN;
     up_at_a_domain_survives_a_reset_before_any_call: domain, Serve, Before, OF_A_DOMAIN;
     up_at_a_domain_survives_a_reset_after_any_call: domain, Serve, After, OF_A_DOMAIN;
+    up_of_two_services_killed_after_any_rule_is_completed_by_the_next: shared, Share, Kill, OF_RULES;
+    another_path_killed_after_any_rule_is_completed_by_the_next: shared, Reroute, Kill, OF_RULES;
+    a_removed_service_killed_after_any_rule_is_completed_by_the_next: shared, Part, Kill, OF_RULES;
+    down_of_two_services_killed_after_any_rule_is_completed_by_the_next: shared, Leave, Kill, OF_RULES;
+    up_of_two_services_survives_a_reset_before_any_rule: shared, Share, Before, OF_RULES;
+    up_of_two_services_survives_a_reset_after_any_rule: shared, Share, After, OF_RULES;
+    another_path_survives_a_reset_before_any_rule: shared, Reroute, Before, OF_RULES;
+    another_path_survives_a_reset_after_any_rule: shared, Reroute, After, OF_RULES;
     on_moto_up_killed_after_any_call_is_completed_by_the_next: moto, Up, Kill, Points::AllBut(UNTAGGED_BY_MOTO);
     on_moto_a_pause_killed_after_any_call_is_completed_by_the_next: moto, Pause, Kill, ALL;
     on_moto_down_killed_after_any_call_is_completed_by_the_next: moto, Down, Kill, ALL;

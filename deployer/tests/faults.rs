@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, path::Path};
 use support::{
     domain,
     scene::{Phase, Scene, Undisturbed},
+    shared,
 };
 use testkit::proxy::{Calls, Fault, is_read, parts};
 
@@ -15,6 +16,8 @@ use testkit::proxy::{Calls, Fault, is_read, parts};
 const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Pause, Phase::Resume, Phase::Down];
 /// The life of a service at a domain, of which only the calls for the domain are tried.
 const LIFE_AT_A_DOMAIN: &[Phase] = &[Phase::Serve, Phase::Close];
+/// The life of two services behind one load balancer, of which only the calls for rules are tried.
+const LIFE_WITH_RULES: &[Phase] = &[Phase::Share, Phase::Reroute, Phase::Part, Phase::Leave];
 /// How many lives are observed to learn the calls of each command: the number of polls differs between runs.
 const WATCHED: usize = 3;
 /// The number of lives in which every call is tried once. Each run tries calls that are far apart.
@@ -65,12 +68,27 @@ async fn every_call_survives(what: &str, fault: Fault, times: usize) {
 }
 
 async fn every_call_for_a_domain_survives(what: &str, fault: Fault, times: usize) {
-    let scene = Scene::domain().await;
-    let mut proofs = watch(&scene, LIFE_AT_A_DOMAIN).await;
+    let life = (Scene::domain().await, LIFE_AT_A_DOMAIN, domain::OPERATIONS);
+    every_call_of_these_survives(life, what, fault, times).await;
+}
+
+async fn every_call_for_rules_survives(what: &str, fault: Fault, times: usize) {
+    let life = (Scene::shared().await, LIFE_WITH_RULES, shared::OPERATIONS);
+    every_call_of_these_survives(life, what, fault, times).await;
+}
+
+/// Tries the calls of these operations in a life.
+async fn every_call_of_these_survives(
+    (scene, life, operations): (Scene, &[Phase], &[&str]),
+    what: &str,
+    fault: Fault,
+    times: usize,
+) {
+    let mut proofs = watch(&scene, life).await;
     for proof in &mut proofs {
         // Of reads, which are mostly polls, the first one.
         let is_tried = |call: &str| !is_read(call) || parts(call).1 == 1;
-        proof.undisturbed.calls.retain(|call| domain::OPERATIONS.contains(&parts(call).0) && is_tried(call));
+        proof.undisturbed.calls.retain(|call| operations.contains(&parts(call).0) && is_tried(call));
     }
     all_survive(&scene, &mut proofs, ROUNDS_AT_A_DOMAIN, what, (&fault, times)).await;
     scene.end().await;
@@ -209,6 +227,15 @@ macro_rules! proofs {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
                 every_call_for_a_domain_survives($what, $fault, $times).await;
+            })*
+        }
+
+        mod for_rules {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                every_call_for_rules_survives($what, $fault, $times).await;
             })*
         }
     };

@@ -477,6 +477,7 @@ const EXISTS: &[&str] = &[
     "DuplicateLoadBalancerName",
     "DuplicateTargetGroupName",
     "DuplicateListener",
+    "PriorityInUse",
     "ResourceInUseException",
     "ResourceConflictException",
 ];
@@ -507,6 +508,7 @@ const ABSENT: &[&str] = &[
     "LoadBalancerNotFound",
     "TargetGroupNotFound",
     "ListenerNotFound",
+    "RuleNotFound",
     "NoSuchHostedZone",
     "ActiveInstanceRefreshNotFound",
     "ParameterNotFound",

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Uses, Variables, error::did_you_mean,
-    verify::RUN,
+    Behind, Config, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Service, Uses, Variables,
+    error::did_you_mean, verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -23,6 +23,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.firewalls();
     checks.plain_http();
     checks.https();
+    checks.behind();
     checks.account();
     checks.lab();
     checks.triggers();
@@ -83,8 +84,20 @@ impl Checks<'_> {
         }
         for (entry, service) in &self.config.services {
             let (path, port) = (format!("services.{entry}"), u16::from(service.port));
-            names.push((path.clone(), format!("{stack}-{entry}-{port}"), 32, "target group"));
-            names.push((path.clone(), format!("{stack}-{entry}"), 32, "load balancer"));
+            match &service.behind {
+                Some(behind) => {
+                    names.push((
+                        path.clone(),
+                        format!("{stack}-{entry}-{port}-{}", behind.service),
+                        32,
+                        "target group",
+                    ));
+                }
+                None => {
+                    names.push((path.clone(), format!("{stack}-{entry}-{port}"), 32, "target group"));
+                    names.push((path.clone(), format!("{stack}-{entry}"), 32, "load balancer"));
+                }
+            }
             names.push((path, format!("{stack}-{region}-{entry}-svc"), 64, "role"));
         }
         for (path, name, most, kind) in names {
@@ -115,7 +128,7 @@ impl Checks<'_> {
     fn firewalls(&mut self) {
         for entry in self.config.services.keys() {
             let secured = entry.as_str().strip_suffix("-https").unwrap_or_default();
-            if self.config.services.get(secured).is_some_and(|other| other.domain.is_some()) {
+            if self.config.services.get(secured).is_some_and(|other| self.has_domain(other)) {
                 let help = format!("the listener for HTTPS of `{secured}` has that name: choose another name");
                 self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
             }
@@ -126,6 +139,12 @@ impl Checks<'_> {
                 self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
             }
         }
+    }
+
+    /// Whether a service has a listener for HTTPS, or a rule of one.
+    fn has_domain(&self, service: &Service) -> bool {
+        let front = service.behind.as_ref().and_then(|behind| self.config.services.get(&behind.service));
+        front.unwrap_or(service).domain.is_some()
     }
 
     /// A domain points to one load balancer, a certificate is for a domain, and a load balancer takes certificates of its
@@ -152,6 +171,67 @@ impl Checks<'_> {
                     format!("load balancers take certificates of their region: request or import one in {region}");
                 self.problem(&format!("{path}.certificate"), message, help);
             }
+        }
+    }
+
+    /// A service behind the load balancer of another one: that exists and has one, and every request has one service.
+    fn behind(&mut self) {
+        let mut known: BTreeMap<(&str, u16), &str> = BTreeMap::new();
+        for (entry, service) in &self.config.services {
+            let Some(behind) = &service.behind else { continue };
+            let (path, front) = (format!("services.{entry}.behind"), behind.service.as_str());
+            for taken in ["load_balancer", "domain", "certificate"] {
+                let taken_path = format!("services.{entry}.{taken}");
+                if self.config.places.contains_key(&taken_path) {
+                    let help =
+                        format!("it shares the load balancer of `{front}`: remove `{taken}`, or remove `behind`");
+                    self.problem(&taken_path, format!("`{taken}` beside `behind`"), help);
+                }
+            }
+            let fronts = self.declared("services");
+            let Some(other) = self.config.services.get(front) else {
+                if !fronts.iter().any(|other| other == front) {
+                    self.unknown(&format!("{path}.service"), "service", front, fronts);
+                }
+                continue;
+            };
+            if other.behind.is_some() {
+                let (message, help) = match front == entry.as_str() {
+                    true => {
+                        ("a service behind itself".to_owned(), "name another service, or remove `behind`".to_owned())
+                    }
+                    false => {
+                        let help = "name the service that has the load balancer".to_owned();
+                        (format!("`{front}` has no load balancer: it is behind another service"), help)
+                    }
+                };
+                self.problem(&format!("{path}.service"), message, help);
+                continue;
+            }
+            self.behind_https(&path, behind, other);
+            let twins = self.config.services.iter().take_while(|(other, _)| *other != entry);
+            let mut twins = twins.filter_map(|(other, service)| Some((other, service.behind.as_ref()?)));
+            if let Some((twin, _)) = twins.find(|(_, other)| *other == behind) {
+                let message = format!("services.{twin} gets the requests for {} already", behind.words());
+                self.problem(&path, message, "give each service a path or a host of its own");
+                continue;
+            }
+            if let Some(other) = known.insert((front, behind.priority(entry.as_str())), entry.as_str()) {
+                let message = format!("the listener rules of `{other}` and `{entry}` would have the same priority");
+                self.problem(&path, message, "priorities follow from the names of services: rename one of the two");
+            }
+        }
+    }
+
+    /// The certificate that is requested for a domain is for no other host.
+    fn behind_https(&mut self, path: &str, behind: &Behind, front: &Service) {
+        let Some(domain) = front.domain.as_ref().filter(|_| front.certificate.is_none()) else { return };
+        if let Some(host) = behind.host.as_ref().filter(|host| !host.eq_ignore_ascii_case(domain)) {
+            let help = format!(
+                "name a certificate for both with `certificate` in `{}`, or use `path` instead of `host`",
+                behind.service
+            );
+            self.problem(&format!("{path}.host"), format!("the certificate of {domain} is not for {host}"), help);
         }
     }
 
@@ -286,6 +366,10 @@ impl Checks<'_> {
         for (node, environment) in functions.chain(services) {
             let named = environment.values().flat_map(|text| text.references());
             needs.insert(node, named.map(|named| format!("{}.{}", named.section, named.entry)).collect());
+        }
+        for (entry, service) in &self.config.services {
+            let front = service.behind.as_ref().map(|behind| format!("services.{}", behind.service));
+            needs.entry(format!("services.{entry}")).or_default().extend(front);
         }
         // Removes everything that can be created; what remains is in a cycle or depends on one.
         loop {

@@ -123,6 +123,10 @@ const ACCESS: &str = "The access to each: read, write or read_write.";
 const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$";
 const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
 
+/// What a listener rule takes as a path and as a host (docs/aws.md §9.10).
+const PATH_PATTERN: &str = "^/[A-Za-z0-9_.$/~\"'@:+&()!,;=*?-]{0,127}$";
+const HOST_PATTERN: &str = "^[A-Za-z0-9.*?-]*\\.[A-Za-z*?]+$";
+
 /// Every field, in the order of the reference. A mapping stands before its fields.
 pub const FIELDS: &[Field] = &[
     required("name", Takes::Name, "The stack's name, which all names in the cloud begin with."),
@@ -238,6 +242,23 @@ pub const FIELDS: &[Field] = &[
     ),
     field("services.*.load_balancer.allow", Takes::SomeTexts("0.0.0.0/0"), "The CIDR blocks that may connect."),
     field("services.*.load_balancer.protect", Takes::Switch, "Whether AWS refuses to delete it."),
+    field(
+        "services.*.behind",
+        Takes::Fields,
+        "Another service, whose load balancer sends it requests, in place of a load balancer of its own.",
+    ),
+    required("services.*.behind.service", Takes::Name, "The service with the load balancer."),
+    field(
+        "services.*.behind.path",
+        Takes::Like(PATH_PATTERN, "/api/*"),
+        "The path of its requests, which it gets whole; * stands for any characters, ? for one. Either this or `host`, \
+         or both.",
+    ),
+    field(
+        "services.*.behind.host",
+        Takes::Like(HOST_PATTERN, "api.example.org"),
+        "The host of its requests, with the same wildcards. Its DNS is yours; with HTTPS, the certificate has to cover it.",
+    ),
     field(
         "services.*.domain",
         Takes::Like(DOMAIN, "app.example.org"),

@@ -1,6 +1,7 @@
 //! `stack.yaml`, read and validated, with the place of every value. A [`Config`] is always valid.
 
 mod aws_names;
+mod behind;
 mod checks;
 mod error;
 mod exposed;
@@ -22,6 +23,7 @@ use std::{
 };
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
+pub use behind::Behind;
 pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::{Exposed, is_secret};
@@ -327,6 +329,8 @@ pub struct Service {
     pub health_check: HealthCheck,
     /// The load balancer in front of it.
     pub load_balancer: Balancer,
+    /// The service whose load balancer it shares, if it has none of its own.
+    pub behind: Option<Behind>,
     /// The domain name that it is served at over HTTPS.
     pub domain: Option<String>,
     /// The ARN of an existing certificate.

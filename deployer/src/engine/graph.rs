@@ -81,6 +81,11 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.push(key.into(), None, inputs, make)
     }
 
+    /// Marks this identity as wanted, of a resource that lives inside another one and is found by its tags, too.
+    pub fn want<R: Resource<Cloud = C>>(&mut self, identity: String) {
+        self.known.insert((R::KIND, identity));
+    }
+
     /// The identities of this kind that the page wants.
     pub fn names<R: Resource<Cloud = C>>(&self) -> Names {
         self.known.iter().filter(|(kind, _)| *kind == R::KIND).map(|(_, name)| name.clone()).collect()

@@ -31,8 +31,9 @@ macro_rules! kinds {
 // In order of removal: a kind stands before the kinds that it may use.
 kinds! {
     0: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
-       permissions::Permissions, scaling_policy::ScalingPolicy, validation_record::ValidationRecord;
-    1: alarm::Alarm;
+       permissions::Permissions, rule_action::RuleAction, scaling_policy::ScalingPolicy,
+       validation_record::ValidationRecord;
+    1: alarm::Alarm, rule::Rule;
     2: function::Function, listener::Listener, load_balancer::LoadBalancer;
     3: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
     4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup;
@@ -83,7 +84,7 @@ async fn of_any_stack<R: Resource<Cloud = Aws>>(aws: &Aws) -> Result<AllTagged, 
 }
 
 /// Finds every resource that carries the stack's tag and marks those that the page does not want for removal. Listeners
-/// with their actions, policies, permissions and notifications live inside these and are removed with them.
+/// with their actions, actions of rules, policies, permissions and notifications live inside these and are removed with them.
 pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault> {
     // The artifact bucket is created first and removed last: without it the stack has no resources.
     let buckets = bucket::Bucket::names(aws, stack.name()).await?;

@@ -249,12 +249,14 @@ impl Resource for SecurityGroup {
         revoke(aws, Way::In, id, permissions(live.settings.ingress.iter().filter(names_another))).await?;
         let Owner::Tags(tags) = &live.owner else { return Ok(()) };
         let stack = tags.get(STACK_TAG).map(String::as_str).unwrap_or_default();
-        // `stack-web-8080` is behind `stack-web-lb`.
-        let front = self.name.rsplit_once('-').map(|(service, _)| format!("{service}-lb"));
+        // `stack-web-8080` is behind `stack-web-lb`, and so is `stack-api-8080-web`.
+        let split = self.name.rsplit_once('-');
+        let own = split.map(|(service, _)| format!("{service}-lb"));
+        let shared = split.map(|(_, front)| format!("{stack}-{front}-lb"));
         for group in leading_to(aws, id).await? {
             let from = group.group_id().unwrap_or_default();
             let is_ours = tags::from_ec2(group.tags()).get(STACK_TAG).is_some_and(|owner| owner == stack);
-            let is_front = front.is_some() && group.group_name() == front.as_deref();
+            let is_front = [&own, &shared].into_iter().flatten().any(|front| group.group_name() == Some(front));
             let out = group.ip_permissions_egress().iter().flat_map(rules);
             let out: Vec<Rule> = out
                 .filter(|rule| rule.source == Source::Group(id.clone()))
@@ -283,13 +285,18 @@ impl Resource for SecurityGroup {
             side: Side::Unknown,
         });
         let mut groups: Vec<_> = groups.filter(|group| !but.contains(&group.identity())).collect();
-        // A group whose rules refer to another is deleted before that other: `…-web-8080` sorts before `…-web-lb`.
-        groups.sort_by(|a, b| (&a.name, &a.vpc).cmp(&(&b.name, &b.vpc)));
+        // A group whose rules refer to another is deleted before that other, which is that of a load balancer.
+        groups.sort_by(|a, b| (a.is_front(), &a.name, &a.vpc).cmp(&(b.is_front(), &b.name, &b.vpc)));
         Ok(groups)
     }
 }
 
 impl SecurityGroup {
+    /// Whether it has the name of the group of a load balancer.
+    fn is_front(&self) -> bool {
+        self.name.ends_with("-lb")
+    }
+
     /// Lets requests out to the instances before everything else is closed: otherwise none would reach them until their
     /// group adds that rule, after this one. A stack of an earlier version has no such rules.
     async fn keep_open(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {

@@ -7,6 +7,7 @@ pub mod names;
 mod places;
 pub mod policy;
 mod services;
+mod shared;
 mod storage;
 pub mod user_data;
 mod values;
@@ -26,13 +27,13 @@ use crate::{
     package::programs::Programs,
 };
 
-use self::names::Names;
 pub use self::{
     front::Front,
     https::{Https, https_url},
     places::{Places, places},
     services::url,
 };
+use self::{names::Names, shared::Shared};
 
 /// How long a new release is watched on AWS, unless stack.yaml says otherwise. CloudWatch sees an error after two to three
 /// minutes (docs/aws.md §10.9).
@@ -109,6 +110,8 @@ struct Layout<'a> {
     programs: &'a Programs,
     wait: health::Wait,
     later: Later,
+    /// The services that have load balancers, by name, as far as they have been laid out.
+    shared: BTreeMap<String, Shared>,
 }
 
 /// Handles of functions and services that later resources use.
@@ -128,6 +131,7 @@ impl<'a> Layout<'a> {
             programs,
             wait,
             later: Later::default(),
+            shared: BTreeMap::new(),
         }
     }
 }
@@ -150,9 +154,8 @@ impl Layout<'_> {
                 !ready
             });
             services.retain(|(entry, service)| {
-                let (Some(network), true) = (network, self.has_all(service.variables.texts.values())) else {
-                    return true;
-                };
+                let is_ready = self.has_all(service.variables.texts.values()) && self.has_front(service);
+                let (Some(network), true) = (network, is_ready) else { return true };
                 running.fronts.push(self.service(entry.as_str(), service, network, anchor));
                 false
             });

@@ -213,6 +213,7 @@ const WHY_SERVICES: &[Right] = &[
     right("ec2:GetConsoleOutput", Any),
     right("elasticloadbalancing:DescribeListeners", Any),
     right("elasticloadbalancing:DescribeLoadBalancers", Any),
+    right("elasticloadbalancing:DescribeRules", Any),
     right("elasticloadbalancing:DescribeTargetGroups", Any),
     right("elasticloadbalancing:DescribeTargetHealth", Any),
     // Whether the program is there, and the reports of instances.
@@ -238,6 +239,7 @@ const STATUS_SERVICES: &[Right] = &[
     right("ec2:DescribeLaunchTemplateVersions", Any),
     right("elasticloadbalancing:DescribeListeners", Any),
     right("elasticloadbalancing:DescribeLoadBalancers", Any),
+    right("elasticloadbalancing:DescribeRules", Any),
     right("elasticloadbalancing:DescribeTargetGroups", Any),
     right("elasticloadbalancing:DescribeTargetHealth", Any),
 ];

@@ -318,6 +318,34 @@ pub const KINDS: &[OfKind] = &[
         ],
     },
     OfKind {
+        kind: "rule",
+        list: &[
+            right("elasticloadbalancing:DescribeListeners", Any),
+            right("elasticloadbalancing:DescribeLoadBalancers", Any),
+            right("elasticloadbalancing:DescribeRules", Any),
+            TAGS,
+        ],
+        read: &[right("elasticloadbalancing:DescribeRules", Any), TAGS],
+        loss: &[],
+        change: &[
+            // Of a new rule, the listener is asked (docs/aws.md §2.5).
+            add_tags(Listeners),
+            add_tags(Rules),
+            right("elasticloadbalancing:CreateRule", Listeners),
+            right("elasticloadbalancing:ModifyRule", Rules),
+            right("elasticloadbalancing:SetRulePriorities", Rules),
+        ],
+        remove: &[right("elasticloadbalancing:DeleteRule", Rules)],
+    },
+    OfKind {
+        kind: "rule_action",
+        list: &[],
+        read: &[right("elasticloadbalancing:DescribeRules", Any)],
+        loss: &[],
+        change: &[right("elasticloadbalancing:ModifyRule", Rules)],
+        remove: &[],
+    },
+    OfKind {
         kind: "scaling_policy",
         list: &[],
         read: &[right("autoscaling:DescribePolicies", Any)],

@@ -9,6 +9,7 @@ pub mod inventory;
 pub mod moto;
 pub mod run;
 pub mod scene;
+pub mod shared;
 pub mod terminal;
 
 use std::{

@@ -13,6 +13,7 @@ use super::{
     domain::{self, DOMAIN},
     inventory::{self, Inventory},
     moto::Moto,
+    shared,
 };
 
 /// The key of the object in the bucket that `down` has to empty.
@@ -61,6 +62,14 @@ pub enum Phase {
     Plain,
     /// From a service at a domain.
     Close,
+    /// From nothing to two services behind one load balancer.
+    Share,
+    /// From two services to another path and port of the second.
+    Reroute,
+    /// From two services to the first alone.
+    Part,
+    /// From two services.
+    Leave,
 }
 
 /// Lines of the service in the description.
@@ -102,6 +111,13 @@ impl Scene {
         let mut scene = Scene::of(project, proxy, Cloud::Local(Box::new(cloud)), KEYS);
         scene.others = scene.inventory().await;
         scene
+    }
+
+    /// A scene on the local AWS, with two services behind one load balancer.
+    pub async fn shared() -> Scene {
+        let cloud = LocalAws::start().await;
+        let proxy = Proxy::to(&cloud.endpoint()).await;
+        Scene::of(shared::project(), proxy, Cloud::Local(Box::new(cloud)), KEYS)
     }
 
     /// A scene on moto.
@@ -185,8 +201,9 @@ impl Scene {
     pub async fn prepare(&self, phase: Phase) {
         self.proxy.reset();
         let first = match phase {
-            Phase::Up | Phase::Serve => return,
+            Phase::Up | Phase::Serve | Phase::Share => return,
             Phase::Plain | Phase::Close => Phase::Serve,
+            Phase::Reroute | Phase::Part | Phase::Leave => Phase::Share,
             _ => Phase::Up,
         };
         if phase == Phase::Shrink {
@@ -199,7 +216,12 @@ impl Scene {
     /// Changes the description to that of a phase.
     pub async fn begin(&self, phase: Phase) {
         match phase {
-            Phase::Up | Phase::Serve | Phase::Close => {}
+            Phase::Up | Phase::Serve | Phase::Close | Phase::Share | Phase::Leave => {}
+            Phase::Reroute => {
+                self.project.edit("path: /environment", "path: /env*");
+                self.project.edit("port: 8080", "port: 8081");
+            }
+            Phase::Part => shared::without_api(&self.project),
             Phase::Plain => self.project.edit(&domain_line(), ""),
             Phase::Change => self.describe_change(),
             Phase::Move => self.project.edit("port: 8080", "port: 8081"),
@@ -305,7 +327,7 @@ impl Scene {
         self.proxy.reset();
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
         match phase {
-            Phase::Down | Phase::Close => (),
+            Phase::Down | Phase::Close | Phase::Leave => (),
             Phase::Rollback | Phase::RollbackFunction => self.assert_rolled_back(phase, after).await,
             Phase::Pause => self.assert_paused(after).await,
             _ => self.assert_nothing_to_do(after).await,
@@ -366,11 +388,13 @@ impl Phase {
             Phase::Move => &["up", "--yes"],
             // Without waiting, HTTPS is left to the next `up`.
             Phase::Serve | Phase::Plain => &["up", "--yes"],
+            // Without waiting, requests are left to the first service until the next `up`.
+            Phase::Share | Phase::Reroute | Phase::Part => &["up", "--yes"],
             Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
             Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
             Phase::Pause => &["pause", "--yes"],
             Phase::Resume => &["resume", "--yes", "--no-wait"],
-            Phase::Down | Phase::Close => &["down", "--yes"],
+            Phase::Down | Phase::Close | Phase::Leave => &["down", "--yes"],
         }
     }
 
@@ -389,6 +413,10 @@ impl Phase {
             Phase::Serve => "up at a domain",
             Phase::Plain => "up without its domain",
             Phase::Close => "down at a domain",
+            Phase::Share => "up of two services",
+            Phase::Reroute => "up to another path",
+            Phase::Part => "up to one service",
+            Phase::Leave => "down of two services",
         }
     }
 }

@@ -123,11 +123,12 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
     let healthy = (has_group && has_targets && has_wiring).then(|| evidence.is_up());
     let newest = evidence.launches.first().and_then(|launch| launch.failure.clone());
     let ended = rest.has_ended();
-    let address = match (&host, place.domain.as_ref().filter(|_| is_https)) {
+    let front = match (&host, place.domain.as_ref().filter(|_| is_https)) {
         (Some(_), Some(domain)) => Some(https_url(domain, aws.front_port(&place.balancer, HTTPS_PORT).await)),
         (Some(host), None) => Some(url(host, port)),
         (None, _) => None,
     };
+    let address = front.map(|front| place.behind.as_ref().map_or(front.clone(), |behind| behind.url(&front)));
     ServiceStatus {
         name: place.service.clone(),
         // Neither well nor ill: it is off.

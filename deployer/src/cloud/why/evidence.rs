@@ -12,12 +12,12 @@ use crate::{
         health::{self, Target},
         held::{Presence, presence},
     },
-    config::Store,
+    config::{Behind, Store},
     engine::{Fault, look},
     kinds::{
         auto_scaling_group::{self, Rest, rest, tags_of},
         listener::{HTTPS_PORT, forwards, redirect},
-        tags,
+        rule, tags,
     },
     page::user_data::{UNREADABLE, program},
 };
@@ -31,8 +31,10 @@ pub struct Place {
     pub group: String,
     /// Its target group.
     pub target_group: String,
-    /// Its load balancer.
+    /// Its load balancer, or that of the service that it is behind.
     pub balancer: String,
+    /// Which requests of that service's load balancer it gets.
+    pub behind: Option<Behind>,
     /// Its launch template.
     pub template: String,
     /// The port of the listener.
@@ -178,8 +180,10 @@ pub struct Wiring {
     pub is_https: bool,
     /// Whether the listener exists.
     pub listens: bool,
-    /// Whether it forwards to the target group.
+    /// Whether it or one of its rules forwards to the target group.
     pub forwards: bool,
+    /// Whether a rule is to forward, in place of the listener itself.
+    pub has_rule: bool,
     /// The load balancer's security groups.
     pub front: Vec<String>,
     /// Whether a security group of the instances admits the load balancer on the port; `None` if unknown.
@@ -470,10 +474,18 @@ pub(in crate::cloud) async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring,
     let https = on_port(HTTPS_PORT.into()).filter(|it| it.protocol() == Some(&ProtocolEnum::Https));
     // Requests to a listener that redirects reach the other one.
     let listener = on_port(place.front_port).map(|it| https.filter(|_| redirect(it).is_some()).unwrap_or(it));
+    let forwards = match listener {
+        Some(it) if place.behind.is_some() => {
+            rule::sends_to(aws, it.listener_arn().unwrap_or_default(), &target_group).await?
+        }
+        Some(it) => forwards(it).get(&target_group).is_some_and(|share| *share > 0),
+        None => false,
+    };
     Ok(Wiring {
         is_https: https.is_some(),
         listens: listener.is_some(),
-        forwards: listener.is_some_and(|it| forwards(it).get(&target_group).is_some_and(|share| *share > 0)),
+        forwards,
+        has_rule: place.behind.is_some(),
         host: balancer.dns_name().unwrap_or_default().into(),
         zones: balancer.availability_zones().len(),
         front: balancer.security_groups().to_vec(),

@@ -253,7 +253,8 @@ impl Front {
         if let Some(status) = headers::refused(&head) {
             return Err(status);
         }
-        match &route.next {
+        let host = headers::host_name(&head).to_owned();
+        match route.next(&host, head.uri.path()) {
             Next::Nowhere => return Err(StatusCode::SERVICE_UNAVAILABLE),
             Next::Own(action) => return Ok(own(action, &head, &side, &route.local_ports)),
             Next::Groups(_) => (),
@@ -273,7 +274,7 @@ impl Front {
         let (metrics, speed) = (&self.compute.metrics, self.compute.site.speed);
         let mut is_counted = false;
         loop {
-            let (group, place, at, open) = match self.choose(&mut tried, turn) {
+            let (group, place, at, open) = match self.choose(&mut tried, turn, &host, head.uri.path()) {
                 Choice::Target { group, place, at, open } => (group, place, at, open),
                 Choice::Refused(status) => return Err(status),
             };
@@ -335,11 +336,11 @@ impl Front {
     }
 
     /// Picks the next target in turn. The request counts as open from here on, so that draining waits for it.
-    fn choose(&self, tried: &mut Tried, turn: usize) -> Choice {
+    fn choose(&self, tried: &mut Tried, turn: usize, host: &str, path: &str) -> Choice {
         loop {
             let route = self.route();
             tried.of(route.generation);
-            let Next::Groups(groups) = &route.next else {
+            let Next::Groups(groups) = route.next(host, path) else {
                 return Choice::Refused(StatusCode::SERVICE_UNAVAILABLE);
             };
             let group = route::by_weight(groups, turn).filter(|group| !Group::is_empty(group));

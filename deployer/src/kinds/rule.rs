@@ -1,0 +1,309 @@
+//! Rules of listeners: they send the requests for a path or a host to another service than the one with the load balancer.
+//!
+//! The rule's action, applied after the instances, decides which of the service's targets receive requests.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_elasticloadbalancingv2::types::{
+    HostHeaderConditionConfig, PathPatternConditionConfig, Rule as Described, RuleCondition, RulePriorityPair,
+};
+use serde::Serialize;
+
+use super::{
+    listener::{Forwards, forward, forwards_of},
+    tags::{self, bounded},
+};
+use crate::{
+    cloud::aws::{Aws, found, gone, items},
+    config::Behind,
+    engine::{Fault, Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags},
+};
+
+/// Identified by its tags, since its conditions and its priority may change; a rule without tags, by its priority.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Its name: see [`name`].
+    pub name: String,
+    /// The ARN of the listener.
+    pub listener: String,
+    /// The key of its address, which its tag contains.
+    pub key: String,
+    /// The wanted priority.
+    pub priority: i32,
+    /// The ARN of the target group that it should forward to.
+    pub target_group: String,
+    /// The ARN of the target group that receives the requests until the targets of the service are healthy.
+    pub until_then: String,
+    /// Its ARN, of a rule that is only to be removed.
+    pub arn: Option<String>,
+}
+
+/// The settings that we manage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// The place in the order of evaluation.
+    pub priority: i32,
+    /// The patterns of the path.
+    pub paths: BTreeSet<String>,
+    /// The patterns of the host.
+    pub hosts: BTreeSet<String>,
+    /// The fields of other conditions. None is ever wanted.
+    pub others: BTreeSet<String>,
+    /// The ARN of a target group that it forwards to, with any weight: only targets of such a group ever become healthy
+    /// (docs/aws.md §11.1).
+    pub target_group: String,
+}
+
+/// What AWS assigns.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its ARN.
+    pub arn: String,
+    /// The target groups that it forwards to.
+    pub forwards: Forwards,
+}
+
+/// The fields of conditions.
+const PATH: &str = "path-pattern";
+const HOST: &str = "host-header";
+
+/// The name of a rule: a load balancer, and the key of its address.
+pub fn name(balancer: &str, key: &str) -> String {
+    format!("{balancer}/{key}")
+}
+
+impl Settings {
+    /// Forwards the requests of a service.
+    pub fn of(behind: &Behind, service: &str, target_group: String) -> Settings {
+        Settings {
+            priority: behind.priority(service).into(),
+            paths: behind.path.iter().cloned().collect(),
+            hosts: behind.host.iter().cloned().collect(),
+            others: BTreeSet::new(),
+            target_group,
+        }
+    }
+
+    fn conditions(&self) -> Vec<RuleCondition> {
+        let (paths, hosts) = (self.paths.iter().cloned().collect(), self.hosts.iter().cloned().collect());
+        let paths = PathPatternConditionConfig::builder().set_values(Some(paths)).build();
+        let hosts = HostHeaderConditionConfig::builder().set_values(Some(hosts)).build();
+        let path = RuleCondition::builder().field(PATH).path_pattern_config(paths).build();
+        let host = RuleCondition::builder().field(HOST).host_header_config(hosts).build();
+        let path = (!self.paths.is_empty()).then_some(path);
+        path.into_iter().chain((!self.hosts.is_empty()).then_some(host)).collect()
+    }
+}
+
+impl Resource for Rule {
+    const KIND: &'static str = "rule";
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("paths", "behind.path"), ("hosts", "behind.host")];
+
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let call = aws.elb.describe_rules();
+        let call = match &self.arn {
+            Some(arn) => call.rule_arns(arn),
+            None => call.listener_arn(&self.listener),
+        };
+        let Some(rules) = found(items(call.into_paginator().send()).await)? else { return Ok(Observed::Absent) };
+        let rules = beside_the_default(rules);
+        if rules.is_empty() {
+            return Ok(Observed::Absent);
+        }
+        let mut tags = tags::of_arns(aws, rules.iter().map(|(arn, _)| arn.clone()).collect()).await?;
+        let is_ours = |arn: &String| tags.get(arn).and_then(|tags| key_of(tags)) == Some(self.key.as_str());
+        // One that is in the way, and one of ours that has lost its tags.
+        let is_in_place = |rule: &Described| self.arn.is_none() && priority(rule) == self.priority;
+        let in_place = || rules.iter().find(|(_, rule)| is_in_place(rule));
+        let found = rules.iter().find(|(arn, _)| is_ours(arn)).or_else(in_place);
+        Ok(found.map_or(Observed::Absent, |(arn, rule)| {
+            Observed::Present(Live {
+                settings: self.settings(rule),
+                output: Output { arn: arn.clone(), forwards: forwards_of(rule.actions()) },
+                owner: Owner::Tags(tags.remove(arn).unwrap_or_default()),
+            })
+        }))
+    }
+
+    /// AWS refuses a second rule of the same priority (docs/aws.md §9.10), so this one is ours.
+    async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        // The new targets get health checks but no requests yet.
+        let forwards = Forwards::from([(self.until_then.clone(), 1), (want.target_group.clone(), 0)]);
+        let answer = aws
+            .elb
+            .create_rule()
+            .listener_arn(&self.listener)
+            .priority(want.priority)
+            .set_conditions(Some(want.conditions()))
+            .actions(forward(&forwards))
+            .set_tags(Some(tags::to_elb(tags)))
+            .send()
+            .await?;
+        let arn = answer.rules().first().and_then(Described::rule_arn).unwrap_or_default();
+        let (output, owner) = (Output { arn: arn.into(), forwards }, Owner::Tags(tags.clone()));
+        Ok(Some(Live { settings: want.clone(), output, owner }))
+    }
+
+    /// A new target group gets health checks but no requests yet, so that its targets can become healthy.
+    async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        let Live { settings: there, output, .. } = live;
+        if want.priority != there.priority {
+            let pair = RulePriorityPair::builder().rule_arn(&output.arn).priority(want.priority).build();
+            aws.elb.set_rule_priorities().rule_priorities(pair).send().await?;
+        }
+        if (Settings { priority: there.priority, ..want.clone() }) != *there {
+            let mut forwards = output.forwards.clone();
+            if forwards.is_empty() {
+                forwards.insert(self.until_then.clone(), 1);
+            }
+            forwards.entry(want.target_group.clone()).or_insert(0);
+            let call = aws.elb.modify_rule().rule_arn(&output.arn).set_conditions(Some(want.conditions()));
+            call.actions(forward(&forwards)).send().await?;
+        }
+        Ok(())
+    }
+
+    async fn tag(&self, aws: &Aws, live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
+        tags::tag_in_elb(aws, &live.output.arn, tags).await
+    }
+
+    async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        gone(aws.elb.delete_rule().rule_arn(&live.output.arn).send().await)
+    }
+
+    /// Those of the load balancers with names of the stack: no other load balancer gets a rule.
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
+        let mut balancers = items(aws.elb.describe_load_balancers().into_paginator().send()).await?;
+        let prefix = format!("{stack}-");
+        balancers.retain(|it| it.load_balancer_name().is_some_and(|name| name.starts_with(&prefix)));
+        let named = balancers.into_iter().filter_map(|it| it.load_balancer_name.zip(it.load_balancer_arn));
+        let reads = named.map(async |(balancer, arn)| of_balancer(aws, stack, but, &balancer, &arn).await);
+        let rules: Result<Vec<_>, Fault> = bounded(reads.collect()).await.into_iter().collect();
+        Ok(rules?.into_iter().flatten().collect())
+    }
+}
+
+impl Rule {
+    fn settings(&self, rule: &Described) -> Settings {
+        let values = |field: &str| {
+            let of_field = rule.conditions().iter().filter(|condition| condition.field() == Some(field));
+            of_field.flat_map(values).cloned().collect()
+        };
+        let fields = rule.conditions().iter().filter_map(RuleCondition::field);
+        let forwards = forwards_of(rule.actions());
+        let known = forwards.get_key_value(&self.target_group).or_else(|| forwards.first_key_value());
+        Settings {
+            priority: priority(rule),
+            paths: values(PATH),
+            hosts: values(HOST),
+            others: fields.filter(|field| ![PATH, HOST].contains(field)).map(str::to_owned).collect(),
+            target_group: known.map(|(arn, _)| arn.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Returns the rules of a stack on a load balancer that are not wanted.
+async fn of_balancer(aws: &Aws, stack: &str, but: &Names, balancer: &str, arn: &str) -> Result<Vec<Rule>, Fault> {
+    let call = aws.elb.describe_listeners().load_balancer_arn(arn);
+    // It may be deleted meanwhile.
+    let listeners = found(items(call.into_paginator().send()).await)?.unwrap_or_default();
+    let mut arns = Vec::new();
+    for listener in listeners.iter().filter_map(|listener| listener.listener_arn()) {
+        let call = aws.elb.describe_rules().listener_arn(listener);
+        let rules = found(items(call.into_paginator().send()).await)?.unwrap_or_default();
+        arns.extend(beside_the_default(rules).into_iter().map(|(arn, _)| arn));
+    }
+    if arns.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tags = tags::of_arns(aws, arns).await?;
+    let rules = tags.into_iter().filter_map(|(arn, tags)| {
+        let key = key_of(&tags).filter(|_| tags.get(STACK_TAG).is_some_and(|owner| owner == stack))?;
+        let name = name(balancer, key);
+        (!but.contains(&name)).then(|| Rule {
+            name,
+            key: key.to_owned(),
+            arn: Some(arn),
+            listener: String::new(),
+            priority: 0,
+            target_group: String::new(),
+            until_then: String::new(),
+        })
+    });
+    Ok(rules.collect())
+}
+
+/// The key of the address in the tags of a rule.
+fn key_of(tags: &Tags) -> Option<&str> {
+    tags.get(RESOURCE_TAG)?.strip_prefix(Rule::KIND)?.strip_prefix('.')
+}
+
+/// Returns the rules other than the default one, with their ARNs.
+fn beside_the_default(rules: Vec<Described>) -> Vec<(String, Described)> {
+    let rules = rules.into_iter().filter(|rule| rule.is_default() != Some(true));
+    rules.filter_map(|rule| Some((rule.rule_arn.clone()?, rule))).collect()
+}
+
+fn priority(rule: &Described) -> i32 {
+    rule.priority().and_then(|priority| priority.parse().ok()).unwrap_or_default()
+}
+
+/// AWS returns the only value of a condition in either of two fields, and guarantees neither.
+fn values(condition: &RuleCondition) -> &[String] {
+    let paths = condition.path_pattern_config().map(PathPatternConditionConfig::values).unwrap_or_default();
+    let hosts = condition.host_header_config().map(HostHeaderConditionConfig::values).unwrap_or_default();
+    [paths, hosts, condition.values()].into_iter().find(|values| !values.is_empty()).unwrap_or_default()
+}
+
+/// Whether one of the rules of a listener sends requests to this target group.
+pub async fn sends_to(aws: &Aws, listener: &str, target_group: &str) -> Result<bool, Fault> {
+    let rules = items(aws.elb.describe_rules().listener_arn(listener).into_paginator().send()).await?;
+    let sends = |rule: &Described| forwards_of(rule.actions()).get(target_group).is_some_and(|share| *share > 0);
+    Ok(beside_the_default(rules).iter().any(|(_, rule)| sends(rule)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(conditions: Vec<RuleCondition>) -> Described {
+        let forwards = Forwards::from([("front".into(), 1), ("wanted".into(), 0)]);
+        let rule = Described::builder().priority("7").set_conditions(Some(conditions));
+        rule.actions(forward(&forwards)).build()
+    }
+
+    fn resource() -> Rule {
+        let (listener, until_then) = (String::new(), String::new());
+        let (name, key) = (name("app-web", "api"), "api".to_owned());
+        Rule { name, listener, key, priority: 7, target_group: "wanted".into(), until_then, arn: None }
+    }
+
+    #[test]
+    fn a_rule_survives_the_way_to_aws_and_back() {
+        let text = |text: &str| Some(text.to_owned());
+        for (path, host) in
+            [(text("/api/*"), None), (None, text("api.example.org")), (text("/*"), text("*.example.org"))]
+        {
+            let behind = Behind { service: "web".parse().expect("a name"), path, host };
+            let want = Settings { priority: 7, ..Settings::of(&behind, "api", "wanted".into()) };
+            assert_eq!(resource().settings(&rule(want.conditions())), want);
+        }
+    }
+
+    #[test]
+    fn conditions_of_every_form_are_seen() {
+        let plain = RuleCondition::builder().field(PATH).values("/a").build();
+        let header = RuleCondition::builder().field("http-header").build();
+        let seen = resource().settings(&rule(vec![plain, header]));
+        assert_eq!(seen.paths, BTreeSet::from(["/a".to_owned()]));
+        assert_eq!(seen.others, BTreeSet::from(["http-header".to_owned()]));
+    }
+}
