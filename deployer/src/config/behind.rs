@@ -13,12 +13,12 @@ pub struct Behind {
     pub host: Option<String>,
 }
 
-/// The longest pattern of a condition (docs/aws.md §9.10).
+/// The longest pattern of a condition (docs/aws.md §9.9).
 pub(super) const LONGEST: usize = 128;
 /// The most wildcards of a rule.
 pub(super) const MOST_WILDCARDS: usize = 6;
 /// The characters of a path besides letters and digits.
-pub(super) const IN_PATHS: &str = "_-.$/~\"'@:+&()!,;=*?";
+pub(super) const IN_PATHS: &str = "_-.$/~\"'@:+&*?";
 /// The characters of a host besides letters and digits.
 pub(super) const IN_HOSTS: &str = "-.*?";
 

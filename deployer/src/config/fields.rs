@@ -123,8 +123,8 @@ const ACCESS: &str = "The access to each: read, write or read_write.";
 const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$";
 const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
 
-/// What a listener rule takes as a path and as a host (docs/aws.md §9.10).
-const PATH_PATTERN: &str = "^/[A-Za-z0-9_.$/~\"'@:+&()!,;=*?-]{0,127}$";
+/// What a listener rule takes as a path and as a host (docs/aws.md §9.9).
+const PATH_PATTERN: &str = "^/[A-Za-z0-9_.$/~\"'@:+&*?-]{0,127}$";
 const HOST_PATTERN: &str = "^[A-Za-z0-9.*?-]*\\.[A-Za-z*?]+$";
 
 /// Every field, in the order of the reference. A mapping stands before its fields.
@@ -453,12 +453,24 @@ mod tests {
         })
     }
 
+    /// The same with the service behind another one.
+    fn described_behind() -> Value {
+        let mut described = description();
+        let services = described["services"].as_object_mut().expect("it is a mapping");
+        services.insert("y".into(), services["x"].clone());
+        let behind = services["x"].as_object_mut().expect("it is a mapping");
+        behind.remove("load_balancer");
+        behind.insert("behind".into(), json!({ "service": "y", "path": "/x" }));
+        described
+    }
+
     #[test]
     fn the_reader_reads_every_field() {
         Config::parse("stack.yaml", &description().to_string()).unwrap_or_else(|errors| panic!("{errors}"));
         // No value is wrong for a field that accepts any.
         for field in FIELDS.iter().filter(|field| !matches!(field.takes, Takes::Value)) {
-            let mut described = description();
+            let is_behind = field.path.starts_with("services.*.behind.");
+            let mut described = if is_behind { described_behind() } else { description() };
             let (above, key) = field.path.rsplit_once('.').unwrap_or(("", field.path));
             // No field accepts this: a switch no number, and every other field no switch.
             let wrong = if matches!(field.takes, Takes::Switch) { json!(7) } else { json!(true) };

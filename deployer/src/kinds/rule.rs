@@ -32,8 +32,8 @@ pub struct Rule {
     pub priority: i32,
     /// The ARN of the target group that it should forward to.
     pub target_group: String,
-    /// The ARN of the target group that receives the requests until the targets of the service are healthy.
-    pub until_then: String,
+    /// What the listener forwards to: it keeps the requests until the targets of the service are healthy.
+    pub until_then: Forwards,
     /// Its ARN, of a rule that is only to be removed.
     pub arn: Option<String>,
 }
@@ -41,6 +41,8 @@ pub struct Rule {
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
+    /// The key of its address, in its tag. That of another service is found if that had the same priority before.
+    pub key: String,
     /// The place in the order of evaluation.
     pub priority: i32,
     /// The patterns of the path.
@@ -74,8 +76,9 @@ pub fn name(balancer: &str, key: &str) -> String {
 
 impl Settings {
     /// Forwards the requests of a service.
-    pub fn of(behind: &Behind, service: &str, target_group: String) -> Settings {
+    pub fn of(behind: &Behind, service: &str, key: &str, target_group: String) -> Settings {
         Settings {
+            key: key.into(),
             priority: behind.priority(service).into(),
             paths: behind.path.iter().cloned().collect(),
             hosts: behind.host.iter().cloned().collect(),
@@ -125,18 +128,19 @@ impl Resource for Rule {
         let in_place = || rules.iter().find(|(_, rule)| is_in_place(rule));
         let found = rules.iter().find(|(arn, _)| is_ours(arn)).or_else(in_place);
         Ok(found.map_or(Observed::Absent, |(arn, rule)| {
+            let tags = tags.remove(arn).unwrap_or_default();
             Observed::Present(Live {
-                settings: self.settings(rule),
+                // The engine adds a tag that is missing.
+                settings: self.settings(rule, key_of(&tags).unwrap_or(&self.key)),
                 output: Output { arn: arn.clone(), forwards: forwards_of(rule.actions()) },
-                owner: Owner::Tags(tags.remove(arn).unwrap_or_default()),
+                owner: Owner::Tags(tags),
             })
         }))
     }
 
-    /// AWS refuses a second rule of the same priority (docs/aws.md §9.10), so this one is ours.
+    /// AWS refuses a second rule of the same priority (docs/aws.md §9.9), so this one is ours.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
-        // The new targets get health checks but no requests yet.
-        let forwards = Forwards::from([(self.until_then.clone(), 1), (want.target_group.clone(), 0)]);
+        let forwards = with(&self.until_then, &want.target_group);
         let answer = aws
             .elb
             .create_rule()
@@ -152,19 +156,19 @@ impl Resource for Rule {
         Ok(Some(Live { settings: want.clone(), output, owner }))
     }
 
-    /// A new target group gets health checks but no requests yet, so that its targets can become healthy.
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let Live { settings: there, output, .. } = live;
+        if want.key != there.key {
+            let address = format!("{}.{}", Rule::KIND, want.key);
+            tags::tag_in_elb(aws, &output.arn, &Tags::from([(RESOURCE_TAG.into(), address)])).await?;
+        }
         if want.priority != there.priority {
             let pair = RulePriorityPair::builder().rule_arn(&output.arn).priority(want.priority).build();
             aws.elb.set_rule_priorities().rule_priorities(pair).send().await?;
         }
-        if (Settings { priority: there.priority, ..want.clone() }) != *there {
-            let mut forwards = output.forwards.clone();
-            if forwards.is_empty() {
-                forwards.insert(self.until_then.clone(), 1);
-            }
-            forwards.entry(want.target_group.clone()).or_insert(0);
+        if (Settings { priority: there.priority, key: there.key.clone(), ..want.clone() }) != *there {
+            let known = if output.forwards.is_empty() { &self.until_then } else { &output.forwards };
+            let forwards = with(known, &want.target_group);
             let call = aws.elb.modify_rule().rule_arn(&output.arn).set_conditions(Some(want.conditions()));
             call.actions(forward(&forwards)).send().await?;
         }
@@ -192,7 +196,7 @@ impl Resource for Rule {
 }
 
 impl Rule {
-    fn settings(&self, rule: &Described) -> Settings {
+    fn settings(&self, rule: &Described, key: &str) -> Settings {
         let values = |field: &str| {
             let of_field = rule.conditions().iter().filter(|condition| condition.field() == Some(field));
             of_field.flat_map(values).cloned().collect()
@@ -201,6 +205,7 @@ impl Rule {
         let forwards = forwards_of(rule.actions());
         let known = forwards.get_key_value(&self.target_group).or_else(|| forwards.first_key_value());
         Settings {
+            key: key.into(),
             priority: priority(rule),
             paths: values(PATH),
             hosts: values(HOST),
@@ -208,6 +213,14 @@ impl Rule {
             target_group: known.map(|(arn, _)| arn.clone()).unwrap_or_default(),
         }
     }
+}
+
+/// Adds a target group: it gets health checks but no requests yet, so that its targets can become healthy.
+fn with(forwards: &Forwards, target_group: &str) -> Forwards {
+    let mut forwards = forwards.clone();
+    let weight = if forwards.is_empty() { 1 } else { 0 };
+    forwards.entry(target_group.to_owned()).or_insert(weight);
+    forwards
 }
 
 /// Returns the rules of a stack on a load balancer that are not wanted.
@@ -235,7 +248,7 @@ async fn of_balancer(aws: &Aws, stack: &str, but: &Names, balancer: &str, arn: &
             listener: String::new(),
             priority: 0,
             target_group: String::new(),
-            until_then: String::new(),
+            until_then: Forwards::new(),
         })
     });
     Ok(rules.collect())
@@ -281,7 +294,7 @@ mod tests {
     }
 
     fn resource() -> Rule {
-        let (listener, until_then) = (String::new(), String::new());
+        let (listener, until_then) = (String::new(), Forwards::new());
         let (name, key) = (name("app-web", "api"), "api".to_owned());
         Rule { name, listener, key, priority: 7, target_group: "wanted".into(), until_then, arn: None }
     }
@@ -293,16 +306,24 @@ mod tests {
             [(text("/api/*"), None), (None, text("api.example.org")), (text("/*"), text("*.example.org"))]
         {
             let behind = Behind { service: "web".parse().expect("a name"), path, host };
-            let want = Settings { priority: 7, ..Settings::of(&behind, "api", "wanted".into()) };
-            assert_eq!(resource().settings(&rule(want.conditions())), want);
+            let want = Settings { priority: 7, ..Settings::of(&behind, "api", "api", "wanted".into()) };
+            assert_eq!(resource().settings(&rule(want.conditions()), "api"), want);
         }
+    }
+
+    #[test]
+    fn requests_stay_where_they_are_until_the_new_targets_are_healthy() {
+        let front = Forwards::from([("front".into(), 1)]);
+        assert_eq!(with(&front, "new"), Forwards::from([("front".into(), 1), ("new".into(), 0)]));
+        assert_eq!(with(&Forwards::new(), "new"), Forwards::from([("new".into(), 1)]));
+        assert_eq!(with(&front, "front"), front);
     }
 
     #[test]
     fn conditions_of_every_form_are_seen() {
         let plain = RuleCondition::builder().field(PATH).values("/a").build();
         let header = RuleCondition::builder().field("http-header").build();
-        let seen = resource().settings(&rule(vec![plain, header]));
+        let seen = resource().settings(&rule(vec![plain, header]), "api");
         assert_eq!(seen.paths, BTreeSet::from(["/a".to_owned()]));
         assert_eq!(seen.others, BTreeSet::from(["http-header".to_owned()]));
     }

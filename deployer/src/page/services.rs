@@ -74,7 +74,7 @@ impl Layout<'_> {
             }
         }
         let secured = https.as_ref().and_then(|https| https.listener);
-        let shared = Shared { front_door, balancer, target_group, listener, secured };
+        let shared = Shared { front_door, balancer, listener, secured };
         self.shared.insert(entry.to_owned(), shared);
         let alarms = self.alarms(entry, wanted, balancer, target_group);
         // Before it is issued, the listener for plain HTTP forwards, and instances need not wait for ACM.

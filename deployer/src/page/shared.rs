@@ -29,8 +29,6 @@ pub struct Shared {
     pub front_door: Handle<SecurityGroup>,
     /// The load balancer.
     pub balancer: Handle<LoadBalancer>,
-    /// The target group of the service that has it.
-    pub target_group: Handle<TargetGroup>,
     /// The listener for plain HTTP.
     pub listener: Handle<Listener>,
     /// The listener for HTTPS, if it is served.
@@ -98,16 +96,15 @@ impl Layout<'_> {
         let name = rule::name(&self.names.plain(behind.service.as_str()), &key);
         self.stack.want::<Rule>(name.clone());
         let listener = shared.secured.unwrap_or(shared.listener);
-        let inputs = (listener, target_group, shared.target_group);
-        self.stack.add_inside(key.clone(), inputs, move |(listener, target_group, until_then)| {
-            let settings = rule::Settings::of(&behind, &service, target_group.arn.clone());
+        self.stack.add_inside(key.clone(), (listener, target_group), move |(listener, target_group)| {
+            let settings = rule::Settings::of(&behind, &service, &key, target_group.arn.clone());
             let rule = Rule {
                 name: name.clone(),
                 listener: listener.arn,
                 key: key.clone(),
                 priority: settings.priority,
                 target_group: target_group.arn,
-                until_then: until_then.arn,
+                until_then: listener.forwards,
                 arn: None,
             };
             (rule, settings)

@@ -70,6 +70,8 @@ enum Given {
     OwnNetwork,
     /// Services in the default network.
     DefaultNetwork,
+    /// A service behind the load balancer of another one.
+    Behind,
     /// A service that names its machine image.
     Image,
     /// A service with a domain.
@@ -140,6 +142,12 @@ const RELEASE: &[Right] = &[
     right("route53:ListHostedZones", Any),
     right("route53:ListResourceRecordSets", Zones),
 ];
+
+/// Whether a rule sends requests to a service (`kinds/rule.rs`).
+const RULES: &[Right] = &[right("elasticloadbalancing:DescribeRules", Any)];
+
+/// Removing the rule of a service that `stack.yaml` no longer puts behind another one (`kinds/rule.rs`).
+const REMOVE_RULES: &[Right] = &[right("elasticloadbalancing:DeleteRule", Rules)];
 
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
@@ -213,7 +221,6 @@ const WHY_SERVICES: &[Right] = &[
     right("ec2:GetConsoleOutput", Any),
     right("elasticloadbalancing:DescribeListeners", Any),
     right("elasticloadbalancing:DescribeLoadBalancers", Any),
-    right("elasticloadbalancing:DescribeRules", Any),
     right("elasticloadbalancing:DescribeTargetGroups", Any),
     right("elasticloadbalancing:DescribeTargetHealth", Any),
     // Whether the program is there, and the reports of instances.
@@ -239,7 +246,6 @@ const STATUS_SERVICES: &[Right] = &[
     right("ec2:DescribeLaunchTemplateVersions", Any),
     right("elasticloadbalancing:DescribeListeners", Any),
     right("elasticloadbalancing:DescribeLoadBalancers", Any),
-    right("elasticloadbalancing:DescribeRules", Any),
     right("elasticloadbalancing:DescribeTargetGroups", Any),
     right("elasticloadbalancing:DescribeTargetHealth", Any),
 ];
@@ -337,6 +343,7 @@ const UP: &[Part] = &[
     part(Given::Services, WHY_SERVICES),
     part(Given::Services, OLD_PROGRAMS),
     part(Given::Services, REMOVE_CERTIFICATES),
+    part(Given::Services, REMOVE_RULES),
 ];
 
 /// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
@@ -367,6 +374,7 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, STATUS_SERVICES),
+                part(Given::Behind, RULES),
                 part(Given::Services, FIND_CERTIFICATES),
                 part(Given::Functions, WHY_FUNCTIONS),
                 part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
@@ -384,6 +392,7 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, WHY_SERVICES),
+                part(Given::Behind, RULES),
                 part(Given::Functions, WHY_FUNCTIONS),
                 part(Given::Secrets, HELD_SECRETS),
                 part(Given::Parameters, HELD_PARAMETERS),
@@ -408,6 +417,7 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Always, LEASE),
                 part(Given::Services, HEALTH),
                 part(Given::Services, WHY_SERVICES),
+                part(Given::Behind, RULES),
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
                 // Of releases whose values stack.yaml need not name any more.
@@ -462,7 +472,12 @@ pub const COMMANDS: &[Needs] = &[
         Which::Described,
         &[
             SITE,
-            &[part(Given::Always, LEASE), part(Given::Always, REMOVE_HELD), part(Given::Services, REMOVE_CERTIFICATES)],
+            &[
+                part(Given::Always, LEASE),
+                part(Given::Always, REMOVE_HELD),
+                part(Given::Services, REMOVE_CERTIFICATES),
+                part(Given::Services, REMOVE_RULES),
+            ],
         ],
     ),
     command(
@@ -555,6 +570,7 @@ impl Given {
             Given::Requested => {
                 config.services.values().any(|service| service.domain.is_some() && service.certificate.is_none())
             }
+            Given::Behind => config.services.values().any(|service| service.behind.is_some()),
             Given::Secrets => config.holds(Store::Secret),
             Given::Parameters => config.holds(Store::Parameter),
             Given::Image => config.services.values().any(|service| service.image.is_some()),

@@ -116,7 +116,7 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
     let is_https = wiring.as_ref().is_some_and(|it| it.is_https);
     let host = host.filter(|host| !host.is_empty());
     let zones = wiring.as_ref().map_or(0, |it| it.zones);
-    let exists = host.is_some() || group.iter().flatten().next().is_some();
+    let exists = (host.is_some() && place.behind.is_none()) || group.iter().flatten().next().is_some();
     let rest = group.iter().flatten().map(|group| group.rest.clone()).next().unwrap_or_default();
     let (has_group, has_targets, has_wiring) = (group.is_some(), targets.is_some(), wiring.is_some());
     let evidence = Evidence { group, launches, wiring, targets: targets.unwrap_or_default(), ..Evidence::default() };

@@ -304,7 +304,8 @@ async fn balancers(aws: &Aws, config: &Config, site: &Site) -> Result<Finding, F
     let there: Vec<&str> =
         there.iter().filter(|one| is_application(one)).filter_map(|it| it.load_balancer_name()).collect();
     let names = Names::of(config, site);
-    let new = config.services.keys().filter(|entry| !there.contains(&names.plain(entry.as_str()).as_str())).count();
+    let own = config.services.iter().filter(|(_, service)| service.behind.is_none());
+    let new = own.filter(|(entry, _)| !there.contains(&names.plain(entry.as_str()).as_str())).count();
     let limit =
         limits.limits().iter().find(|limit| limit.name() == Some(LIMIT)).and_then(|limit| limit.max()?.parse().ok());
     Ok(room(there.len(), new, limit))

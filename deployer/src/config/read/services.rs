@@ -68,7 +68,7 @@ fn is_certificate(text: &str) -> bool {
     }
 }
 
-/// Checks the path of a listener rule (docs/aws.md §9.10).
+/// Checks the path of a listener rule (docs/aws.md §9.9).
 ///
 /// Errors: the remedy.
 fn check_path_pattern(path: &str) -> Result<(), &'static str> {
@@ -76,9 +76,7 @@ fn check_path_pattern(path: &str) -> Result<(), &'static str> {
     match () {
         () if !path.starts_with('/') => Err("paths begin with a slash, like /api/*"),
         () if path.len() > behind::LONGEST => Err("a listener rule takes paths of at most 128 characters"),
-        () if !path.chars().all(is_known) => {
-            Err("use letters, digits, the wildcards * and ?, and _-.$/~\"'@:+&()!,;=; without the query after a ?")
-        }
+        () if !path.chars().all(is_known) => Err("use letters, digits, the wildcards * and ?, and _-.$/~\"'@:+&"),
         () => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Rules of listeners: which requests go elsewhere than the default actions send them (docs/aws.md §9.10).
+//! Rules of listeners: which requests go elsewhere than the default actions send them (docs/aws.md §9.9).
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ const MOST_WILDCARDS: usize = 6;
 /// The longest value of a condition.
 const LONGEST_VALUE: usize = 128;
 /// The characters of a path pattern besides letters and digits.
-const IN_PATHS: &str = "_-.$/~\"'@:+&()!,;=*?";
+const IN_PATHS: &str = "_-.$/~\"'@:+&*?";
 /// The characters of a host name besides letters and digits.
 const IN_HOSTS: &str = "-.*?";
 
