@@ -268,17 +268,9 @@ async fn every_change_of_a_rule_by_hand_is_in_the_plan_and_is_corrected() {
     }
     let listener = rules(&cloud.aws).await[0].rule_arn().expect("an ARN").to_owned();
     let listener = listener.rsplit_once('/').expect("a listener").0.replace(":listener-rule/", ":listener/");
-    let target_group = String::new();
+    let (target_group, until_then) = (String::new(), BTreeMap::new());
     let (name, key) = (rule::name("s-web", "api"), "api".to_owned());
-    let rule = Rule {
-        name,
-        listener,
-        key,
-        priority: 1,
-        target_group: target_group.clone(),
-        until_then: target_group,
-        arn: None,
-    };
+    let rule = Rule { name, listener, key, priority: 1, target_group, until_then, arn: None };
     let Ok(Observed::Present(live)) = rule.read(&cloud.aws).await else { panic!("it is there") };
     let settings = serde_json::to_value(&live.settings).expect("plain data");
     for field in settings.as_object().expect("fields").keys() {

@@ -368,7 +368,9 @@ impl Checks<'_> {
             needs.insert(node, named.map(|named| format!("{}.{}", named.section, named.entry)).collect());
         }
         for (entry, service) in &self.config.services {
-            let front = service.behind.as_ref().map(|behind| format!("services.{}", behind.service));
+            // `behind` reports one that is behind itself.
+            let front = service.behind.as_ref().filter(|behind| behind.service != *entry);
+            let front = front.map(|behind| format!("services.{}", behind.service));
             needs.entry(format!("services.{entry}")).or_default().extend(front);
         }
         // Removes everything that can be created; what remains is in a cycle or depends on one.
@@ -395,8 +397,13 @@ impl Checks<'_> {
             at = next;
         }
         let from = way.iter().position(|node| Some(node) == way.last()).unwrap_or_default();
+        let is_behind = |node: &String| self.config.places.contains_key(&format!("{node}.behind"));
+        let help = match way[from..].iter().any(is_behind) {
+            true => "remove one of these references; `behind` is one, too",
+            false => "remove one of these references",
+        };
         let (way, path) = (way[from..].join(" → "), format!("{}.environment", way[from]));
-        self.problem(&path, format!("circular references: {way}"), "remove one of these references");
+        self.problem(&path, format!("circular references: {way}"), help);
     }
 
     /// The entries of a section as the file names them, including invalid ones.

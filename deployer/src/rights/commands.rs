@@ -146,6 +146,11 @@ const RELEASE: &[Right] = &[
 /// Whether a rule sends requests to a service (`kinds/rule.rs`).
 const RULES: &[Right] = &[right("elasticloadbalancing:DescribeRules", Any)];
 
+/// Finding the rule of a service that `stack.yaml` no longer puts behind another one (`kinds/rule.rs`). Rules live inside
+/// load balancers, which are listed anyway.
+const FIND_RULES: &[Right] =
+    &[right("elasticloadbalancing:DescribeListeners", Any), right("elasticloadbalancing:DescribeRules", Any)];
+
 /// Removing the rule of a service that `stack.yaml` no longer puts behind another one (`kinds/rule.rs`).
 const REMOVE_RULES: &[Right] = &[right("elasticloadbalancing:DeleteRule", Rules)];
 
@@ -339,6 +344,7 @@ const UP: &[Part] = &[
     part(Given::Secrets, HELD_SECRETS),
     part(Given::Parameters, HELD_PARAMETERS),
     part(Given::Always, LEASE),
+    part(Given::Always, FIND_RULES),
     part(Given::Services, HEALTH),
     part(Given::Services, WHY_SERVICES),
     part(Given::Services, OLD_PROGRAMS),
@@ -362,6 +368,7 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Secrets, HELD_SECRETS),
                 part(Given::Parameters, HELD_PARAMETERS),
                 part(Given::Services, FIND_CERTIFICATES),
+                part(Given::Always, FIND_RULES),
             ],
         ],
     ),
@@ -374,8 +381,8 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, STATUS_SERVICES),
-                part(Given::Behind, RULES),
                 part(Given::Services, FIND_CERTIFICATES),
+                part(Given::Always, FIND_RULES),
                 part(Given::Functions, WHY_FUNCTIONS),
                 part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
                 part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
@@ -475,6 +482,7 @@ pub const COMMANDS: &[Needs] = &[
             &[
                 part(Given::Always, LEASE),
                 part(Given::Always, REMOVE_HELD),
+                part(Given::Always, FIND_RULES),
                 part(Given::Services, REMOVE_CERTIFICATES),
                 part(Given::Services, REMOVE_RULES),
             ],

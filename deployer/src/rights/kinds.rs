@@ -319,12 +319,7 @@ pub const KINDS: &[OfKind] = &[
     },
     OfKind {
         kind: "rule",
-        list: &[
-            right("elasticloadbalancing:DescribeListeners", Any),
-            right("elasticloadbalancing:DescribeLoadBalancers", Any),
-            right("elasticloadbalancing:DescribeRules", Any),
-            TAGS,
-        ],
+        list: &[],
         read: &[right("elasticloadbalancing:DescribeRules", Any), TAGS],
         loss: &[],
         change: &[
