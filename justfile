@@ -33,6 +33,10 @@ lint:
     cargo clippy --workspace --all-targets -- -D warnings
     cargo deny check bans licenses sources
 
+# Renders the documentation of the code
+doc:
+    cargo doc --workspace --no-deps --open
+
 # Fuzzes each parser of untrusted input for this many seconds
 fuzz seconds="60":
     .ci/fuzz {{seconds}}

@@ -10,7 +10,7 @@ use aws_sdk_route53::types::{ChangeAction, ResourceRecordSet, RrType};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use serde_json::json;
 use support::{
-    Project,
+    Project, Said,
     cloud::TestAws,
     domain::{self, DOMAIN, ZONE, assert_https},
 };
@@ -36,6 +36,19 @@ struct World {
 impl World {
     async fn start() -> World {
         World { cloud: TestAws::start().await, project: Project::of_service(&format!("    domain: {DOMAIN}\n")) }
+    }
+
+    /// The same, with the hosted zone of the domain and its id.
+    async fn with_zone() -> (World, String) {
+        let world = World::start().await;
+        let zone = world.zone().await;
+        (world, zone)
+    }
+
+    /// Removes the stack, and ends the local AWS.
+    async fn close(self) {
+        self.cloud.done(&self.project, &["down", "--yes"]).await;
+        self.cloud.end().await;
     }
 
     /// Creates the hosted zone, with a record of others in it, and returns its id.
@@ -108,6 +121,20 @@ impl World {
         text
     }
 
+    /// Asserts that a plan has nothing to do.
+    async fn assert_settled(&self) {
+        let plan = self.cloud.done(&self.project, &["plan", "--detailed-exitcode"]).await;
+        assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    }
+
+    /// Asserts that a command has printed an address without HTTPS, and that plain HTTP is not redirected.
+    async fn assert_plain(&self, said: &Said) {
+        assert!(said.output("URL").starts_with("http://"), "{}", said.all());
+        let plain = self.address(80).await;
+        let page = self.client().get(format!("http://{DOMAIN}:{}/health", plain.port())).send().await;
+        assert_eq!(page.expect("it answers").status(), StatusCode::OK);
+    }
+
     /// Asserts that HTTPS is served and that plain HTTP redirects to it.
     async fn assert_served(&self) {
         let (plain, secured) = (self.address(80).await, self.address(443).await);
@@ -129,20 +156,18 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_domain_in_a_zone_is_served_over_https_and_leaves_nothing() {
-    let world = World::start().await;
+    let (world, zone) = World::with_zone().await;
     let World { cloud, project } = &world;
-    let zone = world.zone().await;
     let before = world.records(&zone).await;
 
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert_https(&up);
     world.assert_served().await;
     assert_eq!(world.records(&zone).await.len(), before.len() + 3, "two aliases and the validation record");
-    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
-    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    world.assert_settled().await;
     let status = cloud.done(project, &["status"]).await;
     assert!(status.stdout.contains(&format!("https://{DOMAIN}")), "{}", status.all());
-    assert!(status.stdout.contains("no changes") || !status.stdout.contains("pending"), "{}", status.all());
+    assert!(!status.stdout.contains("pending"), "{}", status.all());
 
     // Changes by hand.
     let ipv6 = world.set(&zone, DOMAIN, RrType::Aaaa).await.expect("an alias for IPv6");
@@ -177,47 +202,23 @@ async fn a_domain_in_a_zone_is_served_over_https_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_domain_that_is_taken_out_is_served_over_http_again() {
-    let world = World::start().await;
+    let (world, zone) = World::with_zone().await;
     let World { cloud, project } = &world;
-    let zone = world.zone().await;
     let before = world.records(&zone).await;
     cloud.done(project, &["up", "--yes"]).await;
     project.edit(&format!("    domain: {DOMAIN}\n"), "");
     let up = cloud.done(project, &["up", "--yes"]).await;
-    assert!(up.output("URL").starts_with("http://"), "{}", up.all());
-    let plain = world.address(80).await;
-    let page = world.client().get(format!("http://{DOMAIN}:{}/health", plain.port())).send().await;
-    assert_eq!(page.expect("it answers").status(), StatusCode::OK);
+    world.assert_plain(&up).await;
     assert_eq!(world.records(&zone).await, before);
     assert_eq!(world.certificates().await, 0);
-    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
-    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
-    cloud.done(project, &["down", "--yes"]).await;
-    world.cloud.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_was_not_issued_is_planned_anew() {
-    let world = World::start().await;
-    let World { cloud, project } = &world;
-    let zone = world.zone().await;
-    let others = domain::set(DOMAIN, RrType::Caa, "0 issue \"letsencrypt.org\"");
-    world.change(&zone, ChangeAction::Create, others).await;
-    let up = cloud.run(project, &["up", "--yes"]).await;
-    assert!(up.code == 1 && up.stderr.contains("CAA_ERROR"), "{}", up.all());
-    let plan = cloud.done(project, &["plan"]).await;
-    for line in ["~ certificate.web", "validation_record.web", "listener.web-https"] {
-        assert!(plan.stderr.contains(line), "{line}: {}", plan.all());
-    }
-    cloud.done(project, &["down", "--yes"]).await;
-    world.cloud.end().await;
+    world.assert_settled().await;
+    world.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_validation_record_that_others_may_need_stays() {
-    let world = World::start().await;
+    let (world, zone) = World::with_zone().await;
     let World { cloud, project } = &world;
-    let zone = world.zone().await;
     let acm = &cloud.aws.acm;
     // Its wildcard, and another certificate that has the domain beside its first name.
     let mut needed = Vec::new();
@@ -245,9 +246,8 @@ async fn a_validation_record_that_others_may_need_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_domain_follows_its_service_to_another_name() {
-    let world = World::start().await;
+    let (world, zone) = World::with_zone().await;
     let World { cloud, project } = &world;
-    let zone = world.zone().await;
     cloud.done(project, &["up", "--yes"]).await;
     project.edit("  web:\n", "  site:\n");
     project.edit("services.web.url", "services.site.url");
@@ -261,38 +261,29 @@ async fn a_domain_follows_its_service_to_another_name() {
         assert_eq!(Some(alias.dns_name.trim_end_matches('.')), balancer.dns_name());
     }
     world.assert_served().await;
-    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
-    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
-    cloud.done(project, &["down", "--yes"]).await;
-    world.cloud.end().await;
+    world.assert_settled().await;
+    world.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_domain_that_is_not_served_yet_replaces_the_first() {
-    let world = World::start().await;
+    let (world, zone) = World::with_zone().await;
     let World { cloud, project } = &world;
-    let zone = world.zone().await;
     let before = world.records(&zone).await;
     cloud.done(project, &["up", "--yes"]).await;
     project.edit(DOMAIN, "app.example.com");
     let up = cloud.done(project, &["up", "--yes"]).await;
-    assert!(up.output("URL").starts_with("http://"), "{}", up.all());
-    let plain = world.address(80).await;
-    let page = world.client().get(format!("http://{DOMAIN}:{}/health", plain.port())).send().await;
-    assert_eq!(page.expect("it answers").status(), StatusCode::OK);
+    world.assert_plain(&up).await;
     assert_eq!(world.records(&zone).await, before);
     assert_eq!(world.certificates().await, 1, "that of the second domain");
-    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
-    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
-    cloud.done(project, &["down", "--yes"]).await;
-    world.cloud.end().await;
+    world.assert_settled().await;
+    world.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ns_records_below_a_zone_are_named() {
-    let world = World::start().await;
+    let (world, zone) = World::with_zone().await;
     let World { cloud, project } = &world;
-    let zone = world.zone().await;
     let cut = domain::set(DOMAIN, RrType::Ns, "ns.elsewhere.example");
     world.change(&zone, ChangeAction::Create, cut).await;
     let plan = cloud.done(project, &["plan"]).await;
@@ -303,9 +294,8 @@ async fn ns_records_below_a_zone_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_alias_follows_a_paused_service() {
-    let world = World::start().await;
+    let (world, zone) = World::with_zone().await;
     let World { cloud, project } = &world;
-    let zone = world.zone().await;
     cloud.done(project, &["up", "--yes"]).await;
     cloud.done(project, &["pause", "--yes"]).await;
     assert!(world.set(&zone, DOMAIN, RrType::A).await.is_none(), "nothing leads to a load balancer that is gone");
@@ -313,8 +303,7 @@ async fn the_alias_follows_a_paused_service() {
     cloud.done(project, &["resume", "--yes"]).await;
     assert!(world.set(&zone, DOMAIN, RrType::A).await.is_some());
     world.assert_served().await;
-    cloud.done(project, &["down", "--yes"]).await;
-    world.cloud.end().await;
+    world.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -338,15 +327,13 @@ async fn without_a_zone_the_records_are_printed_and_the_next_up_continues() {
     assert_https(&up);
     assert_eq!(world.certificates().await, 1, "the same certificate");
     world.assert_served().await;
-    cloud.done(project, &["down", "--yes"]).await;
-    world.cloud.end().await;
+    world.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_delegation_is_named_at_once() {
-    let world = World::start().await;
+    let (world, zone) = World::with_zone().await;
     let World { cloud, project } = &world;
-    let zone = world.zone().await;
     world.put_page(&format!("delegations/{ZONE}"), json!({ "nameServers": ["ns.elsewhere.example"] })).await;
     let plan = cloud.done(project, &["plan"]).await;
     for text in [&format!("DNS does not lead to hosted zone {ZONE}")[..], "example.org  NS  ns-"] {
@@ -359,15 +346,13 @@ async fn a_missing_delegation_is_named_at_once() {
     assert_eq!(cloud.control().delete(&format!("delegations/{ZONE}")).await, 200);
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert_https(&up);
-    cloud.done(project, &["down", "--yes"]).await;
-    world.cloud.end().await;
+    world.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_of_others_is_neither_changed_nor_deleted() {
-    let world = World::start().await;
+    let (world, zone) = World::with_zone().await;
     let World { cloud, project } = &world;
-    let zone = world.zone().await;
     world.change(&zone, ChangeAction::Create, domain::set(DOMAIN, RrType::A, "192.0.2.7")).await;
     let before = world.records(&zone).await;
     cloud.done(project, &["plan"]).await;
@@ -384,15 +369,10 @@ async fn a_record_of_others_is_neither_changed_nor_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_existing_certificate_is_served_and_left_alone() {
-    let world = World::start().await;
+    let (world, zone) = World::with_zone().await;
     let World { cloud, project } = &world;
-    let zone = world.zone().await;
     let arn = world.certificate_by_hand(&zone).await;
     let (before, named) = (world.records(&zone).await, format!("    certificate: {arn}\n"));
-    let is_settled = async || {
-        let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
-        assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
-    };
     let domain = format!("    domain: {DOMAIN}\n");
     project.edit(&domain, &format!("{domain}{named}"));
     let up = cloud.done(project, &["up", "--yes"]).await;
@@ -400,20 +380,20 @@ async fn an_existing_certificate_is_served_and_left_alone() {
     world.assert_served().await;
     assert_eq!(world.records(&zone).await.len(), before.len() + 2, "two aliases");
     assert_eq!(world.certificates().await, 1, "none is requested");
-    is_settled().await;
+    world.assert_settled().await;
 
     // One of our own in its place, and back.
     project.edit(&named, "");
     cloud.done(project, &["up", "--yes"]).await;
     world.assert_served().await;
     assert_eq!(world.certificates().await, 2);
-    is_settled().await;
+    world.assert_settled().await;
     project.edit(&domain, &format!("{domain}{named}"));
     cloud.done(project, &["up", "--yes"]).await;
     world.assert_served().await;
     assert_eq!(world.certificates().await, 1, "ours is deleted");
     assert_eq!(world.records(&zone).await.len(), before.len() + 2, "the validation record is the other's, too");
-    is_settled().await;
+    world.assert_settled().await;
 
     cloud.done(project, &["down", "--yes"]).await;
     assert_eq!(world.records(&zone).await, before);
@@ -424,9 +404,8 @@ async fn an_existing_certificate_is_served_and_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_a_caa_record_prevents_is_replaced_once_the_record_is_mended() {
-    let world = World::start().await;
+    let (world, zone) = World::with_zone().await;
     let World { cloud, project } = &world;
-    let zone = world.zone().await;
     let before = world.records(&zone).await;
     let excluding = domain::set(ZONE, RrType::Caa, "0 issue \"letsencrypt.org\"");
     world.change(&zone, ChangeAction::Create, excluding.clone()).await;
@@ -438,8 +417,9 @@ async fn a_certificate_that_a_caa_record_prevents_is_replaced_once_the_record_is
         assert!(up.stderr.contains(remedy), "{}", up.all());
         let plan = cloud.done(project, &["plan"]).await;
         let named = format!("web: ACM did not issue the certificate for {DOMAIN}: {remedy}");
-        for text in [&*named, "`deployer up` requests another one", "~ certificate.web"] {
-            assert!(plan.stderr.contains(text), "{text}: {}", plan.all());
+        let changes = ["~ certificate.web", "validation_record.web", "listener.web-https"];
+        for text in [&*named, "`deployer up` requests another one"].iter().chain(&changes) {
+            assert!(plan.stderr.contains(*text), "{text}: {}", plan.all());
         }
         let why = cloud.run(project, &["why"]).await;
         assert!(why.stdout.contains(remedy), "{}", why.all());
@@ -452,8 +432,7 @@ async fn a_certificate_that_a_caa_record_prevents_is_replaced_once_the_record_is
     assert_https(&up);
     assert_eq!(world.certificates().await, 1, "those that were not issued are deleted");
     world.assert_served().await;
-    let plan = cloud.done(project, &["plan", "--detailed-exitcode"]).await;
-    assert!(plan.stderr.contains("nothing to do"), "{}", plan.all());
+    world.assert_settled().await;
     cloud.done(project, &["down", "--yes"]).await;
     assert_eq!(world.records(&zone).await.len(), before.len() + 1, "the CAA record is not ours");
     assert_eq!(world.certificates().await, 0);

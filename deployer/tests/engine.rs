@@ -2,16 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use deployer::engine::{
     AT_ONCE, Applied, Change, Error, Event, Fault, Live, Observed, Outcome, Owner, Pace, Plan, Removal, Resource,
     Retry, STACK_TAG, Stack, Step, Tags,
 };
+use parking_lot::Mutex;
 use serde::Serialize;
 
 /// A cloud of boxes with a size, and a connection to it that can be cut after a number of answers.
@@ -38,7 +36,7 @@ struct Box_ {
 
 impl Cloud {
     fn cut_after(&self, answers: usize) {
-        *self.answers_left.lock().unwrap() = Some(answers);
+        *self.answers_left.lock() = Some(answers);
     }
 
     /// Only this one answer is lost; the next call succeeds.
@@ -48,11 +46,11 @@ impl Cloud {
     }
 
     fn refuse_for_good(&self, what: &'static str) {
-        *self.forbidden.lock().unwrap() = Some(what);
+        *self.forbidden.lock() = Some(what);
     }
 
     fn mend(&self) {
-        *self.answers_left.lock().unwrap() = None;
+        *self.answers_left.lock() = None;
     }
 
     /// The effect takes place even if the answer is lost.
@@ -61,18 +59,18 @@ impl Cloud {
         what: String,
         effect: impl FnOnce(&mut BTreeMap<String, Box_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let left = *self.answers_left.lock().unwrap();
+        let left = *self.answers_left.lock();
         if left == Some(0) {
             return Err(Fault::new(&what, "Cut", "the line is cut"));
         }
-        self.calls.lock().unwrap().push(what.clone());
-        if *self.forbidden.lock().unwrap() == Some(&*what) {
+        self.calls.lock().push(what.clone());
+        if *self.forbidden.lock() == Some(&*what) {
             return Err(Fault::new(&what, "AccessDenied", "it is forbidden"));
         }
-        let answer = effect(&mut self.boxes.lock().unwrap());
+        let answer = effect(&mut self.boxes.lock());
         let Some(left) = left.map(|left| left - 1) else { return answer };
         let is_mended = left == 0 && self.is_down_for_one.load(Ordering::SeqCst);
-        *self.answers_left.lock().unwrap() = (!is_mended).then_some(left);
+        *self.answers_left.lock() = (!is_mended).then_some(left);
         if left == 0 { Err(Fault::new(&what, "Cut", "the answer was lost")) } else { answer }
     }
 
@@ -85,7 +83,7 @@ impl Cloud {
     }
 
     fn mutating(&self) -> Vec<String> {
-        self.calls.lock().unwrap().iter().filter(|call| !call.starts_with("read")).cloned().collect()
+        self.calls.lock().iter().filter(|call| !call.starts_with("read")).cloned().collect()
     }
 }
 
@@ -210,7 +208,7 @@ async fn dependencies_come_first_and_a_second_run_changes_nothing() {
     let place = |name: &str| made.iter().position(|call| call == name).expect("it was created");
     assert!(place("create left") < place("create top"));
 
-    cloud.calls.lock().unwrap().clear();
+    cloud.calls.lock().clear();
     assert!(plan(&stack(1), &cloud).await.unwrap().is_empty());
     assert!(apply(&stack(1), &cloud).await.unwrap().is_empty());
     assert_eq!(cloud.mutating(), Vec::<String>::new());
@@ -220,13 +218,13 @@ async fn dependencies_come_first_and_a_second_run_changes_nothing() {
 async fn a_changed_setting_is_changed_in_place_and_nothing_else() {
     let cloud = Cloud::default();
     apply(&stack(1), &cloud).await.unwrap();
-    cloud.boxes.lock().unwrap().get_mut("right").unwrap().size = 9;
+    cloud.boxes.lock().get_mut("right").unwrap().size = 9;
     let plan = plan(&stack(1), &cloud).await.unwrap();
     let changed: Vec<_> = plan.lines.iter().filter(|line| line.step != Step::Keep).collect();
     assert_eq!(changed.len(), 1);
     let change = Change::of("size", Some("9".into()), Some("1".into()));
     assert_eq!(changed[0].step, Step::Update(vec![change]));
-    cloud.calls.lock().unwrap().clear();
+    cloud.calls.lock().clear();
     apply(&stack(1), &cloud).await.unwrap();
     assert_eq!(cloud.mutating(), ["resize right"]);
 }
@@ -240,7 +238,7 @@ async fn a_connection_cut_after_any_answer_is_repaired_by_applying_again() {
         cloud.mend();
         assert!(all_done(&apply(&stack(1), &cloud).await.unwrap()), "cut after {answers}");
         assert!(plan(&stack(1), &cloud).await.unwrap().is_empty(), "cut after {answers}");
-        let boxes = cloud.boxes.lock().unwrap();
+        let boxes = cloud.boxes.lock();
         assert!(boxes.len() == 4 && boxes.values().all(|found| found.filled), "cut after {answers}: {boxes:?}");
         if survived {
             assert!(answers > 8, "the line was cut at least once per mutating call");
@@ -256,8 +254,8 @@ async fn a_refusal_is_no_error_when_the_call_took_effect() {
         let cloud = Cloud::default();
         cloud.lose_answer(nth);
         let outcomes = apply(&stack(1), &cloud).await.unwrap();
-        let lost = cloud.calls.lock().unwrap().get(nth - 1).cloned();
-        if cloud.answers_left.lock().unwrap().is_some() {
+        let lost = cloud.calls.lock().get(nth - 1).cloned();
+        if cloud.answers_left.lock().is_some() {
             return;
         }
         let is_read = lost.as_ref().is_some_and(|lost| lost.starts_with("read"));
@@ -291,7 +289,7 @@ async fn a_failure_skips_what_needs_it_and_finishes_the_rest() {
     assert!(matches!(result("broken"), Some(Err(Error::MustReplace { .. }))));
     assert!(result("after").is_none());
     assert!(matches!(result("beside"), Some(Ok(()))));
-    assert!(!cloud.boxes.lock().unwrap().contains_key("after"));
+    assert!(!cloud.boxes.lock().contains_key("after"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -325,12 +323,12 @@ async fn a_foreign_resource_is_refused_and_left_unchanged() {
         let cloud = Cloud::default();
         let tags: Tags = owner.into_iter().map(|owner| (STACK_TAG.to_owned(), owner.to_owned())).collect();
         let theirs = Box_ { size: 7, filled: false, tags, rounds_to_settle: 0 };
-        cloud.boxes.lock().unwrap().insert("left".into(), theirs.clone());
+        cloud.boxes.lock().insert("left".into(), theirs.clone());
         assert!(matches!(plan(&stack(1), &cloud).await, Err(Error::Foreign { .. })));
         let removal = stack(1).plan_removal(&cloud, &Default::default()).await.unwrap();
         assert!(matches!(removal.lines[0].step, Step::Foreign { .. }));
         stack(1).remove(&cloud, removal, &Pace::default(), &|_: Event| ()).await;
-        assert_eq!(cloud.boxes.lock().unwrap().get("left"), Some(&theirs));
+        assert_eq!(cloud.boxes.lock().get("left"), Some(&theirs));
         assert_eq!(cloud.mutating(), Vec::<String>::new());
     }
 }
@@ -339,7 +337,7 @@ async fn a_foreign_resource_is_refused_and_left_unchanged() {
 async fn a_removal_runs_in_reverse_order_and_a_second_one_does_nothing() {
     let cloud = Cloud::default();
     apply(&stack(1), &cloud).await.unwrap();
-    cloud.calls.lock().unwrap().clear();
+    cloud.calls.lock().clear();
     let removal = stack(1).plan_removal(&cloud, &Default::default()).await.unwrap();
     assert!(all_done(&stack(1).remove(&cloud, removal, &Pace::default(), &|_: Event| ()).await));
     let gone = cloud.mutating();
@@ -356,12 +354,12 @@ async fn orphans_are_removed_after_everything_else_is_as_wanted() {
     for name in ["base", "left", "top"] {
         smaller.doom(Crate { name: name.into() });
     }
-    cloud.calls.lock().unwrap().clear();
+    cloud.calls.lock().clear();
     assert!(all_done(&apply(&smaller, &cloud).await.unwrap()));
     let calls = cloud.mutating();
     assert_eq!(calls.first().map(String::as_str), Some("resize base"));
     assert_eq!(calls.len(), 3, "{calls:?}");
-    let left: Vec<String> = cloud.boxes.lock().unwrap().keys().cloned().collect();
+    let left: Vec<String> = cloud.boxes.lock().keys().cloned().collect();
     assert_eq!(left, ["base", "right"]);
 }
 
@@ -404,5 +402,5 @@ async fn the_limit_of_calls_in_flight_holds_for_every_command() {
     let removal = wide(2).plan_removal(&cloud, &Default::default()).await.unwrap();
     assert!(all_done(&wide(2).remove(&cloud, removal, &Pace::default(), &|_: Event| ()).await));
     assert_eq!(most(), AT_ONCE, "removing everything");
-    assert!(cloud.boxes.lock().unwrap().is_empty());
+    assert!(cloud.boxes.lock().is_empty());
 }

@@ -146,7 +146,7 @@ async fn a_rollback_loses_no_request_and_brings_back_program_and_environment() {
         .await;
 
     let said = cloud.done(&project, &["rollback", "web", "--yes"]).await;
-    for text in ["release 1 is in service", "the next `up` brings what it describes"] {
+    for text in ["release 1 is in service", "the next `up` deploys what it describes"] {
         assert!(said.stderr.contains(text), "{text}: {}", said.all());
     }
     let environment = crowd.get("/environment").await;

@@ -320,7 +320,7 @@ fn a_local_aws_that_cannot_start_is_reported_with_the_cause() {
         harm(&place);
         for command in ["start", "run"] {
             let said = project.run(&["local", command]);
-            let dir = format!("error: the local AWS cannot use what is stored in {}", project.path().display());
+            let dir = format!("error: the local AWS cannot use the state in {}", project.path().display());
             assert!(said.code == 1 && said.stderr.contains(&dir), "{name}: {}", said.all());
             assert!(said.stderr.contains(cause) && !said.stderr.contains("port"), "{name}: {}", said.all());
             assert!(

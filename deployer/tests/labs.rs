@@ -77,7 +77,7 @@ async fn instances_of_other_stacks_count_against_the_limit() {
     let said = aws.run(&second, &["up", "--yes"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     for words in [
-        "up to 8 instances in addition to 2 others; a lab terminates those beyond 9",
+        "up to 8 instances in addition to 2 others; a lab terminates any beyond 9",
         "terminate what is no longer needed",
     ] {
         assert!(said.stderr.contains(words), "{}", said.all());
@@ -127,10 +127,10 @@ async fn the_end_of_credentials_is_named_beside_the_time_that_the_work_takes() {
         project.run_with(&["up"], &environment)
     };
     let enough = plan(38);
-    assert!(enough.stderr.contains("credentials end in 38 min; this takes about "), "{}", enough.all());
+    assert!(enough.stderr.contains("credentials expire in 38 min; this takes about "), "{}", enough.all());
     assert!(!enough.stderr.contains("warning: credentials end"), "{}", enough.all());
     let short = plan(1);
-    assert!(short.stderr.contains("warning: credentials end in 1 min; this takes about "), "{}", short.all());
+    assert!(short.stderr.contains("warning: credentials expire in 1 min; this takes about "), "{}", short.all());
     assert!(!plan(600).stderr.contains("credentials end"));
 }
 

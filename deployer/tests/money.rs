@@ -107,7 +107,7 @@ async fn a_plan_shows_what_its_changes_cost_and_down_ends_with_a_receipt() {
         ("t3.nano", "t3.micro", ""),
         ("min: 1", "min: 2", "cost: + $11.88 a month"),
         ("min: 2", "min: 1", ""),
-        ("port: 8080", "port: 8081", "cost: as before, besides what is by use"),
+        ("port: 8080", "port: 8081", "cost: as before, without charges by use"),
         ("port: 8081", "port: 8080", ""),
     ] {
         project.edit(from, to);

@@ -315,6 +315,37 @@ async fn status_needs_exactly_the_permissions_that_are_documented() {
     cloud.end().await;
 }
 
+/// Without the right to list tags, AWS leaves them out of a function. The missing right is named, instead of an unknown
+/// owner.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_whose_tags_are_hidden_is_not_called_foreign() {
+    let function = format!("functions:\n  f: {{ binary: {} }}\n", echo_function().display());
+    let project = Project::with(&format!("name: s\nregion: us-east-1\n{function}"));
+    let cloud = TestAws::start().await;
+    cloud.done(&project, &["up", "--yes"]).await;
+    let watcher = Watcher::of(&cloud).await;
+    let everything_but_tags = json!([
+        { "Effect": "Allow", "Action": "*", "Resource": "*" },
+        { "Effect": "Deny", "Action": "lambda:ListTags", "Resource": "*" },
+    ]);
+    watcher.put(everything_but_tags).await;
+    let commands: [(&[&str], i32); 6] = [
+        (&["status"], 0),
+        (&["plan"], 1),
+        (&["history", "f"], 1),
+        (&["invoke", "f"], 1),
+        (&["rollback", "f", "--yes"], 1),
+        (&["up", "--yes", "--adopt", "function.f"], 1),
+    ];
+    for (arguments, code) in commands {
+        let said = watcher.run(&project, arguments).await;
+        assert!(said.code == code && said.all().contains("ListTags"), "{arguments:?}: {}", said.all());
+        assert!(!said.all().contains("unknown owner"), "{arguments:?}: {}", said.all());
+    }
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
 /// A list of stacks without the number of objects: instances go on adding their reports.
 fn settled(mut list: Value) -> Value {
     for stack in list["stacks"].as_array_mut().expect("stacks") {

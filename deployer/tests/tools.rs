@@ -518,7 +518,7 @@ async fn doctor_reports_the_credentials_and_how_long_they_last() {
 fn doctor_checks_what_this_machine_needs() {
     let project = Project::light();
     let said = project.done(&["doctor", "--local"]);
-    for good in ["stack.yaml: 24 resources", "program ", "local state: goes to ", "local AWS: uses a free port"] {
+    for good in ["stack.yaml: 24 resources", "program ", "local state: kept in ", "local AWS: uses a free port"] {
         assert!(finding(&said, good).starts_with('✓'), "{}", said.all());
     }
     assert!(!project.path().join(".deployer").exists(), "nothing was written");

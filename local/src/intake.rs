@@ -177,7 +177,7 @@ const MOST: &[(&str, &str, u64)] = &[
 ];
 
 fn most(head: &Request, call: &Call) -> u64 {
-    let operation = if is_form(head, call) { "PostObject" } else { &call.operation };
+    let operation = if is_post_form(head, call) { "PostObject" } else { &call.operation };
     let row = MOST.iter().find(|(service, name, _)| {
         (service.is_empty() || *service == call.service) && (name.is_empty() || *name == operation)
     });
@@ -185,7 +185,7 @@ fn most(head: &Request, call: &Call) -> u64 {
 }
 
 /// Whether the request is an upload by a form, whose authorization is in its body.
-pub(crate) fn is_form(head: &Request, call: &Call) -> bool {
+pub(crate) fn is_post_form(head: &Request, call: &Call) -> bool {
     let kind = head.header("content-type").unwrap_or_default();
     call.service == "s3" && head.method == Method::POST && kind.starts_with("multipart/form-data")
 }
@@ -202,7 +202,7 @@ fn check_origin(head: &Request, call: &Call) -> Result<(), Refusal> {
 fn too_large(head: &Request, call: &Call) -> Refusal {
     let most = most(head, call);
     match (call.service.as_str(), call.operation.as_str()) {
-        ("s3", _) if is_form(head, call) => {
+        ("s3", _) if is_post_form(head, call) => {
             Refusal::new(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
         }
         ("s3", _) => Refusal::new(400, "MaxMessageLengthExceeded", "Your request was too large."),

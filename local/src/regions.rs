@@ -1,4 +1,4 @@
-//! The regions: what each has on its own, and what they share.
+//! The regions: the services of each, and those that they share.
 //!
 //! Roles, credentials and bucket names are global. Everything else exists once in each region, from the first call
 //! signed for it.
@@ -194,7 +194,7 @@ impl Regions {
         .await;
     }
 
-    /// Returns what is running, for people and tests.
+    /// Returns the running resources, for people and tests.
     pub(crate) fn status(&self) -> Value {
         let mut whole = self.home.status();
         for region in self.all().iter().filter(|region| region.name != self.home.name) {

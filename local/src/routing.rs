@@ -7,37 +7,53 @@ use domains::{acm, route53};
 use functions::lambda;
 use identity::iam;
 use identity::sts;
-use kit::answer::Protocol;
+use kit::answer::Protocol::{self, Ec2, Json10, Json11, Query, RestJson, RestXml};
 use kit::call::{Call, Input, Request, Rows, credential};
 use secrets::{parameters, secrets_manager};
 
-/// A service, with its name in signatures and its title in this server's README.
+/// A service.
 pub(crate) struct Service {
+    /// Its name in signatures.
     pub name: &'static str,
+    /// Its title in this server's README.
     #[cfg_attr(not(test), expect(dead_code, reason = "the README is compared in tests"))]
     pub title: &'static str,
+    /// The protocol that its SDKs speak.
+    protocol: Protocol,
+    /// How the header `x-amz-target` of its requests begins. Empty unless it speaks a JSON protocol.
+    targets: &'static [&'static str],
     pub rows: fn() -> Rows,
 }
 
 /// All services. Any other is refused with 501.
 pub(crate) const SERVICES: &[Service] = &[
-    Service { name: "acm", title: "Certificate Manager", rows: acm::rows },
-    Service { name: "autoscaling", title: "Auto Scaling", rows: compute::autoscaling_rows },
-    Service { name: "dynamodb", title: "DynamoDB", rows: tables::rows },
-    Service { name: "ec2", title: "EC2", rows: compute::ec2_rows },
-    Service { name: "elasticloadbalancing", title: "Elastic Load Balancing", rows: compute::elb_rows },
-    Service { name: "iam", title: "IAM", rows: iam::rows },
-    Service { name: "lambda", title: "Lambda", rows: lambda::rows },
-    Service { name: "logs", title: "CloudWatch Logs", rows: logs::rows },
-    Service { name: "monitoring", title: "CloudWatch", rows: cloudwatch::rows },
-    Service { name: "rekognition", title: "Rekognition", rows: rekognition::rows },
-    Service { name: "route53", title: "Route 53", rows: route53::rows },
-    Service { name: "s3", title: "S3", rows: s3::rows },
-    Service { name: "secretsmanager", title: "Secrets Manager", rows: secrets_manager::rows },
-    Service { name: "servicequotas", title: "Service Quotas", rows: service_quotas::rows },
-    Service { name: "ssm", title: "Systems Manager", rows: parameters::rows },
-    Service { name: "sts", title: "STS", rows: sts::rows },
+    service("acm", "Certificate Manager", Json11, &["CertificateManager"], acm::rows),
+    service("autoscaling", "Auto Scaling", Query, &[], compute::autoscaling_rows),
+    service("dynamodb", "DynamoDB", Json10, &["DynamoDB_", "DynamoDBStreams_"], tables::rows),
+    service("ec2", "EC2", Ec2, &[], compute::ec2_rows),
+    service("elasticloadbalancing", "Elastic Load Balancing", Query, &[], compute::elb_rows),
+    service("iam", "IAM", Query, &[], iam::rows),
+    service("lambda", "Lambda", RestJson, &[], lambda::rows),
+    service("logs", "CloudWatch Logs", Json11, &["Logs_"], logs::rows),
+    service("monitoring", "CloudWatch", Query, &["GraniteService"], cloudwatch::rows),
+    service("rekognition", "Rekognition", Json11, &["RekognitionService"], rekognition::rows),
+    service("route53", "Route 53", RestXml, &[], route53::rows),
+    service("s3", "S3", RestXml, &[], s3::rows),
+    service("secretsmanager", "Secrets Manager", Json11, &["secretsmanager"], secrets_manager::rows),
+    service("servicequotas", "Service Quotas", Json11, &["ServiceQuotasV20190624"], service_quotas::rows),
+    service("ssm", "Systems Manager", Json11, &["AmazonSSM"], parameters::rows),
+    service("sts", "STS", Query, &[], sts::rows),
 ];
+
+const fn service(
+    name: &'static str,
+    title: &'static str,
+    protocol: Protocol,
+    targets: &'static [&'static str],
+    rows: fn() -> Rows,
+) -> Service {
+    Service { name, title, protocol, targets, rows }
+}
 
 /// Identifies the call of `request`.
 ///
@@ -46,15 +62,15 @@ pub(crate) fn identify(request: &Request) -> Call {
     match signed_for(request).as_deref().or_else(|| by_target(request)) {
         Some("s3") => s3_call(request),
         Some("lambda") => {
-            let input = Input::of(Protocol::RestJson, request);
+            let input = Input::of(RestJson, request);
             let (operation, row) = lambda::identify(&request.method, input.rest());
-            Call { row, ..Call::of("lambda", operation, Protocol::RestJson, input) }
+            Call { row, ..Call::of("lambda", operation, RestJson, input) }
         }
         Some("route53") => {
-            let input = Input::of(Protocol::RestXml, request);
+            let input = Input::of(RestXml, request);
             let (operation, row) = route53::identify(&request.method, input.rest());
             // Its errors have the form of the Query protocol's.
-            Call { row, ..Call::of("route53", &operation, Protocol::Query, input) }
+            Call { row, ..Call::of("route53", &operation, Query, input) }
         }
         Some(service) if request.header("smithy-protocol") == Some("rpc-v2-cbor") => {
             let operation = request.path.rsplit('/').next().unwrap_or_default();
@@ -72,27 +88,30 @@ pub(crate) fn identify(request: &Request) -> Call {
     }
 }
 
+fn known(service: &str) -> Option<&'static Service> {
+    SERVICES.iter().find(|known| known.name == service)
+}
+
 /// A call of the operation with this name.
 fn named(service: &str, operation: &str, protocol: Protocol, input: Input) -> Call {
-    let rows = SERVICES.iter().find(|known| known.name == service).map(|known| (known.rows)());
+    let rows = known(service).map(|known| (known.rows)());
     let row = rows.and_then(|mut rows| rows.find(|row| row.name == operation));
     Call { row, ..Call::of(service, operation, protocol, input) }
 }
 
 fn s3_call(request: &Request) -> Call {
     let (operation, row) = s3::identify(request);
-    Call { row, ..Call::of("s3", operation, Protocol::RestXml, Input::of(Protocol::RestXml, request)) }
+    Call { row, ..Call::of("s3", operation, RestXml, Input::of(RestXml, request)) }
 }
 
 fn query_call(service: &str, request: &Request) -> Call {
-    let protocol = match service {
-        "ec2" => Protocol::Ec2,
-        "iam" | "sts" | "autoscaling" | "elasticloadbalancing" | "cloudfront" | "unknown" => Protocol::Query,
-        _ if is_form(request) => Protocol::Query,
-        _ => Protocol::RestJson,
+    let protocol = match known(service).map(|known| known.protocol) {
+        Some(protocol @ (Ec2 | Query)) => protocol,
+        _ if is_form(request) => Query,
+        _ => RestJson,
     };
     let input = match protocol {
-        Protocol::RestJson => Input::Form(request.form()),
+        RestJson => Input::Form(request.form()),
         protocol => Input::of(protocol, request),
     };
     let operation = input.text("Action").unwrap_or(&request.path).to_owned();
@@ -101,7 +120,8 @@ fn query_call(service: &str, request: &Request) -> Call {
 
 fn json_of(service: &str, request: &Request) -> Protocol {
     let kind = request.header("content-type").unwrap_or_default();
-    if service == "dynamodb" || kind.contains("json-1.0") { Protocol::Json10 } else { Protocol::Json11 }
+    let is_older = known(service).is_some_and(|known| known.protocol == Json10);
+    if is_older || kind.contains("json-1.0") { Json10 } else { Json11 }
 }
 
 fn is_form(request: &Request) -> bool {
@@ -116,20 +136,11 @@ fn signed_for(request: &Request) -> Option<String> {
     credential(request)?.rsplit('/').nth(1).map(str::to_owned)
 }
 
+/// Returns the service that the request's target names.
 fn by_target(request: &Request) -> Option<&'static str> {
-    const TARGETS: &[(&str, &str)] = &[
-        ("AmazonSSM", "ssm"),
-        ("CertificateManager", "acm"),
-        ("DynamoDB_", "dynamodb"),
-        ("GraniteService", "monitoring"),
-        ("DynamoDBStreams_", "dynamodb"),
-        ("Logs_", "logs"),
-        ("RekognitionService", "rekognition"),
-        ("ServiceQuotasV20190624", "servicequotas"),
-        ("secretsmanager", "secretsmanager"),
-    ];
     let target = request.header("x-amz-target")?;
-    TARGETS.iter().find(|(prefix, _)| target.starts_with(prefix)).map(|(_, service)| *service)
+    let is_its = |service: &&Service| service.targets.iter().any(|prefix| target.starts_with(prefix));
+    SERVICES.iter().find(is_its).map(|service| service.name)
 }
 
 #[cfg(test)]
@@ -150,7 +161,7 @@ mod tests {
         }
     }
 
-    fn told(call: &Call) -> (&str, &str, bool) {
+    fn summary(call: &Call) -> (&str, &str, bool) {
         (&call.service, &call.operation, call.mutating())
     }
 
@@ -161,22 +172,22 @@ mod tests {
         let form = "application/x-www-form-urlencoded";
         let headers = [("authorization", signed), ("content-type", form)];
         let call = identify(&request(Method::POST, "/", &headers, "Action=CreateRole&RoleName=x"));
-        assert_eq!(told(&call), ("iam", "CreateRole", true));
+        assert_eq!(summary(&call), ("iam", "CreateRole", true));
     }
 
     #[test]
     fn the_target_names_the_operation() {
         let headers = [("x-amz-target", "DynamoDB_20120810.UpdateItem")];
         let call = identify(&request(Method::POST, "/", &headers, "{}"));
-        assert_eq!(told(&call), ("dynamodb", "UpdateItem", true));
-        assert_eq!(call.protocol, Protocol::Json10);
+        assert_eq!(summary(&call), ("dynamodb", "UpdateItem", true));
+        assert_eq!(call.protocol, Json10);
     }
 
     #[test]
     fn a_bare_path_is_s3() {
         let call = identify(&request(Method::GET, "/bucket/a/b?X-Amz-Signature=0", &[], ""));
-        assert_eq!(told(&call), ("s3", "GetObject", false));
+        assert_eq!(summary(&call), ("s3", "GetObject", false));
         let call = identify(&request(Method::PUT, "/bucket/?cors", &[], ""));
-        assert_eq!(told(&call), ("s3", "PutBucketCors", true));
+        assert_eq!(summary(&call), ("s3", "PutBucketCors", true));
     }
 }

@@ -25,7 +25,7 @@ use kit::pages;
 use kit::region_names::{GLOBAL, REGIONS};
 use s3::{Incoming, Spool, Strangers};
 
-/// The services, and what all calls pass through.
+/// The services, and the checks that all calls pass.
 pub(crate) struct Services {
     pub journal: Journal,
     pub account: account::Kind,
@@ -75,7 +75,7 @@ impl Services {
     /// body if it is an upload.
     pub(crate) fn admit(&self, call: &Call, head: &Request, length: u64) -> Result<Option<Incoming>, Refusal> {
         // A form's policy is in its body.
-        if intake::is_form(head, call) {
+        if intake::is_post_form(head, call) {
             return Ok(None);
         }
         let region = self.regions.of_bucket(head);
@@ -179,7 +179,7 @@ impl Services {
         }
     }
 
-    /// Returns what is running, for people and tests.
+    /// Returns the running resources, for people and tests.
     pub(crate) fn status(&self) -> serde_json::Value {
         self.regions.status()
     }

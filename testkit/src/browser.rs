@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ impl Browser {
     pub async fn tell(&self, command: &str, body: Value) -> Value {
         match &self.driver {
             Driver::Chromium(chromium) => chromium.tell(command, body).await,
-            Driver::Firefox(firefox) => firefox.lock().expect("one at a time").tell(command, body),
+            Driver::Firefox(firefox) => firefox.lock().tell(command, body),
         }
     }
 
@@ -142,7 +142,7 @@ impl Browser {
     pub async fn complaints(&self) -> Vec<String> {
         match &self.driver {
             Driver::Chromium(chromium) => chromium.complaints().await,
-            Driver::Firefox(firefox) => firefox.lock().expect("one at a time").complaints(),
+            Driver::Firefox(firefox) => firefox.lock().complaints(),
         }
     }
 
@@ -153,7 +153,7 @@ impl Browser {
                 let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
                 self.devtools("Emulation.setEmulatedMedia", json!({ "features": [feature] })).await;
             }
-            Driver::Firefox(firefox) => firefox.lock().expect("one at a time").scheme(scheme),
+            Driver::Firefox(firefox) => firefox.lock().scheme(scheme),
         }
     }
 

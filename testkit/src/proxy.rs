@@ -279,7 +279,7 @@ impl State {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock()
     }
 
     async fn forward(&self, request: Request<Bytes>) -> Response<Bytes> {

@@ -1,6 +1,6 @@
 //! The AWS clients, and the classification of errors: "absent", "not yet" or "no".
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig, timeout::TimeoutConfig,
@@ -25,6 +25,7 @@ use crate::{
 
 mod answer_limit;
 mod batch;
+mod clients;
 mod download;
 mod endpoints;
 mod http;
@@ -34,6 +35,7 @@ mod pages;
 mod server_time;
 
 pub use batch::Batch;
+pub use clients::Clients;
 pub use download::download;
 pub use http::{Trust, connector};
 pub use journal::{Journal, Tally};
@@ -43,36 +45,7 @@ pub use server_time::{Began, ServerTime};
 
 /// The clients for one account and region.
 pub struct Aws {
-    /// Amazon S3.
-    pub s3: aws_sdk_s3::Client,
-    /// Amazon DynamoDB.
-    pub dynamodb: aws_sdk_dynamodb::Client,
-    /// AWS Identity and Access Management, which is global.
-    pub iam: aws_sdk_iam::Client,
-    /// AWS Lambda.
-    pub lambda: aws_sdk_lambda::Client,
-    /// Amazon CloudWatch.
-    pub cloudwatch: aws_sdk_cloudwatch::Client,
-    /// Amazon CloudWatch Logs.
-    pub logs: aws_sdk_cloudwatchlogs::Client,
-    /// Amazon EC2.
-    pub ec2: aws_sdk_ec2::Client,
-    /// Elastic Load Balancing.
-    pub elb: aws_sdk_elasticloadbalancingv2::Client,
-    /// AWS Certificate Manager.
-    pub acm: aws_sdk_acm::Client,
-    /// Amazon Route 53, which is global.
-    pub route53: aws_sdk_route53::Client,
-    /// Amazon EC2 Auto Scaling.
-    pub autoscaling: aws_sdk_autoscaling::Client,
-    /// AWS Secrets Manager.
-    pub secrets: aws_sdk_secretsmanager::Client,
-    /// AWS Systems Manager, for its Parameter Store.
-    pub ssm: aws_sdk_ssm::Client,
-    /// Service Quotas.
-    pub quotas: aws_sdk_servicequotas::Client,
-    /// AWS Security Token Service.
-    pub sts: aws_sdk_sts::Client,
+    clients: Clients,
     /// The region of all clients.
     pub region: String,
     /// The endpoint, unless it is AWS's.
@@ -172,6 +145,15 @@ pub struct Local {
     pub secret_key: String,
 }
 
+/// `aws.s3` is the client of Amazon S3.
+impl Deref for Aws {
+    type Target = Clients;
+
+    fn deref(&self) -> &Clients {
+        &self.clients
+    }
+}
+
 impl Aws {
     /// Makes the clients, without any call.
     ///
@@ -200,42 +182,8 @@ impl Aws {
     fn of(config: SdkConfig, region: &str, shared: Shared, answer_within: Duration) -> Aws {
         let Shared { provider, journal, began, rates, trust } = shared;
         let endpoint = config.endpoint_url().map(str::to_owned);
-        let s3 = aws_sdk_s3::config::Builder::from(&config)
-            // Bucket names in host names need AWS's DNS.
-            .force_path_style(endpoints::of(&config, "S3").is_some())
-            .interceptor(journal.clone())
-            .interceptor(began.clone())
-            .interceptor(pace::Label)
-            .interceptor(answer_limit::AnswerLimit)
-            .build();
-        macro_rules! client {
-            ($service:ident) => {
-                $service::Client::from_conf(
-                    $service::config::Builder::from(&config)
-                        .interceptor(journal.clone())
-                        .interceptor(began.clone())
-                        .interceptor(pace::Label)
-                        .interceptor(answer_limit::AnswerLimit)
-                        .build(),
-                )
-            };
-        }
         Aws {
-            s3: aws_sdk_s3::Client::from_conf(s3),
-            dynamodb: client!(aws_sdk_dynamodb),
-            iam: client!(aws_sdk_iam),
-            lambda: client!(aws_sdk_lambda),
-            cloudwatch: client!(aws_sdk_cloudwatch),
-            logs: client!(aws_sdk_cloudwatchlogs),
-            ec2: client!(aws_sdk_ec2),
-            elb: client!(aws_sdk_elasticloadbalancingv2),
-            acm: client!(aws_sdk_acm),
-            route53: client!(aws_sdk_route53),
-            autoscaling: client!(aws_sdk_autoscaling),
-            secrets: client!(aws_sdk_secretsmanager),
-            ssm: client!(aws_sdk_ssm),
-            quotas: client!(aws_sdk_servicequotas),
-            sts: client!(aws_sdk_sts),
+            clients: Clients::of(&config, &journal, &began),
             region: region.to_owned(),
             endpoint,
             sts_endpoint: endpoints::of(&config, "STS"),

@@ -78,7 +78,42 @@ impl Domain {
     }
 }
 
+/// An error in the delegation of a hosted zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misled {
+    /// The error.
+    pub error: String,
+    /// The remedy.
+    pub remedy: String,
+    /// The name servers that the remedy refers to.
+    pub servers: Vec<String>,
+}
+
 impl Delegation {
+    /// The error in the delegation of this zone, if one is known.
+    pub fn error(&self, zone: &Zone) -> Option<Misled> {
+        let Zone { id, name } = zone;
+        match self {
+            Delegation::Missing { wanted, there } => {
+                let known = match there.is_empty() {
+                    true => "has no working name servers for it".to_owned(),
+                    false => format!("has {}", there.join(", ")),
+                };
+                Some(Misled {
+                    error: format!("DNS does not lead to hosted zone {name} ({id}): it {known}"),
+                    remedy: format!("enter these name servers at the registrar of {name}, or in the zone above it"),
+                    servers: wanted.clone(),
+                })
+            }
+            Delegation::Cut { at, there } => Some(Misled {
+                error: format!("NS records in hosted zone {name} lead {at} to {}", there.join(", ")),
+                remedy: format!("delete them, or create a public hosted zone {at} with those name servers"),
+                servers: Vec::new(),
+            }),
+            Delegation::Complete | Delegation::Unknown => None,
+        }
+    }
+
     /// Whether clients can find records of the domain in the zone, as far as we know.
     fn is_possible(&self) -> bool {
         !matches!(self, Delegation::Missing { .. } | Delegation::Cut { .. })

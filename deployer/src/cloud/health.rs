@@ -53,7 +53,7 @@ pub struct Target {
 /// How long a run waits for healthy targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// Not at all: what depends on them is left for the next run.
+    /// Not at all: steps that depend on them are left for the next run.
     No,
     /// At most this long.
     Within(Duration),

@@ -1,6 +1,6 @@
 //! Values that are kept in Secrets Manager and Parameter Store, without ever reading one.
 
-use aws_sdk_secretsmanager::types::Tag as SecretTag;
+use aws_sdk_secretsmanager::{operation::describe_secret::DescribeSecretOutput, types::Tag as SecretTag};
 use aws_sdk_ssm::types::{ParameterMetadata, ParameterStringFilter, ResourceTypeForTagging, Tag as ParameterTag};
 
 use crate::{
@@ -43,7 +43,7 @@ const DIGITS: usize = 8;
 /// Looks for a value.
 pub async fn presence(aws: &Aws, store: Store, name: &str) -> Result<Presence, Fault> {
     Ok(match store {
-        Store::Secret => match found(aws.secrets.describe_secret().secret_id(name).send().await)? {
+        Store::Secret => match secret(aws, name).await? {
             None => Presence::Absent,
             Some(it) if it.deleted_date().is_some() => Presence::Ending,
             Some(it) => {
@@ -84,6 +84,24 @@ pub async fn parameter_tags(aws: &Aws, name: &str) -> Result<Option<Tags>, Fault
     let answer = found(call.send().await)?;
     let tag = |tag: ParameterTag| (tag.key, tag.value);
     Ok(answer.map(|answer| answer.tag_list.unwrap_or_default().into_iter().map(tag).collect()))
+}
+
+/// The metadata of a secret; `None` if it does not exist.
+pub async fn secret(aws: &Aws, name: &str) -> Result<Option<DescribeSecretOutput>, Fault> {
+    found(aws.secrets.describe_secret().secret_id(name).send().await)
+}
+
+/// Adds tags to a secret.
+pub async fn tag_secret(aws: &Aws, name: &str, tags: &Tags) -> Result<(), Fault> {
+    aws.secrets.tag_resource().secret_id(name).set_tags(Some(to_secret_tags(tags))).send().await?;
+    Ok(())
+}
+
+/// Adds tags to a parameter.
+pub async fn tag_parameter(aws: &Aws, name: &str, tags: &Tags) -> Result<(), Fault> {
+    let call = aws.ssm.add_tags_to_resource().resource_type(ResourceTypeForTagging::Parameter).resource_id(name);
+    call.set_tags(Some(to_parameter_tags(tags))).send().await?;
+    Ok(())
 }
 
 /// Converts Secrets Manager's tags.

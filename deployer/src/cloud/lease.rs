@@ -146,7 +146,7 @@ impl Lease {
         }
     }
 
-    /// Cancelled when another run has, or may have, taken the lease over: nothing more may be started then.
+    /// Cancelled when another run has, or may have, taken the lease over: no further work may begin then.
     pub fn lost(&self) -> &CancellationToken {
         &self.mine.lost
     }

@@ -9,15 +9,15 @@ use tokio::{
     time::timeout,
 };
 
-/// The page that names its DNS server.
+/// The page by which it identifies itself, and which names its DNS server.
 pub const HEALTH: &str = "/_local/health";
 /// The page that names the ports of its listeners.
 pub const STATUS: &str = "/_local/status";
 
 /// How long to wait for a page.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// More than a page has.
-const LONGEST_PAGE: u64 = 1024 * 1024;
+/// The longest page read: another program at the address may send without end.
+pub const LONGEST_PAGE: u64 = 64 << 20;
 
 /// A page of the local AWS at this endpoint, `http://HOST:PORT`; `None` if it is another emulator.
 pub async fn get(endpoint: &str, path: &str) -> Option<Value> {

@@ -33,30 +33,6 @@ mod tests {
         assert_eq!(["us-east-1", "cn-north-1", "us-gov-west-1"].map(of), ["aws", "aws-cn", "aws-us-gov"]);
     }
 
-    /// Every ARN that is written here has the partition of its region.
-    #[test]
-    fn no_arn_names_a_partition() {
-        let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
-        let mut files = 0;
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-                if entry.is_dir() {
-                    folders.push(entry);
-                    continue;
-                }
-                let text = std::fs::read_to_string(&entry).unwrap_or_default();
-                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-                // Comments, and the examples of the reference.
-                let is_text = |line: &str| line.trim_start().starts_with("//") || line.contains("Takes::Like(");
-                let mut lines = code.lines().filter(|line| !is_text(line));
-                let named = lines.find(|line| line.contains(concat!("\"arn", ":aws:")));
-                assert_eq!(named, None, "{}", entry.display());
-                files += 1;
-            }
-        }
-        assert!(files > 100, "{files}");
-    }
-
     #[test]
     fn ec2_has_a_name_of_its_own_in_china() {
         let names = |partition| [EC2, "lambda.amazonaws.com"].map(|service| principal(service, partition));

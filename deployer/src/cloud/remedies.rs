@@ -6,7 +6,7 @@ use crate::{
     engine::Fault,
 };
 
-/// The remedy for a refused call. `what` is the resource that it was made for, as users know it.
+/// The remedy for a refused call. `what` names its resource for users.
 pub fn remedy(fault: &Fault, what: Option<&str>) -> Option<String> {
     if fault.code == NOT_SIGNED_IN {
         return Some(AGAIN.into());
@@ -234,7 +234,7 @@ impl Class {
             Class::Taken => format!(
                 "what has the name of {what} is not this stack's: remove it by hand, or give the stack another `name`"
             ),
-            Class::InUse => format!("something that is not this stack's still uses {what}: remove that by hand"),
+            Class::InUse => format!("a resource outside this stack still uses {what}: remove it by hand"),
             Class::Busy => format!("another change of {what} is in progress: try again when it has finished"),
             Class::Unknown => format!(
                 "the endpoint has no operation `{}`: AWS has it, so the endpoint is something else, perhaps an old \

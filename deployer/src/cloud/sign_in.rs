@@ -1,4 +1,4 @@
-//! Sign-in: which credentials are used, where they come from, what is wrong with them, and how to fix it.
+//! Sign-in: the credentials in use, their source, the errors in them, and the remedies.
 //!
 //! The SDK tries one source after another and finally reports that none worked. Here the source is determined first, by
 //! the same rules, so that an error can name it with its remedy.

@@ -1,4 +1,4 @@
-//! What exists before the stack: the account, and the network, which is the region's default one or one that
+//! The surroundings of the stack: the account, and the network, which is the region's default one or one that
 //! stack.yaml names.
 
 use std::collections::{BTreeMap, BTreeSet};

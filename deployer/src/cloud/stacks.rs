@@ -102,7 +102,7 @@ pub async fn search(aws: &Aws, regions: &BTreeSet<String>) -> (Vec<FoundStack>, 
     (stacks, unread)
 }
 
-/// Every kind that a stack can have, also those that only `deployer secret` makes.
+/// Every kind that a stack can have, including those that only `deployer secret` creates.
 fn every_kind() -> impl Iterator<Item = &'static Kind> {
     KINDS.iter().chain(HELD)
 }
@@ -133,7 +133,7 @@ struct Counting {
 }
 
 impl Counting {
-    /// The stack, when all kinds have been counted. The size and the cost of what could not be read are unknown.
+    /// The stack, after all kinds have been counted. The sizes and the costs of unread resources are unknown.
     fn end(self, is_known: impl Fn(&str) -> bool) -> FoundStack {
         let is_priced = PRICED.iter().all(|kind| is_known(kind));
         FoundStack {

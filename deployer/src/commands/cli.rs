@@ -540,7 +540,7 @@ pub enum SecretCommand {
     /// Set a value, typed twice without echo, or read from stdin
     #[command(after_help = SECRET_SET_EXAMPLES)]
     Set(SecretSet),
-    /// List the stack's secrets and parameters, never their values
+    /// List the stack's secrets and parameters, without their values
     Ls,
     /// Delete a secret, which can be restored for seven days, or a parameter for good
     Rm(SecretRm),
@@ -551,10 +551,10 @@ pub enum SecretCommand {
 pub struct SecretSet {
     /// The name, as in stack.yaml, such as `app/jwt`
     pub name: String,
-    /// A SecureString of Parameter Store, which costs nothing, instead of a secret
+    /// Use a SecureString in Parameter Store, which is free, instead of a secret
     #[arg(long)]
     pub parameter: bool,
-    /// Take over one that carries no tags of a stack
+    /// Take over an existing one that has no owner tags
     #[arg(long)]
     pub adopt: bool,
 }
@@ -564,7 +564,7 @@ pub struct SecretSet {
 pub struct SecretRm {
     /// The name, as in stack.yaml
     pub name: String,
-    /// A parameter instead of a secret
+    /// Delete a parameter instead of a secret
     #[arg(long)]
     pub parameter: bool,
     /// Do not ask for confirmation
@@ -749,7 +749,7 @@ pub enum LocalCommand {
     Start(LocalStart),
     /// Stop it; its data is kept
     Stop,
-    /// Print whether it is running, and what runs in it
+    /// Print its state, and the resources in it
     Status,
     /// Print its log
     Logs,

@@ -44,7 +44,7 @@ impl Session {
         Ok(())
     }
 
-    /// Removes from the plan what holds data and was not named for deletion.
+    /// Removes resources with data from the plan, unless they were named for deletion.
     pub async fn keep_unnamed(&self, plan: &mut Plan, named: &[String], ask: Ask) -> Result<Kept, Failure> {
         let mut kept = Kept::default();
         for line in plan.lines.iter_mut().filter(|line| line.holds_data) {
@@ -98,7 +98,7 @@ impl Kept {
         }
     }
 
-    /// Reports what was kept and how to delete it. Returns the exit code.
+    /// Reports the resources kept, and how to delete them. Returns the exit code.
     pub fn conclude(self, exit: Exit) -> Exit {
         let Kept { unnamed, protected } = self;
         for (address, loss) in &unnamed {

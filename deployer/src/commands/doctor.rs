@@ -1,4 +1,4 @@
-//! `doctor`: checks before the first `up` what it will need, and changes nothing.
+//! `doctor`: checks the requirements of the first `up`, and changes nothing.
 
 mod cloud;
 mod finding;
@@ -8,11 +8,12 @@ mod programs;
 
 use std::path::PathBuf;
 
-use super::{describe, offline_page, resources, unless_stopped};
+use super::{describe, offline_page, unless_stopped};
 use crate::{
     commands::cli::Global,
     config::{Config, Errors},
     output::{
+        counted::counted,
         exit::{Exit, Failure},
         report,
     },
@@ -26,7 +27,7 @@ type Description = (PathBuf, Config);
 pub async fn run(global: &Global) -> Result<Exit, Failure> {
     let (first, description) = match describe(global) {
         Ok((file, config)) => {
-            let count = resources(offline_page(&config).stack.dependencies().len());
+            let count = counted(offline_page(&config).stack.dependencies().len(), "resource");
             (Finding::good("stack.yaml", count), Some((file, config)))
         }
         Err(failure) if failure.exit == Exit::Config => (undescribed(&failure), None),

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Instant};
 use anyhow::anyhow;
 
 use super::{
-    Reliance, Session, Wake, observer,
+    Lookup, Session, Wake, observer,
     receipt::Receipt,
     turn::{Turn, overtaken},
     unless_stopped, watched,
@@ -29,7 +29,7 @@ use crate::{
 
 pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let Some(mut session) = Session::open(global, Wake::Only, Reliance::Spares).await? else {
+    let Some(mut session) = Session::open(global, Wake::Only, Lookup::Lenient).await? else {
         report::say("nothing to do: there is no local AWS here");
         return Ok(Exit::Done);
     };
@@ -85,7 +85,7 @@ struct Removal {
     lease: Option<Lease>,
 }
 
-/// Shows the removal and asks, then takes the lease and reads again: only what was shown is removed.
+/// Shows the removal and asks, then takes the lease and reads again: only resources that were shown are removed.
 async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
     let (page, plan) = removal(session, &args.keep).await?;
     if !report::plan(&plan, Values::Hidden, &|path| session.place(path)) {
@@ -183,7 +183,10 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
     let mut page = session.page_with_orphans(&Programs::none()).await?;
     let unread = kinds::doom_held(&mut page.stack, &session.aws).await;
     for (kind, fault) in unread {
-        report::warning(&format!("{kind}s of this stack, if there are any, stay: {}", denied_or_said(&fault)));
+        report::warning(&format!(
+            "{kind}s of this stack could not be looked up; any that exist are left: {}",
+            denied_or_said(&fault)
+        ));
     }
     let (wanted, unwanted): (Vec<_>, Vec<_>) =
         keep.iter().cloned().partition(|name| page.stack.select(std::slice::from_ref(name)).is_ok());
@@ -210,10 +213,16 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
 /// they count as orphans.
 fn keep_groups(plan: &mut Plan, service: &str) {
     let is_of = |line: &Planned| {
-        let rest = line.name.strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
-        line.address.kind == SecurityGroup::KIND && line.address.section.is_empty() && rest.is_some()
+        let is_orphan = line.address.kind == SecurityGroup::KIND && line.address.section.is_empty();
+        is_orphan && is_group_of(&line.name, service)
     };
     plan.lines.iter_mut().filter(|line| is_of(line)).for_each(|line| line.step = Step::Leave("kept".into()));
+}
+
+/// Whether a security group is that of the load balancer of a service, or that of its instances, which ends with a port.
+fn is_group_of(group: &str, service: &str) -> bool {
+    let rest = group.strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
+    rest.is_some_and(|rest| rest == "lb" || rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Reads everything once more, so that "gone" is AWS's answer and not our assumption.
@@ -302,4 +311,24 @@ fn keeping<'a>(lines: impl IntoIterator<Item = &'a Planned>) -> String {
 
 fn goes(plan: &Plan) -> usize {
     plan.doomed().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_groups_of_a_service_are_not_those_of_another_whose_name_begins_with_its_name() {
+        for (group, is_its) in [
+            ("s-web-8080", true),
+            ("s-web-lb", true),
+            ("s-web", false),
+            ("s-web-api-8080", false),
+            ("s-web-api-lb", false),
+            ("s-website-8080", false),
+            ("s-api-8080", false),
+        ] {
+            assert_eq!(is_group_of(group, "s-web"), is_its, "{group}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ const CLOCKS_DIFFER_S: i64 = 60;
 /// The time after which a service that is not healthy has a reason worth reporting.
 const USUAL: Duration = Duration::from_secs(180);
 
-/// A service, and what exists of it.
+/// A service, and its existing resources.
 pub struct Behind<'a> {
     /// The service.
     pub front: &'a Front,

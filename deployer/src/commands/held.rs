@@ -20,11 +20,9 @@ pub type Uses = BTreeMap<(Store, String), BTreeSet<String>>;
 
 /// Returns the places that refer to values, such as `services.web.environment.TOKEN`.
 pub fn uses(config: &Config, is_needed: impl Fn(&str) -> bool) -> Uses {
-    let functions = config.functions.iter().map(|(entry, it)| (format!("functions.{entry}"), &it.variables.held));
-    let services = config.services.iter().map(|(entry, it)| (format!("services.{entry}"), &it.variables.held));
     let mut uses = Uses::new();
-    for (entry, held) in functions.chain(services).filter(|(entry, _)| is_needed(entry)) {
-        for (variable, Held { store, name, .. }) in held {
+    for (entry, variables) in config.variables().filter(|(entry, _)| is_needed(entry)) {
+        for (variable, Held { store, name, .. }) in &variables.held {
             let path = format!("{entry}.environment.{variable}");
             uses.entry((*store, name.clone())).or_default().insert(path);
         }
@@ -39,17 +37,10 @@ impl Session {
     pub(super) async fn find_held(&self, is_needed: impl Fn(&str) -> bool) -> Result<Vec<Failure>, Failure> {
         let (mut versions, mut missing) = (Versions::new(), Vec::new());
         for ((store, name), paths) in uses(&self.config, is_needed) {
-            let at = || paths.first().and_then(|path| place(&self.config, &self.file, path));
-            let words = format!("look for the {} {name}", store.word());
-            let seen = unless_stopped(async {
-                let looked = look(|| presence(&self.aws, store, &name)).await;
-                looked.map_err(|fault| Failure::to(&words, fault).at(at()))
-            });
-            let seen = seen.await?;
+            let at = paths.first().and_then(|path| place(&self.config, &self.file, path));
+            let seen = unless_stopped(self.seen(store, &name, at.clone())).await?;
             if let Some(lack) = seen.lack() {
-                let error = anyhow!("the {} {name} {lack}", store.word());
-                let hint = format!("set its value: `{}`", store.remedy(&name));
-                missing.push(Failure::new(Exit::Failed, error).at(at()).hint(hint));
+                missing.push(unset(store, &name, &format!("the {} {name} {lack}", store.word())).at(at));
             } else if let Presence::Present(version) = seen {
                 versions.insert((store, name), version);
             }
@@ -67,17 +58,25 @@ impl Session {
     ) -> Result<(), Failure> {
         let held: BTreeSet<(Store, String)> = held.into_iter().collect();
         for (store, name) in held {
-            let seen = look(|| presence(&self.aws, store, &name)).await;
-            let word = store.word();
-            let seen = seen.map_err(|fault| self.failed(&format!("look for the {word} {name}"), fault))?;
+            let seen = self.seen(store, &name, place(&self.config, &self.file, "name")).await?;
             if let Some(lack) = seen.lack() {
-                return Err(Failure::new(Exit::Failed, anyhow!("{release} reads the {word} {name}, which {lack}"))
-                    .hint(format!("set its value: `{}`", store.remedy(&name)))
-                    .at(self.place(section)));
+                let error = format!("{release} reads the {} {name}, which {lack}", store.word());
+                return Err(unset(store, &name, &error).at(self.place(section)));
             }
         }
         Ok(())
     }
+
+    /// Looks for a value that a place in `stack.yaml` needs.
+    async fn seen(&self, store: Store, name: &str, at: Option<String>) -> Result<Presence, Failure> {
+        let looked = look(|| presence(&self.aws, store, name)).await;
+        looked.map_err(|fault| Failure::to(&format!("look for the {} {name}", store.word()), fault).at(at))
+    }
+}
+
+/// The failure for a value that cannot be read, with the remedy.
+fn unset(store: Store, name: &str, error: &str) -> Failure {
+    Failure::new(Exit::Failed, anyhow!("{error}")).hint(format!("set its value: `{}`", store.remedy(name)))
 }
 
 /// Reports the values that are missing. Errors: there is one.

@@ -142,7 +142,7 @@ fn entry(releases: &Releases, release: &Release, keys: &BTreeSet<String>) -> Ent
 /// What is shown in place of something unknown.
 const UNKNOWN: &str = "-";
 
-/// The published versions of a function; of one without any, what is there.
+/// The published versions of a function, or its present code if it has none.
 async fn of_function(session: &Session, place: &FunctionPlace) -> Result<Vec<Entry>, Fault> {
     let Some(releases) = FunctionReleases::read(&session.aws, &Function::named(&place.name)).await? else {
         return Ok(Vec::new());

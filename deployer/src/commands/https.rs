@@ -1,19 +1,24 @@
-//! What HTTPS of a service waits for, and what to do about it.
+//! The reasons why a service is not served over HTTPS yet, and their remedies.
 
 use super::Session;
 use crate::{
-    cloud::domains::{Delegation, Domain},
+    cloud::domains::{Domain, Misled},
     engine::Outputs,
     kinds::certificate::{Progress, Record},
     output::report,
     page::{Front, Https, Page},
 };
 
-/// Names what keeps DNS or ACM from serving the domains, before anything is changed.
+/// Warns of domains that DNS or ACM will not serve, before anything is changed.
 pub fn warn(session: &Session) {
-    for (service, domain) in session.network.iter().flat_map(|network| &network.domains) {
+    for (service, domain) in domains(session) {
         named(service, domain).iter().for_each(report::say);
     }
+}
+
+/// The domains of the services that have one, by service.
+fn domains(session: &Session) -> impl Iterator<Item = (&String, &Domain)> {
+    session.network.iter().flat_map(|network| &network.domains)
 }
 
 fn named(service: &str, domain: &Domain) -> Vec<String> {
@@ -25,8 +30,8 @@ fn named(service: &str, domain: &Domain) -> Vec<String> {
     lines
 }
 
-/// Says what the services that are not served over HTTPS yet wait for, and for those that are, the record to enter by hand
-/// if its value may be new.
+/// Reports what keeps services from being served over HTTPS. For the others, reports the record to enter by hand if its
+/// value may be new.
 pub fn say_pending(page: &Page, outputs: &Outputs, may_be_new: impl Fn(&Front) -> bool) {
     for front in &page.services {
         let Some(Https { domain: Some(domain), certificate, listener }) = &front.https else { continue };
@@ -43,21 +48,20 @@ pub fn say_pending(page: &Page, outputs: &Outputs, may_be_new: impl Fn(&Front) -
     }
 }
 
-/// The same for `why`: what the domains of these services, by their paths in `stack.yaml`, wait for.
-pub fn explain(page: &Page, chosen: &[String]) {
-    for front in page.services.iter().filter(|front| chosen.contains(&front.address().section)) {
-        let Some(Https { domain: Some(domain), .. }) = &front.https else { continue };
-        named(&front.name, domain).iter().for_each(|line| report::line(line));
+/// The same for `why`, for services chosen by their paths in `stack.yaml`.
+pub fn explain(session: &Session, chosen: &[String]) {
+    for (service, domain) in domains(session).filter(|(service, _)| chosen.contains(&format!("services.{service}"))) {
+        named(service, domain).iter().for_each(|line| report::line(line));
         if !domain.is_served(false) {
-            pending(&front.name, domain, None, None).iter().for_each(|line| report::line(line));
+            pending(service, domain, None, None).iter().for_each(|line| report::line(line));
         } else if domain.zone.is_none() {
-            report::line(&format!("{}: no public hosted zone of this account holds {}", front.name, domain.name));
+            report::line(&format!("{service}: no public hosted zone of this account holds {}", domain.name));
             report::line("  its DNS needs the record to the load balancer that `deployer outputs` prints");
         }
     }
 }
 
-/// What HTTPS of a service waits for.
+/// The state of a service that is not served over HTTPS yet, with the records to enter.
 fn pending(service: &str, domain: &Domain, record: Option<Record>, host: Option<String>) -> Vec<String> {
     let record = record.or_else(|| match &domain.certificate {
         Progress::Pending(record) => record.clone(),
@@ -103,36 +107,20 @@ fn address(service: &str, domain: &Domain, host: &str) -> Vec<String> {
     ]
 }
 
-/// What is wrong with the delegation of a domain's zone.
+/// The error in the delegation of a domain's zone, with its remedy.
 fn delegation(service: &str, domain: &Domain) -> Vec<String> {
     let Some(zone) = &domain.zone else { return Vec::new() };
-    let (wanted, there) = match &domain.delegation {
-        Delegation::Missing { wanted, there } => (wanted, there),
-        Delegation::Cut { at, there } => {
-            let name = &zone.name;
-            return vec![
-                format!("{service}: NS records in hosted zone {name} lead {at} to {}", there.join(", ")),
-                format!("  delete them, or create a public hosted zone {at} with those name servers"),
-            ];
-        }
-        Delegation::Complete | Delegation::Unknown => return Vec::new(),
-    };
-    let known = match there.is_empty() {
-        true => "has no working name servers for it".to_owned(),
-        false => format!("has {}", there.join(", ")),
-    };
-    let mut lines = vec![
-        format!("{service}: DNS does not lead to hosted zone {} ({}): it {known}", zone.name, zone.id),
-        format!("  enter these name servers at the registrar of {}, or in the zone above it:", zone.name),
-    ];
-    lines.extend(wanted.iter().map(|server| format!("    {}  NS  {server}", zone.name)));
+    let Some(Misled { error, remedy, servers }) = domain.delegation.error(zone) else { return Vec::new() };
+    let colon = if servers.is_empty() { "" } else { ":" };
+    let mut lines = vec![format!("{service}: {error}"), format!("  {remedy}{colon}")];
+    lines.extend(servers.iter().map(|server| format!("    {}  NS  {server}", zone.name)));
     lines
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::zones::Zone;
+    use crate::cloud::{domains::Delegation, zones::Zone};
 
     fn domain(delegation: Delegation) -> Domain {
         let zone = Some(Zone { id: "Z1".into(), name: "example.org".into() });

@@ -8,13 +8,14 @@ use std::{
 
 use anyhow::anyhow;
 
-use super::{file_option, offline_page, resources};
+use super::offline_page;
 use crate::{
     commands::cli::{Global, Init as Args, Template},
     config::{Config, Name, Program, Region, template::commented},
     output::{
+        counted::counted,
         exit::{Exit, Failure},
-        report,
+        report, shell,
     },
     package::{Shipped, Target, is_in_workspace},
 };
@@ -45,7 +46,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let text = description(args.template, &name, &region, &package);
     let config = Config::parse(&shown.display().to_string(), &text).map_err(|errors| unfit(&name, &errors.problems))?;
     write(&file, &shown, &text)?;
-    let count = resources(offline_page(&config).stack.dependencies().len());
+    let count = counted(offline_page(&config).stack.dependencies().len(), "resource");
     report::say(format!("wrote {}: the stack {name}, {count}", shown.display()));
     if let Some(hint) = source_of_programs(&config, file.parent().unwrap_or(Path::new("")), &Shipped::beside_us()) {
         report::hint(&hint);
@@ -56,7 +57,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
 
 /// What to do with the description. Without `--file`, `up` finds it as well.
 fn next_step(file: Option<&Path>) -> String {
-    format!("next: `deployer up{} --local` runs it on this machine, no account needed", file_option(file))
+    format!("next: `deployer up{} --local` runs it on this machine, no account needed", shell::file_option(file))
 }
 
 /// How to name the programs, if `up` cannot build them and the release does not bring them.

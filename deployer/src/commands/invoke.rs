@@ -12,7 +12,8 @@ use super::{Session, unless_stopped};
 use crate::{
     cloud::{aws::found, sample},
     commands::cli::{Global, Invoke},
-    engine::{Fault, Owner},
+    engine::Fault,
+    kinds::function::Function,
     machine::files::read_regular_file,
     output::{
         exit::{Exit, Failure},
@@ -80,7 +81,7 @@ async fn given(from: &Path) -> Result<String, Failure> {
         false => read_regular_file(from, LARGEST_EVENT).map_err(|error| wrong(error.into()))?,
     };
     if text.len() as u64 > LARGEST_EVENT {
-        return Err(wrong(anyhow!("more than {LARGEST_EVENT} bytes, which is what an event may have")));
+        return Err(wrong(anyhow!("more than {LARGEST_EVENT} bytes, the maximum of an event")));
     }
     serde_json::from_slice::<serde::de::IgnoredAny>(&text).map_err(|error| wrong(anyhow!("not JSON: {error}")))?;
     let text = String::from_utf8(text).map_err(|error| wrong(error.into()))?;
@@ -101,11 +102,9 @@ async fn stdin() -> std::io::Result<Vec<u8>> {
 
 /// Refuses to run a function that does not belong to this stack.
 async fn check_owner(session: &Session, name: &str) -> Result<(), Failure> {
-    let answer = found(session.aws.lambda.get_function().function_name(name).send().await)?;
-    let Some(answer) = answer else {
+    let Some((_, owner)) = Function::named(name).describe(&session.aws).await? else {
         return Err(Failure::new(Exit::Failed, anyhow!("the function {name} does not exist")).hint("run `up` first"));
     };
-    let owner = Owner::Tags(answer.tags.unwrap_or_default().into_iter().collect());
     match owner.foreign_to(session.config.name.as_str()) {
         None => Ok(()),
         Some(owner) => {

@@ -12,6 +12,7 @@ use crate::{
     config::{Config, LAB_INSTANCES},
     engine::{Fault, STACK_TAG, Schedule, Task},
     output::{
+        counted::counted,
         exit::{Exit, Failure},
         report,
     },
@@ -21,20 +22,23 @@ use crate::{
 const FEWER: &str =
     "terminate what is no longer needed, or lower `instances.max`; at 20 instances AWS closes the account";
 
-/// What users should know about the account before anything else.
+/// The kind of account, as AWS calls it.
+pub const LAB: &str = "AWS Academy Learner Lab";
+
+/// The line that introduces the account.
 pub fn introduction(config: &Config) -> Option<String> {
     let roles = config.roles.as_ref().filter(|_| config.is_lab)?;
     let profile = roles.instance_profile.iter().map(|profile| format!(" and {profile}"));
     let names: String = std::iter::once(roles.existing.clone()).chain(profile).collect();
-    Some(format!("AWS Academy Learner Lab: uses {names}, and changes nothing in IAM"))
+    Some(format!("{LAB}: uses {names}, and changes nothing in IAM"))
 }
 
-/// How many instances a lab has and could get.
+/// The room for instances in a lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Those of others in the region, which run or are about to.
+    /// The running and starting instances of others in the region.
     others: u32,
-    /// The most that the services may have.
+    /// The maximum of the services.
     most: u32,
 }
 
@@ -52,28 +56,27 @@ impl Room {
         Ok(Some(Room { others: u32::try_from(others).unwrap_or(u32::MAX), most }))
     }
 
-    /// Whether all of them may run at once.
+    /// Whether all of them can run at once.
     pub fn is_enough(self) -> bool {
         self.others.saturating_add(self.most) <= LAB_INSTANCES
     }
 
-    /// Whether a roll-out may: while it launches before it terminates, twice as many run (docs/aws.md §3.4).
+    /// Whether a roll-out has room: it launches before it terminates, so twice as many run (docs/aws.md §3.4).
     pub fn is_enough_to_roll_out(self) -> bool {
         self.others.saturating_add(self.most.saturating_mul(2)) <= LAB_INSTANCES
     }
 
-    /// It in words.
+    /// Describes the room.
     pub fn words(self) -> String {
         let Room { others, most } = self;
-        let ending = |count: u32| if count == 1 { "" } else { "s" };
         let besides = match others {
             0 => String::new(),
-            others => format!(" in addition to {others} other{}", ending(others)),
+            others => format!(" in addition to {}", counted(others, "other")),
         };
-        format!("up to {most} instance{}{besides}; a lab terminates those beyond {LAB_INSTANCES}", ending(most))
+        format!("up to {}{besides}; a lab terminates any beyond {LAB_INSTANCES}", counted(most, "instance"))
     }
 
-    /// What to do if it is not enough.
+    /// The remedy for too little room.
     pub fn remedy(self) -> &'static str {
         match self.is_enough() {
             false => FEWER,
@@ -110,7 +113,7 @@ impl Session {
         }
     }
 
-    /// Says when the credentials end, if they do not renew themselves, and how long these tasks take.
+    /// Reports when credentials that do not renew themselves expire, and how long these tasks take.
     pub(super) fn tell_end(&self, tasks: Vec<Task>) {
         let Some(provider) = self.aws.provider.as_ref().filter(|provider| provider.source().is_fixed()) else { return };
         let Some(end) = provider.expires() else { return };
@@ -124,7 +127,7 @@ impl Session {
     }
 }
 
-/// The end of credentials, as users should know it.
+/// The report on the expiry of credentials.
 #[derive(Debug, PartialEq, Eq)]
 enum Ending {
     /// Too far away to matter.
@@ -140,8 +143,8 @@ const FAR: Duration = Duration::from_secs(4 * 3600);
 fn ending(left: Duration, takes: Duration) -> Ending {
     let minutes = |time: Duration| (time.as_secs() + 30) / 60;
     let words = match minutes(takes) {
-        0 => format!("credentials end in {} min; this takes less than one", left.as_secs() / 60),
-        about => format!("credentials end in {} min; this takes about {about}", left.as_secs() / 60),
+        0 => format!("credentials expire in {} min; this takes less than one", left.as_secs() / 60),
+        about => format!("credentials expire in {} min; this takes about {about}", left.as_secs() / 60),
     };
     match left {
         left if left < takes => Ending::TooSoon(words),
@@ -157,9 +160,9 @@ mod tests {
     #[test]
     fn the_end_of_credentials_is_compared_with_the_work() {
         let of = |left: u64, takes: u64| ending(Duration::from_secs(left), Duration::from_secs(takes));
-        assert_eq!(of(38 * 60 + 20, 350), Ending::Known("credentials end in 38 min; this takes about 6".into()));
-        assert_eq!(of(200, 350), Ending::TooSoon("credentials end in 3 min; this takes about 6".into()));
-        assert_eq!(of(200, 10), Ending::Known("credentials end in 3 min; this takes less than one".into()));
+        assert_eq!(of(38 * 60 + 20, 350), Ending::Known("credentials expire in 38 min; this takes about 6".into()));
+        assert_eq!(of(200, 350), Ending::TooSoon("credentials expire in 3 min; this takes about 6".into()));
+        assert_eq!(of(200, 10), Ending::Known("credentials expire in 3 min; this takes less than one".into()));
         assert_eq!(of(5 * 3600, 350), Ending::Far);
     }
 
@@ -177,7 +180,7 @@ mod tests {
             (1, 1, "up to 1 instance in addition to 1 other"),
             (0, 2, "up to 2 instances"),
         ] {
-            assert_eq!(room(others, most).words(), format!("{words}; a lab terminates those beyond 9"));
+            assert_eq!(room(others, most).words(), format!("{words}; a lab terminates any beyond 9"));
         }
     }
 }

@@ -1,16 +1,14 @@
 //! `local`: the local AWS, in the background or in the foreground.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::{find, folder_or_here, read};
 use crate::{
-    commands::cli::PORT_VARIABLE,
-    commands::cli::{Global, LocalCommand, LocalStart},
+    commands::cli::{Global, LocalCommand, LocalStart, PORT_VARIABLE},
     machine::laptop::{Domains, Laptop, OTHER_ACCOUNT, Server},
     output::{
         exit::{Exit, Failure},
-        report,
+        report, shell,
     },
 };
 
@@ -124,8 +122,8 @@ fn variables(server: &Server, region: &str) -> String {
 /// The address of the DNS server, and the authority that clients of HTTPS listeners trust: `curl --cacert`.
 fn of_domains(Domains { dns, certificate_authority }: &Domains) -> String {
     let dns = dns.map(|address| format!("export LOCAL_AWS_DNS={address}\n"));
-    let quoted = |file: &PathBuf| file.to_string_lossy().replace('\'', "'\\''");
-    let authority = certificate_authority.as_ref().map(|file| format!("export LOCAL_AWS_CA='{}'\n", quoted(file)));
+    let authority = certificate_authority.as_ref().map(|file| shell::quoted(&file.to_string_lossy()));
+    let authority = authority.map(|file| format!("export LOCAL_AWS_CA={file}\n"));
     dns.unwrap_or_default() + &authority.unwrap_or_default()
 }
 
@@ -139,7 +137,7 @@ fn past_proxies(environment: impl Iterator<Item = (String, String)>) -> String {
     let past = |name: &str| {
         let before = variables.get(name).filter(|value| !value.is_empty());
         let hosts = ["127.0.0.1", "localhost"].into_iter().chain(before.map(String::as_str)).collect::<Vec<_>>();
-        format!("export {name}='{}'\n", hosts.join(",").replace('\'', "'\\''"))
+        format!("export {name}={}\n", shell::quoted(&hosts.join(",")))
     };
     past("NO_PROXY") + &past("no_proxy")
 }
@@ -151,6 +149,8 @@ fn region(global: &Global) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{Wake, access, file_option, find, folder_or_here, local_access, option, read, tally, unless_stopped};
+use super::{Wake, access, find, folder_or_here, local_access, read, tally, unless_stopped};
 use crate::{
     cloud::{
         aws::Aws,
@@ -14,6 +14,7 @@ use crate::{
     output::{
         exit::{Exit, Failure},
         report,
+        shell::{file_option, option},
     },
 };
 

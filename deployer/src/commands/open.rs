@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::anyhow;
 
-use super::{Reliance, Session, Wake, no_local_aws_here, unless_stopped};
+use super::{Lookup, Session, Wake, no_local_aws_here, unless_stopped};
 use crate::{
     commands::cli::{Global, Open},
     engine::Inputs as _,
@@ -17,9 +17,9 @@ use crate::{
     page::{Front, Page},
 };
 
-/// Exit code 1 if the service has no address yet, or if nothing can open it.
+/// Exit code 1 if the service has no address yet, or if no program can open it.
 pub async fn run(global: &Global, args: &Open) -> Result<Exit, Failure> {
-    let session = Session::open(global, Wake::Only, Reliance::Trusts).await?.ok_or_else(no_local_aws_here)?;
+    let session = Session::open(global, Wake::Only, Lookup::AsWritten).await?.ok_or_else(no_local_aws_here)?;
     let page = session.page(&Programs::none());
     let front = chosen(&page, args.service.as_deref())?;
     let asked = page.stack.with_needs(front.url.needs());

@@ -58,7 +58,7 @@ async fn pause(session: &Session, global: &Global, args: &Pause) -> Result<Exit,
     }
     let (Turn::Ours(lease) | Turn::AfterOthers(lease)) = session.take_turn("pause", args.wait).await? else {
         return Err(Failure::new(Exit::Failed, anyhow::anyhow!("the stack has no artifact bucket"))
-            .hint("`deployer ls` shows how to remove what is left of it"));
+            .hint("`deployer ls` shows how to remove the rest"));
     };
     let way = match again(session, args, &now, &seen).await {
         Ok(Some(way)) => way,

@@ -1,7 +1,7 @@
 //! `plan`: shows what `up` would do.
 
 use super::{
-    Reliance, Session, Wake, https,
+    Lookup, Session, Wake, https,
     rest::{self, Intended},
 };
 use crate::{
@@ -13,8 +13,7 @@ use crate::{
 };
 
 pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
-    let session =
-        Session::open(global, Wake::Start, Reliance::Checks).await?.expect("`plan` starts what is not running");
+    let session = Session::open(global, Wake::Start, Lookup::Strict).await?.expect("`plan` starts what is not running");
     https::warn(&session);
     let programs = session.programs(&args.targets).await?;
     let (page, mut plan) = session.plan(&programs, &args.targets, &args.adopt).await?;

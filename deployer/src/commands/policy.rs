@@ -4,13 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 
-use super::{describe, offline_page, option};
+use super::{describe, offline_page};
 use crate::{
     commands::cli::{Global, Policy as Args},
     config::{Config, did_you_mean},
     output::{
         exit::{Exit, Failure},
-        report,
+        report, shell,
     },
     rights::{COMMANDS, Document, LONGEST_MANAGED, Needs, Right, Scope, documents, of_command},
 };
@@ -98,7 +98,7 @@ fn write(folder: &Path, config: &Config, documents: &[Document]) -> Result<(), F
         let name = format!("deployer-{}-{}", config.name, at + 1);
         let file = folder.join(format!("{name}.json"));
         std::fs::write(&file, text(document)).with_context(|| failed(&file)).map_err(unwritten)?;
-        let source = option("policy-document", &format!("file://{}", file.display()));
+        let source = shell::option("policy-document", &format!("file://{}", file.display()));
         report::line(&format!("aws iam create-policy --policy-name {name}{source}"));
     }
     report::say("attach all of them to the user, group or role that runs the deployer");

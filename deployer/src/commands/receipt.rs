@@ -1,4 +1,4 @@
-//! The end of `down`: what is gone, what may still cost, and what the stack has cost.
+//! The receipt of `down`: the resources removed, possible remaining charges, and the cost of the stack.
 
 use super::Session;
 use crate::{
@@ -10,11 +10,11 @@ use crate::{
     },
     engine::{Plan, Planned, Resource as _, Step, look},
     kinds::{auto_scaling_group::AutoScalingGroup, bucket::Bucket, secret::Secret},
-    output::report,
+    output::{counted::counted, report},
     page::{Page, names::Names, usual_bake_minutes},
 };
 
-/// What is known of a stack before it is removed.
+/// The facts about a stack that its removal makes unreadable.
 pub struct Receipt {
     removed: usize,
     /// How long its first resource has existed, in seconds.
@@ -31,7 +31,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Reads what the removal will make unreadable. A creation time that cannot be read is left out.
+    /// Reads them before the removal. A creation time that cannot be read is left out.
     pub async fn of(session: &Session, page: &Page, plan: &Plan) -> Receipt {
         let account = session.site.account.clone();
         let anchor = Bucket { name: Names::of(&session.config, &session.site).artifacts(), account };
@@ -76,18 +76,18 @@ impl Receipt {
 
     /// The lines for people. `left` was read after the removal.
     pub fn lines(&self, left: &Plan, region: &str) -> Vec<String> {
-        let noun = if self.removed == 1 { "resource" } else { "resources" };
         let kept: Vec<&Planned> = left.lines.iter().filter(|line| matches!(line.step, Step::Leave(_))).collect();
         let kept: Vec<String> = kept.iter().map(|line| line.address.to_string()).collect();
-        let mut lines = vec![format!("gone: {} {noun}, read back as absent", self.removed)];
+        let mut lines = vec![format!("gone: {}, read back as absent", counted(self.removed, "resource"))];
         lines.push(match kept.is_empty() {
             true => "may still cost: nothing of this stack; it has made no snapshots".to_owned(),
             false => format!("may still cost: {}", kept.join(", ")),
         });
         if self.secrets > 0 {
-            let nouns = if self.secrets == 1 { "1 secret".to_owned() } else { format!("{} secrets", self.secrets) };
-            lines
-                .push(format!("Secrets Manager keeps {nouns} for {WINDOW_DAYS} days, free; `secret set` restores one"));
+            let secrets = counted(self.secrets, "secret");
+            lines.push(format!(
+                "Secrets Manager keeps {secrets} for {WINDOW_DAYS} days, free; `secret set` restores one"
+            ));
         }
         if self.has_recovery {
             lines.push("DynamoDB keeps a backup of a table with point-in-time recovery for 35 days, free".into());
@@ -99,7 +99,7 @@ impl Receipt {
             (false, false) => "",
         };
         lines.push(format!(
-            "lived {}, and has cost about {} besides what is by use{partial} ({})",
+            "lived {}, and has cost about {} without charges by use{partial} ({})",
             lifetime(age_s),
             dollars(spent(&self.existed)),
             prices().words(region)

@@ -1,4 +1,4 @@
-//! Services that are paused, or that AWS ends at a time: what this means for a plan.
+//! Services that are paused, or that AWS ends at a set time, and the consequences for a plan.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ pub fn resting<'a>(page: &'a Page, plan: &Plan) -> Vec<(&'a Front, Rest)> {
     page.services.iter().filter_map(rest).filter(is_resting).collect()
 }
 
-/// When the first of the services was paused, of those that the plan has read.
+/// The time of the first pause of the services that the plan has read.
 pub fn paused_since(page: &Page, plan: &Plan) -> Option<String> {
     resting(page, plan).into_iter().filter_map(|(_, rest)| rest.paused).min()
 }

@@ -51,7 +51,7 @@ struct WayBack {
     changes: Vec<Change>,
     /// The target groups of the instances.
     target_groups: Vec<String>,
-    /// Why there is nothing to do, if there is not.
+    /// The reason why there is nothing to do; `None` if there is.
     done: String,
 }
 
@@ -87,7 +87,7 @@ async fn roll_back(session: &Session, global: &Global, args: &Rollback) -> Resul
     session.sentences().iter().for_each(report::say);
     if exit == Exit::Done {
         report::say(format!("{}: release {target} is in service", front.name));
-        report::say("stack.yaml is as before: the next `up` brings what it describes");
+        report::say("stack.yaml is unchanged: the next `up` deploys what it describes");
     }
     Ok(exit)
 }
@@ -110,7 +110,8 @@ async fn is_agreed(session: &Session, args: &Rollback, way: &WayBack) -> Result<
     Ok(args.roll_out.yes || unless_stopped(report::confirm("Go ahead?")).await?)
 }
 
-/// The path of the service or function of this name in `stack.yaml`. A service goes before a function of the same name.
+/// The path of the service or function of this name in `stack.yaml`. A service takes precedence over a function of the
+/// same name.
 fn chosen(session: &Session, name: &str) -> Result<String, Failure> {
     let mut chosen = why::chosen(session, &[name.to_owned()])?;
     Ok(chosen.swap_remove(0))
@@ -134,7 +135,7 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
     let template = Template { id: releases.template.clone(), version: target.number.to_string() };
     let target_groups = group.target_groups.iter().cloned().collect();
     let (stack, plan) = plan(session, front, group, template).await?;
-    // An unfinished roll-out counts as what is there: its changes are taken back.
+    // An unfinished roll-out is the present state: its changes are rolled back.
     let from = releases.roll_out.map(|it| it.release).filter(|release| *release != target.number);
     let from = from.or(releases.in_service).and_then(|number| releases.get(number));
     let changes = from.map(|from| changes::changes(from, target)).unwrap_or_default();
@@ -218,7 +219,7 @@ fn target<'a>(
 /// How many releases a hint names.
 const SOME: usize = 5;
 
-/// Rejects a release that needs what `up` has replaced since: its instances would never become healthy.
+/// Rejects a release that needs resources that `up` has replaced since: its instances would never become healthy.
 fn require_fit(session: &Session, front: &Front, releases: &Releases, target: &Release) -> Result<(), Failure> {
     let (name, number) = (&front.name, target.number);
     let current = releases.in_service.and_then(|number| releases.get(number)).or(releases.all.first());

@@ -5,13 +5,19 @@ use std::io::{IsTerminal as _, Read as _};
 use anyhow::anyhow;
 use aws_sdk_ssm::types::ParameterType;
 
-use super::{Session, Wake, held, unless_stopped};
+use super::{Session, Wake, held::uses, unless_stopped};
 use crate::{
-    cloud::held::{WINDOW_DAYS, parameter, parameter_tags, tagged_parameters, to_parameter_tags, to_secret_tags},
+    cloud::held::{
+        self, WINDOW_DAYS, from_secret_tags, parameter, parameter_tags, tag_parameter, tag_secret, tagged_parameters,
+        to_parameter_tags, to_secret_tags,
+    },
     commands::cli::{Global, SecretCommand, SecretRm, SecretSet},
     config::Store,
-    engine::{Fault, Live, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags, look},
-    kinds::{parameter::Parameter, secret::Secret},
+    engine::{Fault, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags, look},
+    kinds::{
+        parameter::Parameter,
+        secret::{self, Secret},
+    },
     output::{
         exit::{Exit, Failure},
         report,
@@ -21,9 +27,7 @@ use crate::{
     releases::held::readers,
 };
 
-/// The largest values in bytes, and the longest value of a tag (docs/aws.md §23, §2.5).
-const LARGEST_SECRET: usize = 64 << 10;
-const LARGEST_PARAMETER: usize = 4096;
+/// The longest value of a tag (docs/aws.md §2.5).
 const LONGEST_TAG: usize = 256;
 /// The code of a parameter that is created and exists.
 const EXISTS: &str = "ParameterAlreadyExists";
@@ -58,7 +62,7 @@ async fn set(global: &Global, args: &SecretSet) -> Result<Exit, Failure> {
     let store = store(args.parameter);
     check_name(store, &args.name)?;
     let session = open(global).await?;
-    // Before the value is asked for: it would be typed in vain.
+    // Before asking for the value, so that it is not typed in vain.
     let before = unless_stopped(session.owned(store, &args.name, args.adopt)).await?;
     if store == Store::Parameter {
         unless_stopped(session.key_of(&args.name)).await?;
@@ -93,7 +97,7 @@ enum Before {
 }
 
 impl Session {
-    /// Finds out whose a secret or parameter is.
+    /// Determines the owner of a secret or parameter.
     ///
     /// Errors: it is not ours.
     async fn owned(&self, store: Store, name: &str, adopts: bool) -> Result<Before, Failure> {
@@ -125,14 +129,11 @@ impl Session {
         if store == Store::Parameter {
             return Ok(parameter_tags(&self.aws, name).await?.map(|tags| (tags, false)));
         }
-        let answer = crate::cloud::aws::found(self.aws.secrets.describe_secret().secret_id(name).send().await)?;
-        let tags = |it: &aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput| {
-            (crate::cloud::held::from_secret_tags(it.tags()), it.deleted_date().is_some())
-        };
-        Ok(answer.as_ref().map(tags))
+        let secret = held::secret(&self.aws, name).await?;
+        Ok(secret.map(|it| (from_secret_tags(it.tags()), it.deleted_date().is_some())))
     }
 
-    /// The tags of what we create.
+    /// The tags for a new secret or parameter.
     fn tags_for(&self, store: Store, name: &str) -> Tags {
         let mut tags: Tags = self.config.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         tags.insert(STACK_TAG.into(), self.config.name.to_string());
@@ -152,10 +153,7 @@ impl Session {
                 call.set_tags(Some(to_secret_tags(&tags))).send().await?;
                 return Ok(());
             }
-            Before::Adopted => {
-                let call = secrets.tag_resource().secret_id(name).set_tags(Some(to_secret_tags(&tags)));
-                call.send().await?;
-            }
+            Before::Adopted => tag_secret(&self.aws, name, &tags).await?,
             Before::Ending => drop(secrets.restore_secret().secret_id(name).send().await?),
             Before::Ours => (),
         }
@@ -201,17 +199,15 @@ impl Session {
         let put = put.set_key_id(self.key_of(name).await?).overwrite(true);
         put.send().await.map_err(|error| failed(error.into()))?;
         if before == Before::Adopted {
-            // Afterwards: what could not be changed is not taken over. AWS does not take both in one call.
-            let parameter = Parameter { name: name.to_owned() };
-            let live = Live { settings: crate::kinds::parameter::Settings {}, output: (), owner: Owner::Parent };
-            parameter.tag(&self.aws, &live, &tags).await.map_err(failed)?;
+            // After the value: a secret that cannot be changed is not adopted. AWS does not accept both in one call.
+            tag_parameter(&self.aws, name, &tags).await.map_err(failed)?;
         }
         Ok(())
     }
 
-    /// Says who reads a value, and when.
+    /// Reports the readers of a value, and when they see the new one.
     fn tell_users(&self, store: Store, name: &str) {
-        let uses = held::uses(&self.config, |_| true);
+        let uses = uses(&self.config, |_| true);
         let Some(paths) = uses.get(&(store, name.to_owned())) else {
             let word = store.word();
             report::hint(&format!("a variable of stack.yaml reads it: `NAME: {{ {word}: {name} }}`"));
@@ -260,15 +256,12 @@ async fn value(store: Store, name: &str) -> Result<String, Failure> {
             answered.await.unwrap_or_else(|_| Err(Failure::usage("the value could not be read")))?
         }
     };
-    let (most, what) = match store {
-        Store::Secret => (LARGEST_SECRET, "64 KiB"),
-        Store::Parameter => (LARGEST_PARAMETER, "4 KiB"),
-    };
+    let most = store.largest();
     match value.len() {
         0 => Err(Failure::usage("the value is empty").hint("AWS keeps values of at least one character")),
         bytes if bytes > most => {
-            let store = store.word();
-            Err(Failure::usage(format!("the value is larger than {what}, the most that a {store} can have")))
+            let (most, store) = (most >> 10, store.word());
+            Err(Failure::usage(format!("the value is larger than {most} KiB, the most that a {store} can have")))
         }
         _ if store == Store::Parameter && value.contains("{{") && value.contains("}}") => {
             Err(Failure::usage("the value has {{ and }}, which AWS takes for a reference to another parameter")
@@ -294,10 +287,9 @@ async fn typed(words: &str) -> Result<String, Failure> {
 }
 
 fn piped(store: Store) -> Result<String, Failure> {
-    let most = if store == Store::Secret { LARGEST_SECRET } else { LARGEST_PARAMETER };
     let mut bytes = Vec::new();
     // A line break may follow the largest value.
-    std::io::stdin().lock().take(most as u64 + 3).read_to_end(&mut bytes)?;
+    std::io::stdin().lock().take(store.largest() as u64 + 3).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes).map_err(|_| Failure::usage("the value is not UTF-8 text"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
@@ -307,15 +299,12 @@ async fn list(global: &Global) -> Result<Exit, Failure> {
     let session = Session::open_without_network(global).await?;
     let stack = session.config.name.as_str();
     let failed = |fault| session.failed("list secrets and parameters", fault);
-    let secrets = unless_stopped(async { look(|| crate::kinds::secret::listed(&session.aws)).await.map_err(failed) });
+    let secrets = unless_stopped(async { look(|| secret::of_stack(&session.aws, stack)).await.map_err(failed) });
     let secrets = secrets.await?;
     let parameters = unless_stopped(async {
         look(|| tagged_parameters(&session.aws, STACK_TAG, Some(stack))).await.map_err(failed)
     });
     let parameters = parameters.await?;
-    let is_ours = |it: &aws_sdk_secretsmanager::types::SecretListEntry| {
-        it.tags().iter().any(|tag| tag.key() == Some(STACK_TAG) && tag.value() == Some(stack))
-    };
     let of_secret = |it: aws_sdk_secretsmanager::types::SecretListEntry| {
         (Store::Secret, it.name.unwrap_or_default(), it.last_changed_date.and_then(|at| timestamp(at.secs())))
     };
@@ -323,8 +312,8 @@ async fn list(global: &Global) -> Result<Exit, Failure> {
         (Store::Parameter, it.name.unwrap_or_default(), it.last_modified_date.and_then(|at| timestamp(at.secs())))
     };
     let all: Vec<(Store, String, Option<String>)> =
-        secrets.into_iter().filter(is_ours).map(of_secret).chain(parameters.into_iter().map(of_parameter)).collect();
-    let uses = held::uses(&session.config, |_| true);
+        secrets.into_iter().map(of_secret).chain(parameters.into_iter().map(of_parameter)).collect();
+    let uses = uses(&session.config, |_| true);
     if all.is_empty() {
         report::say(format!("{stack} has no secrets and no parameters"));
     }
@@ -358,13 +347,13 @@ async fn remove(global: &Global, args: &SecretRm) -> Result<Exit, Failure> {
         }
         Before::Ours | Before::Adopted => (),
     }
-    if let Some(path) = held::uses(&session.config, |_| true).get(&(store, name.clone())).and_then(|it| it.first()) {
+    if let Some(path) = uses(&session.config, |_| true).get(&(store, name.clone())).and_then(|it| it.first()) {
         let error = anyhow!("{path} reads the {} {name}, so nothing was changed", store.word());
         return Err(Failure::new(Exit::Failed, error)
             .at(session.place(path))
             .hint("take it out of stack.yaml and run `up` first: a service could not start without it"));
     }
-    // What runs may still read what the description no longer names.
+    // A deployed service or function may still read a value that the description no longer names.
     let stack = session.config.name.as_str();
     let looked = unless_stopped(async { Ok(look(|| readers(&session.aws, stack, store, name)).await) }).await?;
     let readers = looked.map_err(|fault| session.failed("look for what reads it", fault))?;
@@ -384,20 +373,20 @@ async fn remove(global: &Global, args: &SecretRm) -> Result<Exit, Failure> {
     }
     let failed = |fault| session.failed(&format!("delete the {} {name}", store.word()), fault);
     match store {
-        Store::Secret => delete(&session, &Secret { name: name.clone() }).await.map_err(failed)?,
-        Store::Parameter => delete(&session, &Parameter { name: name.clone() }).await.map_err(failed)?,
-    }
-    match store {
         Store::Secret => {
+            delete(&session, &Secret { name: name.clone() }).await.map_err(failed)?;
             report::say(format!("secret {name}: AWS deletes it in {WINDOW_DAYS} days, and charges nothing until then"));
             report::hint(&format!("to restore it: `{}`", store.remedy(name)));
         }
-        Store::Parameter => report::say(format!("parameter {name} deleted")),
+        Store::Parameter => {
+            delete(&session, &Parameter { name: name.clone() }).await.map_err(failed)?;
+            report::say(format!("parameter {name} deleted"));
+        }
     }
     Ok(Exit::Done)
 }
 
-/// Deletes what is ours: the owner is checked once more.
+/// Deletes it if it is still ours: checks the owner once more.
 async fn delete<R: Resource<Cloud = crate::cloud::aws::Aws>>(session: &Session, resource: &R) -> Result<(), Fault> {
     match look(|| resource.read(&session.aws)).await? {
         Observed::Present(live) if live.owner.foreign_to(session.config.name.as_str()).is_none() => {

@@ -1,8 +1,8 @@
-//! The state of the stack when a command stops early: what exists, what failed, what is still to do.
+//! The state of the stack when a command stops early: resources that exist, failures, and remaining work.
 
 use crate::engine::{Address, Error, Outcome, Plan, Planned, Step};
 
-/// What is known of a stack, from the last plan and from what was done since.
+/// The known state of a stack, from the last plan and the work done since.
 #[derive(Debug, Default)]
 pub struct Standing(Option<Vec<Line>>);
 
@@ -91,7 +91,7 @@ impl Line {
             | Step::Delete { .. }
             | Step::Wait(_) => Fate::Due,
         };
-        // A resource without a known name lives in one whose output is unknown, so it may exist or not.
+        // Without a known name, it is unknown whether the resource exists: its name is an output of another resource.
         let is_ours = !matches!(planned.step, Step::Create | Step::Foreign { .. });
         let is_there = is_ours && !planned.name.is_empty();
         let goes = matches!(planned.step, Step::Delete { .. });

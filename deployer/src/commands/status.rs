@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    Reliance, Session, Wake, no_local_aws_here,
+    Lookup, Session, Wake, no_local_aws_here,
     rest::{self, Intended},
     unless_stopped,
 };
@@ -91,7 +91,7 @@ async fn look(session: &Session) -> Status {
     }
 }
 
-/// What a month of what exists costs, without what is by use.
+/// The price of a month of the existing resources. Charges by use are left out.
 fn cost(session: &Session, contents: &Contents, drift: &Drift) -> Cost {
     let of_one = |it: &ServiceStatus| {
         let (_, service) = session.config.services.iter().find(|(entry, _)| entry.as_str() == it.name)?;
@@ -140,7 +140,7 @@ fn packages(session: &Session) -> Vec<String> {
 async fn changes(session: &Session, places: &Places, packages: &[String]) -> Result<usize, String> {
     let said = |fault: Fault| denied_or_said(&fault);
     let deployed = async { deployed(session, places, packages).await.map_err(said) };
-    let network = async { session.discover(Reliance::Trusts).await.map_err(said) };
+    let network = async { session.discover(Lookup::AsWritten).await.map_err(said) };
     let (deployed, network) = futures::try_join!(deployed, network)?;
     let programs = programs(session, packages, deployed).await?;
     let missing = session.find_held(|_| true).await.map_err(|failure| failure.error.to_string())?;

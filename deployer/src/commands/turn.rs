@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub enum Turn {
     /// The lease was free.
     Ours(Lease),
-    /// Another run held it: what was read before is out of date.
+    /// Another run held it: the state read before is out of date.
     AfterOthers(Lease),
     /// The stack's bucket is absent, or has been removed meanwhile.
     NoBucket,

@@ -8,7 +8,7 @@ use std::{
 use futures::FutureExt as _;
 
 use super::{
-    Reliance, Session, Wake,
+    Lookup, Session, Wake,
     data::{Ask, Kept},
     healthy::{Behind, await_all, explain},
     https, no_local_aws_here, observer, old_programs, rest,
@@ -36,7 +36,7 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(500);
 
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
-    let session = Session::open(global, Wake::Start, Reliance::Checks).await?.expect("`up` starts what is not running");
+    let session = Session::open(global, Wake::Start, Lookup::Strict).await?.expect("`up` starts what is not running");
     if args.verify {
         verify::described(&session)?;
     }
@@ -45,7 +45,7 @@ pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
 
 /// `resume`: the same for a paused stack.
 pub async fn resume(global: &Global, args: &Resume) -> Result<Exit, Failure> {
-    let session = Session::open(global, Wake::Only, Reliance::Checks).await?.ok_or_else(no_local_aws_here)?;
+    let session = Session::open(global, Wake::Only, Lookup::Strict).await?.ok_or_else(no_local_aws_here)?;
     let up = Up { roll_out: args.roll_out.clone(), ..Up::default() };
     bring(session, global, &up, Mode::Resume).await
 }
@@ -129,8 +129,8 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     Ok(kept.conclude(exit))
 }
 
-/// The services whose domain may have to lead to another load balancer than before: it is created, or nothing else tells
-/// when to enter the record.
+/// The services whose DNS record may have to be entered by hand now: their load balancer is new, or an existing
+/// certificate is used, so that no earlier run has printed the record.
 fn new_addresses(page: &Page, plan: &Plan) -> BTreeSet<String> {
     let creates = |line: &&Planned| line.address.kind == LoadBalancer::KIND && line.step == Step::Create;
     let created = plan.lines.iter().filter(creates).map(|line| line.address.key.clone());
@@ -166,7 +166,7 @@ struct Agreed {
     brought: usize,
 }
 
-/// Shows the changes and asks, then takes the lease and reads again: only what was shown is done.
+/// Shows the changes and asks, then takes the lease and reads again: only changes that were shown are made.
 async fn agree(session: &Session, args: &Up, mode: Mode, programs: &Programs) -> Result<Option<Agreed>, Failure> {
     let begun = Instant::now();
     loop {

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{describe, offline_page, resources, warn_of_exposed};
+use super::{describe, offline_page, warn_of_exposed};
 use crate::{
     commands::cli::{Global, Validate as Args},
     config::{Config, Errors, Problem},
     output::{
+        counted::counted,
         exit::{Exit, Failure},
         report,
     },
@@ -20,7 +21,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
         Ok((file, config)) if args.json => print(true, &shown(&file), Some(count(&config)), Vec::new()),
         Ok((file, config)) => {
             warn_of_exposed(&config, &file);
-            report::line(&format!("{}: {}, no problems", shown(&file), resources(count(&config))));
+            report::line(&format!("{}: {}, no problems", shown(&file), counted(count(&config), "resource")));
         }
         Err(failure) if args.json && failure.exit == Exit::Config => {
             let (file, problems) = problems(&failure);

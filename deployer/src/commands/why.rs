@@ -35,8 +35,7 @@ pub async fn run(global: &Global, args: &Why) -> Result<Exit, Failure> {
     for diagnosis in &diagnoses {
         print(&session, diagnosis);
     }
-    let page = session.page(&Programs::none());
-    https::explain(&page, &chosen_services);
+    https::explain(&session, &chosen_services);
     Ok(if diagnoses.iter().all(|one| one.is_well) { Exit::Done } else { Exit::Failed })
 }
 
@@ -90,7 +89,7 @@ async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
     diagnoses
 }
 
-/// Why a service is off, if that is intended, and what brings it back.
+/// The reason why a service is off on purpose, and the command that brings it back.
 fn resting(evidence: &Evidence) -> Option<String> {
     let rest = &evidence.group.as_ref()?.as_ref()?.rest;
     match (&rest.paused, &rest.ends) {

@@ -7,7 +7,7 @@ use clap::{
 
 use crate::{commands::cli::Cli, output::exit::Failure};
 
-/// What it is, and what to try first.
+/// The introduction, with commands to try first.
 pub const FIRST_SCREEN: &str = "\
 deployer deploys the stack that stack.yaml describes to AWS, or to this machine.
 There is no state file: after an interruption, run the same command again.
@@ -21,7 +21,7 @@ There is no state file: after an interruption, run the same command again.
 /// A name that another tool gives to something that the deployer does.
 struct Word {
     theirs: &'static [&'static str],
-    /// What the deployer calls it, or why it has none.
+    /// Our name for it, or the reason why there is none.
     ours: Ours,
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Behind, Config, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Service, Uses, Variables,
-    error::did_you_mean, verify::RUN,
+    Behind, Config, HTTPS_PORT, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Service, Uses,
+    Variables, error::did_you_mean, verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -27,15 +27,12 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.account();
     checks.lab();
     checks.triggers();
+    config.variables().for_each(|(path, variables)| checks.environment(&path, variables));
     for (entry, function) in &config.functions {
-        let path = format!("functions.{entry}");
-        checks.environment(&path, &function.variables);
-        checks.uses(&path, &function.uses);
+        checks.uses(&format!("functions.{entry}"), &function.uses);
     }
     for (entry, service) in &config.services {
-        let path = format!("services.{entry}");
-        checks.environment(&path, &service.variables);
-        checks.uses(&path, &service.uses);
+        checks.uses(&format!("services.{entry}"), &service.uses);
     }
     let outputs = config.outputs.iter().flat_map(|(_, text)| text.references());
     outputs.for_each(|reference| checks.reference(reference));
@@ -54,9 +51,6 @@ pub const LAB_INSTANCES: u32 = 9;
 const LAB_DISK_GB: u16 = 100;
 /// The only regions there.
 const LAB_REGIONS: &[&str] = &["us-east-1", "us-west-2"];
-
-/// The port of HTTPS.
-const HTTPS: u16 = 443;
 
 struct Checks<'a> {
     config: &'a Config,
@@ -238,9 +232,12 @@ impl Checks<'_> {
     /// The listener for plain HTTP; browsers expect TLS on this port.
     fn plain_http(&mut self) {
         for (entry, service) in &self.config.services {
-            if u16::from(service.load_balancer.port) == HTTPS {
-                let help = "this is the port for plain HTTP: use 80, or another one; `domain` adds HTTPS on port 443";
-                self.problem(&format!("services.{entry}.load_balancer.port"), "443 is the port of HTTPS", help);
+            if u16::from(service.load_balancer.port) == HTTPS_PORT {
+                let help = format!(
+                    "this is the port for plain HTTP: use 80, or another one; `domain` adds HTTPS on port {HTTPS_PORT}"
+                );
+                let message = format!("{HTTPS_PORT} is the port of HTTPS");
+                self.problem(&format!("services.{entry}.load_balancer.port"), message, help);
             }
         }
     }
@@ -360,11 +357,8 @@ impl Checks<'_> {
     /// A function or service can only be created after those that its environment refers to.
     fn cycles(&mut self) {
         let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let functions =
-            self.config.functions.iter().map(|(entry, f)| (format!("functions.{entry}"), &f.variables.texts));
-        let services = self.config.services.iter().map(|(entry, s)| (format!("services.{entry}"), &s.variables.texts));
-        for (node, environment) in functions.chain(services) {
-            let named = environment.values().flat_map(|text| text.references());
+        for (node, variables) in self.config.variables() {
+            let named = variables.texts.values().flat_map(|text| text.references());
             needs.insert(node, named.map(|named| format!("{}.{}", named.section, named.entry)).collect());
         }
         for (entry, service) in &self.config.services {

@@ -7,16 +7,16 @@ use super::{Config, Environment, Piece, Text};
 pub struct Exposed {
     /// Its path, such as `services.web.environment.TOKEN`.
     pub path: String,
-    /// What it looks like.
+    /// The kind of secret, such as "a private key".
     pub what: &'static str,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: &'static str,
 }
 
-const OTHERS_SEE_IT: &str = "everyone who may read this file, the function or the launch template sees it: keep it in AWS \
+const OTHERS_SEE_IT: &str = "anyone with read access to this file, the function or the launch template sees it: keep it in AWS \
                              with `deployer secret set NAME`, and write { secret: NAME } here";
 
-/// What gives a secret away: whether a variable has it, what it looks like, and the remedy.
+/// A sign of a secret: the test for it, a description, and the remedy.
 type Sign = (fn(&str, &Text) -> bool, &'static str, &'static str);
 
 /// The signs, in the order in which they are looked for.
@@ -30,8 +30,8 @@ const SIGNS: &[Sign] = &[
     (|name, text| is_named_like_one(name) && is_random(text), "a secret", OTHERS_SEE_IT),
 ];
 
-/// Parts of names of variables whose values plans hide. More than in [`WORDS`]: a value that is hidden in vain costs less
-/// than one that is shown.
+/// Plans hide the values of variables with these parts in their names. The list is longer than [`WORDS`]: hiding too
+/// much costs less than showing a secret.
 const PARTS: &[&str] =
     &["AUTH", "CREDENTIAL", "DSN", "KEY", "PASS", "PRIVATE", "PWD", "SALT", "SECRET", "SIGNATURE", "TOKEN"];
 
@@ -41,9 +41,7 @@ const WORDS: &[&str] = &["APIKEY", "CREDENTIAL", "CREDENTIALS", "KEY", "PASSWD",
 impl Config {
     /// Returns the variables whose values look like secrets.
     pub fn exposed(&self) -> Vec<Exposed> {
-        let functions = self.functions.iter().map(|(entry, it)| (format!("functions.{entry}"), &it.variables.texts));
-        let services = self.services.iter().map(|(entry, it)| (format!("services.{entry}"), &it.variables.texts));
-        functions.chain(services).flat_map(|(entry, environment)| exposed(&entry, environment)).collect()
+        self.variables().flat_map(|(entry, variables)| exposed(&entry, &variables.texts)).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Variables whose values are kept in AWS: `stack.yaml` only says where.
+//! Variables whose values are kept in AWS: `stack.yaml` has only their names.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +27,14 @@ impl Store {
         }
     }
 
+    /// The size of the largest value, in bytes (docs/aws.md §23).
+    pub fn largest(self) -> usize {
+        match self {
+            Store::Secret => 64 << 10,
+            Store::Parameter => 4 << 10,
+        }
+    }
+
     /// The command that sets a value.
     pub fn remedy(self, name: &str) -> String {
         match self {
@@ -35,7 +43,7 @@ impl Store {
         }
     }
 
-    /// Checks a name. Errors: what names are made of.
+    /// Checks a name. Errors: the characters that names may have.
     pub fn check(self, name: &str) -> Result<(), &'static str> {
         let (signs, most, help) = match self {
             Store::Secret => ("/_+=.@-", 512, "use 1 to 512 letters, digits and /_+=.@-"),

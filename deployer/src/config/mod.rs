@@ -40,6 +40,9 @@ use crate::{
 /// user data for the rest (§8.4).
 pub const LARGEST_ENVIRONMENT: usize = 4096;
 
+/// The public port of HTTPS.
+pub const HTTPS_PORT: u16 = 443;
+
 /// The largest file that is read, in bytes.
 const MOST_BYTES: usize = 1 << 20;
 
@@ -229,7 +232,7 @@ pub struct Index {
     pub include: Option<Vec<String>>,
 }
 
-/// Where a program comes from.
+/// The source of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
     /// A package of the Cargo workspace around the file.
@@ -419,7 +422,7 @@ impl Config {
 
     /// The same stack in another region.
     ///
-    /// Errors: what is wrong there, such as names that become too long.
+    /// Errors: values that are not valid in that region, such as names that become too long.
     pub fn in_region(self, region: Region) -> Result<Config, Errors> {
         let config = Config { region, ..self };
         let problems = checks::all(&config);
@@ -428,7 +431,7 @@ impl Config {
 
     /// The same stack in a Learner Lab of AWS Academy, which has its own roles.
     ///
-    /// Errors: what a lab does not allow, each with its place and remedy.
+    /// Errors: values that a lab does not allow, each with its place and remedy.
     pub fn in_lab(self) -> Result<Config, Errors> {
         let roles = self.roles.unwrap_or_else(ExistingRoles::of_lab);
         let config = Config { roles: Some(roles), is_lab: true, ..self };
@@ -436,11 +439,15 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
     }
 
+    /// Returns the variables of all functions and services, each with its path, such as `services.web`.
+    pub fn variables(&self) -> impl Iterator<Item = (String, &Variables)> {
+        let functions = self.functions.iter().map(|(entry, it)| (format!("functions.{entry}"), &it.variables));
+        functions.chain(self.services.iter().map(|(entry, it)| (format!("services.{entry}"), &it.variables)))
+    }
+
     /// Whether a variable's value is kept there.
     pub fn holds(&self, store: Store) -> bool {
-        let functions = self.functions.values().map(|it| &it.variables);
-        let mut held = functions.chain(self.services.values().map(|it| &it.variables)).flat_map(|it| it.held.values());
-        held.any(|it| it.store == store)
+        self.variables().any(|(_, it)| it.held.values().any(|held| held.store == store))
     }
 
     /// The place of a value, by its path such as `services.web.image`.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    FAMILIES, REFERENCES, RESERVED_BY_LAMBDA, SIZES,
+    FAMILIES, HTTPS_PORT, REFERENCES, RESERVED_BY_LAMBDA, SIZES,
     fields::{Field, Takes, Variables, below},
     regions,
 };
@@ -74,7 +74,7 @@ fn described(field: &Field) -> Value {
     value["description"] = json!(field.words);
     // A load balancer speaks plain HTTP.
     if field.path == "services.*.load_balancer.port" {
-        value["not"] = json!({ "const": 443 });
+        value["not"] = json!({ "const": HTTPS_PORT });
     }
     value
 }

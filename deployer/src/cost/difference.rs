@@ -20,7 +20,7 @@ pub struct Difference {
     pub is_complete: bool,
 }
 
-/// Returns the difference between what exists and what the plan makes of it, without what is billed by use.
+/// Returns the difference in price between the existing stack and the planned one. Charges by use are left out.
 pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize, usual_bake: u16) -> Difference {
     let mut difference = Difference { amount: 0.0, is_complete: true };
     let mut moved = Vec::new();

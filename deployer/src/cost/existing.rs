@@ -1,4 +1,4 @@
-//! What existing resources cost and hold, by their sizes alone: without a description of the stack.
+//! The cost and the contents of existing resources, from their sizes alone: without a description of the stack.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// What the resources of a stack run and hold.
+/// The sizes of the resources of a stack, by kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Existing {
     /// The types of the instances of each Auto Scaling group, with the group's launch template.
@@ -37,16 +37,16 @@ struct Counted {
     more: bool,
 }
 
-/// What a stack holds. Its fields are keys of `ls --json`.
+/// The total sizes of a stack. The fields are keys of `ls --json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Sizes {
     /// The number of instances; `None` if unknown.
     pub instances: Option<usize>,
-    /// The number of objects that were counted; `None` if unknown.
+    /// The number of objects counted; `None` if unknown.
     pub objects: Option<u64>,
-    /// Whether there are more.
+    /// Whether there are more objects than were counted.
     pub more_objects: bool,
-    /// The size of the objects that were counted.
+    /// The size of the objects counted.
     pub object_bytes: Option<u64>,
     /// The number of rows; `None` if unknown.
     pub rows: Option<u64>,
@@ -81,11 +81,13 @@ impl Existing {
                 sum += instance_monthly(kind, *self.disks.get(template)?)?;
             }
         }
-        sum += secrets_monthly(self.secrets);
-        Some(sum + self.balancers.iter().map(|zones| balancer_monthly(*zones)).sum::<f64>())
+        for zones in &self.balancers {
+            sum += balancer_monthly(*zones);
+        }
+        Some(sum + secrets_monthly(self.secrets))
     }
 
-    /// What it holds. Kinds for which `is_known` is false could not be read completely.
+    /// The total sizes. Those of a kind are unknown if `is_known` is false for it: it could not be read completely.
     pub fn sizes(&self, is_known: impl Fn(&str) -> bool) -> Sizes {
         let instances = self.groups.iter().map(|(_, types)| types.len()).sum();
         let (objects, rows) =
@@ -101,7 +103,7 @@ impl Existing {
     }
 }
 
-/// The kinds that decide the cost.
+/// The kinds that have a price.
 pub const PRICED: [&str; 5] =
     [Alarm::KIND, AutoScalingGroup::KIND, LaunchTemplate::KIND, LoadBalancer::KIND, Secret::KIND];
 

@@ -1,4 +1,4 @@
-//! What a stack costs, from a table of prices. Nothing here calls AWS.
+//! The cost of a stack, from a table of prices. Nothing here calls AWS.
 
 pub mod difference;
 pub mod existing;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     config::{Config, Service, Store, Table},
     kinds::alarm::WATCHED,
+    output::counted::counted,
     page::USUAL_BAKE_MINUTES,
 };
 use prices::{HOURS, instance_hour, price, prices, unit};
@@ -25,7 +26,7 @@ const POLICY_ALARMS: u32 = 2;
 /// The number of metrics of each alarm of a watched roll-out: an alarm costs as much as its metrics.
 const METRICS: u32 = 2;
 
-/// What runs for a service, as far as it has a price.
+/// The parts of a service that have a price.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fleet {
     /// The instance type.
@@ -102,7 +103,7 @@ fn alarms_monthly(metrics: u32) -> f64 {
     f64::from(metrics) * price("cloudwatch.alarm-month")
 }
 
-/// What a month of what exists costs, without what is billed by use.
+/// The price of a month of the existing resources. Charges by use are left out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cost {
     /// In US dollars; `None` if unknown.
@@ -223,21 +224,19 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
     }
 }
 
-/// An amount in whole cents, as it is shown.
+/// An amount rounded to cents, as reports show it.
 pub fn rounded(amount: f64) -> f64 {
     (amount * 100.0).round() / 100.0
 }
 
 /// The secrets that variables refer to. Parameters of the standard tier cost nothing.
 fn secrets(config: &Config) -> Option<Item> {
-    let functions = config.functions.values().map(|it| &it.variables);
-    let held = functions.chain(config.services.values().map(|it| &it.variables)).flat_map(|it| it.held.values());
+    let held = config.variables().flat_map(|(_, it)| it.held.values());
     let names: BTreeSet<&str> = held.filter(|it| it.store == Store::Secret).map(|it| it.name.as_str()).collect();
     let monthly = secrets_monthly(names.len() as u32);
-    let what = if names.len() == 1 { "1 secret".to_owned() } else { format!("{} secrets", names.len()) };
     (!names.is_empty()).then(|| Item {
         section: "secrets".to_owned(),
-        what,
+        what: counted(names.len(), "secret"),
         least: Some(monthly),
         most: Some(monthly),
         sure: Sure::Exact,

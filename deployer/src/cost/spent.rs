@@ -11,8 +11,7 @@ pub struct Existed {
     pub age_s: i64,
 }
 
-/// Returns what all of this has cost, in US dollars. AWS bills an hour of a load balancer that has begun as a whole;
-/// that is left out.
+/// Returns the total cost so far, in US dollars. AWS bills each begun hour of a load balancer in full; this ignores it.
 pub fn spent(all: &[Existed]) -> f64 {
     let seconds = HOURS * 3_600.0;
     all.iter().map(|it| it.monthly * it.age_s.max(0) as f64 / seconds).sum()

@@ -170,12 +170,12 @@ impl Subject {
         look(|| resource.loss(cloud)).await.map_err(|fault| self.failed(resource, "read", fault))
     }
 
-    /// Determines the step that makes this resource as wanted.
+    /// Determines the step that converges this resource.
     pub fn step<R: Resource>(&self, resource: &R, live: &Live<R>, want: &R::Settings) -> Step {
         let section = &self.address.section;
         let changes = diff(&live.settings, want).into_iter();
         let hidden = |change: Change| match (&change.from, &change.to) {
-            // Of what is added or removed, nothing is known that would make it open before or after.
+            // A value that is added or removed stays hidden: the absent side cannot show that it is open.
             (Some(from), Some(to)) if [from, to].iter().all(|it| resource.is_open(&change.path, it.revealed())) => {
                 change
             }
@@ -298,8 +298,8 @@ impl Subject {
 
 /// A permanent refusal, which is believed if a second read finds everything unchanged.
 ///
-/// It may be the echo of our own call: it took effect, its answer was lost, and the client repeated it. "The profile
-/// has a role already" is such an answer.
+/// Our own call may be the cause: it took effect, its answer was lost, and the client repeated it. AWS then answers,
+/// for example, "the profile has a role already".
 #[derive(Default)]
 struct Refusal(Option<(Error, String)>);
 
@@ -326,7 +326,7 @@ impl Refusal {
     }
 }
 
-/// A summary of what a read found, to compare with the next one.
+/// A summary of a read, to compare with the next one.
 fn state_of<R: Resource>(observed: &Observed<R>) -> String {
     match observed {
         Observed::Absent => "absent".into(),
@@ -340,7 +340,7 @@ fn is_fixed<R: Resource>(path: &str) -> bool {
     R::FIXED.contains(&top)
 }
 
-/// What is being waited for, for how long, and how long it may still take.
+/// The state that a resource waits in, since when, and the time limits.
 struct Patience {
     begun: Instant,
     limit: Duration,

@@ -25,7 +25,7 @@ pub struct Stack<C> {
 }
 
 impl<C: Send + Sync + 'static> Stack<C> {
-    /// An empty stack, whose resources carry these tags besides the ownership tags.
+    /// An empty stack. Its resources carry these tags in addition to the ownership tags.
     pub fn new(name: impl Into<String>, tags: Tags) -> Self {
         Stack {
             name: name.into(),
@@ -49,7 +49,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         &self.name
     }
 
-    /// Assigns what is added from here on to this entry of `stack.yaml`, such as `buckets.images`.
+    /// Assigns the resources added from here on to this entry of `stack.yaml`, such as `buckets.images`.
     pub fn section(&mut self, section: impl Into<String>) {
         self.section = section.into();
     }
@@ -221,7 +221,7 @@ pub(super) trait Node<C>: Send + Sync {
     fn is_known(&self) -> bool;
     /// Reads it, if its name is known without its inputs.
     fn read_ahead<'a>(&'a self, cloud: &'a C) -> BoxFuture<'a, Result<Option<Seen>, Error>>;
-    /// Plans how to make it as wanted, from what was read ahead, if anything.
+    /// Plans to converge it, from the state that was read ahead, if there is one.
     fn plan<'a>(
         &'a self,
         cloud: &'a C,
@@ -230,7 +230,7 @@ pub(super) trait Node<C>: Send + Sync {
     ) -> BoxFuture<'a, Result<Planned, Error>>;
     /// Plans its removal; `None` if it is absent.
     fn plan_removal<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Option<Planned>, Error>>;
-    /// Makes it as wanted, starting from what the plan read.
+    /// Converges it, starting from the state that the plan read.
     fn converge<'a>(&'a self, run: &'a Run<'a, C>, seen: Option<Seen>) -> BoxFuture<'a, Result<(), Error>>;
     /// Removes it and waits until it is absent.
     fn vanish<'a>(&'a self, run: &'a Run<'a, C>) -> BoxFuture<'a, Result<(), Error>>;

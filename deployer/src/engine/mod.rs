@@ -1,4 +1,4 @@
-//! The engine: what a resource is, and how a graph of them is planned, applied and removed. It knows nothing of AWS.
+//! The engine: what a resource is, and how a graph of them is planned, applied and removed. It is independent of AWS.
 
 mod converge;
 mod diff;

@@ -40,7 +40,7 @@ impl Plan {
         self.lines.iter().filter(|line| line.step.is_work()).count()
     }
 
-    /// Whether it would do the same as another plan, as far as that is known beforehand.
+    /// Whether both plans have the same steps. What a step will change may not be known yet.
     pub fn is_like(&self, other: &Plan) -> bool {
         let steps = |plan: &Plan| -> Vec<(Address, Step)> {
             plan.lines.iter().map(|line| (line.address.clone(), line.step.clone())).collect()
@@ -53,7 +53,7 @@ impl Plan {
         self.lines.first().is_some_and(|line| line.step == Step::Create)
     }
 
-    /// What it removes.
+    /// The resources that it removes.
     pub fn doomed(&self) -> impl Iterator<Item = &Planned> {
         self.lines.iter().filter(|line| matches!(line.step, Step::Delete { .. }))
     }
@@ -63,7 +63,7 @@ impl Plan {
         &self.outputs
     }
 
-    /// Makes apply read everything that it changes again, because the plan is too old.
+    /// Discards what the plan has read, because it is too old: apply reads each resource again before a change.
     pub fn forget(&mut self) {
         self.lines.iter_mut().for_each(|line| line.seen = None);
     }
@@ -128,7 +128,7 @@ pub enum Progress {
 pub type Observer = dyn Fn(Event) + Send + Sync;
 
 impl<C: Send + Sync + 'static> Stack<C> {
-    /// Plans how to make the chosen resources as wanted and remove orphans. Changes nothing.
+    /// Plans to converge the chosen resources and to remove orphans. Changes nothing.
     pub async fn plan(&self, cloud: &C, chosen: Option<&BTreeSet<usize>>) -> Result<Plan, Error> {
         let outputs = Outputs::new(self.addresses());
         let (lines, ahead) = (Slots::new(self.nodes.len()), Slots::new(self.nodes.len()));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// Returns, for each node, the needs that none of its other needs imply. A node comes after all that it needs.
+/// Returns, for each node, the needs that none of its other needs imply. Nodes are sorted: needs before their users.
 pub fn reduced(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let kept = |direct: &Vec<usize>| {
         let implied = implied(needs, direct);

@@ -28,7 +28,7 @@ pub struct Tagged {
     pub name: String,
     /// Its tags.
     pub tags: Tags,
-    /// When it was created, in seconds since 1970, if the cloud tells.
+    /// The time of its creation, in seconds since 1970, if the cloud returns it.
     pub created_s: Option<i64>,
     /// Its size, or why that could not be read.
     pub size: Result<Size, Fault>,
@@ -47,7 +47,7 @@ impl Tagged {
     }
 }
 
-/// A list of tagged resources. A fault stands for one whose tags could not be read.
+/// A list of tagged resources. A fault stands for a resource whose tags could not be read.
 pub type AllTagged = Vec<Result<Tagged, Fault>>;
 
 /// The order of removal.
@@ -195,7 +195,8 @@ pub enum Owner {
     Tags(Tags),
     /// By its parent, whose owner has been checked: it has no tags of its own.
     Parent,
-    /// It has no tags, and its values show that it is not ours; the owner, for people. It cannot be adopted.
+    /// It cannot carry tags, and its values show that it is not ours. Holds a description of the owner. It cannot be
+    /// adopted.
     Other(String),
 }
 

@@ -1,9 +1,9 @@
-//! The size of a resource, as far as a list tells it or one more call does.
+//! The size of a resource, if a list or one more call returns it.
 
-/// What a resource holds or runs.
+/// The contents or the machines of a resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Size {
-    /// Nothing that is counted.
+    /// Not counted.
     #[default]
     None,
     /// Objects or rows.
@@ -12,7 +12,7 @@ pub enum Size {
         count: u64,
         /// Their size.
         bytes: u64,
-        /// Whether there are more than were counted.
+        /// Whether the count stopped before the end.
         more: bool,
     },
     /// Machines, by type.

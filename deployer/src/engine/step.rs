@@ -4,14 +4,14 @@ use std::{any::Any, fmt};
 
 use super::{Change, Error, Resource};
 
-/// The address of a resource within its stack, and where it comes from.
+/// The address of a resource within its stack, and its entry of `stack.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// The kind, such as `bucket`.
     pub kind: &'static str,
     /// The key within that kind, such as `images`.
     pub key: String,
-    /// The entry of `stack.yaml` it comes from, such as `buckets.images`; empty for orphans.
+    /// Its entry of `stack.yaml`, such as `buckets.images`; empty for orphans.
     pub section: String,
 }
 
@@ -30,7 +30,7 @@ pub enum Step {
     Create,
     /// Update it: these fields differ.
     Update(Vec<Change>),
-    /// Decide after these resources, whose outputs it uses, are as wanted.
+    /// Decide once these resources, whose outputs it uses, have converged.
     Pending(Vec<Address>),
     /// Refused: these fields differ and are fixed at creation, and an update never destroys anything.
     Replace(Vec<Change>),

@@ -196,7 +196,7 @@ impl Resource for Alarm {
         gone(aws.cloudwatch.delete_alarms().alarm_names(&self.name).send().await)
     }
 
-    /// CloudWatch tells when an alarm was last changed, and not when it was created.
+    /// CloudWatch returns the time of the last change, but not of the creation.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let reads = below(aws, None).await?.into_iter().map(async |alarm| {
             let tags = tags(aws, &alarm).await?;

@@ -51,7 +51,7 @@ pub struct Settings {
     pub is_bare: bool,
 }
 
-/// The records as they are.
+/// The present records.
 #[derive(Debug, Clone)]
 pub struct Output {
     sets: Vec<ResourceRecordSet>,
@@ -83,7 +83,7 @@ impl Resource for Alias {
         if sets.is_empty() {
             return Ok(Observed::Absent);
         }
-        let there = |kind: &RrType| sets.iter().find(|set| set.r#type == *kind).map(|set| self.target.seen_by(set));
+        let there = |kind: &RrType| sets.iter().find(|set| set.r#type == *kind).map(|set| undualled(&leads_to(set)));
         let (a, aaaa) = (there(&RrType::A), there(&RrType::Aaaa));
         let mut others: Vec<&ResourceRecordSet> = sets.iter().filter(|set| !self.target.is_of(set)).collect();
         let is_bare = !others.is_empty();
@@ -108,7 +108,7 @@ impl Resource for Alias {
         Ok(Some(Live { settings: want.clone(), output: Output { sets }, owner: Owner::Parent }))
     }
 
-    /// Replaces records only as they were read, so that one that has been changed since is kept.
+    /// Replaces records only if they are still as they were read: later changes are kept.
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let there = [(&live.settings.a, &want.a), (&live.settings.aaaa, &want.aaaa)];
         let differing = TYPES.iter().zip(there).filter(|(_, (there, want))| there != want);
@@ -171,11 +171,6 @@ impl Target {
             number.chars().all(|c| c.is_ascii_digit()).then(|| place.to_owned())
         };
         parts(&name).is_some_and(|place| parts(&dns_name).as_ref() == Some(&place))
-    }
-
-    /// Where a record set leads, as we compare it.
-    fn seen_by(&self, set: &ResourceRecordSet) -> String {
-        undualled(&leads_to(set))
     }
 }
 

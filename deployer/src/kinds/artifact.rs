@@ -24,7 +24,7 @@ pub struct Artifact {
     pub bucket: String,
     /// The object key, which contains the hash of the content.
     pub key: String,
-    /// Where it comes from.
+    /// The file to upload.
     pub program: PathBuf,
 }
 

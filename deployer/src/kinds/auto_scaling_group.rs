@@ -70,7 +70,7 @@ pub struct Settings {
     pub warmup_s: i32,
     /// The launch template of its instances.
     pub template: Template,
-    /// When it was paused, as its tag says; `None` if it is not.
+    /// The time of its pause, from its tag; `None` if it is not paused.
     pub paused: Option<String>,
     /// When AWS sets its size to 0, or did so; [`UNSCHEDULED`] if its tag names a time without a scheduled action.
     pub ends: Option<String>,
@@ -92,13 +92,13 @@ pub struct Output {
     pub name: String,
     /// The minimum size.
     pub min: i32,
-    /// Why it is meant to be without instances, or when it will be.
+    /// Why it is meant to be empty, or when it will be.
     pub rest: Rest,
     /// When it was created, in seconds since 1970.
     pub created_s: Option<i64>,
 }
 
-/// Why a group is meant to be without instances, or when it will be: what its tags and its size say.
+/// Why a group is meant to be empty, or when it will be, according to its tags and its size.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rest {
     /// When it was paused.
@@ -268,7 +268,7 @@ impl Resource for AutoScalingGroup {
     }
 }
 
-/// The instances of a group, without those that are leaving it.
+/// The instances of a group, except those that are leaving it.
 fn size(group: &Described) -> Size {
     let is_leaving = |state: &str| state.starts_with("Terminat") || state.starts_with("Detach");
     let there = group.instances().iter().filter(|it| !it.lifecycle_state().is_some_and(|it| is_leaving(it.as_str())));
@@ -277,14 +277,14 @@ fn size(group: &Described) -> Size {
     Size::Machines { types, template: template.into() }
 }
 
-/// Fails if the time at which the group is to end has passed.
+/// Fails if the time of `--for` has passed.
 fn refuse_past(want: &Settings) -> Result<(), Fault> {
     let now = timestamp(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();
     // Both are in UTC, as in RFC 3339, and so in the order of their text.
     match want.ends.as_deref().filter(|time| *time != UNSCHEDULED && *time <= now.as_str()) {
         None => Ok(()),
         Some(time) => {
-            let message = format!("its time ended at {time}, during this run: run `up` with another --for");
+            let message = format!("its --for time passed at {time}, during this run: run `up` with a later --for");
             Err(Fault::new("PutScheduledUpdateGroupAction", "Ended", message))
         }
     }
@@ -603,7 +603,7 @@ fn target(refresh: &InstanceRefresh) -> Option<Template> {
     refresh.desired_configuration().and_then(|desired| desired.launch_template()).map(template)
 }
 
-/// The version of a refresh that has not ended, and whether it is being brought rather than taken back.
+/// The version of a refresh that has not ended, and whether it is being rolled out rather than rolled back.
 pub fn in_progress(refresh: &InstanceRefresh) -> Option<(Template, bool)> {
     let is_forward = match refresh.status()? {
         Status::Pending | Status::InProgress | Status::Baking => true,

@@ -34,7 +34,7 @@ pub struct Certificate {
 pub struct Settings {
     /// Why ACM did not issue it. Never wanted, so always a difference: it is requested again.
     pub failure: Option<String>,
-    /// The ARNs of other certificates of ours for this domain that nothing uses. Never wanted.
+    /// The ARNs of our other, unused certificates for this domain. Never wanted.
     pub superfluous: BTreeSet<String>,
 }
 
@@ -45,8 +45,6 @@ pub struct Output {
     pub arn: String,
     /// Whether it can be used.
     pub is_issued: bool,
-    /// Whether ACM has refused to issue it, so that it is to be replaced.
-    pub is_failed: bool,
     /// The record by which ACM validates the domain.
     pub record: Option<Record>,
     /// Whether a load balancer uses it, or another certificate of ours for this domain.
@@ -120,7 +118,7 @@ impl Resource for Certificate {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let Found { mut ours, others, .. } = self.find(aws).await?;
+        let Found { mut ours, strangers, is_shared } = self.find(aws).await?;
         if ours.is_empty() {
             return Ok(Observed::Absent);
         }
@@ -135,23 +133,22 @@ impl Resource for Certificate {
         let superfluous = ours.into_iter().filter(|it| it.detail.in_use_by().is_empty());
         Ok(Observed::Present(Live {
             settings: Settings {
-                failure: failure.clone(),
+                failure,
                 superfluous: superfluous.filter_map(|it| it.detail.certificate_arn).collect(),
             },
             output: Output {
                 is_issued: is_issued(&detail),
-                is_failed: failure.is_some(),
                 arn: detail.certificate_arn.unwrap_or_default(),
                 record,
                 is_used,
-                keeps_record: others || !has_made_record,
+                keeps_record: is_shared || !strangers.is_empty() || !has_made_record,
             },
             owner: Owner::Tags(tags),
         }))
     }
 
     async fn create(&self, aws: &Aws, _: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
-        // One that has lost our tag is among the strangers: the token of its request would return it again.
+        // A certificate that lost our tag is a stranger. Without another token, the request would return it again.
         let strangers = self.find(aws).await?.strangers;
         self.request(aws, &strangers.join("\n"), tags).await?;
         Ok(None)
@@ -162,24 +159,21 @@ impl Resource for Certificate {
         for arn in &settings.superfluous {
             gone(aws.acm.delete_certificate().certificate_arn(arn).send().await)?;
         }
-        if let Some(failure) = &settings.failure {
-            // One request for each run: a domain that ACM refuses would use up the quota.
-            let (is_requested, is_this) = {
-                let requested = self.requested.lock();
-                (!requested.is_empty(), requested.contains(&output.arn))
-            };
-            let fault = || Fault::new("DescribeCertificate", NOT_ISSUED, failure);
-            match (is_requested, is_this) {
-                (_, true) => return Err(fault()),
-                (true, false) => return Err(fault().within(LISTED_WITHIN)),
-                (false, false) => (),
-            }
-            let Owner::Tags(tags) = owner else { return Ok(()) };
-            let kept = tags.iter().filter(|(key, _)| !key.starts_with("aws:"));
-            let tags = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
-            return self.request(aws, &output.arn, &tags).await;
+        let (Some(failure), Owner::Tags(tags)) = (&settings.failure, owner) else { return Ok(()) };
+        // One request for each run: a domain that ACM refuses would use up the quota.
+        let (is_requested, is_this) = {
+            let requested = self.requested.lock();
+            (!requested.is_empty(), requested.contains(&output.arn))
+        };
+        let fault = || Fault::new("DescribeCertificate", NOT_ISSUED, failure);
+        match (is_requested, is_this) {
+            (_, true) => return Err(fault()),
+            (true, false) => return Err(fault().within(LISTED_WITHIN)),
+            (false, false) => (),
         }
-        Ok(())
+        let kept = tags.iter().filter(|(key, _)| !key.starts_with("aws:"));
+        let tags = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+        self.request(aws, &output.arn, &tags).await
     }
 
     async fn tag(&self, aws: &Aws, live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
@@ -198,7 +192,7 @@ impl Resource for Certificate {
         for arn in live.settings.superfluous.iter().chain([&live.output.arn]) {
             gone(aws.acm.delete_certificate().certificate_arn(arn).send().await)?;
         }
-        // Only moto deletes one that it calls used.
+        // Only moto deletes a certificate that is in use.
         match record.filter(|_| live.output.is_used) {
             Some(record) => validation_record::remove(aws, &self.domain, record).await,
             None => Ok(()),
@@ -239,10 +233,10 @@ struct Owned {
 struct Found {
     /// Ours, the most useful one first.
     ours: Vec<Owned>,
-    /// Whether there are others that are validated by the same record.
-    others: bool,
-    /// The ARNs of those of them with this domain as their first name, sorted.
+    /// The ARNs of others with this domain as their first name, sorted.
     strangers: Vec<String>,
+    /// Whether the same record validates a certificate with another first name.
+    is_shared: bool,
 }
 
 /// How far the issue of a certificate has got.
@@ -267,16 +261,15 @@ impl Certificate {
     }
 
     async fn find(&self, aws: &Aws) -> Result<Found, Fault> {
-        let mut found = Found { ours: Vec::new(), others: false, strangers: Vec::new() };
+        let mut found = Found { ours: Vec::new(), strangers: Vec::new(), is_shared: false };
         for one in list(aws).await? {
             if one.domain_name() != Some(&self.domain) {
-                found.others = found.others || self.is_record_of(aws, &one).await?;
+                found.is_shared = found.is_shared || self.shares_record_with(aws, &one).await?;
                 continue;
             }
             let arn = one.certificate_arn.unwrap_or_default();
             let Some(tags) = tags_of(aws, &arn).await? else { continue };
             if tags.get(STACK_TAG) != Some(&self.stack) {
-                found.others = true;
                 found.strangers.push(arn);
                 continue;
             }
@@ -288,8 +281,8 @@ impl Certificate {
         Ok(found)
     }
 
-    /// Whether a certificate with another first name is validated by the same record.
-    async fn is_record_of(&self, aws: &Aws, one: &CertificateSummary) -> Result<bool, Fault> {
+    /// Whether the same record validates this certificate, which has another first name.
+    async fn shares_record_with(&self, aws: &Aws, one: &CertificateSummary) -> Result<bool, Fault> {
         let mut names = one.subject_alternative_name_summaries().iter().chain(&one.domain_name);
         if names.any(|name| shares_record(name, &self.domain)) {
             return Ok(true);
@@ -312,7 +305,7 @@ impl Certificate {
             .domain_name(&self.domain)
             .validation_method(ValidationMethod::Dns)
             .idempotency_token(token(&self.stack, &self.domain, beside, number))
-            .set_tags(Some(to_acm(tags)?))
+            .set_tags(Some(to_acm("RequestCertificate", tags)?))
             .send()
             .await?;
         self.requested.lock().extend(answer.certificate_arn);
@@ -333,7 +326,7 @@ pub async fn claim_record(aws: &Aws, arn: &str) -> Result<(), Fault> {
 
 async fn add_tags(aws: &Aws, arn: &str, tags: &Tags) -> Result<(), Fault> {
     let call = aws.acm.add_tags_to_certificate().certificate_arn(arn);
-    call.set_tags(Some(to_acm(tags)?)).send().await?;
+    call.set_tags(Some(to_acm("AddTagsToCertificate", tags)?)).send().await?;
     Ok(())
 }
 
@@ -412,10 +405,11 @@ async fn described(aws: &Aws, arn: &str) -> Result<Option<CertificateDetail>, Fa
     Ok(answer.and_then(|answer| answer.certificate))
 }
 
-fn to_acm(tags: &Tags) -> Result<Vec<Tag>, Fault> {
+/// Converts tags for this operation.
+fn to_acm(operation: &str, tags: &Tags) -> Result<Vec<Tag>, Fault> {
     let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build();
     let tags: Result<_, _> = tags.iter().map(tag).collect();
-    tags.map_err(|error| Fault::new("RequestCertificate", "IncompleteTag", error.to_string()))
+    tags.map_err(|error| Fault::new(operation, "IncompleteTag", error.to_string()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use std::{
 };
 
 use aws_sdk_lambda::{
-    operation::list_tags::ListTagsOutput,
     primitives::Blob,
     types::{
         Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, LoggingConfig, Runtime, State,
@@ -30,9 +29,9 @@ use crate::{
 pub struct Function {
     /// Its name.
     pub name: String,
-    /// The origin of what this run makes of it, for the descriptions of versions. It is not compared.
+    /// The origin of the versions that this run publishes, for their descriptions. Not compared.
     pub origin: Origin,
-    /// The variables whose values may be shown. They are not compared.
+    /// The variables whose values may be shown. Not compared.
     pub open: BTreeSet<String>,
 }
 
@@ -103,13 +102,10 @@ impl Resource for Function {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let answer = found(aws.lambda.get_function().function_name(&self.name).send().await)?;
-        let Some(answer) = answer else { return Ok(Observed::Absent) };
-        let Some(function) = answer.configuration else { return Ok(Observed::Absent) };
+        let Some((function, owner)) = self.describe(aws).await? else { return Ok(Observed::Absent) };
         if let Some(state) = settling(&function) {
             return Ok(Observed::Settling(state));
         }
-        let owner = Owner::Tags(answer.tags.unwrap_or_default().into_iter().collect());
         let output = self.output(function.function_arn());
         let settings = self.settings(&function);
         let versions = self.versions(aws).await?;
@@ -169,14 +165,13 @@ impl Resource for Function {
         gone(aws.lambda.delete_function().function_name(&self.name).send().await)
     }
 
-    /// Lambda tells when a function was last changed, and not when it was created.
+    /// Lambda returns the time of the last change, but not of the creation.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let functions = items(aws.lambda.list_functions().into_paginator().send()).await?.into_iter();
         let reads = functions.map(async |it| {
-            let answer = found(aws.lambda.list_tags().resource(it.function_arn().unwrap_or_default()).send().await)?;
+            let tags = tags(aws, it.function_arn().unwrap_or_default()).await?;
             let (name, created_s) = (it.function_name().unwrap_or_default().to_owned(), None);
-            let tags = |answer: ListTagsOutput| answer.tags.unwrap_or_default().into_iter().collect();
-            Ok(answer.map(|answer| Tagged::new(name, tags(answer), created_s)))
+            Ok(tags.map(|tags| Tagged::new(name, tags, created_s)))
         });
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }
@@ -190,8 +185,7 @@ impl Resource for Function {
             if !name.starts_with(&prefix) || but.contains(name) {
                 continue;
             }
-            let answer = found(aws.lambda.list_tags().resource(arn).send().await)?;
-            let tags = answer.and_then(|answer| answer.tags).unwrap_or_default();
+            let tags = tags(aws, arn).await?.unwrap_or_default();
             if tags.get(STACK_TAG).is_some_and(|owner| owner == stack) {
                 owned.push(Function::named(name));
             }
@@ -204,6 +198,22 @@ impl Function {
     /// A function of which only the name is known.
     pub fn named(name: &str) -> Function {
         Function { name: name.into(), origin: Origin::default(), open: BTreeSet::new() }
+    }
+
+    /// Reads its configuration and its owner; `None` if it does not exist.
+    ///
+    /// Without the right to list tags, `GetFunction` leaves them out (docs/aws.md §7.1). An answer without tags is
+    /// therefore checked with `ListTags`, which names the missing right.
+    pub async fn describe(&self, aws: &Aws) -> Result<Option<(FunctionConfiguration, Owner)>, Fault> {
+        let answer = found(aws.lambda.get_function().function_name(&self.name).send().await)?;
+        let Some(answer) = answer else { return Ok(None) };
+        let Some(configuration) = answer.configuration else { return Ok(None) };
+        let shown: Tags = answer.tags.unwrap_or_default().into_iter().collect();
+        let tags = match shown.is_empty() {
+            true => tags(aws, configuration.function_arn().unwrap_or_default()).await?,
+            false => Some(shown),
+        };
+        Ok(tags.map(|tags| (configuration, Owner::Tags(tags))))
     }
 
     /// Its published versions; `$LATEST` is none.
@@ -221,7 +231,7 @@ impl Function {
 
     /// Downloads the code of one of its published versions, as settings can carry it.
     ///
-    /// Errors: what was downloaded is not the code with this SHA-256.
+    /// Errors: the downloaded code has another SHA-256.
     pub async fn code_of(&self, aws: &Aws, number: i64, sha256: &str) -> Result<Arc<[u8]>, Fault> {
         let call = aws.lambda.get_function().function_name(&self.name).qualifier(number.to_string());
         let location = call.send().await?.code.and_then(|code| code.location).unwrap_or_default();
@@ -323,6 +333,12 @@ async fn believed(aws: &Aws, role: &str, fault: Fault) -> Fault {
         Some(age) if age > KNOWN_AFTER => Fault { retry: Retry::Never, ..fault },
         _ => fault,
     }
+}
+
+/// Lists the tags of the function with this ARN; `None` if it does not exist.
+async fn tags(aws: &Aws, arn: &str) -> Result<Option<Tags>, Fault> {
+    let answer = found(aws.lambda.list_tags().resource(arn).send().await)?;
+    Ok(answer.map(|answer| answer.tags.unwrap_or_default().into_iter().collect()))
 }
 
 /// The update in progress, if there is one.

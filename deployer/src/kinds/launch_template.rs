@@ -26,9 +26,9 @@ use crate::{
 pub struct LaunchTemplate {
     /// Its name.
     pub name: String,
-    /// The origin of what this run makes of it, for the descriptions of versions. It is not compared.
+    /// The origin of the versions that this run creates, for their descriptions. Not compared.
     pub origin: Origin,
-    /// The variables whose values may be shown. They are not compared.
+    /// The variables whose values may be shown. Not compared.
     pub open: BTreeSet<String>,
 }
 
@@ -250,7 +250,7 @@ impl LaunchTemplate {
         Ok(versions.map(|versions| (id.to_owned(), owner, versions)))
     }
 
-    /// How the image was chosen, and where the version comes from (docs/aws.md §8.4).
+    /// The choice of the image, and the origin of the version (docs/aws.md §8.4).
     fn description(&self, want: &Settings) -> String {
         self.origin.describe(if want.image.is_some() { PINNED } else { NEWEST })
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::tags;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
+    config::HTTPS_PORT,
     engine::{Fault, Live, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags},
 };
 
@@ -62,9 +63,6 @@ pub struct Settings {
 
 /// TLS 1.2 and 1.3 with forward secrecy, and post-quantum key exchange: the policy that AWS recommends (docs/aws.md §9.5).
 const TLS_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09";
-
-/// The public port of HTTPS.
-pub const HTTPS_PORT: u16 = 443;
 
 /// What AWS assigns.
 #[derive(Debug, Clone)]

@@ -26,7 +26,7 @@ pub struct Notification {
     pub account: String,
 }
 
-/// The settings: which functions are notified of what.
+/// The settings: the functions to notify, each with the objects that it is notified about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
     /// By entry id. Ours begin with `deployer-`.

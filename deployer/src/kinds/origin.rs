@@ -2,7 +2,7 @@
 
 use crate::package::Commit;
 
-/// The origin of a release, as far as it is known.
+/// The known origin of a release.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The short name of the caller.

@@ -1,13 +1,12 @@
 //! Parameters of Parameter Store. Like secrets, they are made by `deployer secret set`.
 
-use aws_sdk_ssm::types::ResourceTypeForTagging;
 use serde::Serialize;
 
 use super::tags::bounded;
 use crate::{
     cloud::{
         aws::{Aws, gone},
-        held::{parameter_tags, tagged_parameters, to_parameter_tags},
+        held::{parameter_tags, tag_parameter, tagged_parameters},
     },
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Removal, Resource, STACK_TAG, Tagged, Tags},
 };
@@ -53,9 +52,7 @@ impl Resource for Parameter {
     }
 
     async fn tag(&self, aws: &Aws, _live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
-        let call = aws.ssm.add_tags_to_resource().resource_type(ResourceTypeForTagging::Parameter);
-        call.resource_id(&self.name).set_tags(Some(to_parameter_tags(tags))).send().await?;
-        Ok(())
+        tag_parameter(aws, &self.name, tags).await
     }
 
     async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {

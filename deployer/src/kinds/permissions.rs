@@ -1,4 +1,4 @@
-//! Our statements in a function's resource policy: who may invoke it.
+//! Our statements in a function's resource policy, which allow callers to invoke it.
 
 use std::collections::BTreeMap;
 

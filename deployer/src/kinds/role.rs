@@ -29,7 +29,7 @@ pub struct Role {
 pub struct Settings {
     /// The service that may assume the role, such as `lambda.amazonaws.com`.
     pub trusted_service: String,
-    /// The account on whose behalf the service must act; `None` for a service that does not tell.
+    /// The account on whose behalf the service must act; `None` for a service that does not pass its account.
     pub trusted_account: Option<String>,
     /// What the role may do.
     pub policy: Value,

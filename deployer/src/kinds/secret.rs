@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{
     cloud::{
-        aws::{Aws, found, gone, items},
-        held::{WINDOW_DAYS, from_secret_tags, to_secret_tags},
+        aws::{Aws, gone, items},
+        held::{self, WINDOW_DAYS, from_secret_tags},
     },
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Removal, Resource, STACK_TAG, Tagged, Tags},
 };
@@ -40,8 +40,8 @@ impl Resource for Secret {
 
     /// One that is scheduled for deletion counts as absent: AWS deletes it.
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let answer = found(aws.secrets.describe_secret().secret_id(&self.name).send().await)?;
-        let Some(secret) = answer.filter(|it| it.deleted_date().is_none()) else { return Ok(Observed::Absent) };
+        let secret = held::secret(aws, &self.name).await?.filter(|it| it.deleted_date().is_none());
+        let Some(secret) = secret else { return Ok(Observed::Absent) };
         let owner = Owner::Tags(from_secret_tags(secret.tags()));
         Ok(Observed::Present(Live { settings: Settings {}, output: (), owner }))
     }
@@ -55,9 +55,7 @@ impl Resource for Secret {
     }
 
     async fn tag(&self, aws: &Aws, _live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
-        let call = aws.secrets.tag_resource().secret_id(&self.name).set_tags(Some(to_secret_tags(tags)));
-        call.send().await?;
-        Ok(())
+        held::tag_secret(aws, &self.name, tags).await
     }
 
     async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
@@ -69,9 +67,7 @@ impl Resource for Secret {
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
-        let is_ours =
-            |it: &SecretListEntry| from_secret_tags(it.tags()).get(STACK_TAG).is_some_and(|owner| owner == stack);
-        let secrets = listed(aws).await?.into_iter().filter(is_ours);
+        let secrets = of_stack(aws, stack).await?.into_iter();
         let names = secrets.filter_map(|it| it.name).filter(|name| !but.contains(name));
         Ok(names.map(|name| Secret { name }).collect())
     }
@@ -85,8 +81,15 @@ impl Resource for Secret {
     }
 }
 
+/// The secrets of a stack, without those that are scheduled for deletion.
+pub async fn of_stack(aws: &Aws, stack: &str) -> Result<Vec<SecretListEntry>, Fault> {
+    let mut secrets = listed(aws).await?;
+    secrets.retain(|it| from_secret_tags(it.tags()).get(STACK_TAG).is_some_and(|owner| owner == stack));
+    Ok(secrets)
+}
+
 /// The secrets that carry the tag of a stack, without those that are scheduled for deletion.
-pub async fn listed(aws: &Aws) -> Result<Vec<SecretListEntry>, Fault> {
+async fn listed(aws: &Aws) -> Result<Vec<SecretListEntry>, Fault> {
     let filter = Filter::builder().key(FilterNameStringType::TagKey).values(STACK_TAG).build();
     items(aws.secrets.list_secrets().filters(filter).into_paginator().send()).await
 }

@@ -217,7 +217,7 @@ impl Resource for SecurityGroup {
         };
         let finished = finished.await.is_ok();
         let (output, owner) = (Output { id }, Owner::Tags(tags.clone()));
-        // In a network with IPv6, a new group has a second egress rule: what is managed is read again.
+        // In a network with IPv6, AWS adds a second egress rule to a new group: read the rules again.
         let is_known = finished && want.egress.is_none();
         Ok(is_known.then(|| Live { settings: want.clone(), output, owner }))
     }

@@ -13,7 +13,10 @@ use anyhow::{anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cloud::aws,
+    cloud::{
+        aws,
+        local_page::{HEALTH, LONGEST_PAGE, STATUS},
+    },
     commands::cli::PORT_VARIABLE,
     machine::platform,
     output::exit::{Exit, Failure},
@@ -25,9 +28,6 @@ pub const USUAL_PORT: u16 = 4566;
 /// The remedy for an account of another kind.
 pub const OTHER_ACCOUNT: &str =
     "an account keeps its kind: delete it with `deployer local reset`, or leave out --account";
-
-/// The longest answer read from a server.
-const LONGEST_PAGE: u64 = 64 << 20;
 
 /// Where the local AWS of one stack keeps its state: beside its `stack.yaml`.
 #[derive(Debug, Clone)]
@@ -45,10 +45,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Returns what clients of domains and of HTTPS listeners need to know.
+    /// Returns the settings for clients of domains and of HTTPS listeners.
     pub fn domains(&self) -> Domains {
-        let health = get(self.address, HEALTH).ok().and_then(|page| serde_json::from_str::<Health>(&page).ok());
-        health.map(|health| health.domains).unwrap_or_default()
+        health(self.address).map(|health| health.domains).unwrap_or_default()
     }
 }
 
@@ -62,7 +61,7 @@ impl Laptop {
     /// folder.
     pub fn running(&self) -> Option<Server> {
         let server: Server = serde_json::from_str(&read(&self.server_file())?).ok()?;
-        let health: Health = serde_json::from_str(&get(server.address, HEALTH).ok()?).ok()?;
+        let health = health(server.address)?;
         let is_ours = health.pid == server.pid && health.id == local::identity(&self.state());
         is_ours.then_some(server)
     }
@@ -112,17 +111,13 @@ impl Laptop {
 
     /// The speed of the running server. Servers of older versions do not report it.
     pub fn speed(&self) -> Option<local::Speed> {
-        let server = self.running()?;
-        let health: Health = serde_json::from_str(&get(server.address, HEALTH).ok()?).ok()?;
-        health.speed?.parse().ok()
+        health(self.running()?.address)?.speed?.parse().ok()
     }
 
     /// The kind of the running server's account.
     pub fn account(&self) -> Option<local::AccountKind> {
-        let server = self.running()?;
-        let health: Health = serde_json::from_str(&get(server.address, HEALTH).ok()?).ok()?;
         // Servers of older versions have no other kind.
-        Some(health.account.unwrap_or_default())
+        Some(health(self.running()?.address)?.account.unwrap_or_default())
     }
 
     /// Stops the server and waits until its process is gone. Returns whether one ran.
@@ -160,9 +155,9 @@ impl Laptop {
         serde_json::from_value(shown["chaos"].clone()).unwrap_or_default()
     }
 
-    /// The server's own description of what runs in it.
+    /// The server's own description of its state.
     pub fn status(&self, server: &Server) -> anyhow::Result<serde_json::Value> {
-        Ok(serde_json::from_str(&get(server.address, "/_local/status")?)?)
+        Ok(serde_json::from_str(&get(server.address, STATUS)?)?)
     }
 
     /// The server's log.
@@ -236,12 +231,12 @@ impl Laptop {
             Some(ErrorKind::PermissionDenied) => format!("make {dir} and everything in it readable and writable for you"),
             Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => "make room on the disk".to_owned(),
             Some(ErrorKind::NotADirectory | ErrorKind::AlreadyExists) => {
-                format!("remove what has the path {dir}")
+                format!("remove the file {dir}")
             }
             _ => "put back a copy of the file that is named, or delete everything stored here with `deployer local reset`"
                 .to_owned(),
         };
-        failed(error.context(format!("the local AWS cannot use what is stored in {dir}"))).hint(remedy)
+        failed(error.context(format!("the local AWS cannot use the state in {dir}"))).hint(remedy)
     }
 
     /// Rejects a log that is not a regular file: writing to it could block for ever.
@@ -263,12 +258,12 @@ impl Laptop {
         self.dir.ancestors().nth(2).expect("it was joined from a folder and two names")
     }
 
-    /// The port of its last run.
-    /// The port that it uses if none is named and this one is free.
+    /// The port that it prefers if none is named.
     pub fn preferred_port(&self) -> u16 {
         self.last_port().unwrap_or(USUAL_PORT)
     }
 
+    /// The port of its last run.
     fn last_port(&self) -> Option<u16> {
         read(&self.port_file())?.trim().parse().ok()
     }
@@ -339,10 +334,7 @@ fn arguments(conditions: &local::Conditions) -> Vec<String> {
     arguments
 }
 
-/// The path at which a server identifies itself.
-const HEALTH: &str = "/_local/health";
-
-/// The answer at that path.
+/// How a server identifies itself.
 #[derive(Deserialize)]
 struct Health {
     pid: i32,
@@ -354,7 +346,7 @@ struct Health {
     domains: Domains,
 }
 
-/// What clients of domains and of HTTPS listeners need to know about a local AWS.
+/// The settings for clients of domains and of HTTPS listeners of a local AWS.
 #[derive(Default, Deserialize)]
 pub struct Domains {
     /// The address of its DNS server.
@@ -363,11 +355,10 @@ pub struct Domains {
     pub certificate_authority: Option<PathBuf>,
 }
 
-/// Which program holds a port of this machine.
+/// The program that listens on a port of this machine.
 fn held(port: u16) -> String {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let health = get(address, HEALTH).ok().and_then(|page| serde_json::from_str::<Health>(&page).ok());
-    match health {
+    match health(address) {
         Some(Health { dir, .. }) => {
             let folder = dir.ancestors().nth(3).filter(|_| dir.ends_with(".deployer/local/state")).unwrap_or(&dir);
             format!("the local AWS of {} holds {address}", folder.display())
@@ -403,6 +394,11 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
     let beside = file.with_extension(format!("{}.new", std::process::id()));
     std::fs::write(&beside, text)?;
     std::fs::rename(beside, file)
+}
+
+/// How the server at this address identifies itself; `None` if it is another program.
+fn health(address: SocketAddr) -> Option<Health> {
+    serde_json::from_str(&get(address, HEALTH).ok()?).ok()
 }
 
 /// Requests one small document from the server. It is on this machine, so seconds are enough.

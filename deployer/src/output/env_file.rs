@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::shell;
 use crate::machine::files::{self, FileError};
 
 /// The format of outputs.
@@ -31,7 +32,7 @@ pub fn render(format: Format, values: &BTreeMap<String, String>) -> String {
         |line: fn(&str, &str) -> String| -> String { values.iter().map(|(name, value)| line(name, value)).collect() };
     match format {
         Format::Env => lines(|name, value| format!("{name}={}\n", Quote::None.around(value))),
-        Format::Shell => lines(|name, value| format!("export {name}={}\n", for_shell(value))),
+        Format::Shell => lines(|name, value| format!("export {name}={}\n", shell::quoted(value))),
         Format::Json => {
             let text = serde_json::to_string_pretty(values);
             text.expect("a map of strings is JSON") + "\n"
@@ -333,11 +334,6 @@ fn unescaped(text: &str) -> String {
         }
     }
     value
-}
-
-/// A word of a POSIX shell: always quoted, since a shell is the least forgiving reader.
-fn for_shell(value: &str) -> String {
-    format!("'{}'", value.replace('\'', r"'\''"))
 }
 
 /// A YAML string: plain if every version of YAML reads it as a string, otherwise as JSON, which is a subset of YAML.

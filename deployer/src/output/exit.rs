@@ -83,13 +83,13 @@ impl Failure {
         Failure { error, ..failure }
     }
 
-    /// The same failure, when nothing was changed and the same command would fail again.
+    /// Marks a failure that changed nothing and that the same command would repeat.
     pub fn without_change(self) -> Self {
         Failure { standing: vec!["nothing was changed".into()], ..self }
     }
 
-    /// Adds the state of the stack, unless it is known already. Left out of usage and configuration errors, because those have to be corrected
-    /// before any command can continue.
+    /// Adds the state of the stack, unless it is known already. Left out of usage and configuration errors, because those
+    /// have to be corrected before any command can continue.
     pub fn leaving(self, standing: impl FnOnce() -> Vec<String>) -> Self {
         match self.exit {
             Exit::Usage | Exit::Config => self,

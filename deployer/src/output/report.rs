@@ -215,7 +215,7 @@ pub async fn ask_hidden(question: &str) -> Result<String, Failure> {
     Ok(line.to_owned())
 }
 
-/// The terminal does not show what is typed. Dropping it turns that on again, also when a question is abandoned.
+/// Turns the echo of the terminal off. Dropping it turns the echo on again, even if the question is abandoned.
 struct Echo;
 
 impl Echo {
@@ -256,7 +256,7 @@ fn typed() -> std::io::Result<String> {
     std::io::stdin().lock().read_line(&mut line).map(|_| line)
 }
 
-/// Prints what is being waited for: at once on a terminal, after a second elsewhere.
+/// Prints the reason for a wait: at once on a terminal, after a second elsewhere.
 pub async fn meanwhile<T>(words: &str, work: impl Future<Output = T>) -> T {
     const SOON: Duration = Duration::from_secs(1);
     let board = screen::columns().map(|_| Board::new(Count { done: 0, all: 0, what: "" }));

@@ -1,4 +1,4 @@
-//! The git commit that programs are built from, as far as it is known.
+//! The git commit that programs are built from, if it is known.
 
 use std::{fmt, path::Path, process::Stdio, str::FromStr, time::Duration};
 

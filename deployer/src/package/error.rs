@@ -66,7 +66,7 @@ pub enum Error {
     /// The program's file could not be read.
     #[error(transparent)]
     Read(FileError),
-    /// The program would not start where it is meant to run.
+    /// The program cannot run on its target platform.
     #[error("{} cannot run on {}", .program.display(), .target.system())]
     Unfit {
         /// The file.

@@ -123,7 +123,7 @@ impl Programs {
         self.services.insert(entry.into(), ServiceProgram { sha256, ..ServiceProgram::default() });
     }
 
-    /// Checks what building the programs needs, without building. Returns what was checked, each with what was found.
+    /// Checks the tools that a build needs, without building. Returns each check with its result.
     pub async fn check(
         config: &Config,
         folder: &Path,

@@ -3,14 +3,14 @@
 use super::{Layout, services::default_action_of};
 use crate::{
     cloud::{domains::Domain, health, site::Network},
-    config,
+    config::{self, HTTPS_PORT},
     engine::{Handle, Resource as _, Wire},
     kinds::{
         alias::{self, Alias},
         auto_scaling_group::AutoScalingGroup,
         certificate::{self, Certificate},
         default_action::{self, DefaultAction},
-        listener::{self, HTTPS_PORT, Listener, Part},
+        listener::{self, Listener, Part},
         load_balancer::LoadBalancer,
         target_group::TargetGroup,
         validation_record::{self, ValidationRecord},
@@ -52,8 +52,7 @@ impl Layout<'_> {
                 zone: zone.clone(),
                 record,
                 certificate: certificate.arn,
-                // A plan sees one that is about to be replaced.
-                awaits: awaits && !certificate.is_failed,
+                awaits,
                 is_kept: certificate.keeps_record,
             };
             (record, settings)

@@ -44,7 +44,7 @@ pub fn usual_bake_minutes(site: &Site) -> u16 {
     if site.is_emulated { 0 } else { USUAL_BAKE_MINUTES }
 }
 
-/// A stack, with what the commands report once it is up.
+/// A stack, and the parts of it that commands report.
 pub struct Page {
     /// Every resource.
     pub stack: Stack<Aws>,
@@ -78,7 +78,7 @@ pub struct Later {
     pub versions: config::Versions,
 }
 
-/// The same, with what is known besides the description.
+/// The same, with facts that are not in the description.
 pub fn lay_out_until(
     config: &Config,
     site: &Site,

@@ -1,4 +1,4 @@
-//! The names of what a stack runs and holds, before anything has been read.
+//! The names of the resources of a stack, known before anything is read.
 
 use super::{
     Layout,
@@ -14,7 +14,7 @@ use crate::{
     package::programs::Programs,
 };
 
-/// What a stack runs and holds, by the names that are known before anything has been read.
+/// The resources of a stack, by the names that are known before anything is read.
 pub struct Places {
     /// The artifact bucket.
     pub anchor: String,

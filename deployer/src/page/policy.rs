@@ -1,4 +1,4 @@
-//! Least-privilege policies, derived from what a program uses.
+//! Least-privilege policies, derived from `uses`.
 
 use serde_json::{Value, json};
 

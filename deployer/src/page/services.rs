@@ -1,4 +1,4 @@
-//! Services: instances behind a load balancer, with what they run and write to.
+//! Services: instances behind a load balancer, with their programs, logs and reports.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cloud::{health, partition, site::Network},
-    config,
+    config::{self, HTTPS_PORT},
     engine::{Handle, Wire},
     kinds::{
         alarm::{self, Alarm},
@@ -26,7 +26,7 @@ use crate::{
         default_action::{self, DefaultAction},
         instance_profile::{self, InstanceProfile},
         launch_template::{self, LaunchTemplate},
-        listener::{self, HTTPS_PORT, Listener, Part},
+        listener::{self, Listener, Part},
         load_balancer::{self, LoadBalancer},
         log_group::{self, LogGroup},
         origin::Origin,

@@ -111,7 +111,7 @@ const EVENTS: &str = r#"def plain:[foreach (.[],-1) as $b ([0];if .[0]==2 and $b
 /// whole file, and log the value (docs/aws.md §23.3). No message of the filter contains a value.
 const ASSIGNMENT: &str = r#"(.SecretString//.Parameter.Value)|if $key=="" then . else (try(fromjson|.[$key])catch null|if type=="string" or .==null then . else tojson end) end|if .==null then error("there is no such text") else explode|if any(.==0) then error("it has a NUL character") elif any(.>64975 and .<65008 or .%65536>65533) then error("it has a character that no variable can have") else "\($name)=\"\(map(if .==34 or .==36 or .==92 or .==96 then 92,. else . end)|implode)\"" end end"#;
 
-/// What the script says about a value that it cannot read, before the name of the variable.
+/// The script's message about a value that it cannot read. The name of the variable follows.
 pub const UNREADABLE: &str = "deployer: cannot read";
 
 impl UserData {
@@ -361,7 +361,7 @@ fn assignment(name: &str, value: &str) -> Result<String, Error> {
     Ok(format!("{name}=\"{value}\"\n"))
 }
 
-/// What stands between single quotes in a script.
+/// Checks that a word can stand between single quotes in a script.
 fn check_quotable(text: &str) -> Result<(), Error> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/@:+=".contains(c);
     if text.chars().all(is_plain) { Ok(()) } else { Err(Error::Word { text: text.into() }) }

@@ -44,7 +44,7 @@ impl Layout<'_> {
         references.map(Reference::path).filter_map(known).collect()
     }
 
-    /// The ARNs of what is used, derived from names: a policy does not need the resources to exist.
+    /// The ARNs of the resources used, derived from their names: a policy does not need them to exist.
     pub(super) fn uses(&self, uses: &config::Uses, held: &config::HeldVariables) -> Uses {
         let Site { region, account, .. } = self.site;
         let partition = self.site.partition();

@@ -82,7 +82,7 @@ pub fn hex(sha256: &str) -> String {
     STANDARD.decode(sha256).map(hex::encode).unwrap_or_default()
 }
 
-/// Says in one phrase what differs, without values of variables.
+/// Describes the difference in one phrase, without values of variables.
 pub fn phrase(changes: &[Change]) -> String {
     let mut parts: Vec<String> = Vec::new();
     for (setting, name) in NAMES {
@@ -121,7 +121,7 @@ fn renamed(path: &str) -> String {
     }
 }
 
-/// The user data without what is compared separately: the variables and the program.
+/// The user data without the variables and the program, which are compared separately.
 fn start(release: &Release) -> String {
     let text = user_data::commands(&release.settings.user_data).unwrap_or_else(|| release.settings.user_data.clone());
     release.program().map(|it| text.replace(it.sha256, "")).unwrap_or(text)

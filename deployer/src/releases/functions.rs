@@ -3,7 +3,7 @@
 use aws_sdk_lambda::types::FunctionConfiguration;
 
 use crate::{
-    cloud::aws::{Aws, found},
+    cloud::aws::Aws,
     engine::{Fault, Owner},
     kinds::{
         function::{self, Function, Settings},
@@ -44,11 +44,7 @@ pub struct FunctionReleases {
 impl FunctionReleases {
     /// Reads the releases of a function; `None` if it does not exist.
     pub async fn read(aws: &Aws, function: &Function) -> Result<Option<FunctionReleases>, Fault> {
-        let Some(answer) = found(aws.lambda.get_function().function_name(&function.name).send().await)? else {
-            return Ok(None);
-        };
-        let Some(configuration) = answer.configuration else { return Ok(None) };
-        let owner = Owner::Tags(answer.tags.unwrap_or_default().into_iter().collect());
+        let Some((configuration, owner)) = function.describe(aws).await? else { return Ok(None) };
         let present = function.settings(&configuration);
         let mut all: Vec<FunctionRelease> =
             function.versions(aws).await?.iter().filter_map(|version| release(function, version)).collect();

@@ -1,4 +1,4 @@
-//! The values kept in AWS that what runs reads, whatever `stack.yaml` says by now.
+//! The values kept in AWS that deployed services and functions read, even if `stack.yaml` no longer names them.
 
 use std::collections::BTreeSet;
 

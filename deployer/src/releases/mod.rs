@@ -160,7 +160,7 @@ impl Releases {
         self.all.iter().find(|release| release.number < number)
     }
 
-    /// What a release is doing, if anything.
+    /// The state of a release, if it is in use.
     pub fn state(&self, number: i64) -> Option<State> {
         match self.roll_out {
             Some(RollOut { release, is_forward }) if release == number => {
@@ -174,7 +174,7 @@ impl Releases {
     fn kept(&self) -> impl Iterator<Item = &Release> {
         let is_in_use = |number: i64| self.running.contains(&number) || self.state(number).is_some();
         let kept = self.all.iter().enumerate();
-        // A roll-out that is undone, or fails, goes back to the release of the group.
+        // A roll-out that fails or is rolled back returns to the release of the group.
         kept.filter(move |(at, release)| {
             *at < KEPT || is_in_use(release.number) || self.in_service == Some(release.number)
         })

@@ -2,7 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{KINDS, On::*, Right, When::*, kinds::OfKind, right, right_when};
+use super::{
+    KINDS,
+    On::*,
+    Right,
+    When::*,
+    kinds::{CERTIFICATES, OfKind, RECORDS},
+    right, right_when,
+};
 use crate::{
     config::{Config, Store},
     engine::Inputs as _,
@@ -119,29 +126,10 @@ const DOMAINS: &[Right] = &[
     right("route53:ListResourceRecordSets", Zones),
 ];
 
-/// How far the certificates of domains have got.
-const CERTIFICATES: &[Right] = &[
-    right("acm:DescribeCertificate", Certificates),
-    right("acm:ListCertificates", Any),
-    right("acm:ListTagsForCertificate", Certificates),
-];
-
 /// Finding and removing the certificate of a domain that `stack.yaml` no longer names (`kinds/certificate.rs`).
 const FIND_CERTIFICATES: &[Right] = &[right("acm:DescribeCertificate", Certificates)];
-const REMOVE_CERTIFICATES: &[Right] = &[
-    right("acm:DescribeCertificate", Certificates),
-    right_when("acm:DeleteCertificate", Certificates, Ours),
-    right("route53:ChangeResourceRecordSets", Zones),
-    right("route53:ListHostedZones", Any),
-    right("route53:ListResourceRecordSets", Zones),
-];
-
-/// Removing the records that lead to load balancers (`kinds/load_balancer.rs`).
-const RELEASE: &[Right] = &[
-    right("route53:ChangeResourceRecordSets", Zones),
-    right("route53:ListHostedZones", Any),
-    right("route53:ListResourceRecordSets", Zones),
-];
+const REMOVE_CERTIFICATES: &[Right] =
+    &[right("acm:DescribeCertificate", Certificates), right_when("acm:DeleteCertificate", Certificates, Ours)];
 
 /// Whether a rule sends requests to a service (`kinds/rule.rs`).
 const RULES: &[Right] = &[right("elasticloadbalancing:DescribeRules", Any)];
@@ -427,7 +415,7 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Behind, RULES),
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
-                // Of releases whose values stack.yaml need not name any more.
+                // For earlier releases, whose values stack.yaml may no longer name.
                 part(Given::Always, HELD_SECRETS),
                 part(Given::Always, HELD_PARAMETERS),
             ],
@@ -437,7 +425,7 @@ pub const COMMANDS: &[Needs] = &[
         "pause",
         &[],
         Which::None,
-        &[&[part(Given::Services, PAUSE), part(Given::Services, RELEASE), part(Given::Services, LEASE)]],
+        &[&[part(Given::Services, PAUSE), part(Given::Services, RECORDS), part(Given::Services, LEASE)]],
     ),
     command("resume", UP_DEEDS, Which::Described, &[SITE, CHECKED, UP]),
     command(

@@ -7,7 +7,7 @@ use super::{
     right, right_when,
 };
 
-/// The rights of a kind, by what is done with its resources.
+/// The rights of a kind, by operation.
 #[derive(Debug)]
 pub struct OfKind {
     /// Its name, as in plans.
@@ -17,7 +17,7 @@ pub struct OfKind {
     pub list: &'static [Right],
     /// Reading one.
     pub read: &'static [Right],
-    /// Reading what a removal would lose.
+    /// Reading the data that a removal would lose.
     pub loss: &'static [Right],
     /// Creating, changing and tagging one.
     pub change: &'static [Right],
@@ -33,10 +33,24 @@ const fn pass_to(services: &'static [&'static str]) -> Right {
     right_when("iam:PassRole", Roles, PassedTo(services))
 }
 
-/// Removing the records of a domain.
 const CHANGE_RECORDS: Right = right("route53:ChangeResourceRecordSets", Zones);
 const LIST_RECORDS: Right = right("route53:ListResourceRecordSets", Zones);
 const LIST_ZONES: Right = right("route53:ListHostedZones", Any);
+
+/// These rights, and those in [`RECORDS`].
+macro_rules! and_records {
+    ($($right:expr),* $(,)?) => { &[$($right,)* CHANGE_RECORDS, LIST_ZONES, LIST_RECORDS] };
+}
+
+/// Changing and finding the records of a domain.
+pub const RECORDS: &[Right] = and_records![];
+
+/// Reading certificates.
+pub const CERTIFICATES: &[Right] = &[
+    right("acm:DescribeCertificate", Certificates),
+    right("acm:ListCertificates", Any),
+    right("acm:ListTagsForCertificate", Certificates),
+];
 
 /// Reading the tags of something of Elastic Load Balancing.
 const TAGS: Right = right("elasticloadbalancing:DescribeTags", Any);
@@ -147,11 +161,7 @@ pub const KINDS: &[OfKind] = &[
     OfKind {
         kind: "certificate",
         list: &[right("acm:ListCertificates", Any), right("acm:ListTagsForCertificate", Certificates)],
-        read: &[
-            right("acm:DescribeCertificate", Certificates),
-            right("acm:ListCertificates", Any),
-            right("acm:ListTagsForCertificate", Certificates),
-        ],
+        read: CERTIFICATES,
         loss: &[],
         change: &[
             right_when("acm:AddTagsToCertificate", Certificates, New),
@@ -160,7 +170,7 @@ pub const KINDS: &[OfKind] = &[
             right_when("acm:RequestCertificate", Any, New),
         ],
         // Its validation record is removed first.
-        remove: &[right_when("acm:DeleteCertificate", Certificates, Ours), CHANGE_RECORDS, LIST_ZONES, LIST_RECORDS],
+        remove: and_records![right_when("acm:DeleteCertificate", Certificates, Ours)],
     },
     OfKind {
         kind: "default_action",
@@ -245,7 +255,8 @@ pub const KINDS: &[OfKind] = &[
             TAGS,
         ],
         loss: &[],
-        change: &[
+        // The records of a domain that no longer leads to it.
+        change: and_records![
             add_tags(Balancers),
             right("elasticloadbalancing:CreateLoadBalancer", Balancers),
             right("elasticloadbalancing:ModifyLoadBalancerAttributes", Balancers),
@@ -254,18 +265,9 @@ pub const KINDS: &[OfKind] = &[
             right("elasticloadbalancing:SetSecurityGroups", Balancers),
             right("elasticloadbalancing:SetSubnets", Balancers),
             right_when("iam:CreateServiceLinkedRole", Any, LinkedTo(&["elasticloadbalancing.amazonaws.com"])),
-            // The records of a domain that no longer leads to it.
-            CHANGE_RECORDS,
-            LIST_ZONES,
-            LIST_RECORDS,
         ],
         // The records that lead to it are removed first.
-        remove: &[
-            right("elasticloadbalancing:DeleteLoadBalancer", Balancers),
-            CHANGE_RECORDS,
-            LIST_ZONES,
-            LIST_RECORDS,
-        ],
+        remove: and_records![right("elasticloadbalancing:DeleteLoadBalancer", Balancers)],
     },
     OfKind {
         kind: "log_group",

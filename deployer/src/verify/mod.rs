@@ -26,7 +26,7 @@ const SHORTEST: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The requests, and what they need.
+/// A run of the requests.
 pub struct Run<'a> {
     /// The requests.
     pub verify: &'a Verify,
@@ -168,7 +168,7 @@ impl Run<'_> {
         None
     }
 
-    /// Makes a request once. Captures what it can even if the answer is not as expected: steps that clean up need it.
+    /// Makes a request once. Captures values even if the answer is not as expected: steps that clean up need them.
     async fn attempt(&self, request: &Request, values: &mut Values) -> Attempt {
         let sent = match client::prepare(request, values, &self.folder) {
             Ok(sent) => sent,

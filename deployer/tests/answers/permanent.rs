@@ -94,7 +94,7 @@ pub async fn a_forbidden_look_up_of_the_network_or_of_domains_does_not_stop_down
     let said = scene.done(Phase::Down).await;
     for words in [
         "the network of the services is unknown, so their security groups are found by tags: denied (DescribeVpcs)",
-        "DNS records of app.example.org, if there are any, stay: denied (ListHostedZones)",
+        "DNS records of app.example.org could not be looked up; any that exist are left: denied (ListHostedZones)",
         "nothing is left",
     ] {
         assert!(said.stderr.contains(words), "{words}: {}", said.all());

@@ -68,7 +68,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, its name, and its description: what it does here and which behaviour of AWS it imitates.
+    /// Every kind, its name, and its description: its effect here, and the behaviour of AWS that it imitates.
     pub const ALL: &[(Kind, &str, &str)] = &[
         (
             Kind::Throttle,
@@ -216,14 +216,14 @@ pub(super) fn lag(seed: u64, name: &str, count: u64) -> Duration {
 const SHORTEST_LAG: Duration = Duration::from_millis(300);
 const LAG_RANGE: Duration = Duration::from_millis(1200);
 
-/// Counts the calls of each operation, so that what happens to the nth does not depend on other calls.
+/// Counts the calls of each operation, so that the effect on the nth does not depend on other calls.
 #[derive(Debug, Default)]
 pub(super) struct Dice {
     counts: BTreeMap<(String, String), u64>,
 }
 
 impl Dice {
-    /// Decides what happens to the next call of an operation.
+    /// Decides the effect on the next call of an operation.
     pub(super) fn throw(&mut self, chaos: &Chaos, call: &Call) -> Option<Mishap> {
         if chaos.kinds.is_empty() {
             return None;

@@ -503,7 +503,7 @@ async fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 #[cfg(test)]
 pub mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -530,7 +530,7 @@ pub mod tests {
         }
 
         async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
-            self.written.lock().unwrap().insert(format!("{bucket}/{key}"), bytes);
+            self.written.lock().insert(format!("{bucket}/{key}"), bytes);
             Ok(())
         }
     }
@@ -538,10 +538,10 @@ pub mod tests {
     #[async_trait]
     impl Tools for FakeTools {
         fn journal(&self, unit: &str, from: u64) -> (u64, String) {
-            let lines = self.lines.lock().unwrap().clone();
+            let lines = self.lines.lock().clone();
             let line = |second: u8, text: &str| format!("2026-11-29T10:00:0{second}.000Z ip-1 {unit} {text}\n");
             let lines = if lines.is_empty() { line(0, "started") + &line(1, "stopped") } else { lines };
-            let gone = *self.gone.lock().unwrap();
+            let gone = *self.gone.lock();
             (from.max(gone), lines[from.saturating_sub(gone) as usize..].to_owned())
         }
 
@@ -556,7 +556,7 @@ pub mod tests {
         }
 
         async fn log(&self, _region: Option<&str>, operation: &str, input: Value) -> Result<Value, String> {
-            let mut logged = self.logged.lock().unwrap();
+            let mut logged = self.logged.lock();
             let is_refused = input["logEvents"].as_array().is_some_and(|events| events.len() > 20);
             logged.push((operation.to_owned(), input));
             if is_refused { Err("InvalidParameterException".to_owned()) } else { Ok(serde_json::json!({})) }
@@ -565,7 +565,7 @@ pub mod tests {
         async fn pause(&self, _seconds: u64) {}
 
         async fn back_off(&self, seconds: u64) {
-            self.pauses.lock().unwrap().push(seconds);
+            self.pauses.lock().push(seconds);
         }
 
         fn is_full(&self) -> bool {
@@ -582,7 +582,7 @@ pub mod tests {
                 2 => Err(most.map_or(NoAnswer::Garbled, |_| NoAnswer::TooSlow)),
                 3 => Err(NoAnswer::Empty),
                 // It answers with the port, and after two failures as if all were well.
-                status @ ..1000 if self.pauses.lock().unwrap().len() < 2 => Ok(status),
+                status @ ..1000 if self.pauses.lock().len() < 2 => Ok(status),
                 ..1000 => Ok(200),
                 _ => Ok(404),
             }
@@ -600,7 +600,7 @@ pub mod tests {
         std::fs::write(dir.path().join("report"), script).unwrap();
         let words = ["/usr/bin/bash", "/report", "exit"].map(str::to_owned);
         perform(dir.path(), &tools, &words).await.unwrap();
-        let written = tools.written.lock().unwrap().clone();
+        let written = tools.written.lock().clone();
         let report = "http=404\nNRestarts=2\n2026-11-29T10:00:01+0000 ip-1 web.service stopped\n";
         assert_eq!(written["artifacts/boot/web/i-1/exit"], report);
     }
@@ -611,7 +611,7 @@ pub mod tests {
             let tools = FakeTools::default();
             let line = format!("--silent --output /dev/null --write-out %{{http_code}} {line}");
             let done = curl(&tools, &line.split_whitespace().collect::<Vec<_>>()).await;
-            let pauses_were = tools.pauses.lock().unwrap().clone();
+            let pauses_were = tools.pauses.lock().clone();
             let output_was = String::from_utf8(done.output).unwrap();
             assert_eq!((done.status, output_was.as_str(), pauses_were.as_slice()), (status, output, pauses), "{line}");
         };

@@ -79,7 +79,7 @@ async fn step(compute: &Compute, group: &str, target: &str, streak: &mut Streak)
     Some(if question.health == Health::Initial { first } else { interval })
 }
 
-/// Returns what to check. `Some(None)` means not now; `None` means never again.
+/// Returns the next check. `Some(None)` means not now; `None` means never again.
 fn question(compute: &Compute, group: &str, target: &str) -> Option<Option<Question>> {
     compute.read(|state| {
         let group = state.target_groups.get(group)?;

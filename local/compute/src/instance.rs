@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use journal_file::{LONGEST_JOURNAL, append_bounded};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -185,7 +186,7 @@ impl Host {
 
     /// Adds a line to the console.
     fn log(&self, line: &str) {
-        let _printing = self.prints.lock().expect("nothing panics while it prints");
+        let _printing = self.prints.lock();
         let written = self.console().and_then(|mut console| writeln!(console, "{} {line}", Moment::now()));
         if let Err(error) = written {
             tracing::warn!(instance = self.id, "failed to write to the console: {error}");
@@ -212,7 +213,7 @@ impl Host {
             let text = text.replace(&format!(" {} ", self.host), " ");
             append_bounded(&self.dir.join(CONSOLE), text.as_bytes(), LONGEST_JOURNAL)
         };
-        let _printing = self.prints.lock().expect("nothing panics while it prints");
+        let _printing = self.prints.lock();
         let written = if output.journal { journal() } else { Ok(()) };
         let written = written.and_then(|()| if output.console { console() } else { Ok(()) });
         if let Err(error) = written {

@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn the_journal_is_read_on_from_a_cursor() {
         let (dir, tools) = (tempfile::tempdir().unwrap(), FakeTools::default());
-        *tools.lines.lock().unwrap() = journal(&["one", "two: 2", "three"]) + "2026 cut";
+        *tools.lines.lock() = journal(&["one", "two: 2", "three"]) + "2026 cut";
         let iso = |more: &[&str]| run(dir.path(), &tools, &[&["--output=short-iso"], more].concat());
         assert_eq!(iso(&["--lines=1"]), "2026-11-29T10:00:02+0000 ip-1 web[7]: three\n");
         let first = ["--lines=2", "--since=2000-01-01", "--cursor-file=/cursor"];
@@ -224,8 +224,8 @@ mod tests {
         assert_eq!(iso(&first), "2026-11-29T10:00:02+0000 ip-1 web[7]: three\n");
         assert_eq!(iso(&first), "");
         std::fs::write(dir.path().join("cursor"), "b=10\n").unwrap();
-        let lines = tools.lines.lock().unwrap().clone();
-        (*tools.lines.lock().unwrap(), *tools.gone.lock().unwrap()) = (lines[42..].to_owned(), 42);
+        let lines = tools.lines.lock().clone();
+        (*tools.lines.lock(), *tools.gone.lock()) = (lines[42..].to_owned(), 42);
         // Lines before the cursor have been removed.
         assert!(iso(&first).starts_with("2026-11-29T10:00:01+0000 ip-1 web[7]: two: 2\n"));
         assert_eq!(iso(&first), "");
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn entries_become_events_as_with_jq() {
         let (dir, tools) = (tempfile::tempdir().unwrap(), FakeTools::default());
-        *tools.lines.lock().unwrap() = journal(&["a \"b\" é", "\u{1b}[31mé", ""]);
+        *tools.lines.lock() = journal(&["a \"b\" é", "\u{1b}[31mé", ""]);
         let entries = run(dir.path(), &tools, &["--output=json", "--output-fields=MESSAGE", "--all"]);
         let done = jq(&["-cs", EVENTS], entries.as_bytes());
         let expected = r#"[{"timestamp":1795946400123,"message":"a \"b\" é"},{"timestamp":1795946401123,"message":"é"},{"timestamp":1795946402123,"message":" "}]"#;
@@ -272,7 +272,7 @@ mod tests {
         let mut events = name.clone();
         events["logEvents"] = json!([1]);
         let calls = [("CreateLogStream".to_owned(), name), ("PutLogEvents".to_owned(), events)];
-        assert_eq!(*tools.logged.lock().unwrap(), calls);
+        assert_eq!(*tools.logged.lock(), calls);
         let refused = async |line: &str, word: &str| {
             let done = run(line).await;
             assert!(done.status != 0 && done.errors.contains(word), "{}", done.errors);

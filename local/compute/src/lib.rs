@@ -24,12 +24,13 @@ pub use ports::FAVOURITE as PREFERRED_PORT;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -424,7 +425,7 @@ impl Compute {
         self.metrics.count_own(balancer, status, self.site.speed);
     }
 
-    /// Returns what is running, for display.
+    /// Returns the running resources, for display.
     pub fn status(&self) -> Value {
         let machines = self.machines();
         self.read(|state| {
@@ -548,11 +549,11 @@ impl Compute {
     }
 
     fn kept(&self) -> MutexGuard<'_, SavedState> {
-        self.state.lock().expect("no change to the state panics")
+        self.state.lock()
     }
 
     fn machines(&self) -> MutexGuard<'_, BTreeMap<String, Machine>> {
-        self.machines.lock().expect("nothing panics while it looks at the machines")
+        self.machines.lock()
     }
 }
 

@@ -78,7 +78,7 @@ impl Nest {
     }
 }
 
-/// Runs a script with the arguments `$1`, `$2`, … With `say`, what its loops print is passed on after each round.
+/// Runs a script with the arguments `$1`, `$2`, … With `say`, the output of its loops is passed on after each round.
 pub async fn run(
     root: &Path,
     tools: &dyn Tools,
@@ -103,7 +103,7 @@ struct Shell<'a> {
     tools: &'a dyn Tools,
     variables: BTreeMap<String, String>,
     nest: Nest,
-    /// Prints what the current command has printed, unless its output goes elsewhere.
+    /// Passes on the output of the current command, unless it is redirected.
     say: Option<Say<'a>>,
     /// The number of loops around the current command.
     loops: usize,
@@ -227,7 +227,7 @@ impl Shell<'_> {
         done
     }
 
-    /// Prints what a command has printed if that is possible, or else cuts it off.
+    /// Passes on the output of a command, or discards it if that is impossible.
     fn bound(&self, done: &mut Done) {
         if let Some(say) = self.say {
             say(&std::mem::take(&mut done.output), &std::mem::take(&mut done.errors));
@@ -425,7 +425,7 @@ impl Shell<'_> {
     }
 }
 
-/// Adds what a part of a command has printed; its status is that of the last part.
+/// Adds the output of a part of a command. The status is that of the last part.
 fn add(whole: &mut Done, part: Done) {
     whole.status = part.status;
     whole.output.extend(part.output);

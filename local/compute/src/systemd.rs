@@ -314,7 +314,7 @@ impl Unit {
             match std::fs::read_to_string(below(root, path)?) {
                 Ok(text) => match environment_file(&text) {
                     Ok(variables) => environment.extend(variables),
-                    // Not one variable of such a file is set.
+                    // systemd then sets none of the variables of the file.
                     Err(_) if *may_be_missing => (),
                     Err(why) => return Err(format!("{path}: {why}")),
                 },
@@ -547,8 +547,8 @@ pub fn environment_file(text: &str) -> Result<BTreeMap<String, String>, String> 
     Ok(environment)
 }
 
-/// Parses a value in an environment file, in which percent and dollar signs are literal. Returns whether it goes on in the
-/// next line, too.
+/// Parses a value in an environment file, in which percent and dollar signs are literal. Returns whether it continues in
+/// the next line.
 fn file_value(text: &str) -> (String, bool) {
     let mut value = String::new();
     let mut quote: Option<char> = None;

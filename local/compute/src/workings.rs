@@ -314,7 +314,7 @@ fn processor_seconds(compute: &Compute) -> BTreeMap<String, f64> {
     machines.iter().filter_map(|(id, machine)| Some((id.clone(), used(machine)?))).collect()
 }
 
-/// Returns the mean CPU utilization of a group's instances, in percent of what their type has.
+/// Returns the mean CPU utilization of a group's instances, in percent of their type's capacity.
 fn mean_load(state: &State, group: &Group, used: &BTreeMap<String, f64>) -> Option<f64> {
     let members = state.members(&group.name);
     let loads: Vec<f64> = members

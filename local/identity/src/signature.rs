@@ -1,4 +1,4 @@
-//! Verifies Signature Version 4: who signed a request, and that nothing was altered since.
+//! Verifies Signature Version 4: the signer of a request, and that it has not been altered since.
 
 mod chain;
 mod payload;

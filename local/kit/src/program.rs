@@ -43,7 +43,7 @@ fn fits(head: &[u8], architecture: &str, host: &str, system: &str) -> bool {
         return true;
     }
     let Some(machine) = machine(head) else {
-        // Native programs of other systems are not ELF files, so nothing tells whether AWS would run them.
+        // Native programs of other systems are not ELF files, so it is unknown whether AWS would run them.
         return system != "linux" && !head.starts_with(&elf::ELFMAG) && is_binary(head);
     };
     let wanted = if architecture == "arm64" { "aarch64" } else { architecture };

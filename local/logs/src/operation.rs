@@ -1,4 +1,4 @@
-//! The operations, with what each needs.
+//! The operations, with the permissions that each needs.
 
 use serde_json::Value;
 

@@ -131,7 +131,7 @@ impl Pixel {
     }
 }
 
-/// The format is less interesting than anything else: among five labels it comes last.
+/// The format is the least interesting label: it is the last of five.
 fn shape(width: u32, height: u32) -> Label {
     match f64::from(width) / f64::from(height.max(1)) {
         ratio if ratio > 2.2 => Label::of("Panorama", COLOURS, (82.0, 92.0), ratio - 2.2),

@@ -59,7 +59,7 @@ struct Readers {
 pub(super) enum Trouble {
     /// The file does not exist. The object may just have been replaced.
     Missing(PathBuf),
-    /// The file does not hold what was written to it.
+    /// The file no longer has the bytes written to it.
     Damaged(PathBuf),
     Failed(PathBuf, io::Error),
     /// The bytes can be read, but not written to their copy.

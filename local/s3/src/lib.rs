@@ -77,7 +77,7 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Opens the store below `dir`, with what an earlier server left there.
+    /// Opens the store below `dir`, with the data of an earlier server.
     pub fn open(
         dir: &Path,
         region: &str,

@@ -278,7 +278,7 @@ struct Expired {
     id: Option<String>,
 }
 
-/// The changes that are due, and what functions are to be notified of.
+/// The changes that are due, and the notifications of functions.
 fn due(state: &State, ids: &Ids, now: i64) -> (Vec<Change>, Vec<Expired>) {
     let (mut changes, mut expired) = (Vec::new(), Vec::new());
     for (name, bucket) in &state.buckets {

@@ -591,7 +591,7 @@ fn found_again(found: &Found, trouble: Trouble, find: impl Fn() -> Result<Found,
     if is_same || !matches!(trouble, Trouble::Missing(_)) { Err(unread(&trouble)) } else { Ok(again) }
 }
 
-/// The error for what cannot be read or copied.
+/// The error for an object that cannot be read or copied.
 pub(super) fn unread(trouble: &Trouble) -> Refusal {
     if let Trouble::Unwritten(fault) = trouble {
         return unwritten(&fault.to_string());

@@ -26,7 +26,7 @@ enum Removed {
     Object(Option<String>),
     /// The delete marker with this ID was deleted.
     Marker(String),
-    /// A delete marker with this ID was created, and hides what was there.
+    /// A delete marker with this ID was created, and hides the object.
     Hidden(String),
 }
 

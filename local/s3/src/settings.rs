@@ -20,7 +20,7 @@ struct Setting {
     /// The query parameter that names it.
     name: &'static str,
     root: &'static str,
-    /// Refuses a document that is invalid, or that requests what is not implemented here.
+    /// Refuses a document that is invalid, or that uses a feature not implemented here.
     check: fn(&Element) -> Result<(), Refusal>,
     absent: Absent,
 }

@@ -345,7 +345,7 @@ struct Inner {
 }
 
 impl Store {
-    /// Loads what an earlier server left in `dir`.
+    /// Loads the data of an earlier server in `dir`.
     ///
     /// Errors: a file is damaged or missing; the error names it.
     pub(super) fn open(dir: &Path) -> anyhow::Result<Store> {
@@ -416,7 +416,7 @@ fn named(change: &Change) -> Vec<&Blob> {
     }
 }
 
-/// The error for what could not be written, and has not happened.
+/// The error for a failed write, which had no effect.
 pub(super) fn unwritten(why: &str) -> Refusal {
     tracing::error!("the local AWS cannot write its objects: {why}");
     let text =

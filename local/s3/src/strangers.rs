@@ -23,7 +23,7 @@ pub struct Strangers {
 }
 
 impl Strangers {
-    /// Loads what an earlier server left in a file of `dir`.
+    /// Loads the data of an earlier server from a file of `dir`.
     pub fn open(dir: &Path) -> anyhow::Result<Strangers> {
         let file = dir.join("strangers.json");
         let buckets = store::read_json(&file)?.unwrap_or_default();

@@ -201,7 +201,7 @@ pub(super) fn malformed() -> Refusal {
     Refusal::new(400, "MalformedXML", text)
 }
 
-/// The error for what has an effect on S3 but is not implemented here.
+/// The error for a parameter that has an effect on S3, but is not implemented here.
 pub(super) fn unserved(what: &str) -> Refusal {
     let text = format!(
         "A header, parameter or member you provided implies functionality that the local AWS does not have: {what}"

@@ -232,7 +232,7 @@ impl Database {
         }
     }
 
-    /// Removes what is left of unfinished tables, and creates missing indexes of the others.
+    /// Removes the remains of unfinished tables, and creates missing indexes of the others.
     fn settle(&mut self) -> Result<()> {
         self.unsettled = true;
         let unfinished: Vec<String> = {

@@ -103,7 +103,7 @@ impl Expiry {
     }
 }
 
-/// The time since 1970: unlike a monotonic clock, it goes on while the server is stopped.
+/// The time since 1970: unlike a monotonic clock, it advances while the server is stopped.
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

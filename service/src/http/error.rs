@@ -151,7 +151,7 @@ impl Error {
         response
     }
 
-    /// The header that tells clients what to do about the error.
+    /// The header with the remedy for clients.
     fn header(&self) -> Option<(HeaderName, &'static str)> {
         match self {
             Self::NoAuthor => Some((header::WWW_AUTHENTICATE, "Name realm=\"postagram\"")),

@@ -197,7 +197,7 @@ impl Inner {
     }
 }
 
-/// Parses an error. One that is not JSON comes from another machine on the path.
+/// Parses an error. Errors that are not JSON are from another machine on the path.
 fn refused(target: &str, status: u16, id: Option<String>, body: &[u8]) -> Failed {
     #[derive(Deserialize, Default)]
     #[serde(default)]

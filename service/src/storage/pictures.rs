@@ -41,7 +41,7 @@ impl Pictures {
         Self { client, bucket, signer: Arc::new(signer), given: Arc::default() }
     }
 
-    /// Returns what is needed to sign URLs at which anyone can see pictures for a while.
+    /// Returns the key and settings that sign URLs, at which anyone can see pictures for a while.
     pub(crate) async fn addresses(&self) -> Result<Addresses<'_>, Error> {
         self.addresses_at(SystemTime::now()).await
     }

@@ -12,7 +12,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use super::Aws;
 use crate::engine::Fault;
 
-/// Reads what is at this address.
+/// Downloads from this address.
 ///
 /// The client of S3 sends the request, because it has the proxies, certificates and retries of all calls; only the address
 /// is replaced, and our own signature removed: the address has one.

@@ -3,24 +3,8 @@
 use aws_config::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
+use super::clients::SERVICES;
 use crate::cloud::sign_in::{Trouble, check_address};
-
-/// The services that we call, by the SDK's names.
-const SERVICES: &[&str] = &[
-    "S3",
-    "DynamoDB",
-    "IAM",
-    "Lambda",
-    "CloudWatch",
-    "CloudWatch Logs",
-    "EC2",
-    "Elastic Load Balancing v2",
-    "Auto Scaling",
-    "Secrets Manager",
-    "Service Quotas",
-    "SSM",
-    "STS",
-];
 
 /// The endpoint of a service.
 pub fn of(config: &SdkConfig, service: &str) -> Option<String> {
@@ -51,5 +35,32 @@ struct WithoutBlanks(SdkConfig);
 impl LoadServiceConfig for WithoutBlanks {
     fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
         self.0.service_config()?.load_config(key).filter(|value| !value.trim().is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An endpoint for one service.
+    #[derive(Debug)]
+    struct Only(&'static str, &'static str);
+
+    impl LoadServiceConfig for Only {
+        fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+            (key.service_id() == self.0).then(|| self.1.to_owned())
+        }
+    }
+
+    #[test]
+    fn the_endpoint_of_every_service_is_checked() {
+        let with = |service, endpoint| checked(SdkConfig::builder().service_config(Only(service, endpoint)).build());
+        for service in SERVICES {
+            let refused = with(service, "no address").expect_err("it is not an address");
+            assert!(refused.to_string().contains(&format!("the endpoint_url of {service}")), "{refused}");
+            for fine in ["http://127.0.0.1:4566", " "] {
+                assert!(with(service, fine).is_ok(), "{service} {fine}");
+            }
+        }
     }
 }

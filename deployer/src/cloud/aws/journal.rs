@@ -1,4 +1,4 @@
-//! Counts calls, so that "nothing to do" can be shown to have changed nothing.
+//! Counts calls, to prove that "nothing to do" changed nothing.
 
 use std::{collections::BTreeMap, sync::Arc};
 

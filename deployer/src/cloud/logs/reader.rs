@@ -37,7 +37,7 @@ pub struct Reader<'a> {
     is_incomplete: bool,
 }
 
-/// A place, and what has been read of it.
+/// A place, and how far it has been read.
 struct Watched {
     place: LogPlace,
     log: Access,
@@ -60,7 +60,7 @@ enum Access {
 }
 
 impl Access {
-    /// Records a failed read. Returns whether it is to be reported.
+    /// Records a failed read. Returns whether to report it.
     fn fails(&mut self, fault: &Fault) -> bool {
         let before = *self;
         *self = if is_denied(fault) { Access::Denied } else { Access::Failing };

@@ -6,7 +6,7 @@ use crate::cloud::why::report::Report;
 /// The most reports read at once: an instance writes one for each of three stages.
 pub const MOST: usize = 150;
 
-/// Facts that are shown elsewhere, or that mean nothing to people.
+/// Facts that are shown elsewhere, or that are of no use to people.
 const LEFT_OUT: &[&str] = &["stage", "port"];
 
 /// The lines of a report from a time on: its facts, and the journal's last lines.

@@ -56,7 +56,7 @@ async fn first_answer(aws: &Aws, source: &Source) -> Result<Site, Failure> {
     loop {
         let refusal = match in_time(aws, begun).await {
             None => {
-                // Why an earlier attempt failed says more than that this one has not ended yet.
+                // The failure of an earlier attempt explains more than the timeout of this one.
                 if let Some(refusal) = last {
                     return Err(explained(aws, source, refusal));
                 }
@@ -153,7 +153,7 @@ fn unanswered(aws: &Aws, source: &Source, cause: &str) -> Trouble {
     match (&aws.sts_endpoint, proxy()) {
         (Some(_), _) => source.failed(
             format!("{server} cannot be reached: {cause}"),
-            format!("start what should answer at {server}, or correct AWS_ENDPOINT_URL"),
+            format!("start the server at {server}, or correct AWS_ENDPOINT_URL"),
         ),
         (None, Some(proxy)) => source.failed(
             format!("{server} cannot be reached by way of {proxy}: {cause}"),

@@ -75,7 +75,7 @@ impl Profiles {
         self.set.profiles().collect()
     }
 
-    /// The files, for messages: those that exist, or all that could.
+    /// The files, for messages: those that exist, or all candidates.
     pub fn places(&self) -> String {
         let there = self.files.iter().filter(|file| !file.text.is_empty()).collect::<Vec<_>>();
         let files = if there.is_empty() { self.files.iter().collect() } else { there };
@@ -142,7 +142,7 @@ async fn parse(files: &[File], selected: &str) -> Result<ProfileSet, String> {
 }
 
 impl File {
-    /// Rejects what the SDK would reject or misread.
+    /// Rejects settings that the SDK would reject or misread.
     async fn check(&self) -> Result<(), Trouble> {
         let path = self.path.display();
         if self.text.starts_with('\u{feff}') {

@@ -609,7 +609,7 @@ impl Chain {
             }
             Base::Sso { .. } => format!("run `aws sso login --profile {base}`, then the same command again"),
             Base::Login => format!("run `aws login --profile {base}`, then the same command again"),
-            Base::Process { command } => format!("see what it prints: `{command}`"),
+            Base::Process { command } => format!("check its output: `{command}`"),
             Base::WebIdentity { file } => format!("have a new token written to {file}"),
             Base::Named(named) => {
                 format!("make sure that {named} has credentials, or change credential_source of profile {base}")

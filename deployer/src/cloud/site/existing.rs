@@ -20,7 +20,7 @@ const ANYWHERE: &str = "0.0.0.0/0";
 
 /// Finds the network.
 ///
-/// Errors: what is missing in it.
+/// Errors: the parts that it lacks.
 pub(super) async fn find(aws: &Aws, types: &BTreeSet<String>, named: &ExistingNetwork) -> Result<Network, Fault> {
     let ExistingNetwork { vpc, subnets } = named;
     let vpcs = async {
@@ -39,7 +39,7 @@ pub(super) async fn find(aws: &Aws, types: &BTreeSet<String>, named: &ExistingNe
     if vpcs == 0 {
         return Err(Fault::new("DescribeVpcs", "NoVpc", format!("there is no VPC {vpc} in {}", aws.region)));
     }
-    // What is wrong with any of them counts before what is missing around one of them.
+    // An error in any of them takes precedence over something missing around one of them.
     for check in [is_in, is_large, has_route, gives_addresses] {
         for id in subnets {
             let subnet = found.iter().find(|subnet| subnet.subnet_id() == Some(id));

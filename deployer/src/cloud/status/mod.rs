@@ -1,6 +1,6 @@
-//! The state of a stack at one moment: what `status` shows.
+//! The state of a stack at one moment, for `status`.
 //!
-//! Reads are independent and bounded; a denied one is reported with what it was for, and does not hide the others.
+//! Reads are independent and bounded; a denied one is reported with its purpose, and does not hide the others.
 
 mod data;
 mod functions;

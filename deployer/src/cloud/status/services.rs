@@ -9,8 +9,8 @@ use crate::{
         health::{self, Target},
         why::{self, Evidence, Instance, Member, Place},
     },
+    config::HTTPS_PORT,
     engine::{Fault, look},
-    kinds::listener::HTTPS_PORT,
     output::utc::timestamp,
     page::{https_url, url},
 };

@@ -291,7 +291,7 @@ fn user_data(it: &Evidence) -> Option<String> {
             || line.program == "cloud-init"
                 && (text.contains("ERROR") || text.contains("Failed") || text.contains("Unhandled"))
     };
-    // An instance that reports has been set up; those of others say nothing about it.
+    // An instance that reports has been set up. Reports of other instances prove nothing about it.
     let has_reported = it.reports.iter().any(|report| Some(&report.instance) == it.ill.as_ref());
     let line = it.console.iter().find(is_about).filter(|_| !has_reported)?;
     Some(format!("cloud-init failed on the instance: {}", line.text))
@@ -325,16 +325,12 @@ fn fetch_denied(it: &Evidence) -> Option<String> {
 fn secret_missing(it: &Evidence) -> Option<String> {
     let held = it.held.as_ref()?;
     let what = &held.what;
-    match held.presence {
-        Some(Presence::Absent) => Some(format!("it cannot read {what}, which does not exist")),
-        Some(Presence::Empty) => Some(format!("it cannot read {what}, which has no value")),
-        Some(Presence::Ending) => Some(format!("it cannot read {what}, which is scheduled for deletion")),
-        _ => {
-            let is_missing = ["ResourceNotFoundException", "ParameterNotFound", "InvalidRequestException"];
-            let is_missing = is_missing.iter().any(|code| held.why.contains(code));
-            is_missing.then(|| format!("it cannot read {what}: {}", held.why))
-        }
+    if let Some(lack) = held.presence.as_ref().and_then(Presence::lack) {
+        return Some(format!("it cannot read {what}, which {lack}"));
     }
+    let codes = ["ResourceNotFoundException", "ParameterNotFound", "InvalidRequestException"];
+    let is_missing = codes.iter().any(|code| held.why.contains(code));
+    is_missing.then(|| format!("it cannot read {what}: {}", held.why))
 }
 
 fn secret_denied(it: &Evidence) -> Option<String> {

@@ -12,11 +12,11 @@ use crate::{
         health::{self, Target},
         held::{Presence, presence},
     },
-    config::{Behind, Store},
+    config::{Behind, HTTPS_PORT, Store},
     engine::{Fault, look},
     kinds::{
         auto_scaling_group::{self, Rest, rest, tags_of},
-        listener::{HTTPS_PORT, forwards, redirect},
+        listener::{forwards, redirect},
         rule, tags,
     },
     page::user_data::{UNREADABLE, program},
@@ -98,9 +98,9 @@ pub struct Evidence {
 /// A value kept in AWS that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldFailure {
-    /// What the script on the instance said: `TOKEN from the secret app/jwt`.
+    /// The value in the words of the instance's script: `TOKEN from the secret app/jwt`.
     pub what: String,
-    /// What AWS or the script said before.
+    /// The message of AWS or of the script before it.
     pub why: String,
     /// What AWS has of it; `None` if that could not be read. A role that may read one secret only is denied what does not
     /// exist, too.
@@ -116,7 +116,7 @@ pub struct Group {
     pub target_groups: Vec<String>,
     /// The minimum size.
     pub min: i32,
-    /// Why it is meant to be without instances, or when it will be.
+    /// Why it is meant to be empty, or when it will be.
     pub rest: Rest,
     /// The version of the launch template that new instances start from, as a number.
     pub release: Option<String>,
@@ -263,7 +263,7 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
 }
 
 impl HeldFailure {
-    /// The same with what AWS has of the value. Without permission to look, that stays unknown.
+    /// The same with the state of the value in AWS. It stays unknown without permission to read it.
     async fn looked_up(self, aws: &Aws) -> HeldFailure {
         let (_, place) = self.what.split_once(" from the ").unwrap_or_default();
         let (store, name) = match place.split_once(' ') {
@@ -285,7 +285,7 @@ impl Evidence {
             return None;
         }
         let (_, what) = lines[at].text.split_once(UNREADABLE)?;
-        let is_why = |line: &&Line| WHYS.iter().any(|why| line.text.contains(why));
+        let is_why = |line: &&Line| WHYS.iter().chain(UNREACHABLE).any(|why| line.text.contains(why));
         let why = lines[..at].iter().rev().take(LAST_LINES).find(is_why).map(|line| line.text.clone());
         Some(HeldFailure { what: what.trim().into(), why: why.unwrap_or_default(), presence: None })
     }
@@ -320,28 +320,20 @@ impl Evidence {
     }
 }
 
-/// The beginnings of what the AWS CLI and jq say.
-const WHYS: &[&str] = &[
-    "An error occurred (",
-    "Could not connect to",
-    "Connect timeout on",
-    "Connection was closed",
-    "Read timeout on",
-    "Unable to locate credentials",
-    UNFIT,
-];
+/// The beginnings of messages of the AWS CLI and jq, besides [`UNREACHABLE`].
+const WHYS: &[&str] = &["An error occurred (", "Unable to locate credentials", UNFIT];
 
-/// The beginning of what jq says about a value that cannot be a variable.
+/// The beginning of jq's message about a value that cannot be a variable.
 pub const UNFIT: &str = "jq: error";
 
-/// The beginnings of what the AWS CLI says about a service that it does not reach (botocore/exceptions.py).
+/// The beginnings of the AWS CLI's messages about a service that it cannot reach (botocore/exceptions.py).
 pub const UNREACHABLE: &[&str] =
     &["Could not connect to", "Connect timeout on", "Connection was closed", "Read timeout on"];
 
 /// The most lines of a report shown.
 const LAST_LINES: usize = 12;
 
-/// Records a failed read, and goes on without its result.
+/// Records a failed read, and continues without its result.
 pub fn keep<T>(unread: &mut Vec<String>, what: &str, read: Result<T, Fault>) -> Option<T> {
     read.map_err(|fault| unread.push(self::unread(what, &fault))).ok()
 }

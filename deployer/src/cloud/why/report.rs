@@ -93,7 +93,7 @@ pub fn ends(lines: &[Line]) -> Vec<End> {
     let mut words = "";
     for line in lines {
         if line.program != "systemd" {
-            // The end of a panic or backtrace says less than its beginning.
+            // The beginning of a panic or backtrace is more useful than its end.
             let is_aside = line.text.starts_with("note: ") || line.text.starts_with("   ") || line.text.is_empty();
             words = if is_aside { words } else { &line.text };
             continue;

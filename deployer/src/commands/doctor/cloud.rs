@@ -1,4 +1,4 @@
-//! What AWS must offer: credentials, region, network, rights and quotas. Every call reads or is a trial.
+//! Checks of AWS: credentials, region, network, rights and quotas. Every call reads or is a dry run.
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +11,15 @@ use super::{Description, Finding};
 use crate::{
     cloud::{
         aws::{Aws, items},
-        domains::{Delegation, Domain},
+        domains::{Delegation, Domain, Misled},
         health, remedies, sign_in,
         site::{Network, Site},
     },
     commands::{
-        Reliance, access, check_place,
+        Lookup, access, check_place,
         cli::Global,
         domains, in_account, instance_types,
-        lab::{Room, introduction},
+        lab::{LAB, Room, introduction},
         pin_file,
     },
     config::Config,
@@ -53,7 +53,7 @@ pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Fi
     let config = match in_account(config.clone(), &site) {
         Ok(config) => config,
         Err(failure) => {
-            findings.push(Finding::of("AWS Academy Learner Lab", &failure));
+            findings.push(Finding::of(LAB, &failure));
             return findings;
         }
     };
@@ -114,7 +114,7 @@ fn lasting(left: Duration) -> String {
     }
 }
 
-/// The lab that the account is, and its room for instances; nothing in other accounts.
+/// The Learner Lab and its room for instances; nothing in other accounts.
 async fn lab(aws: &Aws, config: &Config) -> Vec<Finding> {
     const SUBJECT: &str = "instances of the lab";
     let Some(words) = introduction(config) else { return Vec::new() };
@@ -161,7 +161,7 @@ async fn network(aws: &Aws, config: &Config) -> Result<Option<Network>, Failure>
         true => Ok(None),
         false => {
             let network = Network::discover(aws, &instance_types(config), config.network.as_ref()).await?;
-            Ok(Some(Network { domains: domains(aws, config, Reliance::Checks).await?, ..network }))
+            Ok(Some(Network { domains: domains(aws, config, Lookup::Strict).await?, ..network }))
         }
     }
 }
@@ -180,22 +180,19 @@ fn domain(domain: &Domain, has_resolvers: bool) -> Finding {
         }
         (None, ..) => Finding::unclear(subject, format!("no public hosted zone of this account holds {name}"))
             .remedy("enter the records that `deployer up` prints where its DNS is managed"),
-        (Some(zone), Delegation::Missing { wanted, .. }, _) => {
-            Finding::bad(subject, format!("{name}: DNS does not lead to hosted zone {}", zone.name))
-                .remedy(format!("enter its name servers at the registrar: {}", wanted.join(", ")))
-        }
-        (Some(zone), Delegation::Cut { at, there }, _) => {
-            let there = there.join(", ");
-            Finding::bad(subject, format!("{name}: NS records in hosted zone {} lead to {there}", zone.name))
-                .remedy(format!("delete the NS records of {at} there, or create a hosted zone for it"))
-        }
-        (Some(zone), Delegation::Unknown, _) => {
-            let dns = if has_resolvers { "no resolver answered" } else { "DNS was not asked" };
-            Finding::good(subject, format!("{name}: in hosted zone {}; {dns}", zone.name))
-        }
-        (Some(zone), Delegation::Complete, _) => {
-            Finding::good(subject, format!("{name}: in hosted zone {}, which DNS leads to", zone.name))
-        }
+        (Some(zone), delegation, _) => match delegation.error(zone) {
+            Some(Misled { error, remedy, servers }) => {
+                let remedy = if servers.is_empty() { remedy } else { format!("{remedy}: {}", servers.join(", ")) };
+                Finding::bad(subject, format!("{name}: {error}")).remedy(remedy)
+            }
+            None if *delegation == Delegation::Complete => {
+                Finding::good(subject, format!("{name}: in hosted zone {}, which DNS leads to", zone.name))
+            }
+            None => {
+                let dns = if has_resolvers { "no resolver answered" } else { "DNS was not queried" };
+                Finding::good(subject, format!("{name}: in hosted zone {}; {dns}", zone.name))
+            }
+        },
     }
 }
 
@@ -205,7 +202,7 @@ fn found(network: &Network, config: &Config) -> Finding {
     Finding::good("network", format!("{}; {} offer {types}", network.vpc, zones.join(", ")))
 }
 
-/// Reads every resource, as `plan` does: this needs all rights to read, and finds names that others have taken.
+/// Reads every resource, as `plan` does. This needs all rights to read, and finds names that are taken.
 async fn existing(aws: &Aws, config: &Config, site: &Site, network: Option<&Network>) -> Finding {
     let page = lay_out(config, site, network, &Programs::none(), health::Wait::default());
     match page.stack.plan(aws, None).await {
@@ -220,7 +217,7 @@ async fn existing(aws: &Aws, config: &Config, site: &Site, network: Option<&Netw
     }
 }
 
-/// The calls that EC2 can try without an effect. No other service has trials.
+/// The calls that EC2 accepts as a dry run. No other service has dry runs.
 async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Network>) -> Vec<Finding> {
     let names = Names::of(config, site);
     let first = network.zip(config.services.iter().next());
@@ -265,7 +262,7 @@ async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Networ
     findings
 }
 
-/// The answers to a trial that is allowed (docs/aws.md §3.5).
+/// The error codes of a dry run that is allowed (docs/aws.md §3.5).
 const ALLOWED: &[&str] =
     &["DryRunOperation", "InvalidGroup.Duplicate", "InvalidLaunchTemplateName.AlreadyExistsException"];
 
@@ -311,7 +308,7 @@ async fn balancers(aws: &Aws, config: &Config, site: &Site) -> Result<Finding, F
     Ok(room(there.len(), new, limit))
 }
 
-/// Whether so many new load balancers can be made. An account may have more than its limit, which keeps those it has.
+/// Whether the new load balancers fit into the limit. An account that exceeds its limit keeps its load balancers.
 fn room(there: usize, new: usize, limit: Option<usize>) -> Finding {
     const SUBJECT: &str = "quota of load balancers";
     let words = |limit: usize| format!("{there} of {limit} exist, {new} to create");

@@ -22,7 +22,7 @@ pub fn check(global: &Global, description: Option<&Description>) -> Result<Vec<F
         return Ok(findings);
     }
     findings.push(match require_writable(&folder) {
-        Ok(()) => Finding::good("local state", format!("goes to {}", folder.join(".deployer").display())),
+        Ok(()) => Finding::good("local state", format!("kept in {}", folder.join(".deployer").display())),
         Err(error) => Finding::bad("local state", format!("{} cannot be written to: {error}", folder.display()))
             .remedy("make the folder of stack.yaml writable"),
     });

@@ -37,7 +37,7 @@ struct WayBack {
     plan: Plan,
     /// How the version differs from the present state, for people.
     changes: Vec<Change>,
-    /// Why there is nothing to do, if there is not.
+    /// The reason why there is nothing to do; `None` if there is.
     done: String,
 }
 
@@ -79,7 +79,7 @@ pub async fn roll_back(session: &Session, global: &Global, args: &Rollback, entr
     session.tally(global);
     if exit == Exit::Done {
         report::say(format!("{entry}: release {} is in service", seen.target.number));
-        report::say("stack.yaml is as before: the next `up` brings what it describes");
+        report::say("stack.yaml is unchanged: the next `up` deploys what it describes");
     }
     Ok(exit)
 }

@@ -2,7 +2,7 @@
 
 use super::{Fields, Reader, scalars};
 use crate::config::{
-    Held, HeldVariables, Place, Store, Variables,
+    Held, Place, Store, Variables,
     error::did_you_mean,
     tree::{Located, Node},
 };
@@ -54,7 +54,10 @@ impl Reader<'_> {
             }
         }
         variables.texts = self.named_texts(&path, &texts).into_iter().collect();
-        self.held_names(entries, &variables.held);
+        // The names of variables that are no texts follow the same rules.
+        for (key, place, _) in entries.iter().filter(|(key, ..)| variables.held.contains_key(key)) {
+            self.check_variable(key, *place);
+        }
         variables
     }
 
@@ -130,12 +133,5 @@ impl Reader<'_> {
             return None;
         }
         Some(key)
-    }
-
-    /// The names of variables that are no texts follow the same rules.
-    fn held_names(&mut self, entries: &[(String, Place, Located)], held: &HeldVariables) {
-        for (key, place, _) in entries.iter().filter(|(key, _, _)| held.contains_key(key)) {
-            self.check_variable(key, *place);
-        }
     }
 }

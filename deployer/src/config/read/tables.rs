@@ -22,7 +22,7 @@ const MOST_LOCAL_INDEXES: usize = 5;
 
 const MOST_INCLUDED: usize = 100;
 
-/// Stands for a key that is missing or that comes later.
+/// Stands for a key that is missing or not read yet.
 pub(super) fn no_key() -> Key {
     Key { name: String::new(), kind: KEY_TYPES[0] }
 }

@@ -12,7 +12,7 @@ use crate::{
 /// From this many crates on, a build takes long enough to say so.
 const MANY: usize = 50;
 
-/// What Cargo says of its work on single crates: the count replaces it.
+/// Cargo's lines about single crates, which the count replaces.
 const STEPS: &[&str] = &["Adding", "Compiling", "Downloaded", "Finished", "Locking"];
 
 /// Shows how far a build is. Dropping it removes the row of a build that has not ended.
@@ -88,7 +88,7 @@ impl Shown {
     }
 }
 
-/// What is said before a build of this many crates.
+/// The line before a build of this many crates.
 fn announce(name: &str, left: usize) -> Vec<String> {
     if left < MANY {
         return Vec::new();

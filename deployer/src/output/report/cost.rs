@@ -7,7 +7,7 @@ use crate::cost::{
     prices::{dollars, prices},
 };
 
-/// Prints what a stack costs.
+/// Prints the cost of a stack.
 pub fn cost(estimate: &Estimate) {
     lines(estimate).iter().for_each(|text| line(text));
 }
@@ -22,7 +22,7 @@ pub fn difference(difference: Difference, region: &str) -> String {
     let cents = (difference.amount * 100.0).round();
     let sign = if cents < 0.0 { "-" } else { "+" };
     let amount = match cents == 0.0 {
-        true => "as before, besides what is by use".to_owned(),
+        true => "as before, without charges by use".to_owned(),
         false => format!("{sign} {} a month", dollars(difference.amount.abs())),
     };
     let rest = if difference.is_complete { "" } else { ", and instances whose price is unknown" };
@@ -41,7 +41,7 @@ fn lines(estimate: &Estimate) -> Vec<String> {
         lines.push(row(item));
     }
     lines.push(format!("sum {:>43}", amounts(*least, *most)));
-    lines.push("without tax, free tier, credits, and what is by use".to_owned());
+    lines.push("without tax, free tier, credits, and charges by use".to_owned());
     if region != estimate.prices_region {
         lines.push(format!("the prices are those of {}; {region} differs", estimate.prices_region));
     }
@@ -114,7 +114,7 @@ mod tests {
             services
               data transfer out  by use: $0.09 per GB after the first 100 GB
             sum                                 39.84–76.29
-            without tax, free tier, credits, and what is by use
+            without tax, free tier, credits, and charges by use
         "#]]
         .assert_eq(&(lines.join("\n") + "\n"));
     }
@@ -125,7 +125,7 @@ mod tests {
         let date = prices().date;
         assert_eq!(shown(6.132, true), format!("cost: + $6.13 a month (prices of {date})"));
         assert_eq!(shown(-6.132, true), format!("cost: - $6.13 a month (prices of {date})"));
-        assert_eq!(shown(0.001, true), format!("cost: as before, besides what is by use (prices of {date})"));
+        assert_eq!(shown(0.001, true), format!("cost: as before, without charges by use (prices of {date})"));
         let lacks = format!("cost: - $16.43 a month, and instances whose price is unknown (prices of {date})");
         assert_eq!(shown(-16.425001, false), lacks);
     }

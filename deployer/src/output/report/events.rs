@@ -85,7 +85,7 @@ pub(super) fn progress(name: &str, action: &str, progress: &Progress, schedule: 
     }
 }
 
-/// An error, whether the command ends with it or goes on.
+/// An error, whether or not the command continues.
 pub(super) fn error(failure: &Failure) {
     emit("error", |_| {
         let causes: Vec<String> = failure.error.chain().skip(1).map(ToString::to_string).collect();

@@ -33,7 +33,7 @@ pub fn object(value: &Value) -> bool {
     write_line(&inert(&value.to_string()))
 }
 
-/// Escapes what JSON leaves unescaped although it can control a terminal. All of that is within strings.
+/// Escapes the characters that can control a terminal and that JSON leaves unescaped. They occur only within strings.
 fn inert(json: &str) -> String {
     let mut shown = String::new();
     for c in json.chars() {

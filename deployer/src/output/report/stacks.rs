@@ -9,10 +9,10 @@ use super::{
 use crate::{
     cloud::stacks::{FoundStack, Removal, Stacks, Unread},
     cost::existing::Sizes,
-    output::bytes,
+    output::{bytes, counted::counted},
 };
 
-/// Prints the stacks, and what could not be read.
+/// Prints the stacks, and the regions that could not be read.
 pub fn stacks(found: &Stacks) {
     lines(found, now_s()).iter().for_each(|text| line(text));
 }
@@ -23,12 +23,11 @@ pub fn stacks_json(found: &Stacks) -> String {
 }
 
 fn lines(found: &Stacks, now_s: i64) -> Vec<String> {
-    let mut lines = match (&found.account, found.stacks.len()) {
-        (None, _) => vec!["no stacks: there is no local AWS here".to_owned()],
-        (Some(account), 0) => vec![format!("no stacks in account {account}")],
-        (Some(account), 1) => vec![format!("1 stack in account {account}")],
-        (Some(account), count) => vec![format!("{count} stacks in account {account}")],
-    };
+    let mut lines = vec![match (&found.account, found.stacks.len()) {
+        (None, _) => "no stacks: there is no local AWS here".to_owned(),
+        (Some(account), 0) => format!("no stacks in account {account}"),
+        (Some(account), count) => format!("{} in account {account}", counted(count, "stack")),
+    }];
     found.stacks.iter().for_each(|it| stack(it, now_s, &mut lines));
     lines.extend(found.unread.iter().map(unread));
     lines
@@ -36,20 +35,17 @@ fn lines(found: &Stacks, now_s: i64) -> Vec<String> {
 
 fn stack(it: &FoundStack, now_s: i64, lines: &mut Vec<String>) {
     let all: usize = it.resources.values().sum();
-    let noun = if all == 1 { "resource" } else { "resources" };
     let age = it.created.as_deref().and_then(|at| age(at, now_s)).map(|age| format!(", {age} old"));
     let owner = it.owner.as_ref().map(|owner| format!(", owner {owner}"));
     let (age, owner) = (age.unwrap_or_default(), owner.unwrap_or_default());
-    lines.push(format!("{} in {}: {all} {noun}{age}{owner}", it.name, it.region));
+    lines.push(format!("{} in {}: {}{age}{owner}", it.name, it.region, counted(all, "resource")));
     lines.push(format!("  cost {}", costs(&it.cost, &it.region)));
     lines.extend(wrapped(sizes(&it.size).into_iter()));
     lines.extend(it.paused.iter().map(|since| format!("  paused since {since}")));
     let is_over = |time: &str| DateTime::from_str(time, Format::DateTime).is_ok_and(|at| at.secs() <= now_s);
     let ends = |time: &String| format!("  {} at {time}", if is_over(time) { "ended" } else { "ends" });
     lines.extend(it.ends.iter().map(ends));
-    let kinds =
-        it.resources.iter().map(|(kind, count)| format!("{count} {kind}{}", if *count == 1 { "" } else { "s" }));
-    lines.extend(wrapped(kinds));
+    lines.extend(wrapped(it.resources.iter().map(|(kind, count)| counted(*count, kind))));
     match &it.remove {
         None => lines.push("  to remove it: by hand, because no stack.yaml can have this name".into()),
         Some(Removal { stack_yaml: None, commands }) => {
@@ -63,16 +59,15 @@ fn stack(it: &FoundStack, now_s: i64, lines: &mut Vec<String>) {
     }
 }
 
-/// How much a stack runs and holds, without what it has nothing of.
+/// The sizes of a stack in words. Leaves out what is zero or unknown.
 fn sizes(size: &Sizes) -> Vec<String> {
-    let count = |number: u64, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
     let with_bytes = |number: Option<u64>, bytes: Option<u64>, noun: &str| {
         let number = number.filter(|number| *number > 0)?;
-        Some(format!("{} of {}", count(number, noun), bytes::in_words(bytes.unwrap_or_default())))
+        Some(format!("{} of {}", counted(number, noun), bytes::in_words(bytes.unwrap_or_default())))
     };
     let objects = with_bytes(size.objects, size.object_bytes, "object");
     let objects = objects.map(|words| format!("{}{words}", if size.more_objects { "more than " } else { "" }));
-    let instances = size.instances.filter(|number| *number > 0).map(|number| count(number as u64, "instance"));
+    let instances = size.instances.filter(|number| *number > 0).map(|number| counted(number, "instance"));
     [instances, objects, with_bytes(size.rows, size.row_bytes, "row")].into_iter().flatten().collect()
 }
 

@@ -16,6 +16,7 @@ use crate::{
         prices::{dollars, prices},
         spent::lifetime,
     },
+    output::counted::counted,
 };
 
 /// The column of the states.
@@ -158,7 +159,7 @@ fn resting(it: &ServiceStatus) -> String {
     }
 }
 
-/// When a service ends, or what brings it back.
+/// The time at which a service ends, or the command that brings it back.
 fn rest(it: &ServiceStatus, now_s: i64) -> Option<String> {
     match (&it.paused, &it.ends) {
         (Some(_), _) if it.is_resting() => Some("`deployer resume` brings it back".into()),
@@ -212,10 +213,8 @@ fn function(it: &FunctionStatus, lines: &mut Vec<String>) {
 fn bucket(it: &BucketStatus, lines: &mut Vec<String>) {
     let (mark, state) = match (it.exists, &it.objects) {
         (Some(false), _) => ('✗', "does not exist".to_owned()),
-        (_, Objects { counted: Some(1), more: false }) => (' ', "1 object".into()),
-        (_, Objects { counted: Some(objects), more }) => {
-            (' ', format!("{objects}{} objects", if *more { "+" } else { "" }))
-        }
+        (_, Objects { counted: Some(objects), more: false }) => (' ', counted(*objects, "object")),
+        (_, Objects { counted: Some(objects), more: true }) => (' ', format!("{objects}+ objects")),
         (_, Objects { counted: None, .. }) => ('?', "?".into()),
     };
     lines.push(row(mark, &format!("bucket {}", it.name), &state));
@@ -223,10 +222,7 @@ fn bucket(it: &BucketStatus, lines: &mut Vec<String>) {
 }
 
 fn table(it: &TableStatus, lines: &mut Vec<String>) {
-    let rows = |rows: i64| {
-        let noun = if rows == 1 { "row" } else { "rows" };
-        format!("{rows} {noun} (on AWS, as of up to 6 h ago)")
-    };
+    let rows = |rows: i64| format!("{} (on AWS, as of up to 6 h ago)", counted(rows, "row"));
     let state = match (it.state.as_deref(), it.rows) {
         (Some(ABSENT), _) => "does not exist".to_owned(),
         (Some("ACTIVE"), Some(count)) => rows(count),

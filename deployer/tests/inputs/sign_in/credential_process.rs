@@ -13,7 +13,7 @@ const CASES: &[Case] = &[
         what: "it fails",
         config: "[profile dev]\ncredential_process = sh -c 'echo no such vault >&2; exit 3'\n",
         error: "Error retrieving credentials: external process exited with code exit status: 3. Stderr: no such vault",
-        hint: "see what it prints: `sh -c",
+        hint: "check its output: `sh -c",
         ..PROCESS
     },
     Case {
@@ -30,7 +30,7 @@ const CASES: &[Case] = &[
         error: "Error retrieving credentials from external process, could not parse response: invalid JSON in \
                 response: Error at offset 0: unexpected token 'h'. Expected one of '{', '[', '\"', 'null', 'true', \
                 'false', <number>",
-        hint: "see what it prints: `echo hello`",
+        hint: "check its output: `echo hello`",
         ..PROCESS
     },
     Case {

@@ -1,4 +1,4 @@
-//! Scaling activities: what a group did and why (docs/aws.md §10.4).
+//! Scaling activities: the actions of a group, with their causes (docs/aws.md §10.4).
 
 use crate::Site;
 use crate::clock::Moment;

@@ -54,7 +54,7 @@ pub fn reconcile(state: &mut State, site: &Site, profiles: &Profiles) {
     }
 }
 
-/// Records what has happened to the group's instances, and terminates those that have drained.
+/// Records the changes of the group's instances, and terminates those that have drained.
 fn settle(state: &mut State, name: &str) {
     let ours: Vec<Instance> =
         state.instances.values().filter(|one| one.group.as_deref() == Some(name)).cloned().collect();

@@ -80,7 +80,7 @@ impl Launch<'_> {
     }
 }
 
-/// Tagging what a launch creates.
+/// Tagging the resources that a launch creates.
 fn create_tags(resource: String, tags: Tags) -> Need {
     let need = Need::new("ec2:CreateTags", resource).knowing("ec2:CreateAction", Some("RunInstances".to_owned()));
     tags.into_iter().fold(need, |need, (key, value)| need.knowing(format!("aws:RequestTag/{key}"), Some(value)))

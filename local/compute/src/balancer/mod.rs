@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +30,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -366,7 +367,7 @@ impl Front {
 
     /// Returns the route for the current state.
     fn route(&self) -> Arc<Route> {
-        let mut kept = self.route.lock().expect("nothing panics while it looks for the way");
+        let mut kept = self.route.lock();
         match kept.as_ref() {
             Some(route) if route.generation == self.compute.generation() => route.clone(),
             _ => {

@@ -1,8 +1,10 @@
 //! Counts requests per target, and the responses that load balancers generate themselves.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// The counts of all targets.
 #[derive(Default, Clone)]
@@ -43,7 +45,7 @@ impl Requests {
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().expect("nothing panics while it counts")
+        self.0.lock()
     }
 }
 
@@ -94,6 +96,6 @@ impl Tally {
     }
 
     fn answers(&self) -> MutexGuard<'_, Answers> {
-        self.0.lock().expect("nothing panics while it counts")
+        self.0.lock()
     }
 }

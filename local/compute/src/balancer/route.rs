@@ -34,7 +34,7 @@ pub struct Route {
     pub local_ports: BTreeMap<u16, u16>,
 }
 
-/// Where a request goes next.
+/// The destination of a request.
 pub enum Next {
     /// One of these groups, chosen by weight.
     Groups(Vec<Group>),

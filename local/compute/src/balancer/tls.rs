@@ -1,8 +1,9 @@
 //! TLS of HTTPS listeners: certificates are chosen by the name that the client asks for (docs/aws.md §9.5).
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -33,7 +34,7 @@ impl Tls {
     ///
     /// Errors: no certificate can be used.
     pub fn config(&self, settings: Settings, policy: &Policy) -> Result<Arc<ServerConfig>, String> {
-        let mut kept = self.0.lock().expect("nothing panics while it makes a configuration");
+        let mut kept = self.0.lock();
         if let Some((before, config)) = kept.as_ref().filter(|(before, _)| *before == settings) {
             tracing::trace!(policy = before.policy, "the TLS configuration is unchanged");
             return Ok(config.clone());

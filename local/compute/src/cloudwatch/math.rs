@@ -18,7 +18,7 @@ const DEEPEST: usize = 32;
 impl Expression {
     /// Parses an expression.
     ///
-    /// Errors: what is wrong with it, or not implemented.
+    /// Errors: the part that is invalid or not implemented.
     pub fn parse(text: &str) -> Result<Expression, String> {
         let mut parser = Parser { rest: text, depth: 0 };
         let whole = parser.sum()?;

@@ -1,8 +1,9 @@
 //! The processes of an instance, and the states of its units.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -36,22 +37,22 @@ impl Machine {
 
     /// Returns the process ids of its units; each process leads a process group.
     pub fn processes(&self) -> Vec<u32> {
-        self.processes.lock().expect("nothing panics while it holds the processes").values().copied().collect()
+        self.processes.lock().values().copied().collect()
     }
 
     /// Returns a description of how the limits of its type are enforced.
     pub fn limits(&self) -> Option<String> {
-        self.limits.lock().expect("nothing panics while it holds the words").clone()
+        self.limits.lock().clone()
     }
 
     pub(super) fn note_unit(&self, unit: &str, active: &'static str, sub: &'static str) {
-        let mut units = self.units.lock().expect("nothing panics while it holds the units");
+        let mut units = self.units.lock();
         let state = units.entry(unit.to_owned()).or_default();
         (state.active, state.sub) = (active, sub);
     }
 
     pub(super) fn note_restart(&self, unit: &str) {
-        let mut units = self.units.lock().expect("nothing panics while it holds the units");
+        let mut units = self.units.lock();
         units.entry(unit.to_owned()).or_default().restarts += 1;
     }
 
@@ -73,11 +74,11 @@ impl Machine {
     }
 
     pub(super) fn note_limits(&self, words: String) {
-        *self.limits.lock().expect("nothing panics while it holds the words") = Some(words);
+        *self.limits.lock() = Some(words);
     }
 
     pub(super) fn note(&self, unit: &str, pid: Option<u32>) {
-        let mut processes = self.processes.lock().expect("nothing panics while it holds the processes");
+        let mut processes = self.processes.lock();
         match pid {
             Some(pid) => drop(processes.insert(unit.to_owned(), pid)),
             None => drop(processes.remove(unit)),

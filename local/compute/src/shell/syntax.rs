@@ -159,7 +159,7 @@ fn starts_path(pieces: &[Piece]) -> bool {
     }
 }
 
-/// Parses what follows a dollar sign: `NAME`, `{NAME}`, a digit, or `(SCRIPT)`.
+/// Parses the text after a dollar sign: `NAME`, `{NAME}`, a digit, or `(SCRIPT)`.
 fn dollar(rest: &mut Letters, is_split: bool) -> Result<Piece, String> {
     let is_letter = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
     match rest.peek() {

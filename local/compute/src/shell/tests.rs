@@ -146,15 +146,15 @@ async fn only_the_main_program_of_a_unit_loops_for_ever() {
 #[tokio::test]
 async fn the_loop_of_a_unit_prints_each_round_and_has_no_end() {
     let dir = tempfile::tempdir().unwrap();
-    let said = std::sync::Mutex::new(String::new());
+    let said = parking_lot::Mutex::new(String::new());
     let say = |output: &[u8], errors: &str| {
-        *said.lock().unwrap() += &(String::from_utf8_lossy(output).into_owned() + errors);
+        *said.lock() += &(String::from_utf8_lossy(output).into_owned() + errors);
     };
     let (tools, none) = (FakeTools::default(), BTreeMap::new());
     let script = "while true; do echo x; nothing; { echo hidden; } > /dev/null; done";
     let endless = run(dir.path(), &tools, script, &[], &none, Nest::ENDLESS, Some(&say));
     tokio::time::timeout(Duration::from_millis(200), endless).await.unwrap_err();
-    let said = said.lock().unwrap();
+    let said = said.lock();
     let round = "x\nnothing: this command does not exist on a local instance\n";
     assert!(said.starts_with(&round.repeat(2)) && !said.contains("hidden"), "{said}");
 }

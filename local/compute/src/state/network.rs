@@ -39,7 +39,7 @@ pub struct RouteTable {
     pub id: String,
     pub vpc: String,
     pub is_main: bool,
-    /// The routes beside that within the VPC.
+    /// The routes, except the one within the VPC.
     pub routes: Vec<Routed>,
     /// The subnets by the ids of their associations.
     pub associations: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! A certificate, as it is stored and as it is shown.
+//! A certificate, in storage and in answers.
 
 use std::collections::BTreeMap;
 

@@ -180,7 +180,7 @@ impl Acm {
         Ok(Arc::new(Acm { file, region: region.to_owned(), state, speed, route53, authority, users, stop }))
     }
 
-    /// Sets what uses the certificates.
+    /// Sets the load balancers that use the certificates.
     pub fn connect(&self, users: Weak<dyn Users>) {
         *self.users.write() = Some(users);
     }

@@ -176,7 +176,7 @@ fn apply(records: &mut Records, put: &mut BTreeSet<String>, change: &Change) -> 
     None
 }
 
-/// Returns what is wrong with a record set, given all records of its zone.
+/// Returns the errors in a record set, given all records of its zone.
 fn flaws(zone: &Zone, records: &Records, record: &RecordSet, outside: &Outside) -> Vec<String> {
     let RecordSet { name, kind, .. } = record;
     let of_zone = &zone.name;
@@ -213,7 +213,8 @@ fn flaws(zone: &Zone, records: &Records, record: &RecordSet, outside: &Outside) 
     flaws
 }
 
-/// Returns what is wrong with the target of an alias: a record set of the same type in the zone, or a load balancer.
+/// Returns the error in the target of an alias. The target must be a record set of the same type in the zone, or a load
+/// balancer.
 fn alias_flaw(zone: &Zone, records: &Records, record: &RecordSet, alias: &Alias, outside: &Outside) -> Option<String> {
     let tried = format!(
         "Tried to create an alias that targets {}, type {} in zone {}, but ",

@@ -322,7 +322,7 @@ impl Route53 {
         self.state.lock().delegations.clone()
     }
 
-    /// Calls `look` with what DNS knows now.
+    /// Calls `look` with the present state of DNS.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&View) -> T) -> T {
         let state = self.state.lock();
         let lame = self.faults.has(Kind::LameDelegation);

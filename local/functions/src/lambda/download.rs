@@ -20,7 +20,7 @@ use kit::store;
 /// The validity of a URL (`API:lambda.GetFunction`).
 const GOOD_FOR: Duration = Duration::minutes(10);
 
-/// The stored zips, and what is needed to sign their URLs.
+/// The stored zips, and the key that signs their URLs.
 pub(super) struct Zips {
     dir: PathBuf,
     endpoint: String,

@@ -1,4 +1,4 @@
-//! Resource policies: what a bucket or function allows or denies its callers.
+//! Resource policies, by which a bucket or function allows or denies its callers.
 //!
 //! Within an account, an allow in either the resource's or the caller's policies suffices, and a deny in either wins
 //! (IAM user guide, "Policy evaluation logic").

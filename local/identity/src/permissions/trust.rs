@@ -1,4 +1,4 @@
-//! Trust policies: who may assume a role.
+//! Trust policies, which name the principals that may assume a role.
 
 use serde_json::{Map, Value};
 

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::hmac;
 use kit::chunked::{TRAILER_SIGNATURE, Trailers};
 
-/// The state of the chain after what has been verified so far.
+/// The state of the chain after the chunks verified so far.
 #[derive(Clone)]
 pub(super) struct Chain {
     pub key: Vec<u8>,

@@ -97,7 +97,7 @@ impl Payload {
 
     /// Ends the body, and returns its trailers.
     ///
-    /// Errors: the body is incomplete or not what was signed.
+    /// Errors: the body is incomplete, or differs from the signed one.
     pub fn end(self) -> Result<Trailers, Refusal> {
         let trailers = self.decoder.map(Decoder::end).transpose()?.unwrap_or_default();
         let (holds, refusal) = match self.proof {

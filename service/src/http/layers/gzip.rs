@@ -114,7 +114,7 @@ fn pack_part(part: &[u8]) -> Bytes {
     })
 }
 
-/// Compresses what never changes as well as possible: it is worth some milliseconds, once.
+/// Compresses constant content as well as possible: some milliseconds, once, are worth it.
 pub(crate) fn pack_well(body: &[u8]) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::best());
     packer.write_all(body).and_then(|()| packer.finish()).expect("a Vec takes everything")

@@ -1,0 +1,153 @@
+//! The layout of a session's stack: its programs, its page and its plan.
+
+use std::collections::BTreeSet;
+
+use anyhow::anyhow;
+
+use super::{Session, held, place, unless_stopped, warn_of_exposed};
+use crate::{
+    cloud::{
+        health,
+        site::{Network, Site},
+    },
+    config::Config,
+    cost::difference::{self, Difference},
+    engine::{Plan, Planned, Resource as _, Step},
+    kinds::{self, load_balancer::LoadBalancer},
+    output::{
+        exit::{Exit, Failure},
+        report,
+    },
+    package::{
+        Building,
+        programs::{Programs, Warning},
+    },
+    page::{Later, Page, lay_out, lay_out_until, usual_bake_minutes},
+};
+
+impl Session {
+    /// Builds the programs of the chosen targets, or of all if there are none.
+    pub(super) async fn programs(&self, targets: &[String]) -> Result<Programs, Failure> {
+        let wanted = |entry: &str| self.is_needed(entry, targets);
+        warn_of_exposed(&self.config, &self.file);
+        self.check_images(wanted).await?;
+        held::refuse(self.find_held(wanted).await?)?;
+        let mut build = report::Build::default();
+        let show = |building: Building<'_>| build.show(building);
+        let built = Programs::build(&self.config, self.folder(), self.destination, wanted, show);
+        let built = unless_stopped(async { built.await.map_err(|failed| self.unbuilt(failed)) }).await?;
+        for Warning { path, unfit } in &built.warnings {
+            let place = place(&self.config, &self.file, path).unwrap_or_default();
+            report::warning(&format!("{place}: this program runs here and would not start on AWS: {unfit}"));
+        }
+        Ok(built)
+    }
+
+    /// Whether a target needs this entry. Other entries keep their current program.
+    pub(super) fn is_needed(&self, entry: &str, targets: &[String]) -> bool {
+        if targets.is_empty() {
+            return true;
+        }
+        let page = self.page(&Programs::none());
+        page.stack.select(targets).is_ok_and(|chosen| page.stack.sections(&chosen).contains(entry))
+    }
+
+    pub(super) fn page(&self, programs: &Programs) -> Page {
+        let Session { config, site, network, wait, .. } = self;
+        lay_out_until(config, site, network.as_ref(), programs, *wait, self.later())
+    }
+
+    /// What is known of the stack besides its description.
+    pub(super) fn later(&self) -> Later {
+        Later { ends: self.ends.clone(), versions: self.versions.lock().clone() }
+    }
+
+    /// The page, with all orphans of this stack.
+    pub(super) async fn page_with_orphans(&self, programs: &Programs) -> Result<Page, Failure> {
+        let mut page = self.page(programs);
+        let looked = kinds::doom_orphans(&mut page.stack, &self.aws).await;
+        looked.map_err(|fault| self.failed("look for what this stack has", fault))?;
+        Ok(page)
+    }
+
+    pub(super) fn chosen(&self, page: &Page, targets: &[String]) -> Result<Option<BTreeSet<usize>>, Failure> {
+        if targets.is_empty() {
+            return Ok(None);
+        }
+        page.stack.select(targets).map(Some).map_err(|target| self.unknown(page, &target))
+    }
+
+    pub(super) fn unknown(&self, page: &Page, target: &str) -> Failure {
+        let sections = page.stack.all_sections();
+        Failure::usage(format!("stack.yaml has nothing called {target:?}"))
+            .hint(format!("there are: {}", sections.into_iter().collect::<Vec<_>>().join(", ")))
+    }
+
+    /// The plan for the chosen targets, with its page. Resources to adopt count as ours.
+    pub(super) async fn plan(
+        &self,
+        programs: &Programs,
+        targets: &[String],
+        adopt: &[String],
+    ) -> Result<(Page, Plan), Failure> {
+        unless_stopped(self.look(programs, targets, adopt)).await
+    }
+
+    async fn look(&self, programs: &Programs, targets: &[String], adopt: &[String]) -> Result<(Page, Plan), Failure> {
+        let mut page = match targets.is_empty() {
+            true => self.page_with_orphans(programs).await?,
+            false => self.page(programs),
+        };
+        if let Some(stranger) = adopt.iter().find(|name| !page.stack.adopt(name) && !page.stack.adopt(&singular(name)))
+        {
+            return Err(Failure::usage(format!("--adopt {stranger}: stack.yaml describes no such resource"))
+                .hint("name it as the plan does, such as `bucket.images`"));
+        }
+        let chosen = self.chosen(&page, targets)?;
+        let plan = page.stack.plan(&self.aws, chosen.as_ref()).await.map_err(|error| self.located(error))?;
+        self.note(plan.span);
+        self.see(&plan);
+        self.check_addresses(&plan)?;
+        Ok((page, plan))
+    }
+
+    /// Rejects a plan that would create a load balancer in a full subnet, before anything is created.
+    fn check_addresses(&self, plan: &Plan) -> Result<(), Failure> {
+        let is_new = |line: &Planned| line.address.kind == LoadBalancer::KIND && matches!(line.step, Step::Create);
+        match &self.network {
+            Some(network) if plan.lines.iter().any(is_new) => {
+                network.check_addresses().map_err(|fault| self.unfit(fault))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Rejects a plan that would have to replace something, before anything is changed.
+    pub(super) fn refuse_replacements(&self, plan: &Plan) -> Result<(), Failure> {
+        let mut errors = plan.lines.iter().filter_map(Planned::must_replace).peekable();
+        if errors.peek().is_none() {
+            return Ok(());
+        }
+        errors.for_each(|error| report::failure(&self.located(error)));
+        Err(Failure::new(Exit::Failed, anyhow!("nothing was changed")))
+    }
+
+    /// What a plan adds to the cost of a month.
+    pub(super) fn difference(&self, page: &Page, plan: &Plan) -> Difference {
+        difference::of_plan(&self.config, page, plan, self.zones(), usual_bake_minutes(&self.site))
+    }
+}
+
+/// `buckets.images` as it is in plans: `bucket.images`.
+fn singular(name: &str) -> String {
+    match name.split_once("s.") {
+        Some((kind, key)) if !kind.contains('.') => format!("{kind}.{key}"),
+        _ => name.to_owned(),
+    }
+}
+
+/// The page without calls to AWS: its resources and their inputs, but not their settings.
+pub(super) fn offline_page(config: &Config) -> Page {
+    let site = Site::unknown(config.account.as_deref(), config.region.as_str());
+    lay_out(config, &site, Some(&Network::unknown()), &Programs::none(), health::Wait::default())
+}
