@@ -17,7 +17,7 @@ use support::{
     cloud::{KEYS, TestAws, connect},
     terminal::Terminal,
 };
-use testkit::{eventually, programs::program};
+use testkit::{eventually, programs::program, until};
 
 /// Values that differ from everything else.
 const FIRST: &str = "first-5b1c$`\"\\value";
@@ -175,6 +175,7 @@ async fn a_value_is_read_at_the_start_of_a_service_and_is_nowhere_else() {
     // A release whose values are gone is not brought back, and every one that is missing is said.
     let delete = aws.secrets.delete_secret().secret_id("app/fields").force_delete_without_recovery(true);
     delete.send().await.expect("it is deleted");
+    until("it is gone", async || aws.secrets.describe_secret().secret_id("app/fields").send().await.is_err()).await;
     let refused = project.run(&["rollback", "web", "--local", "--yes"]);
     let words = "release 1 of web reads the secret app/fields, which does not exist";
     assert!(refused.code == 1 && refused.stderr.contains(words), "{}", refused.all());
@@ -243,6 +244,7 @@ async fn a_missing_and_a_denied_secret_are_causes_with_a_remedy() {
     assert!(denied.all().contains("run `up`, which restores the role's policy"), "{}", denied.all());
     // With the same message from AWS, since the role is denied what does not exist, too.
     aws.secrets.delete_secret().secret_id("app/token").force_delete_without_recovery(true).send().await.expect("gone");
+    until("it is gone", async || aws.secrets.describe_secret().secret_id("app/token").send().await.is_err()).await;
     let missing = why("it cannot read TOKEN from the secret app/token, which does not exist").await;
     assert!(missing.all().contains("deployer secret set"), "{}", missing.all());
     project.done(&["down", "--local", "--yes"]);
@@ -446,7 +448,9 @@ async fn setting_a_value_is_completed_by_the_same_command_after_a_kill() {
         ("TagResource", "free"),
     ] {
         for how in ["hold-before", "hold-after"] {
-            drop(secrets.delete_secret().secret_id("s").force_delete_without_recovery(true).send().await);
+            secrets.delete_secret().secret_id("s").force_delete_without_recovery(true).send().await.expect("deleted");
+            // The deletion ends in the background.
+            until("the secret is gone", async || secrets.describe_secret().secret_id("s").send().await.is_err()).await;
             if before != "absent" {
                 let tag = aws_sdk_secretsmanager::types::Tag::builder().key("deployer:stack").value("s").build();
                 let tags = (before != "free").then(|| vec![tag]);

@@ -226,7 +226,7 @@ impl Region {
         let objects: Arc<dyn CodeObjects> = s3.clone();
         lambda.connect(Arc::downgrade(&objects));
         let acm = Acm::open(&state, name, *speed, route53.clone(), authority.clone())?;
-        let secrets = Arc::new(SecretsManager::open(&state, name)?);
+        let secrets = Arc::new(SecretsManager::open(&state, name, *speed)?);
         let parameters = Arc::new(Parameters::open(&state, name)?);
         let roles =
             RolesOf { region: name.to_owned(), access: access.clone(), iam: iam.clone(), secrets: secrets.clone() };

@@ -281,7 +281,7 @@ async fn a_listener_is_refused_as_on_aws() {
         (secure(), "ValidationError"),
         (secure().certificates(certificate(&unknown)), "CertificateNotFound"),
         (secure().certificates(certificate(&pending)), "UnsupportedCertificate"),
-        (secure().certificates(certificate(&arn)).certificates(certificate(&arn)), "ValidationError"),
+        (secure().certificates(certificate(&arn)).certificates(certificate(&arn)), "TooManyCertificates"),
         (secure().certificates(certificate(&arn)).ssl_policy("ELBSecurityPolicy-None"), "SSLPolicyNotFound"),
         (create().protocol(ProtocolEnum::Http).certificates(certificate(&arn)), "ValidationError"),
         (create().protocol(ProtocolEnum::Http).ssl_policy("ELBSecurityPolicy-2016-08"), "ValidationError"),

@@ -16,7 +16,7 @@ use crate::state::{MetricAlarm, State, Verdict};
 use crate::{Alarm, Compute, Site, autoscaling};
 use kit::answer::{Protocol, Refusal, Response, cbor, escape, json_answer, query_result};
 use kit::call::{Asked, Call, Effect, Form, Input, Need, Needs, Operation, Page, Rows};
-use kit::taken;
+use kit::taken::{self, Takes, Type};
 
 pub(crate) use alarms::evaluate;
 pub(crate) use metrics::{Metrics, minute};
@@ -25,14 +25,14 @@ const NAMESPACE: &str = "http://monitoring.amazonaws.com/doc/2010-08-01/";
 
 /// The supported operations and parameters; any other is refused by name.
 const OPERATIONS: &[Operation<Run>] = &[
-    row("DeleteAlarms", Run::Writes(alarms::delete), Needs::Of(on_alarms), None, "AlarmNames"),
+    row("DeleteAlarms", Run::Writes(alarms::delete), Needs::Of(on_alarms), None, "AlarmNames[]"),
     row(
         "DescribeAlarms",
         Run::Reads(describe_alarms),
         // The service's name in policies differs from its name in signatures.
         Needs::Of(|_| vec![Need::new("cloudwatch:DescribeAlarms", "*")]),
         Some(Page::Own("MaxRecords")),
-        "ActionPrefix AlarmNamePrefix AlarmNames AlarmTypes MaxRecords NextToken StateValue",
+        "ActionPrefix AlarmNamePrefix AlarmNames[] AlarmTypes[] MaxRecords:integer NextToken StateValue",
     ),
     row("ListTagsForResource", Run::Reads(alarms::list_tags), Needs::Of(on_arn), None, "ResourceARN"),
     row(
@@ -40,15 +40,16 @@ const OPERATIONS: &[Operation<Run>] = &[
         Run::Writes(alarms::put),
         Needs::Of(to_put),
         None,
-        "ActionsEnabled AlarmDescription AlarmName ComparisonOperator DatapointsToAlarm Dimensions.Name Dimensions.Value \
-         EvaluationPeriods MetricName Metrics.Expression Metrics.Id Metrics.Label Metrics.MetricStat.Metric.Dimensions.Name \
-         Metrics.MetricStat.Metric.Dimensions.Value Metrics.MetricStat.Metric.MetricName \
-         Metrics.MetricStat.Metric.Namespace Metrics.MetricStat.Period Metrics.MetricStat.Stat Metrics.ReturnData \
-         Namespace Period Statistic Tags.Key Tags.Value Threshold TreatMissingData",
+        "ActionsEnabled:boolean AlarmDescription AlarmName ComparisonOperator DatapointsToAlarm:integer Dimensions[].Name \
+         Dimensions[].Value EvaluationPeriods:integer MetricName Metrics[].Expression Metrics[].Id Metrics[].Label \
+         Metrics[].MetricStat.Metric.Dimensions[].Name Metrics[].MetricStat.Metric.Dimensions[].Value \
+         Metrics[].MetricStat.Metric.MetricName Metrics[].MetricStat.Metric.Namespace \
+         Metrics[].MetricStat.Period:integer Metrics[].MetricStat.Stat Metrics[].ReturnData:boolean Namespace \
+         Period:integer Statistic Tags[].Key Tags[].Value Threshold:double TreatMissingData",
     ),
     row("SetAlarmState", Run::Writes(alarms::set_state), Needs::Of(on_alarm), None, "AlarmName StateReason StateValue"),
-    row("TagResource", Run::Writes(alarms::tag), Needs::Of(on_arn), None, "ResourceARN Tags.Key Tags.Value"),
-    row("UntagResource", Run::Writes(alarms::untag), Needs::Of(on_arn), None, "ResourceARN TagKeys"),
+    row("TagResource", Run::Writes(alarms::tag), Needs::Of(on_arn), None, "ResourceARN Tags[].Key Tags[].Value"),
+    row("UntagResource", Run::Writes(alarms::untag), Needs::Of(on_arn), None, "ResourceARN TagKeys[]"),
 ];
 
 /// The function behind an operation. One that reads cannot change the state.
@@ -76,8 +77,12 @@ fn alarm_arn(asked: &Asked, name: &str) -> String {
     format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", asked.region, kit::ACCOUNT)
 }
 
+/// The parameters of a call, whose types have not been checked.
 fn parameters<'a>(asked: &'a Asked) -> Cow<'a, Value> {
-    input(&asked.call.input).unwrap_or(Cow::Owned(Value::Null))
+    match &asked.call.input {
+        Input::Form(form) => Cow::Owned(document(form).unwrap_or_default()),
+        input => Cow::Borrowed(input.json().value()),
+    }
 }
 
 fn on_alarm(asked: &Asked) -> Vec<Need> {
@@ -118,12 +123,9 @@ const MOMENTS: &[&str] = &["AlarmConfigurationUpdatedTimestamp", "StateTransitio
 /// Handles a call; `None` if there is no such operation.
 pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
-    let answer = input(&call.input).and_then(|input| {
-        taken::check_json(operation.takes, &input).map_err(taken::refusal)?;
-        match operation.run {
-            Run::Reads(run) => compute.read(|state| run(state, &compute.site, &input)),
-            Run::Writes(run) => compute.try_change(|state, site| run(state, site, &input)),
-        }
+    let answer = input(operation.takes, &call.input).and_then(|input| match operation.run {
+        Run::Reads(run) => compute.read(|state| run(state, &compute.site, &input)),
+        Run::Writes(run) => compute.try_change(|state, site| run(state, site, &input)),
     });
     Some(match answer {
         Ok(answer) => written(call, &answer),
@@ -132,93 +134,58 @@ pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
 }
 
 /// Returns the parameters of a call as a JSON document, whatever its protocol.
-fn input(input: &Input) -> Result<Cow<'_, Value>, Refusal> {
+fn input(takes: Takes, input: &Input) -> Result<Cow<'_, Value>, Refusal> {
     match input {
-        Input::Form(form) if form.iter().any(|(name, _)| name.split('.').count() > MOST_STEPS) => {
-            Err(malformed("the name of a parameter is nested too deeply"))
-        }
         Input::Form(form) => {
             let mut document = document(form)?;
-            typed(&mut document)?;
+            typed(takes, "", &mut document)?;
+            taken::check_json(takes, &document)?;
             Ok(Cow::Owned(document))
         }
         input if input.json().text().is_empty() => Ok(Cow::Owned(json!({}))),
-        input => {
-            let unreadable = |_| Refusal::new(400, "SerializationException", "the request cannot be read");
-            let document = input.json().read().map_err(unreadable)?;
-            check_types(document)?;
-            Ok(Cow::Borrowed(document))
-        }
+        input => taken::document(takes, input.json()).map(Cow::Borrowed),
     }
 }
 
-/// The type of a parameter that is no text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Type {
-    Flag,
-    Whole,
-    Number,
+/// Reads a value of a form, in the notation of XML Schema; `None` if it does not have the type.
+fn parse(kind: Type, text: &str) -> Option<Value> {
+    match kind {
+        Type::Text => Some(json!(text)),
+        Type::Boolean => match text {
+            "true" | "1" => Some(json!(true)),
+            "false" | "0" => Some(json!(false)),
+            _ => None,
+        },
+        Type::Integer => text.parse::<i32>().ok().map(|number| json!(number)),
+        Type::Double => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| json!(number)),
+        _ => None,
+    }
 }
 
-/// The parameters that are no texts, with their types. Their names mean the same wherever they are.
-const TYPES: &[(&str, Type)] = &[
-    ("ActionsEnabled", Type::Flag),
-    ("DatapointsToAlarm", Type::Whole),
-    ("EvaluationPeriods", Type::Whole),
-    ("MaxRecords", Type::Whole),
-    ("Period", Type::Whole),
-    ("ReturnData", Type::Flag),
-    ("Threshold", Type::Number),
-];
-
-fn type_of(name: &str) -> Option<Type> {
-    TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
-}
-
-impl Type {
-    /// Reads a value of a form, in the notation of XML Schema.
-    fn parse(self, text: &str) -> Option<Value> {
-        match self {
-            Type::Flag => match text {
-                "true" | "1" => Some(json!(true)),
-                "false" | "0" => Some(json!(false)),
-                _ => None,
+/// Gives the members of a form's document their types. Empty values other than texts count as missing.
+fn typed(takes: Takes, above: &str, document: &mut Value) -> Result<(), Refusal> {
+    let Some(members) = document.as_object_mut() else { return Err(malformed("Unexpected list element")) };
+    let path_of = |name: &str| if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
+    members.retain(|name, value| value != "" || taken::type_at(takes, &path_of(name)) == Some(Type::Text));
+    for (name, value) in members {
+        let path = path_of(name);
+        let Some(kind) = taken::type_at(takes, &path) else { continue };
+        match (kind, &mut *value) {
+            (Type::Structure, Value::Object(_)) => typed(takes, &path, value)?,
+            (Type::Structures, Value::Array(items)) => {
+                let path = format!("{path}[]");
+                items.iter_mut().try_for_each(|item| typed(takes, &path, item))?;
+            }
+            (Type::Texts, Value::Array(items)) if items.iter().all(Value::is_string) => (),
+            (_, Value::String(text)) => match parse(kind, text) {
+                Some(read) => *value = read,
+                None if kind == Type::Boolean => return Err(malformed("boolean must follow xsd1.1 definition")),
+                None => return Err(malformed(&format!("Value ({text}) for parameter {name} is invalid."))),
             },
-            Type::Whole => text.parse::<i32>().ok().map(|number| json!(number)),
-            Type::Number => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| json!(number)),
+            _ => return Err(malformed("Unexpected complex element termination")),
         }
     }
-
-    fn fits(self, value: &Value) -> bool {
-        match self {
-            Type::Flag => value.is_boolean(),
-            Type::Whole => value.as_f64().is_some_and(|number| number.fract() == 0.0),
-            Type::Number => value.is_number(),
-        }
-    }
-}
-
-/// Converts the texts of a form that stand for something else. Empty ones count as missing.
-fn typed(document: &mut Value) -> Result<(), Refusal> {
-    match document {
-        Value::Array(items) => items.iter_mut().try_for_each(typed),
-        Value::Object(fields) => {
-            fields.retain(|name, value| type_of(name).is_none() || value != "");
-            fields.iter_mut().try_for_each(|(name, value)| match (type_of(name), &value) {
-                (Some(kind), Value::String(text)) => match kind.parse(text) {
-                    Some(read) => {
-                        *value = read;
-                        Ok(())
-                    }
-                    None if kind == Type::Flag => Err(malformed("boolean must follow xsd1.1 definition")),
-                    None => Err(malformed(&format!("Value ({text}) for parameter {name} is invalid."))),
-                },
-                (Some(_), _) => Err(malformed("Unexpected complex element termination")),
-                (None, _) => typed(value),
-            })
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// The error for a form whose values have the wrong types (docs/aws.md §2.1).
@@ -226,25 +193,13 @@ fn malformed(message: &str) -> Refusal {
     Refusal::new(400, "MalformedInput", message)
 }
 
-/// Refuses a document with a value of the wrong type.
-fn check_types(document: &Value) -> Result<(), Refusal> {
-    match document {
-        Value::Array(items) => items.iter().try_for_each(check_types),
-        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| match type_of(name) {
-            Some(kind) if !value.is_null() && !kind.fits(value) => {
-                Err(Refusal::new(400, "SerializationException", format!("{name} has a value of the wrong type")))
-            }
-            Some(_) => Ok(()),
-            None => check_types(value),
-        }),
-        _ => Ok(()),
-    }
-}
-
 /// Converts a form to a document: `AlarmNames.member.1` is the first element of a list.
 ///
-/// Errors: `MalformedInput` if the number of an element is none.
+/// Errors: `MalformedInput` if the number of an element is none, or a name has too many steps.
 fn document(form: &Form) -> Result<Value, Refusal> {
+    if form.keys().any(|name| name.split('.').count() > MOST_STEPS) {
+        return Err(malformed("the name of a parameter is nested too deeply"));
+    }
     let mut input = json!({});
     for (name, value) in form.iter().filter(|(name, _)| !matches!(name.as_str(), "Action" | "Version")) {
         let steps: Vec<&str> = name.split('.').collect();
@@ -543,10 +498,11 @@ mod tests {
     }
 
     #[test]
-    fn values_of_the_wrong_type_are_refused_in_each_protocol() {
+    fn values_of_a_form_get_their_types_and_others_are_refused() {
         let form = |pairs: &[(&str, &str)]| {
             let form: Form = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            input(&Input::Form(form)).map(Cow::into_owned).map_err(|refusal| refusal.code)
+            let takes = OPERATIONS.iter().map(|operation| operation.takes).collect::<Vec<_>>().join(" ");
+            input(takes.leak(), &Input::Form(form)).map(Cow::into_owned).map_err(|refusal| refusal.code)
         };
         let read = form(&[
             ("ActionsEnabled", "0"),
@@ -570,18 +526,12 @@ mod tests {
             ("Period.member.1", "60"),
             ("AlarmNames.member.x", "a"),
             ("AlarmNames.member.0", "a"),
+            ("AlarmNames", "a"),
+            ("AlarmNames.member.2", "a"),
+            ("Metrics.member.1", "a"),
+            ("AlarmName.member.1", "a"),
         ] {
             assert_eq!(form(&[(name, value)]).unwrap_err(), "MalformedInput", "{name}={value}");
-        }
-        let fits = |document: Value| check_types(&document).map_err(|refusal| refusal.code);
-        assert_eq!(fits(json!({ "Period": 60, "ActionsEnabled": true, "Threshold": 1, "MaxRecords": null })), Ok(()));
-        for document in [
-            json!({ "Period": "60" }),
-            json!({ "Period": 60.5 }),
-            json!({ "ActionsEnabled": "true" }),
-            json!({ "Metrics": [{ "ReturnData": 1 }] }),
-        ] {
-            assert_eq!(fits(document.clone()).unwrap_err(), "SerializationException", "{document}");
         }
     }
 }

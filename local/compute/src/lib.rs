@@ -578,3 +578,32 @@ fn restore(state: &mut State, site: &Site) {
         one.in_service = one.in_service.map(|_| clock::Moment::now());
     }
 }
+
+/// What unit tests of several modules need.
+#[cfg(test)]
+mod fixture {
+    use super::*;
+
+    /// Every certificate whose ARN begins with `arn:` is issued; there are no others.
+    struct Issued;
+
+    impl Certificates for Issued {
+        fn certificate(&self, arn: &str) -> Option<Certificate> {
+            arn.starts_with("arn:").then(|| Certificate { names: Vec::new(), issued: Some(Default::default()) })
+        }
+    }
+
+    /// Returns a site in which nothing exists but certificates.
+    pub fn site(speed: Speed, chaos: Chaos) -> Site {
+        Site {
+            region: "us-east-1".to_owned(),
+            account: "000000000000".to_owned(),
+            kind: Default::default(),
+            dir: PathBuf::new(),
+            ports: Ports::default(),
+            certificates: Arc::new(Issued),
+            chaos: watch::channel(chaos).1,
+            speed,
+        }
+    }
+}

@@ -25,11 +25,8 @@ pub fn rows() -> Rows {
 /// Handles a call; `None` if there is no such operation.
 pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
-    let unreadable = |_| Refusal::new(400, "SerializationException", "the request is no JSON");
-    let answer = call.input.json().read().map_err(unreadable).and_then(|input| {
-        taken::check_json(operation.takes, input).map_err(taken::refusal)?;
-        (operation.run)(input, compute)
-    });
+    let input = taken::document(operation.takes, call.input.json());
+    let answer = input.and_then(|input| (operation.run)(input, compute));
     Some(match answer {
         Ok(answer) => json_answer(200, Protocol::Json11, &answer),
         Err(refusal) => refusal.answer(Protocol::Json11),

@@ -343,32 +343,11 @@ fn requests_a_minute(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::Ports;
+    use crate::fixture::site;
     use crate::state::{Health, HealthCheck, Target};
     use chaos::Chaos;
     use kit::speed::Speed;
     use tokio::sync::watch;
-
-    struct NoCertificates;
-
-    impl crate::Certificates for NoCertificates {
-        fn certificate(&self, _arn: &str) -> Option<crate::Certificate> {
-            None
-        }
-    }
-
-    fn site(speed: Speed, chaos: Chaos) -> Site {
-        Site {
-            region: "us-east-1".to_owned(),
-            account: "000000000000".to_owned(),
-            kind: Default::default(),
-            dir: std::path::PathBuf::new(),
-            ports: Ports::default(),
-            certificates: std::sync::Arc::new(NoCertificates),
-            chaos: watch::channel(chaos).1,
-            speed,
-        }
-    }
 
     const ARN: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/web/1";
 

@@ -8,6 +8,7 @@ pub mod call;
 pub mod chronicle;
 pub mod chunked;
 pub mod connection;
+pub mod constraint;
 pub mod glob;
 pub mod journal;
 pub mod pages;

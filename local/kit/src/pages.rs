@@ -33,9 +33,14 @@ impl Style {
     fn cut(&self, items: &str, form: &Form, mut answer: Response, short: bool) -> Result<Response, Refusal> {
         let asked = match form.get(self.size).filter(|size| !size.is_empty()) {
             None => self.usual,
-            Some(size) => size.parse().map_err(|_| self.bad_size(size))?,
+            Some(size) => {
+                let number: usize = size.parse().map_err(|_| self.bad_size(size))?;
+                Some(number)
+                    .filter(|number| (self.least..=self.most).contains(number))
+                    .ok_or_else(|| self.out_of_range(size))?
+            }
         };
-        let size = if short { 1 } else { asked.clamp(1, self.most) };
+        let size = if short { 1 } else { asked };
         let start = match form.get(self.from).filter(|token| !token.is_empty()) {
             None => 0,
             Some(token) => token.parse().map_err(|_| self.bad_token(token))?,
@@ -69,6 +74,12 @@ impl Style {
     fn bad_size(&self, size: &str) -> Refusal {
         let code = if self.size == "MaxResults" { "InvalidParameterValue" } else { "MalformedInput" };
         Refusal::new(400, code, format!("Value ({size}) for parameter {} is invalid.", self.size))
+    }
+
+    fn out_of_range(&self, size: &str) -> Refusal {
+        let code = if self.size == "MaxResults" { "InvalidParameterValue" } else { "ValidationError" };
+        let range = format!("Expecting a value between {} and {}.", self.least, self.most);
+        Refusal::new(400, code, format!("Value ({size}) for parameter {} is invalid. {range}", self.size))
     }
 
     fn bad_token(&self, token: &str) -> Refusal {
@@ -144,6 +155,7 @@ mod tests {
         from: "Marker",
         next: "Marker",
         usual: 100,
+        least: 1,
         most: 1000,
         bad_token: "ValidationError",
     };
@@ -206,6 +218,15 @@ mod tests {
         let keys = Call { row: Some(&KEYS), ..Call::of("s3", "ListObjects", Protocol::RestXml, rest) };
         let (short, sent) = shorten(&keys, &request).unwrap();
         assert_eq!((short.input.text("max-keys"), sent.parameter("max-keys").as_deref()), (Some("1"), Some("1")));
+    }
+
+    #[test]
+    fn a_size_outside_the_limits_is_refused() {
+        for (size, code) in [("0", "ValidationError"), ("1001", "ValidationError"), ("-1", "MalformedInput")] {
+            let (status, text) = page(&format!("MaxItems={size}"), false);
+            assert!(status == 400 && text.contains(code), "{size}: {text}");
+        }
+        assert_eq!([page("MaxItems=1", false).0, page("MaxItems=1000", false).0], [200, 200]);
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Logs {
     /// Returns the newest page unless the oldest is requested. At either end, the next token is the given one.
     pub(super) fn get_events(&self, input: Input) -> Result<Value, Refusal> {
         let name = input.required("logStreamName")?;
-        let limit = input.0["limit"].as_u64().map_or(PAGE, |limit| limit as usize).clamp(1, PAGE);
+        let limit = input.limit(PAGE)?;
         let at = |token: &str| token.parse::<usize>().map_err(|_| invalid("The specified nextToken is invalid."));
         self.in_group(input, |group| {
             let stream = group.streams.get(name).ok_or_else(no_stream)?;
@@ -156,7 +156,7 @@ impl Logs {
             return Err(invalid("logStreamNamePrefix and logStreamNames exclude each other."));
         }
         let pattern = Pattern::read(pattern);
-        let limit = input.0["limit"].as_u64().map_or(PAGE, |limit| limit as usize).clamp(1, PAGE);
+        let limit = input.limit(PAGE)?;
         let skipped = input.skipped()?;
         self.in_group(input, |group| {
             let mut found: Vec<(&String, &Line)> = group

@@ -9,7 +9,7 @@ use kit::answer::Refusal;
 
 use super::input::Input;
 use super::tags::check_tags;
-use super::{Logs, invalid, no_group, now};
+use super::{Logs, MOST_LISTED, invalid, no_group, now};
 use crate::store::Group;
 
 /// The valid retentions in days (docs/aws.md §7.6).
@@ -70,7 +70,7 @@ impl Logs {
         let prefix = input.text("logGroupNamePrefix").unwrap_or_default();
         let pattern = input.text("logGroupNamePattern").unwrap_or_default();
         let after = input.text("nextToken");
-        let limit = input.0["limit"].as_u64().unwrap_or(50).clamp(1, 50) as usize;
+        let limit = input.limit(MOST_LISTED)?;
         let kept = self.kept();
         let groups = &kept.groups;
         let mut found: Vec<(&String, &Group)> = groups

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use kit::answer::Refusal;
+use kit::constraint;
 
 use super::invalid;
 
@@ -18,13 +19,25 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn required(self, name: &str) -> Result<&'a str, Refusal> {
-        self.text(name).ok_or_else(|| invalid(&format!("{name} is missing")))
+        self.text(name).ok_or_else(|| invalid(&constraint::missing(name)))
     }
 
     /// Returns the number of items on the previous pages, which is the token.
     pub(super) fn skipped(self) -> Result<usize, Refusal> {
         let token = self.text("nextToken").filter(|token| !token.is_empty());
         token.map_or(Ok(0), |token| token.parse().map_err(|_| invalid("The specified nextToken is invalid.")))
+    }
+
+    /// Returns the size of a page, which is the largest by default.
+    pub(super) fn limit(self, most: usize) -> Result<usize, Refusal> {
+        let Some(limit) = self.0["limit"].as_i64() else { return Ok(most) };
+        constraint::within("limit", limit, 1..=most as i64).map_err(|text| invalid(&text))?;
+        Ok(limit as usize)
+    }
+
+    /// Errors: a required list or map is missing.
+    pub(super) fn needs(self, name: &str) -> Result<(), Refusal> {
+        if self.0[name].is_null() { Err(invalid(&constraint::missing(name))) } else { Ok(()) }
     }
 
     pub(super) fn list(self, name: &str) -> Vec<&'a str> {

@@ -74,14 +74,15 @@ impl Logs {
     /// Makes a call for a program of the local AWS.
     pub fn call(&self, operation: &str, input: &Value) -> Result<Value, Refusal> {
         let operation = Operation::find(OPERATIONS, operation).ok_or_else(|| invalid("there is no such operation"))?;
-        taken::check_json(operation.takes, input).map_err(taken::refusal)?;
+        taken::check_json(operation.takes, input)?;
         (operation.run)(self, Input(input))
     }
 
     /// Answers a call; `None` if there is no such operation.
     pub fn answer(&self, call: &Call) -> Option<Response> {
-        Operation::find(OPERATIONS, &call.operation)?;
-        Some(match self.call(&call.operation, call.input.json().value()) {
+        let operation = Operation::find(OPERATIONS, &call.operation)?;
+        let input = taken::document(operation.takes, call.input.json());
+        Some(match input.and_then(|input| (operation.run)(self, Input(input))) {
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),
             Err(refusal) => refusal.answer(Protocol::Json11),
         })
@@ -89,6 +90,7 @@ impl Logs {
 
     /// There are no metric filters here.
     fn describe_metric_filters(&self, input: Input) -> Result<Value, Refusal> {
+        input.limit(MOST_LISTED)?;
         match input.text("logGroupName") {
             Some(_) => self.in_group(input, |_| Ok(json!({ "metricFilters": [] }))),
             None => Ok(json!({ "metricFilters": [] })),
@@ -97,6 +99,7 @@ impl Logs {
 
     /// There are no subscription filters here.
     fn describe_subscription_filters(&self, input: Input) -> Result<Value, Refusal> {
+        input.limit(MOST_LISTED)?;
         self.in_group(input, |_| Ok(json!({ "subscriptionFilters": [] })))
     }
 
@@ -112,6 +115,9 @@ impl Logs {
         self.kept.lock()
     }
 }
+
+/// The default and maximum number of items of a list other than events.
+const MOST_LISTED: usize = 50;
 
 fn invalid(text: &str) -> Refusal {
     Refusal::new(400, "InvalidParameterException", text)

@@ -63,7 +63,7 @@ pub const OPERATIONS: &[Operation<Run>] = &[
         Writes,
         NEW_GROUP,
         None,
-        "deletionProtectionEnabled=false logGroupClass=STANDARD logGroupName tags.*",
+        "deletionProtectionEnabled:boolean=false logGroupClass=STANDARD logGroupName tags.*",
         Logs::create_group,
     ),
     Operation::new("CreateLogStream", Writes, OF_GROUP, None, "logGroupName logStreamName", Logs::create_stream),
@@ -74,7 +74,7 @@ pub const OPERATIONS: &[Operation<Run>] = &[
         Reads,
         OF_GROUP,
         PAGED,
-        "includeLinkedAccounts=false limit logGroupClass=STANDARD logGroupNamePattern logGroupNamePrefix nextToken",
+        "includeLinkedAccounts:boolean=false limit:integer logGroupClass=STANDARD logGroupNamePattern logGroupNamePrefix nextToken",
         Logs::describe_groups,
     ),
     Operation::new(
@@ -82,7 +82,7 @@ pub const OPERATIONS: &[Operation<Run>] = &[
         Reads,
         OF_GROUP,
         PAGED,
-        "descending limit logGroupIdentifier logGroupName logStreamNamePrefix nextToken orderBy",
+        "descending:boolean limit:integer logGroupIdentifier logGroupName logStreamNamePrefix nextToken orderBy",
         Logs::describe_streams,
     ),
     Operation::new(
@@ -90,7 +90,9 @@ pub const OPERATIONS: &[Operation<Run>] = &[
         Reads,
         OF_GROUP,
         PAGED,
-        "endTime filterPattern interleaved limit logGroupIdentifier logGroupName logStreamNamePrefix logStreamNames nextToken startFromHead=true startTime unmask=false",
+        "endTime:integer filterPattern interleaved:boolean limit:integer logGroupIdentifier logGroupName \
+         logStreamNamePrefix logStreamNames[] nextToken startFromHead:boolean=true startTime:integer \
+         unmask:boolean=false",
         Logs::filter_events,
     ),
     Operation::new(
@@ -98,7 +100,8 @@ pub const OPERATIONS: &[Operation<Run>] = &[
         Reads,
         OF_STREAM,
         PAGED,
-        "endTime limit logGroupIdentifier logGroupName logStreamName nextToken startFromHead startTime unmask=false",
+        "endTime:integer limit:integer logGroupIdentifier logGroupName logStreamName nextToken startFromHead:boolean \
+         startTime:integer unmask:boolean=false",
         Logs::get_events,
     ),
     Operation::new(
@@ -106,7 +109,7 @@ pub const OPERATIONS: &[Operation<Run>] = &[
         Reads,
         OF_GROUP,
         None,
-        "limit logGroupName nextToken",
+        "limit:integer logGroupName nextToken",
         Logs::describe_metric_filters,
     ),
     Operation::new(
@@ -114,7 +117,7 @@ pub const OPERATIONS: &[Operation<Run>] = &[
         Reads,
         OF_GROUP,
         None,
-        "limit logGroupName nextToken",
+        "limit:integer logGroupName nextToken",
         Logs::describe_subscription_filters,
     ),
     Operation::new("ListTagsForResource", Reads, BY_ARN, None, "resourceArn", Logs::list_tags),
@@ -124,14 +127,21 @@ pub const OPERATIONS: &[Operation<Run>] = &[
         Writes,
         OF_STREAM,
         None,
-        "logEvents.message logEvents.timestamp logGroupName logStreamName sequenceToken",
+        "logEvents[].message logEvents[].timestamp:integer logGroupName logStreamName sequenceToken",
         Logs::put_events,
     ),
-    Operation::new("PutRetentionPolicy", Writes, OF_GROUP, None, "logGroupName retentionInDays", Logs::put_retention),
+    Operation::new(
+        "PutRetentionPolicy",
+        Writes,
+        OF_GROUP,
+        None,
+        "logGroupName retentionInDays:integer",
+        Logs::put_retention,
+    ),
     Operation::new("TagLogGroup", Writes, OF_GROUP, None, "logGroupName tags.*", Logs::tag_by_name),
     Operation::new("TagResource", Writes, BY_ARN, None, "resourceArn tags.*", Logs::tag),
-    Operation::new("UntagLogGroup", Writes, OF_GROUP, None, "logGroupName tags", Logs::untag_by_name),
-    Operation::new("UntagResource", Writes, BY_ARN, None, "resourceArn tagKeys", Logs::untag),
+    Operation::new("UntagLogGroup", Writes, OF_GROUP, None, "logGroupName tags[]", Logs::untag_by_name),
+    Operation::new("UntagResource", Writes, BY_ARN, None, "resourceArn tagKeys[]", Logs::untag),
 ];
 
 /// Returns the row of each operation.

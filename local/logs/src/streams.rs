@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use kit::answer::Refusal;
+use kit::constraint;
 
 use super::input::Input;
-use super::{Logs, invalid, now};
+use super::{Logs, MOST_LISTED, invalid, now};
 use crate::store::Stream;
 
 impl Logs {
@@ -27,11 +28,13 @@ impl Logs {
 
     pub(super) fn describe_streams(&self, input: Input) -> Result<Value, Refusal> {
         let prefix = input.text("logStreamNamePrefix").unwrap_or_default();
-        let by_time = input.text("orderBy") == Some("LastEventTime");
+        let order = input.text("orderBy").unwrap_or("LogStreamName");
+        constraint::one_of("orderBy", order, &["LogStreamName", "LastEventTime"]).map_err(|text| invalid(&text))?;
+        let by_time = order == "LastEventTime";
         if by_time && !prefix.is_empty() {
             return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
         }
-        let limit = input.0["limit"].as_u64().unwrap_or(50).clamp(1, 50) as usize;
+        let limit = input.limit(MOST_LISTED)?;
         let skipped = input.skipped()?;
         self.in_group(input, |group| {
             let mut streams: Vec<_> = group.streams.iter().filter(|(name, _)| name.starts_with(prefix)).collect();

@@ -33,6 +33,7 @@ impl Logs {
     }
 
     fn add_tags(&self, name: &str, input: Input) -> Result<Value, Refusal> {
+        input.needs("tags")?;
         self.change_group(name, |group| {
             let added = input.tags();
             check_tags(&added, &group.tags)?;
@@ -42,10 +43,12 @@ impl Logs {
     }
 
     pub(super) fn untag(&self, input: Input) -> Result<Value, Refusal> {
+        input.needs("tagKeys")?;
         self.remove_tags(name_in(input.required("resourceArn")?), &input.list("tagKeys"))
     }
 
     pub(super) fn untag_by_name(&self, input: Input) -> Result<Value, Refusal> {
+        input.needs("tags")?;
         self.remove_tags(input.required("logGroupName")?, &input.list("tags"))
     }
 

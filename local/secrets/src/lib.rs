@@ -11,10 +11,11 @@ pub use parameters::Parameters;
 pub use secrets_manager::SecretsManager;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Asked, Call, Need, Operation};
-use kit::taken;
+use kit::{constraint, taken};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -29,20 +30,15 @@ fn run<S>(
     input: &Value,
 ) -> Option<Result<Value, Refusal>> {
     let operation = Operation::find(table, operation)?;
-    let taken = taken::check_json(operation.takes, input).map_err(taken::refusal);
+    let taken = taken::check_json(operation.takes, input);
     Some(taken.and_then(|()| (operation.run)(service, Input(input))))
 }
 
 /// Answers a call; `None` if there is no such operation.
 fn answer<S>(service: &S, table: &'static [Operation<Run<S>>], call: &Call) -> Option<Response> {
-    let input = match call.input.json().read() {
-        Ok(input) => input,
-        Err(_) => {
-            let refusal = Refusal::new(400, "SerializationException", "the request is no JSON");
-            return Some(refusal.answer(Protocol::Json11));
-        }
-    };
-    Some(match run(service, table, &call.operation, input)? {
+    let operation = Operation::find(table, &call.operation)?;
+    let input = taken::document(operation.takes, call.input.json());
+    Some(match input.and_then(|input| (operation.run)(service, Input(input))) {
         Ok(answer) => json_answer(200, Protocol::Json11, &answer),
         Err(refusal) => refusal.answer(Protocol::Json11),
     })
@@ -58,8 +54,38 @@ impl<'a> Input<'a> {
     }
 
     fn required(self, name: &str) -> Result<&'a str, Refusal> {
-        let missing = || format!("1 validation error detected: Value at '{}' must not be null", lower(name));
-        self.text(name).ok_or_else(|| validation(missing()))
+        self.needs(name)?;
+        Ok(self.text(name).unwrap_or_default())
+    }
+
+    /// Errors: a required member is missing.
+    fn needs(self, name: &str) -> Result<(), Refusal> {
+        match self.0[name].is_null() {
+            true => Err(validation(constraint::missing(&constraint::member(name)))),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks the lengths of members that are there: of texts in characters, and of lists.
+    fn bound(self, bounds: &[(&str, RangeInclusive<usize>)]) -> Result<(), Refusal> {
+        for (name, range) in bounds {
+            let length = match &self.0[*name] {
+                Value::String(text) => text.chars().count(),
+                Value::Array(items) => items.len(),
+                _ => continue,
+            };
+            constraint::bound(&constraint::member(name), length, range.clone()).map_err(validation)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the lengths of the texts of a list.
+    fn bound_each(self, name: &str, range: RangeInclusive<usize>) -> Result<(), Refusal> {
+        for (at, text) in (1..).zip(self.list(name)) {
+            let place = format!("{}.{at}.member", constraint::member(name));
+            constraint::bound(&place, text.chars().count(), range.clone()).map_err(validation)?;
+        }
+        Ok(())
     }
 
     fn is_set(self, name: &str) -> bool {
@@ -80,17 +106,18 @@ impl<'a> Input<'a> {
         self.items("Tags").map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect()
     }
 
-    /// Returns a page of a list, and the token of the next page.
-    fn page<T>(self, all: Vec<T>, usual: usize, most: usize) -> Result<(Vec<T>, Option<String>), Refusal> {
-        let size = match &self.0["MaxResults"] {
-            Value::Null => usual,
-            size => {
-                let size = size.as_u64().and_then(|size| usize::try_from(size).ok());
-                let range = format!("1 validation error detected: 'maxResults' must be from 1 to {most}");
-                size.filter(|size| (1..=most).contains(size)).ok_or_else(|| validation(range))?
+    /// Returns a page of a list, which is the largest by default, and the token of the next page.
+    ///
+    /// Errors: the token is none, with the code `bad_token`.
+    fn page<T>(self, all: Vec<T>, most: usize, bad_token: &str) -> Result<(Vec<T>, Option<String>), Refusal> {
+        let size = match self.0["MaxResults"].as_i64() {
+            None => most,
+            Some(size) => {
+                constraint::within("maxResults", size, 1..=most as i64).map_err(validation)?;
+                size as usize
             }
         };
-        let bad_token = || Refusal::new(400, "InvalidNextTokenException", "The specified nextToken is invalid.");
+        let bad_token = || Refusal::new(400, bad_token, "The specified nextToken is invalid.");
         let start = match self.text("NextToken").filter(|token| !token.is_empty()) {
             Some(token) => token.parse().ok().filter(|start| *start <= all.len()).ok_or_else(bad_token)?,
             None => 0,
@@ -98,12 +125,6 @@ impl<'a> Input<'a> {
         let next = (start + size < all.len()).then(|| (start + size).to_string());
         Ok((all.into_iter().skip(start).take(size).collect(), next))
     }
-}
-
-/// The name of a member in the messages of validation errors.
-fn lower(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| first.to_ascii_lowercase().to_string() + letters.as_str())
 }
 
 fn validation(text: impl Into<String>) -> Refusal {

@@ -1,6 +1,7 @@
 //! Parameter Store of Systems Manager (docs/aws.md §23).
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use kit::ACCOUNT;
 use kit::answer::{Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Need, Needs, Operation, Page, Rows};
+use kit::constraint;
 use kit::tags::{Flaw, STRICT};
 
 use crate::kept::Kept;
@@ -21,6 +23,11 @@ const LARGEST: usize = 4096;
 const LONGEST_ARN: usize = 1011;
 /// The most levels of a name with slashes.
 const MOST_LEVELS: usize = 15;
+/// The code for a token that is none.
+const BAD_TOKEN: &str = "InvalidNextToken";
+/// The lengths of names and descriptions in a call.
+const NAME: RangeInclusive<usize> = 1..=2048;
+const DESCRIPTION: RangeInclusive<usize> = 0..=1024;
 /// The most names in one call.
 const MOST_NAMES: usize = 10;
 
@@ -74,11 +81,11 @@ impl Parameters {
 
     fn put(&self, input: Input) -> Result<Value, Refusal> {
         let (name, value) = (input.required("Name")?, input.required("Value")?);
-        check_name(&self.region, name)?;
-        if value.is_empty() {
-            let text = "1 validation error detected: Value at 'value' failed to satisfy constraint: Member must have length greater than or equal to 1.";
-            return Err(validation(text));
+        input.bound(&[("Name", NAME), ("Description", DESCRIPTION), ("Value", 1..=usize::MAX)])?;
+        if let Some(kind) = input.text("Type") {
+            constraint::one_of("type", kind, &["SecureString", "StringList", "String"]).map_err(validation)?;
         }
+        check_name(&self.region, name)?;
         if value.len() > LARGEST {
             let text = format!(
                 "Standard tier parameters support a maximum parameter value of {LARGEST} characters. To create a larger parameter value, upgrade the parameter to use the advanced-parameter tier. For more information, see https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html"
@@ -89,7 +96,7 @@ impl Parameters {
             let text = "Parameter value can't nest another parameter. Do not use \"{{}}\" in the value.";
             return Err(validation(text));
         }
-        let (overwrites, tags) = (input.is_set("Overwrite"), input.tags());
+        let (overwrites, tags) = (input.is_set("Overwrite"), whole_tags(input)?);
         if overwrites && !tags.is_empty() {
             let text = "Invalid request: tags and overwrite can't be used together. To create a parameter with tags, please remove overwrite flag. To update tags for an existing parameter, please use AddTagsToResource or RemoveTagsFromResource.";
             return Err(validation(text));
@@ -125,7 +132,8 @@ impl Parameters {
     }
 
     fn get(&self, input: Input) -> Result<Value, Refusal> {
-        let (name, decrypts) = (input.required("Name")?, input.is_set("WithDecryption"));
+        let (name, decrypts) = (readable(input.required("Name")?)?, input.is_set("WithDecryption"));
+        input.bound(&[("Name", NAME)])?;
         self.kept.read(|all| {
             let parameter = all.get(name).ok_or_else(absent)?;
             Ok(json!({ "Parameter": self.shown(name, parameter, decrypts) }))
@@ -134,6 +142,7 @@ impl Parameters {
 
     fn get_several(&self, input: Input) -> Result<Value, Refusal> {
         let (names, decrypts) = (names(input)?, input.is_set("WithDecryption"));
+        names.iter().try_for_each(|name| readable(name).map(drop))?;
         self.kept.read(|all| {
             let (known, unknown): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| all.contains_key(*name));
             let found: Vec<Value> = known.iter().map(|name| self.shown(name, &all[*name], decrypts)).collect();
@@ -142,7 +151,8 @@ impl Parameters {
     }
 
     fn get_by_path(&self, input: Input) -> Result<Value, Refusal> {
-        let (path, decrypts) = (input.required("Path")?, input.is_set("WithDecryption"));
+        let (path, decrypts) = (readable(input.required("Path")?)?, input.is_set("WithDecryption"));
+        input.bound(&[("Path", NAME)])?;
         if !path.starts_with('/') {
             let text = "The parameter path must begin with a slash (/). It can't be prefixed with \"aws\" or \"ssm\" (case-insensitive).";
             return Err(validation(text));
@@ -153,7 +163,7 @@ impl Parameters {
             let wanted = all.iter().filter(|(name, _)| is_wanted(name));
             wanted.map(|(name, parameter)| self.shown(name, parameter, decrypts)).collect()
         });
-        let (page, next) = input.page(found, 10, 10)?;
+        let (page, next) = input.page(found, 10, BAD_TOKEN)?;
         Ok(json!({ "Parameters": page, "NextToken": next }))
     }
 
@@ -163,12 +173,13 @@ impl Parameters {
             let wanted = all.iter().filter(|(name, it)| filters.iter().all(|filter| filter.fits(name, it)));
             wanted.map(|(name, parameter)| self.described(name, parameter)).collect()
         });
-        let (page, next) = input.page(found, 50, 50)?;
+        let (page, next) = input.page(found, 50, BAD_TOKEN)?;
         Ok(json!({ "Parameters": page, "NextToken": next }))
     }
 
     fn delete(&self, input: Input) -> Result<Value, Refusal> {
         let name = input.required("Name")?;
+        input.bound(&[("Name", NAME)])?;
         self.kept.change(|all| all.remove(name).map(|_| json!({})).ok_or_else(absent))
     }
 
@@ -182,7 +193,8 @@ impl Parameters {
     }
 
     fn tag(&self, input: Input) -> Result<Value, Refusal> {
-        let tags = input.tags();
+        input.needs("Tags")?;
+        let tags = whole_tags(input)?;
         self.alter_tags(input, |there| {
             check_tags(&tags, there)?;
             there.extend(tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
@@ -191,6 +203,8 @@ impl Parameters {
     }
 
     fn untag(&self, input: Input) -> Result<Value, Refusal> {
+        input.needs("TagKeys")?;
+        input.bound_each("TagKeys", 1..=128)?;
         let keys = input.list("TagKeys");
         self.alter_tags(input, |there| {
             there.retain(|key, _| !keys.contains(&key.as_str()));
@@ -203,11 +217,13 @@ impl Parameters {
         input: Input,
         change: impl FnOnce(&mut BTreeMap<String, String>) -> Result<Value, Refusal>,
     ) -> Result<Value, Refusal> {
+        input.needs("ResourceType")?;
         let id = input.required("ResourceId")?;
         self.kept.change(|all| change(&mut all.get_mut(id).ok_or_else(|| no_resource(id))?.tags))
     }
 
     fn list_tags(&self, input: Input) -> Result<Value, Refusal> {
+        input.needs("ResourceType")?;
         let id = input.required("ResourceId")?;
         self.kept.read(|all| {
             let parameter = all.get(id).ok_or_else(|| no_resource(id))?;
@@ -254,9 +270,19 @@ impl Parameters {
 
 /// The names in a call.
 fn names(input: Input<'_>) -> Result<Vec<&str>, Refusal> {
-    let names = input.list("Names");
-    let text = format!("1 validation error detected: 'names' must have from 1 to {MOST_NAMES} members");
-    if (1..=MOST_NAMES).contains(&names.len()) { Ok(names) } else { Err(validation(text)) }
+    input.needs("Names")?;
+    input.bound(&[("Names", 1..=MOST_NAMES)])?;
+    input.bound_each("Names", NAME)?;
+    Ok(input.list("Names"))
+}
+
+/// Refuses what AWS would find here, where it would pass for absent: parameters by ARN, their versions and labels, and
+/// the public ones of AWS.
+fn readable(name: &str) -> Result<&str, Refusal> {
+    match name.contains(':') || name == "/aws" || name.starts_with("/aws/") {
+        true => Err(kit::taken::refusal(format!("the local AWS has parameters by name only, not {name}"))),
+        false => Ok(name),
+    }
 }
 
 fn check_name(region: &str, name: &str) -> Result<(), Refusal> {
@@ -282,6 +308,11 @@ fn check_name(region: &str, name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The tags in a call, each of which has a value.
+fn whole_tags(input: Input<'_>) -> Result<Vec<(&str, &str)>, Refusal> {
+    input.items("Tags").map(|tag| Ok((tag.required("Key")?, tag.required("Value")?))).collect()
+}
+
 fn check_tags(added: &[(&str, &str)], there: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let checked = STRICT.check(added.iter().copied(), there.keys().map(String::as_str));
     checked.map_err(|flaw| match flaw {
@@ -302,8 +333,10 @@ struct Filter<'a> {
 impl<'a> Filter<'a> {
     fn parse(input: Input<'a>) -> Result<Filter<'a>, Refusal> {
         let (key, option) = (input.required("Key")?, input.text("Option").unwrap_or("Equals"));
+        input.bound(&[("Key", 1..=132), ("Values", 1..=50)])?;
+        input.bound_each("Values", 1..=1024)?;
         let is_known = match option {
-            "Equals" => key == "Name" || key == "Type" || key.starts_with("tag:"),
+            "Equals" => key == "Name" || key == "Type" || key.len() > 4 && key.starts_with("tag:"),
             "BeginsWith" | "Contains" => key == "Name",
             _ => false,
         };
@@ -382,27 +415,27 @@ const OPERATIONS: &[Operation<crate::Run<Parameters>>] = &[
         Writes,
         BY_ID,
         None,
-        "ResourceId ResourceType=Parameter Tags.Key Tags.Value",
+        "ResourceId ResourceType=Parameter Tags[].Key Tags[].Value",
         Parameters::tag,
     ),
     Operation::new("DeleteParameter", Writes, BY_NAME, None, "Name", Parameters::delete),
-    Operation::new("DeleteParameters", Writes, BY_NAMES, None, "Names", Parameters::delete_several),
+    Operation::new("DeleteParameters", Writes, BY_NAMES, None, "Names[]", Parameters::delete_several),
     Operation::new(
         "DescribeParameters",
         Reads,
         Needs::Own,
         PAGED,
-        "MaxResults NextToken ParameterFilters.Key ParameterFilters.Option ParameterFilters.Values",
+        "MaxResults:integer NextToken ParameterFilters[].Key ParameterFilters[].Option ParameterFilters[].Values[]",
         Parameters::describe,
     ),
-    Operation::new("GetParameter", Reads, BY_NAME, None, "Name WithDecryption", Parameters::get),
-    Operation::new("GetParameters", Reads, BY_NAMES, None, "Names WithDecryption", Parameters::get_several),
+    Operation::new("GetParameter", Reads, BY_NAME, None, "Name WithDecryption:boolean", Parameters::get),
+    Operation::new("GetParameters", Reads, BY_NAMES, None, "Names[] WithDecryption:boolean", Parameters::get_several),
     Operation::new(
         "GetParametersByPath",
         Reads,
         BY_PATH,
         PAGED,
-        "MaxResults NextToken Path Recursive WithDecryption",
+        "MaxResults:integer NextToken Path Recursive:boolean WithDecryption:boolean",
         Parameters::get_by_path,
     ),
     Operation::new(
@@ -418,7 +451,8 @@ const OPERATIONS: &[Operation<crate::Run<Parameters>>] = &[
         Writes,
         PUT,
         None,
-        "DataType=text Description KeyId=alias/aws/ssm Name Overwrite Tags.Key Tags.Value Tier=Standard Type=String|SecureString|StringList Value",
+        "DataType=text Description KeyId=alias/aws/ssm Name Overwrite:boolean Tags[].Key Tags[].Value Tier=Standard \
+         Type Value",
         Parameters::put,
     ),
     Operation::new(
@@ -426,7 +460,7 @@ const OPERATIONS: &[Operation<crate::Run<Parameters>>] = &[
         Writes,
         BY_ID,
         None,
-        "ResourceId ResourceType=Parameter TagKeys",
+        "ResourceId ResourceType=Parameter TagKeys[]",
         Parameters::untag,
     ),
 ];
@@ -498,6 +532,58 @@ mod tests {
         assert_eq!(arn_of("us-east-1", "").len(), 45);
         let longest = json!({ "Name": "x".repeat(1011 - 45), "Type": "String", "Value": "v" });
         assert!(parameters.call("PutParameter", &longest).is_ok());
+    }
+
+    #[test]
+    fn members_have_limits_and_types_and_some_are_required() {
+        let dir = tempfile::tempdir().unwrap();
+        let parameters = open(dir.path());
+        parameters.call("PutParameter", &json!({ "Name": "n", "Type": "String", "Value": "v" })).unwrap();
+        let (wrong, invalid, absent) = ("SerializationException", "ValidationException", "NotImplementedException");
+        let tag = json!([{ "Key": "k", "Value": "v" }]);
+        let arn = arn_of("us-east-1", "n");
+        for (operation, input, expected) in [
+            ("GetParameter", json!({}), invalid),
+            ("GetParameter", json!({ "Name": "" }), invalid),
+            ("GetParameter", json!({ "Name": "n".repeat(2049) }), invalid),
+            ("GetParameter", json!({ "Name": ["n"] }), wrong),
+            ("GetParameter", json!({ "Name": "n", "WithDecryption": "true" }), wrong),
+            // AWS finds them.
+            ("GetParameter", json!({ "Name": arn }), absent),
+            ("GetParameter", json!({ "Name": "n:1" }), absent),
+            ("GetParameter", json!({ "Name": "/aws/service/ami-amazon-linux-latest/x" }), absent),
+            ("GetParameters", json!({ "Names": ["n", "n:label"] }), absent),
+            ("GetParametersByPath", json!({ "Path": "/aws/service" }), absent),
+            ("GetParameters", json!({}), invalid),
+            ("GetParameters", json!({ "Names": [] }), invalid),
+            ("GetParameters", json!({ "Names": [""] }), invalid),
+            ("GetParameters", json!({ "Names": "n" }), wrong),
+            ("DeleteParameters", json!({ "Names": vec!["n"; MOST_NAMES + 1] }), invalid),
+            ("PutParameter", json!({ "Name": "m", "Type": "securestring", "Value": "v" }), invalid),
+            ("PutParameter", json!({ "Name": "m", "Type": "", "Value": "v" }), invalid),
+            ("PutParameter", json!({ "Name": "m", "Type": "String", "Value": 7 }), wrong),
+            ("PutParameter", json!({ "Name": "n", "Value": "w", "Overwrite": "true" }), wrong),
+            (
+                "PutParameter",
+                json!({ "Name": "m", "Type": "String", "Value": "v", "Description": "d".repeat(1025) }),
+                invalid,
+            ),
+            ("PutParameter", json!({ "Name": "m", "Type": "String", "Value": "v", "Tags": [{ "Key": "k" }] }), invalid),
+            ("AddTagsToResource", json!({ "ResourceId": "n", "Tags": tag }), invalid),
+            ("AddTagsToResource", json!({ "ResourceId": "n", "ResourceType": "Parameter" }), invalid),
+            ("AddTagsToResource", json!({ "ResourceId": "n", "ResourceType": "parameter", "Tags": tag }), absent),
+            ("RemoveTagsFromResource", json!({ "ResourceId": "n", "ResourceType": "Parameter" }), invalid),
+            ("RemoveTagsFromResource", json!({ "ResourceId": "n", "TagKeys": ["k"] }), invalid),
+            ("ListTagsForResource", json!({ "ResourceId": "n" }), invalid),
+            ("ListTagsForResource", json!({ "ResourceType": "Parameter" }), invalid),
+            ("DescribeParameters", json!({ "ParameterFilters": { "Key": "Name" } }), wrong),
+            ("DescribeParameters", json!({ "ParameterFilters": [{ "Key": "Name", "Values": [] }] }), invalid),
+            ("DescribeParameters", json!({ "MaxResults": 51 }), invalid),
+            ("DescribeParameters", json!({ "NextToken": "x" }), "InvalidNextToken"),
+        ] {
+            let refusal = parameters.call(operation, &input).unwrap_err();
+            assert_eq!(refusal.code, expected, "{operation} {input}: {}", refusal.message);
+        }
     }
 
     #[test]

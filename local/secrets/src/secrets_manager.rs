@@ -1,6 +1,7 @@
 //! Secrets Manager (docs/aws.md §23).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,8 @@ use kit::ACCOUNT;
 use kit::answer::{Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Need, Needs, Operation, Page, Rows};
+use kit::constraint;
+use kit::speed::Speed;
 use kit::tags::{Flaw, USUAL};
 
 use crate::kept::Kept;
@@ -20,13 +23,22 @@ use crate::{Input, now, tag_list, validation, with_request_tags};
 const LARGEST: usize = 64 << 10;
 /// The largest number of characters of a name.
 const LONGEST_NAME: usize = 512;
+/// The lengths of a description, and of a staging label.
+const DESCRIPTION: (&str, RangeInclusive<usize>) = ("Description", 0..=2048);
+const STAGE: RangeInclusive<usize> = 1..=256;
+/// The most staging labels in a call.
+const MOST_STAGES: usize = 20;
+/// The most filters of a list, and values of a filter.
+const MOST_FILTERS: usize = 10;
 /// The characters of names other than letters and digits.
 const SIGNS: &str = "/_+=.@-!";
 /// The lengths of a version's id, which is the token of the request that made it.
-const TOKEN: std::ops::RangeInclusive<usize> = 32..=64;
+const TOKEN: RangeInclusive<usize> = 32..=64;
 /// The recovery window in days: least, most and default.
 const WINDOW: [u64; 3] = [7, 30, 30];
 const DAY_S: f64 = 86_400.0;
+/// How long a deletion without recovery takes in seconds, before scaling by the speed (docs/aws.md §23.1).
+const DELETION_S: u64 = 5;
 /// The most versions of a secret. Of more, the oldest without a staging label are removed, unless they are from the last
 /// day.
 const MOST_VERSIONS: usize = 100;
@@ -38,6 +50,7 @@ const PREVIOUS: &str = "AWSPREVIOUS";
 /// Guarantees: acknowledged calls survive killing the server.
 pub struct SecretsManager {
     region: String,
+    speed: Speed,
     kept: Kept<Secrets>,
 }
 
@@ -52,6 +65,9 @@ struct Secret {
     changed: f64,
     /// When its deletion was requested, and when it ends.
     deleted: Option<[f64; 2]>,
+    /// Whether it is deleted without recovery.
+    #[serde(default)]
+    is_lost: bool,
     versions: BTreeMap<String, Version>,
 }
 
@@ -78,8 +94,8 @@ impl std::fmt::Debug for SecretsManager {
 
 impl SecretsManager {
     /// Reads the secrets in a directory.
-    pub fn open(dir: &Path, region: &str) -> anyhow::Result<SecretsManager> {
-        Ok(SecretsManager { region: region.to_owned(), kept: Kept::open(dir, "secrets.json")? })
+    pub fn open(dir: &Path, region: &str, speed: Speed) -> anyhow::Result<SecretsManager> {
+        Ok(SecretsManager { region: region.to_owned(), speed, kept: Kept::open(dir, "secrets.json")? })
     }
 
     /// Makes a call for a program of the local AWS.
@@ -104,8 +120,9 @@ impl SecretsManager {
 
     fn create(&self, input: Input) -> Result<Value, Refusal> {
         let name = input.required("Name")?;
+        input.bound(&[("Name", 1..=LONGEST_NAME), DESCRIPTION])?;
         let is_of_names = |c: char| c.is_ascii_alphanumeric() || SIGNS.contains(c);
-        if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(is_of_names) {
+        if !name.chars().all(is_of_names) {
             let text = "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!";
             return Err(validation(text));
         }
@@ -116,7 +133,7 @@ impl SecretsManager {
                 return there.repeated(name, &token, value.as_ref());
             }
             let suffix: String = (0..6).map(|_| fastrand::alphanumeric()).collect();
-            let arn = format!("arn:aws:secretsmanager:{}:{ACCOUNT}:secret:{name}-{suffix}", self.region);
+            let arn = self.arn(&format!("{name}-{suffix}"));
             let mut secret = Secret {
                 arn,
                 description: input.text("Description").map(str::to_owned),
@@ -124,6 +141,7 @@ impl SecretsManager {
                 created: now(),
                 changed: now(),
                 deleted: None,
+                is_lost: false,
                 versions: BTreeMap::new(),
             };
             let mut answer = json!({ "ARN": secret.arn, "Name": name });
@@ -139,6 +157,8 @@ impl SecretsManager {
     fn put_value(&self, input: Input) -> Result<Value, Refusal> {
         let (token, value) = (token(input)?, value(input)?);
         let value = value.ok_or_else(|| invalid_request("You must provide either SecretString or SecretBinary."))?;
+        input.bound(&[("VersionStages", 1..=MOST_STAGES)])?;
+        input.bound_each("VersionStages", STAGE)?;
         let stages = input.list("VersionStages");
         let stages = if stages.is_empty() { vec![CURRENT] } else { stages };
         self.alter(input, |name, secret| {
@@ -149,6 +169,7 @@ impl SecretsManager {
     }
 
     fn update(&self, input: Input) -> Result<Value, Refusal> {
+        input.bound(&[DESCRIPTION])?;
         let (token, value) = (token(input)?, value(input)?);
         self.alter(input, |name, secret| {
             if let Some(description) = input.text("Description") {
@@ -164,7 +185,8 @@ impl SecretsManager {
     }
 
     fn value(&self, input: Input) -> Result<Value, Refusal> {
-        let id = input.required("SecretId")?;
+        let id = secret_id(input)?;
+        input.bound(&[("VersionId", TOKEN), ("VersionStage", STAGE)])?;
         let (version, stage) = (input.text("VersionId"), input.text("VersionStage"));
         self.look(id, |name, secret| {
             if secret.deleted.is_some() {
@@ -199,10 +221,11 @@ impl SecretsManager {
     }
 
     fn describe(&self, input: Input) -> Result<Value, Refusal> {
-        self.look(input.required("SecretId")?, |name, secret| Ok(secret.described(name, "VersionIdsToStages")))
+        self.look(secret_id(input)?, |name, secret| Ok(secret.described(name, "VersionIdsToStages")))
     }
 
     fn list(&self, input: Input) -> Result<Value, Refusal> {
+        input.bound(&[("Filters", 0..=MOST_FILTERS), ("NextToken", 1..=4096)])?;
         let filters = input.items("Filters").map(Filter::parse).collect::<Result<Vec<_>, _>>()?;
         let with_deleted = input.is_set("IncludePlannedDeletion");
         let found: Vec<Value> = self.kept.read(|secrets| {
@@ -211,7 +234,7 @@ impl SecretsManager {
             let fitting = wanted.filter(|(name, it)| filters.iter().all(|filter| filter.fits(name, it)));
             fitting.map(|(name, it)| it.described(name, "SecretVersionsToStages")).collect()
         });
-        let (page, next) = input.page(found, 100, 100)?;
+        let (page, next) = input.page(found, 100, "InvalidNextTokenException")?;
         Ok(json!({ "SecretList": page, "NextToken": next }))
     }
 
@@ -229,31 +252,41 @@ impl SecretsManager {
                 .filter(|days| (least..=most).contains(days))
                 .ok_or_else(|| invalid("The RecoveryWindowInDays value must be between 7 and 30 days (inclusive)."))?,
         };
-        let id = input.required("SecretId")?;
+        let id = secret_id(input)?;
         self.change(|secrets| {
-            let name = find(secrets, id).ok_or_else(absent)?;
+            let Some(name) = find(secrets, id) else {
+                // A repeated call succeeds, even for a secret that never existed.
+                let answer = json!({ "ARN": self.arn(id), "Name": id, "DeletionDate": now() });
+                return if is_forced { Ok(answer) } else { Err(absent()) };
+            };
             let Some(secret) = secrets.get_mut(&name) else { return Err(absent()) };
             let end = if is_forced { now() } else { now() + days as f64 * DAY_S };
-            let answer = json!({ "ARN": secret.arn, "Name": name, "DeletionDate": end });
-            if is_forced {
-                secrets.remove(&name);
-            } else if secret.deleted.is_some() {
-                return Err(marked());
-            } else {
-                secret.deleted = Some([now(), end]);
+            match (is_forced, secret.deleted) {
+                (true, _) if secret.is_lost => (),
+                (true, _) => {
+                    // The secret is deleted in the background.
+                    let end = now() + self.speed.takes(DELETION_S).as_secs_f64();
+                    (secret.deleted, secret.is_lost) = (Some([now(), end]), true);
+                }
+                (false, Some(_)) => return Err(marked()),
+                (false, None) => secret.deleted = Some([now(), end]),
             }
-            Ok(answer)
+            Ok(json!({ "ARN": secret.arn, "Name": name, "DeletionDate": end }))
         })
     }
 
     fn restore(&self, input: Input) -> Result<Value, Refusal> {
         self.alter_any(input, |name, secret| {
+            if secret.is_lost {
+                return Err(marked());
+            }
             secret.deleted = None;
             Ok(json!({ "ARN": secret.arn, "Name": name }))
         })
     }
 
     fn tag(&self, input: Input) -> Result<Value, Refusal> {
+        input.needs("Tags")?;
         let tags = input.tags();
         self.alter(input, |_, secret| {
             check_tags(&tags, &secret.tags)?;
@@ -263,11 +296,18 @@ impl SecretsManager {
     }
 
     fn untag(&self, input: Input) -> Result<Value, Refusal> {
+        input.needs("TagKeys")?;
+        input.bound_each("TagKeys", 1..=128)?;
         let keys = input.list("TagKeys");
         self.alter(input, |_, secret| {
             secret.tags.retain(|key, _| !keys.contains(&key.as_str()));
             Ok(json!({}))
         })
+    }
+
+    /// The ARN that ends in a name.
+    fn arn(&self, name: &str) -> String {
+        format!("arn:aws:secretsmanager:{}:{ACCOUNT}:secret:{name}", self.region)
     }
 
     fn look<T>(&self, id: &str, look: impl FnOnce(&str, &Secret) -> Result<T, Refusal>) -> Result<T, Refusal> {
@@ -294,7 +334,7 @@ impl SecretsManager {
         input: Input,
         change: impl FnOnce(&str, &mut Secret) -> Result<Value, Refusal>,
     ) -> Result<Value, Refusal> {
-        let id = input.required("SecretId")?;
+        let id = secret_id(input)?;
         self.change(|secrets| {
             let name = find(secrets, id).ok_or_else(absent)?;
             let Some(secret) = secrets.get_mut(&name) else { return Err(absent()) };
@@ -422,6 +462,9 @@ struct Filter<'a> {
 impl<'a> Filter<'a> {
     fn parse(input: Input<'a>) -> Result<Filter<'a>, Refusal> {
         let (key, values) = (input.required("Key")?, input.list("Values"));
+        input.needs("Values")?;
+        input.bound(&[("Values", 1..=MOST_FILTERS)])?;
+        input.bound_each("Values", 0..=512)?;
         match key {
             "name" | "tag-key" | "tag-value" => Ok(Filter { key, values }),
             other => Err(kit::taken::refusal(format!("the local AWS does not carry out the filter {other}"))),
@@ -439,6 +482,13 @@ impl<'a> Filter<'a> {
     }
 }
 
+/// The name or ARN of a secret.
+fn secret_id(input: Input<'_>) -> Result<&str, Refusal> {
+    let id = input.required("SecretId")?;
+    input.bound(&[("SecretId", 1..=2048)])?;
+    Ok(id)
+}
+
 /// The token of a call, which becomes the id of the version. The SDKs always send one.
 fn token(input: Input) -> Result<String, Refusal> {
     match input.text("ClientRequestToken") {
@@ -450,20 +500,15 @@ fn token(input: Input) -> Result<String, Refusal> {
 
 /// The value in a call.
 fn value(input: Input) -> Result<Option<Held>, Refusal> {
-    let bound = |name: &str, bytes: usize| {
-        let least = "Member must have length greater than or equal to 1";
-        let most = format!("Member must have length less than or equal to {LARGEST}");
-        let constraint = if bytes == 0 { least } else { &most };
-        let text = format!("1 validation error detected: Value at '{name}' failed to satisfy constraint: {constraint}");
-        if (1..=LARGEST).contains(&bytes) { Ok(()) } else { Err(validation(text)) }
-    };
+    let bound = |name: &str, bytes: usize| constraint::bound(name, bytes, 1..=LARGEST).map_err(validation);
     match (input.text("SecretString"), input.text("SecretBinary")) {
         (Some(_), Some(_)) => {
             Err(invalid("You can't specify both a binary secret value and a string secret value in the same secret."))
         }
         (Some(text), None) => bound("secretString", text.len()).map(|()| Some(Held::Text(text.to_owned()))),
         (None, Some(bytes)) => {
-            bound("secretBinary", bytes.len() / 4 * 3).map(|()| Some(Held::Binary(bytes.to_owned())))
+            let padding = bytes.bytes().filter(|byte| *byte == b'=').count();
+            bound("secretBinary", bytes.len() / 4 * 3 - padding).map(|()| Some(Held::Binary(bytes.to_owned())))
         }
         (None, None) => Ok(None),
     }
@@ -533,7 +578,8 @@ const OPERATIONS: &[Operation<crate::Run<SecretsManager>>] = &[
         Writes,
         NEW,
         None,
-        "ClientRequestToken Description ForceOverwriteReplicaSecret=false Name SecretBinary SecretString Tags.Key Tags.Value",
+        "ClientRequestToken Description ForceOverwriteReplicaSecret:boolean=false Name SecretBinary:blob SecretString \
+         Tags[].Key Tags[].Value",
         SecretsManager::create,
     ),
     Operation::new(
@@ -541,7 +587,7 @@ const OPERATIONS: &[Operation<crate::Run<SecretsManager>>] = &[
         Writes,
         OF_SECRET,
         None,
-        "ForceDeleteWithoutRecovery RecoveryWindowInDays SecretId",
+        "ForceDeleteWithoutRecovery:boolean RecoveryWindowInDays:integer SecretId",
         SecretsManager::delete,
     ),
     Operation::new("DescribeSecret", Reads, OF_SECRET, None, "SecretId", SecretsManager::describe),
@@ -551,7 +597,7 @@ const OPERATIONS: &[Operation<crate::Run<SecretsManager>>] = &[
         Reads,
         Needs::Own,
         PAGED,
-        "Filters.Key Filters.Values IncludePlannedDeletion MaxResults NextToken",
+        "Filters[].Key Filters[].Values[] IncludePlannedDeletion:boolean MaxResults:integer NextToken",
         SecretsManager::list,
     ),
     Operation::new(
@@ -559,18 +605,18 @@ const OPERATIONS: &[Operation<crate::Run<SecretsManager>>] = &[
         Writes,
         OF_SECRET,
         None,
-        "ClientRequestToken SecretBinary SecretId SecretString VersionStages",
+        "ClientRequestToken SecretBinary:blob SecretId SecretString VersionStages[]",
         SecretsManager::put_value,
     ),
     Operation::new("RestoreSecret", Writes, OF_SECRET, None, "SecretId", SecretsManager::restore),
-    Operation::new("TagResource", Writes, TAGGED, None, "SecretId Tags.Key Tags.Value", SecretsManager::tag),
-    Operation::new("UntagResource", Writes, OF_SECRET, None, "SecretId TagKeys", SecretsManager::untag),
+    Operation::new("TagResource", Writes, TAGGED, None, "SecretId Tags[].Key Tags[].Value", SecretsManager::tag),
+    Operation::new("UntagResource", Writes, OF_SECRET, None, "SecretId TagKeys[]", SecretsManager::untag),
     Operation::new(
         "UpdateSecret",
         Writes,
         OF_SECRET,
         None,
-        "ClientRequestToken Description SecretBinary SecretId SecretString",
+        "ClientRequestToken Description SecretBinary:blob SecretId SecretString",
         SecretsManager::update,
     ),
 ];
@@ -585,7 +631,7 @@ mod tests {
     use super::*;
 
     fn open(dir: &Path) -> SecretsManager {
-        SecretsManager::open(dir, "us-east-1").unwrap()
+        SecretsManager::open(dir, "us-east-1", Speed::REAL).unwrap()
     }
 
     fn code(answer: Result<Value, Refusal>) -> String {
@@ -692,10 +738,85 @@ mod tests {
         assert_eq!(all["SecretList"].as_array().map(Vec::len), Some(1));
         secrets.call("RestoreSecret", &by_id).unwrap();
         assert_eq!(secrets.call("GetSecretValue", &by_id).unwrap()["SecretString"], "v");
+    }
+
+    #[test]
+    fn a_deletion_without_recovery_ends_in_the_background_and_can_be_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let secrets = open(dir.path());
+        let by_id = json!({ "SecretId": "s" });
+        let make = json!({ "Name": "s", "SecretString": "v" });
         let force = json!({ "SecretId": "s", "ForceDeleteWithoutRecovery": true });
-        secrets.call("DeleteSecret", &force).unwrap();
+        // A secret that never existed is as good as deleted.
+        assert_eq!(secrets.call("DeleteSecret", &force).unwrap()["Name"], "s");
+        assert_eq!(code(secrets.call("DeleteSecret", &by_id)), "ResourceNotFoundException");
+        secrets.call("CreateSecret", &make).unwrap();
+        let first = secrets.call("DeleteSecret", &force).unwrap()["ARN"].clone();
+        assert_eq!(secrets.call("DeleteSecret", &force).unwrap()["ARN"], first);
+        for (operation, input) in
+            [("CreateSecret", &make), ("DeleteSecret", &by_id), ("GetSecretValue", &by_id), ("RestoreSecret", &by_id)]
+        {
+            assert_eq!(code(secrets.call(operation, input)), "InvalidRequestException", "{operation}");
+        }
+        let end = |secrets: &mut Secrets| {
+            secrets.values_mut().for_each(|secret| secret.deleted = Some([0.0, 0.0]));
+            Ok(())
+        };
+        secrets.kept.change(end).unwrap();
         assert_eq!(code(secrets.call("DescribeSecret", &by_id)), "ResourceNotFoundException");
         assert!(secrets.call("CreateSecret", &make).is_ok());
+    }
+
+    #[test]
+    fn members_have_limits_and_types_and_some_are_required() {
+        let dir = tempfile::tempdir().unwrap();
+        let secrets = open(dir.path());
+        secrets.call("CreateSecret", &json!({ "Name": "s", "SecretString": "v" })).unwrap();
+        let (wrong, invalid) = ("SerializationException", "ValidationException");
+        let stages: Vec<String> = (0..=MOST_STAGES).map(|number| number.to_string()).collect();
+        let filter = json!({ "Key": "name", "Values": ["a"] });
+        let filters = vec![filter; MOST_FILTERS + 1];
+        for (operation, input, expected) in [
+            ("DescribeSecret", json!({}), invalid),
+            ("DescribeSecret", json!({ "SecretId": "" }), invalid),
+            ("DescribeSecret", json!({ "SecretId": "s".repeat(2049) }), invalid),
+            ("DescribeSecret", json!({ "SecretId": 1 }), wrong),
+            ("DescribeSecret", json!([]), wrong),
+            ("GetSecretValue", json!({ "SecretId": "s", "VersionId": "v".repeat(31) }), invalid),
+            ("GetSecretValue", json!({ "SecretId": "s", "VersionId": "v".repeat(65) }), invalid),
+            ("GetSecretValue", json!({ "SecretId": "s", "VersionStage": "" }), invalid),
+            ("GetSecretValue", json!({ "SecretId": "s", "VersionStage": "v".repeat(257) }), invalid),
+            ("PutSecretValue", json!({ "SecretId": "s", "SecretString": 7 }), wrong),
+            ("PutSecretValue", json!({ "SecretId": "s", "SecretBinary": "no base64" }), wrong),
+            ("PutSecretValue", json!({ "SecretId": "s", "SecretBinary": "" }), invalid),
+            ("PutSecretValue", json!({ "SecretId": "s", "SecretString": "v", "VersionStages": [] }), invalid),
+            ("PutSecretValue", json!({ "SecretId": "s", "SecretString": "v", "VersionStages": [""] }), invalid),
+            ("PutSecretValue", json!({ "SecretId": "s", "SecretString": "v", "VersionStages": stages }), invalid),
+            ("PutSecretValue", json!({ "SecretId": "s", "SecretString": "v", "VersionStages": "a" }), wrong),
+            ("UpdateSecret", json!({ "SecretId": "s", "Description": "d".repeat(2049) }), invalid),
+            ("CreateSecret", json!({ "Name": "t", "Description": "d".repeat(2049) }), invalid),
+            ("CreateSecret", json!({ "Name": "t".repeat(513) }), invalid),
+            ("TagResource", json!({ "SecretId": "s" }), invalid),
+            ("TagResource", json!({ "SecretId": "s", "Tags": { "Key": "a" } }), wrong),
+            ("UntagResource", json!({ "SecretId": "s" }), invalid),
+            ("UntagResource", json!({ "SecretId": "s", "TagKeys": [""] }), invalid),
+            ("DeleteSecret", json!({ "SecretId": "s", "ForceDeleteWithoutRecovery": "true" }), wrong),
+            ("DeleteSecret", json!({ "SecretId": "s", "RecoveryWindowInDays": "7" }), wrong),
+            ("ListSecrets", json!({ "Filters": filters }), invalid),
+            ("ListSecrets", json!({ "Filters": [{ "Key": "name" }] }), invalid),
+            ("ListSecrets", json!({ "Filters": [{ "Key": "name", "Values": [] }] }), invalid),
+            ("ListSecrets", json!({ "MaxResults": 0 }), invalid),
+            ("ListSecrets", json!({ "MaxResults": 101 }), invalid),
+            ("ListSecrets", json!({ "NextToken": "x" }), "InvalidNextTokenException"),
+        ] {
+            assert_eq!(code(secrets.call(operation, &input)), expected, "{operation} {input}");
+        }
+        let binary = |length: usize| {
+            let text = format!("{}{}", "AAAA".repeat(length / 3), ["", "AA==", "AAA="][length % 3]);
+            secrets.call("PutSecretValue", &json!({ "SecretId": "s", "SecretBinary": text }))
+        };
+        assert!(binary(LARGEST).is_ok());
+        assert_eq!(code(binary(LARGEST + 1)), invalid);
     }
 
     #[test]

@@ -33,7 +33,7 @@ use kit::answer::{Protocol, Refusal, Response, json_answer, json_text, not_imple
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Call, Effect, Json, Needs, Operation, Page, Request, Row, Rows, Unreadable};
 use kit::speed::Speed;
-use kit::taken::ANYTHING;
+use kit::taken::{self, ANYTHING, Takes};
 use states::States;
 
 /// The tables of a region.
@@ -79,7 +79,7 @@ impl DynamoDb {
     pub async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
         let operation = Operation::find(OPERATIONS, &call.operation)?;
         let name = operation.row.name;
-        let answer = match self.read(call.input.json()) {
+        let answer = match self.read(operation.takes, call.input.json()) {
             Ok(document) => match unserved::member(name, &document.input) {
                 Some(member) => {
                     let asked = format!("{name} with {member}");
@@ -93,7 +93,7 @@ impl DynamoDb {
     }
 
     /// Parses the input of a call, replacing the ARNs of tables with their names.
-    fn read<'a>(&self, json: &'a Json) -> Result<Document<'a>, Refusal> {
+    fn read<'a>(&self, takes: Takes, json: &'a Json) -> Result<Document<'a>, Refusal> {
         let unreadable = || Refusal::new(400, "SerializationException", "");
         let body = String::from_utf8(json.text().to_vec()).map_err(|_| unreadable())?;
         let input = json.read().map_err(|why| match why {
@@ -101,9 +101,7 @@ impl DynamoDb {
             Unreadable::TooDeep => invalid("Nesting Levels have exceeded supported limits"),
             Unreadable::Malformed => unreadable(),
         })?;
-        if !input.is_object() {
-            return Err(unreadable());
-        }
+        taken::check_json(takes, input)?;
         let tables = self.arn("table/");
         if body.contains(&tables) {
             let mut plain = input.clone();
@@ -501,8 +499,8 @@ fn stopped() -> Refusal {
 type Run =
     for<'a> fn(&'a DynamoDb, &'static Row, Document<'a>, &'a Request) -> BoxFuture<'a, Result<Response, Refusal>>;
 
+/// An operation whose input dynoxide checks; `unserved` refuses the parameters that have no effect.
 const fn row(name: &'static str, effect: Effect, needs: Needs, page: Option<Page>, run: Run) -> Operation<Run> {
-    // `unserved` refuses the parameters that have no effect.
     Operation::new(name, effect, needs, page, ANYTHING, run)
 }
 
@@ -527,7 +525,7 @@ const OPERATIONS: &[Operation<Run>] = &[
     row("CreateTable", Writes, needs::NEW_TABLE, None, answered!(on_table)),
     row("DeleteItem", Writes, needs::TABLE, None, answered!(pass_on)),
     row("DeleteTable", Writes, needs::TABLE, None, answered!(on_table)),
-    row("DescribeContinuousBackups", Reads, needs::TABLE, None, answered!(describe_backups)),
+    Operation::new("DescribeContinuousBackups", Reads, needs::TABLE, None, "TableName", answered!(describe_backups)),
     row("DescribeEndpoints", Reads, Needs::Own, None, |_, _, _, request| {
         Box::pin(std::future::ready(Ok(endpoints(request))))
     }),
@@ -542,7 +540,14 @@ const OPERATIONS: &[Operation<Run>] = &[
     row("GetShardIterator", Reads, needs::STREAM, None, answered!(pass_on)),
     row("ListStreams", Reads, needs::STREAMS, PAGED, answered!(pass_on)),
     row("ListTables", Reads, Needs::Own, PAGED, answered!(list_tables)),
-    row("ListTagsOfResource", Reads, needs::TAGGED, PAGED, answered!(on_tags)),
+    Operation::new(
+        "ListTagsOfResource",
+        Reads,
+        needs::TAGGED,
+        PAGED,
+        "Limit:integer NextToken ResourceArn",
+        answered!(on_tags),
+    ),
     row("PutItem", Writes, needs::TABLE, None, answered!(pass_on)),
     row("Query", Reads, needs::TABLE, PAGED, answered!(pass_on)),
     row("Scan", Reads, needs::TABLE, PAGED, answered!(pass_on)),
@@ -550,7 +555,15 @@ const OPERATIONS: &[Operation<Run>] = &[
     row("TransactGetItems", Reads, needs::TRANSACTION, None, answered!(pass_on)),
     row("TransactWriteItems", Writes, needs::TRANSACTION, None, answered!(pass_on)),
     row("UntagResource", Writes, needs::TAGGED, None, answered!(on_tags)),
-    row("UpdateContinuousBackups", Writes, needs::TABLE, None, answered!(update_backups)),
+    Operation::new(
+        "UpdateContinuousBackups",
+        Writes,
+        needs::TABLE,
+        None,
+        "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled:boolean \
+         PointInTimeRecoverySpecification.RecoveryPeriodInDays:integer TableName",
+        answered!(update_backups),
+    ),
     row("UpdateItem", Writes, needs::TABLE, None, answered!(pass_on)),
     row("UpdateTable", Writes, needs::TABLE, None, answered!(on_table)),
     row("UpdateTimeToLive", Writes, needs::TABLE, None, answered!(update_time_to_live)),

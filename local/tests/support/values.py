@@ -63,6 +63,12 @@ refused("InvalidRequestException", secrets.create_secret, Name="n0", SecretStrin
 assert secrets.describe_secret(SecretId="n0")["DeletedDate"]
 secrets.restore_secret(SecretId="n0")
 secrets.delete_secret(SecretId="n0", ForceDeleteWithoutRecovery=True)
+# The deletion ends in the background.
+try:
+    while secrets.describe_secret(SecretId="n0")["DeletedDate"]:
+        pass
+except secrets.exceptions.ResourceNotFoundException:
+    pass
 refused("ResourceNotFoundException", secrets.describe_secret, SecretId="n0")
 
 put = lambda **more: ssm.put_parameter(**({"Name": "/app/db", "Value": "hunter2", "Type": "SecureString"} | more))

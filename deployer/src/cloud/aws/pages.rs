@@ -60,6 +60,8 @@ pages! {
     aws_sdk_ec2::describe_security_groups::DescribeSecurityGroupsOutput
         { security_groups: aws_sdk_ec2::types::SecurityGroup, next_token }
     aws_sdk_ec2::describe_subnets::DescribeSubnetsOutput { subnets: aws_sdk_ec2::types::Subnet, next_token }
+    aws_sdk_elasticloadbalancingv2::describe_account_limits::DescribeAccountLimitsOutput
+        { limits: aws_sdk_elasticloadbalancingv2::types::Limit, next_marker }
     aws_sdk_elasticloadbalancingv2::describe_listeners::DescribeListenersOutput
         { listeners: aws_sdk_elasticloadbalancingv2::types::Listener, next_marker }
     aws_sdk_elasticloadbalancingv2::describe_load_balancers::DescribeLoadBalancersOutput

@@ -291,10 +291,10 @@ async fn quotas(aws: &Aws, config: &Config, site: &Site) -> Vec<Finding> {
 
 async fn balancers(aws: &Aws, config: &Config, site: &Site) -> Result<Finding, Fault> {
     const LIMIT: &str = "application-load-balancers";
-    let (limits, there) =
-        futures::try_join!(async { Ok::<_, Fault>(aws.elb.describe_account_limits().send().await?) }, async {
-            items(aws.elb.describe_load_balancers().into_paginator().send()).await
-        })?;
+    let (limits, there) = futures::try_join!(
+        items(aws.elb.describe_account_limits().into_paginator().send()),
+        items(aws.elb.describe_load_balancers().into_paginator().send())
+    )?;
     let is_application = |one: &aws_sdk_elasticloadbalancingv2::types::LoadBalancer| {
         one.r#type().is_some_and(|it| it.as_str() == "application")
     };
@@ -303,8 +303,7 @@ async fn balancers(aws: &Aws, config: &Config, site: &Site) -> Result<Finding, F
     let names = Names::of(config, site);
     let own = config.services.iter().filter(|(_, service)| service.behind.is_none());
     let new = own.filter(|(entry, _)| !there.contains(&names.plain(entry.as_str()).as_str())).count();
-    let limit =
-        limits.limits().iter().find(|limit| limit.name() == Some(LIMIT)).and_then(|limit| limit.max()?.parse().ok());
+    let limit = limits.iter().find(|limit| limit.name() == Some(LIMIT)).and_then(|limit| limit.max()?.parse().ok());
     Ok(room(there.len(), new, limit))
 }
 

@@ -50,6 +50,7 @@ static PAGES: Style = Style {
     from: "NextToken",
     next: "NextToken",
     usual: 50,
+    least: 1,
     most: 100,
     bad_token: "ValidationError",
 };

@@ -123,6 +123,7 @@ static PAGES: Style = Style {
     from: "NextToken",
     next: "nextToken",
     usual: 1000,
+    least: 5,
     most: 1000,
     bad_token: "InvalidParameterValue",
 };

@@ -2,6 +2,7 @@
 //!
 //! The default network is not stored: its ids depend only on the region.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use sha2::{Digest, Sha256};
@@ -148,10 +149,15 @@ pub fn is_public(state: &State, site: &Site, subnet: &Subnet) -> bool {
     })
 }
 
+/// Returns all internet gateways, each with the VPC that it is attached to.
+pub fn gateways(state: &State, site: &Site) -> BTreeMap<String, Option<String>> {
+    let default = default_vpc_id(site).map(|vpc| (stable_id("igw", &site.region), Some(vpc)));
+    default.into_iter().chain(state.networks.gateways.clone()).collect()
+}
+
 /// Whether an internet gateway is attached to this VPC. Otherwise the VPC's routes to it lead nowhere.
 fn is_attached(state: &State, site: &Site, id: &str, vpc: &str) -> bool {
-    let of_default = default_vpc_id(site).as_deref() == Some(vpc) && id == stable_id("igw", &site.region);
-    of_default || state.networks.gateways.get(id).is_some_and(|at| at.as_deref() == Some(vpc))
+    gateways(state, site).get(id).is_some_and(|at| at.as_deref() == Some(vpc))
 }
 
 /// Whether a VPC has an internet gateway.
@@ -225,15 +231,32 @@ pub fn describe_route_tables(state: &State, site: &Site, params: &Params) -> Ans
     let filters = Filters::of(params);
     let mut found = Vec::new();
     for table in &all {
+        let routes = routes_of(state, site, table);
         let passes = filters.pass(state.tags_of(&table.id), |name| match name {
             "association.main" => fact(table.is_main),
             "association.route-table-association-id" => {
                 let main = table.is_main.then(|| main_association(table));
                 Some(main.into_iter().chain(table.associations.keys().cloned()).collect())
             }
+            "association.route-table-id" => {
+                let has_some = table.is_main || !table.associations.is_empty();
+                Some(has_some.then(|| table.id.clone()).into_iter().collect())
+            }
             "association.subnet-id" => Some(table.associations.values().cloned().collect()),
             "owner-id" => fact(&site.account),
-            "route.gateway-id" => Some(table.routes.iter().map(|route| route.gateway.clone()).collect()),
+            "route.destination-cidr-block" => Some(each(&routes, |route| &route.to)),
+            "route.gateway-id" => Some(each(&routes, |route| &route.gateway)),
+            "route.origin" => Some(each(&routes, |route| route.origin)),
+            "route.state" => Some(each(&routes, |route| route.state)),
+            // Routes have no other destinations and targets here.
+            "association.gateway-id"
+            | "route.destination-ipv6-cidr-block"
+            | "route.destination-prefix-list-id"
+            | "route.egress-only-internet-gateway-id"
+            | "route.instance-id"
+            | "route.nat-gateway-id"
+            | "route.transit-gateway-id"
+            | "route.vpc-peering-connection-id" => Some(Vec::new()),
             "route-table-id" => fact(&table.id),
             "vpc-id" => fact(&table.vpc),
             _ => None,
@@ -247,24 +270,43 @@ pub fn describe_route_tables(state: &State, site: &Site, params: &Params) -> Ans
     Ok(xml)
 }
 
-fn main_association(table: &RouteTable) -> String {
+/// The id of a main table's association with its VPC.
+pub fn main_association(table: &RouteTable) -> String {
     stable_id("rtbassoc", &table.id)
+}
+
+/// A route, as lists show it.
+struct Shown {
+    to: String,
+    gateway: String,
+    state: &'static str,
+    origin: &'static str,
+}
+
+/// Returns the routes of a table, of which the first is the local one of its VPC.
+fn routes_of(state: &State, site: &Site, table: &RouteTable) -> Vec<Shown> {
+    let to = vpc(state, site, &table.vpc).map(|vpc| vpc.cidr).unwrap_or_default();
+    let local = Shown { to, gateway: "local".to_owned(), state: "active", origin: "CreateRouteTable" };
+    let others = table.routes.iter().map(|Routed { to, gateway }| Shown {
+        to: to.clone(),
+        gateway: gateway.clone(),
+        state: if is_attached(state, site, gateway, &table.vpc) { "active" } else { "blackhole" },
+        origin: "CreateRoute",
+    });
+    std::iter::once(local).chain(others).collect()
+}
+
+/// Returns a property of each route.
+fn each(routes: &[Shown], of: impl Fn(&Shown) -> &str) -> Vec<String> {
+    routes.iter().map(|route| of(route).to_owned()).collect()
 }
 
 /// Writes a route table.
 pub fn write_route_table(xml: &mut Xml, state: &State, site: &Site, table: &RouteTable) {
     xml.text("routeTableId", &table.id).text("vpcId", &table.vpc).text("ownerId", &site.account);
-    let local = vpc(state, site, &table.vpc).map(|vpc| vpc.cidr).unwrap_or_default();
-    xml.set("routeSet", std::iter::once(None).chain(table.routes.iter().map(Some)), |xml, route| match route {
-        None => {
-            xml.text("destinationCidrBlock", &local).text("gatewayId", "local").text("state", "active");
-            xml.text("origin", "CreateRouteTable");
-        }
-        Some(Routed { to, gateway }) => {
-            let state = if is_attached(state, site, gateway, &table.vpc) { "active" } else { "blackhole" };
-            xml.text("destinationCidrBlock", to).text("gatewayId", gateway).text("state", state);
-            xml.text("origin", "CreateRoute");
-        }
+    xml.set("routeSet", routes_of(state, site, table), |xml, route| {
+        xml.text("destinationCidrBlock", route.to).text("gatewayId", route.gateway).text("state", route.state);
+        xml.text("origin", route.origin);
     });
     let main = table.is_main.then(|| (main_association(table), None));
     let others = table.associations.iter().map(|(id, subnet)| (id.clone(), Some(subnet)));
@@ -333,10 +375,9 @@ pub fn write_subnet(xml: &mut Xml, state: &State, site: &Site, subnet: &Subnet) 
 }
 
 pub fn describe_gateways(state: &State, site: &Site, params: &Params) -> Answer {
-    let default = default_vpc_id(site).map(|vpc| (stable_id("igw", &site.region), Some(vpc)));
-    let all: Vec<(String, Option<String>)> = default.into_iter().chain(state.networks.gateways.clone()).collect();
+    let all = gateways(state, site);
     let wanted = params.texts("InternetGatewayId");
-    let ids: Vec<&str> = all.iter().map(|(id, _)| id.as_str()).collect();
+    let ids: Vec<&str> = all.keys().map(String::as_str).collect();
     known(&wanted, &ids, "InvalidInternetGatewayID.NotFound", "internetGateway ID")?;
     let filters = Filters::of(params);
     let mut found = Vec::new();

@@ -10,9 +10,15 @@ use kit::query::{Answer, ApiError, Params, Xml};
 /// The default quotas of a region (Amazon VPC user guide, "Amazon VPC quotas").
 const MOST_VPCS: usize = 5;
 const MOST_SUBNETS: usize = 200;
+const MOST_TABLES: usize = 200;
+const MOST_ROUTES: usize = 50;
 
 /// The sizes of VPCs and subnets, in bits (`API:ec2.CreateVpc`, `API:ec2.CreateSubnet`).
 const BITS: std::ops::RangeInclusive<u32> = 16..=28;
+
+/// The ranges that are no addresses of hosts: of this host and loopback, link-local, multicast and reserved (docs/aws.md
+/// §8.1).
+const NO_HOSTS: &[&str] = &["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"];
 
 fn violation(what: &str, id: &str) -> ApiError {
     ApiError::new("DependencyViolation", format!("The {what} '{id}' has dependencies and cannot be deleted."))
@@ -43,7 +49,11 @@ pub fn needs_inside(asked: &Asked, resource_type: &str) -> Vec<Need> {
 pub fn create_vpc(state: &mut State, site: &Site, params: &Params) -> Answer {
     let cidr = params.required("CidrBlock")?;
     let block: Option<Block> = cidr.parse().ok();
-    let Some(block) = block.filter(|block| BITS.contains(&block.bits)) else {
+    let is_of_hosts = |block: &Block| {
+        let mut others = NO_HOSTS.iter().filter_map(|range| range.parse::<Block>().ok());
+        !others.any(|other| other.overlaps(*block))
+    };
+    let Some(block) = block.filter(|block| BITS.contains(&block.bits) && is_of_hosts(block)) else {
         return Err(ApiError::new("InvalidVpc.Range", format!("The CIDR '{cidr}' is invalid.")));
     };
     if vpcs(state, site).len() >= MOST_VPCS {
@@ -85,6 +95,10 @@ pub fn modify_vpc_attribute(state: &mut State, site: &Site, params: &Params) -> 
         return Err(ApiError::new("InvalidParameterCombination", text));
     }
     let Some(vpc) = state.networks.vpcs.get_mut(id) else { return Err(default_is_fixed()) };
+    if hostnames == Some(true) && !vpc.dns_support {
+        let text = "DNS hostnames can only be enabled if DNS support is enabled.";
+        return Err(ApiError::new("InvalidParameterCombination", text));
+    }
     vpc.dns_support = support.unwrap_or(vpc.dns_support);
     vpc.dns_hostnames = hostnames.unwrap_or(vpc.dns_hostnames);
     done()
@@ -199,7 +213,7 @@ pub fn delete_subnet(state: &mut State, site: &Site, params: &Params) -> Answer 
 }
 
 pub fn create_gateway(state: &mut State, site: &Site, params: &Params) -> Answer {
-    if state.networks.gateways.len() >= MOST_VPCS {
+    if network::gateways(state, site).len() >= MOST_VPCS {
         let text = "The maximum number of internet gateways has been reached.";
         return Err(ApiError::new("InternetGatewayLimitExceeded", text));
     }
@@ -213,15 +227,19 @@ pub fn create_gateway(state: &mut State, site: &Site, params: &Params) -> Answer
 }
 
 /// Returns the VPC that a gateway is attached to.
-fn attached(state: &State, id: &str) -> Result<Option<String>, ApiError> {
+fn attached(state: &State, site: &Site, id: &str) -> Result<Option<String>, ApiError> {
     let text = || format!("The internetGateway ID '{id}' does not exist");
-    let found = state.networks.gateways.get(id);
-    found.cloned().ok_or_else(|| ApiError::new("InvalidInternetGatewayID.NotFound", text()))
+    let all = network::gateways(state, site);
+    let at = all.get(id).ok_or_else(|| ApiError::new("InvalidInternetGatewayID.NotFound", text()))?;
+    match state.networks.gateways.contains_key(id) {
+        true => Ok(at.clone()),
+        false => Err(default_is_fixed()),
+    }
 }
 
 pub fn attach_gateway(state: &mut State, site: &Site, params: &Params) -> Answer {
     let (id, of) = (params.required("InternetGatewayId")?, params.required("VpcId")?);
-    let at = attached(state, id)?;
+    let at = attached(state, site, id)?;
     vpc(state, site, of)?;
     if let Some(at) = at {
         let text = format!("resource {id} is already attached to network {at}");
@@ -238,7 +256,7 @@ pub fn attach_gateway(state: &mut State, site: &Site, params: &Params) -> Answer
 /// Load balancers open to the internet, and instances, have public addresses that need the gateway.
 pub fn detach_gateway(state: &mut State, site: &Site, params: &Params) -> Answer {
     let (id, of) = (params.required("InternetGatewayId")?, params.required("VpcId")?);
-    if attached(state, id)?.as_deref() != Some(of) {
+    if attached(state, site, id)?.as_deref() != Some(of) {
         return Err(ApiError::new("Gateway.NotAttached", format!("resource {id} is not attached to network {of}")));
     }
     let inside = |subnet: &str| network::vpc_of(state, site, subnet) == of;
@@ -257,9 +275,9 @@ pub fn detach_gateway(state: &mut State, site: &Site, params: &Params) -> Answer
     done()
 }
 
-pub fn delete_gateway(state: &mut State, _site: &Site, params: &Params) -> Answer {
+pub fn delete_gateway(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = params.required("InternetGatewayId")?;
-    if attached(state, id)?.is_some() {
+    if attached(state, site, id)?.is_some() {
         return Err(violation("internetGateway", id));
     }
     state.networks.gateways.remove(id);
@@ -270,6 +288,9 @@ pub fn delete_gateway(state: &mut State, _site: &Site, params: &Params) -> Answe
 pub fn create_route_table(state: &mut State, site: &Site, params: &Params) -> Answer {
     let of = params.required("VpcId")?;
     vpc(state, site, of)?;
+    if route_tables(state, site).iter().filter(|table| table.vpc == of).count() >= MOST_TABLES {
+        return Err(ApiError::new("RouteTableLimitExceeded", "The maximum number of route tables has been reached."));
+    }
     let tags = tags::specified(params, "route-table")?;
     let id = new_id("rtb");
     let (routes, associations) = Default::default();
@@ -294,12 +315,12 @@ pub fn create_route(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = params.required("RouteTableId")?;
     let known = table(state, site, id)?;
     let (to, gateway) = (params.required("DestinationCidrBlock")?, params.required("GatewayId")?);
-    let Ok(to) = to.parse::<Block>().map(|block| block.to_string()) else {
+    let Ok(block) = to.parse::<Block>() else {
         let text =
             format!("Value ({to}) for parameter destinationCidrBlock is invalid. This is not a valid CIDR block.");
         return Err(ApiError::new("InvalidParameterValue", text));
     };
-    match state.networks.gateways.get(gateway) {
+    match network::gateways(state, site).get(gateway) {
         None => {
             let text = format!("The gateway ID '{gateway}' does not exist");
             return Err(ApiError::new("InvalidGatewayID.NotFound", text));
@@ -310,13 +331,22 @@ pub fn create_route(state: &mut State, site: &Site, params: &Params) -> Answer {
         }
         Some(_) => (),
     }
-    let route = Routed { to, gateway: gateway.to_owned() };
+    let own = vpc(state, site, &known.vpc)?.cidr;
+    if own.parse::<Block>().is_ok_and(|own| own.contains(block)) {
+        let text = "Route target is not supported. This route only supports interface and instance targets.";
+        return Err(ApiError::new("InvalidParameterValue", text));
+    }
+    let route = Routed { to: block.to_string(), gateway: gateway.to_owned() };
     if known.routes.contains(&route) {
         return done();
     }
     if known.routes.iter().any(|other| other.to == route.to) {
         let text = format!("The route identified by {} already exists.", route.to);
         return Err(ApiError::new("RouteAlreadyExists", text));
+    }
+    // The local route is one of them.
+    if known.routes.len() + 1 >= MOST_ROUTES {
+        return Err(ApiError::new("RouteLimitExceeded", "The maximum number of routes has been reached."));
     }
     state.networks.route_tables.get_mut(id).expect("table() found it").routes.push(route);
     done()
@@ -325,7 +355,12 @@ pub fn create_route(state: &mut State, site: &Site, params: &Params) -> Answer {
 pub fn delete_route(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = params.required("RouteTableId")?;
     let to = params.required("DestinationCidrBlock")?;
-    if !table(state, site, id)?.routes.iter().any(|route| route.to == to) {
+    let known = table(state, site, id)?;
+    if vpc(state, site, &known.vpc)?.cidr == to {
+        let text = format!("cannot remove local route {to} in route table {id}");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    }
+    if !known.routes.iter().any(|route| route.to == to) {
         let text = format!("no route with destination-cidr-block {to} in route table {id}");
         return Err(ApiError::new("InvalidRoute.NotFound", text));
     }
@@ -362,8 +397,12 @@ pub fn associate(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-pub fn disassociate(state: &mut State, _site: &Site, params: &Params) -> Answer {
+pub fn disassociate(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = params.required("AssociationId")?;
+    if route_tables(state, site).iter().any(|table| table.is_main && network::main_association(table) == id) {
+        let text = format!("cannot disassociate the main route table association {id}");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    }
     let mut tables = state.networks.route_tables.values_mut();
     if !tables.any(|table| table.associations.remove(id).is_some()) {
         let text = format!("The association ID '{id}' does not exist");
@@ -381,4 +420,137 @@ pub fn delete_route_table(state: &mut State, site: &Site, params: &Params) -> An
     state.networks.route_tables.remove(id);
     state.tags.remove(id);
     done()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::site;
+    use kit::speed::Speed;
+
+    type Call = fn(&mut State, &Site, &Params) -> Answer;
+
+    /// Makes a call; the error is its code.
+    fn made(state: &mut State, call: Call, form: &[(&str, &str)]) -> Result<String, &'static str> {
+        let form = form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let answer = call(state, &site(Speed::REAL, Default::default()), &Params::parse(&form));
+        answer.map(Xml::into_text).map_err(|fault| fault.code)
+    }
+
+    fn read(state: &State, call: fn(&State, &Site, &Params) -> Answer, form: &[(&str, &str)]) -> String {
+        let form = form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        call(state, &site(Speed::REAL, Default::default()), &Params::parse(&form)).unwrap().into_text()
+    }
+
+    /// The text of the first element with this name.
+    fn field(text: &str, name: &str) -> String {
+        let rest = text.split(&format!("<{name}>")).nth(1).expect(name);
+        rest.split('<').next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn only_ranges_of_hosts_are_networks() {
+        let mut state = State::default();
+        for (cidr, expected) in [
+            ("0.1.0.0/16", Err("InvalidVpc.Range")),
+            ("127.0.0.0/16", Err("InvalidVpc.Range")),
+            ("169.254.0.0/24", Err("InvalidVpc.Range")),
+            ("224.0.0.0/16", Err("InvalidVpc.Range")),
+            ("255.255.0.0/16", Err("InvalidVpc.Range")),
+            ("1.0.0.0/16", Ok(())),
+            ("169.253.0.0/16", Ok(())),
+            ("223.255.0.0/16", Ok(())),
+        ] {
+            assert_eq!(made(&mut state, create_vpc, &[("CidrBlock", cidr)]).map(drop), expected, "{cidr}");
+        }
+    }
+
+    #[test]
+    fn the_local_route_and_the_main_association_stay() {
+        let mut state = State::default();
+        let vpc = field(&made(&mut state, create_vpc, &[("CidrBlock", "10.1.0.0/16")]).unwrap(), "vpcId");
+        let gateway = field(&made(&mut state, create_gateway, &[]).unwrap(), "internetGatewayId");
+        made(&mut state, attach_gateway, &[("InternetGatewayId", &gateway), ("VpcId", &vpc)]).unwrap();
+        let tables =
+            read(&state, network::describe_route_tables, &[("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", &vpc)]);
+        let (table, association) = (field(&tables, "routeTableId"), field(&tables, "routeTableAssociationId"));
+        let site = site(Speed::REAL, Default::default());
+        let of_default = network::stable_id("igw", &site.region);
+        for (call, to, gateway, expected) in [
+            (create_route as Call, "10.1.0.0/16", &gateway, Err("InvalidParameterValue")),
+            (create_route, "10.1.2.0/24", &gateway, Err("InvalidParameterValue")),
+            (create_route, "0.0.0.0/0", &of_default, Err("InvalidParameterValue")),
+            (create_route, "10.0.0.0/8", &gateway, Ok(())),
+            (create_route, "0.0.0.0/0", &gateway, Ok(())),
+            (delete_route, "10.1.0.0/16", &gateway, Err("InvalidParameterValue")),
+            (delete_route, "10.1.2.0/24", &gateway, Err("InvalidRoute.NotFound")),
+            (delete_route, "10.0.0.0/8", &gateway, Ok(())),
+        ] {
+            let form = [("RouteTableId", &*table), ("DestinationCidrBlock", to), ("GatewayId", gateway)];
+            assert_eq!(made(&mut state, call, &form).map(drop), expected, "{to}");
+        }
+        let main = [("AssociationId", &*association)];
+        assert_eq!(made(&mut state, disassociate, &main), Err("InvalidParameterValue"));
+        assert_eq!(made(&mut state, disassociate, &[("AssociationId", "x")]), Err("InvalidAssociationID.NotFound"));
+        // The default network exists, but is not changed here.
+        let default = [("InternetGatewayId", &*of_default)];
+        assert_eq!(made(&mut state, delete_gateway, &default), Err(kit::query::NOT_IMPLEMENTED));
+        for (name, value, expected) in [
+            ("route.destination-cidr-block", "10.1.0.0/16", true),
+            ("route.destination-cidr-block", "10.0.0.0/8", false),
+            ("route.gateway-id", "local", true),
+            ("route.gateway-id", &gateway, true),
+            ("route.origin", "CreateRoute", true),
+            ("route.state", "active", true),
+            ("route.state", "blackhole", false),
+            ("route.nat-gateway-id", "nat-1", false),
+            ("association.route-table-id", &table, true),
+        ] {
+            let form = [("Filter.1.Name", name), ("Filter.1.Value.1", value)];
+            let found = read(&state, network::describe_route_tables, &form).contains(&table);
+            assert_eq!(found, expected, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn networks_have_quotas() {
+        let mut state = State::default();
+        let vpc = field(&made(&mut state, create_vpc, &[("CidrBlock", "10.1.0.0/16")]).unwrap(), "vpcId");
+        // The default network's gateway, and the main table, count.
+        let gateways: Vec<String> = (1..MOST_VPCS)
+            .map(|_| field(&made(&mut state, create_gateway, &[]).unwrap(), "internetGatewayId"))
+            .collect();
+        assert_eq!(made(&mut state, create_gateway, &[]), Err("InternetGatewayLimitExceeded"));
+        made(&mut state, attach_gateway, &[("InternetGatewayId", &gateways[0]), ("VpcId", &vpc)]).unwrap();
+        let of = [("VpcId", &*vpc)];
+        let tables: Vec<String> = (1..MOST_TABLES)
+            .map(|_| field(&made(&mut state, create_route_table, &of).unwrap(), "routeTableId"))
+            .collect();
+        assert_eq!(made(&mut state, create_route_table, &of), Err("RouteTableLimitExceeded"));
+        let mut route = |number: usize| {
+            let to = format!("11.{number}.0.0/16");
+            let form = [("RouteTableId", &*tables[0]), ("DestinationCidrBlock", &to), ("GatewayId", &gateways[0])];
+            made(&mut state, create_route, &form)
+        };
+        (1..MOST_ROUTES).for_each(|number| drop(route(number).unwrap()));
+        assert_eq!(route(MOST_ROUTES), Err("RouteLimitExceeded"));
+        // A repeated call adds none.
+        assert!(route(1).is_ok());
+    }
+
+    #[test]
+    fn host_names_need_dns() {
+        let mut state = State::default();
+        let vpc = field(&made(&mut state, create_vpc, &[("CidrBlock", "10.1.0.0/16")]).unwrap(), "vpcId");
+        for (attribute, value, expected) in [
+            ("EnableDnsSupport", "false", Ok(())),
+            ("EnableDnsHostnames", "true", Err("InvalidParameterCombination")),
+            ("EnableDnsHostnames", "false", Ok(())),
+            ("EnableDnsSupport", "true", Ok(())),
+            ("EnableDnsHostnames", "true", Ok(())),
+        ] {
+            let form = [("VpcId", &*vpc), (&*format!("{attribute}.Value"), value)];
+            assert_eq!(made(&mut state, modify_vpc_attribute, &form).map(drop), expected, "{attribute}={value}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Tags of EC2 resources.
 
+use super::network;
 use crate::Site;
 use crate::state::{State, Tags};
 use kit::call::{Asked, Need};
@@ -68,10 +69,10 @@ pub fn needs(asked: &Asked) -> Vec<Need> {
     if needs.is_empty() { vec![asked.own("*")] } else { needs }
 }
 
-pub fn create(state: &mut State, _site: &Site, params: &Params) -> Answer {
+pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let tags = params.tags("Tag");
     check(params.pairs("Tag"), &Tags::new())?;
-    let resources = existing(state, params)?;
+    let resources = existing(state, site, params)?;
     for resource in &resources {
         check(params.pairs("Tag"), state.tags_of(resource))?;
     }
@@ -81,8 +82,8 @@ pub fn create(state: &mut State, _site: &Site, params: &Params) -> Answer {
     Ok(done())
 }
 
-pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
-    let resources = existing(state, params)?;
+pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let resources = existing(state, site, params)?;
     let wanted = params.items("Tag");
     for resource in resources {
         let Some(tags) = state.tags.get_mut(&resource) else {
@@ -132,28 +133,29 @@ fn done() -> Xml {
 }
 
 /// Returns the resources of a call, all of which must exist.
-fn existing(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
+fn existing(state: &State, site: &Site, params: &Params) -> Result<Vec<String>, ApiError> {
     let resources = params.texts("ResourceId");
-    match resources.iter().find_map(|id| missing(state, id)) {
+    match resources.iter().find_map(|id| missing(state, site, id)) {
         Some(fault) => Err(fault),
         None => Ok(resources),
     }
 }
 
-fn missing(state: &State, id: &str) -> Option<ApiError> {
+fn missing(state: &State, site: &Site, id: &str) -> Option<ApiError> {
     let (there, code, what) = match kind_of(id) {
         Some("security-group") => (state.security_groups.contains_key(id), "InvalidGroup.NotFound", "security group"),
         Some("launch-template") => {
             (state.launch_templates.contains_key(id), "InvalidLaunchTemplateId.NotFound", "launch template")
         }
         Some("instance") => (state.instances.contains_key(id), "InvalidInstanceID.NotFound", "instance ID"),
-        Some("vpc") => (state.networks.vpcs.contains_key(id), "InvalidVpcID.NotFound", "vpc ID"),
-        Some("subnet") => (state.networks.subnets.contains_key(id), "InvalidSubnetID.NotFound", "subnet ID"),
+        Some("vpc") => (network::vpc(state, site, id).is_ok(), "InvalidVpcID.NotFound", "vpc ID"),
+        Some("subnet") => (network::subnet(state, site, id).is_some(), "InvalidSubnetID.NotFound", "subnet ID"),
         Some("internet-gateway") => {
-            (state.networks.gateways.contains_key(id), "InvalidInternetGatewayID.NotFound", "internetGateway ID")
+            (network::gateways(state, site).contains_key(id), "InvalidInternetGatewayID.NotFound", "internetGateway ID")
         }
         Some("route-table") => {
-            (state.networks.route_tables.contains_key(id), "InvalidRouteTableID.NotFound", "routeTable ID")
+            let there = network::route_tables(state, site).iter().any(|table| table.id == id);
+            (there, "InvalidRouteTableID.NotFound", "routeTable ID")
         }
         Some("volume") => {
             let there = state.instances.values().any(|one| one.volumes.iter().any(|volume| volume.id == id));
@@ -188,4 +190,33 @@ fn kind_of(id: &str) -> Option<&'static str> {
         "rtb" => "route-table",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::site;
+    use kit::speed::Speed;
+
+    #[test]
+    fn the_default_network_can_be_tagged() {
+        let (mut state, site) = (State::default(), site(Speed::REAL, Default::default()));
+        for (kind, name, expected) in [
+            ("vpc", "us-east-1", Ok(())),
+            ("subnet", "us-east-1b", Ok(())),
+            ("igw", "us-east-1", Ok(())),
+            ("rtb", "us-east-1", Ok(())),
+            ("vpc", "us-east-2", Err("InvalidVpcID.NotFound")),
+            ("subnet", "us-east-2b", Err("InvalidSubnetID.NotFound")),
+            ("igw", "us-east-2", Err("InvalidInternetGatewayID.NotFound")),
+            ("rtb", "us-east-2", Err("InvalidRouteTableID.NotFound")),
+        ] {
+            let id = network::stable_id(kind, name);
+            let form = [("ResourceId.1", &*id), ("Tag.1.Key", "a"), ("Tag.1.Value", "b")];
+            let form = form.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let made = create(&mut state, &site, &Params::parse(&form));
+            assert_eq!(made.map(drop).map_err(|fault| fault.code), expected, "{kind} {name}");
+            assert_eq!(state.tags_of(&id).contains_key("a"), expected.is_ok(), "{kind} {name}");
+        }
+    }
 }

@@ -135,6 +135,7 @@ pub fn modify_target_group(state: &mut State, _site: &Site, params: &Params) -> 
 }
 
 fn checked(params: &Params, table: &[(&str, &str, Domain)], what: &str) -> Result<BTreeMap<String, String>, ApiError> {
+    super::needs(params, "Attributes")?;
     let refuse = |message: String| Err(ApiError::new("InvalidConfigurationRequest", message));
     let mut changes = BTreeMap::new();
     for (key, value) in params.tags("Attributes") {

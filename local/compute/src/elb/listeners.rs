@@ -3,6 +3,7 @@
 use super::{Policy, certificates, load_balancers::vpc_of, policies, rules, tags};
 use crate::Site;
 use crate::state::{Action, Listener, State, new_hex};
+use kit::constraint;
 use kit::query::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -15,6 +16,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         protocol(params)?.ok_or_else(|| ApiError::new("ValidationError", "A listener protocol must be specified"))?;
     let (certificates, ssl_policy) = security(site, params, &protocol, None)?;
     let actions = actions(state, params, "DefaultActions")?;
+    check_redirects(&actions, &protocol, port)?;
     check_groups(state, site, &arn, &actions)?;
     let tags = tags::wanted(params)?;
     if let Some(taken) = state.listeners_of(&arn).find(|listener| listener.port == port) {
@@ -86,7 +88,6 @@ fn security(
     match default {
         Some(default) => {
             certificates.drain(..certificates.len().min(1));
-            certificates.retain(|one| *one != default);
             certificates.insert(0, default);
         }
         None if certificates.is_empty() => {
@@ -206,22 +207,41 @@ fn action(item: &Params) -> Result<Action, ApiError> {
     }
 }
 
-/// Checks that a redirect leads to a valid address other than the one that was requested.
+/// Checks the parts of a redirect.
 fn check_redirect(action: &Action) -> Result<(), ApiError> {
-    let Action::Redirect { protocol, host, port, path, query, .. } = action else { return Ok(()) };
+    let Action::Redirect { host, port, path, query, .. } = action else { return Ok(()) };
     let is_port = port == "#{port}" || port.parse::<u16>().is_ok_and(|port| port > 0);
     if !is_port || !path.starts_with('/') {
         let text = "A redirect has a port between 1 and 65535 or #{port}, and a path that begins with '/'";
         return Err(ApiError::new("ValidationError", text));
     }
-    let asked = ["#{protocol}", "#{host}", "#{port}", "/#{path}", "#{query}"];
-    match [protocol, host, port, path, query].into_iter().eq(asked) {
-        true => Err(ApiError::new(
-            "InvalidLoadBalancerAction",
-            "The redirect configuration is not valid because it creates a loop",
-        )),
-        false => Ok(()),
+    for (name, part) in [("host", host), ("path", path), ("query", query)] {
+        let member = format!("redirectConfig.{name}");
+        let checked = constraint::bound(&member, part.chars().count(), 0..=LONGEST_PART);
+        checked.map_err(|text| ApiError::new("ValidationError", text))?;
     }
+    Ok(())
+}
+
+/// The maximum length of the host, path and query of a redirect in characters.
+const LONGEST_PART: usize = 128;
+
+/// Checks that redirects of a listener lead to other addresses than the requested ones, and not from HTTPS to HTTP. A
+/// redirect that changes the query only is a loop (docs/aws.md §9.5).
+pub fn check_redirects(actions: &[Action], of_protocol: &str, of_port: u16) -> Result<(), ApiError> {
+    let refuse = |text: &str| Err(ApiError::new("InvalidLoadBalancerAction", text));
+    for action in actions {
+        let Action::Redirect { protocol, host, port, path, .. } = action else { continue };
+        if of_protocol == "HTTPS" && protocol == "HTTP" {
+            return refuse("You cannot redirect HTTPS to HTTP");
+        }
+        let same_protocol = protocol == "#{protocol}" || protocol == of_protocol;
+        let same_port = port == "#{port}" || *port == of_port.to_string();
+        if same_protocol && same_port && host == "#{host}" && path == "/#{path}" {
+            return refuse("The redirect configuration is not valid because it creates a loop");
+        }
+    }
+    Ok(())
 }
 
 const CONTENT_TYPES: &[&str] = &["application/javascript", "application/json", "text/css", "text/html", "text/plain"];
@@ -271,6 +291,7 @@ pub fn modify(state: &mut State, site: &Site, params: &Params) -> Answer {
         true => actions(state, params, "DefaultActions")?,
         false => before.actions.clone(),
     };
+    check_redirects(&actions, &protocol, port)?;
     check_groups(state, site, &before.load_balancer, &actions)?;
     let listener = Listener { port, protocol, actions, certificates, ssl_policy, ..before };
     state.listeners.insert(arn.to_owned(), listener.clone());
@@ -353,6 +374,43 @@ fn write_action(xml: &mut Xml, action: &Action) {
                     .maybe("ContentType", content_type.as_ref())
                     .maybe("MessageBody", body.as_ref());
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_changes_more_than_the_query_and_does_not_leave_https() {
+        let long = "x".repeat(LONGEST_PART + 1);
+        let (looping, plain) = (Err("InvalidLoadBalancerAction"), Err("ValidationError"));
+        let path = format!("/{}", "x".repeat(LONGEST_PART));
+        for (listener, parts, expected) in [
+            (("HTTP", 80), vec![("Protocol", "HTTPS"), ("Port", "443")], Ok(())),
+            (("HTTP", 80), vec![("Protocol", "HTTPS")], Ok(())),
+            (("HTTP", 80), vec![("Port", "8080")], Ok(())),
+            (("HTTP", 80), vec![("Host", "www.#{host}")], Ok(())),
+            (("HTTPS", 443), vec![("Path", "/new/#{path}")], Ok(())),
+            (("HTTPS", 443), vec![("Protocol", "HTTPS"), ("Port", "8443")], Ok(())),
+            (("HTTP", 80), vec![], looping),
+            (("HTTP", 80), vec![("Query", "a=b")], looping),
+            (("HTTP", 80), vec![("Protocol", "HTTP"), ("Port", "80")], looping),
+            (("HTTPS", 443), vec![("Protocol", "HTTPS"), ("Port", "443")], looping),
+            (("HTTPS", 443), vec![("Protocol", "HTTP"), ("Port", "80"), ("Host", "example.com")], looping),
+            (("HTTP", 80), vec![("Host", &long)], plain),
+            (("HTTP", 80), vec![("Path", &path)], plain),
+            (("HTTP", 80), vec![("Port", "8080"), ("Query", &long)], plain),
+            (("HTTP", 80), vec![("Path", "new")], plain),
+            (("HTTP", 80), vec![("Port", "0")], plain),
+        ] {
+            let parts = parts.iter().map(|(name, text)| (format!("RedirectConfig.{name}"), (*text).to_owned()));
+            let form = [("Type", "redirect"), ("RedirectConfig.StatusCode", "HTTP_301")];
+            let form = form.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).chain(parts).collect();
+            let (protocol, port) = listener;
+            let checked = action(&Params::parse(&form)).and_then(|action| check_redirects(&[action], protocol, port));
+            assert_eq!(checked.map_err(|fault| fault.code), expected, "{listener:?} {form:?}");
         }
     }
 }

@@ -15,6 +15,8 @@ mod targets;
 use super::Run::{Reads, Writes};
 use super::{Row, row};
 use kit::call::{Asked, Need, Needs, Page, Style};
+use kit::constraint;
+use kit::query::{ApiError, Params};
 
 pub use attributes::{deregistration_delay_s, idle_timeout_s, text as attribute};
 pub use hosted_zones::hosted_zone;
@@ -100,8 +102,23 @@ fn with_tags(asked: &Asked, arn: String) -> Vec<Need> {
     [asked.own(arn.as_str())].into_iter().chain(tag).collect()
 }
 
-static PAGES: Style =
-    Style { size: "PageSize", from: "Marker", next: "NextMarker", usual: 400, most: 400, bad_token: "ValidationError" };
+static PAGES: Style = Style {
+    size: "PageSize",
+    from: "Marker",
+    next: "NextMarker",
+    usual: 400,
+    least: 1,
+    most: 400,
+    bad_token: "ValidationError",
+};
+
+/// Errors: a required list is missing.
+fn needs(params: &Params, name: &str) -> Result<(), ApiError> {
+    match params.has(name) {
+        true => Ok(()),
+        false => Err(ApiError::new("ValidationError", constraint::missing(&constraint::member(name)))),
+    }
+}
 
 const fn list(items: &'static str) -> Option<Page> {
     Some(Page::Cut(&PAGES, items))
@@ -159,7 +176,7 @@ pub const OPERATIONS: &[Row] = &[
         None,
         "TargetGroupArn Targets.Id Targets.Port",
     ),
-    row("DescribeAccountLimits", Reads(limits::describe), Needs::Own, None, "Marker PageSize"),
+    row("DescribeAccountLimits", Reads(limits::describe), Needs::Own, list("Limits"), "Marker PageSize"),
     row("DescribeCapacityReservation", Reads(attributes::describe_capacity), Needs::Own, None, "LoadBalancerArn"),
     row("DescribeListenerAttributes", Reads(attributes::describe_listener), Needs::Own, None, "ListenerArn"),
     row(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::listeners::{actions, check_groups, write_actions};
+use super::listeners::{actions, check_groups, check_redirects, write_actions};
 use super::tags;
 use crate::Site;
 use crate::state::{Condition, Field, Listener, ListenerRule, State, new_hex};
@@ -27,6 +27,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let priority = checked_priority(priority.ok_or_else(|| invalid("A rule priority must be specified"))?)?;
     let conditions = conditions(params)?;
     let actions = actions(state, params, "Actions")?;
+    check_redirects(&actions, &listener.protocol, listener.port)?;
     check_groups(state, site, &listener.load_balancer, &actions)?;
     let tags = tags::wanted(params)?;
     if state.rules_of(&listener.arn).iter().any(|rule| rule.priority == priority) {
@@ -54,8 +55,9 @@ pub fn modify(state: &mut State, site: &Site, params: &Params) -> Answer {
     }
     let conditions = if params.has("Conditions") { conditions(params)? } else { before.conditions.clone() };
     let actions = if params.has("Actions") { actions(state, params, "Actions")? } else { before.actions.clone() };
-    let balancer = state.listener(&before.listener)?.load_balancer.clone();
-    check_groups(state, site, &balancer, &actions)?;
+    let listener = state.listener(&before.listener)?;
+    check_redirects(&actions, &listener.protocol, listener.port)?;
+    check_groups(state, site, &listener.load_balancer, &actions)?;
     let rule = ListenerRule { conditions, actions, ..before };
     let xml = shown([Shown::Rule(&rule)]);
     state.rules.insert(rule.arn.clone(), rule);

@@ -6,6 +6,7 @@ use kit::query::{Answer, ApiError, Params, Xml};
 use kit::tags::{Flaw, USUAL};
 
 pub fn add(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    super::needs(params, "Tags")?;
     let arns = existing(state, params)?;
     let wanted = params.tags("Tags");
     for arn in &arns {
@@ -40,6 +41,7 @@ fn check(params: &Params, there: &Tags) -> Result<(), ApiError> {
 }
 
 pub fn remove(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    super::needs(params, "TagKeys")?;
     let keys = params.texts("TagKeys");
     for arn in existing(state, params)? {
         if let Some(tags) = state.tags.get_mut(&arn) {
@@ -74,4 +76,26 @@ fn existing(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
         }
     }
     Ok(arns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::site;
+    use kit::speed::Speed;
+
+    #[test]
+    fn lists_that_a_call_needs_are_required() {
+        let (mut state, site) = (State::default(), site(Speed::REAL, Default::default()));
+        type Call = fn(&mut State, &Site, &Params) -> Answer;
+        for (call, list) in [(add as Call, "Tags"), (remove, "TagKeys")] {
+            let mut code = |form: &[(&str, &str)]| {
+                let form = form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+                call(&mut state, &site, &Params::parse(&form)).unwrap_err().code
+            };
+            let arn = ("ResourceArns.member.1", "arn:aws:elasticloadbalancing:us-east-1:0:loadbalancer/app/web/1");
+            assert_eq!(code(&[arn]), "ValidationError", "{list}");
+            assert_eq!(code(&[arn, (&*format!("{list}.member.1"), "k")]), "LoadBalancerNotFound", "{list}");
+        }
+    }
 }

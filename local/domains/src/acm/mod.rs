@@ -24,7 +24,7 @@ use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Need, Needs, Operation, Page, Rows};
 use kit::speed::Speed;
 use kit::store;
-use kit::taken;
+use kit::{constraint, taken};
 
 /// The times of Certificate Manager in seconds, before scaling by the speed (docs/aws.md §22.2).
 mod times {
@@ -124,7 +124,7 @@ const OPERATIONS: &[Operation<Run>] = &[
         Writes,
         CERTIFICATE,
         None,
-        "CertificateArn Tags.Key Tags.Value",
+        "CertificateArn Tags[].Key Tags[].Value",
         Change(tags::add),
     ),
     Operation::new("DeleteCertificate", Writes, CERTIFICATE, None, "CertificateArn", Change(delete)),
@@ -135,7 +135,7 @@ const OPERATIONS: &[Operation<Run>] = &[
         Reads,
         Needs::Own,
         Some(Page::Own("MaxItems")),
-        "CertificateStatuses Includes.keyTypes MaxItems NextToken SortBy=CREATED_AT SortOrder=ASCENDING|DESCENDING",
+        "CertificateStatuses[] Includes.keyTypes[] MaxItems:integer NextToken SortBy=CREATED_AT SortOrder=ASCENDING|DESCENDING",
         Look(list),
     ),
     Operation::new("ListTagsForCertificate", Reads, CERTIFICATE, None, "CertificateArn", Look(tags::list)),
@@ -144,7 +144,7 @@ const OPERATIONS: &[Operation<Run>] = &[
         Writes,
         CERTIFICATE,
         None,
-        "CertificateArn Tags.Key Tags.Value",
+        "CertificateArn Tags[].Key Tags[].Value",
         Change(tags::remove),
     ),
     Operation::new(
@@ -152,10 +152,10 @@ const OPERATIONS: &[Operation<Run>] = &[
         Writes,
         Needs::Of(to_request),
         None,
-        "CertificateUsage=CLIENT_AND_SERVER_AUTH DomainName DomainValidationOptions.DomainName \
-         DomainValidationOptions.ValidationDomain IdempotencyToken KeyAlgorithm \
-         Options.CertificateTransparencyLoggingPreference Options.Export=DISABLED SubjectAlternativeNames Tags.Key \
-         Tags.Value ValidationMethod=DNS",
+        "CertificateUsage=CLIENT_AND_SERVER_AUTH DomainName DomainValidationOptions[].DomainName \
+         DomainValidationOptions[].ValidationDomain IdempotencyToken KeyAlgorithm \
+         Options.CertificateTransparencyLoggingPreference=ENABLED|DISABLED Options.Export=DISABLED SubjectAlternativeNames[] \
+         Tags[].Key Tags[].Value ValidationMethod=DNS",
         Change(request::request),
     ),
 ];
@@ -208,8 +208,7 @@ impl Acm {
     /// Answers a call; `None` if there is no such operation.
     pub fn answer(&self, call: &Call) -> Option<Response> {
         let operation = Operation::find(OPERATIONS, &call.operation)?;
-        let unreadable = |_| Refusal::new(400, "SerializationException", "the request is no JSON");
-        let input = call.input.json().read().map_err(unreadable);
+        let input = taken::document(operation.takes, call.input.json());
         Some(match input.and_then(|input| self.act(operation, input)) {
             Ok(Value::Null) => json_answer(200, Protocol::Json11, &json!({})),
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),
@@ -218,7 +217,6 @@ impl Acm {
     }
 
     fn act(&self, operation: &Operation<Run>, input: &Value) -> Answer {
-        taken::check_json(operation.takes, input).map_err(taken::refusal)?;
         self.note_uses();
         let context = Context { region: &self.region, speed: self.speed, now_ms: now_ms() };
         match operation.run {
@@ -324,17 +322,15 @@ fn list(state: &State, context: &Context, input: &Value) -> Answer {
     let (statuses, kinds) = (texts(&input["CertificateStatuses"]), texts(&input["Includes"]["keyTypes"]));
     const KINDS: &[&str] =
         &["RSA_1024", "RSA_2048", "RSA_3072", "RSA_4096", "EC_prime256v1", "EC_secp384r1", "EC_secp521r1"];
-    if let Some(unknown) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
-        return Err(Refusal::new(400, "ValidationException", format!("{unknown} is no key type")));
+    const STATUSES: &[&str] =
+        &["PENDING_VALIDATION", "ISSUED", "INACTIVE", "EXPIRED", "VALIDATION_TIMED_OUT", "REVOKED", "FAILED"];
+    let invalid = |text: String| Refusal::new(400, "ValidationException", text);
+    for (member, texts, known) in [("includes.keyTypes", &kinds, KINDS), ("certificateStatuses", &statuses, STATUSES)] {
+        texts.iter().try_for_each(|text| constraint::one_of(member, text, known)).map_err(invalid)?;
     }
-    let size = match &input["MaxItems"] {
-        Value::Null => 1000,
-        size => size
-            .as_u64()
-            .filter(|size| (1..=1000).contains(size))
-            .ok_or_else(|| Refusal::new(400, "ValidationException", "MaxItems must be between 1 and 1000"))?
-            as usize,
-    };
+    let size = input["MaxItems"].as_i64().unwrap_or(1000);
+    constraint::within("maxItems", size, 1..=1000).map_err(invalid)?;
+    let size = size as usize;
     let start = match input["NextToken"].as_str() {
         None => 0,
         Some(token) => {

@@ -11,6 +11,7 @@ use crate::authority::Algorithm;
 use crate::clock::after;
 use kit::ACCOUNT;
 use kit::answer::Refusal;
+use kit::constraint;
 
 /// The default quotas of domain names of a certificate, and of certificates.
 const MOST_NAMES: usize = 10;
@@ -41,6 +42,14 @@ pub fn request(state: &mut State, context: &Context, input: &Value) -> Answer {
     let names = names(input)?;
     let algorithm = algorithm(input)?;
     let token = token(input)?;
+    if !input["Tags"].is_null() {
+        tags::check_model(input)?;
+    }
+    for (member, most) in [("SubjectAlternativeNames", 100), ("DomainValidationOptions", 100)] {
+        if let Some(items) = input[member].as_array() {
+            constraint::bound(&constraint::member(member), items.len(), 1..=most).map_err(validation)?;
+        }
+    }
     for option in input["DomainValidationOptions"].as_array().into_iter().flatten() {
         let (domain, of) = (option["DomainName"].as_str(), option["ValidationDomain"].as_str());
         let fits = domain.zip(of).is_some_and(|(domain, of)| domain == of || domain.ends_with(&format!(".{of}")));

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Context, State, find, find_mut};
 use kit::answer::Refusal;
+use kit::constraint;
 use kit::tags::{Flaw, STRICT};
 
 /// Returns the tags in a call, to be added to a certificate with these.
@@ -34,10 +35,16 @@ fn refusal(flaw: Flaw) -> Refusal {
     }
 }
 
-fn check_some(input: &Value) -> Result<(), Refusal> {
-    let text = "1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length greater than or equal to 1";
-    let has_some = input["Tags"].as_array().is_some_and(|tags| !tags.is_empty());
-    if has_some { Ok(()) } else { Err(Refusal::new(400, "ValidationException", text)) }
+/// Checks the constraints of the model, which AWS does before it looks for the certificate.
+pub fn check_model(input: &Value) -> Result<(), Refusal> {
+    let invalid = |text: String| Refusal::new(400, "ValidationException", text);
+    let tags = input["Tags"].as_array().ok_or_else(|| invalid(constraint::missing("tags")))?;
+    constraint::bound("tags", tags.len(), 1..=STRICT.most).map_err(invalid)?;
+    for (at, tag) in (1..).zip(pairs(input)) {
+        let flaw = STRICT.check([tag], []).err().and_then(|flaw| flaw.at(at).in_list("tags"));
+        flaw.map_or(Ok(()), |text| Err(invalid(text)))?;
+    }
+    Ok(())
 }
 
 pub fn list(state: &State, _context: &Context, input: &Value) -> Answer {
@@ -46,8 +53,8 @@ pub fn list(state: &State, _context: &Context, input: &Value) -> Answer {
 }
 
 pub fn add(state: &mut State, _context: &Context, input: &Value) -> Answer {
+    check_model(input)?;
     let certificate = find_mut(state, input)?;
-    check_some(input)?;
     let wanted = wanted(input, &certificate.tags)?;
     certificate.tags.extend(wanted);
     Ok(Value::Null)
@@ -55,8 +62,8 @@ pub fn add(state: &mut State, _context: &Context, input: &Value) -> Answer {
 
 /// Removes tags. A tag with a value is removed only if the certificate's tag has it.
 pub fn remove(state: &mut State, _context: &Context, input: &Value) -> Answer {
+    check_model(input)?;
     let certificate = find_mut(state, input)?;
-    check_some(input)?;
     for tag in input["Tags"].as_array().into_iter().flatten() {
         let key = tag["Key"].as_str().unwrap_or_default();
         let fits = |value: &String| tag["Value"].as_str().is_none_or(|wanted| wanted == value);
@@ -65,4 +72,35 @@ pub fn remove(state: &mut State, _context: &Context, input: &Value) -> Answer {
         }
     }
     Ok(Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_is_checked_before_the_certificate_is_sought() {
+        let tags = |keys: &[&str]| keys.iter().map(|key| json!({ "Key": key })).collect::<Vec<_>>();
+        let many: Vec<String> = (0..=50).map(|number| number.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for (tags, code) in [
+            (Value::Null, "ValidationException"),
+            (json!([]), "ValidationException"),
+            (json!(tags(&["a", ""])), "ValidationException"),
+            (json!(tags(&["a", "b!"])), "ValidationException"),
+            (json!(tags(&["k".repeat(129).as_str()])), "ValidationException"),
+            (json!(tags(&many)), "ValidationException"),
+            (json!([{ "Key": "k", "Value": "v".repeat(257) }]), "ValidationException"),
+            // What the model does not say is checked later.
+            (json!(tags(&["a", "a"])), "ResourceNotFoundException"),
+            (json!(tags(&["aws:a"])), "ResourceNotFoundException"),
+        ] {
+            let arn = "arn:aws:acm:us-east-1:000000000000:certificate/none";
+            let input = json!({ "CertificateArn": arn, "Tags": tags });
+            let context = Context { region: "us-east-1", speed: kit::speed::Speed::REAL, now_ms: 0 };
+            for change in [add, remove] {
+                assert_eq!(change(&mut State::new(), &context, &input).unwrap_err().code, code, "{input}");
+            }
+        }
+    }
 }

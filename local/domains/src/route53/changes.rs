@@ -12,6 +12,11 @@ use crate::name;
 
 /// The maximum number of values in a batch, and of their characters. Those of an UPSERT count twice.
 const MOST_RECORDS: usize = 1000;
+/// The maximum number of values of a record set, and of characters of one (docs/aws.md §21.3).
+const MOST_VALUES: usize = 400;
+const LONGEST_VALUE: usize = 4000;
+/// The types of records that Route 53 has and the local AWS does not.
+const ONLY_ON_AWS: &[&str] = &["DS", "HTTPS", "NAPTR", "SSHFP", "SVCB", "TLSA"];
 const MOST_CHARACTERS: usize = 32_000;
 
 type Records = BTreeMap<String, RecordSet>;
@@ -40,6 +45,7 @@ enum Action {
 ///
 /// Errors: `InvalidInput` for a document that is not as described, `InvalidChangeBatch` with every problem otherwise.
 pub fn applied(zone: &Zone, batch: &Element, outside: &Outside) -> Result<Records, Refusal> {
+    check_comment(batch)?;
     let changes: Vec<Change> = batch.items("Changes").iter().map(read).collect::<Result<_, Refusal>>()?;
     if changes.is_empty() {
         return Err(invalid_input("Invalid XML ; The content of element 'Changes' is not complete."));
@@ -63,6 +69,15 @@ pub fn applied(zone: &Zone, batch: &Element, outside: &Outside) -> Result<Record
     }
 }
 
+/// Checks the comment of a document.
+pub fn check_comment(document: &Element) -> Result<(), Refusal> {
+    const LONGEST: usize = 256;
+    match document.text("Comment").is_some_and(|text| text.chars().count() > LONGEST) {
+        true => Err(invalid_input(format!("A comment has {LONGEST} characters at most"))),
+        false => Ok(()),
+    }
+}
+
 fn invalid_batch(problems: &[String]) -> Refusal {
     Refusal::new(400, "InvalidChangeBatch", format!("[{}]", problems.join(", ")))
 }
@@ -76,19 +91,18 @@ fn read(change: &Element) -> Result<Change, Refusal> {
         "CREATE" => Action::Create,
         "DELETE" => Action::Delete,
         "UPSERT" => Action::Upsert,
-        other => {
-            return Err(invalid_input(format!(
-                "Invalid XML ; cvc-enumeration-valid: Value '{other}' is not facet-valid with respect to enumeration '[CREATE, DELETE, UPSERT]'. It must be a value from the enumeration."
-            )));
-        }
+        other => return Err(unknown("ChangeAction", other)),
     };
     let set = change.child("ResourceRecordSet").ok_or_else(|| invalid_input("A ResourceRecordSet is missing"))?;
     let (text, kind) = (set.text("Name").unwrap_or_default(), set.text("Type").unwrap_or_default());
     let name = name::normal(text).ok_or_else(|| {
         invalid_batch(&[format!("FATAL problem: DomainLabelEmpty (Domain label is empty) encountered with '{text}'")])
     })?;
-    if records::number(kind).is_none() {
+    if ONLY_ON_AWS.contains(&kind) {
         return Err(kit::taken::refusal(format!("the local AWS has no records of the type {kind}")));
+    }
+    if records::number(kind).is_none() {
+        return Err(unknown("Type", kind));
     }
     let ttl = match set.text("TTL") {
         None => None,
@@ -99,6 +113,9 @@ fn read(change: &Element) -> Result<Change, Refusal> {
     };
     let values: Vec<String> =
         set.items("ResourceRecords").iter().map(|one| one.text("Value").unwrap_or_default().to_owned()).collect();
+    if values.iter().any(|value| value.chars().count() > LONGEST_VALUE) {
+        return Err(invalid_input(format!("A value of a record has {LONGEST_VALUE} characters at most")));
+    }
     let alias = set.child("AliasTarget").map(alias).transpose()?;
     let found = match (&alias, ttl, values.is_empty()) {
         (Some(_), None, true) | (None, Some(_), false) => None,
@@ -114,13 +131,29 @@ fn read(change: &Element) -> Result<Change, Refusal> {
     Ok(Change { action, record: RecordSet { name, kind: kind.to_owned(), ttl, values, alias } })
 }
 
+/// The error for a value that the schema of the type does not permit.
+fn unknown(kind: &str, value: &str) -> Refusal {
+    invalid_input(format!("Invalid XML ; cvc-enumeration-valid: '{value}' is not a valid {kind}"))
+}
+
+/// Reads a boolean of XML Schema.
+fn boolean(text: &str) -> Result<bool, Refusal> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        other => {
+            Err(invalid_input(format!("Invalid XML ; cvc-datatype-valid.1.2.1: '{other}' is not a valid 'boolean'")))
+        }
+    }
+}
+
 fn alias(target: &Element) -> Result<Alias, Refusal> {
     let text = |name: &str| target.text(name).filter(|text| !text.is_empty());
     let missing = |name: &str| invalid_input(format!("Invalid XML ; AliasTarget has no {name}"));
     Ok(Alias {
         zone: text("HostedZoneId").ok_or_else(|| missing("HostedZoneId"))?.to_owned(),
         name: with_dot(text("DNSName").ok_or_else(|| missing("DNSName"))?),
-        evaluates_health: text("EvaluateTargetHealth").ok_or_else(|| missing("EvaluateTargetHealth"))? == "true",
+        evaluates_health: boolean(text("EvaluateTargetHealth").ok_or_else(|| missing("EvaluateTargetHealth"))?)?,
     })
 }
 
@@ -198,6 +231,12 @@ fn flaws(zone: &Zone, records: &Records, record: &RecordSet, outside: &Outside) 
     }
     if kind == "SOA" && name != of_zone {
         flaws.push(format!("RRSet of type SOA with DNS name {name} is not permitted in zone {of_zone}"));
+    }
+    if kind == "NS" && name.starts_with("\\052.") {
+        flaws.push(format!("RRSet of type NS with DNS name {name} is not permitted: NS records have no wildcards"));
+    }
+    if record.values.len() > MOST_VALUES {
+        flaws.push(format!("RRSet of type {kind} with DNS name {name} has more than {MOST_VALUES} resource records"));
     }
     let mut seen = BTreeSet::new();
     for value in &record.values {
@@ -350,6 +389,62 @@ mod tests {
         let many = format!("CREATE y.example.com A 60 {}", vec!["127.0.0.1"; 1001].join("|"));
         let expected = "InvalidChangeBatch [Number of records limit of 1000 exceeded.]";
         assert_eq!(told(&zone, &[&many]), Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn the_schema_and_the_limits_of_a_batch_are_those_of_aws() {
+        let zone = zone();
+        let code = |text: &str| {
+            let batch = Element::parse(text.as_bytes()).unwrap();
+            let has_balancer = |_: &str, _: &str| true;
+            applied(&zone, &batch, &Outside { has_balancer: &has_balancer }).map(drop).map_err(|refusal| refusal.code)
+        };
+        let with = |comment: &str, kind: &str, inside: &str| {
+            format!(
+                "<ChangeBatch><Comment>{comment}</Comment><Changes><Change><Action>CREATE</Action><ResourceRecordSet>\
+                 <Name>a.example.com</Name><Type>{kind}</Type>{inside}</ResourceRecordSet></Change></Changes></ChangeBatch>"
+            )
+        };
+        let values = |values: &[String]| {
+            let values = values.iter().map(|value| format!("<ResourceRecord><Value>{value}</Value></ResourceRecord>"));
+            format!("<TTL>60</TTL><ResourceRecords>{}</ResourceRecords>", values.collect::<String>())
+        };
+        let address = values(&["127.0.0.1".to_owned()]);
+        let health = |text: &str| {
+            format!(
+                "<AliasTarget><HostedZoneId>ZLB</HostedZoneId><DNSName>b.elb.amazonaws.com</DNSName>\
+                 <EvaluateTargetHealth>{text}</EvaluateTargetHealth></AliasTarget>"
+            )
+        };
+        let addresses = |count: usize| -> Vec<String> {
+            (0..count).map(|number| format!("10.0.{}.{}", number / 256, number % 256)).collect()
+        };
+        let text = |strings: usize| vec![vec![format!("\"{}\"", "x".repeat(247)); strings].join(" ")];
+        let invalid = |code: &str| Err(code.to_owned());
+        for (document, expected) in [
+            (with(&"é".repeat(256), "A", &address), Ok(())),
+            (with(&"c".repeat(257), "A", &address), invalid("InvalidInput")),
+            (with("", "a", &address), invalid("InvalidInput")),
+            (with("", "ANY", &address), invalid("InvalidInput")),
+            (with("", "HTTPS", &values(&["1 . ".to_owned()])), invalid("NotImplementedException")),
+            (with("", "A", &health("true")), Ok(())),
+            (with("", "A", &health("0")), Ok(())),
+            (with("", "A", &health("True")), invalid("InvalidInput")),
+            (with("", "A", &health("no")), invalid("InvalidInput")),
+            (with("", "A", &values(&addresses(400))), Ok(())),
+            (with("", "A", &values(&addresses(401))), invalid("InvalidChangeBatch")),
+            // Each string has 250 characters with its quotation marks and the space behind it.
+            (with("", "TXT", &values(&text(16))), Ok(())),
+            (with("", "TXT", &values(&text(17))), invalid("InvalidInput")),
+        ] {
+            assert_eq!(code(&document), expected, "{document:.300}");
+        }
+        let wildcard = told(&zone, &["CREATE *.example.com NS 60 ns.example.org"]).unwrap_err();
+        assert!(
+            wildcard.starts_with("InvalidChangeBatch [RRSet of type NS with DNS name \\052.example.com."),
+            "{wildcard}"
+        );
+        assert!(told(&zone, &["CREATE b.example.com NS 60 ns.example.org"]).is_ok());
     }
 
     #[test]

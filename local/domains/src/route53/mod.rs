@@ -150,7 +150,7 @@ const OPERATIONS: &[Operation<Run>] = &[
         Writes,
         Needs::Own,
         None,
-        "Name CallerReference HostedZoneConfig.Comment HostedZoneConfig.PrivateZone=false",
+        "Name CallerReference HostedZoneConfig.Comment HostedZoneConfig.PrivateZone=false|0",
         Make(create_zone),
     ),
     Operation::new("DeleteHostedZone", Writes, ZONE, None, "", Make(delete_zone)),
@@ -401,6 +401,9 @@ fn create_zone(state: &mut State, context: &Context, ask: &Ask) -> Answer {
             format!("Limits Exceeded: MAX_HOSTED_ZONES_BY_OWNER - Cannot create more than {MOST_ZONES} hosted zones.");
         return Err(Refusal::new(400, "TooManyHostedZones", text));
     }
+    if let Some(config) = ask.body.child("HostedZoneConfig") {
+        changes::check_comment(config)?;
+    }
     let comment = ask.body.child("HostedZoneConfig").and_then(|config| config.text("Comment")).map(str::to_owned);
     let zone =
         zones::zone(&zones::new_id('Z'), &name, reference, comment.filter(|text| !text.is_empty()), context.now_ms);
@@ -481,6 +484,7 @@ fn count_zones(state: &State, _context: &Context, _ask: &Ask) -> Answer {
 
 fn update_comment(state: &mut State, _context: &Context, ask: &Ask) -> Answer {
     let id = ask.segment(2);
+    changes::check_comment(&ask.body)?;
     let zone = state.zones.get_mut(id).ok_or_else(|| no_zone(id))?;
     zone.comment = ask.body.text("Comment").filter(|text| !text.is_empty()).map(str::to_owned);
     let mut xml = Xml::new();

@@ -149,7 +149,7 @@ impl Lambda {
 
     async fn act(&self, operation: &Operation<Run>, ask: &Ask<'_>) -> Result<Response, Refusal> {
         if operation.takes != NO_BODY {
-            taken::check_json(operation.takes, ask.body()?).map_err(taken::refusal)?;
+            taken::check_json(operation.takes, ask.body()?)?;
         }
         if let Some(header) = HEADERS.iter().find(|header| ask.request.header(header).is_some()) {
             return Err(taken::refusal(format!("the local AWS does not carry out the header {header}")));

@@ -60,8 +60,8 @@ macro_rules! run {
 /// The parameters of a function's configuration that have an effect; others would merely be displayed.
 macro_rules! configuration {
     () => {
-        "Description Environment.Variables.* EphemeralStorage.Size Handler LoggingConfig.LogFormat=Text \
-         LoggingConfig.LogGroup MemorySize Role Runtime SnapStart.ApplyOn=None Timeout TracingConfig.Mode=PassThrough "
+        "Description Environment.Variables.* EphemeralStorage.Size:integer Handler LoggingConfig.LogFormat=Text \
+         LoggingConfig.LogGroup MemorySize:integer Role Runtime SnapStart.ApplyOn=None Timeout:integer TracingConfig.Mode=PassThrough "
     };
 }
 
@@ -76,13 +76,13 @@ const TABLE: &[Route] = &[
     route(Method::GET, "2015-03-31", &["functions"], Operation::new("ListFunctions", Reads, Needs::Own, Some(Page::Own("MaxItems")), NO_BODY, run!(|lambda, ask| lambda.list(ask.rest)))),
     route(Method::POST, "2015-03-31", &["functions"], Operation::new("CreateFunction", Writes, Needs::Of(new_function), None, concat!(
             configuration!(),
-            "Architectures Code.S3Bucket Code.S3Key Code.ZipFile FunctionName PackageType=Zip Publish Tags.*"
+            "Architectures[] Code.S3Bucket Code.S3Key Code.ZipFile:blob FunctionName PackageType=Zip Publish:boolean Tags.*"
         ), run!(|lambda, ask| lambda.create(ask.body()?).await))),
     route(Method::GET, "2015-03-31", &["functions", "*"], Operation::new("GetFunction", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.get(&ask.name)))),
     route(Method::DELETE, "2015-03-31", &["functions", "*"], Operation::new("DeleteFunction", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.delete(&ask.name)))),
     route(Method::GET, "2015-03-31", &["functions", "*", "configuration"], Operation::new("GetFunctionConfiguration", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| Ok(shown(200, &lambda.show(&lambda.find(&ask.name)?)))))),
     route(Method::PUT, "2015-03-31", &["functions", "*", "configuration"], Operation::new("UpdateFunctionConfiguration", Writes, Needs::Of(changed_function), None, concat!(configuration!(), "RevisionId"), run!(|lambda, ask| lambda.update_configuration(&ask.name, ask.body()?).await))),
-    route(Method::PUT, "2015-03-31", &["functions", "*", "code"], Operation::new("UpdateFunctionCode", Writes, FUNCTION, None, "Architectures DryRun Publish RevisionId S3Bucket S3Key ZipFile", run!(|lambda, ask| lambda.update_code(&ask.name, ask.body()?).await))),
+    route(Method::PUT, "2015-03-31", &["functions", "*", "code"], Operation::new("UpdateFunctionCode", Writes, FUNCTION, None, "Architectures[] DryRun:boolean Publish:boolean RevisionId S3Bucket S3Key ZipFile:blob", run!(|lambda, ask| lambda.update_code(&ask.name, ask.body()?).await))),
     // `Invoke` counts as reading: a function changes state through its own calls.
     route(Method::POST, "2015-03-31", &["functions", "*", "invocations"], Operation::new("Invoke", Reads, Needs::Of(invoked), None, NO_BODY, run!(|lambda, ask| lambda.invoke(&ask.name, ask.request).await))),
     route(Method::GET, "2015-03-31", &["functions", "*", "policy"], Operation::new("GetPolicy", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.policy(&ask.name)))),
@@ -99,13 +99,13 @@ const TABLE: &[Route] = &[
     route(Method::GET, "2017-03-31", &["tags", "*"], Operation::new("ListTags", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.tags(&ask.name)))),
     route(Method::POST, "2017-03-31", &["tags", "*"], Operation::new("TagResource", Writes, FUNCTION, None, "Tags.*", run!(|lambda, ask| lambda.tag(&ask.name, ask.body()?)))),
     route(Method::DELETE, "2017-03-31", &["tags", "*"], Operation::new("UntagResource", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.untag(&ask.name, ask.rest)))),
-    route(Method::PUT, "2017-10-31", &["functions", "*", "concurrency"], Operation::new("PutFunctionConcurrency", Writes, FUNCTION, None, "ReservedConcurrentExecutions", run!(|lambda, ask| lambda.reserve(&ask.name, ask.body()?)))),
+    route(Method::PUT, "2017-10-31", &["functions", "*", "concurrency"], Operation::new("PutFunctionConcurrency", Writes, FUNCTION, None, "ReservedConcurrentExecutions:integer", run!(|lambda, ask| lambda.reserve(&ask.name, ask.body()?)))),
     route(Method::DELETE, "2017-10-31", &["functions", "*", "concurrency"], Operation::new("DeleteFunctionConcurrency", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.free(&ask.name)))),
     route(Method::GET, "2019-09-30", &["functions", "*", "concurrency"], Operation::new("GetFunctionConcurrency", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.reserved(&ask.name)))),
     route(Method::GET, "2019-09-25", &["functions", "*", "event-invoke-config", "list"], Operation::new("ListFunctionEventInvokeConfigs", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.on_events(&ask.name)))),
     route(Method::GET, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("GetFunctionEventInvokeConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.on_event(&ask.name)))),
-    route(Method::PUT, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("PutFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds MaximumRetryAttempts", run!(|lambda, ask| lambda.put_on_event(&ask.name, ask.body()?)))),
-    route(Method::POST, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("UpdateFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds MaximumRetryAttempts", run!(|lambda, ask| lambda.update_on_event(&ask.name, ask.body()?)))),
+    route(Method::PUT, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("PutFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds:integer MaximumRetryAttempts:integer", run!(|lambda, ask| lambda.put_on_event(&ask.name, ask.body()?)))),
+    route(Method::POST, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("UpdateFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds:integer MaximumRetryAttempts:integer", run!(|lambda, ask| lambda.update_on_event(&ask.name, ask.body()?)))),
     route(Method::DELETE, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("DeleteFunctionEventInvokeConfig", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.delete_on_event(&ask.name)))),
     // There is no code signing.
     route(Method::GET, "2020-06-30", &["functions", "*", "code-signing-config"], Operation::new("GetFunctionCodeSigningConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.signing(&ask.name)))),

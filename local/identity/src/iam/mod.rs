@@ -96,8 +96,15 @@ fn pass_role(asked: &Asked) -> Vec<Need> {
     vec![asked.own(arn_of(asked, &PROFILE_ENTITY)), pass]
 }
 
-static PAGES: Style =
-    Style { size: "MaxItems", from: "Marker", next: "Marker", usual: 100, most: 1000, bad_token: "ValidationError" };
+static PAGES: Style = Style {
+    size: "MaxItems",
+    from: "Marker",
+    next: "Marker",
+    usual: 100,
+    least: 1,
+    most: 1000,
+    bad_token: "ValidationError",
+};
 
 const fn list(items: &'static str) -> Option<Page> {
     Some(Page::Cut(&PAGES, items))

@@ -178,6 +178,8 @@ pub struct Style {
     pub next: &'static str,
     /// The default page size.
     pub usual: usize,
+    /// The minimum page size.
+    pub least: usize,
     /// The maximum page size.
     pub most: usize,
     /// The error code for an invalid token.
