@@ -122,7 +122,7 @@ impl Resource for Rule {
             return Ok(Observed::Absent);
         }
         let mut tags = tags::of_arns(aws, rules.iter().map(|(arn, _)| arn.clone()).collect()).await?;
-        let is_ours = |arn: &String| tags.get(arn).and_then(|tags| key_of(tags)) == Some(self.key.as_str());
+        let is_ours = |arn: &String| tags.get(arn).and_then(key_of) == Some(self.key.as_str());
         // One that is in the way, and one of ours that has lost its tags.
         let is_in_place = |rule: &Described| self.arn.is_none() && priority(rule) == self.priority;
         let in_place = || rules.iter().find(|(_, rule)| is_in_place(rule));

@@ -90,8 +90,8 @@ pub fn set_priorities(state: &mut State, _site: &Site, params: &Params) -> Answe
     }
     for (arn, priority) in &wanted {
         let listener = &state.rule(arn)?.listener;
-        let others = state.rules_of(listener).into_iter().filter(|rule| wanted.iter().all(|(arn, _)| *arn != rule.arn));
-        if others.into_iter().any(|rule| rule.priority == *priority) {
+        let stays = |rule: &&ListenerRule| wanted.iter().all(|(arn, _)| *arn != rule.arn);
+        if state.rules_of(listener).into_iter().filter(stays).any(|rule| rule.priority == *priority) {
             return Err(in_use(*priority));
         }
     }
