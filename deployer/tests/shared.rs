@@ -44,7 +44,7 @@ fn assert_plan(plan: &Said, lines: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_gets_a_path_of_another_one_and_gives_it_back_without_a_lost_request() {
+async fn a_service_gets_a_path_of_another_one_and_gives_it_back() {
     let cloud = TestAws::start().await;
     let project = Project::with(&stack(&[service("web", "")]));
     let url = up(&cloud, &project).await.output("URL");
@@ -92,12 +92,16 @@ async fn a_service_gets_a_path_of_another_one_and_gives_it_back_without_a_lost_r
     cloud.end().await;
 }
 
-/// The crowd uses the path that the second service has.
+/// The crowd uses the path that the second service gets, moves with, and gives back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_the_port_behind_a_rule_loses_no_request() {
+async fn a_service_behind_a_rule_is_added_moved_to_another_port_and_removed_without_a_lost_request() {
     let cloud = TestAws::start().await;
-    let project = Project::with(&stack(&[service("web", ""), service("api", &BEHIND.replace("/environment", "/pid"))]));
+    let project = Project::with(&stack(&[service("web", "")]));
     let crowd = Crowd::gather(&up(&cloud, &project).await.output("URL"));
+    let web = crowd.get("/pid").await;
+    project.describe(&stack(&[service("web", ""), service("api", &BEHIND.replace("/environment", "/pid"))]));
+    up(&cloud, &project).await;
+    assert_ne!(crowd.get("/pid").await, web, "the second service answers");
     let before = crowd.get("/pid").await;
     let text = project.description();
     let (web, api) = text.split_once("  api:\n").expect("two services");
@@ -108,6 +112,9 @@ async fn a_change_of_the_port_behind_a_rule_loses_no_request() {
     assert_ne!(crowd.get("/pid").await, before, "another process answers");
     // And the port of the service that has the load balancer.
     project.edit("port: 8080", "port: 8082");
+    up(&cloud, &project).await;
+    crowd.some_more().await;
+    shared::without_api(&project);
     up(&cloud, &project).await;
     crowd.go_home().await;
     cloud.done(&project, &["down", "--yes"]).await;

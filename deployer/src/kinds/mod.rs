@@ -28,16 +28,18 @@ macro_rules! kinds {
     };
 }
 
-// In order of removal: a kind stands before the kinds that it may use.
+// In order of removal: a kind stands before the kinds that it may use. A rule stands before the instances, so that they
+// get no more requests.
 kinds! {
-    0: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
+    0: rule::Rule;
+    1: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
        permissions::Permissions, rule_action::RuleAction, scaling_policy::ScalingPolicy,
        validation_record::ValidationRecord;
-    1: alarm::Alarm, rule::Rule;
-    2: function::Function, listener::Listener, load_balancer::LoadBalancer;
-    3: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
-    4: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup;
-    5: bucket::Bucket, role::Role, table::Table;
+    2: alarm::Alarm;
+    3: function::Function, listener::Listener, load_balancer::LoadBalancer;
+    4: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
+    5: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup;
+    6: bucket::Bucket, role::Role, table::Table;
 }
 
 /// The kinds that `deployer secret` makes. `up` neither wants them nor removes them, since only the user knows their
