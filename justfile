@@ -41,9 +41,9 @@ doc:
 fuzz seconds="60":
     .ci/fuzz {{seconds}}
 
-# Builds with the nightly compiler, which compiles only what is used of the largest crate, aws-sdk-ec2
-build-nightly *arguments:
-    cargo +nightly build -Zprofile-hint-mostly-unused {{arguments}}
+# Deploys the app on this machine, built with the nightly compiler: of the largest crate, aws-sdk-ec2, it compiles what is used
+up-nightly:
+    cargo +nightly run -- up --local
 
 # Builds one step of a release, such as `just release archive x86_64-unknown-linux-musl`
 release *arguments:

@@ -5,6 +5,7 @@ pub mod commands;
 pub mod config;
 pub mod cost;
 pub mod engine;
+pub mod export;
 pub mod kinds;
 pub mod machine;
 pub mod output;

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use deployer::{
-    commands::{self, cli::Cli, words},
+    commands::{
+        self, aliases,
+        cli::{Cli, FIRST_SCREEN},
+    },
     output::{
         exit::{Exit, Failure},
         report,
@@ -37,10 +40,10 @@ async fn main() -> ExitCode {
 fn refused(error: &clap::Error) -> Exit {
     let arguments: Vec<String> = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     if arguments.len() <= 1 {
-        words::FIRST_SCREEN.lines().for_each(report::say);
+        FIRST_SCREEN.lines().for_each(report::say);
         return Exit::Usage;
     }
-    if let Some(failure) = words::explained(error, &arguments) {
+    if let Some(failure) = aliases::explained(error, &arguments) {
         report::failure(&failure);
         return failure.exit;
     }

@@ -28,21 +28,21 @@ with context.wrap_socket(socket.create_connection(('127.0.0.1', int(port)), 30),
 ";
 
 /// A local AWS with a service that wants to be served at a domain.
-struct World {
+struct DomainScene {
     cloud: TestAws,
     project: Project,
 }
 
-impl World {
-    async fn start() -> World {
-        World { cloud: TestAws::start().await, project: Project::of_service(&format!("    domain: {DOMAIN}\n")) }
+impl DomainScene {
+    async fn start() -> DomainScene {
+        DomainScene { cloud: TestAws::start().await, project: Project::of_service(&format!("    domain: {DOMAIN}\n")) }
     }
 
     /// The same, with the hosted zone of the domain and its id.
-    async fn with_zone() -> (World, String) {
-        let world = World::start().await;
-        let zone = world.zone().await;
-        (world, zone)
+    async fn with_zone() -> (DomainScene, String) {
+        let scene = DomainScene::start().await;
+        let zone = scene.zone().await;
+        (scene, zone)
     }
 
     /// Removes the stack, and ends the local AWS.
@@ -156,22 +156,22 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_domain_in_a_zone_is_served_over_https_and_leaves_nothing() {
-    let (world, zone) = World::with_zone().await;
-    let World { cloud, project } = &world;
-    let before = world.records(&zone).await;
+    let (scene, zone) = DomainScene::with_zone().await;
+    let DomainScene { cloud, project } = &scene;
+    let before = scene.records(&zone).await;
 
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert_https(&up);
-    world.assert_served().await;
-    assert_eq!(world.records(&zone).await.len(), before.len() + 3, "two aliases and the validation record");
-    world.assert_settled().await;
+    scene.assert_served().await;
+    assert_eq!(scene.records(&zone).await.len(), before.len() + 3, "two aliases and the validation record");
+    scene.assert_settled().await;
     let status = cloud.done(project, &["status"]).await;
     assert!(status.stdout.contains(&format!("https://{DOMAIN}")), "{}", status.all());
     assert!(!status.stdout.contains("pending"), "{}", status.all());
 
     // Changes by hand.
-    let ipv6 = world.set(&zone, DOMAIN, RrType::Aaaa).await.expect("an alias for IPv6");
-    world.change(&zone, ChangeAction::Delete, ipv6).await;
+    let ipv6 = scene.set(&zone, DOMAIN, RrType::Aaaa).await.expect("an alias for IPv6");
+    scene.change(&zone, ChangeAction::Delete, ipv6).await;
     let balancers = cloud.aws.elb.describe_load_balancers().send().await.expect("load balancers");
     let balancer = balancers.load_balancers()[0].load_balancer_arn().expect("an ARN").to_owned();
     let listeners = cloud.aws.elb.describe_listeners().load_balancer_arn(balancer).send().await.expect("listeners");
@@ -186,39 +186,39 @@ async fn a_domain_in_a_zone_is_served_over_https_and_leaves_nothing() {
     modify.ssl_policy("ELBSecurityPolicy-2016-08").send().await.expect("it can be modified");
     let listed = cloud.aws.route53.list_resource_record_sets().hosted_zone_id(&zone).send().await.expect("records");
     let proof = listed.resource_record_sets.into_iter().find(|set| set.r#type == RrType::Cname);
-    world.change(&zone, ChangeAction::Delete, proof.expect("the validation record")).await;
+    scene.change(&zone, ChangeAction::Delete, proof.expect("the validation record")).await;
     let mended = cloud.done(project, &["up", "--yes"]).await;
     for change in ["~ alias.web", "+ validation_record.web", "~ listener.web-https", "~ default_action.web\n"] {
         assert!(mended.stderr.contains(change), "{change}: {}", mended.all());
     }
-    world.assert_served().await;
+    scene.assert_served().await;
 
     let down = cloud.done(project, &["down", "--yes"]).await;
     assert!(down.stderr.contains("nothing is left"), "{}", down.all());
-    assert_eq!(world.records(&zone).await, before);
-    assert_eq!(world.certificates().await, 0);
-    world.cloud.end().await;
+    assert_eq!(scene.records(&zone).await, before);
+    assert_eq!(scene.certificates().await, 0);
+    scene.cloud.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_domain_that_is_taken_out_is_served_over_http_again() {
-    let (world, zone) = World::with_zone().await;
-    let World { cloud, project } = &world;
-    let before = world.records(&zone).await;
+    let (scene, zone) = DomainScene::with_zone().await;
+    let DomainScene { cloud, project } = &scene;
+    let before = scene.records(&zone).await;
     cloud.done(project, &["up", "--yes"]).await;
     project.edit(&format!("    domain: {DOMAIN}\n"), "");
     let up = cloud.done(project, &["up", "--yes"]).await;
-    world.assert_plain(&up).await;
-    assert_eq!(world.records(&zone).await, before);
-    assert_eq!(world.certificates().await, 0);
-    world.assert_settled().await;
-    world.close().await;
+    scene.assert_plain(&up).await;
+    assert_eq!(scene.records(&zone).await, before);
+    assert_eq!(scene.certificates().await, 0);
+    scene.assert_settled().await;
+    scene.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_validation_record_that_others_may_need_stays() {
-    let (world, zone) = World::with_zone().await;
-    let World { cloud, project } = &world;
+    let (scene, zone) = DomainScene::with_zone().await;
+    let DomainScene { cloud, project } = &scene;
     let acm = &cloud.aws.acm;
     // Its wildcard, and another certificate that has the domain beside its first name.
     let mut needed = Vec::new();
@@ -228,7 +228,7 @@ async fn a_validation_record_that_others_may_need_stays() {
         needed.push(request.send().await.expect("it can be requested").certificate_arn.expect("an ARN"));
     }
     let proofs = async || {
-        let records = world.records(&zone).await;
+        let records = scene.records(&zone).await;
         records.into_iter().filter(|set| set.contains(&format!(".{DOMAIN}.")) && set.contains("Cname")).count()
     };
     for arn in needed {
@@ -241,13 +241,13 @@ async fn a_validation_record_that_others_may_need_stays() {
     cloud.done(project, &["up", "--yes"]).await;
     cloud.done(project, &["down", "--yes"]).await;
     assert_eq!(proofs().await, 1, "it was there before");
-    world.cloud.end().await;
+    scene.cloud.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_domain_follows_its_service_to_another_name() {
-    let (world, zone) = World::with_zone().await;
-    let World { cloud, project } = &world;
+    let (scene, zone) = DomainScene::with_zone().await;
+    let DomainScene { cloud, project } = &scene;
     cloud.done(project, &["up", "--yes"]).await;
     project.edit("  web:\n", "  site:\n");
     project.edit("services.web.url", "services.site.url");
@@ -257,59 +257,59 @@ async fn a_domain_follows_its_service_to_another_name() {
     let [balancer] = balancers.load_balancers() else { panic!("{balancers:?}") };
     assert_eq!(balancer.load_balancer_name(), Some("s-site"));
     for kind in [RrType::A, RrType::Aaaa] {
-        let alias = world.set(&zone, DOMAIN, kind).await.and_then(|set| set.alias_target).expect("an alias");
+        let alias = scene.set(&zone, DOMAIN, kind).await.and_then(|set| set.alias_target).expect("an alias");
         assert_eq!(Some(alias.dns_name.trim_end_matches('.')), balancer.dns_name());
     }
-    world.assert_served().await;
-    world.assert_settled().await;
-    world.close().await;
+    scene.assert_served().await;
+    scene.assert_settled().await;
+    scene.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_domain_that_is_not_served_yet_replaces_the_first() {
-    let (world, zone) = World::with_zone().await;
-    let World { cloud, project } = &world;
-    let before = world.records(&zone).await;
+    let (scene, zone) = DomainScene::with_zone().await;
+    let DomainScene { cloud, project } = &scene;
+    let before = scene.records(&zone).await;
     cloud.done(project, &["up", "--yes"]).await;
     project.edit(DOMAIN, "app.example.com");
     let up = cloud.done(project, &["up", "--yes"]).await;
-    world.assert_plain(&up).await;
-    assert_eq!(world.records(&zone).await, before);
-    assert_eq!(world.certificates().await, 1, "that of the second domain");
-    world.assert_settled().await;
-    world.close().await;
+    scene.assert_plain(&up).await;
+    assert_eq!(scene.records(&zone).await, before);
+    assert_eq!(scene.certificates().await, 1, "that of the second domain");
+    scene.assert_settled().await;
+    scene.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ns_records_below_a_zone_are_named() {
-    let (world, zone) = World::with_zone().await;
-    let World { cloud, project } = &world;
+    let (scene, zone) = DomainScene::with_zone().await;
+    let DomainScene { cloud, project } = &scene;
     let cut = domain::set(DOMAIN, RrType::Ns, "ns.elsewhere.example");
-    world.change(&zone, ChangeAction::Create, cut).await;
+    scene.change(&zone, ChangeAction::Create, cut).await;
     let plan = cloud.done(project, &["plan"]).await;
     let words = format!("NS records in hosted zone {ZONE} lead {DOMAIN} to ns.elsewhere.example");
     assert!(plan.stderr.contains(&words), "{}", plan.all());
-    world.cloud.end().await;
+    scene.cloud.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_alias_follows_a_paused_service() {
-    let (world, zone) = World::with_zone().await;
-    let World { cloud, project } = &world;
+    let (scene, zone) = DomainScene::with_zone().await;
+    let DomainScene { cloud, project } = &scene;
     cloud.done(project, &["up", "--yes"]).await;
     cloud.done(project, &["pause", "--yes"]).await;
-    assert!(world.set(&zone, DOMAIN, RrType::A).await.is_none(), "nothing leads to a load balancer that is gone");
-    assert_eq!(world.certificates().await, 1, "the certificate is kept");
+    assert!(scene.set(&zone, DOMAIN, RrType::A).await.is_none(), "nothing leads to a load balancer that is gone");
+    assert_eq!(scene.certificates().await, 1, "the certificate is kept");
     cloud.done(project, &["resume", "--yes"]).await;
-    assert!(world.set(&zone, DOMAIN, RrType::A).await.is_some());
-    world.assert_served().await;
-    world.close().await;
+    assert!(scene.set(&zone, DOMAIN, RrType::A).await.is_some());
+    scene.assert_served().await;
+    scene.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_zone_the_records_are_printed_and_the_next_up_continues() {
-    let world = World::start().await;
-    let World { cloud, project } = &world;
+    let scene = DomainScene::start().await;
+    let DomainScene { cloud, project } = &scene;
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert!(up.output("URL").starts_with("http://"), "{}", up.all());
     for text in ["no public hosted zone", "acm-validations.aws", &format!("    {DOMAIN}  CNAME  ")] {
@@ -322,93 +322,93 @@ async fn without_a_zone_the_records_are_printed_and_the_next_up_continues() {
     let outputs = cloud.done(project, &["outputs"]).await;
     assert!(outputs.output("URL").starts_with("http://") && outputs.stderr.contains("pending"), "{}", outputs.all());
 
-    world.zone().await;
+    scene.zone().await;
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert_https(&up);
-    assert_eq!(world.certificates().await, 1, "the same certificate");
-    world.assert_served().await;
-    world.close().await;
+    assert_eq!(scene.certificates().await, 1, "the same certificate");
+    scene.assert_served().await;
+    scene.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_delegation_is_named_at_once() {
-    let (world, zone) = World::with_zone().await;
-    let World { cloud, project } = &world;
-    world.put_page(&format!("delegations/{ZONE}"), json!({ "nameServers": ["ns.elsewhere.example"] })).await;
+    let (scene, zone) = DomainScene::with_zone().await;
+    let DomainScene { cloud, project } = &scene;
+    scene.put_page(&format!("delegations/{ZONE}"), json!({ "nameServers": ["ns.elsewhere.example"] })).await;
     let plan = cloud.done(project, &["plan"]).await;
     for text in [&format!("DNS does not lead to hosted zone {ZONE}")[..], "example.org  NS  ns-"] {
         assert!(plan.stderr.contains(text), "{text}: {}", plan.all());
     }
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert!(up.output("URL").starts_with("http://") && up.stderr.contains("is pending"), "{}", up.all());
-    assert!(world.set(&zone, DOMAIN, RrType::A).await.is_some(), "the records are there all the same");
+    assert!(scene.set(&zone, DOMAIN, RrType::A).await.is_some(), "the records are there all the same");
 
     assert_eq!(cloud.control().delete(&format!("delegations/{ZONE}")).await, 200);
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert_https(&up);
-    world.close().await;
+    scene.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_of_others_is_neither_changed_nor_deleted() {
-    let (world, zone) = World::with_zone().await;
-    let World { cloud, project } = &world;
-    world.change(&zone, ChangeAction::Create, domain::set(DOMAIN, RrType::A, "192.0.2.7")).await;
-    let before = world.records(&zone).await;
+    let (scene, zone) = DomainScene::with_zone().await;
+    let DomainScene { cloud, project } = &scene;
+    scene.change(&zone, ChangeAction::Create, domain::set(DOMAIN, RrType::A, "192.0.2.7")).await;
+    let before = scene.records(&zone).await;
     cloud.done(project, &["plan"]).await;
     let up = cloud.run(project, &["up", "--yes"]).await;
     assert_eq!(up.code, 1, "{}", up.all());
     assert!(up.stderr.contains("its A record leads to 192.0.2.7"), "{}", up.all());
-    assert!(world.set(&zone, DOMAIN, RrType::A).await.is_some_and(|set| set.alias_target.is_none()));
+    assert!(scene.set(&zone, DOMAIN, RrType::A).await.is_some_and(|set| set.alias_target.is_none()));
     let again = cloud.run(project, &["up", "--yes"]).await;
     assert_eq!(again.code, 1, "{}", again.all());
     cloud.done(project, &["down", "--yes"]).await;
-    assert_eq!(world.records(&zone).await, before);
-    world.cloud.end().await;
+    assert_eq!(scene.records(&zone).await, before);
+    scene.cloud.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_existing_certificate_is_served_and_left_alone() {
-    let (world, zone) = World::with_zone().await;
-    let World { cloud, project } = &world;
-    let arn = world.certificate_by_hand(&zone).await;
-    let (before, named) = (world.records(&zone).await, format!("    certificate: {arn}\n"));
+    let (scene, zone) = DomainScene::with_zone().await;
+    let DomainScene { cloud, project } = &scene;
+    let arn = scene.certificate_by_hand(&zone).await;
+    let (before, named) = (scene.records(&zone).await, format!("    certificate: {arn}\n"));
     let domain = format!("    domain: {DOMAIN}\n");
     project.edit(&domain, &format!("{domain}{named}"));
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert_https(&up);
-    world.assert_served().await;
-    assert_eq!(world.records(&zone).await.len(), before.len() + 2, "two aliases");
-    assert_eq!(world.certificates().await, 1, "none is requested");
-    world.assert_settled().await;
+    scene.assert_served().await;
+    assert_eq!(scene.records(&zone).await.len(), before.len() + 2, "two aliases");
+    assert_eq!(scene.certificates().await, 1, "none is requested");
+    scene.assert_settled().await;
 
     // One of our own in its place, and back.
     project.edit(&named, "");
     cloud.done(project, &["up", "--yes"]).await;
-    world.assert_served().await;
-    assert_eq!(world.certificates().await, 2);
-    world.assert_settled().await;
+    scene.assert_served().await;
+    assert_eq!(scene.certificates().await, 2);
+    scene.assert_settled().await;
     project.edit(&domain, &format!("{domain}{named}"));
     cloud.done(project, &["up", "--yes"]).await;
-    world.assert_served().await;
-    assert_eq!(world.certificates().await, 1, "ours is deleted");
-    assert_eq!(world.records(&zone).await.len(), before.len() + 2, "the validation record is the other's, too");
-    world.assert_settled().await;
+    scene.assert_served().await;
+    assert_eq!(scene.certificates().await, 1, "ours is deleted");
+    assert_eq!(scene.records(&zone).await.len(), before.len() + 2, "the validation record is the other's, too");
+    scene.assert_settled().await;
 
     cloud.done(project, &["down", "--yes"]).await;
-    assert_eq!(world.records(&zone).await, before);
+    assert_eq!(scene.records(&zone).await, before);
     let tags = cloud.aws.acm.list_tags_for_certificate().certificate_arn(&arn).send().await.expect("it is there");
     assert_eq!(tags.tags(), []);
-    world.cloud.end().await;
+    scene.cloud.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_a_caa_record_prevents_is_replaced_once_the_record_is_mended() {
-    let (world, zone) = World::with_zone().await;
-    let World { cloud, project } = &world;
-    let before = world.records(&zone).await;
+    let (scene, zone) = DomainScene::with_zone().await;
+    let DomainScene { cloud, project } = &scene;
+    let before = scene.records(&zone).await;
     let excluding = domain::set(ZONE, RrType::Caa, "0 issue \"letsencrypt.org\"");
-    world.change(&zone, ChangeAction::Create, excluding.clone()).await;
+    scene.change(&zone, ChangeAction::Create, excluding.clone()).await;
     let remedy = "CAA_ERROR: a CAA record of the domain excludes Amazon: add `0 issue \"amazon.com\"` beside it";
     // The second one requests another certificate, which ACM does not issue either.
     for _ in 0..2 {
@@ -425,16 +425,16 @@ async fn a_certificate_that_a_caa_record_prevents_is_replaced_once_the_record_is
         assert!(why.stdout.contains(remedy), "{}", why.all());
     }
 
-    world.change(&zone, ChangeAction::Delete, excluding).await;
+    scene.change(&zone, ChangeAction::Delete, excluding).await;
     let both = ["0 issue \"letsencrypt.org\"", "0 issue \"amazon.com\""];
-    world.change(&zone, ChangeAction::Create, domain::set_of_values(ZONE, RrType::Caa, &both)).await;
+    scene.change(&zone, ChangeAction::Create, domain::set_of_values(ZONE, RrType::Caa, &both)).await;
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert_https(&up);
-    assert_eq!(world.certificates().await, 1, "those that were not issued are deleted");
-    world.assert_served().await;
-    world.assert_settled().await;
+    assert_eq!(scene.certificates().await, 1, "those that were not issued are deleted");
+    scene.assert_served().await;
+    scene.assert_settled().await;
     cloud.done(project, &["down", "--yes"]).await;
-    assert_eq!(world.records(&zone).await.len(), before.len() + 1, "the CAA record is not ours");
-    assert_eq!(world.certificates().await, 0);
-    world.cloud.end().await;
+    assert_eq!(scene.records(&zone).await.len(), before.len() + 1, "the CAA record is not ours");
+    assert_eq!(scene.certificates().await, 0);
+    scene.cloud.end().await;
 }

@@ -45,6 +45,23 @@ fn the_shipped_file_is_valid() {
 }
 
 #[test]
+fn records_of_failed_events_may_be_kept_where_they_trigger_nothing_or_another_function() {
+    for (upload, failures) in [
+        ("function: f, prefix: uploads/", "${buckets.a.arn}"),
+        ("function: f, prefix: aws/lambda/async/other/", "${buckets.a.arn}"),
+        ("function: f, suffix: .png", "${buckets.a.arn}"),
+        ("function: g", "${buckets.a.arn}"),
+        ("function: f", "${buckets.b.arn}"),
+        ("function: f", "arn:aws:s3:::app-a-123456789012-eu-west-1"),
+    ] {
+        read(&format!(
+            "{HEAD}buckets: {{ a: {{ on_upload: {{ {upload} }} }}, b: }}\nfunctions:\n  f: {{ binary: f, on_failure: \"{failures}\" \
+             }}\n  g: {{ binary: g }}\n"
+        ));
+    }
+}
+
+#[test]
 fn several_entries_of_every_section_are_read() {
     let text = format!(
         "{HEAD}tables:\n  a: {{ partition_key: k }}\n  b: {{ partition_key: k, protect: true }}\n\
@@ -390,7 +407,7 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
     let text = json!({
         "name": "app", "region": "us-east-1", "roles": { "existing": "R", "instance_profile": "R" },
         "network": { "vpc": "vpc-0", "subnets": ["subnet-0", "subnet-1"] },
-        "buckets": { "b": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "f" } } },
+        "buckets": { "b": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "f" }, "lifecycle": {} } },
         "tables": { "t": {
             "partition_key": { "name": "k" }, "sort_key": { "name": "s" },
             "indexes": { "one": { "partition_key": { "name": "a" }, "sort_key": { "name": "b" } } },
@@ -415,10 +432,11 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
     let mappings = vec![
         ("", String::new()),
         ("/roles", "/properties/roles".into()),
-        ("/network", "/properties/network".into()),
+        ("/network", "/properties/network/oneOf/1".into()),
         ("/buckets/b", entry("buckets")),
         ("/buckets/b/cors", below("buckets", "cors")),
         ("/buckets/b/on_upload", below("buckets", "on_upload")),
+        ("/buckets/b/lifecycle", below("buckets", "lifecycle")),
         ("/tables/t", entry("tables")),
         ("/tables/t/partition_key", below("tables", "partition_key/oneOf/1")),
         ("/tables/t/sort_key", below("tables", "sort_key/oneOf/1")),
@@ -450,7 +468,7 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
 }
 
 #[test]
-fn the_schema_knows_the_keys_that_the_reader_knows() {
+fn the_schema_has_the_keys_of_the_reader() {
     let (text, mappings) = every_mapping();
     let schema = schema();
     read(&text.to_string());
@@ -459,7 +477,7 @@ fn the_schema_knows_the_keys_that_the_reader_knows() {
         text.pointer_mut(place).unwrap()["not-a-key-of-ours"] = json!(1);
         let problems = Config::parse("stack.yaml", &text.to_string()).unwrap_err().problems;
         let help = problems[0].help.as_deref().unwrap();
-        let known = help.strip_prefix("known are: ").unwrap_or_else(|| panic!("{place}: {help}"));
+        let known = help.strip_prefix("known keys: ").unwrap_or_else(|| panic!("{place}: {help}"));
         let known: BTreeSet<&str> = known.split(", ").collect();
         let properties = schema.pointer(described).unwrap()["properties"].as_object().unwrap();
         assert_eq!(properties.keys().map(String::as_str).collect::<BTreeSet<_>>(), known, "{place}");

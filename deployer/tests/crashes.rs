@@ -4,79 +4,137 @@
 
 mod support;
 
-use std::path::Path;
+use std::{collections::VecDeque, path::Path};
 
 use support::{
     domain,
     inventory::Inventory,
-    scene::{PICTURE, Phase, Scene, Undisturbed},
+    network, options,
+    scene::{PICTURE, Phase, Scene, Undisturbed, WATCHED},
     shared,
 };
-use testkit::proxy::{Calls, Fault, parts};
+use testkit::proxy::{Calls, InjectedFault, parts};
 
 /// How often a point is tried if its call does not occur: the numbers of concurrent calls differ from run to run.
 const TRIES: usize = 5;
 
-/// Which of the mutating calls are tried.
+/// Which of the mutating calls of a command are tried.
 #[derive(Clone, Copy)]
 enum Points {
     /// All except those of these operations, with the reason.
     AllBut(&'static [(&'static str, &'static str)]),
-    /// Those of these operations. The others are tried without a domain.
+    /// Those of these operations. The others are tried elsewhere.
     Only(&'static [&'static str]),
+    /// None: the command leads to the next one.
+    None,
 }
 
-/// Kills the deployer at every call; the same command must then reach the state of an undisturbed run.
-async fn killed_anywhere_it_converges(scene: Scene, phase: Phase, points: Points) {
-    let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
-    let points = points.of(&mutating);
-    let converged = at_every_point(&points, async |call| {
-        scene.prepare(phase).await;
-        let met = scene.kill_at(phase, call).await;
-        if met {
-            scene.done(phase).await;
-        }
-        scene.assert_settled(phase, &goal, &format!("killed at {call}")).await;
-        scene.clear().await;
-        met
-    })
-    .await;
-    report(&scene, phase, "killed", &points, &converged);
-    scene.end().await;
+/// What happens at a point.
+#[derive(Clone, Copy)]
+enum Blow {
+    /// The deployer is killed, and runs again.
+    Kill,
+    /// The connection is reset before the call takes effect: the run itself must survive that.
+    Before,
+    /// The connection is reset after the call has taken effect.
+    After,
 }
 
-/// Resets the connection once, before or after the effect of every call: the run itself must survive that.
-async fn reset_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, reset: Fault, points: Points) {
-    let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
-    let points = points.of(&mutating);
-    let converged = at_every_point(&points, async |call| {
-        scene.prepare(phase).await;
-        scene.proxy.inject([call], reset.clone(), 1);
-        scene.done(phase).await;
-        let met = scene.proxy.hit().contains(call);
-        scene.assert_settled(phase, &goal, &format!("{how} {call}")).await;
-        scene.clear().await;
-        met
-    })
-    .await;
-    report(&scene, phase, how, &points, &converged);
-    scene.end().await;
+/// A command in the life of a stack, and its points that have not been met.
+struct Proof {
+    phase: Phase,
+    goal: Inventory,
+    planned: usize,
+    met: usize,
+    /// Each with the number of times that it has been tried.
+    left: VecDeque<(String, usize)>,
 }
 
-/// Tries each point until its call occurs, and returns the points whose call did.
-async fn at_every_point(points: &Calls, attempt: impl AsyncFn(&str) -> bool) -> Calls {
-    let mut met = Calls::new();
-    for call in points {
-        // Shown when the test fails.
-        println!("at {call}");
-        for _ in 0..TRIES {
-            if attempt(call).await {
-                met.insert(call.clone());
-                break;
+/// Commands, each of which starts from the result of the previous one. The last one removes everything.
+type Life = [(Phase, Points)];
+
+/// Runs the commands of a life again and again, each disturbed at another of its calls. Each must then reach the state of
+/// an undisturbed run.
+async fn converges(scene: Scene, life: &Life, blow: Blow) {
+    let mut proofs = watch(&scene, life).await;
+    while proofs.iter().any(|proof| !proof.left.is_empty()) {
+        for proof in &mut proofs {
+            scene.begin(proof.phase).await;
+            match proof.left.pop_front() {
+                None => drop(scene.done(proof.phase).await),
+                Some((call, tries)) => {
+                    let met = blow.strike(&scene, proof.phase, &call).await;
+                    let after = format!("{} {call}", blow.name());
+                    scene.assert_settled(proof.phase, &proof.goal, &after).await;
+                    match met {
+                        true => proof.met += 1,
+                        false if tries + 1 < TRIES => proof.left.push_back((call, tries + 1)),
+                        false => panic!("{}: {call} of every undisturbed run did not occur", proof.phase.name()),
+                    }
+                }
             }
         }
+        scene.assert_empty().await;
+        scene.restore();
     }
-    met
+    proofs.iter().filter(|proof| proof.planned > 0).for_each(|proof| proof.report(&scene, blow));
+    scene.end().await;
+}
+
+/// Runs the life several times without a blow, and returns the goal and the points of each command.
+async fn watch(scene: &Scene, life: &Life) -> Vec<Proof> {
+    let mut lives = Vec::new();
+    for _ in 0..WATCHED {
+        let mut seen = Vec::new();
+        for (phase, _) in life {
+            scene.begin(*phase).await;
+            seen.push(scene.watch(*phase).await);
+        }
+        scene.assert_empty().await;
+        scene.restore();
+        lives.push(seen);
+    }
+    let common = |all: Vec<Undisturbed>, life: Vec<Undisturbed>| {
+        all.into_iter().zip(&life).map(|(all, one)| all.and(one)).collect()
+    };
+    let steady = lives.into_iter().reduce(common).expect("lives are watched");
+    let proofs = life.iter().zip(steady).map(|((phase, points), Undisturbed { goal, mutating, .. })| {
+        let planned = points.of(&mutating);
+        let left = planned.into_iter().map(|call| (call, 0));
+        Proof { phase: *phase, goal, planned: left.len(), met: 0, left: left.collect() }
+    });
+    proofs.collect()
+}
+
+impl Blow {
+    /// Disturbs a command at a call, completes it, and returns whether the call was made.
+    async fn strike(self, scene: &Scene, phase: Phase, call: &str) -> bool {
+        // Shown when the test fails.
+        println!("{}: {} {call}", phase.name(), self.name());
+        let reset = match self {
+            Blow::Kill => {
+                let met = scene.kill_at(phase, call).await;
+                if met {
+                    scene.done(phase).await;
+                }
+                return met;
+            }
+            Blow::Before => InjectedFault::ResetBefore,
+            Blow::After => InjectedFault::ResetAfter,
+        };
+        scene.proxy.inject([call], reset, 1);
+        scene.done(phase).await;
+        scene.proxy.hit().contains(call)
+    }
+
+    /// Its name in the table of docs/proofs.md.
+    fn name(self) -> &'static str {
+        match self {
+            Blow::Kill => "killed",
+            Blow::Before => "reset before",
+            Blow::After => "reset after",
+        }
+    }
 }
 
 impl Points {
@@ -84,6 +142,7 @@ impl Points {
     fn of(self, calls: &Calls) -> Calls {
         let is_of = |call: &str, operation: &str| parts(call).0 == operation;
         let chosen: Calls = match self {
+            Points::None => return Calls::new(),
             Points::AllBut(spared) => {
                 for (operation, why) in spared {
                     let occurs = calls.iter().any(|call| is_of(call, operation));
@@ -102,34 +161,31 @@ impl Points {
     }
 }
 
-/// Writes a row of the table of docs/proofs.md, each test into its own file, and asserts that no point was missed.
-fn report(scene: &Scene, phase: Phase, how: &str, planned: &Calls, converged: &Calls) {
-    let (phase, cloud) = (phase.name(), scene.cloud());
-    let row = format!("| `{phase}` | {how} | {cloud} | {} | {} |\n", planned.len(), converged.len());
-    let file = format!("crashes-{phase}-{how}-{cloud}.md").replace(' ', "-");
-    std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(file), &row).expect("the folder can be written to");
-    print!("{row}");
-    assert_eq!(planned - converged, Calls::new(), "{phase}, {how}: these calls of every undisturbed run did not occur");
+impl Proof {
+    /// Writes a row of the table of docs/proofs.md, each into its own file.
+    fn report(&self, scene: &Scene, blow: Blow) {
+        let (phase, how, cloud) = (self.phase.name(), blow.name(), scene.cloud());
+        let row = format!("| `{phase}` | {how} | {cloud} | {} | {} |\n", self.planned, self.met);
+        let file = format!("crashes-{phase}-{how}-{cloud}.md").replace(' ', "-");
+        std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(file), &row).expect("the folder can be written to");
+        print!("{row}");
+    }
 }
 
 macro_rules! proofs {
-    ($($test:ident: $scene:ident, $phase:ident, $how:ident, $points:expr;)*) => {
+    ($($test:ident: $scene:ident, $blow:ident, [$($phase:ident: $points:expr),*];)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
         async fn $test() {
-            proofs!(@ $how, Scene::$scene().await, Phase::$phase, $points)
+            converges(Scene::$scene().await, &[$((Phase::$phase, $points)),*], Blow::$blow).await;
         })*
-    };
-    (@ Kill, $scene:expr, $phase:expr, $points:expr) => { killed_anywhere_it_converges($scene, $phase, $points).await };
-    (@ Before, $scene:expr, $phase:expr, $points:expr) => {
-        reset_anywhere_it_completes($scene, $phase, "reset before", Fault::ResetBefore, $points).await
-    };
-    (@ After, $scene:expr, $phase:expr, $points:expr) => {
-        reset_anywhere_it_completes($scene, $phase, "reset after", Fault::ResetAfter, $points).await
     };
 }
 
 const ALL: Points = Points::AllBut(&[]);
+const NONE: Points = Points::None;
 const OF_A_DOMAIN: Points = Points::Only(domain::OPERATIONS);
+const OF_A_NETWORK: Points = Points::Only(network::OPERATIONS);
+const OF_OPTIONS: Points = Points::Only(options::OPERATIONS);
 const OF_RULES: Points = Points::Only(shared::OPERATIONS);
 
 /// Calls that a client repeats if their answer is lost. AWS returns the existing resource, or reports that it exists;
@@ -144,46 +200,30 @@ const MADE_TWICE_BY_MOTO: &[(&str, &str)] = &[
 /// owner: it would only seem to converge because moto remembers the tags of a deleted bucket of the same name.
 const UNTAGGED_BY_MOTO: &[(&str, &str)] = &[("CreateBucket", "moto ignores the tags of the creation")];
 
+// On the local AWS, `faults` resets the connection before and after every call of these commands.
 proofs! {
-    up_killed_after_any_call_is_completed_by_the_next: local, Up, Kill, ALL;
-    a_change_killed_after_any_call_is_completed_by_the_next: local, Change, Kill, ALL;
-    a_change_of_the_port_killed_after_any_call_is_completed_by_the_next: local, Move, Kill, ALL;
-    a_removal_killed_after_any_call_is_completed_by_the_next: local, Shrink, Kill, ALL;
-    a_rollback_killed_after_any_call_is_completed_by_the_next: local, Rollback, Kill, ALL;
-    a_rollback_of_a_function_killed_after_any_call_is_completed_by_the_next: local, RollbackFunction, Kill, ALL;
-    a_pause_killed_after_any_call_is_completed_by_the_next: local, Pause, Kill, ALL;
-    a_resume_killed_after_any_call_is_completed_by_the_next: local, Resume, Kill, ALL;
-    down_killed_after_any_call_is_completed_by_the_next: local, Down, Kill, ALL;
-    up_survives_a_reset_before_any_call: local, Up, Before, ALL;
-    up_survives_a_reset_after_any_call: local, Up, After, ALL;
-    a_change_survives_a_reset_before_any_call: local, Change, Before, ALL;
-    a_change_survives_a_reset_after_any_call: local, Change, After, ALL;
-    a_pause_survives_a_reset_before_any_call: local, Pause, Before, ALL;
-    a_pause_survives_a_reset_after_any_call: local, Pause, After, ALL;
-    a_resume_survives_a_reset_before_any_call: local, Resume, Before, ALL;
-    a_resume_survives_a_reset_after_any_call: local, Resume, After, ALL;
-    down_survives_a_reset_before_any_call: local, Down, Before, ALL;
-    down_survives_a_reset_after_any_call: local, Down, After, ALL;
-    up_at_a_domain_killed_after_any_call_is_completed_by_the_next: domain, Serve, Kill, OF_A_DOMAIN;
-    a_removed_domain_killed_after_any_call_is_completed_by_the_next: domain, Plain, Kill, OF_A_DOMAIN;
-    down_at_a_domain_killed_after_any_call_is_completed_by_the_next: domain, Close, Kill, OF_A_DOMAIN;
-    up_at_a_domain_survives_a_reset_before_any_call: domain, Serve, Before, OF_A_DOMAIN;
-    up_at_a_domain_survives_a_reset_after_any_call: domain, Serve, After, OF_A_DOMAIN;
-    up_of_two_services_killed_after_any_rule_is_completed_by_the_next: shared, Share, Kill, OF_RULES;
-    another_path_killed_after_any_rule_is_completed_by_the_next: shared, Reroute, Kill, OF_RULES;
-    a_removed_service_killed_after_any_rule_is_completed_by_the_next: shared, Part, Kill, OF_RULES;
-    down_of_two_services_killed_after_any_rule_is_completed_by_the_next: shared, Leave, Kill, OF_RULES;
-    up_of_two_services_survives_a_reset_before_any_rule: shared, Share, Before, OF_RULES;
-    up_of_two_services_survives_a_reset_after_any_rule: shared, Share, After, OF_RULES;
-    another_path_survives_a_reset_before_any_rule: shared, Reroute, Before, OF_RULES;
-    another_path_survives_a_reset_after_any_rule: shared, Reroute, After, OF_RULES;
-    on_moto_up_killed_after_any_call_is_completed_by_the_next: moto, Up, Kill, Points::AllBut(UNTAGGED_BY_MOTO);
-    on_moto_a_pause_killed_after_any_call_is_completed_by_the_next: moto, Pause, Kill, ALL;
-    on_moto_down_killed_after_any_call_is_completed_by_the_next: moto, Down, Kill, ALL;
-    on_moto_up_survives_a_reset_before_any_call: moto, Up, Before, ALL;
-    on_moto_up_survives_a_reset_after_any_call: moto, Up, After, Points::AllBut(MADE_TWICE_BY_MOTO);
-    on_moto_down_survives_a_reset_before_any_call: moto, Down, Before, ALL;
-    on_moto_down_survives_a_reset_after_any_call: moto, Down, After, ALL;
+    up_changes_and_down_killed_after_any_call_are_completed_by_the_next:
+        local, Kill, [Up: ALL, Change: ALL, Move: ALL, Down: ALL];
+    pause_resume_and_rollbacks_killed_after_any_call_are_completed_by_the_next:
+        local, Kill, [Up: NONE, Pause: ALL, Resume: ALL, Rollback: ALL, RollbackFunction: ALL, Down: NONE];
+    a_removal_killed_after_any_call_is_completed_by_the_next:
+        local, Kill, [Guard: NONE, Shrink: ALL, Down: NONE];
+    options_killed_after_any_call_are_completed_by_the_next:
+        local, Kill, [Up: NONE, Harden: OF_OPTIONS, Soften: OF_OPTIONS, Down: NONE];
+    a_domain_killed_after_any_call_is_completed_by_the_next:
+        domain, Kill, [Serve: OF_A_DOMAIN, Close: OF_A_DOMAIN];
+    a_removed_domain_killed_after_any_call_is_completed_by_the_next:
+        domain, Kill, [Serve: NONE, Plain: OF_A_DOMAIN, Close: NONE];
+    a_network_killed_after_any_call_is_completed_by_the_next:
+        network, Kill, [Settle: OF_A_NETWORK, Leave: OF_A_NETWORK];
+    rules_killed_after_any_call_are_completed_by_the_next:
+        shared, Kill, [Share: OF_RULES, Reroute: OF_RULES, Swap: OF_RULES, Part: OF_RULES, Unshare: OF_RULES];
+    on_moto_commands_killed_after_any_call_are_completed_by_the_next:
+        moto, Kill, [Up: Points::AllBut(UNTAGGED_BY_MOTO), Pause: ALL, Resume: ALL, Down: ALL];
+    on_moto_up_and_down_survive_a_reset_before_any_call:
+        moto, Before, [Up: ALL, Down: ALL];
+    on_moto_up_and_down_survive_a_reset_after_any_call:
+        moto, After, [Up: Points::AllBut(MADE_TWICE_BY_MOTO), Down: ALL];
 }
 
 /// Requested by a run that was killed right after that, and not listed at once: the next run must not request another.
@@ -194,7 +234,7 @@ async fn a_certificate_that_is_not_listed_yet_is_not_requested_twice() {
     assert!(scene.kill_at(Phase::Serve, "RequestCertificate#1").await);
     let none = r#"{"CertificateSummaryList":[]}"#;
     // The plan, its check under the lease, and polls after the request.
-    scene.proxy.inject(["ListCertificates"], Fault::Answered(none.into()), 6);
+    scene.proxy.inject(["ListCertificates"], InjectedFault::Answered(none.into()), 6);
     scene.done(Phase::Serve).await;
     assert!(scene.proxy.calls().contains(&"RequestCertificate#1".to_owned()), "it cannot know of the first request");
     scene.assert_settled(Phase::Serve, &goal, "its certificate was not listed").await;
@@ -209,7 +249,7 @@ async fn a_shrunk_stack_equals_one_that_was_always_small() {
     let scene = Scene::local().await;
     let mut shrunk = scene.undisturbed(Phase::Shrink).await.goal;
     shrunk.retain(|thing, _| !(thing.starts_with("object ") && thing.contains("/services/")));
-    scene.describe_guarded();
+    scene.begin(Phase::Guard).await;
     scene.begin(Phase::Shrink).await;
     scene.done(Phase::Up).await;
     assert_eq!(shrunk, scene.inventory().await);
@@ -290,6 +330,22 @@ async fn any_sequence_of_killed_commands_can_be_completed_by_up_or_down() {
     scene.end().await;
 }
 
+/// Tries each point until its call occurs, and returns the points whose call did.
+async fn at_every_point(points: &Calls, attempt: impl AsyncFn(&str) -> bool) -> Calls {
+    let mut met = Calls::new();
+    for call in points {
+        // Shown when the test fails.
+        println!("at {call}");
+        for _ in 0..TRIES {
+            if attempt(call).await {
+                met.insert(call.clone());
+                break;
+            }
+        }
+    }
+    met
+}
+
 /// Of the mutating calls, every n-th is tried as the last one before the connection is cut.
 const SAMPLED: usize = 7;
 
@@ -302,7 +358,7 @@ async fn without_a_connection_it_ends_by_itself(phase: Phase) {
     let sample: Calls = sample.step_by(SAMPLED).cloned().collect();
     let ended = at_every_point(&sample, async |call| {
         scene.prepare(phase).await;
-        scene.proxy.inject([call], Fault::CutAfter, 1);
+        scene.proxy.inject([call], InjectedFault::CutAfter, 1);
         let said = scene.run(phase.arguments()).await;
         let met = scene.proxy.hit().contains(call);
         assert_eq!(said.code, i32::from(met), "{call}: {}", said.all());

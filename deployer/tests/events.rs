@@ -52,7 +52,7 @@ async fn every_event_has_exactly_the_documented_keys() {
     let mut seen = BTreeSet::new();
     project.done(&["local", "start"]);
 
-    // Nothing is asked.
+    // There are no prompts.
     let asked = project.run(&["up", "--local", "--json"]);
     assert_eq!(asked.code, 64, "{}", asked.all());
     let refused = events(&asked, &mut seen);

@@ -1,31 +1,68 @@
-//! No fault of the cloud or of the connection reaches the user: every call of `up`, of an `up` that changes the stack,
-//! and of `down` meets each fault, and the command succeeds.
+//! No fault of the cloud or of the connection reaches the user: every call of `up`, of an `up` that changes the stack, of
+//! `rollback`, `pause`, `resume` and `down` meets each fault, and the command succeeds.
 
 mod support;
 
 use std::{collections::BTreeSet, path::Path};
 
 use support::{
-    domain,
+    domain, network, options,
     scene::{Phase, Scene, Undisturbed},
     shared,
 };
-use testkit::proxy::{Calls, Fault, is_read, parts};
+use testkit::proxy::{Calls, InjectedFault, is_read, parts};
+use tokio::sync::OnceCell;
 
-/// The commands in the life of a stack, each of which starts from the result of the previous one.
-const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Pause, Phase::Resume, Phase::Down];
+/// Commands, each of which starts from the result of the previous one.
+struct Life {
+    phases: &'static [Phase],
+    /// The undisturbed runs, if they are the same in every scene. Those at a domain are not: the names of a hosted zone
+    /// and of validation records are random.
+    undisturbed: Option<OnceCell<Vec<Undisturbed>>>,
+}
+
+impl Life {
+    const fn of(phases: &'static [Phase]) -> Life {
+        Life { phases, undisturbed: Some(OnceCell::const_new()) }
+    }
+}
+
+static LIFE: Life = Life::of(&[
+    Phase::Up,
+    Phase::Rollback,
+    Phase::RollbackFunction,
+    Phase::Change,
+    Phase::Move,
+    Phase::Pause,
+    Phase::Resume,
+    Phase::Down,
+]);
 /// The life of a service at a domain, of which only the calls for the domain are tried.
-const LIFE_AT_A_DOMAIN: &[Phase] = &[Phase::Serve, Phase::Close];
-/// The life of two services behind one load balancer, of which only the calls for rules are tried.
-const LIFE_WITH_RULES: &[Phase] = &[Phase::Share, Phase::Reroute, Phase::Part, Phase::Leave];
+static LIFE_AT_A_DOMAIN: Life = Life { phases: &[Phase::Serve, Phase::Close], undisturbed: None };
+/// The life of a service in a network of its own, of which only the calls for the network are tried.
+static LIFE_IN_A_NETWORK: Life = Life::of(&[Phase::Settle, Phase::Leave]);
+/// The life of a stack with optional lines, of which only the calls for these are tried.
+static LIFE_WITH_OPTIONS: Life = Life::of(&[Phase::Up, Phase::Harden, Phase::Soften, Phase::Down]);
+/// The life of services behind one load balancer, of which only the calls for rules are tried.
+static LIFE_WITH_RULES: Life = Life::of(&[Phase::Share, Phase::Reroute, Phase::Swap, Phase::Part, Phase::Unshare]);
 /// How many lives are observed to learn the calls of each command: the number of polls differs between runs.
 const WATCHED: usize = 3;
 /// The number of lives in which every call is tried once. Each run tries calls that are far apart.
 const ROUNDS: usize = 4;
-/// The same for the few calls for a domain.
-const ROUNDS_AT_A_DOMAIN: usize = 2;
+/// The same for the few calls for a domain, or for options.
+const ROUNDS_OF_A_PART: usize = 2;
 /// The number of additional lives for calls that were not made in their turn, because of a fault before them.
 const MORE_ROUNDS: usize = 8;
+
+/// The deletions that AWS refuses while something else is in use, so that they are repeated until it is gone.
+const REPEATED: &[&str] =
+    &["DeleteSecurityGroup", "DeleteSubnet", "DeleteTargetGroup", "DeleteVpc", "DetachInternetGateway"];
+
+/// Whether the number of such calls may differ between two runs of a command.
+fn is_poll(call: &str) -> bool {
+    let (operation, number) = parts(call);
+    is_read(operation) || number > 1 && REPEATED.contains(&operation)
+}
 
 /// The calls to try for one command, and those that have met the fault.
 struct Proof {
@@ -44,10 +81,10 @@ impl Proof {
     }
 
     /// Keeps only calls that a run without faults has made, besides those that met the fault. The number of polls
-    /// depends on the load of the machine; mutating calls must occur in every run.
+    /// depends on the load of the machine; other calls must occur in every run.
     fn do_without_all_but(&mut self, made: &Calls) {
         let met = &self.met;
-        let must_come = |call: &String| met.contains(call) || made.contains(call) || !is_read(call);
+        let must_come = |call: &String| met.contains(call) || made.contains(call) || !is_poll(call);
         self.undisturbed.calls.retain(must_come);
     }
 
@@ -56,10 +93,10 @@ impl Proof {
     }
 }
 
-async fn every_call_survives(what: &str, fault: Fault, times: usize) {
+async fn every_call_survives(what: &str, fault: InjectedFault, times: usize) {
     let scene = Scene::local().await;
-    let mut proofs = watch(&scene, LIFE).await;
-    if fault == Fault::Hang {
+    let mut proofs = proofs_of(&scene, &LIFE).await;
+    if fault == InjectedFault::Hang {
         spare_the_changes(&mut proofs);
     }
     all_survive(&scene, &mut proofs, ROUNDS, what, (&fault, times)).await;
@@ -67,34 +104,41 @@ async fn every_call_survives(what: &str, fault: Fault, times: usize) {
     the_wait_for_health_survives(&fault, times).await;
 }
 
-async fn every_call_for_a_domain_survives(what: &str, fault: Fault, times: usize) {
-    let life = (Scene::domain().await, LIFE_AT_A_DOMAIN, domain::OPERATIONS);
-    every_call_of_these_survives(life, what, fault, times).await;
+async fn every_call_for_a_domain_survives(what: &str, fault: InjectedFault, times: usize) {
+    a_part_survives(Scene::domain().await, &LIFE_AT_A_DOMAIN, domain::OPERATIONS, what, (fault, times)).await;
 }
 
-async fn every_call_for_rules_survives(what: &str, fault: Fault, times: usize) {
-    let life = (Scene::shared().await, LIFE_WITH_RULES, shared::OPERATIONS);
-    every_call_of_these_survives(life, what, fault, times).await;
+async fn every_call_for_a_network_survives(what: &str, fault: InjectedFault, times: usize) {
+    a_part_survives(Scene::network().await, &LIFE_IN_A_NETWORK, network::OPERATIONS, what, (fault, times)).await;
 }
 
-/// Tries the calls of these operations in a life.
-async fn every_call_of_these_survives(
-    (scene, life, operations): (Scene, &[Phase], &[&str]),
-    what: &str,
-    fault: Fault,
-    times: usize,
-) {
-    let mut proofs = watch(&scene, life).await;
+async fn every_call_for_options_survives(what: &str, fault: InjectedFault, times: usize) {
+    a_part_survives(Scene::local().await, &LIFE_WITH_OPTIONS, options::OPERATIONS, what, (fault, times)).await;
+}
+
+async fn every_call_for_rules_survives(what: &str, fault: InjectedFault, times: usize) {
+    a_part_survives(Scene::shared().await, &LIFE_WITH_RULES, shared::OPERATIONS, what, (fault, times)).await;
+}
+
+/// The calls of these operations alone.
+async fn a_part_survives(scene: Scene, life: &Life, part: &[&str], what: &str, (fault, times): (InjectedFault, usize)) {
+    let mut proofs = proofs_of(&scene, life).await;
     for proof in &mut proofs {
         // Of reads, which are mostly polls, the first one.
         let is_tried = |call: &str| !is_read(call) || parts(call).1 == 1;
-        proof.undisturbed.calls.retain(|call| operations.contains(&parts(call).0) && is_tried(call));
+        proof.undisturbed.calls.retain(|call| part.contains(&parts(call).0) && is_tried(call));
     }
-    all_survive(&scene, &mut proofs, ROUNDS_AT_A_DOMAIN, what, (&fault, times)).await;
+    all_survive(&scene, &mut proofs, ROUNDS_OF_A_PART, what, (&fault, times)).await;
     scene.end().await;
 }
 
-async fn all_survive(scene: &Scene, proofs: &mut [Proof], rounds: usize, what: &str, (fault, times): (&Fault, usize)) {
+async fn all_survive(
+    scene: &Scene,
+    proofs: &mut [Proof],
+    rounds: usize,
+    what: &str,
+    (fault, times): (&InjectedFault, usize),
+) {
     for round in 0..rounds + MORE_ROUNDS {
         if round >= rounds && proofs.iter().all(Proof::is_complete) {
             break;
@@ -141,10 +185,10 @@ const REASONS: [&str; 3] = ["DescribeTargetHealth", "DescribeScalingActivities",
 
 /// If the targets become healthy late, and each call of the wait meets the fault, `up` succeeds. If they never do, the
 /// reasons are reported nevertheless.
-async fn the_wait_for_health_survives(fault: &Fault, times: usize) {
+async fn the_wait_for_health_survives(fault: &InjectedFault, times: usize) {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
-    let not_yet = || Fault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
+    let not_yet = || InjectedFault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
 
     scene.proxy.reset();
     scene.proxy.inject(WAIT, fault.clone(), times);
@@ -167,12 +211,22 @@ async fn the_wait_for_health_survives(fault: &Fault, times: usize) {
     scene.end().await;
 }
 
+/// Returns the goal and the calls of each command. Tests of the same life share the observation if they can.
+async fn proofs_of(scene: &Scene, life: &Life) -> Vec<Proof> {
+    let undisturbed = match &life.undisturbed {
+        Some(shared) => shared.get_or_init(|| watch(scene, life.phases)).await.clone(),
+        None => watch(scene, life.phases).await,
+    };
+    let commands = life.phases.iter().zip(undisturbed);
+    commands.map(|(phase, undisturbed)| Proof { phase: *phase, undisturbed, met: Calls::new() }).collect()
+}
+
 /// Runs each command undisturbed several times, and returns its result and the calls that all runs have in common.
-async fn watch(scene: &Scene, life: &[Phase]) -> Vec<Proof> {
+async fn watch(scene: &Scene, phases: &[Phase]) -> Vec<Undisturbed> {
     let mut lives: Vec<Vec<Undisturbed>> = Vec::new();
     for _ in 0..WATCHED {
         let mut seen = Vec::new();
-        for phase in life {
+        for phase in phases {
             scene.begin(*phase).await;
             seen.push(scene.watch(*phase).await);
         }
@@ -183,12 +237,11 @@ async fn watch(scene: &Scene, life: &[Phase]) -> Vec<Proof> {
         let both = all.into_iter().zip(&life);
         both.map(|(all, one)| all.and(one)).collect()
     });
-    let steady = life.iter().zip(steady.expect("lives are watched"));
-    steady.map(|(phase, undisturbed)| Proof { phase: *phase, undisturbed, met: Calls::new() }).collect()
+    steady.expect("lives are watched")
 }
 
 /// Runs a command whose calls meet the fault. The user may notice only the delay.
-async fn meet(scene: &Scene, phase: Phase, calls: Calls, fault: &Fault, times: usize) -> Calls {
+async fn meet(scene: &Scene, phase: Phase, calls: Calls, fault: &InjectedFault, times: usize) -> Calls {
     scene.proxy.reset();
     scene.proxy.inject(calls, fault.clone(), times);
     let mut arguments = phase.arguments().to_vec();
@@ -200,8 +253,8 @@ async fn meet(scene: &Scene, phase: Phase, calls: Calls, fault: &Fault, times: u
 }
 
 /// The timeout of a call in seconds: as short as possible if no answer will arrive.
-fn patience(fault: &Fault) -> &'static str {
-    if matches!(fault, Fault::Hang) { "1" } else { "2" }
+fn patience(fault: &InjectedFault) -> &'static str {
+    if matches!(fault, InjectedFault::Hang) { "1" } else { "2" }
 }
 
 /// Writes a row of a table, each command and fault into its own file, and asserts that no call was missed.
@@ -230,6 +283,24 @@ macro_rules! proofs {
             })*
         }
 
+        mod for_a_network {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                every_call_for_a_network_survives($what, $fault, $times).await;
+            })*
+        }
+
+        mod for_options {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                every_call_for_options_survives($what, $fault, $times).await;
+            })*
+        }
+
         mod for_rules {
             use super::*;
 
@@ -242,11 +313,11 @@ macro_rules! proofs {
 }
 
 proofs! {
-    every_call_survives_being_throttled_five_times: "throttled five times", Fault::Throttled, 5;
-    every_call_survives_an_internal_error: "internal error (500)", Fault::refused(500, "InternalError", "We encountered an internal error."), 1;
-    every_call_survives_an_unavailable_service: "unavailable (503)", Fault::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
-    every_call_survives_an_answer_that_never_comes: "no answer in time", Fault::Hang, 1;
-    every_call_survives_a_reset_before_its_effect: "reset before the effect", Fault::ResetBefore, 1;
-    every_call_survives_a_reset_after_its_effect: "reset after the effect", Fault::ResetAfter, 1;
-    every_call_survives_a_truncated_answer: "half an answer", Fault::Truncated, 1;
+    every_call_survives_being_throttled_five_times: "throttled five times", InjectedFault::Throttled, 5;
+    every_call_survives_an_internal_error: "internal error (500)", InjectedFault::refused(500, "InternalError", "We encountered an internal error."), 1;
+    every_call_survives_an_unavailable_service: "unavailable (503)", InjectedFault::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
+    every_call_survives_an_answer_that_never_comes: "no answer in time", InjectedFault::Hang, 1;
+    every_call_survives_a_reset_before_its_effect: "reset before the effect", InjectedFault::ResetBefore, 1;
+    every_call_survives_a_reset_after_its_effect: "reset after the effect", InjectedFault::ResetAfter, 1;
+    every_call_survives_a_truncated_answer: "half an answer", InjectedFault::Truncated, 1;
 }

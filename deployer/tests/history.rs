@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use deployer::releases::KEPT;
+use deployer::{cloud::lease, releases::KEPT};
 use serde_json::Value;
 use support::{
     Project, Said,
@@ -128,7 +128,7 @@ async fn a_rollback_loses_no_request_and_brings_back_program_and_environment() {
     assert!(lines[2].ends_with("program; environment GREETING, TOKEN"), "{}", said.all());
     assert!(lines[7].starts_with("* 1  ") && lines[7].ends_with("first release"), "{}", said.all());
 
-    // Nothing is done without an answer, and values are shown only on request.
+    // Nothing happens without an answer, and values are shown only on request.
     let asked = cloud.at_a_terminal(&project, &["rollback", "web"], &["n"]).await;
     assert_eq!(asked.code, 0, "{}", asked.all());
     for text in [
@@ -166,7 +166,7 @@ async fn a_rollback_loses_no_request_and_brings_back_program_and_environment() {
     crowd.go_home().await;
     assert_eq!(history(&cloud, &project).await.len(), 2);
 
-    // Another commit of the same stack is no change.
+    // Another commit of the same stack is not a change.
     git(folder, &["commit", "--quiet", "--all", "--message", "second"]);
     assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0);
     cloud.done(&project, &["down", "--yes"]).await;
@@ -247,8 +247,10 @@ async fn what_cannot_be_rolled_back_is_refused_with_the_remedy() {
     delete.send().await.expect("a version can be deleted");
     let deleted = ["release 2 of web has been deleted (version 2 of s-web)", "the newest are 3, 1;"];
     refuses(&cloud, &project, &["rollback", "web", "2", "--yes"], 1, &deleted).await;
-    cloud.done(&project, &["rollback", "web", "--yes"]).await;
-    assert_eq!(in_service(&cloud, &project).await, 1);
+    cloud.done(&project, &["rollback", "--yes"]).await;
+    assert_eq!(in_service(&cloud, &project).await, 1, "the only service is meant");
+    cloud.done(&project, &["rollback", "3", "--yes"]).await;
+    assert_eq!(in_service(&cloud, &project).await, 3);
 
     // Another port: the load balancer does not know it.
     project.edit("port: 8080", "port: 8081");
@@ -412,6 +414,32 @@ async fn a_function_is_brought_back_with_code_and_configuration() {
         versions(&cloud, &project).await.iter().filter_map(|release| release["release"].as_i64()).collect();
     assert_eq!(numbers, [8, 7, 6, 5, 4, 3]);
     refuses(&cloud, &project, &["rollback", "labels", "2"], 1, &["release 2 of labels is no longer kept"]).await;
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_keeps_what_another_run_has_changed_before_its_turn() {
+    let (cloud, project) = (TestAws::start().await, project());
+    let (lambda, s3) = (&cloud.aws.lambda, &cloud.aws.s3);
+    up(&cloud, &project).await;
+    project.change_function();
+    up(&cloud, &project).await;
+    let holder = serde_json::json!({
+        "owner": "ada", "host": "analytical", "command": "up", "since": 0, "expires": 60, "run": 1,
+        "process": { "machine": "elsewhere", "pid": 1843, "began": 1 },
+    });
+    let put = s3.put_object().bucket(BUCKET).key(lease::KEY).body(holder.to_string().into_bytes().into());
+    put.send().await.expect("it can be written");
+    let mut run = Run::of(cloud.command(&project, &["rollback", "labels", "--yes", "--wait"]));
+    run.hear("waiting for ada").await;
+    let reserve = lambda.put_function_concurrency().function_name("s-labels").reserved_concurrent_executions(7);
+    reserve.send().await.expect("it can be reserved");
+    s3.delete_object().bucket(BUCKET).key(lease::KEY).send().await.expect("it can be removed");
+    let said = run.end().await;
+    assert!(said.code == 0 && said.stderr.contains("labels: release 1 is in service"), "{}", said.all());
+    let reserved = lambda.get_function_concurrency().function_name("s-labels").send().await.expect("it is there");
+    assert_eq!(reserved.reserved_concurrent_executions, Some(7));
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }

@@ -12,7 +12,7 @@ use support::{
     scene::{Phase, Scene},
     terminal::{CTRL_C, Terminal},
 };
-use testkit::proxy::Fault;
+use testkit::proxy::InjectedFault;
 
 /// Waits for the end of an interrupted run.
 async fn interrupted(run: Run) -> Said {
@@ -43,7 +43,7 @@ async fn one_signal_finishes_what_was_begun(signal: Signal) {
     let scene = Scene::local().await;
     let goal = scene.undisturbed(Phase::Up).await.goal;
     scene.proxy.reset();
-    scene.proxy.inject(["CreateListener"], Fault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
+    scene.proxy.inject(["CreateListener"], InjectedFault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
     let mut run = Run::start(&scene, Phase::Up.arguments());
     run.hear("listener.web: waiting: not yet").await;
     run.signal(signal);
@@ -78,7 +78,7 @@ async fn the_second_signal_leaves_at_once(signal: Signal) {
     let scene = Scene::local().await;
     let goal = scene.undisturbed(Phase::Up).await.goal;
     // A call that never returns: the first signal waits for it.
-    scene.proxy.inject(["CreateTable"], Fault::Hang, usize::MAX);
+    scene.proxy.inject(["CreateTable"], InjectedFault::Hang, usize::MAX);
     let mut run = Run::start(&scene, Phase::Up.arguments());
     run.hear("listener.web  created").await;
     run.signal(signal);
@@ -92,7 +92,7 @@ async fn the_second_signal_leaves_at_once(signal: Signal) {
 async fn an_interrupted_down_is_continued_by_the_next() {
     let scene = Scene::local().await;
     scene.prepare(Phase::Down).await;
-    let in_use = Fault::refused(400, "ResourceInUse", "not yet");
+    let in_use = InjectedFault::refused(400, "ResourceInUse", "not yet");
     scene.proxy.inject(["DeleteTargetGroup"], in_use, usize::MAX);
     let mut run = Run::start(&scene, Phase::Down.arguments());
     run.hear("target_group.web: waiting: not yet").await;
@@ -105,9 +105,9 @@ async fn an_interrupted_down_is_continued_by_the_next() {
 async fn the_second_signal_leaves_a_down_that_the_next_continues() {
     let scene = Scene::local().await;
     scene.prepare(Phase::Down).await;
-    scene.proxy.inject(["DeleteTable"], Fault::Hang, usize::MAX);
+    scene.proxy.inject(["DeleteTable"], InjectedFault::Hang, usize::MAX);
     let mut run = Run::start(&scene, Phase::Down.arguments());
-    run.hear("listener.web  gone").await;
+    run.hear("listener.web  deleted").await;
     run.signal(Signal::INT);
     run.hear("press again to exit at once").await;
     run.signal(Signal::TERM);
@@ -122,7 +122,7 @@ async fn a_signal_while_reading_ends_the_run_with_the_exit_code_of_an_interrupt(
     scene.done(Phase::Up).await;
     scene.proxy.reset();
     // A call that never returns.
-    scene.proxy.inject(["ListBuckets"], Fault::Hang, usize::MAX);
+    scene.proxy.inject(["ListBuckets"], InjectedFault::Hang, usize::MAX);
     for command in [&["plan"][..], &["up", "--yes"], &["down", "--yes"]] {
         let mut run = Run::start(&scene, command);
         run.hear("postagram in account").await;
@@ -140,7 +140,7 @@ async fn a_signal_while_reading_ends_the_run_with_the_exit_code_of_an_interrupt(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_before_the_first_answer_ends_the_run_with_the_exit_code_of_an_interrupt() {
     let scene = Scene::local().await;
-    scene.proxy.inject(["GetCallerIdentity"], Fault::Hang, usize::MAX);
+    scene.proxy.inject(["GetCallerIdentity"], InjectedFault::Hang, usize::MAX);
     let run = Run::start(&scene, Phase::Up.arguments());
     testkit::eventually("the first call", async || (!scene.proxy.calls().is_empty()).then_some(())).await;
     run.signal(Signal::TERM);
@@ -162,14 +162,14 @@ async fn ctrl_c_at_a_question_is_an_interrupt_and_not_an_answer() {
     scene.end().await;
 }
 
-/// `up` waits for another run and then asks its question again: Ctrl-C ends that, too.
+/// `up` waits for another run and then prompts again: Ctrl-C ends that, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_at_a_question_after_a_wait_for_another_run_is_an_interrupt() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     scene.proxy.reset();
     // The other run holds the lease while it waits.
-    let busy = Fault::refused(400, "ScalingActivityInProgress", "not yet");
+    let busy = InjectedFault::refused(400, "ScalingActivityInProgress", "not yet");
     scene.proxy.inject(["UpdateAutoScalingGroup"], busy, usize::MAX);
     scene.describe_change();
     let mut other = Run::start(&scene, Phase::Up.arguments());
@@ -194,7 +194,7 @@ async fn ctrl_c_at_a_question_after_a_wait_for_another_run_is_an_interrupt() {
 async fn a_signal_ends_the_wait_for_health() {
     let scene = Scene::local().await;
     let goal = scene.undisturbed(Phase::Up).await.goal;
-    let never = Fault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
+    let never = InjectedFault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
     scene.proxy.inject(["DescribeTargetHealth"], never, usize::MAX);
     let mut run = Run::start(&scene, &["up", "--yes"]);
     run.hear("service.web: 0 of 1 healthy").await;

@@ -118,7 +118,7 @@ async fn a_stack_is_created_serves_is_changed_and_removed() {
     assert!(rolled.stderr.contains("launch_template.web"), "{}", rolled.all());
     assert_eq!(browser.posts("").await.len(), 1);
 
-    // What is removed from the description is deleted: here the function, and with it its trigger.
+    // An entry that is removed from the description is deleted: here the function, and with it its trigger.
     let described = project.description();
     let start = described.find("functions:").expect("there are functions");
     let end = described.find("services:").expect("there are services");
@@ -308,10 +308,10 @@ fn a_local_aws_that_cannot_start_is_reported_with_the_cause() {
     type Harm<'a> = (&'a str, Box<dyn Fn(&std::path::Path)>, &'a str, &'a str);
     let harms: [Harm; 5] = [
         ("state/iam.json", Box::new(file("{")), "iam.json is damaged", "local reset"),
-        ("state/lambda.json", Box::new(pipe), "lambda.json is no regular file", "local reset"),
+        ("state/lambda.json", Box::new(pipe), "lambda.json is not a regular file", "local reset"),
         ("compute/compute.json", Box::new(file("{")), "compute.json does not hold the state of compute", "local reset"),
-        ("state/region.json", Box::new(pipe), "region.json is no regular file", "local reset"),
-        ("lock", Box::new(pipe), "lock is no regular file", "local reset"),
+        ("state/region.json", Box::new(pipe), "region.json is not a regular file", "local reset"),
+        ("lock", Box::new(pipe), "lock is not a regular file", "local reset"),
     ];
     for (name, harm, cause, remedy) in harms {
         let place = state.join(name);

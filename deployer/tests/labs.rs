@@ -41,7 +41,7 @@ async fn roles_of_stack_yaml_take_precedence() {
     assert!(plan.stderr.contains("uses Own and Other, and changes nothing in IAM"), "{}", plan.all());
 }
 
-/// What a lab does not allow: a change of the description, the error, and the remedy.
+/// Descriptions that a lab does not allow: the original text, the changed text, the error, and the remedy.
 const LIMITS: &[(&str, &str, &str, &str)] = &[
     ("region: us-east-1", "region: eu-west-1", "AWS Academy does not allow eu-west-1", "us-east-1 or us-west-2"),
     ("t3.micro", "m5.xlarge", "AWS Academy terminates instances like m5.xlarge at once", "nano to large"),

@@ -1,11 +1,14 @@
-//! `logs`, `invoke` and `open`: what a deployed stack says and answers.
+//! `logs`, `invoke` and `open`, and the console of an instance: what a deployed stack says and answers.
 
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
 
+use aws_sdk_autoscaling::types::LaunchTemplateSpecification;
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
+use aws_sdk_ec2::types::RequestLaunchTemplateData;
 use aws_sdk_lambda::primitives::Blob;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{
@@ -16,7 +19,7 @@ use support::{
 };
 use testkit::{
     eventually,
-    proxy::Fault,
+    proxy::InjectedFault,
     small_programs::{echo_function, tiny_service},
     until,
 };
@@ -110,7 +113,7 @@ async fn lines_of_functions_and_instances_are_merged_by_time() {
     assert!(of("web").iter().all(|line| line["instance"] == *id && line["kind"] == "service"), "{}", said.stdout);
     assert!(of("f").iter().all(|line| line["stream"].is_string() && line["source"] == "log"), "{}", said.stdout);
 
-    // Only what is asked for.
+    // Only the requested lines.
     let said = cloud.done(&project, &["logs", "functions.f", "--json", "--grep", "event {"]).await;
     assert_eq!(texts(&said), ["event {\"n\":1}"]);
     write(&cloud, "a minute ago", 60_000).await;
@@ -278,7 +281,8 @@ async fn a_denied_read_is_named_and_hides_no_other() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     scene.proxy.reset();
-    let denied = || Fault::refused(400, "AccessDeniedException", "not authorized to perform: logs:FilterLogEvents");
+    let denied =
+        || InjectedFault::refused(400, "AccessDeniedException", "not authorized to perform: logs:FilterLogEvents");
     scene.proxy.inject(["FilterLogEvents"], denied(), usize::MAX);
     let said = eventually("the report", async || {
         let said = scene.run(&["logs"]).await;
@@ -294,13 +298,14 @@ async fn a_denied_read_is_named_and_hides_no_other() {
     let said = scene.run(&["logs", "labeler", "-f"]).await;
     assert_eq!((said.code, said.stderr.matches("could not read").count()), (1, 1), "{}", said.all());
     scene.proxy.reset();
-    scene.proxy.inject(["ListObjectsV2"], Fault::refused(403, "AccessDenied", "Access Denied"), usize::MAX);
+    scene.proxy.inject(["ListObjectsV2"], InjectedFault::refused(403, "AccessDenied", "Access Denied"), usize::MAX);
     let said = scene.run(&["logs"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("could not read the boot reports of web: denied (ListObjectsV2)"), "{}", said.all());
     // Credentials that have expired end it.
     scene.proxy.reset();
-    let expired = Fault::refused(400, "ExpiredTokenException", "The security token included in the request is expired");
+    let expired =
+        InjectedFault::refused(400, "ExpiredTokenException", "The security token included in the request is expired");
     scene.proxy.inject(["FilterLogEvents"], expired, usize::MAX);
     assert_eq!(scene.run(&["logs", "-f"]).await.code, 77);
     scene.clear().await;
@@ -387,7 +392,7 @@ async fn a_function_whose_answer_is_lost_is_not_invoked_again() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     scene.proxy.reset();
-    scene.proxy.inject(["Invoke"], Fault::ResetAfter, usize::MAX);
+    scene.proxy.inject(["Invoke"], InjectedFault::ResetAfter, usize::MAX);
     let said = scene.run(&["invoke", "labeler"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     let aws = connect(&scene.endpoint(), scene.keys).await;
@@ -395,6 +400,40 @@ async fn a_function_whose_answer_is_lost_is_not_invoked_again() {
     assert_eq!(logs.send().await.expect("a log").events().len(), 1, "{}", said.all());
     scene.clear().await;
     scene.end().await;
+}
+
+/// EC2 refuses the latest console of a type without the Nitro hypervisor (docs/aws.md §8.5): the output posted at the last
+/// boot says why the instance does not serve.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_of_an_older_type_is_that_of_its_last_boot() {
+    let (cloud, project) = (TestAws::start().await, stack());
+    project.edit("instance_type: t3.micro", "instance_type: t2.micro");
+    cloud.done(&project, &["up", "--yes"]).await;
+
+    let first = instance(&cloud).await;
+    let broken = BASE64_STANDARD.encode("#cloud-config\nwrite_files: [\n");
+    let data = RequestLaunchTemplateData::builder().user_data(broken).build();
+    let version = cloud.aws.ec2.create_launch_template_version().launch_template_name("s-web").source_version("1");
+    version.launch_template_data(data).send().await.expect("a version can be made");
+    let newest = LaunchTemplateSpecification::builder().launch_template_name("s-web").version("$Latest").build();
+    let update = cloud.aws.autoscaling.update_auto_scaling_group().auto_scaling_group_name("s-web-8080");
+    update.launch_template(newest).send().await.expect("it can be chosen");
+    let ended = cloud.aws.autoscaling.terminate_instance_in_auto_scaling_group().instance_id(first);
+    ended.should_decrement_desired_capacity(false).send().await.expect("an instance can be ended");
+
+    let said = eventually("the console of the last boot", async || {
+        let said = cloud.run(&project, &["why", "web"]).await;
+        said.stdout.contains("web: cloud-init failed on the instance: ").then_some(said)
+    })
+    .await;
+    assert!(!said.all().contains("UnsupportedOperation"), "{}", said.all());
+    let journal = cloud.control().journal().await;
+    let asked = journal.iter().filter(|call| call["operation"] == "GetConsoleOutput").map(|call| &call["status"]);
+    let answers: Vec<&Value> = asked.collect();
+    let last = answers.len().checked_sub(2).map(|at| &answers[at..]);
+    assert_eq!(last, Some(&[&Value::from(400), &Value::from(200)][..]), "the latest console, then the posted one");
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
 }
 
 /// A folder with this program in place of every browser.
@@ -430,7 +469,7 @@ async fn the_address_of_a_service_is_printed_and_opened() {
     // Without a terminal.
     let said = cloud.run(&project, &["open", "web"]).await;
     assert_eq!((said.code, said.stdout.as_str()), (1, opened.as_str()), "{}", said.all());
-    assert!(said.stderr.contains("stdout is no terminal"), "{}", said.all());
+    assert!(said.stderr.contains("stdout is not a terminal"), "{}", said.all());
     let said = cloud.run(&project, &["open", "wob"]).await;
     assert!(said.code == 64 && said.stderr.contains("available: web"), "{}", said.all());
     cloud.done(&project, &["down", "--yes"]).await;

@@ -1,4 +1,4 @@
-//! What a stack costs, and switching it off: `cost`, `pause`, `resume`, `up --for` and the receipt of `down`.
+//! The cost of a stack, and switching it off: `cost`, `pause`, `resume`, `up --for` and the receipt of `down`.
 
 mod support;
 
@@ -122,7 +122,7 @@ async fn a_plan_shows_what_its_changes_cost_and_down_ends_with_a_receipt() {
     assert_eq!((&plan["cost"]["monthly_difference"], &plan["cost"]["complete"]), (&json!(11.88), &json!(true)));
 
     let kept = cloud.done(&project, &["down", "--yes", "--keep", "bucket.images"]).await;
-    for line in ["gone: ", "may still cost: ", "bucket.images", "lived ", "has cost about $0.0"] {
+    for line in ["deleted: ", "may still cost: ", "bucket.images", "existed for ", "at a cost of about $0.0"] {
         says(&kept, line);
     }
     let down = cloud.done(&project, &["down", "--yes"]).await;
@@ -149,7 +149,7 @@ async fn a_paused_stack_costs_only_use_and_comes_back_with_its_data() {
     assert_eq!((sizes(&there), there.instances().len(), balancers(aws).await), ([Some(0); 3], 0, 0));
     assert!(reqwest::get(&first).await.is_err(), "nothing listens any more");
 
-    // It is no difference and nothing is unhealthy.
+    // It is not a difference and nothing is unhealthy.
     let plan = cloud.done(&project, &["plan", "--detailed-exitcode"]).await;
     for line in ["= load_balancer.web", "= auto_scaling_group.web", "= function.f", "paused since "] {
         says(&plan, line);

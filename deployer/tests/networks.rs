@@ -1,11 +1,20 @@
-//! Accounts without a default network: a whole stack in a network that stack.yaml names.
+//! Accounts without a default network: a whole stack in a network that stack.yaml names, or that the stack makes.
 
 mod support;
+
+use std::collections::BTreeSet;
 
 use aws_sdk_ec2::types::AttributeBooleanValue;
 use deployer::cloud::aws::Aws;
 use local::AccountKind;
-use support::{Project, cloud::TestAws};
+use serde_json::Value;
+use support::{
+    Project,
+    cloud::{KEYS, TestAws},
+    inventory::{Inventory, inventory},
+    network,
+    plan::{is_like, lines},
+};
 
 /// A network that is made by hand, step by step.
 struct Hand<'a> {
@@ -78,7 +87,7 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
     let none = cloud.run(&Project::of_service(""), &["up", "--yes"]).await;
     assert_eq!(none.code, 1, "{}", none.all());
-    for words in ["us-east-1 has no default network", "create-default-vpc", "network: { vpc: vpc-"] {
+    for words in ["us-east-1 has no default network", "network: own", "create-default-vpc", "network: { vpc: vpc-"] {
         assert!(none.stderr.contains(words), "{}", none.all());
     }
 
@@ -144,7 +153,7 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     let policy = project.done(&["policy", "up"]);
     assert!(policy.stdout.contains("ec2:DescribeRouteTables"), "{}", policy.all());
 
-    // What exists is used even if nothing could be created in the network any more.
+    // Existing resources are used even if nothing could be created in the network any more.
     hand.set_addresses(&first, false).await;
     let stuck = cloud.run(&project, &["plan"]).await;
     assert!(stuck.code == 1 && stuck.stderr.contains("gives instances no public addresses"), "{}", stuck.all());
@@ -152,7 +161,7 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
         cloud.done(&project, &[command]).await;
     }
     let policy = project.done(&["policy", "down"]);
-    assert!(!policy.stdout.contains("ec2:DescribeVpcs"), "{}", policy.all());
+    assert!(!policy.stdout.contains("ec2:DescribeInstanceTypeOfferings"), "{}", policy.all());
     hand.set_addresses(&first, true).await;
 
     // A load balancer cannot move to another network.
@@ -175,4 +184,316 @@ async fn a_stack_lives_in_a_network_that_stack_yaml_names() {
     assert!(down.stderr.contains("nothing is left"), "{}", down.all());
     hand.remove(&[&first, &second, &beside, &small, &narrow], &gateway).await;
     other.remove(&[&hand_of_other[0], &hand_of_other[1]], &gateway_of_other).await;
+}
+
+/// The inventory of an account.
+async fn inventory_of(cloud: &TestAws) -> Inventory {
+    inventory(&cloud.endpoint(), KEYS).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_the_quota_of_vpcs_once_it_is_used_up() {
+    let (cloud, project) = (TestAws::of_kind(AccountKind::NoDefaultVpc).await, network::project());
+    for number in 1..=5 {
+        let make = cloud.aws.ec2.create_vpc().cidr_block(format!("10.{number}.0.0/16"));
+        make.send().await.expect("a VPC can be made");
+    }
+    let said = cloud.run(&project, &["doctor"]).await;
+    let line = "✗ quota of VPCs: 5 of 5 exist, 1 to create\n";
+    assert!(said.code == 1 && said.stdout.contains(line), "{}", said.all());
+    assert!(said.stdout.contains("or request an increase (Service Quotas, L-F678F1CE)"), "{}", said.all());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_makes_a_network_and_removes_it() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    let doctor = cloud.done(&project, &["doctor"]).await;
+    for words in [
+        "to be made; us-east-1a, us-east-1b offer t3.micro",
+        "✓ permission ec2:CreateVpc: allowed",
+        "✓ quota of VPCs: 0 of 5 exist, 1 to create",
+    ] {
+        assert!(doctor.stdout.contains(words), "{words}: {}", doctor.all());
+    }
+    let graph = project.done(&["graph"]);
+    for resource in ["vpc.own", "internet_gateway.own", "route_table.own", "subnet.us-east-1a", "subnet.us-east-1b"] {
+        assert!(graph.stdout.contains(resource), "{resource}: {}", graph.all());
+    }
+    let plan = cloud.run(&project, &["plan"]).await;
+    assert!(hands.vpcs().await.is_empty(), "a plan makes nothing");
+    assert!(plan.stderr.contains("+ vpc.own") && plan.stderr.contains("+ subnet.us-east-1b"), "{}", plan.all());
+
+    let up = cloud.done(&project, &["up", "--yes"]).await;
+    assert!(up.stderr.contains("→ http://"), "{}", up.all());
+    let again = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
+    assert_eq!(again.code, 0, "{}", again.all());
+    let vpc = hands.vpc().await;
+    let instances = cloud.aws.ec2.describe_instances().send().await.expect("instances");
+    assert_eq!(instances.reservations()[0].instances()[0].vpc_id(), Some(&*vpc));
+    let blocks: Vec<String> = hands.subnets().await.into_iter().filter_map(|subnet| subnet.cidr_block).collect();
+    assert_eq!(blocks, ["10.0.0.0/18", "10.0.64.0/18"]);
+    let doctor = cloud.done(&project, &["doctor"]).await;
+    assert!(doctor.stdout.contains("✓ permission ec2:CreateSecurityGroup: allowed"), "{}", doctor.all());
+    let list = cloud.done(&project, &["ls", "--json"]).await;
+    let list: Value = serde_json::from_str(&list.stdout).expect("JSON");
+    let resources = &list["stacks"][0]["resources"];
+    for (kind, count) in [("vpc", 1), ("internet_gateway", 1), ("route_table", 1), ("subnet", 2)] {
+        assert_eq!(resources[kind], count, "{kind}: {list}");
+    }
+    for command in ["status", "why", "outputs", "history", "cost"] {
+        cloud.done(&project, &[command]).await;
+    }
+
+    // The addresses of a network, and the network of a stack, are fixed.
+    let text = project.description();
+    let before = inventory_of(&cloud).await;
+    for (network, words) in [
+        ("network: { own: 10.9.0.0/16 }", "would have to be replaced to change block"),
+        ("network: { own: 10.9.0.0/16 }", "the services run in it"),
+        ("network: { own: 10.9.0.0/16 }", "block: 10.0.0.0/16 → 10.9.0.0/16 (stack.yaml:4)"),
+        ("", "us-east-1 has no default network"),
+    ] {
+        project.describe(&text.replace("network: own", network));
+        let refused = cloud.run(&project, &["up", "--yes"]).await;
+        assert!(refused.code == 1 && refused.stderr.contains(words), "{words}: {}", refused.all());
+    }
+    assert_eq!(inventory_of(&cloud).await, before);
+    project.describe(&text);
+
+    // A service at another port, whose groups are new, and a pause.
+    project.edit("port: 8080", "port: 8081");
+    cloud.done(&project, &["up", "--yes"]).await;
+    cloud.done(&project, &["pause", "--yes"]).await;
+    cloud.done(&project, &["resume", "--yes"]).await;
+    assert_eq!(hands.vpc().await, vpc);
+
+    let down = cloud.done(&project, &["down", "--yes"]).await;
+    assert!(down.stderr.contains("nothing is left"), "{}", down.all());
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_without_services_is_removed() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let project = network::project();
+    cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
+    let text = project.description();
+    let (head, _) = text.split_once("services:").expect("there are services");
+    project.describe(&format!("{head}tables:\n  posts: {{ partition_key: id }}\n"));
+    let plan = cloud.run(&project, &["plan"]).await;
+    for address in ["vpc.s", "internet_gateway.s", "route_table.s", "subnet.us-east-1a", "subnet.us-east-1b"] {
+        assert!(plan.stderr.contains(&format!("- {address}")), "{address}: {}", plan.all());
+    }
+    cloud.done(&project, &["up", "--yes"]).await;
+    assert!(network::Hands(&cloud.aws).vpcs().await.is_empty());
+    assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0);
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_of_a_network_by_hand_is_one_line_of_the_plan_and_is_corrected() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    cloud.done(&project, &["up", "network", "--yes"]).await;
+    let goal = inventory_of(&cloud).await;
+    for rows in [network::CHANGED, &[network::UNASSOCIATED]] {
+        let mut seen = BTreeSet::new();
+        for (address, line) in rows {
+            let (field, _) = line.split_once(": ").expect("a field and its value");
+            hands.change(address, field).await;
+            let now = lines(&cloud.run(&project, &["plan", "network"]).await);
+            let new: Vec<_> = now.difference(&seen).collect();
+            let [(where_, what)] = new[..] else { panic!("{address} {line}: {new:?} is new") };
+            assert!(where_ == address && is_like(what, line), "{address} {line}: {where_} {what}");
+            seen = now;
+        }
+        cloud.done(&project, &["up", "network", "--yes"]).await;
+        assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
+    }
+    hands.clean().await;
+    assert_eq!(inventory_of(&cloud).await, goal);
+
+    // A gateway with another id, and a subnet that keeps its zone and its addresses.
+    hands.remove_gateway().await;
+    let subnet = hands.subnets().await.remove(1).subnet_id.expect("an id");
+    cloud.aws.ec2.delete_subnet().subnet_id(subnet).send().await.expect("nothing is in it");
+    let plan = lines(&cloud.run(&project, &["plan", "network"]).await);
+    for address in ["internet_gateway.own", "subnet.us-east-1b"] {
+        assert!(plan.contains(&(address.into(), "+".into())), "{address}: {plan:?}");
+    }
+    cloud.done(&project, &["up", "network", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, goal);
+    assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
+
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+/// The ids of the subnets of the stack.
+async fn subnet_ids(hands: &network::Hands<'_>) -> Vec<String> {
+    hands.subnets().await.into_iter().filter_map(|subnet| subnet.subnet_id).collect()
+}
+
+/// Waits until this operation has been called.
+async fn called(cloud: &TestAws, operation: &str) {
+    testkit::until(operation, async || {
+        cloud.control().journal().await.iter().any(|call| call["operation"] == operation)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_subnet_keeps_its_way_to_the_internet() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    cloud.done(&project, &["up", "network", "--yes"]).await;
+    let subnets = subnet_ids(&hands).await;
+    let make = cloud.aws.elb.create_load_balancer().name("other").set_subnets(Some(subnets));
+    let other = make.send().await.expect("a load balancer").load_balancers()[0].load_balancer_arn.clone();
+    let freed = async {
+        called(&cloud, "DeleteSubnet").await;
+        let associated: usize = hands.tables().await.iter().map(|table| table.associations().len()).sum();
+        let calls = cloud.control().journal().await;
+        assert!(calls.iter().all(|call| call["operation"] != "DisassociateRouteTable"));
+        let delete = cloud.aws.elb.delete_load_balancer().set_load_balancer_arn(other);
+        delete.send().await.expect("it can be deleted");
+        associated
+    };
+    let (down, associated) = futures::join!(cloud.done(&project, &["down", "--yes"]), freed);
+    assert_eq!(associated, 2, "{}", down.all());
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_lost_its_tags_is_adopted() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    cloud.done(&project, &["up", "network", "--yes"]).await;
+    let goal = inventory_of(&cloud).await;
+    hands.disown_gateway().await;
+    let there = inventory_of(&cloud).await;
+    for command in [&["up", "network", "--yes"][..], &["down", "--yes"]] {
+        let refused = cloud.run(&project, command).await;
+        assert_eq!(refused.code, 1, "{}", refused.all());
+        assert!(refused.stderr.contains("up --adopt internet_gateway.own"), "{}", refused.all());
+        assert_eq!(inventory_of(&cloud).await, there, "{command:?}");
+    }
+    // One of ours that is not attached, as earlier versions left it.
+    hands.change("internet_gateway.own", "superfluous").await;
+    cloud.done(&project, &["up", "network", "--yes", "--adopt", "internet_gateway.own"]).await;
+    assert_eq!(inventory_of(&cloud).await, goal);
+    assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_block_is_named_and_does_not_stop_down() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    cloud.done(&project, &["up", "network", "--yes"]).await;
+    let ours = subnet_ids(&hands).await;
+    let hand = Hand { aws: &cloud.aws, vpc: hands.vpc().await };
+    cloud.aws.ec2.delete_subnet().subnet_id(&ours[1]).send().await.expect("nothing is in it");
+    let half = hand.subnet_of("10.0.128.0/17", "us-east-1a").await;
+    let quarter = hand.subnet_of("10.0.64.0/18", "us-east-1a").await;
+    for command in [&["plan"][..], &["up", "--yes"], &["doctor"]] {
+        let full = cloud.run(&project, command).await;
+        assert_eq!(full.code, 1, "{}", full.all());
+        for words in ["10.0.0.0/16 has no free quarter", &half, &quarter, "aws ec2 delete-subnet"] {
+            assert!(full.all().contains(words), "{words}: {}", full.all());
+        }
+    }
+    let freed = async {
+        called(&cloud, "DeleteRouteTable").await;
+        for subnet in [half, quarter] {
+            cloud.aws.ec2.delete_subnet().subnet_id(subnet).send().await.expect("nothing is in it");
+        }
+    };
+    let (down, ()) = futures::join!(cloud.done(&project, &["down", "--yes"]), freed);
+    assert!(!down.stderr.contains("is unknown"), "{}", down.all());
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_at_once_make_one_network() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let project = network::project();
+    let arguments = ["up", "--yes", "--no-wait", "--wait"];
+    let all = futures::future::join_all((0..4).map(|_| cloud.run(&project, &arguments))).await;
+    all.iter().for_each(|said| assert_eq!(said.code, 0, "{}", said.all()));
+    let there = inventory_of(&cloud).await;
+    for (thing, count) in &there {
+        assert_eq!(*count, 1, "{thing}");
+    }
+    assert_eq!(there.keys().filter(|thing| thing.starts_with("vpc ")).count(), 1, "{there:?}");
+    assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0);
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_in_the_default_network_does_not_move() {
+    let (cloud, project) = (TestAws::start().await, Project::of_service(""));
+    cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
+    let before = inventory_of(&cloud).await;
+    project.edit("region: us-east-1\n", "region: us-east-1\nnetwork: own\n");
+    for command in [&["plan"][..], &["up", "--yes"]] {
+        let refused = cloud.run(&project, command).await;
+        assert_eq!(refused.code, 1, "{}", refused.all());
+        assert!(refused.stderr.contains("is in another network, and AWS cannot move it"), "{}", refused.all());
+        assert!(refused.stderr.contains("stack.yaml:3"), "{}", refused.all());
+    }
+    assert_eq!(inventory_of(&cloud).await, before);
+    // It is removed where it is.
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    // From nothing, it gets its own beside the default one.
+    cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
+    let there = inventory_of(&cloud).await;
+    assert!(there.contains_key("vpc 10.0.0.0/16"), "{there:?}");
+    // The other way, too, it stays.
+    project.edit("network: own\n", "");
+    let refused = cloud.run(&project, &["up", "--yes"]).await;
+    assert!(refused.code == 1 && refused.stderr.contains("nothing was changed"), "{}", refused.all());
+    assert_eq!(inventory_of(&cloud).await, there);
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_of_another_owner_is_neither_used_nor_removed() {
+    let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
+    let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    Hand::new(&cloud.aws).await;
+    let others = Project::of_service("");
+    others.edit("name: s\nregion: us-east-1\n", "name: other\nregion: us-east-1\nnetwork: { own: 10.0.0.0/16 }\n");
+    cloud.done(&others, &["up", "network", "--yes"]).await;
+    let before = inventory_of(&cloud).await;
+    cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
+    let vpc = hands.vpc().await;
+
+    // Without the tag of the stack, it is no longer ours, whatever is in it.
+    hands.give(&vpc, "other").await;
+    let there = inventory_of(&cloud).await;
+    let refused = cloud.run(&project, &["up", "--yes"]).await;
+    assert!(refused.code == 1 && refused.stderr.contains("is in another network"), "{}", refused.all());
+    assert_eq!(inventory_of(&cloud).await, there);
+    hands.give(&vpc, "s").await;
+
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory_of(&cloud).await, before);
+    cloud.done(&others, &["down", "--yes"]).await;
+    cloud.end().await;
 }

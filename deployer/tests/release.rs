@@ -1,4 +1,4 @@
-//! What `.ci/release` builds, used as on a machine without Rust: the archive, the wheel, the installer.
+//! The output of `.ci/release`, used as on a machine without Rust: the archive, the wheel, the installer.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -117,8 +117,10 @@ async fn without_rust_the_shipped_app_comes_up_from_an_unpacked_archive() {
         assert!(std::fs::metadata(prefix.join(file)).is_ok_and(|file| file.len() > 0), "{file}");
     }
     let machine = Machine::with(prefix.join("bin/deployer"));
-    let init = machine.done(&["init", "--template", "postagram", "--name", "postagram"]);
-    assert!(!init.stderr.contains("Cargo.toml"), "{}", init.all());
+    // As the first screen says: `init`, then `up --local`.
+    let init = machine.done(&["init"]);
+    assert!(init.stderr.contains("\nnext: `deployer up --local` runs it"), "{}", init.all());
+    assert!(init.stderr.contains("this is Postagram") && !init.stderr.contains("Cargo.toml"), "{}", init.all());
     let doctor = machine.done(&["doctor", "--local"]);
     assert!(doctor.stdout.contains("✓ build of labeler, service: not needed"), "{}", doctor.all());
 
@@ -133,7 +135,9 @@ async fn without_rust_the_shipped_app_comes_up_from_an_unpacked_archive() {
 fn a_program_that_the_release_lacks_is_named_with_every_remedy() {
     let place = tempfile::tempdir().expect("a temporary folder can be made");
     let machine = Machine::with(unpacked(place.path()).join("bin/deployer"));
-    machine.done(&["init", "--template", "function", "--name", "shop"]);
+    let init = machine.done(&["init", "--template", "function", "--name", "shop"]);
+    assert!(init.stderr.contains("`binary`"), "{}", init.all());
+    assert!(init.stderr.contains("\nnext: name the programs; then `deployer up --local`"), "{}", init.all());
     let said = machine.run(&["plan", "--local"], &[]);
     assert_eq!(said.code, 78, "{}", said.all());
     for part in [
@@ -144,6 +148,16 @@ fn a_program_that_the_release_lacks_is_named_with_every_remedy() {
     ] {
         assert!(said.stderr.contains(part), "{part}: {}", said.all());
     }
+}
+
+#[test]
+fn in_a_cargo_workspace_init_describes_a_service_even_with_a_release() {
+    let place = tempfile::tempdir().expect("a temporary folder can be made");
+    let machine = Machine::with(unpacked(place.path()).join("bin/deployer"));
+    std::fs::write(machine.home.path().join("Cargo.toml"), "[workspace]\n").expect("the folder can be written to");
+    let init = machine.done(&["init", "--name", "shop"]);
+    let text = std::fs::read_to_string(machine.home.path().join("stack.yaml")).expect("it was written");
+    assert!(text.contains("    package: shop\n") && !init.stderr.contains("Postagram"), "{text}{}", init.all());
 }
 
 #[test]

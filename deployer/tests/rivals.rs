@@ -28,7 +28,7 @@ use support::{
 };
 use testkit::{
     eventually,
-    proxy::{Fault, Proxy},
+    proxy::{InjectedFault, Proxy},
 };
 
 const SMALL: &str = "\
@@ -229,7 +229,7 @@ async fn a_lease_that_is_not_renewed_for_a_term_is_lost_and_taken_over() {
     let cut_off = place_of_leases(&connect(&proxy.endpoint(), KEYS).await, Duration::from_secs(2));
     let Ok(Answer::Taken(lease)) = Lease::take(&cut_off, "up").await else { panic!("it is free") };
     // The call hangs as if packets were dropped: it would time out long after the lease has expired.
-    proxy.inject(["PutObject"], Fault::Hang, usize::MAX);
+    proxy.inject(["PutObject"], InjectedFault::Hang, usize::MAX);
     eventually("the loss", async || lease.lost().is_cancelled().then_some(())).await;
     let place = place_of_leases(&cloud.aws, Duration::from_secs(2));
     let taken = eventually("the lease", async || match Lease::take(&place, "down").await {
@@ -250,10 +250,10 @@ async fn a_lease_that_is_not_renewed_for_a_term_is_lost_and_taken_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_has_lost_its_lease_makes_no_further_changes() {
     let scene = Scene::local().await;
-    scene.proxy.inject(["CreateListener"], Fault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
+    scene.proxy.inject(["CreateListener"], InjectedFault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
     let mut run = Run::start(&scene, &["up", "--yes", "--no-wait", "--lease", "3"]);
     run.hear("listener.web: waiting: not yet").await;
-    scene.proxy.inject(["PutObject"], Fault::ResetBefore, usize::MAX);
+    scene.proxy.inject(["PutObject"], InjectedFault::ResetBefore, usize::MAX);
     let said = run.end().await;
     assert_eq!(said.code, 75, "{}", said.all());
     says(&said, "this run has lost its lease");
@@ -269,7 +269,7 @@ async fn a_run_that_has_lost_its_lease_makes_no_further_changes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lease_of_a_run_names_its_holder_and_its_expiry() {
     let scene = Scene::local().await;
-    scene.proxy.inject(["CreateListener"], Fault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
+    scene.proxy.inject(["CreateListener"], InjectedFault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
     let mut command = scene.command(&["up", "--yes", "--no-wait", "--lease", "6"]);
     command.env("USER", "grace");
     let mut run = Run::of(command);
@@ -431,7 +431,7 @@ async fn a_listener_created_by_someone_else_a_moment_before_is_refused() {
     // It did not exist when the plan was made, nor when the plan was checked again under the lease.
     let none = "<DescribeListenersResponse><DescribeListenersResult><Listeners/></DescribeListenersResult></DescribeListenersResponse>";
     scene.proxy.reset();
-    scene.proxy.inject(["DescribeListeners"], Fault::Answered(none.into()), 2);
+    scene.proxy.inject(["DescribeListeners"], InjectedFault::Answered(none.into()), 2);
     let refused = scene.run(Phase::Up.arguments()).await;
     assert_eq!(refused.code, 1, "{}", refused.all());
     assert!(scene.proxy.calls().contains(&"CreateListener#1".to_owned()), "{:?}", scene.proxy.calls());
@@ -467,7 +467,7 @@ async fn a_record_created_by_someone_else_a_moment_before_is_refused() {
     let none = "<ListResourceRecordSetsResponse><ResourceRecordSets/><IsTruncated>false</IsTruncated>\
                 <MaxItems>100</MaxItems></ListResourceRecordSetsResponse>";
     scene.proxy.reset();
-    scene.proxy.inject(["ListResourceRecordSets"], Fault::Answered(none.into()), 4);
+    scene.proxy.inject(["ListResourceRecordSets"], InjectedFault::Answered(none.into()), 4);
     let refused = scene.run(Phase::Serve.arguments()).await;
     assert_eq!(refused.code, 1, "{}", refused.all());
     assert!(scene.proxy.calls().contains(&"ChangeResourceRecordSets#1".to_owned()), "{:?}", scene.proxy.calls());
@@ -544,7 +544,7 @@ async fn another_account_or_region_is_refused_naming_both() {
     let refused = elsewhere.run(&project, &["up", "--yes"]).await;
     assert_eq!(refused.code, 64, "{}", refused.all());
     elsewhere.end().await;
-    says(&refused, "small lives in us-east-1");
+    says(&refused, "small is deployed in us-east-1");
     says(&refused, "stack.yaml says eu-west-1");
     says(&refused, "--region eu-west-1");
 

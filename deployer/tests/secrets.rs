@@ -78,7 +78,7 @@ fn leaks(project: &Project, value: &str) -> Vec<PathBuf> {
     let others = files(project.path()).into_iter().filter(|file| !kept.iter().any(|kept| file.ends_with(kept)));
     let forms: Vec<Vec<u8>> = (0..3)
         .map(|shift| {
-            // Without the ends, which depend on what stands beside it.
+            // Without the ends, which depend on the adjacent text.
             let coded = STANDARD.encode(format!("{}{value}", " ".repeat(shift)));
             coded.as_bytes()[4..coded.len() - 4].to_vec()
         })
@@ -149,7 +149,7 @@ async fn a_value_is_read_at_the_start_of_a_service_and_is_nowhere_else() {
     project.done(&["up", "--local", "--yes"]);
     assert_eq!(variables(&project, "TOKEN"), [SECOND]);
 
-    // A secret has a price in `ls`, which knows what there is, and in `status`, which knows what is read.
+    // A secret has a price in `ls`, which lists all of them, and in `status`, which lists those that are read.
     let cost = |arguments: &[&str], at: &str| {
         let said = project.run(&[arguments, &["--json", "--local"]].concat());
         let answer: Value = serde_json::from_str(&said.stdout).expect("it is JSON");
@@ -164,7 +164,7 @@ async fn a_value_is_read_at_the_start_of_a_service_and_is_nowhere_else() {
     project.edit("      FIELD: { secret: app/fields, key: port }\n", "");
     assert_eq!((listed(), seen()), (before.0, before.1 - 40.0));
 
-    // What runs still reads it, until the next `up`.
+    // The running service still reads it, until the next `up`.
     let refused = project.run(&["secret", "rm", "app/fields", "--local", "--yes"]);
     assert!(refused.code == 1, "{}", refused.all());
     for words in ["web still reads the secret app/fields, so nothing was changed", "run `deployer up` first"] {
@@ -172,7 +172,7 @@ async fn a_value_is_read_at_the_start_of_a_service_and_is_nowhere_else() {
     }
     project.edit("      PASSWORD:", "      FIELD: { secret: app/fields, key: port }\n      PASSWORD:");
 
-    // A release whose values are gone is not brought back, and every one that is missing is said.
+    // A release whose values are gone is not restored, and every missing value is reported.
     let delete = aws.secrets.delete_secret().secret_id("app/fields").force_delete_without_recovery(true);
     delete.send().await.expect("it is deleted");
     until("it is gone", async || aws.secrets.describe_secret().secret_id("app/fields").send().await.is_err()).await;
@@ -218,7 +218,7 @@ async fn a_missing_and_a_denied_secret_are_causes_with_a_remedy() {
     let policies = aws.iam.list_role_policies().role_name(role).send().await.expect("a list");
     let policy = policies.policy_names().first().expect("a policy").clone();
     let restart = async || {
-        // The instance starts its program anew.
+        // The instance restarts its program.
         let answer = aws.ec2.describe_instances().send().await.expect("a list");
         let all = answer.reservations().iter().flat_map(|it| it.instances());
         let running = all.filter(|it| it.state().and_then(|it| it.name()).is_some_and(|it| it.as_str() == "running"));
@@ -351,7 +351,7 @@ async fn what_belongs_to_others_is_read_and_never_changed() {
     let answer = ssm.get_parameter().name("/free").with_decryption(true).send().await.expect("a value");
     let parameter = answer.parameter().cloned().expect("a parameter");
     assert_eq!((parameter.value(), parameter.r#type().map(|it| it.as_str())), (Some("mine"), Some("SecureString")));
-    // What the user writes is checked before AWS is asked.
+    // The user's input is checked before AWS is called.
     for (arguments, text, words) in [
         (&["secret", "set", "a b"][..], "v", "is not the name of a secret"),
         (&["secret", "set", "--parameter", "aws-x"], "v", "is not the name of a parameter"),
@@ -392,7 +392,7 @@ async fn a_value_is_typed_twice_and_never_shown() {
     let said = terminal.end().await;
     assert!(said.code == 64 && said.all().contains("the value is too long to be typed"), "{}", said.all());
     assert!(said.all().contains("`deployer secret set NAME <file`") && !said.all().contains("long-value"));
-    // Of a value that is pasted, the lines after the first are read by nothing: neither the next question nor a shell.
+    // The lines after the first of a pasted value are discarded: neither the next prompt nor a shell reads them.
     let said = set("tiger-value\nlion-value\necho lion", "tiger-value").await;
     assert!(said.code == 0 && !said.all().contains("lion"), "{}", said.all());
     let said = set("tiger-value", "tiger-value").await;

@@ -1,5 +1,5 @@
 //! An independent judge of what `up` creates: the checks of Prowler, a scanner of AWS accounts. Every finding of medium
-//! severity or above has a row in docs/security.md, with the reason why it stands.
+//! severity or above has a row in docs/security.md, with the reason why it remains.
 
 mod support;
 
@@ -30,7 +30,7 @@ const CURED: &[&str] = &[
 /// Checks that cannot run here, and why.
 const BROKEN: &[(&str, &str)] = &[("ec2_elastic_ip_shodan", "it asks a service on the internet")];
 
-/// What Prowler found.
+/// Prowler's findings.
 #[derive(Deserialize)]
 struct Judgement {
     passed: Vec<Finding>,
@@ -92,6 +92,41 @@ fn every_finding_of_a_scanner_is_cured_or_has_its_reason() {
     assert!(unlisted.is_empty(), "Prowler needs calls that the local AWS does not serve: {unlisted:?}");
 }
 
+/// Every finding of Checkov has a row in docs/security.md, with the reason why it remains.
+#[test]
+fn every_finding_in_an_exported_configuration_has_its_reason() {
+    let project = Project::full();
+    project.done(&["local", "start"]);
+    project.set_values();
+    project.done(&["up", "--local", "--yes"]);
+    project.done(&["export", "terraform", "tf", "--local"]);
+    let scan = Command::new(tool("checkov/bin/checkov"))
+        .args(["--directory", "tf", "--framework", "terraform", "--skip-download", "--output", "json", "--quiet"])
+        .current_dir(project.path())
+        .env("HOME", project.path())
+        .output()
+        .expect("Checkov can be started");
+    let said = String::from_utf8_lossy(&scan.stderr);
+    let result: Value = serde_json::from_slice(&scan.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!(result["summary"]["parsing_errors"], 0, "{said}");
+    let imports = std::fs::read_to_string(project.path().join("tf/imports.tf")).expect("there are imports");
+    assert_eq!(result["summary"]["resource_count"], imports.matches("import {").count(), "it has seen every resource");
+
+    let failed = result["results"]["failed_checks"].as_array().expect("a list");
+    let check = |it: &Value| it["check_id"].as_str().expect("an id").to_owned();
+    let found: BTreeSet<String> = failed.iter().map(check).collect();
+    let document = std::fs::read_to_string(root().join("docs/security.md")).expect("the document is there");
+    let reasons = first_columns(&document, "| finding of Checkov |");
+    let unknown: Vec<String> = failed
+        .iter()
+        .filter(|it| !reasons.contains(&check(it)))
+        .map(|it| format!("{} of {}: {}", check(it), it["resource"], it["check_name"]))
+        .collect();
+    assert!(unknown.is_empty(), "cure these findings, or give the reasons in docs/security.md: {unknown:#?}");
+    let stale: Vec<&String> = reasons.difference(&found).collect();
+    assert!(stale.is_empty(), "docs/security.md has reasons for findings that are cured: {stale:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_of_others_in_the_policy_of_a_bucket_are_kept() {
     let (cloud, project) = (TestAws::start().await, Project::with("name: small\nregion: us-east-1\nbuckets: { a: }\n"));
@@ -113,7 +148,7 @@ async fn statements_of_others_in_the_policy_of_a_bucket_are_kept() {
     };
     put(json!([theirs, ours])).await;
     let plan = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
-    assert_eq!(plan.code, 0, "a statement of others is no difference: {}", plan.all());
+    assert_eq!(plan.code, 0, "a statement of others is not a difference: {}", plan.all());
     put(theirs.clone()).await;
     let plan = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
     assert!(plan.code == 2 && plan.stderr.contains("plain_http_denied: false → true"), "{}", plan.all());

@@ -13,15 +13,20 @@ use std::{
     },
 };
 
-use deployer::config::{Config, Program};
+use clap::CommandFactory as _;
+use deployer::{
+    commands::cli::Cli,
+    config::{Config, Program},
+};
 use serde_json::{Value, json};
 use support::{
     Project, Said,
+    cloud::TestAws,
     scene::{Phase, Scene},
 };
 use testkit::{
     LocalAws,
-    proxy::Fault,
+    proxy::InjectedFault,
     small_programs::{echo_function, tiny_service},
 };
 
@@ -84,6 +89,21 @@ fn validate_counts_the_resources_that_up_would_create() {
     let count = planned(&project).len();
     assert_eq!(said.stdout, format!("stack.yaml: {count} resources, no problems\n"), "{}", said.all());
     assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn a_command_that_contains_a_secret_is_warned_of_with_its_line_and_without_it() {
+    let project = Project::of_service("");
+    let description = project.description();
+    let binary = description.lines().find(|line| line.starts_with("    binary: ")).expect("it is there");
+    project.edit(
+        binary,
+        "    files: app\n    setup: pip3 install git+https://ada:hunter2@git.example.org/a\n    run: ./x",
+    );
+    std::fs::create_dir(project.path().join("app")).expect("a folder can be made");
+    let said = project.done(&["validate"]);
+    let warning = "warning: stack.yaml:6: setup contains an address with a password";
+    assert!(said.stderr.contains(warning) && !said.all().contains("hunter2"), "{}", said.all());
 }
 
 #[test]
@@ -212,7 +232,7 @@ fn completions_know_the_commands_and_their_options() {
     }
     assert_eq!(project.run(&["completions", "cmd"]).code, 64);
 
-    // What bash offers after `deployer up --no`.
+    // The completions of bash after `deployer up --no`.
     std::fs::write(project.path().join("script"), project.done(&["completions", "bash"]).stdout).expect("a file");
     let typed = "source ./script; COMP_WORDS=(deployer up --no); COMP_CWORD=2; _deployer deployer --no up; \
                  printf '%s\\n' \"${COMPREPLY[@]}\"";
@@ -248,6 +268,25 @@ fn every_command_has_a_manual_page() {
     let refused = project.run(&["man", "stack.yaml"]);
     assert_eq!(refused.code, 1, "{}", refused.all());
     assert!(refused.stderr.contains("failed to write the manual pages to stack.yaml"), "{}", refused.all());
+}
+
+/// The names of all commands, each with its help, such as `local start`.
+fn commands(command: &clap::Command, path: &str) -> Vec<(String, String)> {
+    let below = command.get_subcommands().flat_map(|it| commands(it, &format!("{path} {}", it.get_name())));
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    [(path.to_owned(), after)].into_iter().chain(below).collect()
+}
+
+#[test]
+fn every_command_has_an_example() {
+    let all = commands(&Cli::command(), "deployer");
+    let has = |name: &str| all.iter().any(|(path, _)| path == name);
+    assert!(has("deployer up") && has("deployer local chaos") && has("deployer secret rm"), "{all:?}");
+    for (path, help) in &all {
+        let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{path} has no examples: {help}"));
+        let is_example = |line: &str| line.starts_with("  ") && line.contains(path.as_str());
+        assert!(examples.lines().any(is_example), "{path} is in none of its examples: {examples}");
+    }
 }
 
 #[test]
@@ -389,6 +428,7 @@ fn what_init_writes_comes_up_on_this_machine() {
         let project = empty("x");
         let said = project.done(&["init", "--template", template, "--name", "shop"]);
         assert!(said.stderr.contains("`binary`"), "there is no Cargo.toml: {}", said.all());
+        assert!(said.stderr.contains("next: name the programs; then `deployer up --local`"), "{}", said.all());
         programs.iter().for_each(|(package, path)| project.edit(package, &format!("binary: {}", path.display())));
         let up = project.done(&["up", "--local", "--yes"]);
         match template {
@@ -419,10 +459,16 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
         "region: us-east-1 is enabled",
         "network: vpc-",
         "resources: 0 of 23 exist (programs not counted), and all can be read",
-        "right to ec2:CreateSecurityGroup: allowed",
-        "right to ec2:CreateLaunchTemplate: allowed",
+        "permission ec2:CreateSecurityGroup: allowed",
+        "permission ec2:CreateLaunchTemplate: allowed",
+        "permissions of `up`: ",
         "quota of load balancers: 0 of 50 exist, 1 to create",
+        "quota of target groups: 0 of 3000 exist, 1 to create",
+        "quota of Auto Scaling groups: 0 of 500 exist, 1 to create",
         "quota of vCPUs: 32 for On-Demand instances; the groups need up to 8",
+        "quota of security groups: 1 of 2500 exist, 2 to create",
+        "quota of tables: 0 of 2500 exist, 1 to create",
+        "quota of concurrent executions: 0 of 1000 are reserved, 0 to reserve; 100 have to stay unreserved",
     ] {
         assert!(finding(&said, good).starts_with('✓'), "{good}: {}", said.all());
     }
@@ -432,6 +478,12 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
     let said = scene.run(&["doctor"]).await;
     assert_eq!(said.code, 0, "{}", said.all());
     assert!(finding(&said, "resources: 23 of 23 exist").starts_with('✓'), "{}", said.all());
+    for kept in
+        ["load balancers: 1 of 50", "target groups: 1 of 3000", "Auto Scaling groups: 1 of 500", "tables: 1 of 2500"]
+    {
+        let line = finding(&said, &format!("quota of {kept} exist, 0 to create"));
+        assert!(line.starts_with('✓'), "{}", said.all());
+    }
     scene.done(Phase::Down).await;
     scene.end().await;
 }
@@ -439,14 +491,15 @@ async fn doctor_finds_everything_there_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_names_what_aws_would_refuse() {
     let scene = Scene::local().await;
-    let denied = || Fault::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
-    let off = Fault::Reworded(vec![("opt-in-not-required".into(), "not-opted-in".into())]);
-    let full = Fault::Reworded(vec![("<Max>50<".into(), "<Max>0<".into())]);
-    let no_zone = Fault::Reworded(vec![("<instanceType>t3.micro".into(), "<instanceType>t3.nano".into())]);
-    let empty = Fault::Answered("<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>".into());
+    let denied =
+        || InjectedFault::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
+    let off = InjectedFault::Reworded(vec![("opt-in-not-required".into(), "not-opted-in".into())]);
+    let full = InjectedFault::Reworded(vec![("<Max>50<".into(), "<Max>0<".into())]);
+    let no_zone = InjectedFault::Reworded(vec![("<instanceType>t3.micro".into(), "<instanceType>t3.nano".into())]);
+    let empty = InjectedFault::Answered("<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>".into());
     for (call, fault, subject, remedy) in [
-        ("CreateLaunchTemplate", denied(), "right to ec2:CreateLaunchTemplate", "CreateLaunchTemplate"),
-        ("CreateSecurityGroup", denied(), "right to ec2:CreateSecurityGroup", "CreateSecurityGroup"),
+        ("CreateLaunchTemplate", denied(), "permission ec2:CreateLaunchTemplate", "CreateLaunchTemplate"),
+        ("CreateSecurityGroup", denied(), "permission ec2:CreateSecurityGroup", "CreateSecurityGroup"),
         ("DescribeVpcs", empty, "network", "create-default-vpc"),
         ("DescribeInstanceTypeOfferings", no_zone, "network", "instance_type"),
         ("DescribeRegions", off, "region", "enable-region"),
@@ -467,10 +520,14 @@ async fn doctor_names_what_aws_would_refuse() {
     let said = scene.run(&["doctor"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     let line = finding(&said, "quota of vCPUs: the groups need 2 vCPUs, more than the quota of 1");
-    assert!(line.starts_with('✗') && said.stdout.contains("lower `instances`, or ask for more"), "{}", said.all());
+    assert!(
+        line.starts_with('✗') && said.stdout.contains("lower `instances`, or request an increase"),
+        "{}",
+        said.all()
+    );
     scene.put_chaos("").await;
 
-    // What `up` does not need is only unchecked.
+    // A check that `up` does not need is only reported as unchecked.
     for call in ["DescribeRegions", "DescribeAccountLimits", "DescribeInstanceTypes"] {
         scene.proxy.reset();
         scene.proxy.inject([call], denied(), usize::MAX);
@@ -479,6 +536,28 @@ async fn doctor_names_what_aws_would_refuse() {
         assert!(said.stdout.contains(": not checked: UnauthorizedOperation: "), "{call}: {}", said.all());
     }
     scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_compares_reserved_concurrency_with_what_the_account_has() {
+    let binary = echo_function().display().to_string();
+    let text = format!("name: s\nregion: us-east-1\nfunctions:\n  f:\n    binary: {binary}\n    concurrency: 901\n");
+    let (cloud, project) = (TestAws::start().await, Project::with(&text));
+    let said = cloud.run(&project, &["doctor"]).await;
+    let line = "✗ quota of concurrent executions: 0 of 1000 are reserved, 901 to reserve; 100 have to stay unreserved";
+    let hint = "  hint: lower `concurrency`, or request an increase (Service Quotas, L-B99A9384)";
+    assert!(said.code == 1 && said.stdout.contains(&format!("{line}\n{hint}\n")), "{}", said.all());
+    // As `up` finds out.
+    let up = cloud.run(&project, &["up", "--yes"]).await;
+    assert!(up.code == 1 && up.stderr.contains("below its minimum value of [100]"), "{}", up.all());
+    project.edit("concurrency: 901", "concurrency: 900");
+    cloud.done(&project, &["doctor"]).await;
+    cloud.done(&project, &["up", "--yes"]).await;
+    let said = cloud.done(&project, &["doctor"]).await;
+    let line = "✓ quota of concurrent executions: 900 of 1000 are reserved, 0 to reserve";
+    assert!(said.stdout.contains(line), "{}", said.all());
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -491,7 +570,7 @@ async fn doctor_reports_the_credentials_and_how_long_they_last() {
         "{}",
         none.all()
     );
-    assert!(finding(&none, "region, network, rights, quotas: not checked").starts_with('!'), "{}", none.all());
+    assert!(finding(&none, "region, network, permissions, quotas: not checked").starts_with('!'), "{}", none.all());
 
     let aws = LocalAws::start().await;
     let lasting = |seconds: u64| {

@@ -12,7 +12,7 @@ use support::{
     run::Run,
     scene::{Phase, Scene},
 };
-use testkit::proxy::{Fault, parts};
+use testkit::proxy::{InjectedFault, parts};
 
 async fn up(cloud: &TestAws, project: &Project) -> Said {
     let up = cloud.done(project, &["up", "--yes"]).await;
@@ -81,7 +81,8 @@ async fn traffic_is_never_switched_to_a_port_without_healthy_targets() {
     scene.project.edit("port: 8080", "port: 8081");
     let unhealthy =
         "<State>unhealthy</State><Reason>Target.Timeout</Reason><Description>Request timed out</Description>";
-    let health = Fault::reworded(&[("<State>healthy</State>", unhealthy), ("<State>initial</State>", unhealthy)]);
+    let health =
+        InjectedFault::reworded(&[("<State>healthy</State>", unhealthy), ("<State>initial</State>", unhealthy)]);
     scene.proxy.inject(["DescribeTargetHealth"], health, usize::MAX);
     let mut run = Run::start(&scene, &["up", "--yes"]);
     run.hear("default_action.web: waiting: 0 of 1 healthy: no answer on its port").await;
@@ -108,7 +109,8 @@ async fn a_failed_change_of_the_port_ends_in_time_and_down_removes_both_sets() {
     scene.project.edit("port: 8080", "port: 8081");
     let unhealthy =
         "<State>unhealthy</State><Reason>Target.Timeout</Reason><Description>Request timed out</Description>";
-    let health = Fault::reworded(&[("<State>healthy</State>", unhealthy), ("<State>initial</State>", unhealthy)]);
+    let health =
+        InjectedFault::reworded(&[("<State>healthy</State>", unhealthy), ("<State>initial</State>", unhealthy)]);
     scene.proxy.inject(["DescribeTargetHealth"], health, usize::MAX);
 
     let at_once = scene.run(&["up", "--yes", "--no-wait"]).await;

@@ -286,7 +286,7 @@ async fn ctrl_c_skips_everything_but_the_cleanup() {
 }
 
 #[test]
-fn a_stack_without_requests_is_told_where_to_find_some() {
+fn a_stack_without_requests_gets_a_hint_where_to_find_some() {
     let project = Project::with("name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\n");
     project.done(&["local", "start"]);
     for arguments in [&["verify", "--local"][..], &["up", "--local", "--yes", "--verify"]] {

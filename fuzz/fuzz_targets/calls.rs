@@ -15,7 +15,7 @@ fuzz_target!(|text: &[u8]| {
         let doors = Doors::open(dir.path()).await.expect("a new local AWS opens");
         doors.put(text).await;
         doors.close().await;
-        // What was accepted can be read back after a restart.
+        // Accepted data can be read back after a restart.
         Doors::open(dir.path()).await.expect("what was written opens").close().await;
     });
 });

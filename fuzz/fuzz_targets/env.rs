@@ -1,4 +1,4 @@
-//! `.env`: whatever stands in the file, our values are in it afterwards, and merging them again changes nothing.
+//! `.env`: whatever the file contains, our values are in it afterwards, and merging them again changes nothing.
 #![no_main]
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-// What repeats a finding of this target by hand.
+// Repeats a finding of this target by hand.
 #[allow(dead_code)]
 #[path = "../../labeler/examples/read_event.rs"]
 mod read_event;

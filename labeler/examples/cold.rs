@@ -43,8 +43,8 @@ async fn main() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let options = Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
     let cloud = Cloud::start(options).await?;
-    let world = World::new(&cloud.endpoint()).await;
-    let reports = world.rounds(&zip).await;
+    let clients = Clients::new(&cloud.endpoint()).await;
+    let reports = clients.rounds(&zip).await;
     cloud.stop().await;
     let reports = reports?;
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
@@ -56,14 +56,14 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-struct World {
+struct Clients {
     s3: aws_sdk_s3::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     lambda: aws_sdk_lambda::Client,
     iam: aws_sdk_iam::Client,
 }
 
-impl World {
+impl Clients {
     async fn new(endpoint: &str) -> Self {
         let config = config(endpoint).await;
         let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::metadata::{APP1, EOI, EXIF, Format, PNG, Reader, SOS, next_marker, orientation};
 
-/// A width and a height in pixels, after the rotation that the orientation asks for.
+/// A width and a height in pixels, after the rotation that the orientation requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dimensions {
     width: u32,

@@ -29,7 +29,7 @@ pub use refused::{Refused, Unfinished};
 
 use object::{Examined, Object, Replaced};
 use picture::Content;
-use row::Standing;
+use row::PictureStatus;
 
 /// The function: its clients, its bucket, its table.
 #[derive(Debug, Clone)]
@@ -90,8 +90,9 @@ impl Labeler {
     pub const MIN_CONFIDENCE: f32 = 75.0;
     /// How often the row may change between reading and writing before the event is left to a retry.
     const ATTEMPTS: u32 = 5;
-    /// The age after which an unreadable picture is given up: longer than a new role takes to propagate (docs/aws.md
-    /// §0.2), and less than the three minutes after which Lambda retries an event for the last time.
+    /// The age after which an unreadable picture counts as unreadable for good: longer than a new role takes to
+    /// propagate (docs/aws.md §0.2), and less than the three minutes after which Lambda retries an event for the last
+    /// time.
     const UNREADABLE_AFTER: Duration = Duration::from_secs(120);
 
     /// A labeler for the pictures of one bucket and the posts of one table.
@@ -145,18 +146,18 @@ impl Labeler {
     /// Reads and writes the row once; `None` if another writer changed it in between.
     async fn attempt(&self, picture: &Picture) -> Result<Option<Outcome>, Refused> {
         let key = picture.key();
-        let before = match self.standing(picture).await? {
-            Standing::Newest { before } => before,
-            Standing::Known => return Ok(Some(Outcome::Known)),
-            Standing::KnownRemoved => {
+        let before = match self.picture_status(picture).await? {
+            PictureStatus::Newest { before } => before,
+            PictureStatus::Known => return Ok(Some(Outcome::Known)),
+            PictureStatus::KnownRemoved => {
                 self.remove_again(&key).await?;
                 return Ok(Some(Outcome::Known));
             }
-            Standing::Outdated => {
+            PictureStatus::Outdated => {
                 self.remove(&key, None).await?;
                 return Ok(Some(Outcome::Outdated));
             }
-            Standing::PostGone => {
+            PictureStatus::PostGone => {
                 self.remove(&key, None).await?;
                 return Ok(Some(Outcome::PostGone));
             }
@@ -241,7 +242,7 @@ impl Labeler {
 
     /// Rekognition has one error for an object that is gone and for one that it cannot read. The latter may be
     /// temporary: a new role takes seconds to propagate (docs/aws.md §2.3). If it lasts until the final retry of the
-    /// event, the row records it; otherwise clients would wait for labels for ever.
+    /// event, the row records it; otherwise clients would wait for labels forever.
     async fn look_whether_gone(&self, picture: &Picture, unreadable: Refused) -> Result<Option<Content>, Refused> {
         let head = self.s3.head_object().bucket(&self.bucket).key(picture.key());
         match head.send().await {

@@ -15,8 +15,8 @@ const UPLOADED: &str = "uploaded";
 /// same bytes, such as its own after cleaning a picture, is not a new picture.
 const TAG: &str = "etag";
 
-/// How a picture relates to the row of its post.
-pub(crate) enum Standing {
+/// The relation of a picture to the row of its post.
+pub(crate) enum PictureStatus {
     /// It is the newest picture of the post; the row has none or an older one.
     Newest {
         /// The picture that the row shows now.
@@ -41,7 +41,7 @@ pub(crate) struct Shown {
 }
 
 impl Labeler {
-    pub(crate) async fn standing(&self, picture: &Picture) -> Result<Standing, Refused> {
+    pub(crate) async fn picture_status(&self, picture: &Picture) -> Result<PictureStatus, Refused> {
         let read = self.dynamodb.get_item().table_name(&self.table);
         let row = read
             .set_key(Some(row_key(picture)))
@@ -56,19 +56,19 @@ impl Labeler {
             .await
             .map_err(|error| Refused::new("to read the post", error))?;
         let Some(row) = row.item else {
-            return Ok(Standing::PostGone);
+            return Ok(PictureStatus::PostGone);
         };
         let new = Shown::from(picture);
         let tag = row.get(TAG).and_then(|tag| tag.as_s().ok());
-        let known = if row.contains_key(LABELS) { Standing::Known } else { Standing::KnownRemoved };
+        let known = if row.contains_key(LABELS) { PictureStatus::Known } else { PictureStatus::KnownRemoved };
         Ok(match Shown::in_row(&row) {
             Some(shown) if shown == new => known,
             Some(shown) if shown.key == new.key && tag.is_some() && tag == picture.tag.as_ref() => known,
-            Some(shown) if shown < new => Standing::Newest { before: Some(shown) },
+            Some(shown) if shown < new => PictureStatus::Newest { before: Some(shown) },
             // The object was overwritten, and this is the delayed event of its first content.
             Some(shown) if shown.key == new.key => known,
-            Some(_) => Standing::Outdated,
-            None => Standing::Newest { before: None },
+            Some(_) => PictureStatus::Outdated,
+            None => PictureStatus::Newest { before: None },
         })
     }
 

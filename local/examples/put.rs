@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
         println!("{status}");
     }
     doors.close().await;
-    // What was accepted must be readable after a restart.
+    // Accepted data must be readable after a restart.
     Doors::open(dir.path()).await?.close().await;
     Ok(())
 }

@@ -18,7 +18,7 @@ use kit::call::Request;
 
 /// The separator between the requests of a text.
 const BETWEEN: &[u8] = b"\n%%\n";
-/// The maximum number of requests to run. More would tell a fuzzer nothing new.
+/// The maximum number of requests to run. More would not reach new code.
 const MOST: usize = 32;
 
 /// The token for the instance metadata, and the ID of the function's invocation. A fuzzer would not find them.
@@ -112,7 +112,7 @@ fn check(what: &str, answer: &Response) {
     let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     if kind.is_some_and(|kind| kind.contains("json")) && !answer.body().is_empty() {
         let read = serde_json::from_slice::<serde_json::Value>(answer.body());
-        assert!(read.is_ok(), "{what} answers what is no JSON: {read:?}");
+        assert!(read.is_ok(), "{what} answers what is not JSON: {read:?}");
     }
 }
 

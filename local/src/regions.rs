@@ -19,7 +19,7 @@ use compute::{Compute, Right};
 use domains::acm::{self, Acm};
 use domains::route53::Route53;
 use domains::{Authority, Balancers};
-use functions::lambda::{CodeObjects, Lambda};
+use functions::lambda::{self, CodeObjects, Lambda};
 use identity::credentials::{Access, session_arn, session_id, user_arn};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Need};
@@ -50,7 +50,7 @@ pub(crate) struct Region {
     _balancers: Arc<BalancersOf>,
 }
 
-/// What all regions share.
+/// State shared by all regions.
 pub(crate) struct Common {
     pub dir: PathBuf,
     pub endpoint: String,
@@ -168,7 +168,7 @@ impl Regions {
             });
         }
         if call.operation == "CreateBucket" {
-            let blocked = all.iter().find_map(|region| region.s3.refuse_freed(&bucket).err());
+            let blocked = all.iter().find_map(|region| region.s3.refuse_blocked(&bucket).err());
             let refusal = blocked?;
             return Some(here.s3.refuse(&refusal, request));
         }
@@ -194,7 +194,7 @@ impl Regions {
         .await;
     }
 
-    /// Returns the running resources, for people and tests.
+    /// Returns the running resources, for `/_local/` pages and tests.
     pub(crate) fn status(&self) -> Value {
         let mut whole = self.home.status();
         for region in self.all().iter().filter(|region| region.name != self.home.name) {
@@ -219,7 +219,17 @@ impl Region {
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
         let logs = Arc::new(Logs::open(&state, name)?);
-        let lambda = Lambda::open(dir, name, endpoint, access.clone(), iam.clone(), logs.clone(), *speed).await?;
+        let lambda = Lambda::open(lambda::Context {
+            dir,
+            region: name,
+            endpoint,
+            access: access.clone(),
+            iam: iam.clone(),
+            logs: logs.clone(),
+            account: *account,
+            speed: *speed,
+        })
+        .await?;
         let s3 = S3::open(&state, name, lambda.clone(), iam.clone(), faults.clone(), strangers.clone())?;
         let s3 = Arc::new(s3);
         s3.grow_old();
@@ -230,17 +240,21 @@ impl Region {
         let parameters = Arc::new(Parameters::open(&state, name)?);
         let roles =
             RolesOf { region: name.to_owned(), access: access.clone(), iam: iam.clone(), secrets: secrets.clone() };
+        let objects_of = Arc::new(ObjectsOf { s3: s3.clone(), iam: iam.clone(), region: name.to_owned() });
+        let dynamodb = DynamoDb::open(&state, name, *speed).await?;
         let compute = Compute::start(compute::Context {
             dir: dir.join("compute"),
             region: name.to_owned(),
             account: ACCOUNT.to_owned(),
             kind: *account,
             endpoint: endpoint.clone(),
-            objects: Arc::new(ObjectsOf(s3.clone())),
+            objects: objects_of.clone(),
+            deliveries: objects_of,
             logs: Arc::new(LogsOf(logs.clone())),
             values: Arc::new(ValuesOf { secrets: secrets.clone(), parameters: parameters.clone() }),
             roles: Arc::new(roles),
             certificates: Arc::new(CertificatesOf(acm.clone())),
+            metrics: lambda.metrics(),
             chaos: faults.chaos(),
             speed: *speed,
         })
@@ -248,9 +262,9 @@ impl Region {
         let balancers: Arc<BalancersOf> = Arc::new(BalancersOf(Arc::downgrade(&compute)));
         acm.connect(Arc::downgrade(&balancers) as Weak<dyn acm::Users>);
         route53.connect(Arc::downgrade(&balancers) as Weak<dyn Balancers>);
-        tokio::spawn(acm.clone().watch());
-        let dynamodb = DynamoDb::open(&state, name, *speed).await?;
         lambda.resume()?;
+        // Nothing can fail any more: it would write to a directory whose server was not started.
+        tokio::spawn(acm.clone().watch());
         Ok(Region {
             name: name.to_owned(),
             acm,
@@ -311,18 +325,33 @@ fn home(dir: &Path, first: &str) -> anyhow::Result<String> {
     Ok(first.to_owned())
 }
 
-struct ObjectsOf(Arc<S3>);
+struct ObjectsOf {
+    s3: Arc<S3>,
+    iam: Arc<Iam>,
+    region: String,
+}
 
 #[async_trait]
 impl compute::Objects for ObjectsOf {
     async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
-        let found = self.0.object(bucket, key, s3::IN_MEMORY).await;
+        let found = self.s3.object(bucket, key, s3::IN_MEMORY).await;
         found.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
     }
 
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
-        let put = self.0.put_for(&Caller::owner(String::new(), ""), bucket, key, bytes).await;
+        let put = self.s3.put_for(&Caller::owner(String::new(), ""), bucket, key, bytes).await;
         put.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
+    }
+}
+
+#[async_trait]
+impl compute::Deliveries for ObjectsOf {
+    async fn deliver(&self, service: &str, source: &str, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
+        let need = s3::object_need("PutObject", &s3::object_arn(bucket, key), None);
+        match self.iam.resource_policies(&self.region).lets_service(service, source, &need) {
+            true => compute::Objects::put(self, bucket, key, bytes).await,
+            false => Err(format!("AccessDenied: the policy of {bucket} does not allow {service} to write {key}")),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Service {
     pub title: &'static str,
     /// The protocol that its SDKs speak.
     protocol: Protocol,
-    /// How the header `x-amz-target` of its requests begins. Empty unless it speaks a JSON protocol.
+    /// How the header `x-amz-target` of its requests begins. Empty unless it has a JSON protocol.
     targets: &'static [&'static str],
     pub rows: fn() -> Rows,
 }

@@ -16,13 +16,13 @@ use identity::iam::Iam;
 use identity::permissions::{Caller, Denial};
 use identity::signature;
 use identity::sts;
-use kit::ACCESS_KEY;
 use kit::account;
 use kit::answer::{self, Refusal, Reply, Response, not_implemented};
 use kit::call::{self, Asked, Call, Need, Request};
 use kit::journal::Journal;
 use kit::pages;
 use kit::region_names::{GLOBAL, REGIONS};
+use kit::{ACCESS_KEY, ACCOUNT};
 use s3::{Incoming, Spool, Strangers};
 
 /// The services, and the checks that all calls pass.
@@ -179,7 +179,7 @@ impl Services {
         }
     }
 
-    /// Returns the running resources, for people and tests.
+    /// Returns the running resources, for `/_local/` pages and tests.
     pub(crate) fn status(&self) -> serde_json::Value {
         self.regions.status()
     }
@@ -235,7 +235,7 @@ impl Services {
         }
     }
 
-    /// The permissions that roles have used, for people and tests.
+    /// The permissions that roles have used, for `/_local/` pages and tests.
     pub(crate) fn used_permissions(&self) -> serde_json::Value {
         serde_json::json!(self.iam.used.all())
     }
@@ -248,6 +248,10 @@ impl Services {
         let here = self.regions.find(region);
         let entity_arn = |kind: &str, name: &str| match kind {
             "secret" => here.as_ref()?.secrets.arn_of(name),
+            "route-table-association" => {
+                let table = here.as_ref()?.compute.route_table_of(name)?;
+                Some(format!("arn:aws:ec2:{region}:{ACCOUNT}:route-table/{table}"))
+            }
             kind => self.iam.entity_arn(kind, name),
         };
         let asked = Asked { call, request, region, entity_arn: &entity_arn };

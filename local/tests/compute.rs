@@ -535,7 +535,7 @@ fn rule_again(stack: &Stack) -> Vec<(&str, &str)> {
     ingress(&stack.balancer_group_id, "80", peer).to_vec()
 }
 
-/// What EC2 refuses.
+/// Requests that EC2 refuses, with the error codes.
 fn refusals_of_ec2(stack: &Stack) -> Vec<Refusal<'_>> {
     vec![
         ("CreateSecurityGroup", vec![("GroupName", "web"), ("GroupDescription", "x")], "InvalidGroup.Duplicate"),
@@ -565,7 +565,7 @@ fn refusals_of_ec2(stack: &Stack) -> Vec<Refusal<'_>> {
     ]
 }
 
-/// What Auto Scaling refuses.
+/// Requests that Auto Scaling refuses, with the error codes.
 fn refusals_of_autoscaling() -> Vec<Refusal<'static>> {
     vec![
         ("CreateAutoScalingGroup", vec![("AutoScalingGroupName", "web")], "AlreadyExists"),
@@ -575,7 +575,7 @@ fn refusals_of_autoscaling() -> Vec<Refusal<'static>> {
     ]
 }
 
-/// What Elastic Load Balancing refuses.
+/// Requests that Elastic Load Balancing refuses, with the error codes.
 fn refusals_of_load_balancing(stack: &Stack) -> Vec<Refusal<'_>> {
     vec![
         ("DescribeLoadBalancers", vec![("Names.member.1", "none")], "LoadBalancerNotFound"),

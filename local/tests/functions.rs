@@ -4,6 +4,8 @@ use std::io::{Cursor, Write};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
+use aws_sdk_cloudwatch::primitives::DateTime;
+use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::error::ProvideErrorMetadata;
 use aws_sdk_lambda::operation::create_function::builders::CreateFunctionFluentBuilder;
@@ -351,6 +353,71 @@ async fn calls_beyond_the_reserved_concurrency_are_throttled() {
     aws.stop().await;
 }
 
+/// The values of a metric of the function, summed up over the last ten minutes, by pages of one value.
+async fn measured(aws: &LocalAws, metric: &str, statistic: &str) -> f64 {
+    let cloudwatch = aws_sdk_cloudwatch::Client::new(&aws.config);
+    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    let call = cloudwatch.get_metric_data().metric_data_queries(query("m", metric, statistic));
+    let call = call.start_time(DateTime::from_secs(now - 600)).end_time(DateTime::from_secs(now + 60));
+    let pages = call.max_datapoints(1).into_paginator().send().try_collect().await.unwrap();
+    let results = pages.iter().flat_map(|page| page.metric_data_results());
+    results.flat_map(|result| result.values()).sum()
+}
+
+fn query(id: &str, metric: &str, statistic: &str) -> MetricDataQuery {
+    let dimension = Dimension::builder().name("FunctionName").value("labeler").build();
+    let metric = Metric::builder().namespace("AWS/Lambda").metric_name(metric).dimensions(dimension).build();
+    let stat = MetricStat::builder().metric(metric).period(60).stat(statistic).build();
+    MetricDataQuery::builder().id(id).metric_stat(stat).build()
+}
+
+#[tokio::test]
+async fn throttled_events_are_measured_and_tried_again_until_there_is_concurrency() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
+    client.put_function_concurrency().function_name("labeler").reserved_concurrent_executions(0).send().await.unwrap();
+    let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);
+    send.payload(Blob::new("\"pid\"")).send().await.unwrap();
+    until("two throttles", async || measured(&aws, "Throttles", "Sum").await >= 2.0).await;
+    assert!(log(&aws, "START").await.is_empty());
+    assert_eq!(measured(&aws, "Invocations", "Sum").await, 0.0);
+    client.delete_function_concurrency().function_name("labeler").send().await.unwrap();
+    until("the invocation", async || measured(&aws, "Invocations", "Sum").await == 1.0).await;
+    assert_eq!(log(&aws, "START").await.len(), 1);
+    assert!(measured(&aws, "AsyncEventAge", "Maximum").await > 0.0);
+    assert_eq!(measured(&aws, "AsyncEventsDropped", "Sum").await, 0.0);
+    aws.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_given_up_is_measured_as_dropped() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
+    let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);
+    send.payload(Blob::new("\"fail\"")).send().await.unwrap();
+    until("the dropped event", async || measured(&aws, "AsyncEventsDropped", "Sum").await == 1.0).await;
+    assert_eq!((measured(&aws, "Errors", "Sum").await, measured(&aws, "Invocations", "Sum").await), (3.0, 3.0));
+    aws.stop().await;
+}
+
+#[tokio::test]
+async fn queries_of_metrics_are_refused_as_by_aws() {
+    let aws = LocalAws::start().await;
+    let cloudwatch = aws_sdk_cloudwatch::Client::new(&aws.config);
+    let ask = |queries: Vec<MetricDataQuery>, start: i64, end: i64| {
+        let call = cloudwatch.get_metric_data().set_metric_data_queries(Some(queries));
+        call.start_time(DateTime::from_secs(start)).end_time(DateTime::from_secs(end)).send()
+    };
+    let empty = ask(vec![query("m", "Throttles", "Sum")], 60, 120).await.unwrap();
+    let result = &empty.metric_data_results()[0];
+    assert_eq!((result.id(), result.label(), result.values().len()), (Some("m"), Some("Throttles"), 0));
+    assert_eq!(code(ask(vec![query("m", "Throttles", "Sum")], 120, 120).await), "ValidationError");
+    assert_eq!(code(ask(vec![query("M", "Throttles", "Sum")], 60, 120).await), "ValidationError");
+    assert_eq!(code(ask(vec![], 60, 120).await), "ValidationError");
+    assert_eq!(code(ask(vec![query("m", "Duration", "Sum")], 60, 120).await), "NotImplementedException");
+    aws.stop().await;
+}
+
 #[tokio::test]
 async fn permissions_added_concurrently_are_lost_and_those_added_in_turn_are_not() {
     let aws = LocalAws::start().await;
@@ -388,7 +455,7 @@ async fn an_event_is_retried_on_the_updated_function() {
 }
 
 #[tokio::test]
-async fn the_account_runs_ten_invocations_at_once_and_they_cannot_be_reserved() {
+async fn the_account_runs_ten_invocations_at_once_and_keeps_a_hundred_unreserved() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let code = FunctionCode::builder().zip_file(zip("second")).build();
@@ -397,10 +464,13 @@ async fn the_account_runs_ten_invocations_at_once_and_they_cannot_be_reserved() 
     function_is_active(&client, "second").await;
 
     let reserve =
-        |number| client.put_function_concurrency().function_name("labeler").reserved_concurrent_executions(number);
-    let refused = reserve(1).send().await.unwrap_err();
+        |name, number| client.put_function_concurrency().function_name(name).reserved_concurrent_executions(number);
+    let refused = reserve("labeler", 901).send().await.unwrap_err();
     assert_eq!(refused.code(), Some("InvalidParameterValueException"));
-    assert!(refused.message().unwrap().contains("below its minimum value of ["), "{refused:?}");
+    assert!(refused.message().unwrap().contains("below its minimum value of [100]"), "{refused:?}");
+    reserve("labeler", 900).send().await.unwrap();
+    assert_eq!(reserve("second", 1).send().await.unwrap_err().code(), Some("InvalidParameterValueException"));
+    client.delete_function_concurrency().function_name("labeler").send().await.unwrap();
 
     for _ in 0..10 {
         let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);
@@ -565,7 +635,7 @@ async fn a_change_succeeds_and_is_announced_even_if_its_event_cannot_be_written(
         s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"x")).send().await.unwrap();
     }
 
-    // No file can be created in something that is no directory.
+    // No file can be created in something that is not a directory.
     std::fs::write(aws.dir.path().join("functions/events"), "").unwrap();
     s3.delete_object().bucket("images").key("a.jpg").send().await.unwrap();
     let objects = ["b.jpg", "c.jpg"].map(|key| ObjectIdentifier::builder().key(key).build().unwrap());

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-struct World {
+struct HttpsScene {
     aws: LocalAws,
     acm: aws_sdk_acm::Client,
     route53: aws_sdk_route53::Client,
@@ -32,13 +32,13 @@ struct World {
 
 const DOMAIN: &str = "shop.localhost";
 
-impl World {
-    async fn start() -> World {
+impl HttpsScene {
+    async fn start() -> HttpsScene {
         let aws = LocalAws::start().await;
         let config = without_retries(&aws.config);
         let route53 = aws_sdk_route53::Client::new(&config);
         let made = route53.create_hosted_zone().name(DOMAIN).caller_reference("1").send().await.unwrap();
-        World {
+        HttpsScene {
             acm: aws_sdk_acm::Client::new(&config),
             balancing: Balancing::new(&config),
             zone: made.hosted_zone.unwrap().id.trim_start_matches("/hostedzone/").to_owned(),
@@ -180,15 +180,15 @@ fn redirect() -> Action {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_is_redirected_to_https_and_the_certificate_has_its_name() {
-    let world = World::start().await;
-    let first = world.issued(&[DOMAIN, "*.shop.localhost"], KeyAlgorithm::Rsa2048).await;
-    let balancer = world.balancer().await;
-    let listen = world.balancing.create_listener().load_balancer_arn(&balancer).port(80).protocol(ProtocolEnum::Http);
+    let scene = HttpsScene::start().await;
+    let first = scene.issued(&[DOMAIN, "*.shop.localhost"], KeyAlgorithm::Rsa2048).await;
+    let balancer = scene.balancer().await;
+    let listen = scene.balancing.create_listener().load_balancer_arn(&balancer).port(80).protocol(ProtocolEnum::Http);
     listen.default_actions(redirect()).send().await.unwrap();
     let policy = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09";
-    let listener = world.secure(&balancer, &first, Some(policy)).await;
-    let (port, secure) = (world.port(80).await, world.port(443).await);
-    let client = Client::of(world.authority().await);
+    let listener = scene.secure(&balancer, &first, Some(policy)).await;
+    let (port, secure) = (scene.port(80).await, scene.port(443).await);
+    let client = Client::of(scene.authority().await);
     let www = format!("www.{DOMAIN}");
 
     let answer = plain(port, &format!("{www}:{port}"), "/a?b=c").await;
@@ -198,7 +198,7 @@ async fn a_browser_is_redirected_to_https_and_the_certificate_has_its_name() {
         let answer = client.get(name, secure, "/a?b=c").await.unwrap();
         assert!(status(&answer) == 200 && answer.ends_with("secure"), "{name}: {answer}");
     }
-    // A wildcard stands for one label: any other name gets the default certificate, which does not have it.
+    // A wildcard matches one label: any other name gets the default certificate, which does not have it.
     let deep = format!("a.b.{DOMAIN}");
     let refused = client.get(&deep, secure, "/").await.unwrap_err();
     assert!(refused.contains("not valid for name"), "{refused}");
@@ -217,44 +217,44 @@ async fn a_browser_is_redirected_to_https_and_the_certificate_has_its_name() {
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "secure");
 
     // The certificate of another name is chosen once the listener has it.
-    let second = world.issued(&["a.b.shop.localhost"], KeyAlgorithm::EcPrime256v1).await;
+    let second = scene.issued(&["a.b.shop.localhost"], KeyAlgorithm::EcPrime256v1).await;
     let added = Certificate::builder().certificate_arn(&second).build();
-    let add = world.balancing.add_listener_certificates().listener_arn(&listener).certificates(added.clone());
+    let add = scene.balancing.add_listener_certificates().listener_arn(&listener).certificates(added.clone());
     assert_eq!(add.send().await.unwrap().certificates().len(), 1);
     assert_eq!(status(&client.get(&deep, secure, "/").await.unwrap()), 200);
-    let described = world.balancing.describe_listener_certificates().listener_arn(&listener).send().await.unwrap();
+    let described = scene.balancing.describe_listener_certificates().listener_arn(&listener).send().await.unwrap();
     let shown: Vec<_> =
         described.certificates().iter().map(|one| (one.certificate_arn().unwrap(), one.is_default())).collect();
     assert_eq!(shown, [(first.as_str(), Some(true)), (second.as_str(), Some(false))]);
 
     // In use, until some time after the last listener has released it.
-    let delete = async |arn: &str| world.acm.delete_certificate().certificate_arn(arn).send().await;
+    let delete = async |arn: &str| scene.acm.delete_certificate().certificate_arn(arn).send().await;
     assert_eq!(code(delete(&second).await), "ResourceInUseException");
-    let in_use = world.acm.describe_certificate().certificate_arn(&second).send().await.unwrap();
+    let in_use = scene.acm.describe_certificate().certificate_arn(&second).send().await.unwrap();
     assert_eq!(in_use.certificate.unwrap().in_use_by(), std::slice::from_ref(&balancer));
-    let remove = world.balancing.remove_listener_certificates().listener_arn(&listener);
+    let remove = scene.balancing.remove_listener_certificates().listener_arn(&listener);
     remove.certificates(added).send().await.unwrap();
     until("the certificate to be released", async || delete(&second).await.is_ok()).await;
     let default = Certificate::builder().certificate_arn(&first).build();
-    let remove = world.balancing.remove_listener_certificates().listener_arn(&listener).certificates(default);
+    let remove = scene.balancing.remove_listener_certificates().listener_arn(&listener).certificates(default);
     assert_eq!(code(remove.send().await), "OperationNotPermitted");
 
     let answer = plain(secure, DOMAIN, "/").await;
     assert!(status(&answer) == 400 && answer.contains("The plain HTTP request was sent to HTTPS port"), "{answer}");
-    world.aws.stop().await;
+    scene.aws.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_of_http2_is_closed() {
-    let world = World::start().await;
-    let arn = world.issued(&[DOMAIN], KeyAlgorithm::EcPrime256v1).await;
-    let balancer = world.balancer().await;
+    let scene = HttpsScene::start().await;
+    let arn = scene.issued(&[DOMAIN], KeyAlgorithm::EcPrime256v1).await;
+    let balancer = scene.balancer().await;
     let timeout = LoadBalancerAttribute::builder().key("idle_timeout.timeout_seconds").value("1").build();
-    let modify = world.balancing.modify_load_balancer_attributes().load_balancer_arn(&balancer).attributes(timeout);
+    let modify = scene.balancing.modify_load_balancer_attributes().load_balancer_arn(&balancer).attributes(timeout);
     modify.send().await.unwrap();
-    world.secure(&balancer, &arn, None).await;
-    let port = world.port(443).await;
-    let client = Client::of(world.authority().await);
+    scene.secure(&balancer, &arn, None).await;
+    let port = scene.port(443).await;
+    let client = Client::of(scene.authority().await);
     let stream = client.connect(DOMAIN, port, b"h2").await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
@@ -264,16 +264,16 @@ async fn an_idle_connection_of_http2_is_closed() {
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "secure");
     connection.await.unwrap().expect("the load balancer closes it gracefully");
     drop(sender);
-    world.aws.stop().await;
+    scene.aws.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_is_refused_as_on_aws() {
-    let world = World::start().await;
-    let arn = world.issued(&[DOMAIN], KeyAlgorithm::EcSecp384r1).await;
-    let pending = world.request(&["other.shop.localhost"], KeyAlgorithm::Rsa2048).await;
-    let balancer = world.balancer().await;
-    let create = || world.balancing.create_listener().load_balancer_arn(&balancer).port(443).default_actions(fixed());
+    let scene = HttpsScene::start().await;
+    let arn = scene.issued(&[DOMAIN], KeyAlgorithm::EcSecp384r1).await;
+    let pending = scene.request(&["other.shop.localhost"], KeyAlgorithm::Rsa2048).await;
+    let balancer = scene.balancer().await;
+    let create = || scene.balancing.create_listener().load_balancer_arn(&balancer).port(443).default_actions(fixed());
     let certificate = |arn: &str| Certificate::builder().certificate_arn(arn).build();
     let secure = || create().protocol(ProtocolEnum::Https);
     let unknown = arn.replace(|letter: char| letter.is_ascii_digit(), "0");
@@ -290,42 +290,42 @@ async fn a_listener_is_refused_as_on_aws() {
     }
     let config = RedirectActionConfig::builder().status_code(RedirectStatus::Http301).build();
     let looping = Action::builder().r#type(ActionTypeEnum::Redirect).redirect_config(config).build();
-    let looping = world.balancing.create_listener().load_balancer_arn(&balancer).port(80).default_actions(looping);
+    let looping = scene.balancing.create_listener().load_balancer_arn(&balancer).port(80).default_actions(looping);
     assert_eq!(code(looping.protocol(ProtocolEnum::Http).send().await), "InvalidLoadBalancerAction");
 
-    let listener = world.secure(&balancer, &arn, None).await;
+    let listener = scene.secure(&balancer, &arn, None).await;
     let describe = async || {
-        let found = world.balancing.describe_listeners().listener_arns(&listener).send().await.unwrap();
+        let found = scene.balancing.describe_listeners().listener_arns(&listener).send().await.unwrap();
         found.listeners.unwrap().remove(0)
     };
     let made = describe().await;
     assert_eq!(made.ssl_policy(), Some("ELBSecurityPolicy-2016-08"));
     assert_eq!(made.certificates()[0].certificate_arn(), Some(arn.as_str()));
-    let modify = || world.balancing.modify_listener().listener_arn(&listener);
+    let modify = || scene.balancing.modify_listener().listener_arn(&listener);
     assert_eq!(code(modify().ssl_policy("ELBSecurityPolicy-None").send().await), "SSLPolicyNotFound");
     modify().ssl_policy("ELBSecurityPolicy-TLS13-1-3-2021-06").send().await.unwrap();
     assert_eq!(describe().await.ssl_policy(), Some("ELBSecurityPolicy-TLS13-1-3-2021-06"));
     modify().protocol(ProtocolEnum::Http).send().await.unwrap();
     assert!(describe().await.certificates().is_empty() && describe().await.ssl_policy().is_none());
     assert_eq!(code(modify().protocol(ProtocolEnum::Https).send().await), "ValidationError");
-    world.aws.stop().await;
+    scene.aws.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_security_policy_decides_the_version_of_tls() {
-    let world = World::start().await;
-    let arn = world.issued(&[DOMAIN], KeyAlgorithm::EcPrime256v1).await;
-    let balancer = world.balancer().await;
-    let listener = world.secure(&balancer, &arn, None).await;
-    let port = world.port(443).await;
-    let roots = world.authority().await;
+    let scene = HttpsScene::start().await;
+    let arn = scene.issued(&[DOMAIN], KeyAlgorithm::EcPrime256v1).await;
+    let balancer = scene.balancer().await;
+    let listener = scene.secure(&balancer, &arn, None).await;
+    let port = scene.port(443).await;
+    let roots = scene.authority().await;
     let ask = async |version: &'static SupportedProtocolVersion| {
         let client = Client { roots: roots.clone(), versions: vec![version] };
         client.get(DOMAIN, port, "/").await.map(|answer| status(&answer)).ok()
     };
     assert_eq!((ask(&version::TLS12).await, ask(&version::TLS13).await), (Some(200), None));
-    let modify = world.balancing.modify_listener().listener_arn(&listener);
+    let modify = scene.balancing.modify_listener().listener_arn(&listener);
     modify.ssl_policy("ELBSecurityPolicy-TLS13-1-3-2021-06").send().await.unwrap();
     assert_eq!((ask(&version::TLS12).await, ask(&version::TLS13).await), (None, Some(200)));
-    world.aws.stop().await;
+    scene.aws.stop().await;
 }

@@ -66,7 +66,7 @@ async fn user_data_reaches_nothing_outside_its_instance() {
     }
 }
 
-/// Whether the status is an expected one: 501 names something that is not implemented, which is no failure of the
+/// Whether the status is an expected one: 501 names something that is not implemented, which is not a failure of the
 /// server.
 fn is_orderly(status: &u16) -> bool {
     *status < 500 || *status == 501

@@ -74,6 +74,11 @@ async fn a_new_network_has_aws_defaults() {
     test.ok("ec2", "ModifyVpcAttribute", &[("VpcId", &*made.vpc), ("EnableDnsHostnames.Value", "true")]).await;
     let form = [("VpcId", &*made.vpc), ("Attribute", "enableDnsHostnames")];
     assert_eq!(test.ok("ec2", "DescribeVpcAttribute", &form).await.field("value"), "true");
+    let is_available = async || {
+        let form = [("VpcId.1", &*made.vpc)];
+        test.ok("ec2", "DescribeVpcs", &form).await.field("state") == "available"
+    };
+    test.until("the VPC is available", is_available).await;
     let subnet = [("SubnetId.1", &*made.subnets[0])];
     assert_eq!(test.ok("ec2", "DescribeSubnets", &subnet).await.field("mapPublicIpOnLaunch"), "false");
     let groups = [("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", &*made.vpc)];
@@ -86,6 +91,40 @@ async fn a_new_network_has_aws_defaults() {
     test.ok("ec2", "DetachInternetGateway", &gateway).await;
     assert!(test.ok("ec2", "DescribeRouteTables", &tables).await.text.contains("blackhole"));
     refused(&test, "ec2", "DetachInternetGateway", &gateway, "Gateway.NotAttached").await;
+    test.stop().await;
+}
+
+#[tokio::test]
+async fn routes_and_associations_are_replaced_in_one_step() {
+    let test = TestCompute::start().await;
+    let made = Made::new(&test).await;
+    let route = [("RouteTableId", &*made.table), ("DestinationCidrBlock", "0.0.0.0/0"), ("GatewayId", &made.gateway)];
+    test.ok("ec2", "ReplaceRoute", &route).await;
+    let missing = [route[0], ("DestinationCidrBlock", "192.0.2.0/24"), route[2]];
+    refused(&test, "ec2", "ReplaceRoute", &missing, "InvalidParameterValue").await;
+    let gateway = [route[0], route[1], ("GatewayId", "igw-0")];
+    refused(&test, "ec2", "ReplaceRoute", &gateway, "InvalidGatewayID.NotFound").await;
+
+    let of_subnet = [("Filter.1.Name", "association.subnet-id"), ("Filter.1.Value.1", &*made.subnets[0])];
+    let there = test.ok("ec2", "DescribeRouteTables", &of_subnet).await;
+    let (_, associations) = there.text.split_once("<associationSet>").expect("associations");
+    let first = associations.split("<item>").find(|item| item.contains(&made.subnets[0])).expect("of the subnet");
+    let (_, id) = first.split_once("<routeTableAssociationId>").expect("an id");
+    let id = id.split('<').next().expect("text");
+    let create = [("VpcId", &*made.vpc), ("ClientToken", "once")];
+    let next = test.ok("ec2", "CreateRouteTable", &create).await.field("routeTableId");
+    assert_eq!(test.ok("ec2", "CreateRouteTable", &create).await.field("routeTableId"), next, "it is the same call");
+    let replace = [("AssociationId", id), ("RouteTableId", &next)];
+    let replaced = test.ok("ec2", "ReplaceRouteTableAssociation", &replace).await.field("newAssociationId");
+    assert_ne!(replaced, id);
+    assert_eq!(test.ok("ec2", "DescribeRouteTables", &of_subnet).await.field("routeTableId"), next);
+    refused(&test, "ec2", "ReplaceRouteTableAssociation", &replace, "InvalidAssociationID.NotFound").await;
+    let other = test.ok("ec2", "CreateVpc", &[("CidrBlock", "10.2.0.0/16")]).await.field("vpcId");
+    let elsewhere = [("VpcId", &*other), ("ClientToken", "once")];
+    refused(&test, "ec2", "CreateRouteTable", &elsewhere, "IdempotentParameterMismatch").await;
+    let outside = test.ok("ec2", "CreateRouteTable", &[("VpcId", &other)]).await.field("routeTableId");
+    let wrong = [("AssociationId", &*replaced), ("RouteTableId", &outside)];
+    refused(&test, "ec2", "ReplaceRouteTableAssociation", &wrong, "InvalidParameterValue").await;
     test.stop().await;
 }
 

@@ -570,3 +570,56 @@ async fn a_group_with_a_template_needs_all_that_a_launch_needs() {
     refresh().await.unwrap();
     test.aws.stop().await;
 }
+
+#[tokio::test]
+async fn the_policy_simulator_says_what_the_policies_of_a_role_allow() {
+    let role = TestRole::new().await;
+    role.allow(json!([
+        { "Effect": "Allow", "Action": ["s3:Get*", "iam:SimulatePrincipalPolicy"], "Resource": "*" },
+        {
+            "Effect": "Allow", "Action": "ec2:CreateVpc", "Resource": "*",
+            "Condition": { "StringEquals": { "aws:RequestTag/owner": "ada" } },
+        },
+        { "Effect": "Deny", "Action": "s3:GetBucketPolicy", "Resource": "*" },
+    ]))
+    .await;
+    let iam = aws_sdk_iam::Client::new(&role.web);
+    let arn = "arn:aws:iam::000000000000:role/web";
+    let actions = ["s3:GetObject", "s3:GetBucketPolicy", "s3:PutObject", "ec2:CreateVpc"];
+    let simulate = || iam.simulate_principal_policy().set_action_names(Some(actions.map(str::to_owned).into()));
+    let ask = simulate().policy_source_arn(arn).max_items(1).into_paginator().items().send();
+    let results = ask.try_collect().await.unwrap();
+    let shown: Vec<String> = results
+        .iter()
+        .map(|it| {
+            let missing = it.missing_context_values().join(" ");
+            format!("{} {} {missing}", it.eval_action_name(), it.eval_decision().as_str())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "s3:GetObject allowed ",
+            "s3:GetBucketPolicy explicitDeny ",
+            "s3:PutObject implicitDeny ",
+            "ec2:CreateVpc implicitDeny aws:requesttag/owner",
+        ]
+    );
+    let owner = aws_sdk_iam::types::ContextEntry::builder().context_key_name("aws:RequestTag/owner");
+    let owner = owner.context_key_type(aws_sdk_iam::types::ContextKeyTypeEnum::String).context_key_values("ada");
+    let of_owner = iam.simulate_principal_policy().policy_source_arn(arn).action_names("ec2:CreateVpc");
+    let of_owner = of_owner.context_entries(owner.build()).send().await.unwrap();
+    assert_eq!(of_owner.evaluation_results()[0].eval_decision().as_str(), "allowed");
+
+    // A session is no principal with policies; others do not exist, or may not be asked about.
+    let code = async |arn: &str| {
+        let refused = simulate().policy_source_arn(arn).send().await.unwrap_err();
+        refused.code().unwrap_or_default().to_owned()
+    };
+    assert_eq!(code("arn:aws:sts::000000000000:assumed-role/web/me").await, "InvalidInput");
+    assert_eq!(code("arn:aws:iam::000000000000:role/other").await, "NoSuchEntity");
+    assert_eq!(code("arn:aws:iam::000000000000:role/path/web").await, "NoSuchEntity");
+    role.allow(json!([{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }])).await;
+    assert_eq!(code(arn).await, "AccessDenied");
+    role.aws.stop().await;
+}

@@ -101,9 +101,18 @@ async fn a_parameter_without_effect_is_refused_and_named() {
             "ModifyLoadBalancerAttributes",
             "LoadBalancerArn",
             &stack.load_balancer,
-            "access_logs.s3.enabled",
+            "connection_logs.s3.enabled",
             "true",
             501,
+        ),
+        // Without a bucket.
+        (
+            "ModifyLoadBalancerAttributes",
+            "LoadBalancerArn",
+            &stack.load_balancer,
+            "access_logs.s3.enabled",
+            "true",
+            400,
         ),
         (
             "ModifyLoadBalancerAttributes",

@@ -8,7 +8,7 @@ pub const ID: &str = "id";
 pub const TITLE: &str = "title";
 /// The body of the post, a string.
 pub const BODY: &str = "body";
-/// What the picture shows, in the author's words, a string; absent unless the author has described it.
+/// The author's description of the picture, a string; absent without one.
 pub const ALT: &str = "alt";
 /// The object key of the picture analysed last, a string; absent before.
 pub const IMAGE: &str = "image";

@@ -56,7 +56,7 @@ pub enum Error {
         variable: String,
         /// The secret or parameter.
         place: String,
-        /// What AWS says.
+        /// AWS's message.
         why: String,
     },
     /// The value cannot be a variable.
@@ -66,7 +66,7 @@ pub enum Error {
         variable: String,
         /// The secret or parameter.
         place: String,
-        /// What is wrong with it.
+        /// The problem.
         why: &'static str,
     },
     /// The environment lacks what a call of AWS needs.
@@ -96,7 +96,7 @@ fn parse(references: &str) -> Result<BTreeMap<String, Reference>, Error> {
     }
 }
 
-/// The time for all values: Lambda ends the initialisation after ten seconds, and says only that.
+/// The time for all values: Lambda ends the initialisation after ten seconds, and reports only that.
 const WITHIN: Duration = Duration::from_secs(8);
 
 fn values(references: BTreeMap<String, Reference>) -> Result<BTreeMap<String, String>, Error> {
@@ -206,7 +206,7 @@ mod tests {
     async fn values_are_read_at_once() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        // Neither gets an answer before both have asked.
+        // Neither gets an answer before both have sent their requests.
         let server = std::thread::spawn(move || {
             let both = [listener.accept().unwrap().0, listener.accept().unwrap().0];
             let body = r#"{"SecretString":"v"}"#;

@@ -37,6 +37,8 @@ import { say, translate } from "/words.js";
 
 /** How many pages are added by scrolling; the rest by the button, so that the foot of the page can be reached. */
 const PAGES_BY_SCROLLING = 5;
+/** How far below the window older posts are loaded, in pixels. */
+const AHEAD = 1200;
 
 /* Drawing */
 
@@ -147,6 +149,9 @@ function elementOf(post, place) {
   const element = drawPost(post, place < 2);
   if (known) {
     const focused = known.element.contains(document.activeElement) ? document.activeElement : null;
+    // What is being written stays.
+    const form = known.element.querySelector(".describing");
+    if (form && element.querySelector(".describe")) element.querySelector(".post-actions").after(form);
     known.element.replaceWith(element);
     if (focused) counterpart(element, focused).focus({ preventScroll: true });
   }
@@ -157,6 +162,7 @@ function elementOf(post, place) {
 
 /** The element of a replaced post that corresponds to the one that had the focus. */
 function counterpart(element, focused) {
+  if (element.contains(focused)) return focused;
   const same = ["delete", "describe", "share", "unfold", "picture"].find((name) => focused.classList.contains(name));
   return element.querySelector(same ? `.${same}` : focused.closest(".describing") ? ".describe" : ".state button, .drop input") ?? element;
 }
@@ -194,13 +200,15 @@ function paste(event) {
 
 /** Shows older posts before the end is reached. */
 function addByScrolling() {
+  // An entry may be of a moment ago, before the posts that have moved the end away.
+  const isNear = () => $("end").getBoundingClientRect().top < innerHeight + AHEAD;
   const near = new IntersectionObserver(async ([{ isIntersecting }]) => {
-    if (!isIntersecting || $("more").hidden || state.shown >= PAGES_BY_SCROLLING * PAGE) return;
+    if (!isIntersecting || !isNear() || $("more").hidden || state.shown >= PAGES_BY_SCROLLING * PAGE) return;
     if (!(await showOlder({ focus: false }))) return;
-    // Observed anew, it is reported again if it is still near.
+    // Once observed again, it is reported if it is still near.
     near.unobserve($("end"));
     near.observe($("end"));
-  }, { rootMargin: "1200px" });
+  }, { rootMargin: `${AHEAD}px` });
   near.observe($("end"));
 }
 
@@ -227,6 +235,8 @@ async function start() {
   on("more", "click", () => showOlder());
   document.addEventListener("paste", paste);
   addEventListener("pagehide", commitAll);
+  // On phones, a hidden page may end without another event.
+  document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && commitAll());
   // A file dropped outside a drop zone must not replace the page.
   for (const event of ["dragover", "drop"]) addEventListener(event, (drag) => drag.preventDefault());
   keepTimes($("posts"));

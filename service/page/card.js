@@ -5,7 +5,7 @@ import { authorPath, labelPath, postPath } from "/address.js";
 import { acceptDrops } from "/composer.js";
 import { avatarOf, dress, fileButton, icon, isBusy, make, setBusy } from "/elements.js";
 import { commit, erase, undo } from "/erase.js";
-import { renewedPicture } from "/feed.js";
+import { MOST_TRIES, renew } from "/feed.js";
 import { hashtag, labelName } from "/labels.js";
 import { openBox } from "/lightbox.js";
 import { refused } from "/login.js";
@@ -114,21 +114,21 @@ function drawPicture(post, early) {
   const image = make("img", { alt: altOf(post), loading: early ? "eager" : "lazy", decoding: "async", src: post.image });
   const button = make("button", { className: "picture", type: "button", title: say("enlarge") }, image);
   button.style.aspectRatio = String(ratioOf(post));
-  // What the user has sent is shown until it has arrived from the bucket.
+  // The user's own upload is shown until the picture has loaded from the bucket.
   if (post.preview) button.style.backgroundImage = `url("${post.preview}")`;
   button.addEventListener("click", () => openBox(post.id));
   image.addEventListener("load", () => button.classList.add("loaded"), { once: true });
-  image.addEventListener("error", () => renewPicture(post, button, image), { once: true });
+  renewOnError(image, post, () => button.replaceWith(make("p", { className: "broken", textContent: say("broken") })));
   return button;
 }
 
-async function renewPicture(post, button, image) {
-  const address = await renewedPicture(post.id);
-  const give = () => button.replaceWith(make("p", { className: "broken", textContent: say("broken") }));
-  if (!address) return give();
-  image.addEventListener("error", give, { once: true });
-  post.image = address;
-  image.src = address;
+/** Tries newer URLs when an image does not load; `giveUp` is called if there is none that does. */
+function renewOnError(image, { id }, giveUp) {
+  let failures = 0;
+  image.addEventListener("error", async () => {
+    failures += 1;
+    if (failures > MOST_TRIES || !(await renew(image, id))) giveUp();
+  });
 }
 
 /** A picture in progress, with its status. After a reload of the page it has no preview. */
@@ -202,8 +202,10 @@ function describe(post, button) {
   const leave = make("button", { className: "quiet", type: "button", textContent: say("cancel") });
   const form = make("form", { className: "describing" }, make("label", { htmlFor: id, textContent: say("alt") }), field, problem, make("div", { className: "actions" }, leave, save));
   const close = () => {
+    // The card may have been drawn again meanwhile, with this form.
+    const now = form.previousElementSibling;
     form.remove();
-    button.focus();
+    now?.querySelector(".describe")?.focus();
   };
   leave.addEventListener("click", close);
   form.addEventListener("submit", async (event) => {
@@ -212,7 +214,7 @@ function describe(post, button) {
     setBusy(save, true);
     try {
       await api.describe(post.id, field.value.trim());
-      // The list may have been loaded anew meanwhile.
+      // The list may have been reloaded meanwhile.
       const now = state.posts?.find((other) => other.id === post.id) ?? post;
       now.alt = field.value.trim();
       close();
@@ -239,10 +241,16 @@ function drawDeleted(post) {
 }
 
 function drawTile(post) {
-  const inside = post.image
-    ? make("img", { alt: altOf(post), loading: "lazy", decoding: "async", src: post.image })
-    : make("span", { className: "tile-words", textContent: post.title || post.body || say("untitled"), dir: "auto" });
-  const tile = make("a", { className: post.image ? "tile" : "tile wordy", href: postPath(post) }, inside);
+  const tile = make("a", { className: "tile", href: postPath(post) });
+  const showWords = () => {
+    tile.classList.add("wordy");
+    tile.replaceChildren(make("span", { className: "tile-words", textContent: post.title || post.body || say("untitled"), dir: "auto" }));
+  };
+  if (post.image) {
+    const image = make("img", { alt: altOf(post), loading: "lazy", decoding: "async", src: post.image });
+    renewOnError(image, post, showWords);
+    tile.append(image);
+  } else showWords();
   dress(tile, post.user);
   tile.dataset.id = post.id;
   return tile;

@@ -45,6 +45,7 @@ export async function start() {
     $("post-file").value = "";
   });
   $("post-preview-remove").addEventListener("click", () => {
+    choosing = null;
     setFile(null);
     $("post-file").focus();
   });
@@ -53,7 +54,7 @@ export async function start() {
   const kept = draft.keptTexts();
   for (const [name, id] of Object.entries(FIELDS)) $(id).value = kept[name] ?? "";
   const picture = await draft.keptPicture();
-  if (picture && !file) setFile(await prepare(picture));
+  if (picture && !file && !choosing) choose(picture);
 }
 
 /** Empties the form: its content was published, or belongs to a user who has logged out. */

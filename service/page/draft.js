@@ -2,6 +2,8 @@
 // storage holds only text. All windows share the database: only the window that holds a picture's key finds it again.
 // Logging out removes both.
 
+import { ofWindow } from "/storage.js";
+
 const [TEXTS, KEY] = ["postagram.draft", "postagram.draft-picture"];
 const [DATABASE, STORE] = ["postagram", "draft"];
 
@@ -9,22 +11,22 @@ const [DATABASE, STORE] = ["postagram", "draft"];
 const KEPT_MS = 24 * 60 * 60 * 1000;
 
 export function keepTexts(texts) {
-  if (Object.values(texts).some(Boolean)) sessionStorage.setItem(TEXTS, JSON.stringify(texts));
-  else sessionStorage.removeItem(TEXTS);
+  if (Object.values(texts).some(Boolean)) ofWindow.set(TEXTS, JSON.stringify(texts));
+  else ofWindow.remove(TEXTS);
 }
 
 export function keptTexts() {
-  return JSON.parse(sessionStorage.getItem(TEXTS) ?? "{}");
+  return JSON.parse(ofWindow.get(TEXTS) ?? "{}");
 }
 
 /** Keeps a picture; null removes it. A browser without a database, as in a private window, forgets it. */
 export async function keepPicture(file) {
-  const known = sessionStorage.getItem(KEY);
+  const known = ofWindow.get(KEY);
   if (!file && !known) return;
   // Keys begin with their time, so that they sort by age.
   const key = known ?? `${Date.now()}-${Math.random()}`;
-  if (file) sessionStorage.setItem(KEY, key);
-  else sessionStorage.removeItem(KEY);
+  if (file) ofWindow.set(KEY, key);
+  else ofWindow.remove(KEY);
   const act = (store) => {
     store.delete(IDBKeyRange.upperBound(String(Date.now() - KEPT_MS)));
     return file ? store.put(file, key) : store.delete(key);
@@ -33,7 +35,7 @@ export async function keepPicture(file) {
 }
 
 export async function keptPicture() {
-  const key = sessionStorage.getItem(KEY);
+  const key = ofWindow.get(KEY);
   return (key && (await use("readonly", (store) => store.get(key)).catch(() => null))) ?? null;
 }
 

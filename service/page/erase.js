@@ -1,4 +1,4 @@
-// Deletes posts. For some seconds a deletion can be undone: until then the service knows nothing of it.
+// Deletes posts. A deletion can be undone for some seconds; the service is called only afterwards.
 
 import * as api from "/api.js";
 import { forget, load } from "/feed.js";
@@ -55,7 +55,7 @@ export async function commit(id) {
   load();
 }
 
-/** Deletes what can still be undone: the user leaves the page or logs out. */
+/** Deletes what can still be undone: the user leaves or hides the page, or logs out. */
 export function commitAll() {
   for (const id of [...state.going.keys()]) commit(id);
 }

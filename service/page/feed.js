@@ -1,4 +1,4 @@
-// The list of posts of a view: loaded in pages, refreshed, and told of newer posts.
+// The list of posts of a view: loaded in pages, refreshed, and notified of newer posts.
 
 import * as api from "/api.js";
 import { $, isBusy, setBusy } from "/elements.js";
@@ -168,14 +168,37 @@ export function showNewer() {
 
 /* Pictures */
 
-let renewing = null;
+/** How many URLs are tried for a picture that does not load: the one that a later list has had, and a new one. */
+export const MOST_TRIES = 2;
 
 /**
- * On a page that has been open for long the URLs of pictures expire, all at about the same time: one list has new
- * ones for all. A picture that does not load from its new URL either is broken. Returns the new URL.
+ * Loads a post's image from a newer URL: on a page that has been open for long, URLs expire. Returns whether there is
+ * one; otherwise the picture is broken.
  */
-export async function renewedPicture(id) {
-  renewing ??= pageOf(state.view, Math.min(LARGEST, state.shown)).finally(() => setTimeout(() => (renewing = null), 1000));
-  const { posts } = await renewing.catch(() => ({ posts: [] }));
-  return posts.map(read).find((post) => post.id === id)?.image;
+export async function renew(image, id) {
+  const failed = image.getAttribute("src");
+  const known = state.posts?.find((post) => post.id === id)?.image;
+  const url = known && known !== failed ? known : (await renewedPictures()).get(id);
+  if (!url || url === failed) return false;
+  // It may show another picture by now.
+  if (image.getAttribute("src") === failed) image.src = url;
+  return true;
+}
+
+let renewal = null; // of the pictures of a view: { view, urls }
+
+/** Returns the new URLs of the view's pictures by post. They expire at about the same time, and share a list. */
+function renewedPictures() {
+  const { view } = state;
+  if (renewal?.view === view) return renewal.urls;
+  const found = pageOf(view, Math.min(LARGEST, state.shown)).catch(() => ({ posts: [] }));
+  const urls = found.then(({ posts }) => {
+    const urls = new Map(posts.map(read).map((post) => [post.id, post.image]));
+    if (view === state.view) for (const post of state.posts ?? []) post.image = urls.get(post.id) ?? post.image;
+    return urls;
+  });
+  const own = { view, urls };
+  renewal = own;
+  urls.finally(() => setTimeout(() => renewal === own && (renewal = null), 1000));
+  return urls;
 }

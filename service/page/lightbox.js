@@ -3,6 +3,7 @@
 import { authorPath, postPath } from "/address.js";
 import { $, make } from "/elements.js";
 import { altOf } from "/card.js";
+import { MOST_TRIES, renew } from "/feed.js";
 import { state } from "/state.js";
 import { say } from "/words.js";
 
@@ -10,6 +11,8 @@ import { say } from "/words.js";
 const SWIPE = 48;
 
 let shown = null;
+/** How often the picture that is shown has not loaded. */
+let failures = 0;
 
 export function openBox(id) {
   history.pushState({ ...history.state, box: id }, "");
@@ -28,29 +31,35 @@ export function closeBox() {
   if ($("lightbox").open) $("lightbox").close();
 }
 
+/** Closes the picture by going back to the view below it. */
+export function leaveBox() {
+  // Going back takes a moment, in which a second click must not go further.
+  if (!shown) return;
+  shown = null;
+  history.back();
+}
+
 export function start() {
   const box = $("lightbox");
-  // Going back takes a moment, in which a second click must not go further.
-  const leave = () => {
-    if (!shown) return;
-    shown = null;
-    history.back();
-  };
   box.addEventListener("cancel", (event) => {
     event.preventDefault();
-    leave();
+    leaveBox();
   });
   // Some browsers close it on a second Escape even so.
-  box.addEventListener("close", () => shown && history.state?.box && leave());
-  $("lightbox-close").addEventListener("click", leave);
+  box.addEventListener("close", () => shown && history.state?.box && leaveBox());
+  $("lightbox-close").addEventListener("click", leaveBox);
   $("lightbox-before").addEventListener("click", () => step(-1));
   $("lightbox-next").addEventListener("click", () => step(1));
   box.addEventListener("keydown", (event) => {
     const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (way) step(way);
   });
-  $("lightbox-stage").addEventListener("click", (event) => event.target === $("lightbox-stage") && leave());
-  swipe($("lightbox-stage"), leave);
+  $("lightbox-stage").addEventListener("click", (event) => event.target === $("lightbox-stage") && leaveBox());
+  $("lightbox-image").addEventListener("error", () => {
+    failures += 1;
+    if (shown && failures <= MOST_TRIES) renew($("lightbox-image"), shown);
+  });
+  swipe($("lightbox-stage"));
 }
 
 function pictures() {
@@ -69,6 +78,7 @@ function show(post) {
   const all = pictures();
   const place = all.indexOf(post);
   shown = post.id;
+  failures = 0;
   const image = $("lightbox-image");
   Object.assign(image, { src: post.image, alt: altOf(post) });
   const author = make("a", { className: "author", href: authorPath(post.user), textContent: post.user, dir: "auto" });
@@ -84,16 +94,21 @@ function show(post) {
   for (const other of [all[place - 1], all[place + 1]]) if (other) new Image().src = other.image;
 }
 
-/** Sideways to the next picture, down to close. With two fingers, the browser zooms. */
-function swipe(stage, leave) {
+function isZoomed() {
+  return (window.visualViewport?.scale ?? 1) > 1.05;
+}
+
+/** Sideways to the next picture, down to close. With two fingers, the browser zooms; then one finger moves the picture. */
+function swipe(stage) {
   let start = null;
+  window.visualViewport?.addEventListener("resize", () => stage.classList.toggle("zoomed", isZoomed()));
   stage.addEventListener("pointerdown", (event) => (start = event.isPrimary && event.pointerType !== "mouse" ? event : null));
   stage.addEventListener("pointercancel", () => (start = null));
   stage.addEventListener("pointerup", (event) => {
-    if (!start || (window.visualViewport?.scale ?? 1) > 1.05) return;
+    if (!start || isZoomed()) return;
     const [x, y] = [event.clientX - start.clientX, event.clientY - start.clientY];
     start = null;
     if (Math.abs(x) > SWIPE && Math.abs(x) > Math.abs(y)) step(x < 0 ? 1 : -1);
-    else if (y > 2 * SWIPE) leave();
+    else if (y > 2 * SWIPE) leaveBox();
   });
 }

@@ -3,19 +3,22 @@
 
 import { viewAt } from "/address.js";
 import { load, supersede } from "/feed.js";
-import { closeBox, syncBox } from "/lightbox.js";
+import { closeBox, leaveBox, syncBox } from "/lightbox.js";
 import { changed, PAGE, state } from "/state.js";
 import { $ } from "/elements.js";
 
 /** The lists of the views left last, by the number of their place in the history. */
 const kept = new Map();
 const MOST_KEPT = 20;
+/** A restored place is settled after as many frames without a change, and given up after as many frames. */
+const [STEADY_FRAMES, MOST_FRAMES] = [5, 120];
 let place = 0;
 let path = location.pathname;
 
 /** Shows the view at a path. */
 export function go(to, { replace = false } = {}) {
   if (to === path && !replace) {
+    leaveBox();
     scrollTo({ top: 0 });
     return load();
   }
@@ -79,13 +82,26 @@ function topPost() {
   return null;
 }
 
+/** Puts a post where it was, again until it stays there: what is above is drawn frame by frame, and changes in height. */
 function restoreScroll(wanted) {
-  const element = wanted && $("posts").querySelector(`[data-id="${CSS.escape(wanted.id)}"]`);
-  if (!element) return scrollTo({ top: 0, behavior: "instant" });
-  const place = () => scrollBy({ top: element.getBoundingClientRect().top - wanted.top, behavior: "instant" });
-  place();
-  // Once more, after what is above was drawn.
-  requestAnimationFrame(() => requestAnimationFrame(place));
+  const find = () => wanted && $("posts").querySelector(`[data-id="${CSS.escape(wanted.id)}"]`);
+  if (!find()) return scrollTo({ top: 0, behavior: "instant" });
+  const reader = new AbortController();
+  const takeOver = () => reader.abort();
+  for (const input of ["wheel", "touchmove", "pointerdown", "keydown", "popstate", "click"]) {
+    addEventListener(input, takeOver, { signal: reader.signal, passive: true });
+  }
+  let [steady, frames] = [0, 0];
+  const settle = () => {
+    const element = find();
+    if (!element || reader.signal.aborted) return takeOver();
+    const distance = element.getBoundingClientRect().top - wanted.top;
+    steady = Math.abs(distance) < 1 ? steady + 1 : 0;
+    scrollBy({ top: distance, behavior: "instant" });
+    if (steady === STEADY_FRAMES || ++frames === MOST_FRAMES) return takeOver();
+    requestAnimationFrame(settle);
+  };
+  settle();
 }
 
 /** Follows a link to one of our views; leaves all others, and those for a new tab, to the browser. */

@@ -2,6 +2,7 @@
 
 import * as api from "/api.js";
 import { nameOf, spelled } from "/names.js";
+import { ofBrowser, ofWindow } from "/storage.js";
 
 const NAME = "postagram.name";
 const TOKEN = "postagram.token";
@@ -12,7 +13,7 @@ let way = null;
 /** Asks the service how users log in, and returns the user who is still logged in, or "". */
 export async function begin() {
   way = await api.config();
-  const known = byToken() ? sessionStorage.getItem(TOKEN) : localStorage.getItem(NAME);
+  const known = byToken() ? ofWindow.get(TOKEN) : ofBrowser.get(NAME);
   return known ? logIn(known) : "";
 }
 
@@ -23,12 +24,12 @@ export function hasBegun() {
 
 /** The name with which the user is likely to be still logged in, before the service has said how; "" if there is none. */
 export function likelyName() {
-  return hasBegun() ? "" : (localStorage.getItem(NAME) ?? "");
+  return hasBegun() ? "" : (ofBrowser.get(NAME) ?? "");
 }
 
 /** Whether the user is certainly not, or no longer, logged in. */
 export function isVisitor() {
-  return hasBegun() || !(localStorage.getItem(NAME) || sessionStorage.getItem(TOKEN));
+  return hasBegun() || !(ofBrowser.get(NAME) || ofWindow.get(TOKEN));
 }
 
 /** Whether users log in with a token rather than by name. */
@@ -47,8 +48,8 @@ export function logIn(text) {
   if (!user) return "";
   api.speakFor(byToken() ? `Bearer ${text}` : asHeader(user));
   // A token is more sensitive than a name: it is stored only as long as its window.
-  if (byToken()) sessionStorage.setItem(TOKEN, text);
-  else localStorage.setItem(NAME, user);
+  if (byToken()) ofWindow.set(TOKEN, text);
+  else ofBrowser.set(NAME, user);
   return user;
 }
 
@@ -59,9 +60,9 @@ export function isName(name, user) {
 
 export function logOut() {
   api.speakFor(null);
-  sessionStorage.removeItem(TOKEN);
-  sessionStorage.removeItem(SENT);
-  localStorage.removeItem(NAME);
+  ofWindow.remove(TOKEN);
+  ofWindow.remove(SENT);
+  ofBrowser.remove(NAME);
 }
 
 /**
@@ -69,18 +70,18 @@ export function logOut() {
  * picture that was analysed last before it.
  */
 export function sent() {
-  return JSON.parse(sessionStorage.getItem(SENT) ?? "{}");
+  return JSON.parse(ofWindow.get(SENT) ?? "{}");
 }
 
 /** Remembers, even across reloads, that a picture's labels are awaited. */
 export function rememberSent(id, before) {
-  sessionStorage.setItem(SENT, JSON.stringify({ ...sent(), [id]: { at: Date.now(), before } }));
+  ofWindow.set(SENT, JSON.stringify({ ...sent(), [id]: { at: Date.now(), before } }));
 }
 
 export function forgetSent(id) {
   const { [id]: _, ...others } = sent();
-  if (Object.keys(others).length) sessionStorage.setItem(SENT, JSON.stringify(others));
-  else sessionStorage.removeItem(SENT);
+  if (Object.keys(others).length) ofWindow.set(SENT, JSON.stringify(others));
+  else ofWindow.remove(SENT);
 }
 
 /** The unverified claims of the token; verifying them is up to the service. */

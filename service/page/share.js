@@ -17,11 +17,22 @@ export async function share(path, title, button) {
 async function copy(url, button) {
   const copied = await navigator.clipboard?.writeText(url).then(() => true, () => false);
   const done = copied || copyBySelection(url);
-  const words = button.querySelector("span") ?? button;
-  const before = words.textContent;
-  words.textContent = say(done ? "copied" : "notCopied");
-  announce(words.textContent);
-  setTimeout(() => (words.textContent = before), 2500);
+  showResult(button.querySelector("span") ?? button, say(done ? "copied" : "notCopied"));
+}
+
+/** Elements that show a result → their own text, and the timer that restores it. */
+const results = new WeakMap();
+
+function showResult(element, text) {
+  const { own = element.textContent, timer } = results.get(element) ?? {};
+  clearTimeout(timer);
+  element.textContent = text;
+  announce(text);
+  const restore = () => {
+    results.delete(element);
+    element.textContent = own;
+  };
+  results.set(element, { own, timer: setTimeout(restore, 2500) });
 }
 
 /** The clipboard's own API exists only at addresses with HTTPS. */

@@ -1,4 +1,4 @@
-// What is shown. `changed` is called after every change of `state` and draws it.
+// The state that the page shows. `changed` is called after every change of `state` and draws it.
 
 /** Posts requested and shown at a time. */
 export const PAGE = 40;

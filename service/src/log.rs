@@ -70,7 +70,7 @@ fn of_this_thread<T>(what: impl FnOnce(&mut Waiting) -> T) -> Option<T> {
     WAITING.try_with(|waiting| waiting.try_borrow_mut().ok().map(|mut waiting| what(&mut waiting))).ok().flatten()
 }
 
-/// Where log lines are written.
+/// The destination of log lines.
 struct Lines;
 
 impl Write for Lines {

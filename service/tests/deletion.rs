@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use reqwest::{Method, StatusCode};
 use service::Limits;
 use support::{TestService, assert_refused, label, put};
-use testkit::{Fault, Proxy};
+use testkit::{InjectedFault, Proxy};
 
 /// Returns a service with a post of ada's that shows one picture and has another, and the id of the post.
 async fn with_pictures() -> (TestService, String) {
@@ -25,7 +25,7 @@ async fn with_pictures() -> (TestService, String) {
 #[tokio::test]
 async fn a_deletion_that_breaks_off_anywhere_orphans_no_picture_and_can_be_repeated() {
     let mut calls_of_a_deletion = 0;
-    for fault in [Fault::internal(), Fault::internal_after()] {
+    for fault in [InjectedFault::internal(), InjectedFault::internal_after()] {
         for good in 0.. {
             let (mut service, post) = with_pictures().await;
             let made = Arc::new(AtomicUsize::new(0));
@@ -35,7 +35,7 @@ async fn a_deletion_that_breaks_off_anywhere_orphans_no_picture_and_can_be_repea
                 let fault = match count.fetch_add(1, Ordering::Relaxed).cmp(&good) {
                     std::cmp::Ordering::Less => None,
                     std::cmp::Ordering::Equal => Some(at.clone()),
-                    std::cmp::Ordering::Greater => Some(Fault::internal()),
+                    std::cmp::Ordering::Greater => Some(InjectedFault::internal()),
                 };
                 std::future::ready(fault)
             })

@@ -220,7 +220,7 @@ fn ids(posts: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn the_keys_of_a_large_table_are_read_once_in_concurrent_segments() {
-    // A reader that requested one segment after the other would wait for ever for the others.
+    // A reader that requested one segment after the other would wait forever for the others.
     let all_there = Some(Arc::new(Barrier::new(SEGMENTS as usize)));
     let service = ServiceOn::table(Table { all_there, ..Table::of(2 * SEGMENTS, 1) }).await;
     let all: Vec<String> = (0..2 * SEGMENTS).map(id).collect();
@@ -231,7 +231,7 @@ async fn the_keys_of_a_large_table_are_read_once_in_concurrent_segments() {
         [1, 16, 16],
         "every answer has one row"
     );
-    // That the table is large is learned once, and the keys are cached for a while.
+    // The service learns once that the table is large, and caches the keys for a while.
     assert_eq!(service.ids("").await, all);
     assert_eq!(service.table.row_reads(), [("BatchGetItem".to_owned(), 16)].into());
     assert_eq!(service.ids(&format!("?limit=3&cursor={}", uuid(4))).await, &all[5..8]);

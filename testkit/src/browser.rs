@@ -91,9 +91,11 @@ impl Browser {
 
     /// Clicks on the element that a selector names.
     pub async fn click(&self, selector: &str) {
-        // The browser itself may scroll the element behind the bar at the top.
-        self.script("document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })", json!([selector]))
-            .await;
+        // The browser itself may scroll the element behind the bar at the top. The wheel makes a page that restores its
+        // place leave that to the reader.
+        let scroll = "dispatchEvent(new Event('wheel'));
+            document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })";
+        self.script(scroll, json!([selector])).await;
         let element = self.element(selector).await;
         self.tell(&format!("element/{element}/click"), json!({})).await;
     }
@@ -153,7 +155,37 @@ impl Browser {
                 let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
                 self.devtools("Emulation.setEmulatedMedia", json!({ "features": [feature] })).await;
             }
-            Driver::Firefox(firefox) => firefox.lock().scheme(scheme),
+            Driver::Firefox(firefox) => {
+                let value = if scheme == "dark" { 0 } else { 1 };
+                firefox.lock().prefer("layout.css.prefers-color-scheme.content-override", json!(value));
+            }
+        }
+    }
+
+    /// Sets the preferred languages of the user, such as `fr-CA,en`, for pages opened from now on.
+    pub async fn languages(&self, languages: &str) {
+        match &self.driver {
+            Driver::Chromium(_) => {
+                let agent = self.value("navigator.userAgent").await;
+                let languages = json!({ "userAgent": agent, "acceptLanguage": languages });
+                self.devtools("Emulation.setUserAgentOverride", languages).await;
+            }
+            Driver::Firefox(firefox) => firefox.lock().prefer("intl.accept_languages", json!(languages)),
+        }
+    }
+
+    /// Blocks cookies and storage for pages opened from now on, as users can.
+    pub async fn block_storage(&self) {
+        match &self.driver {
+            Driver::Chromium(_) => {
+                // What a page sees with the setting "block all cookies", which only a start of the browser could change.
+                let block = "for (const name of ['localStorage', 'sessionStorage', 'indexedDB']) {
+                    const get = () => { throw new DOMException('Access is denied for this document.', 'SecurityError') };
+                    Object.defineProperty(window, name, { get });
+                }";
+                self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": block })).await;
+            }
+            Driver::Firefox(firefox) => firefox.lock().prefer("network.cookie.cookieBehavior", json!(2)),
         }
     }
 
@@ -365,11 +397,13 @@ impl Firefox {
         serde_json::from_slice(&message).expect("it answers with JSON")
     }
 
-    fn scheme(&mut self, scheme: &str) {
+    /// Sets a preference to a number or a text.
+    fn prefer(&mut self, name: &str, value: Value) {
         self.ask("Marionette:SetContext", json!({ "value": "chrome" }));
-        let script = "Services.prefs.setIntPref('layout.css.prefers-color-scheme.content-override', arguments[0])";
-        let value = if scheme == "dark" { 0 } else { 1 };
-        self.tell("execute/sync", json!({ "script": script, "args": [value] }));
+        let script = "const [name, value] = arguments;
+            if (typeof value === 'number') Services.prefs.setIntPref(name, value);
+            else Services.prefs.setStringPref(name, value)";
+        self.tell("execute/sync", json!({ "script": script, "args": [name, value] }));
         self.ask("Marionette:SetContext", json!({ "value": "content" }));
     }
 

@@ -30,4 +30,4 @@ pub mod small_programs;
 pub use cloud::LocalAws;
 pub use control::Control;
 pub use eventually::{eventually, until};
-pub use proxy::{Fault, Proxy};
+pub use proxy::{InjectedFault, Proxy};

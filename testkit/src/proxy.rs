@@ -31,12 +31,12 @@ pub use protocol::is_read;
 
 /// A fault that can be injected into a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedFault {
     /// The connection is reset before the call takes effect.
     ResetBefore,
     /// The connection is reset after the call has taken effect: its answer is lost.
     ResetAfter,
-    /// Like [`Fault::ResetAfter`], and every later call is reset before it takes effect.
+    /// Like [`InjectedFault::ResetAfter`], and every later call is reset before it takes effect.
     CutAfter,
     /// The call takes no effect and is never answered.
     Hang,
@@ -54,28 +54,28 @@ pub enum Fault {
     Reworded(Vec<(String, String)>),
 }
 
-impl Fault {
+impl InjectedFault {
     /// An error in the service's protocol.
-    pub fn refused(status: u16, code: &'static str, message: impl Into<String>) -> Fault {
-        Fault::Refused(status, code, message.into())
+    pub fn refused(status: u16, code: &'static str, message: impl Into<String>) -> InjectedFault {
+        InjectedFault::Refused(status, code, message.into())
     }
 
     /// An internal error of the service; the call has had no effect.
     #[must_use]
-    pub fn internal() -> Fault {
-        Fault::refused(500, "InternalFailure", "as the test asked")
+    pub fn internal() -> InjectedFault {
+        InjectedFault::refused(500, "InternalFailure", "as the test asked")
     }
 
     /// An internal error of the service, although the call has taken effect.
     #[must_use]
-    pub fn internal_after() -> Fault {
-        Fault::RefusedAfter(500, "InternalFailure", "as the test asked".into())
+    pub fn internal_after() -> InjectedFault {
+        InjectedFault::RefusedAfter(500, "InternalFailure", "as the test asked".into())
     }
 
     /// An answer with these texts replaced.
     #[must_use]
-    pub fn reworded(texts: &[(&str, &str)]) -> Fault {
-        Fault::Reworded(texts.iter().map(|(from, to)| ((*from).into(), (*to).into())).collect())
+    pub fn reworded(texts: &[(&str, &str)]) -> InjectedFault {
+        InjectedFault::Reworded(texts.iter().map(|(from, to)| ((*from).into(), (*to).into())).collect())
     }
 }
 
@@ -83,7 +83,7 @@ impl Fault {
 pub type Calls = BTreeSet<String>;
 
 /// Called by the proxy with the operation before it forwards a call or injects a fault.
-type Hook = Box<dyn Fn(String) -> BoxFuture<'static, Option<Fault>> + Send + Sync>;
+type Hook = Box<dyn Fn(String) -> BoxFuture<'static, Option<InjectedFault>> + Send + Sync>;
 
 /// A proxy in front of an AWS. Dropping it closes it.
 pub struct Proxy {
@@ -118,7 +118,7 @@ struct State {
 
 struct Rule {
     calls: Calls,
-    fault: Fault,
+    fault: InjectedFault,
     times: usize,
     hits: BTreeMap<String, usize>,
 }
@@ -133,7 +133,7 @@ impl Proxy {
     /// may do or wait for anything, and chooses the fault of the call.
     pub async fn with_hook<F>(upstream: &str, hook: impl Fn(String) -> F + Send + Sync + 'static) -> Proxy
     where
-        F: Future<Output = Option<Fault>> + Send + 'static,
+        F: Future<Output = Option<InjectedFault>> + Send + 'static,
     {
         Proxy::start(upstream, Some(Box::new(move |operation| Box::pin(hook(operation))))).await
     }
@@ -167,12 +167,12 @@ impl Proxy {
 
     /// Injects a fault into each of these calls the first `times` times that it is made, the client's retries included.
     /// A call is an operation (`CreateTable`) or one call of it (`CreateTable#2`).
-    pub fn inject(&self, calls: impl IntoIterator<Item = impl Into<String>>, fault: Fault, times: usize) {
+    pub fn inject(&self, calls: impl IntoIterator<Item = impl Into<String>>, fault: InjectedFault, times: usize) {
         let calls = calls.into_iter().map(Into::into).collect();
         self.shared.state().rules.push(Rule { calls, fault, times, hits: BTreeMap::new() });
     }
 
-    /// Waits until a [`Fault::CutAfter`] has taken effect.
+    /// Waits until a [`InjectedFault::CutAfter`] has taken effect.
     pub async fn cut(&self) {
         let cut = self.shared.cut.notified();
         if !self.shared.state().is_cut {
@@ -197,7 +197,7 @@ impl Proxy {
         self.shared.state().calls.clone()
     }
 
-    /// Those of [`Proxy::calls`] that may change something.
+    /// The calls of [`Proxy::calls`] that may change something.
     #[must_use]
     pub fn mutating(&self) -> Vec<String> {
         self.calls().into_iter().filter(|call| !protocol::is_read(call)).collect()
@@ -262,9 +262,9 @@ impl State {
     }
 
     /// Returns the fault for this call, if any.
-    fn judge(&mut self, call: &str) -> Option<Fault> {
+    fn judge(&mut self, call: &str) -> Option<InjectedFault> {
         if self.is_cut {
-            return Some(Fault::ResetBefore);
+            return Some(InjectedFault::ResetBefore);
         }
         let (operation, _) = parts(call);
         let rule = self.rules.iter_mut().find(|rule| {
@@ -273,7 +273,7 @@ impl State {
         })?;
         let key = if rule.calls.contains(call) { call } else { operation };
         *rule.hits.entry(key.to_owned()).or_default() += 1;
-        self.is_cut = rule.fault == Fault::CutAfter;
+        self.is_cut = rule.fault == InjectedFault::CutAfter;
         Some(rule.fault.clone())
     }
 }
@@ -358,23 +358,23 @@ async fn carry(shared: Arc<Shared>, request: Request<Incoming>) -> Carried {
             shared.state().note(call, answer.status());
             Carried::Whole(answer)
         }
-        Some(Fault::ResetBefore) => Carried::Lost,
-        Some(Fault::Hang) => Carried::Nowhere,
-        Some(Fault::Throttled) => Carried::Whole(protocol.throttled()),
-        Some(Fault::Refused(status, code, message)) => Carried::Whole(protocol.refusal(*status, code, message)),
-        Some(Fault::RefusedAfter(status, code, message)) => {
+        Some(InjectedFault::ResetBefore) => Carried::Lost,
+        Some(InjectedFault::Hang) => Carried::Nowhere,
+        Some(InjectedFault::Throttled) => Carried::Whole(protocol.throttled()),
+        Some(InjectedFault::Refused(status, code, message)) => Carried::Whole(protocol.refusal(*status, code, message)),
+        Some(InjectedFault::RefusedAfter(status, code, message)) => {
             shared.forward(request).await;
             Carried::Whole(protocol.refusal(*status, code, message))
         }
-        Some(Fault::Answered(body)) => Carried::Whole(Response::new(body.clone().into())),
-        Some(Fault::Reworded(texts)) => Carried::Whole(reword(shared.forward(request).await, texts)),
-        Some(Fault::Truncated) => Carried::Half(shared.forward(request).await),
-        Some(Fault::ResetAfter | Fault::CutAfter) => {
+        Some(InjectedFault::Answered(body)) => Carried::Whole(Response::new(body.clone().into())),
+        Some(InjectedFault::Reworded(texts)) => Carried::Whole(reword(shared.forward(request).await, texts)),
+        Some(InjectedFault::Truncated) => Carried::Half(shared.forward(request).await),
+        Some(InjectedFault::ResetAfter | InjectedFault::CutAfter) => {
             shared.forward(request).await;
             Carried::Lost
         }
     };
-    if fault == Some(Fault::CutAfter) {
+    if fault == Some(InjectedFault::CutAfter) {
         shared.cut.notify_waiters();
     }
     shared.in_flight.fetch_sub(1, Ordering::SeqCst);

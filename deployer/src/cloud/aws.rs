@@ -19,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     cloud::sign_in::{About, Environment, Profiles, Provider, Source, Trouble, selected},
-    cloud::{dns, local_page},
+    cloud::{dns, local_page, usual::Scale, why::RollOuts},
     engine::{Fault, Retry, Tags},
 };
 
@@ -62,6 +62,10 @@ pub struct Aws {
     pub began: Began,
     /// The instance refreshes that this run has started or seen in progress.
     pub watched_refreshes: WatchedRefreshes,
+    /// The roll-outs that this run has observed.
+    pub roll_outs: RollOuts,
+    /// The speed of this cloud.
+    pub scale: Scale,
     /// The rate limits, where they apply.
     pub rates: Rates,
     /// The certificates that servers are verified by.
@@ -110,7 +114,7 @@ pub struct Together {
     pub log_groups: Batch<aws_sdk_cloudwatchlogs::types::LogGroup, 50>,
 }
 
-/// What the clients of all regions share.
+/// State shared by the clients of all regions.
 struct Shared {
     provider: Option<Arc<Provider>>,
     journal: Journal,
@@ -176,7 +180,7 @@ impl Aws {
         let config = config.to_builder().region(Region::new(region.to_owned())).build();
         let (provider, journal, began) = (provider.clone(), journal.clone(), began.clone());
         let shared = Shared { provider, journal, began, rates: rates.clone(), trust: trust.clone() };
-        Aws::of(config, region, shared, self.answer_within)
+        Aws { scale: self.scale, ..Aws::of(config, region, shared, self.answer_within) }
     }
 
     fn of(config: SdkConfig, region: &str, shared: Shared, answer_within: Duration) -> Aws {
@@ -190,6 +194,8 @@ impl Aws {
             provider,
             together: Together::default(),
             watched_refreshes: WatchedRefreshes::default(),
+            roll_outs: RollOuts::default(),
+            scale: Scale::default(),
             journal,
             began,
             rates,
@@ -234,7 +240,7 @@ impl Aws {
     }
 }
 
-/// Without these, a call whose answer is lost would wait for ever: the SDK sets no such timeout itself (docs/aws.md
+/// Without these, a call whose answer is lost would wait forever: the SDK sets no such timeout itself (docs/aws.md
 /// §2.2).
 fn timeouts(answer_within: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(answer_within).build()
@@ -341,7 +347,16 @@ const NOT_YET: &[NotYet] = &[
     not_yet("UpdateFunctionCode", "ResourceConflictException", "", 600),
     not_yet("PublishVersion", "ResourceConflictException", "", 600),
     not_yet("DeleteFunction", "ResourceConflictException", "", 600),
+    not_yet("PutFunctionConcurrency", "ResourceConflictException", "", 300),
+    not_yet("DeleteFunctionConcurrency", "ResourceConflictException", "", 300),
     not_yet("PutFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    not_yet("UpdateFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    not_yet("DeleteFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    // The role's policy, or the bucket, is not visible to Lambda yet.
+    not_yet("PutFunctionEventInvokeConfig", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("UpdateFunctionEventInvokeConfig", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("PutFunctionEventInvokeConfig", "InvalidParameterValueException", "destination ARN", 120),
+    not_yet("UpdateFunctionEventInvokeConfig", "InvalidParameterValueException", "destination ARN", 120),
     not_yet("AddPermission", "ResourceNotFoundException", "", 300),
     not_yet("AddPermission", "ResourceConflictException", "", 300),
     not_yet("RemovePermission", "ResourceConflictException", "", 300),
@@ -374,6 +389,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutBucketCors", "NoSuchBucket", "", 120),
     not_yet("PutBucketLifecycleConfiguration", "NoSuchBucket", "", 120),
     not_yet("PutBucketPolicy", "NoSuchBucket", "", 120),
+    not_yet("PutBucketVersioning", "NoSuchBucket", "", 120),
     not_yet("PutBucketTagging", "NoSuchBucket", "", 120),
     not_yet("PutBucketNotificationConfiguration", "NoSuchBucket", "", 120),
     not_yet(
@@ -402,6 +418,8 @@ const NOT_YET: &[NotYet] = &[
     not_yet("ChangeResourceRecordSets", "InvalidChangeBatch", "", 60),
     not_yet("ChangeResourceRecordSets", "PriorRequestNotComplete", "", 120),
     not_yet("DeleteTargetGroup", "ResourceInUse", "", 120),
+    // The bucket's policy is not in force yet.
+    not_yet("ModifyLoadBalancerAttributes", "InvalidConfigurationRequest", "Access Denied for bucket", 120),
     not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),
     // Another client was faster, or the rules were read too early.
     not_yet("AuthorizeSecurityGroupIngress", "InvalidPermission.Duplicate", "", 60),
@@ -411,6 +429,23 @@ const NOT_YET: &[NotYet] = &[
     // The load balancer's network interfaces outlive it, by up to 35 minutes (docs/aws.md §9.6).
     not_yet("DeleteSecurityGroup", "DependencyViolation", "", 2100),
     not_yet("DeleteSecurityGroup", "InvalidGroup.InUse", "", 2100),
+    not_yet("DeleteSubnet", "DependencyViolation", "", 2100),
+    not_yet("DetachInternetGateway", "DependencyViolation", "", 2100),
+    // Its parts are removed first.
+    not_yet("DeleteInternetGateway", "DependencyViolation", "", 120),
+    not_yet("DeleteRouteTable", "DependencyViolation", "", 120),
+    not_yet("DeleteVpc", "DependencyViolation", "", 300),
+    // Made a moment ago, and not visible to every call.
+    not_yet("*", "InvalidVpcID.NotFound", "", 60),
+    not_yet("*", "InvalidSubnetID.NotFound", "", 60),
+    not_yet("*", "InvalidInternetGatewayID.NotFound", "", 60),
+    not_yet("*", "InvalidRouteTableID.NotFound", "", 60),
+    not_yet("CreateRoute", "InvalidGatewayID.NotFound", "", 60),
+    // Our own call, repeated because its answer was lost, and not visible yet.
+    not_yet("AttachInternetGateway", "Resource.AlreadyAssociated", "", 60),
+    not_yet("CreateRoute", "RouteAlreadyExists", "", 60),
+    not_yet("CreateLoadBalancer", "InvalidSubnet", "has no internet gateway", 60),
+    not_yet("CreateLoadBalancer", "SubnetNotFound", "", 60),
 ];
 
 /// Errors of a create that mean "it exists": our read did not see it, so either of the two is outdated, or another
@@ -421,6 +456,7 @@ const EXISTS: &[&str] = &[
     "ResourceAlreadyExistsException",
     "AlreadyExists",
     "InvalidGroup.Duplicate",
+    "InvalidSubnet.Conflict",
     "InvalidLaunchTemplateName.AlreadyExistsException",
     "DuplicateLoadBalancerName",
     "DuplicateTargetGroupName",
@@ -450,6 +486,12 @@ const ABSENT: &[&str] = &[
     "NoSuchEntity",
     "InvalidGroup.NotFound",
     "InvalidSecurityGroupID.NotFound",
+    "InvalidVpcID.NotFound",
+    "InvalidSubnetID.NotFound",
+    "InvalidInternetGatewayID.NotFound",
+    "InvalidRouteTableID.NotFound",
+    "InvalidAssociationID.NotFound",
+    "Gateway.NotAttached",
     "InvalidPermission.NotFound",
     "InvalidLaunchTemplateName.NotFoundException",
     "InvalidLaunchTemplateId.NotFound",

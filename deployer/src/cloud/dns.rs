@@ -18,7 +18,7 @@ use tokio::{
 use super::local_page;
 use crate::machine::platform;
 
-/// What DNS knows about the name servers of a zone.
+/// The name servers of a zone, according to DNS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameServers {
     /// These, in lower case and without the dot at the end.
@@ -114,9 +114,9 @@ fn random_id() -> u16 {
 /// The answer of one resolver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
-    /// It knows.
+    /// The servers answered.
     Known(NameServers),
-    /// It could not find out: the servers that the zone is delegated to do not answer for it, or it has a fault.
+    /// The lookup failed: the servers that the zone is delegated to do not answer for it, or the resolver has a fault.
     Failure,
     /// The answer is longer than UDP carries.
     Truncated,
@@ -124,13 +124,13 @@ enum Answer {
 
 const TYPE_NS: u16 = 2;
 const CLASS_IN: u16 = 1;
-/// A standard query that asks for recursion.
+/// A standard query with recursion desired.
 const RECURSION_DESIRED: u16 = 0x0100;
 const IS_ANSWER: u16 = 0x8000;
 const IS_TRUNCATED: u16 = 0x0200;
 /// The length of the header, after which the question begins.
 const HEADER: usize = 12;
-/// The response codes that we tell apart (RFC 1035, section 4.1.1).
+/// The response codes that we distinguish (RFC 1035, section 4.1.1).
 const NO_ERROR: u16 = 0;
 const SERVER_FAILURE: u16 = 2;
 const NO_SUCH_NAME: u16 = 3;
@@ -152,7 +152,7 @@ fn query(id: u16, zone: &str) -> Option<Vec<u8>> {
     Some(query)
 }
 
-/// Reads the answer to this query; `None` if it is none, or is not well-formed.
+/// Parses the answer to this query; `None` for anything else.
 fn understood(message: &[u8], query: &[u8]) -> Option<Answer> {
     let mut reader = Reader { message, at: 0 };
     reader.skip(2)?;
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_resolver_is_asked() {
+    async fn a_resolver_is_queried() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
         let serve = async {

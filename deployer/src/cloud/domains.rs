@@ -1,4 +1,4 @@
-//! The domain of a service before its stack: the hosted zone that holds it, what DNS knows of that zone, and how far the
+//! The domain of a service before its stack: the hosted zone that holds it, its delegation in DNS, and how far the
 //! certificate has got.
 
 use super::{
@@ -20,23 +20,23 @@ pub struct Domain {
     pub zone: Option<Zone>,
     /// Whether DNS leads to that zone.
     pub delegation: Delegation,
-    /// How far our certificate has got; `Issued` for one that `stack.yaml` names.
+    /// The state of our certificate; `Issued` for one that `stack.yaml` names.
     pub certificate: Progress,
 }
 
 /// Whether DNS leads to a hosted zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delegation {
-    /// It does.
+    /// DNS leads to the zone.
     Complete,
-    /// It leads to other name servers, or to none.
+    /// DNS leads to other name servers, or to none.
     Missing {
         /// The name servers of the hosted zone.
         wanted: Vec<String>,
-        /// Those that DNS knows.
+        /// The name servers in DNS.
         there: Vec<String>,
     },
-    /// It leads there, but NS records of the zone lead elsewhere below it.
+    /// DNS leads to the zone, but its NS records delegate a subdomain elsewhere.
     Cut {
         /// The name that has them: the domain, or one between it and the zone.
         at: String,
@@ -144,8 +144,8 @@ async fn delegation(aws: &Aws, zone: &Zone) -> Result<Delegation, Fault> {
     Ok(compared(wanted, &own, dns::name_servers(&zone.name, &aws.resolvers().await).await))
 }
 
-/// Compares the name servers of a zone with those that DNS knows. Each of these must answer for the zone. The NS records
-/// of the zone itself may give them other names (docs/aws.md §9.8).
+/// Compares the name servers of a zone with those in DNS. Each of these must answer for the zone. The NS records of the
+/// zone itself may give them other names (docs/aws.md §9.8).
 fn compared(wanted: Vec<String>, own: &[String], known: NameServers) -> Delegation {
     match known {
         NameServers::Unknown => Delegation::Unknown,

@@ -50,10 +50,10 @@ pub struct Target {
     pub description: String,
 }
 
-/// How long a run waits for healthy targets.
+/// The wait for healthy targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// Not at all: steps that depend on them are left for the next run.
+    /// No wait: steps that depend on them are left for the next run.
     No,
     /// At most this long.
     Within(Duration),
@@ -84,7 +84,7 @@ pub async fn look(aws: &Aws, target_group: &str, group: &str) -> Result<Health, 
     Ok(health)
 }
 
-/// The error for a service that will not become healthy: its program exits again and again, each time alike.
+/// The error for a service that will not become healthy: its program exits repeatedly, in the same way each time.
 pub fn hopeless(service: &str, end: &End) -> Fault {
     Fault::new("DescribeTargetHealth", NOT_HEALTHY, format!("{service} {end}"))
 }
@@ -109,7 +109,7 @@ impl Health {
         self.current.contains(instance) && self.targets.iter().any(|it| it.id == instance && is_ill(&it.state))
     }
 
-    /// What is still missing, in one line.
+    /// Returns what is still missing, in one line.
     pub fn waiting_for(&self) -> String {
         let Health { wanted, healthy, targets, .. } = self;
         let progress = format!("{healthy} of {wanted} healthy");
@@ -235,7 +235,7 @@ const REFUSALS: &[Refusal] = &[
     ),
     refusal(
         "current vCPU limit",
-        "the account's quota is used up: terminate other instances, lower `max`, or ask AWS for more (Service Quotas, L-1216C47A)",
+        "the account's quota is used up: terminate other instances, lower `max`, or request an increase (Service Quotas, L-1216C47A)",
         Lasts::UntilSomebodyActs,
     ),
     refusal(
@@ -254,7 +254,11 @@ const REFUSALS: &[Refusal] = &[
         "name an `image` of the instance type's architecture, or remove `image`, and run `up`",
         Lasts::UntilSomebodyActs,
     ),
-    refusal("not authorized", "have the account's administrator allow what AWS names", Lasts::UntilSomebodyActs),
+    refusal(
+        "not authorized",
+        "have the account's administrator allow the action that AWS names",
+        Lasts::UntilSomebodyActs,
+    ),
     // The group retries these itself, and they go away (docs/aws.md §10.2).
     refusal("Invalid IAM Instance Profile", "the new instance profile is not known everywhere yet", Lasts::ForAWhile),
     refusal(
@@ -400,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_instance_of_the_release_that_the_group_runs_is_ill() {
+    fn only_an_instance_of_the_release_that_the_group_runs_is_unhealthy() {
         for (state, expected) in [
             ("initial", true),
             ("unhealthy", true),

@@ -308,7 +308,7 @@ impl Holder {
         let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
         let now = seconds(SystemTime::now());
         Holder {
-            owner: user.unwrap_or_else(|| "somebody".into()),
+            owner: user.unwrap_or_else(|| "an unknown user".into()),
             host: platform::host().map_or_else(|| "an unknown host".into(), |host| host.trim().to_owned()),
             command: command.into(),
             run: RUNS.fetch_add(1, Ordering::Relaxed),

@@ -1,6 +1,8 @@
 //! Remedies for permanent refusals: by AWS's message where it is known, otherwise by the class of the code (docs/aws.md
 //! §3, §18).
 
+use wildmatch::WildMatch;
+
 use crate::{
     cloud::{health, sign_in::NOT_SIGNED_IN},
     engine::Fault,
@@ -20,14 +22,24 @@ pub fn remedy(fault: &Fault, what: Option<&str>) -> Option<String> {
     if is_about_credentials(fault) {
         return Some(RENEW.into());
     }
-    let known = health::advice(fault).or_else(|| known(fault)).map(str::to_owned);
+    let known = health::advice(fault).map(str::to_owned).or_else(|| known(fault));
     known.or_else(|| Class::of(&fault.code).map(|class| class.remedy(fault, what.unwrap_or("this stack"))))
 }
 
-fn known(fault: &Fault) -> Option<&'static str> {
+fn known(fault: &Fault) -> Option<String> {
     let said = format!("{}: {}", fault.code, fault.message);
-    KNOWN.iter().find(|(text, _)| said.contains(text)).map(|(_, remedy)| *remedy)
+    let (_, remedy) = KNOWN.iter().find(|(text, _)| said.contains(text))?;
+    Some(remedy.replace(NUMBER, bracketed_number(&fault.message).unwrap_or("some")))
 }
+
+/// The number that AWS's message has in brackets.
+fn bracketed_number(message: &str) -> Option<&str> {
+    let (number, _) = message.rsplit_once('[')?.1.split_once(']')?;
+    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
+}
+
+/// The placeholder in a remedy for the number in AWS's message.
+const NUMBER: &str = "{number}";
 
 const SIGN_IN: &str = "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or \
                        use --local, which needs no account";
@@ -85,6 +97,21 @@ const KNOWN: &[(&str, &str)] = &[
         "the role's trust policy must allow lambda.amazonaws.com to assume it: correct it, or name another one under \
          `roles`",
     ),
+    (
+        "UnreservedConcurrentExecution",
+        "lower the function's `concurrency`, leave it out, or ask AWS for a higher quota (`aws service-quotas \
+         request-service-quota-increase --service-code lambda --quota-code L-B99A9384 --desired-value …`): \
+         {number} of the account's concurrent executions stay unreserved",
+    ),
+    (
+        "destination ARN",
+        "the bucket, queue or topic in `on_failure` must exist, in this region, and a queue or topic must not be FIFO",
+    ),
+    (
+        "Access Denied for bucket",
+        "Elastic Load Balancing may not write into the artifact bucket, although `up` allows it there: look for a statement \
+         in its policy that denies it (`aws s3api get-bucket-policy`)",
+    ),
     ("vCPU capacity", "ask AWS for a higher vCPU quota (Service Quotas, L-1216C47A), or lower `instances.max`"),
     ("does not support creating load balancers", "only AWS Support can allow load balancers in this account"),
     ("protected against deletion", "set `protect: false` for the table, run `up`, then `down` again"),
@@ -102,8 +129,9 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     (
         "NoDefaultVpc",
-        "make one with `aws ec2 create-default-vpc`, in this region, or name a network of yours in stack.yaml: \
-         `network: { vpc: vpc-…, subnets: [subnet-…, subnet-…] }`",
+        "write `network: own` in stack.yaml, and the stack makes one for itself; or make the default one with `aws ec2 \
+         create-default-vpc`, in this region; or name a network of yours: `network: { vpc: vpc-…, subnets: [subnet-…, \
+         subnet-…] }`",
     ),
     ("NoVpc", "correct `network.vpc` in stack.yaml (`aws ec2 describe-vpcs` lists them), or `region`"),
     ("NoSubnet", "correct `network.subnets` in stack.yaml: `aws ec2 describe-subnets` lists them"),
@@ -121,6 +149,11 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "FullSubnet",
         "free addresses in it by removing what is no longer needed, or name another one in `network.subnets`",
+    ),
+    (
+        "FullBlock",
+        "delete one of these subnets with `aws ec2 delete-subnet --subnet-id subnet-…`: each subnet of the stack takes a \
+         quarter of the block",
     ),
     ("SameZone", "name one subnet for each zone in `network.subnets`"),
     ("TooFewSubnets", "make one for each zone with `aws ec2 create-default-subnet --availability-zone ZONE`"),
@@ -212,14 +245,14 @@ const CLASSES: &[(&str, Class)] = &[
 
 impl Class {
     fn of(code: &str) -> Option<Class> {
-        CLASSES.iter().find(|(pattern, _)| fits(pattern, code)).map(|(_, class)| *class)
+        CLASSES.iter().find(|(pattern, _)| WildMatch::new(pattern).matches(code)).map(|(_, class)| *class)
     }
 
     fn remedy(self, fault: &Fault, what: &str) -> String {
         match self {
             Class::Forbidden => forbidden(fault, what),
             Class::Quota => format!(
-                "a quota of the account is used up: remove what is no longer needed, or ask AWS for more (Service \
+                "a quota of the account is used up: remove what is no longer needed, or request an increase (Service \
                  Quotas); then there is room for {what}"
             ),
             Class::Account => "AWS does not let this account do so yet: finish its sign-up and verification in the \
@@ -232,7 +265,7 @@ impl Class {
                                 `instance_type`"
                 .into(),
             Class::Taken => format!(
-                "what has the name of {what} is not this stack's: remove it by hand, or give the stack another `name`"
+                "a resource with the name of {what} does not belong to this stack: remove it by hand, or give the stack another `name`"
             ),
             Class::InUse => format!("a resource outside this stack still uses {what}: remove it by hand"),
             Class::Busy => format!("another change of {what} is in progress: try again when it has finished"),
@@ -256,15 +289,6 @@ impl Class {
     }
 }
 
-fn fits(pattern: &str, code: &str) -> bool {
-    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-        (Some(rest), Some(_)) => code.contains(rest.trim_end_matches('*')),
-        (Some(end), None) => code.ends_with(end),
-        (None, Some(start)) => code.starts_with(start),
-        (None, None) => code == pattern,
-    }
-}
-
 /// S3 gives the same answer for a bucket of another account.
 fn forbidden(fault: &Fault, what: &str) -> String {
     let ask = format!(
@@ -278,7 +302,7 @@ fn forbidden(fault: &Fault, what: &str) -> String {
     }
 }
 
-/// The denied action, as policies name it if AWS says so, otherwise the operation.
+/// The denied action, as policies name it if AWS's message has it, otherwise the operation.
 fn action(fault: &Fault) -> &str {
     let said = fault.message.split_once("not authorized to perform: ");
     said.and_then(|(_, rest)| rest.split_whitespace().next())
@@ -336,6 +360,21 @@ mod tests {
             ("ListBuckets", "ExpiredToken", "it has expired", "renew the credentials"),
         ];
         rows.iter().for_each(|(operation, code, message, expected)| check(operation, code, message, expected));
+    }
+
+    #[test]
+    fn the_number_of_executions_that_stay_unreserved_is_that_of_the_account() {
+        let said = "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution \
+                    below its minimum value of [10].";
+        let code = "InvalidParameterValueException";
+        check("PutFunctionConcurrency", code, said, ": 10 of the account's concurrent executions stay unreserved");
+        let without = said.replace("[10]", "the account");
+        check(
+            "PutFunctionConcurrency",
+            code,
+            &without,
+            ": some of the account's concurrent executions stay unreserved",
+        );
     }
 
     #[test]

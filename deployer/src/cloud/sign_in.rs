@@ -37,7 +37,7 @@ pub async fn configured_region(profile: Option<&str>) -> Result<Option<String>, 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Trouble {
-    /// What is wrong, and where.
+    /// The problem, and its place.
     pub what: String,
     /// The remedy.
     pub remedy: String,

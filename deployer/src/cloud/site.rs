@@ -1,5 +1,5 @@
-//! The surroundings of the stack: the account, and the network, which is the region's default one or one that
-//! stack.yaml names.
+//! The surroundings of the stack: the account, and the network, which is the region's default one, one that stack.yaml
+//! names, or one that the stack makes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,14 @@ use crate::{
         domains::Domain,
         partition,
     },
-    config::ExistingNetwork,
+    config::{ChosenNetwork, ExistingNetwork},
     engine::Fault,
 };
 
 mod existing;
+mod own;
+
+pub use own::Own;
 
 /// The region and the caller's identity.
 #[derive(Debug, Clone)]
@@ -26,7 +29,7 @@ pub struct Site {
     pub caller_arn: String,
     /// The region.
     pub region: String,
-    /// Whether another endpoint stands in for AWS, such as our local AWS.
+    /// Whether another endpoint is used in place of AWS, such as our local AWS.
     pub is_emulated: bool,
 }
 
@@ -35,20 +38,22 @@ pub struct Site {
 pub struct Network {
     /// The domains of the services that have one, by service.
     pub domains: BTreeMap<String, Domain>,
-    /// The VPC.
+    /// The VPC; empty if it does not exist yet, or is unknown.
     pub vpc: String,
     /// Two or three of its subnets, by zone.
     pub subnets: Vec<Subnet>,
+    /// Its plan, if the stack makes it.
+    pub own: Option<Own>,
 }
 
 /// One subnet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subnet {
-    /// `subnet-…`.
+    /// `subnet-…`; empty if it does not exist yet.
     pub id: String,
     /// The zone it is in.
     pub zone: String,
-    /// How many of its addresses are free; `None` if it was not read.
+    /// The number of its free addresses; `None` if it was not read.
     pub free: Option<u32>,
 }
 
@@ -98,7 +103,15 @@ impl Site {
 impl Network {
     /// A network for laying out a stack without asking AWS.
     pub fn unknown() -> Network {
-        Network { domains: BTreeMap::new(), vpc: String::new(), subnets: Vec::new() }
+        Network { domains: BTreeMap::new(), vpc: String::new(), subnets: Vec::new(), own: None }
+    }
+
+    /// The same, with the resources of a network that the stack makes.
+    pub fn unread(chosen: Option<&ChosenNetwork>, region: &str) -> Network {
+        match chosen {
+            Some(ChosenNetwork::Own(block)) => own::unknown(region, *block),
+            _ => Network::unknown(),
+        }
     }
 
     /// The network that stack.yaml names, as written. The zones are not known.
@@ -108,21 +121,41 @@ impl Network {
         Network { vpc: vpc.clone(), subnets: subnets.collect(), ..Network::unknown() }
     }
 
-    /// Finds the network that stack.yaml names, or else the default one, and the zones in it that offer all of these
-    /// instance types.
+    /// Finds the network that stack.yaml chooses for this stack, or else the default one, and the zones in it that offer
+    /// all of these instance types.
     pub async fn discover(
         aws: &Aws,
         instance_types: &BTreeSet<String>,
-        named: Option<&ExistingNetwork>,
+        stack: &str,
+        chosen_network: Option<&ChosenNetwork>,
     ) -> Result<Network, Fault> {
-        if let Some(named) = named {
-            return existing::find(aws, instance_types, named).await;
+        match chosen_network {
+            Some(ChosenNetwork::Existing(named)) => return existing::find(aws, instance_types, named).await,
+            Some(ChosenNetwork::Own(block)) => return own::find(aws, instance_types, stack, *block).await,
+            None => (),
         }
         let (vpc, subnets, offered) =
             futures::try_join!(default_vpc(aws), default_subnets(aws), offered(aws, instance_types))?;
         let vpc = vpc.ok_or_else(|| no_vpc(&aws.region))?;
         let subnets = subnets.into_iter().filter(|(of, _)| *of == vpc).map(|(_, subnet)| subnet).collect();
-        Ok(Network { domains: BTreeMap::new(), vpc, subnets: chosen(subnets, &offered, instance_types, &aws.region)? })
+        let subnets = chosen(subnets, &offered, instance_types, &aws.region)?;
+        Ok(Network { vpc, subnets, ..Network::unknown() })
+    }
+
+    /// The same network as it is now, if the stack makes it: another run may have done so.
+    pub async fn again(&self, aws: &Aws, stack: &str) -> Result<Network, Fault> {
+        match &self.own {
+            Some(own) => Ok(Network { domains: self.domains.clone(), ..own::again(aws, stack, own).await? }),
+            None => Ok(self.clone()),
+        }
+    }
+
+    /// Checks that a network that the stack makes has subnets in enough zones. One that exists, or the default one, is
+    /// checked when it is found. What exists can be used and removed without them.
+    ///
+    /// Errors: too few zones, or no addresses for the subnets.
+    pub fn check_zones(&self, region: &str) -> Result<(), Fault> {
+        self.own.as_ref().map_or(Ok(()), |own| own.check(region))
     }
 
     /// Checks that a new load balancer has enough addresses to scale in each subnet (docs/aws.md §8.1).
@@ -148,7 +181,7 @@ impl Network {
     }
 }
 
-/// How many addresses of a subnet are free.
+/// Returns the number of free addresses of a subnet.
 fn free(subnet: &Described) -> Option<u32> {
     subnet.available_ip_address_count().and_then(|count| u32::try_from(count).ok())
 }

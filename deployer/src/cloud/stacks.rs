@@ -13,7 +13,7 @@ use crate::{
     },
     engine::{AT_ONCE, AllTagged, Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Tagged},
     kinds::{
-        HELD, KINDS, Kind,
+        KINDS, Kind, STORED_VALUES,
         auto_scaling_group::{ENDS_TAG, PAUSED_TAG},
         bucket::Bucket,
     },
@@ -27,7 +27,7 @@ pub struct Stacks {
     pub account: Option<String>,
     /// The stacks, by name and region.
     pub stacks: Vec<FoundStack>,
-    /// What could not be read.
+    /// The resources that could not be read.
     pub unread: Vec<Unread>,
 }
 
@@ -48,9 +48,9 @@ pub struct FoundStack {
     pub ends: Option<String>,
     /// The number of its resources, by kind.
     pub resources: BTreeMap<&'static str, usize>,
-    /// How much they run and hold.
+    /// The number of instances, and the size of the data.
     pub size: Sizes,
-    /// What a month of them costs.
+    /// The monthly cost of its resources.
     pub cost: Cost,
     /// How to remove it; `None` if no `stack.yaml` can have its name.
     pub remove: Option<Removal>,
@@ -104,7 +104,7 @@ pub async fn search(aws: &Aws, regions: &BTreeSet<String>) -> (Vec<FoundStack>, 
 
 /// Every kind that a stack can have, including those that only `deployer secret` creates.
 fn every_kind() -> impl Iterator<Item = &'static Kind> {
-    KINDS.iter().chain(HELD)
+    KINDS.iter().chain(STORED_VALUES)
 }
 
 /// Sorts the resources of a region, listed in the order of their kinds, by their stacks.

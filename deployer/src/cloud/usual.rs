@@ -27,7 +27,7 @@ const fn configured(kind: &'static str, step: &'static str, work_s: u16, configu
 /// The step of a resource that does not exist yet; of a service, the wait until it is healthy.
 pub const CREATING: &str = "creating";
 /// The step of a resource that differs.
-const UPDATING: &str = "updating";
+pub const UPDATING: &str = "updating";
 /// The step of a resource that is no longer wanted.
 const DELETING: &str = "deleting";
 
@@ -55,10 +55,10 @@ pub const TIMES: &[Usual] = &[
 /// The usual time of every other step, in seconds.
 pub const OTHERS_S: u16 = 1;
 
-/// How fast the cloud is.
+/// The speed of the cloud.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Scale {
-    /// As fast as AWS.
+    /// The speed of AWS.
     #[default]
     Aws,
     /// A local AWS with this speed.
@@ -76,6 +76,15 @@ impl Scale {
             Scale::Aws => Duration::from_secs(work_s + configured_s),
             #[cfg(feature = "local")]
             Scale::Local(speed) => speed.takes(work_s) + speed.lasts(configured_s),
+        }
+    }
+
+    /// How long a configured time of so many seconds lasts.
+    pub fn lasts(self, seconds: u64) -> Duration {
+        match self {
+            Scale::Aws => Duration::from_secs(seconds),
+            #[cfg(feature = "local")]
+            Scale::Local(speed) => speed.lasts(seconds),
         }
     }
 
@@ -119,6 +128,7 @@ mod tests {
             let fast = Scale::Local(local::Speed::FAST);
             assert_eq!(seconds(fast, "load_balancer", CREATING), 0.3);
             assert_eq!(seconds(fast, "service", CREATING), 0.12 + 1.0);
+            assert_eq!(fast.lasts(1800).as_secs(), 90);
         }
     }
 }

@@ -36,7 +36,7 @@ pub async fn above(aws: &Aws, domain: &str) -> Result<Vec<Zone>, Fault> {
     Ok(suffixes(zones.map(zone).collect(), domain))
 }
 
-/// Those of these zones whose name is a suffix of the domain.
+/// Returns the zones whose name is a suffix of the domain.
 fn suffixes(mut zones: Vec<Zone>, domain: &str) -> Vec<Zone> {
     let holds = |zone: &Zone| {
         domain.strip_suffix(zone.name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -46,7 +46,7 @@ fn suffixes(mut zones: Vec<Zone>, domain: &str) -> Vec<Zone> {
     zones
 }
 
-/// Those of these zones with the longest name.
+/// Returns the zones with the longest name.
 fn longest(mut zones: Vec<Zone>) -> Vec<Zone> {
     let most = zones.iter().map(|zone| zone.name.len()).max().unwrap_or_default();
     zones.retain(|zone| zone.name.len() == most);
@@ -116,7 +116,7 @@ pub fn alias(name: &str, kind: RrType, dns_name: &str, zone: &str) -> Result<Res
     ResourceRecordSet::builder().name(name).r#type(kind).alias_target(target).build().map_err(incomplete)
 }
 
-/// Where a record set leads: the name of an alias, or the values of the records.
+/// The target of a record set: the name of an alias, or the values of the records.
 pub fn leads_to(set: &ResourceRecordSet) -> String {
     match &set.alias_target {
         Some(target) => plain(&target.dns_name),

@@ -19,9 +19,20 @@ pub struct Cli {
     /// The command.
     pub command: Command,
     #[command(flatten)]
-    /// What every command takes.
+    /// The options of every command.
     pub global: Global,
 }
+
+/// The introduction, with commands to try first.
+pub const FIRST_SCREEN: &str = "\
+deployer deploys the stack that stack.yaml describes to AWS, or to this machine.
+There is no state file: after an interruption, run the same command again.
+
+  deployer init           write a stack.yaml to start from
+  deployer up --local     run the stack on this machine, no account needed
+  deployer up             deploy it to AWS, after showing the plan
+
+`deployer --help` lists all commands, with examples and exit codes.";
 
 /// The variable with the port of the local AWS.
 pub const PORT_VARIABLE: &str = "DEPLOYER_LOCAL_PORT";
@@ -49,6 +60,7 @@ Examples:
   deployer verify                     make the requests of stack.yaml, and check the answers
   deployer validate                   check stack.yaml without an account
   deployer outputs --write .env       fill in a .env for a service run by hand
+  deployer export terraform tf        hand the stack over to Terraform
   deployer down                       remove everything
 
 Exit codes:
@@ -69,6 +81,19 @@ Examples:
   deployer up --yes --verify          deploy, then check that it works
   deployer up --yes -v                with a chart of what took how long
   deployer up --yes --json | jq -r 'select(.event == \"failed\").resource'";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  deployer plan                       what `up` would change, and why
+  deployer plan services              only these parts and what they need
+  deployer plan --detailed-exitcode   exits with 2 if there are changes
+  deployer plan --json | jq -r '.resources[].address'";
+
+const WHY_EXAMPLES: &str = "\
+Examples:
+  deployer why                        every service and function
+  deployer why web                    one of them
+  deployer why --local                on this machine";
 
 const DOWN_EXAMPLES: &str = "\
 Examples:
@@ -117,6 +142,15 @@ Examples:
   deployer resume
   deployer resume --yes && deployer outputs URL";
 
+const EXPORT_EXAMPLES: &str = "\
+Nothing is changed: the configuration describes what exists, and has an import
+block for each resource. Programs are written beside it.
+
+Examples:
+  deployer export terraform tf
+  deployer export terraform tf --overwrite   after an `up`, once more
+  cd tf && terraform init && terraform plan";
+
 const LS_EXAMPLES: &str = "\
 Examples:
   deployer ls                         the stacks of the account in this region
@@ -140,7 +174,7 @@ Examples:
   deployer open --local               the only service, on this machine
   deployer open web                   this service, on AWS";
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The stack's description [default: the nearest stack.yaml, here or in a folder above]
@@ -190,6 +224,7 @@ pub enum Command {
     #[command(after_help = UP_EXAMPLES)]
     Up(Up),
     /// Show what `up` would do, without changing anything
+    #[command(after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
     /// Show what the stack costs a month, from a table of prices, without an account
     #[command(after_help = COST_EXAMPLES)]
@@ -198,6 +233,7 @@ pub enum Command {
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
     /// Explain why a service or function is not healthy, with the evidence and the remedy
+    #[command(after_help = WHY_EXAMPLES)]
     Why(Why),
     /// List the releases of services and functions, newest first
     History(History),
@@ -228,13 +264,18 @@ pub enum Command {
     #[command(subcommand, after_help = SECRET_EXAMPLES)]
     Secret(SecretCommand),
     /// Print the stack's outputs, or fill them into a .env file
+    #[command(after_help = OUTPUTS_EXAMPLES)]
     Outputs(Outputs),
+    /// Write the stack as a configuration of another tool, which can take it over
+    #[command(subcommand, after_help = EXPORT_EXAMPLES)]
+    Export(ExportCommand),
     /// List the stacks of the account, even those whose stack.yaml is lost, and how to remove them
     #[command(after_help = LS_EXAMPLES)]
     Ls(Ls),
     /// Print the least IAM policy with which commands can run, without an account
     Policy(Policy),
     /// Print the JSON Schema of stack.yaml for editors
+    #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
     /// Check everything that the first `up` needs, without changing anything
     #[command(after_help = DOCTOR)]
@@ -250,7 +291,7 @@ pub enum Command {
     /// Print the manual page, or write those of all commands into a folder
     Man(Man),
     /// The local AWS that --local uses
-    #[command(subcommand)]
+    #[command(subcommand, after_help = LOCAL_EXAMPLES)]
     Local(LocalCommand),
 }
 
@@ -295,7 +336,7 @@ pub struct Up {
     /// Only these sections or entries of stack.yaml, and what they need, such as `buckets` or `tables.posts`
     pub targets: Vec<String>,
     #[command(flatten)]
-    /// What all roll-outs take.
+    /// The options of every roll-out.
     pub roll_out: RollOut,
     /// Let AWS set the services to no instances after this time, such as `4h` or `2d`, which needs no computer of yours;
     /// the next `up` removes that, or moves it with another --for
@@ -349,7 +390,7 @@ pub struct Pause {
 #[command(mut_arg("healthy_within", |arg| arg.help(RESUME_WITHIN)))]
 pub struct Resume {
     #[command(flatten)]
-    /// What all roll-outs take.
+    /// The options of every roll-out.
     pub roll_out: RollOut,
 }
 
@@ -444,15 +485,26 @@ Examples:
 #[command(mut_arg("no_wait", |arg| arg.help(ROLLBACK_NO_WAIT)))]
 #[command(after_help = ROLLBACK)]
 pub struct Rollback {
-    /// The service or function of stack.yaml, such as `web`
+    /// The service or function of stack.yaml, such as `web` [default: the only service; without services, the only
+    /// function]
     #[arg(value_name = "NAME")]
-    pub name: String,
+    pub name: Option<String>,
     /// The release to go back to, as `history` numbers them [default: the one before the newest]
     #[arg(value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     pub release: Option<i64>,
     #[command(flatten)]
-    /// What all roll-outs take.
+    /// The options of every roll-out.
     pub roll_out: RollOut,
+}
+
+impl Rollback {
+    /// Reads a single number as the release, as in `deployer rollback 3`, unless it is a name of `stack.yaml`.
+    pub fn settle(&mut self, is_name: impl Fn(&str) -> bool) {
+        let alone = self.name.as_deref().filter(|name| self.release.is_none() && !is_name(name));
+        if let Some(number) = alone.and_then(|name| name.parse().ok()).filter(|number| *number > 0) {
+            (self.name, self.release) = (None, Some(number));
+        }
+    }
 }
 
 const ROLLBACK_WITHIN: &str =
@@ -461,8 +513,10 @@ const ROLLBACK_NO_WAIT: &str = "Do not wait until the load balancer's targets ar
 
 const ROLLBACK: &str = "\
 Examples:
-  deployer rollback web               back to the release before the newest
-  deployer rollback web 3             back to release 3
+  deployer rollback                   the only service, to the release before the
+                                      newest
+  deployer rollback 3                 the same, to release 3
+  deployer rollback web 3             one of several services, to release 3
   deployer rollback labeler           the code and configuration of the version before the newest
 
 stack.yaml still describes the newer release: the next `up` brings that again.";
@@ -541,8 +595,10 @@ pub enum SecretCommand {
     #[command(after_help = SECRET_SET_EXAMPLES)]
     Set(SecretSet),
     /// List the stack's secrets and parameters, without their values
+    #[command(after_help = SECRET_LS_EXAMPLES)]
     Ls,
     /// Delete a secret, which can be restored for seven days, or a parameter for good
+    #[command(after_help = SECRET_RM_EXAMPLES)]
     Rm(SecretRm),
 }
 
@@ -592,6 +648,31 @@ Examples:
   openssl rand -hex 32 | deployer secret set app/jwt
   deployer secret set --parameter /app/db <password.txt";
 
+const SECRET_LS_EXAMPLES: &str = "\
+Examples:
+  deployer secret ls                  names, and the variables that read them
+  deployer secret ls --local          those of the local AWS";
+
+const SECRET_RM_EXAMPLES: &str = "\
+Refuses what a variable of stack.yaml or a deployed program still reads.
+
+Examples:
+  deployer secret rm app/jwt          after a question
+  deployer secret rm --parameter /app/db --yes";
+
+const OUTPUTS_EXAMPLES: &str = "\
+Examples:
+  deployer outputs                    a line NAME=value for each output
+  deployer outputs URL                only this value
+  deployer outputs --write .env       update this file, and keep its other lines
+  eval \"$(deployer outputs --format shell)\"";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  deployer schema >stack.schema.json
+An editor that knows YAML then checks a stack.yaml that begins with
+  # yaml-language-server: $schema=stack.schema.json";
+
 /// Arguments of `outputs`.
 #[derive(Debug, Args)]
 pub struct Outputs {
@@ -603,6 +684,25 @@ pub struct Outputs {
     /// Update this .env file in place, keeping its other lines
     #[arg(long, value_name = "PATH", conflicts_with_all = ["name", "format"])]
     pub write: Option<PathBuf>,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Write a Terraform configuration (Terraform 1.5 or later) that imports every resource of the stack
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Terraform(ExportTerraform),
+}
+
+/// Arguments of `export terraform`.
+#[derive(Debug, Args)]
+pub struct ExportTerraform {
+    /// The folder to write into, which is created if it does not exist
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Write into the folder of an earlier export, and replace its files
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 /// Arguments of `policy`.
@@ -647,9 +747,10 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = INIT)]
 pub struct Init {
-    /// What it describes
-    #[arg(long, value_enum, default_value_t = Template::Service)]
-    pub template: Template,
+    /// The kind of stack to describe [default: postagram if there is no Cargo workspace and this release has its
+    /// programs, else service]
+    #[arg(long, value_enum)]
+    pub template: Option<Template>,
     /// The stack's name [default: the folder's name]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -674,8 +775,8 @@ Examples:
   deployer init
   deployer init --template function --name thumbnails --region eu-west-3
   deployer init --file staging/stack.yaml
-  deployer init --template postagram  the shipped app; a release of the deployer
-                                      brings its programs, so no Rust is needed";
+  deployer init --template postagram  the app of the deployer's repository: a
+                                      release has its programs, without Rust";
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
@@ -746,22 +847,29 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub enum LocalCommand {
     /// Start it in the background, unless it is running
+    #[command(after_help = LOCAL_START)]
     Start(LocalStart),
     /// Stop it; its data is kept
+    #[command(after_help = LOCAL_STOP)]
     Stop,
     /// Print its state, and the resources in it
+    #[command(after_help = LOCAL_STATUS)]
     Status,
     /// Print its log
+    #[command(after_help = LOCAL_LOGS)]
     Logs,
     /// Stop it and delete its data
+    #[command(after_help = LOCAL_RESET)]
     Reset {
         /// Do not ask for confirmation
         #[arg(short, long)]
         yes: bool,
     },
     /// List the kinds of chaos, marking those that are on
+    #[command(after_help = LOCAL_FAULTS)]
     Faults,
     /// Set the kinds of chaos, such as throttle,reset; `none` turns all off
+    #[command(after_help = LOCAL_CHAOS)]
     Chaos {
         /// Kinds of chaos; `deployer local faults` lists them
         #[arg(value_name = "LIST", value_delimiter = ',', required = true)]
@@ -772,10 +880,21 @@ pub enum LocalCommand {
     },
     /// Print the variables that point the AWS CLI and other clients to it, and name its DNS server and its certificate
     /// authority
+    #[command(after_help = LOCAL_ENV)]
     Env,
     /// Run it in the foreground
+    #[command(after_help = LOCAL_RUN)]
     Run(LocalStart),
 }
+
+const LOCAL_EXAMPLES: &str = "\
+Commands with --local start it by themselves.
+
+Examples:
+  deployer local start --account academy
+  deployer local status
+  deployer local chaos throttle,reset
+  deployer local reset                begin again with an empty account";
 
 const LOCAL_START: &str = "\
 Examples:
@@ -783,9 +902,47 @@ Examples:
   deployer local start --chaos throttle,reset --seed 7
   deployer local start --account academy";
 
+const LOCAL_STOP: &str = "\
+Examples:
+  deployer local stop
+  deployer local stop && deployer local start --speed real";
+
+const LOCAL_STATUS: &str = "\
+Examples:
+  deployer local status";
+
+const LOCAL_LOGS: &str = "\
+Examples:
+  deployer local logs
+  deployer local logs | grep -i error";
+
+const LOCAL_RESET: &str = "\
+Examples:
+  deployer local reset                after a question
+  deployer local reset --yes          in a script";
+
+const LOCAL_FAULTS: &str = "\
+Examples:
+  deployer local faults
+  deployer local chaos disk-full      turn one of them on";
+
+const LOCAL_CHAOS: &str = "\
+Examples:
+  deployer local chaos throttle,reset --seed 7
+  deployer local chaos none           turn all off";
+
+const LOCAL_ENV: &str = "\
+Examples:
+  eval \"$(deployer local env)\"        for this shell
+  aws s3 ls                           then lists the buckets of the local AWS";
+
+const LOCAL_RUN: &str = "\
+Examples:
+  deployer local run --port 4566
+  deployer local run --chaos throttle,reset --seed 7";
+
 /// Arguments of `local start` and `local run`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = LOCAL_START)]
 pub struct LocalStart {
     /// Port on 127.0.0.1; 0 picks a free one [env: DEPLOYER_LOCAL_PORT] [default: the last one used, else 4566, else a
     /// free one]
@@ -816,6 +973,26 @@ mod tests {
         assert_eq!(lifetime("5m"), Ok(LIFETIMES[0]));
         for wrong in ["4m59s", "366d", "4", ""] {
             assert!(lifetime(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_single_number_is_the_release_unless_it_is_a_name() {
+        let settled = |words: &[&str]| {
+            let cli = Cli::parse_from([&["deployer", "rollback"], words].concat());
+            let Command::Rollback(mut args) = cli.command else { panic!("{words:?}") };
+            args.settle(|name| name == "7");
+            (args.name, args.release)
+        };
+        let named = |name: &str, release| (Some(name.to_owned()), release);
+        assert_eq!(settled(&[]), (None, None));
+        assert_eq!(settled(&["3"]), (None, Some(3)));
+        assert_eq!(settled(&["7"]), named("7", None));
+        assert_eq!(settled(&["7", "3"]), named("7", Some(3)));
+        assert_eq!(settled(&["web"]), named("web", None));
+        assert_eq!(settled(&["web", "3"]), named("web", Some(3)));
+        for no_release in ["0", "99999999999999999999"] {
+            assert_eq!(settled(&[no_release]), named(no_release, None));
         }
     }
 

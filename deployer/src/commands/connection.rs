@@ -81,7 +81,7 @@ pub(super) fn no_local_aws_here() -> Failure {
     Failure::new(Exit::Failed, anyhow!("there is no local AWS here")).hint("run `deployer up --local` first")
 }
 
-/// How fast the cloud of a command is.
+/// The speed of the cloud of a command.
 pub(super) fn scale(global: &Global, folder: &Path) -> Scale {
     #[cfg(feature = "local")]
     if global.local

@@ -11,7 +11,7 @@ use crate::{
 
 /// How to confirm deletions.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum Confirmation {
     /// Ask for each one.
     Each,
     /// Do not ask: only those named by `--delete` may be deleted.
@@ -22,7 +22,7 @@ const UNNAMED: &str = "it was not named for deletion";
 
 /// Data that was kept although it is no longer described.
 #[derive(Default)]
-pub struct Kept {
+pub struct RetainedData {
     unnamed: Vec<(Address, String)>,
     protected: Vec<Address>,
 }
@@ -45,23 +45,29 @@ impl Session {
     }
 
     /// Removes resources with data from the plan, unless they were named for deletion.
-    pub async fn keep_unnamed(&self, plan: &mut Plan, named: &[String], ask: Ask) -> Result<Kept, Failure> {
-        let mut kept = Kept::default();
+    pub async fn keep_unnamed(
+        &self,
+        plan: &mut Plan,
+        named: &[String],
+        confirmation: Confirmation,
+    ) -> Result<RetainedData, Failure> {
+        let mut retained = RetainedData::default();
         for line in plan.lines.iter_mut().filter(|line| line.holds_data) {
             match &line.step {
-                Step::Protected => kept.protected.push(line.address.clone()),
+                Step::Protected => retained.protected.push(line.address.clone()),
                 Step::Delete { loss } => {
                     let is_named = named.iter().any(|name| self.means(name, line));
-                    let goes = is_named || (ask == Ask::Each && is_typed(line, loss.as_deref()).await?);
+                    let goes =
+                        is_named || (confirmation == Confirmation::Each && is_typed(line, loss.as_deref()).await?);
                     if !goes {
-                        kept.unnamed.push((line.address.clone(), with(loss.as_deref())));
+                        retained.unnamed.push((line.address.clone(), with(loss.as_deref())));
                         line.step = Step::Leave(UNNAMED.into());
                     }
                 }
                 _ => (),
             }
         }
-        Ok(kept)
+        Ok(retained)
     }
 
     /// Keeps the resource of this name that is no longer in `stack.yaml`. Returns whether there was one.
@@ -88,11 +94,13 @@ impl Session {
     }
 }
 
-impl Kept {
+impl RetainedData {
     /// Keeps the same resources in a later plan.
     pub fn leave(&self, plan: &mut Plan) {
         for line in &mut plan.lines {
-            if matches!(line.step, Step::Delete { .. }) && self.unnamed.iter().any(|(kept, _)| *kept == line.address) {
+            if matches!(line.step, Step::Delete { .. })
+                && self.unnamed.iter().any(|(retained, _)| *retained == line.address)
+            {
                 line.step = Step::Leave(UNNAMED.into());
             }
         }
@@ -100,7 +108,7 @@ impl Kept {
 
     /// Reports the resources kept, and how to delete them. Returns the exit code.
     pub fn conclude(self, exit: Exit) -> Exit {
-        let Kept { unnamed, protected } = self;
+        let RetainedData { unnamed, protected } = self;
         for (address, loss) in &unnamed {
             report::say(format!("kept {address}{loss}, which is no longer in stack.yaml"));
         }

@@ -68,11 +68,11 @@ pub(super) fn in_account(config: Config, site: &Site) -> Result<Config, Failure>
     }
 }
 
-/// Warns of variables that look like secrets, each with its line.
+/// Warns of variables that look like secrets and of commands that contain one, each with its line.
 pub(super) fn warn_of_exposed(config: &Config, file: &Path) {
-    for Exposed { path, what, remedy } in config.exposed() {
+    for Exposed { path, verb, what, remedy } in config.exposed() {
         let name = path.rsplit('.').next().unwrap_or_default();
         let place = place(config, file, &path).unwrap_or_default();
-        report::warning(&format!("{place}: {name} looks like {what}: {remedy}"));
+        report::warning(&format!("{place}: {name} {verb} {what}: {remedy}"));
     }
 }

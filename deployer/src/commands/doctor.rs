@@ -5,6 +5,8 @@ mod finding;
 #[cfg(feature = "local")]
 mod laptop;
 mod programs;
+mod quotas;
+mod rights;
 
 use std::path::PathBuf;
 

@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, time::Instant};
 use anyhow::anyhow;
 
 use super::{
-    Lookup, Session, Wake, observer,
+    Lookup, Session, Wake,
+    lease::{Acquisition, overtaken},
+    observer,
     receipt::Receipt,
-    turn::{Turn, overtaken},
     unless_stopped, watched,
 };
 use crate::{
@@ -77,7 +78,7 @@ enum Agreed {
     Remove(Box<Removal>),
 }
 
-/// What to remove, as read under the lease.
+/// The resources to remove, as read under the lease.
 struct Removal {
     page: Page,
     plan: Plan,
@@ -92,7 +93,7 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
         report::say("nothing to do: the stack has no resources");
         return Ok(Agreed::Nothing);
     }
-    let scale = session.scale;
+    let scale = session.aws.scale;
     session.tell_end(page.stack.removal(&plan, &|kind, step| scale.of_step(kind, step)));
     if !is_agreed(session, args, &plan).await? {
         return Ok(Agreed::Refused);
@@ -101,13 +102,14 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
         report::say("nothing to do: everything that exists is kept");
         return Ok(Agreed::Nothing);
     }
-    let (Turn::Ours(lease) | Turn::AfterOthers(lease)) = session.take_turn("down", args.wait).await? else {
+    let (Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease)) = session.acquire_lease("down", args.wait).await?
+    else {
         return Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: None })));
     };
     match agree_again(session, args, plan).await {
         Ok(Some((page, plan))) => Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: Some(lease) }))),
         refused => {
-            session.end_turn(Some(lease)).await;
+            session.release_lease(Some(lease)).await;
             refused.map(|_| Agreed::Refused)
         }
     }
@@ -137,25 +139,25 @@ async fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, 
 
 /// The bucket is removed last, right after the lease in it: if another run takes a lease in between, the bucket stays.
 async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lease>) -> Result<Vec<Outcome>, Failure> {
-    let scale = session.scale;
+    let scale = session.aws.scale;
     let schedule = session.follow(page.stack.removal(&plan, &|kind, step| scale.of_step(kind, step)));
     let board = Board::following(Count::of(goes(&plan), 0), Some(schedule.clone()));
     let mut outcomes = watched(board, lease.as_ref(), async |pace, board| {
         page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
     })
     .await;
-    session.standing().note(&outcomes);
+    session.summary().note(&outcomes);
     if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
         return Err(overtaken());
     }
-    session.end_turn(lease).await;
+    session.release_lease(lease).await;
     if outcomes.iter().all(Outcome::is_done) {
         let count = Count::of(goes(&plan), goes(&plan).saturating_sub(1));
         let last = watched(Board::following(count, Some(schedule)), None, async |pace, board| {
             page.stack.remove_anchor(&session.aws, &plan, &pace, &observer(&board)).await
         });
         let last = last.await;
-        session.standing().note(last.as_slice());
+        session.summary().note(last.as_slice());
         if last.iter().any(is_leased) {
             return Err(taken_over());
         }
@@ -170,7 +172,7 @@ fn is_leased(outcome: &Outcome) -> bool {
 }
 
 fn taken_over() -> Failure {
-    Failure::new(Exit::Busy, anyhow!("everything else is gone, but another run has taken over the stack's bucket"))
+    Failure::new(Exit::Busy, anyhow!("everything else is deleted, but another run has taken over the stack's bucket"))
         .hint("the same command continues, once no other run is in progress")
 }
 
@@ -181,7 +183,7 @@ async fn removal(session: &Session, keep: &[String]) -> Result<(Page, Plan), Fai
 
 async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failure> {
     let mut page = session.page_with_orphans(&Programs::none()).await?;
-    let unread = kinds::doom_held(&mut page.stack, &session.aws).await;
+    let unread = kinds::doom_stored_values(&mut page.stack, &session.aws).await;
     for (kind, fault) in unread {
         report::warning(&format!(
             "{kind}s of this stack could not be looked up; any that exist are left: {}",
@@ -225,7 +227,7 @@ fn is_group_of(group: &str, service: &str) -> bool {
     rest.is_some_and(|rest| rest == "lb" || rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Reads everything once more, so that "gone" is AWS's answer and not our assumption.
+/// Reads everything once more, so that the report of the deletion is AWS's answer and not our assumption.
 async fn read_back(session: &Session, keep: &[String], receipt: &Receipt) -> Result<Exit, Failure> {
     let (_, left) = removal(session, keep).await?;
     if goes(&left) == 0 {

@@ -2,7 +2,7 @@
 
 use parking_lot::MutexGuard;
 
-use super::{Session, Standing, place};
+use super::{Session, Summary, place};
 use crate::{
     cloud::{health, why::Verdict},
     engine::{self, Fault, Outcome, Plan},
@@ -34,8 +34,8 @@ impl Session {
                 report::failure(&failure);
             }
         }
-        let standing = self.standing();
-        let lines = if exit == Exit::Interrupted { standing.brief() } else { standing.lines() };
+        let summary = self.summary();
+        let lines = if exit == Exit::Interrupted { summary.brief() } else { summary.lines() };
         lines.iter().for_each(report::say);
         exit
     }
@@ -43,17 +43,17 @@ impl Session {
     /// A failure with the state of the stack.
     pub(super) fn ended(&self, failure: Failure) -> Failure {
         let is_brief = matches!(failure.exit, Exit::Interrupted | Exit::Busy);
-        failure.leaving(|| if is_brief { self.standing().brief() } else { self.standing().lines() })
+        failure.with_summary(|| if is_brief { self.summary().brief() } else { self.summary().lines() })
     }
 
     /// The state of the stack, as far as it is known.
-    pub(super) fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock()
+    pub(super) fn summary(&self) -> MutexGuard<'_, Summary> {
+        self.summary.lock()
     }
 
     /// Records the state of the stack from a plan.
     pub(super) fn see(&self, plan: &Plan) {
-        *self.standing() = Standing::of(plan);
+        *self.summary() = Summary::of(plan);
     }
 
     /// An error with its resource's line of stack.yaml.
@@ -96,7 +96,7 @@ impl Session {
     pub(super) fn place(&self, path: &str) -> Option<String> {
         let written = std::iter::successors(Some(path), |path| path.rsplit_once('.').map(|(above, _)| above));
         written
-            .filter(|path| path.contains('.') || *path == "name")
+            .filter(|path| path.contains('.') || ["name", "network"].contains(path))
             .find_map(|path| place(&self.config, &self.file, path))
     }
 

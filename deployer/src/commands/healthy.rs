@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Session, watched};
 use crate::{
-    cloud::{health, why},
+    cloud::{
+        health,
+        why::{self, Judgement},
+    },
     engine::{self, Outcome, Outputs, Pace, Progress},
     output::report::{self, Board, Count},
     page::Front,
@@ -79,7 +82,7 @@ async fn await_healthy(
                 board.show_row(name.clone(), Progress::Waiting(health.waiting_for()));
                 failed_launch.clone_from(&health.failed_launch);
                 let ends = match begun.elapsed() > QUICK {
-                    true => why::certain_ends(&session.aws, &front.place.reports, since_s).await,
+                    true => why::certain_ends(&session.aws, &front.names.reports, since_s).await,
                     false => Ok(Vec::new()),
                 };
                 // Without permission to read the reports, wait for the whole time limit.
@@ -106,12 +109,19 @@ async fn await_healthy(
     }
 }
 
-/// Prints the evidence about a service that is not healthy, and remembers the cause for the end of the command.
+/// Prints the evidence about a service that is not healthy, and remembers the cause for the end of the command. A release that
+/// was given up has been judged already: its instances are leaving.
 pub async fn explain(session: &Session, front: &Front) {
-    let evidence = why::collect(&session.aws, &front.place).await;
-    let summary = evidence.summary();
+    let judgement = match session.aws.roll_outs.judgement(&front.names.group) {
+        Some(judgement) => judgement,
+        None => {
+            let evidence = why::collect(&session.aws, &front.names).await;
+            Judgement { verdict: why::verdict(&evidence), summary: evidence.summary() }
+        }
+    };
+    let Judgement { verdict, summary } = judgement;
     summary.iter().for_each(|line| report::say(format!("  {line}")));
-    match why::verdict(&evidence) {
+    match verdict {
         Some(verdict) => {
             report::say(format!("  {}: {}", front.name, verdict.words));
             session.remember_cause(&front.name, verdict);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Session, unless_stopped, why};
 use crate::{
-    cloud::why::FunctionPlace,
+    cloud::why::FunctionNames,
     commands::cli::{Global, History},
     engine::{Address, Error, Fault, Resource as _, look},
     kinds::{function::Function, launch_template::LaunchTemplate},
@@ -60,9 +60,9 @@ async fn read(session: &Session, chosen: &[String]) -> Result<Vec<Listing>, Fail
         let releases = of_service(session, front).await?;
         Ok(Listing { section, releases })
     });
-    let functions = page.functions.iter().filter_map(|place| Some((section("functions", &place.entry)?, place)));
-    let functions = functions.map(|(section, place)| async move {
-        let read = look(|| of_function(session, place)).await;
+    let functions = page.functions.iter().filter_map(|names| Some((section("functions", &names.entry)?, names)));
+    let functions = functions.map(|(section, names)| async move {
+        let read = look(|| of_function(session, names)).await;
         let releases = read.map_err(|fault| refused(session, &section, fault))?;
         Ok::<_, Failure>(Listing { section, releases })
     });
@@ -85,7 +85,7 @@ impl Session {
     pub(super) async fn releases(&self, front: &Front) -> Result<Option<Releases>, Failure> {
         let template = LaunchTemplate::named(&front.template);
         let section = format!("services.{}", front.name);
-        let releases = look(|| Releases::read(&self.aws, &template, &front.place.group)).await;
+        let releases = look(|| Releases::read(&self.aws, &template, &front.names.group)).await;
         let releases = releases.map_err(|fault| refused(self, &section, fault))?;
         let stack = self.config.name.as_str();
         match releases.as_ref().and_then(|releases| Some((releases.owner.foreign_to(stack)?, &releases.owner))) {
@@ -139,12 +139,12 @@ fn entry(releases: &Releases, release: &Release, keys: &BTreeSet<String>) -> Ent
     Entry { row, json }
 }
 
-/// What is shown in place of something unknown.
+/// The placeholder for an unknown value.
 const UNKNOWN: &str = "-";
 
 /// The published versions of a function, or its present code if it has none.
-async fn of_function(session: &Session, place: &FunctionPlace) -> Result<Vec<Entry>, Fault> {
-    let Some(releases) = FunctionReleases::read(&session.aws, &Function::named(&place.name)).await? else {
+async fn of_function(session: &Session, names: &FunctionNames) -> Result<Vec<Entry>, Fault> {
+    let Some(releases) = FunctionReleases::read(&session.aws, &Function::named(&names.name)).await? else {
         return Ok(Vec::new());
     };
     let listed: Vec<Entry> = releases.all.iter().map(|release| entry_of_function(&releases, release)).collect();

@@ -1,4 +1,4 @@
-//! The account and the region that a stack lives in.
+//! The account and the region of a stack.
 
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ impl Session {
         }
     }
 
-    /// Where this stack is deployed.
+    /// The account and region of this stack.
     fn home(&self) -> Home {
         home(&self.config, &self.site)
     }
@@ -83,14 +83,14 @@ pub(super) fn check_place(config: &Config, site: &Site, file: &Path, region_is_m
         Some(Elsewhere::Account(_)) if config.account.is_some() => None,
         Some(Elsewhere::Account(there)) => Some(
             Failure::usage(format!(
-                "{name} lives in account {there} ({file}), but these credentials are of account {}",
+                "{name} is deployed in account {there} ({file}), but these credentials belong to account {}",
                 here.account
             ))
-            .hint(format!("use the other account's profile, or say `account: \"{}\"` in stack.yaml", here.account)),
+            .hint(format!("use the other account's profile, or set `account: \"{}\"` in stack.yaml", here.account)),
         ),
         Some(Elsewhere::Regions(there)) => Some(
             Failure::usage(format!(
-                "{name} lives in {} ({file}), but stack.yaml says {}",
+                "{name} is deployed in {} ({file}), but stack.yaml says {}",
                 there.join(", "),
                 here.region
             ))

@@ -17,11 +17,13 @@ use crate::{
         exit::{Exit, Failure},
         report, shell,
     },
-    package::{Shipped, Target, is_in_workspace},
+    package::{Architecture, Shipped, Target, is_in_workspace},
 };
 
 /// The region of a new description, unless another is named.
 const REGION: &str = "us-east-1";
+/// The platform of the programs in the next step: `up --local`, or `up` where this deployer has no local AWS.
+const PLATFORM: Target = if cfg!(feature = "local") { Target::Host } else { Target::Aws(Architecture::X86_64) };
 /// The longest name derived from a folder, so that the names of all resources fit.
 const LONGEST: usize = 20;
 
@@ -43,33 +45,53 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     };
     let region = global.region.as_deref().unwrap_or(REGION).parse().map_err(Failure::usage)?;
     let package = if is_package(&folder) && args.name.is_none() { folder } else { name.to_string() };
-    let text = description(args.template, &name, &region, &package);
+    let (place, shipped) = (file.parent().unwrap_or(Path::new("")), Shipped::beside_us());
+    let template = args.template.unwrap_or_else(|| usual_template(is_in_workspace(place), &shipped));
+    let text = description(template, &name, &region, &package);
     let config = Config::parse(&shown.display().to_string(), &text).map_err(|errors| unfit(&name, &errors.problems))?;
     write(&file, &shown, &text)?;
     let count = counted(offline_page(&config).stack.dependencies().len(), "resource");
     report::say(format!("wrote {}: the stack {name}, {count}", shown.display()));
-    if let Some(hint) = source_of_programs(&config, file.parent().unwrap_or(Path::new("")), &Shipped::beside_us()) {
-        report::hint(&hint);
+    let has_programs = is_in_workspace(place) || ships_all(&config, &shipped);
+    if !has_programs {
+        report::hint(
+            "there is no Cargo.toml here or above: name a finished program with `binary`, or a service's folder with \
+             `files`",
+        );
+    } else if args.template.is_none() && template == Template::Postagram {
+        report::hint("this is Postagram, the app of this release; `--template service` describes a service of yours");
     }
-    report::say(next_step(global.file.as_deref()));
+    report::say(next_step(global.file.as_deref(), has_programs));
     Ok(Exit::Done)
 }
 
-/// What to do with the description. Without `--file`, `up` finds it as well.
-fn next_step(file: Option<&Path>) -> String {
-    format!("next: `deployer up{} --local` runs it on this machine, no account needed", shell::file_option(file))
+/// The template without `--template`: one whose programs `up` can build, or the release has.
+fn usual_template(is_in_workspace: bool, shipped: &Shipped) -> Template {
+    let app = Config::parse("stack.yaml", plain(Template::Postagram));
+    let has_app = app.is_ok_and(|app| ships_all(&app, shipped));
+    if !is_in_workspace && has_app { Template::Postagram } else { Template::Service }
 }
 
-/// How to name the programs, if `up` cannot build them and the release does not bring them.
-fn source_of_programs(config: &Config, folder: &Path, shipped: &Shipped) -> Option<String> {
+/// Whether the release has every program of a description that Cargo would build.
+fn ships_all(config: &Config, shipped: &Shipped) -> bool {
     let functions = config.functions.values().map(|function| &function.program);
-    let programs = functions.chain(config.services.values().map(|service| &service.program));
-    let is_shipped = |program: &Program| match program {
-        Program::Package(package) => shipped.program(package, Target::Host).is_some(),
-        Program::Binary(_) => true,
-    };
-    (!is_in_workspace(folder) && !programs.into_iter().all(is_shipped))
-        .then(|| "there is no Cargo.toml here or above: name a finished program with `binary`".to_owned())
+    let mut programs = functions.chain(config.services.values().map(|service| &service.program));
+    programs.all(|program| match program {
+        Program::Package(package) => shipped.program(package, PLATFORM).is_some(),
+        Program::Binary(_) | Program::Files(_) => true,
+    })
+}
+
+/// The command to run next. Without `--file`, `up` finds the description on its own.
+fn next_step(file: Option<&Path>, has_programs: bool) -> String {
+    let first = if has_programs { "" } else { "name the programs; then " };
+    let option = shell::file_option(file);
+    match PLATFORM {
+        Target::Host => {
+            format!("next: {first}`deployer up{option} --local` runs it on this machine, no account needed")
+        }
+        Target::Aws(_) => format!("next: {first}`deployer up{option}` deploys it to AWS, after showing the plan"),
+    }
 }
 
 /// The text of a description.
@@ -138,11 +160,20 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "local")]
     fn the_next_step_names_the_file_that_was_written() {
-        let step = |file: Option<&str>| next_step(file.map(Path::new));
+        let step = |file: Option<&str>| next_step(file.map(Path::new), true);
         assert!(step(None).starts_with("next: `deployer up --local` runs it"));
         assert!(step(Some("other.yaml")).starts_with("next: `deployer up --file 'other.yaml' --local` runs it"));
         assert!(step(Some("it's")).starts_with(r"next: `deployer up --file 'it'\''s' --local` runs it"));
+        let step = next_step(None, false);
+        assert!(step.starts_with("next: name the programs; then `deployer up --local` runs it"), "{step}");
+    }
+
+    #[test]
+    fn without_a_release_the_usual_template_is_a_service() {
+        assert_eq!(usual_template(false, &Shipped::default()), Template::Service);
+        assert_eq!(usual_template(true, &Shipped::default()), Template::Service);
     }
 
     #[test]

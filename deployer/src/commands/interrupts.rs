@@ -39,7 +39,7 @@ where
     output
 }
 
-/// Reads or asks until the user interrupts. Reading can be abandoned anywhere.
+/// Reads or prompts until the user interrupts. Reading can be abandoned anywhere.
 pub(super) async fn unless_stopped<T>(look: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let stop = signals::watch();
     tokio::select! {

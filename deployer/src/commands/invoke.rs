@@ -13,7 +13,7 @@ use crate::{
     cloud::{aws::found, sample},
     commands::cli::{Global, Invoke},
     engine::Fault,
-    kinds::function::Function,
+    kinds::function::{Described, Function},
     machine::files::read_regular_file,
     output::{
         exit::{Exit, Failure},
@@ -102,7 +102,7 @@ async fn stdin() -> std::io::Result<Vec<u8>> {
 
 /// Refuses to run a function that does not belong to this stack.
 async fn check_owner(session: &Session, name: &str) -> Result<(), Failure> {
-    let Some((_, owner)) = Function::named(name).describe(&session.aws).await? else {
+    let Some(Described { owner, .. }) = Function::named(name).describe(&session.aws).await? else {
         return Err(Failure::new(Exit::Failed, anyhow!("the function {name} does not exist")).hint("run `up` first"));
     };
     match owner.foreign_to(session.config.name.as_str()) {

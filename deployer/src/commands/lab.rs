@@ -43,7 +43,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Counts the instances in the region of a lab; `None` if the account is no lab, or if there are no services.
+    /// Counts the instances in the region of a lab; `None` if the account is not a lab, or if there are no services.
     pub async fn of(aws: &Aws, config: &Config) -> Result<Option<Room>, Fault> {
         if !config.is_lab || config.services.is_empty() {
             return Ok(None);

@@ -1,10 +1,10 @@
 //! The layout of a session's stack: its programs, its page and its plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
 
-use super::{Session, held, place, unless_stopped, warn_of_exposed};
+use super::{Session, place, stored_values, unless_stopped, warn_of_exposed};
 use crate::{
     cloud::{
         health,
@@ -12,8 +12,8 @@ use crate::{
     },
     config::Config,
     cost::difference::{self, Difference},
-    engine::{Plan, Planned, Resource as _, Step},
-    kinds::{self, load_balancer::LoadBalancer},
+    engine::{self, Owner, Plan, Planned, Resource as _, Step},
+    kinds::{self, load_balancer::LoadBalancer, rule::foreign, target_group::TargetGroup, vpc::Vpc},
     output::{
         exit::{Exit, Failure},
         report,
@@ -31,10 +31,10 @@ impl Session {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         warn_of_exposed(&self.config, &self.file);
         self.check_images(wanted).await?;
-        held::refuse(self.find_held(wanted).await?)?;
+        stored_values::refuse(self.find_stored_values(wanted).await?)?;
         let mut build = report::Build::default();
         let show = |building: Building<'_>| build.show(building);
-        let built = Programs::build(&self.config, self.folder(), self.destination, wanted, show);
+        let built = Programs::build(&self.config, &self.file, self.destination, wanted, show);
         let built = unless_stopped(async { built.await.map_err(|failed| self.unbuilt(failed)) }).await?;
         for Warning { path, unfit } in &built.warnings {
             let place = place(&self.config, &self.file, path).unwrap_or_default();
@@ -53,18 +53,22 @@ impl Session {
     }
 
     pub(super) fn page(&self, programs: &Programs) -> Page {
-        let Session { config, site, network, wait, .. } = self;
-        lay_out_until(config, site, network.as_ref(), programs, *wait, self.later())
+        self.page_in(self.network.as_ref(), programs)
     }
 
-    /// What is known of the stack besides its description.
+    fn page_in(&self, network: Option<&Network>, programs: &Programs) -> Page {
+        lay_out_until(&self.config, &self.site, network, programs, self.wait, self.later())
+    }
+
+    /// Facts about the stack that are not in its description.
     pub(super) fn later(&self) -> Later {
         Later { ends: self.ends.clone(), versions: self.versions.lock().clone() }
     }
 
     /// The page, with all orphans of this stack.
     pub(super) async fn page_with_orphans(&self, programs: &Programs) -> Result<Page, Failure> {
-        let mut page = self.page(programs);
+        let network = self.network_now().await?;
+        let mut page = self.page_in(network.as_ref(), programs);
         let looked = kinds::doom_orphans(&mut page.stack, &self.aws).await;
         looked.map_err(|fault| self.failed("look for what this stack has", fault))?;
         Ok(page)
@@ -79,8 +83,8 @@ impl Session {
 
     pub(super) fn unknown(&self, page: &Page, target: &str) -> Failure {
         let sections = page.stack.all_sections();
-        Failure::usage(format!("stack.yaml has nothing called {target:?}"))
-            .hint(format!("there are: {}", sections.into_iter().collect::<Vec<_>>().join(", ")))
+        Failure::usage(format!("stack.yaml has no entry {target:?}"))
+            .hint(format!("choose from: {}", sections.into_iter().collect::<Vec<_>>().join(", ")))
     }
 
     /// The plan for the chosen targets, with its page. Resources to adopt count as ours.
@@ -108,6 +112,8 @@ impl Session {
         self.note(plan.span);
         self.see(&plan);
         self.check_addresses(&plan)?;
+        self.refuse_move(&plan)?;
+        self.check_rules(&page, &plan, adopt).await?;
         Ok((page, plan))
     }
 
@@ -122,6 +128,45 @@ impl Session {
         }
     }
 
+    /// Rejects a plan with a rule whose priority a rule of another owner has, before anything is changed. A rule that is
+    /// adopted counts as ours.
+    async fn check_rules(&self, page: &Page, plan: &Plan, adopt: &[String]) -> Result<(), Failure> {
+        let mut known: BTreeMap<String, BTreeMap<i32, Owner>> = BTreeMap::new();
+        for rule in &page.rules {
+            let Some(listener) = plan.outputs().get(rule.listener) else { continue };
+            if !known.contains_key(&listener.arn) {
+                let foreign = engine::look(|| foreign(&self.aws, &listener.arn, page.stack.name())).await;
+                let foreign = foreign.map_err(|fault| self.failed("read the rules of a listener", fault))?;
+                known.insert(listener.arn.clone(), foreign);
+            }
+            let Some(owner) = known[&listener.arn].get(&rule.priority) else { continue };
+            let (what, is_free) = (rule.address.clone(), owner.is_unowned());
+            let is_adopted = adopt.iter().any(|name| [name.clone(), singular(name)].contains(&what.to_string()));
+            if let Some(owner) = owner.foreign_to(page.stack.name()).filter(|_| !(is_free && is_adopted)) {
+                return Err(self.located(engine::Error::Foreign { what, name: rule.name.clone(), owner, is_free }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rejects a plan that would make a network for services that are in another one, before anything is created.
+    fn refuse_move(&self, plan: &Plan) -> Result<(), Failure> {
+        let is_new = plan.lines.iter().any(|line| line.address.kind == Vpc::KIND && line.step == Step::Create);
+        let stands = |line: &&Planned| {
+            let is_fixed = [LoadBalancer::KIND, TargetGroup::KIND].contains(&line.address.kind);
+            is_fixed && !line.address.section.is_empty() && line.step != Step::Create
+        };
+        match plan.lines.iter().find(stands).filter(|_| is_new) {
+            Some(line) => Err(Failure::new(
+                Exit::Failed,
+                anyhow!("{} ({}) is in another network, and AWS cannot move it", line.address, line.name),
+            )
+            .hint("choose the network that it is in, or remove the stack with `down` and bring it up again with `up`")
+            .at(place(&self.config, &self.file, "network"))),
+            None => Ok(()),
+        }
+    }
+
     /// Rejects a plan that would have to replace something, before anything is changed.
     pub(super) fn refuse_replacements(&self, plan: &Plan) -> Result<(), Failure> {
         let mut errors = plan.lines.iter().filter_map(Planned::must_replace).peekable();
@@ -132,7 +177,7 @@ impl Session {
         Err(Failure::new(Exit::Failed, anyhow!("nothing was changed")))
     }
 
-    /// What a plan adds to the cost of a month.
+    /// Returns the change in monthly cost that a plan makes.
     pub(super) fn difference(&self, page: &Page, plan: &Plan) -> Difference {
         difference::of_plan(&self.config, page, plan, self.zones(), usual_bake_minutes(&self.site))
     }
@@ -149,5 +194,6 @@ fn singular(name: &str) -> String {
 /// The page without calls to AWS: its resources and their inputs, but not their settings.
 pub(super) fn offline_page(config: &Config) -> Page {
     let site = Site::unknown(config.account.as_deref(), config.region.as_str());
-    lay_out(config, &site, Some(&Network::unknown()), &Programs::none(), health::Wait::default())
+    let network = Network::unread(config.network.as_ref(), config.region.as_str());
+    lay_out(config, &site, Some(&network), &Programs::none(), health::Wait::default())
 }

@@ -1,5 +1,6 @@
 //! One file per command, and files for what they share: the session, its layout, failures and connection.
 
+pub mod aliases;
 pub mod cli;
 mod connection;
 mod cost;
@@ -7,10 +8,11 @@ mod data;
 mod description;
 mod doctor;
 mod down;
+mod export;
 mod failures;
+mod garbage_collection;
 mod graph;
 mod healthy;
-mod held;
 mod history;
 mod home;
 mod https;
@@ -20,31 +22,30 @@ mod interrupts;
 mod invoke;
 mod lab;
 mod layout;
+mod lease;
 #[cfg(feature = "local")]
 mod local;
 mod logs;
 mod ls;
 mod manual;
-mod old_programs;
 mod open;
 mod outputs;
 mod pause;
+mod paused;
 mod plan;
 mod policy;
 mod receipt;
-mod rest;
 mod rollback;
 mod secret;
 mod session;
-mod standing;
 mod status;
+mod stored_values;
+mod summary;
 mod timing;
-mod turn;
 mod up;
 mod validate;
 mod verify;
 mod why;
-pub mod words;
 
 use crate::{
     commands::cli::{Cli, Command},
@@ -64,7 +65,7 @@ use home::{check_place, pin_file};
 use interrupts::{interrupted, observer, unless_stopped, watched};
 use layout::offline_page;
 use session::{Lookup, Session, domains, instance_types};
-use standing::Standing;
+use summary::Summary;
 use timing::tally;
 
 /// Runs the command.
@@ -89,7 +90,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
         Command::History(args) => history::run(global, &args).await,
-        Command::Rollback(args) => rollback::run(global, &args).await,
+        Command::Rollback(args) => rollback::run(global, args).await,
         Command::Pause(args) => pause::run(global, &args).await,
         Command::Resume(args) => up::resume(global, &args).await,
         Command::Logs(args) => logs::run(global, &args).await,
@@ -99,6 +100,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Down(args) => down::run(global, &args).await,
         Command::Secret(command) => secret::run(global, &command).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
+        Command::Export(command) => export::run(global, &command).await,
         Command::Ls(args) => ls::run(global, &args).await,
         Command::Policy(args) => policy::run(global, &args),
         Command::Schema => {

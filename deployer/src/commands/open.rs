@@ -34,7 +34,7 @@ pub async fn run(global: &Global, args: &Open) -> Result<Exit, Failure> {
         Failure::new(Exit::Failed, why.context("cannot open a browser")).hint("open the address above by hand")
     };
     if !std::io::stdout().is_terminal() {
-        return Err(unopened(anyhow!("stdout is no terminal"))
+        return Err(unopened(anyhow!("stdout is not a terminal"))
             .hint("run it on a terminal; `deployer outputs` prints addresses for scripts"));
     }
     unless_stopped(async { browser::open(&url).await.map_err(unopened) }).await?;

@@ -59,5 +59,5 @@ fn unknown(page: &Page, name: &str) -> Failure {
     if known.contains(&name) {
         return Failure::new(Exit::Failed, anyhow::anyhow!("output {name} is not there yet")).hint("run `up` first");
     }
-    Failure::usage(format!("stack.yaml has no output {name:?}")).hint(format!("there are: {}", known.join(", ")))
+    Failure::usage(format!("stack.yaml has no output {name:?}")).hint(format!("choose from: {}", known.join(", ")))
 }

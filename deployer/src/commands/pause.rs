@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Session, turn::Turn, unless_stopped};
+use super::{Session, lease::Acquisition, unless_stopped};
 use crate::{
     cloud::aws::Aws,
     commands::cli::{Global, Pause},
@@ -35,7 +35,7 @@ struct Way {
     plan: Plan,
     /// When the stack was paused.
     since: String,
-    /// What it saves, in US dollars a month; `None` if an instance type has no price.
+    /// The savings in US dollars a month; `None` if an instance type has no price.
     saves: Option<f64>,
 }
 
@@ -56,21 +56,23 @@ async fn pause(session: &Session, global: &Global, args: &Pause) -> Result<Exit,
         report::say("nothing was changed");
         return Ok(Exit::Done);
     }
-    let (Turn::Ours(lease) | Turn::AfterOthers(lease)) = session.take_turn("pause", args.wait).await? else {
+    let (Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease)) =
+        session.acquire_lease("pause", args.wait).await?
+    else {
         return Err(Failure::new(Exit::Failed, anyhow::anyhow!("the stack has no artifact bucket"))
             .hint("`deployer ls` shows how to remove the rest"));
     };
     let way = match again(session, args, &now, &seen).await {
         Ok(Some(way)) => way,
         ended => {
-            session.end_turn(Some(lease)).await;
+            session.release_lease(Some(lease)).await;
             report::say("nothing was changed");
             return ended.map(|_| Exit::Done);
         }
     };
     let Way { stack, plan, saves, .. } = way;
     // The groups first, so that requests that are being answered can end; then the load balancers.
-    let exit = session.conclude(session.carry_out(&stack, plan, lease).await?);
+    let exit = session.conclude(session.apply_under_lease(&stack, plan, lease).await?);
     session.timing(global);
     session.tally(global);
     if exit == Exit::Done {
@@ -117,10 +119,10 @@ async fn is_agreed(session: &Session, args: &Pause, way: &Way) -> Result<bool, F
 async fn way(session: &Session, now: &str) -> Result<Way, Failure> {
     let found = found(session).await;
     let (groups, balancers) = found.map_err(|fault| session.failed("look for the services", fault))?;
-    let names: BTreeMap<String, String> = page::places(&session.config, &session.site)
+    let names: BTreeMap<String, String> = page::resource_names(&session.config, &session.site)
         .services
         .into_iter()
-        .map(|place| (place.group, place.service))
+        .map(|service| (service.group, service.service))
         .collect();
     let mut stack = Stack::without_anchor(session.config.name.to_string(), Tags::new());
     let mut since = now.to_owned();

@@ -2,7 +2,7 @@
 
 use super::{
     Lookup, Session, Wake, https,
-    rest::{self, Intended},
+    paused::{self, Intended},
 };
 use crate::{
     commands::cli::{Global, PlanArgs},
@@ -17,20 +17,20 @@ pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
     https::warn(&session);
     let programs = session.programs(&args.targets).await?;
     let (page, mut plan) = session.plan(&programs, &args.targets, &args.adopt).await?;
-    rest::leave(&mut plan, &page, Intended::Pause);
+    paused::leave(&mut plan, &page, Intended::Pause);
     let (values, difference) = (Values::shown_if(args.show_values), session.difference(&page, &plan));
     if args.json {
         report::answer(&report::plan_json(&plan, difference, values, &|path| session.place(path)));
     } else if !report::plan(&plan, values, &|path| session.place(path)) {
-        report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
+        report::say(format!("nothing to do: all {} resources are up to date", plan.lines.len()));
     } else if !plan.is_empty() {
         report::say(report::difference(difference, &session.site.region));
     }
     https::say_pending(&page, plan.outputs(), |_| false);
-    if let Some(since) = rest::paused_since(&page, &plan) {
+    if let Some(since) = paused::paused_since(&page, &plan) {
         report::say(format!("paused since {since}: `deployer resume` brings the services back"));
     }
-    for (service, time) in rest::ended(&page, &plan) {
+    for (service, time) in paused::ended(&page, &plan) {
         report::say(format!("{service} ended at {time}: `deployer up` brings it back"));
     }
     session.tell_left_behind(&plan);

@@ -15,7 +15,7 @@ use crate::{
     rights::{COMMANDS, Document, LONGEST_MANAGED, Needs, Right, Scope, documents, of_command},
 };
 
-/// What stands for the account's number if it is unknown.
+/// The placeholder for an unknown account number.
 const PLACEHOLDER: &str = "ACCOUNT_ID";
 
 /// No call of AWS.
@@ -50,7 +50,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Needs>, Failure> {
             let failure = Failure::usage(format!("there is no command {name:?}"));
             match did_you_mean(name, all()) {
                 Some(meant) => failure.hint(format!("did you mean {meant}?")),
-                None => failure.hint(format!("there are: {}", all().collect::<Vec<_>>().join(", "))),
+                None => failure.hint(format!("choose from: {}", all().collect::<Vec<_>>().join(", "))),
             }
         })
     };

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::{
-    cloud::held::WINDOW_DAYS,
+    cloud::stored_values::WINDOW_DAYS,
     cost::{
         Fleet, balancer_monthly, instance_monthly,
         prices::{dollars, prices},
@@ -24,7 +24,7 @@ pub struct Receipt {
     is_partial: bool,
     /// Whether a service is paused or has ended: what it cost before is unknown.
     was_off: bool,
-    /// How many secrets are scheduled for deletion.
+    /// The number of secrets that are scheduled for deletion.
     secrets: usize,
     /// Whether a table keeps a backup after it is deleted.
     has_recovery: bool,
@@ -54,7 +54,7 @@ impl Receipt {
                     has_balancer: false,
                     ..Fleet::described(service, 0, usual_bake_minutes(&session.site))
                 };
-                was_off |= group.rest.paused.is_some() || group.rest.is_empty;
+                was_off |= group.downtime.paused.is_some() || group.downtime.is_empty;
                 existed.extend(alarms.monthly().map(|monthly| Existed { monthly, age_s }));
             }
             if let Some(balancer) = plan.outputs().get(front.balancer).filter(|_| !front.is_behind) {
@@ -78,9 +78,9 @@ impl Receipt {
     pub fn lines(&self, left: &Plan, region: &str) -> Vec<String> {
         let kept: Vec<&Planned> = left.lines.iter().filter(|line| matches!(line.step, Step::Leave(_))).collect();
         let kept: Vec<String> = kept.iter().map(|line| line.address.to_string()).collect();
-        let mut lines = vec![format!("gone: {}, read back as absent", counted(self.removed, "resource"))];
+        let mut lines = vec![format!("deleted: {}, confirmed absent", counted(self.removed, "resource"))];
         lines.push(match kept.is_empty() {
-            true => "may still cost: nothing of this stack; it has made no snapshots".to_owned(),
+            true => "may still cost: nothing of this stack; it made no snapshots".to_owned(),
             false => format!("may still cost: {}", kept.join(", ")),
         });
         if self.secrets > 0 {
@@ -99,7 +99,7 @@ impl Receipt {
             (false, false) => "",
         };
         lines.push(format!(
-            "lived {}, and has cost about {} without charges by use{partial} ({})",
+            "existed for {}, at a cost of about {} without usage-based charges{partial} ({})",
             lifetime(age_s),
             dollars(spent(&self.existed)),
             prices().words(region)

@@ -7,17 +7,16 @@ use anyhow::anyhow;
 use super::{
     Session,
     healthy::{Behind, await_all, explain},
-    rest,
-    turn::Turn,
-    unless_stopped, why,
+    lease::Acquisition,
+    paused, unless_stopped, why,
 };
 use crate::{
     cloud::{aws::Aws, health, lease::Lease},
     commands::cli::{Global, Rollback},
     engine::{Change, Observed, Outcome, Plan, Resource as _, Stack, Tags, look},
     kinds::{
-        artifact::Artifact,
-        auto_scaling_group::{self, AutoScalingGroup, Rest, Template},
+        artifact::{Artifact, Content},
+        auto_scaling_group::{self, AutoScalingGroup, Downtime, Template},
         origin::Origin,
     },
     output::{
@@ -29,12 +28,13 @@ use crate::{
     releases::{Release, Releases, changes},
 };
 
-pub async fn run(global: &Global, args: &Rollback) -> Result<Exit, Failure> {
+pub async fn run(global: &Global, mut args: Rollback) -> Result<Exit, Failure> {
     let mut session = Session::open_existing(global).await?;
     session.wait = args.roll_out.patience();
-    let done = match chosen(&session, &args.name)?.strip_prefix("functions.") {
-        Some(entry) => function::roll_back(&session, global, args, entry).await,
-        None => roll_back(&session, global, args).await,
+    args.settle(|name| why::chosen(&session, &[name.to_owned()]).is_ok());
+    let done = match chosen(&session, args.name.as_deref())?.strip_prefix("functions.") {
+        Some(entry) => function::roll_back(&session, global, &args, entry).await,
+        None => roll_back(&session, global, &args).await,
     };
     done.map_err(|failure| session.ended(failure))
 }
@@ -47,7 +47,7 @@ struct WayBack {
     plan: Plan,
     /// Which release it leads to, for people.
     title: String,
-    /// How that differs from the release in service, or from the one being rolled out.
+    /// The differences from the release in service, or from the one being rolled out.
     changes: Vec<Change>,
     /// The target groups of the instances.
     target_groups: Vec<String>,
@@ -57,7 +57,7 @@ struct WayBack {
 
 async fn roll_back(session: &Session, global: &Global, args: &Rollback) -> Result<Exit, Failure> {
     let page = session.page(&Programs::none());
-    let front = service(session, &page, &args.name)?;
+    let front = service(session, &page, args.name.as_deref())?;
     let seen = unless_stopped(way_back(session, front, args)).await?;
     if seen.plan.is_empty() {
         session.sweep().await;
@@ -68,14 +68,14 @@ async fn roll_back(session: &Session, global: &Global, args: &Rollback) -> Resul
         report::say("nothing was changed");
         return Ok(Exit::Done);
     }
-    let lease = match session.take_turn("rollback", args.roll_out.wait).await? {
-        Turn::Ours(lease) | Turn::AfterOthers(lease) => lease,
-        Turn::NoBucket => return Err(not_deployed(front)),
+    let lease = match session.acquire_lease("rollback", args.roll_out.wait).await? {
+        Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease) => lease,
+        Acquisition::NoBucket => return Err(not_deployed(front)),
     };
     let way = match again(session, front, args, &seen).await {
         Ok(Some(way)) => way,
         ended => {
-            session.end_turn(Some(lease)).await;
+            session.release_lease(Some(lease)).await;
             report::say("nothing was changed");
             return ended.map(|_| Exit::Done);
         }
@@ -110,18 +110,31 @@ async fn is_agreed(session: &Session, args: &Rollback, way: &WayBack) -> Result<
     Ok(args.roll_out.yes || unless_stopped(report::confirm("Go ahead?")).await?)
 }
 
-/// The path of the service or function of this name in `stack.yaml`. A service takes precedence over a function of the
-/// same name.
-fn chosen(session: &Session, name: &str) -> Result<String, Failure> {
-    let mut chosen = why::chosen(session, &[name.to_owned()])?;
-    Ok(chosen.swap_remove(0))
+/// The path of the service or function of this name in `stack.yaml`, or of the only one. A service takes precedence over
+/// a function of the same name.
+fn chosen(session: &Session, name: Option<&str>) -> Result<String, Failure> {
+    let names = name.map(str::to_owned);
+    let mut chosen = why::chosen(session, names.as_slice())?;
+    if name.is_none() { only(chosen) } else { Ok(chosen.swap_remove(0)) }
 }
 
-/// The service of this name.
-fn service<'a>(session: &Session, page: &'a Page, name: &str) -> Result<&'a Front, Failure> {
+/// The only service of these paths; without services, the only function.
+fn only(all: Vec<String>) -> Result<String, Failure> {
+    let (services, functions): (Vec<_>, Vec<_>) = all.into_iter().partition(|path| path.starts_with("services."));
+    let (kind, mut paths) = if services.is_empty() { ("function", functions) } else { ("service", services) };
+    match paths.len() {
+        0 => Err(Failure::usage("stack.yaml has no service or function").hint("only these have releases")),
+        1 => Ok(paths.swap_remove(0)),
+        _ => Err(Failure::usage(format!("stack.yaml has several {kind}s"))
+            .hint(format!("name one of: {}", paths.join(", ")))),
+    }
+}
+
+/// The service of this name, or the only one.
+fn service<'a>(session: &Session, page: &'a Page, name: Option<&str>) -> Result<&'a Front, Failure> {
     let section = chosen(session, name)?;
     let front = page.services.iter().find(|front| format!("services.{}", front.name) == section);
-    front.ok_or_else(|| Failure::usage(format!("{name} has no network to run in")))
+    front.ok_or_else(|| Failure::usage(format!("{section} has no network to run in")))
 }
 
 async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<WayBack, Failure> {
@@ -131,7 +144,7 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
     require_fit(session, front, &releases, target)?;
     require_program(session, front, target).await?;
     let release = format!("release {} of {}", target.number, front.name);
-    session.require_held(&release, target.held(), &format!("services.{}", front.name)).await?;
+    session.require_stored_values(&release, target.stored_values(), &format!("services.{}", front.name)).await?;
     let template = Template { id: releases.template.clone(), version: target.number.to_string() };
     let target_groups = group.target_groups.iter().cloned().collect();
     let (stack, plan) = plan(session, front, group, template).await?;
@@ -145,11 +158,11 @@ async fn way_back(session: &Session, front: &Front, args: &Rollback) -> Result<W
 
 /// The settings of the group as they are.
 async fn live_group(session: &Session, front: &Front) -> Result<auto_scaling_group::Settings, Failure> {
-    let group = AutoScalingGroup::named(&front.place.group);
+    let group = AutoScalingGroup::named(&front.names.group);
     match look(|| group.read(&session.aws)).await {
-        Ok(Observed::Present(live)) => match live.output.rest {
-            Rest { paused: Some(since), .. } => Err(rest::refuse_paused(&since)),
-            rest if rest.has_ended() => Err(Failure::new(Exit::Failed, anyhow!("{} has ended", front.name))
+        Ok(Observed::Present(live)) => match live.output.downtime {
+            Downtime { paused: Some(since), .. } => Err(paused::refuse_paused(&since)),
+            downtime if downtime.has_ended() => Err(Failure::new(Exit::Failed, anyhow!("{} has ended", front.name))
                 .hint("`deployer up` brings it back")
                 .without_change()),
             _ => Ok(live.settings),
@@ -169,10 +182,10 @@ async fn plan(
     let mut stack = Stack::new(session.config.name.to_string(), Tags::new());
     stack.section(format!("services.{}", front.name));
     let resource = AutoScalingGroup {
-        name: front.place.group.clone(),
-        reports: Some(front.place.reports.clone()),
+        name: front.names.group.clone(),
+        names: Some(Box::new(front.names.clone())),
         back_to: Some(template.clone()),
-        // The alarms may have gone off because of the release that is taken back.
+        // The alarms may have gone off because of the release that is rolled back.
         bake: None,
         empties: false,
     };
@@ -216,14 +229,14 @@ fn target<'a>(
     })
 }
 
-/// How many releases a hint names.
+/// The number of releases that a hint names.
 const SOME: usize = 5;
 
 /// Rejects a release that needs resources that `up` has replaced since: its instances would never become healthy.
 fn require_fit(session: &Session, front: &Front, releases: &Releases, target: &Release) -> Result<(), Failure> {
     let (name, number) = (&front.name, target.number);
     let current = releases.in_service.and_then(|number| releases.get(number)).or(releases.all.first());
-    let port = front.place.port.to_string();
+    let port = front.names.port.to_string();
     let misfit = match (target.port(), current) {
         (None, _) => Some("was not made by the deployer".to_owned()),
         (Some(own), _) if own != port => Some(format!("listens on port {own}, and the load balancer uses {port}")),
@@ -250,7 +263,7 @@ async fn require_program(session: &Session, front: &Front, target: &Release) -> 
             .hint(by_description(target)));
     };
     let (bucket, key) = (program.bucket.to_owned(), program.key.to_owned());
-    let artifact = Artifact { bucket, key, program: std::path::PathBuf::new() };
+    let artifact = Artifact { bucket, key, content: Content::default() };
     let read = look(|| artifact.read(&session.aws)).await;
     let why = match read.map_err(|fault| session.failed("look for the program", fault))? {
         Observed::Present(live) if live.settings.sha256.as_deref() == Some(program.sha256) => return Ok(()),
@@ -281,7 +294,7 @@ fn by_origin(origin: &Origin) -> String {
 }
 
 fn not_deployed(front: &Front) -> Failure {
-    Failure::new(Exit::Failed, anyhow!("{} is not deployed on port {}", front.name, front.place.port))
+    Failure::new(Exit::Failed, anyhow!("{} is not deployed on port {}", front.name, front.names.port))
         .hint("run `deployer up` first")
 }
 
@@ -309,17 +322,17 @@ fn nothing_to_do(front: &Front, releases: &Releases, target: &Release) -> String
 
 async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease) -> Result<Vec<Outcome>, Failure> {
     let WayBack { stack, plan, target_groups, .. } = way;
-    let mut outcomes = session.carry_out(&stack, plan, lease).await?;
+    let mut outcomes = session.apply_under_lease(&stack, plan, lease).await?;
     if front.is_refused(&outcomes) {
         explain(session, front).await;
     }
     if let health::Wait::Within(limit) = session.wait
         && outcomes.iter().all(Outcome::is_done)
     {
-        let group = &front.place.group;
+        let group = &front.names.group;
         let services = target_groups.into_iter().map(|targets| Behind { front, group: group.clone(), targets });
         let waited = await_all(session, &services.collect::<Vec<_>>(), limit).await;
-        session.standing().note(&waited);
+        session.summary().note(&waited);
         outcomes.extend(waited);
     }
     Ok(outcomes)
@@ -329,6 +342,21 @@ async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease)
 mod tests {
     use super::*;
     use crate::releases::tests::release;
+
+    #[test]
+    fn without_a_name_only_one_may_be_meant() {
+        let only = |paths: &[&str]| {
+            super::only(paths.iter().map(|path| (*path).to_owned()).collect()).map_err(|failure| {
+                assert_eq!(failure.exit, Exit::Usage);
+                failure.error.to_string()
+            })
+        };
+        assert_eq!(only(&["services.web", "functions.f", "functions.g"]), Ok("services.web".into()));
+        assert_eq!(only(&["functions.f"]), Ok("functions.f".into()));
+        assert_eq!(only(&["services.a", "services.b"]), Err("stack.yaml has several services".into()));
+        assert_eq!(only(&["functions.f", "functions.g"]), Err("stack.yaml has several functions".into()));
+        assert_eq!(only(&[]), Err("stack.yaml has no service or function".into()));
+    }
 
     #[test]
     fn a_release_is_made_again_from_its_commit() {

@@ -5,9 +5,9 @@ use std::io::{IsTerminal as _, Read as _};
 use anyhow::anyhow;
 use aws_sdk_ssm::types::ParameterType;
 
-use super::{Session, Wake, held::uses, unless_stopped};
+use super::{Session, Wake, stored_values::uses, unless_stopped};
 use crate::{
-    cloud::held::{
+    cloud::stored_values::{
         self, WINDOW_DAYS, from_secret_tags, parameter, parameter_tags, tag_parameter, tag_secret, tagged_parameters,
         to_parameter_tags, to_secret_tags,
     },
@@ -24,7 +24,7 @@ use crate::{
         utc::timestamp,
     },
     page::user_data::is_noncharacter,
-    releases::held::readers,
+    releases::stored_values::readers,
 };
 
 /// The longest value of a tag (docs/aws.md §2.5).
@@ -85,7 +85,7 @@ async fn set(global: &Global, args: &SecretSet) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// What there is before a value is set.
+/// The state before a value is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Absent,
@@ -129,7 +129,7 @@ impl Session {
         if store == Store::Parameter {
             return Ok(parameter_tags(&self.aws, name).await?.map(|tags| (tags, false)));
         }
-        let secret = held::secret(&self.aws, name).await?;
+        let secret = stored_values::secret(&self.aws, name).await?;
         Ok(secret.map(|it| (from_secret_tags(it.tags()), it.deleted_date().is_some())))
     }
 
@@ -171,7 +171,7 @@ impl Session {
             None | Some(ParameterType::SecureString) => Ok(there.and_then(|it| it.key_id)),
             Some(other) => {
                 let error = anyhow!(
-                    "the parameter {name} is a {}, and AWS makes no SecureString of it, so nothing was changed",
+                    "the parameter {name} is a {}, and AWS cannot turn it into a SecureString, so nothing was changed",
                     other.as_str()
                 );
                 Err(Failure::new(Exit::Failed, error).hint("delete it, or choose another name"))
@@ -244,7 +244,7 @@ fn join(words: &[&str]) -> String {
 async fn value(store: Store, name: &str) -> Result<String, Failure> {
     let is_asked = std::io::stdin().is_terminal();
     if is_asked && !std::io::stderr().is_terminal() {
-        return Err(Failure::usage("the value can be neither asked for nor read")
+        return Err(Failure::usage("the value can be neither prompted for nor read")
             .hint("write it to stdin: `deployer secret set NAME <file`"));
     }
     let value = match is_asked {

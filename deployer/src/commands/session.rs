@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Standing, Wake, access, check_place, describe, folder, in_account, lab, local_access, no_local_aws_here, pin_file,
+    Summary, Wake, access, check_place, describe, folder, in_account, lab, local_access, no_local_aws_here, pin_file,
     place, scale, unless_stopped,
 };
 use crate::{
@@ -18,11 +18,10 @@ use crate::{
         domains::Domain,
         health, sign_in,
         site::{Network, Site},
-        usual::Scale,
         why::{Verdict, denied_or_said},
     },
     commands::cli::Global,
-    config::{Config, Versions},
+    config::{ChosenNetwork, Config, Versions},
     engine::{self, Fault, Schedule, Span},
     kinds::certificate::Progress,
     machine::pin::Pin,
@@ -47,9 +46,7 @@ pub(super) struct Session {
     pub(super) ends: Option<String>,
     /// The versions of the values that AWS keeps.
     pub(super) versions: Mutex<Versions>,
-    pub(super) standing: Mutex<Standing>,
-    /// How fast the cloud is.
-    pub(super) scale: Scale,
+    pub(super) summary: Mutex<Summary>,
     /// When the resources of the run begin and end.
     pub(super) schedule: Mutex<Option<Schedule>>,
     /// The times of all walks so far.
@@ -75,7 +72,7 @@ impl Session {
     /// Errors: nothing was changed.
     pub(super) async fn open(global: &Global, wake: Wake, lookup: Lookup) -> Result<Option<Session>, Failure> {
         let opened = unless_stopped(Session::connect(global, wake, lookup)).await;
-        opened.map_err(|failure| failure.leaving(|| Standing::default().lines()))
+        opened.map_err(|failure| failure.with_summary(|| Summary::default().lines()))
     }
 
     /// The same for commands that need an existing stack.
@@ -116,14 +113,14 @@ impl Session {
         let (file, config) = describe(global)?;
         let Some(local) = local_access(global, folder(&file), config.region.as_str(), wake)? else { return Ok(None) };
         let destination = if global.local { Destination::Laptop } else { Destination::Aws };
-        let aws = Aws::connect(&access(global, config.region.as_str(), local)).await?;
+        let mut aws = Aws::connect(&access(global, config.region.as_str(), local)).await?;
+        aws.scale = scale(global, folder(&file));
         let identified = sign_in::identify(&aws).await;
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
         let config = in_account(config, &site)?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let lease_term = Duration::from_secs(global.lease.into());
-        let scale = scale(global, folder(&file));
-        let (network, wait, ends, versions, standing, schedule, walked, verdicts) = Default::default();
+        let (network, wait, ends, versions, summary, schedule, walked, verdicts) = Default::default();
         Ok(Some(Session {
             config,
             file,
@@ -137,8 +134,7 @@ impl Session {
             wait,
             ends,
             versions,
-            standing,
-            scale,
+            summary,
             schedule,
             walked,
             verdicts,
@@ -151,17 +147,40 @@ impl Session {
             return Ok(None);
         }
         let types = instance_types(&self.config);
+        let (stack, chosen) = (self.config.name.as_str(), self.config.network.as_ref());
         let network = async {
-            match (&self.config.network, lookup) {
-                (Some(named), Lookup::AsWritten | Lookup::Lenient) => Ok(Network::written(named)),
-                (named, _) => match Network::discover(&self.aws, &types, named.as_ref()).await {
-                    Err(fault) if lookup == Lookup::Lenient => Ok(unknown_network(&fault)),
+            match (chosen, lookup) {
+                (Some(ChosenNetwork::Existing(named)), Lookup::AsWritten | Lookup::Lenient) => {
+                    Ok(Network::written(named))
+                }
+                _ => match Network::discover(&self.aws, &types, stack, chosen).await {
+                    Err(fault) if lookup == Lookup::Lenient => Ok(self.unknown_network(&fault)),
                     network => network,
                 },
             }
         };
         let (network, domains) = futures::try_join!(network, domains(&self.aws, &self.config, lookup))?;
+        if lookup == Lookup::Strict {
+            network.check_zones(&self.site.region)?;
+        }
         Ok(Some(Network { domains, ..network }))
+    }
+
+    /// Warns that the network could not be looked up. Without it, security groups are found by their tags alone.
+    fn unknown_network(&self, fault: &Fault) -> Network {
+        report::warning(&format!(
+            "the network of the services is unknown, so their security groups are found by tags: {}",
+            denied_or_said(fault)
+        ));
+        Network::unread(self.config.network.as_ref(), &self.site.region)
+    }
+
+    /// The network as it is now. On a page for one that another run has made in the meantime, what is in it would be
+    /// orphans.
+    pub(super) async fn network_now(&self) -> Result<Option<Network>, Failure> {
+        let Some(network) = &self.network else { return Ok(None) };
+        let again = engine::look(|| network.again(&self.aws, self.config.name.as_str())).await;
+        again.map(Some).map_err(|fault| self.unfit(fault))
     }
 
     /// The number of zones of a load balancer, for prices.
@@ -188,15 +207,6 @@ pub(super) async fn domains(aws: &Aws, config: &Config, lookup: Lookup) -> Resul
         }
     }
     Ok(domains)
-}
-
-/// Warns that the network could not be looked up. Without it, security groups are found by their tags alone.
-fn unknown_network(fault: &Fault) -> Network {
-    report::warning(&format!(
-        "the network of the services is unknown, so their security groups are found by tags: {}",
-        denied_or_said(fault)
-    ));
-    Network::unknown()
 }
 
 /// Warns that a domain could not be looked up. Its records carry no tags by which they could be found.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Lookup, Session, Wake, no_local_aws_here,
-    rest::{self, Intended},
+    paused::{self, Intended},
     unless_stopped,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
         utc::timestamp,
     },
     package::programs::{Destination, Programs},
-    page::{self, Page, Places, lay_out_until},
+    page::{self, Page, ResourceNames, lay_out_until},
 };
 
 /// Exit code 1 if something is not healthy.
@@ -74,9 +74,9 @@ fn show(status: &Status, args: &Args) {
 
 /// Reads everything once.
 async fn look(session: &Session) -> Status {
-    let places = page::places(&session.config, &session.site);
+    let names = page::resource_names(&session.config, &session.site);
     let (contents, drift) =
-        futures::join!(status::read(&session.aws, &places, &session.site.account), drift(session, &places));
+        futures::join!(status::read(&session.aws, &names, &session.site.account), drift(session, &names));
     let site = &session.site;
     Status {
         stack: session.config.name.to_string(),
@@ -109,7 +109,7 @@ fn cost(session: &Session, contents: &Contents, drift: &Drift) -> Cost {
     Cost::of(monthly.zip(secrets(session, drift)).map(|(services, secrets)| services + secrets))
 }
 
-/// What a month of the secrets costs that variables refer to and that exist; `None` if that is unknown.
+/// The monthly cost of the existing secrets that variables refer to; `None` if unknown.
 fn secrets(session: &Session, drift: &Drift) -> Option<f64> {
     let seen = session.versions.lock();
     // They are looked for before changes are counted.
@@ -119,9 +119,9 @@ fn secrets(session: &Session, drift: &Drift) -> Option<f64> {
 }
 
 /// Counts the changes that a plan would show. Packages are not built for that: their programs count as unchanged.
-async fn drift(session: &Session, places: &Places) -> Drift {
+async fn drift(session: &Session, names: &ResourceNames) -> Drift {
     let uncompared = packages(session);
-    match changes(session, places, &uncompared).await {
+    match changes(session, names, &uncompared).await {
         Ok(changes) => Drift { changes: Some(changes), uncompared, unread: None },
         Err(why) => Drift { changes: None, uncompared, unread: Some(why) },
     }
@@ -137,13 +137,13 @@ fn packages(session: &Session) -> Vec<String> {
     functions.chain(services.map(|(entry, _)| format!("services.{entry}"))).collect()
 }
 
-async fn changes(session: &Session, places: &Places, packages: &[String]) -> Result<usize, String> {
+async fn changes(session: &Session, names: &ResourceNames, packages: &[String]) -> Result<usize, String> {
     let said = |fault: Fault| denied_or_said(&fault);
-    let deployed = async { deployed(session, places, packages).await.map_err(said) };
+    let deployed = async { deployed(session, names, packages).await.map_err(said) };
     let network = async { session.discover(Lookup::AsWritten).await.map_err(said) };
     let (deployed, network) = futures::try_join!(deployed, network)?;
     let programs = programs(session, packages, deployed).await?;
-    let missing = session.find_held(|_| true).await.map_err(|failure| failure.error.to_string())?;
+    let missing = session.find_stored_values(|_| true).await.map_err(|failure| failure.error.to_string())?;
     if !missing.is_empty() {
         return Err(missing.iter().map(|failure| failure.error.to_string()).collect::<Vec<_>>().join("; "));
     }
@@ -154,17 +154,17 @@ async fn changes(session: &Session, places: &Places, packages: &[String]) -> Res
 }
 
 /// The programs that the packages' entries have now.
-async fn deployed(session: &Session, places: &Places, packages: &[String]) -> Result<Deployed, Fault> {
+async fn deployed(session: &Session, names: &ResourceNames, packages: &[String]) -> Result<Deployed, Fault> {
     let packages: BTreeSet<&str> = packages.iter().map(String::as_str).collect();
-    let functions = places.functions.iter().filter(|it| packages.contains(&*format!("functions.{}", it.entry)));
-    let services = places.services.iter().filter(|it| packages.contains(&*format!("services.{}", it.service)));
+    let functions = names.functions.iter().filter(|it| packages.contains(&*format!("functions.{}", it.entry)));
+    let services = names.services.iter().filter(|it| packages.contains(&*format!("services.{}", it.service)));
     status::deployed(&session.aws, &functions.collect::<Vec<_>>(), &services.collect::<Vec<_>>()).await
 }
 
 /// Finished programs from their files, and those of packages as they are deployed.
 async fn programs(session: &Session, packages: &[String], deployed: Deployed) -> Result<Programs, String> {
     let is_finished = |entry: &str| !packages.iter().any(|package| package == entry);
-    let read = Programs::build(&session.config, session.folder(), session.destination, is_finished, |_| ()).await;
+    let read = Programs::build(&session.config, &session.file, session.destination, is_finished, |_| ()).await;
     let mut programs = read.map_err(|failed| failed.error.to_string())?;
     deployed.functions.into_iter().for_each(|(entry, sha256)| programs.keep_function(&entry, sha256));
     deployed.services.into_iter().for_each(|(entry, sha256)| programs.keep_service(&entry, sha256));
@@ -175,7 +175,7 @@ async fn programs(session: &Session, packages: &[String], deployed: Deployed) ->
 async fn wanted(session: &Session, page: Page) -> Result<usize, String> {
     let all = page.stack.all();
     let mut plan = page.stack.plan(&session.aws, Some(&all)).await.map_err(|error| without_plan(&error))?;
-    rest::leave(&mut plan, &page, Intended::PauseAndEnd);
+    paused::leave(&mut plan, &page, Intended::PauseAndEnd);
     Ok(plan.work())
 }
 

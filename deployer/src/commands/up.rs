@@ -9,11 +9,12 @@ use futures::FutureExt as _;
 
 use super::{
     Lookup, Session, Wake,
-    data::{Ask, Kept},
+    data::{Confirmation, RetainedData},
+    garbage_collection,
     healthy::{Behind, await_all, explain},
-    https, no_local_aws_here, observer, old_programs, rest,
-    turn::{Turn, overtaken},
-    unless_stopped, verify, watched,
+    https,
+    lease::{Acquisition, overtaken},
+    no_local_aws_here, observer, paused, unless_stopped, verify, watched,
 };
 use crate::{
     cloud::{health, lease::Lease, usual::CREATING},
@@ -95,7 +96,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     let programs = session.programs(&args.targets).await?;
     // A build may take longer than the shortest lifetime.
     session.ends = args.lifetime.and_then(end);
-    let Some(Agreed { page, plan, kept, lease, brought }) = agree(session, args, mode, &programs).await? else {
+    let Some(Agreed { page, plan, retained, lease, brought }) = agree(session, args, mode, &programs).await? else {
         report::say("nothing was changed");
         return Ok(Exit::Done);
     };
@@ -126,7 +127,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     if exit == Exit::Done && args.verify {
         exit = verify::all(session, &page, &outputs, Checks::Aside).await?;
     }
-    Ok(kept.conclude(exit))
+    Ok(retained.conclude(exit))
 }
 
 /// The services whose DNS record may have to be entered by hand now: their load balancer is new, or an existing
@@ -159,10 +160,10 @@ fn late_notifications(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
 struct Agreed {
     page: Page,
     plan: Plan,
-    kept: Kept,
+    retained: RetainedData,
     /// The lease; `None` if there is nothing to do.
     lease: Option<Lease>,
-    /// How many of the changes shown are done already.
+    /// The number of the shown changes that are done already.
     brought: usize,
 }
 
@@ -172,37 +173,37 @@ async fn agree(session: &Session, args: &Up, mode: Mode, programs: &Programs) ->
     loop {
         let (page, plan) = session.plan(programs, &args.targets, &args.adopt).await?;
         let agreed = shown_and_agreed(session, args, mode, &page, plan).await?;
-        let Some((mut plan, kept)) = agreed else { return Ok(None) };
+        let Some((mut plan, retained)) = agreed else { return Ok(None) };
         if plan.is_empty() {
             session.sweep().await;
-            return Ok(Some(Agreed { page, plan, kept, lease: None, brought: 0 }));
+            return Ok(Some(Agreed { page, plan, retained, lease: None, brought: 0 }));
         }
         let (is_first, all) = (plan.is_first(), plan.work());
         if let Some(failed) = bring_anchor(session, &page, &mut plan).await {
             return Err(failed);
         }
         let brought = all - plan.work();
-        match session.take_turn(mode.command(), args.roll_out.wait).await? {
+        match session.acquire_lease(mode.command(), args.roll_out.wait).await? {
             // Without a bucket, the stack has no resources: there is nothing to read again.
-            Turn::Ours(lease) if is_first => {
-                return Ok(Some(Agreed { page, plan, kept, lease: Some(lease), brought }));
+            Acquisition::AtOnce(lease) if is_first => {
+                return Ok(Some(Agreed { page, plan, retained, lease: Some(lease), brought }));
             }
-            Turn::Ours(lease) | Turn::AfterOthers(lease) => {
-                let agreed = agree_again(session, args, mode, programs, plan, kept).await;
+            Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease) => {
+                let agreed = agree_again(session, args, mode, programs, plan, retained).await;
                 match agreed {
-                    Ok(Some(Agreed { page, plan, kept, .. })) if plan.is_empty() => {
-                        session.end_turn(Some(lease)).await;
-                        return Ok(Some(Agreed { page, plan, kept, lease: None, brought }));
+                    Ok(Some(Agreed { page, plan, retained, .. })) if plan.is_empty() => {
+                        session.release_lease(Some(lease)).await;
+                        return Ok(Some(Agreed { page, plan, retained, lease: None, brought }));
                     }
                     Ok(Some(agreed)) => return Ok(Some(Agreed { lease: Some(lease), brought, ..agreed })),
                     refused => {
-                        session.end_turn(Some(lease)).await;
+                        session.release_lease(Some(lease)).await;
                         return refused;
                     }
                 }
             }
-            Turn::NoBucket if begun.elapsed() > VISIBLE_WITHIN => return Err(no_bucket()),
-            Turn::NoBucket => unless_stopped(tokio::time::sleep(AGAIN).map(Ok)).await?,
+            Acquisition::NoBucket if begun.elapsed() > VISIBLE_WITHIN => return Err(no_bucket()),
+            Acquisition::NoBucket => unless_stopped(tokio::time::sleep(AGAIN).map(Ok)).await?,
         }
     }
 }
@@ -214,17 +215,17 @@ async fn agree_again(
     mode: Mode,
     programs: &Programs,
     before: Plan,
-    kept: Kept,
+    retained: RetainedData,
 ) -> Result<Option<Agreed>, Failure> {
     let (page, mut plan) = session.plan(programs, &args.targets, &args.adopt).await?;
-    kept.leave(&mut plan);
+    retained.leave(&mut plan);
     if plan.is_like(&before) {
-        return Ok(Some(Agreed { page, plan, kept, lease: None, brought: 0 }));
+        return Ok(Some(Agreed { page, plan, retained, lease: None, brought: 0 }));
     }
     report::say("the stack has changed in the meantime:");
     let (page, plan) = session.plan(programs, &args.targets, &args.adopt).await?;
     let agreed = shown_and_agreed(session, args, mode, &page, plan).await?;
-    Ok(agreed.map(|(plan, kept)| Agreed { page, plan, kept, lease: None, brought: 0 }))
+    Ok(agreed.map(|(plan, retained)| Agreed { page, plan, retained, lease: None, brought: 0 }))
 }
 
 async fn shown_and_agreed(
@@ -233,11 +234,11 @@ async fn shown_and_agreed(
     mode: Mode,
     page: &Page,
     mut plan: Plan,
-) -> Result<Option<(Plan, Kept)>, Failure> {
-    match (rest::paused_since(page, &plan), mode) {
-        (Some(since), Mode::Up) => return Err(rest::refuse_paused(&since)),
+) -> Result<Option<(Plan, RetainedData)>, Failure> {
+    match (paused::paused_since(page, &plan), mode) {
+        (Some(since), Mode::Up) => return Err(paused::refuse_paused(&since)),
         (Some(since), Mode::Resume) => report::say(format!("paused since {since}; this brings it back:")),
-        (None, _) => rest::ended(page, &plan)
+        (None, _) => paused::ended(page, &plan)
             .iter()
             .for_each(|(service, time)| report::say(format!("{service} ended at {time}; this brings it back:"))),
     }
@@ -251,18 +252,18 @@ async fn shown_and_agreed(
     refuse_protected(&plan)?;
     session.check_named(&plan, &args.delete)?;
     if !shown {
-        report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
+        report::say(format!("nothing to do: all {} resources are up to date", plan.lines.len()));
     } else if !args.roll_out.yes && !unless_stopped(report::confirm("Go ahead?")).await? {
         return Ok(None);
     }
-    let ask = if args.roll_out.yes { Ask::Never } else { Ask::Each };
-    let kept = session.keep_unnamed(&mut plan, &args.delete, ask).await?;
-    Ok(Some((plan, kept)))
+    let confirmation = if args.roll_out.yes { Confirmation::Never } else { Confirmation::Each };
+    let retained = session.keep_unnamed(&mut plan, &args.delete, confirmation).await?;
+    Ok(Some((plan, retained)))
 }
 
-/// What a plan does, in its order, and then the wait for healthy services.
+/// The steps of a plan, in its order, followed by the wait for healthy services.
 fn tasks(session: &Session, page: &Page, plan: &Plan) -> Vec<Task> {
-    let scale = session.scale;
+    let scale = session.aws.scale;
     let mut tasks = page.stack.order(plan, &|kind, step| scale.of_step(kind, step));
     if session.wait == health::Wait::No {
         return tasks;
@@ -297,7 +298,7 @@ async fn bring_anchor(session: &Session, page: &Page, plan: &mut Plan) -> Option
         page.stack.bring_anchor(&session.aws, plan, &pace, &observer(&board)).await
     });
     let brought = brought.await?;
-    session.standing().note(std::slice::from_ref(&brought));
+    session.summary().note(std::slice::from_ref(&brought));
     match brought.result {
         Some(Err(error)) => Some(session.located(error)),
         _ => None,
@@ -319,22 +320,23 @@ async fn carry_out(
 ) -> Result<(Vec<Outcome>, Outputs), Failure> {
     let count = Count::of(brought + plan.work(), brought);
     session.see(&plan);
-    let (rolled_out, changed) = (old_programs::rolled_out(&plan, fronts), old_programs::changed_functions(&plan));
+    let (rolled_out, changed) =
+        (garbage_collection::rolled_out(&plan, fronts), garbage_collection::changed_functions(&plan));
     let board = Board::following(count, Some(session.follow(tasks(session, page, &plan))));
     let Applied { mut outcomes, outputs, span } = watched(board, lease.as_ref(), async |pace, board| {
         page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     })
     .await;
     session.note(span);
-    session.standing().note(&outcomes);
+    session.summary().note(&outcomes);
     if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
         return Err(overtaken());
     }
     if outcomes.iter().all(Outcome::is_done) {
-        old_programs::remove(session, &rolled_out).await;
-        old_programs::delete_versions(session, &changed).await;
+        garbage_collection::remove_programs(session, &rolled_out).await;
+        garbage_collection::delete_versions(session, &changed).await;
     }
-    session.end_turn(lease).await;
+    session.release_lease(lease).await;
     for front in fronts.iter().filter(|front| front.is_held_back(&outcomes) || front.is_refused(&outcomes)) {
         explain(session, front).await;
     }
@@ -343,7 +345,7 @@ async fn carry_out(
     {
         let services: Vec<Behind> = fronts.iter().filter_map(|front| Behind::of(front, &outputs)).collect();
         let waited = await_all(session, &services, limit).await;
-        session.standing().note(&waited);
+        session.summary().note(&waited);
         outcomes.extend(waited);
     }
     Ok((outcomes, outputs))

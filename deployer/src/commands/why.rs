@@ -21,8 +21,8 @@ struct Diagnosis {
     is_well: bool,
     verdict: Option<Verdict>,
     evidence: Vec<String>,
-    /// Why it is off, if that is intended.
-    rest: Option<String>,
+    /// The reason why it is off on purpose.
+    downtime: Option<String>,
 }
 
 /// Exit code 1 if something is not healthy.
@@ -66,23 +66,23 @@ pub(super) fn chosen(session: &Session, names: &[String]) -> Result<Vec<String>,
 async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
     let page = session.page(&Programs::none());
     let section = |kind: &str, name: &str| Some(format!("{kind}.{name}")).filter(|it| chosen.contains(it));
-    let services = page.services.iter().filter_map(|front| Some((section("services", &front.name)?, &front.place)));
-    let services = services.map(|(section, place)| async move {
-        let evidence = why::collect(&session.aws, place).await;
-        let rest = resting(&evidence);
-        let is_well = evidence.is_up() || rest.is_some();
+    let services = page.services.iter().filter_map(|front| Some((section("services", &front.name)?, &front.names)));
+    let services = services.map(|(section, names)| async move {
+        let evidence = why::collect(&session.aws, names).await;
+        let downtime = downtime(&evidence);
+        let is_well = evidence.is_well() || downtime.is_some();
         // A healthy service may owe its health to a rollback.
-        let is_told = !is_well || evidence.rolled_back.is_some();
+        let is_told = !is_well || downtime.is_none() && evidence.is_rolled_back();
         let verdict = if is_told { why::verdict(&evidence) } else { None };
         let evidence = if is_well { evidence.unread.clone() } else { evidence.summary() };
-        Diagnosis { name: place.service.clone(), section, is_well, verdict, evidence, rest }
+        Diagnosis { name: names.service.clone(), section, is_well, verdict, evidence, downtime }
     });
-    let functions = page.functions.iter().filter_map(|place| Some((section("functions", &place.entry)?, place)));
-    let functions = functions.map(|(section, place)| async move {
-        let evidence = why::collect_function(&session.aws, place).await;
+    let functions = page.functions.iter().filter_map(|names| Some((section("functions", &names.entry)?, names)));
+    let functions = functions.map(|(section, names)| async move {
+        let evidence = why::collect_function(&session.aws, names).await;
         let verdict = why::function_verdict(&evidence);
         let evidence = evidence.summary(verdict.is_some());
-        Diagnosis { name: place.entry.clone(), section, is_well: verdict.is_none(), verdict, evidence, rest: None }
+        Diagnosis { name: names.entry.clone(), section, is_well: verdict.is_none(), verdict, evidence, downtime: None }
     });
     let (mut diagnoses, functions) = futures::join!(join_all(services), join_all(functions));
     diagnoses.extend(functions);
@@ -90,20 +90,22 @@ async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
 }
 
 /// The reason why a service is off on purpose, and the command that brings it back.
-fn resting(evidence: &Evidence) -> Option<String> {
-    let rest = &evidence.group.as_ref()?.as_ref()?.rest;
-    match (&rest.paused, &rest.ends) {
-        (Some(since), _) if rest.is_paused() => Some(format!("paused since {since}: `deployer resume` brings it back")),
-        (_, Some(time)) if rest.has_ended() => Some(format!("ended at {time}: `deployer up` brings it back")),
+fn downtime(evidence: &Evidence) -> Option<String> {
+    let downtime = &evidence.group.as_ref()?.as_ref()?.downtime;
+    match (&downtime.paused, &downtime.ends) {
+        (Some(since), _) if downtime.is_paused() => {
+            Some(format!("paused since {since}: `deployer resume` brings it back"))
+        }
+        (_, Some(time)) if downtime.has_ended() => Some(format!("ended at {time}: `deployer up` brings it back")),
         _ => None,
     }
 }
 
 fn print(session: &Session, diagnosis: &Diagnosis) {
-    let Diagnosis { name, section, is_well, verdict, evidence, rest } = diagnosis;
+    let Diagnosis { name, section, is_well, verdict, evidence, downtime } = diagnosis;
     let first = match verdict {
         Some(verdict) => session.sentence(section, verdict),
-        None if rest.is_some() => format!("{name}: {}", rest.as_deref().unwrap_or_default()),
+        None if downtime.is_some() => format!("{name}: {}", downtime.as_deref().unwrap_or_default()),
         None if *is_well => format!("{name}: no problem found"),
         None => format!("{name}: not healthy, and AWS shows no reason"),
     };

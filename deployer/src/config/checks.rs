@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Behind, Config, HTTPS_PORT, LAB_ROLE, LARGEST_ENVIRONMENT, Place, Problem, Reference, SIZES, Service, Uses,
-    Variables, error::did_you_mean, verify::RUN,
+    Behind, Config, Destination, Folder, Function, HTTPS_PORT, LAB_ROLE, LARGEST_COMMANDS, LARGEST_ENVIRONMENT, Name,
+    Place, Problem, Program, Reference, SIZES, Service, Upload, Uses, Variables, behind::MOST_RULES,
+    error::did_you_mean, verify::RUN,
 };
 
 /// The attributes that references can name, by section.
@@ -21,6 +22,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.names();
     checks.beginnings();
     checks.firewalls();
+    checks.target_groups();
     checks.plain_http();
     checks.https();
     checks.behind();
@@ -29,10 +31,15 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.triggers();
     config.variables().for_each(|(path, variables)| checks.environment(&path, variables));
     for (entry, function) in &config.functions {
-        checks.uses(&format!("functions.{entry}"), &function.uses);
+        let path = format!("functions.{entry}");
+        checks.uses(&path, &function.uses);
+        checks.destination(&path, function);
+        checks.endless_failures(&path, entry);
     }
     for (entry, service) in &config.services {
-        checks.uses(&format!("services.{entry}"), &service.uses);
+        let path = format!("services.{entry}");
+        checks.commands(&path, &service.program);
+        checks.uses(&path, &service.uses);
     }
     let outputs = config.outputs.iter().flat_map(|(_, text)| text.references());
     outputs.for_each(|reference| checks.reference(reference));
@@ -77,26 +84,17 @@ impl Checks<'_> {
             names.push((path, format!("{stack}-{region}-{entry}-fn"), 64, "role"));
         }
         for (entry, service) in &self.config.services {
-            let (path, port) = (format!("services.{entry}"), u16::from(service.port));
-            match &service.behind {
-                Some(behind) => {
-                    names.push((
-                        path.clone(),
-                        format!("{stack}-{entry}-{port}-{}", behind.service),
-                        32,
-                        "target group",
-                    ));
-                }
-                None => {
-                    names.push((path.clone(), format!("{stack}-{entry}-{port}"), 32, "target group"));
-                    names.push((path.clone(), format!("{stack}-{entry}"), 32, "load balancer"));
-                }
+            let path = format!("services.{entry}");
+            names.push((path.clone(), format!("{stack}-{}", at_port(entry, service)), 32, "target group"));
+            if service.behind.is_none() {
+                names.push((path.clone(), format!("{stack}-{entry}"), 32, "load balancer"));
             }
             names.push((path, format!("{stack}-{region}-{entry}-svc"), 64, "role"));
         }
         for (path, name, most, kind) in names {
             if name.len() > most {
-                let message = format!("the {kind} would be called {name}, which is {} too long", name.len() - most);
+                let message =
+                    format!("the {kind} would be called {name}, which is {} characters too long", name.len() - most);
                 let help = format!("a {kind}'s name has at most {most} characters: shorten the name here");
                 self.problem(&path, message, help);
             }
@@ -135,6 +133,22 @@ impl Checks<'_> {
         }
     }
 
+    /// A target group, an Auto Scaling group and a security group have the same name, which must be no other's.
+    fn target_groups(&mut self) {
+        let fronts = self.config.services.iter().filter(|(_, service)| service.behind.is_none());
+        let mut known: BTreeMap<String, String> =
+            fronts.map(|(entry, _)| (format!("{entry}-lb"), format!("the load balancer of `{entry}`"))).collect();
+        for (entry, service) in &self.config.services {
+            let name = at_port(entry, service);
+            if let Some(other) = known.get(&name) {
+                let message =
+                    format!("the resources of `{entry}` and those of {other} would have the same name, {name}");
+                self.problem(&format!("services.{entry}"), message, "choose another name for one of the services");
+            }
+            known.insert(name, format!("`{entry}`"));
+        }
+    }
+
     /// Whether a service has a listener for HTTPS, or a rule of one.
     fn has_domain(&self, service: &Service) -> bool {
         let front = service.behind.as_ref().and_then(|behind| self.config.services.get(&behind.service));
@@ -170,11 +184,11 @@ impl Checks<'_> {
 
     /// A service behind the load balancer of another one: that exists and has one, and every request has one service.
     fn behind(&mut self) {
-        let mut known: BTreeMap<(&str, u16), &str> = BTreeMap::new();
+        let mut rules: BTreeMap<&str, u16> = BTreeMap::new();
         for (entry, service) in &self.config.services {
             let Some(behind) = &service.behind else { continue };
             let (path, front) = (format!("services.{entry}.behind"), behind.service.as_str());
-            for taken in ["load_balancer", "domain", "certificate"] {
+            for taken in ["load_balancer", "access_logs", "domain", "certificate"] {
                 let taken_path = format!("services.{entry}.{taken}");
                 if self.config.places.contains_key(&taken_path) {
                     let help =
@@ -210,9 +224,12 @@ impl Checks<'_> {
                 self.problem(&path, message, "give each service a path or a host of its own");
                 continue;
             }
-            if let Some(other) = known.insert((front, behind.priority(entry.as_str())), entry.as_str()) {
-                let message = format!("the listener rules of `{other}` and `{entry}` would have the same priority");
-                self.problem(&path, message, "priorities follow from the names of services: rename one of the two");
+            let rules = rules.entry(front).or_default();
+            *rules += 1;
+            if *rules == MOST_RULES + 1 {
+                let message = format!("more than {MOST_RULES} services behind `{front}`");
+                let help = format!("a load balancer has at most {MOST_RULES} rules: put some behind another service");
+                self.problem(&path, message, help);
             }
         }
     }
@@ -285,6 +302,16 @@ impl Checks<'_> {
             let help = format!("use {}", LAB_REGIONS.join(" or "));
             self.problem("region", format!("AWS Academy does not allow {}", self.config.region), help);
         }
+        for (entry, function) in &self.config.functions {
+            if function.concurrency.is_some_and(|reserved| reserved > 0) {
+                let help = "leave it out: Lambda runs at most 10 invocations at once there, and reserves none of them";
+                self.problem(
+                    &format!("functions.{entry}.concurrency"),
+                    "AWS Academy has no concurrency to reserve",
+                    help,
+                );
+            }
+        }
         for (entry, service) in &self.config.services {
             let name = service.instance_type.to_string();
             let size = name.split_once('.').and_then(|(_, size)| SIZES.iter().position(|known| *known == size));
@@ -327,7 +354,7 @@ impl Checks<'_> {
         let environment = &variables.texts;
         environment.values().flat_map(|text| text.references()).for_each(|reference| self.reference(reference));
         let texts: usize = environment.iter().map(|(name, text)| name.len() + text.known_len()).sum();
-        let bytes = texts + variables.held.iter().map(|(name, held)| held.bytes(name)).sum::<usize>();
+        let bytes = texts + variables.stored.iter().map(|(name, stored)| stored.bytes(name)).sum::<usize>();
         if bytes > LARGEST_ENVIRONMENT {
             let message = format!("an environment of {bytes} bytes");
             self.problem(
@@ -336,6 +363,90 @@ impl Checks<'_> {
                 "4096 bytes is the most: put large values in a bucket",
             );
         }
+    }
+
+    /// User data carries them to the instances.
+    fn commands(&mut self, path: &str, program: &Program) {
+        let Program::Files(Folder { commands, .. }) = program else { return };
+        let bytes = commands.bytes();
+        if bytes > LARGEST_COMMANDS {
+            let longest =
+                if commands.setup.as_ref().is_some_and(|it| it.len() > commands.run.len()) { "setup" } else { "run" };
+            let message = format!("`run`, `setup` and `packages` take {bytes} bytes");
+            let help = format!("{LARGEST_COMMANDS} bytes is the most: put long commands in a script in the folder");
+            self.problem(&format!("{path}.{longest}"), message, help);
+        }
+    }
+
+    /// A destination is in the function's own region; of a bucket, only its name is known here.
+    fn destination(&mut self, path: &str, function: &Function) {
+        let path = format!("{path}.on_failure");
+        match &function.on_failure {
+            Some(Destination::Bucket(bucket)) if !self.config.buckets.contains_key(bucket) => {
+                self.unknown(&path, "entry of buckets", bucket.as_str(), keys(&self.config.buckets));
+            }
+            Some(Destination::Arn(arn)) => {
+                let (elsewhere, region) = (arn.split(':').nth(3).unwrap_or_default(), self.config.region.as_str());
+                if !elsewhere.is_empty() && elsewhere != region {
+                    let message = format!("a destination in {elsewhere}, and the stack is in {region}");
+                    self.problem(&path, message, "name a queue or topic of the function's region");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The record of a failed event is an upload like any other. If it triggers the function that has failed, directly
+    /// or by way of other functions, each failure makes another event, without end.
+    fn endless_failures(&mut self, path: &str, entry: &Name) {
+        let (mut way, mut buckets) = (vec![entry], Vec::new());
+        while let Some((bucket, next)) = way.last().and_then(|last| self.triggered_by_failures(last)) {
+            buckets.push(bucket);
+            if next == entry {
+                break;
+            }
+            // A circle that does not contain this function, and is reported at its own.
+            if way.contains(&next) {
+                return;
+            }
+            way.push(next);
+        }
+        // Each circle is reported once.
+        if buckets.len() < way.len() || way.iter().any(|other| *other < entry) {
+            return;
+        }
+        let names: Vec<String> = way.iter().chain([&entry]).map(ToString::to_string).collect();
+        let bucket = buckets[0];
+        let message = format!("records of failed events trigger functions without end: {}", names.join(" → "));
+        let help = format!(
+            "record them in another bucket, or give `buckets.{bucket}.on_upload` a `prefix` that keys below {FAILURES} do \
+             not have"
+        );
+        self.problem(&format!("{path}.on_failure"), message, help);
+    }
+
+    /// The bucket with the records of a function's failed events, and the function that they trigger.
+    fn triggered_by_failures(&self, entry: &Name) -> Option<(&Name, &Name)> {
+        let destination = self.config.functions.get(entry)?.on_failure.as_ref()?;
+        let (name, bucket) = self.config.buckets.iter().find(|(name, _)| match destination {
+            Destination::Bucket(bucket) => bucket == *name,
+            Destination::Arn(arn) => self.is_bucket(arn, name),
+        })?;
+        let upload = bucket.on_upload.as_ref()?;
+        let folder = format!("{FAILURES}{}-{entry}/", self.config.name);
+        admits_record(upload, &folder).then_some((name, &upload.function))
+    }
+
+    /// Whether this is the ARN of a bucket of the stack. The account may not be known.
+    fn is_bucket(&self, arn: &str, entry: &Name) -> bool {
+        let (stack, region) = (&self.config.name, &self.config.region);
+        let name = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":s3:::")).map(|(_, name)| name);
+        let after = name.and_then(|name| name.strip_prefix(&format!("{stack}-{entry}-")));
+        let account = after.and_then(|after| after.strip_suffix(&format!("-{region}")));
+        account.is_some_and(|account| match &self.config.account {
+            Some(own) => account == own,
+            None => account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()),
+        })
     }
 
     fn reference(&mut self, reference: &Reference) {
@@ -415,8 +526,8 @@ impl Checks<'_> {
     fn unknown_at(&mut self, place: Place, what: &str, unknown: &str, known: Vec<String>) {
         let help = match did_you_mean(unknown, known.iter().map(String::as_str)) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None if known.is_empty() => "there is none".into(),
-            None => format!("there are: {}", known.join(", ")),
+            None if known.is_empty() => format!("no {what} is defined"),
+            None => format!("choose from: {}", known.join(", ")),
         };
         let message = format!("there is no {what} `{unknown}`");
         self.problems.push(Problem { place, message, help: Some(help) });
@@ -442,7 +553,7 @@ impl Checks<'_> {
             let path = format!("verify.steps.{name}");
             let is_whole = request.target.words().first().is_some_and(|word| !word.is_path());
             if !is_whole && services.is_empty() {
-                let help = "there is no service that a path could be requested from: write a whole URL";
+                let help = "no service can answer a path: write a whole URL";
                 self.problem(&format!("{path}.request"), "a path without a service", help);
             }
             for (variable, place) in request.sent().into_iter().flat_map(|text| text.variables()) {
@@ -488,6 +599,30 @@ impl Checks<'_> {
     }
 }
 
+/// The folder in a bucket for the records of failed events (docs/aws.md §7.5).
+const FAILURES: &str = "aws/lambda/async/";
+
+/// Whether the key of a record in this folder of a function triggers. It is `FOLDER/yyyy/mm/dd/TIME-UUID`.
+fn admits_record(upload: &Upload, folder: &str) -> bool {
+    let prefix = upload.prefix.as_deref().unwrap_or_default();
+    let suffix = upload.suffix.as_deref().unwrap_or_default();
+    let is_of_id = |(at, byte): (usize, u8)| match at {
+        12 | 17 | 22 | 27 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    let ends_alike = suffix.bytes().rev().take(36).enumerate().all(is_of_id);
+    (folder.starts_with(prefix) || prefix.starts_with(folder)) && ends_alike
+}
+
 fn keys<T>(entries: &BTreeMap<super::Name, T>) -> Vec<String> {
     entries.keys().map(ToString::to_string).collect()
+}
+
+/// The name of what is behind a load balancer, without that of the stack (`page/names.rs`).
+fn at_port(entry: &Name, service: &Service) -> String {
+    let name = format!("{entry}-{}", u16::from(service.port));
+    match &service.behind {
+        Some(behind) => format!("{name}-{}", behind.service),
+        None => name,
+    }
 }

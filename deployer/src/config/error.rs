@@ -22,18 +22,18 @@ impl From<&serde_yaml::Location> for Place {
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where.
+    /// The place.
     pub place: Place,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub help: Option<String>,
 }
 
 /// Everything that is wrong with a file.
 #[derive(Debug, Clone, thiserror::Error)]
 pub struct Errors {
-    /// The file's name, as the user knows it.
+    /// The file's name, as the user gave it.
     pub file: String,
     /// Its text, for snippets.
     pub text: String,

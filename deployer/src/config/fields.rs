@@ -6,7 +6,7 @@ use super::{KEY_TYPES, METHODS, RETENTIONS, STREAMS};
 /// A field.
 #[derive(Debug)]
 pub struct Field {
-    /// Its place, such as `services.*.instances.max`; `*` stands for an entry's name.
+    /// Its place, such as `services.*.instances.max`; `*` matches an entry's name.
     pub path: &'static str,
     /// Its description.
     pub words: &'static str,
@@ -31,6 +31,8 @@ pub enum Takes {
     Path(&'static str),
     /// A text that matches this pattern, with an example.
     Like(&'static str, &'static str),
+    /// A block of private addresses, with the default.
+    Block(&'static str),
     /// An instance type, such as `t3.micro`.
     InstanceType,
     /// One of these texts; the first is the default.
@@ -81,6 +83,8 @@ pub enum Takes {
     Fields,
     /// A text or a mapping; the text is shorthand for the mapping's first field.
     TextOrFields,
+    /// This text, or a mapping.
+    WordOrFields(&'static str),
     /// Entries with names chosen by the user and fields of their own; the text describes one entry.
     Entries(&'static str),
 }
@@ -108,10 +112,17 @@ const fn number(path: &'static str, least: u16, most: u16, usual: u16, words: &'
     field(path, Takes::Number { least, most, usual: Some(usual) }, words)
 }
 
+/// Days in a lifecycle rule.
+const fn days(path: &'static str, words: &'static str) -> Field {
+    field(path, Takes::Number { least: 1, most: 36_500, usual: None }, words)
+}
+
 const PACKAGE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program that the \
                        deployer brings: `labeler` or `service`. Either this or `binary`.";
+const PACKAGE_OF_SERVICE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program \
+                                  that the deployer brings: `labeler` or `service`. Either this, `binary` or `files`.";
 const BINARY: &str = "A finished program, relative to this file.";
-const RETENTION: &str = "How long its log is kept, in days; for ever if left out.";
+const RETENTION: &str = "How long its log is kept, in days; forever if left out.";
 const ENVIRONMENT: &str = "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ \
                            for ${ itself. Instead of a text: { secret: NAME } with an optional `key`, { parameter: NAME }, \
                            or { value: TEXT, sensitive: true }; see below.";
@@ -123,11 +134,13 @@ const ACCESS: &str = "The access to each: read, write or read_write.";
 const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$";
 const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
 
-/// What a listener rule takes as a path and as a host (docs/aws.md §9.9).
+/// What a listener rule takes as a path and as a host (docs/aws.md §9.10).
 const PATH_PATTERN: &str = "^/[A-Za-z0-9_.$/~\"'@:+&*?-]{0,127}$";
 const HOST_PATTERN: &str = "^[A-Za-z0-9.*?-]*\\.[A-Za-z*?]+$";
 
-/// Every field, in the order of the reference. A mapping stands before its fields.
+const DESTINATION: &str = "^(\\$\\{buckets\\.[a-z0-9-]+\\.arn\\}|arn:aws[a-z-]*:(s3:::[a-z0-9.-]+|(sqs|sns):[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+))$";
+
+/// Every field, in the order of the reference. A mapping precedes its fields.
 pub const FIELDS: &[Field] = &[
     required("name", Takes::Name, "The stack's name, which all names in the cloud begin with."),
     required("region", Takes::Region, "The region to deploy to."),
@@ -138,14 +151,23 @@ pub const FIELDS: &[Field] = &[
     field("roles.instance_profile", Takes::Text, "The instance profile of every service, such as LabInstanceProfile."),
     field(
         "network",
-        Takes::Fields,
-        "An existing network for the services: public subnets in two or three zones. The region's default network if \
-         left out.",
+        Takes::WordOrFields("own"),
+        "The network of the services: `own` for one that the stack makes, or an existing one with `vpc` and `subnets`. The \
+         region's default network if left out. Fixed at creation.",
     ),
-    required("network.vpc", Takes::Like("^vpc-[0-9a-f]+$", "vpc-0a1b2c3d4e5f60718"), "The id of its VPC."),
-    required("network.subnets", Takes::Texts, "The ids of its subnets, one for each zone."),
+    field(
+        "network.own",
+        Takes::Block("10.0.0.0/16"),
+        "The private addresses of a network that the stack makes, a /16 to a /25. Its subnets are quarters of it.",
+    ),
+    field(
+        "network.vpc",
+        Takes::Like("^vpc-[0-9a-f]+$", "vpc-0a1b2c3d4e5f60718"),
+        "The id of an existing VPC. Either this or `own`.",
+    ),
+    field("network.subnets", Takes::Texts, "The ids of public subnets in it, one in each of two or three zones."),
     field("buckets", Takes::Entries("A private, encrypted bucket."), "Private buckets."),
-    field("buckets.*.cors", Takes::Fields, "Which web pages may use it (CORS)."),
+    field("buckets.*.cors", Takes::Fields, "The web pages that may use it (CORS)."),
     field("buckets.*.cors.origins", Takes::SomeTexts("*"), "Origins, or *."),
     required("buckets.*.cors.methods", Takes::SomeOf(METHODS), "HTTP methods."),
     field("buckets.*.cors.headers", Takes::Texts, "Request headers."),
@@ -160,6 +182,13 @@ pub const FIELDS: &[Field] = &[
     field("buckets.*.on_upload.prefix", Takes::Text, "Only keys with this prefix."),
     field("buckets.*.on_upload.suffix", Takes::Text, "Only keys with this suffix."),
     field("buckets.*.protect", Takes::Switch, "Whether the deployer refuses to delete it."),
+    field("buckets.*.versioning", Takes::Switch, "Whether overwritten and deleted objects are kept as older versions."),
+    field("buckets.*.lifecycle", Takes::Fields, "When S3 deletes its objects; never if left out."),
+    days("buckets.*.lifecycle.expire_days", "The days after which an object is deleted, counted from its upload."),
+    days(
+        "buckets.*.lifecycle.noncurrent_days",
+        "The days after which an older version is deleted, counted from when it was overwritten or deleted.",
+    ),
     field("tables", Takes::Entries("A table, billed by request."), "Tables, billed by request."),
     required("tables.*.partition_key", Takes::TextOrFields, "The partition key, or just its name. Fixed at creation."),
     required("tables.*.partition_key.name", Takes::Text, "The attribute."),
@@ -199,13 +228,25 @@ pub const FIELDS: &[Field] = &[
         Takes::Text,
         "The number attribute with the time at which a row is deleted, in seconds since 1970. One change an hour.",
     ),
-    field("tables.*.stream", Takes::OneOf(STREAMS), "What its stream records of each change."),
+    field("tables.*.stream", Takes::OneOf(STREAMS), "The data that its stream records of each change."),
     field("functions", Takes::Entries("A function."), "Lambda functions."),
     field("functions.*.package", Takes::Text, PACKAGE),
     field("functions.*.binary", Takes::Text, BINARY),
     field("functions.*.architecture", Takes::OneOf(&["x86_64", "arm64"]), "The processor architecture."),
     number("functions.*.memory_mb", 128, 10_240, 128, "Memory in MB."),
     number("functions.*.timeout_s", 1, 900, 30, "The longest invocation, in seconds."),
+    field(
+        "functions.*.concurrency",
+        Takes::Number { least: 0, most: 10_000, usual: None },
+        "How many invocations may run at once, reserved for it out of the account's concurrency; 0 stops it. Shared with \
+         the account's other functions if left out.",
+    ),
+    field(
+        "functions.*.on_failure",
+        Takes::Like(DESTINATION, "${buckets.failures.arn}"),
+        "Where Lambda records events that have failed all attempts: a bucket of this file, `${buckets.NAME.arn}`, or the \
+         ARN of a bucket, a standard SQS queue or a standard SNS topic. Without it, they are lost.",
+    ),
     field("functions.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
     field("functions.*.environment", Takes::Variables(Variables::Function), ENVIRONMENT),
     field("functions.*.uses", Takes::Fields, USES),
@@ -213,11 +254,34 @@ pub const FIELDS: &[Field] = &[
     field("functions.*.uses.tables", Takes::Accesses, ACCESS),
     field("functions.*.uses.rekognition", Takes::Switch, "Whether it calls Rekognition's DetectLabels."),
     field("services", Takes::Entries("A service."), "Programs on a group of instances behind a load balancer."),
-    field("services.*.package", Takes::Text, PACKAGE),
+    field("services.*.package", Takes::Text, PACKAGE_OF_SERVICE),
     field("services.*.binary", Takes::Text, BINARY),
+    field(
+        "services.*.files",
+        Takes::Text,
+        "A folder with a program in any language, relative to this file. It is packed, and unpacked on the instances; see \
+         below.",
+    ),
+    field(
+        "services.*.run",
+        Takes::Text,
+        "The command that runs the program, in its folder, by bash. It listens on $PORT at 0.0.0.0. Required with \
+         `files`.",
+    ),
+    field(
+        "services.*.packages",
+        Takes::Texts,
+        "Packages of Amazon Linux 2023 that `dnf` installs on a new instance, such as python3-pip. Only with `files`.",
+    ),
+    field(
+        "services.*.setup",
+        Takes::Text,
+        "A command that each new instance runs once in the folder, by bash and as root, before the program starts. Only \
+         with `files`.",
+    ),
     number("services.*.port", 1, u16::MAX, 8080, "The port it listens on."),
     required("services.*.instance_type", Takes::InstanceType, "The instance type; the architecture follows."),
-    field("services.*.instances", Takes::Fields, "How many instances there are."),
+    field("services.*.instances", Takes::Fields, "The number of instances."),
     number("services.*.instances.min", 0, 100, 1, "The smallest number."),
     number("services.*.instances.max", 1, 100, 4, "The largest number."),
     number("services.*.instances.cpu_percent", 10, 100, 50, "The target CPU utilisation, in percent."),
@@ -258,6 +322,11 @@ pub const FIELDS: &[Field] = &[
         "services.*.behind.host",
         Takes::Like(HOST_PATTERN, "api.example.org"),
         "The host of its requests, with the same wildcards. Its DNS is yours; with HTTPS, the certificate has to cover it.",
+    ),
+    field(
+        "services.*.access_logs",
+        Takes::Switch,
+        "Whether its load balancer writes a log of all requests into the artifact bucket, where it is kept for 90 days.",
     ),
     field(
         "services.*.domain",
@@ -308,7 +377,7 @@ pub const FIELDS: &[Field] = &[
     field("verify.steps.*.body", Takes::Text, "Text to send."),
     field("verify.steps.*.base64", Takes::Text, "Bytes to send, in base64."),
     field("verify.steps.*.file", Takes::Text, "A file to send, relative to this file."),
-    field("verify.steps.*.expect", Takes::Fields, "The expected answer. In texts, * stands for any text."),
+    field("verify.steps.*.expect", Takes::Fields, "The expected answer. In texts, * matches any text."),
     field("verify.steps.*.expect.status", Takes::Statuses("200-299"), "The accepted statuses, such as 201 or 200,404."),
     field("verify.steps.*.expect.headers", Takes::Headers, "Header values."),
     field("verify.steps.*.expect.body", Takes::Text, "The body as text."),
@@ -348,26 +417,20 @@ impl Field {
     }
 
     fn fits(&self, path: &str) -> bool {
-        let (mut wanted, mut parts) = (self.path.split('.'), path.split('.'));
-        loop {
-            match (wanted.next(), parts.next()) {
-                (None, None) => return true,
-                (Some(wanted), Some(part)) if wanted == "*" || wanted == part => (),
-                _ => return false,
-            }
-        }
+        fits(self.path, path)
     }
+}
+
+/// Whether a path has the form of a pattern, in which `*` stands for any one part.
+pub(super) fn fits(pattern: &str, path: &str) -> bool {
+    let parts = || pattern.split('.').zip(path.split('.'));
+    pattern.split('.').count() == path.split('.').count()
+        && parts().all(|(wanted, part)| wanted == "*" || wanted == part)
 }
 
 /// The fields of the mapping at this path; an empty path means the file.
 pub fn below(path: &str) -> impl Iterator<Item = &'static Field> {
-    let depth = if path.is_empty() { 0 } else { path.split('.').count() };
-    let parts: Vec<String> = path.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-    FIELDS.iter().filter(move |field| {
-        let mut wanted = field.path.split('.');
-        field.path.split('.').count() == depth + 1
-            && parts.iter().all(|part| wanted.next().is_some_and(|wanted| wanted == "*" || wanted == part))
-    })
+    FIELDS.iter().filter(move |field| fits(field.path.rsplit_once('.').map_or("", |(above, _)| above), path))
 }
 
 /// The reference of `stack.yaml`, as the table in `docs/stack.md`.
@@ -384,7 +447,7 @@ impl Takes {
     /// The value of a text, or the only item of a list, that is left out.
     pub fn usual_text(&self) -> &'static str {
         match *self {
-            Takes::Path(usual) | Takes::Statuses(usual) | Takes::SomeTexts(usual) => usual,
+            Takes::Path(usual) | Takes::Statuses(usual) | Takes::SomeTexts(usual) | Takes::Block(usual) => usual,
             Takes::OneOf(texts) => texts.first().copied().unwrap_or_default(),
             _ => "",
         }
@@ -399,6 +462,7 @@ impl Takes {
             Takes::Text => "text".into(),
             Takes::Path(usual) => format!("a path (`{usual}`)"),
             Takes::Like(_, example) => format!("text, such as `{example}`"),
+            Takes::Block(usual) => format!("an IPv4 block (`{usual}`)"),
             Takes::InstanceType => "an instance type, such as `t3.micro`".into(),
             Takes::OneOf(texts) => format!("{} (`{}`)", listed(texts), texts[0]),
             Takes::OneOfNumbers(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
@@ -418,6 +482,7 @@ impl Takes {
             Takes::Values => "values by JSON pointer".into(),
             Takes::Fields => "the fields below".into(),
             Takes::TextOrFields => "a text, or the fields below".into(),
+            Takes::WordOrFields(word) => format!("`{word}`, or the fields below"),
             Takes::Entries(_) => "entries with names of your choice".into(),
         }
     }
@@ -436,7 +501,7 @@ mod tests {
             "name": "app", "region": "us-east-1", "tags": {}, "outputs": {},
             "roles": { "existing": "R", "instance_profile": "R" },
             "network": { "vpc": "vpc-0", "subnets": ["subnet-0", "subnet-1"] },
-            "buckets": { "x": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "x" } } },
+            "buckets": { "x": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "x" }, "lifecycle": {} } },
             "tables": { "x": {
                 "partition_key": { "name": "k" }, "sort_key": { "name": "s" },
                 "indexes": { "xxx": { "partition_key": { "name": "a" }, "sort_key": { "name": "b" } } },
@@ -480,10 +545,19 @@ mod tests {
                 let below = if part == "*" { fields.values_mut().next() } else { fields.get_mut(part) };
                 mapping = below.expect("every mapping is described");
             }
-            for (key_of_one, other) in [("binary", "package"), ("header", "json")] {
+            for (key_of_one, other) in [("binary", "package"), ("files", "package"), ("header", "json")] {
                 if key == key_of_one {
                     mapping.as_object_mut().expect("it is a mapping").remove(other);
                 }
+            }
+            if key == "own" {
+                for other in ["vpc", "subnets"] {
+                    mapping.as_object_mut().expect("it is a mapping").remove(other);
+                }
+            }
+            if ["run", "packages", "setup"].contains(&key) {
+                mapping.as_object_mut().expect("it is a mapping").remove("package");
+                (mapping["files"], mapping["run"]) = (json!("x"), json!("x"));
             }
             mapping[key] = wrong;
             let errors = Config::parse("stack.yaml", &described.to_string()).expect_err(field.path);
@@ -506,8 +580,10 @@ mod tests {
         let (_, request) = &config.verify.as_ref().expect("there are steps").steps[0];
         let allowed: Vec<String> = balancer.allow.iter().map(ToString::to_string).collect();
         let read = |path: &str| match path {
+            "network.own" => crate::config::Block::default().to_string(),
             "buckets.*.cors.origins" => bucket.cors.as_ref().unwrap().origins.join(","),
             "buckets.*.protect" => bucket.protect.to_string(),
+            "buckets.*.versioning" => bucket.versioning.to_string(),
             "tables.*.partition_key.type" => table.partition_key.kind.to_owned(),
             "tables.*.sort_key.type" => table.sort_key.as_ref().unwrap().kind.to_owned(),
             "tables.*.indexes.*.partition_key.type" => index.partition_key.kind.to_owned(),
@@ -533,6 +609,7 @@ mod tests {
             "services.*.load_balancer.port" => u16::from(balancer.port).to_string(),
             "services.*.load_balancer.allow" => allowed.join(","),
             "services.*.load_balancer.protect" => balancer.protect.to_string(),
+            "services.*.access_logs" => service.access_logs.to_string(),
             "services.*.disk_gb" => service.disk_gb.to_string(),
             "services.*.grace_period_s" => service.grace_period_s.to_string(),
             "verify.steps.*.expect.status" => request.expect.status.written.clone(),
@@ -554,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_stands_before_its_fields() {
+    fn a_mapping_precedes_its_fields() {
         for (index, field) in FIELDS.iter().enumerate() {
             let above = field.path.rsplit_once('.').map(|(above, _)| above.trim_end_matches(".*"));
             let is_there = above.is_none_or(|above| FIELDS[..index].iter().any(|field| field.path == above));

@@ -2,14 +2,15 @@
 
 mod aws_names;
 mod behind;
+mod block;
 mod checks;
 mod error;
 mod exposed;
 pub mod fields;
-mod held;
 mod hidden;
 mod read;
 pub mod schema;
+mod stored_values;
 pub mod template;
 mod text;
 mod tree;
@@ -23,12 +24,13 @@ use std::{
 };
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
-pub use behind::Behind;
+pub use behind::{Behind, priorities};
+pub use block::Block;
 pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::{Exposed, is_secret};
-pub use held::{Held, HeldVariables, REFERENCES, Store, Versions, read_references, references};
 pub use read::{KEY_TYPES, METHODS, RESERVED_BY_LAMBDA, STREAMS};
+pub use stored_values::{REFERENCES, Store, StoredValue, StoredVariables, Versions, read_references, references};
 pub use text::{Piece, Reference, Text};
 
 use crate::{
@@ -39,6 +41,12 @@ use crate::{
 /// The most bytes of the variables of a function or service: Lambda's limit (docs/aws.md §7.1). It leaves enough room in
 /// user data for the rest (§8.4).
 pub const LARGEST_ENVIRONMENT: usize = 4096;
+
+/// The most bytes of `run`, `setup` and `packages` of a service, for the same reason.
+pub const LARGEST_COMMANDS: usize = 1024;
+
+/// The bytes that user data adds to a line: its indentation and its end.
+const INDENTED: usize = 5;
 
 /// The public port of HTTPS.
 pub const HTTPS_PORT: u16 = 443;
@@ -61,8 +69,8 @@ pub struct Config {
     pub roles: Option<ExistingRoles>,
     /// Whether the account is a Learner Lab of AWS Academy, which has limits of its own.
     pub is_lab: bool,
-    /// An existing network for the services; `None` for the region's default network.
-    pub network: Option<ExistingNetwork>,
+    /// The network of the services; `None` for the region's default network.
+    pub network: Option<ChosenNetwork>,
     /// Buckets, by their names in the file.
     pub buckets: BTreeMap<Name, Bucket>,
     /// Tables.
@@ -118,6 +126,28 @@ pub struct ExistingRoles {
     pub instance_profile: Option<String>,
 }
 
+/// A network other than the default one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChosenNetwork {
+    /// One that exists.
+    Existing(ExistingNetwork),
+    /// One of the stack's own, with this block of addresses.
+    Own(Block),
+}
+
+impl ChosenNetwork {
+    /// The number of zones that it is in.
+    pub fn zones(&self) -> usize {
+        match self {
+            ChosenNetwork::Existing(existing) => existing.subnets.len(),
+            ChosenNetwork::Own(_) => OWN_ZONES,
+        }
+    }
+}
+
+/// The zones of a network of the stack's own: as many as a load balancer needs. Each one costs a public address.
+pub const OWN_ZONES: usize = 2;
+
 /// A network that the deployer uses and never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExistingNetwork {
@@ -146,6 +176,19 @@ pub struct Bucket {
     pub on_upload: Option<Upload>,
     /// Whether the deployer refuses to delete it.
     pub protect: bool,
+    /// Whether overwritten and deleted objects are kept as older versions.
+    pub versioning: bool,
+    /// When S3 deletes its objects.
+    pub lifecycle: Lifecycle,
+}
+
+/// When S3 deletes the objects of a bucket; never if absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lifecycle {
+    /// The days after the upload of an object.
+    pub expire_days: Option<u16>,
+    /// The days after an older version was overwritten or deleted.
+    pub noncurrent_days: Option<u16>,
 }
 
 /// A CORS rule.
@@ -191,7 +234,7 @@ pub struct Table {
     pub point_in_time_recovery: bool,
     /// The attribute with the time at which a row is deleted, in seconds since 1970.
     pub time_to_live: Option<String>,
-    /// What its stream records, as `stack.yaml` names it; `None` without a stream.
+    /// The view type of its stream, as `stack.yaml` names it; `None` without a stream.
     pub stream: Option<String>,
 }
 
@@ -239,6 +282,37 @@ pub enum Program {
     Package(String),
     /// A finished program, relative to the file.
     Binary(PathBuf),
+    /// A folder with a program in any language; of services only.
+    Files(Folder),
+}
+
+/// A folder with a program in any language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Its path, relative to the file.
+    pub path: PathBuf,
+    /// The commands with which instances run it.
+    pub commands: Commands,
+}
+
+/// The commands that instances run in a folder of files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Commands {
+    /// The command that runs the program.
+    pub run: String,
+    /// The command that runs once before.
+    pub setup: Option<String>,
+    /// The packages to install.
+    pub packages: Vec<String>,
+}
+
+impl Commands {
+    /// The maximum number of bytes that they take in user data: it indents each line.
+    pub fn bytes(&self) -> usize {
+        let lines = |text: &str| text.lines().map(|line| line.len() + INDENTED).sum::<usize>();
+        let packages: usize = self.packages.iter().map(|package| package.len() + 1).sum();
+        lines(&self.run) + self.setup.as_deref().map_or(0, lines) + packages
+    }
 }
 
 /// The resources that a function or service uses, which determine its permissions.
@@ -278,12 +352,12 @@ impl Access {
 /// The variables of a program.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Variables {
-    /// Those whose values are in `stack.yaml`.
+    /// The variables whose values are in `stack.yaml`.
     pub texts: Environment,
-    /// Those of them whose values plans hide.
+    /// The variables whose values plans hide.
     pub sensitive: BTreeSet<String>,
-    /// Those whose values are kept in AWS.
-    pub held: HeldVariables,
+    /// The variables whose values are kept in AWS.
+    pub stored: StoredVariables,
 }
 
 impl Variables {
@@ -309,12 +383,25 @@ pub struct Function {
     pub memory_mb: u16,
     /// The timeout in seconds, 1 to 900.
     pub timeout_s: u16,
-    /// How long its log is kept, in days; for ever if absent.
+    /// The number of concurrent invocations, reserved for it; shared with other functions if absent.
+    pub concurrency: Option<u16>,
+    /// The destination of events that have failed all attempts.
+    pub on_failure: Option<Destination>,
+    /// How long its log is kept, in days; forever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
     pub variables: Variables,
     /// The resources it uses.
     pub uses: Uses,
+}
+
+/// The destination of failed events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A bucket of the file.
+    Bucket(Name),
+    /// The ARN of a bucket, queue or topic.
+    Arn(String),
 }
 
 /// A service: a program on a group of instances behind a load balancer.
@@ -326,7 +413,7 @@ pub struct Service {
     pub port: Port,
     /// The instance type.
     pub instance_type: InstanceType,
-    /// How many instances there are.
+    /// The number of instances.
     pub instances: Instances,
     /// The health check of its targets.
     pub health_check: HealthCheck,
@@ -334,6 +421,8 @@ pub struct Service {
     pub load_balancer: Balancer,
     /// The service whose load balancer it shares, if it has none of its own.
     pub behind: Option<Behind>,
+    /// Whether its load balancer writes a log of all requests.
+    pub access_logs: bool,
     /// The domain name that it is served at over HTTPS.
     pub domain: Option<String>,
     /// The ARN of an existing certificate.
@@ -346,7 +435,7 @@ pub struct Service {
     pub grace_period_s: u16,
     /// How long a new release is watched, in minutes; 0 if it is not. If absent, it depends on the cloud.
     pub bake_minutes: Option<u16>,
-    /// How long its log is kept, in days; for ever if absent.
+    /// How long its log is kept, in days; forever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
     pub variables: Variables,
@@ -447,7 +536,7 @@ impl Config {
 
     /// Whether a variable's value is kept there.
     pub fn holds(&self, store: Store) -> bool {
-        self.variables().any(|(_, it)| it.held.values().any(|held| held.store == store))
+        self.variables().any(|(_, it)| it.stored.values().any(|stored| stored.store == store))
     }
 
     /// The place of a value, by its path such as `services.web.image`.

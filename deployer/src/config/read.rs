@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Config, ExistingNetwork, ExistingRoles, Name, Place, Problem, Region, Source, Text, checks,
+    Block, ChosenNetwork, Config, ExistingNetwork, ExistingRoles, Name, Place, Problem, Region, Source, Text, checks,
     fields::{Field, Takes},
     hidden,
     tree::{self, Located, Node},
@@ -219,20 +219,61 @@ impl Reader<'_> {
         tags
     }
 
-    fn network(&mut self, top: &Fields<'_>) -> Option<ExistingNetwork> {
-        const VPC: &str = "the id of the VPC, such as vpc-0a1b2c3d4e5f60718";
-        const SUBNETS: &str = "write the ids of two or three subnets, such as [subnet-0a1b2c3d, subnet-4e5f6071]";
+    fn network(&mut self, top: &Fields<'_>) -> Option<ChosenNetwork> {
+        const HELP: &str = "write `network: own` for a network that the stack makes, or name an existing one: \
+                            `network: { vpc: vpc-0a1b2c3d, subnets: [subnet-0a1b2c3d, subnet-4e5f6071] }`";
         let value = top.get("network")?;
+        match &value.node {
+            Node::Text(text) if text == "own" => return Some(ChosenNetwork::Own(Block::default())),
+            Node::Text(text) if !text.starts_with("vpc-") => {
+                self.problem(value.place, format!("`network` cannot be {text:?}"), HELP);
+                return None;
+            }
+            _ => (),
+        }
         let fields = self.fields("network", value)?;
-        let vpc = self.text(&fields, "vpc", VPC);
+        match fields.get("own") {
+            Some(_) => self.own_network(&fields),
+            None if ["vpc", "subnets"].into_iter().all(|key| fields.get(key).is_none()) => {
+                self.problem(value.place, "`network` does not name a network", HELP);
+                None
+            }
+            None => self.existing_network(&fields),
+        }
+    }
+
+    fn own_network(&mut self, fields: &Fields<'_>) -> Option<ChosenNetwork> {
+        if let Some(other) = ["vpc", "subnets"].into_iter().find(|key| fields.get(key).is_some()) {
+            let help = "a network is either made with `own`, or named with `vpc` and `subnets`: leave one of them out";
+            self.problem(
+                self.place(fields, other),
+                format!("`network.own` and `network.{other}` exclude each other"),
+                help,
+            );
+        }
+        let Some(Node::Text(text)) = fields.get("own").map(|value| &value.node) else {
+            let help = format!("write `network: own`, or a CIDR block: `network: {{ own: {} }}`", Block::default());
+            self.problem(self.place(fields, "own"), "`network.own` should be a CIDR block", help);
+            return None;
+        };
+        let said = format!("`network.own` cannot be {text:?}");
+        let block = self.understood(fields, "own", &said, Block::of_network(text))?;
+        Some(ChosenNetwork::Own(block))
+    }
+
+    fn existing_network(&mut self, fields: &Fields<'_>) -> Option<ChosenNetwork> {
+        const VPC: &str = "the id of the VPC, such as vpc-0a1b2c3d4e5f60718; or `network: own` for a network that the stack \
+                           makes";
+        const SUBNETS: &str = "write the ids of two or three subnets, such as [subnet-0a1b2c3d, subnet-4e5f6071]";
+        let vpc = self.text(fields, "vpc", VPC);
         if vpc.as_ref().is_some_and(|vpc| !is_id(vpc, "vpc")) {
-            self.problem(self.place(&fields, "vpc"), "`vpc` is not the id of a VPC", format!("write {VPC}"));
+            self.problem(self.place(fields, "vpc"), "`vpc` is not the id of a VPC", format!("write {VPC}"));
         }
         if fields.get("subnets").is_none() {
             self.problem(fields.place, "`subnets` is missing in network", format!("add `subnets`: {SUBNETS}"));
             return None;
         }
-        let written = self.texts(&fields, "subnets")?;
+        let written = self.texts(fields, "subnets")?;
         let mut subnets = BTreeSet::new();
         for (id, place) in &written {
             if !is_id(id, "subnet") {
@@ -243,9 +284,9 @@ impl Reader<'_> {
         }
         if !(2..=3).contains(&written.len()) {
             let message = format!("{} subnets; a load balancer needs them in two or three zones", written.len());
-            self.problem(self.place(&fields, "subnets"), message, SUBNETS);
+            self.problem(self.place(fields, "subnets"), message, SUBNETS);
         }
-        Some(ExistingNetwork { vpc: vpc?, subnets })
+        Some(ChosenNetwork::Existing(ExistingNetwork { vpc: vpc?, subnets }))
     }
 
     fn roles(&mut self, top: &Fields<'_>) -> Option<ExistingRoles> {

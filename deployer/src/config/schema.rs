@@ -27,9 +27,20 @@ fn add_fields(value: &mut Value, path: &str) {
     value["additionalProperties"] = json!(false);
     value["required"] = json!(required);
     value["properties"] = fields.iter().map(|field| (field.key().to_owned(), described(field))).collect();
-    // A program is either built or prebuilt.
-    if fields.iter().any(|field| field.key() == "binary") {
-        value["oneOf"] = json!([{ "required": ["package"] }, { "required": ["binary"] }]);
+    // A program is either built, or prebuilt, or a folder with the command that runs it.
+    let has = |key: &str| fields.iter().any(|field| field.key() == key);
+    if has("binary") {
+        let mut programs = vec![json!({ "required": ["package"] }), json!({ "required": ["binary"] })];
+        if has("files") {
+            programs.push(json!({ "required": ["files", "run"] }));
+            let needs_files = ["run", "packages", "setup"].map(|key| (key.to_owned(), json!(["files"])));
+            value["dependentRequired"] = needs_files.into_iter().collect();
+        }
+        value["oneOf"] = json!(programs);
+    }
+    // A network is either made or exists.
+    if fields.iter().any(|field| field.key() == "own") {
+        value["oneOf"] = json!([{ "required": ["own"] }, { "required": ["vpc", "subnets"] }]);
     }
 }
 
@@ -41,6 +52,9 @@ fn described(field: &Field) -> Value {
         Takes::Text => json!({ "type": "string" }),
         Takes::Path(usual) => json!({ "type": "string", "default": usual }),
         Takes::Like(pattern, example) => json!({ "type": "string", "pattern": pattern, "examples": [example] }),
+        Takes::Block(usual) => {
+            json!({ "type": "string", "pattern": "^[0-9.]+/(1[6-9]|2[0-5])$", "default": usual })
+        }
         Takes::InstanceType => instance_type(),
         Takes::OneOf(texts) => json!({ "enum": texts, "default": texts[0] }),
         Takes::OneOfNumbers(numbers) => json!({ "enum": numbers }),
@@ -69,10 +83,11 @@ fn described(field: &Field) -> Value {
         Takes::Values => json!({ "type": "object" }),
         Takes::Fields => with_fields(field),
         Takes::TextOrFields => json!({ "oneOf": [{ "type": "string" }, with_fields(field)] }),
+        Takes::WordOrFields(word) => json!({ "oneOf": [{ "const": word }, with_fields(field)] }),
         Takes::Entries(one) => entries(field, one),
     };
     value["description"] = json!(field.words);
-    // A load balancer speaks plain HTTP.
+    // A load balancer uses plain HTTP.
     if field.path == "services.*.load_balancer.port" {
         value["not"] = json!({ "const": HTTPS_PORT });
     }
@@ -116,7 +131,7 @@ fn tags() -> Value {
 }
 
 /// A variable whose value is kept in AWS.
-fn held(place: &str) -> Value {
+fn stored_value(place: &str) -> Value {
     let mut properties = json!({ place: { "type": "string" } });
     if place == "secret" {
         properties["key"] = json!({ "type": "string" });
@@ -149,7 +164,7 @@ fn variables(whose: Variables) -> Value {
     let value = match whose {
         Variables::Outputs => text,
         Variables::Function | Variables::Service => {
-            json!({ "anyOf": [text, held("secret"), held("parameter"), marked()] })
+            json!({ "anyOf": [text, stored_value("secret"), stored_value("parameter"), marked()] })
         }
     };
     json!({

@@ -1,4 +1,4 @@
-//! Comments a description: above each field stands its meaning, from the table of fields.
+//! Comments a description: each field is preceded by its meaning, from the table of fields.
 
 use std::collections::BTreeSet;
 

@@ -26,7 +26,7 @@ pub enum Node {
     Map(Vec<(String, Place, Located)>),
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Debug, Clone)]
 pub struct Located {
     /// Line and column, from 1.
@@ -73,7 +73,7 @@ pub fn parse(text: &str) -> Result<Located, Vec<Problem>> {
     if problems.is_empty() { Ok(root) } else { Err(problems) }
 }
 
-/// What the parser reports, and the remedy.
+/// Part of the parser's message, our message, and the remedy.
 const REMEDIES: &[(&str, &str, &str)] = &[
     ("multiple YAML documents", "a second document begins here", "one file describes one stack: remove `---`"),
     ("Depth", "too many levels", "a stack is described with at most six levels"),

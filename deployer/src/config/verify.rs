@@ -24,7 +24,7 @@ pub struct Request {
     pub target: Words,
     /// Request headers, in the order of the file.
     pub headers: Vec<(String, Words)>,
-    /// What it sends.
+    /// The request body.
     pub body: Body,
     /// The expected answer.
     pub expect: Expected,
@@ -32,7 +32,7 @@ pub struct Request {
     pub capture: Vec<(Name, Capture)>,
     /// How long one answer may take, in seconds.
     pub timeout_s: u16,
-    /// For how long it is repeated until the answer is as expected, in seconds.
+    /// The time during which it is repeated until the answer is as expected, in seconds.
     pub within_s: u16,
     /// The earlier step from which a repetition begins; itself if absent.
     pub from: Option<Name>,
@@ -40,7 +40,7 @@ pub struct Request {
     pub always: bool,
 }
 
-/// What a request sends.
+/// A request body.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     /// Nothing.
@@ -55,7 +55,7 @@ pub enum Body {
     File(PathBuf),
 }
 
-/// What an answer should be. In texts, `*` stands for any text.
+/// The expected response. In texts, `*` matches any text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
     /// The accepted statuses.

@@ -1,4 +1,4 @@
-//! What a plan adds to the cost of a month.
+//! The change in monthly cost that a plan makes.
 
 use super::{Fleet, POLICY_ALARMS, balancer_monthly};
 use crate::{
@@ -52,7 +52,7 @@ struct Seen<'a> {
     /// What happens to its load balancer, unless it shares that of another service.
     balancer: Option<&'a Step>,
     group: &'a Step,
-    /// What changes in the launch template.
+    /// The changes of the launch template.
     template: &'a [Change],
     /// Whether the plan creates its alarms.
     gets_alarms: bool,

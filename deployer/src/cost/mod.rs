@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::{
-    config::{Config, Service, Store, Table},
+    config::{ChosenNetwork, Config, Service, Store, Table},
     kinds::alarm::WATCHED,
     output::counted::counted,
     page::USUAL_BAKE_MINUTES,
@@ -128,7 +128,7 @@ impl Default for Cost {
     }
 }
 
-/// What a stack costs. Its fields are the keys of `cost --json`.
+/// The cost of a stack. Its fields are the keys of `cost --json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Estimate {
     /// The stack's name.
@@ -147,7 +147,7 @@ pub struct Estimate {
     pub most: f64,
     /// Whether everything that is not billed by use has a price.
     pub complete: bool,
-    /// What has a price.
+    /// The priced items.
     pub items: Vec<Item>,
 }
 
@@ -156,19 +156,19 @@ pub struct Estimate {
 pub struct Item {
     /// The entry of `stack.yaml`, such as `services.web`.
     pub section: String,
-    /// What it is.
+    /// Its description.
     pub what: String,
     /// US dollars a month at least; `None` if it is billed by use or has no price.
     pub least: Option<f64>,
     /// US dollars a month at most.
     pub most: Option<f64>,
-    /// How sure that is.
+    /// The certainty of the figures.
     pub sure: Sure,
     /// The assumption, or the unit prices.
     pub note: String,
 }
 
-/// How sure a figure is.
+/// The certainty of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sure {
@@ -182,8 +182,9 @@ pub enum Sure {
     Unknown,
 }
 
-/// What the described stack costs. `zones` is the number of zones of a load balancer, if it is known.
+/// Returns the cost of the described stack. `zones` is the number of zones of a load balancer, if known.
 pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
+    let zones = zones.or(config.network.as_ref().map(ChosenNetwork::zones));
     let mut items = Vec::new();
     for (entry, service) in &config.services {
         items.extend(of_service(&format!("services.{entry}"), service, zones));
@@ -226,13 +227,14 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
 
 /// An amount rounded to cents, as reports show it.
 pub fn rounded(amount: f64) -> f64 {
-    (amount * 100.0).round() / 100.0
+    // The sum of nothing is -0.0.
+    (amount * 100.0).round() / 100.0 + 0.0
 }
 
 /// The secrets that variables refer to. Parameters of the standard tier cost nothing.
 fn secrets(config: &Config) -> Option<Item> {
-    let held = config.variables().flat_map(|(_, it)| it.held.values());
-    let names: BTreeSet<&str> = held.filter(|it| it.store == Store::Secret).map(|it| it.name.as_str()).collect();
+    let stored = config.variables().flat_map(|(_, it)| it.stored.values());
+    let names: BTreeSet<&str> = stored.filter(|it| it.store == Store::Secret).map(|it| it.name.as_str()).collect();
     let monthly = secrets_monthly(names.len() as u32);
     (!names.is_empty()).then(|| Item {
         section: "secrets".to_owned(),
@@ -355,6 +357,13 @@ fn bucket(section: &str) -> Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stack_without_fixed_costs_costs_zero() {
+        let config = Config::parse("stack.yaml", "name: s\nregion: us-east-1\nbuckets: { one: {} }\n");
+        let estimate = estimate(&config.unwrap_or_else(|errors| panic!("{errors}")), None);
+        assert_eq!((format!("{:.2}", estimate.least), format!("{:.2}", estimate.most)), ("0.00".into(), "0.00".into()));
+    }
 
     fn postagram() -> Config {
         Config::parse("stack.yaml", include_str!("../../../stack.yaml")).unwrap_or_else(|errors| panic!("{errors}"))

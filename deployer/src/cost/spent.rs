@@ -1,4 +1,4 @@
-//! What something has cost while it existed.
+//! The cost of a resource over its lifetime so far.
 
 use super::prices::HOURS;
 

@@ -51,7 +51,7 @@ pub async fn look<T, F: Future<Output = Result<T, Fault>>>(mut ask: impl FnMut()
     }
 }
 
-/// What all nodes of one walk share.
+/// State shared by all nodes of one walk.
 pub(super) struct Run<'a, C> {
     pub cloud: &'a C,
     pub outputs: &'a Outputs,

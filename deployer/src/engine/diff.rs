@@ -58,7 +58,7 @@ impl Change {
         Change { path: path.into(), from, to, source: None }
     }
 
-    /// The same change with its field of `stack.yaml`, for a resource that comes from `section`.
+    /// The same change with its field of `stack.yaml`, for a resource that `section` describes.
     ///
     /// `sources` are pairs of a setting and a field below the section. Subfields of such a setting are mapped to the
     /// field, too.

@@ -66,7 +66,7 @@ impl Fault {
     }
 }
 
-/// What failed about a resource.
+/// A resource's failure.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A call for it was refused permanently.
@@ -110,7 +110,7 @@ pub enum Error {
         what: Address,
         /// Its name in the cloud.
         name: String,
-        /// What it was doing.
+        /// Its state.
         state: String,
         /// How long it was waited for.
         after: Duration,
@@ -120,7 +120,7 @@ pub enum Error {
     Postponed {
         /// The resource.
         what: Address,
-        /// What it would have waited for.
+        /// The reason for the wait.
         reason: String,
     },
     /// Stopped between two calls at the user's request.

@@ -1,6 +1,6 @@
 //! The graph: every resource of a stack, and the outputs that each of them uses.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{any::Any, collections::BTreeSet, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 
@@ -21,6 +21,8 @@ pub struct Stack<C> {
     /// Resources that carry the stack's tag and are no longer wanted.
     pub(super) orphans: Vec<Box<dyn Node<C>>>,
     known: BTreeSet<(&'static str, String)>,
+    /// Resources, each with one that is chosen with it.
+    followers: Vec<(usize, usize)>,
     has_anchor: bool,
 }
 
@@ -35,6 +37,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
             needs: Vec::new(),
             orphans: Vec::new(),
             known: BTreeSet::new(),
+            followers: Vec::new(),
             has_anchor: true,
         }
     }
@@ -86,6 +89,12 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.known.insert((R::KIND, identity));
     }
 
+    /// Chooses a resource with everything it needs when a target of the user matches another one, whose changes it has to
+    /// follow.
+    pub fn follow<A: Resource, B: Resource>(&mut self, leader: Handle<A>, follower: Handle<B>) {
+        self.followers.push((leader.index, follower.index));
+    }
+
     /// The identities of this kind that the page wants.
     pub fn names<R: Resource<Cloud = C>>(&self) -> Names {
         self.known.iter().filter(|(kind, _)| *kind == R::KIND).map(|(_, name)| name.clone()).collect()
@@ -112,7 +121,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
     }
 
     /// Returns the nodes that have one of these addresses, or belong to one of these entries or sections of
-    /// `stack.yaml`, with everything they need.
+    /// `stack.yaml`, with those that follow them and everything they need.
     ///
     /// Errors: the first target that matches nothing.
     pub fn select(&self, targets: &[String]) -> Result<BTreeSet<usize>, String> {
@@ -123,7 +132,10 @@ impl<C: Send + Sync + 'static> Stack<C> {
             if hits.is_empty() {
                 return Err(target.clone());
             }
-            hits.into_iter().for_each(|index| self.choose(index, &mut chosen));
+            for index in hits {
+                let followers = self.followers.iter().filter(|(leader, _)| *leader == index).map(|(_, it)| *it);
+                [index].into_iter().chain(followers).for_each(|index| self.choose(index, &mut chosen));
+            }
         }
         Ok(chosen)
     }
@@ -166,6 +178,11 @@ impl<C: Send + Sync + 'static> Stack<C> {
     /// left out.
     pub fn dependencies(&self) -> Vec<(&Address, Vec<usize>)> {
         self.nodes.iter().map(|node| node.address()).zip(reduced(&self.needs)).collect()
+    }
+
+    /// The resources that are no longer wanted.
+    pub fn orphans(&self) -> Vec<&Address> {
+        self.orphans.iter().map(|node| node.address()).collect()
     }
 
     pub(super) fn addresses(&self) -> Vec<Address> {
@@ -258,8 +275,10 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
         self.known.clone().or_else(|| self.resolve(outputs).map(|(resource, _)| resource))
     }
 
-    fn planned(&self, name: &str, step: Step, seen: Option<Seen>) -> Planned {
-        Planned { address: self.subject.address.clone(), name: name.to_owned(), step, holds_data: R::HOLDS_DATA, seen }
+    fn planned(&self, resource: Option<Arc<R>>, step: Step, seen: Option<Seen>) -> Planned {
+        let name = resource.as_ref().map(|resource| resource.name().to_owned()).unwrap_or_default();
+        let resource = resource.map(|resource| resource as Arc<dyn Any + Send + Sync>);
+        Planned { address: self.subject.address.clone(), name, step, holds_data: R::HOLDS_DATA, seen, resource }
     }
 
     async fn read_ahead(&self, cloud: &R::Cloud) -> Result<Option<Seen>, Error> {
@@ -294,7 +313,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
                 step
             }
         };
-        Ok(self.planned(resource.name(), step, Some(Box::new(seen))))
+        Ok(self.planned(Some(resource), step, Some(Box::new(seen))))
     }
 
     /// A resource whose parent is absent is absent, too, and need not be read after the parent has been created. If the
@@ -302,10 +321,10 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
     fn plan_inside_nothing(&self, outputs: &Outputs) -> Planned {
         let parent = self.inputs.needs().first().copied();
         if parent.is_some_and(|parent| !outputs.is_absent(parent)) {
-            return self.planned("", Step::Pending(self.missing(outputs)), None);
+            return self.planned(None, Step::Pending(self.missing(outputs)), None);
         }
         outputs.set_absent(self.index);
-        self.planned("", Step::Create, Some(Box::new(Observed::<R>::Absent)))
+        self.planned(None, Step::Create, Some(Box::new(Observed::<R>::Absent)))
     }
 
     fn missing(&self, outputs: &Outputs) -> Vec<Address> {
@@ -329,11 +348,11 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
                 }
             }
         };
-        Ok(Some(self.planned(resource.name(), step, None)))
+        Ok(Some(self.planned(Some(resource), step, None)))
     }
 }
 
-/// What a node has read itself.
+/// Returns what this node has read, as its own type.
 fn own<R: Resource>(seen: Seen) -> Observed<R> {
     *seen.downcast().expect("a node sees its own kind")
 }

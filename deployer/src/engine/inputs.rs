@@ -113,7 +113,7 @@ impl Outputs {
         Some(output.downcast_ref::<R::Output>().expect("a handle has the type of its node").clone())
     }
 
-    /// Those of these resources whose outputs are not known yet.
+    /// Returns the resources whose outputs are not known yet.
     pub(super) fn missing(&self, needs: &[usize]) -> Vec<Address> {
         needs.iter().filter(|&&need| self.slot(need).is_none()).map(|&need| self.addresses[need].clone()).collect()
     }

@@ -17,7 +17,7 @@ use super::{
     walk::{Span, Visit, Walked, walk},
 };
 
-/// How many resources are processed at once: more would run into AWS's rate limits (docs/aws.md §14).
+/// The number of resources that are processed concurrently: more would run into AWS's rate limits (docs/aws.md §14).
 pub const AT_ONCE: usize = 8;
 
 /// The steps, resource by resource.
@@ -35,7 +35,7 @@ impl Plan {
         self.work() == 0
     }
 
-    /// How many resources would change.
+    /// The number of resources that would change.
     pub fn work(&self) -> usize {
         self.lines.iter().filter(|line| line.step.is_work()).count()
     }
@@ -89,7 +89,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether it is as wanted.
+    /// Whether it is up to date.
     pub fn is_done(&self) -> bool {
         matches!(self.result, Some(Ok(())))
     }
@@ -105,7 +105,7 @@ impl Outcome {
 pub struct Event {
     /// The resource.
     pub address: Address,
-    /// What happened.
+    /// The event.
     pub progress: Progress,
 }
 
@@ -116,7 +116,7 @@ pub enum Progress {
     Began(&'static str),
     /// It is settling; this is its state.
     Waiting(String),
-    /// It is as wanted.
+    /// It is up to date.
     Done,
     /// It failed.
     Failed,
@@ -155,7 +155,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
             }
         })
         .await;
-        // Of several errors, that of the first resource in the order of the page.
+        // Of several errors, the one of the first resource in page order.
         if let Some((_, error)) = failed.into_inner().pop_first() {
             return Err(error);
         }
@@ -166,9 +166,9 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Ok(Plan { lines, outputs, span })
     }
 
-    /// What each visit of [`Stack::plan`] needs: first one visit for each node, which plans it, and then one for each
-    /// node in this order, which reads it. Most of a plan's time is round trips, so nothing waits to be read for what it
-    /// uses, unless it is found by that.
+    /// The dependencies of each visit of [`Stack::plan`]: first one visit for each node, which plans it, and then one
+    /// for each node in this order, which reads it. Most of a plan's time is round trips, so a node is read without
+    /// waiting for its inputs, unless these are needed to find it.
     fn reading_needs(&self, order: &[usize]) -> Vec<Vec<usize>> {
         let mut needs = self.needs.clone();
         order.iter().enumerate().for_each(|(place, &index)| needs[index].push(self.nodes.len() + place));
@@ -375,7 +375,7 @@ fn doomed(lines: &[Planned]) -> BTreeSet<Address> {
     doomed.map(|line| line.address.clone()).collect()
 }
 
-/// What the plan read of each node that has work to do.
+/// The plan's reading of each node that has work to do.
 type Work = Vec<Mutex<Option<Option<Seen>>>>;
 
 async fn walk_nodes<C: Send + Sync + 'static>(

@@ -11,7 +11,7 @@ pub fn reduced(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
     needs.iter().map(kept).collect()
 }
 
-/// What these nodes need, as far as it may be one of them. Nearly every node needs node 0, the anchor; apart from that,
+/// The dependencies of these nodes that may be among them. Nearly every node needs node 0, the anchor; apart from that,
 /// the search ends at the first of these nodes, so that it stays short in long chains.
 fn implied(needs: &[Vec<usize>], direct: &[usize]) -> BTreeSet<usize> {
     let first = direct.iter().copied().filter(|&need| need > 0).min().unwrap_or(0);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Stack, graph::Node, walk::reversed};
 
-/// For each node of the page, followed by each orphan, the nodes that have to be removed before it.
+/// Returns the nodes that have to be removed before each node of the page, and then before each orphan.
 ///
-/// The page knows its own edges. An orphan has none, so they follow from its kind: a page node is removed before an
+/// The page has its own edges. An orphan has none, so they follow from its kind: a page node is removed before an
 /// orphan that it may still use (a listener that keeps forwarding to a target group of the previous port), and an
 /// orphan before a page node that it may use (a security group whose rules refer to the load balancer's).
 pub(super) fn removal_order<C: Send + Sync + 'static>(stack: &Stack<C>) -> Vec<Vec<usize>> {
@@ -32,7 +32,7 @@ pub(super) fn removal_order<C: Send + Sync + 'static>(stack: &Stack<C>) -> Vec<V
     before
 }
 
-/// For each of these nodes, those of lower rank.
+/// Returns, for each of these nodes, the ones of lower rank.
 pub(super) fn by_rank<C>(nodes: &[Box<dyn Node<C>>]) -> Vec<Vec<usize>> {
     let lower = |rank: u8| (0..nodes.len()).filter(|&other| nodes[other].removal_rank() < rank).collect();
     nodes.iter().map(|node| lower(node.removal_rank())).collect()
@@ -58,19 +58,38 @@ mod tests {
             site::{Network, Site},
         },
         config::Config,
+        engine::Resource as _,
         kinds::{
+            KINDS, STORED_VALUES,
             alarm::Alarm,
+            alias::Alias,
+            artifact::Artifact,
             auto_scaling_group::AutoScalingGroup,
             bucket::Bucket,
+            certificate::Certificate,
+            default_action::DefaultAction,
             function::Function,
             instance_profile::InstanceProfile,
+            internet_gateway::InternetGateway,
             launch_template::LaunchTemplate,
+            listener::Listener,
             load_balancer::LoadBalancer,
             log_group::LogGroup,
+            notification::Notification,
+            parameter::Parameter,
+            permissions::Permissions,
             role::Role,
+            route_table::RouteTable,
+            rule::Rule,
+            rule_action::RuleAction,
+            scaling_policy::ScalingPolicy,
+            secret::Secret,
             security_group::{SecurityGroup, Side},
+            subnet::Subnet,
             table::Table,
             target_group::TargetGroup,
+            validation_record::ValidationRecord,
+            vpc::Vpc,
         },
         package::programs::Programs,
         page::lay_out,
@@ -91,19 +110,48 @@ mod tests {
         let network = Network { vpc: "vpc-1".into(), ..Network::unknown() };
         let mut stack = lay_out(&config, &site, Some(&network), &Programs::none(), Wait::default()).stack;
         let (name, path, vpc) = ("old", String::from("/"), String::from("vpc-1"));
+        stack.doom(Rule::left(name, "app-web", "old", String::new()));
         stack.doom(AutoScalingGroup::named(name));
         stack.doom(Alarm { name: name.into() });
         stack.doom(LoadBalancer { name: name.into() });
         stack.doom(Function::named(name));
         stack.doom(LaunchTemplate::named(name));
         stack.doom(TargetGroup { name: name.into() });
+        stack.doom(Certificate::of(name, "old"));
+        stack.doom(Subnet { stack: name.into(), vpc: vpc.clone(), zone: "us-east-1a".into() });
+        stack.doom(RouteTable { stack: name.into() });
+        stack.doom(InternetGateway { stack: name.into() });
+        stack.doom(Vpc::of(name));
         stack.doom(SecurityGroup { name: name.into(), vpc, side: Side::Unknown });
         stack.doom(InstanceProfile { name: name.into(), path: path.clone() });
         stack.doom(LogGroup { name: name.into() });
         stack.doom(Role { name: name.into(), path });
         stack.doom(Table { name: name.into() });
         stack.doom(Bucket { name: name.into(), account: "1".into() });
+        stack.doom(Parameter { name: name.into() });
+        stack.doom(Secret { name: name.into() });
         stack
+    }
+
+    /// The kinds that live inside another resource and vanish with it: there is never an orphan of them.
+    const INSIDE: [&str; 9] = [
+        Alias::KIND,
+        Artifact::KIND,
+        DefaultAction::KIND,
+        Listener::KIND,
+        Notification::KIND,
+        Permissions::KIND,
+        RuleAction::KIND,
+        ScalingPolicy::KIND,
+        ValidationRecord::KIND,
+    ];
+
+    #[test]
+    fn the_orphans_of_these_tests_are_of_every_kind_that_can_have_one() {
+        let every: BTreeSet<&str> = KINDS.iter().chain(STORED_VALUES).map(|kind| kind.name).collect();
+        let stack = stack();
+        let orphans: BTreeSet<&str> = stack.orphans.iter().map(|orphan| orphan.address().kind).collect();
+        assert_eq!(orphans.union(&INSIDE.into()).copied().collect::<BTreeSet<_>>(), every);
     }
 
     #[test]
@@ -126,9 +174,18 @@ mod tests {
             ("function.labeler", "role.old"),
             ("function.old", "role.labeler-fn"),
             ("auto_scaling_group.old", "listener.web"),
+            ("rule.app-web/old", "auto_scaling_group.old"),
+            ("rule.app-web/old", "target_group.old"),
             ("auto_scaling_group.web", "alarm.web-target-5xx"),
             ("auto_scaling_group.web", "alarm.old"),
             ("alarm.old", "load_balancer.web"),
+            ("load_balancer.old", "certificate.old"),
+            ("load_balancer.old", "subnet.us-east-1a"),
+            ("auto_scaling_group.old", "subnet.us-east-1a"),
+            ("subnet.us-east-1a", "route_table.old"),
+            ("route_table.old", "internet_gateway.old"),
+            ("internet_gateway.old", "vpc.old"),
+            ("security_group.old", "vpc.old"),
         ] {
             assert!(before[then].contains(first), "{then} waits for {:?}, and not for {first}", before[then]);
         }

@@ -47,7 +47,7 @@ impl Tagged {
     }
 }
 
-/// A list of tagged resources. A fault stands for a resource whose tags could not be read.
+/// A list of tagged resources. A fault represents a resource whose tags could not be read.
 pub type AllTagged = Vec<Result<Tagged, Fault>>;
 
 /// The order of removal.
@@ -77,7 +77,7 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
     /// The longest time it may take to settle or to vanish.
     const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-    /// What the calls need: the clients.
+    /// The clients that its calls use.
     type Cloud: Send + Sync + 'static;
     /// The settings that we manage. Wanted and live settings share this type, so that their difference is computed
     /// generically.
@@ -160,7 +160,7 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
         async { Ok(Vec::new()) }
     }
 
-    /// What its deletion would lose, for people, such as "12 objects, 3.4 MB".
+    /// Returns a description of the data that its deletion would lose, such as "12 objects, 3.4 MB".
     fn loss(&self, _cloud: &Self::Cloud) -> impl Future<Output = Result<Option<String>, Fault>> + Send {
         async { Ok(None) }
     }
@@ -169,11 +169,11 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
 /// The result of a read.
 #[derive(Debug)]
 pub enum Observed<R: Resource> {
-    /// It is not there.
+    /// It does not exist.
     Absent,
     /// In transition, described by this text, and not to be changed until it has settled.
     Settling(String),
-    /// It is there.
+    /// It exists.
     Present(Live<R>),
 }
 
@@ -188,7 +188,7 @@ pub struct Live<R: Resource> {
     pub owner: Owner,
 }
 
-/// How the owner of a resource is determined.
+/// The way in which the owner of a resource is determined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// By its own tags.

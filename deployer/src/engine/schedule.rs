@@ -23,7 +23,7 @@ pub struct Task {
     pub usual: Option<Duration>,
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Remaining {
     /// The tasks that are done.
@@ -133,7 +133,7 @@ impl Schedule {
         Some(ended.unwrap_or_else(|| inner.start.elapsed()).saturating_sub(begun?))
     }
 
-    /// How far the run is now.
+    /// Returns the present progress of the run.
     pub fn remaining(&self) -> Remaining {
         let inner = self.0.lock();
         inner.remaining(inner.start.elapsed())

@@ -1,8 +1,8 @@
 //! The steps of a plan, and the addresses of resources.
 
-use std::{any::Any, fmt};
+use std::{any::Any, fmt, sync::Arc};
 
-use super::{Change, Error, Resource};
+use super::{Change, Error, Live, Observed, Resource};
 
 /// The address of a resource within its stack, and its entry of `stack.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +24,7 @@ impl fmt::Display for Address {
 /// The step planned for one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing: it is as wanted.
+    /// No change: it is up to date.
     Keep,
     /// Create it: it is absent.
     Create,
@@ -90,9 +90,20 @@ pub struct Planned {
     /// Whether it holds data that cannot be recreated.
     pub holds_data: bool,
     pub(super) seen: Option<Seen>,
+    /// The resource, if its identity is known.
+    pub(super) resource: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Planned {
+    /// The resource with what was read of it, if it is of this kind and present.
+    pub fn found<R: Resource>(&self) -> Option<(&R, &Live<R>)> {
+        let resource = self.resource.as_ref()?.downcast_ref()?;
+        match self.seen.as_ref()?.downcast_ref()? {
+            Observed::Present(live) => Some((resource, live)),
+            Observed::Absent | Observed::Settling(_) => None,
+        }
+    }
+
     /// The error if this line cannot be carried out.
     pub fn must_replace(&self) -> Option<Error> {
         let Step::Replace(changes) = &self.step else { return None };

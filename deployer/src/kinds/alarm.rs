@@ -40,13 +40,13 @@ pub struct Settings {
     pub over_percent: f64,
     /// The minutes that are looked at.
     pub minutes: i32,
-    /// How many of them must exceed the threshold.
+    /// The number of minutes that must exceed the threshold.
     pub minutes_over: i32,
-    /// How minutes without values count.
+    /// The treatment of minutes without values.
     pub missing_data: String,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its name.
@@ -64,7 +64,7 @@ pub struct Watched {
     percent: f64,
     /// Whether it counts responses of targets. The others are of the load balancer itself.
     is_of_targets: bool,
-    /// What the alarm means, for people.
+    /// The alarm's meaning, for people.
     words: &'static str,
 }
 
@@ -94,18 +94,26 @@ pub const WATCHED: &[Watched] = &[
     },
 ];
 
-/// The namespace and the count of all requests for which a target was chosen.
-const NAMESPACE: &str = "AWS/ApplicationELB";
-const REQUESTS: &str = "RequestCount";
-/// The dimensions of both.
-const LOAD_BALANCER: &str = "LoadBalancer";
-const TARGET_GROUP: &str = "TargetGroup";
-/// The ids in the expression. Minutes without errors have no value, and so no share: they do not count as exceeding.
-const ERRORS_ID: &str = "errors";
-const REQUESTS_ID: &str = "requests";
-const SHARE_ID: &str = "share";
+/// The namespace of the metrics.
+pub const NAMESPACE: &str = "AWS/ApplicationELB";
+/// The metric that counts all requests for which a target was chosen.
+pub const REQUESTS: &str = "RequestCount";
+/// The dimension of a load balancer.
+pub const LOAD_BALANCER: &str = "LoadBalancer";
+/// The dimension of a target group, which is always beside that of its load balancer.
+pub const TARGET_GROUP: &str = "TargetGroup";
+/// The id of the errors in the expression. Minutes without errors have no value, and so no share: they do not count as
+/// exceeding.
+pub const ERRORS_ID: &str = "errors";
+/// The id of the requests in the expression.
+pub const REQUESTS_ID: &str = "requests";
+/// The id of the expression.
+pub const SHARE_ID: &str = "share";
 const EXPRESSION: &str = "100 * errors / requests";
-const PERIOD_S: i32 = 60;
+/// The description of every alarm.
+pub const DESCRIPTION: &str = "AWS rolls a release back when it goes off during the roll-out. Managed by deployer.";
+/// The period of the metrics in seconds.
+pub const PERIOD_S: i32 = 60;
 /// One minute is enough, and of the last three, because values arrive up to two minutes late (docs/aws.md §10.9).
 const MINUTES: i32 = 3;
 const MINUTES_OVER: i32 = 1;
@@ -125,8 +133,8 @@ impl Watched {
     /// The settings of the alarm on a load balancer, given by its ARN; if several services share it, with the ARN of the
     /// service's target group.
     pub fn settings(&self, load_balancer_arn: &str, target_group_arn: Option<&str>) -> Settings {
-        let target_group = target_group_arn.filter(|_| self.is_of_targets).and_then(|arn| arn.rsplit(':').next());
-        let load_balancer = load_balancer_arn.split_once("loadbalancer/").map_or(load_balancer_arn, |(_, part)| part);
+        let target_group = target_group_arn.filter(|_| self.is_of_targets).map(dimension_of_targets);
+        let load_balancer = dimension(load_balancer_arn);
         Settings {
             errors: self.metric.into(),
             load_balancer: load_balancer.into(),
@@ -141,7 +149,17 @@ impl Watched {
     }
 }
 
-/// What it means that this alarm went off; `None` for an alarm that is not of ours.
+/// A load balancer, given by its ARN, as its metrics name it.
+pub fn dimension(load_balancer_arn: &str) -> &str {
+    load_balancer_arn.split_once("loadbalancer/").map_or(load_balancer_arn, |(_, part)| part)
+}
+
+/// A target group, given by its ARN, as its metrics name it.
+pub fn dimension_of_targets(target_group_arn: &str) -> &str {
+    target_group_arn.rsplit(':').next().unwrap_or(target_group_arn)
+}
+
+/// Returns the meaning of this alarm; `None` for an alarm that is not ours.
 pub fn meaning(name: &str) -> Option<&'static str> {
     WATCHED.iter().find(|watched| is_of(watched, name)).map(|watched| watched.words)
 }
@@ -150,7 +168,7 @@ fn is_of(watched: &Watched, name: &str) -> bool {
     name.strip_suffix(watched.suffix).is_some_and(|service| service.ends_with('-'))
 }
 
-/// Those of these alarms that are in the state `ALARM`.
+/// Returns the alarms that are in the state `ALARM`.
 pub async fn in_alarm(aws: &Aws, names: &[String]) -> Result<Vec<String>, Fault> {
     let alarms = described(aws, names.to_vec()).await?.into_values();
     let rings = |alarm: &Described| alarm.state_value() == Some(&StateValue::Alarm);
@@ -233,7 +251,7 @@ impl Alarm {
             .cloudwatch
             .put_metric_alarm()
             .alarm_name(&self.name)
-            .alarm_description("AWS rolls a release back when it goes off during the roll-out. Managed by deployer.")
+            .alarm_description(DESCRIPTION)
             .comparison_operator(ComparisonOperator::from(want.comparison.as_str()))
             .threshold(want.over_percent)
             .evaluation_periods(want.minutes)
@@ -329,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_targets_of_a_shared_load_balancer_are_told_apart() {
+    fn alarms_on_targets_of_a_shared_load_balancer_count_those_of_the_service_alone() {
         let group = "arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/app-api-8080-web/73e2d6bc24d8a067";
         let watched = WATCHED.iter().map(|watched| watched.settings("arn", Some(group)).target_group);
         let group = Some("targetgroup/app-api-8080-web/73e2d6bc24d8a067".to_owned());

@@ -24,7 +24,7 @@ pub struct Alias {
     pub domain: String,
     /// The id of the hosted zone that holds it.
     pub zone: String,
-    /// Where it should lead.
+    /// Its intended target.
     pub target: Target,
 }
 

@@ -1,7 +1,7 @@
 //! Programs in the artifact bucket. The key contains the hash of the content; S3's checksum shows whether the object
 //! still matches it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use aws_sdk_s3::{
     operation::head_object::HeadObjectOutput,
@@ -9,6 +9,7 @@ use aws_sdk_s3::{
     types::{ChecksumAlgorithm, ChecksumMode},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -24,18 +25,43 @@ pub struct Artifact {
     pub bucket: String,
     /// The object key, which contains the hash of the content.
     pub key: String,
-    /// The file to upload.
-    pub program: PathBuf,
+    /// The bytes to upload.
+    pub content: Content,
 }
 
-/// What is known about a program besides its key.
+/// The bytes of a program.
+#[derive(Clone)]
+pub enum Content {
+    /// A file: the program itself.
+    File(PathBuf),
+    /// The archive of a folder.
+    Bytes(Arc<[u8]>),
+}
+
+impl Default for Content {
+    /// No content, for programs that are only read or removed.
+    fn default() -> Self {
+        Content::Bytes(Arc::default())
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::File(path) => write!(f, "{}", path.display()),
+            Content::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+        }
+    }
+}
+
+/// The settings of a program, apart from its key.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
     /// The SHA-256 that S3 computed, in hexadecimal. We store no object without one.
     pub sha256: Option<String>,
 }
 
-/// Where to fetch it from.
+/// The place to fetch it from.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The bucket.
@@ -102,33 +128,58 @@ impl Artifact {
         Live { settings, output, owner: Owner::Parent }
     }
 
-    /// Downloads `length` bytes in ranges, so that no single answer is large.
     async fn sha256_of_content(&self, aws: &Aws, bytes: i64) -> Result<Option<String>, Fault> {
-        let (mut sha256, mut at) = (Sha256::new(), 0);
+        let mut sha256 = Sha256::new();
+        let whole = self.read_content(aws, bytes, |piece| sha256.update(piece)).await?;
+        Ok(whole.then(|| hex::encode(sha256.finalize())))
+    }
+
+    /// Downloads this many bytes in ranges, so that no single answer is large. Returns whether it is there.
+    async fn read_content(&self, aws: &Aws, bytes: i64, mut take: impl FnMut(&[u8])) -> Result<bool, Fault> {
+        let mut at = 0;
         while at < bytes {
             let range = format!("bytes={at}-{}", at + PIECE - 1);
             let call = aws.s3.get_object().bucket(&self.bucket).key(&self.key).range(range);
-            let Some(there) = found(call.send().await)? else { return Ok(None) };
+            let Some(there) = found(call.send().await)? else { return Ok(false) };
             let cut_off = |why: &str| Fault::new("GetObject", "NoConnection", why).within(CUT_OFF_WITHIN);
             let piece = there.body.collect().await.map_err(|error| cut_off(&error.to_string()))?.into_bytes();
             if piece.is_empty() {
                 return Err(cut_off("an empty piece of the program"));
             }
             at += piece.len() as i64;
-            sha256.update(&piece);
+            take(&piece);
         }
-        Ok(Some(hex::encode(sha256.finalize())))
+        Ok(true)
     }
 
-    /// Streams from the file, so that a program is never in memory as a whole. S3 rejects a body that does not match
+    /// Downloads it.
+    ///
+    /// Errors: what was downloaded is not the program that its key names.
+    pub async fn download(&self, aws: &Aws) -> Result<Vec<u8>, Fault> {
+        let there = aws.s3.head_object().bucket(&self.bucket).key(&self.key).send().await?;
+        let mut content = Vec::new();
+        let bytes = there.content_length().unwrap_or_default();
+        self.read_content(aws, bytes, |piece| content.extend_from_slice(piece)).await?;
+        match self.key.ends_with(&hex::encode(Sha256::digest(&content))) {
+            true => Ok(content),
+            false => {
+                Err(Fault::new("GetObject", "OtherProgram", format!("{} is not the program of its name", self.key)))
+            }
+        }
+    }
+
+    /// Streams from a file, so that a program is never in memory as a whole. S3 rejects a body that does not match
     /// the checksum: the file may have changed since it was read.
     async fn upload(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
-        let body = match ByteStream::from_path(&self.program).await {
-            Ok(body) => body,
-            Err(error) => {
-                let message = format!("{}: {error}", self.program.display());
-                return Err(Fault::new("PutObject", "UnreadableProgram", message));
-            }
+        let body = match &self.content {
+            Content::Bytes(bytes) => ByteStream::from(Bytes::from_owner(bytes.clone())),
+            Content::File(path) => match ByteStream::from_path(path).await {
+                Ok(body) => body,
+                Err(error) => {
+                    let message = format!("{}: {error}", path.display());
+                    return Err(Fault::new("PutObject", "UnreadableProgram", message));
+                }
+            },
         };
         let bytes = body.size_hint().1.unwrap_or_default();
         let patient = aws_sdk_s3::config::Builder::new().timeout_config(aws.upload_within(bytes as usize));

@@ -19,7 +19,8 @@ use super::{alarm, tags};
 use crate::{
     cloud::{
         aws::{Aws, found, gone, items},
-        why::{self, Reports, report::End},
+        usual::UPDATING,
+        why::{self, ServiceNames},
     },
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
     output::utc::timestamp,
@@ -30,18 +31,18 @@ use crate::{
 pub struct AutoScalingGroup {
     /// Its name.
     pub name: String,
-    /// The location of its instances' reports, if known.
-    pub reports: Option<Reports>,
+    /// The names that the diagnosis of its service reads, if known: without them, only AWS ends a bad release.
+    pub names: Option<Box<ServiceNames>>,
     /// The version that a rollback brings back. Then instances of another version, and a roll-out to one, count as a
     /// difference even if the group has this version already.
     pub back_to: Option<Template>,
-    /// How AWS watches a new version; `None` if it does not.
+    /// The alarms and bake time of a new version; `None` without them.
     pub bake: Option<Bake>,
     /// Whether a paused group counts as settling until its last instance has terminated.
     pub empties: bool,
 }
 
-/// How AWS watches a roll-out.
+/// The alarms and the bake time of a roll-out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bake {
     /// How long, after all instances are replaced.
@@ -85,22 +86,22 @@ pub struct Template {
     pub version: String,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its name.
     pub name: String,
     /// The minimum size.
     pub min: i32,
-    /// Why it is meant to be empty, or when it will be.
-    pub rest: Rest,
+    /// The reason why it is empty on purpose, or the time from which it will be.
+    pub downtime: Downtime,
     /// When it was created, in seconds since 1970.
     pub created_s: Option<i64>,
 }
 
-/// Why a group is meant to be empty, or when it will be, according to its tags and its size.
+/// The reason why a group is empty on purpose, or the time from which it will be, according to its tags and its size.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rest {
+pub struct Downtime {
     /// When it was paused.
     pub paused: Option<String>,
     /// When a scheduled action sets its size to 0, or did so.
@@ -118,12 +119,14 @@ pub const ENDS: &str = "deployer-ends";
 /// Stands for a tag without its scheduled action: a run died between the two. Never wanted, so always a difference.
 pub const UNSCHEDULED: &str = "not scheduled";
 
-/// A starting instance says nothing about the load during its first minute.
+/// The metrics of an instance say nothing about the load during its first minute.
 pub const WARMUP_S: i32 = 60;
 /// The code of a roll-out that failed.
 pub const FAILED: &str = "InstanceRefreshFailed";
-/// The time limit of a refresh.
-const ROLL_OUT: Duration = Duration::from_secs(30 * 60);
+/// How long a refresh may make no progress, in seconds of AWS. AWS itself waits for an hour.
+const ROLL_OUT_S: u64 = 30 * 60;
+/// The additional time for which its faults are tolerated, so that the run gives the roll-out up instead of leaving it.
+const MARGIN: Duration = Duration::from_secs(60);
 
 impl Resource for AutoScalingGroup {
     const KIND: &'static str = "auto_scaling_group";
@@ -146,11 +149,11 @@ impl Resource for AutoScalingGroup {
         if group.status().is_some_and(|status| !status.is_empty()) {
             return Ok(Observed::Settling("being deleted".into()));
         }
-        let (mut settings, rest) = (settings(&group), rest(tags_of(&group), group.max_size()));
-        if self.empties && rest.is_paused() && !group.instances().is_empty() {
+        let (mut settings, downtime) = (settings(&group), downtime(tags_of(&group), group.max_size()));
+        if self.empties && downtime.is_paused() && !group.instances().is_empty() {
             return Ok(Observed::Settling(terminating(group.instances().len())));
         }
-        if let Some(time) = settings.ends.clone().filter(|_| !rest.is_empty)
+        if let Some(time) = settings.ends.clone().filter(|_| !downtime.is_empty)
             && self.scheduled(aws).await? != Some(time)
         {
             settings.ends = Some(UNSCHEDULED.into());
@@ -164,7 +167,7 @@ impl Resource for AutoScalingGroup {
             output: Output {
                 name: self.name.clone(),
                 min: settings.min,
-                rest,
+                downtime,
                 created_s: group.created_time().map(|at| at.secs()),
             },
             settings,
@@ -196,10 +199,10 @@ impl Resource for AutoScalingGroup {
         if let Some(time) = &want.ends {
             self.schedule(aws, time).await?;
         }
-        let rest = rest(tags.clone(), Some(want.max));
+        let downtime = downtime(tags.clone(), Some(want.max));
         Ok(Some(Live {
             settings: want.clone(),
-            output: Output { name: self.name.clone(), min: want.min, rest, created_s: None },
+            output: Output { name: self.name.clone(), min: want.min, downtime, created_s: None },
             owner: Owner::Tags(tags),
         }))
     }
@@ -226,7 +229,7 @@ impl Resource for AutoScalingGroup {
             self.detach(aws, there.target_groups.difference(&want.target_groups)).await?;
         }
         if want.template != there.template {
-            self.roll_out(aws, &want.template, &there.template).await?;
+            self.roll_out(aws, want, &there.template).await?;
         }
         self.end_rest(aws, want, there).await
     }
@@ -300,7 +303,7 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
 impl AutoScalingGroup {
     /// A group of which only the name is known.
     pub fn named(name: &str) -> AutoScalingGroup {
-        AutoScalingGroup { name: name.into(), reports: None, back_to: None, bake: None, empties: false }
+        AutoScalingGroup { name: name.into(), names: None, back_to: None, bake: None, empties: false }
     }
 
     /// Records on AWS that the group will be without instances, before it is: a tag first, then the scheduled action, so
@@ -423,7 +426,8 @@ impl AutoScalingGroup {
 
     /// Replaces the instances with ones of the wanted version. On success AWS writes the version into the group; until
     /// then the result is "not yet".
-    async fn roll_out(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
+    async fn roll_out(&self, aws: &Aws, want: &Settings, there: &Template) -> Result<(), Fault> {
+        let template = &want.template;
         let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&self.name);
         let answer = call.max_records(1).send().await?;
         let newest = answer.instance_refreshes().first();
@@ -442,41 +446,61 @@ impl AutoScalingGroup {
             }
             RollOut::Running(progress) => {
                 aws.watched_refreshes.add(id);
-                if let Some(end) = self.certain_end(aws, newest, template).await? {
-                    return Err(self.give_up(aws, there, &end).await);
-                }
+                let (watched, stuck) = aws.roll_outs.note(&self.name, id.unwrap_or_default(), &progress);
+                let at_work = newest.filter(|it| matches!(it.status(), Some(Status::InProgress | Status::Baking)));
                 let baking = self.bake.as_ref().map_or(0, |bake| bake.seconds.unsigned_abs());
-                let limit = ROLL_OUT + Duration::from_secs(baking.into());
-                Err(Fault::new("StartInstanceRefresh", "InstanceRefreshInProgress", progress).within(limit))
+                let limit = aws.scale.lasts(ROLL_OUT_S + u64::from(baking));
+                let mut progress = progress;
+                if let (Some(refresh), Some(names)) = (at_work, &self.names) {
+                    if let Some(why) = self.hopeless(aws, names, refresh, want, (stuck, limit)).await {
+                        return Err(self.give_up(aws, there, &why).await);
+                    }
+                    if watched > aws.scale.usual(Self::KIND, UPDATING)
+                        && refresh.status() == Some(&Status::InProgress)
+                        && let Some(words) = aws.roll_outs.explanation(aws, names).await
+                    {
+                        progress = format!("{progress}: {words}");
+                    }
+                }
+                let fault = Fault::new("StartInstanceRefresh", "InstanceRefreshInProgress", progress);
+                Err(fault.within(watched - stuck + limit + MARGIN))
             }
             RollOut::Failed(reason) => Err(Fault::new("StartInstanceRefresh", FAILED, reason)),
         }
     }
 
-    /// The exit that the new instances repeat. AWS itself would wait for them for an hour.
-    async fn certain_end(
+    /// Returns why a roll-out will not succeed: the new instances repeat an exit, or stay unhealthy, or nothing has
+    /// happened for too long. AWS itself would wait for an hour. What cannot be read is left to AWS.
+    async fn hopeless(
         &self,
         aws: &Aws,
-        refresh: Option<&InstanceRefresh>,
-        wanted: &Template,
-    ) -> Result<Option<End>, Fault> {
-        let at_work = refresh.filter(|it| matches!(it.status(), Some(Status::InProgress | Status::Baking)));
-        let (Some(reports), Some(begun)) = (&self.reports, at_work.and_then(|it| it.start_time())) else {
-            return Ok(None);
-        };
-        // Without permission to read the reports, wait as long as AWS does.
-        let ends = why::certain_ends(aws, reports, begun.secs()).await.unwrap_or_default();
-        if ends.is_empty() {
-            return Ok(None);
+        names: &ServiceNames,
+        refresh: &InstanceRefresh,
+        want: &Settings,
+        (stuck, limit): (Duration, Duration),
+    ) -> Option<String> {
+        let begun_s = refresh.start_time()?.secs();
+        let looked = why::look(aws, names, &want.target_groups, &want.template, begun_s).await.ok();
+        let ends = why::certain_ends(aws, &names.reports, begun_s).await.unwrap_or_default();
+        // Instances of the previous version may be broken too, and this roll-out the fix.
+        let is_new = |id: &String| looked.as_ref().is_some_and(|look| look.current.contains(id));
+        let end = ends.into_iter().find(|(instance, _)| is_new(instance)).map(|(_, end)| end);
+        let grace = aws.scale.lasts(u64::from(want.grace_period_s.unsigned_abs()));
+        let is_ill = looked.as_ref().is_some_and(|look| aws.roll_outs.is_hopeless(&self.name, look, grace));
+        if end.is_none() && !is_ill && stuck <= limit {
+            return None;
         }
-        // Ignore instances of the previous version: it may be broken too, and this roll-out the fix.
-        let found = described(aws, vec![self.name.clone()]).await?;
-        let new = found.get(&self.name).map(|group| running(group, wanted)).unwrap_or_default();
-        Ok(ends.into_iter().find(|(instance, _)| new.contains(instance)).map(|(_, end)| end))
+        let judgement = aws.roll_outs.judge(aws, names).await;
+        Some(match (end, judgement.words()) {
+            (Some(end), _) => format!("the new version {end}"),
+            (None, Some(words)) => format!("the new version is not healthy: {words}"),
+            (None, None) if is_ill => "the new version does not become healthy".into(),
+            (None, None) => format!("the roll-out has made no progress within {} s", limit.as_secs()),
+        })
     }
 
     /// Rolls back a roll-out that cannot succeed, or cancels it if the current version has no number.
-    async fn give_up(&self, aws: &Aws, there: &Template, end: &End) -> Fault {
+    async fn give_up(&self, aws: &Aws, there: &Template, why: &str) -> Fault {
         let can_go_back = there.version.parse::<u64>().is_ok();
         let ended = match can_go_back {
             true => {
@@ -493,7 +517,7 @@ impl AutoScalingGroup {
             (Ok(()), false) => "the roll-out is cancelled".to_owned(),
             (Err(fault), _) => format!("the roll-out continues because it could not be stopped: {fault}"),
         };
-        Fault::new("StartInstanceRefresh", FAILED, format!("the new version {end}; {then}"))
+        Fault::new("StartInstanceRefresh", FAILED, format!("{why}; {then}"))
     }
 
     /// Launches a new instance before it terminates an old one, so that a group of one stays up; skips instances that
@@ -538,19 +562,26 @@ fn alarms(refresh: &InstanceRefresh) -> &[String] {
     specification.map(AlarmSpecification::alarms).unwrap_or_default()
 }
 
-/// Why AWS rolls a refresh back, or has rolled it back, if one of its alarms is the cause. The reason names it
+/// Returns why AWS rolls a refresh back, or has rolled it back, if one of its alarms is the cause. The reason names it
 /// (docs/aws.md §10.5).
 pub fn alarmed(refresh: &InstanceRefresh) -> Option<String> {
-    let is_undone = matches!(
-        refresh.status(),
-        Some(Status::RollbackInProgress | Status::RollbackSuccessful | Status::RollbackFailed | Status::Failed)
-    );
-    let reason = reasons(refresh).filter(|_| is_undone)?;
+    let reason = reasons(refresh).filter(|_| refresh.status().is_some_and(is_undone))?;
     let named = alarms(refresh).iter().find(|name| reason.contains(name.as_str()));
     let any = || alarms(refresh).first().filter(|_| reason.to_lowercase().contains("cloudwatch alarm"));
     let name = named.or_else(any)?;
     let meaning = alarm::meaning(name).unwrap_or("an alarm went off");
     Some(format!("{meaning} (alarm {name})"))
+}
+
+/// Whether a refresh has failed, and is rolled back if it can be.
+pub fn is_undone(status: &Status) -> bool {
+    matches!(status, Status::RollbackInProgress | Status::RollbackSuccessful | Status::RollbackFailed | Status::Failed)
+}
+
+/// Returns why a refresh is rolled back, or has been.
+pub fn undone(refresh: &InstanceRefresh) -> Option<String> {
+    let reason = || reasons(refresh).filter(|_| refresh.status().is_some_and(is_undone));
+    alarmed(refresh).or_else(|| reason().map(str::to_owned))
 }
 
 /// The ids of the instances of a group that run this version.
@@ -641,7 +672,7 @@ fn has_ended_since(refresh: &InstanceRefresh, began: SystemTime) -> bool {
     ended.is_none_or(|ended| ended > began)
 }
 
-impl Rest {
+impl Downtime {
     /// Whether it is paused and has been scaled to 0. A run that died may have left one without the other.
     pub fn is_paused(&self) -> bool {
         self.paused.is_some() && self.is_empty
@@ -653,9 +684,9 @@ impl Rest {
     }
 }
 
-/// What the tags and the maximum size of a group say.
-pub fn rest(mut tags: Tags, max: Option<i32>) -> Rest {
-    Rest { paused: tags.remove(PAUSED_TAG), ends: tags.remove(ENDS_TAG), is_empty: max == Some(0) }
+/// Returns whether and when the group was paused or ends, from its tags and maximum size.
+pub fn downtime(mut tags: Tags, max: Option<i32>) -> Downtime {
+    Downtime { paused: tags.remove(PAUSED_TAG), ends: tags.remove(ENDS_TAG), is_empty: max == Some(0) }
 }
 
 fn terminating(instances: usize) -> String {
@@ -666,7 +697,7 @@ fn terminating(instances: usize) -> String {
 }
 
 fn settings(group: &Described) -> Settings {
-    let Rest { paused, ends, .. } = rest(tags_of(group), group.max_size());
+    let Downtime { paused, ends, .. } = downtime(tags_of(group), group.max_size());
     let subnets = group.vpc_zone_identifier().unwrap_or_default().split(',');
     Settings {
         min: group.min_size().unwrap_or_default(),

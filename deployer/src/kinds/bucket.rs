@@ -1,14 +1,14 @@
 //! S3 buckets: private, encrypted, owned by one account.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_s3::{
     error::SdkError,
-    operation::get_bucket_lifecycle_configuration::GetBucketLifecycleConfigurationOutput,
     types::{
-        AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint, CorsConfiguration,
-        CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
+        BucketLocationConstraint, BucketVersioningStatus, CorsConfiguration, CreateBucketConfiguration,
         ObjectOwnership, OwnershipControls, OwnershipControlsRule, PublicAccessBlockConfiguration,
         ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
-        ServerSideEncryptionRule, Tag, Tagging,
+        ServerSideEncryptionRule, Tag, Tagging, VersioningConfiguration,
     },
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -23,14 +23,15 @@ use crate::{
         partition,
     },
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
-    page::user_data::REPORTS,
 };
+use lifecycle::Days;
+use policy::{About, Ours};
 
 mod emptying;
+mod lifecycle;
 mod policy;
 
-/// The lifecycle rules of a bucket as S3 returns them; `None` if there are none.
-type Lifecycle = Option<GetBucketLifecycleConfigurationOutput>;
+pub use lifecycle::ACCESS_LOGS;
 
 /// A bucket, identified by its name.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub struct Bucket {
     /// Its name, globally unique.
     pub name: String,
     /// The account that must own it, so that another account's bucket of this name is never mistaken for ours. Empty
-    /// when the name comes from a listing of the account's own buckets.
+    /// when the name is from a listing of the account's own buckets.
     pub account: String,
 }
 
@@ -58,6 +59,17 @@ pub struct Settings {
     pub unfinished_uploads_end_days: Option<i32>,
     /// Days after which S3 deletes the reports of instances.
     pub boot_reports_end_days: Option<i32>,
+    /// Days after which S3 deletes an object.
+    pub objects_end_days: Option<i32>,
+    /// Days after which S3 deletes a version that is no longer the current one.
+    pub older_versions_end_days: Option<i32>,
+    /// Whether overwritten and deleted objects are kept as older versions. Suspended versioning counts as none: S3 does
+    /// not return to a bucket that was never versioned (docs/aws.md §4.3).
+    pub versioned: bool,
+    /// Days after which S3 deletes access logs of load balancers.
+    pub access_logs_end_days: Option<i32>,
+    /// The prefixes below which load balancers of the account may write access logs.
+    pub access_logs: BTreeSet<String>,
     /// Whether the bucket's policy denies requests over plain HTTP.
     pub plain_http_denied: bool,
     /// Whether we refuse to delete it. S3 has no such setting, so it is stored as a tag.
@@ -85,11 +97,7 @@ const PROTECTED_TAG: &str = "deployer:protected";
 /// The account of the local AWS. AWS has no such account.
 const LOCAL_ACCOUNT: &str = "000000000000";
 
-/// The ids of our lifecycle rules; all others are left alone.
-const UPLOADS_RULE: &str = "deployer-unfinished-uploads";
-const REPORTS_RULE: &str = "deployer-boot-reports";
-
-/// What a bucket offers to others.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its name.
@@ -110,15 +118,36 @@ impl Settings {
             cors: cors.into_iter().map(CorsRule::sorted).collect(),
             unfinished_uploads_end_days: Some(1),
             boot_reports_end_days: None,
+            objects_end_days: None,
+            older_versions_end_days: None,
+            versioned: false,
+            access_logs_end_days: None,
+            access_logs: BTreeSet::new(),
             plain_http_denied: true,
             protected: false,
+        }
+    }
+
+    fn days(&self) -> Days {
+        Days {
+            unfinished_uploads: self.unfinished_uploads_end_days,
+            boot_reports: self.boot_reports_end_days,
+            objects: self.objects_end_days,
+            older_versions: self.older_versions_end_days,
+            access_logs: self.access_logs_end_days,
         }
     }
 }
 
 impl Resource for Bucket {
     const KIND: &'static str = "bucket";
-    const SOURCES: &'static [(&'static str, &'static str)] = &[("cors", "cors"), ("protected", "protect")];
+    const SOURCES: &'static [(&'static str, &'static str)] = &[
+        ("cors", "cors"),
+        ("protected", "protect"),
+        ("versioned", "versioning"),
+        ("objects_end_days", "lifecycle.expire_days"),
+        ("older_versions_end_days", "lifecycle.noncurrent_days"),
+    ];
     const HOLDS_DATA: bool = true;
     type Cloud = Aws;
     type Settings = Settings;
@@ -128,25 +157,32 @@ impl Resource for Bucket {
         &self.name
     }
 
-    /// Reads the tags, because `HeadBucket` cannot tell another account's bucket from ours (docs/aws.md §2.4).
+    /// Reads the tags, because `HeadBucket` cannot distinguish another account's bucket from ours (docs/aws.md §2.4).
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let Some(tags) = self.tags(aws).await? else { return Ok(Observed::Absent) };
-        let (public_access_blocked, encryption, ownership, cors, lifecycle, plain_http_denied) = futures::try_join!(
+        let (public_access_blocked, encryption, ownership, cors, lifecycle, versioned, policy) = futures::try_join!(
             self.public_access_blocked(aws),
             self.encryption(aws),
             self.ownership(aws),
             self.cors(aws),
             self.lifecycle(aws),
-            self.plain_http_denied(aws),
+            self.versioned(aws),
+            self.our_policy(aws),
         )?;
+        let days = lifecycle::days(&lifecycle);
         let settings = Settings {
             public_access_blocked,
             encryption,
             ownership,
             cors,
-            unfinished_uploads_end_days: lifecycle.iter().flat_map(|it| it.rules()).find_map(days_of_uploads_rule),
-            boot_reports_end_days: lifecycle.iter().flat_map(|it| it.rules()).find_map(days_of_reports_rule),
-            plain_http_denied,
+            unfinished_uploads_end_days: days.unfinished_uploads,
+            boot_reports_end_days: days.boot_reports,
+            objects_end_days: days.objects,
+            older_versions_end_days: days.older_versions,
+            versioned,
+            access_logs_end_days: days.access_logs,
+            access_logs: policy.access_logs,
+            plain_http_denied: policy.plain_http_denied,
             protected: tags.contains_key(PROTECTED_TAG),
         };
         Ok(Observed::Present(Live { settings, output: self.output(aws), owner: Owner::Tags(tags) }))
@@ -176,9 +212,13 @@ impl Resource for Bucket {
                 self.put_tags(aws, tags).await?;
             }
             self.block_public_access(aws, want.public_access_blocked).await?;
-            self.put_rules(aws, want, None).await?;
-            if want.plain_http_denied && !self.is_plain_http_all_there_is(aws) {
-                self.put_policy(aws, true, None).await?;
+            if want.versioned {
+                self.put_versioning(aws, true).await?;
+            }
+            self.put_rules(aws, want.days(), None).await?;
+            let policy = self.wanted_policy(aws, want);
+            if policy != Ours::default() {
+                self.put_policy(aws, &policy, None).await?;
             }
             if want.cors.is_empty() { Ok(()) } else { self.put_cors(aws, &want.cors).await }
         };
@@ -194,8 +234,13 @@ impl Resource for Bucket {
             encryption,
             ownership,
             cors,
-            unfinished_uploads_end_days,
-            boot_reports_end_days,
+            unfinished_uploads_end_days: _,
+            boot_reports_end_days: _,
+            objects_end_days: _,
+            older_versions_end_days: _,
+            versioned,
+            access_logs_end_days: _,
+            access_logs,
             plain_http_denied,
             protected,
         } = &live.settings;
@@ -211,15 +256,20 @@ impl Resource for Bucket {
         if want.cors != *cors {
             self.put_cors(aws, &want.cors).await?;
         }
-        if (want.unfinished_uploads_end_days, want.boot_reports_end_days)
-            != (*unfinished_uploads_end_days, *boot_reports_end_days)
-        {
-            let there = self.lifecycle(aws).await?;
-            self.put_rules(aws, want, there).await?;
+        // Versions are kept before a rule deletes objects, and no longer kept after a rule has stopped.
+        if want.versioned && !versioned {
+            self.put_versioning(aws, true).await?;
         }
-        if want.plain_http_denied != *plain_http_denied {
+        if want.days() != live.settings.days() {
+            let there = self.lifecycle(aws).await?;
+            self.put_rules(aws, want.days(), there).await?;
+        }
+        if *versioned && !want.versioned {
+            self.put_versioning(aws, false).await?;
+        }
+        if (want.plain_http_denied, &want.access_logs) != (*plain_http_denied, access_logs) {
             let there = self.policy(aws).await?;
-            self.put_policy(aws, want.plain_http_denied, there).await?;
+            self.put_policy(aws, &self.wanted_policy(aws, want), there).await?;
         }
         if want.protected != *protected {
             let tags = self.tags(aws).await?.unwrap_or_default();
@@ -411,59 +461,46 @@ impl Bucket {
         Ok(rules.iter().map(CorsRule::from_s3).collect())
     }
 
-    async fn lifecycle(&self, aws: &Aws) -> Result<Lifecycle, Fault> {
-        let call = aws.s3.get_bucket_lifecycle_configuration().bucket(&self.name);
-        found(call.set_expected_bucket_owner(self.owner()).send().await)
+    /// No status means that versions were never kept.
+    async fn versioned(&self, aws: &Aws) -> Result<bool, Fault> {
+        let call = aws.s3.get_bucket_versioning().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        match found(call.send().await) {
+            // Some emulators answer like this, without a status.
+            Err(fault) if fault.message.contains("GetBucketVersioningResponse") => Ok(false),
+            answer => Ok(answer?.is_some_and(|answer| answer.status() == Some(&BucketVersioningStatus::Enabled))),
+        }
     }
 
-    /// A lifecycle can only be replaced as a whole (docs/aws.md §4.3), so rules of others are written back.
-    async fn put_rules(&self, aws: &Aws, want: &Settings, there: Lifecycle) -> Result<(), Fault> {
-        let rule = |id: &str, prefix: &str| {
-            let filter = LifecycleRuleFilter::builder().prefix(prefix).build();
-            LifecycleRule::builder().id(id).status(ExpirationStatus::Enabled).filter(filter)
-        };
-        let uploads = want.unfinished_uploads_end_days.map(|days| {
-            let unfinished = AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build();
-            rule(UPLOADS_RULE, "").abort_incomplete_multipart_upload(unfinished)
-        });
-        let reports = want
-            .boot_reports_end_days
-            .map(|days| rule(REPORTS_RULE, REPORTS).expiration(LifecycleExpiration::builder().days(days).build()));
-        let ours = uploads.into_iter().chain(reports).map(|rule| rule.build().expect("the status is given"));
-        let sizes = there.as_ref().and_then(|there| there.transition_default_minimum_object_size.clone());
-        let others = there
-            .and_then(|there| there.rules)
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|rule| !matches!(rule.id(), Some(UPLOADS_RULE | REPORTS_RULE)));
-        let rules: Vec<LifecycleRule> = others.chain(ours).collect();
-        if rules.is_empty() {
-            let call = aws.s3.delete_bucket_lifecycle().bucket(&self.name).set_expected_bucket_owner(self.owner());
-            return gone(call.send().await);
-        }
-        let lifecycle = BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build();
-        let call = aws.s3.put_bucket_lifecycle_configuration().bucket(&self.name);
-        let call = call.set_expected_bucket_owner(self.owner());
-        let call = call.set_transition_default_minimum_object_size(sizes.map(|sizes| sizes.as_str().into()));
-        call.lifecycle_configuration(lifecycle.expect("the rules are given")).send().await?;
+    async fn put_versioning(&self, aws: &Aws, on: bool) -> Result<(), Fault> {
+        let status = if on { BucketVersioningStatus::Enabled } else { BucketVersioningStatus::Suspended };
+        let call = aws.s3.put_bucket_versioning().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        call.versioning_configuration(VersioningConfiguration::builder().status(status).build()).send().await?;
         Ok(())
     }
 
-    async fn plain_http_denied(&self, aws: &Aws) -> Result<bool, Fault> {
-        if self.is_plain_http_all_there_is(aws) {
-            return Ok(true);
-        }
-        Ok(self.policy(aws).await?.is_some_and(|policy| policy::denies_plain_http(&policy, &self.arn(aws))))
+    async fn our_policy(&self, aws: &Aws) -> Result<Ours, Fault> {
+        let ours = self.policy(aws).await?.map(|there| policy::read(&there, self.about(&self.arn(aws))));
+        let ours = ours.unwrap_or_default();
+        Ok(Ours { plain_http_denied: ours.plain_http_denied || self.is_plain_http_all_there_is(aws), ..ours })
     }
 
-    /// Whether the cloud is an emulator reached over plain HTTP: there the policy would deny our own requests, so it
-    /// is left out. The local AWS stands for AWS's HTTPS endpoints.
+    fn wanted_policy(&self, aws: &Aws, want: &Settings) -> Ours {
+        let plain_http_denied = want.plain_http_denied && !self.is_plain_http_all_there_is(aws);
+        Ours { plain_http_denied, access_logs: want.access_logs.clone() }
+    }
+
+    fn about<'a>(&'a self, bucket_arn: &'a str) -> About<'a> {
+        About { bucket_arn, account: &self.account }
+    }
+
+    /// Whether the cloud is an emulator reached over plain HTTP: there the policy would deny our own requests, so it is
+    /// left out. The local AWS acts as AWS's HTTPS endpoints.
     fn is_plain_http_all_there_is(&self, aws: &Aws) -> bool {
         self.account != LOCAL_ACCOUNT && aws.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"))
     }
 
-    /// Returns `None` if there is no policy.
-    async fn policy(&self, aws: &Aws) -> Result<Option<Value>, Fault> {
+    /// Returns its policy; `None` if there is none.
+    pub async fn policy(&self, aws: &Aws) -> Result<Option<Value>, Fault> {
         let call = aws.s3.get_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
         let answer = found(call.send().await)?;
         // One that counted as absent would be replaced, with the statements of others.
@@ -473,8 +510,8 @@ impl Bucket {
     }
 
     /// A policy can only be replaced as a whole (docs/aws.md §4.3), so statements of others are written back.
-    async fn put_policy(&self, aws: &Aws, deny: bool, there: Option<Value>) -> Result<(), Fault> {
-        match policy::with_denial(there, &self.arn(aws), deny) {
+    async fn put_policy(&self, aws: &Aws, want: &Ours, there: Option<Value>) -> Result<(), Fault> {
+        match policy::with_ours(there, self.about(&self.arn(aws)), want) {
             Some(policy) => {
                 let call = aws.s3.put_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
                 call.policy(policy.to_string()).send().await?;
@@ -574,23 +611,6 @@ fn has_our_form(name: &str, region: &str) -> bool {
     let before = name.strip_suffix(region).and_then(|name| name.strip_suffix('-'));
     let account = before.and_then(|name| name.rsplit_once('-')).map(|(_, account)| account);
     account.is_some_and(|account| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// Returns the days of our rule, if this is it and it applies to the whole bucket.
-fn days_of_uploads_rule(rule: &LifecycleRule) -> Option<i32> {
-    let applies = is_in_force(rule, UPLOADS_RULE, "");
-    rule.abort_incomplete_multipart_upload().filter(|_| applies)?.days_after_initiation()
-}
-
-/// Returns the days of our rule, if this is it and it applies to the reports.
-fn days_of_reports_rule(rule: &LifecycleRule) -> Option<i32> {
-    rule.expiration().filter(|_| is_in_force(rule, REPORTS_RULE, REPORTS))?.days()
-}
-
-fn is_in_force(rule: &LifecycleRule, id: &str, within: &str) -> bool {
-    #[expect(deprecated, reason = "rules of others may use the deprecated prefix")]
-    let prefix = rule.filter().and_then(|filter| filter.prefix()).or(rule.prefix()).unwrap_or_default();
-    rule.id() == Some(id) && *rule.status() == ExpirationStatus::Enabled && prefix == within
 }
 
 fn with_protection(mut tags: Tags, protected: bool) -> Tags {

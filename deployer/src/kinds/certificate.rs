@@ -32,13 +32,13 @@ pub struct Certificate {
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// Why ACM did not issue it. Never wanted, so always a difference: it is requested again.
+    /// The reason why ACM did not issue it. Never wanted, so always a difference: it is requested again.
     pub failure: Option<String>,
     /// The ARNs of our other, unused certificates for this domain. Never wanted.
     pub superfluous: BTreeSet<String>,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its ARN.
@@ -239,7 +239,7 @@ struct Found {
     is_shared: bool,
 }
 
-/// How far the issue of a certificate has got.
+/// The state of a certificate's issuance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Progress {
     /// It is not requested.
@@ -247,7 +247,7 @@ pub enum Progress {
     Absent,
     /// The domain is not validated yet.
     Pending(Option<Record>),
-    /// It can be used.
+    /// It is issued.
     Issued,
     /// ACM did not issue it, for this reason.
     Failed(String),

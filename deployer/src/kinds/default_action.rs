@@ -23,7 +23,7 @@ pub struct DefaultAction {
     pub target_group: String,
     /// The Auto Scaling group that registers its targets.
     pub group: String,
-    /// What the listener did when it was read.
+    /// The listener's action when it was read.
     pub seen: Settings,
     /// How long to wait for healthy targets.
     pub wait: health::Wait,

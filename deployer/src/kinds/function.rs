@@ -8,9 +8,11 @@ use std::{
 };
 
 use aws_sdk_lambda::{
+    operation::get_function_event_invoke_config::GetFunctionEventInvokeConfigOutput,
     primitives::Blob,
     types::{
-        Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, LoggingConfig, Runtime, State,
+        Architecture, DestinationConfig, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus,
+        LoggingConfig, OnFailure, Runtime, State,
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -63,9 +65,14 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// The log group it writes to.
     pub log_group: String,
+    /// The number of concurrent invocations, reserved for it; the account's other functions share theirs. It is no part
+    /// of a version.
+    pub concurrency: Option<i32>,
+    /// The ARN where Lambda records events that have failed all attempts. It is not part of a version.
+    pub on_failure: Option<String>,
     /// Whether a published version has this code and configuration, so that it can be restored.
     pub published: bool,
-    /// Why AWS failed to create it; `None` is wanted.
+    /// The reason why AWS failed to create it; `None` is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
@@ -85,6 +92,8 @@ impl Resource for Function {
         ("architecture", "architecture"),
         ("memory_mb", "memory_mb"),
         ("timeout_s", "timeout_s"),
+        ("concurrency", "concurrency"),
+        ("on_failure", "on_failure"),
         ("environment", "environment"),
     ];
     const SECRET: &'static [&'static str] = &["environment"];
@@ -102,12 +111,15 @@ impl Resource for Function {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let Some((function, owner)) = self.describe(aws).await? else { return Ok(Observed::Absent) };
+        let Some(Described { configuration: function, owner, concurrency }) = self.describe(aws).await? else {
+            return Ok(Observed::Absent);
+        };
         if let Some(state) = settling(&function) {
             return Ok(Observed::Settling(state));
         }
         let output = self.output(function.function_arn());
-        let settings = self.settings(&function);
+        let beside = self.beside(aws).await?.reserving(concurrency);
+        let settings = self.settings(&function).with(&beside);
         let versions = self.versions(aws).await?;
         let published = versions.iter().any(|version| self.settings(version).is_like(&settings));
         Ok(Observed::Present(Live { settings: Settings { published, ..settings }, output, owner }))
@@ -146,12 +158,21 @@ impl Resource for Function {
         if let Some(reason) = &live.settings.failure {
             return Err(self.beyond_repair(reason));
         }
+        if want.concurrency != live.settings.concurrency {
+            self.reserve(aws, want.concurrency).await?;
+        }
+        // The role may write there already: roles are updated before functions.
+        if want.on_failure != live.settings.on_failure {
+            self.record_failures(aws, want.on_failure.as_deref()).await?;
+        }
         if want.has_other_configuration_than(&live.settings) {
             self.configure(aws, want).await
         } else if !want.is_like(&live.settings) {
             self.send_code(aws, want).await
-        } else {
+        } else if !live.settings.published {
             self.publish(aws).await
+        } else {
+            Ok(())
         }
     }
 
@@ -204,7 +225,7 @@ impl Function {
     ///
     /// Without the right to list tags, `GetFunction` leaves them out (docs/aws.md §7.1). An answer without tags is
     /// therefore checked with `ListTags`, which names the missing right.
-    pub async fn describe(&self, aws: &Aws) -> Result<Option<(FunctionConfiguration, Owner)>, Fault> {
+    pub async fn describe(&self, aws: &Aws) -> Result<Option<Described>, Fault> {
         let answer = found(aws.lambda.get_function().function_name(&self.name).send().await)?;
         let Some(answer) = answer else { return Ok(None) };
         let Some(configuration) = answer.configuration else { return Ok(None) };
@@ -213,10 +234,11 @@ impl Function {
             true => tags(aws, configuration.function_arn().unwrap_or_default()).await?,
             false => Some(shown),
         };
-        Ok(tags.map(|tags| (configuration, Owner::Tags(tags))))
+        let concurrency = answer.concurrency.and_then(|reserved| reserved.reserved_concurrent_executions);
+        Ok(tags.map(|tags| Described { configuration, owner: Owner::Tags(tags), concurrency }))
     }
 
-    /// Its published versions; `$LATEST` is none.
+    /// Its published versions; `$LATEST` is not one of them.
     pub async fn versions(&self, aws: &Aws) -> Result<Vec<FunctionConfiguration>, Fault> {
         let listed = aws.lambda.list_versions_by_function().function_name(&self.name).into_paginator().send();
         let versions = found(items(listed).await)?.unwrap_or_default();
@@ -233,14 +255,25 @@ impl Function {
     ///
     /// Errors: the downloaded code has another SHA-256.
     pub async fn code_of(&self, aws: &Aws, number: i64, sha256: &str) -> Result<Arc<[u8]>, Fault> {
-        let call = aws.lambda.get_function().function_name(&self.name).qualifier(number.to_string());
+        self.code_at(aws, Some(number), sha256).await
+    }
+
+    /// Downloads its present code.
+    ///
+    /// Errors: what was downloaded is not the code with this SHA-256.
+    pub async fn code(&self, aws: &Aws, sha256: &str) -> Result<Arc<[u8]>, Fault> {
+        self.code_at(aws, None, sha256).await
+    }
+
+    async fn code_at(&self, aws: &Aws, version: Option<i64>, sha256: &str) -> Result<Arc<[u8]>, Fault> {
+        let version = version.map(|number| number.to_string());
+        let call = aws.lambda.get_function().function_name(&self.name).set_qualifier(version.clone());
         let location = call.send().await?.code.and_then(|code| code.location).unwrap_or_default();
         let zip = download(aws, &location).await?;
+        let which = version.map(|number| format!(" of version {number}")).unwrap_or_default();
         match STANDARD.encode(Sha256::digest(&zip)) == sha256 {
             true => Ok(zip.into()),
-            false => {
-                Err(Fault::new("GetFunction", "OtherCode", format!("the code of version {number} is not as it was")))
-            }
+            false => Err(Fault::new("GetFunction", "OtherCode", format!("the code{which} is not as it was"))),
         }
     }
 
@@ -280,9 +313,62 @@ impl Function {
             role: function.role().unwrap_or_default().into(),
             environment: variables.unwrap_or_default().into_iter().collect(),
             log_group: log_group.unwrap_or_else(|| format!("/aws/lambda/{}", self.name)),
+            concurrency: None,
+            on_failure: None,
             published: true,
             failure,
         }
+    }
+
+    /// Reads what is not part of a version, and not in the answer of `GetFunction`.
+    pub async fn beside(&self, aws: &Aws) -> Result<Beside, Fault> {
+        let config = self.event_config(aws).await?;
+        let on_failure = config.and_then(|config| config.destination_config?.on_failure?.destination);
+        Ok(Beside { concurrency: None, on_failure: on_failure.filter(|arn| !arn.is_empty()) })
+    }
+
+    /// Reads what is configured for its events.
+    pub async fn event_config(&self, aws: &Aws) -> Result<Option<GetFunctionEventInvokeConfigOutput>, Fault> {
+        found(aws.lambda.get_function_event_invoke_config().function_name(&self.name).send().await)
+    }
+
+    /// Settings for events that others have made, such as the number of retries, are kept.
+    async fn record_failures(&self, aws: &Aws, arn: Option<&str>) -> Result<(), Fault> {
+        let there = self.event_config(aws).await?;
+        let is_ours = |there: &GetFunctionEventInvokeConfigOutput| {
+            let success = there.destination_config().and_then(|config| config.on_success()?.destination());
+            let numbers = (there.maximum_retry_attempts(), there.maximum_event_age_in_seconds());
+            numbers == (None, None) && success.is_none_or(str::is_empty)
+        };
+        let destination = OnFailure::builder().set_destination(arn.map(str::to_owned)).build();
+        match (arn, there) {
+            (None, None) => Ok(()),
+            (None, Some(there)) if is_ours(&there) => {
+                gone(aws.lambda.delete_function_event_invoke_config().function_name(&self.name).send().await)
+            }
+            (Some(_), None) => {
+                let call = aws.lambda.put_function_event_invoke_config().function_name(&self.name);
+                let config = DestinationConfig::builder().on_failure(destination).build();
+                call.destination_config(config).send().await?;
+                Ok(())
+            }
+            (_, Some(there)) => {
+                let call = aws.lambda.update_function_event_invoke_config().function_name(&self.name);
+                let success = there.destination_config.and_then(|config| config.on_success);
+                let config = DestinationConfig::builder().set_on_success(success).on_failure(destination).build();
+                call.destination_config(config).send().await?;
+                Ok(())
+            }
+        }
+    }
+
+    async fn reserve(&self, aws: &Aws, concurrency: Option<i32>) -> Result<(), Fault> {
+        let Some(number) = concurrency else {
+            return gone(aws.lambda.delete_function_concurrency().function_name(&self.name).send().await);
+        };
+        let call = aws.lambda.put_function_concurrency().function_name(&self.name);
+        call.reserved_concurrent_executions(number).send().await?;
+        Ok(())
     }
 
     async fn configure(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
@@ -353,16 +439,46 @@ fn settling(function: &FunctionConfiguration) -> Option<String> {
     }
 }
 
+/// The settings of a function that its versions do not include.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    concurrency: Option<i32>,
+    on_failure: Option<String>,
+}
+
+/// A function as `GetFunction` returns it.
+#[derive(Debug)]
+pub struct Described {
+    /// Its configuration.
+    pub configuration: FunctionConfiguration,
+    /// Its owner.
+    pub owner: Owner,
+    /// Its reserved concurrency.
+    pub concurrency: Option<i32>,
+}
+
+impl Beside {
+    /// The same, with this reserved concurrency.
+    pub fn reserving(self, concurrency: Option<i32>) -> Beside {
+        Beside { concurrency, ..self }
+    }
+}
+
 impl Settings {
+    /// The same, with what is not part of a version.
+    pub fn with(self, beside: &Beside) -> Settings {
+        Settings { concurrency: beside.concurrency, on_failure: beside.on_failure.clone(), ..self }
+    }
+
     fn has_other_configuration_than(&self, live: &Settings) -> bool {
-        let Settings { code_sha256, zip, architecture, published, .. } = self.clone();
-        *self != Settings { code_sha256, zip, architecture, published, ..live.clone() }
+        let Settings { code_sha256, zip, architecture, concurrency, on_failure, published, .. } = self.clone();
+        *self != Settings { code_sha256, zip, architecture, concurrency, on_failure, published, ..live.clone() }
     }
 
     /// Whether code and configuration are the same.
     pub fn is_like(&self, other: &Settings) -> bool {
-        let Settings { zip, published, .. } = self.clone();
-        *self == Settings { zip, published, ..other.clone() }
+        let Settings { zip, concurrency, on_failure, published, .. } = self.clone();
+        *self == Settings { zip, concurrency, on_failure, published, ..other.clone() }
     }
 
     /// The configuration for calls that carry the program.
@@ -468,5 +584,7 @@ mod tests {
         assert!(!code.has_other_configuration_than(&live));
         assert!(!code.is_like(&live) && Settings { published: false, ..live.clone() }.is_like(&live));
         assert!(Settings { memory_mb: 256, ..code }.has_other_configuration_than(&live));
+        let reserved = Settings { concurrency: Some(5), on_failure: Some("arn".into()), ..live.clone() };
+        assert!(!reserved.has_other_configuration_than(&live) && reserved.is_like(&live));
     }
 }

@@ -113,7 +113,7 @@ impl Resource for InstanceProfile {
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }
 
-    /// IAM is global, so the stack's profiles of other regions are listed, too; their names tell them apart.
+    /// IAM is global, so the stack's profiles of other regions are listed, too; their names distinguish them.
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
         let call = aws.iam.list_instance_profiles().path_prefix(&path);

@@ -86,7 +86,7 @@ impl Disk {
     }
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// `lt-…`.
@@ -248,6 +248,13 @@ impl LaunchTemplate {
         let versions = found(items(call.into_paginator().send()).await)?;
         let owner = Owner::Tags(tags::from_ec2(template.tags()));
         Ok(versions.map(|versions| (id.to_owned(), owner, versions)))
+    }
+
+    /// The description of the newest version, which records its origin.
+    pub async fn description_of_newest(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+        let versions = self.versions(aws).await?.map(|(_, _, versions)| versions).unwrap_or_default();
+        let newest = versions.into_iter().max_by_key(|version| version.version_number());
+        Ok(newest.and_then(|version| version.version_description))
     }
 
     /// The choice of the image, and the origin of the version (docs/aws.md §8.4).

@@ -37,9 +37,10 @@ pub struct Listener {
 pub enum Part {
     /// The only listener: one for HTTPS is no longer wanted.
     Alone,
-    /// For plain HTTP, beside one for HTTPS, to which its default action may redirect.
+    /// The plain HTTP listener of a load balancer that also has one for HTTPS, to which its default action may
+    /// redirect.
     Http,
-    /// For HTTPS.
+    /// The HTTPS listener.
     Https,
 }
 
@@ -64,7 +65,7 @@ pub struct Settings {
 /// TLS 1.2 and 1.3 with forward secrecy, and post-quantum key exchange: the policy that AWS recommends (docs/aws.md §9.5).
 const TLS_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09";
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its ARN.
@@ -73,7 +74,7 @@ pub struct Output {
     pub port: i32,
     /// The target groups that it forwards to.
     pub forwards: Forwards,
-    /// Where it redirects to.
+    /// The target of its redirect.
     pub redirect: Option<String>,
     /// The port at which clients reach it.
     pub front: u16,
@@ -237,7 +238,7 @@ impl Resource for Listener {
 }
 
 impl Listener {
-    /// The port at which clients reach it. Only addresses with HTTPS are made of it.
+    /// The port at which clients reach it. Only HTTPS addresses use it.
     async fn front(&self, aws: &Aws, port: Option<i32>) -> u16 {
         let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(HTTPS_PORT);
         // …:loadbalancer/app/NAME/ID
@@ -293,12 +294,12 @@ pub fn to_https() -> Action {
     Action::builder().r#type(ActionTypeEnum::Redirect).redirect_config(config.build()).build()
 }
 
-/// Where a listener redirects to: the URL, and the status.
+/// The redirect of a listener: the URL, and the status.
 pub fn redirect(listener: &Described) -> Option<String> {
     redirect_of(listener.default_actions())
 }
 
-/// Where these actions redirect to. What is left out stays as in the request (docs/aws.md §9.5).
+/// Returns the redirect of these actions. Omitted parts stay as in the request (docs/aws.md §9.5).
 pub fn redirect_of(actions: &[Action]) -> Option<String> {
     let config = actions.iter().find_map(Action::redirect_config)?;
     let or = |value: Option<&str>, kept: &str| value.unwrap_or(kept).to_owned();

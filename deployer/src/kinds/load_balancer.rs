@@ -42,13 +42,15 @@ pub struct Settings {
     pub invalid_headers_dropped: bool,
     /// Whether AWS refuses to delete it.
     pub protected: bool,
+    /// The destination of its access log: bucket and prefix, as in `logs/web`.
+    pub access_logs: Option<String>,
     /// The domain whose alias records lead here, in a tag: the records have none, so it shows which of them to remove.
     pub domain: Option<String>,
-    /// Why provisioning failed. Never wanted, so always a difference.
+    /// The reason why provisioning failed. Never wanted, so always a difference.
     pub failure: Option<String>,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its ARN.
@@ -70,6 +72,7 @@ impl Settings {
             security_groups,
             invalid_headers_dropped: true,
             protected: false,
+            access_logs: None,
             domain: None,
             failure: None,
         }
@@ -82,10 +85,14 @@ const DOMAIN_TAG: &str = "deployer:domain";
 /// The keys of the attributes that we manage (docs/aws.md §9.1).
 const INVALID_HEADERS_DROPPED: &str = "routing.http.drop_invalid_header_fields.enabled";
 const PROTECTED: &str = "deletion_protection.enabled";
+const LOGS: &str = "access_logs.s3.enabled";
+const LOGS_BUCKET: &str = "access_logs.s3.bucket";
+const LOGS_PREFIX: &str = "access_logs.s3.prefix";
 
 impl Resource for LoadBalancer {
     const KIND: &'static str = "load_balancer";
-    const SOURCES: &'static [(&'static str, &'static str)] = &[("protected", "load_balancer.protect")];
+    const SOURCES: &'static [(&'static str, &'static str)] =
+        &[("protected", "load_balancer.protect"), ("access_logs", "access_logs")];
     const FIXED: &'static [&'static str] = &["scheme"];
     /// Provisioning takes two and a half minutes, sometimes more than three (docs/aws.md §13).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -166,9 +173,17 @@ impl Resource for LoadBalancer {
             (PROTECTED, want.protected, there.protected),
         ];
         let changed = attributes.into_iter().filter(|(_, want, there)| want != there);
-        let changed: Vec<_> = changed
-            .map(|(key, want, _)| LoadBalancerAttribute::builder().key(key).value(want.to_string()).build())
-            .collect();
+        let mut changed: Vec<_> = changed.map(|(key, want, _)| attribute(key, &want.to_string())).collect();
+        // Elastic Load Balancing writes a test file at once: all three in one call.
+        match &want.access_logs {
+            logs if *logs == there.access_logs => (),
+            Some(logs) => {
+                let (bucket, prefix) = logs.split_once('/').unwrap_or((logs, ""));
+                let all = [(LOGS, "true"), (LOGS_BUCKET, bucket), (LOGS_PREFIX, prefix)];
+                changed.extend(all.map(|(key, value)| attribute(key, value)));
+            }
+            None => changed.push(attribute(LOGS, "false")),
+        }
         if !changed.is_empty() {
             let call = aws.elb.modify_load_balancer_attributes().load_balancer_arn(arn);
             call.set_attributes(Some(changed)).send().await?;
@@ -223,7 +238,7 @@ impl LoadBalancer {
         }
     }
 
-    /// How records name it.
+    /// Its name in DNS records.
     pub fn target(&self, output: &Output) -> Target {
         Target { balancer: self.name.clone(), dns_name: output.dns_name.clone(), zone: output.zone.clone() }
     }
@@ -274,6 +289,10 @@ async fn attributes(aws: &Aws, arn: &str) -> Result<Option<Vec<LoadBalancerAttri
     Ok(answer.map(|answer| answer.attributes.unwrap_or_default()))
 }
 
+fn attribute(key: &str, value: &str) -> LoadBalancerAttribute {
+    LoadBalancerAttribute::builder().key(key).value(value).build()
+}
+
 fn is(balancer: &Described, state: &LoadBalancerStateEnum) -> bool {
     balancer.state().and_then(|there| there.code()) == Some(state)
 }
@@ -281,13 +300,19 @@ fn is(balancer: &Described, state: &LoadBalancerStateEnum) -> bool {
 fn settings(balancer: &Described, attributes: &[LoadBalancerAttribute]) -> Settings {
     let reason = || balancer.state().and_then(|state| state.reason()).unwrap_or("AWS gives no reason").to_owned();
     let zones = balancer.availability_zones();
-    let is_on = |key: &str| attributes.iter().any(|it| it.key() == Some(key) && it.value() == Some("true"));
+    let value = |key: &str| attributes.iter().find(|it| it.key() == Some(key)).and_then(|it| it.value());
+    let is_on = |key: &str| value(key) == Some("true");
+    let place = || {
+        let (bucket, prefix) = (value(LOGS_BUCKET).unwrap_or_default(), value(LOGS_PREFIX).unwrap_or_default());
+        if prefix.is_empty() { bucket.to_owned() } else { format!("{bucket}/{prefix}") }
+    };
     Settings {
         scheme: balancer.scheme().map(|scheme| scheme.as_str().to_owned()).unwrap_or_default(),
         subnets: zones.iter().filter_map(|zone| zone.subnet_id().map(str::to_owned)).collect(),
         security_groups: balancer.security_groups().iter().cloned().collect(),
         invalid_headers_dropped: is_on(INVALID_HEADERS_DROPPED),
         protected: is_on(PROTECTED),
+        access_logs: is_on(LOGS).then(place),
         domain: None,
         failure: is(balancer, &LoadBalancerStateEnum::Failed).then(reason),
     }

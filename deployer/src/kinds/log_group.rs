@@ -23,7 +23,7 @@ pub struct LogGroup {
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// The retention in days; `None` keeps events for ever.
+    /// The retention in days; `None` keeps events forever.
     pub retention_days: Option<i32>,
 }
 
@@ -121,6 +121,11 @@ async fn below(aws: &Aws, prefixes: Vec<String>) -> Result<Vec<Described>, Fault
 impl LogGroup {
     fn output(&self) -> Output {
         Output { name: self.name.clone() }
+    }
+
+    /// Its ARN; `None` if it does not exist.
+    pub async fn arn(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+        Ok(self.describe(aws).await?.map(|group| arn(&group)))
     }
 
     async fn describe(&self, aws: &Aws) -> Result<Option<Described>, Fault> {

@@ -1,50 +1,59 @@
-//! Every kind of resource, in one list; each has a file of its own.
+//! Every kind of resource; each has a file of its own.
 
 pub mod origin;
-pub mod parameter;
-pub mod secret;
 pub mod tags;
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 use crate::{
     cloud::aws::Aws,
-    engine::{AT_ONCE, AllTagged, Fault, Removal, Resource, STACK_TAG, Stack, Tagged, look},
+    engine::{AT_ONCE, AllTagged, Fault, Planned, Removal, Resource, STACK_TAG, Stack, Tagged, look},
+    export::terraform::{self, Sheet, Terraform},
 };
 
-/// Declares the modules of the kinds and, from the same rows, [`KINDS`] and the order of their removal.
+/// Declares the modules of the kinds and, from the same rows, the lists of kinds and the order of their removal.
 macro_rules! kinds {
-    ($($rank:literal: $($module:ident::$Kind:ident),+;)+) => {
-        $($(
+    ($($(#[$doc:meta])+ $LIST:ident { $($rank:literal: $($module:ident::$Kind:ident),+;)+ })+) => {
+        $($($(
             pub mod $module;
 
             impl Removal for $module::$Kind {
                 const RANK: u8 = $rank;
             }
-        )+)+
+        )+)+)+
 
-        /// Every kind.
-        pub const KINDS: &[Kind] = &[$($(Kind::of::<$module::$Kind>()),+),+];
+        $(
+            $(#[$doc])+
+            pub const $LIST: &[Kind] = &[$($(Kind::of::<$module::$Kind>()),+),+];
+        )+
     };
 }
 
-// In order of removal: a kind stands before the kinds that it may use. A rule stands before the instances, so that they
-// get no more requests.
+// In order of removal: a kind precedes the kinds that it may use. A rule precedes the instances, so that they get no more
+// requests.
 kinds! {
-    0: rule::Rule;
-    1: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
-       permissions::Permissions, rule_action::RuleAction, scaling_policy::ScalingPolicy,
-       validation_record::ValidationRecord;
-    2: alarm::Alarm;
-    3: function::Function, listener::Listener, load_balancer::LoadBalancer;
-    4: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
-    5: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup;
-    6: bucket::Bucket, role::Role, table::Table;
-}
+    /// The kinds that `stack.yaml` describes.
+    KINDS {
+        0: rule::Rule, rule_action::RuleAction;
+        1: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction,
+           notification::Notification, permissions::Permissions, scaling_policy::ScalingPolicy,
+           validation_record::ValidationRecord;
+        2: alarm::Alarm;
+        3: function::Function, listener::Listener, load_balancer::LoadBalancer;
+        4: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
+        5: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup,
+           subnet::Subnet;
+        6: bucket::Bucket, role::Role, route_table::RouteTable, table::Table;
+        7: internet_gateway::InternetGateway;
+        8: vpc::Vpc;
+    }
 
-/// The kinds that `deployer secret` makes. `up` neither wants them nor removes them, since only the user knows their
-/// values; `down` removes them.
-pub const HELD: &[Kind] = &[Kind::of::<parameter::Parameter>(), Kind::of::<secret::Secret>()];
+    /// The kinds that `deployer secret` makes. `up` neither creates nor removes them, since only the user knows their
+    /// values; `down` removes them.
+    STORED_VALUES {
+        6: parameter::Parameter, secret::Secret;
+    }
+}
 
 /// A kind of resource, with its type forgotten.
 pub struct Kind {
@@ -52,6 +61,8 @@ pub struct Kind {
     pub name: &'static str,
     search: Search,
     list: List,
+    write: Write,
+    write_owned: WriteOwned,
 }
 
 /// Finds resources that carry the stack's tag and are not wanted.
@@ -60,23 +71,47 @@ type Search = for<'a> fn(&'a Stack<Aws>, &'a Aws) -> BoxFuture<'a, Result<Orphan
 /// Lists resources that carry the tag of any stack.
 type List = for<'a> fn(&'a Aws) -> BoxFuture<'a, Result<AllTagged, Fault>>;
 
+/// Writes a resource of a plan for Terraform, if it is of this kind.
+type Write = for<'a> fn(&'a Planned, &'a Aws, &'a mut Sheet) -> BoxFuture<'a, Result<(), Fault>>;
+
+/// Writes the resources that carry the stack's tag for Terraform.
+type WriteOwned = for<'a> fn(&'a str, &'a Aws, &'a mut Sheet) -> BoxFuture<'a, Result<(), Fault>>;
+
 /// Marks the resources that were found for removal.
 type Orphans = Box<dyn FnOnce(&mut Stack<Aws>) + Send>;
 
 impl Kind {
-    const fn of<R: Resource<Cloud = Aws>>() -> Kind {
+    const fn of<R: Terraform>() -> Kind {
         Kind {
             name: R::KIND,
             search: |stack, aws| orphans::<R>(stack, aws).boxed(),
             list: |aws| of_any_stack::<R>(aws).boxed(),
+            write: |line, aws, sheet| terraform::write_planned::<R>(line, aws, sheet).boxed(),
+            write_owned: |stack, aws, sheet| terraform::write_owned::<R>(stack, aws, sheet).boxed(),
         }
     }
 
-    /// Lists every resource of this kind in the region that carries the tag of any stack. A fault in the list stands for
-    /// a resource whose tags could not be read.
+    /// Lists every resource of this kind in the region that carries the tag of any stack. A fault in the list
+    /// represents a resource whose tags could not be read.
     pub async fn of_any_stack(&self, aws: &Aws) -> Result<AllTagged, Fault> {
         (self.list)(aws).await
     }
+}
+
+/// Writes a resource of a plan as a configuration of Terraform.
+pub async fn write(line: &Planned, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
+    match KINDS.iter().find(|kind| kind.name == line.address.kind) {
+        Some(kind) => (kind.write)(line, aws, sheet).await,
+        None => Ok(()),
+    }
+}
+
+/// Writes the stack's secrets and parameters as a configuration of Terraform, without their values.
+pub async fn write_stored_values(stack: &str, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
+    for kind in STORED_VALUES {
+        (kind.write_owned)(stack, aws, sheet).await?;
+    }
+    Ok(())
 }
 
 async fn of_any_stack<R: Resource<Cloud = Aws>>(aws: &Aws) -> Result<AllTagged, Fault> {
@@ -104,9 +139,9 @@ pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault
 }
 
 /// Marks the stack's secrets and parameters for removal. Returns the kinds that could not be listed, with the reason.
-pub async fn doom_held(stack: &mut Stack<Aws>, aws: &Aws) -> Vec<(&'static str, Fault)> {
+pub async fn doom_stored_values(stack: &mut Stack<Aws>, aws: &Aws) -> Vec<(&'static str, Fault)> {
     let mut unread = Vec::new();
-    for kind in HELD {
+    for kind in STORED_VALUES {
         match (kind.search)(stack, aws).await {
             Ok(doom) => doom(stack),
             Err(fault) => unread.push((kind.name, fault)),

@@ -115,10 +115,21 @@ impl Notification {
         let call = aws.s3.get_bucket_notification_configuration().bucket(&self.bucket);
         let answer = call.set_expected_bucket_owner(self.owner()).send().await.map_err(Fault::from);
         match answer {
-            // What some emulators call an empty document.
+            // Some emulators report an empty document like this.
             Err(fault) if fault.message.contains("GetBucketNotificationResponse") => Ok(Document::builder().build()),
             other => other,
         }
+    }
+
+    /// Whether it has entries of others.
+    pub async fn has_others(&self, aws: &Aws) -> Result<bool, Fault> {
+        let there = self.document(aws).await?;
+        let functions = there.lambda_function_configurations().iter().any(|entry| !is_ours(entry));
+        let queues = !there.queue_configurations().is_empty();
+        Ok(functions
+            || queues
+            || !there.topic_configurations().is_empty()
+            || there.event_bridge_configuration.is_some())
     }
 
     /// The document can only be replaced as a whole, so entries of others are read and written back.

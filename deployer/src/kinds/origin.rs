@@ -1,4 +1,4 @@
-//! Who made a version of a launch template, and from which commit: a part of the version's description.
+//! The creator and the commit of a version of a launch template: a part of the version's description.
 
 use crate::package::Commit;
 

@@ -6,9 +6,9 @@ use super::tags::bounded;
 use crate::{
     cloud::{
         aws::{Aws, gone},
-        held::{parameter_tags, tag_parameter, tagged_parameters},
+        stored_values::{parameter_tags, tag_parameter, tagged_parameters},
     },
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Removal, Resource, STACK_TAG, Tagged, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
 };
 
 /// A parameter, identified by its name.
@@ -21,10 +21,6 @@ pub struct Parameter {
 /// There are no settings that `stack.yaml` decides.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {}
-
-impl Removal for Parameter {
-    const RANK: u8 = 5;
-}
 
 impl Resource for Parameter {
     const KIND: &'static str = "parameter";

@@ -31,7 +31,7 @@ pub struct Settings {
     pub trusted_service: String,
     /// The account on whose behalf the service must act; `None` for a service that does not pass its account.
     pub trusted_account: Option<String>,
-    /// What the role may do.
+    /// The role's permissions policy.
     pub policy: Value,
 }
 
@@ -45,7 +45,7 @@ pub struct Output {
 }
 
 /// The name of the inline policy.
-const POLICY: &str = "deployer";
+pub const POLICY: &str = "deployer";
 
 impl Resource for Role {
     const KIND: &'static str = "role";
@@ -122,7 +122,7 @@ impl Resource for Role {
         Ok(bounded(reads.collect()).await.into_iter().filter_map(Result::transpose).collect())
     }
 
-    /// IAM is global, so the stack's roles of other regions are listed, too; their names tell them apart.
+    /// IAM is global, so the stack's roles of other regions are listed, too; their names distinguish them.
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
         let call = aws.iam.list_roles().path_prefix(&path);
@@ -175,7 +175,8 @@ fn decoded(document: &str) -> Value {
 }
 
 impl Settings {
-    fn trust(&self) -> Value {
+    /// The trust policy.
+    pub fn trust(&self) -> Value {
         trust(&self.trusted_service, self.trusted_account.as_deref())
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The rule's action, applied after the instances, decides which of the service's targets receive requests.
 
+mod order;
+
 use std::collections::BTreeSet;
 
 use aws_sdk_elasticloadbalancingv2::types::{
@@ -9,6 +11,8 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use serde::Serialize;
 
+pub use self::order::{Order, foreign};
+use self::order::{moves, placed};
 use super::{
     listener::{Forwards, forward, forwards_of},
     tags::{self, bounded},
@@ -24,12 +28,14 @@ use crate::{
 pub struct Rule {
     /// Its name: see [`name`].
     pub name: String,
+    /// The stack.
+    pub stack: String,
     /// The ARN of the listener.
     pub listener: String,
     /// The key of its address, which its tag contains.
     pub key: String,
-    /// The wanted priority.
-    pub priority: i32,
+    /// The wanted priorities of all rules of the stack at the listener, by their keys.
+    pub order: Order,
     /// The ARN of the target group that it should forward to.
     pub target_group: String,
     /// What the listener forwards to: it keeps the requests until the targets of the service are healthy.
@@ -41,7 +47,8 @@ pub struct Rule {
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// The key of its address, in its tag. That of another service is found if that had the same priority before.
+    /// The key of its address, in its tag. Another key belongs to a service that is no longer described, and whose rule
+    /// had this priority.
     pub key: String,
     /// The place in the order of evaluation.
     pub priority: i32,
@@ -69,6 +76,9 @@ pub struct Output {
 const PATH: &str = "path-pattern";
 const HOST: &str = "host-header";
 
+/// The error code of a priority that another rule has.
+const IN_USE: &str = "PriorityInUse";
+
 /// The name of a rule: a load balancer, and the key of its address.
 pub fn name(balancer: &str, key: &str) -> String {
     format!("{balancer}/{key}")
@@ -76,10 +86,10 @@ pub fn name(balancer: &str, key: &str) -> String {
 
 impl Settings {
     /// Forwards the requests of a service.
-    pub fn of(behind: &Behind, service: &str, key: &str, target_group: String) -> Settings {
+    pub fn of(behind: &Behind, key: &str, priority: i32, target_group: String) -> Settings {
         Settings {
             key: key.into(),
-            priority: behind.priority(service).into(),
+            priority,
             paths: behind.path.iter().cloned().collect(),
             hosts: behind.host.iter().cloned().collect(),
             others: BTreeSet::new(),
@@ -122,10 +132,12 @@ impl Resource for Rule {
             return Ok(Observed::Absent);
         }
         let mut tags = tags::of_arns(aws, rules.iter().map(|(arn, _)| arn.clone()).collect()).await?;
-        let is_ours = |arn: &String| tags.get(arn).and_then(key_of) == Some(self.key.as_str());
-        // One that is in the way, and one of ours that has lost its tags.
-        let is_in_place = |rule: &Described| self.arn.is_none() && priority(rule) == self.priority;
-        let in_place = || rules.iter().find(|(_, rule)| is_in_place(rule));
+        let key_in_stack = |arn: &String| tags.get(arn).and_then(|tags| key_in(tags, &self.stack));
+        let is_ours = |arn: &String| key_in_stack(arn) == Some(self.key.as_str());
+        // One that is in the way, and one of ours that has lost its tags. A rule of another service is moved.
+        let is_wanted = |arn: &String| key_in_stack(arn).is_some_and(|key| self.order.contains_key(key));
+        let is_in_place = |rule: &Described| self.arn.is_none() && Some(&priority(rule)) == self.order.get(&self.key);
+        let in_place = || rules.iter().find(|(arn, rule)| is_in_place(rule) && !is_wanted(arn));
         let found = rules.iter().find(|(arn, _)| is_ours(arn)).or_else(in_place);
         Ok(found.map_or(Observed::Absent, |(arn, rule)| {
             let tags = tags.remove(arn).unwrap_or_default();
@@ -138,19 +150,22 @@ impl Resource for Rule {
         }))
     }
 
-    /// AWS refuses a second rule of the same priority (docs/aws.md §9.9), so this one is ours.
+    /// AWS refuses a second rule of the same priority (docs/aws.md §9.10), so this one is ours. A rule of ours that has the
+    /// priority is moved to its own first.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let forwards = with(&self.until_then, &want.target_group);
-        let answer = aws
-            .elb
-            .create_rule()
-            .listener_arn(&self.listener)
-            .priority(want.priority)
-            .set_conditions(Some(want.conditions()))
-            .actions(forward(&forwards))
-            .set_tags(Some(tags::to_elb(tags)))
-            .send()
-            .await?;
+        let create = async || {
+            let call = aws.elb.create_rule().listener_arn(&self.listener).priority(want.priority);
+            let call = call.set_conditions(Some(want.conditions())).actions(forward(&forwards));
+            call.set_tags(Some(tags::to_elb(tags))).send().await.map_err(Fault::from)
+        };
+        let answer = match create().await {
+            Err(fault) if fault.code == IN_USE => match self.make_room(aws).await? {
+                true => create().await?,
+                false => return Err(fault),
+            },
+            answer => answer?,
+        };
         let arn = answer.rules().first().and_then(Described::rule_arn).unwrap_or_default();
         let (output, owner) = (Output { arn: arn.into(), forwards }, Owner::Tags(tags.clone()));
         Ok(Some(Live { settings: want.clone(), output, owner }))
@@ -163,8 +178,7 @@ impl Resource for Rule {
             tags::tag_in_elb(aws, &output.arn, &Tags::from([(RESOURCE_TAG.into(), address)])).await?;
         }
         if want.priority != there.priority {
-            let pair = RulePriorityPair::builder().rule_arn(&output.arn).priority(want.priority).build();
-            aws.elb.set_rule_priorities().rule_priorities(pair).send().await?;
+            self.make_room(aws).await?;
         }
         if (Settings { priority: there.priority, key: there.key.clone(), ..want.clone() }) != *there {
             let known = if output.forwards.is_empty() { &self.until_then } else { &output.forwards };
@@ -196,8 +210,38 @@ impl Resource for Rule {
 }
 
 impl Rule {
+    /// A rule that is only to be removed.
+    pub fn left(stack: &str, balancer: &str, key: &str, arn: String) -> Rule {
+        Rule {
+            name: name(balancer, key),
+            stack: stack.into(),
+            listener: String::new(),
+            key: key.into(),
+            order: Order::new(),
+            target_group: String::new(),
+            until_then: Forwards::new(),
+            arn: Some(arn),
+        }
+    }
+
+    /// Sets the priority of this rule, if it exists, and moves the rules of the stack that are in the way to their own, all
+    /// of them at once: no request is decided by half an order, and a run that dies leaves a whole one. Returns whether
+    /// there was anything to move.
+    async fn make_room(&self, aws: &Aws) -> Result<bool, Fault> {
+        let rules = placed(aws, &self.listener).await?;
+        let moves = moves(&rules, &self.stack, &self.order, &self.key);
+        if moves.is_empty() {
+            return Ok(false);
+        }
+        let pair =
+            |(arn, priority): (String, i32)| RulePriorityPair::builder().rule_arn(arn).priority(priority).build();
+        let pairs = moves.into_iter().map(pair).collect();
+        aws.elb.set_rule_priorities().set_rule_priorities(Some(pairs)).send().await?;
+        Ok(true)
+    }
+
     fn settings(&self, rule: &Described, key: &str) -> Settings {
-        let values = |field: &str| {
+        let values = |field: &str| -> BTreeSet<String> {
             let of_field = rule.conditions().iter().filter(|condition| condition.field() == Some(field));
             of_field.flat_map(values).cloned().collect()
         };
@@ -208,7 +252,8 @@ impl Rule {
             key: key.into(),
             priority: priority(rule),
             paths: values(PATH),
-            hosts: values(HOST),
+            // Compared without case, so that another case is no difference.
+            hosts: values(HOST).into_iter().map(|host| host.to_ascii_lowercase()).collect(),
             others: fields.filter(|field| ![PATH, HOST].contains(field)).map(str::to_owned).collect(),
             target_group: known.map(|(arn, _)| arn.clone()).unwrap_or_default(),
         }
@@ -239,17 +284,8 @@ async fn of_balancer(aws: &Aws, stack: &str, but: &Names, balancer: &str, arn: &
     }
     let tags = tags::of_arns(aws, arns).await?;
     let rules = tags.into_iter().filter_map(|(arn, tags)| {
-        let key = key_of(&tags).filter(|_| tags.get(STACK_TAG).is_some_and(|owner| owner == stack))?;
-        let name = name(balancer, key);
-        (!but.contains(&name)).then(|| Rule {
-            name,
-            key: key.to_owned(),
-            arn: Some(arn),
-            listener: String::new(),
-            priority: 0,
-            target_group: String::new(),
-            until_then: Forwards::new(),
-        })
+        let key = key_in(&tags, stack)?;
+        (!but.contains(&name(balancer, key))).then(|| Rule::left(stack, balancer, key, arn))
     });
     Ok(rules.collect())
 }
@@ -257,6 +293,11 @@ async fn of_balancer(aws: &Aws, stack: &str, but: &Names, balancer: &str, arn: &
 /// The key of the address in the tags of a rule.
 fn key_of(tags: &Tags) -> Option<&str> {
     tags.get(RESOURCE_TAG)?.strip_prefix(Rule::KIND)?.strip_prefix('.')
+}
+
+/// The key of the address in the tags of a rule of this stack.
+fn key_in<'a>(tags: &'a Tags, stack: &str) -> Option<&'a str> {
+    key_of(tags).filter(|_| tags.get(STACK_TAG).is_some_and(|owner| owner == stack))
 }
 
 /// Returns the rules other than the default one, with their ARNs.
@@ -294,9 +335,8 @@ mod tests {
     }
 
     fn resource() -> Rule {
-        let (listener, until_then) = (String::new(), Forwards::new());
-        let (name, key) = (name("app-web", "api"), "api".to_owned());
-        Rule { name, listener, key, priority: 7, target_group: "wanted".into(), until_then, arn: None }
+        let order = Order::from([("api".to_owned(), 7)]);
+        Rule { order, target_group: "wanted".into(), arn: None, ..Rule::left("app", "app-web", "api", String::new()) }
     }
 
     #[test]
@@ -306,9 +346,18 @@ mod tests {
             [(text("/api/*"), None), (None, text("api.example.org")), (text("/*"), text("*.example.org"))]
         {
             let behind = Behind { service: "web".parse().expect("a name"), path, host };
-            let want = Settings { priority: 7, ..Settings::of(&behind, "api", "api", "wanted".into()) };
+            let want = Settings::of(&behind, "api", 7, "wanted".into());
             assert_eq!(resource().settings(&rule(want.conditions()), "api"), want);
         }
+    }
+
+    #[test]
+    fn hosts_have_no_case_and_paths_have_one() {
+        let host = RuleCondition::builder().field(HOST).values("API.example.org").build();
+        let path = RuleCondition::builder().field(PATH).values("/API").build();
+        let seen = resource().settings(&rule(vec![host, path]), "api");
+        assert_eq!(seen.hosts, BTreeSet::from(["api.example.org".to_owned()]));
+        assert_eq!(seen.paths, BTreeSet::from(["/API".to_owned()]));
     }
 
     #[test]

@@ -30,7 +30,10 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Output {}
 
-const NAME: &str = "cpu";
+/// The name of the policy.
+pub const NAME: &str = "cpu";
+/// The type of the policy.
+pub const TYPE: &str = "TargetTrackingScaling";
 
 impl Settings {
     /// Keeps the average CPU utilisation at this percentage.
@@ -87,7 +90,7 @@ impl ScalingPolicy {
             .put_scaling_policy()
             .auto_scaling_group_name(&self.group)
             .policy_name(NAME)
-            .policy_type("TargetTrackingScaling")
+            .policy_type(TYPE)
             .target_tracking_configuration(target)
             .send()
             .await?;

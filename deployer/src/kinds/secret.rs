@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::{
     cloud::{
         aws::{Aws, gone, items},
-        held::{self, WINDOW_DAYS, from_secret_tags},
+        stored_values::{self, WINDOW_DAYS, from_secret_tags},
     },
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Removal, Resource, STACK_TAG, Tagged, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
 };
 
 /// A secret, identified by its name.
@@ -22,10 +22,6 @@ pub struct Secret {
 /// There are no settings that `stack.yaml` decides.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {}
-
-impl Removal for Secret {
-    const RANK: u8 = 5;
-}
 
 impl Resource for Secret {
     const KIND: &'static str = "secret";
@@ -40,7 +36,7 @@ impl Resource for Secret {
 
     /// One that is scheduled for deletion counts as absent: AWS deletes it.
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let secret = held::secret(aws, &self.name).await?.filter(|it| it.deleted_date().is_none());
+        let secret = stored_values::secret(aws, &self.name).await?.filter(|it| it.deleted_date().is_none());
         let Some(secret) = secret else { return Ok(Observed::Absent) };
         let owner = Owner::Tags(from_secret_tags(secret.tags()));
         Ok(Observed::Present(Live { settings: Settings {}, output: (), owner }))
@@ -55,7 +51,7 @@ impl Resource for Secret {
     }
 
     async fn tag(&self, aws: &Aws, _live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
-        held::tag_secret(aws, &self.name, tags).await
+        stored_values::tag_secret(aws, &self.name, tags).await
     }
 
     async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {

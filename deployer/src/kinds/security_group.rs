@@ -9,7 +9,8 @@ use std::{
 };
 
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup as Described, UserIdGroupPair,
+    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup as Described, SecurityGroupRule,
+    UserIdGroupPair,
 };
 use serde::{Serialize, Serializer};
 
@@ -54,7 +55,7 @@ pub struct Settings {
     pub reached_by: BTreeSet<Rule>,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// `sg-…`.
@@ -72,7 +73,7 @@ pub struct Rule {
     pub to_port: i32,
     /// The source; of an egress rule, the destination.
     pub source: Source,
-    /// The description. AWS does not tell rules apart by it.
+    /// The description. AWS does not distinguish rules by it.
     pub description: Option<String>,
 }
 
@@ -89,6 +90,14 @@ pub enum Source {
     Group(String),
     /// A managed prefix list.
     PrefixList(String),
+}
+
+impl Output {
+    /// Reads every rule of the group, those of others included, each with its own id.
+    pub async fn rules(&self, aws: &Aws) -> Result<Vec<SecurityGroupRule>, Fault> {
+        let call = aws.ec2.describe_security_group_rules().filters(tags::ec2_filter("group-id", [self.id.as_str()]));
+        items(call.into_paginator().send()).await
+    }
 }
 
 impl Rule {
@@ -267,7 +276,7 @@ impl Resource for SecurityGroup {
         gone(aws.ec2.delete_security_group().group_id(id).send().await)
     }
 
-    /// EC2 does not tell when a group was created.
+    /// EC2 does not report when a group was created.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let groups = items(aws.ec2.describe_security_groups().filters(tags::of_any_stack()).into_paginator().send());
         let tagged = |group: Described| {

@@ -279,6 +279,17 @@ impl Table {
 }
 
 impl Settings {
+    /// The attributes of all keys, with their types: `S`, `N` or `B`.
+    pub fn attributes(&self) -> Vec<(String, String)> {
+        let definitions = schema::definitions(self, self.secondary()).into_iter();
+        definitions.map(|it| (it.attribute_name, it.attribute_type.to_string())).collect()
+    }
+
+    /// The attribute of a key, without its type.
+    pub fn attribute_of(key: &str) -> &str {
+        schema::attribute(key).0
+    }
+
     /// All secondary indexes.
     fn secondary(&self) -> impl Iterator<Item = &Index> {
         self.local_indexes.values().chain(self.indexes.values())
@@ -399,7 +410,7 @@ mod tests {
         }
     }
 
-    /// What DynamoDB describes after `CreateTable` with these settings.
+    /// The description that DynamoDB returns after `CreateTable` with these settings.
     fn described(want: &Settings) -> TableDescription {
         use aws_sdk_dynamodb::types::{
             BillingModeSummary, GlobalSecondaryIndexDescription, LocalSecondaryIndexDescription,

@@ -57,8 +57,8 @@ pub async fn tagged_in_elb(aws: &Aws, named: Vec<(String, String, Option<i64>, S
     Ok(named.into_iter().filter_map(tagged).collect())
 }
 
-/// Reads the tags of those of these Elastic Load Balancing resources that still exist. A call with a missing one fails as
-/// a whole (docs/aws.md §9.2); then each of its resources is asked for alone.
+/// Reads the tags of those of these Elastic Load Balancing resources that still exist. A call with a missing one fails
+/// as a whole (docs/aws.md §9.2); then each of its resources is requested separately.
 async fn of_present<F>(arns: &[String], read: impl Fn(Vec<String>) -> F) -> Result<BTreeMap<String, Tags>, Fault>
 where
     F: Future<Output = Result<BTreeMap<String, Tags>, Fault>>,

@@ -53,7 +53,7 @@ pub struct HealthCheck {
     pub matcher: String,
 }
 
-/// What AWS assigns.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its ARN.
@@ -173,7 +173,7 @@ impl Resource for TargetGroup {
         gone(aws.elb.delete_target_group().target_group_arn(&live.output.arn).send().await)
     }
 
-    /// Elastic Load Balancing does not tell when a target group was created.
+    /// Elastic Load Balancing does not report when a target group was created.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let groups = items(aws.elb.describe_target_groups().into_paginator().send()).await?;
         let named =

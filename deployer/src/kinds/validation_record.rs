@@ -34,7 +34,7 @@ pub struct ValidationRecord {
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// Where the record leads.
+    /// The value of the record.
     pub value: String,
     /// Whether a removal leaves it. Not a setting: it follows from other certificates.
     #[serde(skip)]
@@ -45,6 +45,13 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Output {
     set: Option<ResourceRecordSet>,
+}
+
+impl Output {
+    /// How long it is cached, in seconds.
+    pub fn ttl_s(&self) -> Option<i64> {
+        self.set.as_ref()?.ttl
+    }
 }
 
 impl Settings {

@@ -56,7 +56,7 @@ impl FileError {
 
 /// Opens a regular file, or a link to one. Never blocks on a FIFO.
 pub fn open_regular_file(path: &Path) -> Result<File, FileError> {
-    // Checked before opening, because opening a socket fails with a message that does not say so.
+    // Checked before opening, because opening a socket fails with an unclear message.
     regular(path, &std::fs::metadata(path).map_err(|source| io_error(path, source))?)?;
     // Opened non-blocking and checked again: the file may have been replaced.
     let file = without_waiting(OpenOptions::new().read(true)).open(path);

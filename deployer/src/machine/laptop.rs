@@ -200,7 +200,7 @@ impl Laptop {
         let wanted = self.preferred_port();
         match start(wanted).await {
             Err(error) if error.downcast_ref().is_some_and(local::NoPort::is_taken) => {
-                crate::output::report::say(format!("{}: using a free port", held(wanted)));
+                crate::output::report::say(format!("{}: using a free port", holder(wanted)));
                 start(0).await
             }
             started => started,
@@ -213,7 +213,7 @@ impl Laptop {
         let dir = self.dir.display();
         if let Some(no_port) = error.downcast_ref::<local::NoPort>() {
             return match no_port.is_taken() {
-                true => failed(anyhow!("{}", held(no_port.port))).hint(format!(
+                true => failed(anyhow!("{}", holder(no_port.port))).hint(format!(
                     "without --port and {PORT_VARIABLE} a free one is used; `deployer local stop` in the other folder \
                      ends what runs there"
                 )),
@@ -239,7 +239,7 @@ impl Laptop {
         failed(error.context(format!("the local AWS cannot use the state in {dir}"))).hint(remedy)
     }
 
-    /// Rejects a log that is not a regular file: writing to it could block for ever.
+    /// Rejects a log that is not a regular file: writing to it could block forever.
     fn check_log(&self) -> Result<(), Failure> {
         match std::fs::metadata(self.log_file()) {
             Ok(about) if !about.is_file() => Err(anyhow!("{} is not a regular file", self.log_file().display()).into()),
@@ -334,7 +334,7 @@ fn arguments(conditions: &local::Conditions) -> Vec<String> {
     arguments
 }
 
-/// How a server identifies itself.
+/// The identity of a server.
 #[derive(Deserialize)]
 struct Health {
     pid: i32,
@@ -355,8 +355,8 @@ pub struct Domains {
     pub certificate_authority: Option<PathBuf>,
 }
 
-/// The program that listens on a port of this machine.
-fn held(port: u16) -> String {
+/// The sentence about the program that listens on a port of this machine.
+fn holder(port: u16) -> String {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     match health(address) {
         Some(Health { dir, .. }) => {
@@ -382,7 +382,7 @@ fn failure_in(log: &str) -> Option<Failure> {
     Some(Failure { hint, ..Failure::new(Exit::Failed, error) })
 }
 
-/// Reads a small file. Other than regular files could block for ever.
+/// Reads a small file. Other than regular files could block forever.
 fn read(file: &Path) -> Option<String> {
     let is_file = std::fs::metadata(file).is_ok_and(|about| about.is_file());
     let bytes = is_file.then(|| std::fs::read(file).ok())??;
@@ -396,7 +396,7 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
     std::fs::rename(beside, file)
 }
 
-/// How the server at this address identifies itself; `None` if it is another program.
+/// Returns the identity of the server at this address; `None` if it is another program.
 fn health(address: SocketAddr) -> Option<Health> {
     serde_json::from_str(&get(address, HEALTH).ok()?).ok()
 }

@@ -30,7 +30,7 @@ pub struct Home {
     pub region: String,
 }
 
-/// How a place differs from the remembered one.
+/// The difference of a place from the remembered one.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Elsewhere {
     /// The stack is in this account.
@@ -65,7 +65,7 @@ impl Pin {
             .then(|| Elsewhere::Regions(known.iter().map(|place| place.region.clone()).collect()))
     }
 
-    /// Where other stacks of this folder are.
+    /// The places of the other stacks of this folder.
     pub fn others(&self, stack: &str) -> impl Iterator<Item = &Home> {
         self.places.iter().filter(move |place| place.stack != stack)
     }

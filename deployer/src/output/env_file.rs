@@ -60,7 +60,7 @@ pub enum Error {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         source: OpenQuote,
     },
 }
@@ -165,7 +165,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     };
     let existing = fs::metadata(path).ok();
     if existing.as_ref().is_some_and(|existing| existing.permissions().readonly()) {
-        // Replacing it would need no permission, but somebody made it read-only on purpose.
+        // Replacing it would need no permission, but it was made read-only on purpose.
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "it is read-only (`chmod u+w` lets it be written)",

@@ -51,14 +51,14 @@ pub struct Failure {
     pub place: Option<String>,
     /// The remedy.
     pub hint: Option<String>,
-    /// The state of the stack.
-    pub standing: Vec<String>,
+    /// The summary of the state of the stack.
+    pub summary: Vec<String>,
 }
 
 impl Failure {
     /// A failure with its exit code.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Failure { exit, error: error.into(), place: None, hint: None, standing: Vec::new() }
+        Failure { exit, error: error.into(), place: None, hint: None, summary: Vec::new() }
     }
 
     /// A usage error.
@@ -85,16 +85,16 @@ impl Failure {
 
     /// Marks a failure that changed nothing and that the same command would repeat.
     pub fn without_change(self) -> Self {
-        Failure { standing: vec!["nothing was changed".into()], ..self }
+        Failure { summary: vec!["nothing was changed".into()], ..self }
     }
 
-    /// Adds the state of the stack, unless it is known already. Left out of usage and configuration errors, because those
-    /// have to be corrected before any command can continue.
-    pub fn leaving(self, standing: impl FnOnce() -> Vec<String>) -> Self {
+    /// Adds a summary of the state of the stack, unless it has one. Left out of usage and configuration errors, because
+    /// those have to be corrected before any command can continue.
+    pub fn with_summary(self, summary: impl FnOnce() -> Vec<String>) -> Self {
         match self.exit {
             Exit::Usage | Exit::Config => self,
-            _ if !self.standing.is_empty() => self,
-            _ => Failure { standing: standing(), ..self },
+            _ if !self.summary.is_empty() => self,
+            _ => Failure { summary: summary(), ..self },
         }
     }
 }
@@ -165,6 +165,11 @@ fn by_hand(kind: &str, name: &str) -> String {
              batch-write-item`), switch everything to the new table, then remove the old entry and name it with \
              `up --delete`"
         ),
+        "vpc" => {
+            "the addresses of a network are fixed when it is made, and the services run in it. Write the block that it \
+             has, or remove the stack with `down` and bring it up again with `up`"
+                .into()
+        }
         _ => format!(
             "these settings are fixed when {name} is created. Give its entry in stack.yaml another name: the new one \
              comes before the old one goes; or remove {name} by hand and run the same command again"

@@ -83,7 +83,7 @@ pub fn is_closed() -> bool {
 
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Why an answer is not on stdout, if it is not: a full disk, most likely.
+/// The error of writing to stdout, if any: a full disk, most likely.
 pub fn unprinted() -> Option<&'static std::io::Error> {
     UNPRINTED.get()
 }
@@ -129,7 +129,7 @@ pub fn failure(failure: &Failure) {
     if let Some(remedy) = &failure.hint {
         hint(remedy);
     }
-    failure.standing.iter().for_each(say);
+    failure.summary.iter().for_each(say);
     events::error(failure);
 }
 

@@ -58,7 +58,7 @@ pub(super) fn cargo(workspace: &Path) -> Command {
     command
         .current_dir(workspace)
         .env("CARGO_TERM_COLOR", "never")
-        // Its progress bar is the only place where Cargo says how many crates are left. It needs a width.
+        // Its progress bar is the only place where Cargo reports how many crates are left. It needs a width.
         .env("CARGO_TERM_PROGRESS_WHEN", "always")
         .env("CARGO_TERM_PROGRESS_WIDTH", "80")
         .stdin(Stdio::null())

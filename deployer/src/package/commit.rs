@@ -25,7 +25,7 @@ impl Commit {
     pub async fn of(folder: &Path) -> Option<Commit> {
         let (hash, changes) = tokio::join!(
             git(folder, &["rev-parse", "--verify", "HEAD"]),
-            // As `git describe --dirty`: files that git does not track are no part of a commit.
+            // As `git describe --dirty`: untracked files are not part of a commit.
             git(folder, &["status", "--porcelain", "--untracked-files=no"]),
         );
         let commit: Commit = hash?.trim().parse().ok()?;

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{Architecture, GLIBC, Target, glibc::Unfit, tools::Tool};
+use super::{Architecture, FolderError, GLIBC, Target, glibc::Unfit, tools::Tool};
 use crate::machine::files::FileError;
 
 /// Why a program could not be built, read or accepted.
@@ -60,12 +60,15 @@ pub enum Error {
     Answer {
         /// The command line.
         command: String,
-        /// What was missing in it.
+        /// The missing part.
         what: String,
     },
     /// The program's file could not be read.
     #[error(transparent)]
     Read(FileError),
+    /// The folder of the program could not be packed.
+    #[error(transparent)]
+    Folder(FolderError),
     /// The program cannot run on its target platform.
     #[error("{} cannot run on {}", .program.display(), .target.system())]
     Unfit {
@@ -96,7 +99,8 @@ impl Error {
         match self {
             Self::NoWorkspace { .. } => Some(
                 "one of these:\n  put stack.yaml next to the Cargo.toml of the workspace\n  name a finished program by its \
-                 path, with `binary`\n  install a release of the deployer, which brings labeler and service"
+                 path, with `binary`\n  name a service's folder with `files`, and its command with `run`\n  \
+                 install a release of the deployer, which brings labeler and service"
                     .into(),
             ),
             Self::NoPackage { known, .. } => Some(format!("its programs are: {}", known.join(", "))),
@@ -119,6 +123,7 @@ impl Error {
             Self::TooLarge { .. } => Some(
                 "build it in release mode, without symbols: `strip = true` in [profile.release] of Cargo.toml".into(),
             ),
+            Self::Folder(error) => Some(error.hint().into()),
             Self::Read(_) => Some("name the file of a program".into()),
             Self::Start { .. } | Self::Cargo { .. } | Self::Answer { .. } => None,
         }
@@ -132,6 +137,7 @@ impl Error {
                 | Self::NoPackage { .. }
                 | Self::NotOneProgram { .. }
                 | Self::Read(_)
+                | Self::Folder(_)
                 | Self::Unfit { .. }
                 | Self::TooLarge { .. }
         )

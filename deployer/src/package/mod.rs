@@ -10,6 +10,7 @@ use crate::machine::{files::read_regular_file, platform::RUNS_ELF};
 mod cargo;
 mod commit;
 mod error;
+mod folder;
 mod glibc;
 pub mod programs;
 mod shipped;
@@ -18,6 +19,7 @@ mod zip;
 
 pub use commit::Commit;
 pub use error::Error;
+pub use folder::{FolderError, Packing, archive};
 pub use glibc::{Unfit, Version, require_architecture, require_glibc};
 pub use shipped::{Shipped, is_in_workspace};
 pub use tools::Tool;
@@ -83,7 +85,7 @@ impl Architecture {
     }
 }
 
-/// What to build.
+/// A request to build programs.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// The directory of `stack.yaml`; `Cargo.toml` is there or above.
@@ -94,7 +96,7 @@ pub struct Request<'a> {
     pub target: Target,
 }
 
-/// What happens during a build.
+/// The progress of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Building<'a> {
     /// Cargo starts to build these packages.
@@ -108,7 +110,7 @@ pub enum Building<'a> {
     Said(&'a str),
     /// So many of Cargo's units of work, about one for each crate, are done.
     Counted {
-        /// Those that are done.
+        /// The programs that are done.
         done: usize,
         /// All of them.
         all: usize,

@@ -7,8 +7,9 @@ use std::{
 };
 
 use crate::{
-    config::{Config, Program},
-    package::{self, Architecture, Building, Commit, Error, Request, Target, Unfit},
+    config::{Config, Folder, Program},
+    kinds::artifact::Content,
+    package::{self, Architecture, Building, Commit, Error, Packing, Request, Target, Unfit},
 };
 
 /// The programs of all functions and services, by their names in `stack.yaml`.
@@ -52,10 +53,10 @@ pub struct FunctionProgram {
 /// The program of a service.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceProgram {
-    /// The SHA-256 of the program in hexadecimal.
+    /// The SHA-256 of its content in hexadecimal.
     pub sha256: String,
-    /// The program.
-    pub path: PathBuf,
+    /// The program, or the archive of its folder.
+    pub content: Content,
 }
 
 /// The destination of the programs.
@@ -73,7 +74,7 @@ impl Programs {
         Programs::default()
     }
 
-    /// Builds and reads the programs of these entries.
+    /// Builds and reads the programs of these entries of the description at this path, to which theirs are relative.
     ///
     /// Where there is no Cargo workspace, takes the programs that the release of the deployer brings.
     ///
@@ -81,11 +82,12 @@ impl Programs {
     /// at its destination.
     pub async fn build(
         config: &Config,
-        folder: &Path,
+        description: &Path,
         destination: Destination,
         wanted: impl Fn(&str) -> bool,
         mut progress: impl FnMut(Building<'_>),
     ) -> Result<Programs, Failed> {
+        let folder = folder_of(description);
         let sources = sources(config);
         let sources: Vec<Source> =
             sources.into_iter().filter(|source| wanted(&format!("{}.{}", source.section, source.entry))).collect();
@@ -96,13 +98,17 @@ impl Programs {
             let built = built.map_err(|error| Failed { path: named(&here, &error), error })?;
             let mut shelf = Shelf::default();
             for source in here {
+                let entry = source.entry.to_owned();
+                let failed = |error| Failed { path: Some(source.path()), error };
                 let path = match source.program {
                     Program::Package(package) => built[package.as_str()].clone(),
                     Program::Binary(path) => folder.join(path),
+                    Program::Files(files) => {
+                        programs.services.insert(entry, archived(description, files).map_err(failed)?);
+                        continue;
+                    }
                 };
                 programs.warnings.extend(source.warning(&path, destination));
-                let entry = source.entry.to_owned();
-                let failed = |error| Failed { path: Some(source.path()), error };
                 if source.section == "functions" {
                     programs.functions.insert(entry, shelf.function(path, target).map_err(failed)?);
                 } else {
@@ -126,9 +132,10 @@ impl Programs {
     /// Checks the tools that a build needs, without building. Returns each check with its result.
     pub async fn check(
         config: &Config,
-        folder: &Path,
+        description: &Path,
         destination: Destination,
     ) -> Vec<(String, Result<String, Failed>)> {
+        let folder = folder_of(description);
         let sources = sources(config);
         let mut checked = Vec::new();
         for target in sources.iter().map(|source| source.target(destination)).collect::<BTreeSet<_>>() {
@@ -146,12 +153,19 @@ impl Programs {
                 checked.push((what, result.map(str::to_owned)));
             }
             for source in here {
-                if let Program::Binary(path) = source.program {
-                    let result =
-                        package::read(&folder.join(path), target).map(|_| format!("runs on {}", target.system()));
-                    let failed = |error| Failed { path: Some(source.path()), error };
-                    checked.push((format!("program {}", path.display()), result.map_err(failed)));
-                }
+                let (what, result) = match source.program {
+                    Program::Package(_) => continue,
+                    Program::Binary(path) => {
+                        let read = package::read(&folder.join(path), target);
+                        (format!("program {}", path.display()), read.map(|_| format!("runs on {}", target.system())))
+                    }
+                    Program::Files(files) => {
+                        let archived = archived(description, files).map(|_| "can be packed".to_owned());
+                        (format!("folder {}", files.path.display()), archived)
+                    }
+                };
+                let failed = |error| Failed { path: Some(source.path()), error };
+                checked.push((what, result.map_err(failed)));
             }
         }
         checked
@@ -195,10 +209,22 @@ impl Shelf {
             return Ok(program.clone());
         }
         let bytes = package::read(&path, target)?;
-        let program = ServiceProgram { sha256: package::sha256_hex(&bytes), path: path.clone() };
+        let program = ServiceProgram { sha256: package::sha256_hex(&bytes), content: Content::File(path.clone()) };
         self.services.insert(path, program.clone());
         Ok(program)
     }
+}
+
+/// The folder of a description.
+fn folder_of(description: &Path) -> &Path {
+    description.parent().unwrap_or(Path::new("."))
+}
+
+/// Packs the folder of a service.
+fn archived(description: &Path, files: &Folder) -> Result<ServiceProgram, Error> {
+    let packing = Packing { description, setup: files.commands.setup.as_deref() };
+    let archive = package::archive(&folder_of(description).join(&files.path), packing).map_err(Error::Folder)?;
+    Ok(ServiceProgram { sha256: package::sha256_hex(&archive), content: Content::Bytes(archive.into()) })
 }
 
 struct Source<'a> {
@@ -211,7 +237,11 @@ struct Source<'a> {
 impl Source<'_> {
     /// The path of the field that names it in `stack.yaml`.
     fn path(&self) -> String {
-        let key = if matches!(self.program, Program::Package(_)) { "package" } else { "binary" };
+        let key = match self.program {
+            Program::Package(_) => "package",
+            Program::Binary(_) => "binary",
+            Program::Files(_) => "files",
+        };
         format!("{}.{}.{key}", self.section, self.entry)
     }
 
@@ -256,7 +286,7 @@ fn packages<'a>(sources: &[&Source<'a>]) -> Vec<&'a str> {
         .iter()
         .filter_map(|source| match source.program {
             Program::Package(package) => Some(package.as_str()),
-            Program::Binary(_) => None,
+            Program::Binary(_) | Program::Files(_) => None,
         })
         .collect();
     packages.into_iter().collect()
@@ -305,7 +335,7 @@ mod tests {
             "name: app\nregion: us-east-1\nfunctions: {{ f: {{ {function} }} }}\nservices: {{ s: {{ {service} }} }}\n"
         );
         let config = Config::parse("stack.yaml", &text).unwrap();
-        Programs::build(&config, folder.path(), destination, |_| true, |_| ()).await
+        Programs::build(&config, &folder.path().join("stack.yaml"), destination, |_| true, |_| ()).await
     }
 
     async fn refused(function: &str, service: &str, destination: Destination) -> (Option<String>, String, String) {
@@ -338,6 +368,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_folder_is_packed_for_any_destination_or_named_with_its_place() {
+        for destination in [Destination::Laptop, Destination::Aws] {
+            let programs = built("binary: here", "files: ., run: ./here, instance_type: t4g.micro", destination).await;
+            let Failed { path, error } = programs.unwrap_err();
+            assert_eq!(path.as_deref(), Some("services.s.files"));
+            assert!(
+                error.is_about_the_description()
+                    && error.to_string().ends_with("pipe is a FIFO: only files, folders and links can be deployed"),
+                "{error}"
+            );
+            assert_eq!(error.hint().unwrap(), "remove it, or move it out of the folder");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("app")).unwrap();
+        std::fs::write(folder.path().join("app/main.py"), "print()").unwrap();
+        let text = "name: app\nregion: us-east-1\nservices: { s: { files: app, run: python3 main.py, instance_type: t4g.micro } }\n";
+        let config = Config::parse("stack.yaml", text).unwrap();
+        let hash = async |destination| {
+            let programs = Programs::build(&config, &folder.path().join("stack.yaml"), destination, |_| true, |_| ())
+                .await
+                .unwrap();
+            assert!(programs.warnings.is_empty());
+            let checked = Programs::check(&config, &folder.path().join("stack.yaml"), destination).await;
+            assert!(matches!(&checked[..], [(what, Ok(found))] if what == "folder app" && found == "can be packed"));
+            programs.service("s").sha256
+        };
+        assert_eq!(hash(Destination::Laptop).await, hash(Destination::Aws).await);
+    }
+
+    #[tokio::test]
     async fn a_program_for_another_processor_is_refused_for_aws_and_warned_of_here() {
         let (architecture, instance_type) = match Architecture::HERE {
             Architecture::X86_64 => ("arm64", "t4g.micro"),
@@ -364,7 +424,9 @@ mod tests {
         let text = "name: app\nregion: us-east-1\nfunctions: { f: { package: nothing } }\n";
         let config = Config::parse("stack.yaml", text).unwrap();
         std::fs::write(folder.path().join("Cargo.toml"), "[workspace]\n").unwrap();
-        let failed = Programs::build(&config, folder.path(), Destination::Laptop, |_| true, |_| ()).await.unwrap_err();
+        let failed = Programs::build(&config, &folder.path().join("stack.yaml"), Destination::Laptop, |_| true, |_| ())
+            .await
+            .unwrap_err();
         assert_eq!(failed.path.as_deref(), Some("functions.f.package"));
     }
 }

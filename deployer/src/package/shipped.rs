@@ -24,7 +24,7 @@ pub fn is_in_workspace(folder: &Path) -> bool {
 /// The programs beside the deployer.
 #[derive(Debug, Default)]
 pub struct Shipped {
-    /// Where to look, in this order.
+    /// The directories to search, in order.
     folders: Vec<PathBuf>,
 }
 
@@ -46,7 +46,7 @@ impl Shipped {
 
     /// Returns the program of this name for this platform, if the release has it.
     pub fn program(&self, name: &str, target: Target) -> Option<PathBuf> {
-        // A name of a package is no path.
+        // A name of a package is not a path.
         let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
         let file = format!("{name}{}", if target == Target::Host { std::env::consts::EXE_SUFFIX } else { "" });
         let mut places = self.folders.iter().map(|folder| folder.join(platform(target)).join(&file));

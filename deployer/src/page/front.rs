@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::https::Https;
 use crate::{
-    cloud::why::Place,
+    cloud::why::ServiceNames,
     engine::{Address, Error, Fault, Handle, Inputs as _, Outcome, Outputs, Resource as _, Wire},
     kinds::{
         auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, load_balancer::LoadBalancer,
@@ -27,10 +27,10 @@ pub struct Front {
     pub is_behind: bool,
     /// Its URL: its domain if that is served, otherwise the DNS name of its load balancer with scheme and port.
     pub url: Wire,
-    /// How it is served over HTTPS, if it is to be.
+    /// Its HTTPS settings, if any.
     pub https: Option<Https>,
     /// The names for its diagnosis.
-    pub place: Place,
+    pub names: ServiceNames,
     /// The name of its launch template, whose versions are its releases.
     pub template: String,
     /// The location of its programs.

@@ -25,8 +25,8 @@ impl Layout<'_> {
         let logs = self.stack.add(entry, group, (), move |()| log_group::Settings { retention_days });
         let role = self.function_role(entry, wanted, arn);
         let mut environment = self.environment(&wanted.variables.texts);
-        if !wanted.variables.held.is_empty() {
-            let references = config::references(&wanted.variables.held, &self.later.versions);
+        if !wanted.variables.stored.is_empty() {
+            let references = config::references(&wanted.variables.stored, &self.later.versions);
             environment.insert(config::REFERENCES.into(), Joined(vec![Wire::literal(references)]));
         }
         let program = self.programs.function(entry);
@@ -41,13 +41,21 @@ impl Layout<'_> {
             role: String::new(),
             environment: BTreeMap::new(),
             log_group: String::new(),
+            concurrency: wanted.concurrency.map(Into::into),
+            on_failure: None,
             published: true,
             failure: None,
         };
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
         let function = Function { name: self.names.plain(entry), origin, open: wanted.variables.open() };
-        let function = self.stack.add(entry, function, (role, logs, environment), move |(role, logs, environment)| {
-            function::Settings { role, environment, log_group: logs.name, ..basis.clone() }
+        // A bucket of the stack has to exist first.
+        let failures = wanted.on_failure.as_ref().map(|destination| match destination {
+            config::Destination::Bucket(bucket) => self.wires.get(&format!("buckets.{bucket}.arn")).cloned(),
+            config::Destination::Arn(arn) => Some(Wire::literal(arn)),
+        });
+        let inputs = (role, logs, environment, failures.flatten());
+        let function = self.stack.add(entry, function, inputs, move |(role, logs, environment, on_failure)| {
+            function::Settings { role, environment, log_group: logs.name, on_failure, ..basis.clone() }
         });
         self.offer(
             "functions",
@@ -60,6 +68,16 @@ impl Layout<'_> {
         function
     }
 
+    /// The ARN of a destination for failed events.
+    fn destination(&self, destination: &config::Destination) -> String {
+        match destination {
+            config::Destination::Bucket(entry) => {
+                format!("arn:{}:s3:::{}", self.site.partition(), self.names.bucket(entry.as_str()))
+            }
+            config::Destination::Arn(arn) => arn.clone(),
+        }
+    }
+
     /// The role of a function: one of its own with least privileges, or the existing one.
     fn function_role(&mut self, entry: &str, wanted: &config::Function, log_group_arn: String) -> Wire {
         if let Some(existing) = &self.config.roles {
@@ -70,7 +88,9 @@ impl Layout<'_> {
                 existing.existing
             ));
         }
-        let policy = policy::function_policy(&self.uses(&wanted.uses, &wanted.variables.held), &log_group_arn);
+        let uses = self.uses(&wanted.uses, &wanted.variables.stored);
+        let failures = wanted.on_failure.as_ref().map(|destination| self.destination(destination));
+        let policy = policy::function_policy(&uses, &log_group_arn, failures.as_deref());
         let role = Role { name: self.names.function_role(entry), path: self.names.iam_path() };
         let settings = role::Settings {
             trusted_service: "lambda.amazonaws.com".into(),

@@ -114,7 +114,7 @@ impl Layout<'_> {
     }
 }
 
-/// How a service is served over HTTPS.
+/// The HTTPS settings of a service.
 pub struct Https {
     /// Its domain.
     pub domain: Option<Domain>,

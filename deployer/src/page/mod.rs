@@ -4,8 +4,9 @@ mod front;
 mod functions;
 mod https;
 pub mod names;
-mod places;
+mod network;
 pub mod policy;
+mod resource_names;
 mod services;
 mod shared;
 mod storage;
@@ -19,7 +20,7 @@ use crate::{
         aws::Aws,
         health,
         site::{Network, Site},
-        why::FunctionPlace,
+        why::FunctionNames,
     },
     config::{self, Config},
     engine::{Handle, Joined, Stack, Tags, Wire},
@@ -30,8 +31,9 @@ use crate::{
 pub use self::{
     front::Front,
     https::{Https, https_url},
-    places::{Places, places},
+    resource_names::{ResourceNames, resource_names},
     services::url,
+    shared::WantedRule,
 };
 use self::{names::Names, shared::Shared};
 
@@ -55,7 +57,9 @@ pub struct Page {
     /// The services whose health `up` waits for.
     pub services: Vec<Front>,
     /// The functions, for their diagnosis.
-    pub functions: Vec<FunctionPlace>,
+    pub functions: Vec<FunctionNames>,
+    /// The rules of listeners.
+    pub rules: Vec<WantedRule>,
 }
 
 /// Lays out the whole stack. Without a network there are no services, and none can exist.
@@ -69,7 +73,7 @@ pub fn lay_out(
     lay_out_until(config, site, network, programs, wait, Later::default())
 }
 
-/// What is known of a stack besides its description.
+/// Facts about a stack that are not in its description.
 #[derive(Debug, Clone, Default)]
 pub struct Later {
     /// When the services end, in the notation of RFC 3339.
@@ -91,18 +95,18 @@ pub fn lay_out_until(
     let anchor = page.anchor();
     let buckets = page.buckets();
     page.tables();
-    let functions = page.functions_and_services(network, anchor);
-    let permissions = page.permissions(&functions.functions, &buckets);
-    page.notifications(&buckets, &functions.functions, &permissions);
+    let Running { functions, fronts } = page.functions_and_services(network, anchor);
+    let permissions = page.permissions(&functions, &buckets);
+    page.notifications(&buckets, &functions, &permissions);
     let outputs = config.outputs.iter().map(|(name, text)| (name.to_string(), page.joined(text))).collect();
     let verify = page.referred(config.verify.iter().flat_map(|verify| verify.references()));
-    let places = page.function_places();
-    Page { stack: page.stack, outputs, verify, services: functions.fronts, functions: places }
+    let functions = page.function_names();
+    Page { stack: page.stack, outputs, verify, services: fronts, functions, rules: page.rules }
 }
 
 struct Layout<'a> {
     stack: Stack<Aws>,
-    /// What references in `stack.yaml` can name, as `section.entry.attribute`.
+    /// The attributes that references in `stack.yaml` can name, as `section.entry.attribute`.
     wires: BTreeMap<String, Wire>,
     names: Names,
     config: &'a Config,
@@ -112,6 +116,8 @@ struct Layout<'a> {
     later: Later,
     /// The services that have load balancers, by name, as far as they have been laid out.
     shared: BTreeMap<String, Shared>,
+    /// The rules of listeners, as far as they have been laid out.
+    rules: Vec<WantedRule>,
 }
 
 /// Handles of functions and services that later resources use.
@@ -132,6 +138,7 @@ impl<'a> Layout<'a> {
             wait,
             later: Later::default(),
             shared: BTreeMap::new(),
+            rules: Vec::new(),
         }
     }
 }
@@ -143,7 +150,8 @@ impl Layout<'_> {
         let mut running = Running { functions: BTreeMap::new(), fronts: Vec::new() };
         let config = self.config;
         let mut functions: Vec<_> = config.functions.iter().collect();
-        let mut services: Vec<_> = network.map(|_| config.services.iter().collect()).unwrap_or_default();
+        let network = network.map(|network| (network, self.network(network)));
+        let mut services: Vec<_> = network.as_ref().map(|_| config.services.iter().collect()).unwrap_or_default();
         while !functions.is_empty() || !services.is_empty() {
             let waiting = functions.len() + services.len();
             functions.retain(|(entry, function)| {
@@ -155,8 +163,8 @@ impl Layout<'_> {
             });
             services.retain(|(entry, service)| {
                 let is_ready = self.has_all(service.variables.texts.values()) && self.has_front(service);
-                let (Some(network), true) = (network, is_ready) else { return true };
-                running.fronts.push(self.service(entry.as_str(), service, network, anchor));
+                let (Some((network, placement)), true) = (&network, is_ready) else { return true };
+                running.fronts.push(self.service(entry.as_str(), service, (network, placement), anchor));
                 false
             });
             if functions.len() + services.len() == waiting {

@@ -44,9 +44,9 @@ impl Names {
         format!("{}-{}-{entry}-svc", self.stack, self.region)
     }
 
-    /// What is behind a load balancer: a target group, its Auto Scaling group, and the security group of the instances.
-    /// A target group's port is fixed at creation (docs/aws.md §9.3), so another port needs another set of all three:
-    /// the new set is created, the load balancer switches, the old set is removed.
+    /// The name of the resources behind a load balancer: a target group, its Auto Scaling group, and the security group
+    /// of the instances. A target group's port is fixed at creation (docs/aws.md §9.3), so another port needs another
+    /// set of all three: the new set is created, the load balancer switches, the old set is removed.
     pub fn at_port(&self, entry: &str, port: u16) -> String {
         format!("{}-{entry}-{port}", self.stack)
     }

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use crate::{cloud::partition, config::Access};
 
-/// What a program uses.
+/// The resources that a program uses.
 #[derive(Debug, Clone, Default)]
 pub struct Uses {
     /// Buckets, by ARN.
     pub buckets: Vec<(String, Access)>,
     /// Tables, by ARN.
     pub tables: Vec<(String, Access)>,
-    /// Whether it asks Rekognition for labels.
+    /// Whether it uses Rekognition.
     pub rekognition: bool,
     /// Secrets, by patterns for their ARNs.
     pub secrets: Vec<String>,
@@ -31,10 +31,25 @@ pub fn parameter_arn(region: &str, account: &str, name: &str) -> String {
     format!("arn:{partition}:ssm:{region}:{account}:parameter/{}", name.trim_start_matches('/'))
 }
 
-/// The permissions of a function: what it uses, and writing to its own log group. It may not create that group: a late
+/// The permissions of a function: what it uses, recording failed events at their destination, and writing to its own log
+/// group. It may not create that group: a late
 /// log line would bring a deleted group back (docs/aws.md §7.6).
-pub fn function_policy(uses: &Uses, log_group_arn: &str) -> Value {
-    document(uses, write_logs(log_group_arn))
+pub fn function_policy(uses: &Uses, log_group_arn: &str, on_failure: Option<&str>) -> Value {
+    document(uses, write_logs(log_group_arn).into_iter().chain(on_failure.into_iter().flat_map(record_failures)))
+}
+
+/// The permissions that Lambda needs to send a failed event to a destination (docs/aws.md §7.5).
+fn record_failures(arn: &str) -> Vec<Value> {
+    let send = |action: &str, resource: String| statement("RecordFailures", &[action], vec![resource]);
+    let statements = match arn.split(':').nth(2) {
+        Some("sqs") => [send("sqs:SendMessage", arn.to_owned()), None],
+        Some("sns") => [send("sns:Publish", arn.to_owned()), None],
+        _ => [
+            send("s3:PutObject", format!("{arn}/*")),
+            statement("FindFailures", &["s3:ListBucket"], vec![arn.to_owned()]),
+        ],
+    };
+    statements.into_iter().flatten().collect()
 }
 
 /// The permissions of a service: what it uses, downloading its own program, writing the reports of its instances, and
@@ -148,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_labeler_reads_pictures_and_writes_rows() {
-        let policy = function_policy(&uses(Access::Read, Access::Write, true), LOGS);
+        let policy = function_policy(&uses(Access::Read, Access::Write, true), LOGS, None);
         check(
             policy,
             expect![[r#"
@@ -187,7 +202,7 @@ mod tests {
             ..Uses::default()
         };
         check(
-            function_policy(&uses, LOGS),
+            function_policy(&uses, LOGS, None),
             expect![[r#"
             WriteLogs: logs:CreateLogStream logs:PutLogEvents ON arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*
             ReadSecrets: secretsmanager:GetSecretValue ON arn:aws:secretsmanager:us-east-1:1:secret:app/jwt-??????
@@ -198,7 +213,27 @@ mod tests {
 
     #[test]
     fn without_uses_a_program_may_only_log() {
-        expect![[r#"{"Version":"2012-10-17","Statement":{"Sid":"WriteLogs","Effect":"Allow","Action":["logs:CreateLogStream","logs:PutLogEvents"],"Resource":"arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*"}}"#]].assert_eq(&function_policy(&Uses::default(), LOGS).to_string());
+        expect![[r#"{"Version":"2012-10-17","Statement":{"Sid":"WriteLogs","Effect":"Allow","Action":["logs:CreateLogStream","logs:PutLogEvents"],"Resource":"arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*"}}"#]].assert_eq(&function_policy(&Uses::default(), LOGS, None).to_string());
+    }
+
+    #[test]
+    fn a_destination_of_failed_events_adds_the_right_to_write_there() {
+        let of = |arn: &str| function_policy(&Uses::default(), LOGS, Some(arn));
+        check(
+            of("arn:aws:s3:::failures"),
+            expect![[r#"
+            WriteLogs: logs:CreateLogStream logs:PutLogEvents ON arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*
+            RecordFailures: s3:PutObject ON arn:aws:s3:::failures/*
+            FindFailures: s3:ListBucket ON arn:aws:s3:::failures
+        "#]],
+        );
+        for (arn, action) in [("arn:aws:sqs:r:1:q", "sqs:SendMessage"), ("arn:aws:sns:r:1:t", "sns:Publish")] {
+            let statements = of(arn)["Statement"].as_array().cloned().unwrap_or_default();
+            assert_eq!(
+                (statements.len(), &statements[1]["Action"], &statements[1]["Resource"]),
+                (2, &json!(action), &json!(arn))
+            );
+        }
     }
 
     #[test]

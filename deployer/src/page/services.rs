@@ -9,8 +9,9 @@ use super::{
     Layout,
     front::Front,
     https::{https_address, https_key, https_url},
-    policy,
+    network, policy,
     shared::{Shared, host},
+    storage::access_logs_prefix,
     user_data::{self, UserData},
     usual_bake_minutes,
 };
@@ -44,24 +45,24 @@ impl Layout<'_> {
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        network: &Network,
+        (network, placement): (&Network, &network::Placement),
         anchor: Handle<Bucket>,
     ) -> Front {
         self.stack.section(format!("services.{entry}"));
         let front = wanted.behind.as_ref().and_then(|behind| Some((behind, self.shared.get(behind.service.as_str())?)));
         if let Some((behind, shared)) = front {
             let shared = shared.clone();
-            return self.service_behind(entry, wanted, (behind, &shared), network, anchor);
+            return self.service_behind(entry, wanted, (behind, &shared), placement, anchor);
         }
         // Requested first, so that ACM validates it while the load balancer is provisioned.
         let mut https = self.https(entry, wanted, network);
         let is_served = https.as_ref().is_some_and(|https| self.is_served(https));
-        let (front_door, back_door) = self.firewalls(entry, wanted, network, is_served);
+        let (front_door, back_door) = self.firewalls(entry, wanted, placement, is_served);
         let template = self.instances(entry, wanted, back_door, anchor);
-        let target_group = self.target_group(entry, wanted, network);
+        let target_group = self.target_group(entry, wanted, placement);
         let domain = https.as_ref().and_then(|https| https.domain.as_ref());
         let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
-        let balancer = self.load_balancer(entry, wanted, network, front_door, aliased);
+        let balancer = self.load_balancer(entry, wanted, placement, (front_door, anchor), aliased);
         // One for HTTPS that is left over serves another domain.
         let part = if is_served { Part::Http } else { Part::Alone };
         let listener = self.listener(entry, wanted, balancer, target_group, part);
@@ -81,7 +82,7 @@ impl Layout<'_> {
         let is_issued = https.as_ref().and_then(|https| https.domain.as_ref()).is_none_or(|it| it.is_served(false));
         let forwarding = secured.filter(|_| is_issued);
         let fronted = Fronted { template, target_group, listener: Some(listener), secured: forwarding, rule: None };
-        let group = self.group(entry, wanted, network, fronted, alarms);
+        let group = self.group(entry, wanted, placement, fronted, alarms);
         self.scaling_policy(entry, wanted, group);
         let forwarding = secured.map(|secured| self.forward(&https_key(entry), secured, target_group, group));
         match forwarding {
@@ -97,10 +98,10 @@ impl Layout<'_> {
             url = secured.wire(move |secured| https_url(&domain, secured.front)).or(url);
         }
         self.offer("services", entry, [("url", url.clone()), ("host", host(balancer))]);
-        let place = self.place(entry, wanted);
-        let (template, programs) = (self.names.plain(entry), self.stored(entry));
+        let names = self.service_names(entry, wanted);
+        let (template, programs) = (self.names.plain(entry), self.service_programs(entry));
         let name = entry.into();
-        Front { name, target_group, group, balancer, is_behind: false, url, https, place, template, programs }
+        Front { name, target_group, group, balancer, is_behind: false, url, https, names, template, programs }
     }
 
     /// What the instances are launched from, with what they run and write to.
@@ -118,12 +119,17 @@ impl Layout<'_> {
     }
 
     /// The policy by which the group scales.
-    pub(super) fn scaling_policy(&mut self, entry: &str, wanted: &config::Service, group: Handle<AutoScalingGroup>) {
+    pub(super) fn scaling_policy(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        group: Handle<AutoScalingGroup>,
+    ) -> Handle<ScalingPolicy> {
         let cpu_percent = f64::from(wanted.instances.cpu_percent);
         self.stack.add_inside(entry, group, move |group| {
             let policy = ScalingPolicy { group: group.name };
             (policy, scaling_policy::Settings::cpu(cpu_percent))
-        });
+        })
     }
 
     /// Two groups: the load balancer's admits the CIDR blocks in `allow` and reaches only the instances, whose group
@@ -132,16 +138,16 @@ impl Layout<'_> {
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        network: &Network,
+        placement: &network::Placement,
         is_https: bool,
     ) -> (Handle<SecurityGroup>, Handle<SecurityGroup>) {
         let open: Vec<u16> =
             iter::once(u16::from(wanted.load_balancer.port)).chain(is_https.then_some(HTTPS_PORT)).collect();
         let allowed: Vec<String> = wanted.load_balancer.allow.iter().map(ToString::to_string).collect();
-        let (vpc, back_name) = (network.vpc.clone(), self.at_port(entry, wanted));
         let front_name = self.names.plain(&format!("{entry}-lb"));
-        let front = SecurityGroup { name: front_name.clone(), vpc, side: Side::Front(back_name) };
-        let front = self.stack.add(format!("{entry}-lb"), front, (), move |()| security_group::Settings {
+        let (name, side) = (front_name.clone(), Side::Front(self.at_port(entry, wanted)));
+        let front = move |vpc| SecurityGroup { name: name.clone(), vpc, side: side.clone() };
+        let front = self.add_in_vpc(&format!("{entry}-lb"), placement, front, (), move |()| security_group::Settings {
             description: "Whom the load balancer answers".into(),
             ingress: open
                 .iter()
@@ -150,7 +156,7 @@ impl Layout<'_> {
             egress: Some(BTreeSet::new()),
             reached_by: BTreeSet::new(),
         });
-        let back = self.back_door(entry, wanted, network, (front, front_name));
+        let back = self.back_door(entry, wanted, placement, (front, front_name));
         (front, back)
     }
 
@@ -159,12 +165,13 @@ impl Layout<'_> {
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        network: &Network,
+        placement: &network::Placement,
         (front, front_name): (Handle<SecurityGroup>, String),
     ) -> Handle<SecurityGroup> {
         let (port, name) = (u16::from(wanted.port), self.at_port(entry, wanted));
-        let back = SecurityGroup { name, vpc: network.vpc.clone(), side: Side::Back(front_name) };
-        self.stack.add(entry, back, front, move |front| security_group::Settings {
+        let side = Side::Back(front_name);
+        let back = move |vpc| SecurityGroup { name: name.clone(), vpc, side: side.clone() };
+        self.add_in_vpc(entry, placement, back, front, move |front| security_group::Settings {
             description: "Whom the instances answer: the load balancer".into(),
             ingress: [Rule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
             egress: None,
@@ -173,14 +180,14 @@ impl Layout<'_> {
     }
 
     /// The location of a service's programs.
-    pub(super) fn stored(&self, entry: &str) -> ServicePrograms {
+    pub(super) fn service_programs(&self, entry: &str) -> ServicePrograms {
         ServicePrograms { bucket: self.names.artifacts(), prefix: format!("services/{entry}/") }
     }
 
     fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
         let program = self.programs.service(entry);
-        let key = format!("{}{}", self.stored(entry).prefix, program.sha256);
-        let artifact = Artifact { bucket: self.names.artifacts(), key, program: program.path };
+        let key = format!("{}{}", self.service_programs(entry).prefix, program.sha256);
+        let artifact = Artifact { bucket: self.names.artifacts(), key, content: program.content };
         let settings = artifact::Settings { sha256: Some(program.sha256) };
         self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), settings.clone()))
     }
@@ -201,11 +208,12 @@ impl Layout<'_> {
         }
         let partition = self.site.partition();
         let within = |prefix: &str| format!("arn:{partition}:s3:::{}/{prefix}*", self.names.artifacts());
-        let (programs, reports) = (within(&self.stored(entry).prefix), within(&user_data::reports_prefix(entry)));
-        let uses = self.uses(&wanted.uses, &wanted.variables.held);
+        let (programs, reports) =
+            (within(&self.service_programs(entry).prefix), within(&user_data::reports_prefix(entry)));
+        let uses = self.uses(&wanted.uses, &wanted.variables.stored);
         let policy = policy::service_policy(&uses, &programs, &reports, log_group_arn);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
-        // EC2 does not say on whose behalf it assumes a role (docs/aws.md §6.1).
+        // EC2 does not send the account when it assumes a role (docs/aws.md §6.1).
         let trusted_service = partition::principal(partition::EC2, partition).into();
         let settings = role::Settings { trusted_service, trusted_account: None, policy };
         let role = Role { name: name.clone(), path: path.clone() };
@@ -225,18 +233,22 @@ impl Layout<'_> {
         logs: Handle<LogGroup>,
     ) -> Handle<LaunchTemplate> {
         let environment = self.environment(&wanted.variables.texts);
-        let held: Vec<user_data::Held> = wanted
+        let stored: Vec<user_data::StoredVariable> = wanted
             .variables
-            .held
+            .stored
             .iter()
-            .map(|(variable, held)| user_data::Held {
+            .map(|(variable, value)| user_data::StoredVariable {
                 variable: variable.clone(),
-                version: held.version(&self.later.versions).to_owned(),
-                held: held.clone(),
+                version: value.version(&self.later.versions).to_owned(),
+                value: value.clone(),
             })
             .collect();
         let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
         let (service, port, sha256) = (entry.to_owned(), u16::from(wanted.port), self.programs.service(entry).sha256);
+        let commands = match &wanted.program {
+            config::Program::Files(folder) => Some(folder.commands.clone()),
+            config::Program::Package(_) | config::Program::Binary(_) => None,
+        };
         let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
         let template = LaunchTemplate { name: self.names.plain(entry), origin, open: wanted.variables.open() };
@@ -249,9 +261,10 @@ impl Layout<'_> {
                 bucket: artifact.bucket,
                 key: artifact.key,
                 environment,
-                held: held.clone(),
+                stored: stored.clone(),
                 port,
                 sha256: sha256.clone(),
+                commands: commands.clone(),
                 log_group: logs.name,
             };
             launch_template::Settings {
@@ -267,29 +280,31 @@ impl Layout<'_> {
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        network: &Network,
+        placement: &network::Placement,
     ) -> Handle<TargetGroup> {
-        let port = u16::from(wanted.port);
-        let settings = target_group::Settings::http(port, &network.vpc, &wanted.health_check);
+        let (port, health_check) = (u16::from(wanted.port), wanted.health_check.clone());
         let target_group = TargetGroup { name: self.at_port(entry, wanted) };
-        self.stack.add(entry, target_group, (), move |()| settings.clone())
+        let settings = move |vpc: String| target_group::Settings::http(port, &vpc, &health_check);
+        self.stack.add(entry, target_group, placement.vpc(), settings)
     }
 
     fn load_balancer(
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        network: &Network,
-        firewall: Handle<SecurityGroup>,
+        placement: &network::Placement,
+        (firewall, bucket): (Handle<SecurityGroup>, Handle<Bucket>),
         domain: Option<String>,
     ) -> Handle<LoadBalancer> {
-        let subnets = network.subnet_ids();
         let balancer = LoadBalancer { name: self.names.plain(entry) };
         let protected = wanted.load_balancer.protect;
-        self.stack.add(entry, balancer, firewall, move |firewall| load_balancer::Settings {
+        let inputs = (firewall, bucket, placement.subnets.clone());
+        let logs = wanted.access_logs.then(|| access_logs_prefix(entry));
+        self.stack.add(entry, balancer, inputs, move |(firewall, bucket, subnets)| load_balancer::Settings {
             protected,
+            access_logs: logs.as_ref().map(|prefix| format!("{}/{prefix}", bucket.name)),
             domain: domain.clone(),
-            ..load_balancer::Settings::public(subnets.clone(), [firewall.id].into())
+            ..load_balancer::Settings::public(subnets.into_iter().collect(), [firewall.id].into())
         })
     }
 
@@ -317,31 +332,37 @@ impl Layout<'_> {
         &mut self,
         entry: &str,
         wanted: &config::Service,
-        network: &Network,
+        placement: &network::Placement,
         Fronted { template, target_group, listener, secured, rule }: Fronted,
         alarms: BTreeMap<String, Handle<Alarm>>,
     ) -> Handle<AutoScalingGroup> {
-        let (instances, subnets) = (wanted.instances.clone(), network.subnet_ids());
+        let instances = wanted.instances.clone();
         let grace_period_s = wanted.grace_period_s.into();
         let name = self.at_port(entry, wanted);
         let bake = (!alarms.is_empty()).then(|| Bake {
             seconds: i32::from(self.bake_minutes(wanted)) * 60,
             alarms: alarms.keys().cloned().collect(),
         });
-        let group = AutoScalingGroup { reports: Some(self.reports(entry)), bake, ..AutoScalingGroup::named(&name) };
+        let group = AutoScalingGroup {
+            names: Some(Box::new(self.service_names(entry, wanted))),
+            bake,
+            ..AutoScalingGroup::named(&name)
+        };
         let ends = self.later.ends.clone();
-        let inputs = ((template, target_group, listener, secured, rule), alarms);
-        self.stack.add(entry, group, inputs, move |((template, target_group, ..), _)| auto_scaling_group::Settings {
-            min: instances.min.into(),
-            max: instances.max.into(),
-            subnets: subnets.clone(),
-            target_groups: [target_group.arn].into(),
-            health_check_type: "ELB".into(),
-            grace_period_s,
-            warmup_s: auto_scaling_group::WARMUP_S,
-            template: auto_scaling_group::Template { id: template.id, version: template.version.to_string() },
-            paused: None,
-            ends: ends.clone(),
+        let inputs = ((template, target_group, listener, secured, rule), alarms, placement.subnets.clone());
+        self.stack.add(entry, group, inputs, move |((template, target_group, ..), _, subnets)| {
+            auto_scaling_group::Settings {
+                min: instances.min.into(),
+                max: instances.max.into(),
+                subnets: subnets.into_iter().collect(),
+                target_groups: [target_group.arn].into(),
+                health_check_type: "ELB".into(),
+                grace_period_s,
+                warmup_s: auto_scaling_group::WARMUP_S,
+                template: auto_scaling_group::Template { id: template.id, version: template.version.to_string() },
+                paused: None,
+                ends: ends.clone(),
+            }
         })
     }
 

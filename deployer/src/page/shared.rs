@@ -4,12 +4,12 @@ use super::{
     Layout,
     front::Front,
     https::{https_key, https_url},
+    network::Placement,
     services::{Fronted, url},
 };
 use crate::{
-    cloud::site::Network,
-    config::{self, Behind},
-    engine::{Handle, Wire},
+    config::{self, Behind, priorities},
+    engine::{Address, Handle, Resource as _, Wire},
     kinds::{
         auto_scaling_group::AutoScalingGroup,
         bucket::Bucket,
@@ -33,6 +33,18 @@ pub struct Shared {
     pub listener: Handle<Listener>,
     /// The listener for HTTPS, if it is served.
     pub secured: Option<Handle<Listener>>,
+}
+
+/// A rule that is wanted at a listener.
+pub struct WantedRule {
+    /// Its address.
+    pub address: Address,
+    /// Its name.
+    pub name: String,
+    /// The listener.
+    pub listener: Handle<Listener>,
+    /// Its priority.
+    pub priority: i32,
 }
 
 impl Layout<'_> {
@@ -62,25 +74,28 @@ impl Layout<'_> {
         entry: &str,
         wanted: &config::Service,
         (behind, shared): (&Behind, &Shared),
-        network: &Network,
+        placement: &Placement,
         anchor: Handle<Bucket>,
     ) -> Front {
         let front_name = self.names.plain(&format!("{}-lb", behind.service));
-        let back_door = self.back_door(entry, wanted, network, (shared.front_door, front_name));
+        let back_door = self.back_door(entry, wanted, placement, (shared.front_door, front_name));
         let template = self.instances(entry, wanted, back_door, anchor);
-        let target_group = self.target_group(entry, wanted, network);
+        let target_group = self.target_group(entry, wanted, placement);
         let rule = self.rule(entry, behind, shared, target_group);
         let alarms = self.alarms(entry, wanted, shared.balancer, target_group);
         let fronted = Fronted { template, target_group, listener: None, secured: None, rule: Some(rule) };
-        let group = self.group(entry, wanted, network, fronted, alarms);
-        self.scaling_policy(entry, wanted, group);
-        self.rule_action(&rule_key(entry, shared), rule, target_group, group);
+        let group = self.group(entry, wanted, placement, fronted, alarms);
+        let policy = self.scaling_policy(entry, wanted, group);
+        let action = self.rule_action(&rule_key(entry, shared), rule, target_group, group);
+        // A change of the listeners, such as to HTTPS, moves the rule: without it, the requests would not arrive.
+        self.stack.follow(shared.listener, action);
+        self.stack.follow(shared.listener, policy);
         let url = self.url_behind(behind, shared);
         self.offer("services", entry, [("url", url.clone()), ("host", host(shared.balancer))]);
-        let place = self.place(entry, wanted);
-        let (template, programs) = (self.names.plain(entry), self.stored(entry));
+        let names = self.service_names(entry, wanted);
+        let (template, programs) = (self.names.plain(entry), self.service_programs(entry));
         let (name, balancer) = (entry.into(), shared.balancer);
-        Front { name, target_group, group, balancer, is_behind: true, url, https: None, place, template, programs }
+        Front { name, target_group, group, balancer, is_behind: true, url, https: None, names, template, programs }
     }
 
     /// The rule of a service, at the listener that forwards: the one for HTTPS if it is served, as plain HTTP is redirected
@@ -92,23 +107,37 @@ impl Layout<'_> {
         shared: &Shared,
         target_group: Handle<TargetGroup>,
     ) -> Handle<Rule> {
-        let (key, service, behind) = (rule_key(entry, shared), entry.to_owned(), behind.clone());
+        let (key, stack, behind) = (rule_key(entry, shared), self.config.name.to_string(), behind.clone());
+        let order = self.order(&behind, shared);
+        let priority = order.get(&key).copied().unwrap_or_default();
         let name = rule::name(&self.names.plain(behind.service.as_str()), &key);
         self.stack.want::<Rule>(name.clone());
         let listener = shared.secured.unwrap_or(shared.listener);
+        let address = Address { kind: Rule::KIND, key: key.clone(), section: format!("services.{entry}") };
+        self.rules.push(WantedRule { address, name: name.clone(), listener, priority });
         self.stack.add_inside(key.clone(), (listener, target_group), move |(listener, target_group)| {
-            let settings = rule::Settings::of(&behind, &service, &key, target_group.arn.clone());
+            let settings = rule::Settings::of(&behind, &key, priority, target_group.arn.clone());
             let rule = Rule {
                 name: name.clone(),
+                stack: stack.clone(),
                 listener: listener.arn,
                 key: key.clone(),
-                priority: settings.priority,
+                order: order.clone(),
                 target_group: target_group.arn,
                 until_then: listener.forwards,
                 arn: None,
             };
             (rule, settings)
         })
+    }
+
+    /// The priorities of all rules beside this one, by their keys.
+    fn order(&self, behind: &Behind, shared: &Shared) -> rule::Order {
+        let services = self.config.services.iter();
+        let rules = services.filter_map(|(entry, service)| Some((entry.as_str(), service.behind.as_ref()?)));
+        let beside = rules.filter(|(_, other)| other.service == behind.service);
+        let priorities = priorities(beside).into_iter();
+        priorities.map(|(entry, priority)| (rule_key(&entry, shared), priority.into())).collect()
     }
 
     /// The last step of a rule: forwards requests to the wanted targets alone, once they are healthy.
@@ -118,13 +147,13 @@ impl Layout<'_> {
         rule: Handle<Rule>,
         target_group: Handle<TargetGroup>,
         group: Handle<AutoScalingGroup>,
-    ) {
+    ) -> Handle<RuleAction> {
         let wait = self.wait;
         self.stack.add_inside(key, (rule, target_group, group), move |(rule, target_group, group)| {
             let settings = rule_action::Settings::all_to(&target_group.arn);
             let seen = rule_action::Settings { forwards: rule.forwards };
             (RuleAction { rule: rule.arn, target_group: target_group.arn, group: group.name, seen, wait }, settings)
-        });
+        })
     }
 
     /// The URL of a service behind the load balancer of another one.
@@ -157,24 +186,36 @@ fn rule_key(entry: &str, shared: &Shared) -> String {
 mod tests {
     use super::*;
     use crate::{
-        cloud::{health::Wait, site::Site},
+        cloud::{
+            health::Wait,
+            site::{Network, Site},
+        },
         config::Config,
-        engine::Address,
         package::programs::Programs,
-        page::lay_out,
+        page::{Page, lay_out},
     };
 
-    #[test]
-    fn a_service_behind_another_one_has_a_rule_in_place_of_a_load_balancer() {
-        let service = "{ binary: b, instance_type: t3.micro";
-        let text = format!(
-            "name: app\nregion: us-east-1\nservices:\n  api: {service}, behind: {{ service: web, path: /api/* }} }}\n  \
-             web: {service} }}\n"
-        );
+    fn page(services: &str) -> Page {
+        let text = format!("name: app\nregion: us-east-1\nservices:\n{services}");
         let config = Config::parse("stack.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
         let site =
             Site { account: "1".into(), caller_arn: String::new(), region: "us-east-1".into(), is_emulated: false };
-        let page = lay_out(&config, &site, Some(&Network::unknown()), &Programs::none(), Wait::default());
+        lay_out(&config, &site, Some(&Network::unknown()), &Programs::none(), Wait::default())
+    }
+
+    /// `api` and `docs` behind the load balancer of `web`.
+    fn shared_page() -> Page {
+        let service = "{ binary: b, instance_type: t3.micro";
+        page(&format!(
+            "  api: {service}, behind: {{ service: web, path: /api/* }} }}\n  \
+             docs: {service}, behind: {{ service: web, path: /docs/v2/* }} }}\n  \
+             web: {service} }}\n"
+        ))
+    }
+
+    #[test]
+    fn a_service_behind_another_one_has_a_rule_in_place_of_a_load_balancer() {
+        let page = shared_page();
         let all: Vec<&Address> = page.stack.dependencies().into_iter().map(|(address, _)| address).collect();
         let kinds =
             |section: &str| -> Vec<&str> { all.iter().filter(|it| it.section == section).map(|it| it.kind).collect() };
@@ -187,5 +228,24 @@ mod tests {
         let count = |kinds: &[&str], kind: &str| kinds.iter().filter(|it| **it == kind).count();
         assert_eq!((count(&api, "security_group"), count(&web, "security_group")), (1, 2));
         assert_eq!((count(&api, "alarm"), count(&web, "alarm")), (2, 3));
+    }
+
+    #[test]
+    fn the_rules_of_a_listener_have_priorities_of_their_own_and_the_more_exact_one_is_first() {
+        let page = shared_page();
+        let names: Vec<&str> = page.rules.iter().map(|rule| rule.name.as_str()).collect();
+        assert_eq!(names, ["app-web/api", "app-web/docs"]);
+        assert!(page.rules[1].priority < page.rules[0].priority);
+    }
+
+    #[test]
+    fn a_service_that_is_chosen_takes_those_behind_its_load_balancer_along() {
+        let page = shared_page();
+        let sections = |target: &str| {
+            let chosen = page.stack.select(&[target.to_owned()]).expect("it is there");
+            page.stack.sections(&chosen).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(sections("services.web"), ["artifacts", "services.api", "services.docs", "services.web"]);
+        assert_eq!(sections("services.api"), ["artifacts", "services.api", "services.web"], "with its load balancer");
     }
 }

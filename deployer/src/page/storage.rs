@@ -20,10 +20,15 @@ impl Layout<'_> {
     pub(super) fn anchor(&mut self) -> Handle<Bucket> {
         self.stack.section("artifacts");
         let anchor = Bucket { name: self.names.artifacts(), account: self.site.account.clone() };
-        self.stack.add("artifacts", anchor, (), |()| bucket::Settings {
+        let logging = self.config.services.iter().filter(|(_, service)| service.access_logs);
+        let settings = bucket::Settings {
             boot_reports_end_days: Some(REPORTS_END_DAYS),
+            // Also without a load balancer that writes any: those of one that has stopped must end, too.
+            access_logs_end_days: Some(ACCESS_LOGS_END_DAYS),
+            access_logs: logging.map(|(entry, _)| access_logs_prefix(entry.as_str())).collect(),
             ..bucket::Settings::private(Vec::new())
-        })
+        };
+        self.stack.add("artifacts", anchor, (), move |()| settings.clone())
     }
 
     pub(super) fn buckets(&mut self) -> BTreeMap<String, Handle<Bucket>> {
@@ -32,11 +37,14 @@ impl Layout<'_> {
             self.stack.section(format!("buckets.{entry}"));
             let cors: Vec<bucket::CorsRule> = wanted.cors.iter().map(cors_rule).collect();
             let bucket = Bucket { name: self.names.bucket(entry.as_str()), account: self.site.account.clone() };
-            let protected = wanted.protect;
-            let bucket = self.stack.add(entry.as_str(), bucket, (), move |()| bucket::Settings {
-                protected,
-                ..bucket::Settings::private(cors.clone())
-            });
+            let settings = bucket::Settings {
+                protected: wanted.protect,
+                versioned: wanted.versioning,
+                objects_end_days: wanted.lifecycle.expire_days.map(Into::into),
+                older_versions_end_days: wanted.lifecycle.noncurrent_days.map(Into::into),
+                ..bucket::Settings::private(cors)
+            };
+            let bucket = self.stack.add(entry.as_str(), bucket, (), move |()| settings.clone());
             self.offer(
                 "buckets",
                 entry.as_str(),
@@ -102,6 +110,14 @@ impl Layout<'_> {
 
 /// The days that the reports of instances are kept.
 const REPORTS_END_DAYS: i32 = 14;
+
+/// The days that access logs of load balancers are kept.
+const ACCESS_LOGS_END_DAYS: i32 = 90;
+
+/// The prefix of the access logs of a service's load balancer, without a slash at the end.
+pub(super) fn access_logs_prefix(entry: &str) -> String {
+    format!("{}{entry}", bucket::ACCESS_LOGS)
+}
 
 fn cors_rule(cors: &config::Cors) -> bucket::CorsRule {
     bucket::CorsRule {

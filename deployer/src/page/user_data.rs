@@ -1,10 +1,14 @@
 //! User data: the cloud-config that a new instance runs at its first boot.
 
+mod folder;
+
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use crate::config::{self, Store};
+use crate::config::{self, Commands, Store};
+
+pub use folder::{SETTING_UP, SETUP, has_commands};
 
 /// A service's values in user data. It has no `Debug`: its variables may be secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,22 +26,24 @@ pub struct UserData {
     /// The service's variables.
     pub environment: BTreeMap<String, String>,
     /// The variables whose values are kept in AWS, in the order of their names.
-    pub held: Vec<Held>,
+    pub stored: Vec<StoredVariable>,
     /// The port to listen on.
     pub port: u16,
     /// The SHA-256 of the program in hexadecimal: the unit starts nothing else.
     pub sha256: String,
+    /// The commands that run the program, if it is the archive of a folder.
+    pub commands: Option<Commands>,
     /// The log group that its lines go to.
     pub log_group: String,
 }
 
 /// A variable whose value is kept in AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct StoredVariable {
     /// Its name.
     pub variable: String,
-    /// Where its value is.
-    pub held: config::Held,
+    /// The place of its value.
+    pub value: config::StoredValue,
     /// The version of the value that `up` saw; empty if unknown. Instances read the current one: this only makes another
     /// template of another value, so that `up` rolls it out.
     pub version: String,
@@ -87,7 +93,7 @@ pub const REPORTS: &str = "boot/";
 
 /// From this port on, any user may listen (`net.ipv4.ip_unprivileged_port_start`).
 const UNPRIVILEGED: u16 = 1024;
-/// What a service that is not root needs below that port (systemd.exec(5), capabilities(7)).
+/// The line that lets a service that is not root listen below that port (systemd.exec(5), capabilities(7)).
 const BELOW_1024: &str = "\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
 
 /// The pause between two batches of lines, and before a value that could not be read is tried again: each costs a start of the AWS CLI, which takes most of a second of one
@@ -114,6 +120,12 @@ const ASSIGNMENT: &str = r#"(.SecretString//.Parameter.Value)|if $key=="" then .
 /// The script's message about a value that it cannot read. The name of the variable follows.
 pub const UNREADABLE: &str = "deployer: cannot read";
 
+/// The beginning of the command that downloads a program.
+const DOWNLOAD: &str = "aws s3 cp --only-show-errors ";
+
+/// The prefix if it is a command of a unit.
+const BEFORE: &str = "ExecStartPre=+/usr/bin/";
+
 impl UserData {
     /// Renders the cloud-config.
     pub fn render(&self) -> Result<String, Error> {
@@ -122,8 +134,9 @@ impl UserData {
             check_word(word)?;
         }
         let unit = self.unit();
-        let held = self.held_file()?;
-        let files = [self.service_files()?, held, self.report_files(), self.log_files()].concat();
+        let stored = self.stored_values_file()?;
+        let folder = self.commands.as_ref().map(|commands| self.folder_files(commands)).unwrap_or_default();
+        let files = [self.service_files()?, folder, stored, self.report_files(), self.log_files()].concat();
         let text = format!(
             "\
 #cloud-config
@@ -147,15 +160,15 @@ runcmd:
     }
 
     /// The environment file, the program's checksum and the unit. At every start the unit downloads the program with the
-    /// instance's role and verifies it; systemd restarts it when it exits.
+    /// instance's role and verifies it; the archive of a folder only once. systemd restarts it when it exits.
     fn service_files(&self) -> Result<String, Error> {
-        let UserData { stack, service, region, bucket, key, sha256, port, .. } = self;
+        let UserData { stack, service, sha256, port, .. } = self;
         let unit = self.unit();
         let environment = indented(&self.environment_file()?);
         let capability = if *port < UNPRIVILEGED { BELOW_1024 } else { "" };
         // The directory is on a tmpfs, and gone when the unit has stopped. The files are read before each process, and this
         // one does not exist before the first (systemd.exec(5), EnvironmentFile).
-        let (held, read_held) = match self.held.is_empty() {
+        let (stored, read_stored) = match self.stored.is_empty() {
             true => (String::new(), String::new()),
             false => (
                 format!(
@@ -163,6 +176,21 @@ runcmd:
                 ),
                 format!("\n    ExecStartPre=+/usr/bin/bash /opt/{unit}/secrets\n    TimeoutStartSec=300"),
             ),
+        };
+        let (program, directory, prepare) = match &self.commands {
+            None => {
+                let program = format!("/opt/{unit}/service");
+                let prepare = format!(
+                    "
+    ExecStartPre=+/usr/bin/{}
+    ExecStartPre=+/usr/bin/{}
+    ExecStartPre=+/usr/bin/chmod 0755 {program}{read_stored}",
+                    self.download(&program),
+                    self.check()
+                );
+                (program, String::new(), prepare)
+            }
+            Some(commands) => self.folder_start(commands, &read_stored),
         };
         Ok(format!(
             "\
@@ -173,7 +201,7 @@ runcmd:
 - path: /etc/{unit}.sha256
   permissions: '0644'
   content: |
-    {sha256}  /opt/{unit}/service
+    {sha256}  {program}
 - path: /etc/systemd/system/{unit}.service
   permissions: '0644'
   content: |
@@ -184,12 +212,9 @@ runcmd:
     StartLimitIntervalSec=0
     [Service]
     DynamicUser=yes{capability}
-    EnvironmentFile=/etc/{unit}.env{held}
+    EnvironmentFile=/etc/{unit}.env{stored}{directory}
     StandardOutput=journal
-    StandardError=journal+console
-    ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region {region} s3://{bucket}/{key} /opt/{unit}/service
-    ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/{unit}.sha256
-    ExecStartPre=+/usr/bin/chmod 0755 /opt/{unit}/service{read_held}
+    StandardError=journal+console{prepare}
     ExecStart=/opt/{unit}/service
     ExecStopPost=+-/usr/bin/bash /opt/{unit}/report exit
     Restart=always
@@ -200,19 +225,30 @@ runcmd:
         ))
     }
 
+    /// The command that downloads the program, or the archive of its folder.
+    fn download(&self, to: &str) -> String {
+        let UserData { region, bucket, key, .. } = self;
+        format!("{DOWNLOAD}--region {region} s3://{bucket}/{key} {to}")
+    }
+
+    /// The command that verifies what was downloaded.
+    fn check(&self) -> String {
+        format!("sha256sum --check --quiet /etc/{}.sha256", self.unit())
+    }
+
     /// The script that reads the values kept in AWS with the role of the instance, just before the program starts. They
     /// pass through pipes and variables of the shell, never through arguments, which others see. What the script prints is
     /// in the journal and in reports: names, and the messages of the AWS CLI, which contain no values.
-    fn held_file(&self) -> Result<String, Error> {
-        if self.held.is_empty() {
+    fn stored_values_file(&self) -> Result<String, Error> {
+        if self.stored.is_empty() {
             return Ok(String::new());
         }
         let (unit, region) = (self.unit(), &self.region);
         let (mut marks, mut reads) = (String::new(), String::new());
-        for Held { variable, held, version } in &self.held {
-            let mark = assignment(variable, format!("{held} {version}").trim_end())?;
+        for StoredVariable { variable, value, version } in &self.stored {
+            let mark = assignment(variable, format!("{value} {version}").trim_end())?;
             marks += &format!("    # {mark}");
-            let config::Held { store, name, key } = held;
+            let config::StoredValue { store, name, key } = value;
             for word in [name].into_iter().chain(key) {
                 check_quotable(word)?;
             }
@@ -249,7 +285,8 @@ runcmd:
 
     /// Reports to the artifact bucket, because the console and the journal of an instance are lost with it: when it
     /// boots, when its service first answers, and after every exit of the service (docs/aws.md §8.5). A report has at
-    /// most 8 KB, and no values of variables.
+    /// most 8 KB, and no values of variables. The unit starts once the commands before the program have ended: they may
+    /// take longer than the program is given to answer.
     fn report_files(&self) -> String {
         let UserData { stack, service, region, bucket, port, .. } = self;
         let unit = self.unit();
@@ -272,8 +309,7 @@ runcmd:
   content: |
     [Unit]
     Description={stack} {service}: boot report
-    Wants=network-online.target
-    After=network-online.target
+    After={unit}.service
     [Service]
     ExecStartPre=-/usr/bin/bash /opt/{unit}/report started
     ExecStart=/usr/bin/bash /opt/{unit}/report answers
@@ -391,7 +427,8 @@ pub struct Program<'a> {
 
 /// Finds the program in rendered user data; `None` if it is not ours.
 pub fn program(text: &str) -> Option<Program<'_>> {
-    let download = text.lines().find_map(|line| line.trim_start().strip_prefix("ExecStartPre=+/usr/bin/aws s3 cp "))?;
+    let mut commands = text.lines().map(str::trim_start).map(|line| line.strip_prefix(BEFORE).unwrap_or(line));
+    let download = commands.find_map(|line| line.strip_prefix(DOWNLOAD))?;
     let source = download.split(' ').find_map(|word| word.strip_prefix("s3://"))?;
     let (bucket, key) = source.split_once('/')?;
     let is_hash = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -405,9 +442,9 @@ pub fn variables(text: &str) -> Option<BTreeMap<&str, &str>> {
 }
 
 /// The values kept in AWS that rendered user data reads; none if it is not ours.
-pub fn held(text: &str) -> Vec<(Store, &str)> {
-    let Some(at) = text.find(HELD) else { return Vec::new() };
-    let lines = text[at + HELD.len() - MARK.len()..].lines();
+pub fn stored_values(text: &str) -> Vec<(Store, &str)> {
+    let Some(at) = text.find(STORED_VALUES) else { return Vec::new() };
+    let lines = text[at + STORED_VALUES.len() - MARK.len()..].lines();
     lines.map_while(|line| line.strip_prefix(MARK)).filter_map(value_of_mark).collect()
 }
 
@@ -443,9 +480,9 @@ struct Parts<'a> {
 const VARIABLES: &str = "  permissions: '0600'\n  content: |\n";
 
 /// The head of the script with the values that are kept in AWS, up to its marks.
-const HELD: &str = "/secrets\n  permissions: '0644'\n  content: |\n    # ";
+const STORED_VALUES: &str = "/secrets\n  permissions: '0644'\n  content: |\n    # ";
 
-/// What stands before a mark.
+/// The prefix of a mark.
 const MARK: &str = "    # ";
 
 fn parts(text: &str) -> Option<Parts<'_>> {
@@ -456,10 +493,10 @@ fn parts(text: &str) -> Option<Parts<'_>> {
     let rest = &rest[after..];
     let mut commands = before.to_owned();
     // The marks of values that are kept in AWS count as variables, too.
-    let rest = match rest.find(HELD) {
+    let rest = match rest.find(STORED_VALUES) {
         None => rest,
         Some(at) => {
-            let begin = at + HELD.len() - MARK.len();
+            let begin = at + STORED_VALUES.len() - MARK.len();
             let is_mark = |line: &&str| line.starts_with(MARK);
             let length: usize = rest[begin..].split_inclusive('\n').take_while(is_mark).map(str::len).sum();
             for (name, value) in variables_in(&rest[begin..begin + length], MARK)? {
@@ -499,11 +536,11 @@ fn indented(lines: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::Value;
 
-    fn postagram(environment: &[(&str, &str)]) -> UserData {
+    pub(super) fn postagram(environment: &[(&str, &str)]) -> UserData {
         UserData {
             stack: "postagram".into(),
             service: "web".into(),
@@ -511,9 +548,10 @@ mod tests {
             bucket: "postagram-artifacts-000000000000-us-east-1".into(),
             key: "services/web/abc123".into(),
             environment: environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-            held: Vec::new(),
+            stored: Vec::new(),
             port: 8080,
             sha256: "abc123".into(),
+            commands: None,
             log_group: "/deployer/postagram/web".into(),
         }
     }
@@ -591,8 +629,7 @@ mod tests {
               content: |
                 [Unit]
                 Description=postagram web: boot report
-                Wants=network-online.target
-                After=network-online.target
+                After=postagram-web.service
                 [Service]
                 ExecStartPre=-/usr/bin/bash /opt/postagram-web/report started
                 ExecStart=/usr/bin/bash /opt/postagram-web/report answers
@@ -736,22 +773,22 @@ mod tests {
         assert!(variables("#cloud-config\n").is_none() && commands("#cloud-config\n").is_none());
     }
 
-    fn held(variable: &str, store: Store, name: &str, key: Option<&str>) -> Held {
-        let held = config::Held { store, name: name.into(), key: key.map(str::to_owned) };
-        Held { variable: variable.into(), held, version: "7".into() }
+    fn stored(variable: &str, store: Store, name: &str, key: Option<&str>) -> StoredVariable {
+        let value = config::StoredValue { store, name: name.into(), key: key.map(str::to_owned) };
+        StoredVariable { variable: variable.into(), value, version: "7".into() }
     }
 
-    fn with_held() -> UserData {
+    fn with_stored_values() -> UserData {
         let all = [
-            held("DB", Store::Parameter, "/app/db", None),
-            held("JWT_SECRET", Store::Secret, "app/jwt", Some("value")),
+            stored("DB", Store::Parameter, "/app/db", None),
+            stored("JWT_SECRET", Store::Secret, "app/jwt", Some("value")),
         ];
-        UserData { held: all.into(), ..postagram(&[("A", "1")]) }
+        UserData { stored: all.into(), ..postagram(&[("A", "1")]) }
     }
 
     #[test]
     fn values_kept_in_aws_are_read_before_the_program_starts() {
-        let yaml = contents(&with_held());
+        let yaml = contents(&with_stored_values());
         let unit = yaml["write_files"][2]["content"].as_str().unwrap();
         let lines: Vec<&str> = unit.lines().filter(|line| line.contains("/run/") || line.contains("untime")).collect();
         let run = "EnvironmentFile=-/run/postagram-web/environment";
@@ -759,11 +796,11 @@ mod tests {
         let before: Vec<&str> = unit.lines().filter(|line| line.starts_with("ExecStartPre=")).collect();
         assert_eq!(before.last(), Some(&"ExecStartPre=+/usr/bin/bash /opt/postagram-web/secrets"));
         assert!(unit.contains("\nTimeoutStartSec=300\n"), "longer than the calls take that are tried again");
-        let text = with_held().render().unwrap();
-        assert_eq!(super::held(&text), [(Store::Parameter, "/app/db"), (Store::Secret, "app/jwt")]);
-        // A variable that looks like a mark is none.
+        let text = with_stored_values().render().unwrap();
+        assert_eq!(super::stored_values(&text), [(Store::Parameter, "/app/db"), (Store::Secret, "app/jwt")]);
+        // A variable that looks like a mark is not one.
         let other = postagram(&[("A", "secret x 7"), ("B", "/secrets # C=\"secret y 7\"")]).render().unwrap();
-        assert_eq!(super::held(&other), []);
+        assert_eq!(super::stored_values(&other), []);
         assert_eq!(yaml["write_files"][3]["path"], "/opt/postagram-web/secrets");
         let script = yaml["write_files"][3]["content"].as_str().unwrap().replace(ASSIGNMENT, "FILTER");
         expect_test::expect![[r#"
@@ -787,14 +824,14 @@ mod tests {
 
     #[test]
     fn another_version_of_a_value_is_another_variable_and_nothing_else() {
-        let (text, mut other) = (with_held().render().unwrap(), with_held());
-        other.held[1].version = "8".into();
+        let (text, mut other) = (with_stored_values().render().unwrap(), with_stored_values());
+        other.stored[1].version = "8".into();
         let other = other.render().unwrap();
         assert_eq!(commands(&text), commands(&other));
         assert_eq!(variables(&text).unwrap()["JWT_SECRET"], "secret app/jwt, key value 7");
         assert_eq!(variables(&other).unwrap()["JWT_SECRET"], "secret app/jwt, key value 8");
         assert_eq!(variables(&text).unwrap().len(), 4);
-        let quoted = UserData { held: vec![held("A", Store::Secret, "it's", None)], ..postagram(&[]) };
+        let quoted = UserData { stored: vec![stored("A", Store::Secret, "it's", None)], ..postagram(&[]) };
         assert_eq!(quoted.render(), Err(Error::Word { text: "it's".into() }));
     }
 
@@ -804,21 +841,21 @@ mod tests {
         let mut all = Vec::new();
         let mut bytes = 0;
         for number in 100.. {
-            let next = held(&format!("V{number}"), Store::Parameter, "/app/p", None);
-            bytes += next.held.bytes(&next.variable);
+            let next = stored(&format!("V{number}"), Store::Parameter, "/app/p", None);
+            bytes += next.value.bytes(&next.variable);
             if bytes > config::LARGEST_ENVIRONMENT {
                 break;
             }
             all.push(next);
         }
         assert!(all.len() > 10);
-        assert!(UserData { held: all, ..postagram(&[]) }.render().is_ok());
+        assert!(UserData { stored: all, ..postagram(&[]) }.render().is_ok());
         let name = "x".repeat(512);
-        let mut long: Vec<Held> = vec![held("V", Store::Secret, &name, Some(&"k".repeat(128)))];
-        let bytes = long[0].held.bytes("V");
-        long.push(held("W", Store::Secret, &name, None));
+        let mut long: Vec<StoredVariable> = vec![stored("V", Store::Secret, &name, Some(&"k".repeat(128)))];
+        let bytes = long[0].value.bytes("V");
+        long.push(stored("W", Store::Secret, &name, None));
         let text = "\"".repeat((config::LARGEST_ENVIRONMENT - 2 * bytes) / 2);
-        assert!(UserData { held: long, ..postagram(&[("A", &text)]) }.render().is_ok());
+        assert!(UserData { stored: long, ..postagram(&[("A", &text)]) }.render().is_ok());
     }
 
     #[test]

@@ -45,11 +45,11 @@ impl Layout<'_> {
     }
 
     /// The ARNs of the resources used, derived from their names: a policy does not need them to exist.
-    pub(super) fn uses(&self, uses: &config::Uses, held: &config::HeldVariables) -> Uses {
+    pub(super) fn uses(&self, uses: &config::Uses, stored: &config::StoredVariables) -> Uses {
         let Site { region, account, .. } = self.site;
         let partition = self.site.partition();
         let arns = |store: Store, arn: fn(&str, &str, &str) -> String| -> BTreeSet<String> {
-            held.values().filter(|it| it.store == store).map(|it| arn(region, account, &it.name)).collect()
+            stored.values().filter(|it| it.store == store).map(|it| arn(region, account, &it.name)).collect()
         };
         let bucket = |entry: &str| format!("arn:{partition}:s3:::{}", self.names.bucket(entry));
         let table = |entry: &str| {

@@ -12,7 +12,7 @@ use crate::{
     page::user_data,
 };
 
-/// How many digits of a program's hash are shown.
+/// The number of digits of a program's hash to show.
 pub const SHORT: usize = 8;
 
 /// The names of settings, as users know them, by their paths.

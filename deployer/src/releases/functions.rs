@@ -6,7 +6,7 @@ use crate::{
     cloud::aws::Aws,
     engine::{Fault, Owner},
     kinds::{
-        function::{self, Function, Settings},
+        function::{self, Described, Function, Settings},
         origin::Origin,
     },
 };
@@ -20,7 +20,7 @@ pub struct FunctionRelease {
     pub number: i64,
     /// When it was made, as Lambda writes it.
     pub made: String,
-    /// Who made it, and from which commit.
+    /// Its creator and commit.
     pub origin: Origin,
     /// Whether the deployer made it.
     pub is_ours: bool,
@@ -44,10 +44,15 @@ pub struct FunctionReleases {
 impl FunctionReleases {
     /// Reads the releases of a function; `None` if it does not exist.
     pub async fn read(aws: &Aws, function: &Function) -> Result<Option<FunctionReleases>, Fault> {
-        let Some((configuration, owner)) = function.describe(aws).await? else { return Ok(None) };
-        let present = function.settings(&configuration);
-        let mut all: Vec<FunctionRelease> =
-            function.versions(aws).await?.iter().filter_map(|version| release(function, version)).collect();
+        let Some(Described { configuration, owner, concurrency }) = function.describe(aws).await? else {
+            return Ok(None);
+        };
+        let beside = function.beside(aws).await?.reserving(concurrency);
+        let present = function.settings(&configuration).with(&beside);
+        let versions = function.versions(aws).await?;
+        let mut all: Vec<FunctionRelease> = versions.iter().filter_map(|version| release(function, version)).collect();
+        // Settings that versions do not include stay as they are.
+        all.iter_mut().for_each(|release| release.settings = release.settings.clone().with(&beside));
         all.sort_by_key(|release| std::cmp::Reverse(release.number));
         let is_present = |release: &&FunctionRelease| release.settings.is_like(&present);
         let in_service = all.iter().find(is_present).map(|release| release.number);
@@ -64,7 +69,7 @@ impl FunctionReleases {
         self.all.iter().find(|release| release.number < number)
     }
 
-    /// Those that are no longer kept: made by the deployer, neither among the newest nor in service.
+    /// The versions that are no longer kept: made by the deployer, neither among the newest nor in service.
     pub fn obsolete(&self) -> impl Iterator<Item = i64> {
         let ours = self.all.iter().filter(|release| release.is_ours).skip(KEPT);
         ours.map(|release| release.number).filter(|number| self.in_service != Some(*number))

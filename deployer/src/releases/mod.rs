@@ -3,8 +3,8 @@
 
 pub mod changes;
 pub mod functions;
-pub mod held;
 pub mod programs;
+pub mod stored_values;
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ pub struct Release {
     pub number: i64,
     /// When it was made, in seconds since 1970.
     pub made_s: i64,
-    /// Who made it, and from which commit.
+    /// Its creator and commit.
     pub origin: Origin,
     /// Its settings.
     pub settings: Settings,
@@ -67,14 +67,14 @@ pub struct RollOut {
     pub is_forward: bool,
 }
 
-/// What a release is doing.
+/// The state of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// The instances run it.
     InService,
     /// It is replacing the one in service.
     RollingOut,
-    /// It was to replace the one in service, and is being taken back.
+    /// Its roll-out is being rolled back.
     RollingBack,
 }
 
@@ -96,9 +96,9 @@ impl Release {
     }
 
     /// The values kept in AWS that its instances read.
-    pub fn held(&self) -> Vec<(Store, String)> {
-        let held = user_data::held(&self.settings.user_data).into_iter();
-        held.map(|(store, name)| (store, name.to_owned())).collect()
+    pub fn stored_values(&self) -> Vec<(Store, String)> {
+        let stored = user_data::stored_values(&self.settings.user_data).into_iter();
+        stored.map(|(store, name)| (store, name.to_owned())).collect()
     }
 
     /// The port that its instances listen on, if it is known.
@@ -109,7 +109,7 @@ impl Release {
     fn of(version: &LaunchTemplateVersion) -> Release {
         let (settings, image) = launch_template::chosen(version);
         let (_, origin) = Origin::parse(version.version_description().unwrap_or_default());
-        // Versions made by hand say nothing; AWS knows their creator.
+        // The description of a version made by hand has no creator; AWS has it.
         let who = origin.who.or_else(|| version.created_by().and_then(short_name));
         Release {
             number: version.version_number().unwrap_or_default(),
@@ -208,10 +208,11 @@ pub(crate) mod tests {
             region: "us-east-1".into(),
             bucket: "app-artifacts".into(),
             key: format!("services/web/{sha256}"),
-            held: Vec::new(),
+            stored: Vec::new(),
             environment: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             port: 8080,
             sha256: sha256.into(),
+            commands: None,
             log_group: "/deployer/app/web".into(),
         };
         let settings = Settings {

@@ -29,7 +29,7 @@ impl ServicePrograms {
     pub fn obsolete(&self, keys: BTreeSet<String>, releases: &Releases) -> BTreeSet<String> {
         let programs = releases.kept().filter_map(|release| release.program());
         let needed: BTreeSet<&str> = programs.map(|program| program.key).collect();
-        // What is not the program of any release was not uploaded for one, or is about to be used by the first.
+        // An object that no release uses was not uploaded for one, or its first release is about to be created.
         let known: BTreeSet<&str> = releases.all.iter().filter_map(|it| it.program()).map(|it| it.key).collect();
         keys.into_iter().filter(|key| known.contains(&**key) && !needed.contains(&**key)).collect()
     }

@@ -11,7 +11,7 @@ use super::{
     right, right_when,
 };
 use crate::{
-    config::{Config, Store},
+    config::{ChosenNetwork, Config, Store},
     engine::Inputs as _,
     page::Page,
 };
@@ -21,15 +21,15 @@ use crate::{
 pub struct Needs {
     /// Its name.
     pub command: &'static str,
-    /// What it does with resources.
+    /// Its operations on resources.
     deeds: &'static [Deed],
-    /// With which of them.
+    /// The resources that it operates on.
     which: Which,
     /// The rights for everything else.
     parts: &'static [&'static [Part]],
 }
 
-/// What a command does with resources.
+/// An operation of a command on resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
     List,
@@ -42,20 +42,20 @@ enum Deed {
     Remove,
 }
 
-/// The resources that a command deals with. Lists are made of every kind, whatever `stack.yaml` describes.
+/// The resources that a command deals with. Resources of every kind are listed, whatever `stack.yaml` describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
     /// None.
     None,
-    /// Those that `stack.yaml` describes.
+    /// The resources that `stack.yaml` describes.
     Described,
-    /// Those that its outputs need.
+    /// The resources that its outputs need.
     Outputs,
-    /// Those that the addresses of its services need.
+    /// The resources that the addresses of its services need.
     Addresses,
-    /// Those that the requests of `verify` need.
+    /// The resources that the requests of `verify` need.
     Verified,
-    /// Those of every stack.
+    /// The resources of every stack.
     OfAllStacks,
 }
 
@@ -74,9 +74,11 @@ enum Given {
     Buckets,
     Tables,
     /// Services in a network that `stack.yaml` names.
+    NamedNetwork,
+    /// Services in a network that is looked for: the default one, or one that the stack makes.
+    FoundNetwork,
+    /// Services in a network that the stack makes.
     OwnNetwork,
-    /// Services in the default network.
-    DefaultNetwork,
     /// A service behind the load balancer of another one.
     Behind,
     /// A service that names its machine image.
@@ -145,20 +147,20 @@ const REMOVE_RULES: &[Right] = &[right("elasticloadbalancing:DeleteRule", Rules)
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
 
-/// Whether values exist, and of which version they are (`cloud/held.rs`). A secret that does not exist has no ARN that a
-/// pattern could cover (docs/aws.md §23.1).
-const HELD_SECRETS: &[Right] = &[right("secretsmanager:DescribeSecret", Any)];
-const HELD_PARAMETERS: &[Right] = &[right("ssm:DescribeParameters", Any)];
+/// Whether stored values exist, and of which version they are (`cloud/stored_values.rs`). A secret that does not exist has
+/// no ARN that a pattern could cover (docs/aws.md §23.1).
+const STORED_SECRETS: &[Right] = &[right("secretsmanager:DescribeSecret", Any)];
+const STORED_PARAMETERS: &[Right] = &[right("ssm:DescribeParameters", Any)];
 
 /// Listing the secrets and parameters of stacks (`kinds/secret.rs`, `kinds/parameter.rs`).
-const LIST_HELD: &[Right] = &[
+const LIST_STORED: &[Right] = &[
     right("secretsmanager:ListSecrets", Any),
     right("ssm:DescribeParameters", Any),
     right("ssm:ListTagsForResource", Parameters),
 ];
 
 /// Removing those of the stack.
-const REMOVE_HELD: &[Right] = &[
+const REMOVE_STORED: &[Right] = &[
     right_when("secretsmanager:DeleteSecret", Secrets, Ours),
     right("secretsmanager:DescribeSecret", Any),
     right("secretsmanager:ListSecrets", Any),
@@ -168,7 +170,7 @@ const REMOVE_HELD: &[Right] = &[
 ];
 
 /// Setting values (`commands/secret.rs`). What another stack owns is neither changed nor taken over.
-const SET_HELD: &[Right] = &[
+const SET_STORED: &[Right] = &[
     right_when("secretsmanager:CreateSecret", Secrets, New),
     right_when("secretsmanager:PutSecretValue", Secrets, Ours),
     right_when("secretsmanager:RestoreSecret", Secrets, Ours),
@@ -177,7 +179,7 @@ const SET_HELD: &[Right] = &[
     right_when("ssm:PutParameter", Parameters, OursOrFree),
 ];
 
-/// What the releases in service read (`releases/held.rs`).
+/// Reading which values the releases in service use (`releases/stored_values.rs`).
 const READERS: &[Right] = &[
     right("autoscaling:DescribeAutoScalingGroups", Any),
     right("ec2:DescribeLaunchTemplateVersions", Any),
@@ -202,7 +204,7 @@ const HEALTH: &[Right] = &[
     right("elasticloadbalancing:DescribeTargetHealth", Any),
 ];
 
-/// The diagnosis of a service (`cloud/why/evidence.rs`).
+/// The diagnosis of a service (`cloud/why/evidence.rs`, `cloud/why/service_log.rs`).
 const WHY_SERVICES: &[Right] = &[
     right("autoscaling:DescribeAutoScalingGroups", Any),
     right("autoscaling:DescribeInstanceRefreshes", Any),
@@ -216,14 +218,19 @@ const WHY_SERVICES: &[Right] = &[
     right("elasticloadbalancing:DescribeLoadBalancers", Any),
     right("elasticloadbalancing:DescribeTargetGroups", Any),
     right("elasticloadbalancing:DescribeTargetHealth", Any),
-    // Whether the program is there, and the reports of instances.
+    // Calls that AWS has denied to the service.
+    right("logs:DescribeLogStreams", LogGroups),
+    right("logs:GetLogEvents", LogGroups),
+    // To check that the program exists, and to read the reports of instances.
     right("s3:GetObject", Programs),
     right("s3:GetObject", Reports),
     right("s3:ListBucket", Artifacts),
 ];
 
-/// The diagnosis of a function (`cloud/why/functions.rs`).
+/// The diagnosis of a function (`cloud/why/functions.rs`, `cloud/why/measured.rs`).
 const WHY_FUNCTIONS: &[Right] = &[
+    right("cloudwatch:GetMetricData", Any),
+    right("lambda:GetFunctionConcurrency", Functions),
     right("lambda:GetFunctionConfiguration", Functions),
     right("lambda:GetPolicy", Functions),
     right("logs:DescribeLogStreams", LogGroups),
@@ -252,12 +259,14 @@ const RELEASES: &[Right] = &[
     right("s3:ListBucket", Artifacts),
 ];
 
-/// Removing the programs of old releases (`commands/old_programs.rs`).
-const OLD_PROGRAMS: &[Right] = &[right("s3:DeleteObject", Programs)];
+/// Removing the programs of old releases (`commands/garbage_collection.rs`).
+const GARBAGE_COLLECTION: &[Right] = &[right("s3:DeleteObject", Programs)];
 
 /// The releases of a function (`releases/functions.rs`).
 const FUNCTION_RELEASES: &[Right] = &[
     right("lambda:GetFunction", Functions),
+    // Settings that versions do not include, and that stay as they are.
+    right("lambda:GetFunctionEventInvokeConfig", Functions),
     right("lambda:ListTags", Functions),
     right("lambda:ListVersionsByFunction", Functions),
 ];
@@ -296,18 +305,33 @@ const PAUSE: &[Right] = &[
     right("elasticloadbalancing:DescribeTags", Any),
 ];
 
-/// Trials of creations, and quotas (`commands/doctor/cloud.rs`).
+/// The trial of a network that the stack makes (`commands/doctor/cloud.rs`).
+const TRIED_NETWORK: &[Right] =
+    &[right_when("ec2:CreateTags", Networks, CreatedBy(&["CreateVpc"])), right_when("ec2:CreateVpc", Networks, New)];
+
+/// Trials of creations (`commands/doctor/cloud.rs`), and quotas (`commands/doctor/quotas.rs`).
 const DOCTOR: &[Right] = &[
+    right("autoscaling:DescribeAccountLimits", Any),
     right_when("ec2:CreateLaunchTemplate", Templates, New),
     right("ec2:CreateSecurityGroup", Networks),
     right_when("ec2:CreateSecurityGroup", SecurityGroups, New),
     right_when("ec2:CreateTags", SecurityGroups, CreatedBy(&["CreateSecurityGroup"])),
     right_when("ec2:CreateTags", Templates, CreatedBy(&["CreateLaunchTemplate"])),
     right("ec2:DescribeInstanceTypes", Any),
+    right("ec2:DescribeSecurityGroups", Any),
     right("elasticloadbalancing:DescribeAccountLimits", Any),
     right("elasticloadbalancing:DescribeLoadBalancers", Any),
+    right("elasticloadbalancing:DescribeTargetGroups", Any),
     right("servicequotas:GetServiceQuota", Any),
 ];
+
+/// The policy simulator (`commands/doctor/rights.rs`), on the caller's own user or role, whose name is not known.
+const SIMULATE: &[Right] = &[right("iam:SimulatePrincipalPolicy", Any)];
+
+/// The quota of tables, and that of concurrent executions.
+const QUOTA_OF_TABLES: &[Right] = &[right("dynamodb:ListTables", Any), right("servicequotas:GetServiceQuota", Any)];
+const QUOTA_OF_FUNCTIONS: &[Right] =
+    &[right("lambda:GetAccountSettings", Any), right("lambda:GetFunctionConcurrency", Functions)];
 
 /// The size of a stack (`kinds/bucket/emptying.rs`, `kinds/launch_template.rs`).
 const SIZES: &[Right] = &[right("ec2:DescribeLaunchTemplateVersions", Any), right("s3:ListBucket", Buckets)];
@@ -316,26 +340,26 @@ const REGIONS: &[Right] = &[right("ec2:DescribeRegions", Any)];
 
 use Deed::{Change, List, Loss, Read, Remove, Tidy};
 
-/// What `up` does with resources.
+/// The operations of `up` on resources.
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 
-/// What every command needs that lays out the stack: the default network and the domains of services.
+/// The permissions of every command that lays out the stack: for the default network and the domains of services.
 const SITE: &[Part] =
-    &[part(Given::DefaultNetwork, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
+    &[part(Given::FoundNetwork, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
 
-/// What commands need that check a network that `stack.yaml` names.
-const CHECKED: &[Part] = &[part(Given::OwnNetwork, NETWORK), part(Given::OwnNetwork, ROUTES)];
+/// The permissions of commands that check a network that `stack.yaml` names.
+const CHECKED: &[Part] = &[part(Given::NamedNetwork, NETWORK), part(Given::NamedNetwork, ROUTES)];
 
-/// What else `up` needs.
+/// The other permissions of `up`.
 const UP: &[Part] = &[
     part(Given::Image, IMAGES),
-    part(Given::Secrets, HELD_SECRETS),
-    part(Given::Parameters, HELD_PARAMETERS),
+    part(Given::Secrets, STORED_SECRETS),
+    part(Given::Parameters, STORED_PARAMETERS),
     part(Given::Always, LEASE),
     part(Given::Always, FIND_RULES),
     part(Given::Services, HEALTH),
     part(Given::Services, WHY_SERVICES),
-    part(Given::Services, OLD_PROGRAMS),
+    part(Given::Services, GARBAGE_COLLECTION),
     part(Given::Services, REMOVE_CERTIFICATES),
     part(Given::Services, REMOVE_RULES),
 ];
@@ -353,8 +377,8 @@ pub const COMMANDS: &[Needs] = &[
             CHECKED,
             &[
                 part(Given::Image, IMAGES),
-                part(Given::Secrets, HELD_SECRETS),
-                part(Given::Parameters, HELD_PARAMETERS),
+                part(Given::Secrets, STORED_SECRETS),
+                part(Given::Parameters, STORED_PARAMETERS),
                 part(Given::Services, FIND_CERTIFICATES),
                 part(Given::Always, FIND_RULES),
             ],
@@ -374,8 +398,8 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Functions, WHY_FUNCTIONS),
                 part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
                 part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
-                part(Given::Secrets, HELD_SECRETS),
-                part(Given::Parameters, HELD_PARAMETERS),
+                part(Given::Secrets, STORED_SECRETS),
+                part(Given::Parameters, STORED_PARAMETERS),
             ],
         ],
     ),
@@ -389,8 +413,8 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Services, WHY_SERVICES),
                 part(Given::Behind, RULES),
                 part(Given::Functions, WHY_FUNCTIONS),
-                part(Given::Secrets, HELD_SECRETS),
-                part(Given::Parameters, HELD_PARAMETERS),
+                part(Given::Secrets, STORED_SECRETS),
+                part(Given::Parameters, STORED_PARAMETERS),
             ],
         ],
     ),
@@ -416,8 +440,8 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
                 // For earlier releases, whose values stack.yaml may no longer name.
-                part(Given::Always, HELD_SECRETS),
-                part(Given::Always, HELD_PARAMETERS),
+                part(Given::Always, STORED_SECRETS),
+                part(Given::Always, STORED_PARAMETERS),
             ],
         ],
     ),
@@ -469,7 +493,7 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Always, LEASE),
-                part(Given::Always, REMOVE_HELD),
+                part(Given::Always, REMOVE_STORED),
                 part(Given::Always, FIND_RULES),
                 part(Given::Services, REMOVE_CERTIFICATES),
                 part(Given::Services, REMOVE_RULES),
@@ -480,14 +504,27 @@ pub const COMMANDS: &[Needs] = &[
         "secret",
         &[],
         Which::None,
-        &[&[part(Given::Always, SET_HELD), part(Given::Always, REMOVE_HELD), part(Given::Always, READERS)]],
+        &[&[part(Given::Always, SET_STORED), part(Given::Always, REMOVE_STORED), part(Given::Always, READERS)]],
     ),
     command("outputs", &[Read], Which::Outputs, &[SITE]),
+    command(
+        "export",
+        &[List, Read],
+        Which::Described,
+        &[
+            SITE,
+            &[
+                part(Given::Services, &[right("ec2:DescribeSecurityGroupRules", Any)]),
+                part(Given::Always, LIST_STORED),
+                part(Given::Always, STORED_SECRETS),
+            ],
+        ],
+    ),
     command(
         "ls",
         &[List],
         Which::OfAllStacks,
-        &[&[part(Given::Always, REGIONS), part(Given::Always, SIZES), part(Given::Always, LIST_HELD)]],
+        &[&[part(Given::Always, REGIONS), part(Given::Always, SIZES), part(Given::Always, LIST_STORED)]],
     ),
     offline("policy"),
     offline("schema"),
@@ -495,7 +532,18 @@ pub const COMMANDS: &[Needs] = &[
         "doctor",
         &[Read],
         Which::Described,
-        &[SITE, CHECKED, &[part(Given::Always, REGIONS), part(Given::Services, DOCTOR)]],
+        &[
+            SITE,
+            CHECKED,
+            &[
+                part(Given::Always, REGIONS),
+                part(Given::Always, SIMULATE),
+                part(Given::Services, DOCTOR),
+                part(Given::OwnNetwork, TRIED_NETWORK),
+                part(Given::Tables, QUOTA_OF_TABLES),
+                part(Given::Functions, QUOTA_OF_FUNCTIONS),
+            ],
+        ],
     ),
     offline("init"),
     offline("validate"),
@@ -557,8 +605,13 @@ impl Given {
         match self {
             Given::Always => true,
             Given::Services => !config.services.is_empty(),
-            Given::OwnNetwork => !config.services.is_empty() && config.network.is_some(),
-            Given::DefaultNetwork => !config.services.is_empty() && config.network.is_none(),
+            Given::NamedNetwork => {
+                !config.services.is_empty() && matches!(config.network, Some(ChosenNetwork::Existing(_)))
+            }
+            Given::FoundNetwork => {
+                !config.services.is_empty() && !matches!(config.network, Some(ChosenNetwork::Existing(_)))
+            }
+            Given::OwnNetwork => !config.services.is_empty() && matches!(config.network, Some(ChosenNetwork::Own(_))),
             Given::Functions => !config.functions.is_empty(),
             Given::Buckets => !config.buckets.is_empty(),
             Given::Tables => !config.tables.is_empty(),

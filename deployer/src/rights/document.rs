@@ -47,25 +47,25 @@ impl Document {
 /// An operator, the key and the values to compare it with.
 type Test = (&'static str, String, BTreeSet<String>);
 
-/// Resources, and the conditions under which actions on them are allowed.
-type Place = (BTreeSet<String>, Vec<Test>);
+/// What the actions of a statement share: resources, and the conditions under which the actions are allowed.
+type StatementKey = (BTreeSet<String>, Vec<Test>);
 
 /// One statement for all actions on the same resources under the same condition.
 fn statements(rights: &[(Right, &Scope)]) -> Vec<Value> {
-    let mut places: BTreeMap<Place, BTreeSet<&str>> = BTreeMap::new();
+    let mut by_key: BTreeMap<StatementKey, BTreeSet<&str>> = BTreeMap::new();
     for (Right { action, on, when }, scope) in rights {
-        places.entry((on.arns(scope), when.conditions(scope))).or_default().insert(action);
+        by_key.entry((on.arns(scope), when.conditions(scope))).or_default().insert(action);
     }
-    // What is allowed on everything need not be allowed on less.
-    let everywhere = places.get(&(["*".to_owned()].into(), Vec::new())).cloned().unwrap_or_default();
-    let is_everything = |(resources, conditions): &Place| conditions.is_empty() && resources.contains("*");
-    for (place, actions) in &mut places {
-        if !is_everything(place) {
+    // An action that is allowed on everything need not be allowed on less.
+    let everywhere = by_key.get(&(["*".to_owned()].into(), Vec::new())).cloned().unwrap_or_default();
+    let is_everything = |(resources, conditions): &StatementKey| conditions.is_empty() && resources.contains("*");
+    for (key, actions) in &mut by_key {
+        if !is_everything(key) {
             actions.retain(|action| !everywhere.contains(action));
         }
     }
-    places.retain(|_, actions| !actions.is_empty());
-    places.into_iter().map(|((resources, conditions), actions)| statement(&actions, &resources, &conditions)).collect()
+    by_key.retain(|_, actions| !actions.is_empty());
+    by_key.into_iter().map(|((resources, conditions), actions)| statement(&actions, &resources, &conditions)).collect()
 }
 
 fn statement(actions: &BTreeSet<&str>, resources: &BTreeSet<String>, conditions: &[Test]) -> Value {
@@ -102,6 +102,29 @@ fn cut(statement: Value, longest: usize) -> Vec<Value> {
         half
     });
     halves.into_iter().flat_map(|half| cut(half, longest)).collect()
+}
+
+/// A request for actions on a resource, with condition keys: what a policy has to allow.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request {
+    /// An ARN, a pattern for ARNs, or `*`.
+    pub resource: String,
+    /// The condition keys of the request, each with its value.
+    pub keys: Vec<(String, String)>,
+}
+
+/// Returns the actions of each request that these rights are for. A condition with several values is fulfilled by its first.
+pub fn requests(rights: &[Right], scope: &Scope) -> BTreeMap<Request, BTreeSet<&'static str>> {
+    let mut all: BTreeMap<Request, BTreeSet<&'static str>> = BTreeMap::new();
+    for Right { action, on, when } in rights {
+        let keys = when.conditions(scope).into_iter();
+        let keys: Vec<(String, String)> =
+            keys.filter_map(|(_, key, values)| Some((key, values.into_iter().next()?))).collect();
+        for resource in on.arns(scope) {
+            all.entry(Request { resource, keys: keys.clone() }).or_default().insert(*action);
+        }
+    }
+    all
 }
 
 impl When {
@@ -165,6 +188,28 @@ mod tests {
                     "Resource": "arn:aws:s3:::app-*-123456789012-us-east-1",
                 },
             ])
+        );
+    }
+
+    #[test]
+    fn a_request_has_the_keys_that_its_conditions_compare() {
+        let rights = [
+            right("logs:CreateLogGroup", On::LogGroups),
+            right_when("iam:PassRole", On::Roles, When::PassedTo(&["lambda.amazonaws.com", "ec2.amazonaws.com"])),
+            right_when("ssm:AddTagsToResource", On::Parameters, When::Taking),
+        ];
+        let asked: Vec<String> = requests(&rights, &scope())
+            .into_iter()
+            .map(|(Request { resource, keys }, actions)| format!("{actions:?} {resource} {keys:?}"))
+            .collect();
+        assert_eq!(
+            asked,
+            [
+                r#"{"iam:PassRole"} arn:aws:iam::123456789012:role/deployer/app/* [("iam:PassedToService", "ec2.amazonaws.com")]"#,
+                r#"{"logs:CreateLogGroup"} arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/app-* []"#,
+                r#"{"logs:CreateLogGroup"} arn:aws:logs:us-east-1:123456789012:log-group:/deployer/app/* []"#,
+                r#"{"ssm:AddTagsToResource"} arn:aws:ssm:us-east-1:123456789012:parameter/* [("aws:RequestTag/deployer:stack", "app"), ("aws:ResourceTag/deployer:stack", "app")]"#,
+            ]
         );
     }
 

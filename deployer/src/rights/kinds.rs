@@ -12,7 +12,7 @@ use super::{
 pub struct OfKind {
     /// Its name, as in plans.
     pub kind: &'static str,
-    /// Listing resources and reading whose they are: to find those that `stack.yaml` no longer describes, and every
+    /// Listing resources and reading their owners: to find those that `stack.yaml` no longer describes, and every
     /// stack.
     pub list: &'static [Right],
     /// Reading one.
@@ -133,10 +133,11 @@ pub const KINDS: &[OfKind] = &[
             right("s3:GetBucketPolicy", Buckets),
             right("s3:GetBucketPublicAccessBlock", Buckets),
             right("s3:GetBucketTagging", Buckets),
+            right("s3:GetBucketVersioning", Buckets),
             right("s3:GetEncryptionConfiguration", Buckets),
             right("s3:GetLifecycleConfiguration", Buckets),
         ],
-        loss: &[right("s3:ListBucket", Buckets)],
+        loss: &[right("s3:ListBucketVersions", Buckets)],
         change: &[
             right("s3:CreateBucket", Buckets),
             right("s3:PutBucketCORS", Buckets),
@@ -144,6 +145,7 @@ pub const KINDS: &[OfKind] = &[
             right("s3:PutBucketPolicy", Buckets),
             right("s3:PutBucketPublicAccessBlock", Buckets),
             right("s3:PutBucketTagging", Buckets),
+            right("s3:PutBucketVersioning", Buckets),
             right("s3:PutEncryptionConfiguration", Buckets),
             right("s3:PutLifecycleConfiguration", Buckets),
             right("s3:TagResource", Buckets),
@@ -186,6 +188,7 @@ pub const KINDS: &[OfKind] = &[
         // Without `ListTags`, Lambda leaves the tags out (docs/aws.md §7.1).
         read: &[
             right("lambda:GetFunction", Functions),
+            right("lambda:GetFunctionEventInvokeConfig", Functions),
             right("lambda:ListTags", Functions),
             right("lambda:ListVersionsByFunction", Functions),
         ],
@@ -195,10 +198,15 @@ pub const KINDS: &[OfKind] = &[
             right("lambda:CreateFunction", Functions),
             // Versions older than the last five.
             right("lambda:DeleteFunction", Functions),
+            right("lambda:DeleteFunctionConcurrency", Functions),
+            right("lambda:DeleteFunctionEventInvokeConfig", Functions),
             right("lambda:PublishVersion", Functions),
+            right("lambda:PutFunctionConcurrency", Functions),
+            right("lambda:PutFunctionEventInvokeConfig", Functions),
             right("lambda:TagResource", Functions),
             right("lambda:UpdateFunctionCode", Functions),
             right("lambda:UpdateFunctionConfiguration", Functions),
+            right("lambda:UpdateFunctionEventInvokeConfig", Functions),
         ],
         remove: &[right("lambda:DeleteFunction", Functions)],
     },
@@ -215,6 +223,29 @@ pub const KINDS: &[OfKind] = &[
             right("iam:TagInstanceProfile", Profiles),
         ],
         remove: &[right("iam:DeleteInstanceProfile", Profiles), right("iam:RemoveRoleFromInstanceProfile", Profiles)],
+    },
+    OfKind {
+        kind: "internet_gateway",
+        list: &[right("ec2:DescribeInternetGateways", Any)],
+        // The one that is attached to the VPC may lack our tags.
+        read: &[right("ec2:DescribeInternetGateways", Any), right("ec2:DescribeVpcs", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:AttachInternetGateway", Gateways, Ours),
+            right_when("ec2:AttachInternetGateway", Networks, Ours),
+            right_when("ec2:CreateInternetGateway", Gateways, New),
+            right_when("ec2:CreateTags", Gateways, CreatedBy(&["CreateInternetGateway"])),
+            right_when("ec2:CreateTags", Gateways, Ours),
+            // One that was made twice, and one that is attached to another network.
+            right_when("ec2:DeleteInternetGateway", Gateways, Ours),
+            right_when("ec2:DetachInternetGateway", Gateways, Ours),
+            right("ec2:DetachInternetGateway", Networks),
+        ],
+        remove: &[
+            right_when("ec2:DeleteInternetGateway", Gateways, Ours),
+            right_when("ec2:DetachInternetGateway", Gateways, Ours),
+            right("ec2:DetachInternetGateway", Networks),
+        ],
     },
     OfKind {
         kind: "launch_template",
@@ -236,7 +267,7 @@ pub const KINDS: &[OfKind] = &[
         read: &[right("elasticloadbalancing:DescribeListeners", Any), TAGS],
         loss: &[],
         change: &[
-            // Of a new listener, the load balancer is asked (docs/aws.md §2.5).
+            // For a new listener, AWS checks the permission on the load balancer (docs/aws.md §2.5).
             add_tags(Balancers),
             add_tags(Listeners),
             right("elasticloadbalancing:CreateListener", Balancers),
@@ -320,6 +351,23 @@ pub const KINDS: &[OfKind] = &[
         ],
     },
     OfKind {
+        kind: "route_table",
+        list: &[right("ec2:DescribeRouteTables", Any)],
+        read: &[right("ec2:DescribeRouteTables", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:CreateRoute", RouteTables, Ours),
+            right_when("ec2:CreateRouteTable", Networks, Ours),
+            right_when("ec2:CreateRouteTable", RouteTables, New),
+            right_when("ec2:CreateTags", RouteTables, CreatedBy(&["CreateRouteTable"])),
+            right_when("ec2:CreateTags", RouteTables, Ours),
+            // One that was made twice.
+            right_when("ec2:DeleteRouteTable", RouteTables, Ours),
+            right_when("ec2:ReplaceRoute", RouteTables, Ours),
+        ],
+        remove: &[right_when("ec2:DeleteRouteTable", RouteTables, Ours)],
+    },
+    OfKind {
         kind: "rule",
         list: &[],
         read: &[right("elasticloadbalancing:DescribeRules", Any), TAGS],
@@ -375,6 +423,25 @@ pub const KINDS: &[OfKind] = &[
         ],
     },
     OfKind {
+        kind: "subnet",
+        list: &[right("ec2:DescribeSubnets", Any)],
+        read: &[right("ec2:DescribeRouteTables", Any), right("ec2:DescribeSubnets", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:AssociateRouteTable", RouteTables, Ours),
+            right_when("ec2:AssociateRouteTable", Subnets, Ours),
+            right_when("ec2:CreateSubnet", Networks, Ours),
+            right_when("ec2:CreateSubnet", Subnets, New),
+            right_when("ec2:CreateTags", Subnets, CreatedBy(&["CreateSubnet"])),
+            right_when("ec2:CreateTags", Subnets, Ours),
+            right_when("ec2:ModifySubnetAttribute", Subnets, Ours),
+            // From the table of another owner.
+            right("ec2:ReplaceRouteTableAssociation", RouteTables),
+        ],
+        // EC2 ends the association with the subnet: the call for it is made on moto only.
+        remove: &[right_when("ec2:DeleteSubnet", Subnets, Ours)],
+    },
+    OfKind {
         kind: "table",
         list: &[
             right("dynamodb:DescribeTable", Tables),
@@ -425,5 +492,19 @@ pub const KINDS: &[OfKind] = &[
             CHANGE_RECORDS,
         ],
         remove: &[CHANGE_RECORDS],
+    },
+    OfKind {
+        kind: "vpc",
+        list: &[right("ec2:DescribeVpcs", Any)],
+        read: &[right("ec2:DescribeVpcs", Any)],
+        loss: &[],
+        change: &[
+            right_when("ec2:CreateTags", Networks, CreatedBy(&["CreateVpc"])),
+            right_when("ec2:CreateTags", Networks, Ours),
+            right_when("ec2:CreateVpc", Networks, New),
+            // One that was made twice.
+            right_when("ec2:DeleteVpc", Networks, Ours),
+        ],
+        remove: &[right_when("ec2:DeleteVpc", Networks, Ours)],
     },
 ];

@@ -6,7 +6,7 @@ mod document;
 mod kinds;
 
 pub use commands::{COMMANDS, Needs, of_command};
-pub use document::{Document, LONGEST_MANAGED, documents};
+pub use document::{Document, LONGEST_MANAGED, Request, documents, requests};
 pub use kinds::KINDS;
 
 use std::collections::BTreeSet;
@@ -88,9 +88,15 @@ pub enum On {
     Templates,
     /// The security groups. Their ids are chosen by EC2.
     SecurityGroups,
-    /// The networks in which security groups are created.
+    /// The VPCs: those in which security groups are created, and those of stacks. Their ids are chosen by EC2.
     Networks,
-    /// What a launch template gives tags to.
+    /// The internet gateways, likewise.
+    Gateways,
+    /// The route tables, likewise.
+    RouteTables,
+    /// The subnets, likewise.
+    Subnets,
+    /// The instances and volumes that a launch template tags.
     Launched,
     /// The secrets, whose names need not begin with the stack's.
     Secrets,
@@ -202,6 +208,9 @@ impl On {
             On::Templates => vec![arn("ec2", "launch-template/*")],
             On::SecurityGroups => vec![arn("ec2", "security-group/*")],
             On::Networks => vec![arn("ec2", "vpc/*")],
+            On::Gateways => vec![arn("ec2", "internet-gateway/*")],
+            On::RouteTables => vec![arn("ec2", "route-table/*")],
+            On::Subnets => vec![arn("ec2", "subnet/*")],
             On::Secrets => vec![arn("secretsmanager", "secret:*")],
             On::Parameters => vec![arn("ssm", "parameter/*")],
             On::Launched => vec![arn("ec2", "instance/*"), arn("ec2", "volume/*")],

@@ -139,7 +139,7 @@ async fn read(body: &mut SdkBody) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The root cause of an error, which says the most: errors of the client repeat themselves.
+/// The root cause of an error, which is the most informative: errors of the client repeat it.
 fn words(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
 }

@@ -106,7 +106,7 @@ fn json(expected: &Expected, answer: &Answer, values: &Values) -> Option<String>
     })
 }
 
-/// Whether a value is the expected one: an object may have more members. The text `*` stands for everything but null.
+/// Whether a value is the expected one: an object may have more members. The text `*` matches everything but null.
 fn equals(wanted: &JsonWords, value: &Value, values: &Values) -> bool {
     match (wanted, value) {
         (JsonWords::Text(text), Value::String(value)) => fits(&values.pattern(text), value),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_text() {
+    fn a_star_matches_any_text() {
         for (pattern, text, fit) in [
             ("text/html*", "text/html; charset=utf-8", true),
             ("*<html*", "<!doctype html><html lang=\"en\">", true),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 /// Shorter values reveal nothing, and occur everywhere.
 const SHORTEST_SECRET: usize = 6;
 
-/// What replaces a hidden value.
+/// The replacement for a hidden value.
 const MASK: &str = "(hidden)";
 
 /// Values that messages must not show.

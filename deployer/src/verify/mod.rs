@@ -45,7 +45,7 @@ pub struct Result {
     pub name: String,
     /// The request as it is written.
     pub request: String,
-    /// How it ended.
+    /// Its result.
     pub end: End,
     /// The status of the last answer.
     pub status: Option<u16>,
@@ -55,14 +55,14 @@ pub struct Result {
     pub took: Duration,
 }
 
-/// How a step ended.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// The answer was as expected.
     Passed,
-    /// It was not; this is why.
+    /// It failed, for this reason.
     Failed(String),
-    /// It was not made, for this reason.
+    /// It was skipped, for this reason.
     Skipped(String),
 }
 
@@ -82,7 +82,7 @@ pub enum Moment<'a> {
     Ended(&'a Result),
 }
 
-/// What one attempt found.
+/// The result of one attempt.
 struct Attempt {
     status: Option<u16>,
     problem: Option<String>,

@@ -1,4 +1,4 @@
-//! JSON pointers (RFC 6901) in which `*` stands for every item of a list and every member of an object.
+//! JSON pointers (RFC 6901) in which `*` matches every item of a list and every member of an object.
 
 use serde_json::Value;
 

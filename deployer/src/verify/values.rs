@@ -13,7 +13,7 @@ use crate::config::verify::{RUN, Word, Words};
 /// Everything but the unreserved characters of RFC 3986 §2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What variables and references stand for.
+/// The values of variables and references.
 #[derive(Debug, Clone)]
 pub struct Values {
     base: String,
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_written_star_stands_for_any_text() {
+    fn only_a_written_star_matches_any_text() {
         assert_eq!(values().pattern(&words("a*${id}*")), ["a", "a/b é*", ""]);
         assert_eq!(values().pattern(&words("")), [""]);
     }

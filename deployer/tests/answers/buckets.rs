@@ -1,6 +1,6 @@
 //! Buckets: taken names, and what keeps one from being deleted.
 
-use testkit::proxy::Fault;
+use testkit::proxy::InjectedFault;
 
 use crate::support::cloud::connect;
 use crate::support::hands::Hands;
@@ -13,7 +13,7 @@ pub async fn an_object_that_cannot_be_deleted_is_named_and_the_bucket_stays() {
     scene.prepare(Phase::Down).await;
     let refused = "<DeleteResult><Error><Key>a + b%/é</Key><Code>AccessDenied</Code>\
                    <Message>Access Denied</Message></Error></DeleteResult>";
-    scene.proxy.inject(["DeleteObjects"], Fault::Answered(refused.into()), usize::MAX);
+    scene.proxy.inject(["DeleteObjects"], InjectedFault::Answered(refused.into()), usize::MAX);
     let said = scene.run(Phase::Down.arguments()).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("a + b%/é") && said.stderr.contains("AccessDenied"), "{}", said.stderr);
@@ -26,7 +26,7 @@ pub async fn an_object_that_cannot_be_deleted_is_named_and_the_bucket_stays() {
 #[tokio::test(flavor = "multi_thread")]
 pub async fn a_bucket_name_taken_by_another_account_is_never_ours_and_never_absent() {
     let scene = Scene::local().await;
-    let forbidden = Fault::refused(403, "AccessDenied", "Access Denied");
+    let forbidden = InjectedFault::refused(403, "AccessDenied", "Access Denied");
     scene.proxy.inject(["GetBucketTagging", "HeadBucket"], forbidden, usize::MAX);
     let said = scene.run(Phase::Up.arguments()).await;
     assert_eq!(said.code, 1, "{}", said.all());

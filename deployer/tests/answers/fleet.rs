@@ -1,6 +1,6 @@
 //! Instances and load balancers: launches, health and roll-outs.
 
-use testkit::proxy::Fault;
+use testkit::proxy::InjectedFault;
 
 use super::reports::{assert_state_is_reported, remedies};
 use crate::support::Said;
@@ -9,7 +9,7 @@ use crate::support::run::Run;
 use crate::support::scene::{Phase, Scene};
 
 /// Runs `up` while the proxy injects `answers` about the instances.
-async fn up_with_fleet(answers: &[(&str, Fault)], more: &[&str]) -> Said {
+async fn up_with_fleet(answers: &[(&str, InjectedFault)], more: &[&str]) -> Said {
     let scene = Scene::local().await;
     for (operation, trouble) in answers {
         scene.proxy.inject([*operation], trouble.clone(), usize::MAX);
@@ -33,8 +33,8 @@ fn assert_the_service_failed(said: &Said, words: &str, advice: &str) {
     assert!(said.stderr.contains("failed (1): service.web"), "{}", said.stderr);
 }
 
-fn never_healthy() -> (&'static str, Fault) {
-    ("DescribeTargetHealth", Fault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]))
+fn never_healthy() -> (&'static str, InjectedFault) {
+    ("DescribeTargetHealth", InjectedFault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +60,7 @@ pub async fn a_launch_that_can_never_succeed_ends_the_wait_with_its_reason() {
     ];
     for (text, advice) in failures {
         let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{text}</StatusMessage>");
-        let activities = Fault::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
+        let activities = InjectedFault::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
         let said = up_with_fleet(&[("DescribeScalingActivities", activities), never_healthy()], &[]).await;
         assert_the_service_failed(&said, text, advice);
     }
@@ -69,9 +69,9 @@ pub async fn a_launch_that_can_never_succeed_ends_the_wait_with_its_reason() {
 /// AWS's message for a zone without capacity for an instance.
 const NO_ROOM: &str = "We currently do not have sufficient t3.micro capacity in the Availability Zone you requested (us-east-1a). Our system will be working on provisioning additional capacity. Launching EC2 instance failed.";
 
-fn no_room() -> (&'static str, Fault) {
+fn no_room() -> (&'static str, InjectedFault) {
     let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{NO_ROOM}</StatusMessage>");
-    let activities = Fault::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
+    let activities = InjectedFault::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
     ("DescribeScalingActivities", activities)
 }
 
@@ -95,7 +95,7 @@ pub async fn full_zones_end_the_wait_at_its_limit_with_the_reason() {
     let text = "InsufficientInstanceCapacity: We currently do not have sufficient t3.micro capacity in the Availability \
                 Zone you requested (us-east-1a). Launching EC2 instance failed.";
     let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{text}</StatusMessage>");
-    let activities = Fault::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
+    let activities = InjectedFault::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
     let answers = [("DescribeScalingActivities", activities), never_healthy()];
     let said = up_with_fleet(&answers, &["--healthy-within", "3"]).await;
     assert_the_service_failed(&said, text, "choose another `instance_type`");
@@ -106,7 +106,7 @@ pub async fn full_zones_end_the_wait_at_its_limit_with_the_reason() {
 pub async fn a_load_balancer_that_is_long_being_provisioned_is_waited_for() {
     const LOOKS: usize = 8;
     let scene = Scene::local().await;
-    let busy = Fault::reworded(&[("<Code>active</Code>", "<Code>provisioning</Code>")]);
+    let busy = InjectedFault::reworded(&[("<Code>active</Code>", "<Code>provisioning</Code>")]);
     scene.proxy.inject(["DescribeLoadBalancers"], busy, LOOKS);
     let said = scene.done(Phase::Up).await;
     assert!(said.stderr.contains("load_balancer.web: provisioning"), "{}", said.stderr);
@@ -120,7 +120,7 @@ pub async fn a_load_balancer_that_is_long_being_provisioned_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 pub async fn a_load_balancer_that_aws_could_not_provision_is_reported_with_the_reason() {
     let reason = "<Code>failed</Code><Reason>The load balancer could not be set up because of subnet x</Reason>";
-    let failed = Fault::reworded(&[("<Code>active</Code>", reason), ("<Code>provisioning</Code>", reason)]);
+    let failed = InjectedFault::reworded(&[("<Code>active</Code>", reason), ("<Code>provisioning</Code>", reason)]);
     let said = up_with_fleet(&[("DescribeLoadBalancers", failed)], &["--no-wait"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("could not be set up because of subnet x"), "{}", said.stderr);
@@ -130,7 +130,7 @@ pub async fn a_load_balancer_that_aws_could_not_provision_is_reported_with_the_r
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_group_that_cannot_be_seen_yet_is_waited_for_by_the_wait_for_health() {
     let scene = Scene::local().await;
-    let refused = Fault::refused(400, "TargetGroupNotFound", "One or more target groups not found");
+    let refused = InjectedFault::refused(400, "TargetGroupNotFound", "One or more target groups not found");
     scene.proxy.inject(["DescribeTargetHealth"], refused, 3);
     let said = scene.run(&["up", "--yes"]).await;
     assert_eq!(said.code, 0, "{}", said.all());
@@ -145,7 +145,7 @@ async fn a_target_group_that_cannot_be_seen_yet_is_waited_for_by_the_wait_for_he
 pub async fn a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_reason() {
     let unhealthy = "<State>unhealthy</State><Reason>Target.ResponseCodeMismatch</Reason>\
                <Description>Health checks failed with these codes: [500]</Description>";
-    let answers = Fault::reworded(&[("<State>healthy</State>", unhealthy)]);
+    let answers = InjectedFault::reworded(&[("<State>healthy</State>", unhealthy)]);
     let said = up_with_fleet(&[("DescribeTargetHealth", answers)], &["--healthy-within", "3"]).await;
     assert_the_service_failed(&said, "web has not become healthy within 3 s", "--healthy-within");
     let advice = "does not answer the health check's path with the expected status";
@@ -164,7 +164,7 @@ async fn roll_out_through(states: &[&str]) -> Said {
         let real = ["Successful", "InProgress", "Pending"].map(|status| format!("<Status>{status}</Status>"));
         let texts: Vec<_> = real.iter().map(|real| (real.as_str(), status.as_str())).collect();
         let times = if n + 1 < states.len() { 4 } else { usize::MAX };
-        scene.proxy.inject(["DescribeInstanceRefreshes"], Fault::reworded(&texts), times);
+        scene.proxy.inject(["DescribeInstanceRefreshes"], InjectedFault::reworded(&texts), times);
     }
     let said = scene.run(&["up", "--yes"]).await;
     scene.end().await;

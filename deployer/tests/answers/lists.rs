@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use testkit::proxy::{Fault, parts};
+use testkit::proxy::{InjectedFault, parts};
 
 use crate::support::cloud::{connect, upload};
 use crate::support::hands::Hands;
@@ -105,14 +105,14 @@ pub async fn every_list_read_by_down_is_read_to_its_last_page() {
 pub async fn an_empty_first_page_is_not_the_last() {
     let scene = Scene::local().await;
     let images = "<DescribeImagesResponse><imagesSet/><nextToken>0</nextToken></DescribeImagesResponse>";
-    scene.proxy.inject(["DescribeImages#1"], Fault::Answered(images.into()), 1);
+    scene.proxy.inject(["DescribeImages#1"], InjectedFault::Answered(images.into()), 1);
     scene.done(Phase::Up).await;
     assert!(scene.proxy.hit().contains("DescribeImages#1"), "{:?}", scene.proxy.calls());
     scene.proxy.reset();
     // Tags on a second page count: without them, the table would belong to someone else. The token makes the local AWS
     // continue after `!`, which sorts before any letter.
     let tags = r#"{"Tags":[],"NextToken":"IQ"}"#;
-    scene.proxy.inject(["ListTagsOfResource#1"], Fault::Answered(tags.into()), 1);
+    scene.proxy.inject(["ListTagsOfResource#1"], InjectedFault::Answered(tags.into()), 1);
     let plan = scene.run(&["plan", "--detailed-exitcode"]).await;
     assert_eq!(plan.code, 0, "{}", plan.all());
     assert!(scene.proxy.hit().contains("ListTagsOfResource#1"), "{:?}", scene.proxy.calls());
@@ -151,11 +151,11 @@ pub async fn an_empty_marker_ends_a_list() {
     let scene = Scene::local().await;
     for (operation, list, marker) in IN_JSON {
         let (from, to) = (format!("\"{list}\":"), format!("\"{marker}\":\"\",\"{list}\":"));
-        scene.proxy.inject([*operation], Fault::reworded(&[(&from, &to)]), usize::MAX);
+        scene.proxy.inject([*operation], InjectedFault::reworded(&[(&from, &to)]), usize::MAX);
     }
     for (operation, end, marker) in IN_XML {
         let marked = format!("<{marker}></{marker}>{end}");
-        scene.proxy.inject([*operation], Fault::reworded(&[(end, &marked)]), usize::MAX);
+        scene.proxy.inject([*operation], InjectedFault::reworded(&[(end, &marked)]), usize::MAX);
     }
     scene.done(Phase::Up).await;
     upload(&scene.endpoint(), scene.keys, PICTURE).await;

@@ -1,6 +1,6 @@
 //! Temporary errors: the command waits, and then succeeds.
 
-use testkit::proxy::Fault;
+use testkit::proxy::InjectedFault;
 
 use crate::support::cloud::connect;
 use crate::support::hands::Hands;
@@ -9,17 +9,20 @@ use crate::support::scene::{Phase, Scene};
 
 /// AWS answers with a temporary error `times` times: the command waits and then succeeds.
 async fn waits_for(phase: Phase, operation: &str, status: u16, code: &'static str, message: &str, times: usize) {
-    let scene = Scene::local().await;
+    let scene = match phase {
+        Phase::Settle | Phase::Leave => Scene::network().await,
+        _ => Scene::local().await,
+    };
     scene.prepare(phase).await;
     if operation == "UpdateFunctionCode" {
         scene.project.change_function();
     }
-    scene.proxy.inject([operation], Fault::refused(status, code, message), times);
+    scene.proxy.inject([operation], InjectedFault::refused(status, code, message), times);
     let said = scene.done(phase).await;
     assert!(!said.stderr.contains("error:"), "{}", said.stderr);
     assert!(scene.proxy.hit().contains(operation), "{operation} was never called: {:?}", scene.proxy.calls());
     match phase {
-        Phase::Down => assert_eq!(scene.inventory().await, Inventory::new()),
+        Phase::Down | Phase::Leave => assert_eq!(scene.inventory().await, Inventory::new()),
         _ => scene.assert_nothing_to_do(operation).await,
     }
     scene.end().await;
@@ -39,6 +42,34 @@ macro_rules! not_yet {
 // see `a_listener_that_cannot_be_seen_yet_is_waited_for`; PutRetentionPolicy, see
 // `a_missing_permission_of_the_user_fails_at_once`.
 not_yet! {
+    a_vpc_that_cannot_be_seen_yet_gets_its_subnets_later:
+        Settle, "CreateSubnet", 400, "InvalidVpcID.NotFound", "The vpc ID 'vpc-0' does not exist";
+    a_gateway_that_cannot_be_seen_yet_is_attached_later:
+        Settle, "AttachInternetGateway", 400, "InvalidInternetGatewayID.NotFound", "The internetGateway ID 'igw-0' does not exist";
+    a_route_table_that_cannot_be_seen_yet_gets_its_route_later:
+        Settle, "CreateRoute", 400, "InvalidRouteTableID.NotFound", "The routeTable ID 'rtb-0' does not exist";
+    a_gateway_that_cannot_be_seen_yet_gets_its_route_later:
+        Settle, "CreateRoute", 400, "InvalidGatewayID.NotFound", "The gateway ID 'igw-0' does not exist";
+    a_gateway_that_cannot_be_seen_attached_yet_is_waited_for:
+        Settle, "AttachInternetGateway", 400, "Resource.AlreadyAssociated", "resource igw-0 is already attached to network vpc-0";
+    a_route_that_cannot_be_seen_yet_is_waited_for:
+        Settle, "CreateRoute", 400, "RouteAlreadyExists", "The route identified by 0.0.0.0/0 already exists.";
+    a_subnet_that_cannot_be_seen_yet_gets_its_route_table_later:
+        Settle, "AssociateRouteTable", 400, "InvalidSubnetID.NotFound", "The subnet ID 'subnet-0' does not exist";
+    a_subnet_whose_gateway_is_not_in_force_yet_gets_its_load_balancer_later:
+        Settle, "CreateLoadBalancer", 400, "InvalidSubnet", "VPC vpc-0 has no internet gateway";
+    a_subnet_that_the_load_balancer_cannot_see_yet_is_waited_for:
+        Settle, "CreateLoadBalancer", 400, "SubnetNotFound", "The subnet ID 'subnet-0' does not exist";
+    a_subnet_is_deleted_after_the_addresses_of_its_load_balancer:
+        Leave, "DeleteSubnet", 400, "DependencyViolation", "The subnet 'subnet-0' has dependencies and cannot be deleted.";
+    a_gateway_is_detached_after_the_addresses_of_its_load_balancer:
+        Leave, "DetachInternetGateway", 400, "DependencyViolation", "Network vpc-0 has some mapped public address(es). Please unmap those public address(es) before detaching the gateway.";
+    a_gateway_that_is_still_attached_is_deleted_later:
+        Leave, "DeleteInternetGateway", 400, "DependencyViolation", "The internetGateway 'igw-0' has dependencies and cannot be deleted.";
+    a_route_table_that_is_still_in_use_is_deleted_later:
+        Leave, "DeleteRouteTable", 400, "DependencyViolation", "The routeTable 'rtb-0' has dependencies and cannot be deleted.";
+    a_vpc_whose_parts_are_still_there_is_deleted_later:
+        Leave, "DeleteVpc", 400, "DependencyViolation", "The vpc 'vpc-0' has dependencies and cannot be deleted.";
     a_role_that_lambda_cannot_assume_yet_is_waited_for:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.";
     a_role_whose_policy_lambda_does_not_see_yet_is_waited_for:
@@ -91,6 +122,22 @@ not_yet! {
         Up, "PutBucketCors", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_bucket_that_cannot_be_seen_yet_gets_its_lifecycle_later:
         Up, "PutBucketLifecycleConfiguration", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_cannot_be_seen_yet_keeps_versions_later:
+        Harden, "PutBucketVersioning", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_load_balancers_may_not_write_to_yet_gets_access_logs_later:
+        Harden, "ModifyLoadBalancerAttributes", 400, "InvalidConfigurationRequest", "Access Denied for bucket: b. Please check S3bucket permission";
+    a_role_that_may_not_record_failed_events_yet_is_waited_for:
+        Harden, "PutFunctionEventInvokeConfig", 400, "InvalidParameterValueException", "The function's execution role does not have permissions to call PutObject on arn:aws:s3:::b";
+    a_bucket_that_lambda_cannot_see_yet_takes_failed_events_later:
+        Harden, "PutFunctionEventInvokeConfig", 400, "InvalidParameterValueException", "The destination ARN arn:aws:s3:::b is invalid.";
+    a_function_that_is_being_updated_gets_its_destination_later:
+        Harden, "PutFunctionEventInvokeConfig", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
+    a_function_that_is_being_updated_loses_its_destination_later:
+        Soften, "DeleteFunctionEventInvokeConfig", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
+    a_function_that_is_being_updated_gets_its_concurrency_later:
+        Harden, "PutFunctionConcurrency", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
+    a_function_that_is_being_updated_loses_its_concurrency_later:
+        Soften, "DeleteFunctionConcurrency", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
     a_bucket_that_cannot_be_seen_yet_gets_its_policy_later:
         Up, "PutBucketPolicy", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_policy_that_cannot_be_read_yet_is_written_again:
@@ -147,7 +194,7 @@ async fn waits_for_in_a_repair(changed: (&str, &str), operation: &str, status: u
     scene.done(Phase::Up).await;
     let (address, field) = changed;
     Hands::of(&connect(&scene.endpoint(), scene.keys).await).change(address, field).await;
-    scene.proxy.inject([operation], Fault::refused(status, code, message), 3);
+    scene.proxy.inject([operation], InjectedFault::refused(status, code, message), 3);
     let said = scene.done(Phase::Up).await;
     assert!(!said.stderr.contains("error:"), "{}", said.stderr);
     assert!(scene.proxy.hit().contains(operation), "{operation} was never called: {:?}", scene.proxy.calls());
@@ -182,7 +229,7 @@ async fn a_listener_that_cannot_be_seen_yet_is_waited_for() {
     scene.done(Phase::Up).await;
     let before = scene.inventory().await;
     scene.proxy.reset();
-    let unseen = Fault::refused(400, "ListenerNotFound", "One or more listeners not found");
+    let unseen = InjectedFault::refused(400, "ListenerNotFound", "One or more listeners not found");
     scene.proxy.inject(["DescribeListeners"], unseen, 3);
     scene.done(Phase::Up).await;
     assert!(scene.proxy.hit().contains("DescribeListeners"), "{:?}", scene.proxy.calls());
@@ -197,7 +244,7 @@ pub async fn backups_of_a_new_table_that_are_still_being_enabled_are_waited_for(
     let scene = Scene::local().await;
     scene.project.edit("sort_key: id", "sort_key: id, point_in_time_recovery: true");
     let words = "Backups are being enabled for the table: x. Please retry later";
-    let refused = Fault::refused(400, "ContinuousBackupsUnavailableException", words);
+    let refused = InjectedFault::refused(400, "ContinuousBackupsUnavailableException", words);
     scene.proxy.inject(["UpdateContinuousBackups"], refused, 5);
     scene.done(Phase::Up).await;
     assert!(scene.proxy.hit().contains("UpdateContinuousBackups"), "{:?}", scene.proxy.calls());

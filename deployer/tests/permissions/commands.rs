@@ -13,7 +13,7 @@ use testkit::eventually;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{list, statements};
-use crate::support::{Project, Said, cloud::TestAws, hands::Hands, shared};
+use crate::support::{Project, Said, cloud::TestAws, hands::Hands, network, shared};
 
 /// Rights of a command that its runs here do not use, with the reason.
 const UNUSED: &[(&str, &str, &str)] = &[
@@ -26,7 +26,7 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("why", "secretsmanager:DescribeSecret", "only for a service that cannot read a secret"),
     ("why", "ssm:DescribeParameters", "the same for a parameter"),
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
-    ("rollback", "lambda:UpdateFunctionCode", "only a release with another program needs it"),
+    ("plan", "s3:ListBucket", "only for a missing program: without it, S3 does not say that it is missing"),
     ("plan", "acm:DescribeCertificate", "only a domain that has been taken out needs it"),
     ("status", "acm:DescribeCertificate", "the same"),
     ("up", "acm:DeleteCertificate", "the same"),
@@ -42,6 +42,7 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("pause", "route53:ChangeResourceRecordSets", "the same"),
     ("pause", "route53:ListHostedZones", "the same"),
     ("pause", "route53:ListResourceRecordSets", "the same"),
+    ("export", "s3:ListBucket", "only a program that is missing needs it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsEgress", "only rules made by an earlier version need it"),
     ("up", "ec2:UpdateSecurityGroupRuleDescriptionsIngress", "the same"),
 ];
@@ -235,15 +236,19 @@ const BY_HAND: &[(&str, &str)] = &[
     ("bucket.images", "ownership"),
     ("bucket.images", "cors"),
     ("bucket.images", "unfinished_uploads_end_days"),
+    ("bucket.images", "versioned"),
     ("bucket.images", "tags.course"),
     ("table.posts", "billing"),
     ("table.posts", "tags.course"),
     ("log_group.labeler", "retention_days"),
     ("log_group.labeler", "tags.course"),
+    // While the role may still write there.
+    ("function.labeler", "on_failure"),
     ("role.labeler-fn", "trusted_service"),
     ("role.labeler-fn", "policy.Statement"),
     ("role.labeler-fn", "tags.course"),
     ("instance_profile.web", "tags.course"),
+    ("function.labeler", "concurrency"),
     ("function.labeler", "code_sha256"),
     ("function.labeler", "memory_mb"),
     ("function.labeler", "tags.course"),
@@ -307,11 +312,13 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.set(&["other"]).await;
     roles.done(&["secret", "rm", "--parameter", "/other", "--yes"]).await;
 
-    // From nothing.
-    roles.done(&["doctor"]).await;
+    // From nothing. Its role lacks the permissions of `up`.
+    roles.ends_with(1, &["doctor"]).await;
+    roles.ends_with(1, &["export", "terraform", "tf"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "--yes", "--for", "4h"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await; // without the end
+    roles.ends_with(1, &["export", "terraform", "tf"]).await; // the same
     roles.set(&["late"]).await;
     roles.done(&["secret", "rm", "late", "--yes"]).await; // looks for what reads it
     for healthy in
@@ -320,10 +327,11 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
         roles.done(healthy).await;
     }
     roles.ends_with(1, &["open"]).await; // without a terminal
-    roles.done(&["doctor"]).await;
+    roles.ends_with(1, &["doctor"]).await;
     roles.done(&["pause", "--yes"]).await;
     roles.done(&["pause", "--yes"]).await; // looks for the lease of a dead run
     roles.done(&["resume", "--yes"]).await;
+    roles.done(&["export", "terraform", "tf"]).await;
     let put = cloud.aws.s3.put_object().bucket(bucket).key("a/b").body(b"a picture".to_vec().into());
     put.send().await.expect("an object can be put");
     roles.done(&["invoke", "labeler", "--sample", "images/a/b"]).await;
@@ -346,6 +354,13 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     project.edit("    log_retention_days: 14\n", "");
     project.edit("sort_key: id }", "sort_key: id, point_in_time_recovery: true, time_to_live: ends }");
     project.edit("port: 8080", "port: 8081");
+    let options = "    concurrency: 20\n    on_failure: ${buckets.images.arn}\n";
+    project.edit("on_upload: { function: labeler }", "on_upload: { function: labeler, suffix: .png }");
+    project.edit("    memory_mb: 256\n", &format!("    memory_mb: 256\n{options}"));
+    roles.done(&["up", "--yes"]).await;
+    // In place of what `up` has configured for events.
+    let events = cloud.aws.lambda.put_function_event_invoke_config().function_name("postagram-labeler");
+    events.maximum_retry_attempts(1).send().await.expect("it can be configured");
     roles.done(&["up", "--yes"]).await;
     roles.done(&["plan", "--detailed-exitcode"]).await;
 
@@ -364,6 +379,7 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.ends_with(1, &["rollback", "web", &bad, "--yes"]).await;
 
     project.edit("memory_mb: 256", "memory_mb: 512");
+    project.change_function();
     roles.done(&["up", "--yes"]).await;
     roles.done(&["rollback", "labeler", "--yes"]).await;
     project.edit("memory_mb: 512", "memory_mb: 256");
@@ -426,9 +442,11 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     let roles = Roles::new(&cloud, &project).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "--yes"]).await;
-    for command in [&["plan"][..], &["status"], &["why"], &["outputs"], &["history"], &["doctor"], &["ls"]] {
+    for command in [&["plan"][..], &["status"], &["why"], &["outputs"], &["history"], &["ls"]] {
         roles.done(command).await;
     }
+    roles.ends_with(1, &["doctor"]).await;
+    roles.done(&["export", "terraform", "tf"]).await;
     // The tags of the certificate.
     let listed = cloud.aws.acm.list_certificates().send().await.expect("certificates");
     let arn = listed.certificate_summary_list()[0].certificate_arn().expect("an ARN");
@@ -444,9 +462,102 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     project.describe(&described);
     roles.done(&["up", "--yes"]).await;
     roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down"] {
+    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down", "export"] {
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
+        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
+        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
+    }
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_each_right_of_up_that_its_role_lacks() {
+    let (cloud, project) = (TestAws::start().await, Project::light());
+    let roles = Roles::of(&cloud, &project, ["doctor"]).await;
+    let about_rights = |said: &Said| -> String {
+        let lines = said.stdout.lines().skip_while(|line| !line.contains("permissions of `up`: "));
+        lines.take(2).map(|line| format!("{line}\n")).collect()
+    };
+    let said = roles.ends_with(1, &["doctor"]).await;
+    for right in
+        ["✗ permissions of `up`: ", "dynamodb:CreateTable", "iam:PassRole", "lambda:CreateFunction", "s3:CreateBucket"]
+    {
+        assert!(about_rights(&said).contains(right), "{right}: {}", said.all());
+    }
+
+    // With all permissions of `up` but one.
+    let iam = &cloud.aws.iam;
+    for (at, mut document) in documents(&project, "up").into_iter().enumerate() {
+        for statement in document["Statement"].as_array_mut().expect("statements") {
+            if let Some(actions) = statement["Action"].as_array_mut() {
+                actions.retain(|action| action != "dynamodb:CreateTable");
+            }
+        }
+        let policy = iam.create_policy().policy_name(format!("most-{at}")).policy_document(document.to_string());
+        let policy = policy.send().await.expect("a policy can be made").policy.expect("a policy");
+        let attach = iam.attach_role_policy().role_name("runs-doctor").policy_arn(policy.arn().expect("an ARN"));
+        attach.send().await.expect("it can be attached");
+    }
+    let said = roles.ends_with(1, &["doctor"]).await;
+    let expected = "✗ permissions of `up`: 1 action missing: dynamodb:CreateTable\n  hint: attach what `deployer policy up` prints\n";
+    assert_eq!(about_rights(&said), expected, "{}", said.all());
+
+    // With all of them, and without the right to ask.
+    let put = async |effect: &str, action: &str| {
+        let statement = json!({ "Effect": effect, "Action": action, "Resource": "*" });
+        let document = json!({ "Version": "2012-10-17", "Statement": statement }).to_string();
+        let put = iam.put_role_policy().role_name("runs-doctor").policy_name(effect).policy_document(document);
+        put.send().await.expect("a policy can be put");
+    };
+    put("Allow", "dynamodb:CreateTable").await;
+    let said = roles.done(&["doctor"]).await;
+    assert!(about_rights(&said).starts_with("✓ permissions of `up`: "), "{}", said.all());
+    put("Deny", "iam:SimulatePrincipalPolicy").await;
+    let said = roles.run(&["doctor"]).await;
+    let expected = "! permissions of `up`: not checked: AccessDenied: ";
+    assert!(said.code == 0 && about_rights(&said).starts_with(expected), "{}", said.all());
+    cloud.end().await;
+}
+
+/// Actions that a network of the stack's own adds.
+fn is_of_networks(action: &str) -> bool {
+    let is_network = |thing: &&str| action.contains(thing);
+    action.starts_with("ec2:") && ["Vpc", "InternetGateway", "RouteTable", "Subnet", "Route"].iter().any(is_network)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_policies() {
+    let (cloud, project) = (TestAws::of_kind(local::AccountKind::NoDefaultVpc).await, network::project());
+    let described = project.description();
+    let roles = Roles::new(&cloud, &project).await;
+    roles.ends_with(1, &["doctor"]).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "network", "--yes"]).await;
+    let hands = network::Hands(&cloud.aws);
+    for (address, line) in network::CHANGED.iter().chain([&network::UNASSOCIATED]) {
+        let (field, _) = line.split_once(": ").expect("a field and its value");
+        hands.change(address, field).await;
+    }
+    roles.done(&["up", "network", "--yes"]).await;
+    hands.remove_gateway().await;
+    roles.done(&["up", "--yes"]).await;
+    hands.clean().await;
+    roles.done(&["plan", "--detailed-exitcode"]).await;
+    for command in ["status", "why", "outputs", "history", "ls"] {
+        roles.done(&[command]).await;
+    }
+    roles.ends_with(1, &["doctor"]).await;
+    // Without services, the network is removed, too.
+    let (head, _) = described.split_once("services:").expect("there are services");
+    project.describe(head);
+    roles.done(&["up", "--yes"]).await;
+    project.describe(&described);
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["down", "--yes"]).await;
+    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "down"] {
+        let used = roles.used(command).await;
+        let granted = roles.granted[command].iter().filter(|action| is_of_networks(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
         assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
     }
@@ -593,7 +704,12 @@ fn a_policy_needs_no_account_and_is_refused_for_what_is_no_command() {
 fn without_functions_and_services_less_is_granted() {
     let project = Project::with("name: s\nregion: us-east-1\ntables:\n  posts: { partition_key: id }\n");
     let granted: BTreeSet<String> = documents(&project, "up").iter().flat_map(actions).collect();
-    for absent in ["lambda:CreateFunction", "iam:PassRole", "ec2:DescribeVpcs", "autoscaling:UpdateAutoScalingGroup"] {
+    for absent in [
+        "lambda:CreateFunction",
+        "iam:PassRole",
+        "ec2:DescribeInstanceTypeOfferings",
+        "autoscaling:UpdateAutoScalingGroup",
+    ] {
         assert!(!granted.contains(absent), "{absent}");
     }
     assert!(granted.contains("dynamodb:CreateTable") && granted.contains("lambda:ListFunctions"), "{granted:?}");

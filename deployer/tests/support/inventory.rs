@@ -24,6 +24,7 @@ pub async fn inventory(endpoint: &str, keys: (&str, &str)) -> Inventory {
     alarms(&aws, &mut seen).await;
     certificates(&aws, &mut seen).await;
     zones(&aws, &mut seen).await;
+    networks(&aws, &mut seen).await;
     for name in aws.dynamodb.list_tables().send().await.expect("tables").table_names() {
         seen.add("table", name);
     }
@@ -45,8 +46,8 @@ async fn buckets(aws: &Aws, seen: &mut Seen) {
         seen.add("bucket", name);
         for object in aws.s3.list_objects_v2().bucket(name).send().await.expect("objects").contents() {
             let key = object.key().unwrap_or_default();
-            // Which reports an instance writes, and under which ID, differs from run to run.
-            if !key.starts_with(REPORTS) {
+            // Which reports an instance writes, and under which ID, differs from run to run, and so do access logs.
+            if !key.starts_with(REPORTS) && !key.ends_with(".log.gz") {
                 seen.add("object", format!("{name}/{key}"));
             }
         }
@@ -112,6 +113,31 @@ async fn machines(aws: &Aws, seen: &mut Seen) {
     for policy in policies.scaling_policies() {
         let (group, name) = (policy.auto_scaling_group_name(), policy.policy_name());
         seen.add("scaling policy", format!("{}/{}", group.unwrap_or_default(), name.unwrap_or_default()));
+    }
+}
+
+/// The networks beside the default one, which always exists.
+async fn networks(aws: &Aws, seen: &mut Seen) {
+    let vpcs = aws.ec2.describe_vpcs().send().await.expect("VPCs").vpcs.unwrap_or_default();
+    let (default, others): (Vec<_>, Vec<_>) = vpcs.into_iter().partition(|vpc| vpc.is_default() == Some(true));
+    let is_default = |id: Option<&str>| default.iter().any(|vpc| vpc.vpc_id() == id);
+    others.iter().for_each(|vpc| seen.add("vpc", vpc.cidr_block().unwrap_or_default()));
+    let subnets = aws.ec2.describe_subnets().send().await.expect("subnets");
+    for subnet in subnets.subnets().iter().filter(|subnet| !is_default(subnet.vpc_id())) {
+        let (zone, block) = (subnet.availability_zone(), subnet.cidr_block());
+        seen.add("subnet", format!("{} {}", zone.unwrap_or_default(), block.unwrap_or_default()));
+    }
+    for gateway in aws.ec2.describe_internet_gateways().send().await.expect("gateways").internet_gateways() {
+        match gateway.attachments().first() {
+            Some(attachment) if is_default(attachment.vpc_id()) => (),
+            attachment => seen.add("gateway", if attachment.is_some() { "attached" } else { "detached" }),
+        }
+    }
+    for table in aws.ec2.describe_route_tables().send().await.expect("route tables").route_tables() {
+        let (routes, associations) = (table.routes().len(), table.associations());
+        if !associations.iter().any(|it| it.main() == Some(true)) {
+            seen.add("route table", format!("with {routes} routes and {} subnets", associations.len()));
+        }
     }
 }
 

@@ -7,21 +7,29 @@ pub mod domain;
 pub mod hands;
 pub mod inventory;
 pub mod moto;
+pub mod network;
+pub mod options;
+pub mod plan;
 pub mod run;
 pub mod scene;
 pub mod shared;
 pub mod terminal;
 
 use std::{
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use testkit::{
     programs::{program, root},
     small_programs::{echo_function, tiny_service},
 };
+
+/// The values of the stack `full` that AWS keeps, and a text of its `stack.yaml` that is marked as sensitive.
+pub const STORED_VALUE: &str = "a value that AWS keeps";
+pub const SENSITIVE: &str = "not-for-all-to-see";
 
 /// A folder with a `stack.yaml`. Dropping it stops its local AWS and deletes the folder.
 pub struct Project {
@@ -93,6 +101,77 @@ services:
 ",
             tiny_service().display()
         ))
+    }
+
+    /// A stack `full` with every kind of resource that needs no domain, and with most of their fields.
+    pub fn full() -> Project {
+        Project::with(&format!(
+            r#"name: full
+region: us-east-1
+tags: {{ course: "Zoé:1" }}
+buckets:
+  images:
+    protect: true
+    cors: {{ origins: ["*"], methods: [GET, HEAD, PUT], headers: [content-type], expose: [ETag], max_age_s: 300 }}
+    on_upload: {{ function: labeler, suffix: .jpg }}
+tables:
+  posts:
+    partition_key: user
+    sort_key: id
+    point_in_time_recovery: true
+    time_to_live: ends
+    stream: new_image
+    indexes: {{ by-label: {{ partition_key: label, include: [a, b] }} }}
+    local_indexes: {{ by-title: {{ sort_key: title }} }}
+functions:
+  labeler:
+    binary: {}
+    memory_mb: 256
+    timeout_s: 30
+    log_retention_days: 14
+    environment:
+      BUCKET: ${{buckets.images.name}}
+      DYNAMO_TABLE: ${{tables.posts.name}}
+      TOKEN: {{ secret: app/token }}
+      GREETING: {{ value: "%{{if}} \"{SENSITIVE}\" ${{buckets.images.name}}", sensitive: true }}
+    uses:
+      buckets: {{ images: read_write }}
+      tables: {{ posts: read_write }}
+      rekognition: true
+services:
+  web:
+    binary: {}
+    port: 8080
+    instance_type: t3.micro
+    instances: {{ min: 1, max: 4, cpu_percent: 50 }}
+    health_check: /health
+    log_retention_days: 14
+    bake: 3m
+    load_balancer: {{ port: 80, allow: ["0.0.0.0/0", "10.0.0.0/8"] }}
+    environment:
+      BUCKET: ${{buckets.images.name}}
+      PASSWORD: {{ parameter: /app/password }}
+      GREETING: {{ value: {SENSITIVE}, sensitive: true }}
+    uses:
+      buckets: {{ images: read_write }}
+      tables: {{ posts: read_write }}
+outputs:
+  URL: ${{services.web.url}}
+"#,
+            echo_function().display(),
+            tiny_service().display()
+        ))
+    }
+
+    /// Sets the values that the stack `full` reads.
+    pub fn set_values(&self) {
+        for arguments in [&["secret", "set", "app/token"][..], &["secret", "set", "--parameter", "/app/password"]] {
+            let mut command = self.command(&[arguments, &["--local"]].concat(), &[]);
+            let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started");
+            child.stdin.take().expect("it is piped").write_all(STORED_VALUE.as_bytes()).expect("it is read");
+            let said = Said::from(child.wait_with_output().expect("it ends"));
+            assert_eq!(said.code, 0, "{arguments:?}: {}", said.all());
+        }
     }
 
     /// A folder with this description.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use testkit::{
     Control, LocalAws,
-    proxy::{Calls, Fault, Proxy},
+    proxy::{Calls, InjectedFault, Proxy},
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     domain::{self, DOMAIN},
     inventory::{self, Inventory},
     moto::Moto,
-    shared,
+    network, options, shared,
 };
 
 /// The key of the object in the bucket that `down` has to empty.
@@ -24,7 +24,7 @@ pub struct Scene {
     pub proxy: Proxy,
     pub keys: (&'static str, &'static str),
     original: String,
-    /// What is there without the stack.
+    /// The inventory without the stack.
     others: Inventory,
     cloud: Cloud,
 }
@@ -44,8 +44,14 @@ pub enum Phase {
     Change,
     /// From a deployed stack to another port of the service, so that everything behind the load balancer is new.
     Move,
-    /// From a deployed stack to a description without its function and its service, whose data is protected.
+    /// From nothing to a stack whose data is protected.
+    Guard,
+    /// From a stack whose data is protected to a description without its function and its service.
     Shrink,
+    /// From a deployed stack to one with every optional line that makes it safer.
+    Harden,
+    /// From a stack with these lines to one without.
+    Soften,
     /// From a service in its second release to the first.
     Rollback,
     /// From a function in its second release, with other code and another configuration, to the first.
@@ -62,14 +68,20 @@ pub enum Phase {
     Plain,
     /// From a service at a domain.
     Close,
-    /// From nothing to two services behind one load balancer.
-    Share,
-    /// From two services to another path and port of the second.
-    Reroute,
-    /// From two services to the first alone.
-    Part,
-    /// From two services.
+    /// From nothing to a service in a network of its own.
+    Settle,
+    /// From a service in a network of its own.
     Leave,
+    /// From nothing to services that share a load balancer.
+    Share,
+    /// From these services to another path and port of one.
+    Reroute,
+    /// From these services to exchanged paths, and so priorities, of two.
+    Swap,
+    /// From these services to one fewer.
+    Part,
+    /// From services that share a load balancer.
+    Unshare,
 }
 
 /// Lines of the service in the description.
@@ -81,7 +93,7 @@ const UNBAKED: &str = "    bake: 0\n";
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How many runs are observed to learn which calls every run makes.
-const WATCHED: usize = 3;
+pub const WATCHED: usize = 3;
 
 /// The result and the calls of an undisturbed run.
 #[derive(Debug, Clone)]
@@ -113,11 +125,23 @@ impl Scene {
         scene
     }
 
-    /// A scene on the local AWS, with two services behind one load balancer.
+    /// A scene on the local AWS, in an account without a default network, for which the stack makes one.
+    pub async fn network() -> Scene {
+        let cloud = LocalAws::start_with(local::AccountKind::NoDefaultVpc).await;
+        let proxy = Proxy::to(&cloud.endpoint()).await;
+        Scene::of(network::project(), proxy, Cloud::Local(Box::new(cloud)), KEYS)
+    }
+
+    /// A scene on the local AWS, with services behind one load balancer.
     pub async fn shared() -> Scene {
+        Scene::folder(shared::crowded()).await
+    }
+
+    /// A scene on the local AWS with this project.
+    pub async fn folder(project: Project) -> Scene {
         let cloud = LocalAws::start().await;
         let proxy = Proxy::to(&cloud.endpoint()).await;
-        Scene::of(shared::project(), proxy, Cloud::Local(Box::new(cloud)), KEYS)
+        Scene::of(project, proxy, Cloud::Local(Box::new(cloud)), KEYS)
     }
 
     /// A scene on moto.
@@ -175,7 +199,7 @@ impl Scene {
     /// Kills the deployer as soon as this call has taken effect. Returns whether the call was made.
     pub async fn kill_at(&self, phase: Phase, call: &str) -> bool {
         self.proxy.reset();
-        self.proxy.inject([call], Fault::CutAfter, 1);
+        self.proxy.inject([call], InjectedFault::CutAfter, 1);
         let mut child = self.command(phase.arguments()).spawn().expect("the deployer can be started");
         let killed = tokio::select! {
             () = self.proxy.cut() => true,
@@ -201,42 +225,57 @@ impl Scene {
     pub async fn prepare(&self, phase: Phase) {
         self.proxy.reset();
         let first = match phase {
-            Phase::Up | Phase::Serve | Phase::Share => return,
+            Phase::Up | Phase::Guard | Phase::Serve | Phase::Settle | Phase::Share => return self.begin(phase).await,
             Phase::Plain | Phase::Close => Phase::Serve,
-            Phase::Reroute | Phase::Part | Phase::Leave => Phase::Share,
+            Phase::Leave => Phase::Settle,
+            Phase::Shrink => Phase::Guard,
+            Phase::Soften => Phase::Harden,
+            Phase::Reroute | Phase::Swap | Phase::Part | Phase::Unshare => Phase::Share,
             _ => Phase::Up,
         };
-        if phase == Phase::Shrink {
-            self.describe_guarded();
-        }
+        self.begin(first).await;
         self.done(first).await;
+        if phase == Phase::Resume {
+            self.done(Phase::Pause).await;
+        }
         self.begin(phase).await;
     }
 
-    /// Changes the description to that of a phase.
+    /// Changes the description to that of a phase. A rollback before it leaves the description of the later release.
     pub async fn begin(&self, phase: Phase) {
         match phase {
-            Phase::Up | Phase::Serve | Phase::Close | Phase::Share | Phase::Leave => {}
-            Phase::Reroute => {
-                self.project.edit("path: /environment", "path: /env*");
-                self.project.edit("port: 8080", "port: 8081");
-            }
+            Phase::Up
+            | Phase::Serve
+            | Phase::Close
+            | Phase::Settle
+            | Phase::Leave
+            | Phase::Share
+            | Phase::Unshare
+            | Phase::Pause
+            | Phase::Resume => {}
+            Phase::Reroute => shared::reroute(&self.project),
+            Phase::Swap => shared::swap(&self.project),
             Phase::Part => shared::without_api(&self.project),
+            Phase::Guard => self.describe_guarded(),
             Phase::Plain => self.project.edit(&domain_line(), ""),
-            Phase::Change => self.describe_change(),
+            Phase::Change => {
+                self.restore();
+                self.describe_change();
+            }
             Phase::Move => self.project.edit("port: 8080", "port: 8081"),
+            Phase::Harden => options::add(&self.project),
+            Phase::Soften => options::remove(&self.project),
             Phase::Shrink => self.describe_shrunk(),
             Phase::Rollback => {
                 self.project.edit(HEALTH_CHECK, &format!("{HEALTH_CHECK}    disk_gb: 12\n"));
                 self.done(Phase::Up).await;
             }
             Phase::RollbackFunction => {
+                self.restore();
                 self.project.change_function();
                 self.project.edit("memory_mb: 256", "memory_mb: 512");
                 self.done(Phase::Up).await;
             }
-            Phase::Pause => {}
-            Phase::Resume => drop(self.done(Phase::Pause).await),
             Phase::Down => upload(&self.endpoint(), self.keys, PICTURE).await,
         }
         self.proxy.reset();
@@ -256,7 +295,7 @@ impl Scene {
     }
 
     /// Protects the data in the description.
-    pub fn describe_guarded(&self) {
+    fn describe_guarded(&self) {
         self.project.edit("sort_key: id }", "sort_key: id, protect: true }");
         self.project.edit("    on_upload:", "    protect: true\n    on_upload:");
     }
@@ -290,8 +329,13 @@ impl Scene {
     pub async fn clear(&self) {
         self.proxy.reset();
         self.done(Phase::Down).await;
-        assert_eq!(self.inventory().await, self.others, "`down` leaves what was there before");
+        self.assert_empty().await;
         self.restore();
+    }
+
+    /// Asserts that nothing of the stack is left.
+    pub async fn assert_empty(&self) {
+        assert_eq!(self.inventory().await, self.others, "`down` leaves what was there before");
     }
 
     /// Returns the result and the calls of an undisturbed run. Everything is removed again.
@@ -327,7 +371,7 @@ impl Scene {
         self.proxy.reset();
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
         match phase {
-            Phase::Down | Phase::Close | Phase::Leave => (),
+            Phase::Down | Phase::Close | Phase::Leave | Phase::Unshare => (),
             Phase::Rollback | Phase::RollbackFunction => self.assert_rolled_back(phase, after).await,
             Phase::Pause => self.assert_paused(after).await,
             _ => self.assert_nothing_to_do(after).await,
@@ -383,18 +427,24 @@ impl Undisturbed {
 impl Phase {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Phase::Up | Phase::Change | Phase::Shrink => &["up", "--yes", "--no-wait"],
+            Phase::Up
+            | Phase::Guard
+            | Phase::Change
+            | Phase::Shrink
+            | Phase::Harden
+            | Phase::Soften
+            | Phase::Settle => &["up", "--yes", "--no-wait"],
             // The previous set is only deleted once the new one is healthy.
             Phase::Move => &["up", "--yes"],
             // Without waiting, HTTPS is left to the next `up`.
             Phase::Serve | Phase::Plain => &["up", "--yes"],
             // Without waiting, requests are left to the first service until the next `up`.
-            Phase::Share | Phase::Reroute | Phase::Part => &["up", "--yes"],
+            Phase::Share | Phase::Reroute | Phase::Swap | Phase::Part => &["up", "--yes"],
             Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
             Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
             Phase::Pause => &["pause", "--yes"],
             Phase::Resume => &["resume", "--yes", "--no-wait"],
-            Phase::Down | Phase::Close | Phase::Leave => &["down", "--yes"],
+            Phase::Down | Phase::Close | Phase::Leave | Phase::Unshare => &["down", "--yes"],
         }
     }
 
@@ -404,7 +454,10 @@ impl Phase {
             Phase::Up => "up",
             Phase::Change => "up after a change",
             Phase::Move => "up to another port",
+            Phase::Guard => "up with protected data",
             Phase::Shrink => "up to less",
+            Phase::Harden => "up with options",
+            Phase::Soften => "up without options",
             Phase::Rollback => "rollback",
             Phase::RollbackFunction => "rollback of a function",
             Phase::Pause => "pause",
@@ -413,10 +466,13 @@ impl Phase {
             Phase::Serve => "up at a domain",
             Phase::Plain => "up without its domain",
             Phase::Close => "down at a domain",
-            Phase::Share => "up of two services",
+            Phase::Settle => "up in a network of its own",
+            Phase::Leave => "down in a network of its own",
+            Phase::Share => "up behind one load balancer",
             Phase::Reroute => "up to another path",
-            Phase::Part => "up to one service",
-            Phase::Leave => "down of two services",
+            Phase::Swap => "up with exchanged paths",
+            Phase::Part => "up with one service less",
+            Phase::Unshare => "down behind one load balancer",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Two services behind one load balancer.
+//! Services behind one load balancer.
 
 use aws_sdk_elasticloadbalancingv2::types::Rule;
 use deployer::cloud::aws::Aws;
@@ -38,12 +38,38 @@ pub fn project() -> Project {
     Project::with(&stack(&[service("web", ""), service("api", BEHIND)]))
 }
 
-/// The description without the second service.
+/// A stack with two services behind the load balancer of `web`.
+pub fn crowded() -> Project {
+    let other = BEHIND.replace("/environment", "/pid");
+    Project::with(&stack(&[service("web", ""), service("api", BEHIND), service("other", &other)]))
+}
+
+/// Gives the service `api` another path and another port.
+pub fn reroute(project: &Project) {
+    let text = project.description();
+    let (before, api) = text.split_once("  api:\n").expect("there is the service");
+    let api = api.replacen("path: /environment", "path: /env*", 1).replacen("port: 8080", "port: 8081", 1);
+    project.describe(&format!("{before}  api:\n{api}"));
+}
+
+/// Exchanges the paths of the services behind others, and with them the priorities of their rules.
+pub fn swap(project: &Project) {
+    const BETWEEN: &str = "path: /between";
+    project.edit("path: /pid", BETWEEN);
+    let text = project.description();
+    let rest = text.split_once("  api:\n").expect("there is the service").1;
+    let path = rest.lines().find_map(|line| line.split_once("path: ")?.1.split_once(" }")).expect("it has a path").0;
+    project.edit(&format!("path: {path}"), "path: /pid");
+    project.edit(BETWEEN, &format!("path: {path}"));
+}
+
+/// The description without the service `api`.
 pub fn without_api(project: &Project) {
     let text = project.description();
     let (before, rest) = text.split_once("  api:\n").expect("there is the service");
-    let outputs = rest.split_once("outputs:\n").expect("there are outputs").1;
-    project.describe(&format!("{before}outputs:\n{outputs}"));
+    // Up to the next entry, or section.
+    let own = rest.split_inclusive('\n').take_while(|line| line.starts_with("    ")).map(str::len).sum::<usize>();
+    project.describe(&format!("{before}{}", &rest[own..]));
 }
 
 /// The rules of every listener of the stack's load balancers, without the default ones.

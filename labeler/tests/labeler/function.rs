@@ -9,7 +9,7 @@ use tokio::{
     process::Command,
 };
 
-use testkit::Fault;
+use testkit::InjectedFault;
 
 use crate::support::{BLUE, BUCKET, TABLE, TestLabeler, event, text};
 
@@ -44,7 +44,11 @@ async fn the_function_handles_an_event_and_responds() {
 async fn a_transient_error_is_reported_to_lambda() {
     let test = with_picture().await;
     // Not a throttling error, which the SDK would retry.
-    test.proxy.inject(["GetItem"], Fault::refused(400, "AccessDeniedException", "as the test asked"), usize::MAX);
+    test.proxy.inject(
+        ["GetItem"],
+        InjectedFault::refused(400, "AccessDeniedException", "as the test asked"),
+        usize::MAX,
+    );
     assert_eq!(invoked(&test, &event(&[(KEY, "2026-11-23T12:00:00.000Z")])).await, "error");
 }
 

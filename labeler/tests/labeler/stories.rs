@@ -365,7 +365,7 @@ async fn an_object_that_stays_unreadable_is_refused_in_the_end() {
     let test = with_post().await;
     let key = picture("cat.jpg");
     test.upload(&key, BLUE.jpeg()).await;
-    // Long after the upload, and S3 cannot say whether the object still exists: that may be temporary.
+    // Long after the upload, S3 cannot confirm whether the object still exists: that may be temporary.
     let late = event(&[(&key, NOON)]);
     test.refuse("DetectLabels", 400, "InvalidS3ObjectException").await;
     test.refuse("HeadObject", 503, "SlowDown").await;

@@ -23,8 +23,8 @@ pub struct Subject {
     pub labels: &'static [&'static str],
 }
 
-pub const BLUE: Subject = Subject { colour: [20, 60, 220], labels: &["Blue", "Uniform", "Dark", "Square Format"] };
-pub const RED: Subject = Subject { colour: [220, 20, 20], labels: &["Red", "Uniform", "Square Format"] };
+pub const BLUE: Subject = Subject { colour: [20, 60, 220], labels: &["Blue", "Plain", "Dark", "Square Format"] };
+pub const RED: Subject = Subject { colour: [220, 20, 20], labels: &["Red", "Plain", "Square Format"] };
 
 impl Subject {
     /// A JPEG without metadata.

@@ -1,8 +1,8 @@
 //! Fault injection, before or after a call takes effect.
 //!
-//! Rules say exactly which call fails and how, for tests; chaos makes a share of all calls fail, for people. Both are
-//! deterministic: a rule counts the calls it matches, and chaos derives what happens to the nth call of an operation
-//! from its seed.
+//! Rules define exactly which call fails and how, for tests; chaos makes a share of all calls fail, for manual use.
+//! Both are deterministic: a rule counts the calls it matches, and chaos derives what happens to the nth call of an
+//! operation from its seed.
 
 mod answers;
 mod chaos;

@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(taken("GetFunction", 101, 0), 100);
         assert_eq!(taken("CreateFunction", 20, 200), 3);
         assert_eq!(taken("CreateFunction", 20, 60_000), 15, "no more than the bucket holds");
-        assert_eq!(taken("Invoke", 1000, 60_000), 1000, "calls of functions are no control plane");
+        assert_eq!(taken("Invoke", 1000, 60_000), 1000, "calls of functions do not count as control-plane calls");
         assert_eq!(buckets.refused, 5 + 1 + 1 + 17 + 5);
     }
 }

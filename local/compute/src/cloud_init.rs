@@ -23,7 +23,7 @@ const USUAL_MODE: u32 = 0o644;
 /// The directory in which enabled units are linked.
 const WANTED: &str = "/etc/systemd/system/multi-user.target.wants";
 
-/// The configuration keys that cloud-init knows: the properties in `schema-cloud-config-v1.json`.
+/// The configuration keys of cloud-init: the properties in `schema-cloud-config-v1.json`.
 const KEYS: &str = "allow_public_ssh_keys ansible apk_repos apt apt_pipelining apt_reboot_if_required apt_update \
      apt_upgrade authkey_hash autoinstall bootcmd byobu_by_default ca-certs ca_certs chef chpasswd cloud_config_modules \
      cloud_final_modules cloud_init_modules create_hostname_file device_aliases disable_ec2_metadata disable_piwiz \
@@ -100,7 +100,7 @@ fn parse(user_data: &str) -> Result<BTreeMap<String, Value>, String> {
     }
     let options = serde_yaml::options! { budget: serde_yaml::budget! { max_depth: MOST_LEVELS } };
     let read = serde_yaml::from_str_with_options(user_data, options);
-    read.map_err(|error| format!("the user data is no YAML: {error}"))
+    read.map_err(|error| format!("the user data is not YAML: {error}"))
 }
 
 fn warn_of_unknown_keys(config: &BTreeMap<String, Value>, log: &impl Fn(&str)) {
@@ -189,7 +189,7 @@ fn mode(permissions: &Value) -> Result<u32, String> {
     match permissions {
         Value::Null => Ok(USUAL_MODE),
         Value::String(text) => parse_mode(text),
-        other => Err(format!("{other} is no text")),
+        other => Err(format!("{other} is not text")),
     }
 }
 
@@ -329,7 +329,7 @@ mod tests {
                 "cloud-init: WARNING: cloud-config failed schema validation! Additional properties are not allowed ('writefiles', 'write_files.1.colour')",
                 "cloud-init: WARNING: No path provided to write for entry 1 in module write_files",
                 "cloud-init: WARNING: Unknown encoding type rot13, assuming text/plain",
-                "cloud-init: WARNING: Undecodable permissions of /a, returning default 644: 'rw' is no file mode",
+                "cloud-init: WARNING: Undecodable permissions of /a, returning default 644: 'rw' is not a file mode",
                 "cloud-init: wrote /a",
                 "cloud-init: ran true",
             ]
@@ -348,7 +348,7 @@ mod tests {
             log,
             [
                 "cloud-init: ERROR: the module 'packages' does not exist on a local instance",
-                "cloud-init: ERROR: failed to write '../evil': '../evil' is no absolute path",
+                "cloud-init: ERROR: failed to write '../evil': '../evil' is not an absolute path",
                 "cloud-init: ERROR: curl http://x | sh: this command does not exist on a local instance",
                 "cloud-init: ran mkdir -p /opt/web",
                 "cloud-init: ERROR: Failed to start unit: Unit file missing.service does not exist.",

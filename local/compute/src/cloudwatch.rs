@@ -1,8 +1,9 @@
-//! CloudWatch: alarms on the metrics of load balancers, and the alarms of target tracking.
+//! CloudWatch: the values of metrics, alarms on those of load balancers, and the alarms of target tracking.
 //!
 //! The service supports three protocols, of which clients choose one: Query, JSON, and CBOR for newer SDKs.
 
 mod alarms;
+mod data;
 mod math;
 mod metrics;
 
@@ -16,7 +17,7 @@ use crate::state::{MetricAlarm, State, Verdict};
 use crate::{Alarm, Compute, Site, autoscaling};
 use kit::answer::{Protocol, Refusal, Response, cbor, escape, json_answer, query_result};
 use kit::call::{Asked, Call, Effect, Form, Input, Need, Needs, Operation, Page, Rows};
-use kit::taken::{self, Takes, Type};
+use kit::parameters::{self, ParameterSpec, Type};
 
 pub(crate) use alarms::evaluate;
 pub(crate) use metrics::{Metrics, minute};
@@ -33,6 +34,19 @@ const OPERATIONS: &[Operation<Run>] = &[
         Needs::Of(|_| vec![Need::new("cloudwatch:DescribeAlarms", "*")]),
         Some(Page::Own("MaxRecords")),
         "ActionPrefix AlarmNamePrefix AlarmNames[] AlarmTypes[] MaxRecords:integer NextToken StateValue",
+    ),
+    row(
+        "GetMetricData",
+        Run::Measures(data::get),
+        // It has no resource-level permissions.
+        Needs::Of(|_| vec![Need::new("cloudwatch:GetMetricData", "*")]),
+        Some(Page::Own("MaxDatapoints")),
+        "EndTime:moment MaxDatapoints:integer MetricDataQueries[].Id MetricDataQueries[].Label \
+         MetricDataQueries[].MetricStat.Metric.Dimensions[].Name \
+         MetricDataQueries[].MetricStat.Metric.Dimensions[].Value \
+         MetricDataQueries[].MetricStat.Metric.MetricName MetricDataQueries[].MetricStat.Metric.Namespace \
+         MetricDataQueries[].MetricStat.Period:integer MetricDataQueries[].MetricStat.Stat \
+         MetricDataQueries[].ReturnData:boolean NextToken ScanBy StartTime:moment",
     ),
     row("ListTagsForResource", Run::Reads(alarms::list_tags), Needs::Of(on_arn), None, "ResourceARN"),
     row(
@@ -56,15 +70,23 @@ const OPERATIONS: &[Operation<Run>] = &[
 #[derive(Debug, Clone, Copy)]
 enum Run {
     Reads(fn(&State, &Site, &Value) -> Result<Value, Refusal>),
+    /// Reads values of metrics.
+    Measures(fn(&Metrics, &Site, &Value) -> Result<Value, Refusal>),
     Writes(fn(&mut State, &Site, &Value) -> Result<Value, Refusal>),
 }
 
-const fn row(name: &'static str, run: Run, needs: Needs, page: Option<Page>, takes: &'static str) -> Operation<Run> {
+const fn row(
+    name: &'static str,
+    run: Run,
+    needs: Needs,
+    page: Option<Page>,
+    parameters: &'static str,
+) -> Operation<Run> {
     let effect = match run {
-        Run::Reads(_) => Effect::Reads,
+        Run::Reads(_) | Run::Measures(_) => Effect::Reads,
         Run::Writes(_) => Effect::Writes,
     };
-    Operation::new(name, effect, needs, page, takes, run)
+    Operation::new(name, effect, needs, page, parameters, run)
 }
 
 /// The action of a call on these ARNs.
@@ -118,13 +140,15 @@ pub fn rows() -> Rows {
 }
 
 /// Members that are timestamps, which each protocol encodes differently.
-const MOMENTS: &[&str] = &["AlarmConfigurationUpdatedTimestamp", "StateTransitionedTimestamp", "StateUpdatedTimestamp"];
+const MOMENTS: &[&str] =
+    &["AlarmConfigurationUpdatedTimestamp", "StateTransitionedTimestamp", "StateUpdatedTimestamp", "Timestamps"];
 
 /// Handles a call; `None` if there is no such operation.
 pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
-    let answer = input(operation.takes, &call.input).and_then(|input| match operation.run {
+    let answer = input(operation.parameters, &call.input).and_then(|input| match operation.run {
         Run::Reads(run) => compute.read(|state| run(state, &compute.site, &input)),
+        Run::Measures(run) => run(&compute.metrics, &compute.site, &input),
         Run::Writes(run) => compute.try_change(|state, site| run(state, site, &input)),
     });
     Some(match answer {
@@ -134,16 +158,16 @@ pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
 }
 
 /// Returns the parameters of a call as a JSON document, whatever its protocol.
-fn input(takes: Takes, input: &Input) -> Result<Cow<'_, Value>, Refusal> {
+fn input(parameters: ParameterSpec, input: &Input) -> Result<Cow<'_, Value>, Refusal> {
     match input {
         Input::Form(form) => {
             let mut document = document(form)?;
-            typed(takes, "", &mut document)?;
-            taken::check_json(takes, &document)?;
+            typed(parameters, "", &mut document)?;
+            parameters::check_json(parameters, &document)?;
             Ok(Cow::Owned(document))
         }
         input if input.json().text().is_empty() => Ok(Cow::Owned(json!({}))),
-        input => taken::document(takes, input.json()).map(Cow::Borrowed),
+        input => parameters::document(parameters, input.json()).map(Cow::Borrowed),
     }
 }
 
@@ -157,24 +181,28 @@ fn parse(kind: Type, text: &str) -> Option<Value> {
             _ => None,
         },
         Type::Integer => text.parse::<i32>().ok().map(|number| json!(number)),
+        Type::Moment => {
+            let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+            Some(json!(at.unix_timestamp_nanos() as f64 / 1e9))
+        }
         Type::Double => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| json!(number)),
         _ => None,
     }
 }
 
 /// Gives the members of a form's document their types. Empty values other than texts count as missing.
-fn typed(takes: Takes, above: &str, document: &mut Value) -> Result<(), Refusal> {
+fn typed(parameters: ParameterSpec, above: &str, document: &mut Value) -> Result<(), Refusal> {
     let Some(members) = document.as_object_mut() else { return Err(malformed("Unexpected list element")) };
     let path_of = |name: &str| if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
-    members.retain(|name, value| value != "" || taken::type_at(takes, &path_of(name)) == Some(Type::Text));
+    members.retain(|name, value| value != "" || parameters::type_at(parameters, &path_of(name)) == Some(Type::Text));
     for (name, value) in members {
         let path = path_of(name);
-        let Some(kind) = taken::type_at(takes, &path) else { continue };
+        let Some(kind) = parameters::type_at(parameters, &path) else { continue };
         match (kind, &mut *value) {
-            (Type::Structure, Value::Object(_)) => typed(takes, &path, value)?,
+            (Type::Structure, Value::Object(_)) => typed(parameters, &path, value)?,
             (Type::Structures, Value::Array(items)) => {
                 let path = format!("{path}[]");
-                items.iter_mut().try_for_each(|item| typed(takes, &path, item))?;
+                items.iter_mut().try_for_each(|item| typed(parameters, &path, item))?;
             }
             (Type::Texts, Value::Array(items)) if items.iter().all(Value::is_string) => (),
             (_, Value::String(text)) => match parse(kind, text) {
@@ -195,7 +223,7 @@ fn malformed(message: &str) -> Refusal {
 
 /// Converts a form to a document: `AlarmNames.member.1` is the first element of a list.
 ///
-/// Errors: `MalformedInput` if the number of an element is none, or a name has too many steps.
+/// Errors: `MalformedInput` if an element's number is not a number, or a name has too many steps.
 fn document(form: &Form) -> Result<Value, Refusal> {
     if form.keys().any(|name| name.split('.').count() > MOST_STEPS) {
         return Err(malformed("the name of a parameter is nested too deeply"));
@@ -221,7 +249,7 @@ fn put(input: &mut Value, steps: &[&str], value: &str) -> Result<(), Refusal> {
             }
             let Some(items) = input.as_array_mut() else { return Ok(()) };
             let at = number.parse::<usize>().ok().filter(|number| (1..=MOST_ITEMS).contains(number));
-            let at = at.ok_or_else(|| malformed(&format!("{number} is no number of an element")))? - 1;
+            let at = at.ok_or_else(|| malformed(&format!("{number} is not an element number")))? - 1;
             while items.len() <= at {
                 items.push(Value::Null);
             }
@@ -239,7 +267,7 @@ fn put(input: &mut Value, steps: &[&str], value: &str) -> Result<(), Refusal> {
 /// More steps than the name of any parameter has: `Metrics.member.1.MetricStat.Metric.Dimensions.member.1.Name` has nine.
 const MOST_STEPS: usize = 12;
 /// More items than any list here may have.
-const MOST_ITEMS: usize = 200;
+const MOST_ITEMS: usize = 500;
 
 /// A text; an empty one counts as missing.
 fn text<'a>(input: &'a Value, name: &str) -> Option<&'a str> {
@@ -277,10 +305,10 @@ fn page(input: &Value, alarms: Vec<Value>) -> Result<Value, Refusal> {
     }
     let states = ["OK", "ALARM", "INSUFFICIENT_DATA"];
     if let Some(state) = text(input, "StateValue").filter(|state| !states.contains(state)) {
-        return Err(Refusal::new(400, "ValidationError", format!("{state} is no state of an alarm")));
+        return Err(Refusal::new(400, "ValidationError", format!("{state} is not an alarm state")));
     }
     if let Some(kind) = kinds.iter().find(|kind| !["MetricAlarm", "CompositeAlarm"].contains(kind)) {
-        return Err(Refusal::new(400, "ValidationError", format!("{kind} is no type of alarms")));
+        return Err(Refusal::new(400, "ValidationError", format!("{kind} is not an alarm type")));
     }
     if names.len() > MOST {
         return Err(Refusal::new(400, "ValidationError", format!("At most {MOST} alarm names can be specified")));
@@ -501,8 +529,8 @@ mod tests {
     fn values_of_a_form_get_their_types_and_others_are_refused() {
         let form = |pairs: &[(&str, &str)]| {
             let form: Form = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            let takes = OPERATIONS.iter().map(|operation| operation.takes).collect::<Vec<_>>().join(" ");
-            input(takes.leak(), &Input::Form(form)).map(Cow::into_owned).map_err(|refusal| refusal.code)
+            let parameters = OPERATIONS.iter().map(|operation| operation.parameters).collect::<Vec<_>>().join(" ");
+            input(parameters.leak(), &Input::Form(form)).map(Cow::into_owned).map_err(|refusal| refusal.code)
         };
         let read = form(&[
             ("ActionsEnabled", "0"),
@@ -524,6 +552,8 @@ mod tests {
             ("Metrics.member.1.ReturnData", "yes"),
             ("Metrics.member.1.MetricStat.Period", "minute"),
             ("Period.member.1", "60"),
+            ("StartTime", "yesterday"),
+            ("EndTime", "1795946400"),
             ("AlarmNames.member.x", "a"),
             ("AlarmNames.member.0", "a"),
             ("AlarmNames", "a"),

@@ -11,14 +11,14 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::shell::Nest;
-use super::{Objects, journal, secrets, shell};
+use super::{Objects, archive::tar, dnf::dnf, journal, secrets, shell};
 
 /// Converts a path of the instance to a path of this machine below the instance's root.
 ///
 /// Errors: the path is not absolute, or leads out of the root.
 pub fn below(root: &Path, path: &str) -> Result<PathBuf, String> {
     let Some(relative) = path.strip_prefix('/') else {
-        return Err(format!("'{path}' is no absolute path"));
+        return Err(format!("'{path}' is not an absolute path"));
     };
     let plain = Path::new(relative).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if plain { Ok(root.join(relative)) } else { Err(format!("'{path}' leads out of the instance")) }
@@ -42,7 +42,8 @@ impl Done {
     }
 }
 
-/// What commands can access beyond an instance's files: objects, logs, the journal, units and their ports.
+/// The resources that commands can access beyond an instance's files: objects, logs, the journal, units and their
+/// ports.
 #[async_trait]
 pub trait Tools: Objects {
     /// Returns the lines of a unit in the journal from a byte on, or from the first one that is still there, and the byte
@@ -67,6 +68,11 @@ pub trait Tools: Objects {
     /// Waits between two attempts to get an answer.
     async fn back_off(&self, seconds: u64);
 
+    /// Whether the repositories of Amazon Linux are reached, which are in S3.
+    fn reach_repositories(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Whether no more can be written to the disk.
     fn is_full(&self) -> bool {
         false
@@ -80,7 +86,7 @@ pub enum NoAnswer {
     TooSlow,
     /// The connection was closed.
     Empty,
-    /// What it sends is not HTTP.
+    /// The response is not HTTP.
     Garbled,
 }
 
@@ -146,6 +152,7 @@ const TOOLS: &[&str] = &[
     "chmod",
     "cp",
     "curl",
+    "dnf",
     "echo",
     "false",
     "journalctl",
@@ -156,6 +163,7 @@ const TOOLS: &[&str] = &[
     "sleep",
     "systemctl",
     "tail",
+    "tar",
     "true",
 ];
 
@@ -173,6 +181,8 @@ pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec
         "cp" => copy("cp", root, arguments, |from, to| std::fs::copy(from, to).map(drop)),
         "mv" => copy("mv", root, arguments, |from, to| std::fs::rename(from, to)),
         "sleep" => sleep(tools, arguments).await,
+        "dnf" => dnf(arguments, tools.reach_repositories()),
+        "tar" => tar(root, arguments, tools.is_full()),
         "aws" => match arguments {
             ["logs", arguments @ ..] => return journal::aws_logs(root, tools, arguments).await,
             ["secretsmanager" | "ssm", ..] => return secrets::aws(tools, arguments).await,
@@ -269,9 +279,9 @@ const TRANSIENT: &[u16] = &[408, 429, 500, 502, 503, 504];
 /// The maximum pause between two attempts in seconds that curl chooses by itself: it doubles the first, of a second.
 const LONGEST_PAUSE_S: u64 = 600;
 
-/// What `curl` is asked to do.
+/// The options of `curl` that are implemented.
 #[derive(Default)]
-struct Ask {
+struct CurlOptions {
     port: Option<u16>,
     is_silent: bool,
     is_discarded: bool,
@@ -282,29 +292,33 @@ struct Ask {
     retries_refused: bool,
 }
 
-impl Ask {
+impl CurlOptions {
     /// Parses arguments; `None` if any is not supported.
-    fn parse(arguments: &[&str]) -> Option<Ask> {
-        let mut ask = Ask::default();
+    fn parse(arguments: &[&str]) -> Option<CurlOptions> {
+        let mut options = CurlOptions::default();
         let mut rest = arguments.iter().copied();
         while let Some(word) = rest.next() {
             match word {
-                "--silent" => ask.is_silent = true,
-                "--retry-connrefused" => ask.retries_refused = true,
-                "--output" => ask.is_discarded = Some(rest.next()? == "/dev/null").filter(|is_null| *is_null)?,
-                "--write-out" => ask.is_written = Some(rest.next()? == "%{http_code}").filter(|is_code| *is_code)?,
+                "--silent" => options.is_silent = true,
+                "--retry-connrefused" => options.retries_refused = true,
+                "--output" => options.is_discarded = Some(rest.next()? == "/dev/null").filter(|is_null| *is_null)?,
+                "--write-out" => {
+                    options.is_written = Some(rest.next()? == "%{http_code}").filter(|is_code| *is_code)?
+                }
                 // Zero is no limit.
-                "--max-time" => ask.max_time = Some(number(rest.next()?)?).filter(|s| *s > 0).map(Duration::from_secs),
-                "--retry" => ask.retries = number(rest.next()?)?.try_into().ok()?,
-                "--retry-delay" => ask.delay_s = number(rest.next()?)?,
+                "--max-time" => {
+                    options.max_time = Some(number(rest.next()?)?).filter(|s| *s > 0).map(Duration::from_secs)
+                }
+                "--retry" => options.retries = number(rest.next()?)?.try_into().ok()?,
+                "--retry-delay" => options.delay_s = number(rest.next()?)?,
                 option if option.starts_with('-') => return None,
-                url if ask.port.is_none() => {
-                    ask.port = Some(url.strip_prefix("http://127.0.0.1:")?.strip_suffix('/')?.parse().ok()?);
+                url if options.port.is_none() => {
+                    options.port = Some(url.strip_prefix("http://127.0.0.1:")?.strip_suffix('/')?.parse().ok()?);
                 }
                 _ => return None,
             }
         }
-        (ask.is_silent && ask.is_discarded && ask.is_written).then_some(ask)
+        (options.is_silent && options.is_discarded && options.is_written).then_some(options)
     }
 }
 
@@ -315,21 +329,23 @@ fn number(text: &str) -> Option<u64> {
 
 /// `curl http://127.0.0.1:PORT/`: prints the status of the response; without one, prints 000.
 async fn curl(tools: &dyn Tools, arguments: &[&str]) -> Done {
-    let Some((ask, port)) = Ask::parse(arguments).and_then(|ask| ask.port.map(|port| (ask, port))) else {
+    let Some((options, port)) =
+        CurlOptions::parse(arguments).and_then(|options| options.port.map(|port| (options, port)))
+    else {
         let errors = format!("curl {}: this does not exist on a local instance\n", arguments.join(" "));
         return Done { status: 2, output: Vec::new(), errors };
     };
     let mut pause_s = 1;
     for attempt in 0_u32.. {
-        let answer = tools.answer(port, ask.max_time).await;
+        let answer = tools.answer(port, options.max_time).await;
         let is_transient = match answer {
             Ok(status) => TRANSIENT.contains(&status),
             Err(NoAnswer::TooSlow) => true,
-            Err(NoAnswer::Refused) => ask.retries_refused,
+            Err(NoAnswer::Refused) => options.retries_refused,
             Err(NoAnswer::Empty | NoAnswer::Garbled) => false,
         };
-        if is_transient && attempt < ask.retries {
-            tools.back_off(if ask.delay_s > 0 { ask.delay_s } else { pause_s }).await;
+        if is_transient && attempt < options.retries {
+            tools.back_off(if options.delay_s > 0 { options.delay_s } else { pause_s }).await;
             pause_s = (pause_s * 2).min(LONGEST_PAUSE_S);
             continue;
         }
@@ -433,7 +449,7 @@ fn checksum_line(line: &str) -> Option<(&str, &str)> {
 /// Parses a mode such as `0755`.
 pub fn parse_mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text.trim_start_matches("0o"), 8).ok().filter(|mode| *mode <= 0o7777);
-    mode.ok_or_else(|| format!("'{text}' is no file mode"))
+    mode.ok_or_else(|| format!("'{text}' is not a file mode"))
 }
 
 /// `aws s3 cp s3://bucket/key path` and `aws s3 cp - s3://bucket/key`.
@@ -468,7 +484,7 @@ async fn aws(root: &Path, objects: &dyn Tools, arguments: &[&str], input: Vec<u8
         return put.map_err(|why| format!("upload failed: - to {to} {why}"));
     }
     let (bucket, key) = object(from).ok_or_else(|| {
-        format!("aws s3 cp: only downloads to files and uploads of `-` are possible, and '{from}' is no object")
+        format!("aws s3 cp: only downloads to files and uploads of `-` are possible, and '{from}' is not an object")
     })?;
     let mut real = below(root, to)?;
     if to.ends_with('/') || real.is_dir() {
@@ -514,7 +530,7 @@ pub mod tests {
         /// The calls of CloudWatch Logs, and the journal.
         pub logged: Mutex<Vec<(String, Value)>>,
         pub lines: Mutex<String>,
-        /// How many bytes of the journal are gone.
+        /// The number of bytes that the journal has dropped.
         pub gone: Mutex<u64>,
         pub pauses: Mutex<Vec<u64>>,
         pub is_full: bool,
@@ -711,7 +727,7 @@ pub mod tests {
         let check = async |line: &str, expected: &str| assert_eq!(run(dir.path(), line).await.unwrap_err(), expected);
         check("rm -rf /", "rm: this command does not exist on a local instance").await;
         check("mkdir -p /a/../../b", "'/a/../../b' leads out of the instance").await;
-        check("mkdir -p a", "'a' is no absolute path").await;
+        check("mkdir -p a", "'a' is not an absolute path").await;
         check(
             "aws ec2 describe-vpcs",
             "aws ec2 describe-vpcs: only 's3 cp', 'logs', 'secretsmanager' and 'ssm' exist on a local instance",

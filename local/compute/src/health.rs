@@ -23,7 +23,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(250);
 /// stack is up.
 const SHORTEST_FIRST: Duration = Duration::from_millis(20);
 
-/// What to check, and where.
+/// A health check to run.
 struct Question {
     check: HealthCheck,
     place: Reachability,

@@ -18,9 +18,10 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::clock::Moment;
+use super::ports::Lease;
 use super::state::{Instance, InstanceState, Mishap};
 use super::systemd::Output;
-use super::{Compute, Right, cloud_init, ec2, imds, ports};
+use super::{Compute, Right, cloud_init, ec2, imds};
 
 pub use machine::Machine;
 pub use record::reap_leftovers;
@@ -44,6 +45,8 @@ struct Host {
     profile: Option<String>,
     dir: PathBuf,
     root: PathBuf,
+    /// Kept for `PORT` of its processes.
+    _port: Lease,
     kind: Option<ec2::Kind>,
     mishap: Option<Mishap>,
     /// Held while output is written or read.
@@ -72,10 +75,8 @@ async fn start(compute: &Arc<Compute>, instance: &Instance, machine: &Machine) -
     let dir = compute.site.instance_dir(&instance.id);
     let root = dir.join("root");
     std::fs::create_dir_all(&root)?;
-    let port = match instance.port.filter(|port| ports::is_free(*port)) {
-        Some(port) => port,
-        None => ports::free()?,
-    };
+    let lease = Lease::new(instance.port)?;
+    let port = lease.port;
     let metadata = imds::serve(compute.clone(), instance.clone(), machine.stop.clone()).await?;
     let environment = [
         ("PATH", std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned())),
@@ -102,6 +103,7 @@ async fn start(compute: &Arc<Compute>, instance: &Instance, machine: &Machine) -
         profile: instance.profile.clone(),
         dir,
         root,
+        _port: lease,
         kind: ec2::find_type(&instance.kind),
         mishap: instance.mishap,
         prints: Mutex::new(()),
@@ -172,7 +174,7 @@ impl Host {
         }
         self.log(&format!("cloud-init: {} starts in {}", instance.id, instance.zone));
         if self.mishap == Some(Mishap::BootFail) {
-            self.log("cloud-init: ERROR: Failed to run module scripts-user (scripts in /var/lib/cloud/instance/scripts): no route to what it downloads");
+            self.log("cloud-init: ERROR: Failed to run module scripts-user (scripts in /var/lib/cloud/instance/scripts): no route to the server of its downloads");
             self.log("cloud-init: finished with errors; no service was started");
             return Vec::new();
         }

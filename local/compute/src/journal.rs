@@ -11,7 +11,7 @@ use super::secrets;
 
 /// The options of `journalctl` without a value.
 const PLAIN: &[&str] = &["--all", "--no-pager", "--quiet"];
-/// Those with one.
+/// Its options with a value.
 const VALUED: &[&str] = &["--cursor-file", "--lines", "--output", "--output-fields", "--since", "--unit"];
 
 /// A line of the journal, as `instance::Host` writes it: `TIME HOST PROCESS: TEXT`.
@@ -99,7 +99,8 @@ const EVENTS: &str = r#"def plain:[foreach (.[],-1) as $b ([0];if .[0]==2 and $b
 
 /// `jq -cs FILTER` with the filter above, `jq -s length`, and the filter for secrets.
 pub fn jq(arguments: &[&str], input: &[u8]) -> Done {
-    let failed = || Done { status: 5, output: Vec::new(), errors: "jq: error: the input is no journal\n".to_owned() };
+    let failed =
+        || Done { status: 5, output: Vec::new(), errors: "jq: error: the input is not a journal\n".to_owned() };
     if arguments == ["-s", "length"] {
         let values = serde_json::Deserializer::from_slice(input).into_iter::<Value>();
         let count = values.map(|value| value.ok().map(drop)).collect::<Option<Vec<()>>>();

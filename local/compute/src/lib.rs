@@ -1,11 +1,14 @@
 //! EC2, Auto Scaling and Elastic Load Balancing, with real instances, groups and load balancers.
 
+mod archive;
 mod autoscaling;
 mod balancer;
 mod clock;
 mod cloud_init;
 pub mod cloudwatch;
 mod commands;
+mod control_loop;
+mod dnf;
 mod ec2;
 mod elb;
 mod health;
@@ -18,7 +21,6 @@ pub mod service_quotas;
 mod shell;
 mod state;
 mod systemd;
-mod workings;
 
 pub use ports::FAVOURITE as PREFERRED_PORT;
 
@@ -38,6 +40,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use balancer::access_log::{self, AccessLogs, LOG_DELIVERY};
 use balancer::{Requests, Tally};
 use instance::Machine;
 use kit::process;
@@ -48,8 +51,8 @@ use state::State;
 use chaos::Chaos;
 use kit::account::Kind;
 use kit::call::{Asked, Effect, Need, Needs, Operation, Page, Rows};
+use kit::parameters::{self, ParameterSpec};
 use kit::speed::Speed;
-use kit::taken::{self, Takes};
 use kit::warden::Warden;
 
 /// The certificates that load balancers serve.
@@ -61,13 +64,13 @@ pub trait Certificates: Send + Sync {
 /// A certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its domain names in lower case. A wildcard stands for one label.
+    /// Its domain names in lower case. A wildcard matches one label.
     pub names: Vec<String>,
     /// The certificate with its chain, and the key, in PEM; `None` if it is not valid.
     pub issued: Option<(String, String)>,
 }
 
-/// What compute needs from the rest of the local AWS.
+/// The parts of the local AWS that compute depends on.
 pub struct Context {
     /// The directory of the state and the instances' root directories.
     pub dir: PathBuf,
@@ -81,6 +84,8 @@ pub struct Context {
     pub endpoint: String,
     /// The objects in the buckets.
     pub objects: Arc<dyn Objects>,
+    /// Writes objects into buckets on behalf of AWS services.
+    pub deliveries: Arc<dyn Deliveries>,
     /// CloudWatch Logs.
     pub logs: Arc<dyn LogStreams>,
     /// Secrets Manager and Parameter Store.
@@ -89,9 +94,11 @@ pub struct Context {
     pub roles: Arc<dyn Roles>,
     /// Certificate Manager.
     pub certificates: Arc<dyn Certificates>,
+    /// The measurements of other services, which CloudWatch shows along with its own.
+    pub metrics: kit::metrics::Metrics,
     /// The kinds of chaos that are enabled, which may change at any time.
     pub chaos: watch::Receiver<Chaos>,
-    /// How much faster than AWS everything happens.
+    /// The speed-up compared with AWS.
     pub speed: Speed,
 }
 
@@ -103,6 +110,13 @@ pub trait Objects: Send + Sync {
 
     /// Writes an object. The error is the message of the CLI.
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String>;
+}
+
+/// Objects in buckets, as services of AWS write them.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Writes an object for a service of AWS that acts for a resource, given by its ARN, if the bucket's policy allows it.
+    async fn deliver(&self, service: &str, source: &str, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String>;
 }
 
 /// CloudWatch Logs, as an instance's `aws logs` calls it.
@@ -164,7 +178,7 @@ pub struct Alarm {
     pub policy: String,
     /// Whether it fires above the threshold rather than below it.
     pub is_high: bool,
-    /// How many consecutive minutes the value must be beyond the threshold.
+    /// The number of consecutive minutes for which the value must be beyond the threshold.
     pub periods: u64,
     /// The value that the statistic is compared with.
     pub threshold: f64,
@@ -172,7 +186,7 @@ pub struct Alarm {
     pub namespace: &'static str,
     /// The name of the metric.
     pub metric: String,
-    /// How the values of a period are combined, such as `Average`.
+    /// The statistic over a period, such as `Average`.
     pub statistic: &'static str,
     /// Names and values that select the metric.
     pub dimensions: Vec<(&'static str, String)>,
@@ -232,7 +246,7 @@ pub async fn rehearse_metadata(
     imds::rehearse(compute, token, method, path, headers).await
 }
 
-/// What operations can access besides the state.
+/// The environment of operations, besides the state.
 struct Site {
     region: String,
     account: String,
@@ -260,12 +274,12 @@ enum Run {
 
 type Row = Operation<Run>;
 
-const fn row(name: &'static str, run: Run, needs: Needs, page: Option<Page>, takes: Takes) -> Row {
+const fn row(name: &'static str, run: Run, needs: Needs, page: Option<Page>, parameters: ParameterSpec) -> Row {
     let effect = match run {
         Run::Reads(_) => Effect::Reads,
         Run::Writes(_) => Effect::Writes,
     };
-    Operation::new(name, effect, needs, page, takes, run)
+    Operation::new(name, effect, needs, page, parameters, run)
 }
 
 /// A service with its operations and the envelope of its responses.
@@ -303,6 +317,7 @@ pub struct Compute {
     site: Site,
     endpoint: String,
     objects: Arc<dyn Objects>,
+    deliveries: Arc<dyn Deliveries>,
     logs: Arc<dyn LogStreams>,
     values: Arc<dyn Values>,
     roles: Arc<dyn Roles>,
@@ -312,6 +327,7 @@ pub struct Compute {
     requests: Requests,
     tally: Tally,
     metrics: cloudwatch::Metrics,
+    access_logs: AccessLogs,
     /// Counts the changes of the state. Anything derived from an earlier generation is computed again.
     generation: AtomicU64,
     wake: Notify,
@@ -328,8 +344,22 @@ struct SavedState {
 impl Compute {
     /// Starts compute from the state in the directory: instances and load balancers that were running run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
-        let Context { dir, region, account, kind, endpoint, objects, logs, values, roles, certificates, chaos, speed } =
-            context;
+        let Context {
+            dir,
+            region,
+            account,
+            kind,
+            endpoint,
+            objects,
+            deliveries,
+            logs,
+            values,
+            roles,
+            certificates,
+            metrics,
+            chaos,
+            speed,
+        } = context;
         // Processes run in their own directories, where a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
@@ -339,6 +369,7 @@ impl Compute {
             site,
             endpoint,
             objects,
+            deliveries,
             logs,
             values,
             roles,
@@ -347,7 +378,8 @@ impl Compute {
             warden: Warden::default(),
             requests: Requests::default(),
             tally: Tally::default(),
-            metrics: cloudwatch::Metrics::default(),
+            metrics: cloudwatch::Metrics(metrics),
+            access_logs: AccessLogs::default(),
             generation: AtomicU64::new(1),
             wake: Notify::new(),
             stop: CancellationToken::new(),
@@ -362,7 +394,8 @@ impl Compute {
             process::end_group(group, Duration::from_secs(2)).await;
         }
         compute.change(restore);
-        compute.tasks.spawn(workings::run(compute.clone()));
+        compute.tasks.spawn(control_loop::run(compute.clone()));
+        compute.tasks.spawn(access_log::publish(compute.clone()));
         Ok(compute)
     }
 
@@ -378,7 +411,7 @@ impl Compute {
     pub async fn handle(&self, service: &str, form: &BTreeMap<String, String>) -> Option<http::Response<Bytes>> {
         let (_, operations, envelope) = SERVICES.iter().find(|(name, _, _)| *name == service)?;
         let operation = Operation::find(operations, form.get("Action")?)?;
-        let answer = match taken::check_form(operation.takes, form) {
+        let answer = match parameters::check_form(operation.parameters, form) {
             Ok(()) => self.carry_out(operation, &Params::parse(form)).await,
             Err(text) => Err(ApiError::new(NOT_IMPLEMENTED, text)),
         };
@@ -403,12 +436,37 @@ impl Compute {
         }
     }
 
+    /// Returns an error that only another service can detect.
+    async fn refusal(&self, operation: &str, params: &Params) -> Option<ApiError> {
+        match operation {
+            "CreateAutoScalingGroup" | "UpdateAutoScalingGroup" => self.refused_profile(params).await,
+            "ModifyLoadBalancerAttributes" => self.refused_log(params).await,
+            _ => None,
+        }
+    }
+
+    /// Writes the test file of a load balancer's access log. Returns the error if that is not allowed (docs/aws.md §9.9).
+    async fn refused_log(&self, params: &Params) -> Option<ApiError> {
+        let (balancer, elb::LogPlace { bucket, prefix }) = self.read(|state| elb::wanted_log_place(state, params))?;
+        let refuse = |message: String| Some(ApiError::new("InvalidConfigurationRequest", message));
+        if bucket.is_empty() {
+            return refuse("The value of 'access_logs.s3.bucket' cannot be empty".to_owned());
+        }
+        if prefix.contains("AWSLogs") || prefix.starts_with('/') || prefix.ends_with("//") {
+            return refuse(format!("The value of 'access_logs.s3.prefix' is not valid: '{prefix}'"));
+        }
+        let key = format!("{prefix}AWSLogs/{}/ELBAccessLogTestFile", self.site.account);
+        let name = balancer.split('/').nth(2).unwrap_or_default();
+        let text = Bytes::from(format!("Enable AccessLog for ELB: {name}\n"));
+        match self.deliveries.deliver(LOG_DELIVERY, &balancer, &bucket, &key, text).await {
+            Ok(()) => None,
+            Err(_) => refuse(format!("Access Denied for bucket: {bucket}. Please check S3bucket permission")),
+        }
+    }
+
     /// Returns an error if the call's launch template names an instance profile that does not exist, which only IAM
     /// knows.
-    async fn refusal(&self, operation: &str, params: &Params) -> Option<ApiError> {
-        if !matches!(operation, "CreateAutoScalingGroup" | "UpdateAutoScalingGroup") {
-            return None;
-        }
+    async fn refused_profile(&self, params: &Params) -> Option<ApiError> {
         let profile = self.read(|state| autoscaling::profile_wanted(state, params))?;
         if self.roles.role_of_profile(&profile).await.is_some() {
             return None;
@@ -484,6 +542,11 @@ impl Compute {
     /// Returns the tags of an EC2 resource.
     pub fn tags_of(&self, id: &str) -> BTreeMap<String, String> {
         self.read(|state| state.tags_of(id).clone())
+    }
+
+    /// Returns the id of the route table that has an association.
+    pub fn route_table_of(&self, association: &str) -> Option<String> {
+        self.read(|state| ec2::table_of(state, association).map(|table| table.id.clone()))
     }
 
     /// Whether a load balancer has this DNS name, in the hosted zone of the region's load balancers.
@@ -579,7 +642,7 @@ fn restore(state: &mut State, site: &Site) {
     }
 }
 
-/// What unit tests of several modules need.
+/// Fixtures for the unit tests of several modules.
 #[cfg(test)]
 mod fixture {
     use super::*;

@@ -86,7 +86,7 @@ mod tests {
     use crate::commands::tests::FakeTools;
     use crate::systemd::environment_file;
 
-    /// The values of the variables that `jq` makes of an answer.
+    /// The values of the variables that `jq` extracts from a response.
     fn value(answer: &Value, key: &str) -> Result<String, String> {
         let done = jq("V", key, answer.to_string().as_bytes());
         match done.status {

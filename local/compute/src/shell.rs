@@ -27,7 +27,7 @@ const LONGEST_OUTPUT: usize = 1 << 20;
 const LONGEST_VALUE: usize = 128 << 10;
 
 /// The maximum number of rounds of all loops of a script and of the scripts that it runs, each of which counts as a round
-/// itself. Only the main program of a unit may run for ever.
+/// itself. Only the main program of a unit may run forever.
 const MOST_ROUNDS: usize = 10_000;
 
 /// The least duration of a round in a loop without end.
@@ -39,7 +39,7 @@ const USUAL_MASK: u32 = 0o022;
 /// Prints output and errors before the script ends.
 pub type Say<'a> = &'a (dyn Fn(&[u8], &str) + Sync);
 
-/// How deep in other scripts a script is, and the number of rounds of all of them if it is limited.
+/// The nesting depth of a script, and the total number of loop iterations if it is limited.
 #[derive(Clone)]
 pub struct Nest {
     level: usize,
@@ -61,7 +61,7 @@ impl Nest {
     }
 
     /// For a script that a command of this one runs. Without counting them, scripts that run each other several times
-    /// would take for ever.
+    /// would take forever.
     ///
     /// Errors: there are too many scripts.
     pub fn of_script(&self) -> Result<Nest, String> {
@@ -78,7 +78,8 @@ impl Nest {
     }
 }
 
-/// Runs a script with the arguments `$1`, `$2`, … With `say`, the output of its loops is passed on after each round.
+/// Runs a script with the arguments `$1`, `$2`, … With `say`, the output of its loops is passed on after each
+/// iteration.
 pub async fn run(
     root: &Path,
     tools: &dyn Tools,
@@ -241,7 +242,7 @@ impl Shell<'_> {
     /// Begins a round of a loop. Returns whether it may.
     async fn goes_round(&self, whole: &mut Done) -> bool {
         if !self.nest.goes_round() {
-            add(whole, Done::failed("bash: too many rounds of a loop for a local instance"));
+            add(whole, Done::failed("bash: too many loop iterations for a local instance"));
             return false;
         }
         match self.nest.rounds {

@@ -29,7 +29,7 @@ pub use template::{LaunchTemplate, TemplateSpec, Version};
 /// The tags of a resource.
 pub type Tags = BTreeMap<String, String>;
 
-/// Everything that compute stores.
+/// The stored state of compute.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {

@@ -29,6 +29,8 @@ pub struct Unit {
     pub start_limit: (u32, Duration),
     /// The user that it runs as, and its capabilities.
     pub user: User,
+    /// The units that are started first (`After=`).
+    pub follows: Vec<String>,
     /// The units that are stopped first (`Before=`).
     pub outlived: Vec<String>,
     /// The names of its directories below `/run`, which exist while it runs.
@@ -127,7 +129,7 @@ pub enum Restart {
     OnAbort,
 }
 
-/// How a service exited.
+/// The exit of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Code(i32),
@@ -235,7 +237,6 @@ impl Restart {
 
 /// Directives of systemd that make no difference to a local process.
 const WITHOUT_MEANING: &[&str] = &[
-    "After",
     "Description",
     "Documentation",
     "Group",
@@ -289,6 +290,7 @@ impl Unit {
             stop_patience: Duration::from_secs(5),
             start_limit: (5, Duration::from_secs(10)),
             user: User::default(),
+            follows: Vec::new(),
             outlived: Vec::new(),
             runtime_directories: Vec::new(),
             runtime_mode: 0o755,
@@ -357,6 +359,7 @@ impl Unit {
             "ExecStart" => self.main = Command::parse(value)?,
             "ExecStopPost" if value.is_empty() => self.after.clear(),
             "ExecStopPost" => self.after.push(Command::parse(value)?),
+            "After" => self.follows.extend(value.split_whitespace().map(str::to_owned)),
             "Before" => self.outlived.extend(value.split_whitespace().map(str::to_owned)),
             "RuntimeDirectory" => {
                 let is_plain = |name: &&str| !name.starts_with('/') && !name.contains("..");
@@ -373,7 +376,7 @@ impl Unit {
             "WorkingDirectory" => self.working_directory = Some(value.trim_start_matches('-').to_owned()),
             "StartLimitIntervalSec" | "StartLimitInterval" => self.start_limit.1 = span(value)?,
             "StartLimitBurst" => {
-                self.start_limit.0 = value.parse().map_err(|_| format!("StartLimitBurst is no number: {value}"))?;
+                self.start_limit.0 = value.parse().map_err(|_| format!("StartLimitBurst is not a number: {value}"))?;
             }
             "AmbientCapabilities" | "CapabilityBoundingSet" | "DynamicUser" | "User" => self.user.set(key, value),
             known if WITHOUT_MEANING.contains(&known) => (),
@@ -394,7 +397,7 @@ impl Command {
         }
         match words.first() {
             Some(program) if program.starts_with('/') => (),
-            Some(program) => return Err(format!("'{program}' is no absolute path")),
+            Some(program) => return Err(format!("'{program}' is not an absolute path")),
             None => return Err("the command is empty".to_owned()),
         }
         Ok(Command { words, may_fail: prefixes.contains('-'), literal: prefixes.contains(':') })
@@ -529,7 +532,7 @@ pub fn environment_file(text: &str) -> Result<BTreeMap<String, String>, String> 
         let number = at + 1;
         let (name, first) = line.split_once('=').ok_or_else(|| format!("line {number}: missing '='"))?;
         if !is_name(name.trim()) {
-            return Err(format!("line {number}: '{}' is no name of a variable", name.trim()));
+            return Err(format!("line {number}: '{}' is not the name of a variable", name.trim()));
         }
         let mut whole = first.trim_start().to_owned();
         while file_value(&whole).1
@@ -583,7 +586,7 @@ fn restart(value: &str) -> Result<Restart, String> {
         "on-failure" => Restart::OnFailure,
         "on-abnormal" => Restart::OnAbnormal,
         "on-abort" => Restart::OnAbort,
-        other => return Err(format!("Restart= knows no '{other}'")),
+        other => return Err(format!("'{other}' is not a value of Restart=")),
     })
 }
 
@@ -592,7 +595,7 @@ fn span(value: &str) -> Result<Duration, String> {
     if value == "infinity" {
         return Ok(Duration::MAX);
     }
-    let no_span = || format!("'{value}' is no span of time");
+    let no_span = || format!("'{value}' is not a time span");
     let mut total = Duration::ZERO;
     for part in value.split_whitespace() {
         let at = part.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(part.len());
@@ -619,6 +622,7 @@ mod tests {
 Description=postagram web
 StartLimitIntervalSec=0
 Before=other.service
+After=network-online.target first.service
 # A comment.
 [Service]
 DynamicUser=yes
@@ -655,6 +659,7 @@ WantedBy=multi-user.target
             Unit::parse("[Service]\nExecStart=/x\nRuntimeDirectory=web\nRuntimeDirectoryMode=0700\n").unwrap();
         assert_eq!((directories.runtime_directories, directories.runtime_mode), (vec!["web".to_owned()], 0o700));
         assert_eq!((unit.ignored, unit.outlived), (vec!["Shiny".to_owned()], vec!["other.service".to_owned()]));
+        assert_eq!(unit.follows, ["network-online.target", "first.service"]);
     }
 
     #[test]
@@ -663,9 +668,9 @@ WantedBy=multi-user.target
             let text = format!("[Service]\nExecStart=/bin/web\n{line}\n");
             assert_eq!(Unit::parse(&text).unwrap_err(), expected);
         };
-        check("Restart=sometimes", "line 3: Restart= knows no 'sometimes'");
-        check("RestartSec=soon", "line 3: 'soon' is no span of time");
-        check("ExecStartPre=web", "line 3: 'web' is no absolute path");
+        check("Restart=sometimes", "line 3: 'sometimes' is not a value of Restart=");
+        check("RestartSec=soon", "line 3: 'soon' is not a time span");
+        check("ExecStartPre=web", "line 3: 'web' is not an absolute path");
         check("Environment=\"A=1", "line 3: the quote \" is not closed");
         check("nonsense", "line 3: missing '=' in 'nonsense'");
         check("StandardOutput=file:/x", "line 3: the output 'file:/x' does not exist on a local instance");
@@ -684,7 +689,7 @@ WantedBy=multi-user.target
         assert_eq!((several["A"].as_str(), several["B"].as_str()), ("one\ntwo \\\n\nendof it", "xy"));
         let invalid = environment_file("A=1\nB=\"hunter2\u{ffff}\"\n").unwrap_err();
         assert_eq!(invalid, "line 2: invalid UTF-8 value for key B");
-        assert_eq!(environment_file("1A=x").unwrap_err(), "line 1: '1A' is no name of a variable");
+        assert_eq!(environment_file("1A=x").unwrap_err(), "line 1: '1A' is not the name of a variable");
     }
 
     #[test]

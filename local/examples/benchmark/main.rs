@@ -50,7 +50,7 @@ async fn measure(parts: &[&str]) -> Result<()> {
         ["calls"] => (true, None, false),
         ["objects", others @ ..] => (false, Some(others), false),
         ["balancer"] => (false, None, true),
-        _ => bail!("'{}' is no part: calls, objects, balancer, or nothing for all of them", parts.join(" ")),
+        _ => bail!("'{}' is not a part: calls, objects, balancer, or nothing for all of them", parts.join(" ")),
     };
     if calls || objects.is_some() {
         server::find_moto()?;

@@ -15,7 +15,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// Returns the requests per second over persistent connections.
 pub async fn rate(address: &str) -> Result<f64> {
-    let to: SocketAddr = address.parse().with_context(|| format!("'{address}' is no address"))?;
+    let to: SocketAddr = address.parse().with_context(|| format!("'{address}' is not an address"))?;
     let rate = tokio::task::spawn_blocking(move || ask_at_once(to)).await?;
     rate.with_context(|| format!("failed to measure {address}"))
 }

@@ -83,7 +83,7 @@ impl Event {
         (OffsetDateTime::now_utc() - self.accepted).try_into().unwrap_or_default()
     }
 
-    /// Removes an event that was handled or given up.
+    /// Removes an event that has succeeded or failed for good.
     pub fn forget(self) {
         // An event that could not be written has no file.
         if self.file.exists()

@@ -90,6 +90,9 @@ pub struct OnEvent {
     pub retries: Option<u64>,
     /// The maximum age of an event, in seconds.
     pub age_s: Option<u64>,
+    /// The ARN of the bucket for the records of failed events.
+    #[serde(default)]
+    pub on_failure: Option<String>,
     /// When this was configured, in Unix time.
     pub modified: f64,
 }
@@ -282,11 +285,12 @@ impl Function {
 
     /// Returns the event invoke configuration of the API.
     pub fn on_event_json(&self) -> Option<Value> {
-        let OnEvent { retries, age_s, modified } = self.on_event.as_ref()?;
+        let OnEvent { retries, age_s, on_failure, modified } = self.on_event.as_ref()?;
+        let on_failure = on_failure.as_ref().map_or_else(|| json!({}), |arn| json!({ "Destination": arn }));
         let mut shown = json!({
             "FunctionArn": format!("{}:$LATEST", self.arn),
             "LastModified": modified,
-            "DestinationConfig": { "OnSuccess": {}, "OnFailure": {} },
+            "DestinationConfig": { "OnSuccess": {}, "OnFailure": on_failure },
         });
         if let Some(retries) = retries {
             shown["MaximumRetryAttempts"] = json!(retries);

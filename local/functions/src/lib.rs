@@ -1,10 +1,12 @@
 //! Runs functions: their processes are started on demand, kept warm, and ended when idle.
 
 mod code;
+mod destination;
 mod environment;
 mod events;
 mod function;
 pub mod lambda;
+mod measures;
 mod memory;
 mod registry;
 pub mod runtime_api;
@@ -13,31 +15,37 @@ mod version;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use destination::{Condition, End};
 use environment::Environment;
 use identity::credentials::{Access, Issued, session_arn, session_id};
 use identity::iam::Iam;
+use identity::permissions::{Caller, Need};
+use kit::metrics::Metrics;
 use kit::speed::Speed;
 use kit::warden::Warden;
+use lambda::CodeObjects;
 use logs::Logs;
+use measures::Measure;
 
 pub use events::Event;
 pub use function::{Function, OnEvent, parameter};
 pub use registry::Registry;
 pub use version::Version;
 
-/// The maximum number of concurrent invocations of all functions together, as in a new account (docs/aws.md §3.4).
-pub const CONCURRENCY: usize = 10;
+/// How many invocations run at once here of a function with reserved concurrency, and of all others together: as in a new
+/// account (docs/aws.md §3.4), however many the account may have.
+const CONCURRENCY: usize = 10;
 /// How long to keep an idle process.
 const IDLE: Duration = Duration::from_secs(300);
 /// How often to look for idle processes.
@@ -48,6 +56,11 @@ const CREDENTIALS: time::Duration = time::Duration::hours(12);
 const RETRY_S: u64 = 60;
 /// The minimum delay here, which gives a retry a chance if something did not exist yet.
 const LEAST_RETRY: Duration = Duration::from_secs(1);
+/// The longest delay on AWS before the next attempt at a throttled event, in seconds. The first is 1 s, and each further
+/// one twice as long.
+const LONGEST_THROTTLED_S: u64 = 5 * 60;
+/// The minimum delay here.
+const LEAST_THROTTLED: Duration = Duration::from_millis(50);
 
 /// The default maximum age of an event (docs/aws.md §7.5).
 const OLDEST_EVENT: Duration = Duration::from_secs(6 * 3600);
@@ -63,7 +76,7 @@ pub struct Outcome {
     pub tail: String,
 }
 
-/// What processes need from the server.
+/// The parts of the server that processes depend on.
 struct Site {
     dir: PathBuf,
     region: String,
@@ -73,6 +86,9 @@ struct Site {
     logs: Arc<Logs>,
     warden: Warden,
     stop: CancellationToken,
+    /// Where failed events are recorded. Weak, because S3 owns a reference to the functions.
+    objects: OnceLock<Weak<dyn CodeObjects>>,
+    metrics: Metrics,
 }
 
 /// The processes of all functions.
@@ -116,12 +132,29 @@ impl Functions {
             logs,
             warden: Warden::default(),
             stop: CancellationToken::new(),
+            objects: OnceLock::new(),
+            metrics: Metrics::default(),
         };
         let (site, pools, tasks) = (Arc::new(site), Mutex::new(HashMap::new()), TaskTracker::new());
         let places = Arc::new(Semaphore::new(CONCURRENCY));
         let functions = Arc::new(Functions { site, registry, pools, places, tasks });
         functions.tasks.spawn(functions.clone().end_idle());
         Ok(functions)
+    }
+
+    /// Sets where failed events are recorded.
+    pub fn connect(&self, objects: Weak<dyn CodeObjects>) {
+        let _ = self.site.objects.set(objects);
+    }
+
+    /// Returns the call that the role of a function may not make on its destination for failed events.
+    pub fn denied_destination(&self, function: &Function, arn: &str) -> Option<&'static str> {
+        let caller = self.site.caller(function);
+        let needs = [
+            ("ListBucket", Need::new("s3:ListBucket", arn)),
+            ("PutObject", Need::new("s3:PutObject", format!("{arn}/{}", destination::FOLDER))),
+        ];
+        needs.into_iter().find(|(_, need)| caller.may(need).is_err()).map(|(call, _)| call)
     }
 
     /// Unpacks the code of `function` to where its processes find it.
@@ -139,7 +172,10 @@ impl Functions {
         client_context: Option<String>,
     ) -> Option<Outcome> {
         let pool = self.pool(function);
-        let _place = pool.places.try_acquire().ok()?;
+        let Ok(_place) = pool.places.try_acquire() else {
+            self.measure(function, Measure::Throttles);
+            return None;
+        };
         Some(self.run(&pool, function, payload, client_context).await)
     }
 
@@ -244,33 +280,69 @@ impl Functions {
         self.tasks.wait().await;
     }
 
-    /// Returns when the event was handled or must be given up: after too many failures, when too old, or when the
+    /// Returns when the event has succeeded or has failed for good: after too many failures, when too old, or when the
     /// function no longer exists.
     async fn deliver(self: &Arc<Self>, event: &Event) {
         tokio::time::sleep(event.wait()).await;
-        let mut failures = 0;
+        let (mut failures, mut throttles) = (0, 0);
         // The function may have changed since the last attempt.
         while let Some(function) = self.registry.answering(&event.function) {
             let on_event = function.on_event.as_ref();
             let retries = on_event.and_then(|on_event| on_event.retries).unwrap_or(2);
             let oldest = on_event.and_then(|on_event| on_event.age_s).map_or(OLDEST_EVENT, Duration::from_secs);
             let pool = self.pool(&function);
-            let Some(_place) = pool.place_within(oldest.saturating_sub(event.age())).await else {
+            let end = |condition, outcome| End { event, attempts: failures, condition, outcome };
+            // It would never run: Lambda gives it up at once if there is a destination.
+            if function.reserved == Some(0) && function.on_failure().is_some() {
+                return self.give_up(&function, end(Condition::NoConcurrency, None)).await;
+            }
+            let left = oldest.saturating_sub(event.age());
+            if left.is_zero() {
                 tracing::warn!(function = function.name, "an event was dropped: it has waited for too long");
-                return;
+                return self.give_up(&function, end(Condition::TooOld, None)).await;
+            }
+            let Ok(place) = pool.places.try_acquire() else {
+                self.measure(&function, Measure::Throttles);
+                tokio::time::sleep(throttled_pause(throttles, self.registry.speed()).min(left)).await;
+                throttles += 1;
+                continue;
             };
+            throttles = 0;
+            let age_ms = event.age().as_secs_f64() * 1000.0;
+            Measure::AsyncEventAge.add(&self.site.metrics, &function.name, age_ms, self.registry.speed());
             let outcome = self.run(&pool, &function, event.payload.clone(), None).await;
+            // Others may run while this one waits for its next attempt.
+            drop(place);
             if !outcome.failed {
                 return;
             }
             let error = String::from_utf8_lossy(&outcome.payload);
             tracing::warn!(function = function.name, failures, retries, %error, "an event failed");
             let Some(pause) = pause_after(failures, retries, self.registry.speed()) else {
-                return;
+                let end = End { event, attempts: failures + 1, condition: Condition::Retried, outcome: Some(&outcome) };
+                return self.give_up(&function, end).await;
             };
             tokio::time::sleep(pause).await;
             failures += 1;
         }
+    }
+
+    /// Drops an event, which is recorded in the function's destination, if it has one.
+    async fn give_up(&self, function: &Function, end: End<'_>) {
+        self.measure(function, Measure::AsyncEventsDropped);
+        if !self.site.record(function, end).await {
+            self.measure(function, Measure::DestinationDeliveryFailures);
+        }
+    }
+
+    /// Counts one.
+    fn measure(&self, function: &Function, measure: Measure) {
+        measure.add(&self.site.metrics, &function.name, 1.0, self.registry.speed());
+    }
+
+    /// Returns the measurements of all functions.
+    pub fn metrics(&self) -> Metrics {
+        self.site.metrics.clone()
     }
 
     /// Runs an invocation in its own task, so that a client that disconnects does not abandon a process in the middle
@@ -285,7 +357,11 @@ impl Functions {
         let (this, pool, function) = (self.clone(), pool.clone(), function.clone());
         let work = self.tasks.spawn(async move {
             pool.working.fetch_add(1, Ordering::SeqCst);
+            this.measure(&function, Measure::Invocations);
             let outcome = this.run_in(&pool, &function, payload, client_context).await;
+            if outcome.failed {
+                this.measure(&function, Measure::Errors);
+            }
             pool.working.fetch_sub(1, Ordering::SeqCst);
             outcome
         });
@@ -381,6 +457,12 @@ fn pause_after(failures: u64, retries: u64, speed: Speed) -> Option<Duration> {
     (failures < retries).then(|| speed.takes(RETRY_S).max(LEAST_RETRY) * 2_u32.pow(failures as u32))
 }
 
+/// Returns the pause before the next attempt at an event that has been throttled once more after `throttles` times.
+fn throttled_pause(throttles: u32, speed: Speed) -> Duration {
+    let seconds = 2_u64.saturating_pow(throttles).min(LONGEST_THROTTLED_S);
+    speed.takes(seconds).max(LEAST_THROTTLED)
+}
+
 /// Returns an OS error in the wording of Lambda, which is written in Go: `exec format error`.
 fn in_words_of_go(fault: &std::io::Error) -> String {
     let text = fault.to_string();
@@ -388,14 +470,6 @@ fn in_words_of_go(fault: &std::io::Error) -> String {
 }
 
 impl Pool {
-    /// Waits up to `left` for a slot for one more invocation. If `left` is zero, a free slot does not count.
-    async fn place_within(&self, left: Duration) -> Option<SemaphorePermit<'_>> {
-        if left.is_zero() {
-            return None;
-        }
-        tokio::time::timeout(left, self.places.acquire()).await.ok()?.ok()
-    }
-
     /// Takes the process that was used last, so that the others become idle and are ended.
     fn warm(&self, function: &Function) -> Option<Environment> {
         let mut idle = self.idle();
@@ -411,12 +485,16 @@ impl Pool {
 }
 
 impl Site {
+    /// The session of a function's role.
+    fn caller(&self, function: &Function) -> Caller {
+        let role = function.role.rsplit('/').next().unwrap_or(&function.role);
+        self.iam.in_role(role, session_arn(role, &function.name), session_id(&function.name), &self.region)
+    }
+
     /// Whether the role of `function` permits writing its output to the log group; if not, there are no logs
     /// (docs/aws.md §7.6).
     fn may_log(&self, function: &Function, stream: &str) -> bool {
-        let role = function.role.rsplit('/').next().unwrap_or(&function.role);
-        let arn = session_arn(role, &function.name);
-        let caller = self.iam.in_role(role, arn, session_id(&function.name), &self.region);
+        let caller = self.caller(function);
         let needs = logs::to_write(&self.region, &function.log_group, stream);
         let mut needs = needs.into_iter().chain(
             self.logs.lacks(&function.log_group).then(|| logs::to_make_group(&self.region, &function.log_group)),
@@ -477,5 +555,13 @@ mod tests {
         {
             assert_eq!(pause(failures, retries), expected, "{failures} {retries}");
         }
+    }
+
+    #[test]
+    fn a_throttled_event_is_tried_again_after_a_pause_that_doubles_up_to_five_minutes() {
+        for (throttles, expected) in [(0, 1), (1, 2), (8, 256), (9, 300), (63, 300), (64, 300), (u32::MAX, 300)] {
+            assert_eq!(throttled_pause(throttles, Speed::REAL).as_secs(), expected, "{throttles}");
+        }
+        assert_eq!(throttled_pause(0, Speed::FAST), LEAST_THROTTLED);
     }
 }

@@ -120,7 +120,7 @@ impl Desk {
         let mut current = self.current();
         match current.take_if(|(running, _)| running == id) {
             Some((_, waiting)) => {
-                // If the caller has given up, the response is not needed.
+                // If the caller has timed out, the response is not needed.
                 let _ = waiting.send(reply);
                 accepted()
             }

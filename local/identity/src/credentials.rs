@@ -83,7 +83,7 @@ pub fn user_arn() -> String {
 
 const USER_ID: &str = "AIDALOCAL00000000000";
 
-/// Every key this server knows. Issued credentials survive a restart.
+/// All access keys. Issued credentials survive a restart.
 #[derive(Debug)]
 pub struct Access {
     file: PathBuf,

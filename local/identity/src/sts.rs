@@ -8,7 +8,7 @@ use crate::iam::Iam;
 use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, escape, query_result};
 use kit::call::{Call, Effect, Form, Need, Needs, Operation, Rows};
-use kit::taken;
+use kit::parameters;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
@@ -50,7 +50,7 @@ pub fn rows() -> Rows {
 pub fn answer(call: &Call, desk: &Desk) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
     let form = call.input.form();
-    let answer = taken::check_form(operation.takes, form).map_err(taken::refusal);
+    let answer = parameters::check_form(operation.parameters, form).map_err(parameters::refusal);
     let answer = answer.and_then(|()| (operation.run)(form, desk));
     Some(answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Query)))
 }
@@ -128,7 +128,7 @@ fn seconds(form: &Form, default: i64, most: i64) -> Result<i64, Refusal> {
         Ok(seconds) if seconds > most => format!("less than or equal to {most}"),
         Ok(seconds) => return Ok(seconds),
         Err(_) => {
-            let text = format!("DurationSeconds: {text} is no number");
+            let text = format!("DurationSeconds: {text} is not a number");
             return Err(Refusal::new(400, "MalformedInput", text));
         }
     };

@@ -12,12 +12,12 @@ use crate::store;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// A user who may do everything, and a default VPC in every region.
+    /// A user with all permissions, and a default VPC in every region.
     #[default]
     Standard,
     /// The Learner Lab of AWS Academy (docs/aws.md §3.4).
     Academy,
-    /// A user who may do everything, and no default VPC.
+    /// A user with all permissions, and no default VPC.
     NoDefaultVpc,
 }
 
@@ -90,7 +90,7 @@ impl FromStr for Kind {
 pub struct OtherKind {
     /// The kind of the account that is there.
     pub kind: Kind,
-    /// The kind that was asked for.
+    /// The requested kind.
     pub wanted: Kind,
 }
 

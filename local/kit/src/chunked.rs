@@ -29,7 +29,7 @@ pub struct Decoder {
     signature: Option<String>,
 }
 
-/// What the decoder expects next.
+/// The state of the decoder.
 #[derive(Debug, Default, Clone, Copy)]
 enum At {
     #[default]

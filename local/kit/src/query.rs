@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::answer::Refusal;
 use crate::glob::Glob;
-pub use crate::taken::NOT_IMPLEMENTED;
+pub use crate::parameters::NOT_IMPLEMENTED;
 
 /// An error response of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]

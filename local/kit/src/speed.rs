@@ -59,7 +59,7 @@ pub struct NoSpeed(String);
 
 impl fmt::Display for NoSpeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no speed: real, fast, or how many times faster than AWS, from 0.1 to 10000", self.0)
+        write!(f, "{:?} is not a speed: real, fast, or how many times faster than AWS, from 0.1 to 10000", self.0)
     }
 }
 

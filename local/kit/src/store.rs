@@ -35,7 +35,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 pub fn check_regular(path: &Path) -> io::Result<()> {
     match std::fs::metadata(path) {
         Ok(about) if !about.is_file() => {
-            Err(io::Error::new(ErrorKind::InvalidInput, format!("{} is no regular file", path.display())))
+            Err(io::Error::new(ErrorKind::InvalidInput, format!("{} is not a regular file", path.display())))
         }
         Err(fault) if fault.kind() != ErrorKind::NotFound => Err(fault),
         _ => Ok(()),
@@ -103,7 +103,7 @@ mod tests {
             let path = dir.path().join(name);
             crate::platform::symlink(target, &path).unwrap();
             let refused = format!("{:#}", read_json::<Vec<u8>>(&path).unwrap_err());
-            assert!(refused.contains(name) && refused.contains("is no regular file"), "{refused}");
+            assert!(refused.contains(name) && refused.contains("is not a regular file"), "{refused}");
         }
         let pipe = dir.path().join("pipe.json");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());

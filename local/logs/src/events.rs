@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use kit::answer::Refusal;
-use kit::taken;
+use kit::parameters;
 
 use super::input::Input;
 use super::{Logs, invalid, no_group, no_stream, now};
@@ -150,7 +150,7 @@ impl Logs {
         let is_regex = pattern.len() > 1 && pattern.starts_with('%') && pattern.ends_with('%');
         if is_regex || pattern.trim_start().starts_with(['{', '[']) {
             let text = format!("the local AWS has no patterns of fields and no regular expressions: {pattern}");
-            return Err(taken::refusal(text));
+            return Err(parameters::refusal(text));
         }
         if !prefix.is_empty() && !names.is_empty() {
             return Err(invalid("logStreamNamePrefix and logStreamNames exclude each other."));

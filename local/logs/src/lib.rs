@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Operation};
 use kit::chronicle::{Chronicle, Past};
-use kit::taken;
+use kit::parameters;
 
 use crate::store::{Entry, Group, LogGroups, Written, add};
 
@@ -46,7 +46,7 @@ impl Logs {
             None => BTreeMap::new(),
         };
         for change in &changes {
-            match serde_json::from_slice(change).context("a logged line of a function is no JSON")? {
+            match serde_json::from_slice(change).context("a logged line of a function is not JSON")? {
                 Entry::One(line) => add(&mut groups, line),
                 Entry::Several(lines) => lines.into_iter().for_each(|line| add(&mut groups, line)),
             }
@@ -74,14 +74,14 @@ impl Logs {
     /// Makes a call for a program of the local AWS.
     pub fn call(&self, operation: &str, input: &Value) -> Result<Value, Refusal> {
         let operation = Operation::find(OPERATIONS, operation).ok_or_else(|| invalid("there is no such operation"))?;
-        taken::check_json(operation.takes, input)?;
+        parameters::check_json(operation.parameters, input)?;
         (operation.run)(self, Input(input))
     }
 
     /// Answers a call; `None` if there is no such operation.
     pub fn answer(&self, call: &Call) -> Option<Response> {
         let operation = Operation::find(OPERATIONS, &call.operation)?;
-        let input = taken::document(operation.takes, call.input.json());
+        let input = parameters::document(operation.parameters, call.input.json());
         Some(match input.and_then(|input| (operation.run)(self, Input(input))) {
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),
             Err(refusal) => refusal.answer(Protocol::Json11),
@@ -153,7 +153,7 @@ mod tests {
             logs.create_stream(Input(&name)).unwrap();
             assert_eq!(logs.kept().groups["group"].streams.len(), KEPT_STREAMS);
         }
-        // Those of a group that has too many from before.
+        // A group that already has too many streams, from an older server.
         let kept = &mut logs.kept().groups;
         let group = kept.get_mut("group").unwrap();
         (0..3).for_each(|number| drop(group.streams.insert(format!("more {number}"), Stream::default())));

@@ -1,4 +1,4 @@
-//! What is stored: groups, their streams, and the lines of these, with the chronicle that keeps them.
+//! The stored data: groups, their streams and lines, with the chronicle that persists them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,8 +1,8 @@
-//! What can be said of a picture from its colours: their names, how light, warm and contrasty it is, and whether its upper
-//! and lower parts are coloured like a sky or like grass. Nothing is recognised.
+//! Labels derived from a picture's colours: their names, how light, warm and contrasty it is, and whether its upper and
+//! lower parts are coloured like a sky or like grass. No objects are recognised.
 //!
-//! Confidences follow from shares and distances, and none is above 99: a colour that covers a seventh of the picture has
-//! 75, and what is guessed from a band has 90 at most.
+//! Confidences follow from shares and distances, and none is above 99: a colour that covers a seventh of the picture
+//! has 75, and a guess from a band has 90 at most.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -161,7 +161,7 @@ fn light(pixels: &[Pixel]) -> Vec<Label> {
         found.push(Label::of("High Contrast", COLOURS, (76.0, 95.0), (spread - 0.25) / 0.2));
     }
     if spread < 0.02 && pixels.iter().all(|pixel| (pixel.light - mean).abs() < 0.06) {
-        found.push(Label::of("Uniform", COLOURS, (90.0, 98.0), (0.02 - spread) / 0.02));
+        found.push(Label::of("Plain", COLOURS, (90.0, 98.0), (0.02 - spread) / 0.02));
     } else if spread < 0.09 {
         found.push(Label::of("Low Contrast", COLOURS, (76.0, 90.0), (0.09 - spread) / 0.07));
     }
@@ -212,7 +212,7 @@ fn temperature(pixels: &[Pixel]) -> Option<Label> {
 
 /// Labels for an upper band that is as smooth, light and coloured as a sky, and for a lower one as green as grass.
 ///
-/// A band must differ from the rest of the picture: a blue wall is no sky.
+/// A band must differ from the rest of the picture: a blue wall is not a sky.
 fn bands(pixels: &[Pixel], columns: usize) -> Vec<Label> {
     let rows = pixels.len() / columns.max(1);
     if rows < 8 || columns < 8 {
@@ -338,12 +338,12 @@ mod tests {
     #[test]
     fn a_picture_of_one_colour_is_uniform_and_not_called_warm() {
         let names = five(&picture(|_, _| [220, 20, 20]));
-        assert_eq!(names, ["Red", "Uniform", "Landscape Format"]);
-        assert_eq!(five(&picture(|_, _| [250; 3]))[..3], ["White", "Monochrome", "Uniform"]);
+        assert_eq!(names, ["Red", "Plain", "Landscape Format"]);
+        assert_eq!(five(&picture(|_, _| [250; 3]))[..3], ["White", "Monochrome", "Plain"]);
     }
 
     #[test]
-    fn warm_and_cool_pictures_are_told_apart() {
+    fn warm_and_cool_pictures_are_distinguished() {
         let stripes = |colours: [[u8; 3]; 2]| five(&picture(|x, _| colours[(x / 32) as usize]));
         assert!(stripes([[220, 60, 30], [250, 170, 60]]).contains(&"Warm Colors"));
         assert!(stripes([[40, 80, 200], [30, 150, 160]]).contains(&"Cool Colors"));

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use identity::permissions::{Caller, Denial};
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Effect, Needs, Operation, Rows};
-use kit::taken::{self, Takes};
+use kit::parameters::{self, ParameterSpec};
 use s3::{S3, TOO_LARGE};
 
 use labels::labels;
@@ -33,12 +33,12 @@ static DECODING: Semaphore = Semaphore::const_new(2);
 type Run = for<'a> fn(&'a Value, &'a S3, &'a Caller) -> BoxFuture<'a, Response>;
 
 const OPERATIONS: &[Operation<Run>] =
-    &[Operation::new("DetectLabels", Effect::Reads, Needs::Own, None, TAKES, |input, s3, caller| {
+    &[Operation::new("DetectLabels", Effect::Reads, Needs::Own, None, PARAMETERS, |input, s3, caller| {
         Box::pin(detect_labels(input, s3, caller))
     })];
 
-const TAKES: Takes = "Features[]=GENERAL_LABELS Image.Bytes:blob Image.S3Object.Bucket Image.S3Object.Name \
-     Image.S3Object.Version MaxLabels:integer MinConfidence:double";
+const PARAMETERS: ParameterSpec = "Features[]=GENERAL_LABELS Image.Bytes:blob Image.S3Object.Bucket \
+     Image.S3Object.Name Image.S3Object.Version MaxLabels:integer MinConfidence:double";
 
 /// Returns the row of each operation.
 pub fn rows() -> Rows {
@@ -48,7 +48,7 @@ pub fn rows() -> Rows {
 /// Answers a call; `None` if there is no such operation.
 pub async fn answer(call: &Call, s3: &S3, caller: &Caller) -> Option<Response> {
     let operation = Operation::find(OPERATIONS, &call.operation)?;
-    Some(match taken::document(operation.takes, call.input.json()) {
+    Some(match parameters::document(operation.parameters, call.input.json()) {
         Ok(input) => (operation.run)(input, s3, caller).await,
         Err(refusal) => refusal.answer(Protocol::Json11),
     })
@@ -236,7 +236,7 @@ mod tests {
         let begun = Instant::now();
         let names = names(bytes).await;
         println!("48 megapixels: {:?}", begun.elapsed());
-        for expected in ["Landscape Format", "Gray", "Monochrome", "Uniform"] {
+        for expected in ["Landscape Format", "Gray", "Monochrome", "Plain"] {
             assert!(names.contains(&expected.to_owned()), "{expected} in {names:?}");
         }
         assert_eq!(

@@ -266,7 +266,7 @@ impl Blobs {
 
     fn remove_now(&self, id: &str) {
         if let Err(fault) = std::fs::remove_file(self.dir.join(id)) {
-            tracing::warn!(%fault, id, "bytes that nothing refers to could not be removed");
+            tracing::warn!(%fault, id, "unreferenced bytes could not be removed");
         }
     }
 
@@ -289,7 +289,7 @@ impl Trouble {
 struct Reader {
     blobs: Blobs,
     ids: Vec<String>,
-    /// What is left to read of each blob.
+    /// The remaining range of each blob.
     left: VecDeque<(Blob, Range<u64>)>,
     /// The file of the first of them, if it is open.
     file: Option<File>,

@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 
 use http::HeaderValue;
 
-use super::about::{check_acl, no_acls, set};
-use super::ask::Ask;
 use super::lock::Lock;
+use super::metadata::{check_acl, no_acls, set};
+use super::request::S3Request;
 use super::settings::{BLOCKS, OWNERSHIP, OWNERSHIPS, TAGGING};
 use super::store::{Change, Settings, Versioning, now};
 use super::xml::{self, Element, element, wrap};
@@ -22,14 +22,14 @@ impl S3 {
 
     /// `CreateBucket`: by default, a new bucket blocks public access and has ACLs disabled; it gets the tags in the
     /// request (docs/aws.md §4.1).
-    pub(super) fn create_bucket(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let tags = self.read_configuration(ask)?;
-        check_name(&ask.bucket)?;
-        let settings = first_settings(ask, &tags)?;
+    pub(super) fn create_bucket(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let tags = self.read_configuration(request)?;
+        check_name(&request.bucket)?;
+        let settings = first_settings(request, &tags)?;
         self.store.change(|state, _| {
-            let bucket = ask.bucket.clone();
+            let bucket = request.bucket.clone();
             let Some(there) = state.buckets.get(&bucket) else {
-                self.freed.refuse(&bucket)?;
+                self.blocked_names.refuse(&bucket)?;
                 return Ok((vec![Change::NewBucket { bucket, created: now(), settings }], ()));
             };
             if self.region != "us-east-1" {
@@ -44,16 +44,16 @@ impl S3 {
             Ok((vec![Change::Settings { bucket, settings }], ()))
         })?;
         let mut answer = empty(200);
-        set(answer.headers_mut(), "location", &format!("/{}", ask.bucket));
+        set(answer.headers_mut(), "location", &format!("/{}", request.bucket));
         Ok(answer)
     }
 
     /// The tags of a new bucket. Refuses a bucket for another region.
-    fn read_configuration(&self, ask: &Ask) -> Result<Vec<(String, String)>, Refusal> {
+    fn read_configuration(&self, request: &S3Request) -> Result<Vec<(String, String)>, Refusal> {
         let mut wanted = None;
         let mut found = Vec::new();
-        if !ask.request.body.iter().all(u8::is_ascii_whitespace) {
-            let document = Element::read(&ask.request.body, "CreateBucketConfiguration")?;
+        if !request.http.body.iter().all(u8::is_ascii_whitespace) {
+            let document = Element::read(&request.http.body, "CreateBucketConfiguration")?;
             document.expect(&["LocationConstraint", "Tags"], &["Location", "Bucket"])?;
             wanted = document
                 .get("LocationConstraint")
@@ -81,26 +81,26 @@ impl S3 {
         }
     }
 
-    pub(super) fn delete_bucket(&self, ask: &Ask) -> Result<Response, Refusal> {
+    pub(super) fn delete_bucket(&self, request: &S3Request) -> Result<Response, Refusal> {
         self.store.change(|state, _| {
-            if !state.bucket(&ask.bucket)?.keys.is_empty() {
+            if !state.bucket(&request.bucket)?.keys.is_empty() {
                 let text = "The bucket you tried to delete is not empty";
                 return Err(Refusal::new(409, "BucketNotEmpty", text));
             }
             // Uploads in progress end with their bucket.
-            let ours = state.uploads.iter().filter(|(_, upload)| upload.bucket == ask.bucket);
+            let ours = state.uploads.iter().filter(|(_, upload)| upload.bucket == request.bucket);
             let mut changes: Vec<Change> = ours.map(|(id, _)| Change::End { id: id.clone() }).collect();
-            changes.push(Change::NoBucket { bucket: ask.bucket.clone() });
+            changes.push(Change::NoBucket { bucket: request.bucket.clone() });
             Ok((changes, ()))
         })?;
-        self.iam.resource_policies(&self.region).buckets.set(&ask.bucket, None);
-        self.freed.give_up(&ask.bucket);
-        self.not_yet.forget(&ask.bucket);
+        self.iam.resource_policies(&self.region).buckets.set(&request.bucket, None);
+        self.blocked_names.block(&request.bucket);
+        self.propagation.forget(&request.bucket);
         Ok(empty(204))
     }
 
-    pub(super) fn head_bucket(&self, ask: &Ask) -> Result<Response, Refusal> {
-        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
+    pub(super) fn head_bucket(&self, request: &S3Request) -> Result<Response, Refusal> {
+        self.store.read(|state| state.bucket(&request.bucket).map(drop))?;
         let mut answer = empty(200);
         if let Ok(region) = HeaderValue::from_str(&self.region) {
             answer.headers_mut().insert("x-amz-bucket-region", region);
@@ -109,31 +109,31 @@ impl S3 {
         Ok(answer)
     }
 
-    pub(super) fn get_location(&self, ask: &Ask) -> Result<Response, Refusal> {
-        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
+    pub(super) fn get_location(&self, request: &S3Request) -> Result<Response, Refusal> {
+        self.store.read(|state| state.bucket(&request.bucket).map(drop))?;
         let place = if self.region == "us-east-1" { "" } else { self.region.as_str() };
         Ok(xml::document("LocationConstraint", place))
     }
 
-    pub(super) fn get_bucket_acl(&self, ask: &Ask) -> Result<Response, Refusal> {
-        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
+    pub(super) fn get_bucket_acl(&self, request: &S3Request) -> Result<Response, Refusal> {
+        self.store.read(|state| state.bucket(&request.bucket).map(drop))?;
         Ok(owners_acl())
     }
 
-    pub(super) fn put_bucket_acl(&self, ask: &Ask) -> Result<Response, Refusal> {
-        self.store.read(|state| check_acl_call(ask, &state.bucket(&ask.bucket)?.settings))?;
+    pub(super) fn put_bucket_acl(&self, request: &S3Request) -> Result<Response, Refusal> {
+        self.store.read(|state| check_acl_call(request, &state.bucket(&request.bucket)?.settings))?;
         Ok(empty(200))
     }
 }
 
 /// The settings of a new bucket.
-fn first_settings(ask: &Ask, tags: &[(String, String)]) -> Result<Settings, Refusal> {
-    let ownership = ask.header("x-amz-object-ownership").unwrap_or("BucketOwnerEnforced");
+fn first_settings(request: &S3Request, tags: &[(String, String)]) -> Result<Settings, Refusal> {
+    let ownership = request.header("x-amz-object-ownership").unwrap_or("BucketOwnerEnforced");
     if !OWNERSHIPS.contains(&ownership) {
         return Err(Refusal::new(400, "InvalidArgument", "Invalid x-amz-object-ownership header"));
     }
     let invalid = |code: &str, text: &str| Err(Refusal::new(400, code, text));
-    match ask.header("x-amz-acl") {
+    match request.header("x-amz-acl") {
         None | Some("private") => (),
         Some("public-read" | "public-read-write" | "authenticated-read") if ownership != "BucketOwnerEnforced" => {
             let text = "Bucket cannot have public ACLs set with BlockPublicAccess enabled";
@@ -146,7 +146,7 @@ fn first_settings(ask: &Ask, tags: &[(String, String)]) -> Result<Settings, Refu
         Some(_) => return invalid("InvalidArgument", ""),
     }
     let mut settings = Settings::default();
-    match ask.header("x-amz-bucket-object-lock-enabled") {
+    match request.header("x-amz-bucket-object-lock-enabled") {
         None => (),
         Some(text) if text.eq_ignore_ascii_case("false") => (),
         Some(text) if text.eq_ignore_ascii_case("true") => {
@@ -178,11 +178,11 @@ pub(super) fn owners_acl() -> Response {
 }
 
 /// Checks a call that puts an ACL. Only canned ACLs that grant nothing to others are accepted.
-pub(super) fn check_acl_call(ask: &Ask, settings: &Settings) -> Result<(), Refusal> {
+pub(super) fn check_acl_call(request: &S3Request, settings: &Settings) -> Result<(), Refusal> {
     if settings.is_owner_enforced() {
         return Err(no_acls());
     }
-    match ask.header("x-amz-acl") {
+    match request.header("x-amz-acl") {
         Some(acl) => check_acl(settings, Some(acl)),
         None => Err(xml::unserved("grants of an access control list")),
     }

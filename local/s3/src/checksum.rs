@@ -217,13 +217,13 @@ impl Sum {
 
     /// Sets the header for it.
     pub(super) fn write(&self, headers: &mut http::HeaderMap) {
-        super::about::set(headers, self.algorithm.header(), &self.value);
+        super::metadata::set(headers, self.algorithm.header(), &self.value);
     }
 
     /// Sets the headers for it and for its type.
     pub(super) fn write_of_object(&self, headers: &mut http::HeaderMap) {
         self.write(headers);
-        super::about::set(headers, "x-amz-checksum-type", self.kind());
+        super::metadata::set(headers, "x-amz-checksum-type", self.kind());
     }
 }
 

@@ -218,10 +218,10 @@ impl Form {
                 .append_pair("key", key)
                 .append_pair("etag", &etag);
             head.status = StatusCode::SEE_OTHER;
-            super::about::set(&mut head.headers, "location", url.as_str());
+            super::metadata::set(&mut head.headers, "location", url.as_str());
             return Response::from_parts(head, Bytes::new());
         }
-        super::about::set(&mut head.headers, "location", &location);
+        super::metadata::set(&mut head.headers, "location", &location);
         let mut answer = match self.field("success_action_status") {
             Some("200") => empty(200),
             Some("201") => {

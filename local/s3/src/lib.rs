@@ -1,27 +1,27 @@
 //! S3: buckets, objects and their versions, on disk, with CORS and event notifications.
 
-mod about;
-mod ask;
 mod blobs;
+mod blocked_names;
 mod body;
 mod bucket;
 mod checksum;
 mod cors;
 mod events;
 pub mod form;
-mod freed;
 mod lifecycle;
 mod listing;
 mod lock;
+mod metadata;
 mod multipart;
 mod needs;
-mod not_yet;
 mod notification;
 mod object;
 mod operation;
 mod policy;
 mod precondition;
+mod propagation;
 mod removal;
+mod request;
 mod settings;
 mod spool;
 mod store;
@@ -38,9 +38,8 @@ use http::{HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use ask::Ask;
+use blocked_names::BlockedNames;
 use chaos::Faults;
-use freed::Freed;
 use functions::lambda::{CodeObjects, Lambda};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Need};
@@ -48,9 +47,10 @@ use kit::answer::{Protocol, Refusal, Response, empty, not_implemented};
 use kit::call::Request;
 pub use kit::s3_address::{bucket_arn, copied, is_named_by_host, object_arn, target};
 pub use needs::object_need;
-use not_yet::NotYet;
 pub use object::TOO_LARGE;
 pub use operation::{identify, rows};
+use propagation::Propagation;
+use request::S3Request;
 pub use spool::{Incoming, Spool};
 use store::Store;
 pub use strangers::{Strangers, moved};
@@ -72,8 +72,8 @@ pub struct S3 {
     faults: Arc<Faults>,
     /// The buckets of other accounts.
     strangers: Arc<Strangers>,
-    freed: Freed,
-    not_yet: NotYet,
+    blocked_names: BlockedNames,
+    propagation: Propagation,
 }
 
 impl S3 {
@@ -96,8 +96,8 @@ impl S3 {
             iam,
             faults,
             strangers,
-            freed: Freed::at(speed),
-            not_yet: NotYet::at(speed),
+            blocked_names: BlockedNames::at(speed),
+            propagation: Propagation::at(speed),
         })
     }
 
@@ -129,8 +129,8 @@ impl S3 {
     }
 
     /// Refuses the name of a bucket that was just deleted.
-    pub fn refuse_freed(&self, bucket: &str) -> Result<(), Refusal> {
-        self.freed.refuse(bucket)
+    pub fn refuse_blocked(&self, bucket: &str) -> Result<(), Refusal> {
+        self.blocked_names.refuse(bucket)
     }
 
     async fn act(&self, operation: &str, request: &Request, caller: &Caller) -> Result<Response, Refusal> {
@@ -154,15 +154,15 @@ impl S3 {
             return Err(Refusal::new(400, "InvalidURI", "Couldn't parse the specified URI."));
         }
         let request = body::whole(operation, request)?;
-        let ask = Ask::of(row, request, (bucket.unwrap_or_default(), key.unwrap_or_default()), caller)?;
-        (answered.run)(self, &ask).await
+        let request = S3Request::of(row, request, (bucket.unwrap_or_default(), key.unwrap_or_default()), caller)?;
+        (answered.run)(self, &request).await
     }
 
     /// Notifies the functions that are configured for an event about an object, at least once each. It neither fails nor
     /// waits: the change that the event is about has been made, whether or not its caller is still there.
     fn announce(&self, event: &str, bucket: &str, key: &str, facts: &Value) {
         let told = self.store.read(|state| state.buckets.get(bucket).map(|found| found.settings.notifications()));
-        let in_force = self.not_yet.in_force(bucket, told.unwrap_or_default());
+        let in_force = self.propagation.in_force(bucket, told.unwrap_or_default());
         for notification in in_force.iter().filter(|one| one.wants(event, key)) {
             let document = events::document(event, &notification.id, bucket, key, facts, &self.region);
             let source = bucket_arn(bucket);
@@ -191,14 +191,22 @@ fn is_missing(operation: &str, answer: &Response) -> bool {
 /// `ListBuckets` across these regions.
 pub fn list_buckets(request: &Request, caller: &Caller, regions: &[&S3]) -> Response {
     let row = operation::named("ListBuckets").expect("it is served");
-    let listed = Ask::of(row, request.clone(), Default::default(), caller);
-    listed.and_then(|ask| listing::buckets(&ask, regions)).unwrap_or_else(|refusal| refused(&refusal, request))
+    let listed = S3Request::of(row, request.clone(), Default::default(), caller);
+    listed.and_then(|request| listing::buckets(&request, regions)).unwrap_or_else(|refusal| refused(&refusal, request))
 }
 
 #[async_trait]
 impl CodeObjects for S3 {
     async fn code(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal> {
         self.object(bucket, key, IN_MEMORY).await
+    }
+
+    fn has_bucket(&self, bucket: &str) -> bool {
+        self.exists(bucket)
+    }
+
+    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), Refusal> {
+        self.put_for(&Caller::owner(String::new(), ""), bucket, key, bytes).await
     }
 }
 
@@ -212,7 +220,7 @@ fn refused(refusal: &Refusal, request: &Request) -> Response {
     let body = String::from_utf8_lossy(answer.body()).replace("</Error>", &resource);
     // The same id is in the headers, for error reports.
     let id = body.split_once("<RequestId>").and_then(|(_, rest)| rest.split_once('<'));
-    about::set(answer.headers_mut(), "x-amz-request-id", id.map_or("", |(id, _)| id));
+    metadata::set(answer.headers_mut(), "x-amz-request-id", id.map_or("", |(id, _)| id));
     *answer.body_mut() = Bytes::from(body);
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     answer

@@ -10,9 +10,9 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::S3;
-use super::about::class;
+use super::metadata::class;
 use super::precondition::http_date;
-use super::store::{About, Bucket, Change, Class, Ids, NULL, Object, State, Version, Versioning, now};
+use super::store::{Bucket, Change, Class, Ids, Metadata, NULL, Object, State, Version, Versioning, now};
 use super::xml::{Element, malformed};
 use kit::answer::Refusal;
 
@@ -74,7 +74,7 @@ impl When {
 impl Filter {
     fn fits(&self, key: &str, object: &Object) -> bool {
         key.starts_with(&self.prefix)
-            && self.tags.iter().all(|tag| object.about.tags.contains(tag))
+            && self.tags.iter().all(|tag| object.metadata.tags.contains(tag))
             && self.larger_than.is_none_or(|least| object.size > least)
             && self.smaller_than.is_none_or(|most| object.size < most)
     }
@@ -359,10 +359,10 @@ impl Due<'_> {
         let last = moves
             .filter(|(when, _)| when.is_due(newest.modified, self.now))
             .max_by_key(|(when, _)| when.of(newest.modified));
-        if let Some((_, class)) = last.filter(|(_, class)| *class != object.about.class) {
-            let about = About { class: class.clone(), ..object.about.clone() };
+        if let Some((_, class)) = last.filter(|(_, class)| *class != object.metadata.class) {
+            let metadata = Metadata { class: class.clone(), ..object.metadata.clone() };
             let (bucket, key, id) = (self.name.to_owned(), self.key.to_owned(), newest.id.clone());
-            changes.push(Change::Retell { bucket, key, id, about });
+            changes.push(Change::SetMetadata { bucket, key, id, metadata });
         }
     }
 
@@ -390,7 +390,7 @@ impl S3 {
         tokio::spawn(async move {
             while let Some(s3) = Weak::upgrade(&s3) {
                 if let Err(refusal) = s3.expire(now()) {
-                    tracing::warn!(refusal.message, "what is due by the rules of a bucket could not be done");
+                    tracing::warn!(refusal.message, "a lifecycle rule of a bucket could not be applied");
                 }
                 drop(s3);
                 tokio::time::sleep(EVERY).await;
@@ -485,7 +485,7 @@ mod tests {
         let told = changes.iter().map(|change| match change {
             Change::Remove { key, id, .. } => format!("{key} {id} gone"),
             Change::Put { key, version, .. } if version.object.is_none() => format!("{key} hidden"),
-            Change::Retell { key, about, .. } => format!("{key} {}", about.class.0),
+            Change::SetMetadata { key, metadata, .. } => format!("{key} {}", metadata.class.0),
             other => format!("{other:?}"),
         });
         (expired.len(), told.collect())

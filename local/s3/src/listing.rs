@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::S3;
-use super::ask::Ask;
+use super::request::S3Request;
 use super::store::{Bucket, NULL, Object, Version, place};
 use super::xml::{self, element, wrap};
 use kit::ACCOUNT;
@@ -26,8 +26,12 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn of(ask: &Ask) -> Result<Names, Refusal> {
-        Ok(Names { prefix: ask.text("prefix"), delimiter: ask.text("delimiter"), is_encoded: ask.is_encoded()? })
+    pub(super) fn of(request: &S3Request) -> Result<Names, Refusal> {
+        Ok(Names {
+            prefix: request.text("prefix"),
+            delimiter: request.text("delimiter"),
+            is_encoded: request.is_encoded()?,
+        })
     }
 
     /// An element with a name.
@@ -75,15 +79,15 @@ struct Page {
 }
 
 /// `ListBuckets`, with its prefix, pages and regions.
-pub(super) fn buckets(ask: &Ask, regions: &[&S3]) -> Result<Response, Refusal> {
-    let prefix = ask.text("prefix");
-    let limit = ask.size("max-buckets", BUCKETS_PAGE)?;
+pub(super) fn buckets(request: &S3Request, regions: &[&S3]) -> Result<Response, Refusal> {
+    let prefix = request.text("prefix");
+    let limit = request.size("max-buckets", BUCKETS_PAGE)?;
     if limit == 0 {
         let text = "Argument max-buckets must be an integer between 1 and 10000";
         return Err(Refusal::new(400, "InvalidArgument", text));
     }
-    let after = token(ask.parameter("continuation-token"))?.unwrap_or_default();
-    let wanted = ask.parameter("bucket-region");
+    let after = token(request.parameter("continuation-token"))?.unwrap_or_default();
+    let wanted = request.parameter("bucket-region");
     let mut found: Vec<(String, i64, &str)> = Vec::new();
     for s3 in regions.iter().filter(|s3| wanted.as_ref().is_none_or(|wanted| *wanted == s3.region)) {
         let fits = |name: &&String| name.starts_with(&prefix) && (after.is_empty() || **name > after);
@@ -113,36 +117,36 @@ pub(super) fn buckets(ask: &Ask, regions: &[&S3]) -> Result<Response, Refusal> {
 
 impl S3 {
     /// `ListBuckets` of this region alone.
-    pub(super) fn list_buckets(&self, ask: &Ask) -> Result<Response, Refusal> {
-        buckets(ask, &[self])
+    pub(super) fn list_buckets(&self, request: &S3Request) -> Result<Response, Refusal> {
+        buckets(request, &[self])
     }
 
     /// `ListObjects`.
-    pub(super) fn list_objects(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let (names, limit) = (Names::of(ask)?, ask.size("max-keys", PAGE)?);
-        let after = Marker { key: ask.text("marker"), version: None };
-        check_extras(ask)?;
-        let page = self.page(ask, &names, &after, limit, true)?;
+    pub(super) fn list_objects(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let (names, limit) = (Names::of(request)?, request.size("max-keys", PAGE)?);
+        let after = Marker { key: request.text("marker"), version: None };
+        check_extras(request)?;
+        let page = self.page(request, &names, &after, limit, true)?;
         let mut head = names.show("Marker", &after.key);
         // Without a delimiter, clients use the last key as the marker.
         if let Some(next) = page.next.as_ref().filter(|_| !names.delimiter.is_empty()) {
             head += &names.show("NextMarker", &next.key);
         }
-        Ok(list("ListBucketResult", ask, &names, limit, &head, &page))
+        Ok(list("ListBucketResult", request, &names, limit, &head, &page))
     }
 
     /// `ListObjectsV2`.
-    pub(super) fn list_objects_v2(&self, ask: &Ask) -> Result<Response, Refusal> {
-        if ask.text("list-type") != "2" {
+    pub(super) fn list_objects_v2(&self, request: &S3Request) -> Result<Response, Refusal> {
+        if request.text("list-type") != "2" {
             return Err(Refusal::new(400, "InvalidArgument", "Invalid List Type specified in Request"));
         }
-        let (names, limit) = (Names::of(ask)?, ask.size("max-keys", PAGE)?);
-        check_extras(ask)?;
-        let start = ask.parameter("start-after").filter(|start| !start.is_empty());
-        let sent = ask.parameter("continuation-token");
+        let (names, limit) = (Names::of(request)?, request.size("max-keys", PAGE)?);
+        check_extras(request)?;
+        let start = request.parameter("start-after").filter(|start| !start.is_empty());
+        let sent = request.parameter("continuation-token");
         let key = token(sent.clone())?.or_else(|| start.clone()).unwrap_or_default();
-        let tells_owner = ask.parameter("fetch-owner").as_deref() == Some("true");
-        let page = self.page(ask, &names, &Marker { key, version: None }, limit, tells_owner)?;
+        let tells_owner = request.parameter("fetch-owner").as_deref() == Some("true");
+        let page = self.page(request, &names, &Marker { key, version: None }, limit, tells_owner)?;
         let mut head = element("KeyCount", &page.count.to_string());
         if let Some(sent) = sent {
             head += &element("ContinuationToken", &sent);
@@ -153,16 +157,16 @@ impl S3 {
         if let Some(start) = start {
             head += &names.show("StartAfter", &start);
         }
-        Ok(list("ListBucketResult", ask, &names, limit, &head, &page))
+        Ok(list("ListBucketResult", request, &names, limit, &head, &page))
     }
 
     /// `ListObjectVersions`.
-    pub(super) fn list_versions(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let (names, limit) = (Names::of(ask)?, ask.size("max-keys", PAGE)?);
-        check_extras(ask)?;
-        let after = version_marker(ask)?;
+    pub(super) fn list_versions(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let (names, limit) = (Names::of(request)?, request.size("max-keys", PAGE)?);
+        check_extras(request)?;
+        let after = version_marker(request)?;
         let page = self.store.read(|state| {
-            let bucket = state.bucket(&ask.bucket)?;
+            let bucket = state.bucket(&request.bucket)?;
             Ok::<_, Refusal>(fill(versions(bucket, &names.prefix, &after), &names, &after, limit))
         })?;
         let mut head = names.show("KeyMarker", &after.key);
@@ -171,36 +175,43 @@ impl S3 {
             head += &names.show("NextKeyMarker", key);
             head += &version.as_ref().map(|id| element("NextVersionIdMarker", id)).unwrap_or_default();
         }
-        Ok(list("ListVersionsResult", ask, &names, limit, &head, &page))
+        Ok(list("ListVersionsResult", request, &names, limit, &head, &page))
     }
 
-    fn page(&self, ask: &Ask, names: &Names, after: &Marker, limit: usize, tells_owner: bool) -> Result<Page, Refusal> {
+    fn page(
+        &self,
+        request: &S3Request,
+        names: &Names,
+        after: &Marker,
+        limit: usize,
+        tells_owner: bool,
+    ) -> Result<Page, Refusal> {
         self.store.read(|state| {
-            let bucket = state.bucket(&ask.bucket)?;
+            let bucket = state.bucket(&request.bucket)?;
             Ok(fill(objects(bucket, &names.prefix, &after.key, tells_owner), names, after, limit))
         })
     }
 }
 
 /// The complete response.
-fn list(root: &str, ask: &Ask, names: &Names, limit: usize, head: &str, page: &Page) -> Response {
-    let mut inside = element("Name", &ask.bucket) + &names.head() + head;
+fn list(root: &str, request: &S3Request, names: &Names, limit: usize, head: &str, page: &Page) -> Response {
+    let mut inside = element("Name", &request.bucket) + &names.head() + head;
     inside += &element("MaxKeys", &limit.to_string());
     inside += &element("IsTruncated", if page.next.is_some() { "true" } else { "false" });
     xml::document(root, &(inside + &page.body))
 }
 
 /// `RestoreStatus` adds nothing, because no object is ever being restored here.
-fn check_extras(ask: &Ask) -> Result<(), Refusal> {
-    match ask.header("x-amz-optional-object-attributes") {
+fn check_extras(request: &S3Request) -> Result<(), Refusal> {
+    match request.header("x-amz-optional-object-attributes") {
         None | Some("RestoreStatus") => Ok(()),
         Some(_) => Err(Refusal::new(400, "InvalidArgument", "Invalid attribute name specified")),
     }
 }
 
-fn version_marker(ask: &Ask) -> Result<Marker, Refusal> {
+fn version_marker(request: &S3Request) -> Result<Marker, Refusal> {
     let invalid = |text: &str| Err(Refusal::new(400, "InvalidArgument", text));
-    let (key, version) = (ask.text("key-marker"), ask.parameter("version-id-marker"));
+    let (key, version) = (request.text("key-marker"), request.parameter("version-id-marker"));
     match version.as_deref() {
         Some(_) if key.is_empty() => invalid("A version-id marker cannot be specified without a key marker."),
         Some("") => invalid("A version-id marker cannot be empty."),
@@ -328,7 +339,7 @@ fn facts(version: &Version, object: &Object) -> String {
         + &element("ETag", &format!("\"{}\"", object.etag))
         + &sum.unwrap_or_default()
         + &element("Size", &object.size.to_string())
-        + &element("StorageClass", &object.about.class.0)
+        + &element("StorageClass", &object.metadata.class.0)
 }
 
 /// Formats Unix milliseconds as in lists.
@@ -410,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_url_encoded_when_asked_and_else_escaped() {
+    fn keys_are_url_encoded_on_request_and_otherwise_escaped() {
         let keys = ["Zoé/a b+~*", "\u{1}\u{ffff}<"];
         let (page, _) = list(&keys, &names("", "", true), "", 9);
         assert_eq!(between(&page, "Key"), ["%01%EF%BF%BF%3C", "Zo%C3%A9/a+b%2B%7E*"]);

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::ask::Ask;
-use super::store::{About, Bucket, Change, Settings, Version, Versioning, now};
+use super::request::S3Request;
+use super::store::{Bucket, Change, Metadata, Settings, Version, Versioning, now};
 use super::xml::{Element, element, malformed, wrap};
 use super::{S3, object_arn, xml};
 use identity::permissions::Need;
@@ -104,14 +104,14 @@ fn moment(text: &str) -> Option<i64> {
 impl Settings {
     /// Refuses an upload to be locked in a bucket without Object Lock, and gives others the default retention of new
     /// versions.
-    pub(super) fn locked(&self, mut about: About) -> Result<About, Refusal> {
+    pub(super) fn locked(&self, mut metadata: Metadata) -> Result<Metadata, Refusal> {
         let Some(lock) = &self.lock else {
-            return if about.retention.is_some() || about.is_held { Err(no_lock()) } else { Ok(about) };
+            return if metadata.retention.is_some() || metadata.is_held { Err(no_lock()) } else { Ok(metadata) };
         };
-        if about.retention.is_none() {
-            about.retention = lock.default.map(|(mode, period)| Retention { mode, until: now() + period.length() });
+        if metadata.retention.is_none() {
+            metadata.retention = lock.default.map(|(mode, period)| Retention { mode, until: now() + period.length() });
         }
-        Ok(about)
+        Ok(metadata)
     }
 
     /// Whether an upload without lock headers will be locked.
@@ -134,17 +134,17 @@ impl Version {
     pub(super) fn check_unlocked(&self, bypass: bool) -> Result<(), Refusal> {
         let Some(object) = &self.object else { return Ok(()) };
         let is_kept = object
-            .about
+            .metadata
             .retention
             .is_some_and(|retention| !(retention.is_over() || bypass && retention.mode == Mode::Governance));
-        match is_kept || object.about.is_held {
+        match is_kept || object.metadata.is_held {
             true => Err(Refusal::new(403, "AccessDenied", "Access Denied because object protected by object lock.")),
             false => Ok(()),
         }
     }
 }
 
-impl Ask<'_> {
+impl S3Request<'_> {
     /// Whether the request bypasses governance mode, and its caller may do so.
     pub(super) fn bypasses(&self, key: &str) -> bool {
         let wanted =
@@ -163,22 +163,22 @@ fn lock_of(bucket: &Bucket) -> Result<&Lock, Refusal> {
 }
 
 impl S3 {
-    pub(super) fn put_lock(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let lock = read_lock(&ask.request.body)?;
+    pub(super) fn put_lock(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let lock = read_lock(&request.http.body)?;
         self.store.change(|state, _| {
-            let mut settings = state.bucket(&ask.bucket)?.settings.clone();
+            let mut settings = state.bucket(&request.bucket)?.settings.clone();
             if settings.versioning != Some(Versioning::Enabled) {
                 let text = "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration";
                 return Err(Refusal::new(409, "InvalidBucketState", text));
             }
             settings.lock = Some(lock);
-            Ok((vec![Change::Settings { bucket: ask.bucket.clone(), settings }], ()))
+            Ok((vec![Change::Settings { bucket: request.bucket.clone(), settings }], ()))
         })?;
         Ok(empty(200))
     }
 
-    pub(super) fn get_lock(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let lock = self.store.read(|state| Ok::<_, Refusal>(state.bucket(&ask.bucket)?.settings.lock.clone()))?;
+    pub(super) fn get_lock(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let lock = self.store.read(|state| Ok::<_, Refusal>(state.bucket(&request.bucket)?.settings.lock.clone()))?;
         let Some(Lock { default }) = lock else {
             let text = "Object Lock configuration does not exist for this bucket";
             return Err(Refusal::new(404, "ObjectLockConfigurationNotFoundError", text));
@@ -194,12 +194,12 @@ impl S3 {
         Ok(xml::document("ObjectLockConfiguration", &inside))
     }
 
-    pub(super) fn put_retention(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let wanted = read_retention(&ask.request.body)?;
-        let bypass = ask.bypasses(&ask.key);
-        self.retell(ask, |bucket, about| {
+    pub(super) fn put_retention(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let wanted = read_retention(&request.http.body)?;
+        let bypass = request.bypasses(&request.key);
+        self.change_metadata(request, |bucket, metadata| {
             lock_of(bucket)?;
-            if let Some(kept) = about.retention.filter(|kept| !kept.is_over()) {
+            if let Some(kept) = metadata.retention.filter(|kept| !kept.is_over()) {
                 let is_longer = wanted.is_some_and(|wanted| wanted.mode == kept.mode && wanted.until >= kept.until);
                 let may_change = kept.mode == Mode::Governance && bypass;
                 if !is_longer && !may_change {
@@ -207,32 +207,32 @@ impl S3 {
                     return Err(Refusal::new(403, "AccessDenied", text));
                 }
             }
-            about.retention = wanted;
+            metadata.retention = wanted;
             Ok(())
         })
     }
 
-    pub(super) fn get_retention(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let (_, about) = self.about(ask, |bucket| lock_of(bucket).map(drop))?;
-        let kept = about.retention.ok_or_else(not_locked)?;
+    pub(super) fn get_retention(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let (_, metadata) = self.metadata(request, |bucket| lock_of(bucket).map(drop))?;
+        let kept = metadata.retention.ok_or_else(not_locked)?;
         let inside = element("Mode", kept.mode.name()) + &element("RetainUntilDate", &kept.until_text());
         Ok(xml::document("Retention", &inside))
     }
 
-    pub(super) fn put_hold(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let document = Element::read(&ask.request.body, "LegalHold")?;
+    pub(super) fn put_hold(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let document = Element::read(&request.http.body, "LegalHold")?;
         let status = document.expect(&["Status"], &[])?.one_of("Status", &["ON", "OFF"])?;
         let is_held = status.ok_or_else(malformed)? == "ON";
-        self.retell(ask, |bucket, about| {
+        self.change_metadata(request, |bucket, metadata| {
             lock_of(bucket)?;
-            about.is_held = is_held;
+            metadata.is_held = is_held;
             Ok(())
         })
     }
 
-    pub(super) fn get_hold(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let (_, about) = self.about(ask, |bucket| lock_of(bucket).map(drop))?;
-        Ok(xml::document("LegalHold", &element("Status", if about.is_held { "ON" } else { "OFF" })))
+    pub(super) fn get_hold(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let (_, metadata) = self.metadata(request, |bucket| lock_of(bucket).map(drop))?;
+        Ok(xml::document("LegalHold", &element("Status", if metadata.is_held { "ON" } else { "OFF" })))
     }
 }
 
@@ -284,8 +284,8 @@ mod tests {
 
     fn version(retention: Option<(Mode, i64)>, is_held: bool) -> Version {
         let retention = retention.map(|(mode, from_now)| Retention { mode, until: now() + from_now });
-        let about = About { retention, is_held, ..About::default() };
-        Version { id: "v".into(), modified: 0, object: Some(Box::new(Object { about, ..Object::default() })) }
+        let metadata = Metadata { retention, is_held, ..Metadata::default() };
+        Version { id: "v".into(), modified: 0, object: Some(Box::new(Object { metadata, ..Object::default() })) }
     }
 
     #[test]

@@ -6,15 +6,15 @@ use md5::{Digest, Md5};
 use uuid::Uuid;
 
 use super::S3;
-use super::about::{check_acl, set};
-use super::ask::Ask;
 use super::blobs::Blob;
 use super::body::Body;
 use super::checksum::{Algorithm, Checksum, Sum};
 use super::listing::{self, Names, moment};
+use super::metadata::{check_acl, set};
 use super::object::{Draft, Made, VERSION, unread};
 use super::precondition;
-use super::store::{About, Change, Content, Kind, Object, Part, State, Upload, now};
+use super::request::S3Request;
+use super::store::{Change, Content, Kind, Metadata, Object, Part, State, Upload, now};
 use super::xml::{self, Element, element, malformed, unserved, wrap};
 use kit::ACCOUNT;
 use kit::answer::{Refusal, Response, empty};
@@ -45,10 +45,10 @@ impl Upload {
 }
 
 impl State {
-    fn upload(&self, ask: &Ask) -> Result<(String, &Upload), Refusal> {
-        self.bucket(&ask.bucket)?;
-        let id = ask.text("uploadId");
-        let found = self.uploads.get(&id).filter(|upload| upload.bucket == ask.bucket && upload.key == ask.key);
+    fn upload(&self, request: &S3Request) -> Result<(String, &Upload), Refusal> {
+        self.bucket(&request.bucket)?;
+        let id = request.text("uploadId");
+        let found = self.uploads.get(&id).filter(|upload| upload.bucket == request.bucket && upload.key == request.key);
         let absent = || {
             let text = "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
             Refusal::new(404, "NoSuchUpload", text)
@@ -58,24 +58,24 @@ impl State {
 }
 
 impl S3 {
-    pub(super) fn begin_upload(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let about = About::of(ask)?;
-        let algorithm = checksums_of(ask)?;
+    pub(super) fn begin_upload(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let metadata = Metadata::of(request)?;
+        let algorithm = checksums_of(request)?;
         let id = self.store.change(|state, ids| {
-            let settings = &state.bucket(&ask.bucket)?.settings;
-            check_acl(settings, ask.header("x-amz-acl"))?;
-            settings.check_default_encryption(ask.header(super::about::ENCRYPTION))?;
-            settings.locked(about.clone())?;
-            let (bucket, key, parts) = (ask.bucket.clone(), ask.key.clone(), Default::default());
-            let upload = Upload { bucket, key, begun: now(), about, algorithm, parts };
+            let settings = &state.bucket(&request.bucket)?.settings;
+            check_acl(settings, request.header("x-amz-acl"))?;
+            settings.check_default_encryption(request.header(super::metadata::ENCRYPTION))?;
+            settings.locked(metadata.clone())?;
+            let (bucket, key, parts) = (request.bucket.clone(), request.key.clone(), Default::default());
+            let upload = Upload { bucket, key, begun: now(), metadata, algorithm, parts };
             // IDs are in the order of creation, so that a list can continue after an upload that no longer exists.
             let id = format!("{}{}", ids.next(), Uuid::new_v4().simple());
             Ok((vec![Change::Begin { id: id.clone(), upload }], id))
         })?;
-        let names = element("Bucket", &ask.bucket) + &element("Key", &ask.key) + &element("UploadId", &id);
+        let names = element("Bucket", &request.bucket) + &element("Key", &request.key) + &element("UploadId", &id);
         let mut answer = xml::document("InitiateMultipartUploadResult", &names);
         let headers = answer.headers_mut();
-        set(headers, super::about::ENCRYPTION, "AES256");
+        set(headers, super::metadata::ENCRYPTION, "AES256");
         if let Some((algorithm, kind)) = algorithm {
             set(headers, ALGORITHM, algorithm.name());
             set(headers, CHECKSUM_TYPE, kind.name());
@@ -83,13 +83,13 @@ impl S3 {
         Ok(answer)
     }
 
-    pub(super) async fn put_part(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
-        let announced = Checksum::announced(&ask.request)?.map(|checksum| checksum.sum());
-        let part = self.keep_part(ask, &Body::of(&ask.request), announced).await?;
+    pub(super) async fn put_part(&self, request: &S3Request<'_>) -> Result<Response, Refusal> {
+        let announced = Checksum::announced(&request.http)?.map(|checksum| checksum.sum());
+        let part = self.keep_part(request, &Body::of(&request.http), announced).await?;
         let mut answer = empty(200);
         let headers = answer.headers_mut();
         set(headers, "etag", &format!("\"{}\"", part.etag));
-        set(headers, super::about::ENCRYPTION, "AES256");
+        set(headers, super::metadata::ENCRYPTION, "AES256");
         if let Some(sum) = &part.sum {
             sum.write(headers);
         }
@@ -97,26 +97,26 @@ impl S3 {
     }
 
     /// Writes a part, which then replaces an older one with its number.
-    async fn keep_part(&self, ask: &Ask<'_>, body: &Body, announced: Option<Sum>) -> Result<Part, Refusal> {
-        let number = number(ask)?;
-        let algorithm = self.store.read(|state| Ok::<_, Refusal>(state.upload(ask)?.1.algorithm))?;
-        let sum = sum_of_part(algorithm, announced, body, ask.row.name)?;
+    async fn keep_part(&self, request: &S3Request<'_>, body: &Body, announced: Option<Sum>) -> Result<Part, Refusal> {
+        let number = number(request)?;
+        let algorithm = self.store.read(|state| Ok::<_, Refusal>(state.upload(request)?.1.algorithm))?;
+        let sum = sum_of_part(algorithm, announced, body, request.row.name)?;
         let etag = hex::encode(body.md5());
         let blob = self.keep(body).await?;
         let part = Part { number, written: now(), etag, sum, blob: blob.clone() };
         let kept = self.store.change(|state, _| {
-            let (id, _) = state.upload(ask)?;
+            let (id, _) = state.upload(request)?;
             Ok((vec![Change::Part { id, part: part.clone() }], ()))
         });
         kept.inspect_err(|_| self.store.blobs.remove([&blob]))?;
         Ok(part)
     }
 
-    pub(super) async fn copy_part(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
-        let algorithm = self.store.read(|state| Ok::<_, Refusal>(state.upload(ask)?.1.algorithm))?;
+    pub(super) async fn copy_part(&self, request: &S3Request<'_>) -> Result<Response, Refusal> {
+        let algorithm = self.store.read(|state| Ok::<_, Refusal>(state.upload(request)?.1.algorithm))?;
         let algorithm = algorithm.map_or(Algorithm::Crc64Nvme, |(algorithm, _)| algorithm);
-        let (found, body) = self.source(ask, |object| Ok((range(ask, object)?, algorithm))).await?;
-        let part = self.keep_part(ask, &body, None).await?;
+        let (found, body) = self.source(request, |object| Ok((range(request, object)?, algorithm))).await?;
+        let part = self.keep_part(request, &body, None).await?;
         let facts = element("LastModified", &moment(part.written))
             + &element("ETag", &format!("\"{}\"", part.etag))
             + &part.sum.as_ref().map(Sum::xml).unwrap_or_default();
@@ -124,28 +124,28 @@ impl S3 {
         if found.is_versioned {
             set(answer.headers_mut(), "x-amz-copy-source-version-id", &found.version.id);
         }
-        set(answer.headers_mut(), super::about::ENCRYPTION, "AES256");
+        set(answer.headers_mut(), super::metadata::ENCRYPTION, "AES256");
         Ok(answer)
     }
 
-    pub(super) fn abort_upload(&self, ask: &Ask) -> Result<Response, Refusal> {
+    pub(super) fn abort_upload(&self, request: &S3Request) -> Result<Response, Refusal> {
         self.store.change(|state, _| {
-            let (id, _) = state.upload(ask)?;
+            let (id, _) = state.upload(request)?;
             Ok((vec![Change::End { id }], ()))
         })?;
         Ok(empty(204))
     }
 
-    pub(super) fn list_parts(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let (after, limit) = (ask.count("part-number-marker")?.unwrap_or(0), ask.size("max-parts", PAGE)?);
+    pub(super) fn list_parts(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let (after, limit) = (request.count("part-number-marker")?.unwrap_or(0), request.size("max-parts", PAGE)?);
         self.store.read(|state| {
-            let (id, upload) = state.upload(ask)?;
+            let (id, upload) = state.upload(request)?;
             let mut left = upload.parts.values().filter(|part| part.number as usize > after);
             let page: Vec<&Part> = left.by_ref().take(limit).collect();
             let owner = element("ID", ACCOUNT);
             let mut body = element("Bucket", &upload.bucket) + &element("Key", &upload.key) + &element("UploadId", &id);
             body += &(wrap("Initiator", &owner) + &wrap("Owner", &owner));
-            body += &element("StorageClass", &upload.about.class.0);
+            body += &element("StorageClass", &upload.metadata.class.0);
             body += &element("PartNumberMarker", &after.to_string());
             if let Some(last) = page.last() {
                 body += &element("NextPartNumberMarker", &last.number.to_string());
@@ -166,13 +166,13 @@ impl S3 {
     }
 
     /// `ListMultipartUploads` of one bucket.
-    pub(super) fn list_uploads(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let names = Names::of(ask)?;
-        let (after, after_id) = (ask.text("key-marker"), ask.text("upload-id-marker"));
-        let limit = ask.size("max-uploads", PAGE)?;
+    pub(super) fn list_uploads(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let names = Names::of(request)?;
+        let (after, after_id) = (request.text("key-marker"), request.text("upload-id-marker"));
+        let limit = request.size("max-uploads", PAGE)?;
         self.store.read(|state| {
-            state.bucket(&ask.bucket)?;
-            let ours = state.uploads.iter().filter(|(_, upload)| upload.bucket == ask.bucket);
+            state.bucket(&request.bucket)?;
+            let ours = state.uploads.iter().filter(|(_, upload)| upload.bucket == request.bucket);
             let mut found: Vec<(&str, &str, &Upload)> =
                 ours.map(|(id, upload)| (upload.key.as_str(), id.as_str(), upload)).collect();
             found.sort_by_key(|(key, id, _)| (*key, *id));
@@ -182,7 +182,7 @@ impl S3 {
                 after_id => (*key, *id) > (after.as_str(), after_id),
             });
             let (body, next) = uploads_page(&found, &names, &after, limit);
-            let mut head = element("Bucket", &ask.bucket) + &names.show("KeyMarker", &after);
+            let mut head = element("Bucket", &request.bucket) + &names.show("KeyMarker", &after);
             head += &element("UploadIdMarker", &after_id);
             if let Some((key, id)) = &next {
                 head += &(names.show("NextKeyMarker", key) + &element("NextUploadIdMarker", id));
@@ -194,35 +194,35 @@ impl S3 {
     }
 
     /// Joins the parts into an object. Until that is recorded, the upload still exists and can be completed again.
-    pub(super) async fn complete_upload(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
+    pub(super) async fn complete_upload(&self, request: &S3Request<'_>) -> Result<Response, Refusal> {
         let (id, upload) = self.store.read(|state| {
-            let (id, upload) = state.upload(ask)?;
+            let (id, upload) = state.upload(request)?;
             Ok::<_, Refusal>((id, upload.clone()))
         })?;
-        let parts = self.wanted_parts(&upload, ask).await?;
-        let precondition = precondition::of_write(ask)?;
+        let parts = self.wanted_parts(&upload, request).await?;
+        let precondition = precondition::of_write(request)?;
         let size: u64 = parts.iter().map(|part| part.blob.size).sum();
-        if ask.header("x-amz-mp-object-size").is_some_and(|said| said.parse() != Ok(size)) {
+        if request.header("x-amz-mp-object-size").is_some_and(|said| said.parse() != Ok(size)) {
             let text = "The provided 'x-amz-mp-object-size' header value does not match what was computed.";
             return Err(Refusal::new(400, "InvalidRequest", text));
         }
         let sum = sum_of_whole(&upload, &parts);
-        self.check_whole(&parts, sum.as_ref(), ask).await?;
+        self.check_whole(&parts, sum.as_ref(), request).await?;
         let tags: Vec<u8> = parts.iter().flat_map(|part| hex::decode(&part.etag).unwrap_or_default()).collect();
         let etag = format!("{}-{}", hex::encode(Md5::digest(&tags)), parts.len());
         let draft = Draft { etag: etag.clone(), size, sum: sum.clone(), content: Content::Parts(parts) };
         let facts = draft.facts();
-        let made: Made = self.put_with(ask, upload.about, draft, &precondition, vec![Change::End { id }])?;
-        self.announce_made(ask, &made, facts);
-        let host = ask.header("host").unwrap_or("localhost");
-        let path = listing::url(&ask.key);
-        let facts = element("Location", &format!("http://{host}/{}/{path}", ask.bucket))
-            + &element("Bucket", &ask.bucket)
-            + &element("Key", &ask.key)
+        let made: Made = self.put_with(request, upload.metadata, draft, &precondition, vec![Change::End { id }])?;
+        self.announce_made(request, &made, facts);
+        let host = request.header("host").unwrap_or("localhost");
+        let path = listing::url(&request.key);
+        let facts = element("Location", &format!("http://{host}/{}/{path}", request.bucket))
+            + &element("Bucket", &request.bucket)
+            + &element("Key", &request.key)
             + &element("ETag", &format!("\"{etag}\""))
             + &sum.as_ref().map(Sum::xml_of_object).unwrap_or_default();
         let mut answer = xml::document("CompleteMultipartUploadResult", &facts);
-        made.tell(answer.headers_mut());
+        made.write_headers(answer.headers_mut());
         if !made.is_versioned {
             answer.headers_mut().remove(VERSION);
         }
@@ -230,8 +230,8 @@ impl S3 {
     }
 
     /// The parts that the request lists, if they exist and can be joined.
-    async fn wanted_parts(&self, upload: &Upload, ask: &Ask<'_>) -> Result<Vec<Part>, Refusal> {
-        let document = Element::read(&ask.request.body, "CompleteMultipartUpload")?;
+    async fn wanted_parts(&self, upload: &Upload, request: &S3Request<'_>) -> Result<Vec<Part>, Refusal> {
+        let document = Element::read(&request.http.body, "CompleteMultipartUpload")?;
         document.expect(&["Part*"], &[])?;
         let listed: Vec<Wanted> = document.children.iter().map(Wanted::of).collect::<Result<_, _>>()?;
         if listed.is_empty() {
@@ -278,17 +278,17 @@ impl S3 {
     }
 
     /// Checks the checksum of the whole object, if the request that completes the upload has one.
-    async fn check_whole(&self, parts: &[Part], sum: Option<&Sum>, ask: &Ask<'_>) -> Result<(), Refusal> {
+    async fn check_whole(&self, parts: &[Part], sum: Option<&Sum>, request: &S3Request<'_>) -> Result<(), Refusal> {
         // A composite value ends in the number of parts.
-        let said = Algorithm::ALL.into_iter().find_map(|one| Some((one, ask.header(one.header())?)));
-        let is_composite = |said: &str| said.contains('-') || ask.header(CHECKSUM_TYPE) == Some("COMPOSITE");
+        let said = Algorithm::ALL.into_iter().find_map(|one| Some((one, request.header(one.header())?)));
+        let is_composite = |said: &str| said.contains('-') || request.header(CHECKSUM_TYPE) == Some("COMPOSITE");
         if let Some((algorithm, said)) = said.filter(|(_, said)| is_composite(said)) {
             let is_it = sum.is_some_and(|sum| {
                 sum.algorithm == algorithm && (sum.value == said || sum.value.split('-').next() == Some(said))
             });
             return if is_it { Ok(()) } else { Err(bad_digest(algorithm)) };
         }
-        let Some(checksum) = Checksum::announced(&ask.request)? else { return Ok(()) };
+        let Some(checksum) = Checksum::announced(&request.http)? else { return Ok(()) };
         match sum {
             Some(sum) if sum.algorithm == checksum.algorithm && sum.kind() == "FULL_OBJECT" => {
                 if *sum == checksum.sum() { Ok(()) } else { Err(bad_digest(checksum.algorithm)) }
@@ -382,9 +382,9 @@ fn sum_of_whole(upload: &Upload, parts: &[Part]) -> Option<Sum> {
 /// The checksum algorithm of an upload, if its first request names one, and the checksum type: CRC64NVME covers only
 /// the full object, SHA-1 and SHA-256 are only composite, and the others are composite by default (S3 user guide,
 /// "Checking object integrity for data uploads").
-fn checksums_of(ask: &Ask) -> Result<Option<(Algorithm, Kind)>, Refusal> {
-    let Some(name) = ask.header(ALGORITHM) else {
-        return match ask.header(CHECKSUM_TYPE) {
+fn checksums_of(request: &S3Request) -> Result<Option<(Algorithm, Kind)>, Refusal> {
+    let Some(name) = request.header(ALGORITHM) else {
+        return match request.header(CHECKSUM_TYPE) {
             Some(_) => Err(invalid(
                 "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.".to_owned(),
             )),
@@ -393,7 +393,7 @@ fn checksums_of(ask: &Ask) -> Result<Option<(Algorithm, Kind)>, Refusal> {
     };
     let algorithm = Algorithm::named(name).ok_or_else(|| unknown_algorithm(name))?;
     let usual = if algorithm == Algorithm::Crc64Nvme { Kind::FullObject } else { Kind::Composite };
-    let kind = match ask.header(CHECKSUM_TYPE) {
+    let kind = match request.header(CHECKSUM_TYPE) {
         None => usual,
         Some(kind) if kind == usual.name() => usual,
         Some("FULL_OBJECT") if matches!(algorithm, Algorithm::Crc32 | Algorithm::Crc32c) => Kind::FullObject,
@@ -428,16 +428,16 @@ fn without_checksum(algorithm: Algorithm, number: u32) -> Refusal {
     ))
 }
 
-fn number(ask: &Ask) -> Result<u32, Refusal> {
-    let number = ask.parameter("partNumber").and_then(|number| number.parse().ok());
+fn number(request: &S3Request) -> Result<u32, Refusal> {
+    let number = request.parameter("partNumber").and_then(|number| number.parse().ok());
     number.filter(|number| (1..=10_000).contains(number)).ok_or_else(|| {
         Refusal::new(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
     })
 }
 
 /// The range of the source that a part is copied from. Both ends must be given and within the source.
-fn range(ask: &Ask, object: &Object) -> Result<Range<u64>, Refusal> {
-    let Some(text) = ask.header("x-amz-copy-source-range") else { return Ok(0..object.size) };
+fn range(request: &S3Request, object: &Object) -> Result<Range<u64>, Refusal> {
+    let Some(text) = request.header("x-amz-copy-source-range") else { return Ok(0..object.size) };
     let invalid = |text: String| Refusal::new(400, "InvalidArgument", text);
     let ends = text.strip_prefix("bytes=").and_then(|text| text.split_once('-'));
     let ends = ends.and_then(|(first, last)| Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?)));
@@ -474,7 +474,7 @@ fn uploads_page(
             let facts = names.show("Key", key)
                 + &element("UploadId", id)
                 + &(wrap("Initiator", &owner) + &wrap("Owner", &owner))
-                + &element("StorageClass", &upload.about.class.0)
+                + &element("StorageClass", &upload.metadata.class.0)
                 + &element("Initiated", &moment(upload.begun))
                 + &upload.checksums();
             body += &wrap("Upload", &facts);
@@ -489,13 +489,13 @@ fn uploads_page(
 
 /// One page of the parts of an object, for `GetObjectAttributes`. If the object's checksum is not computed from those
 /// of its parts, S3 only counts the parts (docs/aws.md §4.3).
-pub(super) fn attributes(ask: &Ask, content: &Content, sum: Option<&Sum>) -> Result<String, Refusal> {
+pub(super) fn attributes(request: &S3Request, content: &Content, sum: Option<&Sum>) -> Result<String, Refusal> {
     let Content::Parts(parts) = content else { return Ok(String::new()) };
     let total = element("PartsCount", &parts.len().to_string());
     if sum.is_none_or(|sum| sum.kind() != "COMPOSITE") {
         return Ok(wrap("ObjectParts", &total));
     }
-    let count = |name: &str| ask.header(name).and_then(|text| text.parse::<usize>().ok());
+    let count = |name: &str| request.header(name).and_then(|text| text.parse::<usize>().ok());
     let (after, limit) =
         (count("x-amz-part-number-marker").unwrap_or(0), count("x-amz-max-parts").unwrap_or(PAGE).min(PAGE));
     let mut left = parts.iter().filter(|part| part.number as usize > after);

@@ -7,15 +7,15 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 use serde_json::{Value, json};
 
-use super::about::{self, REDIRECT, check_acl, set};
-use super::ask::Ask;
 use super::blobs::{Blob, Trouble};
 use super::body::Body;
 use super::checksum::{Algorithm, Checksum, Sum};
 use super::lock::Retention;
+use super::metadata::{self, REDIRECT, check_acl, set};
 use super::precondition::{self, Outcome, Precondition, http_date};
+use super::request::S3Request;
 use super::spool::LARGEST;
-use super::store::{About, Bucket, Change, Content, NULL, Object, State, Version, now, unwritten};
+use super::store::{Bucket, Change, Content, Metadata, NULL, Object, State, Version, now, unwritten};
 use super::xml::{self, element, wrap};
 use super::{S3, copied, listing, object_arn, operation, refused, tags};
 use identity::permissions::{Caller, Need};
@@ -50,7 +50,7 @@ pub(super) enum Absence {
     Marker(String, i64),
 }
 
-/// What an operation has written, before any version references it.
+/// An object's content that an operation has written and that no version references yet.
 pub(super) struct Draft {
     pub etag: String,
     pub size: u64,
@@ -63,7 +63,7 @@ pub(super) struct Made {
     pub id: String,
     pub modified: i64,
     pub is_versioned: bool,
-    about: About,
+    metadata: Metadata,
 }
 
 impl Absence {
@@ -78,8 +78,8 @@ impl Absence {
         }
     }
 
-    fn answer(&self, ask: &Ask) -> Response {
-        let mut answer = refused(&self.refusal(), &ask.request);
+    fn answer(&self, request: &S3Request) -> Response {
+        let mut answer = refused(&self.refusal(), &request.http);
         let headers = answer.headers_mut();
         match self {
             Absence::Hidden(id) => mark(headers, id),
@@ -122,17 +122,17 @@ pub(super) fn find(bucket: &Bucket, key: &str, id: Option<&str>) -> Result<Found
 
 impl S3 {
     /// Finds the version that a request names.
-    pub(super) fn find(&self, ask: &Ask) -> Result<Result<Found, Absence>, Refusal> {
-        let id = ask.version()?;
-        self.store.read(|state| Ok(find(state.bucket(&ask.bucket)?, &ask.key, id.as_deref())))
+    pub(super) fn find(&self, request: &S3Request) -> Result<Result<Found, Absence>, Refusal> {
+        let id = request.version()?;
+        self.store.read(|state| Ok(find(state.bucket(&request.bucket)?, &request.key, id.as_deref())))
     }
 
     /// Puts an object for a caller whose permission has been checked.
     pub async fn put_for(&self, caller: &Caller, bucket: &str, key: &str, body: Bytes) -> Result<(), Refusal> {
         let row = operation::named("PutObject").expect("the table has it");
-        let request = Request { method: Method::PUT, path: format!("/{bucket}/{key}"), body, ..Request::default() };
-        let ask = Ask { row, request, bucket: bucket.to_owned(), key: key.to_owned(), caller };
-        self.put_object(&ask).await.map(drop)
+        let http = Request { method: Method::PUT, path: format!("/{bucket}/{key}"), body, ..Request::default() };
+        let request = S3Request { row, http, bucket: bucket.to_owned(), key: key.to_owned(), caller };
+        self.put_object(&request).await.map(drop)
     }
 
     /// Reads a whole object of at most `most` bytes.
@@ -156,23 +156,24 @@ impl S3 {
         }
     }
 
-    fn check_default_encryption(&self, ask: &Ask<'_>) -> Result<(), Refusal> {
-        self.store
-            .read(|state| state.bucket(&ask.bucket)?.settings.check_default_encryption(ask.header(about::ENCRYPTION)))
+    fn check_default_encryption(&self, request: &S3Request<'_>) -> Result<(), Refusal> {
+        self.store.read(|state| {
+            state.bucket(&request.bucket)?.settings.check_default_encryption(request.header(metadata::ENCRYPTION))
+        })
     }
 
     /// `PutObject` and `PostObject`.
-    pub(super) async fn put_object(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
-        if ask.key.is_empty() {
+    pub(super) async fn put_object(&self, request: &S3Request<'_>) -> Result<Response, Refusal> {
+        if request.key.is_empty() {
             // No object has an empty key, and only a form can leave the key out.
             return Err(Refusal::new(400, "InvalidArgument", "Bucket POST must contain a field named 'key'."));
         }
-        self.check_default_encryption(ask)?;
-        let about = About::of(ask)?;
-        let precondition = precondition::of_write(ask)?;
-        let announced = Checksum::announced(&ask.request)?;
-        self.check_lock_is_sure(ask, &about, announced.is_some())?;
-        let body = Body::of(&ask.request);
+        self.check_default_encryption(request)?;
+        let metadata = Metadata::of(request)?;
+        let precondition = precondition::of_write(request)?;
+        let announced = Checksum::announced(&request.http)?;
+        self.check_lock_is_sure(request, &metadata, announced.is_some())?;
+        let body = Body::of(&request.http);
         let sum = match announced {
             Some(announced) => announced.sum(),
             None => body.sum(Algorithm::Crc64Nvme)?,
@@ -184,18 +185,18 @@ impl S3 {
             content: Content::Whole(self.keep(&body).await?),
         };
         let mut answer = empty(200);
-        draft.tell(answer.headers_mut());
-        let made = self.put(ask, about, draft, &precondition)?;
-        made.tell(answer.headers_mut());
+        draft.write_headers(answer.headers_mut());
+        let made = self.put(request, metadata, draft, &precondition)?;
+        made.write_headers(answer.headers_mut());
         Ok(answer)
     }
 
     /// A version that will be locked must be sent with a checksum ("PutObject", Content-MD5).
-    fn check_lock_is_sure(&self, ask: &Ask, about: &About, has_checksum: bool) -> Result<(), Refusal> {
-        let locks = about.retention.is_some()
-            || about.is_held
-            || self.store.read(|state| Ok::<_, Refusal>(state.bucket(&ask.bucket)?.settings.locks_by_default()))?;
-        if !locks || has_checksum || ask.header("content-md5").is_some() {
+    fn check_lock_is_sure(&self, request: &S3Request, metadata: &Metadata, has_checksum: bool) -> Result<(), Refusal> {
+        let locks = metadata.retention.is_some()
+            || metadata.is_held
+            || self.store.read(|state| Ok::<_, Refusal>(state.bucket(&request.bucket)?.settings.locks_by_default()))?;
+        if !locks || has_checksum || request.header("content-md5").is_some() {
             return Ok(());
         }
         let text = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters";
@@ -212,100 +213,106 @@ impl S3 {
     }
 
     /// Makes a draft the newest version of its key, and notifies functions of it.
-    fn put(&self, ask: &Ask, about: About, draft: Draft, expected: &Precondition) -> Result<Made, Refusal> {
+    fn put(
+        &self,
+        request: &S3Request,
+        metadata: Metadata,
+        draft: Draft,
+        expected: &Precondition,
+    ) -> Result<Made, Refusal> {
         let (facts, content) = (draft.facts(), draft.content.blobs());
-        let made = self.put_with(ask, about, draft, expected, Vec::new());
+        let made = self.put_with(request, metadata, draft, expected, Vec::new());
         let made = made.inspect_err(|_| self.store.blobs.remove(&content))?;
-        self.announce_made(ask, &made, facts);
+        self.announce_made(request, &made, facts);
         Ok(made)
     }
 
     /// Makes a draft the newest version of its key, together with other changes, and notifies no functions.
     pub(super) fn put_with(
         &self,
-        ask: &Ask,
-        about: About,
+        request: &S3Request,
+        metadata: Metadata,
         draft: Draft,
         expected: &Precondition,
         and: Vec<Change>,
     ) -> Result<Made, Refusal> {
         let Draft { etag, size, sum, content } = draft;
         self.store.change(|state, ids| {
-            let bucket = state.bucket(&ask.bucket)?;
-            check_acl(&bucket.settings, ask.header("x-amz-acl"))?;
-            let about = bucket.settings.locked(about)?;
-            expected.check(bucket.current(&ask.key).map(|(_, there)| there.etag.as_str()))?;
+            let bucket = state.bucket(&request.bucket)?;
+            check_acl(&bucket.settings, request.header("x-amz-acl"))?;
+            let metadata = bucket.settings.locked(metadata)?;
+            expected.check(bucket.current(&request.key).map(|(_, there)| there.etag.as_str()))?;
             let (id, modified) = (bucket.next_id(ids), now());
-            if let Some(replaced) = bucket.version(&ask.key, &id) {
+            if let Some(replaced) = bucket.version(&request.key, &id) {
                 replaced.check_unlocked(false)?;
             }
             let is_versioned = id != NULL;
-            let object = Some(Box::new(Object { about: about.clone(), etag, size, sum, content }));
+            let object = Some(Box::new(Object { metadata: metadata.clone(), etag, size, sum, content }));
             let version = Version { id: id.clone(), modified, object };
-            let mut changes = vec![Change::Put { bucket: ask.bucket.clone(), key: ask.key.clone(), version }];
+            let mut changes = vec![Change::Put { bucket: request.bucket.clone(), key: request.key.clone(), version }];
             changes.extend(and);
-            Ok((changes, Made { id, modified, is_versioned, about }))
+            Ok((changes, Made { id, modified, is_versioned, metadata }))
         })
     }
 
-    pub(super) fn announce_made(&self, ask: &Ask, made: &Made, mut facts: Value) {
-        let Some(event) = super::events::of(ask.row.name) else { return };
+    pub(super) fn announce_made(&self, request: &S3Request, made: &Made, mut facts: Value) {
+        let Some(event) = super::events::of(request.row.name) else { return };
         if made.is_versioned {
             facts["versionId"] = made.id.as_str().into();
         }
-        self.announce(event, &ask.bucket, &ask.key, &facts);
+        self.announce(event, &request.bucket, &request.key, &facts);
     }
 
     /// `GetObject` and `HeadObject`.
-    pub(super) async fn get_object(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
-        let found = match self.find(ask)? {
+    pub(super) async fn get_object(&self, request: &S3Request<'_>) -> Result<Response, Refusal> {
+        let found = match self.find(request)? {
             Ok(found) => found,
-            Err(absence) => return Ok(absence.answer(ask)),
+            Err(absence) => return Ok(absence.answer(request)),
         };
-        match precondition::of_read(ask, "", &found.object.etag, found.version.modified) {
+        match precondition::of_read(request, "", &found.object.etag, found.version.modified) {
             Outcome::Failed => return Err(precondition::failed("If-Match")),
             Outcome::NotModified => {
                 let mut answer = empty(304);
-                self.tell(ask, &found, answer.headers_mut());
+                self.write_headers(request, &found, answer.headers_mut());
                 answer.headers_mut().remove(header::CONTENT_TYPE);
                 return Ok(answer);
             }
             Outcome::Read => (),
         }
-        if ask.request.method == Method::HEAD {
-            let wanted = match wanted(ask, &found.object) {
+        if request.http.method == Method::HEAD {
+            let wanted = match wanted(request, &found.object) {
                 Ok(wanted) => wanted,
-                Err(refusal) => return Ok(refused_range(ask, &found.object, &refusal)),
+                Err(refusal) => return Ok(refused_range(request, &found.object, &refusal)),
             };
-            let mut answer = self.show(ask, &found, &wanted, Bytes::new());
+            let mut answer = self.show(request, &found, &wanted, Bytes::new());
             let length = wanted.range.end - wanted.range.start;
             answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
             return Ok(answer);
         }
-        if let Err(refusal) = wanted(ask, &found.object) {
-            return Ok(refused_range(ask, &found.object, &refusal));
+        if let Err(refusal) = wanted(request, &found.object) {
+            return Ok(refused_range(request, &found.object, &refusal));
         }
-        self.read_object(ask, found).await
+        self.read_object(request, found).await
     }
 
     /// Reads the requested bytes of an object. If it is replaced meanwhile, starts over with the new one.
     ///
     /// Errors: damaged bytes are never served; the error names the file.
-    async fn read_object(&self, ask: &Ask<'_>, mut found: Found) -> Result<Response, Refusal> {
-        let find = || self.find(ask)?.map_err(|absence| absence.refusal());
+    async fn read_object(&self, request: &S3Request<'_>, mut found: Found) -> Result<Response, Refusal> {
+        let find = || self.find(request)?.map_err(|absence| absence.refusal());
         loop {
-            let wanted = wanted(ask, &found.object)?;
+            let wanted = wanted(request, &found.object)?;
             let (blobs, range) = (found.object.content.blobs(), wanted.range.clone());
             let length = range.end - range.start;
             let trouble = if length <= AT_ONCE {
                 match self.store.blobs.read(blobs, range).await {
-                    Ok(bytes) => return Ok(self.show(ask, &found, &wanted, bytes)),
+                    Ok(bytes) => return Ok(self.show(request, &found, &wanted, bytes)),
                     Err(trouble) => trouble,
                 }
             } else {
                 match self.store.blobs.stream(blobs, range).await {
                     Ok(bytes) => {
-                        let mut answer = self.show(ask, &found, &wanted, Bytes::new());
+                        let mut answer = self.show(request, &found, &wanted, Bytes::new());
                         Streamed::new(length, bytes).put_in(&mut answer);
                         return Ok(answer);
                     }
@@ -316,28 +323,28 @@ impl S3 {
         }
     }
 
-    fn show(&self, ask: &Ask, found: &Found, wanted: &Wanted, bytes: Bytes) -> Response {
+    fn show(&self, request: &S3Request, found: &Found, wanted: &Wanted, bytes: Bytes) -> Response {
         let Found { object, .. } = found;
         let mut answer = empty(if wanted.is_part { 206 } else { 200 });
         *answer.body_mut() = bytes;
         let headers = answer.headers_mut();
-        self.tell(ask, found, headers);
+        self.write_headers(request, found, headers);
         if wanted.is_part {
             let Range { start, end } = wanted.range;
             set(headers, "content-range", &format!("bytes {start}-{}/{}", end.max(1) - 1, object.size));
         }
         if let Content::Parts(parts) = &object.content
-            && ask.parameter("partNumber").is_some()
+            && request.parameter("partNumber").is_some()
         {
             set(headers, "x-amz-mp-parts-count", &parts.len().to_string());
         }
-        if ask.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
+        if request.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
             && let Some(sum) = &wanted.sum
         {
             sum.write_of_object(headers);
         }
         for name in OVERRIDES {
-            if let Some(value) = ask.parameter(&format!("response-{name}"))
+            if let Some(value) = request.parameter(&format!("response-{name}"))
                 && let Ok(value) = HeaderValue::from_bytes(value.as_bytes())
             {
                 headers.insert(*name, value);
@@ -347,9 +354,9 @@ impl S3 {
     }
 
     /// Sets the headers that every reader of an object gets.
-    fn tell(&self, ask: &Ask, found: &Found, headers: &mut http::HeaderMap) {
+    fn write_headers(&self, request: &S3Request, found: &Found, headers: &mut http::HeaderMap) {
         let Found { version, object, is_versioned, expiry } = found;
-        object.about.write(headers);
+        object.metadata.write(headers);
         set(headers, "etag", &format!("\"{}\"", object.etag));
         set(headers, "last-modified", &http_date(version.modified));
         set(headers, "accept-ranges", "bytes");
@@ -359,32 +366,33 @@ impl S3 {
         if *is_versioned {
             set(headers, VERSION, &version.id);
         }
-        let may = |action: &str| ask.caller.may(&Need::new(action, object_arn(&ask.bucket, &ask.key))).is_ok();
-        if let Some(kept) = object.about.retention.filter(|_| may("s3:GetObjectRetention")) {
+        let may =
+            |action: &str| request.caller.may(&Need::new(action, object_arn(&request.bucket, &request.key))).is_ok();
+        if let Some(kept) = object.metadata.retention.filter(|_| may("s3:GetObjectRetention")) {
             let Retention { mode, .. } = kept;
             set(headers, "x-amz-object-lock-mode", mode.name());
             set(headers, "x-amz-object-lock-retain-until-date", &kept.until_text());
         }
-        if object.about.is_held && may("s3:GetObjectLegalHold") {
+        if object.metadata.is_held && may("s3:GetObjectLegalHold") {
             set(headers, "x-amz-object-lock-legal-hold", "ON");
         }
     }
 
     /// `CopyObject`.
-    pub(super) async fn copy_object(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
-        self.check_default_encryption(ask)?;
-        let directives = Directives::of(ask)?;
-        let algorithm = |object: &Object| match ask.header("x-amz-checksum-algorithm") {
+    pub(super) async fn copy_object(&self, request: &S3Request<'_>) -> Result<Response, Refusal> {
+        self.check_default_encryption(request)?;
+        let directives = Directives::of(request)?;
+        let algorithm = |object: &Object| match request.header("x-amz-checksum-algorithm") {
             Some(name) => Algorithm::named(name).ok_or_else(|| super::multipart::unknown_algorithm(name)),
             None => Ok(object.sum.as_ref().map_or(Algorithm::Crc64Nvme, |sum| sum.algorithm)),
         };
-        let precondition = precondition::of_write(ask);
+        let precondition = precondition::of_write(request);
         let wanted = |object: &Object| {
-            directives.about(ask, object)?;
+            directives.metadata(request, object)?;
             Ok((0..object.size, algorithm(object)?))
         };
-        let (found, body) = self.source(ask, wanted).await?;
-        let (about, precondition) = (directives.about(ask, &found.object)?, precondition?);
+        let (found, body) = self.source(request, wanted).await?;
+        let (metadata, precondition) = (directives.metadata(request, &found.object)?, precondition?);
         let sum = body.sum(algorithm(&found.object)?)?;
         let draft = Draft {
             etag: hex::encode(body.md5()),
@@ -393,11 +401,11 @@ impl S3 {
             content: Content::Whole(self.keep(&body).await?),
         };
         let etag = format!("\"{}\"", draft.etag);
-        let made = self.put(ask, about, draft, &precondition)?;
+        let made = self.put(request, metadata, draft, &precondition)?;
         let facts =
             element("LastModified", &listing::moment(made.modified)) + &element("ETag", &etag) + &sum.xml_of_object();
         let mut answer = xml::document("CopyObjectResult", &facts);
-        made.tell(answer.headers_mut());
+        made.write_headers(answer.headers_mut());
         if found.is_versioned {
             set(answer.headers_mut(), "x-amz-copy-source-version-id", &found.version.id);
         }
@@ -408,13 +416,13 @@ impl S3 {
     /// the source hold.
     pub(super) async fn source(
         &self,
-        ask: &Ask<'_>,
+        request: &S3Request<'_>,
         wanted: impl Fn(&Object) -> Result<(Range<u64>, Algorithm), Refusal>,
     ) -> Result<(Found, Body), Refusal> {
-        if ask.header("x-amz-source-expected-bucket-owner").is_some_and(|owner| owner != kit::ACCOUNT) {
+        if request.header("x-amz-source-expected-bucket-owner").is_some_and(|owner| owner != kit::ACCOUNT) {
             return Err(Refusal::new(403, "AccessDenied", "Access Denied"));
         }
-        let (bucket, key, version) = copied(&ask.request)?;
+        let (bucket, key, version) = copied(&request.http)?;
         self.strangers.refuse_source(&bucket)?;
         let find = || {
             let look = |state: &State| Ok::<_, Refusal>(find(state.bucket(&bucket)?, &key, version.as_deref()));
@@ -428,7 +436,7 @@ impl S3 {
             })
         };
         let mut found = find()?;
-        match precondition::of_read(ask, "x-amz-copy-source-", &found.object.etag, found.version.modified) {
+        match precondition::of_read(request, "x-amz-copy-source-", &found.object.etag, found.version.modified) {
             Outcome::Read => (),
             Outcome::NotModified | Outcome::Failed => {
                 let text = "At least one of the pre-conditions you specified did not hold";
@@ -451,92 +459,95 @@ impl S3 {
         }
     }
 
-    pub(super) fn about(
+    pub(super) fn metadata(
         &self,
-        ask: &Ask,
+        request: &S3Request,
         check: impl FnOnce(&Bucket) -> Result<(), Refusal>,
-    ) -> Result<(Option<String>, About), Refusal> {
-        let id = ask.version()?;
+    ) -> Result<(Option<String>, Metadata), Refusal> {
+        let id = request.version()?;
         self.store.read(|state| {
-            let bucket = state.bucket(&ask.bucket)?;
+            let bucket = state.bucket(&request.bucket)?;
             check(bucket)?;
-            let found = find(bucket, &ask.key, id.as_deref()).map_err(|absence| absence.refusal())?;
-            Ok((found.is_versioned.then_some(found.version.id), found.object.about))
+            let found = find(bucket, &request.key, id.as_deref()).map_err(|absence| absence.refusal())?;
+            Ok((found.is_versioned.then_some(found.version.id), found.object.metadata))
         })
     }
 
-    /// Changes the attributes of a version.
-    pub(super) fn retell(
+    /// Changes the metadata of a version.
+    pub(super) fn change_metadata(
         &self,
-        ask: &Ask,
-        change: impl FnOnce(&Bucket, &mut About) -> Result<(), Refusal>,
+        request: &S3Request,
+        change: impl FnOnce(&Bucket, &mut Metadata) -> Result<(), Refusal>,
     ) -> Result<Response, Refusal> {
-        let id = ask.version()?;
+        let id = request.version()?;
         let told = self.store.change(|state, _| {
-            let bucket = state.bucket(&ask.bucket)?;
-            let found = find(bucket, &ask.key, id.as_deref()).map_err(|absence| absence.refusal())?;
-            let mut about = found.object.about;
-            change(bucket, &mut about)?;
+            let bucket = state.bucket(&request.bucket)?;
+            let found = find(bucket, &request.key, id.as_deref()).map_err(|absence| absence.refusal())?;
+            let mut metadata = found.object.metadata;
+            change(bucket, &mut metadata)?;
             let id = found.version.id;
             let told = found.is_versioned.then(|| id.clone());
-            Ok((vec![Change::Retell { bucket: ask.bucket.clone(), key: ask.key.clone(), id, about }], told))
+            Ok((
+                vec![Change::SetMetadata { bucket: request.bucket.clone(), key: request.key.clone(), id, metadata }],
+                told,
+            ))
         })?;
         Ok(of_version(empty(200), told))
     }
 
-    pub(super) fn put_object_tagging(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let tags = tags::of_document(&ask.request.body, tags::Of::Object)?;
-        self.retell(ask, |_, about| {
-            about.tags = tags;
+    pub(super) fn put_object_tagging(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let tags = tags::of_document(&request.http.body, tags::Of::Object)?;
+        self.change_metadata(request, |_, metadata| {
+            metadata.tags = tags;
             Ok(())
         })
     }
 
-    pub(super) fn get_object_tagging(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let (id, about) = self.about(ask, |_| Ok(()))?;
-        Ok(of_version(kit::answer::xml(200, tags::document(&about.tags)), id))
+    pub(super) fn get_object_tagging(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let (id, metadata) = self.metadata(request, |_| Ok(()))?;
+        Ok(of_version(kit::answer::xml(200, tags::document(&metadata.tags)), id))
     }
 
-    pub(super) fn delete_object_tagging(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let mut answer = self.retell(ask, |_, about| {
-            about.tags.clear();
+    pub(super) fn delete_object_tagging(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let mut answer = self.change_metadata(request, |_, metadata| {
+            metadata.tags.clear();
             Ok(())
         })?;
         *answer.status_mut() = http::StatusCode::NO_CONTENT;
         Ok(answer)
     }
 
-    pub(super) fn get_object_acl(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let (id, _) = self.about(ask, |_| Ok(()))?;
+    pub(super) fn get_object_acl(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let (id, _) = self.metadata(request, |_| Ok(()))?;
         Ok(of_version(super::bucket::owners_acl(), id))
     }
 
-    pub(super) fn put_object_acl(&self, ask: &Ask) -> Result<Response, Refusal> {
-        self.about(ask, |bucket| super::bucket::check_acl_call(ask, &bucket.settings))?;
+    pub(super) fn put_object_acl(&self, request: &S3Request) -> Result<Response, Refusal> {
+        self.metadata(request, |bucket| super::bucket::check_acl_call(request, &bucket.settings))?;
         Ok(empty(200))
     }
 
     /// `GetObjectAttributes`.
-    pub(super) fn get_attributes(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let found = match self.find(ask)? {
+    pub(super) fn get_attributes(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let found = match self.find(request)? {
             Ok(found) => found,
-            Err(absence) => return Ok(absence.answer(ask)),
+            Err(absence) => return Ok(absence.answer(request)),
         };
         let sent =
-            ask.request.headers.get_all("x-amz-object-attributes").iter().filter_map(|value| value.to_str().ok());
+            request.http.headers.get_all("x-amz-object-attributes").iter().filter_map(|value| value.to_str().ok());
         let wanted: Vec<&str> = sent.flat_map(|text| text.split(',')).map(str::trim).collect();
         let is_known = |name: &&str| ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"].contains(name);
         if wanted.is_empty() || !wanted.iter().all(is_known) {
             return Err(Refusal::new(400, "InvalidArgument", "Invalid attribute name specified."));
         }
-        let Object { about, etag, size, sum, content } = &found.object;
+        let Object { metadata, etag, size, sum, content } = &found.object;
         let mut inside = String::new();
         for name in wanted {
             inside += &match name {
                 "ETag" => element("ETag", etag),
                 "Checksum" => sum.as_ref().map(|sum| wrap("Checksum", &sum.xml_of_object())).unwrap_or_default(),
-                "ObjectParts" => super::multipart::attributes(ask, content, sum.as_ref())?,
-                "StorageClass" => element("StorageClass", &about.class.0),
+                "ObjectParts" => super::multipart::attributes(request, content, sum.as_ref())?,
+                "StorageClass" => element("StorageClass", &metadata.class.0),
                 _ => element("ObjectSize", &size.to_string()),
             };
         }
@@ -556,7 +567,7 @@ pub(super) fn of_version(mut answer: Response, id: Option<String>) -> Response {
 
 impl Draft {
     /// Sets the headers of the response to a write.
-    pub(super) fn tell(&self, headers: &mut http::HeaderMap) {
+    pub(super) fn write_headers(&self, headers: &mut http::HeaderMap) {
         set(headers, "etag", &format!("\"{}\"", self.etag));
         if let Some(sum) = &self.sum {
             sum.write_of_object(headers);
@@ -571,10 +582,10 @@ impl Draft {
 
 impl Made {
     /// Sets the headers of the response to a write.
-    pub(super) fn tell(&self, headers: &mut http::HeaderMap) {
-        set(headers, about::ENCRYPTION, "AES256");
-        if self.about.class != super::store::Class::default() {
-            set(headers, "x-amz-storage-class", &self.about.class.0);
+    pub(super) fn write_headers(&self, headers: &mut http::HeaderMap) {
+        set(headers, metadata::ENCRYPTION, "AES256");
+        if self.metadata.class != super::store::Class::default() {
+            set(headers, "x-amz-storage-class", &self.metadata.class.0);
         }
         if self.is_versioned {
             set(headers, VERSION, &self.id);
@@ -610,9 +621,9 @@ struct Wanted {
     sum: Option<Sum>,
 }
 
-fn wanted(ask: &Ask, object: &Object) -> Result<Wanted, Refusal> {
+fn wanted(request: &S3Request, object: &Object) -> Result<Wanted, Refusal> {
     let whole = || Wanted { range: 0..object.size, is_part: false, sum: object.sum.clone() };
-    match (ask.count("partNumber")?, ask.header("range")) {
+    match (request.count("partNumber")?, request.header("range")) {
         (Some(_), Some(_)) => {
             let text = "Cannot specify both Range header and partNumber query parameter";
             Err(Refusal::new(400, "InvalidRequest", text))
@@ -664,8 +675,8 @@ fn range(text: &str, size: u64) -> Result<Option<Range<u64>>, Refusal> {
     if range.start >= range.end { Err(unsatisfiable()) } else { Ok(Some(range)) }
 }
 
-fn refused_range(ask: &Ask, object: &Object, refusal: &Refusal) -> Response {
-    let mut answer = refused(refusal, &ask.request);
+fn refused_range(request: &S3Request, object: &Object, refusal: &Refusal) -> Response {
+    let mut answer = refused(refusal, &request.http);
     if refusal.status == 416 {
         set(answer.headers_mut(), "content-range", &format!("bytes */{}", object.size));
     }
@@ -683,39 +694,39 @@ struct Directives {
 }
 
 impl Directives {
-    fn of(ask: &Ask) -> Result<Directives, Refusal> {
-        let replaces = |name: &str, what: &str| match ask.header(name) {
+    fn of(request: &S3Request) -> Result<Directives, Refusal> {
+        let replaces = |name: &str, what: &str| match request.header(name) {
             None | Some("COPY") => Ok(false),
             Some("REPLACE") => Ok(true),
             Some(_) => Err(Refusal::new(400, "InvalidArgument", format!("Unknown {what} directive."))),
         };
         let replaces_tags = replaces("x-amz-tagging-directive", "tagging")?;
-        if ask.header("x-amz-tagging").is_some_and(|tags| !tags.is_empty()) && !replaces_tags {
+        if request.header("x-amz-tagging").is_some_and(|tags| !tags.is_empty()) && !replaces_tags {
             let text = "x-amz-tagging has no effect unless x-amz-tagging-directive is REPLACE";
             return Err(Refusal::new(400, "InvalidArgument", text));
         }
         Ok(Directives { replaces_metadata: replaces("x-amz-metadata-directive", "metadata")?, replaces_tags })
     }
 
-    fn about(&self, ask: &Ask, source: &Object) -> Result<About, Refusal> {
-        let own = About::of(ask)?;
-        let (bucket, key, version) = copied(&ask.request)?;
-        let says = |name: &str| ask.header(name).is_some();
+    fn metadata(&self, request: &S3Request, source: &Object) -> Result<Metadata, Refusal> {
+        let own = Metadata::of(request)?;
+        let (bucket, key, version) = copied(&request.http)?;
+        let says = |name: &str| request.header(name).is_some();
         let changes = self.replaces_metadata
             || self.replaces_tags
             || says(REDIRECT)
-            || says(about::ENCRYPTION)
-            || ask.header("x-amz-storage-class").is_some_and(|class| class != source.about.class.0);
-        if (bucket, key, version) == (ask.bucket.clone(), ask.key.clone(), None) && !changes {
+            || says(metadata::ENCRYPTION)
+            || request.header("x-amz-storage-class").is_some_and(|class| class != source.metadata.class.0);
+        if (bucket, key, version) == (request.bucket.clone(), request.key.clone(), None) && !changes {
             let text = "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.";
             return Err(Refusal::new(400, "InvalidRequest", text));
         }
-        let mut headers = if self.replaces_metadata { own.headers.clone() } else { source.about.headers.clone() };
+        let mut headers = if self.replaces_metadata { own.headers.clone() } else { source.metadata.headers.clone() };
         // The redirect is not copied; it has to be given again.
         headers.remove(REDIRECT);
         headers.extend(own.headers.get_key_value(REDIRECT).map(|(name, value)| (name.clone(), value.clone())));
-        let tags = if self.replaces_tags { own.tags.clone() } else { source.about.tags.clone() };
-        Ok(About { headers, tags, ..own })
+        let tags = if self.replaces_tags { own.tags.clone() } else { source.metadata.tags.clone() };
+        Ok(Metadata { headers, tags, ..own })
     }
 }
 

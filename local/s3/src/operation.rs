@@ -4,12 +4,12 @@
 use futures::future::BoxFuture;
 use http::Method;
 
-use super::ask::Ask;
+use super::request::S3Request;
 use super::{S3, needs};
 use kit::answer::{Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{self, Effect, Needs, Operation, Page, Request, Rows};
-use kit::taken::ANYTHING;
+use kit::parameters::ANYTHING;
 
 /// The name of the operation that a request calls, and its row if it is implemented.
 pub fn identify(request: &Request) -> (&'static str, Option<&'static call::Row>) {
@@ -50,7 +50,7 @@ fn shape(request: &Request) -> At {
 }
 
 /// The handler of an operation.
-pub(super) type Run = for<'a> fn(&'a S3, &'a Ask<'a>) -> BoxFuture<'a, Result<Response, Refusal>>;
+pub(super) type Run = for<'a> fn(&'a S3, &'a S3Request<'a>) -> BoxFuture<'a, Result<Response, Refusal>>;
 
 /// An operation.
 pub(super) struct Row {
@@ -106,14 +106,14 @@ macro_rules! object {
 /// A synchronous handler.
 macro_rules! now {
     ($name:ident) => {
-        |s3, ask| Box::pin(std::future::ready(s3.$name(ask)))
+        |s3, request| Box::pin(std::future::ready(s3.$name(request)))
     };
 }
 
 /// An asynchronous handler: it reads or writes bytes.
 macro_rules! later {
     ($name:ident) => {
-        |s3, ask| Box::pin(s3.$name(ask))
+        |s3, request| Box::pin(s3.$name(request))
     };
 }
 

@@ -3,11 +3,11 @@
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use super::ask::Ask;
+use super::request::S3Request;
 use super::xml::unserved;
 use kit::answer::Refusal;
 
-/// What a write requires of the existing object.
+/// A write's condition on the existing object.
 #[derive(Debug, PartialEq)]
 pub(super) enum Precondition {
     Nothing,
@@ -18,8 +18,8 @@ pub(super) enum Precondition {
 }
 
 /// Parses the precondition of a write.
-pub(super) fn of_write(ask: &Ask) -> Result<Precondition, Refusal> {
-    match (ask.header("if-none-match"), ask.header("if-match")) {
+pub(super) fn of_write(request: &S3Request) -> Result<Precondition, Refusal> {
+    match (request.header("if-none-match"), request.header("if-match")) {
         (None, None) => Ok(Precondition::Nothing),
         (Some(value), None) if value.trim() == "*" => Ok(Precondition::Absent),
         (None, Some(expected)) => Ok(Precondition::Is(bare(expected).to_owned())),
@@ -52,8 +52,8 @@ pub(super) enum Outcome {
 
 /// Evaluates the preconditions in headers whose names begin with `prefix`. Entity tags take precedence over dates (RFC
 /// 9110, 13.2.2).
-pub(super) fn of_read(ask: &Ask, prefix: &str, etag: &str, modified: i64) -> Outcome {
-    let header = |name: &str| ask.header(&format!("{prefix}{name}"));
+pub(super) fn of_read(request: &S3Request, prefix: &str, etag: &str, modified: i64) -> Outcome {
+    let header = |name: &str| request.header(&format!("{prefix}{name}"));
     let date = |name: &str| header(name).and_then(seconds);
     let modified = modified.div_euclid(1000);
     let has = |tags: &str| tags.split(',').map(bare).any(|tag| tag == "*" || tag == etag);

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::ask::Ask;
 use super::object::{VERSION, mark};
 use super::precondition::{Precondition, bare, of_write};
+use super::request::S3Request;
 use super::store::{Bucket, Change, Ids, NULL, Version, Versioning, now};
 use super::xml::{self, Element, element, malformed, wrap};
-use super::{S3, about, object_arn, object_need};
+use super::{S3, metadata, object_arn, object_need};
 use kit::answer::{Refusal, Response, empty};
 
 /// The ETag of empty content, which events give for a delete marker.
@@ -74,15 +74,16 @@ fn remove(
 
 impl S3 {
     /// `DeleteObject`.
-    pub(super) fn delete_object(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let doomed = Doomed { key: ask.key.clone(), version: ask.version()?, expected: of_write(ask)? };
-        let bypass = ask.bypasses(&ask.key);
-        let removed =
-            self.store.change(|state, ids| remove(state.bucket(&ask.bucket)?, &ask.bucket, &doomed, bypass, ids))?;
-        self.announce_removal(&ask.bucket, &ask.key, &removed);
+    pub(super) fn delete_object(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let doomed = Doomed { key: request.key.clone(), version: request.version()?, expected: of_write(request)? };
+        let bypass = request.bypasses(&request.key);
+        let removed = self
+            .store
+            .change(|state, ids| remove(state.bucket(&request.bucket)?, &request.bucket, &doomed, bypass, ids))?;
+        self.announce_removal(&request.bucket, &request.key, &removed);
         let mut answer = empty(204);
         match &removed {
-            Removed::Object(Some(id)) => about::set(answer.headers_mut(), VERSION, id),
+            Removed::Object(Some(id)) => metadata::set(answer.headers_mut(), VERSION, id),
             Removed::Marker(id) | Removed::Hidden(id) => mark(answer.headers_mut(), id),
             Removed::Object(None) | Removed::Nothing => (),
         }
@@ -90,8 +91,8 @@ impl S3 {
     }
 
     /// `DeleteObjects`: each object has its own result, so some may be refused while others are deleted.
-    pub(super) fn delete_objects(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let document = Element::read(&ask.request.body, "Delete")?;
+    pub(super) fn delete_objects(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let document = Element::read(&request.http.body, "Delete")?;
         document.expect(&["Object*", "Quiet"], &[])?;
         let is_quiet = document.flag("Quiet")?.unwrap_or(false);
         let doomed: Vec<Doomed> = document.all("Object").map(Doomed::of).collect::<Result<_, _>>()?;
@@ -100,21 +101,21 @@ impl S3 {
         }
         let mut first_denial = None;
         let allowed = doomed.iter().map(|one| {
-            let need = object_need("DeleteObject", &object_arn(&ask.bucket, &one.key), one.version.clone());
-            ask.caller.may(&need).map_err(|denial| {
+            let need = object_need("DeleteObject", &object_arn(&request.bucket, &one.key), one.version.clone());
+            request.caller.may(&need).map_err(|denial| {
                 let refusal = Refusal::new(403, "AccessDenied", denial.text());
                 first_denial.get_or_insert(denial);
                 refusal
             })
         });
         let allowed: Vec<Result<(), Refusal>> = allowed.collect();
-        let bypasses: Vec<bool> = doomed.iter().map(|one| ask.bypasses(&one.key)).collect();
+        let bypasses: Vec<bool> = doomed.iter().map(|one| request.bypasses(&one.key)).collect();
         let outcomes = self.store.change(|state, ids| {
-            let bucket = state.bucket(&ask.bucket)?;
+            let bucket = state.bucket(&request.bucket)?;
             let (mut changes, mut gone) = (Vec::new(), BTreeSet::new());
             let outcomes = doomed.iter().zip(allowed).zip(bypasses).map(|((one, allowed), bypass)| {
                 allowed?;
-                let (change, removed) = remove(bucket, &ask.bucket, one, bypass, ids)?;
+                let (change, removed) = remove(bucket, &request.bucket, one, bypass, ids)?;
                 // An entry that appears twice is deleted once.
                 let again = !matches!(removed, Removed::Hidden(_)) && !gone.insert((&one.key, one.version.as_deref()));
                 if again {
@@ -130,7 +131,7 @@ impl S3 {
         for (one, outcome) in doomed.iter().zip(&outcomes) {
             match outcome {
                 Ok(removed) => {
-                    self.announce_removal(&ask.bucket, &one.key, removed);
+                    self.announce_removal(&request.bucket, &one.key, removed);
                     if !is_quiet {
                         told += &deleted(one, removed);
                     }

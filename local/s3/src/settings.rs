@@ -1,8 +1,8 @@
 //! The bucket settings that have no module of their own: a table of documents, validated before they are stored.
 
-use super::about::{check_encryption, set};
-use super::ask::Ask;
+use super::metadata::{check_encryption, set};
 use super::notification;
+use super::request::S3Request;
 use super::store::{Change, Settings, Versioning};
 use super::xml::{self, Element, element, malformed, unserved};
 use super::{S3, cors, lifecycle, tags};
@@ -117,8 +117,8 @@ const REPORTS: &[(&str, &str)] = &[
     ("metrics", "ListMetricsConfigurationsResult"),
 ];
 
-fn setting(ask: &Ask) -> Result<&'static Setting, Refusal> {
-    SETTINGS.iter().find(|setting| setting.name == ask.row.flag).ok_or_else(|| unserved(ask.row.flag))
+fn setting(request: &S3Request) -> Result<&'static Setting, Refusal> {
+    SETTINGS.iter().find(|setting| setting.name == request.row.flag).ok_or_else(|| unserved(request.row.flag))
 }
 
 /// Checks a document with one member, of which one value changes nothing and another is not implemented.
@@ -201,23 +201,23 @@ impl S3 {
     /// Changes the settings of a bucket.
     pub(super) fn settle(
         &self,
-        ask: &Ask,
+        request: &S3Request,
         change: impl FnOnce(&mut Settings) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         self.store.change(|state, _| {
-            let mut settings = state.bucket(&ask.bucket)?.settings.clone();
+            let mut settings = state.bucket(&request.bucket)?.settings.clone();
             change(&mut settings)?;
-            Ok((vec![Change::Settings { bucket: ask.bucket.clone(), settings }], ()))
+            Ok((vec![Change::Settings { bucket: request.bucket.clone(), settings }], ()))
         })
     }
 
-    pub(super) fn put_setting(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let setting = setting(ask)?;
-        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
-        if let Some(sizes) = ask.header(SIZES).filter(|sizes| *sizes != DEFAULT_SIZES) {
+    pub(super) fn put_setting(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let setting = setting(request)?;
+        self.store.read(|state| state.bucket(&request.bucket).map(drop))?;
+        if let Some(sizes) = request.header(SIZES).filter(|sizes| *sizes != DEFAULT_SIZES) {
             return Err(unserved(&format!("{SIZES}: {sizes}")));
         }
-        let document = Element::read(&ask.request.body, setting.root)?;
+        let document = Element::read(&request.http.body, setting.root)?;
         (setting.check)(&document)?;
         let document = match setting.name {
             "lifecycle" => lifecycle::with_ids(document),
@@ -225,7 +225,7 @@ impl S3 {
         };
         // Putting no tags removes the tag set.
         let is_empty = setting.name == TAGGING && document.children.iter().all(|set| set.children.is_empty());
-        self.settle(ask, |settings| {
+        self.settle(request, |settings| {
             match is_empty {
                 true => settings.documents.remove(setting.name),
                 false => settings.documents.insert(setting.name.to_owned(), document.document()),
@@ -239,10 +239,10 @@ impl S3 {
         Ok(told)
     }
 
-    pub(super) fn get_setting(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let setting = setting(ask)?;
+    pub(super) fn get_setting(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let setting = setting(request)?;
         let kept = |state: &super::store::State| {
-            Ok::<_, Refusal>(state.bucket(&ask.bucket)?.settings.documents.get(setting.name).cloned())
+            Ok::<_, Refusal>(state.bucket(&request.bucket)?.settings.documents.get(setting.name).cloned())
         };
         let mut told = match (self.store.read(kept)?, &setting.absent) {
             (Some(text), _) => answer(200, text),
@@ -256,28 +256,28 @@ impl S3 {
     }
 
     /// Gets one configuration by its ID, or lists all of them: there are none.
-    pub(super) fn get_report(&self, ask: &Ask) -> Result<Response, Refusal> {
-        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
-        if ask.parameter("id").is_some() {
+    pub(super) fn get_report(&self, request: &S3Request) -> Result<Response, Refusal> {
+        self.store.read(|state| state.bucket(&request.bucket).map(drop))?;
+        if request.parameter("id").is_some() {
             return Err(Refusal::new(404, "NoSuchConfiguration", "The specified configuration does not exist."));
         }
-        let list = REPORTS.iter().find(|(flag, _)| *flag == ask.row.flag).map(|(_, list)| *list);
-        let list = list.ok_or_else(|| unserved(ask.row.flag))?;
+        let list = REPORTS.iter().find(|(flag, _)| *flag == request.row.flag).map(|(_, list)| *list);
+        let list = list.ok_or_else(|| unserved(request.row.flag))?;
         Ok(xml::document(list, &element("IsTruncated", "false")))
     }
 
-    pub(super) fn delete_setting(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let setting = setting(ask)?;
-        self.settle(ask, |settings| {
+    pub(super) fn delete_setting(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let setting = setting(request)?;
+        self.settle(request, |settings| {
             settings.documents.remove(setting.name);
             Ok(())
         })?;
         Ok(empty(204))
     }
 
-    pub(super) fn put_versioning(&self, ask: &Ask) -> Result<Response, Refusal> {
-        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
-        let document = Element::read(&ask.request.body, "VersioningConfiguration")?;
+    pub(super) fn put_versioning(&self, request: &S3Request) -> Result<Response, Refusal> {
+        self.store.read(|state| state.bucket(&request.bucket).map(drop))?;
+        let document = Element::read(&request.http.body, "VersioningConfiguration")?;
         document.expect(&["Status", "MfaDelete"], &[])?;
         if document.one_of("MfaDelete", &["Enabled", "Disabled"])? == Some("Enabled") {
             return Err(unserved("MfaDelete"));
@@ -291,7 +291,7 @@ impl S3 {
             "Suspended" => Versioning::Suspended,
             _ => return Err(malformed()),
         };
-        self.settle(ask, |settings| {
+        self.settle(request, |settings| {
             if settings.lock.is_some() && wanted == Versioning::Suspended {
                 let text = "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.";
                 return Err(Refusal::new(409, "InvalidBucketState", text));
@@ -302,8 +302,9 @@ impl S3 {
         Ok(empty(200))
     }
 
-    pub(super) fn get_versioning(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let versioning = self.store.read(|state| Ok::<_, Refusal>(state.bucket(&ask.bucket)?.settings.versioning))?;
+    pub(super) fn get_versioning(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let versioning =
+            self.store.read(|state| Ok::<_, Refusal>(state.bucket(&request.bucket)?.settings.versioning))?;
         let status = versioning.map(|versioning| match versioning {
             Versioning::Enabled => element("Status", "Enabled"),
             Versioning::Suspended => element("Status", "Suspended"),
@@ -311,12 +312,13 @@ impl S3 {
         Ok(xml::document("VersioningConfiguration", &status.unwrap_or_default()))
     }
 
-    pub(super) fn put_notifications(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let before = self.store.read(|state| Ok::<_, Refusal>(state.bucket(&ask.bucket)?.settings.notifications()))?;
-        let wanted = notification::read(&Element::read(&ask.request.body, "NotificationConfiguration")?)?;
+    pub(super) fn put_notifications(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let before =
+            self.store.read(|state| Ok::<_, Refusal>(state.bucket(&request.bucket)?.settings.notifications()))?;
+        let wanted = notification::read(&Element::read(&request.http.body, "NotificationConfiguration")?)?;
         notification::check(&wanted)?;
-        if ask.header("x-amz-skip-destination-validation") != Some("true") {
-            let source = super::bucket_arn(&ask.bucket);
+        if request.header("x-amz-skip-destination-validation") != Some("true") {
+            let source = super::bucket_arn(&request.bucket);
             for one in &wanted {
                 if !self.lambda.permits(&one.function, "s3.amazonaws.com", &source) {
                     let text = "Unable to validate the following destination configurations";
@@ -324,16 +326,17 @@ impl S3 {
                 }
             }
         }
-        self.not_yet.changed(&ask.bucket, before);
-        self.settle(ask, |settings| {
+        self.propagation.changed(&request.bucket, before);
+        self.settle(request, |settings| {
             settings.documents.insert(NOTIFICATION.to_owned(), notification::write(&wanted));
             Ok(())
         })?;
         Ok(empty(200))
     }
 
-    pub(super) fn get_notifications(&self, ask: &Ask) -> Result<Response, Refusal> {
-        let told = self.store.read(|state| Ok::<_, Refusal>(state.bucket(&ask.bucket)?.settings.notifications()))?;
+    pub(super) fn get_notifications(&self, request: &S3Request) -> Result<Response, Refusal> {
+        let told =
+            self.store.read(|state| Ok::<_, Refusal>(state.bucket(&request.bucket)?.settings.notifications()))?;
         Ok(answer(200, notification::write(&told)))
     }
 }

@@ -66,7 +66,8 @@ pub(super) struct Version {
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Object {
-    pub about: About,
+    #[serde(alias = "about")]
+    pub metadata: Metadata,
     /// Without its quotes.
     pub etag: String,
     pub size: u64,
@@ -74,9 +75,9 @@ pub(super) struct Object {
     pub content: Content,
 }
 
-/// The attributes that an upload gives an object.
+/// The metadata that an upload gives an object. States that an earlier version wrote have it under the name `about`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct About {
+pub(super) struct Metadata {
     /// Headers that every reader gets, by name, including the user-defined metadata.
     pub headers: BTreeMap<String, String>,
     pub tags: Vec<(String, String)>,
@@ -138,13 +139,14 @@ pub(super) struct Upload {
     pub bucket: String,
     pub key: String,
     pub begun: i64,
-    pub about: About,
+    #[serde(alias = "about")]
+    pub metadata: Metadata,
     /// The checksum algorithm that the client chose, if any, and what the object's checksum is computed from.
     pub algorithm: Option<(Algorithm, Kind)>,
     pub parts: BTreeMap<u32, Part>,
 }
 
-/// What the checksum of a multipart object is computed from.
+/// The input of a multipart object's checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
     /// The checksums of its parts.
@@ -174,12 +176,14 @@ pub(super) enum Change {
         key: String,
         version: Version,
     },
-    /// The attributes of a version change.
-    Retell {
+    /// The metadata of a version changes.
+    #[serde(alias = "Retell")]
+    SetMetadata {
         bucket: String,
         key: String,
         id: String,
-        about: About,
+        #[serde(alias = "about")]
+        metadata: Metadata,
     },
     Remove {
         bucket: String,
@@ -226,11 +230,11 @@ impl State {
                 }
                 versions.push(version);
             }
-            Change::Retell { bucket, key, id, about } => {
+            Change::SetMetadata { bucket, key, id, metadata } => {
                 let versions = self.buckets.get_mut(&bucket).and_then(|found| found.keys.get_mut(&key));
                 let version = versions.into_iter().flatten().find(|version| version.id == id);
                 if let Some(object) = version.and_then(|version| version.object.as_mut()) {
-                    object.about = about;
+                    object.metadata = metadata;
                 }
             }
             Change::Remove { bucket, key, id } => {
@@ -454,6 +458,17 @@ mod tests {
         store.read(|state| state.buckets["b"].versions("k").iter().map(|version| version.id.clone()).collect())
     }
 
+    #[test]
+    fn metadata_is_read_under_the_name_that_earlier_versions_wrote() {
+        let metadata = Metadata { tags: vec![("a".into(), "b".into())], ..Metadata::default() };
+        let mut object = serde_json::to_value(Object { metadata: metadata.clone(), ..Object::default() }).unwrap();
+        object["about"] = object.as_object_mut().unwrap().remove("metadata").unwrap();
+        assert_eq!(serde_json::from_value::<Object>(object).unwrap().metadata, metadata);
+        let change = serde_json::json!({ "Retell": { "bucket": "b", "key": "k", "id": "v", "about": metadata } });
+        let change: Change = serde_json::from_value(change).unwrap();
+        assert!(matches!(change, Change::SetMetadata { metadata: read, .. } if read == metadata));
+    }
+
     #[tokio::test]
     async fn changes_are_read_back_and_orphaned_bytes_are_removed() {
         let dir = tempfile::tempdir().unwrap();
@@ -492,7 +507,7 @@ mod tests {
             bucket: bucket(),
             key: "k".to_owned(),
             begun: 1,
-            about: About::default(),
+            metadata: Metadata::default(),
             algorithm: None,
             parts: BTreeMap::new(),
         };

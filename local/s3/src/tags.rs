@@ -1,7 +1,7 @@
 //! Validates tags of buckets and objects.
 
 use super::NAMESPACE;
-use super::ask::Ask;
+use super::request::S3Request;
 use super::xml::{Element, element, malformed, wrap};
 use kit::answer::Refusal;
 use kit::tags::{Flaw, Rules, STRICT};
@@ -39,8 +39,8 @@ pub(super) fn document(tags: &[(String, String)]) -> String {
 }
 
 /// The tags in the `x-amz-tagging` header of an upload, which is form-encoded.
-pub(super) fn of_header(ask: &Ask) -> Result<Vec<(String, String)>, Refusal> {
-    let tags = ask.header("x-amz-tagging").unwrap_or_default();
+pub(super) fn of_header(request: &S3Request) -> Result<Vec<(String, String)>, Refusal> {
+    let tags = request.header("x-amz-tagging").unwrap_or_default();
     let tags: Vec<(String, String)> = url::form_urlencoded::parse(tags.as_bytes()).into_owned().collect();
     check(Of::Object, &tags).map_err(|flaw| match flaw {
         Flaw::Twice(_) => {

@@ -3,7 +3,7 @@
 //! Values are in the state on disk and in the answers of the calls that read them, and nowhere else: neither `Debug` nor an
 //! error contains one.
 
-mod kept;
+mod json_state;
 pub mod parameters;
 pub mod secrets_manager;
 
@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Asked, Call, Need, Operation};
-use kit::{constraint, taken};
+use kit::constraint;
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -30,14 +30,14 @@ fn run<S>(
     input: &Value,
 ) -> Option<Result<Value, Refusal>> {
     let operation = Operation::find(table, operation)?;
-    let taken = taken::check_json(operation.takes, input);
-    Some(taken.and_then(|()| (operation.run)(service, Input(input))))
+    let checked = kit::parameters::check_json(operation.parameters, input);
+    Some(checked.and_then(|()| (operation.run)(service, Input(input))))
 }
 
 /// Answers a call; `None` if there is no such operation.
 fn answer<S>(service: &S, table: &'static [Operation<Run<S>>], call: &Call) -> Option<Response> {
     let operation = Operation::find(table, &call.operation)?;
-    let input = taken::document(operation.takes, call.input.json());
+    let input = kit::parameters::document(operation.parameters, call.input.json());
     Some(match input.and_then(|input| (operation.run)(service, Input(input))) {
         Ok(answer) => json_answer(200, Protocol::Json11, &answer),
         Err(refusal) => refusal.answer(Protocol::Json11),
@@ -108,7 +108,7 @@ impl<'a> Input<'a> {
 
     /// Returns a page of a list, which is the largest by default, and the token of the next page.
     ///
-    /// Errors: the token is none, with the code `bad_token`.
+    /// Errors: the token is invalid, with the code `bad_token`.
     fn page<T>(self, all: Vec<T>, most: usize, bad_token: &str) -> Result<(Vec<T>, Option<String>), Refusal> {
         let size = match self.0["MaxResults"].as_i64() {
             None => most,

@@ -14,7 +14,7 @@ use kit::call::{Asked, Call, Need, Needs, Operation, Page, Rows};
 use kit::constraint;
 use kit::tags::{Flaw, STRICT};
 
-use crate::kept::Kept;
+use crate::json_state::JsonState;
 use crate::{Input, now, tag_list, validation, with_request_tags};
 
 /// The largest value of a standard parameter in bytes.
@@ -23,7 +23,7 @@ const LARGEST: usize = 4096;
 const LONGEST_ARN: usize = 1011;
 /// The most levels of a name with slashes.
 const MOST_LEVELS: usize = 15;
-/// The code for a token that is none.
+/// The error code of an invalid token.
 const BAD_TOKEN: &str = "InvalidNextToken";
 /// The lengths of names and descriptions in a call.
 const NAME: RangeInclusive<usize> = 1..=2048;
@@ -36,7 +36,7 @@ const MOST_NAMES: usize = 10;
 /// Guarantees: acknowledged calls survive killing the server.
 pub struct Parameters {
     region: String,
-    kept: Kept<BTreeMap<String, Parameter>>,
+    state: JsonState<BTreeMap<String, Parameter>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Parameters {
 impl Parameters {
     /// Reads the parameters in a directory.
     pub fn open(dir: &Path, region: &str) -> anyhow::Result<Parameters> {
-        Ok(Parameters { region: region.to_owned(), kept: Kept::open(dir, "parameters.json")? })
+        Ok(Parameters { region: region.to_owned(), state: JsonState::open(dir, "parameters.json")? })
     }
 
     /// Makes a call for a program of the local AWS.
@@ -73,7 +73,7 @@ impl Parameters {
 
     /// Returns the tags of the parameter with this ARN, for conditions.
     pub fn tags_of(&self, arn: &str) -> BTreeMap<String, String> {
-        self.kept.read(|all| {
+        self.state.read(|all| {
             let found = all.iter().find(|(name, _)| arn_of(&self.region, name) == arn);
             found.map(|(_, parameter)| parameter.tags.clone()).unwrap_or_default()
         })
@@ -102,7 +102,7 @@ impl Parameters {
             return Err(validation(text));
         }
         check_tags(&tags, &BTreeMap::new())?;
-        self.kept.change(|parameters| {
+        self.state.change(|parameters| {
             let there = parameters.get(name);
             if there.is_some() && !overwrites {
                 let text = "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.";
@@ -134,7 +134,7 @@ impl Parameters {
     fn get(&self, input: Input) -> Result<Value, Refusal> {
         let (name, decrypts) = (readable(input.required("Name")?)?, input.is_set("WithDecryption"));
         input.bound(&[("Name", NAME)])?;
-        self.kept.read(|all| {
+        self.state.read(|all| {
             let parameter = all.get(name).ok_or_else(absent)?;
             Ok(json!({ "Parameter": self.shown(name, parameter, decrypts) }))
         })
@@ -143,7 +143,7 @@ impl Parameters {
     fn get_several(&self, input: Input) -> Result<Value, Refusal> {
         let (names, decrypts) = (names(input)?, input.is_set("WithDecryption"));
         names.iter().try_for_each(|name| readable(name).map(drop))?;
-        self.kept.read(|all| {
+        self.state.read(|all| {
             let (known, unknown): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| all.contains_key(*name));
             let found: Vec<Value> = known.iter().map(|name| self.shown(name, &all[*name], decrypts)).collect();
             Ok(json!({ "Parameters": found, "InvalidParameters": unknown }))
@@ -159,7 +159,7 @@ impl Parameters {
         }
         let (below, is_deep) = (format!("{}/", path.trim_end_matches('/')), input.is_set("Recursive"));
         let is_wanted = |name: &str| name.strip_prefix(&below).is_some_and(|rest| is_deep || !rest.contains('/'));
-        let found: Vec<Value> = self.kept.read(|all| {
+        let found: Vec<Value> = self.state.read(|all| {
             let wanted = all.iter().filter(|(name, _)| is_wanted(name));
             wanted.map(|(name, parameter)| self.shown(name, parameter, decrypts)).collect()
         });
@@ -169,7 +169,7 @@ impl Parameters {
 
     fn describe(&self, input: Input) -> Result<Value, Refusal> {
         let filters = input.items("ParameterFilters").map(Filter::parse).collect::<Result<Vec<_>, _>>()?;
-        let found: Vec<Value> = self.kept.read(|all| {
+        let found: Vec<Value> = self.state.read(|all| {
             let wanted = all.iter().filter(|(name, it)| filters.iter().all(|filter| filter.fits(name, it)));
             wanted.map(|(name, parameter)| self.described(name, parameter)).collect()
         });
@@ -180,12 +180,12 @@ impl Parameters {
     fn delete(&self, input: Input) -> Result<Value, Refusal> {
         let name = input.required("Name")?;
         input.bound(&[("Name", NAME)])?;
-        self.kept.change(|all| all.remove(name).map(|_| json!({})).ok_or_else(absent))
+        self.state.change(|all| all.remove(name).map(|_| json!({})).ok_or_else(absent))
     }
 
     fn delete_several(&self, input: Input) -> Result<Value, Refusal> {
         let names = names(input)?;
-        self.kept.change(|all| {
+        self.state.change(|all| {
             let (known, unknown): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| all.contains_key(*name));
             known.iter().for_each(|name| drop(all.remove(*name)));
             Ok(json!({ "DeletedParameters": known, "InvalidParameters": unknown }))
@@ -219,13 +219,13 @@ impl Parameters {
     ) -> Result<Value, Refusal> {
         input.needs("ResourceType")?;
         let id = input.required("ResourceId")?;
-        self.kept.change(|all| change(&mut all.get_mut(id).ok_or_else(|| no_resource(id))?.tags))
+        self.state.change(|all| change(&mut all.get_mut(id).ok_or_else(|| no_resource(id))?.tags))
     }
 
     fn list_tags(&self, input: Input) -> Result<Value, Refusal> {
         input.needs("ResourceType")?;
         let id = input.required("ResourceId")?;
-        self.kept.read(|all| {
+        self.state.read(|all| {
             let parameter = all.get(id).ok_or_else(|| no_resource(id))?;
             Ok(json!({ "TagList": tag_list(&parameter.tags) }))
         })
@@ -280,7 +280,7 @@ fn names(input: Input<'_>) -> Result<Vec<&str>, Refusal> {
 /// the public ones of AWS.
 fn readable(name: &str) -> Result<&str, Refusal> {
     match name.contains(':') || name == "/aws" || name.starts_with("/aws/") {
-        true => Err(kit::taken::refusal(format!("the local AWS has parameters by name only, not {name}"))),
+        true => Err(kit::parameters::refusal(format!("the local AWS has parameters by name only, not {name}"))),
         false => Ok(name),
     }
 }
@@ -342,7 +342,9 @@ impl<'a> Filter<'a> {
         };
         match is_known {
             true => Ok(Filter { key, option, values: input.list("Values") }),
-            false => Err(kit::taken::refusal(format!("the local AWS does not carry out the filter {key} {option}"))),
+            false => {
+                Err(kit::parameters::refusal(format!("the local AWS does not carry out the filter {key} {option}")))
+            }
         }
     }
 
@@ -479,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_is_kept_over_restarts_and_decrypted_only_if_asked() {
+    fn a_parameter_is_kept_over_restarts_and_decrypted_on_request_only() {
         let dir = tempfile::tempdir().unwrap();
         let put = json!({ "Name": "/app/token", "Value": "hunter2", "Type": "SecureString" });
         assert_eq!(open(dir.path()).call("PutParameter", &put).unwrap()["Version"], 1);

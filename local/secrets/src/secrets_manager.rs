@@ -16,7 +16,7 @@ use kit::constraint;
 use kit::speed::Speed;
 use kit::tags::{Flaw, USUAL};
 
-use crate::kept::Kept;
+use crate::json_state::JsonState;
 use crate::{Input, now, tag_list, validation, with_request_tags};
 
 /// The largest value in bytes.
@@ -51,7 +51,7 @@ const PREVIOUS: &str = "AWSPREVIOUS";
 pub struct SecretsManager {
     region: String,
     speed: Speed,
-    kept: Kept<Secrets>,
+    state: JsonState<Secrets>,
 }
 
 type Secrets = BTreeMap<String, Secret>;
@@ -95,7 +95,7 @@ impl std::fmt::Debug for SecretsManager {
 impl SecretsManager {
     /// Reads the secrets in a directory.
     pub fn open(dir: &Path, region: &str, speed: Speed) -> anyhow::Result<SecretsManager> {
-        Ok(SecretsManager { region: region.to_owned(), speed, kept: Kept::open(dir, "secrets.json")? })
+        Ok(SecretsManager { region: region.to_owned(), speed, state: JsonState::open(dir, "secrets.json")? })
     }
 
     /// Makes a call for a program of the local AWS.
@@ -110,12 +110,12 @@ impl SecretsManager {
 
     /// Returns the ARN of the secret that a call names; `None` if there is none. Policies are checked against it.
     pub fn arn_of(&self, id: &str) -> Option<String> {
-        self.kept.read(|secrets| find(secrets, id).map(|name| secrets[&name].arn.clone()))
+        self.state.read(|secrets| find(secrets, id).map(|name| secrets[&name].arn.clone()))
     }
 
     /// Returns the tags of the secret with this ARN, for conditions.
     pub fn tags_of(&self, arn: &str) -> BTreeMap<String, String> {
-        self.kept.read(|all| all.values().find(|it| it.arn == arn).map(|it| it.tags.clone()).unwrap_or_default())
+        self.state.read(|all| all.values().find(|it| it.arn == arn).map(|it| it.tags.clone()).unwrap_or_default())
     }
 
     fn create(&self, input: Input) -> Result<Value, Refusal> {
@@ -224,11 +224,19 @@ impl SecretsManager {
         self.look(secret_id(input)?, |name, secret| Ok(secret.described(name, "VersionIdsToStages")))
     }
 
+    /// No secret has a policy of its own: none can be put (docs/aws.md §23.1).
+    fn resource_policy(&self, input: Input) -> Result<Value, Refusal> {
+        self.look(secret_id(input)?, |name, secret| match secret.deleted {
+            Some(_) => Err(marked()),
+            None => Ok(json!({ "ARN": secret.arn, "Name": name })),
+        })
+    }
+
     fn list(&self, input: Input) -> Result<Value, Refusal> {
         input.bound(&[("Filters", 0..=MOST_FILTERS), ("NextToken", 1..=4096)])?;
         let filters = input.items("Filters").map(Filter::parse).collect::<Result<Vec<_>, _>>()?;
         let with_deleted = input.is_set("IncludePlannedDeletion");
-        let found: Vec<Value> = self.kept.read(|secrets| {
+        let found: Vec<Value> = self.state.read(|secrets| {
             let present = secrets.iter().filter(|(_, it)| !it.has_ended());
             let wanted = present.filter(|(_, it)| with_deleted || it.deleted.is_none());
             let fitting = wanted.filter(|(name, it)| filters.iter().all(|filter| filter.fits(name, it)));
@@ -311,7 +319,7 @@ impl SecretsManager {
     }
 
     fn look<T>(&self, id: &str, look: impl FnOnce(&str, &Secret) -> Result<T, Refusal>) -> Result<T, Refusal> {
-        self.kept.read(|secrets| {
+        self.state.read(|secrets| {
             let name = find(secrets, id).ok_or_else(absent)?;
             look(&name, &secrets[&name])
         })
@@ -344,7 +352,7 @@ impl SecretsManager {
 
     /// Changes the secrets, without those whose recovery window has ended.
     fn change(&self, change: impl FnOnce(&mut Secrets) -> Result<Value, Refusal>) -> Result<Value, Refusal> {
-        self.kept.change(|secrets| {
+        self.state.change(|secrets| {
             secrets.retain(|_, secret| !secret.has_ended());
             change(secrets)
         })
@@ -467,7 +475,7 @@ impl<'a> Filter<'a> {
         input.bound_each("Values", 0..=512)?;
         match key {
             "name" | "tag-key" | "tag-value" => Ok(Filter { key, values }),
-            other => Err(kit::taken::refusal(format!("the local AWS does not carry out the filter {other}"))),
+            other => Err(kit::parameters::refusal(format!("the local AWS does not carry out the filter {other}"))),
         }
     }
 
@@ -591,6 +599,7 @@ const OPERATIONS: &[Operation<crate::Run<SecretsManager>>] = &[
         SecretsManager::delete,
     ),
     Operation::new("DescribeSecret", Reads, OF_SECRET, None, "SecretId", SecretsManager::describe),
+    Operation::new("GetResourcePolicy", Reads, OF_SECRET, None, "SecretId", SecretsManager::resource_policy),
     Operation::new("GetSecretValue", Reads, OF_SECRET, None, "SecretId VersionId VersionStage", SecretsManager::value),
     Operation::new(
         "ListSecrets",
@@ -687,9 +696,9 @@ mod tests {
             versions.for_each(|version| version.created -= DAY_S + 1.0);
             Ok(())
         };
-        secrets.kept.change(age).unwrap();
+        secrets.state.change(age).unwrap();
         put(MOST_VERSIONS).unwrap();
-        assert_eq!(secrets.kept.read(|secrets| secrets["s"].versions.len()), MOST_VERSIONS);
+        assert_eq!(secrets.state.read(|secrets| secrets["s"].versions.len()), MOST_VERSIONS);
         let stages = stages(&secrets);
         assert!(
             stages.contains(&vec![CURRENT.to_owned()]) && stages.contains(&vec![PREVIOUS.to_owned()]),
@@ -732,11 +741,13 @@ mod tests {
         secrets.call("DeleteSecret", &json!({ "SecretId": "s", "RecoveryWindowInDays": 7 })).unwrap();
         assert!(secrets.call("DescribeSecret", &by_id).unwrap()["DeletedDate"].is_number());
         assert_eq!(code(secrets.call("GetSecretValue", &by_id)), "InvalidRequestException");
+        assert_eq!(code(secrets.call("GetResourcePolicy", &by_id)), "InvalidRequestException");
         assert_eq!(code(secrets.call("CreateSecret", &make)), "InvalidRequestException");
         assert_eq!(secrets.call("ListSecrets", &json!({})).unwrap()["SecretList"], json!([]));
         let all = secrets.call("ListSecrets", &json!({ "IncludePlannedDeletion": true })).unwrap();
         assert_eq!(all["SecretList"].as_array().map(Vec::len), Some(1));
         secrets.call("RestoreSecret", &by_id).unwrap();
+        assert!(secrets.call("GetResourcePolicy", &by_id).unwrap()["ResourcePolicy"].is_null());
         assert_eq!(secrets.call("GetSecretValue", &by_id).unwrap()["SecretString"], "v");
     }
 
@@ -762,7 +773,7 @@ mod tests {
             secrets.values_mut().for_each(|secret| secret.deleted = Some([0.0, 0.0]));
             Ok(())
         };
-        secrets.kept.change(end).unwrap();
+        secrets.state.change(end).unwrap();
         assert_eq!(code(secrets.call("DescribeSecret", &by_id)), "ResourceNotFoundException");
         assert!(secrets.call("CreateSecret", &make).is_ok());
     }

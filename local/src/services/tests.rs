@@ -56,6 +56,7 @@ const READING: &[&str] = &[
     "List",
     "Query",
     "Scan",
+    "Simulate",
     "TransactGet",
 ];
 
@@ -130,7 +131,6 @@ const WHOLE: &[(&str, &str)] = &[
     ("ec2", "DescribeInstanceAttribute"),
     ("ec2", "DescribeRegions"),
     ("ec2", "DescribeVpcAttribute"),
-    ("elasticloadbalancing", "DescribeAccountLimits"),
     ("elasticloadbalancing", "DescribeCapacityReservation"),
     ("elasticloadbalancing", "DescribeListenerAttributes"),
     ("elasticloadbalancing", "DescribeLoadBalancerAttributes"),

@@ -32,8 +32,9 @@ use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, json_answer, json_text, not_implemented};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Call, Effect, Json, Needs, Operation, Page, Request, Row, Rows, Unreadable};
+use kit::parameters::{self, ANYTHING, ParameterSpec};
+use kit::quotas::TABLES;
 use kit::speed::Speed;
-use kit::taken::{self, ANYTHING, Takes};
 use states::States;
 
 /// The tables of a region.
@@ -79,7 +80,7 @@ impl DynamoDb {
     pub async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
         let operation = Operation::find(OPERATIONS, &call.operation)?;
         let name = operation.row.name;
-        let answer = match self.read(operation.takes, call.input.json()) {
+        let answer = match self.read(operation.parameters, call.input.json()) {
             Ok(document) => match unserved::member(name, &document.input) {
                 Some(member) => {
                     let asked = format!("{name} with {member}");
@@ -93,7 +94,7 @@ impl DynamoDb {
     }
 
     /// Parses the input of a call, replacing the ARNs of tables with their names.
-    fn read<'a>(&self, takes: Takes, json: &'a Json) -> Result<Document<'a>, Refusal> {
+    fn read<'a>(&self, parameters: ParameterSpec, json: &'a Json) -> Result<Document<'a>, Refusal> {
         let unreadable = || Refusal::new(400, "SerializationException", "");
         let body = String::from_utf8(json.text().to_vec()).map_err(|_| unreadable())?;
         let input = json.read().map_err(|why| match why {
@@ -101,7 +102,7 @@ impl DynamoDb {
             Unreadable::TooDeep => invalid("Nesting Levels have exceeded supported limits"),
             Unreadable::Malformed => unreadable(),
         })?;
-        taken::check_json(takes, input)?;
+        parameters::check_json(parameters, input)?;
         let tables = self.arn("table/");
         if body.contains(&tables) {
             let mut plain = input.clone();
@@ -223,6 +224,7 @@ impl DynamoDb {
         if operation == "CreateTable" {
             sizes::check_tags(&input["Tags"], &[])?;
             self.refuse_unholdable(&name).await?;
+            self.refuse_beyond_quota(&name).await?;
         }
         let mut answer = self.pass(operation, row.effect, body).await?;
         if !answer.status().is_success() {
@@ -248,10 +250,21 @@ impl DynamoDb {
         match self.ask(move |database| database.in_the_way_of(&table)).await? {
             None => Ok(()),
             Some(other) => {
-                let text = format!("the local AWS cannot have a table {name} beside {other}: choose another name");
+                let text =
+                    format!("the local AWS cannot have both a table {name} and a table {other}: choose another name");
                 Err(Refusal::new(501, "NotImplementedException", text))
             }
         }
+    }
+
+    /// Refuses a new table if there are as many as a region may have.
+    async fn refuse_beyond_quota(&self, name: &str) -> Result<(), Refusal> {
+        let names = self.ask(|database| database.names()).await?;
+        if names.len() < TABLES || names.iter().any(|there| there == name) {
+            return Ok(());
+        }
+        let text = format!("Subscriber limit exceeded: There is a limit of {TABLES} tables per subscriber");
+        Err(Refusal::new(400, "LimitExceededException", text))
     }
 
     /// Lists the tables, including those that are being deleted.
@@ -464,7 +477,7 @@ fn backups(recovery: Option<Recovery>) -> Response {
     json_answer(200, Protocol::Json10, &json!({ "ContinuousBackupsDescription": description }))
 }
 
-/// Returns this server's address, as the client knows it.
+/// Returns this server's address, as the client addresses it.
 fn endpoints(request: &Request) -> Response {
     let here = request.header("host").unwrap_or("127.0.0.1");
     let endpoints = json!({ "Endpoints": [{ "Address": here, "CachePeriodInMinutes": 1440 }] });

@@ -199,7 +199,7 @@ fn read(files: &Files) -> anyhow::Result<State> {
         Err(fault) if fault.kind() == ErrorKind::NotFound => {
             ensure!(
                 !files.database.exists(),
-                "{} is missing, which says what must be in {}: bring it back, or remove the directory with both",
+                "{} is missing, which records the contents of {}: restore it, or remove the directory with both",
                 files.manifest.display(),
                 files.database.display()
             );
@@ -229,7 +229,7 @@ fn text_of(state: &State) -> io::Result<Vec<u8>> {
 
 fn check_database(database: &Path, crc32: u32) -> anyhow::Result<()> {
     let found = checksum_of(database).with_context(|| format!("failed to read {}", database.display()))?;
-    ensure!(found == crc32, damaged(database, "it is not what the last server left"));
+    ensure!(found == crc32, damaged(database, "it has changed since the last server stopped"));
     Ok(())
 }
 

@@ -86,7 +86,7 @@ const VERSIONED: &str = "versioned";
 pub const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 const ROLE: &str = "arn:aws:iam::000000000000:role/kept";
 
-pub type Fault = Box<dyn std::error::Error + Send + Sync>;
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Kind {
     /// Whether it is only created and deleted, and never changed in between.
@@ -230,7 +230,7 @@ pub fn zip_of(bootstrap: &[u8]) -> Vec<u8> {
 }
 
 /// Returns the answer, or `None` if its error has the code `absent`.
-pub fn found<T, E, R>(answer: Result<T, SdkError<E, R>>, absent: &str) -> Result<Option<T>, Fault>
+pub fn found<T, E, R>(answer: Result<T, SdkError<E, R>>, absent: &str) -> Result<Option<T>, BoxError>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
@@ -243,7 +243,7 @@ where
 }
 
 /// Polls until the condition is true; fails if the server ends.
-async fn until<F: Future<Output = Result<bool, Fault>>>(mut is_so: impl FnMut() -> F) -> Result<(), Fault> {
+async fn until<F: Future<Output = Result<bool, BoxError>>>(mut is_so: impl FnMut() -> F) -> Result<(), BoxError> {
     while !is_so().await? {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -268,7 +268,7 @@ impl Clients {
     }
 
     /// Makes `name` hold this value, or deletes it.
-    pub async fn write(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
+    pub async fn write(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), BoxError> {
         match kind {
             Kind::Item | Kind::Counter | Kind::Table => self.write_in_dynamodb(kind, name, value).await,
             Kind::Object | Kind::ObjectTag | Kind::Versions | Kind::Part | Kind::CompletedUpload => {
@@ -286,7 +286,7 @@ impl Clients {
         }
     }
 
-    async fn write_in_dynamodb(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
+    async fn write_in_dynamodb(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), BoxError> {
         let dynamodb = &self.dynamodb;
         let key = || AttributeValue::S(format!("{kind:?}/{name}"));
         match (kind, value) {
@@ -317,7 +317,7 @@ impl Clients {
         Ok(())
     }
 
-    async fn write_domain(&self, kind: Kind, name: &str, value: &str) -> Result<(), Fault> {
+    async fn write_domain(&self, kind: Kind, name: &str, value: &str) -> Result<(), BoxError> {
         if kind == Kind::HostedZone {
             let update = self.route53.update_hosted_zone_comment().id(self.zone(name).await?.id).comment(value);
             update.send().await?;
@@ -329,7 +329,7 @@ impl Clients {
         Ok(())
     }
 
-    async fn read_domain(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
+    async fn read_domain(&self, kind: Kind, name: &str) -> Result<Option<String>, BoxError> {
         if kind == Kind::HostedZone {
             return Ok(self.zone(name).await?.config.and_then(|config| config.comment));
         }
@@ -337,19 +337,19 @@ impl Clients {
         Ok(tags.tags().first().and_then(|tag| tag.value.clone()))
     }
 
-    async fn zone(&self, name: &str) -> Result<aws_sdk_route53::types::HostedZone, Fault> {
+    async fn zone(&self, name: &str) -> Result<aws_sdk_route53::types::HostedZone, BoxError> {
         let zones = self.route53.list_hosted_zones_by_name().dns_name(domain(name)).max_items(1).send().await?;
         zones.hosted_zones.into_iter().next().ok_or_else(|| format!("the zone of {name} is gone").into())
     }
 
-    async fn certificate(&self, name: &str) -> Result<String, Fault> {
+    async fn certificate(&self, name: &str) -> Result<String, BoxError> {
         let certificates = self.acm.list_certificates().send().await?.certificate_summary_list.unwrap_or_default();
         let domain = domain(name);
         let found = certificates.into_iter().find(|one| one.domain_name.as_deref() == Some(domain.as_str()));
         found.and_then(|one| one.certificate_arn).ok_or_else(|| format!("the certificate of {name} is gone").into())
     }
 
-    async fn write_object(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
+    async fn write_object(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), BoxError> {
         let s3 = &self.s3;
         let body = || ByteStream::from(value.unwrap_or_default().as_bytes().to_vec());
         match (kind, value) {
@@ -382,7 +382,7 @@ impl Clients {
         Ok(())
     }
 
-    async fn write_bucket(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
+    async fn write_bucket(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), BoxError> {
         let s3 = &self.s3;
         match (kind, value) {
             (Kind::Notification, value) => {
@@ -407,7 +407,7 @@ impl Clients {
         Ok(())
     }
 
-    async fn write_log(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
+    async fn write_log(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), BoxError> {
         let logs = &self.logs;
         match (kind, value) {
             (Kind::LogLine, value) => {
@@ -421,7 +421,7 @@ impl Clients {
         Ok(())
     }
 
-    async fn write_role(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
+    async fn write_role(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), BoxError> {
         let iam = &self.iam;
         match (kind, value) {
             (Kind::Role, None) => drop(iam.delete_role().role_name(name).send().await?),
@@ -442,7 +442,7 @@ impl Clients {
         Ok(())
     }
 
-    async fn write_function(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
+    async fn write_function(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), BoxError> {
         let lambda = &self.lambda;
         match (kind, value) {
             (Kind::Function, None) => drop(lambda.delete_function().function_name(name).send().await?),
@@ -459,7 +459,7 @@ impl Clients {
         Ok(())
     }
 
-    async fn new_function(&self, name: &str, description: &str) -> Result<(), Fault> {
+    async fn new_function(&self, name: &str, description: &str) -> Result<(), BoxError> {
         let code = FunctionCode::builder().zip_file(Blob::new(zip_of(b"#!/bin/sh\nexit 1"))).build();
         let create = self.lambda.create_function().function_name(name).runtime(Runtime::Providedal2023);
         create.handler("bootstrap").role(ROLE).description(description).code(code).send().await?;
@@ -471,7 +471,7 @@ impl Clients {
         .await
     }
 
-    async fn write_in_ec2(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
+    async fn write_in_ec2(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), BoxError> {
         let ec2 = &self.ec2;
         match (kind, value) {
             (Kind::SecurityGroup, None) => drop(ec2.delete_security_group().group_name(name).send().await?),
@@ -498,14 +498,14 @@ impl Clients {
         Ok(())
     }
 
-    /// An image for x86-64, the architecture of instance types unless they say otherwise.
-    pub async fn image(&self) -> Result<String, Fault> {
+    /// An image for x86-64, the default architecture of instance types.
+    pub async fn image(&self) -> Result<String, BoxError> {
         let x86 = aws_sdk_ec2::types::Filter::builder().name("architecture").values("x86_64").build();
         let images = self.ec2.describe_images().filters(x86).send().await?;
         Ok(images.images().first().and_then(|image| image.image_id.clone()).ok_or("there is no image")?)
     }
 
-    async fn new_template(&self, name: &str, description: &str) -> Result<(), Fault> {
+    async fn new_template(&self, name: &str, description: &str) -> Result<(), BoxError> {
         let data = aws_sdk_ec2::types::RequestLaunchTemplateData::builder().image_id(self.image().await?);
         let data = data.instance_type(aws_sdk_ec2::types::InstanceType::T3Micro).build();
         let create = self.ec2.create_launch_template().launch_template_name(name).version_description(description);
@@ -513,7 +513,7 @@ impl Clients {
         Ok(())
     }
 
-    async fn write_scaled(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
+    async fn write_scaled(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), BoxError> {
         let Clients { groups, balancing, .. } = self;
         match (kind, value) {
             (Kind::AutoScalingGroup, None) => {
@@ -546,7 +546,7 @@ impl Clients {
     }
 
     /// Returns the value that `name` holds.
-    pub async fn read(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
+    pub async fn read(&self, kind: Kind, name: &str) -> Result<Option<String>, BoxError> {
         match kind {
             Kind::Item | Kind::Counter | Kind::Table => self.read_in_dynamodb(kind, name).await,
             Kind::Object | Kind::ObjectTag | Kind::Versions | Kind::Part | Kind::CompletedUpload => {
@@ -562,7 +562,7 @@ impl Clients {
         }
     }
 
-    async fn read_in_dynamodb(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
+    async fn read_in_dynamodb(&self, kind: Kind, name: &str) -> Result<Option<String>, BoxError> {
         let dynamodb = &self.dynamodb;
         if kind == Kind::Table {
             let described = dynamodb.describe_table().table_name(name).send().await;
@@ -583,7 +583,7 @@ impl Clients {
         }))
     }
 
-    async fn read_object(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
+    async fn read_object(&self, kind: Kind, name: &str) -> Result<Option<String>, BoxError> {
         let s3 = &self.s3;
         let key = match kind {
             Kind::CompletedUpload => format!("completed/{name}"),
@@ -610,7 +610,7 @@ impl Clients {
         })
     }
 
-    async fn read_bucket(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
+    async fn read_bucket(&self, kind: Kind, name: &str) -> Result<Option<String>, BoxError> {
         if kind == Kind::Notification {
             let got = self.s3.get_bucket_notification_configuration().bucket(notified_bucket(name)).send().await?;
             return Ok(got.lambda_function_configurations().first().and_then(|rule| rule.id.clone()));
@@ -619,7 +619,7 @@ impl Clients {
         Ok(tags.and_then(|tags| tags.tag_set().first().map(|tag| tag.value().to_owned())))
     }
 
-    async fn read_log(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
+    async fn read_log(&self, kind: Kind, name: &str) -> Result<Option<String>, BoxError> {
         let logs = &self.logs;
         if kind == Kind::LogLine {
             let got = logs.get_log_events().log_group_name("kept").log_stream_name(name).send().await?;
@@ -631,7 +631,7 @@ impl Clients {
         Ok(tags.and_then(|mut tags| tags.remove("v")))
     }
 
-    async fn read_role(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
+    async fn read_role(&self, kind: Kind, name: &str) -> Result<Option<String>, BoxError> {
         let iam = &self.iam;
         if kind == Kind::Role {
             let role = found(iam.get_role().role_name(name).send().await, "NoSuchEntity")?;
@@ -641,7 +641,7 @@ impl Clients {
         Ok(found(policy, "NoSuchEntity")?.map(|got| id_in(got.policy_document())))
     }
 
-    async fn read_function(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
+    async fn read_function(&self, kind: Kind, name: &str) -> Result<Option<String>, BoxError> {
         let (lambda, absent) = (&self.lambda, "ResourceNotFoundException");
         if kind == Kind::Function {
             let function = found(lambda.get_function_configuration().function_name(name).send().await, absent)?;
@@ -658,7 +658,7 @@ impl Clients {
         Ok(source.and_then(|arn| arn.rsplit(':').next()).map(str::to_owned))
     }
 
-    async fn read_in_ec2(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
+    async fn read_in_ec2(&self, kind: Kind, name: &str) -> Result<Option<String>, BoxError> {
         let ec2 = &self.ec2;
         Ok(match kind {
             Kind::SecurityGroup => {
@@ -679,7 +679,7 @@ impl Clients {
         })
     }
 
-    async fn read_scaled(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
+    async fn read_scaled(&self, kind: Kind, name: &str) -> Result<Option<String>, BoxError> {
         if kind == Kind::AutoScalingGroup {
             let groups = self.groups.describe_auto_scaling_groups().auto_scaling_group_names(name).send().await?;
             let tags = groups.auto_scaling_groups().first().map(|group| group.tags());

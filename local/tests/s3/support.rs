@@ -1,4 +1,4 @@
-//! What several modules use.
+//! Helpers shared by several modules.
 
 use std::time::Duration;
 

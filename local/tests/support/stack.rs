@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use local::compute::{
-    Certificate, Certificates, Compute, Context, Credentials, LogStreams, Objects, Profile, Right, Roles, Values,
+    Certificate, Certificates, Compute, Context, Credentials, Deliveries, LogStreams, Objects, Profile, Right, Roles,
+    Values,
 };
 use local::{Chaos, ChaosKind, Speed};
 use serde_json::Value;
@@ -132,6 +133,16 @@ pub struct Reply {
     pub body: String,
 }
 
+/// No bucket has a policy.
+struct NoDeliveries;
+
+#[async_trait]
+impl Deliveries for NoDeliveries {
+    async fn deliver(&self, _: &str, _: &str, bucket: &str, _: &str, _: Bytes) -> Result<(), String> {
+        Err(format!("{bucket} has no policy"))
+    }
+}
+
 struct NoCertificates;
 
 impl Certificates for NoCertificates {
@@ -155,11 +166,13 @@ impl TestCompute {
         let context = Context {
             kind: Default::default(),
             certificates: Arc::new(NoCertificates),
+            metrics: Default::default(),
             dir: dir.path().to_owned(),
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),
             endpoint: "http://127.0.0.1:1".to_owned(),
             objects: Arc::new(Artifacts(written.clone())),
+            deliveries: Arc::new(NoDeliveries),
             logs: Arc::new(NoLogs),
             values: Arc::new(NoValues),
             roles: Arc::new(OneRole),

@@ -299,7 +299,7 @@ async fn a_table_is_described_as_on_aws_and_may_be_named_by_its_arn() {
         "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
     });
     let refused = refusal(call(&aws, "CreateTable", other).await);
-    assert_eq!(refused.1, "the local AWS cannot have a table Posts beside posts: choose another name");
+    assert_eq!(refused.1, "the local AWS cannot have both a table Posts and a table posts: choose another name");
     aws.stop().await;
 }
 

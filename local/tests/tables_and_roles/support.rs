@@ -1,4 +1,4 @@
-//! What several modules use.
+//! Helpers shared by several modules.
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, Tag,

@@ -14,12 +14,8 @@ pub struct Bytes {
 
 impl Bytes {
     pub fn new(size: u64) -> Bytes {
-        let mut state = 1u64;
-        let piece = (0..PIECE).map(|_| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 56) as u8
-        });
-        Bytes { piece: piece.collect(), size }
+        let mut dice = fastrand::Rng::with_seed(1);
+        Bytes { piece: (0..PIECE).map(|_| dice.u8(..)).collect(), size }
     }
 
     /// Returns a piece by its number; `None` beyond the end.

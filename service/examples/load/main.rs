@@ -4,7 +4,8 @@
 //! ```sh
 //! cargo build --release --bin service
 //! cargo run --release --example load                 # every case; or some, by a part of their names
-//! cargo run --release --example load attack          # 200 clients that each ask for something else of 100 MB
+//! cargo run --release --example load attack          # 200 clients that each request another post of 100 MB
+//! cargo run --release --example load sdk             # the SDK's client, which the service does without
 //! ```
 //!
 //! It measures the program built beside this one, or the one that `SERVICE` names. The processor time of its process is
@@ -13,6 +14,7 @@
 mod attack;
 mod cases;
 mod fire;
+mod sdk;
 mod service;
 mod stand_in;
 
@@ -28,6 +30,7 @@ fn main() -> Result<()> {
         Some("stand-in") => return stand_in::serve(),
         Some("large-stand-in") => return stand_in::serve_large(),
         Some("attack") => return attack::run(&StandIn::large()?),
+        Some("sdk") => return sdk::run(&StandIn::start()?),
         _ => (),
     }
     let stand_in = StandIn::start()?;

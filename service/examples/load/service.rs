@@ -56,11 +56,7 @@ impl Service {
 
     /// The processor time of all its threads so far.
     pub fn used(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let (_, fields) = stat.rsplit_once(')').context("/proc tells no processor time")?;
-        // In hundredths of a second, whatever the kernel's own clock is: user, then system.
-        let ticks: Vec<u64> = fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-        Ok(Duration::from_millis(10 * ticks.iter().sum::<u64>()))
+        processor_time(&self.process.id().to_string())
     }
 
     /// `VmRSS:`, its present memory, or `VmHWM:`, its peak.
@@ -77,6 +73,15 @@ impl Drop for Service {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The processor time of a process so far, by its id or `self`.
+pub fn processor_time(process: &str) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("/proc tells no processor time")?;
+    // In hundredths of a second, whatever the kernel's own clock is: user, then system.
+    let ticks: Vec<u64> = fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(Duration::from_millis(10 * ticks.iter().sum::<u64>()))
 }
 
 /// The shipped program, built beside this one, unless `SERVICE` names another.

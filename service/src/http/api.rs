@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 use crate::config::Auth;
 use crate::http::error::{Error, caused};
 use crate::http::json::{self, Json};
+use crate::http::post::{PostJson, PostSchema};
 use crate::http::ready::Readiness;
 use crate::identity::author::{Author, Owner};
 use crate::storage::pictures::{Address, Pictures};
@@ -39,7 +40,7 @@ const MAX_BODY: usize = 10_000;
 const MAX_LIMIT: usize = 1000;
 /// How often the deletion of a post is attempted if a new picture arrives each time.
 const ATTEMPTS: usize = 5;
-/// What browsers send for files of unknown type.
+/// The content type that browsers send for files of unknown type.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// The operations of the API.
@@ -439,88 +440,6 @@ struct NewDescription {
     alt: String,
 }
 
-/// A post
-///
-/// For the OpenAPI document; [`PostJson`] is what is written.
-#[derive(Object)]
-#[oai(rename = "Post")]
-struct PostSchema {
-    /// `POST#` and a time-ordered UUID.
-    id: String,
-    /// The author's name.
-    user: String,
-    title: String,
-    body: String,
-    /// A temporary URL of the picture; null until it is labelled.
-    image: Option<String>,
-    /// The picture's labels; null until it is labelled.
-    labels: Option<Vec<String>>,
-    /// An alias of `labels`.
-    label: Option<Vec<String>>,
-    /// What the picture shows, in the author's words; absent unless the author has described it.
-    #[oai(skip_serializing_if_is_none)]
-    alt: Option<String>,
-    /// The width at which the picture is displayed, in pixels; absent if unknown.
-    #[oai(skip_serializing_if_is_none)]
-    width: Option<u32>,
-    /// The height at which the picture is displayed, in pixels; absent if unknown.
-    #[oai(skip_serializing_if_is_none)]
-    height: Option<u32>,
-    /// Why nothing was recognised: `unsupported`, `too_large`, `empty` or `unreadable`; absent if the picture was
-    /// analysed.
-    #[oai(skip_serializing_if_is_none)]
-    reason: Option<String>,
-    /// The `objectName` of a picture that was removed for this reason, because it cannot be shown; absent otherwise.
-    #[oai(skip_serializing_if_is_none)]
-    removed: Option<String>,
-}
-
-/// A [`PostSchema`] that borrows its texts.
-#[derive(Serialize)]
-struct PostJson<'a> {
-    id: String,
-    user: &'a str,
-    title: Text<'a>,
-    body: Text<'a>,
-    image: Option<Address>,
-    labels: Option<&'a [Text<'a>]>,
-    label: Option<&'a [Text<'a>]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alt: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    width: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    height: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    removed: Option<Text<'a>>,
-}
-
-impl<'a> PostJson<'a> {
-    /// The post, with a URL of its picture if it has one.
-    fn of(post: &'a Post<'a>, image: Option<Address>) -> Self {
-        let Post { id, user, title, body, alt, picture, removed } = post;
-        let labels = picture.as_ref().map(|picture| &picture.labels[..]);
-        let size = picture.as_ref().and_then(|picture| picture.size);
-        let reason = picture.as_ref().and_then(|picture| picture.reason).or(removed.as_ref().map(|it| it.reason));
-        Self {
-            id: id.key(),
-            user: user.as_str(),
-            title: *title,
-            body: *body,
-            image,
-            labels,
-            label: labels,
-            alt: *alt,
-            width: size.map(|(width, _)| width),
-            height: size.map(|(_, height)| height),
-            reason,
-            removed: removed.as_ref().map(|it| it.key),
-        }
-    }
-}
-
 #[derive(Object, Serialize)]
 struct Upload {
     /// The URL to PUT the picture to.
@@ -742,39 +661,4 @@ fn is_active(name: &str) -> bool {
 fn is_a_name(text: &str) -> bool {
     (1..=127).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
-}
-
-#[cfg(test)]
-mod tests {
-    use poem_openapi::types::{ParseFromJSON as _, ToJSON};
-    use serde_json::{Value, json, to_value};
-
-    use super::*;
-    use crate::storage::row::{Picture, Removed};
-
-    #[test]
-    fn written_bodies_match_the_api_document() {
-        let picture = Picture {
-            key: "k".into(),
-            labels: vec![Text::Plain("Cat")],
-            size: Some((4, 3)),
-            reason: Some(Text::Plain("empty")),
-        };
-        let (user, title, body) = (User::parse("ada").unwrap(), Text::Plain("t"), Text::Plain("b"));
-        let alt = Some(Text::Plain("A cat"));
-        let mut post = Post { id: PostId::new(), user, title, body, alt, picture: Some(picture), removed: None };
-        let with_picture = to_value(PostJson::of(&post, Some(Address::new("https://a")))).unwrap();
-        post.picture = None;
-        let without = to_value(PostJson::of(&post, None)).unwrap();
-        post.removed = Some(Removed { key: Text::Plain("k"), reason: Text::Plain("too_large") });
-        let removed = to_value(PostJson::of(&post, None)).unwrap();
-        assert_eq!((&removed["image"], &removed["labels"]), (&Value::Null, &Value::Null));
-        assert_eq!((&removed["reason"], &removed["removed"]), (&json!("too_large"), &json!("k")));
-        assert_eq!(with_picture["label"], json!(["Cat"]));
-        assert_eq!((&with_picture["width"], &with_picture["height"]), (&json!(4), &json!(3)));
-        for post in [with_picture, without, removed] {
-            let shown = PostSchema::parse_from_json(Some(post.clone())).ok().unwrap();
-            assert_eq!(shown.to_json(), Some(post));
-        }
-    }
 }

@@ -102,7 +102,7 @@ const ERRORS: &[(u16, &str, &str)] = &[
     (415, "The body is compressed, or of another type", "the body must not have a Content-Encoding"),
     (422, "The named field or parameter is missing or invalid", "title: it is missing"),
     (431, "The headers are over 16 KiB", "the headers are larger than 16 KiB"),
-    (500, "The service is misconfigured", "the storage refused what the service asked for"),
+    (500, "The service is misconfigured", "the storage refused the service's request"),
     (
         503,
         "The service or the storage is busy: try again after `Retry-After` seconds",

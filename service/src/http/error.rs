@@ -59,7 +59,7 @@ pub(crate) enum Error {
     NoKeys(#[source] Cause),
     #[error("the storage cannot be reached now, please try again")]
     Unavailable(#[source] Cause),
-    #[error("the storage refused what the service asked for")]
+    #[error("the storage refused the service's request")]
     Refused(#[source] Cause),
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn answer(error: poem::Error, methods: &'static str) -> Response {
     noted(error.response(), &error)
 }
 
-/// A response to a browser that stands for an error: with the error's header, and its cause for the log.
+/// A response to a browser in place of an error: with the error's header, and its cause for the log.
 pub(crate) fn explained(mut response: Response, error: &Error) -> Response {
     if let Some((name, value)) = error.header() {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

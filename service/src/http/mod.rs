@@ -9,6 +9,7 @@ pub mod layers;
 pub mod open_graph;
 pub mod page;
 pub mod permalinks;
+pub mod post;
 pub mod query;
 pub mod ready;
 pub mod route;

@@ -58,6 +58,7 @@ const FILES: &[File] = &[
     file!(SCRIPT, "session.js"),
     file!(SCRIPT, "share.js"),
     file!(SCRIPT, "state.js"),
+    file!(SCRIPT, "storage.js"),
     file!(SCRIPT, "times.js"),
     file!(SCRIPT, "upload.js"),
     file!(SCRIPT, "words.js"),
@@ -78,7 +79,7 @@ pub(crate) fn has(path: &str) -> bool {
 pub(crate) struct Page {
     /// The content security policy. Pictures are loaded from, and uploaded to, one other origin.
     policy: String,
-    /// Each file compressed, once it has been asked for.
+    /// Each file compressed, once it has been requested.
     packed: Vec<OnceLock<Vec<u8>>>,
 }
 

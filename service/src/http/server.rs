@@ -89,7 +89,7 @@ pub fn app(
 
 /// Serves this listener with these workers until `stop`, then finishes the requests in progress.
 ///
-/// Replaces poem's own server, which waits for ever for clients that are slow to send a request or to read an answer.
+/// Replaces poem's own server, which waits forever for clients that are slow to send a request or to read an answer.
 pub async fn serve(
     what: &'static str,
     listener: TcpListener,

@@ -20,7 +20,7 @@ pub(crate) struct Post<'a> {
     pub user: User,
     pub title: Text<'a>,
     pub body: Text<'a>,
-    /// What the picture shows, in the author's words.
+    /// The author's description of the picture.
     pub alt: Option<Text<'a>>,
     pub picture: Option<Picture<'a>>,
     /// The picture that was removed because it cannot be shown.

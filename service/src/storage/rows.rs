@@ -365,7 +365,7 @@ pub(crate) struct Found {
     end: End,
 }
 
-/// What follows a page.
+/// The position after a page.
 enum End {
     /// Nothing.
     Reached,

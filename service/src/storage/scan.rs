@@ -89,7 +89,7 @@ async fn segment(client: DynamoDb, mut request: Value, take: impl Fn(Vec<(PostId
 pub(crate) fn go_on(request: &mut Value, next: Option<Value>) -> Result<bool, Failed> {
     match next {
         None => Ok(false),
-        // A repeated token would return the same page for ever.
+        // A repeated token would return the same page forever.
         Some(next) if request["ExclusiveStartKey"] == next => Err(Failed::Circle),
         Some(next) => {
             request["ExclusiveStartKey"] = next;

@@ -4,7 +4,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use service::Limits;
-use testkit::{Fault, Proxy};
+use testkit::{InjectedFault, Proxy};
 
 use crate::support::{TABLE, TestService, assert_refused, nowhere, url_query};
 
@@ -193,7 +193,7 @@ async fn throttling_is_a_503_with_retry_after_and_leaves_nothing_half_done() {
         (Method::DELETE, &delete, "DeleteItem"),
     ] {
         let proxy = Proxy::to(&service.endpoint).await;
-        proxy.inject([throttled], Fault::Throttled, usize::MAX);
+        proxy.inject([throttled], InjectedFault::Throttled, usize::MAX);
         service.base = service.elsewhere_with(&proxy.endpoint(), Limits::default()).await;
         let answer = match method {
             Method::POST => service.post(b"ada", r#"{"title":"t","body":"b"}"#).await,

@@ -76,7 +76,7 @@ async fn every_answer_has_the_security_headers() {
 }
 
 #[tokio::test]
-async fn only_clients_that_came_through_https_are_told_to_keep_to_it() {
+async fn only_clients_over_https_get_strict_transport_security() {
     let service = TestService::start().await;
     for (protocol, kept) in [(Some("https"), true), (Some("HTTPS"), true), (Some("http"), false), (None, false)] {
         for path in ["/", "/posts?limit=0", "/nothing"] {

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use service::Limits;
-use testkit::{Fault, Proxy};
+use testkit::{InjectedFault, Proxy};
 
 use crate::support::{TABLE, TestService, assert_refused, text, uuid};
 
@@ -68,7 +68,9 @@ async fn concurrent_posts_share_calls_and_each_gets_its_own_result() {
         tokio::time::sleep(Duration::from_millis(30)).await;
         None
     };
-    for (fault, status) in [(None, StatusCode::CREATED), (Some(Fault::Throttled), StatusCode::SERVICE_UNAVAILABLE)] {
+    for (fault, status) in
+        [(None, StatusCode::CREATED), (Some(InjectedFault::Throttled), StatusCode::SERVICE_UNAVAILABLE)]
+    {
         let proxy = Proxy::with_hook(&service.endpoint, slow).await;
         if let Some(fault) = fault {
             proxy.inject(["PutItem", "BatchWriteItem"], fault, usize::MAX);

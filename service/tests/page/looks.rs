@@ -1,14 +1,16 @@
 //! Looks: the keyboard, the API documentation, and the page in every size and scheme.
 
 use serde_json::json;
+use testkit::browser::Browser;
 use testkit::landscape::{DUSK, LAKE, MEADOW, landscape_of};
 
 use crate::front::Answer;
-use crate::visit::{CONTROL, ENTER, ESCAPE, SEED, Seed, TAB, Visit};
+use crate::visit::{CONTROL, ENTER, ESCAPE, SEED, Seed, TAB, Visit, in_both_browsers};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn everything_works_with_the_keyboard() {
-    let visit = Visit::new().await;
+in_both_browsers!(everything_works_with_the_keyboard, uses_the_keyboard);
+
+async fn uses_the_keyboard(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     visit.open().await;
     page.press(&TAB.to_string()).await;
@@ -31,7 +33,7 @@ async fn everything_works_with_the_keyboard() {
     assert_eq!(page.value(ring).await, "solid", "the focus is visible");
 
     visit.hold_deletions().await;
-    // What is deleted can be brought back, and the focus goes along.
+    // A deleted post can be restored, and the focus follows it.
     visit.tab_to("#posts .delete", false).await;
     page.press(&ENTER.to_string()).await;
     assert!(visit.has_focus(".gone .undo").await);
@@ -69,7 +71,7 @@ async fn the_api_documentation_works_without_inline_scripts() {
     visit.end().await;
 }
 
-/// What the pictures show: three people, four pictures of different shapes, and one post of words.
+/// Creates the posts in the screenshots: three people, four pictures of different shapes, and one post of words.
 async fn seed(visit: &Visit) {
     for (place, (user, title, body, minutes_ago, picture)) in [
         ("Benoît", "Up on the meadow", "Not a cloud, and nobody but us.", 3 * 24 * 60, Some((MEADOW, 640, 400))),

@@ -1,4 +1,4 @@
-//! What the service answers at the addresses that people share, to browsers and to other sites.
+//! The service's responses at the addresses that people share, to browsers and to other sites.
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response};
@@ -72,7 +72,7 @@ async fn the_tags_hold_texts_and_no_markup() {
     let html = visit(&service, Method::GET, &path, &[]).await.text().await.unwrap();
     assert!(!html.contains("<script>alert") && !html.contains("content=\"https://evil"), "{html}");
     assert!(html.contains("&quot;&gt;&lt;script&gt;alert(1)"), "{html}");
-    // Names and labels are anyone's text as well; a host that is none is not repeated.
+    // Names and labels are anyone's text as well; an invalid host is not repeated.
     for path in ["/@%3Cscript%3Ealert(1)%3C%2Fscript%3E", "/labels/%22%3E%3Cscript%3Ealert(1)"] {
         let html = visit(&service, Method::GET, path, &[("Host", "evil\"><b>")]).await.text().await.unwrap();
         assert!(!html.contains("<script>alert") && !html.contains("evil"), "{html}");
@@ -91,7 +91,7 @@ async fn the_address_of_a_picture_stays_the_same_and_leads_to_a_signed_one() {
         assert_eq!(header(&answer, "location"), service.list("/posts").await[0]["image"].as_str().unwrap());
     }
 
-    // Nothing in the request can change where it leads.
+    // No part of the request can change its target.
     for path in [
         format!("{image}?location=https://evil.example"),
         format!("{image}/https://evil.example"),
@@ -142,7 +142,7 @@ async fn browsers_get_the_page_while_a_post_cannot_be_read_and_programs_an_error
     let html = visit(&service, Method::GET, &path, &[]).await.text().await.unwrap();
     assert!(html.contains("<title>Zoé · Postagram</title>") && html.contains("app.js"), "{html}");
     assert!(!html.contains("Blue hour"), "{html}");
-    // The page reads the post with a call of its own, which says what is wrong.
+    // The page reads the post with a call of its own, which returns the error.
     let image = visit(&service, Method::GET, &format!("{path}/image"), &[]).await;
     for answer in [service.get(&path).await, image] {
         assert_eq!(header(&answer, "retry-after"), "2");
@@ -164,7 +164,7 @@ async fn browsers_get_the_page_where_there_is_nothing_and_programs_an_error() {
     }
     assert_eq!(assert_refused(service.get("/nothing").await, 404).await, "there is nothing here");
     assert_refused(visit(&service, Method::POST, "/nothing", &[]).await, 404).await;
-    // The API's own paths have its errors, whoever asks.
+    // The API's own paths have its errors for every client.
     assert_refused(visit(&service, Method::GET, "/posts?limit=0", &[]).await, 422).await;
     service.end().await;
 }

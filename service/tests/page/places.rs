@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use testkit::browser::Browser;
 use testkit::landscape::{DUSK, LAKE, MEADOW};
 
+use crate::front::Answer;
 use crate::visit::{ESCAPE, SEED, Seed, TAB, Visit, in_both_browsers};
 
 /// Three posts by two authors: with a tall picture, with a wide one, and without.
@@ -76,7 +77,7 @@ async fn follows_links(browser: Browser) {
     visit.until("the label", "location.pathname === '/labels/sky'").await;
     visit.titles_are(&["Tall", "Wide"]).await;
 
-    // The addresses are real: the service knows them.
+    // The service serves these addresses, too.
     visit.page.open(&format!("{}/labels/sunset", visit.front.url)).await;
     visit.titles_are(&["Tall"]).await;
     visit.page.open(&format!("{}/@Ada/{}", visit.front.url, id.as_str().unwrap())).await;
@@ -163,6 +164,21 @@ async fn opens_pictures(browser: Browser) {
     swipe(page, 0, 200).await;
     visit.until("the list", closed).await;
 
+    // While the picture is zoomed, one finger moves it.
+    if page.is_chromium() {
+        page.click(&format!("{tall} .picture")).await;
+        visit.until("the picture", &shows("dusk.jpg")).await;
+        let touch = "getComputedStyle(document.querySelector('#lightbox-stage')).touchAction";
+        assert_eq!(page.value(touch).await, "pinch-zoom");
+        page.devtools("Emulation.setPageScaleFactor", json!({ "pageScaleFactor": 2 })).await;
+        visit.until("the zoom", &format!("visualViewport.scale > 1.5 && {touch} !== 'pinch-zoom'")).await;
+        assert_eq!(page.value(touch).await, "manipulation", "another word for pan-x pan-y pinch-zoom");
+        page.devtools("Emulation.setPageScaleFactor", json!({ "pageScaleFactor": 1 })).await;
+        visit.until("the end of the zoom", &format!("visualViewport.scale === 1 && {touch} === 'pinch-zoom'")).await;
+        visit.back().await;
+        visit.until("the list", closed).await;
+    }
+
     // A link in the picture's caption takes its place in the history.
     page.click(&format!("{wide} .picture")).await;
     visit.until("the picture", &shows("lake.jpg")).await;
@@ -171,7 +187,71 @@ async fn opens_pictures(browser: Browser) {
     visit.back().await;
     visit.titles_are(&["Tall", "Wide", "Words only"]).await;
     assert_eq!(page.value("document.querySelector('#lightbox').open").await, false);
+
+    // The link to the place where one is already closes it, and going back leads on.
+    page.click(&format!("{wide} .when")).await;
+    visit.titles_are(&["Wide"]).await;
+    page.click(&format!("{wide} .picture")).await;
+    visit.until("the picture", &shows("lake.jpg")).await;
+    page.click("#lightbox-caption a:not(.author)").await;
+    visit.until("the post", closed).await;
+    visit.titles_are(&["Wide"]).await;
+    visit.back().await;
+    visit.titles_are(&["Tall", "Wide", "Words only"]).await;
     visit.end().await;
+}
+
+in_both_browsers!(pictures_are_loaded_from_new_urls_when_theirs_have_expired, renews_urls);
+
+async fn renews_urls(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
+    let page = &visit.page;
+    seed(&visit).await;
+    visit.open().await;
+    visit.titles_are(&["Tall", "Wide", "Words only"]).await;
+
+    // A list whose URLs have expired, as on a page that has been open for long: the bucket refuses them.
+    let expired = async || {
+        let mut posts = visit.service.list("/posts?order=newest&limit=40").await;
+        for post in &mut posts {
+            if let Some(url) = post["image"].as_str() {
+                post["image"] = json!(url.replace("X-Amz-Signature=", "X-Amz-Signature=0"));
+            }
+        }
+        json!(posts)
+    };
+    let are_loaded = |selector: &str, count: usize| {
+        format!("[...document.querySelectorAll('{selector}')].filter((it) => it.naturalWidth).length === {count}")
+    };
+    for (path, images) in [("/@Ada", "a.tile img"), ("/", "button.picture.loaded img")] {
+        visit.front.answer("GET /posts", Answer::SayOnce(expired().await));
+        visit.front.seen();
+        visit.go(path).await;
+        visit.until("the pictures", &are_loaded(images, 2)).await;
+        let lists =
+            visit.front.seen().into_iter().filter(|it| it.starts_with("GET /posts") && !it.ends_with(" if changed"));
+        assert_eq!(lists.count(), 2, "both pictures share the list with the new URLs");
+    }
+
+    // The same while a picture is open.
+    page.click(&format!("{} .picture", visit.post("Wide").await)).await;
+    visit.until("the picture", &are_loaded("#lightbox-image", 1)).await;
+    let expire = "const image = document.querySelector('#lightbox-image');
+        image.src = image.src.replace('X-Amz-Signature=', 'X-Amz-Signature=0')";
+    page.script(expire, json!([])).await;
+    let shows = "document.querySelector('#lightbox-image').naturalWidth
+        && !document.querySelector('#lightbox-image').src.includes('X-Amz-Signature=0')";
+    visit.until("the picture again", shows).await;
+    visit.back().await;
+
+    // A tile whose picture is broken has words instead.
+    let picture = Some(("missing.jpg".to_owned(), &["Lake"][..]));
+    visit.service.seed(&[Seed { title: "Broken", minutes_ago: 5, picture, ..SEED }]).await;
+    visit.reload().await;
+    visit.go("/@Ada").await;
+    visit.text_is("a.tile.wordy .tile-words", "Broken").await;
+    visit.is_sound_everywhere("a broken tile").await;
+    visit.end_having_seen(&[403, 404]).await;
 }
 
 /// Moves a finger over the middle of the window.
@@ -220,6 +300,24 @@ async fn shares(browser: Browser) {
         visit.text_is(&format!("{wide} .share span"), "Share").await;
         assert!(visit.has_focus(&format!("{wide} .share")).await);
     }
+
+    // A second time before the result is gone: afterwards the button has its own text again.
+    let hold = "window.ends = [];
+        const real = window.setTimeout;
+        window.setTimeout = (act, ms, ...more) => {
+            if (ms !== 2500) return real(act, ms, ...more);
+            ends.push(act);
+            return real(() => {}, 0);
+        };
+        shared.length = 0";
+    page.script(hold, json!([])).await;
+    for times in 1..=2 {
+        page.click(&format!("{wide} .share")).await;
+        visit.until("the end of the copy", &format!("shared.length === {times} && ends.length === {times}")).await;
+        assert_eq!(page.text(&format!("{wide} .share span")).await, "Link copied");
+    }
+    page.script("for (const end of ends) end()", json!([])).await;
+    assert_eq!(page.text(&format!("{wide} .share span")).await, "Share");
     visit.end().await;
 }
 
@@ -250,9 +348,10 @@ async fn restores_the_scroll_position(browser: Browser) {
     visit.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_skip_link_leads_past_the_navigation() {
-    let visit = Visit::new().await;
+in_both_browsers!(the_skip_link_leads_past_the_navigation, skips);
+
+async fn skips(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     seed(&visit).await;
     visit.open().await;

@@ -23,7 +23,7 @@ async fn shows_newer_posts(browser: Browser) {
     page.eventually("a check", async || visit.front.seen().contains(&check.to_owned()).then_some(())).await;
     assert_eq!(page.value("document.querySelector('#newer').hidden").await, true);
 
-    // News are announced, and shown when the user asks for them.
+    // New posts are announced, and shown on request.
     for title in ["Second", "Third"] {
         visit.service.write(b"Bob", title).await;
     }
@@ -58,7 +58,7 @@ async fn keeps_what_was_loaded(browser: Browser) {
     visit.open().await;
     visit.titles_are(&["Loaded"]).await;
     visit.front.answer("GET /posts", Answer::Refuse(503));
-    // Another view has nothing to show, and says why.
+    // Another view is empty, and shows the reason.
     visit.go("/@Ada").await;
     visit.text_is("#problem-text", "The service is busy. Please try again in a moment.").await;
     assert_eq!(page.value("document.querySelector('#posts .ghost')").await, Value::Null);
@@ -316,6 +316,7 @@ async fn a_thousand_posts_load_in_pages_and_their_pictures_lazily() {
     let skipped = "[...document.querySelectorAll('article.post')]
         .filter((it) => !it.querySelector('h2').checkVisibility({ contentVisibilityAuto: true })).length";
     visit.until("posts that are not drawn", &format!("{skipped} > 900")).await;
+    println!("scrolling through {} posts: {}", all.len(), frames(page).await);
     let height = "document.documentElement.scrollHeight";
     assert!(page.value(height).await.as_u64() > Some(100_000));
     page.script("document.querySelector('.foot').scrollIntoView()", json!([])).await;
@@ -326,6 +327,27 @@ async fn a_thousand_posts_load_in_pages_and_their_pictures_lazily() {
         )
         .await;
     visit.end().await;
+}
+
+/// How long frames take while the page is scrolled by 100 pixels in each, in words.
+async fn frames(page: &Browser) -> String {
+    let scroll = "const done = arguments[arguments.length - 1];
+        const times = [];
+        const step = (now) => {
+            scrollBy({ top: 100, behavior: 'instant' });
+            if (times.push(now) < 400) requestAnimationFrame(step);
+            else done(times.slice(1).map((time, place) => time - times[place]));
+        };
+        requestAnimationFrame(step)";
+    let frames: Vec<f64> = serde_json::from_value(page.script_that_waits(scroll, json!([])).await).unwrap();
+    let within = |ms: f64| 100 * frames.iter().filter(|it| **it < ms).count() / frames.len();
+    let longest = frames.iter().copied().fold(0.0, f64::max);
+    format!(
+        "{} frames, {} % within 17 ms, {} % within 34 ms, the longest {longest:.0} ms",
+        frames.len(),
+        within(17.0),
+        within(34.0)
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

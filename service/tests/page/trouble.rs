@@ -9,7 +9,7 @@ use testkit::landscape::LAKE;
 use crate::front::{self, Answer};
 use crate::support::{BUCKET, uuid};
 use crate::tokens::{self, SETTINGS, claims, shared};
-use crate::visit::{NONE, Visit};
+use crate::visit::{NONE, Visit, in_both_browsers};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_are_shown_in_the_language_of_the_page() {
@@ -126,9 +126,10 @@ async fn a_post_deleted_elsewhere_disappears_from_the_page() {
     visit.end_having_seen(&[404]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn failures_are_shown_where_they_happen_and_nothing_is_lost() {
-    let visit = Visit::new().await;
+in_both_browsers!(failures_are_shown_where_they_happen_and_nothing_is_lost, fails_in_place);
+
+async fn fails_in_place(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     visit.open_as("Ada").await;
     visit.be_patient().await;
@@ -324,6 +325,35 @@ async fn the_reason_for_missing_labels_is_shown_and_another_picture_can_be_chose
     visit.until("the words", "document.querySelector('.broken')").await;
     assert_eq!(page.text(".broken").await, "This picture cannot be shown.");
     visit.is_sound_everywhere("a broken picture").await;
+    visit.end().await;
+}
+
+in_both_browsers!(with_blocked_storage_the_page_works_and_forgets, forgets);
+
+async fn forgets(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
+    let page = &visit.page;
+    visit.service.write(b"Ada", "First").await;
+    page.block_storage().await;
+    visit.open_as("Ada").await;
+    visit.titles_are(&["First"]).await;
+    visit.compose().await;
+    page.keys("#post-title", "Second").await;
+    page.keys("#post-file", &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
+    visit.until("the preview", "!document.querySelector('#post-preview').hidden").await;
+    page.click("#post-submit").await;
+    visit.titles_are(&["Second", "First"]).await;
+    visit.label("Ada", &["Lake"]).await;
+    visit.until("labels", "document.querySelector('.labels li')").await;
+    visit.compose().await;
+    page.keys("#post-title", "Not finished").await;
+    page.click("#compose-close").await;
+
+    // A reload is a new visit.
+    visit.open().await;
+    visit.titles_are(&["Second", "First"]).await;
+    visit.until("the way in", "!document.querySelector('#enter').hidden").await;
+    assert_eq!(page.value("document.querySelector('#post-title').value").await, "");
     visit.end().await;
 }
 

@@ -148,7 +148,7 @@ impl Visit {
         self.page.script("history.back()", json!([])).await;
     }
 
-    /// Has the page check for newer posts, as it does when its tab comes to the front.
+    /// Has the page check for newer posts, as it does when its tab becomes visible.
     pub async fn come_back(&self) {
         self.page.script("document.dispatchEvent(new Event('visibilitychange'))", json!([])).await;
     }
@@ -193,13 +193,8 @@ impl Visit {
 
     /// Writes a picture of 900 KB, which is incompressible.
     pub fn noise(&self) -> PathBuf {
-        let mut last = 1_u32;
-        let picture = image::RgbImage::from_fn(600, 500, |_, _| {
-            image::Rgb([0; 3].map(|_| {
-                last = last.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (last >> 24) as u8
-            }))
-        });
+        let mut dice = fastrand::Rng::with_seed(1);
+        let picture = image::RgbImage::from_fn(600, 500, |_, _| image::Rgb([0; 3].map(|_| dice.u8(..))));
         let file = self.folder.path().join("noise.png");
         picture.save(&file).unwrap();
         file
@@ -269,10 +264,8 @@ impl Visit {
         self.page.scheme(scheme).await;
     }
 
-    pub async fn language(&self, language: &str) {
-        let agent = self.page.value("navigator.userAgent").await;
-        let language = json!({ "userAgent": agent, "acceptLanguage": language });
-        self.page.devtools("Emulation.setUserAgentOverride", language).await;
+    pub async fn language(&self, languages: &str) {
+        self.page.languages(languages).await;
     }
 
     /// Moves the focus with Tab, or back with Shift+Tab, to what a selector names.

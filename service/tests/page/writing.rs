@@ -28,8 +28,23 @@ async fn writes_and_deletes(browser: Browser) {
     let preview = "document.querySelector('#post-preview-image').naturalWidth === 600";
     page.keys("#post-file", &noise.to_string_lossy()).await;
     visit.until("the preview", preview).await;
+    // So can one that is about to be replaced: the other one is then not wanted either.
+    let slow = "const real = window.createImageBitmap;
+        window.createImageBitmap = async (...all) => {
+            await new Promise((resolve) => (window.release = resolve));
+            const picture = await real(...all);
+            picture.close = () => (window.prepared = true);
+            window.createImageBitmap = real;
+            return picture;
+        }";
+    page.script(slow, json!([])).await;
+    page.keys("#post-file", &noise.to_string_lossy()).await;
+    visit.until("the other picture", "window.release").await;
     page.click("#post-preview-remove").await;
     visit.until("no preview", "document.querySelector('#post-preview').hidden").await;
+    page.script("release()", json!([])).await;
+    visit.until("its end", "window.prepared").await;
+    assert_eq!(page.value("document.querySelector('#post-preview').hidden").await, true);
     page.keys("#post-file", &noise.to_string_lossy()).await;
     visit.until("the preview", preview).await;
     page.keys("#post-alt", "Grey noise").await;
@@ -94,6 +109,17 @@ async fn leaves_after_deleting(browser: Browser) {
     visit.titles_are(&["Second"]).await;
     page.click(&format!("{} .delete", visit.post("Second").await)).await;
     visit.log_out().await;
+    page.eventually("the deletion", async || (visit.service.rows().await == 0).then_some(())).await;
+
+    // A phone may end a hidden page without another event.
+    visit.service.write(b"Ada", "Third").await;
+    visit.open_as("Ada").await;
+    visit.titles_are(&["Third"]).await;
+    visit.hold_deletions().await;
+    page.click("article.post .delete").await;
+    let hide = "Object.defineProperty(document, 'visibilityState', { configurable: true, value: 'hidden' });
+        document.dispatchEvent(new Event('visibilitychange'))";
+    page.script(hide, json!([])).await;
     page.eventually("the deletion", async || (visit.service.rows().await == 0).then_some(())).await;
     visit.end().await;
 }
@@ -184,6 +210,13 @@ async fn describes(browser: Browser) {
     page.click(".describing [type=submit]").await;
     visit.text_is(".describing .trouble", "The service is busy. Please try again in a moment.").await;
     visit.front.pass("PATCH /posts");
+    // What is being written stays when the post changes meanwhile.
+    let id = page.value(&format!("document.querySelector(\"{post}\").dataset.id")).await;
+    visit.service.label("Ada", id.as_str().unwrap(), "lake.jpg", &["Lake", "Hill"]).await;
+    visit.come_back().await;
+    visit.until("the label", &format!("document.querySelectorAll(\"{post} .labels li\").length === 2")).await;
+    assert_eq!(page.value("document.querySelector('.describing textarea').value").await, "Blue hills");
+    assert!(visit.has_focus(".describing [type=submit]").await);
     page.click(".describing [type=submit]").await;
     visit.until("the description", &format!("{alt} === 'Blue hills'")).await;
     assert!(visit.has_focus(&format!("{post} .describe")).await);
@@ -401,23 +434,23 @@ async fn publish_with(visit: &Visit, title: &str, file: &Path) -> (String, Vec<u
     (kind, object.body.collect().await.unwrap().into_bytes().into())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn polling_for_missing_labels_backs_off_and_ends() {
-    let visit = Visit::new().await;
+in_both_browsers!(polling_for_missing_labels_backs_off_and_ends, backs_off);
+
+async fn backs_off(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
-    // Timers run a hundred times faster, and their durations are recorded.
+    visit.service.write(b"Ada", "Waiting").await;
+    visit.language("fr").await;
+    visit.open_as("Ada").await;
+    let post = visit.post("Waiting").await;
+    // Timers run a hundred times faster from now on, and their durations are recorded.
     let hurry = "window.waits = [];
         const real = window.setTimeout;
         window.setTimeout = (act, ms, ...more) => {
             if (ms >= 1000) window.waits.push(ms);
             return real(act, ms / 100, ...more);
         };";
-    page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": hurry })).await;
-    visit.service.write(b"Ada", "Waiting").await;
-    visit.language("fr").await;
-    visit.open_as("Ada").await;
-    let post = visit.post("Waiting").await;
-    page.script("window.waits.length = 0", json!([])).await;
+    page.script(hurry, json!([])).await;
     visit.front.seen();
     let panorama = visit.folder.path().join("panorama.png");
     image::RgbImage::new(640, 80).save(&panorama).unwrap();
@@ -434,7 +467,7 @@ async fn polling_for_missing_labels_backs_off_and_ends() {
     assert_eq!(looks, waits.len());
 
     // No more polling, however long one waits: in this window twenty minutes take twelve seconds, of which one passes.
-    page.script_that_waits("setTimeout(arguments[0], 100000)", json!([])).await;
+    page.script_that_waits("window.setTimeout(arguments[0], 100000)", json!([])).await;
     assert_eq!(visit.front.seen().iter().filter(|it| is_look(it)).count(), 0);
     visit.is_sound_everywhere("late in French").await;
     visit.size(320, 640).await;
@@ -449,9 +482,10 @@ async fn polling_for_missing_labels_backs_off_and_ends() {
     visit.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn labels_are_polled_for_after_a_reload() {
-    let visit = Visit::new().await;
+in_both_browsers!(labels_are_polled_for_after_a_reload, polls_after_a_reload);
+
+async fn polls_after_a_reload(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     let lake = visit.picture("lake.jpg", &LAKE);
     visit.service.write(b"Ada", "Looked for").await;

@@ -34,6 +34,8 @@ pub enum Answer {
     Refuse(u16),
     /// This value, with status 200.
     Say(Value),
+    /// This value to one request only.
+    SayOnce(Value),
 }
 
 impl Front {
@@ -77,14 +79,21 @@ impl State {
         self.seen.lock().unwrap().push(format!("{asked}{condition}"));
         loop {
             let changed = self.changed.notified();
-            let rule =
-                self.rules().iter().find(|(begin, _)| asked.starts_with(begin)).map(|(_, answer)| answer.clone());
-            match rule {
+            match self.rule_for(&asked) {
                 Some(Answer::Wait) => changed.await,
                 Some(Answer::Refuse(status)) => return refusal(status),
-                Some(Answer::Say(value)) => return poem::web::Json(value).into_response(),
+                Some(Answer::Say(value) | Answer::SayOnce(value)) => return poem::web::Json(value).into_response(),
                 None => return self.forward(request, &asked).await,
             }
+        }
+    }
+
+    fn rule_for(&self, asked: &str) -> Option<Answer> {
+        let mut rules = self.rules();
+        let place = rules.iter().position(|(begin, _)| asked.starts_with(begin))?;
+        match &rules[place].1 {
+            Answer::SayOnce(_) => Some(rules.remove(place).1),
+            answer => Some(answer.clone()),
         }
     }
 

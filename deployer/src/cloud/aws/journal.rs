@@ -22,7 +22,7 @@ pub struct Journal(Arc<Mutex<BTreeMap<String, usize>>>);
 pub struct Tally {
     /// All of them.
     pub calls: usize,
-    /// Those that may have changed something.
+    /// The calls that may have changed something.
     pub mutating: usize,
 }
 

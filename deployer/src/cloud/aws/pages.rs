@@ -41,6 +41,8 @@ pages! {
         { auto_scaling_groups: aws_sdk_autoscaling::types::AutoScalingGroup, next_token }
     aws_sdk_cloudwatch::describe_alarms::DescribeAlarmsOutput
         { metric_alarms: aws_sdk_cloudwatch::types::MetricAlarm, next_token }
+    aws_sdk_cloudwatch::get_metric_data::GetMetricDataOutput
+        { metric_data_results: aws_sdk_cloudwatch::types::MetricDataResult, next_token }
     aws_sdk_cloudwatchlogs::describe_log_groups::DescribeLogGroupsOutput
         { log_groups: aws_sdk_cloudwatchlogs::types::LogGroup, next_token }
     aws_sdk_cloudwatchlogs::filter_log_events::FilterLogEventsOutput
@@ -57,9 +59,14 @@ pages! {
         { launch_templates: aws_sdk_ec2::types::LaunchTemplate, next_token }
     aws_sdk_ec2::describe_route_tables::DescribeRouteTablesOutput
         { route_tables: aws_sdk_ec2::types::RouteTable, next_token }
+    aws_sdk_ec2::describe_security_group_rules::DescribeSecurityGroupRulesOutput
+        { security_group_rules: aws_sdk_ec2::types::SecurityGroupRule, next_token }
     aws_sdk_ec2::describe_security_groups::DescribeSecurityGroupsOutput
         { security_groups: aws_sdk_ec2::types::SecurityGroup, next_token }
+    aws_sdk_ec2::describe_internet_gateways::DescribeInternetGatewaysOutput
+        { internet_gateways: aws_sdk_ec2::types::InternetGateway, next_token }
     aws_sdk_ec2::describe_subnets::DescribeSubnetsOutput { subnets: aws_sdk_ec2::types::Subnet, next_token }
+    aws_sdk_ec2::describe_vpcs::DescribeVpcsOutput { vpcs: aws_sdk_ec2::types::Vpc, next_token }
     aws_sdk_elasticloadbalancingv2::describe_account_limits::DescribeAccountLimitsOutput
         { limits: aws_sdk_elasticloadbalancingv2::types::Limit, next_marker }
     aws_sdk_elasticloadbalancingv2::describe_listeners::DescribeListenersOutput
@@ -78,6 +85,8 @@ pages! {
         { instance_profiles: aws_sdk_iam::types::InstanceProfile, marker }
     aws_sdk_iam::list_role_policies::ListRolePoliciesOutput { policy_names: String, marker }
     aws_sdk_iam::list_roles::ListRolesOutput { roles: aws_sdk_iam::types::Role, marker }
+    aws_sdk_iam::simulate_principal_policy::SimulatePrincipalPolicyOutput
+        { evaluation_results: aws_sdk_iam::types::EvaluationResult, marker }
     aws_sdk_lambda::list_functions::ListFunctionsOutput
         { functions: aws_sdk_lambda::types::FunctionConfiguration, next_marker }
     aws_sdk_lambda::list_versions_by_function::ListVersionsByFunctionOutput

@@ -26,7 +26,7 @@ pub struct LogPlace {
     pub reports: Option<Reports>,
 }
 
-/// What logs.
+/// The kind of a log source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Each log stream is an instance.

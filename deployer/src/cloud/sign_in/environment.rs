@@ -22,10 +22,10 @@ const OTHERS: &[&str] = &["HOME", "SECRET_ACCESS_KEY", "SSL_CERT_FILE"];
 struct Setting {
     variable: &'static str,
     key: &'static str,
-    takes: Takes,
+    syntax: Syntax,
 }
 
-enum Takes {
+enum Syntax {
     /// `true` or `false`.
     Switch,
     /// One of these, in upper or lower case.
@@ -60,21 +60,21 @@ const SETTINGS: &[Setting] = &[
     Setting {
         variable: "AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES",
         key: "request_min_compression_size_bytes",
-        takes: Takes::UpTo(10_485_760),
+        syntax: Syntax::UpTo(10_485_760),
     },
-    Setting { variable: "AWS_EXECUTION_ENV", key: "", takes: Takes::Words },
-    Setting { variable: "AWS_SDK_UA_APP_ID", key: "sdk_ua_app_id", takes: Takes::Words },
-    Setting { variable: "AWS_EC2_METADATA_SERVICE_ENDPOINT", key: "", takes: Takes::Address },
-    Setting { variable: "AWS_CONTAINER_CREDENTIALS_FULL_URI", key: "", takes: Takes::Request },
-    Setting { variable: "AWS_ENDPOINT_URL", key: "endpoint_url", takes: Takes::Address },
+    Setting { variable: "AWS_EXECUTION_ENV", key: "", syntax: Syntax::Words },
+    Setting { variable: "AWS_SDK_UA_APP_ID", key: "sdk_ua_app_id", syntax: Syntax::Words },
+    Setting { variable: "AWS_EC2_METADATA_SERVICE_ENDPOINT", key: "", syntax: Syntax::Address },
+    Setting { variable: "AWS_CONTAINER_CREDENTIALS_FULL_URI", key: "", syntax: Syntax::Request },
+    Setting { variable: "AWS_ENDPOINT_URL", key: "endpoint_url", syntax: Syntax::Address },
 ];
 
 const fn switch(variable: &'static str, key: &'static str) -> Setting {
-    Setting { variable, key, takes: Takes::Switch }
+    Setting { variable, key, syntax: Syntax::Switch }
 }
 
 const fn one_of(variable: &'static str, key: &'static str, words: &'static [&'static str]) -> Setting {
-    Setting { variable, key, takes: Takes::OneOf(words) }
+    Setting { variable, key, syntax: Syntax::OneOf(words) }
 }
 
 /// `AWS_ENDPOINT_URL_S3` and those of the other services.
@@ -129,8 +129,8 @@ impl Environment {
         for (name, value) in self.0.iter().filter(|(name, _)| self.get(name).is_some()) {
             let setting = SETTINGS.iter().find(|setting| setting.variable == name);
             match setting {
-                Some(setting) => setting.takes.check(name, value)?,
-                None if name.starts_with(ENDPOINT_OF_A_SERVICE) => Takes::Address.check(name, value)?,
+                Some(setting) => setting.syntax.check(name, value)?,
+                None if name.starts_with(ENDPOINT_OF_A_SERVICE) => Syntax::Address.check(name, value)?,
                 None => {}
             }
         }
@@ -141,9 +141,9 @@ impl Environment {
 /// Checks the settings of a profile that correspond to variables.
 pub fn check_profile<'a>(profile: &str, value_of: impl Fn(&str) -> Option<&'a str>) -> Result<(), Trouble> {
     let keyed = SETTINGS.iter().filter(|setting| !setting.key.is_empty());
-    for Setting { key, takes, .. } in keyed {
+    for Setting { key, syntax, .. } in keyed {
         if let Some(value) = value_of(key).filter(|value| !value.trim().is_empty()) {
-            takes.check(&format!("{key} of profile {profile}"), value)?;
+            syntax.check(&format!("{key} of profile {profile}"), value)?;
         }
     }
     Ok(())
@@ -151,29 +151,29 @@ pub fn check_profile<'a>(profile: &str, value_of: impl Fn(&str) -> Option<&'a st
 
 /// Checks an address that was composed from variables and profiles.
 pub fn check_address(name: &str, value: &str) -> Result<(), Trouble> {
-    Takes::Address.check(name, value)
+    Syntax::Address.check(name, value)
 }
 
-impl Takes {
+impl Syntax {
     fn check(&self, name: &str, value: &str) -> Result<(), Trouble> {
         let refused = |remedy: String| Err(Trouble::setting(format!("{name} cannot be {value:?}"), remedy));
         match self {
-            Takes::Switch if !is_one_of(&["true", "false"], value) => {
+            Syntax::Switch if !is_one_of(&["true", "false"], value) => {
                 refused(format!("set {name} to true or false, or unset it"))
             }
-            Takes::OneOf(words) if !is_one_of(words, value) => {
+            Syntax::OneOf(words) if !is_one_of(words, value) => {
                 refused(format!("set {name} to {}, or unset it", words.join(" or ")))
             }
-            Takes::UpTo(most) if !value.trim().parse().is_ok_and(|number: u64| number <= *most) => {
+            Syntax::UpTo(most) if !value.trim().parse().is_ok_and(|number: u64| number <= *most) => {
                 refused(format!("set {name} to a number up to {most}, or unset it"))
             }
-            Takes::Words if !value.chars().all(|c| c == ' ' || c.is_ascii_graphic()) => {
+            Syntax::Words if !value.chars().all(|c| c == ' ' || c.is_ascii_graphic()) => {
                 refused(format!("set {name} to printable ASCII, or unset it"))
             }
-            Takes::Address if !is_address(value) => {
+            Syntax::Address if !is_address(value) => {
                 refused(format!("set {name} to the address of a server, such as http://127.0.0.1:4566, or unset it"))
             }
-            Takes::Request if !is_request(value) => {
+            Syntax::Request if !is_request(value) => {
                 refused(format!("set {name} to an http address, such as http://127.0.0.1/credentials, or unset it"))
             }
             _ => Ok(()),

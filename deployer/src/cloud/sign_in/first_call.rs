@@ -83,9 +83,9 @@ fn first_rest(aws: &Aws) -> Duration {
     Duration::from_millis(if aws.is_here() { 20 } else { 300 })
 }
 
-/// One attempt. A remote server that has sent nothing when time is up is not asked again.
+/// One attempt. A remote server that has sent nothing by the time limit is not tried again.
 async fn in_time(aws: &Aws, begun: Instant) -> Option<Result<GetCallerIdentityOutput, Refusal>> {
-    // Two, because the second one knows AWS's clock.
+    // Two, because the second one uses AWS's clock.
     let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(first_rest(aws));
     let patient = config::Config::builder().retry_config(retries);
     let call = aws.sts.get_caller_identity().customize().config_override(patient).send();
@@ -136,7 +136,7 @@ fn site(aws: &Aws, source: &Source, identity: &GetCallerIdentityOutput) -> Resul
     }
 }
 
-const NOT_AWS: &str = "what answers is not AWS: check AWS_ENDPOINT_URL, HTTPS_PROXY and the network";
+const NOT_AWS: &str = "the server that answers is not AWS: check AWS_ENDPOINT_URL, HTTPS_PROXY and the network";
 
 fn server(aws: &Aws) -> String {
     aws.sts_endpoint.clone().unwrap_or_else(|| format!("AWS in {}", aws.region))

@@ -65,14 +65,15 @@ impl Provider {
         Ok(())
     }
 
-    /// When the keys in environment variables expire, if a variable says so. The AWS CLI sets it when it exports them.
+    /// When the keys in environment variables expire, if a variable has the time. The AWS CLI sets it when it exports
+    /// them.
     fn announced(&self) -> Option<SystemTime> {
         let Source::Environment { temporary: true } = self.source else { return None };
         let end = std::env::var("AWS_CREDENTIAL_EXPIRATION").ok()?;
         DateTime::from_str(end.trim(), Format::DateTimeWithOffset).ok()?.try_into().ok()
     }
 
-    /// When the prepared credentials expire, if their source says so.
+    /// When the prepared credentials expire, if their source has the time.
     pub fn expires(&self) -> Option<SystemTime> {
         *self.expires.lock()
     }
@@ -100,7 +101,7 @@ impl Provider {
         let is_key = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_graphic());
         match is_key(credentials.access_key_id()) && credentials.session_token().is_none_or(is_key) {
             true => Ok(credentials),
-            false => Err(self.source.failed("what it gives are no keys", self.source.renew())),
+            false => Err(self.source.failed("its credentials are malformed", self.source.renew())),
         }
     }
 

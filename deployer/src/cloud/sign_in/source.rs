@@ -26,7 +26,7 @@ pub enum Source {
     },
     /// The endpoint of a container's credentials, at this address.
     Container(String),
-    /// The metadata service of an instance, or no source at all: only a request can tell.
+    /// The metadata service of an instance, or no source at all: only a request shows which.
     Instance {
         /// Its address; `None` if it is disabled.
         address: Option<String>,
@@ -183,7 +183,7 @@ impl Source {
             }
             Source::Profile(chain) => chain.renew(),
             Source::WebIdentity { file } => format!("have a new token written to {file}"),
-            Source::Container(_) => "give the task or the pod a role that AWS knows".into(),
+            Source::Container(_) => "give the task or the pod a role that exists in AWS".into(),
             Source::Instance { .. } => SIGN_IN.into(),
         }
     }
@@ -196,7 +196,7 @@ impl Source {
         }
     }
 
-    /// Whether its keys are temporary, although it does not say when they expire.
+    /// Whether its keys are temporary, although their expiry is unknown.
     pub fn is_temporary(&self) -> bool {
         matches!(
             self,
@@ -224,7 +224,7 @@ impl Source {
     }
 
     /// Explains why it gave no credentials: `said` are the SDK's messages, outermost first; `whole` is the full debug
-    /// text, since some errors say nothing in their messages.
+    /// text, since some errors have empty messages.
     pub fn explain(&self, said: &[String], whole: &str) -> Trouble {
         let cause = said.last().cloned().unwrap_or_default();
         if let Source::Instance { address, profile, places } = self {
@@ -291,7 +291,7 @@ impl Source {
         }
     }
 
-    /// The SDK would block on a cached login that is not a regular file, even after everything else has given up.
+    /// The SDK would block on a cached login that is not a regular file, even after every other wait has timed out.
     fn check_kept(&self, environment: &Environment) -> Result<(), Trouble> {
         let Source::Profile(chain) = self else { return Ok(()) };
         let below_home = |path: &str| environment.home().map(|home| home.join(path));
@@ -386,7 +386,7 @@ fn no_profile_remedy(profiles: &Profiles, name: &str) -> String {
     }
     match names.is_empty() {
         true => format!("make it with `aws configure --profile {name}` or `aws configure sso --profile {name}`"),
-        false => format!("there are: {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+        false => format!("choose from: {}", names.into_iter().collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -413,7 +413,7 @@ fn no_credentials(address: Option<&str>, profile: Option<&str>, places: &str, sa
     let metadata = match address {
         None => "the instance metadata service is off (AWS_EC2_METADATA_DISABLED)".into(),
         Some(address) => match status(&all) {
-            Some(404) => format!("{address} says that this instance has no role"),
+            Some(404) => format!("{address} reports that this instance has no role"),
             Some(status) => format!("the instance metadata service at {address} answers {status}"),
             None => format!("no instance metadata service answers at {address}"),
         },

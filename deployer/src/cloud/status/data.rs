@@ -1,4 +1,4 @@
-//! How much buckets and tables hold.
+//! The size of the data in buckets and tables.
 
 use serde::Serialize;
 

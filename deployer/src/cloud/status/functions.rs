@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cloud::{
     aws::Aws,
-    why::{self, FunctionPlace},
+    why::{self, FunctionNames},
 };
 
 /// The state of a function.
@@ -28,8 +28,8 @@ pub struct FunctionStatus {
 }
 
 /// Reads the state of a function.
-pub(super) async fn read(aws: &Aws, place: &FunctionPlace) -> FunctionStatus {
-    let evidence = why::collect_function(aws, place).await;
+pub(super) async fn read(aws: &Aws, names: &FunctionNames) -> FunctionStatus {
+    let evidence = why::collect_function(aws, names).await;
     let problem = why::function_verdict(&evidence).map(|verdict| verdict.words);
     let healthy = match (&problem, &evidence.state) {
         (Some(_), _) => Some(false),
@@ -38,7 +38,7 @@ pub(super) async fn read(aws: &Aws, place: &FunctionPlace) -> FunctionStatus {
     };
     let state = evidence.state.iter().flatten().map(|it| it.state.clone()).find(|state| !state.is_empty());
     FunctionStatus {
-        name: place.entry.clone(),
+        name: names.entry.clone(),
         healthy,
         exists: evidence.state.iter().flatten().next().is_some(),
         state,

@@ -20,7 +20,7 @@ use crate::{
     cost::Cost,
     engine::{AT_ONCE, look},
     kinds::bucket::Bucket,
-    page::Places,
+    page::ResourceNames,
 };
 
 /// The state of a stack. Its fields are the keys of `status --json`.
@@ -36,10 +36,10 @@ pub struct Status {
     pub at: Option<String>,
     /// Whether everything is healthy.
     pub healthy: bool,
-    /// Everything that it runs and holds.
+    /// Its services, functions and data.
     #[serde(flatten)]
     pub contents: Contents,
-    /// What a month of it costs.
+    /// Its monthly cost.
     pub cost: Cost,
     /// The differences from `stack.yaml`.
     pub drift: Drift,
@@ -48,7 +48,7 @@ pub struct Status {
     pub options: &'static str,
 }
 
-/// How much a plan would change.
+/// The number of changes that a plan would make.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Drift {
     /// The number of changes; `None` if unknown.
@@ -78,7 +78,7 @@ impl Contents {
     /// Whether everything runs and nothing is missing. What could not be read does not count as healthy.
     pub fn is_healthy(&self) -> bool {
         self.deployed == Some(true)
-            && self.services.iter().all(|it| it.healthy == Some(true) || it.is_resting())
+            && self.services.iter().all(|it| it.healthy == Some(true) || it.is_off())
             && self.functions.iter().all(|it| it.healthy == Some(true))
             && self.buckets.iter().all(|it| it.exists == Some(true))
             && self.tables.iter().all(|it| it.is_healthy() == Some(true))
@@ -86,14 +86,14 @@ impl Contents {
 }
 
 /// Reads the state of everything.
-pub async fn read(aws: &Aws, places: &Places, account: &str) -> Contents {
-    let anchor = Bucket { name: places.anchor.clone(), account: account.into() };
+pub async fn read(aws: &Aws, names: &ResourceNames, account: &str) -> Contents {
+    let anchor = Bucket { name: names.anchor.clone(), account: account.into() };
     let (has_anchor, services, functions, buckets, tables) = futures::join!(
         look(|| anchor.exists(aws)),
-        all(stream::iter(&places.services).map(|place| services::read(aws, place))),
-        all(stream::iter(&places.functions).map(|place| functions::read(aws, place))),
-        all(stream::iter(&places.buckets).map(|(entry, name)| data::bucket(aws, entry, name, account))),
-        all(stream::iter(&places.tables).map(|(entry, name)| data::table(aws, entry, name))),
+        all(stream::iter(&names.services).map(|names| services::read(aws, names))),
+        all(stream::iter(&names.functions).map(|names| functions::read(aws, names))),
+        all(stream::iter(&names.buckets).map(|(entry, name)| data::bucket(aws, entry, name, account))),
+        all(stream::iter(&names.tables).map(|(entry, name)| data::table(aws, entry, name))),
     );
     let exists = services.iter().any(|it| it.exists)
         || functions.iter().any(|it| it.exists)

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use crate::{
     cloud::{
         aws::{Aws, found},
-        why::{FunctionPlace, Place},
+        why::{FunctionNames, ServiceNames},
     },
     engine::{Fault, look},
     page::user_data::program,
@@ -23,18 +23,18 @@ pub struct Deployed {
 }
 
 /// Reads which programs these functions and services have. Those that do not exist are left out.
-pub async fn deployed(aws: &Aws, functions: &[&FunctionPlace], services: &[&Place]) -> Result<Deployed, Fault> {
-    let functions = functions.iter().map(async |place| {
-        let answer = look(async || found(aws.lambda.get_function().function_name(&place.name).send().await)).await?;
+pub async fn deployed(aws: &Aws, functions: &[&FunctionNames], services: &[&ServiceNames]) -> Result<Deployed, Fault> {
+    let functions = functions.iter().map(async |names| {
+        let answer = look(async || found(aws.lambda.get_function().function_name(&names.name).send().await)).await?;
         let sha256 = answer.and_then(|answer| answer.configuration?.code_sha256);
-        Ok::<_, Fault>(sha256.map(|sha256| (place.entry.clone(), sha256)))
+        Ok::<_, Fault>(sha256.map(|sha256| (names.entry.clone(), sha256)))
     });
-    let services = services.iter().map(async |place| {
-        let call = aws.ec2.describe_launch_template_versions().launch_template_name(&place.template);
+    let services = services.iter().map(async |names| {
+        let call = aws.ec2.describe_launch_template_versions().launch_template_name(&names.template);
         let answer = look(async || found(call.clone().versions("$Latest").send().await)).await?;
         let newest = answer.and_then(|answer| answer.launch_template_versions?.into_iter().next());
-        let sha256 = newest.and_then(|newest| sha256_in(&newest, &place.reports.bucket));
-        Ok::<_, Fault>(sha256.map(|sha256| (place.service.clone(), sha256)))
+        let sha256 = newest.and_then(|newest| sha256_in(&newest, &names.reports.bucket));
+        Ok::<_, Fault>(sha256.map(|sha256| (names.service.clone(), sha256)))
     });
     let (functions, services) = futures::try_join!(try_join_all(functions), try_join_all(services))?;
     Ok(Deployed {
@@ -67,10 +67,11 @@ mod tests {
             region: "us-east-1".into(),
             bucket: BUCKET.into(),
             key: "services/web/abc123".into(),
-            held: Vec::new(),
+            stored: Vec::new(),
             environment: [("SEED".into(), format!("s3://{BUCKET}/seed.json"))].into(),
             port: 8080,
             sha256: "abc123".into(),
+            commands: None,
             log_group: "/deployer/app/web".into(),
         };
         let encoded = STANDARD.encode(user_data.render().unwrap());

@@ -7,7 +7,7 @@ use crate::{
     cloud::{
         aws::{Aws, found},
         health::{self, Target},
-        why::{self, Evidence, Instance, Member, Place},
+        why::{self, Evidence, Instance, Member, ServiceNames},
     },
     config::HTTPS_PORT,
     engine::{Fault, look},
@@ -62,7 +62,7 @@ pub struct ServiceStatus {
 
 impl ServiceStatus {
     /// Whether it is off as intended: paused without a load balancer, or ended.
-    pub fn is_resting(&self) -> bool {
+    pub fn is_off(&self) -> bool {
         self.ended || (self.paused.is_some() && self.is_empty && self.address.is_none() && self.unread.is_empty())
     }
 }
@@ -87,13 +87,13 @@ pub struct InstanceStatus {
 }
 
 /// Reads the state of a service.
-pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
+pub(super) async fn read(aws: &Aws, names: &ServiceNames) -> ServiceStatus {
     let mut unread = Vec::new();
     let (group, launches, instances, wiring) = futures::join!(
-        look(|| why::group(aws, place)),
-        look(|| why::launches(aws, place)),
-        look(|| why::instances(aws, place)),
-        look(|| why::wiring(aws, place)),
+        look(|| why::group(aws, names)),
+        look(|| why::launches(aws, names)),
+        look(|| why::instances(aws, names)),
+        look(|| why::wiring(aws, names)),
     );
     let group = why::keep(&mut unread, "the Auto Scaling group", group);
     let launches = why::keep(&mut unread, "its activities", launches).unwrap_or_default();
@@ -107,36 +107,36 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
             None => Ok(None),
         }
     };
-    let (targets, released) = futures::join!(targets, released(aws, place, release.as_deref()));
+    let (targets, released) = futures::join!(targets, released(aws, names, release.as_deref()));
     let targets = why::keep(&mut unread, "the targets' health", targets).flatten();
     let released = why::keep(&mut unread, "the launch template", released).flatten();
     let members = group.iter().flatten().flat_map(|group| group.members.clone()).collect();
     let instances = merged(members, instances, targets.as_deref());
-    let (port, host) = (u16::try_from(place.front_port).unwrap_or_default(), wiring.as_ref().map(|it| it.host.clone()));
+    let (port, host) = (u16::try_from(names.front_port).unwrap_or_default(), wiring.as_ref().map(|it| it.host.clone()));
     let is_https = wiring.as_ref().is_some_and(|it| it.is_https);
     let host = host.filter(|host| !host.is_empty());
     let zones = wiring.as_ref().map_or(0, |it| it.zones);
-    let exists = (host.is_some() && place.behind.is_none()) || group.iter().flatten().next().is_some();
-    let rest = group.iter().flatten().map(|group| group.rest.clone()).next().unwrap_or_default();
+    let exists = (host.is_some() && names.behind.is_none()) || group.iter().flatten().next().is_some();
+    let downtime = group.iter().flatten().map(|group| group.downtime.clone()).next().unwrap_or_default();
     let (has_group, has_targets, has_wiring) = (group.is_some(), targets.is_some(), wiring.is_some());
     let evidence = Evidence { group, launches, wiring, targets: targets.unwrap_or_default(), ..Evidence::default() };
     let healthy = (has_group && has_targets && has_wiring).then(|| evidence.is_up());
     let newest = evidence.launches.first().and_then(|launch| launch.failure.clone());
-    let ended = rest.has_ended();
-    let front = match (&host, place.domain.as_ref().filter(|_| is_https)) {
-        (Some(_), Some(domain)) => Some(https_url(domain, aws.front_port(&place.balancer, HTTPS_PORT).await)),
+    let ended = downtime.has_ended();
+    let front = match (&host, names.domain.as_ref().filter(|_| is_https)) {
+        (Some(_), Some(domain)) => Some(https_url(domain, aws.front_port(&names.balancer, HTTPS_PORT).await)),
         (Some(host), None) => Some(url(host, port)),
         (None, _) => None,
     };
-    let address = front.map(|front| place.behind.as_ref().map_or(front.clone(), |behind| behind.url(&front)));
+    let address = front.map(|front| names.behind.as_ref().map_or(front.clone(), |behind| behind.url(&front)));
     ServiceStatus {
-        name: place.service.clone(),
-        // Neither well nor ill: it is off.
-        healthy: healthy.filter(|_| !ended && !rest.is_paused()),
-        paused: rest.paused,
-        ends: rest.ends,
+        name: names.service.clone(),
+        // Neither healthy nor unhealthy: it is off.
+        healthy: healthy.filter(|_| !ended && !downtime.is_paused()),
+        paused: downtime.paused,
+        ends: downtime.ends,
         ended,
-        https: place.domain.as_ref().filter(|_| has_wiring).map(|_| if is_https { "served" } else { PENDING }),
+        https: names.domain.as_ref().filter(|_| has_wiring).map(|_| if is_https { "served" } else { PENDING }),
         address,
         instances_healthy: has_targets.then(|| evidence.healthy()),
         instances_wanted: has_group.then(|| evidence.wanted()),
@@ -147,14 +147,14 @@ pub(super) async fn read(aws: &Aws, place: &Place) -> ServiceStatus {
         unread,
         exists,
         zones,
-        is_empty: rest.is_empty,
+        is_empty: downtime.is_empty,
     }
 }
 
 /// Returns when this version of the launch template was made.
-async fn released(aws: &Aws, place: &Place, version: Option<&str>) -> Result<Option<DateTime>, Fault> {
+async fn released(aws: &Aws, names: &ServiceNames, version: Option<&str>) -> Result<Option<DateTime>, Fault> {
     let Some(version) = version else { return Ok(None) };
-    let call = aws.ec2.describe_launch_template_versions().launch_template_name(&place.template).versions(version);
+    let call = aws.ec2.describe_launch_template_versions().launch_template_name(&names.template).versions(version);
     let answer = found(call.send().await)?;
     Ok(answer.and_then(|answer| answer.launch_template_versions().first()?.create_time().copied()))
 }

@@ -3,10 +3,13 @@
 //! Certain causes come before likely ones, and causes early in the path of a request before later ones.
 
 use super::{
-    evidence::{Evidence, HeldFailure, UNFIT, UNREACHABLE},
+    evidence::{Evidence, Launch, Stage, UNFIT, UNREACHABLE, UnreadableValue},
     report::{End, Line, ends},
 };
-use crate::cloud::{health::refusal_of, held::Presence};
+use crate::{
+    cloud::{health::refusal_of, stored_values::Presence},
+    page::user_data::SETUP,
+};
 
 /// Why something is not healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,7 @@ const UP: &str = "run `up`, which reverts the manual change";
 
 const CAUSES: &[Cause] = &[
     cause("alarm", alarm, "correct the service, and run `up`; `bake: 0` turns the alarms off", "bake"),
+    cause("rolled-back", rolled_back, "correct the service, and run `up`", ""),
     cause("no-group", no_group, "run `up`", ""),
     cause(
         "suspended",
@@ -100,6 +104,13 @@ const CAUSES: &[Cause] = &[
     cause("program-missing", program_missing, "run `up`, which uploads the program again", "package"),
     cause("program-damaged", program_damaged, "run `up`, which uploads the program again", "package"),
     cause(
+        "packages",
+        packages,
+        "correct `packages`: `dnf search` on an instance, or the list of packages of Amazon Linux 2023, has the names",
+        "packages",
+    ),
+    cause("setup", setup, "correct `setup` or the files of the folder, and run `up`", "setup"),
+    cause(
         "architecture",
         architecture,
         "choose an `instance_type` of the program's architecture, or build the program for it",
@@ -119,7 +130,20 @@ const CAUSES: &[Cause] = &[
     ),
     cause("denied", denied, "add what the service uses to `uses`, and run `up`", "uses"),
     cause("port-taken", port_taken, "choose another `port`", "port"),
+    cause(
+        "command-missing",
+        command_missing,
+        "correct `run`, add the package with the program to `packages`, or install it in `setup`",
+        "run",
+    ),
     cause("exits", exits, "correct the service or its `environment`, and run `up`", "environment"),
+    cause(
+        "setting-up",
+        setting_up,
+        "wait; if it takes longer than the grace period, raise `grace_period_s`: the group replaces the instance before it is \
+         ready",
+        "setup",
+    ),
     cause(
         "another-port",
         another_port,
@@ -133,6 +157,7 @@ const CAUSES: &[Cause] = &[
         "health_check",
     ),
     cause("health-error", health_error, "make the service answer its health check with 200", "health_check"),
+    cause("health-failed", health_failed, "make the service answer its health check with 200", "health_check"),
     cause("slow-start", slow_start, "raise `grace_period_s`, or make it start faster", "grace_period_s"),
     cause(
         "no-answer",
@@ -160,6 +185,54 @@ impl Evidence {
     /// Whether the service is healthy and reachable.
     pub fn is_up(&self) -> bool {
         self.healthy() >= self.wanted() && self.wiring.as_ref().is_none_or(|wiring| wiring.listens && wiring.forwards)
+    }
+
+    /// Whether nothing is wrong: it is up, its service stays up, no call of it was denied lately, and no new release of it
+    /// fails.
+    pub fn is_well(&self) -> bool {
+        self.is_up() && !self.exits_again() && self.denial.is_none() && !self.fails_roll_out()
+    }
+
+    /// Whether the newest release was rolled back.
+    pub fn is_rolled_back(&self) -> bool {
+        self.roll_out.as_ref().is_some_and(|it| it.stage == Stage::Back)
+    }
+
+    /// Whether the service exits again and again, on an instance that is found healthy in between, or one that was replaced.
+    fn exits_again(&self) -> bool {
+        self.reports.iter().any(|report| report.exits_again(self.now_s))
+    }
+
+    /// Whether an instance of the release that is being rolled out is not healthy, or one has been replaced.
+    fn fails_roll_out(&self) -> bool {
+        let Some(roll_out) = self.roll_out.as_ref().filter(|it| it.stage == Stage::Forward) else { return false };
+        let members = self.group.iter().flatten().flat_map(|group| &group.members);
+        let new = members.filter(|member| member.release.as_ref() == Some(&roll_out.release));
+        let new: Vec<&str> = new.map(|member| member.id.as_str()).collect();
+        let is_ill = |state: &str| matches!(state, "unhealthy" | "unhealthy.draining" | "unavailable");
+        let has_exited =
+            |id: &str| self.reports.iter().any(|report| report.instance == id && !ends(&report.lines).is_empty());
+        self.targets.iter().any(|target| new.contains(&target.id.as_str()) && is_ill(&target.state))
+            || new.iter().any(|id| has_exited(id))
+            || self.replaced(roll_out.begun_s).next().is_some()
+    }
+
+    /// The launches since this time whose instance the group has replaced, because it was unhealthy after its grace period.
+    fn replaced(&self, since_s: i64) -> impl Iterator<Item = &Launch> {
+        let is_replaced = |id: &str| self.launches.iter().any(|it| it.ends && it.is_replacement() && it.instance == id);
+        let launches = self.launches.iter().filter(move |it| !it.ends && it.at_s >= since_s);
+        launches.filter(move |it| !it.instance.is_empty() && is_replaced(&it.instance))
+    }
+
+    /// The last instance that was launched to the end, if the group has replaced it: the one launched in its place is
+    /// starting. One of an earlier release does not count.
+    fn last_replaced(&self) -> Option<&Launch> {
+        let launched: Vec<&Launch> = self.launches.iter().filter(|it| !it.ends && !it.instance.is_empty()).collect();
+        let since_s = self.roll_out.as_ref().map_or(i64::MIN, |roll_out| match roll_out.stage {
+            Stage::Back => roll_out.undone_s.unwrap_or(i64::MAX),
+            Stage::Forward | Stage::Over => roll_out.begun_s,
+        });
+        self.replaced(since_s).find(|it| launched.iter().take(2).any(|newest| newest.instance == it.instance))
     }
 
     /// The number of healthy targets.
@@ -210,6 +283,13 @@ impl Evidence {
         report.facts.get("http")?.parse().ok()
     }
 
+    /// Whether the program had begun when the instance reported.
+    fn has_begun(&self) -> bool {
+        self.reports.iter().any(|report| {
+            report.facts.get("ActiveState").is_some_and(|state| state == "active") || report.lines.iter().any(has_run)
+        })
+    }
+
     fn statuses(&self) -> Option<String> {
         let target = self.target(&["Target.ResponseCodeMismatch"])?;
         let (_, codes) = target.description.split_once('[')?;
@@ -218,7 +298,7 @@ impl Evidence {
 }
 
 /// The programs that write to the journal of a service before its program runs; empty if unknown.
-const TOOLS: &[&str] = &["", "systemd", "aws", "bash", "sha256sum", "chmod", "cloud-init"];
+const TOOLS: &[&str] = &["", "systemd", "aws", "bash", "sha256sum", "chmod", "cloud-init", SETUP];
 
 /// Whether the program has run when this line was written.
 pub(super) fn has_run(line: &Line) -> bool {
@@ -227,8 +307,20 @@ pub(super) fn has_run(line: &Line) -> bool {
 
 /// The service is healthy again, with the release before.
 fn alarm(it: &Evidence) -> Option<String> {
-    let (release, why) = it.rolled_back.as_ref().filter(|_| it.is_up())?;
-    Some(format!("AWS rolled release {release} back: {why}"))
+    let roll_out = it.roll_out.as_ref().filter(|roll_out| roll_out.stage == Stage::Back && it.is_well())?;
+    let why = roll_out.why.as_ref().filter(|_| roll_out.is_alarmed)?;
+    Some(format!("AWS rolled release {} back: {why}", roll_out.release))
+}
+
+/// The same for any other reason.
+fn rolled_back(it: &Evidence) -> Option<String> {
+    let roll_out = it.roll_out.as_ref().filter(|roll_out| roll_out.stage == Stage::Back && it.is_well())?;
+    let undone = format!("release {} was rolled back", roll_out.release);
+    Some(match (&roll_out.end, &roll_out.why) {
+        (Some(end), _) => format!("{undone}: its service {end}"),
+        (None, Some(why)) => format!("{undone}: {why}"),
+        (None, None) => undone,
+    })
 }
 
 fn no_group(it: &Evidence) -> Option<String> {
@@ -323,35 +415,35 @@ fn fetch_denied(it: &Evidence) -> Option<String> {
 
 /// The role of a service may read its own secrets only: AWS denies it one that does not exist (docs/aws.md §23).
 fn secret_missing(it: &Evidence) -> Option<String> {
-    let held = it.held.as_ref()?;
-    let what = &held.what;
-    if let Some(lack) = held.presence.as_ref().and_then(Presence::lack) {
+    let value = it.unreadable_value.as_ref()?;
+    let what = &value.what;
+    if let Some(lack) = value.presence.as_ref().and_then(Presence::lack) {
         return Some(format!("it cannot read {what}, which {lack}"));
     }
     let codes = ["ResourceNotFoundException", "ParameterNotFound", "InvalidRequestException"];
-    let is_missing = codes.iter().any(|code| held.why.contains(code));
-    is_missing.then(|| format!("it cannot read {what}: {}", held.why))
+    let is_missing = codes.iter().any(|code| value.why.contains(code));
+    is_missing.then(|| format!("it cannot read {what}: {}", value.why))
 }
 
 fn secret_denied(it: &Evidence) -> Option<String> {
-    let held = it.held.as_ref().filter(|held| held.why.contains("AccessDenied"))?;
-    Some(format!("its role may not read {}: {}", held.what, held.why))
+    let value = it.unreadable_value.as_ref().filter(|value| value.why.contains("AccessDenied"))?;
+    Some(format!("its role may not read {}: {}", value.what, value.why))
 }
 
 fn secret_unreachable(it: &Evidence) -> Option<String> {
-    let is_unreachable = |held: &&HeldFailure| UNREACHABLE.iter().any(|words| held.why.contains(words));
-    let held = it.held.as_ref().filter(is_unreachable)?;
-    Some(format!("its instances do not reach the service that keeps {}: {}", held.what, held.why))
+    let is_unreachable = |value: &&UnreadableValue| UNREACHABLE.iter().any(|words| value.why.contains(words));
+    let value = it.unreadable_value.as_ref().filter(is_unreachable)?;
+    Some(format!("its instances do not reach the service that keeps {}: {}", value.what, value.why))
 }
 
 fn secret_unfit(it: &Evidence) -> Option<String> {
-    let held = it.held.as_ref().filter(|held| held.why.contains(UNFIT))?;
-    Some(format!("it cannot read {}: {}", held.what, held.why))
+    let value = it.unreadable_value.as_ref().filter(|value| value.why.contains(UNFIT))?;
+    Some(format!("it cannot read {}: {}", value.what, value.why))
 }
 
 fn secret_unread(it: &Evidence) -> Option<String> {
-    let held = it.held.as_ref()?;
-    Some(format!("it cannot read {}: {}", held.what, held.why))
+    let value = it.unreadable_value.as_ref()?;
+    Some(format!("it cannot read {}: {}", value.what, value.why))
 }
 
 fn program_missing(it: &Evidence) -> Option<String> {
@@ -365,6 +457,30 @@ fn program_missing(it: &Evidence) -> Option<String> {
 fn program_damaged(it: &Evidence) -> Option<String> {
     it.failed_download(&["did NOT match"])
         .map(|_| "the program in the artifact bucket is not the one that was built".into())
+}
+
+fn packages(it: &Evidence) -> Option<String> {
+    let line = it.failed_download(&[
+        "Error: Unable to find a match",
+        "Error: Failed to download metadata",
+        "Error: local AWS:",
+    ])?;
+    Some(format!("dnf cannot install its `packages`: {}", line.text.trim_start_matches("Error: ")))
+}
+
+fn setup(it: &Evidence) -> Option<String> {
+    it.last_end().filter(|end| end.is_setup).map(|end| format!("it {end}"))
+}
+
+/// The exit code of bash if there is no such command. A program without one of its libraries has the same.
+const NOT_FOUND: u32 = 127;
+
+fn command_missing(it: &Evidence) -> Option<String> {
+    let end = it.last_end().filter(|end| end.is_program && end.status == NOT_FOUND)?;
+    let before =
+        end.words.strip_suffix(": command not found").or(end.words.strip_suffix(": No such file or directory"))?;
+    let (_, program) = before.strip_prefix("run: line ")?.split_once(": ")?;
+    Some(format!("its instances do not have {program}, which `run` starts: it {end}"))
 }
 
 fn architecture(it: &Evidence) -> Option<String> {
@@ -386,8 +502,9 @@ fn out_of_memory(it: &Evidence) -> Option<String> {
 }
 
 fn denied(it: &Evidence) -> Option<String> {
-    let line = it.line(&["is not authorized to perform"]).filter(|line| !["aws", "bash"].contains(&&*line.program))?;
-    Some(format!("the service lacks a permission: {}", line.text))
+    let line = it.line(&["is not authorized to perform"]).filter(|line| !["aws", "bash"].contains(&&*line.program));
+    let text = line.map(|line| &line.text).or(it.denial.as_ref())?;
+    Some(format!("the service lacks a permission: {text}"))
 }
 
 fn port_taken(it: &Evidence) -> Option<String> {
@@ -405,9 +522,17 @@ fn exits(it: &Evidence) -> Option<String> {
     })
 }
 
+/// The last output is that of a `setup` that has not ended.
+fn setting_up(it: &Evidence) -> Option<String> {
+    let lines = it.lines();
+    let last = lines.iter().rposition(|line| line.program == SETUP)?;
+    let is_over = |line: &Line| has_run(line) || line.text.contains(" process exited");
+    (!it.has_begun() && !lines[last..].iter().any(is_over)).then(|| "its `setup` is still running".into())
+}
+
 fn another_port(it: &Evidence) -> Option<String> {
     let refused = it.target(&["Target.FailedHealthChecks", "Target.Timeout"]).is_some();
-    (it.answered() == Some(0) && refused)
+    (it.answered() == Some(0) && it.has_begun() && (refused || it.last_replaced().is_some()))
         .then(|| format!("the service runs, but did not listen on port {} within two minutes", it.port))
 }
 
@@ -421,12 +546,15 @@ fn health_error(it: &Evidence) -> Option<String> {
     Some(format!("the service answers its health check, {}, with {codes}", it.path))
 }
 
+/// A release whose instances have answered their own machine, and were replaced nevertheless.
+fn health_failed(it: &Evidence) -> Option<String> {
+    it.last_replaced().filter(|_| it.answered().is_some_and(|status| status > 0))?;
+    Some(format!("the service runs, but fails its health check, {}, so the group replaces its instances", it.path))
+}
+
 fn slow_start(it: &Evidence) -> Option<String> {
-    let replaced = |launch: &&super::Launch| launch.cause.contains("ELB system health check failure");
-    let often = it.launches.iter().filter(replaced).count();
-    (often > 0).then(|| {
-        format!("it does not become healthy within {} s, after which the group replaces its instances", it.grace_s)
-    })
+    it.last_replaced()?;
+    Some(format!("it does not become healthy within {} s, after which the group replaces its instances", it.grace_s))
 }
 
 fn no_answer(it: &Evidence) -> Option<String> {
@@ -448,7 +576,7 @@ fn starting(it: &Evidence) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Group, HeldFailure, Instance, Launch, Wiring, report::Report};
+    use super::super::{Group, Instance, Launch, Member, RollOut, UnreadableValue, Wiring, report::Report};
     use super::*;
     use crate::cloud::health::Target;
 
@@ -489,8 +617,8 @@ mod tests {
         vec![Report::parse("i-1", "exit", 0, &text)]
     }
 
-    fn held(why: &str, presence: Option<Presence>) -> Option<HeldFailure> {
-        Some(HeldFailure { what: "TOKEN from the secret app/jwt".into(), why: why.into(), presence })
+    fn unreadable(why: &str, presence: Option<Presence>) -> Option<UnreadableValue> {
+        Some(UnreadableValue { what: "TOKEN from the secret app/jwt".into(), why: why.into(), presence })
     }
 
     fn group(change: impl FnOnce(&mut Group)) -> Option<Option<Group>> {
@@ -511,12 +639,26 @@ mod tests {
     }
 
     fn failed(text: &str) -> Vec<Launch> {
-        vec![Launch { failure: Some(text.into()), cause: String::new() }]
+        vec![Launch { failure: Some(text.into()), ..Launch::default() }]
     }
 
-    fn replaced() -> Launch {
-        let cause = "taken out of service in response to an ELB system health check failure";
-        Launch { failure: None, cause: cause.into() }
+    /// The launch of an instance at this time, and its replacement, newest first.
+    fn replaced(id: &str, at_s: i64) -> [Launch; 2] {
+        let cause = "taken out of service in response to an ELB system health check failure".into();
+        let launch = launched(id, at_s);
+        [Launch { cause, ends: true, at_s: at_s + 240, ..launch.clone() }, launch]
+    }
+
+    fn launched(id: &str, at_s: i64) -> Launch {
+        Launch { instance: id.into(), at_s, ..Launch::default() }
+    }
+
+    fn roll_out(stage: Stage) -> RollOut {
+        RollOut { release: "7".into(), begun_s: 100, stage, ..RollOut::default() }
+    }
+
+    fn healthy() -> Vec<Target> {
+        vec![Target { state: "healthy".into(), ..target("", "").remove(0) }]
     }
 
     fn wiring(change: fn(&mut Wiring)) -> Option<Wiring> {
@@ -526,7 +668,8 @@ mod tests {
     }
 
     fn answers(http: &str) -> Vec<Report> {
-        vec![Report::parse("i-1", "answers", 0, &format!("stage=answers port=8080 http={http}\n"))]
+        let text = format!("stage=answers port=8080 http={http}\nActiveState=active\nSubState=running\n");
+        vec![Report::parse("i-1", "answers", 0, &text)]
     }
 
     /// A cause, a part of its words, and what changes in the evidence of an unhealthy service. The causes have the order
@@ -535,8 +678,13 @@ mod tests {
 
     const CASES: &[Case] = &[
         ("alarm", "AWS rolled release 7 back: too many errors", |it| {
-            it.rolled_back = Some(("7".into(), "too many errors".into()));
-            it.targets = vec![Target { state: "healthy".into(), ..target("", "").remove(0) }];
+            let why = Some("too many errors".into());
+            it.roll_out = Some(RollOut { why, is_alarmed: true, ..roll_out(Stage::Back) });
+            it.targets = healthy();
+        }),
+        ("rolled-back", "release 7 was rolled back: Rolled back by user.", |it| {
+            it.roll_out = Some(RollOut { why: Some("Rolled back by user.".into()), ..roll_out(Stage::Back) });
+            it.targets = healthy();
         }),
         ("no-group", "does not exist", |it| it.group = Some(None)),
         ("suspended", "processes: Launch", |it| it.group = group(|it| it.suspended.push("Launch".into()))),
@@ -558,8 +706,8 @@ mod tests {
         ("impaired", "i-1", |it| {
             it.instances = vec![Instance { is_impaired: true, ..unhealthy().instances.remove(0) }]
         }),
-        ("user-data", "no YAML", |it| {
-            it.console = vec![Line::parse("2026 cloud-init: ERROR: the user data is no YAML")]
+        ("user-data", "not YAML", |it| {
+            it.console = vec![Line::parse("2026 cloud-init: ERROR: the user data is not YAML")]
         }),
         ("disk-full", "No space left on device", |it| {
             it.reports = fetching("download failed: s3://a/b to /opt/web [Errno 28] No space left on device")
@@ -571,21 +719,26 @@ mod tests {
             it.reports = fetching("fatal error: s3://a/b: AccessDenied: x is not authorized to perform: s3:GetObject")
         }),
         ("secret-missing", "TOKEN from the secret app/jwt, which does not exist", |it| {
-            it.held = held("(AccessDeniedException)", Some(Presence::Absent))
+            it.unreadable_value = unreadable("(AccessDeniedException)", Some(Presence::Absent))
         }),
         ("secret-missing", "scheduled for deletion", |it| {
-            it.held = held("(InvalidRequestException)", Some(Presence::Ending))
+            it.unreadable_value = unreadable("(InvalidRequestException)", Some(Presence::Ending))
         }),
-        ("secret-missing", "ParameterNotFound", |it| it.held = held("(ParameterNotFound)", None)),
-        ("secret-denied", "its role may not read TOKEN", |it| it.held = held("(AccessDeniedException)", None)),
+        ("secret-missing", "ParameterNotFound", |it| it.unreadable_value = unreadable("(ParameterNotFound)", None)),
+        ("secret-denied", "its role may not read TOKEN", |it| {
+            it.unreadable_value = unreadable("(AccessDeniedException)", None)
+        }),
         ("secret-unreachable", "do not reach the service that keeps TOKEN from the secret app/jwt", |it| {
             let why = "Connect timeout on endpoint URL: \"https://secretsmanager.us-east-1.amazonaws.com/\"";
-            it.held = held(why, Some(Presence::Present("1".into())));
+            it.unreadable_value = unreadable(why, Some(Presence::Present("1".into())));
         }),
         ("secret-unfit", "there is no such text", |it| {
-            it.held = held("jq: error (at <stdin>:1): there is no such text", Some(Presence::Present("1".into())))
+            it.unreadable_value =
+                unreadable("jq: error (at <stdin>:1): there is no such text", Some(Presence::Present("1".into())))
         }),
-        ("secret-unread", "(ThrottlingException)", |it| it.held = held("(ThrottlingException)", None)),
+        ("secret-unread", "(ThrottlingException)", |it| {
+            it.unreadable_value = unreadable("(ThrottlingException)", None)
+        }),
         ("program-missing", "not in the artifact bucket", |it| {
             it.reports = fetching("fatal error: s3://a/b: NoSuchKey: The specified key does not exist.")
         }),
@@ -596,6 +749,14 @@ mod tests {
         }),
         ("program-damaged", "not the one that was built", |it| {
             it.reports = fetching("sha256sum: WARNING: 1 computed checksum did NOT match")
+        }),
+        ("packages", "dnf cannot install its `packages`: Unable to find a match: pyton3", |it| {
+            it.reports = fetching("Error: Unable to find a match: pyton3")
+        }),
+        ("setup", "it cannot be set up: `setup` exits with 127: setup: line 1: pip: command not found", |it| {
+            let text = "stage=exit\n2026 host setup[1]: setup: line 1: pip: command not found\n\
+                2026 host systemd[1]: web.service: Control process exited, code=exited, status=127/n/a\n";
+            it.reports = vec![Report::parse("i-1", "exit", 0, text)];
         }),
         ("architecture", "another architecture", |it| {
             it.reports = exited("", "web.service: Failed at step EXEC spawning /opt/web: Exec format error")
@@ -615,9 +776,23 @@ mod tests {
         ("denied", "dynamodb:PutItem", |it| {
             it.reports = exited("x is not authorized to perform: dynamodb:PutItem", CRASH)
         }),
+        ("denied", "DynamoDB answers Query", |it| {
+            it.denial = Some("DynamoDB answers Query with 400, AccessDeniedException, to request R1".into());
+            it.targets = healthy();
+        }),
         ("port-taken", "cannot listen on port 8080", |it| it.reports = exited("Address already in use", CRASH)),
+        ("command-missing", "its instances do not have uvicorn, which `run` starts: it exits with 127", |it| {
+            it.reports = exited(
+                "run: line 1: uvicorn: command not found",
+                "web.service: Main process exited, code=exited, status=127/n/a",
+            )
+        }),
         ("exits", "exits with 78: JWT_AUDIENCE is not set, 3 times so far", |it| {
             it.reports = exited("JWT_AUDIENCE is not set", CRASH)
+        }),
+        ("setting-up", "its `setup` is still running", |it| {
+            it.console = vec![Line::parse("2026 setup[7]: setting up"), Line::parse("2026 setup[7]: a package is old")];
+            it.targets = target("Target.FailedHealthChecks", "");
         }),
         ("another-port", "did not listen on port 8080", |it| {
             it.reports = answers("000");
@@ -630,7 +805,11 @@ mod tests {
         ("health-error", "with 500", |it| {
             it.targets = target("Target.ResponseCodeMismatch", "Health checks failed with these codes: [500]")
         }),
-        ("slow-start", "within 120 s", |it| it.launches = vec![replaced()]),
+        ("health-failed", "fails its health check, /health", |it| {
+            it.launches = replaced("i-1", 0).into();
+            it.reports = answers("200");
+        }),
+        ("slow-start", "within 120 s", |it| it.launches = replaced("i-1", 0).into()),
         ("no-answer", "Request timed out", |it| it.targets = target("Target.Timeout", "Request timed out")),
         ("stopped", "i-1 was stopped", |it| {
             it.targets = target("Target.InvalidState", "Target is in the stopped state")
@@ -656,6 +835,44 @@ mod tests {
     }
 
     #[test]
+    fn a_start_is_slow_only_if_the_newest_instance_of_the_release_was_replaced() {
+        let cause = |launches: &[&[Launch]], roll_out: Option<RollOut>| {
+            let evidence = Evidence { launches: launches.concat(), roll_out, ..unhealthy() };
+            verdict(&evidence).map(|verdict| verdict.cause)
+        };
+        let old = replaced("i-1", 0);
+        assert_eq!(cause(&[&[launched("i-2", 240)], &old], None), Some("slow-start"), "i-2 is starting in its place");
+        assert_eq!(cause(&[&[launched("i-3", 999)], &[launched("i-2", 240)], &old], None), None, "i-2 was healthy");
+        assert_eq!(cause(&[&[launched("i-2", 240)], &old], Some(roll_out(Stage::Over))), None, "of an earlier release");
+        let back = RollOut { undone_s: Some(500), ..roll_out(Stage::Back) };
+        assert_eq!(cause(&[&replaced("i-2", 200)], Some(back.clone())), None, "of the release that was rolled back");
+        assert_eq!(cause(&[&replaced("i-2", 600)], Some(back)), Some("slow-start"));
+        assert_eq!(cause(&[&replaced("i-2", 200)], Some(roll_out(Stage::Forward))), Some("slow-start"));
+    }
+
+    #[test]
+    fn a_service_is_well_only_if_its_new_release_is_and_it_stays_up() {
+        let member =
+            |id: &str, release: &str| Member { id: id.into(), release: Some(release.into()), ..Member::default() };
+        let ill = Target { id: "i-2".into(), ..target("Target.ResponseCodeMismatch", "[500]").remove(0) };
+        let of = |stage: Stage, state: &str| Evidence {
+            group: group(|it| it.members = vec![member("i-1", "6"), member("i-2", "7")]),
+            roll_out: Some(roll_out(stage)),
+            targets: vec![healthy().remove(0), Target { state: state.into(), ..ill.clone() }],
+            ..unhealthy()
+        };
+        assert!(of(Stage::Forward, "initial").is_well() && of(Stage::Over, "unhealthy").is_well());
+        assert!(!of(Stage::Forward, "unhealthy").is_well());
+        let launches = [&[launched("i-3", 500)][..], &replaced("i-2", 200)].concat();
+        assert!(!Evidence { launches, ..of(Stage::Forward, "initial") }.is_well(), "one was replaced");
+        let crash = "stage=exit\n".to_owned() + &format!("2026 host systemd[1]: {CRASH}\n").repeat(3);
+        let reports = vec![Report::parse("i-1", "exit", 0, &crash)];
+        let evidence = Evidence { reports, targets: healthy(), ..unhealthy() };
+        assert!(evidence.is_up() && !evidence.is_well());
+        assert_eq!(verdict(&evidence).map(|verdict| verdict.cause), Some("exits"));
+    }
+
+    #[test]
     fn a_download_that_failed_only_at_first_is_no_cause() {
         let text = "stage=exit port=8080\nNRestarts=4\n\
             2026 host aws[1]: fatal error: Unable to locate credentials\n\
@@ -670,8 +887,27 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_has_not_begun_listens_on_no_wrong_port() {
+        let verdict_of = |text: &str| {
+            let reports = vec![Report::parse("i-1", "answers", 0, text)];
+            let evidence = Evidence { reports, targets: target("Target.FailedHealthChecks", ""), ..unhealthy() };
+            verdict(&evidence).map(|verdict| verdict.cause)
+        };
+        let silent = "stage=answers port=8080 http=000\nActiveState=activating\nSubState=start-pre\n";
+        let line = |program: &str, text: &str| format!("2026 host {program}[1]: {text}\n");
+        assert_eq!(verdict_of(&(silent.to_owned() + &line("setup", "setting up"))), Some("setting-up"));
+        assert_ne!(verdict_of(silent), Some("another-port"));
+        assert_eq!(verdict_of(&(silent.to_owned() + &line("service", "listening on 3000"))), Some("another-port"));
+        let active = silent.replace("activating", "active").replace("start-pre", "running");
+        assert_eq!(verdict_of(&(active + &line("setup", "setting up"))), Some("another-port"));
+        let failed = line("setup", "setting up")
+            + &line("systemd", "web.service: Control process exited, code=exited, status=3/n/a");
+        assert_eq!(verdict_of(&(silent.to_owned() + &failed)), Some("setup"));
+    }
+
+    #[test]
     fn evidence_is_shown_once() {
-        let failed = |text: &str| Launch { failure: Some(text.into()), cause: String::new() };
+        let failed = |text: &str| Launch { failure: Some(text.into()), ..Launch::default() };
         let launches = vec![failed("no room"), failed("no room"), failed("quota")];
         let unread = vec!["could not read the console: denied (GetConsoleOutput)".to_owned()];
         let evidence =

@@ -1,21 +1,29 @@
 //! Diagnosis of functions.
 
-use aws_sdk_cloudwatchlogs::types::OrderBy;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use aws_sdk_lambda::types::{LastUpdateStatus, State};
 use futures::future::try_join_all;
+use time::{OffsetDateTime, macros::format_description};
 
-use super::{Verdict, evidence::keep};
+use super::{
+    Measured, Verdict,
+    evidence::keep,
+    measured::{self, WITHIN_MIN},
+    service_log,
+};
 use crate::{
     cloud::{
         aws::{Aws, found},
         partition,
     },
     engine::Fault,
+    output::counted::counted,
 };
 
 /// A function and the names of its resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FunctionPlace {
+pub struct FunctionNames {
     /// Its name in `stack.yaml`.
     pub entry: String,
     /// Its name in the account.
@@ -24,10 +32,12 @@ pub struct FunctionPlace {
     pub log_group: String,
     /// The buckets whose uploads it is notified of.
     pub buckets: Vec<String>,
+    /// The concurrency that `stack.yaml` reserves for it.
+    pub concurrency: Option<i32>,
 }
 
 /// The evidence about a function. What could not be read is empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FunctionEvidence {
     /// Messages about failed reads.
     pub unread: Vec<String>,
@@ -37,7 +47,11 @@ pub struct FunctionEvidence {
     pub unpermitted: Vec<String>,
     /// Buckets that do not notify it.
     pub silent: Vec<String>,
-    /// The last lines of its log, oldest first.
+    /// Its reserved concurrency.
+    pub concurrency: Option<Concurrency>,
+    /// What CloudWatch has measured of it.
+    pub measured: Option<Measured>,
+    /// The lines of its last invocations, oldest first: those after the last one that succeeded.
     pub lines: Vec<String>,
 }
 
@@ -52,39 +66,94 @@ pub struct FunctionState {
     pub memory_mb: i32,
     /// Its time limit in seconds.
     pub timeout_s: i32,
+    /// When its code or configuration was last changed, in milliseconds since 1970.
+    pub changed_ms: Option<i64>,
+}
+
+/// How many invocations of a function may run at once, reserved for it; `None` if nothing is reserved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Concurrency {
+    /// What Lambda has reserved.
+    pub reserved: Option<i32>,
+    /// What `stack.yaml` reserves.
+    pub described: Option<i32>,
 }
 
 impl FunctionEvidence {
-    /// The evidence in lines; the end of the log only on request.
-    pub fn summary(&self, with_log: bool) -> Vec<String> {
-        let last = &self.lines[self.lines.len().saturating_sub(if with_log { LAST_LINES } else { 0 })..];
-        self.unread.iter().cloned().chain(last.iter().map(|line| format!("  {line}"))).collect()
+    /// The evidence in lines; the metrics and the end of the log only on request.
+    pub fn summary(&self, with_all: bool) -> Vec<String> {
+        let last = &self.lines[self.lines.len().saturating_sub(if with_all { LAST_LINES } else { 0 })..];
+        let measured = self.measurements().filter(|_| with_all);
+        let unread = self.unread.iter().cloned();
+        unread.chain(measured).chain(last.iter().map(|line| format!("  {line}"))).collect()
+    }
+
+    /// The metrics that are not zero, if any explains a problem.
+    fn measurements(&self) -> Option<String> {
+        let measured = self.measured.filter(|it| it.throttled + it.dropped + it.undelivered > 0)?;
+        let counts = [
+            (measured.throttled, "throttled"),
+            (measured.dropped, "events dropped"),
+            (measured.undelivered, "records not written"),
+        ];
+        let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let oldest = measured.oldest_event_ms.map(|ms| format!("events waited up to {:.1} s", ms / 1000.0));
+        let all: Vec<String> = counts.chain(oldest).collect();
+        let reserved = self.concurrency.map(|it| match it.reserved {
+            Some(number) => format!("; reserved concurrency: {number}"),
+            None => "; no reserved concurrency".to_owned(),
+        });
+        Some(format!("last {WITHIN_MIN} min: {}{}", all.join(", "), reserved.unwrap_or_default()))
     }
 }
 
 /// The most lines of a log shown.
 const LAST_LINES: usize = 12;
 
+/// Older lines explain nothing: a function that is not invoked is not unhealthy.
+const RECENT_S: i64 = 60 * 60;
+
 /// Reads all evidence, concurrently.
-pub async fn collect_function(aws: &Aws, place: &FunctionPlace) -> FunctionEvidence {
+pub async fn collect_function(aws: &Aws, names: &FunctionNames) -> FunctionEvidence {
     let mut unread = Vec::new();
-    let (state, policy, silent, lines) =
-        futures::join!(state(aws, place), policy(aws, place), silent(aws, place), lines(aws, place));
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    let (state, policy, silent, lines, reserved, values) = futures::join!(
+        state(aws, names),
+        policy(aws, names),
+        silent(aws, names),
+        lines(aws, names),
+        reserved(aws, names),
+        measured::read(aws, &names.name, now_s)
+    );
     let policy = keep(&mut unread, "the function's policy", policy);
     let partition = partition::of(&aws.region);
     let lets = |policy: &str, bucket: &str| policy.contains(&format!("arn:{partition}:s3:::{bucket}\""));
-    let unpermitted = |policy: String| place.buckets.iter().filter(|it| !lets(&policy, it)).cloned().collect();
+    let state = keep(&mut unread, "the function", state);
+    let changed_ms = state.iter().flatten().find_map(|state: &FunctionState| state.changed_ms);
+    let since_ms = changed_ms.unwrap_or_default().max((now_s - RECENT_S) * 1000);
+    let streams = keep(&mut unread, "the function's log", lines).unwrap_or_default();
+    let unpermitted = |policy: String| names.buckets.iter().filter(|it| !lets(&policy, it)).cloned().collect();
     FunctionEvidence {
-        state: keep(&mut unread, "the function", state),
+        state,
         unpermitted: policy.map(unpermitted).unwrap_or_default(),
         silent: keep(&mut unread, "the buckets' notifications", silent).unwrap_or_default(),
-        lines: keep(&mut unread, "the function's log", lines).unwrap_or_default(),
+        concurrency: keep(&mut unread, "the function's concurrency", reserved)
+            .map(|reserved| Concurrency { reserved, described: names.concurrency }),
+        measured: keep(&mut unread, "the function's metrics", values)
+            .map(|values| Measured::of(&values, changed_ms.unwrap_or_default() / 1000)),
+        lines: failed_lines(&streams, since_ms),
         unread,
     }
 }
 
-async fn state(aws: &Aws, place: &FunctionPlace) -> Result<Option<FunctionState>, Fault> {
-    let answer = found(aws.lambda.get_function_configuration().function_name(&place.name).send().await)?;
+/// The concurrency that Lambda has reserved for the function.
+async fn reserved(aws: &Aws, names: &FunctionNames) -> Result<Option<i32>, Fault> {
+    let answer = found(aws.lambda.get_function_concurrency().function_name(&names.name).send().await)?;
+    Ok(answer.and_then(|it| it.reserved_concurrent_executions))
+}
+
+async fn state(aws: &Aws, names: &FunctionNames) -> Result<Option<FunctionState>, Fault> {
+    let answer = found(aws.lambda.get_function_configuration().function_name(&names.name).send().await)?;
     Ok(answer.map(|it| {
         let not_active = it
             .state()
@@ -98,23 +167,33 @@ async fn state(aws: &Aws, place: &FunctionPlace) -> Result<Option<FunctionState>
             trouble: not_active.or(update),
             memory_mb: it.memory_size().unwrap_or_default(),
             timeout_s: it.timeout().unwrap_or_default(),
+            changed_ms: it.last_modified().and_then(modified_ms),
         }
     }))
 }
 
-async fn policy(aws: &Aws, place: &FunctionPlace) -> Result<String, Fault> {
-    let answer = found(aws.lambda.get_policy().function_name(&place.name).send().await)?;
+/// Parses the time at which Lambda says that a function was changed: `2026-01-31T12:00:00.000+0000`.
+fn modified_ms(text: &str) -> Option<i64> {
+    let format = format_description!(
+        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond][offset_hour sign:mandatory][offset_minute]"
+    );
+    let at = OffsetDateTime::parse(text, format).ok()?;
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
+async fn policy(aws: &Aws, names: &FunctionNames) -> Result<String, Fault> {
+    let answer = found(aws.lambda.get_policy().function_name(&names.name).send().await)?;
     Ok(answer.and_then(|it| it.policy).unwrap_or_default())
 }
 
-async fn silent(aws: &Aws, place: &FunctionPlace) -> Result<Vec<String>, Fault> {
+async fn silent(aws: &Aws, names: &FunctionNames) -> Result<Vec<String>, Fault> {
     let mut silent = Vec::new();
-    for bucket in &place.buckets {
+    for bucket in &names.buckets {
         let call = aws.s3.get_bucket_notification_configuration().bucket(bucket);
         let answer = found(call.send().await)?;
         let configured = answer.iter().flat_map(|it| it.lambda_function_configurations());
         let mut configured =
-            configured.filter(|it| it.lambda_function_arn().ends_with(&format!(":function:{}", place.name)));
+            configured.filter(|it| it.lambda_function_arn().ends_with(&format!(":function:{}", names.name)));
         if configured.next().is_none() {
             silent.push(bucket.clone());
         }
@@ -122,21 +201,76 @@ async fn silent(aws: &Aws, place: &FunctionPlace) -> Result<Vec<String>, Fault> 
     Ok(silent)
 }
 
-/// The number of streams read, newest first, and of lines of each.
-const STREAMS: i32 = 3;
-const LINES: i32 = 60;
+/// A line of a log, with its time in milliseconds since 1970.
+type Event = (i64, String);
 
-async fn lines(aws: &Aws, place: &FunctionPlace) -> Result<Vec<String>, Fault> {
-    let call = aws.logs.describe_log_streams().log_group_name(&place.log_group);
-    let streams = found(call.order_by(OrderBy::LastEventTime).descending(true).limit(STREAMS).send().await)?;
-    let events = streams.and_then(|it| it.log_streams).unwrap_or_default().into_iter().map(|stream| async move {
-        let call = aws.logs.get_log_events().log_group_name(&place.log_group).limit(LINES);
-        let answer = found(call.log_stream_name(stream.log_stream_name().unwrap_or_default()).send().await)?;
-        Ok::<_, Fault>(answer.and_then(|it| it.events).unwrap_or_default())
-    });
-    let mut events: Vec<_> = try_join_all(events).await?.into_iter().flatten().collect();
-    events.sort_by_key(|event| event.timestamp());
-    Ok(events.iter().map(|event| event.message().unwrap_or_default().trim_end().to_owned()).collect())
+/// The last lines of the newest streams, each oldest first.
+async fn lines(aws: &Aws, names: &FunctionNames) -> Result<Vec<Vec<Event>>, Fault> {
+    let streams = service_log::streams(aws, &names.log_group).await?.into_iter();
+    let events = streams.map(|stream| async move { service_log::events(aws, &names.log_group, &stream).await });
+    try_join_all(events).await
+}
+
+/// One invocation, or what is left of one.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Invocation {
+    /// Its request id; empty for lines outside an invocation.
+    id: String,
+    /// The time of its last line.
+    at_ms: i64,
+    lines: Vec<String>,
+    /// Whether Lambda has reported its end.
+    is_over: bool,
+}
+
+impl Invocation {
+    fn add(&mut self, (at_ms, text): &Event) {
+        self.at_ms = self.at_ms.max(*at_ms);
+        self.is_over |= text.starts_with("REPORT RequestId: ");
+        self.lines.push(text.clone());
+    }
+
+    /// The line of the log with the reason for the failure.
+    fn sign(&self) -> Option<(&'static Sign, &str)> {
+        SIGNS.iter().find_map(|sign| Some((sign, self.lines.iter().rev().find(|line| sign.is_in(line))?.as_str())))
+    }
+}
+
+/// The invocations in the lines of a stream. A stream has one after the other; how a process ended is logged after the end
+/// of its invocation, with the request id (docs/aws.md §7.6).
+fn invocations(events: &[Event]) -> Vec<Invocation> {
+    let mut all: Vec<Invocation> = Vec::new();
+    let mut outside = Invocation::default();
+    for event in events {
+        let (_, text) = event;
+        if let Some(start) = text.strip_prefix("START RequestId: ") {
+            // The lines of a process that starts belong to the invocation that it starts for.
+            let mut invocation = std::mem::take(&mut outside);
+            invocation.id = start.split_whitespace().next().unwrap_or_default().to_owned();
+            invocation.add(event);
+            all.push(invocation);
+            continue;
+        }
+        let named = all.iter().rposition(|it| !it.id.is_empty() && text.contains(&it.id));
+        let open = all.len().checked_sub(1).filter(|last| !all[*last].is_over);
+        match named.or(open) {
+            Some(at) => all[at].add(event),
+            None => outside.add(event),
+        }
+    }
+    all.extend(Some(outside).filter(|it| !it.lines.is_empty()));
+    all
+}
+
+/// The lines since this time of the invocations after the last one that succeeded, invocation after invocation.
+fn failed_lines(streams: &[Vec<Event>], since_ms: i64) -> Vec<String> {
+    let recent = |events: &Vec<Event>| -> Vec<Event> {
+        events.iter().filter(|(at_ms, _)| *at_ms >= since_ms).cloned().collect()
+    };
+    let mut all: Vec<Invocation> = streams.iter().flat_map(|events| invocations(&recent(events))).collect();
+    all.sort_by_key(|it| it.at_ms);
+    let succeeded = all.iter().rposition(|it| it.is_over && it.sign().is_none());
+    all.into_iter().skip(succeeded.map_or(0, |at| at + 1)).flat_map(|it| it.lines).collect()
 }
 
 /// Words in a log, with their meaning, the remedy, and the field that decides it.
@@ -148,7 +282,13 @@ struct Sign {
     field: &'static str,
 }
 
-/// The first row that matches a line of the log counts.
+impl Sign {
+    fn is_in(&self, line: &str) -> bool {
+        self.words.iter().any(|word| line.contains(word))
+    }
+}
+
+/// The first row that matches a line of the newest invocation with any counts.
 const SIGNS: &[Sign] = &[
     Sign {
         cause: "function-memory",
@@ -196,7 +336,7 @@ const SIGNS: &[Sign] = &[
 
 /// Returns the newest line of the log that reports an error.
 pub fn last_error(it: &FunctionEvidence) -> Option<&str> {
-    let is_error = |line: &&String| SIGNS.iter().flat_map(|sign| sign.words).any(|word| line.contains(word));
+    let is_error = |line: &&String| SIGNS.iter().any(|sign| sign.is_in(line));
     it.lines.iter().rev().find(is_error).map(String::as_str)
 }
 
@@ -218,16 +358,65 @@ pub fn function_verdict(it: &FunctionEvidence) -> Option<Verdict> {
         let words = format!("the bucket {bucket} does not notify it of uploads");
         return verdict("notification", words, "run `up`, which reverts the manual change", "");
     }
-    let seen = |sign: &'static Sign| {
-        let line = it.lines.iter().rev().find(|line| sign.words.iter().any(|word| line.contains(word)))?;
-        Some((sign, line))
+    if let Some(verdict) = throttled(it) {
+        return Some(verdict);
+    }
+    let events: Vec<Event> = it.lines.iter().map(|line| (0, line.clone())).collect();
+    let invocations = invocations(&events);
+    if let Some((sign, line)) = invocations.iter().rev().find_map(Invocation::sign) {
+        return verdict(sign.cause, format!("{}: {line}", sign.says), sign.remedy, sign.field);
+    }
+    let Measured { dropped, undelivered, .. } = it.measured.unwrap_or_default();
+    if undelivered > 0 {
+        let words =
+            format!("its destination misses {} of dropped events, {}", counted(undelivered, "record"), lately());
+        let remedy = "run `up`, which restores the role's policy; with `roles`, allow it to write to the destination";
+        return verdict("undelivered", words, remedy, "on_failure");
+    }
+    if dropped > 0 {
+        let words = format!("{} dropped {}", counted(dropped, "asynchronous event"), lately());
+        let remedy = "`deployer logs` shows failed attempts; `on_failure` records each dropped event with its error";
+        return verdict("dropped", words, remedy, "on_failure");
+    }
+    None
+}
+
+/// When throttles and dropped events count.
+fn lately() -> String {
+    format!("in the last {WITHIN_MIN} min")
+}
+
+/// The cause of a function without concurrency for its invocations.
+fn throttled(it: &FunctionEvidence) -> Option<Verdict> {
+    let Measured { throttled, dropped, .. } = it.measured?;
+    let concurrency = it.concurrency.unwrap_or_default();
+    let throttles = format!("{} throttled {}", counted(throttled, "invocation"), lately());
+    let raise = match concurrency.reserved == concurrency.described {
+        true => "raise `concurrency`, or leave it out, and run `up`",
+        false => "run `up`, which reverts the manual change",
     };
-    let (sign, line) = SIGNS.iter().find_map(seen)?;
-    verdict(sign.cause, format!("{}: {line}", sign.says), sign.remedy, sign.field)
+    let (cause, words, remedy) = match concurrency.reserved {
+        Some(0) if throttled > 0 => ("stopped", format!("its reserved concurrency of 0 stops it: {throttles}"), raise),
+        // With a destination, events are dropped at once.
+        Some(0) if dropped > 0 => {
+            let drops = format!("{} dropped {}", counted(dropped, "event"), lately());
+            ("stopped", format!("its reserved concurrency of 0 stops it: {drops}"), raise)
+        }
+        _ if throttled == 0 => return None,
+        Some(number) => ("throttled", format!("its reserved concurrency of {number} is used up: {throttles}"), raise),
+        None => (
+            "account-throttled",
+            format!("the account's concurrency is used up: {throttles}"),
+            "reserve some for it with `concurrency`, or ask AWS for more (Service Quotas, L-B99A9384)",
+        ),
+    };
+    Some(Verdict { cause, words, remedy: remedy.into(), field: "concurrency" })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     fn check(evidence: FunctionEvidence, cause: &str, words: &str) {
@@ -241,6 +430,53 @@ mod tests {
         let evidence = FunctionEvidence { lines, ..Default::default() };
         assert_eq!(last_error(&evidence), Some("[ERROR] no such post"));
         assert_eq!(last_error(&FunctionEvidence { lines: vec!["END".into()], ..Default::default() }), None);
+    }
+
+    /// The lines of an invocation, one a second.
+    fn invocation(at_s: i64, id: &str, lines: &[&str]) -> Vec<Event> {
+        let lines = [
+            &[format!("START RequestId: {id} Version: $LATEST")][..],
+            &lines.iter().map(|line| line.replace("ID", id)).collect::<Vec<_>>(),
+        ]
+        .concat();
+        lines.into_iter().zip(at_s..).map(|(line, at_s)| (at_s * 1000, line)).collect()
+    }
+
+    const REPORT: &str = "REPORT RequestId: ID Duration: 2.00 ms";
+    const TIMED_OUT: &str = "ID Task timed out after 3.00 seconds";
+    const KILLED: &str = "RequestId: ID Error: Runtime exited with error: signal: killed";
+
+    fn cause(streams: &[Vec<Event>], since_s: i64) -> Option<&'static str> {
+        let lines = failed_lines(streams, since_s * 1000);
+        function_verdict(&FunctionEvidence { lines, ..Default::default() }).map(|verdict| verdict.cause)
+    }
+
+    #[test]
+    fn only_invocations_after_the_last_success_and_the_last_change_count() {
+        let (late, good) = (invocation(10, "a", &[REPORT, TIMED_OUT]), invocation(20, "b", &["well", "END", REPORT]));
+        assert_eq!(cause(from_ref(&late), 0), Some("function-timeout"));
+        assert_eq!(cause(&[[late.clone(), good.clone()].concat()], 0), None, "it has succeeded since");
+        assert_eq!(cause(&[good.clone(), late.clone()], 0), None, "in another stream");
+        assert_eq!(cause(from_ref(&late), 15), None, "it has been changed since");
+        let again = invocation(30, "c", &[REPORT, TIMED_OUT]);
+        assert_eq!(cause(&[[late, good, again].concat()], 0), Some("function-timeout"));
+        let running = invocation(40, "d", &["so far"]);
+        assert_eq!(cause(&[invocation(10, "a", &[REPORT, TIMED_OUT]), running], 0), Some("function-timeout"));
+    }
+
+    #[test]
+    fn the_newest_invocation_that_failed_counts() {
+        let (killed, late) = (invocation(10, "a", &[REPORT, KILLED]), invocation(20, "b", &[REPORT, TIMED_OUT]));
+        assert_eq!(cause(&[[killed.clone(), late.clone()].concat()], 0), Some("function-timeout"));
+        assert_eq!(cause(&[late.clone(), killed.clone()], 0), Some("function-timeout"), "in another stream");
+        let both = invocation(30, "c", &["an AccessDenied", REPORT, KILLED]);
+        assert_eq!(cause(&[[killed, late, both].concat()], 0), Some("function-memory"), "the first row of the table");
+    }
+
+    #[test]
+    fn the_time_of_a_change_is_that_of_lambda() {
+        assert_eq!(modified_ms("2026-11-29T10:00:00.250+0000"), Some(1_795_946_400_250));
+        assert_eq!(modified_ms("yesterday"), None);
     }
 
     #[test]
@@ -262,8 +498,50 @@ mod tests {
         );
         check(FunctionEvidence { silent: vec!["b".into()], ..Default::default() }, "notification", "does not notify");
         check(FunctionEvidence { state: Some(None), ..Default::default() }, "no-function", "does not exist");
+        let measured = |throttled, dropped, undelivered, reserved, described| FunctionEvidence {
+            measured: Some(Measured { throttled, dropped, undelivered, oldest_event_ms: None }),
+            concurrency: Some(Concurrency { reserved, described }),
+            ..Default::default()
+        };
+        check(measured(3, 1, 0, Some(0), Some(0)), "stopped", "of 0 stops it: 3 invocations throttled");
+        check(measured(0, 1, 0, Some(0), Some(0)), "stopped", "of 0 stops it: 1 event dropped");
+        check(measured(1, 0, 0, Some(2), Some(2)), "throttled", "concurrency of 2 is used up: 1 invocation throttled");
+        check(measured(1, 0, 0, None, None), "account-throttled", "the account's concurrency is used up");
+        check(measured(0, 2, 1, None, None), "undelivered", "misses 1 record");
+        check(measured(0, 2, 0, None, None), "dropped", "2 asynchronous events dropped");
+        let slow = FunctionEvidence { lines: log("Task timed out").lines, ..measured(0, 2, 1, None, None) };
+        check(slow, "function-timeout", "time limit");
+        let slow = FunctionEvidence { lines: log("Task timed out").lines, ..measured(5, 0, 0, Some(1), Some(1)) };
+        check(slow, "throttled", "of 1 is used up");
+        assert_eq!(function_verdict(&measured(0, 0, 0, Some(0), Some(0))), None, "nothing has invoked it");
         let trouble = FunctionState { trouble: Some("it is Failed: x".into()), ..Default::default() };
         check(FunctionEvidence { state: Some(Some(trouble)), ..Default::default() }, "function-failed", "Failed");
         assert_eq!(function_verdict(&FunctionEvidence { lines: vec!["END".into()], ..Default::default() }), None);
+    }
+
+    #[test]
+    fn a_concurrency_that_was_changed_by_hand_is_reverted() {
+        let remedy = |reserved, described| {
+            let evidence = FunctionEvidence {
+                measured: Some(Measured { throttled: 1, ..Default::default() }),
+                concurrency: Some(Concurrency { reserved, described }),
+                ..Default::default()
+            };
+            function_verdict(&evidence).expect("a cause").remedy
+        };
+        assert!(remedy(Some(1), Some(1)).starts_with("raise `concurrency`"));
+        assert!(remedy(Some(1), None).contains("manual change") && remedy(Some(0), Some(5)).contains("manual change"));
+        assert!(remedy(None, None).contains("L-B99A9384"));
+    }
+
+    #[test]
+    fn the_metrics_are_shown_with_a_cause_only() {
+        let evidence = FunctionEvidence {
+            measured: Some(Measured { throttled: 7, dropped: 2, undelivered: 0, oldest_event_ms: Some(1500.0) }),
+            concurrency: Some(Concurrency { reserved: Some(1), described: Some(1) }),
+            ..Default::default()
+        };
+        let line = "last 15 min: 7 throttled, 2 events dropped, events waited up to 1.5 s; reserved concurrency: 1";
+        assert_eq!((evidence.summary(true), evidence.summary(false)), (vec![line.to_owned()], vec![]));
     }
 }

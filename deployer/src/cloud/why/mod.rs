@@ -4,14 +4,20 @@
 mod causes;
 mod evidence;
 mod functions;
+mod measured;
 pub mod report;
+mod roll_out;
+mod service_log;
 
 pub use causes::{Verdict, verdict};
 pub use evidence::{
-    Evidence, Group, HeldFailure, Instance, Launch, Member, Place, Wiring, collect, denied_or_said, is_denied, unread,
+    Evidence, Group, Instance, Launch, Member, RollOut, ServiceNames, Stage, UnreadableValue, Wiring, collect,
+    collect_release, denied_or_said, is_denied, unread,
 };
 pub(in crate::cloud) use evidence::{group, instances, keep, launches, wiring};
-pub use functions::{FunctionEvidence, FunctionPlace, collect_function, function_verdict, last_error};
+pub use functions::{Concurrency, FunctionEvidence, FunctionNames, collect_function, function_verdict, last_error};
+pub use measured::Measured;
+pub use roll_out::{Judgement, Look, RollOuts, look};
 
 use std::collections::BTreeSet;
 
@@ -66,7 +72,7 @@ pub async fn newest_reports(
     futures::stream::iter(read).buffered(AT_ONCE).try_collect().await
 }
 
-/// Those of the newest `most` reports since `since_s` that are not known, newest first.
+/// Returns the unknown ones of the newest `most` reports since `since_s`, newest first.
 fn newest(mut all: Vec<Written>, since_s: i64, most: usize, known: &BTreeSet<Written>) -> Vec<Written> {
     all.retain(|(at_s, ..)| *at_s >= since_s);
     all.sort_by(|a, b| b.cmp(a));

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
+use crate::page::user_data::{SETTING_UP, SETUP};
+
 /// A report of one instance at one stage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -35,6 +37,8 @@ pub struct Line {
 pub struct End {
     /// Whether it was the program itself.
     pub is_program: bool,
+    /// Whether it was the command `setup`.
+    pub is_setup: bool,
     /// Whether a signal killed it.
     pub is_killed: bool,
     /// The exit code, or the signal's number.
@@ -59,6 +63,15 @@ impl Report {
             }
         }
         Report { instance: instance.into(), stage: stage.into(), at_s, facts, lines }
+    }
+
+    /// Whether the service has exited several times within a short time, the last time shortly before `now_s`. Requests to
+    /// such a service fail now and then, even if the load balancer finds it healthy in between.
+    pub fn exits_again(&self, now_s: i64) -> bool {
+        let recent = |line: &Line| line.at_s.is_none_or(|at_s| at_s > self.at_s - AGAIN_WITHIN_S);
+        let recent: Vec<Line> = self.lines.iter().filter(|line| recent(line)).cloned().collect();
+        let ends = ends(&recent).iter().filter(|end| end.is_program).count();
+        self.stage == "exit" && self.at_s > now_s - AGAIN_WITHIN_S && ends >= ALIKE
     }
 
     /// The number of restarts.
@@ -90,33 +103,36 @@ fn at(text: &str) -> Option<i64> {
 /// Returns the exits in these lines, oldest first.
 pub fn ends(lines: &[Line]) -> Vec<End> {
     let mut ends = Vec::new();
-    let mut words = "";
+    let (mut words, mut program) = ("", "");
     for line in lines {
         if line.program != "systemd" {
+            program = &line.program;
             // The beginning of a panic or backtrace is more useful than its end.
             let is_aside = line.text.starts_with("note: ") || line.text.starts_with("   ") || line.text.is_empty();
             words = if is_aside { words } else { &line.text };
             continue;
         }
-        if let Some(end) = end(&line.text, words) {
-            words = "";
-            // A service that exits on SIGTERM was asked to.
+        if let Some(end) = end(&line.text, program, words) {
+            (words, program) = ("", "");
+            // A service that exits on SIGTERM was stopped on purpose.
             ends.extend(Some(end).filter(|end| end.name != "TERM"));
         }
     }
     ends
 }
 
-fn end(text: &str, words: &str) -> Option<End> {
+fn end(text: &str, program: &str, words: &str) -> Option<End> {
     let (head, rest) = text.split_once(" process exited, code=")?;
     let (code, status) = rest.split_once(", status=")?;
     let (number, name) = status.trim_end().split_once('/')?;
+    let is_program = head.ends_with("Main");
     Some(End {
-        is_program: head.ends_with("Main"),
+        is_program,
+        is_setup: !is_program && program == SETUP,
         is_killed: code != "exited",
         status: number.parse().ok()?,
         name: name.into(),
-        words: message(words),
+        words: message(Some(words).filter(|words| *words != SETTING_UP).unwrap_or_default()),
     })
 }
 
@@ -129,6 +145,9 @@ fn message(line: &str) -> String {
     });
     message.unwrap_or_else(|| line.to_owned())
 }
+
+/// Exits within this many seconds count together.
+const AGAIN_WITHIN_S: i64 = 15 * 60;
 
 /// This many identical exits in a row are not a coincidence.
 const ALIKE: usize = 3;
@@ -156,16 +175,22 @@ const PASSING: &[&str] = &[
 pub fn certain(report: &Report) -> Option<End> {
     let ends = ends(&report.lines);
     let last = ends.last()?;
-    let is_alike =
-        |end: &&End| (end.is_program, end.is_killed, end.status) == (last.is_program, last.is_killed, last.status);
+    let is_alike = |end: &&End| {
+        (end.is_program, end.is_setup, end.is_killed, end.status)
+            == (last.is_program, last.is_setup, last.is_killed, last.status)
+    };
     let alike: Vec<&End> = ends.iter().rev().take_while(is_alike).collect();
     let may_pass = alike.iter().any(|end| PASSING.iter().any(|word| end.words.contains(word)));
-    let is_certain = last.is_program && report.restarts() as usize >= ALIKE && alike.len() >= ALIKE && !may_pass;
+    let is_certain =
+        (last.is_program || last.is_setup) && report.restarts() as usize >= ALIKE && alike.len() >= ALIKE && !may_pass;
     is_certain.then(|| last.clone())
 }
 
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_setup {
+            f.write_str("cannot be set up: `setup` ")?;
+        }
         match self.is_killed {
             true => write!(f, "is killed by {}", self.name)?,
             false => write!(f, "exits with {}", self.status)?,
@@ -200,6 +225,32 @@ mod tests {
         let console = Line::parse("[   12.3] aws[9]: fatal error: x");
         assert_eq!((console.program.as_str(), console.at_s), ("aws", None));
         assert_eq!(Line::parse("anything").text, "anything");
+    }
+
+    #[test]
+    fn a_service_that_has_exited_several_times_within_minutes_exits_again() {
+        let (now_s, minute) = (1_795_946_400, 60);
+        let of = |stage: &str, at_s, lines: &str| Report { stage: stage.into(), at_s, ..report(0, lines) };
+        assert!(of("exit", now_s, &LINES.repeat(3)).exits_again(now_s));
+        assert!(!of("exit", now_s, &LINES.repeat(2)).exits_again(now_s), "two exits may be a coincidence");
+        assert!(!of("exit", now_s, &LINES.repeat(3)).exits_again(now_s + 16 * minute), "it has run since");
+        let before = LINES.replace("T10:00", "T09:00").repeat(2);
+        assert!(!of("exit", now_s, &(before + LINES)).exits_again(now_s), "two exits were an hour ago");
+        assert!(!of("answers", now_s, &LINES.repeat(3)).exits_again(now_s), "it was written before");
+    }
+
+    #[test]
+    fn a_setup_that_fails_again_and_again_is_certain() {
+        let lines = "2026-11-29T10:00:00+0000 ip-10-0-0-1 setup[7]: setup: line 1: pip: command not found\n\
+            2026-11-29T10:00:00+0000 ip-10-0-0-1 systemd[1]: web.service: Control process exited, code=exited, status=127/n/a\n";
+        let end = certain(&report(3, &lines.repeat(3))).expect("it is certain");
+        let expected = "cannot be set up: `setup` exits with 127: setup: line 1: pip: command not found";
+        assert_eq!(end.to_string(), expected);
+        let silent = lines.replace("setup: line 1: pip: command not found", SETTING_UP).replace("127/n/a", "9/n/a");
+        let end = certain(&report(3, &silent.repeat(3))).expect("it is certain");
+        assert_eq!(end.to_string(), "cannot be set up: `setup` exits with 9");
+        let download = lines.replace("setup[7]", "aws[7]");
+        assert_eq!(certain(&report(3, &download.repeat(3))), None, "a download may succeed later");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a check has found, with the remedy.
+//! The result of a check, with the remedy.
 
 use crate::output::exit::Failure;
 
@@ -12,7 +12,7 @@ pub struct Finding {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
-    /// As needed.
+    /// Passed.
     Good,
     /// `up` would fail.
     Bad,
@@ -21,7 +21,7 @@ enum Mark {
 }
 
 impl Finding {
-    /// It is as needed.
+    /// Returns a passed check.
     pub fn good(subject: &str, text: impl std::fmt::Display) -> Finding {
         Finding { mark: Mark::Good, text: format!("{subject}: {text}"), remedy: None }
     }
@@ -31,7 +31,7 @@ impl Finding {
         Finding { mark: Mark::Bad, ..Finding::good(subject, text) }
     }
 
-    /// It could not be checked, or may be a problem.
+    /// Returns a check that was not made, or found a possible problem.
     pub fn unclear(subject: &str, text: impl std::fmt::Display) -> Finding {
         Finding { mark: Mark::Unclear, ..Finding::good(subject, text) }
     }

@@ -1,4 +1,4 @@
-//! What `--local` needs: a folder to write to, and ports.
+//! The prerequisites of `--local`: a writable folder, and free ports.
 
 use std::net::{Ipv4Addr, TcpListener};
 

@@ -2,7 +2,7 @@
 
 use super::{Description, Finding};
 use crate::{
-    commands::{cli::Global, folder},
+    commands::cli::Global,
     output::exit::{Exit, Failure},
     package::programs::{Destination, Failed, Programs},
 };
@@ -10,7 +10,7 @@ use crate::{
 pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Finding> {
     let Some((file, config)) = description else { return Vec::new() };
     let destination = if global.local { Destination::Laptop } else { Destination::Aws };
-    let checked = Programs::check(config, folder(file), destination).await;
+    let checked = Programs::check(config, file, destination).await;
     let finding = |(what, result): (String, Result<String, Failed>)| match result {
         Ok(found) => Finding::good(&what, found),
         Err(Failed { error, .. }) => {

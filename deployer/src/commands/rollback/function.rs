@@ -11,7 +11,7 @@ use crate::{
         Session,
         cli::{Global, Rollback},
         history::minute,
-        turn::Turn,
+        lease::Acquisition,
         unless_stopped,
     },
     config::{REFERENCES, read_references},
@@ -35,7 +35,7 @@ use crate::{
 struct WayBack {
     target: FunctionRelease,
     plan: Plan,
-    /// How the version differs from the present state, for people.
+    /// The differences of the version from the present state, for people.
     changes: Vec<Change>,
     /// The reason why there is nothing to do; `None` if there is.
     done: String,
@@ -53,46 +53,46 @@ pub async fn roll_back(session: &Session, global: &Global, args: &Rollback, entr
         report::say("nothing was changed");
         return Ok(Exit::Done);
     }
-    let lease = match session.take_turn("rollback", args.roll_out.wait).await? {
-        Turn::Ours(lease) | Turn::AfterOthers(lease) => lease,
-        Turn::NoBucket => return Err(not_deployed(entry)),
+    let lease = match session.acquire_lease("rollback", args.roll_out.wait).await? {
+        Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease) => lease,
+        Acquisition::NoBucket => return Err(not_deployed(entry)),
     };
-    let code = match again(session, &function, entry, args, &seen).await {
-        Ok(Some(code)) => code,
+    let (target, code) = match again(session, &function, entry, args, &seen).await {
+        Ok(Some(read)) => read,
         ended => {
-            session.end_turn(Some(lease)).await;
+            session.release_lease(Some(lease)).await;
             report::say("nothing was changed");
             return ended.map(|_| Exit::Done);
         }
     };
-    let want = Settings { zip: code, ..seen.target.settings.clone() };
+    let want = Settings { zip: code, ..target.settings };
     let (stack, plan) = match unless_stopped(plan(session, &function, entry, want)).await {
         Ok(planned) => planned,
         Err(failure) => {
-            session.end_turn(Some(lease)).await;
+            session.release_lease(Some(lease)).await;
             return Err(failure);
         }
     };
-    let outcomes = session.carry_out(&stack, plan, lease).await?;
+    let outcomes = session.apply_under_lease(&stack, plan, lease).await?;
     let exit = session.conclude(outcomes);
     session.timing(global);
     session.tally(global);
     if exit == Exit::Done {
-        report::say(format!("{entry}: release {} is in service", seen.target.number));
+        report::say(format!("{entry}: release {} is in service", target.number));
         report::say("stack.yaml is unchanged: the next `up` deploys what it describes");
     }
     Ok(exit)
 }
 
-/// Reads again under the lease, and downloads the code. If the way differs from the one that was shown, shows it and asks
-/// again.
+/// Reads again under the lease, and downloads the code: what belongs to no version may have changed since. If the way
+/// differs from the one that was shown, shows it and asks again.
 async fn again(
     session: &Session,
     function: &Function,
     entry: &str,
     args: &Rollback,
     seen: &WayBack,
-) -> Result<Option<Arc<[u8]>>, Failure> {
+) -> Result<Option<(FunctionRelease, Arc<[u8]>)>, Failure> {
     let way = unless_stopped(way_back(session, function, entry, args)).await?;
     if way.target.number != seen.target.number {
         return Err(Failure::new(Exit::Failed, anyhow!("{entry} has got other releases in the meantime"))
@@ -106,10 +106,13 @@ async fn again(
     }
     let (number, sha256) = (way.target.number, &way.target.settings.code_sha256);
     let read = unless_stopped(async { Ok(look(|| function.code_of(&session.aws, number, sha256)).await) }).await?;
-    read.map(Some).map_err(|fault| {
-        let failure = Failure::to(&format!("download the code of release {number} of {entry}"), fault);
-        failure.hint(by_origin(&way.target.origin)).at(place(session, entry))
-    })
+    match read {
+        Ok(code) => Ok(Some((way.target, code))),
+        Err(fault) => {
+            let failure = Failure::to(&format!("download the code of release {number} of {entry}"), fault);
+            Err(failure.hint(by_origin(&way.target.origin)).at(place(session, entry)))
+        }
+    }
 }
 
 async fn is_agreed(session: &Session, args: &Rollback, entry: &str, way: &WayBack) -> Result<bool, Failure> {
@@ -133,7 +136,7 @@ async fn way_back(session: &Session, function: &Function, entry: &str, args: &Ro
     let target = target(session, entry, &releases, args.release)?.clone();
     let references = target.settings.environment.get(REFERENCES).map(|text| read_references(text));
     let release = format!("release {} of {entry}", target.number);
-    session.require_held(&release, references.unwrap_or_default(), &format!("functions.{entry}")).await?;
+    session.require_stored_values(&release, references.unwrap_or_default(), &format!("functions.{entry}")).await?;
     let (_, plan) = plan(session, function, entry, target.settings.clone()).await?;
     let changes = changes::of_functions(&releases.present, &target.settings);
     let done = nothing_to_do(entry, &releases, &target);

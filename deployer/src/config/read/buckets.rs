@@ -2,7 +2,7 @@
 
 use super::{Reader, values::usual_text};
 use crate::config::{
-    Bucket, Cors, Place, Upload,
+    Bucket, Cors, Lifecycle, Place, Upload,
     tree::{Located, Node},
 };
 
@@ -17,7 +17,22 @@ impl Reader<'_> {
         let fields = self.fields(path, value)?;
         let cors = fields.get("cors").and_then(|value| self.cors(&fields.path("cors"), value));
         let on_upload = fields.get("on_upload").and_then(|value| self.upload(&fields.path("on_upload"), value));
-        Some(Bucket { cors, on_upload, protect: self.boolean(&fields, "protect") })
+        let lifecycle = fields.get("lifecycle").and_then(|value| self.lifecycle(&fields.path("lifecycle"), value));
+        Some(Bucket {
+            cors,
+            on_upload,
+            protect: self.boolean(&fields, "protect"),
+            versioning: self.boolean(&fields, "versioning"),
+            lifecycle: lifecycle.unwrap_or_default(),
+        })
+    }
+
+    fn lifecycle(&mut self, path: &str, value: &Located) -> Option<Lifecycle> {
+        let fields = self.fields(path, value)?;
+        Some(Lifecycle {
+            expire_days: self.optional_number(&fields, "expire_days"),
+            noncurrent_days: self.optional_number(&fields, "noncurrent_days"),
+        })
     }
 
     pub(super) fn cors(&mut self, path: &str, value: &Located) -> Option<Cors> {

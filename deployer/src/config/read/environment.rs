@@ -2,13 +2,13 @@
 
 use super::{Fields, Reader, scalars};
 use crate::config::{
-    Held, Place, Store, Variables,
+    Place, Store, StoredValue, Variables,
     error::did_you_mean,
     tree::{Located, Node},
 };
 
 /// Why a variable cannot be set, and what to do instead.
-type Kept = fn(&str) -> Option<(&'static str, &'static str)>;
+type ReservedNames = fn(&str) -> Option<(&'static str, &'static str)>;
 
 /// The members of a variable that is not just a text.
 const MEMBERS: &[&str] = &["secret", "key", "parameter", "value", "sensitive"];
@@ -19,14 +19,14 @@ const MEMBERS_OF: &[&[&str]] = &[&["secret", "key"], &["parameter"], &["value", 
 const FORMS: &str = "write a text, { secret: NAME }, { secret: NAME, key: FIELD }, { parameter: NAME } or { value: TEXT, \
                      sensitive: true }";
 
-/// What a variable's mapping describes.
+/// The form of a variable that is a mapping.
 enum Form<'v> {
-    Held(Held),
+    Stored(StoredValue),
     Value(&'v Located),
 }
 
 impl Reader<'_> {
-    pub(super) fn environment(&mut self, fields: &Fields<'_>, kept: Kept) -> Variables {
+    pub(super) fn environment(&mut self, fields: &Fields<'_>, reserved: ReservedNames) -> Variables {
         let path = fields.path("environment");
         let mut variables = Variables::default();
         let Some(value) = fields.get("environment") else { return variables };
@@ -36,7 +36,7 @@ impl Reader<'_> {
         };
         let mut texts = Vec::new();
         for (key, place, value) in entries {
-            if let Some((what, help)) = kept(key) {
+            if let Some((what, help)) = reserved(key) {
                 self.problem(*place, format!("`{key}` {what}"), help);
             }
             let Node::Map(members) = &value.node else {
@@ -45,7 +45,7 @@ impl Reader<'_> {
                 continue;
             };
             match self.form(&format!("{path}.{key}"), key, value.place, members, &mut variables) {
-                Some(Form::Held(held)) => drop(variables.held.insert(key.clone(), held)),
+                Some(Form::Stored(stored)) => drop(variables.stored.insert(key.clone(), stored)),
                 Some(Form::Value(text)) => {
                     scalars(text, &mut self.secrets);
                     texts.push((key.clone(), *place, text.clone()));
@@ -55,7 +55,7 @@ impl Reader<'_> {
         }
         variables.texts = self.named_texts(&path, &texts).into_iter().collect();
         // The names of variables that are no texts follow the same rules.
-        for (key, place, _) in entries.iter().filter(|(key, ..)| variables.held.contains_key(key)) {
+        for (key, place, _) in entries.iter().filter(|(key, ..)| variables.stored.contains_key(key)) {
             self.check_variable(key, *place);
         }
         variables
@@ -75,7 +75,7 @@ impl Reader<'_> {
             let known = MEMBERS_OF.iter().find(is_form).map_or(MEMBERS, |form| *form);
             let help = match did_you_mean(other, known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("known are: {}", known.join(", ")),
+                None => format!("known keys: {}", known.join(", ")),
             };
             self.problem(*place, format!("a variable has no `{other}`"), help);
             return None;
@@ -87,10 +87,10 @@ impl Reader<'_> {
                     None => None,
                     Some(key) => Some(self.member_key(key)?),
                 };
-                self.held(path, Store::Secret, name, key).map(Form::Held)
+                self.stored_value(path, Store::Secret, name, key).map(Form::Stored)
             }
             (None, Some(name), None) if member("key").is_none() && member("sensitive").is_none() => {
-                self.held(path, Store::Parameter, name, None).map(Form::Held)
+                self.stored_value(path, Store::Parameter, name, None).map(Form::Stored)
             }
             (None, None, Some(value)) if member("key").is_none() => {
                 match member("sensitive").map(|it| (&it.node, it.place)) {
@@ -104,17 +104,17 @@ impl Reader<'_> {
                 Some(Form::Value(value))
             }
             _ => {
-                self.problem(place, format!("`{variable}` does not say where its value is"), FORMS);
+                self.problem(place, format!("`{variable}` does not say where its value is kept"), FORMS);
                 None
             }
         }
     }
 
-    fn held(&mut self, path: &str, store: Store, value: &Located, key: Option<String>) -> Option<Held> {
+    fn stored_value(&mut self, path: &str, store: Store, value: &Located, key: Option<String>) -> Option<StoredValue> {
         let name = self.scalar(value)?;
         self.places.insert(path.to_owned(), value.place);
         match store.check(&name) {
-            Ok(()) => Some(Held { store, name, key }),
+            Ok(()) => Some(StoredValue { store, name, key }),
             Err(help) => {
                 let message = format!("{name:?} is not the name of a {}", store.word());
                 self.problem(value.place, message, help);

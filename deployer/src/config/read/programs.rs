@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fields, Reader};
+use super::{Fields, Reader, breaks_a_line};
 use crate::{
     config::{
-        Access, Function, Name, Program, REFERENCES, RETENTIONS, Uses,
+        Access, Commands, Destination, Folder, Function, Name, Program, REFERENCES, RETENTIONS, Uses,
         tree::{Located, Node},
     },
     package::Architecture,
@@ -35,7 +35,7 @@ pub const RESERVED_BY_LAMBDA: &[&str] = &[
 ];
 
 /// Variables that a function cannot have, and why (docs/aws.md §7.1).
-pub(super) fn kept_by_lambda(name: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn reserved_by_lambda(name: &str) -> Option<(&'static str, &'static str)> {
     if RESERVED_BY_LAMBDA.contains(&name) {
         return Some(("is set by Lambda itself", "leave it out"));
     }
@@ -48,8 +48,34 @@ pub(super) fn kept_by_lambda(name: &str) -> Option<(&'static str, &'static str)>
 }
 
 /// Variables that a service cannot have, and why.
-pub(super) fn kept_by_us(name: &str) -> Option<(&'static str, &'static str)> {
+pub(super) fn reserved_by_us(name: &str) -> Option<(&'static str, &'static str)> {
     (name == "PORT").then_some(("is set by the deployer", "leave it out: the service's `port` is where it listens"))
+}
+
+/// Whether a text can be the name of a package for dnf, and nothing else, such as an option or a path.
+fn is_rpm(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_part)
+}
+
+/// Whether this is the ARN of a bucket, or of a standard queue or topic: Lambda sends nothing to those with an order.
+fn is_destination(arn: &str) -> bool {
+    let is_name = |name: &str, more: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", partition, service, region, account, name] if is_name(partition, "-") => match service {
+            "s3" => region.is_empty() && account.is_empty() && is_name(name, ".-"),
+            "sqs" | "sns" => is_name(region, "-") && is_name(name, "_-") && is_account(account),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl Reader<'_> {
@@ -60,10 +86,27 @@ impl Reader<'_> {
             architecture: self.architecture(&fields),
             memory_mb: self.number(&fields, "memory_mb"),
             timeout_s: self.number(&fields, "timeout_s"),
+            concurrency: self.optional_number(&fields, "concurrency"),
+            on_failure: self.destination(&fields),
             log_retention_days: self.retention(&fields),
-            variables: self.environment(&fields, kept_by_lambda),
+            variables: self.environment(&fields, reserved_by_lambda),
             uses: self.uses(&fields),
         })
+    }
+
+    fn destination(&mut self, fields: &Fields<'_>) -> Option<Destination> {
+        let text = self.optional_text(fields, "on_failure")?;
+        let reference = text.strip_prefix("${buckets.").and_then(|rest| rest.strip_suffix(".arn}"));
+        let found = match reference {
+            Some(bucket) => bucket.parse().ok().map(Destination::Bucket),
+            None => is_destination(&text).then(|| Destination::Arn(text.clone())),
+        };
+        if found.is_none() {
+            let help = "write ${buckets.NAME.arn} for a bucket of this file, or the ARN of a bucket, a standard SQS queue or \
+                        a standard SNS topic, such as arn:aws:sqs:us-east-1:123456789012:failed";
+            self.problem(self.place(fields, "on_failure"), format!("{text:?} cannot receive failed events"), help);
+        }
+        found
     }
 
     pub(super) fn program(&mut self, fields: &Fields<'_>) -> Program {
@@ -74,7 +117,7 @@ impl Reader<'_> {
             (None, Some(_)) => {
                 let binary = self.optional_text(fields, "binary").unwrap_or_default();
                 if binary.is_empty() {
-                    self.problem(self.place(fields, "binary"), "`binary` names no file", help);
+                    self.problem(self.place(fields, "binary"), "`binary` is not the path of a file", help);
                 }
                 Program::Binary(binary.into())
             }
@@ -84,6 +127,69 @@ impl Reader<'_> {
                 nothing
             }
         }
+    }
+
+    /// The program of a service, which may be a folder.
+    pub(super) fn service_program(&mut self, fields: &Fields<'_>) -> Program {
+        let others = ["package", "binary"].into_iter().filter(|key| fields.get(key).is_some()).count();
+        if fields.get("files").is_some() {
+            if others > 0 {
+                let help = "name either a Cargo package with `package`, a finished program with `binary`, or a folder with \
+                            `files`";
+                self.problem(fields.place, format!("{} has two programs", fields.path), help);
+            }
+            return Program::Files(self.folder(fields));
+        }
+        for key in ["run", "packages", "setup"].into_iter().filter(|key| fields.get(key).is_some()) {
+            let help = "name the folder with the program with `files`, or leave it out: it is for folders only";
+            self.problem(self.place(fields, key), format!("`{key}` has no effect without `files`"), help);
+        }
+        if others == 0 {
+            let help =
+                "name a Cargo package with `package`, a finished program with `binary`, or a folder with `files`";
+            self.problem(fields.place, format!("{} has no program", fields.path), help);
+            return Program::Package(String::new());
+        }
+        self.program(fields)
+    }
+
+    fn folder(&mut self, fields: &Fields<'_>) -> Folder {
+        let path = self.optional_text(fields, "files").unwrap_or_default();
+        if path.is_empty() {
+            self.problem(
+                self.place(fields, "files"),
+                "`files` is not the path of a folder",
+                "name the folder with the program",
+            );
+        }
+        if fields.get("run").is_none() {
+            let help = "write the command that runs the program, such as `run: python3 main.py`";
+            self.problem(fields.place, format!("`run` is missing in {}", fields.path), help);
+        }
+        let run = self.command(fields, "run").unwrap_or_default();
+        let setup = self.command(fields, "setup");
+        let packages = self.texts(fields, "packages").unwrap_or_default();
+        for (package, place) in &packages {
+            if !is_rpm(package) {
+                let help = "names of packages have letters, digits and + - . _, such as python3-pip";
+                self.problem(*place, format!("{package:?} is not the name of a package"), help);
+            }
+        }
+        let packages = packages.into_iter().map(|(package, _)| package).collect();
+        Folder { path: path.into(), commands: Commands { run, setup, packages } }
+    }
+
+    /// A command for bash, without the space around it: YAML would take that of its first line for indentation.
+    fn command(&mut self, fields: &Fields<'_>, key: &str) -> Option<String> {
+        let command = self.optional_text(fields, key)?.trim().to_owned();
+        let is_unfit = |c: &char| !matches!(c, '\n' | '\t') && breaks_a_line(*c);
+        if command.is_empty() {
+            self.problem(self.place(fields, key), format!("`{key}` is empty"), "write a command");
+        } else if let Some(character) = command.chars().find(is_unfit) {
+            let help = "write plain text: no control characters but line breaks and tabs";
+            self.problem(self.place(fields, key), format!("`{key}` has the character {character:?}"), help);
+        }
+        Some(command)
     }
 
     pub(super) fn package(&mut self, fields: &Fields<'_>) -> Option<String> {
@@ -155,5 +261,34 @@ impl Reader<'_> {
             }
         }
         accesses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_destination;
+
+    #[test]
+    fn only_buckets_and_standard_queues_and_topics_take_failed_events() {
+        for arn in [
+            "arn:aws:s3:::failures",
+            "arn:aws-cn:sqs:cn-north-1:123456789012:failed",
+            "arn:aws:sns:us-east-1:123456789012:failed_events",
+        ] {
+            assert!(is_destination(arn), "{arn}");
+        }
+        for arn in [
+            "",
+            "failures",
+            "arn:aws:s3:::failures/key",
+            "arn:aws:s3:us-east-1:123456789012:failures",
+            "arn:aws:sqs:us-east-1:123456789012:failed.fifo",
+            "arn:aws:sns:us-east-1:123456789012:failed:subscription",
+            "arn:aws:sns:us-east-1:12345:failed",
+            "arn:aws:sqs:us-east-1:123456789012:",
+            "arn:aws:lambda:us-east-1:123456789012:function:other",
+        ] {
+            assert!(!is_destination(arn), "{arn}");
+        }
     }
 }

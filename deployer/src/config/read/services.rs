@@ -1,6 +1,6 @@
 //! Services: instances, health checks and load balancers.
 
-use super::{Fields, Reader, programs::kept_by_us, values::usual, values::usual_text};
+use super::{Fields, Reader, programs::reserved_by_us, values::usual, values::usual_text};
 use crate::{
     config::{
         Balancer, Behind, Cidr, HealthCheck, InstanceType, Instances, Place, Service, behind,
@@ -68,7 +68,7 @@ fn is_certificate(text: &str) -> bool {
     }
 }
 
-/// Checks the path of a listener rule (docs/aws.md §9.9).
+/// Checks the path of a listener rule (docs/aws.md §9.10).
 ///
 /// Errors: the remedy.
 fn check_path_pattern(path: &str) -> Result<(), &'static str> {
@@ -103,13 +103,14 @@ impl Reader<'_> {
     pub(super) fn service(&mut self, path: &str, value: &Located) -> Option<Service> {
         let fields = self.fields(path, value)?;
         Some(Service {
-            program: self.program(&fields),
+            program: self.service_program(&fields),
             instance_type: self.instance_type(&fields),
             port: self.port(&fields, "port"),
             instances: self.instances(&fields),
             health_check: self.health_check(&fields),
             load_balancer: self.load_balancer(&fields),
             behind: self.behind(&fields),
+            access_logs: self.boolean(&fields, "access_logs"),
             domain: self.domain(&fields),
             certificate: self.certificate(&fields),
             image: self.image(&fields),
@@ -117,7 +118,7 @@ impl Reader<'_> {
             grace_period_s: self.number(&fields, "grace_period_s"),
             bake_minutes: self.minutes(&fields, "bake"),
             log_retention_days: self.retention(&fields),
-            variables: self.environment(&fields, kept_by_us),
+            variables: self.environment(&fields, reserved_by_us),
             uses: self.uses(&fields),
         })
     }
@@ -135,7 +136,8 @@ impl Reader<'_> {
         let fields = self.fields(&service.path("behind"), service.get("behind")?)?;
         let front = self.parsed(&fields, "service", "the name of a service");
         let path = self.optional_text(&fields, "path");
-        let host = self.optional_text(&fields, "host");
+        // Compared without case (docs/aws.md §9.10).
+        let host = self.optional_text(&fields, "host").map(|host| host.to_ascii_lowercase());
         if path.is_none() && host.is_none() {
             let help = "add the `path` of its requests, such as /api/*, or their `host`";
             self.problem(fields.place, "`behind` needs a path or a host", help);
@@ -152,7 +154,7 @@ impl Reader<'_> {
             }
         }
         let texts = [&path, &host].into_iter().flatten().flat_map(|text| text.chars());
-        if texts.filter(|c| matches!(c, '*' | '?')).count() > behind::MOST_WILDCARDS {
+        if texts.filter(|c| behind::WILDCARDS.contains(c)).count() > behind::MOST_WILDCARDS {
             let help = format!("use at most {} in path and host together", behind::MOST_WILDCARDS);
             self.problem(fields.place, "more wildcards than a listener rule takes", help);
         }

@@ -12,7 +12,7 @@ use crate::config::{
 /// The types of key attributes.
 pub const KEY_TYPES: &[&str] = &["string", "number", "binary"];
 
-/// What a stream of a table may record: DynamoDB's view types in lower case.
+/// The view types of a stream: DynamoDB's, in lower case.
 pub const STREAMS: &[&str] = &["none", "keys_only", "new_image", "old_image", "new_and_old_images"];
 
 /// DynamoDB's limits for a table (docs/aws.md §5.2).

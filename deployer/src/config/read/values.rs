@@ -7,7 +7,7 @@ use super::{Fields, Reader};
 use crate::config::{
     Place, Port, Problem,
     error::did_you_mean,
-    fields::{self, Field, Takes},
+    fields::{self, Field, Takes, fits},
     tree::{Located, Node},
 };
 
@@ -32,8 +32,8 @@ pub(super) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Examples of mappings, by the end of their path; `*` stands for an entry's name. `$` stands for the value that was
-/// written in place of the mapping, or else for the default beside it.
+/// Examples of mappings, by the end of their path; `*` matches an entry's name. `$` is replaced by the value that was
+/// written in place of the mapping, or else by the default beside it.
 const SHAPES: &[(&str, &str, &str)] = &[
     ("tags", "tags: { $: value }", "course"),
     ("roles", "roles: { existing: $, instance_profile: LabInstanceProfile }", "LabRole"),
@@ -75,14 +75,10 @@ const SHAPES: &[(&str, &str, &str)] = &[
 /// The mapping that belongs at this path, with the value that was written in its place.
 pub(super) fn shape(path: &str, written: Option<&str>) -> String {
     let parts: Vec<&str> = path.split('.').collect();
-    let fits = |pattern: &str| {
-        let pattern: Vec<&str> = pattern.split('.').collect();
-        let is_end = pattern[0] == "*" && parts.len() >= pattern.len();
-        let end = &parts[parts.len().saturating_sub(pattern.len())..];
-        (is_end || parts.len() == pattern.len())
-            && pattern.iter().zip(end).all(|(wanted, part)| *wanted == "*" || wanted == part)
-    };
-    match SHAPES.iter().find(|(pattern, _, _)| fits(pattern)) {
+    // A pattern that begins with `*` fits the end of a path.
+    let end = |pattern: &str| parts[parts.len().saturating_sub(pattern.split('.').count())..].join(".");
+    let is_like = |pattern: &str| fits(pattern, path) || pattern.starts_with('*') && fits(pattern, &end(pattern));
+    match SHAPES.iter().find(|(pattern, _, _)| is_like(pattern)) {
         Some((_, example, usual)) => {
             let entry = parts.last().copied().unwrap_or_default();
             example.replace("*:", &format!("{entry}:")).replace('$', written.unwrap_or(usual))
@@ -156,7 +152,7 @@ impl Reader<'_> {
             }
             let help = match did_you_mean(key, known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("known are: {}", known.join(", ")),
+                None => format!("known keys: {}", known.join(", ")),
             };
             self.problem(*place, format!("unknown key `{key}`"), help);
         }

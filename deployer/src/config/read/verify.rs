@@ -140,7 +140,11 @@ impl Reader<'_> {
     fn file(&mut self, fields: &Fields<'_>) -> Option<std::path::PathBuf> {
         let file = self.optional_text(fields, "file")?;
         if file.is_empty() {
-            self.problem(self.place(fields, "file"), "`file` names no file", "write a path relative to this file");
+            self.problem(
+                self.place(fields, "file"),
+                "`file` is not the path of a file",
+                "write a path relative to this file",
+            );
         }
         Some(file.into())
     }

@@ -32,23 +32,32 @@ impl Bucket {
         Ok(Some(Size::Items { count, bytes, more }))
     }
 
-    /// Returns the number and size of the objects in words; `None` for an empty bucket.
+    /// Returns the number and size of the objects and of their older versions in words; `None` if there are none.
+    ///
+    /// Delete markers are no loss: what they hide counts as an older version.
     pub(super) async fn contents(&self, aws: &Aws) -> Result<Option<String>, Fault> {
-        let (mut count, mut bytes) = (0, 0);
-        let (mut token, mut progress) = (None, Progress::of("ListObjectsV2"));
+        let mut counts = Counts::default();
+        let (mut marker, mut progress) = (Marker::default(), Progress::of("ListObjectVersions"));
         loop {
             // Keys may contain characters that XML cannot represent: without URL encoding such a listing cannot be
             // parsed.
-            let call = aws.s3.list_objects_v2().bucket(&self.name).encoding_type(EncodingType::Url);
-            let call = call.set_expected_bucket_owner(self.owner()).set_continuation_token(token);
+            let (key, version) = marker;
+            let call = aws.s3.list_object_versions().bucket(&self.name).encoding_type(EncodingType::Url);
+            let call = call.set_expected_bucket_owner(self.owner()).set_key_marker(key).set_version_id_marker(version);
             let Some(page) = found(call.send().await)? else { return Ok(None) };
+            let encoded = page.encoding_type() == Some(&EncodingType::Url);
             // The lease of the running command must stay.
-            let lost = page.contents().iter().filter(|object| object.key() != Some(lease::KEY));
-            count += lost.clone().count() as u64;
-            bytes += lost.filter_map(|object| object.size()).sum::<i64>();
-            token = progress.advance(page.next_continuation_token)?;
-            if token.is_none() || count >= COUNTED {
-                return Ok(in_words(count, bytes.unsigned_abs(), token.is_some()));
+            for version in page.versions().iter().filter(|version| version.key() != Some(lease::KEY)) {
+                let count = if version.is_latest() == Some(true) { &mut counts.objects } else { &mut counts.older };
+                *count += 1;
+                counts.bytes += version.size().unwrap_or_default().unsigned_abs();
+            }
+            let more = page.is_truncated() == Some(true);
+            let key = page.next_key_marker.filter(|_| more).map(|key| decoded(&key, encoded));
+            marker = (key, page.next_version_id_marker);
+            let token = marker.0.as_ref().map(|key| format!("{key} {}", marker.1.as_deref().unwrap_or_default()));
+            if progress.advance(token)?.is_none() || counts.objects + counts.older >= COUNTED {
+                return Ok(counts.in_words(more));
             }
         }
     }
@@ -203,7 +212,7 @@ fn refusal(error: &aws_sdk_s3::types::Error) -> Fault {
     }
 }
 
-/// Decodes a key if the listing says that keys are URL-encoded; S3 encodes them as HTML forms do.
+/// Decodes a key if the listing is URL-encoded; S3 encodes them as HTML forms do.
 fn decoded(key: &str, encoded: bool) -> String {
     if !encoded {
         return key.to_owned();
@@ -211,13 +220,34 @@ fn decoded(key: &str, encoded: bool) -> String {
     percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-fn in_words(count: u64, bytes: u64, more: bool) -> Option<String> {
-    let size = bytes::in_words(bytes);
-    match (count, more) {
-        (0, _) => None,
-        (1, _) => Some(format!("1 object, {size}")),
-        (_, false) => Some(format!("{count} objects, {size}")),
-        (_, true) => Some(format!("more than {count} objects, more than {size}")),
+/// Where a page of versions begins: after this key and version.
+type Marker = (Option<String>, Option<String>);
+
+/// The contents of a bucket.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    objects: u64,
+    older: u64,
+    /// The size of both together.
+    bytes: u64,
+}
+
+impl Counts {
+    fn in_words(self, more: bool) -> Option<String> {
+        let Counts { objects, older, bytes } = self;
+        let size = bytes::in_words(bytes);
+        let of = |count: u64, one: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            _ => Some(format!("{count} {one}s")),
+        };
+        let parts: Vec<String> = of(objects, "object").into_iter().chain(of(older, "older version")).collect();
+        let parts = parts.join(" and ");
+        match (parts.is_empty(), more) {
+            (true, _) => None,
+            (false, false) => Some(format!("{parts}, {size}")),
+            (false, true) => Some(format!("more than {parts}, more than {size}")),
+        }
     }
 }
 
@@ -233,10 +263,12 @@ mod tests {
 
     #[test]
     fn a_loss_of_data_is_described() {
-        assert_eq!(in_words(0, 0, false), None);
-        assert_eq!(in_words(1, 999, false).as_deref(), Some("1 object, 999 B"));
-        assert_eq!(in_words(12, 3_400_000, false).as_deref(), Some("12 objects, 3.4 MB"));
-        assert_eq!(in_words(10_000, 999_960, true).as_deref(), Some("more than 10000 objects, more than 1.0 MB"));
+        let words = |objects, older, bytes, more| Counts { objects, older, bytes }.in_words(more);
+        assert_eq!(words(0, 0, 0, false), None);
+        assert_eq!(words(1, 0, 999, false).as_deref(), Some("1 object, 999 B"));
+        assert_eq!(words(12, 1, 3_400_000, false).as_deref(), Some("12 objects and 1 older version, 3.4 MB"));
+        assert_eq!(words(0, 2, 7, false).as_deref(), Some("2 older versions, 7 B"), "each is deleted");
+        assert_eq!(words(10_000, 0, 999_960, true).as_deref(), Some("more than 10000 objects, more than 1.0 MB"));
     }
 
     #[test]

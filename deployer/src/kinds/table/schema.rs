@@ -27,7 +27,7 @@ const NUMBER: &str = " (number)";
 const BINARY: &str = " (binary)";
 
 /// The name of a key's attribute, and its type.
-fn attribute(key: &str) -> (&str, ScalarAttributeType) {
+pub fn attribute(key: &str) -> (&str, ScalarAttributeType) {
     match (key.strip_suffix(NUMBER), key.strip_suffix(BINARY)) {
         (Some(name), _) => (name, ScalarAttributeType::N),
         (_, Some(name)) => (name, ScalarAttributeType::B),

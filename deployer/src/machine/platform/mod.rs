@@ -1,4 +1,5 @@
-//! What differs between operating systems, one module for each; nothing else in the deployer names a system.
+//! The differences between operating systems, one module for each. No other code of the deployer names an operating
+//! system.
 //!
 //! | | Linux | macOS | Windows |
 //! |---|---|---|---|

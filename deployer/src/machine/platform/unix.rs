@@ -1,9 +1,9 @@
-//! What Linux and macOS have in common: signals, kinds of files, process groups.
+//! The common parts of Linux and macOS: signals, kinds of files, process groups.
 
 use std::{
-    fs::{FileType, OpenOptions},
+    fs::{FileType, Metadata, OpenOptions},
     net::IpAddr,
-    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _},
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,16 +32,26 @@ pub fn discard_typed() {
     rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush).ok();
 }
 
-/// The resolvers of DNS that this machine asks.
+/// The DNS resolvers of this machine.
 pub fn resolvers() -> Vec<IpAddr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let address = |line: &str| line.strip_prefix("nameserver")?.trim().parse().ok();
     text.lines().filter_map(address).collect()
 }
 
+/// Keeps a file that is created from everybody else.
+pub fn for_us_alone(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.mode(0o600)
+}
+
 /// Opens without waiting for the other end of a FIFO.
 pub fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+}
+
+/// Whether the owner of a file may execute it.
+pub fn is_executable(about: &Metadata) -> bool {
+    about.permissions().mode() & 0o100 != 0
 }
 
 /// The kind of a file that is not a regular one, with the article.
@@ -58,7 +68,7 @@ pub fn kind(file_type: FileType) -> &'static str {
 #[cfg(feature = "local")]
 pub use local::*;
 
-/// What only the local AWS needs.
+/// Functions that only the local AWS needs.
 #[cfg(feature = "local")]
 mod local {
     use std::{

@@ -1,7 +1,7 @@
 //! Windows: without the local AWS, which needs process groups and their signals.
 
 use std::{
-    fs::{FileType, OpenOptions},
+    fs::{FileType, Metadata, OpenOptions},
     net::IpAddr,
 };
 
@@ -54,9 +54,19 @@ impl Signals {
     }
 }
 
+/// A file that is created in a folder of the user is theirs.
+pub fn for_us_alone(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
 /// There are no FIFOs among the files.
 pub fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     options
+}
+
+/// Unknown: files have no such mode. `run` and `setup` can name the interpreter of a script.
+pub fn is_executable(_about: &Metadata) -> bool {
+    false
 }
 
 /// The kind of a file that is not a regular one, with the article.

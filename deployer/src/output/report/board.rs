@@ -226,7 +226,7 @@ const SHORTEST_LEFT: Duration = Duration::from_secs(1);
 /// Below this many columns, the word `usually` is left out.
 const NARROW: usize = 60;
 
-/// A style whose `{took}` is the age of the bar, beside the usual time. It stands before texts from AWS, which may be cut
+/// A style whose `{took}` is the age of the bar, beside the usual time. It precedes texts from AWS, which may be cut
 /// off.
 fn drawn_as(template: &str, usual: Option<Duration>) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).expect("the templates of this file are well formed");
@@ -255,7 +255,7 @@ fn past(verb: &str) -> &str {
     match verb {
         "creating" => "created",
         "updating" => "updated",
-        "deleting" => "gone",
+        "deleting" => "deleted",
         "building" => "built",
         _ => "ready",
     }
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_time_stands_beside_the_elapsed_time_and_the_time_left_in_the_footer() {
+    fn the_usual_time_is_shown_with_the_elapsed_time_and_the_time_left_in_the_footer() {
         let task = |name: &str, needs: &[usize], usual_s| Task {
             name: name.into(),
             needs: needs.to_vec(),

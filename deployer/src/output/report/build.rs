@@ -9,7 +9,7 @@ use crate::{
     package::{Building, Target},
 };
 
-/// From this many crates on, a build takes long enough to say so.
+/// The number of crates from which a build takes long enough to mention it.
 const MANY: usize = 50;
 
 /// Cargo's lines about single crates, which the count replaces.
@@ -22,11 +22,11 @@ pub struct Build {
 }
 
 struct Shown {
-    /// What is built, such as `labeler, service for arm64`.
+    /// The programs being built, such as `labeler, service for arm64`.
     name: String,
     board: Board,
     is_terminal: bool,
-    /// How many tenths are done, once there has been a count.
+    /// The number of tenths that are done, once there is a count.
     tenths: Option<usize>,
 }
 

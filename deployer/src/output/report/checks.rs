@@ -11,7 +11,7 @@ use crate::{
     verify::{End, Moment, Result},
 };
 
-/// Where results are printed.
+/// The stream to print results to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checks {
     /// On stdout, as the answer of the command.
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_fits_80_columns_and_the_reason_of_a_failure_stands_below() {
+    fn a_row_fits_80_columns_and_the_reason_of_a_failure_is_below() {
         let table = Checks::Aside.begin(["labels", "page"].into_iter());
         let rows = |end, attempts| table.rows(&result(end, attempts));
         assert_eq!(rows(End::Passed, 1), [r"  ✓ labels     1.2 s  GET /posts?user=verify-${run}&x=\u{1b}[2J → 200"]);

@@ -1,4 +1,4 @@
-//! What a stack costs, for people and as JSON.
+//! The cost of a stack, for people and as JSON.
 
 use super::line;
 use crate::cost::{
@@ -64,7 +64,7 @@ fn row(item: &Item) -> String {
         Sure::Unknown => "unknown",
     };
     let note = if item.note.is_empty() { String::new() } else { format!(": {}", item.note) };
-    // What is by use has no amount, and its unit prices need the room.
+    // An item billed by use has no amount, and its unit prices need the room.
     match amount.is_empty() {
         true => format!("  {:18} {sure}{note}", item.what),
         false => format!("  {:30} {amount:>14}  {sure}{note}", item.what),

@@ -23,7 +23,7 @@ struct Stream {
     counts: Mutex<Counts>,
 }
 
-/// How many resources ended in which way.
+/// The number of resources by result.
 #[derive(Default)]
 struct Counts {
     done: usize,

@@ -14,19 +14,19 @@ pub struct Row {
     pub number: String,
     /// When it was made, in UTC.
     pub when: String,
-    /// Who made it.
+    /// Its creator.
     pub who: String,
     /// The commit.
     pub commit: String,
     /// The hash of its program.
     pub program: String,
-    /// What changed.
+    /// The changes.
     pub changed: String,
-    /// What is special about it.
+    /// Its mark, if any.
     pub mark: Option<Mark>,
 }
 
-/// What is special about a release.
+/// The mark of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mark {
     /// The instances run it.

@@ -57,7 +57,7 @@ pub fn plan(plan: &Plan, values: Values, places: Places) -> bool {
 /// Prints changes, one line each.
 pub fn changes(changes: &[Change], values: Values) {
     if changes.is_empty() {
-        print("      what the instances have now");
+        print("      no change from what the instances run now");
     }
     changes.iter().for_each(|change| print(&format!("      {}", escape::line(&field(change, values)))));
 }
@@ -110,7 +110,7 @@ fn details(step: &Step, values: Values, places: Places) -> Vec<String> {
             })
             .collect(),
         Step::Pending(on) => {
-            on.iter().map(|address| format!("takes its values from {address}, which comes first")).collect()
+            on.iter().map(|address| format!("takes values from {address}, which changes first")).collect()
         }
         _ => Vec::new(),
     }
@@ -170,7 +170,7 @@ fn summary(lines: &[Planned]) -> String {
         (count(|step| matches!(step, Step::Update(_) | Step::Pending(_) | Step::Wait(_))), "to change"),
         (count(|step| matches!(step, Step::Replace(_))), "that cannot be changed in place"),
         (count(|step| matches!(step, Step::Delete { .. })), "to remove"),
-        (count(|step| matches!(step, Step::Keep)), "as wanted"),
+        (count(|step| matches!(step, Step::Keep)), "up to date"),
     ];
     let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     parts.join(", ")
@@ -287,7 +287,7 @@ mod tests {
         let template = Address { kind: "launch_template", key: "web".into(), section: "services.web".into() };
         let pending = Step::Pending(vec![template]);
         let shown = details(&pending, Values::Hidden, &|_| None);
-        assert_eq!(shown, ["takes its values from launch_template.web, which comes first"]);
+        assert_eq!(shown, ["takes values from launch_template.web, which changes first"]);
         assert_eq!(step_json(&pending, Values::Hidden, &|_| None), json!({ "pending": ["launch_template.web"] }));
     }
 }

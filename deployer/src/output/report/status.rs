@@ -131,7 +131,7 @@ fn detail(text: &str) -> String {
 fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
     let count = |number: Option<usize>| number.map_or("?".into(), |number| number.to_string());
     let mut state = match it.exists || !it.unread.is_empty() {
-        _ if it.is_resting() => resting(it),
+        _ if it.is_off() => off_state(it),
         true => format!("{} of {} healthy", count(it.instances_healthy), count(it.instances_wanted)),
         false => "does not exist".into(),
     };
@@ -139,11 +139,11 @@ fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
         let made = it.released.as_deref().and_then(|at| age(at, now_s));
         state += &format!(", release {release}{}", made.map(|age| format!(" of {age} ago")).unwrap_or_default());
     }
-    let mark = if it.is_resting() { ' ' } else { mark(it.healthy) };
+    let mark = if it.is_off() { ' ' } else { mark(it.healthy) };
     lines.push(row(mark, &format!("service {}", it.name), &state));
-    lines.extend(rest(it, now_s).map(|rest| detail(&rest)));
+    lines.extend(downtime(it, now_s).map(|text| detail(&text)));
     lines.extend(it.address.iter().map(|address| detail(address)));
-    if it.https == Some(PENDING) && !it.is_resting() {
+    if it.https == Some(PENDING) && !it.is_off() {
         lines.push(detail("HTTPS is pending: `deployer why` says what it waits for"));
     }
     it.instances.iter().for_each(|one| instance(one, it.release.as_deref(), now_s, lines));
@@ -152,17 +152,17 @@ fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
 }
 
 /// The state of a service that is off as intended.
-fn resting(it: &ServiceStatus) -> String {
+fn off_state(it: &ServiceStatus) -> String {
     match (&it.paused, &it.ends) {
         (Some(since), _) => format!("paused since {since}"),
         (None, ends) => format!("ended at {}", ends.as_deref().unwrap_or_default()),
     }
 }
 
-/// The time at which a service ends, or the command that brings it back.
-fn rest(it: &ServiceStatus, now_s: i64) -> Option<String> {
+/// How long a service still runs, or the command that brings it back.
+fn downtime(it: &ServiceStatus, now_s: i64) -> Option<String> {
     match (&it.paused, &it.ends) {
-        (Some(_), _) if it.is_resting() => Some("`deployer resume` brings it back".into()),
+        (Some(_), _) if it.is_off() => Some("`deployer resume` brings it back".into()),
         (Some(since), _) => Some(format!("paused since {since}, not completely: run `pause` or `resume` again")),
         (None, Some(_)) if it.ended => Some("`deployer up` brings it back; `deployer pause` saves the rest".into()),
         (None, Some(ends)) => {
@@ -348,11 +348,11 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_is_off_as_intended_is_not_marked_as_ill() {
+    fn a_service_that_is_off_as_intended_is_not_marked_as_unhealthy() {
         let shown = |it: ServiceStatus| {
-            let (is_resting, mut lines) = (it.is_resting(), Vec::new());
+            let (is_off, mut lines) = (it.is_off(), Vec::new());
             service(&ServiceStatus { name: "web".into(), exists: true, ..it }, now(), &mut lines);
-            (is_resting, lines)
+            (is_off, lines)
         };
         let since = Some("2026-11-29T10:00:00Z".to_owned());
         let paused = ServiceStatus { paused: since.clone(), is_empty: true, ..ServiceStatus::default() };
@@ -360,14 +360,14 @@ mod tests {
             ["  service web           paused since 2026-11-29T10:00:00Z", "    `deployer resume` brings it back"];
         assert_eq!(shown(paused.clone()), (true, lines.map(str::to_owned).to_vec()));
         let half = ServiceStatus { address: Some("http://a".into()), healthy: Some(false), ..paused };
-        let (is_resting, lines) = shown(half);
-        assert!(!is_resting && lines[1].ends_with("not completely: run `pause` or `resume` again"), "{lines:?}");
+        let (is_off, lines) = shown(half);
+        assert!(!is_off && lines[1].ends_with("not completely: run `pause` or `resume` again"), "{lines:?}");
         let ended = ServiceStatus { ends: since, ended: true, is_empty: true, ..ServiceStatus::default() };
-        let (is_resting, lines) = shown(ended);
-        assert!(is_resting && lines[0].ends_with("ended at 2026-11-29T10:00:00Z"), "{lines:?}");
+        let (is_off, lines) = shown(ended);
+        assert!(is_off && lines[0].ends_with("ended at 2026-11-29T10:00:00Z"), "{lines:?}");
         let ends = Some("2026-11-29T16:00:00Z".to_owned());
-        let (is_resting, lines) = shown(ServiceStatus { ends, healthy: Some(true), ..ServiceStatus::default() });
-        assert_eq!((is_resting, lines[1].as_str()), (false, "    ends at 2026-11-29T16:00:00Z, in 4 h 0 min"));
+        let (is_off, lines) = shown(ServiceStatus { ends, healthy: Some(true), ..ServiceStatus::default() });
+        assert_eq!((is_off, lines[1].as_str()), (false, "    ends at 2026-11-29T16:00:00Z, in 4 h 0 min"));
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn rows(timed: &[Timed], columns: usize) -> Vec<String> {
     rows
 }
 
-/// Where a bar begins, and how long it is, in columns. It has at least one.
+/// The first column of a bar and its length, at least one column.
 fn bar(begun: Duration, took: Duration, whole: Duration, area: usize) -> (usize, usize) {
     let part = |time: Duration| match whole.is_zero() {
         true => 0.0,

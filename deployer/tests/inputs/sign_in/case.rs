@@ -34,7 +34,7 @@ pub struct Case {
     pub region: &'static str,
     /// The source of the credentials, if the error is that the deployer cannot sign in with them: `with profile dev`.
     pub source: &'static str,
-    /// The rest of the line that begins with `error:`; `~` stands for the home directory.
+    /// The rest of the line that begins with `error:`; `~` is replaced by the home directory.
     pub error: &'static str,
     /// A part of the hint.
     pub hint: &'static str,

@@ -176,11 +176,11 @@ const PROFILE_KEYS: &[&str] = &[
     "web_identity_token_file",
 ];
 
-/// The output for an account that the server knows.
+/// The output for an account of the server.
 const SIGNED_IN: &str = "small in account 111122223333";
 
-/// A place for credentials: its name, the credentials file, variables.
-type Place<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>);
+/// A source of credentials: its name, the credentials file, variables.
+type CredentialSource<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>);
 
 /// With credentials in a profile, in variables or from a container, and a server that identifies every caller and
 /// supports nothing else: the run gets past the sign-in, or ends with one line that gives the reason.
@@ -190,7 +190,7 @@ fn any_value_of_an_aws_setting_gives_a_run_or_a_one_line_error() {
     let server = serve(accepts_every_key);
     let container = format!("{server}/creds");
     let profile = "[default]\naws_access_key_id = AKIAX\naws_secret_access_key = x\n";
-    let settings: [Place; 3] = [
+    let settings: [CredentialSource; 3] = [
         ("a profile", profile, vec![]),
         ("variables", "", vec![("AWS_ACCESS_KEY_ID", "AKIAX"), ("AWS_SECRET_ACCESS_KEY", "x")]),
         ("a container", "", vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container)]),
@@ -201,7 +201,7 @@ fn any_value_of_an_aws_setting_gives_a_run_or_a_one_line_error() {
         let home = project.path().join(what);
         fs::create_dir_all(home.join(".aws")).expect("a folder can be made");
         fs::write(home.join(".aws/credentials"), credentials).expect("a file can be written");
-        // Settings about credentials depend on the place of the credentials; for all others one place is enough.
+        // Settings about credentials depend on the source of the credentials; for all others one source is enough.
         let is_about_keys = |name: &&&str| *what == "a profile" || name.contains("KEY") || name.contains("CONTAINER");
         for name in VARIABLES.iter().filter(is_about_keys) {
             for value in ODD {

@@ -33,7 +33,7 @@ const MISSING: &[Case] = &[
             false => Answer::Says(404, "text/plain", String::new()),
         }),
         error: "there are no AWS credentials here: AWS_ACCESS_KEY_ID is not set, ~/.aws/config or ~/.aws/credentials \
-                has no profile default, and http://127.0.0.1:PORT says that this instance has no role",
+                has no profile default, and http://127.0.0.1:PORT reports that this instance has no role",
         hint: "aws configure",
         ..Case::NONE
     },
@@ -76,7 +76,7 @@ const MISSING: &[Case] = &[
         config: "[profile one]\nregion = eu-west-1\n[profile other]\nregion = x\n",
         variables: &[("AWS_PROFILE", "company")],
         error: "there is no profile \"company\" (AWS_PROFILE) in ~/.aws/config",
-        hint: "there are: one, other",
+        hint: "choose from: one, other",
         ..Case::NONE
     },
     Case {

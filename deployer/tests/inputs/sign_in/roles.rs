@@ -57,7 +57,7 @@ const CASES: &[Case] = &[
         what: "a source that is not there",
         config: ROLE,
         error: "its source_profile \"base\" is not there (profile dev)",
-        hint: "there are: dev",
+        hint: "choose from: dev",
         ..PROFILE
     },
     Case {

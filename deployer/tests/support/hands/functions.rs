@@ -1,7 +1,7 @@
 //! Functions and their permissions, roles, instance profiles and log groups.
 
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{Architecture, Environment, LoggingConfig, Runtime};
+use aws_sdk_lambda::types::{Architecture, DestinationConfig, Environment, LoggingConfig, OnFailure, Runtime};
 use deployer::package;
 
 use super::{FUNCTION, FUNCTION_ARN, Hands, IMAGES, LOG_GROUP, PROFILE, ROLE, TAG};
@@ -30,6 +30,17 @@ impl Hands<'_> {
             "architecture" => {
                 let call = other_code.zip_file(other_zip).architectures(Architecture::Arm64);
                 return drop(call.send().await.expect("the architecture can be changed"));
+            }
+            "on_failure" => {
+                let bucket = OnFailure::builder().destination(format!("arn:aws:s3:::{IMAGES}")).build();
+                let call = lambda.put_function_event_invoke_config().function_name(FUNCTION);
+                let call = call.destination_config(DestinationConfig::builder().on_failure(bucket).build());
+                return drop(call.send().await.expect("failed events can be recorded"));
+            }
+            "concurrency" => {
+                let call = lambda.put_function_concurrency().function_name(FUNCTION);
+                let call = call.reserved_concurrent_executions(5);
+                return drop(call.send().await.expect("concurrency can be reserved"));
             }
             "tags.course" => {
                 let call = lambda.untag_resource().resource(FUNCTION_ARN).tag_keys(TAG);

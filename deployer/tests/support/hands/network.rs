@@ -8,6 +8,9 @@ use aws_sdk_elasticloadbalancingv2::types::{
 
 use super::{AT_PORT, Hands, TAG};
 
+/// A bucket outside the stack.
+const LOGS: &str = "logs-by-hand";
+
 impl Hands<'_> {
     pub(super) async fn firewall(&self, field: &str) {
         let group = self.firewall_id("postagram-web-lb").await;
@@ -78,6 +81,16 @@ impl Hands<'_> {
                 let call = elb.set_security_groups().load_balancer_arn(arn);
                 let call = call.security_groups(self.firewall_id(AT_PORT).await);
                 call.send().await.expect("it can have another security group");
+            }
+            "access_logs" => {
+                self.aws.s3.create_bucket().bucket(LOGS).send().await.expect("a bucket can be made");
+                self.allow_access_logs(LOGS).await;
+                let attribute = |key: &str, value: &str| LoadBalancerAttribute::builder().key(key).value(value).build();
+                let call = elb.modify_load_balancer_attributes().load_balancer_arn(arn);
+                let call = call.attributes(attribute("access_logs.s3.enabled", "true"));
+                let call = call.attributes(attribute("access_logs.s3.bucket", LOGS));
+                let call = call.attributes(attribute("access_logs.s3.prefix", "by-hand"));
+                call.send().await.expect("the policy of the bucket allows it");
             }
             "invalid_headers_dropped" | "protected" => {
                 let (key, value) = match field {

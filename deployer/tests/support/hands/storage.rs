@@ -6,11 +6,12 @@ use aws_sdk_dynamodb::types::{
     StreamSpecification, StreamViewType, TimeToLiveSpecification, TimeToLiveStatus,
 };
 use aws_sdk_s3::types::{
-    BucketLifecycleConfiguration, Event, ExpirationStatus, FilterRule, FilterRuleName, LambdaFunctionConfiguration,
-    LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, NotificationConfiguration,
-    NotificationConfigurationFilter, ObjectOwnership, OwnershipControls, OwnershipControlsRule, S3KeyFilter,
-    ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
-    Tag as BucketTag, Tagging,
+    BucketLifecycleConfiguration, BucketVersioningStatus, Event, ExpirationStatus, FilterRule, FilterRuleName,
+    LambdaFunctionConfiguration, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration,
+    NotificationConfiguration, NotificationConfigurationFilter, ObjectOwnership, OwnershipControls,
+    OwnershipControlsRule, S3KeyFilter, ServerSideEncryption, ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag as BucketTag, Tagging, VersioningConfiguration,
+    builders::LifecycleRuleBuilder,
 };
 
 use super::{Hands, IMAGES, TAG, bucket_tag};
@@ -43,15 +44,30 @@ impl Hands<'_> {
                 drop(s3.delete_bucket_lifecycle().bucket(IMAGES).send().await.expect("it can be deleted"));
             }
             "boot_reports_end_days" => {
-                let rule = LifecycleRule::builder()
-                    .id("deployer-boot-reports")
-                    .status(ExpirationStatus::Enabled)
-                    .filter(LifecycleRuleFilter::builder().prefix("boot/").build())
-                    .expiration(LifecycleExpiration::builder().days(14).build());
-                let rule = rule.build().expect("a status is given");
-                let rules = BucketLifecycleConfiguration::builder().rules(rule).build().expect("a rule is given");
-                let call = s3.put_bucket_lifecycle_configuration().bucket(IMAGES).lifecycle_configuration(rules);
-                call.send().await.expect("a rule can be put");
+                let expiry = LifecycleExpiration::builder().days(14).build();
+                self.add_rule("deployer-boot-reports", "boot/", |rule| rule.expiration(expiry)).await;
+            }
+            "objects_end_days" => {
+                let expiry = LifecycleExpiration::builder().days(3).build();
+                self.add_rule("deployer-objects", "", |rule| rule.expiration(expiry)).await;
+            }
+            "older_versions_end_days" => {
+                let older = NoncurrentVersionExpiration::builder().noncurrent_days(4).build();
+                let markers = LifecycleExpiration::builder().expired_object_delete_marker(true).build();
+                let both = |rule: LifecycleRuleBuilder| rule.noncurrent_version_expiration(older).expiration(markers);
+                self.add_rule("deployer-older-versions", "", both).await;
+            }
+            "access_logs_end_days" => {
+                let expiry = LifecycleExpiration::builder().days(90).build();
+                self.add_rule("deployer-access-logs", "access-logs/", |rule| rule.expiration(expiry)).await;
+            }
+            "access_logs" => {
+                self.allow_access_logs(IMAGES).await;
+            }
+            "versioned" => {
+                let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+                let call = s3.put_bucket_versioning().bucket(IMAGES).versioning_configuration(on);
+                call.send().await.expect("versions can be kept");
             }
             "plain_http_denied" => {
                 s3.delete_bucket_policy().bucket(IMAGES).send().await.expect("it has a policy");
@@ -62,6 +78,26 @@ impl Hands<'_> {
                 self.retag_bucket(|tags| tags.retain(|tag| tag.key() != TAG)).await;
             }
         }
+    }
+
+    async fn add_rule(&self, id: &str, prefix: &str, act: impl FnOnce(LifecycleRuleBuilder) -> LifecycleRuleBuilder) {
+        let s3 = &self.aws.s3;
+        let there = s3.get_bucket_lifecycle_configuration().bucket(IMAGES).send().await.ok();
+        let mut rules = there.and_then(|there| there.rules).unwrap_or_default();
+        let rule = LifecycleRule::builder().id(id).status(ExpirationStatus::Enabled);
+        let rule = rule.filter(LifecycleRuleFilter::builder().prefix(prefix).build());
+        rules.push(act(rule).build().expect("a status is given"));
+        let rules = BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().expect("a rule is given");
+        let call = s3.put_bucket_lifecycle_configuration().bucket(IMAGES).lifecycle_configuration(rules);
+        call.send().await.expect("a rule can be put");
+    }
+
+    /// Allows load balancers to store access logs in a bucket.
+    pub(super) async fn allow_access_logs(&self, bucket: &str) {
+        let policy = format!(
+            r#"{{"Version":"2012-10-17","Statement":{{"Sid":"DeployerAllowAccessLogs","Effect":"Allow","Principal":{{"Service":"logdelivery.elasticloadbalancing.amazonaws.com"}},"Action":"s3:PutObject","Resource":"arn:aws:s3:::{bucket}/by-hand/AWSLogs/000000000000/*"}}}}"#
+        );
+        self.aws.s3.put_bucket_policy().bucket(bucket).policy(policy).send().await.expect("a policy can be put");
     }
 
     async fn retag_bucket(&self, change: impl FnOnce(&mut Vec<BucketTag>)) {

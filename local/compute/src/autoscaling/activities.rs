@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// The maximum number of activities to keep. AWS keeps them for six weeks instead.
 const KEPT: usize = 1000;
 
-/// What an activity does.
+/// The kind of an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Launch,

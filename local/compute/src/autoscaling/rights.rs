@@ -1,4 +1,4 @@
-//! What the caller of an operation of a group must be allowed to do to launch its instances. Auto Scaling tries
+//! The permissions that the caller of an operation on a group needs to launch its instances. Auto Scaling tries
 //! `RunInstances` with the caller's permissions whenever a group gets a launch template, and before an instance refresh
 //! (docs/aws.md §10.1).
 

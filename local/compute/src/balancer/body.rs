@@ -20,6 +20,8 @@ pub struct Relay(Arc<Mutex<Source>>);
 struct Source {
     body: Incoming,
     last_active: Instant,
+    /// The number of bytes that were read.
+    received: usize,
     /// Whether the target is waiting for the client to send more.
     awaits_client: bool,
 }
@@ -27,12 +29,17 @@ struct Source {
 impl Relay {
     /// The body of a request.
     pub fn new(body: Incoming) -> Relay {
-        Relay(Arc::new(Mutex::new(Source { body, last_active: Instant::now(), awaits_client: false })))
+        Relay(Arc::new(Mutex::new(Source { body, last_active: Instant::now(), received: 0, awaits_client: false })))
     }
 
     /// Returns when the client last sent something.
     pub fn last_active(&self) -> Instant {
         self.source().last_active
+    }
+
+    /// Returns how many bytes the client has sent.
+    pub fn received(&self) -> usize {
+        self.source().received
     }
 
     /// Returns whether the next bytes have to come from the client.
@@ -55,6 +62,9 @@ impl Body for Relay {
         source.awaits_client = frame.is_pending();
         if frame.is_ready() {
             source.last_active = Instant::now();
+        }
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            source.received += frame.data_ref().map_or(0, Bytes::len);
         }
         frame
     }

@@ -73,7 +73,7 @@ pub fn length(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// How `X-Forwarded-For` is processed.
+/// The processing mode of `X-Forwarded-For`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardedFor {
     #[default]
@@ -100,7 +100,7 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// Adds the load balancer's headers to a request and removes those that are not forwarded.
 pub fn forward(headers: &mut HeaderMap, side: &Side, mode: ForwardedFor) {
-    let Side { peer, port, scheme } = side;
+    let Side { peer, port, scheme, .. } = side;
     strip(headers);
     let before = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let chain = match (mode, before(FORWARDED_FOR)) {
@@ -200,7 +200,7 @@ mod tests {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let peer = SocketAddr::from(([127, 0, 0, 1], 5000));
-        forward(&mut headers, &Side { peer, port: 8080, scheme: "http" }, mode);
+        forward(&mut headers, &Side::of(peer, 8080, "http"), mode);
         headers
     }
 

@@ -1,5 +1,6 @@
 //! The load balancer: a proxy for HTTP/1.1, and for HTTP/2 over TLS, that behaves like an Application Load Balancer.
 
+pub mod access_log;
 mod body;
 mod headers;
 mod pages;
@@ -40,6 +41,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Compute;
 use super::state::Action;
+use access_log::{Entry, Secured};
 use body::{Held, Relay};
 use headers::ForwardedFor;
 use pages::{empty_body, fixed, redirected, refusal};
@@ -114,12 +116,13 @@ async fn converse(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, stop: 
     let port = stream.local_addr().map(|address| address.port()).unwrap_or_default();
     drop(stream.set_nodelay(true));
     match front.security() {
-        None => speak_http1(front, stream, Side { peer, port, scheme: "http" }, stop).await,
+        None => speak_http1(front, stream, Side::of(peer, port, "http"), stop).await,
         Some(Err(fault)) => tracing::error!(listener = front.listener, "a connection was refused: {fault}"),
         Some(Ok(config)) => {
-            let side = Side { peer, port, scheme: "https" };
             let secured = secured(stream, TlsAcceptor::from(config));
             let Some(Ok(Some(stream))) = stop.run_until_cancelled(timeout(HANDSHAKE, secured)).await else { return };
+            let agreed = Arc::new(front.agreed(stream.get_ref().1));
+            let side = Side { secured: Some(agreed), ..Side::of(peer, port, "https") };
             match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => speak_http2(front, stream, side, stop).await,
                 _ => speak_http1(front, stream, side, stop).await,
@@ -128,7 +131,7 @@ async fn converse(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, stop: 
     }
 }
 
-/// Makes the TLS handshake. `None` if it fails. A client that speaks plain HTTP is answered.
+/// Makes the TLS handshake. `None` if it fails. A client that sends plain HTTP gets an error page.
 async fn secured(mut stream: TcpStream, acceptor: TlsAcceptor) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
     let mut first = [0];
     stream.peek(&mut first).await.ok()?;
@@ -149,13 +152,23 @@ async fn secured(mut stream: TcpStream, acceptor: TlsAcceptor) -> Option<tokio_r
 }
 
 /// The client's side of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Side {
     pub peer: SocketAddr,
     /// The port to which the client is connected.
     pub port: u16,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// The negotiated TLS parameters; `None` without TLS.
+    pub secured: Option<Arc<Secured>>,
+    /// Identifies the connection in access logs.
+    pub connection: u64,
+}
+
+impl Side {
+    fn of(peer: SocketAddr, port: u16, scheme: &'static str) -> Side {
+        Side { peer, port, scheme, secured: None, connection: fastrand::u64(..) }
+    }
 }
 
 async fn speak_http1(
@@ -167,7 +180,7 @@ async fn speak_http1(
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(front.route().patience);
     let answer = service_fn(move |request| {
-        let front = front.clone();
+        let (front, side) = (front.clone(), side.clone());
         async move { Ok::<_, Infallible>(front.answer(request, side).await) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), answer).with_upgrades();
@@ -192,7 +205,7 @@ async fn speak_http2(
     let (streams, patience) = (Streams::default(), front.route().patience);
     let opened = streams.clone();
     let answer = service_fn(move |request| {
-        let (front, stream) = (front.clone(), opened.begin());
+        let (front, side, stream) = (front.clone(), side.clone(), opened.begin());
         async move { Ok::<_, Infallible>(stream.carry(front.answer(request, side).await)) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), answer);
@@ -219,7 +232,7 @@ enum Choice {
 }
 
 impl Front {
-    /// Returns the TLS configuration of an HTTPS listener; `None` if it speaks plain HTTP.
+    /// Returns the TLS configuration of an HTTPS listener; `None` if it is a plain HTTP listener.
     fn security(&self) -> Option<Result<Arc<rustls::ServerConfig>, String>> {
         let route = self.route();
         let (policy, arns) = route.security.as_ref()?;
@@ -227,16 +240,41 @@ impl Front {
         Some(self.tls.config(Settings { policy: policy.name, certificates }, policy))
     }
 
+    /// Returns what the client of a connection and the listener have agreed on.
+    fn agreed(&self, connection: &rustls::ServerConnection) -> Secured {
+        let name = connection.server_name().map(str::to_owned);
+        let route = self.route();
+        let arns = route.security.iter().flat_map(|(_, arns)| arns);
+        let known = arns.filter_map(|arn| Some((arn, self.compute.site.certificates.certificate(arn)?)));
+        Secured {
+            cipher: connection.negotiated_cipher_suite().map(|suite| tls::name(&suite)).unwrap_or_default(),
+            protocol: if connection.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_2) {
+                "TLSv1.2"
+            } else {
+                "TLSv1.3"
+            },
+            certificate: tls::served(known, name.as_deref()),
+            name,
+        }
+    }
+
     async fn answer(&self, request: Request<Incoming>, side: Side) -> Answer {
         let route = self.route();
+        let (head, body) = request.into_parts();
+        let mut entry = route.has_access_log.then(|| Entry::of(&self.compute, &route.balancer, &head, &side));
+        let request = Request::from_parts(head, body);
         let mut waiting = Waiting { compute: &self.compute, balancer: &route.balancer, is_over: false };
-        let answer = self.pass_on(&route, request, side).await;
+        let answer = self.pass_on(&route, request, side, &mut entry).await;
         waiting.is_over = true;
         drop(waiting);
-        answer.unwrap_or_else(|status| {
+        let answer = answer.unwrap_or_else(|status| {
             self.compute.count_own(&route.balancer, status.as_u16());
             refusal(status)
-        })
+        });
+        match entry {
+            Some(entry) => entry.answered(answer),
+            None => answer,
+        }
     }
 
     /// Returns the answer of a target or of the listener, or the status with which the load balancer refuses the
@@ -246,6 +284,7 @@ impl Front {
         route: &Arc<Route>,
         mut request: Request<Incoming>,
         side: Side,
+        entry: &mut Option<Entry>,
     ) -> Result<Answer, StatusCode> {
         let upgrade = headers::wanted_upgrade(request.headers());
         let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
@@ -257,7 +296,11 @@ impl Front {
         let host = headers::host_name(&head).to_owned();
         match route.next(&host, head.uri.path()) {
             Next::Nowhere => return Err(StatusCode::SERVICE_UNAVAILABLE),
-            Next::Own(action) => return Ok(own(action, &head, &side, &route.local_ports)),
+            Next::Own(action) => {
+                let name = if matches!(action, Action::Fixed { .. }) { "fixed-response" } else { "redirect" };
+                entry.iter_mut().for_each(|entry| entry.acts(name, &head.headers));
+                return Ok(own(action, &head, &side, &route.local_ports));
+            }
             Next::Groups(_) => (),
         }
         if route.drops_invalid {
@@ -271,6 +314,10 @@ impl Front {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let path = head.uri.path_and_query().cloned();
         let relay = Relay::new(body);
+        if let Some(entry) = entry {
+            entry.acts("forward", &head.headers);
+            entry.reads(&relay);
+        }
         let mut tried = Tried::default();
         let (metrics, speed) = (&self.compute.metrics, self.compute.site.speed);
         let mut is_counted = false;
@@ -279,6 +326,7 @@ impl Front {
                 Choice::Target { group, place, at, open } => (group, place, at, open),
                 Choice::Refused(status) => return Err(status),
             };
+            entry.iter_mut().for_each(|entry| entry.sent_to(&at, &group));
             if !std::mem::replace(&mut is_counted, true) {
                 metrics.count_request(&route.balancer, &group, speed);
             }
@@ -291,6 +339,9 @@ impl Front {
                 let client_owes = relay.awaits_client();
                 return Err(if client_owes { StatusCode::REQUEST_TIMEOUT } else { StatusCode::GATEWAY_TIMEOUT });
             };
+            if let (Some(entry), Ok(response)) = (entry.as_mut(), &outcome) {
+                entry.target_answered(response.status());
+            }
             match outcome {
                 Ok(response) if headers::length(response.headers()) > headers::MOST_ANSWERED => {
                     return Err(StatusCode::BAD_GATEWAY);
@@ -440,7 +491,7 @@ fn uri_at(at: Authority, path: Option<PathAndQuery>) -> Option<Uri> {
 /// Checks and rewrites the head of a request without sending it, and returns a status.
 pub(super) fn rehearse(mut head: http::request::Parts) -> StatusCode {
     const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 50_000);
-    let side = Side { peer: PEER, port: 80, scheme: "http" };
+    let side = Side::of(PEER, 80, "http");
     headers::as_http1(&mut head);
     if let Some(status) = headers::refused(&head) {
         return status;

@@ -33,7 +33,7 @@ pub fn fixed(status: &str, content_type: Option<&str>, body: Option<&str>) -> An
 
 /// Returns the response of a redirect action.
 ///
-/// A port of a listener of the same load balancer stands for the local port of that listener.
+/// A port of another listener of the same load balancer is replaced by that listener's local port.
 pub fn redirected(
     action: &Action,
     head: &http::request::Parts,

@@ -78,7 +78,7 @@ impl Drop for Open {
     }
 }
 
-/// How many responses each load balancer has generated itself, by ARN and status.
+/// The number of responses that each load balancer has generated itself, by ARN and status.
 #[derive(Default, Clone)]
 pub struct Tally(Arc<Mutex<Answers>>);
 

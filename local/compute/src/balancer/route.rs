@@ -9,11 +9,11 @@ use http::uri::Authority;
 
 use super::headers::ForwardedFor;
 use super::requests::Count;
-use crate::elb::{Policy, Reachability, attribute, idle_timeout_s, routable, seen_by, target_key};
+use crate::elb::{Policy, Reachability, attribute, idle_timeout_s, log_place, routable, seen_by, target_key};
 use crate::state::{Action, ListenerRule, State, Target, TargetGroup};
 use crate::{Compute, Site};
 
-/// What a listener does with a request.
+/// A listener's decision on a request.
 pub struct Route {
     /// The generation of the state that it was computed from.
     pub generation: u64,
@@ -24,6 +24,8 @@ pub struct Route {
     pub forwarded_for: ForwardedFor,
     /// Whether headers are dropped whose names contain anything but letters, digits and hyphens.
     pub drops_invalid: bool,
+    /// Whether the load balancer writes an access log.
+    pub has_access_log: bool,
     /// What happens to requests that no rule is about.
     pub next: Next,
     /// The rules, the first to be evaluated first, each with what happens to its requests.
@@ -58,7 +60,7 @@ pub struct Goal {
     pub count: Arc<Count>,
 }
 
-/// What is at a target's address.
+/// The state of a target's address.
 #[derive(Clone)]
 pub enum At {
     Process(Authority),
@@ -66,7 +68,7 @@ pub enum At {
     Closed,
 }
 
-/// How a target is chosen.
+/// The algorithm that chooses a target.
 #[derive(Clone, Copy)]
 enum Algorithm {
     RoundRobin,
@@ -93,6 +95,7 @@ impl Route {
             drops_invalid: balancer.is_some_and(|one| {
                 attribute(&one.attributes, "routing.http.drop_invalid_header_fields.enabled") == "true"
             }),
+            has_access_log: balancer.is_some_and(|one| log_place(&one.attributes).is_some()),
             forwarded_for: balancer.map(ForwardedFor::of).unwrap_or_default(),
             next,
             rules,

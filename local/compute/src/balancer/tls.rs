@@ -1,4 +1,4 @@
-//! TLS of HTTPS listeners: certificates are chosen by the name that the client asks for (docs/aws.md §9.5).
+//! TLS of HTTPS listeners: certificates are chosen by the server name that the client requests (docs/aws.md §9.5).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::elb::Policy;
 /// The protocols that are offered after the handshake, the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// What a listener's TLS depends on.
+/// The settings of a listener's TLS.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     pub policy: &'static str,
@@ -65,8 +65,17 @@ fn made(settings: &Settings, policy: &Policy) -> Result<ServerConfig, String> {
 /// The versions of TLS. Those before 1.2 are not implemented.
 static VERSIONS: [(&str, &SupportedProtocolVersion); 2] = [("TLSv1.2", &version::TLS12), ("TLSv1.3", &version::TLS13)];
 
+/// Returns the ARN of the certificate for a name: the first that has it, or the default one, which is the first.
+pub fn served<'a>(known: impl Iterator<Item = (&'a String, Certificate)>, name: Option<&str>) -> Option<String> {
+    let known: Vec<(&String, Certificate)> = known.collect();
+    let with = |name: &str| known.iter().find(|(_, one)| one.names.iter().any(|known| known == name));
+    let wildcard = |name: &str| name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+    let chosen = name.and_then(|name| with(name).or_else(|| with(&wildcard(name)?)));
+    chosen.or(known.first()).map(|(arn, _)| (*arn).clone())
+}
+
 /// Returns the name of a cipher suite in security policies.
-fn name(suite: &SupportedCipherSuite) -> String {
+pub fn name(suite: &SupportedCipherSuite) -> String {
     let full = suite.suite().as_str().unwrap_or_default();
     match full.strip_prefix("TLS13_") {
         Some(rest) => format!("TLS_{rest}"),
@@ -91,8 +100,8 @@ fn key(certificate: &Certificate, provider: &CryptoProvider) -> Result<Option<Na
     Ok(Some(Named { names: certificate.names.clone(), key: Arc::new(key) }))
 }
 
-/// Chooses a certificate by the name that the client asks for: one with this very name, one with a wildcard for it, or
-/// the default.
+/// Chooses a certificate by the server name that the client requests: one with this very name, one with a wildcard for
+/// it, or the default.
 #[derive(Debug)]
 struct BySni(Vec<Named>);
 

@@ -6,15 +6,16 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::math::{Expression, is_id};
-use super::metrics::{self, Metrics, NAMES, NAMESPACE, Series};
+use super::metrics::{self, Metrics, NAMES, NAMESPACE};
 use super::{flag, list, number, text};
 use crate::Site;
 use crate::clock::Moment;
 use crate::state::{MetricAlarm, Refresh, State, Tags, Verdict, Watch};
 use kit::answer::Refusal;
+use kit::metrics::Series;
+use kit::parameters;
 use kit::speed::Speed;
 use kit::tags::{Flaw, USUAL};
-use kit::taken;
 
 /// The period of every alarm here, in seconds.
 const PERIOD_S: u64 = 60;
@@ -27,19 +28,19 @@ const MOST_DELETED: usize = 100;
 const COMPARISONS: &[&str] =
     &["GreaterThanOrEqualToThreshold", "GreaterThanThreshold", "LessThanThreshold", "LessThanOrEqualToThreshold"];
 const MISSING: &[&str] = &["breaching", "notBreaching", "ignore", "missing"];
-/// How many minutes after its end the values of a minute can be read.
+/// The delay in minutes after which the values of a minute can be read.
 const LATE_MINUTES: u64 = 1;
 /// The most minutes that are evaluated at once, after the evaluation has been held up.
 const MOST_AT_ONCE: u64 = 1_440;
 
 pub type Answered = Result<Value, Refusal>;
 
-fn invalid(message: impl Into<String>) -> Refusal {
+pub fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(400, "ValidationError", message)
 }
 
 /// Returns a parameter that has to be given.
-fn required<'a>(input: &'a Value, name: &str) -> Result<&'a str, Refusal> {
+pub fn required<'a>(input: &'a Value, name: &str) -> Result<&'a str, Refusal> {
     text(input, name).ok_or_else(|| invalid(format!("The parameter {name} is required")))
 }
 
@@ -98,7 +99,7 @@ fn configuration(input: &Value) -> Answered {
     let threshold = threshold.ok_or_else(|| invalid("The parameter Threshold is required"))?;
     let comparison = required(input, "ComparisonOperator")?;
     if !COMPARISONS.contains(&comparison) {
-        return Err(invalid(format!("{comparison} is no ComparisonOperator of an alarm with a threshold")));
+        return Err(invalid(format!("{comparison} is not a ComparisonOperator of an alarm with a threshold")));
     }
     let missing = text(input, "TreatMissingData").unwrap_or("missing");
     if !MISSING.contains(&missing) {
@@ -198,16 +199,16 @@ fn metrics_of(queries: &[Value]) -> Answered {
 }
 
 fn not_implemented(what: String) -> Refusal {
-    taken::refusal(format!("the local AWS does not implement this metric math: {what}"))
+    parameters::refusal(format!("the local AWS does not implement this metric math: {what}"))
 }
 
 fn check_statistic(statistic: &str) -> Result<(), Refusal> {
     match statistic {
         "Sum" => Ok(()),
         "Average" | "Minimum" | "Maximum" | "SampleCount" => {
-            Err(taken::refusal(format!("the local AWS has no statistic {statistic}, only Sum")))
+            Err(parameters::refusal(format!("the local AWS has no statistic {statistic}, only Sum")))
         }
-        other => Err(invalid(format!("{other} is no statistic"))),
+        other => Err(invalid(format!("{other} is not a statistic"))),
     }
 }
 
@@ -215,7 +216,7 @@ fn check_period(period: Option<f64>) -> Result<(), Refusal> {
     match period {
         Some(60.0) => Ok(()),
         Some(period) if period > 0.0 && (period % 60.0 == 0.0 || [10.0, 20.0, 30.0].contains(&period)) => {
-            Err(taken::refusal(format!("the local AWS has no period of {period} seconds, only 60")))
+            Err(parameters::refusal(format!("the local AWS has no period of {period} seconds, only 60")))
         }
         _ => Err(invalid("The period must be 10, 20, 30 or a multiple of 60")),
     }
@@ -226,7 +227,7 @@ fn series(metric: &Value) -> Result<Series, Refusal> {
     let (namespace, name) = (required(metric, "Namespace")?, required(metric, "MetricName")?);
     let known = NAMES.iter().copied().find(|known| *known == name).filter(|_| namespace == NAMESPACE);
     let Some(name) = known else {
-        return Err(taken::refusal(format!("the local AWS does not measure {name} of {namespace}")));
+        return Err(parameters::refusal(format!("the local AWS does not measure {name} of {namespace}")));
     };
     let (mut balancer, mut target_group) = (None, None);
     for dimension in metric["Dimensions"].as_array().into_iter().flatten() {
@@ -237,15 +238,17 @@ fn series(metric: &Value) -> Result<Series, Refusal> {
         let before = match required(dimension, "Name")? {
             "LoadBalancer" => balancer.replace(value),
             "TargetGroup" => target_group.replace(value),
-            other => return Err(taken::refusal(format!("the local AWS has no dimension {other} of load balancers"))),
+            other => {
+                return Err(parameters::refusal(format!("the local AWS has no dimension {other} of load balancers")));
+            }
         };
         if before.is_some() {
             return Err(invalid("A dimension is given twice"));
         }
     }
     let balancer =
-        balancer.ok_or_else(|| taken::refusal("the local AWS measures each load balancer alone".to_owned()))?;
-    Ok(Series { name, balancer, target_group })
+        balancer.ok_or_else(|| parameters::refusal("the local AWS measures each load balancer alone".to_owned()))?;
+    Ok(metrics::series(name, balancer, target_group))
 }
 
 pub fn delete(state: &mut State, site: &Site, input: &Value) -> Answered {
@@ -272,7 +275,7 @@ pub fn set_state(state: &mut State, _site: &Site, input: &Value) -> Answered {
         "OK" => Verdict::Fine,
         "ALARM" => Verdict::Alarm,
         "INSUFFICIENT_DATA" => Verdict::Unknown,
-        other => return Err(invalid(format!("{other} is no state of an alarm"))),
+        other => return Err(invalid(format!("{other} is not an alarm state"))),
     };
     if reason.chars().count() > LONGEST_REASON {
         return Err(invalid(format!("StateReason must have at most {LONGEST_REASON} characters")));
@@ -482,7 +485,7 @@ mod tests {
             (with(|it| it["Metrics"][1]["Id"] = json!("requests")), "ValidationError", "twice"),
             (with(|it| it["Metrics"][1]["Id"] = json!("other")), "ValidationError", "unknown id errors"),
             (with(|it| it["Metrics"][0]["Expression"] = json!("FILL(errors, 0)")), "NotImplementedException", "FILL"),
-            (with(|it| it["Metrics"][1]["MetricStat"]["Stat"] = json!("p99.9x")), "ValidationError", "no statistic"),
+            (with(|it| it["Metrics"][1]["MetricStat"]["Stat"] = json!("p99.9x")), "ValidationError", "not a statistic"),
             (with(|it| it["Metrics"][1]["MetricStat"]["Period"] = json!(7)), "ValidationError", "period"),
             (
                 with(|it| it["Metrics"][1]["MetricStat"]["Metric"]["MetricName"] = json!("ConsumedLCUs")),

@@ -1,14 +1,12 @@
-//! The metrics of load balancers: one value a minute, as CloudWatch stores them.
+//! The metrics of load balancers, and the store of those of all services.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-
-use parking_lot::{Mutex, MutexGuard};
+use std::collections::BTreeMap;
 
 use crate::clock::Moment;
+use kit::metrics::{self as kept, Series};
 use kit::speed::Speed;
 
-/// The namespace of the metrics.
+/// The namespace of the metrics of load balancers.
 pub const NAMESPACE: &str = "AWS/ApplicationELB";
 
 /// Requests for which a target was chosen.
@@ -25,31 +23,25 @@ pub const NAMES: &[&str] = &[
     "HTTPCode_ELB_5XX_Count",
 ];
 
-/// The minutes that are kept: a day, the longest that an alarm evaluates.
-const KEPT: u64 = 24 * 60;
+/// The dimensions of the metrics: each has the first, and perhaps the second.
+pub const DIMENSIONS: [&str; 2] = ["LoadBalancer", "TargetGroup"];
 
-/// A series: the metric and its dimensions, which are the load balancer and perhaps a target group.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Series {
-    /// The name of the metric.
-    pub name: &'static str,
-    /// `app/NAME/ID`.
-    pub balancer: String,
-    /// `targetgroup/NAME/ID`.
-    pub target_group: Option<String>,
-}
-
-/// The minutes of a series, each with its sum, the oldest first.
-type Minutes = VecDeque<(u64, f64)>;
-
-/// The values of all series.
+/// The values of the metrics of all services, among them those of the load balancers.
 #[derive(Default, Clone)]
-pub struct Metrics(Arc<Mutex<BTreeMap<Series, Minutes>>>);
+pub struct Metrics(pub kept::Metrics);
+
+/// The series of a load balancer, `app/NAME/ID`, and perhaps of a target group of it, `targetgroup/NAME/ID`.
+pub fn series(name: &'static str, balancer: String, target_group: Option<String>) -> Series {
+    let [of_balancer, of_group] = DIMENSIONS;
+    let mut dimensions = BTreeMap::from([(of_balancer, balancer)]);
+    dimensions.extend(target_group.map(|group| (of_group, group)));
+    Series { namespace: NAMESPACE, name, dimensions }
+}
 
 impl Metrics {
     /// Counts one request for which a target of this group was chosen.
     pub fn count_request(&self, balancer: &str, target_group: &str, speed: Speed) {
-        self.add(REQUESTS, balancer, Some(target_group), speed);
+        self.count(REQUESTS, balancer, Some(target_group), speed);
     }
 
     /// Counts the response of a target.
@@ -65,46 +57,27 @@ impl Metrics {
     fn count_status(&self, origin: &str, balancer: &str, target_group: Option<&str>, status: u16, speed: Speed) {
         let name = format!("HTTPCode_{origin}_{}XX_Count", status / 100);
         if let Some(name) = NAMES.iter().copied().find(|known| *known == name) {
-            self.add(name, balancer, target_group, speed);
+            self.count(name, balancer, target_group, speed);
         }
     }
 
-    fn add(&self, name: &'static str, balancer: &str, target_group: Option<&str>, speed: Speed) {
-        let minute = minute(Moment::now(), speed);
-        let (balancer, target_group) = (last_part(balancer), target_group.map(last_part));
-        let mut all = self.all();
-        let mut count = |target_group| {
-            let values = all.entry(Series { name, balancer: balancer.clone(), target_group }).or_default();
-            match values.back_mut() {
-                Some((last, value)) if *last == minute => *value += 1.0,
-                _ => values.push_back((minute, 1.0)),
-            }
-            while values.front().is_some_and(|(first, _)| first + KEPT < minute) {
-                values.pop_front();
-            }
-        };
-        count(None);
-        if target_group.is_some() {
-            count(target_group);
+    fn count(&self, name: &'static str, balancer: &str, target_group: Option<&str>, speed: Speed) {
+        let balancer = last_part(balancer);
+        if let Some(group) = target_group {
+            self.0.add(series(name, balancer.clone(), Some(last_part(group))), 1.0, speed);
         }
+        self.0.add(series(name, balancer, None), 1.0, speed);
     }
 
-    /// The value of a series in a minute.
+    /// The sum of a series in a minute.
     pub fn value(&self, series: &Series, minute: u64) -> Option<f64> {
-        let all = self.all();
-        let values = all.get(series)?;
-        values.iter().rev().find(|(at, _)| *at == minute).map(|(_, value)| *value)
-    }
-
-    fn all(&self) -> MutexGuard<'_, BTreeMap<Series, VecDeque<(u64, f64)>>> {
-        self.0.lock()
+        self.0.at(series, minute).map(|point| point.sum)
     }
 }
 
 /// The number of a minute of AWS time, which passes faster at a higher speed.
 pub fn minute(at: Moment, speed: Speed) -> u64 {
-    let length = u64::try_from(speed.lasts(60).as_millis()).unwrap_or(u64::MAX).max(1);
-    at.unix_millis() / length
+    kept::minute(at.unix_millis(), speed)
 }
 
 /// The part of an ARN that is the value of a dimension: `app/NAME/ID` or `targetgroup/NAME/ID`.
@@ -132,7 +105,7 @@ mod tests {
         metrics.count_own(BALANCER, 504, speed);
         let value = |name, target_group: Option<&str>, minute| {
             let (balancer, target_group) = ("app/web/1".to_owned(), target_group.map(str::to_owned));
-            metrics.value(&Series { name, balancer, target_group }, minute)
+            metrics.value(&series(name, balancer, target_group), minute)
         };
         // The minute may have changed once.
         let sum = |name, target_group| -> f64 {

@@ -25,6 +25,7 @@ pub use interfaces::of_instance as interface_of;
 pub use lab::enforce as enforce_lab;
 pub use launch_templates::{Data, find as find_template, resolve as resolve_template};
 pub use network::{Block, free_addresses, has_gateway, is_public, subnet, subnets, vpc, vpc_of, zone_id, zones};
+pub use networks::table_of;
 pub use quotas::{check as check_quota, quota};
 pub use security_groups::{connects, ensure_default as ensure_default_security_group};
 pub use types::{Kind, find as find_type};
@@ -97,7 +98,7 @@ const NEW_ROUTE_TABLE: Needs = Needs::Of(|asked| networks::needs_inside(asked, "
 const VPC: Needs = Needs::Of(|asked| networks::needs_on(asked, &[("vpc", "VpcId")]));
 const SUBNET: Needs = Needs::Of(|asked| networks::needs_on(asked, &[("subnet", "SubnetId")]));
 const ROUTE_TABLE: Needs = Needs::Of(|asked| networks::needs_on(asked, &[("route-table", "RouteTableId")]));
-const ANY_ROUTE_TABLE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:route-table/*");
+const ROUTE_TABLE_OF_SUBNET: Needs = Needs::Of(networks::needs_on_association);
 const GATEWAY: Needs = Needs::Of(|asked| networks::needs_on(asked, &[("internet-gateway", "InternetGatewayId")]));
 const GATEWAY_AND_VPC: Needs =
     Needs::Of(|asked| networks::needs_on(asked, &[("internet-gateway", "InternetGatewayId"), ("vpc", "VpcId")]));
@@ -181,7 +182,7 @@ pub const OPERATIONS: &[Row] = &[
         Writes(networks::create_route_table),
         NEW_ROUTE_TABLE,
         None,
-        concat!("VpcId", " ", tags!()),
+        concat!("ClientToken VpcId", " ", tags!()),
     ),
     row(
         "CreateSecurityGroup",
@@ -341,7 +342,7 @@ pub const OPERATIONS: &[Row] = &[
     row("DescribeVpcAttribute", Reads(network::describe_vpc_attribute), Needs::Own, None, "Attribute VpcId"),
     row("DescribeVpcs", Reads(network::describe_vpcs), Needs::Own, list("vpcSet"), concat!("VpcId", " ", list!())),
     row("DetachInternetGateway", Writes(networks::detach_gateway), GATEWAY_AND_VPC, None, "InternetGatewayId VpcId"),
-    row("DisassociateRouteTable", Writes(networks::disassociate), ANY_ROUTE_TABLE, None, "AssociationId"),
+    row("DisassociateRouteTable", Writes(networks::disassociate), ROUTE_TABLE_OF_SUBNET, None, "AssociationId"),
     row("GetConsoleOutput", Reads(instances::console_output), INSTANCE, None, "InstanceId Latest"),
     row(
         "ModifyLaunchTemplate",
@@ -365,6 +366,20 @@ pub const OPERATIONS: &[Row] = &[
         "EnableDnsHostnames.Value EnableDnsSupport.Value VpcId",
     ),
     row("RebootInstances", Writes(instances::reboot), INSTANCE, None, "InstanceId"),
+    row(
+        "ReplaceRoute",
+        Writes(networks::replace_route),
+        ROUTE_TABLE,
+        None,
+        "DestinationCidrBlock GatewayId RouteTableId",
+    ),
+    row(
+        "ReplaceRouteTableAssociation",
+        Writes(networks::replace_association),
+        ROUTE_TABLE_OF_SUBNET,
+        None,
+        "AssociationId RouteTableId",
+    ),
     row(
         "RevokeSecurityGroupEgress",
         Writes(security_groups::revoke_egress),

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use sha2::{Digest, Sha256};
 
 use crate::Site;
+use crate::clock::Moment;
 use crate::state::{RouteTable, Routed, State, Subnet, Tags, Vpc};
 use kit::account::Kind;
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
@@ -74,6 +75,15 @@ impl std::fmt::Display for Block {
 /// The range of every default VPC.
 pub const DEFAULT_RANGE: &str = "172.31.0.0/16";
 
+/// How many seconds a VPC or a subnet is `pending`, before scaling by the speed (docs/aws.md §8.1).
+const PENDING_S: u64 = 2;
+
+/// Returns the state of a VPC or a subnet that was made at this time.
+fn state_of(site: &Site, made: Option<Moment>) -> &'static str {
+    let is_pending = made.is_some_and(|made| made.age() < site.speed.takes(PENDING_S));
+    if is_pending { "pending" } else { "available" }
+}
+
 /// Returns the id of the default VPC, if the account has one.
 pub fn default_vpc_id(site: &Site) -> Option<String> {
     (site.kind != Kind::NoDefaultVpc).then(|| stable_id("vpc", &site.region))
@@ -87,6 +97,7 @@ pub fn vpcs(state: &State, site: &Site) -> Vec<Vpc> {
         dns_support: true,
         dns_hostnames: true,
         is_default: true,
+        made: None,
     });
     default.into_iter().chain(state.networks.vpcs.values().cloned()).collect()
 }
@@ -112,6 +123,7 @@ pub fn subnets(state: &State, site: &Site) -> Vec<Subnet> {
             zone,
             public_addresses: true,
             is_default: true,
+            made: None,
         })
     });
     default.into_iter().flatten().chain(state.networks.subnets.values().cloned()).collect()
@@ -135,6 +147,7 @@ pub fn route_tables(state: &State, site: &Site) -> Vec<RouteTable> {
         is_main: true,
         routes: vec![Routed { to: "0.0.0.0/0".to_owned(), gateway: stable_id("igw", &site.region) }],
         associations: Default::default(),
+        token: None,
     });
     default.into_iter().chain(state.networks.route_tables.values().cloned()).collect()
 }
@@ -177,7 +190,7 @@ pub fn describe_vpcs(state: &State, site: &Site, params: &Params) -> Answer {
         let passes = filters.pass(state.tags_of(&vpc.id), |name| match name {
             "is-default" | "isDefault" => fact(vpc.is_default),
             "vpc-id" => fact(&vpc.id),
-            "state" => fact("available"),
+            "state" => fact(state_of(site, vpc.made)),
             "cidr" | "cidr-block-association.cidr-block" => fact(&vpc.cidr),
             "owner-id" => fact(&site.account),
             _ => None,
@@ -193,7 +206,7 @@ pub fn describe_vpcs(state: &State, site: &Site, params: &Params) -> Answer {
 
 /// Writes a VPC.
 pub fn write_vpc(xml: &mut Xml, state: &State, site: &Site, vpc: &Vpc) {
-    xml.text("vpcId", &vpc.id).text("ownerId", &site.account).text("state", "available");
+    xml.text("vpcId", &vpc.id).text("ownerId", &site.account).text("state", state_of(site, vpc.made));
     xml.text("cidrBlock", &vpc.cidr).text("dhcpOptionsId", "default");
     xml.set("cidrBlockAssociationSet", [()], |xml, ()| {
         xml.text("cidrBlock", &vpc.cidr).text("associationId", stable_id("vpc-cidr-assoc", &vpc.id));
@@ -331,7 +344,7 @@ pub fn describe_subnets(state: &State, site: &Site, params: &Params) -> Answer {
             "vpc-id" => fact(&subnet.vpc),
             "default-for-az" | "defaultForAz" => fact(subnet.is_default),
             "map-public-ip-on-launch" => fact(subnet.public_addresses),
-            "state" => fact("available"),
+            "state" => fact(state_of(site, subnet.made)),
             "availability-zone" | "availabilityZone" => fact(&subnet.zone),
             "availability-zone-id" => fact(zone_id(&subnet.zone)),
             "subnet-id" => fact(&subnet.id),
@@ -359,7 +372,7 @@ pub fn free_addresses(state: &State, subnet: &Subnet) -> u64 {
 /// Writes a subnet.
 pub fn write_subnet(xml: &mut Xml, state: &State, site: &Site, subnet: &Subnet) {
     let free = free_addresses(state, subnet);
-    xml.text("subnetId", &subnet.id).text("state", "available").text("vpcId", &subnet.vpc);
+    xml.text("subnetId", &subnet.id).text("state", state_of(site, subnet.made)).text("vpcId", &subnet.vpc);
     xml.text("cidrBlock", &subnet.cidr).text("availableIpAddressCount", free);
     xml.text("availabilityZone", &subnet.zone).text("availabilityZoneId", zone_id(&subnet.zone));
     xml.text("defaultForAz", subnet.is_default).text("mapPublicIpOnLaunch", subnet.public_addresses);
@@ -535,7 +548,8 @@ mod tests {
     fn addresses_are_inside_their_subnet_and_not_reserved() {
         for cidr in ["172.31.16.0/20", "10.0.1.0/24", "10.0.0.16/28"] {
             let (id, vpc, zone) = Default::default();
-            let subnet = Subnet { id, vpc, zone, cidr: cidr.to_owned(), public_addresses: true, is_default: false };
+            let subnet =
+                Subnet { id, vpc, zone, cidr: cidr.to_owned(), public_addresses: true, is_default: false, made: None };
             let block: Block = cidr.parse().unwrap();
             for number in 0..200 {
                 let address: Block = format!("{}/32", subnet.address_for(&format!("i-{number}"))).parse().unwrap();

@@ -3,12 +3,13 @@
 use super::network::{self, Block, has_gateway, route_tables, subnets, vpc, vpcs, zones};
 use super::{security_groups, tags};
 use crate::Site;
+use crate::clock::Moment;
 use crate::state::{RouteTable, Routed, State, Subnet, Vpc, new_id};
 use kit::call::{Asked, Need};
 use kit::query::{Answer, ApiError, Params, Xml};
 
 /// The default quotas of a region (Amazon VPC user guide, "Amazon VPC quotas").
-const MOST_VPCS: usize = 5;
+const MOST_VPCS: usize = kit::quotas::VPCS;
 const MOST_SUBNETS: usize = 200;
 const MOST_TABLES: usize = 200;
 const MOST_ROUTES: usize = 50;
@@ -39,6 +40,16 @@ pub fn needs_on(asked: &Asked, on: &[(&str, &str)]) -> Vec<Need> {
     on.iter().map(need).collect()
 }
 
+/// Returns the permissions to change the association of a subnet: on its route table, and on the next one.
+pub fn needs_on_association(asked: &Asked) -> Vec<Need> {
+    let table = (asked.entity_arn)("route-table-association", asked.text("AssociationId"));
+    let mut needs = vec![asked.own(table.unwrap_or_else(|| asked.arn("route-table/*")))];
+    if asked.call.input.text("RouteTableId").is_some() {
+        needs.extend(needs_on(asked, &[("route-table", "RouteTableId")]));
+    }
+    needs
+}
+
 /// Returns the permissions for a new resource inside a VPC.
 pub fn needs_inside(asked: &Asked, resource_type: &str) -> Vec<Need> {
     let mut needs = tags::with_creation(asked, resource_type);
@@ -61,14 +72,21 @@ pub fn create_vpc(state: &mut State, site: &Site, params: &Params) -> Answer {
     }
     let tags = tags::specified(params, "vpc")?;
     let id = new_id("vpc");
-    let vpc =
-        Vpc { id: id.clone(), cidr: block.to_string(), dns_support: true, dns_hostnames: false, is_default: false };
+    let vpc = Vpc {
+        id: id.clone(),
+        cidr: block.to_string(),
+        dns_support: true,
+        dns_hostnames: false,
+        is_default: false,
+        made: Some(Moment::now()),
+    };
     let table = RouteTable {
         id: new_id("rtb"),
         vpc: id.clone(),
         is_main: true,
         routes: Vec::new(),
         associations: Default::default(),
+        token: None,
     };
     state.networks.route_tables.insert(table.id.clone(), table);
     state.networks.vpcs.insert(id.clone(), vpc.clone());
@@ -167,6 +185,7 @@ pub fn create_subnet(state: &mut State, site: &Site, params: &Params) -> Answer 
         zone,
         public_addresses: false,
         is_default: false,
+        made: Some(Moment::now()),
     };
     state.networks.subnets.insert(id.clone(), subnet.clone());
     state.tag(&id, tags);
@@ -288,15 +307,28 @@ pub fn delete_gateway(state: &mut State, site: &Site, params: &Params) -> Answer
 pub fn create_route_table(state: &mut State, site: &Site, params: &Params) -> Answer {
     let of = params.required("VpcId")?;
     vpc(state, site, of)?;
-    if route_tables(state, site).iter().filter(|table| table.vpc == of).count() >= MOST_TABLES {
-        return Err(ApiError::new("RouteTableLimitExceeded", "The maximum number of route tables has been reached."));
-    }
     let tags = tags::specified(params, "route-table")?;
-    let id = new_id("rtb");
-    let (routes, associations) = Default::default();
-    let table = RouteTable { id: id.clone(), vpc: of.to_owned(), is_main: false, routes, associations };
-    state.networks.route_tables.insert(id.clone(), table.clone());
-    state.tag(&id, tags);
+    let token = params.text("ClientToken").map(str::to_owned);
+    let before = state.networks.route_tables.values().find(|table| token.is_some() && table.token == token);
+    let table = match before {
+        Some(table) if table.vpc != of => {
+            let text = "The client token has already been used with other parameters.";
+            return Err(ApiError::new("IdempotentParameterMismatch", text));
+        }
+        Some(table) => table.clone(),
+        None if route_tables(state, site).iter().filter(|table| table.vpc == of).count() >= MOST_TABLES => {
+            let text = "The maximum number of route tables has been reached.";
+            return Err(ApiError::new("RouteTableLimitExceeded", text));
+        }
+        None => {
+            let id = new_id("rtb");
+            let (routes, associations) = Default::default();
+            let table = RouteTable { id: id.clone(), vpc: of.to_owned(), is_main: false, routes, associations, token };
+            state.networks.route_tables.insert(id.clone(), table.clone());
+            state.tag(&id, tags);
+            table
+        }
+    };
     let mut xml = Xml::new();
     xml.within("routeTable", |xml| network::write_route_table(xml, state, site, &table));
     Ok(xml)
@@ -314,29 +346,7 @@ fn table(state: &State, site: &Site, id: &str) -> Result<RouteTable, ApiError> {
 pub fn create_route(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = params.required("RouteTableId")?;
     let known = table(state, site, id)?;
-    let (to, gateway) = (params.required("DestinationCidrBlock")?, params.required("GatewayId")?);
-    let Ok(block) = to.parse::<Block>() else {
-        let text =
-            format!("Value ({to}) for parameter destinationCidrBlock is invalid. This is not a valid CIDR block.");
-        return Err(ApiError::new("InvalidParameterValue", text));
-    };
-    match network::gateways(state, site).get(gateway) {
-        None => {
-            let text = format!("The gateway ID '{gateway}' does not exist");
-            return Err(ApiError::new("InvalidGatewayID.NotFound", text));
-        }
-        Some(at) if at.as_deref() != Some(known.vpc.as_str()) => {
-            let text = format!("route table {id} and network gateway {gateway} belong to different networks");
-            return Err(ApiError::new("InvalidParameterValue", text));
-        }
-        Some(_) => (),
-    }
-    let own = vpc(state, site, &known.vpc)?.cidr;
-    if own.parse::<Block>().is_ok_and(|own| own.contains(block)) {
-        let text = "Route target is not supported. This route only supports interface and instance targets.";
-        return Err(ApiError::new("InvalidParameterValue", text));
-    }
-    let route = Routed { to: block.to_string(), gateway: gateway.to_owned() };
+    let route = route(state, site, params, &known)?;
     if known.routes.contains(&route) {
         return done();
     }
@@ -350,6 +360,47 @@ pub fn create_route(state: &mut State, site: &Site, params: &Params) -> Answer {
     }
     state.networks.route_tables.get_mut(id).expect("table() found it").routes.push(route);
     done()
+}
+
+pub fn replace_route(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("RouteTableId")?;
+    let known = table(state, site, id)?;
+    let route = route(state, site, params, &known)?;
+    let table = state.networks.route_tables.get_mut(id).expect("table() found it");
+    let Some(there) = table.routes.iter_mut().find(|other| other.to == route.to) else {
+        let to = route.to;
+        let text = format!("There is no route defined for '{to}' in the route table. Use CreateRoute instead.");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    };
+    *there = route;
+    done()
+}
+
+/// Returns the route that a call describes, whose gateway must be in the VPC of the table.
+fn route(state: &State, site: &Site, params: &Params, table: &RouteTable) -> Result<Routed, ApiError> {
+    let (to, gateway) = (params.required("DestinationCidrBlock")?, params.required("GatewayId")?);
+    let Ok(block) = to.parse::<Block>() else {
+        let text =
+            format!("Value ({to}) for parameter destinationCidrBlock is invalid. This is not a valid CIDR block.");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    };
+    match network::gateways(state, site).get(gateway) {
+        None => {
+            let text = format!("The gateway ID '{gateway}' does not exist");
+            return Err(ApiError::new("InvalidGatewayID.NotFound", text));
+        }
+        Some(at) if at.as_deref() != Some(table.vpc.as_str()) => {
+            let text = format!("route table {} and network gateway {gateway} belong to different networks", table.id);
+            return Err(ApiError::new("InvalidParameterValue", text));
+        }
+        Some(_) => (),
+    }
+    let own = vpc(state, site, &table.vpc)?.cidr;
+    if own.parse::<Block>().is_ok_and(|own| own.contains(block)) {
+        let text = "Route target is not supported. This route only supports interface and instance targets.";
+        return Err(ApiError::new("InvalidParameterValue", text));
+    }
+    Ok(Routed { to: block.to_string(), gateway: gateway.to_owned() })
 }
 
 pub fn delete_route(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -397,6 +448,36 @@ pub fn associate(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
+pub fn replace_association(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let (association, id) = (params.required("AssociationId")?, params.required("RouteTableId")?);
+    let known = table(state, site, id)?;
+    let unknown = || unknown_association(association);
+    let there = table_of(state, association).ok_or_else(unknown)?;
+    if there.vpc != known.vpc {
+        let text = format!("route table {id} and association {association} belong to different networks");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    }
+    let there = there.id.clone();
+    let tables = &mut state.networks.route_tables;
+    let subnet = tables.get_mut(&there).and_then(|table| table.associations.remove(association)).ok_or_else(unknown)?;
+    let new = new_id("rtbassoc");
+    tables.get_mut(id).expect("table() found it").associations.insert(new.clone(), subnet);
+    let mut xml = Xml::new();
+    xml.text("newAssociationId", new).within("associationState", |xml| {
+        xml.text("state", "associated");
+    });
+    Ok(xml)
+}
+
+/// Returns the route table that has an association.
+pub fn table_of<'a>(state: &'a State, association: &str) -> Option<&'a RouteTable> {
+    state.networks.route_tables.values().find(|table| table.associations.contains_key(association))
+}
+
+fn unknown_association(id: &str) -> ApiError {
+    ApiError::new("InvalidAssociationID.NotFound", format!("The association ID '{id}' does not exist"))
+}
+
 pub fn disassociate(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = params.required("AssociationId")?;
     if route_tables(state, site).iter().any(|table| table.is_main && network::main_association(table) == id) {
@@ -405,8 +486,7 @@ pub fn disassociate(state: &mut State, site: &Site, params: &Params) -> Answer {
     }
     let mut tables = state.networks.route_tables.values_mut();
     if !tables.any(|table| table.associations.remove(id).is_some()) {
-        let text = format!("The association ID '{id}' does not exist");
-        return Err(ApiError::new("InvalidAssociationID.NotFound", text));
+        return Err(unknown_association(id));
     }
     done()
 }
@@ -509,6 +589,32 @@ mod tests {
             let form = [("Filter.1.Name", name), ("Filter.1.Value.1", value)];
             let found = read(&state, network::describe_route_tables, &form).contains(&table);
             assert_eq!(found, expected, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn vpcs_and_subnets_are_pending_at_first() {
+        let mut state = State::default();
+        let vpc = made(&mut state, create_vpc, &[("CidrBlock", "10.1.0.0/16")]).unwrap();
+        let id = field(&vpc, "vpcId");
+        let subnet = made(&mut state, create_subnet, &[("VpcId", &id), ("CidrBlock", "10.1.0.0/24")]).unwrap();
+        assert_eq!([field(&vpc, "state"), field(&subnet, "state")], ["pending", "pending"]);
+        let of_vpc = [("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", &*id)];
+        let with = |wanted| [of_vpc[0], of_vpc[1], ("Filter.2.Name", "state"), ("Filter.2.Value.1", wanted)];
+        type Describe = fn(&State, &Site, &Params) -> Answer;
+        let calls = [(network::describe_vpcs as Describe, "vpcId"), (network::describe_subnets, "subnetId")];
+        // In the past, or at a time that has not come yet.
+        for (at, expected, other) in [
+            (Moment::default(), "available", "pending"),
+            (Moment::now().after(std::time::Duration::from_secs(60)), "pending", "available"),
+        ] {
+            state.networks.vpcs.values_mut().for_each(|vpc| vpc.made = Some(at));
+            state.networks.subnets.values_mut().for_each(|subnet| subnet.made = Some(at));
+            for (call, name) in calls {
+                assert_eq!(field(&read(&state, call, &of_vpc), "state"), expected, "{name}");
+                assert!(read(&state, call, &with(expected)).contains(name));
+                assert!(!read(&state, call, &with(other)).contains(name));
+            }
         }
     }
 

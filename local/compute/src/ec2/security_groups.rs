@@ -107,6 +107,10 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         let message = format!("The security group '{name}' already exists for VPC '{vpc}'");
         return Err(ApiError::new("InvalidGroup.Duplicate", message));
     }
+    if state.security_groups.len() >= kit::quotas::SECURITY_GROUPS {
+        let text = "The maximum number of security groups has been reached.";
+        return Err(ApiError::new("SecurityGroupLimitExceeded", text));
+    }
     let tags = tags::specified(params, "security-group")?;
     let id = new_id("sg");
     let group = SecurityGroup {

@@ -9,6 +9,7 @@ use kit::query::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
 /// The allowed values of an attribute.
 enum Domain {
     Flag,
+    Text,
     Number(u64, u64),
     One(&'static [&'static str]),
     /// An attribute that has no effect here accepts only its default.
@@ -17,10 +18,14 @@ enum Domain {
     Idle,
 }
 
+const LOGS: &str = "access_logs.s3.enabled";
+const LOG_BUCKET: &str = "access_logs.s3.bucket";
+const LOG_PREFIX: &str = "access_logs.s3.prefix";
+
 const LOAD_BALANCER: &[(&str, &str, Domain)] = &[
-    ("access_logs.s3.bucket", "", Domain::Idle),
-    ("access_logs.s3.enabled", "false", Domain::Fixed),
-    ("access_logs.s3.prefix", "", Domain::Idle),
+    (LOG_BUCKET, "", Domain::Text),
+    (LOGS, "false", Domain::Flag),
+    (LOG_PREFIX, "", Domain::Text),
     ("client_keep_alive.seconds", "3600", Domain::Fixed),
     ("connection_logs.s3.bucket", "", Domain::Idle),
     ("connection_logs.s3.enabled", "false", Domain::Fixed),
@@ -85,6 +90,34 @@ pub fn deregistration_delay_s(group: &TargetGroup) -> u64 {
     number(&group.attributes, "deregistration_delay.timeout_seconds").unwrap_or(300)
 }
 
+/// The destination of a load balancer's access log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPlace {
+    pub bucket: String,
+    /// With a slash at the end, unless it is empty.
+    pub prefix: String,
+}
+
+/// Returns where a load balancer with these attributes writes its access log, if it does.
+pub fn log_place(attributes: &BTreeMap<String, String>) -> Option<LogPlace> {
+    let slash = |prefix: &str| if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    (text(attributes, LOGS) == "true").then(|| LogPlace {
+        bucket: text(attributes, LOG_BUCKET).to_owned(),
+        prefix: slash(text(attributes, LOG_PREFIX)),
+    })
+}
+
+/// Returns where a load balancer would write its access log after a call that concerns it, and its ARN. An invalid call
+/// is refused later.
+pub fn wanted_log_place(state: &State, params: &Params) -> Option<(String, LogPlace)> {
+    let one = state.load_balancer(params.required("LoadBalancerArn").ok()?).ok()?;
+    let changes = checked(params, LOAD_BALANCER, "Load balancer").ok()?;
+    let mut attributes = one.attributes.clone();
+    let concerns = changes.keys().any(|key| [LOGS, LOG_BUCKET, LOG_PREFIX].contains(&key.as_str()));
+    attributes.extend(changes);
+    log_place(&attributes).filter(|_| concerns).map(|place| (one.arn.clone(), place))
+}
+
 /// Returns the value of an attribute, or an empty string if it is not set.
 pub fn text<'a>(attributes: &'a BTreeMap<String, String>, key: &str) -> &'a str {
     attributes.get(key).map(String::as_str).unwrap_or_default()
@@ -143,7 +176,7 @@ fn checked(params: &Params, table: &[(&str, &str, Domain)], what: &str) -> Resul
             return refuse(format!("{what} attribute key '{key}' is not recognized"));
         };
         let fits = match domain {
-            Domain::Idle => true,
+            Domain::Idle | Domain::Text => true,
             Domain::Fixed if table.iter().any(|(known, first, _)| *known == key && *first == value) => true,
             Domain::Fixed => {
                 let text = format!("the local AWS does not carry out the attribute {key}={value}");

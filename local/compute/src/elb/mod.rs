@@ -18,7 +18,9 @@ use kit::call::{Asked, Need, Needs, Page, Style};
 use kit::constraint;
 use kit::query::{ApiError, Params};
 
-pub use attributes::{deregistration_delay_s, idle_timeout_s, text as attribute};
+pub use attributes::{
+    LogPlace, deregistration_delay_s, idle_timeout_s, log_place, text as attribute, wanted_log_place,
+};
 pub use hosted_zones::hosted_zone;
 pub use load_balancers::is_reachable;
 pub use policies::Policy;

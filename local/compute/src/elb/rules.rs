@@ -1,4 +1,4 @@
-//! Rules of listeners: which requests go elsewhere than the default actions send them (docs/aws.md §9.9).
+//! Rules of listeners: which requests go elsewhere than the default actions send them (docs/aws.md §9.10).
 
 use std::collections::BTreeSet;
 

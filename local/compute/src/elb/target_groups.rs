@@ -105,7 +105,7 @@ fn checked(params: &Params, before: &HealthCheck) -> Result<HealthCheck, ApiErro
             "Health check path must begin with a '/' and be no longer than 1024 characters"
         }
         () if !is_matcher(&check.matcher) => "Health check matcher HTTP code must be within '200-499'",
-        () if check.protocol == "HTTPS" => "The local AWS has no TLS: a health check speaks HTTP",
+        () if check.protocol == "HTTPS" => "The local AWS has health checks over HTTP only",
         () if check.protocol != "HTTP" => "Health check protocol must be HTTP or HTTPS",
         () if check.port != "traffic-port" && !check.port.parse::<u16>().is_ok_and(|port| port > 0) => {
             "Health check port must be 'traffic-port' or a port"

@@ -8,7 +8,7 @@ use crate::ec2;
 use crate::state::{Health, Instance, InstanceState, State, Target, TargetGroup};
 use kit::query::{Answer, ApiError, Params, Xml};
 
-/// What the load balancer finds at a target's address.
+/// Whether and where the load balancer reaches a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reachability {
     /// A process on this machine.

@@ -1,6 +1,6 @@
 //! The processes of an instance, and the states of its units.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -17,8 +17,8 @@ pub struct Machine {
     limits: Arc<Mutex<Option<String>>>,
     /// The state of each unit.
     pub(super) units: Arc<Mutex<BTreeMap<String, UnitState>>>,
-    /// The units that have been started and have not ended.
-    running: Arc<watch::Sender<BTreeSet<String>>>,
+    /// The units that have been started and have not ended, each with whether its first start is over.
+    running: Arc<watch::Sender<BTreeMap<String, bool>>>,
 }
 
 /// The state of a unit, as `systemctl show` prints it.
@@ -59,18 +59,31 @@ impl Machine {
     pub(super) fn note_running(&self, unit: &str, is_running: bool) {
         self.running.send_modify(|units| {
             if is_running {
-                units.insert(unit.to_owned())
+                units.insert(unit.to_owned(), false)
             } else {
                 units.remove(unit)
             };
         });
     }
 
+    /// Notes that the first start of a unit is over: its program runs, or a command before it has failed.
+    pub(super) fn note_start(&self, unit: &str) {
+        self.running
+            .send_if_modified(|units| units.get_mut(unit).is_some_and(|is_over| !std::mem::replace(is_over, true)));
+    }
+
+    /// Waits until the first start of these units is over, of those that are started at all (man systemd.unit, "After").
+    pub(super) async fn follow(&self, others: &[String]) {
+        let mut running = self.running.subscribe();
+        let is_over = |units: &BTreeMap<String, bool>| others.iter().all(|other| *units.get(other).unwrap_or(&true));
+        drop(running.wait_for(is_over).await);
+    }
+
     /// Waits until these units have ended.
     pub(super) async fn outlive(&self, others: &[String]) {
         let mut running = self.running.subscribe();
         // The sender lives as long as the machine.
-        drop(running.wait_for(|units| !others.iter().any(|other| units.contains(other))).await);
+        drop(running.wait_for(|units| !others.iter().any(|other| units.contains_key(other))).await);
     }
 
     pub(super) fn note_limits(&self, words: String) {

@@ -1,4 +1,4 @@
-//! What the programs of user data reach from an instance: buckets, logs, values, and the clock.
+//! The services that programs in user data use from an instance: buckets, logs, values, and the clock.
 
 use std::time::Duration;
 
@@ -126,6 +126,10 @@ impl Tools for Host {
 
     async fn back_off(&self, seconds: u64) {
         sleep(self.compute.site.speed.takes(seconds)).await;
+    }
+
+    fn reach_repositories(&self) -> Result<(), String> {
+        self.reach("s3")
     }
 
     fn is_full(&self) -> bool {

@@ -29,6 +29,12 @@ const USUAL_PORT: u16 = 8080;
 /// journald splits longer lines (`LineMax=`).
 const LONGEST_LINE: usize = 48 << 10;
 
+/// Returns whether a program is one of the instance's own files, and not of the system, whose commands are implemented
+/// here.
+fn is_own(program: &str) -> bool {
+    program.starts_with("/opt/")
+}
+
 /// Returns the name of a process in the journal.
 fn process_name(program: &str, pid: u32) -> String {
     format!("{}[{pid}]", program.rsplit('/').next().unwrap_or(program))
@@ -42,7 +48,7 @@ fn state_after(exit: Exit) -> (&'static str, &'static str) {
     }
 }
 
-/// How a run of a unit ended.
+/// The end of a run of a unit.
 enum Ended {
     /// The instance is stopping.
     Stopped,
@@ -83,7 +89,7 @@ fn exit_of(status: ExitStatus) -> Exit {
 }
 
 impl Host {
-    /// Runs a unit, and restarts it as its file says.
+    /// Runs a unit, and restarts it as its unit file configures.
     pub(super) async fn supervise(self: Arc<Host>, name: &str) {
         let unit = match cloud_init::unit_file(&self.root, name).and_then(|text| Unit::parse(&text)) {
             Ok(unit) => unit,
@@ -91,6 +97,10 @@ impl Host {
         };
         for key in &unit.ignored {
             self.log_unit(name, format!("Unknown key '{key}', ignoring."));
+        }
+        tokio::select! {
+            () = self.machine.follow(&unit.follows) => (),
+            () = self.machine.stop.cancelled() => return,
         }
         let mut starts: Vec<Instant> = Vec::new();
         for restarts in 1_u64.. {
@@ -104,6 +114,7 @@ impl Host {
             starts.push(Instant::now());
             self.machine.note_unit(name, "activating", "start-pre");
             let ended = self.run_once(name, &unit).await;
+            self.machine.note_start(name);
             if !matches!(ended, Ended::Stopped) {
                 self.log_unit(name, &ended);
             }
@@ -201,22 +212,21 @@ impl Host {
         let program = unit.main.words.first().map(String::as_str).unwrap_or_default();
         let is_tool = commands::is_tool(program);
         let port = if is_tool { UNPRIVILEGED } else { self.declare_port(&environment) };
-        let visible = self.visible_to_processes(&environment);
         for command in &unit.before {
+            // Environment files are read before each process: a command before may have written one (systemd.exec(5)).
+            let Ok(environment) = load() else { return Ended::Unloaded };
+            let visible = self.visible_to_processes(&environment);
             let words = command.expanded(&visible);
-            let status = tokio::select! {
-                status = self.tool(name, unit, &words, &visible, Nest::limited()) => status,
-                () = self.machine.stop.cancelled() => return Ended::Stopped,
-            };
-            if status != 0 && !command.may_fail {
-                return Ended::Control(Exit::Code(status));
+            let Some(exit) = self.run_before(name, unit, &words, &visible).await else { return Ended::Stopped };
+            if exit != Exit::Code(0) && !command.may_fail {
+                return Ended::Control(exit);
             }
         }
-        // Environment files are read before each process: a command before may have written one (systemd.exec(5)).
         let Ok(environment) = load() else { return Ended::Unloaded };
         let visible = self.visible_to_processes(&environment);
         if is_tool {
             self.machine.note_unit(name, "active", "running");
+            self.machine.note_start(name);
             let words = unit.main.expanded(&visible);
             return tokio::select! {
                 status = self.tool(name, unit, &words, &visible, Nest::ENDLESS) => Ended::Main(Exit::Code(status)),
@@ -232,7 +242,7 @@ impl Host {
             self.print(name, unit.errors.unwrap_or(unit.output), &process_name(program, 0), &[&denied, &hint]);
             return Ended::Main(Exit::Code(1));
         }
-        let child = match self.spawn(unit, &visible).await {
+        let child = match self.spawn(unit, &unit.main.expanded(&visible), &visible).await {
             Ok(child) => child,
             Err(why) => {
                 self.log_unit(name, format!("Failed at step EXEC spawning {why}"));
@@ -240,9 +250,40 @@ impl Host {
             }
         };
         self.machine.note_unit(name, "active", "running");
-        match self.attend(name, unit, child).await {
+        self.machine.note_start(name);
+        if self.mishap == Some(Mishap::CrashLoop)
+            && let Some(pid) = child.id()
+        {
+            process::kill_group(pid);
+        }
+        match self.attend(name, unit, program, child).await {
             Some(exit) => Ended::Main(exit),
             None => Ended::Stopped,
+        }
+    }
+
+    /// Runs a command of `ExecStartPre=`: one that is implemented here, or else a program of the instance. Returns its
+    /// exit, or `None` if the instance stopped.
+    async fn run_before(
+        self: &Arc<Host>,
+        name: &str,
+        unit: &Unit,
+        words: &[String],
+        environment: &BTreeMap<String, String>,
+    ) -> Option<Exit> {
+        let program = words.first().map(String::as_str).unwrap_or_default();
+        if !is_own(program) {
+            return tokio::select! {
+                status = self.tool(name, unit, words, environment, Nest::limited()) => Some(Exit::Code(status)),
+                () = self.machine.stop.cancelled() => None,
+            };
+        }
+        match self.spawn(unit, words, environment).await {
+            Ok(child) => self.attend(name, unit, program, child).await,
+            Err(why) => {
+                self.log_unit(name, format!("Failed at step EXEC spawning {why}"));
+                Some(Exit::Code(203))
+            }
         }
     }
 
@@ -265,8 +306,12 @@ impl Host {
         visible
     }
 
-    async fn spawn(&self, unit: &Unit, environment: &BTreeMap<String, String>) -> Result<Child, String> {
-        let words = unit.main.expanded(environment);
+    async fn spawn(
+        &self,
+        unit: &Unit,
+        words: &[String],
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Child, String> {
         let (program, arguments) = words.split_first().ok_or("the command is empty")?;
         let directory = below(&self.root, unit.working_directory.as_deref().unwrap_or("/"))?;
         let path = below(&self.root, program)?;
@@ -341,23 +386,20 @@ impl Host {
 
     /// Waits for a process to exit, or ends it when the instance stops. No process of its group survives. Returns the
     /// exit, or `None` if the instance stopped.
-    async fn attend(self: &Arc<Host>, name: &str, unit: &Unit, mut child: Child) -> Option<Exit> {
+    async fn attend(self: &Arc<Host>, name: &str, unit: &Unit, program: &str, mut child: Child) -> Option<Exit> {
         let Some(pid) = child.id() else {
             return Some(Exit::Code(1));
         };
         self.compute.warden.watch(pid);
         self.machine.note(name, Some(pid));
         self.limit(pid);
-        let process = process_name(unit.main.words.first().map(String::as_str).unwrap_or_default(), pid);
+        let process = process_name(program, pid);
         let mut outputs = JoinSet::new();
         if let Some(output) = child.stdout.take() {
             outputs.spawn(self.clone().forward(name.to_owned(), unit.output, process.clone(), output));
         }
         if let Some(errors) = child.stderr.take() {
             outputs.spawn(self.clone().forward(name.to_owned(), unit.errors.unwrap_or(unit.output), process, errors));
-        }
-        if self.mishap == Some(Mishap::CrashLoop) {
-            process::kill_group(pid);
         }
         let record = Record::write(&self.dir, name, pid);
         let exit = tokio::select! {

@@ -1,4 +1,4 @@
-//! What scripts print.
+//! Tests of the output of scripts.
 
 use super::*;
 use crate::commands::tests::FakeTools;
@@ -124,13 +124,13 @@ async fn scripts_that_run_scripts_have_a_limit() {
         check("bash /self", nest(), "x\nx\nx\nx\nx\nx\nx\nbash: too many levels of scripts", 2).await;
         check("x=$(bash /self)", nest(), "too many levels of scripts", 2).await;
         check("bash /many", nest(), "too many scripts", 1).await;
-        check("bash /loop", nest(), "too many rounds", 1).await;
+        check("bash /loop", nest(), "too many loop iterations", 1).await;
     }
     // The rounds of all of them count.
     let rounds = Nest::limited();
-    check("bash /loop", rounds.clone(), "too many rounds", 1).await;
+    check("bash /loop", rounds.clone(), "too many loop iterations", 1).await;
     check("bash /argument b", rounds.clone(), "too many scripts", 1).await;
-    check("for x in a; do echo $x; done", rounds, "too many rounds", 1).await;
+    check("for x in a; do echo $x; done", rounds, "too many loop iterations", 1).await;
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn the_loop_of_a_unit_prints_each_round_and_has_no_end() {
 async fn unsupported_syntax_is_refused() {
     for (script, word) in [
         ("if true; then echo; fi", "'if' does not exist"),
-        ("echo x > ../passwd", "is no absolute path"),
+        ("echo x > ../passwd", "is not an absolute path"),
         ("echo x > /../passwd", "leads out of the instance"),
         ("echo x >> /x", "only `> FILE` exists"),
         ("echo x 2> /x", "only 2>&1 exists"),
@@ -171,8 +171,8 @@ async fn unsupported_syntax_is_refused() {
         ("cat < /x", "'<' does not exist"),
         ("while true; do echo", "unexpected EOF"),
         ("for x of a; do echo; done", "syntax error near `for'"),
-        ("while true; do true; done", "too many rounds"),
-        ("x=$(while true; do true; done); while true; do echo; done", "too many rounds"),
+        ("while true; do true; done", "too many loop iterations"),
+        ("x=$(while true; do true; done); while true; do echo; done", "too many loop iterations"),
         ("sleep 1 &", "jobs in the background"),
         ("echo `id`", "'`' does not exist"),
         ("echo \"`id`\"", "'`' does not exist"),

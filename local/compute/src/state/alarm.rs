@@ -14,7 +14,7 @@ pub struct MetricAlarm {
     /// When the configuration was last put.
     pub made: Moment,
     pub watch: Watch,
-    /// Why it has its state.
+    /// The reason for its state.
     pub reason: String,
 }
 

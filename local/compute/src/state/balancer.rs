@@ -113,7 +113,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Returns whether it speaks TLS.
+    /// Returns whether it is an HTTPS listener.
     pub fn is_secure(&self) -> bool {
         self.protocol == "HTTPS"
     }

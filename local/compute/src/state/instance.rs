@@ -123,7 +123,7 @@ pub struct Volume {
     pub encrypted: bool,
 }
 
-/// What can go wrong on an instance.
+/// An injected failure of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mishap {
     /// Its user data fails.

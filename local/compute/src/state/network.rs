@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Moment;
+
 /// The networks that the account has made; the default one is not stored.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct Networks {
@@ -21,6 +23,9 @@ pub struct Vpc {
     pub dns_support: bool,
     pub dns_hostnames: bool,
     pub is_default: bool,
+    /// When it was made; `None` if it was always there.
+    #[serde(default)]
+    pub made: Option<Moment>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +37,9 @@ pub struct Subnet {
     /// Whether instances get public addresses.
     pub public_addresses: bool,
     pub is_default: bool,
+    /// When it was made; `None` if it was always there.
+    #[serde(default)]
+    pub made: Option<Moment>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,6 +51,9 @@ pub struct RouteTable {
     pub routes: Vec<Routed>,
     /// The subnets by the ids of their associations.
     pub associations: BTreeMap<String, String>,
+    /// The client token, which identifies a repeated call.
+    #[serde(default)]
+    pub token: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

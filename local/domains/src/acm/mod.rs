@@ -24,7 +24,7 @@ use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Need, Needs, Operation, Page, Rows};
 use kit::speed::Speed;
 use kit::store;
-use kit::{constraint, taken};
+use kit::{constraint, parameters};
 
 /// The times of Certificate Manager in seconds, before scaling by the speed (docs/aws.md §22.2).
 mod times {
@@ -44,7 +44,7 @@ mod times {
 /// The load balancers that use certificates: by certificate, the ARNs of the load balancers.
 pub type Uses = BTreeMap<String, BTreeSet<String>>;
 
-/// What uses certificates.
+/// Finds the users of certificates.
 pub trait Users: Send + Sync {
     /// Returns the load balancers of the region that use certificates.
     fn uses(&self) -> Uses;
@@ -76,7 +76,7 @@ pub struct Acm {
 /// The certificates by ARN.
 type State = BTreeMap<String, Certificate>;
 
-/// What handlers know besides the state.
+/// The context of handlers, besides the state.
 struct Context<'a> {
     region: &'a str,
     speed: Speed,
@@ -208,7 +208,7 @@ impl Acm {
     /// Answers a call; `None` if there is no such operation.
     pub fn answer(&self, call: &Call) -> Option<Response> {
         let operation = Operation::find(OPERATIONS, &call.operation)?;
-        let input = taken::document(operation.takes, call.input.json());
+        let input = parameters::document(operation.parameters, call.input.json());
         Some(match input.and_then(|input| self.act(operation, input)) {
             Ok(Value::Null) => json_answer(200, Protocol::Json11, &json!({})),
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),

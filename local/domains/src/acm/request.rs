@@ -37,7 +37,9 @@ fn invalid(text: impl Into<String>) -> Refusal {
 pub fn request(state: &mut State, context: &Context, input: &Value) -> Answer {
     if input["ValidationMethod"].is_null() {
         // The default is e-mail.
-        return Err(kit::taken::refusal("the local AWS validates through DNS only: ValidationMethod=DNS".to_owned()));
+        return Err(kit::parameters::refusal(
+            "the local AWS validates through DNS only: ValidationMethod=DNS".to_owned(),
+        ));
     }
     let names = names(input)?;
     let algorithm = algorithm(input)?;

@@ -91,7 +91,7 @@ mod tests {
             (json!(tags(&["k".repeat(129).as_str()])), "ValidationException"),
             (json!(tags(&many)), "ValidationException"),
             (json!([{ "Key": "k", "Value": "v".repeat(257) }]), "ValidationException"),
-            // What the model does not say is checked later.
+            // Rules that are not in the model are checked later.
             (json!(tags(&["a", "a"])), "ResourceNotFoundException"),
             (json!(tags(&["aws:a"])), "ResourceNotFoundException"),
         ] {

@@ -27,7 +27,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Parses a message; `None` if it is no query with one question.
+    /// Parses a message; `None` if it is not a query with one question.
     pub fn parse(bytes: &[u8]) -> Option<Query> {
         let number = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
         let flags = number(2)?;
@@ -63,7 +63,7 @@ impl Query {
         })
     }
 
-    /// Returns the type of the records that are asked for; `None` if there are none of it here.
+    /// Returns the queried record type; `None` if this server has no records of it.
     pub fn kind(&self) -> Option<&'static str> {
         records::kind(self.kind)
     }
@@ -78,8 +78,8 @@ impl Query {
         self.size.unwrap_or(PLAIN)
     }
 
-    /// Returns the response of `most` bytes at most; records that do not fit are left out, and the client is asked to
-    /// repeat the query over TCP.
+    /// Returns the response of `most` bytes at most; records that do not fit are left out, and the response tells the
+    /// client to repeat the query over TCP.
     pub fn response(&self, answer: Option<&Answer>, most: usize) -> Vec<u8> {
         let whole = self.written(answer, true);
         if whole.len() <= most { whole } else { self.written(answer, false) }

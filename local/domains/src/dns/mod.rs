@@ -65,7 +65,7 @@ impl Route53 {
     }
 }
 
-/// Where the name servers for a name are.
+/// Where a name is delegated to.
 enum Found<'a> {
     /// These answer for it.
     Zone(&'a Zone),
@@ -81,7 +81,7 @@ fn resolve(view: &View, asked: &str, kind: &str) -> Answer {
     for _ in 0..MOST_STEPS {
         let zone = match find(view, &name) {
             Found::Zone(zone) => zone,
-            // What a record here points to may be anywhere on the Internet.
+            // A record here may point anywhere on the Internet.
             _ if !answer.records.is_empty() => return answer,
             Found::Nowhere => return Answer::failed(Status::NoName),
             Found::Elsewhere(domain, servers) => {
@@ -162,7 +162,7 @@ fn delegation_below(zone: &Zone, served: &BTreeMap<String, RecordSet>, name: &st
 /// A step of an answer.
 enum Step {
     Done(Vec<Record>),
-    /// The name stands for another one.
+    /// The name is an alias of another one (CNAME).
     On(Record),
     None(Status),
 }

@@ -21,7 +21,7 @@ const MOST_CHARACTERS: usize = 32_000;
 
 type Records = BTreeMap<String, RecordSet>;
 
-/// What a batch refers to outside its zone.
+/// Lookups of a change batch outside its zone.
 pub struct Outside<'a> {
     /// Whether a load balancer has a DNS name in a hosted zone of load balancers.
     pub has_balancer: &'a dyn Fn(&str, &str) -> bool,
@@ -99,7 +99,7 @@ fn read(change: &Element) -> Result<Change, Refusal> {
         invalid_batch(&[format!("FATAL problem: DomainLabelEmpty (Domain label is empty) encountered with '{text}'")])
     })?;
     if ONLY_ON_AWS.contains(&kind) {
-        return Err(kit::taken::refusal(format!("the local AWS has no records of the type {kind}")));
+        return Err(kit::parameters::refusal(format!("the local AWS has no records of the type {kind}")));
     }
     if records::number(kind).is_none() {
         return Err(unknown("Type", kind));

@@ -17,7 +17,7 @@ pub struct Element {
 }
 
 impl Element {
-    /// Parses a document; `None` if it is no well-formed XML.
+    /// Parses a document; `None` if it is not well-formed XML.
     pub fn parse(document: &[u8]) -> Option<Element> {
         let mut reader = Reader::from_reader(document);
         let mut open: Vec<Element> = vec![Element::default()];

@@ -22,10 +22,10 @@ use document::Element;
 use kit::answer::{Protocol, Refusal, Response, xml};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Need, Needs, Operation, Page, Request, Rest, Row, Rows, pairs};
+use kit::parameters;
 use kit::query::Xml;
 use kit::speed::Speed;
 use kit::store;
-use kit::taken;
 use state::{Change, State};
 
 pub(crate) use state::{Alias, RecordSet, Zone, key};
@@ -33,8 +33,8 @@ pub(crate) use state::{Alias, RecordSet, Zone, key};
 /// The XML namespace of documents.
 const NAME_SPACE: &str = "https://route53.amazonaws.com/doc/2013-04-01/";
 
-/// How many seconds it takes until all name servers know a change, and how many a zone is busy with it, before scaling by
-/// the speed (docs/aws.md §21.4).
+/// The number of seconds until all name servers have a change, and during which the zone is busy with it, before
+/// scaling by the speed (docs/aws.md §21.4).
 const IN_SYNC_S: u64 = 60;
 const BUSY_S: u64 = 1;
 
@@ -52,14 +52,14 @@ pub struct Route53 {
     balancers: RwLock<Vec<Weak<dyn Balancers>>>,
 }
 
-/// What handlers know besides the state.
+/// The context of handlers, besides the state.
 struct Context<'a> {
     route53: &'a Route53,
     now_ms: i64,
 }
 
 /// The input of a call.
-struct Ask<'a> {
+struct Route53Request<'a> {
     path: &'a [String],
     query: BTreeMap<String, String>,
     body: Element,
@@ -82,8 +82,8 @@ type Answer = Result<Reply, Refusal>;
 /// The handler of an operation.
 #[derive(Clone, Copy)]
 enum Run {
-    Look(fn(&State, &Context, &Ask) -> Answer),
-    Change(fn(&mut State, &Context, &Ask) -> Answer),
+    Look(fn(&State, &Context, &Route53Request) -> Answer),
+    Change(fn(&mut State, &Context, &Route53Request) -> Answer),
 }
 use Run::{Change as Make, Look};
 
@@ -261,16 +261,16 @@ impl Route53 {
             query.entry(name).or_insert(value);
         }
         // SDKs send an empty `HostedZoneConfig` or list, which requests nothing.
-        taken::check_form(operation.takes, &body.flattened()).map_err(taken::refusal)?;
-        taken::check_form(operation.takes, &query).map_err(taken::refusal)?;
-        let ask = Ask { path: &call.input.rest().path, query, body };
+        parameters::check_form(operation.parameters, &body.flattened()).map_err(parameters::refusal)?;
+        parameters::check_form(operation.parameters, &query).map_err(parameters::refusal)?;
+        let request = Route53Request { path: &call.input.rest().path, query, body };
         let context = Context { route53: self, now_ms: now_ms() };
         match operation.run {
-            Look(look) => look(&self.state.lock(), &context, &ask),
+            Look(look) => look(&self.state.lock(), &context, &request),
             Make(change) => {
                 let mut state = self.state.lock();
                 let mut next = state.clone();
-                let reply = change(&mut next, &context, &ask)?;
+                let reply = change(&mut next, &context, &request)?;
                 self.keep(&next)?;
                 *state = next;
                 Ok(reply)
@@ -294,7 +294,7 @@ impl Route53 {
     /// Makes the parent of a domain delegate it to these name servers: to none, as if the domain were not registered, or
     /// to those of another provider.
     pub fn delegate(&self, domain: &str, servers: Vec<String>) -> Result<(), String> {
-        let normal = |text: &str| name::normal(text).ok_or_else(|| format!("{text:?} is no domain name"));
+        let normal = |text: &str| name::normal(text).ok_or_else(|| format!("{text:?} is not a domain name"));
         let domain = normal(domain)?;
         let servers = servers.iter().map(|server| normal(server)).collect::<Result<_, String>>()?;
         self.redelegate(|delegations| drop(delegations.insert(domain, servers)))
@@ -360,7 +360,7 @@ fn no_zone(id: &str) -> Refusal {
     Refusal::new(404, "NoSuchHostedZone", format!("No hosted zone found with ID: {id}"))
 }
 
-impl Ask<'_> {
+impl Route53Request<'_> {
     fn segment(&self, at: usize) -> &str {
         self.path.get(at).map(String::as_str).unwrap_or_default()
     }
@@ -384,9 +384,9 @@ impl Ask<'_> {
     }
 }
 
-fn create_zone(state: &mut State, context: &Context, ask: &Ask) -> Answer {
-    let text = ask.body.text("Name").unwrap_or_default();
-    let reference = ask.body.text("CallerReference").unwrap_or_default();
+fn create_zone(state: &mut State, context: &Context, request: &Route53Request) -> Answer {
+    let text = request.body.text("Name").unwrap_or_default();
+    let reference = request.body.text("CallerReference").unwrap_or_default();
     let invalid = || Refusal::new(400, "InvalidDomainName", format!("{text} is not a valid domain name"));
     let name = name::normal(text).filter(|name| !name.starts_with("\\052.")).ok_or_else(invalid)?;
     if reference.is_empty() || reference.chars().count() > 128 {
@@ -401,10 +401,10 @@ fn create_zone(state: &mut State, context: &Context, ask: &Ask) -> Answer {
             format!("Limits Exceeded: MAX_HOSTED_ZONES_BY_OWNER - Cannot create more than {MOST_ZONES} hosted zones.");
         return Err(Refusal::new(400, "TooManyHostedZones", text));
     }
-    if let Some(config) = ask.body.child("HostedZoneConfig") {
+    if let Some(config) = request.body.child("HostedZoneConfig") {
         changes::check_comment(config)?;
     }
-    let comment = ask.body.child("HostedZoneConfig").and_then(|config| config.text("Comment")).map(str::to_owned);
+    let comment = request.body.child("HostedZoneConfig").and_then(|config| config.text("Comment")).map(str::to_owned);
     let zone =
         zones::zone(&zones::new_id('Z'), &name, reference, comment.filter(|text| !text.is_empty()), context.now_ms);
     let mut xml = Xml::new();
@@ -459,8 +459,8 @@ fn write_change(xml: &mut Xml, id: &str, change: &Change, now_ms: i64) {
     });
 }
 
-fn get_change(state: &State, context: &Context, ask: &Ask) -> Answer {
-    let id = ask.segment(2);
+fn get_change(state: &State, context: &Context, request: &Route53Request) -> Answer {
+    let id = request.segment(2);
     let absent = || Refusal::new(404, "NoSuchChange", format!("Could not find resource with ID: {id}"));
     let change = state.changes.get(id).ok_or_else(absent)?;
     let mut xml = Xml::new();
@@ -468,38 +468,38 @@ fn get_change(state: &State, context: &Context, ask: &Ask) -> Answer {
     Ok(xml.into())
 }
 
-fn get_zone(state: &State, _context: &Context, ask: &Ask) -> Answer {
-    let zone = ask.zone(state)?;
+fn get_zone(state: &State, _context: &Context, request: &Route53Request) -> Answer {
+    let zone = request.zone(state)?;
     let mut xml = Xml::new();
     write_zone(&mut xml, zone);
     write_delegation_set(&mut xml, zone);
     Ok(xml.into())
 }
 
-fn count_zones(state: &State, _context: &Context, _ask: &Ask) -> Answer {
+fn count_zones(state: &State, _context: &Context, _request: &Route53Request) -> Answer {
     let mut xml = Xml::new();
     xml.text("HostedZoneCount", state.zones.len());
     Ok(xml.into())
 }
 
-fn update_comment(state: &mut State, _context: &Context, ask: &Ask) -> Answer {
-    let id = ask.segment(2);
-    changes::check_comment(&ask.body)?;
+fn update_comment(state: &mut State, _context: &Context, request: &Route53Request) -> Answer {
+    let id = request.segment(2);
+    changes::check_comment(&request.body)?;
     let zone = state.zones.get_mut(id).ok_or_else(|| no_zone(id))?;
-    zone.comment = ask.body.text("Comment").filter(|text| !text.is_empty()).map(str::to_owned);
+    zone.comment = request.body.text("Comment").filter(|text| !text.is_empty()).map(str::to_owned);
     let mut xml = Xml::new();
     write_zone(&mut xml, zone);
     Ok(xml.into())
 }
 
-fn delete_zone(state: &mut State, context: &Context, ask: &Ask) -> Answer {
-    let zone = ask.zone(state)?;
+fn delete_zone(state: &mut State, context: &Context, request: &Route53Request) -> Answer {
+    let zone = request.zone(state)?;
     check_idle(zone, context)?;
     if !zones::is_empty(zone) {
         let text = "The specified hosted zone contains non-required resource record sets and so cannot be deleted.";
         return Err(Refusal::new(400, "HostedZoneNotEmpty", text));
     }
-    state.zones.remove(ask.segment(2));
+    state.zones.remove(request.segment(2));
     let mut xml = Xml::new();
     submit(&mut xml, state, context, None);
     Ok(xml.into())
@@ -513,14 +513,15 @@ fn check_idle(zone: &Zone, context: &Context) -> Result<(), Refusal> {
     }
 }
 
-fn change_records(state: &mut State, context: &Context, ask: &Ask) -> Answer {
-    let zone = ask.zone(state)?;
-    let batch = ask.body.child("ChangeBatch").ok_or_else(|| invalid_input("Invalid XML ; ChangeBatch is missing"))?;
+fn change_records(state: &mut State, context: &Context, request: &Route53Request) -> Answer {
+    let zone = request.zone(state)?;
+    let batch =
+        request.body.child("ChangeBatch").ok_or_else(|| invalid_input("Invalid XML ; ChangeBatch is missing"))?;
     let has_balancer = |zone: &str, name: &str| context.route53.has_balancer(zone, name);
     let records = changes::applied(zone, batch, &Outside { has_balancer: &has_balancer })?;
     check_idle(zone, context)?;
     let speed = context.route53.speed;
-    if let Some(zone) = state.zones.get_mut(ask.segment(2)) {
+    if let Some(zone) = state.zones.get_mut(request.segment(2)) {
         zone.busy_until_ms = after(context.now_ms, speed.takes(BUSY_S));
         zone.replace(records, context.now_ms, after(context.now_ms, speed.takes(IN_SYNC_S)));
     }
@@ -541,9 +542,9 @@ fn page<T>(all: Vec<T>, size: usize) -> (Vec<T>, Option<T>) {
     (page, all.next())
 }
 
-fn list_zones(state: &State, _context: &Context, ask: &Ask) -> Answer {
-    let size = ask.size(ZONES_PAGE)?;
-    let marker = ask.query("marker").unwrap_or_default();
+fn list_zones(state: &State, _context: &Context, request: &Route53Request) -> Answer {
+    let size = request.size(ZONES_PAGE)?;
+    let marker = request.query("marker").unwrap_or_default();
     if !marker.is_empty() && !state.zones.contains_key(marker) {
         return Err(no_zone(marker));
     }
@@ -557,9 +558,9 @@ fn list_zones(state: &State, _context: &Context, ask: &Ask) -> Answer {
     Ok(xml.into())
 }
 
-fn list_zones_by_name(state: &State, _context: &Context, ask: &Ask) -> Answer {
-    let size = ask.size(ZONES_PAGE)?;
-    let (dns_name, id) = (ask.query("dnsname"), ask.query("hostedzoneid"));
+fn list_zones_by_name(state: &State, _context: &Context, request: &Route53Request) -> Answer {
+    let size = request.size(ZONES_PAGE)?;
+    let (dns_name, id) = (request.query("dnsname"), request.query("hostedzoneid"));
     if id.is_some() && dns_name.is_none() {
         return Err(invalid_input("A HostedZoneId requires a DNSName"));
     }
@@ -580,15 +581,15 @@ fn list_zones_by_name(state: &State, _context: &Context, ask: &Ask) -> Answer {
     Ok(xml.into())
 }
 
-fn list_records(state: &State, _context: &Context, ask: &Ask) -> Answer {
-    let zone = ask.zone(state)?;
-    let size = ask.size(RECORDS_PAGE)?;
-    let (text, kind) = (ask.query("name"), ask.query("type"));
+fn list_records(state: &State, _context: &Context, request: &Route53Request) -> Answer {
+    let zone = request.zone(state)?;
+    let size = request.size(RECORDS_PAGE)?;
+    let (text, kind) = (request.query("name"), request.query("type"));
     if kind.is_some() && text.is_none() {
         return Err(invalid_input("A type without a name is not valid: specify both"));
     }
     if let Some(kind) = kind.filter(|kind| records::number(kind).is_none()) {
-        return Err(invalid_input(format!("{kind} is no type of records")));
+        return Err(invalid_input(format!("{kind} is not a record type")));
     }
     let invalid = |text: &str| invalid_input(format!("{text} is not a valid domain name"));
     let from = text.map(|text| name::normal(text).ok_or_else(|| invalid(text))).transpose()?;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name;
 
-/// Everything that Route 53 stores.
+/// The stored state of Route 53.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
@@ -116,7 +116,7 @@ impl RecordSet {
     }
 }
 
-/// What an alias record refers to.
+/// The target of an alias record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alias {
     pub zone: String,

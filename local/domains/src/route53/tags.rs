@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::state::{State, Zone};
-use super::{Answer, Ask, Context, invalid_input, no_zone};
+use super::{Answer, Context, Route53Request, invalid_input, no_zone};
 use kit::answer::Refusal;
 use kit::query::Xml;
 use kit::tags::{Flaw, Rules, USUAL};
@@ -11,14 +11,14 @@ use kit::tags::{Flaw, Rules, USUAL};
 /// A zone has ten tags at most (docs/aws.md §21.4).
 const RULES: Rules = Rules { most: 10, ..USUAL };
 
-fn check_kind(ask: &Ask) -> Result<(), Refusal> {
-    match ask.segment(2) {
+fn check_kind(request: &Route53Request) -> Result<(), Refusal> {
+    match request.segment(2) {
         "hostedzone" => Ok(()),
         "healthcheck" => {
-            let text = format!("A health check with id {} does not exist.", ask.segment(3));
+            let text = format!("A health check with id {} does not exist.", request.segment(3));
             Err(Refusal::new(404, "NoSuchHealthCheck", text))
         }
-        other => Err(invalid_input(format!("{other} is no type of resources with tags"))),
+        other => Err(invalid_input(format!("{other} is not a resource type with tags"))),
     }
 }
 
@@ -26,17 +26,17 @@ fn zone<'a>(state: &'a State, id: &str) -> Result<&'a Zone, Refusal> {
     state.zones.get(id).ok_or_else(|| no_zone(id))
 }
 
-pub fn list(state: &State, _context: &Context, ask: &Ask) -> Answer {
-    check_kind(ask)?;
-    let zone = zone(state, ask.segment(3))?;
+pub fn list(state: &State, _context: &Context, request: &Route53Request) -> Answer {
+    check_kind(request)?;
+    let zone = zone(state, request.segment(3))?;
     let mut xml = Xml::new();
     xml.within("ResourceTagSet", |xml| write(xml, zone));
     Ok(xml.into())
 }
 
-pub fn list_several(state: &State, _context: &Context, ask: &Ask) -> Answer {
-    check_kind(ask)?;
-    let ids = ask.body.items("ResourceIds");
+pub fn list_several(state: &State, _context: &Context, request: &Route53Request) -> Answer {
+    check_kind(request)?;
+    let ids = request.body.items("ResourceIds");
     if !(1..=10).contains(&ids.len()) {
         return Err(invalid_input("A call has between 1 and 10 resource IDs"));
     }
@@ -53,17 +53,17 @@ fn write(xml: &mut Xml, zone: &Zone) {
     });
 }
 
-pub fn change(state: &mut State, _context: &Context, ask: &Ask) -> Answer {
-    check_kind(ask)?;
-    let id = ask.segment(3);
+pub fn change(state: &mut State, _context: &Context, request: &Route53Request) -> Answer {
+    check_kind(request)?;
+    let id = request.segment(3);
     let zone = state.zones.get_mut(id).ok_or_else(|| no_zone(id))?;
-    let added: Vec<(&str, &str)> = ask
+    let added: Vec<(&str, &str)> = request
         .body
         .items("AddTags")
         .iter()
         .map(|tag| (tag.text("Key").unwrap_or_default(), tag.text("Value").unwrap_or_default()))
         .collect();
-    let removed: Vec<&str> = ask.body.items("RemoveTagKeys").iter().map(|key| key.text.trim()).collect();
+    let removed: Vec<&str> = request.body.items("RemoveTagKeys").iter().map(|key| key.text.trim()).collect();
     if added.is_empty() && removed.is_empty() {
         return Err(invalid_input("Either AddTags or RemoveTagKeys must be specified"));
     }

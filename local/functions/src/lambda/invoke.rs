@@ -39,7 +39,7 @@ impl Lambda {
                 Ok(empty(202))
             }
             "RequestResponse" => self.call(self.registry.states.answering(function), payload, request).await,
-            _ => Err(parameter(&format!("{kind} is no invocation type"))),
+            _ => Err(parameter(&format!("{kind} is not an invocation type"))),
         }
     }
 

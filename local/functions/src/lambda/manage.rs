@@ -72,7 +72,7 @@ impl Lambda {
 
     async fn code(&self, code: &Value) -> Result<Bytes, Refusal> {
         if let Some(text) = code["ZipFile"].as_str() {
-            let zip = BASE64_STANDARD.decode(text).map_err(|_| parameter("ZipFile is no base64"))?;
+            let zip = BASE64_STANDARD.decode(text).map_err(|_| parameter("ZipFile is not base64"))?;
             if zip.len() > LARGEST_ZIP {
                 let text = format!("Request must be smaller than {LARGEST_ZIP} bytes for the zip of a function");
                 return Err(Refusal::new(413, "RequestEntityTooLargeException", text));
@@ -235,6 +235,7 @@ mod tests {
     use crate::code::tests::zip;
     use identity::credentials::Access;
     use identity::iam::Iam;
+    use kit::account::Kind;
     use kit::answer::Protocol;
     use kit::call::{Input, Request};
     use kit::speed::Speed;
@@ -252,6 +253,14 @@ mod tests {
             (self.happens)(&self.lambda.upgrade().unwrap());
             Ok(zip("bootstrap").into())
         }
+
+        fn has_bucket(&self, _bucket: &str) -> bool {
+            false
+        }
+
+        async fn put(&self, _bucket: &str, _key: &str, _bytes: Bytes) -> Result<(), Refusal> {
+            Err(Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist"))
+        }
     }
 
     /// Returns the error code of an `UpdateFunctionCode` during whose reading of the code `happens` is called, if it
@@ -262,8 +271,17 @@ mod tests {
         let iam = Arc::new(Iam::open(dir.path(), Arc::default()).unwrap());
         let logs = Arc::new(Logs::open(dir.path(), "us-east-1").unwrap());
         std::fs::create_dir_all(dir.path().join("state")).unwrap();
-        let opened = Lambda::open(dir.path(), "us-east-1", "http://127.0.0.1:1", access, iam, logs, Speed::FAST);
-        let lambda = opened.await.unwrap();
+        let lambda = Lambda::open(crate::lambda::Context {
+            dir: dir.path(),
+            region: "us-east-1",
+            endpoint: "http://127.0.0.1:1",
+            access,
+            iam,
+            logs,
+            account: Kind::Standard,
+            speed: Speed::FAST,
+        });
+        let lambda = lambda.await.unwrap();
         let (runtime, handler) = ("provided.al2023".to_owned(), "bootstrap".to_owned());
         let mut function = Function { runtime, handler, ..Function::new("labeler", "arn".to_owned()) };
         function.touch();

@@ -23,29 +23,37 @@ use identity::credentials::Access;
 use identity::iam::Iam;
 use identity::permissions::function_policy;
 use kit::ACCOUNT;
+use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Operation, Request};
+use kit::parameters;
 use kit::speed::Speed;
 use kit::store;
-use kit::taken;
 use logs::Logs;
-use operation::{Ask, NO_BODY, Run, plain_name};
+use operation::{LambdaRequest, NO_BODY, Run, plain_name};
 pub use operation::{identify, rows};
 
 /// Request headers of features that are not implemented.
 const HEADERS: &[&str] = &["x-amz-durable-execution-name", "x-amz-tenant-id"];
 
-/// The objects in S3, from which `CreateFunction` can read a function's code.
+/// The objects in S3: `CreateFunction` can read a function's code from one, and failed events are recorded there.
 #[async_trait]
 pub trait CodeObjects: Send + Sync {
     /// Returns the bytes of an object.
     async fn code(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal>;
+
+    /// Whether this region has the bucket.
+    fn has_bucket(&self, bucket: &str) -> bool;
+
+    /// Writes an object for a caller whose permission has been checked.
+    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), Refusal>;
 }
 
 /// The functions of a region.
 pub struct Lambda {
     region: String,
     file: PathBuf,
+    account: Kind,
     registry: Arc<Registry>,
     running: Arc<Functions>,
     iam: Arc<Iam>,
@@ -54,24 +62,38 @@ pub struct Lambda {
     objects: OnceLock<Weak<dyn CodeObjects>>,
 }
 
+/// What the functions of a region need of the rest of the local AWS.
+pub struct Context<'a> {
+    /// The directory of the region.
+    pub dir: &'a Path,
+    /// Its name.
+    pub region: &'a str,
+    /// The endpoint that functions call.
+    pub endpoint: &'a str,
+    /// The credentials of their roles.
+    pub access: Arc<Access>,
+    /// The roles.
+    pub iam: Arc<Iam>,
+    /// The destination of their logs.
+    pub logs: Arc<Logs>,
+    /// The kind of the account, which limits them.
+    pub account: Kind,
+    /// The speed of state transitions.
+    pub speed: Speed,
+}
+
 impl Lambda {
     /// Reads the functions, and ends processes that a crashed server left running.
-    pub async fn open(
-        dir: &Path,
-        region: &str,
-        endpoint: &str,
-        access: Arc<Access>,
-        iam: Arc<Iam>,
-        logs: Arc<Logs>,
-        speed: Speed,
-    ) -> anyhow::Result<Arc<Lambda>> {
+    pub async fn open(context: Context<'_>) -> anyhow::Result<Arc<Lambda>> {
+        let Context { dir, region, endpoint, access, iam, logs, account, speed } = context;
         let file = dir.join("state/lambda.json");
         let registry = Arc::new(Registry::new(store::read_json(&file)?.unwrap_or_default(), speed));
         let running =
             Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
         let running = running.await?;
         let zips = download::Zips::new(dir.join("state/lambda-code"), endpoint);
-        let lambda = Lambda { region: region.to_owned(), file, registry, running, iam, zips, objects: OnceLock::new() };
+        let (region, objects) = (region.to_owned(), OnceLock::new());
+        let lambda = Lambda { region, file, account, registry, running, iam, zips, objects };
         lambda.put_policies_in_force(&lambda.functions());
         lambda.zips.retain(lambda.functions().values());
         Ok(Arc::new(lambda))
@@ -82,8 +104,14 @@ impl Lambda {
         self.registry.speed()
     }
 
-    /// Sets the source of code that is given as bucket and key.
+    /// Returns the measurements of the functions.
+    pub fn metrics(&self) -> kit::metrics::Metrics {
+        self.running.metrics()
+    }
+
+    /// Sets the source of code that is given as bucket and key, and the place where failed events are recorded.
     pub fn connect(&self, objects: Weak<dyn CodeObjects>) {
+        self.running.connect(objects.clone());
         let _ = self.objects.set(objects);
     }
 
@@ -128,7 +156,7 @@ impl Lambda {
     /// Answers a call; `None` if there is no such operation.
     pub async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
         let operation = operation::find(&call.operation)?;
-        let done = self.act(operation, &Ask::of(call, request)).await;
+        let done = self.act(operation, &LambdaRequest::of(call, request)).await;
         Some(done.unwrap_or_else(|refusal| refusal.answer(Protocol::RestJson)))
     }
 
@@ -147,16 +175,16 @@ impl Lambda {
         self.running.stop().await;
     }
 
-    async fn act(&self, operation: &Operation<Run>, ask: &Ask<'_>) -> Result<Response, Refusal> {
-        if operation.takes != NO_BODY {
-            taken::check_json(operation.takes, ask.body()?)?;
+    async fn act(&self, operation: &Operation<Run>, request: &LambdaRequest<'_>) -> Result<Response, Refusal> {
+        if operation.parameters != NO_BODY {
+            parameters::check_json(operation.parameters, request.body()?)?;
         }
-        if let Some(header) = HEADERS.iter().find(|header| ask.request.header(header).is_some()) {
-            return Err(taken::refusal(format!("the local AWS does not carry out the header {header}")));
+        if let Some(header) = HEADERS.iter().find(|header| request.http.header(header).is_some()) {
+            return Err(parameters::refusal(format!("the local AWS does not carry out the header {header}")));
         }
-        match ask.rest.parameter("Qualifier").filter(|name| !name.is_empty() && *name != "$LATEST") {
-            Some(version) => self.about_version(operation.row.name, &ask.name, version),
-            None => (operation.run)(self, ask).await,
+        match request.rest.parameter("Qualifier").filter(|name| !name.is_empty() && *name != "$LATEST") {
+            Some(version) => self.about_version(operation.row.name, &request.name, version),
+            None => (operation.run)(self, request).await,
         }
     }
 

@@ -8,23 +8,23 @@ use super::{Lambda, shown};
 use kit::answer::{Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Need, Needs, Operation, Page, Request, Rest, Row, Rows};
-use kit::taken::{ANYTHING, Takes};
+use kit::parameters::{ANYTHING, ParameterSpec};
 
 /// A request, as handlers receive it.
-pub(super) struct Ask<'a> {
+pub(super) struct LambdaRequest<'a> {
     /// The function or resource in the path.
     pub name: String,
     /// The path segment two after the name: a statement's ID.
     pub detail: String,
     pub rest: &'a Rest,
-    pub request: &'a Request,
+    pub http: &'a Request,
 }
 
-impl<'a> Ask<'a> {
-    pub(super) fn of(call: &'a Call, request: &'a Request) -> Ask<'a> {
+impl<'a> LambdaRequest<'a> {
+    pub(super) fn of(call: &'a Call, http: &'a Request) -> LambdaRequest<'a> {
         let rest = call.input.rest();
         let part = |at: usize| rest.path.get(at).cloned().unwrap_or_default();
-        Ask { name: part(2), detail: part(4), rest, request }
+        LambdaRequest { name: part(2), detail: part(4), rest, http }
     }
 
     /// Returns the parsed body.
@@ -36,7 +36,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-pub(super) type Run = for<'a> fn(&'a Lambda, &'a Ask<'a>) -> BoxFuture<'a, Result<Response, Refusal>>;
+pub(super) type Run = for<'a> fn(&'a Lambda, &'a LambdaRequest<'a>) -> BoxFuture<'a, Result<Response, Refusal>>;
 
 /// The path of an operation. If the operation is not implemented, only its name.
 struct Route {
@@ -52,8 +52,8 @@ const fn route(method: Method, since: &'static str, path: &'static [&'static str
 }
 
 macro_rules! run {
-    (|$lambda:ident, $ask:ident| $answer:expr) => {
-        |$lambda, $ask| Box::pin(async move { $answer })
+    (|$lambda:ident, $request:ident| $answer:expr) => {
+        |$lambda, $request| Box::pin(async move { $answer })
     };
 }
 
@@ -66,54 +66,54 @@ macro_rules! configuration {
 }
 
 /// The body of an operation without parameters is ignored.
-pub(super) const NO_BODY: Takes = ANYTHING;
+pub(super) const NO_BODY: ParameterSpec = ANYTHING;
 
 /// The operation's action on the function in the path.
 const FUNCTION: Needs = Needs::Of(|asked| vec![asked.own(function_of(asked))]);
 
 #[rustfmt::skip]
 const TABLE: &[Route] = &[
-    route(Method::GET, "2015-03-31", &["functions"], Operation::new("ListFunctions", Reads, Needs::Own, Some(Page::Own("MaxItems")), NO_BODY, run!(|lambda, ask| lambda.list(ask.rest)))),
+    route(Method::GET, "2015-03-31", &["functions"], Operation::new("ListFunctions", Reads, Needs::Own, Some(Page::Own("MaxItems")), NO_BODY, run!(|lambda, request| lambda.list(request.rest)))),
     route(Method::POST, "2015-03-31", &["functions"], Operation::new("CreateFunction", Writes, Needs::Of(new_function), None, concat!(
             configuration!(),
             "Architectures[] Code.S3Bucket Code.S3Key Code.ZipFile:blob FunctionName PackageType=Zip Publish:boolean Tags.*"
-        ), run!(|lambda, ask| lambda.create(ask.body()?).await))),
-    route(Method::GET, "2015-03-31", &["functions", "*"], Operation::new("GetFunction", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.get(&ask.name)))),
-    route(Method::DELETE, "2015-03-31", &["functions", "*"], Operation::new("DeleteFunction", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.delete(&ask.name)))),
-    route(Method::GET, "2015-03-31", &["functions", "*", "configuration"], Operation::new("GetFunctionConfiguration", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| Ok(shown(200, &lambda.show(&lambda.find(&ask.name)?)))))),
-    route(Method::PUT, "2015-03-31", &["functions", "*", "configuration"], Operation::new("UpdateFunctionConfiguration", Writes, Needs::Of(changed_function), None, concat!(configuration!(), "RevisionId"), run!(|lambda, ask| lambda.update_configuration(&ask.name, ask.body()?).await))),
-    route(Method::PUT, "2015-03-31", &["functions", "*", "code"], Operation::new("UpdateFunctionCode", Writes, FUNCTION, None, "Architectures[] DryRun:boolean Publish:boolean RevisionId S3Bucket S3Key ZipFile:blob", run!(|lambda, ask| lambda.update_code(&ask.name, ask.body()?).await))),
+        ), run!(|lambda, request| lambda.create(request.body()?).await))),
+    route(Method::GET, "2015-03-31", &["functions", "*"], Operation::new("GetFunction", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.get(&request.name)))),
+    route(Method::DELETE, "2015-03-31", &["functions", "*"], Operation::new("DeleteFunction", Writes, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.delete(&request.name)))),
+    route(Method::GET, "2015-03-31", &["functions", "*", "configuration"], Operation::new("GetFunctionConfiguration", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| Ok(shown(200, &lambda.show(&lambda.find(&request.name)?)))))),
+    route(Method::PUT, "2015-03-31", &["functions", "*", "configuration"], Operation::new("UpdateFunctionConfiguration", Writes, Needs::Of(changed_function), None, concat!(configuration!(), "RevisionId"), run!(|lambda, request| lambda.update_configuration(&request.name, request.body()?).await))),
+    route(Method::PUT, "2015-03-31", &["functions", "*", "code"], Operation::new("UpdateFunctionCode", Writes, FUNCTION, None, "Architectures[] DryRun:boolean Publish:boolean RevisionId S3Bucket S3Key ZipFile:blob", run!(|lambda, request| lambda.update_code(&request.name, request.body()?).await))),
     // `Invoke` counts as reading: a function changes state through its own calls.
-    route(Method::POST, "2015-03-31", &["functions", "*", "invocations"], Operation::new("Invoke", Reads, Needs::Of(invoked), None, NO_BODY, run!(|lambda, ask| lambda.invoke(&ask.name, ask.request).await))),
-    route(Method::GET, "2015-03-31", &["functions", "*", "policy"], Operation::new("GetPolicy", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.policy(&ask.name)))),
-    route(Method::POST, "2015-03-31", &["functions", "*", "policy"], Operation::new("AddPermission", Writes, FUNCTION, None, "Action Principal RevisionId SourceAccount SourceArn StatementId", run!(|lambda, ask| lambda.add_permission(&ask.name, ask.body()?).await))),
-    route(Method::DELETE, "2015-03-31", &["functions", "*", "policy", "*"], Operation::new("RemovePermission", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.remove_permission(&ask.name, &ask.detail).await))),
-    route(Method::GET, "2015-03-31", &["functions", "*", "versions"], Operation::new("ListVersionsByFunction", Reads, FUNCTION, Some(Page::Own("MaxItems")), NO_BODY, run!(|lambda, ask| lambda.list_versions(&ask.name, ask.rest)))),
-    route(Method::POST, "2015-03-31", &["functions", "*", "versions"], Operation::new("PublishVersion", Writes, FUNCTION, None, "CodeSha256 Description RevisionId", run!(|lambda, ask| lambda.publish(&ask.name, ask.body()?)))),
+    route(Method::POST, "2015-03-31", &["functions", "*", "invocations"], Operation::new("Invoke", Reads, Needs::Of(invoked), None, NO_BODY, run!(|lambda, request| lambda.invoke(&request.name, request.http).await))),
+    route(Method::GET, "2015-03-31", &["functions", "*", "policy"], Operation::new("GetPolicy", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.policy(&request.name)))),
+    route(Method::POST, "2015-03-31", &["functions", "*", "policy"], Operation::new("AddPermission", Writes, FUNCTION, None, "Action Principal RevisionId SourceAccount SourceArn StatementId", run!(|lambda, request| lambda.add_permission(&request.name, request.body()?).await))),
+    route(Method::DELETE, "2015-03-31", &["functions", "*", "policy", "*"], Operation::new("RemovePermission", Writes, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.remove_permission(&request.name, &request.detail).await))),
+    route(Method::GET, "2015-03-31", &["functions", "*", "versions"], Operation::new("ListVersionsByFunction", Reads, FUNCTION, Some(Page::Own("MaxItems")), NO_BODY, run!(|lambda, request| lambda.list_versions(&request.name, request.rest)))),
+    route(Method::POST, "2015-03-31", &["functions", "*", "versions"], Operation::new("PublishVersion", Writes, FUNCTION, None, "CodeSha256 Description RevisionId", run!(|lambda, request| lambda.publish(&request.name, request.body()?)))),
     // There are no aliases or function URLs, and only S3 sends events.
-    route(Method::GET, "2015-03-31", &["functions", "*", "aliases"], Operation::new("ListAliases", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.none_of(&ask.name, "Aliases")))),
+    route(Method::GET, "2015-03-31", &["functions", "*", "aliases"], Operation::new("ListAliases", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.none_of(&request.name, "Aliases")))),
     Route { method: Method::POST, since: "2015-03-31", path: &["functions", "*", "aliases"], operation: Err("CreateAlias") },
-    route(Method::GET, "2015-03-31", &["event-source-mappings"], Operation::new("ListEventSourceMappings", Reads, Needs::Own, None, NO_BODY, run!(|lambda, ask| lambda.sources(ask.rest)))),
+    route(Method::GET, "2015-03-31", &["event-source-mappings"], Operation::new("ListEventSourceMappings", Reads, Needs::Own, None, NO_BODY, run!(|lambda, request| lambda.sources(request.rest)))),
     Route { method: Method::POST, since: "2015-03-31", path: &["event-source-mappings"], operation: Err("CreateEventSourceMapping") },
     route(Method::GET, "2016-08-19", &["account-settings"], Operation::new("GetAccountSettings", Reads, Needs::Own, None, NO_BODY, run!(|lambda, _ask| Ok(lambda.account())))),
-    route(Method::GET, "2017-03-31", &["tags", "*"], Operation::new("ListTags", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.tags(&ask.name)))),
-    route(Method::POST, "2017-03-31", &["tags", "*"], Operation::new("TagResource", Writes, FUNCTION, None, "Tags.*", run!(|lambda, ask| lambda.tag(&ask.name, ask.body()?)))),
-    route(Method::DELETE, "2017-03-31", &["tags", "*"], Operation::new("UntagResource", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.untag(&ask.name, ask.rest)))),
-    route(Method::PUT, "2017-10-31", &["functions", "*", "concurrency"], Operation::new("PutFunctionConcurrency", Writes, FUNCTION, None, "ReservedConcurrentExecutions:integer", run!(|lambda, ask| lambda.reserve(&ask.name, ask.body()?)))),
-    route(Method::DELETE, "2017-10-31", &["functions", "*", "concurrency"], Operation::new("DeleteFunctionConcurrency", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.free(&ask.name)))),
-    route(Method::GET, "2019-09-30", &["functions", "*", "concurrency"], Operation::new("GetFunctionConcurrency", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.reserved(&ask.name)))),
-    route(Method::GET, "2019-09-25", &["functions", "*", "event-invoke-config", "list"], Operation::new("ListFunctionEventInvokeConfigs", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.on_events(&ask.name)))),
-    route(Method::GET, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("GetFunctionEventInvokeConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.on_event(&ask.name)))),
-    route(Method::PUT, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("PutFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds:integer MaximumRetryAttempts:integer", run!(|lambda, ask| lambda.put_on_event(&ask.name, ask.body()?)))),
-    route(Method::POST, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("UpdateFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds:integer MaximumRetryAttempts:integer", run!(|lambda, ask| lambda.update_on_event(&ask.name, ask.body()?)))),
-    route(Method::DELETE, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("DeleteFunctionEventInvokeConfig", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.delete_on_event(&ask.name)))),
+    route(Method::GET, "2017-03-31", &["tags", "*"], Operation::new("ListTags", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.tags(&request.name)))),
+    route(Method::POST, "2017-03-31", &["tags", "*"], Operation::new("TagResource", Writes, FUNCTION, None, "Tags.*", run!(|lambda, request| lambda.tag(&request.name, request.body()?)))),
+    route(Method::DELETE, "2017-03-31", &["tags", "*"], Operation::new("UntagResource", Writes, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.untag(&request.name, request.rest)))),
+    route(Method::PUT, "2017-10-31", &["functions", "*", "concurrency"], Operation::new("PutFunctionConcurrency", Writes, FUNCTION, None, "ReservedConcurrentExecutions:integer", run!(|lambda, request| lambda.reserve(&request.name, request.body()?)))),
+    route(Method::DELETE, "2017-10-31", &["functions", "*", "concurrency"], Operation::new("DeleteFunctionConcurrency", Writes, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.free(&request.name)))),
+    route(Method::GET, "2019-09-30", &["functions", "*", "concurrency"], Operation::new("GetFunctionConcurrency", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.reserved(&request.name)))),
+    route(Method::GET, "2019-09-25", &["functions", "*", "event-invoke-config", "list"], Operation::new("ListFunctionEventInvokeConfigs", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.on_events(&request.name)))),
+    route(Method::GET, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("GetFunctionEventInvokeConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.on_event(&request.name)))),
+    route(Method::PUT, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("PutFunctionEventInvokeConfig", Writes, FUNCTION, None, "DestinationConfig.OnFailure.Destination DestinationConfig.OnSuccess.Destination MaximumEventAgeInSeconds:integer MaximumRetryAttempts:integer", run!(|lambda, request| lambda.put_on_event(&request.name, request.body()?)))),
+    route(Method::POST, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("UpdateFunctionEventInvokeConfig", Writes, FUNCTION, None, "DestinationConfig.OnFailure.Destination DestinationConfig.OnSuccess.Destination MaximumEventAgeInSeconds:integer MaximumRetryAttempts:integer", run!(|lambda, request| lambda.update_on_event(&request.name, request.body()?)))),
+    route(Method::DELETE, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("DeleteFunctionEventInvokeConfig", Writes, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.delete_on_event(&request.name)))),
     // There is no code signing.
-    route(Method::GET, "2020-06-30", &["functions", "*", "code-signing-config"], Operation::new("GetFunctionCodeSigningConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.signing(&ask.name)))),
+    route(Method::GET, "2020-06-30", &["functions", "*", "code-signing-config"], Operation::new("GetFunctionCodeSigningConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.signing(&request.name)))),
     Route { method: Method::POST, since: "2021-10-31", path: &["functions", "*", "url"], operation: Err("CreateFunctionUrlConfig") },
-    route(Method::GET, "2021-10-31", &["functions", "*", "url"], Operation::new("GetFunctionUrlConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.url(&ask.name)))),
-    route(Method::GET, "2021-10-31", &["functions", "*", "urls"], Operation::new("ListFunctionUrlConfigs", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.none_of(&ask.name, "FunctionUrlConfigs")))),
-    route(Method::GET, "2021-07-20", &["functions", "*", "runtime-management-config"], Operation::new("GetRuntimeManagementConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.runtime(&ask.name)))),
-    route(Method::GET, "2024-08-31", &["functions", "*", "recursion-config"], Operation::new("GetFunctionRecursionConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.recursion(&ask.name)))),
+    route(Method::GET, "2021-10-31", &["functions", "*", "url"], Operation::new("GetFunctionUrlConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.url(&request.name)))),
+    route(Method::GET, "2021-10-31", &["functions", "*", "urls"], Operation::new("ListFunctionUrlConfigs", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.none_of(&request.name, "FunctionUrlConfigs")))),
+    route(Method::GET, "2021-07-20", &["functions", "*", "runtime-management-config"], Operation::new("GetRuntimeManagementConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.runtime(&request.name)))),
+    route(Method::GET, "2024-08-31", &["functions", "*", "recursion-config"], Operation::new("GetFunctionRecursionConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.recursion(&request.name)))),
 ];
 
 fn function_of(asked: &Asked) -> String {
@@ -192,10 +192,10 @@ mod tests {
     #[test]
     fn paths_name_operations_and_functions() {
         let asked = |method: Method, path: &str| {
-            let request = Request { method, path: path.to_owned(), ..Request::default() };
-            let call = Call::of("lambda", "", Protocol::RestJson, Input::of(Protocol::RestJson, &request));
-            let ask = Ask::of(&call, &request);
-            (identify(&request.method, ask.rest).0, ask.name, ask.detail)
+            let http = Request { method, path: path.to_owned(), ..Request::default() };
+            let call = Call::of("lambda", "", Protocol::RestJson, Input::of(Protocol::RestJson, &http));
+            let request = LambdaRequest::of(&call, &http);
+            (identify(&http.method, request.rest).0, request.name, request.detail)
         };
         assert_eq!(asked(Method::POST, "/2015-03-31/functions/labeler/invocations").0, "Invoke");
         assert_eq!(asked(Method::GET, "/2015-03-31/functions/").0, "ListFunctions");

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::{Function, Lambda, no_on_event, plain_name, shown, strings};
-use crate::CONCURRENCY;
 use crate::{OnEvent, parameter};
+use kit::account::Kind;
 use kit::answer::{Refusal, Response, empty};
 use kit::call::Rest;
+use kit::parameters;
 use kit::tags::{Flaw, STRICT};
 
 impl Lambda {
@@ -59,10 +60,13 @@ impl Lambda {
                 None => Err(parameter(&format!("Value {value} at '{key}' is out of range"))),
             },
         };
+        let wanted = self.destination(name, &input["DestinationConfig"])?;
         self.try_change(name, |function| {
             let before = before(function)?;
             let old = before.as_ref();
+            let on_failure = wanted.unwrap_or_else(|| old.and_then(|old| old.on_failure.clone()));
             function.on_event = Some(OnEvent {
+                on_failure,
                 retries: number("MaximumRetryAttempts", 0..=2, old.and_then(|old| old.retries))?,
                 age_s: number("MaximumEventAgeInSeconds", 60..=21_600, old.and_then(|old| old.age_s))?,
                 modified: OffsetDateTime::now_utc().unix_timestamp() as f64,
@@ -70,6 +74,39 @@ impl Lambda {
             Ok(())
         })?;
         Ok(shown(200, &self.find(name)?.on_event_json().unwrap_or_default()))
+    }
+
+    /// Returns the destination that a call sets for failed events: `Some(None)` removes it, `None` leaves it unchanged.
+    ///
+    /// Errors: the function's role may not write there.
+    fn destination(&self, name: &str, config: &Value) -> Result<Option<Option<String>>, Refusal> {
+        if config["OnSuccess"]["Destination"].is_string() {
+            return Err(parameters::refusal("the local AWS has no destinations for successful events".to_owned()));
+        }
+        let arn = match &config["OnFailure"] {
+            Value::Null => return Ok(config.is_object().then_some(None)),
+            on_failure => on_failure["Destination"].as_str().filter(|arn| !arn.is_empty()),
+        };
+        let Some(arn) = arn else { return Ok(Some(None)) };
+        let function = self.find(name)?;
+        let service = arn.split(':').nth(2).unwrap_or_default();
+        match service {
+            "s3" => {}
+            "sqs" | "sns" | "lambda" | "events" => {
+                return Err(parameters::refusal(format!("the local AWS does not send events to {service}")));
+            }
+            _ => return Err(parameter(&format!("The destination ARN {arn} is invalid."))),
+        }
+        if let Some(denied) = self.running.denied_destination(&function, arn) {
+            let text = format!("The function's execution role does not have permissions to call {denied} on {arn}");
+            return Err(parameter(&text));
+        }
+        let bucket = arn.rsplit(':').next().unwrap_or_default();
+        let objects = self.objects.get().and_then(std::sync::Weak::upgrade);
+        match objects.is_some_and(|objects| objects.has_bucket(bucket)) {
+            true => Ok(Some(Some(arn.to_owned()))),
+            false => Err(parameter(&format!("The destination ARN {arn} is invalid."))),
+        }
     }
 
     pub(super) fn on_event(&self, name: &str) -> Result<Response, Refusal> {
@@ -89,10 +126,17 @@ impl Lambda {
     pub(super) fn reserve(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
         let number = input["ReservedConcurrentExecutions"].as_u64();
         let number = number.ok_or_else(|| parameter("ReservedConcurrentExecutions is missing"))?;
-        self.find(name)?;
-        check_reserved(number)?;
-        self.change(name, |function| function.reserved = Some(number as usize))?;
-        self.running.retire(plain_name(name));
+        let plain = plain_name(name);
+        let mut functions = self.functions();
+        let before = functions.clone();
+        let others = before.values().filter(|function| function.name != plain);
+        let others = others.filter_map(|function| function.reserved).sum::<usize>() as u64;
+        let function = functions.get_mut(plain).ok_or_else(|| self.absent(plain))?;
+        Quota::of(self.account).check(number, others)?;
+        function.reserved = Some(number as usize);
+        self.save(&mut functions, before)?;
+        drop(functions);
+        self.running.retire(plain);
         Ok(shown(200, &concurrency(&self.find(name)?)))
     }
 
@@ -142,10 +186,12 @@ impl Lambda {
     pub(super) fn account(&self) -> Response {
         let functions = self.functions();
         let code: usize = functions.values().map(|function| function.code_bytes).sum();
+        let reserved = functions.values().filter_map(|function| function.reserved).sum::<usize>() as u64;
+        let Quota { total, .. } = Quota::of(self.account);
         let answer = json!({
             "AccountLimit": {
                 "TotalCodeSize": 80_530_636_800_u64, "CodeSizeUnzipped": 262_144_000, "CodeSizeZipped": 52_428_800,
-                "ConcurrentExecutions": CONCURRENCY, "UnreservedConcurrentExecutions": CONCURRENCY,
+                "ConcurrentExecutions": total, "UnreservedConcurrentExecutions": total.saturating_sub(reserved),
             },
             "AccountUsage": { "TotalCodeSize": code, "FunctionCount": functions.len() },
         });
@@ -164,21 +210,63 @@ pub(super) fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<Stri
     })
 }
 
-/// Refuses a reservation that leaves too little for functions without one. A new account has less than that minimum
-/// from the start, so it can only reserve 0, which prevents a function from running (docs/aws.md §3.3).
-fn check_reserved(number: u64) -> Result<(), Refusal> {
-    const LEAST: u64 = 50;
-    if number == 0 || (CONCURRENCY as u64).checked_sub(number).is_some_and(|left| left >= LEAST) {
-        return Ok(());
+/// The concurrency of an account (docs/aws.md §3.3, §14).
+struct Quota {
+    total: u64,
+    /// The concurrency that must remain for functions without a reservation.
+    least_unreserved: u64,
+}
+
+impl Quota {
+    fn of(account: Kind) -> Quota {
+        match account {
+            Kind::Standard | Kind::NoDefaultVpc => Quota { total: 1000, least_unreserved: 100 },
+            // It can only reserve 0, which prevents a function from running.
+            Kind::Academy => Quota { total: 10, least_unreserved: 10 },
+        }
     }
-    Err(parameter(&format!(
-        "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{LEAST}]."
-    )))
+
+    /// Refuses a reservation that leaves too little for functions without one. `others` is what other functions have
+    /// reserved.
+    fn check(&self, number: u64, others: u64) -> Result<(), Refusal> {
+        let Quota { total, least_unreserved } = *self;
+        let left = number.checked_add(others).and_then(|reserved| total.checked_sub(reserved));
+        if number == 0 || left.is_some_and(|left| left >= least_unreserved) {
+            return Ok(());
+        }
+        Err(parameter(&format!(
+            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{least_unreserved}]."
+        )))
+    }
 }
 
 fn concurrency(function: &Function) -> Value {
     match function.reserved {
         Some(reserved) => json!({ "ReservedConcurrentExecutions": reserved }),
         None => json!({}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reservation_leaves_enough_to_functions_without_one() {
+        for (account, number, others, allowed) in [
+            (Kind::Standard, 900, 0, true),
+            (Kind::Standard, 901, 0, false),
+            (Kind::Standard, 400, 500, true),
+            (Kind::Standard, 401, 500, false),
+            (Kind::Standard, 0, 900, true),
+            (Kind::Standard, u64::MAX, 900, false),
+            (Kind::Academy, 0, 0, true),
+            (Kind::Academy, 1, 0, false),
+        ] {
+            let checked = Quota::of(account).check(number, others);
+            assert_eq!(checked.is_ok(), allowed, "{account} {number} {others}");
+            let refused = checked.err().map(|refusal| refusal.code);
+            assert!(refused.is_none_or(|code| code == "InvalidParameterValueException"));
+        }
     }
 }

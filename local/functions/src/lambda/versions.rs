@@ -10,7 +10,7 @@ use crate::function::check_length;
 use crate::parameter;
 use kit::answer::{Refusal, Response, empty};
 use kit::call::Rest;
-use kit::taken;
+use kit::parameters;
 
 /// The longest description of a version.
 const LONGEST_DESCRIPTION: usize = 256;
@@ -67,9 +67,9 @@ impl Lambda {
                 self.change(name, |function| function.published.retain(|one| one.number != found.number))?;
                 Ok(empty(204))
             }
-            operation => {
-                Err(taken::refusal(format!("the local AWS does not carry out {operation} for the version {version}")))
-            }
+            operation => Err(parameters::refusal(format!(
+                "the local AWS does not carry out {operation} for the version {version}"
+            ))),
         }
     }
 }

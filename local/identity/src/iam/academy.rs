@@ -1,4 +1,5 @@
-//! What the Learner Lab of AWS Academy puts into an account, and does not let its students change (docs/aws.md §3.4).
+//! The IAM resources that the Learner Lab of AWS Academy creates in an account and does not let its students change
+//! (docs/aws.md §3.4).
 
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ const TRUSTED: &[&str] = &["ec2.amazonaws.com", "lambda.amazonaws.com"];
 /// The only regions of a lab.
 const REGIONS: &[&str] = &["us-east-1", "us-west-2"];
 
-/// What students and their programs may do in the services of a lab.
+/// The actions that students and their programs may use in a lab.
 const SERVICES: &[&str] = &[
     "acm:*",
     "autoscaling:*",

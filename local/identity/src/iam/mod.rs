@@ -4,9 +4,10 @@ mod academy;
 mod managed;
 mod policies;
 mod profiles;
+mod replication;
 mod roles;
 mod rules;
-mod seen;
+mod simulation;
 mod state;
 mod tags;
 
@@ -26,10 +27,10 @@ use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
 use kit::call::{Asked, Call, Form, Need, Needs, Operation, Page, Rows, Style};
+use kit::parameters;
 use kit::query::{Envelope, Params, Xml};
 use kit::store;
-use kit::taken;
-use seen::{Role, Seen};
+use replication::{Replica, Role};
 use state::{State, Tags};
 
 /// The XML namespace of responses.
@@ -243,6 +244,15 @@ const OPERATIONS: &[Operation<Run>] = &[
         "InstanceProfileName RoleName",
         Change(profiles::remove_role),
     ),
+    Operation::new(
+        "SimulatePrincipalPolicy",
+        Reads,
+        Needs::On("{PolicySourceArn}"),
+        list("EvaluationResults"),
+        "ActionNames ContextEntries.ContextKeyName ContextEntries.ContextKeyType=string|stringList \
+         ContextEntries.ContextKeyValues Marker MaxItems PolicySourceArn ResourceArns",
+        Look(simulation::of_principal),
+    ),
     Operation::new("TagInstanceProfile", Writes, PROFILE, None, "InstanceProfileName Tags.*", Change(profiles::tag)),
     Operation::new("TagRole", Writes, ROLE, None, "RoleName Tags.*", Change(roles::tag)),
     Operation::new(
@@ -279,7 +289,7 @@ pub struct Iam {
     faults: Arc<Faults>,
     /// Write-locked by calls that change something, so that no change is visible before it is on disk.
     state: tokio::sync::RwLock<State>,
-    seen: RwLock<Seen>,
+    replica: RwLock<Replica>,
     /// The resource policies of the buckets and functions of each region.
     resource_policies: RwLock<BTreeMap<String, Arc<ResourcePolicies>>>,
     /// The permissions that roles have used.
@@ -299,14 +309,14 @@ impl Iam {
         if kind == Kind::Academy && academy::furnish(&mut state) {
             store::write_json(&file, &state)?;
         }
-        let mut seen = Seen::default();
+        let mut replica = Replica::default();
         // Changes made before this server started are visible everywhere.
-        seen.learn(&state, |_| std::time::Duration::ZERO);
+        replica.replicate(&state, |_| std::time::Duration::ZERO);
         Ok(Iam {
             file,
             faults,
             state: tokio::sync::RwLock::new(state),
-            seen: RwLock::new(seen),
+            replica: RwLock::new(replica),
             resource_policies: RwLock::default(),
             used: Arc::default(),
         })
@@ -321,8 +331,8 @@ impl Iam {
         })
     }
 
-    async fn act(&self, Operation { row, takes, run }: &Operation<Run>, form: &Form) -> Answer {
-        taken::check_form(takes, form).map_err(taken::refusal)?;
+    async fn act(&self, Operation { row, parameters, run }: &Operation<Run>, form: &Form) -> Answer {
+        parameters::check_form(parameters, form).map_err(parameters::refusal)?;
         rules::check(row.name, form)?;
         let params = Params::parse(form);
         match run {
@@ -349,7 +359,7 @@ impl Iam {
             tracing::error!("the roles could not be written: {fault}");
             Refusal::new(500, "ServiceFailure", format!("the local AWS cannot write its roles: {fault}"))
         })?;
-        self.seen.write().learn(&next, |name| self.faults.iam_lag(name));
+        self.replica.write().replicate(&next, |name| self.faults.iam_lag(name));
         Ok(next)
     }
 
@@ -377,29 +387,29 @@ impl Iam {
     }
 
     fn grants(&self, role: &str) -> Option<Arc<Grants>> {
-        self.seen().role(role).map(|role| role.grants.clone())
+        self.replica().role(role).map(|role| role.grants.clone())
     }
 
     /// The instance profile given by name or ARN, if it and its role are visible to other services.
     pub fn profile(&self, profile: &str) -> Option<Profile> {
         self.role_of_profile(profile)?;
         let name = profile.rsplit('/').next().unwrap_or(profile);
-        self.seen().profile(name).map(|known| Profile { arn: known.arn.clone(), id: known.id.clone() })
+        self.replica().profile(name).map(|known| Profile { arn: known.arn.clone(), id: known.id.clone() })
     }
 
     /// The role inside an instance profile given by name or ARN, if both are visible to other services.
     pub fn role_of_profile(&self, profile: &str) -> Option<String> {
         let name = profile.rsplit('/').next().unwrap_or(profile);
-        let seen = self.seen();
-        let role = seen.profile(name)?.role.clone()?;
-        seen.role(&role).map(|_| role)
+        let replica = self.replica();
+        let role = replica.profile(name)?.role.clone()?;
+        replica.role(&role).map(|_| role)
     }
 
     /// The ARN of the role or instance profile with this name, by its kind as in ARNs.
     pub fn entity_arn(&self, kind: &str, name: &str) -> Option<String> {
         match kind {
             "role" => self.role_arn(name),
-            "instance-profile" => self.seen().profile(name).map(|profile| profile.arn.clone()),
+            "instance-profile" => self.replica().profile(name).map(|profile| profile.arn.clone()),
             _ => None,
         }
     }
@@ -432,12 +442,12 @@ impl Iam {
 
     /// Calls `look` with the role of this ARN, if it exists.
     fn with_role<T>(&self, arn: &str, look: impl FnOnce(&Role) -> T) -> Option<T> {
-        let seen = self.seen();
-        seen.role(arn.rsplit('/').next()?).filter(|role| role.grants.role_arn == arn).map(look)
+        let replica = self.replica();
+        replica.role(arn.rsplit('/').next()?).filter(|role| role.grants.role_arn == arn).map(look)
     }
 
-    fn seen(&self) -> RwLockReadGuard<'_, Seen> {
-        self.seen.read()
+    fn replica(&self) -> RwLockReadGuard<'_, Replica> {
+        self.replica.read()
     }
 }
 

@@ -3,8 +3,8 @@
 use super::state::{AttachedPolicy, InlinePolicy, Role, State, arn, key, now, unique_id};
 use super::{Answer, conflict, document, exists, not_found, paths, refusal, required, tag_list, tags};
 use kit::answer::Refusal;
+use kit::parameters;
 use kit::query::{Params, Xml};
-use kit::taken;
 
 pub(super) fn create(state: &mut State, params: &Params) -> Answer {
     let name = required(params, "RoleName")?;
@@ -46,7 +46,7 @@ pub(super) fn create_linked(state: &mut State, params: &Params) -> Answer {
     let service = required(params, "AWSServiceName")?;
     let Some((_, name)) = LINKED.iter().find(|(host, _)| *host == service) else {
         let text = format!("the local AWS has no service-linked role for {service}");
-        return Err(Refusal::new(501, taken::NOT_IMPLEMENTED, text));
+        return Err(Refusal::new(501, parameters::NOT_IMPLEMENTED, text));
     };
     let name = format!("AWSServiceRoleFor{name}");
     if state.role(&name).is_some() {

@@ -142,6 +142,13 @@ impl State {
         self.roles.get(&key(name))
     }
 
+    /// The documents of a role's policies, inline and attached.
+    pub(super) fn documents_of(&self, role: &Role) -> Vec<String> {
+        let inline = role.inline_policies.iter().map(|policy| policy.policy_document.clone());
+        let attached = role.attached_policies.iter().filter_map(|policy| self.policy(&policy.policy_arn));
+        inline.chain(attached.map(|policy| policy.document)).collect()
+    }
+
     /// An instance profile, by its case-insensitive name.
     pub(super) fn profile(&self, name: &str) -> Option<&InstanceProfile> {
         self.instance_profiles.get(&key(name))

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::condition::Condition;
 use super::policy::{Effect, Listed, Statement, listed, statements, strings};
-use super::resource_policy::{BUCKETS, ResourcePolicy, Rule, principals};
+use super::resource_policy::{BUCKETS, ResourcePolicy, Rule, principals, services};
 
 const INVALID_PRINCIPAL: &str = "Invalid principal in policy";
 
@@ -60,7 +60,9 @@ fn rule(written: &Map<String, Value>, bucket: &str) -> Result<Rule, String> {
     }
     let conditions = Condition::all(written.get("Condition")).ok_or("Invalid policy syntax.")?;
     let is_federated = written.get("Principal").is_some_and(|principal| principal.get("Federated").is_some());
-    Ok(Rule { principals, is_federated, statement: Statement::new(effect, actions, resources, conditions) })
+    let services = services(written.get("Principal").or(written.get("NotPrincipal")));
+    let statement = Statement::new(effect, actions, resources, conditions);
+    Ok(Rule { principals, services, is_federated, statement })
 }
 
 fn only(written: &Map<String, Value>, known: &[&str]) -> Result<(), String> {

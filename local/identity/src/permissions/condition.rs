@@ -108,6 +108,11 @@ impl Condition {
         Some(Condition { key: key.to_owned(), values, test: *test, negated: *negated, if_exists, many })
     }
 
+    /// The key that it compares.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Whether it holds for a request with these keys; `None` if that is unknown.
     ///
     /// A key that a request merely lacks is treated as on AWS (IAM user guide, "Single-valued vs. multivalued context

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::condition::Condition;
 use super::policy::{Effect, Listed, Statement, texts};
-use super::resource_policy::{ResourcePolicy, Rule, principals};
+use super::resource_policy::{ResourcePolicy, Rule, principals, services};
 
 /// Parses a function's policy from the statements that Lambda stores. A statement that cannot be parsed grants nothing.
 pub fn of(statements: &[Value]) -> ResourcePolicy {
@@ -18,7 +18,7 @@ fn rule(written: &Value) -> Option<Rule> {
     let conditions = Condition::all(written.get("Condition"))?;
     let principals = Listed::These(principals(&written["Principal"])?);
     let statement = Statement::new(Effect::Allow, actions, resources, conditions);
-    Some(Rule { principals, is_federated: false, statement })
+    Some(Rule { principals, services: services(written.get("Principal")), is_federated: false, statement })
 }
 
 #[cfg(test)]

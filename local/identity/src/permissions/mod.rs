@@ -10,6 +10,7 @@ mod pattern;
 mod policy;
 mod public;
 mod resource_policy;
+pub mod simulation;
 mod trust;
 mod used;
 
@@ -40,6 +41,8 @@ pub struct Keys {
     by_service: bool,
     /// Whether all tags of the resource are known.
     has_tags: bool,
+    /// Whether all keys are known: those of a simulated request are given.
+    is_whole: bool,
 }
 
 /// The condition keys that are computed here, in lower case: a request that lacks one also lacks it on AWS. A key that
@@ -115,7 +118,7 @@ impl Keys {
         let is_in = |list: &[&str]| list.contains(&key.as_str());
         let is_missing = is_in(NEVER_THERE) || (is_in(SOURCES) && !self.by_service);
         let is_tag = key.starts_with(PRINCIPAL_TAG) || (self.has_tags && key.starts_with(RESOURCE_TAG));
-        is_in(COMPUTED) || is_missing || is_tag
+        self.is_whole || is_in(COMPUTED) || is_missing || is_tag
     }
 
     /// The keys of a service's request on behalf of this account. EC2 names neither account nor resource when it assumes
@@ -124,6 +127,17 @@ impl Keys {
         let mut keys = Keys { by_service: service != EC2, ..Keys::default() };
         if keys.by_service {
             keys.set("aws:SourceAccount", ACCOUNT);
+        }
+        keys
+    }
+
+    /// The same, for a service that needs something for a resource, given by its ARN. Services use HTTPS.
+    fn of_service_for(service: &str, source: &str, need: &Need) -> Keys {
+        let mut keys = Keys::of_service(service);
+        keys.set("aws:SourceArn", source);
+        keys.set("aws:SecureTransport", "true");
+        for (key, value) in &need.keys {
+            keys.add(key, value);
         }
         keys
     }

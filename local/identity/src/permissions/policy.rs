@@ -122,6 +122,16 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Returns the condition keys that statements on an action compare.
+    pub fn keys_of(&self, action: &str) -> impl Iterator<Item = &str> {
+        let action = action.to_ascii_lowercase();
+        let of_action =
+            self.statements.iter().filter(move |statement| statement.actions.has(|pattern| pattern.fits(&action)));
+        of_action.flat_map(|statement| statement.conditions.iter().map(Condition::key))
+    }
+}
+
 /// Parses a document as a JSON object. Refuses fields and versions that IAM does not know.
 pub(super) fn document(text: &str) -> Result<Map<String, Value>, String> {
     let Ok(Value::Object(document)) = serde_json::from_str(text) else {
@@ -269,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_wins_wherever_it_stands() {
+    fn a_denial_wins_in_any_position() {
         let both = r#"[{"Effect":"Deny","Action":"s3:Delete*","Resource":"*"},{"Effect":"Allow","Action":"*","Resource":"*"}]"#;
         assert_eq!(verdict(both, "s3:DeleteObject", "arn:aws:s3:::a/b"), Verdict::Denied);
         assert_eq!(verdict(both, "s3:GetObject", "arn:aws:s3:::a/b"), Verdict::Allowed);

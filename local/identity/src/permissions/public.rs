@@ -1,4 +1,4 @@
-//! What S3 calls a public bucket policy (docs/aws.md §4.3; S3 user guide, "The meaning of public").
+//! Whether a bucket policy is public by S3's definition (docs/aws.md §4.3; S3 user guide, "The meaning of public").
 
 use std::net::IpAddr;
 
@@ -67,7 +67,7 @@ fn is_of_account(value: &str) -> bool {
 /// An address, or a network that is not broader than `/8` for IPv4 and `/32` for IPv6.
 fn is_narrow(value: &str) -> bool {
     let (address, length) = match value.split_once('/') {
-        // Anything else is no network.
+        // Anything else is not a network.
         Some((address, length)) => (address, Some(length.parse().unwrap_or(u32::MAX))),
         None => (value, None),
     };

@@ -75,6 +75,8 @@ pub struct ResourcePolicy {
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub principals: Listed<String>,
+    /// The services of AWS that it names.
+    pub services: Vec<String>,
     /// Whether it also names identity providers, whose users do not call here.
     pub is_federated: bool,
     pub statement: Statement,
@@ -99,7 +101,7 @@ impl ResourcePolicy {
     pub(super) fn judge(&self, need: &Need, keys: &Keys, who: Principal) -> Verdict {
         let action = need.action.to_ascii_lowercase();
         let mut verdict = Verdict::Unmentioned;
-        for Rule { principals, statement, is_federated: _ } in &self.rules {
+        for Rule { principals, statement, .. } in &self.rules {
             let speaks = is_named(principals, statement.effect, who)
                 && statement.speaks_of(&action, &need.resource, keys, self.is_current);
             match statement.effect {
@@ -109,6 +111,32 @@ impl ResourcePolicy {
             }
         }
         verdict
+    }
+}
+
+impl ResourcePolicy {
+    /// Whether it allows a service of AWS what it needs for a resource, given by its ARN. Services have no other policies.
+    fn lets_service(&self, service: &str, source: &str, need: &Need) -> bool {
+        let keys = Keys::of_service_for(service, source, need);
+        let action = need.action.to_ascii_lowercase();
+        let speaks = |rule: &&Rule| {
+            let is_named = match &rule.principals {
+                Listed::These(named) => {
+                    named.iter().any(|named| named == "*") || rule.services.iter().any(|it| it == service)
+                }
+                Listed::AllBut(_) => !rule.services.iter().any(|it| it == service),
+            };
+            is_named && rule.statement.speaks_of(&action, &need.resource, &keys, self.is_current)
+        };
+        let effects: Vec<Effect> = self.rules.iter().filter(speaks).map(|rule| rule.statement.effect).collect();
+        effects.contains(&Effect::Allow) && !effects.contains(&Effect::Deny)
+    }
+}
+
+impl ResourcePolicies {
+    /// Whether the policy of a resource allows a service of AWS what it needs for another resource, given by its ARN.
+    pub fn lets_service(&self, service: &str, source: &str, need: &Need) -> bool {
+        self.of(&need.resource).is_some_and(|policy| policy.lets_service(service, source, need))
     }
 }
 
@@ -126,8 +154,13 @@ fn is_account(named: &str) -> bool {
     named == ACCOUNT || named.strip_prefix("arn:aws:iam::").and_then(|rest| rest.strip_suffix(":root")) == Some(ACCOUNT)
 }
 
-/// Parses a `Principal` element. Other kinds of principals, such as services, are accepted but left out, because they
-/// do not call here. Returns `None` if the element is invalid.
+/// Returns the services in a `Principal` element.
+pub(super) fn services(written: Option<&Value>) -> Vec<String> {
+    written.and_then(|written| texts(&written["Service"])).unwrap_or_default()
+}
+
+/// Parses a `Principal` element. Other kinds of principals are accepted but left out: services are listed separately, and
+/// the others do not call here. Returns `None` if the element is invalid.
 pub(super) fn principals(written: &Value) -> Option<Vec<String>> {
     let kinds = match written {
         Value::String(all) if all == "*" => return Some(vec!["*".to_owned()]),
@@ -198,6 +231,41 @@ mod tests {
             (r#""NotPrincipal":{"AWS":"arn:aws:iam::000000000000:role/other"}"#, Verdict::Allowed, Verdict::Denied),
         ] {
             assert_eq!((verdict("Allow", principal), verdict("Deny", principal)), (allow, deny), "{principal}");
+        }
+    }
+
+    #[test]
+    fn a_service_needs_a_policy_that_names_it_and_denies_it_nothing() {
+        const DELIVERY: &str = "logdelivery.elasticloadbalancing.amazonaws.com";
+        const SOURCE: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/web/1";
+        let allow = |rest: &str| {
+            format!(
+                r#"{{"Effect":"Allow","Principal":{{"Service":"{DELIVERY}"}},"Action":"s3:PutObject","Resource":"arn:aws:s3:::images/logs/*"{rest}}}"#
+            )
+        };
+        let deny = |condition: &str| {
+            format!(
+                r#"{{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::images/*"{condition}}}"#
+            )
+        };
+        let insecure = r#","Condition":{"Bool":{"aws:SecureTransport":"false"}}"#;
+        let of_account =
+            |account: &str| format!(r#","Condition":{{"StringEquals":{{"aws:SourceAccount":"{account}"}}}}"#);
+        for (statements, key, expected) in [
+            (allow(""), "logs/a", true),
+            (allow(""), "other/a", false),
+            (format!("{},{}", allow(""), deny(insecure)), "logs/a", true),
+            (format!("{},{}", allow(""), deny("")), "logs/a", false),
+            (allow(&of_account("000000000000")), "logs/a", true),
+            (allow(&of_account("999999999999")), "logs/a", false),
+            (allow("").replace(DELIVERY, "delivery.logs.amazonaws.com"), "logs/a", false),
+        ] {
+            let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
+            let policies = ResourcePolicies::default();
+            let need = Need::new("s3:PutObject", format!("arn:aws:s3:::images/{key}"));
+            assert!(!policies.lets_service(DELIVERY, SOURCE, &need), "without a policy");
+            policies.buckets.set("images", Some(bucket_policy::parse(&text, "images").unwrap()));
+            assert_eq!(policies.lets_service(DELIVERY, SOURCE, &need), expected, "{statements} {key}");
         }
     }
 

@@ -141,7 +141,10 @@ impl Json {
     /// The parsed document, or why it cannot be parsed.
     pub fn read(&self) -> Result<&Value, Unreadable> {
         let read = || match self.protocol {
-            Protocol::Cbor => ciborium::from_reader(&*self.text).map_err(|_| Unreadable::Malformed),
+            Protocol::Cbor => {
+                let read = ciborium::from_reader(&*self.text).map_err(|_| Unreadable::Malformed)?;
+                untagged(read).deserialized().map_err(|_| Unreadable::Malformed)
+            }
             _ => serde_json::from_slice(&self.text).map_err(|fault| {
                 let is_deep = fault.to_string().starts_with("recursion limit");
                 if is_deep { Unreadable::TooDeep } else { Unreadable::Malformed }
@@ -160,6 +163,17 @@ impl Json {
             }
             self.read = OnceLock::from(Ok(value));
         }
+    }
+}
+
+/// Removes the tags of CBOR, which timestamps have and JSON cannot hold.
+fn untagged(value: ciborium::Value) -> ciborium::Value {
+    use ciborium::Value;
+    match value {
+        Value::Tag(_, inner) => untagged(*inner),
+        Value::Array(items) => Value::Array(items.into_iter().map(untagged).collect()),
+        Value::Map(members) => Value::Map(members.into_iter().map(|(name, member)| (name, untagged(member))).collect()),
+        plain => plain,
     }
 }
 
@@ -221,5 +235,15 @@ mod tests {
         assert_eq!(json.json().value(), &json!({ "a": 1, "Limit": 1 }));
         assert_eq!(serde_json::from_slice::<Value>(json.json().text()).unwrap(), *json.json().value());
         assert_eq!(Input::Form([("Size".to_owned(), "9".to_owned())].into()).with("Size", 1).text("Size"), Some("1"));
+    }
+
+    #[test]
+    fn a_timestamp_of_cbor_is_a_number() {
+        let moment = ciborium::Value::Tag(1, Box::new(ciborium::Value::Float(1.5)));
+        let document = ciborium::Value::Map(vec![(ciborium::Value::Text("StartTime".to_owned()), moment)]);
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&document, &mut bytes).unwrap();
+        let json = Json::of(Protocol::Cbor, &Bytes::from(bytes));
+        assert_eq!(json.read().unwrap(), &json!({ "StartTime": 1.5 }));
     }
 }

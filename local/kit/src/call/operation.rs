@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{Call, Request};
 use crate::ACCOUNT;
-use crate::taken::Takes;
+use crate::parameters::ParameterSpec;
 
 /// Whether an operation may change state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Operation<Run: 'static> {
     /// Its metadata.
     pub row: Row,
     /// The parameters that it implements.
-    pub takes: Takes,
+    pub parameters: ParameterSpec,
     /// Its handler.
     pub run: Run,
 }
@@ -49,10 +49,10 @@ impl<Run> Operation<Run> {
         effect: Effect,
         needs: Needs,
         page: Option<Page>,
-        takes: Takes,
+        parameters: ParameterSpec,
         run: Run,
     ) -> Operation<Run> {
-        Operation { row: Row { name, effect, needs, page }, takes, run }
+        Operation { row: Row { name, effect, needs, page }, parameters, run }
     }
 
     /// Finds the operation with this name.
@@ -114,7 +114,8 @@ pub struct Asked<'a> {
     pub request: &'a Request,
     /// The region of the request.
     pub region: &'a str,
-    /// Returns the ARN of an existing IAM entity, including its path, by its kind (as in ARNs) and name.
+    /// Returns the ARN of an existing IAM entity, including its path, by its kind (as in ARNs) and name; of a secret; or of
+    /// the route table of an association.
     pub entity_arn: &'a dyn Fn(&str, &str) -> Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What differs between operating systems, one module for each; nothing else in `local/` names a system.
+//! The differences between operating systems, one module for each. No other code in `local/` names an operating system.
 //!
 //! | | Linux | macOS |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! What Linux and macOS have in common: extension traits of the standard library, and `ps`.
+//! The common parts of Linux and macOS: extension traits of the standard library, and `ps`.
 
 pub use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt, symlink};
 pub use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn ps_knows_the_processes_of_a_group() {
+    fn ps_lists_the_processes_of_a_group() {
         let mut sleeper = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
         let group = sleeper.id();
         let known = (started_by_ps(group), memory_by_ps(group), processor_seconds_by_ps(group));

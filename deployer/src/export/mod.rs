@@ -1,0 +1,3 @@
+//! Hands a stack over to other tools.
+
+pub mod terraform;

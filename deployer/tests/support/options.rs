@@ -1,0 +1,36 @@
+//! Lines of a description that make a stack safer, each of which is off by default.
+
+use super::Project;
+
+/// Texts of the shipped description, and the same with the lines.
+const LINES: &[(&str, &str)] = &[
+    (
+        "    on_upload: { function: labeler }",
+        "    versioning: true\n    lifecycle: { expire_days: 90, noncurrent_days: 30 }\n    on_upload: { function: labeler, \
+         suffix: .png }",
+    ),
+    ("    timeout_s: 30\n", "    timeout_s: 30\n    concurrency: 20\n    on_failure: ${buckets.images.arn}\n"),
+    ("    load_balancer: {", "    access_logs: true\n    load_balancer: {"),
+];
+
+/// The operations that only these lines need, and those that write what they share with others.
+pub const OPERATIONS: &[&str] = &[
+    "DeleteFunctionConcurrency",
+    "DeleteFunctionEventInvokeConfig",
+    "ModifyLoadBalancerAttributes",
+    "PutBucketLifecycleConfiguration",
+    "PutBucketPolicy",
+    "PutBucketVersioning",
+    "PutFunctionConcurrency",
+    "PutFunctionEventInvokeConfig",
+];
+
+/// Adds the lines.
+pub fn add(project: &Project) {
+    LINES.iter().for_each(|(without, with)| project.edit(without, with));
+}
+
+/// Removes the lines.
+pub fn remove(project: &Project) {
+    LINES.iter().for_each(|(without, with)| project.edit(with, without));
+}
