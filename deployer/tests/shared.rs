@@ -9,8 +9,9 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use deployer::{
     cloud::aws::Aws,
+    config::{self, Behind},
     engine::{Observed, RESOURCE_TAG, Resource as _, STACK_TAG},
-    kinds::rule::{self, Rule},
+    kinds::rule::Rule,
 };
 use serde_json::Value;
 use support::{
@@ -210,6 +211,81 @@ async fn a_rule_is_at_the_listener_that_forwards() {
     cloud.end().await;
 }
 
+/// A change of the listeners moves the rules, also if only the service with the load balancer is chosen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_chosen_alone_does_not_cut_off_those_behind_its_load_balancer() {
+    let (cloud, project) = (TestAws::start().await, shared::project());
+    domain::make_zone(&cloud.aws).await;
+    let url = up(&cloud, &project).await.output("URL");
+    let plain = project.description();
+    project.describe(&plain.replacen(
+        "    environment: { WHO: web }\n",
+        &format!("    domain: {DOMAIN}\n    environment: {{ WHO: web }}\n"),
+        1,
+    ));
+    up(&cloud, &project).await;
+    project.describe(&plain);
+    // The listener for HTTPS, and with it the only rule, is removed.
+    let plan = cloud.run(&project, &["plan", "services.web"]).await;
+    assert_plan(&plan, &["+ rule.api", "listener.web"]);
+    cloud.done(&project, &["up", "services.web", "--yes"]).await;
+    assert_eq!(who(&url, None).await, "api");
+    up(&cloud, &project).await;
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+/// AWS refuses a priority that another rule has, so both change at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_services_exchange_their_paths_and_priorities() {
+    let (cloud, project) = (TestAws::start().await, shared::crowded());
+    let url = up(&cloud, &project).await.output("URL");
+    assert_eq!(who(&url, None).await, "api");
+    let before = priorities(&cloud.aws).await;
+    assert_eq!(before.keys().collect::<Vec<_>>(), ["rule.api", "rule.other"]);
+    shared::swap(&project);
+    up(&cloud, &project).await;
+    assert_eq!(who(&url, None).await, "other");
+    let after = priorities(&cloud.aws).await;
+    assert_eq!((after["rule.api"], after["rule.other"]), (before["rule.other"], before["rule.api"]));
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+/// The priorities of the rules by their addresses.
+async fn priorities(aws: &Aws) -> BTreeMap<String, u32> {
+    let mut priorities = BTreeMap::new();
+    for rule in rules(aws).await {
+        let tags = aws.elb.describe_tags().resource_arns(rule.rule_arn().expect("an ARN")).send().await.expect("tags");
+        let mut tags = tags.tag_descriptions()[0].tags().iter();
+        let address = tags.find(|tag| tag.key() == Some(RESOURCE_TAG)).and_then(Tag::value).expect("an address");
+        let priority = rule.priority().and_then(|priority| priority.parse().ok()).expect("a number");
+        priorities.insert(address.to_owned(), priority);
+    }
+    priorities
+}
+
+/// Rules that overlap, of which neither begins like the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rule_with_more_characters_is_evaluated_first_and_makes_room_for_itself() {
+    let cloud = TestAws::start().await;
+    let behind = |path: &str| format!("    behind: {{ service: web, path: \"{path}\" }}\n");
+    // By name, the less exact one would be first.
+    let services = [service("any", &behind("/env*")), service("web", "")];
+    let project = Project::with(&stack(&services));
+    let url = up(&cloud, &project).await.output("URL");
+    assert_eq!(who(&url, None).await, "any");
+    let before = priorities(&cloud.aws).await["rule.any"];
+    let services = [service("any", &behind("/env*")), service("exact", &behind("/env*ment")), service("web", "")];
+    project.describe(&stack(&services));
+    up(&cloud, &project).await;
+    assert_eq!(who(&url, None).await, "exact");
+    let after = priorities(&cloud.aws).await;
+    assert_eq!((after["rule.exact"], after["rule.any"]), (before, before + 1));
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
 /// Changes by hand, and the line that a plan shows for each; a `*` at the end matches anything.
 const CHANGED: &[(&str, &str)] = &[
     ("rule.api", "priority: 7 → *"),
@@ -275,9 +351,7 @@ async fn every_change_of_a_rule_by_hand_is_in_the_plan_and_is_corrected() {
     }
     let listener = rules(&cloud.aws).await[0].rule_arn().expect("an ARN").to_owned();
     let listener = listener.rsplit_once('/').expect("a listener").0.replace(":listener-rule/", ":listener/");
-    let (target_group, until_then) = (String::new(), BTreeMap::new());
-    let (name, key) = (rule::name("s-web", "api"), "api".to_owned());
-    let rule = Rule { name, listener, key, priority: 1, target_group, until_then, arn: None };
+    let rule = Rule { listener, arn: None, ..Rule::left("s", "s-web", "api", String::new()) };
     let Ok(Observed::Present(live)) = rule.read(&cloud.aws).await else { panic!("it is there") };
     let settings = serde_json::to_value(&live.settings).expect("plain data");
     for field in settings.as_object().expect("fields").keys() {
@@ -291,6 +365,44 @@ async fn every_change_of_a_rule_by_hand_is_in_the_plan_and_is_corrected() {
     let why = cloud.run(&project, &["why"]).await;
     assert!(why.stdout.contains("no rule of the listener forwards to its target group"), "{}", why.all());
     up(&cloud, &project).await;
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+/// Creates a rule by hand, without tags.
+async fn make_by_hand(aws: &Aws, listener: &str, priority: u16, path: &str) {
+    let groups = aws.elb.describe_target_groups().names("s-web-8080").send().await.expect("it is there");
+    let group = groups.target_groups()[0].target_group_arn().expect("it has an ARN");
+    let path = PathPatternConditionConfig::builder().values(path).build();
+    let path = RuleCondition::builder().field("path-pattern").path_pattern_config(path).build();
+    let forward = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(group).build();
+    let call = aws.elb.create_rule().listener_arn(listener).priority(priority.into());
+    call.conditions(path).actions(forward).send().await.expect("it can be made");
+}
+
+/// The target group, which a rule needs, is new as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_priority_that_a_rule_of_another_owner_has_is_refused_before_anything_is_changed() {
+    let cloud = TestAws::start().await;
+    let project = Project::with(&stack(&[service("web", "")]));
+    up(&cloud, &project).await;
+    let balancers = cloud.aws.elb.describe_load_balancers().send().await.expect("load balancers");
+    let balancer = balancers.load_balancers()[0].load_balancer_arn().expect("an ARN").to_owned();
+    let listeners = cloud.aws.elb.describe_listeners().load_balancer_arn(balancer).send().await.expect("listeners");
+    let listener = listeners.listeners()[0].listener_arn().expect("an ARN").to_owned();
+    let behind = Behind { service: "web".parse().expect("a name"), path: Some("/environment".into()), host: None };
+    let priority = config::priorities([("api", &behind)])["api"];
+    make_by_hand(&cloud.aws, &listener, priority, "/by-hand").await;
+    let before = inventory(&cloud.endpoint(), KEYS).await;
+    project.describe(&stack(&[service("web", ""), service("api", BEHIND)]));
+    for command in [&["plan"][..], &["up", "--yes"]] {
+        let said = cloud.run(&project, command).await;
+        assert_eq!(said.code, 1, "{}", said.all());
+        assert!(said.stderr.contains("rule.api (s-web/api) exists but belongs to an unknown owner"), "{}", said.all());
+    }
+    assert_eq!(inventory(&cloud.endpoint(), KEYS).await, before, "nothing was changed");
+    cloud.done(&project, &["up", "--yes", "--adopt", "rule.api"]).await;
+    assert_eq!(rules(&cloud.aws).await.len(), 1, "it is ours now");
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }
@@ -320,14 +432,8 @@ async fn rules_of_other_owners_are_left_alone() {
     cloud.done(&project, &["up", "--yes", "--adopt", "rule.api"]).await;
 
     // One beside ours.
-    let group = elb.describe_target_groups().names("s-web-8080").send().await.expect("it is there");
-    let group = group.target_groups()[0].target_group_arn().expect("it has an ARN").to_owned();
-    let path = PathPatternConditionConfig::builder().values("/by-hand").build();
     let listener = arn.rsplit_once('/').expect("a listener").0.replace(":listener-rule/", ":listener/");
-    let by_hand = elb.create_rule().listener_arn(listener).priority(3);
-    let by_hand = by_hand.conditions(RuleCondition::builder().field("path-pattern").path_pattern_config(path).build());
-    let forward = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(group).build();
-    by_hand.actions(forward).send().await.expect("it can be made");
+    make_by_hand(&cloud.aws, &listener, 3, "/by-hand").await;
     shared::without_api(&project);
     up(&cloud, &project).await;
     let left = rules(&cloud.aws).await;
