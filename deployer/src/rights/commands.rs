@@ -515,6 +515,7 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, &[right("ec2:DescribeSecurityGroupRules", Any)]),
+                part(Given::Always, FIND_RULES),
                 part(Given::Always, LIST_STORED),
                 part(Given::Always, STORED_SECRETS),
             ],

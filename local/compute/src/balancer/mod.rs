@@ -294,11 +294,12 @@ impl Front {
             return Err(status);
         }
         let host = headers::host_name(&head).to_owned();
-        match route.next(&host, head.uri.path()) {
+        let (priority, next) = route.next(&host, head.uri.path());
+        match next {
             Next::Nowhere => return Err(StatusCode::SERVICE_UNAVAILABLE),
             Next::Own(action) => {
                 let name = if matches!(action, Action::Fixed { .. }) { "fixed-response" } else { "redirect" };
-                entry.iter_mut().for_each(|entry| entry.acts(name, &head.headers));
+                entry.iter_mut().for_each(|entry| entry.acts(name, priority, &head.headers));
                 return Ok(own(action, &head, &side, &route.local_ports));
             }
             Next::Groups(_) => (),
@@ -315,7 +316,7 @@ impl Front {
         let path = head.uri.path_and_query().cloned();
         let relay = Relay::new(body);
         if let Some(entry) = entry {
-            entry.acts("forward", &head.headers);
+            entry.acts("forward", priority, &head.headers);
             entry.reads(&relay);
         }
         let mut tried = Tried::default();
@@ -392,7 +393,7 @@ impl Front {
         loop {
             let route = self.route();
             tried.of(route.generation);
-            let Next::Groups(groups) = route.next(host, path) else {
+            let (_, Next::Groups(groups)) = route.next(host, path) else {
                 return Choice::Refused(StatusCode::SERVICE_UNAVAILABLE);
             };
             let group = route::by_weight(groups, turn).filter(|group| !Group::is_empty(group));

@@ -104,9 +104,11 @@ impl Route {
         }
     }
 
-    /// Returns where a request for this host and path goes next.
-    pub fn next(&self, host: &str, path: &str) -> &Next {
-        self.rules.iter().find(|(rule, _)| rule.fits(host, path)).map_or(&self.next, |(_, next)| next)
+    /// Returns where a request for this host and path goes next, with the priority of the rule that decides it: 0 for the
+    /// default one.
+    pub fn next(&self, host: &str, path: &str) -> (u32, &Next) {
+        let decides = self.rules.iter().find(|(rule, _)| rule.fits(host, path));
+        decides.map_or((0, &self.next), |(rule, next)| (rule.priority, next))
     }
 }
 
