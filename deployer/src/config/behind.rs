@@ -26,7 +26,7 @@ pub(super) const IN_PATHS: &str = "_-.$/~\"'@:+&*?";
 /// The characters of a host besides letters and digits.
 pub(super) const IN_HOSTS: &str = "-.*?";
 
-/// The lowest priority is evaluated first; these are as many classes as [`Exactness::class`] has.
+/// The number of classes of rules ([`Exactness::class`]).
 const CLASSES: u16 = 4;
 /// How many lengths of the known part of a pattern have priorities of their own. Longer ones share the last.
 const LENGTHS: u16 = 125;

@@ -101,3 +101,24 @@ pub(super) fn at_port(entry: &Name, service: &Service) -> String {
         None => name,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn more_rules_than_a_load_balancer_takes_are_refused() {
+        let described = |rules: u16| {
+            let service = "binary: b, instance_type: t3.micro";
+            let behind: String = (0..rules)
+                .map(|at| format!("  s{at}: {{ {service}, behind: {{ service: web, path: /{at} }} }}\n"))
+                .collect();
+            format!("name: app\nregion: us-east-1\nservices:\n  web: {{ {service} }}\n{behind}")
+        };
+        Config::parse("stack.yaml", &described(MOST_RULES)).unwrap_or_else(|errors| panic!("{errors}"));
+        let errors = Config::parse("stack.yaml", &described(MOST_RULES + 1)).expect_err("too many");
+        let messages: Vec<&str> = errors.problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(messages, ["more than 100 services behind `web`"]);
+    }
+}

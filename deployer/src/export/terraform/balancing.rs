@@ -129,7 +129,7 @@ impl Terraform for Rule {
             .set("listener_arn", link(&self.listener))
             .int("priority", settings.priority)
             .set("tags", sheet.tags())
-            .blocks("action", live.output.forwards.keys().map(|arn| forward(arn)).collect::<Vec<_>>())
+            .blocks("action", live.output.forwards.keys().map(|arn| forward(arn)))
             .blocks("condition", condition("host_header", &settings.hosts))
             .blocks("condition", condition("path_pattern", &settings.paths));
         sheet.add("aws_lb_listener_rule", &live.output.arn, body);
