@@ -265,12 +265,12 @@ async fn priorities(aws: &Aws) -> BTreeMap<String, u32> {
     priorities
 }
 
-/// Rules that overlap, of which neither begins like the other.
+/// Both rules begin alike, and requests fulfil both.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rule_with_more_characters_is_evaluated_first_and_makes_room_for_itself() {
     let cloud = TestAws::start().await;
     let behind = |path: &str| format!("    behind: {{ service: web, path: \"{path}\" }}\n");
-    // By name, the less exact one would be first.
+    // By name, the less exact one would be evaluated first.
     let services = [service("any", &behind("/env*")), service("web", "")];
     let project = Project::with(&stack(&services));
     let url = up(&cloud, &project).await.output("URL");
