@@ -134,6 +134,10 @@ const ACCESS: &str = "The access to each: read, write or read_write.";
 const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$";
 const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
 
+/// What a listener rule takes as a path and as a host (docs/aws.md §9.10).
+const PATH_PATTERN: &str = "^/[A-Za-z0-9_.$/~\"'@:+&*?-]{0,127}$";
+const HOST_PATTERN: &str = "^[A-Za-z0-9.*?-]*\\.[A-Za-z*?]+$";
+
 const DESTINATION: &str = "^(\\$\\{buckets\\.[a-z0-9-]+\\.arn\\}|arn:aws[a-z-]*:(s3:::[a-z0-9.-]+|(sqs|sns):[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+))$";
 
 /// Every field, in the order of the reference. A mapping precedes its fields.
@@ -302,6 +306,23 @@ pub const FIELDS: &[Field] = &[
     ),
     field("services.*.load_balancer.allow", Takes::SomeTexts("0.0.0.0/0"), "The CIDR blocks that may connect."),
     field("services.*.load_balancer.protect", Takes::Switch, "Whether AWS refuses to delete it."),
+    field(
+        "services.*.behind",
+        Takes::Fields,
+        "Another service, whose load balancer sends it requests, in place of a load balancer of its own.",
+    ),
+    required("services.*.behind.service", Takes::Name, "The service with the load balancer."),
+    field(
+        "services.*.behind.path",
+        Takes::Like(PATH_PATTERN, "/api/*"),
+        "The path of its requests, which it gets whole; * stands for any characters, ? for one. Either this or `host`, \
+         or both.",
+    ),
+    field(
+        "services.*.behind.host",
+        Takes::Like(HOST_PATTERN, "api.example.org"),
+        "The host of its requests, with the same wildcards. Its DNS is yours; with HTTPS, the certificate has to cover it.",
+    ),
     field(
         "services.*.access_logs",
         Takes::Switch,
@@ -497,12 +518,24 @@ mod tests {
         })
     }
 
+    /// The same with the service behind another one.
+    fn described_behind() -> Value {
+        let mut described = description();
+        let services = described["services"].as_object_mut().expect("it is a mapping");
+        services.insert("y".into(), services["x"].clone());
+        let behind = services["x"].as_object_mut().expect("it is a mapping");
+        behind.remove("load_balancer");
+        behind.insert("behind".into(), json!({ "service": "y", "path": "/x" }));
+        described
+    }
+
     #[test]
     fn the_reader_reads_every_field() {
         Config::parse("stack.yaml", &description().to_string()).unwrap_or_else(|errors| panic!("{errors}"));
         // No value is wrong for a field that accepts any.
         for field in FIELDS.iter().filter(|field| !matches!(field.takes, Takes::Value)) {
-            let mut described = description();
+            let is_behind = field.path.starts_with("services.*.behind.");
+            let mut described = if is_behind { described_behind() } else { description() };
             let (above, key) = field.path.rsplit_once('.').unwrap_or(("", field.path));
             // No field accepts this: a switch no number, and every other field no switch.
             let wrong = if matches!(field.takes, Takes::Switch) { json!(7) } else { json!(true) };

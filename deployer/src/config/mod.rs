@@ -1,6 +1,7 @@
 //! `stack.yaml`, read and validated, with the place of every value. A [`Config`] is always valid.
 
 mod aws_names;
+mod behind;
 mod block;
 mod checks;
 mod error;
@@ -23,6 +24,7 @@ use std::{
 };
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
+pub use behind::{Behind, priorities};
 pub use block::Block;
 pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
@@ -417,6 +419,8 @@ pub struct Service {
     pub health_check: HealthCheck,
     /// The load balancer in front of it.
     pub load_balancer: Balancer,
+    /// The service whose load balancer it shares, if it has none of its own.
+    pub behind: Option<Behind>,
     /// Whether its load balancer writes a log of all requests.
     pub access_logs: bool,
     /// The domain name that it is served at over HTTPS.

@@ -21,6 +21,8 @@ pub struct Stack<C> {
     /// Resources that carry the stack's tag and are no longer wanted.
     pub(super) orphans: Vec<Box<dyn Node<C>>>,
     known: BTreeSet<(&'static str, String)>,
+    /// Resources, each with one that is chosen with it.
+    followers: Vec<(usize, usize)>,
     has_anchor: bool,
 }
 
@@ -35,6 +37,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
             needs: Vec::new(),
             orphans: Vec::new(),
             known: BTreeSet::new(),
+            followers: Vec::new(),
             has_anchor: true,
         }
     }
@@ -81,6 +84,17 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.push(key.into(), None, inputs, make)
     }
 
+    /// Marks this identity as wanted, of a resource that lives inside another one and is found by its tags, too.
+    pub fn want<R: Resource<Cloud = C>>(&mut self, identity: String) {
+        self.known.insert((R::KIND, identity));
+    }
+
+    /// Chooses a resource with everything it needs when a target of the user matches another one, whose changes it has to
+    /// follow.
+    pub fn follow<A: Resource, B: Resource>(&mut self, leader: Handle<A>, follower: Handle<B>) {
+        self.followers.push((leader.index, follower.index));
+    }
+
     /// The identities of this kind that the page wants.
     pub fn names<R: Resource<Cloud = C>>(&self) -> Names {
         self.known.iter().filter(|(kind, _)| *kind == R::KIND).map(|(_, name)| name.clone()).collect()
@@ -107,7 +121,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
     }
 
     /// Returns the nodes that have one of these addresses, or belong to one of these entries or sections of
-    /// `stack.yaml`, with everything they need.
+    /// `stack.yaml`, with those that follow them and everything they need.
     ///
     /// Errors: the first target that matches nothing.
     pub fn select(&self, targets: &[String]) -> Result<BTreeSet<usize>, String> {
@@ -118,7 +132,10 @@ impl<C: Send + Sync + 'static> Stack<C> {
             if hits.is_empty() {
                 return Err(target.clone());
             }
-            hits.into_iter().for_each(|index| self.choose(index, &mut chosen));
+            for index in hits {
+                let followers = self.followers.iter().filter(|(leader, _)| *leader == index).map(|(_, it)| *it);
+                [index].into_iter().chain(followers).for_each(|index| self.choose(index, &mut chosen));
+            }
         }
         Ok(chosen)
     }

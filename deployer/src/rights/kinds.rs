@@ -396,6 +396,29 @@ pub const KINDS: &[OfKind] = &[
         remove: &[right_when("ec2:DeleteRouteTable", RouteTables, Ours)],
     },
     OfKind {
+        kind: "rule",
+        list: &[],
+        read: &[right("elasticloadbalancing:DescribeRules", Any), TAGS],
+        loss: &[],
+        change: &[
+            // Of a new rule, the listener is asked (docs/aws.md §2.5).
+            add_tags(Listeners),
+            add_tags(Rules),
+            right("elasticloadbalancing:CreateRule", Listeners),
+            right("elasticloadbalancing:ModifyRule", Rules),
+            right("elasticloadbalancing:SetRulePriorities", Rules),
+        ],
+        remove: &[right("elasticloadbalancing:DeleteRule", Rules)],
+    },
+    OfKind {
+        kind: "rule_action",
+        list: &[],
+        read: &[right("elasticloadbalancing:DescribeRules", Any)],
+        loss: &[],
+        change: &[right("elasticloadbalancing:ModifyRule", Rules)],
+        remove: &[],
+    },
+    OfKind {
         kind: "scaling_policy",
         list: &[],
         read: &[right("autoscaling:DescribePolicies", Any)],

@@ -13,7 +13,7 @@ use testkit::eventually;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{list, statements};
-use crate::support::{Project, Said, cloud::TestAws, hands::Hands, network};
+use crate::support::{Project, Said, cloud::TestAws, hands::Hands, network, shared};
 
 /// Rights of a command that its runs here do not use, with the reason.
 const UNUSED: &[(&str, &str, &str)] = &[
@@ -21,6 +21,8 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("up", "iam:CreateServiceLinkedRole", "only the first load balancer and group of an account need it"),
     ("up", "elasticloadbalancing:DeleteListener", "only a service that is no longer served over HTTPS needs it"),
     ("up", "elasticloadbalancing:RemoveTags", "the same"),
+    ("up", "elasticloadbalancing:DeleteRule", "only a service that no longer shares a load balancer needs it"),
+    ("down", "elasticloadbalancing:DeleteRule", "the same"),
     ("why", "secretsmanager:DescribeSecret", "only for a service that cannot read a secret"),
     ("why", "ssm:DescribeParameters", "the same for a parameter"),
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
@@ -601,6 +603,56 @@ async fn a_domain_that_was_taken_out_is_removed_with_the_policies_of_a_stack_wit
     }
     cloud.end().await;
 }
+
+/// Actions on rules, those of tags of rules included.
+fn is_of_rules(action: &str) -> bool {
+    action.starts_with("elasticloadbalancing:") && (action.contains("Rule") || action.ends_with(":AddTags"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_on_services_that_share_a_load_balancer_run_with_their_printed_policies() {
+    let (cloud, project) = (TestAws::start().await, shared::project());
+    let commands = ["plan", "up", "status", "why", "pause", "resume", "down"];
+    let roles = Roles::of(&cloud, &project, commands).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "--yes"]).await;
+    for command in [&["plan"][..], &["status"], &["why"]] {
+        roles.done(command).await;
+    }
+    roles.done(&["pause", "--yes"]).await;
+    roles.done(&["resume", "--yes"]).await;
+    roles.done(&["up", "--yes"]).await;
+    // The tags of the rule, its conditions and its priority.
+    let rule = shared::rules(&cloud.aws).await.remove(0);
+    let untag =
+        cloud.aws.elb.remove_tags().resource_arns(rule.rule_arn().expect("an ARN")).tag_keys("deployer:resource");
+    untag.send().await.expect("it can be untagged");
+    roles.done(&["up", "--yes"]).await;
+    project.edit("path: /environment", "path: /env*");
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["down", "--yes"]).await;
+    for command in commands.into_iter().filter(|command| *command != "resume") {
+        let used = roles.used(command).await;
+        let granted = roles.granted[command].iter().filter(|action| is_of_rules(action));
+        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
+        // What up removes, it does without such a service, below.
+        let unused: Vec<&String> =
+            unused.into_iter().filter(|it| (command, it.as_str()) != ("up", DELETE_RULE)).collect();
+        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
+    }
+
+    // The rule of a service that has been taken out is removed with the policy of a stack without such a service.
+    cloud.done(&project, &["up", "--yes"]).await;
+    shared::without_api(&project);
+    let alone = documents(&project, "up").iter().flat_map(actions).collect::<BTreeSet<String>>();
+    assert!(alone.contains(DELETE_RULE) && !alone.contains("elasticloadbalancing:CreateRule"), "{alone:?}");
+    roles.done(&["up", "--yes"]).await;
+    assert!(roles.used("up").await.contains(DELETE_RULE));
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+const DELETE_RULE: &str = "elasticloadbalancing:DeleteRule";
 
 #[test]
 fn the_tables_of_the_documentation_are_those_of_the_policies() {
