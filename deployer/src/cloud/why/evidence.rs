@@ -23,6 +23,7 @@ use crate::{
         aws::Aws,
         health::{self, Target},
     },
+    config::Behind,
     engine::look,
     page::user_data::UNREADABLE,
 };
