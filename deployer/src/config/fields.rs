@@ -542,7 +542,10 @@ mod tests {
             if ["runtime", "handler"].contains(&key) {
                 let function = mapping.as_object_mut().expect("it is a mapping");
                 function.remove("package");
-                function.extend([("files", "x"), ("runtime", RUNTIMES[0]), ("handler", "x.y")].map(|(key, text)| (key.into(), json!(text))));
+                function.extend(
+                    [("files", "x"), ("runtime", RUNTIMES[0]), ("handler", "x.y")]
+                        .map(|(key, text)| (key.into(), json!(text))),
+                );
             }
             if ["run", "packages", "setup"].contains(&key) {
                 mapping.as_object_mut().expect("it is a mapping").remove("package");

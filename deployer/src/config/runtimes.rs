@@ -50,7 +50,7 @@ impl Runtime {
         let is_name = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c.is_control());
         let is_clean = |part: &str| is_name(part) && part != "." && part != "..";
         let names = if self.is_python() { file.split('.').all(is_name) } else { is_name(file) };
-        let is_fit = names && function.split('.').all(is_name) && folders.iter().all(|part| is_clean(part));
+        let is_fit = names && function.split('.').all(is_name) && folders.iter().copied().all(is_clean);
         if !is_fit || text.len() > LONGEST {
             return Err(FORM);
         }
@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn what_is_no_handler_is_refused() {
         let long = format!("app.{}", "x".repeat(LONGEST));
-        for text in ["", "app", "app.", ".handler", "a b.handler", "../app.handler", "lib//app.handler", "/app.handler"] {
+        for text in ["", "app", "app.", ".handler", "a b.handler", "../app.handler", "lib//app.handler", "/app.handler"]
+        {
             for runtime in RUNTIMES {
                 assert!(Runtime::named(runtime).handler(text).is_err(), "{runtime} {text:?}");
             }

@@ -35,7 +35,8 @@ fn add_fields(value: &mut Value, path: &str) {
             true => (&["runtime", "handler"][..], &[][..]),
             false => (&["run"][..], &["packages", "setup"][..]),
         };
-        programs.push(json!({ "required": [&["files"], with_files].concat() }));
+        let required = [&["files"][..], with_files].concat();
+        programs.push(json!({ "required": required }));
         let need_files = with_files.iter().chain(more).map(|key| ((*key).to_owned(), json!(["files"])));
         value["dependentRequired"] = need_files.collect();
         value["oneOf"] = json!(programs);

@@ -77,7 +77,9 @@ impl FunctionFolder {
 
     /// Whether it has a file of this name, or a link that leads to one.
     pub fn has(&self, file: &str) -> bool {
-        let is_within = |link: &String| file.strip_prefix(link.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let is_within = |link: &String| {
+            file.strip_prefix(link.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         self.names.iter().any(|name| name == file)
             || (self.links.iter().any(is_within) && self.folder.join(file).is_file())
     }

@@ -37,8 +37,8 @@ use kit::metrics::Metrics;
 use kit::speed::Speed;
 use kit::warden::Warden;
 use lambda::CodeObjects;
-use managed::Interpreters;
 use logs::Logs;
+use managed::Interpreters;
 use measures::Measure;
 
 pub use events::Event;

@@ -305,6 +305,35 @@ const SIGNS: &[Sign] = &[
         field: "timeout_s",
     },
     Sign {
+        cause: "function-import",
+        // The report at the end has the type as well, but not the module.
+        words: &["Runtime.ImportModuleError: ", "\"Runtime.ImportModuleError\"", "ERR_MODULE_NOT_FOUND"],
+        says: "it cannot import a module",
+        remedy: "put the file or package into the folder, for the function's runtime and architecture, or correct \
+                 `handler`; then run `up`",
+        field: "handler",
+    },
+    Sign {
+        cause: "function-handler",
+        words: &[
+            "Runtime.HandlerNotFound: ",
+            "\"Runtime.HandlerNotFound\"",
+            "Runtime.MalformedHandlerName: ",
+            "\"Runtime.MalformedHandlerName\"",
+            "\"Runtime.CallbackHandlerDeprecated\"",
+        ],
+        says: "its runtime cannot call the handler",
+        remedy: "correct `handler`, or the function that it names, and run `up`",
+        field: "handler",
+    },
+    Sign {
+        cause: "function-syntax",
+        words: &["Runtime.UserCodeSyntaxError: ", "\"Runtime.UserCodeSyntaxError\""],
+        says: "its code has a syntax error",
+        remedy: "correct the code, and run `up`",
+        field: "files",
+    },
+    Sign {
         cause: "rekognition",
         words: &["rekognition:DetectLabels", "DetectLabels", "InvalidImageFormat", "ImageTooLarge"],
         says: "Rekognition refused a call",
@@ -491,6 +520,18 @@ mod tests {
         check(log("not authorized to perform: rekognition:DetectLabels"), "rekognition", "Rekognition refused");
         check(log("x is not authorized to perform: dynamodb:PutItem on y"), "function-denied", "dynamodb:PutItem");
         check(log("Runtime.ExitError"), "function-crash", "it exits");
+        let import = "[ERROR] Runtime.ImportModuleError: Unable to import module 'app': No module named 'PIL'";
+        check(log(import), "function-import", "cannot import a module: [ERROR] Runtime.ImportModuleError: Unable");
+        let reported = "REPORT RequestId: 1 Status: error Error Type: Runtime.ImportModuleError";
+        let both = FunctionEvidence { lines: vec![import.into(), reported.into()], ..Default::default() };
+        check(both, "function-import", "No module named 'PIL'");
+        let handler = "[ERROR] Runtime.HandlerNotFound: Handler 'handler' missing on module 'app'";
+        check(log(handler), "function-handler", "Handler 'handler' missing");
+        check(
+            log("[ERROR] Runtime.UserCodeSyntaxError: Syntax error in module 'app'"),
+            "function-syntax",
+            "syntax error",
+        );
         check(
             FunctionEvidence { unpermitted: vec!["b".into()], ..Default::default() },
             "function-permission",

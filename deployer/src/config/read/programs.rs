@@ -132,7 +132,8 @@ impl Reader<'_> {
 
     /// The program of a function, which may be a folder that a runtime of Lambda runs.
     fn function_program(&mut self, fields: &Fields<'_>) -> Program {
-        const KINDS: &str = "a Cargo package with `package`, a finished program with `binary`, or a folder with `files`";
+        const KINDS: &str =
+            "a Cargo package with `package`, a finished program with `binary`, or a folder with `files`";
         let others = ["package", "binary"].into_iter().filter(|key| fields.get(key).is_some()).count();
         if fields.get("files").is_some() {
             if others > 0 {
