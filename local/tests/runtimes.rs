@@ -23,7 +23,7 @@ def handler(event, context):
     global count
     count += 1
     if event == "oom":
-        return len(bytearray(1 << 30))
+        return len(bytearray(600 << 20))
     return {"count": count, "variables": sorted(os.environ), "arn": context.invoked_function_arn,
             "home": os.environ["LAMBDA_TASK_ROOT"], "client": context.client_context and context.client_context.custom}
 "#;

@@ -13,6 +13,8 @@ const util = require('node:util');
 
 const API = '/2018-06-01/runtime/';
 const TASK_ROOT = fs.realpathSync(process.env.LAMBDA_TASK_ROOT);
+// It may also be reached by way of links.
+const TASK_ROOTS = [TASK_ROOT, path.resolve(process.env.LAMBDA_TASK_ROOT)];
 
 // The version of the function's runtime, whatever the version of this machine's Node.js.
 const VERSION = Number(/nodejs(\d+)/.exec(process.env.AWS_EXECUTION_ENV)[1]);
@@ -114,7 +116,7 @@ function patchConsole() {
 function isInTaskRoot(file) {
   if (typeof file !== 'string' && !Buffer.isBuffer(file) && !(file instanceof URL)) return false;
   const name = path.resolve(file instanceof URL ? fileURLToPath(file) : String(file));
-  return name === TASK_ROOT || name.startsWith(TASK_ROOT + path.sep);
+  return TASK_ROOTS.some((root) => name === root || name.startsWith(root + path.sep));
 }
 
 function readOnly(call, file) {
@@ -348,7 +350,8 @@ async function main() {
     return end('Uncaught Exception', error, UNCAUGHT_EXCEPTION);
   }
   for (;;) {
-    const { status, headers, body } = await call('GET', 'invocation/next');
+    // The local AWS ends a process that it no longer needs by ending this call.
+    const { status, headers, body } = await call('GET', 'invocation/next').catch(() => process.exit(0));
     if (status !== 200) process.exit(0);
     requestId = headers['lambda-runtime-aws-request-id'];
     process.env._X_AMZN_TRACE_ID = headers['lambda-runtime-trace-id'] ?? '';

@@ -205,7 +205,11 @@ def answer(handler, event, context):
 
 def serve(api, handler):
     """Waits for an invocation and answers it. Whatever is no `Exception`, such as `SystemExit`, ends the process."""
-    status, headers, event = api.call("GET", "invocation/next")
+    try:
+        status, headers, event = api.call("GET", "invocation/next")
+    except (OSError, http.client.HTTPException):
+        # The local AWS ends a process that it no longer needs by ending this call.
+        sys.exit(0)
     if status != 200:
         sys.exit(0)
     context = Context(headers)
