@@ -39,7 +39,7 @@ impl Runtime {
     pub(super) fn handler(self, text: &str) -> Result<Handler, &'static str> {
         const FORM: &str = "write a file of the folder without its extension, a dot and a function in it, such as \
                             app.handler or lib/app.handler";
-        let (folders, last) = match text.rsplit_once('/') {
+        let (folders, last): (Vec<&str>, &str) = match text.rsplit_once('/') {
             Some((folders, last)) => (folders.split('/').collect(), last),
             None => (Vec::new(), text),
         };

@@ -176,7 +176,7 @@ impl Reader<'_> {
 
     fn runtime(&mut self, fields: &Fields<'_>) -> Option<Runtime> {
         fields.get("runtime")?;
-        // Without a value, or with another type, it is the first.
+        // What is wrong is read as the first one.
         let before = self.problems.len();
         let runtime = self.one_of(fields, "runtime", RUNTIMES);
         (self.problems.len() == before).then(|| Runtime::named(runtime))
