@@ -136,7 +136,7 @@ pub enum FolderError {
         path: PathBuf,
     },
     /// A private key.
-    #[error("{} is a private key, which everyone who may read the artifact bucket could read", .0.display())]
+    #[error("{} is a private key, which everyone who may read the deployed program could read", .0.display())]
     PrivateKey(PathBuf),
     /// Too many files.
     #[error("{} has more than {MOST_FILES} files", .0.display())]
@@ -534,7 +534,7 @@ mod tests {
                 continue;
             };
             let expected =
-                format!("{name} is a private key, which everyone who may read the artifact bucket could read");
+                format!("{name} is a private key, which everyone who may read the deployed program could read");
             assert!(is_key && error.to_string().ends_with(&expected), "{error}");
             assert!(error.hint().contains("deployer secret set"));
         }

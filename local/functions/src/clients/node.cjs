@@ -175,12 +175,26 @@ function keepToTaskRoot() {
     return found;
   };
   const root = `${pathToFileURL(TASK_ROOT)}/`;
+  const isAbove = (name, url) =>
+    url.startsWith('file:') && !url.startsWith(root) && PACKAGE.test(name) && !INCLUDED.test(name);
+  if (Module.registerHooks) {
+    Module.registerHooks({
+      resolve(name, context, next) {
+        const found = next(name, context);
+        if (context.conditions.includes('import') && isAbove(name, found.url)) throw missing(name, context.parentURL);
+        return found;
+      },
+    });
+    return;
+  }
+  // Older versions resolve modules in another thread, which has only the text of functions.
   const hooks = `
     ${missing}
+    const root = ${JSON.stringify(root)}, PACKAGE = ${PACKAGE}, INCLUDED = ${INCLUDED};
+    const isAbove = ${isAbove};
     export async function resolve(name, context, next) {
       const found = await next(name, context);
-      const isAbove = found.url.startsWith('file:') && !found.url.startsWith(${JSON.stringify(root)});
-      if (isAbove && ${PACKAGE}.test(name) && !${INCLUDED}.test(name)) throw missing(name, context.parentURL);
+      if (isAbove(name, found.url)) throw missing(name, context.parentURL);
       return found;
     }`;
   Module.register?.(`data:text/javascript,${encodeURIComponent(hooks)}`);
