@@ -1,7 +1,7 @@
 //! Every field of `stack.yaml`, described once. The reader, the JSON Schema and the reference in `docs/stack.md` derive
 //! from this table.
 
-use super::{KEY_TYPES, METHODS, RETENTIONS, STREAMS};
+use super::{KEY_TYPES, METHODS, RETENTIONS, RUNTIMES, STREAMS};
 
 /// A field.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub enum Takes {
     InstanceType,
     /// One of these texts; the first is the default.
     OneOf(&'static [&'static str]),
+    /// One of these texts, none of which is the default.
+    Among(&'static [&'static str]),
     /// One of these numbers.
     OneOfNumbers(&'static [i64]),
     /// A whole number.
@@ -118,9 +120,7 @@ const fn days(path: &'static str, words: &'static str) -> Field {
 }
 
 const PACKAGE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program that the \
-                       deployer brings: `labeler` or `service`. Either this or `binary`.";
-const PACKAGE_OF_SERVICE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program \
-                                  that the deployer brings: `labeler` or `service`. Either this, `binary` or `files`.";
+                       deployer brings: `labeler` or `service`. Either this, `binary` or `files`.";
 const BINARY: &str = "A finished program, relative to this file.";
 const RETENTION: &str = "How long its log is kept, in days; forever if left out.";
 const ENVIRONMENT: &str = "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ \
@@ -232,6 +232,22 @@ pub const FIELDS: &[Field] = &[
     field("functions", Takes::Entries("A function."), "Lambda functions."),
     field("functions.*.package", Takes::Text, PACKAGE),
     field("functions.*.binary", Takes::Text, BINARY),
+    field(
+        "functions.*.files",
+        Takes::Text,
+        "A folder with code for one of Lambda's runtimes, relative to this file. Its zip is the function's code; see below.",
+    ),
+    field(
+        "functions.*.runtime",
+        Takes::Among(RUNTIMES),
+        "The runtime of the code, a version of Python or Node.js. Required with `files`.",
+    ),
+    field(
+        "functions.*.handler",
+        Takes::Text,
+        "The function that the runtime calls: a file of the folder without its extension, a dot and the function's name, \
+         such as app.handler. Required with `files`.",
+    ),
     field("functions.*.architecture", Takes::OneOf(&["x86_64", "arm64"]), "The processor architecture."),
     number("functions.*.memory_mb", 128, 10_240, 128, "Memory in MB."),
     number("functions.*.timeout_s", 1, 900, 30, "The longest invocation, in seconds."),
@@ -254,7 +270,7 @@ pub const FIELDS: &[Field] = &[
     field("functions.*.uses.tables", Takes::Accesses, ACCESS),
     field("functions.*.uses.rekognition", Takes::Switch, "Whether it calls Rekognition's DetectLabels."),
     field("services", Takes::Entries("A service."), "Programs on a group of instances behind a load balancer."),
-    field("services.*.package", Takes::Text, PACKAGE_OF_SERVICE),
+    field("services.*.package", Takes::Text, PACKAGE),
     field("services.*.binary", Takes::Text, BINARY),
     field(
         "services.*.files",
@@ -465,6 +481,7 @@ impl Takes {
             Takes::Block(usual) => format!("an IPv4 block (`{usual}`)"),
             Takes::InstanceType => "an instance type, such as `t3.micro`".into(),
             Takes::OneOf(texts) => format!("{} (`{}`)", listed(texts), texts[0]),
+            Takes::Among(texts) => listed(texts),
             Takes::OneOfNumbers(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
             Takes::Number { least, most, usual: Some(usual) } => format!("{least} to {most} ({usual})"),
             Takes::Number { least, most, usual: None } => format!("{least} to {most}"),
@@ -554,6 +571,14 @@ mod tests {
                 for other in ["vpc", "subnets"] {
                     mapping.as_object_mut().expect("it is a mapping").remove(other);
                 }
+            }
+            if ["runtime", "handler"].contains(&key) {
+                let function = mapping.as_object_mut().expect("it is a mapping");
+                function.remove("package");
+                function.extend(
+                    [("files", "x"), ("runtime", RUNTIMES[0]), ("handler", "x.y")]
+                        .map(|(key, text)| (key.into(), json!(text))),
+                );
             }
             if ["run", "packages", "setup"].contains(&key) {
                 mapping.as_object_mut().expect("it is a mapping").remove("package");

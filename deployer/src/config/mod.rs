@@ -9,6 +9,7 @@ mod exposed;
 pub mod fields;
 mod hidden;
 mod read;
+mod runtimes;
 pub mod schema;
 mod stored_values;
 pub mod template;
@@ -30,6 +31,7 @@ pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::{Exposed, is_secret};
 pub use read::{KEY_TYPES, METHODS, RESERVED_BY_LAMBDA, STREAMS};
+pub use runtimes::{Handler, RUNTIMES, Runtime};
 pub use stored_values::{REFERENCES, Store, StoredValue, StoredVariables, Versions, read_references, references};
 pub use text::{Piece, Reference, Text};
 
@@ -284,6 +286,19 @@ pub enum Program {
     Binary(PathBuf),
     /// A folder with a program in any language; of services only.
     Files(Folder),
+    /// A folder that a runtime of Lambda runs; of functions only.
+    Managed(Managed),
+}
+
+/// A folder that a runtime of Lambda runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Managed {
+    /// Its path, relative to the file.
+    pub path: PathBuf,
+    /// The runtime.
+    pub runtime: Runtime,
+    /// The function in it that the runtime calls.
+    pub handler: Handler,
 }
 
 /// A folder with a program in any language.

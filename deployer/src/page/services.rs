@@ -247,7 +247,7 @@ impl Layout<'_> {
         let (service, port, sha256) = (entry.to_owned(), u16::from(wanted.port), self.programs.service(entry).sha256);
         let commands = match &wanted.program {
             config::Program::Files(folder) => Some(folder.commands.clone()),
-            config::Program::Package(_) | config::Program::Binary(_) => None,
+            config::Program::Package(_) | config::Program::Binary(_) | config::Program::Managed(_) => None,
         };
         let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
