@@ -195,6 +195,7 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
     ("permissions.statements.deployer-images.effect", "AddPermission has no effect other than Allow"),
     ("listener.protocol", "HTTPS needs a certificate, which has to be proven to belong to a domain"),
     ("target_group.vpc", "the account's default network is the only one there"),
+    ("load_balancer.vpc", "the same"),
     ("load_balancer.failure", "only AWS fails; it is not a setting"),
     ("load_balancer.domain", "of a service with a domain: tests/certificates.rs"),
     ("listener.certificate", "the same"),

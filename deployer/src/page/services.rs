@@ -259,13 +259,13 @@ impl Layout<'_> {
     ) -> Handle<LoadBalancer> {
         let balancer = LoadBalancer { name: self.names.plain(entry) };
         let protected = wanted.load_balancer.protect;
-        let inputs = (firewall, bucket, placement.subnets.clone());
+        let inputs = (firewall, bucket, placement.vpc(), placement.subnets.clone());
         let logs = wanted.access_logs.then(|| access_logs_prefix(entry));
-        self.stack.add(entry, balancer, inputs, move |(firewall, bucket, subnets)| load_balancer::Settings {
+        self.stack.add(entry, balancer, inputs, move |(firewall, bucket, vpc, subnets)| load_balancer::Settings {
             protected,
             access_logs: logs.as_ref().map(|prefix| format!("{}/{prefix}", bucket.name)),
             domain: domain.clone(),
-            ..load_balancer::Settings::public(subnets.into_iter().collect(), [firewall.id].into())
+            ..load_balancer::Settings::public(vpc, subnets.into_iter().collect(), [firewall.id].into())
         })
     }
 
