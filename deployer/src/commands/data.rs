@@ -2,6 +2,7 @@
 
 use super::{Session, unless_stopped};
 use crate::{
+    config::ACCOUNT_REGIONAL,
     engine::{Address, Plan, Planned, Step},
     output::{
         exit::{Exit, Failure},
@@ -90,7 +91,8 @@ impl Session {
     /// The name of its entry in `stack.yaml`, present or former.
     fn entry_of<'a>(&self, line: &'a Planned) -> &'a str {
         let name = line.name.strip_prefix(&format!("{}-", self.config.name)).unwrap_or(&line.name);
-        name.strip_suffix(&format!("-{}-{}", self.site.account, self.site.region)).unwrap_or(name)
+        let global = name.strip_suffix(ACCOUNT_REGIONAL).unwrap_or(name);
+        global.strip_suffix(&format!("-{}-{}", self.site.account, self.site.region)).unwrap_or(name)
     }
 }
 

@@ -158,7 +158,8 @@ impl Layout<'_> {
         let group = LogGroup { name: self.names.service_log_group(entry) };
         let arn = self.log_group_arn(&group.name);
         let retention_days = wanted.log_retention_days.map(Into::into);
-        let settings = move |()| log_group::Settings { retention_days };
+        let key = wanted.log_key.as_ref().map(ToString::to_string);
+        let settings = move |()| log_group::Settings { retention_days, key: key.clone() };
         (self.stack.add(format!("{entry}-svc"), group, (), settings), arn)
     }
 

@@ -306,8 +306,10 @@ pub const KINDS: &[OfKind] = &[
         read: &[right("logs:DescribeLogGroups", AllLogGroups), right("logs:ListTagsForResource", LogGroups)],
         loss: &[],
         change: &[
+            right("logs:AssociateKmsKey", LogGroups),
             right("logs:CreateLogGroup", LogGroups),
             right("logs:DeleteRetentionPolicy", LogGroups),
+            right("logs:DisassociateKmsKey", LogGroups),
             right("logs:PutRetentionPolicy", LogGroups),
             right("logs:TagResource", LogGroups),
         ],
