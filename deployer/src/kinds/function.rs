@@ -237,6 +237,11 @@ impl Function {
         let answer = found(aws.lambda.get_function().function_name(&self.name).send().await)?;
         let Some(answer) = answer else { return Ok(None) };
         let Some(configuration) = answer.configuration else { return Ok(None) };
+        // One that counted as empty would be a difference (docs/aws.md §7.1).
+        if let Some(hidden) = configuration.environment().and_then(|environment| environment.error()) {
+            let (code, message) = (hidden.error_code().unwrap_or("Hidden"), hidden.message().unwrap_or_default());
+            return Err(Fault::new("GetFunction", code, format!("its environment cannot be read: {message}")));
+        }
         let shown: Tags = answer.tags.unwrap_or_default().into_iter().collect();
         let tags = match shown.is_empty() {
             true => tags(aws, configuration.function_arn().unwrap_or_default()).await?,

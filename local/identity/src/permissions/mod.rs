@@ -64,6 +64,8 @@ const COMPUTED: &[&str] = &[
     "aws:userid",
     "dynamodb:select",
     "iam:passedtoservice",
+    "kms:resourcealiases",
+    "kms:viaservice",
     "route53:changeresourcerecordsetsactions",
     "route53:changeresourcerecordsetsnormalizedrecordnames",
     "route53:changeresourcerecordsetsrecordtypes",
