@@ -67,7 +67,7 @@ Exit codes:
   0    done
   1    failed: what and why is on stderr; the same command continues; `why`, `status`, `doctor`: something is wrong
   2    there are changes (plan --detailed-exitcode)
-  3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
+  3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete), or objects (up --expire)
   4    a request of `verify` did not get the expected answer (verify, up --verify)
   64   wrong usage, or confirmation needed without a terminal (use --yes)
   75   another run is changing this stack (--wait waits for it to end)
@@ -345,6 +345,9 @@ pub struct Up {
     /// Delete this table or bucket, which is no longer in stack.yaml, such as `table.posts`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub delete: Vec<String>,
+    /// Let a new or shorter `lifecycle` delete the objects of this bucket, such as `bucket.images`; may be repeated
+    #[arg(long, value_name = "KIND.NAME")]
+    pub expire: Vec<String>,
     /// Take over this untagged resource of the stack, such as `bucket.images`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub adopt: Vec<String>,

@@ -30,6 +30,7 @@ impl Session {
     pub(super) async fn programs(&self, targets: &[String]) -> Result<Programs, Failure> {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         warn_of_exposed(&self.config, &self.file);
+        self.warn_of_keys();
         self.check_images(wanted).await?;
         stored_values::refuse(self.find_stored_values(wanted).await?)?;
         let mut build = report::Build::default();
@@ -41,6 +42,15 @@ impl Session {
             report::warning(&format!("{place}: this program runs here and would not start on AWS: {unfit}"));
         }
         Ok(built)
+    }
+
+    /// The local AWS cannot know which keys exist.
+    fn warn_of_keys(&self) {
+        let keys = self.config.keys();
+        if let Some((path, _)) = keys.first().filter(|_| self.site.account == kinds::bucket::LOCAL_ACCOUNT) {
+            let place = place(&self.config, &self.file, path).unwrap_or_default();
+            report::warning(&format!("{place}: there is no KMS here, so every key counts as existing"));
+        }
     }
 
     /// Whether a target needs this entry. Other entries keep their current program.

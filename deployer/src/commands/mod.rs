@@ -8,6 +8,7 @@ mod data;
 mod description;
 mod doctor;
 mod down;
+mod expiry;
 mod export;
 mod failures;
 mod garbage_collection;

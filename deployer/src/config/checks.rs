@@ -50,6 +50,9 @@ pub fn all(config: &Config) -> Vec<Problem> {
 const KEPT_BY_AWS: &[(&str, &str)] =
     &[("internal-", "load balancer"), ("sg-", "security group"), ("sthree-", "bucket"), ("amzn-s3-demo-", "bucket")];
 
+/// The regions without a regional namespace of accounts (docs/aws.md §4.1).
+const WITHOUT_NAMESPACE: &[&str] = &["me-central-1", "me-south-1"];
+
 /// The end of names of buckets in the account's regional namespace (docs/aws.md §4.1).
 pub const ACCOUNT_REGIONAL: &str = "-an";
 
@@ -76,6 +79,10 @@ impl Checks<'_> {
             if entry.as_str() == "artifacts" {
                 let help = "the deployer keeps programs in a bucket of that name: choose another name";
                 self.problem(&path, "the name `artifacts` is taken", help);
+            }
+            if bucket.is_account_regional && WITHOUT_NAMESPACE.contains(&region.as_str()) {
+                let message = format!("{region} has no account-regional namespace");
+                self.problem(&format!("{path}.namespace"), message, "leave `namespace` out");
             }
             let end = if bucket.is_account_regional { ACCOUNT_REGIONAL } else { "" };
             names.push((path, format!("{stack}-{entry}-{account}-{region}{end}"), 63, "bucket"));
@@ -255,7 +262,7 @@ impl Checks<'_> {
         }
     }
 
-    /// A key encrypts in its own region only (docs/aws.md §2.10).
+    /// A key encrypts in its own region only (docs/aws.md §2.7).
     fn keys(&mut self) {
         let region = self.config.region.as_str();
         for (path, key) in self.config.keys() {

@@ -37,7 +37,7 @@ impl FromStr for EncryptionKey {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with("alias/aws/") {
-            return Err("that is a key of AWS, whose policy nobody can change: name a key of your own".into());
+            return Err("that is a key of AWS, and its policy is fixed: name a key of your own".into());
         }
         if let Some(name) = text.strip_prefix(ALIAS) {
             let is_valid = |c: char| c.is_ascii_alphanumeric() || "/_-".contains(c);

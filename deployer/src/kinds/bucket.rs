@@ -100,7 +100,7 @@ pub struct CorsRule {
 const PROTECTED_TAG: &str = "deployer:protected";
 
 /// The account of the local AWS. AWS has no such account.
-const LOCAL_ACCOUNT: &str = "000000000000";
+pub const LOCAL_ACCOUNT: &str = "000000000000";
 
 /// Outputs for other resources.
 #[derive(Debug, Clone)]
@@ -662,7 +662,7 @@ fn has_our_form(name: &str, region: &str) -> bool {
 }
 
 /// Whether a name of ours is in the account's regional namespace: no region ends like that.
-fn is_account_regional(name: &str) -> bool {
+pub fn is_account_regional(name: &str) -> bool {
     name.ends_with(ACCOUNT_REGIONAL)
 }
 

@@ -408,9 +408,8 @@ class Stack:
         assert LAMBDA.list_event_source_mappings()["EventSourceMappings"] == []
         assert LAMBDA.list_aliases(FunctionName=f"{NAME}-labeler")["Aliases"] == []
         not_implemented(LAMBDA.update_function_configuration, FunctionName=f"{NAME}-labeler", Layers=["arn"])
-        for setting in [{"TracingConfig": {"Mode": "Active"}}, {"KMSKeyArn": "arn:aws:kms:::key"}]:
-            change = {"FunctionName": f"{NAME}-labeler", **setting}
-            refused("InvalidParameterValueException", LAMBDA.update_function_configuration, **change)
+        change = {"FunctionName": f"{NAME}-labeler", "KMSKeyArn": "arn:aws:kms:::key"}
+        refused("InvalidParameterValueException", LAMBDA.update_function_configuration, **change)
         refused("ResourceNotFoundException", LAMBDA.get_function, FunctionName=f"{NAME}-labeler", Qualifier="7")
 
         logs = f"/aws/lambda/{NAME}-labeler"

@@ -74,6 +74,7 @@ const COMPUTED: &[&str] = &[
     "s3:prefix",
     "s3:versionid",
     "s3:x-amz-acl",
+    "s3:x-amz-bucket-namespace",
     "s3:x-amz-server-side-encryption",
     "s3:x-amz-storage-class",
     "sts:externalid",
