@@ -6,7 +6,7 @@ use super::{
     unless_stopped,
 };
 use crate::{
-    engine::{Change, Plan, Planned, Resource as _, Step},
+    engine::{Change, Plan, Planned, Resource as _, Step, Value},
     kinds::bucket::Bucket,
     output::{
         exit::{Exit, Failure},
@@ -55,7 +55,7 @@ impl Session {
 
 /// What is to be deleted sooner than before, or at all.
 fn sooner(changes: &[Change]) -> Vec<String> {
-    let days = |value: &Option<crate::engine::Value>| value.as_ref()?.open()?.parse::<u32>().ok();
+    let days = |value: &Option<Value>| value.as_ref()?.open()?.parse::<u32>().ok();
     let sooner = EXPIRIES.iter().filter_map(|(path, what)| {
         let change = changes.iter().find(|change| change.path == *path)?;
         let wanted = days(&change.to)?;

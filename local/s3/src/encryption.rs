@@ -178,6 +178,6 @@ mod tests {
         let arn = key.as_ref().unwrap().arn.as_str();
         assert_eq!(headers["x-amz-server-side-encryption-aws-kms-key-id"], arn);
         assert_eq!(headers["x-amz-server-side-encryption-bucket-key-enabled"], "true");
-        assert_ne!(key.unwrap().etag(&[0; 16]), hex::encode([0; 16]));
+        assert_ne!(key.unwrap().etag(&[0; 16]), hex::encode([0_u8; 16]));
     }
 }
