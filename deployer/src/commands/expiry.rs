@@ -28,6 +28,13 @@ impl Session {
         confirmation: Confirmation,
         retained: &mut RetainedData,
     ) -> Result<(), Failure> {
+        let is_there = |name: &String| {
+            let mut buckets = plan.lines.iter().filter(|line| line.address.kind == Bucket::KIND);
+            buckets.any(|line| self.means(name, line))
+        };
+        for name in named.iter().filter(|name| !is_there(name)) {
+            report::say(format!("--expire {name}: there is no such bucket"));
+        }
         for line in &mut plan.lines {
             let Step::Update(changes) = &line.step else { continue };
             let sooner = sooner(changes);

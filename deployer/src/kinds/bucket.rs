@@ -7,8 +7,7 @@ use aws_sdk_s3::{
     types::{
         BucketLocationConstraint, BucketNamespace, BucketVersioningStatus, CorsConfiguration,
         CreateBucketConfiguration, ObjectOwnership, OwnershipControls, OwnershipControlsRule,
-        PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
-        ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag, Tagging, VersioningConfiguration,
+        PublicAccessBlockConfiguration, ServerSideEncryption, Tag, Tagging, VersioningConfiguration,
     },
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -29,6 +28,7 @@ use lifecycle::Days;
 use policy::{About, Ours};
 
 mod emptying;
+mod encryption;
 mod lifecycle;
 mod policy;
 
@@ -133,18 +133,6 @@ impl Settings {
             plain_http_denied: true,
             protected: false,
         }
-    }
-
-    /// The same, encrypted with this key of KMS if there is one.
-    pub fn encrypted_with(self, key: Option<String>) -> Settings {
-        match key {
-            Some(_) => Settings { encryption: ServerSideEncryption::AwsKms.to_string(), key, bucket_key: true, ..self },
-            None => self,
-        }
-    }
-
-    fn encryption(&self) -> Encryption {
-        Encryption { algorithm: self.encryption.clone(), key: self.key.clone(), bucket_key: self.bucket_key }
     }
 
     fn days(&self) -> Days {
@@ -461,25 +449,6 @@ impl Bucket {
         }))
     }
 
-    /// No configuration means the default (docs/aws.md §4.3).
-    async fn encryption(&self, aws: &Aws) -> Result<Encryption, Fault> {
-        let call = aws.s3.get_bucket_encryption().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        let answer = found(call.send().await)?;
-        let rule = answer
-            .as_ref()
-            .and_then(|answer| answer.server_side_encryption_configuration())
-            .and_then(|configuration| configuration.rules().first());
-        let default = rule.and_then(|rule| rule.apply_server_side_encryption_by_default());
-        let algorithm = default.map_or(&ServerSideEncryption::Aes256, |default| default.sse_algorithm());
-        // Without KMS, a bucket key has no effect.
-        let is_kms = *algorithm != ServerSideEncryption::Aes256;
-        Ok(Encryption {
-            algorithm: algorithm.to_string(),
-            key: default.and_then(|default| default.kms_master_key_id()).map(str::to_owned),
-            bucket_key: is_kms && rule.and_then(|rule| rule.bucket_key_enabled()).unwrap_or(false),
-        })
-    }
-
     /// No configuration means the behaviour before object ownership existed: the uploader owns the object.
     async fn ownership(&self, aws: &Aws) -> Result<String, Fault> {
         let call = aws.s3.get_bucket_ownership_controls().bucket(&self.name).set_expected_bucket_owner(self.owner());
@@ -573,20 +542,6 @@ impl Bucket {
         Ok(())
     }
 
-    async fn put_encryption(&self, aws: &Aws, want: &Encryption) -> Result<(), Fault> {
-        let default = ServerSideEncryptionByDefault::builder()
-            .sse_algorithm(ServerSideEncryption::from(want.algorithm.as_str()))
-            .set_kms_master_key_id(want.key.clone())
-            .build()
-            .expect("the algorithm is given");
-        let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default);
-        let rule = rule.set_bucket_key_enabled(want.key.as_ref().map(|_| want.bucket_key)).build();
-        let encryption = ServerSideEncryptionConfiguration::builder().rules(rule).build().expect("a rule is given");
-        let call = aws.s3.put_bucket_encryption().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        call.server_side_encryption_configuration(encryption).send().await?;
-        Ok(())
-    }
-
     async fn put_ownership(&self, aws: &Aws, ownership: &str) -> Result<(), Fault> {
         let rule = OwnershipControlsRule::builder()
             .object_ownership(ObjectOwnership::from(ownership))
@@ -611,14 +566,6 @@ impl Bucket {
         call.cors_configuration(cors).send().await?;
         Ok(())
     }
-}
-
-/// The default encryption of a bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Encryption {
-    algorithm: String,
-    key: Option<String>,
-    bucket_key: bool,
 }
 
 impl CorsRule {

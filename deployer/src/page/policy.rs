@@ -279,7 +279,8 @@ mod tests {
     fn a_key_is_used_by_way_of_its_service_only() {
         let named = |text: &str| text.parse::<EncryptionKey>().expect("a key");
         let key = named("arn:aws:kms:us-east-1:123456789012:key/a");
-        let by = |service: &str, actions: &[&'static str]| KeyUse::of(&key, "us-east-1", "123456789012", service, actions);
+        let by =
+            |service: &str, actions: &[&'static str]| KeyUse::of(&key, "us-east-1", "123456789012", service, actions);
         let keys = vec![
             by("s3", &["kms:Decrypt"]),
             by("dynamodb", &["kms:Decrypt"]),
