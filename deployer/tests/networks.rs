@@ -475,6 +475,13 @@ async fn a_stack_in_the_default_network_does_not_move() {
     let refused = cloud.run(&project, &["up", "--yes"]).await;
     assert!(refused.code == 1 && refused.stderr.contains("nothing was changed"), "{}", refused.all());
     assert_eq!(inventory_of(&cloud).await, there);
+    // So it does with a new port, whose target group and instances would be new.
+    project.edit("port: 8080", "port: 8081");
+    let refused = cloud.run(&project, &["up", "--yes"]).await;
+    for words in ["load_balancer.web", "is in another network, and AWS cannot move it: nothing was changed"] {
+        assert!(refused.code == 1 && refused.stderr.contains(words), "{words}: {}", refused.all());
+    }
+    assert_eq!(inventory_of(&cloud).await, there);
     cloud.done(&project, &["down", "--yes"]).await;
     assert_eq!(inventory_of(&cloud).await, Inventory::new());
     cloud.end().await;

@@ -30,6 +30,7 @@ impl Session {
     pub(super) async fn programs(&self, targets: &[String]) -> Result<Programs, Failure> {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         warn_of_exposed(&self.config, &self.file);
+        self.warn_of_keys();
         self.check_images(wanted).await?;
         stored_values::refuse(self.find_stored_values(wanted).await?)?;
         let mut build = report::Build::default();
@@ -41,6 +42,15 @@ impl Session {
             report::warning(&format!("{place}: this program runs here and would not start on AWS: {unfit}"));
         }
         Ok(built)
+    }
+
+    /// The local AWS cannot know which keys exist.
+    fn warn_of_keys(&self) {
+        let keys = self.config.keys();
+        if let Some((path, _)) = keys.first().filter(|_| self.site.account == kinds::bucket::LOCAL_ACCOUNT) {
+            let place = place(&self.config, &self.file, path).unwrap_or_default();
+            report::warning(&format!("{place}: there is no KMS here, so every key counts as existing"));
+        }
     }
 
     /// Whether a target needs this entry. Other entries keep their current program.
@@ -164,17 +174,25 @@ impl Session {
         Ok(())
     }
 
-    /// Rejects a plan that would make a network for services that are in another one, before anything is created.
+    /// Rejects a plan for services that are in another network than they should be, before anything is changed. A plan
+    /// alone does not show it while something else that they use is still to be made.
     fn refuse_move(&self, plan: &Plan) -> Result<(), Failure> {
-        let is_new = plan.lines.iter().any(|line| line.address.kind == Vpc::KIND && line.step == Step::Create);
-        let stands = |line: &&Planned| {
-            let is_fixed = [LoadBalancer::KIND, TargetGroup::KIND].contains(&line.address.kind);
-            is_fixed && !line.address.section.is_empty() && line.step != Step::Create
+        let Some(network) = &self.network else { return Ok(()) };
+        let own = plan.lines.iter().find(|line| line.address.kind == Vpc::KIND && !line.address.section.is_empty());
+        let wanted = match own {
+            Some(line) => line.found::<Vpc>().map(|(_, live)| live.output.id.as_str()),
+            None if network.vpc.is_empty() => return Ok(()),
+            None => Some(network.vpc.as_str()),
         };
-        match plan.lines.iter().find(stands).filter(|_| is_new) {
+        let moves = |line: &&Planned| vpc_of(line).is_some_and(|there| Some(there) != wanted);
+        match plan.lines.iter().find(moves) {
             Some(line) => Err(Failure::new(
                 Exit::Failed,
-                anyhow!("{} ({}) is in another network, and AWS cannot move it", line.address, line.name),
+                anyhow!(
+                    "{} ({}) is in another network, and AWS cannot move it: nothing was changed",
+                    line.address,
+                    line.name
+                ),
             )
             .hint("choose the network that it is in, or remove the stack with `down` and bring it up again with `up`")
             .at(place(&self.config, &self.file, "network"))),
@@ -196,6 +214,12 @@ impl Session {
     pub(super) fn difference(&self, page: &Page, plan: &Plan) -> Difference {
         difference::of_plan(&self.config, page, plan, self.zones(), usual_bake_minutes(&self.site))
     }
+}
+
+/// The id of the VPC that a load balancer or a target group is in.
+fn vpc_of(line: &Planned) -> Option<&str> {
+    let balancer = line.found::<LoadBalancer>().map(|(_, live)| live.settings.vpc.as_str());
+    balancer.or_else(|| line.found::<TargetGroup>().map(|(_, live)| live.settings.vpc.as_str()))
 }
 
 /// `buckets.images` as it is in plans: `bucket.images`.

@@ -9,6 +9,7 @@ mod data;
 mod description;
 mod doctor;
 mod down;
+mod expiry;
 mod export;
 mod failures;
 mod garbage_collection;

@@ -257,7 +257,8 @@ async fn shown_and_agreed(
         return Ok(None);
     }
     let confirmation = if args.roll_out.yes { Confirmation::Never } else { Confirmation::Each };
-    let retained = session.keep_unnamed(&mut plan, &args.delete, confirmation).await?;
+    let mut retained = session.keep_unnamed(&mut plan, &args.delete, confirmation).await?;
+    session.keep_objects(&mut plan, &args.expire, confirmation, &mut retained).await?;
     Ok(Some((plan, retained)))
 }
 

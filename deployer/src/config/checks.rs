@@ -31,6 +31,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.account();
     checks.lab();
     checks.triggers();
+    checks.keys();
     config.variables().for_each(|(path, variables)| checks.environment(&path, variables));
     for (entry, function) in &config.functions {
         let path = format!("functions.{entry}");
@@ -54,6 +55,12 @@ pub fn all(config: &Config) -> Vec<Problem> {
 const KEPT_BY_AWS: &[(&str, &str)] =
     &[("internal-", "load balancer"), ("sg-", "security group"), ("sthree-", "bucket"), ("amzn-s3-demo-", "bucket")];
 
+/// The regions without a regional namespace of accounts (docs/aws.md §4.1).
+const WITHOUT_NAMESPACE: &[&str] = &["me-central-1", "me-south-1"];
+
+/// The end of names of buckets in the account's regional namespace (docs/aws.md §4.1).
+pub const ACCOUNT_REGIONAL: &str = "-an";
+
 /// The most instances in an AWS Academy account (docs/aws.md §3.4).
 pub const LAB_INSTANCES: u32 = 9;
 /// The largest disk there, in GB.
@@ -72,13 +79,18 @@ impl Checks<'_> {
         let (stack, region) = (&self.config.name, &self.config.region);
         let account = "0".repeat(12);
         let mut names = vec![("name".to_owned(), format!("{stack}-artifacts-{account}-{region}"), 63, "bucket")];
-        for entry in self.config.buckets.keys() {
+        for (entry, bucket) in &self.config.buckets {
             let path = format!("buckets.{entry}");
             if entry.as_str() == "artifacts" {
                 let help = "the deployer keeps programs in a bucket of that name: choose another name";
                 self.problem(&path, "the name `artifacts` is taken", help);
             }
-            names.push((path, format!("{stack}-{entry}-{account}-{region}"), 63, "bucket"));
+            if bucket.is_account_regional && WITHOUT_NAMESPACE.contains(&region.as_str()) {
+                let message = format!("{region} has no account-regional namespace");
+                self.problem(&format!("{path}.namespace"), message, "leave `namespace` out");
+            }
+            let end = if bucket.is_account_regional { ACCOUNT_REGIONAL } else { "" };
+            names.push((path, format!("{stack}-{entry}-{account}-{region}{end}"), 63, "bucket"));
         }
         for entry in self.config.functions.keys() {
             let path = format!("functions.{entry}");
@@ -257,6 +269,17 @@ impl Checks<'_> {
         }
     }
 
+    /// A key encrypts in its own region only (docs/aws.md §2.7).
+    fn keys(&mut self) {
+        let region = self.config.region.as_str();
+        for (path, key) in self.config.keys() {
+            if let Some(elsewhere) = key.region().filter(|there| *there != region) {
+                let message = format!("a key of {elsewhere}, and the stack is in {region}");
+                self.problem(&path, message, format!("name a key of {region}"));
+            }
+        }
+    }
+
     fn uses(&mut self, path: &str, uses: &Uses) {
         for (section, kind, used) in [("buckets", "bucket", &uses.buckets), ("tables", "table", &uses.tables)] {
             let known = self.declared(section);
@@ -358,6 +381,7 @@ impl Checks<'_> {
         let (stack, region) = (&self.config.name, &self.config.region);
         let name = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":s3:::")).map(|(_, name)| name);
         let after = name.and_then(|name| name.strip_prefix(&format!("{stack}-{entry}-")));
+        let after = after.map(|after| after.strip_suffix(ACCOUNT_REGIONAL).unwrap_or(after));
         let account = after.and_then(|after| after.strip_suffix(&format!("-{region}")));
         account.is_some_and(|account| match &self.config.account {
             Some(own) => account == own,

@@ -1,7 +1,7 @@
 //! Every field of `stack.yaml`, described once. The reader, the JSON Schema and the reference in `docs/stack.md` derive
 //! from this table.
 
-use super::{KEY_TYPES, METHODS, RETENTIONS, RUNTIMES, STREAMS};
+use super::{KEY_TYPES, METHODS, NAMESPACES, RETENTIONS, RUNTIMES, STREAMS};
 
 /// A field.
 #[derive(Debug)]
@@ -137,6 +137,15 @@ const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/
 /// What a listener rule takes as a path and as a host (docs/aws.md §9.10).
 const PATH_PATTERN: &str = "^/[A-Za-z0-9_.$/~\"'@:+&*?-]{0,127}$";
 const HOST_PATTERN: &str = "^[A-Za-z0-9.*?-]*\\.[A-Za-z*?]+$";
+/// Keys that AWS returns as they were named.
+const KEY: Takes =
+    Takes::Like("^(alias/[A-Za-z0-9/_-]+|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+)$", "alias/app");
+/// Keys that AWS returns by their ARNs, so that an alias could not be compared.
+const KEY_ARN: Takes = Takes::Like(
+    "^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$",
+    "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012",
+);
+const LOG_KEY: &str = "The KMS key, by its ARN, that its log is encrypted with; a key of CloudWatch Logs if left out.";
 
 const DESTINATION: &str = "^(\\$\\{buckets\\.[a-z0-9-]+\\.arn\\}|arn:aws[a-z-]*:(s3:::[a-z0-9.-]+|(sqs|sns):[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+))$";
 
@@ -189,6 +198,17 @@ pub const FIELDS: &[Field] = &[
         "buckets.*.lifecycle.noncurrent_days",
         "The days after which an older version is deleted, counted from when it was overwritten or deleted.",
     ),
+    field(
+        "buckets.*.key",
+        KEY,
+        "The KMS key, by its alias or ARN, that new objects are encrypted with; a key of S3 if left out. See below.",
+    ),
+    field(
+        "buckets.*.namespace",
+        Takes::OneOf(NAMESPACES),
+        "Where its name is unique: among all accounts, or in the account's regional namespace, in which no other account \
+         can create a bucket. Part of its name: another namespace makes another bucket.",
+    ),
     field("tables", Takes::Entries("A table, billed by request."), "Tables, billed by request."),
     required("tables.*.partition_key", Takes::TextOrFields, "The partition key, or just its name. Fixed at creation."),
     required("tables.*.partition_key.name", Takes::Text, "The attribute."),
@@ -229,6 +249,11 @@ pub const FIELDS: &[Field] = &[
         "The number attribute with the time at which a row is deleted, in seconds since 1970. One change an hour.",
     ),
     field("tables.*.stream", Takes::OneOf(STREAMS), "The data that its stream records of each change."),
+    field(
+        "tables.*.key",
+        KEY_ARN,
+        "The KMS key, by its ARN, that it is encrypted with; a key of DynamoDB if left out. At most four changes a day.",
+    ),
     field("functions", Takes::Entries("A function."), "Lambda functions."),
     field("functions.*.package", Takes::Text, PACKAGE),
     field("functions.*.binary", Takes::Text, BINARY),
@@ -263,7 +288,14 @@ pub const FIELDS: &[Field] = &[
         "Where Lambda records events that have failed all attempts: a bucket of this file, `${buckets.NAME.arn}`, or the \
          ARN of a bucket, a standard SQS queue or a standard SNS topic. Without it, they are lost.",
     ),
+    field("functions.*.tracing", Takes::Switch, "Whether X-Ray traces its invocations."),
+    field(
+        "functions.*.key",
+        KEY_ARN,
+        "The KMS key, by its ARN, that its environment is encrypted with; a key of Lambda if left out.",
+    ),
     field("functions.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
+    field("functions.*.log_key", KEY_ARN, LOG_KEY),
     field("functions.*.environment", Takes::Variables(Variables::Function), ENVIRONMENT),
     field("functions.*.uses", Takes::Fields, USES),
     field("functions.*.uses.buckets", Takes::Accesses, ACCESS),
@@ -362,6 +394,12 @@ pub const FIELDS: &[Field] = &[
         "The machine image; if left out, the newest Amazon Linux 2023 at creation.",
     ),
     number("services.*.disk_gb", 8, 16_384, 8, "The root disk in GB."),
+    field(
+        "services.*.key",
+        KEY,
+        "The KMS key, by its alias or ARN, that the root disks are encrypted with; the account's default key for volumes \
+         if left out.",
+    ),
     number("services.*.grace_period_s", 30, 7_200, 240, "How long a new instance may be unhealthy, in seconds."),
     field(
         "services.*.bake",
@@ -370,6 +408,7 @@ pub const FIELDS: &[Field] = &[
          the responses are 5xx, or more than half are 4xx (docs/commands.md); 0 turns it off.",
     ),
     field("services.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
+    field("services.*.log_key", KEY_ARN, LOG_KEY),
     field("services.*.environment", Takes::Variables(Variables::Service), ENVIRONMENT),
     field("services.*.uses", Takes::Fields, USES),
     field("services.*.uses.buckets", Takes::Accesses, ACCESS),
@@ -609,6 +648,7 @@ mod tests {
             "buckets.*.cors.origins" => bucket.cors.as_ref().unwrap().origins.join(","),
             "buckets.*.protect" => bucket.protect.to_string(),
             "buckets.*.versioning" => bucket.versioning.to_string(),
+            "buckets.*.namespace" => NAMESPACES[usize::from(bucket.is_account_regional)].to_owned(),
             "tables.*.partition_key.type" => table.partition_key.kind.to_owned(),
             "tables.*.sort_key.type" => table.sort_key.as_ref().unwrap().kind.to_owned(),
             "tables.*.indexes.*.partition_key.type" => index.partition_key.kind.to_owned(),
@@ -620,6 +660,7 @@ mod tests {
             "functions.*.architecture" => function.architecture.name().to_owned(),
             "functions.*.memory_mb" => function.memory_mb.to_string(),
             "functions.*.timeout_s" => function.timeout_s.to_string(),
+            "functions.*.tracing" => function.tracing.to_string(),
             "functions.*.uses.rekognition" => function.uses.rekognition.to_string(),
             "services.*.port" => u16::from(service.port).to_string(),
             "services.*.instances.min" => instances.min.to_string(),

@@ -4,6 +4,7 @@ mod aws_names;
 mod behind;
 mod block;
 mod checks;
+mod encryption_key;
 mod error;
 mod exposed;
 pub mod fields;
@@ -27,10 +28,11 @@ use std::{
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
 pub use behind::{Behind, priorities};
 pub use block::Block;
-pub use checks::LAB_INSTANCES;
+pub use checks::{ACCOUNT_REGIONAL, LAB_INSTANCES};
+pub use encryption_key::EncryptionKey;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::{Exposed, is_secret};
-pub use read::{KEY_TYPES, METHODS, RESERVED_BY_LAMBDA, STREAMS};
+pub use read::{KEY_TYPES, METHODS, NAMESPACES, RESERVED_BY_LAMBDA, STREAMS};
 pub use runtimes::{Handler, RUNTIMES, Runtime};
 pub use stored_values::{REFERENCES, Store, StoredValue, StoredVariables, Versions, read_references, references};
 pub use text::{Piece, Reference, Text};
@@ -182,6 +184,10 @@ pub struct Bucket {
     pub versioning: bool,
     /// When S3 deletes its objects.
     pub lifecycle: Lifecycle,
+    /// The key that its objects are encrypted with; a key of S3 if absent.
+    pub key: Option<EncryptionKey>,
+    /// Whether its name is in the account's regional namespace, rather than in the global one.
+    pub is_account_regional: bool,
 }
 
 /// When S3 deletes the objects of a bucket; never if absent.
@@ -238,6 +244,8 @@ pub struct Table {
     pub time_to_live: Option<String>,
     /// The view type of its stream, as `stack.yaml` names it; `None` without a stream.
     pub stream: Option<String>,
+    /// The key that it is encrypted with; a key of DynamoDB if absent.
+    pub key: Option<EncryptionKey>,
 }
 
 /// An attribute that is a key.
@@ -402,8 +410,14 @@ pub struct Function {
     pub concurrency: Option<u16>,
     /// The destination of events that have failed all attempts.
     pub on_failure: Option<Destination>,
+    /// Whether X-Ray traces its invocations.
+    pub tracing: bool,
+    /// The key that its environment is encrypted with; a key of Lambda if absent.
+    pub key: Option<EncryptionKey>,
     /// How long its log is kept, in days; forever if absent.
     pub log_retention_days: Option<u16>,
+    /// The key that its log is encrypted with; a key of CloudWatch Logs if absent.
+    pub log_key: Option<EncryptionKey>,
     /// Its variables.
     pub variables: Variables,
     /// The resources it uses.
@@ -446,12 +460,16 @@ pub struct Service {
     pub image: Option<String>,
     /// The size of the root disk, in GB.
     pub disk_gb: u16,
+    /// The key that the disks are encrypted with; the account's default key for volumes if absent.
+    pub key: Option<EncryptionKey>,
     /// How long a new instance may be unhealthy, in seconds.
     pub grace_period_s: u16,
     /// How long a new release is watched, in minutes; 0 if it is not. If absent, it depends on the cloud.
     pub bake_minutes: Option<u16>,
     /// How long its log is kept, in days; forever if absent.
     pub log_retention_days: Option<u16>,
+    /// The key that its log is encrypted with; a key of CloudWatch Logs if absent.
+    pub log_key: Option<EncryptionKey>,
     /// Its variables.
     pub variables: Variables,
     /// The resources it uses.
@@ -547,6 +565,20 @@ impl Config {
     pub fn variables(&self) -> impl Iterator<Item = (String, &Variables)> {
         let functions = self.functions.iter().map(|(entry, it)| (format!("functions.{entry}"), &it.variables));
         functions.chain(self.services.iter().map(|(entry, it)| (format!("services.{entry}"), &it.variables)))
+    }
+
+    /// Returns every key that the file names, with the path of the value.
+    pub fn keys(&self) -> Vec<(String, &EncryptionKey)> {
+        let buckets = self.buckets.iter().map(|(entry, it)| (format!("buckets.{entry}.key"), &it.key));
+        let tables = self.tables.iter().map(|(entry, it)| (format!("tables.{entry}.key"), &it.key));
+        let functions = self.functions.iter().flat_map(|(entry, it)| {
+            [(format!("functions.{entry}.key"), &it.key), (format!("functions.{entry}.log_key"), &it.log_key)]
+        });
+        let services = self.services.iter().flat_map(|(entry, it)| {
+            [(format!("services.{entry}.key"), &it.key), (format!("services.{entry}.log_key"), &it.log_key)]
+        });
+        let all = buckets.chain(tables).chain(functions).chain(services);
+        all.filter_map(|(path, key)| Some((path, key.as_ref()?))).collect()
     }
 
     /// Whether a variable's value is kept there.

@@ -201,11 +201,13 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
         items.push(by_use(&section, &format!("function, {} MB", function.memory_mb), note));
         items.push(log(&section));
         items.extend(function.uses.rekognition.then(|| rekognition(&section)));
+        items.extend(function.tracing.then(|| traces(&section)));
     }
     items.extend(secrets(config));
     items.extend(config.tables.iter().map(|(entry, table)| of_table(&format!("tables.{entry}"), table)));
     items.extend(config.buckets.keys().map(|entry| bucket(&format!("buckets.{entry}"))));
     items.push(bucket("artifacts"));
+    items.extend(keys(config));
     if !config.services.is_empty() {
         let note = format!("{} per GB after the first 100 GB", unit(price("transfer.gb-out")));
         items.push(by_use("services", "data transfer out", note));
@@ -333,6 +335,18 @@ fn rekognition(section: &str) -> Item {
     by_use(section, "Rekognition", format!("{} per picture", unit(price("rekognition.image"))))
 }
 
+fn traces(section: &str) -> Item {
+    by_use(section, "X-Ray", format!("{} per 1M traces after the first 100,000", unit(price("xray.million-traces"))))
+}
+
+/// The requests for keys, which are not the stack's.
+fn keys(config: &Config) -> Vec<Item> {
+    let note = format!("{} per 10,000 requests after the first 20,000", unit(price("kms.ten-thousand-requests")));
+    let entries = config.keys().into_iter().filter_map(|(path, _)| Some(path.rsplit_once('.')?.0.to_owned()));
+    let entries: BTreeSet<String> = entries.collect();
+    entries.iter().map(|entry| by_use(entry, "key", note.clone())).collect()
+}
+
 fn of_table(section: &str, table: &Table) -> Item {
     let recovery = if table.point_in_time_recovery { price("dynamodb.recovery-gb-month") } else { 0.0 };
     let note = format!(
@@ -357,6 +371,14 @@ fn bucket(section: &str) -> Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tracing_and_keys_cost_by_use() {
+        let text = "name: s\nregion: us-east-1\nbuckets: { one: { key: alias/app } }\nfunctions:\n  f: { binary: f, tracing: true }\n";
+        let config = Config::parse("stack.yaml", text).unwrap_or_else(|errors| panic!("{errors}"));
+        let shown = format!("{:?}", estimate(&config, None));
+        assert!(shown.contains("$5.00 per 1M traces") && shown.contains("$0.03 per 10,000 requests"), "{shown}");
+    }
 
     #[test]
     fn a_stack_without_fixed_costs_costs_zero() {

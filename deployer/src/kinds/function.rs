@@ -12,7 +12,7 @@ use aws_sdk_lambda::{
     primitives::Blob,
     types::{
         Architecture, DestinationConfig, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus,
-        LoggingConfig, OnFailure, Runtime, State,
+        LoggingConfig, OnFailure, Runtime, State, TracingConfig, TracingMode,
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -63,6 +63,10 @@ pub struct Settings {
     /// Its environment variables. References to values kept in AWS are compared one by one.
     #[serde(serialize_with = "one_by_one")]
     pub environment: BTreeMap<String, String>,
+    /// The ARN of the KMS key that its environment is encrypted with; `None` for a key of Lambda.
+    pub key: Option<String>,
+    /// Whether X-Ray traces its invocations.
+    pub tracing: bool,
     /// The log group it writes to.
     pub log_group: String,
     /// The number of concurrent invocations, reserved for it; the account's other functions share theirs. It is no part
@@ -96,6 +100,8 @@ impl Resource for Function {
         ("timeout_s", "timeout_s"),
         ("concurrency", "concurrency"),
         ("on_failure", "on_failure"),
+        ("key", "key"),
+        ("tracing", "tracing"),
         ("environment", "environment"),
     ];
     const SECRET: &'static [&'static str] = &["environment"];
@@ -141,6 +147,8 @@ impl Resource for Function {
             .timeout(want.timeout_s)
             .role(&want.role)
             .environment(want.environment())
+            .set_kms_key_arn(want.key.clone())
+            .set_tracing_config(want.tracing.then(|| want.tracing()))
             .logging_config(want.logging())
             .set_tags(Some(tags.clone().into_iter().collect()))
             .customize()
@@ -231,6 +239,11 @@ impl Function {
         let answer = found(aws.lambda.get_function().function_name(&self.name).send().await)?;
         let Some(answer) = answer else { return Ok(None) };
         let Some(configuration) = answer.configuration else { return Ok(None) };
+        // One that counted as empty would be a difference (docs/aws.md §7.1).
+        if let Some(hidden) = configuration.environment().and_then(|environment| environment.error()) {
+            let (code, message) = (hidden.error_code().unwrap_or("Hidden"), hidden.message().unwrap_or_default());
+            return Err(Fault::new("GetFunction", code, format!("its environment cannot be read: {message}")));
+        }
         let shown: Tags = answer.tags.unwrap_or_default().into_iter().collect();
         let tags = match shown.is_empty() {
             true => tags(aws, configuration.function_arn().unwrap_or_default()).await?,
@@ -314,6 +327,8 @@ impl Function {
             timeout_s: function.timeout().unwrap_or_default(),
             role: function.role().unwrap_or_default().into(),
             environment: variables.unwrap_or_default().into_iter().collect(),
+            key: function.kms_key_arn().filter(|arn| !arn.is_empty()).map(str::to_owned),
+            tracing: function.tracing_config().and_then(|tracing| tracing.mode()) == Some(&TracingMode::Active),
             log_group: log_group.unwrap_or_else(|| format!("/aws/lambda/{}", self.name)),
             concurrency: None,
             on_failure: None,
@@ -383,6 +398,9 @@ impl Function {
             .timeout(want.timeout_s)
             .role(&want.role)
             .environment(want.environment())
+            // An empty text removes the key (docs/aws.md §7.3).
+            .kms_key_arn(want.key.clone().unwrap_or_default())
+            .tracing_config(want.tracing())
             .logging_config(want.logging())
             .send()
             .await?;
@@ -495,6 +513,11 @@ impl Settings {
     /// Always the whole map, even an empty one: it replaces the previous one (docs/aws.md §7.3).
     fn environment(&self) -> Environment {
         Environment::builder().set_variables(Some(self.environment.clone().into_iter().collect())).build()
+    }
+
+    fn tracing(&self) -> TracingConfig {
+        let mode = if self.tracing { TracingMode::Active } else { TracingMode::PassThrough };
+        TracingConfig::builder().mode(mode).build()
     }
 
     fn logging(&self) -> LoggingConfig {

@@ -34,6 +34,8 @@ pub struct LoadBalancer {
 pub struct Settings {
     /// `internet-facing` or `internal`.
     pub scheme: String,
+    /// The id of the VPC that its subnets are in.
+    pub vpc: String,
     /// One subnet for each zone; each costs a public address (docs/aws.md §16).
     pub subnets: BTreeSet<String>,
     /// The security groups.
@@ -65,9 +67,10 @@ pub struct Output {
 
 impl Settings {
     /// Open to the internet, as far as its security groups allow.
-    pub fn public(subnets: BTreeSet<String>, security_groups: BTreeSet<String>) -> Settings {
+    pub fn public(vpc: String, subnets: BTreeSet<String>, security_groups: BTreeSet<String>) -> Settings {
         Settings {
             scheme: "internet-facing".into(),
+            vpc,
             subnets,
             security_groups,
             invalid_headers_dropped: true,
@@ -93,7 +96,7 @@ impl Resource for LoadBalancer {
     const KIND: &'static str = "load_balancer";
     const SOURCES: &'static [(&'static str, &'static str)] =
         &[("protected", "load_balancer.protect"), ("access_logs", "access_logs")];
-    const FIXED: &'static [&'static str] = &["scheme"];
+    const FIXED: &'static [&'static str] = &["scheme", "vpc"];
     /// Provisioning takes two and a half minutes, sometimes more than three (docs/aws.md §13).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
 
@@ -308,6 +311,7 @@ fn settings(balancer: &Described, attributes: &[LoadBalancerAttribute]) -> Setti
     };
     Settings {
         scheme: balancer.scheme().map(|scheme| scheme.as_str().to_owned()).unwrap_or_default(),
+        vpc: balancer.vpc_id().unwrap_or_default().into(),
         subnets: zones.iter().filter_map(|zone| zone.subnet_id().map(str::to_owned)).collect(),
         security_groups: balancer.security_groups().iter().cloned().collect(),
         invalid_headers_dropped: is_on(INVALID_HEADERS_DROPPED),

@@ -148,6 +148,11 @@ fn hint_for(error: &Error) -> Option<String> {
             "nothing of it was changed. Give the stack another `name`, or remove that resource by hand if it is yours"
                 .into(),
         ),
+        Error::MustReplace { changes, .. } if changes.iter().any(|change| change.path == "vpc") => Some(
+            "AWS cannot move it to another network. Choose the network that it is in, or remove the stack with `down` and \
+             bring it up again with `up`"
+                .into(),
+        ),
         Error::MustReplace { what, name, .. } => Some(by_hand(what.kind, name)),
         Error::TimedOut { .. } => Some("the same command continues where this one stopped".into()),
         Error::Postponed { .. } | Error::Interrupted { .. } => {

@@ -197,7 +197,8 @@ impl Layout<'_> {
         let group = LogGroup { name: self.names.service_log_group(entry) };
         let arn = self.log_group_arn(&group.name);
         let retention_days = wanted.log_retention_days.map(Into::into);
-        let settings = move |()| log_group::Settings { retention_days };
+        let key = wanted.log_key.as_ref().map(ToString::to_string);
+        let settings = move |()| log_group::Settings { retention_days, key: key.clone() };
         (self.stack.add(format!("{entry}-svc"), group, (), settings), arn)
     }
 
@@ -298,13 +299,13 @@ impl Layout<'_> {
     ) -> Handle<LoadBalancer> {
         let balancer = LoadBalancer { name: self.names.plain(entry) };
         let protected = wanted.load_balancer.protect;
-        let inputs = (firewall, bucket, placement.subnets.clone());
+        let inputs = (firewall, bucket, placement.vpc(), placement.subnets.clone());
         let logs = wanted.access_logs.then(|| access_logs_prefix(entry));
-        self.stack.add(entry, balancer, inputs, move |(firewall, bucket, subnets)| load_balancer::Settings {
+        self.stack.add(entry, balancer, inputs, move |(firewall, bucket, vpc, subnets)| load_balancer::Settings {
             protected,
             access_logs: logs.as_ref().map(|prefix| format!("{}/{prefix}", bucket.name)),
             domain: domain.clone(),
-            ..load_balancer::Settings::public(subnets.into_iter().collect(), [firewall.id].into())
+            ..load_balancer::Settings::public(vpc, subnets.into_iter().collect(), [firewall.id].into())
         })
     }
 

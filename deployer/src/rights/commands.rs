@@ -93,6 +93,10 @@ enum Given {
     Secrets,
     /// A variable whose value is in Parameter Store.
     Parameters,
+    /// A function with a key.
+    KeyOfFunction,
+    /// A table with a key.
+    KeyOfTable,
 }
 
 const fn part(given: Given, rights: &'static [Right]) -> Part {
@@ -188,6 +192,26 @@ const READERS: &[Right] = &[
     right("lambda:GetFunctionConfiguration", Functions),
     right("lambda:ListFunctions", Any),
     right("lambda:ListTags", Functions),
+];
+
+/// Environments of functions with a key: Lambda returns them with the rights of the caller (docs/aws.md §7.1).
+const READ_ENVIRONMENT: &[Right] = &[right_when("kms:Decrypt", Keys, Via("lambda"))];
+
+/// Giving functions a key, and environments that it encrypts.
+const ENCRYPT_ENVIRONMENT: &[Right] =
+    &[right_when("kms:CreateGrant", Keys, Via("lambda")), right_when("kms:Encrypt", Keys, Via("lambda"))];
+
+/// The rows of tables with a key, which are counted before a table is removed (docs/aws.md §5.2).
+const READ_ROWS: &[Right] = &[right_when("kms:Decrypt", Keys, Via("dynamodb"))];
+
+/// Giving tables a key.
+const ENCRYPT_TABLE: &[Right] = &[
+    right_when("kms:CreateGrant", Keys, Via("dynamodb")),
+    right_when("kms:DescribeKey", Keys, Via("dynamodb")),
+    right_when("kms:Encrypt", Keys, Via("dynamodb")),
+    right_when("kms:GenerateDataKey", Keys, Via("dynamodb")),
+    right_when("kms:ReEncryptFrom", Keys, Via("dynamodb")),
+    right_when("kms:ReEncryptTo", Keys, Via("dynamodb")),
 ];
 
 /// The lease (`cloud/lease.rs`). A conditional write needs `s3:GetObject`, and without `s3:ListBucket` a missing
@@ -345,9 +369,15 @@ use Deed::{Change, List, Loss, Read, Remove, Tag, Tidy};
 /// The operations of `up` on resources.
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 
-/// The permissions of every command that lays out the stack: for the default network and the domains of services.
-const SITE: &[Part] =
-    &[part(Given::FoundNetwork, NETWORK), part(Given::Domain, DOMAINS), part(Given::Requested, CERTIFICATES)];
+/// The permissions of every command that lays out the stack: for the default network, the domains of services, and what
+/// is encrypted with keys.
+const SITE: &[Part] = &[
+    part(Given::FoundNetwork, NETWORK),
+    part(Given::Domain, DOMAINS),
+    part(Given::Requested, CERTIFICATES),
+    part(Given::KeyOfFunction, READ_ENVIRONMENT),
+    part(Given::KeyOfTable, READ_ROWS),
+];
 
 /// The permissions of commands that check a network that `stack.yaml` names.
 const CHECKED: &[Part] = &[part(Given::NamedNetwork, NETWORK), part(Given::NamedNetwork, ROUTES)];
@@ -357,6 +387,8 @@ const UP: &[Part] = &[
     part(Given::Image, IMAGES),
     part(Given::Secrets, STORED_SECRETS),
     part(Given::Parameters, STORED_PARAMETERS),
+    part(Given::KeyOfFunction, ENCRYPT_ENVIRONMENT),
+    part(Given::KeyOfTable, ENCRYPT_TABLE),
     part(Given::Always, LEASE),
     part(Given::Always, FIND_RULES),
     part(Given::Services, HEALTH),
@@ -455,6 +487,7 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Behind, RULES),
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
+                part(Given::KeyOfFunction, ENCRYPT_ENVIRONMENT),
                 // For earlier releases, whose values stack.yaml may no longer name.
                 part(Given::Always, STORED_SECRETS),
                 part(Given::Always, STORED_PARAMETERS),
@@ -520,7 +553,12 @@ pub const COMMANDS: &[Needs] = &[
         "secret",
         &[],
         Which::None,
-        &[&[part(Given::Always, SET_STORED), part(Given::Always, REMOVE_STORED), part(Given::Always, READERS)]],
+        &[&[
+            part(Given::Always, SET_STORED),
+            part(Given::Always, REMOVE_STORED),
+            part(Given::Always, READERS),
+            part(Given::KeyOfFunction, READ_ENVIRONMENT),
+        ]],
     ),
     command("outputs", &[Read], Which::Outputs, &[SITE]),
     command(
@@ -640,6 +678,8 @@ impl Given {
             Given::Behind => config.services.values().any(|service| service.behind.is_some()),
             Given::Secrets => config.holds(Store::Secret),
             Given::Parameters => config.holds(Store::Parameter),
+            Given::KeyOfFunction => config.functions.values().any(|function| function.key.is_some()),
+            Given::KeyOfTable => config.tables.values().any(|table| table.key.is_some()),
             Given::Image => config.services.values().any(|service| service.image.is_some()),
         }
     }

@@ -147,6 +147,13 @@ impl When {
                 equals("iam:PassedToService", &names)
             }
             When::LinkedTo(services) => equals("iam:AWSServiceName", services),
+            When::Via(service) => {
+                vec![(
+                    "StringEquals",
+                    "kms:ViaService".into(),
+                    partition::via(service, &scope.region).into_iter().collect(),
+                )]
+            }
             When::CreatedBy(calls) => equals("ec2:CreateAction", calls),
             When::FromTemplate => vec![("ArnLike", "ec2:LaunchTemplate".into(), On::Templates.arns(scope))],
         }
@@ -185,7 +192,7 @@ mod tests {
                 {
                     "Effect": "Allow",
                     "Action": ["s3:CreateBucket", "s3:GetBucketTagging"],
-                    "Resource": "arn:aws:s3:::app-*-123456789012-us-east-1",
+                    "Resource": "arn:aws:s3:::app-*-123456789012-us-east-1*",
                 },
             ])
         );

@@ -329,8 +329,10 @@ pub const KINDS: &[OfKind] = &[
         loss: &[],
         tag: &[right("logs:TagResource", LogGroups)],
         change: &[
+            right("logs:AssociateKmsKey", LogGroups),
             right("logs:CreateLogGroup", LogGroups),
             right("logs:DeleteRetentionPolicy", LogGroups),
+            right("logs:DisassociateKmsKey", LogGroups),
             right("logs:PutRetentionPolicy", LogGroups),
             right("logs:TagResource", LogGroups),
         ],

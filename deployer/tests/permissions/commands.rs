@@ -242,6 +242,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("table.posts", "billing"),
     ("table.posts", "tags.course"),
     ("log_group.labeler", "retention_days"),
+    ("log_group.labeler", "key"),
     ("log_group.labeler", "tags.course"),
     // While the role may still write there.
     ("function.labeler", "on_failure"),
@@ -358,7 +359,8 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     project.edit("    log_retention_days: 14\n", "");
     project.edit("sort_key: id }", "sort_key: id, point_in_time_recovery: true, time_to_live: ends }");
     project.edit("port: 8080", "port: 8081");
-    let options = "    concurrency: 20\n    on_failure: ${buckets.images.arn}\n";
+    let key = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012";
+    let options = format!("    concurrency: 20\n    on_failure: ${{buckets.images.arn}}\n    log_key: {key}\n");
     project.edit("on_upload: { function: labeler }", "on_upload: { function: labeler, suffix: .png }");
     project.edit("    memory_mb: 256\n", &format!("    memory_mb: 256\n{options}"));
     roles.done(&["up", "--yes"]).await;
@@ -523,6 +525,29 @@ async fn doctor_names_each_right_of_up_that_its_role_lacks() {
     let said = roles.run(&["doctor"]).await;
     let expected = "! permissions of `up`: not checked: AccessDenied: ";
     assert!(said.code == 0 && about_rights(&said).starts_with(expected), "{}", said.all());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_on_a_stack_with_keys_run_with_their_printed_policies() {
+    let (cloud, project) = (TestAws::start().await, Project::light());
+    let key = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012";
+    project.edit("sort_key: id", &format!("sort_key: id, key: {key:?}"));
+    project.edit("    timeout_s: 30\n", &format!("    timeout_s: 30\n    key: {key}\n"));
+    let roles = Roles::of(&cloud, &project, ["plan", "up", "status", "history", "down"]).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "--yes"]).await;
+    for command in [&["plan", "--detailed-exitcode"][..], &["status"], &["history"]] {
+        roles.done(command).await;
+    }
+    roles.done(&["down", "--yes"]).await;
+    let used = roles.used("up").await;
+    for action in ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"] {
+        assert!(used.contains(action) && roles.granted["up"].contains(action), "{action}: {used:?}");
+    }
+    for command in ["plan", "status", "history", "down"] {
+        assert!(roles.used(command).await.contains("kms:Decrypt"), "{command}");
+    }
     cloud.end().await;
 }
 
@@ -696,7 +721,7 @@ fn a_policy_needs_no_account_and_is_refused_for_what_is_no_command() {
     let document: Value = serde_json::from_str(&said.stdout).expect("a policy document");
     assert_eq!(document["Version"], "2012-10-17");
     let both = project.done(&["policy", "up", "down", "--account", "123456789012"]);
-    assert!(both.stdout.contains("arn:aws:s3:::postagram-*-123456789012-us-east-1"), "{}", both.all());
+    assert!(both.stdout.contains("arn:aws:s3:::postagram-*-123456789012-us-east-1*"), "{}", both.all());
     let offline = project.done(&["policy", "validate", "graph"]);
     assert!(offline.stdout.is_empty() && offline.stderr.contains("no permission is needed"), "{}", offline.all());
     let wrong = project.run(&["policy", "stauts"]);

@@ -431,13 +431,11 @@ impl Undisturbed {
 impl Phase {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Phase::Up
-            | Phase::Guard
-            | Phase::Change
-            | Phase::Shrink
-            | Phase::Harden
-            | Phase::Soften
-            | Phase::Settle => &["up", "--yes", "--no-wait"],
+            Phase::Up | Phase::Guard | Phase::Change | Phase::Shrink | Phase::Soften | Phase::Settle => {
+                &["up", "--yes", "--no-wait"]
+            }
+            // Its lifecycle deletes objects.
+            Phase::Harden => &["up", "--yes", "--no-wait", "--expire", "bucket.images"],
             // The previous set is only deleted once the new one is healthy.
             Phase::Move => &["up", "--yes"],
             // Without waiting, HTTPS is left to the next `up`.

@@ -204,7 +204,8 @@ impl Environment {
         let timeout = Duration::from_secs(function.timeout_s);
         let (reply, answered) = oneshot::channel();
         let arn = function.arn.clone();
-        let job = Job { id: id.to_owned(), payload, arn, timeout, client_context, reply };
+        let is_traced = function.is_traced();
+        let job = Job { id: id.to_owned(), payload, arn, timeout, client_context, is_traced, reply };
         // The channel has room for one job, and there is never more: we own the process until it has answered.
         let _ = self.jobs.try_send(job);
         tokio::select! {

@@ -49,6 +49,9 @@ pub struct Function {
     pub memory_mb: u64,
     /// The environment variables of its processes.
     pub variables: BTreeMap<String, String>,
+    /// The ARN of the key of KMS that they are encrypted with; `None` for Lambda's own.
+    #[serde(default)]
+    pub key: Option<String>,
     /// The log group of its processes.
     pub log_group: String,
     /// `Text` or `JSON`.
@@ -121,6 +124,7 @@ impl Function {
             timeout_s: 3,
             memory_mb: 128,
             variables: BTreeMap::new(),
+            key: None,
             log_group: format!("/aws/lambda/{name}"),
             log_format: "Text".to_owned(),
             storage_mb: 512,
@@ -153,6 +157,9 @@ impl Function {
         text(&input["LoggingConfig"]["LogGroup"], &mut self.log_group);
         text(&input["LoggingConfig"]["LogFormat"], &mut self.log_format);
         text(&input["TracingConfig"]["Mode"], &mut self.tracing);
+        if let Some(arn) = input["KMSKeyArn"].as_str() {
+            self.key = (!arn.is_empty()).then(|| arn.to_owned());
+        }
         text(&input["Architectures"][0], &mut self.architecture);
         number(input, "Timeout", 1..=900, &mut self.timeout_s)?;
         number(input, "MemorySize", 128..=10_240, &mut self.memory_mb)?;
@@ -170,6 +177,13 @@ impl Function {
         managed::check(&self.runtime, &self.handler)?;
         check_length("handler", &self.handler, 128)?;
         check_length("description", &self.description, 256)?;
+        if !matches!(self.tracing.as_str(), "Active" | "PassThrough") {
+            let text = format!(
+                "1 validation error detected: Value '{}' at 'tracingConfig.mode' failed to satisfy constraint: Member must satisfy enum value set: [Active, PassThrough]",
+                self.tracing
+            );
+            return Err(Refusal::new(400, "ValidationException", text));
+        }
         if !matches!(self.architecture.as_str(), "x86_64" | "arm64") {
             return Err(parameter("the architecture must be x86_64 or arm64"));
         }
@@ -199,6 +213,11 @@ impl Function {
         Ok(())
     }
 
+    /// Whether X-Ray traces its invocations.
+    pub fn is_traced(&self) -> bool {
+        self.tracing == "Active"
+    }
+
     /// Takes over the settings of another revision of this function that are not part of a revision: calls can change
     /// them at any time, also during an update.
     pub fn keep_settings_of(&mut self, other: &Function) {
@@ -214,6 +233,7 @@ impl Function {
             timeout_s: _,
             memory_mb: _,
             variables: _,
+            key: _,
             log_group: _,
             log_format: _,
             storage_mb: _,
@@ -273,6 +293,9 @@ impl Function {
         });
         if !self.variables.is_empty() {
             shown["Environment"] = json!({ "Variables": self.variables });
+        }
+        if let Some(key) = &self.key {
+            shown["KMSKeyArn"] = json!(key);
         }
         shown
     }

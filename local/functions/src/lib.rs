@@ -167,6 +167,12 @@ impl Functions {
         self.site.interpreters.find(runtime).await.map(drop).map_err(|fault| parameter(&fault.to_string()))
     }
 
+    /// Whether the role of a function that is traced may not write traces.
+    pub fn denied_tracing(&self, function: &Function) -> bool {
+        let need = Need::new("xray:PutTraceSegments", "*");
+        function.is_traced() && self.site.caller(function).may(&need).is_err()
+    }
+
     /// Unpacks the code of `function` to where its processes find it.
     pub async fn unpack(&self, function: &Function, zip: Bytes) -> Result<(), String> {
         let place = code::place(&self.site.dir, function);

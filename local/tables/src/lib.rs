@@ -6,6 +6,7 @@ mod counts;
 mod database;
 mod engine;
 mod expiry;
+mod keys;
 mod manifest;
 mod needs;
 mod operation;
@@ -30,10 +31,11 @@ use counts::Counts;
 use database::Database;
 use engine::Engine;
 use expiry::Expiry;
+use keys::TableKeys;
 use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, json_answer, json_text, not_implemented};
 use kit::call::Effect::Reads;
-use kit::call::{Call, Effect, Json, Operation, Request, Row, Unreadable};
+use kit::call::{Call, Effect, Json, Need, Operation, Request, Row, Unreadable};
 use kit::parameters::{self, ParameterSpec};
 use kit::quotas::TABLES;
 use kit::speed::Speed;
@@ -52,6 +54,7 @@ pub struct DynamoDb {
     unready: Mutex<BTreeMap<String, u8>>,
     states: States,
     expiry: Expiry,
+    keys: TableKeys,
     counts: Counts,
 }
 
@@ -68,8 +71,9 @@ impl DynamoDb {
         manifest::refuse_former(dir)?;
         let engine = Arc::new(Engine::open(dir.join("dynamodb")).await?);
         let expiry = Expiry::open(&dir.join("time-to-live.json"), speed)?;
+        let keys = TableKeys::open(&dir.join("table-keys.json"), region, speed)?;
         let (states, counts) = (States::at(speed), Counts::at(speed));
-        Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states, expiry, counts })
+        Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states, expiry, keys, counts })
     }
 
     /// Waits until the files are closed. Later calls fail.
@@ -214,6 +218,11 @@ impl DynamoDb {
     async fn on_table(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
         let (operation, Document { input, body }) = (row.name, document);
         let name = table_of(&input).to_owned();
+        let encryption = input["SSESpecification"].clone();
+        let body = match encryption {
+            Value::Null => body,
+            _ => without_encryption(&input),
+        };
         if let (Some(description), "DeleteTable" | "DescribeTable") = (self.states.last_seen(&name), operation) {
             let part = if operation == "DeleteTable" { "TableDescription" } else { "Table" };
             return Ok(json_answer(200, Protocol::Json10, &json!({ part: description })));
@@ -223,7 +232,11 @@ impl DynamoDb {
             ("DeleteTable" | "UpdateTable", _) => self.states.refuse_change(&name)?,
             _ => (),
         }
+        if operation == "UpdateTable" && !encryption.is_null() {
+            return self.change_key(&name, &encryption).await;
+        }
         if operation == "CreateTable" {
+            self.keys.wanted(&encryption)?;
             sizes::check_tags(&input["Tags"], &[])?;
             self.refuse_unholdable(&name).await?;
             self.refuse_beyond_quota(&name).await?;
@@ -237,6 +250,7 @@ impl DynamoDb {
                 self.states.created(&name);
                 self.counts.created(&name);
                 self.expiry.forget(&name)?;
+                self.keys.created(&name, &encryption)?;
                 self.unready().insert(name.clone(), REFUSALS_OF_BACKUPS);
             }
             "UpdateTable" => self.states.updated(&name, indexes_created(&input)),
@@ -244,6 +258,29 @@ impl DynamoDb {
         }
         self.complete(&name, operation, &mut answer);
         Ok(answer)
+    }
+
+    /// Changes the key of a table. Other changes in the same call are refused before (`unserved.rs`).
+    async fn change_key(&self, name: &str, encryption: &Value) -> Result<Response, Refusal> {
+        let described = self.pass("DescribeTable", Reads, json!({ "TableName": name }).to_string()).await?;
+        if !described.status().is_success() {
+            return Ok(described);
+        }
+        self.keys.change(name, encryption)?;
+        self.states.updated(name, Vec::new());
+        let mut described: Value = serde_json::from_slice(described.body()).unwrap_or_default();
+        let mut answer = json_answer(200, Protocol::Json10, &json!({ "TableDescription": described["Table"].take() }));
+        self.complete(name, "UpdateTable", &mut answer);
+        Ok(answer)
+    }
+
+    /// The permissions on keys of a call that needs these permissions.
+    pub fn key_needs(&self, call: &Call, needs: &[Need]) -> Vec<Need> {
+        let encryption = match call.operation.as_str() {
+            "CreateTable" | "UpdateTable" => call.input.json().value()["SSESpecification"].clone(),
+            _ => Value::Null,
+        };
+        self.keys.needs(needs, &encryption)
     }
 
     /// Refuses a name that conflicts with another: SQLite's table names are case-insensitive, DynamoDB's are not.
@@ -352,6 +389,7 @@ impl DynamoDb {
                     }
                     _ => self.states.show(name, table),
                 }
+                self.keys.show(name, table);
             }
         }
         *answer.body_mut() = Bytes::from(shown.to_string());
@@ -363,6 +401,15 @@ struct Document<'a> {
     input: Cow<'a, Value>,
     /// The input as text.
     body: String,
+}
+
+/// The input of a call for dynoxide, which does not encrypt.
+fn without_encryption(input: &Value) -> String {
+    let mut plain = input.clone();
+    if let Some(members) = plain.as_object_mut() {
+        members.remove("SSESpecification");
+    }
+    plain.to_string()
 }
 
 /// Returns the name of a call's table.

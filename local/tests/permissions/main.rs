@@ -1,6 +1,7 @@
 //! Permissions of roles: everything that is not allowed is denied.
 
 mod compute;
+mod keys;
 mod objects;
 mod policies;
 mod resources;

@@ -89,7 +89,10 @@ impl Reader<'_> {
             timeout_s: self.number(&fields, "timeout_s"),
             concurrency: self.optional_number(&fields, "concurrency"),
             on_failure: self.destination(&fields),
+            tracing: self.boolean(&fields, "tracing"),
+            key: self.encryption_key_arn(&fields, "key"),
             log_retention_days: self.retention(&fields),
+            log_key: self.encryption_key_arn(&fields, "log_key"),
             variables: self.environment(&fields, reserved_by_lambda),
             uses: self.uses(&fields),
         })

@@ -115,9 +115,11 @@ impl Reader<'_> {
             certificate: self.certificate(&fields),
             image: self.image(&fields),
             disk_gb: self.number(&fields, "disk_gb"),
+            key: self.encryption_key(&fields, "key"),
             grace_period_s: self.number(&fields, "grace_period_s"),
             bake_minutes: self.minutes(&fields, "bake"),
             log_retention_days: self.retention(&fields),
+            log_key: self.encryption_key_arn(&fields, "log_key"),
             variables: self.environment(&fields, reserved_by_us),
             uses: self.uses(&fields),
         })
