@@ -86,8 +86,9 @@ async function picture(event) {
   const address = event.request.url.split("?")[0];
   const kept = await match(PICTURES, address);
   if (kept) return kept;
-  // With CORS the status can be read: errors are not kept. A bucket without such a rule is asked as the page does.
-  const answer = await fetch(event.request.url, { mode: "cors", credentials: "omit" }).catch(() => null);
+  // With CORS the status can be read: errors are not kept. What the browser itself has cached may be without CORS. A bucket
+  // that does not allow it is asked as the page does.
+  const answer = await fetch(event.request.url, { mode: "cors", credentials: "omit", cache: "reload" }).catch(() => null);
   if (answer?.ok) event.waitUntil(keep(PICTURES, address, answer.clone(), MOST_PICTURES));
   return answer ?? fetch(event.request);
 }
