@@ -79,7 +79,7 @@ const WATCH_PLACES: &str = "window.moved = [];
     window.looks = 0;
     const places = new Map();
     const look = () => {
-        looks += 1;
+        window.looks += 1;
         for (const element of document.querySelectorAll('body *')) {
             const { x, y, width, height } = element.getBoundingClientRect();
             if (!width || !height || y >= innerHeight || y + height <= 0) {

@@ -73,7 +73,7 @@ async fn shows_progress(browser: Browser) {
     let watch = "window.ended = 0;
         const real = XMLHttpRequest.prototype.abort;
         XMLHttpRequest.prototype.abort = function (...all) {
-            ended += 1;
+            window.ended += 1;
             return real.apply(this, all);
         }";
     page.script(watch, json!([])).await;
