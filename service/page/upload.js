@@ -48,6 +48,7 @@ export async function attach(id, file) {
   const control = new AbortController();
   const upload = { phase: "sending", percent: 0, preview: URL.createObjectURL(picture), ratio: picture.ratio, file: picture, before, control };
   state.uploads.set(id, upload);
+  addEventListener("beforeunload", askToStay);
   changed();
   try {
     const progress = (percent) => {
@@ -64,7 +65,18 @@ export async function attach(id, file) {
     changed();
     // The post may have been deleted elsewhere.
     if (problem.status === 404) load();
+  } finally {
+    if (!isSending()) removeEventListener("beforeunload", askToStay);
   }
+}
+
+function isSending() {
+  return [...state.uploads.values()].some(({ phase }) => phase === "sending");
+}
+
+/** Has the browser ask before the page ends while a picture is being sent, which would be lost. */
+function askToStay(event) {
+  event.preventDefault();
 }
 
 /** Stops sending a picture. A post that has nothing else goes back to the form. */

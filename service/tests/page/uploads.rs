@@ -34,6 +34,8 @@ async fn shows_progress(browser: Browser) {
     page.keys(&format!("{post} input[type=file]"), &visit.large_noise().to_string_lossy()).await;
     let bar = format!("document.querySelector(\"{post} progress\")");
     visit.until("a part", &format!("{bar} && {bar}.value > 0 && {bar}.value < 100")).await;
+    let asks = "!dispatchEvent(new Event('beforeunload', { cancelable: true }))";
+    assert_eq!(page.value(asks).await, true, "the browser asks before the page is left");
     visit.is_sound_everywhere("sending").await;
     visit.front.answer("PUT /hel", Answer::Say(Value::Null));
     visit.front.pass("PUT /held");
@@ -41,6 +43,7 @@ async fn shows_progress(browser: Browser) {
     let percents = page.value("percents").await;
     let percents: Vec<u64> = percents.as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
     assert!(percents.is_sorted() && percents.iter().any(|it| (1..100).contains(it)), "{percents:?}");
+    visit.until("the page can be left", &format!("!({asks})")).await;
     visit.front.pass("PUT /hel");
     visit.front.answer("PUT /held", Answer::Wait);
 
