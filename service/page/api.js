@@ -29,10 +29,8 @@ export async function config() {
 const tags = new Map(); // question → the version of its latest answer
 
 /**
- * Lists have the `problem` for which they are an older answer, from worker.js; null if the service has answered.
- *
  * Up to `limit` posts of one user, with one label, or of all, newest first, with the cursor of the older ones; null if
- * there are none.
+ * there are none. For an older answer, from worker.js, `problem` is the reason why there is no newer one.
  */
 export async function list({ user, label }, limit, cursor) {
   return ask(questionOf({ user, label }, limit, cursor));

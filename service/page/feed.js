@@ -80,9 +80,10 @@ export async function load() {
   try {
     const part = await pageOf(view, Math.min(LARGEST, state.shown));
     if (turn !== newest) return;
-    accept(part);
     state.problem = part.problem ?? null;
-    if (!part.problem) tryPicturesAgain();
+    // An older answer is no news for a list that is shown.
+    if (!state.problem || !state.posts || state.partial) accept(part);
+    if (!state.problem) tryPicturesAgain();
   } catch (problem) {
     if (turn !== newest) return;
     if (view.kind === "post" && problem.status === 404) Object.assign(state, { posts: [], missing: true });
@@ -196,8 +197,10 @@ async function check() {
   if (problem) return load();
   if (!posts || ["post", "missing"].includes(view.kind)) return;
   const turn = newest;
-  const part = await api.listIfChanged(query(), PAGE).catch(() => null);
-  if (!part || part.problem || turn !== newest || view !== state.view) return;
+  const part = await api.listIfChanged(query(), PAGE).catch(() => undefined);
+  if (part === undefined || part?.problem) return;
+  if (tryPicturesAgain()) changed();
+  if (!part || turn !== newest || view !== state.view) return;
   const top = state.posts[0]?.id ?? "";
   const count = part.posts.map(read).filter((post) => post.id > top && !removed.has(post.id)).length;
   if (count && top) {
@@ -225,9 +228,12 @@ export const MOST_TRIES = 2;
 /** Posts whose pictures could not be loaded because the service cannot be reached: they may not be broken. */
 const unreached = new Set();
 
+/** Has them drawn again; returns whether there are any. */
 function tryPicturesAgain() {
-  for (const id of unreached) state.tries.set(id, (state.tries.get(id) ?? 0) + 1);
+  const ids = [...unreached];
   unreached.clear();
+  for (const id of ids) state.tries.set(id, (state.tries.get(id) ?? 0) + 1);
+  return ids.length > 0;
 }
 
 /**

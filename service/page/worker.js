@@ -48,16 +48,14 @@ function answerTo(event) {
   if (origin !== location.origin) return request.destination === "image" ? picture(event) : null;
   if (request.mode === "navigate") return /^\/($|@|labels\/)/.test(pathname) ? page(event) : null;
   if (Object.hasOwn(SHELL, pathname)) return away.has(clientId) ? file(pathname) : null;
-  const isRead = pathname === "/config" || pathname === "/posts" || pathname.startsWith("/posts/");
-  // A conditional request asks whether anything is new: only the service knows.
-  return isRead && !request.headers.has("If-None-Match") ? read(event) : null;
+  return pathname === "/config" || pathname === "/posts" || pathname.startsWith("/posts/") ? read(event) : null;
 }
 
 async function page({ request, resultingClientId }) {
   try {
     return await fetch(request);
   } catch (error) {
-    const kept = await match(FILES, "/");
+    const kept = resultingClientId && (await match(FILES, "/"));
     if (!kept) throw error;
     away.add(resultingClientId);
     return kept;
@@ -74,7 +72,8 @@ async function read(event) {
   const answer = await fetch(request, { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => Response.error());
   if (answer.ok) event.waitUntil(keep(ANSWERS, request.url, answer.clone(), MOST_ANSWERS));
   if (answer.status > 0 && answer.status < 500) return answer;
-  const kept = await match(ANSWERS, request.url);
+  // A conditional request asks whether anything is new: only the service knows.
+  const kept = request.headers.has("If-None-Match") ? null : await match(ANSWERS, request.url);
   if (!kept) return answer;
   const headers = { "Content-Type": kept.headers.get("Content-Type"), Kept: String(answer.status) };
   if (kept.headers.has("Next-Cursor")) headers["Next-Cursor"] = kept.headers.get("Next-Cursor");

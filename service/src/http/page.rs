@@ -113,7 +113,7 @@ impl Page {
 
     fn file(&self, request: &Request, place: usize) -> Response {
         let file = &FILES[place];
-        let content: Cow<_> =
+        let content: Cow<'static, [u8]> =
             if file.path == WORKER { self.worker.clone().into_bytes().into() } else { file.content.into() };
         let mut response = self.send(request, StatusCode::OK, file.content_type, content);
         let is_sent = *request.method() == Method::GET && response.status() == StatusCode::OK;

@@ -87,6 +87,7 @@ async fn install(page: &Browser) -> Value {
     let install = "const done = arguments[arguments.length - 1];
         navigator.serviceWorker.register('/worker.js', { updateViaCache: 'none' }).then((registration) => {
             const worker = registration.installing ?? registration.waiting ?? registration.active;
+            if (!worker) return done('redundant');
             const tell = () => ['activated', 'redundant'].includes(worker.state) && done(worker.state);
             worker.addEventListener('statechange', tell);
             tell();

@@ -1,6 +1,6 @@
 //! Reading: lists of any length and content, newer posts, and what it costs.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use testkit::browser::Browser;
 use testkit::landscape::{DUSK, LAKE};
 

@@ -1,6 +1,6 @@
 //! Writing: posts, drafts, descriptions, deletions.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use testkit::browser::Browser;
 use testkit::landscape::LAKE;
 
