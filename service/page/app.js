@@ -51,6 +51,8 @@ function render() {
   // From the beginning where possible: what appears later would move the list.
   $("intro").hidden = Boolean(user) || !session.isVisitor() || view.kind !== "feed" || posts?.length === 0;
   $("problem").hidden = !problem;
+  // With posts to read, it is a note rather than an error.
+  $("problem").classList.toggle("mild", Boolean(posts));
   const why = problem ? `${explain(problem)}${posts ? ` ${say("stillShown")}` : ""}` : "";
   // Written only if it is another one: it would be read out again.
   if ($("problem-text").textContent !== why) $("problem-text").textContent = why;
