@@ -20,8 +20,8 @@ use crate::cloud::lease::TERM_S;
 
 use account::{DOCTOR, LS_EXAMPLES};
 pub use account::{Ls, Policy};
-use changes::{DOWN_EXAMPLES, PAUSE_EXAMPLES, PLAN_EXAMPLES, RESUME_EXAMPLES, UP_EXAMPLES};
-pub use changes::{Down, Pause, PlanArgs, Resume, RollOut, Up};
+use changes::{ADOPT_EXAMPLES, DOWN_EXAMPLES, PAUSE_EXAMPLES, PLAN_EXAMPLES, RESUME_EXAMPLES, UP_EXAMPLES};
+pub use changes::{Adopt, Down, Pause, PlanArgs, Resume, RollOut, Up};
 use export::{EXPORT_EXAMPLES, OUTPUTS_EXAMPLES};
 pub use export::{ExportCommand, ExportTerraform, Outputs};
 use local_aws::LOCAL_EXAMPLES;
@@ -71,6 +71,7 @@ Examples:
   deployer init                       write a commented stack.yaml to start from
   deployer up --local                 the whole stack on this machine, no account needed
   deployer plan                       what `up` would change on AWS
+  deployer adopt                      take over resources that another tool has made
   deployer up --yes                   deploy without confirmation
   deployer up buckets tables          only these parts and what they need
   deployer up --for 4h                for a demonstration: AWS ends the instances
@@ -93,7 +94,8 @@ Examples:
 
 Exit codes:
   0    done
-  1    failed: what and why is on stderr; the same command continues; `why`, `status`, `doctor`: something is wrong
+  1    failed: what and why is on stderr; the same command continues; `why`, `status`, `doctor`: something is wrong;
+       `adopt`: something that exists is not taken over
   2    there are changes (plan --detailed-exitcode)
   3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
   4    a request of `verify` did not get the expected answer (verify, up --verify)
@@ -155,6 +157,9 @@ pub enum Command {
     /// Show what `up` would do, without changing anything
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(PlanArgs),
+    /// Take over resources of this stack that another tool has made, by adding only ownership tags
+    #[command(after_help = ADOPT_EXAMPLES)]
+    Adopt(Adopt),
     /// Show what the stack costs a month, from a table of prices, without an account
     #[command(after_help = COST_EXAMPLES)]
     Cost(Cost),

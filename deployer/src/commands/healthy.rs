@@ -21,7 +21,7 @@ const CLOCKS_DIFFER_S: i64 = 60;
 const USUAL: Duration = Duration::from_secs(180);
 
 /// A service, and its existing resources.
-pub struct Behind<'a> {
+pub struct Awaited<'a> {
     /// The service.
     pub front: &'a Front,
     /// The name of its Auto Scaling group.
@@ -30,16 +30,16 @@ pub struct Behind<'a> {
     pub targets: String,
 }
 
-impl Behind<'_> {
+impl Awaited<'_> {
     /// A service whose resources exist.
-    pub fn of<'a>(front: &'a Front, outputs: &Outputs) -> Option<Behind<'a>> {
+    pub fn of<'a>(front: &'a Front, outputs: &Outputs) -> Option<Awaited<'a>> {
         let (group, targets) = (outputs.get(front.group)?, outputs.get(front.target_group)?);
-        Some(Behind { front, group: group.name, targets: targets.arn })
+        Some(Awaited { front, group: group.name, targets: targets.arn })
     }
 }
 
 /// Waits until all of these services are healthy. Returns those that are not.
-pub async fn await_all(session: &Session, services: &[Behind<'_>], limit: Duration) -> Vec<Outcome> {
+pub async fn await_all(session: &Session, services: &[Awaited<'_>], limit: Duration) -> Vec<Outcome> {
     let count = Count { done: 0, all: services.len(), what: "healthy" };
     let board = Board::following(count, session.schedule.lock().clone());
     let waited = watched(board, None, async |pace, board| {
@@ -56,12 +56,12 @@ pub async fn await_all(session: &Session, services: &[Behind<'_>], limit: Durati
 /// limit see docs/aws.md §0.2 (`ASG_CAPACITY`).
 async fn await_healthy(
     session: &Session,
-    service: &Behind<'_>,
+    service: &Awaited<'_>,
     limit: Duration,
     pace: &Pace,
     board: &Board,
 ) -> Option<Outcome> {
-    let Behind { front, group, targets } = service;
+    let Awaited { front, group, targets } = service;
     let name = front.address().to_string();
     let begun = tokio::time::Instant::now();
     let (mut explained, mut failed_launch) = (false, None);

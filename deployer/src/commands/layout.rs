@@ -1,6 +1,6 @@
 //! The layout of a session's stack: its programs, its page and its plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
 
@@ -12,8 +12,8 @@ use crate::{
     },
     config::Config,
     cost::difference::{self, Difference},
-    engine::{Plan, Planned, Resource as _, Step},
-    kinds::{self, load_balancer::LoadBalancer, target_group::TargetGroup, vpc::Vpc},
+    engine::{self, Owner, Plan, Planned, Resource as _, Step},
+    kinds::{self, load_balancer::LoadBalancer, rule::foreign, target_group::TargetGroup, vpc::Vpc},
     output::{
         exit::{Exit, Failure},
         report,
@@ -113,6 +113,22 @@ impl Session {
         self.see(&plan);
         self.check_addresses(&plan)?;
         self.refuse_move(&plan)?;
+        self.check_rules(&page, &plan, adopt).await?;
+        Ok((page, plan))
+    }
+
+    /// The plan for everything that `stack.yaml` describes, with the owner of each resource, and its page. Does not search
+    /// for orphans, since nothing is removed.
+    pub(super) async fn list_owners(&self, programs: &Programs) -> Result<(Page, Plan), Failure> {
+        unless_stopped(self.read_owners(programs)).await
+    }
+
+    async fn read_owners(&self, programs: &Programs) -> Result<(Page, Plan), Failure> {
+        let network = self.network_now().await?;
+        let mut page = self.page_in(network.as_ref(), programs);
+        page.stack.list_owners();
+        let plan = page.stack.plan(&self.aws, None).await.map_err(|error| self.located(error))?;
+        self.note(plan.span);
         Ok((page, plan))
     }
 
@@ -125,6 +141,27 @@ impl Session {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Rejects a plan with a rule whose priority a rule of another owner has, before anything is changed. A rule that is
+    /// adopted counts as ours.
+    async fn check_rules(&self, page: &Page, plan: &Plan, adopt: &[String]) -> Result<(), Failure> {
+        let mut known: BTreeMap<String, BTreeMap<i32, Owner>> = BTreeMap::new();
+        for rule in &page.rules {
+            let Some(listener) = plan.outputs().get(rule.listener) else { continue };
+            if !known.contains_key(&listener.arn) {
+                let foreign = engine::look(|| foreign(&self.aws, &listener.arn, page.stack.name())).await;
+                let foreign = foreign.map_err(|fault| self.failed("read the rules of a listener", fault))?;
+                known.insert(listener.arn.clone(), foreign);
+            }
+            let Some(owner) = known[&listener.arn].get(&rule.priority) else { continue };
+            let (what, is_free) = (rule.address.clone(), owner.is_unowned());
+            let is_adopted = adopt.iter().any(|name| [name.clone(), singular(name)].contains(&what.to_string()));
+            if let Some(owner) = owner.foreign_to(page.stack.name()).filter(|_| !(is_free && is_adopted)) {
+                return Err(self.located(engine::Error::Foreign { what, name: rule.name.clone(), owner, is_free }));
+            }
+        }
+        Ok(())
     }
 
     /// Rejects a plan that would make a network for services that are in another one, before anything is created.

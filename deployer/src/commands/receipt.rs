@@ -57,7 +57,7 @@ impl Receipt {
                 was_off |= group.downtime.paused.is_some() || group.downtime.is_empty;
                 existed.extend(alarms.monthly().map(|monthly| Existed { monthly, age_s }));
             }
-            if let Some(balancer) = plan.outputs().get(front.balancer) {
+            if let Some(balancer) = plan.outputs().get(front.balancer).filter(|_| !front.is_behind) {
                 let age_s = now_s - balancer.created_s.or(created_s).unwrap_or(now_s);
                 existed.push(Existed { monthly: balancer_monthly(session.zones()), age_s });
             }

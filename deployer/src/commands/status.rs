@@ -100,7 +100,7 @@ fn cost(session: &Session, contents: &Contents, drift: &Drift) -> Cost {
         let fleet = Fleet {
             instances: u32::try_from(it.instances.iter().filter(is_there).count()).unwrap_or(u32::MAX),
             has_group: it.instances_wanted.is_some() && it.exists,
-            has_balancer: it.address.is_some(),
+            has_balancer: it.address.is_some() && service.behind.is_none(),
             ..Fleet::described(service, it.zones, page::usual_bake_minutes(&session.site))
         };
         if it.unread.is_empty() { fleet.monthly() } else { None }

@@ -11,7 +11,7 @@ use super::{
     Lookup, Session, Wake,
     data::{Confirmation, RetainedData},
     garbage_collection,
-    healthy::{Behind, await_all, explain},
+    healthy::{Awaited, await_all, explain},
     https,
     lease::{Acquisition, overtaken},
     no_local_aws_here, observer, paused, unless_stopped, verify, watched,
@@ -343,7 +343,7 @@ async fn carry_out(
     if let health::Wait::Within(limit) = session.wait
         && outcomes.iter().all(Outcome::is_done)
     {
-        let services: Vec<Behind> = fronts.iter().filter_map(|front| Behind::of(front, &outputs)).collect();
+        let services: Vec<Awaited> = fronts.iter().filter_map(|front| Awaited::of(front, &outputs)).collect();
         let waited = await_all(session, &services, limit).await;
         session.summary().note(&waited);
         outcomes.extend(waited);

@@ -1,7 +1,10 @@
 //! Rules across values: references, derived names, and AWS's limits.
 
+mod behind;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::behind::at_port;
 use super::{
     Config, Destination, Folder, Function, HTTPS_PORT, LAB_ROLE, LARGEST_COMMANDS, LARGEST_ENVIRONMENT, Name, Place,
     Problem, Program, Reference, SIZES, Upload, Uses, Variables, error::did_you_mean, verify::RUN,
@@ -21,8 +24,10 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.names();
     checks.beginnings();
     checks.firewalls();
+    checks.target_groups();
     checks.plain_http();
     checks.https();
+    checks.behind();
     checks.account();
     checks.lab();
     checks.triggers();
@@ -81,9 +86,11 @@ impl Checks<'_> {
             names.push((path, format!("{stack}-{region}-{entry}-fn"), 64, "role"));
         }
         for (entry, service) in &self.config.services {
-            let (path, port) = (format!("services.{entry}"), u16::from(service.port));
-            names.push((path.clone(), format!("{stack}-{entry}-{port}"), 32, "target group"));
-            names.push((path.clone(), format!("{stack}-{entry}"), 32, "load balancer"));
+            let path = format!("services.{entry}");
+            names.push((path.clone(), format!("{stack}-{}", at_port(entry, service)), 32, "target group"));
+            if service.behind.is_none() {
+                names.push((path.clone(), format!("{stack}-{entry}"), 32, "load balancer"));
+            }
             names.push((path, format!("{stack}-{region}-{entry}-svc"), 64, "role"));
         }
         for (path, name, most, kind) in names {
@@ -115,7 +122,7 @@ impl Checks<'_> {
     fn firewalls(&mut self) {
         for entry in self.config.services.keys() {
             let secured = entry.as_str().strip_suffix("-https").unwrap_or_default();
-            if self.config.services.get(secured).is_some_and(|other| other.domain.is_some()) {
+            if self.config.services.get(secured).is_some_and(|other| self.has_domain(other)) {
                 let help = format!("the listener for HTTPS of `{secured}` has that name: choose another name");
                 self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
             }
@@ -381,6 +388,12 @@ impl Checks<'_> {
             let named = variables.texts.values().flat_map(|text| text.references());
             needs.insert(node, named.map(|named| format!("{}.{}", named.section, named.entry)).collect());
         }
+        for (entry, service) in &self.config.services {
+            // `behind` reports one that is behind itself.
+            let front = service.behind.as_ref().filter(|behind| behind.service != *entry);
+            let front = front.map(|behind| format!("services.{}", behind.service));
+            needs.entry(format!("services.{entry}")).or_default().extend(front);
+        }
         // Removes everything that can be created; what remains is in a cycle or depends on one.
         loop {
             let free: Vec<String> = needs
@@ -405,8 +418,13 @@ impl Checks<'_> {
             at = next;
         }
         let from = way.iter().position(|node| Some(node) == way.last()).unwrap_or_default();
+        let is_behind = |node: &String| self.config.places.contains_key(&format!("{node}.behind"));
+        let help = match way[from..].iter().any(is_behind) {
+            true => "remove one of these references; `behind` is one, too",
+            false => "remove one of these references",
+        };
         let (way, path) = (way[from..].join(" → "), format!("{}.environment", way[from]));
-        self.problem(&path, format!("circular references: {way}"), "remove one of these references");
+        self.problem(&path, format!("circular references: {way}"), help);
     }
 
     /// The entries of a section as the file names them, including invalid ones.

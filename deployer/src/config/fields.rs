@@ -1,7 +1,7 @@
 //! Every field of `stack.yaml`, described once. The reader, the JSON Schema and the reference in `docs/stack.md` derive
 //! from this table.
 
-use super::{KEY_TYPES, METHODS, RETENTIONS, STREAMS};
+use super::{KEY_TYPES, METHODS, RETENTIONS, RUNTIMES, STREAMS};
 
 /// A field.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub enum Takes {
     InstanceType,
     /// One of these texts; the first is the default.
     OneOf(&'static [&'static str]),
+    /// One of these texts, none of which is the default.
+    Among(&'static [&'static str]),
     /// One of these numbers.
     OneOfNumbers(&'static [i64]),
     /// A whole number.
@@ -118,9 +120,7 @@ const fn days(path: &'static str, words: &'static str) -> Field {
 }
 
 const PACKAGE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program that the \
-                       deployer brings: `labeler` or `service`. Either this or `binary`.";
-const PACKAGE_OF_SERVICE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program \
-                                  that the deployer brings: `labeler` or `service`. Either this, `binary` or `files`.";
+                       deployer brings: `labeler` or `service`. Either this, `binary` or `files`.";
 const BINARY: &str = "A finished program, relative to this file.";
 const RETENTION: &str = "How long its log is kept, in days; forever if left out.";
 const ENVIRONMENT: &str = "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ \
@@ -133,6 +133,10 @@ const ACCESS: &str = "The access to each: read, write or read_write.";
 /// Domain names, without a dot at the end.
 const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$";
 const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
+
+/// What a listener rule takes as a path and as a host (docs/aws.md §9.10).
+const PATH_PATTERN: &str = "^/[A-Za-z0-9_.$/~\"'@:+&*?-]{0,127}$";
+const HOST_PATTERN: &str = "^[A-Za-z0-9.*?-]*\\.[A-Za-z*?]+$";
 
 const DESTINATION: &str = "^(\\$\\{buckets\\.[a-z0-9-]+\\.arn\\}|arn:aws[a-z-]*:(s3:::[a-z0-9.-]+|(sqs|sns):[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+))$";
 
@@ -228,6 +232,22 @@ pub const FIELDS: &[Field] = &[
     field("functions", Takes::Entries("A function."), "Lambda functions."),
     field("functions.*.package", Takes::Text, PACKAGE),
     field("functions.*.binary", Takes::Text, BINARY),
+    field(
+        "functions.*.files",
+        Takes::Text,
+        "A folder with code for one of Lambda's runtimes, relative to this file. Its zip is the function's code; see below.",
+    ),
+    field(
+        "functions.*.runtime",
+        Takes::Among(RUNTIMES),
+        "The runtime of the code, a version of Python or Node.js. Required with `files`.",
+    ),
+    field(
+        "functions.*.handler",
+        Takes::Text,
+        "The function that the runtime calls: a file of the folder without its extension, a dot and the function's name, \
+         such as app.handler. Required with `files`.",
+    ),
     field("functions.*.architecture", Takes::OneOf(&["x86_64", "arm64"]), "The processor architecture."),
     number("functions.*.memory_mb", 128, 10_240, 128, "Memory in MB."),
     number("functions.*.timeout_s", 1, 900, 30, "The longest invocation, in seconds."),
@@ -250,7 +270,7 @@ pub const FIELDS: &[Field] = &[
     field("functions.*.uses.tables", Takes::Accesses, ACCESS),
     field("functions.*.uses.rekognition", Takes::Switch, "Whether it calls Rekognition's DetectLabels."),
     field("services", Takes::Entries("A service."), "Programs on a group of instances behind a load balancer."),
-    field("services.*.package", Takes::Text, PACKAGE_OF_SERVICE),
+    field("services.*.package", Takes::Text, PACKAGE),
     field("services.*.binary", Takes::Text, BINARY),
     field(
         "services.*.files",
@@ -302,6 +322,23 @@ pub const FIELDS: &[Field] = &[
     ),
     field("services.*.load_balancer.allow", Takes::SomeTexts("0.0.0.0/0"), "The CIDR blocks that may connect."),
     field("services.*.load_balancer.protect", Takes::Switch, "Whether AWS refuses to delete it."),
+    field(
+        "services.*.behind",
+        Takes::Fields,
+        "Another service, whose load balancer sends it requests, in place of a load balancer of its own.",
+    ),
+    required("services.*.behind.service", Takes::Name, "The service with the load balancer."),
+    field(
+        "services.*.behind.path",
+        Takes::Like(PATH_PATTERN, "/api/*"),
+        "The path of its requests, which it gets whole; * stands for any characters, ? for one. Either this or `host`, \
+         or both.",
+    ),
+    field(
+        "services.*.behind.host",
+        Takes::Like(HOST_PATTERN, "api.example.org"),
+        "The host of its requests, with the same wildcards. Its DNS is yours; with HTTPS, the certificate has to cover it.",
+    ),
     field(
         "services.*.access_logs",
         Takes::Switch,
@@ -444,6 +481,7 @@ impl Takes {
             Takes::Block(usual) => format!("an IPv4 block (`{usual}`)"),
             Takes::InstanceType => "an instance type, such as `t3.micro`".into(),
             Takes::OneOf(texts) => format!("{} (`{}`)", listed(texts), texts[0]),
+            Takes::Among(texts) => listed(texts),
             Takes::OneOfNumbers(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
             Takes::Number { least, most, usual: Some(usual) } => format!("{least} to {most} ({usual})"),
             Takes::Number { least, most, usual: None } => format!("{least} to {most}"),
@@ -497,12 +535,24 @@ mod tests {
         })
     }
 
+    /// The same with the service behind another one.
+    fn described_behind() -> Value {
+        let mut described = description();
+        let services = described["services"].as_object_mut().expect("it is a mapping");
+        services.insert("y".into(), services["x"].clone());
+        let behind = services["x"].as_object_mut().expect("it is a mapping");
+        behind.remove("load_balancer");
+        behind.insert("behind".into(), json!({ "service": "y", "path": "/x" }));
+        described
+    }
+
     #[test]
     fn the_reader_reads_every_field() {
         Config::parse("stack.yaml", &description().to_string()).unwrap_or_else(|errors| panic!("{errors}"));
         // No value is wrong for a field that accepts any.
         for field in FIELDS.iter().filter(|field| !matches!(field.takes, Takes::Value)) {
-            let mut described = description();
+            let is_behind = field.path.starts_with("services.*.behind.");
+            let mut described = if is_behind { described_behind() } else { description() };
             let (above, key) = field.path.rsplit_once('.').unwrap_or(("", field.path));
             // No field accepts this: a switch no number, and every other field no switch.
             let wrong = if matches!(field.takes, Takes::Switch) { json!(7) } else { json!(true) };
@@ -521,6 +571,14 @@ mod tests {
                 for other in ["vpc", "subnets"] {
                     mapping.as_object_mut().expect("it is a mapping").remove(other);
                 }
+            }
+            if ["runtime", "handler"].contains(&key) {
+                let function = mapping.as_object_mut().expect("it is a mapping");
+                function.remove("package");
+                function.extend(
+                    [("files", "x"), ("runtime", RUNTIMES[0]), ("handler", "x.y")]
+                        .map(|(key, text)| (key.into(), json!(text))),
+                );
             }
             if ["run", "packages", "setup"].contains(&key) {
                 mapping.as_object_mut().expect("it is a mapping").remove("package");

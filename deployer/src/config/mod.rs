@@ -1,6 +1,7 @@
 //! `stack.yaml`, read and validated, with the place of every value. A [`Config`] is always valid.
 
 mod aws_names;
+mod behind;
 mod block;
 mod checks;
 mod error;
@@ -8,6 +9,7 @@ mod exposed;
 pub mod fields;
 mod hidden;
 mod read;
+mod runtimes;
 pub mod schema;
 mod stored_values;
 pub mod template;
@@ -23,11 +25,13 @@ use std::{
 };
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
+pub use behind::{Behind, priorities};
 pub use block::Block;
 pub use checks::LAB_INSTANCES;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::{Exposed, is_secret};
 pub use read::{KEY_TYPES, METHODS, RESERVED_BY_LAMBDA, STREAMS};
+pub use runtimes::{Handler, RUNTIMES, Runtime};
 pub use stored_values::{REFERENCES, Store, StoredValue, StoredVariables, Versions, read_references, references};
 pub use text::{Piece, Reference, Text};
 
@@ -282,6 +286,19 @@ pub enum Program {
     Binary(PathBuf),
     /// A folder with a program in any language; of services only.
     Files(Folder),
+    /// A folder that a runtime of Lambda runs; of functions only.
+    Managed(Managed),
+}
+
+/// A folder that a runtime of Lambda runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Managed {
+    /// Its path, relative to the file.
+    pub path: PathBuf,
+    /// The runtime.
+    pub runtime: Runtime,
+    /// The function in it that the runtime calls.
+    pub handler: Handler,
 }
 
 /// A folder with a program in any language.
@@ -417,6 +434,8 @@ pub struct Service {
     pub health_check: HealthCheck,
     /// The load balancer in front of it.
     pub load_balancer: Balancer,
+    /// The service whose load balancer it shares, if it has none of its own.
+    pub behind: Option<Behind>,
     /// Whether its load balancer writes a log of all requests.
     pub access_logs: bool,
     /// The domain name that it is served at over HTTPS.

@@ -49,7 +49,8 @@ pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize, usual_ba
 
 /// The lines of a service that decide its cost.
 struct Seen<'a> {
-    balancer: &'a Step,
+    /// What happens to its load balancer, unless it shares that of another service.
+    balancer: Option<&'a Step>,
     group: &'a Step,
     /// The changes of the launch template.
     template: &'a [Change],
@@ -64,7 +65,11 @@ impl<'a> Seen<'a> {
     /// with the wanted size, since its size was not read; its name is added to `moved`.
     fn of(front: &Front, wanted: &Fleet, plan: &'a Plan, moved: &mut Vec<String>) -> Option<Seen<'a>> {
         let line = |kind: &str| plan.lines.iter().find(|line| line.address.kind == kind && is_of(line, &front.name));
-        let (balancer, group) = (line(LoadBalancer::KIND)?, line(AutoScalingGroup::KIND)?);
+        let balancer = line(LoadBalancer::KIND);
+        if balancer.is_none() && wanted.has_balancer {
+            return None;
+        }
+        let group = line(AutoScalingGroup::KIND)?;
         let template: &[Change] = match &line(LaunchTemplate::KIND)?.step {
             Step::Update(changes) => changes,
             _ => &[],
@@ -75,7 +80,7 @@ impl<'a> Seen<'a> {
         moved.extend(old.map(|it| it.name.clone()));
         let instances = live.or(old.map(|_| wanted.instances));
         let gets_alarms = line(Alarm::KIND).is_some_and(|line| line.step == Step::Create);
-        Some(Seen { balancer: &balancer.step, group: &group.step, template, gets_alarms, instances })
+        Some(Seen { balancer: balancer.map(|line| &line.step), group: &group.step, template, gets_alarms, instances })
     }
 
     fn before(&self, wanted: &Fleet) -> Fleet {
@@ -86,7 +91,7 @@ impl<'a> Seen<'a> {
             instances: self.instances.unwrap_or(0),
             has_group: self.instances.is_some(),
             alarms: if self.gets_alarms { POLICY_ALARMS } else { wanted.alarms },
-            has_balancer: !matches!(self.balancer, Step::Create | Step::Leave(_)),
+            has_balancer: self.balancer.is_some_and(|step| !matches!(step, Step::Create | Step::Leave(_))),
             zones: wanted.zones,
         }
     }
@@ -95,7 +100,7 @@ impl<'a> Seen<'a> {
         let before = self.before(wanted);
         Fleet {
             instances: if matches!(self.group, Step::Leave(_)) { before.instances } else { wanted.instances },
-            has_balancer: before.has_balancer || *self.balancer == Step::Create,
+            has_balancer: before.has_balancer || self.balancer == Some(&Step::Create),
             ..wanted.clone()
         }
     }
@@ -105,8 +110,10 @@ fn is_of(line: &Planned, service: &str) -> bool {
     line.address.section.strip_prefix("services.") == Some(service)
 }
 
-/// Whether an Auto Scaling group has the name of this service with any port.
+/// Whether an Auto Scaling group has the name of this service with any port, behind any load balancer.
 fn is_on_a_port(line: &Planned, front: &Front) -> bool {
-    let port = line.name.strip_prefix(&front.template).and_then(|rest| rest.strip_prefix('-'));
+    let rest = line.name.strip_prefix(&front.template).and_then(|rest| rest.strip_prefix('-'));
+    // The name of a service that has the load balancer may follow.
+    let port = rest.map(|rest| rest.split_once('-').map_or(rest, |(port, _)| port));
     port.is_some_and(|port| port.parse::<u16>().is_ok())
 }

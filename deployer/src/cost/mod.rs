@@ -54,8 +54,9 @@ impl Fleet {
             instances: service.instances.min.into(),
             disk_gb: service.disk_gb.into(),
             has_group: true,
-            alarms: POLICY_ALARMS + if is_watched(service, usual_bake) { METRICS * WATCHED.len() as u32 } else { 0 },
-            has_balancer: true,
+            alarms: POLICY_ALARMS
+                + if is_watched(service, usual_bake) { METRICS * roll_out_alarms(service) } else { 0 },
+            has_balancer: service.behind.is_none(),
             zones,
         }
     }
@@ -81,6 +82,11 @@ pub fn instance_monthly(instance_type: &str, disk_gb: u32) -> Option<f64> {
 /// The price of a month of a load balancer with its public addresses.
 pub fn balancer_monthly(zones: usize) -> f64 {
     HOURS * (price("alb.hour") + LCUS * price("alb.lcu-hour") + zones as f64 * price("ipv4.hour"))
+}
+
+/// The number of alarms of a watched roll-out.
+fn roll_out_alarms(service: &Service) -> u32 {
+    WATCHED.iter().map(|watched| u32::from(watched.watches(service))).sum()
 }
 
 /// Whether AWS watches the roll-outs of a service.
@@ -281,21 +287,27 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
         instances,
         each(format!("{} GB gp3 volume", service.disk_gb), disk),
         each("public IPv4 address".into(), address),
-        fixed("load balancer".into(), price("alb.hour") * HOURS, ""),
-        fixed(format!("{in_zones} × public IPv4 address of it"), in_zones as f64 * address, assumed),
-        fixed(format!("{LCUS} LCU"), LCUS * price("alb.lcu-hour") * HOURS, "2.5 connections/s"),
-        Item {
-            least: Some(0.0),
-            ..fixed(
-                format!("{POLICY_ALARMS} alarms of its scaling policy"),
-                alarms_monthly(POLICY_ALARMS),
-                "10 metrics are free",
-            )
-        },
     ];
+    // One that shares the load balancer of another service adds nothing to its price.
+    if service.behind.is_none() {
+        items.extend([
+            fixed("load balancer".into(), price("alb.hour") * HOURS, ""),
+            fixed(format!("{in_zones} × public IPv4 address of it"), in_zones as f64 * address, assumed),
+            fixed(format!("{LCUS} LCU"), LCUS * price("alb.lcu-hour") * HOURS, "2.5 connections/s"),
+        ]);
+    }
+    items.push(Item {
+        least: Some(0.0),
+        ..fixed(
+            format!("{POLICY_ALARMS} alarms of its scaling policy"),
+            alarms_monthly(POLICY_ALARMS),
+            "10 metrics are free",
+        )
+    });
     if is_watched(service, USUAL_BAKE_MINUTES) {
-        let metrics = METRICS * WATCHED.len() as u32;
-        let what = format!("{} alarms of its roll-outs", WATCHED.len());
+        let alarms = roll_out_alarms(service);
+        let metrics = METRICS * alarms;
+        let what = format!("{alarms} alarms of its roll-outs");
         let note = format!("{metrics} metrics; 10 are free");
         items.push(Item { least: Some(0.0), ..fixed(what, alarms_monthly(metrics), &note) });
     }

@@ -48,9 +48,9 @@ pub struct Settings {
     /// The zip itself. AWS does not return it, so it is never compared.
     #[serde(skip)]
     pub zip: Arc<[u8]>,
-    /// The runtime: `provided.al2023`.
+    /// The runtime: `provided.al2023` for programs, or one that Lambda manages, such as `python3.13`.
     pub runtime: String,
-    /// The handler: `bootstrap`.
+    /// The function that the runtime calls, such as `app.handler`; `bootstrap` for programs.
     pub handler: String,
     /// `x86_64` or `arm64`.
     pub architecture: String,
@@ -89,6 +89,8 @@ pub struct Output {
 impl Resource for Function {
     const KIND: &'static str = "function";
     const SOURCES: &'static [(&'static str, &'static str)] = &[
+        ("runtime", "runtime"),
+        ("handler", "handler"),
         ("architecture", "architecture"),
         ("memory_mb", "memory_mb"),
         ("timeout_s", "timeout_s"),
@@ -583,7 +585,9 @@ mod tests {
         let code = Settings { code_sha256: "new".into(), architecture: "arm64".into(), zip, ..live.clone() };
         assert!(!code.has_other_configuration_than(&live));
         assert!(!code.is_like(&live) && Settings { published: false, ..live.clone() }.is_like(&live));
-        assert!(Settings { memory_mb: 256, ..code }.has_other_configuration_than(&live));
+        assert!(Settings { memory_mb: 256, ..code.clone() }.has_other_configuration_than(&live));
+        assert!(Settings { handler: "app.other".into(), ..code.clone() }.has_other_configuration_than(&live));
+        assert!(Settings { runtime: "python3.14".into(), ..code }.has_other_configuration_than(&live));
         let reserved = Settings { concurrency: Some(5), on_failure: Some("arn".into()), ..live.clone() };
         assert!(!reserved.has_other_configuration_than(&live) && reserved.is_like(&live));
     }

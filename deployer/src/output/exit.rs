@@ -136,8 +136,8 @@ fn hint_for(error: &Error) -> Option<String> {
     match error {
         Error::Fault { what, name, source, .. } => remedy(source, Some(&format!("{what} ({name})"))),
         Error::Foreign { what, is_free: true, .. } => Some(format!(
-            "nothing of it was changed. If it is yours, `up --adopt {what}` takes it over; if not, give the stack \
-             another `name`"
+            "nothing of it was changed. If it is yours, `up --adopt {what}` takes it over (`adopt`: everything that \
+             stack.yaml describes); if not, give the stack another `name`"
         )),
         Error::Foreign { what, .. } if what.kind == Alias::KIND => Some(
             "the record was not changed. Remove it by hand if it is yours and no longer needed, or choose another \

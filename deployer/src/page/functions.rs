@@ -30,11 +30,17 @@ impl Layout<'_> {
             environment.insert(config::REFERENCES.into(), Joined(vec![Wire::literal(references)]));
         }
         let program = self.programs.function(entry);
+        let (runtime, handler) = match &wanted.program {
+            config::Program::Managed(managed) => (managed.runtime.to_string(), managed.handler.to_string()),
+            config::Program::Package(_) | config::Program::Binary(_) | config::Program::Files(_) => {
+                ("provided.al2023".into(), "bootstrap".into())
+            }
+        };
         let basis = function::Settings {
             code_sha256: program.sha256,
             zip: program.zip,
-            runtime: "provided.al2023".into(),
-            handler: "bootstrap".into(),
+            runtime,
+            handler,
             architecture: wanted.architecture.name().into(),
             memory_mb: wanted.memory_mb.into(),
             timeout_s: wanted.timeout_s.into(),

@@ -51,6 +51,12 @@ impl Names {
         format!("{}-{entry}-{port}", self.stack)
     }
 
+    /// The same of a service that shares the load balancer of another one. A target group belongs to one load balancer
+    /// (docs/aws.md §9.3), so another load balancer needs another set of all three, too.
+    pub fn at_port_behind(&self, entry: &str, port: u16, front: &str) -> String {
+        format!("{}-{front}", self.at_port(entry, port))
+    }
+
     /// A function's log group.
     pub fn log_group(&self, entry: &str) -> String {
         format!("/aws/lambda/{}", self.plain(entry))

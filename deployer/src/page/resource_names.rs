@@ -45,17 +45,20 @@ pub fn resource_names(config: &Config, site: &Site) -> ResourceNames {
 impl Layout<'_> {
     /// The names for the diagnosis of a service.
     pub(super) fn service_names(&self, entry: &str, wanted: &config::Service) -> ServiceNames {
-        let port = u16::from(wanted.port);
-        let at_port = self.names.at_port(entry, port);
+        let at_port = self.at_port(entry, wanted);
+        let behind = wanted.behind.as_ref();
+        let front = behind.and_then(|behind| self.config.services.get_key_value(&behind.service));
+        let (front_entry, front) = front.map_or((entry, wanted), |(entry, front)| (entry.as_str(), front));
         ServiceNames {
             service: entry.into(),
             group: at_port.clone(),
             target_group: at_port,
-            balancer: self.names.plain(entry),
+            balancer: self.names.plain(front_entry),
+            behind: behind.cloned(),
             template: self.names.plain(entry),
-            front_port: u16::from(wanted.load_balancer.port).into(),
-            domain: wanted.domain.clone(),
-            port,
+            front_port: u16::from(front.load_balancer.port).into(),
+            domain: front.domain.clone(),
+            port: wanted.port.into(),
             path: wanted.health_check.path.clone(),
             grace_s: wanted.grace_period_s.into(),
             instance_type: wanted.instance_type.to_string(),

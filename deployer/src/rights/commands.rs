@@ -35,6 +35,8 @@ enum Deed {
     List,
     Read,
     Loss,
+    /// Adding only the ownership tags.
+    Tag,
     Change,
     /// Removing what `stack.yaml` no longer describes.
     Tidy,
@@ -79,6 +81,8 @@ enum Given {
     FoundNetwork,
     /// Services in a network that the stack makes.
     OwnNetwork,
+    /// A service behind the load balancer of another one.
+    Behind,
     /// A service that names its machine image.
     Image,
     /// A service with a domain.
@@ -130,6 +134,17 @@ const DOMAINS: &[Right] = &[
 const FIND_CERTIFICATES: &[Right] = &[right("acm:DescribeCertificate", Certificates)];
 const REMOVE_CERTIFICATES: &[Right] =
     &[right("acm:DescribeCertificate", Certificates), right_when("acm:DeleteCertificate", Certificates, Ours)];
+
+/// Whether a rule sends requests to a service (`kinds/rule.rs`).
+const RULES: &[Right] = &[right("elasticloadbalancing:DescribeRules", Any)];
+
+/// Finding the rule of a service that `stack.yaml` no longer puts behind another one (`kinds/rule.rs`). Rules live inside
+/// load balancers, which are listed anyway.
+const FIND_RULES: &[Right] =
+    &[right("elasticloadbalancing:DescribeListeners", Any), right("elasticloadbalancing:DescribeRules", Any)];
+
+/// Removing the rule of a service that `stack.yaml` no longer puts behind another one (`kinds/rule.rs`).
+const REMOVE_RULES: &[Right] = &[right("elasticloadbalancing:DeleteRule", Rules)];
 
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
@@ -325,7 +340,7 @@ const SIZES: &[Right] = &[right("ec2:DescribeLaunchTemplateVersions", Any), righ
 
 const REGIONS: &[Right] = &[right("ec2:DescribeRegions", Any)];
 
-use Deed::{Change, List, Loss, Read, Remove, Tidy};
+use Deed::{Change, List, Loss, Read, Remove, Tag, Tidy};
 
 /// The operations of `up` on resources.
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
@@ -343,10 +358,12 @@ const UP: &[Part] = &[
     part(Given::Secrets, STORED_SECRETS),
     part(Given::Parameters, STORED_PARAMETERS),
     part(Given::Always, LEASE),
+    part(Given::Always, FIND_RULES),
     part(Given::Services, HEALTH),
     part(Given::Services, WHY_SERVICES),
     part(Given::Services, GARBAGE_COLLECTION),
     part(Given::Services, REMOVE_CERTIFICATES),
+    part(Given::Services, REMOVE_RULES),
 ];
 
 /// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
@@ -365,6 +382,21 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Secrets, STORED_SECRETS),
                 part(Given::Parameters, STORED_PARAMETERS),
                 part(Given::Services, FIND_CERTIFICATES),
+                part(Given::Always, FIND_RULES),
+            ],
+        ],
+    ),
+    command(
+        "adopt",
+        &[Read, Tag],
+        Which::Described,
+        &[
+            SITE,
+            CHECKED,
+            &[
+                part(Given::Image, IMAGES),
+                part(Given::Secrets, STORED_SECRETS),
+                part(Given::Parameters, STORED_PARAMETERS),
             ],
         ],
     ),
@@ -378,6 +410,7 @@ pub const COMMANDS: &[Needs] = &[
             &[
                 part(Given::Services, STATUS_SERVICES),
                 part(Given::Services, FIND_CERTIFICATES),
+                part(Given::Always, FIND_RULES),
                 part(Given::Functions, WHY_FUNCTIONS),
                 part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
                 part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
@@ -394,6 +427,7 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, WHY_SERVICES),
+                part(Given::Behind, RULES),
                 part(Given::Functions, WHY_FUNCTIONS),
                 part(Given::Secrets, STORED_SECRETS),
                 part(Given::Parameters, STORED_PARAMETERS),
@@ -418,6 +452,7 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Always, LEASE),
                 part(Given::Services, HEALTH),
                 part(Given::Services, WHY_SERVICES),
+                part(Given::Behind, RULES),
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
                 // For earlier releases, whose values stack.yaml may no longer name.
@@ -475,7 +510,9 @@ pub const COMMANDS: &[Needs] = &[
             &[
                 part(Given::Always, LEASE),
                 part(Given::Always, REMOVE_STORED),
+                part(Given::Always, FIND_RULES),
                 part(Given::Services, REMOVE_CERTIFICATES),
+                part(Given::Services, REMOVE_RULES),
             ],
         ],
     ),
@@ -494,6 +531,7 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, &[right("ec2:DescribeSecurityGroupRules", Any)]),
+                part(Given::Always, FIND_RULES),
                 part(Given::Always, LIST_STORED),
                 part(Given::Always, STORED_SECRETS),
             ],
@@ -547,6 +585,7 @@ impl Needs {
                 _ if !kinds.contains(kind.kind) => &[],
                 Read => kind.read,
                 Loss => kind.loss,
+                Tag => kind.tag,
                 Change => kind.change,
                 Tidy if kind.list.is_empty() => &[],
                 Tidy | Remove => kind.remove,
@@ -598,6 +637,7 @@ impl Given {
             Given::Requested => {
                 config.services.values().any(|service| service.domain.is_some() && service.certificate.is_none())
             }
+            Given::Behind => config.services.values().any(|service| service.behind.is_some()),
             Given::Secrets => config.holds(Store::Secret),
             Given::Parameters => config.holds(Store::Parameter),
             Given::Image => config.services.values().any(|service| service.image.is_some()),

@@ -228,7 +228,7 @@ mod tests {
         let scope = scope();
         let rights: Vec<_> = crate::rights::KINDS
             .iter()
-            .flat_map(|kind| [kind.list, kind.read, kind.loss, kind.change, kind.remove].concat())
+            .flat_map(|kind| [kind.list, kind.read, kind.loss, kind.tag, kind.change, kind.remove].concat())
             .map(|right| (right, &scope))
             .collect();
         let actions = |documents: &[Document]| -> BTreeSet<String> {

@@ -78,6 +78,8 @@ pub enum On {
     TargetGroups,
     /// The listeners.
     Listeners,
+    /// The rules of listeners.
+    Rules,
     /// The certificates. Their ids are chosen by ACM.
     Certificates,
     /// The hosted zones, which are not ours.
@@ -200,6 +202,7 @@ impl On {
             On::Balancers => vec![arn("elasticloadbalancing", &format!("loadbalancer/app/{names}"))],
             On::TargetGroups => vec![arn("elasticloadbalancing", &format!("targetgroup/{names}"))],
             On::Listeners => vec![arn("elasticloadbalancing", &format!("listener/app/{names}"))],
+            On::Rules => vec![arn("elasticloadbalancing", &format!("listener-rule/app/{names}"))],
             On::Certificates => vec![arn("acm", "certificate/*")],
             On::Zones => vec![format!("arn:{partition}:route53:::hostedzone/*")],
             On::Templates => vec![arn("ec2", "launch-template/*")],

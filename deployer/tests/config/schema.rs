@@ -48,8 +48,10 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
         "functions": { "f": { "package": "f", "uses": {}, "environment": variables } },
         "services": { "s": {
             "environment": variables, "package": "s", "instance_type": "t3.micro", "instances": {}, "health_check": {}, "load_balancer": {}, "uses": {},
+        }, "t": {
+            "package": "t", "instance_type": "t3.micro", "behind": { "service": "s", "path": "/t" },
         } },
-        "verify": { "steps": { "v": { "request": "GET /", "expect": {}, "capture": { "c": { "json": "/id" } } } } },
+        "verify": { "service": "s", "steps": { "v": { "request": "GET /", "expect": {}, "capture": { "c": { "json": "/id" } } } } },
     });
     let entry = |section: &str| format!("/properties/{section}/additionalProperties");
     let variable = |section: &str, form: usize| {
@@ -88,6 +90,7 @@ fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
         ("/services/s/health_check", below("services", "health_check/oneOf/1")),
         ("/services/s/load_balancer", below("services", "load_balancer")),
         ("/services/s/uses", below("services", "uses")),
+        ("/services/t/behind", below("services", "behind")),
         ("/verify", "/properties/verify".into()),
         ("/verify/steps/v", step.clone()),
         ("/verify/steps/v/expect", format!("{step}/properties/expect")),

@@ -6,11 +6,13 @@ mod domains;
 mod networks;
 mod roles;
 
+use std::collections::BTreeSet;
+
 use aws_sdk_acm::types::ValidationMethod;
 use serde_json::{Value, json};
 use testkit::eventually;
 
-use crate::support::{Project, Said, cloud::TestAws, hands::Hands};
+use crate::support::{Project, Said, cloud::TestAws, hands::Hands, shared};
 
 use roles::{Roles, actions, documents};
 
@@ -101,7 +103,10 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.ends_with(1, &["doctor"]).await;
     roles.ends_with(1, &["export", "terraform", "tf"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["adopt"]).await; // nothing
     roles.done(&["up", "--yes", "--for", "4h"]).await;
+    Hands::of(&cloud.aws).disown_all().await;
+    roles.done(&["adopt", "--yes"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await; // without the end
     roles.ends_with(1, &["export", "terraform", "tf"]).await; // the same
     roles.set(&["late"]).await;
@@ -262,3 +267,53 @@ async fn doctor_names_each_right_of_up_that_its_role_lacks() {
     assert!(said.code == 0 && about_rights(&said).starts_with(expected), "{}", said.all());
     cloud.end().await;
 }
+
+/// Actions on rules, those of tags of rules included.
+fn is_of_rules(action: &str) -> bool {
+    action.starts_with("elasticloadbalancing:") && (action.contains("Rule") || action.ends_with(":AddTags"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_on_services_that_share_a_load_balancer_run_with_their_printed_policies() {
+    let (cloud, project) = (TestAws::start().await, shared::project());
+    let commands = ["plan", "up", "status", "why", "pause", "resume", "down"];
+    let roles = Roles::of(&cloud, &project, commands).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "--yes"]).await;
+    for command in [&["plan"][..], &["status"], &["why"]] {
+        roles.done(command).await;
+    }
+    roles.done(&["pause", "--yes"]).await;
+    roles.done(&["resume", "--yes"]).await;
+    roles.done(&["up", "--yes"]).await;
+    // The tags of the rule, its conditions and its priority.
+    let rule = shared::rules(&cloud.aws).await.remove(0);
+    let untag =
+        cloud.aws.elb.remove_tags().resource_arns(rule.rule_arn().expect("an ARN")).tag_keys("deployer:resource");
+    untag.send().await.expect("it can be untagged");
+    roles.done(&["up", "--yes"]).await;
+    project.edit("path: /environment", "path: /env*");
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["down", "--yes"]).await;
+    for command in commands.into_iter().filter(|command| *command != "resume") {
+        let used = roles.used(command).await;
+        let granted = roles.granted[command].iter().filter(|action| is_of_rules(action));
+        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
+        // What up removes, it does without such a service, below.
+        let unused: Vec<&String> =
+            unused.into_iter().filter(|it| (command, it.as_str()) != ("up", DELETE_RULE)).collect();
+        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
+    }
+
+    // The rule of a service that has been taken out is removed with the policy of a stack without such a service.
+    cloud.done(&project, &["up", "--yes"]).await;
+    shared::without_api(&project);
+    let alone = documents(&project, "up").iter().flat_map(actions).collect::<BTreeSet<String>>();
+    assert!(alone.contains(DELETE_RULE) && !alone.contains("elasticloadbalancing:CreateRule"), "{alone:?}");
+    roles.done(&["up", "--yes"]).await;
+    assert!(roles.used("up").await.contains(DELETE_RULE));
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+const DELETE_RULE: &str = "elasticloadbalancing:DeleteRule";

@@ -18,7 +18,7 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     let roles = Roles::new(&cloud, &project).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "--yes"]).await;
-    for command in [&["plan"][..], &["status"], &["why"], &["outputs"], &["history"], &["ls"]] {
+    for command in [&["plan"][..], &["adopt"], &["status"], &["why"], &["outputs"], &["history"], &["ls"]] {
         roles.done(command).await;
     }
     roles.ends_with(1, &["doctor"]).await;
@@ -38,7 +38,9 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     project.describe(&described);
     roles.done(&["up", "--yes"]).await;
     roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down", "export"] {
+    let commands =
+        ["plan", "adopt", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down", "export"];
+    for command in commands {
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();

@@ -27,6 +27,8 @@ async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_po
     roles.done(&["up", "--yes"]).await;
     hands.clean().await;
     roles.done(&["plan", "--detailed-exitcode"]).await;
+    hands.disown_gateway().await;
+    roles.done(&["adopt", "--yes"]).await;
     for command in ["status", "why", "outputs", "history", "ls"] {
         roles.done(&[command]).await;
     }
@@ -38,7 +40,7 @@ async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_po
     project.describe(&described);
     roles.done(&["up", "--yes"]).await;
     roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "down"] {
+    for command in ["plan", "adopt", "up", "status", "why", "outputs", "history", "doctor", "ls", "down"] {
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_networks(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();

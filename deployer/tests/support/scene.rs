@@ -11,9 +11,10 @@ use super::{
     Project, Said,
     cloud::{KEYS, connect, upload},
     domain::{self, DOMAIN},
+    hands::Hands,
     inventory::{self, Inventory},
     moto::Moto,
-    network, options,
+    network, options, shared,
 };
 
 /// The key of the object in the bucket that `down` has to empty.
@@ -40,6 +41,8 @@ enum Cloud {
 pub enum Phase {
     /// From nothing.
     Up,
+    /// From a deployed stack whose resources have lost their owner.
+    Adopt,
     /// From a deployed stack to another description.
     Change,
     /// From a deployed stack to another port of the service, so that everything behind the load balancer is new.
@@ -72,6 +75,16 @@ pub enum Phase {
     Settle,
     /// From a service in a network of its own.
     Leave,
+    /// From nothing to services that share a load balancer.
+    Share,
+    /// From these services to another path and port of one.
+    Reroute,
+    /// From these services to exchanged paths, and so priorities, of two.
+    Swap,
+    /// From these services to one fewer.
+    Part,
+    /// From services that share a load balancer.
+    Unshare,
 }
 
 /// Lines of the service in the description.
@@ -120,6 +133,11 @@ impl Scene {
         let cloud = LocalAws::start_with(local::AccountKind::NoDefaultVpc).await;
         let proxy = Proxy::to(&cloud.endpoint()).await;
         Scene::of(network::project(), proxy, Cloud::Local(Box::new(cloud)), KEYS)
+    }
+
+    /// A scene on the local AWS, with services behind one load balancer.
+    pub async fn shared() -> Scene {
+        Scene::folder(shared::crowded()).await
     }
 
     /// A scene on the local AWS with this project.
@@ -210,11 +228,12 @@ impl Scene {
     pub async fn prepare(&self, phase: Phase) {
         self.proxy.reset();
         let first = match phase {
-            Phase::Up | Phase::Guard | Phase::Serve | Phase::Settle => return self.begin(phase).await,
+            Phase::Up | Phase::Guard | Phase::Serve | Phase::Settle | Phase::Share => return self.begin(phase).await,
             Phase::Plain | Phase::Close => Phase::Serve,
             Phase::Leave => Phase::Settle,
             Phase::Shrink => Phase::Guard,
             Phase::Soften => Phase::Harden,
+            Phase::Reroute | Phase::Swap | Phase::Part | Phase::Unshare => Phase::Share,
             _ => Phase::Up,
         };
         self.begin(first).await;
@@ -228,7 +247,18 @@ impl Scene {
     /// Changes the description to that of a phase. A rollback before it leaves the description of the later release.
     pub async fn begin(&self, phase: Phase) {
         match phase {
-            Phase::Up | Phase::Serve | Phase::Close | Phase::Settle | Phase::Leave | Phase::Pause | Phase::Resume => {}
+            Phase::Up
+            | Phase::Serve
+            | Phase::Close
+            | Phase::Settle
+            | Phase::Leave
+            | Phase::Share
+            | Phase::Unshare
+            | Phase::Pause
+            | Phase::Resume => {}
+            Phase::Reroute => shared::reroute(&self.project),
+            Phase::Swap => shared::swap(&self.project),
+            Phase::Part => shared::without_api(&self.project),
             Phase::Guard => self.describe_guarded(),
             Phase::Plain => self.project.edit(&domain_line(), ""),
             Phase::Change => {
@@ -249,6 +279,7 @@ impl Scene {
                 self.project.edit("memory_mb: 256", "memory_mb: 512");
                 self.done(Phase::Up).await;
             }
+            Phase::Adopt => Hands::of(&connect(&self.endpoint(), self.keys).await).disown_all().await,
             Phase::Down => upload(&self.endpoint(), self.keys, PICTURE).await,
         }
         self.proxy.reset();
@@ -344,7 +375,7 @@ impl Scene {
         self.proxy.reset();
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
         match phase {
-            Phase::Down | Phase::Close | Phase::Leave => (),
+            Phase::Down | Phase::Close | Phase::Leave | Phase::Unshare => (),
             Phase::Rollback | Phase::RollbackFunction => self.assert_rolled_back(phase, after).await,
             Phase::Pause => self.assert_paused(after).await,
             _ => self.assert_nothing_to_do(after).await,
@@ -411,11 +442,14 @@ impl Phase {
             Phase::Move => &["up", "--yes"],
             // Without waiting, HTTPS is left to the next `up`.
             Phase::Serve | Phase::Plain => &["up", "--yes"],
+            // Without waiting, requests are left to the first service until the next `up`.
+            Phase::Share | Phase::Reroute | Phase::Swap | Phase::Part => &["up", "--yes"],
             Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
             Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
+            Phase::Adopt => &["adopt", "--yes"],
             Phase::Pause => &["pause", "--yes"],
             Phase::Resume => &["resume", "--yes", "--no-wait"],
-            Phase::Down | Phase::Close | Phase::Leave => &["down", "--yes"],
+            Phase::Down | Phase::Close | Phase::Leave | Phase::Unshare => &["down", "--yes"],
         }
     }
 
@@ -431,6 +465,7 @@ impl Phase {
             Phase::Soften => "up without options",
             Phase::Rollback => "rollback",
             Phase::RollbackFunction => "rollback of a function",
+            Phase::Adopt => "adopt",
             Phase::Pause => "pause",
             Phase::Resume => "resume",
             Phase::Down => "down",
@@ -439,6 +474,11 @@ impl Phase {
             Phase::Close => "down at a domain",
             Phase::Settle => "up in a network of its own",
             Phase::Leave => "down in a network of its own",
+            Phase::Share => "up behind one load balancer",
+            Phase::Reroute => "up to another path",
+            Phase::Swap => "up with exchanged paths",
+            Phase::Part => "up with one service less",
+            Phase::Unshare => "down behind one load balancer",
         }
     }
 }

@@ -94,6 +94,7 @@ fn the_words_of_other_tools_name_ours() {
         ("destroy", "deployer calls it `down`"),
         ("delete", "deployer calls it `down`"),
         ("diff", "deployer calls it `plan`"),
+        ("import", "deployer calls it `adopt`"),
         ("state", "no state file"),
     ] {
         let said = project.run(&["--local", word, "--auto-approve"]);

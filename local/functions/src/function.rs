@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
 
-use super::Version;
+use super::{Version, managed};
 use kit::answer::Refusal;
 
 /// Variable names reserved by Lambda, in addition to those that begin with `AWS_LAMBDA_`.
@@ -35,7 +35,7 @@ pub struct Function {
     pub arn: String,
     /// The ARN of its role.
     pub role: String,
-    /// Such as `provided.al2023`.
+    /// Such as `provided.al2023` or `python3.13`.
     pub runtime: String,
     /// The handler, which custom runtimes interpret themselves.
     pub handler: String,
@@ -167,15 +167,9 @@ impl Function {
     }
 
     fn check(&self) -> Result<(), Refusal> {
-        if !self.runtime.starts_with("provided") {
-            let text = format!("the local Lambda runs provided.al2023 only, not {:?}", self.runtime);
-            return Err(parameter(&text));
-        }
+        managed::check(&self.runtime, &self.handler)?;
         check_length("handler", &self.handler, 128)?;
         check_length("description", &self.description, 256)?;
-        if self.handler.is_empty() || self.handler.contains(char::is_whitespace) {
-            return Err(parameter("the handler must be a name without blanks"));
-        }
         if !matches!(self.architecture.as_str(), "x86_64" | "arm64") {
             return Err(parameter("the architecture must be x86_64 or arm64"));
         }
@@ -357,7 +351,8 @@ mod tests {
         for input in [
             json!({ "Timeout": 901 }),
             json!({ "MemorySize": 64 }),
-            json!({ "Runtime": "python3.12" }),
+            json!({ "Runtime": "python3.99" }),
+            json!({ "Handler": "" }),
             json!({ "Environment": { "Variables": { "AWS_REGION": "x" } } }),
             json!({ "Environment": { "Variables": { "LONG": "x".repeat(5000) } } }),
         ] {

@@ -41,6 +41,7 @@ const ABSENT: &[&str] = &[
     "LoadBalancerNotFound",
     "TargetGroupNotFound",
     "ListenerNotFound",
+    "RuleNotFound",
     "NoSuchHostedZone",
     "ActiveInstanceRefreshNotFound",
     "ParameterNotFound",

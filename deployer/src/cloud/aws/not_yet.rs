@@ -146,6 +146,7 @@ const EXISTS: &[&str] = &[
     "DuplicateLoadBalancerName",
     "DuplicateTargetGroupName",
     "DuplicateListener",
+    "PriorityInUse",
     "ResourceInUseException",
     "ResourceConflictException",
 ];

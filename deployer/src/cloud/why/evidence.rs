@@ -23,6 +23,7 @@ use crate::{
         aws::Aws,
         health::{self, Target},
     },
+    config::Behind,
     engine::look,
     page::user_data::UNREADABLE,
 };
@@ -49,8 +50,10 @@ pub struct ServiceNames {
     pub group: String,
     /// Its target group.
     pub target_group: String,
-    /// Its load balancer.
+    /// Its load balancer, or that of the service that it is behind.
     pub balancer: String,
+    /// Which requests of that service's load balancer it gets.
+    pub behind: Option<Behind>,
     /// Its launch template.
     pub template: String,
     /// The port of the listener.

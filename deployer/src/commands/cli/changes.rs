@@ -21,6 +21,16 @@ Examples:
   deployer plan --detailed-exitcode   exits with 2 if there are changes
   deployer plan --json | jq -r '.resources[].address'";
 
+pub(super) const ADOPT_EXAMPLES: &str = "\
+Lists what exists under the names of stack.yaml, and how it differs. Resources
+with the tags of another stack, and records of others, are never taken over.
+`up` then makes the changes; `down` removes the resources like all others.
+
+Examples:
+  deployer adopt                      the list, then a question
+  deployer adopt --yes                without the question
+  deployer adopt --json | jq .free    how many can be taken over, for scripts";
+
 pub(super) const DOWN_EXAMPLES: &str = "\
 Examples:
   deployer down                       everything, after a question
@@ -145,6 +155,17 @@ pub struct PlanArgs {
     /// Show the values of changed variables, which may be secret
     #[arg(long)]
     pub show_values: bool,
+}
+
+/// Arguments of `adopt`.
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Print the list as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The shortest and the longest time of `up --for`: a new service takes minutes.

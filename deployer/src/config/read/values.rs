@@ -54,6 +54,7 @@ const SHAPES: &[(&str, &str, &str)] = &[
     ("services.*", "*: { package: $, instance_type: t3.micro }", "service"),
     ("services.*.instances", "instances: { min: 1, max: $ }", "4"),
     ("services.*.health_check", "health_check: { path: /health }", ""),
+    ("services.*.behind", "behind: { service: $, path: /api/* }", "web"),
     ("services.*.load_balancer", "load_balancer: { port: $ }", "80"),
     ("*.environment", "environment: { NAME: value }", ""),
     ("*.uses", "uses: { buckets: { $: read_write } }", "images"),

@@ -4,7 +4,7 @@ mod extras;
 mod functions;
 mod instances;
 mod network;
-mod owners;
+pub mod owners;
 mod storage;
 
 use std::time::Duration;

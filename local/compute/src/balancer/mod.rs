@@ -169,11 +169,13 @@ impl Front {
         if let Some(status) = headers::refused(&head) {
             return Err(status);
         }
-        match &route.next {
+        let host = headers::host_name(&head).to_owned();
+        let (priority, next) = route.next(&host, head.uri.path());
+        match next {
             Next::Nowhere => return Err(StatusCode::SERVICE_UNAVAILABLE),
             Next::Own(action) => {
                 let name = if matches!(action, Action::Fixed { .. }) { "fixed-response" } else { "redirect" };
-                entry.iter_mut().for_each(|entry| entry.acts(name, &head.headers));
+                entry.iter_mut().for_each(|entry| entry.acts(name, priority, &head.headers));
                 return Ok(own(action, &head, &side, &route.local_ports));
             }
             Next::Groups(_) => (),
@@ -190,14 +192,14 @@ impl Front {
         let path = head.uri.path_and_query().cloned();
         let relay = Relay::new(body);
         if let Some(entry) = entry {
-            entry.acts("forward", &head.headers);
+            entry.acts("forward", priority, &head.headers);
             entry.reads(&relay);
         }
         let mut tried = Tried::default();
         let (metrics, speed) = (&self.compute.metrics, self.compute.site.speed);
         let mut is_counted = false;
         loop {
-            let (group, place, at, open) = match self.choose(&mut tried, turn) {
+            let (group, place, at, open) = match self.choose(&mut tried, turn, &host, head.uri.path()) {
                 Choice::Target { group, place, at, open } => (group, place, at, open),
                 Choice::Refused(status) => return Err(status),
             };
@@ -263,11 +265,11 @@ impl Front {
     }
 
     /// Picks the next target in turn. The request counts as open from here on, so that draining waits for it.
-    fn choose(&self, tried: &mut Tried, turn: usize) -> Choice {
+    fn choose(&self, tried: &mut Tried, turn: usize, host: &str, path: &str) -> Choice {
         loop {
             let route = self.route();
             tried.of(route.generation);
-            let Next::Groups(groups) = &route.next else {
+            let (_, Next::Groups(groups)) = route.next(host, path) else {
                 return Choice::Refused(StatusCode::SERVICE_UNAVAILABLE);
             };
             let group = route::by_weight(groups, turn).filter(|group| !Group::is_empty(group));

@@ -35,6 +35,7 @@ impl Lambda {
         function.tags = strings(&input["Tags"]);
         check_tags(&function.tags, &BTreeMap::new())?;
         self.check_role(&function.role)?;
+        self.running.check_runtime(&function.runtime).await?;
         self.place_code(&mut function, &input["Code"]).await?;
         function.touch();
         let published = (input["Publish"] == true).then(|| function.publish(None));
@@ -137,6 +138,9 @@ impl Lambda {
         changed.configure(input)?;
         if !input["Role"].is_null() {
             self.check_role(&changed.role)?;
+        }
+        if !input["Runtime"].is_null() {
+            self.running.check_runtime(&changed.runtime).await?;
         }
         self.put(changed, false)
     }

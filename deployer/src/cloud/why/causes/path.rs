@@ -17,7 +17,10 @@ pub(super) fn listener_elsewhere(it: &Evidence) -> Option<String> {
     // During a move to another port, the listener still forwards to the old targets.
     let is_rolled_out =
         it.targets.iter().any(|target| target.state == "healthy") || it.target(&["Target.NotInUse"]).is_some();
-    (is_rolled_out && !wiring.target_group.is_empty()).then(|| "its listener forwards to another target group".into())
+    (is_rolled_out && !wiring.target_group.is_empty()).then(|| match wiring.has_rule {
+        true => "no rule of the listener forwards to its target group".into(),
+        false => "its listener forwards to another target group".into(),
+    })
 }
 
 pub(super) fn firewall(it: &Evidence) -> Option<String> {

@@ -8,7 +8,10 @@ use crate::{
     cloud::aws::{Aws, found},
     config::HTTPS_PORT,
     engine::Fault,
-    kinds::listener::{forwards, redirect},
+    kinds::{
+        listener::{forwards, redirect},
+        rule,
+    },
 };
 
 /// The path of a request.
@@ -24,8 +27,10 @@ pub struct Wiring {
     pub is_https: bool,
     /// Whether the listener exists.
     pub listens: bool,
-    /// Whether it forwards to the target group.
+    /// Whether it or one of its rules forwards to the target group.
     pub forwards: bool,
+    /// Whether a rule is to forward, in place of the listener itself.
+    pub has_rule: bool,
     /// The load balancer's security groups.
     pub front: Vec<String>,
     /// Whether a security group of the instances admits the load balancer on the port; `None` if unknown.
@@ -48,10 +53,18 @@ pub(in crate::cloud) async fn wiring(aws: &Aws, names: &ServiceNames) -> Result<
     let https = on_port(HTTPS_PORT.into()).filter(|it| it.protocol() == Some(&ProtocolEnum::Https));
     // Requests to a listener that redirects reach the other one.
     let listener = on_port(names.front_port).map(|it| https.filter(|_| redirect(it).is_some()).unwrap_or(it));
+    let forwards = match listener {
+        Some(it) if names.behind.is_some() => {
+            rule::sends_to(aws, it.listener_arn().unwrap_or_default(), &target_group).await?
+        }
+        Some(it) => forwards(it).get(&target_group).is_some_and(|share| *share > 0),
+        None => false,
+    };
     Ok(Wiring {
         is_https: https.is_some(),
         listens: listener.is_some(),
-        forwards: listener.is_some_and(|it| forwards(it).get(&target_group).is_some_and(|share| *share > 0)),
+        forwards,
+        has_rule: names.behind.is_some(),
         host: balancer.dns_name().unwrap_or_default().into(),
         zones: balancer.availability_zones().len(),
         front: balancer.security_groups().to_vec(),

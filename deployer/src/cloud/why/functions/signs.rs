@@ -32,6 +32,35 @@ pub(super) const SIGNS: &[Sign] = &[
         field: "timeout_s",
     },
     Sign {
+        cause: "function-import",
+        // The report at the end has the type as well, but not the module.
+        words: &["Runtime.ImportModuleError: ", "\"Runtime.ImportModuleError\"", "ERR_MODULE_NOT_FOUND"],
+        says: "it cannot import a module",
+        remedy: "put the file or package into the folder, for the function's runtime and architecture, or correct \
+                 `handler`; then run `up`",
+        field: "handler",
+    },
+    Sign {
+        cause: "function-handler",
+        words: &[
+            "Runtime.HandlerNotFound: ",
+            "\"Runtime.HandlerNotFound\"",
+            "Runtime.MalformedHandlerName: ",
+            "\"Runtime.MalformedHandlerName\"",
+            "\"Runtime.CallbackHandlerDeprecated\"",
+        ],
+        says: "its runtime cannot call the handler",
+        remedy: "correct `handler`, or the function that it names, and run `up`",
+        field: "handler",
+    },
+    Sign {
+        cause: "function-syntax",
+        words: &["Runtime.UserCodeSyntaxError: ", "\"Runtime.UserCodeSyntaxError\""],
+        says: "its code has a syntax error",
+        remedy: "correct the code, and run `up`",
+        field: "files",
+    },
+    Sign {
         cause: "rekognition",
         words: &["rekognition:DetectLabels", "DetectLabels", "InvalidImageFormat", "ImageTooLarge"],
         says: "Rekognition refused a call",
