@@ -5,7 +5,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use testkit::{programs::program, small_programs::echo_function, until};
 
 use super::cloud;
-use super::services::row;
 use super::timing::{Broken, all_explained, explained};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,15 +7,15 @@ use super::cloud;
 use super::timing::{Broken, about, all_explained};
 
 /// A broken service: its name, the cause, its lines of `stack.yaml`, and parts of the sentence and of the remedy.
-pub(super) struct Row {
-    pub(super) name: &'static str,
-    pub(super) cause: &'static str,
+struct Row {
+    name: &'static str,
+    cause: &'static str,
     lines: &'static str,
     says: &'static [&'static str],
     remedy: &'static str,
 }
 
-pub(super) const fn row(
+const fn row(
     name: &'static str,
     cause: &'static str,
     lines: &'static str,

@@ -69,9 +69,7 @@ fn value(attribute: &Params) -> Result<bool, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::gateways::{attach_gateway, create_gateway, delete_gateway};
-    use super::routes::{
-        MOST_ROUTES, MOST_TABLES, create_route, create_route_table, delete_route, disassociate, route,
-    };
+    use super::routes::{MOST_ROUTES, MOST_TABLES, create_route, create_route_table, delete_route, disassociate};
     use super::subnets::create_subnet;
     use super::vpcs::{MOST_VPCS, create_vpc, modify_vpc_attribute};
     use super::*;

@@ -10,7 +10,7 @@ use kit::call::Need;
 pub struct Keys {
     pub(super) values: BTreeMap<String, Vec<String>>,
     /// Whether the caller is a service. On AWS, a service also names the resource it acts for (`SOURCES`).
-    by_service: bool,
+    pub(super) by_service: bool,
     /// Whether all tags of the resource are known.
     pub(super) has_tags: bool,
     /// Whether all keys are known: those of a simulated request are given.

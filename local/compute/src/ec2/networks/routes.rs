@@ -85,7 +85,7 @@ pub fn replace_route(state: &mut State, site: &Site, params: &Params) -> Answer 
 }
 
 /// Returns the route that a call describes, whose gateway must be in the VPC of the table.
-pub(super) fn route(state: &State, site: &Site, params: &Params, table: &RouteTable) -> Result<Routed, ApiError> {
+fn route(state: &State, site: &Site, params: &Params, table: &RouteTable) -> Result<Routed, ApiError> {
     let (to, gateway) = (params.required("DestinationCidrBlock")?, params.required("GatewayId")?);
     let Ok(block) = to.parse::<Block>() else {
         let text =
