@@ -11,6 +11,7 @@ use support::{
     inventory::Inventory,
     network, options,
     scene::{PICTURE, Phase, Scene, Undisturbed, WATCHED},
+    shared,
 };
 use testkit::proxy::{Calls, InjectedFault, parts};
 
@@ -185,6 +186,7 @@ const NONE: Points = Points::None;
 const OF_A_DOMAIN: Points = Points::Only(domain::OPERATIONS);
 const OF_A_NETWORK: Points = Points::Only(network::OPERATIONS);
 const OF_OPTIONS: Points = Points::Only(options::OPERATIONS);
+const OF_RULES: Points = Points::Only(shared::OPERATIONS);
 const OF_AN_ADDRESS: Points = Points::Only(&[
     "AllocateAddress",
     "CreateLaunchTemplate",
@@ -240,6 +242,8 @@ proofs! {
         direct, Kill, [Direct: OF_AN_ADDRESS, Undirect: OF_AN_ADDRESS];
     a_network_killed_after_any_call_is_completed_by_the_next:
         network, Kill, [Settle: OF_A_NETWORK, Leave: OF_A_NETWORK];
+    rules_killed_after_any_call_are_completed_by_the_next:
+        shared, Kill, [Share: OF_RULES, Reroute: OF_RULES, Swap: OF_RULES, Part: OF_RULES, Unshare: OF_RULES];
     on_moto_commands_killed_after_any_call_are_completed_by_the_next:
         moto, Kill, [Up: Points::AllBut(UNTAGGED_BY_MOTO), Pause: ALL, Resume: ALL, Down: ALL];
     on_moto_up_and_down_survive_a_reset_before_any_call:

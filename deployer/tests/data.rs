@@ -132,6 +132,50 @@ async fn down_keeps_what_keep_names() {
     cloud.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lifecycle_deletes_objects_that_are_there_only_if_it_is_confirmed() {
+    let (cloud, project) = up_with("name: data\nregion: us-east-1\nbuckets:\n  files: { protect: false }\n").await;
+    let bucket = "data-files-000000000000-us-east-1";
+    let days = async || {
+        let call = cloud.aws.s3.get_bucket_lifecycle_configuration().bucket(bucket);
+        let rules = call.send().await.expect("there are rules").rules.unwrap_or_default();
+        rules.iter().find(|rule| rule.id() == Some("deployer-objects")).and_then(|rule| rule.expiration()?.days())
+    };
+    let up = async |lifecycle: &str, arguments: &[&str]| {
+        project.describe(&format!(
+            "name: data\nregion: us-east-1\nbuckets:\n  files: {{ protect: false, lifecycle: {lifecycle} }}\n"
+        ));
+        cloud.run(&project, &[&["up", "--yes"], arguments].concat()).await
+    };
+    // An empty bucket has nothing to lose.
+    assert_eq!(up("{ expire_days: 30 }", &[]).await.code, 0);
+    assert_eq!(days().await, Some(30));
+    assert_eq!(up("{}", &[]).await.code, 0);
+    let put = cloud.aws.s3.put_object().bucket(bucket).key("a").body(b"a".to_vec().into());
+    put.send().await.expect("an object can be put");
+
+    let left = up("{ expire_days: 30 }", &[]).await;
+    assert_eq!((left.code, days().await), (3, None), "{}", left.all());
+    says(&left, "left bucket.files as it is: bucket.files deletes objects after 30 days; it holds 1 object");
+    says(&left, "deployer up --expire bucket.files");
+    let named = up("{ expire_days: 30 }", &["--expire", "bucket.files"]).await;
+    assert_eq!((named.code, days().await), (0, Some(30)), "{}", named.all());
+    assert_eq!(up("{ expire_days: 7 }", &[]).await.code, 3);
+    assert_eq!(days().await, Some(30), "sooner");
+    assert_eq!(up("{ expire_days: 60 }", &[]).await.code, 0);
+    assert_eq!(days().await, Some(60), "later");
+
+    // On a terminal, its name confirms it.
+    project.edit("expire_days: 60", "expire_days: 1");
+    let said = cloud.at_a_terminal(&project, &["up"], &["y", "yes"]).await;
+    assert_eq!((said.code, days().await), (3, Some(60)), "{}", said.all());
+    let said = cloud.at_a_terminal(&project, &["up"], &["y", bucket]).await;
+    assert!(said.stderr.contains(&format!("Type {bucket} to let it")), "{}", said.all());
+    assert_eq!((said.code, days().await), (0, Some(1)), "{}", said.all());
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
 /// Each deletion is confirmed on a terminal, which `script` provides.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_terminal_each_deletion_of_data_is_confirmed_by_name() {

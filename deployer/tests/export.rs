@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Project, SENSITIVE, STORED_VALUE, cloud::TestAws, domain};
+use support::{Project, SENSITIVE, STORED_VALUE, cloud::TestAws, domain, shared};
 use testkit::programs::{root, tool};
 
 /// The files of a folder as the parser of python-hcl2 reads them.
@@ -250,6 +250,32 @@ async fn a_domain_is_exported_with_its_certificate_and_records() {
     assert_eq!(*one(&alias, "name"), "${aws_lb.web.dns_name}");
     assert!(imports["aws_route53_record.web_a"].ends_with("_app.example.org_A"), "{imports:?}");
     assert!(imports["aws_route53_record.web_validation"].ends_with(".app.example.org_CNAME"), "{imports:?}");
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_that_share_a_load_balancer_are_exported_with_their_rules() {
+    let (cloud, project) = (TestAws::start().await, shared::project());
+    project.edit("    behind:", "    bake: 3m\n    behind:");
+    cloud.done(&project, &["up", "--yes"]).await;
+    cloud.done(&project, &["export", "terraform", "tf"]).await;
+    let files = parsed(&project.path().join("tf"));
+    let (all, imports) = (resources(&files), imports(&files));
+    assert_eq!(imports.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>());
+    assert_known(&all);
+    assert!(imports["aws_lb_listener_rule.api"].contains(":listener-rule/app/s-web/"), "{imports:?}");
+    let rule = &all["aws_lb_listener_rule.api"];
+    assert_eq!(*one(rule, "listener_arn"), "${aws_lb_listener.web.arn}");
+    assert_eq!(*one(one(rule, "action"), "target_group_arn"), "${aws_lb_target_group.api.arn}");
+    let path = one(one(one(rule, "condition"), "path_pattern"), "values").clone();
+    assert_eq!(path, serde_json::json!(["/environment"]));
+    let priority = shared::rules(&cloud.aws).await[0].priority().map(str::to_owned);
+    assert_eq!(Some(one(rule, "priority").to_string()), priority);
+    // The alarm counts the responses of the service's own targets.
+    let alarm = all["aws_cloudwatch_metric_alarm.api_target_5xx"].to_string();
+    assert!(alarm.contains("${aws_lb_target_group.api.arn_suffix}"), "{alarm}");
+    assert!(!all.keys().any(|address| address == "aws_lb.api" || address == "aws_lb_listener.api"), "{all:?}");
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }

@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, path::Path};
 use support::{
     domain, network, options,
     scene::{Phase, Scene, Undisturbed},
+    shared,
 };
 use testkit::proxy::{Calls, InjectedFault, is_read, parts};
 use tokio::sync::OnceCell;
@@ -46,6 +47,8 @@ static LIFE_WITHOUT_A_BALANCER: Life = Life::of(&[Phase::Direct, Phase::Undirect
 const OF_AN_ADDRESS: &[&str] = &["AllocateAddress", "DescribeAddresses", "DisassociateAddress", "ReleaseAddress"];
 /// The life of a stack with optional lines, of which only the calls for these are tried.
 static LIFE_WITH_OPTIONS: Life = Life::of(&[Phase::Up, Phase::Harden, Phase::Soften, Phase::Down]);
+/// The life of services behind one load balancer, of which only the calls for rules are tried.
+static LIFE_WITH_RULES: Life = Life::of(&[Phase::Share, Phase::Reroute, Phase::Swap, Phase::Part, Phase::Unshare]);
 /// How many lives are observed to learn the calls of each command: the number of polls differs between runs.
 const WATCHED: usize = 3;
 /// The number of lives in which every call is tried once. Each run tries calls that are far apart.
@@ -119,6 +122,10 @@ async fn every_call_for_an_address_survives(what: &str, fault: InjectedFault, ti
 
 async fn every_call_for_options_survives(what: &str, fault: InjectedFault, times: usize) {
     a_part_survives(Scene::local().await, &LIFE_WITH_OPTIONS, options::OPERATIONS, what, (fault, times)).await;
+}
+
+async fn every_call_for_rules_survives(what: &str, fault: InjectedFault, times: usize) {
+    a_part_survives(Scene::shared().await, &LIFE_WITH_RULES, shared::OPERATIONS, what, (fault, times)).await;
 }
 
 /// The calls of these operations alone.
@@ -308,6 +315,15 @@ macro_rules! proofs {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
                 every_call_for_options_survives($what, $fault, $times).await;
+            })*
+        }
+
+        mod for_rules {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                every_call_for_rules_survives($what, $fault, $times).await;
             })*
         }
     };

@@ -128,7 +128,7 @@ fn a_path_that_is_not_a_regular_file_is_named() {
     );
     project.done(&["up", "--local", "--yes"]);
     let fifo = project.path().join("fifo");
-    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let huge = project.path().join("huge");
     fs::File::create(&huge).unwrap().set_len(1 << 30).unwrap();
     for (path, kind) in [

@@ -375,6 +375,8 @@ async fn what_keeps_a_subnet_keeps_its_way_to_the_internet() {
 async fn a_gateway_that_lost_its_tags_is_adopted() {
     let cloud = TestAws::of_kind(AccountKind::NoDefaultVpc).await;
     let (project, hands) = (network::project(), network::Hands(&cloud.aws));
+    let nothing = cloud.done(&project, &["adopt"]).await;
+    assert!(nothing.stderr.contains("a network has no name to look for"), "{}", nothing.all());
     cloud.done(&project, &["up", "network", "--yes"]).await;
     let goal = inventory_of(&cloud).await;
     hands.disown_gateway().await;
@@ -388,6 +390,12 @@ async fn a_gateway_that_lost_its_tags_is_adopted() {
     // One of ours that is not attached, as earlier versions left it.
     hands.change("internet_gateway.own", "superfluous").await;
     cloud.done(&project, &["up", "network", "--yes", "--adopt", "internet_gateway.own"]).await;
+    assert_eq!(inventory_of(&cloud).await, goal);
+    assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
+    // The same by taking over all that exists.
+    hands.disown_gateway().await;
+    let adopted = cloud.done(&project, &["adopt", "--yes"]).await;
+    assert!(adopted.stderr.contains("took over 1 resource;"), "{}", adopted.all());
     assert_eq!(inventory_of(&cloud).await, goal);
     assert_eq!(cloud.run(&project, &["plan", "network", "--detailed-exitcode"]).await.code, 0);
     cloud.done(&project, &["down", "--yes"]).await;
@@ -466,6 +474,13 @@ async fn a_stack_in_the_default_network_does_not_move() {
     project.edit("network: own\n", "");
     let refused = cloud.run(&project, &["up", "--yes"]).await;
     assert!(refused.code == 1 && refused.stderr.contains("nothing was changed"), "{}", refused.all());
+    assert_eq!(inventory_of(&cloud).await, there);
+    // So it does with a new port, whose target group and instances would be new.
+    project.edit("port: 8080", "port: 8081");
+    let refused = cloud.run(&project, &["up", "--yes"]).await;
+    for words in ["load_balancer.web", "is in another network, and AWS cannot move it: nothing was changed"] {
+        assert!(refused.code == 1 && refused.stderr.contains(words), "{words}: {}", refused.all());
+    }
     assert_eq!(inventory_of(&cloud).await, there);
     cloud.done(&project, &["down", "--yes"]).await;
     assert_eq!(inventory_of(&cloud).await, Inventory::new());

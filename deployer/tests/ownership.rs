@@ -35,8 +35,19 @@ const OWNED: &[&str] = &[
 ];
 
 /// Kinds that are part of another resource, whose tags determine the owner.
-const INSIDE: &[&str] =
-    &["alias", "artifact", "default_action", "notification", "permissions", "scaling_policy", "validation_record"];
+const INSIDE: &[&str] = &[
+    "alias",
+    "artifact",
+    "default_action",
+    "notification",
+    "permissions",
+    "rule_action",
+    "scaling_policy",
+    "validation_record",
+];
+
+/// Kinds of services that share a load balancer, with tags of their own: tests/shared.rs.
+const SHARED: &[&str] = &["rule"];
 
 /// Kinds without a name: the one of another owner is another resource.
 const NAMELESS: &[&str] = &["certificate", "elastic_address", "internet_gateway", "route_table", "subnet", "vpc"];
@@ -303,12 +314,12 @@ async fn a_record_that_others_have_replaced_is_left_and_ours_beside_it_is_remove
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kind_is_left_out_of_these_lists() {
     let mut kinds = BTreeSet::new();
-    for scene in [Scene::local().await, Scene::domain().await, Scene::network().await] {
+    for scene in [Scene::local().await, Scene::domain().await, Scene::network().await, Scene::shared().await] {
         let created = to_be_made(&scene.run(&["plan"]).await);
         kinds.extend(created.iter().filter_map(|address| address.split('.').next()).map(str::to_owned));
         scene.end().await;
     }
     let owned = OWNED.iter().filter_map(|address| address.split('.').next());
-    let listed = owned.chain(INSIDE.iter().copied()).chain(NAMELESS.iter().copied());
+    let listed = owned.chain(INSIDE.iter().copied()).chain([NAMELESS, SHARED].concat());
     assert_eq!(kinds, listed.map(str::to_owned).collect());
 }

@@ -11,6 +11,7 @@ use compute::Compute;
 use compute::{cloudwatch, service_quotas};
 use domains::Authority;
 use domains::route53::Route53;
+use functions::lambda::Lambda;
 use identity::credentials::{Access, Identity, user_arn};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Denial};
@@ -260,6 +261,15 @@ impl Services {
         };
         let asked = Asked { call, request, region, entity_arn: &entity_arn };
         let mut needs = asked.needs();
+        if call.service == "s3" {
+            needs.extend(self.regions.of_bucket(request).s3.key_needs(&asked));
+        }
+        if let Some(region) = here.as_ref().filter(|_| call.service == "dynamodb") {
+            needs.extend(region.dynamodb.key_needs(call, &needs));
+        }
+        if let Some(region) = here.as_ref().filter(|_| call.service == "lambda") {
+            needs.extend(region.lambda.key_needs(&asked));
+        }
         if let Some(region) = &here {
             let role_of = |profile: &str| self.iam.role_arn(&self.iam.role_of_profile(profile)?);
             needs.extend(region.compute.launch_needs(&asked, &role_of));
@@ -331,7 +341,10 @@ impl Services {
             }
             "lambda" => {
                 let answer = region.lambda.answer(call, request).await;
-                answer.map(|answer| without_hidden_tags(call, answer, caller))
+                answer.map(|answer| {
+                    let answer = without_hidden_tags(call, answer, caller);
+                    without_hidden_environment(answer, caller, &region.lambda)
+                })
             }
             "logs" => region.logs.answer(call),
             "monitoring" => cloudwatch::answer(call, &region.compute),
@@ -364,6 +377,42 @@ fn without_hidden_tags(call: &Call, answer: Response, caller: &Caller) -> Respon
     let (head, _) = answer.into_parts();
     Response::from_parts(head, function.to_string().into())
 }
+
+/// Replaces the environment of a function by an error, unless the caller may use the key that it is encrypted with
+/// (docs/aws.md §7.1).
+fn without_hidden_environment(answer: Response, caller: &Caller, lambda: &Lambda) -> Response {
+    if !answer.status().is_success() || caller.may_everything() {
+        return answer;
+    }
+    let Ok(mut document) = serde_json::from_slice::<serde_json::Value>(answer.body()) else { return answer };
+    let mut hidden = false;
+    let mut open = vec![&mut document];
+    while let Some(part) = open.pop() {
+        let denial = part["KMSKeyArn"].as_str().and_then(|key| caller.may(&lambda.need_to_see(key)?).err());
+        if let Some(denial) = denial.filter(|_| part["Environment"].is_object()) {
+            let error = serde_json::json!({ "ErrorCode": "AccessDeniedException", "Message": denial.text() });
+            part["Environment"] = serde_json::json!({ "Error": error });
+            hidden = true;
+        }
+        match part {
+            // A configuration may be the answer, or in it.
+            serde_json::Value::Object(members) => {
+                let below = members.iter_mut().filter(|(name, _)| BELOW.contains(&name.as_str()));
+                open.extend(below.map(|(_, value)| value));
+            }
+            serde_json::Value::Array(items) => open.extend(items),
+            _ => (),
+        }
+    }
+    if !hidden {
+        return answer;
+    }
+    let (head, _) = answer.into_parts();
+    Response::from_parts(head, document.to_string().into())
+}
+
+/// The members of answers that hold configurations of functions.
+const BELOW: &[&str] = &["Configuration", "Functions", "Versions"];
 
 /// How far this server's clock is ahead under `clock-skew`: more than the tolerance of signatures.
 const SKEW: Duration = Duration::minutes(20);

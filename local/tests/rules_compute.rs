@@ -53,7 +53,6 @@ type Call = (&'static str, &'static str, &'static [(&'static str, &'static str)]
 const NOT_CARRIED_OUT: &[Call] = &[
     ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.InstanceMarketOptions.MarketType", "spot")]),
     ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.NetworkInterface.1.SubnetId", "subnet-1")]),
-    ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.BlockDeviceMapping.1.Ebs.KmsKeyId", "k")]),
     ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.HibernationOptions.Configured", "true")]),
     ("ec2", "StopInstances", &[("Hibernate", "true")]),
     ("ec2", "AuthorizeSecurityGroupIngress", &[("IpPermissions.1.PrefixListIds.1.PrefixListId", "pl-1")]),

@@ -30,7 +30,7 @@ const tags = new Map(); // question → the version of its latest answer
 
 /**
  * Up to `limit` posts of one user, with one label, or of all, newest first, with the cursor of the older ones; null if
- * there are none.
+ * there are none. For an older answer, from worker.js, `problem` is the reason why there is no newer one.
  */
 export async function list({ user, label }, limit, cursor) {
   return ask(questionOf({ user, label }, limit, cursor));
@@ -47,12 +47,12 @@ function questionOf({ user, label }, limit, cursor) {
 }
 
 async function ask(question, tag) {
-  const { data, headers, status } = await call("GET", `/posts?${question}`, { tag });
+  const { data, headers, status, problem } = await call("GET", `/posts?${question}`, { tag });
   if (status === 304) return null;
   if (!Array.isArray(data)) throw new Refusal(0, "no list");
   // During a roll-out the previous version may answer: it lacks this order, but returns all posts without a limit.
   if (data.length > 1 && data[0].id < data.at(-1).id) return everything(new URLSearchParams(question).get("user"));
-  return { posts: data, next: headers.get("Next-Cursor"), question, tag: headers.get("ETag") };
+  return { posts: data, next: headers.get("Next-Cursor"), question, tag: headers.get("ETag"), problem };
 }
 
 /** Makes `listIfChanged` compare with this list, which is shown or announced. One that is dropped does not count. */
@@ -65,9 +65,10 @@ async function everything(user) {
   return { posts: data.reverse(), next: null };
 }
 
-/** One post. */
+/** One post, as a list. */
 export async function read(user, id) {
-  return (await call("GET", `/posts/${encodeURIComponent(id)}?${new URLSearchParams({ user })}`)).data;
+  const { data, problem } = await call("GET", `/posts/${encodeURIComponent(id)}?${new URLSearchParams({ user })}`);
+  return { posts: [data], next: null, problem };
 }
 
 export async function write(title, body, alt) {
@@ -106,7 +107,9 @@ async function call(method, path, { body, tag, keepalive } = {}) {
   }
   const data = parse(await answer.text().catch(() => ""));
   if (!answer.ok && answer.status !== 304) throw new Refusal(answer.status, data?.message ?? answer.statusText);
-  return { data, headers: answer.headers, status: answer.status };
+  const kept = answer.headers.get("Kept");
+  const problem = kept === null ? null : new Refusal(Number(kept), "an older answer");
+  return { data, headers: answer.headers, status: answer.status, problem };
 }
 
 function parse(text) {

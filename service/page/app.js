@@ -17,7 +17,7 @@
 //   #notice                             the result of the last action, for screen readers
 
 import { authorPath } from "/address.js";
-import { drawPost, ghosts, isMine, lookOf, showPercent, titleOf } from "/card.js";
+import { drawPost, ghosts, lookOf, titleOf } from "/card.js";
 import * as composer from "/composer.js";
 import { $, avatarOf } from "/elements.js";
 import { commitAll } from "/erase.js";
@@ -27,12 +27,13 @@ import * as lightbox from "/lightbox.js";
 import * as login from "/login.js";
 import * as navigation from "/navigation.js";
 import { explain } from "/notice.js";
+import * as offline from "/offline.js";
 import { pictureIn } from "/picture.js";
 import * as session from "/session.js";
 import { share } from "/share.js";
 import { isReady, onChange, PAGE, state } from "/state.js";
 import { keepTimes } from "/times.js";
-import { attach, resume } from "/upload.js";
+import { attach, resume, stopUpload } from "/upload.js";
 import { say, translate } from "/words.js";
 
 /** How many pages are added by scrolling; the rest by the button, so that the foot of the page can be reached. */
@@ -50,14 +51,18 @@ function render() {
   // From the beginning where possible: what appears later would move the list.
   $("intro").hidden = Boolean(user) || !session.isVisitor() || view.kind !== "feed" || posts?.length === 0;
   $("problem").hidden = !problem;
-  $("problem-text").textContent = problem ? `${explain(problem)}${posts ? ` ${say("stillShown")}` : ""}` : "";
+  // With posts to read, it is a note rather than an error.
+  $("problem").classList.toggle("mild", Boolean(posts));
+  const why = problem ? `${explain(problem)}${posts ? ` ${say("stillShown")}` : ""}` : "";
+  // Written only if it is another one: it would be read out again.
+  if ($("problem-text").textContent !== why) $("problem-text").textContent = why;
   $("newer").hidden = !newer;
   $("newer").textContent = newer ? say("newer", newer.count) : "";
   renderEmpty(missing);
   $("more").hidden = missing || !posts || (posts.length <= state.shown && !state.next);
   $("posts").hidden = missing;
   $("posts").setAttribute("aria-busy", String(!posts && !problem && !missing));
-  $("posts").classList.toggle("grid", view.kind === "author");
+  for (const element of [$("posts"), $("posts").parentElement]) element.classList.toggle("grid", view.kind === "author");
   renderPosts();
 }
 
@@ -97,7 +102,7 @@ function renderHeading(missing) {
     $("profile-avatar").replaceWith(avatar);
   }
   $("profile-avatar").hidden = view.kind !== "author";
-  $("profile-count").textContent = view.kind === "label" ? say("labelMore") : posts ? say("count", posts.length, Boolean(state.next)) : "\u00a0";
+  $("profile-count").textContent = view.kind === "label" ? say("labelMore") : posts ? say("count", posts.length, state.partial || Boolean(state.next)) : "\u00a0";
   $("logout").hidden = !(view.kind === "author" && user && session.isName(view.user, user));
 }
 
@@ -132,20 +137,19 @@ function renderPosts() {
     element.remove();
     drawn.delete(id);
   }
+  let last = null;
   wanted.forEach((post, place) => {
     const element = elementOf(post, place);
-    if (list.children[place] !== element) list.insertBefore(element, list.children[place] ?? null);
+    const next = last ? last.nextElementSibling : list.firstElementChild;
+    if (next !== element) list.insertBefore(element, next);
+    last = element;
   });
 }
 
 function elementOf(post, place) {
   const look = lookOf(post);
   const known = drawn.get(post.id);
-  if (known?.look === look) {
-    const upload = isMine(post) && state.uploads.get(post.id);
-    if (upload) showPercent(known.element, upload);
-    return known.element;
-  }
+  if (known?.look === look) return known.element;
   const element = drawPost(post, place < 2);
   if (known) {
     const focused = known.element.contains(document.activeElement) ? document.activeElement : null;
@@ -173,7 +177,7 @@ function logOut() {
   commitAll();
   session.logOut();
   state.user = "";
-  state.uploads.clear();
+  for (const id of [...state.uploads.keys()]) stopUpload(id);
   state.troubles.clear();
   composer.clear();
   navigation.go("/");
@@ -240,6 +244,7 @@ async function start() {
   // A file dropped outside a drop zone must not replace the page.
   for (const event of ["dragover", "drop"]) addEventListener(event, (drag) => drag.preventDefault());
   keepTimes($("posts"));
+  offline.start();
   resume();
   render();
   load();

@@ -39,9 +39,10 @@ export function altOf(post) {
 
 /** What a card shows: it is drawn again when this changes. */
 export function lookOf(post) {
-  const upload = isMine(post) ? state.uploads.get(post.id) : undefined;
+  const mine = isMine(post);
+  const upload = mine ? state.uploads.get(post.id) : undefined;
   const { title, body, labels, reason, alt, width, height, id } = post;
-  return JSON.stringify([title, body, picturePath(post), labels, reason, alt, width, height, isMine(post), upload?.phase, upload?.why, upload?.preview, state.going.has(id), state.troubles.get(id), state.view.kind]);
+  return JSON.stringify([title, body, picturePath(post), labels, reason, alt, width, height, mine, upload?.phase, upload?.why, upload?.preview, state.going.has(id), state.troubles.get(id), state.tries.get(id), state.view.kind]);
 }
 
 export function drawPost(post, early) {
@@ -156,11 +157,13 @@ function drawState(post, upload) {
   return box;
 }
 
-export function showPercent(element, upload) {
-  const bar = element.querySelector("progress");
+/** Shows the progress of an upload without drawing anything else: it changes a hundred times. */
+export function showPercent(id, { percent }) {
+  const card = document.querySelector(`#posts [data-id="${CSS.escape(id)}"]`);
+  const bar = card?.querySelector("progress");
   if (!bar) return;
-  bar.value = upload.percent;
-  element.querySelector(".text-of-state").textContent = say("sending", upload.percent);
+  bar.value = percent;
+  card.querySelector(".text-of-state").textContent = say("sending", percent);
 }
 
 function drawLabels(post) {

@@ -6,7 +6,7 @@ import { refused } from "/login.js";
 import { go } from "/navigation.js";
 import { announce } from "/notice.js";
 import { changed, state } from "/state.js";
-import { forgetUpload } from "/upload.js";
+import { stopUpload } from "/upload.js";
 import { say } from "/words.js";
 
 /** Milliseconds in which a deletion can be undone. */
@@ -46,7 +46,7 @@ export async function commit(id) {
     return changed();
   }
   state.going.delete(id);
-  forgetUpload(id);
+  stopUpload(id);
   forget(id);
   if (state.view.kind === "post" && state.view.id === id) return go("/", { replace: true });
   changed();

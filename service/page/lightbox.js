@@ -66,12 +66,14 @@ function pictures() {
   return (state.posts ?? []).slice(0, state.shown).filter((post) => post.image && !state.going.has(post.id));
 }
 
+/** Shows the next picture, or the one before; returns whether there is one. */
 function step(way) {
   const all = pictures();
   const post = all[all.findIndex((post) => post.id === shown) + way];
-  if (!post) return;
+  if (!post) return false;
   history.replaceState({ ...history.state, box: post.id }, "");
   show(post);
+  return true;
 }
 
 function show(post) {
@@ -98,17 +100,37 @@ function isZoomed() {
   return (window.visualViewport?.scale ?? 1) > 1.05;
 }
 
-/** Sideways to the next picture, down to close. With two fingers, the browser zooms; then one finger moves the picture. */
+/**
+ * Sideways to the next picture, down to close; the picture follows the finger. With two fingers, the browser zooms; then one
+ * finger moves the picture.
+ */
 function swipe(stage) {
+  const image = $("lightbox-image");
   let start = null;
-  window.visualViewport?.addEventListener("resize", () => stage.classList.toggle("zoomed", isZoomed()));
-  stage.addEventListener("pointerdown", (event) => (start = event.isPrimary && event.pointerType !== "mouse" ? event : null));
-  stage.addEventListener("pointercancel", () => (start = null));
-  stage.addEventListener("pointerup", (event) => {
-    if (!start || isZoomed()) return;
-    const [x, y] = [event.clientX - start.clientX, event.clientY - start.clientY];
+  const wayTo = (event) => [event.clientX - start.clientX, event.clientY - start.clientY];
+  const letGo = ({ slides }) => {
     start = null;
-    if (Math.abs(x) > SWIPE && Math.abs(x) > Math.abs(y)) step(x < 0 ? 1 : -1);
-    else if (y > 2 * SWIPE) leaveBox();
+    image.classList.toggle("sliding", slides);
+    image.style.translate = "";
+  };
+  window.visualViewport?.addEventListener("resize", () => stage.classList.toggle("zoomed", isZoomed()));
+  stage.addEventListener("pointerdown", (event) => {
+    letGo({ slides: false });
+    if (event.isPrimary && event.pointerType !== "mouse") start = event;
+  });
+  stage.addEventListener("pointercancel", () => letGo({ slides: true }));
+  stage.addEventListener("pointermove", (event) => {
+    if (!start || !event.isPrimary || isZoomed()) return;
+    const [x, y] = wayTo(event);
+    image.style.translate = Math.abs(x) > Math.abs(y) ? `${x}px 0` : `0 ${Math.max(0, y)}px`;
+  });
+  stage.addEventListener("pointerup", (event) => {
+    if (!start) return;
+    const [x, y] = isZoomed() ? [0, 0] : wayTo(event);
+    const sideways = Math.abs(x) > SWIPE && Math.abs(x) > Math.abs(y);
+    const down = !sideways && y > 2 * SWIPE;
+    // Beyond the first and the last picture there is none: it slides back.
+    letGo({ slides: !down && !(sideways && step(x < 0 ? 1 : -1)) });
+    if (down) leaveBox();
   });
 }

@@ -63,13 +63,13 @@ function enter(memory) {
   path = location.pathname;
   supersede();
   const { posts = null, next = null, shown = PAGE } = memory ?? {};
-  Object.assign(state, { view: viewAt(path), posts, next, shown, problem: null, newer: null, missing: false });
+  Object.assign(state, { view: viewAt(path), posts, next, shown, problem: null, partial: false, newer: null, missing: false });
   changed();
   load();
 }
 
 function keep() {
-  kept.set(place, { path, posts: state.posts, next: state.next, shown: state.shown, top: topPost() });
+  kept.set(place, { path, posts: state.partial ? null : state.posts, next: state.next, shown: state.shown, top: topPost() });
   if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
 }
 

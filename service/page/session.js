@@ -53,9 +53,14 @@ export function logIn(text) {
   return user;
 }
 
+/** Names → their normalized forms: every change of the page asks for those of all posts. */
+const spellings = new Map();
+
 /** Whether a post of this name is the user's. Names in tokens are exact; typed ones are normalized. */
 export function isName(name, user) {
-  return byToken() ? name === user : spelled(name) === user;
+  if (byToken()) return name === user;
+  if (!spellings.has(name)) spellings.set(name, spelled(name));
+  return spellings.get(name) === user;
 }
 
 export function logOut() {

@@ -9,6 +9,7 @@ export const state = {
   posts: null, // the newest first; null until loaded
   next: null, // the cursor of the older posts; null if there are none
   problem: null,
+  partial: false, // whether `posts` are those that other views have loaded, while the service cannot be reached
   shown: PAGE,
   newer: null, // a newer first page, which waits until the user asks for it
   // post id → { phase: sending | looking | late | failed, percent, preview, ratio, file, before, control }; for a picture
@@ -16,6 +17,7 @@ export const state = {
   uploads: new Map(),
   going: new Map(), // ids of deleted posts that can still be restored → their timers
   troubles: new Map(), // post id → why the latest action on the post failed
+  tries: new Map(), // post id → how often its picture was loaded again after the service could not be reached
 };
 
 let begin;

@@ -27,6 +27,10 @@ export function fullDate(time) {
 /** Keeps the times below an element up to date. */
 export function keepTimes(root) {
   setInterval(() => {
-    for (const time of root.querySelectorAll("time")) time.textContent = ago(new Date(time.dateTime));
+    for (const time of root.querySelectorAll("time")) {
+      const text = ago(new Date(time.dateTime));
+      // Most stay as they are, and would be laid out again.
+      if (time.textContent !== text) time.textContent = text;
+    }
   }, 60_000);
 }

@@ -1,6 +1,7 @@
 // Pictures on their way: sent with progress, cancelled, and then awaited until their labels are there.
 
 import * as api from "/api.js";
+import { showPercent } from "/card.js";
 import { compose } from "/composer.js";
 import { forget, load } from "/feed.js";
 import { labelName } from "/labels.js";
@@ -47,11 +48,12 @@ export async function attach(id, file) {
   const control = new AbortController();
   const upload = { phase: "sending", percent: 0, preview: URL.createObjectURL(picture), ratio: picture.ratio, file: picture, before, control };
   state.uploads.set(id, upload);
+  addEventListener("beforeunload", askToStay);
   changed();
   try {
     const progress = (percent) => {
       upload.percent = percent;
-      changed();
+      if (state.uploads.get(id) === upload) showPercent(id, upload);
     };
     await api.upload(id, picture, progress, control.signal);
     // Another picture may have been chosen meanwhile, which is still being sent.
@@ -63,14 +65,24 @@ export async function attach(id, file) {
     changed();
     // The post may have been deleted elsewhere.
     if (problem.status === 404) load();
+  } finally {
+    if (!isSending()) removeEventListener("beforeunload", askToStay);
   }
+}
+
+function isSending() {
+  return [...state.uploads.values()].some(({ phase }) => phase === "sending");
+}
+
+/** Has the browser ask before the page ends while a picture is being sent, which would be lost. */
+function askToStay(event) {
+  event.preventDefault();
 }
 
 /** Stops sending a picture. A post that has nothing else goes back to the form. */
 export async function cancel(post) {
   const upload = state.uploads.get(post.id);
-  upload.control.abort();
-  forgetUpload(post.id);
+  stopUpload(post.id);
   announce(say("cancelled"));
   if (!post.title && !post.body && !post.image) {
     forget(post.id);
@@ -87,6 +99,12 @@ export function finish(post, { preview }) {
   post.preview = preview;
   if (preview) setTimeout(() => URL.revokeObjectURL(preview), 10_000);
   announce(found(post));
+}
+
+/** Stops sending the picture of a post, if one is being sent. */
+export function stopUpload(id) {
+  state.uploads.get(id)?.control?.abort();
+  forgetUpload(id);
 }
 
 export function forgetUpload(id) {

@@ -24,6 +24,12 @@ pub fn principal(service: &'static str, partition: &str) -> &'static str {
     }
 }
 
+/// The values of `kms:ViaService` for a service in a region, such as `s3` (docs/aws.md §2.7).
+pub fn via(service: &str, region: &str) -> Vec<String> {
+    let host = format!("{service}.{region}.amazonaws.com");
+    if of(region) == CHINA { vec![format!("{host}.cn"), host] } else { vec![host] }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,6 +37,12 @@ mod tests {
     #[test]
     fn the_partition_follows_from_the_region() {
         assert_eq!(["us-east-1", "cn-north-1", "us-gov-west-1"].map(of), ["aws", "aws-cn", "aws-us-gov"]);
+    }
+
+    #[test]
+    fn a_key_is_used_by_way_of_the_services_of_its_region() {
+        assert_eq!(via("s3", "eu-west-3"), ["s3.eu-west-3.amazonaws.com"]);
+        assert_eq!(via("s3", "cn-north-1"), ["s3.cn-north-1.amazonaws.com.cn", "s3.cn-north-1.amazonaws.com"]);
     }
 
     #[test]

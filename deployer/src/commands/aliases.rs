@@ -41,7 +41,7 @@ const ALIASES: &[CommandAlias] = &[
     CommandAlias { theirs: &["help"], ours: Command("--help") },
     CommandAlias { theirs: &["version"], ours: Command("--version") },
     CommandAlias { theirs: &["eject"], ours: Command("export terraform DIR") },
-    CommandAlias { theirs: &["import", "adopt"], ours: Command("up --adopt KIND.NAME") },
+    CommandAlias { theirs: &["import"], ours: Command("adopt") },
     CommandAlias { theirs: &["undo", "revert"], ours: Command("rollback") },
     CommandAlias { theirs: &["stop", "suspend", "hibernate"], ours: Command("pause") },
     CommandAlias { theirs: &["start", "unpause"], ours: Command("resume") },

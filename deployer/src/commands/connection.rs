@@ -73,7 +73,7 @@ fn check_local_region(region: &str) -> Result<(), Failure> {
 
 #[cfg(not(feature = "local"))]
 pub(super) fn no_local_aws() -> Failure {
-    Failure::usage("this build has no local AWS (cargo feature `local`)")
+    Failure::usage("this build has no local AWS").hint(crate::machine::platform::INSTEAD_OF_LOCAL)
 }
 
 /// The error for a command that needs a local AWS and does not start one.

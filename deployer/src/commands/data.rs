@@ -1,7 +1,8 @@
 //! Tables and buckets that `stack.yaml` no longer describes: `up` deletes only those that are named.
 
-use super::{Session, unless_stopped};
+use super::{Session, expiry, unless_stopped};
 use crate::{
+    config::ACCOUNT_REGIONAL,
     engine::{Address, Plan, Planned, Step},
     output::{
         exit::{Exit, Failure},
@@ -25,6 +26,8 @@ const UNNAMED: &str = "it was not named for deletion";
 pub struct RetainedData {
     unnamed: Vec<(Address, String)>,
     protected: Vec<Address>,
+    /// Buckets whose rules would have deleted objects, and what they would have deleted.
+    pub(super) unexpired: Vec<(Address, String)>,
 }
 
 impl Session {
@@ -81,7 +84,7 @@ impl Session {
     }
 
     /// `table.postagram-likes` as in plans, or `table.likes` or `tables.likes` as it was in `stack.yaml`.
-    fn means(&self, name: &str, line: &Planned) -> bool {
+    pub(super) fn means(&self, name: &str, line: &Planned) -> bool {
         let Some((kind, name)) = name.split_once('.') else { return false };
         let kind = kind.strip_suffix('s').unwrap_or(kind);
         kind == line.address.kind && [&*line.address.key, &line.name, self.entry_of(line)].contains(&name)
@@ -90,7 +93,8 @@ impl Session {
     /// The name of its entry in `stack.yaml`, present or former.
     fn entry_of<'a>(&self, line: &'a Planned) -> &'a str {
         let name = line.name.strip_prefix(&format!("{}-", self.config.name)).unwrap_or(&line.name);
-        name.strip_suffix(&format!("-{}-{}", self.site.account, self.site.region)).unwrap_or(name)
+        let global = name.strip_suffix(ACCOUNT_REGIONAL).unwrap_or(name);
+        global.strip_suffix(&format!("-{}-{}", self.site.account, self.site.region)).unwrap_or(name)
     }
 }
 
@@ -98,6 +102,9 @@ impl RetainedData {
     /// Keeps the same resources in a later plan.
     pub fn leave(&self, plan: &mut Plan) {
         for line in &mut plan.lines {
+            if self.unexpired.iter().any(|(left, _)| *left == line.address) {
+                line.step = Step::Keep;
+            }
             if matches!(line.step, Step::Delete { .. })
                 && self.unnamed.iter().any(|(retained, _)| *retained == line.address)
             {
@@ -108,7 +115,8 @@ impl RetainedData {
 
     /// Reports the resources kept, and how to delete them. Returns the exit code.
     pub fn conclude(self, exit: Exit) -> Exit {
-        let RetainedData { unnamed, protected } = self;
+        let exit = expiry::conclude(&self, exit);
+        let RetainedData { unnamed, protected, unexpired: _ } = self;
         for (address, loss) in &unnamed {
             report::say(format!("kept {address}{loss}, which is no longer in stack.yaml"));
         }

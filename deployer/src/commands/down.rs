@@ -227,8 +227,10 @@ fn is_group_of(group: &str, service: &str) -> bool {
     let Some(rest) = group.strip_prefix(service) else { return false };
     let rest =
         [INTERNAL_SUFFIX, DIRECT_SUFFIX].into_iter().find_map(|suffix| rest.strip_prefix(suffix)).unwrap_or(rest);
-    let rest = rest.strip_prefix('-');
-    rest.is_some_and(|rest| rest == "lb" || rest.bytes().all(|byte| byte.is_ascii_digit()))
+    let Some(rest) = rest.strip_prefix('-') else { return false };
+    // The name of a service that has the load balancer may follow the port.
+    let port = rest.split_once('-').map_or(rest, |(port, _)| port);
+    rest == "lb" || port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Reads everything once more, so that the report of the deletion is AWS's answer and not our assumption.
@@ -327,7 +329,11 @@ mod tests {
     fn the_groups_of_a_service_are_not_those_of_another_whose_name_begins_with_its_name() {
         for (group, is_its) in [
             ("s-web-8080", true),
+            ("s-web-8080-front", true),
+            ("s-web-internal-8080", true),
+            ("s-web-direct-80", true),
             ("s-web-lb", true),
+            ("s-web-internal-lb", true),
             ("s-web", false),
             ("s-web-api-8080", false),
             ("s-web-api-lb", false),

@@ -21,7 +21,7 @@ const CLOCKS_DIFFER_S: i64 = 60;
 const USUAL: Duration = Duration::from_secs(180);
 
 /// A service, and its existing resources.
-pub struct Behind<'a> {
+pub struct Awaited<'a> {
     /// The service.
     pub front: &'a Front,
     /// The name of its Auto Scaling group.
@@ -30,15 +30,15 @@ pub struct Behind<'a> {
     pub targets: Option<String>,
 }
 
-impl Behind<'_> {
+impl Awaited<'_> {
     /// A service whose resources exist.
-    pub fn of<'a>(front: &'a Front, outputs: &Outputs) -> Option<Behind<'a>> {
+    pub fn of<'a>(front: &'a Front, outputs: &Outputs) -> Option<Awaited<'a>> {
         let group = outputs.get(front.group)?;
         let targets = match front.target_group {
             Some(targets) => Some(outputs.get(targets)?.arn),
             None => None,
         };
-        Some(Behind { front, group: group.name, targets })
+        Some(Awaited { front, group: group.name, targets })
     }
 
     async fn look(&self, session: &Session) -> Result<Health, Fault> {
@@ -51,7 +51,7 @@ impl Behind<'_> {
 }
 
 /// Waits until all of these services are healthy. Returns those that are not.
-pub async fn await_all(session: &Session, services: &[Behind<'_>], limit: Duration) -> Vec<Outcome> {
+pub async fn await_all(session: &Session, services: &[Awaited<'_>], limit: Duration) -> Vec<Outcome> {
     let count = Count { done: 0, all: services.len(), what: "healthy" };
     let board = Board::following(count, session.schedule.lock().clone());
     let waited = watched(board, None, async |pace, board| {
@@ -68,7 +68,7 @@ pub async fn await_all(session: &Session, services: &[Behind<'_>], limit: Durati
 /// limit see docs/aws.md §0.2 (`ASG_CAPACITY`).
 async fn await_healthy(
     session: &Session,
-    service: &Behind<'_>,
+    service: &Awaited<'_>,
     limit: Duration,
     pace: &Pace,
     board: &Board,

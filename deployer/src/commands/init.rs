@@ -78,7 +78,7 @@ fn ships_all(config: &Config, shipped: &Shipped) -> bool {
     let mut programs = functions.chain(config.services.values().map(|service| &service.program));
     programs.all(|program| match program {
         Program::Package(package) => shipped.program(package, PLATFORM).is_some(),
-        Program::Binary(_) | Program::Files(_) => true,
+        Program::Binary(_) | Program::Files(_) | Program::Managed(_) => true,
     })
 }
 

@@ -1,6 +1,6 @@
 //! The layout of a session's stack: its programs, its page and its plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
 
@@ -12,10 +12,10 @@ use crate::{
     },
     config::{Balancer, Config},
     cost::difference::{self, Difference},
-    engine::{Plan, Planned, Resource as _, Step},
+    engine::{self, Owner, Plan, Planned, Resource as _, Step},
     kinds::{
         self, auto_scaling_group::AutoScalingGroup, elastic_address::ElasticAddress, load_balancer::LoadBalancer,
-        target_group::TargetGroup, vpc::Vpc,
+        rule::foreign, target_group::TargetGroup, vpc::Vpc,
     },
     output::{
         exit::{Exit, Failure},
@@ -33,6 +33,7 @@ impl Session {
     pub(super) async fn programs(&self, targets: &[String]) -> Result<Programs, Failure> {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         warn_of_exposed(&self.config, &self.file);
+        self.warn_of_keys();
         self.check_images(wanted).await?;
         stored_values::refuse(self.find_stored_values(wanted).await?)?;
         let mut build = report::Build::default();
@@ -44,6 +45,15 @@ impl Session {
             report::warning(&format!("{place}: this program runs here and would not start on AWS: {unfit}"));
         }
         Ok(built)
+    }
+
+    /// The local AWS cannot know which keys exist.
+    fn warn_of_keys(&self) {
+        let keys = self.config.keys();
+        if let Some((path, _)) = keys.first().filter(|_| self.site.account == kinds::bucket::LOCAL_ACCOUNT) {
+            let place = place(&self.config, &self.file, path).unwrap_or_default();
+            report::warning(&format!("{place}: there is no KMS here, so every key counts as existing"));
+        }
     }
 
     /// Whether a target needs this entry. Other entries keep their current program.
@@ -116,6 +126,22 @@ impl Session {
         self.see(&plan);
         self.check_addresses(&plan)?;
         self.refuse_move(&plan)?;
+        self.check_rules(&page, &plan, adopt).await?;
+        Ok((page, plan))
+    }
+
+    /// The plan for everything that `stack.yaml` describes, with the owner of each resource, and its page. Does not search
+    /// for orphans, since nothing is removed.
+    pub(super) async fn list_owners(&self, programs: &Programs) -> Result<(Page, Plan), Failure> {
+        unless_stopped(self.read_owners(programs)).await
+    }
+
+    async fn read_owners(&self, programs: &Programs) -> Result<(Page, Plan), Failure> {
+        let network = self.network_now().await?;
+        let mut page = self.page_in(network.as_ref(), programs);
+        page.stack.list_owners();
+        let plan = page.stack.plan(&self.aws, None).await.map_err(|error| self.located(error))?;
+        self.note(plan.span);
         Ok((page, plan))
     }
 
@@ -130,17 +156,46 @@ impl Session {
         }
     }
 
-    /// Rejects a plan that would make a network for services that are in another one, before anything is created.
+    /// Rejects a plan with a rule whose priority a rule of another owner has, before anything is changed. A rule that is
+    /// adopted counts as ours.
+    async fn check_rules(&self, page: &Page, plan: &Plan, adopt: &[String]) -> Result<(), Failure> {
+        let mut known: BTreeMap<String, BTreeMap<i32, Owner>> = BTreeMap::new();
+        for rule in &page.rules {
+            let Some(listener) = plan.outputs().get(rule.listener) else { continue };
+            if !known.contains_key(&listener.arn) {
+                let foreign = engine::look(|| foreign(&self.aws, &listener.arn, page.stack.name())).await;
+                let foreign = foreign.map_err(|fault| self.failed("read the rules of a listener", fault))?;
+                known.insert(listener.arn.clone(), foreign);
+            }
+            let Some(owner) = known[&listener.arn].get(&rule.priority) else { continue };
+            let (what, is_free) = (rule.address.clone(), owner.is_unowned());
+            let is_adopted = adopt.iter().any(|name| [name.clone(), singular(name)].contains(&what.to_string()));
+            if let Some(owner) = owner.foreign_to(page.stack.name()).filter(|_| !(is_free && is_adopted)) {
+                return Err(self.located(engine::Error::Foreign { what, name: rule.name.clone(), owner, is_free }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rejects a plan for services that are in another network than they should be, before anything is changed. A plan
+    /// alone does not show it while something else that they use is still to be made.
     fn refuse_move(&self, plan: &Plan) -> Result<(), Failure> {
-        let is_new = plan.lines.iter().any(|line| line.address.kind == Vpc::KIND && line.step == Step::Create);
-        let stands = |line: &&Planned| {
-            let is_fixed = [LoadBalancer::KIND, TargetGroup::KIND].contains(&line.address.kind);
-            is_fixed && !line.address.section.is_empty() && line.step != Step::Create
+        let Some(network) = &self.network else { return Ok(()) };
+        let own = plan.lines.iter().find(|line| line.address.kind == Vpc::KIND && !line.address.section.is_empty());
+        let wanted = match own {
+            Some(line) => line.found::<Vpc>().map(|(_, live)| live.output.id.as_str()),
+            None if network.vpc.is_empty() => return Ok(()),
+            None => Some(network.vpc.as_str()),
         };
-        match plan.lines.iter().find(stands).filter(|_| is_new) {
+        let moves = |line: &&Planned| vpc_of(line).is_some_and(|there| Some(there) != wanted);
+        match plan.lines.iter().find(moves) {
             Some(line) => Err(Failure::new(
                 Exit::Failed,
-                anyhow!("{} ({}) is in another network, and AWS cannot move it", line.address, line.name),
+                anyhow!(
+                    "{} ({}) is in another network, and AWS cannot move it: nothing was changed",
+                    line.address,
+                    line.name
+                ),
             )
             .hint("choose the network that it is in, or remove the stack with `down` and bring it up again with `up`")
             .at(place(&self.config, &self.file, "network"))),
@@ -212,6 +267,12 @@ impl Session {
     pub(super) fn difference(&self, page: &Page, plan: &Plan) -> Difference {
         difference::of_plan(&self.config, page, plan, self.zones(), usual_bake_minutes(&self.site))
     }
+}
+
+/// The id of the VPC that a load balancer or a target group is in.
+fn vpc_of(line: &Planned) -> Option<&str> {
+    let balancer = line.found::<LoadBalancer>().map(|(_, live)| live.settings.vpc.as_str());
+    balancer.or_else(|| line.found::<TargetGroup>().map(|(_, live)| live.settings.vpc.as_str()))
 }
 
 /// `buckets.images` as it is in plans: `bucket.images`.

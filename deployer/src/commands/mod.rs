@@ -1,5 +1,6 @@
 //! One file per command, and files for what they share: the session, its layout, failures and connection.
 
+mod adopt;
 pub mod aliases;
 pub mod cli;
 mod connection;
@@ -8,6 +9,7 @@ mod data;
 mod description;
 mod doctor;
 mod down;
+mod expiry;
 mod export;
 mod failures;
 mod garbage_collection;
@@ -86,6 +88,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Up(args) => up::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
+        Command::Adopt(args) => adopt::run(global, &args).await,
         Command::Cost(args) => cost::run(global, &args),
         Command::Status(args) => status::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,

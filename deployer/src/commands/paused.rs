@@ -12,6 +12,8 @@ use crate::{
         default_action::DefaultAction,
         listener::Listener,
         load_balancer::LoadBalancer,
+        rule::Rule,
+        rule_action::RuleAction,
     },
     output::exit::{Exit, Failure},
     page::{Front, Page},
@@ -75,9 +77,10 @@ pub fn leave(plan: &mut Plan, page: &Page, intended: Intended) {
 fn leave_paused(line: &mut Planned, since: &str, left: &BTreeSet<Address>) -> Option<String> {
     let waits = waits_for(line, left);
     match (line.address.kind, &mut line.step) {
-        (LoadBalancer::KIND | Listener::KIND | DefaultAction::KIND | Alias::KIND, Step::Create | Step::Pending(_)) => {
-            Some("absent while the stack is paused".into())
-        }
+        (
+            LoadBalancer::KIND | Listener::KIND | DefaultAction::KIND | Rule::KIND | RuleAction::KIND | Alias::KIND,
+            Step::Create | Step::Pending(_),
+        ) => Some("absent while the stack is paused".into()),
         (AutoScalingGroup::KIND, Step::Update(changes)) => {
             changes.retain(|change| !["min", "max", "paused", "ends"].contains(&change.path.as_str()));
             changes.is_empty().then(|| format!("paused since {since}"))

@@ -58,7 +58,8 @@ impl Receipt {
                 was_off |= group.downtime.paused.is_some() || group.downtime.is_empty;
                 existed.extend(alarms.monthly().map(|monthly| Existed { monthly, age_s }));
             }
-            if let Some(balancer) = front.balancer.and_then(|balancer| plan.outputs().get(balancer)) {
+            let balancer = front.balancer.filter(|_| !front.is_behind);
+            if let Some(balancer) = balancer.and_then(|balancer| plan.outputs().get(balancer)) {
                 let age_s = now_s - balancer.created_s.or(created_s).unwrap_or(now_s);
                 let addresses = if front.is_internal { 0 } else { session.zones() };
                 existed.push(Existed { monthly: balancer_monthly(addresses), age_s });

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 
 use super::{
     Session,
-    healthy::{Behind, await_all, explain},
+    healthy::{Awaited, await_all, explain},
     lease::Acquisition,
     paused, unless_stopped, why,
 };
@@ -331,7 +331,7 @@ async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease)
         && outcomes.iter().all(Outcome::is_done)
     {
         let group = &front.names.group;
-        let services = target_groups.into_iter().map(|targets| Behind { front, group: group.clone(), targets });
+        let services = target_groups.into_iter().map(|targets| Awaited { front, group: group.clone(), targets });
         let waited = await_all(session, &services.collect::<Vec<_>>(), limit).await;
         session.summary().note(&waited);
         outcomes.extend(waited);

@@ -100,7 +100,7 @@ fn cost(session: &Session, contents: &Contents, drift: &Drift) -> Cost {
         let fleet = Fleet {
             instances: u32::try_from(it.instances.iter().filter(is_there).count()).unwrap_or(u32::MAX),
             has_group: it.instances_wanted.is_some() && it.exists,
-            has_balancer: it.address.is_some() && !service.is_direct,
+            has_balancer: it.address.is_some() && !service.is_direct && service.behind.is_none(),
             has_address: it.address.is_some() && service.is_direct,
             ..Fleet::described(service, it.zones, page::usual_bake_minutes(&session.site))
         };

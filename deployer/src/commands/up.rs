@@ -11,7 +11,7 @@ use super::{
     Lookup, Session, Wake,
     data::{Confirmation, RetainedData},
     garbage_collection,
-    healthy::{Behind, await_all, explain},
+    healthy::{Awaited, await_all, explain},
     https,
     lease::{Acquisition, overtaken},
     no_local_aws_here, observer, paused, unless_stopped, verify, watched,
@@ -261,7 +261,8 @@ async fn shown_and_agreed(
         return Ok(None);
     }
     let confirmation = if args.roll_out.yes { Confirmation::Never } else { Confirmation::Each };
-    let retained = session.keep_unnamed(&mut plan, &args.delete, confirmation).await?;
+    let mut retained = session.keep_unnamed(&mut plan, &args.delete, confirmation).await?;
+    session.keep_objects(&mut plan, &args.expire, confirmation, &mut retained).await?;
     Ok(Some((plan, retained)))
 }
 
@@ -347,7 +348,7 @@ async fn carry_out(
     if let health::Wait::Within(limit) = session.wait
         && outcomes.iter().all(Outcome::is_done)
     {
-        let services: Vec<Behind> = fronts.iter().filter_map(|front| Behind::of(front, &outputs)).collect();
+        let services: Vec<Awaited> = fronts.iter().filter_map(|front| Awaited::of(front, &outputs)).collect();
         let waited = await_all(session, &services, limit).await;
         session.summary().note(&waited);
         outcomes.extend(waited);

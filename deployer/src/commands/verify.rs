@@ -50,7 +50,8 @@ pub fn described(session: &Session) -> Result<&Verify, Failure> {
 
 /// Refuses requests to a service with an internal load balancer: this machine is not in its VPC.
 fn refuse_internal(config: &Config, verify: &Verify) -> Result<(), Failure> {
-    let is_internal = |entry: &str| config.services.get(entry).is_some_and(|service| service.load_balancer.internal);
+    let is_internal =
+        |entry: &str| config.services.get(entry).is_some_and(|service| config.is_internal(entry, service));
     let first = || config.services.keys().next();
     let base = verify.service.as_ref().or_else(first).filter(|name| is_internal(name.as_str()));
     let refused = |(step, request): &(Name, Request)| {

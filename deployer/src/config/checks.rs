@@ -1,7 +1,10 @@
 //! Rules across values: references, derived names, and AWS's limits.
 
+mod behind;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::behind::at_port;
 use super::{
     Config, DIRECT_SUFFIX, Destination, Folder, Function, HTTPS_PORT, INTERNAL_SUFFIX, LAB_ROLE, LARGEST_COMMANDS,
     LARGEST_DIRECT_ENVIRONMENT, LARGEST_ENVIRONMENT, Name, Place, Problem, Program, Reference, SIZES, Upload, Uses,
@@ -22,11 +25,14 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.names();
     checks.beginnings();
     checks.firewalls();
+    checks.target_groups();
     checks.plain_http();
     checks.https();
+    checks.behind();
     checks.account();
     checks.lab();
     checks.triggers();
+    checks.keys();
     config.variables().for_each(|(path, variables)| checks.environment(&path, variables));
     for (entry, function) in &config.functions {
         let path = format!("functions.{entry}");
@@ -50,6 +56,12 @@ pub fn all(config: &Config) -> Vec<Problem> {
 const KEPT_BY_AWS: &[(&str, &str)] =
     &[("internal-", "load balancer"), ("sg-", "security group"), ("sthree-", "bucket"), ("amzn-s3-demo-", "bucket")];
 
+/// The regions without a regional namespace of accounts (docs/aws.md §4.1).
+const WITHOUT_NAMESPACE: &[&str] = &["me-central-1", "me-south-1"];
+
+/// The end of names of buckets in the account's regional namespace (docs/aws.md §4.1).
+pub const ACCOUNT_REGIONAL: &str = "-an";
+
 /// The most instances in an AWS Academy account (docs/aws.md §3.4).
 pub const LAB_INSTANCES: u32 = 9;
 /// The largest disk there, in GB.
@@ -68,13 +80,18 @@ impl Checks<'_> {
         let (stack, region) = (&self.config.name, &self.config.region);
         let account = "0".repeat(12);
         let mut names = vec![("name".to_owned(), format!("{stack}-artifacts-{account}-{region}"), 63, "bucket")];
-        for entry in self.config.buckets.keys() {
+        for (entry, bucket) in &self.config.buckets {
             let path = format!("buckets.{entry}");
             if entry.as_str() == "artifacts" {
                 let help = "the deployer keeps programs in a bucket of that name: choose another name";
                 self.problem(&path, "the name `artifacts` is taken", help);
             }
-            names.push((path, format!("{stack}-{entry}-{account}-{region}"), 63, "bucket"));
+            if bucket.is_account_regional && WITHOUT_NAMESPACE.contains(&region.as_str()) {
+                let message = format!("{region} has no account-regional namespace");
+                self.problem(&format!("{path}.namespace"), message, "leave `namespace` out");
+            }
+            let end = if bucket.is_account_regional { ACCOUNT_REGIONAL } else { "" };
+            names.push((path, format!("{stack}-{entry}-{account}-{region}{end}"), 63, "bucket"));
         }
         for entry in self.config.functions.keys() {
             let path = format!("functions.{entry}");
@@ -82,10 +99,13 @@ impl Checks<'_> {
             names.push((path, format!("{stack}-{region}-{entry}-fn"), 64, "role"));
         }
         for (entry, service) in &self.config.services {
-            let (path, port) = (format!("services.{entry}"), u16::from(service.port));
-            let named = service.entry_in_names(entry.as_str());
+            let path = format!("services.{entry}");
             if !service.is_direct {
-                names.push((path.clone(), format!("{stack}-{named}-{port}"), 32, "target group"));
+                let name = at_port(self.config, entry, service);
+                names.push((path.clone(), format!("{stack}-{name}"), 32, "target group"));
+            }
+            if !service.is_direct && service.behind.is_none() {
+                let named = service.entry_in_names(entry.as_str());
                 names.push((path.clone(), format!("{stack}-{named}"), 32, "load balancer"));
             }
             names.push((path, format!("{stack}-{region}-{entry}-svc"), 64, "role"));
@@ -125,7 +145,7 @@ impl Checks<'_> {
                 self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
             }
             let secured = entry.as_str().strip_suffix("-https").unwrap_or_default();
-            if self.config.services.get(secured).is_some_and(|other| other.domain.is_some()) {
+            if self.config.services.get(secured).is_some_and(|other| self.has_domain(other)) {
                 let help = format!("the listener for HTTPS of `{secured}` has that name: choose another name");
                 self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
             }
@@ -265,6 +285,17 @@ impl Checks<'_> {
         }
     }
 
+    /// A key encrypts in its own region only (docs/aws.md §2.7).
+    fn keys(&mut self) {
+        let region = self.config.region.as_str();
+        for (path, key) in self.config.keys() {
+            if let Some(elsewhere) = key.region().filter(|there| *there != region) {
+                let message = format!("a key of {elsewhere}, and the stack is in {region}");
+                self.problem(&path, message, format!("name a key of {region}"));
+            }
+        }
+    }
+
     fn uses(&mut self, path: &str, uses: &Uses) {
         for (section, kind, used) in [("buckets", "bucket", &uses.buckets), ("tables", "table", &uses.tables)] {
             let known = self.declared(section);
@@ -366,6 +397,7 @@ impl Checks<'_> {
         let (stack, region) = (&self.config.name, &self.config.region);
         let name = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":s3:::")).map(|(_, name)| name);
         let after = name.and_then(|name| name.strip_prefix(&format!("{stack}-{entry}-")));
+        let after = after.map(|after| after.strip_suffix(ACCOUNT_REGIONAL).unwrap_or(after));
         let account = after.and_then(|after| after.strip_suffix(&format!("-{region}")));
         account.is_some_and(|account| match &self.config.account {
             Some(own) => account == own,
@@ -396,6 +428,12 @@ impl Checks<'_> {
             let named = variables.texts.values().flat_map(|text| text.references());
             needs.insert(node, named.map(|named| format!("{}.{}", named.section, named.entry)).collect());
         }
+        for (entry, service) in &self.config.services {
+            // `behind` reports one that is behind itself.
+            let front = service.behind.as_ref().filter(|behind| behind.service != *entry);
+            let front = front.map(|behind| format!("services.{}", behind.service));
+            needs.entry(format!("services.{entry}")).or_default().extend(front);
+        }
         // Removes everything that can be created; what remains is in a cycle or depends on one.
         loop {
             let free: Vec<String> = needs
@@ -420,8 +458,13 @@ impl Checks<'_> {
             at = next;
         }
         let from = way.iter().position(|node| Some(node) == way.last()).unwrap_or_default();
+        let is_behind = |node: &String| self.config.places.contains_key(&format!("{node}.behind"));
+        let help = match way[from..].iter().any(is_behind) {
+            true => "remove one of these references; `behind` is one, too",
+            false => "remove one of these references",
+        };
         let (way, path) = (way[from..].join(" → "), format!("{}.environment", way[from]));
-        self.problem(&path, format!("circular references: {way}"), "remove one of these references");
+        self.problem(&path, format!("circular references: {way}"), help);
     }
 
     /// The entries of a section as the file names them, including invalid ones.

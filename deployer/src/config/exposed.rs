@@ -49,7 +49,7 @@ impl Config {
         let variables = self.variables().flat_map(|(entry, variables)| exposed(&entry, &variables.texts));
         let commands = self.services.iter().flat_map(|(entry, service)| match &service.program {
             Program::Files(folder) => exposed_in(&format!("services.{entry}"), &folder.commands),
-            Program::Package(_) | Program::Binary(_) => Vec::new(),
+            Program::Package(_) | Program::Binary(_) | Program::Managed(_) => Vec::new(),
         });
         variables.chain(commands).collect()
     }

@@ -1,7 +1,7 @@
 //! Every field of `stack.yaml`, described once. The reader, the JSON Schema and the reference in `docs/stack.md` derive
 //! from this table.
 
-use super::{KEY_TYPES, METHODS, RETENTIONS, STREAMS};
+use super::{KEY_TYPES, METHODS, NAMESPACES, RETENTIONS, RUNTIMES, STREAMS};
 
 /// A field.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub enum Takes {
     InstanceType,
     /// One of these texts; the first is the default.
     OneOf(&'static [&'static str]),
+    /// One of these texts, none of which is the default.
+    Among(&'static [&'static str]),
     /// One of these numbers.
     OneOfNumbers(&'static [i64]),
     /// A whole number.
@@ -118,9 +120,7 @@ const fn days(path: &'static str, words: &'static str) -> Field {
 }
 
 const PACKAGE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program that the \
-                       deployer brings: `labeler` or `service`. Either this or `binary`.";
-const PACKAGE_OF_SERVICE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program \
-                                  that the deployer brings: `labeler` or `service`. Either this, `binary` or `files`.";
+                       deployer brings: `labeler` or `service`. Either this, `binary` or `files`.";
 const BINARY: &str = "A finished program, relative to this file.";
 const RETENTION: &str = "How long its log is kept, in days; forever if left out.";
 const ENVIRONMENT: &str = "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ \
@@ -133,6 +133,19 @@ const ACCESS: &str = "The access to each: read, write or read_write.";
 /// Domain names, without a dot at the end.
 const DOMAIN: &str = "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$";
 const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+$";
+
+/// What a listener rule takes as a path and as a host (docs/aws.md §9.10).
+const PATH_PATTERN: &str = "^/[A-Za-z0-9_.$/~\"'@:+&*?-]{0,127}$";
+const HOST_PATTERN: &str = "^[A-Za-z0-9.*?-]*\\.[A-Za-z*?]+$";
+/// Keys that AWS returns as they were named.
+const KEY: Takes =
+    Takes::Like("^(alias/[A-Za-z0-9/_-]+|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+)$", "alias/app");
+/// Keys that AWS returns by their ARNs, so that an alias could not be compared.
+const KEY_ARN: Takes = Takes::Like(
+    "^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$",
+    "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012",
+);
+const LOG_KEY: &str = "The KMS key, by its ARN, that its log is encrypted with; a key of CloudWatch Logs if left out.";
 
 const DESTINATION: &str = "^(\\$\\{buckets\\.[a-z0-9-]+\\.arn\\}|arn:aws[a-z-]*:(s3:::[a-z0-9.-]+|(sqs|sns):[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+))$";
 
@@ -185,6 +198,17 @@ pub const FIELDS: &[Field] = &[
         "buckets.*.lifecycle.noncurrent_days",
         "The days after which an older version is deleted, counted from when it was overwritten or deleted.",
     ),
+    field(
+        "buckets.*.key",
+        KEY,
+        "The KMS key, by its alias or ARN, that new objects are encrypted with; a key of S3 if left out. See below.",
+    ),
+    field(
+        "buckets.*.namespace",
+        Takes::OneOf(NAMESPACES),
+        "Where its name is unique: among all accounts, or in the account's regional namespace, in which no other account \
+         can create a bucket. Part of its name: another namespace makes another bucket.",
+    ),
     field("tables", Takes::Entries("A table, billed by request."), "Tables, billed by request."),
     required("tables.*.partition_key", Takes::TextOrFields, "The partition key, or just its name. Fixed at creation."),
     required("tables.*.partition_key.name", Takes::Text, "The attribute."),
@@ -225,9 +249,30 @@ pub const FIELDS: &[Field] = &[
         "The number attribute with the time at which a row is deleted, in seconds since 1970. One change an hour.",
     ),
     field("tables.*.stream", Takes::OneOf(STREAMS), "The data that its stream records of each change."),
+    field(
+        "tables.*.key",
+        KEY_ARN,
+        "The KMS key, by its ARN, that it is encrypted with; a key of DynamoDB if left out. At most four changes a day.",
+    ),
     field("functions", Takes::Entries("A function."), "Lambda functions."),
     field("functions.*.package", Takes::Text, PACKAGE),
     field("functions.*.binary", Takes::Text, BINARY),
+    field(
+        "functions.*.files",
+        Takes::Text,
+        "A folder with code for one of Lambda's runtimes, relative to this file. Its zip is the function's code; see below.",
+    ),
+    field(
+        "functions.*.runtime",
+        Takes::Among(RUNTIMES),
+        "The runtime of the code, a version of Python or Node.js. Required with `files`.",
+    ),
+    field(
+        "functions.*.handler",
+        Takes::Text,
+        "The function that the runtime calls: a file of the folder without its extension, a dot and the function's name, \
+         such as app.handler. Required with `files`.",
+    ),
     field("functions.*.architecture", Takes::OneOf(&["x86_64", "arm64"]), "The processor architecture."),
     number("functions.*.memory_mb", 128, 10_240, 128, "Memory in MB."),
     number("functions.*.timeout_s", 1, 900, 30, "The longest invocation, in seconds."),
@@ -243,14 +288,21 @@ pub const FIELDS: &[Field] = &[
         "Where Lambda records events that have failed all attempts: a bucket of this file, `${buckets.NAME.arn}`, or the \
          ARN of a bucket, a standard SQS queue or a standard SNS topic. Without it, they are lost.",
     ),
+    field("functions.*.tracing", Takes::Switch, "Whether X-Ray traces its invocations."),
+    field(
+        "functions.*.key",
+        KEY_ARN,
+        "The KMS key, by its ARN, that its environment is encrypted with; a key of Lambda if left out.",
+    ),
     field("functions.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
+    field("functions.*.log_key", KEY_ARN, LOG_KEY),
     field("functions.*.environment", Takes::Variables(Variables::Function), ENVIRONMENT),
     field("functions.*.uses", Takes::Fields, USES),
     field("functions.*.uses.buckets", Takes::Accesses, ACCESS),
     field("functions.*.uses.tables", Takes::Accesses, ACCESS),
     field("functions.*.uses.rekognition", Takes::Switch, "Whether it calls Rekognition's DetectLabels."),
     field("services", Takes::Entries("A service."), "Programs on a group of instances behind a load balancer."),
-    field("services.*.package", Takes::Text, PACKAGE_OF_SERVICE),
+    field("services.*.package", Takes::Text, PACKAGE),
     field("services.*.binary", Takes::Text, BINARY),
     field(
         "services.*.files",
@@ -317,6 +369,23 @@ pub const FIELDS: &[Field] = &[
         "Whether it is reachable from its VPC only. A change replaces it, and its address changes.",
     ),
     field(
+        "services.*.behind",
+        Takes::Fields,
+        "Another service, whose load balancer sends it requests, in place of a load balancer of its own.",
+    ),
+    required("services.*.behind.service", Takes::Name, "The service with the load balancer."),
+    field(
+        "services.*.behind.path",
+        Takes::Like(PATH_PATTERN, "/api/*"),
+        "The path of its requests, which it gets whole; * stands for any characters, ? for one. Either this or `host`, \
+         or both.",
+    ),
+    field(
+        "services.*.behind.host",
+        Takes::Like(HOST_PATTERN, "api.example.org"),
+        "The host of its requests, with the same wildcards. Its DNS is yours; with HTTPS, the certificate has to cover it.",
+    ),
+    field(
         "services.*.access_logs",
         Takes::Switch,
         "Whether its load balancer writes a log of all requests into the artifact bucket, where it is kept for 90 days.",
@@ -339,6 +408,12 @@ pub const FIELDS: &[Field] = &[
         "The machine image; if left out, the newest Amazon Linux 2023 at creation.",
     ),
     number("services.*.disk_gb", 8, 16_384, 8, "The root disk in GB."),
+    field(
+        "services.*.key",
+        KEY,
+        "The KMS key, by its alias or ARN, that the root disks are encrypted with; the account's default key for volumes \
+         if left out.",
+    ),
     number("services.*.grace_period_s", 30, 7_200, 240, "How long a new instance may be unhealthy, in seconds."),
     field(
         "services.*.bake",
@@ -347,6 +422,7 @@ pub const FIELDS: &[Field] = &[
          the responses are 5xx, or more than half are 4xx (docs/commands.md); 0 turns it off.",
     ),
     field("services.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
+    field("services.*.log_key", KEY_ARN, LOG_KEY),
     field("services.*.environment", Takes::Variables(Variables::Service), ENVIRONMENT),
     field("services.*.uses", Takes::Fields, USES),
     field("services.*.uses.buckets", Takes::Accesses, ACCESS),
@@ -458,6 +534,7 @@ impl Takes {
             Takes::Block(usual) => format!("an IPv4 block (`{usual}`)"),
             Takes::InstanceType => "an instance type, such as `t3.micro`".into(),
             Takes::OneOf(texts) => format!("{} (`{}`)", listed(texts), texts[0]),
+            Takes::Among(texts) => listed(texts),
             Takes::OneOfNumbers(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
             Takes::Number { least, most, usual: Some(usual) } => format!("{least} to {most} ({usual})"),
             Takes::Number { least, most, usual: None } => format!("{least} to {most}"),
@@ -511,12 +588,24 @@ mod tests {
         })
     }
 
+    /// The same with the service behind another one.
+    fn described_behind() -> Value {
+        let mut described = description();
+        let services = described["services"].as_object_mut().expect("it is a mapping");
+        services.insert("y".into(), services["x"].clone());
+        let behind = services["x"].as_object_mut().expect("it is a mapping");
+        behind.remove("load_balancer");
+        behind.insert("behind".into(), json!({ "service": "y", "path": "/x" }));
+        described
+    }
+
     #[test]
     fn the_reader_reads_every_field() {
         Config::parse("stack.yaml", &description().to_string()).unwrap_or_else(|errors| panic!("{errors}"));
         // No value is wrong for a field that accepts any.
         for field in FIELDS.iter().filter(|field| !matches!(field.takes, Takes::Value)) {
-            let mut described = description();
+            let is_behind = field.path.starts_with("services.*.behind.");
+            let mut described = if is_behind { described_behind() } else { description() };
             let (above, key) = field.path.rsplit_once('.').unwrap_or(("", field.path));
             // No field accepts this: a switch no number, and every other field no switch.
             let wrong = if matches!(field.takes, Takes::Switch) { json!(7) } else { json!(true) };
@@ -535,6 +624,14 @@ mod tests {
                 for other in ["vpc", "subnets"] {
                     mapping.as_object_mut().expect("it is a mapping").remove(other);
                 }
+            }
+            if ["runtime", "handler"].contains(&key) {
+                let function = mapping.as_object_mut().expect("it is a mapping");
+                function.remove("package");
+                function.extend(
+                    [("files", "x"), ("runtime", RUNTIMES[0]), ("handler", "x.y")]
+                        .map(|(key, text)| (key.into(), json!(text))),
+                );
             }
             if ["run", "packages", "setup"].contains(&key) {
                 mapping.as_object_mut().expect("it is a mapping").remove("package");
@@ -565,6 +662,7 @@ mod tests {
             "buckets.*.cors.origins" => bucket.cors.as_ref().unwrap().origins.join(","),
             "buckets.*.protect" => bucket.protect.to_string(),
             "buckets.*.versioning" => bucket.versioning.to_string(),
+            "buckets.*.namespace" => NAMESPACES[usize::from(bucket.is_account_regional)].to_owned(),
             "tables.*.partition_key.type" => table.partition_key.kind.to_owned(),
             "tables.*.sort_key.type" => table.sort_key.as_ref().unwrap().kind.to_owned(),
             "tables.*.indexes.*.partition_key.type" => index.partition_key.kind.to_owned(),
@@ -576,6 +674,7 @@ mod tests {
             "functions.*.architecture" => function.architecture.name().to_owned(),
             "functions.*.memory_mb" => function.memory_mb.to_string(),
             "functions.*.timeout_s" => function.timeout_s.to_string(),
+            "functions.*.tracing" => function.tracing.to_string(),
             "functions.*.uses.rekognition" => function.uses.rekognition.to_string(),
             "services.*.port" => u16::from(service.port).to_string(),
             "services.*.instances.min" => instances.min.to_string(),

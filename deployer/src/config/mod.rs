@@ -1,13 +1,16 @@
 //! `stack.yaml`, read and validated, with the place of every value. A [`Config`] is always valid.
 
 mod aws_names;
+mod behind;
 mod block;
 mod checks;
+mod encryption_key;
 mod error;
 mod exposed;
 pub mod fields;
 mod hidden;
 mod read;
+mod runtimes;
 pub mod schema;
 mod stored_values;
 pub mod template;
@@ -23,11 +26,14 @@ use std::{
 };
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES, regions};
+pub use behind::{Behind, priorities};
 pub use block::Block;
-pub use checks::LAB_INSTANCES;
+pub use checks::{ACCOUNT_REGIONAL, LAB_INSTANCES};
+pub use encryption_key::EncryptionKey;
 pub use error::{Errors, Place, Problem, did_you_mean};
 pub use exposed::{Exposed, is_secret};
-pub use read::{KEY_TYPES, METHODS, RESERVED_BY_LAMBDA, STREAMS};
+pub use read::{KEY_TYPES, METHODS, NAMESPACES, RESERVED_BY_LAMBDA, STREAMS};
+pub use runtimes::{Handler, RUNTIMES, Runtime};
 pub use stored_values::{REFERENCES, Store, StoredValue, StoredVariables, Versions, read_references, references};
 pub use text::{Piece, Reference, Text};
 
@@ -182,6 +188,10 @@ pub struct Bucket {
     pub versioning: bool,
     /// When S3 deletes its objects.
     pub lifecycle: Lifecycle,
+    /// The key that its objects are encrypted with; a key of S3 if absent.
+    pub key: Option<EncryptionKey>,
+    /// Whether its name is in the account's regional namespace, rather than in the global one.
+    pub is_account_regional: bool,
 }
 
 /// When S3 deletes the objects of a bucket; never if absent.
@@ -238,6 +248,8 @@ pub struct Table {
     pub time_to_live: Option<String>,
     /// The view type of its stream, as `stack.yaml` names it; `None` without a stream.
     pub stream: Option<String>,
+    /// The key that it is encrypted with; a key of DynamoDB if absent.
+    pub key: Option<EncryptionKey>,
 }
 
 /// An attribute that is a key.
@@ -286,6 +298,19 @@ pub enum Program {
     Binary(PathBuf),
     /// A folder with a program in any language; of services only.
     Files(Folder),
+    /// A folder that a runtime of Lambda runs; of functions only.
+    Managed(Managed),
+}
+
+/// A folder that a runtime of Lambda runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Managed {
+    /// Its path, relative to the file.
+    pub path: PathBuf,
+    /// The runtime.
+    pub runtime: Runtime,
+    /// The function in it that the runtime calls.
+    pub handler: Handler,
 }
 
 /// A folder with a program in any language.
@@ -389,8 +414,14 @@ pub struct Function {
     pub concurrency: Option<u16>,
     /// The destination of events that have failed all attempts.
     pub on_failure: Option<Destination>,
+    /// Whether X-Ray traces its invocations.
+    pub tracing: bool,
+    /// The key that its environment is encrypted with; a key of Lambda if absent.
+    pub key: Option<EncryptionKey>,
     /// How long its log is kept, in days; forever if absent.
     pub log_retention_days: Option<u16>,
+    /// The key that its log is encrypted with; a key of CloudWatch Logs if absent.
+    pub log_key: Option<EncryptionKey>,
     /// Its variables.
     pub variables: Variables,
     /// The resources it uses.
@@ -423,6 +454,8 @@ pub struct Service {
     pub load_balancer: Balancer,
     /// Whether there is no load balancer: one instance has an elastic IP address.
     pub is_direct: bool,
+    /// The service whose load balancer it shares, if it has none of its own.
+    pub behind: Option<Behind>,
     /// Whether its load balancer writes a log of all requests.
     pub access_logs: bool,
     /// The domain name that it is served at over HTTPS.
@@ -433,12 +466,16 @@ pub struct Service {
     pub image: Option<String>,
     /// The size of the root disk, in GB.
     pub disk_gb: u16,
+    /// The key that the disks are encrypted with; the account's default key for volumes if absent.
+    pub key: Option<EncryptionKey>,
     /// How long a new instance may be unhealthy, in seconds.
     pub grace_period_s: u16,
     /// How long a new release is watched, in minutes; 0 if it is not. If absent, it depends on the cloud.
     pub bake_minutes: Option<u16>,
     /// How long its log is kept, in days; forever if absent.
     pub log_retention_days: Option<u16>,
+    /// The key that its log is encrypted with; a key of CloudWatch Logs if absent.
+    pub log_key: Option<EncryptionKey>,
     /// Its variables.
     pub variables: Variables,
     /// The resources it uses.
@@ -567,6 +604,31 @@ impl Config {
     /// Whether a service has an internal load balancer.
     pub fn has_internal(&self) -> bool {
         self.services.values().any(|service| service.load_balancer.internal)
+    }
+
+    /// Returns the service whose load balancer a service has, with its entry: itself, or the one that it is behind.
+    pub fn front<'a>(&'a self, entry: &'a str, service: &'a Service) -> (&'a str, &'a Service) {
+        let front = service.behind.as_ref().and_then(|behind| self.services.get_key_value(&behind.service));
+        front.map_or((entry, service), |(entry, front)| (entry.as_str(), front))
+    }
+
+    /// Whether a service is reachable from its VPC only.
+    pub fn is_internal(&self, entry: &str, service: &Service) -> bool {
+        self.front(entry, service).1.load_balancer.internal
+    }
+
+    /// Returns every key that the file names, with the path of the value.
+    pub fn keys(&self) -> Vec<(String, &EncryptionKey)> {
+        let buckets = self.buckets.iter().map(|(entry, it)| (format!("buckets.{entry}.key"), &it.key));
+        let tables = self.tables.iter().map(|(entry, it)| (format!("tables.{entry}.key"), &it.key));
+        let functions = self.functions.iter().flat_map(|(entry, it)| {
+            [(format!("functions.{entry}.key"), &it.key), (format!("functions.{entry}.log_key"), &it.log_key)]
+        });
+        let services = self.services.iter().flat_map(|(entry, it)| {
+            [(format!("services.{entry}.key"), &it.key), (format!("services.{entry}.log_key"), &it.log_key)]
+        });
+        let all = buckets.chain(tables).chain(functions).chain(services);
+        all.filter_map(|(path, key)| Some((path, key.as_ref()?))).collect()
     }
 
     /// Whether a variable's value is kept there.

@@ -21,7 +21,7 @@ mod tables;
 mod values;
 mod verify;
 
-pub use buckets::METHODS;
+pub use buckets::{METHODS, NAMESPACES};
 pub use programs::RESERVED_BY_LAMBDA;
 pub use tables::{KEY_TYPES, STREAMS};
 use values::usual_text;

@@ -27,15 +27,18 @@ fn add_fields(value: &mut Value, path: &str) {
     value["additionalProperties"] = json!(false);
     value["required"] = json!(required);
     value["properties"] = fields.iter().map(|field| (field.key().to_owned(), described(field))).collect();
-    // A program is either built, or prebuilt, or a folder with the command that runs it.
+    // A program is either built, or prebuilt, or a folder with what runs it: a command, or a runtime of Lambda.
     let has = |key: &str| fields.iter().any(|field| field.key() == key);
     if has("binary") {
         let mut programs = vec![json!({ "required": ["package"] }), json!({ "required": ["binary"] })];
-        if has("files") {
-            programs.push(json!({ "required": ["files", "run"] }));
-            let needs_files = ["run", "packages", "setup"].map(|key| (key.to_owned(), json!(["files"])));
-            value["dependentRequired"] = needs_files.into_iter().collect();
-        }
+        let (with_files, more): (&[&str], &[&str]) = match has("runtime") {
+            true => (&["runtime", "handler"][..], &[][..]),
+            false => (&["run"][..], &["packages", "setup"][..]),
+        };
+        let required = [&["files"][..], with_files].concat();
+        programs.push(json!({ "required": required }));
+        let need_files = with_files.iter().chain(more).map(|key| ((*key).to_owned(), json!(["files"])));
+        value["dependentRequired"] = need_files.collect();
         value["oneOf"] = json!(programs);
     }
     // A network is either made or exists.
@@ -57,6 +60,7 @@ fn described(field: &Field) -> Value {
         }
         Takes::InstanceType => instance_type(),
         Takes::OneOf(texts) => json!({ "enum": texts, "default": texts[0] }),
+        Takes::Among(texts) => json!({ "enum": texts }),
         Takes::OneOfNumbers(numbers) => json!({ "enum": numbers }),
         Takes::Number { least, most, usual } => {
             let mut number = json!({ "type": "integer", "minimum": least, "maximum": most });

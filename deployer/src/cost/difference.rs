@@ -50,7 +50,9 @@ pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize, usual_ba
 
 /// The lines of a service that decide its cost.
 struct Seen<'a> {
+    /// What happens to its load balancer, unless it shares that of another service or has none.
     balancer: Option<&'a Step>,
+    /// What happens to its elastic IP address, if it has one.
     address: Option<&'a Step>,
     group: &'a Step,
     /// The changes of the launch template.
@@ -67,8 +69,11 @@ impl<'a> Seen<'a> {
     /// to `moved`.
     fn of(front: &Front, wanted: &Fleet, plan: &'a Plan, moved: &mut Vec<String>) -> Option<Seen<'a>> {
         let line = |kind: &str| plan.lines.iter().find(|line| line.address.kind == kind && is_of(line, &front.name));
-        let group = line(AutoScalingGroup::KIND)?;
         let (balancer, address) = (line(LoadBalancer::KIND), line(ElasticAddress::KIND));
+        if balancer.is_none() && wanted.has_balancer {
+            return None;
+        }
+        let group = line(AutoScalingGroup::KIND)?;
         let template: &[Change] = match &line(LaunchTemplate::KIND)?.step {
             Step::Update(changes) => changes,
             _ => &[],
@@ -113,11 +118,13 @@ fn is_of(line: &Planned, service: &str) -> bool {
     line.address.section.strip_prefix("services.") == Some(service)
 }
 
-/// Whether an Auto Scaling group has the name of this service with any port and scheme.
+/// Whether an Auto Scaling group has the name of this service with any port and scheme, behind any load balancer.
 fn is_on_a_port(line: &Planned, front: &Front) -> bool {
     let suffixes = [INTERNAL_SUFFIX, DIRECT_SUFFIX];
     let without = |rest: &str| suffixes.iter().find_map(|suffix| rest.strip_prefix(*suffix)).unwrap_or(rest).to_owned();
     let rest = line.name.strip_prefix(&front.template).map(without);
-    let port = rest.as_deref().and_then(|rest| rest.strip_prefix('-'));
+    let rest = rest.as_deref().and_then(|rest| rest.strip_prefix('-'));
+    // The name of a service that has the load balancer may follow.
+    let port = rest.map(|rest| rest.split_once('-').map_or(rest, |(port, _)| port));
     port.is_some_and(|port| port.parse::<u16>().is_ok())
 }

@@ -57,8 +57,8 @@ impl Fleet {
             disk_gb: service.disk_gb.into(),
             has_group: true,
             alarms: if service.is_direct { 0 } else { POLICY_ALARMS }
-                + if is_watched(service, usual_bake) { METRICS * WATCHED.len() as u32 } else { 0 },
-            has_balancer: !service.is_direct,
+                + if is_watched(service, usual_bake) { METRICS * roll_out_alarms(service) } else { 0 },
+            has_balancer: !service.is_direct && service.behind.is_none(),
             has_address: service.is_direct,
             addresses: if service.load_balancer.internal { 0 } else { zones },
         }
@@ -91,6 +91,11 @@ pub fn address_monthly() -> f64 {
 /// The price of a month of a load balancer with so many public addresses.
 pub fn balancer_monthly(addresses: usize) -> f64 {
     HOURS * (price("alb.hour") + LCUS * price("alb.lcu-hour") + addresses as f64 * price("ipv4.hour"))
+}
+
+/// The number of alarms of a watched roll-out.
+fn roll_out_alarms(service: &Service) -> u32 {
+    WATCHED.iter().map(|watched| u32::from(watched.watches(service))).sum()
 }
 
 /// Whether AWS watches the roll-outs of a service.
@@ -205,11 +210,13 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
         items.push(by_use(&section, &format!("function, {} MB", function.memory_mb), note));
         items.push(log(&section));
         items.extend(function.uses.rekognition.then(|| rekognition(&section)));
+        items.extend(function.tracing.then(|| traces(&section)));
     }
     items.extend(secrets(config));
     items.extend(config.tables.iter().map(|(entry, table)| of_table(&format!("tables.{entry}"), table)));
     items.extend(config.buckets.keys().map(|entry| bucket(&format!("buckets.{entry}"))));
     items.push(bucket("artifacts"));
+    items.extend(keys(config));
     if !config.services.is_empty() {
         let note = format!("{} per GB after the first 100 GB", unit(price("transfer.gb-out")));
         items.push(by_use("services", "data transfer out", note));
@@ -291,27 +298,30 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
         instances,
         each(format!("{} GB gp3 volume", service.disk_gb), disk),
         each("public IPv4 address".into(), address),
-        fixed("load balancer".into(), price("alb.hour") * HOURS, ""),
-        fixed(format!("{LCUS} LCU"), LCUS * price("alb.lcu-hour") * HOURS, "2.5 connections/s"),
-        Item {
+    ];
+    // One that shares the load balancer of another service adds nothing to its price.
+    if !service.is_direct && service.behind.is_none() {
+        items.push(fixed("load balancer".into(), price("alb.hour") * HOURS, ""));
+        if !service.load_balancer.internal {
+            let what = format!("{in_zones} × public IPv4 address of it");
+            items.push(fixed(what, in_zones as f64 * address, assumed));
+        }
+        items.push(fixed(format!("{LCUS} LCU"), LCUS * price("alb.lcu-hour") * HOURS, "2.5 connections/s"));
+    }
+    if !service.is_direct {
+        items.push(Item {
             least: Some(0.0),
             ..fixed(
                 format!("{POLICY_ALARMS} alarms of its scaling policy"),
                 alarms_monthly(POLICY_ALARMS),
                 "10 metrics are free",
             )
-        },
-    ];
-    if service.is_direct {
-        // The instance, its disk and its address.
-        items.truncate(3);
-    } else if !service.load_balancer.internal {
-        let what = format!("{in_zones} × public IPv4 address of it");
-        items.insert(4, fixed(what, in_zones as f64 * address, assumed));
+        });
     }
     if is_watched(service, USUAL_BAKE_MINUTES) {
-        let metrics = METRICS * WATCHED.len() as u32;
-        let what = format!("{} alarms of its roll-outs", WATCHED.len());
+        let alarms = roll_out_alarms(service);
+        let metrics = METRICS * alarms;
+        let what = format!("{alarms} alarms of its roll-outs");
         let note = format!("{metrics} metrics; 10 are free");
         items.push(Item { least: Some(0.0), ..fixed(what, alarms_monthly(metrics), &note) });
     }
@@ -335,6 +345,18 @@ fn log(section: &str) -> Item {
 
 fn rekognition(section: &str) -> Item {
     by_use(section, "Rekognition", format!("{} per picture", unit(price("rekognition.image"))))
+}
+
+fn traces(section: &str) -> Item {
+    by_use(section, "X-Ray", format!("{} per 1M traces after the first 100,000", unit(price("xray.million-traces"))))
+}
+
+/// The requests for keys, which are not the stack's.
+fn keys(config: &Config) -> Vec<Item> {
+    let note = format!("{} per 10,000 requests after the first 20,000", unit(price("kms.ten-thousand-requests")));
+    let entries = config.keys().into_iter().filter_map(|(path, _)| Some(path.rsplit_once('.')?.0.to_owned()));
+    let entries: BTreeSet<String> = entries.collect();
+    entries.iter().map(|entry| by_use(entry, "key", note.clone())).collect()
 }
 
 fn of_table(section: &str, table: &Table) -> Item {
@@ -361,6 +383,14 @@ fn bucket(section: &str) -> Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tracing_and_keys_cost_by_use() {
+        let text = "name: s\nregion: us-east-1\nbuckets: { one: { key: alias/app } }\nfunctions:\n  f: { binary: f, tracing: true }\n";
+        let config = Config::parse("stack.yaml", text).unwrap_or_else(|errors| panic!("{errors}"));
+        let shown = format!("{:?}", estimate(&config, None));
+        assert!(shown.contains("$5.00 per 1M traces") && shown.contains("$0.03 per 10,000 requests"), "{shown}");
+    }
 
     #[test]
     fn a_stack_without_fixed_costs_costs_zero() {

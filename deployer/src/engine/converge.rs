@@ -1,4 +1,4 @@
-//! The two loops: one converges a resource to its description, the other removes it.
+//! The three loops: one converges a resource to its description, one takes it over, and one removes it.
 
 use std::{future::Future, time::Duration};
 
@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Address, Error, Event, Fault, Live, Observed, Observer, Outputs, Progress, RESOURCE_TAG, Resource, Retry, Step,
-    Tags,
+    Address, Error, Event, Fault, Live, Observed, Observer, Outputs, Progress, RESOURCE_TAG, Resource, Retry,
+    STACK_TAG, Step, Tags,
     diff::{Change, diff, secrets},
 };
 
@@ -64,8 +64,20 @@ pub(super) struct Subject {
     pub address: Address,
     pub stack: String,
     pub tags: Tags,
-    /// Whether it is adopted if it carries no ownership tags.
-    pub adopts: bool,
+    /// Which resources it accepts.
+    pub claim: Claim,
+}
+
+/// Which resources count as the stack's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Those with the stack's tags. All others are errors.
+    Tagged,
+    /// Also those without ownership tags, which an update adds.
+    Untagged,
+    /// The same for a report: a resource of another owner is a step of the plan, not an error, and missing ownership tags
+    /// are not differences.
+    Listed,
 }
 
 impl Subject {
@@ -134,6 +146,43 @@ impl Subject {
         }
     }
 
+    /// Adds the missing ownership tags, and reads again until they are present. Changes nothing else.
+    ///
+    /// Each round checks the owner right before it tags: no service can add a tag on condition that another is missing.
+    pub async fn take_over<R: Resource>(&self, resource: &R, run: &Run<'_, R::Cloud>) -> Result<(), Error> {
+        let mut patience = Patience::new(R::LIMIT);
+        let mut refusal = Refusal::default();
+        loop {
+            let observed = self.read(resource, run.cloud).await.map_err(|error| refusal.or(error))?;
+            refusal.unless_moved(&observed)?;
+            let state = state_of(&observed);
+            let (verb, acted) = match observed {
+                Observed::Absent => {
+                    let gone = Fault::new("Tag", "Absent", "it has been deleted in the meantime");
+                    return Err(self.failed(resource, "tag", gone));
+                }
+                Observed::Settling(state) => {
+                    patience.state = state;
+                    ("read", Ok(()))
+                }
+                Observed::Present(live) => {
+                    self.check_owner(resource, &live)?;
+                    let missing = self.missing_tags(&live).filter(|(key, ..)| is_of_ownership(key));
+                    let missing: Tags = missing.map(|(key, value, _)| (key.clone(), value.clone())).collect();
+                    if missing.is_empty() {
+                        return Ok(());
+                    }
+                    self.begin(run, &mut patience, "tagging");
+                    patience.state = "being tagged".into();
+                    ("tag", resource.tag(run.cloud, &live, &missing).await)
+                }
+            };
+            if let Err(error) = self.rest(resource, run, verb, acted, &mut patience).await {
+                refusal.note(error, state)?;
+            }
+        }
+    }
+
     /// Deletes and reads again until it is absent.
     pub async fn vanish<R: Resource>(&self, resource: &R, run: &Run<'_, R::Cloud>) -> Result<(), Error> {
         let mut patience = Patience::new(R::LIMIT);
@@ -187,8 +236,10 @@ impl Subject {
         if !fixed.is_empty() {
             return Step::Replace(fixed);
         }
+        let is_listed = self.claim == Claim::Listed && live.owner.is_unowned();
         changes.extend(
             self.missing_tags(live)
+                .filter(|(key, ..)| !(is_listed && is_of_ownership(key)))
                 .map(|(key, value, old)| Change::of(format!("tags.{key}"), old.map(Into::into), Some(value.into()))),
         );
         if changes.is_empty() { Step::Keep } else { Step::Update(changes) }
@@ -197,7 +248,7 @@ impl Subject {
     /// Fails if the resource is not ours.
     pub fn check_owner<R: Resource>(&self, resource: &R, live: &Live<R>) -> Result<(), Error> {
         let is_free = live.owner.is_unowned();
-        match live.owner.foreign_to(&self.stack).filter(|_| !(is_free && self.adopts)) {
+        match live.owner.foreign_to(&self.stack).filter(|_| !(is_free && self.claim != Claim::Tagged)) {
             Some(owner) => {
                 Err(Error::Foreign { what: self.address.clone(), name: resource.name().into(), owner, is_free })
             }
@@ -333,6 +384,11 @@ fn state_of<R: Resource>(observed: &Observed<R>) -> String {
         Observed::Settling(state) => format!("settling: {state}"),
         Observed::Present(live) => format!("{:?} {:?}", live.settings, live.owner),
     }
+}
+
+/// Whether this is the key of an ownership tag.
+fn is_of_ownership(key: &str) -> bool {
+    [STACK_TAG, RESOURCE_TAG].contains(&key)
 }
 
 fn is_fixed<R: Resource>(path: &str) -> bool {

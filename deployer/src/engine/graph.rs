@@ -6,7 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 
 use super::{
     Address, Error, Handle, Inputs, Names, Observed, Outputs, Planned, RESOURCE_TAG, Resource, STACK_TAG, Step, Tags,
-    converge::{Run, Subject},
+    converge::{Claim, Run, Subject},
     reduction::reduced,
     step::Seen,
 };
@@ -21,6 +21,8 @@ pub struct Stack<C> {
     /// Resources that carry the stack's tag and are no longer wanted.
     pub(super) orphans: Vec<Box<dyn Node<C>>>,
     known: BTreeSet<(&'static str, String)>,
+    /// Resources, each with one that is chosen with it.
+    followers: Vec<(usize, usize)>,
     has_anchor: bool,
 }
 
@@ -35,6 +37,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
             needs: Vec::new(),
             orphans: Vec::new(),
             known: BTreeSet::new(),
+            followers: Vec::new(),
             has_anchor: true,
         }
     }
@@ -81,6 +84,17 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.push(key.into(), None, inputs, make)
     }
 
+    /// Marks this identity as wanted, of a resource that lives inside another one and is found by its tags, too.
+    pub fn want<R: Resource<Cloud = C>>(&mut self, identity: String) {
+        self.known.insert((R::KIND, identity));
+    }
+
+    /// Chooses a resource with everything it needs when a target of the user matches another one, whose changes it has to
+    /// follow.
+    pub fn follow<A: Resource, B: Resource>(&mut self, leader: Handle<A>, follower: Handle<B>) {
+        self.followers.push((leader.index, follower.index));
+    }
+
     /// The identities of this kind that the page wants.
     pub fn names<R: Resource<Cloud = C>>(&self) -> Names {
         self.known.iter().filter(|(kind, _)| *kind == R::KIND).map(|(_, name)| name.clone()).collect()
@@ -97,7 +111,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
                 address: Address { kind: R::KIND, key: resource.name().to_owned(), section: String::new() },
                 stack: self.name.clone(),
                 tags: Tags::new(),
-                adopts: false,
+                claim: Claim::Tagged,
             },
             known: Some(Arc::new(resource)),
             inputs: (),
@@ -107,7 +121,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
     }
 
     /// Returns the nodes that have one of these addresses, or belong to one of these entries or sections of
-    /// `stack.yaml`, with everything they need.
+    /// `stack.yaml`, with those that follow them and everything they need.
     ///
     /// Errors: the first target that matches nothing.
     pub fn select(&self, targets: &[String]) -> Result<BTreeSet<usize>, String> {
@@ -118,7 +132,10 @@ impl<C: Send + Sync + 'static> Stack<C> {
             if hits.is_empty() {
                 return Err(target.clone());
             }
-            hits.into_iter().for_each(|index| self.choose(index, &mut chosen));
+            for index in hits {
+                let followers = self.followers.iter().filter(|(leader, _)| *leader == index).map(|(_, it)| *it);
+                [index].into_iter().chain(followers).for_each(|index| self.choose(index, &mut chosen));
+            }
         }
         Ok(chosen)
     }
@@ -128,6 +145,12 @@ impl<C: Send + Sync + 'static> Stack<C> {
         let mut known = false;
         self.nodes.iter_mut().for_each(|node| known |= node.adopt(name));
         known
+    }
+
+    /// Makes plans report the owners of resources instead of failing. A resource without ownership tags is planned as if
+    /// it had them; one of another owner becomes [`Step::Foreign`].
+    pub fn list_owners(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.list_owner());
     }
 
     /// The node that all others need, if there is one.
@@ -198,7 +221,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         needs.sort_unstable();
         needs.dedup();
         self.needs.push(needs);
-        let subject = Subject { address, stack: self.name.clone(), tags, adopts: false };
+        let subject = Subject { address, stack: self.name.clone(), tags, claim: Claim::Tagged };
         self.nodes.push(Box::new(Entry { index, subject, known, inputs, make }));
         Handle::new(index)
     }
@@ -217,6 +240,8 @@ pub(super) trait Node<C>: Send + Sync {
     fn removal_rank(&self) -> u8;
     /// Allows adoption if this is its name: `KIND.KEY`, or its kind with its name in the cloud.
     fn adopt(&mut self, name: &str) -> bool;
+    /// See [`Stack::list_owners`].
+    fn list_owner(&mut self);
     /// Whether its name is known without its inputs.
     fn is_known(&self) -> bool;
     /// Reads it, if its name is known without its inputs.
@@ -232,6 +257,8 @@ pub(super) trait Node<C>: Send + Sync {
     fn plan_removal<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Option<Planned>, Error>>;
     /// Converges it, starting from the state that the plan read.
     fn converge<'a>(&'a self, run: &'a Run<'a, C>, seen: Option<Seen>) -> BoxFuture<'a, Result<(), Error>>;
+    /// Adds the missing ownership tags, and nothing else.
+    fn take_over<'a>(&'a self, run: &'a Run<'a, C>) -> BoxFuture<'a, Result<(), Error>>;
     /// Removes it and waits until it is absent.
     fn vanish<'a>(&'a self, run: &'a Run<'a, C>) -> BoxFuture<'a, Result<(), Error>>;
 }
@@ -258,10 +285,16 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
         self.known.clone().or_else(|| self.resolve(outputs).map(|(resource, _)| resource))
     }
 
-    fn planned(&self, resource: Option<Arc<R>>, step: Step, seen: Option<Seen>) -> Planned {
+    fn planned(&self, resource: Option<Arc<R>>, step: Step, seen: Option<Observed<R>>) -> Planned {
+        let owner = match &seen {
+            Some(Observed::Present(live)) => Some(live.owner.clone()),
+            _ => None,
+        };
+        let seen = seen.map(|seen| -> Seen { Box::new(seen) });
         let name = resource.as_ref().map(|resource| resource.name().to_owned()).unwrap_or_default();
         let resource = resource.map(|resource| resource as Arc<dyn Any + Send + Sync>);
-        Planned { address: self.subject.address.clone(), name, step, holds_data: R::HOLDS_DATA, seen, resource }
+        let (address, holds_data) = (self.subject.address.clone(), R::HOLDS_DATA);
+        Planned { address, name, step, holds_data, owner, seen, resource }
     }
 
     async fn read_ahead(&self, cloud: &R::Cloud) -> Result<Option<Seen>, Error> {
@@ -285,10 +318,15 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
             }
             Observed::Settling(to) => Step::Wait(to.clone()),
             Observed::Present(live) => {
-                self.subject.check_owner(&*resource, live)?;
-                let step = match self.resolve(outputs) {
-                    Some((_, want)) => self.subject.step(&*resource, live, &want),
-                    None => Step::Pending(self.missing(outputs)),
+                let step = match self.subject.check_owner(&*resource, live) {
+                    Ok(()) => match self.resolve(outputs) {
+                        Some((_, want)) => self.subject.step(&*resource, live, &want),
+                        None => Step::Pending(self.missing(outputs)),
+                    },
+                    Err(Error::Foreign { owner, is_free, .. }) if self.subject.claim == Claim::Listed => {
+                        Step::Foreign { owner, is_free }
+                    }
+                    Err(error) => return Err(error),
                 };
                 if step.keeps_output::<R>() {
                     outputs.set(self.index, live.output.clone());
@@ -296,7 +334,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
                 step
             }
         };
-        Ok(self.planned(Some(resource), step, Some(Box::new(seen))))
+        Ok(self.planned(Some(resource), step, Some(seen)))
     }
 
     /// A resource whose parent is absent is absent, too, and need not be read after the parent has been created. If the
@@ -307,7 +345,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
             return self.planned(None, Step::Pending(self.missing(outputs)), None);
         }
         outputs.set_absent(self.index);
-        self.planned(None, Step::Create, Some(Box::new(Observed::<R>::Absent)))
+        self.planned(None, Step::Create, Some(Observed::Absent))
     }
 
     fn missing(&self, outputs: &Outputs) -> Vec<Address> {
@@ -352,8 +390,14 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
     fn adopt(&mut self, name: &str) -> bool {
         let in_the_cloud = self.known.as_ref().map(|resource| format!("{}.{}", R::KIND, resource.name()));
         let is_meant = self.subject.address.to_string() == name || in_the_cloud.is_some_and(|it| it == name);
-        self.subject.adopts |= is_meant;
+        if is_meant {
+            self.subject.claim = Claim::Untagged;
+        }
         is_meant
+    }
+
+    fn list_owner(&mut self) {
+        self.subject.claim = Claim::Listed;
     }
 
     fn is_known(&self) -> bool {
@@ -388,6 +432,16 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
             let output = self.subject.converge(&*resource, &want, run, seen).await?;
             run.outputs.set(self.index, output);
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn take_over<'a>(&'a self, run: &'a Run<'a, R::Cloud>) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            match self.identity(run.outputs) {
+                Some(resource) => self.subject.take_over(&*resource, run).await,
+                None => Ok(()),
+            }
         }
         .boxed()
     }

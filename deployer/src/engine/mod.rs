@@ -1,5 +1,6 @@
 //! The engine: what a resource is, and how a graph of them is planned, applied and removed. It is independent of AWS.
 
+mod adoption;
 mod converge;
 mod diff;
 mod error;
@@ -14,6 +15,7 @@ mod size;
 mod step;
 mod walk;
 
+pub use adoption::Finding;
 pub use converge::{Pace, look};
 pub use diff::{Change, Value, diff};
 pub use error::{Error, Fault, Retry};

@@ -9,7 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 
 use super::{
-    Address, Error, Outputs, Pace, Planned, Stack, Step, Task,
+    Address, Error, Finding, Outputs, Pace, Planned, Stack, Step, Task,
     converge::Run,
     graph::Node,
     removal::{by_rank, removal_order},
@@ -280,6 +280,27 @@ impl<C: Send + Sync + 'static> Stack<C> {
             line.step = Step::Keep;
         }
         Some(Outcome { address: node.address().clone(), result: Some(result) })
+    }
+
+    /// Adds the ownership tags to the resources that a plan found free (see [`Stack::list_owners`]), and changes nothing
+    /// else. Each resource is read again right before it is tagged.
+    pub async fn take_over(&self, cloud: &C, plan: &Plan, pace: &Pace, observer: &Observer) -> Vec<Outcome> {
+        let free: BTreeSet<&Address> = plan.of_finding(Finding::Free).map(|line| &line.address).collect();
+        let run = Run { cloud, outputs: &plan.outputs, pace, observer };
+        let outcomes = Slots::new(self.nodes.len());
+        // The order is irrelevant: tagging one resource does not affect another.
+        walk(&vec![Vec::new(); self.nodes.len()], AT_ONCE, |index| {
+            let (run, node, free, outcomes) = (&run, &self.nodes[index], &free, &outcomes);
+            async move {
+                if free.contains(node.address()) {
+                    let result = begin(run, &**node, |run| node.take_over(run)).await;
+                    outcomes.put(index, Outcome { address: node.address().clone(), result: Some(result) });
+                }
+                true
+            }
+        })
+        .await;
+        outcomes.into_values()
     }
 
     /// Removes what the plan removes, except the anchor: users of a resource before the resource.

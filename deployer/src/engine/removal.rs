@@ -81,6 +81,8 @@ mod tests {
             permissions::Permissions,
             role::Role,
             route_table::RouteTable,
+            rule::Rule,
+            rule_action::RuleAction,
             scaling_policy::ScalingPolicy,
             secret::Secret,
             security_group::{SecurityGroup, Side},
@@ -109,6 +111,7 @@ mod tests {
         let network = Network { vpc: "vpc-1".into(), ..Network::unknown() };
         let mut stack = lay_out(&config, &site, Some(&network), &Programs::none(), Wait::default()).stack;
         let (name, path, vpc) = ("old", String::from("/"), String::from("vpc-1"));
+        stack.doom(Rule::left(name, "app-web", "old", String::new()));
         stack.doom(AutoScalingGroup::named(name));
         stack.doom(Alarm { name: name.into() });
         stack.doom(LoadBalancer { name: name.into() });
@@ -133,13 +136,14 @@ mod tests {
     }
 
     /// The kinds that live inside another resource and vanish with it: there is never an orphan of them.
-    const INSIDE: [&str; 8] = [
+    const INSIDE: [&str; 9] = [
         Alias::KIND,
         Artifact::KIND,
         DefaultAction::KIND,
         Listener::KIND,
         Notification::KIND,
         Permissions::KIND,
+        RuleAction::KIND,
         ScalingPolicy::KIND,
         ValidationRecord::KIND,
     ];
@@ -173,6 +177,8 @@ mod tests {
             ("function.labeler", "role.old"),
             ("function.old", "role.labeler-fn"),
             ("auto_scaling_group.old", "listener.web"),
+            ("rule.app-web/old", "auto_scaling_group.old"),
+            ("rule.app-web/old", "target_group.old"),
             ("auto_scaling_group.web", "alarm.web-target-5xx"),
             ("auto_scaling_group.web", "alarm.old"),
             ("alarm.old", "load_balancer.web"),

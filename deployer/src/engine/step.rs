@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
-use super::{Change, Error, Live, Observed, Resource};
+use super::{Change, Error, Live, Observed, Owner, Resource};
 
 /// The address of a resource within its stack, and its entry of `stack.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +89,8 @@ pub struct Planned {
     pub step: Step,
     /// Whether it holds data that cannot be recreated.
     pub holds_data: bool,
+    /// Its owner, if it was read and is present.
+    pub owner: Option<Owner>,
     pub(super) seen: Option<Seen>,
     /// The resource, if its identity is known.
     pub(super) resource: Option<Arc<dyn Any + Send + Sync>>,

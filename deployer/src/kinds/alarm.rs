@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::tags::bounded;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
+    config::Service,
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
 };
 
@@ -28,6 +29,9 @@ pub struct Settings {
     pub errors: String,
     /// The load balancer whose responses are counted: `app/NAME/ID`.
     pub load_balancer: String,
+    /// The target group whose responses alone are counted, where services share the load balancer:
+    /// `targetgroup/NAME/ID`.
+    pub target_group: Option<String>,
     /// The share of errors that is compared, in percent.
     pub expression: String,
     /// `GreaterThanThreshold`.
@@ -58,6 +62,8 @@ pub struct Watched {
     metric: &'static str,
     /// The share of all responses that is tolerated, in percent.
     percent: f64,
+    /// Whether it counts responses of targets. The others are of the load balancer itself.
+    is_of_targets: bool,
     /// The alarm's meaning, for people.
     words: &'static str,
 }
@@ -69,18 +75,21 @@ pub const WATCHED: &[Watched] = &[
         suffix: "target-5xx",
         metric: "HTTPCode_Target_5XX_Count",
         percent: 1.0,
+        is_of_targets: true,
         words: "it answered more than 1 % of the requests of a minute with 5xx",
     },
     Watched {
         suffix: "balancer-5xx",
         metric: "HTTPCode_ELB_5XX_Count",
         percent: 1.0,
+        is_of_targets: false,
         words: "the load balancer got no proper answer to more than 1 % of the requests of a minute",
     },
     Watched {
         suffix: "target-4xx",
         metric: "HTTPCode_Target_4XX_Count",
         percent: 50.0,
+        is_of_targets: true,
         words: "it answered more than half of the requests of a minute with 4xx",
     },
 ];
@@ -89,6 +98,10 @@ pub const WATCHED: &[Watched] = &[
 pub const NAMESPACE: &str = "AWS/ApplicationELB";
 /// The metric that counts all requests for which a target was chosen.
 pub const REQUESTS: &str = "RequestCount";
+/// The dimension of a load balancer.
+pub const LOAD_BALANCER: &str = "LoadBalancer";
+/// The dimension of a target group, which is always beside that of its load balancer.
+pub const TARGET_GROUP: &str = "TargetGroup";
 /// The id of the errors in the expression. Minutes without errors have no value, and so no share: they do not count as
 /// exceeding.
 pub const ERRORS_ID: &str = "errors";
@@ -111,12 +124,21 @@ impl Watched {
         format!("{service}-{}", self.suffix)
     }
 
-    /// The settings of the alarm on a load balancer, given by its ARN.
-    pub fn settings(&self, load_balancer_arn: &str) -> Settings {
+    /// Whether a service has this alarm: the responses of a shared load balancer itself are watched by the service that
+    /// has it.
+    pub fn watches(&self, service: &Service) -> bool {
+        self.is_of_targets || service.behind.is_none()
+    }
+
+    /// The settings of the alarm on a load balancer, given by its ARN; if several services share it, with the ARN of the
+    /// service's target group.
+    pub fn settings(&self, load_balancer_arn: &str, target_group_arn: Option<&str>) -> Settings {
+        let target_group = target_group_arn.filter(|_| self.is_of_targets).map(dimension_of_targets);
         let load_balancer = dimension(load_balancer_arn);
         Settings {
             errors: self.metric.into(),
             load_balancer: load_balancer.into(),
+            target_group: target_group.map(str::to_owned),
             expression: EXPRESSION.into(),
             comparison: ComparisonOperator::GreaterThanThreshold.as_str().into(),
             over_percent: self.percent,
@@ -130,6 +152,11 @@ impl Watched {
 /// A load balancer, given by its ARN, as its metrics name it.
 pub fn dimension(load_balancer_arn: &str) -> &str {
     load_balancer_arn.split_once("loadbalancer/").map_or(load_balancer_arn, |(_, part)| part)
+}
+
+/// A target group, given by its ARN, as its metrics name it.
+pub fn dimension_of_targets(target_group_arn: &str) -> &str {
+    target_group_arn.rsplit(':').next().unwrap_or(target_group_arn)
 }
 
 /// Returns the meaning of this alarm; `None` for an alarm that is not ours.
@@ -231,17 +258,19 @@ impl Alarm {
             .datapoints_to_alarm(want.minutes_over)
             .treat_missing_data(&want.missing_data)
             .metrics(share.build())
-            .metrics(count(ERRORS_ID, &want.errors, &want.load_balancer))
-            .metrics(count(REQUESTS_ID, REQUESTS, &want.load_balancer));
+            .metrics(count(ERRORS_ID, &want.errors, want))
+            .metrics(count(REQUESTS_ID, REQUESTS, want));
         call.set_tags(Some(to_cloudwatch(tags)).filter(|tags| !tags.is_empty())).send().await?;
         Ok(())
     }
 }
 
-/// The sum of a metric of a load balancer.
-fn count(id: &str, metric: &str, load_balancer: &str) -> MetricDataQuery {
-    let dimension = Dimension::builder().name("LoadBalancer").value(load_balancer).build();
-    let metric = Metric::builder().namespace(NAMESPACE).metric_name(metric).dimensions(dimension).build();
+/// The sum of a metric of what an alarm watches.
+fn count(id: &str, metric: &str, watched: &Settings) -> MetricDataQuery {
+    let dimension = |name: &str, value: &String| Dimension::builder().name(name).value(value).build();
+    let target_group = watched.target_group.iter().map(|value| dimension(TARGET_GROUP, value));
+    let dimensions = [dimension(LOAD_BALANCER, &watched.load_balancer)].into_iter().chain(target_group).collect();
+    let metric = Metric::builder().namespace(NAMESPACE).metric_name(metric).set_dimensions(Some(dimensions)).build();
     let sum = MetricStat::builder().metric(metric).period(PERIOD_S).stat("Sum").build();
     MetricDataQuery::builder().id(id).metric_stat(sum).return_data(false).build()
 }
@@ -281,11 +310,12 @@ fn settings(alarm: &Described) -> Settings {
     let query = |id: &str| alarm.metrics().iter().find(|query| query.id() == Some(id));
     let errors = query(ERRORS_ID).and_then(MetricDataQuery::metric_stat).and_then(MetricStat::metric);
     let dimensions = errors.map(Metric::dimensions).unwrap_or_default();
-    let balancer = dimensions.iter().find(|it| it.name() == Some("LoadBalancer")).and_then(Dimension::value);
+    let dimension = |name: &str| dimensions.iter().find(|it| it.name() == Some(name)).and_then(Dimension::value);
     let expression = query(SHARE_ID).and_then(MetricDataQuery::expression);
     Settings {
         errors: errors.and_then(Metric::metric_name).unwrap_or_default().into(),
-        load_balancer: balancer.unwrap_or_default().into(),
+        load_balancer: dimension(LOAD_BALANCER).unwrap_or_default().into(),
+        target_group: dimension(TARGET_GROUP).map(str::to_owned),
         expression: expression.unwrap_or_default().into(),
         comparison: alarm.comparison_operator().map(|it| it.as_str().to_owned()).unwrap_or_default(),
         over_percent: alarm.threshold().unwrap_or_default(),
@@ -313,6 +343,14 @@ mod tests {
     #[test]
     fn an_alarm_names_its_load_balancer_as_its_metrics_do() {
         let arn = "arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/app/web/50dc6c495c0c9188";
-        assert_eq!(WATCHED[0].settings(arn).load_balancer, "app/web/50dc6c495c0c9188");
+        assert_eq!(WATCHED[0].settings(arn, None).load_balancer, "app/web/50dc6c495c0c9188");
+    }
+
+    #[test]
+    fn alarms_on_targets_of_a_shared_load_balancer_count_those_of_the_service_alone() {
+        let group = "arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/app-api-8080-web/73e2d6bc24d8a067";
+        let watched = WATCHED.iter().map(|watched| watched.settings("arn", Some(group)).target_group);
+        let group = Some("targetgroup/app-api-8080-web/73e2d6bc24d8a067".to_owned());
+        assert_eq!(watched.collect::<Vec<_>>(), [group.clone(), None, group]);
     }
 }

@@ -164,8 +164,10 @@ impl Target {
         if name == dns_name {
             return true;
         }
-        // NAME-NUMBER.REGION.elb.amazonaws.com; the names of load balancers of an account and region are unique.
+        // NAME-NUMBER.REGION.elb.amazonaws.com, after `internal-` if it is internal; the names of load balancers of an
+        // account and region are unique, and none begins with that (docs/aws.md §9.2).
         let parts = |name: &str| {
+            let name = name.strip_prefix("internal-").unwrap_or(name);
             let rest = name.strip_prefix(&plain(&self.balancer))?.strip_prefix('-')?;
             let (number, place) = rest.split_once('.')?;
             number.chars().all(|c| c.is_ascii_digit()).then(|| place.to_owned())
@@ -205,6 +207,14 @@ mod tests {
             set.set_identifier = Some("blue".into());
             assert!(!target.is_of(&set), "{name}, weighted");
         }
+        let internal = Target {
+            balancer: "app-web-internal".into(),
+            dns_name: "internal-app-web-internal-123.us-east-1.elb.amazonaws.com".into(),
+            zone: "Z1".into(),
+        };
+        let earlier = "internal-app-web-internal-99.us-east-1.elb.amazonaws.com";
+        let set = zones::alias("app.example.org", RrType::A, earlier, "Z1").unwrap();
+        assert!(internal.is_of(&set) && !target.is_of(&set));
         let cname = zones::cname("app.example.org", &target.dns_name).unwrap();
         assert!(!target.is_of(&cname), "a CNAME is someone else's");
     }

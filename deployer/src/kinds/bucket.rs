@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use aws_sdk_s3::{
     error::SdkError,
     types::{
-        BucketLocationConstraint, BucketVersioningStatus, CorsConfiguration, CreateBucketConfiguration,
-        ObjectOwnership, OwnershipControls, OwnershipControlsRule, PublicAccessBlockConfiguration,
-        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
-        ServerSideEncryptionRule, Tag, Tagging, VersioningConfiguration,
+        BucketLocationConstraint, BucketNamespace, BucketVersioningStatus, CorsConfiguration,
+        CreateBucketConfiguration, ObjectOwnership, OwnershipControls, OwnershipControlsRule,
+        PublicAccessBlockConfiguration, ServerSideEncryption, Tag, Tagging, VersioningConfiguration,
     },
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -22,12 +21,14 @@ use crate::{
         aws::{Aws, found, gone, items},
         partition,
     },
+    config::ACCOUNT_REGIONAL,
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
 };
 use lifecycle::Days;
 use policy::{About, Ours};
 
 mod emptying;
+mod encryption;
 mod lifecycle;
 mod policy;
 
@@ -48,8 +49,12 @@ pub struct Bucket {
 pub struct Settings {
     /// Whether all four kinds of public access are blocked.
     pub public_access_blocked: bool,
-    /// The default encryption: `AES256`.
+    /// The default encryption: `AES256`, or `aws:kms` with a key.
     pub encryption: String,
+    /// The KMS key of the default encryption, by ARN or alias.
+    pub key: Option<String>,
+    /// Whether S3 derives keys for objects from one of the bucket, rather than calling KMS for each object.
+    pub bucket_key: bool,
     /// The object ownership: `BucketOwnerEnforced`.
     pub ownership: String,
     /// The CORS rules. Order matters: the first match wins.
@@ -95,7 +100,7 @@ pub struct CorsRule {
 const PROTECTED_TAG: &str = "deployer:protected";
 
 /// The account of the local AWS. AWS has no such account.
-const LOCAL_ACCOUNT: &str = "000000000000";
+pub const LOCAL_ACCOUNT: &str = "000000000000";
 
 /// Outputs for other resources.
 #[derive(Debug, Clone)]
@@ -114,6 +119,8 @@ impl Settings {
         Settings {
             public_access_blocked: true,
             encryption: ServerSideEncryption::Aes256.to_string(),
+            key: None,
+            bucket_key: false,
             ownership: ObjectOwnership::BucketOwnerEnforced.to_string(),
             cors: cors.into_iter().map(CorsRule::sorted).collect(),
             unfinished_uploads_end_days: Some(1),
@@ -147,6 +154,9 @@ impl Resource for Bucket {
         ("versioned", "versioning"),
         ("objects_end_days", "lifecycle.expire_days"),
         ("older_versions_end_days", "lifecycle.noncurrent_days"),
+        ("encryption", "key"),
+        ("key", "key"),
+        ("bucket_key", "key"),
     ];
     const HOLDS_DATA: bool = true;
     type Cloud = Aws;
@@ -172,7 +182,9 @@ impl Resource for Bucket {
         let days = lifecycle::days(&lifecycle);
         let settings = Settings {
             public_access_blocked,
-            encryption,
+            encryption: encryption.algorithm,
+            key: encryption.key,
+            bucket_key: encryption.bucket_key,
             ownership,
             cors,
             unfinished_uploads_end_days: days.unfinished_uploads,
@@ -188,7 +200,7 @@ impl Resource for Bucket {
         Ok(Observed::Present(Live { settings, output: self.output(aws), owner: Owner::Tags(tags) }))
     }
 
-    /// Sets ownership and tags at creation; encryption is the default (docs/aws.md §4.1).
+    /// Sets ownership and tags at creation; encryption without a key is the default (docs/aws.md §4.1).
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let tags = &with_protection(tags.clone(), want.protected);
         let configuration = CreateBucketConfiguration::builder()
@@ -203,6 +215,7 @@ impl Resource for Bucket {
             .bucket(&self.name)
             .create_bucket_configuration(configuration)
             .object_ownership(ObjectOwnership::from(want.ownership.as_str()))
+            .set_bucket_namespace(is_account_regional(&self.name).then_some(BucketNamespace::AccountRegional))
             .send()
             .await?;
         // A new bucket may not be visible everywhere yet: then the next round completes it (docs/aws.md §2.3).
@@ -212,6 +225,9 @@ impl Resource for Bucket {
                 self.put_tags(aws, tags).await?;
             }
             self.block_public_access(aws, want.public_access_blocked).await?;
+            if want.key.is_some() {
+                self.put_encryption(aws, &want.encryption()).await?;
+            }
             if want.versioned {
                 self.put_versioning(aws, true).await?;
             }
@@ -231,7 +247,9 @@ impl Resource for Bucket {
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let Settings {
             public_access_blocked,
-            encryption,
+            encryption: _,
+            key: _,
+            bucket_key: _,
             ownership,
             cors,
             unfinished_uploads_end_days: _,
@@ -247,8 +265,8 @@ impl Resource for Bucket {
         if want.public_access_blocked != *public_access_blocked {
             self.block_public_access(aws, want.public_access_blocked).await?;
         }
-        if want.encryption != *encryption {
-            self.put_encryption(aws, &want.encryption).await?;
+        if want.encryption() != live.settings.encryption() {
+            self.put_encryption(aws, &want.encryption()).await?;
         }
         if want.ownership != *ownership {
             self.put_ownership(aws, &want.ownership).await?;
@@ -300,7 +318,7 @@ impl Resource for Bucket {
         gone(call.send().await)
     }
 
-    /// Reads the tags of buckets whose names have our form: `…-ACCOUNT-REGION`.
+    /// Reads the tags of buckets whose names have our form: `…-ACCOUNT-REGION`, or `…-ACCOUNT-REGION-an`.
     async fn tagged(aws: &Aws) -> Result<AllTagged, Fault> {
         let call = aws.s3.list_buckets().bucket_region(&aws.region);
         let buckets = items(call.into_paginator().send()).await?.into_iter();
@@ -431,18 +449,6 @@ impl Bucket {
         }))
     }
 
-    /// No configuration means the default (docs/aws.md §4.3).
-    async fn encryption(&self, aws: &Aws) -> Result<String, Fault> {
-        let call = aws.s3.get_bucket_encryption().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        let answer = found(call.send().await)?;
-        let rule = answer
-            .as_ref()
-            .and_then(|answer| answer.server_side_encryption_configuration())
-            .and_then(|configuration| configuration.rules().first())
-            .and_then(|rule| rule.apply_server_side_encryption_by_default());
-        Ok(rule.map_or(&ServerSideEncryption::Aes256, |rule| rule.sse_algorithm()).to_string())
-    }
-
     /// No configuration means the behaviour before object ownership existed: the uploader owns the object.
     async fn ownership(&self, aws: &Aws) -> Result<String, Fault> {
         let call = aws.s3.get_bucket_ownership_controls().bucket(&self.name).set_expected_bucket_owner(self.owner());
@@ -536,18 +542,6 @@ impl Bucket {
         Ok(())
     }
 
-    async fn put_encryption(&self, aws: &Aws, algorithm: &str) -> Result<(), Fault> {
-        let default = ServerSideEncryptionByDefault::builder()
-            .sse_algorithm(ServerSideEncryption::from(algorithm))
-            .build()
-            .expect("the algorithm is given");
-        let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default).build();
-        let encryption = ServerSideEncryptionConfiguration::builder().rules(rule).build().expect("a rule is given");
-        let call = aws.s3.put_bucket_encryption().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        call.server_side_encryption_configuration(encryption).send().await?;
-        Ok(())
-    }
-
     async fn put_ownership(&self, aws: &Aws, ownership: &str) -> Result<(), Fault> {
         let rule = OwnershipControlsRule::builder()
             .object_ownership(ObjectOwnership::from(ownership))
@@ -608,9 +602,15 @@ impl CorsRule {
 
 /// Whether the name of a bucket ends like that of each bucket of ours in this region.
 fn has_our_form(name: &str, region: &str) -> bool {
+    let name = name.strip_suffix(ACCOUNT_REGIONAL).unwrap_or(name);
     let before = name.strip_suffix(region).and_then(|name| name.strip_suffix('-'));
     let account = before.and_then(|name| name.rsplit_once('-')).map(|(_, account)| account);
     account.is_some_and(|account| account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Whether a name of ours is in the account's regional namespace: no region ends like that.
+pub fn is_account_regional(name: &str) -> bool {
+    name.ends_with(ACCOUNT_REGIONAL)
 }
 
 fn with_protection(mut tags: Tags, protected: bool) -> Tags {
@@ -633,7 +633,11 @@ mod tests {
 
     #[test]
     fn a_bucket_of_ours_is_known_by_account_and_region() {
-        let ours = ["app-images-012345678901-us-east-1", "a-b-artifacts-012345678901-us-east-1"];
+        let ours = [
+            "app-images-012345678901-us-east-1",
+            "a-b-artifacts-012345678901-us-east-1",
+            "app-images-012345678901-us-east-1-an",
+        ];
         assert!(ours.iter().all(|name| has_our_form(name, "us-east-1")));
         let others = ["app-images-012345678901-eu-west-1", "app-us-east-1", "012345678901-us-east-1", "us-east-1"];
         assert!(others.iter().all(|name| !has_our_form(name, "us-east-1")));

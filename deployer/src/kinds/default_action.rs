@@ -84,7 +84,7 @@ impl Resource for DefaultAction {
             return Err(failure);
         }
         if !health.is_up() {
-            return Err(not_yet(health.waiting_for(), self.wait));
+            return Err(not_yet("ModifyListener", health.waiting_for(), self.wait));
         }
         let call = aws.elb.modify_listener().listener_arn(&self.listener);
         let action = if want.redirect.is_some() { to_https() } else { forward(&want.forwards) };
@@ -104,8 +104,8 @@ impl Resource for DefaultAction {
 }
 
 /// The previous targets keep the requests until the new ones are healthy.
-fn not_yet(waiting_for: String, wait: health::Wait) -> Fault {
-    let fault = |message| Fault::new("ModifyListener", health::NOT_HEALTHY, message);
+pub fn not_yet(call: &str, waiting_for: String, wait: health::Wait) -> Fault {
+    let fault = |message| Fault::new(call, health::NOT_HEALTHY, message);
     match wait {
         health::Wait::Within(limit) => fault(waiting_for).within(limit),
         health::Wait::No => fault(format!("requests still go to the previous targets ({waiting_for})")).postponed(),

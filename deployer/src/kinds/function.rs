@@ -12,7 +12,7 @@ use aws_sdk_lambda::{
     primitives::Blob,
     types::{
         Architecture, DestinationConfig, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus,
-        LoggingConfig, OnFailure, Runtime, State,
+        LoggingConfig, OnFailure, Runtime, State, TracingConfig, TracingMode,
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -48,9 +48,9 @@ pub struct Settings {
     /// The zip itself. AWS does not return it, so it is never compared.
     #[serde(skip)]
     pub zip: Arc<[u8]>,
-    /// The runtime: `provided.al2023`.
+    /// The runtime: `provided.al2023` for programs, or one that Lambda manages, such as `python3.13`.
     pub runtime: String,
-    /// The handler: `bootstrap`.
+    /// The function that the runtime calls, such as `app.handler`; `bootstrap` for programs.
     pub handler: String,
     /// `x86_64` or `arm64`.
     pub architecture: String,
@@ -63,6 +63,10 @@ pub struct Settings {
     /// Its environment variables. References to values kept in AWS are compared one by one.
     #[serde(serialize_with = "one_by_one")]
     pub environment: BTreeMap<String, String>,
+    /// The ARN of the KMS key that its environment is encrypted with; `None` for a key of Lambda.
+    pub key: Option<String>,
+    /// Whether X-Ray traces its invocations.
+    pub tracing: bool,
     /// The log group it writes to.
     pub log_group: String,
     /// The number of concurrent invocations, reserved for it; the account's other functions share theirs. It is no part
@@ -89,11 +93,15 @@ pub struct Output {
 impl Resource for Function {
     const KIND: &'static str = "function";
     const SOURCES: &'static [(&'static str, &'static str)] = &[
+        ("runtime", "runtime"),
+        ("handler", "handler"),
         ("architecture", "architecture"),
         ("memory_mb", "memory_mb"),
         ("timeout_s", "timeout_s"),
         ("concurrency", "concurrency"),
         ("on_failure", "on_failure"),
+        ("key", "key"),
+        ("tracing", "tracing"),
         ("environment", "environment"),
     ];
     const SECRET: &'static [&'static str] = &["environment"];
@@ -139,6 +147,8 @@ impl Resource for Function {
             .timeout(want.timeout_s)
             .role(&want.role)
             .environment(want.environment())
+            .set_kms_key_arn(want.key.clone())
+            .set_tracing_config(want.tracing.then(|| want.tracing()))
             .logging_config(want.logging())
             .set_tags(Some(tags.clone().into_iter().collect()))
             .customize()
@@ -229,6 +239,11 @@ impl Function {
         let answer = found(aws.lambda.get_function().function_name(&self.name).send().await)?;
         let Some(answer) = answer else { return Ok(None) };
         let Some(configuration) = answer.configuration else { return Ok(None) };
+        // One that counted as empty would be a difference (docs/aws.md §7.1).
+        if let Some(hidden) = configuration.environment().and_then(|environment| environment.error()) {
+            let (code, message) = (hidden.error_code().unwrap_or("Hidden"), hidden.message().unwrap_or_default());
+            return Err(Fault::new("GetFunction", code, format!("its environment cannot be read: {message}")));
+        }
         let shown: Tags = answer.tags.unwrap_or_default().into_iter().collect();
         let tags = match shown.is_empty() {
             true => tags(aws, configuration.function_arn().unwrap_or_default()).await?,
@@ -312,6 +327,8 @@ impl Function {
             timeout_s: function.timeout().unwrap_or_default(),
             role: function.role().unwrap_or_default().into(),
             environment: variables.unwrap_or_default().into_iter().collect(),
+            key: function.kms_key_arn().filter(|arn| !arn.is_empty()).map(str::to_owned),
+            tracing: function.tracing_config().and_then(|tracing| tracing.mode()) == Some(&TracingMode::Active),
             log_group: log_group.unwrap_or_else(|| format!("/aws/lambda/{}", self.name)),
             concurrency: None,
             on_failure: None,
@@ -381,6 +398,9 @@ impl Function {
             .timeout(want.timeout_s)
             .role(&want.role)
             .environment(want.environment())
+            // An empty text removes the key (docs/aws.md §7.3).
+            .kms_key_arn(want.key.clone().unwrap_or_default())
+            .tracing_config(want.tracing())
             .logging_config(want.logging())
             .send()
             .await?;
@@ -495,6 +515,11 @@ impl Settings {
         Environment::builder().set_variables(Some(self.environment.clone().into_iter().collect())).build()
     }
 
+    fn tracing(&self) -> TracingConfig {
+        let mode = if self.tracing { TracingMode::Active } else { TracingMode::PassThrough };
+        TracingConfig::builder().mode(mode).build()
+    }
+
     fn logging(&self) -> LoggingConfig {
         LoggingConfig::builder().log_group(&self.log_group).build()
     }
@@ -583,7 +608,9 @@ mod tests {
         let code = Settings { code_sha256: "new".into(), architecture: "arm64".into(), zip, ..live.clone() };
         assert!(!code.has_other_configuration_than(&live));
         assert!(!code.is_like(&live) && Settings { published: false, ..live.clone() }.is_like(&live));
-        assert!(Settings { memory_mb: 256, ..code }.has_other_configuration_than(&live));
+        assert!(Settings { memory_mb: 256, ..code.clone() }.has_other_configuration_than(&live));
+        assert!(Settings { handler: "app.other".into(), ..code.clone() }.has_other_configuration_than(&live));
+        assert!(Settings { runtime: "python3.14".into(), ..code }.has_other_configuration_than(&live));
         let reserved = Settings { concurrency: Some(5), on_failure: Some("arn".into()), ..live.clone() };
         assert!(!reserved.has_other_configuration_than(&live) && reserved.is_like(&live));
     }

@@ -75,6 +75,8 @@ pub struct Disk {
     pub volume_type: String,
     /// Whether it is encrypted.
     pub encrypted: bool,
+    /// The KMS key that it is encrypted with, by ARN or alias; `None` for the account's default key.
+    pub key: Option<String>,
     /// Whether it is deleted with its instance.
     pub ends_with_instance: bool,
 }
@@ -82,7 +84,14 @@ pub struct Disk {
 impl Disk {
     /// The root disk of an instance.
     pub fn root(gb: i32) -> Disk {
-        Disk { device: "/dev/xvda".into(), gb, volume_type: "gp3".into(), encrypted: true, ends_with_instance: true }
+        Disk {
+            device: "/dev/xvda".into(),
+            gb,
+            volume_type: "gp3".into(),
+            encrypted: true,
+            key: None,
+            ends_with_instance: true,
+        }
     }
 }
 
@@ -110,7 +119,7 @@ impl Settings {
             instance_profile: String::new(),
             security_groups: BTreeSet::new(),
             user_data: String::new(),
-            disk: Disk::root(service.disk_gb.into()),
+            disk: Disk { key: service.key.as_ref().map(ToString::to_string), ..Disk::root(service.disk_gb.into()) },
             metadata_endpoint: "enabled".into(),
             metadata_tokens: "required".into(),
             metadata_hops: 1,
@@ -131,6 +140,7 @@ impl Resource for LaunchTemplate {
         ("instance_type", "instance_type"),
         ("user_data.environment", "environment"),
         ("disk.gb", "disk_gb"),
+        ("disk.key", "key"),
     ];
     const SECRET: &'static [&'static str] = &["user_data"];
     const UPDATE_MOVES_OUTPUT: bool = true;
@@ -323,6 +333,7 @@ fn data(want: &Settings, image: &str) -> RequestLaunchTemplateData {
         .volume_size(disk.gb)
         .volume_type(VolumeType::from(disk.volume_type.as_str()))
         .encrypted(disk.encrypted)
+        .set_kms_key_id(disk.key.clone())
         .delete_on_termination(disk.ends_with_instance);
     let disk = LaunchTemplateBlockDeviceMappingRequest::builder().device_name(&disk.device).ebs(volume.build());
     let metadata = LaunchTemplateInstanceMetadataOptionsRequest::builder()
@@ -398,6 +409,7 @@ fn disk(data: &ResponseLaunchTemplateData) -> Disk {
             .map(|kind| kind.as_str().to_owned())
             .unwrap_or_default(),
         encrypted: volume.and_then(|volume| volume.encrypted()).unwrap_or_default(),
+        key: volume.and_then(|volume| volume.kms_key_id()).filter(|key| !key.is_empty()).map(str::to_owned),
         ends_with_instance: volume.and_then(|volume| volume.delete_on_termination()).unwrap_or_default(),
     }
 }

@@ -313,8 +313,12 @@ pub fn redirect_of(actions: &[Action]) -> Option<String> {
 /// Reads the target groups of a listener. AWS returns the only target group of an action in either of two fields, and
 /// guarantees neither.
 pub fn forwards(listener: &Described) -> Forwards {
-    let actions = listener.default_actions().iter();
-    let forwards = actions.flat_map(|action| {
+    forwards_of(listener.default_actions())
+}
+
+/// Reads the target groups of actions.
+pub fn forwards_of(actions: &[Action]) -> Forwards {
+    let forwards = actions.iter().flat_map(|action| {
         let tuples = action.forward_config().map(ForwardActionConfig::target_groups).unwrap_or_default();
         let weighed =
             |tuple: &TargetGroupTuple| Some((tuple.target_group_arn()?.to_owned(), tuple.weight().unwrap_or(1)));

@@ -34,6 +34,8 @@ pub struct LoadBalancer {
 pub struct Settings {
     /// `internet-facing` or `internal`.
     pub scheme: String,
+    /// The id of the VPC that its subnets are in.
+    pub vpc: String,
     /// One subnet for each zone; in each, one with a public address pays for it (docs/aws.md §16).
     pub subnets: BTreeSet<String>,
     /// The security groups.
@@ -70,9 +72,10 @@ pub const INTERNAL: &str = "internal";
 
 impl Settings {
     /// One of this scheme, with everything else as usual.
-    pub fn of(scheme: &str, subnets: BTreeSet<String>, security_groups: BTreeSet<String>) -> Settings {
+    pub fn of(scheme: &str, vpc: String, subnets: BTreeSet<String>, security_groups: BTreeSet<String>) -> Settings {
         Settings {
             scheme: scheme.into(),
+            vpc,
             subnets,
             security_groups,
             invalid_headers_dropped: true,
@@ -98,7 +101,7 @@ impl Resource for LoadBalancer {
     const KIND: &'static str = "load_balancer";
     const SOURCES: &'static [(&'static str, &'static str)] =
         &[("protected", "load_balancer.protect"), ("access_logs", "access_logs")];
-    const FIXED: &'static [&'static str] = &["scheme"];
+    const FIXED: &'static [&'static str] = &["scheme", "vpc"];
     /// Provisioning takes two and a half minutes, sometimes more than three (docs/aws.md §13).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
 
@@ -321,6 +324,7 @@ fn settings(balancer: &Described, attributes: &[LoadBalancerAttribute]) -> Setti
     };
     Settings {
         scheme: balancer.scheme().map(|scheme| scheme.as_str().to_owned()).unwrap_or_default(),
+        vpc: balancer.vpc_id().unwrap_or_default().into(),
         subnets: zones.iter().filter_map(|zone| zone.subnet_id().map(str::to_owned)).collect(),
         security_groups: balancer.security_groups().iter().cloned().collect(),
         invalid_headers_dropped: is_on(INVALID_HEADERS_DROPPED),

@@ -25,6 +25,8 @@ pub struct LogGroup {
 pub struct Settings {
     /// The retention in days; `None` keeps events forever.
     pub retention_days: Option<i32>,
+    /// The ARN of the KMS key that it is encrypted with; `None` for a key of CloudWatch Logs.
+    pub key: Option<String>,
 }
 
 /// Outputs for other resources. Not the ARN: the answer to the creation does not contain it, and it can be derived.
@@ -36,7 +38,8 @@ pub struct Output {
 
 impl Resource for LogGroup {
     const KIND: &'static str = "log_group";
-    const SOURCES: &'static [(&'static str, &'static str)] = &[("retention_days", "log_retention_days")];
+    const SOURCES: &'static [(&'static str, &'static str)] =
+        &[("retention_days", "log_retention_days"), ("key", "log_key")];
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;
@@ -48,12 +51,14 @@ impl Resource for LogGroup {
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let Some(group) = self.describe(aws).await? else { return Ok(Observed::Absent) };
         let Some(tags) = found(tags(aws, &arn(&group)).await)? else { return Ok(Observed::Absent) };
-        let settings = Settings { retention_days: group.retention_in_days() };
+        let key = group.kms_key_id().filter(|arn| !arn.is_empty()).map(str::to_owned);
+        let settings = Settings { retention_days: group.retention_in_days(), key };
         Ok(Observed::Present(Live { settings, output: self.output(), owner: Owner::Tags(tags) }))
     }
 
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let call = aws.logs.create_log_group().log_group_name(&self.name);
+        let call = call.set_kms_key_id(want.key.clone());
         call.set_tags(Some(tags.clone().into_iter().collect())).send().await?;
         // A new group may not be visible to the next call yet: then the next round completes it.
         let complete = match want.retention_days {
@@ -64,8 +69,14 @@ impl Resource for LogGroup {
         Ok(complete.then_some(live))
     }
 
-    async fn update(&self, aws: &Aws, want: &Settings, _live: &Live<Self>) -> Result<(), Fault> {
-        self.retain(aws, want.retention_days).await
+    async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        if want.retention_days != live.settings.retention_days {
+            self.retain(aws, want.retention_days).await?;
+        }
+        if want.key != live.settings.key {
+            self.encrypt(aws, want.key.as_deref()).await?;
+        }
+        Ok(())
     }
 
     async fn tag(&self, aws: &Aws, _live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
@@ -130,6 +141,19 @@ impl LogGroup {
 
     async fn describe(&self, aws: &Aws) -> Result<Option<Described>, Fault> {
         aws.together.log_groups.read(&self.name, |names| described(aws, names)).await
+    }
+
+    /// Lines that arrived before keep their encryption (docs/aws.md §7.6).
+    async fn encrypt(&self, aws: &Aws, key: Option<&str>) -> Result<(), Fault> {
+        match key {
+            Some(key) => {
+                aws.logs.associate_kms_key().log_group_name(&self.name).kms_key_id(key).send().await?;
+            }
+            None => {
+                aws.logs.disassociate_kms_key().log_group_name(&self.name).send().await?;
+            }
+        }
+        Ok(())
     }
 
     async fn retain(&self, aws: &Aws, days: Option<i32>) -> Result<(), Fault> {

@@ -29,27 +29,29 @@ macro_rules! kinds {
     };
 }
 
-// In order of removal: a kind precedes the kinds that it may use.
+// In order of removal: a kind precedes the kinds that it may use. A rule precedes the instances, so that they get no more
+// requests.
 kinds! {
     /// The kinds that `stack.yaml` describes.
     KINDS {
-        0: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction,
+        0: rule::Rule, rule_action::RuleAction;
+        1: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction,
            notification::Notification, permissions::Permissions, scaling_policy::ScalingPolicy,
            validation_record::ValidationRecord;
-        1: alarm::Alarm;
-        2: function::Function, listener::Listener, load_balancer::LoadBalancer;
-        3: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
-        4: artifact::Artifact, elastic_address::ElasticAddress, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup,
-           subnet::Subnet;
-        5: bucket::Bucket, role::Role, route_table::RouteTable, table::Table;
-        6: internet_gateway::InternetGateway;
-        7: vpc::Vpc;
+        2: alarm::Alarm;
+        3: function::Function, listener::Listener, load_balancer::LoadBalancer;
+        4: certificate::Certificate, launch_template::LaunchTemplate, target_group::TargetGroup;
+        5: artifact::Artifact, elastic_address::ElasticAddress, instance_profile::InstanceProfile, log_group::LogGroup,
+           security_group::SecurityGroup, subnet::Subnet;
+        6: bucket::Bucket, role::Role, route_table::RouteTable, table::Table;
+        7: internet_gateway::InternetGateway;
+        8: vpc::Vpc;
     }
 
     /// The kinds that `deployer secret` makes. `up` neither creates nor removes them, since only the user knows their
     /// values; `down` removes them.
     STORED_VALUES {
-        5: parameter::Parameter, secret::Secret;
+        6: parameter::Parameter, secret::Secret;
     }
 }
 
@@ -119,7 +121,7 @@ async fn of_any_stack<R: Resource<Cloud = Aws>>(aws: &Aws) -> Result<AllTagged, 
 }
 
 /// Finds every resource that carries the stack's tag and marks those that the page does not want for removal. Listeners
-/// with their actions, policies, permissions and notifications live inside these and are removed with them.
+/// with their actions, actions of rules, policies, permissions and notifications live inside these and are removed with them.
 pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault> {
     // The artifact bucket is created first and removed last: without it the stack has no resources.
     let buckets = bucket::Bucket::names(aws, stack.name()).await?;

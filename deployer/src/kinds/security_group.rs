@@ -47,7 +47,9 @@ pub enum Side {
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// The description.
+    /// The description. It is not compared: it has no effect, and AWS cannot change it, so a group that another tool has
+    /// made could never be taken over.
+    #[serde(skip_serializing)]
     pub description: String,
     /// The ingress rules.
     pub ingress: BTreeSet<Rule>,
@@ -164,8 +166,6 @@ impl Serialize for Rule {
 
 impl Resource for SecurityGroup {
     const KIND: &'static str = "security_group";
-    const FIXED: &'static [&'static str] = &["description"];
-
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;
@@ -260,12 +260,10 @@ impl Resource for SecurityGroup {
         revoke(aws, Way::In, id, permissions(live.settings.ingress.iter().filter(names_another))).await?;
         let Owner::Tags(tags) = &live.owner else { return Ok(()) };
         let stack = tags.get(STACK_TAG).map(String::as_str).unwrap_or_default();
-        // `stack-web-8080` is behind `stack-web-lb`.
-        let front = self.name.rsplit_once('-').map(|(service, _)| format!("{service}-lb"));
         for group in leading_to(aws, id).await? {
             let from = group.group_id().unwrap_or_default();
             let is_ours = tags::from_ec2(group.tags()).get(STACK_TAG).is_some_and(|owner| owner == stack);
-            let is_front = front.is_some() && group.group_name() == front.as_deref();
+            let is_front = group.group_name().is_some_and(|front| may_be_behind(stack, &self.name, front));
             let out = group.ip_permissions_egress().iter().flat_map(rules);
             let out: Vec<Rule> = out
                 .filter(|rule| rule.source == Source::Group(id.clone()))
@@ -294,13 +292,18 @@ impl Resource for SecurityGroup {
             side: Side::Unknown,
         });
         let mut groups: Vec<_> = groups.filter(|group| !but.contains(&group.identity())).collect();
-        // A group whose rules refer to another is deleted before that other: `…-web-8080` sorts before `…-web-lb`.
-        groups.sort_by(|a, b| (&a.name, &a.vpc).cmp(&(&b.name, &b.vpc)));
+        // A group whose rules refer to another is deleted before that other, which is that of a load balancer.
+        groups.sort_by(|a, b| (a.is_front(), &a.name, &a.vpc).cmp(&(b.is_front(), &b.name, &b.vpc)));
         Ok(groups)
     }
 }
 
 impl SecurityGroup {
+    /// Whether it has the name of the group of a load balancer.
+    fn is_front(&self) -> bool {
+        self.name.ends_with("-lb")
+    }
+
     /// Lets requests out to the instances before everything else is closed: otherwise none would reach them until their
     /// group adds that rule, after this one. A stack of an earlier version has no such rules.
     async fn keep_open(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
@@ -328,6 +331,22 @@ impl SecurityGroup {
         }
         authorize(aws, Way::Out, id, permissions(missing.iter())).await
     }
+}
+
+/// Whether instances of the stack whose group has the name `back` may be behind the load balancer whose group has the name
+/// `front`: `stack-web-8080` is behind `stack-web-lb`, and so is `stack-api-8080-web`, whose service shares it.
+fn may_be_behind(stack: &str, back: &str, front: &str) -> bool {
+    let front = in_stack(stack, front).and_then(|front| front.strip_suffix("-lb"));
+    let (Some(back), Some(service)) = (in_stack(stack, back), front) else { return false };
+    let is_port = |text: &str| text.parse::<u16>().is_ok();
+    let own = back.strip_prefix(service).and_then(|rest| rest.strip_prefix('-'));
+    let shared = back.strip_suffix(service).and_then(|rest| rest.strip_suffix('-')?.rsplit_once('-'));
+    own.is_some_and(is_port) || shared.is_some_and(|(_, port)| is_port(port))
+}
+
+/// A name without that of the stack.
+fn in_stack<'a>(stack: &str, name: &'a str) -> Option<&'a str> {
+    name.strip_prefix(stack)?.strip_prefix('-')
 }
 
 /// The key of a group: `VPC/NAME`.
@@ -549,6 +568,24 @@ mod tests {
         for source in sources {
             let rule = Rule::tcp(80, source, "clients");
             assert_eq!(rules(&permission(&rule)), [rule]);
+        }
+    }
+
+    #[test]
+    fn the_load_balancer_of_instances_follows_from_their_names() {
+        for (back, front, expected) in [
+            ("app-web-8080", "app-web-lb", true),
+            ("app-my-web-8080", "app-my-web-lb", true),
+            ("app-api-8080-web", "app-web-lb", true),
+            ("app-api-8080-my-web", "app-my-web-lb", true),
+            // Those of services that merely have similar names.
+            ("app-api-8080-my-web", "app-web-lb", false),
+            ("app-api-8080-web", "app-api-lb", false),
+            ("app-my-web-8080", "app-web-lb", false),
+            ("app-web-8080", "other-web-lb", false),
+            ("app-web-8080", "app-web", false),
+        ] {
+            assert_eq!(may_be_behind("app", back, front), expected, "{back} {front}");
         }
     }
 

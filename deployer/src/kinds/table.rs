@@ -9,8 +9,8 @@ use std::{
 
 use aws_sdk_dynamodb::types::{
     BillingMode, DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, IndexStatus, KeyType,
-    PointInTimeRecoverySpecification, PointInTimeRecoveryStatus, Select, StreamSpecification, StreamViewType,
-    TableDescription, TableStatus, Tag, TimeToLiveSpecification, TimeToLiveStatus,
+    PointInTimeRecoverySpecification, PointInTimeRecoveryStatus, Select, SseSpecification, SseStatus, SseType,
+    StreamSpecification, StreamViewType, TableDescription, TableStatus, Tag, TimeToLiveSpecification, TimeToLiveStatus,
 };
 use serde::Serialize;
 
@@ -50,6 +50,8 @@ pub struct Settings {
     pub time_to_live: Option<String>,
     /// The contents of the records of its stream, such as `NEW_IMAGE`; `None` without a stream.
     pub stream: Option<String>,
+    /// The ARN of the KMS key that it is encrypted with; `None` for a key of DynamoDB.
+    pub key: Option<String>,
 }
 
 /// Outputs for other resources.
@@ -79,6 +81,7 @@ impl Resource for Table {
         ("point_in_time_recovery", "point_in_time_recovery"),
         ("time_to_live", "time_to_live"),
         ("stream", "stream"),
+        ("key", "key"),
     ];
     const HOLDS_DATA: bool = true;
     const FIXED: &'static [&'static str] = &["partition_key", "sort_key", "local_indexes"];
@@ -121,7 +124,8 @@ impl Resource for Table {
             .set_attribute_definitions(Some(schema::definitions(want, want.secondary())))
             .set_global_secondary_indexes((!want.indexes.is_empty()).then(indexes))
             .set_local_secondary_indexes((!want.local_indexes.is_empty()).then(local_indexes))
-            .set_stream_specification(want.stream.as_deref().map(stream));
+            .set_stream_specification(want.stream.as_deref().map(stream))
+            .set_sse_specification(want.key.as_deref().map(encrypted));
         let table = call.send().await?.table_description;
         // AWS is still creating it; emulators finish at once.
         let needs_more = want.point_in_time_recovery || want.time_to_live.is_some();
@@ -141,6 +145,9 @@ impl Resource for Table {
             update.billing_mode(BillingMode::from(want.billing.as_str())).send().await?;
         } else if want.protected != have.protected {
             update.deletion_protection_enabled(want.protected).send().await?;
+        } else if want.key != have.key {
+            let encryption = want.key.as_deref().map_or_else(as_usual, encrypted);
+            update.sse_specification(encryption).send().await?;
         } else if want.stream != have.stream {
             // The contents of a stream are fixed: it ends before the new one begins.
             let wanted = want.stream.as_deref().filter(|_| have.stream.is_none());
@@ -312,6 +319,16 @@ fn stream(contents: &str) -> StreamSpecification {
     stream.build().expect("the switch is given")
 }
 
+/// The encryption with a key of KMS.
+fn encrypted(key: &str) -> SseSpecification {
+    SseSpecification::builder().enabled(true).sse_type(SseType::Kms).kms_master_key_id(key).build()
+}
+
+/// The encryption with a key of DynamoDB, which every table has unless another key is named.
+fn as_usual() -> SseSpecification {
+    SseSpecification::builder().enabled(false).build()
+}
+
 fn no_stream() -> StreamSpecification {
     StreamSpecification::builder().stream_enabled(false).build().expect("the switch is given")
 }
@@ -339,7 +356,7 @@ async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
 /// Returns the operation in progress, if there is one. Errors: a final state in which the table cannot be used.
 fn settling(table: &TableDescription) -> Result<Option<String>, Fault> {
     match table.table_status() {
-        None | Some(TableStatus::Active) => Ok(busy_index(table)),
+        None | Some(TableStatus::Active) => Ok(busy_index(table).or_else(|| changing_key(table))),
         Some(
             status @ (TableStatus::Creating | TableStatus::Updating | TableStatus::Deleting | TableStatus::Archiving),
         ) => Ok(Some(status.as_str().to_lowercase())),
@@ -352,6 +369,20 @@ fn busy_index(table: &TableDescription) -> Option<String> {
     let status = |status: &IndexStatus| (*status != IndexStatus::Active).then(|| status.as_str().to_lowercase());
     let mut indexes = table.global_secondary_indexes().iter();
     indexes.find_map(|it| Some(format!("{} index {}", status(it.index_status()?)?, it.index_name()?)))
+}
+
+/// The encryption of a table changes while the table is `ACTIVE` (docs/aws.md §5.2).
+fn changing_key(table: &TableDescription) -> Option<String> {
+    let status = table.sse_description()?.status()?;
+    let changes = matches!(status, SseStatus::Enabling | SseStatus::Disabling | SseStatus::Updating);
+    changes.then(|| format!("{} encryption", status.as_str().to_lowercase()))
+}
+
+/// The key of a table that is encrypted with one of KMS.
+fn key_of(table: &TableDescription) -> Option<String> {
+    let encryption = table.sse_description()?;
+    let is_kms = encryption.sse_type() == Some(&SseType::Kms) && encryption.status() != Some(&SseStatus::Disabled);
+    encryption.kms_master_key_arn().filter(|_| is_kms).map(str::to_owned)
 }
 
 fn is_young(table: &TableDescription) -> bool {
@@ -376,6 +407,7 @@ fn settings(table: &TableDescription, point_in_time_recovery: bool, time_to_live
         point_in_time_recovery,
         time_to_live,
         stream: stream.and_then(|stream| stream.stream_view_type()).map(ToString::to_string),
+        key: key_of(table),
     }
 }
 
@@ -407,13 +439,16 @@ mod tests {
             point_in_time_recovery: false,
             time_to_live: None,
             stream: Some("NEW_IMAGE".into()),
+            key: Some(KEY.into()),
         }
     }
+
+    const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012";
 
     /// The description that DynamoDB returns after `CreateTable` with these settings.
     fn described(want: &Settings) -> TableDescription {
         use aws_sdk_dynamodb::types::{
-            BillingModeSummary, GlobalSecondaryIndexDescription, LocalSecondaryIndexDescription,
+            BillingModeSummary, GlobalSecondaryIndexDescription, LocalSecondaryIndexDescription, SseDescription,
         };
         let global = |(name, index): (&String, &Index)| {
             let made = index.global(name);
@@ -426,6 +461,10 @@ mod tests {
             let described = LocalSecondaryIndexDescription::builder().index_name(name);
             described.set_key_schema(Some(made.key_schema)).set_projection(made.projection).build()
         };
+        let encryption = |key: &str| {
+            let described = SseDescription::builder().status(SseStatus::Enabled).sse_type(SseType::Kms);
+            described.kms_master_key_arn(key).build()
+        };
         TableDescription::builder()
             .set_key_schema(Some(schema::key_schema(&want.partition_key, want.sort_key.as_deref())))
             .set_attribute_definitions(Some(schema::definitions(want, want.secondary())))
@@ -433,6 +472,7 @@ mod tests {
             .set_local_secondary_indexes(Some(want.local_indexes.iter().map(local).collect()))
             .billing_mode_summary(BillingModeSummary::builder().billing_mode(BillingMode::PayPerRequest).build())
             .set_stream_specification(want.stream.as_deref().map(stream))
+            .set_sse_description(want.key.as_deref().map(encryption))
             .build()
     }
 
@@ -455,7 +495,7 @@ mod tests {
     fn fields_missing_from_a_description_have_their_meaning() {
         let read = settings(&TableDescription::builder().build(), false, None);
         assert_eq!(read.billing, "PROVISIONED");
-        assert!(!read.protected && read.stream.is_none() && read.indexes.is_empty());
+        assert!(!read.protected && read.stream.is_none() && read.indexes.is_empty() && read.key.is_none());
     }
 
     #[test]
@@ -464,6 +504,18 @@ mod tests {
         assert_eq!(settling(&at(TableStatus::Creating)).unwrap().as_deref(), Some("creating"));
         assert_eq!(settling(&at(TableStatus::Active)).unwrap(), None);
         assert!(settling(&at(TableStatus::Archived)).is_err());
+    }
+
+    #[test]
+    fn a_table_settles_until_its_key_has_changed() {
+        let mut table = described(&wanted());
+        let mut at = |status| {
+            table.sse_description.as_mut().unwrap().status = Some(status);
+            (settling(&table).unwrap(), key_of(&table))
+        };
+        assert_eq!(at(SseStatus::Enabled), (None, Some(KEY.to_owned())));
+        assert_eq!(at(SseStatus::Updating).0.as_deref(), Some("updating encryption"));
+        assert_eq!(at(SseStatus::Disabled), (None, None));
     }
 
     #[test]

@@ -172,6 +172,7 @@ impl Laptop {
     pub async fn run(&self, port: Option<u16>, region: &str, conditions: local::Conditions) -> Result<(), Failure> {
         // The state contains keys and pictures.
         platform::make_private(&self.dir).map_err(|fault| self.unusable(fault.into()))?;
+        platform::allow_open_files();
         let _lock = local::take(&self.dir).await.map_err(|error| self.unusable(error))?;
         let cloud = self.serve(port, region, conditions).await.map_err(|error| self.unusable(error))?;
         let server = Server { pid: std::process::id() as i32, address: cloud.address() };

@@ -1,5 +1,8 @@
 //! Outputs in the formats that other programs read: `.env`, shell, JSON, YAML.
 
+mod entry;
+mod quote;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -9,6 +12,9 @@ use std::{
 
 use super::shell;
 use crate::machine::files::{self, FileError};
+
+use entry::Entry;
+use quote::{Quote, for_yaml};
 
 /// The format of outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -180,173 +186,6 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
-}
-
-/// A line of a `.env` file, or several if quotes contain line breaks.
-struct Entry<'a> {
-    /// All of it, with its line ending.
-    text: &'a str,
-    /// The variable, if it sets one.
-    name: Option<&'a str>,
-    /// The text before the value: `export NAME=`.
-    before: &'a str,
-    /// The value with its quotes.
-    value: &'a str,
-    /// Blanks, comment and line ending.
-    after: &'a str,
-}
-
-impl<'a> Entry<'a> {
-    /// Splits off the first entry of a text.
-    fn first(text: &'a str) -> (Self, &'a str) {
-        let line = &text[..text.find('\n').map_or(text.len(), |end| end + 1)];
-        let Some((name, before)) = assignment(line) else {
-            let other = Self { text: line, name: None, before: line, value: "", after: "" };
-            return (other, &text[line.len()..]);
-        };
-        // Quotes may close on a later line.
-        let value = match quoted(&text[before.len()..]) {
-            Some(value) => value,
-            None => bare(&line[before.len()..]),
-        };
-        let value_end = before.len() + value.len();
-        let end = text[value_end..].find('\n').map_or(text.len(), |end| value_end + end + 1);
-        let entry = Self { text: &text[..end], name: Some(name), before, value, after: &text[value_end..end] };
-        (entry, &text[end..])
-    }
-
-    /// This entry with another value.
-    fn with(&self, value: &str) -> String {
-        let quote = Quote::of(self.value);
-        match quote.inside(self.value) == value {
-            true => self.text.into(),
-            false => format!("{}{}{}", self.before, quote.around(value), self.after),
-        }
-    }
-}
-
-/// The name that a line sets, and the part of the line before the value.
-fn assignment(line: &str) -> Option<(&str, &str)> {
-    let (left, right) = line.split_once('=')?;
-    let name = left.trim();
-    let name = match name.strip_prefix("export") {
-        Some(rest) if rest.starts_with([' ', '\t']) => rest.trim_start(),
-        _ => name,
-    };
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '-';
-    if name.is_empty() || !name.chars().all(is_name) {
-        return None;
-    }
-    let value = right.trim_start_matches([' ', '\t']);
-    let blanks = match value.starts_with(['#', '\r', '\n']) {
-        true => 0, // they are before a comment or the end, not before a value
-        false => right.len() - value.len(),
-    };
-    Some((name, &line[..left.len() + 1 + blanks]))
-}
-
-/// The quoted value at the beginning of a text, with its quotes.
-fn quoted(text: &str) -> Option<&str> {
-    let quote = text.chars().next().filter(|c| ['"', '\''].contains(c))?;
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quote == '"' => escaped = true,
-            c if c == quote => return Some(&text[..=at]),
-            _ => (),
-        }
-    }
-    None
-}
-
-/// The unquoted value at the beginning of a line: up to a comment or the end, without trailing blanks.
-fn bare(line: &str) -> &str {
-    let comment = [" #", "\t#"].iter().filter_map(|mark| line.find(mark)).min();
-    line[..comment.unwrap_or(line.len())].trim_end()
-}
-
-/// The quotes around a value.
-#[derive(Clone, Copy)]
-enum Quote {
-    None,
-    Single,
-    Double,
-}
-
-impl Quote {
-    fn of(value: &str) -> Self {
-        match value.chars().next() {
-            Some('\'') if value.len() > 1 && value.ends_with('\'') => Self::Single,
-            Some('"') if value.len() > 1 && value.ends_with('"') => Self::Double,
-            _ => Self::None,
-        }
-    }
-
-    /// Whether a value begins with a quote and does not end with it.
-    fn is_open(value: &str) -> bool {
-        value.starts_with(['"', '\'']) && quoted(value) != Some(value)
-    }
-
-    /// The value that a reader sees within these quotes.
-    fn inside(self, value: &str) -> String {
-        match self {
-            Self::None => value.into(),
-            Self::Single => value[1..value.len() - 1].into(),
-            Self::Double => unescaped(&value[1..value.len() - 1]),
-        }
-    }
-
-    /// A value in these quotes, or in the next stronger ones if these cannot hold it.
-    fn around(self, value: &str) -> String {
-        match self {
-            Self::None if is_plain(value) => value.into(),
-            Self::None | Self::Single if !value.contains('\'') => format!("'{value}'"),
-            Self::None | Self::Single | Self::Double => format!("\"{}\"", escaped(value)),
-        }
-    }
-}
-
-/// Whether every reader accepts these characters unquoted.
-fn is_plain(value: &str) -> bool {
-    value.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c))
-}
-
-/// Characters with a meaning for shells and dotenv readers within double quotes.
-fn escaped(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for c in value.chars() {
-        if ['\\', '"', '$', '`'].contains(&c) {
-            text.push('\\');
-        }
-        text.push(c);
-    }
-    text
-}
-
-fn unescaped(text: &str) -> String {
-    let mut value = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(c) = characters.next() {
-        match c {
-            '\\' => value.extend(characters.next()),
-            c => value.push(c),
-        }
-    }
-    value
-}
-
-/// A YAML string: plain if every version of YAML reads it as a string, otherwise as JSON, which is a subset of YAML.
-fn for_yaml(value: &str) -> String {
-    const WORDS: &[&str] = &["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
-    let plain = value.starts_with(|c: char| c.is_ascii_alphabetic())
-        && value.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:".contains(c))
-        && !value.ends_with(':')
-        && !WORDS.contains(&value.to_ascii_lowercase().as_str());
-    match plain {
-        true => value.into(),
-        false => serde_json::to_string(value).expect("a string is JSON"),
-    }
 }
 
 #[cfg(test)]

@@ -136,8 +136,8 @@ fn hint_for(error: &Error) -> Option<String> {
     match error {
         Error::Fault { what, name, source, .. } => remedy(source, Some(&format!("{what} ({name})"))),
         Error::Foreign { what, is_free: true, .. } => Some(format!(
-            "nothing of it was changed. If it is yours, `up --adopt {what}` takes it over; if not, give the stack \
-             another `name`"
+            "nothing of it was changed. If it is yours, `up --adopt {what}` takes it over (`adopt`: everything that \
+             stack.yaml describes); if not, give the stack another `name`"
         )),
         Error::Foreign { what, .. } if what.kind == Alias::KIND => Some(
             "the record was not changed. Remove it by hand if it is yours and no longer needed, or choose another \
@@ -146,6 +146,11 @@ fn hint_for(error: &Error) -> Option<String> {
         ),
         Error::Foreign { .. } => Some(
             "nothing of it was changed. Give the stack another `name`, or remove that resource by hand if it is yours"
+                .into(),
+        ),
+        Error::MustReplace { changes, .. } if changes.iter().any(|change| change.path == "vpc") => Some(
+            "AWS cannot move it to another network. Choose the network that it is in, or remove the stack with `down` and \
+             bring it up again with `up`"
                 .into(),
         ),
         Error::MustReplace { what, name, .. } => Some(by_hand(what.kind, name)),

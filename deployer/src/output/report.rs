@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{commands::cli::Color, config, engine::Progress, machine::platform, output::exit::Failure};
 
+mod adoption;
 mod board;
 mod build;
 mod checks;
@@ -30,6 +31,7 @@ mod stacks;
 mod status;
 mod waterfall;
 
+pub use adoption::{findings, findings_json};
 pub use board::{Board, Count};
 pub use build::Build;
 pub use checks::{Checks, Table};

@@ -69,6 +69,16 @@ pub enum Error {
     /// The folder of the program could not be packed.
     #[error(transparent)]
     Folder(FolderError),
+    /// The folder of a function does not have the file of its handler.
+    #[error("{} has no file for the handler {handler}: {}", .folder.display(), one_of(.files))]
+    NoHandler {
+        /// The folder.
+        folder: PathBuf,
+        /// The handler.
+        handler: String,
+        /// The files that could have it.
+        files: Vec<String>,
+    },
     /// The program cannot run on its target platform.
     #[error("{} cannot run on {}", .program.display(), .target.system())]
     Unfit {
@@ -100,6 +110,7 @@ impl Error {
             Self::NoWorkspace { .. } => Some(
                 "one of these:\n  put stack.yaml next to the Cargo.toml of the workspace\n  name a finished program by its \
                  path, with `binary`\n  name a service's folder with `files`, and its command with `run`\n  \
+                 name a function's folder with `files`, and its `runtime` and `handler`\n  \
                  install a release of the deployer, which brings labeler and service"
                     .into(),
             ),
@@ -124,6 +135,11 @@ impl Error {
                 "build it in release mode, without symbols: `strip = true` in [profile.release] of Cargo.toml".into(),
             ),
             Self::Folder(error) => Some(error.hint().into()),
+            Self::NoHandler { .. } => Some(
+                "correct `handler`: a file of the folder without its extension, a dot and the function's name, such as \
+                 app.handler"
+                    .into(),
+            ),
             Self::Read(_) => Some("name the file of a program".into()),
             Self::Start { .. } | Self::Cargo { .. } | Self::Answer { .. } => None,
         }
@@ -138,6 +154,7 @@ impl Error {
                 | Self::NotOneProgram { .. }
                 | Self::Read(_)
                 | Self::Folder(_)
+                | Self::NoHandler { .. }
                 | Self::Unfit { .. }
                 | Self::TooLarge { .. }
         )
@@ -180,6 +197,14 @@ fn only(shipped: &[String], target: Target) -> String {
     match shipped {
         [] => String::new(),
         names => format!(", and this installation of the deployer has only {} for {platform}", names.join(", ")),
+    }
+}
+
+fn one_of(files: &[String]) -> String {
+    match files {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("neither {}, nor {last}", first.join(", ")),
     }
 }
 

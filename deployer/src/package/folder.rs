@@ -136,7 +136,7 @@ pub enum FolderError {
         path: PathBuf,
     },
     /// A private key.
-    #[error("{} is a private key, which everyone who may read the artifact bucket could read", .0.display())]
+    #[error("{} is a private key, which everyone who may read the deployed program could read", .0.display())]
     PrivateKey(PathBuf),
     /// Too many files.
     #[error("{} has more than {MOST_FILES} files", .0.display())]
@@ -144,6 +144,16 @@ pub enum FolderError {
     /// Too many bytes.
     #[error("{} has more than {} MiB of files", .0.display(), MOST_BYTES >> 20)]
     TooLarge(PathBuf),
+    /// More than Lambda takes.
+    #[error("{} is too large for a function: more than {} MiB {how}", .path.display(), .most >> 20)]
+    TooLargeForFunction {
+        /// The folder.
+        path: PathBuf,
+        /// `in a zip` or `unpacked`.
+        how: &'static str,
+        /// The limit in bytes.
+        most: u64,
+    },
 }
 
 impl FolderError {
@@ -161,6 +171,9 @@ impl FolderError {
             Self::PrivateKey(_) => {
                 "move it out of the folder, keep it with `deployer secret set`, and name it in `environment`"
             }
+            Self::TooLargeForFunction { .. } => {
+                "keep data in a bucket, and leave out packages that the runtime has, such as boto3 and @aws-sdk"
+            }
             Self::TooMany(_) | Self::TooLarge(_) => {
                 "keep data in a bucket, and install packages of Node.js with `setup: npm ci`: then node_modules is left out"
             }
@@ -175,11 +188,7 @@ impl FolderError {
 /// Empty folders are left out, as in Git. The hash of a program is that of its object in the bucket, and so that of the
 /// compressed bytes: another release of the deployer may compress in another way, and rolls every folder out once.
 pub fn archive(folder: &Path, packing: Packing<'_>) -> Result<Vec<u8>, FolderError> {
-    let mut entries = entries(folder, packing)?;
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
-    if entries.is_empty() {
-        return Err(FolderError::Empty(folder.into()));
-    }
+    let entries = sorted_entries(folder, packing)?;
     let mut left = MOST_BYTES;
     // Every plan compresses again, and a higher level saves a tenth of the size at most.
     let packed = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(2));
@@ -191,14 +200,7 @@ pub fn archive(folder: &Path, packing: Packing<'_>) -> Result<Vec<u8>, FolderErr
         header.set_gid(0);
         let added = match what {
             What::File { is_executable } => {
-                let bytes = read_regular_file(path, left).map_err(|error| match error {
-                    FileError::TooLarge { .. } => FolderError::TooLarge(folder.into()),
-                    other => FolderError::File(other),
-                })?;
-                if is_private_key(name, &bytes) {
-                    return Err(FolderError::PrivateKey(path.clone()));
-                }
-                left -= bytes.len() as u64;
+                let bytes = content(folder, name, path, &mut left)?;
                 header.set_entry_type(EntryType::Regular);
                 header.set_mode(if *is_executable { 0o755 } else { 0o644 });
                 header.set_size(bytes.len() as u64);
@@ -217,17 +219,39 @@ pub fn archive(folder: &Path, packing: Packing<'_>) -> Result<Vec<u8>, FolderErr
     finished.map_err(|source| io_error(folder, source))
 }
 
-/// A file or folder to pack.
-struct Entry {
+/// A file or link to pack.
+pub(super) struct Entry {
     /// Its path in the archive.
-    name: String,
-    path: PathBuf,
-    what: What,
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) what: What,
 }
 
-enum What {
+pub(super) enum What {
     File { is_executable: bool },
     Link(PathBuf),
+}
+
+/// Reads a file of a folder, of whose files so many bytes may be left.
+pub(super) fn content(folder: &Path, name: &str, path: &Path, left: &mut u64) -> Result<Vec<u8>, FolderError> {
+    let bytes = read_regular_file(path, *left).map_err(|error| match error {
+        FileError::TooLarge { .. } => FolderError::TooLarge(folder.into()),
+        other => FolderError::File(other),
+    })?;
+    if is_private_key(name, &bytes) {
+        return Err(FolderError::PrivateKey(path.into()));
+    }
+    *left -= bytes.len() as u64;
+    Ok(bytes)
+}
+
+/// The files and links of a folder, sorted by their names.
+///
+/// Errors: there are none.
+pub(super) fn sorted_entries(folder: &Path, packing: Packing<'_>) -> Result<Vec<Entry>, FolderError> {
+    let mut entries = entries(folder, packing)?;
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    if entries.is_empty() { Err(FolderError::Empty(folder.into())) } else { Ok(entries) }
 }
 
 /// The files and links of a folder, in any order.
@@ -510,7 +534,7 @@ mod tests {
                 continue;
             };
             let expected =
-                format!("{name} is a private key, which everyone who may read the artifact bucket could read");
+                format!("{name} is a private key, which everyone who may read the deployed program could read");
             assert!(is_key && error.to_string().ends_with(&expected), "{error}");
             assert!(error.hint().contains("deployer secret set"));
         }

@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::{
-    config::{Config, Folder, Program},
+    config::{Config, Folder, Managed, Program},
     kinds::artifact::Content,
-    package::{self, Architecture, Building, Commit, Error, Packing, Request, Target, Unfit},
+    package::{self, Architecture, Building, Commit, Error, FunctionFolder, Packing, Request, Target, Unfit},
 };
 
 /// The programs of all functions and services, by their names in `stack.yaml`.
@@ -99,12 +99,16 @@ impl Programs {
             let mut shelf = Shelf::default();
             for source in here {
                 let entry = source.entry.to_owned();
-                let failed = |error| Failed { path: Some(source.path()), error };
+                let failed = |error| source.failed(error);
                 let path = match source.program {
                     Program::Package(package) => built[package.as_str()].clone(),
                     Program::Binary(path) => folder.join(path),
                     Program::Files(files) => {
                         programs.services.insert(entry, archived(description, files).map_err(failed)?);
+                        continue;
+                    }
+                    Program::Managed(managed) => {
+                        programs.functions.insert(entry, zipped(description, managed).map_err(failed)?);
                         continue;
                     }
                 };
@@ -163,9 +167,12 @@ impl Programs {
                         let archived = archived(description, files).map(|_| "can be packed".to_owned());
                         (format!("folder {}", files.path.display()), archived)
                     }
+                    Program::Managed(managed) => {
+                        let zipped = zipped(description, managed).map(|_| "can be packed".to_owned());
+                        (format!("folder {}", managed.path.display()), zipped)
+                    }
                 };
-                let failed = |error| Failed { path: Some(source.path()), error };
-                checked.push((what, result.map_err(failed)));
+                checked.push((what, result.map_err(|error| source.failed(error))));
             }
         }
         checked
@@ -227,6 +234,17 @@ fn archived(description: &Path, files: &Folder) -> Result<ServiceProgram, Error>
     Ok(ServiceProgram { sha256: package::sha256_hex(&archive), content: Content::Bytes(archive.into()) })
 }
 
+/// Packs the folder of a function.
+fn zipped(description: &Path, managed: &Managed) -> Result<FunctionProgram, Error> {
+    let folder = folder_of(description).join(&managed.path);
+    let packed = FunctionFolder::pack(&folder, Packing { description, setup: None }).map_err(Error::Folder)?;
+    let files = managed.runtime.files_of(&managed.handler);
+    if !files.iter().any(|file| packed.has(file)) {
+        return Err(Error::NoHandler { folder, handler: managed.handler.to_string(), files });
+    }
+    Ok(FunctionProgram { sha256: package::sha256_base64(&packed.zip), zip: packed.zip.into() })
+}
+
 struct Source<'a> {
     section: &'static str,
     entry: &'a str,
@@ -240,9 +258,18 @@ impl Source<'_> {
         let key = match self.program {
             Program::Package(_) => "package",
             Program::Binary(_) => "binary",
-            Program::Files(_) => "files",
+            Program::Files(_) | Program::Managed(_) => "files",
         };
         format!("{}.{}.{key}", self.section, self.entry)
+    }
+
+    /// An error about this program, with the path of the field that decides it.
+    fn failed(&self, error: Error) -> Failed {
+        let path = match error {
+            Error::NoHandler { .. } => format!("{}.{}.handler", self.section, self.entry),
+            _ => self.path(),
+        };
+        Failed { path: Some(path), error }
     }
 
     /// Why a prebuilt program that runs here would not start on AWS. Packages are rebuilt for AWS.
@@ -286,7 +313,7 @@ fn packages<'a>(sources: &[&Source<'a>]) -> Vec<&'a str> {
         .iter()
         .filter_map(|source| match source.program {
             Program::Package(package) => Some(package.as_str()),
-            Program::Binary(_) | Program::Files(_) => None,
+            Program::Binary(_) | Program::Files(_) | Program::Managed(_) => None,
         })
         .collect();
     packages.into_iter().collect()
@@ -395,6 +422,43 @@ mod tests {
             programs.service("s").sha256
         };
         assert_eq!(hash(Destination::Laptop).await, hash(Destination::Aws).await);
+    }
+
+    #[tokio::test]
+    async fn the_folder_of_a_function_is_packed_with_its_handler_or_named_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("app/lib")).unwrap();
+        std::fs::write(folder.path().join("app/app.py"), "def handler(event, context): ...").unwrap();
+        std::fs::write(folder.path().join("app/lib/other.mjs"), "export const handler = () => 1").unwrap();
+        let description = folder.path().join("stack.yaml");
+        let built = async |files: &str, runtime: &str, handler: &str, destination| {
+            let function = format!("files: {files}, runtime: {runtime}, handler: {handler}");
+            let text = format!("name: app\nregion: us-east-1\nfunctions: {{ f: {{ {function} }} }}\n");
+            let config = Config::parse("stack.yaml", &text).unwrap();
+            let checked = Programs::check(&config, &description, destination).await;
+            let built = Programs::build(&config, &description, destination, |_| true, |_| ()).await;
+            assert_eq!(checked[0].1.is_ok(), built.is_ok(), "{function}");
+            built.map(|programs| programs.function("f"))
+        };
+        let mut hashes = BTreeSet::new();
+        for destination in [Destination::Laptop, Destination::Aws] {
+            for (runtime, handler) in [("python3.13", "app.handler"), ("nodejs24.x", "lib/other.handler")] {
+                let function = built("app", runtime, handler, destination).await.unwrap();
+                assert_eq!(function.sha256, package::sha256_base64(&function.zip));
+                hashes.insert(function.sha256);
+            }
+            for (files, runtime, handler, place, said) in [
+                ("app", "python3.13", "other.handler", "handler", "neither other.py, nor other/__init__.py"),
+                ("app", "nodejs22.x", "app.handler", "handler", "has no file for the handler app.handler"),
+                ("missing", "python3.13", "app.handler", "files", "failed to read"),
+            ] {
+                let Failed { path, error } = built(files, runtime, handler, destination).await.unwrap_err();
+                assert_eq!(path, Some(format!("functions.f.{place}")), "{error}");
+                assert!(error.to_string().contains(said) && error.is_about_the_description(), "{error}");
+                assert!(error.hint().is_some(), "{error}");
+            }
+        }
+        assert_eq!(hashes.len(), 1, "runtime and handler are no part of the zip");
     }
 
     #[tokio::test]

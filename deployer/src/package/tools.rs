@@ -22,7 +22,7 @@ impl Tool {
     pub fn install(self) -> String {
         match self {
             Self::Zigbuild => "cargo install --locked cargo-zigbuild".into(),
-            Self::Zig => "pip install ziglang".into(),
+            Self::Zig => "pip install ziglang (if pip refuses, in a virtual environment)".into(),
             Self::Library(architecture) => format!("rustup target add {}", architecture.triple()),
         }
     }
@@ -97,8 +97,8 @@ mod tests {
         );
         assert_eq!(
             error.hint().unwrap(),
-            "install what is missing:\n  cargo install --locked cargo-zigbuild\n  pip install ziglang\n  \
-             rustup target add aarch64-unknown-linux-gnu"
+            "install what is missing:\n  cargo install --locked cargo-zigbuild\n  pip install ziglang (if pip refuses, in \
+             a virtual environment)\n  rustup target add aarch64-unknown-linux-gnu"
         );
     }
 

@@ -4,17 +4,19 @@ use std::io::{Cursor, Write as _};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
-use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
+use zip::{CompressionMethod, DateTime, System, ZipWriter, write::SimpleFileOptions};
 
 /// The zip of a function on a custom runtime: the program as `bootstrap`, executable (docs/aws.md §7.1).
 ///
-/// Guarantees: the same program gives the same bytes, so that an unchanged function is never uploaded again.
+/// Guarantees: the same program gives the same bytes on every system, so that an unchanged function is never uploaded
+/// again.
 pub fn function_zip(program: &[u8]) -> Vec<u8> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(2)) // every plan compresses anew, and more effort saves a tenth of the size at most
         .last_modified_time(DateTime::default()) // 1980: the time of the build says nothing about the program
         .large_file(program.len() > u32::MAX as usize)
+        .system(System::Unix) // permissions in a zip that names Windows as its system count for nothing
         .unix_permissions(0o755);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file("bootstrap", options)

@@ -25,10 +25,7 @@ impl Layout<'_> {
         let address = ElasticAddress::of(self.config.name.as_str(), entry);
         let address = self.stack.add(entry, address, (), |()| elastic_address::Settings::wanted());
         let firewall = self.open_firewall(entry, wanted, placement);
-        let artifact = self.artifact(entry, anchor);
-        let (logs, log_group_arn) = self.service_logs(entry, wanted);
-        let profile = self.service_profile(entry, wanted, &log_group_arn);
-        let template = self.template(entry, wanted, firewall, profile, (artifact, logs), Some(address));
+        let template = self.instances(entry, wanted, firewall, anchor, Some(address));
         let group = self.one_instance(entry, wanted, placement, template);
         let port = u16::from(wanted.port);
         let url = address.wire(move |address| url(&address.public_ip, port));
@@ -39,6 +36,7 @@ impl Layout<'_> {
             target_group: None,
             group,
             balancer: None,
+            is_behind: false,
             address: Some(address),
             url,
             is_internal: false,
@@ -57,7 +55,7 @@ impl Layout<'_> {
         placement: &network::Placement,
     ) -> Handle<SecurityGroup> {
         let port = u16::from(wanted.port);
-        let name = self.names.at_port(&wanted.entry_in_names(entry), port);
+        let name = self.at_port(entry, wanted);
         let group = move |vpc| SecurityGroup { name: name.clone(), vpc, side: Side::Alone };
         self.add_in_vpc(entry, placement, group, (), move |()| security_group::Settings {
             description: "The instance, which clients reach directly".into(),
@@ -75,7 +73,7 @@ impl Layout<'_> {
         placement: &network::Placement,
         template: Handle<LaunchTemplate>,
     ) -> Handle<AutoScalingGroup> {
-        let name = self.names.at_port(&wanted.entry_in_names(entry), u16::from(wanted.port));
+        let name = self.at_port(entry, wanted);
         let group = AutoScalingGroup {
             names: Some(Box::new(self.service_names(entry, wanted))),
             ends_first: true,

@@ -8,7 +8,7 @@ use crate::{
     engine::{Address, Error, Fault, Handle, Inputs as _, Outcome, Outputs, Resource as _, Wire},
     kinds::{
         auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, elastic_address::ElasticAddress,
-        load_balancer::LoadBalancer, target_group::TargetGroup,
+        load_balancer::LoadBalancer, rule_action::RuleAction, target_group::TargetGroup,
     },
     releases::programs::ServicePrograms,
 };
@@ -21,8 +21,10 @@ pub struct Front {
     pub target_group: Option<Handle<TargetGroup>>,
     /// Its Auto Scaling group.
     pub group: Handle<AutoScalingGroup>,
-    /// Its load balancer, if it has one.
+    /// Its load balancer, or that of the service that it is behind; `None` if it has an address in place of it.
     pub balancer: Option<Handle<LoadBalancer>>,
+    /// Whether the load balancer is that of another service.
+    pub is_behind: bool,
     /// Its elastic IP address, which it has in place of a load balancer.
     pub address: Option<Handle<ElasticAddress>>,
     /// Its URL: its domain if that is served, otherwise the DNS name of its load balancer with scheme and port.
@@ -64,10 +66,15 @@ impl Front {
         Outcome { address: self.address(), result: Some(Err(Error::Fault { verb: "start", what, name, source })) }
     }
 
-    /// Whether its listener could not switch to the wanted targets.
+    /// Whether its listener or its rule could not switch to the wanted targets.
     pub fn is_held_back(&self, outcomes: &[Outcome]) -> bool {
-        let mut actions = outcomes.iter().filter(|it| it.address.kind == DefaultAction::KIND);
-        actions.any(|it| it.address.key == self.name && matches!(it.result, Some(Err(Error::Fault { .. }))))
+        let is_ours = |it: &Address| match it.kind {
+            DefaultAction::KIND => it.key == self.name,
+            RuleAction::KIND => it.section == self.address().section,
+            _ => false,
+        };
+        let mut actions = outcomes.iter().filter(|it| is_ours(&it.address));
+        actions.any(|it| matches!(it.result, Some(Err(Error::Fault { .. }))))
     }
 
     /// Whether its instances could not be rolled out.

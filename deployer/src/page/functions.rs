@@ -22,7 +22,9 @@ impl Layout<'_> {
         let group = LogGroup { name: self.names.log_group(entry) };
         let arn = self.log_group_arn(&group.name);
         let retention_days = wanted.log_retention_days.map(Into::into);
-        let logs = self.stack.add(entry, group, (), move |()| log_group::Settings { retention_days });
+        let key = wanted.log_key.as_ref().map(ToString::to_string);
+        let settings = move |()| log_group::Settings { retention_days, key: key.clone() };
+        let logs = self.stack.add(entry, group, (), settings);
         let role = self.function_role(entry, wanted, arn);
         let mut environment = self.environment(&wanted.variables.texts);
         if !wanted.variables.stored.is_empty() {
@@ -30,16 +32,24 @@ impl Layout<'_> {
             environment.insert(config::REFERENCES.into(), Joined(vec![Wire::literal(references)]));
         }
         let program = self.programs.function(entry);
+        let (runtime, handler) = match &wanted.program {
+            config::Program::Managed(managed) => (managed.runtime.to_string(), managed.handler.to_string()),
+            config::Program::Package(_) | config::Program::Binary(_) | config::Program::Files(_) => {
+                ("provided.al2023".into(), "bootstrap".into())
+            }
+        };
         let basis = function::Settings {
             code_sha256: program.sha256,
             zip: program.zip,
-            runtime: "provided.al2023".into(),
-            handler: "bootstrap".into(),
+            runtime,
+            handler,
             architecture: wanted.architecture.name().into(),
             memory_mb: wanted.memory_mb.into(),
             timeout_s: wanted.timeout_s.into(),
             role: String::new(),
             environment: BTreeMap::new(),
+            key: wanted.key.as_ref().map(ToString::to_string),
+            tracing: wanted.tracing,
             log_group: String::new(),
             concurrency: wanted.concurrency.map(Into::into),
             on_failure: None,
@@ -88,7 +98,13 @@ impl Layout<'_> {
                 existing.existing
             ));
         }
-        let uses = self.uses(&wanted.uses, &wanted.variables.stored);
+        let mut uses = self.uses(&wanted.uses, &wanted.variables.stored);
+        uses.tracing = wanted.tracing;
+        if let Some(config::Destination::Bucket(bucket)) = &wanted.on_failure {
+            uses.keys.extend(self.key_of_bucket(bucket, config::Access::Write));
+        }
+        // Lambda decrypts the environment with the rights of the role.
+        uses.keys.extend(wanted.key.as_ref().map(|key| self.key_use(key, "lambda", &["kms:Decrypt"])));
         let failures = wanted.on_failure.as_ref().map(|destination| self.destination(destination));
         let policy = policy::function_policy(&uses, &log_group_arn, failures.as_deref());
         let role = Role { name: self.names.function_role(entry), path: self.names.iam_path() };

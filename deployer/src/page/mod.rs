@@ -9,6 +9,7 @@ mod network;
 pub mod policy;
 mod resource_names;
 mod services;
+mod shared;
 mod storage;
 pub mod user_data;
 mod values;
@@ -28,13 +29,14 @@ use crate::{
     package::programs::Programs,
 };
 
-use self::names::Names;
 pub use self::{
     front::{Front, INTERNAL_REACH},
     https::{Https, https_url},
     resource_names::{ResourceNames, resource_names},
     services::url,
+    shared::WantedRule,
 };
+use self::{names::Names, shared::Shared};
 
 /// How long a new release is watched on AWS, unless stack.yaml says otherwise. CloudWatch sees an error after two to three
 /// minutes (docs/aws.md §10.9).
@@ -57,6 +59,8 @@ pub struct Page {
     pub services: Vec<Front>,
     /// The functions, for their diagnosis.
     pub functions: Vec<FunctionNames>,
+    /// The rules of listeners.
+    pub rules: Vec<WantedRule>,
 }
 
 /// Lays out the whole stack. Without a network there are no services, and none can exist.
@@ -98,7 +102,7 @@ pub fn lay_out_until(
     let outputs = config.outputs.iter().map(|(name, text)| (name.to_string(), page.joined(text))).collect();
     let verify = page.referred(config.verify.iter().flat_map(|verify| verify.references()));
     let functions = page.function_names();
-    Page { stack: page.stack, outputs, verify, services: fronts, functions }
+    Page { stack: page.stack, outputs, verify, services: fronts, functions, rules: page.rules }
 }
 
 struct Layout<'a> {
@@ -111,6 +115,10 @@ struct Layout<'a> {
     programs: &'a Programs,
     wait: health::Wait,
     later: Later,
+    /// The services that have load balancers, by name, as far as they have been laid out.
+    shared: BTreeMap<String, Shared>,
+    /// The rules of listeners, as far as they have been laid out.
+    rules: Vec<WantedRule>,
 }
 
 /// Handles of functions and services that later resources use.
@@ -130,6 +138,8 @@ impl<'a> Layout<'a> {
             programs,
             wait,
             later: Later::default(),
+            shared: BTreeMap::new(),
+            rules: Vec::new(),
         }
     }
 }
@@ -153,10 +163,8 @@ impl Layout<'_> {
                 !ready
             });
             services.retain(|(entry, service)| {
-                let (Some((network, placement)), true) = (&network, self.has_all(service.variables.texts.values()))
-                else {
-                    return true;
-                };
+                let is_ready = self.has_all(service.variables.texts.values()) && self.has_front(service);
+                let (Some((network, placement)), true) = (&network, is_ready) else { return true };
                 running.fronts.push(match service.is_direct {
                     true => self.direct_service(entry.as_str(), service, placement, anchor),
                     false => self.service(entry.as_str(), service, (network, placement), anchor),

@@ -3,7 +3,12 @@
 //! Every name begins with the stack's. Bucket names include the account, because they are global; names of roles
 //! include the region, because IAM is (docs/aws.md §1). `config/checks.rs` has checked that all of them fit.
 
-use crate::{cloud::site::Site, config::Config};
+use std::collections::BTreeSet;
+
+use crate::{
+    cloud::site::Site,
+    config::{ACCOUNT_REGIONAL, Config},
+};
 
 /// Derives names for a stack.
 #[derive(Debug, Clone)]
@@ -11,12 +16,20 @@ pub struct Names {
     stack: String,
     account: String,
     region: String,
+    /// The buckets in the account's regional namespace.
+    regional: BTreeSet<String>,
 }
 
 impl Names {
     /// The names of this stack at this site.
     pub fn of(config: &Config, site: &Site) -> Names {
-        Names { stack: config.name.to_string(), account: site.account.clone(), region: site.region.clone() }
+        let regional = config.buckets.iter().filter(|(_, bucket)| bucket.is_account_regional);
+        Names {
+            stack: config.name.to_string(),
+            account: site.account.clone(),
+            region: site.region.clone(),
+            regional: regional.map(|(entry, _)| entry.to_string()).collect(),
+        }
     }
 
     /// A table, function, launch template, load balancer, or the load balancer's security group.
@@ -26,7 +39,8 @@ impl Names {
 
     /// A bucket.
     pub fn bucket(&self, entry: &str) -> String {
-        format!("{}-{entry}-{}-{}", self.stack, self.account, self.region)
+        let end = if self.regional.contains(entry) { ACCOUNT_REGIONAL } else { "" };
+        format!("{}-{entry}-{}-{}{end}", self.stack, self.account, self.region)
     }
 
     /// The bucket that programs are uploaded to. It is the stack's anchor: created first, removed last.
@@ -49,6 +63,12 @@ impl Names {
     /// set of all three: the new set is created, the load balancer switches, the old set is removed.
     pub fn at_port(&self, entry: &str, port: u16) -> String {
         format!("{}-{entry}-{port}", self.stack)
+    }
+
+    /// The same of a service that shares the load balancer of another one. A target group belongs to one load balancer
+    /// (docs/aws.md §9.3), so another load balancer needs another set of all three, too.
+    pub fn at_port_behind(&self, entry: &str, port: u16, front: &str) -> String {
+        format!("{}-{front}", self.at_port(entry, port))
     }
 
     /// A function's log group.

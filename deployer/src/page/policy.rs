@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cloud::partition,
-    config::Access,
+    config::{Access, EncryptionKey},
     engine::{RESOURCE_TAG, Resource as _, STACK_TAG},
     kinds::{elastic_address::ElasticAddress, launch_template::LaunchTemplate},
 };
@@ -22,6 +22,62 @@ pub struct Uses {
     pub secrets: Vec<String>,
     /// Parameters, by ARN.
     pub parameters: Vec<String>,
+    /// Keys, by way of the services that encrypt with them.
+    pub keys: Vec<KeyUse>,
+    /// Whether X-Ray traces it.
+    pub tracing: bool,
+}
+
+/// The use of a key by way of a service: never of the key itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyUse {
+    /// The names of the service, such as `s3.us-east-1.amazonaws.com`.
+    services: Vec<String>,
+    /// The ARN of the key, or the pattern of all keys.
+    arn: String,
+    /// The alias that a key must have.
+    alias: Option<String>,
+    /// The actions.
+    actions: Vec<&'static str>,
+}
+
+impl KeyUse {
+    /// The use of a key. The resource of a permission is a key and never an alias: a condition names the alias
+    /// (docs/aws.md §2.7).
+    pub fn of(key: &EncryptionKey, region: &str, account: &str, service: &str, actions: &[&'static str]) -> KeyUse {
+        let partition = partition::of(region);
+        let alias = key.is_alias().then(|| key.to_string());
+        let arn = match alias {
+            Some(_) => format!("arn:{partition}:kms:{region}:{account}:key/*"),
+            None => key.to_string(),
+        };
+        KeyUse { services: partition::via(service, region), arn, alias, actions: actions.to_vec() }
+    }
+
+    fn statement(&self) -> Value {
+        let mut condition = json!({ "StringEquals": { "kms:ViaService": self.services } });
+        if let Some(alias) = &self.alias {
+            condition["ForAnyValue:StringEquals"] = json!({ "kms:ResourceAliases": alias });
+        }
+        json!({ "Effect": "Allow", "Action": self.actions, "Resource": self.arn, "Condition": condition })
+    }
+}
+
+/// One statement for each key and service: entries that share a key add up.
+fn key_statements(uses: &[KeyUse]) -> Vec<Value> {
+    let mut all: Vec<KeyUse> = Vec::new();
+    for one in uses {
+        let is_same = |it: &&mut KeyUse| (&it.services, &it.arn, &it.alias) == (&one.services, &one.arn, &one.alias);
+        match all.iter_mut().find(is_same) {
+            Some(same) => same.actions.extend(one.actions.iter().copied()),
+            None => all.push(one.clone()),
+        }
+    }
+    let sid = |(index, mut statement): (usize, Value)| {
+        statement["Sid"] = json!(format!("UseKey{}", index + 1));
+        statement
+    };
+    all.iter().map(KeyUse::statement).enumerate().map(sid).collect()
 }
 
 /// The pattern for the ARN of a secret, which ends in six characters that AWS chooses (docs/aws.md §23).
@@ -120,7 +176,7 @@ pub fn canonical(document: Value) -> Value {
 }
 
 fn document(uses: &Uses, own: impl IntoIterator<Item = Value>) -> Value {
-    let Uses { buckets, tables, rekognition, secrets, parameters } = uses;
+    let Uses { buckets, tables, rekognition, secrets, parameters, keys, tracing } = uses;
     let objects = |arn: &str| format!("{arn}/*");
     let whole = str::to_owned;
     let used = [
@@ -135,10 +191,15 @@ fn document(uses: &Uses, own: impl IntoIterator<Item = Value>) -> Value {
         statement("ReadParameters", &["ssm:GetParameter"], parameters.clone()),
         // Rekognition has no resource ARNs for images; it reads them with the caller's `s3:GetObject`.
         statement("DetectLabels", &["rekognition:DetectLabels"], rekognition.then(|| "*".into()).into_iter().collect()),
+        // X-Ray has no resource ARNs for traces.
+        statement("WriteTraces", WRITE_TRACES, tracing.then(|| "*".into()).into_iter().collect()),
     ];
-    let statements: Vec<Value> = own.into_iter().chain(used.into_iter().flatten()).collect();
+    let used = used.into_iter().flatten().chain(key_statements(keys));
+    let statements: Vec<Value> = own.into_iter().chain(used).collect();
     canonical(json!({ "Version": "2012-10-17", "Statement": statements }))
 }
+
+const WRITE_TRACES: &[&str] = &["xray:PutTraceSegments", "xray:PutTelemetryRecords"];
 
 const READ_ROWS: &[&str] =
     &["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:DescribeTable"];
@@ -248,6 +309,49 @@ mod tests {
             WriteLogs: logs:CreateLogStream logs:PutLogEvents ON arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*
             ReadSecrets: secretsmanager:GetSecretValue ON arn:aws:secretsmanager:us-east-1:1:secret:app/jwt-??????
             ReadParameters: ssm:GetParameter ON arn:aws:ssm:us-east-1:1:parameter/app/db
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_key_is_used_by_way_of_its_service_only() {
+        let named = |text: &str| text.parse::<EncryptionKey>().expect("a key");
+        let key = named("arn:aws:kms:us-east-1:123456789012:key/a");
+        let by =
+            |service: &str, actions: &[&'static str]| KeyUse::of(&key, "us-east-1", "123456789012", service, actions);
+        let keys = vec![
+            by("s3", &["kms:Decrypt"]),
+            by("dynamodb", &["kms:Decrypt"]),
+            by("s3", &["kms:Decrypt", "kms:GenerateDataKey"]),
+            KeyUse::of(&named("alias/app"), "cn-north-1", "123456789012", "s3", &["kms:Decrypt"]),
+        ];
+        let policy = function_policy(&Uses { keys, ..Uses::default() }, LOGS, None);
+        let statements = policy["Statement"].as_array().cloned().unwrap_or_default();
+        let via = |service: &str| json!({ "StringEquals": { "kms:ViaService": service } });
+        let key = key.as_str();
+        assert_eq!(
+            statements[1..],
+            [
+                json!({ "Sid": "UseKey1", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+                        "Resource": key, "Condition": via("s3.us-east-1.amazonaws.com") }),
+                json!({ "Sid": "UseKey2", "Effect": "Allow", "Action": "kms:Decrypt", "Resource": key,
+                        "Condition": via("dynamodb.us-east-1.amazonaws.com") }),
+                json!({ "Sid": "UseKey3", "Effect": "Allow", "Action": "kms:Decrypt",
+                        "Resource": "arn:aws-cn:kms:cn-north-1:123456789012:key/*",
+                        "Condition": { "StringEquals": { "kms:ViaService": [
+                                           "s3.cn-north-1.amazonaws.com", "s3.cn-north-1.amazonaws.com.cn"] },
+                                       "ForAnyValue:StringEquals": { "kms:ResourceAliases": "alias/app" } } }),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_traced_program_may_write_traces() {
+        check(
+            function_policy(&Uses { tracing: true, ..Uses::default() }, LOGS, None),
+            expect![[r#"
+            WriteLogs: logs:CreateLogStream logs:PutLogEvents ON arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*
+            WriteTraces: xray:PutTelemetryRecords xray:PutTraceSegments ON *
         "#]],
         );
     }

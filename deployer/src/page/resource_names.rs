@@ -46,18 +46,19 @@ pub fn resource_names(config: &Config, site: &Site) -> ResourceNames {
 impl Layout<'_> {
     /// The names for the diagnosis of a service.
     pub(super) fn service_names(&self, entry: &str, wanted: &config::Service) -> ServiceNames {
-        let port = u16::from(wanted.port);
-        let named = wanted.entry_in_names(entry);
-        let at_port = self.names.at_port(&named, port);
+        let at_port = self.at_port(entry, wanted);
+        let (front_entry, front) = self.config.front(entry, wanted);
+        let port = u16::from(if wanted.is_direct { wanted.port } else { front.load_balancer.port });
         ServiceNames {
             service: entry.into(),
             group: at_port.clone(),
             target_group: at_port,
-            balancer: self.names.plain(&named),
+            balancer: self.names.plain(&front.entry_in_names(front_entry)),
+            behind: wanted.behind.clone(),
             template: self.names.plain(entry),
-            front_port: if wanted.is_direct { port.into() } else { u16::from(wanted.load_balancer.port).into() },
-            domain: wanted.domain.clone(),
-            port,
+            front_port: port.into(),
+            domain: front.domain.clone(),
+            port: wanted.port.into(),
             path: wanted.health_check.path.clone(),
             matcher: wanted.health_check.matcher.clone(),
             address: wanted.is_direct.then(|| ElasticAddress::of(self.config.name.as_str(), entry)),

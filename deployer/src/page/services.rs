@@ -10,6 +10,7 @@ use super::{
     front::Front,
     https::{https_address, https_key, https_url},
     network, policy,
+    shared::{Shared, host},
     storage::access_logs_prefix,
     user_data::{self, UserData},
     usual_bake_minutes,
@@ -32,6 +33,7 @@ use crate::{
         log_group::{self, LogGroup},
         origin::Origin,
         role::{self, Role},
+        rule::Rule as ListenerRule,
         scaling_policy::{self, ScalingPolicy},
         security_group::{self, Rule, SecurityGroup, Side, Source},
         target_group::{self, TargetGroup},
@@ -48,14 +50,16 @@ impl Layout<'_> {
         anchor: Handle<Bucket>,
     ) -> Front {
         self.stack.section(format!("services.{entry}"));
+        let front = wanted.behind.as_ref().and_then(|behind| Some((behind, self.shared.get(behind.service.as_str())?)));
+        if let Some((behind, shared)) = front {
+            let shared = shared.clone();
+            return self.service_behind(entry, wanted, (behind, &shared), placement, anchor);
+        }
         // Requested first, so that ACM validates it while the load balancer is provisioned.
         let mut https = self.https(entry, wanted, network);
         let is_served = https.as_ref().is_some_and(|https| self.is_served(https));
         let (front_door, back_door) = self.firewalls(entry, wanted, placement, is_served);
-        let artifact = self.artifact(entry, anchor);
-        let (logs, log_group_arn) = self.service_logs(entry, wanted);
-        let profile = self.service_profile(entry, wanted, &log_group_arn);
-        let template = self.template(entry, wanted, back_door, profile, (artifact, logs), None);
+        let template = self.instances(entry, wanted, back_door, anchor, None);
         let target_group = self.target_group(entry, wanted, placement);
         let domain = https.as_ref().and_then(|https| https.domain.as_ref());
         let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
@@ -72,16 +76,16 @@ impl Layout<'_> {
             }
         }
         let secured = https.as_ref().and_then(|https| https.listener);
-        let alarms = self.alarms(entry, wanted, balancer);
+        let (named, is_internal) = (wanted.entry_in_names(entry), wanted.load_balancer.internal);
+        let shared = Shared { named, is_internal, front_door, balancer, listener, secured };
+        self.shared.insert(entry.to_owned(), shared);
+        let alarms = self.alarms(entry, wanted, balancer, target_group);
         // Before it is issued, the listener for plain HTTP forwards, and instances need not wait for ACM.
         let is_issued = https.as_ref().and_then(|https| https.domain.as_ref()).is_none_or(|it| it.is_served(false));
         let forwarding = secured.filter(|_| is_issued);
-        let group = self.group(entry, wanted, placement, (template, target_group, listener, forwarding), alarms);
-        let cpu_percent = f64::from(wanted.instances.cpu_percent);
-        self.stack.add_inside(entry, group, move |group| {
-            let policy = ScalingPolicy { group: group.name };
-            (policy, scaling_policy::Settings::cpu(cpu_percent))
-        });
+        let fronted = Fronted { template, target_group, listener: Some(listener), secured: forwarding, rule: None };
+        let group = self.group(entry, wanted, placement, fronted, alarms);
+        self.scaling_policy(entry, wanted, group);
         let forwarding = secured.map(|secured| self.forward(&https_key(entry), secured, target_group, group));
         match forwarding {
             Some(forwarding) => self.redirect(entry, listener, target_group, group, forwarding),
@@ -95,17 +99,53 @@ impl Layout<'_> {
             let domain = domain.clone();
             url = secured.wire(move |secured| https_url(&domain, secured.front)).or(url);
         }
-        self.offer(
-            "services",
-            entry,
-            [("url", url.clone()), ("host", balancer.wire(|balancer| balancer.dns_name.clone()))],
-        );
+        self.offer("services", entry, [("url", url.clone()), ("host", host(balancer))]);
         let names = self.service_names(entry, wanted);
         let (template, programs) = (self.names.plain(entry), self.service_programs(entry));
-        let is_internal = wanted.load_balancer.internal;
-        let (target_group, balancer, address) = (Some(target_group), Some(balancer), None);
-        let name = entry.into();
-        Front { name, target_group, group, balancer, address, url, is_internal, https, names, template, programs }
+        let (target_group, balancer) = (Some(target_group), Some(balancer));
+        Front {
+            name: entry.into(),
+            target_group,
+            group,
+            balancer,
+            is_behind: false,
+            address: None,
+            url,
+            is_internal,
+            https,
+            names,
+            template,
+            programs,
+        }
+    }
+
+    /// What the instances are launched from, with what they run and write to.
+    pub(super) fn instances(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        firewall: Handle<SecurityGroup>,
+        anchor: Handle<Bucket>,
+        address: Option<Handle<ElasticAddress>>,
+    ) -> Handle<LaunchTemplate> {
+        let artifact = self.artifact(entry, anchor);
+        let (logs, log_group_arn) = self.service_logs(entry, wanted);
+        let profile = self.service_profile(entry, wanted, &log_group_arn);
+        self.template(entry, wanted, firewall, profile, (artifact, logs), address)
+    }
+
+    /// The policy by which the group scales.
+    pub(super) fn scaling_policy(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        group: Handle<AutoScalingGroup>,
+    ) -> Handle<ScalingPolicy> {
+        let cpu_percent = f64::from(wanted.instances.cpu_percent);
+        self.stack.add_inside(entry, group, move |group| {
+            let policy = ScalingPolicy { group: group.name };
+            (policy, scaling_policy::Settings::cpu(cpu_percent))
+        })
     }
 
     /// Two groups: the load balancer's admits the CIDR blocks in `allow`, or those of its VPC if it is internal, and
@@ -123,11 +163,9 @@ impl Layout<'_> {
             true => placement.blocks.clone(),
             false => wanted.load_balancer.allow.iter().map(ToString::to_string).collect(),
         };
-        let (port, named) = (u16::from(wanted.port), wanted.entry_in_names(entry));
-        let back_name = self.names.at_port(&named, port);
-        let front_name = self.names.plain(&format!("{named}-lb"));
-        let (front_side, back_side) = (Side::Front(back_name.clone()), Side::Back(front_name.clone()));
-        let front = move |vpc| SecurityGroup { name: front_name.clone(), vpc, side: front_side.clone() };
+        let front_name = self.names.plain(&format!("{}-lb", wanted.entry_in_names(entry)));
+        let (name, side) = (front_name.clone(), Side::Front(self.at_port(entry, wanted)));
+        let front = move |vpc| SecurityGroup { name: name.clone(), vpc, side: side.clone() };
         let front = self.add_in_vpc(&format!("{entry}-lb"), placement, front, (), move |()| security_group::Settings {
             description: "Whom the load balancer answers".into(),
             ingress: open
@@ -137,14 +175,27 @@ impl Layout<'_> {
             egress: Some(BTreeSet::new()),
             reached_by: BTreeSet::new(),
         });
-        let back = move |vpc| SecurityGroup { name: back_name.clone(), vpc, side: back_side.clone() };
-        let back = self.add_in_vpc(entry, placement, back, front, move |front| security_group::Settings {
+        let back = self.back_door(entry, wanted, placement, (front, front_name));
+        (front, back)
+    }
+
+    /// The security group of the instances, behind that of a load balancer, given with its name.
+    pub(super) fn back_door(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        placement: &network::Placement,
+        (front, front_name): (Handle<SecurityGroup>, String),
+    ) -> Handle<SecurityGroup> {
+        let (port, name) = (u16::from(wanted.port), self.at_port(entry, wanted));
+        let side = Side::Back(front_name);
+        let back = move |vpc| SecurityGroup { name: name.clone(), vpc, side: side.clone() };
+        self.add_in_vpc(entry, placement, back, front, move |front| security_group::Settings {
             description: "Whom the instances answer: the load balancer".into(),
             ingress: [Rule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
             egress: None,
             reached_by: [Rule::tcp(port, Source::Group(front.id), security_group::INSTANCES)].into(),
-        });
-        (front, back)
+        })
     }
 
     /// The location of a service's programs.
@@ -152,7 +203,7 @@ impl Layout<'_> {
         ServicePrograms { bucket: self.names.artifacts(), prefix: format!("services/{entry}/") }
     }
 
-    pub(super) fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
+    fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
         let program = self.programs.service(entry);
         let key = format!("{}{}", self.service_programs(entry).prefix, program.sha256);
         let artifact = Artifact { bucket: self.names.artifacts(), key, content: program.content };
@@ -161,16 +212,17 @@ impl Layout<'_> {
     }
 
     /// The log group of a service, and its ARN. A function may have the same name as the service.
-    pub(super) fn service_logs(&mut self, entry: &str, wanted: &config::Service) -> (Handle<LogGroup>, String) {
+    fn service_logs(&mut self, entry: &str, wanted: &config::Service) -> (Handle<LogGroup>, String) {
         let group = LogGroup { name: self.names.service_log_group(entry) };
         let arn = self.log_group_arn(&group.name);
         let retention_days = wanted.log_retention_days.map(Into::into);
-        let settings = move |()| log_group::Settings { retention_days };
+        let key = wanted.log_key.as_ref().map(ToString::to_string);
+        let settings = move |()| log_group::Settings { retention_days, key: key.clone() };
         (self.stack.add(format!("{entry}-svc"), group, (), settings), arn)
     }
 
     /// The instance profile of a service: one of its own with least privileges, or the existing one.
-    pub(super) fn service_profile(&mut self, entry: &str, wanted: &config::Service, log_group_arn: &str) -> Wire {
+    fn service_profile(&mut self, entry: &str, wanted: &config::Service, log_group_arn: &str) -> Wire {
         if let Some(existing) = self.config.roles.as_ref().and_then(|roles| roles.instance_profile.as_ref()) {
             return Wire::literal(existing.to_string());
         }
@@ -198,7 +250,7 @@ impl Layout<'_> {
         profile.wire(|profile| profile.name.clone())
     }
 
-    pub(super) fn template(
+    fn template(
         &mut self,
         entry: &str,
         wanted: &config::Service,
@@ -222,7 +274,7 @@ impl Layout<'_> {
         let (service, port, sha256) = (entry.to_owned(), u16::from(wanted.port), self.programs.service(entry).sha256);
         let commands = match &wanted.program {
             config::Program::Files(folder) => Some(folder.commands.clone()),
-            config::Program::Package(_) | config::Program::Binary(_) => None,
+            config::Program::Package(_) | config::Program::Binary(_) | config::Program::Managed(_) => None,
         };
         let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
         let origin = Origin::new(&self.site.caller_arn, self.programs.commit.as_ref());
@@ -252,15 +304,14 @@ impl Layout<'_> {
         })
     }
 
-    fn target_group(
+    pub(super) fn target_group(
         &mut self,
         entry: &str,
         wanted: &config::Service,
         placement: &network::Placement,
     ) -> Handle<TargetGroup> {
         let (port, health_check) = (u16::from(wanted.port), wanted.health_check.clone());
-        let named = wanted.entry_in_names(entry);
-        let target_group = TargetGroup { name: self.names.at_port(&named, port) };
+        let target_group = TargetGroup { name: self.at_port(entry, wanted) };
         let settings = move |vpc: String| target_group::Settings::http(port, &vpc, &health_check);
         self.stack.add(entry, target_group, placement.vpc(), settings)
     }
@@ -276,13 +327,13 @@ impl Layout<'_> {
         let balancer = LoadBalancer { name: self.names.plain(&wanted.entry_in_names(entry)) };
         let scheme = if wanted.load_balancer.internal { load_balancer::INTERNAL } else { load_balancer::PUBLIC };
         let protected = wanted.load_balancer.protect;
-        let inputs = (firewall, bucket, placement.subnets.clone());
+        let inputs = (firewall, bucket, placement.vpc(), placement.subnets.clone());
         let logs = wanted.access_logs.then(|| access_logs_prefix(entry));
-        self.stack.add(entry, balancer, inputs, move |(firewall, bucket, subnets)| load_balancer::Settings {
+        self.stack.add(entry, balancer, inputs, move |(firewall, bucket, vpc, subnets)| load_balancer::Settings {
             protected,
             access_logs: logs.as_ref().map(|prefix| format!("{}/{prefix}", bucket.name)),
             domain: domain.clone(),
-            ..load_balancer::Settings::of(scheme, subnets.into_iter().collect(), [firewall.id].into())
+            ..load_balancer::Settings::of(scheme, vpc, subnets.into_iter().collect(), [firewall.id].into())
         })
     }
 
@@ -304,18 +355,19 @@ impl Layout<'_> {
         })
     }
 
-    /// Added after the listener: targets of a group that no listener uses never become healthy (docs/aws.md §11.1).
-    fn group(
+    /// Added after the listener or the rule: targets of a group that neither uses never become healthy (docs/aws.md
+    /// §11.1).
+    pub(super) fn group(
         &mut self,
         entry: &str,
         wanted: &config::Service,
         placement: &network::Placement,
-        (template, target_group, listener, secured): Fronted,
+        Fronted { template, target_group, listener, secured, rule }: Fronted,
         alarms: BTreeMap<String, Handle<Alarm>>,
     ) -> Handle<AutoScalingGroup> {
         let instances = wanted.instances.clone();
         let grace_period_s = wanted.grace_period_s.into();
-        let name = self.names.at_port(&wanted.entry_in_names(entry), u16::from(wanted.port));
+        let name = self.at_port(entry, wanted);
         let bake = (!alarms.is_empty()).then(|| Bake {
             seconds: i32::from(self.bake_minutes(wanted)) * 60,
             alarms: alarms.keys().cloned().collect(),
@@ -326,7 +378,7 @@ impl Layout<'_> {
             ..AutoScalingGroup::named(&name)
         };
         let ends = self.later.ends.clone();
-        let inputs = ((template, target_group, listener, secured), alarms, placement.subnets.clone());
+        let inputs = ((template, target_group, listener, secured, rule), alarms, placement.subnets.clone());
         self.stack.add(entry, group, inputs, move |((template, target_group, ..), _, subnets)| {
             auto_scaling_group::Settings {
                 min: instances.min.into(),
@@ -348,23 +400,28 @@ impl Layout<'_> {
         wanted.bake_minutes.unwrap_or(usual_bake_minutes(self.site))
     }
 
-    /// The alarms that watch a new release, by name; none if it is not watched.
-    fn alarms(
+    /// The alarms that watch a new release, by name; none if it is not watched. Of a shared load balancer, only the
+    /// responses of the service's own targets count.
+    pub(super) fn alarms(
         &mut self,
         entry: &str,
         wanted: &config::Service,
         balancer: Handle<LoadBalancer>,
+        target_group: Handle<TargetGroup>,
     ) -> BTreeMap<String, Handle<Alarm>> {
         if self.bake_minutes(wanted) == 0 {
             return BTreeMap::new();
         }
         let service = self.names.plain(entry);
+        let own = (wanted.behind.is_some() || self.is_shared(entry)).then_some(target_group);
         let add = |watched: &'static alarm::Watched| {
             let (key, name) = (watched.name(entry), watched.name(&service));
-            let settings = move |balancer: load_balancer::Output| watched.settings(&balancer.arn);
-            (name.clone(), self.stack.add(key, Alarm { name }, balancer, settings))
+            let alarm = self.stack.add(key, Alarm { name: name.clone() }, (balancer, own), move |(balancer, own)| {
+                watched.settings(&balancer.arn, own.as_ref().map(|own| own.arn.as_str()))
+            });
+            (name, alarm)
         };
-        alarm::WATCHED.iter().map(add).collect()
+        alarm::WATCHED.iter().filter(|watched| watched.watches(wanted)).map(add).collect()
     }
 
     /// The last step of a listener: forwards requests to the wanted targets alone, once they are healthy.
@@ -383,8 +440,17 @@ impl Layout<'_> {
     }
 }
 
-/// The resources in front of a group of instances.
-type Fronted = (Handle<LaunchTemplate>, Handle<TargetGroup>, Handle<Listener>, Option<Handle<Listener>>);
+/// What a group of instances is launched from, and what it is behind.
+pub(super) struct Fronted {
+    pub template: Handle<LaunchTemplate>,
+    pub target_group: Handle<TargetGroup>,
+    /// The listener for plain HTTP.
+    pub listener: Option<Handle<Listener>>,
+    /// The listener for HTTPS, if it forwards.
+    pub secured: Option<Handle<Listener>>,
+    /// The rule of a service behind the load balancer of another one.
+    pub rule: Option<Handle<ListenerRule>>,
+}
 
 pub(super) fn default_action_of(
     listener: listener::Output,

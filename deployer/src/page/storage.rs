@@ -42,7 +42,7 @@ impl Layout<'_> {
                 versioned: wanted.versioning,
                 objects_end_days: wanted.lifecycle.expire_days.map(Into::into),
                 older_versions_end_days: wanted.lifecycle.noncurrent_days.map(Into::into),
-                ..bucket::Settings::private(cors)
+                ..bucket::Settings::private(cors).encrypted_with(wanted.key.as_ref().map(ToString::to_string))
             };
             let bucket = self.stack.add(entry.as_str(), bucket, (), move |()| settings.clone());
             self.offer(
@@ -140,6 +140,7 @@ fn table_settings(wanted: &config::Table) -> table::Settings {
         point_in_time_recovery: wanted.point_in_time_recovery,
         time_to_live: wanted.time_to_live.clone(),
         stream: wanted.stream.as_ref().map(|stream| stream.to_uppercase()),
+        key: wanted.key.as_ref().map(ToString::to_string),
     }
 }
 

@@ -5,7 +5,10 @@ use std::{
     iter,
 };
 
-use super::{Layout, policy, policy::Uses};
+use super::{
+    Layout, policy,
+    policy::{KeyUse, Uses},
+};
 use crate::{
     cloud::site::Site,
     config::{self, Piece, Reference, Store, Text},
@@ -65,13 +68,36 @@ impl Layout<'_> {
             .tables
             .iter()
             .flat_map(|(entry, how)| iter::once((table(entry.as_str()), *how)).chain(indexes(entry, *how)));
+        let of_buckets = uses.buckets.iter().filter_map(|(entry, how)| self.key_of_bucket(entry, *how));
+        let of_tables = uses.tables.keys().filter_map(|entry| self.key_of_table(entry));
         Uses {
             buckets: uses.buckets.iter().map(|(entry, how)| (bucket(entry.as_str()), *how)).collect(),
             tables: tables.collect(),
             rekognition: uses.rekognition,
+            keys: of_buckets.chain(of_tables).collect(),
+            tracing: false,
             secrets: arns(Store::Secret, policy::secret_arn).into_iter().collect(),
             parameters: arns(Store::Parameter, policy::parameter_arn).into_iter().collect(),
         }
+    }
+
+    /// The use of a bucket's key, if it has one. An upload in parts reads what it has written (docs/aws.md §4.3).
+    pub(super) fn key_of_bucket(&self, entry: &config::Name, how: config::Access) -> Option<KeyUse> {
+        let key = self.config.buckets.get(entry)?.key.as_ref()?;
+        let actions: &[&str] = if how.writes() { &["kms:Decrypt", "kms:GenerateDataKey"] } else { &["kms:Decrypt"] };
+        Some(self.key_use(key, "s3", actions))
+    }
+
+    /// The use of a table's key, if it has one (docs/aws.md §5.2).
+    fn key_of_table(&self, entry: &config::Name) -> Option<KeyUse> {
+        let key = self.config.tables.get(entry)?.key.as_ref()?;
+        Some(self.key_use(key, "dynamodb", &["kms:Decrypt"]))
+    }
+
+    /// The use of a key by way of a service.
+    pub(super) fn key_use(&self, key: &config::EncryptionKey, service: &str, actions: &[&'static str]) -> KeyUse {
+        let Site { region, account, .. } = self.site;
+        KeyUse::of(key, region, account, service, actions)
     }
 
     pub(super) fn log_group_arn(&self, name: &str) -> String {

@@ -100,7 +100,7 @@ pub fn phrase(changes: &[Change]) -> String {
 fn detail(change: &Change) -> Option<String> {
     match top(&change.path) {
         "environment" => change.path.split_once('.').map(|(_, name)| name.to_owned()),
-        "port" | "instance_type" | "disk" | "memory_mb" | "timeout_s" | "architecture" => {
+        "port" | "instance_type" | "disk" | "memory_mb" | "timeout_s" | "architecture" | "runtime" | "handler" => {
             let (from, to) = (change.from.as_ref()?.open()?, change.to.as_ref()?.open()?);
             Some(format!("{from} → {to}"))
         }

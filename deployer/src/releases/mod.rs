@@ -214,6 +214,7 @@ pub(crate) mod tests {
             sha256: sha256.into(),
             commands: None,
             log_group: "/deployer/app/web".into(),
+            address: None,
         };
         let settings = Settings {
             image: None,

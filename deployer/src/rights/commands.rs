@@ -35,6 +35,8 @@ enum Deed {
     List,
     Read,
     Loss,
+    /// Adding only the ownership tags.
+    Tag,
     Change,
     /// Removing what `stack.yaml` no longer describes.
     Tidy,
@@ -83,6 +85,8 @@ enum Given {
     OwnNetwork,
     /// A service without a load balancer.
     Direct,
+    /// A service behind the load balancer of another one.
+    Behind,
     /// A service that names its machine image.
     Image,
     /// A service with a domain.
@@ -93,6 +97,10 @@ enum Given {
     Secrets,
     /// A variable whose value is in Parameter Store.
     Parameters,
+    /// A function with a key.
+    KeyOfFunction,
+    /// A table with a key.
+    KeyOfTable,
 }
 
 const fn part(given: Given, rights: &'static [Right]) -> Part {
@@ -141,6 +149,17 @@ const FIND_CERTIFICATES: &[Right] = &[right("acm:DescribeCertificate", Certifica
 const REMOVE_CERTIFICATES: &[Right] =
     &[right("acm:DescribeCertificate", Certificates), right_when("acm:DeleteCertificate", Certificates, Ours)];
 
+/// Whether a rule sends requests to a service (`kinds/rule.rs`).
+const RULES: &[Right] = &[right("elasticloadbalancing:DescribeRules", Any)];
+
+/// Finding the rule of a service that `stack.yaml` no longer puts behind another one (`kinds/rule.rs`). Rules live inside
+/// load balancers, which are listed anyway.
+const FIND_RULES: &[Right] =
+    &[right("elasticloadbalancing:DescribeListeners", Any), right("elasticloadbalancing:DescribeRules", Any)];
+
+/// Removing the rule of a service that `stack.yaml` no longer puts behind another one (`kinds/rule.rs`).
+const REMOVE_RULES: &[Right] = &[right("elasticloadbalancing:DeleteRule", Rules)];
+
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
 
@@ -183,6 +202,26 @@ const READERS: &[Right] = &[
     right("lambda:GetFunctionConfiguration", Functions),
     right("lambda:ListFunctions", Any),
     right("lambda:ListTags", Functions),
+];
+
+/// Environments of functions with a key: Lambda returns them with the rights of the caller (docs/aws.md §7.1).
+const READ_ENVIRONMENT: &[Right] = &[right_when("kms:Decrypt", Keys, Via("lambda"))];
+
+/// Giving functions a key, and environments that it encrypts.
+const ENCRYPT_ENVIRONMENT: &[Right] =
+    &[right_when("kms:CreateGrant", Keys, Via("lambda")), right_when("kms:Encrypt", Keys, Via("lambda"))];
+
+/// The rows of tables with a key, which are counted before a table is removed (docs/aws.md §5.2).
+const READ_ROWS: &[Right] = &[right_when("kms:Decrypt", Keys, Via("dynamodb"))];
+
+/// Giving tables a key.
+const ENCRYPT_TABLE: &[Right] = &[
+    right_when("kms:CreateGrant", Keys, Via("dynamodb")),
+    right_when("kms:DescribeKey", Keys, Via("dynamodb")),
+    right_when("kms:Encrypt", Keys, Via("dynamodb")),
+    right_when("kms:GenerateDataKey", Keys, Via("dynamodb")),
+    right_when("kms:ReEncryptFrom", Keys, Via("dynamodb")),
+    right_when("kms:ReEncryptTo", Keys, Via("dynamodb")),
 ];
 
 /// The lease (`cloud/lease.rs`). A conditional write needs `s3:GetObject`, and without `s3:ListBucket` a missing
@@ -335,17 +374,20 @@ const SIZES: &[Right] = &[right("ec2:DescribeLaunchTemplateVersions", Any), righ
 
 const REGIONS: &[Right] = &[right("ec2:DescribeRegions", Any)];
 
-use Deed::{Change, List, Loss, Read, Remove, Tidy};
+use Deed::{Change, List, Loss, Read, Remove, Tag, Tidy};
 
 /// The operations of `up` on resources.
 const UP_DEEDS: &[Deed] = &[List, Read, Loss, Change, Tidy];
 
-/// The permissions of every command that lays out the stack: for the default network and the domains of services.
+/// The permissions of every command that lays out the stack: for the default network, the domains of services, and what
+/// is encrypted with keys.
 const SITE: &[Part] = &[
     part(Given::FoundNetwork, NETWORK),
     part(Given::InternalInNamedNetwork, BLOCKS),
     part(Given::Domain, DOMAINS),
     part(Given::Requested, CERTIFICATES),
+    part(Given::KeyOfFunction, READ_ENVIRONMENT),
+    part(Given::KeyOfTable, READ_ROWS),
 ];
 
 /// The permissions of commands that check a network that `stack.yaml` names.
@@ -356,12 +398,16 @@ const UP: &[Part] = &[
     part(Given::Image, IMAGES),
     part(Given::Secrets, STORED_SECRETS),
     part(Given::Parameters, STORED_PARAMETERS),
+    part(Given::KeyOfFunction, ENCRYPT_ENVIRONMENT),
+    part(Given::KeyOfTable, ENCRYPT_TABLE),
     part(Given::Always, LEASE),
+    part(Given::Always, FIND_RULES),
     part(Given::Services, HEALTH),
     part(Given::Services, WHY_SERVICES),
     part(Given::Direct, ADDRESSES),
     part(Given::Services, GARBAGE_COLLECTION),
     part(Given::Services, REMOVE_CERTIFICATES),
+    part(Given::Services, REMOVE_RULES),
 ];
 
 /// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
@@ -380,6 +426,21 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Secrets, STORED_SECRETS),
                 part(Given::Parameters, STORED_PARAMETERS),
                 part(Given::Services, FIND_CERTIFICATES),
+                part(Given::Always, FIND_RULES),
+            ],
+        ],
+    ),
+    command(
+        "adopt",
+        &[Read, Tag],
+        Which::Described,
+        &[
+            SITE,
+            CHECKED,
+            &[
+                part(Given::Image, IMAGES),
+                part(Given::Secrets, STORED_SECRETS),
+                part(Given::Parameters, STORED_PARAMETERS),
             ],
         ],
     ),
@@ -393,6 +454,7 @@ pub const COMMANDS: &[Needs] = &[
             &[
                 part(Given::Services, STATUS_SERVICES),
                 part(Given::Services, FIND_CERTIFICATES),
+                part(Given::Always, FIND_RULES),
                 part(Given::Functions, WHY_FUNCTIONS),
                 part(Given::Buckets, &[right("s3:ListBucket", Buckets)]),
                 part(Given::Tables, &[right("dynamodb:DescribeTable", Tables)]),
@@ -410,6 +472,7 @@ pub const COMMANDS: &[Needs] = &[
             &[
                 part(Given::Services, WHY_SERVICES),
                 part(Given::Direct, ADDRESSES),
+                part(Given::Behind, RULES),
                 part(Given::Functions, WHY_FUNCTIONS),
                 part(Given::Secrets, STORED_SECRETS),
                 part(Given::Parameters, STORED_PARAMETERS),
@@ -435,8 +498,10 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Services, HEALTH),
                 part(Given::Services, WHY_SERVICES),
                 part(Given::Direct, ADDRESSES),
+                part(Given::Behind, RULES),
                 part(Given::Functions, FUNCTION_RELEASES),
                 part(Given::Functions, RESTORE),
+                part(Given::KeyOfFunction, ENCRYPT_ENVIRONMENT),
                 // For earlier releases, whose values stack.yaml may no longer name.
                 part(Given::Always, STORED_SECRETS),
                 part(Given::Always, STORED_PARAMETERS),
@@ -492,7 +557,9 @@ pub const COMMANDS: &[Needs] = &[
             &[
                 part(Given::Always, LEASE),
                 part(Given::Always, REMOVE_STORED),
+                part(Given::Always, FIND_RULES),
                 part(Given::Services, REMOVE_CERTIFICATES),
+                part(Given::Services, REMOVE_RULES),
             ],
         ],
     ),
@@ -500,7 +567,12 @@ pub const COMMANDS: &[Needs] = &[
         "secret",
         &[],
         Which::None,
-        &[&[part(Given::Always, SET_STORED), part(Given::Always, REMOVE_STORED), part(Given::Always, READERS)]],
+        &[&[
+            part(Given::Always, SET_STORED),
+            part(Given::Always, REMOVE_STORED),
+            part(Given::Always, READERS),
+            part(Given::KeyOfFunction, READ_ENVIRONMENT),
+        ]],
     ),
     command("outputs", &[Read], Which::Outputs, &[SITE]),
     command(
@@ -511,6 +583,7 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, &[right("ec2:DescribeSecurityGroupRules", Any)]),
+                part(Given::Always, FIND_RULES),
                 part(Given::Always, LIST_STORED),
                 part(Given::Always, STORED_SECRETS),
             ],
@@ -564,6 +637,7 @@ impl Needs {
                 _ if !kinds.contains(kind.kind) => &[],
                 Read => kind.read,
                 Loss => kind.loss,
+                Tag => kind.tag,
                 Change => kind.change,
                 Tidy if kind.list.is_empty() => &[],
                 Tidy | Remove => kind.remove,
@@ -618,9 +692,12 @@ impl Given {
             Given::Requested => {
                 config.services.values().any(|service| service.domain.is_some() && service.certificate.is_none())
             }
+            Given::Behind => config.services.values().any(|service| service.behind.is_some()),
             Given::Secrets => config.holds(Store::Secret),
             Given::Parameters => config.holds(Store::Parameter),
             Given::Direct => config.services.values().any(|service| service.is_direct),
+            Given::KeyOfFunction => config.functions.values().any(|function| function.key.is_some()),
+            Given::KeyOfTable => config.tables.values().any(|table| table.key.is_some()),
             Given::Image => config.services.values().any(|service| service.image.is_some()),
         }
     }

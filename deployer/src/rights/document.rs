@@ -147,6 +147,13 @@ impl When {
                 equals("iam:PassedToService", &names)
             }
             When::LinkedTo(services) => equals("iam:AWSServiceName", services),
+            When::Via(service) => {
+                vec![(
+                    "StringEquals",
+                    "kms:ViaService".into(),
+                    partition::via(service, &scope.region).into_iter().collect(),
+                )]
+            }
             When::CreatedBy(calls) => equals("ec2:CreateAction", calls),
             When::FromTemplate => vec![("ArnLike", "ec2:LaunchTemplate".into(), On::Templates.arns(scope))],
         }
@@ -185,7 +192,7 @@ mod tests {
                 {
                     "Effect": "Allow",
                     "Action": ["s3:CreateBucket", "s3:GetBucketTagging"],
-                    "Resource": "arn:aws:s3:::app-*-123456789012-us-east-1",
+                    "Resource": "arn:aws:s3:::app-*-123456789012-us-east-1*",
                 },
             ])
         );
@@ -228,7 +235,7 @@ mod tests {
         let scope = scope();
         let rights: Vec<_> = crate::rights::KINDS
             .iter()
-            .flat_map(|kind| [kind.list, kind.read, kind.loss, kind.change, kind.remove].concat())
+            .flat_map(|kind| [kind.list, kind.read, kind.loss, kind.tag, kind.change, kind.remove].concat())
             .map(|right| (right, &scope))
             .collect();
         let actions = |documents: &[Document]| -> BTreeSet<String> {

@@ -19,6 +19,9 @@ pub struct OfKind {
     pub read: &'static [Right],
     /// Reading the data that a removal would lose.
     pub loss: &'static [Right],
+    /// Adding ownership tags to an existing one. Empty for kinds without tags, and for kinds that are identified by these
+    /// tags.
+    pub tag: &'static [Right],
     /// Creating, changing and tagging one.
     pub change: &'static [Right],
     /// Removing one. Kinds without a list are removed with what they are part of, unless the whole stack is removed.
@@ -59,6 +62,11 @@ const fn add_tags(on: On) -> Right {
     right("elasticloadbalancing:AddTags", on)
 }
 
+/// Tagging an EC2 resource, unless it has the tag of another stack.
+const fn take_over_in_ec2(on: On) -> Right {
+    right_when("ec2:CreateTags", on, OursOrFree)
+}
+
 /// The table. A kind without a row, and a right that its kind does not use, fail `deployer/tests/permissions.rs`.
 pub const KINDS: &[OfKind] = &[
     OfKind {
@@ -66,6 +74,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("cloudwatch:DescribeAlarms", Any), right("cloudwatch:ListTagsForResource", Alarms)],
         read: &[right("cloudwatch:DescribeAlarms", Any), right("cloudwatch:ListTagsForResource", Alarms)],
         loss: &[],
+        tag: &[right("cloudwatch:TagResource", Alarms)],
         change: &[right("cloudwatch:PutMetricAlarm", Alarms), right("cloudwatch:TagResource", Alarms)],
         remove: &[right("cloudwatch:DeleteAlarms", Alarms)],
     },
@@ -79,6 +88,7 @@ pub const KINDS: &[OfKind] = &[
             LIST_RECORDS,
         ],
         loss: &[],
+        tag: &[],
         change: &[CHANGE_RECORDS],
         remove: &[CHANGE_RECORDS],
     },
@@ -87,6 +97,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[],
         read: &[right("s3:GetObject", Programs), right("s3:ListBucket", Artifacts)],
         loss: &[],
+        tag: &[],
         change: &[right("s3:PutObject", Programs)],
         remove: &[right("s3:DeleteObject", Programs)],
     },
@@ -101,6 +112,7 @@ pub const KINDS: &[OfKind] = &[
             right("ec2:DescribeInstances", Any),
         ],
         loss: &[],
+        tag: &[right("autoscaling:CreateOrUpdateTags", Groups)],
         change: &[
             right("autoscaling:AttachLoadBalancerTargetGroups", Groups),
             right("autoscaling:CancelInstanceRefresh", Groups),
@@ -138,6 +150,7 @@ pub const KINDS: &[OfKind] = &[
             right("s3:GetLifecycleConfiguration", Buckets),
         ],
         loss: &[right("s3:ListBucketVersions", Buckets)],
+        tag: &[right("s3:PutBucketTagging", Buckets)],
         change: &[
             right("s3:CreateBucket", Buckets),
             right("s3:PutBucketCORS", Buckets),
@@ -165,6 +178,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("acm:ListCertificates", Any), right("acm:ListTagsForCertificate", Certificates)],
         read: CERTIFICATES,
         loss: &[],
+        tag: &[],
         change: &[
             right_when("acm:AddTagsToCertificate", Certificates, New),
             right_when("acm:AddTagsToCertificate", Certificates, Ours),
@@ -179,6 +193,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[],
         read: &[right("elasticloadbalancing:DescribeListeners", Any)],
         loss: &[],
+        tag: &[],
         change: &[right("elasticloadbalancing:ModifyListener", Listeners)],
         remove: &[],
     },
@@ -187,6 +202,8 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("ec2:DescribeAddresses", Any)],
         read: &[right("ec2:DescribeAddresses", Any)],
         loss: &[],
+        // It is identified by its tags.
+        tag: &[],
         change: &[
             right_when("ec2:AllocateAddress", Addresses, New),
             right_when("ec2:CreateTags", Addresses, CreatedBy(&["AllocateAddress"])),
@@ -210,6 +227,7 @@ pub const KINDS: &[OfKind] = &[
             right("lambda:ListVersionsByFunction", Functions),
         ],
         loss: &[],
+        tag: &[right("lambda:TagResource", Functions)],
         change: &[
             pass_to(&[LAMBDA]),
             right("lambda:CreateFunction", Functions),
@@ -232,6 +250,8 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("iam:GetInstanceProfile", Profiles), right("iam:ListInstanceProfiles", Any)],
         read: &[right("iam:GetInstanceProfile", AbsentProfiles), right("iam:GetInstanceProfile", Profiles)],
         loss: &[],
+        // Instance profiles made by other tools may have the default path.
+        tag: &[right("iam:TagInstanceProfile", AbsentProfiles), right("iam:TagInstanceProfile", Profiles)],
         change: &[
             right("iam:AddRoleToInstanceProfile", Profiles),
             right("iam:CreateInstanceProfile", Profiles),
@@ -247,6 +267,7 @@ pub const KINDS: &[OfKind] = &[
         // The one that is attached to the VPC may lack our tags.
         read: &[right("ec2:DescribeInternetGateways", Any), right("ec2:DescribeVpcs", Any)],
         loss: &[],
+        tag: &[take_over_in_ec2(Gateways)],
         change: &[
             right_when("ec2:AttachInternetGateway", Gateways, Ours),
             right_when("ec2:AttachInternetGateway", Networks, Ours),
@@ -269,6 +290,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("ec2:DescribeLaunchTemplates", Any)],
         read: &[right("ec2:DescribeLaunchTemplateVersions", Any), right("ec2:DescribeLaunchTemplates", Any)],
         loss: &[],
+        tag: &[take_over_in_ec2(Templates)],
         change: &[
             right_when("ec2:CreateLaunchTemplate", Templates, New),
             right_when("ec2:CreateLaunchTemplateVersion", Templates, Ours),
@@ -283,6 +305,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[],
         read: &[right("elasticloadbalancing:DescribeListeners", Any), TAGS],
         loss: &[],
+        tag: &[add_tags(Listeners)],
         change: &[
             // For a new listener, AWS checks the permission on the load balancer (docs/aws.md §2.5).
             add_tags(Balancers),
@@ -303,6 +326,7 @@ pub const KINDS: &[OfKind] = &[
             TAGS,
         ],
         loss: &[],
+        tag: &[add_tags(Balancers)],
         // The records of a domain that no longer leads to it.
         change: and_records![
             add_tags(Balancers),
@@ -322,9 +346,12 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("logs:DescribeLogGroups", AllLogGroups), right("logs:ListTagsForResource", LogGroups)],
         read: &[right("logs:DescribeLogGroups", AllLogGroups), right("logs:ListTagsForResource", LogGroups)],
         loss: &[],
+        tag: &[right("logs:TagResource", LogGroups)],
         change: &[
+            right("logs:AssociateKmsKey", LogGroups),
             right("logs:CreateLogGroup", LogGroups),
             right("logs:DeleteRetentionPolicy", LogGroups),
+            right("logs:DisassociateKmsKey", LogGroups),
             right("logs:PutRetentionPolicy", LogGroups),
             right("logs:TagResource", LogGroups),
         ],
@@ -335,6 +362,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[],
         read: &[right("s3:GetBucketNotification", Buckets)],
         loss: &[],
+        tag: &[],
         change: &[right("s3:PutBucketNotification", Buckets)],
         remove: &[right("s3:PutBucketNotification", Buckets)],
     },
@@ -343,6 +371,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[],
         read: &[right("lambda:GetPolicy", Functions)],
         loss: &[],
+        tag: &[],
         change: &[right("lambda:AddPermission", Functions), right("lambda:RemovePermission", Functions)],
         remove: &[right("lambda:RemovePermission", Functions)],
     },
@@ -351,6 +380,8 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("iam:GetRole", Roles), right("iam:ListRoles", Any)],
         read: &[right("iam:GetRole", AbsentRoles), right("iam:GetRole", Roles), right("iam:GetRolePolicy", Roles)],
         loss: &[],
+        // Roles made by other tools may have the default path.
+        tag: &[right("iam:GetRolePolicy", AbsentRoles), right("iam:TagRole", AbsentRoles), right("iam:TagRole", Roles)],
         change: &[
             right("iam:CreateRole", Roles),
             right("iam:PutRolePolicy", Roles),
@@ -372,6 +403,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("ec2:DescribeRouteTables", Any)],
         read: &[right("ec2:DescribeRouteTables", Any)],
         loss: &[],
+        tag: &[],
         change: &[
             right_when("ec2:CreateRoute", RouteTables, Ours),
             right_when("ec2:CreateRouteTable", Networks, Ours),
@@ -385,10 +417,34 @@ pub const KINDS: &[OfKind] = &[
         remove: &[right_when("ec2:DeleteRouteTable", RouteTables, Ours)],
     },
     OfKind {
+        kind: "rule",
+        list: &[],
+        read: &[right("elasticloadbalancing:DescribeRules", Any), TAGS],
+        loss: &[],
+        change: &[
+            // Of a new rule, the listener is asked (docs/aws.md §2.5).
+            add_tags(Listeners),
+            add_tags(Rules),
+            right("elasticloadbalancing:CreateRule", Listeners),
+            right("elasticloadbalancing:ModifyRule", Rules),
+            right("elasticloadbalancing:SetRulePriorities", Rules),
+        ],
+        remove: &[right("elasticloadbalancing:DeleteRule", Rules)],
+    },
+    OfKind {
+        kind: "rule_action",
+        list: &[],
+        read: &[right("elasticloadbalancing:DescribeRules", Any)],
+        loss: &[],
+        change: &[right("elasticloadbalancing:ModifyRule", Rules)],
+        remove: &[],
+    },
+    OfKind {
         kind: "scaling_policy",
         list: &[],
         read: &[right("autoscaling:DescribePolicies", Any)],
         loss: &[],
+        tag: &[],
         change: &[right("autoscaling:PutScalingPolicy", Groups)],
         remove: &[right("autoscaling:DeletePolicy", Groups)],
     },
@@ -397,6 +453,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("ec2:DescribeSecurityGroups", Any)],
         read: &[right("ec2:DescribeSecurityGroups", Any)],
         loss: &[],
+        tag: &[take_over_in_ec2(SecurityGroups)],
         change: &[
             right_when("ec2:AuthorizeSecurityGroupEgress", SecurityGroups, Ours),
             right_when("ec2:AuthorizeSecurityGroupIngress", SecurityGroups, Ours),
@@ -421,6 +478,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("ec2:DescribeSubnets", Any)],
         read: &[right("ec2:DescribeRouteTables", Any), right("ec2:DescribeSubnets", Any)],
         loss: &[],
+        tag: &[],
         change: &[
             right_when("ec2:AssociateRouteTable", RouteTables, Ours),
             right_when("ec2:AssociateRouteTable", Subnets, Ours),
@@ -449,6 +507,7 @@ pub const KINDS: &[OfKind] = &[
             right("dynamodb:ListTagsOfResource", Tables),
         ],
         loss: &[right("dynamodb:Scan", Tables)],
+        tag: &[right("dynamodb:TagResource", Tables)],
         change: &[
             right("dynamodb:CreateTable", Tables),
             right("dynamodb:TagResource", Tables),
@@ -467,6 +526,7 @@ pub const KINDS: &[OfKind] = &[
             right("elasticloadbalancing:DescribeTargetGroups", Any),
         ],
         loss: &[],
+        tag: &[add_tags(TargetGroups)],
         change: &[
             add_tags(TargetGroups),
             right("elasticloadbalancing:CreateTargetGroup", TargetGroups),
@@ -480,6 +540,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[],
         read: &[right("acm:DescribeCertificate", Certificates), LIST_RECORDS],
         loss: &[],
+        tag: &[],
         change: &[
             // That the record is ours.
             right_when("acm:AddTagsToCertificate", Certificates, Ours),
@@ -492,6 +553,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("ec2:DescribeVpcs", Any)],
         read: &[right("ec2:DescribeVpcs", Any)],
         loss: &[],
+        tag: &[],
         change: &[
             right_when("ec2:CreateTags", Networks, CreatedBy(&["CreateVpc"])),
             right_when("ec2:CreateTags", Networks, Ours),

@@ -78,6 +78,8 @@ pub enum On {
     TargetGroups,
     /// The listeners.
     Listeners,
+    /// The rules of listeners.
+    Rules,
     /// The certificates. Their ids are chosen by ACM.
     Certificates,
     /// The hosted zones, which are not ours.
@@ -102,6 +104,8 @@ pub enum On {
     Secrets,
     /// The parameters, likewise.
     Parameters,
+    /// The keys of KMS, which are not ours, and may be another account's.
+    Keys,
 }
 
 /// A condition.
@@ -125,6 +129,8 @@ pub enum When {
     LinkedTo(&'static [&'static str]),
     /// Tags are given by one of these calls, to what it creates.
     CreatedBy(&'static [&'static str]),
+    /// A key is used by way of this service, such as `dynamodb`.
+    Via(&'static str),
 }
 
 /// The names that the resources of a policy contain.
@@ -173,7 +179,8 @@ impl On {
             None => ("*", "*".to_owned()),
         };
         let artifacts = format!("{stack}-artifacts-{account}-{region}");
-        let buckets = if scope.stack.is_some() { format!("{names}-{account}-{region}") } else { names.clone() };
+        // Those in the account's regional namespace end in `-an`.
+        let buckets = if scope.stack.is_some() { format!("{names}-{account}-{region}*") } else { names.clone() };
         let all: Vec<String> = match self {
             On::Any => vec!["*".into()],
             On::Buckets => vec![s3(buckets)],
@@ -202,6 +209,7 @@ impl On {
             On::Balancers => vec![arn("elasticloadbalancing", &format!("loadbalancer/app/{names}"))],
             On::TargetGroups => vec![arn("elasticloadbalancing", &format!("targetgroup/{names}"))],
             On::Listeners => vec![arn("elasticloadbalancing", &format!("listener/app/{names}"))],
+            On::Rules => vec![arn("elasticloadbalancing", &format!("listener-rule/app/{names}"))],
             On::Certificates => vec![arn("acm", "certificate/*")],
             On::Zones => vec![format!("arn:{partition}:route53:::hostedzone/*")],
             On::Templates => vec![arn("ec2", "launch-template/*")],
@@ -213,6 +221,7 @@ impl On {
             On::Subnets => vec![arn("ec2", "subnet/*")],
             On::Secrets => vec![arn("secretsmanager", "secret:*")],
             On::Parameters => vec![arn("ssm", "parameter/*")],
+            On::Keys => vec![format!("arn:{partition}:kms:{region}:*:key/*")],
             On::Launched => vec![arn("ec2", "instance/*"), arn("ec2", "volume/*")],
         };
         all.into_iter().collect()

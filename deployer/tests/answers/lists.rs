@@ -133,6 +133,7 @@ pub async fn an_empty_marker_ends_a_list() {
         ("DescribeLoadBalancers", "</DescribeLoadBalancersResult>", "NextMarker"),
         ("DescribeTargetGroups", "</DescribeTargetGroupsResult>", "NextMarker"),
         ("DescribeListeners", "</DescribeListenersResult>", "NextMarker"),
+        ("DescribeRules", "</DescribeRulesResult>", "NextMarker"),
         ("DescribeAutoScalingGroups", "</DescribeAutoScalingGroupsResult>", "NextToken"),
         ("DescribeSubnets", "</DescribeSubnetsResponse>", "nextToken"),
         ("DescribeImages", "</DescribeImagesResponse>", "nextToken"),

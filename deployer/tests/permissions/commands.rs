@@ -13,7 +13,7 @@ use testkit::eventually;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{list, statements};
-use crate::support::{Project, Said, cloud::TestAws, hands::Hands, network};
+use crate::support::{Project, Said, cloud::TestAws, hands::Hands, network, shared};
 
 /// Rights of a command that its runs here do not use, with the reason.
 const UNUSED: &[(&str, &str, &str)] = &[
@@ -21,10 +21,13 @@ const UNUSED: &[(&str, &str, &str)] = &[
     ("up", "iam:CreateServiceLinkedRole", "only the first load balancer and group of an account need it"),
     ("up", "elasticloadbalancing:DeleteListener", "only a service that is no longer served over HTTPS needs it"),
     ("up", "elasticloadbalancing:RemoveTags", "the same"),
+    ("up", "elasticloadbalancing:DeleteRule", "only a service that no longer shares a load balancer needs it"),
+    ("down", "elasticloadbalancing:DeleteRule", "the same"),
     ("why", "secretsmanager:DescribeSecret", "only for a service that cannot read a secret"),
     ("why", "ssm:DescribeParameters", "the same for a parameter"),
     ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
     ("plan", "s3:ListBucket", "only for a missing program: without it, S3 does not say that it is missing"),
+    ("adopt", "s3:ListBucket", "the same"),
     ("plan", "acm:DescribeCertificate", "only a domain that has been taken out needs it"),
     ("status", "acm:DescribeCertificate", "the same"),
     ("up", "acm:DeleteCertificate", "the same"),
@@ -239,6 +242,7 @@ const BY_HAND: &[(&str, &str)] = &[
     ("table.posts", "billing"),
     ("table.posts", "tags.course"),
     ("log_group.labeler", "retention_days"),
+    ("log_group.labeler", "key"),
     ("log_group.labeler", "tags.course"),
     // While the role may still write there.
     ("function.labeler", "on_failure"),
@@ -314,7 +318,10 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     roles.ends_with(1, &["doctor"]).await;
     roles.ends_with(1, &["export", "terraform", "tf"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["adopt"]).await; // nothing
     roles.done(&["up", "--yes", "--for", "4h"]).await;
+    Hands::of(&cloud.aws).disown_all().await;
+    roles.done(&["adopt", "--yes"]).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await; // without the end
     roles.ends_with(1, &["export", "terraform", "tf"]).await; // the same
     roles.set(&["late"]).await;
@@ -352,7 +359,8 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     project.edit("    log_retention_days: 14\n", "");
     project.edit("sort_key: id }", "sort_key: id, point_in_time_recovery: true, time_to_live: ends }");
     project.edit("port: 8080", "port: 8081");
-    let options = "    concurrency: 20\n    on_failure: ${buckets.images.arn}\n";
+    let key = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012";
+    let options = format!("    concurrency: 20\n    on_failure: ${{buckets.images.arn}}\n    log_key: {key}\n");
     project.edit("on_upload: { function: labeler }", "on_upload: { function: labeler, suffix: .png }");
     project.edit("    memory_mb: 256\n", &format!("    memory_mb: 256\n{options}"));
     roles.done(&["up", "--yes"]).await;
@@ -440,7 +448,7 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     let roles = Roles::new(&cloud, &project).await;
     roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
     roles.done(&["up", "--yes"]).await;
-    for command in [&["plan"][..], &["status"], &["why"], &["outputs"], &["history"], &["ls"]] {
+    for command in [&["plan"][..], &["adopt"], &["status"], &["why"], &["outputs"], &["history"], &["ls"]] {
         roles.done(command).await;
     }
     roles.ends_with(1, &["doctor"]).await;
@@ -460,7 +468,9 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     project.describe(&described);
     roles.done(&["up", "--yes"]).await;
     roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down", "export"] {
+    let commands =
+        ["plan", "adopt", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down", "export"];
+    for command in commands {
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
@@ -518,6 +528,29 @@ async fn doctor_names_each_right_of_up_that_its_role_lacks() {
     cloud.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_on_a_stack_with_keys_run_with_their_printed_policies() {
+    let (cloud, project) = (TestAws::start().await, Project::light());
+    let key = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012";
+    project.edit("sort_key: id", &format!("sort_key: id, key: {key:?}"));
+    project.edit("    timeout_s: 30\n", &format!("    timeout_s: 30\n    key: {key}\n"));
+    let roles = Roles::of(&cloud, &project, ["plan", "up", "status", "history", "down"]).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "--yes"]).await;
+    for command in [&["plan", "--detailed-exitcode"][..], &["status"], &["history"]] {
+        roles.done(command).await;
+    }
+    roles.done(&["down", "--yes"]).await;
+    let used = roles.used("up").await;
+    for action in ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"] {
+        assert!(used.contains(action) && roles.granted["up"].contains(action), "{action}: {used:?}");
+    }
+    for command in ["plan", "status", "history", "down"] {
+        assert!(roles.used(command).await.contains("kms:Decrypt"), "{command}");
+    }
+    cloud.end().await;
+}
+
 /// Actions that a network of the stack's own adds.
 fn is_of_networks(action: &str) -> bool {
     let is_network = |thing: &&str| action.contains(thing);
@@ -542,6 +575,8 @@ async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_po
     roles.done(&["up", "--yes"]).await;
     hands.clean().await;
     roles.done(&["plan", "--detailed-exitcode"]).await;
+    hands.disown_gateway().await;
+    roles.done(&["adopt", "--yes"]).await;
     for command in ["status", "why", "outputs", "history", "ls"] {
         roles.done(&[command]).await;
     }
@@ -553,7 +588,7 @@ async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_po
     project.describe(&described);
     roles.done(&["up", "--yes"]).await;
     roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "up", "status", "why", "outputs", "history", "doctor", "ls", "down"] {
+    for command in ["plan", "adopt", "up", "status", "why", "outputs", "history", "doctor", "ls", "down"] {
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_networks(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
@@ -582,11 +617,11 @@ async fn commands_on_a_stack_without_a_load_balancer_run_with_their_printed_poli
     let allocate = cloud.aws.ec2.allocate_address().tag_specifications(again.build());
     allocate.send().await.expect("a second address");
     roles.done(&["up", "--yes"]).await;
-    for command in ["status", "why", "outputs", "history", "ls"] {
+    for command in ["adopt", "status", "why", "outputs", "history", "ls"] {
         roles.done(&[command]).await;
     }
     roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "up", "status", "why", "outputs", "ls", "down"] {
+    for command in ["plan", "adopt", "up", "status", "why", "outputs", "ls", "down"] {
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_addresses(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
@@ -626,6 +661,56 @@ async fn a_domain_that_was_taken_out_is_removed_with_the_policies_of_a_stack_wit
     }
     cloud.end().await;
 }
+
+/// Actions on rules, those of tags of rules included.
+fn is_of_rules(action: &str) -> bool {
+    action.starts_with("elasticloadbalancing:") && (action.contains("Rule") || action.ends_with(":AddTags"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_on_services_that_share_a_load_balancer_run_with_their_printed_policies() {
+    let (cloud, project) = (TestAws::start().await, shared::project());
+    let commands = ["plan", "up", "status", "why", "pause", "resume", "down"];
+    let roles = Roles::of(&cloud, &project, commands).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "--yes"]).await;
+    for command in [&["plan"][..], &["status"], &["why"]] {
+        roles.done(command).await;
+    }
+    roles.done(&["pause", "--yes"]).await;
+    roles.done(&["resume", "--yes"]).await;
+    roles.done(&["up", "--yes"]).await;
+    // The tags of the rule, its conditions and its priority.
+    let rule = shared::rules(&cloud.aws).await.remove(0);
+    let untag =
+        cloud.aws.elb.remove_tags().resource_arns(rule.rule_arn().expect("an ARN")).tag_keys("deployer:resource");
+    untag.send().await.expect("it can be untagged");
+    roles.done(&["up", "--yes"]).await;
+    project.edit("path: /environment", "path: /env*");
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["down", "--yes"]).await;
+    for command in commands.into_iter().filter(|command| *command != "resume") {
+        let used = roles.used(command).await;
+        let granted = roles.granted[command].iter().filter(|action| is_of_rules(action));
+        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
+        // What up removes, it does without such a service, below.
+        let unused: Vec<&String> =
+            unused.into_iter().filter(|it| (command, it.as_str()) != ("up", DELETE_RULE)).collect();
+        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
+    }
+
+    // The rule of a service that has been taken out is removed with the policy of a stack without such a service.
+    cloud.done(&project, &["up", "--yes"]).await;
+    shared::without_api(&project);
+    let alone = documents(&project, "up").iter().flat_map(actions).collect::<BTreeSet<String>>();
+    assert!(alone.contains(DELETE_RULE) && !alone.contains("elasticloadbalancing:CreateRule"), "{alone:?}");
+    roles.done(&["up", "--yes"]).await;
+    assert!(roles.used("up").await.contains(DELETE_RULE));
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+const DELETE_RULE: &str = "elasticloadbalancing:DeleteRule";
 
 #[test]
 fn the_tables_of_the_documentation_are_those_of_the_policies() {
@@ -669,7 +754,7 @@ fn a_policy_needs_no_account_and_is_refused_for_what_is_no_command() {
     let document: Value = serde_json::from_str(&said.stdout).expect("a policy document");
     assert_eq!(document["Version"], "2012-10-17");
     let both = project.done(&["policy", "up", "down", "--account", "123456789012"]);
-    assert!(both.stdout.contains("arn:aws:s3:::postagram-*-123456789012-us-east-1"), "{}", both.all());
+    assert!(both.stdout.contains("arn:aws:s3:::postagram-*-123456789012-us-east-1*"), "{}", both.all());
     let offline = project.done(&["policy", "validate", "graph"]);
     assert!(offline.stdout.is_empty() && offline.stderr.contains("no permission is needed"), "{}", offline.all());
     let wrong = project.run(&["policy", "stauts"]);

@@ -189,7 +189,12 @@ async fn balancers(aws: &Aws, seen: &mut Seen) {
         seen.add("load balancer", name);
         let listeners = aws.elb.describe_listeners().load_balancer_arn(arn.unwrap_or_default()).send().await;
         for listener in listeners.expect("listeners").listeners() {
-            seen.add("listener", format!("{name}:{}", listener.port().unwrap_or_default()));
+            let port = listener.port().unwrap_or_default();
+            seen.add("listener", format!("{name}:{port}"));
+            let rules = aws.elb.describe_rules().listener_arn(listener.listener_arn().unwrap_or_default()).send().await;
+            for rule in rules.expect("rules").rules().iter().filter(|rule| rule.is_default() != Some(true)) {
+                seen.add("rule", format!("{name}:{port} {}", rule.priority().unwrap_or_default()));
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod options;
 pub mod plan;
 pub mod run;
 pub mod scene;
+pub mod shared;
 pub mod terminal;
 
 use std::{

@@ -6,18 +6,26 @@ use super::Project;
 const LINES: &[(&str, &str)] = &[
     (
         "    on_upload: { function: labeler }",
-        "    versioning: true\n    lifecycle: { expire_days: 90, noncurrent_days: 30 }\n    on_upload: { function: labeler, \
+        "    versioning: true\n    lifecycle: { expire_days: 90, noncurrent_days: 30 }\n    key: alias/app\n    on_upload: { function: labeler, \
          suffix: .png }",
     ),
-    ("    timeout_s: 30\n", "    timeout_s: 30\n    concurrency: 20\n    on_failure: ${buckets.images.arn}\n"),
+    (
+        "    timeout_s: 30\n",
+        "    timeout_s: 30\n    concurrency: 20\n    on_failure: ${buckets.images.arn}\n    tracing: true\n    \
+         key: arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012\n    \
+         log_key: arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012\n",
+    ),
     ("    load_balancer: {", "    access_logs: true\n    load_balancer: {"),
 ];
 
 /// The operations that only these lines need, and those that write what they share with others.
 pub const OPERATIONS: &[&str] = &[
+    "AssociateKmsKey",
     "DeleteFunctionConcurrency",
     "DeleteFunctionEventInvokeConfig",
+    "DisassociateKmsKey",
     "ModifyLoadBalancerAttributes",
+    "PutBucketEncryption",
     "PutBucketLifecycleConfiguration",
     "PutBucketPolicy",
     "PutBucketVersioning",

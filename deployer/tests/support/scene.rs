@@ -1,5 +1,7 @@
 //! A project, the AWS that it is deployed to, and the proxy between the two.
 
+mod phase;
+
 use std::time::Duration;
 
 use testkit::{
@@ -11,10 +13,13 @@ use super::{
     Project, Said,
     cloud::{KEYS, connect, upload},
     domain::{self, DOMAIN},
+    hands::Hands,
     inventory::{self, Inventory},
     moto::Moto,
-    network, options,
+    network, options, shared,
 };
+
+pub use phase::Phase;
 
 /// The key of the object in the bucket that `down` has to empty.
 pub const PICTURE: &str = "a + b%/é";
@@ -33,51 +38,6 @@ pub struct Scene {
 enum Cloud {
     Local(Box<LocalAws>),
     Motos(Moto),
-}
-
-/// A command, and the state from which it starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// From nothing.
-    Up,
-    /// From a deployed stack to another description.
-    Change,
-    /// From a deployed stack to another port of the service, so that everything behind the load balancer is new.
-    Move,
-    /// From a deployed stack to an internal load balancer, so that everything behind it is new, too.
-    Inside,
-    /// From nothing to an instance without a load balancer.
-    Direct,
-    /// From an instance without a load balancer.
-    Undirect,
-    /// From nothing to a stack whose data is protected.
-    Guard,
-    /// From a stack whose data is protected to a description without its function and its service.
-    Shrink,
-    /// From a deployed stack to one with every optional line that makes it safer.
-    Harden,
-    /// From a stack with these lines to one without.
-    Soften,
-    /// From a service in its second release to the first.
-    Rollback,
-    /// From a function in its second release, with other code and another configuration, to the first.
-    RollbackFunction,
-    /// From a deployed stack to one whose services are off.
-    Pause,
-    /// From a paused stack.
-    Resume,
-    /// From a deployed stack with an object in a bucket.
-    Down,
-    /// From nothing to a service at a domain.
-    Serve,
-    /// From a service at a domain to one without.
-    Plain,
-    /// From a service at a domain.
-    Close,
-    /// From nothing to a service in a network of its own.
-    Settle,
-    /// From a service in a network of its own.
-    Leave,
 }
 
 /// Lines of the service in the description.
@@ -133,6 +93,11 @@ impl Scene {
         let cloud = LocalAws::start_with(local::AccountKind::NoDefaultVpc).await;
         let proxy = Proxy::to(&cloud.endpoint()).await;
         Scene::of(network::project(), proxy, Cloud::Local(Box::new(cloud)), KEYS)
+    }
+
+    /// A scene on the local AWS, with services behind one load balancer.
+    pub async fn shared() -> Scene {
+        Scene::folder(shared::crowded()).await
     }
 
     /// A scene on the local AWS with this project.
@@ -223,12 +188,15 @@ impl Scene {
     pub async fn prepare(&self, phase: Phase) {
         self.proxy.reset();
         let first = match phase {
-            Phase::Up | Phase::Guard | Phase::Serve | Phase::Settle | Phase::Direct => return self.begin(phase).await,
+            Phase::Up | Phase::Guard | Phase::Serve | Phase::Settle | Phase::Share | Phase::Direct => {
+                return self.begin(phase).await;
+            }
             Phase::Plain | Phase::Close => Phase::Serve,
             Phase::Leave => Phase::Settle,
             Phase::Undirect => Phase::Direct,
             Phase::Shrink => Phase::Guard,
             Phase::Soften => Phase::Harden,
+            Phase::Reroute | Phase::Swap | Phase::Part | Phase::Unshare => Phase::Share,
             _ => Phase::Up,
         };
         self.begin(first).await;
@@ -247,10 +215,15 @@ impl Scene {
             | Phase::Close
             | Phase::Settle
             | Phase::Leave
+            | Phase::Share
+            | Phase::Unshare
             | Phase::Direct
             | Phase::Undirect
             | Phase::Pause
             | Phase::Resume => {}
+            Phase::Reroute => shared::reroute(&self.project),
+            Phase::Swap => shared::swap(&self.project),
+            Phase::Part => shared::without_api(&self.project),
             Phase::Guard => self.describe_guarded(),
             Phase::Plain => self.project.edit(&domain_line(), ""),
             Phase::Change => {
@@ -274,6 +247,7 @@ impl Scene {
                 self.project.edit("memory_mb: 256", "memory_mb: 512");
                 self.done(Phase::Up).await;
             }
+            Phase::Adopt => Hands::of(&connect(&self.endpoint(), self.keys).await).disown_all().await,
             Phase::Down => upload(&self.endpoint(), self.keys, PICTURE).await,
         }
         self.proxy.reset();
@@ -369,7 +343,7 @@ impl Scene {
         self.proxy.reset();
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
         match phase {
-            Phase::Down | Phase::Close | Phase::Leave => (),
+            Phase::Down | Phase::Close | Phase::Leave | Phase::Unshare => (),
             Phase::Rollback | Phase::RollbackFunction => self.assert_rolled_back(phase, after).await,
             Phase::Pause => self.assert_paused(after).await,
             _ => self.assert_nothing_to_do(after).await,
@@ -419,55 +393,5 @@ impl Undisturbed {
         assert_eq!(self.goal, other.goal, "two undisturbed runs have different results");
         let (calls, mutating) = (&self.calls & &other.calls, &self.mutating & &other.mutating);
         Undisturbed { goal: self.goal, calls, mutating }
-    }
-}
-
-impl Phase {
-    pub fn arguments(self) -> &'static [&'static str] {
-        match self {
-            Phase::Up
-            | Phase::Guard
-            | Phase::Change
-            | Phase::Shrink
-            | Phase::Harden
-            | Phase::Soften
-            | Phase::Settle
-            | Phase::Direct => &["up", "--yes", "--no-wait"],
-            // The previous set is only deleted once the new one is healthy.
-            Phase::Move | Phase::Inside => &["up", "--yes"],
-            // Without waiting, HTTPS is left to the next `up`.
-            Phase::Serve | Phase::Plain => &["up", "--yes"],
-            Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
-            Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
-            Phase::Pause => &["pause", "--yes"],
-            Phase::Resume => &["resume", "--yes", "--no-wait"],
-            Phase::Down | Phase::Close | Phase::Leave | Phase::Undirect => &["down", "--yes"],
-        }
-    }
-
-    /// The name of the phase in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Phase::Up => "up",
-            Phase::Change => "up after a change",
-            Phase::Move => "up to another port",
-            Phase::Inside => "up to an internal load balancer",
-            Phase::Guard => "up with protected data",
-            Phase::Shrink => "up to less",
-            Phase::Harden => "up with options",
-            Phase::Soften => "up without options",
-            Phase::Rollback => "rollback",
-            Phase::RollbackFunction => "rollback of a function",
-            Phase::Pause => "pause",
-            Phase::Resume => "resume",
-            Phase::Down => "down",
-            Phase::Serve => "up at a domain",
-            Phase::Plain => "up without its domain",
-            Phase::Close => "down at a domain",
-            Phase::Direct => "up without a load balancer",
-            Phase::Undirect => "down without a load balancer",
-            Phase::Settle => "up in a network of its own",
-            Phase::Leave => "down in a network of its own",
-        }
     }
 }

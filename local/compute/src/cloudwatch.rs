@@ -4,144 +4,27 @@
 
 mod alarms;
 mod data;
+mod input;
 mod math;
 mod metrics;
-
-use std::borrow::Cow;
+mod operation;
+mod shown;
 
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use crate::state::{MetricAlarm, State, Verdict};
-use crate::{Alarm, Compute, Site, autoscaling};
-use kit::answer::{Protocol, Refusal, Response, cbor, escape, json_answer, query_result};
-use kit::call::{Asked, Call, Effect, Form, Input, Need, Needs, Operation, Page, Rows};
-use kit::parameters::{self, ParameterSpec, Type};
+use crate::Compute;
+use kit::answer::{Refusal, Response};
+use kit::call::{Call, Operation};
 
 pub(crate) use alarms::evaluate;
 pub(crate) use metrics::{Metrics, minute};
 
+use input::{MOMENTS, input, malformed};
+pub use operation::rows;
+use operation::{OPERATIONS, Run};
+use shown::written;
+
 const NAMESPACE: &str = "http://monitoring.amazonaws.com/doc/2010-08-01/";
-
-/// The supported operations and parameters; any other is refused by name.
-const OPERATIONS: &[Operation<Run>] = &[
-    row("DeleteAlarms", Run::Writes(alarms::delete), Needs::Of(on_alarms), None, "AlarmNames[]"),
-    row(
-        "DescribeAlarms",
-        Run::Reads(describe_alarms),
-        // The service's name in policies differs from its name in signatures.
-        Needs::Of(|_| vec![Need::new("cloudwatch:DescribeAlarms", "*")]),
-        Some(Page::Own("MaxRecords")),
-        "ActionPrefix AlarmNamePrefix AlarmNames[] AlarmTypes[] MaxRecords:integer NextToken StateValue",
-    ),
-    row(
-        "GetMetricData",
-        Run::Measures(data::get),
-        // It has no resource-level permissions.
-        Needs::Of(|_| vec![Need::new("cloudwatch:GetMetricData", "*")]),
-        Some(Page::Own("MaxDatapoints")),
-        "EndTime:moment MaxDatapoints:integer MetricDataQueries[].Id MetricDataQueries[].Label \
-         MetricDataQueries[].MetricStat.Metric.Dimensions[].Name \
-         MetricDataQueries[].MetricStat.Metric.Dimensions[].Value \
-         MetricDataQueries[].MetricStat.Metric.MetricName MetricDataQueries[].MetricStat.Metric.Namespace \
-         MetricDataQueries[].MetricStat.Period:integer MetricDataQueries[].MetricStat.Stat \
-         MetricDataQueries[].ReturnData:boolean NextToken ScanBy StartTime:moment",
-    ),
-    row("ListTagsForResource", Run::Reads(alarms::list_tags), Needs::Of(on_arn), None, "ResourceARN"),
-    row(
-        "PutMetricAlarm",
-        Run::Writes(alarms::put),
-        Needs::Of(to_put),
-        None,
-        "ActionsEnabled:boolean AlarmDescription AlarmName ComparisonOperator DatapointsToAlarm:integer Dimensions[].Name \
-         Dimensions[].Value EvaluationPeriods:integer MetricName Metrics[].Expression Metrics[].Id Metrics[].Label \
-         Metrics[].MetricStat.Metric.Dimensions[].Name Metrics[].MetricStat.Metric.Dimensions[].Value \
-         Metrics[].MetricStat.Metric.MetricName Metrics[].MetricStat.Metric.Namespace \
-         Metrics[].MetricStat.Period:integer Metrics[].MetricStat.Stat Metrics[].ReturnData:boolean Namespace \
-         Period:integer Statistic Tags[].Key Tags[].Value Threshold:double TreatMissingData",
-    ),
-    row("SetAlarmState", Run::Writes(alarms::set_state), Needs::Of(on_alarm), None, "AlarmName StateReason StateValue"),
-    row("TagResource", Run::Writes(alarms::tag), Needs::Of(on_arn), None, "ResourceARN Tags[].Key Tags[].Value"),
-    row("UntagResource", Run::Writes(alarms::untag), Needs::Of(on_arn), None, "ResourceARN TagKeys[]"),
-];
-
-/// The function behind an operation. One that reads cannot change the state.
-#[derive(Debug, Clone, Copy)]
-enum Run {
-    Reads(fn(&State, &Site, &Value) -> Result<Value, Refusal>),
-    /// Reads values of metrics.
-    Measures(fn(&Metrics, &Site, &Value) -> Result<Value, Refusal>),
-    Writes(fn(&mut State, &Site, &Value) -> Result<Value, Refusal>),
-}
-
-const fn row(
-    name: &'static str,
-    run: Run,
-    needs: Needs,
-    page: Option<Page>,
-    parameters: &'static str,
-) -> Operation<Run> {
-    let effect = match run {
-        Run::Reads(_) | Run::Measures(_) => Effect::Reads,
-        Run::Writes(_) => Effect::Writes,
-    };
-    Operation::new(name, effect, needs, page, parameters, run)
-}
-
-/// The action of a call on these ARNs.
-fn on(asked: &Asked, arns: Vec<String>) -> Vec<Need> {
-    let action = format!("cloudwatch:{}", asked.call.operation);
-    arns.into_iter().map(|arn| Need::new(action.clone(), arn)).collect()
-}
-
-fn alarm_arn(asked: &Asked, name: &str) -> String {
-    format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", asked.region, kit::ACCOUNT)
-}
-
-/// The parameters of a call, whose types have not been checked.
-fn parameters<'a>(asked: &'a Asked) -> Cow<'a, Value> {
-    match &asked.call.input {
-        Input::Form(form) => Cow::Owned(document(form).unwrap_or_default()),
-        input => Cow::Borrowed(input.json().value()),
-    }
-}
-
-fn on_alarm(asked: &Asked) -> Vec<Need> {
-    let name = alarm_arn(asked, text(&parameters(asked), "AlarmName").unwrap_or("*"));
-    on(asked, vec![name])
-}
-
-fn on_alarms(asked: &Asked) -> Vec<Need> {
-    let parameters = parameters(asked);
-    let names = list(&parameters, "AlarmNames");
-    let names = if names.is_empty() { vec!["*"] } else { names };
-    on(asked, names.into_iter().map(|name| alarm_arn(asked, name)).collect())
-}
-
-fn on_arn(asked: &Asked) -> Vec<Need> {
-    let arn = text(&parameters(asked), "ResourceARN").unwrap_or("*").to_owned();
-    on(asked, vec![arn])
-}
-
-/// Tags of a new alarm need a permission of their own (`API:cloudwatch.PutMetricAlarm`).
-fn to_put(asked: &Asked) -> Vec<Need> {
-    let mut needs = on_alarm(asked);
-    if parameters(asked)["Tags"].as_array().is_some_and(|tags| !tags.is_empty()) {
-        let arn = needs[0].resource.clone();
-        needs.push(Need::new("cloudwatch:TagResource", arn));
-    }
-    needs
-}
-
-/// Returns the row of each operation.
-pub fn rows() -> Rows {
-    Operation::rows(OPERATIONS)
-}
-
-/// Members that are timestamps, which each protocol encodes differently.
-const MOMENTS: &[&str] =
-    &["AlarmConfigurationUpdatedTimestamp", "StateTransitionedTimestamp", "StateUpdatedTimestamp", "Timestamps"];
 
 /// Handles a call; `None` if there is no such operation.
 pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
@@ -155,85 +38,6 @@ pub fn answer(call: &Call, compute: &Compute) -> Option<Response> {
         Ok(answer) => written(call, &answer),
         Err(refusal) => refusal.answer(call.protocol),
     })
-}
-
-/// Returns the parameters of a call as a JSON document, whatever its protocol.
-fn input(parameters: ParameterSpec, input: &Input) -> Result<Cow<'_, Value>, Refusal> {
-    match input {
-        Input::Form(form) => {
-            let mut document = document(form)?;
-            typed(parameters, "", &mut document)?;
-            parameters::check_json(parameters, &document)?;
-            Ok(Cow::Owned(document))
-        }
-        input if input.json().text().is_empty() => Ok(Cow::Owned(json!({}))),
-        input => parameters::document(parameters, input.json()).map(Cow::Borrowed),
-    }
-}
-
-/// Reads a value of a form, in the notation of XML Schema; `None` if it does not have the type.
-fn parse(kind: Type, text: &str) -> Option<Value> {
-    match kind {
-        Type::Text => Some(json!(text)),
-        Type::Boolean => match text {
-            "true" | "1" => Some(json!(true)),
-            "false" | "0" => Some(json!(false)),
-            _ => None,
-        },
-        Type::Integer => text.parse::<i32>().ok().map(|number| json!(number)),
-        Type::Moment => {
-            let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-            Some(json!(at.unix_timestamp_nanos() as f64 / 1e9))
-        }
-        Type::Double => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| json!(number)),
-        _ => None,
-    }
-}
-
-/// Gives the members of a form's document their types. Empty values other than texts count as missing.
-fn typed(parameters: ParameterSpec, above: &str, document: &mut Value) -> Result<(), Refusal> {
-    let Some(members) = document.as_object_mut() else { return Err(malformed("Unexpected list element")) };
-    let path_of = |name: &str| if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
-    members.retain(|name, value| value != "" || parameters::type_at(parameters, &path_of(name)) == Some(Type::Text));
-    for (name, value) in members {
-        let path = path_of(name);
-        let Some(kind) = parameters::type_at(parameters, &path) else { continue };
-        match (kind, &mut *value) {
-            (Type::Structure, Value::Object(_)) => typed(parameters, &path, value)?,
-            (Type::Structures, Value::Array(items)) => {
-                let path = format!("{path}[]");
-                items.iter_mut().try_for_each(|item| typed(parameters, &path, item))?;
-            }
-            (Type::Texts, Value::Array(items)) if items.iter().all(Value::is_string) => (),
-            (_, Value::String(text)) => match parse(kind, text) {
-                Some(read) => *value = read,
-                None if kind == Type::Boolean => return Err(malformed("boolean must follow xsd1.1 definition")),
-                None => return Err(malformed(&format!("Value ({text}) for parameter {name} is invalid."))),
-            },
-            _ => return Err(malformed("Unexpected complex element termination")),
-        }
-    }
-    Ok(())
-}
-
-/// The error for a form whose values have the wrong types (docs/aws.md §2.1).
-fn malformed(message: &str) -> Refusal {
-    Refusal::new(400, "MalformedInput", message)
-}
-
-/// Converts a form to a document: `AlarmNames.member.1` is the first element of a list.
-///
-/// Errors: `MalformedInput` if an element's number is not a number, or a name has too many steps.
-fn document(form: &Form) -> Result<Value, Refusal> {
-    if form.keys().any(|name| name.split('.').count() > MOST_STEPS) {
-        return Err(malformed("the name of a parameter is nested too deeply"));
-    }
-    let mut input = json!({});
-    for (name, value) in form.iter().filter(|(name, _)| !matches!(name.as_str(), "Action" | "Version")) {
-        let steps: Vec<&str> = name.split('.').collect();
-        put(&mut input, &steps, value)?;
-    }
-    Ok(input)
 }
 
 /// Puts a value of a form at its place in a document.
@@ -286,155 +90,6 @@ fn list<'a>(input: &'a Value, name: &str) -> Vec<&'a str> {
     input[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// Describes all alarms: those that callers put, and those of target tracking.
-fn describe_alarms(state: &State, site: &Site, input: &Value) -> Result<Value, Refusal> {
-    let put = state.alarms.iter().map(|(name, alarm)| shown_put(site, name, alarm));
-    let tracking = autoscaling::alarms(state, site);
-    let mut all: Vec<Value> = put.chain(tracking.iter().map(shown)).collect();
-    all.sort_by(|a, b| a["AlarmName"].as_str().cmp(&b["AlarmName"].as_str()));
-    page(input, all)
-}
-
-/// Selects from the descriptions of all alarms.
-fn page(input: &Value, alarms: Vec<Value>) -> Result<Value, Refusal> {
-    const MOST: usize = 100;
-    let (names, kinds) = (list(input, "AlarmNames"), list(input, "AlarmTypes"));
-    if !names.is_empty() && text(input, "AlarmNamePrefix").is_some() {
-        let text = "AlarmNames and AlarmNamePrefix cannot be specified together";
-        return Err(Refusal::new(400, "InvalidParameterCombination", text));
-    }
-    let states = ["OK", "ALARM", "INSUFFICIENT_DATA"];
-    if let Some(state) = text(input, "StateValue").filter(|state| !states.contains(state)) {
-        return Err(Refusal::new(400, "ValidationError", format!("{state} is not an alarm state")));
-    }
-    if let Some(kind) = kinds.iter().find(|kind| !["MetricAlarm", "CompositeAlarm"].contains(kind)) {
-        return Err(Refusal::new(400, "ValidationError", format!("{kind} is not an alarm type")));
-    }
-    if names.len() > MOST {
-        return Err(Refusal::new(400, "ValidationError", format!("At most {MOST} alarm names can be specified")));
-    }
-    let start = match text(input, "NextToken") {
-        Some(token) => token.parse().map_err(|_| Refusal::new(400, "InvalidNextToken", "The next token is invalid"))?,
-        None => 0,
-    };
-    let size = number(input, "MaxRecords").map_or(50, |size| size as usize);
-    if !(1..=MOST).contains(&size) {
-        let text = format!("The value {size} for parameter MaxRecords must be between 1 and {MOST}");
-        return Err(Refusal::new(400, "InvalidParameterValue", text));
-    }
-    let is_asked = |alarm: &Value| {
-        let name = alarm["AlarmName"].as_str().unwrap_or_default();
-        let acts = |prefix: &str| list(alarm, "AlarmActions").iter().any(|action| action.starts_with(prefix));
-        (names.is_empty() || names.contains(&name))
-            && (kinds.is_empty() || kinds.contains(&"MetricAlarm"))
-            && text(input, "AlarmNamePrefix").is_none_or(|prefix| name.starts_with(prefix))
-            && text(input, "ActionPrefix").is_none_or(acts)
-            && text(input, "StateValue").is_none_or(|state| alarm["StateValue"] == state)
-    };
-    let found: Vec<Value> = alarms.into_iter().filter(is_asked).collect();
-    let page: Vec<Value> = found.iter().skip(start).take(size).cloned().collect();
-    let end = start + page.len();
-    let mut answer = json!({ "MetricAlarms": page, "CompositeAlarms": [] });
-    if end < found.len() {
-        answer["NextToken"] = json!(end.to_string());
-    }
-    Ok(answer)
-}
-
-/// The description of an alarm that a caller put.
-fn shown_put(site: &Site, name: &str, alarm: &MetricAlarm) -> Value {
-    let since = alarm.watch.since.unix_seconds();
-    let mut shown = json!({
-        "AlarmName": name,
-        "AlarmArn": alarms::arn(site, name),
-        "AlarmConfigurationUpdatedTimestamp": alarm.made.unix_seconds(),
-        "OKActions": [],
-        "AlarmActions": [],
-        "InsufficientDataActions": [],
-        "StateValue": match alarm.watch.verdict {
-            Verdict::Unknown => "INSUFFICIENT_DATA",
-            Verdict::Fine => "OK",
-            Verdict::Alarm => "ALARM",
-        },
-        "StateReason": alarm.reason,
-        "StateUpdatedTimestamp": since,
-        "StateTransitionedTimestamp": since,
-    });
-    for (field, value) in alarm.config.as_object().into_iter().flatten() {
-        shown[field] = value.clone();
-    }
-    shown
-}
-
-fn shown(alarm: &Alarm) -> Value {
-    let since = alarm.since.unix_timestamp();
-    let dimensions: Vec<Value> =
-        alarm.dimensions.iter().map(|(name, value)| json!({ "Name": name, "Value": value })).collect();
-    json!({
-        "AlarmName": alarm.name,
-        "AlarmArn": alarm.arn,
-        "AlarmDescription": format!(
-            "DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {}.", alarm.policy
-        ),
-        "AlarmConfigurationUpdatedTimestamp": alarm.made.unix_timestamp(),
-        "ActionsEnabled": true,
-        "OKActions": [],
-        "AlarmActions": [alarm.policy],
-        "InsufficientDataActions": [],
-        "StateValue": alarm.state,
-        "StateReason": reason(alarm),
-        "StateUpdatedTimestamp": since,
-        "StateTransitionedTimestamp": since,
-        "MetricName": alarm.metric,
-        "Namespace": alarm.namespace,
-        "Statistic": alarm.statistic,
-        "Dimensions": dimensions,
-        "Period": 60,
-        "EvaluationPeriods": alarm.periods,
-        "Threshold": alarm.threshold,
-        "ComparisonOperator": if alarm.is_high { "GreaterThanThreshold" } else { "LessThanThreshold" },
-    })
-}
-
-fn reason(alarm: &Alarm) -> String {
-    let side = if alarm.is_high { "greater" } else { "less" };
-    let (periods, threshold) = (alarm.periods, alarm.threshold);
-    match alarm.state {
-        "ALARM" => format!("Threshold Crossed: {periods} datapoints were {side} than the threshold ({threshold:?})."),
-        "OK" => format!(
-            "Threshold Crossed: no {periods} datapoints in a row were {side} than the threshold ({threshold:?})."
-        ),
-        _ => "Unchecked: Initial alarm creation".to_owned(),
-    }
-}
-
-fn written(call: &Call, answer: &Value) -> Response {
-    match call.protocol {
-        Protocol::Query => query_result(&call.operation, NAMESPACE, &elements(answer)),
-        Protocol::Cbor => cbor(200, &tagged("", answer)),
-        protocol => json_answer(200, protocol, answer),
-    }
-}
-
-/// Converts a document to the XML elements of the Query protocol.
-fn elements(value: &Value) -> String {
-    let fields = value.as_object().into_iter().flatten();
-    fields.map(|(name, value)| format!("<{name}>{}</{name}>", inside(name, value))).collect()
-}
-
-fn inside(name: &str, value: &Value) -> String {
-    match value {
-        Value::Array(items) => items.iter().map(|item| format!("<member>{}</member>", inside(name, item))).collect(),
-        Value::Object(_) => elements(value),
-        Value::String(text) => escape(text),
-        moment if MOMENTS.contains(&name) => {
-            let at = moment.as_i64().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-            at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
-        }
-        plain => plain.to_string(),
-    }
-}
-
 /// Converts a document to CBOR, in which timestamps have tag 1.
 fn tagged(name: &str, value: &Value) -> ciborium::Value {
     use ciborium::Value as Cbor;
@@ -458,7 +113,14 @@ fn tagged(name: &str, value: &Value) -> ciborium::Value {
 
 #[cfg(test)]
 mod tests {
+    use kit::call::{Form, Input};
+    use std::borrow::Cow;
+    use time::OffsetDateTime;
+
+    use super::input::document;
+    use super::shown::{elements, page, shown};
     use super::*;
+    use crate::Alarm;
 
     fn alarm(name: &str, state: &'static str) -> Alarm {
         Alarm {

@@ -17,9 +17,12 @@ mod health;
 mod imds;
 mod instance;
 mod journal;
+mod operation;
 mod ports;
+mod rehearsal;
 mod secrets;
 pub mod service_quotas;
+mod services;
 mod shell;
 mod state;
 mod systemd;
@@ -27,15 +30,13 @@ mod systemd;
 pub use ports::FAVOURITE as PREFERRED_PORT;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
@@ -46,131 +47,23 @@ use balancer::access_log::{self, AccessLogs, LOG_DELIVERY};
 use balancer::{Requests, Tally};
 use instance::Machine;
 use kit::process;
-use kit::query::{Answer, ApiError, Envelope, NOT_IMPLEMENTED, Params};
+use kit::query::{Answer, ApiError, NOT_IMPLEMENTED, Params};
 use ports::Ports;
 use state::State;
 
 use chaos::Chaos;
 use kit::account::Kind;
-use kit::call::{Asked, Effect, Need, Needs, Operation, Page, Rows};
-use kit::parameters::{self, ParameterSpec};
+use kit::call::{Asked, Need, Operation};
+use kit::parameters;
 use kit::speed::Speed;
 use kit::warden::Warden;
 
-/// The certificates that load balancers serve.
-pub trait Certificates: Send + Sync {
-    /// Returns a certificate of the region, if it exists.
-    fn certificate(&self, arn: &str) -> Option<Certificate>;
-}
-
-/// A certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certificate {
-    /// Its domain names in lower case. A wildcard matches one label.
-    pub names: Vec<String>,
-    /// The certificate with its chain, and the key, in PEM; `None` if it is not valid.
-    pub issued: Option<(String, String)>,
-}
-
-/// The parts of the local AWS that compute depends on.
-pub struct Context {
-    /// The directory of the state and the instances' root directories.
-    pub dir: PathBuf,
-    /// The only region.
-    pub region: String,
-    /// The only account.
-    pub account: String,
-    /// The kind of the account.
-    pub kind: Kind,
-    /// The URL at which instances reach all APIs.
-    pub endpoint: String,
-    /// The objects in the buckets.
-    pub objects: Arc<dyn Objects>,
-    /// Writes objects into buckets on behalf of AWS services.
-    pub deliveries: Arc<dyn Deliveries>,
-    /// CloudWatch Logs.
-    pub logs: Arc<dyn LogStreams>,
-    /// Secrets Manager and Parameter Store.
-    pub values: Arc<dyn Values>,
-    /// IAM's roles and instance profiles.
-    pub roles: Arc<dyn Roles>,
-    /// Certificate Manager.
-    pub certificates: Arc<dyn Certificates>,
-    /// The measurements of other services, which CloudWatch shows along with its own.
-    pub metrics: kit::metrics::Metrics,
-    /// The kinds of chaos that are enabled, which may change at any time.
-    pub chaos: watch::Receiver<Chaos>,
-    /// The speed-up compared with AWS.
-    pub speed: Speed,
-}
-
-/// Objects in buckets, as an instance's `aws s3 cp` reads and writes them.
-#[async_trait]
-pub trait Objects: Send + Sync {
-    /// Returns an object's bytes, or the reason why that failed.
-    async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String>;
-
-    /// Writes an object. The error is the message of the CLI.
-    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String>;
-}
-
-/// Objects in buckets, as services of AWS write them.
-#[async_trait]
-pub trait Deliveries: Send + Sync {
-    /// Writes an object for a service of AWS that acts for a resource, given by its ARN, if the bucket's policy allows it.
-    async fn deliver(&self, service: &str, source: &str, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String>;
-}
-
-/// CloudWatch Logs, as an instance's `aws logs` calls it.
-pub trait LogStreams: Send + Sync {
-    /// Makes a call. The error is the code and the message.
-    fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)>;
-}
-
-/// Secrets Manager and Parameter Store, as an instance's `aws secretsmanager` and `aws ssm` call them.
-pub trait Values: Send + Sync {
-    /// Makes a call. The error is the code and the message.
-    fn call(&self, operation: &str, input: &Value) -> Result<Value, (String, String)>;
-}
-
-/// A permission of an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Right {
-    /// `s3:GetObject`.
-    Read,
-    /// `s3:PutObject`.
-    Write,
-    /// `s3:ListBucket`, on the bucket.
-    List,
-    /// `logs:CreateLogStream`, on a log group.
-    MakeStream,
-    /// `logs:PutLogEvents`, on a log stream.
-    PutEvents,
-    /// `secretsmanager:GetSecretValue`, on the secret with a name.
-    ReadSecret,
-    /// `ssm:GetParameter`, on the parameter with a name.
-    ReadParameter,
-}
-
-/// Roles, as instances assume them.
-#[async_trait]
-pub trait Roles: Send + Sync {
-    /// Returns the instance profile with a name or ARN, if it exists and has a role.
-    async fn profile(&self, profile: &str) -> Option<Profile>;
-
-    /// Returns the role in an instance profile, given by name or ARN.
-    async fn role_of_profile(&self, profile: &str) -> Option<String>;
-
-    /// Checks a permission of a role's session on an object of a bucket, or on a stream of a log group. The error is
-    /// AWS's message.
-    async fn may(&self, role: &str, session: &str, what: Right, within: &str, name: &str) -> Result<(), String>;
-
-    /// Checks permissions of a role's session on resources of EC2. The error is AWS's message.
-    async fn may_all(&self, role: &str, session: &str, needs: Vec<Need>) -> Result<(), String>;
-
-    /// Returns new temporary credentials of a role.
-    async fn credentials(&self, role: &str, session: &str) -> std::io::Result<Credentials>;
-}
+use operation::{Row, Run, SERVICES, row, tried};
+pub use operation::{autoscaling_rows, ec2_rows, elb_rows};
+pub use rehearsal::{rehearse, rehearse_balancer, rehearse_metadata};
+pub use services::{
+    Certificate, Certificates, Context, Credentials, Deliveries, LogStreams, Objects, Profile, Right, Roles, Values,
+};
 
 /// An alarm of target tracking, as CloudWatch shows it.
 #[derive(Debug, Clone)]
@@ -203,54 +96,6 @@ pub struct Alarm {
     pub made: OffsetDateTime,
 }
 
-/// An instance profile, as shown by the instances that use it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Profile {
-    /// The ARN, including the path.
-    pub arn: String,
-    /// The id, which begins with `AIPA`.
-    pub id: String,
-}
-
-/// Temporary credentials.
-#[derive(Debug, Clone)]
-pub struct Credentials {
-    /// The access key id.
-    pub access_key_id: String,
-    /// The secret access key.
-    pub secret_access_key: String,
-    /// The session token, which requests must include as well.
-    pub session_token: String,
-    /// When they expire.
-    pub expires: time::OffsetDateTime,
-}
-
-/// Processes user data as an instance does, and parses the units it starts without running their programs.
-pub async fn rehearse(root: &Path, user_data: &str) {
-    let tools = commands::NoTools;
-    for unit in cloud_init::run(root, &tools, "i-0", user_data, |line| tracing::trace!("{line}")).await {
-        let unit = cloud_init::unit_file(root, &unit).and_then(|text| systemd::Unit::parse(&text));
-        let words = unit.and_then(|unit| Ok(unit.main.expanded(&unit.whole_environment(root)?)));
-        tracing::trace!(?words);
-    }
-}
-
-/// Processes the head of a request as a load balancer does, without forwarding it.
-pub fn rehearse_balancer(head: http::request::Parts) -> http::StatusCode {
-    balancer::rehearse(head)
-}
-
-/// Processes a request for an instance's metadata; the metadata service accepts this token.
-pub async fn rehearse_metadata(
-    compute: Arc<Compute>,
-    token: &str,
-    method: &http::Method,
-    path: &str,
-    headers: &http::HeaderMap,
-) -> http::StatusCode {
-    imds::rehearse(compute, token, method, path, headers).await
-}
-
 /// The environment of operations, besides the state.
 struct Site {
     region: String,
@@ -268,53 +113,6 @@ impl Site {
     fn instance_dir(&self, id: &str) -> PathBuf {
         self.dir.join("instances").join(id)
     }
-}
-
-/// The function behind an operation. One that reads cannot change the state.
-#[derive(Debug, Clone, Copy)]
-enum Run {
-    Reads(fn(&State, &Site, &Params) -> Answer),
-    Writes(fn(&mut State, &Site, &Params) -> Answer),
-}
-
-type Row = Operation<Run>;
-
-const fn row(name: &'static str, run: Run, needs: Needs, page: Option<Page>, parameters: ParameterSpec) -> Row {
-    let effect = match run {
-        Run::Reads(_) => Effect::Reads,
-        Run::Writes(_) => Effect::Writes,
-    };
-    Operation::new(name, effect, needs, page, parameters, run)
-}
-
-/// A service with its operations and the envelope of its responses.
-type Service = (&'static str, &'static [Row], Envelope);
-
-const SERVICES: &[Service] = &[
-    ("ec2", ec2::OPERATIONS, Envelope::Ec2),
-    ("autoscaling", autoscaling::OPERATIONS, Envelope::Query(autoscaling::NAME_SPACE)),
-    ("elasticloadbalancing", elb::OPERATIONS, Envelope::Query(elb::NAME_SPACE)),
-];
-
-/// Turns the answer to a dry run into the error that reports success.
-fn tried(answer: Answer) -> Answer {
-    answer?;
-    Err(ApiError::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set."))
-}
-
-/// Returns the operations of EC2.
-pub fn ec2_rows() -> Rows {
-    Operation::rows(ec2::OPERATIONS)
-}
-
-/// Returns the operations of Auto Scaling.
-pub fn autoscaling_rows() -> Rows {
-    Operation::rows(autoscaling::OPERATIONS)
-}
-
-/// Returns the operations of Elastic Load Balancing.
-pub fn elb_rows() -> Rows {
-    Operation::rows(elb::OPERATIONS)
 }
 
 /// Running compute: its state, its instances, its load balancers.

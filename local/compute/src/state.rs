@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 pub use address::{Address, Association};
 pub use alarm::MetricAlarm;
-pub use balancer::{Action, Health, HealthCheck, Interface, Listener, LoadBalancer, Target, TargetGroup};
+pub use balancer::{
+    Action, Condition, Field, Health, HealthCheck, Interface, Listener, ListenerRule, LoadBalancer, Target, TargetGroup,
+};
 pub use group::{
     Activity, Group, GroupTag, Policy, Protected, Refresh, RefreshStatus, Schedule, Tracking, Verdict, Watch,
 };
@@ -45,6 +47,8 @@ pub struct State {
     pub load_balancers: BTreeMap<String, LoadBalancer>,
     pub target_groups: BTreeMap<String, TargetGroup>,
     pub listeners: BTreeMap<String, Listener>,
+    /// The rules of listeners other than the default ones.
+    pub rules: BTreeMap<String, ListenerRule>,
     /// The load balancers' network interfaces, which outlive them for a while.
     pub interfaces: BTreeMap<String, Interface>,
     /// CloudWatch's alarms by name, other than those of target tracking.
@@ -137,6 +141,18 @@ impl State {
         self.listeners.get(arn).ok_or_else(|| ApiError::new("ListenerNotFound", "One or more listeners not found"))
     }
 
+    /// Returns the rule with an ARN, other than a default one.
+    pub fn rule(&self, arn: &str) -> Result<&ListenerRule, ApiError> {
+        self.rules.get(arn).ok_or_else(|| ApiError::new("RuleNotFound", "One or more rules not found"))
+    }
+
+    /// Returns the rules of a listener other than its default one, the first to be evaluated first.
+    pub fn rules_of(&self, listener: &str) -> Vec<&ListenerRule> {
+        let mut rules: Vec<&ListenerRule> = self.rules.values().filter(|rule| rule.listener == listener).collect();
+        rules.sort_by_key(|rule| rule.priority);
+        rules
+    }
+
     /// Returns a group's instances, the oldest first.
     pub fn members(&self, group: &str) -> Vec<&Instance> {
         let mut members: Vec<&Instance> = self.instances.values().filter(|one| one.is_member_of(group)).collect();
@@ -151,8 +167,11 @@ impl State {
 
     /// Returns the ARNs of the load balancers that send requests to a target group.
     pub fn balancers_of(&self, target_group: &str) -> BTreeSet<&str> {
-        let forwards = |listener: &&Listener| listener.actions.iter().any(|action| action.names(target_group));
-        self.listeners.values().filter(forwards).map(|listener| listener.load_balancer.as_str()).collect()
+        let forwards = |actions: &[Action]| actions.iter().any(|action| action.names(target_group));
+        let by_rule = self.rules.values().filter(|rule| forwards(&rule.actions));
+        let by_rule = by_rule.filter_map(|rule| self.listeners.get(&rule.listener));
+        let listeners = self.listeners.values().filter(|listener| forwards(&listener.actions)).chain(by_rule);
+        listeners.map(|listener| listener.load_balancer.as_str()).collect()
     }
 }
 

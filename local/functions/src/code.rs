@@ -1,9 +1,9 @@
 //! The code of functions: zips, each unpacked into a directory for the function and code version.
 
-use kit::platform::PermissionsExt;
+use kit::platform::{PermissionsExt, symlink};
 use std::fs;
 use std::io::{self, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use zip::ZipArchive;
 
@@ -50,6 +50,7 @@ fn unpack_to(place: &Path, zip: &[u8]) -> Result<(), String> {
     const BROKEN: &str = "Could not unzip uploaded file. Please check your file, then try to upload again.";
     let mut archive = ZipArchive::new(Cursor::new(zip)).map_err(|_| BROKEN.to_owned())?;
     let mut room = LARGEST;
+    let mut links = Vec::new();
     for at in 0..archive.len() {
         let mut entry = archive.by_index(at).map_err(|_| BROKEN.to_owned())?;
         // Names that lead out of the directory are refused.
@@ -64,9 +65,33 @@ fn unpack_to(place: &Path, zip: &[u8]) -> Result<(), String> {
         room = room
             .checked_sub(bytes.len() as u64)
             .ok_or_else(|| format!("Unzipped size must be smaller than {LARGEST} bytes"))?;
+        if entry.is_symlink() {
+            links.push((file, String::from_utf8(bytes).map_err(|_| BROKEN)?));
+            continue;
+        }
         write(&file, &bytes, mode).map_err(|fault| fault.to_string())?;
     }
+    // Links come last: no file is written by way of one.
+    for (file, target) in links {
+        link(place, &file, &target).map_err(|fault| fault.to_string())?.ok_or(BROKEN)?;
+    }
     Ok(())
+}
+
+/// Makes a symbolic link; `None` if it leads out of the directory.
+fn link(place: &Path, file: &Path, target: &str) -> io::Result<Option<()>> {
+    let Some(parent) = file.parent() else { return Ok(None) };
+    let mut depth = parent.strip_prefix(place).map_or(0, |within| within.components().count());
+    for part in Path::new(target).components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(_) => depth += 1,
+            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Ok(None),
+        }
+    }
+    fs::create_dir_all(parent)?;
+    symlink(target, file).map(Some)
 }
 
 fn write(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -101,6 +126,23 @@ pub(super) mod tests {
         unpack(&place, &zip("bootstrap")).unwrap();
         let mode = fs::metadata(place.join("bootstrap")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o755);
+    }
+
+    #[test]
+    fn links_are_kept_unless_they_lead_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let unpacked = |target: &str| {
+            let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+            writer.add_symlink("bin/run", target, SimpleFileOptions::default()).unwrap();
+            writer.start_file("lib/run.js", SimpleFileOptions::default()).unwrap();
+            writer.write_all(b"run").unwrap();
+            let place = dir.path().join(target.replace('/', "-"));
+            unpack(&place, &writer.finish().unwrap().into_inner()).map(|()| fs::read(place.join("bin/run")).unwrap())
+        };
+        assert_eq!(unpacked("../lib/run.js").unwrap(), b"run");
+        for outside in ["../../run", "/etc/passwd", "../bin/../../x"] {
+            assert!(unpacked(outside).unwrap_err().starts_with("Could not unzip"), "{outside}");
+        }
     }
 
     #[test]

@@ -54,8 +54,11 @@ impl Site {
         let Some(arn) = function.on_failure() else { return true };
         let (bucket, now, id) = (arn.rsplit(':').next().unwrap_or_default(), OffsetDateTime::now_utc(), Uuid::new_v4());
         let key = key(&function.name, now, id);
-        let need = Need::new("s3:PutObject", format!("{arn}/{key}"));
-        let written = match (self.caller(function).may(&need), self.objects.get().and_then(std::sync::Weak::upgrade)) {
+        let objects = self.objects.get().and_then(std::sync::Weak::upgrade);
+        let mut needs = vec![Need::new("s3:PutObject", format!("{arn}/{key}"))];
+        needs.extend(objects.iter().flat_map(|objects| objects.needs_to_write(bucket)));
+        let caller = self.caller(function);
+        let written = match (needs.iter().try_for_each(|need| caller.may(need)), objects) {
             (Err(denial), _) => Err(denial.text()),
             (Ok(()), None) => Err("the server is stopping".to_owned()),
             (Ok(()), Some(objects)) => {

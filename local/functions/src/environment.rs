@@ -1,6 +1,5 @@
 //! An execution environment: a function's process, kept warm between invocations.
 
-use kit::platform::ExitStatusExt;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,7 +24,7 @@ use uuid::Uuid;
 use super::Function;
 use super::memory::Meter;
 use super::runtime_api::{self, Desk, Job, Reply};
-use super::{CREDENTIALS, Outcome, Site, code};
+use super::{CREDENTIALS, Outcome, Site, code, managed};
 use kit::process;
 use kit::program;
 use kit::store;
@@ -70,10 +69,16 @@ impl Environment {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let log_stream = log_stream();
         let place = code::place(&site.dir, function);
-        program::check(&place.join("bootstrap"), &function.architecture)?;
+        let interpreter = site.interpreters.find(&function.runtime).await?;
+        let mut command = match &interpreter {
+            Some(interpreter) => site.interpreters.command(interpreter)?,
+            None => {
+                program::check(&place.join("bootstrap"), &function.architecture)?;
+                Command::new(place.join("bootstrap"))
+            }
+        };
         let life = site.access.life(CREDENTIALS);
         let credentials = site.access.issue(&function.role, &function.name, life)?;
-        let mut command = Command::new(place.join("bootstrap"));
         command
             .env_clear()
             .envs(&function.variables)
@@ -84,13 +89,16 @@ impl Environment {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        let log = Log::new(site, function, &log_stream);
+        if let Some(interpreter) = &interpreter {
+            log.write(&interpreter.init_start());
+        }
         let mut child = spawn(&mut command).await?;
         let pid = child.id();
         let record = pid.map(|pid| remember(&site.dir, pid));
         if let Some(pid) = pid {
             site.warden.watch(pid);
         }
-        let log = Log::new(site, function, &log_stream);
         copy_lines(child.stdout.take(), log.clone());
         copy_lines(child.stderr.take(), log.clone());
 
@@ -147,7 +155,8 @@ impl Environment {
         let (payload, kind) = match reply {
             Ok(Reply::Response(payload)) => (payload, None),
             Ok(Reply::Error(payload)) => (payload, Some(None)),
-            Err(End { kind, text }) => {
+            Err(End { kind, text: Text::Reported(error) }) => (error, Some(Some(kind))),
+            Err(End { kind, text: Text::Observed(text) }) => {
                 log.write(&text);
                 let error = json!({ "errorType": kind, "errorMessage": text });
                 (Bytes::from(error.to_string()), Some(Some(kind)))
@@ -157,7 +166,7 @@ impl Environment {
         let goes_on = ended.is_none();
         log.write(&format!("END RequestId: {id}"));
         let peak_mb = self.meter.as_ref().map_or(0, Meter::peak_mb);
-        log.write(&(report(&id, function, spent, init, peak_mb) + &status(ended)));
+        log.write(&(report(&id, function, spent, init, peak_mb) + &status(ended.as_deref())));
         let tail = log.tail();
         (Outcome { payload, failed, tail }, goes_on && self.lives())
     }
@@ -177,8 +186,8 @@ impl Environment {
             biased;
             _ = ready.wait_for(|ready| *ready) => Ok(()),
             error = init_error.wait_for(Option::is_some) => {
-                let text = error.ok().and_then(|text| text.as_deref().map(|text| String::from_utf8_lossy(text).into_owned()));
-                Err(End { kind: "Runtime.InitError", text: text.unwrap_or_default() })
+                let error = error.ok().and_then(|error| error.clone()).unwrap_or_default();
+                Err(init_error_of(function, error))
             }
             reason = ended(&mut self.ended) => Err(exited(id, &reason)),
             () = tokio::time::sleep(limit) => Err(timed_out(id, limit)),
@@ -195,7 +204,8 @@ impl Environment {
         let timeout = Duration::from_secs(function.timeout_s);
         let (reply, answered) = oneshot::channel();
         let arn = function.arn.clone();
-        let job = Job { id: id.to_owned(), payload, arn, timeout, client_context, reply };
+        let is_traced = function.is_traced();
+        let job = Job { id: id.to_owned(), payload, arn, timeout, client_context, is_traced, reply };
         // The channel has room for one job, and there is never more: we own the process until it has answered.
         let _ = self.jobs.try_send(job);
         tokio::select! {
@@ -215,19 +225,43 @@ impl Environment {
 
 /// Why a process gave no response.
 struct End {
-    kind: &'static str,
-    text: String,
+    /// The type of the error.
+    kind: String,
+    text: Text,
+}
+
+/// The error of a process that gave no response.
+enum Text {
+    /// As the process has reported it, and logged it.
+    Reported(Bytes),
+    /// As Lambda describes it.
+    Observed(String),
+}
+
+/// The error of a process that could not be initialised: a managed runtime reports the one that callers get
+/// (docs/aws.md §7.8).
+fn init_error_of(function: &Function, error: Bytes) -> End {
+    let kind = serde_json::from_slice::<serde_json::Value>(&error).ok();
+    let kind = kind.and_then(|error| error["errorType"].as_str().map(str::to_owned));
+    match kind.filter(|_| managed::language(&function.runtime).is_some()) {
+        Some(kind) => End { kind, text: Text::Reported(error) },
+        None => {
+            let text = String::from_utf8_lossy(&error).into_owned();
+            End { kind: "Runtime.InitError".to_owned(), text: Text::Observed(text) }
+        }
+    }
 }
 
 const TIMED_OUT: &str = "Sandbox.Timedout";
 
 fn exited(id: &str, reason: &str) -> End {
-    End { kind: "Runtime.ExitError", text: format!("RequestId: {id} Error: Runtime exited with error: {reason}") }
+    let text = format!("RequestId: {id} Error: Runtime exited with error: {reason}");
+    End { kind: "Runtime.ExitError".to_owned(), text: Text::Observed(text) }
 }
 
 fn timed_out(id: &str, limit: Duration) -> End {
     let text = format!("RequestId: {id} Error: Task timed out after {:.2} seconds", limit.as_secs_f64());
-    End { kind: TIMED_OUT, text }
+    End { kind: TIMED_OUT.to_owned(), text: Text::Observed(text) }
 }
 
 async fn ended(end: &mut watch::Receiver<Option<String>>) -> String {
@@ -240,7 +274,7 @@ const KILLED: &str = "signal: killed";
 
 /// Describes the end of a process in Lambda's wording, which is that of Go's `os.ProcessState`.
 fn how_it_ended(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
+    match (status.code(), process::ending_signal(status)) {
         (Some(code), _) => format!("exit status {code}"),
         (None, Some(9)) => KILLED.to_owned(),
         (None, Some(6)) => "signal: aborted".to_owned(),

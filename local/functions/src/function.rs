@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
 
-use super::Version;
+use super::{Version, managed};
 use kit::answer::Refusal;
 
 /// Variable names reserved by Lambda, in addition to those that begin with `AWS_LAMBDA_`.
@@ -35,7 +35,7 @@ pub struct Function {
     pub arn: String,
     /// The ARN of its role.
     pub role: String,
-    /// Such as `provided.al2023`.
+    /// Such as `provided.al2023` or `python3.13`.
     pub runtime: String,
     /// The handler, which custom runtimes interpret themselves.
     pub handler: String,
@@ -49,6 +49,9 @@ pub struct Function {
     pub memory_mb: u64,
     /// The environment variables of its processes.
     pub variables: BTreeMap<String, String>,
+    /// The ARN of the key of KMS that they are encrypted with; `None` for Lambda's own.
+    #[serde(default)]
+    pub key: Option<String>,
     /// The log group of its processes.
     pub log_group: String,
     /// `Text` or `JSON`.
@@ -121,6 +124,7 @@ impl Function {
             timeout_s: 3,
             memory_mb: 128,
             variables: BTreeMap::new(),
+            key: None,
             log_group: format!("/aws/lambda/{name}"),
             log_format: "Text".to_owned(),
             storage_mb: 512,
@@ -153,6 +157,9 @@ impl Function {
         text(&input["LoggingConfig"]["LogGroup"], &mut self.log_group);
         text(&input["LoggingConfig"]["LogFormat"], &mut self.log_format);
         text(&input["TracingConfig"]["Mode"], &mut self.tracing);
+        if let Some(arn) = input["KMSKeyArn"].as_str() {
+            self.key = (!arn.is_empty()).then(|| arn.to_owned());
+        }
         text(&input["Architectures"][0], &mut self.architecture);
         number(input, "Timeout", 1..=900, &mut self.timeout_s)?;
         number(input, "MemorySize", 128..=10_240, &mut self.memory_mb)?;
@@ -167,14 +174,15 @@ impl Function {
     }
 
     fn check(&self) -> Result<(), Refusal> {
-        if !self.runtime.starts_with("provided") {
-            let text = format!("the local Lambda runs provided.al2023 only, not {:?}", self.runtime);
-            return Err(parameter(&text));
-        }
+        managed::check(&self.runtime, &self.handler)?;
         check_length("handler", &self.handler, 128)?;
         check_length("description", &self.description, 256)?;
-        if self.handler.is_empty() || self.handler.contains(char::is_whitespace) {
-            return Err(parameter("the handler must be a name without blanks"));
+        if !matches!(self.tracing.as_str(), "Active" | "PassThrough") {
+            let text = format!(
+                "1 validation error detected: Value '{}' at 'tracingConfig.mode' failed to satisfy constraint: Member must satisfy enum value set: [Active, PassThrough]",
+                self.tracing
+            );
+            return Err(Refusal::new(400, "ValidationException", text));
         }
         if !matches!(self.architecture.as_str(), "x86_64" | "arm64") {
             return Err(parameter("the architecture must be x86_64 or arm64"));
@@ -205,6 +213,11 @@ impl Function {
         Ok(())
     }
 
+    /// Whether X-Ray traces its invocations.
+    pub fn is_traced(&self) -> bool {
+        self.tracing == "Active"
+    }
+
     /// Takes over the settings of another revision of this function that are not part of a revision: calls can change
     /// them at any time, also during an update.
     pub fn keep_settings_of(&mut self, other: &Function) {
@@ -220,6 +233,7 @@ impl Function {
             timeout_s: _,
             memory_mb: _,
             variables: _,
+            key: _,
             log_group: _,
             log_format: _,
             storage_mb: _,
@@ -279,6 +293,9 @@ impl Function {
         });
         if !self.variables.is_empty() {
             shown["Environment"] = json!({ "Variables": self.variables });
+        }
+        if let Some(key) = &self.key {
+            shown["KMSKeyArn"] = json!(key);
         }
         shown
     }
@@ -357,7 +374,8 @@ mod tests {
         for input in [
             json!({ "Timeout": 901 }),
             json!({ "MemorySize": 64 }),
-            json!({ "Runtime": "python3.12" }),
+            json!({ "Runtime": "python3.99" }),
+            json!({ "Handler": "" }),
             json!({ "Environment": { "Variables": { "AWS_REGION": "x" } } }),
             json!({ "Environment": { "Variables": { "LONG": "x".repeat(5000) } } }),
         ] {

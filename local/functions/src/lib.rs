@@ -6,6 +6,7 @@ mod environment;
 mod events;
 mod function;
 pub mod lambda;
+mod managed;
 mod measures;
 mod memory;
 mod registry;
@@ -31,11 +32,13 @@ use environment::Environment;
 use identity::credentials::{Access, Issued, session_arn, session_id};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Need};
+use kit::answer::Refusal;
 use kit::metrics::Metrics;
 use kit::speed::Speed;
 use kit::warden::Warden;
 use lambda::CodeObjects;
 use logs::Logs;
+use managed::Interpreters;
 use measures::Measure;
 
 pub use events::Event;
@@ -89,6 +92,7 @@ struct Site {
     /// Where failed events are recorded. Weak, because S3 owns a reference to the functions.
     objects: OnceLock<Weak<dyn CodeObjects>>,
     metrics: Metrics,
+    interpreters: Interpreters,
 }
 
 /// The processes of all functions.
@@ -124,6 +128,7 @@ impl Functions {
     ) -> anyhow::Result<Arc<Functions>> {
         environment::end_orphans(&dir).await;
         let site = Site {
+            interpreters: Interpreters::new(&dir),
             dir,
             region: region.to_owned(),
             endpoint: endpoint.to_owned(),
@@ -155,6 +160,17 @@ impl Functions {
             ("PutObject", Need::new("s3:PutObject", format!("{arn}/{}", destination::FOLDER))),
         ];
         needs.into_iter().find(|(_, need)| caller.may(need).is_err()).map(|(call, _)| call)
+    }
+
+    /// Checks that this machine has what runs functions of a runtime.
+    pub(crate) async fn check_runtime(&self, runtime: &str) -> Result<(), Refusal> {
+        self.site.interpreters.find(runtime).await.map(drop).map_err(|fault| parameter(&fault.to_string()))
+    }
+
+    /// Whether the role of a function that is traced may not write traces.
+    pub fn denied_tracing(&self, function: &Function) -> bool {
+        let need = Need::new("xray:PutTraceSegments", "*");
+        function.is_traced() && self.site.caller(function).may(&need).is_err()
     }
 
     /// Unpacks the code of `function` to where its processes find it.
@@ -397,6 +413,8 @@ impl Functions {
         let id = uuid::Uuid::new_v4();
         let stream = environment::log_stream();
         let why = match fault.kind() {
+            // The interpreter of this machine is missing.
+            _ if managed::language(&function.runtime).is_some() => fault.to_string(),
             std::io::ErrorKind::NotFound => {
                 "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned()
             }
@@ -511,7 +529,7 @@ impl Site {
         log_stream: &str,
         api: &str,
     ) -> Vec<(&'static str, String)> {
-        vec![
+        let mut variables = vec![
             ("AWS_ACCESS_KEY_ID", credentials.access_key),
             ("AWS_DEFAULT_REGION", self.region.clone()),
             ("AWS_ENDPOINT_URL", self.endpoint.clone()),
@@ -530,7 +548,12 @@ impl Site {
             ("PATH", std::env::var("PATH").unwrap_or_default()),
             ("TZ", ":UTC".to_owned()),
             ("_HANDLER", function.handler.clone()),
-        ]
+        ];
+        if managed::language(&function.runtime).is_some() {
+            variables.push(("LAMBDA_RUNTIME_DIR", self.interpreters.dir().display().to_string()));
+            variables.push(("LANG", "en_US.UTF-8".to_owned()));
+        }
+        variables
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Job {
     pub arn: String,
     pub timeout: Duration,
     pub client_context: Option<String>,
+    /// Whether X-Ray traces it.
+    pub is_traced: bool,
     pub reply: oneshot::Sender<Reply>,
 }
 
@@ -107,7 +109,7 @@ impl Desk {
         set("lambda-runtime-aws-request-id", &job.id);
         set("lambda-runtime-deadline-ms", &deadline.to_string());
         set("lambda-runtime-invoked-function-arn", &job.arn);
-        set("lambda-runtime-trace-id", &trace());
+        set("lambda-runtime-trace-id", &trace(job.is_traced));
         if let Some(context) = &job.client_context {
             set("lambda-runtime-client-context", context);
         }
@@ -150,6 +152,7 @@ impl Rehearsal {
             arn: "arn".to_owned(),
             timeout: Duration::from_secs(3),
             client_context: None,
+            is_traced: false,
             reply,
         };
         // The channel has room for one job; without its sender, there will be no other.
@@ -167,10 +170,12 @@ fn accepted() -> Response {
     json_answer(202, Protocol::RestJson, &json!({ "status": "OK" }))
 }
 
-fn trace() -> String {
+/// The ID of an invocation's trace, which the runtime sets as `_X_AMZN_TRACE_ID`. Of a traced function, Lambda samples the
+/// first invocation in a second and a share of the others; here, all are sampled.
+fn trace(is_traced: bool) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let id = uuid::Uuid::new_v4().simple().to_string();
-    format!("Root=1-{now:08x}-{};Parent={};Sampled=0", &id[..24], &id[16..])
+    format!("Root=1-{now:08x}-{};Parent={};Sampled={}", &id[..24], &id[16..], u8::from(is_traced))
 }
 
 /// Serves a process until `stop` is cancelled.
@@ -215,7 +220,28 @@ mod tests {
     fn job(id: &str) -> (Job, oneshot::Receiver<Reply>) {
         let (reply, answered) = oneshot::channel();
         let timeout = Duration::from_secs(3);
-        (Job { id: id.into(), payload: "{}".into(), arn: "arn".into(), timeout, client_context: None, reply }, answered)
+        let job = Job {
+            id: id.into(),
+            payload: "{}".into(),
+            arn: "arn".into(),
+            timeout,
+            client_context: None,
+            is_traced: id == "traced",
+            reply,
+        };
+        (job, answered)
+    }
+
+    #[tokio::test]
+    async fn the_id_of_a_trace_says_whether_it_is_sampled() {
+        let (desk, sender) = desk();
+        for (id, sampled) in [("traced", "Sampled=1"), ("other", "Sampled=0")] {
+            let (job, _answered) = job(id);
+            sender.send(job).await.unwrap();
+            let next = desk.answer(&Method::GET, "/2018-06-01/runtime/invocation/next", Bytes::new()).await;
+            let trace = next.headers()["lambda-runtime-trace-id"].to_str().unwrap().to_owned();
+            assert!(trace.starts_with("Root=1-") && trace.ends_with(sampled), "{trace}");
+        }
     }
 
     #[tokio::test]

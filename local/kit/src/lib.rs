@@ -11,6 +11,7 @@ pub mod connection;
 pub mod constraint;
 pub mod glob;
 pub mod journal;
+pub mod key;
 pub mod metrics;
 pub mod pages;
 pub mod parameters;

@@ -2,11 +2,13 @@
 //!
 //! How the system reports them is in [`platform`](crate::platform).
 
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::time::{Instant, sleep};
 
+use crate::platform::{ExitStatusExt, linux_signal};
 pub use crate::platform::{
     children, groups_below, is_below, is_in_group, limit, members, memory, memory_by_ps, processor_seconds, share_kb,
     started, tells_memory,
@@ -20,6 +22,11 @@ pub struct Memory {
     pub own_kb: u64,
     /// The peak resident set size.
     pub peak_kb: u64,
+}
+
+/// Returns the signal that ended a process, as numbered on Linux.
+pub fn ending_signal(status: ExitStatus) -> Option<i32> {
+    status.signal().map(linux_signal)
 }
 
 /// Sends SIGTERM to a process group.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use kit::ACCOUNT;
 use kit::answer::Refusal;
+use kit::key::Key;
 
 use super::input::Input;
 use super::tags::check_tags;
@@ -25,12 +26,13 @@ impl Logs {
         }
         let tags = input.tags();
         check_tags(&tags, &BTreeMap::new())?;
+        let key = input.text("kmsKeyId").map(|key| self.checked_key(name, key)).transpose()?;
         self.kept().change(name, |groups| {
             if groups.contains_key(name) {
                 let text = "The specified log group already exists";
                 return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
             }
-            let group = Group { created: now(), tags, ..Group::default() };
+            let group = Group { created: now(), tags, key, ..Group::default() };
             groups.insert(name.to_owned(), group);
             Ok(json!({}))
         })
@@ -39,6 +41,31 @@ impl Logs {
     pub(super) fn delete_group(&self, input: Input) -> Result<Value, Refusal> {
         let name = input.required("logGroupName")?;
         self.kept().change(name, |groups| groups.remove(name).map(|_| json!({})).ok_or_else(no_group))
+    }
+
+    pub(super) fn associate_key(&self, input: Input) -> Result<Value, Refusal> {
+        let (name, key) = (input.required("logGroupName")?, input.required("kmsKeyId")?);
+        let key = self.checked_key(name, key)?;
+        self.change_group(name, |group| {
+            group.key = Some(key);
+            Ok(json!({}))
+        })
+    }
+
+    pub(super) fn disassociate_key(&self, input: Input) -> Result<Value, Refusal> {
+        self.change_group(input.required("logGroupName")?, |group| {
+            group.key = None;
+            Ok(json!({}))
+        })
+    }
+
+    /// The ARN of a key, which is the only name that CloudWatch Logs takes.
+    fn checked_key(&self, group: &str, key: &str) -> Result<String, Refusal> {
+        if key.contains(":key/") && Key::find(key, &self.region).is_ok() {
+            return Ok(key.to_owned());
+        }
+        let arn = self.arn(group);
+        Err(invalid(&format!("The specified KMS key does not exist or is not allowed to be used with Arn '{arn}'")))
     }
 
     pub(super) fn put_retention(&self, input: Input) -> Result<Value, Refusal> {
@@ -102,6 +129,9 @@ impl Logs {
         });
         if let Some(days) = group.retention_days {
             described["retentionInDays"] = days.into();
+        }
+        if let Some(key) = &group.key {
+            described["kmsKeyId"] = json!(key);
         }
         described
     }

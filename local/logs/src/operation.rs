@@ -58,12 +58,13 @@ pub fn to_make_group(region: &str, group: &str) -> Need {
 
 /// The supported operations and parameters; any other is refused by name.
 pub const OPERATIONS: &[Operation<Run>] = &[
+    Operation::new("AssociateKmsKey", Writes, OF_GROUP, None, "kmsKeyId logGroupName", Logs::associate_key),
     Operation::new(
         "CreateLogGroup",
         Writes,
         NEW_GROUP,
         None,
-        "deletionProtectionEnabled:boolean=false logGroupClass=STANDARD logGroupName tags.*",
+        "deletionProtectionEnabled:boolean=false kmsKeyId logGroupClass=STANDARD logGroupName tags.*",
         Logs::create_group,
     ),
     Operation::new("CreateLogStream", Writes, OF_GROUP, None, "logGroupName logStreamName", Logs::create_stream),
@@ -85,6 +86,7 @@ pub const OPERATIONS: &[Operation<Run>] = &[
         "descending:boolean limit:integer logGroupIdentifier logGroupName logStreamNamePrefix nextToken orderBy",
         Logs::describe_streams,
     ),
+    Operation::new("DisassociateKmsKey", Writes, OF_GROUP, None, "logGroupName", Logs::disassociate_key),
     Operation::new(
         "FilterLogEvents",
         Reads,

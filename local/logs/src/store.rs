@@ -106,6 +106,9 @@ pub struct Group {
     pub created: i64,
     pub retention_days: Option<u64>,
     pub tags: BTreeMap<String, String>,
+    /// The ARN of the key of KMS that new lines are encrypted with, if any.
+    #[serde(default)]
+    pub key: Option<String>,
     pub streams: BTreeMap<String, Stream>,
     /// How many lines have been written to it.
     #[serde(default)]

@@ -55,7 +55,7 @@ pub async fn answer(call: &Call, s3: &S3, caller: &Caller) -> Option<Response> {
 }
 
 async fn detect_labels(input: &Value, s3: &S3, caller: &Caller) -> Response {
-    if let Err(denial) = may_read(&input["Image"]["S3Object"], caller) {
+    if let Err(denial) = may_read(&input["Image"]["S3Object"], s3, caller) {
         let mut answer = unreadable().answer(Protocol::Json11);
         denial.mark(&mut answer);
         return answer;
@@ -67,12 +67,14 @@ async fn detect_labels(input: &Value, s3: &S3, caller: &Caller) -> Response {
 }
 
 /// Checks that the caller may read the object, as it is read with the caller's permissions.
-fn may_read(object: &Value, caller: &Caller) -> Result<(), Denial> {
+fn may_read(object: &Value, s3: &S3, caller: &Caller) -> Result<(), Denial> {
     let (Some(bucket), Some(key)) = (object["Bucket"].as_str(), object["Name"].as_str()) else {
         return Ok(());
     };
     let version = object["Version"].as_str().map(str::to_owned);
-    caller.may(&s3::object_need("GetObject", &s3::object_arn(bucket, key), version))
+    let keys = s3.needs_to_read(bucket, key, version.as_deref());
+    caller.may(&s3::object_need("GetObject", &s3::object_arn(bucket, key), version))?;
+    keys.iter().try_for_each(|need| caller.may(need))
 }
 
 async fn detect(input: &Value, s3: &S3) -> Result<Value, Refusal> {

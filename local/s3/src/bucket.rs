@@ -14,6 +14,9 @@ use super::{NAMESPACE, S3, tags};
 use kit::ACCOUNT;
 use kit::answer::{Refusal, Response, empty, xml as answer};
 
+/// The header with the namespace of a new bucket.
+const NAMESPACE_HEADER: &str = "x-amz-bucket-namespace";
+
 impl S3 {
     /// Whether there is a bucket with this name.
     pub fn exists(&self, bucket: &str) -> bool {
@@ -25,6 +28,7 @@ impl S3 {
     pub(super) fn create_bucket(&self, request: &S3Request) -> Result<Response, Refusal> {
         let tags = self.read_configuration(request)?;
         check_name(&request.bucket)?;
+        self.check_namespace(request)?;
         let settings = first_settings(request, &tags)?;
         self.store.change(|state, _| {
             let bucket = request.bucket.clone();
@@ -46,6 +50,21 @@ impl S3 {
         let mut answer = empty(200);
         set(answer.headers_mut(), "location", &format!("/{}", request.bucket));
         Ok(answer)
+    }
+
+    /// Names that end in `-an` are those of an account in a region, and need the header that says so (docs/aws.md §4.1).
+    fn check_namespace(&self, request: &S3Request) -> Result<(), Refusal> {
+        let own = format!("-{ACCOUNT}-{}-an", self.region);
+        let invalid = |text: &str| Err(Refusal::new(400, "InvalidBucketName", text));
+        match request.header(NAMESPACE_HEADER) {
+            Some("account-regional") if request.bucket.strip_suffix(&own).is_none_or(str::is_empty) => {
+                invalid("The specified bucket is not valid for the account regional namespace.")
+            }
+            Some("account-regional") => Ok(()),
+            Some("global") | None if request.bucket.ends_with("-an") => invalid("The specified bucket is not valid."),
+            Some("global") | None => Ok(()),
+            Some(_) => Err(Refusal::new(400, "InvalidArgument", format!("Invalid {NAMESPACE_HEADER} header"))),
+        }
     }
 
     /// The tags of a new bucket. Refuses a bucket for another region.

@@ -6,6 +6,7 @@ mod body;
 mod bucket;
 mod checksum;
 mod cors;
+mod encryption;
 mod events;
 pub mod form;
 mod lifecycle;
@@ -203,6 +204,10 @@ impl CodeObjects for S3 {
 
     fn has_bucket(&self, bucket: &str) -> bool {
         self.exists(bucket)
+    }
+
+    fn needs_to_write(&self, bucket: &str) -> Vec<Need> {
+        S3::needs_to_write(self, bucket)
     }
 
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), Refusal> {

@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::lock::{self, Retention};
 use super::request::S3Request;
 use super::store::{Class, Metadata, Settings};
-use super::tags;
 use super::xml::unserved;
+use super::{encryption, tags};
 use kit::answer::Refusal;
 
 /// Headers of an upload that are returned with the object, besides user-defined metadata.
@@ -51,6 +51,7 @@ impl Metadata {
                 request.header("x-amz-object-lock-retain-until-date"),
             )?,
             is_held: lock::hold(request.header("x-amz-object-lock-legal-hold"))?,
+            key: None,
         })
     }
 
@@ -60,7 +61,7 @@ impl Metadata {
             let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), shown(name, text)) else { continue };
             headers.insert(name, value);
         }
-        set(headers, ENCRYPTION, "AES256");
+        encryption::write(self.key.as_ref(), headers);
         if self.class != Class::default() {
             set(headers, "x-amz-storage-class", &self.class.0);
         }
@@ -73,7 +74,8 @@ impl Metadata {
 /// The header with the encryption of an object.
 pub(super) const ENCRYPTION: &str = "x-amz-server-side-encryption";
 
-/// Every object is encrypted with S3's own keys, whether requested or not. No other keys are available here.
+/// An object is encrypted as its bucket says, or with S3's own keys if the upload names these. Uploads that name a key of KMS
+/// themselves are not implemented.
 pub(super) fn check_encryption(wanted: Option<&str>) -> Result<(), Refusal> {
     match wanted {
         None | Some("AES256") => Ok(()),

@@ -9,6 +9,7 @@ use super::S3;
 use super::blobs::Blob;
 use super::body::Body;
 use super::checksum::{Algorithm, Checksum, Sum};
+use super::encryption::{self, ObjectKey};
 use super::listing::{self, Names, moment};
 use super::metadata::{check_acl, set};
 use super::object::{Draft, Made, VERSION, unread};
@@ -59,12 +60,16 @@ impl State {
 
 impl S3 {
     pub(super) fn begin_upload(&self, request: &S3Request) -> Result<Response, Refusal> {
-        let metadata = Metadata::of(request)?;
+        let mut metadata = Metadata::of(request)?;
+        metadata.key = self.store.read(|state| {
+            let asked = request.header(super::metadata::ENCRYPTION);
+            state.bucket(&request.bucket)?.settings.key_for(asked, &self.region)
+        })?;
+        let key = metadata.key.clone();
         let algorithm = checksums_of(request)?;
         let id = self.store.change(|state, ids| {
             let settings = &state.bucket(&request.bucket)?.settings;
             check_acl(settings, request.header("x-amz-acl"))?;
-            settings.check_default_encryption(request.header(super::metadata::ENCRYPTION))?;
             settings.locked(metadata.clone())?;
             let (bucket, key, parts) = (request.bucket.clone(), request.key.clone(), Default::default());
             let upload = Upload { bucket, key, begun: now(), metadata, algorithm, parts };
@@ -75,7 +80,7 @@ impl S3 {
         let names = element("Bucket", &request.bucket) + &element("Key", &request.key) + &element("UploadId", &id);
         let mut answer = xml::document("InitiateMultipartUploadResult", &names);
         let headers = answer.headers_mut();
-        set(headers, super::metadata::ENCRYPTION, "AES256");
+        encryption::write(key.as_ref(), headers);
         if let Some((algorithm, kind)) = algorithm {
             set(headers, ALGORITHM, algorithm.name());
             set(headers, CHECKSUM_TYPE, kind.name());
@@ -89,11 +94,15 @@ impl S3 {
         let mut answer = empty(200);
         let headers = answer.headers_mut();
         set(headers, "etag", &format!("\"{}\"", part.etag));
-        set(headers, super::metadata::ENCRYPTION, "AES256");
+        encryption::write(self.key_of_upload(request)?.as_ref(), headers);
         if let Some(sum) = &part.sum {
             sum.write(headers);
         }
         Ok(answer)
+    }
+
+    fn key_of_upload(&self, request: &S3Request<'_>) -> Result<Option<ObjectKey>, Refusal> {
+        self.store.read(|state| Ok::<_, Refusal>(state.upload(request)?.1.metadata.key.clone()))
     }
 
     /// Writes a part, which then replaces an older one with its number.
@@ -124,7 +133,7 @@ impl S3 {
         if found.is_versioned {
             set(answer.headers_mut(), "x-amz-copy-source-version-id", &found.version.id);
         }
-        set(answer.headers_mut(), super::metadata::ENCRYPTION, "AES256");
+        encryption::write(self.key_of_upload(request)?.as_ref(), answer.headers_mut());
         Ok(answer)
     }
 

@@ -68,7 +68,10 @@ pub(super) fn on_bucket(asked: &Asked, action: &str) -> Vec<Need> {
 const TAGS: &[u8] = b"<Tags>";
 
 fn new_bucket(asked: &Asked) -> Vec<Need> {
-    let mut needs = on_bucket(asked, "CreateBucket");
+    let namespace = header(asked.request, "x-amz-bucket-namespace");
+    let create = on_bucket(asked, "CreateBucket").into_iter();
+    let mut needs: Vec<Need> =
+        create.map(|need| need.knowing("s3:x-amz-bucket-namespace", namespace.clone())).collect();
     // Giving it tags needs a permission of its own (docs/aws.md §2.5).
     if asked.request.body.windows(TAGS.len()).any(|part| part == TAGS) {
         needs.extend(on_bucket(asked, "TagResource"));

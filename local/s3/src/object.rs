@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::blobs::{Blob, Trouble};
 use super::body::Body;
 use super::checksum::{Algorithm, Checksum, Sum};
+use super::encryption::{self, ObjectKey};
 use super::lock::Retention;
 use super::metadata::{self, REDIRECT, check_acl, set};
 use super::precondition::{self, Outcome, Precondition, http_date};
@@ -156,10 +157,10 @@ impl S3 {
         }
     }
 
-    fn check_default_encryption(&self, request: &S3Request<'_>) -> Result<(), Refusal> {
-        self.store.read(|state| {
-            state.bucket(&request.bucket)?.settings.check_default_encryption(request.header(metadata::ENCRYPTION))
-        })
+    /// The key of KMS that the object of an upload is to be encrypted with.
+    fn key_for(&self, request: &S3Request<'_>) -> Result<Option<ObjectKey>, Refusal> {
+        let asked = request.header(metadata::ENCRYPTION);
+        self.store.read(|state| state.bucket(&request.bucket)?.settings.key_for(asked, &self.region))
     }
 
     /// `PutObject` and `PostObject`.
@@ -168,8 +169,9 @@ impl S3 {
             // No object has an empty key, and only a form can leave the key out.
             return Err(Refusal::new(400, "InvalidArgument", "Bucket POST must contain a field named 'key'."));
         }
-        self.check_default_encryption(request)?;
-        let metadata = Metadata::of(request)?;
+        let key = self.key_for(request)?;
+        let etag = |md5: &[u8]| key.as_ref().map_or_else(|| hex::encode(md5), |key| key.etag(md5));
+        let metadata = Metadata { key: key.clone(), ..Metadata::of(request)? };
         let precondition = precondition::of_write(request)?;
         let announced = Checksum::announced(&request.http)?;
         self.check_lock_is_sure(request, &metadata, announced.is_some())?;
@@ -179,7 +181,7 @@ impl S3 {
             None => body.sum(Algorithm::Crc64Nvme)?,
         };
         let draft = Draft {
-            etag: hex::encode(body.md5()),
+            etag: etag(&body.md5()),
             size: body.size(),
             sum: Some(sum),
             content: Content::Whole(self.keep(&body).await?),
@@ -380,7 +382,8 @@ impl S3 {
 
     /// `CopyObject`.
     pub(super) async fn copy_object(&self, request: &S3Request<'_>) -> Result<Response, Refusal> {
-        self.check_default_encryption(request)?;
+        let key = self.key_for(request)?;
+        let etag = |md5: &[u8]| key.as_ref().map_or_else(|| hex::encode(md5), |key| key.etag(md5));
         let directives = Directives::of(request)?;
         let algorithm = |object: &Object| match request.header("x-amz-checksum-algorithm") {
             Some(name) => Algorithm::named(name).ok_or_else(|| super::multipart::unknown_algorithm(name)),
@@ -392,10 +395,11 @@ impl S3 {
             Ok((0..object.size, algorithm(object)?))
         };
         let (found, body) = self.source(request, wanted).await?;
-        let (metadata, precondition) = (directives.metadata(request, &found.object)?, precondition?);
+        let metadata = Metadata { key: key.clone(), ..directives.metadata(request, &found.object)? };
+        let precondition = precondition?;
         let sum = body.sum(algorithm(&found.object)?)?;
         let draft = Draft {
-            etag: hex::encode(body.md5()),
+            etag: etag(&body.md5()),
             size: body.size(),
             sum: Some(sum.clone()),
             content: Content::Whole(self.keep(&body).await?),
@@ -583,7 +587,7 @@ impl Draft {
 impl Made {
     /// Sets the headers of the response to a write.
     pub(super) fn write_headers(&self, headers: &mut http::HeaderMap) {
-        set(headers, metadata::ENCRYPTION, "AES256");
+        encryption::write(self.metadata.key.as_ref(), headers);
         if self.metadata.class != super::store::Class::default() {
             set(headers, "x-amz-storage-class", &self.metadata.class.0);
         }

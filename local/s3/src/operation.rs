@@ -193,7 +193,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Method::PUT, At::Bucket, "tagging", "PutBucketTagging", Writes, needs::BUCKET, None, &[], &[], now!(put_setting)),
     row(Method::PUT, At::Bucket, "versioning", "PutBucketVersioning", Writes, needs::BUCKET, None, &[], &[], now!(put_versioning)),
     row(Method::PUT, At::Bucket, "website", "PutBucketWebsite", Writes, needs::BUCKET, None, &[], &[], now!(put_setting)),
-    row(Method::PUT, At::Bucket, "", "CreateBucket", Writes, needs::NEW_BUCKET, None, &[], &["x-amz-acl", "x-amz-bucket-object-lock-enabled", "x-amz-object-ownership"], now!(create_bucket)),
+    row(Method::PUT, At::Bucket, "", "CreateBucket", Writes, needs::NEW_BUCKET, None, &[], &["x-amz-acl", "x-amz-bucket-namespace", "x-amz-bucket-object-lock-enabled", "x-amz-object-ownership"], now!(create_bucket)),
     row(Method::GET, At::Bucket, "accelerate", "GetBucketAccelerateConfiguration", Reads, bucket!("GetAccelerateConfiguration"), None, &[], &[], now!(get_setting)),
     row(Method::GET, At::Bucket, "acl", "GetBucketAcl", Reads, needs::BUCKET, None, &[], &[], now!(get_bucket_acl)),
     row(Method::GET, At::Bucket, "analytics", "GetBucketAnalyticsConfiguration", Reads, bucket!("GetAnalyticsConfiguration"), None, &["continuation-token", "id"], &[], now!(get_report)),

@@ -140,8 +140,10 @@ fn encryption(document: &Element) -> Result<(), Refusal> {
     if !is_kms {
         check_encryption(Some(algorithm)).map_err(|_| malformed())?;
     }
-    match default.child("KMSMasterKeyID") {
-        Some(_) if is_kms => Err(unserved("a KMSMasterKeyID")),
+    match default.get("KMSMasterKeyID") {
+        Some("") => Err(malformed()),
+        // Whether the key exists shows when an object is written.
+        Some(_) if is_kms => Ok(()),
         Some(_) => {
             let text = "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse";
             Err(Refusal::new(400, "InvalidArgument", text))
@@ -150,8 +152,7 @@ fn encryption(document: &Element) -> Result<(), Refusal> {
     }
 }
 
-/// Algorithms that use keys in KMS. A bucket may have them as its default, but since there is no KMS here, writes must
-/// then request another algorithm.
+/// Algorithms that use keys of KMS.
 const KMS: &[&str] = &["aws:kms", "aws:kms:dsse"];
 
 fn ownership(document: &Element) -> Result<(), Refusal> {
@@ -168,15 +169,6 @@ fn blocks(document: &Element) -> Result<(), Refusal> {
 impl Settings {
     pub(super) fn is_owner_enforced(&self) -> bool {
         self.documents.get(OWNERSHIP).is_some_and(|text| text.contains(">BucketOwnerEnforced<"))
-    }
-
-    /// Refuses a write that names no encryption if the bucket's default would need a key in KMS.
-    pub(super) fn check_default_encryption(&self, asked: Option<&str>) -> Result<(), Refusal> {
-        let default = self.documents.get("encryption").filter(|_| asked.is_none());
-        match KMS.iter().find(|name| default.is_some_and(|text| text.contains(&format!(">{name}<")))) {
-            Some(name) => Err(unserved(&format!("the bucket's default encryption {name}"))),
-            None => Ok(()),
-        }
     }
 
     /// Whether this kind of public access is blocked.
@@ -363,10 +355,11 @@ mod tests {
             ("accelerate", "<Status>On</Status>", Some("MalformedXML")),
             ("encryption", &sse("AES256"), None),
             ("encryption", &sse("aws:kms"), None),
+            ("encryption", &sse("aws:kms").replace("</A", "<KMSMasterKeyID>k</KMSMasterKeyID></A"), None),
             (
                 "encryption",
-                &sse("aws:kms").replace("</A", "<KMSMasterKeyID>k</KMSMasterKeyID></A"),
-                Some("NotImplemented"),
+                &sse("AES256").replace("</A", "<KMSMasterKeyID>k</KMSMasterKeyID></A"),
+                Some("InvalidArgument"),
             ),
             ("encryption", &sse("ROT13"), Some("MalformedXML")),
             ("logging", "", None),

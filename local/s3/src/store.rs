@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::blobs::{Blob, Blobs};
 use super::checksum::{Algorithm, Sum};
+use super::encryption::ObjectKey;
 use super::lock::{Lock, Retention};
 use kit::answer::Refusal;
 use kit::chronicle::{Chronicle, Past};
@@ -84,6 +85,9 @@ pub(super) struct Metadata {
     pub class: Class,
     pub retention: Option<Retention>,
     pub is_held: bool,
+    /// The key of KMS that it is encrypted with, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<ObjectKey>,
 }
 
 /// The name of a storage class.

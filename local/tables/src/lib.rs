@@ -1,12 +1,16 @@
 //! DynamoDB: dynoxide's tables, with AWS's delays, paginated tags, and backups.
 
+mod backups;
 mod calls;
 mod counts;
 mod database;
 mod engine;
 mod expiry;
+mod keys;
 mod manifest;
 mod needs;
+mod operation;
+mod refusals;
 mod sizes;
 mod states;
 mod sums;
@@ -20,22 +24,27 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynoxide::DynoxideError;
-use futures::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use counts::Counts;
-use database::{Database, Recovery, seconds_now};
+use database::Database;
 use engine::Engine;
 use expiry::Expiry;
+use keys::TableKeys;
 use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, json_answer, json_text, not_implemented};
-use kit::call::Effect::{Reads, Writes};
-use kit::call::{Call, Effect, Json, Needs, Operation, Page, Request, Row, Rows, Unreadable};
-use kit::parameters::{self, ANYTHING, ParameterSpec};
+use kit::call::Effect::Reads;
+use kit::call::{Call, Effect, Json, Need, Operation, Request, Row, Unreadable};
+use kit::parameters::{self, ParameterSpec};
 use kit::quotas::TABLES;
 use kit::speed::Speed;
 use states::States;
+
+use backups::{backups, recovery_days};
+pub use operation::rows;
+use operation::{OPERATIONS, Run};
+use refusals::{invalid, stopped, unread, unwritten};
 
 /// The tables of a region.
 pub struct DynamoDb {
@@ -45,16 +54,12 @@ pub struct DynamoDb {
     unready: Mutex<BTreeMap<String, u8>>,
     states: States,
     expiry: Expiry,
+    keys: TableKeys,
     counts: Counts,
 }
 
 /// The number of requests for point-in-time recovery that a new table refuses (docs/aws.md §2.3).
 const REFUSALS_OF_BACKUPS: u8 = 2;
-/// The default and maximum number of days that backups go back.
-const RECOVERY_DAYS: u32 = 35;
-/// The age of the newest backup in seconds,
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Point-in-time-recovery.html>.
-const NEWEST_BACKUP_S: f64 = 300.0;
 
 /// The operations whose responses contain dynoxide's region, which must be replaced.
 const DESCRIBING: &[&str] =
@@ -66,8 +71,9 @@ impl DynamoDb {
         manifest::refuse_former(dir)?;
         let engine = Arc::new(Engine::open(dir.join("dynamodb")).await?);
         let expiry = Expiry::open(&dir.join("time-to-live.json"), speed)?;
+        let keys = TableKeys::open(&dir.join("table-keys.json"), region, speed)?;
         let (states, counts) = (States::at(speed), Counts::at(speed));
-        Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states, expiry, counts })
+        Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states, expiry, keys, counts })
     }
 
     /// Waits until the files are closed. Later calls fail.
@@ -212,6 +218,11 @@ impl DynamoDb {
     async fn on_table(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
         let (operation, Document { input, body }) = (row.name, document);
         let name = table_of(&input).to_owned();
+        let encryption = input["SSESpecification"].clone();
+        let body = match encryption {
+            Value::Null => body,
+            _ => without_encryption(&input),
+        };
         if let (Some(description), "DeleteTable" | "DescribeTable") = (self.states.last_seen(&name), operation) {
             let part = if operation == "DeleteTable" { "TableDescription" } else { "Table" };
             return Ok(json_answer(200, Protocol::Json10, &json!({ part: description })));
@@ -221,7 +232,11 @@ impl DynamoDb {
             ("DeleteTable" | "UpdateTable", _) => self.states.refuse_change(&name)?,
             _ => (),
         }
+        if operation == "UpdateTable" && !encryption.is_null() {
+            return self.change_key(&name, &encryption).await;
+        }
         if operation == "CreateTable" {
+            self.keys.wanted(&encryption)?;
             sizes::check_tags(&input["Tags"], &[])?;
             self.refuse_unholdable(&name).await?;
             self.refuse_beyond_quota(&name).await?;
@@ -235,6 +250,7 @@ impl DynamoDb {
                 self.states.created(&name);
                 self.counts.created(&name);
                 self.expiry.forget(&name)?;
+                self.keys.created(&name, &encryption)?;
                 self.unready().insert(name.clone(), REFUSALS_OF_BACKUPS);
             }
             "UpdateTable" => self.states.updated(&name, indexes_created(&input)),
@@ -242,6 +258,29 @@ impl DynamoDb {
         }
         self.complete(&name, operation, &mut answer);
         Ok(answer)
+    }
+
+    /// Changes the key of a table. Other changes in the same call are refused before (`unserved.rs`).
+    async fn change_key(&self, name: &str, encryption: &Value) -> Result<Response, Refusal> {
+        let described = self.pass("DescribeTable", Reads, json!({ "TableName": name }).to_string()).await?;
+        if !described.status().is_success() {
+            return Ok(described);
+        }
+        self.keys.change(name, encryption)?;
+        self.states.updated(name, Vec::new());
+        let mut described: Value = serde_json::from_slice(described.body()).unwrap_or_default();
+        let mut answer = json_answer(200, Protocol::Json10, &json!({ "TableDescription": described["Table"].take() }));
+        self.complete(name, "UpdateTable", &mut answer);
+        Ok(answer)
+    }
+
+    /// The permissions on keys of a call that needs these permissions.
+    pub fn key_needs(&self, call: &Call, needs: &[Need]) -> Vec<Need> {
+        let encryption = match call.operation.as_str() {
+            "CreateTable" | "UpdateTable" => call.input.json().value()["SSESpecification"].clone(),
+            _ => Value::Null,
+        };
+        self.keys.needs(needs, &encryption)
     }
 
     /// Refuses a name that conflicts with another: SQLite's table names are case-insensitive, DynamoDB's are not.
@@ -350,6 +389,7 @@ impl DynamoDb {
                     }
                     _ => self.states.show(name, table),
                 }
+                self.keys.show(name, table);
             }
         }
         *answer.body_mut() = Bytes::from(shown.to_string());
@@ -361,6 +401,15 @@ struct Document<'a> {
     input: Cow<'a, Value>,
     /// The input as text.
     body: String,
+}
+
+/// The input of a call for dynoxide, which does not encrypt.
+fn without_encryption(input: &Value) -> String {
+    let mut plain = input.clone();
+    if let Some(members) = plain.as_object_mut() {
+        members.remove("SSESpecification");
+    }
+    plain.to_string()
 }
 
 /// Returns the name of a call's table.
@@ -425,159 +474,9 @@ fn indexes_created(input: &Value) -> Vec<String> {
     updates.filter_map(|update| update["Create"]["IndexName"].as_str().map(str::to_owned)).collect()
 }
 
-/// Returns the number of days that backups should go back; `None` to disable backups.
-fn recovery_days(wanted: &Value) -> Result<Option<u32>, Refusal> {
-    let at = "pointInTimeRecoverySpecification";
-    let constraint = |value: &Value, at: &str, bound: &str| {
-        invalid(&format!(
-            "1 validation error detected: Value '{value}' at '{at}' failed to satisfy constraint: Member must {bound}"
-        ))
-    };
-    let null = |at: &str| {
-        invalid(&format!(
-            "1 validation error detected: Value null at '{at}' failed to satisfy constraint: Member must not be null"
-        ))
-    };
-    if !wanted.is_object() {
-        return Err(null(at));
-    }
-    let enabled = wanted["PointInTimeRecoveryEnabled"].as_bool();
-    let enabled = enabled.ok_or_else(|| null(&format!("{at}.pointInTimeRecoveryEnabled")))?;
-    let days = match &wanted["RecoveryPeriodInDays"] {
-        Value::Null => RECOVERY_DAYS,
-        days => {
-            let bound = match days.as_i64() {
-                Some(1..=35) => None,
-                Some(36..) => Some("have value less than or equal to 35"),
-                _ => Some("have value greater than or equal to 1"),
-            };
-            if let Some(bound) = bound {
-                return Err(constraint(days, &format!("{at}.recoveryPeriodInDays"), bound));
-            }
-            days.as_u64().and_then(|days| u32::try_from(days).ok()).unwrap_or(RECOVERY_DAYS)
-        }
-    };
-    Ok(enabled.then_some(days))
-}
-
-fn backups(recovery: Option<Recovery>) -> Response {
-    let recovery = match recovery {
-        None => json!({ "PointInTimeRecoveryStatus": "DISABLED" }),
-        Some(Recovery { days, since }) => {
-            let earliest = since.max(seconds_now() - f64::from(days) * 86_400.0);
-            json!({
-                "PointInTimeRecoveryStatus": "ENABLED",
-                "RecoveryPeriodInDays": days,
-                "EarliestRestorableDateTime": earliest,
-                "LatestRestorableDateTime": earliest.max(seconds_now() - NEWEST_BACKUP_S),
-            })
-        }
-    };
-    let description = json!({ "ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery });
-    json_answer(200, Protocol::Json10, &json!({ "ContinuousBackupsDescription": description }))
-}
-
 /// Returns this server's address, as the client addresses it.
 fn endpoints(request: &Request) -> Response {
     let here = request.header("host").unwrap_or("127.0.0.1");
     let endpoints = json!({ "Endpoints": [{ "Address": here, "CachePeriodInMinutes": 1440 }] });
     json_answer(200, Protocol::Json10, &endpoints)
 }
-
-fn invalid(text: &str) -> Refusal {
-    Refusal::new(400, "ValidationException", text)
-}
-
-/// Returns the error for a failure to write the files; `None` if the call itself is at fault.
-fn unwritten(fault: &DynoxideError) -> Option<Refusal> {
-    failed(fault, "write")
-}
-
-fn unread(fault: &DynoxideError) -> Option<Refusal> {
-    failed(fault, "read")
-}
-
-fn failed(fault: &DynoxideError, verb: &str) -> Option<Refusal> {
-    if fault.status_code() != 500 {
-        return None;
-    }
-    tracing::error!(%fault, "failed to {verb} the tables");
-    Some(Refusal::new(500, "InternalServerError", format!("the local AWS cannot {verb} its tables: {fault}")))
-}
-
-fn stopped() -> Refusal {
-    Refusal::new(500, "InternalServerError", "the local AWS has given up this call of its tables")
-}
-
-type Run =
-    for<'a> fn(&'a DynamoDb, &'static Row, Document<'a>, &'a Request) -> BoxFuture<'a, Result<Response, Refusal>>;
-
-/// An operation whose input dynoxide checks; `unserved` refuses the parameters that have no effect.
-const fn row(name: &'static str, effect: Effect, needs: Needs, page: Option<Page>, run: Run) -> Operation<Run> {
-    Operation::new(name, effect, needs, page, ANYTHING, run)
-}
-
-macro_rules! answered {
-    ($method:ident) => {
-        |tables, row, document, _| Box::pin(tables.$method(row, document))
-    };
-}
-
-const PAGED: Option<Page> = Some(Page::Own("Limit"));
-
-/// Returns the row of each operation.
-pub fn rows() -> Rows {
-    Operation::rows(OPERATIONS)
-}
-
-/// The supported operations; any other is refused by name.
-const OPERATIONS: &[Operation<Run>] = &[
-    row("BatchExecuteStatement", Writes, needs::STATEMENTS, None, answered!(pass_on)),
-    row("BatchGetItem", Reads, needs::BATCH, None, answered!(pass_on)),
-    row("BatchWriteItem", Writes, needs::BATCH, None, answered!(pass_on)),
-    row("CreateTable", Writes, needs::NEW_TABLE, None, answered!(on_table)),
-    row("DeleteItem", Writes, needs::TABLE, None, answered!(pass_on)),
-    row("DeleteTable", Writes, needs::TABLE, None, answered!(on_table)),
-    Operation::new("DescribeContinuousBackups", Reads, needs::TABLE, None, "TableName", answered!(describe_backups)),
-    row("DescribeEndpoints", Reads, Needs::Own, None, |_, _, _, request| {
-        Box::pin(std::future::ready(Ok(endpoints(request))))
-    }),
-    row("DescribeLimits", Reads, Needs::Own, None, answered!(limits)),
-    row("DescribeStream", Reads, needs::STREAM, None, answered!(pass_on)),
-    row("DescribeTable", Reads, needs::TABLE, None, answered!(on_table)),
-    row("DescribeTimeToLive", Reads, needs::TABLE, None, answered!(describe_time_to_live)),
-    row("ExecuteStatement", Writes, needs::STATEMENT, PAGED, answered!(pass_on)),
-    row("ExecuteTransaction", Writes, needs::TRANSACT_STATEMENTS, None, answered!(pass_on)),
-    row("GetItem", Reads, needs::TABLE, None, answered!(pass_on)),
-    row("GetRecords", Reads, needs::RECORDS, None, answered!(pass_on)),
-    row("GetShardIterator", Reads, needs::STREAM, None, answered!(pass_on)),
-    row("ListStreams", Reads, needs::STREAMS, PAGED, answered!(pass_on)),
-    row("ListTables", Reads, Needs::Own, PAGED, answered!(list_tables)),
-    Operation::new(
-        "ListTagsOfResource",
-        Reads,
-        needs::TAGGED,
-        PAGED,
-        "Limit:integer NextToken ResourceArn",
-        answered!(on_tags),
-    ),
-    row("PutItem", Writes, needs::TABLE, None, answered!(pass_on)),
-    row("Query", Reads, needs::TABLE, PAGED, answered!(pass_on)),
-    row("Scan", Reads, needs::TABLE, PAGED, answered!(pass_on)),
-    row("TagResource", Writes, needs::TAGGED, None, answered!(on_tags)),
-    row("TransactGetItems", Reads, needs::TRANSACTION, None, answered!(pass_on)),
-    row("TransactWriteItems", Writes, needs::TRANSACTION, None, answered!(pass_on)),
-    row("UntagResource", Writes, needs::TAGGED, None, answered!(on_tags)),
-    Operation::new(
-        "UpdateContinuousBackups",
-        Writes,
-        needs::TABLE,
-        None,
-        "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled:boolean \
-         PointInTimeRecoverySpecification.RecoveryPeriodInDays:integer TableName",
-        answered!(update_backups),
-    ),
-    row("UpdateItem", Writes, needs::TABLE, None, answered!(pass_on)),
-    row("UpdateTable", Writes, needs::TABLE, None, answered!(on_table)),
-    row("UpdateTimeToLive", Writes, needs::TABLE, None, answered!(update_time_to_live)),
-];

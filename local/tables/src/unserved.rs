@@ -21,7 +21,6 @@ const MEMBERS: &[(&str, &[&str])] = &[
             "GlobalTableWitnessUpdates",
             "MultiRegionConsistency",
             "ReplicaUpdates",
-            "SSESpecification",
             "VectorIndexUpdates",
             "WarmThroughput",
         ],
@@ -38,9 +37,10 @@ pub(super) fn member(operation: &str, input: &Value) -> Option<String> {
     if let Some(member) = members.iter().find(|member| is_there(&input[**member])) {
         return Some((*member).to_owned());
     }
-    if input["SSESpecification"]["Enabled"] == true {
-        // There are no keys for encryption here.
-        return Some("SSESpecification".to_owned());
+    if operation == "UpdateTable" && is_there(&input["SSESpecification"]) {
+        let is_other = |member: &&String| !["SSESpecification", "TableName"].contains(&member.as_str());
+        let other = input.as_object().and_then(|members| members.keys().find(is_other));
+        return other.map(|other| format!("both SSESpecification and {other}"));
     }
     let created = input["GlobalSecondaryIndexes"].as_array().into_iter().flatten();
     let updates = input["GlobalSecondaryIndexUpdates"].as_array().into_iter().flatten();
@@ -60,7 +60,10 @@ mod tests {
         let said = |operation, input| member(operation, &input).unwrap_or_default();
         assert_eq!(said("CreateTable", json!({ "TableName": "posts", "SSESpecification": { "Enabled": false } })), "");
         assert_eq!(said("CreateTable", json!({ "ResourcePolicy": "{}" })), "ResourcePolicy");
-        assert_eq!(said("CreateTable", json!({ "SSESpecification": { "Enabled": true } })), "SSESpecification");
+        let key = json!({ "TableName": "posts", "SSESpecification": { "Enabled": true } });
+        assert_eq!((said("CreateTable", key.clone()), said("UpdateTable", key)), (String::new(), String::new()));
+        let both = json!({ "SSESpecification": { "Enabled": true }, "DeletionProtectionEnabled": true });
+        assert_eq!(said("UpdateTable", both), "both SSESpecification and DeletionProtectionEnabled");
         assert_eq!(said("UpdateTable", json!({ "ReplicaUpdates": [] })), "");
         assert_eq!(said("UpdateTable", json!({ "ReplicaUpdates": [{}] })), "ReplicaUpdates");
         let index = json!({ "GlobalSecondaryIndexUpdates": [{ "Create": { "WarmThroughput": {} } }] });

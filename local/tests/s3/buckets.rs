@@ -2,7 +2,11 @@
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag};
+use aws_sdk_s3::types::{
+    BucketLocationConstraint, BucketNamespace, CreateBucketConfiguration, Delete, ObjectIdentifier,
+    ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    Tag,
+};
 use testkit::clients::code;
 use testkit::{LocalAws, clients};
 
@@ -37,6 +41,62 @@ async fn a_new_bucket_is_as_aws_makes_it() {
     assert_eq!(tags.tag_set()[0].value(), "b c");
     let head = s3.head_bucket().bucket("tagged").send().await.unwrap();
     assert_eq!(head.bucket_region(), Some("us-east-1"));
+    aws.stop().await;
+}
+
+#[tokio::test]
+async fn names_of_the_regional_namespace_need_its_header_and_their_form() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
+    let create = async |name: &str, namespace: Option<BucketNamespace>| {
+        s3.create_bucket().bucket(name).set_bucket_namespace(namespace).send().await.map(drop)
+    };
+    let own = "photos-000000000000-us-east-1-an";
+    assert_eq!(code(create(own, None).await), "InvalidBucketName");
+    assert_eq!(code(create(own, Some(BucketNamespace::Global)).await), "InvalidBucketName");
+    for other in ["photos", "photos-000000000000-eu-west-3-an", "photos-111111111111-us-east-1-an"] {
+        assert_eq!(code(create(other, Some(BucketNamespace::AccountRegional)).await), "InvalidBucketName", "{other}");
+    }
+    create(own, Some(BucketNamespace::AccountRegional)).await.unwrap();
+    s3.put_object().bucket(own).key("k").send().await.unwrap();
+    create("photos", Some(BucketNamespace::Global)).await.unwrap();
+    aws.stop().await;
+}
+
+#[tokio::test]
+async fn objects_are_encrypted_with_the_default_key_of_their_bucket() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
+    let name = bucket(&s3).await;
+    let encrypt = async |key: Option<&str>| {
+        let by = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms);
+        let by = by.set_kms_master_key_id(key.map(str::to_owned)).build().unwrap();
+        let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(by);
+        let rules = ServerSideEncryptionConfiguration::builder().rules(rule.bucket_key_enabled(true).build());
+        let call = s3.put_bucket_encryption().bucket(name);
+        call.server_side_encryption_configuration(rules.build().unwrap()).send().await.unwrap();
+    };
+    let put = async || s3.put_object().bucket(name).key("k").body(ByteStream::from_static(b"x")).send().await;
+    s3.put_object().bucket(name).key("before").send().await.unwrap();
+    encrypt(Some("alias/app")).await;
+    let made = put().await.unwrap();
+    assert_eq!(made.server_side_encryption(), Some(&ServerSideEncryption::AwsKms));
+    let key = made.ssekms_key_id().unwrap();
+    assert!(key.starts_with("arn:aws:kms:us-east-1:000000000000:key/") && made.bucket_key_enabled() == Some(true));
+    let read = s3.get_object().bucket(name).key("k").send().await.unwrap();
+    assert_eq!((read.ssekms_key_id(), read.e_tag()), (Some(key), made.e_tag()));
+    assert_ne!(read.e_tag(), Some("\"9dd4e461268c8034f5c8564e155c67a6\""), "it is not the MD5");
+    let before = s3.head_object().bucket(name).key("before").send().await.unwrap();
+    assert_eq!(before.server_side_encryption(), Some(&ServerSideEncryption::Aes256));
+    let plain = s3.put_object().bucket(name).key("p").server_side_encryption(ServerSideEncryption::Aes256);
+    assert_eq!(plain.send().await.unwrap().server_side_encryption(), Some(&ServerSideEncryption::Aes256));
+    // Whether a key exists shows when it is used.
+    for absent in ["app", "alias/absent", "arn:aws:kms:eu-west-3:000000000000:alias/app"] {
+        encrypt(Some(absent)).await;
+        assert_eq!(code(put().await), "KMS.NotFoundException", "{absent}");
+    }
+    encrypt(None).await;
+    put().await.unwrap();
     aws.stop().await;
 }
 

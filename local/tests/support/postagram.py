@@ -407,14 +407,15 @@ class Stack:
         SCALING.disable_metrics_collection(AutoScalingGroupName=f"{NAME}-web")
         assert LAMBDA.list_event_source_mappings()["EventSourceMappings"] == []
         assert LAMBDA.list_aliases(FunctionName=f"{NAME}-labeler")["Aliases"] == []
-        for setting in [{"TracingConfig": {"Mode": "Active"}}, {"Layers": ["arn"]}, {"KMSKeyArn": "arn:aws:kms:::key"}]:
-            not_implemented(LAMBDA.update_function_configuration, FunctionName=f"{NAME}-labeler", **setting)
+        not_implemented(LAMBDA.update_function_configuration, FunctionName=f"{NAME}-labeler", Layers=["arn"])
+        change = {"FunctionName": f"{NAME}-labeler", "KMSKeyArn": "arn:aws:kms:::key"}
+        refused("InvalidParameterValueException", LAMBDA.update_function_configuration, **change)
         refused("ResourceNotFoundException", LAMBDA.get_function, FunctionName=f"{NAME}-labeler", Qualifier="7")
 
         logs = f"/aws/lambda/{NAME}-labeler"
         assert LOGS.list_tags_log_group(logGroupName=logs)["tags"] == TAGS
         assert LOGS.describe_metric_filters(logGroupName=logs)["metricFilters"] == []
-        not_implemented(LOGS.create_log_group, logGroupName="other", kmsKeyId="arn")
+        refused("InvalidParameterException", LOGS.create_log_group, logGroupName="other", kmsKeyId="arn")
         not_implemented(LOGS.filter_log_events, logGroupName=logs, filterPattern="{ $.level = 1 }")
         role = {"RoleArn": self.role["web"], "RoleSessionName": "me"}
         not_implemented(STS.assume_role, **role, SourceIdentity="ada")

@@ -1,27 +1,22 @@
 //! A test's own compute, without a server: a whole stack, and a service that reports what it receives.
 #![allow(dead_code)] // each test binary uses its part
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+mod requests;
+mod services;
 
-use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use kit::call::Need;
-use local::compute::{
-    Certificate, Certificates, Compute, Context, Credentials, Deliveries, LogStreams, Objects, Profile, Right, Roles,
-    Values,
-};
+use local::compute::{Compute, Context};
 use local::{Chaos, ChaosKind, Speed};
-use serde_json::Value;
 use tempfile::TempDir;
 use testkit::eventually::until_or_show;
 use testkit::process::is_running;
-use testkit::small_programs::tiny_service;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
+
+use services::{Artifacts, NoCertificates, NoDeliveries, NoLogs, NoValues, OneRole, Written};
 
 /// Compute with the one bucket and the one role below.
 pub struct TestCompute {
@@ -43,80 +38,6 @@ pub struct Stack {
     pub subnets: Vec<String>,
 }
 
-/// The only bucket: it holds the service's program, and stores the objects that instances upload.
-struct Artifacts(Written);
-
-pub type Written = Arc<Mutex<BTreeMap<String, Bytes>>>;
-
-#[async_trait]
-impl Objects for Artifacts {
-    async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
-        match (bucket, key) {
-            ("artifacts", "service") => {
-                Ok(Bytes::from(std::fs::read(tiny_service()).map_err(|error| error.to_string())?))
-            }
-            _ => Err("NoSuchKey".to_owned()),
-        }
-    }
-
-    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
-        self.0.lock().unwrap().insert(format!("{bucket}/{key}"), bytes);
-        Ok(())
-    }
-}
-
-/// There are no log groups.
-struct NoLogs;
-
-impl LogStreams for NoLogs {
-    fn call(&self, _operation: &str, _input: &Value) -> Result<Value, (String, String)> {
-        Err(("ResourceNotFoundException".to_owned(), "The specified log group does not exist.".to_owned()))
-    }
-}
-
-/// There are neither secrets nor parameters.
-struct NoValues;
-
-impl Values for NoValues {
-    fn call(&self, _operation: &str, _input: &Value) -> Result<Value, (String, String)> {
-        Err(("ResourceNotFoundException".to_owned(), "Secrets Manager can't find the specified secret.".to_owned()))
-    }
-}
-
-/// The only role.
-struct OneRole;
-
-#[async_trait]
-impl Roles for OneRole {
-    async fn profile(&self, profile: &str) -> Option<Profile> {
-        let arn = format!("arn:aws:iam::000000000000:instance-profile/web/{profile}");
-        (profile == "web-profile").then(|| Profile { arn, id: "AIPAEXAMPLE".to_owned() })
-    }
-
-    async fn role_of_profile(&self, profile: &str) -> Option<String> {
-        (profile == "web-profile").then(|| "web-role".to_owned())
-    }
-
-    async fn may(&self, role: &str, _: &str, what: Right, bucket: &str, key: &str) -> Result<(), String> {
-        let is_allowed = what == Right::Read || key.starts_with("boot/");
-        let may = role == "web-role" && bucket == "artifacts" && is_allowed;
-        if may { Ok(()) } else { Err("AccessDenied".to_owned()) }
-    }
-
-    async fn may_all(&self, role: &str, _: &str, _: Vec<Need>) -> Result<(), String> {
-        if role == "web-role" { Ok(()) } else { Err("AccessDenied".to_owned()) }
-    }
-
-    async fn credentials(&self, role: &str, session: &str) -> std::io::Result<Credentials> {
-        Ok(Credentials {
-            access_key_id: "ASIALOCAL".to_owned(),
-            secret_access_key: "secret".to_owned(),
-            session_token: format!("{role}/{session}"),
-            expires: time::OffsetDateTime::now_utc() + time::Duration::hours(1),
-        })
-    }
-}
-
 /// An answer of the API.
 pub struct Document {
     pub status: u16,
@@ -129,30 +50,6 @@ impl Document {
         let after = self.text.split_once(&format!("<{name}>")).map(|(_, after)| after);
         let text = after.and_then(|after| after.split_once('<')).map(|(text, _)| text).unwrap_or_default();
         text.replace("&apos;", "'").replace("&quot;", "\"")
-    }
-}
-
-/// An answer of a service.
-pub struct Reply {
-    pub status: u16,
-    pub body: String,
-}
-
-/// No bucket has a policy.
-struct NoDeliveries;
-
-#[async_trait]
-impl Deliveries for NoDeliveries {
-    async fn deliver(&self, _: &str, _: &str, bucket: &str, _: &str, _: Bytes) -> Result<(), String> {
-        Err(format!("{bucket} has no policy"))
-    }
-}
-
-struct NoCertificates;
-
-impl Certificates for NoCertificates {
-    fn certificate(&self, _arn: &str) -> Option<Certificate> {
-        None
     }
 }
 
@@ -442,92 +339,6 @@ runcmd:
         let leaving = |member: &&str| member.split("</member>").next().is_some_and(|one| one.contains(">Terminating<"));
         let members = group.text.split("<InstanceId>").skip(1).filter(|member| !leaving(member));
         members.map(|member| member.split('<').next().unwrap().to_owned()).collect()
-    }
-
-    pub async fn another_protocol_is_carried_both_ways(&self, address: &str) {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let ask = "GET /upgrade HTTP/1.1\r\nHost: web\r\nConnection: keep-alive, Upgrade\r\nUpgrade: echo\r\n\r\n";
-        stream.write_all(ask.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            answer.push(stream.read_u8().await.unwrap());
-        }
-        let answer = String::from_utf8(answer).unwrap().to_lowercase();
-        assert!(answer.starts_with("http/1.1 101 ") && answer.contains("upgrade: echo"), "{answer}");
-        for word in ["one", "another"] {
-            stream.write_all(word.as_bytes()).await.unwrap();
-            let mut back = vec![0; word.len()];
-            stream.read_exact(&mut back).await.unwrap();
-            assert_eq!(back, word.as_bytes());
-        }
-    }
-
-    pub async fn metadata_needs_a_token_and_gives_credentials(&self, endpoint: &str) {
-        let address = endpoint.strip_prefix("http://").unwrap();
-        assert_eq!(self.get(address, "/latest/meta-data/instance-id").await.status, 401);
-        let new_token = async |life: &str| self.raw(address, "PUT", "/latest/api/token", life, "").await.unwrap();
-        for wrong in
-            ["", "X-aws-ec2-metadata-token-ttl-seconds: 0\r\n", "X-aws-ec2-metadata-token-ttl-seconds: 21601\r\n"]
-        {
-            assert_eq!(new_token(wrong).await.status, 400, "{wrong}");
-        }
-        // A request through a proxy, or with another host name, does not come from a program of the instance.
-        let life = "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n";
-        assert_eq!(new_token(&format!("{life}X-Forwarded-For: 127.0.0.1\r\n")).await.status, 403);
-        for (host, status) in [("evil.example", 403), ("evil.example:80", 403), ("169.254.169.254", 401)] {
-            let line = format!("GET /latest/meta-data/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-            assert_eq!(self.bytes(address, line.as_bytes()).await.unwrap().status, status, "{host}");
-        }
-        let brief = new_token("X-aws-ec2-metadata-token-ttl-seconds: 1\r\n").await.body;
-        let brief = format!("X-aws-ec2-metadata-token: {brief}\r\n");
-        while self.raw(address, "GET", "/latest/meta-data/instance-id", &brief, "").await.unwrap().status != 401 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-        let token = self
-            .raw(address, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n", "")
-            .await
-            .unwrap();
-        let header = format!("X-aws-ec2-metadata-token: {}\r\n", token.body);
-        let ask = async |path: &str| self.raw(address, "GET", path, &header, "").await.unwrap().body;
-        assert_eq!(ask("/latest/meta-data/placement/region").await, "us-east-1");
-        assert_eq!(ask("/latest/meta-data/iam/security-credentials/").await, "web-role");
-        let id = ask("/latest/meta-data/instance-id").await;
-        let credentials: Value =
-            serde_json::from_str(&ask("/latest/meta-data/iam/security-credentials/web-role").await).unwrap();
-        assert_eq!(credentials["Token"], format!("web-role/{id}"));
-        assert_eq!(credentials["Code"], "Success");
-        assert_eq!(self.raw(address, "GET", "/latest/meta-data/nothing", &header, "").await.unwrap().status, 404);
-    }
-
-    pub async fn get(&self, address: &str, path: &str) -> Reply {
-        self.send(address, "GET", path, "").await
-    }
-
-    pub async fn send(&self, address: &str, method: &str, path: &str, body: &str) -> Reply {
-        self.raw(address, method, path, "", body).await.unwrap_or_else(|| panic!("{address} does not answer"))
-    }
-
-    pub async fn get_or_refused(&self, address: &str, path: &str) -> Option<Reply> {
-        self.raw(address, "GET", path, "", "").await
-    }
-
-    pub async fn bytes(&self, address: &str, request: &[u8]) -> Option<Reply> {
-        let mut stream = TcpStream::connect(address).await.ok()?;
-        stream.write_all(request).await.ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.ok()?;
-        let answer = String::from_utf8(answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Reply { status, body: body.to_owned() })
-    }
-
-    pub async fn raw(&self, address: &str, method: &str, path: &str, headers: &str, body: &str) -> Option<Reply> {
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
-        );
-        self.bytes(address, request.as_bytes()).await
     }
 
     /// Deletes the stack in the order that AWS requires, and checks that nothing is left.

@@ -1,25 +1,20 @@
 //! The endpoints of the API.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+mod answers;
+mod bodies;
+mod config;
+mod lists;
+mod parameters;
+
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, Stream};
-use poem::{FromRequest, Request, RequestBody};
-use poem_openapi::error::{ContentTypeError, ParseRequestPayloadError};
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
-use poem_openapi::payload::{self, Payload as _};
-use poem_openapi::registry::{MetaRequest, Registry};
-use poem_openapi::types::{ParseFromJSON, Type};
-use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, Object, OpenApi};
-use posts::{FileName, ObjectName, PostId, User, check_text};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use posts::{FileName, ObjectName, PostId, User};
 
-use crate::config::Auth;
 use crate::http::error::{Error, caused};
 use crate::http::json::{self, Json};
 use crate::http::post::{PostJson, PostSchema};
@@ -27,21 +22,19 @@ use crate::http::ready::Readiness;
 use crate::identity::author::{Author, Owner};
 use crate::storage::pictures::{Address, Pictures};
 use crate::storage::row::{Post, Text};
-use crate::storage::rows::{Found, Order, Part, Rows};
+use crate::storage::rows::{Found, Part, Rows};
 use crate::storage::single_flight::SingleFlight;
 
-/// Longest title, in characters.
-const MAX_TITLE: usize = 300;
-/// Longest description of a picture, in characters.
-const MAX_ALT: usize = 1000;
-/// Longest body, in characters.
-const MAX_BODY: usize = 10_000;
+use answers::{Deleted, Described, Health, Listed, Upload, Written};
+use bodies::{NewDescription, NewPost, Parsed};
+pub(crate) use config::Config;
+use lists::{List, Pages, Question, has_label};
+use parameters::{read_cursor, read_id, read_limit, read_order, read_type};
+
 /// The most posts in one page of a list.
 const MAX_LIMIT: usize = 1000;
 /// How often the deletion of a post is attempted if a new picture arrives each time.
 const ATTEMPTS: usize = 5;
-/// The content type that browsers send for files of unknown type.
-const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// The operations of the API.
 #[derive(Clone)]
@@ -51,26 +44,6 @@ pub(crate) struct Api {
     pub lists: Arc<SingleFlight<Question, Result<List, Error>>>,
     pub readiness: Arc<Readiness>,
     pub login: Config,
-}
-
-/// The query of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Question {
-    user: Option<User>,
-    /// In lower case.
-    label: Option<String>,
-    part: Part,
-}
-
-/// A page of a list.
-#[derive(Clone)]
-pub(crate) struct List {
-    /// The posts as a JSON array.
-    posts: Bytes,
-    /// The post after which the list continues, if it does.
-    next: Option<PostId>,
-    /// Differs from that of every other page.
-    tag: u64,
 }
 
 #[OpenApi]
@@ -355,310 +328,4 @@ impl Api {
         }
         User::parse(name).into_iter().chain(User::other_spellings(name)).collect()
     }
-}
-
-impl List {
-    fn of(posts: Bytes, next: Option<PostId>) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (&posts, next).hash(&mut hasher);
-        Self { posts, next, tag: hasher.finish() }
-    }
-
-    /// Answers with this page, unless the client has it.
-    fn answer(self, part: Part, known: Option<&str>) -> Listed {
-        // Whole lists have no tag: most are too large to be held in memory, where one could be computed.
-        let Some(_) = part.limit else { return Listed::Posts(Json::written(self.posts), None, None) };
-        // Weak, as it is the same compressed.
-        let tag = format!("W/\"{:016x}\"", self.tag);
-        if known.is_some_and(|known| known.contains(&tag[2..])) {
-            return Listed::Unchanged(tag);
-        }
-        Listed::Posts(Json::written(self.posts), self.next.map(|id| id.to_string()), Some(tag))
-    }
-}
-
-/// Whether the picture of a post has this label, given in lower case.
-fn has_label(post: &Post<'_>, label: &str) -> bool {
-    post.picture.iter().flat_map(|picture| &picture.labels).any(|it| it.read().to_lowercase() == label)
-}
-
-/// A list that is sent in pages.
-struct Pages {
-    api: Api,
-    /// The query of the next page.
-    question: Question,
-    /// The page that was already read.
-    ready: Option<List>,
-    /// Whether any post has been sent.
-    has_sent: bool,
-}
-
-impl Pages {
-    /// Returns the next piece of the JSON array; `None` after the last.
-    async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
-        let mut piece = Vec::new();
-        while piece.is_empty() {
-            let is_first = self.ready.is_some();
-            let List { posts, next, .. } = match self.ready.take() {
-                Some(first) => first,
-                None if self.question.part.after.is_none() => return Ok(None),
-                None => self.api.part(&self.question).await?,
-            };
-            let posts = &posts[1..posts.len() - 1];
-            piece.reserve(posts.len() + 2);
-            if is_first {
-                piece.push(b'[');
-            }
-            if self.has_sent && !posts.is_empty() {
-                piece.push(b',');
-            }
-            piece.extend_from_slice(posts);
-            self.has_sent |= !posts.is_empty();
-            self.question.part.after = next;
-            if next.is_none() {
-                piece.push(b']');
-            }
-        }
-        Ok(Some(piece.into()))
-    }
-}
-
-#[derive(Object)]
-struct NewPost {
-    /// At most 300 characters.
-    title: String,
-    /// At most 10,000 characters.
-    body: String,
-    /// What the picture shows, for people who do not see it; at most 1000 characters.
-    #[oai(skip_serializing_if_is_none)]
-    alt: Option<String>,
-}
-
-#[derive(Object)]
-struct NewDescription {
-    /// What the picture shows; at most 1000 characters. An empty text removes the description.
-    alt: String,
-}
-
-#[derive(Object, Serialize)]
-struct Upload {
-    /// The URL to PUT the picture to.
-    #[oai(rename = "uploadURL")]
-    #[serde(rename = "uploadURL")]
-    upload_url: String,
-    /// The object key of the picture.
-    #[oai(rename = "objectName")]
-    #[serde(rename = "objectName")]
-    object_name: String,
-}
-
-/// How users log in
-#[derive(Debug, Clone, Object, Serialize)]
-pub(crate) struct Config {
-    /// `header`: with an unverified name; `jwt`: with a token.
-    auth: String,
-    /// The claim with the user's name.
-    #[oai(skip_serializing_if_is_none)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    claim: Option<String>,
-    /// Where users get a token.
-    #[oai(skip_serializing_if_is_none)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    login: Option<String>,
-}
-
-impl Config {
-    pub(crate) fn of(auth: &Auth) -> Self {
-        match auth {
-            Auth::Header => Self { auth: "header".to_owned(), claim: None, login: None },
-            Auth::Jwt(jwt) => Self {
-                auth: "jwt".to_owned(),
-                claim: Some(jwt.claim.clone()),
-                login: jwt.login.as_ref().map(ToString::to_string),
-            },
-        }
-    }
-
-    /// Whether callers are authenticated with tokens.
-    pub(crate) fn wants_tokens(&self) -> bool {
-        self.claim.is_some()
-    }
-}
-
-#[derive(Object, Serialize)]
-struct Health {
-    status: String,
-}
-
-#[derive(ApiResponse)]
-enum Written {
-    /// The new post
-    #[oai(status = 201)]
-    Post(Json<PostSchema>),
-}
-
-#[derive(ApiResponse)]
-enum Listed {
-    /// The posts
-    #[oai(status = 200)]
-    Posts(
-        Json<Vec<PostSchema>>,
-        /// The `cursor` of the next page; absent on the last page.
-        #[oai(header = "Next-Cursor")]
-        Option<String>,
-        /// The version of the page; absent without a `limit`.
-        #[oai(header = "ETag")]
-        Option<String>,
-    ),
-    /// The page is the one that `If-None-Match` names
-    #[oai(status = 304)]
-    Unchanged(
-        /// The version of the page.
-        #[oai(header = "ETag")]
-        String,
-    ),
-}
-
-#[derive(ApiResponse)]
-enum Described {
-    /// The picture has this description
-    #[oai(status = 204)]
-    Done,
-}
-
-#[derive(ApiResponse)]
-enum Deleted {
-    /// The post is deleted
-    #[oai(status = 204)]
-    Gone,
-}
-
-/// A body that is parsed by hand rather than by a derive, so that errors name the field.
-struct Parsed<B>(B);
-
-/// An object that is read field by field.
-trait Fields: Type + ParseFromJSON + Sized {
-    fn read(fields: &Map<'_>) -> Result<Self, Error>;
-}
-
-impl Fields for NewPost {
-    fn read(fields: &Map<'_>) -> Result<Self, Error> {
-        let (title, body) = (read_text(fields, "title", MAX_TITLE)?, read_text(fields, "body", MAX_BODY)?);
-        let alt = fields.contains_key("alt").then(|| read_text(fields, "alt", MAX_ALT)).transpose()?;
-        Ok(Self { title, body, alt })
-    }
-}
-
-impl Fields for NewDescription {
-    fn read(fields: &Map<'_>) -> Result<Self, Error> {
-        Ok(Self { alt: read_text(fields, "alt", MAX_ALT)? })
-    }
-}
-
-impl<'a, B: Fields> ApiExtractor<'a> for Parsed<B> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        <payload::Json<B> as ApiExtractor>::register(registry);
-    }
-
-    fn request_meta() -> Option<MetaRequest> {
-        <payload::Json<B> as ApiExtractor>::request_meta()
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        body: &mut RequestBody,
-        _options: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        if !request.content_type().is_some_and(payload::Json::<B>::check_content_type) {
-            let content_type = request.content_type().unwrap_or_default().to_owned();
-            return Err(ContentTypeError::NotSupported { content_type }.into());
-        }
-        let body = <Vec<u8> as FromRequest>::from_request(request, body).await?;
-        // Field values are parsed below: an invalid escape in one of them is an error of that field.
-        let fields: Map<'_> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
-        Ok(Self(B::read(&fields)?))
-    }
-}
-
-/// The fields of an object, with unparsed values.
-type Map<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
-
-fn unreadable(error: &serde_json::Error) -> ParseRequestPayloadError {
-    let reason = if error.is_data() { "it must be a JSON object".to_owned() } else { error.to_string() };
-    ParseRequestPayloadError { reason }
-}
-
-fn read_text(fields: &Map<'_>, name: &'static str, longest: usize) -> Result<String, Error> {
-    let json = fields.get(name).ok_or_else(|| Error::field(name, "it is missing"))?.get();
-    if !json.starts_with('"') {
-        return Err(Error::field(name, "it must be a string"));
-    }
-    // The syntax was checked before: only an unpaired surrogate can cause an error here.
-    let text: String = serde_json::from_str(json)
-        .map_err(|_| Error::field(name, "it holds half of a surrogate pair (\\ud800 to \\udfff)"))?;
-    if text.chars().count() > longest {
-        return Err(Error::field(name, format!("it is longer than {longest} characters")));
-    }
-    check_text(&text).map_err(|why| Error::field(name, why))?;
-    Ok(text)
-}
-
-/// Parses a post's UUID, or its `id` as returned by the API. Any other text is the id of no post.
-fn read_id(text: &str) -> Result<PostId, Error> {
-    text.parse().ok().or_else(|| PostId::from_key(text)).ok_or(Error::NoPost)
-}
-
-fn read_cursor(text: Option<String>) -> Result<Option<PostId>, Error> {
-    match text.filter(|text| !text.is_empty()) {
-        None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|why| Error::field("cursor", why)),
-    }
-}
-
-fn read_limit(limit: Option<usize>) -> Result<Option<usize>, Error> {
-    match limit {
-        Some(limit) if !(1..=MAX_LIMIT).contains(&limit) => {
-            Err(Error::field("limit", format!("it must be a number from 1 to {MAX_LIMIT}")))
-        }
-        limit => Ok(limit),
-    }
-}
-
-fn read_order(text: Option<&str>) -> Result<Order, Error> {
-    match text {
-        None | Some("oldest") => Ok(Order::OldestFirst),
-        Some("newest") => Ok(Order::NewestFirst),
-        Some(_) => Err(Error::field("order", "it must be oldest or newest")),
-    }
-}
-
-/// Accepts image types, and the type that browsers send for unknown files.
-fn read_type(text: &str) -> Result<&str, Error> {
-    if text.is_empty() || text == UNKNOWN_TYPE {
-        return Ok(UNKNOWN_TYPE);
-    }
-    match text.split_once('/') {
-        Some((kind, name)) if kind.eq_ignore_ascii_case("image") && is_active(name) => {
-            Err(Error::field("filetype", "it must be a raster image: SVG and other XML can run scripts"))
-        }
-        Some((kind, name)) if kind.eq_ignore_ascii_case("image") && is_a_name(name) => Ok(text),
-        _ => Err(Error::field("filetype", "it must be an image type, such as image/jpeg")),
-    }
-}
-
-/// Whether browsers treat images of this type as documents that can run scripts: any kind of XML (WHATWG MIME Sniffing,
-/// section 4.6), and the names SVG had before it was registered.
-fn is_active(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.ends_with("xml") || name.contains("svg")
-}
-
-/// The characters allowed in a subtype (RFC 6838, section 4.2).
-fn is_a_name(text: &str) -> bool {
-    (1..=127).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
 }

@@ -1,6 +1,7 @@
 //! The files of `page/`, compiled in, and the content security policy of the page.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
@@ -17,7 +18,10 @@ struct File {
     content: &'static [u8],
 }
 
+const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+const MANIFEST: &str = "application/manifest+json";
 const PNG: &str = "image/png";
 
 /// A file of `page/`, whose path is its name.
@@ -35,9 +39,12 @@ macro_rules! file {
 const DOCUMENT: &str = include_str!("../../page/index.html");
 const HTML: &str = "text/html; charset=utf-8";
 
+/// The script that keeps the page for times without a connection. Its path makes it responsible for the whole site.
+const WORKER: &str = "/worker.js";
+
 const FILES: &[File] = &[
     File { path: "/", content_type: HTML, content: DOCUMENT.as_bytes() },
-    file!("text/css; charset=utf-8", "app.css"),
+    file!(STYLE, "app.css"),
     file!(SCRIPT, "address.js"),
     file!(SCRIPT, "api.js"),
     file!(SCRIPT, "app.js"),
@@ -54,6 +61,7 @@ const FILES: &[File] = &[
     file!(SCRIPT, "names.js"),
     file!(SCRIPT, "navigation.js"),
     file!(SCRIPT, "notice.js"),
+    file!(SCRIPT, "offline.js"),
     file!(SCRIPT, "picture.js"),
     file!(SCRIPT, "session.js"),
     file!(SCRIPT, "share.js"),
@@ -62,12 +70,13 @@ const FILES: &[File] = &[
     file!(SCRIPT, "times.js"),
     file!(SCRIPT, "upload.js"),
     file!(SCRIPT, "words.js"),
-    file!("image/svg+xml", "icon.svg"),
+    file!(SCRIPT, "worker.js"),
+    file!(SVG, "icon.svg"),
     file!(PNG, "apple-touch-icon.png"),
     file!(PNG, "icon-192.png"),
     file!(PNG, "icon-512.png"),
     file!(PNG, "icon-maskable.png"),
-    file!("application/manifest+json", "manifest.webmanifest"),
+    file!(MANIFEST, "manifest.webmanifest"),
 ];
 
 /// Whether the page has a file at this path.
@@ -79,13 +88,16 @@ pub(crate) fn has(path: &str) -> bool {
 pub(crate) struct Page {
     /// The content security policy. Pictures are loaded from, and uploaded to, one other origin.
     policy: String,
+    /// The script at [`WORKER`], with its constants.
+    worker: String,
     /// Each file compressed, once it has been requested.
     packed: Vec<OnceLock<Vec<u8>>>,
 }
 
 impl Page {
     pub(crate) fn new(picture_origin: &str) -> Self {
-        Self { policy: policy(picture_origin), packed: FILES.iter().map(|_| OnceLock::new()).collect() }
+        let packed = FILES.iter().map(|_| OnceLock::new()).collect();
+        Self { policy: policy(picture_origin), worker: worker(), packed }
     }
 
     /// Serves the page's files, and passes requests for other paths to `next`.
@@ -101,10 +113,13 @@ impl Page {
 
     fn file(&self, request: &Request, place: usize) -> Response {
         let file = &FILES[place];
-        let mut response = self.send(request, StatusCode::OK, file.content_type, file.content.into());
+        let content: Cow<'static, [u8]> =
+            if file.path == WORKER { self.worker.clone().into_bytes().into() } else { file.content.into() };
+        let mut response = self.send(request, StatusCode::OK, file.content_type, content);
         let is_sent = *request.method() == Method::GET && response.status() == StatusCode::OK;
         if is_sent && takes_gzip(request.headers()) {
-            let packed = self.packed[place].get_or_init(|| pack_well(file.content));
+            let content = if file.path == WORKER { self.worker.as_bytes() } else { file.content };
+            let packed = self.packed[place].get_or_init(|| pack_well(content));
             response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             response.set_body(packed.clone());
         }
@@ -119,8 +134,7 @@ impl Page {
     fn send(&self, request: &Request, status: StatusCode, content_type: &str, content: Cow<'static, [u8]>) -> Response {
         let tag = tag(&content);
         let response = Response::builder()
-            // A weak tag: compressed or not, it is the same page.
-            .header(header::ETAG, format!("W/{tag}"))
+            .header(header::ETAG, weak(&tag))
             // Revalidated each time, sent only if a new version of the service has changed it.
             .header(header::CACHE_CONTROL, "no-cache")
             .header(header::CONTENT_SECURITY_POLICY, &self.policy)
@@ -137,10 +151,26 @@ impl Page {
 /// Allows only our own files and nothing inline: markup in a post always stays text.
 fn policy(pictures: &str) -> String {
     format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; manifest-src 'self'; \
+        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; manifest-src 'self'; \
          img-src 'self' blob: {pictures}; connect-src 'self' {pictures}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+}
+
+/// Returns the script at [`WORKER`]: its constants, and then the file. The constants change with every file of the page,
+/// which makes browsers replace the worker that they have.
+fn worker() -> String {
+    let is_kept =
+        |file: &&File| file.path != WORKER && [HTML, STYLE, SCRIPT, SVG, MANIFEST].contains(&file.content_type);
+    let files = FILES.iter().filter(is_kept).map(|file| (file.path, weak(&tag(file.content))));
+    let shell = serde_json::to_string(&files.collect::<BTreeMap<_, _>>()).expect("texts are JSON");
+    let version = tag(shell.as_bytes());
+    format!("const SHELL = {shell};\nconst VERSION = {version};\n{}", include_str!("../../page/worker.js"))
+}
+
+/// The weak form of an entity tag: compressed or not, it is the same file.
+fn weak(tag: &str) -> String {
+    format!("W/{tag}")
 }
 
 /// The entity tag of a version of a file, in quotes. Conditional requests may send it as weak or strong (RFC 9110,

@@ -1,5 +1,7 @@
 //! Headers: security, CORS and compression.
 
+use std::collections::BTreeMap;
+
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 
@@ -54,6 +56,31 @@ async fn the_content_security_policy_allows_the_service_and_the_bucket_only() {
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
     assert_eq!(again.headers()["etag"], tag);
     assert_eq!(again.headers()["vary"], "accept-encoding");
+    service.end().await;
+}
+
+#[tokio::test]
+async fn the_worker_names_the_files_of_the_page_with_their_entity_tags() {
+    let service = TestService::start().await;
+    let worker = service.get("/worker.js").await;
+    assert_eq!(worker.headers()[CONTENT_TYPE], "text/javascript; charset=utf-8");
+    let policy = worker.headers()["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("connect-src 'self' http://127.0.0.1:"), "{policy}");
+    let worker = worker.text().await.unwrap();
+    let (shell, rest) = worker.strip_prefix("const SHELL = ").unwrap().split_once(";\nconst VERSION = \"").unwrap();
+    assert!(rest.split_once("\";\n").is_some_and(|(version, _)| version.len() == 16), "{rest}");
+    let shell: BTreeMap<String, String> = serde_json::from_str(shell).unwrap();
+    for (file, tag) in &shell {
+        assert_eq!(service.get(file).await.headers()["etag"].to_str().unwrap(), tag, "{file}");
+    }
+    let html = service.get("/").await.text().await.unwrap();
+    let files = html
+        .split('"')
+        .filter(|part| part.starts_with('/') && [".js", ".css", ".svg"].iter().any(|it| part.ends_with(it)));
+    for file in files.chain(["/", "/manifest.webmanifest"]) {
+        assert!(shell.contains_key(file), "{file}");
+    }
+    assert!(!shell.contains_key("/worker.js"), "the browser itself keeps it");
     service.end().await;
 }
 

@@ -71,6 +71,85 @@ async fn the_api_documentation_works_without_inline_scripts() {
     visit.end().await;
 }
 
+in_both_browsers!(nothing_moves_while_the_page_loads, stays_in_place);
+
+/// Records in `moved` every visible element that is somewhere else after it has been at one place for two frames: the
+/// height of a card that is not drawn yet is an estimate for one. Counts frames in `looks`.
+const WATCH_PLACES: &str = "window.moved = [];
+    window.looks = 0;
+    const places = new Map();
+    const look = () => {
+        window.looks += 1;
+        for (const element of document.querySelectorAll('body *')) {
+            const { x, y, width, height } = element.getBoundingClientRect();
+            if (!width || !height || y >= innerHeight || y + height <= 0) {
+                places.delete(element);
+                continue;
+            }
+            const known = places.get(element);
+            const stays = known && Math.abs(x - known.x) <= 1 && Math.abs(y - known.y) <= 1;
+            if (known && !stays && known.frames > 1) {
+                moved.push(`${element.tagName} ${element.id} ${element.getAttribute('class')}: ${known.x}, ${known.y} to ${x}, ${y}`);
+            }
+            places.set(element, { x, y, frames: stays ? known.frames + 1 : 1 });
+        }
+        requestAnimationFrame(look);
+    };
+    look()";
+
+async fn stays_in_place(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
+    let page = &visit.page;
+    for (name, colours) in [("lake.jpg", LAKE), ("dusk.jpg", DUSK)] {
+        visit.service.store(name, &visit.picture(name, &colours)).await;
+    }
+    let picture = |name: &str| Some((format!("{name}.jpg"), &["Lake"][..]));
+    visit
+        .service
+        .seed(&[
+            Seed { title: "Unknown size", minutes_ago: 3, picture: picture("lake"), size: "", ..SEED },
+            Seed { title: "Words", minutes_ago: 2, ..SEED },
+            Seed { title: "Known size", minutes_ago: 1, picture: picture("dusk"), ..SEED },
+        ])
+        .await;
+    if page.is_chromium() {
+        let watch = "window.shifts = [];
+            new PerformanceObserver((list) => shifts.push(...list.getEntries().map((it) => it.value)))
+                .observe({ type: 'layout-shift', buffered: true })";
+        page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": watch })).await;
+    }
+    visit.size(1200, 2000).await;
+    for user in ["", "Ada"] {
+        if !user.is_empty() {
+            visit.open_as(user).await;
+        }
+        for part in ["GET /config", "GET /posts"] {
+            visit.front.answer(part, Answer::Wait);
+        }
+        page.open(&visit.front.url).await;
+        visit.until("the ghosts", "document.querySelector('#posts .ghost')").await;
+        page.script(WATCH_PLACES, json!([])).await;
+        visit.until("some frames", "looks > 3").await;
+        visit.front.pass("GET /config");
+        let is_known = if user.is_empty() { "#enter:not([hidden])" } else { "#me:not([hidden])" };
+        visit.until("the user", &format!("document.querySelector('{is_known}')")).await;
+        visit.front.pass("GET /posts");
+        visit.until("the pictures", "document.querySelectorAll('.picture.loaded').length === 2").await;
+        let frames = page.value("looks").await;
+        visit.until("some more frames", &format!("looks > {frames} + 3")).await;
+        assert_eq!(page.value("moved").await, json!([]), "{user}");
+        if page.is_chromium() {
+            let shifts: Vec<f64> = serde_json::from_value(page.value("shifts").await).unwrap();
+            assert!(shifts.iter().sum::<f64>() < 0.01, "{user}: {shifts:?}");
+        }
+    }
+
+    // The measure itself: what moves is found.
+    page.script("document.querySelector('#posts').style.paddingTop = '50px'", json!([])).await;
+    visit.until("a move", "moved.length").await;
+    visit.end().await;
+}
+
 /// Creates the posts in the screenshots: three people, four pictures of different shapes, and one post of words.
 async fn seed(visit: &Visit) {
     for (place, (user, title, body, minutes_ago, picture)) in [

@@ -154,6 +154,14 @@ async fn opens_pictures(browser: Browser) {
     // By swiping, and going back closes it.
     page.click(&format!("{tall} .picture")).await;
     visit.until("the picture", &shows("dusk.jpg")).await;
+    // The picture follows the finger, and slides back if the way was too short.
+    let watch = "window.ways = [];
+        const image = document.querySelector('#lightbox-image');
+        new MutationObserver(() => ways.push(image.style.translate)).observe(image, { attributeFilter: ['style'] })";
+    page.script(watch, json!([])).await;
+    swipe(page, -30, 0).await;
+    visit.until("its way", "ways.some((way) => way.startsWith('-30px')) && ways.at(-1) === ''").await;
+    visit.until("the same picture", &shows("dusk.jpg")).await;
     swipe(page, -200, 0).await;
     visit.until("the next picture", &shows("lake.jpg")).await;
     visit.back().await;

@@ -108,6 +108,15 @@ impl Visit {
         self.until("the form", "document.querySelector('#compose').open").await;
     }
 
+    /// Logs in on the way to the form for a new post.
+    pub async fn compose_as(&self, name: &str) {
+        self.page.click("#new").await;
+        self.until("the login", "document.querySelector('#login').open").await;
+        self.page.keys("#login-name", name).await;
+        self.page.click("#login-form [type=submit]").await;
+        self.until("the form", "document.querySelector('#compose').open").await;
+    }
+
     /// Writes a post with this title.
     pub async fn publish(&self, title: &str) {
         self.compose().await;
@@ -193,9 +202,18 @@ impl Visit {
 
     /// Writes a picture of 900 KB, which is incompressible.
     pub fn noise(&self) -> PathBuf {
+        self.noise_of("noise.png", 600, 500)
+    }
+
+    /// Writes a picture of 3.8 MB, which is more than the buffers of a connection hold, and which the page sends as it is.
+    pub fn large_noise(&self) -> PathBuf {
+        self.noise_of("large-noise.png", 1120, 1120)
+    }
+
+    fn noise_of(&self, name: &str, width: u32, height: u32) -> PathBuf {
         let mut dice = fastrand::Rng::with_seed(1);
-        let picture = image::RgbImage::from_fn(600, 500, |_, _| image::Rgb([0; 3].map(|_| dice.u8(..))));
-        let file = self.folder.path().join("noise.png");
+        let picture = image::RgbImage::from_fn(width, height, |_, _| image::Rgb([0; 3].map(|_| dice.u8(..))));
+        let file = self.folder.path().join(name);
         picture.save(&file).unwrap();
         file
     }

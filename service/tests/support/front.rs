@@ -1,14 +1,16 @@
 //! A proxy between a browser and the service: it records every request, and answers some in the service's place.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use poem::http::{HeaderName, StatusCode, header};
 use poem::{Body, IntoResponse, Request, Response};
 use serde_json::{Value, json};
 use service::Limits;
+use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 
-use crate::support::serve_app;
+use crate::support::{serve_app, serve_at};
 
 /// A proxy in front of one service. It forwards everything that it does not answer itself.
 pub struct Front {
@@ -46,7 +48,11 @@ impl Front {
             let state = shared.clone();
             async move { Ok::<_, poem::Error>(state.answer(request).await) }
         });
-        let url = serve_app(app, Limits::default()).await;
+        // With a small buffer: of a large upload that has to wait, only a part arrives.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let url = serve_at(socket.listen(1024).unwrap(), app, Limits::default());
         Front { url, state }
     }
 
@@ -72,7 +78,7 @@ impl State {
         self.rules.lock().unwrap()
     }
 
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, mut request: Request) -> Response {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let asked = format!("{} {path}", request.method());
         let condition = if request.headers().contains_key(header::IF_NONE_MATCH) { " if changed" } else { "" };
@@ -82,7 +88,11 @@ impl State {
             match self.rule_for(&asked) {
                 Some(Answer::Wait) => changed.await,
                 Some(Answer::Refuse(status)) => return refusal(status),
-                Some(Answer::Say(value) | Answer::SayOnce(value)) => return poem::web::Json(value).into_response(),
+                Some(Answer::Say(value) | Answer::SayOnce(value)) => {
+                    // All of it arrives, as it would at the service; a client may have given up.
+                    let _ = request.take_body().into_vec().await;
+                    return poem::web::Json(value).into_response();
+                }
                 None => return self.forward(request, &asked).await,
             }
         }

@@ -186,7 +186,11 @@ async fn start(shared: &SdkConfig, settings: &Settings, limits: Limits) -> Strin
 
 /// Serves an app, and returns its address.
 pub async fn serve_app(app: impl Endpoint + 'static, limits: Limits) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_at(TcpListener::bind("127.0.0.1:0").await.unwrap(), app, limits)
+}
+
+/// Serves an app to this listener, and returns its address.
+pub fn serve_at(listener: TcpListener, app: impl Endpoint + 'static, limits: Limits) -> String {
     let base = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { serve("test", listener, app, &limits, &Workers::here(), pending()).await });
     base

@@ -73,6 +73,8 @@ pages! {
         { listeners: aws_sdk_elasticloadbalancingv2::types::Listener, next_marker }
     aws_sdk_elasticloadbalancingv2::describe_load_balancers::DescribeLoadBalancersOutput
         { load_balancers: aws_sdk_elasticloadbalancingv2::types::LoadBalancer, next_marker }
+    aws_sdk_elasticloadbalancingv2::describe_rules::DescribeRulesOutput
+        { rules: aws_sdk_elasticloadbalancingv2::types::Rule, next_marker }
     aws_sdk_elasticloadbalancingv2::describe_target_groups::DescribeTargetGroupsOutput
         { target_groups: aws_sdk_elasticloadbalancingv2::types::TargetGroup, next_marker }
     aws_sdk_iam::list_attached_role_policies::ListAttachedRolePoliciesOutput

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 use url::Url;
 
 use super::Trouble;
+use crate::machine::platform::HOME_VARIABLES;
 
 /// The `AWS_…` variables, and the few others that determine credentials.
 ///
@@ -15,7 +16,7 @@ use super::Trouble;
 pub struct Environment(BTreeMap<String, String>);
 
 /// The other variables that count.
-const OTHERS: &[&str] = &["HOME", "SECRET_ACCESS_KEY", "SSL_CERT_FILE"];
+const OTHERS: &[&str] = &["SECRET_ACCESS_KEY", "SSL_CERT_FILE"];
 
 /// The values that a setting accepts. In a profile it has the same name in lower case, without `aws_`, unless stated
 /// otherwise.
@@ -91,7 +92,8 @@ impl Environment {
     fn new(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Environment, Trouble> {
         let named = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let mut all = BTreeMap::new();
-        for (name, value) in named.filter(|(name, _)| name.starts_with("AWS_") || OTHERS.contains(&&**name)) {
+        let counts = |name: &str| name.starts_with("AWS_") || OTHERS.contains(&name) || HOME_VARIABLES.contains(&name);
+        for (name, value) in named.filter(|(name, _)| counts(name)) {
             let value = value.into_string().map_err(|_| {
                 Trouble::setting(format!("{name} is not UTF-8"), format!("set {name} again, or unset it"))
             })?;
@@ -120,9 +122,9 @@ impl Environment {
         }
     }
 
-    /// The home directory.
+    /// The home directory, found as the SDK finds it.
     pub fn home(&self) -> Option<PathBuf> {
-        self.get("HOME").map(PathBuf::from)
+        HOME_VARIABLES.iter().find_map(|name| self.get(name)).map(PathBuf::from)
     }
 
     fn check(&self) -> Result<(), Trouble> {
@@ -228,6 +230,17 @@ mod tests {
             let trouble = Environment::with(&[(name, value)]).unwrap_err();
             assert_eq!(trouble.what, format!("{name} cannot be {value:?}"));
             assert!(trouble.remedy.contains(name) && trouble.remedy.ends_with("unset it"), "{}", trouble.remedy);
+        }
+    }
+
+    #[test]
+    fn the_first_variable_that_is_set_names_the_home_directory() {
+        let home = |variables: &[(&str, &str)]| Environment::with(variables).unwrap().home();
+        assert_eq!(home(&[]), None);
+        for (at, name) in HOME_VARIABLES.iter().enumerate() {
+            let blank = HOME_VARIABLES[..at].iter().map(|before| (*before, " "));
+            let set: Vec<(&str, &str)> = blank.chain([(*name, "/home/ada")]).collect();
+            assert_eq!(home(&set), Some("/home/ada".into()), "{name}");
         }
     }
 

@@ -127,18 +127,19 @@ pub(super) async fn read(aws: &Aws, names: &ServiceNames) -> ServiceStatus {
     let host = host.filter(|host| !host.is_empty());
     let zones = wiring.as_ref().map_or(0, |it| it.zones);
     let internal = wiring.as_ref().filter(|it| !it.host.is_empty()).map(|it| it.is_internal);
-    let exists = host.is_some() || group.iter().flatten().next().is_some();
+    let exists = (host.is_some() && names.behind.is_none()) || group.iter().flatten().next().is_some();
     let downtime = group.iter().flatten().map(|group| group.downtime.clone()).next().unwrap_or_default();
     let (has_group, has_targets, has_wiring) = (group.is_some(), targets.is_some(), wiring.is_some());
     let evidence = Evidence { group, launches, wiring, targets: targets.unwrap_or_default(), ..Evidence::default() };
     let healthy = (has_group && has_targets && has_wiring).then(|| evidence.is_up());
     let newest = evidence.launches.first().and_then(|launch| launch.failure.clone());
     let ended = downtime.has_ended();
-    let address = match (&host, names.domain.as_ref().filter(|_| is_https)) {
+    let front = match (&host, names.domain.as_ref().filter(|_| is_https)) {
         (Some(_), Some(domain)) => Some(https_url(domain, aws.front_port(&names.balancer, HTTPS_PORT).await)),
         (Some(host), None) => Some(url(host, port)),
         (None, _) => None,
     };
+    let address = front.map(|front| names.behind.as_ref().map_or(front.clone(), |behind| behind.url(&front)));
     ServiceStatus {
         name: names.service.clone(),
         // Neither healthy nor unhealthy: it is off.

@@ -1,5 +1,8 @@
 //! Diagnosis of functions.
 
+mod invocations;
+mod signs;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_lambda::types::{LastUpdateStatus, State};
@@ -20,6 +23,9 @@ use crate::{
     engine::Fault,
     output::counted::counted,
 };
+
+use invocations::{Event, Invocation, failed_lines, invocations};
+use signs::SIGNS;
 
 /// A function and the names of its resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,138 +207,12 @@ async fn silent(aws: &Aws, names: &FunctionNames) -> Result<Vec<String>, Fault> 
     Ok(silent)
 }
 
-/// A line of a log, with its time in milliseconds since 1970.
-type Event = (i64, String);
-
 /// The last lines of the newest streams, each oldest first.
 async fn lines(aws: &Aws, names: &FunctionNames) -> Result<Vec<Vec<Event>>, Fault> {
     let streams = service_log::streams(aws, &names.log_group).await?.into_iter();
     let events = streams.map(|stream| async move { service_log::events(aws, &names.log_group, &stream).await });
     try_join_all(events).await
 }
-
-/// One invocation, or what is left of one.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Invocation {
-    /// Its request id; empty for lines outside an invocation.
-    id: String,
-    /// The time of its last line.
-    at_ms: i64,
-    lines: Vec<String>,
-    /// Whether Lambda has reported its end.
-    is_over: bool,
-}
-
-impl Invocation {
-    fn add(&mut self, (at_ms, text): &Event) {
-        self.at_ms = self.at_ms.max(*at_ms);
-        self.is_over |= text.starts_with("REPORT RequestId: ");
-        self.lines.push(text.clone());
-    }
-
-    /// The line of the log with the reason for the failure.
-    fn sign(&self) -> Option<(&'static Sign, &str)> {
-        SIGNS.iter().find_map(|sign| Some((sign, self.lines.iter().rev().find(|line| sign.is_in(line))?.as_str())))
-    }
-}
-
-/// The invocations in the lines of a stream. A stream has one after the other; how a process ended is logged after the end
-/// of its invocation, with the request id (docs/aws.md §7.6).
-fn invocations(events: &[Event]) -> Vec<Invocation> {
-    let mut all: Vec<Invocation> = Vec::new();
-    let mut outside = Invocation::default();
-    for event in events {
-        let (_, text) = event;
-        if let Some(start) = text.strip_prefix("START RequestId: ") {
-            // The lines of a process that starts belong to the invocation that it starts for.
-            let mut invocation = std::mem::take(&mut outside);
-            invocation.id = start.split_whitespace().next().unwrap_or_default().to_owned();
-            invocation.add(event);
-            all.push(invocation);
-            continue;
-        }
-        let named = all.iter().rposition(|it| !it.id.is_empty() && text.contains(&it.id));
-        let open = all.len().checked_sub(1).filter(|last| !all[*last].is_over);
-        match named.or(open) {
-            Some(at) => all[at].add(event),
-            None => outside.add(event),
-        }
-    }
-    all.extend(Some(outside).filter(|it| !it.lines.is_empty()));
-    all
-}
-
-/// The lines since this time of the invocations after the last one that succeeded, invocation after invocation.
-fn failed_lines(streams: &[Vec<Event>], since_ms: i64) -> Vec<String> {
-    let recent = |events: &Vec<Event>| -> Vec<Event> {
-        events.iter().filter(|(at_ms, _)| *at_ms >= since_ms).cloned().collect()
-    };
-    let mut all: Vec<Invocation> = streams.iter().flat_map(|events| invocations(&recent(events))).collect();
-    all.sort_by_key(|it| it.at_ms);
-    let succeeded = all.iter().rposition(|it| it.is_over && it.sign().is_none());
-    all.into_iter().skip(succeeded.map_or(0, |at| at + 1)).flat_map(|it| it.lines).collect()
-}
-
-/// Words in a log, with their meaning, the remedy, and the field that decides it.
-struct Sign {
-    cause: &'static str,
-    words: &'static [&'static str],
-    says: &'static str,
-    remedy: &'static str,
-    field: &'static str,
-}
-
-impl Sign {
-    fn is_in(&self, line: &str) -> bool {
-        self.words.iter().any(|word| line.contains(word))
-    }
-}
-
-/// The first row that matches a line of the newest invocation with any counts.
-const SIGNS: &[Sign] = &[
-    Sign {
-        cause: "function-memory",
-        words: &["Runtime.OutOfMemory", "signal: killed", "memory allocation of"],
-        says: "it needs more memory than it has",
-        remedy: "raise `memory_mb`",
-        field: "memory_mb",
-    },
-    Sign {
-        cause: "function-timeout",
-        words: &["Task timed out", "Status: timeout"],
-        says: "it exceeds its time limit",
-        remedy: "raise `timeout_s`, or make it do less per invocation",
-        field: "timeout_s",
-    },
-    Sign {
-        cause: "rekognition",
-        words: &["rekognition:DetectLabels", "DetectLabels", "InvalidImageFormat", "ImageTooLarge"],
-        says: "Rekognition refused a call",
-        remedy: "set `uses: { rekognition: true }`, and upload JPEG or PNG only",
-        field: "uses.rekognition",
-    },
-    Sign {
-        cause: "function-denied",
-        words: &["is not authorized to perform", "AccessDenied"],
-        says: "it lacks a permission",
-        remedy: "add what it uses to `uses`, and run `up`",
-        field: "uses",
-    },
-    Sign {
-        cause: "function-crash",
-        words: &["Runtime.ExitError", "Runtime.InvalidEntrypoint", "Runtime exited", "panicked at"],
-        says: "it exits",
-        remedy: "correct the function, and run `up`",
-        field: "package",
-    },
-    Sign {
-        cause: "function-error",
-        words: &["\"level\":\"ERROR\"", "errorMessage", "[ERROR]"],
-        says: "it fails",
-        remedy: "correct the function, and run `up`",
-        field: "package",
-    },
-];
 
 /// Returns the newest line of the log that reports an error.
 pub fn last_error(it: &FunctionEvidence) -> Option<&str> {
@@ -491,6 +371,30 @@ mod tests {
         check(log("not authorized to perform: rekognition:DetectLabels"), "rekognition", "Rekognition refused");
         check(log("x is not authorized to perform: dynamodb:PutItem on y"), "function-denied", "dynamodb:PutItem");
         check(log("Runtime.ExitError"), "function-crash", "it exits");
+        let import = "[ERROR] Runtime.ImportModuleError: Unable to import module 'app': No module named 'PIL'";
+        check(log(import), "function-import", "cannot import a module: [ERROR] Runtime.ImportModuleError: Unable");
+        let reported = "REPORT RequestId: 1 Status: error Error Type: Runtime.ImportModuleError";
+        let both = FunctionEvidence { lines: vec![import.into(), reported.into()], ..Default::default() };
+        check(both, "function-import", "No module named 'PIL'");
+        let handler = "[ERROR] Runtime.HandlerNotFound: Handler 'handler' missing on module 'app'";
+        check(log(handler), "function-handler", "Handler 'handler' missing");
+        check(
+            log("[ERROR] Runtime.UserCodeSyntaxError: Syntax error in module 'app'"),
+            "function-syntax",
+            "syntax error",
+        );
+        let import = "[ERROR] Runtime.ImportModuleError: Unable to import module 'app': No module named 'PIL'";
+        check(log(import), "function-import", "cannot import a module: [ERROR] Runtime.ImportModuleError: Unable");
+        let reported = "REPORT RequestId: 1 Status: error Error Type: Runtime.ImportModuleError";
+        let both = FunctionEvidence { lines: vec![import.into(), reported.into()], ..Default::default() };
+        check(both, "function-import", "No module named 'PIL'");
+        let handler = "[ERROR] Runtime.HandlerNotFound: Handler 'handler' missing on module 'app'";
+        check(log(handler), "function-handler", "Handler 'handler' missing");
+        check(
+            log("[ERROR] Runtime.UserCodeSyntaxError: Syntax error in module 'app'"),
+            "function-syntax",
+            "syntax error",
+        );
         check(
             FunctionEvidence { unpermitted: vec!["b".into()], ..Default::default() },
             "function-permission",

@@ -1,10 +1,13 @@
 //! Buckets.
 
-use super::{Reader, values::usual_text};
+use super::{Fields, Reader, values::usual_text};
 use crate::config::{
     Bucket, Cors, Lifecycle, Place, Upload,
     tree::{Located, Node},
 };
+
+/// The namespaces of names of buckets; the first is the default.
+pub const NAMESPACES: &[&str] = &["global", "account-regional"];
 
 /// The methods that a CORS rule may allow.
 pub const METHODS: &[&str] = &["GET", "HEAD", "PUT", "POST", "DELETE"];
@@ -24,7 +27,13 @@ impl Reader<'_> {
             protect: self.boolean(&fields, "protect"),
             versioning: self.boolean(&fields, "versioning"),
             lifecycle: lifecycle.unwrap_or_default(),
+            key: self.encryption_key(&fields, "key"),
+            is_account_regional: self.is_account_regional(&fields),
         })
+    }
+
+    fn is_account_regional(&mut self, fields: &Fields<'_>) -> bool {
+        self.one_of(fields, "namespace", NAMESPACES) != NAMESPACES[0]
     }
 
     fn lifecycle(&mut self, path: &str, value: &Located) -> Option<Lifecycle> {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::{Fields, Reader, breaks_a_line};
 use crate::{
     config::{
-        Access, Commands, Destination, Folder, Function, Name, Program, REFERENCES, RETENTIONS, Uses,
+        Access, Commands, Destination, Folder, Function, Managed, Name, Program, REFERENCES, RETENTIONS, RUNTIMES,
+        Runtime, Uses,
         tree::{Located, Node},
     },
     package::Architecture,
@@ -82,13 +83,16 @@ impl Reader<'_> {
     pub(super) fn function(&mut self, path: &str, value: &Located) -> Option<Function> {
         let fields = self.fields(path, value)?;
         Some(Function {
-            program: self.program(&fields),
+            program: self.function_program(&fields),
             architecture: self.architecture(&fields),
             memory_mb: self.number(&fields, "memory_mb"),
             timeout_s: self.number(&fields, "timeout_s"),
             concurrency: self.optional_number(&fields, "concurrency"),
             on_failure: self.destination(&fields),
+            tracing: self.boolean(&fields, "tracing"),
+            key: self.encryption_key_arn(&fields, "key"),
             log_retention_days: self.retention(&fields),
+            log_key: self.encryption_key_arn(&fields, "log_key"),
             variables: self.environment(&fields, reserved_by_lambda),
             uses: self.uses(&fields),
         })
@@ -127,6 +131,58 @@ impl Reader<'_> {
                 nothing
             }
         }
+    }
+
+    /// The program of a function, which may be a folder that a runtime of Lambda runs.
+    fn function_program(&mut self, fields: &Fields<'_>) -> Program {
+        const KINDS: &str =
+            "a Cargo package with `package`, a finished program with `binary`, or a folder with `files`";
+        let others = ["package", "binary"].into_iter().filter(|key| fields.get(key).is_some()).count();
+        if fields.get("files").is_some() {
+            if others > 0 {
+                self.problem(fields.place, format!("{} has two programs", fields.path), format!("name either {KINDS}"));
+            }
+            return self.managed(fields).map_or(Program::Package(String::new()), Program::Managed);
+        }
+        for key in ["runtime", "handler"].into_iter().filter(|key| fields.get(key).is_some()) {
+            let help = "name the folder with the code with `files`, or leave it out: `package` and `binary` are programs of \
+                        their own, which need none";
+            self.problem(self.place(fields, key), format!("`{key}` has no effect without `files`"), help);
+        }
+        if others == 0 {
+            self.problem(fields.place, format!("{} has no program", fields.path), format!("name {KINDS}"));
+            return Program::Package(String::new());
+        }
+        self.program(fields)
+    }
+
+    fn managed(&mut self, fields: &Fields<'_>) -> Option<Managed> {
+        let path = self.optional_text(fields, "files").unwrap_or_default();
+        if path.is_empty() {
+            let help = "name the folder with the code";
+            self.problem(self.place(fields, "files"), "`files` is not the path of a folder", help);
+        }
+        for (key, help) in [
+            ("runtime", format!("add `runtime`: one of {}", RUNTIMES.join(", "))),
+            ("handler", "add `handler`: the file and the function in it that Lambda calls, such as app.handler".into()),
+        ] {
+            if fields.get(key).is_none() {
+                self.problem(fields.place, format!("`{key}` is missing in {}", fields.path), help);
+            }
+        }
+        let (runtime, handler) = (self.runtime(fields), self.optional_text(fields, "handler")?);
+        let runtime = runtime?;
+        let said = format!("{handler:?} is not a handler of {runtime}");
+        let handler = self.understood(fields, "handler", &said, runtime.handler(&handler).map_err(str::to_owned))?;
+        Some(Managed { path: path.into(), runtime, handler })
+    }
+
+    fn runtime(&mut self, fields: &Fields<'_>) -> Option<Runtime> {
+        fields.get("runtime")?;
+        // What is wrong is read as the first one.
+        let before = self.problems.len();
+        let runtime = self.one_of(fields, "runtime", RUNTIMES);
+        (self.problems.len() == before).then(|| Runtime::named(runtime))
     }
 
     /// The program of a service, which may be a folder.

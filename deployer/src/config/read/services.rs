@@ -3,7 +3,7 @@
 use super::{Fields, Reader, programs::reserved_by_us, values::usual, values::usual_text};
 use crate::{
     config::{
-        Balancer, Cidr, HealthCheck, InstanceType, Instances, Place, Port, Service,
+        Balancer, Behind, Cidr, HealthCheck, InstanceType, Instances, Place, Port, Service, behind,
         tree::{Located, Node},
     },
     package::Architecture,
@@ -73,6 +73,37 @@ fn is_certificate(text: &str) -> bool {
     }
 }
 
+/// Checks the path of a listener rule (docs/aws.md §9.10).
+///
+/// Errors: the remedy.
+fn check_path_pattern(path: &str) -> Result<(), &'static str> {
+    let is_known = |c: char| c.is_ascii_alphanumeric() || behind::IN_PATHS.contains(c);
+    match () {
+        () if !path.starts_with('/') => Err("paths begin with a slash, like /api/*"),
+        () if path.len() > behind::LONGEST => Err("a listener rule takes paths of at most 128 characters"),
+        () if !path.chars().all(is_known) => Err("use letters, digits, the wildcards * and ?, and _-.$/~\"'@:+&"),
+        () => Ok(()),
+    }
+}
+
+/// Checks the host of a listener rule.
+///
+/// Errors: the remedy.
+fn check_host_pattern(host: &str) -> Result<(), &'static str> {
+    let is_known = |c: char| c.is_ascii_alphanumeric() || behind::IN_HOSTS.contains(c);
+    let is_last =
+        |last: &str| !last.is_empty() && last.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '*' | '?'));
+    match () {
+        () if host.contains("://") || host.contains('/') => Err("write the name alone, such as api.example.org"),
+        () if host.len() > behind::LONGEST => Err("a listener rule takes hosts of at most 128 characters"),
+        () if !host.chars().all(is_known) => Err("use letters, digits, hyphens, dots and the wildcards * and ?"),
+        () if !host.rsplit_once('.').is_some_and(|(_, last)| is_last(last)) => {
+            Err("a name with a dot and only letters after the last one, such as api.example.org")
+        }
+        () => Ok(()),
+    }
+}
+
 impl Reader<'_> {
     pub(super) fn service(&mut self, path: &str, value: &Located) -> Option<Service> {
         let fields = self.fields(path, value)?;
@@ -89,14 +120,17 @@ impl Reader<'_> {
             is_direct,
             health_check: self.health_check(&fields),
             load_balancer: self.load_balancer(&fields),
+            behind: self.behind(&fields),
             access_logs: self.boolean(&fields, "access_logs"),
             domain: self.domain(&fields),
             certificate: self.certificate(&fields),
             image: self.image(&fields),
             disk_gb: self.number(&fields, "disk_gb"),
+            key: self.encryption_key(&fields, "key"),
             grace_period_s: self.number(&fields, "grace_period_s"),
             bake_minutes: self.minutes(&fields, "bake").or(is_direct.then_some(0)),
             log_retention_days: self.retention(&fields),
+            log_key: self.encryption_key_arn(&fields, "log_key"),
             variables: self.environment(&fields, reserved_by_us),
             uses: self.uses(&fields),
         })
@@ -151,6 +185,35 @@ impl Reader<'_> {
                 self.understood(fields, "instance_type", &message, text.parse())
             })
             .unwrap_or(InstanceType { name: String::new(), architecture: Architecture::X86_64 })
+    }
+
+    pub(super) fn behind(&mut self, service: &Fields<'_>) -> Option<Behind> {
+        let fields = self.fields(&service.path("behind"), service.get("behind")?)?;
+        let front = self.parsed(&fields, "service", "the name of a service");
+        let path = self.optional_text(&fields, "path");
+        // Compared without case (docs/aws.md §9.10).
+        let host = self.optional_text(&fields, "host").map(|host| host.to_ascii_lowercase());
+        if path.is_none() && host.is_none() {
+            let help = "add the `path` of its requests, such as /api/*, or their `host`";
+            self.problem(fields.place, "`behind` needs a path or a host", help);
+        }
+        for (key, pattern, check) in [
+            ("path", &path, check_path_pattern as fn(&str) -> Result<(), &'static str>),
+            ("host", &host, check_host_pattern),
+        ] {
+            if let Some(pattern) = pattern
+                && let Err(help) = check(pattern)
+            {
+                let place = self.place(&fields, key);
+                self.problem(place, format!("{pattern:?} is not a {key} of a listener rule"), help);
+            }
+        }
+        let texts = [&path, &host].into_iter().flatten().flat_map(|text| text.chars());
+        if texts.filter(|c| behind::WILDCARDS.contains(c)).count() > behind::MOST_WILDCARDS {
+            let help = format!("use at most {} in path and host together", behind::MOST_WILDCARDS);
+            self.problem(fields.place, "more wildcards than a listener rule takes", help);
+        }
+        Some(Behind { service: front?, path, host })
     }
 
     pub(super) fn image(&mut self, fields: &Fields<'_>) -> Option<String> {
@@ -314,6 +377,29 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(check_domain(domain).is_ok(), taken, "{domain}");
+        }
+    }
+
+    #[test]
+    fn only_paths_and_hosts_of_listener_rules_are_taken() {
+        let long = format!("/{}", "a".repeat(128));
+        for (path, taken) in
+            [("/api/*", true), ("/", true), ("api", false), ("/a b", false), ("/ä", false), (&long, false)]
+        {
+            assert_eq!(check_path_pattern(path).is_ok(), taken, "{path}");
+        }
+        for (host, taken) in [
+            ("api.example.org", true),
+            ("*.example.org", true),
+            ("api.example.*", true),
+            ("localhost", false),
+            ("127.0.0.1", false),
+            ("http://api.example.org", false),
+            ("api.example.org:80", false),
+            ("api.", false),
+            ("", false),
+        ] {
+            assert_eq!(check_host_pattern(host).is_ok(), taken, "{host}");
         }
     }
 

@@ -66,6 +66,7 @@ impl Reader<'_> {
             point_in_time_recovery: self.boolean(&fields, "point_in_time_recovery"),
             time_to_live: self.time_to_live(&fields),
             stream: self.stream(&fields),
+            key: self.encryption_key_arn(&fields, "key"),
         };
         self.check_key_types(&fields, &table);
         Some(table)

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::{Fields, Reader};
 use crate::config::{
-    Place, Port, Problem,
+    EncryptionKey, Place, Port, Problem,
     error::did_you_mean,
     fields::{self, Field, Takes, fits},
     tree::{Located, Node},
@@ -54,6 +54,7 @@ const SHAPES: &[(&str, &str, &str)] = &[
     ("services.*", "*: { package: $, instance_type: t3.micro }", "service"),
     ("services.*.instances", "instances: { min: 1, max: $ }", "4"),
     ("services.*.health_check", "health_check: { path: /health }", ""),
+    ("services.*.behind", "behind: { service: $, path: /api/* }", "web"),
     ("services.*.load_balancer", "load_balancer: { port: $ }", "80"),
     ("*.environment", "environment: { NAME: value }", ""),
     ("*.uses", "uses: { buckets: { $: read_write } }", "images"),
@@ -193,6 +194,25 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// A key of KMS, by its ARN or alias.
+    pub(super) fn encryption_key(&mut self, fields: &Fields<'_>, key: &str) -> Option<EncryptionKey> {
+        let text = self.optional_text(fields, key)?;
+        self.understood(fields, key, &format!("`{key}` cannot be {text:?}"), text.parse())
+    }
+
+    /// A key of KMS where AWS returns its ARN, however it was named: an alias could not be compared.
+    pub(super) fn encryption_key_arn(&mut self, fields: &Fields<'_>, key: &str) -> Option<EncryptionKey> {
+        let found = self.encryption_key(fields, key)?;
+        if found.is_alias() {
+            let help = format!(
+                "AWS keeps the ARN of the key here, and not its alias: `aws kms describe-key --key-id {found}` shows it"
+            );
+            self.problem(self.place(fields, key), format!("`{key}` names an alias"), help);
+            return None;
+        }
+        Some(found)
     }
 
     pub(super) fn parsed<T: FromStr<Err = String>>(

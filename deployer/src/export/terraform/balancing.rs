@@ -1,4 +1,6 @@
-//! Load balancers with their listeners and target groups, and the alarms that watch them.
+//! Load balancers with their listeners, rules and target groups, and the alarms that watch them.
+
+use std::collections::BTreeSet;
 
 use super::{
     Sheet, Terraform,
@@ -14,6 +16,8 @@ use crate::{
         default_action::DefaultAction,
         listener::Listener,
         load_balancer::LoadBalancer,
+        rule::Rule,
+        rule_action::RuleAction,
         target_group::TargetGroup,
     },
 };
@@ -69,6 +73,7 @@ impl Terraform for TargetGroup {
             .block("health_check", health_check);
         let address = sheet.add("aws_lb_target_group", &live.output.arn, body);
         sheet.know(&live.output.arn, format!("{address}.arn"));
+        sheet.know(alarm::dimension_of_targets(&live.output.arn), format!("{address}.arn_suffix"));
         Ok(())
     }
 }
@@ -89,7 +94,8 @@ impl Terraform for Listener {
             .set_some("certificate_arn", settings.certificate.as_deref().map(link))
             .set("tags", sheet.tags())
             .blocks("default_action", actions);
-        sheet.add("aws_lb_listener", &live.output.arn, body);
+        let address = sheet.add("aws_lb_listener", &live.output.arn, body);
+        sheet.know(&live.output.arn, format!("{address}.arn"));
         Ok(())
     }
 }
@@ -115,6 +121,35 @@ impl Terraform for DefaultAction {
     }
 }
 
+impl Terraform for Rule {
+    /// With its action, which is a resource of its own for the deployer.
+    async fn write(&self, live: &Live<Self>, _: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
+        let settings = &live.settings;
+        let body = Body::new()
+            .set("listener_arn", link(&self.listener))
+            .int("priority", settings.priority)
+            .set("tags", sheet.tags())
+            .blocks("action", live.output.forwards.keys().map(|arn| forward(arn)))
+            .blocks("condition", condition("host_header", &settings.hosts))
+            .blocks("condition", condition("path_pattern", &settings.paths));
+        sheet.add("aws_lb_listener_rule", &live.output.arn, body);
+        Ok(())
+    }
+}
+
+/// A condition with these patterns, if there are any.
+fn condition(field: &str, patterns: &BTreeSet<String>) -> Option<Body> {
+    let values = || Body::new().set("values", Expr::List(patterns.iter().map(Expr::text).collect()));
+    (!patterns.is_empty()).then(|| Body::new().block(field, values()))
+}
+
+impl Terraform for RuleAction {
+    /// Part of its rule.
+    async fn write(&self, _: &Live<Self>, _: &Aws, _: &mut Sheet) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
 impl Terraform for Alarm {
     async fn write(&self, live: &Live<Self>, _: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
         let settings = &live.settings;
@@ -129,16 +164,18 @@ impl Terraform for Alarm {
             .text("treat_missing_data", &settings.missing_data)
             .set("tags", sheet.tags())
             .block("metric_query", share.flag("return_data", true))
-            .block("metric_query", count(alarm::ERRORS_ID, &settings.errors, &settings.load_balancer))
-            .block("metric_query", count(alarm::REQUESTS_ID, alarm::REQUESTS, &settings.load_balancer));
+            .block("metric_query", count(alarm::ERRORS_ID, &settings.errors, settings))
+            .block("metric_query", count(alarm::REQUESTS_ID, alarm::REQUESTS, settings));
         sheet.add("aws_cloudwatch_metric_alarm", &self.name, body);
         Ok(())
     }
 }
 
-/// The sum of a metric of a load balancer.
-fn count(id: &str, metric: &str, load_balancer: &str) -> Body {
-    let dimensions = Expr::Map(vec![("LoadBalancer".into(), link(load_balancer))]);
+/// The sum of a metric of what an alarm watches.
+fn count(id: &str, metric: &str, watched: &alarm::Settings) -> Body {
+    let load_balancer = (alarm::LOAD_BALANCER.to_owned(), link(&watched.load_balancer));
+    let target_group = watched.target_group.as_deref().map(|group| (alarm::TARGET_GROUP.to_owned(), link(group)));
+    let dimensions = Expr::Map([load_balancer].into_iter().chain(target_group).collect());
     let metric = Body::new()
         .text("namespace", alarm::NAMESPACE)
         .text("metric_name", metric)

@@ -43,11 +43,13 @@ impl Terraform for Function {
             .set("architectures", Expr::List(vec![Expr::text(&settings.architecture)]))
             .set("memory_size", memory)
             .set("timeout", timeout)
+            .set_some("kms_key_arn", settings.key.as_ref().map(Expr::text))
             .set_some("reserved_concurrent_executions", settings.concurrency.map(Expr::int))
             .set("filename", zip.clone())
             .set("source_code_hash", Expr::Call("filebase64sha256", Box::new(zip)))
             .set("tags", sheet.tags())
             .blocks("environment", (!variables.is_empty()).then_some(environment))
+            .blocks("tracing_config", settings.tracing.then(|| Body::new().text("mode", "Active")))
             .block("logging_config", logging)
             .ignoring(PROGRAM, &["filename", "publish", "source_code_hash"]);
         let address = sheet.add("aws_lambda_function", &self.name, body);
@@ -84,7 +86,8 @@ impl Terraform for LogGroup {
     async fn write(&self, live: &Live<Self>, aws: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
         let days = live.settings.retention_days;
         let days = days.map(|days| sheet.setting("log_retention_days", "number", Expr::int(days)));
-        let body = Body::new().text("name", &self.name).set_some("retention_in_days", days).set("tags", sheet.tags());
+        let body = Body::new().text("name", &self.name).set_some("retention_in_days", days);
+        let body = body.set_some("kms_key_id", live.settings.key.as_ref().map(Expr::text)).set("tags", sheet.tags());
         let body = body.ignoring(super::TERRAFORMS_OWN, &["skip_destroy"]);
         let address = sheet.add("aws_cloudwatch_log_group", &self.name, body);
         sheet.know_as("log group", &self.name, format!("{address}.name"));

@@ -75,6 +75,7 @@ impl Terraform for LaunchTemplate {
             .set("volume_size", gb)
             .text("volume_type", &settings.disk.volume_type)
             .text("encrypted", &settings.disk.encrypted.to_string())
+            .set_some("kms_key_id", settings.disk.key.as_ref().map(Expr::text))
             .text("delete_on_termination", &settings.disk.ends_with_instance.to_string());
         let metadata = Body::new()
             .text("http_endpoint", &settings.metadata_endpoint)

@@ -13,7 +13,7 @@ use crate::{
     engine::{Fault, Live},
     kinds::{
         artifact::Artifact,
-        bucket::{Bucket, CorsRule, Settings as BucketSettings},
+        bucket::{Bucket, CorsRule, Settings as BucketSettings, is_account_regional},
         notification::{Notification, Upload},
         permissions::Permissions,
         table::{Index, Settings as TableSettings, Table},
@@ -32,6 +32,9 @@ impl Terraform for Bucket {
             let bucket = Body::new().set("bucket", link(&self.name));
             sheet.add(kind, &self.name, bucket.with(body));
         }
+        if is_account_regional(&self.name) {
+            sheet.leave_out(format!("the namespace of the bucket {}, which counts when one is created", self.name));
+        }
         if self.has_rules_of_others(aws).await? {
             sheet.leave_out(format!("the lifecycle rules of others of the bucket {}", self.name));
         }
@@ -42,7 +45,10 @@ impl Terraform for Bucket {
 /// The settings of a bucket that are resources of their own, without the argument that names the bucket.
 fn parts(settings: &BucketSettings, policy: Option<&Value>) -> Vec<(&'static str, Body)> {
     let encryption = Body::new().text("sse_algorithm", &settings.encryption);
-    let encryption = Body::new().block("apply_server_side_encryption_by_default", encryption);
+    let encryption = encryption.set_some("kms_master_key_id", settings.key.as_ref().map(Expr::text));
+    let encryption = Body::new()
+        .set_some("bucket_key_enabled", settings.bucket_key.then_some(Expr::Bool(true)))
+        .block("apply_server_side_encryption_by_default", encryption);
     let ownership = Body::new().text("object_ownership", &settings.ownership);
     let blocked = settings.public_access_blocked;
     let access = Body::new()
@@ -174,6 +180,7 @@ impl Terraform for Table {
         let recovery = sheet.setting("point_in_time_recovery", "bool", Expr::Bool(settings.point_in_time_recovery));
         let key = |key: &String| Expr::text(TableSettings::attribute_of(key));
         let ends = |attribute: &String| Body::new().text("attribute_name", attribute).flag("enabled", true);
+        let encryption = |key: &String| Body::new().flag("enabled", true).text("kms_key_arn", key);
         let body = Body::new()
             .text("name", &self.name)
             .text("billing_mode", &settings.billing)
@@ -187,6 +194,7 @@ impl Terraform for Table {
             .blocks("local_secondary_index", settings.local_indexes.iter().map(|(name, index)| local(name, index)))
             .blocks("global_secondary_index", settings.indexes.iter().map(|(name, index)| global(name, index)))
             .blocks("ttl", settings.time_to_live.iter().map(ends))
+            .blocks("server_side_encryption", settings.key.as_ref().map(encryption))
             .block("point_in_time_recovery", Body::new().set("enabled", recovery));
         let address = sheet.add("aws_dynamodb_table", &self.name, body);
         sheet.know(&self.name, format!("{address}.name"));

@@ -35,6 +35,10 @@ pub fn host() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok())
 }
 
+/// Does nothing: a process may have enough open files.
+#[cfg(feature = "local")]
+pub fn allow_open_files() {}
+
 /// Whether the process is a zombie.
 #[cfg(feature = "local")]
 pub(super) fn is_defunct(pid: i32) -> bool {

@@ -27,6 +27,23 @@ pub fn host() -> Option<String> {
     name.and_then(|output| String::from_utf8(output.stdout).ok()).or_else(|| std::env::var("HOSTNAME").ok())
 }
 
+/// The number of files that a process on Linux may have open unless it asks for more (`DefaultLimitNOFILE=` of systemd).
+#[cfg(feature = "local")]
+const OPEN_FILES: u64 = 1024;
+
+/// Allows this process, and those that it starts, as many open files as on Linux: in a terminal of macOS they are 256, and
+/// every connection is one.
+#[cfg(feature = "local")]
+pub fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < OPEN_FILES) {
+        let allowed = maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+        // With the old limit it serves fewer connections at once.
+        setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), maximum }).ok();
+    }
+}
+
 /// Whether the process is a zombie: the local AWS has no parent that could leave it as one.
 #[cfg(feature = "local")]
 pub(super) fn is_defunct(_pid: i32) -> bool {

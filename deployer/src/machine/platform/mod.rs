@@ -6,6 +6,7 @@
 //! | `--local` | yes | yes | in the Windows Subsystem for Linux |
 //! | lease of a killed run on the same machine | ended at once | expires within a minute | expires within a minute |
 //! | signals that stop a run | SIGINT, SIGTERM | SIGINT, SIGTERM | Ctrl-C, Ctrl-Break, closing the window |
+//! | `~` | `HOME` | `HOME` | `HOME`, or else `USERPROFILE` |
 //! | FIFOs, devices and sockets in place of files | named | named | refused |
 
 #[cfg(target_os = "linux")]

@@ -8,6 +8,13 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// The variables that name the home directory; the first one that is set counts.
+pub const HOME_VARIABLES: &[&str] = &["HOME"];
+
+/// The remedy where there is no local AWS.
+#[cfg(not(feature = "local"))]
+pub const INSTEAD_OF_LOCAL: &str = "build the deployer with the cargo feature `local`, which is on by default";
+
 /// Listens for the signals that stop a run: Ctrl-C and SIGTERM.
 pub struct Signals(Signal, Signal);
 

@@ -15,6 +15,13 @@ pub const RUNS_ELF: bool = false;
 /// Programs that open an address. The first argument of `start` would be a title.
 pub const OPENERS: &[Opener] = &[Opener { program: "cmd.exe", arguments: &["/c", "start", ""] }];
 
+/// The variables that name the home directory; the first one that is set counts.
+pub const HOME_VARIABLES: &[&str] = &["HOME", "USERPROFILE"];
+
+/// The remedy where there is no local AWS.
+pub const INSTEAD_OF_LOCAL: &str =
+    "it runs in the Windows Subsystem for Linux: `wsl --install`, then install the deployer for Linux there";
+
 /// Unknown: they are in the registry.
 pub fn resolvers() -> Vec<IpAddr> {
     Vec::new()

@@ -257,6 +257,7 @@ fn past(verb: &str) -> &str {
         "updating" => "updated",
         "deleting" => "deleted",
         "building" => "built",
+        "tagging" => "taken over",
         _ => "ready",
     }
 }

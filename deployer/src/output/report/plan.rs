@@ -63,7 +63,7 @@ pub fn changes(changes: &[Change], values: Values) {
 }
 
 /// Cuts a line to one row on a terminal; prints all of it elsewhere.
-fn print(line: &str) {
+pub(super) fn print(line: &str) {
     match screen::columns() {
         Some(columns) => screen::print(&screen::fit(line, columns)),
         None => screen::print(line),
@@ -72,7 +72,7 @@ fn print(line: &str) {
 
 /// Fits a name with its surroundings on one row of a terminal; an ARN is cut at the beginning, since its end is more
 /// specific.
-fn name(name: &str, before: &str, after: &str) -> String {
+pub(super) fn name(name: &str, before: &str, after: &str) -> String {
     let name = escape::line(name);
     let taken = measure_text_width(before) + measure_text_width(after);
     match screen::columns().map(|columns| columns.saturating_sub(taken)) {
@@ -100,7 +100,7 @@ fn mark(step: &Step) -> (String, String) {
 }
 
 /// The details below a line: one per field.
-fn details(step: &Step, values: Values, places: Places) -> Vec<String> {
+pub(super) fn details(step: &Step, values: Values, places: Places) -> Vec<String> {
     match step {
         Step::Update(changes) | Step::Replace(changes) => changes
             .iter()
@@ -204,7 +204,7 @@ fn document(plan: &Plan, values: Values, places: Places) -> Json {
     json!({ "changes": !plan.is_empty(), "resources": lines })
 }
 
-fn step_json(step: &Step, values: Values, places: Places) -> Json {
+pub(super) fn step_json(step: &Step, values: Values, places: Places) -> Json {
     let changes =
         |changes: &[Change]| changes.iter().map(|change| change_json(change, values, places)).collect::<Json>();
     match step {

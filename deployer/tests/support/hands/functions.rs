@@ -1,10 +1,12 @@
 //! Functions and their permissions, roles, instance profiles and log groups.
 
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{Architecture, DestinationConfig, Environment, LoggingConfig, OnFailure, Runtime};
+use aws_sdk_lambda::types::{
+    Architecture, DestinationConfig, Environment, LoggingConfig, OnFailure, Runtime, TracingConfig, TracingMode,
+};
 use deployer::package;
 
-use super::{FUNCTION, FUNCTION_ARN, Hands, IMAGES, LOG_GROUP, PROFILE, ROLE, TAG};
+use super::{FUNCTION, FUNCTION_ARN, Hands, IMAGES, KEY, LOG_GROUP, PROFILE, ROLE, TAG};
 
 /// The fields of a function's permission, in the order in which they are changed.
 const PERMISSION: [&str; 4] = ["action", "principal", "source_arn", "source_account"];
@@ -50,6 +52,13 @@ impl Hands<'_> {
             "handler" => update.handler("other"),
             "memory_mb" => update.memory_size(512),
             "timeout_s" => update.timeout(60),
+            "key" => update.kms_key_arn(KEY),
+            "tracing" => {
+                let traces = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"xray:PutTraceSegments","Resource":"*"}]}"#;
+                let put = self.aws.iam.put_role_policy().role_name(ROLE).policy_name("traces");
+                put.policy_document(traces).send().await.expect("the role may write traces");
+                update.tracing_config(TracingConfig::builder().mode(TracingMode::Active).build())
+            }
             "role" => update.role(self.other_role().await),
             "log_group" => {
                 self.aws.logs.create_log_group().log_group_name("/elsewhere").send().await.expect("it can be made");
@@ -154,6 +163,10 @@ impl Hands<'_> {
             "retention_days" => {
                 let call = logs.put_retention_policy().log_group_name(LOG_GROUP).retention_in_days(30);
                 call.send().await.expect("it can be kept longer");
+            }
+            "key" => {
+                let call = logs.associate_kms_key().log_group_name(LOG_GROUP).kms_key_id(KEY);
+                call.send().await.expect("it can have a key");
             }
             "+" => drop(logs.delete_log_group().log_group_name(LOG_GROUP).send().await.expect("it can be deleted")),
             _ => {

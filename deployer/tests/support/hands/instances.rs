@@ -177,12 +177,13 @@ fn template_tags(of: ResourceType, course: &str) -> LaunchTemplateTagSpecificati
 
 /// A disk in which every field up to this one differs from the desired value.
 fn other_disk(field: &str) -> LaunchTemplateBlockDeviceMappingRequest {
-    const FIELDS: [&str; 5] = ["device", "gb", "volume_type", "encrypted", "ends_with_instance"];
+    const FIELDS: [&str; 6] = ["device", "gb", "volume_type", "encrypted", "key", "ends_with_instance"];
     let last = FIELDS.iter().position(|name| Some(*name) == field.strip_prefix("disk.")).expect("a field of the disk");
     let volume = LaunchTemplateEbsBlockDeviceRequest::builder()
         .volume_size(if last >= 1 { 99 } else { 8 })
         .volume_type(if last >= 2 { VolumeType::Gp2 } else { VolumeType::Gp3 })
         .encrypted(last < 3)
-        .delete_on_termination(last < 4);
+        .set_kms_key_id((last >= 4).then(|| "alias/by-hand".into()))
+        .delete_on_termination(last < 5);
     LaunchTemplateBlockDeviceMappingRequest::builder().device_name("/dev/sdb").ebs(volume.build()).build()
 }

@@ -4,12 +4,12 @@ mod extras;
 mod functions;
 mod instances;
 mod network;
-mod owners;
+pub mod owners;
 mod storage;
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{GlobalSecondaryIndexDescription, IndexStatus, TableStatus};
+use aws_sdk_dynamodb::types::{GlobalSecondaryIndexDescription, IndexStatus, SseStatus, TableStatus};
 use aws_sdk_ec2::types::{IpPermission, IpRange};
 use aws_sdk_lambda::types::LastUpdateStatus;
 use aws_sdk_s3::types::Tag as BucketTag;
@@ -24,6 +24,7 @@ const LOG_GROUP: &str = "/aws/lambda/postagram-labeler";
 const ROLE: &str = "postagram-us-east-1-labeler-fn";
 const PROFILE: &str = "postagram-us-east-1-web-svc";
 const WEB: &str = "postagram-web";
+const KEY: &str = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012";
 /// The name of the target group and of the Auto Scaling group at one port.
 const AT_PORT: &str = "postagram-web-8080";
 
@@ -76,7 +77,9 @@ impl<'a> Hands<'a> {
             let updating = status == Some(LastUpdateStatus::InProgress);
             let built = |index: &GlobalSecondaryIndexDescription| index.index_status() == Some(&IndexStatus::Active);
             let is_built = table.global_secondary_indexes().iter().all(built);
-            if table.table_status == Some(TableStatus::Active) && is_built && !updating {
+            let encryption = table.sse_description().and_then(|encryption| encryption.status());
+            let is_encrypted = encryption.is_none_or(|status| *status == SseStatus::Enabled);
+            if table.table_status == Some(TableStatus::Active) && is_built && is_encrypted && !updating {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

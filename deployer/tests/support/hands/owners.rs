@@ -11,6 +11,29 @@ use deployer::engine::STACK_TAG;
 
 use super::{AT_PORT, FUNCTION_ARN, Hands, IMAGES, LOG_GROUP, PROFILE, ROLE, bucket_tag};
 
+/// Every resource of the stack `postagram` that has its own tags.
+pub const TAGGED: &[&str] = &[
+    "bucket.artifacts",
+    "bucket.images",
+    "table.posts",
+    "log_group.labeler",
+    "log_group.web-svc",
+    "role.labeler-fn",
+    "role.web-svc",
+    "instance_profile.web",
+    "function.labeler",
+    "security_group.web",
+    "security_group.web-lb",
+    "launch_template.web",
+    "target_group.web",
+    "load_balancer.web",
+    "listener.web",
+    "alarm.web-balancer-5xx",
+    "alarm.web-target-4xx",
+    "alarm.web-target-5xx",
+    "auto_scaling_group.web",
+];
+
 impl Hands<'_> {
     /// Sets the owner of a resource: a stack, or none.
     pub async fn give(&self, address: &str, owner: Option<&str>) {
@@ -18,18 +41,31 @@ impl Hands<'_> {
             "bucket.images" => self.give_bucket(IMAGES, owner).await,
             "bucket.artifacts" => self.give_bucket("postagram-artifacts-000000000000-us-east-1", owner).await,
             "table.posts" => self.give_table(owner).await,
-            "log_group.labeler" => self.give_log_group(owner).await,
-            "role.labeler-fn" => self.give_role(owner).await,
+            "log_group.labeler" => self.give_log_group(LOG_GROUP, owner).await,
+            "log_group.web-svc" => self.give_log_group("/deployer/postagram/web", owner).await,
+            "role.labeler-fn" => self.give_role(ROLE, owner).await,
+            // The profile of a service has the name of its role.
+            "role.web-svc" => self.give_role(PROFILE, owner).await,
             "instance_profile.web" => self.give_profile(owner).await,
             "function.labeler" => self.give_function(owner).await,
+            "security_group.web" => self.give_in_ec2(self.firewall_id(AT_PORT).await, owner).await,
             "security_group.web-lb" => self.give_in_ec2(self.firewall_id("postagram-web-lb").await, owner).await,
             "launch_template.web" => self.give_in_ec2(self.template_id().await, owner).await,
             "target_group.web" => self.give_in_elb(self.target_group_arn().await, owner).await,
             "load_balancer.web" => self.give_in_elb(self.load_balancer().await, owner).await,
             "listener.web" => self.give_in_elb(self.listener_arn().await, owner).await,
-            "alarm.web-target-5xx" => self.give_alarm(owner).await,
             "auto_scaling_group.web" => self.give_group(owner).await,
-            _ => panic!("{address} has no owner tags"),
+            _ => match address.strip_prefix("alarm.") {
+                Some(key) => self.give_alarm(&format!("postagram-{key}"), owner).await,
+                None => panic!("{address} has no owner tags"),
+            },
+        }
+    }
+
+    /// Removes the owner of every resource, as if another tool had made the stack.
+    pub async fn disown_all(&self) {
+        for address in TAGGED {
+            self.give(address, None).await;
         }
     }
 
@@ -56,8 +92,8 @@ impl Hands<'_> {
         }
     }
 
-    async fn give_log_group(&self, owner: Option<&str>) {
-        let (logs, arn) = (&self.aws.logs, format!("arn:aws:logs:us-east-1:000000000000:log-group:{LOG_GROUP}"));
+    async fn give_log_group(&self, group: &str, owner: Option<&str>) {
+        let (logs, arn) = (&self.aws.logs, format!("arn:aws:logs:us-east-1:000000000000:log-group:{group}"));
         match owner {
             Some(owner) => drop(
                 logs.tag_resource().resource_arn(arn).tags(STACK_TAG, owner).send().await.expect("it can be tagged"),
@@ -69,9 +105,9 @@ impl Hands<'_> {
         }
     }
 
-    async fn give_alarm(&self, owner: Option<&str>) {
+    async fn give_alarm(&self, name: &str, owner: Option<&str>) {
         let cloudwatch = &self.aws.cloudwatch;
-        let arn = "arn:aws:cloudwatch:us-east-1:000000000000:alarm:postagram-web-target-5xx";
+        let arn = format!("arn:aws:cloudwatch:us-east-1:000000000000:alarm:{name}");
         match owner {
             Some(owner) => {
                 let tag = AlarmTag::builder().key(STACK_TAG).value(owner).build();
@@ -84,15 +120,15 @@ impl Hands<'_> {
         }
     }
 
-    async fn give_role(&self, owner: Option<&str>) {
+    async fn give_role(&self, role: &str, owner: Option<&str>) {
         let iam = &self.aws.iam;
         match owner {
             Some(owner) => {
-                let call = iam.tag_role().role_name(ROLE).tags(iam_tag(STACK_TAG, owner));
+                let call = iam.tag_role().role_name(role).tags(iam_tag(STACK_TAG, owner));
                 call.send().await.expect("it can be tagged");
             }
             None => {
-                let call = iam.untag_role().role_name(ROLE).tag_keys(STACK_TAG);
+                let call = iam.untag_role().role_name(role).tag_keys(STACK_TAG);
                 call.send().await.expect("it can be untagged");
             }
         }

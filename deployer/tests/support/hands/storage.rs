@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, KeySchemaElement,
     KeyType, PointInTimeRecoverySpecification, Projection, ProjectionType, ProvisionedThroughput, ScalarAttributeType,
-    StreamSpecification, StreamViewType, TimeToLiveSpecification, TimeToLiveStatus,
+    SseSpecification, SseType, StreamSpecification, StreamViewType, TimeToLiveSpecification, TimeToLiveStatus,
 };
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, BucketVersioningStatus, Event, ExpirationStatus, FilterRule, FilterRuleName,
@@ -14,7 +14,7 @@ use aws_sdk_s3::types::{
     builders::LifecycleRuleBuilder,
 };
 
-use super::{Hands, IMAGES, TAG, bucket_tag};
+use super::{Hands, IMAGES, KEY, TAG, bucket_tag};
 
 impl Hands<'_> {
     pub(super) async fn bucket(&self, field: &str) {
@@ -23,10 +23,13 @@ impl Hands<'_> {
             "public_access_blocked" => {
                 s3.delete_public_access_block().bucket(IMAGES).send().await.expect("it can be opened");
             }
-            "encryption" => {
-                let by = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms).build();
+            // Each keeps the previous change.
+            "encryption" | "key" | "bucket_key" => {
+                let by = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms);
+                let by = by.set_kms_master_key_id((field != "encryption").then(|| "alias/by-hand".into())).build();
                 let rule = ServerSideEncryptionRule::builder()
                     .apply_server_side_encryption_by_default(by.expect("an algorithm is given"))
+                    .bucket_key_enabled(field == "bucket_key")
                     .build();
                 let all = ServerSideEncryptionConfiguration::builder().rules(rule).build().expect("a rule is given");
                 let call = s3.put_bucket_encryption().bucket(IMAGES).server_side_encryption_configuration(all);
@@ -160,6 +163,11 @@ impl Hands<'_> {
                 let update = update.billing_mode(BillingMode::Provisioned);
                 let update = update.provisioned_throughput(throughput.build().expect("both are given"));
                 update.send().await.expect("it can be paid for in another way");
+            }
+            "key" => {
+                let key =
+                    SseSpecification::builder().enabled(true).sse_type(SseType::Kms).kms_master_key_id(KEY).build();
+                update.sse_specification(key).send().await.expect("it can have a key");
             }
             "protected" => drop(update.deletion_protection_enabled(true).send().await.expect("it can be protected")),
             "indexes.by-hand" => {

@@ -1,49 +1,29 @@
 //! Auto Scaling groups as the API sees them (docs/aws.md §10.1).
 
+mod members;
+mod processes;
+mod target_groups;
+mod templates;
+
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::launch::check;
-use super::{activities, tags, termination};
+use super::{tags, termination};
 use crate::Site;
 use crate::clock::Moment;
 use crate::ec2;
-use crate::state::{Group, GroupTag, Instance, State, Subnet, TemplateSpec, unknown_group};
+use crate::state::{Group, GroupTag, State, Subnet, unknown_group};
 use kit::query::{Answer, ApiError, Filters, NOT_IMPLEMENTED, Params, Xml, fact, page};
+
+use members::write_instance;
+pub use members::{describe_instances, set_desired_capacity, set_instance_health, terminate_instance};
+pub use processes::{resume, suspend};
+pub use target_groups::{attach_target_groups, describe_target_groups, describe_traffic_sources, detach_target_groups};
+pub use templates::{check_template, profile_wanted, template, write_template};
 
 fn refuse(message: impl Into<String>) -> ApiError {
     ApiError::new("ValidationError", message)
-}
-
-/// Returns the instance profile in the launch template of a call. Whether it exists has to be looked up in IAM.
-pub fn profile_wanted(state: &State, params: &Params) -> Option<String> {
-    let spec = template(state, params.at("LaunchTemplate")).ok()??;
-    let (_, data) = ec2::resolve_template(state, &spec).ok()?;
-    data.profile().map(str::to_owned)
-}
-
-/// Returns the launch template of a call.
-pub fn template(state: &State, params: &Params) -> Result<Option<TemplateSpec>, ApiError> {
-    let (id, name) = (params.text("LaunchTemplateId"), params.text("LaunchTemplateName"));
-    if id.is_none() && name.is_none() {
-        return Ok(None);
-    }
-    let invalid =
-        |fault: ApiError| refuse(format!("You must use a valid fully-formed launch template. {}", fault.message));
-    let found = ec2::find_template(state, id, name).map_err(invalid)?;
-    let version = params.text("Version").unwrap_or("$Default").to_owned();
-    let spec = TemplateSpec { id: found.id.clone(), name: found.name.clone(), version };
-    ec2::resolve_template(state, &spec).map_err(invalid)?;
-    Ok(Some(spec))
-}
-
-/// Refuses a template that EC2 would refuse.
-pub fn check_template(state: &State, site: &Site, spec: &TemplateSpec) -> Result<(), ApiError> {
-    let data = ec2::resolve_template(state, spec)?.1;
-    check(state, site, data)
-        .map(drop)
-        .map_err(|why| refuse(format!("You must use a valid fully-formed launch template. {why}")))
 }
 
 /// Returns the ARN of Auto Scaling's default service-linked role.
@@ -399,234 +379,6 @@ fn write(xml: &mut Xml, state: &State, site: &Site, group: &Group) {
     }
     xml.maybe("DeletionProtection", group.deletion_protection.as_ref());
     xml.maybe("Status", group.deleting.then_some("Delete in progress"));
-}
-
-/// Writes a launch template and its version.
-pub fn write_template(xml: &mut Xml, spec: &TemplateSpec) {
-    xml.text("LaunchTemplateId", &spec.id).text("LaunchTemplateName", &spec.name).text("Version", &spec.version);
-}
-
-fn write_instance(xml: &mut Xml, one: &Instance) {
-    xml.text("InstanceId", &one.id).text("InstanceType", &one.kind).text("AvailabilityZone", &one.zone);
-    xml.text("LifecycleState", one.lifecycle()).text("HealthStatus", one.health());
-    xml.within("LaunchTemplate", |xml| write_template(xml, &one.template));
-    xml.text("ProtectedFromScaleIn", one.protected);
-}
-
-pub fn describe_instances(state: &State, _site: &Site, params: &Params) -> Answer {
-    let ids = params.texts("InstanceIds");
-    let shown = |one: &&Instance| one.group.as_deref().is_some_and(|group| one.is_member_of(group));
-    let found = state.instances.values().filter(shown).filter(|one| ids.is_empty() || ids.contains(&one.id));
-    let mut xml = Xml::new();
-    xml.members("AutoScalingInstances", found, |xml, one| {
-        // Only this response has the health status in capitals.
-        let health = one.health().to_uppercase();
-        xml.text("InstanceId", &one.id)
-            .text("InstanceType", &one.kind)
-            .maybe("AutoScalingGroupName", one.group.as_ref());
-        xml.text("AvailabilityZone", &one.zone).text("LifecycleState", one.lifecycle()).text("HealthStatus", health);
-        xml.within("LaunchTemplate", |xml| write_template(xml, &one.template));
-        xml.text("ProtectedFromScaleIn", one.protected);
-    });
-    Ok(xml)
-}
-
-pub fn set_desired_capacity(state: &mut State, site: &Site, params: &Params) -> Answer {
-    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
-    let desired: u32 = params.parsed("DesiredCapacity")?.ok_or_else(|| refuse("DesiredCapacity is required"))?;
-    if desired > group.max {
-        return Err(refuse(format!(
-            "New SetDesiredCapacity value {desired} is above max value {} for the AutoScalingGroup.",
-            group.max
-        )));
-    }
-    if desired < group.min {
-        return Err(refuse(format!(
-            "New SetDesiredCapacity value {desired} is below min value {} for the AutoScalingGroup.",
-            group.min
-        )));
-    }
-    let pause = site.speed.lasts(group.cooldown_s);
-    if params.flag("HonorCooldown")? && group.scaled.is_some_and(|since| since.age() < pause) {
-        let text = format!("Scaling activity is in cooldown for the AutoScalingGroup {}", group.name);
-        return Err(ApiError::new("ScalingActivityInProgress", text));
-    }
-    if desired != group.desired {
-        group.cause = format!(
-            "a user request explicitly set group desired capacity changing the desired capacity from {} to {desired}",
-            group.desired
-        );
-    }
-    group.desired = desired;
-    Ok(Xml::new())
-}
-
-pub fn terminate_instance(state: &mut State, site: &Site, params: &Params) -> Answer {
-    let id = params.required("InstanceId")?;
-    let name = member(state, id)?;
-    let group = state.group_mut(&name)?;
-    if params.flag("ShouldDecrementDesiredCapacity")? {
-        if group.desired <= group.min {
-            return Err(refuse(
-                "Currently, desiredSize equals minSize. Terminating instance without replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size.",
-            ));
-        }
-        group.desired -= 1;
-    }
-    let now = Moment::now().seconds();
-    let cause = format!("At {now} instance {id} was taken out of service in response to a user request.");
-    super::reconcile::release(state, site, id, cause);
-    let mut xml = Xml::new();
-    if let Some(activity) = state.activities.last() {
-        xml.within("Activity", |xml| activities::write(xml, activity));
-    }
-    Ok(xml)
-}
-
-/// Returns the name of the group that an instance belongs to.
-fn member(state: &State, id: &str) -> Result<String, ApiError> {
-    let group = state.instances.get(id).filter(|one| one.is_alive()).and_then(|one| one.group.clone());
-    group.ok_or_else(|| refuse(format!("Instance Id not found - No managed instance found for instance ID: {id}")))
-}
-
-pub fn set_instance_health(state: &mut State, site: &Site, params: &Params) -> Answer {
-    let id = params.required("InstanceId")?;
-    let group = state.group(&member(state, id)?)?;
-    let grace = site.speed.lasts(group.grace_s);
-    let unhealthy = match params.required("HealthStatus")? {
-        "Healthy" => None,
-        "Unhealthy" => Some("a user health-check".to_owned()),
-        other => {
-            return Err(refuse(format!("Valid instance health states are: [Healthy, Unhealthy], not {other}")));
-        }
-    };
-    let respects_grace = params.parsed("ShouldRespectGracePeriod")?.unwrap_or(true);
-    if let Some(one) = state.instances.get_mut(id) {
-        let in_grace = one.in_service.is_none_or(|since| since.age() < grace);
-        if unhealthy.is_none() || !(in_grace && respects_grace) {
-            one.unhealthy = unhealthy;
-        }
-    }
-    Ok(Xml::new())
-}
-
-const PROCESSES: &[&str] = &[
-    "Launch",
-    "Terminate",
-    "AddToLoadBalancer",
-    "AlarmNotification",
-    "AZRebalance",
-    "HealthCheck",
-    "InstanceRefresh",
-    "ReplaceUnhealthy",
-    "ScheduledActions",
-];
-
-pub fn suspend(state: &mut State, _site: &Site, params: &Params) -> Answer {
-    let chosen = processes(params)?;
-    state.group_mut(params.required("AutoScalingGroupName")?)?.suspended.extend(chosen);
-    Ok(Xml::new())
-}
-
-pub fn resume(state: &mut State, _site: &Site, params: &Params) -> Answer {
-    let chosen = processes(params)?;
-    state.group_mut(params.required("AutoScalingGroupName")?)?.suspended.retain(|one| !chosen.contains(one));
-    Ok(Xml::new())
-}
-
-fn processes(params: &Params) -> Result<Vec<String>, ApiError> {
-    let named = params.texts("ScalingProcesses");
-    if named.is_empty() {
-        return Ok(PROCESSES.iter().map(|one| (*one).to_owned()).collect());
-    }
-    match named.iter().find(|one| !PROCESSES.contains(&one.as_str())) {
-        Some(unknown) => Err(refuse(format!("{unknown} is not a scaling process"))),
-        None => Ok(named),
-    }
-}
-
-pub fn attach_target_groups(state: &mut State, site: &Site, params: &Params) -> Answer {
-    let arns = target_groups(state, params)?;
-    let name = params.required("AutoScalingGroupName")?;
-    if let Some(group) = state.groups.get(name) {
-        check_network(state, site, &group.subnets, &arns)?;
-    }
-    let group = state.group_mut(name)?;
-    not_while_refreshing(group)?;
-    for arn in arns {
-        if !group.target_groups.contains(&arn) {
-            group.adding.insert(arn.clone());
-            group.target_groups.push(arn);
-        }
-    }
-    Ok(Xml::new())
-}
-
-pub fn detach_target_groups(state: &mut State, _site: &Site, params: &Params) -> Answer {
-    let arns = params.texts("TargetGroupARNs");
-    check_number(&arns)?;
-    let name = params.required("AutoScalingGroupName")?;
-    let group = state.group_mut(name)?;
-    not_while_refreshing(group)?;
-    group.target_groups.retain(|arn| !arns.contains(arn));
-    group.adding.retain(|arn| !arns.contains(arn));
-    let members: Vec<String> = state.members(name).into_iter().map(|one| one.id.clone()).collect();
-    for arn in &arns {
-        for id in &members {
-            crate::elb::deregister(state, arn, id, None);
-        }
-    }
-    // Forget the registrations, so that attaching a target group again registers the instances again.
-    for id in &members {
-        if let Some(one) = state.instances.get_mut(id) {
-            one.registered.retain(|arn| !arns.contains(arn));
-        }
-    }
-    Ok(Xml::new())
-}
-
-fn not_while_refreshing(group: &Group) -> Result<(), ApiError> {
-    match group.refresh() {
-        Some(_) => Err(ApiError::new(
-            "InstanceRefreshInProgress",
-            "An Instance Refresh is in progress for this Auto Scaling group",
-        )),
-        None => Ok(()),
-    }
-}
-
-pub fn describe_target_groups(state: &State, _site: &Site, params: &Params) -> Answer {
-    let group = state.group(params.required("AutoScalingGroupName")?)?;
-    let members = state.members(&group.name);
-    let mut xml = Xml::new();
-    xml.members("LoadBalancerTargetGroups", &group.target_groups, |xml, arn| {
-        xml.text("LoadBalancerTargetGroupARN", arn).text("State", attachment(group, &members, arn));
-    });
-    Ok(xml)
-}
-
-/// Returns the state of a target group's attachment.
-fn attachment(group: &Group, members: &[&Instance], arn: &String) -> &'static str {
-    let is_there = |one: &&Instance| one.serves() && one.registered.contains(arn);
-    match group.adding.contains(arn) {
-        false => "InService",
-        true if members.iter().all(is_there) => "Added",
-        true => "Adding",
-    }
-}
-
-/// Lists the target groups under their newer name, traffic sources; there is no other type of source here.
-pub fn describe_traffic_sources(state: &State, _site: &Site, params: &Params) -> Answer {
-    let group = state.group(params.required("AutoScalingGroupName")?)?;
-    let members = state.members(&group.name);
-    let kind = params.text("TrafficSourceType");
-    let shown = group.target_groups.iter().filter(|_| kind.is_none_or(|kind| kind == "elbv2"));
-    let mut xml = Xml::new();
-    xml.members("TrafficSources", shown, |xml, arn| {
-        xml.text("Identifier", arn).text("TrafficSource", arn).text("Type", "elbv2");
-        xml.text("State", attachment(group, &members, arn));
-    });
-    Ok(xml)
 }
 
 /// Groups have no lifecycle hooks here, so instances never wait for one.

@@ -66,7 +66,7 @@ pub fn launch(
         profile: data.profile().map(str::to_owned),
         shown_profile: data.profile().and_then(|name| outlook.profiles.get(name)?.clone()),
         settings: ec2::Settings::of(data, subnet.public_addresses)?,
-        volumes: ec2::volumes_of(&id, data)?,
+        volumes: ec2::volumes_of(&id, &site.region, data)?,
         user_data: String::from_utf8_lossy(&user_data).into_owned(),
         state: InstanceState::Pending,
         launched: Moment::now(),
@@ -195,7 +195,7 @@ pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::Kind, String
         ));
     }
     ec2::Settings::of(data, true)?;
-    ec2::volumes_of("i-0", data)?;
+    ec2::volumes_of("i-0", &site.region, data)?;
     match data.security_groups().iter().find(|id| !state.security_groups.contains_key(*id)) {
         Some(unknown) => Err(format!("The security group '{unknown}' does not exist")),
         None => Ok(kind),

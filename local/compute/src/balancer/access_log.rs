@@ -133,6 +133,8 @@ pub struct Entry {
     relay: Option<Relay>,
     trace: String,
     actions: &'static str,
+    /// That of the rule, or 0 for the default one.
+    priority: u32,
     target: Option<Target>,
     status: u16,
     redirect: String,
@@ -175,6 +177,7 @@ impl Entry {
             relay: None,
             trace: NONE.to_owned(),
             actions: NONE,
+            priority: 0,
             target: None,
             status: CLIENT_GONE,
             redirect: NONE.to_owned(),
@@ -183,9 +186,10 @@ impl Entry {
         }
     }
 
-    /// Records the listener's actions for the request.
-    pub fn acts(&mut self, actions: &'static str, headers: &HeaderMap) {
+    /// Records the actions for the request, with the priority of their rule.
+    pub fn acts(&mut self, actions: &'static str, priority: u32, headers: &HeaderMap) {
         self.actions = actions;
+        self.priority = priority;
         self.trace = text(headers, TRACE_ID).unwrap_or(NONE).to_owned();
     }
 
@@ -230,7 +234,7 @@ impl Entry {
         let status_of_target = answered.map_or(NONE.to_owned(), |(_, status)| status.to_string());
         let secured = self.secured.as_deref();
         let received = self.received + self.relay.as_ref().map_or(0, Relay::received);
-        let priority = if self.actions == NONE { NONE } else { "0" };
+        let priority = if self.actions == NONE { NONE.to_owned() } else { self.priority.to_string() };
         let quoted = |text: &str| format!("\"{}\"", escaped(text));
         let optional = |text: Option<&String>| quoted(text.map_or(NONE, String::as_str));
         [
@@ -254,7 +258,7 @@ impl Entry {
             quoted(&self.trace),
             optional(secured.and_then(|secured| secured.name.as_ref())),
             optional(secured.and_then(|secured| secured.certificate.as_ref())),
-            priority.to_owned(),
+            priority,
             shown(self.created),
             quoted(self.actions),
             quoted(&self.redirect),

@@ -45,6 +45,15 @@ pub fn refused(head: &Parts) -> Option<StatusCode> {
     }
 }
 
+/// Returns the host of a request without its port.
+pub fn host_name(head: &Parts) -> &str {
+    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.chars().all(|c| c.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
 /// Returns the length of the request target in bytes.
 fn length_of_target(head: &Parts) -> usize {
     let uri = &head.uri;

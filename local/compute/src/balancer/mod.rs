@@ -2,8 +2,10 @@
 
 pub mod access_log;
 mod body;
+mod clients;
 mod headers;
 mod pages;
+mod patience;
 mod requests;
 mod route;
 mod streams;
@@ -11,7 +13,6 @@ mod tls;
 mod tunnel;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,17 +26,13 @@ use http::{Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,24 +45,17 @@ use pages::{empty_body, fixed, redirected, refusal};
 use requests::Open;
 pub use requests::{Requests, Tally};
 use route::{At, Group, Next, Route};
-use streams::Streams;
 use tls::{Settings, Tls};
+
+use clients::{FAREWELL, Side, converse};
+use patience::{Tried, Waiting, is_timeout, within_patience};
 
 /// Why a body ended prematurely.
 type Broken = Box<dyn Error + Send + Sync>;
 type Answer = Response<BoxBody<Bytes, Broken>>;
 
-/// How long a load balancer that shuts down waits for its open connections to finish.
-const FAREWELL: Duration = Duration::from_secs(2);
-
 /// The timeout for connecting to a target.
 const CONNECT: Duration = Duration::from_secs(10);
-
-/// How long a client may take for the TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// The maximum number of concurrent requests on a connection of HTTP/2.
-const MOST_STREAMS: u32 = 128;
 
 /// The status under which a load balancer counts a client that disconnected before its answer.
 const CLIENT_GONE: u16 = 460;
@@ -109,120 +99,6 @@ pub async fn serve(compute: Arc<Compute>, listener: String, socket: std::net::Tc
     }
     connections.close();
     drop(timeout(FAREWELL, connections.wait()).await);
-}
-
-/// Serves one client's connection.
-async fn converse(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
-    let port = stream.local_addr().map(|address| address.port()).unwrap_or_default();
-    drop(stream.set_nodelay(true));
-    match front.security() {
-        None => speak_http1(front, stream, Side::of(peer, port, "http"), stop).await,
-        Some(Err(fault)) => tracing::error!(listener = front.listener, "a connection was refused: {fault}"),
-        Some(Ok(config)) => {
-            let secured = secured(stream, TlsAcceptor::from(config));
-            let Some(Ok(Some(stream))) = stop.run_until_cancelled(timeout(HANDSHAKE, secured)).await else { return };
-            let agreed = Arc::new(front.agreed(stream.get_ref().1));
-            let side = Side { secured: Some(agreed), ..Side::of(peer, port, "https") };
-            match stream.get_ref().1.alpn_protocol() {
-                Some(b"h2") => speak_http2(front, stream, side, stop).await,
-                _ => speak_http1(front, stream, side, stop).await,
-            }
-        }
-    }
-}
-
-/// Makes the TLS handshake. `None` if it fails. A client that sends plain HTTP gets an error page.
-async fn secured(mut stream: TcpStream, acceptor: TlsAcceptor) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
-    let mut first = [0];
-    stream.peek(&mut first).await.ok()?;
-    if first[0].is_ascii_uppercase() {
-        let title = "400 The plain HTTP request was sent to HTTPS port";
-        let page = format!(
-            "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n<center>The plain HTTP request was sent to HTTPS port</center>\r\n</body>\r\n</html>\r\n"
-        );
-        let head = format!(
-            "HTTP/1.1 400 Bad Request\r\nServer: awselb/2.0\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            page.len()
-        );
-        stream.write_all((head + &page).as_bytes()).await.ok()?;
-        stream.shutdown().await.ok()?;
-        return None;
-    }
-    acceptor.accept(stream).await.inspect_err(|fault| tracing::debug!(%fault, "a TLS handshake failed")).ok()
-}
-
-/// The client's side of a connection.
-#[derive(Debug, Clone)]
-pub struct Side {
-    pub peer: SocketAddr,
-    /// The port to which the client is connected.
-    pub port: u16,
-    /// `http` or `https`.
-    pub scheme: &'static str,
-    /// The negotiated TLS parameters; `None` without TLS.
-    pub secured: Option<Arc<Secured>>,
-    /// Identifies the connection in access logs.
-    pub connection: u64,
-}
-
-impl Side {
-    fn of(peer: SocketAddr, port: u16, scheme: &'static str) -> Side {
-        Side { peer, port, scheme, secured: None, connection: fastrand::u64(..) }
-    }
-}
-
-async fn speak_http1(
-    front: Arc<Front>,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    side: Side,
-    stop: CancellationToken,
-) {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(front.route().patience);
-    let answer = service_fn(move |request| {
-        let (front, side) = (front.clone(), side.clone());
-        async move { Ok::<_, Infallible>(front.answer(request, side).await) }
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), answer).with_upgrades();
-    tokio::pin!(connection);
-    tokio::select! {
-        // How a client disconnects does not matter.
-        _ = connection.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    drop(timeout(FAREWELL, connection).await);
-}
-
-/// Ends, as an ALB does, once the client has had no stream open for the idle timeout.
-async fn speak_http2(
-    front: Arc<Front>,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    side: Side,
-    stop: CancellationToken,
-) {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.timer(TokioTimer::new()).max_concurrent_streams(MOST_STREAMS);
-    let (streams, patience) = (Streams::default(), front.route().patience);
-    let opened = streams.clone();
-    let answer = service_fn(move |request| {
-        let (front, side, stream) = (front.clone(), side.clone(), opened.begin());
-        async move { Ok::<_, Infallible>(stream.carry(front.answer(request, side).await)) }
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), answer);
-    tokio::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = streams.idle(patience) => (),
-        () = stop.cancelled() => (),
-    }
-    connection.as_mut().graceful_shutdown();
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        // A stream may have begun meanwhile.
-        () = streams.idle(FAREWELL) => return,
-        () = stop.cancelled() => (),
-    }
-    drop(timeout(FAREWELL, connection).await);
 }
 
 /// Where a request is routed.
@@ -293,11 +169,13 @@ impl Front {
         if let Some(status) = headers::refused(&head) {
             return Err(status);
         }
-        match &route.next {
+        let host = headers::host_name(&head).to_owned();
+        let (priority, next) = route.next(&host, head.uri.path());
+        match next {
             Next::Nowhere => return Err(StatusCode::SERVICE_UNAVAILABLE),
             Next::Own(action) => {
                 let name = if matches!(action, Action::Fixed { .. }) { "fixed-response" } else { "redirect" };
-                entry.iter_mut().for_each(|entry| entry.acts(name, &head.headers));
+                entry.iter_mut().for_each(|entry| entry.acts(name, priority, &head.headers));
                 return Ok(own(action, &head, &side, &route.local_ports));
             }
             Next::Groups(_) => (),
@@ -314,14 +192,14 @@ impl Front {
         let path = head.uri.path_and_query().cloned();
         let relay = Relay::new(body);
         if let Some(entry) = entry {
-            entry.acts("forward", &head.headers);
+            entry.acts("forward", priority, &head.headers);
             entry.reads(&relay);
         }
         let mut tried = Tried::default();
         let (metrics, speed) = (&self.compute.metrics, self.compute.site.speed);
         let mut is_counted = false;
         loop {
-            let (group, place, at, open) = match self.choose(&mut tried, turn) {
+            let (group, place, at, open) = match self.choose(&mut tried, turn, &host, head.uri.path()) {
                 Choice::Target { group, place, at, open } => (group, place, at, open),
                 Choice::Refused(status) => return Err(status),
             };
@@ -387,11 +265,11 @@ impl Front {
     }
 
     /// Picks the next target in turn. The request counts as open from here on, so that draining waits for it.
-    fn choose(&self, tried: &mut Tried, turn: usize) -> Choice {
+    fn choose(&self, tried: &mut Tried, turn: usize, host: &str, path: &str) -> Choice {
         loop {
             let route = self.route();
             tried.of(route.generation);
-            let Next::Groups(groups) = &route.next else {
+            let (_, Next::Groups(groups)) = route.next(host, path) else {
                 return Choice::Refused(StatusCode::SERVICE_UNAVAILABLE);
             };
             let group = route::by_weight(groups, turn).filter(|group| !Group::is_empty(group));
@@ -426,58 +304,6 @@ impl Front {
             }
         }
     }
-}
-
-/// The targets that could not be reached, as indexes into the targets of one route.
-#[derive(Default)]
-struct Tried {
-    generation: u64,
-    places: Vec<usize>,
-}
-
-impl Tried {
-    /// Forgets the indexes if they belong to another route.
-    fn of(&mut self, generation: u64) {
-        if self.generation != generation {
-            (self.generation, self.places) = (generation, Vec::new());
-        }
-    }
-}
-
-/// A client waiting for its answer. If it disconnects first, that is counted.
-struct Waiting<'a> {
-    compute: &'a Compute,
-    balancer: &'a str,
-    is_over: bool,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.compute.count_own(self.balancer, CLIENT_GONE);
-        }
-    }
-}
-
-/// Returns the target's response, or `None` once the client has sent nothing for `patience`.
-async fn within_patience<T>(answer: impl Future<Output = T>, relay: &Relay, patience: Duration) -> Option<T> {
-    tokio::pin!(answer);
-    loop {
-        let end = relay.last_active() + patience;
-        tokio::select! {
-            outcome = answer.as_mut() => return Some(outcome),
-            () = sleep_until(end) => {
-                if relay.last_active() + patience <= Instant::now() {
-                    return None;
-                }
-            }
-        }
-    }
-}
-
-fn is_timeout(error: &(dyn Error + 'static)) -> bool {
-    let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
-    error.downcast_ref().is_some_and(timed_out) || error.source().is_some_and(is_timeout)
 }
 
 fn uri_at(at: Authority, path: Option<PathAndQuery>) -> Option<Uri> {

@@ -10,7 +10,7 @@ use http::uri::Authority;
 use super::headers::ForwardedFor;
 use super::requests::Count;
 use crate::elb::{Policy, Reachability, attribute, idle_timeout_s, log_place, routable, seen_by, target_key};
-use crate::state::{Action, State, Target, TargetGroup};
+use crate::state::{Action, ListenerRule, State, Target, TargetGroup};
 use crate::{Compute, Site};
 
 /// A listener's decision on a request.
@@ -26,7 +26,10 @@ pub struct Route {
     pub drops_invalid: bool,
     /// Whether the load balancer writes an access log.
     pub has_access_log: bool,
+    /// What happens to requests that no rule is about.
     pub next: Next,
+    /// The rules, the first to be evaluated first, each with what happens to its requests.
+    pub rules: Vec<(ListenerRule, Next)>,
     /// The security policy and the certificates of an HTTPS listener; the first is the default.
     pub security: Option<(&'static Policy, Vec<String>)>,
     /// The local ports of the load balancer's listeners, by their ports.
@@ -78,14 +81,9 @@ impl Route {
     pub fn of(compute: &Compute, state: &State, generation: u64, listener: &str) -> Route {
         let listener = state.listeners.get(listener);
         let balancer = listener.and_then(|listener| state.load_balancers.get(&listener.load_balancer));
-        let next = match listener.and_then(|listener| listener.actions.last()) {
-            Some(Action::Forward(groups)) => {
-                let known = groups.iter().filter_map(|(arn, weight)| Some((state.target_groups.get(arn)?, *weight)));
-                Next::Groups(known.map(|(group, weight)| Group::of(compute, state, group, weight)).collect())
-            }
-            Some(own) => Next::Own(own.clone()),
-            None => Next::Nowhere,
-        };
+        let next = listener.map_or(Next::Nowhere, |listener| Next::of(compute, state, &listener.actions));
+        let rules = listener.map(|listener| state.rules_of(&listener.arn)).unwrap_or_default();
+        let rules = rules.into_iter().map(|rule| (rule.clone(), Next::of(compute, state, &rule.actions))).collect();
         let security = listener.filter(|listener| listener.is_secure()).and_then(|listener| {
             let policy = listener.ssl_policy.as_deref().and_then(Policy::find)?;
             Some((policy, listener.certificates.clone()))
@@ -100,8 +98,29 @@ impl Route {
             has_access_log: balancer.is_some_and(|one| log_place(&one.attributes).is_some()),
             forwarded_for: balancer.map(ForwardedFor::of).unwrap_or_default(),
             next,
+            rules,
             security,
             local_ports: balancer.map(|one| local_ports(state, &one.arn)).unwrap_or_default(),
+        }
+    }
+
+    /// Returns where a request for this host and path goes next, with the priority of the rule that decides it: 0 for the
+    /// default one.
+    pub fn next(&self, host: &str, path: &str) -> (u32, &Next) {
+        let decides = self.rules.iter().find(|(rule, _)| rule.fits(host, path));
+        decides.map_or((0, &self.next), |(rule, next)| (rule.priority, next))
+    }
+}
+
+impl Next {
+    fn of(compute: &Compute, state: &State, actions: &[Action]) -> Next {
+        match actions.last() {
+            Some(Action::Forward(groups)) => {
+                let known = groups.iter().filter_map(|(arn, weight)| Some((state.target_groups.get(arn)?, *weight)));
+                Next::Groups(known.map(|(group, weight)| Group::of(compute, state, group, weight)).collect())
+            }
+            Some(own) => Next::Own(own.clone()),
+            None => Next::Nowhere,
         }
     }
 }

@@ -73,6 +73,7 @@ macro_rules! data {
      LaunchTemplateData.BlockDeviceMapping.DeviceName \
      LaunchTemplateData.BlockDeviceMapping.Ebs.DeleteOnTermination \
      LaunchTemplateData.BlockDeviceMapping.Ebs.Encrypted LaunchTemplateData.BlockDeviceMapping.Ebs.Iops \
+     LaunchTemplateData.BlockDeviceMapping.Ebs.KmsKeyId \
      LaunchTemplateData.BlockDeviceMapping.Ebs.Throughput \
      LaunchTemplateData.BlockDeviceMapping.Ebs.VolumeSize \
      LaunchTemplateData.BlockDeviceMapping.Ebs.VolumeType \

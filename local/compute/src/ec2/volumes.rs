@@ -5,6 +5,7 @@ use super::launch_templates::Data;
 use super::network::{stable_id, zone_id, zones};
 use crate::Site;
 use crate::state::{Instance, State, Volume};
+use kit::key::Key;
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// The size in GiB of the image's root volume.
@@ -27,22 +28,27 @@ const KINDS: &[Kind] = &[
 /// Returns the volumes that an instance gets from the data of its template.
 ///
 /// Errors: why EC2 would refuse to launch it.
-pub fn of(instance: &str, data: Data) -> Result<Vec<Volume>, String> {
+pub fn of(instance: &str, region: &str, data: Data) -> Result<Vec<Volume>, String> {
     let mappings = data.elements("BlockDeviceMapping");
     let is_root = |one: &&Data| one.text("DeviceName") == Some(ROOT_DEVICE);
     let root = mappings.iter().find(is_root).copied();
-    let mut volumes = vec![volume(instance, ROOT_DEVICE, root, Some(ROOT_GIB))?];
+    let mut volumes = vec![volume((instance, region), ROOT_DEVICE, root, Some(ROOT_GIB))?];
     for one in mappings.iter().filter(|one| !is_root(one)) {
         let device = one.text("DeviceName").ok_or("The request must contain the parameter DeviceName")?;
         if volumes.iter().any(|volume| volume.device == device) {
             return Err(format!("Invalid device name {device}: it is mapped twice"));
         }
-        volumes.push(volume(instance, device, Some(*one), None)?);
+        volumes.push(volume((instance, region), device, Some(*one), None)?);
     }
     Ok(volumes)
 }
 
-fn volume(instance: &str, device: &str, data: Option<Data>, least: Option<u32>) -> Result<Volume, String> {
+fn volume(
+    (instance, region): (&str, &str),
+    device: &str,
+    data: Option<Data>,
+    least: Option<u32>,
+) -> Result<Volume, String> {
     let text = |name: &str| data.and_then(|data| data.text(&format!("Ebs.{name}")));
     let number = |name: &str| match text(name) {
         Some(text) => text.parse::<u32>().map(Some).map_err(|_| format!("Invalid value '{text}' for {name}.")),
@@ -75,6 +81,20 @@ fn volume(instance: &str, device: &str, data: Option<Data>, least: Option<u32>) 
     if asked_throughput.is_some() && kind != "gp3" {
         return Err(format!("The parameter throughput is not supported for {kind} volumes."));
     }
+    let encrypted = data.and_then(|data| data.flag("Ebs.Encrypted")).unwrap_or(false);
+    // EC2 launches such an instance, and terminates it at once (docs/aws.md §8.4).
+    let key = match text("KmsKeyId") {
+        Some(_) if !encrypted => {
+            return Err("The parameter KmsKeyId requires the parameter Encrypted to be set.".into());
+        }
+        Some(name) => match Key::find(name, region) {
+            Ok(key) => Some(key.arn),
+            Err(_) => {
+                return Err("Client.InvalidKMSKey.InvalidState: The KMS key provided is in an incorrect state".into());
+            }
+        },
+        None => None,
+    };
     Ok(Volume {
         id: stable_id("vol", &format!("{instance} {device}")),
         device: device.to_owned(),
@@ -83,7 +103,8 @@ fn volume(instance: &str, device: &str, data: Option<Data>, least: Option<u32>) 
         // A gp2 volume has 3 IOPS per GiB.
         iops: asked_iops.or(iops.map(|iops| if kind == "gp2" { (gib * 3).clamp(iops, 16_000) } else { iops })),
         throughput: asked_throughput.or(*throughput),
-        encrypted: data.and_then(|data| data.flag("Ebs.Encrypted")).unwrap_or(false),
+        encrypted,
+        key,
     })
 }
 
@@ -120,6 +141,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     xml.set("volumeSet", found, |xml, (one, volume)| {
         xml.text("volumeId", &volume.id).text("size", volume.gib).text("volumeType", &volume.kind);
         xml.maybe("iops", volume.iops).maybe("throughput", volume.throughput).text("encrypted", volume.encrypted);
+        xml.maybe("kmsKeyId", volume.key.as_ref());
         let snapshot = (volume.device == ROOT_DEVICE).then(|| one.image.replace("ami-", "snap-"));
         xml.text("snapshotId", snapshot.unwrap_or_default()).text("multiAttachEnabled", false);
         xml.text("availabilityZone", &one.zone);

@@ -1,6 +1,6 @@
 //! Listeners: a port of a load balancer, and the actions for its requests (docs/aws.md §9.5).
 
-use super::{Policy, certificates, load_balancers::vpc_of, policies, tags};
+use super::{Policy, certificates, load_balancers::vpc_of, policies, rules, tags};
 use crate::Site;
 use crate::state::{Action, Listener, State, new_hex};
 use kit::constraint;
@@ -15,7 +15,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let protocol =
         protocol(params)?.ok_or_else(|| ApiError::new("ValidationError", "A listener protocol must be specified"))?;
     let (certificates, ssl_policy) = security(site, params, &protocol, None)?;
-    let actions = actions(state, params)?;
+    let actions = actions(state, params, "DefaultActions")?;
     check_redirects(&actions, &protocol, port)?;
     check_groups(state, site, &arn, &actions)?;
     let tags = tags::wanted(params)?;
@@ -107,10 +107,12 @@ fn checked_port(port: u16) -> Result<u16, ApiError> {
     }
 }
 
-fn actions(state: &State, params: &Params) -> Result<Vec<Action>, ApiError> {
-    let mut items = params.items("DefaultActions");
+/// Returns the actions in a list of the call. Their target groups must exist.
+pub fn actions(state: &State, params: &Params, list: &str) -> Result<Vec<Action>, ApiError> {
+    let mut items = params.items(list);
     if items.is_empty() {
-        return Err(ApiError::new("ValidationError", "A default action must be specified"));
+        let what = if list == "DefaultActions" { "A default action" } else { "An action" };
+        return Err(ApiError::new("ValidationError", format!("{what} must be specified")));
     }
     items.sort_by_key(|item| item.parsed::<u32>("Order").ok().flatten().unwrap_or(0));
     let actions: Vec<Action> = items.into_iter().map(action).collect::<Result<_, ApiError>>()?;
@@ -123,7 +125,7 @@ fn actions(state: &State, params: &Params) -> Result<Vec<Action>, ApiError> {
 }
 
 /// Checks that the target groups are in the VPC of the load balancer, and that no other one uses them.
-fn check_groups(state: &State, site: &Site, load_balancer: &str, actions: &[Action]) -> Result<(), ApiError> {
+pub fn check_groups(state: &State, site: &Site, load_balancer: &str, actions: &[Action]) -> Result<(), ApiError> {
     let vpc = vpc_of(state, site, state.load_balancer(load_balancer)?);
     let groups = actions.iter().flat_map(|action| match action {
         Action::Forward(groups) => groups.as_slice(),
@@ -226,7 +228,7 @@ const LONGEST_PART: usize = 128;
 
 /// Checks that redirects of a listener lead to other addresses than the requested ones, and not from HTTPS to HTTP. A
 /// redirect that changes the query only is a loop (docs/aws.md §9.5).
-fn check_redirects(actions: &[Action], of_protocol: &str, of_port: u16) -> Result<(), ApiError> {
+pub fn check_redirects(actions: &[Action], of_protocol: &str, of_port: u16) -> Result<(), ApiError> {
     let refuse = |text: &str| Err(ApiError::new("InvalidLoadBalancerAction", text));
     for action in actions {
         let Action::Redirect { protocol, host, port, path, .. } = action else { continue };
@@ -252,46 +254,6 @@ fn one_of(what: &str, value: &str, known: &[&str]) -> Result<(), ApiError> {
             format!("'{value}' is not valid for {what}: it is one of {}", known.join(", ")),
         )),
     }
-}
-
-/// A listener's default actions are its only rule.
-pub fn describe_rules(state: &State, _site: &Site, params: &Params) -> Answer {
-    let (listener, arns) = (params.text("ListenerArn"), params.texts("RuleArns"));
-    let found: Vec<&Listener> = match listener {
-        Some(_) if !arns.is_empty() => {
-            let text = "You cannot specify both listener ARN and rule ARNs";
-            return Err(ApiError::new("ValidationError", text));
-        }
-        Some(arn) => vec![state.listener(arn)?],
-        None if arns.is_empty() => {
-            return Err(ApiError::new(
-                "ValidationError",
-                "You must specify either listener rule ARNs or a listener ARN",
-            ));
-        }
-        None => {
-            let by_rule = |arn: &String| state.listeners.values().find(|one| rule_arn(one) == *arn);
-            let found = arns
-                .iter()
-                .map(|arn| by_rule(arn).ok_or_else(|| ApiError::new("RuleNotFound", "One or more rules not found")));
-            found.collect::<Result<_, ApiError>>()?
-        }
-    };
-    let mut xml = Xml::new();
-    xml.members("Rules", found, |xml, one| {
-        xml.text("RuleArn", rule_arn(one)).text("Priority", "default").text("IsDefault", true);
-        xml.members("Conditions", None::<()>, |_, ()| ());
-        write_actions(xml, "Actions", &one.actions);
-        xml.members("Transforms", None::<()>, |_, ()| ());
-    });
-    Ok(xml)
-}
-
-/// Returns the ARN of a listener's default rule.
-pub fn rule_arn(listener: &Listener) -> String {
-    let arn = listener.arn.replacen(":listener/", ":listener-rule/", 1);
-    let id = arn.rsplit('/').next().unwrap_or_default().chars().rev().collect::<String>();
-    format!("{arn}/{id}")
 }
 
 pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
@@ -325,7 +287,10 @@ pub fn modify(state: &mut State, site: &Site, params: &Params) -> Answer {
     }
     let protocol = protocol(params)?.unwrap_or(before.protocol.clone());
     let (certificates, ssl_policy) = security(site, params, &protocol, Some(&before))?;
-    let actions = if params.has("DefaultActions") { actions(state, params)? } else { before.actions.clone() };
+    let actions = match params.has("DefaultActions") {
+        true => actions(state, params, "DefaultActions")?,
+        false => before.actions.clone(),
+    };
     check_redirects(&actions, &protocol, port)?;
     check_groups(state, site, &before.load_balancer, &actions)?;
     let listener = Listener { port, protocol, actions, certificates, ssl_policy, ..before };
@@ -340,12 +305,13 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(Xml::new())
 }
 
-/// Removes a listener and releases its port, unless that is the load balancer's main port.
+/// Removes a listener with its rules and releases its port, unless that is the load balancer's main port.
 pub fn remove(state: &mut State, site: &Site, arn: &str) {
     let Some(listener) = state.listeners.remove(arn) else {
         return;
     };
     state.tags.remove(arn);
+    rules::remove_all(state, arn);
     let main = state.load_balancers.get(&listener.load_balancer).map(|one| one.port);
     if main != Some(listener.local_port) {
         site.ports.release(listener.local_port);
@@ -371,7 +337,7 @@ fn shown<'a>(found: impl IntoIterator<Item = &'a Listener>) -> Xml {
     xml
 }
 
-fn write_actions(xml: &mut Xml, list: &str, actions: &[Action]) {
+pub fn write_actions(xml: &mut Xml, list: &str, actions: &[Action]) {
     xml.members(list, actions.iter().enumerate(), |xml, (at, action)| {
         write_action(xml, action);
         if actions.len() > 1 {

@@ -1,4 +1,4 @@
-//! Elastic Load Balancing v2: load balancers, target groups, listeners.
+//! Elastic Load Balancing v2: load balancers, target groups, listeners and their rules.
 
 mod attributes;
 mod certificates;
@@ -7,6 +7,7 @@ mod limits;
 mod listeners;
 mod load_balancers;
 mod policies;
+mod rules;
 mod tags;
 mod target_groups;
 mod targets;
@@ -68,13 +69,28 @@ macro_rules! actions {
     };
 }
 
+/// The supported parameters of the conditions of a rule.
+macro_rules! conditions {
+    () => {
+        "Conditions.Field Conditions.Values Conditions.HostHeaderConfig.Values Conditions.PathPatternConfig.Values "
+    };
+}
+
 const LISTENER: Needs = Needs::On("{ListenerArn}");
+const RULE: Needs = Needs::On("{RuleArn}");
+const RULES: Needs = Needs::Of(|asked| {
+    let form = asked.call.input.form();
+    let arns = form.iter().filter(|(name, _)| name.starts_with("RulePriorities.") && name.ends_with(".RuleArn"));
+    let needs: Vec<Need> = arns.map(|(_, arn)| asked.own(arn.as_str())).collect();
+    if needs.is_empty() { vec![asked.own("*")] } else { needs }
+});
 const LOAD_BALANCER: Needs = Needs::On("{LoadBalancerArn}");
 const TARGET_GROUP: Needs = Needs::On("{TargetGroupArn}");
 const TAGGED: Needs = Needs::On("{ResourceArns}");
 /// The unique part of a new ARN is not known yet, so it is a wildcard.
 const NEW_LOAD_BALANCER: Needs = Needs::Of(|asked| with_tags(asked, named(asked, "loadbalancer/app")));
 const NEW_TARGET_GROUP: Needs = Needs::Of(|asked| with_tags(asked, named(asked, "targetgroup")));
+const NEW_RULE: Needs = Needs::Of(|asked| with_tags(asked, asked.text("ListenerArn").to_owned()));
 const NEW_LISTENER: Needs = Needs::Of(|asked| with_tags(asked, asked.text("LoadBalancerArn").to_owned()));
 
 fn named(asked: &Asked, kind: &str) -> String {
@@ -138,6 +154,13 @@ pub const OPERATIONS: &[Row] = &[
         "Name Subnets SubnetMappings.SubnetId SecurityGroups Scheme Tags.* Type IpAddressType=ipv4",
     ),
     row(
+        "CreateRule",
+        Writes(rules::create),
+        NEW_RULE,
+        None,
+        concat!("ListenerArn Priority Tags.* ", conditions!(), actions!("Actions")),
+    ),
+    row(
         "CreateTargetGroup",
         Writes(target_groups::create),
         NEW_TARGET_GROUP,
@@ -146,6 +169,7 @@ pub const OPERATIONS: &[Row] = &[
     ),
     row("DeleteListener", Writes(listeners::delete), LISTENER, None, "ListenerArn"),
     row("DeleteLoadBalancer", Writes(load_balancers::delete), LOAD_BALANCER, None, "LoadBalancerArn"),
+    row("DeleteRule", Writes(rules::delete), RULE, None, "RuleArn"),
     row("DeleteTargetGroup", Writes(target_groups::delete), TARGET_GROUP, None, "TargetGroupArn"),
     row(
         "DeregisterTargets",
@@ -185,13 +209,7 @@ pub const OPERATIONS: &[Row] = &[
         list("LoadBalancers"),
         "LoadBalancerArns Names Marker PageSize",
     ),
-    row(
-        "DescribeRules",
-        Reads(listeners::describe_rules),
-        Needs::Own,
-        list("Rules"),
-        "ListenerArn Marker PageSize RuleArns",
-    ),
+    row("DescribeRules", Reads(rules::describe), Needs::Own, list("Rules"), "ListenerArn Marker PageSize RuleArns"),
     row(
         "DescribeSSLPolicies",
         Reads(policies::describe),
@@ -223,6 +241,7 @@ pub const OPERATIONS: &[Row] = &[
         None,
         "LoadBalancerArn Attributes.Key Attributes.Value",
     ),
+    row("ModifyRule", Writes(rules::modify), RULE, None, concat!("RuleArn ", conditions!(), actions!("Actions"))),
     row(
         "ModifyTargetGroup",
         Writes(target_groups::modify),
@@ -252,6 +271,13 @@ pub const OPERATIONS: &[Row] = &[
         "ListenerArn Certificates.CertificateArn Certificates.IsDefault",
     ),
     row("RemoveTags", Writes(tags::remove), TAGGED, None, "ResourceArns TagKeys"),
+    row(
+        "SetRulePriorities",
+        Writes(rules::set_priorities),
+        RULES,
+        None,
+        "RulePriorities.RuleArn RulePriorities.Priority",
+    ),
     row(
         "SetSecurityGroups",
         Writes(load_balancers::set_security_groups),

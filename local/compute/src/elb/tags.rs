@@ -1,4 +1,4 @@
-//! Tags of load balancers, target groups and listeners.
+//! Tags of load balancers, target groups, listeners and rules.
 
 use crate::Site;
 use crate::state::{State, Tags};
@@ -71,6 +71,7 @@ fn existing(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
         match arn {
             arn if arn.contains(":targetgroup/") => drop(state.target_group(arn)?),
             arn if arn.contains(":listener/") => drop(state.listener(arn)?),
+            arn if arn.contains(":listener-rule/") => drop(state.rule(arn)?),
             arn => drop(state.load_balancer(arn)?),
         }
     }

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use kit::platform::ExitStatusExt;
 use kit::{process, program};
 
 use super::Host;
@@ -82,7 +81,7 @@ impl std::fmt::Display for Ended {
 }
 
 fn exit_of(status: ExitStatus) -> Exit {
-    match (status.code(), status.signal()) {
+    match (status.code(), process::ending_signal(status)) {
         (Some(code), _) => Exit::Code(code),
         (None, signal) => Exit::Signal(signal.unwrap_or_default()),
     }

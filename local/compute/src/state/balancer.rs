@@ -138,6 +138,34 @@ pub enum Action {
     },
 }
 
+/// A rule of a listener besides its default actions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerRule {
+    pub arn: String,
+    pub listener: String,
+    /// From 1 to 50,000; the lowest is evaluated first.
+    pub priority: u32,
+    /// All of them must hold.
+    pub conditions: Vec<Condition>,
+    pub actions: Vec<Action>,
+}
+
+/// A condition of a rule: one of its values must fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    pub field: Field,
+    pub values: Vec<String>,
+    /// Whether the values were given in the configuration of the field.
+    pub has_config: bool,
+}
+
+/// What a condition looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Field {
+    Host,
+    Path,
+}
+
 impl Action {
     /// Returns whether it sends requests to this target group.
     pub fn names(&self, target_group: &str) -> bool {

@@ -121,6 +121,9 @@ pub struct Volume {
     pub iops: Option<u32>,
     pub throughput: Option<u32>,
     pub encrypted: bool,
+    /// The ARN of the key of KMS that it is encrypted with, if one is named.
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// An injected failure of an instance.

@@ -2,9 +2,13 @@
 
 mod changes;
 mod document;
+mod lists;
+mod operation;
+mod record_changes;
 pub(crate) mod records;
 mod state;
 mod tags;
+mod zone_calls;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -14,21 +18,23 @@ use std::sync::{Arc, Weak};
 use http::{HeaderValue, Method, header};
 use parking_lot::{Mutex, RwLock};
 
-use crate::clock::{after, now_ms, shown};
+use crate::clock::now_ms;
 use crate::{Balancers, name};
-use changes::Outside;
 use chaos::{Faults, Kind};
 use document::Element;
 use kit::answer::{Protocol, Refusal, Response, xml};
-use kit::call::Effect::{Reads, Writes};
-use kit::call::{Asked, Call, Need, Needs, Operation, Page, Request, Rest, Row, Rows, pairs};
+use kit::call::{Call, Operation, Request, Rest, Row, pairs};
 use kit::parameters;
 use kit::query::Xml;
 use kit::speed::Speed;
 use kit::store;
-use state::{Change, State};
+use state::State;
 
+use Run::{Change as Make, Look};
 pub(crate) use state::{Alias, RecordSet, Zone, key};
+
+use operation::OPERATIONS;
+pub use operation::rows;
 
 /// The XML namespace of documents.
 const NAME_SPACE: &str = "https://route53.amazonaws.com/doc/2013-04-01/";
@@ -84,118 +90,6 @@ type Answer = Result<Reply, Refusal>;
 enum Run {
     Look(fn(&State, &Context, &Route53Request) -> Answer),
     Change(fn(&mut State, &Context, &Route53Request) -> Answer),
-}
-use Run::{Change as Make, Look};
-
-const ZONE: Needs = Needs::Of(|asked| vec![asked.own(arn(asked, "hostedzone", 2))]);
-const CHANGE: Needs = Needs::Of(|asked| vec![asked.own(arn(asked, "change", 2))]);
-const TAGGED: Needs = Needs::Of(|asked| vec![asked.own(arn(asked, "hostedzone", 3))]);
-
-/// The ARN of the resource whose ID is a segment of the path.
-fn arn(asked: &Asked, kind: &str, at: usize) -> String {
-    let id = asked.call.input.rest().path.get(at).map_or("*", String::as_str);
-    format!("arn:aws:route53:::{kind}/{id}")
-}
-
-/// A change of records has condition keys with their names, types and actions (docs/aws.md §21.5).
-fn to_change(asked: &Asked) -> Vec<Need> {
-    let mut need = asked.own(arn(asked, "hostedzone", 2));
-    let body = Element::parse(&asked.request.body).unwrap_or_default();
-    for change in body.child("ChangeBatch").map_or(&[][..], |batch| batch.items("Changes")) {
-        let set = change.child("ResourceRecordSet");
-        let text = |name: &str| set.and_then(|set| set.text(name));
-        let normal = text("Name").and_then(name::normal);
-        let normal = normal.map(|name| name.trim_end_matches('.').to_owned());
-        need = need
-            .knowing("route53:ChangeResourceRecordSetsNormalizedRecordNames", normal)
-            .knowing("route53:ChangeResourceRecordSetsRecordTypes", text("Type").map(str::to_owned))
-            .knowing("route53:ChangeResourceRecordSetsActions", change.text("Action").map(str::to_owned));
-    }
-    vec![need]
-}
-
-/// Tags of several zones are read at once.
-fn on_each(asked: &Asked) -> Vec<Need> {
-    let body = Element::parse(&asked.request.body).unwrap_or_default();
-    let needs =
-        body.items("ResourceIds").iter().map(|id| asked.own(format!("arn:aws:route53:::hostedzone/{}", id.text)));
-    let needs: Vec<Need> = needs.collect();
-    if needs.is_empty() { vec![asked.own("arn:aws:route53:::hostedzone/*")] } else { needs }
-}
-
-const OPERATIONS: &[Operation<Run>] = &[
-    Operation::new(
-        "ChangeResourceRecordSets",
-        Writes,
-        Needs::Of(to_change),
-        None,
-        "ChangeBatch.Comment ChangeBatch.Changes.Change.Action ChangeBatch.Changes.Change.ResourceRecordSet.Name \
-         ChangeBatch.Changes.Change.ResourceRecordSet.Type ChangeBatch.Changes.Change.ResourceRecordSet.TTL \
-         ChangeBatch.Changes.Change.ResourceRecordSet.ResourceRecords.ResourceRecord.Value \
-         ChangeBatch.Changes.Change.ResourceRecordSet.AliasTarget.HostedZoneId \
-         ChangeBatch.Changes.Change.ResourceRecordSet.AliasTarget.DNSName \
-         ChangeBatch.Changes.Change.ResourceRecordSet.AliasTarget.EvaluateTargetHealth",
-        Make(change_records),
-    ),
-    Operation::new(
-        "ChangeTagsForResource",
-        Writes,
-        TAGGED,
-        None,
-        "AddTags.Tag.Key AddTags.Tag.Value RemoveTagKeys.Key",
-        Make(tags::change),
-    ),
-    Operation::new(
-        "CreateHostedZone",
-        Writes,
-        Needs::Own,
-        None,
-        "Name CallerReference HostedZoneConfig.Comment HostedZoneConfig.PrivateZone=false|0",
-        Make(create_zone),
-    ),
-    Operation::new("DeleteHostedZone", Writes, ZONE, None, "", Make(delete_zone)),
-    Operation::new("GetChange", Reads, CHANGE, None, "", Look(get_change)),
-    Operation::new("GetHostedZone", Reads, ZONE, None, "", Look(get_zone)),
-    Operation::new("GetHostedZoneCount", Reads, Needs::Own, None, "", Look(count_zones)),
-    Operation::new(
-        "ListHostedZones",
-        Reads,
-        Needs::Own,
-        Some(Page::Own("maxitems")),
-        "marker maxitems",
-        Look(list_zones),
-    ),
-    Operation::new(
-        "ListHostedZonesByName",
-        Reads,
-        Needs::Own,
-        Some(Page::Own("maxitems")),
-        "dnsname hostedzoneid maxitems",
-        Look(list_zones_by_name),
-    ),
-    Operation::new(
-        "ListResourceRecordSets",
-        Reads,
-        ZONE,
-        Some(Page::Own("maxitems")),
-        "name type maxitems",
-        Look(list_records),
-    ),
-    Operation::new("ListTagsForResource", Reads, TAGGED, None, "", Look(tags::list)),
-    Operation::new(
-        "ListTagsForResources",
-        Reads,
-        Needs::Of(on_each),
-        None,
-        "ResourceIds.ResourceId",
-        Look(tags::list_several),
-    ),
-    Operation::new("UpdateHostedZoneComment", Writes, ZONE, None, "Comment", Make(update_comment)),
-];
-
-/// Returns the operations.
-pub fn rows() -> Rows {
-    Operation::rows(OPERATIONS)
 }
 
 /// Identifies the operation of a request, which its method and path determine.
@@ -382,239 +276,4 @@ impl Route53Request<'_> {
             Some(_) => Err(invalid_input("MaxItems must be a positive number")),
         }
     }
-}
-
-fn create_zone(state: &mut State, context: &Context, request: &Route53Request) -> Answer {
-    let text = request.body.text("Name").unwrap_or_default();
-    let reference = request.body.text("CallerReference").unwrap_or_default();
-    let invalid = || Refusal::new(400, "InvalidDomainName", format!("{text} is not a valid domain name"));
-    let name = name::normal(text).filter(|name| !name.starts_with("\\052.")).ok_or_else(invalid)?;
-    if reference.is_empty() || reference.chars().count() > 128 {
-        return Err(invalid_input("CallerReference must have between 1 and 128 characters"));
-    }
-    if state.zones.values().any(|zone| zone.caller_reference == reference) {
-        let text = format!("A hosted zone has already been created with the specified caller reference: {reference}");
-        return Err(Refusal::new(409, "HostedZoneAlreadyExists", text));
-    }
-    if state.zones.len() >= MOST_ZONES {
-        let text =
-            format!("Limits Exceeded: MAX_HOSTED_ZONES_BY_OWNER - Cannot create more than {MOST_ZONES} hosted zones.");
-        return Err(Refusal::new(400, "TooManyHostedZones", text));
-    }
-    if let Some(config) = request.body.child("HostedZoneConfig") {
-        changes::check_comment(config)?;
-    }
-    let comment = request.body.child("HostedZoneConfig").and_then(|config| config.text("Comment")).map(str::to_owned);
-    let zone =
-        zones::zone(&zones::new_id('Z'), &name, reference, comment.filter(|text| !text.is_empty()), context.now_ms);
-    let mut xml = Xml::new();
-    write_zone(&mut xml, &zone);
-    submit(&mut xml, state, context, None);
-    write_delegation_set(&mut xml, &zone);
-    let location = format!("https://route53.amazonaws.com/2013-04-01/hostedzone/{}", zone.id);
-    state.zones.insert(zone.id.clone(), zone);
-    Ok(Reply { xml, location: Some(location) })
-}
-
-/// The quota of hosted zones of a new account (docs/aws.md §21.4).
-const MOST_ZONES: usize = 500;
-
-fn write_zone(xml: &mut Xml, zone: &Zone) {
-    xml.within("HostedZone", |xml| write_zone_fields(xml, zone));
-}
-
-fn write_zone_fields(xml: &mut Xml, zone: &Zone) {
-    xml.text("Id", format!("/hostedzone/{}", zone.id)).text("Name", &zone.name);
-    xml.text("CallerReference", &zone.caller_reference);
-    xml.within("Config", |xml| {
-        xml.maybe("Comment", zone.comment.as_ref()).text("PrivateZone", false);
-    });
-    xml.text("ResourceRecordSetCount", zone.records.len());
-}
-
-fn write_delegation_set(xml: &mut Xml, zone: &Zone) {
-    xml.within("DelegationSet", |xml| {
-        xml.within("NameServers", |xml| {
-            for server in &zone.name_servers {
-                xml.text("NameServer", server);
-            }
-        });
-    });
-}
-
-/// Records a change, which is now `PENDING`, and writes it.
-fn submit(xml: &mut Xml, state: &mut State, context: &Context, comment: Option<String>) {
-    let id = zones::new_id('C');
-    let in_sync_ms = after(context.now_ms, context.route53.speed.takes(IN_SYNC_S));
-    let change = Change { submitted_ms: context.now_ms, in_sync_ms, comment };
-    write_change(xml, &id, &change, context.now_ms);
-    state.note(&id, change);
-}
-
-fn write_change(xml: &mut Xml, id: &str, change: &Change, now_ms: i64) {
-    xml.within("ChangeInfo", |xml| {
-        xml.text("Id", format!("/change/{id}"));
-        xml.text("Status", if change.in_sync_ms <= now_ms { "INSYNC" } else { "PENDING" });
-        xml.text("SubmittedAt", shown(change.submitted_ms)).maybe("Comment", change.comment.as_ref());
-    });
-}
-
-fn get_change(state: &State, context: &Context, request: &Route53Request) -> Answer {
-    let id = request.segment(2);
-    let absent = || Refusal::new(404, "NoSuchChange", format!("Could not find resource with ID: {id}"));
-    let change = state.changes.get(id).ok_or_else(absent)?;
-    let mut xml = Xml::new();
-    write_change(&mut xml, id, change, context.now_ms);
-    Ok(xml.into())
-}
-
-fn get_zone(state: &State, _context: &Context, request: &Route53Request) -> Answer {
-    let zone = request.zone(state)?;
-    let mut xml = Xml::new();
-    write_zone(&mut xml, zone);
-    write_delegation_set(&mut xml, zone);
-    Ok(xml.into())
-}
-
-fn count_zones(state: &State, _context: &Context, _request: &Route53Request) -> Answer {
-    let mut xml = Xml::new();
-    xml.text("HostedZoneCount", state.zones.len());
-    Ok(xml.into())
-}
-
-fn update_comment(state: &mut State, _context: &Context, request: &Route53Request) -> Answer {
-    let id = request.segment(2);
-    changes::check_comment(&request.body)?;
-    let zone = state.zones.get_mut(id).ok_or_else(|| no_zone(id))?;
-    zone.comment = request.body.text("Comment").filter(|text| !text.is_empty()).map(str::to_owned);
-    let mut xml = Xml::new();
-    write_zone(&mut xml, zone);
-    Ok(xml.into())
-}
-
-fn delete_zone(state: &mut State, context: &Context, request: &Route53Request) -> Answer {
-    let zone = request.zone(state)?;
-    check_idle(zone, context)?;
-    if !zones::is_empty(zone) {
-        let text = "The specified hosted zone contains non-required resource record sets and so cannot be deleted.";
-        return Err(Refusal::new(400, "HostedZoneNotEmpty", text));
-    }
-    state.zones.remove(request.segment(2));
-    let mut xml = Xml::new();
-    submit(&mut xml, state, context, None);
-    Ok(xml.into())
-}
-
-fn check_idle(zone: &Zone, context: &Context) -> Result<(), Refusal> {
-    let text = "The request was rejected because Route 53 was still processing a prior request.";
-    match context.now_ms < zone.busy_until_ms {
-        true => Err(Refusal::new(400, "PriorRequestNotComplete", text)),
-        false => Ok(()),
-    }
-}
-
-fn change_records(state: &mut State, context: &Context, request: &Route53Request) -> Answer {
-    let zone = request.zone(state)?;
-    let batch =
-        request.body.child("ChangeBatch").ok_or_else(|| invalid_input("Invalid XML ; ChangeBatch is missing"))?;
-    let has_balancer = |zone: &str, name: &str| context.route53.has_balancer(zone, name);
-    let records = changes::applied(zone, batch, &Outside { has_balancer: &has_balancer })?;
-    check_idle(zone, context)?;
-    let speed = context.route53.speed;
-    if let Some(zone) = state.zones.get_mut(request.segment(2)) {
-        zone.busy_until_ms = after(context.now_ms, speed.takes(BUSY_S));
-        zone.replace(records, context.now_ms, after(context.now_ms, speed.takes(IN_SYNC_S)));
-    }
-    let mut xml = Xml::new();
-    let comment = batch.text("Comment").filter(|text| !text.is_empty()).map(str::to_owned);
-    submit(&mut xml, state, context, comment);
-    Ok(xml.into())
-}
-
-/// The maximum numbers of zones and record sets in a page.
-const ZONES_PAGE: usize = 100;
-const RECORDS_PAGE: usize = 300;
-
-/// Returns the zones from `start` on, and what follows the page.
-fn page<T>(all: Vec<T>, size: usize) -> (Vec<T>, Option<T>) {
-    let mut all = all.into_iter();
-    let page = all.by_ref().take(size).collect();
-    (page, all.next())
-}
-
-fn list_zones(state: &State, _context: &Context, request: &Route53Request) -> Answer {
-    let size = request.size(ZONES_PAGE)?;
-    let marker = request.query("marker").unwrap_or_default();
-    if !marker.is_empty() && !state.zones.contains_key(marker) {
-        return Err(no_zone(marker));
-    }
-    let (zones, next) = page(state.zones.range(marker.to_owned()..).map(|(_, zone)| zone).collect(), size);
-    let mut xml = Xml::new();
-    xml.list("HostedZones", "HostedZone", zones, |xml, zone: &Zone| write_zone_fields(xml, zone));
-    if !marker.is_empty() {
-        xml.text("Marker", marker);
-    }
-    xml.text("IsTruncated", next.is_some()).maybe("NextMarker", next.map(|zone| &zone.id)).text("MaxItems", size);
-    Ok(xml.into())
-}
-
-fn list_zones_by_name(state: &State, _context: &Context, request: &Route53Request) -> Answer {
-    let size = request.size(ZONES_PAGE)?;
-    let (dns_name, id) = (request.query("dnsname"), request.query("hostedzoneid"));
-    if id.is_some() && dns_name.is_none() {
-        return Err(invalid_input("A HostedZoneId requires a DNSName"));
-    }
-    let invalid = |text: &str| Refusal::new(400, "InvalidDomainName", format!("{text} is not a valid domain name"));
-    let from = dns_name.map(|text| name::normal(text).ok_or_else(|| invalid(text))).transpose()?;
-    let from = (from.as_deref().map(name::reversed).unwrap_or_default(), id.unwrap_or_default().to_owned());
-    let mut zones: Vec<((String, String), &Zone)> =
-        state.zones.values().map(|zone| ((name::reversed(&zone.name), zone.id.clone()), zone)).collect();
-    zones.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let (zones, next) = page(zones.into_iter().filter(|(place, _)| *place >= from).collect(), size);
-    let mut xml = Xml::new();
-    xml.list("HostedZones", "HostedZone", zones, |xml, (_, zone)| write_zone_fields(xml, zone));
-    xml.maybe("DNSName", dns_name).maybe("HostedZoneId", id).text("IsTruncated", next.is_some());
-    if let Some((_, next)) = next {
-        xml.text("NextDNSName", &next.name).text("NextHostedZoneId", &next.id);
-    }
-    xml.text("MaxItems", size);
-    Ok(xml.into())
-}
-
-fn list_records(state: &State, _context: &Context, request: &Route53Request) -> Answer {
-    let zone = request.zone(state)?;
-    let size = request.size(RECORDS_PAGE)?;
-    let (text, kind) = (request.query("name"), request.query("type"));
-    if kind.is_some() && text.is_none() {
-        return Err(invalid_input("A type without a name is not valid: specify both"));
-    }
-    if let Some(kind) = kind.filter(|kind| records::number(kind).is_none()) {
-        return Err(invalid_input(format!("{kind} is not a record type")));
-    }
-    let invalid = |text: &str| invalid_input(format!("{text} is not a valid domain name"));
-    let from = text.map(|text| name::normal(text).ok_or_else(|| invalid(text))).transpose()?;
-    let from = from.map(|name| key(&name, kind.unwrap_or_default())).unwrap_or_default();
-    let (records, next) = page(zone.records.range(from..).map(|(_, record)| record).collect(), size);
-    let mut xml = Xml::new();
-    xml.list("ResourceRecordSets", "ResourceRecordSet", records, write_record);
-    xml.text("IsTruncated", next.is_some());
-    if let Some(next) = next {
-        xml.text("NextRecordName", &next.name).text("NextRecordType", &next.kind);
-    }
-    xml.text("MaxItems", size);
-    Ok(xml.into())
-}
-
-fn write_record(xml: &mut Xml, record: &RecordSet) {
-    xml.text("Name", &record.name).text("Type", &record.kind).maybe("TTL", record.ttl);
-    if let Some(alias) = &record.alias {
-        xml.within("AliasTarget", |xml| {
-            xml.text("HostedZoneId", &alias.zone).text("DNSName", &alias.name);
-            xml.text("EvaluateTargetHealth", alias.evaluates_health);
-        });
-        return;
-    }
-    xml.list("ResourceRecords", "ResourceRecord", &record.values, |xml, value| {
-        xml.text("Value", value);
-    });
 }

@@ -9,12 +9,14 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::operation::function_name;
 use super::settings::check_tags;
 use super::{Function, Lambda, plain_name, shown, strings};
 use crate::{parameter, states};
 use kit::ACCOUNT;
 use kit::answer::{Refusal, Response, empty};
-use kit::call::Rest;
+use kit::call::{Asked, Need, Rest};
+use kit::key::Key;
 
 /// The maximum size of a zip in a call, in bytes (docs/aws.md §7.1).
 const LARGEST_ZIP: usize = 50 << 20;
@@ -35,6 +37,9 @@ impl Lambda {
         function.tags = strings(&input["Tags"]);
         check_tags(&function.tags, &BTreeMap::new())?;
         self.check_role(&function.role)?;
+        self.running.check_runtime(&function.runtime).await?;
+        self.check_tracing(&function)?;
+        self.check_key(input)?;
         self.place_code(&mut function, &input["Code"]).await?;
         function.touch();
         let published = (input["Publish"] == true).then(|| function.publish(None));
@@ -58,6 +63,55 @@ impl Lambda {
             return Ok(());
         }
         Err(parameter("The role defined for the function cannot be assumed by Lambda."))
+    }
+
+    /// The role of a traced function writes its traces.
+    fn check_tracing(&self, function: &Function) -> Result<(), Refusal> {
+        match self.running.denied_tracing(function) {
+            true => {
+                let text = "The provided execution role does not have permissions to call PutTraceSegments on XRAY";
+                Err(parameter(text))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Checks the key of a call, if it names one.
+    fn check_key(&self, input: &Value) -> Result<(), Refusal> {
+        let Some(arn) = input["KMSKeyArn"].as_str().filter(|arn| !arn.is_empty()) else { return Ok(()) };
+        if !arn.starts_with("arn:") {
+            let text = format!(
+                "1 validation error detected: Value '{arn}' at 'kMSKeyArn' failed to satisfy constraint: Member must satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()"
+            );
+            return Err(Refusal::new(400, "ValidationException", text));
+        }
+        let unusable = |_| {
+            parameter(&format!(
+                "Lambda was unable to configure your environment variables because the KMS key is invalid for CreateGrant. KMS key: {arn}"
+            ))
+        };
+        Key::find(arn, &self.region).map(drop).map_err(unusable)
+    }
+
+    /// The permissions on keys that a call needs, depending on what exists.
+    pub fn key_needs(&self, asked: &Asked) -> Vec<Need> {
+        let input = match asked.call.operation.as_str() {
+            "CreateFunction" | "UpdateFunctionConfiguration" => asked.call.input.json().value(),
+            _ => return Vec::new(),
+        };
+        let of_function = function_name(asked).and_then(|name| self.find(&name).ok()).and_then(|it| it.key);
+        let (new, there) = (input["KMSKeyArn"].as_str().filter(|arn| !arn.is_empty()), of_function.as_deref());
+        let grants = new.map(|arn| (arn, "CreateGrant"));
+        let has_variables = input["Environment"]["Variables"].is_object();
+        let encrypts = new.or(there).filter(|_| has_variables).map(|arn| (arn, "Encrypt"));
+        let all = grants.into_iter().chain(encrypts);
+        all.filter_map(|(arn, action)| Key::find(arn, &self.region).ok()?.need(action, "lambda", &self.region))
+            .collect()
+    }
+
+    /// The permission to see the environment of a function with this key.
+    pub fn need_to_see(&self, key: &str) -> Option<Need> {
+        Key::find(key, &self.region).ok()?.need("Decrypt", "lambda", &self.region)
     }
 
     async fn place_code(&self, function: &mut Function, code: &Value) -> Result<(), Refusal> {
@@ -138,6 +192,11 @@ impl Lambda {
         if !input["Role"].is_null() {
             self.check_role(&changed.role)?;
         }
+        if !input["Runtime"].is_null() {
+            self.running.check_runtime(&changed.runtime).await?;
+        }
+        self.check_tracing(&changed)?;
+        self.check_key(input)?;
         self.put(changed, false)
     }
 
@@ -256,6 +315,10 @@ mod tests {
 
         fn has_bucket(&self, _bucket: &str) -> bool {
             false
+        }
+
+        fn needs_to_write(&self, _bucket: &str) -> Vec<Need> {
+            Vec::new()
         }
 
         async fn put(&self, _bucket: &str, _key: &str, _bytes: Bytes) -> Result<(), Refusal> {

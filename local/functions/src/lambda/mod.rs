@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use crate::{Function, Functions, Registry};
 use identity::credentials::Access;
 use identity::iam::Iam;
-use identity::permissions::function_policy;
+use identity::permissions::{Need, function_policy};
 use kit::ACCOUNT;
 use kit::account::Kind;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
@@ -44,6 +44,9 @@ pub trait CodeObjects: Send + Sync {
 
     /// Whether this region has the bucket.
     fn has_bucket(&self, bucket: &str) -> bool;
+
+    /// The permissions on keys that writing objects needs.
+    fn needs_to_write(&self, bucket: &str) -> Vec<Need>;
 
     /// Writes an object for a caller whose permission has been checked.
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), Refusal>;

@@ -60,8 +60,8 @@ macro_rules! run {
 /// The parameters of a function's configuration that have an effect; others would merely be displayed.
 macro_rules! configuration {
     () => {
-        "Description Environment.Variables.* EphemeralStorage.Size:integer Handler LoggingConfig.LogFormat=Text \
-         LoggingConfig.LogGroup MemorySize:integer Role Runtime SnapStart.ApplyOn=None Timeout:integer TracingConfig.Mode=PassThrough "
+        "Description Environment.Variables.* EphemeralStorage.Size:integer Handler KMSKeyArn LoggingConfig.LogFormat=Text \
+         LoggingConfig.LogGroup MemorySize:integer Role Runtime SnapStart.ApplyOn=None Timeout:integer TracingConfig.Mode "
     };
 }
 
@@ -115,6 +115,11 @@ const TABLE: &[Route] = &[
     route(Method::GET, "2021-07-20", &["functions", "*", "runtime-management-config"], Operation::new("GetRuntimeManagementConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.runtime(&request.name)))),
     route(Method::GET, "2024-08-31", &["functions", "*", "recursion-config"], Operation::new("GetFunctionRecursionConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.recursion(&request.name)))),
 ];
+
+/// Returns the name of the function in the path, if there is one.
+pub(super) fn function_name(asked: &Asked) -> Option<String> {
+    asked.call.input.rest().path.get(2).map(|name| plain_name(name).to_owned())
+}
 
 fn function_of(asked: &Asked) -> String {
     let name = asked.call.input.rest().path.get(2).map_or("", String::as_str);

@@ -82,6 +82,11 @@ pub fn groups_below(dir: &Path) -> BTreeSet<u32> {
     process_ids().filter(ours).filter_map(stat).map(|stat| stat.group).collect()
 }
 
+/// The number that Linux gives a signal of this system.
+pub fn linux_signal(signal: i32) -> i32 {
+    signal
+}
+
 /// Limits a process to `memory_mib` of memory and to `processors` CPUs. Returns a description of the limits.
 ///
 /// Errors: the system does not have such limits, or does not permit setting them.

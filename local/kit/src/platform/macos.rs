@@ -56,6 +56,18 @@ pub fn groups_below(_dir: &Path) -> BTreeSet<u32> {
     BTreeSet::new()
 }
 
+/// The number that Linux gives a signal of this system. Those that end a process by default and differ, of macOS and the
+/// BSDs: SIGBUS, SIGSYS, SIGUSR1 and SIGUSR2.
+pub fn linux_signal(signal: i32) -> i32 {
+    match signal {
+        10 => 7,
+        12 => 31,
+        30 => 10,
+        31 => 12,
+        same => same,
+    }
+}
+
 /// Fails: this system cannot limit another process.
 pub fn limit(_process: u32, _memory_mib: u32, _processors: u32) -> std::io::Result<String> {
     Err(std::io::Error::other("this system has no limits for a process of another"))

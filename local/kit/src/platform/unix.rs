@@ -25,7 +25,8 @@ pub(super) fn processor_seconds_by_ps(group: u32) -> Option<f64> {
 
 /// A column of `ps` for the processes of a group.
 fn of_group(group: u32, column: &str) -> Option<Vec<String>> {
-    let output = Command::new("ps").args(["-A", "-o", &format!("pgid=,{column}")]).output().ok()?;
+    // Each column in an option of its own: to the `ps` of macOS, everything after the first `=` is a heading.
+    let output = Command::new("ps").args(["-A", "-o", "pgid=", "-o", column]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let of_group = text.lines().filter_map(|line| {
         let (of, value) = line.trim().split_once(char::is_whitespace)?;

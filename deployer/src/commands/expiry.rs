@@ -1,0 +1,116 @@
+//! Lifecycle rules that delete more than before: `up` applies one to a bucket with objects only if that is confirmed.
+
+use super::{
+    Session,
+    data::{Confirmation, RetainedData},
+    unless_stopped,
+};
+use crate::{
+    engine::{Change, Plan, Planned, Resource as _, Step, Value},
+    kinds::bucket::Bucket,
+    output::{
+        exit::{Exit, Failure},
+        report,
+    },
+};
+
+/// The settings of a bucket that say after how many days something is deleted, and what it is.
+const EXPIRIES: &[(&str, &str)] =
+    &[("objects_end_days", "objects"), ("older_versions_end_days", "older versions of objects")];
+
+impl Session {
+    /// Leaves a bucket out of the plan if its change would let S3 delete objects that it holds, unless that is confirmed:
+    /// by `--expire`, or by typing its name.
+    pub async fn keep_objects(
+        &self,
+        plan: &mut Plan,
+        named: &[String],
+        confirmation: Confirmation,
+        retained: &mut RetainedData,
+    ) -> Result<(), Failure> {
+        let is_there = |name: &String| {
+            let mut buckets = plan.lines.iter().filter(|line| line.address.kind == Bucket::KIND);
+            buckets.any(|line| self.means(name, line))
+        };
+        for name in named.iter().filter(|name| !is_there(name)) {
+            report::say(format!("--expire {name}: there is no such bucket"));
+        }
+        for line in &mut plan.lines {
+            let Step::Update(changes) = &line.step else { continue };
+            let sooner = sooner(changes);
+            if sooner.is_empty() || named.iter().any(|name| self.means(name, line)) {
+                continue;
+            }
+            let Some(contents) = self.contents(line).await? else { continue };
+            let words = format!("{} deletes {}; it holds {contents}", line.address, sooner.join(" and "));
+            let goes = confirmation == Confirmation::Each && is_typed(line, &words).await?;
+            if !goes {
+                retained.unexpired.push((line.address.clone(), words));
+                line.step = Step::Keep;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a bucket holds, for people; `None` if it is empty.
+    async fn contents(&self, line: &Planned) -> Result<Option<String>, Failure> {
+        let Some((bucket, _)) = line.found::<Bucket>() else { return Ok(None) };
+        let counted = async { bucket.loss(&self.aws).await.map_err(|fault| self.failed("count the objects", fault)) };
+        unless_stopped(counted).await
+    }
+}
+
+/// What is to be deleted sooner than before, or at all.
+fn sooner(changes: &[Change]) -> Vec<String> {
+    let days = |value: &Option<Value>| value.as_ref()?.open()?.parse::<u32>().ok();
+    let sooner = EXPIRIES.iter().filter_map(|(path, what)| {
+        let change = changes.iter().find(|change| change.path == *path)?;
+        let wanted = days(&change.to)?;
+        let is_sooner = days(&change.from).is_none_or(|present| wanted < present);
+        is_sooner.then(|| format!("{what} after {wanted} {}", if wanted == 1 { "day" } else { "days" }))
+    });
+    sooner.collect()
+}
+
+/// Asks the user to type its name.
+async fn is_typed(line: &Planned, words: &str) -> Result<bool, Failure> {
+    let question = format!("{words}. Type {} to let it: ", line.name);
+    Ok(unless_stopped(report::ask(&question)).await? == line.name)
+}
+
+/// Reports the buckets that were left as they are. Returns the exit code.
+pub fn conclude(retained: &RetainedData, exit: Exit) -> Exit {
+    for (address, words) in &retained.unexpired {
+        report::say(format!("left {address} as it is: {words}"));
+    }
+    if retained.unexpired.is_empty() {
+        return exit;
+    }
+    let names: Vec<String> = retained.unexpired.iter().map(|(address, _)| format!("--expire {address}")).collect();
+    report::hint(&format!("to let S3 delete them for good: deployer up {}", names.join(" ")));
+    if exit == Exit::Done { Exit::Kept } else { exit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_is_new_or_comes_sooner_deletes_more() {
+        let deletes = |path: &str, from: Option<&str>, to: Option<&str>| {
+            sooner(&[Change::of(path, from.map(Into::into), to.map(Into::into))])
+        };
+        assert_eq!(deletes("objects_end_days", None, Some("30")), ["objects after 30 days"]);
+        assert_eq!(deletes("objects_end_days", Some("30"), Some("1")), ["objects after 1 day"]);
+        let older = deletes("older_versions_end_days", Some("7"), Some("6"));
+        assert_eq!(older, ["older versions of objects after 6 days"]);
+        for (path, from, to) in [
+            ("objects_end_days", Some("30"), Some("31")),
+            ("objects_end_days", Some("30"), None),
+            ("unfinished_uploads_end_days", None, Some("1")),
+            ("access_logs_end_days", None, Some("90")),
+        ] {
+            assert_eq!(deletes(path, from, to), Vec::<String>::new(), "{path}");
+        }
+    }
+}
