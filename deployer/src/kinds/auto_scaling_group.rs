@@ -161,7 +161,7 @@ impl Resource for AutoScalingGroup {
             settings.ends = Some(UNSCHEDULED.into());
         }
         if self.back_to.as_ref() == Some(&settings.template)
-            && let Some(other) = self.other_version(aws, &group, &settings.template).await?
+            && let Some(other) = self.other_version(aws, &settings.template).await?
         {
             settings.template = other;
         }
@@ -423,15 +423,23 @@ impl AutoScalingGroup {
         Ok(())
     }
 
-    /// The version of an unfinished roll-out, or of an instance, other than that of the group.
-    async fn other_version(&self, aws: &Aws, group: &Described, own: &Template) -> Result<Option<Template>, Fault> {
+    /// The version of an unfinished roll-out, or of an instance, other than that of the group. The instances are read last:
+    /// a roll-out that ends in between has replaced some of those that were there before.
+    async fn other_version(&self, aws: &Aws, own: &Template) -> Result<Option<Template>, Fault> {
         let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&self.name);
         let answer = call.max_records(1).send().await?;
         let rolled_out = answer.instance_refreshes().first().and_then(in_progress).map(|(target, _)| target);
+        if let Some(target) = rolled_out.filter(|target| target != own) {
+            return Ok(Some(target));
+        }
+        let Some(group) = aws.together.auto_scaling_groups.read(&self.name, |names| described(aws, names)).await?
+        else {
+            return Ok(None);
+        };
         let is_leaving = |state: &LifecycleState| state.as_str().starts_with("Terminat");
         let staying = group.instances().iter().filter(|it| it.lifecycle_state().is_none_or(|state| !is_leaving(state)));
         let mut running = staying.filter_map(|instance| instance.launch_template()).map(template);
-        Ok(rolled_out.filter(|target| target != own).or_else(|| running.find(|other| other != own)))
+        Ok(running.find(|other| other != own))
     }
 
     /// Replaces the instances with ones of the wanted version. On success AWS writes the version into the group; until

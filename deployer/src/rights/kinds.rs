@@ -421,6 +421,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[],
         read: &[right("elasticloadbalancing:DescribeRules", Any), TAGS],
         loss: &[],
+        tag: &[add_tags(Rules)],
         change: &[
             // Of a new rule, the listener is asked (docs/aws.md §2.5).
             add_tags(Listeners),
@@ -436,6 +437,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[],
         read: &[right("elasticloadbalancing:DescribeRules", Any)],
         loss: &[],
+        tag: &[],
         change: &[right("elasticloadbalancing:ModifyRule", Rules)],
         remove: &[],
     },

@@ -15,7 +15,7 @@ use kit::tags::{Flaw, USUAL};
 
 use configuration::{check_name, configuration};
 pub use evaluation::evaluate;
-use evaluation::{ring, value};
+use evaluation::ring;
 
 /// The most alarms in a call that deletes them.
 const MOST_DELETED: usize = 100;

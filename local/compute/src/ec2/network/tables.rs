@@ -1,7 +1,7 @@
 //! Route tables, as they are described.
 
 use super::regions::{known, stable_id};
-use super::{is_attached, route_tables, subnet, vpc};
+use super::{is_attached, route_tables, vpc};
 use crate::Site;
 use crate::state::{RouteTable, Routed, State};
 use kit::query::{Answer, Filters, Params, Xml, fact};
