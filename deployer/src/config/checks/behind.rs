@@ -15,13 +15,21 @@ impl Checks<'_> {
             named.map(|(entry, named)| (format!("{named}-lb"), format!("the load balancer of `{entry}`"))).collect();
         for (entry, service) in &self.config.services {
             let name = at_port(self.config, entry, service);
-            if let Some(other) = known.get(&name) {
+            if let Some(other) = known.get(&name)
+                && !self.is_in_names_of_another(entry)
+            {
                 let message =
                     format!("the resources of `{entry}` and those of {other} would have the same name, {name}");
                 self.problem(&format!("services.{entry}"), message, "choose another name for one of the services");
             }
             known.insert(name, format!("`{entry}`"));
         }
+    }
+
+    /// Whether another service has this entry in its names, which `firewalls` reports.
+    fn is_in_names_of_another(&self, entry: &Name) -> bool {
+        let mut services = self.config.services.iter();
+        services.any(|(other, service)| other != entry && service.entry_in_names(other.as_str()) == entry.as_str())
     }
 
     /// Whether a service has a listener for HTTPS, or a rule of one.
