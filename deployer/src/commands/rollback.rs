@@ -331,7 +331,12 @@ async fn carry_out(session: &Session, front: &Front, way: WayBack, lease: Lease)
         && outcomes.iter().all(Outcome::is_done)
     {
         let group = &front.names.group;
-        let services = target_groups.into_iter().map(|targets| Awaited { front, group: group.clone(), targets });
+        // A service without a load balancer is awaited once, at its address.
+        let targets = match target_groups.is_empty() {
+            true => vec![None],
+            false => target_groups.into_iter().map(Some).collect(),
+        };
+        let services = targets.into_iter().map(|targets| Awaited { front, group: group.clone(), targets });
         let waited = await_all(session, &services.collect::<Vec<_>>(), limit).await;
         session.summary().note(&waited);
         outcomes.extend(waited);
