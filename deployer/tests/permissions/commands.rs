@@ -1,234 +1,20 @@
 //! The policy that `deployer policy COMMAND` prints is enough for the command, and the least: each command runs in a role
 //! that has exactly its own, and uses all of it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
+mod documentation;
+mod domains;
+mod networks;
+mod roles;
 
-use aws_sdk_acm::types::{Tag, ValidationMethod};
-use aws_sdk_secretsmanager::{error::ProvideErrorMetadata as _, types::Tag as SecretTag};
-use aws_sdk_sts::types::Credentials;
-use deployer::rights::COMMANDS;
+use std::collections::BTreeSet;
+
+use aws_sdk_acm::types::ValidationMethod;
 use serde_json::{Value, json};
 use testkit::eventually;
-use tokio::io::AsyncWriteExt as _;
 
-use super::{list, statements};
-use crate::support::{Project, Said, cloud::TestAws, hands::Hands, network, shared};
+use crate::support::{Project, Said, cloud::TestAws, hands::Hands, shared};
 
-/// Rights of a command that its runs here do not use, with the reason.
-const UNUSED: &[(&str, &str, &str)] = &[
-    ("up", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
-    ("up", "iam:CreateServiceLinkedRole", "only the first load balancer and group of an account need it"),
-    ("up", "elasticloadbalancing:DeleteListener", "only a service that is no longer served over HTTPS needs it"),
-    ("up", "elasticloadbalancing:RemoveTags", "the same"),
-    ("up", "elasticloadbalancing:DeleteRule", "only a service that no longer shares a load balancer needs it"),
-    ("down", "elasticloadbalancing:DeleteRule", "the same"),
-    ("why", "secretsmanager:DescribeSecret", "only for a service that cannot read a secret"),
-    ("why", "ssm:DescribeParameters", "the same for a parameter"),
-    ("rollback", "autoscaling:CancelInstanceRefresh", "for a roll-out that has no previous version to go back to"),
-    ("plan", "s3:ListBucket", "only for a missing program: without it, S3 does not say that it is missing"),
-    ("adopt", "s3:ListBucket", "the same"),
-    ("plan", "acm:DescribeCertificate", "only a domain that has been taken out needs it"),
-    ("status", "acm:DescribeCertificate", "the same"),
-    ("up", "acm:DeleteCertificate", "the same"),
-    ("up", "acm:DescribeCertificate", "the same"),
-    ("up", "route53:ChangeResourceRecordSets", "the same"),
-    ("up", "route53:ListHostedZones", "the same"),
-    ("up", "route53:ListResourceRecordSets", "the same"),
-    ("down", "acm:DeleteCertificate", "the same"),
-    ("down", "acm:DescribeCertificate", "the same"),
-    ("down", "route53:ChangeResourceRecordSets", "the same"),
-    ("down", "route53:ListHostedZones", "the same"),
-    ("down", "route53:ListResourceRecordSets", "the same"),
-    ("pause", "route53:ChangeResourceRecordSets", "the same"),
-    ("pause", "route53:ListHostedZones", "the same"),
-    ("pause", "route53:ListResourceRecordSets", "the same"),
-    ("export", "s3:ListBucket", "only a program that is missing needs it"),
-    ("up", "ec2:UpdateSecurityGroupRuleDescriptionsEgress", "only rules made by an earlier version need it"),
-    ("up", "ec2:UpdateSecurityGroupRuleDescriptionsIngress", "the same"),
-];
-
-/// Commands that need what another one needs, since they do the same to what they find.
-const ALIKE: &[(&str, &str)] = &[("resume", "up")];
-
-const ACCOUNT: &str = "000000000000";
-
-/// A role for each command, with the command's policy alone.
-struct Roles<'a> {
-    cloud: &'a TestAws,
-    project: &'a Project,
-    credentials: BTreeMap<&'static str, Credentials>,
-    granted: BTreeMap<&'static str, BTreeSet<String>>,
-}
-
-impl<'a> Roles<'a> {
-    async fn new(cloud: &'a TestAws, project: &'a Project) -> Roles<'a> {
-        Roles::of(cloud, project, COMMANDS.iter().map(|needs| needs.command)).await
-    }
-
-    async fn of(
-        cloud: &'a TestAws,
-        project: &'a Project,
-        commands: impl IntoIterator<Item = &'static str>,
-    ) -> Roles<'a> {
-        let mut roles = Roles { cloud, project, credentials: BTreeMap::new(), granted: BTreeMap::new() };
-        for command in commands {
-            roles.add(command).await;
-        }
-        roles
-    }
-
-    /// Makes the role of a command, with the managed policies that `policy --split` writes.
-    async fn add(&mut self, command: &'static str) {
-        let iam = &self.cloud.aws.iam;
-        let trust = json!({ "Version": "2012-10-17", "Statement": {
-            "Effect": "Allow", "Action": "sts:AssumeRole",
-            "Principal": { "AWS": format!("arn:aws:iam::{ACCOUNT}:root") },
-        }});
-        let name = format!("runs-{command}");
-        let made = iam.create_role().role_name(&name).assume_role_policy_document(trust.to_string()).send().await;
-        let arn = made.expect("a role can be made").role.expect("a role").arn;
-        let granted = self.granted.entry(command).or_default();
-        for (at, document) in documents(self.project, command).into_iter().enumerate() {
-            granted.extend(actions(&document));
-            let policy = iam.create_policy().policy_name(format!("{name}-{at}")).policy_document(document.to_string());
-            let policy = policy.send().await.expect("it fits into a managed policy").policy.expect("a policy");
-            let attach = iam.attach_role_policy().role_name(&name).policy_arn(policy.arn().expect("an ARN"));
-            attach.send().await.expect("it can be attached");
-        }
-        let taken = self.cloud.aws.sts.assume_role().role_arn(arn).role_session_name("test").send().await;
-        self.credentials.insert(command, taken.expect("it can be assumed").credentials.expect("credentials"));
-    }
-
-    /// Sets a value in the role of `secret`.
-    async fn set(&self, arguments: &[&str]) {
-        let arguments = [&["secret", "set"], arguments].concat();
-        let mut command = self.command(&arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the deployer can be started");
-        let mut stdin = child.stdin.take().expect("it is piped");
-        stdin.write_all(b"a value").await.expect("it is read");
-        drop(stdin);
-        let said = Said::from(child.wait_with_output().await.expect("it ends"));
-        let denied = self.denied("secret").await;
-        assert!(denied.is_empty() && said.code == 0, "{arguments:?}: {denied:#?}\n{}", said.all());
-    }
-
-    /// Asserts that the role of `secret` can neither tag nor change what another stack owns.
-    async fn takes_over_nothing(&self) {
-        let keys = &self.credentials["secret"];
-        let (id, secret, token) = (keys.access_key_id(), keys.secret_access_key(), keys.session_token());
-        let (secrets, ssm) = (&self.cloud.aws.secrets, &self.cloud.aws.ssm);
-        let of_secret = |stack: &str| SecretTag::builder().key("deployer:stack").value(stack).build();
-        let of_parameter = |stack: &str| {
-            let tag = aws_sdk_ssm::types::Tag::builder().key("deployer:stack").value(stack);
-            tag.build().expect("a tag")
-        };
-        let theirs = secrets.create_secret().name("theirs").secret_string("v").tags(of_secret("other"));
-        theirs.send().await.expect("a secret can be made");
-        let secure = aws_sdk_ssm::types::ParameterType::SecureString;
-        let theirs = ssm.put_parameter().name("/theirs").value("v").r#type(secure).tags(of_parameter("other"));
-        theirs.send().await.expect("a parameter can be made");
-        let keys = aws_sdk_secretsmanager::config::Credentials::new(id, secret, Some(token.to_owned()), None, "test");
-        let secrets = secrets.config().to_builder().credentials_provider(keys.clone()).build();
-        let secrets = aws_sdk_secretsmanager::Client::from_conf(secrets);
-        let ssm = ssm.config().to_builder().credentials_provider(keys).build();
-        let ssm = aws_sdk_ssm::Client::from_conf(ssm);
-        let tag = secrets.tag_resource().secret_id("theirs").tags(of_secret("postagram")).send().await;
-        assert_eq!(tag.expect_err("it is another's").code(), Some("AccessDeniedException"));
-        let kind = aws_sdk_ssm::types::ResourceTypeForTagging::Parameter;
-        let tag = ssm.add_tags_to_resource().resource_type(kind).resource_id("/theirs");
-        let tag = tag.tags(of_parameter("postagram")).send().await;
-        assert_eq!(tag.expect_err("it is another's").code(), Some("AccessDeniedException"));
-        let put = ssm.put_parameter().name("/theirs").value("w").overwrite(true).send().await;
-        assert_eq!(put.expect_err("it is another's").code(), Some("AccessDeniedException"));
-        assert_eq!(self.denied("secret").await.len(), 3);
-    }
-
-    /// Runs a command in its role.
-    async fn run(&self, arguments: &[&str]) -> Said {
-        self.command(arguments).output().await.expect("the deployer can be started").into()
-    }
-
-    fn command(&self, arguments: &[&str]) -> tokio::process::Command {
-        let keys = &self.credentials[arguments[0]];
-        let endpoint = self.cloud.endpoint();
-        let environment = [
-            ("AWS_ENDPOINT_URL", endpoint.as_str()),
-            ("AWS_ACCESS_KEY_ID", keys.access_key_id()),
-            ("AWS_SECRET_ACCESS_KEY", keys.secret_access_key()),
-            ("AWS_SESSION_TOKEN", keys.session_token()),
-        ];
-        let mut command = tokio::process::Command::from(self.project.command(arguments, &environment));
-        command.kill_on_drop(true);
-        command
-    }
-
-    /// Runs it and asserts its exit code, and that nothing was denied.
-    async fn ends_with(&self, code: i32, arguments: &[&str]) -> Said {
-        let said = self.run(arguments).await;
-        let denied = self.denied(arguments[0]).await;
-        assert!(denied.is_empty(), "{arguments:?}: {denied:#?}\n{}", said.all());
-        assert_eq!(said.code, code, "{arguments:?}: {}", said.all());
-        said
-    }
-
-    async fn done(&self, arguments: &[&str]) -> Said {
-        self.ends_with(0, arguments).await
-    }
-
-    /// The denials of a command's role. Both groups of a service are removed at once: if one is gone before its rule is
-    /// revoked, it has no tag for the condition, and that denial means as much as its absence.
-    async fn denied(&self, command: &str) -> Vec<String> {
-        let journal = self.cloud.control().journal().await;
-        let denials = journal.iter().filter_map(|call| call["denied"].as_str());
-        let denials = denials.filter(|text| text.contains(&format!("assumed-role/runs-{command}/")));
-        denials.filter(|text| !text.contains("ec2:RevokeSecurityGroupEgress")).map(str::to_owned).collect()
-    }
-
-    /// The actions that a command has used.
-    async fn used(&self, command: &str) -> BTreeSet<String> {
-        let all = self.cloud.control().get("permissions").await;
-        let used = all[format!("runs-{command}")].as_array().cloned().unwrap_or_default();
-        used.iter().filter_map(|pair| pair[0].as_str().map(str::to_owned)).collect()
-    }
-
-    /// Asserts that every command has used all actions of its policy, but for reasoned exceptions.
-    async fn assert_least(&self) {
-        let mut wrong = Vec::new();
-        for (command, other) in ALIKE {
-            assert_eq!(self.granted[command], self.granted[other], "{command}");
-        }
-        for (command, granted) in &self.granted {
-            if ALIKE.iter().any(|(alike, _)| alike == command) {
-                continue;
-            }
-            let used = self.used(command).await;
-            let spared: BTreeSet<&str> =
-                UNUSED.iter().filter(|(of, ..)| of == command).map(|(_, action, _)| *action).collect();
-            let unused = granted.difference(&used).map(String::as_str).collect::<BTreeSet<_>>();
-            let (more, fewer) = (unused.difference(&spared), spared.difference(&unused));
-            wrong.extend(more.map(|action| format!("{command}: {action} is granted and never used")));
-            wrong.extend(fewer.map(|action| format!("{command}: {action} is exempt, but used or not granted")));
-        }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    }
-}
-
-/// The documents that `policy --split` writes for a command.
-fn documents(project: &Project, command: &str) -> Vec<Value> {
-    let folder = project.path().join("policies").join(command);
-    let split = folder.display().to_string();
-    project.done(&["policy", command, "--account", ACCOUNT, "--split", &split]);
-    let Ok(files) = std::fs::read_dir(&folder) else { return Vec::new() };
-    let texts = files.flatten().map(|file| std::fs::read_to_string(file.path()).expect("text"));
-    texts.map(|text| serde_json::from_str(&text).expect("JSON")).collect()
-}
-
-fn actions(document: &Value) -> BTreeSet<String> {
-    let actions = statements(document).into_iter().flat_map(|statement| list(&statement["Action"]));
-    actions.map(|action| action.as_str().expect("a string").to_owned()).collect()
-}
+use roles::{Roles, actions, documents};
 
 /// Manual changes that `up` reverts, each by calls of its own.
 const BY_HAND: &[(&str, &str)] = &[
@@ -428,54 +214,10 @@ async fn each_command_runs_with_its_printed_policy_and_uses_all_of_it() {
     cloud.end().await;
 }
 
-/// Actions that a domain adds, to those of the services of a load balancer.
-fn is_of_domains(action: &str) -> bool {
-    action.starts_with("acm:") || action.starts_with("route53:")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_policy_of_secret_leaves_what_another_stack_owns() {
     let (cloud, project) = (TestAws::start().await, Project::light());
     Roles::new(&cloud, &project).await.takes_over_nothing().await;
-    cloud.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
-    let (cloud, project) = (TestAws::start().await, Project::of_service("    domain: app.example.org\n"));
-    let zone = cloud.aws.route53.create_hosted_zone().name("example.org").caller_reference("1").send().await;
-    zone.expect("a zone can be made");
-    let roles = Roles::new(&cloud, &project).await;
-    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
-    roles.done(&["up", "--yes"]).await;
-    for command in [&["plan"][..], &["adopt"], &["status"], &["why"], &["outputs"], &["history"], &["ls"]] {
-        roles.done(command).await;
-    }
-    roles.ends_with(1, &["doctor"]).await;
-    roles.done(&["export", "terraform", "tf"]).await;
-    // The tags of the certificate.
-    let listed = cloud.aws.acm.list_certificates().send().await.expect("certificates");
-    let arn = listed.certificate_summary_list()[0].certificate_arn().expect("an ARN");
-    let resource = Tag::builder().key("deployer:resource").build().expect("complete");
-    let untag = cloud.aws.acm.remove_tags_from_certificate().certificate_arn(arn).tags(resource);
-    untag.send().await.expect("it can be untagged");
-    roles.done(&["up", "--yes"]).await;
-    roles.done(&["pause", "--yes"]).await;
-    roles.done(&["resume", "--yes"]).await;
-    let described = project.description();
-    project.edit("domain: app.example.org", "domain: www.example.org");
-    roles.done(&["up", "--yes"]).await;
-    project.describe(&described);
-    roles.done(&["up", "--yes"]).await;
-    roles.done(&["down", "--yes"]).await;
-    let commands =
-        ["plan", "adopt", "up", "status", "why", "outputs", "history", "doctor", "ls", "pause", "down", "export"];
-    for command in commands {
-        let used = roles.used(command).await;
-        let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
-        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
-        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
-    }
     cloud.end().await;
 }
 
@@ -551,52 +293,6 @@ async fn commands_on_a_stack_with_keys_run_with_their_printed_policies() {
     cloud.end().await;
 }
 
-/// Actions that a network of the stack's own adds.
-fn is_of_networks(action: &str) -> bool {
-    let is_network = |thing: &&str| action.contains(thing);
-    action.starts_with("ec2:") && ["Vpc", "InternetGateway", "RouteTable", "Subnet", "Route"].iter().any(is_network)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn commands_on_a_stack_with_a_network_of_its_own_run_with_their_printed_policies() {
-    let (cloud, project) = (TestAws::of_kind(local::AccountKind::NoDefaultVpc).await, network::project());
-    let described = project.description();
-    let roles = Roles::new(&cloud, &project).await;
-    roles.ends_with(1, &["doctor"]).await;
-    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
-    roles.done(&["up", "network", "--yes"]).await;
-    let hands = network::Hands(&cloud.aws);
-    for (address, line) in network::CHANGED.iter().chain([&network::UNASSOCIATED]) {
-        let (field, _) = line.split_once(": ").expect("a field and its value");
-        hands.change(address, field).await;
-    }
-    roles.done(&["up", "network", "--yes"]).await;
-    hands.remove_gateway().await;
-    roles.done(&["up", "--yes"]).await;
-    hands.clean().await;
-    roles.done(&["plan", "--detailed-exitcode"]).await;
-    hands.disown_gateway().await;
-    roles.done(&["adopt", "--yes"]).await;
-    for command in ["status", "why", "outputs", "history", "ls"] {
-        roles.done(&[command]).await;
-    }
-    roles.ends_with(1, &["doctor"]).await;
-    // Without services, the network is removed, too.
-    let (head, _) = described.split_once("services:").expect("there are services");
-    project.describe(head);
-    roles.done(&["up", "--yes"]).await;
-    project.describe(&described);
-    roles.done(&["up", "--yes"]).await;
-    roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "adopt", "up", "status", "why", "outputs", "history", "doctor", "ls", "down"] {
-        let used = roles.used(command).await;
-        let granted = roles.granted[command].iter().filter(|action| is_of_networks(action));
-        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
-        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
-    }
-    cloud.end().await;
-}
-
 /// Whether an action is only for elastic IP addresses. An address is taken from an instance only if something outside of the
 /// stack has it.
 fn is_of_addresses(action: &str) -> bool {
@@ -624,38 +320,6 @@ async fn commands_on_a_stack_without_a_load_balancer_run_with_their_printed_poli
     for command in ["plan", "adopt", "up", "status", "why", "outputs", "ls", "down"] {
         let used = roles.used(command).await;
         let granted = roles.granted[command].iter().filter(|action| is_of_addresses(action));
-        let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
-        assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
-    }
-    cloud.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_domain_that_was_taken_out_is_removed_with_the_policies_of_a_stack_without_one() {
-    let domain = "    domain: app.example.org\n";
-    let (cloud, project) = (TestAws::start().await, Project::of_service(domain));
-    let zone = cloud.aws.route53.create_hosted_zone().name("example.org").caller_reference("1").send().await;
-    zone.expect("a zone can be made");
-    let described = project.description();
-    project.edit(domain, "");
-    let roles = Roles::of(&cloud, &project, ["plan", "status", "up", "pause", "down"]).await;
-    let with_domain = async || {
-        project.describe(&described);
-        cloud.done(&project, &["up", "--yes"]).await;
-        project.edit(domain, "");
-    };
-    with_domain().await;
-    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
-    roles.run(&["status"]).await;
-    roles.done(&["up", "--yes"]).await;
-    roles.done(&["plan", "--detailed-exitcode"]).await;
-    with_domain().await;
-    roles.done(&["pause", "--yes"]).await;
-    roles.done(&["down", "--yes"]).await;
-    for command in ["plan", "status", "up", "pause", "down"] {
-        assert_eq!(roles.denied(command).await, Vec::<String>::new(), "{command}");
-        let used = roles.used(command).await;
-        let granted = roles.granted[command].iter().filter(|action| is_of_domains(action));
         let unused: Vec<&String> = granted.filter(|action| !used.contains(*action)).collect();
         assert!(unused.is_empty(), "{command}: {unused:?} are granted and never used");
     }
@@ -711,72 +375,3 @@ async fn commands_on_services_that_share_a_load_balancer_run_with_their_printed_
 }
 
 const DELETE_RULE: &str = "elasticloadbalancing:DeleteRule";
-
-#[test]
-fn the_tables_of_the_documentation_are_those_of_the_policies() {
-    let project = Project::light();
-    let file = testkit::programs::root().join("docs/commands.md");
-    let text = std::fs::read_to_string(file).expect("the documentation is there");
-    for (heading, command) in
-        [("## What `why` checks", "why"), ("## What `status` reads", "status"), ("## What `ls` reads", "ls")]
-    {
-        let section = text.split_once(heading).unwrap_or_else(|| panic!("there is no {heading:?}")).1;
-        let section = section.split("\n## ").next().unwrap_or_default();
-        let rows: String = section.lines().filter(|line| line.starts_with('|')).collect();
-        let words = rows.split('`').skip(1).step_by(2);
-        let named: BTreeSet<String> = words.filter(|word| is_action(word)).map(str::to_owned).collect();
-        let printed: BTreeSet<String> = documents(&project, command).iter().flat_map(actions).collect();
-        let network = ["ec2:DescribeInstanceTypeOfferings", "ec2:DescribeSubnets", "ec2:DescribeVpcs"];
-        let printed: BTreeSet<String> = match command {
-            // Named once, where all commands with services are described.
-            "why" => printed.into_iter().filter(|action| !network.contains(&action.as_str())).collect(),
-            _ => printed,
-        };
-        assert_eq!(named, printed, "{heading}");
-    }
-}
-
-/// Whether a word is an IAM action, such as `s3:GetObject`.
-fn is_action(word: &str) -> bool {
-    word.split_once(':').is_some_and(|(service, action)| {
-        service.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-            && action.starts_with(|first: char| first.is_ascii_uppercase())
-            && action.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    })
-}
-
-#[test]
-fn a_policy_needs_no_account_and_is_refused_for_what_is_no_command() {
-    let project = Project::light();
-    let said = project.done(&["policy", "status"]);
-    assert!(said.stdout.contains(":ACCOUNT_ID:function:postagram-*\""), "{}", said.all());
-    assert!(said.stderr.contains("replace ACCOUNT_ID"), "{}", said.all());
-    let document: Value = serde_json::from_str(&said.stdout).expect("a policy document");
-    assert_eq!(document["Version"], "2012-10-17");
-    let both = project.done(&["policy", "up", "down", "--account", "123456789012"]);
-    assert!(both.stdout.contains("arn:aws:s3:::postagram-*-123456789012-us-east-1*"), "{}", both.all());
-    let offline = project.done(&["policy", "validate", "graph"]);
-    assert!(offline.stdout.is_empty() && offline.stderr.contains("no permission is needed"), "{}", offline.all());
-    let wrong = project.run(&["policy", "stauts"]);
-    assert_eq!(wrong.code, 64, "{}", wrong.all());
-    assert!(wrong.stderr.contains("did you mean status?"), "{}", wrong.all());
-    assert_eq!(project.run(&["policy", "--account", "12"]).code, 64);
-    let file = project.path().join("stack.yaml").join("x").display().to_string();
-    let unwritable = project.run(&["policy", "--split", &file]);
-    assert_eq!(unwritable.code, 1, "{}", unwritable.all());
-}
-
-#[test]
-fn without_functions_and_services_less_is_granted() {
-    let project = Project::with("name: s\nregion: us-east-1\ntables:\n  posts: { partition_key: id }\n");
-    let granted: BTreeSet<String> = documents(&project, "up").iter().flat_map(actions).collect();
-    for absent in [
-        "lambda:CreateFunction",
-        "iam:PassRole",
-        "ec2:DescribeInstanceTypeOfferings",
-        "autoscaling:UpdateAutoScalingGroup",
-    ] {
-        assert!(!granted.contains(absent), "{absent}");
-    }
-    assert!(granted.contains("dynamodb:CreateTable") && granted.contains("lambda:ListFunctions"), "{granted:?}");
-}
