@@ -122,6 +122,37 @@ async fn a_python_handler_stays_warm_and_sees_the_environment_of_lambda() {
     aws.stop().await;
 }
 
+/// On AWS, a function has its own packages and those of the runtime.
+#[tokio::test]
+async fn a_python_handler_cannot_import_what_only_this_machine_has() {
+    const IMPORTS: &str = r#"
+import site
+from importlib.util import find_spec
+
+def handler(event, context):
+    # In a virtual environment, there are no packages of the user, and nothing of the runtime can be found in them.
+    return [find_spec("only_here") is None, find_spec("jmespath") is not None or not site.ENABLE_USER_SITE]
+"#;
+    let packages_of_user = tempfile::tempdir().unwrap();
+    let folders = (8..30).flat_map(|minor| [format!("lib/python3.{minor}"), format!("Python3{minor}")]);
+    for folder in folders.chain(["lib/python".to_owned()]) {
+        let folder = packages_of_user.path().join(folder).join("site-packages");
+        std::fs::create_dir_all(&folder).unwrap();
+        for module in ["only_here.py", "jmespath.py"] {
+            std::fs::write(folder.join(module), "").unwrap();
+        }
+    }
+    let aws = LocalAws::start().await;
+    let (client, create) = create(&aws, &[("app.py", IMPORTS)]).await;
+    let base = packages_of_user.path().to_str().unwrap();
+    let environment = Environment::builder().variables("PYTHONUSERBASE", base).build();
+    let create = create.runtime("python3.13".into()).handler("app.handler").environment(environment);
+    create.timeout(30).send().await.unwrap();
+    function_is_active(&client, "f").await;
+    assert_eq!(invoke(&client, &json!({})).await.0, json!([true, true]));
+    aws.stop().await;
+}
+
 /// The code is not where it was when the next process starts: another revision takes over.
 #[tokio::test]
 async fn new_code_and_a_new_handler_take_over() {
