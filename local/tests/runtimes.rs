@@ -178,6 +178,37 @@ async fn new_code_and_a_new_handler_take_over() {
     aws.stop().await;
 }
 
+/// Reads the code, links to it from elsewhere, and fails to change it.
+const FILES: &str = r#"
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const code = (change) => {
+  try {
+    change();
+    return 'changed';
+  } catch (error) {
+    return error.code;
+  }
+};
+
+exports.handler = async () => {
+  const opened = await new Promise((resolve) => {
+    fs.open(__filename, (error, file) => {
+      if (error) throw error;
+      resolve(file);
+    });
+  });
+  fs.closeSync(opened);
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'links-'));
+  fs.symlinkSync(__filename, path.join(folder, 'to-code'));
+  fs.rmSync(folder, { recursive: true });
+  const within = path.join(__dirname, 'new');
+  return [code(() => fs.symlinkSync(os.tmpdir(), within)), code(() => fs.openSync(within, 'w'))];
+};
+"#;
+
 #[tokio::test]
 async fn a_node_handler_is_loaded_as_on_aws() {
     let aws = LocalAws::start().await;
@@ -187,6 +218,7 @@ async fn a_node_handler_is_loaded_as_on_aws() {
         ("esm/index.js", "export const handler = (event) => event;"),
         ("main.mjs", "export const nested = { handler: async () => 'nested' };"),
         ("broken.js", "exports.handler = ("),
+        ("files.js", FILES),
     ];
     let (client, create) = create(&aws, &files).await;
     create.runtime("nodejs24.x".into()).handler("index.handler").memory_size(512).timeout(30).send().await.unwrap();
@@ -197,6 +229,7 @@ async fn a_node_handler_is_loaded_as_on_aws() {
     for (handler, expected, failed) in [
         ("esm/index.handler", json!({ "a": 1 }), false),
         ("main.nested.handler", json!("nested"), false),
+        ("files.handler", json!(["EROFS", "EROFS"]), false),
         ("index.missing", json!("Runtime.HandlerNotFound"), true),
         ("nothing.handler", json!("Runtime.ImportModuleError"), true),
         ("broken.handler", json!("Runtime.UserCodeSyntaxError"), true),
