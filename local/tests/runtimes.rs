@@ -219,6 +219,7 @@ async fn a_node_handler_is_loaded_as_on_aws() {
         ("main.mjs", "export const nested = { handler: async () => 'nested' };"),
         ("broken.js", "exports.handler = ("),
         ("files.js", FILES),
+        ("typed.ts", "exports.handler = async () => 'TypeScript';"),
     ];
     let (client, create) = create(&aws, &files).await;
     create.runtime("nodejs24.x".into()).handler("index.handler").memory_size(512).timeout(30).send().await.unwrap();
@@ -232,6 +233,7 @@ async fn a_node_handler_is_loaded_as_on_aws() {
         ("files.handler", json!(["EROFS", "EROFS"]), false),
         ("index.missing", json!("Runtime.HandlerNotFound"), true),
         ("nothing.handler", json!("Runtime.ImportModuleError"), true),
+        ("typed.handler", json!("Runtime.ImportModuleError"), true),
         ("broken.handler", json!("Runtime.UserCodeSyntaxError"), true),
         ("index", json!("Runtime.MalformedHandlerName"), true),
     ] {

@@ -48,7 +48,7 @@ const INCLUDED = /^@(aws-sdk|smithy)\//;
 const PACKAGE = /^(?!node:|file:|data:)[^./#]/;
 
 // The extensions of modules, in the order in which they are looked for.
-const EXTENSIONS = ['.js', '.mjs', '.cjs', ...(VERSION >= WITHOUT_CALLBACKS ? ['.ts', '.mts', '.cts'] : [])];
+const EXTENSIONS = ['.js', '.mjs', '.cjs'];
 
 let requestId;
 // What to do when the handler has left nothing to wait for.
