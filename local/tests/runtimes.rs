@@ -219,6 +219,7 @@ async fn a_node_handler_is_loaded_as_on_aws() {
         ("main.mjs", "export const nested = { handler: async () => 'nested' };"),
         ("broken.js", "exports.handler = ("),
         ("files.js", FILES),
+        ("syntax.js", "export const handler = async () => 'module';"),
         ("typed.ts", "exports.handler = async () => 'TypeScript';"),
     ];
     let (client, create) = create(&aws, &files).await;
@@ -243,5 +244,11 @@ async fn a_node_handler_is_loaded_as_on_aws() {
         let found = if failed { &answer["errorType"] } else { &answer };
         assert_eq!((found, is_error), (&expected, failed), "{handler}: {answer} {tail}");
     }
+    // With Node.js 22, a .js file is a module only if a package.json says so.
+    let update = client.update_function_configuration().function_name("f");
+    update.runtime("nodejs22.x".into()).handler("syntax.handler").send().await.unwrap();
+    function_is_active(&client, "f").await;
+    let (answer, _, tail) = invoke(&client, &json!({})).await;
+    assert_eq!(answer["errorType"], "Runtime.UserCodeSyntaxError", "{answer} {tail}");
     aws.stop().await;
 }
