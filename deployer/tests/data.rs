@@ -156,7 +156,7 @@ async fn a_lifecycle_deletes_objects_that_are_there_only_if_it_is_confirmed() {
 
     let left = up("{ expire_days: 30 }", &[]).await;
     assert_eq!((left.code, days().await), (3, None), "{}", left.all());
-    says(&left, "left bucket.files as it is: bucket.files deletes objects after 30 days; it holds 1 object");
+    says(&left, "left bucket.files as it is: S3 would delete objects after 30 days; it holds 1 object");
     says(&left, "deployer up --expire bucket.files");
     let named = up("{ expire_days: 30 }", &["--expire", "bucket.files"]).await;
     assert_eq!((named.code, days().await), (0, Some(30)), "{}", named.all());
@@ -170,7 +170,7 @@ async fn a_lifecycle_deletes_objects_that_are_there_only_if_it_is_confirmed() {
     let said = cloud.at_a_terminal(&project, &["up"], &["y", "yes"]).await;
     assert_eq!((said.code, days().await), (3, Some(60)), "{}", said.all());
     let said = cloud.at_a_terminal(&project, &["up"], &["y", bucket]).await;
-    assert!(said.stderr.contains(&format!("Type {bucket} to let it")), "{}", said.all());
+    assert!(said.stderr.contains(&format!("Type {bucket} to allow this")), "{}", said.all());
     assert_eq!((said.code, days().await), (0, Some(1)), "{}", said.all());
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;

@@ -122,6 +122,37 @@ async fn a_python_handler_stays_warm_and_sees_the_environment_of_lambda() {
     aws.stop().await;
 }
 
+/// On AWS, a function has its own packages and those of the runtime.
+#[tokio::test]
+async fn a_python_handler_cannot_import_what_only_this_machine_has() {
+    const IMPORTS: &str = r#"
+import site
+from importlib.util import find_spec
+
+def handler(event, context):
+    # In a virtual environment, there are no packages of the user, and nothing of the runtime can be found in them.
+    return [find_spec("only_here") is None, find_spec("jmespath") is not None or not site.ENABLE_USER_SITE]
+"#;
+    let packages_of_user = tempfile::tempdir().unwrap();
+    let folders = (8..30).flat_map(|minor| [format!("lib/python3.{minor}"), format!("Python3{minor}")]);
+    for folder in folders.chain(["lib/python".to_owned()]) {
+        let folder = packages_of_user.path().join(folder).join("site-packages");
+        std::fs::create_dir_all(&folder).unwrap();
+        for module in ["only_here.py", "jmespath.py"] {
+            std::fs::write(folder.join(module), "").unwrap();
+        }
+    }
+    let aws = LocalAws::start().await;
+    let (client, create) = create(&aws, &[("app.py", IMPORTS)]).await;
+    let base = packages_of_user.path().to_str().unwrap();
+    let environment = Environment::builder().variables("PYTHONUSERBASE", base).build();
+    let create = create.runtime("python3.13".into()).handler("app.handler").environment(environment);
+    create.timeout(30).send().await.unwrap();
+    function_is_active(&client, "f").await;
+    assert_eq!(invoke(&client, &json!({})).await.0, json!([true, true]));
+    aws.stop().await;
+}
+
 /// The code is not where it was when the next process starts: another revision takes over.
 #[tokio::test]
 async fn new_code_and_a_new_handler_take_over() {
@@ -147,6 +178,37 @@ async fn new_code_and_a_new_handler_take_over() {
     aws.stop().await;
 }
 
+/// Reads the code, links to it from elsewhere, and fails to change it.
+const FILES: &str = r#"
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+
+const code = (change) => {
+  try {
+    change();
+    return 'changed';
+  } catch (error) {
+    return error.code;
+  }
+};
+
+exports.handler = async () => {
+  const opened = await new Promise((resolve) => {
+    fs.open(__filename, (error, file) => {
+      if (error) throw error;
+      resolve(file);
+    });
+  });
+  fs.closeSync(opened);
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'links-'));
+  fs.symlinkSync(__filename, path.join(folder, 'to-code'));
+  fs.rmSync(folder, { recursive: true });
+  const within = path.join(__dirname, 'new');
+  return [code(() => fs.symlinkSync(os.tmpdir(), within)), code(() => fs.openSync(within, 'w'))];
+};
+"#;
+
 #[tokio::test]
 async fn a_node_handler_is_loaded_as_on_aws() {
     let aws = LocalAws::start().await;
@@ -156,6 +218,9 @@ async fn a_node_handler_is_loaded_as_on_aws() {
         ("esm/index.js", "export const handler = (event) => event;"),
         ("main.mjs", "export const nested = { handler: async () => 'nested' };"),
         ("broken.js", "exports.handler = ("),
+        ("files.js", FILES),
+        ("syntax.js", "export const handler = async () => 'module';"),
+        ("typed.ts", "exports.handler = async () => 'TypeScript';"),
     ];
     let (client, create) = create(&aws, &files).await;
     create.runtime("nodejs24.x".into()).handler("index.handler").memory_size(512).timeout(30).send().await.unwrap();
@@ -166,8 +231,10 @@ async fn a_node_handler_is_loaded_as_on_aws() {
     for (handler, expected, failed) in [
         ("esm/index.handler", json!({ "a": 1 }), false),
         ("main.nested.handler", json!("nested"), false),
+        ("files.handler", json!(["EROFS", "EROFS"]), false),
         ("index.missing", json!("Runtime.HandlerNotFound"), true),
         ("nothing.handler", json!("Runtime.ImportModuleError"), true),
+        ("typed.handler", json!("Runtime.ImportModuleError"), true),
         ("broken.handler", json!("Runtime.UserCodeSyntaxError"), true),
         ("index", json!("Runtime.MalformedHandlerName"), true),
     ] {
@@ -177,5 +244,11 @@ async fn a_node_handler_is_loaded_as_on_aws() {
         let found = if failed { &answer["errorType"] } else { &answer };
         assert_eq!((found, is_error), (&expected, failed), "{handler}: {answer} {tail}");
     }
+    // With Node.js 22, a .js file is a module only if a package.json says so.
+    let update = client.update_function_configuration().function_name("f");
+    update.runtime("nodejs22.x".into()).handler("syntax.handler").send().await.unwrap();
+    function_is_active(&client, "f").await;
+    let (answer, _, tail) = invoke(&client, &json!({})).await;
+    assert_eq!(answer["errorType"], "Runtime.UserCodeSyntaxError", "{answer} {tail}");
     aws.stop().await;
 }

@@ -42,9 +42,9 @@ impl Session {
                 continue;
             }
             let Some(contents) = self.contents(line).await? else { continue };
-            let words = format!("{} deletes {}; it holds {contents}", line.address, sooner.join(" and "));
-            let goes = confirmation == Confirmation::Each && is_typed(line, &words).await?;
-            if !goes {
+            let words = format!("S3 would delete {}; it holds {contents}", sooner.join(" and "));
+            let is_allowed = confirmation == Confirmation::Each && is_typed(line, &words).await?;
+            if !is_allowed {
                 retained.unexpired.push((line.address.clone(), words));
                 line.step = Step::Keep;
             }
@@ -74,7 +74,7 @@ fn sooner(changes: &[Change]) -> Vec<String> {
 
 /// Asks the user to type its name.
 async fn is_typed(line: &Planned, words: &str) -> Result<bool, Failure> {
-    let question = format!("{words}. Type {} to let it: ", line.name);
+    let question = format!("{}: {words}. Type {} to allow this: ", line.address, line.name);
     Ok(unless_stopped(report::ask(&question)).await? == line.name)
 }
 

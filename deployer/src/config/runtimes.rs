@@ -5,10 +5,8 @@ use std::fmt;
 /// The runtimes that a function of files may have.
 pub const RUNTIMES: &[&str] = &["python3.12", "python3.13", "python3.14", "nodejs22.x", "nodejs24.x"];
 
-/// The extensions of modules of Node.js, and those that Lambda takes besides from Node.js 24 on.
+/// The extensions that Lambda looks for in Node.js. TypeScript's are not among them, whatever the version.
 const NODE: &[&str] = &[".js", ".mjs", ".cjs", ""];
-const TYPESCRIPT: &[&str] = &[".ts", ".mts", ".cts"];
-const WITHOUT_TYPESCRIPT: &[&str] = &["nodejs22.x"];
 
 /// The most characters of a handler.
 const LONGEST: usize = 128;
@@ -64,8 +62,7 @@ impl Runtime {
         if self.is_python() {
             return vec![format!("{}.py", handler.file), format!("{}/__init__.py", handler.file)];
         }
-        let more = if WITHOUT_TYPESCRIPT.contains(&self.0) { &[][..] } else { TYPESCRIPT };
-        NODE.iter().chain(more).map(|extension| format!("{}{extension}", handler.file)).collect()
+        NODE.iter().map(|extension| format!("{}{extension}", handler.file)).collect()
     }
 }
 
@@ -91,14 +88,12 @@ mod tests {
             ("python3.13", "app.handler", &["app.py", "app/__init__.py"][..]),
             ("python3.13", "lib/app.handler", &["lib/app.py", "lib/app/__init__.py"]),
             ("python3.13", "lib.app.handler", &["lib/app.py", "lib/app/__init__.py"]),
-            ("nodejs22.x", "index.handler", &["index.js", "index.mjs", "index.cjs", "index"]),
+            ("nodejs24.x", "index.handler", &["index.js", "index.mjs", "index.cjs", "index"]),
             ("nodejs22.x", "lib/index.a.b", &["lib/index.js", "lib/index.mjs", "lib/index.cjs", "lib/index"]),
         ] {
             let runtime = Runtime::named(runtime);
             assert_eq!(runtime.files_of(&runtime.handler(text).unwrap()), expected, "{text}");
         }
-        let node = Runtime::named("nodejs24.x");
-        assert!(node.files_of(&node.handler("index.handler").unwrap()).contains(&"index.ts".to_owned()));
     }
 
     #[test]

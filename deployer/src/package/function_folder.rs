@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
+use zip::{CompressionMethod, DateTime, System, ZipWriter, write::SimpleFileOptions};
 
 use super::folder::{Entry, FolderError, Packing, What, content, sorted_entries};
 
@@ -46,7 +46,8 @@ impl FunctionFolder {
             let options = SimpleFileOptions::default()
                 .compression_method(CompressionMethod::Deflated)
                 .compression_level(Some(2)) // as for programs
-                .last_modified_time(DateTime::default()); // 1980: the times of files say nothing about the code
+                .last_modified_time(DateTime::default()) // 1980: the times of files say nothing about the code
+                .system(System::Unix); // as for programs
             let added = match what {
                 What::File { is_executable } => {
                     let bytes = content(folder, &name, &path, &mut left).map_err(|error| match error {

@@ -71,7 +71,7 @@ impl Environment {
         let place = code::place(&site.dir, function);
         let interpreter = site.interpreters.find(&function.runtime).await?;
         let mut command = match &interpreter {
-            Some(interpreter) => site.interpreters.command(interpreter)?,
+            Some(interpreter) => site.interpreters.command(interpreter, function)?,
             None => {
                 program::check(&place.join("bootstrap"), &function.architecture)?;
                 Command::new(place.join("bootstrap"))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::process::Command;
 
-use crate::parameter;
+use crate::{Function, parameter};
 use kit::answer::Refusal;
 use kit::parameters;
 use kit::store;
@@ -172,6 +172,10 @@ impl Language {
     }
 }
 
+/// The features of Node.js that Lambda switches off in one runtime, unless `NODE_OPTIONS` has the flag (docs/aws.md §7.8).
+const SWITCHED_OFF: &[&str] = &["experimental-detect-module", "experimental-require-module"];
+const WITHOUT_FEATURES: &str = "nodejs22.x";
+
 /// An interpreter of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Interpreter {
@@ -185,6 +189,19 @@ impl Interpreter {
     pub(crate) fn init_start(&self) -> String {
         let Interpreter { language, program, version } = self;
         format!("INIT_START Runtime Version: {}:{version}\t({} of this machine)", language.name(), program.display())
+    }
+
+    /// The arguments that switch off what Lambda switches off. Older versions know neither the features nor the flags.
+    fn switches(&self, function: &Function) -> Vec<String> {
+        let mut parts = self.version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+        let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let has_features = major >= 22 || (major == 20 && minor >= 19);
+        if function.runtime != WITHOUT_FEATURES || !has_features {
+            return Vec::new();
+        }
+        let options = function.variables.get("NODE_OPTIONS").map_or("", String::as_str);
+        let off = SWITCHED_OFF.iter().filter(|flag| !options.contains(&format!("--{flag}")));
+        off.map(|flag| format!("--no-{flag}")).collect()
     }
 }
 
@@ -235,14 +252,14 @@ impl Interpreters {
     }
 
     /// Returns the command that runs the code of a function, after writing our client to its place.
-    pub(crate) fn command(&self, interpreter: &Interpreter) -> io::Result<Command> {
+    pub(crate) fn command(&self, interpreter: &Interpreter, function: &Function) -> io::Result<Command> {
         let (file, text) = interpreter.language.client();
         let client = self.dir.join(file);
         write_if_other(&client, text)?;
         // Node.js would take settings from a description above the code.
         write_if_other(&self.dir.with_file_name("package.json"), "{}\n")?;
         let mut command = Command::new(&interpreter.program);
-        command.args(interpreter.language.options()).arg(client);
+        command.args(interpreter.language.options()).args(interpreter.switches(function)).arg(client);
         Ok(command)
     }
 }
@@ -294,6 +311,24 @@ mod tests {
         }
         for runtime in ["provided.al2023", "python3.12", "python3.14", "nodejs22.x"] {
             assert!(check(runtime, "app.handler").is_ok(), "{runtime}");
+        }
+    }
+
+    #[test]
+    fn node_runs_without_the_features_that_lambda_switches_off() {
+        let switches = |version: &str, runtime: &str, options: &str| {
+            let interpreter = Interpreter { language: Language::Node, program: "node".into(), version: version.into() };
+            let mut function = Function::new("f", String::new());
+            function.runtime = runtime.into();
+            function.variables.insert("NODE_OPTIONS".into(), options.into());
+            interpreter.switches(&function)
+        };
+        let both = ["--no-experimental-detect-module", "--no-experimental-require-module"];
+        assert_eq!(switches("20.19.0", "nodejs22.x", ""), both);
+        assert_eq!(switches("24.1.0", "nodejs22.x", ""), both);
+        assert_eq!(switches("22.12.0", "nodejs22.x", "--experimental-require-module"), both[..1]);
+        for (version, runtime) in [("18.19.0", "nodejs22.x"), ("20.18.1", "nodejs22.x"), ("24.1.0", "nodejs24.x")] {
+            assert_eq!(switches(version, runtime, ""), Vec::<String>::new(), "{version} {runtime}");
         }
     }
 

@@ -91,6 +91,9 @@ impl TableKeys {
                 None => Ok(None),
             };
         }
+        if name.is_some() && kind.is_none() {
+            return Err(wrong("SSEType KMS is required if KMSMasterKeyId is specified"));
+        }
         let name = name.unwrap_or(KEY_OF_DYNAMODB);
         Key::find(name, &self.region).map(Some).map_err(|why| match why {
             Unusable::Malformed => wrong(&format!("Invalid keyId {name}")),
@@ -126,8 +129,11 @@ impl TableKeys {
         kept.changes.retain(|at| now.saturating_sub(*at) < day);
         // Going back to DynamoDB's own key is always possible.
         if wanted.is_some() && kept.changes.len() >= MOST_CHANGES {
-            let text =
-                format!("Subscriber limit exceeded: {MOST_CHANGES} changes of the encryption of a table in 24 hours");
+            // On AWS, the time at which the window ends, and the pause after which there is one more, are in it, too.
+            let text = format!(
+                "Subscriber limit exceeded: Encryption mode changes are limited in the 24h window. Number of updates today: {}",
+                kept.changes.len()
+            );
             return Err(Refusal::new(400, "LimitExceededException", text));
         }
         kept.changes.push(now);
@@ -267,6 +273,7 @@ mod tests {
             with(kit::key::ABSENT_ID),
             json!({ "Enabled": true, "SSEType": "AES256" }),
             json!({ "Enabled": false, "KMSMasterKeyId": "alias/app" }),
+            json!({ "Enabled": true, "KMSMasterKeyId": "alias/app" }),
         ] {
             assert_eq!(code(keys.wanted(&wrong)), "ValidationException", "{wrong}");
         }

@@ -48,7 +48,7 @@ const INCLUDED = /^@(aws-sdk|smithy)\//;
 const PACKAGE = /^(?!node:|file:|data:)[^./#]/;
 
 // The extensions of modules, in the order in which they are looked for.
-const EXTENSIONS = ['.js', '.mjs', '.cjs', ...(VERSION >= WITHOUT_CALLBACKS ? ['.ts', '.mts', '.cts'] : [])];
+const EXTENSIONS = ['.js', '.mjs', '.cjs'];
 
 let requestId;
 // What to do when the handler has left nothing to wait for.
@@ -126,7 +126,9 @@ function readOnly(call, file) {
 
 function opensToChange([, flags]) {
   const { O_WRONLY, O_RDWR, O_CREAT, O_TRUNC } = fs.constants;
-  return typeof flags === 'number' ? flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC) : /[wa+]/.test(flags ?? 'r');
+  if (typeof flags === 'number') return (flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)) !== 0;
+  // Without flags, a callback may be in their place.
+  return typeof flags === 'string' && /[wa+]/.test(flags);
 }
 
 // Keeps the code as it is: on AWS it is on a read-only file system.

@@ -8,6 +8,7 @@ import decimal
 import errno
 import http.client
 import importlib
+import importlib.machinery
 import json
 import logging
 import math
@@ -35,8 +36,8 @@ CHANGED_PATHS = {
     "os.truncate": (0,),
     "os.utime": (0,),
 }
-# Packages that AWS's runtimes have.
-INCLUDED = ("boto3", "botocore")
+# Packages that AWS's runtimes have: boto3, and what it needs.
+INCLUDED = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 
 
 class RuntimeFault(Exception):
@@ -122,6 +123,28 @@ def client_context(header):
     fields = json.loads(text)
     client = SimpleNamespace(**fields["client"]) if isinstance(fields.get("client"), dict) else None
     return SimpleNamespace(client=client, custom=fields.get("custom"), env=fields.get("env"))
+
+
+class IncludedPackages:
+    """Finds the packages of AWS's runtimes in these folders."""
+
+    def __init__(self, folders):
+        self.folders = folders
+
+    def find_spec(self, name, path=None, target=None):
+        return importlib.machinery.PathFinder.find_spec(name, self.folders) if name in INCLUDED else None
+
+
+def keep_to_task_root():
+    """Hides the packages of this machine: on AWS, a function has its own packages and those of the runtime."""
+    library = os.path.dirname(os.__file__)
+    # What follows the standard library are folders with installed packages, and what these add.
+    standard = [
+        at for at, folder in enumerate(sys.path) if folder == library or os.path.basename(folder) == "lib-dynload"
+    ]
+    end = max(standard, default=len(sys.path)) + 1
+    sys.meta_path.append(IncludedPackages(sys.path[end:]))
+    del sys.path[end:]
 
 
 def refuse_changes(event, arguments):
@@ -229,6 +252,7 @@ def main():
     api = Api(os.environ["AWS_LAMBDA_RUNTIME_API"])
     # The code is found in place of the folder of this file.
     sys.path[0] = TASK_ROOT
+    keep_to_task_root()
     sys.dont_write_bytecode = True
     sys.addaudithook(refuse_changes)
     logging.getLogger().addHandler(LogHandler())
