@@ -98,8 +98,8 @@ const UNPRIVILEGED: u16 = 1024;
 /// The line that lets a service that is not root listen below that port (systemd.exec(5), capabilities(7)).
 const BELOW_1024: &str = "\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
 
-/// The pause between two batches of lines, and before a value that could not be read is tried again: each costs a start of the AWS CLI, which takes most of a second of one
-/// processor (docs/aws.md §8.6).
+/// The pause between two batches of lines, and before a call that has failed is repeated: each costs a start of the AWS CLI,
+/// which takes most of a second of one processor (docs/aws.md §8.6).
 const PAUSE_S: u32 = 15;
 /// The pause after AWS has refused all batches.
 const PAUSE_AFTER_FAILURE_S: u32 = 60;
