@@ -228,7 +228,7 @@ fn is_group_of(group: &str, service: &str) -> bool {
     let rest =
         [INTERNAL_SUFFIX, DIRECT_SUFFIX].into_iter().find_map(|suffix| rest.strip_prefix(suffix)).unwrap_or(rest);
     let Some(rest) = rest.strip_prefix('-') else { return false };
-    // The name of a service that has the load balancer may follow the port. Names begin with a letter, so that `s-web-9-8080` is
+    // The name of a service that has the load balancer may follow the port. Names begin with a letter: `s-web-9-8080` is
     // that of a service `web-9`.
     let (port, front) = rest.split_once('-').unwrap_or((rest, ""));
     let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());

@@ -33,8 +33,8 @@ const LENGTHS: u16 = 125;
 /// The most rules of a load balancer, so that all of them have priorities even if they are equally exact (docs/aws.md
 /// §9.10).
 const MOST_RULES: u16 = 100;
-/// The most services behind another one: a change to HTTPS creates each rule at the other listener before it removes the old
-/// one. The security group of a load balancer, which takes 60 rules, has one for each of them, too (docs/aws.md §15).
+/// The most services behind another one: a change to HTTPS creates each rule at the other listener before it removes the
+/// old one. The security group of a load balancer, which takes 60 rules, also has one for each service (docs/aws.md §15).
 pub(super) const MOST_BEHIND: u16 = MOST_RULES / 2;
 
 // The priorities of AWS are 1 to 50,000.

@@ -382,8 +382,8 @@ runcmd:
     }
 
     /// A unit that gives the elastic IP address of the service to the instance, with its role, and takes it from an instance
-    /// that has it. The role may not be in effect yet: it is tried until EC2 agrees. Connections through the address from the
-    /// launch end then, so the service, which downloads its program, starts after the first attempt (docs/aws.md §8.7).
+    /// that has it. The role may not be in effect yet: it is tried until EC2 agrees. Then connections through the address
+    /// from the launch end, so the service, which downloads its program, starts after the first attempt (docs/aws.md §8.7).
     fn address_files(&self) -> String {
         let UserData { stack, service, region, .. } = self;
         let (unit, Some(address)) = (self.unit(), &self.address) else { return String::new() };
