@@ -4,6 +4,7 @@ mod support;
 
 use aws_sdk_ec2::types::Address;
 use aws_sdk_elasticloadbalancingv2::types::{LoadBalancer, LoadBalancerSchemeEnum};
+use deployer::engine::{RESOURCE_TAG, STACK_TAG};
 use serde_json::Value;
 use support::{Project, cloud::TestAws};
 
@@ -175,19 +176,40 @@ async fn an_instance_without_a_load_balancer_has_an_address_that_its_successor_t
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_of_another_stack_is_left_and_a_used_up_quota_is_named() {
     let (cloud, project) = (TestAws::start().await, Project::direct());
-    for _ in 0..5 {
+    for _ in 0..4 {
         cloud.aws.ec2.allocate_address().send().await.expect("an address");
     }
+    // One of another stack, for a service of the same name.
+    let tag = |key: &str, value: &str| aws_sdk_ec2::types::Tag::builder().key(key).value(value).build();
+    let tags = vec![tag(STACK_TAG, "other"), tag(RESOURCE_TAG, "elastic_address.web")];
+    let theirs = aws_sdk_ec2::types::TagSpecification::builder()
+        .resource_type(aws_sdk_ec2::types::ResourceType::ElasticIp)
+        .set_tags(Some(tags.clone()))
+        .build();
+    let theirs = cloud.aws.ec2.allocate_address().tag_specifications(theirs).send().await.expect("an address");
+    let theirs = theirs.allocation_id().expect("an id");
     let doctor = cloud.run(&project, &["doctor"]).await;
     let line = "✗ quota of elastic IP addresses: 5 of 5 exist, 1 to create";
     assert!(doctor.code == 1 && doctor.stdout.contains(line), "{}", doctor.all());
     let refused = cloud.run(&project, &["up", "--yes"]).await;
     assert!(refused.code == 1 && refused.stderr.contains("maximum number of addresses"), "{}", refused.all());
-    let spare = addresses(&cloud).await[0].allocation_id().expect("an id").to_owned();
+    let there = addresses(&cloud).await;
+    let spare =
+        there.iter().find(|it| it.tags().is_empty()).and_then(Address::allocation_id).expect("one without tags");
     cloud.aws.ec2.release_address().allocation_id(spare).send().await.expect("it can be released");
     cloud.done(&project, &["up", "--yes"]).await;
+    let their_address = async || {
+        let there = addresses(&cloud).await;
+        there.into_iter().find(|it| it.allocation_id() == Some(theirs)).expect("the address of the other stack")
+    };
+    assert_eq!(their_address().await.instance_id(), None, "the instance takes its own");
     cloud.done(&project, &["down", "--yes"]).await;
     assert_eq!(addresses(&cloud).await.len(), 4, "addresses without our tags are not ours");
+    let mut left = their_address().await.tags.unwrap_or_default();
+    left.sort_by_key(|tag| tag.key().map(str::to_owned));
+    let mut tags = tags;
+    tags.sort_by_key(|tag| tag.key().map(str::to_owned));
+    assert_eq!(left, tags);
     cloud.end().await;
 }
 

@@ -257,6 +257,10 @@ impl Services {
                 let allocation = here.as_ref()?.compute.address_of(name)?;
                 Some(format!("arn:aws:ec2:{region}:{ACCOUNT}:elastic-ip/{allocation}"))
             }
+            "elastic-ip-interface" => {
+                let interface = here.as_ref()?.compute.interface_with_address(name)?;
+                Some(format!("arn:aws:ec2:{region}:{ACCOUNT}:network-interface/{interface}"))
+            }
             kind => self.iam.entity_arn(kind, name),
         };
         let asked = Asked { call, request, region, entity_arn: &entity_arn };

@@ -228,9 +228,11 @@ fn is_group_of(group: &str, service: &str) -> bool {
     let rest =
         [INTERNAL_SUFFIX, DIRECT_SUFFIX].into_iter().find_map(|suffix| rest.strip_prefix(suffix)).unwrap_or(rest);
     let Some(rest) = rest.strip_prefix('-') else { return false };
-    // The name of a service that has the load balancer may follow the port.
-    let port = rest.split_once('-').map_or(rest, |(port, _)| port);
-    rest == "lb" || port.bytes().all(|byte| byte.is_ascii_digit())
+    // The name of a service that has the load balancer may follow the port. Names begin with a letter: `s-web-9-8080` is
+    // that of a service `web-9`.
+    let (port, front) = rest.split_once('-').unwrap_or((rest, ""));
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    rest == "lb" || is_port && !front.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// Reads everything once more, so that the report of the deletion is AWS's answer and not our assumption.
@@ -336,6 +338,8 @@ mod tests {
             ("s-web-internal-lb", true),
             ("s-web", false),
             ("s-web-api-8080", false),
+            ("s-web-9-8080", false),
+            ("s-web-9-8080-front", false),
             ("s-web-api-lb", false),
             ("s-website-8080", false),
             ("s-api-8080", false),

@@ -48,7 +48,7 @@ pub const LARGEST_ENVIRONMENT: usize = 4096;
 
 /// The same for a service without a load balancer, whose user data has the unit that takes its address, and whose name may be
 /// longer.
-pub const LARGEST_DIRECT_ENVIRONMENT: usize = 3072;
+pub const LARGEST_DIRECT_ENVIRONMENT: usize = 2816;
 
 /// The most bytes of `run`, `setup` and `packages` of a service, for the same reason.
 pub const LARGEST_COMMANDS: usize = 1024;

@@ -124,7 +124,10 @@ fn is_on_a_port(line: &Planned, front: &Front) -> bool {
     let without = |rest: &str| suffixes.iter().find_map(|suffix| rest.strip_prefix(*suffix)).unwrap_or(rest).to_owned();
     let rest = line.name.strip_prefix(&front.template).map(without);
     let rest = rest.as_deref().and_then(|rest| rest.strip_prefix('-'));
-    // The name of a service that has the load balancer may follow.
-    let port = rest.map(|rest| rest.split_once('-').map_or(rest, |(port, _)| port));
-    port.is_some_and(|port| port.parse::<u16>().is_ok())
+    // The name of a service that has the load balancer may follow. Names begin with a letter: `s-web-9-8080` is that of a
+    // service `web-9`.
+    let port = rest.map(|rest| rest.split_once('-').unwrap_or((rest, "")));
+    port.is_some_and(|(port, balanced)| {
+        port.parse::<u16>().is_ok() && !balanced.starts_with(|first: char| first.is_ascii_digit())
+    })
 }

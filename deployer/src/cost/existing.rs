@@ -73,7 +73,8 @@ impl Existing {
             }
             Size::Machines { types, template } => {
                 // One instance without a load balancer is not scaled.
-                self.policies += u32::from(!name.contains(&format!("{DIRECT_SUFFIX}-")));
+                let is_direct = name.rsplit_once('-').is_some_and(|(entry, _)| entry.ends_with(DIRECT_SUFFIX));
+                self.policies += u32::from(!is_direct);
                 self.groups.push((template, types));
             }
             Size::Disk(gb) => drop(self.disks.insert(name.to_owned(), gb)),

@@ -98,8 +98,8 @@ const UNPRIVILEGED: u16 = 1024;
 /// The line that lets a service that is not root listen below that port (systemd.exec(5), capabilities(7)).
 const BELOW_1024: &str = "\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
 
-/// The pause between two batches of lines, and before a value that could not be read is tried again: each costs a start of the AWS CLI, which takes most of a second of one
-/// processor (docs/aws.md §8.6).
+/// The pause between two batches of lines, and before a call that has failed is repeated: each costs a start of the AWS CLI,
+/// which takes most of a second of one processor (docs/aws.md §8.6).
 const PAUSE_S: u32 = 15;
 /// The pause after AWS has refused all batches.
 const PAUSE_AFTER_FAILURE_S: u32 = 60;
@@ -141,7 +141,7 @@ impl UserData {
         let files =
             [self.service_files()?, folder, stored, self.report_files(), self.log_files(), self.address_files()]
                 .concat();
-        let address = self.address.as_ref().map(|_| format!(", {unit}-address.service")).unwrap_or_default();
+        let address = self.address.as_ref().map(|_| format!("{unit}-address.service, ")).unwrap_or_default();
         let text = format!(
             "\
 #cloud-config
@@ -150,7 +150,7 @@ write_files:
 runcmd:
 - [mkdir, -p, /opt/{unit}]
 - [systemctl, daemon-reload]
-- [systemctl, enable, --now, {unit}-logs.service, {unit}.service, {unit}-report.service{address}]
+- [systemctl, enable, --now, {address}{unit}-logs.service, {unit}.service, {unit}-report.service]
 "
         );
         if text.len() > LIMIT {
@@ -171,6 +171,7 @@ runcmd:
         let unit = self.unit();
         let environment = indented(&self.environment_file()?);
         let capability = if *port < UNPRIVILEGED { BELOW_1024 } else { "" };
+        let after_address = self.address.as_ref().map(|_| format!(" {unit}-address.service")).unwrap_or_default();
         // The directory is on a tmpfs, and gone when the unit has stopped. The files are read before each process, and this
         // one does not exist before the first (systemd.exec(5), EnvironmentFile).
         let (stored, read_stored) = match self.stored.is_empty() {
@@ -213,7 +214,7 @@ runcmd:
     [Unit]
     Description={stack} {service}
     Wants=network-online.target
-    After=network-online.target
+    After=network-online.target{after_address}
     StartLimitIntervalSec=0
     [Service]
     DynamicUser=yes{capability}
@@ -381,7 +382,8 @@ runcmd:
     }
 
     /// A unit that gives the elastic IP address of the service to the instance, with its role, and takes it from an instance
-    /// that has it. The role may not be in effect yet: it is tried until EC2 agrees (docs/aws.md §8.7).
+    /// that has it. The role may not be in effect yet: it is tried until EC2 agrees. Then connections through the address
+    /// from the launch end, so the service, which downloads its program, starts after the first attempt (docs/aws.md §8.7).
     fn address_files(&self) -> String {
         let UserData { stack, service, region, .. } = self;
         let (unit, Some(address)) = (self.unit(), &self.address) else { return String::new() };
@@ -390,10 +392,10 @@ runcmd:
 - path: /opt/{unit}/address
   permissions: '0644'
   content: |
-    while true; do
-      aws ec2 associate-address --region {region} --allocation-id {address} --instance-id $(cat /var/lib/cloud/data/instance-id) --allow-reassociation > /dev/null && break
+    [ \"$1\" = taken ] || aws ec2 associate-address --region {region} --cli-connect-timeout 5 --cli-read-timeout 10 --allocation-id {address} --instance-id $(cat /var/lib/cloud/data/instance-id) --allow-reassociation > /dev/null || {{
       sleep {PAUSE_S}
-    done
+      false
+    }}
 - path: /etc/systemd/system/{unit}-address.service
   permissions: '0644'
   content: |
@@ -401,8 +403,12 @@ runcmd:
     Description={stack} {service}: elastic IP address
     Wants=network-online.target
     After=network-online.target
+    StartLimitIntervalSec=0
     [Service]
-    ExecStart=/usr/bin/bash /opt/{unit}/address
+    ExecStartPre=/usr/bin/bash /opt/{unit}/address
+    ExecStart=/usr/bin/bash /opt/{unit}/address taken
+    Restart=on-failure
+    RestartSec=2
     [Install]
     WantedBy=multi-user.target
 "
@@ -595,8 +601,9 @@ pub(super) mod tests {
     fn an_instance_takes_its_address_by_a_unit_of_its_own() {
         let user_data = UserData { address: Some("eipalloc-0a1b".into()), port: 80, ..postagram(&[]) };
         let text = user_data.render().unwrap();
-        assert!(text.contains("postagram-web-report.service, postagram-web-address.service]"), "{text}");
-        let call = "aws ec2 associate-address --region us-east-1 --allocation-id eipalloc-0a1b --instance-id $(cat";
+        assert!(text.contains("--now, postagram-web-address.service, postagram-web-logs.service, "), "{text}");
+        assert!(text.contains("    After=network-online.target postagram-web-address.service\n"), "{text}");
+        let call = "--cli-read-timeout 10 --allocation-id eipalloc-0a1b --instance-id $(cat";
         assert!(text.contains(call) && text.contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"), "{text}");
         let without = postagram(&[]).render().unwrap();
         assert!(!without.contains("address.service") && !without.contains("associate-address"), "{without}");

@@ -213,6 +213,8 @@ pub const KINDS: &[OfKind] = &[
         ],
         remove: &[
             right_when("ec2:DisassociateAddress", Addresses, Ours),
+            // Both are needed, so that this one alone has no effect.
+            right("ec2:DisassociateAddress", Interfaces),
             right_when("ec2:ReleaseAddress", Addresses, Ours),
         ],
     },

@@ -92,7 +92,9 @@ pub enum On {
     Networks,
     /// The elastic IP addresses. Their ids are chosen by EC2.
     Addresses,
-    /// The internet gateways, likewise.
+    /// The network interfaces of instances, which have no tags of ours.
+    Interfaces,
+    /// The internet gateways. Their ids are chosen by EC2.
     Gateways,
     /// The route tables, likewise.
     RouteTables,
@@ -216,6 +218,7 @@ impl On {
             On::SecurityGroups => vec![arn("ec2", "security-group/*")],
             On::Networks => vec![arn("ec2", "vpc/*")],
             On::Addresses => vec![arn("ec2", "elastic-ip/*")],
+            On::Interfaces => vec![arn("ec2", "network-interface/*")],
             On::Gateways => vec![arn("ec2", "internet-gateway/*")],
             On::RouteTables => vec![arn("ec2", "route-table/*")],
             On::Subnets => vec![arn("ec2", "subnet/*")],

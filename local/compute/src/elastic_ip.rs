@@ -2,7 +2,8 @@
 
 use super::commands::{Done, Tools};
 
-/// `aws ec2 associate-address --allocation-id ID --instance-id ID`, with `--region` and `--allow-reassociation`.
+/// `aws ec2 associate-address --allocation-id ID --instance-id ID`, with `--region`, `--allow-reassociation` and the
+/// timeouts of the AWS CLI.
 pub async fn aws(tools: &dyn Tools, arguments: &[&str]) -> Done {
     let refused = |why: String| Done::failed(format!("aws {}: {why}", arguments.join(" ")));
     let ["ec2", "associate-address", rest @ ..] = arguments else {
@@ -23,6 +24,7 @@ pub async fn aws(tools: &dyn Tools, arguments: &[&str]) -> Done {
             "--region" => region = Some(*value),
             "--allocation-id" => allocation = Some(*value),
             "--instance-id" => instance = Some(*value),
+            "--cli-connect-timeout" | "--cli-read-timeout" if value.parse::<u32>().is_ok() => (),
             _ => return refused(format!("Unknown options: {option}")),
         }
     }

@@ -357,6 +357,14 @@ impl Compute {
         self.read(|state| ec2::of_association(state, association).map(|address| address.allocation.clone()))
     }
 
+    /// Returns the network interface that an association gives an elastic IP address to.
+    pub fn interface_with_address(&self, association: &str) -> Option<String> {
+        self.read(|state| {
+            let there = ec2::of_association(state, association)?.association.as_ref()?;
+            Some(ec2::interface_of(&there.instance))
+        })
+    }
+
     /// Whether a load balancer has this DNS name, in the hosted zone of the region's load balancers.
     pub fn has_load_balancer(&self, hosted_zone: &str, dns_name: &str) -> bool {
         hosted_zone == elb::hosted_zone(&self.site.region)

@@ -6,5 +6,7 @@ pub const VPCS: usize = 5;
 pub const ADDRESSES: usize = 5;
 /// Security groups of all VPCs.
 pub const SECURITY_GROUPS: usize = 2_500;
+/// Rules of a security group, in each direction and for each version of IP.
+pub const RULES: usize = 60;
 /// DynamoDB tables.
 pub const TABLES: usize = 2_500;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Checks;
-use crate::config::{Behind, Config, Name, Service, behind::MOST_RULES};
+use crate::config::{Behind, Config, Name, Service, behind::MOST_BEHIND};
 
 impl Checks<'_> {
     /// A target group, an Auto Scaling group and a security group have the same name, which must be no other's.
@@ -86,9 +86,9 @@ impl Checks<'_> {
             }
             let rules = rules.entry(front).or_default();
             *rules += 1;
-            if *rules == MOST_RULES + 1 {
-                let message = format!("more than {MOST_RULES} services behind `{front}`");
-                let help = format!("a load balancer has at most {MOST_RULES} rules: put some behind another service");
+            if *rules == MOST_BEHIND + 1 {
+                let message = format!("more than {MOST_BEHIND} services behind `{front}`");
+                let help = "AWS limits the rules of a load balancer: put some behind another service";
                 self.problem(&path, message, help);
             }
         }
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_rules_than_a_load_balancer_takes_are_refused() {
+    fn more_services_than_can_share_a_load_balancer_are_refused() {
         let described = |rules: u16| {
             let service = "binary: b, instance_type: t3.micro";
             let behind: String = (0..rules)
@@ -130,9 +130,9 @@ mod tests {
                 .collect();
             format!("name: app\nregion: us-east-1\nservices:\n  web: {{ {service} }}\n{behind}")
         };
-        Config::parse("stack.yaml", &described(MOST_RULES)).unwrap_or_else(|errors| panic!("{errors}"));
-        let errors = Config::parse("stack.yaml", &described(MOST_RULES + 1)).expect_err("too many");
+        Config::parse("stack.yaml", &described(MOST_BEHIND)).unwrap_or_else(|errors| panic!("{errors}"));
+        let errors = Config::parse("stack.yaml", &described(MOST_BEHIND + 1)).expect_err("too many");
         let messages: Vec<&str> = errors.problems.iter().map(|problem| problem.message.as_str()).collect();
-        assert_eq!(messages, ["more than 100 services behind `web`"]);
+        assert_eq!(messages, ["more than 50 services behind `web`"]);
     }
 }

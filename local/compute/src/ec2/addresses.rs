@@ -2,16 +2,29 @@
 
 use super::interfaces::of_instance;
 use super::network::{has_gateway, vpc_of};
+use super::networks::needs_on;
 use super::{security_groups, tags};
 use crate::Site;
 use crate::state::{Address, Association, Instance, InstanceState, State, new_id};
 use kit::call::{Asked, Need};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
-/// Returns the permission to end an association: on its address.
+/// Returns the permissions to give an address to an instance: on both, and on the network interface of the instance.
+pub fn needs_to_associate(asked: &Asked) -> Vec<Need> {
+    let mut needs = needs_on(asked, &[("elastic-ip", "AllocationId"), ("instance", "InstanceId")]);
+    let interface = asked.call.input.text("InstanceId").map_or_else(|| "*".to_owned(), of_instance);
+    needs.push(asked.own(asked.arn(&format!("network-interface/{interface}"))));
+    needs
+}
+
+/// Returns the permissions to end an association: on its address, and on the network interface.
 pub fn needs_on_association(asked: &Asked) -> Vec<Need> {
-    let address = (asked.entity_arn)("elastic-ip-association", asked.text("AssociationId"));
-    vec![asked.own(address.unwrap_or_else(|| asked.arn("elastic-ip/*")))]
+    let parts = [("elastic-ip-association", "elastic-ip/*"), ("elastic-ip-interface", "network-interface/*")];
+    let need = |(kind, any): (&str, &str)| {
+        let part = (asked.entity_arn)(kind, asked.text("AssociationId"));
+        asked.own(part.unwrap_or_else(|| asked.arn(any)))
+    };
+    parts.map(need).into()
 }
 
 fn unknown(allocation: &str) -> ApiError {

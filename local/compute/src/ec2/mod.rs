@@ -111,8 +111,7 @@ const TABLE_AND_SUBNET: Needs =
 const NEW_ADDRESS: Needs = Needs::Of(|asked| tags::with_creation(asked, "elastic-ip"));
 const ADDRESS: Needs = Needs::Of(|asked| networks::needs_on(asked, &[("elastic-ip", "AllocationId")]));
 const ADDRESS_OF_INSTANCE: Needs = Needs::Of(addresses::needs_on_association);
-const ADDRESS_AND_INSTANCE: Needs =
-    Needs::Of(|asked| networks::needs_on(asked, &[("elastic-ip", "AllocationId"), ("instance", "InstanceId")]));
+const ADDRESS_AND_INSTANCE: Needs = Needs::Of(addresses::needs_to_associate);
 
 const GROUP: Needs = Needs::On("arn:aws:ec2:{region}:{account}:security-group/{GroupId}");
 const INSTANCE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:instance/{InstanceId}");

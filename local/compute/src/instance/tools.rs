@@ -120,7 +120,9 @@ impl Tools for Host {
         let refused = |code: &str, message: &str| {
             format!("An error occurred ({code}) when calling the AssociateAddress operation: {message}")
         };
-        let needs = [("elastic-ip", allocation), ("instance", instance)].map(|(kind, id)| {
+        let interface = ec2::interface_of(instance);
+        let parts = [("elastic-ip", allocation), ("instance", instance), ("network-interface", interface.as_str())];
+        let needs = parts.map(|(kind, id)| {
             let need =
                 Need::new("ec2:AssociateAddress", format!("arn:aws:ec2:{}:{}:{kind}/{id}", site.region, site.account));
             let (need, tags) = (Need { has_tags: true, ..need }, self.compute.tags_of(id));

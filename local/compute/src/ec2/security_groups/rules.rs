@@ -87,6 +87,15 @@ fn authorize(state: &mut State, site: &Site, params: &Params, egress: bool) -> A
             return Err(ApiError::new("InvalidPermission.Duplicate", message));
         }
     }
+    let there = group.rules.iter().filter(|rule| rule.egress == egress).map(|rule| &rule.traffic.peer);
+    let peers: Vec<&Peer> = there.chain(wanted.iter().map(|(traffic, _)| &traffic.peer)).collect();
+    // A rule that names a group counts for IPv4 and for IPv6.
+    let of_ipv4 = peers.iter().filter(|peer| !matches!(peer, Peer::Cidr6(_))).count();
+    let of_ipv6 = peers.iter().filter(|peer| !matches!(peer, Peer::Cidr(_))).count();
+    if of_ipv4.max(of_ipv6) > kit::quotas::RULES {
+        let message = "The maximum number of rules per security group has been reached.";
+        return Err(ApiError::new("RulesPerSecurityGroupLimitExceeded", message));
+    }
     let rules: Vec<Rule> = wanted
         .into_iter()
         .map(|(traffic, description)| Rule { id: new_id("sgr"), egress, traffic, description })
@@ -186,4 +195,41 @@ fn revoke(state: &mut State, site: &Site, params: &Params, egress: bool) -> Answ
 
 fn unknown_rule(id: &str) -> ApiError {
     ApiError::new("InvalidSecurityGroupRuleId.NotFound", format!("The security group rule ID '{id}' does not exist"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::fixture::site;
+    use kit::speed::Speed;
+
+    #[test]
+    fn a_security_group_takes_sixty_rules_in_each_direction() {
+        let (mut state, site) = (State::default(), site(Speed::REAL, Default::default()));
+        let (name, vpc, description, rules) = Default::default();
+        let group = SecurityGroup { id: "sg-1".to_owned(), name, vpc, description, rules };
+        state.security_groups.insert(group.id.clone(), group);
+        let mut add = |egress: bool, port: usize| {
+            let port = port.to_string();
+            let fields = [
+                ("GroupId", "sg-1"),
+                ("IpPermissions.1.IpProtocol", "tcp"),
+                ("IpPermissions.1.FromPort", port.as_str()),
+                ("IpPermissions.1.ToPort", port.as_str()),
+                ("IpPermissions.1.IpRanges.1.CidrIp", "10.0.0.0/8"),
+            ];
+            let form = BTreeMap::from(fields.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            let answer = authorize(&mut state, &site, &Params::parse(&form), egress);
+            answer.map(drop).map_err(|fault| fault.code.to_owned())
+        };
+        for egress in [false, true] {
+            for port in 1..=kit::quotas::RULES {
+                assert_eq!(add(egress, port), Ok(()));
+            }
+            let refused = Err("RulesPerSecurityGroupLimitExceeded".to_owned());
+            assert_eq!(add(egress, kit::quotas::RULES + 1), refused);
+        }
+    }
 }
