@@ -296,14 +296,14 @@ fn entries(folder: &Path, packing: Packing<'_>) -> Result<Vec<Entry>, FolderErro
     Ok(entries)
 }
 
-fn is_left_out(path: &Path, name: &str, about: &Metadata, packing: Packing<'_>) -> bool {
+fn is_left_out(path: &Path, name: &str, metadata: &Metadata, packing: Packing<'_>) -> bool {
     LEFT_OUT.contains(&name)
         || (name.starts_with(SECRETS) && name != EXAMPLE)
-        || (about.is_file() && (name.contains(STATE) || name.ends_with(VARIABLES)))
-        || (about.is_file() && name.ends_with(".pyc"))
+        || (metadata.is_file() && (name.contains(STATE) || name.ends_with(VARIABLES)))
+        || (metadata.is_file() && name.ends_with(".pyc"))
         || (name == INSTALLED && path.with_file_name(MANIFEST).is_file() && packing.installs_packages())
         || (packing.description.file_name().is_some_and(|own| own == name) && is_same(path, packing.description))
-        || (about.is_dir() && path.join(ENVIRONMENT).is_file())
+        || (metadata.is_dir() && path.join(ENVIRONMENT).is_file())
 }
 
 /// Whether two paths lead to the same file.
