@@ -387,19 +387,19 @@ pub const FIELDS: &[Field] = &[
     field(
         "services.*.behind",
         ValueType::Fields,
-        "Another service, whose load balancer sends it requests, in place of a load balancer of its own.",
+        "The service whose load balancer it shares, in place of one of its own.",
     ),
     required("services.*.behind.service", ValueType::Name, "The service with the load balancer."),
     field(
         "services.*.behind.path",
         ValueType::Like(PATH_PATTERN, "/api/*"),
-        "The path of its requests, which it gets whole; * stands for any characters, ? for one. Either this or `host`, \
-         or both.",
+        "The path of its requests, which reach it unchanged; * stands for any characters, ? for one. At least one of \
+         `path` and `host`.",
     ),
     field(
         "services.*.behind.host",
         ValueType::Like(HOST_PATTERN, "api.example.org"),
-        "The host of its requests, with the same wildcards. Its DNS is yours; with HTTPS, the certificate has to cover it.",
+        "The host of its requests, with the same wildcards. You manage its DNS; with HTTPS, the certificate has to cover it.",
     ),
     field(
         "services.*.access_logs",
