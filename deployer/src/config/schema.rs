@@ -78,7 +78,7 @@ fn described(field: &Field) -> Value {
         }
         ValueType::SomeOf(texts) => json!({ "type": "array", "items": { "enum": texts }, "minItems": 1 }),
         ValueType::Tags => tags(),
-        ValueType::Variables(whose) => variables(*whose),
+        ValueType::Variables(purpose) => variables(*purpose),
         ValueType::Accesses => {
             json!({ "type": "object", "additionalProperties": { "enum": ["read", "write", "read_write"] } })
         }

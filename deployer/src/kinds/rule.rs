@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_have_no_case_and_paths_have_one() {
+    fn hosts_are_case_insensitive_and_paths_are_case_sensitive() {
         let host = RuleCondition::builder().field(HOST).values("API.example.org").build();
         let path = RuleCondition::builder().field(PATH).values("/API").build();
         let seen = resource().settings(&rule(vec![host, path]), "api");
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_of_every_form_are_seen() {
+    fn conditions_of_every_form_are_read() {
         let plain = RuleCondition::builder().field(PATH).values("/a").build();
         let header = RuleCondition::builder().field("http-header").build();
         let seen = resource().settings(&rule(vec![plain, header]), "api");

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lambda_does_not_take_is_refused() {
+    fn folders_beyond_the_limits_of_lambda_are_refused() {
         let folder = folder(&[("a.bin", "0123456789"), ("b.bin", "abcdefghij")]);
         let packing = Packing { description: Path::new("/stack.yaml"), setup: None };
         let refused = |most_bytes, most_zipped| {
