@@ -450,7 +450,7 @@ pub struct Service {
     pub instances: Instances,
     /// The health check of its targets.
     pub health_check: HealthCheck,
-    /// The load balancer in front of it; without meaning if there is none.
+    /// The settings of its load balancer; unused if it has none.
     pub load_balancer: Balancer,
     /// Whether there is no load balancer: one instance has an elastic IP address.
     pub is_direct: bool,

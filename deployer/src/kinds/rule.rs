@@ -224,9 +224,9 @@ impl Rule {
         }
     }
 
-    /// Sets the priority of this rule, if it exists, and moves the rules of the stack that are in the way to their own, all
-    /// of them at once: no request is decided by half an order, and a run that dies leaves a whole one. Returns whether
-    /// there was anything to move.
+    /// Sets the priority of this rule, if it exists, and moves the rules of the stack that are in the way to their own
+    /// priorities. All of them change in one call, so that no request meets half an order, even if the run dies. Returns
+    /// whether a rule had to move.
     async fn make_room(&self, aws: &Aws) -> Result<bool, Fault> {
         let rules = placed(aws, &self.listener).await?;
         let moves = moves(&rules, &self.stack, &self.order, &self.key);

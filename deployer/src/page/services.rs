@@ -119,7 +119,7 @@ impl Layout<'_> {
         }
     }
 
-    /// What the instances are launched from, with what they run and write to.
+    /// The launch template, with the program, the log group and the instance profile that it names.
     pub(super) fn instances(
         &mut self,
         entry: &str,
@@ -442,7 +442,7 @@ impl Layout<'_> {
     }
 }
 
-/// What a group of instances is launched from, and what it is behind.
+/// The launch template of an Auto Scaling group, and everything that sends requests to its instances.
 pub(super) struct Fronted {
     pub template: Handle<LaunchTemplate>,
     pub target_group: Handle<TargetGroup>,
