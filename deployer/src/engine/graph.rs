@@ -89,8 +89,8 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.known.insert((R::KIND, identity));
     }
 
-    /// Chooses a resource with everything it needs when a target of the user matches another one, whose changes it has to
-    /// follow.
+    /// Also chooses the follower, with everything that it needs, when a target of the user matches the leader, whose changes
+    /// it has to follow.
     pub fn follow<A: Resource, B: Resource>(&mut self, leader: Handle<A>, follower: Handle<B>) {
         self.followers.push((leader.index, follower.index));
     }

@@ -144,7 +144,7 @@ pub enum FolderError {
     /// Too many bytes.
     #[error("{} has more than {} MiB of files", .0.display(), MOST_BYTES >> 20)]
     TooLarge(PathBuf),
-    /// More than Lambda takes.
+    /// It exceeds a limit of Lambda.
     #[error("{} is too large for a function: more than {} MiB {how}", .path.display(), .most >> 20)]
     TooLargeForFunction {
         /// The folder.
@@ -232,7 +232,7 @@ pub(super) enum What {
     Link(PathBuf),
 }
 
-/// Reads a file of a folder, of whose files so many bytes may be left.
+/// Reads a file of a folder, and subtracts its size from the bytes `left`.
 pub(super) fn content(folder: &Path, name: &str, path: &Path, left: &mut u64) -> Result<Vec<u8>, FolderError> {
     let bytes = read_regular_file(path, *left).map_err(|error| match error {
         FileError::TooLarge { .. } => FolderError::TooLarge(folder.into()),

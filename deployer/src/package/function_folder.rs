@@ -28,7 +28,7 @@ impl FunctionFolder {
     ///
     /// Guarantees: those of [`archive`](super::archive), so that an unchanged folder is never uploaded again.
     ///
-    /// Errors: besides those of [`archive`](super::archive), Lambda does not take that much.
+    /// Errors: those of [`archive`](super::archive), and a folder beyond the limits of Lambda.
     pub fn pack(folder: &Path, packing: Packing<'_>) -> Result<FunctionFolder, FolderError> {
         FunctionFolder::pack_within(folder, packing, MOST_BYTES, MOST_ZIPPED)
     }
