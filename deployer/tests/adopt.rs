@@ -154,7 +154,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_differs_is_listed_and_what_others_own_is_left_alone() {
+async fn differences_are_listed_and_resources_of_others_are_left_alone() {
     let (cloud, project) = (TestAws::start().await, Project::with(&format!("{SMALL}{OF_OTHERS}")));
     cloud.aws.s3.create_bucket().bucket(FILES).send().await.expect("a bucket can be made");
     make_table(&cloud, "small-posts", "user", ("team", "a")).await;
@@ -218,7 +218,7 @@ async fn what_differs_is_listed_and_what_others_own_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_stack_has_tagged_since_the_list_is_left_alone() {
+async fn resources_that_another_stack_tags_after_the_list_are_left_alone() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     cloud.aws.s3.create_bucket().bucket(FILES).send().await.expect("a bucket can be made");
     make_table(&cloud, "small-posts", "user", ("team", "a")).await;
@@ -238,7 +238,7 @@ async fn what_another_stack_has_tagged_since_the_list_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nothing_exists_there_is_nothing_to_take_over() {
+async fn an_empty_account_has_nothing_to_take_over() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     let said = cloud.done(&project, &["adopt"]).await;
     says(&said, "nothing to take over");

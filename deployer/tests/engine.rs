@@ -371,7 +371,7 @@ fn taken_over(name: &str) -> Tags {
 }
 
 #[tokio::test(start_paused = true)]
-async fn owners_are_listed_and_only_what_has_none_gets_the_ownership_tags() {
+async fn owners_are_listed_and_only_resources_without_one_get_ownership_tags() {
     let cloud = made_elsewhere(&["left"]);
     let theirs = cloud.boxes.lock()["left"].clone();
     let listed = plan(&lister(), &cloud).await.unwrap();
@@ -428,7 +428,7 @@ async fn a_takeover_that_is_cut_after_any_answer_is_completed_by_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_gets_another_owner_after_it_was_listed_is_left_alone() {
+async fn resources_that_get_another_owner_after_the_list_are_left_alone() {
     let cloud = made_elsewhere(&[]);
     let toys = lister();
     let listed = plan(&toys, &cloud).await.unwrap();

@@ -31,9 +31,9 @@ async fn is_unchanged(cloud: &TestAws, project: &Project) {
     assert_eq!(plan.code, 0, "{}", plan.all());
 }
 
-/// What AWS has of the stack's keys and tracing.
+/// The keys and the tracing of the stack, as AWS describes them.
 #[derive(Debug, PartialEq)]
-struct Seen {
+struct KeysAndTracing {
     bucket: (ServerSideEncryption, Option<String>, bool),
     table: Option<String>,
     function: (Option<String>, bool),
@@ -41,8 +41,8 @@ struct Seen {
     disk: Option<String>,
 }
 
-impl Seen {
-    async fn of(cloud: &TestAws) -> Seen {
+impl KeysAndTracing {
+    async fn of(cloud: &TestAws) -> KeysAndTracing {
         let aws = &cloud.aws;
         let bucket = aws.s3.get_bucket_encryption().bucket(BUCKET).send().await.expect("an encryption");
         let bucket = bucket.server_side_encryption_configuration.expect("a configuration").rules.remove(0);
@@ -58,7 +58,7 @@ impl Seen {
         let template = template.versions("$Latest").send().await.expect("a version");
         let data = template.launch_template_versions()[0].launch_template_data().expect("data");
         let disk = data.block_device_mappings()[0].ebs().and_then(|disk| disk.kms_key_id());
-        Seen {
+        KeysAndTracing {
             bucket: (
                 default.sse_algorithm.clone(),
                 default.kms_master_key_id.clone(),
@@ -92,15 +92,15 @@ async fn keys_and_tracing_are_given_to_aws_and_taken_back() {
     cloud.done(&project, &["up", "--yes"]).await;
     is_unchanged(&cloud, &project).await;
     let key = || Some(KEY.to_owned());
-    let seen = Seen::of(&cloud).await;
-    let expected = Seen {
+    let actual = KeysAndTracing::of(&cloud).await;
+    let expected = KeysAndTracing {
         bucket: (ServerSideEncryption::AwsKms, Some("alias/app".into()), true),
         table: key(),
         function: (key(), true),
         logs: vec![key(), key()],
         disk: Some("alias/app".into()),
     };
-    assert_eq!(seen, expected);
+    assert_eq!(actual, expected);
 
     // Roles use the keys by way of S3 and DynamoDB, and never by themselves.
     let [labeler, web] = ["postagram-us-east-1-labeler-fn", "postagram-us-east-1-web-svc"];
@@ -127,14 +127,14 @@ async fn keys_and_tracing_are_given_to_aws_and_taken_back() {
     project.describe(&plain);
     cloud.done(&project, &["up", "--yes"]).await;
     is_unchanged(&cloud, &project).await;
-    let expected = Seen {
+    let expected = KeysAndTracing {
         bucket: (ServerSideEncryption::Aes256, None, false),
         table: None,
         function: (None, false),
         logs: vec![None, None],
         disk: None,
     };
-    assert_eq!(Seen::of(&cloud).await, expected);
+    assert_eq!(KeysAndTracing::of(&cloud).await, expected);
     assert_eq!(statements(&cloud, web, "UseKey").await, Vec::<Value>::new());
     // What was encrypted with the key before stays so.
     let old = cloud.aws.s3.head_object().bucket(BUCKET).key("a").send().await.expect("it is there");

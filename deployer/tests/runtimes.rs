@@ -189,7 +189,7 @@ async fn errors_of_python_are_those_of_aws() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_python_cannot_load_is_explained() {
+async fn python_code_that_cannot_be_loaded_is_explained() {
     let (cloud, project) = (TestAws::start().await, python());
     for (handler, code, kind, message, says) in [
         (
@@ -284,7 +284,7 @@ async fn a_function_of_node_is_deployed_and_its_errors_are_those_of_aws() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_lambda_would_not_run_is_refused_before_anything_is_uploaded() {
+async fn code_that_lambda_cannot_run_is_refused_before_the_upload() {
     let (cloud, project) = (TestAws::start().await, python());
     let refused = async |says: &str, line: u32| {
         for command in [&["plan"][..], &["up", "--yes"]] {

@@ -117,7 +117,7 @@ async fn rules_of_listeners_follow_the_rules_of_aws() {
 }
 
 #[tokio::test]
-async fn the_rule_of_the_lowest_priority_decides_and_hosts_have_no_case() {
+async fn the_rule_with_the_lowest_priority_decides_and_hosts_are_case_insensitive() {
     let test = TestCompute::start().await;
     let stack = test.create("/", EMPTY).await;
     let of_balancer = [("LoadBalancerArn", stack.load_balancer.as_str())];

@@ -81,7 +81,7 @@ pub struct Rival {
 /// The right to change a stack, renewed until it is released.
 pub struct Lease {
     place: LeaseStore,
-    mine: Arc<Mine>,
+    mine: Arc<OwnLease>,
     renewals: JoinHandle<()>,
 }
 
@@ -95,7 +95,7 @@ pub struct LeaseStore {
 }
 
 /// The state written by this run.
-struct Mine {
+struct OwnLease {
     holder: Holder,
     /// The ETag of the object that we wrote.
     etag: Mutex<String>,
@@ -103,7 +103,7 @@ struct Mine {
 }
 
 /// The lease that was found.
-struct There {
+struct FoundLease {
     holder: Option<Holder>,
     etag: String,
     /// The time since it was written, by S3's clock alone.
@@ -167,14 +167,14 @@ impl Lease {
     }
 
     fn begin(place: LeaseStore, holder: Holder, etag: String) -> Lease {
-        let mine = Arc::new(Mine { holder, etag: Mutex::new(etag), lost: CancellationToken::new() });
+        let mine = Arc::new(OwnLease { holder, etag: Mutex::new(etag), lost: CancellationToken::new() });
         let renewals = tokio::spawn(renew(place.clone(), mine.clone()));
         Lease { place, mine, renewals }
     }
 }
 
 /// Renews the lease periodically in the background. No error of AWS stops it, except that another run holds the lease.
-async fn renew(place: LeaseStore, mine: Arc<Mine>) {
+async fn renew(place: LeaseStore, mine: Arc<OwnLease>) {
     let mut heard = Instant::now();
     loop {
         tokio::time::sleep(place.term / SIGNS).await;
@@ -198,7 +198,7 @@ enum Sign {
     Unheard,
 }
 
-async fn sign_of_life(place: &LeaseStore, mine: &Mine) -> Sign {
+async fn sign_of_life(place: &LeaseStore, mine: &OwnLease) -> Sign {
     let etag = mine.etag().clone();
     let there = match place.put(&mine.holder.renewed(place.term), If::Is(&etag)).await {
         Ok(Put::Done(etag)) => {
@@ -219,7 +219,7 @@ async fn sign_of_life(place: &LeaseStore, mine: &Mine) -> Sign {
     }
 }
 
-impl Mine {
+impl OwnLease {
     fn etag(&self) -> MutexGuard<'_, String> {
         self.etag.lock()
     }
@@ -267,7 +267,7 @@ impl LeaseStore {
         }
     }
 
-    async fn look(&self) -> Result<Option<There>, Fault> {
+    async fn look(&self) -> Result<Option<FoundLease>, Fault> {
         let now = ServerTime::default();
         let call = self.s3.get_object().bucket(&self.bucket).expected_bucket_owner(&self.account).key(KEY);
         let Some(answer) = found(call.customize().interceptor(now.clone()).send().await)? else { return Ok(None) };
@@ -275,7 +275,7 @@ impl LeaseStore {
         let age = written.and_then(|written| now.get().duration_since(written).ok()).unwrap_or_default();
         let etag = answer.e_tag.unwrap_or_default();
         let body = answer.body.collect().await.map(|body| body.into_bytes()).unwrap_or_default();
-        Ok(Some(There { holder: serde_json::from_slice(&body).ok(), etag, age }))
+        Ok(Some(FoundLease { holder: serde_json::from_slice(&body).ok(), etag, age }))
     }
 
     async fn delete(&self, etag: &str) -> Result<Deleted, Fault> {
@@ -292,7 +292,7 @@ fn is_other_than_expected(fault: &Fault) -> bool {
     ["PreconditionFailed", "ConditionalRequestConflict", "HTTP 412", "NoSuchKey"].contains(&fault.code.as_str())
 }
 
-impl There {
+impl FoundLease {
     /// Whether its holder is dead.
     fn is_dead(&self, term: Duration) -> bool {
         self.age > term || self.holder.as_ref().is_some_and(|holder| holder.process.has_ended())
@@ -328,7 +328,7 @@ impl Holder {
     }
 }
 
-impl std::fmt::Display for There {
+impl std::fmt::Display for FoundLease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.holder {
             Some(holder) => holder.fmt(f),
@@ -354,8 +354,8 @@ mod tests {
 
     const TERM: Duration = Duration::from_secs(60);
 
-    fn there(holder: Holder, age_s: u64) -> There {
-        There { holder: Some(holder), etag: "1".into(), age: Duration::from_secs(age_s) }
+    fn there(holder: Holder, age_s: u64) -> FoundLease {
+        FoundLease { holder: Some(holder), etag: "1".into(), age: Duration::from_secs(age_s) }
     }
 
     #[test]

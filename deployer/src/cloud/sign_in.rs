@@ -41,13 +41,13 @@ pub struct Trouble {
     pub what: String,
     /// The remedy.
     pub remedy: String,
-    /// The subject.
-    pub about: About,
+    /// Where it is.
+    pub area: Area,
 }
 
-/// The subject of a problem.
+/// Where a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
+pub enum Area {
     /// Credentials.
     Credentials,
     /// A setting of the AWS configuration that does not concern credentials.
@@ -57,12 +57,12 @@ pub enum About {
 impl Trouble {
     /// A problem with credentials.
     pub fn credentials(what: impl Into<String>, remedy: impl Into<String>) -> Trouble {
-        Trouble { what: one_line(&what.into()), remedy: remedy.into(), about: About::Credentials }
+        Trouble { what: one_line(&what.into()), remedy: remedy.into(), area: Area::Credentials }
     }
 
     /// A problem with a setting.
     pub fn setting(what: impl Into<String>, remedy: impl Into<String>) -> Trouble {
-        Trouble { what: one_line(&what.into()), remedy: remedy.into(), about: About::Settings }
+        Trouble { what: one_line(&what.into()), remedy: remedy.into(), area: Area::Settings }
     }
 
     /// The problem that caused an error, if one did.
@@ -81,9 +81,9 @@ pub const NOT_SIGNED_IN: &str = "NotSignedIn";
 
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Failure {
-        let exit = match trouble.about {
-            About::Credentials => Exit::Credentials,
-            About::Settings => Exit::Config,
+        let exit = match trouble.area {
+            Area::Credentials => Exit::Credentials,
+            Area::Settings => Exit::Config,
         };
         let remedy = trouble.remedy.clone();
         Failure::new(exit, trouble).hint(remedy)

@@ -173,7 +173,7 @@ pub enum Command {
     History(History),
     /// Bring a service or a function back to an earlier release, program and environment included
     Rollback(Rollback),
-    /// Switch the services off, so that only use costs; data, functions and logs are kept
+    /// Switch the services off, so that only charges by use remain; data, functions and logs are kept
     #[command(after_help = PAUSE_EXAMPLES)]
     Pause(Pause),
     /// Bring a paused stack back as stack.yaml describes it, at another address
@@ -200,7 +200,7 @@ pub enum Command {
     /// Print the stack's outputs, or fill them into a .env file
     #[command(after_help = OUTPUTS_EXAMPLES)]
     Outputs(Outputs),
-    /// Write the stack as a configuration of another tool, which can take it over
+    /// Export the stack as a configuration of another tool, which can then take it over
     #[command(subcommand, after_help = EXPORT_EXAMPLES)]
     Export(ExportCommand),
     /// List the stacks of the account, even those whose stack.yaml is lost, and how to remove them

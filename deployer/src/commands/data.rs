@@ -26,7 +26,7 @@ const UNNAMED: &str = "it was not named for deletion";
 pub struct RetainedData {
     unnamed: Vec<(Address, String)>,
     protected: Vec<Address>,
-    /// Buckets whose rules would have deleted objects, and what they would have deleted.
+    /// Buckets left as they are, because the planned lifecycle would delete objects, with a description of these.
     pub(super) unexpired: Vec<(Address, String)>,
 }
 

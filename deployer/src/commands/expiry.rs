@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The settings of a bucket that say after how many days something is deleted, and what it is.
+/// The settings of a bucket with the days after which S3 deletes objects, each with a name for these objects.
 const EXPIRIES: &[(&str, &str)] =
     &[("objects_end_days", "objects"), ("older_versions_end_days", "older versions of objects")];
 

@@ -97,7 +97,7 @@ impl Behind {
         Exactness { class, known: Reverse(known), literal: Reverse(literal), stars }
     }
 
-    /// The URL of the service, given that of the service with the load balancer.
+    /// The URL of the service, from the URL of the service with the load balancer.
     pub fn url(&self, front: &str) -> String {
         let (scheme, rest) = front.split_once("://").unwrap_or(("http", front));
         let host = match &self.host {

@@ -10,15 +10,15 @@ pub struct Field {
     pub path: &'static str,
     /// Its description.
     pub words: &'static str,
-    /// The values it accepts.
-    pub takes: Takes,
+    /// The type of its value.
+    pub value_type: ValueType,
     /// Whether it is required.
     pub required: bool,
 }
 
-/// The values that a field accepts.
+/// The type of a value: what a field accepts, and its default.
 #[derive(Debug)]
-pub enum Takes {
+pub enum ValueType {
     /// A name of lower-case letters, digits and hyphens.
     Name,
     /// An AWS region.
@@ -102,21 +102,21 @@ pub enum Variables {
     Outputs,
 }
 
-const fn field(path: &'static str, takes: Takes, words: &'static str) -> Field {
-    Field { path, words, takes, required: false }
+const fn field(path: &'static str, value_type: ValueType, words: &'static str) -> Field {
+    Field { path, words, value_type, required: false }
 }
 
-const fn required(path: &'static str, takes: Takes, words: &'static str) -> Field {
-    Field { path, words, takes, required: true }
+const fn required(path: &'static str, value_type: ValueType, words: &'static str) -> Field {
+    Field { path, words, value_type, required: true }
 }
 
 const fn number(path: &'static str, least: u16, most: u16, usual: u16, words: &'static str) -> Field {
-    field(path, Takes::Number { least, most, usual: Some(usual) }, words)
+    field(path, ValueType::Number { least, most, usual: Some(usual) }, words)
 }
 
 /// Days in a lifecycle rule.
 const fn days(path: &'static str, words: &'static str) -> Field {
-    field(path, Takes::Number { least: 1, most: 36_500, usual: None }, words)
+    field(path, ValueType::Number { least: 1, most: 36_500, usual: None }, words)
 }
 
 const PACKAGE: &str = "A package of the Cargo workspace around this file; where there is no workspace, a program that the \
@@ -138,10 +138,10 @@ const CERTIFICATE: &str = "^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/
 const PATH_PATTERN: &str = "^/[A-Za-z0-9_.$/~\"'@:+&*?-]{0,127}$";
 const HOST_PATTERN: &str = "^[A-Za-z0-9.*?-]*\\.[A-Za-z*?]+$";
 /// Keys that AWS returns as they were named.
-const KEY: Takes =
-    Takes::Like("^(alias/[A-Za-z0-9/_-]+|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+)$", "alias/app");
+const KEY: ValueType =
+    ValueType::Like("^(alias/[A-Za-z0-9/_-]+|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+)$", "alias/app");
 /// Keys that AWS returns by their ARNs, so that an alias could not be compared.
-const KEY_ARN: Takes = Takes::Like(
+const KEY_ARN: ValueType = ValueType::Like(
     "^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$",
     "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012",
 );
@@ -151,48 +151,60 @@ const DESTINATION: &str = "^(\\$\\{buckets\\.[a-z0-9-]+\\.arn\\}|arn:aws[a-z-]*:
 
 /// Every field, in the order of the reference. A mapping precedes its fields.
 pub const FIELDS: &[Field] = &[
-    required("name", Takes::Name, "The stack's name, which all names in the cloud begin with."),
-    required("region", Takes::Region, "The region to deploy to."),
-    field("account", Takes::Account, "The only account to deploy to."),
-    field("tags", Takes::Tags, "Tags for every resource."),
-    field("roles", Takes::Fields, "Existing roles to use instead of creating any, as AWS Academy accounts require."),
-    required("roles.existing", Takes::Text, "The role of every function, such as LabRole."),
-    field("roles.instance_profile", Takes::Text, "The instance profile of every service, such as LabInstanceProfile."),
+    required("name", ValueType::Name, "The stack's name, which all names in the cloud begin with."),
+    required("region", ValueType::Region, "The region to deploy to."),
+    field("account", ValueType::Account, "The only account to deploy to."),
+    field("tags", ValueType::Tags, "Tags for every resource."),
+    field(
+        "roles",
+        ValueType::Fields,
+        "Existing roles to use instead of creating any, as AWS Academy accounts require.",
+    ),
+    required("roles.existing", ValueType::Text, "The role of every function, such as LabRole."),
+    field(
+        "roles.instance_profile",
+        ValueType::Text,
+        "The instance profile of every service, such as LabInstanceProfile.",
+    ),
     field(
         "network",
-        Takes::WordOrFields(&["own"]),
+        ValueType::WordOrFields(&["own"]),
         "The network of the services: `own` for one that the stack makes, or an existing one with `vpc` and `subnets`. The \
          region's default network if left out. Fixed at creation.",
     ),
     field(
         "network.own",
-        Takes::Block("10.0.0.0/16"),
+        ValueType::Block("10.0.0.0/16"),
         "The private addresses of a network that the stack makes, a /16 to a /25. Its subnets are quarters of it.",
     ),
     field(
         "network.vpc",
-        Takes::Like("^vpc-[0-9a-f]+$", "vpc-0a1b2c3d4e5f60718"),
+        ValueType::Like("^vpc-[0-9a-f]+$", "vpc-0a1b2c3d4e5f60718"),
         "The id of an existing VPC. Either this or `own`.",
     ),
-    field("network.subnets", Takes::Texts, "The ids of public subnets in it, one in each of two or three zones."),
-    field("buckets", Takes::Entries("A private, encrypted bucket."), "Private buckets."),
-    field("buckets.*.cors", Takes::Fields, "The web pages that may use it (CORS)."),
-    field("buckets.*.cors.origins", Takes::SomeTexts("*"), "Origins, or *."),
-    required("buckets.*.cors.methods", Takes::SomeOf(METHODS), "HTTP methods."),
-    field("buckets.*.cors.headers", Takes::Texts, "Request headers."),
-    field("buckets.*.cors.expose", Takes::Texts, "Response headers that pages may read."),
+    field("network.subnets", ValueType::Texts, "The ids of public subnets in it, one in each of two or three zones."),
+    field("buckets", ValueType::Entries("A private, encrypted bucket."), "Private buckets."),
+    field("buckets.*.cors", ValueType::Fields, "The web pages that may use it (CORS)."),
+    field("buckets.*.cors.origins", ValueType::SomeTexts("*"), "Origins, or *."),
+    required("buckets.*.cors.methods", ValueType::SomeOf(METHODS), "HTTP methods."),
+    field("buckets.*.cors.headers", ValueType::Texts, "Request headers."),
+    field("buckets.*.cors.expose", ValueType::Texts, "Response headers that pages may read."),
     field(
         "buckets.*.cors.max_age_s",
-        Takes::Number { least: 0, most: u16::MAX, usual: None },
+        ValueType::Number { least: 0, most: u16::MAX, usual: None },
         "How long a browser may cache the answer to a preflight, in seconds.",
     ),
-    field("buckets.*.on_upload", Takes::Fields, "The function to notify of uploads."),
-    required("buckets.*.on_upload.function", Takes::Name, "A function of this file."),
-    field("buckets.*.on_upload.prefix", Takes::Text, "Only keys with this prefix."),
-    field("buckets.*.on_upload.suffix", Takes::Text, "Only keys with this suffix."),
-    field("buckets.*.protect", Takes::Switch, "Whether the deployer refuses to delete it."),
-    field("buckets.*.versioning", Takes::Switch, "Whether overwritten and deleted objects are kept as older versions."),
-    field("buckets.*.lifecycle", Takes::Fields, "When S3 deletes its objects; never if left out."),
+    field("buckets.*.on_upload", ValueType::Fields, "The function to notify of uploads."),
+    required("buckets.*.on_upload.function", ValueType::Name, "A function of this file."),
+    field("buckets.*.on_upload.prefix", ValueType::Text, "Only keys with this prefix."),
+    field("buckets.*.on_upload.suffix", ValueType::Text, "Only keys with this suffix."),
+    field("buckets.*.protect", ValueType::Switch, "Whether the deployer refuses to delete it."),
+    field(
+        "buckets.*.versioning",
+        ValueType::Switch,
+        "Whether overwritten and deleted objects are kept as older versions.",
+    ),
+    field("buckets.*.lifecycle", ValueType::Fields, "When S3 deletes its objects; never if left out."),
     days("buckets.*.lifecycle.expire_days", "The days after which an object is deleted, counted from its upload."),
     days(
         "buckets.*.lifecycle.noncurrent_days",
@@ -205,148 +217,152 @@ pub const FIELDS: &[Field] = &[
     ),
     field(
         "buckets.*.namespace",
-        Takes::OneOf(NAMESPACES),
+        ValueType::OneOf(NAMESPACES),
         "Where its name is unique: among all accounts, or in the account's regional namespace, in which no other account \
          can create a bucket. Part of its name: another namespace makes another bucket.",
     ),
-    field("tables", Takes::Entries("A table, billed by request."), "Tables, billed by request."),
-    required("tables.*.partition_key", Takes::TextOrFields, "The partition key, or just its name. Fixed at creation."),
-    required("tables.*.partition_key.name", Takes::Text, "The attribute."),
-    field("tables.*.partition_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
-    field("tables.*.sort_key", Takes::TextOrFields, "The sort key, or just its name. Fixed at creation."),
-    required("tables.*.sort_key.name", Takes::Text, "The attribute."),
-    field("tables.*.sort_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
+    field("tables", ValueType::Entries("A table, billed by request."), "Tables, billed by request."),
+    required(
+        "tables.*.partition_key",
+        ValueType::TextOrFields,
+        "The partition key, or just its name. Fixed at creation.",
+    ),
+    required("tables.*.partition_key.name", ValueType::Text, "The attribute."),
+    field("tables.*.partition_key.type", ValueType::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.sort_key", ValueType::TextOrFields, "The sort key, or just its name. Fixed at creation."),
+    required("tables.*.sort_key.name", ValueType::Text, "The attribute."),
+    field("tables.*.sort_key.type", ValueType::OneOf(KEY_TYPES), "Its type."),
     field(
         "tables.*.indexes",
-        Takes::Entries("A global secondary index. Another key or attribute rebuilds it."),
+        ValueType::Entries("A global secondary index. Another key or attribute rebuilds it."),
         "Global secondary indexes, at most 20.",
     ),
-    required("tables.*.indexes.*.partition_key", Takes::TextOrFields, "Its partition key, or just its name."),
-    required("tables.*.indexes.*.partition_key.name", Takes::Text, "The attribute."),
-    field("tables.*.indexes.*.partition_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
-    field("tables.*.indexes.*.sort_key", Takes::TextOrFields, "Its sort key, or just its name."),
-    required("tables.*.indexes.*.sort_key.name", Takes::Text, "The attribute."),
-    field("tables.*.indexes.*.sort_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
-    field("tables.*.indexes.*.include", Takes::Texts, INCLUDE),
+    required("tables.*.indexes.*.partition_key", ValueType::TextOrFields, "Its partition key, or just its name."),
+    required("tables.*.indexes.*.partition_key.name", ValueType::Text, "The attribute."),
+    field("tables.*.indexes.*.partition_key.type", ValueType::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.indexes.*.sort_key", ValueType::TextOrFields, "Its sort key, or just its name."),
+    required("tables.*.indexes.*.sort_key.name", ValueType::Text, "The attribute."),
+    field("tables.*.indexes.*.sort_key.type", ValueType::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.indexes.*.include", ValueType::Texts, INCLUDE),
     field(
         "tables.*.local_indexes",
-        Takes::Entries("A local secondary index, with the table's partition key."),
+        ValueType::Entries("A local secondary index, with the table's partition key."),
         "Local secondary indexes, at most 5. Fixed at creation.",
     ),
-    required("tables.*.local_indexes.*.sort_key", Takes::TextOrFields, "Its sort key, or just its name."),
-    required("tables.*.local_indexes.*.sort_key.name", Takes::Text, "The attribute."),
-    field("tables.*.local_indexes.*.sort_key.type", Takes::OneOf(KEY_TYPES), "Its type."),
-    field("tables.*.local_indexes.*.include", Takes::Texts, INCLUDE),
-    field("tables.*.protect", Takes::Switch, "Whether AWS refuses to delete it."),
+    required("tables.*.local_indexes.*.sort_key", ValueType::TextOrFields, "Its sort key, or just its name."),
+    required("tables.*.local_indexes.*.sort_key.name", ValueType::Text, "The attribute."),
+    field("tables.*.local_indexes.*.sort_key.type", ValueType::OneOf(KEY_TYPES), "Its type."),
+    field("tables.*.local_indexes.*.include", ValueType::Texts, INCLUDE),
+    field("tables.*.protect", ValueType::Switch, "Whether AWS refuses to delete it."),
     field(
         "tables.*.point_in_time_recovery",
-        Takes::Switch,
+        ValueType::Switch,
         "Whether it can be restored to any second of the last 35 days.",
     ),
     field(
         "tables.*.time_to_live",
-        Takes::Text,
+        ValueType::Text,
         "The number attribute with the time at which a row is deleted, in seconds since 1970. One change an hour.",
     ),
-    field("tables.*.stream", Takes::OneOf(STREAMS), "The data that its stream records of each change."),
+    field("tables.*.stream", ValueType::OneOf(STREAMS), "The data that its stream records of each change."),
     field(
         "tables.*.key",
         KEY_ARN,
         "The KMS key, by its ARN, that it is encrypted with; a key of DynamoDB if left out. At most four changes a day.",
     ),
-    field("functions", Takes::Entries("A function."), "Lambda functions."),
-    field("functions.*.package", Takes::Text, PACKAGE),
-    field("functions.*.binary", Takes::Text, BINARY),
+    field("functions", ValueType::Entries("A function."), "Lambda functions."),
+    field("functions.*.package", ValueType::Text, PACKAGE),
+    field("functions.*.binary", ValueType::Text, BINARY),
     field(
         "functions.*.files",
-        Takes::Text,
+        ValueType::Text,
         "A folder with code for one of Lambda's runtimes, relative to this file. Its zip is the function's code; see below.",
     ),
     field(
         "functions.*.runtime",
-        Takes::Among(RUNTIMES),
+        ValueType::Among(RUNTIMES),
         "The runtime of the code, a version of Python or Node.js. Required with `files`.",
     ),
     field(
         "functions.*.handler",
-        Takes::Text,
+        ValueType::Text,
         "The function that the runtime calls: a file of the folder without its extension, a dot and the function's name, \
          such as app.handler. Required with `files`.",
     ),
-    field("functions.*.architecture", Takes::OneOf(&["x86_64", "arm64"]), "The processor architecture."),
+    field("functions.*.architecture", ValueType::OneOf(&["x86_64", "arm64"]), "The processor architecture."),
     number("functions.*.memory_mb", 128, 10_240, 128, "Memory in MB."),
     number("functions.*.timeout_s", 1, 900, 30, "The longest invocation, in seconds."),
     field(
         "functions.*.concurrency",
-        Takes::Number { least: 0, most: 10_000, usual: None },
+        ValueType::Number { least: 0, most: 10_000, usual: None },
         "How many invocations may run at once, reserved for it out of the account's concurrency; 0 stops it. Shared with \
          the account's other functions if left out.",
     ),
     field(
         "functions.*.on_failure",
-        Takes::Like(DESTINATION, "${buckets.failures.arn}"),
+        ValueType::Like(DESTINATION, "${buckets.failures.arn}"),
         "Where Lambda records events that have failed all attempts: a bucket of this file, `${buckets.NAME.arn}`, or the \
          ARN of a bucket, a standard SQS queue or a standard SNS topic. Without it, they are lost.",
     ),
-    field("functions.*.tracing", Takes::Switch, "Whether X-Ray traces its invocations."),
+    field("functions.*.tracing", ValueType::Switch, "Whether X-Ray traces its invocations."),
     field(
         "functions.*.key",
         KEY_ARN,
         "The KMS key, by its ARN, that its environment is encrypted with; a key of Lambda if left out.",
     ),
-    field("functions.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
+    field("functions.*.log_retention_days", ValueType::OneOfNumbers(RETENTIONS), RETENTION),
     field("functions.*.log_key", KEY_ARN, LOG_KEY),
-    field("functions.*.environment", Takes::Variables(Variables::Function), ENVIRONMENT),
-    field("functions.*.uses", Takes::Fields, USES),
-    field("functions.*.uses.buckets", Takes::Accesses, ACCESS),
-    field("functions.*.uses.tables", Takes::Accesses, ACCESS),
-    field("functions.*.uses.rekognition", Takes::Switch, "Whether it calls Rekognition's DetectLabels."),
-    field("services", Takes::Entries("A service."), "Programs on a group of instances behind a load balancer."),
-    field("services.*.package", Takes::Text, PACKAGE),
-    field("services.*.binary", Takes::Text, BINARY),
+    field("functions.*.environment", ValueType::Variables(Variables::Function), ENVIRONMENT),
+    field("functions.*.uses", ValueType::Fields, USES),
+    field("functions.*.uses.buckets", ValueType::Accesses, ACCESS),
+    field("functions.*.uses.tables", ValueType::Accesses, ACCESS),
+    field("functions.*.uses.rekognition", ValueType::Switch, "Whether it calls Rekognition's DetectLabels."),
+    field("services", ValueType::Entries("A service."), "Programs on a group of instances behind a load balancer."),
+    field("services.*.package", ValueType::Text, PACKAGE),
+    field("services.*.binary", ValueType::Text, BINARY),
     field(
         "services.*.files",
-        Takes::Text,
+        ValueType::Text,
         "A folder with a program in any language, relative to this file. It is packed, and unpacked on the instances; see \
          below.",
     ),
     field(
         "services.*.run",
-        Takes::Text,
+        ValueType::Text,
         "The command that runs the program, in its folder, by bash. It listens on $PORT at 0.0.0.0. Required with \
          `files`.",
     ),
     field(
         "services.*.packages",
-        Takes::Texts,
+        ValueType::Texts,
         "Packages of Amazon Linux 2023 that `dnf` installs on a new instance, such as python3-pip. Only with `files`.",
     ),
     field(
         "services.*.setup",
-        Takes::Text,
+        ValueType::Text,
         "A command that each new instance runs once in the folder, by bash and as root, before the program starts. Only \
          with `files`.",
     ),
     number("services.*.port", 1, u16::MAX, 8080, "The port it listens on; 80 if left out with `load_balancer: none`."),
-    required("services.*.instance_type", Takes::InstanceType, "The instance type; the architecture follows."),
-    field("services.*.instances", Takes::Fields, "The number of instances."),
+    required("services.*.instance_type", ValueType::InstanceType, "The instance type; the architecture follows."),
+    field("services.*.instances", ValueType::Fields, "The number of instances."),
     number("services.*.instances.min", 0, 100, 1, "The smallest number."),
     number("services.*.instances.max", 1, 100, 4, "The largest number."),
     number("services.*.instances.cpu_percent", 10, 100, 50, "The target CPU utilisation, in percent."),
-    field("services.*.health_check", Takes::TextOrFields, "The health check, or just its path."),
-    field("services.*.health_check.path", Takes::Path("/"), "The path to request."),
+    field("services.*.health_check", ValueType::TextOrFields, "The health check, or just its path."),
+    field("services.*.health_check.path", ValueType::Path("/"), "The path to request."),
     number("services.*.health_check.interval_s", 5, 300, 10, "The interval in seconds."),
     number("services.*.health_check.timeout_s", 2, 120, 5, "The timeout in seconds, shorter than the interval."),
     number("services.*.health_check.healthy", 2, 10, 2, "Successes in a row that make a target healthy."),
     number("services.*.health_check.unhealthy", 2, 10, 2, "Failures in a row that make a target unhealthy."),
     field(
         "services.*.health_check.matcher",
-        Takes::Statuses("200"),
+        ValueType::Statuses("200"),
         "The statuses that count as success, such as 200, 200-299 or 200,204.",
     ),
     field(
         "services.*.load_balancer",
-        Takes::WordOrFields(&["internal", "none"]),
+        ValueType::WordOrFields(&["internal", "none"]),
         "The load balancer in front of it: `internal` for one that is reachable from its VPC only, `none` for one instance \
          with an elastic IP address in place of it.",
     ),
@@ -359,52 +375,55 @@ pub const FIELDS: &[Field] = &[
     ),
     field(
         "services.*.load_balancer.allow",
-        Takes::SomeTexts("0.0.0.0/0"),
+        ValueType::SomeTexts("0.0.0.0/0"),
         "The CIDR blocks that may connect. An internal load balancer admits those of its VPC, and takes no others.",
     ),
-    field("services.*.load_balancer.protect", Takes::Switch, "Whether AWS refuses to delete it."),
+    field("services.*.load_balancer.protect", ValueType::Switch, "Whether AWS refuses to delete it."),
     field(
         "services.*.load_balancer.internal",
-        Takes::Switch,
+        ValueType::Switch,
         "Whether it is reachable from its VPC only. A change replaces it, and its address changes.",
     ),
     field(
         "services.*.behind",
-        Takes::Fields,
-        "Another service, whose load balancer sends it requests, in place of a load balancer of its own.",
+        ValueType::Fields,
+        "The service whose load balancer it shares, in place of one of its own.",
     ),
-    required("services.*.behind.service", Takes::Name, "The service with the load balancer."),
+    required("services.*.behind.service", ValueType::Name, "The service with the load balancer."),
     field(
         "services.*.behind.path",
-        Takes::Like(PATH_PATTERN, "/api/*"),
-        "The path of its requests, which it gets whole; * stands for any characters, ? for one. Either this or `host`, \
-         or both.",
+        ValueType::Like(PATH_PATTERN, "/api/*"),
+        "The path of its requests, which reach it unchanged; * stands for any characters, ? for one. At least one of \
+         `path` and `host`.",
     ),
     field(
         "services.*.behind.host",
-        Takes::Like(HOST_PATTERN, "api.example.org"),
-        "The host of its requests, with the same wildcards. Its DNS is yours; with HTTPS, the certificate has to cover it.",
+        ValueType::Like(HOST_PATTERN, "api.example.org"),
+        "The host of its requests, with the same wildcards. You manage its DNS; with HTTPS, the certificate has to cover it.",
     ),
     field(
         "services.*.access_logs",
-        Takes::Switch,
+        ValueType::Switch,
         "Whether its load balancer writes a log of all requests into the artifact bucket, where it is kept for 90 days.",
     ),
     field(
         "services.*.domain",
-        Takes::Like(DOMAIN, "app.example.org"),
+        ValueType::Like(DOMAIN, "app.example.org"),
         "The domain name to serve over HTTPS. If a public Route 53 hosted zone of the account holds it, its records are \
          managed; otherwise `up` prints the records to enter.",
     ),
     field(
         "services.*.certificate",
-        Takes::Like(CERTIFICATE, "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"),
+        ValueType::Like(
+            CERTIFICATE,
+            "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012",
+        ),
         "An issued certificate of AWS Certificate Manager in this region, to serve `domain` with; if left out, one is \
          requested for it.",
     ),
     field(
         "services.*.image",
-        Takes::Like("^ami-[0-9a-f]+$", "ami-0123456789abcdef0"),
+        ValueType::Like("^ami-[0-9a-f]+$", "ami-0123456789abcdef0"),
         "The machine image; if left out, the newest Amazon Linux 2023 at creation.",
     ),
     number("services.*.disk_gb", 8, 16_384, 8, "The root disk in GB."),
@@ -417,61 +436,69 @@ pub const FIELDS: &[Field] = &[
     number("services.*.grace_period_s", 30, 7_200, 240, "How long a new instance may be unhealthy, in seconds."),
     field(
         "services.*.bake",
-        Takes::Minutes { least: 3, most: 2_880, usual: "`5m` on AWS, `0` with `--local` and other endpoints" },
+        ValueType::Minutes { least: 3, most: 2_880, usual: "`5m` on AWS, `0` with `--local` and other endpoints" },
         "How long AWS watches a new release before the roll-out counts as done, and rolls it back if more than 1 % of \
          the responses are 5xx, or more than half are 4xx (docs/commands.md); 0 turns it off.",
     ),
-    field("services.*.log_retention_days", Takes::OneOfNumbers(RETENTIONS), RETENTION),
+    field("services.*.log_retention_days", ValueType::OneOfNumbers(RETENTIONS), RETENTION),
     field("services.*.log_key", KEY_ARN, LOG_KEY),
-    field("services.*.environment", Takes::Variables(Variables::Service), ENVIRONMENT),
-    field("services.*.uses", Takes::Fields, USES),
-    field("services.*.uses.buckets", Takes::Accesses, ACCESS),
-    field("services.*.uses.tables", Takes::Accesses, ACCESS),
-    field("outputs", Takes::Variables(Variables::Outputs), "Outputs of the stack: see `deployer outputs`."),
-    field("verify", Takes::Fields, "Requests that check the running stack: see `deployer verify`."),
-    field("verify.service", Takes::Name, "The service that paths are requested from; the only one if left out."),
+    field("services.*.environment", ValueType::Variables(Variables::Service), ENVIRONMENT),
+    field("services.*.uses", ValueType::Fields, USES),
+    field("services.*.uses.buckets", ValueType::Accesses, ACCESS),
+    field("services.*.uses.tables", ValueType::Accesses, ACCESS),
+    field("outputs", ValueType::Variables(Variables::Outputs), "Outputs of the stack: see `deployer outputs`."),
+    field("verify", ValueType::Fields, "Requests that check the running stack: see `deployer verify`."),
+    field("verify.service", ValueType::Name, "The service that paths are requested from; the only one if left out."),
     required(
         "verify.steps",
-        Takes::Entries("A request, and the answer that it should get."),
+        ValueType::Entries("A request, and the answer that it should get."),
         "Requests in this order. Texts may contain references, ${run}, which differs in each run, and captured values.",
     ),
     required(
         "verify.steps.*.request",
-        Takes::Like("^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) \\S+$", "GET /posts"),
+        ValueType::Like("^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) \\S+$", "GET /posts"),
         "A method, and a path on the service or a whole URL. Redirects are not followed; a later step may request a \
          captured `location`.",
     ),
-    field("verify.steps.*.headers", Takes::Headers, "Request headers."),
-    field("verify.steps.*.json", Takes::Value, "JSON to send. At most one of `json`, `body`, `base64` and `file`."),
-    field("verify.steps.*.body", Takes::Text, "Text to send."),
-    field("verify.steps.*.base64", Takes::Text, "Bytes to send, in base64."),
-    field("verify.steps.*.file", Takes::Text, "A file to send, relative to this file."),
-    field("verify.steps.*.expect", Takes::Fields, "The expected answer. In texts, * matches any text."),
-    field("verify.steps.*.expect.status", Takes::Statuses("200-299"), "The accepted statuses, such as 201 or 200,404."),
-    field("verify.steps.*.expect.headers", Takes::Headers, "Header values."),
-    field("verify.steps.*.expect.body", Takes::Text, "The body as text."),
+    field("verify.steps.*.headers", ValueType::Headers, "Request headers."),
+    field("verify.steps.*.json", ValueType::Value, "JSON to send. At most one of `json`, `body`, `base64` and `file`."),
+    field("verify.steps.*.body", ValueType::Text, "Text to send."),
+    field("verify.steps.*.base64", ValueType::Text, "Bytes to send, in base64."),
+    field("verify.steps.*.file", ValueType::Text, "A file to send, relative to this file."),
+    field("verify.steps.*.expect", ValueType::Fields, "The expected answer. In texts, * matches any text."),
+    field(
+        "verify.steps.*.expect.status",
+        ValueType::Statuses("200-299"),
+        "The accepted statuses, such as 201 or 200,404.",
+    ),
+    field("verify.steps.*.expect.headers", ValueType::Headers, "Header values."),
+    field("verify.steps.*.expect.body", ValueType::Text, "The body as text."),
     field(
         "verify.steps.*.expect.json",
-        Takes::Values,
+        ValueType::Values,
         "Values by JSON pointer, such as /0/id for the id of the first item, or /*/id for that of any; null also means \
          absent.",
     ),
     field(
         "verify.steps.*.capture",
-        Takes::Entries("A variable, set from the answer."),
+        ValueType::Entries("A variable, set from the answer."),
         "Variables to set; later steps use them as ${NAME}.",
     ),
-    field("verify.steps.*.capture.*.json", Takes::Text, "The JSON pointer of the value. Either this or `header`."),
-    field("verify.steps.*.capture.*.header", Takes::Text, "The header with the value."),
-    field("verify.steps.*.capture.*.after", Takes::Text, "Take only what follows this text."),
+    field("verify.steps.*.capture.*.json", ValueType::Text, "The JSON pointer of the value. Either this or `header`."),
+    field("verify.steps.*.capture.*.header", ValueType::Text, "The header with the value."),
+    field("verify.steps.*.capture.*.after", ValueType::Text, "Take only what follows this text."),
     number("verify.steps.*.timeout_s", 1, 300, 10, "How long one answer may take, in seconds."),
     number("verify.steps.*.within_s", 0, 3_600, 0, "Repeat it until the answer is as expected, for so many seconds."),
     field(
         "verify.steps.*.from",
-        Takes::Name,
+        ValueType::Name,
         "The earlier step from which each repetition begins; this one if left out.",
     ),
-    field("verify.steps.*.always", Takes::Switch, "Whether it runs even if an earlier step has failed, to clean up."),
+    field(
+        "verify.steps.*.always",
+        ValueType::Switch,
+        "Whether it runs even if an earlier step has failed, to clean up.",
+    ),
 ];
 
 impl Field {
@@ -507,17 +534,20 @@ pub fn reference() -> String {
     let mut table = String::from("| field | takes | meaning |\n|---|---|---|\n");
     for field in FIELDS {
         let required = if field.required { ", required" } else { "" };
-        table += &format!("| `{}` | {}{required} | {} |\n", field.path, field.takes.words(), field.words);
+        table += &format!("| `{}` | {}{required} | {} |\n", field.path, field.value_type.words(), field.words);
     }
     table
 }
 
-impl Takes {
+impl ValueType {
     /// The value of a text, or the only item of a list, that is left out.
     pub fn usual_text(&self) -> &'static str {
         match *self {
-            Takes::Path(usual) | Takes::Statuses(usual) | Takes::SomeTexts(usual) | Takes::Block(usual) => usual,
-            Takes::OneOf(texts) => texts.first().copied().unwrap_or_default(),
+            ValueType::Path(usual)
+            | ValueType::Statuses(usual)
+            | ValueType::SomeTexts(usual)
+            | ValueType::Block(usual) => usual,
+            ValueType::OneOf(texts) => texts.first().copied().unwrap_or_default(),
             _ => "",
         }
     }
@@ -525,35 +555,35 @@ impl Takes {
     fn words(&self) -> String {
         let listed = |texts: &[&str]| texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(", ");
         match self {
-            Takes::Name => "a name: lower-case letters, digits, hyphens".into(),
-            Takes::Region => "a region, such as `us-east-1`".into(),
-            Takes::Account => "twelve digits, in quotes".into(),
-            Takes::Text => "text".into(),
-            Takes::Path(usual) => format!("a path (`{usual}`)"),
-            Takes::Like(_, example) => format!("text, such as `{example}`"),
-            Takes::Block(usual) => format!("an IPv4 block (`{usual}`)"),
-            Takes::InstanceType => "an instance type, such as `t3.micro`".into(),
-            Takes::OneOf(texts) => format!("{} (`{}`)", listed(texts), texts[0]),
-            Takes::Among(texts) => listed(texts),
-            Takes::OneOfNumbers(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
-            Takes::Number { least, most, usual: Some(usual) } => format!("{least} to {most} ({usual})"),
-            Takes::Number { least, most, usual: None } => format!("{least} to {most}"),
-            Takes::Minutes { least, most, usual } => format!("`{least}m` to `{most}m`, or `0` ({usual})"),
-            Takes::Switch => "`true` or `false` (`false`)".into(),
-            Takes::Statuses(usual) => format!("statuses (`{usual}`)"),
-            Takes::Texts => "a list of texts".into(),
-            Takes::SomeTexts(usual) => format!("a list of texts (`[\"{usual}\"]`)"),
-            Takes::SomeOf(texts) => format!("a list of {}", listed(texts)),
-            Takes::Tags => "texts by key".into(),
-            Takes::Variables(_) => "texts by name".into(),
-            Takes::Accesses => "`read`, `write` or `read_write` by entry".into(),
-            Takes::Headers => "texts by header".into(),
-            Takes::Value => "any value".into(),
-            Takes::Values => "values by JSON pointer".into(),
-            Takes::Fields => "the fields below".into(),
-            Takes::TextOrFields => "a text, or the fields below".into(),
-            Takes::WordOrFields(words) => format!("{}, or the fields below", listed(words)),
-            Takes::Entries(_) => "entries with names of your choice".into(),
+            ValueType::Name => "a name: lower-case letters, digits, hyphens".into(),
+            ValueType::Region => "a region, such as `us-east-1`".into(),
+            ValueType::Account => "twelve digits, in quotes".into(),
+            ValueType::Text => "text".into(),
+            ValueType::Path(usual) => format!("a path (`{usual}`)"),
+            ValueType::Like(_, example) => format!("text, such as `{example}`"),
+            ValueType::Block(usual) => format!("an IPv4 block (`{usual}`)"),
+            ValueType::InstanceType => "an instance type, such as `t3.micro`".into(),
+            ValueType::OneOf(texts) => format!("{} (`{}`)", listed(texts), texts[0]),
+            ValueType::Among(texts) => listed(texts),
+            ValueType::OneOfNumbers(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
+            ValueType::Number { least, most, usual: Some(usual) } => format!("{least} to {most} ({usual})"),
+            ValueType::Number { least, most, usual: None } => format!("{least} to {most}"),
+            ValueType::Minutes { least, most, usual } => format!("`{least}m` to `{most}m`, or `0` ({usual})"),
+            ValueType::Switch => "`true` or `false` (`false`)".into(),
+            ValueType::Statuses(usual) => format!("statuses (`{usual}`)"),
+            ValueType::Texts => "a list of texts".into(),
+            ValueType::SomeTexts(usual) => format!("a list of texts (`[\"{usual}\"]`)"),
+            ValueType::SomeOf(texts) => format!("a list of {}", listed(texts)),
+            ValueType::Tags => "texts by key".into(),
+            ValueType::Variables(_) => "texts by name".into(),
+            ValueType::Accesses => "`read`, `write` or `read_write` by entry".into(),
+            ValueType::Headers => "texts by header".into(),
+            ValueType::Value => "any value".into(),
+            ValueType::Values => "values by JSON pointer".into(),
+            ValueType::Fields => "the fields below".into(),
+            ValueType::TextOrFields => "a text, or the fields below".into(),
+            ValueType::WordOrFields(words) => format!("{}, or the fields below", listed(words)),
+            ValueType::Entries(_) => "entries with names of your choice".into(),
         }
     }
 }
@@ -603,12 +633,12 @@ mod tests {
     fn the_reader_reads_every_field() {
         Config::parse("stack.yaml", &description().to_string()).unwrap_or_else(|errors| panic!("{errors}"));
         // No value is wrong for a field that accepts any.
-        for field in FIELDS.iter().filter(|field| !matches!(field.takes, Takes::Value)) {
+        for field in FIELDS.iter().filter(|field| !matches!(field.value_type, ValueType::Value)) {
             let is_behind = field.path.starts_with("services.*.behind.");
             let mut described = if is_behind { described_behind() } else { description() };
             let (above, key) = field.path.rsplit_once('.').unwrap_or(("", field.path));
             // No field accepts this: a switch no number, and every other field no switch.
-            let wrong = if matches!(field.takes, Takes::Switch) { json!(7) } else { json!(true) };
+            let wrong = if matches!(field.value_type, ValueType::Switch) { json!(7) } else { json!(true) };
             let mut mapping = &mut described;
             for part in above.split('.').filter(|part| !part.is_empty()) {
                 let fields = mapping.as_object_mut().expect("it is a mapping");
@@ -639,8 +669,8 @@ mod tests {
             }
             mapping[key] = wrong;
             let errors = Config::parse("stack.yaml", &described.to_string()).expect_err(field.path);
-            let is_about_it = |message: &str| match field.takes {
-                Takes::Statuses(_) => message.contains("HTTP statuses"),
+            let is_about_it = |message: &str| match field.value_type {
+                ValueType::Statuses(_) => message.contains("HTTP statuses"),
                 _ => message.contains(key) && message.contains("should be"),
             };
             assert!(errors.problems.iter().any(|problem| is_about_it(&problem.message)), "{}: {errors}", field.path);
@@ -700,10 +730,10 @@ mod tests {
             other => panic!("the default of {other} is not compared"),
         };
         for field in FIELDS {
-            let usual = match &field.takes {
-                Takes::Number { usual, .. } => usual.map(|usual| usual.to_string()),
-                Takes::Switch => Some(false.to_string()),
-                takes => Some(takes.usual_text().to_owned()).filter(|usual| !usual.is_empty()),
+            let usual = match &field.value_type {
+                ValueType::Number { usual, .. } => usual.map(|usual| usual.to_string()),
+                ValueType::Switch => Some(false.to_string()),
+                value_type => Some(value_type.usual_text().to_owned()).filter(|usual| !usual.is_empty()),
             };
             if let Some(usual) = usual {
                 assert_eq!(read(field.path), usual, "{}", field.path);

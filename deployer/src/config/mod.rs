@@ -46,8 +46,8 @@ use crate::{
 /// user data for the rest (§8.4).
 pub const LARGEST_ENVIRONMENT: usize = 4096;
 
-/// The same for a service without a load balancer, whose user data has the unit that takes its address, and whose name may be
-/// longer.
+/// The same for a service without a load balancer: its user data also has the unit that associates its address, and its
+/// name may be longer.
 pub const LARGEST_DIRECT_ENVIRONMENT: usize = 2816;
 
 /// The most bytes of `run`, `setup` and `packages` of a service, for the same reason.
@@ -450,7 +450,7 @@ pub struct Service {
     pub instances: Instances,
     /// The health check of its targets.
     pub health_check: HealthCheck,
-    /// The load balancer in front of it; without meaning if there is none.
+    /// The settings of its load balancer; unused if it has none.
     pub load_balancer: Balancer,
     /// Whether there is no load balancer: one instance has an elastic IP address.
     pub is_direct: bool,

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Block, ChosenNetwork, Config, ExistingNetwork, ExistingRoles, Name, Place, Problem, Region, Source, Text, checks,
-    fields::{Field, Takes},
+    fields::{Field, ValueType},
     hidden,
     tree::{self, Located, Node},
 };
@@ -67,9 +67,9 @@ impl<'a> Fields<'a> {
         if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
     }
 
-    /// The row of a field, which has its range and its default.
-    fn takes(&self, key: &str) -> Option<&'static Takes> {
-        Field::at(&self.path(key)).map(|field| &field.takes)
+    /// The type of a field's value, with its range and its default.
+    fn value_type(&self, key: &str) -> Option<&'static ValueType> {
+        Field::at(&self.path(key)).map(|field| &field.value_type)
     }
 
     /// Stands for a mapping that was left out.

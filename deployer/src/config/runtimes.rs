@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_handler_is_refused() {
+    fn invalid_handlers_are_refused() {
         let long = format!("app.{}", "x".repeat(LONGEST));
         for text in ["", "app", "app.", ".handler", "a b.handler", "../app.handler", "lib//app.handler", "/app.handler"]
         {

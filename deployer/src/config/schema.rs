@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     FAMILIES, HTTPS_PORT, REFERENCES, RESERVED_BY_LAMBDA, SIZES,
-    fields::{Field, Takes, Variables, below},
+    fields::{Field, ValueType, Variables, below},
     regions,
 };
 
@@ -48,47 +48,49 @@ fn add_fields(value: &mut Value, path: &str) {
 }
 
 fn described(field: &Field) -> Value {
-    let mut value = match &field.takes {
-        Takes::Name => name(),
-        Takes::Region => json!({ "enum": regions().collect::<Vec<_>>() }),
-        Takes::Account => json!({ "type": "string", "pattern": "^[0-9]{12}$" }),
-        Takes::Text => json!({ "type": "string" }),
-        Takes::Path(usual) => json!({ "type": "string", "default": usual }),
-        Takes::Like(pattern, example) => json!({ "type": "string", "pattern": pattern, "examples": [example] }),
-        Takes::Block(usual) => {
+    let mut value = match &field.value_type {
+        ValueType::Name => name(),
+        ValueType::Region => json!({ "enum": regions().collect::<Vec<_>>() }),
+        ValueType::Account => json!({ "type": "string", "pattern": "^[0-9]{12}$" }),
+        ValueType::Text => json!({ "type": "string" }),
+        ValueType::Path(usual) => json!({ "type": "string", "default": usual }),
+        ValueType::Like(pattern, example) => json!({ "type": "string", "pattern": pattern, "examples": [example] }),
+        ValueType::Block(usual) => {
             json!({ "type": "string", "pattern": "^[0-9.]+/(1[6-9]|2[0-5])$", "default": usual })
         }
-        Takes::InstanceType => instance_type(),
-        Takes::OneOf(texts) => json!({ "enum": texts, "default": texts[0] }),
-        Takes::Among(texts) => json!({ "enum": texts }),
-        Takes::OneOfNumbers(numbers) => json!({ "enum": numbers }),
-        Takes::Number { least, most, usual } => {
+        ValueType::InstanceType => instance_type(),
+        ValueType::OneOf(texts) => json!({ "enum": texts, "default": texts[0] }),
+        ValueType::Among(texts) => json!({ "enum": texts }),
+        ValueType::OneOfNumbers(numbers) => json!({ "enum": numbers }),
+        ValueType::Number { least, most, usual } => {
             let mut number = json!({ "type": "integer", "minimum": least, "maximum": most });
             usual.iter().for_each(|usual| number["default"] = json!(usual));
             number
         }
-        Takes::Minutes { .. } => json!({ "anyOf": [{ "const": 0 }, { "type": "string", "pattern": "^(0|[0-9]+m)$" }] }),
-        Takes::Switch => json!({ "type": "boolean", "default": false }),
-        Takes::Statuses(usual) => json!({ "type": ["string", "integer"], "default": usual }),
-        Takes::Texts => json!({ "type": "array", "items": { "type": "string" } }),
-        Takes::SomeTexts(usual) => {
+        ValueType::Minutes { .. } => {
+            json!({ "anyOf": [{ "const": 0 }, { "type": "string", "pattern": "^(0|[0-9]+m)$" }] })
+        }
+        ValueType::Switch => json!({ "type": "boolean", "default": false }),
+        ValueType::Statuses(usual) => json!({ "type": ["string", "integer"], "default": usual }),
+        ValueType::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        ValueType::SomeTexts(usual) => {
             json!({ "type": "array", "items": { "type": "string" }, "minItems": 1, "default": [usual] })
         }
-        Takes::SomeOf(texts) => json!({ "type": "array", "items": { "enum": texts }, "minItems": 1 }),
-        Takes::Tags => tags(),
-        Takes::Variables(whose) => variables(*whose),
-        Takes::Accesses => {
+        ValueType::SomeOf(texts) => json!({ "type": "array", "items": { "enum": texts }, "minItems": 1 }),
+        ValueType::Tags => tags(),
+        ValueType::Variables(purpose) => variables(*purpose),
+        ValueType::Accesses => {
             json!({ "type": "object", "additionalProperties": { "enum": ["read", "write", "read_write"] } })
         }
-        Takes::Headers => {
+        ValueType::Headers => {
             json!({ "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } })
         }
-        Takes::Value => json!({}),
-        Takes::Values => json!({ "type": "object" }),
-        Takes::Fields => with_fields(field),
-        Takes::TextOrFields => json!({ "oneOf": [{ "type": "string" }, with_fields(field)] }),
-        Takes::WordOrFields(words) => json!({ "oneOf": [{ "enum": words }, with_fields(field)] }),
-        Takes::Entries(one) => entries(field, one),
+        ValueType::Value => json!({}),
+        ValueType::Values => json!({ "type": "object" }),
+        ValueType::Fields => with_fields(field),
+        ValueType::TextOrFields => json!({ "oneOf": [{ "type": "string" }, with_fields(field)] }),
+        ValueType::WordOrFields(words) => json!({ "oneOf": [{ "enum": words }, with_fields(field)] }),
+        ValueType::Entries(one) => entries(field, one),
     };
     value["description"] = json!(field.words);
     // A load balancer uses plain HTTP.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::fields::{Field, Takes};
+use super::fields::{Field, ValueType};
 
 /// The width of the comments.
 const COLUMNS: usize = 80;
@@ -42,7 +42,7 @@ fn meaning(path: &str) -> Option<(&'static str, &'static str)> {
     }
     let (section, _) = path.rsplit_once('.')?;
     match Field::at(section)? {
-        Field { path, takes: Takes::Entries(one), .. } => Some((path, one)),
+        Field { path, value_type: ValueType::Entries(one), .. } => Some((path, one)),
         _ => None,
     }
 }

@@ -29,8 +29,8 @@ pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize, usual_ba
             continue;
         };
         let wanted = Fleet::described(service, zones, usual_bake);
-        let Some(seen) = Seen::of(front, &wanted, plan, &mut moved) else { continue };
-        let (before, after) = (seen.before(&wanted), seen.after(&wanted));
+        let Some(lines) = ServiceLines::of(front, &wanted, plan, &mut moved) else { continue };
+        let (before, after) = (lines.before(&wanted), lines.after(&wanted));
         match (before.monthly(), after.monthly()) {
             (Some(before), Some(after)) => difference.amount += after - before,
             _ => difference.is_complete = false,
@@ -49,7 +49,7 @@ pub fn of_plan(config: &Config, page: &Page, plan: &Plan, zones: usize, usual_ba
 }
 
 /// The lines of a service that decide its cost.
-struct Seen<'a> {
+struct ServiceLines<'a> {
     /// What happens to its load balancer, unless it shares that of another service or has none.
     balancer: Option<&'a Step>,
     /// What happens to its elastic IP address, if it has one.
@@ -63,11 +63,11 @@ struct Seen<'a> {
     instances: Option<u32>,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> ServiceLines<'a> {
     /// Returns `None` if the plan is not about this service. A group of the service on another port, or behind a load
     /// balancer of another scheme, counts as its own, with the wanted size, since its size was not read; its name is added
     /// to `moved`.
-    fn of(front: &Front, wanted: &Fleet, plan: &'a Plan, moved: &mut Vec<String>) -> Option<Seen<'a>> {
+    fn of(front: &Front, wanted: &Fleet, plan: &'a Plan, moved: &mut Vec<String>) -> Option<ServiceLines<'a>> {
         let line = |kind: &str| plan.lines.iter().find(|line| line.address.kind == kind && is_of(line, &front.name));
         let (balancer, address) = (line(LoadBalancer::KIND), line(ElasticAddress::KIND));
         if balancer.is_none() && wanted.has_balancer {
@@ -85,7 +85,7 @@ impl<'a> Seen<'a> {
         let instances = live.or(old.map(|_| wanted.instances));
         let gets_alarms = line(Alarm::KIND).is_some_and(|line| line.step == Step::Create);
         let (balancer, address) = (balancer.map(|line| &line.step), address.map(|line| &line.step));
-        Some(Seen { balancer, address, group: &group.step, template, gets_alarms, instances })
+        Some(ServiceLines { balancer, address, group: &group.step, template, gets_alarms, instances })
     }
 
     fn before(&self, wanted: &Fleet) -> Fleet {

@@ -8,7 +8,7 @@ use super::{
     Address, Error, Handle, Inputs, Names, Observed, Outputs, Planned, RESOURCE_TAG, Resource, STACK_TAG, Step, Tags,
     converge::{Claim, Run, Subject},
     reduction::reduced,
-    step::Seen,
+    step::AnyObserved,
 };
 
 /// Every resource of a stack. Resources can only use those that were added before them, so there can be no cycle.
@@ -89,8 +89,8 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.known.insert((R::KIND, identity));
     }
 
-    /// Chooses a resource with everything it needs when a target of the user matches another one, whose changes it has to
-    /// follow.
+    /// Also chooses the follower, with everything that it needs, when a target of the user matches the leader, whose changes
+    /// it has to follow.
     pub fn follow<A: Resource, B: Resource>(&mut self, leader: Handle<A>, follower: Handle<B>) {
         self.followers.push((leader.index, follower.index));
     }
@@ -245,18 +245,18 @@ pub(super) trait Node<C>: Send + Sync {
     /// Whether its name is known without its inputs.
     fn is_known(&self) -> bool;
     /// Reads it, if its name is known without its inputs.
-    fn read_ahead<'a>(&'a self, cloud: &'a C) -> BoxFuture<'a, Result<Option<Seen>, Error>>;
+    fn read_ahead<'a>(&'a self, cloud: &'a C) -> BoxFuture<'a, Result<Option<AnyObserved>, Error>>;
     /// Plans to converge it, from the state that was read ahead, if there is one.
     fn plan<'a>(
         &'a self,
         cloud: &'a C,
         outputs: &'a Outputs,
-        ahead: Option<Seen>,
+        ahead: Option<AnyObserved>,
     ) -> BoxFuture<'a, Result<Planned, Error>>;
     /// Plans its removal; `None` if it is absent.
     fn plan_removal<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Option<Planned>, Error>>;
     /// Converges it, starting from the state that the plan read.
-    fn converge<'a>(&'a self, run: &'a Run<'a, C>, seen: Option<Seen>) -> BoxFuture<'a, Result<(), Error>>;
+    fn converge<'a>(&'a self, run: &'a Run<'a, C>, seen: Option<AnyObserved>) -> BoxFuture<'a, Result<(), Error>>;
     /// Adds the missing ownership tags, and nothing else.
     fn take_over<'a>(&'a self, run: &'a Run<'a, C>) -> BoxFuture<'a, Result<(), Error>>;
     /// Removes it and waits until it is absent.
@@ -290,20 +290,20 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
             Some(Observed::Present(live)) => Some(live.owner.clone()),
             _ => None,
         };
-        let seen = seen.map(|seen| -> Seen { Box::new(seen) });
+        let seen = seen.map(|seen| -> AnyObserved { Box::new(seen) });
         let name = resource.as_ref().map(|resource| resource.name().to_owned()).unwrap_or_default();
         let resource = resource.map(|resource| resource as Arc<dyn Any + Send + Sync>);
         let (address, holds_data) = (self.subject.address.clone(), R::HOLDS_DATA);
         Planned { address, name, step, holds_data, owner, seen, resource }
     }
 
-    async fn read_ahead(&self, cloud: &R::Cloud) -> Result<Option<Seen>, Error> {
+    async fn read_ahead(&self, cloud: &R::Cloud) -> Result<Option<AnyObserved>, Error> {
         let Some(resource) = &self.known else { return Ok(None) };
         let seen = self.subject.read(&**resource, cloud).await?;
         Ok(Some(Box::new(seen)))
     }
 
-    async fn plan(&self, cloud: &R::Cloud, outputs: &Outputs, ahead: Option<Seen>) -> Result<Planned, Error> {
+    async fn plan(&self, cloud: &R::Cloud, outputs: &Outputs, ahead: Option<AnyObserved>) -> Result<Planned, Error> {
         let Some(resource) = self.identity(outputs) else {
             return Ok(self.plan_inside_nothing(outputs));
         };
@@ -374,7 +374,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
 }
 
 /// Returns what this node has read, as its own type.
-fn own<R: Resource>(seen: Seen) -> Observed<R> {
+fn own<R: Resource>(seen: AnyObserved) -> Observed<R> {
     *seen.downcast().expect("a node sees its own kind")
 }
 
@@ -404,7 +404,7 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
         self.known.is_some()
     }
 
-    fn read_ahead<'a>(&'a self, cloud: &'a R::Cloud) -> BoxFuture<'a, Result<Option<Seen>, Error>> {
+    fn read_ahead<'a>(&'a self, cloud: &'a R::Cloud) -> BoxFuture<'a, Result<Option<AnyObserved>, Error>> {
         self.read_ahead(cloud).boxed()
     }
 
@@ -412,7 +412,7 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
         &'a self,
         cloud: &'a R::Cloud,
         outputs: &'a Outputs,
-        ahead: Option<Seen>,
+        ahead: Option<AnyObserved>,
     ) -> BoxFuture<'a, Result<Planned, Error>> {
         self.plan(cloud, outputs, ahead).boxed()
     }
@@ -425,7 +425,11 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
         self.plan_removal(cloud, outputs).boxed()
     }
 
-    fn converge<'a>(&'a self, run: &'a Run<'a, R::Cloud>, seen: Option<Seen>) -> BoxFuture<'a, Result<(), Error>> {
+    fn converge<'a>(
+        &'a self,
+        run: &'a Run<'a, R::Cloud>,
+        seen: Option<AnyObserved>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let (resource, want) = self.resolve(run.outputs).expect("inputs converge before what uses them");
             let seen = seen.map(own);

@@ -13,7 +13,7 @@ use super::{
     converge::Run,
     graph::Node,
     removal::{by_rank, removal_order},
-    step::Seen,
+    step::AnyObserved,
     walk::{Span, Visit, Walked, walk},
 };
 
@@ -397,7 +397,7 @@ fn doomed(lines: &[Planned]) -> BTreeSet<Address> {
 }
 
 /// The plan's reading of each node that has work to do.
-type Work = Vec<Mutex<Option<Option<Seen>>>>;
+type Work = Vec<Mutex<Option<Option<AnyObserved>>>>;
 
 async fn walk_nodes<C: Send + Sync + 'static>(
     run: &Run<'_, C>,

@@ -29,7 +29,7 @@ pub enum Size {
         /// The number of its public addresses: one in each zone, unless it is internal.
         addresses: usize,
     },
-    /// A public address that no instance has: with one, its price is that of the instance's.
+    /// A public address without an instance. With one, it is part of the instance's price.
     IdleAddress,
     /// An alarm, by the number of metrics that it watches.
     Alarm {

@@ -91,7 +91,7 @@ pub struct Planned {
     pub holds_data: bool,
     /// Its owner, if it was read and is present.
     pub owner: Option<Owner>,
-    pub(super) seen: Option<Seen>,
+    pub(super) seen: Option<AnyObserved>,
     /// The resource, if its identity is known.
     pub(super) resource: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -115,4 +115,4 @@ impl Planned {
 }
 
 /// An `Observed<R>` whose `R` is known only to its node.
-pub(super) type Seen = Box<dyn Any + Send + Sync>;
+pub(super) type AnyObserved = Box<dyn Any + Send + Sync>;

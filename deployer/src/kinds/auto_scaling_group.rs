@@ -538,9 +538,9 @@ impl AutoScalingGroup {
         Fault::new("StartInstanceRefresh", FAILED, format!("{why}; {then}"))
     }
 
-    /// Launches a new instance before it terminates an old one, so that a group of one stays up, unless one address leads to
-    /// it; skips instances that already have the wanted version; rolls back on failure if the current version has a number
-    /// (docs/aws.md §10.5).
+    /// Launches a new instance before it terminates an old one, so that a group of one stays up, unless the instance has
+    /// an elastic IP address. Skips instances that already have the wanted version. Rolls back on failure if the current
+    /// version has a number (docs/aws.md §10.5).
     /// An alarm that has gone off already would fail the roll-out at once, even if it is the fix: it is left out.
     async fn start(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
         let (least, most) = if self.ends_first { (0, 100) } else { (100, 200) };

@@ -25,7 +25,7 @@ use crate::{
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
 };
 use lifecycle::Days;
-use policy::{About, Ours};
+use policy::{Ours, PolicyBucket};
 
 mod emptying;
 mod encryption;
@@ -485,7 +485,7 @@ impl Bucket {
     }
 
     async fn our_policy(&self, aws: &Aws) -> Result<Ours, Fault> {
-        let ours = self.policy(aws).await?.map(|there| policy::read(&there, self.about(&self.arn(aws))));
+        let ours = self.policy(aws).await?.map(|there| policy::read(&there, self.policy_bucket(&self.arn(aws))));
         let ours = ours.unwrap_or_default();
         Ok(Ours { plain_http_denied: ours.plain_http_denied || self.is_plain_http_all_there_is(aws), ..ours })
     }
@@ -495,8 +495,8 @@ impl Bucket {
         Ours { plain_http_denied, access_logs: want.access_logs.clone() }
     }
 
-    fn about<'a>(&'a self, bucket_arn: &'a str) -> About<'a> {
-        About { bucket_arn, account: &self.account }
+    fn policy_bucket<'a>(&'a self, bucket_arn: &'a str) -> PolicyBucket<'a> {
+        PolicyBucket { bucket_arn, account: &self.account }
     }
 
     /// Whether the cloud is an emulator reached over plain HTTP: there the policy would deny our own requests, so it is
@@ -517,7 +517,7 @@ impl Bucket {
 
     /// A policy can only be replaced as a whole (docs/aws.md §4.3), so statements of others are written back.
     async fn put_policy(&self, aws: &Aws, want: &Ours, there: Option<Value>) -> Result<(), Fault> {
-        match policy::with_ours(there, self.about(&self.arn(aws)), want) {
+        match policy::with_ours(there, self.policy_bucket(&self.arn(aws)), want) {
             Some(policy) => {
                 let call = aws.s3.put_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
                 call.policy(policy.to_string()).send().await?;

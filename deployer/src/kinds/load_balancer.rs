@@ -36,7 +36,8 @@ pub struct Settings {
     pub scheme: String,
     /// The id of the VPC that its subnets are in.
     pub vpc: String,
-    /// One subnet for each zone; in each, one with a public address pays for it (docs/aws.md §16).
+    /// One subnet for each zone. In each, an internet-facing load balancer has a public address, which costs money
+    /// (docs/aws.md §16).
     pub subnets: BTreeSet<String>,
     /// The security groups.
     pub security_groups: BTreeSet<String>,

@@ -224,9 +224,9 @@ impl Rule {
         }
     }
 
-    /// Sets the priority of this rule, if it exists, and moves the rules of the stack that are in the way to their own, all
-    /// of them at once: no request is decided by half an order, and a run that dies leaves a whole one. Returns whether
-    /// there was anything to move.
+    /// Sets the priority of this rule, if it exists, and moves the rules of the stack that are in the way to their own
+    /// priorities. All of them change in one call, so that no request meets half an order, even if the run dies. Returns
+    /// whether a rule had to move.
     async fn make_room(&self, aws: &Aws) -> Result<bool, Fault> {
         let rules = placed(aws, &self.listener).await?;
         let moves = moves(&rules, &self.stack, &self.order, &self.key);
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_have_no_case_and_paths_have_one() {
+    fn hosts_are_case_insensitive_and_paths_are_case_sensitive() {
         let host = RuleCondition::builder().field(HOST).values("API.example.org").build();
         let path = RuleCondition::builder().field(PATH).values("/API").build();
         let seen = resource().settings(&rule(vec![host, path]), "api");
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_of_every_form_are_seen() {
+    fn conditions_of_every_form_are_read() {
         let plain = RuleCondition::builder().field(PATH).values("/a").build();
         let header = RuleCondition::builder().field("http-header").build();
         let seen = resource().settings(&rule(vec![plain, header]), "api");

@@ -292,7 +292,7 @@ impl Resource for SecurityGroup {
             side: Side::Unknown,
         });
         let mut groups: Vec<_> = groups.filter(|group| !but.contains(&group.identity())).collect();
-        // A group whose rules refer to another is deleted before that other, which is that of a load balancer.
+        // The groups of instances first: AWS does not delete the group of a load balancer that their rules refer to.
         groups.sort_by(|a, b| (a.is_front(), &a.name, &a.vpc).cmp(&(b.is_front(), &b.name, &b.vpc)));
         Ok(groups)
     }
@@ -344,7 +344,7 @@ fn may_be_behind(stack: &str, back: &str, front: &str) -> bool {
     own.is_some_and(is_port) || shared.is_some_and(|(_, port)| is_port(port))
 }
 
-/// A name without that of the stack.
+/// A name without the stack's prefix.
 fn in_stack<'a>(stack: &str, name: &'a str) -> Option<&'a str> {
     name.strip_prefix(stack)?.strip_prefix('-')
 }

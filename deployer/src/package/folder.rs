@@ -144,7 +144,7 @@ pub enum FolderError {
     /// Too many bytes.
     #[error("{} has more than {} MiB of files", .0.display(), MOST_BYTES >> 20)]
     TooLarge(PathBuf),
-    /// More than Lambda takes.
+    /// It exceeds a limit of Lambda.
     #[error("{} is too large for a function: more than {} MiB {how}", .path.display(), .most >> 20)]
     TooLargeForFunction {
         /// The folder.
@@ -232,7 +232,7 @@ pub(super) enum What {
     Link(PathBuf),
 }
 
-/// Reads a file of a folder, of whose files so many bytes may be left.
+/// Reads a file of a folder, and subtracts its size from the bytes `left`.
 pub(super) fn content(folder: &Path, name: &str, path: &Path, left: &mut u64) -> Result<Vec<u8>, FolderError> {
     let bytes = read_regular_file(path, *left).map_err(|error| match error {
         FileError::TooLarge { .. } => FolderError::TooLarge(folder.into()),
@@ -296,14 +296,14 @@ fn entries(folder: &Path, packing: Packing<'_>) -> Result<Vec<Entry>, FolderErro
     Ok(entries)
 }
 
-fn is_left_out(path: &Path, name: &str, about: &Metadata, packing: Packing<'_>) -> bool {
+fn is_left_out(path: &Path, name: &str, metadata: &Metadata, packing: Packing<'_>) -> bool {
     LEFT_OUT.contains(&name)
         || (name.starts_with(SECRETS) && name != EXAMPLE)
-        || (about.is_file() && (name.contains(STATE) || name.ends_with(VARIABLES)))
-        || (about.is_file() && name.ends_with(".pyc"))
+        || (metadata.is_file() && (name.contains(STATE) || name.ends_with(VARIABLES)))
+        || (metadata.is_file() && name.ends_with(".pyc"))
         || (name == INSTALLED && path.with_file_name(MANIFEST).is_file() && packing.installs_packages())
         || (packing.description.file_name().is_some_and(|own| own == name) && is_same(path, packing.description))
-        || (about.is_dir() && path.join(ENVIRONMENT).is_file())
+        || (metadata.is_dir() && path.join(ENVIRONMENT).is_file())
 }
 
 /// Whether two paths lead to the same file.

@@ -28,7 +28,7 @@ impl FunctionFolder {
     ///
     /// Guarantees: those of [`archive`](super::archive), so that an unchanged folder is never uploaded again.
     ///
-    /// Errors: besides those of [`archive`](super::archive), Lambda does not take that much.
+    /// Errors: those of [`archive`](super::archive), and a folder beyond the limits of Lambda.
     pub fn pack(folder: &Path, packing: Packing<'_>) -> Result<FunctionFolder, FolderError> {
         FunctionFolder::pack_within(folder, packing, MOST_BYTES, MOST_ZIPPED)
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lambda_does_not_take_is_refused() {
+    fn folders_beyond_the_limits_of_lambda_are_refused() {
         let folder = folder(&[("a.bin", "0123456789"), ("b.bin", "abcdefghij")]);
         let packing = Packing { description: Path::new("/stack.yaml"), setup: None };
         let refused = |most_bytes, most_zipped| {

@@ -57,8 +57,9 @@ impl Layout<'_> {
         let port = u16::from(wanted.port);
         let name = self.at_port(entry, wanted);
         let group = move |vpc| SecurityGroup { name: name.clone(), vpc, side: Side::Alone };
+        let description = format!("Instance of {entry}");
         self.add_in_vpc(entry, placement, group, (), move |()| security_group::Settings {
-            description: "The instance, which clients reach directly".into(),
+            description: description.clone(),
             ingress: [Rule::tcp(port, Source::Cidr("0.0.0.0/0".into()), "clients")].into(),
             egress: None,
             reached_by: Default::default(),

@@ -41,7 +41,7 @@ pub struct Front {
     pub programs: ServicePrograms,
 }
 
-/// Where the address of an internal load balancer is reachable from.
+/// The note on the address of an internal load balancer.
 pub const INTERNAL_REACH: &str = " (reachable from its VPC only)";
 
 impl Front {
@@ -55,7 +55,7 @@ impl Front {
         self.url.get(outputs)
     }
 
-    /// Returns what follows its URL in messages: where that is reachable from, unless it is from everywhere.
+    /// Returns the note that follows its URL in messages; empty unless its load balancer is internal.
     pub fn reach(&self) -> &'static str {
         if self.is_internal { INTERNAL_REACH } else { "" }
     }

@@ -119,7 +119,7 @@ impl Layout<'_> {
         }
     }
 
-    /// What the instances are launched from, with what they run and write to.
+    /// The launch template, with the program, the log group and the instance profile that it names.
     pub(super) fn instances(
         &mut self,
         entry: &str,
@@ -166,8 +166,9 @@ impl Layout<'_> {
         let front_name = self.names.plain(&format!("{}-lb", wanted.entry_in_names(entry)));
         let (name, side) = (front_name.clone(), Side::Front(self.at_port(entry, wanted)));
         let front = move |vpc| SecurityGroup { name: name.clone(), vpc, side: side.clone() };
+        let description = format!("Load balancer of {entry}");
         let front = self.add_in_vpc(&format!("{entry}-lb"), placement, front, (), move |()| security_group::Settings {
-            description: "Whom the load balancer answers".into(),
+            description: description.clone(),
             ingress: open
                 .iter()
                 .flat_map(|open| allowed.iter().map(|cidr| Rule::tcp(*open, Source::Cidr(cidr.clone()), "clients")))
@@ -190,8 +191,9 @@ impl Layout<'_> {
         let (port, name) = (u16::from(wanted.port), self.at_port(entry, wanted));
         let side = Side::Back(front_name);
         let back = move |vpc| SecurityGroup { name: name.clone(), vpc, side: side.clone() };
+        let description = format!("Instances of {entry}");
         self.add_in_vpc(entry, placement, back, front, move |front| security_group::Settings {
-            description: "Whom the instances answer: the load balancer".into(),
+            description: description.clone(),
             ingress: [Rule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
             egress: None,
             reached_by: [Rule::tcp(port, Source::Group(front.id), security_group::INSTANCES)].into(),
@@ -440,7 +442,7 @@ impl Layout<'_> {
     }
 }
 
-/// What a group of instances is launched from, and what it is behind.
+/// The launch template of an Auto Scaling group, and everything that sends requests to its instances.
 pub(super) struct Fronted {
     pub template: Handle<LaunchTemplate>,
     pub target_group: Handle<TargetGroup>,

@@ -63,7 +63,7 @@ impl Layout<'_> {
         others.any(|behind| behind.service.as_str() == entry)
     }
 
-    /// The name of what is behind a load balancer.
+    /// The name of a service's resources behind a load balancer.
     pub(super) fn at_port(&self, entry: &str, wanted: &config::Service) -> String {
         let (port, named) = (u16::from(wanted.port), wanted.entry_in_names(entry));
         let (front_entry, front) = self.config.front(entry, wanted);

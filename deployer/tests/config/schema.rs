@@ -1,4 +1,4 @@
-//! The JSON Schema and the reference are those of the reader.
+//! The JSON Schema and the reference agree with the reader.
 
 use std::{collections::BTreeSet, path::Path};
 

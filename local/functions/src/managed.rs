@@ -246,7 +246,7 @@ impl Interpreters {
         }
         let (major, minor) = language.oldest();
         Err(io::Error::other(format!(
-            "the local AWS runs functions of {runtime} with {} of this machine, and found no version from {major}.{minor} on: install it, and have it on the PATH of `deployer`",
+            "the local AWS runs functions of {runtime} with {} of this machine, and found no version {major}.{minor} or later: install one, and put it on the PATH of `deployer`",
             programs.join(" or ")
         )))
     }

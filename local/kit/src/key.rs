@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_no_key_is_refused_with_the_reason() {
+    fn unusable_keys_are_refused_with_the_reason() {
         let elsewhere = arn("eu-west-3", "key/12345678-1234-1234-1234-123456789012");
         for (name, expected) in [
             ("", Unusable::Malformed),

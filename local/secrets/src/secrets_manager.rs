@@ -26,7 +26,7 @@ use filter::{Filter, MOST_FILTERS};
 use operation::OPERATIONS;
 pub use operation::rows;
 use refusals::{absent, invalid, invalid_request, marked, no_value};
-use secret::{CURRENT, DAY_S, Held, Secret};
+use secret::{CURRENT, DAY_S, Secret, SecretValue};
 
 /// The largest value in bytes.
 const LARGEST: usize = 64 << 10;
@@ -184,8 +184,8 @@ impl SecretsManager {
                 "CreatedDate": found.created,
             });
             match &found.value {
-                Held::Text(text) => answer["SecretString"] = json!(text),
-                Held::Binary(bytes) => answer["SecretBinary"] = json!(bytes),
+                SecretValue::Text(text) => answer["SecretString"] = json!(text),
+                SecretValue::Binary(bytes) => answer["SecretBinary"] = json!(bytes),
             }
             Ok(answer)
         })
@@ -356,16 +356,16 @@ fn token(input: Input) -> Result<String, Refusal> {
 }
 
 /// The value in a call.
-fn value(input: Input) -> Result<Option<Held>, Refusal> {
+fn value(input: Input) -> Result<Option<SecretValue>, Refusal> {
     let bound = |name: &str, bytes: usize| constraint::bound(name, bytes, 1..=LARGEST).map_err(validation);
     match (input.text("SecretString"), input.text("SecretBinary")) {
         (Some(_), Some(_)) => {
             Err(invalid("You can't specify both a binary secret value and a string secret value in the same secret."))
         }
-        (Some(text), None) => bound("secretString", text.len()).map(|()| Some(Held::Text(text.to_owned()))),
+        (Some(text), None) => bound("secretString", text.len()).map(|()| Some(SecretValue::Text(text.to_owned()))),
         (None, Some(bytes)) => {
             let padding = bytes.bytes().filter(|byte| *byte == b'=').count();
-            bound("secretBinary", bytes.len() / 4 * 3 - padding).map(|()| Some(Held::Binary(bytes.to_owned())))
+            bound("secretBinary", bytes.len() / 4 * 3 - padding).map(|()| Some(SecretValue::Binary(bytes.to_owned())))
         }
         (None, None) => Ok(None),
     }

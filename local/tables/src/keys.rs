@@ -58,13 +58,13 @@ pub(super) struct TableKeys {
     region: String,
     speed: Speed,
     file: PathBuf,
-    kept: Mutex<BTreeMap<String, Kept>>,
+    kept: Mutex<BTreeMap<String, TableKey>>,
     changing: Mutex<BTreeMap<String, Instant>>,
 }
 
 /// The key of a table.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Kept {
+struct TableKey {
     /// As the caller named it; `None` for DynamoDB's own.
     name: Option<String>,
     /// When it was changed, as times since 1970.
@@ -107,7 +107,7 @@ impl TableKeys {
     /// Errors: the record cannot be written.
     pub(super) fn created(&self, table: &str, specification: &Value) -> Result<(), Refusal> {
         self.changing.lock().remove(table);
-        let kept = Kept { name: name_of(specification), changes: Vec::new() };
+        let kept = TableKey { name: name_of(specification), changes: Vec::new() };
         self.keep(table, kept)
     }
 
@@ -180,7 +180,7 @@ impl TableKeys {
         Key::find(&name, &self.region).ok()
     }
 
-    fn keep(&self, table: &str, new: Kept) -> Result<(), Refusal> {
+    fn keep(&self, table: &str, new: TableKey) -> Result<(), Refusal> {
         let mut kept = self.kept.lock();
         if kept.get(table).is_none() && new.name.is_none() && new.changes.is_empty() {
             return Ok(());
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_dynamodb_refuses_is_refused() {
+    fn encryption_that_dynamodb_refuses_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let keys = keys(dir.path(), Speed::FAST);
         for wrong in [

@@ -1,4 +1,4 @@
-//! The concurrency of functions, and what is beyond it.
+//! The concurrency of functions, and throttling beyond it.
 
 use aws_config::retry::RetryConfig;
 use aws_sdk_lambda::Client;

@@ -144,7 +144,7 @@ async fn stays_in_place(browser: Browser) {
         }
     }
 
-    // The measure itself: what moves is found.
+    // Proves that the measurement detects a movement.
     page.script("document.querySelector('#posts').style.paddingTop = '50px'", json!([])).await;
     visit.until("a move", "moved.length").await;
     visit.end().await;

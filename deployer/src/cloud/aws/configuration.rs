@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use super::http::Trust;
 use super::pace::Rates;
 use super::{Access, Local, endpoints, http, pace};
-use crate::cloud::sign_in::{About, Environment, Profiles, Provider, Source, Trouble, selected};
+use crate::cloud::sign_in::{Area, Environment, Profiles, Provider, Source, Trouble, selected};
 
 /// Without these, a call whose answer is lost would wait forever: the SDK sets no such timeout itself (docs/aws.md
 /// §2.2).
@@ -52,7 +52,7 @@ pub(super) async fn configuration(
     let (name, _) = selected(&environment, flag);
     let (profiles, unusable) = match Profiles::read(&environment, name).await {
         Ok(profiles) => (profiles, None),
-        Err(trouble) if trouble.about == About::Settings => return Err(trouble),
+        Err(trouble) if trouble.area == Area::Settings => return Err(trouble),
         Err(trouble) => (Profiles::none(), Some(trouble)),
     };
     let source = match (Source::find(&environment, &profiles, flag), unusable) {

@@ -14,14 +14,14 @@ const REMEMBERED: usize = 10_000;
 /// most often.
 #[derive(Default)]
 pub struct Union {
-    lines: HashMap<u64, Seen>,
+    lines: HashMap<u64, Occurrences>,
     /// The same lines, oldest first.
     order: VecDeque<u64>,
 }
 
 /// How often a line was admitted, and how often it was in each document.
 #[derive(Default)]
-struct Seen {
+struct Occurrences {
     admitted: usize,
     /// By the document's name; the log has none.
     in_each: Vec<(String, usize)>,
@@ -32,18 +32,18 @@ impl Union {
     pub fn admits(&mut self, line: &Line) -> bool {
         let document = line.found.document();
         let key = key(line);
-        let seen = self.lines.entry(key).or_insert_with(|| {
+        let occurrences = self.lines.entry(key).or_insert_with(|| {
             self.order.push_back(key);
-            Seen::default()
+            Occurrences::default()
         });
-        let at = seen.in_each.iter().position(|(name, _)| name == document).unwrap_or_else(|| {
-            seen.in_each.push((document.to_owned(), 0));
-            seen.in_each.len() - 1
+        let at = occurrences.in_each.iter().position(|(name, _)| name == document).unwrap_or_else(|| {
+            occurrences.in_each.push((document.to_owned(), 0));
+            occurrences.in_each.len() - 1
         });
-        let count = &mut seen.in_each[at].1;
+        let count = &mut occurrences.in_each[at].1;
         *count += 1;
-        let is_new = *count > seen.admitted;
-        seen.admitted += usize::from(is_new);
+        let is_new = *count > occurrences.admitted;
+        occurrences.admitted += usize::from(is_new);
         if self.order.len() > REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {

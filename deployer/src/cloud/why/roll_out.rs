@@ -25,11 +25,11 @@ const REPLACED: usize = 2;
 
 /// The roll-outs that a run has observed, by the name of the Auto Scaling group.
 #[derive(Debug, Default)]
-pub struct RollOuts(Mutex<BTreeMap<String, Seen>>);
+pub struct RollOuts(Mutex<BTreeMap<String, Observations>>);
 
 /// The observations of one roll-out.
 #[derive(Debug, Clone)]
-struct Seen {
+struct Observations {
     /// The id of the refresh.
     id: String,
     begun: Instant,
@@ -122,26 +122,26 @@ impl RollOuts {
     /// no progress.
     pub fn note(&self, group: &str, id: &str, progress: &str) -> (Duration, Duration) {
         let (mut all, now) = (self.0.lock(), Instant::now());
-        let seen = all.entry(group.to_owned()).or_insert_with(|| Seen::of(id, now));
-        if seen.id != id {
-            *seen = Seen::of(id, now);
+        let observations = all.entry(group.to_owned()).or_insert_with(|| Observations::of(id, now));
+        if observations.id != id {
+            *observations = Observations::of(id, now);
         }
-        if seen.progress != progress {
-            (seen.progress, seen.progressed, seen.explained) = (progress.to_owned(), now, None);
+        if observations.progress != progress {
+            (observations.progress, observations.progressed, observations.explained) = (progress.to_owned(), now, None);
         }
-        (now - seen.begun, now - seen.progressed)
+        (now - observations.begun, now - observations.progressed)
     }
 
     /// Notes a look, and returns whether the release is hopeless. A grace period lasts as long as `grace`.
     pub fn is_hopeless(&self, group: &str, look: &Look, grace: Duration) -> bool {
-        self.0.lock().get_mut(group).is_some_and(|seen| seen.is_hopeless(look, grace, Instant::now()))
+        self.0.lock().get_mut(group).is_some_and(|observations| observations.is_hopeless(look, grace, Instant::now()))
     }
 
     /// Judges the release, before it is given up. The judgement is kept for the end of the command.
     pub async fn judge(&self, aws: &Aws, names: &ServiceNames) -> Judgement {
         let judgement = judge(aws, names, &self.ill(&names.group)).await;
-        if let Some(seen) = self.0.lock().get_mut(&names.group) {
-            seen.judgement = Some(judgement.clone());
+        if let Some(observations) = self.0.lock().get_mut(&names.group) {
+            observations.judgement = Some(judgement.clone());
         }
         judgement
     }
@@ -153,25 +153,25 @@ impl RollOuts {
 
     /// Why the release is not healthy yet, as far as it is known. Looks for it once for each progress.
     pub async fn explanation(&self, aws: &Aws, names: &ServiceNames) -> Option<String> {
-        if let Some(words) = self.0.lock().get(&names.group).and_then(|seen| seen.explained.clone()) {
+        if let Some(words) = self.0.lock().get(&names.group).and_then(|observations| observations.explained.clone()) {
             return Some(words).filter(|words| !words.is_empty());
         }
         let judgement = judge(aws, names, &self.ill(&names.group)).await;
         let words = judgement.words().unwrap_or_default().to_owned();
-        if let Some(seen) = self.0.lock().get_mut(&names.group) {
-            seen.explained = Some(words.clone());
+        if let Some(observations) = self.0.lock().get_mut(&names.group) {
+            observations.explained = Some(words.clone());
         }
         Some(words).filter(|words| !words.is_empty())
     }
 
     fn ill(&self, group: &str) -> BTreeMap<String, Target> {
-        self.0.lock().get(group).map(|seen| seen.ill.clone()).unwrap_or_default()
+        self.0.lock().get(group).map(|observations| observations.ill.clone()).unwrap_or_default()
     }
 }
 
-impl Seen {
-    fn of(id: &str, now: Instant) -> Seen {
-        Seen {
+impl Observations {
+    fn of(id: &str, now: Instant) -> Observations {
+        Observations {
             id: id.into(),
             begun: now,
             progress: String::new(),
@@ -218,8 +218,9 @@ mod tests {
     /// Whether a release is hopeless after looks at these seconds.
     fn after(looks: &[(u64, Look)]) -> bool {
         let begun = Instant::now();
-        let mut seen = Seen::of("r", begun);
-        let look = |(at_s, look): &(u64, Look)| seen.is_hopeless(look, GRACE, begun + Duration::from_secs(*at_s));
+        let mut observations = Observations::of("r", begun);
+        let look =
+            |(at_s, look): &(u64, Look)| observations.is_hopeless(look, GRACE, begun + Duration::from_secs(*at_s));
         looks.iter().map(look).last().unwrap_or_default()
     }
 

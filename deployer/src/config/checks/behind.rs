@@ -6,7 +6,8 @@ use super::Checks;
 use crate::config::{Behind, Config, Name, Service, behind::MOST_BEHIND};
 
 impl Checks<'_> {
-    /// A target group, an Auto Scaling group and a security group have the same name, which must be no other's.
+    /// The target group, the Auto Scaling group and the security group of a service share a name, which no other service may
+    /// have.
     pub(super) fn target_groups(&mut self) {
         let has_balancer = |service: &Service| service.behind.is_none() && !service.is_direct;
         let fronts = self.config.services.iter().filter(|(_, service)| has_balancer(service));
@@ -107,7 +108,7 @@ impl Checks<'_> {
     }
 }
 
-/// The name of what is behind a load balancer, without that of the stack (`page/names.rs`).
+/// The name of a service's resources behind a load balancer, without the stack's name (`page/names.rs`).
 pub(super) fn at_port(config: &Config, entry: &Name, service: &Service) -> String {
     let name = format!("{}-{}", service.entry_in_names(entry.as_str()), u16::from(service.port));
     let (front, balanced) = config.front(entry.as_str(), service);

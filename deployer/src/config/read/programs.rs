@@ -179,7 +179,7 @@ impl Reader<'_> {
 
     fn runtime(&mut self, fields: &Fields<'_>) -> Option<Runtime> {
         fields.get("runtime")?;
-        // What is wrong is read as the first one.
+        // An invalid value is read as the first of `RUNTIMES`.
         let before = self.problems.len();
         let runtime = self.one_of(fields, "runtime", RUNTIMES);
         (self.problems.len() == before).then(|| Runtime::named(runtime))

@@ -7,15 +7,15 @@ use super::{Fields, Reader};
 use crate::config::{
     EncryptionKey, Place, Port, Problem,
     error::did_you_mean,
-    fields::{self, Field, Takes, fits},
+    fields::{self, Field, ValueType, fits},
     tree::{Located, Node},
 };
 
 /// The range and the default of a number, from its row. `fields.rs` tests that every field is read according to its row.
 pub(super) fn number(fields: &Fields<'_>, key: &str) -> (RangeInclusive<i64>, Option<u16>) {
-    match fields.takes(key) {
-        Some(Takes::Number { least, most, usual }) => (i64::from(*least)..=i64::from(*most), *usual),
-        Some(Takes::OneOfNumbers([first, .., last])) => (*first..=*last, None),
+    match fields.value_type(key) {
+        Some(ValueType::Number { least, most, usual }) => (i64::from(*least)..=i64::from(*most), *usual),
+        Some(ValueType::OneOfNumbers([first, .., last])) => (*first..=*last, None),
         _ => (0..=i64::from(u16::MAX), None),
     }
 }
@@ -25,7 +25,7 @@ pub(super) fn usual(fields: &Fields<'_>, key: &str) -> u16 {
 }
 
 pub(super) fn usual_text(fields: &Fields<'_>, key: &str) -> String {
-    fields.takes(key).map(Takes::usual_text).unwrap_or_default().to_owned()
+    fields.value_type(key).map(ValueType::usual_text).unwrap_or_default().to_owned()
 }
 
 pub(super) fn is_digits(text: &str) -> bool {
@@ -344,7 +344,7 @@ impl Reader<'_> {
 
     /// A time such as `5m`, in minutes. Zero needs no unit.
     pub(super) fn minutes(&mut self, fields: &Fields<'_>, key: &str) -> Option<u16> {
-        let Some(Takes::Minutes { least, most, .. }) = fields.takes(key) else { return None };
+        let Some(ValueType::Minutes { least, most, .. }) = fields.value_type(key) else { return None };
         let value = fields.get(key)?;
         let help = format!("write {key}: 5m, from {least}m to {most}m, or {key}: 0 to turn it off");
         let read = match &value.node {

@@ -25,23 +25,23 @@ pub(super) struct Ours {
     pub access_logs: BTreeSet<String>,
 }
 
-/// The bucket that a policy is for, and the account of its load balancers.
+/// The bucket of a policy, and the account whose load balancers may write to it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct About<'a> {
+pub(super) struct PolicyBucket<'a> {
     pub bucket_arn: &'a str,
     pub account: &'a str,
 }
 
 /// Reads our statements. One that was changed does not count.
-pub(super) fn read(policy: &Value, about: About<'_>) -> Ours {
+pub(super) fn read(policy: &Value, bucket: PolicyBucket<'_>) -> Ours {
     let is_there = |wanted: Value| {
         let wanted = canonical(wanted);
         statements(policy).into_iter().any(|statement| canonical(statement) == wanted)
     };
-    let prefixes = prefixes(policy, about);
-    let is_whole = !prefixes.is_empty() && is_there(log_delivery(about, &prefixes));
+    let prefixes = prefixes(policy, bucket);
+    let is_whole = !prefixes.is_empty() && is_there(log_delivery(bucket, &prefixes));
     Ours {
-        plain_http_denied: is_there(denial(about.bucket_arn)),
+        plain_http_denied: is_there(denial(bucket.bucket_arn)),
         access_logs: match named(policy, LOG_DELIVERY) {
             None => BTreeSet::new(),
             Some(_) if is_whole => prefixes,
@@ -54,12 +54,12 @@ pub(super) fn read(policy: &Value, about: About<'_>) -> Ours {
 const CHANGED: &str = "(changed)";
 
 /// Returns the policy with our statements, each where it is wanted; `None` if nothing is left of it.
-pub(super) fn with_ours(there: Option<Value>, about: About<'_>, want: &Ours) -> Option<Value> {
+pub(super) fn with_ours(there: Option<Value>, bucket: PolicyBucket<'_>, want: &Ours) -> Option<Value> {
     let mut policy = there.unwrap_or_else(|| json!({ "Version": "2012-10-17" }));
     let is_ours = |statement: &Value| [DENIAL, LOG_DELIVERY].iter().any(|sid| statement["Sid"] == *sid);
     let others = statements(&policy).into_iter().filter(|statement| !is_ours(statement));
-    let denial = want.plain_http_denied.then(|| denial(about.bucket_arn));
-    let delivery = (!want.access_logs.is_empty()).then(|| log_delivery(about, &want.access_logs));
+    let denial = want.plain_http_denied.then(|| denial(bucket.bucket_arn));
+    let delivery = (!want.access_logs.is_empty()).then(|| log_delivery(bucket, &want.access_logs));
     let all: Vec<Value> = others.chain(denial).chain(delivery).collect();
     let is_empty = all.is_empty();
     policy["Statement"] = all.into();
@@ -78,8 +78,8 @@ fn denial(bucket_arn: &str) -> Value {
 }
 
 /// The account is part of the path, so that load balancers of other accounts cannot write there.
-fn log_delivery(about: About<'_>, prefixes: &BTreeSet<String>) -> Value {
-    let within = prefixes.iter().map(|prefix| format!("{}/{prefix}{}", about.bucket_arn, end(about.account)));
+fn log_delivery(bucket: PolicyBucket<'_>, prefixes: &BTreeSet<String>) -> Value {
+    let within = prefixes.iter().map(|prefix| format!("{}/{prefix}{}", bucket.bucket_arn, end(bucket.account)));
     json!({
         "Sid": LOG_DELIVERY,
         "Effect": "Allow",
@@ -95,9 +95,9 @@ fn end(account: &str) -> String {
 }
 
 /// The prefixes in our statement about access logs.
-fn prefixes(policy: &Value, about: About<'_>) -> BTreeSet<String> {
+fn prefixes(policy: &Value, bucket: PolicyBucket<'_>) -> BTreeSet<String> {
     let Some(statement) = named(policy, LOG_DELIVERY) else { return BTreeSet::new() };
-    let (start, end) = (format!("{}/", about.bucket_arn), end(about.account));
+    let (start, end) = (format!("{}/", bucket.bucket_arn), end(bucket.account));
     let prefix = |resource: &Value| {
         let within = resource.as_str()?.strip_prefix(&start)?;
         within.strip_suffix(&end).map(str::to_owned)
@@ -125,7 +125,7 @@ fn statements(policy: &Value) -> Vec<Value> {
 mod tests {
     use super::*;
 
-    const IMAGES: About<'_> = About { bucket_arn: "arn:aws:s3:::images", account: "000000000000" };
+    const IMAGES: PolicyBucket<'_> = PolicyBucket { bucket_arn: "arn:aws:s3:::images", account: "000000000000" };
 
     fn theirs() -> Value {
         json!({ "Sid": "theirs", "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::1:root" },
@@ -140,7 +140,7 @@ mod tests {
     fn our_statements_are_added_and_removed_and_others_are_kept() {
         let ours = with_ours(None, IMAGES, &both()).expect("a policy");
         assert_eq!(read(&ours, IMAGES), both());
-        let other = About { bucket_arn: "arn:aws:s3:::other", ..IMAGES };
+        let other = PolicyBucket { bucket_arn: "arn:aws:s3:::other", ..IMAGES };
         assert!(!read(&ours, other).plain_http_denied, "it names another bucket");
         assert_eq!(with_ours(Some(ours), IMAGES, &Ours::default()), None, "an empty policy is deleted");
 

@@ -57,8 +57,8 @@ pub fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 /// Whether the owner of a file may execute it.
-pub fn is_executable(about: &Metadata) -> bool {
-    about.permissions().mode() & 0o100 != 0
+pub fn is_executable(metadata: &Metadata) -> bool {
+    metadata.permissions().mode() & 0o100 != 0
 }
 
 /// The kind of a file that is not a regular one, with the article.

@@ -72,7 +72,7 @@ pub fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 /// Unknown: files have no such mode. `run` and `setup` can name the interpreter of a script.
-pub fn is_executable(_about: &Metadata) -> bool {
+pub fn is_executable(_metadata: &Metadata) -> bool {
     false
 }
 

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cloudformation_has_made_is_named() {
+    fn resources_made_by_cloudformation_are_named() {
         let tags = |key: &str| Tags::from([(key.to_owned(), "shop".to_owned())]);
         let words = made_by_cloudformation(&tags("aws:cloudformation:stack-name")).unwrap();
         assert_eq!(words, "made by CloudFormation: take it out of stack shop if it is still in it");

@@ -73,7 +73,7 @@ impl Hands<'_> {
         self.settled().await;
         let tags =
             |resource: &str| [("deployer:stack", "postagram".to_owned()), ("deployer:resource", resource.into())];
-        let firewalls = [("web-lb", "postagram-web-lb", "Whom the load balancer answers"), ("web", AT_PORT, "another")];
+        let firewalls = [("web-lb", "postagram-web-lb", "Load balancer of web"), ("web", AT_PORT, "another")];
         for (entry, name, description) in firewalls {
             let tag = |(key, value)| Tag::builder().key(key).value(value).build();
             let tags = tags(&format!("security_group.{entry}")).map(tag);

@@ -79,21 +79,21 @@ impl Body for Relay {
 }
 
 /// A target's response body, which keeps its request open. It fails if the target sends nothing for `patience`.
-pub struct Held {
+pub struct TargetBody {
     body: Incoming,
     idle: Pin<Box<Sleep>>,
     patience: Duration,
     _open: Open,
 }
 
-impl Held {
+impl TargetBody {
     /// Wraps a body that a target has begun to send.
-    pub fn new(body: Incoming, patience: Duration, open: Open) -> Held {
-        Held { body, idle: Box::pin(sleep(patience)), patience, _open: open }
+    pub fn new(body: Incoming, patience: Duration, open: Open) -> TargetBody {
+        TargetBody { body, idle: Box::pin(sleep(patience)), patience, _open: open }
     }
 }
 
-impl Body for Held {
+impl Body for TargetBody {
     type Data = Bytes;
     type Error = Broken;
 

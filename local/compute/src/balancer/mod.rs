@@ -39,7 +39,7 @@ use tokio_util::task::TaskTracker;
 use super::Compute;
 use super::state::Action;
 use access_log::{Entry, Secured};
-use body::{Held, Relay};
+use body::{Relay, TargetBody};
 use headers::ForwardedFor;
 use pages::{empty_body, fixed, redirected, refusal};
 use requests::Open;
@@ -352,5 +352,5 @@ fn passed_on(response: Response<Incoming>, open: Open, patience: Duration) -> An
     let (mut head, body) = response.into_parts();
     headers::strip(&mut head.headers);
     head.version = Version::HTTP_11;
-    Response::from_parts(head, Held::new(body, patience, open).boxed())
+    Response::from_parts(head, TargetBody::new(body, patience, open).boxed())
 }

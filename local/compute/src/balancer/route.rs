@@ -26,9 +26,9 @@ pub struct Route {
     pub drops_invalid: bool,
     /// Whether the load balancer writes an access log.
     pub has_access_log: bool,
-    /// What happens to requests that no rule is about.
+    /// The default action, for requests that no rule applies to.
     pub next: Next,
-    /// The rules, the first to be evaluated first, each with what happens to its requests.
+    /// The rules in the order of evaluation, each with its action.
     pub rules: Vec<(ListenerRule, Next)>,
     /// The security policy and the certificates of an HTTPS listener; the first is the default.
     pub security: Option<(&'static Policy, Vec<String>)>,

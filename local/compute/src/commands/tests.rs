@@ -1,4 +1,4 @@
-//! Commands of user data and units, with tools that record what they are given.
+//! Commands of user data and units, with tools that record their input.
 
 use bytes::Bytes;
 use kit::platform::PermissionsExt;

@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn all_conditions_must_hold_and_hosts_have_no_case() {
+    fn all_conditions_must_hold_and_hosts_are_case_insensitive() {
         let condition = |field, value: &str| Condition { field, values: vec![value.to_owned()], has_config: true };
         let conditions = vec![condition(Field::Host, "*.Example.org"), condition(Field::Path, "/api/*")];
         let (arn, listener) = (String::new(), String::new());

@@ -159,7 +159,7 @@ pub struct Condition {
     pub has_config: bool,
 }
 
-/// What a condition looks at.
+/// The part of a request that a condition compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Field {
     Host,

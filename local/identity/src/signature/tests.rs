@@ -1,4 +1,4 @@
-//! Signatures of every form, and what is wrong with others.
+//! Valid signatures of every form, and the errors for invalid ones.
 
 use kit::answer::Protocol;
 use kit::region_names::GLOBAL;

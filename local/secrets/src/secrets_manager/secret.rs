@@ -36,12 +36,12 @@ pub(super) struct Secret {
 pub(super) struct Version {
     pub(super) created: f64,
     pub(super) stages: BTreeSet<String>,
-    pub(super) value: Held,
+    pub(super) value: SecretValue,
 }
 
 /// The value of a version.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Held {
+pub(super) enum SecretValue {
     Text(String),
     /// In base64, as it is sent.
     Binary(String),
@@ -59,7 +59,7 @@ impl Secret {
     }
 
     /// Adds a version, or finds that the same request has added it. The first version is always the current one.
-    pub(super) fn put(&mut self, token: &str, value: Held, stages: &[&str]) -> Result<(), Refusal> {
+    pub(super) fn put(&mut self, token: &str, value: SecretValue, stages: &[&str]) -> Result<(), Refusal> {
         if let Some(there) = self.versions.get(token) {
             return if there.value == value { Ok(()) } else { Err(token_taken(token, &self.arn)) };
         }
@@ -101,7 +101,7 @@ impl Secret {
     }
 
     /// The answer to a creation of a secret that exists: a repeated request succeeds.
-    pub(super) fn repeated(&self, name: &str, token: &str, value: Option<&Held>) -> Result<Value, Refusal> {
+    pub(super) fn repeated(&self, name: &str, token: &str, value: Option<&SecretValue>) -> Result<Value, Refusal> {
         if self.deleted.is_some() {
             return Err(invalid_request(
                 "You can't create this secret because a secret with this name is already scheduled for deletion.",
