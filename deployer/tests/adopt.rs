@@ -103,10 +103,7 @@ buckets:
 tables:
   posts: { partition_key: user }
 ";
-const OF_OTHERS: &str = "\
-  likes: { partition_key: user }
-  notes: { partition_key: user }
-";
+const OF_OTHERS: &str = "  likes: { partition_key: user }\n  notes: { partition_key: user }\n";
 const FILES: &str = "small-files-000000000000-us-east-1";
 
 /// Makes a table as another tool does, with one tag.

@@ -73,6 +73,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("log_group.labeler", "tags.course: cloud"),
     // While the role may still write there.
     ("function.labeler", "on_failure: arn:aws:s3:::postagram-images-* → nothing"),
+    ("function.labeler", "tracing: true → false"),
     ("role.labeler-fn", "trusted_service: ec2.amazonaws.com → lambda.amazonaws.com"),
     ("role.labeler-fn", "trusted_account: 999999999999 → 000000000000"),
     ("role.labeler-fn", "policy.Statement: * → [*"),
@@ -89,7 +90,6 @@ const CHANGED: &[(&str, &str)] = &[
     ("function.labeler", "memory_mb: 512 → 256"),
     ("function.labeler", "timeout_s: 60 → 30"),
     ("function.labeler", "key: arn:aws:kms:us-east-1:000000000000:key/* → nothing"),
-    ("function.labeler", "tracing: true → false"),
     ("function.labeler", "role: *-other → *"),
     ("function.labeler", "environment.BUCKET: * → postagram-images-000000000000-us-east-1"),
     ("function.labeler", "environment.DEBUG (removed)"),

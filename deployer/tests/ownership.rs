@@ -314,7 +314,14 @@ async fn a_record_that_others_have_replaced_is_left_and_ours_beside_it_is_remove
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kind_is_left_out_of_these_lists() {
     let mut kinds = BTreeSet::new();
-    for scene in [Scene::local().await, Scene::domain().await, Scene::network().await, Scene::shared().await] {
+    let scenes = [
+        Scene::local().await,
+        Scene::domain().await,
+        Scene::network().await,
+        Scene::shared().await,
+        Scene::direct().await,
+    ];
+    for scene in scenes {
         let created = to_be_made(&scene.run(&["plan"]).await);
         kinds.extend(created.iter().filter_map(|address| address.split('.').next()).map(str::to_owned));
         scene.end().await;

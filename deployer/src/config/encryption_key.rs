@@ -49,8 +49,8 @@ impl FromStr for EncryptionKey {
 }
 
 const HELP: &str = "write the ARN of the key, such as \
-                    arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012, or its alias, such as \
-                    alias/app";
+                    arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012; buckets and services \
+                    also take its alias, such as alias/app";
 
 /// Whether a text is the ARN of a key, which an alias's is not.
 fn is_key_arn(text: &str) -> bool {

@@ -23,10 +23,11 @@ pub(super) fn removal_order<C: Send + Sync + 'static>(stack: &Stack<C>) -> Vec<V
         before.extend(users.map(|(index, _)| page.len() + index));
     }
     before.extend(by_rank(orphans).into_iter().zip(orphans).map(|(others, orphan)| {
-        let users = page
-            .iter()
-            .enumerate()
-            .filter(|(_, node)| is_used_by(&**orphan, &***node) && node.removal_rank() < orphan.removal_rank());
+        // Without a node of its kind, the page has no edges that show what may use it.
+        let is_last = page.iter().all(|node| node.address().kind != orphan.address().kind);
+        let users = page.iter().enumerate().filter(|(_, node)| {
+            (is_last || is_used_by(&**orphan, &***node)) && node.removal_rank() < orphan.removal_rank()
+        });
         users.map(|(index, _)| index).chain(others.into_iter().map(|other| page.len() + other)).collect()
     }));
     before

@@ -154,10 +154,11 @@ async fn a_listener_created_by_someone_else_a_moment_before_is_refused() {
     theirs.create(&aws, &want, &tags("large")).await.expect("theirs is made");
     let before = scene.inventory().await;
 
-    // It did not exist when the plan was made, nor when the plan was checked again under the lease.
+    // It did not exist when the plan was made, nor when the plan was checked again under the lease. Each plan lists the
+    // listeners twice: for rules that it does not describe, and for this one.
     let none = "<DescribeListenersResponse><DescribeListenersResult><Listeners/></DescribeListenersResult></DescribeListenersResponse>";
     scene.proxy.reset();
-    scene.proxy.inject(["DescribeListeners"], InjectedFault::Answered(none.into()), 2);
+    scene.proxy.inject(["DescribeListeners"], InjectedFault::Answered(none.into()), 4);
     let refused = scene.run(Phase::Up.arguments()).await;
     assert_eq!(refused.code, 1, "{}", refused.all());
     assert!(scene.proxy.calls().contains(&"CreateListener#1".to_owned()), "{:?}", scene.proxy.calls());

@@ -61,7 +61,7 @@ async fn the_environment_of_a_function_is_hidden_from_callers_without_its_key() 
     let key = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012";
     let test = TestRole::new().await;
     let owner = aws_sdk_lambda::Client::new(&test.aws.config);
-    let variables = aws_sdk_lambda::types::Environment::builder().variables("A", "1").build();
+    let variables = aws_sdk_lambda::types::Environment::builder().variables("MODE", "1").build();
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     zip.start_file("bootstrap", zip::write::SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
     let zip = zip.finish().unwrap().into_inner();
