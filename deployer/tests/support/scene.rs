@@ -44,6 +44,7 @@ enum Cloud {
 const HEALTH_CHECK: &str = "    health_check: /health\n";
 const BAKE: &str = "    bake: 3m\n";
 const UNBAKED: &str = "    bake: 0\n";
+const DIRECT: &str = "load_balancer: none";
 
 /// Far more than any run needs, even one that gives up: only an endless run is cut off.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -115,8 +116,13 @@ impl Scene {
     }
 
     fn of(project: Project, proxy: Proxy, cloud: Cloud, keys: (&'static str, &'static str)) -> Scene {
-        // With alarms, whose calls are then part of every phase. moto has none (docs/aws.md §17).
-        let bake = if matches!(cloud, Cloud::Local(_)) { BAKE } else { UNBAKED };
+        // With alarms, whose calls are then part of every phase. moto has none (docs/aws.md §17), and neither has a service
+        // without a load balancer.
+        let bake = match cloud {
+            _ if project.description().contains(DIRECT) => "",
+            Cloud::Local(_) => BAKE,
+            Cloud::Motos(_) => UNBAKED,
+        };
         project.edit(HEALTH_CHECK, &format!("{HEALTH_CHECK}{bake}"));
         Scene { original: project.description(), others: Inventory::new(), project, proxy, cloud, keys }
     }
@@ -343,7 +349,7 @@ impl Scene {
         self.proxy.reset();
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
         match phase {
-            Phase::Down | Phase::Close | Phase::Leave | Phase::Unshare => (),
+            Phase::Down | Phase::Close | Phase::Undirect | Phase::Leave | Phase::Unshare => (),
             Phase::Rollback | Phase::RollbackFunction => self.assert_rolled_back(phase, after).await,
             Phase::Pause => self.assert_paused(after).await,
             _ => self.assert_nothing_to_do(after).await,
