@@ -176,6 +176,32 @@ async fn a_lifecycle_deletes_objects_that_are_there_only_if_it_is_confirmed() {
     cloud.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_to_live_deletes_rows_that_are_there_only_if_it_is_confirmed() {
+    let describe =
+        |fields: &str| format!("name: data\nregion: us-east-1\ntables:\n  posts: {{ partition_key: user{fields} }}\n");
+    let (cloud, project) = up_with(&describe("")).await;
+    let attribute = async || {
+        let call = cloud.aws.dynamodb.describe_time_to_live().table_name("data-posts");
+        call.send().await.expect("it is there").time_to_live_description.and_then(|it| it.attribute_name)
+    };
+    let row = aws_sdk_dynamodb::types::AttributeValue::S("ann".into());
+    let put = cloud.aws.dynamodb.put_item().table_name("data-posts").item("user", row);
+    put.send().await.expect("a row can be put");
+
+    project.describe(&describe(", time_to_live: ends"));
+    let left = cloud.run(&project, &["up", "--yes"]).await;
+    assert_eq!((left.code, attribute().await), (3, None), "{}", left.all());
+    says(
+        &left,
+        "left table.posts as it is: DynamoDB would delete rows whose time in `ends` has passed; it holds 1 row",
+    );
+    says(&left, "deployer up --expire table.posts");
+    let named = cloud.run(&project, &["up", "--yes", "--expire", "table.posts"]).await;
+    assert_eq!((named.code, attribute().await.as_deref()), (0, Some("ends")), "{}", named.all());
+    cloud.end().await;
+}
+
 /// Each deletion is confirmed on a terminal, which `script` provides.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_terminal_each_deletion_of_data_is_confirmed_by_name() {

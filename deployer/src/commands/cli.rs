@@ -97,7 +97,7 @@ Exit codes:
   1    failed: what and why is on stderr; the same command continues; `why`, `status`, `doctor`: something is wrong;
        `adopt`: something that exists is not taken over
   2    there are changes (plan --detailed-exitcode)
-  3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete), or objects (up --expire)
+  3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete), or their data (up --expire)
   4    a request of `verify` did not get the expected answer (verify, up --verify)
   64   wrong usage, or confirmation needed without a terminal (use --yes)
   75   another run is changing this stack (--wait waits for it to end)

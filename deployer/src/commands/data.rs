@@ -26,7 +26,7 @@ const UNNAMED: &str = "it was not named for deletion";
 pub struct RetainedData {
     unnamed: Vec<(Address, String)>,
     protected: Vec<Address>,
-    /// Buckets left as they are, because the planned lifecycle would delete objects, with a description of these.
+    /// Buckets and tables left as they are, because AWS would delete data under the planned settings, with a description.
     pub(super) unexpired: Vec<(Address, String)>,
 }
 

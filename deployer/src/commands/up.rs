@@ -262,7 +262,7 @@ async fn shown_and_agreed(
     }
     let confirmation = if args.roll_out.yes { Confirmation::Never } else { Confirmation::Each };
     let mut retained = session.keep_unnamed(&mut plan, &args.delete, confirmation).await?;
-    session.keep_objects(&mut plan, &args.expire, confirmation, &mut retained).await?;
+    session.keep_data(&mut plan, &args.expire, confirmation, &mut retained).await?;
     Ok(Some((plan, retained)))
 }
 

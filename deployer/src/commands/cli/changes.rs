@@ -103,7 +103,8 @@ pub struct Up {
     /// Delete this table or bucket, which is no longer in stack.yaml, such as `table.posts`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub delete: Vec<String>,
-    /// Let a new or shorter `lifecycle` delete the objects of this bucket, such as `bucket.images`; may be repeated
+    /// Let a new or shorter `lifecycle` delete objects of this bucket, such as `bucket.images`, or a new `time_to_live` rows
+    /// of this table; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub expire: Vec<String>,
     /// Take over this untagged resource of the stack, such as `bucket.images`; may be repeated
