@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use compute::{cloudwatch, service_quotas};
+use compute::{cloudwatch, service_quotas, waf};
 use domains::{acm, route53};
 use functions::lambda;
 use identity::iam;
@@ -43,6 +43,7 @@ pub(crate) const SERVICES: &[Service] = &[
     service("servicequotas", "Service Quotas", Json11, &["ServiceQuotasV20190624"], service_quotas::rows),
     service("ssm", "Systems Manager", Json11, &["AmazonSSM"], parameters::rows),
     service("sts", "STS", Query, &[], sts::rows),
+    service("wafv2", "WAF", Json11, &["AWSWAF_20190729"], waf::rows),
 ];
 
 const fn service(

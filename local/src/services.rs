@@ -8,7 +8,7 @@ use crate::regions::{self, Common, Region, Regions};
 use crate::{Conditions, Options, intake};
 use chaos::{Act, Fate, Faults, Kind};
 use compute::Compute;
-use compute::{cloudwatch, service_quotas};
+use compute::{cloudwatch, service_quotas, waf};
 use domains::Authority;
 use domains::route53::Route53;
 use functions::lambda::Lambda;
@@ -261,6 +261,7 @@ impl Services {
                 let interface = here.as_ref()?.compute.interface_with_address(name)?;
                 Some(format!("arn:aws:ec2:{region}:{ACCOUNT}:network-interface/{interface}"))
             }
+            waf::OF_LOAD_BALANCER => here.as_ref()?.compute.web_acl_of(name),
             kind => self.iam.entity_arn(kind, name),
         };
         let asked = Asked { call, request, region, entity_arn: &entity_arn };
@@ -355,6 +356,7 @@ impl Services {
             "secretsmanager" => region.secrets.answer(call),
             "servicequotas" => service_quotas::answer(call, &region.compute),
             "ssm" => region.parameters.answer(call),
+            "wafv2" => waf::answer(call, &region.compute),
             "rekognition" => rekognition::answer(call, &region.s3, caller).await,
             "ec2" | "autoscaling" | "elasticloadbalancing" => {
                 region.compute.handle(&call.service, call.input.form()).await

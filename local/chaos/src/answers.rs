@@ -24,6 +24,9 @@ pub fn internal(call: &Call) -> Refusal {
         "ec2" => ("InternalError", "An internal error has occurred"),
         "iam" => ("ServiceFailure", "The request processing has failed because of an unknown error."),
         "lambda" => ("ServiceException", "The service encountered an internal error."),
+        "wafv2" => {
+            ("WAFInternalErrorException", "AWS WAF couldn\u{2019}t perform the operation because of a system problem.")
+        }
         "dynamodb" | "rekognition" => ("InternalServerError", "The request processing has failed."),
         _ => ("InternalFailure", "The request processing has failed because of an unknown error."),
     };

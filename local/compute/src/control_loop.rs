@@ -384,6 +384,7 @@ mod tests {
             active: false,
             port: 0,
             attributes: BTreeMap::new(),
+            web_acl: None,
         };
         let interface = Interface {
             id: "eni-1".to_owned(),

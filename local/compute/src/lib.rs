@@ -26,6 +26,7 @@ mod services;
 mod shell;
 mod state;
 mod systemd;
+pub mod waf;
 
 pub use ports::FAVOURITE as PREFERRED_PORT;
 
@@ -363,6 +364,11 @@ impl Compute {
             let there = ec2::of_association(state, association)?.association.as_ref()?;
             Some(ec2::interface_of(&there.instance))
         })
+    }
+
+    /// Returns the ARN of the web ACL of a load balancer, which is given by its ARN.
+    pub fn web_acl_of(&self, load_balancer: &str) -> Option<String> {
+        self.read(|state| state.load_balancers.get(load_balancer)?.web_acl.clone())
     }
 
     /// Whether a load balancer has this DNS name, in the hosted zone of the region's load balancers.

@@ -110,6 +110,7 @@ fn a_role_without_permissions_is_denied_and_the_action_is_named() {
         "servicequotas",
         "ssm",
         "sts",
+        "wafv2",
     ];
     assert_eq!(Vec::from_iter(actions), prefixes);
 }

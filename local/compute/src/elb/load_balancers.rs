@@ -37,6 +37,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         active: false,
         port: 0,
         attributes: attributes::of_load_balancer(),
+        web_acl: None,
     };
     let tags = tags::wanted(params)?;
     if let Some(existing) = state.load_balancers.values().find(|one| one.name == name) {

@@ -19,6 +19,9 @@ pub struct LoadBalancer {
     /// The local port of its first listener.
     pub port: u16,
     pub attributes: BTreeMap<String, String>,
+    /// The ARN of its web ACL.
+    #[serde(default)]
+    pub web_acl: Option<String>,
 }
 
 impl LoadBalancer {

@@ -114,8 +114,8 @@ pub struct Asked<'a> {
     pub request: &'a Request,
     /// The region of the request.
     pub region: &'a str,
-    /// Returns the ARN of an existing IAM entity, including its path, by its kind (as in ARNs) and name; of a secret; or of
-    /// the route table of an association.
+    /// Returns the ARN of an existing IAM entity, including its path, by its kind (as in ARNs) and name; of a secret; of
+    /// the route table of an association; or of the web ACL of a load balancer.
     pub entity_arn: &'a dyn Fn(&str, &str) -> Option<String>,
 }
 
