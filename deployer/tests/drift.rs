@@ -203,6 +203,7 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
     ("target_group.vpc", "the account's default network is the only one there"),
     ("load_balancer.vpc", "the same"),
     ("load_balancer.failure", "only AWS fails; it is not a setting"),
+    ("load_balancer.web_acl", "of a service with a web ACL: tests/web_acls.rs"),
     ("load_balancer.domain", "of a service with a domain: tests/certificates.rs"),
     ("listener.certificate", "the same"),
     ("listener.tls_policy", "the same"),
@@ -381,7 +382,7 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     fields.of(SecurityGroup { name: name("web-lb"), vpc: hands.vpc().await, side }).await;
     fields.of(LaunchTemplate::named(&name("web"))).await;
     fields.of(TargetGroup { name: name("web-8080") }).await;
-    fields.of(LoadBalancer { name: name("web") }).await;
+    fields.of(LoadBalancer::named(&name("web"))).await;
     let target_group = hands.target_group_arn().await;
     let (load_balancer, port) = (hands.load_balancer().await, 80);
     let (part, https) = (Part::Alone, "listener.web-https".into());

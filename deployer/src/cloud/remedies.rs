@@ -112,6 +112,10 @@ const KNOWN: &[(&str, &str)] = &[
         "Elastic Load Balancing may not write into the artifact bucket, although `up` allows it there: look for a statement \
          in its policy that denies it (`aws s3api get-bucket-policy`)",
     ),
+    (
+        "WAFNonexistentItemException",
+        "correct `load_balancer.waf` in stack.yaml: `aws wafv2 list-web-acls --scope REGIONAL` lists the web ACLs of the region",
+    ),
     ("vCPU capacity", "ask AWS for a higher vCPU quota (Service Quotas, L-1216C47A), or lower `instances.max`"),
     ("does not support creating load balancers", "only AWS Support can allow load balancers in this account"),
     ("protected against deletion", "set `protect: false` for the table, run `up`, then `down` again"),

@@ -34,6 +34,7 @@ impl Session {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         warn_of_exposed(&self.config, &self.file);
         self.warn_of_keys();
+        self.check_web_acls()?;
         self.check_images(wanted).await?;
         stored_values::refuse(self.find_stored_values(wanted).await?)?;
         let mut build = report::Build::default();

@@ -47,6 +47,7 @@ mod timing;
 mod up;
 mod validate;
 mod verify;
+mod web_acls;
 mod why;
 
 use crate::{

@@ -1,6 +1,7 @@
 //! Rules across values: references, derived names, and AWS's limits.
 
 mod behind;
+mod web_acls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.lab();
     checks.triggers();
     checks.keys();
+    checks.web_acls();
     config.variables().for_each(|(path, variables)| checks.environment(&path, variables));
     for (entry, function) in &config.functions {
         let path = format!("functions.{entry}");

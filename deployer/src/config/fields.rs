@@ -145,6 +145,11 @@ const KEY_ARN: ValueType = ValueType::Like(
     "^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$",
     "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012",
 );
+/// Web ACLs of the scope REGIONAL.
+const WEB_ACL: ValueType = ValueType::Like(
+    "^(none|arn:aws[a-z-]*:wafv2:[a-z0-9-]+:[0-9]{12}:regional/webacl/[A-Za-z0-9_-]+/[A-Za-z0-9-]+)$",
+    "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/app/12345678-1234-1234-1234-123456789012",
+);
 const LOG_KEY: &str = "The KMS key, by its ARN, that its log is encrypted with; a key of CloudWatch Logs if left out.";
 
 const DESTINATION: &str = "^(\\$\\{buckets\\.[a-z0-9-]+\\.arn\\}|arn:aws[a-z-]*:(s3:::[a-z0-9.-]+|(sqs|sns):[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+))$";
@@ -383,6 +388,12 @@ pub const FIELDS: &[Field] = &[
         "services.*.load_balancer.internal",
         ValueType::Switch,
         "Whether it is reachable from its VPC only. A change replaces it, and its address changes.",
+    ),
+    field(
+        "services.*.load_balancer.waf",
+        WEB_ACL,
+        "The ARN of an existing web ACL of AWS WAF that inspects its requests; `none` disassociates the one it has. If left \
+         out, any that it has stays.",
     ),
     field(
         "services.*.behind",
@@ -756,7 +767,7 @@ mod tests {
         assert_eq!(Field::at("roles.existing").map(|field| field.path), Some("roles.existing"));
         assert!(Field::at("services.web.instances.most").is_none() && Field::at("").is_none());
         let keys: Vec<&str> = below("services.web.load_balancer").map(Field::key).collect();
-        assert_eq!(keys, ["port", "allow", "protect", "internal"]);
+        assert_eq!(keys, ["port", "allow", "protect", "internal", "waf"]);
         assert!(below("").map(Field::key).any(|key| key == "outputs"));
     }
 }

@@ -17,6 +17,7 @@ pub mod template;
 mod text;
 mod tree;
 pub mod verify;
+mod web_acl;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,7 @@ pub use read::{KEY_TYPES, METHODS, NAMESPACES, RESERVED_BY_LAMBDA, STREAMS};
 pub use runtimes::{Handler, RUNTIMES, Runtime};
 pub use stored_values::{REFERENCES, Store, StoredValue, StoredVariables, Versions, read_references, references};
 pub use text::{Piece, Reference, Text};
+pub use web_acl::WebAcl;
 
 use crate::{
     machine::files::{FileError, read_regular_file},
@@ -537,6 +539,8 @@ pub struct Balancer {
     pub protect: bool,
     /// Whether it is reachable from its VPC only.
     pub internal: bool,
+    /// Its web ACL; if absent, any that it has is left.
+    pub web_acl: Option<WebAcl>,
 }
 
 /// The end of an entry in the names of an internal load balancer and of everything behind it.
@@ -629,6 +633,13 @@ impl Config {
         });
         let all = buckets.chain(tables).chain(functions).chain(services);
         all.filter_map(|(path, key)| Some((path, key.as_ref()?))).collect()
+    }
+
+    /// Returns every description of a web ACL, with the path of the value.
+    pub fn web_acls(&self) -> impl Iterator<Item = (String, &WebAcl)> {
+        self.services.iter().filter_map(|(entry, service)| {
+            Some((format!("services.{entry}.load_balancer.waf"), service.load_balancer.web_acl.as_ref()?))
+        })
     }
 
     /// Whether a variable's value is kept there.

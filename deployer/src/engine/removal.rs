@@ -115,7 +115,7 @@ mod tests {
         stack.doom(Rule::left(name, "app-web", "old", String::new()));
         stack.doom(AutoScalingGroup::named(name));
         stack.doom(Alarm { name: name.into() });
-        stack.doom(LoadBalancer { name: name.into() });
+        stack.doom(LoadBalancer::named(name));
         stack.doom(Function::named(name));
         stack.doom(LaunchTemplate::named(name));
         stack.doom(ElasticAddress::of("s", name));

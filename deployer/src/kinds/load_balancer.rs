@@ -27,6 +27,8 @@ use crate::{
 pub struct LoadBalancer {
     /// Its name; at most 32 characters.
     pub name: String,
+    /// Whether its web ACL is managed. If not, it is neither read nor changed.
+    pub manages_web_acl: bool,
 }
 
 /// The settings that we manage.
@@ -47,6 +49,8 @@ pub struct Settings {
     pub protected: bool,
     /// The destination of its access log: bucket and prefix, as in `logs/web`.
     pub access_logs: Option<String>,
+    /// The ARN of its web ACL, if that is managed.
+    pub web_acl: Option<String>,
     /// The domain whose alias records lead here, in a tag: the records have none, so it shows which of them to remove.
     pub domain: Option<String>,
     /// The reason why provisioning failed. Never wanted, so always a difference.
@@ -82,6 +86,7 @@ impl Settings {
             invalid_headers_dropped: true,
             protected: false,
             access_logs: None,
+            web_acl: None,
             domain: None,
             failure: None,
         }
@@ -101,7 +106,7 @@ const LOGS_PREFIX: &str = "access_logs.s3.prefix";
 impl Resource for LoadBalancer {
     const KIND: &'static str = "load_balancer";
     const SOURCES: &'static [(&'static str, &'static str)] =
-        &[("protected", "load_balancer.protect"), ("access_logs", "access_logs")];
+        &[("protected", "load_balancer.protect"), ("access_logs", "access_logs"), ("web_acl", "load_balancer.waf")];
     const FIXED: &'static [&'static str] = &["scheme", "vpc"];
     /// Provisioning takes two and a half minutes, sometimes more than three (docs/aws.md §13).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -122,8 +127,10 @@ impl Resource for LoadBalancer {
         }
         let arn = balancer.load_balancer_arn().unwrap_or_default();
         let Some(attributes) = attributes(aws, arn).await? else { return Ok(Observed::Absent) };
+        let web_acl = if self.manages_web_acl { web_acl(aws, arn).await? } else { None };
+        let domain = tags.get(DOMAIN_TAG).cloned();
         Ok(Observed::Present(Live {
-            settings: Settings { domain: tags.get(DOMAIN_TAG).cloned(), ..settings(&balancer, &attributes) },
+            settings: Settings { web_acl, domain, ..settings(&balancer, &attributes) },
             output: Output {
                 arn: arn.into(),
                 dns_name: balancer.dns_name().unwrap_or_default().into(),
@@ -197,6 +204,12 @@ impl Resource for LoadBalancer {
             let call = aws.elb.modify_load_balancer_attributes().load_balancer_arn(arn);
             call.set_attributes(Some(changed)).send().await?;
         }
+        match &want.web_acl {
+            web_acl if *web_acl == there.web_acl => (),
+            // Takes the place of another one.
+            Some(web_acl) => drop(aws.waf.associate_web_acl().resource_arn(arn).web_acl_arn(web_acl).send().await?),
+            None => drop(aws.waf.disassociate_web_acl().resource_arn(arn).send().await?),
+        }
         Ok(())
     }
 
@@ -233,11 +246,16 @@ impl Resource for LoadBalancer {
         let balancers = items(aws.elb.describe_load_balancers().into_paginator().send()).await?;
         let named = balancers.into_iter().filter_map(|it| it.load_balancer_name.zip(it.load_balancer_arn));
         let names = tags::names_in_elb(aws, stack, but, named.collect()).await?;
-        Ok(names.into_iter().map(|name| LoadBalancer { name }).collect())
+        Ok(names.into_iter().map(|name| LoadBalancer::named(&name)).collect())
     }
 }
 
 impl LoadBalancer {
+    /// The one of this name, whatever web ACL it has.
+    pub fn named(name: &str) -> LoadBalancer {
+        LoadBalancer { name: name.into(), manages_web_acl: false }
+    }
+
     /// Removes the records of the domain in its tag that lead here: once it is gone, or has another tag, nothing shows that
     /// they are ours.
     async fn release_domain(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
@@ -306,6 +324,12 @@ async fn attributes(aws: &Aws, arn: &str) -> Result<Option<Vec<LoadBalancerAttri
     Ok(answer.map(|answer| answer.attributes.unwrap_or_default()))
 }
 
+/// Returns the ARN of the web ACL of a load balancer.
+async fn web_acl(aws: &Aws, arn: &str) -> Result<Option<String>, Fault> {
+    let answer = aws.waf.get_web_acl_for_resource().resource_arn(arn).send().await?;
+    Ok(answer.web_acl.map(|web_acl| web_acl.arn))
+}
+
 fn attribute(key: &str, value: &str) -> LoadBalancerAttribute {
     LoadBalancerAttribute::builder().key(key).value(value).build()
 }
@@ -331,6 +355,7 @@ fn settings(balancer: &Described, attributes: &[LoadBalancerAttribute]) -> Setti
         invalid_headers_dropped: is_on(INVALID_HEADERS_DROPPED),
         protected: is_on(PROTECTED),
         access_logs: is_on(LOGS).then(place),
+        web_acl: None,
         domain: None,
         failure: is(balancer, &LoadBalancerStateEnum::Failed).then(reason),
     }

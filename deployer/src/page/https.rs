@@ -69,7 +69,7 @@ impl Layout<'_> {
     ) {
         let Some(Domain { name: domain, zone: Some(zone), .. }) = &https.domain else { return };
         let (domain, zone) = (domain.clone(), zone.id.clone());
-        let named = LoadBalancer { name: self.names.plain(&wanted.entry_in_names(entry)) };
+        let named = LoadBalancer::named(&self.names.plain(&wanted.entry_in_names(entry)));
         let stack = self.config.name.to_string();
         self.stack.add_inside(entry, balancer, move |balancer| {
             let target = named.target(&balancer);

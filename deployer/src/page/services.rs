@@ -326,7 +326,11 @@ impl Layout<'_> {
         (firewall, bucket): (Handle<SecurityGroup>, Handle<Bucket>),
         domain: Option<String>,
     ) -> Handle<LoadBalancer> {
-        let balancer = LoadBalancer { name: self.names.plain(&wanted.entry_in_names(entry)) };
+        let balancer = LoadBalancer {
+            name: self.names.plain(&wanted.entry_in_names(entry)),
+            manages_web_acl: wanted.load_balancer.web_acl.is_some(),
+        };
+        let web_acl = wanted.load_balancer.web_acl.as_ref().and_then(|web_acl| web_acl.arn().map(str::to_owned));
         let scheme = if wanted.load_balancer.internal { load_balancer::INTERNAL } else { load_balancer::PUBLIC };
         let protected = wanted.load_balancer.protect;
         let inputs = (firewall, bucket, placement.vpc(), placement.subnets.clone());
@@ -334,6 +338,7 @@ impl Layout<'_> {
         self.stack.add(entry, balancer, inputs, move |(firewall, bucket, vpc, subnets)| load_balancer::Settings {
             protected,
             access_logs: logs.as_ref().map(|prefix| format!("{}/{prefix}", bucket.name)),
+            web_acl: web_acl.clone(),
             domain: domain.clone(),
             ..load_balancer::Settings::of(scheme, vpc, subnets.into_iter().collect(), [firewall.id].into())
         })

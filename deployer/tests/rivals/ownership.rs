@@ -112,7 +112,7 @@ async fn a_resource_created_by_someone_else_a_moment_before_is_not_taken_over() 
 
     let target_group = live.output.arn;
 
-    let balancer = load_balancer::LoadBalancer { name: "small-web".into() };
+    let balancer = load_balancer::LoadBalancer::named("small-web");
     let want = load_balancer::Settings::of(load_balancer::PUBLIC, vpc.clone(), subnets, [firewall].into());
     balancer.create(&cloud.aws, &want, &theirs).await.expect("theirs is made");
     let made = balancer.create(&cloud.aws, &want, &tags).await.expect("it is answered as if it were new");

@@ -98,7 +98,7 @@ fn to_get(asked: &Asked) -> Vec<Need> {
 fn associate(state: &mut State, site: &Site, input: &Value) -> Result<Value, Refusal> {
     let web_acl = required(input, "WebACLArn")?.to_owned();
     let balancer = balancer(state, input)?.arn.clone();
-    let WebAcl { id, .. } = WebAcl::of(&web_acl, site).ok_or_else(|| invalid("WEB_ACL_ARN", &web_acl))?;
+    let WebAcl { id, .. } = WebAcl::of(&web_acl, site).ok_or_else(|| invalid(&web_acl))?;
     if id == ABSENT_ID {
         return Err(nonexistent());
     }
@@ -182,14 +182,15 @@ fn balancer<'a>(state: &'a State, input: &Value) -> Result<&'a LoadBalancer, Ref
         {
             state.load_balancers.get(arn).ok_or_else(nonexistent)
         }
-        _ => Err(invalid("RESOURCE_ARN", arn)),
+        _ => Err(invalid(arn)),
     }
 }
 
-fn invalid(field: &str, arn: &str) -> Refusal {
+/// The field is the same for both ARNs.
+fn invalid(arn: &str) -> Refusal {
     let message = format!(
         "Error reason: The ARN isn't valid. A valid ARN begins with arn: and includes other information separated by \
-         colons or slashes., field: {field}, parameter: {arn}"
+         colons or slashes., field: RESOURCE_ARN, parameter: {arn}"
     );
     Refusal::new(400, "WAFInvalidParameterException", message)
 }

@@ -61,6 +61,8 @@ clients! {
     quotas: aws_sdk_servicequotas = "Service Quotas",
     /// AWS Security Token Service.
     sts: aws_sdk_sts = "STS",
+    /// AWS WAF.
+    waf: aws_sdk_wafv2 = "WAFV2",
 }
 
 /// Bucket names in host names need AWS's DNS.

@@ -103,6 +103,10 @@ const NOT_YET: &[NotYet] = &[
     not_yet("ChangeResourceRecordSets", "InvalidChangeBatch", "", 60),
     not_yet("ChangeResourceRecordSets", "PriorRequestNotComplete", "", 120),
     not_yet("DeleteTargetGroup", "ResourceInUse", "", 120),
+    // The web ACL or the load balancer was created a moment ago (docs/aws.md §9.11).
+    not_yet("*", "WAFUnavailableEntityException", "", 600),
+    // The load balancer was deleted a moment ago, and the next read no longer finds it.
+    not_yet("GetWebACLForResource", "WAFNonexistentItemException", "", 60),
     // The bucket's policy is not in force yet.
     not_yet("ModifyLoadBalancerAttributes", "InvalidConfigurationRequest", "Access Denied for bucket", 120),
     not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),

@@ -3,7 +3,7 @@
 use super::{Fields, Reader, programs::reserved_by_us, values::usual, values::usual_text};
 use crate::{
     config::{
-        Balancer, Behind, Cidr, HealthCheck, InstanceType, Instances, Place, Port, Service, behind,
+        Balancer, Behind, Cidr, HealthCheck, InstanceType, Instances, Place, Port, Service, WebAcl, behind,
         tree::{Located, Node},
     },
     package::Architecture,
@@ -331,8 +331,9 @@ impl Reader<'_> {
         }
         let (port, protect) = (self.port(&fields, "port"), self.boolean(&fields, "protect"));
         let internal = self.boolean(&fields, "internal") || word.is_some_and(|(_, text)| text == "internal");
+        let web_acl = self.web_acl(&fields);
         if fields.get("allow").is_none() {
-            return Balancer { port, allow: vec![Cidr(usual_text(&fields, "allow"))], protect, internal };
+            return Balancer { port, allow: vec![Cidr(usual_text(&fields, "allow"))], protect, internal, web_acl };
         }
         if internal {
             let help = "it admits the addresses of its VPC: leave `allow` out";
@@ -346,7 +347,12 @@ impl Reader<'_> {
                 Err(help) => self.problem(place, format!("{text:?} is not a CIDR block"), help),
             }
         }
-        Balancer { port, allow, protect, internal }
+        Balancer { port, allow, protect, internal, web_acl }
+    }
+
+    fn web_acl(&mut self, balancer: &Fields<'_>) -> Option<WebAcl> {
+        let text = self.optional_text(balancer, "waf")?;
+        self.understood(balancer, "waf", &format!("`waf` cannot be {text:?}"), text.parse())
     }
 }
 

@@ -40,6 +40,10 @@ impl Terraform for LoadBalancer {
         sheet.know(&live.output.arn, format!("{address}.arn"));
         sheet.know(alarm::dimension(&live.output.arn), format!("{address}.arn_suffix"));
         sheet.know(&live.output.dns_name, format!("{address}.dns_name"));
+        if let Some(web_acl) = &settings.web_acl {
+            let body = Body::new().set("resource_arn", link(&live.output.arn)).text("web_acl_arn", web_acl);
+            sheet.add("aws_wafv2_web_acl_association", &format!("{web_acl},{}", live.output.arn), body);
+        }
         Ok(())
     }
 }
