@@ -14,6 +14,9 @@ use crate::{
     package::programs::Failed,
 };
 
+/// Codes of errors that are about one field of a resource's entry.
+const FIELDS: &[(&str, &str)] = &[("WAFNonexistentItemException", "load_balancer.waf")];
+
 impl Session {
     /// Reports the work that was not done, and returns the exit code.
     pub(super) fn conclude(&self, outcomes: Vec<Outcome>) -> Exit {
@@ -59,9 +62,12 @@ impl Session {
     /// An error with its resource's line of stack.yaml.
     pub(super) fn located(&self, error: engine::Error) -> Failure {
         let what = error.what().clone();
-        // The artifact bucket and orphans belong to the stack as a whole.
-        let line = error.sources().into_iter().chain(["name"]).find_map(|path| self.place(path));
         let code = error.code().unwrap_or_default().to_owned();
+        let field = FIELDS.iter().find(|(about, _)| *about == code);
+        let field = field.map(|(_, field)| format!("{}.{field}", what.section));
+        // The artifact bucket and orphans belong to the stack as a whole.
+        let line =
+            field.as_deref().into_iter().chain(error.sources()).chain(["name"]).find_map(|path| self.place(path));
         let failure = Failure::from(error);
         let failure = match (self.verdicts.lock().get(&what.section), code.as_str()) {
             (Some(verdict), health::NOT_HEALTHY) => {

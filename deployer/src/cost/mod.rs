@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::{
-    config::{ChosenNetwork, Config, Service, Store, Table},
+    config::{ChosenNetwork, Config, Service, Store, Table, WebAcl},
     kinds::alarm::WATCHED,
     output::counted::counted,
     page::USUAL_BAKE_MINUTES,
@@ -308,6 +308,7 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
         }
         items.push(fixed(format!("{LCUS} LCU"), LCUS * price("alb.lcu-hour") * HOURS, "2.5 connections/s"));
     }
+    items.extend(service.load_balancer.web_acl.as_ref().and_then(WebAcl::arn).map(|_| web_acl(section)));
     if !service.is_direct {
         items.push(Item {
             least: Some(0.0),
@@ -359,6 +360,17 @@ fn keys(config: &Config) -> Vec<Item> {
     entries.iter().map(|entry| by_use(entry, "key", note.clone())).collect()
 }
 
+/// The web ACL of a load balancer, which is not the stack's. Its association is free.
+fn web_acl(section: &str) -> Item {
+    let note = format!(
+        "not the stack's: {} a month, {} per rule, {} per 1M requests; the association is free",
+        unit(price("waf.web-acl-month")),
+        unit(price("waf.rule-month")),
+        unit(price("waf.million-requests"))
+    );
+    by_use(section, "web ACL", note)
+}
+
 fn of_table(section: &str, table: &Table) -> Item {
     let recovery = if table.point_in_time_recovery { price("dynamodb.recovery-gb-month") } else { 0.0 };
     let note = format!(
@@ -390,6 +402,17 @@ mod tests {
         let config = Config::parse("stack.yaml", text).unwrap_or_else(|errors| panic!("{errors}"));
         let shown = format!("{:?}", estimate(&config, None));
         assert!(shown.contains("$5.00 per 1M traces") && shown.contains("$0.03 per 10,000 requests"), "{shown}");
+    }
+
+    #[test]
+    fn a_web_acl_is_priced_and_not_counted() {
+        let waf = "{ waf: \"arn:aws:wafv2:us-east-1:123456789012:regional/webacl/app/1\", port: 80,";
+        let text = include_str!("../../../stack.yaml").replace("{ port: 80,", waf);
+        let config = Config::parse("stack.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let (with, without) = (estimate(&config, Some(2)), estimate(&postagram(), Some(2)));
+        assert_eq!((with.least, with.most), (without.least, without.most));
+        let item = with.items.iter().find(|item| item.what == "web ACL").unwrap();
+        assert!(item.sure == Sure::ByUse && item.note.contains("$5.00 a month"), "{item:?}");
     }
 
     #[test]

@@ -87,6 +87,8 @@ enum Given {
     Direct,
     /// A service behind the load balancer of another one.
     Behind,
+    /// A service that says which web ACL its load balancer has.
+    WebAcl,
     /// A service that names its machine image.
     Image,
     /// A service with a domain.
@@ -159,6 +161,24 @@ const FIND_RULES: &[Right] =
 
 /// Removing the rule of a service that `stack.yaml` no longer puts behind another one (`kinds/rule.rs`).
 const REMOVE_RULES: &[Right] = &[right("elasticloadbalancing:DeleteRule", Rules)];
+
+/// Reading the web ACL of a load balancer (`kinds/load_balancer.rs`). WAF and Elastic Load Balancing check permissions of
+/// their own (docs/aws.md §9.11).
+const READ_WEB_ACL: &[Right] = &[
+    right("elasticloadbalancing:GetLoadBalancerWebACL", Balancers),
+    right("wafv2:GetWebACL", WebAcls),
+    right("wafv2:GetWebACLForResource", WebAcls),
+];
+
+/// Changing it.
+const CHANGE_WEB_ACL: &[Right] = &[
+    right("elasticloadbalancing:CreateWebACLAssociation", Balancers),
+    right("elasticloadbalancing:DeleteWebACLAssociation", Balancers),
+    right("elasticloadbalancing:SetWebAcl", Balancers),
+    right("wafv2:AssociateWebACL", WebAcls),
+    right("wafv2:DisassociateWebACL", Balancers),
+    right("wafv2:DisassociateWebACL", WebAcls),
+];
 
 /// Machine images named in `stack.yaml` (`commands/images.rs`).
 const IMAGES: &[Right] = &[right("ec2:DescribeImages", Any)];
@@ -390,12 +410,17 @@ const SITE: &[Part] = &[
     part(Given::KeyOfTable, READ_ROWS),
 ];
 
+/// Reading web ACLs, where services have any.
+const WEB_ACLS: &[Part] = &[part(Given::WebAcl, READ_WEB_ACL)];
+
 /// The permissions of commands that check a network that `stack.yaml` names.
 const CHECKED: &[Part] = &[part(Given::NamedNetwork, NETWORK), part(Given::NamedNetwork, ROUTES)];
 
 /// The other permissions of `up`.
 const UP: &[Part] = &[
     part(Given::Image, IMAGES),
+    part(Given::WebAcl, READ_WEB_ACL),
+    part(Given::WebAcl, CHANGE_WEB_ACL),
     part(Given::Secrets, STORED_SECRETS),
     part(Given::Parameters, STORED_PARAMETERS),
     part(Given::KeyOfFunction, ENCRYPT_ENVIRONMENT),
@@ -423,6 +448,7 @@ pub const COMMANDS: &[Needs] = &[
             CHECKED,
             &[
                 part(Given::Image, IMAGES),
+                part(Given::WebAcl, READ_WEB_ACL),
                 part(Given::Secrets, STORED_SECRETS),
                 part(Given::Parameters, STORED_PARAMETERS),
                 part(Given::Services, FIND_CERTIFICATES),
@@ -439,6 +465,7 @@ pub const COMMANDS: &[Needs] = &[
             CHECKED,
             &[
                 part(Given::Image, IMAGES),
+                part(Given::WebAcl, READ_WEB_ACL),
                 part(Given::Secrets, STORED_SECRETS),
                 part(Given::Parameters, STORED_PARAMETERS),
             ],
@@ -453,6 +480,7 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, STATUS_SERVICES),
+                part(Given::WebAcl, READ_WEB_ACL),
                 part(Given::Services, FIND_CERTIFICATES),
                 part(Given::Always, FIND_RULES),
                 part(Given::Functions, WHY_FUNCTIONS),
@@ -546,8 +574,8 @@ pub const COMMANDS: &[Needs] = &[
             ],
         )]],
     ),
-    command("open", &[Read], Which::Addresses, &[SITE]),
-    command("verify", &[Read], Which::Verified, &[SITE]),
+    command("open", &[Read], Which::Addresses, &[SITE, WEB_ACLS]),
+    command("verify", &[Read], Which::Verified, &[SITE, WEB_ACLS]),
     command(
         "down",
         &[List, Read, Loss, Remove],
@@ -557,6 +585,7 @@ pub const COMMANDS: &[Needs] = &[
             &[
                 part(Given::Always, LEASE),
                 part(Given::Always, REMOVE_STORED),
+                part(Given::WebAcl, READ_WEB_ACL),
                 part(Given::Always, FIND_RULES),
                 part(Given::Services, REMOVE_CERTIFICATES),
                 part(Given::Services, REMOVE_RULES),
@@ -574,7 +603,7 @@ pub const COMMANDS: &[Needs] = &[
             part(Given::KeyOfFunction, READ_ENVIRONMENT),
         ]],
     ),
-    command("outputs", &[Read], Which::Outputs, &[SITE]),
+    command("outputs", &[Read], Which::Outputs, &[SITE, WEB_ACLS]),
     command(
         "export",
         &[List, Read],
@@ -583,6 +612,7 @@ pub const COMMANDS: &[Needs] = &[
             SITE,
             &[
                 part(Given::Services, &[right("ec2:DescribeSecurityGroupRules", Any)]),
+                part(Given::WebAcl, READ_WEB_ACL),
                 part(Given::Always, FIND_RULES),
                 part(Given::Always, LIST_STORED),
                 part(Given::Always, STORED_SECRETS),
@@ -608,6 +638,7 @@ pub const COMMANDS: &[Needs] = &[
                 part(Given::Always, REGIONS),
                 part(Given::Always, SIMULATE),
                 part(Given::Services, DOCTOR),
+                part(Given::WebAcl, READ_WEB_ACL),
                 part(Given::OwnNetwork, TRIED_NETWORK),
                 part(Given::Tables, QUOTA_OF_TABLES),
                 part(Given::Functions, QUOTA_OF_FUNCTIONS),
@@ -698,6 +729,7 @@ impl Given {
             Given::Direct => config.services.values().any(|service| service.is_direct),
             Given::KeyOfFunction => config.functions.values().any(|function| function.key.is_some()),
             Given::KeyOfTable => config.tables.values().any(|table| table.key.is_some()),
+            Given::WebAcl => config.web_acls().next().is_some(),
             Given::Image => config.services.values().any(|service| service.image.is_some()),
         }
     }

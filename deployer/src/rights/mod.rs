@@ -106,6 +106,8 @@ pub enum On {
     Secrets,
     /// The parameters, likewise.
     Parameters,
+    /// The regional web ACLs of AWS WAF, which are not ours.
+    WebAcls,
     /// The keys of KMS, which are not ours, and may be another account's.
     Keys,
 }
@@ -224,6 +226,7 @@ impl On {
             On::Subnets => vec![arn("ec2", "subnet/*")],
             On::Secrets => vec![arn("secretsmanager", "secret:*")],
             On::Parameters => vec![arn("ssm", "parameter/*")],
+            On::WebAcls => vec![arn("wafv2", "regional/webacl/*")],
             On::Keys => vec![format!("arn:{partition}:kms:{region}:*:key/*")],
             On::Launched => vec![arn("ec2", "instance/*"), arn("ec2", "volume/*")],
         };

@@ -126,6 +126,8 @@ not_yet! {
         Harden, "PutBucketVersioning", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_bucket_that_load_balancers_may_not_write_to_yet_gets_access_logs_later:
         Harden, "ModifyLoadBalancerAttributes", 400, "InvalidConfigurationRequest", "Access Denied for bucket: b. Please check S3bucket permission";
+    a_web_acl_that_is_not_available_yet_is_associated_later:
+        Harden, "AssociateWebACL", 400, "WAFUnavailableEntityException", "AWS WAF couldn't retrieve the resource that you requested. Retry your request.";
     a_role_that_may_not_record_failed_events_yet_is_waited_for:
         Harden, "PutFunctionEventInvokeConfig", 400, "InvalidParameterValueException", "The function's execution role does not have permissions to call PutObject on arn:aws:s3:::b";
     a_bucket_that_lambda_cannot_see_yet_takes_failed_events_later:

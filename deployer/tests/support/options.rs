@@ -15,15 +15,21 @@ const LINES: &[(&str, &str)] = &[
          key: arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012\n    \
          log_key: arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012\n",
     ),
-    ("    load_balancer: {", "    access_logs: true\n    load_balancer: {"),
+    (
+        "    load_balancer: {",
+        "    access_logs: true\n    load_balancer: { waf: \
+         \"arn:aws:wafv2:us-east-1:000000000000:regional/webacl/app/12345678-1234-1234-1234-123456789012\",",
+    ),
 ];
 
 /// The operations that only these lines need, and those that write what they share with others.
 pub const OPERATIONS: &[&str] = &[
     "AssociateKmsKey",
+    "AssociateWebACL",
     "DeleteFunctionConcurrency",
     "DeleteFunctionEventInvokeConfig",
     "DisassociateKmsKey",
+    "DisassociateWebACL",
     "ModifyLoadBalancerAttributes",
     "PutBucketEncryption",
     "PutBucketLifecycleConfiguration",
@@ -38,7 +44,8 @@ pub fn add(project: &Project) {
     LINES.iter().for_each(|(without, with)| project.edit(without, with));
 }
 
-/// Removes the lines.
+/// Removes the lines. Without `none`, the web ACL would stay.
 pub fn remove(project: &Project) {
     LINES.iter().for_each(|(without, with)| project.edit(with, without));
+    project.edit("    load_balancer: {", "    load_balancer: { waf: none,");
 }
