@@ -281,6 +281,34 @@ async fn services_that_share_a_load_balancer_are_exported_with_their_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_web_acl_is_exported_as_an_association() {
+    let web_acl = "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/app/12345678-1234-1234-1234-123456789012";
+    let field = format!("    load_balancer: {{ port: 80, waf: {web_acl:?} }}\n");
+    let (cloud, project) = (TestAws::start().await, Project::of_service(&field));
+    cloud.done(&project, &["up", "--yes"]).await;
+    let exported = async || {
+        cloud.done(&project, &["export", "terraform", "tf", "--overwrite"]).await;
+        let files = parsed(&project.path().join("tf"));
+        let (all, imports) = (resources(&files), imports(&files));
+        assert_eq!(imports.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>());
+        assert_known(&all);
+        (all, imports)
+    };
+    let (all, imports) = exported().await;
+    let association = &all["aws_wafv2_web_acl_association.web"];
+    assert_eq!(*one(association, "resource_arn"), "${aws_lb.web.arn}");
+    assert_eq!(*one(association, "web_acl_arn"), web_acl);
+    let id = format!("{web_acl},{}", imports["aws_lb.web"]);
+    assert_eq!(imports["aws_wafv2_web_acl_association.web"], id);
+    // One that is not described is left to whoever has associated it.
+    project.edit(&field, "    load_balancer: { port: 80 }\n");
+    let (all, _) = exported().await;
+    assert!(!all.contains_key("aws_wafv2_web_acl_association.web"), "{all:?}");
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn retries_of_failed_events_stay_as_they_are() {
     let binary = testkit::small_programs::echo_function();
     let description = format!(

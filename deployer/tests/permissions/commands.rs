@@ -326,6 +326,40 @@ async fn commands_on_a_stack_without_a_load_balancer_run_with_their_printed_poli
     cloud.end().await;
 }
 
+/// Whether an action is only for web ACLs.
+fn is_of_web_acls(action: &str) -> bool {
+    action.starts_with("wafv2:") || action.to_lowercase().contains("webacl")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_on_a_service_with_a_web_acl_run_with_their_printed_policies() {
+    let web_acl = "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/app/12345678-1234-1234-1234-123456789012";
+    let field = format!("    load_balancer: {{ port: 80, waf: {web_acl:?} }}\n");
+    let (cloud, project) = (TestAws::start().await, Project::of_service(&field));
+    let roles = Roles::new(&cloud, &project).await;
+    roles.ends_with(2, &["plan", "--detailed-exitcode"]).await;
+    roles.done(&["up", "--yes"]).await;
+    for command in [&["plan", "--detailed-exitcode"][..], &["adopt"], &["status"], &["outputs"]] {
+        roles.done(command).await;
+    }
+    roles.ends_with(1, &["doctor"]).await;
+    roles.ends_with(1, &["open"]).await; // without a terminal
+    roles.done(&["export", "terraform", "tf"]).await;
+    project.edit(&field, "    load_balancer: { port: 80, waf: none }\n");
+    roles.done(&["up", "--yes"]).await;
+    roles.done(&["down", "--yes"]).await;
+    for command in ["plan", "up", "adopt", "status", "outputs", "doctor", "open", "export", "down"] {
+        let used = roles.used(command).await;
+        let granted: Vec<&String> = roles.granted[command].iter().filter(|action| is_of_web_acls(action)).collect();
+        let unused: Vec<_> = granted.iter().filter(|action| !used.contains(**action)).collect();
+        assert!(!granted.is_empty() && unused.is_empty(), "{command}: {unused:?} are granted and never used");
+    }
+    for command in ["why", "history", "logs", "pause", "ls"] {
+        assert!(!roles.granted[command].iter().any(|action| is_of_web_acls(action)), "{command}");
+    }
+    cloud.end().await;
+}
+
 /// Actions on rules, those of tags of rules included.
 fn is_of_rules(action: &str) -> bool {
     action.starts_with("elasticloadbalancing:") && (action.contains("Rule") || action.ends_with(":AddTags"))

@@ -202,7 +202,10 @@ fn nonexistent() -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::clock::Moment;
     use crate::fixture::site;
     use chaos::Chaos;
     use kit::speed::Speed;
@@ -227,5 +230,53 @@ mod tests {
         ] {
             assert_eq!(found(&other), None, "{other}");
         }
+    }
+
+    const BALANCER: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/web/1";
+    const WEB_ACL: &str = "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/a/12345678-1234-1234-1234-123456789abc";
+
+    fn with_balancer(active: bool) -> State {
+        let one = LoadBalancer {
+            arn: BALANCER.to_owned(),
+            name: "web".to_owned(),
+            scheme: String::new(),
+            ip_address_type: String::new(),
+            subnets: Vec::new(),
+            security_groups: Vec::new(),
+            created: Moment::now(),
+            active,
+            port: 0,
+            attributes: BTreeMap::new(),
+            web_acl: None,
+        };
+        let mut state = State::default();
+        state.load_balancers.insert(BALANCER.to_owned(), one);
+        state
+    }
+
+    #[test]
+    fn what_does_not_exist_or_is_not_active_is_refused() {
+        let site = site(Speed::default(), Chaos::default());
+        let absent = WEB_ACL.replace("12345678-1234-1234-1234-123456789abc", ABSENT_ID);
+        let global = WEB_ACL.replace("regional", "global");
+        let gone = BALANCER.replace("/1", "/2");
+        let network = BALANCER.replace("/app/", "/net/");
+        let tried = |active: bool, balancer: &str, web_acl: &str| {
+            let mut state = with_balancer(active);
+            let input = json!({ "ResourceArn": balancer, "WebACLArn": web_acl });
+            associate(&mut state, &site, &input).map_err(|refusal| refusal.code)
+        };
+        for (active, balancer, web_acl, code) in [
+            (false, BALANCER, WEB_ACL, "WAFUnavailableEntityException"),
+            (true, BALANCER, absent.as_str(), "WAFNonexistentItemException"),
+            (true, BALANCER, global.as_str(), "WAFInvalidParameterException"),
+            (true, gone.as_str(), WEB_ACL, "WAFNonexistentItemException"),
+            (true, network.as_str(), WEB_ACL, "WAFInvalidParameterException"),
+            (true, BALANCER, "short", "ValidationException"),
+        ] {
+            assert_eq!(tried(active, balancer, web_acl), Err(code.to_owned()), "{balancer} {web_acl}");
+        }
+        assert_eq!(tried(true, BALANCER, WEB_ACL), Ok(json!({})));
+        assert_eq!(get(&with_balancer(true), &site, &json!({})).unwrap_err().code, "ValidationException");
     }
 }
