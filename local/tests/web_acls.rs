@@ -3,7 +3,7 @@
 use aws_sdk_elasticloadbalancingv2::types::LoadBalancerStateEnum;
 use aws_sdk_wafv2::Client;
 use aws_sdk_wafv2::error::ProvideErrorMetadata;
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{LocalAws, clients, until};
 
 const WEB_ACL: &str = "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/app/12345678-1234-1234-1234-123456789012";
@@ -70,66 +70,70 @@ async fn web_acls_need_permissions_of_waf_and_of_elastic_load_balancing() {
     let config = clients::config_of(&aws.endpoint(), keys.access_key_id(), keys.secret_access_key(), token).await;
     let waf = Client::new(&config);
 
-    let needed: [(&str, &[(&str, &str)]); 3] = [
+    let on = balancer.as_str();
+    let needed: [(&str, [(&str, &str); 3]); 3] = [
         (
             "associate",
-            &[
+            [
                 ("wafv2:AssociateWebACL", WEB_ACL),
-                ("elasticloadbalancing:CreateWebACLAssociation", &balancer),
-                ("elasticloadbalancing:SetWebAcl", &balancer),
+                ("elasticloadbalancing:CreateWebACLAssociation", on),
+                ("elasticloadbalancing:SetWebAcl", on),
             ],
         ),
         (
             "get",
-            &[
+            [
                 ("wafv2:GetWebACLForResource", WEB_ACL),
                 ("wafv2:GetWebACL", WEB_ACL),
-                ("elasticloadbalancing:GetLoadBalancerWebACL", &balancer),
+                ("elasticloadbalancing:GetLoadBalancerWebACL", on),
             ],
         ),
         (
             "disassociate",
-            &[
-                ("wafv2:DisassociateWebACL", &balancer),
-                ("elasticloadbalancing:DeleteWebACLAssociation", &balancer),
-                ("elasticloadbalancing:SetWebAcl", &balancer),
+            [
+                ("wafv2:DisassociateWebACL", on),
+                ("elasticloadbalancing:DeleteWebACLAssociation", on),
+                ("elasticloadbalancing:SetWebAcl", on),
             ],
         ),
     ];
+    let allow = async |needs: &[(&str, &str)]| {
+        let nothing = [("s3:ListBucket", "*")];
+        let statements = needs.iter().chain(&nothing);
+        let statements: Vec<Value> = statements
+            .map(|(action, resource)| json!({ "Effect": "Allow", "Action": action, "Resource": resource }))
+            .collect();
+        let document = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+        let put = iam.put_role_policy().role_name("web").policy_name("uses").policy_document(document);
+        put.send().await.unwrap();
+    };
     for (call, needs) in needed {
-        let attempt = async || match call {
-            "associate" => {
-                let sent = waf.associate_web_acl().resource_arn(&balancer).web_acl_arn(WEB_ACL).send().await;
-                sent.map(drop).map_err(|error| error.message().unwrap_or_default().to_owned())
-            }
-            "get" => {
-                let sent = waf.get_web_acl_for_resource().resource_arn(&balancer).send().await;
-                sent.map(drop).map_err(|error| error.message().unwrap_or_default().to_owned())
-            }
-            _ => {
-                let sent = waf.disassociate_web_acl().resource_arn(&balancer).send().await;
-                sent.map(drop).map_err(|error| error.message().unwrap_or_default().to_owned())
-            }
-        };
-        // Each of them is missing until the next one is.
-        for (allowed, (missing, resource)) in needs.iter().enumerate() {
-            let statements: Vec<_> = needs[..allowed]
-                .iter()
-                .map(|(action, on)| json!({ "Effect": "Allow", "Action": action, "Resource": on }))
-                .collect();
-            let nothing = json!({ "Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*" });
-            let document = json!({ "Version": "2012-10-17", "Statement": [statements, vec![nothing]].concat() });
-            let put = iam.put_role_policy().role_name("web").policy_name("uses").policy_document(document.to_string());
-            put.send().await.unwrap();
-            let denied = attempt().await.unwrap_err();
+        // Each of them is missing once those before it are there.
+        for (at, (missing, resource)) in needs.into_iter().enumerate() {
+            allow(&needs[..at]).await;
+            let denied = attempt(&waf, call, on).await.unwrap_err();
             assert!(denied.contains(&format!("perform: {missing} on resource: {resource} ")), "{call}: {denied}");
         }
-        let all: Vec<_> =
-            needs.iter().map(|(action, on)| json!({ "Effect": "Allow", "Action": action, "Resource": on })).collect();
-        let document = json!({ "Version": "2012-10-17", "Statement": all });
-        let put = iam.put_role_policy().role_name("web").policy_name("uses").policy_document(document.to_string());
-        put.send().await.unwrap();
-        attempt().await.unwrap();
+        allow(&needs).await;
+        attempt(&waf, call, on).await.unwrap();
     }
     aws.stop().await;
+}
+
+/// Makes a call, and returns the message of its refusal.
+async fn attempt(waf: &Client, call: &str, balancer: &str) -> Result<(), String> {
+    match call {
+        "associate" => {
+            let sent = waf.associate_web_acl().resource_arn(balancer).web_acl_arn(WEB_ACL).send().await;
+            sent.map(drop).map_err(|error| error.message().unwrap_or_default().to_owned())
+        }
+        "get" => {
+            let sent = waf.get_web_acl_for_resource().resource_arn(balancer).send().await;
+            sent.map(drop).map_err(|error| error.message().unwrap_or_default().to_owned())
+        }
+        _ => {
+            let sent = waf.disassociate_web_acl().resource_arn(balancer).send().await;
+            sent.map(drop).map_err(|error| error.message().unwrap_or_default().to_owned())
+        }
+    }
 }
