@@ -314,7 +314,7 @@ const RESTORE: &[Right] = &[
     right("lambda:UpdateFunctionConfiguration", Functions),
 ];
 
-/// A roll-out of an earlier release (`kinds/auto_scaling_group.rs`).
+/// A roll-out of an earlier release (`kinds/auto_scaling_group/roll_out.rs`).
 const ROLL_OUT: &[Right] = &[
     right("autoscaling:CancelInstanceRefresh", Groups),
     right("autoscaling:DescribeScheduledActions", Any),
