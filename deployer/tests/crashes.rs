@@ -18,6 +18,9 @@ use testkit::proxy::{Calls, InjectedFault, parts};
 /// How often a point is tried if its call does not occur: the numbers of concurrent calls differ from run to run.
 const TRIES: usize = 5;
 
+/// How many calls of a run are reset: it survives all of them.
+const RESETS: usize = 8;
+
 /// Which of the mutating calls of a command are tried.
 #[derive(Clone, Copy)]
 enum Points {
@@ -53,24 +56,27 @@ struct Proof {
 /// Commands, each of which starts from the result of the previous one. The last one removes everything.
 type Life = [(Phase, Points)];
 
-/// Runs the commands of a life again and again, each disturbed at another of its calls. Each must then reach the state of
-/// an undisturbed run.
+/// Runs the commands of a life again and again, each disturbed at other ones of its calls. Each must then reach the state
+/// of an undisturbed run.
 async fn converges(scene: Scene, life: &Life, blow: Blow) {
     let mut proofs = watch(&scene, life).await;
     while proofs.iter().any(|proof| !proof.left.is_empty()) {
         for proof in &mut proofs {
             scene.begin(proof.phase).await;
-            match proof.left.pop_front() {
-                None => drop(scene.done(proof.phase).await),
-                Some((call, tries)) => {
-                    let met = blow.strike(&scene, proof.phase, &call).await;
-                    let after = format!("{} {call}", blow.name());
-                    scene.assert_settled(proof.phase, &proof.goal, &after).await;
-                    match met {
-                        true => proof.met += 1,
-                        false if tries + 1 < TRIES => proof.left.push_back((call, tries + 1)),
-                        false => panic!("{}: {call} of every undisturbed run did not occur", proof.phase.name()),
-                    }
+            let tried: Vec<(String, usize)> = proof.left.drain(..blow.at_once().min(proof.left.len())).collect();
+            if tried.is_empty() {
+                scene.done(proof.phase).await;
+                continue;
+            }
+            let calls: Vec<&str> = tried.iter().map(|(call, _)| &**call).collect();
+            let met = blow.strike(&scene, proof.phase, &calls).await;
+            let after = format!("{} {}", blow.name(), calls.join(", "));
+            scene.assert_settled(proof.phase, &proof.goal, &after).await;
+            for (call, tries) in tried {
+                match met.contains(&call) {
+                    true => proof.met += 1,
+                    false if tries + 1 < TRIES => proof.left.push_back((call, tries + 1)),
+                    false => panic!("{}: {call} of every undisturbed run did not occur", proof.phase.name()),
                 }
             }
         }
@@ -107,24 +113,35 @@ async fn watch(scene: &Scene, life: &Life) -> Vec<Proof> {
 }
 
 impl Blow {
-    /// Disturbs a command at a call, completes it, and returns whether the call was made.
-    async fn strike(self, scene: &Scene, phase: Phase, call: &str) -> bool {
+    /// At how many calls of one run it strikes.
+    fn at_once(self) -> usize {
+        match self {
+            Blow::Kill => 1,
+            Blow::Before | Blow::After => RESETS,
+        }
+    }
+
+    /// Disturbs a command at these calls, completes it, and returns those that were made.
+    async fn strike(self, scene: &Scene, phase: Phase, calls: &[&str]) -> Calls {
         // Shown when the test fails.
-        println!("{}: {} {call}", phase.name(), self.name());
+        println!("{}: {} {}", phase.name(), self.name(), calls.join(", "));
         let reset = match self {
             Blow::Kill => {
-                let met = scene.kill_at(phase, call).await;
-                if met {
-                    scene.done(phase).await;
+                let mut met = Calls::new();
+                for call in calls {
+                    if scene.kill_at(phase, call).await {
+                        scene.done(phase).await;
+                        met.insert((*call).to_owned());
+                    }
                 }
                 return met;
             }
             Blow::Before => InjectedFault::ResetBefore,
             Blow::After => InjectedFault::ResetAfter,
         };
-        scene.proxy.inject([call], reset, 1);
+        scene.proxy.inject(calls.iter().copied(), reset, 1);
         scene.done(phase).await;
-        scene.proxy.hit().contains(call)
+        scene.proxy.hit()
     }
 
     /// Its name in the table of docs/proofs.md.

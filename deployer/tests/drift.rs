@@ -216,7 +216,7 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
 /// The kinds that only a service with a domain has: tests/certificates.rs.
 const OF_DOMAINS: &[&str] = &["alias", "certificate", "validation_record"];
 
-/// The kinds that only a network of the stack's own has: tests/networks.rs.
+/// The kinds that only a network of the stack's own has: `tests/networks/`.
 const OF_NETWORKS: &[&str] = &["internet_gateway", "route_table", "subnet", "vpc"];
 
 /// The kinds that only a service without a load balancer has: tests/balancers.rs.

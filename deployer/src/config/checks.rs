@@ -1,24 +1,20 @@
 //! Rules across values: references, derived names, and AWS's limits.
 
 mod behind;
+mod failures;
+mod lab;
+mod references;
 mod web_acls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::behind::at_port;
 use super::{
-    Config, DIRECT_SUFFIX, Destination, Folder, Function, HTTPS_PORT, INTERNAL_SUFFIX, LAB_ROLE, LARGEST_COMMANDS,
-    LARGEST_DIRECT_ENVIRONMENT, LARGEST_ENVIRONMENT, Name, Place, Problem, Program, Reference, SIZES, Upload, Uses,
-    Variables, error::did_you_mean, verify::RUN,
+    Config, DIRECT_SUFFIX, Folder, HTTPS_PORT, INTERNAL_SUFFIX, LARGEST_COMMANDS, LARGEST_DIRECT_ENVIRONMENT,
+    LARGEST_ENVIRONMENT, Name, Place, Problem, Program, Uses, Variables, error::did_you_mean, verify::RUN,
 };
 
-/// The attributes that references can name, by section.
-pub const ATTRIBUTES: &[(&str, &[&str])] = &[
-    ("buckets", &["name", "arn", "region"]),
-    ("tables", &["name", "arn"]),
-    ("functions", &["name", "arn"]),
-    ("services", &["url", "host"]),
-];
+pub use lab::LAB_INSTANCES;
 
 /// Reports everything that is wrong between values that are valid by themselves.
 pub fn all(config: &Config) -> Vec<Problem> {
@@ -63,13 +59,6 @@ const WITHOUT_NAMESPACE: &[&str] = &["me-central-1", "me-south-1"];
 
 /// The end of names of buckets in the account's regional namespace (docs/aws.md §4.1).
 pub const ACCOUNT_REGIONAL: &str = "-an";
-
-/// The most instances in an AWS Academy account (docs/aws.md §3.4).
-pub const LAB_INSTANCES: u32 = 9;
-/// The largest disk there, in GB.
-const LAB_DISK_GB: u16 = 100;
-/// The only regions there.
-const LAB_REGIONS: &[&str] = &["us-east-1", "us-west-2"];
 
 struct Checks<'a> {
     config: &'a Config,
@@ -217,65 +206,6 @@ impl Checks<'_> {
         }
     }
 
-    /// Existing roles mean an AWS Academy account, which has limits of its own (docs/aws.md §3.4).
-    fn lab(&mut self) {
-        let Some(roles) = &self.config.roles else { return };
-        if roles.instance_profile.is_none() && !self.config.services.is_empty() {
-            let help = "services need one that exists, too: add `instance_profile: LabInstanceProfile`";
-            self.problem("roles", "`instance_profile` is missing in roles", help);
-        }
-        let mut instances = 0_u32;
-        for (entry, service) in &self.config.services {
-            instances += u32::from(service.instances.max);
-            if instances > LAB_INSTANCES {
-                let why = if self.config.is_lab { "in AWS Academy" } else { "with existing roles" };
-                let message = format!("up to {instances} instances, {why}");
-                let help = format!(
-                    "an account of AWS Academy terminates all instances beyond {LAB_INSTANCES}, and at 20 itself: use at most \
-                     {LAB_INSTANCES} in all services together"
-                );
-                self.problem(&format!("services.{entry}.instances.max"), message, help);
-            }
-        }
-        if self.config.is_lab || roles.existing == LAB_ROLE {
-            self.academy();
-        }
-    }
-
-    /// Only AWS Academy accounts have a `LabRole`.
-    fn academy(&mut self) {
-        if !LAB_REGIONS.contains(&self.config.region.as_str()) {
-            let help = format!("use {}", LAB_REGIONS.join(" or "));
-            self.problem("region", format!("AWS Academy does not allow {}", self.config.region), help);
-        }
-        for (entry, function) in &self.config.functions {
-            if function.concurrency.is_some_and(|reserved| reserved > 0) {
-                let help = "leave it out: Lambda runs at most 10 invocations at once there, and reserves none of them";
-                self.problem(
-                    &format!("functions.{entry}.concurrency"),
-                    "AWS Academy has no concurrency to reserve",
-                    help,
-                );
-            }
-        }
-        for (entry, service) in &self.config.services {
-            let name = service.instance_type.to_string();
-            let size = name.split_once('.').and_then(|(_, size)| SIZES.iter().position(|known| *known == size));
-            if size > SIZES.iter().position(|size| *size == "large") {
-                let path = format!("services.{entry}.instance_type");
-                self.problem(
-                    &path,
-                    format!("AWS Academy terminates instances like {name} at once"),
-                    "use sizes nano to large",
-                );
-            }
-            if service.disk_gb > LAB_DISK_GB {
-                let help = format!("use at most {LAB_DISK_GB}");
-                self.problem(&format!("services.{entry}.disk_gb"), "a larger disk than AWS Academy allows", help);
-            }
-        }
-    }
-
     fn triggers(&mut self) {
         for (entry, bucket) in &self.config.buckets {
             let Some(upload) = &bucket.on_upload else { continue };
@@ -335,65 +265,6 @@ impl Checks<'_> {
         }
     }
 
-    /// A destination is in the function's own region; of a bucket, only its name is known here.
-    fn destination(&mut self, path: &str, function: &Function) {
-        let path = format!("{path}.on_failure");
-        match &function.on_failure {
-            Some(Destination::Bucket(bucket)) if !self.config.buckets.contains_key(bucket) => {
-                self.unknown(&path, "entry of buckets", bucket.as_str(), keys(&self.config.buckets));
-            }
-            Some(Destination::Arn(arn)) => {
-                let (elsewhere, region) = (arn.split(':').nth(3).unwrap_or_default(), self.config.region.as_str());
-                if !elsewhere.is_empty() && elsewhere != region {
-                    let message = format!("a destination in {elsewhere}, and the stack is in {region}");
-                    self.problem(&path, message, "name a queue or topic of the function's region");
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// The record of a failed event is an upload like any other. If it triggers the function that has failed, directly
-    /// or by way of other functions, each failure makes another event, without end.
-    fn endless_failures(&mut self, path: &str, entry: &Name) {
-        let (mut way, mut buckets) = (vec![entry], Vec::new());
-        while let Some((bucket, next)) = way.last().and_then(|last| self.triggered_by_failures(last)) {
-            buckets.push(bucket);
-            if next == entry {
-                break;
-            }
-            // A circle that does not contain this function, and is reported at its own.
-            if way.contains(&next) {
-                return;
-            }
-            way.push(next);
-        }
-        // Each circle is reported once.
-        if buckets.len() < way.len() || way.iter().any(|other| *other < entry) {
-            return;
-        }
-        let names: Vec<String> = way.iter().chain([&entry]).map(ToString::to_string).collect();
-        let bucket = buckets[0];
-        let message = format!("records of failed events trigger functions without end: {}", names.join(" → "));
-        let help = format!(
-            "record them in another bucket, or give `buckets.{bucket}.on_upload` a `prefix` that keys below {FAILURES} do \
-             not have"
-        );
-        self.problem(&format!("{path}.on_failure"), message, help);
-    }
-
-    /// The bucket with the records of a function's failed events, and the function that they trigger.
-    fn triggered_by_failures(&self, entry: &Name) -> Option<(&Name, &Name)> {
-        let destination = self.config.functions.get(entry)?.on_failure.as_ref()?;
-        let (name, bucket) = self.config.buckets.iter().find(|(name, _)| match destination {
-            Destination::Bucket(bucket) => bucket == *name,
-            Destination::Arn(arn) => self.is_bucket(arn, name),
-        })?;
-        let upload = bucket.on_upload.as_ref()?;
-        let folder = format!("{FAILURES}{}-{entry}/", self.config.name);
-        admits_record(upload, &folder).then_some((name, &upload.function))
-    }
-
     /// Whether this is the ARN of a bucket of the stack. The account may not be known.
     fn is_bucket(&self, arn: &str, entry: &Name) -> bool {
         let (stack, region) = (&self.config.name, &self.config.region);
@@ -405,68 +276,6 @@ impl Checks<'_> {
             Some(own) => account == own,
             None => account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()),
         })
-    }
-
-    fn reference(&mut self, reference: &Reference) {
-        let Reference { section, entry, attribute, place } = reference;
-        let Some((_, attributes)) = ATTRIBUTES.iter().find(|(known, _)| known == section) else {
-            let known = ATTRIBUTES.iter().map(|(known, _)| (*known).to_owned()).collect();
-            return self.unknown_at(*place, "section", section, known);
-        };
-        let entries = self.declared(section);
-        if !entries.contains(entry) {
-            return self.unknown_at(*place, &format!("entry of {section}"), entry, entries);
-        }
-        if !attributes.contains(&attribute.as_str()) {
-            let known = attributes.iter().map(|known| (*known).to_owned()).collect();
-            self.unknown_at(*place, &format!("attribute of {section}"), attribute, known);
-        }
-    }
-
-    /// A function or service can only be created after those that its environment refers to.
-    fn cycles(&mut self) {
-        let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (node, variables) in self.config.variables() {
-            let named = variables.texts.values().flat_map(|text| text.references());
-            needs.insert(node, named.map(|named| format!("{}.{}", named.section, named.entry)).collect());
-        }
-        for (entry, service) in &self.config.services {
-            // `behind` reports one that is behind itself.
-            let front = service.behind.as_ref().filter(|behind| behind.service != *entry);
-            let front = front.map(|behind| format!("services.{}", behind.service));
-            needs.entry(format!("services.{entry}")).or_default().extend(front);
-        }
-        // Removes everything that can be created; what remains is in a cycle or depends on one.
-        loop {
-            let free: Vec<String> = needs
-                .iter()
-                .filter(|(_, needed)| needed.iter().all(|need| !needs.contains_key(need)))
-                .map(|(node, _)| node.clone())
-                .collect();
-            if free.is_empty() {
-                break;
-            }
-            free.iter().for_each(|node| drop(needs.remove(node)));
-        }
-        let Some(start) = needs.keys().next() else { return };
-        let mut way = vec![start.clone()];
-        let mut at = start;
-        while let Some(next) = needs[at].iter().find(|need| needs.contains_key(*need)) {
-            let seen = way.contains(next);
-            way.push(next.clone());
-            if seen {
-                break;
-            }
-            at = next;
-        }
-        let from = way.iter().position(|node| Some(node) == way.last()).unwrap_or_default();
-        let is_behind = |node: &String| self.config.places.contains_key(&format!("{node}.behind"));
-        let help = match way[from..].iter().any(is_behind) {
-            true => "remove one of these references; `behind` is one, too",
-            false => "remove one of these references",
-        };
-        let (way, path) = (way[from..].join(" → "), format!("{}.environment", way[from]));
-        self.problem(&path, format!("circular references: {way}"), help);
     }
 
     /// The entries of a section as the file names them, including invalid ones.
@@ -555,21 +364,6 @@ impl Checks<'_> {
     fn problem(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
         self.problems.push(Problem { place: self.place(path), message: message.into(), help: Some(help.into()) });
     }
-}
-
-/// The folder in a bucket for the records of failed events (docs/aws.md §7.5).
-const FAILURES: &str = "aws/lambda/async/";
-
-/// Whether the key of a record in this folder of a function triggers. It is `FOLDER/yyyy/mm/dd/TIME-UUID`.
-fn admits_record(upload: &Upload, folder: &str) -> bool {
-    let prefix = upload.prefix.as_deref().unwrap_or_default();
-    let suffix = upload.suffix.as_deref().unwrap_or_default();
-    let is_of_id = |(at, byte): (usize, u8)| match at {
-        12 | 17 | 22 | 27 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    };
-    let ends_alike = suffix.bytes().rev().take(36).enumerate().all(is_of_id);
-    (folder.starts_with(prefix) || prefix.starts_with(folder)) && ends_alike
 }
 
 fn keys<T>(entries: &BTreeMap<super::Name, T>) -> Vec<String> {

@@ -1,19 +1,24 @@
 //! S3 buckets: private, encrypted, owned by one account.
 
+mod access;
+mod cors;
+mod emptying;
+mod encryption;
+mod lifecycle;
+mod policy;
+
 use std::collections::BTreeSet;
 
 use aws_sdk_s3::{
     error::SdkError,
     types::{
-        BucketLocationConstraint, BucketNamespace, BucketVersioningStatus, CorsConfiguration,
-        CreateBucketConfiguration, ObjectOwnership, OwnershipControls, OwnershipControlsRule,
-        PublicAccessBlockConfiguration, ServerSideEncryption, Tag, Tagging, VersioningConfiguration,
+        BucketLocationConstraint, BucketNamespace, BucketVersioningStatus, CreateBucketConfiguration, ObjectOwnership,
+        ServerSideEncryption, Tag, Tagging, VersioningConfiguration,
     },
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::tags;
 use crate::{
@@ -24,15 +29,11 @@ use crate::{
     config::ACCOUNT_REGIONAL,
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
 };
-use lifecycle::Days;
-use policy::{Ours, PolicyBucket};
 
-mod emptying;
-mod encryption;
-mod lifecycle;
-mod policy;
-
+pub use cors::CorsRule;
 pub use lifecycle::ACCESS_LOGS;
+use lifecycle::Days;
+use policy::Ours;
 
 /// A bucket, identified by its name.
 #[derive(Debug, Clone)]
@@ -79,21 +80,6 @@ pub struct Settings {
     pub plain_http_denied: bool,
     /// Whether we refuse to delete it. S3 has no such setting, so it is stored as a tag.
     pub protected: bool,
-}
-
-/// A CORS rule.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CorsRule {
-    /// Origins, or `*`.
-    pub origins: Vec<String>,
-    /// HTTP methods.
-    pub methods: Vec<String>,
-    /// Allowed request headers.
-    pub headers: Vec<String>,
-    /// Response headers that pages may read.
-    pub expose: Vec<String>,
-    /// How long a browser may cache the answer to a preflight, in seconds.
-    pub max_age_s: Option<i32>,
 }
 
 /// The tag that marks a bucket as protected against deletion.
@@ -434,39 +420,6 @@ impl Bucket {
         Fault { message: format!("{why}: {}", fault.message), ..fault }
     }
 
-    async fn public_access_blocked(&self, aws: &Aws) -> Result<bool, Fault> {
-        let call = aws.s3.get_public_access_block().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        let answer = found(call.send().await)?;
-        let block = answer.as_ref().and_then(|answer| answer.public_access_block_configuration());
-        Ok(block.is_some_and(|block| {
-            let ways = [
-                block.block_public_acls(),
-                block.ignore_public_acls(),
-                block.block_public_policy(),
-                block.restrict_public_buckets(),
-            ];
-            ways.iter().all(|way| *way == Some(true))
-        }))
-    }
-
-    /// No configuration means the behaviour before object ownership existed: the uploader owns the object.
-    async fn ownership(&self, aws: &Aws) -> Result<String, Fault> {
-        let call = aws.s3.get_bucket_ownership_controls().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        let answer = found(call.send().await)?;
-        let rule = answer
-            .as_ref()
-            .and_then(|answer| answer.ownership_controls())
-            .and_then(|controls| controls.rules().first());
-        Ok(rule.map_or(&ObjectOwnership::ObjectWriter, |rule| rule.object_ownership()).to_string())
-    }
-
-    async fn cors(&self, aws: &Aws) -> Result<Vec<CorsRule>, Fault> {
-        let call = aws.s3.get_bucket_cors().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        let answer = found(call.send().await)?;
-        let rules = answer.as_ref().map(|answer| answer.cors_rules()).unwrap_or_default();
-        Ok(rules.iter().map(CorsRule::from_s3).collect())
-    }
-
     /// No status means that versions were never kept.
     async fn versioned(&self, aws: &Aws) -> Result<bool, Fault> {
         let call = aws.s3.get_bucket_versioning().bucket(&self.name).set_expected_bucket_owner(self.owner());
@@ -482,121 +435,6 @@ impl Bucket {
         let call = aws.s3.put_bucket_versioning().bucket(&self.name).set_expected_bucket_owner(self.owner());
         call.versioning_configuration(VersioningConfiguration::builder().status(status).build()).send().await?;
         Ok(())
-    }
-
-    async fn our_policy(&self, aws: &Aws) -> Result<Ours, Fault> {
-        let ours = self.policy(aws).await?.map(|there| policy::read(&there, self.policy_bucket(&self.arn(aws))));
-        let ours = ours.unwrap_or_default();
-        Ok(Ours { plain_http_denied: ours.plain_http_denied || self.is_plain_http_all_there_is(aws), ..ours })
-    }
-
-    fn wanted_policy(&self, aws: &Aws, want: &Settings) -> Ours {
-        let plain_http_denied = want.plain_http_denied && !self.is_plain_http_all_there_is(aws);
-        Ours { plain_http_denied, access_logs: want.access_logs.clone() }
-    }
-
-    fn policy_bucket<'a>(&'a self, bucket_arn: &'a str) -> PolicyBucket<'a> {
-        PolicyBucket { bucket_arn, account: &self.account }
-    }
-
-    /// Whether the cloud is an emulator reached over plain HTTP: there the policy would deny our own requests, so it is
-    /// left out. The local AWS acts as AWS's HTTPS endpoints.
-    fn is_plain_http_all_there_is(&self, aws: &Aws) -> bool {
-        self.account != LOCAL_ACCOUNT && aws.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"))
-    }
-
-    /// Returns its policy; `None` if there is none.
-    pub async fn policy(&self, aws: &Aws) -> Result<Option<Value>, Fault> {
-        let call = aws.s3.get_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        let answer = found(call.send().await)?;
-        // One that counted as absent would be replaced, with the statements of others.
-        let unreadable = |error: serde_json::Error| Fault::new("GetBucketPolicy", "Unreadable", error.to_string());
-        let policy = answer.and_then(|answer| answer.policy);
-        policy.map(|text| serde_json::from_str(&text).map_err(unreadable)).transpose()
-    }
-
-    /// A policy can only be replaced as a whole (docs/aws.md §4.3), so statements of others are written back.
-    async fn put_policy(&self, aws: &Aws, want: &Ours, there: Option<Value>) -> Result<(), Fault> {
-        match policy::with_ours(there, self.policy_bucket(&self.arn(aws)), want) {
-            Some(policy) => {
-                let call = aws.s3.put_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
-                call.policy(policy.to_string()).send().await?;
-                Ok(())
-            }
-            None => {
-                let call = aws.s3.delete_bucket_policy().bucket(&self.name).set_expected_bucket_owner(self.owner());
-                gone(call.send().await)
-            }
-        }
-    }
-
-    async fn block_public_access(&self, aws: &Aws, blocked: bool) -> Result<(), Fault> {
-        let block = PublicAccessBlockConfiguration::builder()
-            .block_public_acls(blocked)
-            .ignore_public_acls(blocked)
-            .block_public_policy(blocked)
-            .restrict_public_buckets(blocked)
-            .build();
-        let call = aws.s3.put_public_access_block().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        call.public_access_block_configuration(block).send().await?;
-        Ok(())
-    }
-
-    async fn put_ownership(&self, aws: &Aws, ownership: &str) -> Result<(), Fault> {
-        let rule = OwnershipControlsRule::builder()
-            .object_ownership(ObjectOwnership::from(ownership))
-            .build()
-            .expect("the ownership is given");
-        let controls = OwnershipControls::builder().rules(rule).build().expect("a rule is given");
-        let call = aws.s3.put_bucket_ownership_controls().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        call.ownership_controls(controls).send().await?;
-        Ok(())
-    }
-
-    async fn put_cors(&self, aws: &Aws, rules: &[CorsRule]) -> Result<(), Fault> {
-        if rules.is_empty() {
-            let call = aws.s3.delete_bucket_cors().bucket(&self.name).set_expected_bucket_owner(self.owner());
-            return gone(call.send().await);
-        }
-        let cors = CorsConfiguration::builder()
-            .set_cors_rules(Some(rules.iter().map(CorsRule::to_s3).collect()))
-            .build()
-            .expect("the rules are given");
-        let call = aws.s3.put_bucket_cors().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        call.cors_configuration(cors).send().await?;
-        Ok(())
-    }
-}
-
-impl CorsRule {
-    fn sorted(mut self) -> Self {
-        for list in [&mut self.origins, &mut self.methods, &mut self.headers, &mut self.expose] {
-            list.sort();
-        }
-        self
-    }
-
-    fn from_s3(rule: &aws_sdk_s3::types::CorsRule) -> CorsRule {
-        let rule = CorsRule {
-            origins: rule.allowed_origins().to_vec(),
-            methods: rule.allowed_methods().to_vec(),
-            headers: rule.allowed_headers().to_vec(),
-            expose: rule.expose_headers().to_vec(),
-            max_age_s: rule.max_age_seconds(),
-        };
-        rule.sorted()
-    }
-
-    fn to_s3(&self) -> aws_sdk_s3::types::CorsRule {
-        let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
-        aws_sdk_s3::types::CorsRule::builder()
-            .set_allowed_origins(Some(self.origins.clone()))
-            .set_allowed_methods(Some(self.methods.clone()))
-            .set_allowed_headers(some(&self.headers))
-            .set_expose_headers(some(&self.expose))
-            .set_max_age_seconds(self.max_age_s)
-            .build()
-            .expect("origins and methods are given")
     }
 }
 
@@ -647,19 +485,5 @@ mod tests {
     #[test]
     fn the_account_of_the_local_aws_is_known() {
         assert_eq!(LOCAL_ACCOUNT, local::ACCOUNT);
-    }
-
-    #[test]
-    fn the_order_within_a_cors_rule_is_no_difference() {
-        let rule = |methods: [&str; 2]| CorsRule {
-            origins: vec!["*".into()],
-            methods: methods.map(str::to_owned).into(),
-            headers: vec![],
-            expose: vec!["ETag".into()],
-            max_age_s: Some(3000),
-        };
-        assert_eq!(Settings::private(vec![rule(["PUT", "GET"])]), Settings::private(vec![rule(["GET", "PUT"])]));
-        let there = rule(["PUT", "GET"]).to_s3();
-        assert_eq!(vec![CorsRule::from_s3(&there)], Settings::private(vec![rule(["GET", "PUT"])]).cors);
     }
 }

@@ -1,30 +1,33 @@
 //! Lambda functions.
 
+mod beside;
+mod code;
+mod settling;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
-    time::{Duration, SystemTime},
 };
 
 use aws_sdk_lambda::{
-    operation::get_function_event_invoke_config::GetFunctionEventInvokeConfigOutput,
     primitives::Blob,
     types::{
-        Architecture, DestinationConfig, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus,
-        LoggingConfig, OnFailure, Runtime, State, TracingConfig, TracingMode,
+        Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, LoggingConfig, Runtime,
+        State, TracingConfig, TracingMode,
     },
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
 
 use super::{origin::Origin, tags::bounded};
 use crate::{
-    cloud::aws::{Aws, download, found, gone, items},
+    cloud::aws::{Aws, found, gone, items},
     config::{REFERENCES, is_secret},
-    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, Retry, STACK_TAG, Tagged, Tags},
+    engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tagged, Tags},
 };
+
+use beside::Beside;
+use settling::{believed, settling};
 
 /// A function, identified by its name.
 #[derive(Debug, Clone)]
@@ -266,32 +269,6 @@ impl Function {
         gone(call.send().await)
     }
 
-    /// Downloads the code of one of its published versions, as settings can carry it.
-    ///
-    /// Errors: the downloaded code has another SHA-256.
-    pub async fn code_of(&self, aws: &Aws, number: i64, sha256: &str) -> Result<Arc<[u8]>, Fault> {
-        self.code_at(aws, Some(number), sha256).await
-    }
-
-    /// Downloads its present code.
-    ///
-    /// Errors: what was downloaded is not the code with this SHA-256.
-    pub async fn code(&self, aws: &Aws, sha256: &str) -> Result<Arc<[u8]>, Fault> {
-        self.code_at(aws, None, sha256).await
-    }
-
-    async fn code_at(&self, aws: &Aws, version: Option<i64>, sha256: &str) -> Result<Arc<[u8]>, Fault> {
-        let version = version.map(|number| number.to_string());
-        let call = aws.lambda.get_function().function_name(&self.name).set_qualifier(version.clone());
-        let location = call.send().await?.code.and_then(|code| code.location).unwrap_or_default();
-        let zip = download(aws, &location).await?;
-        let which = version.map(|number| format!(" of version {number}")).unwrap_or_default();
-        match STANDARD.encode(Sha256::digest(&zip)) == sha256 {
-            true => Ok(zip.into()),
-            false => Err(Fault::new("GetFunction", "OtherCode", format!("the code{which} is not as it was"))),
-        }
-    }
-
     /// Publishes the present code and configuration. AWS returns the last version if nothing has changed since.
     async fn publish(&self, aws: &Aws) -> Result<(), Fault> {
         let description = self.origin.describe(PUBLISHED);
@@ -337,57 +314,6 @@ impl Function {
         }
     }
 
-    /// Reads what is not part of a version, and not in the answer of `GetFunction`.
-    pub async fn beside(&self, aws: &Aws) -> Result<Beside, Fault> {
-        let config = self.event_config(aws).await?;
-        let on_failure = config.and_then(|config| config.destination_config?.on_failure?.destination);
-        Ok(Beside { concurrency: None, on_failure: on_failure.filter(|arn| !arn.is_empty()) })
-    }
-
-    /// Reads what is configured for its events.
-    pub async fn event_config(&self, aws: &Aws) -> Result<Option<GetFunctionEventInvokeConfigOutput>, Fault> {
-        found(aws.lambda.get_function_event_invoke_config().function_name(&self.name).send().await)
-    }
-
-    /// Settings for events that others have made, such as the number of retries, are kept.
-    async fn record_failures(&self, aws: &Aws, arn: Option<&str>) -> Result<(), Fault> {
-        let there = self.event_config(aws).await?;
-        let is_ours = |there: &GetFunctionEventInvokeConfigOutput| {
-            let success = there.destination_config().and_then(|config| config.on_success()?.destination());
-            let numbers = (there.maximum_retry_attempts(), there.maximum_event_age_in_seconds());
-            numbers == (None, None) && success.is_none_or(str::is_empty)
-        };
-        let destination = OnFailure::builder().set_destination(arn.map(str::to_owned)).build();
-        match (arn, there) {
-            (None, None) => Ok(()),
-            (None, Some(there)) if is_ours(&there) => {
-                gone(aws.lambda.delete_function_event_invoke_config().function_name(&self.name).send().await)
-            }
-            (Some(_), None) => {
-                let call = aws.lambda.put_function_event_invoke_config().function_name(&self.name);
-                let config = DestinationConfig::builder().on_failure(destination).build();
-                call.destination_config(config).send().await?;
-                Ok(())
-            }
-            (_, Some(there)) => {
-                let call = aws.lambda.update_function_event_invoke_config().function_name(&self.name);
-                let success = there.destination_config.and_then(|config| config.on_success);
-                let config = DestinationConfig::builder().set_on_success(success).on_failure(destination).build();
-                call.destination_config(config).send().await?;
-                Ok(())
-            }
-        }
-    }
-
-    async fn reserve(&self, aws: &Aws, concurrency: Option<i32>) -> Result<(), Fault> {
-        let Some(number) = concurrency else {
-            return gone(aws.lambda.delete_function_concurrency().function_name(&self.name).send().await);
-        };
-        let call = aws.lambda.put_function_concurrency().function_name(&self.name);
-        call.reserved_concurrent_executions(number).send().await?;
-        Ok(())
-    }
-
     async fn configure(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
         aws.lambda
             .update_function_configuration()
@@ -406,64 +332,12 @@ impl Function {
             .await?;
         Ok(())
     }
-
-    /// The architecture changes together with its program.
-    async fn send_code(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
-        aws.lambda
-            .update_function_code()
-            .function_name(&self.name)
-            .zip_file(want.blob())
-            .architectures(Architecture::from(want.architecture.as_str()))
-            .customize()
-            .config_override(want.patient(aws))
-            .send()
-            .await?;
-        Ok(())
-    }
-}
-
-/// A role that exists for this long is visible everywhere: if Lambda still cannot assume it, the error is permanent
-/// (docs/aws.md §2.3).
-const KNOWN_AFTER: Duration = Duration::from_secs(600);
-
-/// "Cannot be assumed" means "not yet" only for a new role.
-async fn believed(aws: &Aws, role: &str, fault: Fault) -> Fault {
-    if !fault.message.contains("cannot be assumed") {
-        return fault;
-    }
-    let name = role.rsplit('/').next().unwrap_or(role);
-    // Without permission to read the role's age, wait: it only costs time.
-    let made = aws.iam.get_role().role_name(name).send().await.ok().and_then(|answer| answer.role);
-    let made = made.and_then(|role| SystemTime::try_from(*role.create_date()).ok());
-    match made.and_then(|made| made.elapsed().ok()) {
-        Some(age) if age > KNOWN_AFTER => Fault { retry: Retry::Never, ..fault },
-        _ => fault,
-    }
 }
 
 /// Lists the tags of the function with this ARN; `None` if it does not exist.
 async fn tags(aws: &Aws, arn: &str) -> Result<Option<Tags>, Fault> {
     let answer = found(aws.lambda.list_tags().resource(arn).send().await)?;
     Ok(answer.map(|answer| answer.tags.unwrap_or_default().into_iter().collect()))
-}
-
-/// The update in progress, if there is one.
-fn settling(function: &FunctionConfiguration) -> Option<String> {
-    match (function.state(), function.last_update_status()) {
-        (Some(state @ (State::Pending | State::Deleting | State::Deactivating)), _) => {
-            Some(state.as_str().to_lowercase())
-        }
-        (Some(State::Failed), _) => None,
-        (_, Some(LastUpdateStatus::InProgress)) => Some("updating".into()),
-        _ => None,
-    }
-}
-
-/// The settings of a function that its versions do not include.
-#[derive(Debug, Clone, Default)]
-pub struct Beside {
-    concurrency: Option<i32>,
-    on_failure: Option<String>,
 }
 
 /// A function as `GetFunction` returns it.
@@ -475,13 +349,6 @@ pub struct Described {
     pub owner: Owner,
     /// Its reserved concurrency.
     pub concurrency: Option<i32>,
-}
-
-impl Beside {
-    /// The same, with this reserved concurrency.
-    pub fn reserving(self, concurrency: Option<i32>) -> Beside {
-        Beside { concurrency, ..self }
-    }
 }
 
 impl Settings {
@@ -566,16 +433,6 @@ mod tests {
         let read = function().settings(&FunctionConfiguration::builder().build());
         assert_eq!(read.architecture, "x86_64");
         assert_eq!(read.log_group, "/aws/lambda/p-labeler");
-    }
-
-    #[test]
-    fn a_function_settles_while_aws_works_on_it() {
-        let at = |state, update| FunctionConfiguration::builder().state(state).last_update_status(update).build();
-        let settling = |state, update| settling(&at(state, update));
-        assert_eq!(settling(State::Pending, LastUpdateStatus::Successful).as_deref(), Some("pending"));
-        assert_eq!(settling(State::Active, LastUpdateStatus::InProgress).as_deref(), Some("updating"));
-        assert_eq!(settling(State::Inactive, LastUpdateStatus::Successful), None);
-        assert_eq!(settling(State::Failed, LastUpdateStatus::InProgress), None);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! DynamoDB tables.
 
 mod schema;
+mod settling;
+mod time_to_live;
 
 use std::{
     collections::BTreeMap,
@@ -8,9 +10,9 @@ use std::{
 };
 
 use aws_sdk_dynamodb::types::{
-    BillingMode, DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, IndexStatus, KeyType,
-    PointInTimeRecoverySpecification, PointInTimeRecoveryStatus, Select, SseSpecification, SseStatus, SseType,
-    StreamSpecification, StreamViewType, TableDescription, TableStatus, Tag, TimeToLiveSpecification, TimeToLiveStatus,
+    BillingMode, DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, KeyType,
+    PointInTimeRecoverySpecification, PointInTimeRecoveryStatus, Select, SseSpecification, SseType,
+    StreamSpecification, StreamViewType, TableDescription, TableStatus, Tag, TimeToLiveStatus,
 };
 use serde::Serialize;
 
@@ -21,6 +23,8 @@ use crate::{
     cloud::aws::{Aws, Progress, found, gone, items},
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
 };
+
+use settling::{key_of, settling};
 
 /// A table, identified by its name.
 #[derive(Debug, Clone)]
@@ -247,33 +251,6 @@ impl Table {
         Ok(status == Some(&PointInTimeRecoveryStatus::Enabled))
     }
 
-    /// The attribute that ends rows. A change that is still being processed counts as made: that takes up to an hour
-    /// (docs/aws.md §5.2).
-    async fn time_to_live(&self, aws: &Aws) -> Result<Option<String>, Fault> {
-        let answer = found(aws.dynamodb.describe_time_to_live().table_name(&self.name).send().await)?;
-        let expiry = answer.and_then(|answer| answer.time_to_live_description);
-        Ok(expiry.filter(|expiry| is_enabled(expiry.time_to_live_status())).and_then(|expiry| expiry.attribute_name))
-    }
-
-    /// Switches the deletion of expired rows on or off; another attribute takes both, an hour apart.
-    async fn set_time_to_live(&self, aws: &Aws, want: Option<&str>, have: Option<&str>) -> Result<(), Fault> {
-        let (attribute, enabled) = have.map_or((want.unwrap_or_default(), true), |attribute| (attribute, false));
-        let expiry = TimeToLiveSpecification::builder().attribute_name(attribute).enabled(enabled);
-        let expiry = expiry.build().expect("attribute and switch are given");
-        let call = aws.dynamodb.update_time_to_live().table_name(&self.name).time_to_live_specification(expiry);
-        call.send().await.map_err(Fault::from).map_err(|fault| {
-            match fault.message.contains(CHANGED_WITHIN_THE_HOUR) {
-                true => Fault::new(
-                    "UpdateTimeToLive",
-                    "TooEarly",
-                    "DynamoDB allows one change of `time_to_live` an hour: run `up` again in an hour",
-                ),
-                false => fault,
-            }
-        })?;
-        Ok(())
-    }
-
     async fn set_recovery(&self, aws: &Aws, enabled: bool) -> Result<(), Fault> {
         let recovery = PointInTimeRecoverySpecification::builder()
             .point_in_time_recovery_enabled(enabled)
@@ -306,9 +283,6 @@ impl Settings {
         self.indexes.get(name) != Some(index)
     }
 }
-
-/// DynamoDB's words for a second change of the time to live within an hour.
-const CHANGED_WITHIN_THE_HOUR: &str = "modified multiple times within a fixed interval";
 
 fn is_enabled(status: Option<&TimeToLiveStatus>) -> bool {
     matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling))
@@ -353,38 +327,6 @@ async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
     }
 }
 
-/// Returns the operation in progress, if there is one. Errors: a final state in which the table cannot be used.
-fn settling(table: &TableDescription) -> Result<Option<String>, Fault> {
-    match table.table_status() {
-        None | Some(TableStatus::Active) => Ok(busy_index(table).or_else(|| changing_key(table))),
-        Some(
-            status @ (TableStatus::Creating | TableStatus::Updating | TableStatus::Deleting | TableStatus::Archiving),
-        ) => Ok(Some(status.as_str().to_lowercase())),
-        Some(status) => Err(Fault::new("DescribeTable", status.as_str(), "the table cannot be used in this state")),
-    }
-}
-
-/// An index is built while the table is `ACTIVE` again (docs/aws.md §5.2).
-fn busy_index(table: &TableDescription) -> Option<String> {
-    let status = |status: &IndexStatus| (*status != IndexStatus::Active).then(|| status.as_str().to_lowercase());
-    let mut indexes = table.global_secondary_indexes().iter();
-    indexes.find_map(|it| Some(format!("{} index {}", status(it.index_status()?)?, it.index_name()?)))
-}
-
-/// The encryption of a table changes while the table is `ACTIVE` (docs/aws.md §5.2).
-fn changing_key(table: &TableDescription) -> Option<String> {
-    let status = table.sse_description()?.status()?;
-    let changes = matches!(status, SseStatus::Enabling | SseStatus::Disabling | SseStatus::Updating);
-    changes.then(|| format!("{} encryption", status.as_str().to_lowercase()))
-}
-
-/// The key of a table that is encrypted with one of KMS.
-fn key_of(table: &TableDescription) -> Option<String> {
-    let encryption = table.sse_description()?;
-    let is_kms = encryption.sse_type() == Some(&SseType::Kms) && encryption.status() != Some(&SseStatus::Disabled);
-    encryption.kms_master_key_arn().filter(|_| is_kms).map(str::to_owned)
-}
-
 fn is_young(table: &TableDescription) -> bool {
     table
         .creation_date_time()
@@ -418,6 +360,8 @@ fn tag_list(tags: &Tags) -> Vec<Tag> {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::types::{IndexStatus, SseStatus};
+
     use super::*;
 
     fn index(partition_key: &str, sort_key: Option<&str>, include: Option<&[&str]>) -> Index {

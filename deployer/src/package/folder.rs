@@ -1,10 +1,13 @@
 //! The archive of a folder with a program in any language.
 
+mod error;
+mod left_out;
+mod link;
+
 use std::{
-    collections::VecDeque,
-    fs::{Metadata, symlink_metadata},
-    io::{self, Write as _},
-    path::{Component, Path, PathBuf},
+    fs::symlink_metadata,
+    io::Write as _,
+    path::{Path, PathBuf},
 };
 
 use flate2::{Compression, GzBuilder};
@@ -15,55 +18,16 @@ use crate::machine::{
     platform::{is_executable, kind},
 };
 
+pub use error::FolderError;
+use error::io_error;
+use left_out::{is_left_out, is_private_key};
+use link::leads_out;
+
 /// The most files of a folder.
 pub const MOST_FILES: usize = 20_000;
 
 /// The most bytes of its files: the archive is held in memory.
 pub const MOST_BYTES: u64 = 256 << 20;
-
-/// Files that are never packed: those of other tools, those of this machine, and those with secrets. `.gitignore` is
-/// not read: it often lists build output, which has to be deployed.
-const LEFT_OUT: &[&str] = &[
-    ".aws",
-    ".deployer",
-    ".DS_Store",
-    ".env",
-    ".git",
-    ".hg",
-    ".mypy_cache",
-    ".netrc",
-    ".nox",
-    ".npmrc",
-    ".pytest_cache",
-    ".ruff_cache",
-    ".ssh",
-    ".svn",
-    ".terraform",
-    ".tox",
-    "__pycache__",
-];
-
-/// The beginning of files with secrets, such as `.env.production`, and the one that has none.
-const SECRETS: &str = ".env.";
-const EXAMPLE: &str = ".env.example";
-
-/// A part of the names of Terraform's states, which contain secrets, and the end of the names of its variables.
-const STATE: &str = ".tfstate";
-const VARIABLES: &str = ".tfvars";
-
-/// The ends of the names of files that may be private keys.
-const KEYS: &[&str] = &[".key", ".pem"];
-
-/// The folder that is not packed if a command installs it from the manifest beside it: packages of Node.js may contain
-/// programs for another system.
-const INSTALLED: &str = "node_modules";
-const MANIFEST: &str = "package.json";
-
-/// The programs that install the packages of Node.js.
-const INSTALLERS: &[&str] = &["bun", "npm", "pnpm", "yarn"];
-
-/// The file that marks a virtual environment of Python, which holds paths of this machine.
-const ENVIRONMENT: &str = "pyvenv.cfg";
 
 /// The usual name of a description, which does not belong to the program even if another one is used.
 const DESCRIPTION: &str = "stack.yaml";
@@ -77,109 +41,8 @@ pub struct Packing<'a> {
     pub setup: Option<&'a str>,
 }
 
-impl Packing<'_> {
-    /// Whether `setup` installs packages of Node.js.
-    fn installs_packages(&self) -> bool {
-        let mut words = self.setup.unwrap_or_default().split(|c: char| !c.is_ascii_alphanumeric());
-        words.any(|word| INSTALLERS.contains(&word))
-    }
-}
-
 /// The time of every entry, 1980: the times of files say nothing about the program.
 const TIME: u64 = 315_532_800;
-
-/// Why a folder cannot be packed.
-#[derive(Debug, thiserror::Error)]
-pub enum FolderError {
-    /// A file or folder could not be read.
-    #[error("failed to read {}", .path.display())]
-    Io {
-        /// Its path.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// A file could not be read.
-    #[error(transparent)]
-    File(FileError),
-    /// It is not a folder.
-    #[error("{} is {kind}, not a folder", .path.display())]
-    NotAFolder {
-        /// Its path.
-        path: PathBuf,
-        /// Its kind, with the article.
-        kind: &'static str,
-    },
-    /// Nothing is left to pack.
-    #[error("{} has no files to deploy", .0.display())]
-    Empty(PathBuf),
-    /// Something other than a file, a folder or a link.
-    #[error("{} is {kind}: only files, folders and links can be deployed", .path.display())]
-    Special {
-        /// Its path.
-        path: PathBuf,
-        /// Its kind, with the article.
-        kind: &'static str,
-    },
-    /// A link that leads out of the folder.
-    #[error("{} is a link to {}, outside of the folder", .path.display(), .target.display())]
-    LeadsOut {
-        /// Its path.
-        path: PathBuf,
-        /// Its target.
-        target: PathBuf,
-    },
-    /// A name that not every system can have.
-    #[error("{path:?} is not UTF-8 text, or has control characters")]
-    Name {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A private key.
-    #[error("{} is a private key, which everyone who may read the deployed program could read", .0.display())]
-    PrivateKey(PathBuf),
-    /// Too many files.
-    #[error("{} has more than {MOST_FILES} files", .0.display())]
-    TooMany(PathBuf),
-    /// Too many bytes.
-    #[error("{} has more than {} MiB of files", .0.display(), MOST_BYTES >> 20)]
-    TooLarge(PathBuf),
-    /// It exceeds a limit of Lambda.
-    #[error("{} is too large for a function: more than {} MiB {how}", .path.display(), .most >> 20)]
-    TooLargeForFunction {
-        /// The folder.
-        path: PathBuf,
-        /// `in a zip` or `unpacked`.
-        how: &'static str,
-        /// The limit in bytes.
-        most: u64,
-    },
-}
-
-impl FolderError {
-    /// The remedy.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Io { .. } | Self::NotAFolder { .. } => {
-                "correct the path of the folder: it begins at the folder of stack.yaml"
-            }
-            Self::File(_) => "make it readable, or move it out of the folder",
-            Self::Empty(_) => "name the folder that holds the program",
-            Self::Special { .. } => "remove it, or move it out of the folder",
-            Self::LeadsOut { .. } => "copy the file into the folder, or make it a relative link within the folder",
-            Self::Name { .. } => "rename it",
-            Self::PrivateKey(_) => {
-                "move it out of the folder, keep it with `deployer secret set`, and name it in `environment`"
-            }
-            Self::TooLargeForFunction { .. } => {
-                "keep data in a bucket, and leave out packages that the runtime has, such as boto3 and @aws-sdk"
-            }
-            Self::TooMany(_) | Self::TooLarge(_) => {
-                "keep data in a bucket, and install packages of Node.js with `setup: npm ci`: then node_modules is left out"
-            }
-        }
-    }
-}
 
 /// Packs a folder as `tar.gz`.
 ///
@@ -294,68 +157,6 @@ fn entries(folder: &Path, packing: Packing<'_>) -> Result<Vec<Entry>, FolderErro
         }
     }
     Ok(entries)
-}
-
-fn is_left_out(path: &Path, name: &str, metadata: &Metadata, packing: Packing<'_>) -> bool {
-    LEFT_OUT.contains(&name)
-        || (name.starts_with(SECRETS) && name != EXAMPLE)
-        || (metadata.is_file() && (name.contains(STATE) || name.ends_with(VARIABLES)))
-        || (metadata.is_file() && name.ends_with(".pyc"))
-        || (name == INSTALLED && path.with_file_name(MANIFEST).is_file() && packing.installs_packages())
-        || (packing.description.file_name().is_some_and(|own| own == name) && is_same(path, packing.description))
-        || (metadata.is_dir() && path.join(ENVIRONMENT).is_file())
-}
-
-/// Whether two paths lead to the same file.
-fn is_same(path: &Path, other: &Path) -> bool {
-    matches!((path.canonicalize(), other.canonicalize()), (Ok(path), Ok(other)) if path == other)
-}
-
-/// Whether a file has the name and the header of a private key. Certificates may be in the same file.
-fn is_private_key(name: &str, bytes: &[u8]) -> bool {
-    let name = name.to_ascii_lowercase();
-    let is_header =
-        |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"PRIVATE KEY-----");
-    KEYS.iter().any(|end| name.ends_with(end)) && bytes.split(|byte| *byte == b'\n').any(is_header)
-}
-
-/// The most links on the way to a file, as on Linux (path_resolution(7)).
-const MOST_LINKS: usize = 40;
-
-/// Whether the link of this name leads out of the folder, directly or by way of other links. A link to nothing may exist
-/// on the instance.
-fn leads_out(folder: &Path, name: &str, target: &Path) -> bool {
-    let (mut at, mut links) = (PathBuf::from(name), 0);
-    at.pop();
-    let own = |part: Component<'_>| PathBuf::from(part.as_os_str());
-    let mut ahead: VecDeque<PathBuf> = target.components().map(own).collect();
-    while let Some(part) = ahead.pop_front() {
-        match part.components().next() {
-            None | Some(Component::CurDir) => (),
-            Some(Component::RootDir | Component::Prefix(_)) => return true,
-            Some(Component::ParentDir) => {
-                if !at.pop() {
-                    return true;
-                }
-            }
-            Some(Component::Normal(_)) => {
-                at.push(&part);
-                if let Ok(next) = std::fs::read_link(folder.join(&at)) {
-                    at.pop();
-                    links += 1;
-                    if links > MOST_LINKS {
-                        return false;
-                    }
-                    next.components().rev().for_each(|part| ahead.push_front(own(part)));
-                }
-            }
-        }
-    }
-    false
-}
-
-fn io_error(path: &Path, source: io::Error) -> FolderError {
-    FolderError::Io { path: path.into(), source }
 }
 
 #[cfg(all(test, unix))]

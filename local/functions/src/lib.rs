@@ -1,6 +1,7 @@
 //! Runs functions: their processes are started on demand, kept warm, and ended when idle.
 
 mod code;
+mod delivery;
 mod destination;
 mod environment;
 mod events;
@@ -9,6 +10,7 @@ pub mod lambda;
 mod managed;
 mod measures;
 mod memory;
+mod pool;
 mod registry;
 pub mod runtime_api;
 mod states;
@@ -16,25 +18,23 @@ mod version;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use destination::{Condition, End};
 use environment::Environment;
 use identity::credentials::{Access, Issued, session_arn, session_id};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Need};
 use kit::answer::Refusal;
 use kit::metrics::Metrics;
-use kit::speed::Speed;
 use kit::warden::Warden;
 use lambda::CodeObjects;
 use logs::Logs;
@@ -46,27 +46,10 @@ pub use function::{Function, OnEvent, parameter};
 pub use registry::Registry;
 pub use version::Version;
 
-/// How many invocations run at once here of a function with reserved concurrency, and of all others together: as in a new
-/// account (docs/aws.md §3.4), however many the account may have.
-const CONCURRENCY: usize = 10;
-/// How long to keep an idle process.
-const IDLE: Duration = Duration::from_secs(300);
-/// How often to look for idle processes.
-const LOOK: Duration = Duration::from_secs(15);
+use pool::{CONCURRENCY, Pool, end_all};
+
 /// The lifetime of a process's credentials. The process is replaced after half of it.
 const CREDENTIALS: time::Duration = time::Duration::hours(12);
-/// The delay before the first retry of an event on AWS, in seconds. Each further delay is twice as long.
-const RETRY_S: u64 = 60;
-/// The minimum delay here, which gives a retry a chance if something did not exist yet.
-const LEAST_RETRY: Duration = Duration::from_secs(1);
-/// The longest delay on AWS before the next attempt at a throttled event, in seconds. The first is 1 s, and each further
-/// one twice as long.
-const LONGEST_THROTTLED_S: u64 = 5 * 60;
-/// The minimum delay here.
-const LEAST_THROTTLED: Duration = Duration::from_millis(50);
-
-/// The default maximum age of an event (docs/aws.md §7.5).
-const OLDEST_EVENT: Duration = Duration::from_secs(6 * 3600);
 
 /// The result of an invocation.
 #[derive(Debug)]
@@ -103,16 +86,6 @@ pub struct Functions {
     /// The account's concurrency, for functions without reserved concurrency.
     places: Arc<Semaphore>,
     tasks: TaskTracker,
-}
-
-/// The processes of one function. An update of the function retires them.
-struct Pool {
-    idle: Mutex<Vec<Environment>>,
-    /// The account's concurrency, or the function's reserved one.
-    places: Arc<Semaphore>,
-    retired: CancellationToken,
-    /// The number of processes running an invocation.
-    working: AtomicUsize,
 }
 
 impl Functions {
@@ -296,61 +269,6 @@ impl Functions {
         self.tasks.wait().await;
     }
 
-    /// Returns when the event has succeeded or has failed for good: after too many failures, when too old, or when the
-    /// function no longer exists.
-    async fn deliver(self: &Arc<Self>, event: &Event) {
-        tokio::time::sleep(event.wait()).await;
-        let (mut failures, mut throttles) = (0, 0);
-        // The function may have changed since the last attempt.
-        while let Some(function) = self.registry.answering(&event.function) {
-            let on_event = function.on_event.as_ref();
-            let retries = on_event.and_then(|on_event| on_event.retries).unwrap_or(2);
-            let oldest = on_event.and_then(|on_event| on_event.age_s).map_or(OLDEST_EVENT, Duration::from_secs);
-            let pool = self.pool(&function);
-            let end = |condition, outcome| End { event, attempts: failures, condition, outcome };
-            // It would never run: Lambda gives it up at once if there is a destination.
-            if function.reserved == Some(0) && function.on_failure().is_some() {
-                return self.give_up(&function, end(Condition::NoConcurrency, None)).await;
-            }
-            let left = oldest.saturating_sub(event.age());
-            if left.is_zero() {
-                tracing::warn!(function = function.name, "an event was dropped: it has waited for too long");
-                return self.give_up(&function, end(Condition::TooOld, None)).await;
-            }
-            let Ok(place) = pool.places.try_acquire() else {
-                self.measure(&function, Measure::Throttles);
-                tokio::time::sleep(throttled_pause(throttles, self.registry.speed()).min(left)).await;
-                throttles += 1;
-                continue;
-            };
-            throttles = 0;
-            let age_ms = event.age().as_secs_f64() * 1000.0;
-            Measure::AsyncEventAge.add(&self.site.metrics, &function.name, age_ms, self.registry.speed());
-            let outcome = self.run(&pool, &function, event.payload.clone(), None).await;
-            // Others may run while this one waits for its next attempt.
-            drop(place);
-            if !outcome.failed {
-                return;
-            }
-            let error = String::from_utf8_lossy(&outcome.payload);
-            tracing::warn!(function = function.name, failures, retries, %error, "an event failed");
-            let Some(pause) = pause_after(failures, retries, self.registry.speed()) else {
-                let end = End { event, attempts: failures + 1, condition: Condition::Retried, outcome: Some(&outcome) };
-                return self.give_up(&function, end).await;
-            };
-            tokio::time::sleep(pause).await;
-            failures += 1;
-        }
-    }
-
-    /// Drops an event, which is recorded in the function's destination, if it has one.
-    async fn give_up(&self, function: &Function, end: End<'_>) {
-        self.measure(function, Measure::AsyncEventsDropped);
-        if !self.site.record(function, end).await {
-            self.measure(function, Measure::DestinationDeliveryFailures);
-        }
-    }
-
     /// Counts one.
     fn measure(&self, function: &Function, measure: Measure) {
         measure.add(&self.site.metrics, &function.name, 1.0, self.registry.speed());
@@ -433,73 +351,12 @@ impl Functions {
         let payload = json!({ "errorType": "Runtime.InvalidEntrypoint", "errorMessage": error });
         Outcome { payload: Bytes::from(payload.to_string()), failed: true, tail: lines.join("\n") + "\n" }
     }
-
-    fn pool(&self, function: &Function) -> Arc<Pool> {
-        let new = || {
-            let own = |reserved: usize| Arc::new(Semaphore::new(reserved.min(CONCURRENCY)));
-            Arc::new(Pool {
-                idle: Mutex::new(Vec::new()),
-                places: function.reserved.map_or_else(|| self.places.clone(), own),
-                retired: self.site.stop.child_token(),
-                working: AtomicUsize::new(0),
-            })
-        };
-        self.pools().entry(function.name.clone()).or_insert_with(new).clone()
-    }
-
-    async fn end_idle(self: Arc<Self>) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => (),
-                () = self.site.stop.cancelled() => return,
-            }
-            let pools: Vec<Arc<Pool>> = self.pools().values().cloned().collect();
-            for pool in pools {
-                let idle: Vec<Environment> = {
-                    let mut all = pool.idle();
-                    all.extract_if(.., |one| !one.lives() || one.idle_since.elapsed() > IDLE).collect()
-                };
-                end_all(idle).await;
-            }
-        }
-    }
-
-    fn pools(&self) -> MutexGuard<'_, HashMap<String, Arc<Pool>>> {
-        self.pools.lock()
-    }
-}
-
-/// Returns the pause before the next attempt at an event that failed once more after `failures` failures; `None` if
-/// there is none. The number of retries may have been lowered below that of the failures.
-fn pause_after(failures: u64, retries: u64, speed: Speed) -> Option<Duration> {
-    (failures < retries).then(|| speed.takes(RETRY_S).max(LEAST_RETRY) * 2_u32.pow(failures as u32))
-}
-
-/// Returns the pause before the next attempt at an event that has been throttled once more after `throttles` times.
-fn throttled_pause(throttles: u32, speed: Speed) -> Duration {
-    let seconds = 2_u64.saturating_pow(throttles).min(LONGEST_THROTTLED_S);
-    speed.takes(seconds).max(LEAST_THROTTLED)
 }
 
 /// Returns an OS error in the wording of Lambda, which is written in Go: `exec format error`.
 fn in_words_of_go(fault: &std::io::Error) -> String {
     let text = fault.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
-}
-
-impl Pool {
-    /// Takes the process that was used last, so that the others become idle and are ended.
-    fn warm(&self, function: &Function) -> Option<Environment> {
-        let mut idle = self.idle();
-        let fits =
-            |one: &Environment| one.lives() && one.revision == function.revision && Instant::now() < one.good_until;
-        let at = idle.iter().rposition(fits)?;
-        Some(idle.remove(at))
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Environment>> {
-        self.idle.lock()
-    }
 }
 
 impl Site {
@@ -560,31 +417,4 @@ impl Site {
 fn failed(text: &str) -> Outcome {
     let payload = json!({ "errorType": "Runtime.InvalidEntrypoint", "errorMessage": text });
     Outcome { payload: Bytes::from(payload.to_string()), failed: true, tail: format!("{text}\n") }
-}
-
-async fn end_all(environments: Vec<Environment>) {
-    futures::future::join_all(environments.into_iter().map(Environment::end)).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_is_given_up_after_its_retries_even_if_they_were_lowered_meanwhile() {
-        let pause = |failures, retries| pause_after(failures, retries, Speed::REAL).map(|pause| pause.as_secs());
-        for (failures, retries, expected) in
-            [(0, 2, Some(60)), (1, 2, Some(120)), (2, 2, None), (0, 0, None), (1, 0, None), (2, 1, None)]
-        {
-            assert_eq!(pause(failures, retries), expected, "{failures} {retries}");
-        }
-    }
-
-    #[test]
-    fn a_throttled_event_is_tried_again_after_a_pause_that_doubles_up_to_five_minutes() {
-        for (throttles, expected) in [(0, 1), (1, 2), (8, 256), (9, 300), (63, 300), (64, 300), (u32::MAX, 300)] {
-            assert_eq!(throttled_pause(throttles, Speed::REAL).as_secs(), expected, "{throttles}");
-        }
-        assert_eq!(throttled_pause(0, Speed::FAST), LEAST_THROTTLED);
-    }
 }

@@ -4,6 +4,9 @@
 //! decided, logged and applied atomically: no reader sees half of it, and a change that cannot be logged does not
 //! happen.
 
+mod change;
+mod ids;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -18,6 +21,11 @@ use super::encryption::ObjectKey;
 use super::lock::{Lock, Retention};
 use kit::answer::Refusal;
 use kit::chronicle::{Chronicle, Past};
+
+pub(super) use change::Change;
+use change::named;
+use ids::upload_order;
+pub(super) use ids::{Ids, place};
 
 /// The ID of versions that were written or deleted before versioning was enabled, or while it was suspended.
 pub(super) const NULL: &str = "null";
@@ -159,109 +167,10 @@ pub(super) enum Kind {
     FullObject,
 }
 
-/// One change of the state.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Change {
-    NewBucket {
-        bucket: String,
-        created: i64,
-        settings: Settings,
-    },
-    Settings {
-        bucket: String,
-        settings: Settings,
-    },
-    NoBucket {
-        bucket: String,
-    },
-    /// A new version of a key. One with the null ID replaces an existing one.
-    Put {
-        bucket: String,
-        key: String,
-        version: Version,
-    },
-    /// The metadata of a version changes.
-    #[serde(alias = "Retell")]
-    SetMetadata {
-        bucket: String,
-        key: String,
-        id: String,
-        #[serde(alias = "about")]
-        metadata: Metadata,
-    },
-    Remove {
-        bucket: String,
-        key: String,
-        id: String,
-    },
-    Begin {
-        id: String,
-        upload: Upload,
-    },
-    Part {
-        id: String,
-        part: Part,
-    },
-    /// An upload was completed or aborted.
-    End {
-        id: String,
-    },
-}
-
 impl State {
     pub(super) fn bucket(&self, name: &str) -> Result<&Bucket, Refusal> {
         let absent = || Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist");
         self.buckets.get(name).ok_or_else(absent)
-    }
-
-    /// Applies a change, and adds the blobs that it leaves unreferenced to `freed`.
-    fn apply(&mut self, change: Change, freed: &mut Vec<Blob>) {
-        match change {
-            Change::NewBucket { bucket, created, settings } => {
-                self.buckets.insert(bucket, Bucket { created, settings, keys: BTreeMap::new() });
-            }
-            Change::Settings { bucket, settings } => {
-                self.buckets.entry(bucket).and_modify(|found| found.settings = settings);
-            }
-            Change::NoBucket { bucket } => {
-                self.buckets.remove(&bucket);
-            }
-            Change::Put { bucket, key, version } => {
-                let Some(found) = self.buckets.get_mut(&bucket) else { return };
-                let versions = found.keys.entry(key).or_default();
-                if version.id == NULL {
-                    take(versions, NULL, freed);
-                }
-                versions.push(version);
-            }
-            Change::SetMetadata { bucket, key, id, metadata } => {
-                let versions = self.buckets.get_mut(&bucket).and_then(|found| found.keys.get_mut(&key));
-                let version = versions.into_iter().flatten().find(|version| version.id == id);
-                if let Some(object) = version.and_then(|version| version.object.as_mut()) {
-                    object.metadata = metadata;
-                }
-            }
-            Change::Remove { bucket, key, id } => {
-                let Some(found) = self.buckets.get_mut(&bucket) else { return };
-                let Some(versions) = found.keys.get_mut(&key) else { return };
-                take(versions, &id, freed);
-                if versions.is_empty() {
-                    found.keys.remove(&key);
-                }
-            }
-            Change::Begin { id, upload } => {
-                self.uploads.insert(id, upload);
-            }
-            Change::Part { id, part } => {
-                if let Some(upload) = self.uploads.get_mut(&id) {
-                    freed.extend(upload.parts.insert(part.number, part).map(|old| old.blob));
-                }
-            }
-            Change::End { id } => {
-                let parts = self.uploads.remove(&id).into_iter().flat_map(|upload| upload.parts.into_values());
-                freed.extend(parts.map(|part| part.blob));
-            }
-        }
     }
 
     fn blobs(&self) -> impl Iterator<Item = &Blob> {
@@ -269,14 +178,6 @@ impl State {
         let objects = versions.filter_map(|version| version.object.as_ref());
         let parts = self.uploads.values().flat_map(|upload| upload.parts.values());
         objects.flat_map(|object| object.content.iter()).chain(parts.map(|part| &part.blob))
-    }
-}
-
-fn take(versions: &mut Vec<Version>, id: &str, freed: &mut Vec<Blob>) {
-    if let Some(at) = versions.iter().position(|version| version.id == id)
-        && let Some(object) = versions.remove(at).object
-    {
-        freed.extend(object.content.iter().cloned());
     }
 }
 
@@ -303,36 +204,6 @@ impl Bucket {
             None | Some(Versioning::Suspended) => NULL.to_owned(),
         }
     }
-}
-
-/// The generator of version IDs. Each is greater than all before it, so that a list can continue after a version that
-/// no longer exists.
-#[derive(Debug, Default)]
-pub(super) struct Ids(std::sync::atomic::AtomicU64);
-
-impl Ids {
-    pub(super) fn next(&self) -> String {
-        use std::sync::atomic::Ordering::Relaxed;
-        let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos()).unwrap_or_default();
-        let before = self.0.fetch_update(Relaxed, Relaxed, |last| Some(now.max(last + 1))).unwrap_or_default();
-        format!("{:016x}{:016x}", now.max(before + 1), fastrand::u64(..))
-    }
-
-    /// Takes note of an ID from before this server started: the clock may have gone back since.
-    fn seen(&self, id: &str) {
-        self.0.fetch_max(place(id).unwrap_or_default(), std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-/// The position of an ID in the order of all IDs; `None` for the null ID.
-pub(super) fn place(id: &str) -> Option<u64> {
-    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_id { u64::from_str_radix(&id[..16], 16).ok() } else { None }
-}
-
-/// The part of an upload ID that is an ID of [`Ids`], by which uploads are in order.
-fn upload_order(id: &str) -> &str {
-    id.get(..32).unwrap_or(id)
 }
 
 /// The current time in Unix milliseconds.
@@ -413,14 +284,6 @@ impl Store {
         freed.retain(|blob| !kept.iter().any(|kept| kept.id == blob.id));
         self.blobs.remove(&freed);
         Ok(decided)
-    }
-}
-
-/// The blobs that a change references.
-fn named(change: &Change) -> Vec<&Blob> {
-    match change {
-        Change::Put { version, .. } => version.object.iter().flat_map(|object| object.content.iter()).collect(),
-        _ => Vec::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reports that instances write (`page/user_data.rs`), and lines of their journals and consoles.
+//! Reports that instances write (`page/user_data/reports.rs`), and lines of their journals and consoles.
 
 use std::collections::BTreeMap;
 
