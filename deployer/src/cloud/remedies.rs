@@ -114,7 +114,8 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     (
         "WAFNonexistentItemException",
-        "correct `load_balancer.waf` in stack.yaml: `aws wafv2 list-web-acls --scope REGIONAL` lists the web ACLs of the region",
+        "correct `load_balancer.waf` in stack.yaml: `aws wafv2 list-web-acls --scope REGIONAL` lists the web ACLs of \
+         the region",
     ),
     ("vCPU capacity", "ask AWS for a higher vCPU quota (Service Quotas, L-1216C47A), or lower `instances.max`"),
     ("does not support creating load balancers", "only AWS Support can allow load balancers in this account"),

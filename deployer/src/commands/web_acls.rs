@@ -30,10 +30,8 @@ impl Session {
             }
             if account == LOCAL_ACCOUNT {
                 let place = at.unwrap_or_default();
-                report::warning(&format!(
-                    "{place}: there is no WAF here: every web ACL counts as existing, and none blocks \
-                                          requests"
-                ));
+                let words = "there is no WAF here: every web ACL counts as existing, and none inspects requests";
+                report::warning(&format!("{place}: {words}"));
             }
         }
         Ok(())
