@@ -10,7 +10,10 @@ use support::{
     scene::{Phase, Scene, Undisturbed},
     shared,
 };
-use testkit::proxy::{Calls, InjectedFault, is_read, parts};
+use testkit::{
+    eventually,
+    proxy::{Calls, InjectedFault, is_read, parts},
+};
 use tokio::sync::OnceCell;
 
 /// Commands, each of which starts from the result of the previous one.
@@ -206,13 +209,17 @@ async fn the_wait_for_health_survives(fault: &InjectedFault, times: usize) {
     assert!(!said.stderr.contains("error") && !said.stderr.contains('✗'), "{}", said.stderr);
     assert_eq!(scene.proxy.hit(), WAIT.map(str::to_owned).into());
 
-    scene.proxy.reset();
-    scene.proxy.inject(REASONS, fault.clone(), times);
-    scene.proxy.inject(["DescribeTargetHealth"], not_yet(), usize::MAX);
-    let said = scene.run(&["up", "--yes", "--timeout", "2", "--healthy-within", "1"]).await;
-    assert_eq!(said.code, 1, "{fault:?}: {}", said.all());
-    let reasons = ["NotHealthy", "is initial", "tiny_service listens"];
-    assert!(reasons.iter().all(|reason| said.stderr.contains(reason)), "{fault:?}: {}", said.stderr);
+    // An instance that was replaced a moment ago has not written anything yet.
+    eventually("the reasons are reported", async || {
+        scene.proxy.reset();
+        scene.proxy.inject(REASONS, fault.clone(), times);
+        scene.proxy.inject(["DescribeTargetHealth"], not_yet(), usize::MAX);
+        let said = scene.run(&["up", "--yes", "--timeout", "2", "--healthy-within", "1"]).await;
+        assert_eq!(said.code, 1, "{fault:?}: {}", said.all());
+        let reasons = ["NotHealthy", "is initial", "tiny_service listens"];
+        reasons.iter().all(|reason| said.stderr.contains(reason)).then_some(())
+    })
+    .await;
     assert_eq!(scene.proxy.hit(), REASONS.map(str::to_owned).into());
 
     scene.clear().await;
