@@ -73,6 +73,8 @@ const CHANGED: &[(&str, &str)] = &[
     ("log_group.labeler", "tags.course: cloud"),
     // While the role may still write there.
     ("function.labeler", "on_failure: arn:aws:s3:::postagram-images-* → nothing"),
+    // Every later change of the function is not published either.
+    ("function.labeler", "published: false → true"),
     ("function.labeler", "tracing: true → false"),
     ("role.labeler-fn", "trusted_service: ec2.amazonaws.com → lambda.amazonaws.com"),
     ("role.labeler-fn", "trusted_account: 999999999999 → 000000000000"),
@@ -81,8 +83,6 @@ const CHANGED: &[(&str, &str)] = &[
     ("role.labeler-fn", "tags.course: cloud"),
     ("instance_profile.web", "tags.course: cloud"),
     ("function.labeler", "concurrency: 5 → nothing"),
-    // Every later change of the function is not published either.
-    ("function.labeler", "published: false → true"),
     ("function.labeler", "code_sha256: * → *"),
     ("function.labeler", "runtime: provided.al2 → provided.al2023"),
     ("function.labeler", "handler: other → bootstrap"),

@@ -25,7 +25,7 @@ impl Protocol {
             "s3" => Protocol::S3,
             "ec2" => Protocol::Ec2,
             "lambda" => Protocol::Rest,
-            "acm" | "dynamodb" | "logs" | "secretsmanager" | "ssm" => Protocol::Json,
+            "acm" | "dynamodb" | "logs" | "secretsmanager" | "servicequotas" | "ssm" | "wafv2" => Protocol::Json,
             _ => Protocol::Query,
         }
     }
