@@ -18,7 +18,9 @@ pub(super) fn documented(heading: &str) -> BTreeSet<String> {
         let is_service = !service.is_empty() && service.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
         is_service && action.starts_with(|c: char| c.is_ascii_uppercase()) && action.chars().all(char::is_alphanumeric)
     };
-    section.split('`').filter(is_permission).map(str::to_owned).collect()
+    // Beside the table stand those of settings that the stacks here do not have.
+    let rows = section.lines().filter(|line| line.starts_with('|'));
+    rows.flat_map(|row| row.split('`')).filter(is_permission).map(str::to_owned).collect()
 }
 
 /// A role whose permissions can be set, and a session of it.
