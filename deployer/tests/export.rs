@@ -300,7 +300,7 @@ async fn a_web_acl_is_exported_as_an_association() {
     assert_eq!(*one(association, "web_acl_arn"), web_acl);
     let id = format!("{web_acl},{}", imports["aws_lb.web"]);
     assert_eq!(imports["aws_wafv2_web_acl_association.web"], id);
-    // One that is not described is left to whoever has associated it.
+    // An association that stack.yaml does not describe is not exported.
     project.edit(&field, "    load_balancer: { port: 80 }\n");
     let (all, _) = exported().await;
     assert!(!all.contains_key("aws_wafv2_web_acl_association.web"), "{all:?}");

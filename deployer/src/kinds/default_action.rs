@@ -79,13 +79,7 @@ impl Resource for DefaultAction {
     }
 
     async fn update(&self, aws: &Aws, want: &Settings, _: &Live<Self>) -> Result<(), Fault> {
-        let health = health::look(aws, &self.target_group, &self.group).await?;
-        if let Some(failure) = health.failure {
-            return Err(failure);
-        }
-        if !health.is_up() {
-            return Err(not_yet("ModifyListener", health.waiting_for(), self.wait));
-        }
+        require_healthy(aws, (&self.target_group, &self.group), "ModifyListener", self.wait).await?;
         let call = aws.elb.modify_listener().listener_arn(&self.listener);
         let action = if want.redirect.is_some() { to_https() } else { forward(&want.forwards) };
         call.default_actions(action).send().await?;
@@ -103,8 +97,23 @@ impl Resource for DefaultAction {
     }
 }
 
-/// The previous targets keep the requests until the new ones are healthy.
-pub fn not_yet(call: &str, waiting_for: String, wait: health::Wait) -> Fault {
+/// Fails as long as the targets that a group registers are not healthy: the previous ones keep the requests until then.
+/// `call` is the operation that waits for them.
+pub async fn require_healthy(
+    aws: &Aws,
+    (target_group, group): (&str, &str),
+    call: &str,
+    wait: health::Wait,
+) -> Result<(), Fault> {
+    let health = health::look(aws, target_group, group).await?;
+    match health.failure {
+        Some(failure) => Err(failure),
+        None if health.is_up() => Ok(()),
+        None => Err(not_yet(call, health.waiting_for(), wait)),
+    }
+}
+
+fn not_yet(call: &str, waiting_for: String, wait: health::Wait) -> Fault {
     let fault = |message| Fault::new(call, health::NOT_HEALTHY, message);
     match wait {
         health::Wait::Within(limit) => fault(waiting_for).within(limit),

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::{
-    default_action::not_yet,
+    default_action::require_healthy,
     listener::{Forwards, forward, forwards_of},
 };
 use crate::{
@@ -74,13 +74,7 @@ impl Resource for RuleAction {
     }
 
     async fn update(&self, aws: &Aws, want: &Settings, _: &Live<Self>) -> Result<(), Fault> {
-        let health = health::look(aws, &self.target_group, &self.group).await?;
-        if let Some(failure) = health.failure {
-            return Err(failure);
-        }
-        if !health.is_up() {
-            return Err(not_yet("ModifyRule", health.waiting_for(), self.wait));
-        }
+        require_healthy(aws, (&self.target_group, &self.group), "ModifyRule", self.wait).await?;
         aws.elb.modify_rule().rule_arn(&self.rule).actions(forward(&want.forwards)).send().await?;
         Ok(())
     }

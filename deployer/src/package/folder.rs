@@ -160,7 +160,7 @@ fn entries(folder: &Path, packing: Packing<'_>) -> Result<Vec<Entry>, FolderErro
 }
 
 #[cfg(all(test, unix))]
-mod tests {
+pub(super) mod tests {
     use std::{
         collections::BTreeMap,
         fs::{File, Permissions, create_dir_all, set_permissions, write},
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     /// A folder with these files, in which the ones that end with `!` are executable.
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    pub fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in files {
             let path = folder.path().join(name.trim_end_matches('!'));

@@ -98,18 +98,7 @@ mod tests {
     use zip::ZipArchive;
 
     use super::*;
-
-    /// A folder with these files, in which the ones that end with `!` are executable.
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, content) in files {
-            let path = folder.path().join(name.trim_end_matches('!'));
-            create_dir_all(path.parent().unwrap()).unwrap();
-            write(&path, content).unwrap();
-            set_permissions(&path, Permissions::from_mode(if name.ends_with('!') { 0o700 } else { 0o600 })).unwrap();
-        }
-        folder
-    }
+    use crate::package::folder::tests::folder;
 
     fn pack(folder: &Path) -> Result<FunctionFolder, FolderError> {
         FunctionFolder::pack(folder, Packing { description: Path::new("/stack.yaml"), setup: None })

@@ -81,20 +81,21 @@ impl Layout<'_> {
         }
     }
 
-    /// The use of a bucket's key, if it has one. An upload in parts reads what it has written (docs/aws.md §4.3).
+    /// Access to a bucket's KMS key, if it has one. Writers need `kms:Decrypt` as well, because a multipart upload reads its
+    /// own parts (docs/aws.md §4.3).
     pub(super) fn key_of_bucket(&self, entry: &config::Name, how: config::Access) -> Option<KeyUse> {
         let key = self.config.buckets.get(entry)?.key.as_ref()?;
         let actions: &[&str] = if how.writes() { &["kms:Decrypt", "kms:GenerateDataKey"] } else { &["kms:Decrypt"] };
         Some(self.key_use(key, "s3", actions))
     }
 
-    /// The use of a table's key, if it has one (docs/aws.md §5.2).
+    /// Access to a table's KMS key, if it has one (docs/aws.md §5.2).
     fn key_of_table(&self, entry: &config::Name) -> Option<KeyUse> {
         let key = self.config.tables.get(entry)?.key.as_ref()?;
         Some(self.key_use(key, "dynamodb", &["kms:Decrypt"]))
     }
 
-    /// The use of a key by way of a service.
+    /// Access to a KMS key through a service.
     pub(super) fn key_use(&self, key: &config::EncryptionKey, service: &str, actions: &[&'static str]) -> KeyUse {
         let Site { region, account, .. } = self.site;
         KeyUse::of(key, region, account, service, actions)

@@ -47,9 +47,9 @@ async fn a_configuration_is_shown_and_survives_a_restart() {
 async fn errors_are_those_of_aws() {
     let aws = LocalAws::start().await;
     let (client, create) = create(&aws).await;
-    let stranger = create.clone().role("arn:aws:iam::000000000000:role/nobody").send().await.unwrap_err();
-    assert_eq!(stranger.code(), Some("InvalidParameterValueException"));
-    assert!(stranger.message().unwrap().contains("cannot be assumed by Lambda"));
+    let missing_role = create.clone().role("arn:aws:iam::000000000000:role/missing").send().await.unwrap_err();
+    assert_eq!(missing_role.code(), Some("InvalidParameterValueException"));
+    assert!(missing_role.message().unwrap().contains("cannot be assumed by Lambda"));
     let broken = FunctionCode::builder().zip_file(Blob::new("no zip")).build();
     assert_eq!(code(create.clone().code(broken).send().await), "InvalidParameterValueException");
     create.clone().send().await.unwrap();

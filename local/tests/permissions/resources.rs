@@ -40,7 +40,7 @@ async fn a_bucket_policy_allows_and_denies_beside_the_policies_of_the_role() {
 
     for (policy, expected) in [
         (
-            says("Allow", &["s3:GetObject"], json!({ "AWS": "arn:aws:iam::000000000000:role/nobody" })),
+            says("Allow", &["s3:GetObject"], json!({ "AWS": "arn:aws:iam::000000000000:role/missing" })),
             "MalformedPolicy",
         ),
         (json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::images" }), "MalformedPolicy"),

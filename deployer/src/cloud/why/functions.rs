@@ -383,18 +383,6 @@ mod tests {
             "function-syntax",
             "syntax error",
         );
-        let import = "[ERROR] Runtime.ImportModuleError: Unable to import module 'app': No module named 'PIL'";
-        check(log(import), "function-import", "cannot import a module: [ERROR] Runtime.ImportModuleError: Unable");
-        let reported = "REPORT RequestId: 1 Status: error Error Type: Runtime.ImportModuleError";
-        let both = FunctionEvidence { lines: vec![import.into(), reported.into()], ..Default::default() };
-        check(both, "function-import", "No module named 'PIL'");
-        let handler = "[ERROR] Runtime.HandlerNotFound: Handler 'handler' missing on module 'app'";
-        check(log(handler), "function-handler", "Handler 'handler' missing");
-        check(
-            log("[ERROR] Runtime.UserCodeSyntaxError: Syntax error in module 'app'"),
-            "function-syntax",
-            "syntax error",
-        );
         check(
             FunctionEvidence { unpermitted: vec!["b".into()], ..Default::default() },
             "function-permission",

@@ -51,7 +51,7 @@ pub(super) fn of_principal(state: &State, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// Returns the policies of a principal by its ARN; `None` for the account's user, who has all permissions.
+/// Returns the policies of a principal by its ARN; `None` for the account's user, which has all permissions.
 fn policies_of(state: &State, arn: &str) -> Result<Option<Vec<Policy>>, Refusal> {
     let unclear =
         || refusal("InvalidInput", format!("Invalid Entity Arn: {arn} does not clearly define entity type and name."));

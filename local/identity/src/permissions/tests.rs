@@ -61,12 +61,12 @@ fn a_bucket_allows_beside_the_own_policies_and_a_denial_of_either_wins() {
         format!(r#"{{"Effect":"{effect}","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::b/*"}}"#)
     };
     let elsewhere = r#"{"Effect":"Allow","Action":"sqs:*","Resource":"*"}"#;
-    let nobody =
+    let account_only =
         r#"{"Effect":"Allow","Principal":{"AWS":"000000000000"},"Action":"s3:*","Resource":"arn:aws:s3:::b/*"}"#;
     assert_eq!(may(elsewhere, &theirs("Allow")), Ok(()));
-    assert_eq!(may(&own("Allow"), nobody), Ok(()));
+    assert_eq!(may(&own("Allow"), account_only), Ok(()));
     let unmentioned = "because no identity-based policy allows the s3:GetObject action";
-    assert_eq!(may(elsewhere, nobody).unwrap_err(), unmentioned);
+    assert_eq!(may(elsewhere, account_only).unwrap_err(), unmentioned);
     let theirs_deny = "with an explicit deny in a resource-based policy";
     assert_eq!(may(&own("Allow"), &theirs("Deny")).unwrap_err(), theirs_deny);
     let own_deny = "with an explicit deny in an identity-based policy";
