@@ -204,16 +204,22 @@ function paste(event) {
 
 /** Shows older posts before the end is reached. */
 function addByScrolling() {
-  // An entry may be of a moment ago, before the posts that have moved the end away.
+  // Entries are not looked at: they may be of a moment ago, and a busy browser delivers several at a time.
   const isNear = () => $("end").getBoundingClientRect().top < innerHeight + AHEAD;
-  const near = new IntersectionObserver(async ([{ isIntersecting }]) => {
-    if (!isIntersecting || !isNear() || $("more").hidden || state.shown >= PAGES_BY_SCROLLING * PAGE) return;
-    if (!(await showOlder({ focus: false }))) return;
-    // Once observed again, it is reported if it is still near.
+  const near = new IntersectionObserver(() => {
+    if (isNear() && !$("more").hidden && state.shown < PAGES_BY_SCROLLING * PAGE) showOlder({ focus: false });
+  }, { rootMargin: `${AHEAD}px` });
+  // Once observed again, the end is reported if it is still near: a page of posts may be too short to move it away.
+  const observe = () => {
     near.unobserve($("end"));
     near.observe($("end"));
-  }, { rootMargin: `${AHEAD}px` });
-  near.observe($("end"));
+  };
+  onChange(() => {
+    render();
+    // What could not be loaded is tried again when the user scrolls, or asks for it.
+    if (!$("more-problem").textContent) observe();
+  });
+  observe();
 }
 
 /* Start */

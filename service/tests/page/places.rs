@@ -223,7 +223,7 @@ async fn renews_urls(browser: Browser) {
         let mut posts = visit.service.list("/posts?order=newest&limit=40").await;
         for post in &mut posts {
             if let Some(url) = post["image"].as_str() {
-                post["image"] = json!(url.replace("X-Amz-Signature=", "X-Amz-Signature=0"));
+                post["image"] = json!(url.replace("X-Amz-Signature=", "X-Amz-Signature=expired"));
             }
         }
         json!(posts)
@@ -245,10 +245,10 @@ async fn renews_urls(browser: Browser) {
     page.click(&format!("{} .picture", visit.post("Wide").await)).await;
     visit.until("the picture", &are_loaded("#lightbox-image", 1)).await;
     let expire = "const image = document.querySelector('#lightbox-image');
-        image.src = image.src.replace('X-Amz-Signature=', 'X-Amz-Signature=0')";
+        image.src = image.src.replace('X-Amz-Signature=', 'X-Amz-Signature=expired')";
     page.script(expire, json!([])).await;
     let shows = "document.querySelector('#lightbox-image').naturalWidth
-        && !document.querySelector('#lightbox-image').src.includes('X-Amz-Signature=0')";
+        && !document.querySelector('#lightbox-image').src.includes('expired')";
     visit.until("the picture again", shows).await;
     visit.back().await;
 
@@ -334,17 +334,9 @@ in_both_browsers!(going_back_restores_the_list_where_it_was, restores_the_scroll
 async fn restores_the_scroll_position(browser: Browser) {
     let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
-    let titles: Vec<String> = (0..90).map(|number| format!("Post {number}")).collect();
-    let posts: Vec<_> =
-        titles.iter().enumerate().map(|(age, title)| Seed { title, minutes_ago: age as u64, ..SEED }).collect();
-    visit.service.seed(&posts).await;
+    seed_ninety(&visit).await;
     visit.open().await;
-    // Older posts are added by scrolling.
-    page.eventually("all posts", async || {
-        page.script("document.querySelector('.foot').scrollIntoView()", json!([])).await;
-        (page.value("document.querySelectorAll('article.post').length").await == 90).then_some(())
-    })
-    .await;
+    scroll_through_ninety(&visit).await;
     let post = visit.post("Post 70").await;
     let top = format!("document.querySelector(\"{post}\").getBoundingClientRect().top");
     page.click(&format!("{post} .when")).await;
@@ -353,6 +345,64 @@ async fn restores_the_scroll_position(browser: Browser) {
     visit.back().await;
     visit.until("all posts", "document.querySelectorAll('article.post').length === 90").await;
     visit.until("the place", &format!("{top} > 0 && {top} < innerHeight")).await;
+    visit.end().await;
+}
+
+/// Ninety posts without pictures: three pages.
+async fn seed_ninety(visit: &Visit) {
+    let titles: Vec<String> = (0..90).map(|number| format!("Post {number}")).collect();
+    let posts: Vec<_> =
+        titles.iter().enumerate().map(|(age, title)| Seed { title, minutes_ago: age as u64, ..SEED }).collect();
+    visit.service.seed(&posts).await;
+}
+
+/// Scrolls to the foot of the page until all ninety posts have been added.
+async fn scroll_through_ninety(visit: &Visit) {
+    visit
+        .page
+        .eventually("all posts", async || {
+            visit.page.script("document.querySelector('.foot').scrollIntoView()", json!([])).await;
+            (visit.page.value("document.querySelectorAll('article.post').length").await == 90).then_some(())
+        })
+        .await;
+}
+
+in_both_browsers!(a_window_taller_than_a_page_of_posts_is_filled, fills_a_tall_window);
+
+async fn fills_a_tall_window(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
+    seed_ninety(&visit).await;
+    visit.size(1200, 4000).await;
+    visit.front.answer("GET /posts", Answer::Wait);
+    visit.page.open(&format!("{}/@Ada", visit.front.url)).await;
+    // The end of the list is near before there are any posts, and stays near.
+    visit.until("the visitor", "document.querySelector('#enter:not([hidden])')").await;
+    let two_frames = "const done = arguments[arguments.length - 1];
+        requestAnimationFrame(() => requestAnimationFrame(() => done(null)))";
+    visit.page.script_that_waits(two_frames, json!([])).await;
+    visit.front.pass("GET /posts");
+    // Without scrolling. The third page of tiles is too far below the window.
+    visit.until("two pages of tiles", "document.querySelectorAll('a.tile').length === 80").await;
+    visit.end().await;
+}
+
+/// A busy browser reports at once that the end of the list was moved away, and that it is near again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_browser_adds_posts_by_scrolling() {
+    let visit = Visit::new().await;
+    seed_ninety(&visit).await;
+    let collect = "window.IntersectionObserver = class extends IntersectionObserver {
+        constructor(act, options) {
+            const collected = [];
+            super((entries, self) => {
+                if (!collected.length) setTimeout(() => act(collected.splice(0), self), 500);
+                collected.push(...entries);
+            }, options);
+        }
+    }";
+    visit.page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": collect })).await;
+    visit.open().await;
+    scroll_through_ninety(&visit).await;
     visit.end().await;
 }
 
