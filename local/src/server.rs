@@ -215,7 +215,7 @@ pub(crate) fn own_page(request: &Request, services: &Services, about: &Value) ->
     match control(request, services, about) {
         Ok(Some(page)) => json_answer(200, Protocol::RestJson, &page),
         Ok(None) => empty(404),
-        Err(told) => json_answer(400, Protocol::RestJson, &json!({ "message": told })),
+        Err(message) => json_answer(400, Protocol::RestJson, &json!({ "message": message })),
     }
 }
 

@@ -178,7 +178,7 @@ mod tests {
             assert_eq!((issued.chain.as_str(), issued.serial.len()), (first.pem.as_str(), 47));
         }
         std::fs::write(dir.path().join(KEY), "x").unwrap();
-        let told = Authority::open(dir.path()).err().unwrap().to_string();
-        assert!(told.contains("certificate-authority.key is damaged"), "{told}");
+        let message = Authority::open(dir.path()).err().unwrap().to_string();
+        assert!(message.contains("certificate-authority.key is damaged"), "{message}");
     }
 }

@@ -213,13 +213,13 @@ mod tests {
         bucket.settings.documents.insert("lifecycle".to_owned(), document(rules).document());
         let state = State { buckets: [("b".to_owned(), bucket)].into(), ..State::default() };
         let (changes, expired) = due(&state, &Ids::default(), begun + after_days * DAY + DAY);
-        let told = changes.iter().map(|change| match change {
+        let changes = changes.iter().map(|change| match change {
             Change::Remove { key, id, .. } => format!("{key} {id} gone"),
             Change::Put { key, version, .. } if version.object.is_none() => format!("{key} hidden"),
             Change::SetMetadata { key, metadata, .. } => format!("{key} {}", metadata.class.0),
             other => format!("{other:?}"),
         });
-        (expired.len(), told.collect())
+        (expired.len(), changes.collect())
     }
 
     #[test]

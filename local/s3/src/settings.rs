@@ -224,11 +224,11 @@ impl S3 {
             };
             Ok(())
         })?;
-        let mut told = empty(if setting.name == TAGGING { 204 } else { 200 });
+        let mut response = empty(if setting.name == TAGGING { 204 } else { 200 });
         if setting.name == "lifecycle" {
-            set(told.headers_mut(), SIZES, DEFAULT_SIZES);
+            set(response.headers_mut(), SIZES, DEFAULT_SIZES);
         }
-        Ok(told)
+        Ok(response)
     }
 
     pub(super) fn get_setting(&self, request: &S3Request) -> Result<Response, Refusal> {
@@ -236,15 +236,15 @@ impl S3 {
         let kept = |state: &super::store::State| {
             Ok::<_, Refusal>(state.bucket(&request.bucket)?.settings.documents.get(setting.name).cloned())
         };
-        let mut told = match (self.store.read(kept)?, &setting.absent) {
+        let mut response = match (self.store.read(kept)?, &setting.absent) {
             (Some(text), _) => answer(200, text),
             (None, Usual(inside)) => xml::document(setting.root, inside),
             (None, Refused(code, text)) => return Err(Refusal::new(404, code, *text)),
         };
         if setting.name == "lifecycle" {
-            set(told.headers_mut(), SIZES, DEFAULT_SIZES);
+            set(response.headers_mut(), SIZES, DEFAULT_SIZES);
         }
-        Ok(told)
+        Ok(response)
     }
 
     /// Gets one configuration by its ID, or lists all of them: there are none.
@@ -327,9 +327,9 @@ impl S3 {
     }
 
     pub(super) fn get_notifications(&self, request: &S3Request) -> Result<Response, Refusal> {
-        let told =
+        let notifications =
             self.store.read(|state| Ok::<_, Refusal>(state.bucket(&request.bucket)?.settings.notifications()))?;
-        Ok(answer(200, notification::write(&told)))
+        Ok(answer(200, notification::write(&notifications)))
     }
 }
 
