@@ -205,7 +205,7 @@ async fn hosts_are_told_apart_and_the_more_exact_rule_comes_first() {
     let address = cloud.done(&project, &["status"]).await;
     assert!(address.stdout.contains("http://api.example.org:"), "{}", address.all());
     cloud.done(&project, &["pause", "--yes"]).await;
-    assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0, "a pause is no difference");
+    assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0, "a pause is not drift");
     let url = cloud.done(&project, &["resume", "--yes"]).await.output("URL");
     up(&cloud, &project).await;
     assert_eq!(who(&url, Some("api.example.org")).await, "api");

@@ -2,7 +2,7 @@
 //! there is none.
 //!
 //! It is a lease, not a lock. It expires a minute (`TERM_S`) after its holder's last renewal, or at once if the holder
-//! died on this machine, so a dead run never has to be unlocked by hand. S3 decides who was first: every write and
+//! died on this machine, so a dead run never has to be unlocked by hand. S3 decides which run was first: every write and
 //! delete is conditional on the state it expects.
 
 use std::{

@@ -294,7 +294,7 @@ impl<'a> Foreign<'a> {
     }
 }
 
-/// The ways to remove the rest nevertheless.
+/// The ways to remove the rest anyway.
 fn ways_on(foreign: &[Foreign]) -> String {
     let mut ways = vec![format!("keep it, and what it needs: `{}`", keeping(foreign.iter().map(|one| one.line)))];
     // The artifact bucket has no entry in stack.yaml.

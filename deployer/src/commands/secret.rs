@@ -62,7 +62,7 @@ async fn set(global: &Global, args: &SecretSet) -> Result<Exit, Failure> {
     let store = store(args.parameter);
     check_name(store, &args.name)?;
     let session = open(global).await?;
-    // Before asking for the value, so that it is not typed in vain.
+    // Before asking for the value, so that a refusal does not waste the typing.
     let before = unless_stopped(session.owned(store, &args.name, args.adopt)).await?;
     if store == Store::Parameter {
         unless_stopped(session.key_of(&args.name)).await?;

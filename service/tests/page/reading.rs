@@ -38,7 +38,7 @@ async fn shows_newer_posts(browser: Browser) {
     let focused = visit.post("Third").await;
     assert!(visit.has_focus(&focused).await);
 
-    // Labels of known posts and deletions by others are no news, but are shown as well.
+    // Labels of known posts and deletions by others are not announced, but they are shown.
     let lake = visit.picture("lake.jpg", &LAKE);
     visit.service.store("lake.jpg", &lake).await;
     let posts = visit.service.list("/posts?user=Bob").await;

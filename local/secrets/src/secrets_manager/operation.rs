@@ -16,7 +16,7 @@ fn resource(asked: &Asked) -> String {
 
 const OF_SECRET: Needs = Needs::Of(|asked| vec![asked.own(resource(asked))]);
 const TAGGED: Needs = Needs::Of(|asked| vec![with_request_tags(asked.own(resource(asked)), asked)]);
-/// Giving a new secret tags needs the permission to tag it as well.
+/// Creating a secret with tags also needs the permission to tag it.
 const NEW: Needs = Needs::Of(|asked| {
     let arn = format!("arn:aws:secretsmanager:{}:{ACCOUNT}:secret:{}-??????", asked.region, asked.text("Name"));
     let has_tags = !Input(asked.call.input.json().value()).tags().is_empty();
