@@ -1,4 +1,4 @@
-//! Under clients that ask all the time, neither good releases nor bad ones lose a request. The standing test uses some of
+//! Under clients that send requests without pause, neither good releases nor bad ones lose any. The standing test uses some of
 //! each; `RELEASES=all` uses twenty of each (docs/proofs.md).
 
 mod support;
