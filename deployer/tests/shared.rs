@@ -186,7 +186,7 @@ async fn services_behind_a_load_balancer_that_becomes_internal_move_with_it_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_are_told_apart_and_the_more_exact_rule_comes_first() {
+async fn hosts_are_distinguished_and_the_more_exact_rule_wins() {
     let cloud = TestAws::start().await;
     let behind = |host: &str| format!("    behind: {{ service: web, host: \"{host}\" }}\n");
     let services =

@@ -175,15 +175,15 @@ impl Lease {
 
 /// Renews the lease periodically in the background. No error of AWS stops it, except that another run holds the lease.
 async fn renew(place: LeaseStore, mine: Arc<OwnLease>) {
-    let mut heard = Instant::now();
+    let mut renewed = Instant::now();
     loop {
         tokio::time::sleep(place.term / SIGNS).await;
-        let spoken = Instant::now();
+        let sent = Instant::now();
         // A term after the last renewal that succeeded, other runs consider the lease expired: waiting longer for an
         // answer is pointless.
-        match tokio::time::timeout_at(heard + place.term, sign_of_life(&place, &mine)).await {
-            Ok(Sign::Heard) => heard = spoken,
-            Ok(Sign::Unheard) if heard.elapsed() < place.term => (),
+        match tokio::time::timeout_at(renewed + place.term, sign_of_life(&place, &mine)).await {
+            Ok(Sign::Heard) => renewed = sent,
+            Ok(Sign::Unheard) if renewed.elapsed() < place.term => (),
             Ok(Sign::Unheard | Sign::TooLate) | Err(_) => return mine.lost.cancel(),
         }
     }

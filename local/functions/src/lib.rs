@@ -316,8 +316,8 @@ impl Functions {
                 Err(fault) => return self.not_started(function, &fault),
             },
         };
-        let (outcome, goes_on) = environment.run(function, payload, client_context).await;
-        if goes_on && !pool.retired.is_cancelled() {
+        let (outcome, is_reusable) = environment.run(function, payload, client_context).await;
+        if is_reusable && !pool.retired.is_cancelled() {
             environment.idle_since = Instant::now();
             pool.idle().push(environment);
         } else {

@@ -173,9 +173,9 @@ fn revoke(state: &mut State, site: &Site, params: &Params, egress: bool) -> Answ
         return Err(unknown_rule(id));
     }
     let wanted: BTreeSet<Traffic> = traffic(state, site, params)?.into_iter().map(|(traffic, _)| traffic).collect();
-    let goes = |rule: &Rule| rule.egress == egress && (ids.contains(&rule.id) || wanted.contains(&rule.traffic));
+    let is_revoked = |rule: &Rule| rule.egress == egress && (ids.contains(&rule.id) || wanted.contains(&rule.traffic));
     let group = state.security_groups.get_mut(&id).expect("chosen() found the group");
-    let (gone, kept): (Vec<Rule>, Vec<Rule>) = std::mem::take(&mut group.rules).into_iter().partition(goes);
+    let (gone, kept): (Vec<Rule>, Vec<Rule>) = std::mem::take(&mut group.rules).into_iter().partition(is_revoked);
     group.rules = kept;
     for rule in &gone {
         state.tags.remove(&rule.id);
