@@ -95,7 +95,7 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
         return Ok(Agreed::Nothing);
     }
     let scale = session.aws.scale;
-    session.tell_end(page.stack.removal(&plan, &|kind, step| scale.of_step(kind, step)));
+    session.report_end(page.stack.removal(&plan, &|kind, step| scale.of_step(kind, step)));
     if !is_agreed(session, args, &plan).await? {
         return Ok(Agreed::Refused);
     }

@@ -81,7 +81,7 @@ async fn set(global: &Global, args: &SecretSet) -> Result<Exit, Failure> {
         Before::Ending => "restored, and changed",
     };
     report::say(format!("{} {} {done}", store.word(), args.name));
-    session.tell_users(store, &args.name);
+    session.report_users(store, &args.name);
     Ok(Exit::Done)
 }
 
@@ -206,7 +206,7 @@ impl Session {
     }
 
     /// Reports the readers of a value, and when they see the new one.
-    fn tell_users(&self, store: Store, name: &str) {
+    fn report_users(&self, store: Store, name: &str) {
         let uses = uses(&self.config, |_| true);
         let Some(paths) = uses.get(&(store, name.to_owned())) else {
             let word = store.word();

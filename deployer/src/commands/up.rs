@@ -247,11 +247,11 @@ async fn shown_and_agreed(
     let shown = report::plan(&plan, Values::shown_if(args.roll_out.show_values), &|path| session.place(path));
     if shown {
         report::say(report::difference(session.difference(page, &plan), &session.site.region));
-        session.tell_new_addresses(page, &plan);
-        session.tell_outages(page, &plan);
-        session.tell_end(tasks(session, page, &plan));
+        session.report_new_addresses(page, &plan);
+        session.report_outages(page, &plan);
+        session.report_end(tasks(session, page, &plan));
     }
-    session.tell_left_behind(&plan);
+    session.report_left_behind(&plan);
     session.refuse_replacements(&plan)?;
     refuse_protected(&plan)?;
     session.check_named(&plan, &args.delete)?;
