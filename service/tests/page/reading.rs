@@ -136,7 +136,7 @@ async fn hostile_texts_are_shown_as_text_within_320_pixels_and_accessibly() {
     visit.service.store("a/b#?&+%/1/lake é+1.jpg", &lake).await;
     let (endless, long) = ("Donaudampfschifffahrtsgesellschaft".repeat(8), "many words ".repeat(400));
     let name = "x".repeat(100);
-    let label = format!("A label that nobody would want to read in full, {}", "x".repeat(60));
+    let label = format!("A label too long for anyone to read in full, {}", "x".repeat(60));
     let labels = [label.as_str(), "<b>Lake</b>"];
     visit
         .service
