@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use domains::dns;
 
-pub use chaos::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
+pub use chaos::{Chaos, ChaosKind, UnknownChaos};
 pub use compute;
 pub use kit::account::{Kind as AccountKind, NoKind as NoAccountKind, OtherKind as OtherAccountKind};
 pub use kit::region_names::REGIONS;

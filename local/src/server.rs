@@ -22,7 +22,7 @@ use crate::Options;
 use crate::intake::{self, Intake, Taken};
 use crate::routing;
 use crate::services::Services;
-use chaos::{Chaos, Kind as ChaosKind};
+use chaos::{Chaos, ChaosKind};
 use kit::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
 use kit::call::{Call, Input, Request};
 use kit::connection::{Content, Cut, Line};

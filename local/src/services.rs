@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::regions::{self, Common, Region, Regions};
 use crate::{Conditions, Options, intake};
-use chaos::{Act, Fate, Faults, Kind};
+use chaos::{Act, ChaosKind, Fate, Faults};
 use compute::Compute;
 use compute::{cloudwatch, service_quotas, waf};
 use domains::Authority;
@@ -163,7 +163,7 @@ impl Services {
 
     /// Returns AWS's current time, which differs from this machine's under clock skew.
     pub(crate) fn now(&self) -> OffsetDateTime {
-        let skew = if self.faults.has(Kind::ClockSkew) { SKEW } else { Duration::ZERO };
+        let skew = if self.faults.has(ChaosKind::ClockSkew) { SKEW } else { Duration::ZERO };
         OffsetDateTime::now_utc() + skew
     }
 
@@ -319,7 +319,7 @@ impl Services {
             denial.mark(&mut answer);
             return answer;
         }
-        let short = self.faults.has(Kind::ShortPages);
+        let short = self.faults.has(ChaosKind::ShortPages);
         let shortened = if short { pages::shorten(call, request) } else { None };
         let (call, request) = shortened.as_ref().map_or((call, request), |(call, request)| (call, request));
         pages::cut(call, self.answer_whole(call, request, identity, &caller, &region).await, short)

@@ -13,7 +13,7 @@ use super::clock::Moment;
 use super::cloudwatch::{evaluate, minute};
 use super::instance::Machine;
 use super::state::{Group, InstanceState, Interface, LoadBalancer, State, TargetGroup, Tracking};
-use chaos::Kind as ChaosKind;
+use chaos::ChaosKind;
 
 use super::{Compute, Site, address, balancer, ec2, elb, health, instance};
 use kit::process;

@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::iam::{STUDENT, STUDENTS, student_arn};
-use chaos::{Faults, Kind};
+use chaos::{ChaosKind, Faults};
 use kit::ACCESS_KEY;
 use kit::ACCOUNT;
 use kit::SECRET_KEY;
@@ -109,7 +109,7 @@ impl Access {
 
     /// The lifetime of role credentials: `usual`, or a fixed short one under `short-sessions`.
     pub fn life(&self, usual: Duration) -> Duration {
-        if self.faults.has(Kind::ShortSessions) { SHORT } else { usual }
+        if self.faults.has(ChaosKind::ShortSessions) { SHORT } else { usual }
     }
 
     /// The identity behind `access_key`, even if its credentials have expired.

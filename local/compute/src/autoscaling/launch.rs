@@ -9,7 +9,7 @@ use crate::clock::Moment;
 use crate::ec2::{self, Data};
 use crate::state::{Group, Instance, InstanceState, Mishap, SecurityGroup, State, Subnet, Tags, TemplateSpec, new_id};
 use crate::{Profile, Site};
-use chaos::Kind as ChaosKind;
+use chaos::ChaosKind;
 
 /// Why an instance was not launched: EC2's error message without its code, as activities show it.
 pub struct Refused {
