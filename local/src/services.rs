@@ -17,7 +17,7 @@ use identity::iam::Iam;
 use identity::permissions::{Caller, Denial};
 use identity::signature;
 use identity::sts;
-use kit::account;
+use kit::account::AccountKind;
 use kit::answer::{self, Refusal, Reply, Response, not_implemented};
 use kit::call::{self, Asked, Call, Need, Request};
 use kit::journal::Journal;
@@ -29,7 +29,7 @@ use s3::{Incoming, Spool, Strangers};
 /// The services, and the checks that all calls pass.
 pub(crate) struct Services {
     pub journal: Journal,
-    pub account: account::Kind,
+    pub account: AccountKind,
     pub faults: Arc<Faults>,
     pub strangers: Arc<Strangers>,
     pub route53: Arc<Route53>,
@@ -48,7 +48,7 @@ impl Services {
         let faults = Arc::new(Faults::new(chaos));
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
-        let account = account::Kind::of(&state, regions::is_new(dir), account)?;
+        let account = AccountKind::of(&state, regions::is_new(dir), account)?;
         let access = Arc::new(Access::of_account(state.join("credentials.json"), faults.clone(), account)?);
         let iam = Arc::new(Iam::of_account(&state, faults.clone(), account)?);
         let strangers = Arc::new(Strangers::open(&state)?);

@@ -53,7 +53,7 @@ use ports::Ports;
 use state::State;
 
 use chaos::Chaos;
-use kit::account::Kind;
+use kit::account::AccountKind;
 use kit::call::{Asked, Need, Operation};
 use kit::parameters;
 use kit::speed::Speed;
@@ -101,7 +101,7 @@ pub struct Alarm {
 struct Site {
     region: String,
     account: String,
-    kind: Kind,
+    kind: AccountKind,
     dir: PathBuf,
     ports: Ports,
     certificates: Arc<dyn Certificates>,

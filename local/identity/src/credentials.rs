@@ -15,7 +15,7 @@ use chaos::{ChaosKind, Faults};
 use kit::ACCESS_KEY;
 use kit::ACCOUNT;
 use kit::SECRET_KEY;
-use kit::account;
+use kit::account::AccountKind;
 use kit::store;
 
 /// Temporary credentials of a role or of the user.
@@ -88,7 +88,7 @@ const USER_ID: &str = "AIDALOCAL00000000000";
 pub struct Access {
     file: PathBuf,
     faults: Arc<Faults>,
-    kind: account::Kind,
+    kind: AccountKind,
     issued: Mutex<BTreeMap<String, Issued>>,
 }
 
@@ -98,11 +98,11 @@ const SHORT: Duration = Duration::seconds(20);
 impl Access {
     /// Loads the temporary credentials that an earlier server issued.
     pub fn open(file: PathBuf, faults: Arc<Faults>) -> anyhow::Result<Access> {
-        Access::of_account(file, faults, account::Kind::Standard)
+        Access::of_account(file, faults, AccountKind::Standard)
     }
 
     /// The same in an account of this kind.
-    pub fn of_account(file: PathBuf, faults: Arc<Faults>, kind: account::Kind) -> anyhow::Result<Access> {
+    pub fn of_account(file: PathBuf, faults: Arc<Faults>, kind: AccountKind) -> anyhow::Result<Access> {
         let issued = store::read_json(&file)?.unwrap_or_default();
         Ok(Access { file, faults, kind, issued: Mutex::new(issued) })
     }
@@ -115,7 +115,7 @@ impl Access {
     /// The identity behind `access_key`, even if its credentials have expired.
     pub fn identity(&self, access_key: &str) -> Option<Identity> {
         if access_key == ACCESS_KEY {
-            let is_student = self.kind == account::Kind::Academy;
+            let is_student = self.kind == AccountKind::Academy;
             return Some(Identity { secret_key: SECRET_KEY.to_owned(), session: None, is_student });
         }
         let issued = self.issued.lock();
@@ -216,7 +216,7 @@ mod tests {
         let access = Access {
             file: dir.path().join("credentials.json"),
             faults: Arc::default(),
-            kind: account::Kind::Standard,
+            kind: AccountKind::Standard,
             issued: Mutex::default(),
         };
         assert!(access.issue("web", "i-1", Duration::hours(1)).is_err());
@@ -227,7 +227,7 @@ mod tests {
     fn the_key_of_a_lab_is_a_students() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("credentials.json");
-        let access = Access::of_account(file, Arc::default(), account::Kind::Academy).unwrap();
+        let access = Access::of_account(file, Arc::default(), AccountKind::Academy).unwrap();
         let student = access.identity(ACCESS_KEY).unwrap();
         assert!(student.arn().starts_with("arn:aws:sts::000000000000:assumed-role/voclabs/user"), "{}", student.arn());
         assert_eq!(student.role(), Some("voclabs"));
