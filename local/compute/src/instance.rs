@@ -47,7 +47,7 @@ struct Host {
     root: PathBuf,
     /// Kept for `PORT` of its processes.
     _port: Lease,
-    kind: Option<ec2::Kind>,
+    kind: Option<ec2::InstanceType>,
     mishap: Option<Mishap>,
     /// Held while output is written or read.
     prints: Mutex<()>,

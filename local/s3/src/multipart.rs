@@ -17,7 +17,7 @@ use super::metadata::{check_acl, set};
 use super::object::{Draft, Made, VERSION, unread};
 use super::precondition;
 use super::request::S3Request;
-use super::store::{Change, Content, Kind, Metadata, Object, Part, State, Upload, now};
+use super::store::{Change, ChecksumType, Content, Metadata, Object, Part, State, Upload, now};
 use super::xml::{self, Element, element, malformed, wrap};
 use kit::ACCOUNT;
 use kit::answer::{Refusal, Response, empty};
@@ -236,7 +236,7 @@ impl S3 {
         }
         let mut wanted = Vec::with_capacity(listed.len());
         for one in &listed {
-            if let Some((algorithm, Kind::Composite)) = upload.algorithm
+            if let Some((algorithm, ChecksumType::Composite)) = upload.algorithm
                 && !one.sums.iter().any(|sum| sum.algorithm == algorithm)
             {
                 return Err(without_checksum(algorithm, one.number));

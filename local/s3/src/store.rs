@@ -154,13 +154,13 @@ pub(super) struct Upload {
     #[serde(alias = "about")]
     pub metadata: Metadata,
     /// The checksum algorithm that the client chose, if any, and what the object's checksum is computed from.
-    pub algorithm: Option<(Algorithm, Kind)>,
+    pub algorithm: Option<(Algorithm, ChecksumType)>,
     pub parts: BTreeMap<u32, Part>,
 }
 
 /// The input of a multipart object's checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Kind {
+pub(super) enum ChecksumType {
     /// The checksums of its parts.
     Composite,
     /// All bytes.

@@ -11,16 +11,16 @@ const KEPT: usize = 1000;
 
 /// The kind of an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ActivityKind {
     Launch,
     Terminate,
 }
 
 /// Records the beginning of a launch or termination.
-pub fn begin(state: &mut State, group: &Group, kind: Kind, instance: &Instance, cause: String) {
+pub fn begin(state: &mut State, group: &Group, kind: ActivityKind, instance: &Instance, cause: String) {
     let (description, status) = match kind {
-        Kind::Launch => (format!("Launching a new EC2 instance: {}", instance.id), "PreInService"),
-        Kind::Terminate => (format!("Terminating EC2 instance: {}", instance.id), "InProgress"),
+        ActivityKind::Launch => (format!("Launching a new EC2 instance: {}", instance.id), "PreInService"),
+        ActivityKind::Terminate => (format!("Terminating EC2 instance: {}", instance.id), "InProgress"),
     };
     let activity = Activity {
         description,
@@ -70,10 +70,10 @@ fn push(state: &mut State, activity: Activity) {
 }
 
 /// Records the end of an instance's launch or termination.
-pub fn finish(state: &mut State, kind: Kind, instance: &str) {
+pub fn finish(state: &mut State, kind: ActivityKind, instance: &str) {
     let word = match kind {
-        Kind::Launch => "Launching",
-        Kind::Terminate => "Terminating",
+        ActivityKind::Launch => "Launching",
+        ActivityKind::Terminate => "Terminating",
     };
     let ours = |activity: &&mut Activity| {
         activity.ended.is_none()

@@ -107,7 +107,13 @@ fn mishap(site: &Site, group: &Group) -> Option<Mishap> {
 }
 
 /// Checks that the account may launch the instance.
-fn check_account(state: &State, site: &Site, data: Data, kind: &ec2::Kind, outlook: &Outlook) -> Result<(), String> {
+fn check_account(
+    state: &State,
+    site: &Site,
+    data: Data,
+    kind: &ec2::InstanceType,
+    outlook: &Outlook,
+) -> Result<(), String> {
     if let Some(profile) = data.profile().filter(|name| matches!(outlook.profiles.get(*name), Some(None))) {
         return Err(format!(
             "Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
@@ -134,7 +140,7 @@ fn check_network(state: &State, site: &Site, data: Data, subnet: &Subnet) -> Res
 }
 
 /// Checks that a zone offers the instance type and has capacity for it.
-fn check_zone(state: &State, site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Result<(), Refused> {
+fn check_zone(state: &State, site: &Site, group: &Group, kind: &ec2::InstanceType, zone: &str) -> Result<(), Refused> {
     let zones = zones(site);
     let refused = |message: String| Err(Refused { message, zone: Some(zone.to_owned()) });
     let name = kind.name();
@@ -181,7 +187,7 @@ fn drawn_zone(zones: &[String], lot: f64) -> Option<&str> {
 }
 
 /// Returns the instance type if EC2 would launch an instance from this data, or EC2's error message.
-pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::Kind, String> {
+pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::InstanceType, String> {
     let missing = |name: &str| format!("The request must contain the parameter {name}");
     let image = data.text("ImageId").ok_or_else(|| missing("ImageId"))?;
     let image = ec2::find_image(site, image).ok_or_else(|| format!("The image id '[{image}]' does not exist"))?;

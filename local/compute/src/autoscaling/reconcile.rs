@@ -6,7 +6,7 @@ mod refresh;
 
 use std::collections::BTreeSet;
 
-use super::activities::{Kind, finish};
+use super::activities::{ActivityKind, finish};
 use super::launch::Profiles;
 use super::rebalance;
 use crate::Site;
@@ -68,12 +68,12 @@ fn settle(state: &mut State, name: &str) {
         state.instances.values().filter(|one| one.group.as_deref() == Some(name)).cloned().collect();
     for one in ours {
         if one.state == InstanceState::Running && one.in_service.is_none() && !one.leaving {
-            finish(state, Kind::Launch, &one.id);
+            finish(state, ActivityKind::Launch, &one.id);
             update(state, &one.id, |one| one.in_service = Some(Moment::now()));
         }
         if one.state == InstanceState::Terminated {
-            finish(state, Kind::Terminate, &one.id);
-            finish(state, Kind::Launch, &one.id);
+            finish(state, ActivityKind::Terminate, &one.id);
+            finish(state, ActivityKind::Launch, &one.id);
         }
         if !one.is_alive() && !one.leaving && (one.is_gone() || replaces_stopped(&state.groups[name])) {
             vanished(state, name, &one);

@@ -30,7 +30,7 @@ pub use network::{Block, free_addresses, has_gateway, is_public, subnet, subnets
 pub use networks::table_of;
 pub use quotas::{check as check_quota, quota};
 pub use security_groups::{connects, ensure_default as ensure_default_security_group};
-pub use types::{Kind, find as find_type};
+pub use types::{InstanceType, find as find_type};
 pub use volumes::of as volumes_of;
 
 /// The parameters that most lists support.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::membership::{release, serving};
 use super::refresh::refresh_template;
 use crate::Site;
-use crate::autoscaling::activities::{self, Kind, begin};
+use crate::autoscaling::activities::{self, ActivityKind, begin};
 use crate::autoscaling::launch::{Outlook, Profiles, Refused, launch};
 use crate::autoscaling::termination::first_to_go;
 use crate::clock::Moment;
@@ -82,7 +82,7 @@ pub fn launch_somewhere(
         let outlook = Outlook { profiles, avoided: &avoided };
         match launch(state, site, group, &refresh_template(group), &outlook) {
             Ok(instance) => {
-                begin(state, group, Kind::Launch, &instance, why.to_owned());
+                begin(state, group, ActivityKind::Launch, &instance, why.to_owned());
                 return Some(instance.id);
             }
             Err(Refused { message, zone }) => {

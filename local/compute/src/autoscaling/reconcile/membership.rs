@@ -2,7 +2,7 @@
 
 use super::update;
 use crate::Site;
-use crate::autoscaling::activities::{Kind, begin, finish};
+use crate::autoscaling::activities::{ActivityKind, begin, finish};
 use crate::clock::Moment;
 use crate::elb;
 use crate::elb::TargetStatus;
@@ -15,10 +15,10 @@ pub(super) fn vanished(state: &mut State, name: &str, one: &Instance) {
     let cause = format!(
         "At {now} an instance was taken out of service in response to an EC2 health check indicating it has been terminated or stopped."
     );
-    begin(state, &group, Kind::Terminate, one, cause);
+    begin(state, &group, ActivityKind::Terminate, one, cause);
     leave(state, &group, &one.id);
     if one.state == InstanceState::Terminated {
-        finish(state, Kind::Terminate, &one.id);
+        finish(state, ActivityKind::Terminate, &one.id);
     }
 }
 
@@ -38,7 +38,7 @@ pub fn release(state: &mut State, _site: &Site, id: &str, cause: String) {
     let Some(group) = one.group.as_ref().and_then(|name| state.groups.get(name)).cloned() else {
         return;
     };
-    begin(state, &group, Kind::Terminate, &one, cause);
+    begin(state, &group, ActivityKind::Terminate, &one, cause);
     leave(state, &group, id);
 }
 
