@@ -2,7 +2,7 @@
 
 use kit::query::{Answer, ApiError, Envelope, Params};
 
-use kit::call::{Effect, Needs, Operation, Page, Rows};
+use kit::call::{Effect, Needs, Operation, Pagination, Rows};
 use kit::parameters::ParameterSpec;
 
 use super::state::State;
@@ -21,7 +21,7 @@ pub(super) const fn row(
     name: &'static str,
     run: Run,
     needs: Needs,
-    page: Option<Page>,
+    page: Option<Pagination>,
     parameters: ParameterSpec,
 ) -> Row {
     let effect = match run {

@@ -15,7 +15,7 @@ mod tracking;
 
 use super::Run::{Reads, Writes};
 use super::{Row, row};
-use kit::call::{Needs, Page, Style};
+use kit::call::{Needs, Pagination, Style};
 
 pub use groups::profile_wanted;
 pub use launch::Profiles;
@@ -55,12 +55,12 @@ static PAGES: Style = Style {
     bad_token: "ValidationError",
 };
 
-const fn list(items: &'static str) -> Option<Page> {
-    Some(Page::Cut(&PAGES, items))
+const fn list(items: &'static str) -> Option<Pagination> {
+    Some(Pagination::Cut(&PAGES, items))
 }
 
 /// Lists that need the state to know where a page ends.
-const OWN: Option<Page> = Some(Page::Own("MaxRecords"));
+const OWN: Option<Pagination> = Some(Pagination::Own("MaxRecords"));
 
 /// Every operation.
 pub const OPERATIONS: &[Row] = &[

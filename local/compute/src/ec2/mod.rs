@@ -17,7 +17,7 @@ mod volumes;
 
 use super::Run::{Reads, Writes};
 use super::{Row, row};
-use kit::call::{Asked, Need, Needs, Page, Style};
+use kit::call::{Asked, Need, Needs, Pagination, Style};
 
 pub use super::state::Settings;
 pub use addresses::{associate as associate_address, leads_to, leave as leave_address, of_association};
@@ -137,8 +137,8 @@ static PAGES: Style = Style {
     bad_token: "InvalidParameterValue",
 };
 
-const fn list(items: &'static str) -> Option<Page> {
-    Some(Page::Cut(&PAGES, items))
+const fn list(items: &'static str) -> Option<Pagination> {
+    Some(Pagination::Cut(&PAGES, items))
 }
 
 /// Every operation.

@@ -14,7 +14,7 @@ mod targets;
 
 use super::Run::{Reads, Writes};
 use super::{Row, row};
-use kit::call::{Asked, Need, Needs, Page, Style};
+use kit::call::{Asked, Need, Needs, Pagination, Style};
 use kit::constraint;
 use kit::query::{ApiError, Params};
 
@@ -122,8 +122,8 @@ fn needs(params: &Params, name: &str) -> Result<(), ApiError> {
     }
 }
 
-const fn list(items: &'static str) -> Option<Page> {
-    Some(Page::Cut(&PAGES, items))
+const fn list(items: &'static str) -> Option<Pagination> {
+    Some(Pagination::Cut(&PAGES, items))
 }
 
 /// Every operation.

@@ -21,7 +21,7 @@ use certificate::{Certificate, Status};
 use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::Effect::{Reads, Writes};
-use kit::call::{Asked, Call, Need, Needs, Operation, Page, Rows};
+use kit::call::{Asked, Call, Need, Needs, Operation, Pagination, Rows};
 use kit::speed::Speed;
 use kit::store;
 use kit::{constraint, parameters};
@@ -134,7 +134,7 @@ const OPERATIONS: &[Operation<Run>] = &[
         "ListCertificates",
         Reads,
         Needs::Own,
-        Some(Page::Own("MaxItems")),
+        Some(Pagination::Own("MaxItems")),
         "CertificateStatuses[] Includes.keyTypes[] MaxItems:integer NextToken SortBy=CREATED_AT SortOrder=ASCENDING|DESCENDING",
         Look(list),
     ),
