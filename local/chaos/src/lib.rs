@@ -22,7 +22,7 @@ use chaos::{Dice, Mishap};
 use kit::answer::Refusal;
 use kit::call::{Call, Request};
 use rates::Buckets;
-use rule::{Injected, Known, Rule};
+use rule::{FaultRule, Injected, Known};
 
 /// The faults injected into a call.
 #[derive(Debug, Default)]
@@ -91,7 +91,7 @@ struct Inner {
 #[derive(Debug)]
 struct ActiveRule {
     id: u64,
-    rule: Rule,
+    rule: FaultRule,
     matched: u64,
     fired: u64,
     /// Cancelled when the rule is removed, to release the calls it holds.
@@ -166,8 +166,8 @@ impl Faults {
             Value::Array(list) => list.clone(),
             one => vec![one.clone()],
         };
-        let read = |rule| serde_json::from_value::<Rule>(rule).map_err(|fault| fault.to_string());
-        let list: Vec<Rule> = list.into_iter().map(read).collect::<Result<_, _>>()?;
+        let read = |rule| serde_json::from_value::<FaultRule>(rule).map_err(|fault| fault.to_string());
+        let list: Vec<FaultRule> = list.into_iter().map(read).collect::<Result<_, _>>()?;
         let mut inner = self.inner();
         let ids: Vec<u64> = list.into_iter().map(|rule| inner.push(rule)).collect();
         Ok(json!({ "ids": ids }))
@@ -226,7 +226,7 @@ impl Faults {
 }
 
 impl Inner {
-    fn push(&mut self, rule: Rule) -> u64 {
+    fn push(&mut self, rule: FaultRule) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
         self.rules.push(ActiveRule { id, rule, matched: 0, fired: 0, released: CancellationToken::new() });

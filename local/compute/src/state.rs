@@ -25,7 +25,7 @@ pub use group::{
     Activity, Group, GroupTag, Policy, Protected, Refresh, RefreshStatus, Schedule, Tracking, Verdict, Watch,
 };
 pub use instance::{Instance, InstanceState, Mishap, Settings, Volume};
-pub use network::{Networks, Peer, RouteTable, Routed, Rule, SecurityGroup, Subnet, Traffic, Vpc};
+pub use network::{Networks, Peer, RouteTable, Routed, SecurityGroup, SecurityGroupRule, Subnet, Traffic, Vpc};
 pub use template::{LaunchTemplate, TemplateSpec, Version};
 
 /// The tags of a resource.

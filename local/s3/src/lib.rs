@@ -178,7 +178,7 @@ impl S3 {
         }
     }
 
-    fn cors_rules(&self, bucket: &str) -> Vec<cors::Rule> {
+    fn cors_rules(&self, bucket: &str) -> Vec<cors::CorsRule> {
         self.store.read(|state| state.buckets.get(bucket).map(|found| cors::of(&found.settings))).unwrap_or_default()
     }
 }

@@ -68,12 +68,12 @@ impl Policies {
 #[derive(Debug, Clone, Default)]
 pub struct ResourcePolicy {
     pub(super) is_current: bool,
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<PrincipalStatement>,
 }
 
 /// A statement with its principals: accounts and ARNs, or `*`.
 #[derive(Debug, Clone)]
-pub(super) struct Rule {
+pub(super) struct PrincipalStatement {
     pub principals: Listed<String>,
     /// The services of AWS that it names.
     pub services: Vec<String>,
@@ -101,7 +101,7 @@ impl ResourcePolicy {
     pub(super) fn judge(&self, need: &Need, keys: &Keys, who: Principal) -> Verdict {
         let action = need.action.to_ascii_lowercase();
         let mut verdict = Verdict::Unmentioned;
-        for Rule { principals, statement, .. } in &self.rules {
+        for PrincipalStatement { principals, statement, .. } in &self.rules {
             let speaks = is_named(principals, statement.effect, who)
                 && statement.speaks_of(&action, &need.resource, keys, self.is_current);
             match statement.effect {
@@ -119,7 +119,7 @@ impl ResourcePolicy {
     fn lets_service(&self, service: &str, source: &str, need: &Need) -> bool {
         let keys = Keys::of_service_for(service, source, need);
         let action = need.action.to_ascii_lowercase();
-        let speaks = |rule: &&Rule| {
+        let speaks = |rule: &&PrincipalStatement| {
             let is_named = match &rule.principals {
                 Listed::These(named) => {
                     named.iter().any(|named| named == "*") || rule.services.iter().any(|it| it == service)
