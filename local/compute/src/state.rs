@@ -22,7 +22,7 @@ pub use balancer::{
     Action, Condition, Field, Health, HealthCheck, Interface, Listener, ListenerRule, LoadBalancer, Target, TargetGroup,
 };
 pub use group::{
-    Activity, Group, GroupTag, Policy, Protected, Refresh, RefreshStatus, Schedule, Tracking, Verdict, Watch,
+    Activity, Group, GroupTag, Protected, Refresh, RefreshStatus, ScalingPolicy, Schedule, Tracking, Verdict, Watch,
 };
 pub use instance::{Instance, InstanceState, Mishap, Settings, Volume};
 pub use network::{Networks, Peer, RouteTable, Routed, SecurityGroup, SecurityGroupRule, Subnet, Traffic, Vpc};

@@ -9,7 +9,7 @@ use http::uri::Authority;
 
 use super::headers::ForwardedFor;
 use super::requests::Count;
-use crate::elb::{Policy, Reachability, attribute, idle_timeout_s, log_place, routable, seen_by, target_key};
+use crate::elb::{Reachability, SslPolicy, attribute, idle_timeout_s, log_place, routable, seen_by, target_key};
 use crate::state::{Action, ListenerRule, State, Target, TargetGroup};
 use crate::{Compute, Site};
 
@@ -31,7 +31,7 @@ pub struct Route {
     /// The rules in the order of evaluation, each with its action.
     pub rules: Vec<(ListenerRule, Next)>,
     /// The security policy and the certificates of an HTTPS listener; the first is the default.
-    pub security: Option<(&'static Policy, Vec<String>)>,
+    pub security: Option<(&'static SslPolicy, Vec<String>)>,
     /// The local ports of the load balancer's listeners, by their ports.
     pub local_ports: BTreeMap<u16, u16>,
 }
@@ -85,7 +85,7 @@ impl Route {
         let rules = listener.map(|listener| state.rules_of(&listener.arn)).unwrap_or_default();
         let rules = rules.into_iter().map(|rule| (rule.clone(), Next::of(compute, state, &rule.actions))).collect();
         let security = listener.filter(|listener| listener.is_secure()).and_then(|listener| {
-            let policy = listener.ssl_policy.as_deref().and_then(Policy::find)?;
+            let policy = listener.ssl_policy.as_deref().and_then(SslPolicy::find)?;
             Some((policy, listener.certificates.clone()))
         });
         Route {

@@ -23,7 +23,7 @@ pub use attributes::{
 };
 pub use hosted_zones::hosted_zone;
 pub use load_balancers::is_reachable;
-pub use policies::Policy;
+pub use policies::SslPolicy;
 pub use targets::{
     Reachability, Status as TargetStatus, checked_at, deregister, register, routable, seen_by, target_key,
 };

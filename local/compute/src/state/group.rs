@@ -28,7 +28,7 @@ pub struct Group {
     pub suspended: BTreeSet<String>,
     pub deletion_protection: Option<String>,
     pub deleting: bool,
-    pub policies: BTreeMap<String, Policy>,
+    pub policies: BTreeMap<String, ScalingPolicy>,
     pub refreshes: Vec<Refresh>,
     /// Why the desired capacity has its value, for the cause of the next activities.
     pub cause: String,
@@ -87,7 +87,7 @@ pub struct GroupTag {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Policy {
+pub struct ScalingPolicy {
     pub name: String,
     pub arn: String,
     pub kind: String,
