@@ -22,7 +22,8 @@ pub use balancer::{
     Action, Condition, Field, Health, HealthCheck, Interface, Listener, ListenerRule, LoadBalancer, Target, TargetGroup,
 };
 pub use group::{
-    Activity, Group, GroupTag, Protected, Refresh, RefreshStatus, ScalingPolicy, Schedule, Tracking, Verdict, Watch,
+    Activity, AutoScalingGroup, GroupTag, Protected, Refresh, RefreshStatus, ScalingPolicy, Schedule, Tracking,
+    Verdict, Watch,
 };
 pub use instance::{Instance, InstanceState, Mishap, Settings, Volume};
 pub use network::{Networks, Peer, RouteTable, Routed, SecurityGroup, SecurityGroupRule, Subnet, Traffic, Vpc};
@@ -41,7 +42,7 @@ pub struct State {
     pub instances: BTreeMap<String, Instance>,
     /// The elastic IP addresses, by the ids of their allocations.
     pub addresses: BTreeMap<String, Address>,
-    pub groups: BTreeMap<String, Group>,
+    pub groups: BTreeMap<String, AutoScalingGroup>,
     /// The activities of all groups, including deleted ones; the newest is last.
     pub activities: Vec<Activity>,
     pub load_balancers: BTreeMap<String, LoadBalancer>,
@@ -96,12 +97,12 @@ impl State {
     }
 
     /// Returns the Auto Scaling group with a name.
-    pub fn group(&self, name: &str) -> Result<&Group, ApiError> {
+    pub fn group(&self, name: &str) -> Result<&AutoScalingGroup, ApiError> {
         self.groups.get(name).ok_or_else(|| unknown_group(name))
     }
 
     /// Returns the group with a name for modification. A group that is being deleted cannot be modified.
-    pub fn group_mut(&mut self, name: &str) -> Result<&mut Group, ApiError> {
+    pub fn group_mut(&mut self, name: &str) -> Result<&mut AutoScalingGroup, ApiError> {
         match self.groups.get_mut(name) {
             Some(group) if group.deleting => {
                 let text = "The AutoScaling group may not be modified while it is pending delete";

@@ -22,7 +22,7 @@ use kit::call::{Call, Operation};
 use kit::chronicle::{Chronicle, Past};
 use kit::parameters;
 
-use crate::store::{Entry, Group, LogGroups, Written, add};
+use crate::store::{Entry, LogGroup, LogGroups, Written, add};
 
 pub use input::Input;
 pub use operation::{OPERATIONS, rows, to_make_group, to_write};
@@ -103,7 +103,7 @@ impl Logs {
         self.in_group(input, |_| Ok(json!({ "subscriptionFilters": [] })))
     }
 
-    fn in_group<T>(&self, input: Input, act: impl FnOnce(&Group) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    fn in_group<T>(&self, input: Input, act: impl FnOnce(&LogGroup) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let name = match input.text("logGroupName") {
             Some(name) => name,
             None => tags::name_in(input.required("logGroupIdentifier")?),

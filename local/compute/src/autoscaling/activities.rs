@@ -2,7 +2,7 @@
 
 use crate::Site;
 use crate::clock::Moment;
-use crate::state::{Activity, Group, Instance, State};
+use crate::state::{Activity, AutoScalingGroup, Instance, State};
 use kit::query::{Answer, Params, Xml, page};
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ pub enum ActivityKind {
 }
 
 /// Records the beginning of a launch or termination.
-pub fn begin(state: &mut State, group: &Group, kind: ActivityKind, instance: &Instance, cause: String) {
+pub fn begin(state: &mut State, group: &AutoScalingGroup, kind: ActivityKind, instance: &Instance, cause: String) {
     let (description, status) = match kind {
         ActivityKind::Launch => (format!("Launching a new EC2 instance: {}", instance.id), "PreInService"),
         ActivityKind::Terminate => (format!("Terminating EC2 instance: {}", instance.id), "InProgress"),
@@ -33,7 +33,7 @@ pub fn begin(state: &mut State, group: &Group, kind: ActivityKind, instance: &In
 }
 
 /// Records a failed launch, with its zone if the failure was specific to that zone.
-pub fn failed_launch(state: &mut State, group: &Group, cause: String, zone: Option<String>, message: &str) {
+pub fn failed_launch(state: &mut State, group: &AutoScalingGroup, cause: String, zone: Option<String>, message: &str) {
     let message = format!("{}. Launching EC2 instance failed.", message.trim_end_matches('.'));
     let activity = Activity {
         description: format!("Launching a new EC2 instance.  Status Reason: {message}"),
@@ -46,7 +46,7 @@ pub fn failed_launch(state: &mut State, group: &Group, cause: String, zone: Opti
     push(state, activity);
 }
 
-fn empty(group: &Group, cause: String) -> Activity {
+fn empty(group: &AutoScalingGroup, cause: String) -> Activity {
     Activity {
         id: Uuid::new_v4().to_string(),
         group: group.name.clone(),

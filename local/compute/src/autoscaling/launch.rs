@@ -7,7 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::clock::Moment;
 use crate::ec2::{self, Data};
-use crate::state::{Group, Instance, InstanceState, Mishap, SecurityGroup, State, Subnet, Tags, TemplateSpec, new_id};
+use crate::state::{
+    AutoScalingGroup, Instance, InstanceState, Mishap, SecurityGroup, State, Subnet, Tags, TemplateSpec, new_id,
+};
 use crate::{Profile, Site};
 use chaos::ChaosKind;
 
@@ -39,7 +41,7 @@ pub struct Outlook<'a> {
 pub fn launch(
     state: &mut State,
     site: &Site,
-    group: &Group,
+    group: &AutoScalingGroup,
     spec: &TemplateSpec,
     outlook: &Outlook,
 ) -> Result<Instance, Refused> {
@@ -98,7 +100,7 @@ pub fn launch(
 }
 
 /// Returns the fault that chaos injects into a group's next instance, if any.
-fn mishap(site: &Site, group: &Group) -> Option<Mishap> {
+fn mishap(site: &Site, group: &AutoScalingGroup) -> Option<Mishap> {
     let chaos = site.chaos.borrow();
     let thing = format!("{} {}", group.name, group.launches);
     let hits = |kind| chaos.lot(kind, &thing).is_some_and(|lot| lot < 0.5);
@@ -140,7 +142,13 @@ fn check_network(state: &State, site: &Site, data: Data, subnet: &Subnet) -> Res
 }
 
 /// Checks that a zone offers the instance type and has capacity for it.
-fn check_zone(state: &State, site: &Site, group: &Group, kind: &ec2::InstanceType, zone: &str) -> Result<(), Refused> {
+fn check_zone(
+    state: &State,
+    site: &Site,
+    group: &AutoScalingGroup,
+    kind: &ec2::InstanceType,
+    zone: &str,
+) -> Result<(), Refused> {
     let zones = zones(site);
     let refused = |message: String| Err(Refused { message, zone: Some(zone.to_owned()) });
     let name = kind.name();
@@ -164,7 +172,7 @@ fn check_zone(state: &State, site: &Site, group: &Group, kind: &ec2::InstanceTyp
 }
 
 /// Returns whether an instance of the template could be launched in this subnet of a group.
-pub fn takes(state: &State, site: &Site, group: &Group, spec: &TemplateSpec, subnet: &str) -> bool {
+pub fn takes(state: &State, site: &Site, group: &AutoScalingGroup, spec: &TemplateSpec, subnet: &str) -> bool {
     let kind = ec2::resolve_template(state, spec).ok().and_then(|(_, data)| check(state, site, data).ok());
     let subnet = ec2::subnets(state, site).into_iter().find(|one| one.id == subnet);
     kind.zip(subnet).is_some_and(|(kind, subnet)| check_zone(state, site, group, &kind, &subnet.zone).is_ok())
@@ -176,7 +184,7 @@ fn zones(site: &Site) -> Vec<String> {
 }
 
 /// Returns the zones that a group may use.
-fn zones_of(state: &State, site: &Site, group: &Group) -> Vec<String> {
+fn zones_of(state: &State, site: &Site, group: &AutoScalingGroup) -> Vec<String> {
     let ours = ec2::subnets(state, site).into_iter().filter(|subnet| group.subnets.contains(&subnet.id));
     ours.map(|subnet| subnet.zone).collect()
 }
@@ -214,7 +222,7 @@ fn default_group(state: &State, site: &Site, vpc: &str) -> Vec<String> {
 }
 
 /// Returns the group's subnet with the fewest of its instances, outside the zones to avoid.
-fn emptiest(state: &State, site: &Site, group: &Group, avoided: &BTreeSet<String>) -> Option<Subnet> {
+fn emptiest(state: &State, site: &Site, group: &AutoScalingGroup, avoided: &BTreeSet<String>) -> Option<Subnet> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for member in state.members(&group.name).into_iter().filter(|one| one.serves()) {
         *counts.entry(&member.subnet).or_default() += 1;

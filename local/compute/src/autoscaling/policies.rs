@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::groups;
 use super::tracking::{HIGH_MINUTES, LOW_MINUTES, LOW_SHARE};
 use crate::clock::Moment;
-use crate::state::{Group, ScalingPolicy, State, Tracking, Verdict, Watch};
+use crate::state::{AutoScalingGroup, ScalingPolicy, State, Tracking, Verdict, Watch};
 use crate::{Alarm, Site};
 use kit::query::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
 
@@ -46,7 +46,7 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-fn tracking(group: &Group, params: &Params) -> Result<Tracking, ApiError> {
+fn tracking(group: &AutoScalingGroup, params: &Params) -> Result<Tracking, ApiError> {
     let refuse = |message: String| ApiError::new("ValidationError", message);
     let metric = params
         .text("PredefinedMetricSpecification.PredefinedMetricType")
@@ -130,7 +130,7 @@ pub fn alarms(state: &State, site: &Site) -> Vec<Alarm> {
     tracking.flat_map(both).collect()
 }
 
-fn alarm(site: &Site, group: &Group, policy: &ScalingPolicy, tracking: &Tracking, is_high: bool) -> Alarm {
+fn alarm(site: &Site, group: &AutoScalingGroup, policy: &ScalingPolicy, tracking: &Tracking, is_high: bool) -> Alarm {
     let name = alarm_name(&group.name, policy, is_high);
     let watch = if is_high { policy.high } else { policy.low };
     let of_group = vec![("AutoScalingGroupName", group.name.clone())];

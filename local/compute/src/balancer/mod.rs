@@ -44,7 +44,7 @@ use headers::ForwardedFor;
 use pages::{empty_body, fixed, redirected, refusal};
 use requests::Open;
 pub use requests::{Requests, Tally};
-use route::{At, Group, Next, Route};
+use route::{At, ForwardGroup, Next, Route};
 use tls::{Settings, Tls};
 
 use clients::{FAREWELL, Side, converse};
@@ -272,7 +272,7 @@ impl Front {
             let (_, Next::Groups(groups)) = route.next(host, path) else {
                 return Choice::Refused(StatusCode::SERVICE_UNAVAILABLE);
             };
-            let group = route::by_weight(groups, turn).filter(|group| !Group::is_empty(group));
+            let group = route::by_weight(groups, turn).filter(|group| !ForwardGroup::is_empty(group));
             let Some(group) = group else {
                 return Choice::Refused(StatusCode::SERVICE_UNAVAILABLE);
             };

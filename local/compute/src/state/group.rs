@@ -8,7 +8,7 @@ use super::{Tags, TemplateSpec};
 use crate::clock::Moment;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Group {
+pub struct AutoScalingGroup {
     pub name: String,
     pub arn: String,
     pub created: Moment,
@@ -51,7 +51,7 @@ pub struct Group {
     pub rebalancing: Option<String>,
 }
 
-impl Group {
+impl AutoScalingGroup {
     /// Returns the refresh in progress.
     pub fn refresh(&self) -> Option<&Refresh> {
         self.refreshes.last().filter(|refresh| refresh.is_open())
