@@ -22,8 +22,8 @@ pub use balancer::{
     Action, Condition, Field, Health, HealthCheck, Interface, Listener, ListenerRule, LoadBalancer, Target, TargetGroup,
 };
 pub use group::{
-    Activity, AutoScalingGroup, GroupTag, Protected, Refresh, RefreshStatus, ScalingPolicy, Schedule, Tracking,
-    Verdict, Watch,
+    Activity, AlarmState, AutoScalingGroup, GroupTag, Protected, Refresh, RefreshStatus, ScalingPolicy, Schedule,
+    Tracking, Watch,
 };
 pub use instance::{Instance, InstanceState, Mishap, Settings, Volume};
 pub use network::{Networks, Peer, RouteTable, Routed, SecurityGroup, SecurityGroupRule, Subnet, Traffic, Vpc};

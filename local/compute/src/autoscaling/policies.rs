@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::groups;
 use super::tracking::{HIGH_MINUTES, LOW_MINUTES, LOW_SHARE};
 use crate::clock::Moment;
-use crate::state::{AutoScalingGroup, ScalingPolicy, State, Tracking, Verdict, Watch};
+use crate::state::{AlarmState, AutoScalingGroup, ScalingPolicy, State, Tracking, Watch};
 use crate::{Alarm, Site};
 use kit::query::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
 
@@ -161,9 +161,9 @@ fn alarm(site: &Site, group: &AutoScalingGroup, policy: &ScalingPolicy, tracking
         statistic,
         dimensions,
         state: match watch.verdict {
-            Verdict::Unknown => "INSUFFICIENT_DATA",
-            Verdict::Fine => "OK",
-            Verdict::Alarm => "ALARM",
+            AlarmState::Unknown => "INSUFFICIENT_DATA",
+            AlarmState::Fine => "OK",
+            AlarmState::Alarm => "ALARM",
         },
         since: watch.since.offset(),
         made: policy.made.offset(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::state::{AutoScalingGroup, State, Tracking, Verdict};
+use crate::state::{AlarmState, AutoScalingGroup, State, Tracking};
 use kit::speed::Speed;
 
 /// How many seconds, before scaling by the speed, the value must be too high before the group grows, and too low before
@@ -85,12 +85,12 @@ fn samples_in(speed: Speed, seconds: u64) -> usize {
 }
 
 /// Returns the state of an alarm from the latest values.
-fn verdict(speed: Speed, history: &VecDeque<f64>, seconds: u64, is_off: impl Fn(f64) -> bool) -> Verdict {
+fn verdict(speed: Speed, history: &VecDeque<f64>, seconds: u64, is_off: impl Fn(f64) -> bool) -> AlarmState {
     let count = samples_in(speed, seconds);
     match history.iter().rev().take(count).all(|value| is_off(*value)) {
-        _ if history.len() < count => Verdict::Unknown,
-        true => Verdict::Alarm,
-        false => Verdict::Fine,
+        _ if history.len() < count => AlarmState::Unknown,
+        true => AlarmState::Alarm,
+        false => AlarmState::Fine,
     }
 }
 

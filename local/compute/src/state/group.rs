@@ -106,13 +106,13 @@ pub struct ScalingPolicy {
 /// The state of one of a policy's alarms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
-    pub verdict: Verdict,
+    pub verdict: AlarmState,
     pub since: Moment,
 }
 
-/// An alarm's verdict on the latest values.
+/// The state of an alarm, by the latest values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
+pub enum AlarmState {
     /// There are too few values.
     #[default]
     Unknown,
@@ -123,11 +123,11 @@ pub enum Verdict {
 impl Watch {
     /// Returns a watch that begins now.
     pub fn begin() -> Watch {
-        Watch { verdict: Verdict::Unknown, since: Moment::now() }
+        Watch { verdict: AlarmState::Unknown, since: Moment::now() }
     }
 
-    /// Records a verdict. If it differs from the last one, it holds from now on.
-    pub fn note(&mut self, verdict: Verdict) {
+    /// Records a state. If it differs from the last one, it holds from now on.
+    pub fn note(&mut self, verdict: AlarmState) {
         if self.verdict != verdict {
             *self = Watch { verdict, since: Moment::now() };
         }
