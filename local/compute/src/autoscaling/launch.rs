@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::clock::Moment;
 use crate::ec2::{self, Data};
 use crate::state::{
-    AutoScalingGroup, Instance, InstanceState, Mishap, SecurityGroup, State, Subnet, Tags, TemplateSpec, new_id,
+    AutoScalingGroup, Instance, InstanceFault, InstanceState, SecurityGroup, State, Subnet, Tags, TemplateSpec, new_id,
 };
 use crate::{Profile, Site};
 use chaos::ChaosKind;
@@ -100,11 +100,11 @@ pub fn launch(
 }
 
 /// Returns the fault that chaos injects into a group's next instance, if any.
-fn mishap(site: &Site, group: &AutoScalingGroup) -> Option<Mishap> {
+fn mishap(site: &Site, group: &AutoScalingGroup) -> Option<InstanceFault> {
     let chaos = site.chaos.borrow();
     let thing = format!("{} {}", group.name, group.launches);
     let hits = |kind| chaos.lot(kind, &thing).is_some_and(|lot| lot < 0.5);
-    let fates = [(ChaosKind::BootFail, Mishap::BootFail), (ChaosKind::CrashLoop, Mishap::CrashLoop)];
+    let fates = [(ChaosKind::BootFail, InstanceFault::BootFail), (ChaosKind::CrashLoop, InstanceFault::CrashLoop)];
     fates.into_iter().find(|(kind, _)| hits(*kind)).map(|(_, mishap)| mishap)
 }
 

@@ -69,7 +69,7 @@ pub struct Instance {
     pub registered: Vec<String>,
     /// The fault that chaos has injected into it, if any.
     #[serde(default)]
-    pub mishap: Option<Mishap>,
+    pub mishap: Option<InstanceFault>,
     /// Whether it has to be rebooted.
     #[serde(default)]
     pub rebooting: bool,
@@ -128,7 +128,7 @@ pub struct Volume {
 
 /// An injected failure of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Mishap {
+pub enum InstanceFault {
     /// Its user data fails.
     BootFail,
     /// Its service crashes at every start.
