@@ -25,7 +25,7 @@ pub use group::{
     Activity, AlarmState, AutoScalingGroup, GroupTag, Protected, Refresh, RefreshStatus, ScalingPolicy, Schedule,
     Tracking, Watch,
 };
-pub use instance::{Instance, InstanceFault, InstanceState, Settings, Volume};
+pub use instance::{Instance, InstanceFault, InstanceSettings, InstanceState, Volume};
 pub use network::{Networks, Peer, RouteTable, Routed, SecurityGroup, SecurityGroupRule, Subnet, Traffic, Vpc};
 pub use template::{LaunchTemplate, TemplateSpec, Version};
 

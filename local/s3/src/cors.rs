@@ -1,6 +1,6 @@
 //! CORS: the origins that may read a bucket's answers in a browser.
 
-use super::store::Settings;
+use super::store::BucketSettings;
 use super::xml::{Element, malformed};
 use http::{HeaderMap, HeaderValue, Method, header};
 use kit::answer::{Protocol, Refusal, Response, empty};
@@ -34,7 +34,7 @@ pub(super) fn rules(document: &Element) -> Result<Vec<CorsRule>, Refusal> {
 }
 
 /// The CORS rules of a bucket.
-pub(super) fn of(settings: &Settings) -> Vec<CorsRule> {
+pub(super) fn of(settings: &BucketSettings) -> Vec<CorsRule> {
     let document =
         settings.documents.get("cors").and_then(|text| Element::read(text.as_bytes(), "CORSConfiguration").ok());
     document.and_then(|document| rules(&document).ok()).unwrap_or_default()

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::lock::{self, Retention};
 use super::request::S3Request;
-use super::store::{Class, Metadata, Settings};
+use super::store::{BucketSettings, Class, Metadata};
 use super::xml::unserved;
 use super::{encryption, tags};
 use kit::answer::Refusal;
@@ -98,7 +98,7 @@ pub(super) fn class(wanted: Option<&str>) -> Result<Class, Refusal> {
 
 /// Checks a canned ACL. There are no ACLs where the bucket owner owns everything (docs/aws.md §4.1); elsewhere, only
 /// those that grant nothing to others are accepted.
-pub(super) fn check_acl(settings: &Settings, acl: Option<&str>) -> Result<(), Refusal> {
+pub(super) fn check_acl(settings: &BucketSettings, acl: Option<&str>) -> Result<(), Refusal> {
     let Some(acl) = acl else { return Ok(()) };
     let is_public = ["public-read", "public-read-write", "authenticated-read"].contains(&acl);
     let is_owners = ["private", "bucket-owner-read", "bucket-owner-full-control"].contains(&acl);
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(code(class(Some("STANDARD_IA")).map(drop)), "");
         assert_eq!(code(class(Some("GLACIER")).map(drop)), "NotImplemented");
         assert_eq!(code(class(Some("CHEAP")).map(drop)), "InvalidStorageClass");
-        let open = Settings::default();
+        let open = BucketSettings::default();
         for (acl, expected) in [("private", ""), ("public-read", "NotImplemented"), ("everybody", "InvalidArgument")] {
             assert_eq!(code(check_acl(&open, Some(acl))), expected, "{acl}");
         }

@@ -3,7 +3,7 @@
 use super::metadata::{check_encryption, set};
 use super::notification;
 use super::request::S3Request;
-use super::store::{Change, Settings, Versioning};
+use super::store::{BucketSettings, Change, Versioning};
 use super::xml::{self, Element, element, malformed, unserved};
 use super::{S3, cors, lifecycle, tags};
 use kit::answer::{Refusal, Response, empty, xml as answer};
@@ -166,7 +166,7 @@ fn blocks(document: &Element) -> Result<(), Refusal> {
     BLOCKS.iter().try_for_each(|name| document.flag(name).map(drop))
 }
 
-impl Settings {
+impl BucketSettings {
     pub(super) fn is_owner_enforced(&self) -> bool {
         self.documents.get(OWNERSHIP).is_some_and(|text| text.contains(">BucketOwnerEnforced<"))
     }
@@ -194,7 +194,7 @@ impl S3 {
     pub(super) fn settle(
         &self,
         request: &S3Request,
-        change: impl FnOnce(&mut Settings) -> Result<(), Refusal>,
+        change: impl FnOnce(&mut BucketSettings) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         self.store.change(|state, _| {
             let mut settings = state.bucket(&request.bucket)?.settings.clone();

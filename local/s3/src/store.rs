@@ -42,13 +42,13 @@ pub(super) struct State {
 pub(super) struct Bucket {
     /// In Unix milliseconds, like all times here.
     pub created: i64,
-    pub settings: Settings,
+    pub settings: BucketSettings,
     /// The versions of each key, the newest last. Every key has at least one; at most one has the null ID.
     pub keys: BTreeMap<String, Vec<Version>>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Settings {
+pub(super) struct BucketSettings {
     /// `None` if versioning was never set.
     pub versioning: Option<Versioning>,
     /// Whether versions can be locked, and their default retention.
@@ -340,7 +340,7 @@ mod tests {
     async fn changes_are_read_back_and_orphaned_bytes_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let settings = Settings::default();
+        let settings = BucketSettings::default();
         let new = Change::NewBucket { bucket: "b".into(), created: 1, settings };
         store.change(|_, _| Ok((vec![new], ()))).unwrap();
         let mut blobs = Vec::new();
@@ -381,7 +381,7 @@ mod tests {
         for changes in [
             vec![Change::Begin { id: format!("{}{}", later(2), "0".repeat(32)), upload }],
             vec![
-                Change::NewBucket { bucket: bucket(), created: 1, settings: Settings::default() },
+                Change::NewBucket { bucket: bucket(), created: 1, settings: BucketSettings::default() },
                 Change::Put {
                     bucket: bucket(),
                     key: "k".into(),

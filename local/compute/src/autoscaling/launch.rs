@@ -67,7 +67,7 @@ pub fn launch(
         security_groups: if groups.is_empty() { default_group(state, site, &vpc) } else { groups },
         profile: data.profile().map(str::to_owned),
         shown_profile: data.profile().and_then(|name| outlook.profiles.get(name)?.clone()),
-        settings: ec2::Settings::of(data, subnet.public_addresses)?,
+        settings: ec2::InstanceSettings::of(data, subnet.public_addresses)?,
         volumes: ec2::volumes_of(&id, &site.region, data)?,
         user_data: String::from_utf8_lossy(&user_data).into_owned(),
         state: InstanceState::Pending,
@@ -208,7 +208,7 @@ pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::InstanceType
             image.architecture
         ));
     }
-    ec2::Settings::of(data, true)?;
+    ec2::InstanceSettings::of(data, true)?;
     ec2::volumes_of("i-0", &site.region, data)?;
     match data.security_groups().iter().find(|id| !state.security_groups.contains_key(*id)) {
         Some(unknown) => Err(format!("The security group '{unknown}' does not exist")),

@@ -45,7 +45,7 @@ use pages::{empty_body, fixed, redirected, refusal};
 use requests::Open;
 pub use requests::{Requests, Tally};
 use route::{At, ForwardGroup, Next, Route};
-use tls::{Settings, Tls};
+use tls::{Tls, TlsSettings};
 
 use clients::{FAREWELL, Side, converse};
 use patience::{Tried, Waiting, is_timeout, within_patience};
@@ -113,7 +113,7 @@ impl Front {
         let route = self.route();
         let (policy, arns) = route.security.as_ref()?;
         let certificates = arns.iter().filter_map(|arn| self.compute.site.certificates.certificate(arn)).collect();
-        Some(self.tls.config(Settings { policy: policy.name, certificates }, policy))
+        Some(self.tls.config(TlsSettings { policy: policy.name, certificates }, policy))
     }
 
     /// Returns what the client of a connection and the listener have agreed on.

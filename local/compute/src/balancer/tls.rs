@@ -19,7 +19,7 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The settings of a listener's TLS.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct TlsSettings {
     pub policy: &'static str,
     /// The default certificate is the first.
     pub certificates: Vec<Certificate>,
@@ -27,13 +27,13 @@ pub struct Settings {
 
 /// The TLS of a listener, for its latest settings.
 #[derive(Default)]
-pub struct Tls(Mutex<Option<(Settings, Arc<ServerConfig>)>>);
+pub struct Tls(Mutex<Option<(TlsSettings, Arc<ServerConfig>)>>);
 
 impl Tls {
     /// Returns the configuration for these settings; the last one is kept, because clients resume its sessions.
     ///
     /// Errors: no certificate can be used.
-    pub fn config(&self, settings: Settings, policy: &SslPolicy) -> Result<Arc<ServerConfig>, String> {
+    pub fn config(&self, settings: TlsSettings, policy: &SslPolicy) -> Result<Arc<ServerConfig>, String> {
         let mut kept = self.0.lock();
         if let Some((before, config)) = kept.as_ref().filter(|(before, _)| *before == settings) {
             tracing::trace!(policy = before.policy, "the TLS configuration is unchanged");
@@ -45,7 +45,7 @@ impl Tls {
     }
 }
 
-fn made(settings: &Settings, policy: &SslPolicy) -> Result<ServerConfig, String> {
+fn made(settings: &TlsSettings, policy: &SslPolicy) -> Result<ServerConfig, String> {
     let fault = |fault: rustls::Error| fault.to_string();
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| policy.ciphers().any(|cipher| cipher == name(suite)));

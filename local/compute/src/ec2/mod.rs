@@ -19,7 +19,7 @@ use super::Run::{Reads, Writes};
 use super::{Row, row};
 use kit::call::{Asked, Need, Needs, Pagination, Style};
 
-pub use super::state::Settings;
+pub use super::state::InstanceSettings;
 pub use addresses::{associate as associate_address, leads_to, leave as leave_address, of_association};
 pub use images::find as find_image;
 pub use instances::terminate;
