@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::condition::Condition;
-use super::policy::{Effect, Listed, Statement, listed, statements, strings};
+use super::policy::{Listed, Statement, StatementEffect, listed, statements, strings};
 use super::resource_policy::{BUCKETS, PrincipalStatement, ResourcePolicy, principals, services};
 
 const INVALID_PRINCIPAL: &str = "Invalid principal in policy";
@@ -31,8 +31,8 @@ fn rule(written: &Map<String, Value>, bucket: &str) -> Result<PrincipalStatement
         &["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
     only(written, KNOWN)?;
     let effect = match written.get("Effect").map(Value::as_str) {
-        Some(Some("Allow")) => Effect::Allow,
-        Some(Some("Deny")) => Effect::Deny,
+        Some(Some("Allow")) => StatementEffect::Allow,
+        Some(Some("Deny")) => StatementEffect::Deny,
         Some(other) => return Err(format!("Invalid effect: {}", other.unwrap_or_default())),
         None => return Err("Missing required field Effect".to_owned()),
     };

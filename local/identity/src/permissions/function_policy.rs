@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::condition::Condition;
-use super::policy::{Effect, Listed, Statement, texts};
+use super::policy::{Listed, Statement, StatementEffect, texts};
 use super::resource_policy::{PrincipalStatement, ResourcePolicy, principals, services};
 
 /// Parses a function's policy from the statements that Lambda stores. A statement that cannot be parsed grants nothing.
@@ -17,7 +17,7 @@ fn rule(written: &Value) -> Option<PrincipalStatement> {
     let resources = Listed::These(texts(&written["Resource"])?);
     let conditions = Condition::all(written.get("Condition"))?;
     let principals = Listed::These(principals(&written["Principal"])?);
-    let statement = Statement::new(Effect::Allow, actions, resources, conditions);
+    let statement = Statement::new(StatementEffect::Allow, actions, resources, conditions);
     Some(PrincipalStatement {
         principals,
         services: services(written.get("Principal")),

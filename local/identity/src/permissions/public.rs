@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::policy::{Effect, Listed};
+use super::policy::{Listed, StatementEffect};
 use super::resource_policy::{PrincipalStatement, ResourcePolicy};
 
 /// Whether a value of a condition key restricts a statement.
@@ -26,7 +26,7 @@ const RESTRICTING: &[(&str, Restricts)] = &[
 /// Whether the policy of a bucket is public: it is unless each of its allow statements names its principals, or has a
 /// condition that demands a fixed value of one of the `RESTRICTING` keys.
 pub fn is_public(policy: &ResourcePolicy) -> bool {
-    let allows = |rule: &&PrincipalStatement| rule.statement.effect == Effect::Allow;
+    let allows = |rule: &&PrincipalStatement| rule.statement.effect == StatementEffect::Allow;
     policy.rules.iter().filter(allows).any(|rule| is_for_everyone(rule) && !is_restricted(rule))
 }
 

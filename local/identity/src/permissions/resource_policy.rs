@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde_json::Value;
 
-use super::policy::{Effect, Listed, Statement, Verdict, strings, texts};
+use super::policy::{Listed, Statement, StatementEffect, Verdict, strings, texts};
 use super::{Keys, Need};
 use kit::ACCOUNT;
 
@@ -105,8 +105,8 @@ impl ResourcePolicy {
             let speaks = is_named(principals, statement.effect, who)
                 && statement.speaks_of(&action, &need.resource, keys, self.is_current);
             match statement.effect {
-                Effect::Deny if speaks => return Verdict::Denied,
-                Effect::Allow if speaks => verdict = Verdict::Allowed,
+                StatementEffect::Deny if speaks => return Verdict::Denied,
+                StatementEffect::Allow if speaks => verdict = Verdict::Allowed,
                 _ => (),
             }
         }
@@ -128,8 +128,9 @@ impl ResourcePolicy {
             };
             is_named && rule.statement.speaks_of(&action, &need.resource, &keys, self.is_current)
         };
-        let effects: Vec<Effect> = self.rules.iter().filter(speaks).map(|rule| rule.statement.effect).collect();
-        effects.contains(&Effect::Allow) && !effects.contains(&Effect::Deny)
+        let effects: Vec<StatementEffect> =
+            self.rules.iter().filter(speaks).map(|rule| rule.statement.effect).collect();
+        effects.contains(&StatementEffect::Allow) && !effects.contains(&StatementEffect::Deny)
     }
 }
 
@@ -142,10 +143,12 @@ impl ResourcePolicies {
 
 /// In a deny statement, an account stands for all its principals. In an allow statement, it does not suffice: the
 /// principal's own policies have to allow the call as well.
-fn is_named(principals: &Listed<String>, effect: Effect, who: Principal) -> bool {
+fn is_named(principals: &Listed<String>, effect: StatementEffect, who: Principal) -> bool {
     let is = |named: &String| named == "*" || named == who.role || named == who.session;
     match principals {
-        Listed::These(named) => named.iter().any(|named| is(named) || (effect == Effect::Deny && is_account(named))),
+        Listed::These(named) => {
+            named.iter().any(|named| is(named) || (effect == StatementEffect::Deny && is_account(named)))
+        }
         Listed::AllBut(named) => !named.iter().any(is),
     }
 }
