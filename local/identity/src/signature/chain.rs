@@ -57,7 +57,7 @@ fn hash(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::signature::signing_key;
-    use kit::chunked::{Decoder, Piece};
+    use kit::chunked::{ChunkPiece, Decoder};
 
     const SCOPE: &str = "20130524/us-east-1/s3/aws4_request";
 
@@ -78,10 +78,10 @@ mod tests {
         let (mut decoder, mut all) = (Decoder::default(), true);
         // In pieces, as it may arrive.
         for part in body.as_bytes().chunks(1000) {
-            let each = |piece: Piece| {
+            let each = |piece: ChunkPiece| {
                 match piece {
-                    Piece::Bytes(bytes) => chain.take(bytes),
-                    Piece::End(signature) => all &= chain.holds(signature),
+                    ChunkPiece::Bytes(bytes) => chain.take(bytes),
+                    ChunkPiece::End(signature) => all &= chain.holds(signature),
                 }
                 Ok(())
             };
