@@ -142,7 +142,7 @@ mod tests {
                 match piece {
                     ChunkPiece::Bytes(bytes) => text.push_str(std::str::from_utf8(bytes).unwrap()),
                     ChunkPiece::End(signature) => {
-                        chunks.push((std::mem::take(&mut text), signature.map(str::to_owned)))
+                        chunks.push((std::mem::take(&mut text), signature.map(str::to_owned)));
                     }
                 }
                 Ok(())

@@ -24,9 +24,7 @@ pub use attributes::{
 pub use hosted_zones::hosted_zone;
 pub use load_balancers::is_reachable;
 pub use policies::SslPolicy;
-pub use targets::{
-    Reachability, Status as TargetStatus, checked_at, deregister, register, routable, seen_by, target_key,
-};
+pub use targets::{Reachability, TargetStatus, checked_at, deregister, register, routable, seen_by, target_key};
 
 /// The XML namespace of the responses.
 pub const NAME_SPACE: &str = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/";
