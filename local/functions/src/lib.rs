@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use environment::Environment;
-use identity::credentials::{Access, Issued, session_arn, session_id};
+use identity::credentials::{Access, TemporaryCredentials, session_arn, session_id};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Need};
 use kit::answer::Refusal;
@@ -381,7 +381,7 @@ impl Site {
     fn variables(
         &self,
         function: &Function,
-        credentials: Issued,
+        credentials: TemporaryCredentials,
         place: &Path,
         log_stream: &str,
         api: &str,

@@ -20,7 +20,7 @@ use kit::store;
 
 /// Temporary credentials of a role or of the user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Issued {
+pub struct TemporaryCredentials {
     /// The access key id.
     pub access_key: String,
     /// The secret access key.
@@ -42,7 +42,7 @@ pub struct Identity {
     /// The secret access key.
     pub secret_key: String,
     /// Set for temporary credentials, whose requests must carry the session token.
-    pub session: Option<Issued>,
+    pub session: Option<TemporaryCredentials>,
     /// Whether the account's own key is that of a student in a lab.
     pub is_student: bool,
 }
@@ -89,7 +89,7 @@ pub struct Access {
     file: PathBuf,
     faults: Arc<Faults>,
     kind: AccountKind,
-    issued: Mutex<BTreeMap<String, Issued>>,
+    issued: Mutex<BTreeMap<String, TemporaryCredentials>>,
 }
 
 /// The lifetime of role credentials under `short-sessions`.
@@ -126,17 +126,17 @@ impl Access {
     /// Issues credentials for `role`, given by name or ARN.
     ///
     /// Errors: the credentials could not be stored, and are not valid.
-    pub fn issue(&self, role: &str, session: &str, life: Duration) -> io::Result<Issued> {
+    pub fn issue(&self, role: &str, session: &str, life: Duration) -> io::Result<TemporaryCredentials> {
         self.new_session(session_arn(role, session), session_id(session), life)
     }
 
     /// Issues temporary credentials for the user.
-    pub fn issue_to_user(&self, life: Duration) -> io::Result<Issued> {
+    pub fn issue_to_user(&self, life: Duration) -> io::Result<TemporaryCredentials> {
         self.new_session(user_arn(), USER_ID.to_owned(), life)
     }
 
-    fn new_session(&self, arn: String, user_id: String, life: Duration) -> io::Result<Issued> {
-        let fresh = Issued {
+    fn new_session(&self, arn: String, user_id: String, life: Duration) -> io::Result<TemporaryCredentials> {
+        let fresh = TemporaryCredentials {
             access_key: format!("ASIA{}", &letters()[..16]),
             secret_key: letters().chars().take(40).collect(),
             token: format!("{}{}", letters(), letters()),
@@ -148,7 +148,7 @@ impl Access {
         Ok(fresh)
     }
 
-    fn remember(&self, fresh: Issued) -> io::Result<()> {
+    fn remember(&self, fresh: TemporaryCredentials) -> io::Result<()> {
         let mut issued = self.issued.lock();
         // Keep credentials for a day after they expire, so that late callers get "expired" rather than "unknown".
         let forgotten = OffsetDateTime::now_utc() - Duration::days(1);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Context, times};
-use crate::authority::{Algorithm, Issued};
+use crate::authority::{Algorithm, IssuedCertificate};
 use crate::clock::after;
 use kit::ACCOUNT;
 
@@ -47,7 +47,7 @@ pub struct IssuedAt {
     pub at_ms: i64,
     pub from_ms: i64,
     pub until_ms: i64,
-    pub pem: Issued,
+    pub pem: IssuedCertificate,
 }
 
 /// The status of a certificate.
