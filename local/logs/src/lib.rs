@@ -22,7 +22,7 @@ use kit::call::{Call, Operation};
 use kit::chronicle::{Chronicle, Past};
 use kit::parameters;
 
-use crate::store::{Entry, LogGroup, LogGroups, Written, add};
+use crate::store::{ChronicleEntry, LogGroup, LogGroups, Written, add};
 
 pub use input::Input;
 pub use operation::{OPERATIONS, rows, to_make_group, to_write};
@@ -47,8 +47,8 @@ impl Logs {
         };
         for change in &changes {
             match serde_json::from_slice(change).context("a logged line of a function is not JSON")? {
-                Entry::One(line) => add(&mut groups, line),
-                Entry::Several(lines) => lines.into_iter().for_each(|line| add(&mut groups, line)),
+                ChronicleEntry::One(line) => add(&mut groups, line),
+                ChronicleEntry::Several(lines) => lines.into_iter().for_each(|line| add(&mut groups, line)),
             }
         }
         Ok(Logs { region: region.to_owned(), kept: Mutex::new(LogGroups { groups, chronicle }) })

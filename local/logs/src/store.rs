@@ -40,7 +40,7 @@ pub struct Written<'a> {
 /// An entry of the chronicle: one line, or the lines of one call.
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub enum Entry<'a> {
+pub enum ChronicleEntry<'a> {
     One(Written<'a>),
     Several(Vec<Written<'a>>),
 }

@@ -38,7 +38,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Compute;
 use super::state::Action;
-use access_log::{Entry, Secured};
+use access_log::{AccessLogEntry, Secured};
 use body::{Relay, TargetBody};
 use headers::ForwardedFor;
 use pages::{empty_body, fixed, redirected, refusal};
@@ -137,7 +137,7 @@ impl Front {
     async fn answer(&self, request: Request<Incoming>, side: Side) -> Answer {
         let route = self.route();
         let (head, body) = request.into_parts();
-        let mut entry = route.has_access_log.then(|| Entry::of(&self.compute, &route.balancer, &head, &side));
+        let mut entry = route.has_access_log.then(|| AccessLogEntry::of(&self.compute, &route.balancer, &head, &side));
         let request = Request::from_parts(head, body);
         let mut waiting = Waiting { compute: &self.compute, balancer: &route.balancer, is_over: false };
         let answer = self.pass_on(&route, request, side, &mut entry).await;
@@ -160,7 +160,7 @@ impl Front {
         route: &Arc<Route>,
         mut request: Request<Incoming>,
         side: Side,
-        entry: &mut Option<Entry>,
+        entry: &mut Option<AccessLogEntry>,
     ) -> Result<Answer, StatusCode> {
         let upgrade = headers::wanted_upgrade(request.headers());
         let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
