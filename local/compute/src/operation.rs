@@ -15,7 +15,7 @@ pub(super) enum Run {
     Writes(fn(&mut State, &Site, &Params) -> Answer),
 }
 
-pub(super) type Row = Operation<Run>;
+pub(super) type ComputeOperation = Operation<Run>;
 
 pub(super) const fn row(
     name: &'static str,
@@ -23,7 +23,7 @@ pub(super) const fn row(
     needs: Needs,
     page: Option<Pagination>,
     parameters: ParameterSpec,
-) -> Row {
+) -> ComputeOperation {
     let effect = match run {
         Run::Reads(_) => Effect::Reads,
         Run::Writes(_) => Effect::Writes,
@@ -32,7 +32,7 @@ pub(super) const fn row(
 }
 
 /// A service with its operations and the envelope of its responses.
-pub(super) type Service = (&'static str, &'static [Row], Envelope);
+pub(super) type Service = (&'static str, &'static [ComputeOperation], Envelope);
 
 pub(super) const SERVICES: &[Service] = &[
     ("ec2", ec2::OPERATIONS, Envelope::Ec2),

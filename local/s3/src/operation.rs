@@ -8,12 +8,12 @@ use super::request::S3Request;
 use super::{S3, needs};
 use kit::answer::{Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
-use kit::call::{self, Effect, Needs, Operation, Pagination, Request, Rows};
+use kit::call::{Effect, Needs, Operation, Pagination, Request, Row, Rows};
 use kit::parameters::ANYTHING;
 
 /// The name of the operation that a request calls, and its row if it is implemented.
-pub fn identify(request: &Request) -> (&'static str, Option<&'static call::Row>) {
-    let fits = |row: &&Row, at: At| {
+pub fn identify(request: &Request) -> (&'static str, Option<&'static Row>) {
+    let fits = |row: &&S3Operation, at: At| {
         row.method == request.method && row.at == at && (row.flag.is_empty() || request.has(row.flag))
     };
     let named = TABLE.iter().find(|row| fits(row, shape(request)));
@@ -53,7 +53,7 @@ fn shape(request: &Request) -> At {
 pub(super) type Run = for<'a> fn(&'a S3, &'a S3Request<'a>) -> BoxFuture<'a, Result<Response, Refusal>>;
 
 /// An operation.
-pub(super) struct Row {
+pub(super) struct S3Operation {
     method: Method,
     at: At,
     /// The parameter that identifies it; empty if there is none.
@@ -79,14 +79,14 @@ const fn row(
     parameters: &'static [&'static str],
     headers: &'static [&'static str],
     run: Run,
-) -> Row {
+) -> S3Operation {
     // `parameters` and `headers` of the row restrict the input instead.
     let answered = Some(Operation::new(name, effect, needs, page, ANYTHING, run));
-    Row { method, at, flag, name, parameters, headers, answered }
+    S3Operation { method, at, flag, name, parameters, headers, answered }
 }
 
-const fn refused(method: Method, at: At, flag: &'static str, name: &'static str) -> Row {
-    Row { method, at, flag, name, parameters: &[], headers: &[], answered: None }
+const fn refused(method: Method, at: At, flag: &'static str, name: &'static str) -> S3Operation {
+    S3Operation { method, at, flag, name, parameters: &[], headers: &[], answered: None }
 }
 
 /// An action on the bucket whose name differs from that of the operation.
@@ -171,7 +171,7 @@ const COPY_PART: &[&str] = &[
 
 /// All operations. A request calls the first one that matches it, so those without a flag come after those with one.
 #[rustfmt::skip]
-pub(super) const TABLE: &[Row] = &[
+pub(super) const TABLE: &[S3Operation] = &[
     row(Method::GET, At::Root, "", "ListBuckets", Reads, needs::ALL_BUCKETS, Some(Pagination::Own("max-buckets")), &["max-buckets", "continuation-token", "prefix", "bucket-region"], &[], now!(list_buckets)),
     row(Method::PUT, At::Bucket, "accelerate", "PutBucketAccelerateConfiguration", Writes, bucket!("PutAccelerateConfiguration"), None, &[], &[], now!(put_setting)),
     row(Method::PUT, At::Bucket, "acl", "PutBucketAcl", Writes, needs::BUCKET, None, &[], &["x-amz-acl", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp", "x-amz-grant-write", "x-amz-grant-write-acp"], now!(put_bucket_acl)),
@@ -261,7 +261,7 @@ pub(super) const TABLE: &[Row] = &[
 ];
 
 /// The row of an operation.
-pub(super) fn named(operation: &str) -> Option<&'static Row> {
+pub(super) fn named(operation: &str) -> Option<&'static S3Operation> {
     TABLE.iter().find(|row| row.name == operation)
 }
 

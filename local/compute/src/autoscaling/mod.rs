@@ -14,7 +14,7 @@ mod termination;
 mod tracking;
 
 use super::Run::{Reads, Writes};
-use super::{Row, row};
+use super::{ComputeOperation, row};
 use kit::call::{Needs, Pagination, Style};
 
 pub use groups::profile_wanted;
@@ -63,7 +63,7 @@ const fn list(items: &'static str) -> Option<Pagination> {
 const OWN: Option<Pagination> = Some(Pagination::Own("MaxRecords"));
 
 /// Every operation.
-pub const OPERATIONS: &[Row] = &[
+pub const OPERATIONS: &[ComputeOperation] = &[
     row(
         "AttachLoadBalancerTargetGroups",
         Writes(groups::attach_target_groups),

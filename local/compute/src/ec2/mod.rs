@@ -16,7 +16,7 @@ mod types;
 mod volumes;
 
 use super::Run::{Reads, Writes};
-use super::{Row, row};
+use super::{ComputeOperation, row};
 use kit::call::{Asked, Need, Needs, Pagination, Style};
 
 pub use super::state::InstanceSettings;
@@ -142,7 +142,7 @@ const fn list(items: &'static str) -> Option<Pagination> {
 }
 
 /// Every operation.
-pub const OPERATIONS: &[Row] = &[
+pub const OPERATIONS: &[ComputeOperation] = &[
     row("AllocateAddress", Writes(addresses::allocate), NEW_ADDRESS, None, concat!("Domain=vpc", " ", tags!())),
     row(
         "AssociateAddress",

@@ -13,7 +13,7 @@ mod target_groups;
 mod targets;
 
 use super::Run::{Reads, Writes};
-use super::{Row, row};
+use super::{ComputeOperation, row};
 use kit::call::{Asked, Need, Needs, Pagination, Style};
 use kit::constraint;
 use kit::query::{ApiError, Params};
@@ -125,7 +125,7 @@ const fn list(items: &'static str) -> Option<Pagination> {
 }
 
 /// Every operation.
-pub const OPERATIONS: &[Row] = &[
+pub const OPERATIONS: &[ComputeOperation] = &[
     row(
         "AddListenerCertificates",
         Writes(certificates::add),
