@@ -208,7 +208,7 @@ impl Services {
     /// Handles an upload by a browser's form, which contains its signature and how to respond.
     async fn post(&self, call: &Call, request: &Request) -> Response {
         let region = self.regions.of_bucket(request);
-        let read = s3::form::Form::read(request).and_then(|form| {
+        let read = s3::form::PostForm::read(request).and_then(|form| {
             let field = |name: &str| form.field(name).map(str::to_owned);
             let identity = signature::verify_form(&field, call, &self.access, &region.name, self.now())?;
             form.check_policy(self.now())?;
