@@ -35,7 +35,7 @@ pub(super) const NULL: &str = "null";
 pub(super) struct State {
     pub buckets: BTreeMap<String, Bucket>,
     /// By id.
-    pub uploads: BTreeMap<String, Upload>,
+    pub uploads: BTreeMap<String, MultipartUpload>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -147,7 +147,7 @@ pub(super) struct Part {
 
 /// A multipart upload in progress.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Upload {
+pub(super) struct MultipartUpload {
     pub bucket: String,
     pub key: String,
     pub begun: i64,
@@ -370,7 +370,7 @@ mod tests {
             format!("{ns:016x}{:016x}", 0)
         };
         let bucket = || "b".to_owned();
-        let upload = Upload {
+        let upload = MultipartUpload {
             bucket: bucket(),
             key: "k".to_owned(),
             begun: 1,

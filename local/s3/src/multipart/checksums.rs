@@ -3,7 +3,7 @@
 use crate::body::Body;
 use crate::checksum::{Algorithm, Sum};
 use crate::request::S3Request;
-use crate::store::{ChecksumType, Part, Upload};
+use crate::store::{ChecksumType, MultipartUpload, Part};
 use crate::xml::{element, unserved};
 use kit::answer::Refusal;
 
@@ -19,7 +19,7 @@ impl ChecksumType {
     }
 }
 
-impl Upload {
+impl MultipartUpload {
     /// The elements about its checksums in a list.
     pub(super) fn checksums(&self) -> String {
         self.algorithm.map_or_else(String::new, |(algorithm, kind)| {
@@ -63,7 +63,7 @@ pub(super) fn sum_of_part(
 }
 
 /// The checksum of a multipart object, if it can be computed from those of the parts.
-pub(super) fn sum_of_whole(upload: &Upload, parts: &[Part]) -> Option<Sum> {
+pub(super) fn sum_of_whole(upload: &MultipartUpload, parts: &[Part]) -> Option<Sum> {
     let sums: Vec<&Sum> = parts.iter().map(|part| part.sum.as_ref()).collect::<Option<_>>()?;
     let sized = || sums.iter().zip(parts).map(|(sum, part)| (*sum, part.blob.size)).collect::<Vec<_>>();
     match upload.algorithm {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bucket, BucketSettings, Metadata, NULL, Part, State, Upload, Version};
+use super::{Bucket, BucketSettings, Metadata, MultipartUpload, NULL, Part, State, Version};
 use crate::blobs::Blob;
 
 /// One change of the state.
@@ -44,7 +44,7 @@ pub(crate) enum Change {
     },
     Begin {
         id: String,
-        upload: Upload,
+        upload: MultipartUpload,
     },
     Part {
         id: String,
