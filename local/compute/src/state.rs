@@ -27,7 +27,7 @@ pub use group::{
 };
 pub use instance::{Instance, InstanceFault, InstanceSettings, InstanceState, Volume};
 pub use network::{Networks, Peer, RouteTable, Routed, SecurityGroup, SecurityGroupRule, Subnet, Traffic, Vpc};
-pub use template::{LaunchTemplate, TemplateSpec, Version};
+pub use template::{LaunchTemplate, TemplateSpec, TemplateVersion};
 
 /// The tags of a resource.
 pub type Tags = BTreeMap<String, String>;
