@@ -29,7 +29,7 @@ pub struct Outside<'a> {
 
 /// A change of one record set.
 #[derive(Debug)]
-struct Change {
+struct RecordChange {
     action: Action,
     record: RecordSet,
 }
@@ -46,7 +46,7 @@ enum Action {
 /// Errors: `InvalidInput` for a document that is not as described, `InvalidChangeBatch` with every problem otherwise.
 pub fn applied(zone: &Zone, batch: &Element, outside: &Outside) -> Result<Records, Refusal> {
     check_comment(batch)?;
-    let changes: Vec<Change> = batch.items("Changes").iter().map(read).collect::<Result<_, Refusal>>()?;
+    let changes: Vec<RecordChange> = batch.items("Changes").iter().map(read).collect::<Result<_, Refusal>>()?;
     if changes.is_empty() {
         return Err(invalid_input("Invalid XML ; The content of element 'Changes' is not complete."));
     }
@@ -86,7 +86,7 @@ fn invalid_input(text: impl Into<String>) -> Refusal {
     Refusal::new(400, "InvalidInput", text)
 }
 
-fn read(change: &Element) -> Result<Change, Refusal> {
+fn read(change: &Element) -> Result<RecordChange, Refusal> {
     let action = match change.text("Action").unwrap_or_default() {
         "CREATE" => Action::Create,
         "DELETE" => Action::Delete,
@@ -128,7 +128,7 @@ fn read(change: &Element) -> Result<Change, Refusal> {
             "Invalid request: Expected exactly one of [AliasTarget, all of [TTL, and ResourceRecords], or TrafficPolicyInstanceId], but found {found} in Change with [Action={action}, Name={name}, Type={kind}, SetIdentifier=null]"
         )));
     }
-    Ok(Change { action, record: RecordSet { name, kind: kind.to_owned(), ttl, values, alias } })
+    Ok(RecordChange { action, record: RecordSet { name, kind: kind.to_owned(), ttl, values, alias } })
 }
 
 /// The error for a value that the schema of the type does not permit.
@@ -163,10 +163,10 @@ fn with_dot(text: &str) -> String {
     if lower.ends_with('.') { lower } else { format!("{lower}.") }
 }
 
-fn check_size(changes: &[Change]) -> Result<(), Refusal> {
-    let times = |change: &Change| if change.action == Action::Upsert { 2 } else { 1 };
+fn check_size(changes: &[RecordChange]) -> Result<(), Refusal> {
+    let times = |change: &RecordChange| if change.action == Action::Upsert { 2 } else { 1 };
     let count: usize = changes.iter().map(|change| times(change) * change.record.values.len().max(1)).sum();
-    let length = |change: &Change| change.record.values.iter().map(|value| value.chars().count()).sum::<usize>();
+    let length = |change: &RecordChange| change.record.values.iter().map(|value| value.chars().count()).sum::<usize>();
     let characters: usize = changes.iter().map(|change| times(change) * length(change)).sum();
     match () {
         () if count > MOST_RECORDS => {
@@ -180,7 +180,7 @@ fn check_size(changes: &[Change]) -> Result<(), Refusal> {
 }
 
 /// Applies a change. Returns the problem, if it contradicts the records that there are.
-fn apply(records: &mut Records, put: &mut BTreeSet<String>, change: &Change) -> Option<String> {
+fn apply(records: &mut Records, put: &mut BTreeSet<String>, change: &RecordChange) -> Option<String> {
     let record = &change.record;
     let key = key(&record.name, &record.kind);
     let this = format!("resource record set [name='{}', type='{}']", record.name, record.kind);
