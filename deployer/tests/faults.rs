@@ -195,7 +195,7 @@ const WAIT: [&str; 2] = ["DescribeTargetHealth", "DescribeScalingActivities"];
 const REASONS: [&str; 3] = ["DescribeTargetHealth", "DescribeScalingActivities", "GetConsoleOutput"];
 
 /// If the targets become healthy late, and each call of the wait meets the fault, `up` succeeds. If they never do, the
-/// reasons are reported nevertheless.
+/// reasons are still reported.
 async fn the_wait_for_health_survives(fault: &InjectedFault, times: usize) {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;

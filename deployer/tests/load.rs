@@ -1,4 +1,4 @@
-//! Under clients that ask all the time, neither good releases nor bad ones lose a request. The standing test uses some of
+//! Under clients that send requests without pause, neither good releases nor bad ones lose any. The standing test uses some of
 //! each; `RELEASES=all` uses twenty of each (docs/proofs.md).
 
 mod support;
@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use support::{Project, cloud::TestAws, crowd::Crowd};
 
-/// Releases that never become healthy: what they do, the variables that make the tiny service do it, and what `up` says about
-/// them, if AWS shows that much. They are ordered
-/// so that the standing test, which takes the first ones, has one of each kind of end.
+/// Releases that never become healthy: what they do, the variables that make the tiny service do it, and the cause that
+/// `up` names, if AWS shows it. They are ordered so that the standing test, which takes the first ones, has one of each kind
+/// of end.
 const BAD: &[(&str, &str, &str)] = &[
     ("exits at its start with 1", "EXIT: 1", "the service exits with 1"),
     ("answers 500", "FAIL: 500", "the service answers its health check, /health, with 500"),

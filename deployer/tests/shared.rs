@@ -186,7 +186,7 @@ async fn services_behind_a_load_balancer_that_becomes_internal_move_with_it_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_are_told_apart_and_the_more_exact_rule_comes_first() {
+async fn hosts_are_distinguished_and_the_more_exact_rule_wins() {
     let cloud = TestAws::start().await;
     let behind = |host: &str| format!("    behind: {{ service: web, host: \"{host}\" }}\n");
     let services =
@@ -205,7 +205,7 @@ async fn hosts_are_told_apart_and_the_more_exact_rule_comes_first() {
     let address = cloud.done(&project, &["status"]).await;
     assert!(address.stdout.contains("http://api.example.org:"), "{}", address.all());
     cloud.done(&project, &["pause", "--yes"]).await;
-    assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0, "a pause is no difference");
+    assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0, "a pause is not drift");
     let url = cloud.done(&project, &["resume", "--yes"]).await.output("URL");
     up(&cloud, &project).await;
     assert_eq!(who(&url, Some("api.example.org")).await, "api");

@@ -26,7 +26,7 @@ pub struct Picture {
 pub(crate) enum Content {
     /// Rekognition's labels, most confident first.
     Labels(Vec<String>),
-    /// Nothing can ever be recognised in it, for this reason. It is displayed nevertheless.
+    /// Nothing can ever be recognised in it, for this reason. It is displayed anyway.
     Refused(Refusal),
     /// It cannot be displayed and is removed, for this reason.
     Removed(Refusal),

@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 use domains::dns;
 
-pub use chaos::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
+pub use chaos::{Chaos, ChaosKind, UnknownChaos};
 pub use compute;
-pub use kit::account::{Kind as AccountKind, NoKind as NoAccountKind, OtherKind as OtherAccountKind};
+pub use kit::account::{AccountKind, NoAccountKind, OtherAccountKind};
 pub use kit::region_names::REGIONS;
 pub use kit::speed::{NoSpeed, Speed};
 pub use kit::{ACCESS_KEY, ACCOUNT, SECRET_KEY};

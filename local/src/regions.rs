@@ -24,7 +24,7 @@ use identity::credentials::{Access, session_arn, session_id, user_arn};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Need};
 use kit::ACCOUNT;
-use kit::account::Kind;
+use kit::account::AccountKind;
 use kit::answer::{Refusal, Response, not_implemented};
 use kit::call::{Call, Request};
 use kit::region_names::{GLOBAL, REGIONS};
@@ -55,7 +55,7 @@ pub(crate) struct Common {
     pub dir: PathBuf,
     pub endpoint: String,
     pub speed: Speed,
-    pub account: Kind,
+    pub account: AccountKind,
     pub access: Arc<Access>,
     pub iam: Arc<Iam>,
     pub faults: Arc<Faults>,

@@ -22,7 +22,7 @@ use crate::Options;
 use crate::intake::{self, Intake, Taken};
 use crate::routing;
 use crate::services::Services;
-use chaos::{Chaos, Kind as ChaosKind};
+use chaos::{Chaos, ChaosKind};
 use kit::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
 use kit::call::{Call, Input, Request};
 use kit::connection::{Content, Cut, Line};
@@ -119,16 +119,18 @@ async fn respond(request: http::Request<Incoming>, services: Arc<Services>, abou
 async fn answer(head: Request, body: Incoming, services: Arc<Services>, intake: &Intake) -> Reply {
     let call = routing::identify(&head);
     match intake.read(&head, &call, body, |length| services.admit(&call, &head, length)).await {
-        Ok(taken) => run(head, taken, services).await,
+        Ok(taken) => run(head, call, taken, services).await,
         Err(refusal) => Reply::Whole(services.turn_away(&refusal, &call, &head).await),
     }
 }
 
 /// Carries out a call that has been received completely, even if its client disconnects. A call that only computes
-/// something ends with its client.
-async fn run(head: Request, body: Taken, services: Arc<Services>) -> Reply {
+/// something ends with its client. `call` is identified by the head.
+async fn run(head: Request, call: Call, body: Taken, services: Arc<Services>) -> Reply {
     let request = Request { body: body.bytes.clone(), upload: body.upload.clone(), ..head };
-    let call = routing::identify(&request);
+    // A body may contain the operation and the parameters. The head has to be identified before it, for the limit of
+    // the body and for the form of a refusal.
+    let call = if request.body.is_empty() { call } else { routing::identify(&request) };
     let alone = call.ends_with_its_caller();
     let task = tokio::spawn(async move {
         let reply = services.answer(&call, &request).await;
@@ -215,7 +217,7 @@ pub(crate) fn own_page(request: &Request, services: &Services, about: &Value) ->
     match control(request, services, about) {
         Ok(Some(page)) => json_answer(200, Protocol::RestJson, &page),
         Ok(None) => empty(404),
-        Err(told) => json_answer(400, Protocol::RestJson, &json!({ "message": told })),
+        Err(message) => json_answer(400, Protocol::RestJson, &json!({ "message": message })),
     }
 }
 

@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::regions::{self, Common, Region, Regions};
 use crate::{Conditions, Options, intake};
-use chaos::{Act, Fate, Faults, Kind};
+use chaos::{Act, ChaosKind, Fate, Faults};
 use compute::Compute;
 use compute::{cloudwatch, service_quotas, waf};
 use domains::Authority;
@@ -17,7 +17,7 @@ use identity::iam::Iam;
 use identity::permissions::{Caller, Denial};
 use identity::signature;
 use identity::sts;
-use kit::account;
+use kit::account::AccountKind;
 use kit::answer::{self, Refusal, Reply, Response, not_implemented};
 use kit::call::{self, Asked, Call, Need, Request};
 use kit::journal::Journal;
@@ -29,7 +29,7 @@ use s3::{Incoming, Spool, Strangers};
 /// The services, and the checks that all calls pass.
 pub(crate) struct Services {
     pub journal: Journal,
-    pub account: account::Kind,
+    pub account: AccountKind,
     pub faults: Arc<Faults>,
     pub strangers: Arc<Strangers>,
     pub route53: Arc<Route53>,
@@ -48,7 +48,7 @@ impl Services {
         let faults = Arc::new(Faults::new(chaos));
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
-        let account = account::Kind::of(&state, regions::is_new(dir), account)?;
+        let account = AccountKind::of(&state, regions::is_new(dir), account)?;
         let access = Arc::new(Access::of_account(state.join("credentials.json"), faults.clone(), account)?);
         let iam = Arc::new(Iam::of_account(&state, faults.clone(), account)?);
         let strangers = Arc::new(Strangers::open(&state)?);
@@ -163,7 +163,7 @@ impl Services {
 
     /// Returns AWS's current time, which differs from this machine's under clock skew.
     pub(crate) fn now(&self) -> OffsetDateTime {
-        let skew = if self.faults.has(Kind::ClockSkew) { SKEW } else { Duration::ZERO };
+        let skew = if self.faults.has(ChaosKind::ClockSkew) { SKEW } else { Duration::ZERO };
         OffsetDateTime::now_utc() + skew
     }
 
@@ -208,7 +208,7 @@ impl Services {
     /// Handles an upload by a browser's form, which contains its signature and how to respond.
     async fn post(&self, call: &Call, request: &Request) -> Response {
         let region = self.regions.of_bucket(request);
-        let read = s3::form::Form::read(request).and_then(|form| {
+        let read = s3::form::PostForm::read(request).and_then(|form| {
             let field = |name: &str| form.field(name).map(str::to_owned);
             let identity = signature::verify_form(&field, call, &self.access, &region.name, self.now())?;
             form.check_policy(self.now())?;
@@ -319,7 +319,7 @@ impl Services {
             denial.mark(&mut answer);
             return answer;
         }
-        let short = self.faults.has(Kind::ShortPages);
+        let short = self.faults.has(ChaosKind::ShortPages);
         let shortened = if short { pages::shorten(call, request) } else { None };
         let (call, request) = shortened.as_ref().map_or((call, request), |(call, request)| (call, request));
         pages::cut(call, self.answer_whole(call, request, identity, &caller, &region).await, short)

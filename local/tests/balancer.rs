@@ -203,9 +203,9 @@ impl Load {
     }
 
     /// Waits until this many more requests have been answered.
-    async fn goes_on(&self, test: &TestCompute, count: usize) {
+    async fn wait_for_requests(&self, test: &TestCompute, count: usize) {
         let goal = self.asked.load(Ordering::SeqCst) + count;
-        test.until("the load goes on", async || self.asked.load(Ordering::SeqCst) >= goal).await;
+        test.until("more requests", async || self.asked.load(Ordering::SeqCst) >= goal).await;
     }
 
     /// Stops the clients and returns their failures.
@@ -221,7 +221,7 @@ async fn an_instance_that_is_drained_loses_no_request() {
     let stack = test.create("/", &[PATIENT, ("MinSize", "2")]).await;
     test.until("two targets are healthy", async || test.healthy(&stack).await == 2).await;
     let load = Load::on(&stack);
-    load.goes_on(&test, 100).await;
+    load.wait_for_requests(&test, 100).await;
     let leaving = test.instance_ids().await.remove(0);
     let form = [("InstanceId", leaving.as_str()), ("ShouldDecrementDesiredCapacity", "false")];
     test.ok("autoscaling", "TerminateInstanceInAutoScalingGroup", &form).await;
@@ -230,7 +230,7 @@ async fn an_instance_that_is_drained_loses_no_request() {
         state == "terminated" && test.healthy(&stack).await == 2
     })
     .await;
-    load.goes_on(&test, 100).await;
+    load.wait_for_requests(&test, 100).await;
     assert_eq!(load.failures().await, Vec::<String>::new());
     test.down(&stack).await;
     test.stop().await;
@@ -243,16 +243,16 @@ async fn an_instance_that_is_killed_loses_only_what_it_was_working_on() {
     test.until("two targets are healthy", async || test.healthy(&stack).await == 2).await;
     let pid = test.get(&stack.address, "/pid").await.body;
     let load = Load::on(&stack);
-    load.goes_on(&test, 100).await;
+    load.wait_for_requests(&test, 100).await;
     kill(&pid);
-    load.goes_on(&test, 200).await;
+    load.wait_for_requests(&test, 200).await;
     let failures = load.failures().await;
     // Each client has one request in flight, and perhaps one on a connection whose end it has not noticed yet.
     assert!(failures.len() <= 2 * CLIENTS, "{failures:?}");
     assert!(failures.iter().all(|failure| failure.starts_with("502")), "{failures:?}");
 
     let load = Load::on(&stack);
-    load.goes_on(&test, 200).await;
+    load.wait_for_requests(&test, 200).await;
     assert_eq!(load.failures().await, Vec::<String>::new(), "later requests reach the remaining targets");
     test.down(&stack).await;
     test.stop().await;

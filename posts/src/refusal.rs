@@ -3,7 +3,7 @@
 /// Why nothing can be recognised in a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// Its format is not supported: it is neither JPEG nor PNG. GIF and WebP are displayed nevertheless.
+    /// Its format is not supported: it is neither JPEG nor PNG. GIF and WebP are displayed anyway.
     Unsupported,
     /// It exceeds the size limit of the analysis.
     TooLarge,

@@ -81,7 +81,7 @@ export async function load() {
     const part = await pageOf(view, Math.min(LARGEST, state.shown));
     if (turn !== newest) return;
     state.problem = part.problem ?? null;
-    // An older answer is no news for a list that is shown.
+    // An older answer adds nothing to a visible list.
     if (!state.problem || !state.posts || state.partial) accept(part);
     if (!state.problem) tryPicturesAgain();
   } catch (problem) {

@@ -4,7 +4,7 @@
 // be fetched comes from here, and then all of its files do, so that two releases never meet.
 //
 // The service puts two constants before this text: SHELL, the page's files with their entity tags, and VERSION, which
-// stands for all of them. A release that changes a file thus changes this one, and browsers install it anew.
+// stands for all of them. A release that changes a file thus changes this one, and browsers install it again.
 
 const FILES = `postagram-files-${VERSION}`;
 /** They stay across releases: a page has to read the answers of the previous version, which may still run, in any case. */
@@ -96,7 +96,7 @@ function match(cacheName, key) {
   return caches.match(key, { cacheName, ignoreVary: true });
 }
 
-/** Keeps an answer, and removes the oldest ones. A full disk is no error: then nothing more is kept. */
+/** Keeps an answer, and removes the oldest ones. A full disk is not an error: then nothing more is kept. */
 async function keep(name, key, answer, most) {
   try {
     const cache = await caches.open(name);

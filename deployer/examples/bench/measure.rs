@@ -108,8 +108,8 @@ fn calls(said: &str) -> Option<(usize, usize)> {
 
 /// Parses `1.52 s; the longest chain 1.47 s, all by 8 at once 1.10 s, AWS's rates 0.90 s`, as `-v` prints it.
 fn bounds(said: &str) -> Option<Bounds> {
-    let (_, told) = said.lines().find_map(|line| line.split_once("; the longest chain "))?;
-    let mut seconds = told.split(", ").map(|bound| bound.strip_suffix(" s")?.rsplit(' ').next()?.parse().ok());
+    let (_, times) = said.lines().find_map(|line| line.split_once("; the longest chain "))?;
+    let mut seconds = times.split(", ").map(|bound| bound.strip_suffix(" s")?.rsplit(' ').next()?.parse().ok());
     let mut next = || Duration::try_from_secs_f64(seconds.next()??).ok();
     Some(Bounds { chain: next()?, share: next()?, rates: next()? })
 }

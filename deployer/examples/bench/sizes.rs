@@ -20,7 +20,7 @@ pub async fn run(sizes: &[usize]) -> Result<()> {
             let Run { took, used, peak_kib, calls, bounds, .. } = stack.run(arguments).await?;
             let throttled = throttled(&stack).await? - before;
             let (took, used, each) = (took.as_secs_f64(), used.as_secs_f64(), calls as f64 / size as f64);
-            let bounds = bounds.map_or("| |".into(), |bounds| told(&bounds));
+            let bounds = bounds.map_or("| |".into(), |bounds| columns(&bounds));
             println!(
                 "| {size} | {what} | {took:.1} s | {bounds} | {calls} | {each:.1} | {throttled} | {used:.2} s | {} MiB |",
                 peak_kib / 1024
@@ -32,7 +32,7 @@ pub async fn run(sizes: &[usize]) -> Result<()> {
 }
 
 /// The three bounds as columns, with the largest one in bold.
-fn told(Bounds { chain, share, rates }: &Bounds) -> String {
+fn columns(Bounds { chain, share, rates }: &Bounds) -> String {
     let all = [chain, share, rates];
     let binds = all.iter().max();
     let column = |bound: &&std::time::Duration| match Some(bound) == binds {

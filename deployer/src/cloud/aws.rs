@@ -53,7 +53,7 @@ pub struct Aws {
     /// The source of the credentials; `None` for our local AWS, which has a fixed account.
     pub provider: Option<Arc<Provider>>,
     /// Reads that are coalesced.
-    pub together: Together,
+    pub batches: Batches,
     /// Every call made through these clients.
     pub journal: Journal,
     /// When AWS was first called.
@@ -95,7 +95,7 @@ impl WatchedRefreshes {
 
 /// Reads for which AWS accepts many names at once, by kind.
 #[derive(Default)]
-pub struct Together {
+pub struct Batches {
     /// Load balancers with their tags; one call for tags takes twenty ARNs (docs/aws.md §2.5).
     pub load_balancers: Batch<(aws_sdk_elasticloadbalancingv2::types::LoadBalancer, Tags), 20>,
     /// Target groups with their tags.
@@ -190,7 +190,7 @@ impl Aws {
             endpoint,
             sts_endpoint: endpoints::of(&config, "STS"),
             provider,
-            together: Together::default(),
+            batches: Batches::default(),
             watched_refreshes: WatchedRefreshes::default(),
             roll_outs: RollOuts::default(),
             scale: Scale::default(),

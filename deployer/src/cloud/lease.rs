@@ -2,7 +2,7 @@
 //! there is none.
 //!
 //! It is a lease, not a lock. It expires a minute (`TERM_S`) after its holder's last renewal, or at once if the holder
-//! died on this machine, so a dead run never has to be unlocked by hand. S3 decides who was first: every write and
+//! died on this machine, so a dead run never has to be unlocked by hand. S3 decides which run was first: every write and
 //! delete is conditional on the state it expects.
 
 use std::{
@@ -175,15 +175,15 @@ impl Lease {
 
 /// Renews the lease periodically in the background. No error of AWS stops it, except that another run holds the lease.
 async fn renew(place: LeaseStore, mine: Arc<OwnLease>) {
-    let mut heard = Instant::now();
+    let mut renewed = Instant::now();
     loop {
         tokio::time::sleep(place.term / SIGNS).await;
-        let spoken = Instant::now();
+        let sent = Instant::now();
         // A term after the last renewal that succeeded, other runs consider the lease expired: waiting longer for an
         // answer is pointless.
-        match tokio::time::timeout_at(heard + place.term, sign_of_life(&place, &mine)).await {
-            Ok(Sign::Heard) => heard = spoken,
-            Ok(Sign::Unheard) if heard.elapsed() < place.term => (),
+        match tokio::time::timeout_at(renewed + place.term, sign_of_life(&place, &mine)).await {
+            Ok(Sign::Heard) => renewed = sent,
+            Ok(Sign::Unheard) if renewed.elapsed() < place.term => (),
             Ok(Sign::Unheard | Sign::TooLate) | Err(_) => return mine.lost.cancel(),
         }
     }

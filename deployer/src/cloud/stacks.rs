@@ -54,7 +54,7 @@ pub struct FoundStack {
     pub cost: Cost,
     /// How to remove it; `None` if no `stack.yaml` can have its name.
     pub remove: Option<Removal>,
-    /// Whether its artifact bucket exists: without it, `down` takes the stack for removed.
+    /// Whether its artifact bucket exists: without it, `down` considers the stack removed.
     #[serde(skip)]
     pub has_anchor: bool,
 }

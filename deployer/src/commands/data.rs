@@ -60,9 +60,9 @@ impl Session {
                 Step::Protected => retained.protected.push(line.address.clone()),
                 Step::Delete { loss } => {
                     let is_named = named.iter().any(|name| self.means(name, line));
-                    let goes =
+                    let is_confirmed =
                         is_named || (confirmation == Confirmation::Each && is_typed(line, loss.as_deref()).await?);
-                    if !goes {
+                    if !is_confirmed {
                         retained.unnamed.push((line.address.clone(), with(loss.as_deref())));
                         line.step = Step::Leave(UNNAMED.into());
                     }

@@ -95,11 +95,11 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
         return Ok(Agreed::Nothing);
     }
     let scale = session.aws.scale;
-    session.tell_end(page.stack.removal(&plan, &|kind, step| scale.of_step(kind, step)));
+    session.report_end(page.stack.removal(&plan, &|kind, step| scale.of_step(kind, step)));
     if !is_agreed(session, args, &plan).await? {
         return Ok(Agreed::Refused);
     }
-    if goes(&plan) == 0 {
+    if removal_count(&plan) == 0 {
         report::say("nothing to do: everything that exists is kept");
         return Ok(Agreed::Nothing);
     }
@@ -131,7 +131,7 @@ async fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, 
     refuse_protected(plan)?;
     refuse_foreign(plan)?;
     let name = session.config.name.as_str();
-    if args.yes || goes(plan) == 0 {
+    if args.yes || removal_count(plan) == 0 {
         return Ok(true);
     }
     let question = format!("Type {name} to remove all this: ");
@@ -142,7 +142,7 @@ async fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, 
 async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lease>) -> Result<Vec<Outcome>, Failure> {
     let scale = session.aws.scale;
     let schedule = session.follow(page.stack.removal(&plan, &|kind, step| scale.of_step(kind, step)));
-    let board = Board::following(Count::of(goes(&plan), 0), Some(schedule.clone()));
+    let board = Board::following(Count::of(removal_count(&plan), 0), Some(schedule.clone()));
     let mut outcomes = watched(board, lease.as_ref(), async |pace, board| {
         page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
     })
@@ -153,7 +153,7 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
     }
     session.release_lease(lease).await;
     if outcomes.iter().all(Outcome::is_done) {
-        let count = Count::of(goes(&plan), goes(&plan).saturating_sub(1));
+        let count = Count::of(removal_count(&plan), removal_count(&plan).saturating_sub(1));
         let last = watched(Board::following(count, Some(schedule)), None, async |pace, board| {
             page.stack.remove_anchor(&session.aws, &plan, &pace, &observer(&board)).await
         });
@@ -238,7 +238,7 @@ fn is_group_of(group: &str, service: &str) -> bool {
 /// Reads everything once more, so that the report of the deletion is AWS's answer and not our assumption.
 async fn read_back(session: &Session, keep: &[String], receipt: &Receipt) -> Result<Exit, Failure> {
     let (_, left) = removal(session, keep).await?;
-    if goes(&left) == 0 {
+    if removal_count(&left) == 0 {
         report::say(match left.lines.len() {
             0 => "read back: nothing is left".to_owned(),
             kept => format!("read back: only kept resources are left ({kept})"),
@@ -267,7 +267,7 @@ fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
 /// removing its parent would remove it, too.
 fn refuse_foreign(plan: &Plan) -> Result<(), Failure> {
     let foreign: Vec<Foreign> = plan.lines.iter().filter_map(Foreign::of).collect();
-    if foreign.is_empty() || goes(plan) == 0 {
+    if foreign.is_empty() || removal_count(plan) == 0 {
         return Ok(());
     }
     let named = foreign
@@ -294,7 +294,7 @@ impl<'a> Foreign<'a> {
     }
 }
 
-/// The ways to remove the rest nevertheless.
+/// The ways to remove the rest anyway.
 fn ways_on(foreign: &[Foreign]) -> String {
     let mut ways = vec![format!("keep it, and what it needs: `{}`", keeping(foreign.iter().map(|one| one.line)))];
     // The artifact bucket has no entry in stack.yaml.
@@ -319,7 +319,7 @@ fn keeping<'a>(lines: impl IntoIterator<Item = &'a Planned>) -> String {
     lines.into_iter().fold("down".into(), |command, line| format!("{command} --keep {}", line.address))
 }
 
-fn goes(plan: &Plan) -> usize {
+fn removal_count(plan: &Plan) -> usize {
     plan.doomed().count()
 }
 

@@ -17,7 +17,7 @@ use crate::{
 
 impl Session {
     /// Reports the stacks of this folder that a plan does not touch, when `stack.yaml` names a new stack.
-    pub(super) fn tell_left_behind(&self, plan: &Plan) {
+    pub(super) fn report_left_behind(&self, plan: &Plan) {
         if !plan.is_first() {
             return;
         }

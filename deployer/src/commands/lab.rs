@@ -114,7 +114,7 @@ impl Session {
     }
 
     /// Reports when credentials that do not renew themselves expire, and how long these tasks take.
-    pub(super) fn tell_end(&self, tasks: Vec<Task>) {
+    pub(super) fn report_end(&self, tasks: Vec<Task>) {
         let Some(provider) = self.aws.provider.as_ref().filter(|provider| provider.source().is_fixed()) else { return };
         let Some(end) = provider.expires() else { return };
         let left = end.duration_since(SystemTime::now()).unwrap_or_default();

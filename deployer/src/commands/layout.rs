@@ -215,7 +215,7 @@ impl Session {
     }
 
     /// Reports the services whose address changes, because a load balancer of another scheme replaces theirs.
-    pub(super) fn tell_new_addresses(&self, page: &Page, plan: &Plan) {
+    pub(super) fn report_new_addresses(&self, page: &Page, plan: &Plan) {
         let names = Names::of(&self.config, &self.site);
         let is_new = |kind: &str, key: &str| {
             let mut lines = plan.lines.iter().filter(|line| line.address.kind == kind && line.address.key == key);
@@ -246,7 +246,7 @@ impl Session {
     }
 
     /// Reports the services that are not reachable for a while: their only instance ends before another one is launched.
-    pub(super) fn tell_outages(&self, page: &Page, plan: &Plan) {
+    pub(super) fn report_outages(&self, page: &Page, plan: &Plan) {
         let is_rolled_out = |step: &Step| match step {
             Step::Update(changes) => changes.iter().any(|change| change.path.starts_with("template")),
             Step::Pending(_) => true,

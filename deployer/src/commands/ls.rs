@@ -108,7 +108,7 @@ fn removal(
     let FoundStack { name, region, .. } = stack;
     let account = account.map(|account| format!("account: \"{account}\"\n")).unwrap_or_default();
     let minimal = format!("name: {name}\nregion: {region}\n{account}");
-    // The name is from a tag, which anybody may have written.
+    // The name is from a tag, which anyone with access may have written.
     let config = Config::parse("stack.yaml", &minimal).ok()?;
     if config.name.as_str() != name {
         return None;
@@ -123,7 +123,7 @@ fn removal(
     };
     options += &global.profile.as_deref().map(|profile| option("profile", profile)).unwrap_or_default();
     options += if global.local { " --local" } else { "" };
-    // `up` makes the artifact bucket again: without it, `down` takes the stack for removed.
+    // `up` makes the artifact bucket again: without it, `down` considers the stack removed.
     let up = (!stack.has_anchor).then(|| format!("deployer up{options}"));
     let commands = up.into_iter().chain([format!("deployer down{options}")]).collect();
     Some(Removal { stack_yaml, commands })

@@ -25,8 +25,8 @@ pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
         report::say(format!("nothing to do: all {} resources are up to date", plan.lines.len()));
     } else if !plan.is_empty() {
         report::say(report::difference(difference, &session.site.region));
-        session.tell_new_addresses(&page, &plan);
-        session.tell_outages(&page, &plan);
+        session.report_new_addresses(&page, &plan);
+        session.report_outages(&page, &plan);
     }
     https::say_pending(&page, plan.outputs(), |_| false);
     if let Some(since) = paused::paused_since(&page, &plan) {
@@ -35,7 +35,7 @@ pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
     for (service, time) in paused::ended(&page, &plan) {
         report::say(format!("{service} ended at {time}: `deployer up` brings it back"));
     }
-    session.tell_left_behind(&plan);
+    session.report_left_behind(&plan);
     session.timing(global);
     session.tally(global);
     Ok(if args.detailed_exitcode && !plan.is_empty() { Exit::Changes } else { Exit::Done })

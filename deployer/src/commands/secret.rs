@@ -62,7 +62,7 @@ async fn set(global: &Global, args: &SecretSet) -> Result<Exit, Failure> {
     let store = store(args.parameter);
     check_name(store, &args.name)?;
     let session = open(global).await?;
-    // Before asking for the value, so that it is not typed in vain.
+    // Before asking for the value, so that a refusal does not waste the typing.
     let before = unless_stopped(session.owned(store, &args.name, args.adopt)).await?;
     if store == Store::Parameter {
         unless_stopped(session.key_of(&args.name)).await?;
@@ -81,7 +81,7 @@ async fn set(global: &Global, args: &SecretSet) -> Result<Exit, Failure> {
         Before::Ending => "restored, and changed",
     };
     report::say(format!("{} {} {done}", store.word(), args.name));
-    session.tell_users(store, &args.name);
+    session.report_users(store, &args.name);
     Ok(Exit::Done)
 }
 
@@ -206,7 +206,7 @@ impl Session {
     }
 
     /// Reports the readers of a value, and when they see the new one.
-    fn tell_users(&self, store: Store, name: &str) {
+    fn report_users(&self, store: Store, name: &str) {
         let uses = uses(&self.config, |_| true);
         let Some(paths) = uses.get(&(store, name.to_owned())) else {
             let word = store.word();

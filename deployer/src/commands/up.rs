@@ -143,7 +143,7 @@ fn new_addresses(page: &Page, plan: &Plan) -> BTreeSet<String> {
 
 /// Warnings for new notifications, which S3 applies only after minutes, without saying when (docs/aws.md §4.6).
 fn late_notifications(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
-    let is_told = |line: &&Planned| {
+    let is_new = |line: &&Planned| {
         line.address.kind == Notification::KIND
             && matches!(line.step, Step::Create | Step::Update(_) | Step::Pending(_))
     };
@@ -155,7 +155,7 @@ fn late_notifications(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
         );
         Some((line.address.clone(), words))
     };
-    plan.lines.iter().filter(is_told).filter_map(say).collect()
+    plan.lines.iter().filter(is_new).filter_map(say).collect()
 }
 
 /// The changes that the user has confirmed, as read under the lease.
@@ -247,11 +247,11 @@ async fn shown_and_agreed(
     let shown = report::plan(&plan, Values::shown_if(args.roll_out.show_values), &|path| session.place(path));
     if shown {
         report::say(report::difference(session.difference(page, &plan), &session.site.region));
-        session.tell_new_addresses(page, &plan);
-        session.tell_outages(page, &plan);
-        session.tell_end(tasks(session, page, &plan));
+        session.report_new_addresses(page, &plan);
+        session.report_outages(page, &plan);
+        session.report_end(tasks(session, page, &plan));
     }
-    session.tell_left_behind(&plan);
+    session.report_left_behind(&plan);
     session.refuse_replacements(&plan)?;
     refuse_protected(&plan)?;
     session.check_named(&plan, &args.delete)?;

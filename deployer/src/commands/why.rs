@@ -72,8 +72,8 @@ async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
         let downtime = downtime(&evidence);
         let is_well = evidence.is_well() || downtime.is_some();
         // A healthy service may owe its health to a rollback.
-        let is_told = !is_well || downtime.is_none() && evidence.is_rolled_back();
-        let verdict = if is_told { why::verdict(&evidence) } else { None };
+        let needs_verdict = !is_well || downtime.is_none() && evidence.is_rolled_back();
+        let verdict = if needs_verdict { why::verdict(&evidence) } else { None };
         let evidence = if is_well { evidence.unread.clone() } else { evidence.summary() };
         Diagnosis { name: names.service.clone(), section, is_well, verdict, evidence, downtime }
     });

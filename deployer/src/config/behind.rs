@@ -47,7 +47,7 @@ struct Exactness {
     class: u16,
     /// The length of the path before its first wildcard, or of the host after its last one.
     known: Reverse<usize>,
-    /// The number of characters that are no wildcards.
+    /// The number of characters that are not wildcards.
     literal: Reverse<usize>,
     /// The number of `*`, which describe less than `?`.
     stars: usize,

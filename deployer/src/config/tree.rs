@@ -103,9 +103,9 @@ fn syntax(error: &serde_yaml::Error, text: &str) -> Problem {
 
 /// Finds the tab that indents a line, or the line before, where parsers often notice it too late. An error that
 /// mentions a tab may also mean one further below: its place is where the value begins.
-fn tab_near(text: &str, line: usize, is_told_of: bool) -> Option<Place> {
+fn tab_near(text: &str, line: usize, is_mentioned: bool) -> Option<Place> {
     let lines: Vec<&str> = text.lines().collect();
-    let below = if is_told_of { line..lines.len() } else { 0..0 };
+    let below = if is_mentioned { line..lines.len() } else { 0..0 };
     let near = [line.wrapping_sub(1), line.wrapping_sub(2)].into_iter().filter(|at| *at < lines.len());
     near.chain(below).find_map(|at| {
         let indent = lines[at].chars().take_while(|c| c.is_whitespace());

@@ -186,7 +186,7 @@ impl Resource for Alarm {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let alarm = aws.together.alarms.read(&self.name, |names| described(aws, names)).await?;
+        let alarm = aws.batches.alarms.read(&self.name, |names| described(aws, names)).await?;
         let Some(alarm) = alarm else { return Ok(Observed::Absent) };
         let Some(tags) = tags(aws, &alarm).await? else { return Ok(Observed::Absent) };
         let output = Output { name: self.name.clone() };

@@ -113,7 +113,7 @@ impl Resource for AutoScalingGroup {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let found = aws.together.auto_scaling_groups.read(&self.name, |names| described(aws, names)).await?;
+        let found = aws.batches.auto_scaling_groups.read(&self.name, |names| described(aws, names)).await?;
         let Some(group) = found else { return self.remains(aws).await };
         if group.status().is_some_and(|status| !status.is_empty()) {
             return Ok(Observed::Settling("being deleted".into()));

@@ -72,7 +72,7 @@ pub struct Settings {
     pub tracing: bool,
     /// The log group it writes to.
     pub log_group: String,
-    /// The number of concurrent invocations, reserved for it; the account's other functions share theirs. It is no part
+    /// The number of concurrent invocations, reserved for it; the account's other functions share theirs. It is not part
     /// of a version.
     pub concurrency: Option<i32>,
     /// The ARN where Lambda records events that have failed all attempts. It is not part of a version.

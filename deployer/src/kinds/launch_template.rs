@@ -159,7 +159,7 @@ impl Resource for LaunchTemplate {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let template = aws.together.launch_templates.read(&self.name, |names| described(aws, names)).await?;
+        let template = aws.batches.launch_templates.read(&self.name, |names| described(aws, names)).await?;
         let Some(template) = template else { return Ok(Observed::Absent) };
         let id = template.launch_template_id().unwrap_or_default();
         let call = aws.ec2.describe_launch_template_versions().launch_template_id(id).versions("$Latest");

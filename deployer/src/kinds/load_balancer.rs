@@ -120,7 +120,7 @@ impl Resource for LoadBalancer {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let found = aws.together.load_balancers.read(&self.name, |names| described(aws, names)).await?;
+        let found = aws.batches.load_balancers.read(&self.name, |names| described(aws, names)).await?;
         let Some((balancer, tags)) = found else { return Ok(Observed::Absent) };
         if is(&balancer, &LoadBalancerStateEnum::Provisioning) {
             return Ok(Observed::Settling("provisioning".into()));

@@ -140,7 +140,7 @@ impl LogGroup {
     }
 
     async fn describe(&self, aws: &Aws) -> Result<Option<Described>, Fault> {
-        aws.together.log_groups.read(&self.name, |names| described(aws, names)).await
+        aws.batches.log_groups.read(&self.name, |names| described(aws, names)).await
     }
 
     /// Lines that arrived before keep their encryption (docs/aws.md §7.6).

@@ -181,8 +181,8 @@ impl Settings {
     }
 }
 
-/// A role can be passed to a service only within its account. The condition keeps a service from assuming it on behalf
-/// of another account nevertheless (docs/aws.md §6.1).
+/// A role can be passed to a service only within its account. The condition also keeps a service from assuming it on
+/// behalf of another account (docs/aws.md §6.1).
 fn trust(service: &str, account: Option<&str>) -> Value {
     let mut statement = json!({
         "Effect": "Allow",

@@ -252,7 +252,7 @@ impl Rule {
             key: key.into(),
             priority: priority(rule),
             paths: values(PATH),
-            // Compared without case, so that another case is no difference.
+            // Compared without case, so that a difference in case is not drift.
             hosts: values(HOST).into_iter().map(|host| host.to_ascii_lowercase()).collect(),
             others: fields.filter(|field| ![PATH, HOST].contains(field)).map(str::to_owned).collect(),
             target_group: known.map(|(arn, _)| arn.clone()).unwrap_or_default(),

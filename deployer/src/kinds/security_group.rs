@@ -281,7 +281,7 @@ async fn read(aws: &Aws, vpc: &str, name: &str) -> Result<Option<Described>, Fau
     if vpc.is_empty() {
         return Ok(None);
     }
-    aws.together.security_groups.read(&place(vpc, name), |places| described(aws, places)).await
+    aws.batches.security_groups.read(&place(vpc, name), |places| described(aws, places)).await
 }
 
 /// Returns the groups whose egress rules lead to this one.

@@ -101,7 +101,7 @@ impl Resource for TargetGroup {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let found = aws.together.target_groups.read(&self.name, |names| described(aws, names)).await?;
+        let found = aws.batches.target_groups.read(&self.name, |names| described(aws, names)).await?;
         let Some((group, tags)) = found else { return Ok(Observed::Absent) };
         let arn = group.target_group_arn().unwrap_or_default();
         let deregistration_delay_s = deregistration_delay_s(aws, arn).await?;

@@ -458,7 +458,7 @@ mod tests {
                 assert!(error.hint().is_some(), "{error}");
             }
         }
-        assert_eq!(hashes.len(), 1, "runtime and handler are no part of the zip");
+        assert_eq!(hashes.len(), 1, "runtime and handler are not part of the zip");
     }
 
     #[tokio::test]

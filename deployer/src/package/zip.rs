@@ -13,7 +13,7 @@ use zip::{CompressionMethod, DateTime, System, ZipWriter, write::SimpleFileOptio
 pub fn function_zip(program: &[u8]) -> Vec<u8> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(2)) // every plan compresses anew, and more effort saves a tenth of the size at most
+        .compression_level(Some(2)) // every plan compresses again, and more effort saves a tenth of the size at most
         .last_modified_time(DateTime::default()) // 1980: the time of the build says nothing about the program
         .large_file(program.len() > u32::MAX as usize)
         .system(System::Unix) // permissions in a zip that names Windows as its system count for nothing

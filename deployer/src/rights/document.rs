@@ -56,7 +56,7 @@ fn statements(rights: &[(Right, &Scope)]) -> Vec<Value> {
     for (Right { action, on, when }, scope) in rights {
         by_key.entry((on.arns(scope), when.conditions(scope))).or_default().insert(action);
     }
-    // An action that is allowed on everything need not be allowed on less.
+    // An action that is allowed on everything needs no statement for a part of it.
     let everywhere = by_key.get(&(["*".to_owned()].into(), Vec::new())).cloned().unwrap_or_default();
     let is_everything = |(resources, conditions): &StatementKey| conditions.is_empty() && resources.contains("*");
     for (key, actions) in &mut by_key {
@@ -113,7 +113,8 @@ pub struct Request {
     pub keys: Vec<(String, String)>,
 }
 
-/// Returns the actions of each request that these rights are for. A condition with several values is fulfilled by its first.
+/// Returns the actions of each request that these rights are for. For a condition with several values, the request has
+/// the first.
 pub fn requests(rights: &[Right], scope: &Scope) -> BTreeMap<Request, BTreeSet<&'static str>> {
     let mut all: BTreeMap<Request, BTreeSet<&'static str>> = BTreeMap::new();
     for Right { action, on, when } in rights {

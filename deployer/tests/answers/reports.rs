@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::Said;
 
-/// Returns the remedies in the deployer's own words: AWS's messages are no remedies.
+/// Returns the remedies in the deployer's own words: AWS's messages are not remedies.
 pub fn remedies(said: &Said, words: &str) -> String {
     let hints = said.stderr.lines().filter_map(|line| line.strip_prefix("hint: "));
     let ours: Vec<&str> = hints.filter(|hint| !words.contains(hint)).collect();

@@ -57,7 +57,7 @@ async fn owners_are_listed_and_only_resources_without_one_get_ownership_tags() {
     let findings: Vec<Finding> = listed.lines.iter().map(|line| line.finding()).collect();
     assert_eq!(findings, [Finding::Free, Finding::Foreign, Finding::Free, Finding::Absent]);
     let change = Change::of("size", Some("7".into()), Some("1".into()));
-    assert_eq!(listed.lines[0].step, Step::Update(vec![change]), "the ownership tags are no difference");
+    assert_eq!(listed.lines[0].step, Step::Update(vec![change]), "ownership tags do not count as a difference");
     assert_eq!(cloud.mutating(), Vec::<String>::new());
 
     let outcomes = take_over(&cloud).await.unwrap();

@@ -27,7 +27,7 @@ fn place_of_leases(aws: &Aws, term: Duration) -> LeaseStore {
 }
 
 /// Writes a lease as a run on another machine would.
-async fn leased_by_somebody_else(cloud: &TestAws) {
+async fn leased_by_another_run(cloud: &TestAws) {
     let holder = serde_json::json!({
         "owner": "ada", "host": "analytical", "command": "down", "since": 0, "expires": 60, "run": 1,
         "process": { "machine": "elsewhere", "pid": 1843, "began": 1 },
@@ -40,7 +40,7 @@ async fn leased_by_somebody_else(cloud: &TestAws) {
 async fn a_run_that_finds_the_stack_leased_names_the_holder_and_changes_nothing() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     cloud.done(&project, &["up", "--yes"]).await;
-    leased_by_somebody_else(&cloud).await;
+    leased_by_another_run(&cloud).await;
     let before = inventory(&cloud).await;
 
     // A lease does not prevent plans, nor runs without changes.
@@ -91,7 +91,7 @@ async fn a_lease_has_one_holder_at_a_time_and_leaves_nothing_behind() {
     assert!(!inventory(&cloud).await.keys().any(|thing| thing.contains(lease::KEY)));
 
     // A bucket with a current lease is not deleted.
-    leased_by_somebody_else(&cloud).await;
+    leased_by_another_run(&cloud).await;
     cloud.aws.s3.delete_object().bucket(ARTIFACTS).key("x").send().await.expect("an answer");
     let bucket = deployer::kinds::bucket::Bucket { name: ARTIFACTS.into(), account: "000000000000".into() };
     let Ok(Observed::Present(live)) = bucket.read(&cloud.aws).await else { panic!("it is there") };
@@ -122,7 +122,7 @@ async fn a_holder_whose_lease_was_taken_over_notices_and_leaves_it_alone() {
     cloud.done(&project, &["up", "--yes"]).await;
     let place = place_of_leases(&cloud.aws, Duration::from_secs(2));
     let Ok(Answer::Taken(lease)) = Lease::take(&place, "up").await else { panic!("it is free") };
-    leased_by_somebody_else(&cloud).await;
+    leased_by_another_run(&cloud).await;
     eventually("the loss", async || lease.lost().is_cancelled().then_some(())).await;
     lease.release().await.expect("there is nothing to give back");
     let patient = place_of_leases(&cloud.aws, MINUTE);
@@ -149,7 +149,7 @@ async fn a_lease_that_is_not_renewed_for_a_term_is_lost_and_taken_over() {
     taken.await.release().await.expect("it can be given back");
 
     // The same for a run on another machine, of which nothing is known except that it no longer renews its lease.
-    leased_by_somebody_else(&cloud).await;
+    leased_by_another_run(&cloud).await;
     project.edit("  files: {}", "  files: {}\n  more: {}");
     let up = cloud.done(&project, &["up", "--yes", "--wait", "--lease", "2"]).await;
     says(&up, "waiting for ada at analytical (`down`, process 1843)");

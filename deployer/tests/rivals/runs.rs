@@ -16,7 +16,7 @@ async fn eight_concurrent_first_ups_make_one_stack() {
         assert!(done >= 1, "{}", all[0].all());
         for said in all.iter().filter(|said| said.code != 0) {
             assert_eq!(said.code, 75, "{}", said.all());
-            assert!(!arguments.contains(&"--wait"), "who waits gets a turn: {}", said.all());
+            assert!(!arguments.contains(&"--wait"), "a command that waits gets its turn: {}", said.all());
             says(said, "is changing this stack");
             says(said, "`up`, process ");
         }

@@ -17,16 +17,16 @@ use kit::call::Call;
 pub struct Chaos {
     /// The enabled kinds.
     #[serde(default)]
-    pub kinds: BTreeSet<Kind>,
+    pub kinds: BTreeSet<ChaosKind>,
     /// The same seed and the same calls give the same faults.
     #[serde(default)]
     pub seed: u64,
 }
 
-/// A kind of trouble on AWS. [`Kind::ALL`] has the details.
+/// A kind of trouble on AWS. [`ChaosKind::ALL`] has the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum ChaosKind {
     /// Calls are throttled at random.
     Throttle,
     /// Services fail with 500 and 503.
@@ -67,97 +67,97 @@ pub enum Kind {
     LameDelegation,
 }
 
-impl Kind {
+impl ChaosKind {
     /// Every kind, its name, and its description: its effect here, and the behaviour of AWS that it imitates.
-    pub const ALL: &[(Kind, &str, &str)] = &[
+    pub const ALL: &[(ChaosKind, &str, &str)] = &[
         (
-            Kind::Throttle,
+            ChaosKind::Throttle,
             "throttle",
             "a tenth of all calls is refused with the service's throttling error, as in an account that is shared with others (docs/aws.md §2.2, §14)",
         ),
         (
-            Kind::Errors,
+            ChaosKind::Errors,
             "errors",
             "a tenth of all calls fails with 500 or 503; every other call that fails with 500 has taken effect, since AWS guarantees nothing about a failed call (docs/aws.md §2.2)",
         ),
         (
-            Kind::Reset,
+            ChaosKind::Reset,
             "reset",
             "a tenth of all connections is reset: half of them before the call takes effect, half after, so that only the response is lost (docs/aws.md §2.2)",
         ),
-        (Kind::Slow, "slow", "a fifth of all calls takes 0.2 to 2 seconds longer, as on a slow network"),
+        (ChaosKind::Slow, "slow", "a fifth of all calls takes 0.2 to 2 seconds longer, as on a slow network"),
         (
-            Kind::ExpiredCredentials,
+            ChaosKind::ExpiredCredentials,
             "expired-credentials",
             "a fiftieth of all calls is refused because the session has expired, as at the end of a lab session (docs/aws.md §3.1, §3.4)",
         ),
         (
-            Kind::ClockSkew,
+            ChaosKind::ClockSkew,
             "clock-skew",
             "AWS's clock is twenty minutes ahead of this machine's: signatures are refused as expired (docs/aws.md §3.1)",
         ),
         (
-            Kind::ShortPages,
+            ChaosKind::ShortPages,
             "short-pages",
             "every list is returned in pages of one item, since AWS may return fewer items than requested at any time (docs/aws.md §19)",
         ),
         (
-            Kind::Rates,
+            ChaosKind::Rates,
             "rates",
             "calls above AWS's published rates are refused, as in an account that is not shared (docs/aws.md §14)",
         ),
         (
-            Kind::S3NotifyLag,
+            ChaosKind::S3NotifyLag,
             "s3-notify-lag",
             "events of uploads and deletions reach functions up to three seconds late, every third one twice, and in any order, since S3 guarantees at-least-once delivery only (docs/aws.md §4.6)",
         ),
         (
-            Kind::IamLag,
+            ChaosKind::IamLag,
             "iam-lag",
             "new and changed roles, policies and instance profiles reach Lambda, EC2 and Auto Scaling only after 0.3 to 1.5 seconds; on AWS, it takes several seconds (docs/aws.md §2.3, §6.3)",
         ),
         (
-            Kind::ShortSessions,
+            ChaosKind::ShortSessions,
             "short-sessions",
             "the credentials of instances and functions expire after 20 seconds instead of hours: programs must renew them, as they must every few hours on AWS (docs/aws.md §4.4)",
         ),
         (
-            Kind::Capacity,
+            ChaosKind::Capacity,
             "capacity",
             "one zone has no capacity for new instances: a scaling activity reports it, and the group launches in another of its zones, if any (docs/aws.md §3.3)",
         ),
         (
-            Kind::BootFail,
+            ChaosKind::BootFail,
             "boot-fail",
             "the user data of half of all new instances fails, as when a download is unreachable, and they never become healthy; the group replaces them after its grace period (docs/aws.md §10.3)",
         ),
         (
-            Kind::CrashLoop,
+            ChaosKind::CrashLoop,
             "crash-loop",
             "the service crashes at every start on half of all new instances: systemd restarts it as its unit configures, and it never becomes healthy (docs/aws.md §9.4, §10.3)",
         ),
         (
-            Kind::EniLinger,
+            ChaosKind::EniLinger,
             "eni-linger",
             "a load balancer's network interfaces outlive it by half an hour of AWS time instead of a minute, and its security group cannot be deleted until then (docs/aws.md §9.6)",
         ),
         (
-            Kind::FreePlan,
+            ChaosKind::FreePlan,
             "free-plan",
             "the account may launch only the instance types of the free plan; scaling activities fail for any other (docs/aws.md §3.3)",
         ),
         (
-            Kind::VcpuLimit,
+            ChaosKind::VcpuLimit,
             "vcpu-limit",
             "the account's quota is one vCPU instead of 32, as in some new accounts; scaling activities beyond it fail (docs/aws.md §3.3)",
         ),
         (
-            Kind::DiskFull,
+            ChaosKind::DiskFull,
             "disk-full",
             "the disks of instances are full: downloads cannot be written, as after logs or data have filled a disk (docs/aws.md §8.5)",
         ),
         (
-            Kind::LameDelegation,
+            ChaosKind::LameDelegation,
             "lame-delegation",
             "the parent zones of all domains delegate them to another provider's name servers: DNS does not return the records of their hosted zones, and certificates stay pending validation (docs/aws.md §21.2)",
         ),
@@ -165,7 +165,7 @@ impl Kind {
 
     /// Returns the kind's name.
     pub fn name(self) -> &'static str {
-        Kind::ALL.iter().find(|(kind, _, _)| *kind == self).map_or("", |(_, name, _)| name)
+        ChaosKind::ALL.iter().find(|(kind, _, _)| *kind == self).map_or("", |(_, name, _)| name)
     }
 }
 
@@ -174,30 +174,30 @@ const LATEST: Duration = Duration::from_secs(3);
 
 impl Chaos {
     /// Returns a number from 0 to 1, drawn for `thing`; `None` if this kind is disabled.
-    pub fn lot(&self, kind: Kind, thing: &str) -> Option<f64> {
+    pub fn lot(&self, kind: ChaosKind, thing: &str) -> Option<f64> {
         self.kinds.contains(&kind).then(|| drawn(&format!("{} {} {thing}", self.seed, kind.name())))
     }
 }
 
 /// The error for an unknown kind of chaos.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownKind(String);
+pub struct UnknownChaos(String);
 
-impl fmt::Display for UnknownKind {
+impl fmt::Display for UnknownChaos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = Kind::ALL.iter().map(|(_, name, _)| *name).collect();
+        let names: Vec<&str> = ChaosKind::ALL.iter().map(|(_, name, _)| *name).collect();
         write!(f, "there is no chaos {:?}; there are {}", self.0, names.join(", "))
     }
 }
 
-impl std::error::Error for UnknownKind {}
+impl std::error::Error for UnknownChaos {}
 
-impl FromStr for Kind {
-    type Err = UnknownKind;
+impl FromStr for ChaosKind {
+    type Err = UnknownChaos;
 
-    fn from_str(text: &str) -> Result<Kind, UnknownKind> {
-        let found = Kind::ALL.iter().find(|(_, name, _)| *name == text);
-        found.map(|(kind, _, _)| *kind).ok_or_else(|| UnknownKind(text.to_owned()))
+    fn from_str(text: &str) -> Result<ChaosKind, UnknownChaos> {
+        let found = ChaosKind::ALL.iter().find(|(_, name, _)| *name == text);
+        found.map(|(kind, _, _)| *kind).ok_or_else(|| UnknownChaos(text.to_owned()))
     }
 }
 
@@ -210,7 +210,7 @@ pub(super) enum Mishap {
 
 /// How long the nth change of an IAM resource takes to be visible to other services.
 pub(super) fn lag(seed: u64, name: &str, count: u64) -> Duration {
-    SHORTEST_LAG + LAG_RANGE.mul_f64(share(seed, Kind::IamLag, "iam", name, count))
+    SHORTEST_LAG + LAG_RANGE.mul_f64(share(seed, ChaosKind::IamLag, "iam", name, count))
 }
 
 const SHORTEST_LAG: Duration = Duration::from_millis(300);
@@ -236,7 +236,7 @@ impl Dice {
 
     /// Returns the delays of an object's next event, one for each delivery.
     pub(super) fn deliveries(&mut self, chaos: &Chaos, bucket: &str, key: &str) -> Vec<Duration> {
-        if !chaos.kinds.contains(&Kind::S3NotifyLag) {
+        if !chaos.kinds.contains(&ChaosKind::S3NotifyLag) {
             return vec![Duration::ZERO];
         }
         let count = self.counts.entry((bucket.to_owned(), key.to_owned())).or_default();
@@ -251,16 +251,16 @@ impl Dice {
 }
 
 /// Returns the fault of a kind for a number from 0 to 1.
-fn mishap(kind: Kind, share: f64) -> Option<Mishap> {
+fn mishap(kind: ChaosKind, share: f64) -> Option<Mishap> {
     let known = match kind {
-        Kind::Throttle if share < 0.10 => Known::Throttle,
-        Kind::Errors if share < 0.03 => Known::Internal,
-        Kind::Errors if share < 0.06 => Known::InternalAfter,
-        Kind::Errors if share < 0.10 => Known::Unavailable,
-        Kind::Reset if share < 0.05 => Known::ResetBefore,
-        Kind::Reset if share < 0.10 => Known::ResetAfter,
-        Kind::ExpiredCredentials if share < 0.02 => Known::ExpiredCredentials,
-        Kind::Slow if share < 0.20 => {
+        ChaosKind::Throttle if share < 0.10 => Known::Throttle,
+        ChaosKind::Errors if share < 0.03 => Known::Internal,
+        ChaosKind::Errors if share < 0.06 => Known::InternalAfter,
+        ChaosKind::Errors if share < 0.10 => Known::Unavailable,
+        ChaosKind::Reset if share < 0.05 => Known::ResetBefore,
+        ChaosKind::Reset if share < 0.10 => Known::ResetAfter,
+        ChaosKind::ExpiredCredentials if share < 0.02 => Known::ExpiredCredentials,
+        ChaosKind::Slow if share < 0.20 => {
             return Some(Mishap::Slow(Duration::from_millis(200) + Duration::from_secs(9).mul_f64(share)));
         }
         _ => return None,
@@ -269,7 +269,7 @@ fn mishap(kind: Kind, share: f64) -> Option<Mishap> {
 }
 
 /// Returns a number from 0 to 1 that depends only on the arguments.
-fn share(seed: u64, kind: Kind, service: &str, operation: &str, count: u64) -> f64 {
+fn share(seed: u64, kind: ChaosKind, service: &str, operation: &str, count: u64) -> f64 {
     drawn(&format!("{seed} {} {service} {operation} {count}", kind.name()))
 }
 
@@ -285,11 +285,11 @@ mod tests {
 
     #[test]
     fn every_kind_of_chaos_is_parsed_and_serialized_by_its_name() {
-        for (kind, name, words) in Kind::ALL {
+        for (kind, name, words) in ChaosKind::ALL {
             assert_eq!(name.parse(), Ok(*kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), *name);
             assert!(words.len() > 20, "{name}");
         }
-        assert!("gremlins".parse::<Kind>().unwrap_err().to_string().contains("there are throttle, errors"));
+        assert!("gremlins".parse::<ChaosKind>().unwrap_err().to_string().contains("there are throttle, errors"));
     }
 }

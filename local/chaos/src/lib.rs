@@ -17,12 +17,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use chaos::{Chaos, Kind, UnknownKind};
+pub use chaos::{Chaos, ChaosKind, UnknownChaos};
 use chaos::{Dice, Mishap};
 use kit::answer::Refusal;
 use kit::call::{Call, Request};
 use rates::Buckets;
-use rule::{Injected, Known, Rule};
+use rule::{FaultRule, Injected, Known};
 
 /// The faults injected into a call.
 #[derive(Debug, Default)]
@@ -91,7 +91,7 @@ struct Inner {
 #[derive(Debug)]
 struct ActiveRule {
     id: u64,
-    rule: Rule,
+    rule: FaultRule,
     matched: u64,
     fired: u64,
     /// Cancelled when the rule is removed, to release the calls it holds.
@@ -119,7 +119,7 @@ impl Faults {
         // A CORS preflight is not an API call.
         if fate.act.is_none() && call.operation != "Preflight" {
             let Inner { chaos, dice, rates, .. } = &mut *inner;
-            if chaos.kinds.contains(&Kind::Rates) && !rates.take(call, Instant::now()) {
+            if chaos.kinds.contains(&ChaosKind::Rates) && !rates.take(call, Instant::now()) {
                 fate.act = act(&Known::Throttle, call, None);
                 return fate;
             }
@@ -141,7 +141,7 @@ impl Faults {
     /// How long a change of a role or profile takes to be visible to other services.
     pub fn iam_lag(&self, name: &str) -> Duration {
         let mut inner = self.inner();
-        if !inner.chaos.kinds.contains(&Kind::IamLag) {
+        if !inner.chaos.kinds.contains(&ChaosKind::IamLag) {
             return Duration::ZERO;
         }
         let count = inner.changes.entry(name.to_owned()).or_default();
@@ -151,7 +151,7 @@ impl Faults {
     }
 
     /// Whether this kind of chaos is enabled.
-    pub fn has(&self, kind: Kind) -> bool {
+    pub fn has(&self, kind: ChaosKind) -> bool {
         self.inner().chaos.kinds.contains(&kind)
     }
 
@@ -166,8 +166,8 @@ impl Faults {
             Value::Array(list) => list.clone(),
             one => vec![one.clone()],
         };
-        let read = |rule| serde_json::from_value::<Rule>(rule).map_err(|fault| fault.to_string());
-        let list: Vec<Rule> = list.into_iter().map(read).collect::<Result<_, _>>()?;
+        let read = |rule| serde_json::from_value::<FaultRule>(rule).map_err(|fault| fault.to_string());
+        let list: Vec<FaultRule> = list.into_iter().map(read).collect::<Result<_, _>>()?;
         let mut inner = self.inner();
         let ids: Vec<u64> = list.into_iter().map(|rule| inner.push(rule)).collect();
         Ok(json!({ "ids": ids }))
@@ -226,7 +226,7 @@ impl Faults {
 }
 
 impl Inner {
-    fn push(&mut self, rule: Rule) -> u64 {
+    fn push(&mut self, rule: FaultRule) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
         self.rules.push(ActiveRule { id, rule, matched: 0, fired: 0, released: CancellationToken::new() });
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn chaos_is_determined_by_its_seed() {
         let fates = |seed: u64| {
-            let faults = Faults::new(Chaos { kinds: [Kind::Throttle, Kind::Reset].into(), seed });
+            let faults = Faults::new(Chaos { kinds: [ChaosKind::Throttle, ChaosKind::Reset].into(), seed });
             let fate = |_| format!("{:?}", faults.judge(&call("PutItem"), "account", &request("")).act);
             (0..200).map(fate).collect::<Vec<_>>()
         };
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn slow_throttle_and_expiry_chaos_hit_calls() {
-        let fates = |kind: Option<Kind>| -> Vec<Fate> {
+        let fates = |kind: Option<ChaosKind>| -> Vec<Fate> {
             let faults = Faults::new(Chaos { kinds: kind.into_iter().collect(), seed: 1 });
             (0..400).map(|_| faults.judge(&call("TagResource"), "account", &request(""))).collect()
         };
@@ -399,10 +399,10 @@ mod tests {
         let expired: fn(&Fate) -> bool =
             |fate| matches!(&fate.act, Some(Act::Refuse(refusal)) if refusal.code.starts_with("ExpiredToken"));
         for (kind, is_hit, expected) in [
-            (Kind::Slow, slow, 40..=120),
+            (ChaosKind::Slow, slow, 40..=120),
             // The rate is 5 per second, so 400 calls at once exceed it.
-            (Kind::Rates, refused, 200..=399),
-            (Kind::ExpiredCredentials, expired, 1..=30),
+            (ChaosKind::Rates, refused, 200..=399),
+            (ChaosKind::ExpiredCredentials, expired, 1..=30),
         ] {
             let number = hit(fates(Some(kind)), is_hit);
             assert!(expected.contains(&number), "{kind:?}: {number} of 400");
@@ -414,7 +414,7 @@ mod tests {
     fn events_are_delivered_at_once_or_with_notify_lag_late_and_twice() {
         assert_eq!(Faults::default().deliveries("images", "a"), [Duration::ZERO]);
         let delays = |seed: u64| {
-            let faults = Faults::new(Chaos { kinds: [Kind::S3NotifyLag].into(), seed });
+            let faults = Faults::new(Chaos { kinds: [ChaosKind::S3NotifyLag].into(), seed });
             (0..100).map(|number| faults.deliveries("images", &number.to_string())).collect::<Vec<_>>()
         };
         assert_eq!(delays(1), delays(1));
@@ -426,7 +426,7 @@ mod tests {
 
     #[test]
     fn other_operations_do_not_change_the_fate_of_the_nth_call() {
-        let chaos = || Chaos { kinds: [Kind::Errors].into(), seed: 7 };
+        let chaos = || Chaos { kinds: [ChaosKind::Errors].into(), seed: 7 };
         let (alone, mixed) = (Faults::new(chaos()), Faults::new(chaos()));
         for _ in 0..100 {
             mixed.judge(&call("Query"), "account", &request(""));

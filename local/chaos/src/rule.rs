@@ -15,7 +15,7 @@ const SLOW: Duration = Duration::from_secs(3);
 /// A rule, as written in JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "Written")]
-pub(super) struct Rule {
+pub(super) struct FaultRule {
     #[serde(rename = "match")]
     pub matching: Match,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,7 +23,7 @@ pub(super) struct Rule {
     pub latency_ms: u64,
 }
 
-impl Rule {
+impl FaultRule {
     /// How long to delay a call to which the rule applies.
     pub(super) fn latency(&self) -> Duration {
         match (self.latency_ms, &self.fault) {
@@ -44,10 +44,10 @@ struct Written {
     latency_ms: u64,
 }
 
-impl TryFrom<Written> for Rule {
+impl TryFrom<Written> for FaultRule {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Rule, String> {
+    fn try_from(written: Written) -> Result<FaultRule, String> {
         let Written { matching, fault, latency_ms } = written;
         if matching.nth_call == Some(0) {
             return Err("nth_call counts from 1".to_owned());
@@ -55,7 +55,7 @@ impl TryFrom<Written> for Rule {
         if fault.is_none() && latency_ms == 0 {
             return Err("a rule needs a fault or a latency_ms".to_owned());
         }
-        Ok(Rule { matching, fault, latency_ms })
+        Ok(FaultRule { matching, fault, latency_ms })
     }
 }
 

@@ -12,8 +12,8 @@ use super::balancer::Requests;
 use super::clock::Moment;
 use super::cloudwatch::{evaluate, minute};
 use super::instance::Machine;
-use super::state::{Group, InstanceState, Interface, LoadBalancer, State, TargetGroup, Tracking};
-use chaos::Kind as ChaosKind;
+use super::state::{AutoScalingGroup, InstanceState, Interface, LoadBalancer, State, TargetGroup, Tracking};
+use chaos::ChaosKind;
 
 use super::{Compute, Site, address, balancer, ec2, elb, health, instance};
 use kit::process;
@@ -312,7 +312,7 @@ fn measure(compute: &Arc<Compute>, running: &mut Running) {
         .iter()
         .filter_map(|(id, now)| Some((id.clone(), (now - before.get(id)?).max(0.0) / elapsed)))
         .collect();
-    let value = |state: &State, group: &Group, tracking: &Tracking| match tracking.metric.as_str() {
+    let value = |state: &State, group: &AutoScalingGroup, tracking: &Tracking| match tracking.metric.as_str() {
         "ASGAverageCPUUtilization" => mean_load(state, group, &used),
         "ALBRequestCountPerTarget" => requests_a_minute(compute, state, group, tracking, elapsed),
         _ => None,
@@ -337,7 +337,7 @@ fn processor_seconds(compute: &Compute) -> BTreeMap<String, f64> {
 }
 
 /// Returns the mean CPU utilization of a group's instances, in percent of their type's capacity.
-fn mean_load(state: &State, group: &Group, used: &BTreeMap<String, f64>) -> Option<f64> {
+fn mean_load(state: &State, group: &AutoScalingGroup, used: &BTreeMap<String, f64>) -> Option<f64> {
     let members = state.members(&group.name);
     let loads: Vec<f64> = members
         .iter()
@@ -350,7 +350,7 @@ fn mean_load(state: &State, group: &Group, used: &BTreeMap<String, f64>) -> Opti
 fn requests_a_minute(
     compute: &Compute,
     state: &State,
-    group: &Group,
+    group: &AutoScalingGroup,
     tracking: &Tracking,
     elapsed: f64,
 ) -> Option<f64> {

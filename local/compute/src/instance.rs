@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use super::clock::Moment;
 use super::ports::Lease;
-use super::state::{Instance, InstanceState, Mishap};
+use super::state::{Instance, InstanceFault, InstanceState};
 use super::systemd::Output;
 use super::{Compute, Right, cloud_init, ec2, imds};
 
@@ -47,8 +47,8 @@ struct Host {
     root: PathBuf,
     /// Kept for `PORT` of its processes.
     _port: Lease,
-    kind: Option<ec2::Kind>,
-    mishap: Option<Mishap>,
+    kind: Option<ec2::InstanceType>,
+    mishap: Option<InstanceFault>,
     /// Held while output is written or read.
     prints: Mutex<()>,
     /// Variables of every process, which override those of units and environment files.
@@ -173,7 +173,7 @@ impl Host {
             return cloud_init::enabled_units(&self.root);
         }
         self.log(&format!("cloud-init: {} starts in {}", instance.id, instance.zone));
-        if self.mishap == Some(Mishap::BootFail) {
+        if self.mishap == Some(InstanceFault::BootFail) {
             self.log("cloud-init: ERROR: Failed to run module scripts-user (scripts in /var/lib/cloud/instance/scripts): no route to the server of its downloads");
             self.log("cloud-init: finished with errors; no service was started");
             return Vec::new();

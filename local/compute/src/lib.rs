@@ -53,13 +53,13 @@ use ports::Ports;
 use state::State;
 
 use chaos::Chaos;
-use kit::account::Kind;
+use kit::account::AccountKind;
 use kit::call::{Asked, Need, Operation};
 use kit::parameters;
 use kit::speed::Speed;
 use kit::warden::Warden;
 
-use operation::{Row, Run, SERVICES, row, tried};
+use operation::{ComputeOperation, Run, SERVICES, row, tried};
 pub use operation::{autoscaling_rows, ec2_rows, elb_rows};
 pub use rehearsal::{rehearse, rehearse_balancer, rehearse_metadata};
 pub use services::{
@@ -101,7 +101,7 @@ pub struct Alarm {
 struct Site {
     region: String,
     account: String,
-    kind: Kind,
+    kind: AccountKind,
     dir: PathBuf,
     ports: Ports,
     certificates: Arc<dyn Certificates>,
@@ -222,7 +222,7 @@ impl Compute {
         Some(envelope.seal(operation.row.name, answer))
     }
 
-    async fn carry_out(&self, operation: &Row, params: &Params) -> Answer {
+    async fn carry_out(&self, operation: &ComputeOperation, params: &Params) -> Answer {
         if let Some(fault) = self.refusal(operation.row.name, params).await {
             return Err(fault);
         }

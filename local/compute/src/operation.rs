@@ -2,7 +2,7 @@
 
 use kit::query::{Answer, ApiError, Envelope, Params};
 
-use kit::call::{Effect, Needs, Operation, Page, Rows};
+use kit::call::{Effect, Needs, Operation, Pagination, Rows};
 use kit::parameters::ParameterSpec;
 
 use super::state::State;
@@ -15,15 +15,15 @@ pub(super) enum Run {
     Writes(fn(&mut State, &Site, &Params) -> Answer),
 }
 
-pub(super) type Row = Operation<Run>;
+pub(super) type ComputeOperation = Operation<Run>;
 
 pub(super) const fn row(
     name: &'static str,
     run: Run,
     needs: Needs,
-    page: Option<Page>,
+    page: Option<Pagination>,
     parameters: ParameterSpec,
-) -> Row {
+) -> ComputeOperation {
     let effect = match run {
         Run::Reads(_) => Effect::Reads,
         Run::Writes(_) => Effect::Writes,
@@ -32,7 +32,7 @@ pub(super) const fn row(
 }
 
 /// A service with its operations and the envelope of its responses.
-pub(super) type Service = (&'static str, &'static [Row], Envelope);
+pub(super) type Service = (&'static str, &'static [ComputeOperation], Envelope);
 
 pub(super) const SERVICES: &[Service] = &[
     ("ec2", ec2::OPERATIONS, Envelope::Ec2),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use chaos::Chaos;
-use kit::account::Kind;
+use kit::account::AccountKind;
 use kit::call::Need;
 use kit::speed::Speed;
 
@@ -38,7 +38,7 @@ pub struct Context {
     /// The only account.
     pub account: String,
     /// The kind of the account.
-    pub kind: Kind,
+    pub kind: AccountKind,
     /// The URL at which instances reach all APIs.
     pub endpoint: String,
     /// The objects in the buckets.

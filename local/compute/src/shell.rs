@@ -66,14 +66,14 @@ impl Nest {
     /// Errors: there are too many scripts.
     pub fn of_script(&self) -> Result<Nest, String> {
         let nest = self.deeper();
-        match nest.goes_round() {
+        match nest.begin_round() {
             true => Ok(nest),
             false => Err("bash: too many scripts for a local instance".to_owned()),
         }
     }
 
     /// Counts a round. Returns whether it may begin.
-    fn goes_round(&self) -> bool {
+    fn begin_round(&self) -> bool {
         self.rounds.as_ref().is_none_or(|rounds| rounds.fetch_add(1, Ordering::Relaxed) < MOST_ROUNDS)
     }
 }
@@ -240,8 +240,8 @@ impl Shell<'_> {
     }
 
     /// Begins a round of a loop. Returns whether it may.
-    async fn goes_round(&self, whole: &mut Done) -> bool {
-        if !self.nest.goes_round() {
+    async fn begin_round(&self, whole: &mut Done) -> bool {
+        if !self.nest.begin_round() {
             add(whole, Done::failed("bash: too many loop iterations for a local instance"));
             return false;
         }
@@ -263,7 +263,7 @@ impl Shell<'_> {
     async fn repeat(&mut self, condition: &List, body: &List, input: Vec<u8>) -> Done {
         let mut whole = Done::default();
         self.loops += 1;
-        while self.goes_round(&mut whole).await {
+        while self.begin_round(&mut whole).await {
             let held = self.list(condition, input.clone()).await;
             let is_over = held.status != 0 || self.breaks;
             let status = if held.status == 0 { 0 } else { whole.status };
@@ -289,7 +289,7 @@ impl Shell<'_> {
         whole.errors = std::mem::take(&mut self.complaints);
         self.loops += 1;
         for value in values {
-            if !self.goes_round(&mut whole).await {
+            if !self.begin_round(&mut whole).await {
                 break;
             }
             self.variables.insert(name.to_owned(), value);

@@ -22,11 +22,12 @@ pub use balancer::{
     Action, Condition, Field, Health, HealthCheck, Interface, Listener, ListenerRule, LoadBalancer, Target, TargetGroup,
 };
 pub use group::{
-    Activity, Group, GroupTag, Policy, Protected, Refresh, RefreshStatus, Schedule, Tracking, Verdict, Watch,
+    Activity, AlarmState, AutoScalingGroup, GroupTag, Protected, Refresh, RefreshStatus, ScalingPolicy, Schedule,
+    Tracking, Watch,
 };
-pub use instance::{Instance, InstanceState, Mishap, Settings, Volume};
-pub use network::{Networks, Peer, RouteTable, Routed, Rule, SecurityGroup, Subnet, Traffic, Vpc};
-pub use template::{LaunchTemplate, TemplateSpec, Version};
+pub use instance::{Instance, InstanceFault, InstanceSettings, InstanceState, Volume};
+pub use network::{Networks, Peer, RouteTable, Routed, SecurityGroup, SecurityGroupRule, Subnet, Traffic, Vpc};
+pub use template::{LaunchTemplate, TemplateSpec, TemplateVersion};
 
 /// The tags of a resource.
 pub type Tags = BTreeMap<String, String>;
@@ -41,7 +42,7 @@ pub struct State {
     pub instances: BTreeMap<String, Instance>,
     /// The elastic IP addresses, by the ids of their allocations.
     pub addresses: BTreeMap<String, Address>,
-    pub groups: BTreeMap<String, Group>,
+    pub groups: BTreeMap<String, AutoScalingGroup>,
     /// The activities of all groups, including deleted ones; the newest is last.
     pub activities: Vec<Activity>,
     pub load_balancers: BTreeMap<String, LoadBalancer>,
@@ -96,12 +97,12 @@ impl State {
     }
 
     /// Returns the Auto Scaling group with a name.
-    pub fn group(&self, name: &str) -> Result<&Group, ApiError> {
+    pub fn group(&self, name: &str) -> Result<&AutoScalingGroup, ApiError> {
         self.groups.get(name).ok_or_else(|| unknown_group(name))
     }
 
     /// Returns the group with a name for modification. A group that is being deleted cannot be modified.
-    pub fn group_mut(&mut self, name: &str) -> Result<&mut Group, ApiError> {
+    pub fn group_mut(&mut self, name: &str) -> Result<&mut AutoScalingGroup, ApiError> {
         match self.groups.get_mut(name) {
             Some(group) if group.deleting => {
                 let text = "The AutoScaling group may not be modified while it is pending delete";

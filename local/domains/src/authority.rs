@@ -35,7 +35,7 @@ pub struct Authority {
 
 /// A certificate with its key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Issued {
+pub struct IssuedCertificate {
     /// The certificate in PEM.
     pub certificate: String,
     /// The authority's certificate in PEM.
@@ -105,7 +105,7 @@ impl Authority {
         algorithm: Algorithm,
         from: OffsetDateTime,
         until: OffsetDateTime,
-    ) -> anyhow::Result<Issued> {
+    ) -> anyhow::Result<IssuedCertificate> {
         let key = algorithm.key()?;
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = DistinguishedName::new();
@@ -119,7 +119,7 @@ impl Authority {
         serial[0] = serial[0] & 0x7f | 0x01;
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Issued {
+        Ok(IssuedCertificate {
             certificate: pem("CERTIFICATE", certificate.der()),
             chain: self.pem.clone(),
             key: pem("PRIVATE KEY", key.serialized_der()),
@@ -178,7 +178,7 @@ mod tests {
             assert_eq!((issued.chain.as_str(), issued.serial.len()), (first.pem.as_str(), 47));
         }
         std::fs::write(dir.path().join(KEY), "x").unwrap();
-        let told = Authority::open(dir.path()).err().unwrap().to_string();
-        assert!(told.contains("certificate-authority.key is damaged"), "{told}");
+        let message = Authority::open(dir.path()).err().unwrap().to_string();
+        assert!(message.contains("certificate-authority.key is damaged"), "{message}");
     }
 }

@@ -88,17 +88,17 @@ impl Server {
         let begun = Instant::now();
         let mut process = Process::start(&mut command)?;
         let said = BufReader::new(process.said().context("nothing is piped")?);
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         // Its output must be read to the end, or it blocks when the pipe is full.
         std::thread::spawn(move || {
             for line in said.lines().map_while(std::io::Result::ok) {
                 let endpoint = line.split_once("Running on ").map_or(line.as_str(), |(_, endpoint)| endpoint).trim();
                 if endpoint.starts_with(ADDRESS) {
-                    let _ = tell.send(endpoint.to_owned());
+                    let _ = sender.send(endpoint.to_owned());
                 }
             }
         });
-        let endpoint = told.recv_timeout(START).context("the server does not say where it is")?;
+        let endpoint = receiver.recv_timeout(START).context("the server does not say where it is")?;
         Ok(Server { process: Some(process), endpoint, credentials, begun, took: begun.elapsed(), _dir: dir })
     }
 

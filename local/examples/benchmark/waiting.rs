@@ -1,4 +1,6 @@
 //! Waiting with a timeout.
+//!
+//! `testkit::eventually` is for tests: it panics, and a release build aborts then, without removing its directories.
 
 use std::time::Duration;
 

@@ -163,12 +163,12 @@ impl Environment {
             }
         };
         let (failed, ended) = (kind.is_some(), kind.flatten());
-        let goes_on = ended.is_none();
+        let is_reusable = ended.is_none();
         log.write(&format!("END RequestId: {id}"));
         let peak_mb = self.meter.as_ref().map_or(0, Meter::peak_mb);
         log.write(&(report(&id, function, spent, init, peak_mb) + &status(ended.as_deref())));
         let tail = log.tail();
-        (Outcome { payload, failed, tail }, goes_on && self.lives())
+        (Outcome { payload, failed, tail }, is_reusable && self.lives())
     }
 
     fn set_working(&self, working: bool) {

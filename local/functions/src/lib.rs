@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use environment::Environment;
-use identity::credentials::{Access, Issued, session_arn, session_id};
+use identity::credentials::{Access, TemporaryCredentials, session_arn, session_id};
 use identity::iam::Iam;
 use identity::permissions::{Caller, Need};
 use kit::answer::Refusal;
@@ -316,8 +316,8 @@ impl Functions {
                 Err(fault) => return self.not_started(function, &fault),
             },
         };
-        let (outcome, goes_on) = environment.run(function, payload, client_context).await;
-        if goes_on && !pool.retired.is_cancelled() {
+        let (outcome, is_reusable) = environment.run(function, payload, client_context).await;
+        if is_reusable && !pool.retired.is_cancelled() {
             environment.idle_since = Instant::now();
             pool.idle().push(environment);
         } else {
@@ -381,7 +381,7 @@ impl Site {
     fn variables(
         &self,
         function: &Function,
-        credentials: Issued,
+        credentials: TemporaryCredentials,
         place: &Path,
         log_stream: &str,
         api: &str,

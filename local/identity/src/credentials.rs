@@ -11,16 +11,16 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use crate::iam::{STUDENT, STUDENTS, student_arn};
-use chaos::{Faults, Kind};
+use chaos::{ChaosKind, Faults};
 use kit::ACCESS_KEY;
 use kit::ACCOUNT;
 use kit::SECRET_KEY;
-use kit::account;
+use kit::account::AccountKind;
 use kit::store;
 
 /// Temporary credentials of a role or of the user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Issued {
+pub struct TemporaryCredentials {
     /// The access key id.
     pub access_key: String,
     /// The secret access key.
@@ -42,7 +42,7 @@ pub struct Identity {
     /// The secret access key.
     pub secret_key: String,
     /// Set for temporary credentials, whose requests must carry the session token.
-    pub session: Option<Issued>,
+    pub session: Option<TemporaryCredentials>,
     /// Whether the account's own key is that of a student in a lab.
     pub is_student: bool,
 }
@@ -88,8 +88,8 @@ const USER_ID: &str = "AIDALOCAL00000000000";
 pub struct Access {
     file: PathBuf,
     faults: Arc<Faults>,
-    kind: account::Kind,
-    issued: Mutex<BTreeMap<String, Issued>>,
+    kind: AccountKind,
+    issued: Mutex<BTreeMap<String, TemporaryCredentials>>,
 }
 
 /// The lifetime of role credentials under `short-sessions`.
@@ -98,24 +98,24 @@ const SHORT: Duration = Duration::seconds(20);
 impl Access {
     /// Loads the temporary credentials that an earlier server issued.
     pub fn open(file: PathBuf, faults: Arc<Faults>) -> anyhow::Result<Access> {
-        Access::of_account(file, faults, account::Kind::Standard)
+        Access::of_account(file, faults, AccountKind::Standard)
     }
 
     /// The same in an account of this kind.
-    pub fn of_account(file: PathBuf, faults: Arc<Faults>, kind: account::Kind) -> anyhow::Result<Access> {
+    pub fn of_account(file: PathBuf, faults: Arc<Faults>, kind: AccountKind) -> anyhow::Result<Access> {
         let issued = store::read_json(&file)?.unwrap_or_default();
         Ok(Access { file, faults, kind, issued: Mutex::new(issued) })
     }
 
     /// The lifetime of role credentials: `usual`, or a fixed short one under `short-sessions`.
     pub fn life(&self, usual: Duration) -> Duration {
-        if self.faults.has(Kind::ShortSessions) { SHORT } else { usual }
+        if self.faults.has(ChaosKind::ShortSessions) { SHORT } else { usual }
     }
 
     /// The identity behind `access_key`, even if its credentials have expired.
     pub fn identity(&self, access_key: &str) -> Option<Identity> {
         if access_key == ACCESS_KEY {
-            let is_student = self.kind == account::Kind::Academy;
+            let is_student = self.kind == AccountKind::Academy;
             return Some(Identity { secret_key: SECRET_KEY.to_owned(), session: None, is_student });
         }
         let issued = self.issued.lock();
@@ -126,17 +126,17 @@ impl Access {
     /// Issues credentials for `role`, given by name or ARN.
     ///
     /// Errors: the credentials could not be stored, and are not valid.
-    pub fn issue(&self, role: &str, session: &str, life: Duration) -> io::Result<Issued> {
+    pub fn issue(&self, role: &str, session: &str, life: Duration) -> io::Result<TemporaryCredentials> {
         self.new_session(session_arn(role, session), session_id(session), life)
     }
 
     /// Issues temporary credentials for the user.
-    pub fn issue_to_user(&self, life: Duration) -> io::Result<Issued> {
+    pub fn issue_to_user(&self, life: Duration) -> io::Result<TemporaryCredentials> {
         self.new_session(user_arn(), USER_ID.to_owned(), life)
     }
 
-    fn new_session(&self, arn: String, user_id: String, life: Duration) -> io::Result<Issued> {
-        let fresh = Issued {
+    fn new_session(&self, arn: String, user_id: String, life: Duration) -> io::Result<TemporaryCredentials> {
+        let fresh = TemporaryCredentials {
             access_key: format!("ASIA{}", &letters()[..16]),
             secret_key: letters().chars().take(40).collect(),
             token: format!("{}{}", letters(), letters()),
@@ -148,7 +148,7 @@ impl Access {
         Ok(fresh)
     }
 
-    fn remember(&self, fresh: Issued) -> io::Result<()> {
+    fn remember(&self, fresh: TemporaryCredentials) -> io::Result<()> {
         let mut issued = self.issued.lock();
         // Keep credentials for a day after they expire, so that late callers get "expired" rather than "unknown".
         let forgotten = OffsetDateTime::now_utc() - Duration::days(1);
@@ -216,7 +216,7 @@ mod tests {
         let access = Access {
             file: dir.path().join("credentials.json"),
             faults: Arc::default(),
-            kind: account::Kind::Standard,
+            kind: AccountKind::Standard,
             issued: Mutex::default(),
         };
         assert!(access.issue("web", "i-1", Duration::hours(1)).is_err());
@@ -227,7 +227,7 @@ mod tests {
     fn the_key_of_a_lab_is_a_students() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("credentials.json");
-        let access = Access::of_account(file, Arc::default(), account::Kind::Academy).unwrap();
+        let access = Access::of_account(file, Arc::default(), AccountKind::Academy).unwrap();
         let student = access.identity(ACCESS_KEY).unwrap();
         assert!(student.arn().starts_with("arn:aws:sts::000000000000:assumed-role/voclabs/user"), "{}", student.arn());
         assert_eq!(student.role(), Some("voclabs"));

@@ -3,7 +3,7 @@
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::credentials::{Access, Identity, Issued};
+use crate::credentials::{Access, Identity, TemporaryCredentials};
 use crate::iam::Iam;
 use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, escape, query_result};
@@ -107,8 +107,8 @@ fn unwritten(fault: std::io::Error) -> Refusal {
     Refusal::new(500, "InternalFailure", format!("the local AWS cannot write its credentials: {fault}"))
 }
 
-fn credentials(issued: &Issued) -> String {
-    let Issued { access_key, secret_key, token, expires, .. } = issued;
+fn credentials(issued: &TemporaryCredentials) -> String {
+    let TemporaryCredentials { access_key, secret_key, token, expires, .. } = issued;
     format!(
         "<Credentials><AccessKeyId>{access_key}</AccessKeyId><SecretAccessKey>{secret_key}</SecretAccessKey><SessionToken>{token}</SessionToken><Expiration>{}</Expiration></Credentials>",
         moment(*expires)

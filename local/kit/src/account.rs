@@ -11,7 +11,7 @@ use crate::store;
 /// A kind of account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum AccountKind {
     /// A user with all permissions, and a default VPC in every region.
     #[default]
     Standard,
@@ -21,29 +21,33 @@ pub enum Kind {
     NoDefaultVpc,
 }
 
-impl Kind {
+impl AccountKind {
     /// Every kind with its name and description.
-    pub const ALL: &'static [(Kind, &'static str, &'static str)] = &[
-        (Kind::Standard, "standard", "every right, and a default VPC in every region"),
-        (Kind::Academy, "academy", "the Learner Lab of AWS Academy: no new roles, two regions, nine small instances"),
-        (Kind::NoDefaultVpc, "no-default-vpc", "every right, and no default VPC"),
+    pub const ALL: &'static [(AccountKind, &'static str, &'static str)] = &[
+        (AccountKind::Standard, "standard", "every right, and a default VPC in every region"),
+        (
+            AccountKind::Academy,
+            "academy",
+            "the Learner Lab of AWS Academy: no new roles, two regions, nine small instances",
+        ),
+        (AccountKind::NoDefaultVpc, "no-default-vpc", "every right, and no default VPC"),
     ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        Kind::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
+        AccountKind::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
     }
 
     /// The kind of the account whose state is in `dir`. A new directory gets the wanted kind, and keeps it: an account
     /// never changes its kind.
     ///
-    /// Errors: the directory has an account of another kind ([`OtherKind`]), or cannot be read or written.
-    pub fn of(dir: &Path, is_new: bool, wanted: Option<Kind>) -> anyhow::Result<Kind> {
+    /// Errors: the directory has an account of another kind ([`OtherAccountKind`]), or cannot be read or written.
+    pub fn of(dir: &Path, is_new: bool, wanted: Option<AccountKind>) -> anyhow::Result<AccountKind> {
         let file = dir.join("account.json");
         let kind = match store::read_json(&file)? {
             Some(kind) => kind,
             // Directories of earlier versions have no such file.
-            None if !is_new => Kind::Standard,
+            None if !is_new => AccountKind::Standard,
             None => {
                 let kind = wanted.unwrap_or_default();
                 store::write_json(&file, &kind)?;
@@ -51,13 +55,13 @@ impl Kind {
             }
         };
         match wanted {
-            Some(wanted) if wanted != kind => Err(OtherKind { kind, wanted }.into()),
+            Some(wanted) if wanted != kind => Err(OtherAccountKind { kind, wanted }.into()),
             _ => Ok(kind),
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for AccountKind {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -65,42 +69,42 @@ impl fmt::Display for Kind {
 
 /// The error for a name that no kind of account has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoKind(String);
+pub struct NoAccountKind(String);
 
-impl fmt::Display for NoKind {
+impl fmt::Display for NoAccountKind {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let names: Vec<&str> = Kind::ALL.iter().map(|(_, name, _)| *name).collect();
+        let names: Vec<&str> = AccountKind::ALL.iter().map(|(_, name, _)| *name).collect();
         write!(f, "there is no kind of account {:?}: {}", self.0, names.join(", "))
     }
 }
 
-impl std::error::Error for NoKind {}
+impl std::error::Error for NoAccountKind {}
 
-impl FromStr for Kind {
-    type Err = NoKind;
+impl FromStr for AccountKind {
+    type Err = NoAccountKind;
 
-    fn from_str(text: &str) -> Result<Kind, NoKind> {
-        let found = Kind::ALL.iter().find(|(_, name, _)| *name == text);
-        found.map(|(kind, ..)| *kind).ok_or_else(|| NoKind(text.to_owned()))
+    fn from_str(text: &str) -> Result<AccountKind, NoAccountKind> {
+        let found = AccountKind::ALL.iter().find(|(_, name, _)| *name == text);
+        found.map(|(kind, ..)| *kind).ok_or_else(|| NoAccountKind(text.to_owned()))
     }
 }
 
 /// The error for a directory with an account of another kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OtherKind {
+pub struct OtherAccountKind {
     /// The kind of the account that is there.
-    pub kind: Kind,
+    pub kind: AccountKind,
     /// The requested kind.
-    pub wanted: Kind,
+    pub wanted: AccountKind,
 }
 
-impl fmt::Display for OtherKind {
+impl fmt::Display for OtherAccountKind {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "the account of this local AWS is of the kind {}, not {}", self.kind, self.wanted)
     }
 }
 
-impl std::error::Error for OtherKind {}
+impl std::error::Error for OtherAccountKind {}
 
 #[cfg(test)]
 mod tests {
@@ -109,20 +113,20 @@ mod tests {
     #[test]
     fn an_account_keeps_its_kind() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Kind::of(dir.path(), true, Some(Kind::Academy)).unwrap(), Kind::Academy);
-        assert_eq!(Kind::of(dir.path(), false, None).unwrap(), Kind::Academy);
-        let refused = Kind::of(dir.path(), false, Some(Kind::Standard)).unwrap_err();
+        assert_eq!(AccountKind::of(dir.path(), true, Some(AccountKind::Academy)).unwrap(), AccountKind::Academy);
+        assert_eq!(AccountKind::of(dir.path(), false, None).unwrap(), AccountKind::Academy);
+        let refused = AccountKind::of(dir.path(), false, Some(AccountKind::Standard)).unwrap_err();
         assert_eq!(refused.to_string(), "the account of this local AWS is of the kind academy, not standard");
         let old = tempfile::tempdir().unwrap();
-        assert_eq!(Kind::of(old.path(), false, None).unwrap(), Kind::Standard);
+        assert_eq!(AccountKind::of(old.path(), false, None).unwrap(), AccountKind::Standard);
     }
 
     #[test]
     fn kinds_are_read_by_their_names() {
-        for (kind, name, _) in Kind::ALL {
+        for (kind, name, _) in AccountKind::ALL {
             assert_eq!(name.parse(), Ok(*kind));
             assert_eq!(serde_json::to_string(kind).unwrap(), format!("\"{name}\""));
         }
-        assert!("lab".parse::<Kind>().unwrap_err().to_string().ends_with("standard, academy, no-default-vpc"));
+        assert!("lab".parse::<AccountKind>().unwrap_err().to_string().ends_with("standard, academy, no-default-vpc"));
     }
 }

@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use crate::answer::Protocol;
 use crate::upload::Upload;
 pub use input::{Form, Input, Json, Rest, Unreadable};
-pub use operation::{Asked, Effect, Need, Needs, Operation, Page, Row, Rows, Style};
+pub use operation::{Asked, Effect, Need, Needs, Operation, Pagination, Row, Rows, Style};
 
 /// A request that has been received completely.
 #[derive(Debug, Clone, Default)]

@@ -356,7 +356,7 @@ mod tests {
         chronicle.append(b"one").unwrap();
         let kept = chronicle.log.replace(full);
         assert!(chronicle.append(b"two").is_err());
-        assert!(chronicle.is_long(), "what cannot be shortened is written anew");
+        assert!(chronicle.is_long(), "what cannot be shortened is rewritten");
         assert!(chronicle.append(b"three").is_err(), "nothing is added behind a line that may be cut off");
         chronicle.log = kept;
         chronicle.rewrite(&json!({ "all": ["one"] })).unwrap();

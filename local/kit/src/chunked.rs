@@ -10,7 +10,7 @@ const MOST_TRAILERS: usize = 64 << 10;
 
 /// A decoded piece of a body.
 #[derive(Debug, PartialEq)]
-pub enum Piece<'a> {
+pub enum ChunkPiece<'a> {
     /// Bytes of the current chunk.
     Bytes(&'a [u8]),
     /// The end of a chunk, with its signature. The last chunk has no bytes.
@@ -45,7 +45,11 @@ impl Decoder {
     /// Decodes the bytes that have arrived and passes each piece to `each`.
     ///
     /// Errors: those of `each`, and `IncompleteBody` if the body is malformed.
-    pub fn take(&mut self, mut rest: &[u8], mut each: impl FnMut(Piece) -> Result<(), Refusal>) -> Result<(), Refusal> {
+    pub fn take(
+        &mut self,
+        mut rest: &[u8],
+        mut each: impl FnMut(ChunkPiece) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         while let Some((first, others)) = rest.split_first() {
             match self.at {
                 At::Head => {
@@ -58,7 +62,7 @@ impl Decoder {
                     self.text.clear();
                     if size == 0 {
                         self.at = At::Trailers;
-                        each(Piece::End(self.signature.as_deref()))?;
+                        each(ChunkPiece::End(self.signature.as_deref()))?;
                     }
                 }
                 At::Bytes(left) => {
@@ -67,12 +71,12 @@ impl Decoder {
                     let left = left - bytes.len() as u64;
                     self.at = if left == 0 { At::CarriageReturn } else { At::Bytes(left) };
                     rest = after;
-                    each(Piece::Bytes(bytes))?;
+                    each(ChunkPiece::Bytes(bytes))?;
                 }
                 At::CarriageReturn if *first == b'\r' => (self.at, rest) = (At::LineFeed, others),
                 At::LineFeed if *first == b'\n' => {
                     (self.at, rest) = (At::Head, others);
-                    each(Piece::End(self.signature.as_deref()))?;
+                    each(ChunkPiece::End(self.signature.as_deref()))?;
                 }
                 At::CarriageReturn | At::LineFeed => return Err(incomplete()),
                 At::Trailers => {
@@ -136,8 +140,10 @@ mod tests {
         for part in [one, two] {
             decoder.take(part, |piece| {
                 match piece {
-                    Piece::Bytes(bytes) => text.push_str(std::str::from_utf8(bytes).unwrap()),
-                    Piece::End(signature) => chunks.push((std::mem::take(&mut text), signature.map(str::to_owned))),
+                    ChunkPiece::Bytes(bytes) => text.push_str(std::str::from_utf8(bytes).unwrap()),
+                    ChunkPiece::End(signature) => {
+                        chunks.push((std::mem::take(&mut text), signature.map(str::to_owned)));
+                    }
                 }
                 Ok(())
             })?;

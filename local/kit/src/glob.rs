@@ -2,11 +2,11 @@
 
 /// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glob(Vec<Piece>);
+pub struct Glob(Vec<GlobToken>);
 
-/// A part of a pattern.
+/// A token of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
+pub enum GlobToken {
     /// `*`.
     Run,
     /// `?`.
@@ -18,12 +18,12 @@ pub enum Piece {
 impl Glob {
     /// A pattern with `*` and `?`.
     pub fn new(text: &str) -> Glob {
-        text.chars().map(Piece::of).collect()
+        text.chars().map(GlobToken::of).collect()
     }
 
     /// A pattern in which only `*` is special.
     pub fn stars(text: &str) -> Glob {
-        let piece = |letter| if letter == '*' { Piece::Run } else { Piece::One(letter) };
+        let piece = |letter| if letter == '*' { GlobToken::Run } else { GlobToken::One(letter) };
         text.chars().map(piece).collect()
     }
 
@@ -35,12 +35,12 @@ impl Glob {
         let mut run: Option<(usize, usize)> = None;
         while letter < letters.len() {
             match pieces.get(piece) {
-                Some(Piece::Run) => {
+                Some(GlobToken::Run) => {
                     run = Some((piece, letter));
                     piece += 1;
                 }
-                Some(Piece::Any) => (piece, letter) = (piece + 1, letter + 1),
-                Some(Piece::One(wanted)) if *wanted == letters[letter] => (piece, letter) = (piece + 1, letter + 1),
+                Some(GlobToken::Any) => (piece, letter) = (piece + 1, letter + 1),
+                Some(GlobToken::One(wanted)) if *wanted == letters[letter] => (piece, letter) = (piece + 1, letter + 1),
                 _ => match run {
                     Some((start, end)) => {
                         run = Some((start, end + 1));
@@ -50,23 +50,23 @@ impl Glob {
                 },
             }
         }
-        pieces[piece..].iter().all(|piece| *piece == Piece::Run)
+        pieces[piece..].iter().all(|piece| *piece == GlobToken::Run)
     }
 }
 
-impl FromIterator<Piece> for Glob {
-    fn from_iter<T: IntoIterator<Item = Piece>>(pieces: T) -> Glob {
+impl FromIterator<GlobToken> for Glob {
+    fn from_iter<T: IntoIterator<Item = GlobToken>>(pieces: T) -> Glob {
         Glob(pieces.into_iter().collect())
     }
 }
 
-impl Piece {
+impl GlobToken {
     /// Parses a character of a pattern.
-    pub fn of(letter: char) -> Piece {
+    pub fn of(letter: char) -> GlobToken {
         match letter {
-            '*' => Piece::Run,
-            '?' => Piece::Any,
-            letter => Piece::One(letter),
+            '*' => GlobToken::Run,
+            '?' => GlobToken::Any,
+            letter => GlobToken::One(letter),
         }
     }
 }

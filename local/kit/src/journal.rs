@@ -12,7 +12,7 @@ const REMEMBERED: usize = 10_000;
 
 /// A call that was answered.
 #[derive(Debug, Clone, Serialize)]
-pub struct Entry {
+pub struct JournalEntry {
     /// Numbers the calls from 1 for the life of the server.
     pub n: u64,
     /// The service's name.
@@ -34,7 +34,7 @@ pub struct Entry {
 /// A bounded list of calls, oldest first.
 #[derive(Debug, Default)]
 pub struct Journal {
-    entries: Mutex<VecDeque<Entry>>,
+    entries: Mutex<VecDeque<JournalEntry>>,
 }
 
 impl Journal {
@@ -45,7 +45,7 @@ impl Journal {
         if entries.len() == REMEMBERED {
             entries.pop_front();
         }
-        entries.push_back(Entry {
+        entries.push_back(JournalEntry {
             n,
             service: call.service.clone(),
             operation: call.operation.clone(),
@@ -57,7 +57,7 @@ impl Journal {
     }
 
     /// The recorded calls, oldest first.
-    pub fn entries(&self) -> Vec<Entry> {
+    pub fn entries(&self) -> Vec<JournalEntry> {
         self.entries.lock().iter().cloned().collect()
     }
 }

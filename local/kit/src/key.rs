@@ -30,7 +30,7 @@ pub struct Key {
 /// Why a name stands for no key that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unusable {
-    /// It is no name of a key.
+    /// It is not the name of a key.
     Malformed,
     /// It is the name of a key of another region.
     Elsewhere,

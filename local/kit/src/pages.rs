@@ -1,4 +1,4 @@
-//! Cuts lists into pages for the operations whose row has a [`Page`].
+//! Cuts lists into pages for the operations whose row has a [`Pagination`].
 
 use std::ops::Range;
 
@@ -7,12 +7,12 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 
 use crate::answer::{Refusal, Response};
-use crate::call::{Call, Form, Input, Page, Request, Style};
+use crate::call::{Call, Form, Input, Pagination, Request, Style};
 
 /// Returns the requested page of a list. `short` limits each page to one item.
 pub fn cut(call: &Call, answer: Response, short: bool) -> Response {
     match call.row.and_then(|row| row.page) {
-        Some(Page::Cut(style, items)) if answer.status().is_success() => {
+        Some(Pagination::Cut(style, items)) if answer.status().is_success() => {
             let cut = style.cut(items, call.input.form(), answer, short);
             cut.unwrap_or_else(|refusal| refusal.answer(call.protocol))
         }
@@ -132,7 +132,7 @@ fn within(text: &str, list: &str) -> Option<Found> {
 
 /// Rewrites a call to request pages of one item; `None` if its handler does not paginate.
 pub fn shorten(call: &Call, request: &Request) -> Option<(Call, Request)> {
-    let Page::Own(size) = call.row?.page? else { return None };
+    let Pagination::Own(size) = call.row?.page? else { return None };
     let input = call.input.with(size, 1);
     let mut request = request.clone();
     if let Input::Rest(_) = input {
@@ -159,8 +159,12 @@ mod tests {
         most: 1000,
         bad_token: "ValidationError",
     };
-    static ROW: Row =
-        Row { name: "ListRoles", effect: Effect::Reads, needs: Needs::Own, page: Some(Page::Cut(&STYLE, "Roles")) };
+    static ROW: Row = Row {
+        name: "ListRoles",
+        effect: Effect::Reads,
+        needs: Needs::Own,
+        page: Some(Pagination::Cut(&STYLE, "Roles")),
+    };
 
     fn call(row: &'static Row, form: &str) -> Call {
         let form = url::form_urlencoded::parse(form.as_bytes()).into_owned().collect();
@@ -206,14 +210,14 @@ mod tests {
 
     #[test]
     fn only_handlers_that_paginate_receive_the_page_size() {
-        static OWN: Row = Row { page: Some(Page::Own("MaxRecords")), ..ROW_OF_NOTHING };
+        static OWN: Row = Row { page: Some(Pagination::Own("MaxRecords")), ..ROW_OF_NOTHING };
         const ROW_OF_NOTHING: Row = Row { name: "", effect: Effect::Reads, needs: Needs::Own, page: None };
         static NONE: Row = ROW_OF_NOTHING;
         let request = Request { query: "max-keys=7".into(), ..Request::default() };
         let (short, same) = shorten(&call(&OWN, "MaxRecords=7"), &request).unwrap();
         assert_eq!((short.input.text("MaxRecords"), same.query.as_str()), (Some("1"), "max-keys=7"));
         assert!(shorten(&call(&ROW, ""), &request).is_none() && shorten(&call(&NONE, ""), &request).is_none());
-        static KEYS: Row = Row { page: Some(Page::Own("max-keys")), ..ROW_OF_NOTHING };
+        static KEYS: Row = Row { page: Some(Pagination::Own("max-keys")), ..ROW_OF_NOTHING };
         let rest = Input::of(Protocol::RestXml, &request);
         let keys = Call { row: Some(&KEYS), ..Call::of("s3", "ListObjects", Protocol::RestXml, rest) };
         let (short, sent) = shorten(&keys, &request).unwrap();

@@ -114,8 +114,8 @@ mod tests {
             assert_eq!(speed.parse::<Speed>().unwrap().to_string(), speed);
         }
         for nonsense in ["", "slow", "0", "-1", "NaN", "inf", "1e9", "20x"] {
-            let told = nonsense.parse::<Speed>().unwrap_err().to_string();
-            assert!(told.contains("real, fast, or how many times"), "{told}");
+            let message = nonsense.parse::<Speed>().unwrap_err().to_string();
+            assert!(message.contains("real, fast, or how many times"), "{message}");
         }
     }
 }

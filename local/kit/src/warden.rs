@@ -52,13 +52,13 @@ impl Warden {
 
 impl Post {
     fn tell(&mut self, sign: char, group: u32) {
-        let told = match &mut self.shell {
+        let sent = match &mut self.shell {
             Some(shell) => say(shell, sign, group),
             None if sign == '-' => Ok(()),
             None => self.hire(),
         };
         // The warden was killed: a new one receives all groups.
-        if let Err(fault) = told.or_else(|_| self.hire()) {
+        if let Err(fault) = sent.or_else(|_| self.hire()) {
             tracing::warn!(%fault, "the processes of instances and functions will outlive this server if it is killed");
         }
     }

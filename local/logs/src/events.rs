@@ -7,7 +7,7 @@ use kit::parameters;
 
 use super::input::Input;
 use super::{Logs, invalid, no_group, no_stream, now};
-use crate::pattern::Pattern;
+use crate::pattern::FilterPattern;
 use crate::store::{Line, Written, unwritten};
 
 /// The maximum number of events in one response, and in one call.
@@ -155,7 +155,7 @@ impl Logs {
         if !prefix.is_empty() && !names.is_empty() {
             return Err(invalid("logStreamNamePrefix and logStreamNames exclude each other."));
         }
-        let pattern = Pattern::read(pattern);
+        let pattern = FilterPattern::read(pattern);
         let limit = input.limit(PAGE)?;
         let skipped = input.skipped()?;
         self.in_group(input, |group| {

@@ -11,7 +11,7 @@ use kit::key::Key;
 use super::input::Input;
 use super::tags::check_tags;
 use super::{Logs, MOST_LISTED, invalid, no_group, now};
-use crate::store::Group;
+use crate::store::LogGroup;
 
 /// The valid retentions in days (docs/aws.md §7.6).
 const RETENTIONS: &[u64] =
@@ -32,7 +32,7 @@ impl Logs {
                 let text = "The specified log group already exists";
                 return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
             }
-            let group = Group { created: now(), tags, key, ..Group::default() };
+            let group = LogGroup { created: now(), tags, key, ..LogGroup::default() };
             groups.insert(name.to_owned(), group);
             Ok(json!({}))
         })
@@ -88,7 +88,7 @@ impl Logs {
     pub(super) fn change_group(
         &self,
         name: &str,
-        change: impl FnOnce(&mut Group) -> Result<Value, Refusal>,
+        change: impl FnOnce(&mut LogGroup) -> Result<Value, Refusal>,
     ) -> Result<Value, Refusal> {
         self.kept().change(name, |groups| change(groups.get_mut(name).ok_or_else(no_group)?))
     }
@@ -100,7 +100,7 @@ impl Logs {
         let limit = input.limit(MOST_LISTED)?;
         let kept = self.kept();
         let groups = &kept.groups;
-        let mut found: Vec<(&String, &Group)> = groups
+        let mut found: Vec<(&String, &LogGroup)> = groups
             .iter()
             .filter(|(name, _)| name.starts_with(prefix) && name.contains(pattern))
             .filter(|(name, _)| after.is_none_or(|after| name.as_str() > after))
@@ -116,7 +116,7 @@ impl Logs {
         Ok(answer)
     }
 
-    fn describe(&self, name: &str, group: &Group) -> Value {
+    fn describe(&self, name: &str, group: &LogGroup) -> Value {
         let arn = self.arn(name);
         let mut described = json!({
             "logGroupName": name,

@@ -22,7 +22,7 @@ use kit::call::{Call, Operation};
 use kit::chronicle::{Chronicle, Past};
 use kit::parameters;
 
-use crate::store::{Entry, Group, LogGroups, Written, add};
+use crate::store::{ChronicleEntry, LogGroup, LogGroups, Written, add};
 
 pub use input::Input;
 pub use operation::{OPERATIONS, rows, to_make_group, to_write};
@@ -47,8 +47,8 @@ impl Logs {
         };
         for change in &changes {
             match serde_json::from_slice(change).context("a logged line of a function is not JSON")? {
-                Entry::One(line) => add(&mut groups, line),
-                Entry::Several(lines) => lines.into_iter().for_each(|line| add(&mut groups, line)),
+                ChronicleEntry::One(line) => add(&mut groups, line),
+                ChronicleEntry::Several(lines) => lines.into_iter().for_each(|line| add(&mut groups, line)),
             }
         }
         Ok(Logs { region: region.to_owned(), kept: Mutex::new(LogGroups { groups, chronicle }) })
@@ -103,7 +103,7 @@ impl Logs {
         self.in_group(input, |_| Ok(json!({ "subscriptionFilters": [] })))
     }
 
-    fn in_group<T>(&self, input: Input, act: impl FnOnce(&Group) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    fn in_group<T>(&self, input: Input, act: impl FnOnce(&LogGroup) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let name = match input.text("logGroupName") {
             Some(name) => name,
             None => tags::name_in(input.required("logGroupIdentifier")?),

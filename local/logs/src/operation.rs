@@ -5,7 +5,7 @@ use serde_json::Value;
 use kit::ACCOUNT;
 use kit::answer::Refusal;
 use kit::call::Effect::{Reads, Writes};
-use kit::call::{Asked, Need, Needs, Operation, Page, Rows};
+use kit::call::{Asked, Need, Needs, Operation, Pagination, Rows};
 
 use super::Logs;
 use super::input::Input;
@@ -29,7 +29,7 @@ const NEW_GROUP: Needs = Needs::Of(|asked| {
 
 const BY_ARN: Needs = Needs::Of(|asked| vec![asked.own(asked.text("resourceArn").trim_end_matches(":*"))]);
 
-const PAGED: Option<Page> = Some(Page::Own("limit"));
+const PAGED: Option<Pagination> = Some(Pagination::Own("limit"));
 
 /// Returns the name of the group that a call refers to.
 fn group_of<'a>(asked: &'a Asked) -> &'a str {

@@ -1,15 +1,15 @@
 //! The filter patterns of `FilterLogEvents`, as far as they are plain terms.
 
 /// A filter of plain terms: all must occur. Of those with `?`, at least one must occur; those with `-` must not.
-pub struct Pattern {
+pub struct FilterPattern {
     all: Vec<String>,
     any: Vec<String>,
     none: Vec<String>,
 }
 
-impl Pattern {
-    pub fn read(text: &str) -> Pattern {
-        let mut pattern = Pattern { all: Vec::new(), any: Vec::new(), none: Vec::new() };
+impl FilterPattern {
+    pub fn read(text: &str) -> FilterPattern {
+        let mut pattern = FilterPattern { all: Vec::new(), any: Vec::new(), none: Vec::new() };
         for term in terms(text) {
             match (term.strip_prefix('?'), term.strip_prefix('-')) {
                 (Some(term), _) => pattern.any.push(term.trim_matches('"').to_owned()),
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn terms_are_joined_by_and_or_and_not() {
-        let fits = |pattern: &str, text: &str| Pattern::read(pattern).fits(text);
+        let fits = |pattern: &str, text: &str| FilterPattern::read(pattern).fits(text);
         assert!(fits("", "anything"));
         assert!(fits("\"two words\" three", "three, two words"));
         assert!(!fits("one two", "one"));

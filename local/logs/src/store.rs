@@ -16,13 +16,13 @@ pub const KEPT_STREAMS: usize = 100;
 /// The groups and their chronicle: lines are appended to its log; all other changes are rare and write a new snapshot.
 #[derive(Debug)]
 pub struct LogGroups {
-    pub groups: BTreeMap<String, Group>,
+    pub groups: BTreeMap<String, LogGroup>,
     pub chronicle: Chronicle,
 }
 
 #[derive(Serialize)]
 pub struct Snapshot<'a> {
-    pub groups: &'a BTreeMap<String, Group>,
+    pub groups: &'a BTreeMap<String, LogGroup>,
 }
 
 /// A line, as stored in the chronicle.
@@ -40,7 +40,7 @@ pub struct Written<'a> {
 /// An entry of the chronicle: one line, or the lines of one call.
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub enum Entry<'a> {
+pub enum ChronicleEntry<'a> {
     One(Written<'a>),
     Several(Vec<Written<'a>>),
 }
@@ -67,7 +67,7 @@ impl LogGroups {
     pub fn change<T>(
         &mut self,
         name: &str,
-        change: impl FnOnce(&mut BTreeMap<String, Group>) -> Result<T, Refusal>,
+        change: impl FnOnce(&mut BTreeMap<String, LogGroup>) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let before = self.groups.get(name).cloned();
         let done = change(&mut self.groups)?;
@@ -87,9 +87,9 @@ impl LogGroups {
 }
 
 /// Adds a line. Its group is created if the user has not done so, as Lambda does.
-pub fn add(groups: &mut BTreeMap<String, Group>, line: Written) {
+pub fn add(groups: &mut BTreeMap<String, LogGroup>, line: Written) {
     let Written { group, stream, at, arrived, text } = line;
-    let group = groups.entry(group.into_owned()).or_insert_with(|| Group { created: at, ..Group::default() });
+    let group = groups.entry(group.into_owned()).or_insert_with(|| LogGroup { created: at, ..LogGroup::default() });
     group.make_room(&stream);
     group.written += 1;
     let id = group.written;
@@ -102,7 +102,7 @@ pub fn add(groups: &mut BTreeMap<String, Group>, line: Written) {
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Group {
+pub struct LogGroup {
     pub created: i64,
     pub retention_days: Option<u64>,
     pub tags: BTreeMap<String, String>,
@@ -115,7 +115,7 @@ pub struct Group {
     pub written: u64,
 }
 
-impl Group {
+impl LogGroup {
     /// Removes the oldest streams if adding `stream` would exceed the maximum.
     pub fn make_room(&mut self, stream: &str) {
         while self.streams.len() >= KEPT_STREAMS && !self.streams.contains_key(stream) {

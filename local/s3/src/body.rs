@@ -11,7 +11,7 @@ use super::spool::decoded_length;
 use identity::signature::is_chunked;
 use kit::answer::Refusal;
 use kit::call::Request;
-use kit::chunked::{Decoder, Piece, TRAILER_SIGNATURE, Trailers, incomplete};
+use kit::chunked::{ChunkPiece, Decoder, TRAILER_SIGNATURE, Trailers, incomplete};
 use kit::upload::Upload;
 
 /// The bytes of a body, in memory or on disk.
@@ -96,7 +96,7 @@ pub(super) fn whole(operation: &str, request: &Request) -> Result<Request, Refus
 fn unchunk(request: &Request) -> Result<Request, Refusal> {
     let (mut decoder, mut body) = (Decoder::default(), BytesMut::with_capacity(request.body.len()));
     decoder.take(&request.body, |piece| {
-        if let Piece::Bytes(bytes) = piece {
+        if let ChunkPiece::Bytes(bytes) = piece {
             body.extend_from_slice(bytes);
         }
         Ok(())

@@ -8,7 +8,7 @@ use super::lock::Lock;
 use super::metadata::{check_acl, no_acls, set};
 use super::request::S3Request;
 use super::settings::{BLOCKS, OWNERSHIP, OWNERSHIPS, TAGGING};
-use super::store::{Change, Settings, Versioning, now};
+use super::store::{BucketSettings, Change, Versioning, now};
 use super::xml::{self, Element, element, wrap};
 use super::{NAMESPACE, S3, tags};
 use kit::ACCOUNT;
@@ -146,7 +146,7 @@ impl S3 {
 }
 
 /// The settings of a new bucket.
-fn first_settings(request: &S3Request, tags: &[(String, String)]) -> Result<Settings, Refusal> {
+fn first_settings(request: &S3Request, tags: &[(String, String)]) -> Result<BucketSettings, Refusal> {
     let ownership = request.header("x-amz-object-ownership").unwrap_or("BucketOwnerEnforced");
     if !OWNERSHIPS.contains(&ownership) {
         return Err(Refusal::new(400, "InvalidArgument", "Invalid x-amz-object-ownership header"));
@@ -164,7 +164,7 @@ fn first_settings(request: &S3Request, tags: &[(String, String)]) -> Result<Sett
         }
         Some(_) => return invalid("InvalidArgument", ""),
     }
-    let mut settings = Settings::default();
+    let mut settings = BucketSettings::default();
     match request.header("x-amz-bucket-object-lock-enabled") {
         None => (),
         Some(text) if text.eq_ignore_ascii_case("false") => (),
@@ -197,7 +197,7 @@ pub(super) fn owners_acl() -> Response {
 }
 
 /// Checks a call that puts an ACL. Only canned ACLs that grant nothing to others are accepted.
-pub(super) fn check_acl_call(request: &S3Request, settings: &Settings) -> Result<(), Refusal> {
+pub(super) fn check_acl_call(request: &S3Request, settings: &BucketSettings) -> Result<(), Refusal> {
     if settings.is_owner_enforced() {
         return Err(no_acls());
     }

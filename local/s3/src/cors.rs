@@ -1,6 +1,6 @@
 //! CORS: the origins that may read a bucket's answers in a browser.
 
-use super::store::Settings;
+use super::store::BucketSettings;
 use super::xml::{Element, malformed};
 use http::{HeaderMap, HeaderValue, Method, header};
 use kit::answer::{Protocol, Refusal, Response, empty};
@@ -9,7 +9,7 @@ use kit::glob::Glob;
 
 /// One rule of a bucket; the first that matches decides (docs/aws.md §4.3).
 #[derive(Debug, Clone)]
-pub(crate) struct Rule {
+pub(crate) struct CorsRule {
     origins: Vec<String>,
     methods: Vec<String>,
     headers: Vec<String>,
@@ -22,7 +22,7 @@ const MOST: usize = 100;
 const METHODS: &[&str] = &["GET", "PUT", "HEAD", "POST", "DELETE"];
 
 /// Parses the rules in a `CORSConfiguration` document.
-pub(super) fn rules(document: &Element) -> Result<Vec<Rule>, Refusal> {
+pub(super) fn rules(document: &Element) -> Result<Vec<CorsRule>, Refusal> {
     document.expect(&["CORSRule*"], &[])?;
     if document.children.is_empty() {
         return Err(malformed());
@@ -30,11 +30,11 @@ pub(super) fn rules(document: &Element) -> Result<Vec<Rule>, Refusal> {
     if document.children.len() > MOST {
         return Err(invalid("The number of CORS rules should not exceed allowed limit of 100 rules."));
     }
-    document.children.iter().map(Rule::of).collect()
+    document.children.iter().map(CorsRule::of).collect()
 }
 
 /// The CORS rules of a bucket.
-pub(super) fn of(settings: &Settings) -> Vec<Rule> {
+pub(super) fn of(settings: &BucketSettings) -> Vec<CorsRule> {
     let document =
         settings.documents.get("cors").and_then(|text| Element::read(text.as_bytes(), "CORSConfiguration").ok());
     document.and_then(|document| rules(&document).ok()).unwrap_or_default()
@@ -45,7 +45,7 @@ fn invalid(text: impl Into<String>) -> Refusal {
 }
 
 /// The response to a preflight request.
-pub(crate) fn preflight(request: &Request, rules: &[Rule]) -> Response {
+pub(crate) fn preflight(request: &Request, rules: &[CorsRule]) -> Response {
     let header = |name: &str| request.header(name).unwrap_or_default();
     let (origin, method) = (header("origin"), header("access-control-request-method"));
     if origin.is_empty() || method.is_empty() {
@@ -72,7 +72,7 @@ pub(crate) fn preflight(request: &Request, rules: &[Rule]) -> Response {
 }
 
 /// Lets the page that sent `request` read the answer, errors included.
-pub(crate) fn allow(request: &Request, rules: &[Rule], answer: &mut Response) {
+pub(crate) fn allow(request: &Request, rules: &[CorsRule], answer: &mut Response) {
     let Some(origin) = request.header("origin").filter(|_| request.method != Method::OPTIONS) else {
         return;
     };
@@ -81,9 +81,9 @@ pub(crate) fn allow(request: &Request, rules: &[Rule], answer: &mut Response) {
     }
 }
 
-impl Rule {
+impl CorsRule {
     /// Parses a rule. The errors are worded as in observed responses of S3 ("PutBucketCors").
-    fn of(rule: &Element) -> Result<Rule, Refusal> {
+    fn of(rule: &Element) -> Result<CorsRule, Refusal> {
         rule.expect(
             &["ID", "AllowedHeader*", "AllowedMethod*", "AllowedOrigin*", "ExposeHeader*", "MaxAgeSeconds"],
             &[],
@@ -112,7 +112,7 @@ impl Rule {
             return Err(invalid(text));
         }
         let max_age_seconds = rule.number("MaxAgeSeconds")?.map(u32::try_from).transpose().map_err(|_| malformed())?;
-        Ok(Rule { origins, methods, headers, exposed, max_age_seconds })
+        Ok(CorsRule { origins, methods, headers, exposed, max_age_seconds })
     }
 
     fn allows(&self, origin: &str, method: &str) -> bool {
@@ -151,7 +151,7 @@ mod tests {
 
     const DOCUMENT: &str = "<CORSConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><CORSRule><AllowedOrigin>http://*.example.org</AllowedOrigin><AllowedMethod>PUT</AllowedMethod><AllowedMethod>GET</AllowedMethod><AllowedHeader>Content-Type</AllowedHeader><ExposeHeader>ETag</ExposeHeader><MaxAgeSeconds>60</MaxAgeSeconds></CORSRule><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>";
 
-    fn given() -> Vec<Rule> {
+    fn given() -> Vec<CorsRule> {
         rules(&Element::read(DOCUMENT.as_bytes(), "CORSConfiguration").unwrap()).unwrap()
     }
 

@@ -10,7 +10,7 @@ use kit::key::{Key, Unusable};
 
 use super::metadata::{ENCRYPTION, set};
 use super::object::find;
-use super::store::{Settings, State};
+use super::store::{BucketSettings, State};
 use super::xml::{Element, unserved};
 use super::{S3, copied, target};
 
@@ -47,7 +47,7 @@ pub(super) fn write(key: Option<&ObjectKey>, headers: &mut HeaderMap) {
     }
 }
 
-impl Settings {
+impl BucketSettings {
     /// The name of the default key, and whether the bucket has a key of its own below it; `None` without KMS.
     fn default_key(&self) -> Result<Option<(String, bool)>, Refusal> {
         let Some(text) = self.documents.get("encryption") else { return Ok(None) };
@@ -143,11 +143,11 @@ mod tests {
     use super::*;
     use crate::xml::{element, wrap};
 
-    fn bucket(algorithm: &str, key: &str) -> Settings {
+    fn bucket(algorithm: &str, key: &str) -> BucketSettings {
         let key = if key.is_empty() { String::new() } else { element("KMSMasterKeyID", key) };
         let default = wrap("ApplyServerSideEncryptionByDefault", &(element("SSEAlgorithm", algorithm) + &key));
         let rule = wrap("Rule", &(default + &element("BucketKeyEnabled", "true")));
-        let mut settings = Settings::default();
+        let mut settings = BucketSettings::default();
         settings.documents.insert("encryption".to_owned(), wrap("ServerSideEncryptionConfiguration", &rule));
         settings
     }
@@ -166,7 +166,7 @@ mod tests {
             assert_eq!(key("aws:kms", wrong, None), Err("KMS.NotFoundException".to_owned()), "{wrong}");
         }
         assert_eq!(key("aws:kms:dsse", "", None), Err("NotImplemented".to_owned()));
-        assert_eq!(Settings::default().key_for(None, "us-east-1").unwrap(), None);
+        assert_eq!(BucketSettings::default().key_for(None, "us-east-1").unwrap(), None);
     }
 
     #[test]

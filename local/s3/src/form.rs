@@ -20,7 +20,7 @@ const MOST_FIELDS: usize = 20 << 10;
 
 /// A submitted form.
 #[derive(Debug)]
-pub struct Form {
+pub struct PostForm {
     bucket: String,
     /// Names, in lower case, and values.
     fields: Vec<(String, String)>,
@@ -61,9 +61,9 @@ fn not_well_formed() -> Refusal {
     Refusal::new(400, "MalformedPOSTRequest", text)
 }
 
-impl Form {
+impl PostForm {
     /// Parses the body of a request. Anything after the file is ignored, as on S3.
-    pub fn read(request: &Request) -> Result<Form, Refusal> {
+    pub fn read(request: &Request) -> Result<PostForm, Refusal> {
         let kind = request.header("content-type").unwrap_or_default();
         let (kind, parameters) = kind.split_once(';').unwrap_or((kind, ""));
         if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
@@ -102,7 +102,7 @@ impl Form {
             }
         }
         let bucket = target(request).0.unwrap_or_default();
-        let form = Form { bucket, fields, file };
+        let form = PostForm { bucket, fields, file };
         if form.field("key").is_none_or(str::is_empty) {
             return Err(invalid(
                 "Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.",
@@ -327,7 +327,7 @@ fn split<'a>(text: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 mod tests {
     use super::*;
 
-    fn form(fields: &[(&str, &str)], file: Option<&str>) -> Result<Form, String> {
+    fn form(fields: &[(&str, &str)], file: Option<&str>) -> Result<PostForm, String> {
         let mut body = String::new();
         for (name, text) in fields {
             body += &format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n");
@@ -340,7 +340,7 @@ mod tests {
         body += "--x--\r\n";
         let mut request = Request { path: "/b".into(), body: body.into(), ..crate::bare(Method::POST) };
         request.headers.insert("content-type", "multipart/form-data; boundary=x".parse().unwrap());
-        Form::read(&request).map_err(|refusal| refusal.code)
+        PostForm::read(&request).map_err(|refusal| refusal.code)
     }
 
     #[test]

@@ -162,8 +162,8 @@ impl S3 {
     /// Notifies the functions that are configured for an event about an object, at least once each. It neither fails nor
     /// waits: the change that the event is about has been made, whether or not its caller is still there.
     fn announce(&self, event: &str, bucket: &str, key: &str, facts: &Value) {
-        let told = self.store.read(|state| state.buckets.get(bucket).map(|found| found.settings.notifications()));
-        let in_force = self.propagation.in_force(bucket, told.unwrap_or_default());
+        let configured = self.store.read(|state| state.buckets.get(bucket).map(|found| found.settings.notifications()));
+        let in_force = self.propagation.in_force(bucket, configured.unwrap_or_default());
         for notification in in_force.iter().filter(|one| one.wants(event, key)) {
             let document = events::document(event, &notification.id, bucket, key, facts, &self.region);
             let source = bucket_arn(bucket);
@@ -178,7 +178,7 @@ impl S3 {
         }
     }
 
-    fn cors_rules(&self, bucket: &str) -> Vec<cors::Rule> {
+    fn cors_rules(&self, bucket: &str) -> Vec<cors::CorsRule> {
         self.store.read(|state| state.buckets.get(bucket).map(|found| cors::of(&found.settings))).unwrap_or_default()
     }
 }

@@ -13,7 +13,7 @@ use super::store::{Bucket, Change, Ids, Metadata, NULL, State, Version, Versioni
 use super::xml::Element;
 use kit::answer::Refusal;
 
-use rule::{Noncurrent, Rule, When};
+use rule::{LifecycleRule, Noncurrent, When};
 pub(super) use rule::{rules, with_ids};
 
 /// How often the rules are carried out. AWS does this once a day.
@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(600);
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// The enabled rules of a bucket.
-fn in_force(bucket: &Bucket) -> Vec<Rule> {
+fn in_force(bucket: &Bucket) -> Vec<LifecycleRule> {
     let text = bucket.settings.documents.get("lifecycle").map(String::as_bytes).unwrap_or_default();
     let read = Element::read(text, "LifecycleConfiguration").and_then(|document| rules(&document));
     read.unwrap_or_default().into_iter().filter(|rule| rule.is_on).collect()
@@ -74,7 +74,7 @@ struct Due<'a> {
     bucket: &'a Bucket,
     key: &'a str,
     versions: &'a [Version],
-    rules: &'a [Rule],
+    rules: &'a [LifecycleRule],
     now: i64,
 }
 
@@ -94,7 +94,7 @@ impl Due<'_> {
             }
         }
         let Some(object) = &newest.object else {
-            let is_due = |rule: &Rule| {
+            let is_due = |rule: &LifecycleRule| {
                 let by_age = rule.expiration.is_some_and(|when| when.is_due(newest.modified, self.now));
                 self.key.starts_with(&rule.filter.prefix) && rule.filter.is_plain() && (rule.drops_markers || by_age)
             };
@@ -105,7 +105,7 @@ impl Due<'_> {
             return;
         };
         let fitting = || self.rules.iter().filter(|rule| rule.filter.fits(self.key, object));
-        let is_due = |rule: &Rule| rule.expiration.is_some_and(|when| when.is_due(newest.modified, self.now));
+        let is_due = |rule: &LifecycleRule| rule.expiration.is_some_and(|when| when.is_due(newest.modified, self.now));
         if fitting().any(is_due) {
             let versioning = self.bucket.settings.versioning;
             let replaced = versioning != Some(Versioning::Enabled);
@@ -139,7 +139,7 @@ impl Due<'_> {
     }
 }
 
-impl Rule {
+impl LifecycleRule {
     /// Whether to remove a noncurrent version; `newer` is the number of newer noncurrent versions.
     fn drops_noncurrent(&self, key: &str, version: &Version, since: i64, newer: usize, now: i64) -> bool {
         let Some(Noncurrent { days, keeps }) = &self.noncurrent else { return false };
@@ -213,13 +213,13 @@ mod tests {
         bucket.settings.documents.insert("lifecycle".to_owned(), document(rules).document());
         let state = State { buckets: [("b".to_owned(), bucket)].into(), ..State::default() };
         let (changes, expired) = due(&state, &Ids::default(), begun + after_days * DAY + DAY);
-        let told = changes.iter().map(|change| match change {
+        let changes = changes.iter().map(|change| match change {
             Change::Remove { key, id, .. } => format!("{key} {id} gone"),
             Change::Put { key, version, .. } if version.object.is_none() => format!("{key} hidden"),
             Change::SetMetadata { key, metadata, .. } => format!("{key} {}", metadata.class.0),
             other => format!("{other:?}"),
         });
-        (expired.len(), told.collect())
+        (expired.len(), changes.collect())
     }
 
     #[test]

@@ -304,10 +304,10 @@ fn fill<'a>(entries: impl Iterator<Item = Entry<'a>>, names: &Names, after: &Mar
     let mut last = Marker::default();
     for entry in entries {
         let common = names.common_prefix(entry.key);
-        let is_told = |common: &str| {
+        let is_listed = |common: &str| {
             (last.version.is_none() && last.key == common) || (!after.key.is_empty() && after.key.starts_with(common))
         };
-        if common.is_some_and(is_told) {
+        if common.is_some_and(is_listed) {
             continue;
         }
         if page.count == limit {

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::request::S3Request;
-use super::store::{Bucket, Change, Metadata, Settings, Version, Versioning, now};
+use super::store::{Bucket, BucketSettings, Change, Metadata, Version, Versioning, now};
 use super::xml::{Element, element, malformed, wrap};
 use super::{S3, object_arn, xml};
 use identity::permissions::Need;
@@ -101,7 +101,7 @@ fn moment(text: &str) -> Option<i64> {
     i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
-impl Settings {
+impl BucketSettings {
     /// Refuses an upload to be locked in a bucket without Object Lock, and gives others the default retention of new
     /// versions.
     pub(super) fn locked(&self, mut metadata: Metadata) -> Result<Metadata, Refusal> {

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::lock::{self, Retention};
 use super::request::S3Request;
-use super::store::{Class, Metadata, Settings};
+use super::store::{BucketSettings, Class, Metadata};
 use super::xml::unserved;
 use super::{encryption, tags};
 use kit::answer::Refusal;
@@ -98,7 +98,7 @@ pub(super) fn class(wanted: Option<&str>) -> Result<Class, Refusal> {
 
 /// Checks a canned ACL. There are no ACLs where the bucket owner owns everything (docs/aws.md §4.1); elsewhere, only
 /// those that grant nothing to others are accepted.
-pub(super) fn check_acl(settings: &Settings, acl: Option<&str>) -> Result<(), Refusal> {
+pub(super) fn check_acl(settings: &BucketSettings, acl: Option<&str>) -> Result<(), Refusal> {
     let Some(acl) = acl else { return Ok(()) };
     let is_public = ["public-read", "public-read-write", "authenticated-read"].contains(&acl);
     let is_owners = ["private", "bucket-owner-read", "bucket-owner-full-control"].contains(&acl);
@@ -208,30 +208,30 @@ mod tests {
         let sent = sent.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_bytes(value).unwrap()));
         let metadata =
             Metadata { headers: headers(&sent.collect()).map_err(|refusal| refusal.code)?, ..Metadata::default() };
-        let mut told = HeaderMap::new();
-        metadata.write(&mut told);
-        told.remove(ENCRYPTION);
-        Ok(told.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect())
+        let mut written = HeaderMap::new();
+        metadata.write(&mut written);
+        written.remove(ENCRYPTION);
+        Ok(written.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect())
     }
 
     #[test]
     fn headers_come_back_as_they_went_and_metadata_beyond_ascii_as_s3_writes_it() {
-        let told = |name: &'static str, value: &[u8]| {
+        let read_back = |name: &'static str, value: &[u8]| {
             let all = kept(&[(name, value)]).unwrap();
             all.into_iter()
-                .find(|(told, _)| told == name)
+                .find(|(found, _)| found == name)
                 .map(|(_, value)| String::from_utf8_lossy(&value).into_owned())
         };
-        assert_eq!(told("x-amz-meta-a", b"plain text").unwrap(), "plain text");
+        assert_eq!(read_back("x-amz-meta-a", b"plain text").unwrap(), "plain text");
         // The example of the user guide.
         let example = "=?UTF-8?B?w4PChE3Dg8KEWsODwpXDg8KRIFMz?=";
-        assert_eq!(told("x-amz-meta-nonascii", "ÄMÄZÕÑ S3".as_bytes()).unwrap(), example);
-        assert_eq!(told("x-amz-meta-nonascii", example.as_bytes()).unwrap(), example);
-        assert_eq!(told("x-amz-meta-q", b"=?UTF-8?Q?caf=C3=A9_noir?=").unwrap(), "=?UTF-8?B?Y2Fmw6kgbm9pcg==?=");
-        assert_eq!(told("x-amz-meta-q", b"=?UTF-8?B?!?=").unwrap(), "=?UTF-8?B?!?=");
-        assert_eq!(told("content-disposition", b"inline").unwrap(), "inline");
-        assert_eq!(told("content-encoding", b"gzip, aws-chunked").unwrap(), "gzip");
-        assert_eq!(told("content-encoding", b"aws-chunked"), None);
+        assert_eq!(read_back("x-amz-meta-nonascii", "ÄMÄZÕÑ S3".as_bytes()).unwrap(), example);
+        assert_eq!(read_back("x-amz-meta-nonascii", example.as_bytes()).unwrap(), example);
+        assert_eq!(read_back("x-amz-meta-q", b"=?UTF-8?Q?caf=C3=A9_noir?=").unwrap(), "=?UTF-8?B?Y2Fmw6kgbm9pcg==?=");
+        assert_eq!(read_back("x-amz-meta-q", b"=?UTF-8?B?!?=").unwrap(), "=?UTF-8?B?!?=");
+        assert_eq!(read_back("content-disposition", b"inline").unwrap(), "inline");
+        assert_eq!(read_back("content-encoding", b"gzip, aws-chunked").unwrap(), "gzip");
+        assert_eq!(read_back("content-encoding", b"aws-chunked"), None);
         assert_eq!(kept(&[]).unwrap(), [("content-type".to_owned(), SOME_BYTES.into())]);
     }
 
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(code(class(Some("STANDARD_IA")).map(drop)), "");
         assert_eq!(code(class(Some("GLACIER")).map(drop)), "NotImplemented");
         assert_eq!(code(class(Some("CHEAP")).map(drop)), "InvalidStorageClass");
-        let open = Settings::default();
+        let open = BucketSettings::default();
         for (acl, expected) in [("private", ""), ("public-read", "NotImplemented"), ("everybody", "InvalidArgument")] {
             assert_eq!(code(check_acl(&open, Some(acl))), expected, "{acl}");
         }

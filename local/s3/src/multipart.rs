@@ -17,7 +17,7 @@ use super::metadata::{check_acl, set};
 use super::object::{Draft, Made, VERSION, unread};
 use super::precondition;
 use super::request::S3Request;
-use super::store::{Change, Content, Kind, Metadata, Object, Part, State, Upload, now};
+use super::store::{Change, ChecksumType, Content, Metadata, MultipartUpload, Object, Part, State, now};
 use super::xml::{self, Element, element, malformed, wrap};
 use kit::ACCOUNT;
 use kit::answer::{Refusal, Response, empty};
@@ -30,7 +30,7 @@ const SMALLEST: u64 = 5 << 20;
 const PAGE: usize = 1000;
 
 impl State {
-    fn upload(&self, request: &S3Request) -> Result<(String, &Upload), Refusal> {
+    fn upload(&self, request: &S3Request) -> Result<(String, &MultipartUpload), Refusal> {
         self.bucket(&request.bucket)?;
         let id = request.text("uploadId");
         let found = self.uploads.get(&id).filter(|upload| upload.bucket == request.bucket && upload.key == request.key);
@@ -56,7 +56,7 @@ impl S3 {
             check_acl(settings, request.header("x-amz-acl"))?;
             settings.locked(metadata.clone())?;
             let (bucket, key, parts) = (request.bucket.clone(), request.key.clone(), Default::default());
-            let upload = Upload { bucket, key, begun: now(), metadata, algorithm, parts };
+            let upload = MultipartUpload { bucket, key, begun: now(), metadata, algorithm, parts };
             // IDs are in the order of creation, so that a list can continue after an upload that no longer exists.
             let id = format!("{}{}", ids.next(), Uuid::new_v4().simple());
             Ok((vec![Change::Begin { id: id.clone(), upload }], id))
@@ -166,7 +166,7 @@ impl S3 {
         self.store.read(|state| {
             state.bucket(&request.bucket)?;
             let ours = state.uploads.iter().filter(|(_, upload)| upload.bucket == request.bucket);
-            let mut found: Vec<(&str, &str, &Upload)> =
+            let mut found: Vec<(&str, &str, &MultipartUpload)> =
                 ours.map(|(id, upload)| (upload.key.as_str(), id.as_str(), upload)).collect();
             found.sort_by_key(|(key, id, _)| (*key, *id));
             found.retain(|(key, id, _)| match after_id.as_str() {
@@ -223,7 +223,7 @@ impl S3 {
     }
 
     /// The parts that the request lists, if they exist and can be joined.
-    async fn wanted_parts(&self, upload: &Upload, request: &S3Request<'_>) -> Result<Vec<Part>, Refusal> {
+    async fn wanted_parts(&self, upload: &MultipartUpload, request: &S3Request<'_>) -> Result<Vec<Part>, Refusal> {
         let document = Element::read(&request.http.body, "CompleteMultipartUpload")?;
         document.expect(&["Part*"], &[])?;
         let listed: Vec<Wanted> = document.children.iter().map(Wanted::of).collect::<Result<_, _>>()?;
@@ -236,7 +236,7 @@ impl S3 {
         }
         let mut wanted = Vec::with_capacity(listed.len());
         for one in &listed {
-            if let Some((algorithm, Kind::Composite)) = upload.algorithm
+            if let Some((algorithm, ChecksumType::Composite)) = upload.algorithm
                 && !one.sums.iter().any(|sum| sum.algorithm == algorithm)
             {
                 return Err(without_checksum(algorithm, one.number));
@@ -351,7 +351,7 @@ fn range(request: &S3Request, object: &Object) -> Result<Range<u64>, Refusal> {
 
 /// A page of uploads, with those below a common prefix folded into one, and the marker of the next page.
 fn uploads_page(
-    found: &[(&str, &str, &Upload)],
+    found: &[(&str, &str, &MultipartUpload)],
     names: &Names,
     after: &str,
     limit: usize,

@@ -8,12 +8,12 @@ use super::request::S3Request;
 use super::{S3, needs};
 use kit::answer::{Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
-use kit::call::{self, Effect, Needs, Operation, Page, Request, Rows};
+use kit::call::{Effect, Needs, Operation, Pagination, Request, Row, Rows};
 use kit::parameters::ANYTHING;
 
 /// The name of the operation that a request calls, and its row if it is implemented.
-pub fn identify(request: &Request) -> (&'static str, Option<&'static call::Row>) {
-    let fits = |row: &&Row, at: At| {
+pub fn identify(request: &Request) -> (&'static str, Option<&'static Row>) {
+    let fits = |row: &&S3Operation, at: At| {
         row.method == request.method && row.at == at && (row.flag.is_empty() || request.has(row.flag))
     };
     let named = TABLE.iter().find(|row| fits(row, shape(request)));
@@ -53,7 +53,7 @@ fn shape(request: &Request) -> At {
 pub(super) type Run = for<'a> fn(&'a S3, &'a S3Request<'a>) -> BoxFuture<'a, Result<Response, Refusal>>;
 
 /// An operation.
-pub(super) struct Row {
+pub(super) struct S3Operation {
     method: Method,
     at: At,
     /// The parameter that identifies it; empty if there is none.
@@ -75,18 +75,18 @@ const fn row(
     name: &'static str,
     effect: Effect,
     needs: Needs,
-    page: Option<Page>,
+    page: Option<Pagination>,
     parameters: &'static [&'static str],
     headers: &'static [&'static str],
     run: Run,
-) -> Row {
+) -> S3Operation {
     // `parameters` and `headers` of the row restrict the input instead.
     let answered = Some(Operation::new(name, effect, needs, page, ANYTHING, run));
-    Row { method, at, flag, name, parameters, headers, answered }
+    S3Operation { method, at, flag, name, parameters, headers, answered }
 }
 
-const fn refused(method: Method, at: At, flag: &'static str, name: &'static str) -> Row {
-    Row { method, at, flag, name, parameters: &[], headers: &[], answered: None }
+const fn refused(method: Method, at: At, flag: &'static str, name: &'static str) -> S3Operation {
+    S3Operation { method, at, flag, name, parameters: &[], headers: &[], answered: None }
 }
 
 /// An action on the bucket whose name differs from that of the operation.
@@ -171,8 +171,8 @@ const COPY_PART: &[&str] = &[
 
 /// All operations. A request calls the first one that matches it, so those without a flag come after those with one.
 #[rustfmt::skip]
-pub(super) const TABLE: &[Row] = &[
-    row(Method::GET, At::Root, "", "ListBuckets", Reads, needs::ALL_BUCKETS, Some(Page::Own("max-buckets")), &["max-buckets", "continuation-token", "prefix", "bucket-region"], &[], now!(list_buckets)),
+pub(super) const TABLE: &[S3Operation] = &[
+    row(Method::GET, At::Root, "", "ListBuckets", Reads, needs::ALL_BUCKETS, Some(Pagination::Own("max-buckets")), &["max-buckets", "continuation-token", "prefix", "bucket-region"], &[], now!(list_buckets)),
     row(Method::PUT, At::Bucket, "accelerate", "PutBucketAccelerateConfiguration", Writes, bucket!("PutAccelerateConfiguration"), None, &[], &[], now!(put_setting)),
     row(Method::PUT, At::Bucket, "acl", "PutBucketAcl", Writes, needs::BUCKET, None, &[], &["x-amz-acl", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp", "x-amz-grant-write", "x-amz-grant-write-acp"], now!(put_bucket_acl)),
     refused(Method::PUT, At::Bucket, "analytics", "PutBucketAnalyticsConfiguration"),
@@ -214,12 +214,12 @@ pub(super) const TABLE: &[Row] = &[
     row(Method::GET, At::Bucket, "replication", "GetBucketReplication", Reads, bucket!("GetReplicationConfiguration"), None, &[], &[], now!(get_setting)),
     row(Method::GET, At::Bucket, "requestPayment", "GetBucketRequestPayment", Reads, needs::BUCKET, None, &[], &[], now!(get_setting)),
     row(Method::GET, At::Bucket, "tagging", "GetBucketTagging", Reads, needs::BUCKET, None, &[], &[], now!(get_setting)),
-    row(Method::GET, At::Bucket, "uploads", "ListMultipartUploads", Reads, bucket!("ListBucketMultipartUploads"), Some(Page::Own("max-uploads")), &["delimiter", "encoding-type", "prefix", "key-marker", "max-uploads", "upload-id-marker"], &[], now!(list_uploads)),
+    row(Method::GET, At::Bucket, "uploads", "ListMultipartUploads", Reads, bucket!("ListBucketMultipartUploads"), Some(Pagination::Own("max-uploads")), &["delimiter", "encoding-type", "prefix", "key-marker", "max-uploads", "upload-id-marker"], &[], now!(list_uploads)),
     row(Method::GET, At::Bucket, "versioning", "GetBucketVersioning", Reads, needs::BUCKET, None, &[], &[], now!(get_versioning)),
-    row(Method::GET, At::Bucket, "versions", "ListObjectVersions", Reads, bucket!("ListBucketVersions"), Some(Page::Own("max-keys")), &["delimiter", "encoding-type", "prefix", "key-marker", "max-keys", "version-id-marker"], &["x-amz-optional-object-attributes"], now!(list_versions)),
+    row(Method::GET, At::Bucket, "versions", "ListObjectVersions", Reads, bucket!("ListBucketVersions"), Some(Pagination::Own("max-keys")), &["delimiter", "encoding-type", "prefix", "key-marker", "max-keys", "version-id-marker"], &["x-amz-optional-object-attributes"], now!(list_versions)),
     row(Method::GET, At::Bucket, "website", "GetBucketWebsite", Reads, needs::BUCKET, None, &[], &[], now!(get_setting)),
-    row(Method::GET, At::Bucket, "list-type", "ListObjectsV2", Reads, bucket!("ListBucket"), Some(Page::Own("max-keys")), &["delimiter", "encoding-type", "prefix", "continuation-token", "fetch-owner", "max-keys", "start-after"], &["x-amz-optional-object-attributes"], now!(list_objects_v2)),
-    row(Method::GET, At::Bucket, "", "ListObjects", Reads, bucket!("ListBucket"), Some(Page::Own("max-keys")), &["delimiter", "encoding-type", "prefix", "marker", "max-keys"], &["x-amz-optional-object-attributes"], now!(list_objects)),
+    row(Method::GET, At::Bucket, "list-type", "ListObjectsV2", Reads, bucket!("ListBucket"), Some(Pagination::Own("max-keys")), &["delimiter", "encoding-type", "prefix", "continuation-token", "fetch-owner", "max-keys", "start-after"], &["x-amz-optional-object-attributes"], now!(list_objects_v2)),
+    row(Method::GET, At::Bucket, "", "ListObjects", Reads, bucket!("ListBucket"), Some(Pagination::Own("max-keys")), &["delimiter", "encoding-type", "prefix", "marker", "max-keys"], &["x-amz-optional-object-attributes"], now!(list_objects)),
     row(Method::HEAD, At::Bucket, "", "HeadBucket", Reads, bucket!("ListBucket"), None, &[], &[], now!(head_bucket)),
     // Each key has its own permission and result.
     row(Method::POST, At::Bucket, "delete", "DeleteObjects", Writes, Needs::Nothing, None, &[], &["x-amz-bypass-governance-retention"], now!(delete_objects)),
@@ -248,7 +248,7 @@ pub(super) const TABLE: &[Row] = &[
     row(Method::GET, At::Object, "retention", "GetObjectRetention", Reads, needs::OBJECT, None, &["versionId"], &[], now!(get_retention)),
     row(Method::GET, At::Object, "tagging", "GetObjectTagging", Reads, needs::OBJECT, None, &["versionId"], &[], now!(get_object_tagging)),
     refused(Method::GET, At::Object, "torrent", "GetObjectTorrent"),
-    row(Method::GET, At::Object, "uploadId", "ListParts", Reads, object!("ListMultipartUploadParts"), Some(Page::Own("max-parts")), &["max-parts", "part-number-marker"], &[], now!(list_parts)),
+    row(Method::GET, At::Object, "uploadId", "ListParts", Reads, object!("ListMultipartUploadParts"), Some(Pagination::Own("max-parts")), &["max-parts", "part-number-marker"], &[], now!(list_parts)),
     row(Method::GET, At::Object, "", "GetObject", Reads, needs::OBJECT, None, &["versionId", "partNumber", "response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type", "response-expires"], &["x-amz-checksum-mode"], later!(get_object)),
     row(Method::HEAD, At::Object, "", "HeadObject", Reads, object!("GetObject"), None, &["versionId", "partNumber", "response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type", "response-expires"], &["x-amz-checksum-mode"], later!(get_object)),
     row(Method::POST, At::Object, "uploads", "CreateMultipartUpload", Writes, needs::WRITE, None, &[], BEGIN, now!(begin_upload)),
@@ -261,7 +261,7 @@ pub(super) const TABLE: &[Row] = &[
 ];
 
 /// The row of an operation.
-pub(super) fn named(operation: &str) -> Option<&'static Row> {
+pub(super) fn named(operation: &str) -> Option<&'static S3Operation> {
     TABLE.iter().find(|row| row.name == operation)
 }
 

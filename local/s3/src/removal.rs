@@ -127,19 +127,19 @@ impl S3 {
             let outcomes: Vec<Result<Removed, Refusal>> = outcomes.collect();
             Ok((changes, outcomes))
         })?;
-        let mut told = String::new();
+        let mut entries = String::new();
         for (one, outcome) in doomed.iter().zip(&outcomes) {
             match outcome {
                 Ok(removed) => {
                     self.announce_removal(&request.bucket, &one.key, removed);
                     if !is_quiet {
-                        told += &deleted(one, removed);
+                        entries += &deleted(one, removed);
                     }
                 }
-                Err(refusal) => told += &error(one, refusal),
+                Err(refusal) => entries += &error(one, refusal),
             }
         }
-        let mut answer = xml::document("DeleteResult", &told);
+        let mut answer = xml::document("DeleteResult", &entries);
         if let Some(denial) = first_denial {
             denial.mark(&mut answer);
         }
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_deletion_is_answered_with_its_versions() {
-        for (asked, removed, told) in [
+        for (asked, removed, expected) in [
             (None, Removed::Object(None), ""),
             (Some("v"), Removed::Object(Some("v".into())), "<VersionId>v</VersionId>"),
             (Some("v"), Removed::Nothing, "<VersionId>v</VersionId>"),
@@ -222,7 +222,7 @@ mod tests {
                 "<VersionId>m</VersionId><DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>m</DeleteMarkerVersionId>",
             ),
         ] {
-            assert_eq!(deleted(&doomed(asked), &removed), format!("<Deleted><Key>a&amp;b</Key>{told}</Deleted>"));
+            assert_eq!(deleted(&doomed(asked), &removed), format!("<Deleted><Key>a&amp;b</Key>{expected}</Deleted>"));
         }
     }
 

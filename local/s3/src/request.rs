@@ -3,7 +3,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::operation::Row;
+use super::operation::S3Operation;
 use super::xml::unserved;
 use identity::permissions::Caller;
 use kit::answer::Refusal;
@@ -11,7 +11,7 @@ use kit::call::{Request, pairs};
 
 /// A request on a bucket or an object.
 pub(super) struct S3Request<'a> {
-    pub row: &'static Row,
+    pub row: &'static S3Operation,
     /// Its body is complete, and its headers include those in the query of a presigned URL.
     pub http: Request,
     pub bucket: String,
@@ -113,7 +113,7 @@ const PARAMETERS: &[&str] = &[
 impl<'a> S3Request<'a> {
     /// Parses a request whose body is complete.
     pub(super) fn of(
-        row: &'static Row,
+        row: &'static S3Operation,
         mut http: Request,
         (bucket, key): (String, String),
         caller: &'a Caller,

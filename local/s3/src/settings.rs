@@ -3,7 +3,7 @@
 use super::metadata::{check_encryption, set};
 use super::notification;
 use super::request::S3Request;
-use super::store::{Change, Settings, Versioning};
+use super::store::{BucketSettings, Change, Versioning};
 use super::xml::{self, Element, element, malformed, unserved};
 use super::{S3, cors, lifecycle, tags};
 use kit::answer::{Refusal, Response, empty, xml as answer};
@@ -166,7 +166,7 @@ fn blocks(document: &Element) -> Result<(), Refusal> {
     BLOCKS.iter().try_for_each(|name| document.flag(name).map(drop))
 }
 
-impl Settings {
+impl BucketSettings {
     pub(super) fn is_owner_enforced(&self) -> bool {
         self.documents.get(OWNERSHIP).is_some_and(|text| text.contains(">BucketOwnerEnforced<"))
     }
@@ -194,7 +194,7 @@ impl S3 {
     pub(super) fn settle(
         &self,
         request: &S3Request,
-        change: impl FnOnce(&mut Settings) -> Result<(), Refusal>,
+        change: impl FnOnce(&mut BucketSettings) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         self.store.change(|state, _| {
             let mut settings = state.bucket(&request.bucket)?.settings.clone();
@@ -224,11 +224,11 @@ impl S3 {
             };
             Ok(())
         })?;
-        let mut told = empty(if setting.name == TAGGING { 204 } else { 200 });
+        let mut response = empty(if setting.name == TAGGING { 204 } else { 200 });
         if setting.name == "lifecycle" {
-            set(told.headers_mut(), SIZES, DEFAULT_SIZES);
+            set(response.headers_mut(), SIZES, DEFAULT_SIZES);
         }
-        Ok(told)
+        Ok(response)
     }
 
     pub(super) fn get_setting(&self, request: &S3Request) -> Result<Response, Refusal> {
@@ -236,15 +236,15 @@ impl S3 {
         let kept = |state: &super::store::State| {
             Ok::<_, Refusal>(state.bucket(&request.bucket)?.settings.documents.get(setting.name).cloned())
         };
-        let mut told = match (self.store.read(kept)?, &setting.absent) {
+        let mut response = match (self.store.read(kept)?, &setting.absent) {
             (Some(text), _) => answer(200, text),
             (None, Usual(inside)) => xml::document(setting.root, inside),
             (None, Refused(code, text)) => return Err(Refusal::new(404, code, *text)),
         };
         if setting.name == "lifecycle" {
-            set(told.headers_mut(), SIZES, DEFAULT_SIZES);
+            set(response.headers_mut(), SIZES, DEFAULT_SIZES);
         }
-        Ok(told)
+        Ok(response)
     }
 
     /// Gets one configuration by its ID, or lists all of them: there are none.
@@ -327,9 +327,9 @@ impl S3 {
     }
 
     pub(super) fn get_notifications(&self, request: &S3Request) -> Result<Response, Refusal> {
-        let told =
+        let notifications =
             self.store.read(|state| Ok::<_, Refusal>(state.bucket(&request.bucket)?.settings.notifications()))?;
-        Ok(answer(200, notification::write(&told)))
+        Ok(answer(200, notification::write(&notifications)))
     }
 }
 

@@ -35,20 +35,20 @@ pub(super) const NULL: &str = "null";
 pub(super) struct State {
     pub buckets: BTreeMap<String, Bucket>,
     /// By id.
-    pub uploads: BTreeMap<String, Upload>,
+    pub uploads: BTreeMap<String, MultipartUpload>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Bucket {
     /// In Unix milliseconds, like all times here.
     pub created: i64,
-    pub settings: Settings,
+    pub settings: BucketSettings,
     /// The versions of each key, the newest last. Every key has at least one; at most one has the null ID.
     pub keys: BTreeMap<String, Vec<Version>>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Settings {
+pub(super) struct BucketSettings {
     /// `None` if versioning was never set.
     pub versioning: Option<Versioning>,
     /// Whether versions can be locked, and their default retention.
@@ -147,20 +147,20 @@ pub(super) struct Part {
 
 /// A multipart upload in progress.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Upload {
+pub(super) struct MultipartUpload {
     pub bucket: String,
     pub key: String,
     pub begun: i64,
     #[serde(alias = "about")]
     pub metadata: Metadata,
     /// The checksum algorithm that the client chose, if any, and what the object's checksum is computed from.
-    pub algorithm: Option<(Algorithm, Kind)>,
+    pub algorithm: Option<(Algorithm, ChecksumType)>,
     pub parts: BTreeMap<u32, Part>,
 }
 
 /// The input of a multipart object's checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Kind {
+pub(super) enum ChecksumType {
     /// The checksums of its parts.
     Composite,
     /// All bytes.
@@ -340,7 +340,7 @@ mod tests {
     async fn changes_are_read_back_and_orphaned_bytes_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let settings = Settings::default();
+        let settings = BucketSettings::default();
         let new = Change::NewBucket { bucket: "b".into(), created: 1, settings };
         store.change(|_, _| Ok((vec![new], ()))).unwrap();
         let mut blobs = Vec::new();
@@ -370,7 +370,7 @@ mod tests {
             format!("{ns:016x}{:016x}", 0)
         };
         let bucket = || "b".to_owned();
-        let upload = Upload {
+        let upload = MultipartUpload {
             bucket: bucket(),
             key: "k".to_owned(),
             begun: 1,
@@ -381,7 +381,7 @@ mod tests {
         for changes in [
             vec![Change::Begin { id: format!("{}{}", later(2), "0".repeat(32)), upload }],
             vec![
-                Change::NewBucket { bucket: bucket(), created: 1, settings: Settings::default() },
+                Change::NewBucket { bucket: bucket(), created: 1, settings: BucketSettings::default() },
                 Change::Put {
                     bucket: bucket(),
                     key: "k".into(),

@@ -307,9 +307,9 @@ impl Database {
             let asked = limit.map_or(rows, |limit| limit.min(rows));
             let mut page = read(&self.dynoxide, asked)?;
             let rows_read = *page.rows();
-            let is_cut = page.goes_on() && rows_read >= asked;
+            let is_cut = page.has_next() && rows_read >= asked;
             if !is_cut || Some(asked) == limit {
-                if page.goes_on() && !is_cut {
+                if page.has_next() && !is_cut {
                     // dynoxide also counts the row that did not fit, which the next page counts again.
                     *page.rows() -= 1;
                     self.page_rows.insert(of, rows_read + rows_read / 8 + 1);

@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 
 use kit::answer::{Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
-use kit::call::{Effect, Needs, Operation, Page, Request, Row, Rows};
+use kit::call::{Effect, Needs, Operation, Pagination, Request, Row, Rows};
 use kit::parameters::ANYTHING;
 
 use super::{Document, DynamoDb, endpoints, needs};
@@ -13,7 +13,7 @@ pub(super) type Run =
     for<'a> fn(&'a DynamoDb, &'static Row, Document<'a>, &'a Request) -> BoxFuture<'a, Result<Response, Refusal>>;
 
 /// An operation whose input dynoxide checks; `unserved` refuses the parameters that have no effect.
-const fn row(name: &'static str, effect: Effect, needs: Needs, page: Option<Page>, run: Run) -> Operation<Run> {
+const fn row(name: &'static str, effect: Effect, needs: Needs, page: Option<Pagination>, run: Run) -> Operation<Run> {
     Operation::new(name, effect, needs, page, ANYTHING, run)
 }
 
@@ -23,7 +23,7 @@ macro_rules! answered {
     };
 }
 
-const PAGED: Option<Page> = Some(Page::Own("Limit"));
+const PAGED: Option<Pagination> = Some(Pagination::Own("Limit"));
 
 /// Returns the row of each operation.
 pub fn rows() -> Rows {

@@ -46,7 +46,8 @@ fn key(tag: &Value) -> &str {
 }
 
 /// Returns the requested page. Its token is the last key of the previous page, so that no tag is skipped or repeated
-/// while others are added and removed. `Limit` does not exist on AWS; it is used to shorten pages, see `Page::Own`.
+/// while others are added and removed. `Limit` does not exist on AWS; it is used to shorten pages, see
+/// `Pagination::Own`.
 fn page(mut tags: Vec<Value>, input: &Value) -> Result<Value, Refusal> {
     let limit = input["Limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE).clamp(1, PAGE);
     let after = match input["NextToken"].as_str() {

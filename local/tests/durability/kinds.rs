@@ -192,7 +192,8 @@ where
     }
 }
 
-/// Polls until the condition is true; fails if the server ends.
+/// Polls until the condition is true. Unlike that of `testkit`, it returns the error of a poll: the server is killed
+/// while writers wait.
 async fn until<F: Future<Output = Result<bool, BoxError>>>(mut is_so: impl FnMut() -> F) -> Result<(), BoxError> {
     while !is_so().await? {
         tokio::time::sleep(Duration::from_millis(10)).await;

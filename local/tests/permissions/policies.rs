@@ -196,7 +196,7 @@ async fn the_policy_simulator_says_what_the_policies_of_a_role_allow() {
     let of_owner = of_owner.context_entries(owner.build()).send().await.unwrap();
     assert_eq!(of_owner.evaluation_results()[0].eval_decision().as_str(), "allowed");
 
-    // A session is no principal with policies; others do not exist, or may not be asked about.
+    // A session is not a principal with policies; others do not exist, or the caller may not ask about them.
     let code = async |arn: &str| {
         let refused = simulate().policy_source_arn(arn).send().await.unwrap_err();
         refused.code().unwrap_or_default().to_owned()

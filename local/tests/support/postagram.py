@@ -241,11 +241,11 @@ class Stack:
             FunctionName=settings["FunctionName"], StatementId="images", Action="lambda:InvokeFunction",
             Principal="s3.amazonaws.com", SourceArn=f"arn:aws:s3:::{self.images}", SourceAccount=self.account,
         )
-        told = {"LambdaFunctionArn": made["FunctionArn"], "Events": ["s3:ObjectCreated:*"]}
-        wanted = {"LambdaFunctionConfigurations": [told]}
+        notification = {"LambdaFunctionArn": made["FunctionArn"], "Events": ["s3:ObjectCreated:*"]}
+        wanted = {"LambdaFunctionConfigurations": [notification]}
         S3.put_bucket_notification_configuration(Bucket=self.images, NotificationConfiguration=wanted)
         read = S3.get_bucket_notification_configuration(Bucket=self.images)
-        same(read["LambdaFunctionConfigurations"][0], told, "notification")
+        same(read["LambdaFunctionConfigurations"][0], notification, "notification")
         answer = LAMBDA.invoke(FunctionName=settings["FunctionName"], Payload=b"{}")
         assert json.load(answer["Payload"]) == {"keys": []} and "FunctionError" not in answer, answer
         # A changed notification takes a moment to be in force.

@@ -116,7 +116,7 @@ refused InvalidArgument aws s3api put-bucket-notification-configuration --bucket
 aws lambda add-permission --function-name postagram-labeler --statement-id images --action lambda:InvokeFunction \
   --principal s3.amazonaws.com --source-arn "arn:aws:s3:::$images" --source-account "$account" >/dev/null
 aws s3api put-bucket-notification-configuration --bucket "$images" --notification-configuration "$notification"
-is 'who is told' "$function" aws s3api get-bucket-notification-configuration --bucket "$images" \
+is 'the notified function' "$function" aws s3api get-bucket-notification-configuration --bucket "$images" \
   --query 'LambdaFunctionConfigurations[0].LambdaFunctionArn'
 # A changed notification takes a moment to be in force.
 sleep 1

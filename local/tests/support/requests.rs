@@ -1,6 +1,7 @@
 //! Requests to the load balancer and to the metadata of instances.
 
 use serde_json::Value;
+use testkit::until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -49,9 +50,10 @@ impl TestCompute {
         }
         let brief = new_token("X-aws-ec2-metadata-token-ttl-seconds: 1\r\n").await.body;
         let brief = format!("X-aws-ec2-metadata-token: {brief}\r\n");
-        while self.raw(address, "GET", "/latest/meta-data/instance-id", &brief, "").await.unwrap().status != 401 {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        until("the end of the token", async || {
+            self.raw(address, "GET", "/latest/meta-data/instance-id", &brief, "").await.unwrap().status == 401
+        })
+        .await;
         let token = self
             .raw(address, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n", "")
             .await

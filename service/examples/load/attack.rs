@@ -31,7 +31,7 @@ pub fn run(stand_in: &StandIn) -> Result<()> {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(move || another_part_each_time(address))).collect();
         let health = scope.spawn(move || of_health(address));
         let asked: Result<Vec<_>> = clients.into_iter().map(|it| it.join().expect("a client does not panic")).collect();
-        (asked, health.join().expect("who asks for health does not panic"))
+        (asked, health.join().expect("the health check does not panic"))
     });
     let (good, refused) = asked?.into_iter().fold((0, 0), |(good, bad), (a, b)| (good + a, bad + b));
     let mut health = health?;

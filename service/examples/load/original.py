@@ -1,7 +1,7 @@
 """The service in Python that this one replaces, as the course has it: FastAPI and boto3.
 
 It is here to be measured beside ours, so that figures of different machines can be compared; it does less (no limits,
-no checks of who owns a post, no metrics).
+no checks of the owner of a post, no metrics).
 """
 
 import os

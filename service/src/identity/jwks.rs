@@ -236,7 +236,7 @@ mod tests {
         issuer.away.store(true, Ordering::Relaxed);
         tokio::time::advance(Duration::from_secs(24 * 3600) - MOMENT).await;
         find(&keys).await.unwrap();
-        assert_eq!(issuer.asked(), 2, "it was asked, in vain");
+        assert_eq!(issuer.asked(), 2, "it was asked, without success");
         tokio::time::advance(MOMENT).await;
         let refused = find(&keys).await;
         assert!(matches!(refused, Err(Error::NoKeys(_))), "{refused:?}");

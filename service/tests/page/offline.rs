@@ -31,7 +31,7 @@ async fn keeps_what_was_loaded(browser: Browser) {
     visit.text_is("#problem-text", &busy).await;
     assert_eq!(page.value("document.querySelectorAll('a.tile').length").await, 1);
     assert_eq!(page.text("#profile-count").await, "1+ posts");
-    visit.is_sound_everywhere("an author of whom a part was loaded").await;
+    visit.is_sound_everywhere("an author whose posts were loaded in part").await;
     page.click("a.tile").await;
     visit.titles_are(&["Hers"]).await;
     visit.text_is("#problem:not([hidden]) #problem-text", &busy).await;

@@ -38,7 +38,7 @@ async fn shows_newer_posts(browser: Browser) {
     let focused = visit.post("Third").await;
     assert!(visit.has_focus(&focused).await);
 
-    // Labels of known posts and deletions by others are no news, but are shown as well.
+    // Labels of known posts and deletions by others are not announced, but they are shown.
     let lake = visit.picture("lake.jpg", &LAKE);
     visit.service.store("lake.jpg", &lake).await;
     let posts = visit.service.list("/posts?user=Bob").await;
@@ -136,7 +136,7 @@ async fn hostile_texts_are_shown_as_text_within_320_pixels_and_accessibly() {
     visit.service.store("a/b#?&+%/1/lake é+1.jpg", &lake).await;
     let (endless, long) = ("Donaudampfschifffahrtsgesellschaft".repeat(8), "many words ".repeat(400));
     let name = "x".repeat(100);
-    let label = format!("A label that nobody would want to read in full, {}", "x".repeat(60));
+    let label = format!("A label too long for anyone to read in full, {}", "x".repeat(60));
     let labels = [label.as_str(), "<b>Lake</b>"];
     visit
         .service

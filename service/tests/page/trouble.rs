@@ -213,7 +213,7 @@ async fn with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_exp
     page.keys("#login-name", "nonsense").await;
     page.click("#login-form [type=submit]").await;
     assert_eq!(page.text("#login-problem").await, "This token does not name a user.");
-    visit.is_sound_everywhere("a token of nobody").await;
+    visit.is_sound_everywhere("a token without a user").await;
 
     // A token that names the user, but is rejected by the service.
     page.script("document.querySelector('#login-name').value = ''", json!([])).await;

@@ -26,7 +26,7 @@ struct File {
     text: String,
 }
 
-/// The size limit, far more than anybody's profiles need.
+/// The size limit, far more than a list of profiles needs.
 const MOST: u64 = 1 << 20;
 
 impl Profiles {

@@ -274,8 +274,8 @@ impl Evidence {
         let ended = |report: &&Report| of_ill(report) && !ends(&report.lines).is_empty();
         // Every console has the lines of cloud-init.
         let has_more = self.console.iter().any(|line| !matches!(line.program.as_str(), "" | "cloud-init"));
-        let told = reports.clone().find(ended).or_else(|| reports.clone().find(|it| it.exits_again(self.now_s)));
-        told.or_else(|| reports.clone().find(of_ill)).or_else(|| if has_more { None } else { reports.next() })
+        let with_exits = reports.clone().find(ended).or_else(|| reports.clone().find(|it| it.exits_again(self.now_s)));
+        with_exits.or_else(|| reports.clone().find(of_ill)).or_else(|| if has_more { None } else { reports.next() })
     }
 
     /// The evidence in lines: failed launches, target health, and the last output of an instance.

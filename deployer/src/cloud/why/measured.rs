@@ -83,7 +83,7 @@ impl Measured {
         let sum = |id: &str, since_s: i64| {
             minutes(id).filter(|(at_s, _)| **at_s + MINUTE_S > since_s).map(|(_, value)| *value).sum::<f64>() as u64
         };
-        // Concurrency is no part of a change: what was throttled before it may be throttled after it.
+        // Concurrency is not part of a change: what was throttled before it may be throttled after it.
         let is_over = last(INVOKED) > last(THROTTLED);
         Measured {
             throttled: if is_over { 0 } else { sum(THROTTLED, i64::MIN) },

@@ -46,7 +46,7 @@ pub async fn check(aws: &Aws, config: &Config, site: &Site) -> Result<Vec<Findin
     Ok(Rights::of(results.iter().flatten()).findings())
 }
 
-/// Who makes the calls.
+/// The caller.
 #[derive(Debug, PartialEq, Eq)]
 enum Principal {
     Root,

@@ -54,7 +54,7 @@ impl Reader<'_> {
             }
         }
         variables.texts = self.named_texts(&path, &texts).into_iter().collect();
-        // The names of variables that are no texts follow the same rules.
+        // The names of variables that are not texts follow the same rules.
         for (key, place, _) in entries.iter().filter(|(key, ..)| variables.stored.contains_key(key)) {
             self.check_variable(key, *place);
         }

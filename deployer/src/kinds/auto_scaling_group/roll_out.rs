@@ -45,8 +45,7 @@ impl AutoScalingGroup {
         if let Some(target) = rolled_out.filter(|target| target != own) {
             return Ok(Some(target));
         }
-        let Some(group) = aws.together.auto_scaling_groups.read(&self.name, |names| described(aws, names)).await?
-        else {
+        let Some(group) = aws.batches.auto_scaling_groups.read(&self.name, |names| described(aws, names)).await? else {
             return Ok(None);
         };
         let is_leaving = |state: &LifecycleState| state.as_str().starts_with("Terminat");

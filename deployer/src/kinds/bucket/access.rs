@@ -1,4 +1,4 @@
-//! Who may read and write a bucket: its ownership, its block of public access and its policy.
+//! Access to a bucket: its ownership, its block of public access and its policy.
 
 use aws_sdk_s3::types::{ObjectOwnership, OwnershipControls, OwnershipControlsRule, PublicAccessBlockConfiguration};
 use serde_json::Value;

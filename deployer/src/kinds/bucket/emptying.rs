@@ -34,7 +34,7 @@ impl Bucket {
 
     /// Returns the number and size of the objects and of their older versions in words; `None` if there are none.
     ///
-    /// Delete markers are no loss: what they hide counts as an older version.
+    /// Delete markers are not a loss: what they hide counts as an older version.
     pub(super) async fn contents(&self, aws: &Aws) -> Result<Option<String>, Fault> {
         let mut counts = Counts::default();
         let (mut marker, mut progress) = (Marker::default(), Progress::of("ListObjectVersions"));

@@ -46,7 +46,7 @@ pub fn resolvers() -> Vec<IpAddr> {
     text.lines().filter_map(address).collect()
 }
 
-/// Keeps a file that is created from everybody else.
+/// Makes a new file readable by its owner only.
 pub fn for_us_alone(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
 }

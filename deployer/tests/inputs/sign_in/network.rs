@@ -1,6 +1,8 @@
 //! The way to AWS: certificates, proxies and endpoints.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::{
     case::{Case, ID, SECRET, STACK, check_all},
@@ -45,10 +47,10 @@ fn missing_ca_certificates_are_reported_in_one_line() {
 /// Calls to AWS are sent where the SDK sends them: through a proxy, past it, or to other endpoints.
 #[test]
 fn calls_use_the_configured_proxies_and_endpoints() {
-    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-    let all = heard.clone();
+    let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+    let all = requests.clone();
     let proxy = serve(move |request| {
-        all.lock().expect("the lock is not poisoned").push(request.lines().next().unwrap_or_default().to_owned());
+        all.lock().push(request.lines().next().unwrap_or_default().to_owned());
         Answer::Says(403, "text/plain", "no".into())
     });
     let china = Some("CONNECT sts.cn-north-1.amazonaws.com.cn:443 HTTP/1.1");
@@ -71,12 +73,12 @@ fn calls_use_the_configured_proxies_and_endpoints() {
         ("cn-north-1", &[("HTTPS_PROXY", &*proxy)], china),
         ("us-gov-west-1", &[("HTTPS_PROXY", &*proxy)], gov_cloud),
     ] {
-        heard.lock().expect("the lock is not poisoned").clear();
+        requests.lock().clear();
         let project = Project::with(&STACK.replace("us-east-1", region));
         let said = project.run_with(&["plan"], &[&[ID, SECRET], variables].concat());
         assert_eq!(said.code, 77, "{}", said.all());
-        let heard = heard.lock().expect("the lock is not poisoned").clone();
-        assert_eq!(heard.first().map(String::as_str), expected, "{variables:?}: {heard:?} {}", said.all());
+        let requests = requests.lock().clone();
+        assert_eq!(requests.first().map(String::as_str), expected, "{variables:?}: {requests:?} {}", said.all());
         if let Some((name, _)) = variables.first().filter(|_| expected.is_some()) {
             assert!(said.stderr.contains(&format!("cannot be reached by way of {name}")), "{}", said.all());
         }

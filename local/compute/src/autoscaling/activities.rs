@@ -2,7 +2,7 @@
 
 use crate::Site;
 use crate::clock::Moment;
-use crate::state::{Activity, Group, Instance, State};
+use crate::state::{Activity, AutoScalingGroup, Instance, State};
 use kit::query::{Answer, Params, Xml, page};
 use uuid::Uuid;
 
@@ -11,16 +11,16 @@ const KEPT: usize = 1000;
 
 /// The kind of an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ActivityKind {
     Launch,
     Terminate,
 }
 
 /// Records the beginning of a launch or termination.
-pub fn begin(state: &mut State, group: &Group, kind: Kind, instance: &Instance, cause: String) {
+pub fn begin(state: &mut State, group: &AutoScalingGroup, kind: ActivityKind, instance: &Instance, cause: String) {
     let (description, status) = match kind {
-        Kind::Launch => (format!("Launching a new EC2 instance: {}", instance.id), "PreInService"),
-        Kind::Terminate => (format!("Terminating EC2 instance: {}", instance.id), "InProgress"),
+        ActivityKind::Launch => (format!("Launching a new EC2 instance: {}", instance.id), "PreInService"),
+        ActivityKind::Terminate => (format!("Terminating EC2 instance: {}", instance.id), "InProgress"),
     };
     let activity = Activity {
         description,
@@ -33,7 +33,7 @@ pub fn begin(state: &mut State, group: &Group, kind: Kind, instance: &Instance, 
 }
 
 /// Records a failed launch, with its zone if the failure was specific to that zone.
-pub fn failed_launch(state: &mut State, group: &Group, cause: String, zone: Option<String>, message: &str) {
+pub fn failed_launch(state: &mut State, group: &AutoScalingGroup, cause: String, zone: Option<String>, message: &str) {
     let message = format!("{}. Launching EC2 instance failed.", message.trim_end_matches('.'));
     let activity = Activity {
         description: format!("Launching a new EC2 instance.  Status Reason: {message}"),
@@ -46,7 +46,7 @@ pub fn failed_launch(state: &mut State, group: &Group, cause: String, zone: Opti
     push(state, activity);
 }
 
-fn empty(group: &Group, cause: String) -> Activity {
+fn empty(group: &AutoScalingGroup, cause: String) -> Activity {
     Activity {
         id: Uuid::new_v4().to_string(),
         group: group.name.clone(),
@@ -70,10 +70,10 @@ fn push(state: &mut State, activity: Activity) {
 }
 
 /// Records the end of an instance's launch or termination.
-pub fn finish(state: &mut State, kind: Kind, instance: &str) {
+pub fn finish(state: &mut State, kind: ActivityKind, instance: &str) {
     let word = match kind {
-        Kind::Launch => "Launching",
-        Kind::Terminate => "Terminating",
+        ActivityKind::Launch => "Launching",
+        ActivityKind::Terminate => "Terminating",
     };
     let ours = |activity: &&mut Activity| {
         activity.ended.is_none()

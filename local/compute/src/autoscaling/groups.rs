@@ -13,7 +13,7 @@ use super::{tags, termination};
 use crate::Site;
 use crate::clock::Moment;
 use crate::ec2;
-use crate::state::{Group, GroupTag, State, Subnet, unknown_group};
+use crate::state::{AutoScalingGroup, GroupTag, State, Subnet, unknown_group};
 use kit::query::{Answer, ApiError, Filters, NOT_IMPLEMENTED, Params, Xml, fact, page};
 
 use members::write_instance;
@@ -98,7 +98,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         .ok_or_else(|| refuse("At least one Availability Zone or VPC Subnet is required."))?;
     let target_groups = target_groups(state, params)?;
     check_network(state, site, &subnets, &target_groups)?;
-    let group = Group {
+    let group = AutoScalingGroup {
         name: name.to_owned(),
         arn,
         created: Moment::now(),
@@ -348,7 +348,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-fn write(xml: &mut Xml, state: &State, site: &Site, group: &Group) {
+fn write(xml: &mut Xml, state: &State, site: &Site, group: &AutoScalingGroup) {
     xml.text("AutoScalingGroupName", &group.name).text("AutoScalingGroupARN", &group.arn);
     xml.within("LaunchTemplate", |xml| write_template(xml, &group.template));
     xml.text("MinSize", group.min).text("MaxSize", group.max).text("DesiredCapacity", group.desired);

@@ -7,9 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::clock::Moment;
 use crate::ec2::{self, Data};
-use crate::state::{Group, Instance, InstanceState, Mishap, SecurityGroup, State, Subnet, Tags, TemplateSpec, new_id};
+use crate::state::{
+    AutoScalingGroup, Instance, InstanceFault, InstanceState, SecurityGroup, State, Subnet, Tags, TemplateSpec, new_id,
+};
 use crate::{Profile, Site};
-use chaos::Kind as ChaosKind;
+use chaos::ChaosKind;
 
 /// Why an instance was not launched: EC2's error message without its code, as activities show it.
 pub struct Refused {
@@ -39,7 +41,7 @@ pub struct Outlook<'a> {
 pub fn launch(
     state: &mut State,
     site: &Site,
-    group: &Group,
+    group: &AutoScalingGroup,
     spec: &TemplateSpec,
     outlook: &Outlook,
 ) -> Result<Instance, Refused> {
@@ -65,7 +67,7 @@ pub fn launch(
         security_groups: if groups.is_empty() { default_group(state, site, &vpc) } else { groups },
         profile: data.profile().map(str::to_owned),
         shown_profile: data.profile().and_then(|name| outlook.profiles.get(name)?.clone()),
-        settings: ec2::Settings::of(data, subnet.public_addresses)?,
+        settings: ec2::InstanceSettings::of(data, subnet.public_addresses)?,
         volumes: ec2::volumes_of(&id, &site.region, data)?,
         user_data: String::from_utf8_lossy(&user_data).into_owned(),
         state: InstanceState::Pending,
@@ -98,16 +100,22 @@ pub fn launch(
 }
 
 /// Returns the fault that chaos injects into a group's next instance, if any.
-fn mishap(site: &Site, group: &Group) -> Option<Mishap> {
+fn mishap(site: &Site, group: &AutoScalingGroup) -> Option<InstanceFault> {
     let chaos = site.chaos.borrow();
     let thing = format!("{} {}", group.name, group.launches);
     let hits = |kind| chaos.lot(kind, &thing).is_some_and(|lot| lot < 0.5);
-    let fates = [(ChaosKind::BootFail, Mishap::BootFail), (ChaosKind::CrashLoop, Mishap::CrashLoop)];
+    let fates = [(ChaosKind::BootFail, InstanceFault::BootFail), (ChaosKind::CrashLoop, InstanceFault::CrashLoop)];
     fates.into_iter().find(|(kind, _)| hits(*kind)).map(|(_, mishap)| mishap)
 }
 
 /// Checks that the account may launch the instance.
-fn check_account(state: &State, site: &Site, data: Data, kind: &ec2::Kind, outlook: &Outlook) -> Result<(), String> {
+fn check_account(
+    state: &State,
+    site: &Site,
+    data: Data,
+    kind: &ec2::InstanceType,
+    outlook: &Outlook,
+) -> Result<(), String> {
     if let Some(profile) = data.profile().filter(|name| matches!(outlook.profiles.get(*name), Some(None))) {
         return Err(format!(
             "Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
@@ -134,7 +142,13 @@ fn check_network(state: &State, site: &Site, data: Data, subnet: &Subnet) -> Res
 }
 
 /// Checks that a zone offers the instance type and has capacity for it.
-fn check_zone(state: &State, site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Result<(), Refused> {
+fn check_zone(
+    state: &State,
+    site: &Site,
+    group: &AutoScalingGroup,
+    kind: &ec2::InstanceType,
+    zone: &str,
+) -> Result<(), Refused> {
     let zones = zones(site);
     let refused = |message: String| Err(Refused { message, zone: Some(zone.to_owned()) });
     let name = kind.name();
@@ -158,7 +172,7 @@ fn check_zone(state: &State, site: &Site, group: &Group, kind: &ec2::Kind, zone:
 }
 
 /// Returns whether an instance of the template could be launched in this subnet of a group.
-pub fn takes(state: &State, site: &Site, group: &Group, spec: &TemplateSpec, subnet: &str) -> bool {
+pub fn takes(state: &State, site: &Site, group: &AutoScalingGroup, spec: &TemplateSpec, subnet: &str) -> bool {
     let kind = ec2::resolve_template(state, spec).ok().and_then(|(_, data)| check(state, site, data).ok());
     let subnet = ec2::subnets(state, site).into_iter().find(|one| one.id == subnet);
     kind.zip(subnet).is_some_and(|(kind, subnet)| check_zone(state, site, group, &kind, &subnet.zone).is_ok())
@@ -170,7 +184,7 @@ fn zones(site: &Site) -> Vec<String> {
 }
 
 /// Returns the zones that a group may use.
-fn zones_of(state: &State, site: &Site, group: &Group) -> Vec<String> {
+fn zones_of(state: &State, site: &Site, group: &AutoScalingGroup) -> Vec<String> {
     let ours = ec2::subnets(state, site).into_iter().filter(|subnet| group.subnets.contains(&subnet.id));
     ours.map(|subnet| subnet.zone).collect()
 }
@@ -181,7 +195,7 @@ fn drawn_zone(zones: &[String], lot: f64) -> Option<&str> {
 }
 
 /// Returns the instance type if EC2 would launch an instance from this data, or EC2's error message.
-pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::Kind, String> {
+pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::InstanceType, String> {
     let missing = |name: &str| format!("The request must contain the parameter {name}");
     let image = data.text("ImageId").ok_or_else(|| missing("ImageId"))?;
     let image = ec2::find_image(site, image).ok_or_else(|| format!("The image id '[{image}]' does not exist"))?;
@@ -194,7 +208,7 @@ pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::Kind, String
             image.architecture
         ));
     }
-    ec2::Settings::of(data, true)?;
+    ec2::InstanceSettings::of(data, true)?;
     ec2::volumes_of("i-0", &site.region, data)?;
     match data.security_groups().iter().find(|id| !state.security_groups.contains_key(*id)) {
         Some(unknown) => Err(format!("The security group '{unknown}' does not exist")),
@@ -208,7 +222,7 @@ fn default_group(state: &State, site: &Site, vpc: &str) -> Vec<String> {
 }
 
 /// Returns the group's subnet with the fewest of its instances, outside the zones to avoid.
-fn emptiest(state: &State, site: &Site, group: &Group, avoided: &BTreeSet<String>) -> Option<Subnet> {
+fn emptiest(state: &State, site: &Site, group: &AutoScalingGroup, avoided: &BTreeSet<String>) -> Option<Subnet> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for member in state.members(&group.name).into_iter().filter(|one| one.serves()) {
         *counts.entry(&member.subnet).or_default() += 1;

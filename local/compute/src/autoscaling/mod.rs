@@ -14,8 +14,8 @@ mod termination;
 mod tracking;
 
 use super::Run::{Reads, Writes};
-use super::{Row, row};
-use kit::call::{Needs, Page, Style};
+use super::{ComputeOperation, row};
+use kit::call::{Needs, Pagination, Style};
 
 pub use groups::profile_wanted;
 pub use launch::Profiles;
@@ -55,15 +55,15 @@ static PAGES: Style = Style {
     bad_token: "ValidationError",
 };
 
-const fn list(items: &'static str) -> Option<Page> {
-    Some(Page::Cut(&PAGES, items))
+const fn list(items: &'static str) -> Option<Pagination> {
+    Some(Pagination::Cut(&PAGES, items))
 }
 
 /// Lists that need the state to know where a page ends.
-const OWN: Option<Page> = Some(Page::Own("MaxRecords"));
+const OWN: Option<Pagination> = Some(Pagination::Own("MaxRecords"));
 
 /// Every operation.
-pub const OPERATIONS: &[Row] = &[
+pub const OPERATIONS: &[ComputeOperation] = &[
     row(
         "AttachLoadBalancerTargetGroups",
         Writes(groups::attach_target_groups),

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::groups;
 use super::tracking::{HIGH_MINUTES, LOW_MINUTES, LOW_SHARE};
 use crate::clock::Moment;
-use crate::state::{Group, Policy, State, Tracking, Verdict, Watch};
+use crate::state::{AlarmState, AutoScalingGroup, ScalingPolicy, State, Tracking, Watch};
 use crate::{Alarm, Site};
 use kit::query::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
 
@@ -28,7 +28,7 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
         site.account,
         Uuid::new_v4()
     );
-    let policy = Policy {
+    let policy = ScalingPolicy {
         name: name.to_owned(),
         arn: before.as_ref().map_or(arn, |before| before.arn.clone()),
         kind: kind.to_owned(),
@@ -46,7 +46,7 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-fn tracking(group: &Group, params: &Params) -> Result<Tracking, ApiError> {
+fn tracking(group: &AutoScalingGroup, params: &Params) -> Result<Tracking, ApiError> {
     let refuse = |message: String| ApiError::new("ValidationError", message);
     let metric = params
         .text("PredefinedMetricSpecification.PredefinedMetricType")
@@ -106,14 +106,14 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-fn write_alarms(xml: &mut Xml, site: &Site, group: &str, policy: &Policy) {
+fn write_alarms(xml: &mut Xml, site: &Site, group: &str, policy: &ScalingPolicy) {
     xml.members("Alarms", [true, false], |xml, is_high| {
         let name = alarm_name(group, policy, is_high);
         xml.text("AlarmARN", alarm_arn(site, &name)).text("AlarmName", name);
     });
 }
 
-fn alarm_name(group: &str, policy: &Policy, is_high: bool) -> String {
+fn alarm_name(group: &str, policy: &ScalingPolicy, is_high: bool) -> String {
     let side = if is_high { "AlarmHigh" } else { "AlarmLow" };
     format!("TargetTracking-{group}-{side}-{}", policy.alarm)
 }
@@ -130,7 +130,7 @@ pub fn alarms(state: &State, site: &Site) -> Vec<Alarm> {
     tracking.flat_map(both).collect()
 }
 
-fn alarm(site: &Site, group: &Group, policy: &Policy, tracking: &Tracking, is_high: bool) -> Alarm {
+fn alarm(site: &Site, group: &AutoScalingGroup, policy: &ScalingPolicy, tracking: &Tracking, is_high: bool) -> Alarm {
     let name = alarm_name(&group.name, policy, is_high);
     let watch = if is_high { policy.high } else { policy.low };
     let of_group = vec![("AutoScalingGroupName", group.name.clone())];
@@ -161,9 +161,9 @@ fn alarm(site: &Site, group: &Group, policy: &Policy, tracking: &Tracking, is_hi
         statistic,
         dimensions,
         state: match watch.verdict {
-            Verdict::Unknown => "INSUFFICIENT_DATA",
-            Verdict::Fine => "OK",
-            Verdict::Alarm => "ALARM",
+            AlarmState::Unknown => "INSUFFICIENT_DATA",
+            AlarmState::Fine => "OK",
+            AlarmState::Alarm => "ALARM",
         },
         since: watch.since.offset(),
         made: policy.made.offset(),

@@ -12,10 +12,16 @@ use super::termination::first_to_go;
 use crate::Site;
 use crate::clock::Moment;
 use crate::ec2;
-use crate::state::{Group, Instance, State};
+use crate::state::{AutoScalingGroup, Instance, State};
 
 /// Advances the rebalancing, and returns how many instances the group should have meanwhile.
-pub fn rebalance(state: &mut State, site: &Site, group: &Group, expected: usize, profiles: &Profiles) -> usize {
+pub fn rebalance(
+    state: &mut State,
+    site: &Site,
+    group: &AutoScalingGroup,
+    expected: usize,
+    profiles: &Profiles,
+) -> usize {
     match group.rebalancing.as_ref().and_then(|id| state.instances.get(id)).cloned() {
         Some(newcomer) => go_on(state, site, group, expected, &newcomer),
         None => begin(state, site, group, expected, profiles),
@@ -23,11 +29,11 @@ pub fn rebalance(state: &mut State, site: &Site, group: &Group, expected: usize,
 }
 
 /// Returns whether a group's zones are out of balance and it may start to rebalance them.
-fn is_due(state: &State, group: &Group) -> bool {
+fn is_due(state: &State, group: &AutoScalingGroup) -> bool {
     group.rebalancing.is_none() && is_lopsided(&counts(state, group)) && !is_suspended(group)
 }
 
-fn begin(state: &mut State, site: &Site, group: &Group, expected: usize, profiles: &Profiles) -> usize {
+fn begin(state: &mut State, site: &Site, group: &AutoScalingGroup, expected: usize, profiles: &Profiles) -> usize {
     if !is_due(state, group) || !is_calm(state, group, expected) || is_pausing(site, group) {
         return expected;
     }
@@ -47,7 +53,7 @@ fn begin(state: &mut State, site: &Site, group: &Group, expected: usize, profile
 }
 
 /// Keeps one extra instance until the newcomer is ready, then releases one from the fullest zone.
-fn go_on(state: &mut State, site: &Site, group: &Group, expected: usize, newcomer: &Instance) -> usize {
+fn go_on(state: &mut State, site: &Site, group: &AutoScalingGroup, expected: usize, newcomer: &Instance) -> usize {
     let serving = serving(state, group);
     if !newcomer.serves() || serving.len() != expected + 1 || group.refresh().is_some() {
         remember(state, group, None);
@@ -78,18 +84,18 @@ fn balancing(at: Moment, zone: &str) -> String {
     )
 }
 
-fn remember(state: &mut State, group: &Group, newcomer: Option<String>) {
+fn remember(state: &mut State, group: &AutoScalingGroup, newcomer: Option<String>) {
     if let Some(group) = state.groups.get_mut(&group.name) {
         group.rebalancing = newcomer;
     }
 }
 
-fn is_suspended(group: &Group) -> bool {
+fn is_suspended(group: &AutoScalingGroup) -> bool {
     ["AZRebalance", "Launch"].iter().any(|process| group.suspended.contains(*process))
 }
 
 /// Returns whether nothing else is happening in the group and an instance of the fullest zone may be terminated.
-fn is_calm(state: &State, group: &Group, expected: usize) -> bool {
+fn is_calm(state: &State, group: &AutoScalingGroup, expected: usize) -> bool {
     let serving = serving(state, group);
     let settled = |one: &&Instance| one.in_service.is_some() && one.unhealthy.is_none() && one.is_alive();
     let counts = counts(state, group);
@@ -102,7 +108,7 @@ fn is_calm(state: &State, group: &Group, expected: usize) -> bool {
 }
 
 /// Returns the number of instances in each of a group's subnets; each zone has one subnet.
-fn counts(state: &State, group: &Group) -> BTreeMap<String, usize> {
+fn counts(state: &State, group: &AutoScalingGroup) -> BTreeMap<String, usize> {
     let mut counts: BTreeMap<String, usize> = group.subnets.iter().map(|subnet| (subnet.clone(), 0)).collect();
     for one in serving(state, group) {
         if let Some(count) = counts.get_mut(&one.subnet) {

@@ -6,14 +6,14 @@ mod refresh;
 
 use std::collections::BTreeSet;
 
-use super::activities::{Kind, finish};
+use super::activities::{ActivityKind, finish};
 use super::launch::Profiles;
 use super::rebalance;
 use crate::Site;
 use crate::clock::Moment;
 use crate::ec2;
 use crate::elb::TargetStatus;
-use crate::state::{Group, Instance, InstanceState, State, TargetGroup};
+use crate::state::{AutoScalingGroup, Instance, InstanceState, State, TargetGroup};
 
 use capacity::scale;
 pub use capacity::{is_pausing, launch_somewhere, note_launch};
@@ -31,7 +31,7 @@ pub fn profiles_needed(state: &State) -> BTreeSet<String> {
 }
 
 /// Returns the instance profile of a group's next instance.
-fn profile_of(state: &State, group: &Group) -> Option<String> {
+fn profile_of(state: &State, group: &AutoScalingGroup) -> Option<String> {
     let (_, data) = ec2::resolve_template(state, &refresh_template(group)).ok()?;
     data.profile().map(str::to_owned)
 }
@@ -68,12 +68,12 @@ fn settle(state: &mut State, name: &str) {
         state.instances.values().filter(|one| one.group.as_deref() == Some(name)).cloned().collect();
     for one in ours {
         if one.state == InstanceState::Running && one.in_service.is_none() && !one.leaving {
-            finish(state, Kind::Launch, &one.id);
+            finish(state, ActivityKind::Launch, &one.id);
             update(state, &one.id, |one| one.in_service = Some(Moment::now()));
         }
         if one.state == InstanceState::Terminated {
-            finish(state, Kind::Terminate, &one.id);
-            finish(state, Kind::Launch, &one.id);
+            finish(state, ActivityKind::Terminate, &one.id);
+            finish(state, ActivityKind::Launch, &one.id);
         }
         if !one.is_alive() && !one.leaving && (one.is_gone() || replaces_stopped(&state.groups[name])) {
             vanished(state, name, &one);
@@ -93,12 +93,12 @@ fn update(state: &mut State, id: &str, change: impl FnOnce(&mut Instance)) {
 }
 
 /// Returns whether the group replaces an instance that was stopped.
-fn replaces_stopped(group: &Group) -> bool {
+fn replaces_stopped(group: &AutoScalingGroup) -> bool {
     ["HealthCheck", "ReplaceUnhealthy", "Terminate"].iter().all(|process| !group.suspended.contains(*process))
 }
 
 /// Checks the health of the instances and releases the unhealthy ones.
-fn judge(state: &mut State, site: &Site, group: &Group) {
+fn judge(state: &mut State, site: &Site, group: &AutoScalingGroup) {
     if !group.suspended.contains("HealthCheck") && group.health_check_type.contains("ELB") {
         let sick: Vec<String> = serving(state, group)
             .into_iter()
@@ -129,7 +129,7 @@ fn judge(state: &mut State, site: &Site, group: &Group) {
 
 /// Returns whether the instance is newly unhealthy according to a load balancer, whose report counts only after the
 /// grace period.
-fn is_sick(state: &State, site: &Site, group: &Group, one: &Instance) -> bool {
+fn is_sick(state: &State, site: &Site, group: &AutoScalingGroup, one: &Instance) -> bool {
     let past_grace = one.in_service.is_some_and(|since| since.age() >= site.speed.lasts(group.grace_s));
     let counting = group.target_groups.iter().filter(|arn| !group.adding.contains(*arn));
     past_grace && one.unhealthy.is_none() && statuses(state, site, counting, one).iter().any(TargetStatus::is_unhealthy)

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::groups;
 use crate::Site;
 use crate::clock::Moment;
-use crate::state::{Group, Schedule, State};
+use crate::state::{AutoScalingGroup, Schedule, State};
 use kit::query::{Answer, ApiError, Params, Xml, page};
 
 /// The most scheduled actions of a group (docs/aws.md §10.8).
@@ -27,7 +27,7 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(Xml::new())
 }
 
-fn put_one(group: &mut Group, site: &Site, params: &Params) -> Result<(), ApiError> {
+fn put_one(group: &mut AutoScalingGroup, site: &Site, params: &Params) -> Result<(), ApiError> {
     let name = params.required("ScheduledActionName")?;
     groups::check_name_of("scheduledActionName", name)?;
     let (now, start) = (Moment::now(), moment(params, "StartTime")?);
@@ -134,7 +134,7 @@ pub fn run_due(state: &mut State, now: Moment) {
 }
 
 /// Applies an action's sizes to the group, unless its minimum would exceed its maximum.
-fn act(group: &mut Group, name: &str, schedule: &Schedule) {
+fn act(group: &mut AutoScalingGroup, name: &str, schedule: &Schedule) {
     let (min, max) = (schedule.min.unwrap_or(group.min), schedule.max.unwrap_or(group.max));
     if min > max {
         return;
@@ -192,7 +192,7 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
     Ok(Xml::new())
 }
 
-fn delete_one(group: &mut Group, name: &str) -> Result<(), ApiError> {
+fn delete_one(group: &mut AutoScalingGroup, name: &str) -> Result<(), ApiError> {
     let before = group.schedules.len();
     group.schedules.retain(|known, schedule| known != name && schedule.arn != name);
     if group.schedules.len() == before {
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_due_action_runs_once_and_a_recurring_one_is_due_again() {
-        let mut group = Group { schedules: BTreeMap::new(), ..super::super::tracking::tests::group(1) };
+        let mut group = AutoScalingGroup { schedules: BTreeMap::new(), ..super::super::tracking::tests::group(1) };
         let first = "2026-01-10T09:00:00Z";
         let ends = Schedule { end: Some(at("2026-01-12T00:00:00Z")), ..schedule(Some("0 9 * * *"), None, first) };
         group.schedules.insert("once".to_owned(), Schedule { desired: Some(2), ..schedule(None, None, first) });

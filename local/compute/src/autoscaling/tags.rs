@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Site;
-use crate::state::{Group, GroupTag, State};
+use crate::state::{AutoScalingGroup, GroupTag, State};
 use kit::call::{Asked, Need};
 use kit::query::{Answer, ApiError, Params, Xml};
 use kit::tags::{Flaw, USUAL};
@@ -87,7 +87,7 @@ fn named(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
 
 pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let filters = params.items("Filters");
-    let mut found: Vec<(&Group, &String, &GroupTag)> = Vec::new();
+    let mut found: Vec<(&AutoScalingGroup, &String, &GroupTag)> = Vec::new();
     const KNOWN: &[&str] = &["auto-scaling-group", "key", "propagate-at-launch", "value"];
     if let Some(name) = filters.iter().map(|filter| filter.at("Name").value()).find(|name| !KNOWN.contains(name)) {
         return Err(ApiError::new(
@@ -120,7 +120,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
 }
 
 /// Writes one tag.
-pub fn write(xml: &mut Xml, group: &Group, key: &str, tag: &GroupTag) {
+pub fn write(xml: &mut Xml, group: &AutoScalingGroup, key: &str, tag: &GroupTag) {
     xml.text("ResourceId", &group.name).text("ResourceType", "auto-scaling-group");
     xml.text("Key", key).text("Value", &tag.value).text("PropagateAtLaunch", tag.propagate);
 }

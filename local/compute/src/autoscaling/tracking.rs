@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::state::{Group, State, Tracking, Verdict};
+use crate::state::{AlarmState, AutoScalingGroup, State, Tracking};
 use kit::speed::Speed;
 
 /// How many seconds, before scaling by the speed, the value must be too high before the group grows, and too low before
@@ -28,11 +28,11 @@ pub fn track(
     state: &mut State,
     speed: Speed,
     samples: &mut Samples,
-    measure: impl Fn(&State, &Group, &Tracking) -> Option<f64>,
+    measure: impl Fn(&State, &AutoScalingGroup, &Tracking) -> Option<f64>,
 ) {
     samples
         .retain(|(group, policy), _| state.groups.get(group).is_some_and(|group| group.policies.contains_key(policy)));
-    let groups: Vec<Group> = state.groups.values().filter(|group| !group.deleting).cloned().collect();
+    let groups: Vec<AutoScalingGroup> = state.groups.values().filter(|group| !group.deleting).cloned().collect();
     for group in groups {
         let mut wishes = Vec::new();
         for policy in group.policies.values() {
@@ -74,7 +74,7 @@ pub fn track(
 }
 
 /// Returns whether the group is cooling down. After scaling, new instances need time to take their share of the load.
-fn is_cooling(speed: Speed, group: &Group) -> bool {
+fn is_cooling(speed: Speed, group: &AutoScalingGroup) -> bool {
     let pause = speed.lasts(group.warmup_s.unwrap_or(group.cooldown_s)).max(Duration::from_secs(2));
     group.scaled.is_some_and(|since| since.age() < pause)
 }
@@ -85,17 +85,17 @@ fn samples_in(speed: Speed, seconds: u64) -> usize {
 }
 
 /// Returns the state of an alarm from the latest values.
-fn verdict(speed: Speed, history: &VecDeque<f64>, seconds: u64, is_off: impl Fn(f64) -> bool) -> Verdict {
+fn verdict(speed: Speed, history: &VecDeque<f64>, seconds: u64, is_off: impl Fn(f64) -> bool) -> AlarmState {
     let count = samples_in(speed, seconds);
     match history.iter().rev().take(count).all(|value| is_off(*value)) {
-        _ if history.len() < count => Verdict::Unknown,
-        true => Verdict::Alarm,
-        false => Verdict::Fine,
+        _ if history.len() < count => AlarmState::Unknown,
+        true => AlarmState::Alarm,
+        false => AlarmState::Fine,
     }
 }
 
 /// Returns the capacity that would bring the value to its target, if all recent values are too high or too low.
-fn wish(speed: Speed, history: &VecDeque<f64>, tracking: &Tracking, group: &Group) -> Option<u32> {
+fn wish(speed: Speed, history: &VecDeque<f64>, tracking: &Tracking, group: &AutoScalingGroup) -> Option<u32> {
     let last = |seconds: u64| {
         let count = samples_in(speed, seconds);
         (history.len() >= count).then(|| history.iter().rev().take(count).copied().collect::<Vec<f64>>())
@@ -122,9 +122,9 @@ pub mod tests {
     use crate::state::TemplateSpec;
 
     /// Returns a group with a minimum of 1 and a maximum of 4.
-    pub fn group(desired: u32) -> Group {
+    pub fn group(desired: u32) -> AutoScalingGroup {
         let template = TemplateSpec { id: String::new(), name: String::new(), version: String::new() };
-        Group {
+        AutoScalingGroup {
             name: "web".to_owned(),
             arn: String::new(),
             created: Moment::now(),

@@ -118,7 +118,7 @@ pub struct Secured {
 }
 
 /// A request, written when it is dropped: when the last byte of its answer has been sent, or the client is gone.
-pub struct Entry {
+pub struct AccessLogEntry {
     compute: Arc<Compute>,
     balancer: String,
     kind: &'static str,
@@ -152,9 +152,9 @@ struct Target {
 
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-impl Entry {
+impl AccessLogEntry {
     /// A request that has just been received.
-    pub fn of(compute: &Arc<Compute>, balancer: &str, head: &Parts, side: &Side) -> Entry {
+    pub fn of(compute: &Arc<Compute>, balancer: &str, head: &Parts, side: &Side) -> AccessLogEntry {
         let host =
             text(&head.headers, header::HOST).or(head.uri.authority().map(Authority::as_str)).unwrap_or_default();
         let port = if host.contains(':') { String::new() } else { format!(":{}", side.port) };
@@ -162,7 +162,7 @@ impl Entry {
         let version =
             if head.version == Version::HTTP_2 { "HTTP/2.0".to_owned() } else { format!("{:?}", head.version) };
         let request = format!("{} {}://{host}{port}{path} {version}", head.method, side.scheme);
-        Entry {
+        AccessLogEntry {
             compute: compute.clone(),
             balancer: balancer.to_owned(),
             kind: if head.version == Version::HTTP_2 { "h2" } else { side.scheme },
@@ -276,7 +276,7 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for AccessLogEntry {
     fn drop(&mut self) {
         let line = self.line();
         self.compute.access_logs.add(&self.balancer, line);
@@ -309,7 +309,7 @@ fn escaped(text: &str) -> String {
 /// The body of an answer, whose bytes are counted.
 struct Logged {
     body: BoxBody<Bytes, Broken>,
-    entry: Entry,
+    entry: AccessLogEntry,
 }
 
 impl Body for Logged {

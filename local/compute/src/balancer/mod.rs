@@ -38,14 +38,14 @@ use tokio_util::task::TaskTracker;
 
 use super::Compute;
 use super::state::Action;
-use access_log::{Entry, Secured};
+use access_log::{AccessLogEntry, Secured};
 use body::{Relay, TargetBody};
 use headers::ForwardedFor;
 use pages::{empty_body, fixed, redirected, refusal};
 use requests::Open;
 pub use requests::{Requests, Tally};
-use route::{At, Group, Next, Route};
-use tls::{Settings, Tls};
+use route::{At, ForwardGroup, Next, Route};
+use tls::{Tls, TlsSettings};
 
 use clients::{FAREWELL, Side, converse};
 use patience::{Tried, Waiting, is_timeout, within_patience};
@@ -113,7 +113,7 @@ impl Front {
         let route = self.route();
         let (policy, arns) = route.security.as_ref()?;
         let certificates = arns.iter().filter_map(|arn| self.compute.site.certificates.certificate(arn)).collect();
-        Some(self.tls.config(Settings { policy: policy.name, certificates }, policy))
+        Some(self.tls.config(TlsSettings { policy: policy.name, certificates }, policy))
     }
 
     /// Returns what the client of a connection and the listener have agreed on.
@@ -137,7 +137,7 @@ impl Front {
     async fn answer(&self, request: Request<Incoming>, side: Side) -> Answer {
         let route = self.route();
         let (head, body) = request.into_parts();
-        let mut entry = route.has_access_log.then(|| Entry::of(&self.compute, &route.balancer, &head, &side));
+        let mut entry = route.has_access_log.then(|| AccessLogEntry::of(&self.compute, &route.balancer, &head, &side));
         let request = Request::from_parts(head, body);
         let mut waiting = Waiting { compute: &self.compute, balancer: &route.balancer, is_over: false };
         let answer = self.pass_on(&route, request, side, &mut entry).await;
@@ -160,7 +160,7 @@ impl Front {
         route: &Arc<Route>,
         mut request: Request<Incoming>,
         side: Side,
-        entry: &mut Option<Entry>,
+        entry: &mut Option<AccessLogEntry>,
     ) -> Result<Answer, StatusCode> {
         let upgrade = headers::wanted_upgrade(request.headers());
         let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
@@ -272,7 +272,7 @@ impl Front {
             let (_, Next::Groups(groups)) = route.next(host, path) else {
                 return Choice::Refused(StatusCode::SERVICE_UNAVAILABLE);
             };
-            let group = route::by_weight(groups, turn).filter(|group| !Group::is_empty(group));
+            let group = route::by_weight(groups, turn).filter(|group| !ForwardGroup::is_empty(group));
             let Some(group) = group else {
                 return Choice::Refused(StatusCode::SERVICE_UNAVAILABLE);
             };

@@ -9,7 +9,7 @@ use http::uri::Authority;
 
 use super::headers::ForwardedFor;
 use super::requests::Count;
-use crate::elb::{Policy, Reachability, attribute, idle_timeout_s, log_place, routable, seen_by, target_key};
+use crate::elb::{Reachability, SslPolicy, attribute, idle_timeout_s, log_place, routable, seen_by, target_key};
 use crate::state::{Action, ListenerRule, State, Target, TargetGroup};
 use crate::{Compute, Site};
 
@@ -31,7 +31,7 @@ pub struct Route {
     /// The rules in the order of evaluation, each with its action.
     pub rules: Vec<(ListenerRule, Next)>,
     /// The security policy and the certificates of an HTTPS listener; the first is the default.
-    pub security: Option<(&'static Policy, Vec<String>)>,
+    pub security: Option<(&'static SslPolicy, Vec<String>)>,
     /// The local ports of the load balancer's listeners, by their ports.
     pub local_ports: BTreeMap<u16, u16>,
 }
@@ -39,14 +39,14 @@ pub struct Route {
 /// The destination of a request.
 pub enum Next {
     /// One of these groups, chosen by weight.
-    Groups(Vec<Group>),
+    Groups(Vec<ForwardGroup>),
     /// The load balancer responds itself.
     Own(Action),
     Nowhere,
 }
 
 /// A target group that receives requests.
-pub struct Group {
+pub struct ForwardGroup {
     /// Its ARN.
     pub arn: Arc<str>,
     weight: u32,
@@ -85,7 +85,7 @@ impl Route {
         let rules = listener.map(|listener| state.rules_of(&listener.arn)).unwrap_or_default();
         let rules = rules.into_iter().map(|rule| (rule.clone(), Next::of(compute, state, &rule.actions))).collect();
         let security = listener.filter(|listener| listener.is_secure()).and_then(|listener| {
-            let policy = listener.ssl_policy.as_deref().and_then(Policy::find)?;
+            let policy = listener.ssl_policy.as_deref().and_then(SslPolicy::find)?;
             Some((policy, listener.certificates.clone()))
         });
         Route {
@@ -117,7 +117,7 @@ impl Next {
         match actions.last() {
             Some(Action::Forward(groups)) => {
                 let known = groups.iter().filter_map(|(arn, weight)| Some((state.target_groups.get(arn)?, *weight)));
-                Next::Groups(known.map(|(group, weight)| Group::of(compute, state, group, weight)).collect())
+                Next::Groups(known.map(|(group, weight)| ForwardGroup::of(compute, state, group, weight)).collect())
             }
             Some(own) => Next::Own(own.clone()),
             None => Next::Nowhere,
@@ -125,8 +125,8 @@ impl Next {
     }
 }
 
-impl Group {
-    fn of(compute: &Compute, state: &State, group: &TargetGroup, weight: u32) -> Group {
+impl ForwardGroup {
+    fn of(compute: &Compute, state: &State, group: &TargetGroup, weight: u32) -> ForwardGroup {
         let algorithm = match attribute(&group.attributes, "load_balancing.algorithm.type") {
             "least_outstanding_requests" => Algorithm::LeastOutstanding,
             "weighted_random" => Algorithm::Random,
@@ -142,7 +142,7 @@ impl Group {
             Goal { at, count: compute.requests.of(&group.arn, &target_key(&target.id, target.port)) }
         };
         let targets = routable(state, site, group).into_iter().map(goal).collect();
-        Group { arn: Arc::from(group.arn.as_str()), weight, algorithm, targets }
+        ForwardGroup { arn: Arc::from(group.arn.as_str()), weight, algorithm, targets }
     }
 
     /// Returns whether the group has no target to send requests to.
@@ -182,7 +182,7 @@ fn authority(address: SocketAddr) -> Option<Authority> {
 }
 
 /// Returns the group whose turn it is.
-pub fn by_weight(groups: &[Group], turn: usize) -> Option<&Group> {
+pub fn by_weight(groups: &[ForwardGroup], turn: usize) -> Option<&ForwardGroup> {
     let total: usize = groups.iter().map(|group| group.weight as usize).sum();
     let mut place = turn.checked_rem(total)?;
     for group in groups {
@@ -199,7 +199,7 @@ mod tests {
     use super::super::requests::Open;
     use super::*;
 
-    fn group(weight: u32, algorithm: Algorithm, open: &[usize]) -> (Group, Vec<Open>) {
+    fn group(weight: u32, algorithm: Algorithm, open: &[usize]) -> (ForwardGroup, Vec<Open>) {
         let mut held = Vec::new();
         let mut goal = |open: &usize| {
             let count = Arc::new(Count::default());
@@ -207,12 +207,12 @@ mod tests {
             Goal { at: At::Closed, count }
         };
         let targets = open.iter().map(&mut goal).collect();
-        (Group { arn: Arc::from("arn"), weight, algorithm, targets }, held)
+        (ForwardGroup { arn: Arc::from("arn"), weight, algorithm, targets }, held)
     }
 
     #[test]
     fn target_groups_are_chosen_by_their_weights() {
-        let groups: Vec<Group> =
+        let groups: Vec<ForwardGroup> =
             [2, 1, 0].into_iter().map(|weight| group(weight, Algorithm::RoundRobin, &[]).0).collect();
         let order: Vec<u32> = (0..6).filter_map(|turn| by_weight(&groups, turn)).map(|group| group.weight).collect();
         assert_eq!(order, [2, 2, 1, 2, 2, 1]);

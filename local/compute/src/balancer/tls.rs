@@ -12,14 +12,14 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version};
 
 use crate::Certificate;
-use crate::elb::Policy;
+use crate::elb::SslPolicy;
 
 /// The protocols that are offered after the handshake, the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The settings of a listener's TLS.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct TlsSettings {
     pub policy: &'static str,
     /// The default certificate is the first.
     pub certificates: Vec<Certificate>,
@@ -27,13 +27,13 @@ pub struct Settings {
 
 /// The TLS of a listener, for its latest settings.
 #[derive(Default)]
-pub struct Tls(Mutex<Option<(Settings, Arc<ServerConfig>)>>);
+pub struct Tls(Mutex<Option<(TlsSettings, Arc<ServerConfig>)>>);
 
 impl Tls {
     /// Returns the configuration for these settings; the last one is kept, because clients resume its sessions.
     ///
     /// Errors: no certificate can be used.
-    pub fn config(&self, settings: Settings, policy: &Policy) -> Result<Arc<ServerConfig>, String> {
+    pub fn config(&self, settings: TlsSettings, policy: &SslPolicy) -> Result<Arc<ServerConfig>, String> {
         let mut kept = self.0.lock();
         if let Some((before, config)) = kept.as_ref().filter(|(before, _)| *before == settings) {
             tracing::trace!(policy = before.policy, "the TLS configuration is unchanged");
@@ -45,7 +45,7 @@ impl Tls {
     }
 }
 
-fn made(settings: &Settings, policy: &Policy) -> Result<ServerConfig, String> {
+fn made(settings: &TlsSettings, policy: &SslPolicy) -> Result<ServerConfig, String> {
     let fault = |fault: rustls::Error| fault.to_string();
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| policy.ciphers().any(|cipher| cipher == name(suite)));
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn every_cipher_suite_has_the_name_of_a_policy() {
-        let policy = Policy::find("ELBSecurityPolicy-TLS13-1-2-2021-06").unwrap();
+        let policy = SslPolicy::find("ELBSecurityPolicy-TLS13-1-2-2021-06").unwrap();
         let provider = aws_lc_rs::default_provider();
         let names: Vec<String> = provider.cipher_suites.iter().map(name).collect();
         assert!(names.contains(&"ECDHE-RSA-AES128-GCM-SHA256".to_owned()), "{names:?}");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{list, text};
 use crate::Site;
 use crate::clock::Moment;
-use crate::state::{MetricAlarm, State, Tags, Verdict, Watch};
+use crate::state::{AlarmState, MetricAlarm, State, Tags, Watch};
 use kit::answer::Refusal;
 use kit::tags::{Flaw, USUAL};
 
@@ -77,9 +77,9 @@ pub fn delete(state: &mut State, site: &Site, input: &Value) -> Answered {
 pub fn set_state(state: &mut State, _site: &Site, input: &Value) -> Answered {
     let (name, reason) = (required(input, "AlarmName")?, required(input, "StateReason")?);
     let verdict = match required(input, "StateValue")? {
-        "OK" => Verdict::Fine,
-        "ALARM" => Verdict::Alarm,
-        "INSUFFICIENT_DATA" => Verdict::Unknown,
+        "OK" => AlarmState::Fine,
+        "ALARM" => AlarmState::Alarm,
+        "INSUFFICIENT_DATA" => AlarmState::Unknown,
         other => return Err(invalid(format!("{other} is not an alarm state"))),
     };
     if reason.chars().count() > LONGEST_REASON {
@@ -240,9 +240,9 @@ mod tests {
             judge(&mut alarm, &metrics, minute);
             verdicts.push(alarm.watch.verdict);
         }
-        use Verdict::{Alarm, Fine};
+        use AlarmState::{Alarm, Fine};
         assert_eq!(verdicts, [Fine, Fine, Alarm, Alarm, Alarm, Fine]);
-        for (missing, expected) in [("missing", Verdict::Unknown), ("breaching", Alarm), ("notBreaching", Fine)] {
+        for (missing, expected) in [("missing", AlarmState::Unknown), ("breaching", Alarm), ("notBreaching", Fine)] {
             let input = with(|it| it["TreatMissingData"] = json!(missing));
             alarm.config = configuration(&input).unwrap();
             judge(&mut alarm, &metrics, begun + 100);

@@ -11,7 +11,7 @@ use super::{alarms, data, list, text};
 use crate::Site;
 use crate::state::State;
 use kit::answer::Refusal;
-use kit::call::{Asked, Effect, Input, Need, Needs, Operation, Page, Rows};
+use kit::call::{Asked, Effect, Input, Need, Needs, Operation, Pagination, Rows};
 
 /// The supported operations and parameters; any other is refused by name.
 pub(super) const OPERATIONS: &[Operation<Run>] = &[
@@ -21,7 +21,7 @@ pub(super) const OPERATIONS: &[Operation<Run>] = &[
         Run::Reads(describe_alarms),
         // The service's name in policies differs from its name in signatures.
         Needs::Of(|_| vec![Need::new("cloudwatch:DescribeAlarms", "*")]),
-        Some(Page::Own("MaxRecords")),
+        Some(Pagination::Own("MaxRecords")),
         "ActionPrefix AlarmNamePrefix AlarmNames[] AlarmTypes[] MaxRecords:integer NextToken StateValue",
     ),
     row(
@@ -29,7 +29,7 @@ pub(super) const OPERATIONS: &[Operation<Run>] = &[
         Run::Measures(data::get),
         // It has no resource-level permissions.
         Needs::Of(|_| vec![Need::new("cloudwatch:GetMetricData", "*")]),
-        Some(Page::Own("MaxDatapoints")),
+        Some(Pagination::Own("MaxDatapoints")),
         "EndTime:moment MaxDatapoints:integer MetricDataQueries[].Id MetricDataQueries[].Label \
          MetricDataQueries[].MetricStat.Metric.Dimensions[].Name \
          MetricDataQueries[].MetricStat.Metric.Dimensions[].Value \
@@ -68,7 +68,7 @@ const fn row(
     name: &'static str,
     run: Run,
     needs: Needs,
-    page: Option<Page>,
+    page: Option<Pagination>,
     parameters: &'static str,
 ) -> Operation<Run> {
     let effect = match run {

@@ -6,7 +6,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::input::MOMENTS;
 use super::{NAMESPACE, alarms, list, number, tagged, text};
-use crate::state::{MetricAlarm, State, Verdict};
+use crate::state::{AlarmState, MetricAlarm, State};
 use crate::{Alarm, Site, autoscaling};
 use kit::answer::{Protocol, Refusal, Response, cbor, escape, json_answer, query_result};
 use kit::call::Call;
@@ -77,9 +77,9 @@ fn shown_put(site: &Site, name: &str, alarm: &MetricAlarm) -> Value {
         "AlarmActions": [],
         "InsufficientDataActions": [],
         "StateValue": match alarm.watch.verdict {
-            Verdict::Unknown => "INSUFFICIENT_DATA",
-            Verdict::Fine => "OK",
-            Verdict::Alarm => "ALARM",
+            AlarmState::Unknown => "INSUFFICIENT_DATA",
+            AlarmState::Fine => "OK",
+            AlarmState::Alarm => "ALARM",
         },
         "StateReason": alarm.reason,
         "StateUpdatedTimestamp": since,

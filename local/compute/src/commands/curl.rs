@@ -36,7 +36,7 @@ impl CurlOptions {
                 "--write-out" => {
                     options.is_written = Some(rest.next()? == "%{http_code}").filter(|is_code| *is_code)?
                 }
-                // Zero is no limit.
+                // Zero means no limit.
                 "--max-time" => {
                     options.max_time = Some(number(rest.next()?)?).filter(|s| *s > 0).map(Duration::from_secs)
                 }

@@ -2,7 +2,7 @@
 
 use crate::Site;
 use crate::state::{Instance, State};
-use kit::account::Kind;
+use kit::account::AccountKind;
 
 /// The most instances that run at once in a region.
 const MOST: usize = 9;
@@ -11,7 +11,7 @@ const SIZES: &[&str] = &["nano", "micro", "small", "medium", "large"];
 
 /// Terminates the instances that a lab does not allow: the larger ones, and the latest beyond the limit.
 pub fn enforce(state: &mut State, site: &Site) {
-    if site.kind != Kind::Academy {
+    if site.kind != AccountKind::Academy {
         return;
     }
     let mut alive: Vec<&Instance> = state.instances.values().filter(|one| one.is_alive()).collect();

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::tags;
 use crate::Site;
 use crate::clock::Moment;
-use crate::state::{LaunchTemplate, State, TemplateSpec, Version, new_id};
+use crate::state::{LaunchTemplate, State, TemplateSpec, TemplateVersion, new_id};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact, invalid};
 
 /// The maximum size of user data in bytes before it is encoded.
@@ -101,7 +101,7 @@ pub fn resolve<'a>(state: &'a State, spec: &TemplateSpec) -> Result<(u64, Data<'
     Ok((number, Data(&version.data)))
 }
 
-fn version<'a>(template: &'a LaunchTemplate, version: &str) -> Result<(u64, &'a Version), ApiError> {
+fn version<'a>(template: &'a LaunchTemplate, version: &str) -> Result<(u64, &'a TemplateVersion), ApiError> {
     let number = match version {
         "$Latest" => Some(template.latest),
         "$Default" | "" => Some(template.default),
@@ -159,7 +159,7 @@ fn other_parameters() -> ApiError {
 }
 
 /// Returns the version that a call describes, based on the data of another version.
-fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, ApiError> {
+fn requested(params: &Params, mut data: Map<String, Value>) -> Result<TemplateVersion, ApiError> {
     if !params.has("LaunchTemplateData") {
         return Err(ApiError::new("MissingParameter", "The request must contain the parameter LaunchTemplateData"));
     }
@@ -183,7 +183,7 @@ fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, A
         let message = format!("The version description may have at most {DESCRIPTION_LIMIT} characters.");
         return Err(ApiError::new("InvalidParameterValue", message));
     }
-    Ok(Version {
+    Ok(TemplateVersion {
         description: description.map(str::to_owned),
         created: Moment::now(),
         token: params.text("ClientToken").map(str::to_owned),

@@ -16,10 +16,10 @@ mod types;
 mod volumes;
 
 use super::Run::{Reads, Writes};
-use super::{Row, row};
-use kit::call::{Asked, Need, Needs, Page, Style};
+use super::{ComputeOperation, row};
+use kit::call::{Asked, Need, Needs, Pagination, Style};
 
-pub use super::state::Settings;
+pub use super::state::InstanceSettings;
 pub use addresses::{associate as associate_address, leads_to, leave as leave_address, of_association};
 pub use images::find as find_image;
 pub use instances::terminate;
@@ -30,7 +30,7 @@ pub use network::{Block, free_addresses, has_gateway, is_public, subnet, subnets
 pub use networks::table_of;
 pub use quotas::{check as check_quota, quota};
 pub use security_groups::{connects, ensure_default as ensure_default_security_group};
-pub use types::{Kind, find as find_type};
+pub use types::{InstanceType, find as find_type};
 pub use volumes::of as volumes_of;
 
 /// The parameters that most lists support.
@@ -137,12 +137,12 @@ static PAGES: Style = Style {
     bad_token: "InvalidParameterValue",
 };
 
-const fn list(items: &'static str) -> Option<Page> {
-    Some(Page::Cut(&PAGES, items))
+const fn list(items: &'static str) -> Option<Pagination> {
+    Some(Pagination::Cut(&PAGES, items))
 }
 
 /// Every operation.
-pub const OPERATIONS: &[Row] = &[
+pub const OPERATIONS: &[ComputeOperation] = &[
     row("AllocateAddress", Writes(addresses::allocate), NEW_ADDRESS, None, concat!("Domain=vpc", " ", tags!())),
     row(
         "AssociateAddress",

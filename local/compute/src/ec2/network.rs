@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use crate::Site;
 use crate::clock::Moment;
 use crate::state::{RouteTable, Routed, State, Subnet, Vpc};
-use kit::account::Kind;
+use kit::account::AccountKind;
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
 pub use block::Block;
@@ -33,7 +33,7 @@ fn state_of(site: &Site, made: Option<Moment>) -> &'static str {
 
 /// Returns the id of the default VPC, if the account has one.
 pub fn default_vpc_id(site: &Site) -> Option<String> {
-    (site.kind != Kind::NoDefaultVpc).then(|| stable_id("vpc", &site.region))
+    (site.kind != AccountKind::NoDefaultVpc).then(|| stable_id("vpc", &site.region))
 }
 
 /// Returns all VPCs.

@@ -20,7 +20,7 @@ pub use vpcs::{create_vpc, delete_vpc, modify_vpc_attribute};
 /// The sizes of VPCs and subnets, in bits (`API:ec2.CreateVpc`, `API:ec2.CreateSubnet`).
 const BITS: std::ops::RangeInclusive<u32> = 16..=28;
 
-/// The ranges that are no addresses of hosts: of this host and loopback, link-local, multicast and reserved (docs/aws.md
+/// The ranges that contain no host addresses: of this host and loopback, link-local, multicast and reserved (docs/aws.md
 /// §8.1).
 const NO_HOSTS: &[&str] = &["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"];
 

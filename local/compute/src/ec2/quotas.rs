@@ -3,7 +3,7 @@
 use crate::Site;
 use crate::ec2::types;
 use crate::state::State;
-use chaos::Kind as ChaosKind;
+use chaos::ChaosKind;
 use kit::query::ApiError;
 
 /// The default quota for On-Demand instances of the standard families (`L-1216C47A`), to which every type here belongs.

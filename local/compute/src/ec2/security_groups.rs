@@ -7,7 +7,7 @@ mod rules;
 use super::network::{self, default_vpc_id};
 use super::tags;
 use crate::Site;
-use crate::state::{Peer, Rule, SecurityGroup, State, Traffic, new_id};
+use crate::state::{Peer, SecurityGroup, SecurityGroupRule, State, Traffic, new_id};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
 pub use connection::{admits_everyone, connects};
@@ -38,7 +38,7 @@ pub fn ensure_default(state: &mut State, site: &Site) {
 /// Creates the default group of a VPC.
 pub fn add_default(state: &mut State, vpc: &str) {
     let id = new_id("sg");
-    let inside = Rule {
+    let inside = SecurityGroupRule {
         id: new_id("sgr"),
         egress: false,
         traffic: Traffic { protocol: "-1".to_owned(), ports: None, peer: Peer::Group(id.clone()) },
@@ -54,9 +54,9 @@ pub fn add_default(state: &mut State, vpc: &str) {
     state.security_groups.insert(id, group);
 }
 
-fn everything_out() -> Rule {
+fn everything_out() -> SecurityGroupRule {
     let traffic = Traffic { protocol: "-1".to_owned(), ports: None, peer: Peer::Cidr("0.0.0.0/0".to_owned()) };
-    Rule { id: new_id("sgr"), egress: true, traffic, description: None }
+    SecurityGroupRule { id: new_id("sgr"), egress: true, traffic, description: None }
 }
 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -170,7 +170,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
 }
 
 fn named_by(group: &SecurityGroup, egress: bool) -> Vec<String> {
-    let peer = |rule: &Rule| match &rule.traffic.peer {
+    let peer = |rule: &SecurityGroupRule| match &rule.traffic.peer {
         Peer::Group(id) if rule.egress == egress => Some(id.clone()),
         _ => None,
     };
@@ -246,7 +246,7 @@ mod tests {
     fn a_connection_needs_a_rule_on_either_side_that_names_the_other_group_or_a_range_around_it() {
         let rule = |egress, ports, peer| {
             let traffic = Traffic { protocol: "tcp".to_owned(), ports, peer };
-            Rule { id: "sgr-1".to_owned(), egress, traffic, description: None }
+            SecurityGroupRule { id: "sgr-1".to_owned(), egress, traffic, description: None }
         };
         let check = |egress, peer: Peer, ports, expected: bool| {
             let group = |id: &str, rules| {

@@ -1,14 +1,14 @@
 //! Further settings of launch templates.
 
 use super::launch_templates::Data;
-use crate::state::Settings;
+use crate::state::InstanceSettings;
 
-impl Settings {
+impl InstanceSettings {
     /// Reads the settings from the data of a template. `by_subnet` is whether the subnet gives public addresses.
     ///
     /// Errors: why EC2 would refuse to launch it.
-    pub fn of(data: Data, by_subnet: bool) -> Result<Settings, String> {
-        let usual = Settings::default();
+    pub fn of(data: Data, by_subnet: bool) -> Result<InstanceSettings, String> {
+        let usual = InstanceSettings::default();
         let one_of = |path: &str, known: &[&str], usual: &str| match data.text(path) {
             Some(text) if known.contains(&text) => Ok(text.to_owned()),
             Some(text) => Err(format!("Invalid value '{text}' for {path}.")),
@@ -22,7 +22,7 @@ impl Settings {
             }
             None => usual.hop_limit,
         };
-        Ok(Settings {
+        Ok(InstanceSettings {
             metadata_enabled: one_of("MetadataOptions.HttpEndpoint", &["enabled", "disabled"], "enabled")? == "enabled",
             needs_token: one_of("MetadataOptions.HttpTokens", &["required", "optional"], "required")? == "required",
             hop_limit,

@@ -89,12 +89,12 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
         let Some(tags) = state.tags.get_mut(&resource) else {
             continue;
         };
-        let goes = |key: &str, value: &str| {
+        let is_removed = |key: &str, value: &str| {
             wanted
                 .iter()
                 .any(|tag| tag.text("Key") == Some(key) && (!tag.has("Value") || tag.at("Value").value() == value))
         };
-        tags.retain(|key, value| !(goes(key, value) || wanted.is_empty() && !key.starts_with("aws:")));
+        tags.retain(|key, value| !(is_removed(key, value) || wanted.is_empty() && !key.starts_with("aws:")));
     }
     Ok(done())
 }

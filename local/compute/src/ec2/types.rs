@@ -7,12 +7,12 @@ use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// An instance type.
 #[derive(Debug, Clone, Copy)]
-pub struct Kind {
+pub struct InstanceType {
     family: &'static Family,
     size: &'static Size,
 }
 
-impl Kind {
+impl InstanceType {
     /// Returns its name, such as `t3.micro`.
     pub fn name(&self) -> String {
         format!("{}.{}", self.family.0, self.size.0)
@@ -28,7 +28,7 @@ impl Kind {
         self.size.1
     }
 
-    /// Returns the number of its cores, each with [`Kind::threads_per_core`] vCPUs.
+    /// Returns the number of its cores, each with [`InstanceType::threads_per_core`] vCPUs.
     pub fn cores(&self) -> u32 {
         self.processors() / self.threads_per_core()
     }
@@ -130,12 +130,12 @@ const FAMILIES: &[Family] = &[
 ];
 
 /// Returns the type with a name.
-pub fn find(name: &str) -> Option<Kind> {
+pub fn find(name: &str) -> Option<InstanceType> {
     all().into_iter().find(|kind| kind.name() == name)
 }
 
-fn all() -> Vec<Kind> {
-    FAMILIES.iter().flat_map(|family| family.4.iter().map(move |size| Kind { family, size })).collect()
+fn all() -> Vec<InstanceType> {
+    FAMILIES.iter().flat_map(|family| family.4.iter().map(move |size| InstanceType { family, size })).collect()
 }
 
 pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
@@ -171,7 +171,7 @@ pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-fn write(xml: &mut Xml, kind: &Kind) {
+fn write(xml: &mut Xml, kind: &InstanceType) {
     xml.text("instanceType", kind.name()).text("currentGeneration", kind.family.0 != "t2");
     xml.text("freeTierEligible", kind.is_free()).text("bareMetal", false).text("hypervisor", kind.hypervisor());
     xml.within("supportedUsageClasses", |xml| {
@@ -214,7 +214,7 @@ pub fn describe_offerings(_state: &State, site: &Site, params: &Params) -> Answe
     };
     let filters = Filters::of(params);
     let mut found = Vec::new();
-    let offered = |kind: &Kind, place: &str| match zones.iter().find(|zone| network::zone_id(zone) == place) {
+    let offered = |kind: &InstanceType, place: &str| match zones.iter().find(|zone| network::zone_id(zone) == place) {
         Some(zone) => kind.is_offered_in(zone),
         None => location == "region" || kind.is_offered_in(place),
     };

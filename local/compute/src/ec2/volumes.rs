@@ -13,9 +13,9 @@ const ROOT_GIB: u32 = 8;
 
 /// Type, minimum and maximum size in GiB, default IOPS, default throughput in MiB/s (EBS user guide, "Amazon EBS volume
 /// types").
-type Kind = (&'static str, u32, u32, Option<u32>, Option<u32>);
+type VolumeType = (&'static str, u32, u32, Option<u32>, Option<u32>);
 
-const KINDS: &[Kind] = &[
+const KINDS: &[VolumeType] = &[
     ("gp2", 1, 16_384, Some(100), None),
     ("gp3", 1, 16_384, Some(3000), Some(125)),
     ("io1", 4, 16_384, None, None),

@@ -1,6 +1,6 @@
 //! Listeners: a port of a load balancer, and the actions for its requests (docs/aws.md §9.5).
 
-use super::{Policy, certificates, load_balancers::vpc_of, policies, rules, tags};
+use super::{SslPolicy, certificates, load_balancers::vpc_of, policies, rules, tags};
 use crate::Site;
 use crate::state::{Action, Listener, State, new_hex};
 use kit::constraint;
@@ -66,7 +66,7 @@ fn security(
     before: Option<&Listener>,
 ) -> Result<(Vec<String>, Option<String>), ApiError> {
     let default = certificates::default(site, params)?;
-    let policy = params.text("SslPolicy").map(Policy::required).transpose()?;
+    let policy = params.text("SslPolicy").map(SslPolicy::required).transpose()?;
     if params.has("AlpnPolicy") {
         return Err(ApiError::new(
             "ALPNPolicyNotFound",

@@ -13,8 +13,8 @@ mod target_groups;
 mod targets;
 
 use super::Run::{Reads, Writes};
-use super::{Row, row};
-use kit::call::{Asked, Need, Needs, Page, Style};
+use super::{ComputeOperation, row};
+use kit::call::{Asked, Need, Needs, Pagination, Style};
 use kit::constraint;
 use kit::query::{ApiError, Params};
 
@@ -23,10 +23,8 @@ pub use attributes::{
 };
 pub use hosted_zones::hosted_zone;
 pub use load_balancers::is_reachable;
-pub use policies::Policy;
-pub use targets::{
-    Reachability, Status as TargetStatus, checked_at, deregister, register, routable, seen_by, target_key,
-};
+pub use policies::SslPolicy;
+pub use targets::{Reachability, TargetStatus, checked_at, deregister, register, routable, seen_by, target_key};
 
 /// The XML namespace of the responses.
 pub const NAME_SPACE: &str = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/";
@@ -122,12 +120,12 @@ fn needs(params: &Params, name: &str) -> Result<(), ApiError> {
     }
 }
 
-const fn list(items: &'static str) -> Option<Page> {
-    Some(Page::Cut(&PAGES, items))
+const fn list(items: &'static str) -> Option<Pagination> {
+    Some(Pagination::Cut(&PAGES, items))
 }
 
 /// Every operation.
-pub const OPERATIONS: &[Row] = &[
+pub const OPERATIONS: &[ComputeOperation] = &[
     row(
         "AddListenerCertificates",
         Writes(certificates::add),

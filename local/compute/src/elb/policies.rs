@@ -8,7 +8,7 @@ use kit::query::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
 pub const DEFAULT: &str = "ELBSecurityPolicy-2016-08";
 
 /// A security policy.
-pub struct Policy {
+pub struct SslPolicy {
     pub name: &'static str,
     pub protocols: &'static [&'static str],
     groups: &'static [&'static [&'static str]],
@@ -43,12 +43,12 @@ const fn policy(
     name: &'static str,
     protocols: &'static [&'static str],
     groups: &'static [&'static [&'static str]],
-) -> Policy {
-    Policy { name, protocols, groups }
+) -> SslPolicy {
+    SslPolicy { name, protocols, groups }
 }
 
 /// Every policy, except those for FIPS and RFC 9151, which are not implemented.
-const POLICIES: &[Policy] = &[
+const POLICIES: &[SslPolicy] = &[
     policy("ELBSecurityPolicy-2016-08", V1_0, OLD),
     policy("ELBSecurityPolicy-FS-1-1-2019-08", V1_1, &[GCM, CBC, CBC_SHA1]),
     policy("ELBSecurityPolicy-FS-1-2-2019-08", V1_2, &[GCM, CBC, CBC_SHA1]),
@@ -73,18 +73,19 @@ const POLICIES: &[Policy] = &[
     policy("ELBSecurityPolicy-TLS13-1-3-PQ-2025-09", V1_3, &[TLS_1_3]),
 ];
 
-impl Policy {
+impl SslPolicy {
     /// Returns the policy with a name.
-    pub fn find(name: &str) -> Option<&'static Policy> {
+    pub fn find(name: &str) -> Option<&'static SslPolicy> {
         POLICIES.iter().find(|policy| policy.name == name)
     }
 
     /// Returns the policy with a name. Errors: `SSLPolicyNotFound`.
-    pub fn required(name: &str) -> Result<&'static Policy, ApiError> {
+    pub fn required(name: &str) -> Result<&'static SslPolicy, ApiError> {
         if name.contains("-FIPS-") || name.contains("RFC9151") {
             return Err(ApiError::new(NOT_IMPLEMENTED, format!("the local AWS does not implement the policy {name}")));
         }
-        Policy::find(name).ok_or_else(|| ApiError::new("SSLPolicyNotFound", format!("SSL policy '{name}' not found")))
+        SslPolicy::find(name)
+            .ok_or_else(|| ApiError::new("SSLPolicyNotFound", format!("SSL policy '{name}' not found")))
     }
 
     /// Returns its ciphers, the preferred ones first.
@@ -95,9 +96,9 @@ impl Policy {
 
 pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
     let names = params.texts("Names");
-    let chosen: Vec<&Policy> = match names.is_empty() {
+    let chosen: Vec<&SslPolicy> = match names.is_empty() {
         true => POLICIES.iter().collect(),
-        false => names.iter().map(|name| Policy::required(name)).collect::<Result<_, ApiError>>()?,
+        false => names.iter().map(|name| SslPolicy::required(name)).collect::<Result<_, ApiError>>()?,
     };
     let mut xml = Xml::new();
     xml.members("SslPolicies", chosen, |xml, policy| {

@@ -73,12 +73,12 @@ fn seen_at(state: &State, group: &TargetGroup, target: &Target, port: u16) -> Op
 /// Returns the targets that may receive requests. Without any healthy or unchecked target, all unhealthy ones do, since
 /// the checks may be at fault.
 pub fn routable<'a>(state: &'a State, site: &Site, group: &'a TargetGroup) -> Vec<&'a Target> {
-    let all: Vec<(&Target, Status)> =
-        group.targets.values().map(|target| (target, Status::of(state, site, group, target))).collect();
-    let with = |wanted: fn(&Status) -> bool| -> Vec<&'a Target> {
+    let all: Vec<(&Target, TargetStatus)> =
+        group.targets.values().map(|target| (target, TargetStatus::of(state, site, group, target))).collect();
+    let with = |wanted: fn(&TargetStatus) -> bool| -> Vec<&'a Target> {
         all.iter().filter(|(_, status)| wanted(status)).map(|(target, _)| *target).collect()
     };
-    let (healthy, unchecked) = (with(|one| *one == Status::Healthy), with(|one| *one == Status::Unchecked));
+    let (healthy, unchecked) = (with(|one| *one == TargetStatus::Healthy), with(|one| *one == TargetStatus::Unchecked));
     match (healthy.is_empty(), unchecked.is_empty()) {
         (false, _) => healthy,
         (true, false) => unchecked,
@@ -88,7 +88,7 @@ pub fn routable<'a>(state: &'a State, site: &Site, group: &'a TargetGroup) -> Ve
 
 /// The status of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status<'a> {
+pub enum TargetStatus<'a> {
     Draining,
     /// No listener forwards to its group.
     NotInUse,
@@ -110,67 +110,75 @@ pub enum Status<'a> {
     },
 }
 
-impl<'a> Status<'a> {
+impl<'a> TargetStatus<'a> {
     /// Returns the status of a group's target.
-    pub fn of(state: &State, site: &Site, group: &TargetGroup, target: &'a Target) -> Status<'a> {
+    pub fn of(state: &State, site: &Site, group: &TargetGroup, target: &'a Target) -> TargetStatus<'a> {
         if target.draining.is_some() {
-            return Status::Draining;
+            return TargetStatus::Draining;
         }
         let balancers = state.balancers_of(&group.arn);
         if balancers.is_empty() {
-            return Status::NotInUse;
+            return TargetStatus::NotInUse;
         }
         let instance = match state.instances.get(&target.id) {
             Some(instance) if instance.is_alive() => instance,
-            Some(Instance { state: InstanceState::Stopping | InstanceState::Stopped, .. }) => return Status::Stopped,
-            _ => return Status::Terminated,
+            Some(Instance { state: InstanceState::Stopping | InstanceState::Stopped, .. }) => {
+                return TargetStatus::Stopped;
+            }
+            _ => return TargetStatus::Terminated,
         };
         let balancers = || balancers.iter().filter_map(|arn| state.load_balancers.get(*arn));
         let is_enabled = |subnet: &String| zone_of(state, site, subnet).as_ref() == Some(&instance.zone);
         if !balancers().any(|one| one.subnets.iter().any(is_enabled)) {
-            return Status::ZoneNotEnabled;
+            return TargetStatus::ZoneNotEnabled;
         }
         if !balancers().any(|one| one.active) {
-            return Status::Registering;
+            return TargetStatus::Registering;
         }
         if !group.check.enabled {
-            return Status::Unchecked;
+            return TargetStatus::Unchecked;
         }
         match &target.health {
-            Health::Initial => Status::Checking,
-            Health::Healthy => Status::Healthy,
-            Health::Unhealthy { reason, description } => Status::Unhealthy { reason, description },
+            Health::Initial => TargetStatus::Checking,
+            Health::Healthy => TargetStatus::Healthy,
+            Health::Unhealthy { reason, description } => TargetStatus::Unhealthy { reason, description },
         }
     }
 
     pub fn is_unhealthy(&self) -> bool {
-        matches!(self, Status::Unhealthy { .. })
+        matches!(self, TargetStatus::Unhealthy { .. })
     }
 
     /// Returns state, reason and description as in the API.
     pub fn api(&self) -> (&'static str, Option<&'a str>, Option<&'a str>) {
         let (state, reason, description) = match self {
-            Status::Draining => ("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"),
-            Status::NotInUse => (
+            TargetStatus::Draining => {
+                ("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress")
+            }
+            TargetStatus::NotInUse => (
                 "unused",
                 "Target.NotInUse",
                 "Target group is not configured to receive traffic from the load balancer",
             ),
-            Status::NotRegistered => ("unused", "Target.NotRegistered", "Target is not registered to the target group"),
-            Status::Stopped => ("unused", "Target.InvalidState", "Target is in the stopped state"),
-            Status::Terminated => ("unused", "Target.InvalidState", "Target is in the terminated state"),
-            Status::ZoneNotEnabled => (
+            TargetStatus::NotRegistered => {
+                ("unused", "Target.NotRegistered", "Target is not registered to the target group")
+            }
+            TargetStatus::Stopped => ("unused", "Target.InvalidState", "Target is in the stopped state"),
+            TargetStatus::Terminated => ("unused", "Target.InvalidState", "Target is in the terminated state"),
+            TargetStatus::ZoneNotEnabled => (
                 "unused",
                 "Target.NotInUse",
                 "Target is in an Availability Zone that is not enabled for the load balancer",
             ),
-            Status::Registering => ("initial", "Elb.RegistrationInProgress", "Target registration is in progress"),
-            Status::Checking => ("initial", "Elb.InitialHealthChecking", "Initial health checks in progress"),
-            Status::Unchecked => {
+            TargetStatus::Registering => {
+                ("initial", "Elb.RegistrationInProgress", "Target registration is in progress")
+            }
+            TargetStatus::Checking => ("initial", "Elb.InitialHealthChecking", "Initial health checks in progress"),
+            TargetStatus::Unchecked => {
                 ("unavailable", "Target.HealthCheckDisabled", "Health checks are disabled for this target group")
             }
-            Status::Healthy => return ("healthy", None, None),
-            Status::Unhealthy { reason, description } => ("unhealthy", *reason, *description),
+            TargetStatus::Healthy => return ("healthy", None, None),
+            TargetStatus::Unhealthy { reason, description } => ("unhealthy", *reason, *description),
         };
         (state, Some(reason), Some(description))
     }
@@ -231,15 +239,17 @@ fn named(params: &Params) -> Result<Vec<(String, Option<u16>)>, ApiError> {
 pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let group = state.target_group(params.required("TargetGroupArn")?)?;
     let asked = named(params)?;
-    let mut rows: Vec<(String, u16, Status)> = Vec::new();
+    let mut rows: Vec<(String, u16, TargetStatus)> = Vec::new();
     if asked.is_empty() {
-        rows.extend(group.targets.values().map(|one| (one.id.clone(), one.port, Status::of(state, site, group, one))));
+        rows.extend(
+            group.targets.values().map(|one| (one.id.clone(), one.port, TargetStatus::of(state, site, group, one))),
+        );
     }
     for (id, port) in asked {
         let port = port.unwrap_or(group.port);
         let status = match group.targets.get(&target_key(&id, port)) {
-            Some(target) => Status::of(state, site, group, target),
-            None => Status::NotRegistered,
+            Some(target) => TargetStatus::of(state, site, group, target),
+            None => TargetStatus::NotRegistered,
         };
         rows.push((id, port, status));
     }

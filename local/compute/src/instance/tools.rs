@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use chaos::Kind as ChaosKind;
+use chaos::ChaosKind;
 
 use super::Host;
 use super::journal_file::read_from;

@@ -19,7 +19,7 @@ use super::record::Record;
 use crate::cloud_init;
 use crate::commands::{self, Done, below};
 use crate::shell::Nest;
-use crate::state::Mishap;
+use crate::state::InstanceFault;
 use crate::systemd::{Exit, Output, UNPRIVILEGED, Unit};
 
 /// The port of a service whose environment does not set one.
@@ -250,7 +250,7 @@ impl Host {
         };
         self.machine.note_unit(name, "active", "running");
         self.machine.note_start(name);
-        if self.mishap == Some(Mishap::CrashLoop)
+        if self.mishap == Some(InstanceFault::CrashLoop)
             && let Some(pid) = child.id()
         {
             process::kill_group(pid);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Verdict, Watch};
+use super::{AlarmState, Watch};
 use crate::clock::Moment;
 
 /// An alarm that `PutMetricAlarm` made.
@@ -21,6 +21,6 @@ pub struct MetricAlarm {
 impl MetricAlarm {
     /// Returns whether it is in the state `ALARM`.
     pub fn rings(&self) -> bool {
-        self.watch.verdict == Verdict::Alarm
+        self.watch.verdict == AlarmState::Alarm
     }
 }

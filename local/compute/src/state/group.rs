@@ -8,7 +8,7 @@ use super::{Tags, TemplateSpec};
 use crate::clock::Moment;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Group {
+pub struct AutoScalingGroup {
     pub name: String,
     pub arn: String,
     pub created: Moment,
@@ -28,7 +28,7 @@ pub struct Group {
     pub suspended: BTreeSet<String>,
     pub deletion_protection: Option<String>,
     pub deleting: bool,
-    pub policies: BTreeMap<String, Policy>,
+    pub policies: BTreeMap<String, ScalingPolicy>,
     pub refreshes: Vec<Refresh>,
     /// Why the desired capacity has its value, for the cause of the next activities.
     pub cause: String,
@@ -51,7 +51,7 @@ pub struct Group {
     pub rebalancing: Option<String>,
 }
 
-impl Group {
+impl AutoScalingGroup {
     /// Returns the refresh in progress.
     pub fn refresh(&self) -> Option<&Refresh> {
         self.refreshes.last().filter(|refresh| refresh.is_open())
@@ -87,7 +87,7 @@ pub struct GroupTag {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Policy {
+pub struct ScalingPolicy {
     pub name: String,
     pub arn: String,
     pub kind: String,
@@ -106,13 +106,13 @@ pub struct Policy {
 /// The state of one of a policy's alarms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
-    pub verdict: Verdict,
+    pub verdict: AlarmState,
     pub since: Moment,
 }
 
-/// An alarm's verdict on the latest values.
+/// The state of an alarm, by the latest values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
+pub enum AlarmState {
     /// There are too few values.
     #[default]
     Unknown,
@@ -123,11 +123,11 @@ pub enum Verdict {
 impl Watch {
     /// Returns a watch that begins now.
     pub fn begin() -> Watch {
-        Watch { verdict: Verdict::Unknown, since: Moment::now() }
+        Watch { verdict: AlarmState::Unknown, since: Moment::now() }
     }
 
-    /// Records a verdict. If it differs from the last one, it holds from now on.
-    pub fn note(&mut self, verdict: Verdict) {
+    /// Records a state. If it differs from the last one, it holds from now on.
+    pub fn note(&mut self, verdict: AlarmState) {
         if self.verdict != verdict {
             *self = Watch { verdict, since: Moment::now() };
         }

@@ -48,7 +48,7 @@ pub struct Instance {
     #[serde(default)]
     pub shown_profile: Option<Profile>,
     #[serde(default)]
-    pub settings: Settings,
+    pub settings: InstanceSettings,
     #[serde(default)]
     pub volumes: Vec<Volume>,
     pub user_data: String,
@@ -69,7 +69,7 @@ pub struct Instance {
     pub registered: Vec<String>,
     /// The fault that chaos has injected into it, if any.
     #[serde(default)]
-    pub mishap: Option<Mishap>,
+    pub mishap: Option<InstanceFault>,
     /// Whether it has to be rebooted.
     #[serde(default)]
     pub rebooting: bool,
@@ -77,7 +77,7 @@ pub struct Instance {
 
 /// Further settings of an instance from its launch template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
+pub struct InstanceSettings {
     pub metadata_enabled: bool,
     /// Whether the metadata service requires a token.
     pub needs_token: bool,
@@ -93,10 +93,10 @@ pub struct Settings {
     pub on_shutdown: String,
 }
 
-impl Default for Settings {
+impl Default for InstanceSettings {
     /// Returns the settings for an image that requires version 2 of the metadata service, in the default network.
-    fn default() -> Settings {
-        Settings {
+    fn default() -> InstanceSettings {
+        InstanceSettings {
             metadata_enabled: true,
             needs_token: true,
             hop_limit: 2,
@@ -128,7 +128,7 @@ pub struct Volume {
 
 /// An injected failure of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Mishap {
+pub enum InstanceFault {
     /// Its user data fails.
     BootFail,
     /// Its service crashes at every start.

@@ -72,11 +72,11 @@ pub struct SecurityGroup {
     #[serde(default)]
     pub vpc: String,
     pub description: String,
-    pub rules: Vec<Rule>,
+    pub rules: Vec<SecurityGroupRule>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Rule {
+pub struct SecurityGroupRule {
     pub id: String,
     pub egress: bool,
     pub traffic: Traffic,

@@ -14,11 +14,11 @@ pub struct LaunchTemplate {
     pub created: Moment,
     pub default: u64,
     pub latest: u64,
-    pub versions: BTreeMap<u64, Version>,
+    pub versions: BTreeMap<u64, TemplateVersion>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Version {
+pub struct TemplateVersion {
     pub description: Option<String>,
     pub created: Moment,
     /// The client token, which identifies a repeated call.

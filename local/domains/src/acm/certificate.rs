@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Context, times};
-use crate::authority::{Algorithm, Issued};
+use crate::authority::{Algorithm, IssuedCertificate};
 use crate::clock::after;
 use kit::ACCOUNT;
 
@@ -47,12 +47,12 @@ pub struct IssuedAt {
     pub at_ms: i64,
     pub from_ms: i64,
     pub until_ms: i64,
-    pub pem: Issued,
+    pub pem: IssuedCertificate,
 }
 
 /// The status of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum CertificateStatus {
     PendingValidation,
     Issued,
     Expired,
@@ -60,15 +60,15 @@ pub enum Status {
     ValidationTimedOut,
 }
 
-impl Status {
+impl CertificateStatus {
     /// Returns its name in the API.
     pub fn name(self) -> &'static str {
         match self {
-            Status::PendingValidation => "PENDING_VALIDATION",
-            Status::Issued => "ISSUED",
-            Status::Expired => "EXPIRED",
-            Status::Failed => "FAILED",
-            Status::ValidationTimedOut => "VALIDATION_TIMED_OUT",
+            CertificateStatus::PendingValidation => "PENDING_VALIDATION",
+            CertificateStatus::Issued => "ISSUED",
+            CertificateStatus::Expired => "EXPIRED",
+            CertificateStatus::Failed => "FAILED",
+            CertificateStatus::ValidationTimedOut => "VALIDATION_TIMED_OUT",
         }
     }
 }
@@ -88,14 +88,14 @@ pub fn record(domain: &str) -> (String, String) {
 }
 
 impl Certificate {
-    pub fn status(&self, now_ms: i64) -> Status {
+    pub fn status(&self, now_ms: i64) -> CertificateStatus {
         match () {
-            () if self.failure.is_some() => Status::Failed,
-            () if self.timed_out => Status::ValidationTimedOut,
+            () if self.failure.is_some() => CertificateStatus::Failed,
+            () if self.timed_out => CertificateStatus::ValidationTimedOut,
             () => match &self.issued {
-                None => Status::PendingValidation,
-                Some(issued) if issued.until_ms <= now_ms => Status::Expired,
-                Some(_) => Status::Issued,
+                None => CertificateStatus::PendingValidation,
+                Some(issued) if issued.until_ms <= now_ms => CertificateStatus::Expired,
+                Some(_) => CertificateStatus::Issued,
             },
         }
     }
@@ -112,7 +112,7 @@ impl Certificate {
     }
 
     fn eligibility(&self, now_ms: i64) -> &'static str {
-        match self.status(now_ms) == Status::Issued && !self.users.is_empty() {
+        match self.status(now_ms) == CertificateStatus::Issued && !self.users.is_empty() {
             true => "ELIGIBLE",
             false => "INELIGIBLE",
         }
@@ -159,11 +159,11 @@ impl Certificate {
         shown
     }
 
-    fn shown_validation(&self, validation: &Validation, has_records: bool, status: Status) -> Value {
+    fn shown_validation(&self, validation: &Validation, has_records: bool, status: CertificateStatus) -> Value {
         let domain = &validation.domain;
         let state = match () {
             () if validation.is_done => "SUCCESS",
-            () if matches!(status, Status::Failed | Status::ValidationTimedOut) => "FAILED",
+            () if matches!(status, CertificateStatus::Failed | CertificateStatus::ValidationTimedOut) => "FAILED",
             () => "PENDING_VALIDATION",
         };
         let mut shown = json!({

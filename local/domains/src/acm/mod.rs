@@ -17,11 +17,11 @@ use crate::authority::Algorithm;
 use crate::clock::now_ms;
 use crate::route53::Route53;
 use crate::{Authority, clock};
-use certificate::{Certificate, Status};
+use certificate::{Certificate, CertificateStatus};
 use kit::ACCOUNT;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::Effect::{Reads, Writes};
-use kit::call::{Asked, Call, Need, Needs, Operation, Page, Rows};
+use kit::call::{Asked, Call, Need, Needs, Operation, Pagination, Rows};
 use kit::speed::Speed;
 use kit::store;
 use kit::{constraint, parameters};
@@ -134,7 +134,7 @@ const OPERATIONS: &[Operation<Run>] = &[
         "ListCertificates",
         Reads,
         Needs::Own,
-        Some(Page::Own("MaxItems")),
+        Some(Pagination::Own("MaxItems")),
         "CertificateStatuses[] Includes.keyTypes[] MaxItems:integer NextToken SortBy=CREATED_AT SortOrder=ASCENDING|DESCENDING",
         Look(list),
     ),
@@ -194,7 +194,7 @@ impl Acm {
     pub fn served(&self, arn: &str) -> Option<Served> {
         let state = self.state.lock();
         let certificate = state.get(arn)?;
-        let issued = certificate.issued.as_ref().filter(|_| certificate.status(now_ms()) == Status::Issued);
+        let issued = certificate.issued.as_ref().filter(|_| certificate.status(now_ms()) == CertificateStatus::Issued);
         let issued =
             issued.map(|issued| (format!("{}{}", issued.pem.certificate, issued.pem.chain), issued.pem.key.clone()));
         Some(Served { names: certificate.names.clone(), issued })
@@ -295,7 +295,7 @@ fn get(state: &State, context: &Context, input: &Value) -> Answer {
     let (arn, certificate) = find(state, input)?;
     match (&certificate.issued, certificate.status(context.now_ms)) {
         (Some(issued), _) => Ok(json!({ "Certificate": issued.pem.certificate, "CertificateChain": issued.pem.chain })),
-        (None, Status::PendingValidation) => {
+        (None, CertificateStatus::PendingValidation) => {
             let text = format!("Certificate {arn} is not yet available: the request is in progress");
             Err(Refusal::new(400, "RequestInProgressException", text))
         }

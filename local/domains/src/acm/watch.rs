@@ -6,10 +6,10 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
-use super::certificate::{Certificate, IssuedAt, Status, record};
+use super::certificate::{Certificate, CertificateStatus, IssuedAt, record};
 use super::{Acm, Context, times};
 use crate::clock::{after, now_ms};
-use crate::dns::Status as DnsStatus;
+use crate::dns::DnsStatus;
 use crate::name;
 use crate::route53::{Route53, records};
 
@@ -46,8 +46,8 @@ impl Acm {
         let now_ms = now_ms();
         let context = Context { region: &self.region, speed: self.speed, now_ms };
         let is_unfinished = |certificate: &Certificate| match certificate.status(now_ms) {
-            Status::PendingValidation => certificate.is_older(&context, times::RECORDS_S),
-            Status::Issued => is_ending(certificate, now_ms) && !certificate.users.is_empty(),
+            CertificateStatus::PendingValidation => certificate.is_older(&context, times::RECORDS_S),
+            CertificateStatus::Issued => is_ending(certificate, now_ms) && !certificate.users.is_empty(),
             _ => false,
         };
         let state = self.state.lock();

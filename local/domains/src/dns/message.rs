@@ -1,6 +1,6 @@
 //! DNS messages (RFC 1035): queries with one question, and the responses to them.
 
-use super::{Answer, Record, Status};
+use super::{DnsAnswer, DnsRecord, DnsStatus};
 use crate::name;
 use crate::route53::records;
 
@@ -80,16 +80,16 @@ impl Query {
 
     /// Returns the response of `most` bytes at most; records that do not fit are left out, and the response tells the
     /// client to repeat the query over TCP.
-    pub fn response(&self, answer: Option<&Answer>, most: usize) -> Vec<u8> {
+    pub fn response(&self, answer: Option<&DnsAnswer>, most: usize) -> Vec<u8> {
         let whole = self.written(answer, true);
         if whole.len() <= most { whole } else { self.written(answer, false) }
     }
 
-    fn written(&self, answer: Option<&Answer>, with_records: bool) -> Vec<u8> {
+    fn written(&self, answer: Option<&DnsAnswer>, with_records: bool) -> Vec<u8> {
         let code = match answer.map(|answer| answer.status) {
-            Some(Status::NoError) => 0,
-            Some(Status::ServerFailure) => 2,
-            Some(Status::NoName) => 3,
+            Some(DnsStatus::NoError) => 0,
+            Some(DnsStatus::ServerFailure) => 2,
+            Some(DnsStatus::NoName) => 3,
             // Not implemented.
             None => 4,
         };
@@ -100,12 +100,12 @@ impl Query {
         if !with_records {
             flags |= 0x0200;
         }
-        let none: &[Record] = &[];
+        let none: &[DnsRecord] = &[];
         let (found, authority) = match answer {
             Some(answer) if with_records => (answer.records.as_slice(), answer.authority.as_slice()),
             _ => (none, none),
         };
-        let written = |records: &[Record]| -> Vec<Vec<u8>> { records.iter().filter_map(written).collect() };
+        let written = |records: &[DnsRecord]| -> Vec<Vec<u8>> { records.iter().filter_map(written).collect() };
         let (found, authority) = (written(found), written(authority));
         let count = |records: &[Vec<u8>]| u16::try_from(records.len()).unwrap_or(u16::MAX);
         let counts = [1, count(&found), count(&authority), u16::from(self.size.is_some())];
@@ -126,7 +126,7 @@ impl Query {
     }
 }
 
-fn written(record: &Record) -> Option<Vec<u8>> {
+fn written(record: &DnsRecord) -> Option<Vec<u8>> {
     let data = records::encoded(record.kind, &record.value).ok()?;
     let mut bytes = records::in_message(&record.name);
     bytes.extend([records::number(record.kind)?, INTERNET].iter().flat_map(|number| number.to_be_bytes()));
@@ -149,9 +149,9 @@ mod tests {
         bytes
     }
 
-    fn answer(count: usize) -> Answer {
-        let record = Record { name: "www.a.".to_owned(), kind: "A", ttl: 60, value: "127.0.0.1".to_owned() };
-        Answer { status: Status::NoError, records: vec![record; count], authority: Vec::new() }
+    fn answer(count: usize) -> DnsAnswer {
+        let record = DnsRecord { name: "www.a.".to_owned(), kind: "A", ttl: 60, value: "127.0.0.1".to_owned() };
+        DnsAnswer { status: DnsStatus::NoError, records: vec![record; count], authority: Vec::new() }
     }
 
     #[test]

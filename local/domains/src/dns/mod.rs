@@ -20,7 +20,7 @@ const ALIAS_TTL: u32 = 60;
 
 /// The status of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
+pub(crate) enum DnsStatus {
     /// The name exists.
     NoError,
     /// No name server of the domain answers for it.
@@ -31,7 +31,7 @@ pub(crate) enum Status {
 
 /// A record of an answer, with its value as in Route 53.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct DnsRecord {
     pub name: String,
     pub kind: &'static str,
     pub ttl: u32,
@@ -40,16 +40,16 @@ pub(crate) struct Record {
 
 /// The answer to a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub status: Status,
-    pub records: Vec<Record>,
+pub(crate) struct DnsAnswer {
+    pub status: DnsStatus,
+    pub records: Vec<DnsRecord>,
     /// The SOA record of the zone, if there is no record of the type.
-    pub authority: Vec<Record>,
+    pub authority: Vec<DnsRecord>,
 }
 
-impl Answer {
-    fn failed(status: Status) -> Answer {
-        Answer { status, records: Vec::new(), authority: Vec::new() }
+impl DnsAnswer {
+    fn failed(status: DnsStatus) -> DnsAnswer {
+        DnsAnswer { status, records: Vec::new(), authority: Vec::new() }
     }
 
     /// Returns the values of the records of a type.
@@ -60,7 +60,7 @@ impl Answer {
 
 impl Route53 {
     /// Returns the answer of DNS for a name in Route 53's form and a type.
-    pub(crate) fn ask(&self, name: &str, kind: &str) -> Answer {
+    pub(crate) fn ask(&self, name: &str, kind: &str) -> DnsAnswer {
         self.look(|view| resolve(view, name, kind))
     }
 }
@@ -75,20 +75,20 @@ enum Found<'a> {
     Nowhere,
 }
 
-fn resolve(view: &View, asked: &str, kind: &str) -> Answer {
-    let mut answer = Answer::failed(Status::NoError);
+fn resolve(view: &View, asked: &str, kind: &str) -> DnsAnswer {
+    let mut answer = DnsAnswer::failed(DnsStatus::NoError);
     let mut name = asked.to_owned();
     for _ in 0..MOST_STEPS {
         let zone = match find(view, &name) {
             Found::Zone(zone) => zone,
             // A record here may point anywhere on the Internet.
             _ if !answer.records.is_empty() => return answer,
-            Found::Nowhere => return Answer::failed(Status::NoName),
+            Found::Nowhere => return DnsAnswer::failed(DnsStatus::NoName),
             Found::Elsewhere(domain, servers) => {
                 if kind != "NS" || name != domain {
-                    return Answer::failed(Status::ServerFailure);
+                    return DnsAnswer::failed(DnsStatus::ServerFailure);
                 }
-                let record = |value| Record { name: domain.clone(), kind: "NS", ttl: 172_800, value };
+                let record = |value| DnsRecord { name: domain.clone(), kind: "NS", ttl: 172_800, value };
                 answer.records = servers.into_iter().map(record).collect();
                 return answer;
             }
@@ -111,7 +111,7 @@ fn resolve(view: &View, asked: &str, kind: &str) -> Answer {
             }
         }
     }
-    Answer::failed(Status::ServerFailure)
+    DnsAnswer::failed(DnsStatus::ServerFailure)
 }
 
 /// Follows the delegations from the top to the zone that answers for a name.
@@ -161,24 +161,24 @@ fn delegation_below(zone: &Zone, served: &BTreeMap<String, RecordSet>, name: &st
 
 /// A step of an answer.
 enum Step {
-    Done(Vec<Record>),
+    Done(Vec<DnsRecord>),
     /// The name is an alias of another one (CNAME).
-    On(Record),
-    None(Status),
+    On(DnsRecord),
+    None(DnsStatus),
 }
 
 fn step(view: &View, zone: &Zone, served: &BTreeMap<String, RecordSet>, name: &str, kind: &str) -> Step {
-    let Some(owner) = owner(zone, served, name) else { return Step::None(Status::NoName) };
+    let Some(owner) = owner(zone, served, name) else { return Step::None(DnsStatus::NoName) };
     if let Some(set) = served.get(&key(&owner, "CNAME")).filter(|_| kind != "CNAME") {
         let record = shown(set, name).into_iter().next();
-        return record.map_or(Step::None(Status::NoError), Step::On);
+        return record.map_or(Step::None(DnsStatus::NoError), Step::On);
     }
-    let Some(set) = served.get(&key(&owner, kind)) else { return Step::None(Status::NoError) };
+    let Some(set) = served.get(&key(&owner, kind)) else { return Step::None(DnsStatus::NoError) };
     let records = match &set.alias {
         None => shown(set, name),
         Some(alias) => aliased(view, served, alias, name, kind),
     };
-    if records.is_empty() { Step::None(Status::NoError) } else { Step::Done(records) }
+    if records.is_empty() { Step::None(DnsStatus::NoError) } else { Step::Done(records) }
 }
 
 /// Returns the records of the target of an alias.
@@ -188,12 +188,12 @@ fn aliased(
     alias: &crate::route53::Alias,
     name: &str,
     kind: &str,
-) -> Vec<Record> {
+) -> Vec<DnsRecord> {
     if (view.balancer)(&alias.zone, &alias.name) {
         // Load balancers have IPv4 addresses only, and those are here.
         let value = "127.0.0.1".to_owned();
         return if kind == "A" {
-            vec![Record { name: name.to_owned(), kind: "A", ttl: ALIAS_TTL, value }]
+            vec![DnsRecord { name: name.to_owned(), kind: "A", ttl: ALIAS_TTL, value }]
         } else {
             Vec::new()
         };
@@ -225,9 +225,9 @@ fn owner(zone: &Zone, served: &BTreeMap<String, RecordSet>, name: &str) -> Optio
     None
 }
 
-fn shown(set: &RecordSet, name: &str) -> Vec<Record> {
+fn shown(set: &RecordSet, name: &str) -> Vec<DnsRecord> {
     let Some(kind) = records::number(&set.kind).and_then(records::kind) else { return Vec::new() };
-    let record = |value: &String| Record {
+    let record = |value: &String| DnsRecord {
         name: name.to_owned(),
         kind,
         ttl: set.ttl.unwrap_or(ALIAS_TTL),

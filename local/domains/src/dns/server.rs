@@ -103,7 +103,7 @@ async fn converse(mut stream: TcpStream, zones: &Route53) -> Option<()> {
 
 fn respond(zones: &Route53, bytes: &[u8], most: impl Fn(&Query) -> usize) -> Option<Vec<u8>> {
     let query = Query::parse(bytes)?;
-    // A name without records of the type exists nevertheless, whatever the type is.
+    // A name without records of this type still exists, whatever the type is.
     let answer = query.is_plain().then(|| zones.ask(&query.name, query.kind().unwrap_or("OTHER")));
     Some(query.response(answer.as_ref(), most(&query)))
 }

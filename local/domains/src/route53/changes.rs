@@ -29,7 +29,7 @@ pub struct Outside<'a> {
 
 /// A change of one record set.
 #[derive(Debug)]
-struct Change {
+struct RecordChange {
     action: Action,
     record: RecordSet,
 }
@@ -46,7 +46,7 @@ enum Action {
 /// Errors: `InvalidInput` for a document that is not as described, `InvalidChangeBatch` with every problem otherwise.
 pub fn applied(zone: &Zone, batch: &Element, outside: &Outside) -> Result<Records, Refusal> {
     check_comment(batch)?;
-    let changes: Vec<Change> = batch.items("Changes").iter().map(read).collect::<Result<_, Refusal>>()?;
+    let changes: Vec<RecordChange> = batch.items("Changes").iter().map(read).collect::<Result<_, Refusal>>()?;
     if changes.is_empty() {
         return Err(invalid_input("Invalid XML ; The content of element 'Changes' is not complete."));
     }
@@ -61,8 +61,8 @@ pub fn applied(zone: &Zone, batch: &Element, outside: &Outside) -> Result<Record
         problems.extend(flaws(zone, &records, &change.record, outside));
     }
     problems.extend(apex_flaws(zone, &records));
-    let mut told = BTreeSet::new();
-    problems.retain(|problem| told.insert(problem.clone()));
+    let mut seen = BTreeSet::new();
+    problems.retain(|problem| seen.insert(problem.clone()));
     match problems.is_empty() {
         true => Ok(records),
         false => Err(invalid_batch(&problems)),
@@ -86,7 +86,7 @@ fn invalid_input(text: impl Into<String>) -> Refusal {
     Refusal::new(400, "InvalidInput", text)
 }
 
-fn read(change: &Element) -> Result<Change, Refusal> {
+fn read(change: &Element) -> Result<RecordChange, Refusal> {
     let action = match change.text("Action").unwrap_or_default() {
         "CREATE" => Action::Create,
         "DELETE" => Action::Delete,
@@ -128,7 +128,7 @@ fn read(change: &Element) -> Result<Change, Refusal> {
             "Invalid request: Expected exactly one of [AliasTarget, all of [TTL, and ResourceRecords], or TrafficPolicyInstanceId], but found {found} in Change with [Action={action}, Name={name}, Type={kind}, SetIdentifier=null]"
         )));
     }
-    Ok(Change { action, record: RecordSet { name, kind: kind.to_owned(), ttl, values, alias } })
+    Ok(RecordChange { action, record: RecordSet { name, kind: kind.to_owned(), ttl, values, alias } })
 }
 
 /// The error for a value that the schema of the type does not permit.
@@ -163,10 +163,10 @@ fn with_dot(text: &str) -> String {
     if lower.ends_with('.') { lower } else { format!("{lower}.") }
 }
 
-fn check_size(changes: &[Change]) -> Result<(), Refusal> {
-    let times = |change: &Change| if change.action == Action::Upsert { 2 } else { 1 };
+fn check_size(changes: &[RecordChange]) -> Result<(), Refusal> {
+    let times = |change: &RecordChange| if change.action == Action::Upsert { 2 } else { 1 };
     let count: usize = changes.iter().map(|change| times(change) * change.record.values.len().max(1)).sum();
-    let length = |change: &Change| change.record.values.iter().map(|value| value.chars().count()).sum::<usize>();
+    let length = |change: &RecordChange| change.record.values.iter().map(|value| value.chars().count()).sum::<usize>();
     let characters: usize = changes.iter().map(|change| times(change) * length(change)).sum();
     match () {
         () if count > MOST_RECORDS => {
@@ -180,7 +180,7 @@ fn check_size(changes: &[Change]) -> Result<(), Refusal> {
 }
 
 /// Applies a change. Returns the problem, if it contradicts the records that there are.
-fn apply(records: &mut Records, put: &mut BTreeSet<String>, change: &Change) -> Option<String> {
+fn apply(records: &mut Records, put: &mut BTreeSet<String>, change: &RecordChange) -> Option<String> {
     let record = &change.record;
     let key = key(&record.name, &record.kind);
     let this = format!("resource record set [name='{}', type='{}']", record.name, record.kind);
@@ -326,7 +326,7 @@ mod tests {
         Element::parse(format!("<ChangeBatch><Changes>{changes}</Changes></ChangeBatch>").as_bytes()).unwrap()
     }
 
-    fn told(zone: &Zone, lines: &[&str]) -> Result<Records, String> {
+    fn apply_lines(zone: &Zone, lines: &[&str]) -> Result<Records, String> {
         let has_balancer = |zone: &str, name: &str| zone == "ZLB" && name == "web.us-east-1.elb.amazonaws.com.";
         applied(zone, &batch(lines), &Outside { has_balancer: &has_balancer })
             .map_err(|refusal| format!("{} {}", refusal.code, refusal.message))
@@ -336,7 +336,7 @@ mod tests {
     fn a_batch_is_refused_as_on_aws() {
         let mut zone = zone();
         let made = ["CREATE www.example.com A 60 127.0.0.1", "CREATE c.example.com. CNAME 60 www.example.com"];
-        zone.records = told(&zone, &made).unwrap();
+        zone.records = apply_lines(&zone, &made).unwrap();
         for (line, expected) in [
             (
                 "CREATE WWW.example.com A 60 127.0.0.2",
@@ -376,19 +376,21 @@ mod tests {
                 "Tried to create an alias that targets example.org., type A in zone ZLB, but the alias target name does not lie within the target zone",
             ),
         ] {
-            assert_eq!(told(&zone, &[line]), Err(format!("InvalidChangeBatch [{expected}]")), "{line}");
+            assert_eq!(apply_lines(&zone, &[line]), Err(format!("InvalidChangeBatch [{expected}]")), "{line}");
         }
         let twice = ["UPSERT y.example.com A 60 127.0.0.1", "UPSERT y.example.com A 60 127.0.0.2"];
         assert!(
-            told(&zone, &twice).unwrap_err().contains("an invalid set of changes for a resource record set 'A y.ex")
+            apply_lines(&zone, &twice)
+                .unwrap_err()
+                .contains("an invalid set of changes for a resource record set 'A y.ex")
         );
         let soa = zone.records[&key("example.com.", "SOA")].clone();
         let delete = format!("DELETE example.com SOA 900 {}", soa.values[0]);
         let expected = "InvalidChangeBatch [A HostedZone must contain exactly one SOA record.]";
-        assert_eq!(told(&zone, &[&delete]), Err(expected.to_owned()));
+        assert_eq!(apply_lines(&zone, &[&delete]), Err(expected.to_owned()));
         let many = format!("CREATE y.example.com A 60 {}", vec!["127.0.0.1"; 1001].join("|"));
         let expected = "InvalidChangeBatch [Number of records limit of 1000 exceeded.]";
-        assert_eq!(told(&zone, &[&many]), Err(expected.to_owned()));
+        assert_eq!(apply_lines(&zone, &[&many]), Err(expected.to_owned()));
     }
 
     #[test]
@@ -439,25 +441,27 @@ mod tests {
         ] {
             assert_eq!(code(&document), expected, "{document:.300}");
         }
-        let wildcard = told(&zone, &["CREATE *.example.com NS 60 ns.example.org"]).unwrap_err();
+        let wildcard = apply_lines(&zone, &["CREATE *.example.com NS 60 ns.example.org"]).unwrap_err();
         assert!(
             wildcard.starts_with("InvalidChangeBatch [RRSet of type NS with DNS name \\052.example.com."),
             "{wildcard}"
         );
-        assert!(told(&zone, &["CREATE b.example.com NS 60 ns.example.org"]).is_ok());
+        assert!(apply_lines(&zone, &["CREATE b.example.com NS 60 ns.example.org"]).is_ok());
     }
 
     #[test]
     fn a_batch_takes_effect_as_a_whole() {
         let mut zone = zone();
-        zone.records = told(&zone, &["CREATE a.example.com A 60 127.0.0.2|127.0.0.1"]).unwrap();
-        assert!(told(&zone, &["CREATE b.example.com A 60 127.0.0.1", "CREATE a.example.com A 1 127.0.0.1"]).is_err());
+        zone.records = apply_lines(&zone, &["CREATE a.example.com A 60 127.0.0.2|127.0.0.1"]).unwrap();
+        assert!(
+            apply_lines(&zone, &["CREATE b.example.com A 60 127.0.0.1", "CREATE a.example.com A 1 127.0.0.1"]).is_err()
+        );
         // The order of values does not matter, and a name may change its type within a batch.
         let change = ["DELETE a.example.com A 60 127.0.0.1|127.0.0.2", "CREATE a.example.com CNAME 60 b.example.com"];
-        let records = told(&zone, &change).unwrap();
+        let records = apply_lines(&zone, &change).unwrap();
         assert_eq!(records[&key("a.example.com.", "CNAME")].values, ["b.example.com"]);
         let alias = ["UPSERT w.example.com A alias ZLB web.us-east-1.elb.amazonaws.com"];
-        assert!(told(&zone, &alias).unwrap()[&key("w.example.com.", "A")].alias.is_some());
+        assert!(apply_lines(&zone, &alias).unwrap()[&key("w.example.com.", "A")].alias.is_some());
         assert_eq!(records.len(), 3);
     }
 }

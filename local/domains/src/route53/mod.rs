@@ -20,7 +20,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::clock::now_ms;
 use crate::{Balancers, name};
-use chaos::{Faults, Kind};
+use chaos::{ChaosKind, Faults};
 use document::Element;
 use kit::answer::{Protocol, Refusal, Response, xml};
 use kit::call::{Call, Operation, Request, Rest, Row, pairs};
@@ -219,7 +219,7 @@ impl Route53 {
     /// Calls `look` with the present state of DNS.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&View) -> T) -> T {
         let state = self.state.lock();
-        let lame = self.faults.has(Kind::LameDelegation);
+        let lame = self.faults.has(ChaosKind::LameDelegation);
         look(&View { state: &state, lame, now_ms: now_ms(), balancer: &|zone, name| self.has_balancer(zone, name) })
     }
 }

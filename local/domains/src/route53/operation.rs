@@ -8,7 +8,7 @@ use super::zone_calls::{count_zones, create_zone, delete_zone, get_zone, update_
 use super::{Run, tags};
 use crate::name;
 use kit::call::Effect::{Reads, Writes};
-use kit::call::{Asked, Need, Needs, Operation, Page, Rows};
+use kit::call::{Asked, Need, Needs, Operation, Pagination, Rows};
 
 const ZONE: Needs = Needs::Of(|asked| vec![asked.own(arn(asked, "hostedzone", 2))]);
 const CHANGE: Needs = Needs::Of(|asked| vec![asked.own(arn(asked, "change", 2))]);
@@ -84,7 +84,7 @@ pub(super) const OPERATIONS: &[Operation<Run>] = &[
         "ListHostedZones",
         Reads,
         Needs::Own,
-        Some(Page::Own("maxitems")),
+        Some(Pagination::Own("maxitems")),
         "marker maxitems",
         Look(list_zones),
     ),
@@ -92,7 +92,7 @@ pub(super) const OPERATIONS: &[Operation<Run>] = &[
         "ListHostedZonesByName",
         Reads,
         Needs::Own,
-        Some(Page::Own("maxitems")),
+        Some(Pagination::Own("maxitems")),
         "dnsname hostedzoneid maxitems",
         Look(list_zones_by_name),
     ),
@@ -100,7 +100,7 @@ pub(super) const OPERATIONS: &[Operation<Run>] = &[
         "ListResourceRecordSets",
         Reads,
         ZONE,
-        Some(Page::Own("maxitems")),
+        Some(Pagination::Own("maxitems")),
         "name type maxitems",
         Look(list_records),
     ),

@@ -186,8 +186,8 @@ mod tests {
             ("SPF", "\"v=spf1 -all\"", "\"open"),
         ] {
             assert_eq!(check(kind, good), Ok(()), "{kind} {good}");
-            let told = check(kind, bad).unwrap_err();
-            assert!(told.starts_with("Invalid Resource Record: 'FATAL problem: "), "{kind} {bad}: {told}");
+            let message = check(kind, bad).unwrap_err();
+            assert!(message.starts_with("Invalid Resource Record: 'FATAL problem: "), "{kind} {bad}: {message}");
         }
         assert_eq!(
             check("A", "x").unwrap_err(),

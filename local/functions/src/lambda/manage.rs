@@ -294,7 +294,7 @@ mod tests {
     use crate::code::tests::zip;
     use identity::credentials::Access;
     use identity::iam::Iam;
-    use kit::account::Kind;
+    use kit::account::AccountKind;
     use kit::answer::Protocol;
     use kit::call::{Input, Request};
     use kit::speed::Speed;
@@ -341,7 +341,7 @@ mod tests {
             access,
             iam,
             logs,
-            account: Kind::Standard,
+            account: AccountKind::Standard,
             speed: Speed::FAST,
         });
         let lambda = lambda.await.unwrap();

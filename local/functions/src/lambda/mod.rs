@@ -23,7 +23,7 @@ use identity::credentials::Access;
 use identity::iam::Iam;
 use identity::permissions::{Need, function_policy};
 use kit::ACCOUNT;
-use kit::account::Kind;
+use kit::account::AccountKind;
 use kit::answer::{Protocol, Refusal, Response, json_answer};
 use kit::call::{Call, Operation, Request};
 use kit::parameters;
@@ -56,7 +56,7 @@ pub trait CodeObjects: Send + Sync {
 pub struct Lambda {
     region: String,
     file: PathBuf,
-    account: Kind,
+    account: AccountKind,
     registry: Arc<Registry>,
     running: Arc<Functions>,
     iam: Arc<Iam>,
@@ -80,7 +80,7 @@ pub struct Context<'a> {
     /// The destination of their logs.
     pub logs: Arc<Logs>,
     /// The kind of the account, which limits them.
-    pub account: Kind,
+    pub account: AccountKind,
     /// The speed of state transitions.
     pub speed: Speed,
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Lambda, shown};
 use kit::answer::{Refusal, Response};
 use kit::call::Effect::{Reads, Writes};
-use kit::call::{Asked, Call, Need, Needs, Operation, Page, Request, Rest, Row, Rows};
+use kit::call::{Asked, Call, Need, Needs, Operation, Pagination, Request, Rest, Row, Rows};
 use kit::parameters::{ANYTHING, ParameterSpec};
 
 /// A request, as handlers receive it.
@@ -73,7 +73,7 @@ const FUNCTION: Needs = Needs::Of(|asked| vec![asked.own(function_of(asked))]);
 
 #[rustfmt::skip]
 const TABLE: &[Route] = &[
-    route(Method::GET, "2015-03-31", &["functions"], Operation::new("ListFunctions", Reads, Needs::Own, Some(Page::Own("MaxItems")), NO_BODY, run!(|lambda, request| lambda.list(request.rest)))),
+    route(Method::GET, "2015-03-31", &["functions"], Operation::new("ListFunctions", Reads, Needs::Own, Some(Pagination::Own("MaxItems")), NO_BODY, run!(|lambda, request| lambda.list(request.rest)))),
     route(Method::POST, "2015-03-31", &["functions"], Operation::new("CreateFunction", Writes, Needs::Of(new_function), None, concat!(
             configuration!(),
             "Architectures[] Code.S3Bucket Code.S3Key Code.ZipFile:blob FunctionName PackageType=Zip Publish:boolean Tags.*"
@@ -88,7 +88,7 @@ const TABLE: &[Route] = &[
     route(Method::GET, "2015-03-31", &["functions", "*", "policy"], Operation::new("GetPolicy", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.policy(&request.name)))),
     route(Method::POST, "2015-03-31", &["functions", "*", "policy"], Operation::new("AddPermission", Writes, FUNCTION, None, "Action Principal RevisionId SourceAccount SourceArn StatementId", run!(|lambda, request| lambda.add_permission(&request.name, request.body()?).await))),
     route(Method::DELETE, "2015-03-31", &["functions", "*", "policy", "*"], Operation::new("RemovePermission", Writes, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.remove_permission(&request.name, &request.detail).await))),
-    route(Method::GET, "2015-03-31", &["functions", "*", "versions"], Operation::new("ListVersionsByFunction", Reads, FUNCTION, Some(Page::Own("MaxItems")), NO_BODY, run!(|lambda, request| lambda.list_versions(&request.name, request.rest)))),
+    route(Method::GET, "2015-03-31", &["functions", "*", "versions"], Operation::new("ListVersionsByFunction", Reads, FUNCTION, Some(Pagination::Own("MaxItems")), NO_BODY, run!(|lambda, request| lambda.list_versions(&request.name, request.rest)))),
     route(Method::POST, "2015-03-31", &["functions", "*", "versions"], Operation::new("PublishVersion", Writes, FUNCTION, None, "CodeSha256 Description RevisionId", run!(|lambda, request| lambda.publish(&request.name, request.body()?)))),
     // There are no aliases or function URLs, and only S3 sends events.
     route(Method::GET, "2015-03-31", &["functions", "*", "aliases"], Operation::new("ListAliases", Reads, FUNCTION, None, NO_BODY, run!(|lambda, request| lambda.none_of(&request.name, "Aliases")))),

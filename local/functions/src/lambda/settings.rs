@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{Function, Lambda, no_on_event, plain_name, shown, strings};
 use crate::{OnEvent, parameter};
-use kit::account::Kind;
+use kit::account::AccountKind;
 use kit::answer::{Refusal, Response, empty};
 use kit::call::Rest;
 use kit::parameters;
@@ -218,11 +218,11 @@ struct Quota {
 }
 
 impl Quota {
-    fn of(account: Kind) -> Quota {
+    fn of(account: AccountKind) -> Quota {
         match account {
-            Kind::Standard | Kind::NoDefaultVpc => Quota { total: 1000, least_unreserved: 100 },
+            AccountKind::Standard | AccountKind::NoDefaultVpc => Quota { total: 1000, least_unreserved: 100 },
             // It can only reserve 0, which prevents a function from running.
-            Kind::Academy => Quota { total: 10, least_unreserved: 10 },
+            AccountKind::Academy => Quota { total: 10, least_unreserved: 10 },
         }
     }
 
@@ -254,14 +254,14 @@ mod tests {
     #[test]
     fn a_reservation_leaves_enough_to_functions_without_one() {
         for (account, number, others, allowed) in [
-            (Kind::Standard, 900, 0, true),
-            (Kind::Standard, 901, 0, false),
-            (Kind::Standard, 400, 500, true),
-            (Kind::Standard, 401, 500, false),
-            (Kind::Standard, 0, 900, true),
-            (Kind::Standard, u64::MAX, 900, false),
-            (Kind::Academy, 0, 0, true),
-            (Kind::Academy, 1, 0, false),
+            (AccountKind::Standard, 900, 0, true),
+            (AccountKind::Standard, 901, 0, false),
+            (AccountKind::Standard, 400, 500, true),
+            (AccountKind::Standard, 401, 500, false),
+            (AccountKind::Standard, 0, 900, true),
+            (AccountKind::Standard, u64::MAX, 900, false),
+            (AccountKind::Academy, 0, 0, true),
+            (AccountKind::Academy, 1, 0, false),
         ] {
             let checked = Quota::of(account).check(number, others);
             assert_eq!(checked.is_ok(), allowed, "{account} {number} {others}");

@@ -25,7 +25,7 @@ use crate::permissions::{Caller, Grants, Keys, ResourcePolicies, Used};
 use Run::{Change, Look};
 pub use academy::{STUDENT, STUDENTS, student_arn};
 use chaos::Faults;
-use kit::account::Kind;
+use kit::account::AccountKind;
 use kit::answer::{Protocol, Refusal, Response};
 use kit::call::{Call, Form, Operation};
 use kit::parameters;
@@ -66,14 +66,14 @@ pub struct Iam {
 impl Iam {
     /// Loads the state below `dir`.
     pub fn open(dir: &Path, faults: Arc<Faults>) -> anyhow::Result<Iam> {
-        Iam::of_account(dir, faults, Kind::Standard)
+        Iam::of_account(dir, faults, AccountKind::Standard)
     }
 
     /// Loads the state below `dir` of an account of this kind.
-    pub fn of_account(dir: &Path, faults: Arc<Faults>, kind: Kind) -> anyhow::Result<Iam> {
+    pub fn of_account(dir: &Path, faults: Arc<Faults>, kind: AccountKind) -> anyhow::Result<Iam> {
         let file = dir.join("iam.json");
         let mut state = State::load(&file)?;
-        if kind == Kind::Academy && academy::furnish(&mut state) {
+        if kind == AccountKind::Academy && academy::furnish(&mut state) {
             store::write_json(&file, &state)?;
         }
         let mut replica = Replica::default();

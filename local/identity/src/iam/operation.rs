@@ -2,7 +2,7 @@
 
 use kit::ACCOUNT;
 use kit::call::Effect::{Reads, Writes};
-use kit::call::{Asked, Need, Needs, Operation, Page, Rows, Style};
+use kit::call::{Asked, Need, Needs, Operation, Pagination, Rows, Style};
 
 use super::Run::{Change, Look};
 use super::account::{account_aliases, account_summary};
@@ -68,8 +68,8 @@ static PAGES: Style = Style {
     bad_token: "ValidationError",
 };
 
-const fn list(items: &'static str) -> Option<Page> {
-    Some(Page::Cut(&PAGES, items))
+const fn list(items: &'static str) -> Option<Pagination> {
+    Some(Pagination::Cut(&PAGES, items))
 }
 
 /// The row of each operation.

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::condition::Condition;
-use super::policy::{Effect, Listed, Statement, listed, statements, strings};
-use super::resource_policy::{BUCKETS, ResourcePolicy, Rule, principals, services};
+use super::policy::{Listed, Statement, StatementEffect, listed, statements, strings};
+use super::resource_policy::{BUCKETS, PrincipalStatement, ResourcePolicy, principals, services};
 
 const INVALID_PRINCIPAL: &str = "Invalid principal in policy";
 
@@ -26,13 +26,13 @@ pub fn parse(text: &str, bucket: &str) -> Result<ResourcePolicy, String> {
     Ok(ResourcePolicy { is_current, rules })
 }
 
-fn rule(written: &Map<String, Value>, bucket: &str) -> Result<Rule, String> {
+fn rule(written: &Map<String, Value>, bucket: &str) -> Result<PrincipalStatement, String> {
     const KNOWN: &[&str] =
         &["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
     only(written, KNOWN)?;
     let effect = match written.get("Effect").map(Value::as_str) {
-        Some(Some("Allow")) => Effect::Allow,
-        Some(Some("Deny")) => Effect::Deny,
+        Some(Some("Allow")) => StatementEffect::Allow,
+        Some(Some("Deny")) => StatementEffect::Deny,
         Some(other) => return Err(format!("Invalid effect: {}", other.unwrap_or_default())),
         None => return Err("Missing required field Effect".to_owned()),
     };
@@ -62,7 +62,7 @@ fn rule(written: &Map<String, Value>, bucket: &str) -> Result<Rule, String> {
     let is_federated = written.get("Principal").is_some_and(|principal| principal.get("Federated").is_some());
     let services = services(written.get("Principal").or(written.get("NotPrincipal")));
     let statement = Statement::new(effect, actions, resources, conditions);
-    Ok(Rule { principals, services, is_federated, statement })
+    Ok(PrincipalStatement { principals, services, is_federated, statement })
 }
 
 fn only(written: &Map<String, Value>, known: &[&str]) -> Result<(), String> {

@@ -278,13 +278,13 @@ mod tests {
         keys
     }
 
-    fn told(operator: &str, key: &str, values: Value) -> Option<bool> {
+    fn outcome(operator: &str, key: &str, values: Value) -> Option<bool> {
         let conditions = Condition::all(Some(&json!({ operator: { key: values } }))).unwrap();
         all_hold(conditions.iter().map(|one| one.holds(&keys())))
     }
 
     fn holds(operator: &str, key: &str, values: Value) -> bool {
-        told(operator, key, values) == Some(true)
+        outcome(operator, key, values) == Some(true)
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
                         [json!("true"), json!("1"), json!("2026-06-01"), json!("10.0.0.0/8"), json!("a:b:c:d:e:f")]
                     {
                         let operator = format!("{set}{operator}{if_exists}");
-                        assert_eq!(told(&operator, "dynamodb:LeadingKeys", value), None, "{operator}");
+                        assert_eq!(outcome(&operator, "dynamodb:LeadingKeys", value), None, "{operator}");
                     }
                 }
             }
@@ -367,7 +367,7 @@ mod tests {
             ("StringNotEquals", "s3:prefix", "${aws:username}"),
             ("StringNotLike", "s3:prefix", "${dynamodb:LeadingKeys}*"),
         ] {
-            assert_eq!(told(operator, key, json!(value)), None, "{operator} {value}");
+            assert_eq!(outcome(operator, key, json!(value)), None, "{operator} {value}");
         }
         assert!(holds("StringNotEquals", "s3:prefix", json!("${aws:username, 'nobody'}")), "a default is a value");
     }

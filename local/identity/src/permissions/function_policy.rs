@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::condition::Condition;
-use super::policy::{Effect, Listed, Statement, texts};
-use super::resource_policy::{ResourcePolicy, Rule, principals, services};
+use super::policy::{Listed, Statement, StatementEffect, texts};
+use super::resource_policy::{PrincipalStatement, ResourcePolicy, principals, services};
 
 /// Parses a function's policy from the statements that Lambda stores. A statement that cannot be parsed grants nothing.
 pub fn of(statements: &[Value]) -> ResourcePolicy {
@@ -12,13 +12,18 @@ pub fn of(statements: &[Value]) -> ResourcePolicy {
 }
 
 /// Parses one statement. `AddPermission` adds allow statements only.
-fn rule(written: &Value) -> Option<Rule> {
+fn rule(written: &Value) -> Option<PrincipalStatement> {
     let actions = Listed::These(texts(&written["Action"])?);
     let resources = Listed::These(texts(&written["Resource"])?);
     let conditions = Condition::all(written.get("Condition"))?;
     let principals = Listed::These(principals(&written["Principal"])?);
-    let statement = Statement::new(Effect::Allow, actions, resources, conditions);
-    Some(Rule { principals, services: services(written.get("Principal")), is_federated: false, statement })
+    let statement = Statement::new(StatementEffect::Allow, actions, resources, conditions);
+    Some(PrincipalStatement {
+        principals,
+        services: services(written.get("Principal")),
+        is_federated: false,
+        statement,
+    })
 }
 
 #[cfg(test)]

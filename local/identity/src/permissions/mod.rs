@@ -143,7 +143,7 @@ impl Caller {
         keys.set("aws:PrincipalType", "AssumedRole");
         keys.set("aws:RequestedRegion", &self.region);
         keys.set("aws:ResourceAccount", ACCOUNT);
-        // Requests over the loopback interface count as secure: TLS protects against eavesdropping, which is no threat
+        // Requests over the loopback interface count as secure: TLS protects against eavesdropping, which is not a threat
         // there.
         keys.set("aws:SecureTransport", "true");
         keys.set("aws:SourceIp", "127.0.0.1");

@@ -1,6 +1,6 @@
 //! Wildcard patterns in policies, with policy variables.
 
-use kit::glob::{Glob, Piece};
+use kit::glob::{Glob, GlobToken};
 
 /// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +19,11 @@ impl Pattern {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
             let (variable, behind) = after.split_once('}')?;
-            pieces.extend(before.chars().map(Piece::of));
-            pieces.extend(variable_value(variable, &value)?.chars().map(Piece::One));
+            pieces.extend(before.chars().map(GlobToken::of));
+            pieces.extend(variable_value(variable, &value)?.chars().map(GlobToken::One));
             rest = behind;
         }
-        pieces.extend(rest.chars().map(Piece::of));
+        pieces.extend(rest.chars().map(GlobToken::of));
         Some(Pattern(pieces.into_iter().collect()))
     }
 

@@ -25,8 +25,8 @@ pub fn judge<'a>(policies: impl IntoIterator<Item = &'a Policy>, action: &str, r
         for statement in &policy.statements {
             if statement.speaks_of(&action, resource, keys, policy.is_current) {
                 match statement.effect {
-                    Effect::Allow => verdict = Verdict::Allowed,
-                    Effect::Deny => return Verdict::Denied,
+                    StatementEffect::Allow => verdict = Verdict::Allowed,
+                    StatementEffect::Deny => return Verdict::Denied,
                 }
             }
         }
@@ -45,14 +45,14 @@ pub struct Policy {
 /// One statement, without the principals that a resource policy stores next to it.
 #[derive(Debug, Clone)]
 pub(super) struct Statement {
-    pub effect: Effect,
+    pub effect: StatementEffect,
     actions: Listed<Pattern>,
     resources: Listed<String>,
     pub conditions: Vec<Condition>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(super) enum StatementEffect {
     Allow,
     Deny,
 }
@@ -75,7 +75,7 @@ impl<T> Listed<T> {
 
 impl Statement {
     pub(super) fn new(
-        effect: Effect,
+        effect: StatementEffect,
         actions: Listed<String>,
         resources: Listed<String>,
         conditions: Vec<Condition>,
@@ -101,7 +101,7 @@ impl Statement {
         };
         let conditions = self.conditions.iter().map(|condition| condition.holds(keys));
         self.actions.has(|pattern| pattern.fits(action))
-            && all_hold([resources].into_iter().chain(conditions)).unwrap_or(self.effect == Effect::Deny)
+            && all_hold([resources].into_iter().chain(conditions)).unwrap_or(self.effect == StatementEffect::Deny)
     }
 }
 
@@ -184,10 +184,10 @@ fn statement(written: &Map<String, Value>) -> Result<Statement, String> {
     Ok(Statement::new(effect, actions, resources, conditions))
 }
 
-fn effect(written: &Map<String, Value>) -> Result<Effect, String> {
+fn effect(written: &Map<String, Value>) -> Result<StatementEffect, String> {
     match written.get("Effect").and_then(Value::as_str) {
-        Some("Allow") => Ok(Effect::Allow),
-        Some("Deny") => Ok(Effect::Deny),
+        Some("Allow") => Ok(StatementEffect::Allow),
+        Some("Deny") => Ok(StatementEffect::Deny),
         _ => Err(SYNTAX.to_owned()),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::policy::{Effect, Listed};
-use super::resource_policy::{ResourcePolicy, Rule};
+use super::policy::{Listed, StatementEffect};
+use super::resource_policy::{PrincipalStatement, ResourcePolicy};
 
 /// Whether a value of a condition key restricts a statement.
 type Restricts = fn(&str) -> bool;
@@ -26,19 +26,19 @@ const RESTRICTING: &[(&str, Restricts)] = &[
 /// Whether the policy of a bucket is public: it is unless each of its allow statements names its principals, or has a
 /// condition that demands a fixed value of one of the `RESTRICTING` keys.
 pub fn is_public(policy: &ResourcePolicy) -> bool {
-    let allows = |rule: &&Rule| rule.statement.effect == Effect::Allow;
+    let allows = |rule: &&PrincipalStatement| rule.statement.effect == StatementEffect::Allow;
     policy.rules.iter().filter(allows).any(|rule| is_for_everyone(rule) && !is_restricted(rule))
 }
 
 /// The users of an identity provider are not fixed principals either.
-fn is_for_everyone(rule: &Rule) -> bool {
+fn is_for_everyone(rule: &PrincipalStatement) -> bool {
     match &rule.principals {
         Listed::These(named) => rule.is_federated || named.iter().any(|named| named == "*"),
         Listed::AllBut(_) => true,
     }
 }
 
-fn is_restricted(rule: &Rule) -> bool {
+fn is_restricted(rule: &PrincipalStatement) -> bool {
     rule.statement.conditions.iter().filter_map(|condition| condition.demanded()).any(|(key, values)| {
         let row = RESTRICTING.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
         row.is_some_and(|(_, restricts)| values.iter().all(|value| restricts(value)))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde_json::Value;
 
-use super::policy::{Effect, Listed, Statement, Verdict, strings, texts};
+use super::policy::{Listed, Statement, StatementEffect, Verdict, strings, texts};
 use super::{Keys, Need};
 use kit::ACCOUNT;
 
@@ -68,12 +68,12 @@ impl Policies {
 #[derive(Debug, Clone, Default)]
 pub struct ResourcePolicy {
     pub(super) is_current: bool,
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Vec<PrincipalStatement>,
 }
 
 /// A statement with its principals: accounts and ARNs, or `*`.
 #[derive(Debug, Clone)]
-pub(super) struct Rule {
+pub(super) struct PrincipalStatement {
     pub principals: Listed<String>,
     /// The services of AWS that it names.
     pub services: Vec<String>,
@@ -101,12 +101,12 @@ impl ResourcePolicy {
     pub(super) fn judge(&self, need: &Need, keys: &Keys, who: Principal) -> Verdict {
         let action = need.action.to_ascii_lowercase();
         let mut verdict = Verdict::Unmentioned;
-        for Rule { principals, statement, .. } in &self.rules {
+        for PrincipalStatement { principals, statement, .. } in &self.rules {
             let speaks = is_named(principals, statement.effect, who)
                 && statement.speaks_of(&action, &need.resource, keys, self.is_current);
             match statement.effect {
-                Effect::Deny if speaks => return Verdict::Denied,
-                Effect::Allow if speaks => verdict = Verdict::Allowed,
+                StatementEffect::Deny if speaks => return Verdict::Denied,
+                StatementEffect::Allow if speaks => verdict = Verdict::Allowed,
                 _ => (),
             }
         }
@@ -119,7 +119,7 @@ impl ResourcePolicy {
     fn lets_service(&self, service: &str, source: &str, need: &Need) -> bool {
         let keys = Keys::of_service_for(service, source, need);
         let action = need.action.to_ascii_lowercase();
-        let speaks = |rule: &&Rule| {
+        let speaks = |rule: &&PrincipalStatement| {
             let is_named = match &rule.principals {
                 Listed::These(named) => {
                     named.iter().any(|named| named == "*") || rule.services.iter().any(|it| it == service)
@@ -128,8 +128,9 @@ impl ResourcePolicy {
             };
             is_named && rule.statement.speaks_of(&action, &need.resource, &keys, self.is_current)
         };
-        let effects: Vec<Effect> = self.rules.iter().filter(speaks).map(|rule| rule.statement.effect).collect();
-        effects.contains(&Effect::Allow) && !effects.contains(&Effect::Deny)
+        let effects: Vec<StatementEffect> =
+            self.rules.iter().filter(speaks).map(|rule| rule.statement.effect).collect();
+        effects.contains(&StatementEffect::Allow) && !effects.contains(&StatementEffect::Deny)
     }
 }
 
@@ -142,10 +143,12 @@ impl ResourcePolicies {
 
 /// In a deny statement, an account stands for all its principals. In an allow statement, it does not suffice: the
 /// principal's own policies have to allow the call as well.
-fn is_named(principals: &Listed<String>, effect: Effect, who: Principal) -> bool {
+fn is_named(principals: &Listed<String>, effect: StatementEffect, who: Principal) -> bool {
     let is = |named: &String| named == "*" || named == who.role || named == who.session;
     match principals {
-        Listed::These(named) => named.iter().any(|named| is(named) || (effect == Effect::Deny && is_account(named))),
+        Listed::These(named) => {
+            named.iter().any(|named| is(named) || (effect == StatementEffect::Deny && is_account(named)))
+        }
         Listed::AllBut(named) => !named.iter().any(is),
     }
 }

@@ -128,18 +128,18 @@ fn each_operator_is_evaluated_for_present_missing_and_unknown_keys() {
     };
     // While the condition holds, an allow statement with it admits the caller, and a deny statement with it rejects
     // the caller.
-    let told = |holds: bool| (holds, !holds);
+    let expected = |holds: bool| (holds, !holds);
     for (operator, key, fits, differs, missing) in SEMANTICS {
         for (set, holds) in SETS.iter().zip(missing) {
             let plain = format!("{set}{operator}");
-            assert_eq!(both(&plain, key, fits), told(true), "{plain} {key} {fits}");
+            assert_eq!(both(&plain, key, fits), expected(true), "{plain} {key} {fits}");
             if !differs.is_empty() {
-                assert_eq!(both(&plain, key, differs), told(false), "{plain} {key} {differs}");
+                assert_eq!(both(&plain, key, differs), expected(false), "{plain} {key} {differs}");
             }
-            assert_eq!(both(&plain, "aws:PrincipalTag/none", fits), told(*holds), "{plain} on a missing key");
+            assert_eq!(both(&plain, "aws:PrincipalTag/none", fits), expected(*holds), "{plain} on a missing key");
             let if_exists = format!("{plain}IfExists");
-            assert_eq!(both(&if_exists, key, fits), told(true), "{if_exists} {key} {fits}");
-            assert_eq!(both(&if_exists, "aws:PrincipalTag/none", fits), told(true), "{if_exists} on a missing key");
+            assert_eq!(both(&if_exists, key, fits), expected(true), "{if_exists} {key} {fits}");
+            assert_eq!(both(&if_exists, "aws:PrincipalTag/none", fits), expected(true), "{if_exists} on a missing key");
             for unknown in ["dynamodb:LeadingKeys", "aws:TagKeys", "aws:ResourceTag/team", "no:such"] {
                 for operator in [&plain, &if_exists] {
                     assert_eq!(both(operator, unknown, fits), (false, false), "{operator} {unknown}");
@@ -148,8 +148,8 @@ fn each_operator_is_evaluated_for_present_missing_and_unknown_keys() {
         }
     }
     for (key, there) in [("aws:userid", true), ("aws:PrincipalTag/none", false), ("aws:username", false)] {
-        assert_eq!(both("Null", key, "true"), told(!there), "{key}");
-        assert_eq!(both("Null", key, "false"), told(there), "{key}");
+        assert_eq!(both("Null", key, "true"), expected(!there), "{key}");
+        assert_eq!(both("Null", key, "false"), expected(there), "{key}");
     }
     for value in ["true", "false"] {
         assert_eq!(both("Null", "dynamodb:LeadingKeys", value), (false, false), "Null {value}");

@@ -26,7 +26,7 @@ impl Chain {
     /// Ends the current chunk, and returns whether the owner of the key signed it.
     pub(super) fn holds(&mut self, signature: Option<&str>) -> bool {
         let signed = format!("{}\n{}", hash(b""), hex::encode(self.chunk.finalize_reset()));
-        self.goes_on("AWS4-HMAC-SHA256-PAYLOAD", &signed, signature)
+        self.verify_next("AWS4-HMAC-SHA256-PAYLOAD", &signed, signature)
     }
 
     /// Whether the owner of the key signed the trailers.
@@ -39,10 +39,10 @@ impl Chain {
             .map(|(name, value)| format!("{}:{value}\n", name.to_ascii_lowercase()))
             .collect();
         signed.sort();
-        self.goes_on("AWS4-HMAC-SHA256-TRAILER", &hash(signed.concat().as_bytes()), signature)
+        self.verify_next("AWS4-HMAC-SHA256-TRAILER", &hash(signed.concat().as_bytes()), signature)
     }
 
-    fn goes_on(&mut self, algorithm: &str, signed: &str, signature: Option<&str>) -> bool {
+    fn verify_next(&mut self, algorithm: &str, signed: &str, signature: Option<&str>) -> bool {
         let text = format!("{algorithm}\n{}\n{}\n{}\n{signed}", self.date, self.scope, self.last);
         self.last = hex::encode(hmac(&self.key, text.as_bytes()));
         signature == Some(self.last.as_str())
@@ -57,7 +57,7 @@ fn hash(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::signature::signing_key;
-    use kit::chunked::{Decoder, Piece};
+    use kit::chunked::{ChunkPiece, Decoder};
 
     const SCOPE: &str = "20130524/us-east-1/s3/aws4_request";
 
@@ -78,10 +78,10 @@ mod tests {
         let (mut decoder, mut all) = (Decoder::default(), true);
         // In pieces, as it may arrive.
         for part in body.as_bytes().chunks(1000) {
-            let each = |piece: Piece| {
+            let each = |piece: ChunkPiece| {
                 match piece {
-                    Piece::Bytes(bytes) => chain.take(bytes),
-                    Piece::End(signature) => all &= chain.holds(signature),
+                    ChunkPiece::Bytes(bytes) => chain.take(bytes),
+                    ChunkPiece::End(signature) => all &= chain.holds(signature),
                 }
                 Ok(())
             };

@@ -7,7 +7,7 @@ use super::chain::Chain;
 use super::{Signed, Words};
 use kit::answer::Refusal;
 use kit::call::Request;
-use kit::chunked::{Decoder, Piece, Trailers};
+use kit::chunked::{ChunkPiece, Decoder, Trailers};
 
 /// The header that says how a body is signed, and whether it is `aws-chunked`.
 const ANNOUNCED: HeaderName = HeaderName::from_static("x-amz-content-sha256");
@@ -83,15 +83,15 @@ impl Payload {
         decoder.take(arrived, |piece| {
             if let Proof::Chain { chain, words, .. } = proof {
                 match piece {
-                    Piece::Bytes(bytes) => chain.take(bytes),
-                    Piece::End(signature) => {
+                    ChunkPiece::Bytes(bytes) => chain.take(bytes),
+                    ChunkPiece::End(signature) => {
                         if !chain.holds(signature) {
                             return Err(words.mismatch());
                         }
                     }
                 }
             }
-            if let Piece::Bytes(bytes) = piece { keep(bytes) } else { Ok(()) }
+            if let ChunkPiece::Bytes(bytes) = piece { keep(bytes) } else { Ok(()) }
         })
     }
 

@@ -25,7 +25,7 @@ pub struct Row {
     /// The permissions that the caller needs.
     pub needs: Needs,
     /// How its list is paginated; `None` if the response is always complete.
-    pub page: Option<Page>,
+    pub page: Option<Pagination>,
 }
 
 /// The rows of a service.
@@ -48,7 +48,7 @@ impl<Run> Operation<Run> {
         name: &'static str,
         effect: Effect,
         needs: Needs,
-        page: Option<Page>,
+        page: Option<Pagination>,
         parameters: ParameterSpec,
         run: Run,
     ) -> Operation<Run> {
@@ -160,7 +160,7 @@ impl Asked<'_> {
 
 /// How a list is paginated.
 #[derive(Debug, Clone, Copy)]
-pub enum Page {
+pub enum Pagination {
     /// The handler returns the whole list, whose items are in this element; it is cut into pages in the service's
     /// style.
     Cut(&'static Style, &'static str),

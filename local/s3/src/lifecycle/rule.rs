@@ -16,7 +16,7 @@ const MOST_RULES: usize = 1000;
 
 /// One lifecycle rule.
 #[derive(Debug, Default)]
-pub(crate) struct Rule {
+pub(crate) struct LifecycleRule {
     pub(super) id: String,
     pub(super) is_on: bool,
     pub(super) filter: Filter,
@@ -79,12 +79,12 @@ impl Filter {
 }
 
 /// Parses the rules of a `LifecycleConfiguration`.
-pub(crate) fn rules(document: &Element) -> Result<Vec<Rule>, Refusal> {
+pub(crate) fn rules(document: &Element) -> Result<Vec<LifecycleRule>, Refusal> {
     document.expect(&["Rule*"], &[])?;
     if document.children.is_empty() || document.children.len() > MOST_RULES {
         return Err(malformed());
     }
-    let rules: Vec<Rule> = document.children.iter().map(rule).collect::<Result<_, _>>()?;
+    let rules: Vec<LifecycleRule> = document.children.iter().map(rule).collect::<Result<_, _>>()?;
     let mut ids = BTreeSet::new();
     if !rules.iter().filter(|rule| !rule.id.is_empty()).all(|rule| ids.insert(&rule.id)) {
         return Err(invalid("Rule ID must be unique. Found same ID for more than one rule"));
@@ -106,7 +106,7 @@ fn invalid(text: &str) -> Refusal {
     Refusal::new(400, "InvalidArgument", text)
 }
 
-fn rule(rule: &Element) -> Result<Rule, Refusal> {
+fn rule(rule: &Element) -> Result<LifecycleRule, Refusal> {
     rule.expect(
         &[
             "ID",
@@ -130,7 +130,7 @@ fn rule(rule: &Element) -> Result<Rule, Refusal> {
         (None, Some(prefix)) => Filter { prefix: prefix.to_owned(), ..Filter::default() },
         _ => return Err(malformed()),
     };
-    let mut read = Rule { id, is_on, filter, ..Rule::default() };
+    let mut read = LifecycleRule { id, is_on, filter, ..LifecycleRule::default() };
     if let Some(expiration) = rule.child("Expiration") {
         read_expiration(expiration, &mut read)?;
     }
@@ -181,7 +181,7 @@ fn rule(rule: &Element) -> Result<Rule, Refusal> {
     Ok(read)
 }
 
-fn read_expiration(expiration: &Element, rule: &mut Rule) -> Result<(), Refusal> {
+fn read_expiration(expiration: &Element, rule: &mut LifecycleRule) -> Result<(), Refusal> {
     expiration.expect(&["Days", "Date", "ExpiredObjectDeleteMarker"], &[])?;
     rule.expiration = when(expiration, "Expiration", 1)?;
     rule.drops_markers = expiration.flag("ExpiredObjectDeleteMarker")?.unwrap_or(false);

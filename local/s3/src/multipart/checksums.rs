@@ -3,23 +3,23 @@
 use crate::body::Body;
 use crate::checksum::{Algorithm, Sum};
 use crate::request::S3Request;
-use crate::store::{Kind, Part, Upload};
+use crate::store::{ChecksumType, MultipartUpload, Part};
 use crate::xml::{element, unserved};
 use kit::answer::Refusal;
 
 pub(super) const ALGORITHM: &str = "x-amz-checksum-algorithm";
 pub(super) const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
 
-impl Kind {
+impl ChecksumType {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Kind::Composite => "COMPOSITE",
-            Kind::FullObject => "FULL_OBJECT",
+            ChecksumType::Composite => "COMPOSITE",
+            ChecksumType::FullObject => "FULL_OBJECT",
         }
     }
 }
 
-impl Upload {
+impl MultipartUpload {
     /// The elements about its checksums in a list.
     pub(super) fn checksums(&self) -> String {
         self.algorithm.map_or_else(String::new, |(algorithm, kind)| {
@@ -35,7 +35,7 @@ pub(super) fn bad_digest(algorithm: Algorithm) -> Refusal {
 
 /// The checksum of a part. It must be of its upload's algorithm; an upload without an algorithm accepts any.
 pub(super) fn sum_of_part(
-    algorithm: Option<(Algorithm, Kind)>,
+    algorithm: Option<(Algorithm, ChecksumType)>,
     announced: Option<Sum>,
     body: &Body,
     operation: &str,
@@ -49,7 +49,7 @@ pub(super) fn sum_of_part(
     match announced {
         Some(sum) if sum.algorithm == expected => Ok(Some(sum)),
         // Copies have no announced checksum, so S3 computes it.
-        None if kind == Kind::FullObject || operation == "UploadPartCopy" => Ok(Some(body.sum(expected)?)),
+        None if kind == ChecksumType::FullObject || operation == "UploadPartCopy" => Ok(Some(body.sum(expected)?)),
         other => {
             let name = |algorithm: Algorithm| algorithm.name().to_ascii_lowercase();
             let actual = other.map_or_else(|| "null".to_owned(), |sum| name(sum.algorithm));
@@ -63,12 +63,12 @@ pub(super) fn sum_of_part(
 }
 
 /// The checksum of a multipart object, if it can be computed from those of the parts.
-pub(super) fn sum_of_whole(upload: &Upload, parts: &[Part]) -> Option<Sum> {
+pub(super) fn sum_of_whole(upload: &MultipartUpload, parts: &[Part]) -> Option<Sum> {
     let sums: Vec<&Sum> = parts.iter().map(|part| part.sum.as_ref()).collect::<Option<_>>()?;
     let sized = || sums.iter().zip(parts).map(|(sum, part)| (*sum, part.blob.size)).collect::<Vec<_>>();
     match upload.algorithm {
-        Some((algorithm, Kind::Composite)) => Sum::composite(algorithm, &sums),
-        Some((algorithm, Kind::FullObject)) => Sum::whole(algorithm, &sized()),
+        Some((algorithm, ChecksumType::Composite)) => Sum::composite(algorithm, &sums),
+        Some((algorithm, ChecksumType::FullObject)) => Sum::whole(algorithm, &sized()),
         None => Sum::whole(sums.first()?.algorithm, &sized()),
     }
 }
@@ -76,7 +76,7 @@ pub(super) fn sum_of_whole(upload: &Upload, parts: &[Part]) -> Option<Sum> {
 /// The checksum algorithm of an upload, if its first request names one, and the checksum type: CRC64NVME covers only
 /// the full object, SHA-1 and SHA-256 are only composite, and the others are composite by default (S3 user guide,
 /// "Checking object integrity for data uploads").
-pub(super) fn checksums_of(request: &S3Request) -> Result<Option<(Algorithm, Kind)>, Refusal> {
+pub(super) fn checksums_of(request: &S3Request) -> Result<Option<(Algorithm, ChecksumType)>, Refusal> {
     let Some(name) = request.header(ALGORITHM) else {
         return match request.header(CHECKSUM_TYPE) {
             Some(_) => Err(invalid(
@@ -86,11 +86,11 @@ pub(super) fn checksums_of(request: &S3Request) -> Result<Option<(Algorithm, Kin
         };
     };
     let algorithm = Algorithm::named(name).ok_or_else(|| unknown_algorithm(name))?;
-    let usual = if algorithm == Algorithm::Crc64Nvme { Kind::FullObject } else { Kind::Composite };
+    let usual = if algorithm == Algorithm::Crc64Nvme { ChecksumType::FullObject } else { ChecksumType::Composite };
     let kind = match request.header(CHECKSUM_TYPE) {
         None => usual,
         Some(kind) if kind == usual.name() => usual,
-        Some("FULL_OBJECT") if matches!(algorithm, Algorithm::Crc32 | Algorithm::Crc32c) => Kind::FullObject,
+        Some("FULL_OBJECT") if matches!(algorithm, Algorithm::Crc32 | Algorithm::Crc32c) => ChecksumType::FullObject,
         Some(kind) => {
             let name = algorithm.name().to_ascii_lowercase();
             let text = format!("The {kind} checksum type cannot be used with the {name} checksum algorithm.");
@@ -138,10 +138,10 @@ mod tests {
         let (crc, sha) = (Algorithm::Crc32, Algorithm::Sha256);
         assert_eq!(of(None, Some(sum(crc))), Ok(Some(sum(crc))));
         assert_eq!(of(None, None), Ok(Some(sum(Algorithm::Crc64Nvme))));
-        assert_eq!(of(Some((sha, Kind::Composite)), Some(sum(sha))), Ok(Some(sum(sha))));
-        assert_eq!(of(Some((sha, Kind::Composite)), Some(sum(crc))).unwrap_err(), "InvalidRequest");
-        assert_eq!(of(Some((sha, Kind::Composite)), None).unwrap_err(), "InvalidRequest");
-        assert_eq!(of(Some((crc, Kind::FullObject)), None), Ok(Some(sum(crc))));
+        assert_eq!(of(Some((sha, ChecksumType::Composite)), Some(sum(sha))), Ok(Some(sum(sha))));
+        assert_eq!(of(Some((sha, ChecksumType::Composite)), Some(sum(crc))).unwrap_err(), "InvalidRequest");
+        assert_eq!(of(Some((sha, ChecksumType::Composite)), None).unwrap_err(), "InvalidRequest");
+        assert_eq!(of(Some((crc, ChecksumType::FullObject)), None), Ok(Some(sum(crc))));
         assert_eq!(unknown_algorithm("MD5").code, "NotImplemented");
         assert_eq!(unknown_algorithm("ROT13").code, "InvalidRequest");
     }

@@ -121,19 +121,19 @@ impl S3 {
         change: impl FnOnce(&Bucket, &mut Metadata) -> Result<(), Refusal>,
     ) -> Result<Response, Refusal> {
         let id = request.version()?;
-        let told = self.store.change(|state, _| {
+        let shown_id = self.store.change(|state, _| {
             let bucket = state.bucket(&request.bucket)?;
             let found = find(bucket, &request.key, id.as_deref()).map_err(|absence| absence.refusal())?;
             let mut metadata = found.object.metadata;
             change(bucket, &mut metadata)?;
             let id = found.version.id;
-            let told = found.is_versioned.then(|| id.clone());
+            let shown_id = found.is_versioned.then(|| id.clone());
             Ok((
                 vec![Change::SetMetadata { bucket: request.bucket.clone(), key: request.key.clone(), id, metadata }],
-                told,
+                shown_id,
             ))
         })?;
-        Ok(of_version(empty(200), told))
+        Ok(of_version(empty(200), shown_id))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bucket, Metadata, NULL, Part, Settings, State, Upload, Version};
+use super::{Bucket, BucketSettings, Metadata, MultipartUpload, NULL, Part, State, Version};
 use crate::blobs::Blob;
 
 /// One change of the state.
@@ -13,11 +13,11 @@ pub(crate) enum Change {
     NewBucket {
         bucket: String,
         created: i64,
-        settings: Settings,
+        settings: BucketSettings,
     },
     Settings {
         bucket: String,
-        settings: Settings,
+        settings: BucketSettings,
     },
     NoBucket {
         bucket: String,
@@ -44,7 +44,7 @@ pub(crate) enum Change {
     },
     Begin {
         id: String,
-        upload: Upload,
+        upload: MultipartUpload,
     },
     Part {
         id: String,

@@ -2,7 +2,7 @@
 
 use kit::ACCOUNT;
 use kit::call::Effect::{Reads, Writes};
-use kit::call::{Asked, Need, Needs, Operation, Page, Rows};
+use kit::call::{Asked, Need, Needs, Operation, Pagination, Rows};
 
 use super::Parameters;
 use crate::{Input, with_request_tags};
@@ -43,7 +43,7 @@ const PUT: Needs = Needs::Of(|asked| {
     [asked.own(arn)].into_iter().chain(tag).map(|need| with_request_tags(need, asked)).collect()
 });
 
-const PAGED: Option<Page> = Some(Page::Own("MaxResults"));
+const PAGED: Option<Pagination> = Some(Pagination::Own("MaxResults"));
 
 /// The supported operations and parameters; any other is refused by name.
 pub(super) const OPERATIONS: &[Operation<crate::Run<Parameters>>] = &[

@@ -2,7 +2,7 @@
 
 use kit::ACCOUNT;
 use kit::call::Effect::{Reads, Writes};
-use kit::call::{Asked, Need, Needs, Operation, Page, Rows};
+use kit::call::{Asked, Need, Needs, Operation, Pagination, Rows};
 
 use super::SecretsManager;
 use crate::{Input, with_request_tags};
@@ -16,7 +16,7 @@ fn resource(asked: &Asked) -> String {
 
 const OF_SECRET: Needs = Needs::Of(|asked| vec![asked.own(resource(asked))]);
 const TAGGED: Needs = Needs::Of(|asked| vec![with_request_tags(asked.own(resource(asked)), asked)]);
-/// Giving a new secret tags needs the permission to tag it as well.
+/// Creating a secret with tags also needs the permission to tag it.
 const NEW: Needs = Needs::Of(|asked| {
     let arn = format!("arn:aws:secretsmanager:{}:{ACCOUNT}:secret:{}-??????", asked.region, asked.text("Name"));
     let has_tags = !Input(asked.call.input.json().value()).tags().is_empty();
@@ -24,7 +24,7 @@ const NEW: Needs = Needs::Of(|asked| {
     [asked.own(arn)].into_iter().chain(tag).map(|need| with_request_tags(need, asked)).collect()
 });
 
-const PAGED: Option<Page> = Some(Page::Own("MaxResults"));
+const PAGED: Option<Pagination> = Some(Pagination::Own("MaxResults"));
 
 /// The supported operations and parameters; any other is refused by name.
 pub(super) const OPERATIONS: &[Operation<crate::Run<SecretsManager>>] = &[

@@ -9,7 +9,7 @@ pub(super) trait Page: Serialize {
     /// The number of rows read for the page.
     fn rows(&mut self) -> &mut usize;
     /// Whether there may be another page.
-    fn goes_on(&self) -> bool;
+    fn has_next(&self) -> bool;
 }
 
 impl Page for QueryResponse {
@@ -17,7 +17,7 @@ impl Page for QueryResponse {
         &mut self.scanned_count
     }
 
-    fn goes_on(&self) -> bool {
+    fn has_next(&self) -> bool {
         self.last_evaluated_key.is_some()
     }
 }
@@ -27,7 +27,7 @@ impl Page for ScanResponse {
         &mut self.scanned_count
     }
 
-    fn goes_on(&self) -> bool {
+    fn has_next(&self) -> bool {
         self.last_evaluated_key.is_some()
     }
 }

@@ -200,5 +200,5 @@ async fn unread_changes_are_bounded() {
         index.added(id(100 + number), &ada());
     }
     assert!(index.state().changes.len() <= MOST_CHANGES);
-    assert_eq!(all(&index).await.len(), 10, "they are read anew, and the fake never heard of the others");
+    assert_eq!(all(&index).await.len(), 10, "they are read again, and the fake does not have the others");
 }

@@ -18,7 +18,7 @@ pub(super) fn health_error(it: &Evidence) -> Option<String> {
     Some(format!("the service answers its health check, {}, with {codes}", it.path))
 }
 
-/// A release whose instances have answered their own machine, and were replaced nevertheless.
+/// A release whose instances have answered requests from their own machine, and were replaced anyway.
 pub(super) fn health_failed(it: &Evidence) -> Option<String> {
     it.last_replaced().filter(|_| it.answered().is_some_and(|status| status > 0))?;
     Some(format!("the service runs, but fails its health check, {}, so the group replaces its instances", it.path))

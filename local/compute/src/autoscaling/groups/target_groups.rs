@@ -2,7 +2,7 @@
 
 use super::{check_network, check_number, target_groups};
 use crate::Site;
-use crate::state::{Group, Instance, State};
+use crate::state::{AutoScalingGroup, Instance, State};
 use kit::query::{Answer, ApiError, Params, Xml};
 
 pub fn attach_target_groups(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -45,7 +45,7 @@ pub fn detach_target_groups(state: &mut State, _site: &Site, params: &Params) ->
     Ok(Xml::new())
 }
 
-fn not_while_refreshing(group: &Group) -> Result<(), ApiError> {
+fn not_while_refreshing(group: &AutoScalingGroup) -> Result<(), ApiError> {
     match group.refresh() {
         Some(_) => Err(ApiError::new(
             "InstanceRefreshInProgress",
@@ -66,7 +66,7 @@ pub fn describe_target_groups(state: &State, _site: &Site, params: &Params) -> A
 }
 
 /// Returns the state of a target group's attachment.
-fn attachment(group: &Group, members: &[&Instance], arn: &String) -> &'static str {
+fn attachment(group: &AutoScalingGroup, members: &[&Instance], arn: &String) -> &'static str {
     let is_there = |one: &&Instance| one.serves() && one.registered.contains(arn);
     match group.adding.contains(arn) {
         false => "InService",

@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::membership::{release, serving};
 use super::refresh::refresh_template;
 use crate::Site;
-use crate::autoscaling::activities::{self, Kind, begin};
+use crate::autoscaling::activities::{self, ActivityKind, begin};
 use crate::autoscaling::launch::{Outlook, Profiles, Refused, launch};
 use crate::autoscaling::termination::first_to_go;
 use crate::clock::Moment;
-use crate::state::{Group, State};
+use crate::state::{AutoScalingGroup, State};
 use kit::speed::Speed;
 
-pub(super) fn scale(state: &mut State, site: &Site, group: &Group, expected: usize, profiles: &Profiles) {
+pub(super) fn scale(state: &mut State, site: &Site, group: &AutoScalingGroup, expected: usize, profiles: &Profiles) {
     let serving = serving(state, group).len();
     if serving < expected && !group.suspended.contains("Launch") {
         for count in serving..expected {
@@ -33,7 +33,7 @@ pub(super) fn scale(state: &mut State, site: &Site, group: &Group, expected: usi
 }
 
 /// Launches one instance, and returns whether that succeeded. After each further failure the group pauses for longer.
-fn add(state: &mut State, site: &Site, group: &Group, count: usize, profiles: &Profiles) -> bool {
+fn add(state: &mut State, site: &Site, group: &AutoScalingGroup, count: usize, profiles: &Profiles) -> bool {
     if is_pausing(site, group) {
         return false;
     }
@@ -55,11 +55,11 @@ fn add(state: &mut State, site: &Site, group: &Group, count: usize, profiles: &P
 }
 
 /// Returns whether the group is pausing after a failed launch.
-pub fn is_pausing(site: &Site, group: &Group) -> bool {
+pub fn is_pausing(site: &Site, group: &AutoScalingGroup) -> bool {
     group.failures > 0 && group.last_launch.is_some_and(|since| since.age() < pause(site.speed, group.failures))
 }
 
-pub fn note_launch(state: &mut State, group: &Group, launched: bool) {
+pub fn note_launch(state: &mut State, group: &AutoScalingGroup, launched: bool) {
     if let Some(group) = state.groups.get_mut(&group.name) {
         group.failures = if launched { 0 } else { group.failures + 1 };
         group.launches += u64::from(launched);
@@ -71,7 +71,7 @@ pub fn note_launch(state: &mut State, group: &Group, launched: bool) {
 pub fn launch_somewhere(
     state: &mut State,
     site: &Site,
-    group: &Group,
+    group: &AutoScalingGroup,
     why: &str,
     profiles: &Profiles,
     mut avoided: BTreeSet<String>,
@@ -82,7 +82,7 @@ pub fn launch_somewhere(
         let outlook = Outlook { profiles, avoided: &avoided };
         match launch(state, site, group, &refresh_template(group), &outlook) {
             Ok(instance) => {
-                begin(state, group, Kind::Launch, &instance, why.to_owned());
+                begin(state, group, ActivityKind::Launch, &instance, why.to_owned());
                 return Some(instance.id);
             }
             Err(Refused { message, zone }) => {
@@ -102,7 +102,7 @@ fn pause(speed: Speed, failures: u32) -> Duration {
 }
 
 /// Releases the instance that AWS would choose to terminate.
-fn shrink(state: &mut State, site: &Site, group: &Group) {
+fn shrink(state: &mut State, site: &Site, group: &AutoScalingGroup) {
     let chosen = first_to_go(&serving(state, group), &group.termination_policies, Moment::now());
     let Some(id) = chosen.map(|one| one.id.clone()) else {
         return;

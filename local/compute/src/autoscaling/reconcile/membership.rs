@@ -2,11 +2,11 @@
 
 use super::update;
 use crate::Site;
-use crate::autoscaling::activities::{Kind, begin, finish};
+use crate::autoscaling::activities::{ActivityKind, begin, finish};
 use crate::clock::Moment;
 use crate::elb;
 use crate::elb::TargetStatus;
-use crate::state::{Group, Instance, InstanceState, State};
+use crate::state::{AutoScalingGroup, Instance, InstanceState, State};
 
 /// Handles an instance of the group that was terminated or stopped from outside.
 pub(super) fn vanished(state: &mut State, name: &str, one: &Instance) {
@@ -15,15 +15,15 @@ pub(super) fn vanished(state: &mut State, name: &str, one: &Instance) {
     let cause = format!(
         "At {now} an instance was taken out of service in response to an EC2 health check indicating it has been terminated or stopped."
     );
-    begin(state, &group, Kind::Terminate, one, cause);
+    begin(state, &group, ActivityKind::Terminate, one, cause);
     leave(state, &group, &one.id);
     if one.state == InstanceState::Terminated {
-        finish(state, Kind::Terminate, &one.id);
+        finish(state, ActivityKind::Terminate, &one.id);
     }
 }
 
 /// Lets an instance finish its requests; [`super::settle`] then terminates it.
-fn leave(state: &mut State, group: &Group, id: &str) {
+fn leave(state: &mut State, group: &AutoScalingGroup, id: &str) {
     update(state, id, |one| one.leaving = true);
     for target_group in &group.target_groups {
         elb::deregister(state, target_group, id, None);
@@ -38,11 +38,11 @@ pub fn release(state: &mut State, _site: &Site, id: &str, cause: String) {
     let Some(group) = one.group.as_ref().and_then(|name| state.groups.get(name)).cloned() else {
         return;
     };
-    begin(state, &group, Kind::Terminate, &one, cause);
+    begin(state, &group, ActivityKind::Terminate, &one, cause);
     leave(state, &group, id);
 }
 
-pub(super) fn dissolve(state: &mut State, site: &Site, group: &Group) {
+pub(super) fn dissolve(state: &mut State, site: &Site, group: &AutoScalingGroup) {
     let now = Moment::now().seconds();
     // While the process `Terminate` is suspended, nothing is terminated and the group waits (docs/aws.md §10.7).
     let is_free = |_: &&Instance| !group.suspended.contains("Terminate");
@@ -60,12 +60,12 @@ pub(super) fn dissolve(state: &mut State, site: &Site, group: &Group) {
 }
 
 /// Returns the instances that count towards a group's capacity.
-pub fn serving<'a>(state: &'a State, group: &Group) -> Vec<&'a Instance> {
+pub fn serving<'a>(state: &'a State, group: &AutoScalingGroup) -> Vec<&'a Instance> {
     state.members(&group.name).into_iter().filter(|one| one.serves()).collect()
 }
 
 /// Registers running instances with the group's target groups.
-pub(super) fn attach(state: &mut State, group: &Group) {
+pub(super) fn attach(state: &mut State, group: &AutoScalingGroup) {
     if group.suspended.contains("AddToLoadBalancer") {
         return;
     }
@@ -81,7 +81,7 @@ pub(super) fn attach(state: &mut State, group: &Group) {
 
 /// Starts to take account of a target group that was attached later, once one of its targets is healthy (docs/aws.md
 /// §10.3).
-pub(super) fn note_added(state: &mut State, site: &Site, group: &Group) {
+pub(super) fn note_added(state: &mut State, site: &Site, group: &AutoScalingGroup) {
     let is_added = |arn: &&String| {
         let there = state.target_groups.get(*arn);
         there.is_some_and(|there| {

@@ -8,10 +8,10 @@ use crate::Site;
 use crate::clock::Moment;
 use crate::ec2;
 use crate::elb::TargetStatus;
-use crate::state::{Group, Instance, Protected, RefreshStatus, State, TemplateSpec};
+use crate::state::{AutoScalingGroup, Instance, Protected, RefreshStatus, State, TemplateSpec};
 
 /// Advances a refresh, and returns how many instances the group should have meanwhile.
-pub(super) fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
+pub(super) fn refresh(state: &mut State, site: &Site, group: &AutoScalingGroup) -> usize {
     let desired = group.desired as usize;
     let Some(refresh) = group.refresh().cloned() else {
         return desired;
@@ -94,13 +94,13 @@ pub(super) fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
 }
 
 /// Returns whether a refresh is in progress that launches before it terminates.
-pub(super) fn launches_first(group: &Group) -> bool {
+pub(super) fn launches_first(group: &AutoScalingGroup) -> bool {
     let desired = group.desired as usize;
     group.refresh().is_some_and(|refresh| healthy_range(desired, refresh.min_healthy, refresh.max_healthy).1 > desired)
 }
 
 /// Releases surplus instances that a refresh launched before it ended early, but none that are ready.
-fn drop_surplus(state: &mut State, site: &Site, group: &Group, since: Moment, warmup: Duration) {
+fn drop_surplus(state: &mut State, site: &Site, group: &AutoScalingGroup, since: Moment, warmup: Duration) {
     let serving = serving(state, group);
     let surplus = serving.len().saturating_sub(group.desired as usize);
     let idle = serving.into_iter().filter(|one| !is_ready(state, site, group, one, since, warmup));
@@ -114,13 +114,20 @@ fn drop_surplus(state: &mut State, site: &Site, group: &Group, since: Moment, wa
 
 /// Returns the template for new instances: during a refresh the refresh's template, during a rollback the group's old
 /// one.
-pub fn refresh_template(group: &Group) -> TemplateSpec {
+pub fn refresh_template(group: &AutoScalingGroup) -> TemplateSpec {
     let refresh = group.refresh().filter(|refresh| refresh.status != RefreshStatus::RollbackInProgress);
     refresh.and_then(|refresh| refresh.desired.clone()).unwrap_or_else(|| group.template.clone())
 }
 
 /// Returns whether an instance is in service, healthy and warmed up. If launched before `since`, it needs no warm-up.
-pub fn is_ready(state: &State, site: &Site, group: &Group, one: &Instance, since: Moment, warmup: Duration) -> bool {
+pub fn is_ready(
+    state: &State,
+    site: &Site,
+    group: &AutoScalingGroup,
+    one: &Instance,
+    since: Moment,
+    warmup: Duration,
+) -> bool {
     let Some(in_service) = one.in_service else {
         return false;
     };
@@ -144,13 +151,13 @@ fn healthy_range(desired: usize, min_percent: u32, max_percent: u32) -> (usize, 
     }
 }
 
-fn change_refresh(state: &mut State, group: &Group, change: impl FnOnce(&mut crate::state::Refresh)) {
+fn change_refresh(state: &mut State, group: &AutoScalingGroup, change: impl FnOnce(&mut crate::state::Refresh)) {
     if let Some(refresh) = state.groups.get_mut(&group.name).and_then(|group| group.refreshes.last_mut()) {
         change(refresh);
     }
 }
 
-fn note_progress(state: &mut State, group: &Group, outdated: usize) {
+fn note_progress(state: &mut State, group: &AutoScalingGroup, outdated: usize) {
     change_refresh(state, group, |refresh| {
         if refresh.status == RefreshStatus::Pending {
             refresh.status = RefreshStatus::InProgress;
@@ -163,7 +170,7 @@ fn note_progress(state: &mut State, group: &Group, outdated: usize) {
     });
 }
 
-fn end_refresh(state: &mut State, group: &Group, status: RefreshStatus, reason: Option<String>) {
+fn end_refresh(state: &mut State, group: &AutoScalingGroup, status: RefreshStatus, reason: Option<String>) {
     change_refresh(state, group, |refresh| {
         (refresh.status, refresh.reason, refresh.ended) = (status, reason, Some(Moment::now()));
     });
@@ -171,7 +178,7 @@ fn end_refresh(state: &mut State, group: &Group, status: RefreshStatus, reason: 
 
 /// Begins the bake time of a refresh that has replaced all instances, and returns whether it lasts still. A rollback has
 /// none.
-fn is_baking(state: &mut State, site: &Site, group: &Group) -> bool {
+fn is_baking(state: &mut State, site: &Site, group: &AutoScalingGroup) -> bool {
     let mut lasts = false;
     change_refresh(state, group, |refresh| {
         if refresh.bake_s == 0 || refresh.status == RefreshStatus::RollbackInProgress {
@@ -185,7 +192,7 @@ fn is_baking(state: &mut State, site: &Site, group: &Group) -> bool {
     lasts
 }
 
-fn complete(state: &mut State, group: &Group, wanted: TemplateSpec) {
+fn complete(state: &mut State, group: &AutoScalingGroup, wanted: TemplateSpec) {
     let rolled_back = group.refresh().is_some_and(|refresh| refresh.status == RefreshStatus::RollbackInProgress);
     if rolled_back {
         return end_refresh(state, group, RefreshStatus::RollbackSuccessful, None);
@@ -196,7 +203,7 @@ fn complete(state: &mut State, group: &Group, wanted: TemplateSpec) {
     }
 }
 
-fn fail(state: &mut State, group: &Group, reason: String) {
+fn fail(state: &mut State, group: &AutoScalingGroup, reason: String) {
     match group.refresh() {
         Some(refresh) if refresh.status == RefreshStatus::RollbackInProgress => {
             end_refresh(state, group, RefreshStatus::RollbackFailed, Some(reason));

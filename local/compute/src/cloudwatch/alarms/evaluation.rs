@@ -6,7 +6,7 @@ use super::configuration::series;
 use crate::clock::Moment;
 use crate::cloudwatch::math::Expression;
 use crate::cloudwatch::metrics::{self, Metrics};
-use crate::state::{MetricAlarm, Refresh, State, Verdict};
+use crate::state::{AlarmState, MetricAlarm, Refresh, State};
 use kit::speed::Speed;
 
 /// The delay in minutes after which the values of a minute can be read.
@@ -67,23 +67,23 @@ pub(super) fn judge(alarm: &mut MetricAlarm, metrics: &Metrics, minute: u64) {
         _ => over.len() as u64,
     };
     let verdict = match config["TreatMissingData"].as_str() {
-        _ if breaching >= points => Verdict::Alarm,
+        _ if breaching >= points => AlarmState::Alarm,
         Some("ignore") if values.is_empty() => return,
-        Some("missing") if values.is_empty() => Verdict::Unknown,
-        _ => Verdict::Fine,
+        Some("missing") if values.is_empty() => AlarmState::Unknown,
+        _ => AlarmState::Fine,
     };
     if verdict == alarm.watch.verdict {
         return;
     }
     alarm.reason = match verdict {
-        Verdict::Alarm => format!(
+        AlarmState::Alarm => format!(
             "Threshold Crossed: {breaching} out of the last {periods} datapoints {over:?} crossed the threshold ({threshold:?}) (minimum {points} datapoint{} for OK -> ALARM transition).",
             if points == 1 { "" } else { "s" }
         ),
-        Verdict::Fine => {
+        AlarmState::Fine => {
             format!("Threshold Crossed: the last {periods} datapoints did not cross the threshold ({threshold:?}).")
         }
-        Verdict::Unknown => format!("Insufficient Data: {missing} datapoints were unknown."),
+        AlarmState::Unknown => format!("Insufficient Data: {missing} datapoints were unknown."),
     };
     alarm.watch.note(verdict);
 }

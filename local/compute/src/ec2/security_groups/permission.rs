@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::{by_id, by_name, check_description};
 use crate::Site;
-use crate::state::{Peer, Rule, SecurityGroup, State, Traffic};
+use crate::state::{Peer, SecurityGroup, SecurityGroupRule, State, Traffic};
 use kit::query::{ApiError, Params, Xml};
 
 fn parse_cidr(cidr: &str) -> Option<(Ipv4Addr, u32)> {
@@ -15,7 +15,7 @@ fn parse_cidr(cidr: &str) -> Option<(Ipv4Addr, u32)> {
 }
 
 pub(super) fn cidrs(group: &SecurityGroup) -> Vec<String> {
-    let peer = |rule: &Rule| match &rule.traffic.peer {
+    let peer = |rule: &SecurityGroupRule| match &rule.traffic.peer {
         Peer::Cidr(cidr) if !rule.egress => Some(cidr.clone()),
         _ => None,
     };
@@ -23,7 +23,7 @@ pub(super) fn cidrs(group: &SecurityGroup) -> Vec<String> {
 }
 
 pub(super) fn write_permissions(xml: &mut Xml, name: &str, group: &SecurityGroup, egress: bool, account: &str) {
-    let mut permissions: BTreeMap<_, Vec<&Rule>> = BTreeMap::new();
+    let mut permissions: BTreeMap<_, Vec<&SecurityGroupRule>> = BTreeMap::new();
     for rule in group.rules.iter().filter(|rule| rule.egress == egress) {
         permissions.entry((rule.traffic.protocol.as_str(), rule.traffic.ports)).or_default().push(rule);
     }

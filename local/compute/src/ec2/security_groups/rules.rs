@@ -6,12 +6,12 @@ use super::chosen;
 use super::permission::traffic;
 use crate::Site;
 use crate::ec2::tags;
-use crate::state::{Peer, Rule, SecurityGroup, State, Traffic, new_id};
+use crate::state::{Peer, SecurityGroup, SecurityGroupRule, State, Traffic, new_id};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
 pub fn describe_rules(state: &State, site: &Site, params: &Params) -> Answer {
     let wanted = params.texts("SecurityGroupRuleId");
-    let all: Vec<(&SecurityGroup, &Rule)> =
+    let all: Vec<(&SecurityGroup, &SecurityGroupRule)> =
         state.security_groups.values().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))).collect();
     if let Some(id) = wanted.iter().find(|id| !all.iter().any(|(_, rule)| rule.id == **id)) {
         return Err(unknown_rule(id));
@@ -37,7 +37,7 @@ fn write_rules<'a>(
     xml: &mut Xml,
     state: &State,
     site: &Site,
-    rules: impl IntoIterator<Item = (&'a SecurityGroup, &'a Rule)>,
+    rules: impl IntoIterator<Item = (&'a SecurityGroup, &'a SecurityGroupRule)>,
 ) {
     xml.set("securityGroupRuleSet", rules, |xml, (group, rule)| {
         let Traffic { protocol, ports, peer } = &rule.traffic;
@@ -96,9 +96,9 @@ fn authorize(state: &mut State, site: &Site, params: &Params, egress: bool) -> A
         let message = "The maximum number of rules per security group has been reached.";
         return Err(ApiError::new("RulesPerSecurityGroupLimitExceeded", message));
     }
-    let rules: Vec<Rule> = wanted
+    let rules: Vec<SecurityGroupRule> = wanted
         .into_iter()
-        .map(|(traffic, description)| Rule { id: new_id("sgr"), egress, traffic, description })
+        .map(|(traffic, description)| SecurityGroupRule { id: new_id("sgr"), egress, traffic, description })
         .collect();
     let tags = tags::specified(params, "security-group-rule")?;
     for rule in &rules {
@@ -142,7 +142,7 @@ fn set_descriptions(state: &mut State, site: &Site, params: &Params, egress: boo
         return Err(ApiError::new("MissingParameter", "The request must contain the parameter ipPermissions"));
     }
     let group = state.security_groups.get_mut(&id).expect("chosen() found the group");
-    let is = |rule: &Rule, traffic: &Traffic| rule.egress == egress && rule.traffic == *traffic;
+    let is = |rule: &SecurityGroupRule, traffic: &Traffic| rule.egress == egress && rule.traffic == *traffic;
     if wanted.iter().any(|(traffic, _)| !group.rules.iter().any(|rule| is(rule, traffic))) {
         let text = "The specified rule does not exist in this security group.";
         return Err(ApiError::new("InvalidPermission.NotFound", text));
@@ -173,9 +173,11 @@ fn revoke(state: &mut State, site: &Site, params: &Params, egress: bool) -> Answ
         return Err(unknown_rule(id));
     }
     let wanted: BTreeSet<Traffic> = traffic(state, site, params)?.into_iter().map(|(traffic, _)| traffic).collect();
-    let goes = |rule: &Rule| rule.egress == egress && (ids.contains(&rule.id) || wanted.contains(&rule.traffic));
+    let is_revoked =
+        |rule: &SecurityGroupRule| rule.egress == egress && (ids.contains(&rule.id) || wanted.contains(&rule.traffic));
     let group = state.security_groups.get_mut(&id).expect("chosen() found the group");
-    let (gone, kept): (Vec<Rule>, Vec<Rule>) = std::mem::take(&mut group.rules).into_iter().partition(goes);
+    let (gone, kept): (Vec<SecurityGroupRule>, Vec<SecurityGroupRule>) =
+        std::mem::take(&mut group.rules).into_iter().partition(is_revoked);
     group.rules = kept;
     for rule in &gone {
         state.tags.remove(&rule.id);
