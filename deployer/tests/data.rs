@@ -190,6 +190,8 @@ async fn a_time_to_live_deletes_rows_that_are_there_only_if_it_is_confirmed() {
     put.send().await.expect("a row can be put");
 
     project.describe(&describe(", time_to_live: ends"));
+    let plan = cloud.run(&project, &["plan"]).await;
+    says(&plan, "has passed: unless it is empty, `up` needs --expire table.posts");
     let left = cloud.run(&project, &["up", "--yes"]).await;
     assert_eq!((left.code, attribute().await), (3, None), "{}", left.all());
     says(

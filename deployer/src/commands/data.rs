@@ -102,7 +102,8 @@ impl RetainedData {
     /// Keeps the same resources in a later plan.
     pub fn leave(&self, plan: &mut Plan) {
         for line in &mut plan.lines {
-            if self.unexpired.iter().any(|(left, _)| *left == line.address) {
+            // One that is settling by now is decided again.
+            if matches!(line.step, Step::Update(_)) && self.unexpired.iter().any(|(left, _)| *left == line.address) {
                 line.step = Step::Keep;
             }
             if matches!(line.step, Step::Delete { .. })

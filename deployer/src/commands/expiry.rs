@@ -1,13 +1,15 @@
 //! Settings with which AWS deletes data by itself: `up` applies one to a bucket with objects, or to a table with rows, only if
 //! that is confirmed.
 
+use anyhow::anyhow;
+
 use super::{
     Session,
     data::{Confirmation, RetainedData},
     unless_stopped,
 };
 use crate::{
-    engine::{Change, Plan, Planned, Resource as _, Step, Value},
+    engine::{Change, Plan, Planned, Resource as _, Step, Value, look},
     kinds::{bucket::Bucket, table::Table},
     output::{
         exit::{Exit, Failure},
@@ -37,29 +39,75 @@ impl Session {
             report::say(format!("--expire {name}: there is no such bucket or table"));
         }
         for line in &mut plan.lines {
-            let Step::Update(changes) = &line.step else { continue };
-            let Some(deletion) = deletion(line.address.kind, changes) else { continue };
+            let deletion = match &line.step {
+                Step::Update(changes) => deletion(line.address.kind, changes),
+                Step::Wait(_) => self.awaited_deletion(line).await?,
+                _ => None,
+            };
+            let Some(deletion) = deletion else { continue };
             if named.iter().any(|name| self.means(name, line)) {
                 continue;
             }
             let Some(contents) = self.contents(line).await? else { continue };
             let words = format!("{deletion}; it holds {contents}");
-            let is_allowed = confirmation == Confirmation::Each && is_typed(line, &words).await?;
-            if !is_allowed {
-                retained.unexpired.push((line.address.clone(), words));
-                line.step = Step::Keep;
+            if confirmation == Confirmation::Each && is_typed(line, &words).await? {
+                continue;
             }
+            if let Step::Wait(state) = &line.step {
+                return Err(self.undecided(line, state, &words));
+            }
+            retained.unexpired.push((line.address.clone(), words));
+            line.step = Step::Keep;
         }
         Ok(())
+    }
+
+    /// Reports the changes of a plan that `up` makes only if they are confirmed, unless the bucket or table is empty.
+    pub fn tell_deletions(&self, plan: &Plan) {
+        for Planned { address, step, .. } in &plan.lines {
+            let Step::Update(changes) = step else { continue };
+            let Some(deletion) = deletion(address.kind, changes) else { continue };
+            report::say(format!("{address}: {deletion}: unless it is empty, `up` needs --expire {address}"));
+        }
+    }
+
+    /// What AWS would delete of a table that is settling, whose settings the plan has not read.
+    async fn awaited_deletion(&self, line: &Planned) -> Result<Option<String>, Failure> {
+        let wanted = match line.address.kind {
+            Table::KIND => self.config.tables.get(line.address.key.as_str()),
+            _ => None,
+        };
+        let Some(wanted) = wanted.and_then(|table| table.time_to_live.as_ref()) else { return Ok(None) };
+        let table = Table { name: line.name.clone() };
+        let reads = async {
+            let there = look(|| table.time_to_live(&self.aws)).await;
+            there.map_err(|fault| self.failed("read the time to live of a table", fault))
+        };
+        let there = unless_stopped(reads).await?;
+        Ok((there.as_ref() != Some(wanted)).then(|| rows_deleted_by(wanted)))
+    }
+
+    /// The error for a table that is settling: it cannot be left as it is, because what uses it has to wait for it.
+    fn undecided(&self, line: &Planned, state: &str, words: &str) -> Failure {
+        let error = anyhow!("{} is {state}, so nothing was changed: {words}", line.address);
+        let hint = format!(
+            "run the same command again once the table is active, or allow this now: deployer up --expire {}",
+            line.address
+        );
+        let place = self.place(&format!("{}.time_to_live", line.address.section));
+        Failure::new(Exit::Failed, error).at(place).hint(hint)
     }
 
     /// What a bucket or table holds, for people; `None` if it is empty.
     async fn contents(&self, line: &Planned) -> Result<Option<String>, Failure> {
         let counted = async {
-            let contents = match (line.found::<Bucket>(), line.found::<Table>()) {
-                (Some((bucket, _)), _) => bucket.loss(&self.aws).await,
-                (_, Some((table, _))) => table.loss(&self.aws).await,
-                (None, None) => Ok(None),
+            let contents = match (line.found::<Bucket>(), line.address.kind) {
+                (Some((bucket, _)), _) => look(|| bucket.loss(&self.aws)).await,
+                (None, Table::KIND) => {
+                    let table = Table { name: line.name.clone() };
+                    look(|| table.loss(&self.aws)).await
+                }
+                (None, _) => Ok(None),
             };
             contents.map_err(|fault| self.failed("count the objects or rows", fault))
         };
@@ -76,10 +124,14 @@ fn deletion(kind: &str, changes: &[Change]) -> Option<String> {
         Table::KIND => {
             let change = changes.iter().find(|change| change.path == "time_to_live")?;
             let attribute = change.to.as_ref()?.open()?;
-            Some(format!("DynamoDB would delete rows whose time in `{attribute}` has passed"))
+            Some(rows_deleted_by(attribute))
         }
         _ => None,
     }
+}
+
+fn rows_deleted_by(attribute: &str) -> String {
+    format!("DynamoDB would delete rows whose time in `{attribute}` has passed")
 }
 
 /// The objects to be deleted sooner than before, or at all.

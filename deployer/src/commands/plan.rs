@@ -27,6 +27,7 @@ pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
         report::say(report::difference(difference, &session.site.region));
         session.tell_new_addresses(&page, &plan);
         session.tell_outages(&page, &plan);
+        session.tell_deletions(&plan);
     }
     https::say_pending(&page, plan.outputs(), |_| false);
     if let Some(since) = paused::paused_since(&page, &plan) {
