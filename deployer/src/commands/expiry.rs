@@ -9,8 +9,11 @@ use super::{
     unless_stopped,
 };
 use crate::{
-    engine::{Change, Plan, Planned, Resource as _, Step, Value, look},
-    kinds::{bucket::Bucket, table::Table},
+    engine::{Change, Fault, Plan, Planned, Resource as _, Step, Value, look},
+    kinds::{
+        bucket::{Bucket, Settings},
+        table::Table,
+    },
     output::{
         exit::{Exit, Failure},
         report,
@@ -18,8 +21,9 @@ use crate::{
 };
 
 /// The settings of a bucket with the days after which S3 deletes objects, each with a name for these objects.
-const EXPIRIES: &[(&str, &str)] =
-    &[("objects_end_days", "objects"), ("older_versions_end_days", "older versions of objects")];
+const EXPIRIES: &[(&str, &str)] = &[(OBJECTS, "objects"), ("older_versions_end_days", "older versions of objects")];
+
+const OBJECTS: &str = "objects_end_days";
 
 impl Session {
     /// Leaves a bucket or table out of the plan if its change would let AWS delete data that it holds, unless that is
@@ -62,12 +66,12 @@ impl Session {
         Ok(())
     }
 
-    /// Reports the changes of a plan that `up` makes only if they are confirmed, unless the bucket or table is empty.
+    /// Reports the changes of a plan that `up` makes only if they are confirmed, unless there is nothing to delete.
     pub fn tell_deletions(&self, plan: &Plan) {
         for Planned { address, step, .. } in &plan.lines {
             let Step::Update(changes) = step else { continue };
             let Some(deletion) = deletion(address.kind, changes) else { continue };
-            report::say(format!("{address}: {deletion}: unless it is empty, `up` needs --expire {address}"));
+            report::say(format!("{address}: {deletion}; for what it holds already, `up` needs --expire {address}"));
         }
     }
 
@@ -98,11 +102,11 @@ impl Session {
         Failure::new(Exit::Failed, error).at(place).hint(hint)
     }
 
-    /// What a bucket or table holds, for people; `None` if it is empty.
+    /// What a bucket or table holds, for people; `None` if there is nothing to delete.
     async fn contents(&self, line: &Planned) -> Result<Option<String>, Failure> {
         let counted = async {
             let contents = match (line.found::<Bucket>(), line.address.kind) {
-                (Some((bucket, _)), _) => look(|| bucket.loss(&self.aws)).await,
+                (Some((bucket, live)), _) => look(|| self.at_risk(bucket, &live.settings, &line.step)).await,
                 (None, Table::KIND) => {
                     let table = Table { name: line.name.clone() };
                     look(|| table.loss(&self.aws)).await
@@ -113,13 +117,22 @@ impl Session {
         };
         unless_stopped(counted).await
     }
+
+    /// What a bucket holds. If only older versions would be deleted, and no rule makes one of an object, `None` without any.
+    async fn at_risk(&self, bucket: &Bucket, there: &Settings, step: &Step) -> Result<Option<String>, Fault> {
+        let is_of_objects = matches!(step, Step::Update(changes) if sooner(changes, OBJECTS).is_some());
+        if is_of_objects || there.objects_end_days.is_some() || bucket.has_rules_of_others(&self.aws).await? {
+            return bucket.loss(&self.aws).await;
+        }
+        bucket.contents_with_older_versions(&self.aws).await
+    }
 }
 
 /// What AWS would delete that it did not delete before, or later; `None` if the changes of this kind delete nothing.
 fn deletion(kind: &str, changes: &[Change]) -> Option<String> {
     match kind {
         Bucket::KIND => {
-            Some(sooner(changes)).filter(|it| !it.is_empty()).map(|it| format!("S3 would delete {}", it.join(" and ")))
+            Some(ends(changes)).filter(|it| !it.is_empty()).map(|it| format!("S3 would delete {}", it.join(" and ")))
         }
         Table::KIND => {
             let change = changes.iter().find(|change| change.path == "time_to_live")?;
@@ -135,15 +148,19 @@ fn rows_deleted_by(attribute: &str) -> String {
 }
 
 /// The objects to be deleted sooner than before, or at all.
-fn sooner(changes: &[Change]) -> Vec<String> {
-    let days = |value: &Option<Value>| value.as_ref()?.open()?.parse::<u32>().ok();
-    let sooner = EXPIRIES.iter().filter_map(|(path, what)| {
-        let change = changes.iter().find(|change| change.path == *path)?;
-        let wanted = days(&change.to)?;
-        let is_sooner = days(&change.from).is_none_or(|present| wanted < present);
-        is_sooner.then(|| format!("{what} after {wanted} {}", if wanted == 1 { "day" } else { "days" }))
+fn ends(changes: &[Change]) -> Vec<String> {
+    let ends = EXPIRIES.iter().filter_map(|(path, what)| {
+        let days = sooner(changes, path)?;
+        Some(format!("{what} after {days} {}", if days == 1 { "day" } else { "days" }))
     });
-    sooner.collect()
+    ends.collect()
+}
+
+/// The days of a rule that is new or has fewer days than before.
+fn sooner(changes: &[Change], path: &str) -> Option<u32> {
+    let days = |value: &Option<Value>| value.as_ref()?.open()?.parse::<u32>().ok();
+    let change = changes.iter().find(|change| change.path == path)?;
+    days(&change.to).filter(|wanted| days(&change.from).is_none_or(|present| *wanted < present))
 }
 
 /// Asks the user to type its name.
@@ -172,7 +189,7 @@ mod tests {
     #[test]
     fn a_rule_that_is_new_or_comes_sooner_deletes_more() {
         let deletes = |path: &str, from: Option<&str>, to: Option<&str>| {
-            sooner(&[Change::of(path, from.map(Into::into), to.map(Into::into))])
+            ends(&[Change::of(path, from.map(Into::into), to.map(Into::into))])
         };
         assert_eq!(deletes("objects_end_days", None, Some("30")), ["objects after 30 days"]);
         assert_eq!(deletes("objects_end_days", Some("30"), Some("1")), ["objects after 1 day"]);
