@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_wafv2::types::Scope;
 
-use crate::{
-    cloud::aws::Aws,
-    engine::{Fault, Retry},
-};
+use crate::{cloud::aws::Aws, engine::Fault};
 
 /// The code for a web ACL, or a load balancer, that does not exist.
 const ABSENT: &str = "WAFNonexistentItemException";
@@ -27,7 +24,7 @@ pub(super) async fn associate(aws: &Aws, balancer: &str, web_acl: &str) -> Resul
     let Err(fault) = call.send().await.map_err(Fault::from) else { return Ok(()) };
     // The error does not show which of the two is absent. The load balancer has just been read.
     match fault.code == ABSENT && exists(aws, web_acl).await? {
-        true => Err(Fault { retry: Retry::Within(SEEN_WITHIN), ..fault }),
+        true => Err(fault.within(SEEN_WITHIN)),
         false => Err(fault),
     }
 }
