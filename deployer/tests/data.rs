@@ -176,6 +176,57 @@ async fn a_lifecycle_deletes_objects_that_are_there_only_if_it_is_confirmed() {
     cloud.end().await;
 }
 
+/// Without older versions, and without a rule that makes an object one, nothing that is there can end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_for_older_versions_is_confirmed_only_if_some_are_there_or_objects_end() {
+    let describe = |lifecycle: &str| {
+        format!("name: data\nregion: us-east-1\nbuckets:\n  files: {{ versioning: true, lifecycle: {lifecycle} }}\n")
+    };
+    let (cloud, project) = up_with(&describe("{}")).await;
+    let put = async || {
+        let call = cloud.aws.s3.put_object().bucket("data-files-000000000000-us-east-1").key("a");
+        call.body(b"a".to_vec().into()).send().await.expect("an object can be put");
+    };
+    let up = async |lifecycle: &str, arguments: &[&str]| {
+        project.describe(&describe(lifecycle));
+        cloud.run(&project, &[&["up", "--yes"], arguments].concat()).await
+    };
+    put().await;
+    let first = up("{ noncurrent_days: 30 }", &[]).await;
+    assert_eq!(first.code, 0, "{}", first.all());
+    assert_eq!(up("{ expire_days: 9 }", &["--expire", "bucket.files"]).await.code, 0);
+    let left = up("{ expire_days: 9, noncurrent_days: 30 }", &[]).await;
+    assert_eq!(left.code, 3, "{}", left.all());
+    says(&left, "S3 would delete older versions of objects after 30 days; it holds 1 object");
+    assert_eq!(up("{}", &[]).await.code, 0);
+    put().await;
+    let left = up("{ noncurrent_days: 7 }", &[]).await;
+    assert_eq!(left.code, 3, "{}", left.all());
+    says(&left, "S3 would delete older versions of objects after 7 days; it holds 1 object and 1 older version");
+    cloud.end().await;
+}
+
+/// A bucket is taken over with its objects.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_not_taken_over_with_a_lifecycle_before_that_is_confirmed() {
+    let tables = "name: data\nregion: us-east-1\ntables:\n  posts: { partition_key: user }\n";
+    let (cloud, project) = up_with(tables).await;
+    let bucket = "data-files-000000000000-us-east-1";
+    let s3 = &cloud.aws.s3;
+    s3.create_bucket().bucket(bucket).send().await.expect("a bucket");
+    let put = s3.put_object().bucket(bucket).key("a").body(b"a".to_vec().into());
+    put.send().await.expect("an object can be put");
+    project.describe(&format!("{tables}buckets:\n  files: {{ lifecycle: {{ expire_days: 1 }} }}\n"));
+    let rules = async || s3.get_bucket_lifecycle_configuration().bucket(bucket).send().await;
+    let left = cloud.run(&project, &["up", "--yes", "--adopt", "bucket.files"]).await;
+    assert_eq!((left.code, rules().await.is_err()), (3, true), "{}", left.all());
+    says(&left, "left bucket.files as it is: S3 would delete objects after 1 day; it holds 1 object");
+    cloud.done(&project, &["up", "--yes", "--adopt", "bucket.files", "--expire", "bucket.files"]).await;
+    let rules = rules().await.expect("there are rules").rules.unwrap_or_default();
+    assert!(rules.iter().any(|rule| rule.id() == Some("deployer-objects")), "{rules:?}");
+    cloud.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_to_live_deletes_rows_that_are_there_only_if_it_is_confirmed() {
     let describe =
@@ -190,6 +241,8 @@ async fn a_time_to_live_deletes_rows_that_are_there_only_if_it_is_confirmed() {
     put.send().await.expect("a row can be put");
 
     project.describe(&describe(", time_to_live: ends"));
+    let plan = cloud.run(&project, &["plan"]).await;
+    says(&plan, "has passed; for what it holds already, `up` needs --expire table.posts");
     let left = cloud.run(&project, &["up", "--yes"]).await;
     assert_eq!((left.code, attribute().await), (3, None), "{}", left.all());
     says(

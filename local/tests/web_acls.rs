@@ -3,6 +3,7 @@
 use aws_sdk_elasticloadbalancingv2::types::LoadBalancerStateEnum;
 use aws_sdk_wafv2::Client;
 use aws_sdk_wafv2::error::ProvideErrorMetadata;
+use aws_sdk_wafv2::types::Scope;
 use serde_json::{Value, json};
 use testkit::{LocalAws, clients, until};
 
@@ -36,6 +37,9 @@ async fn an_association_survives_a_restart_and_ends_with_its_load_balancer() {
     let balancer = balancer(&aws).await;
     let waf = Client::new(&aws.config);
     assert_eq!(associated(&waf, &balancer).await, None);
+    let [name, id] = ["app", "12345678-1234-1234-1234-123456789012"];
+    let there = waf.get_web_acl().name(name).id(id).scope(Scope::Regional).send().await.unwrap();
+    assert_eq!(there.web_acl().map(|web_acl| web_acl.arn()), Some(WEB_ACL));
     // Without one, there is nothing to do.
     waf.disassociate_web_acl().resource_arn(&balancer).send().await.unwrap();
     let other = WEB_ACL.replace("/app/", "/other/");
@@ -91,7 +95,7 @@ async fn web_acls_need_permissions_of_waf_and_of_elastic_load_balancing() {
         (
             "disassociate",
             [
-                ("wafv2:DisassociateWebACL", on),
+                ("wafv2:DisassociateWebACL", "*"),
                 ("elasticloadbalancing:DeleteWebACLAssociation", on),
                 ("elasticloadbalancing:SetWebAcl", on),
             ],

@@ -283,6 +283,8 @@ const REFUSALS: &[Refusal] = &[
         "name an `image` of the instance type's architecture, or remove `image`, and run `up`",
         Lasts::UntilSomebodyActs,
     ),
+    refusal("InvalidKMSKey", DISK_KEY, Lasts::UntilSomebodyActs),
+    refusal("Client error on launch", DISK_KEY, Lasts::UntilSomebodyActs),
     refusal(
         "not authorized",
         "have the account's administrator allow the action that AWS names",
@@ -296,6 +298,10 @@ const REFUSALS: &[Refusal] = &[
         Lasts::ForAWhile,
     ),
 ];
+
+/// A key of the disks that is disabled, or whose policy does not admit Auto Scaling (docs/aws.md §8.4).
+const DISK_KEY: &str = "the key of the disks cannot be used: enable it, and allow `AWSServiceRoleForAutoScaling` to use it in \
+                        its policy, or name another `key`";
 
 /// An older failure was most likely resolved by this run; if not, the group will hit it again.
 const RECENT: Duration = Duration::from_secs(120);
@@ -422,6 +428,8 @@ mod tests {
             "Value (web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";
         assert!(final_failure(&failed(for_a_while, 9_990), now).is_none());
         assert!(final_failure(&failed("something new", 9_990), now).is_none());
+        let of_key = "Client.InvalidKMSKey.InvalidState: The KMS key provided is in an incorrect state";
+        assert_eq!(final_failure(&failed(of_key, 9_990), now).and_then(|fault| advice(&fault)), Some(DISK_KEY));
         let succeeded = Activity::builder()
             .activity_id("a")
             .auto_scaling_group_name("web")

@@ -115,7 +115,48 @@ const KNOWN: &[(&str, &str)] = &[
     (
         "WAFNonexistentItemException",
         "correct `load_balancer.waf` in stack.yaml: `aws wafv2 list-web-acls --scope REGIONAL` lists the web ACLs of \
-         the region",
+         the region; WAF may take some minutes to find a new one",
+    ),
+    (
+        "WAFInvalidOperationException",
+        "if AWS Firewall Manager manages the web ACLs of this account, leave `load_balancer.waf` out of stack.yaml",
+    ),
+    // Codes and messages of KMS, as the services pass them on (docs/aws.md §2.7).
+    (
+        "not authorized to perform: kms:",
+        "allow this for these credentials, and in the policy of the key (`aws kms get-key-policy --key-id KEY`): a key of \
+         another account needs both",
+    ),
+    (
+        "is not allowed to be used with",
+        "correct `log_key` in stack.yaml, or allow CloudWatch Logs to use the key: in its policy, the principal \
+         `logs.REGION.amazonaws.com` needs `kms:Encrypt`, `kms:Decrypt`, `kms:ReEncrypt*`, `kms:GenerateDataKey*` and \
+         `kms:Describe*`",
+    ),
+    (
+        "is pending deletion",
+        "what a key has encrypted cannot be read without it: keep the key with `aws kms cancel-key-deletion --key-id KEY` \
+         and `aws kms enable-key --key-id KEY`, or name another one in stack.yaml",
+    ),
+    ("KMS.Disabled", DISABLED_KEY),
+    ("KMSDisabled", DISABLED_KEY),
+    ("KMSInvalidState", "`aws kms describe-key --key-id KEY` shows the state of the key: name one that is enabled"),
+    ("KMS.NotFound", ABSENT_KEY),
+    ("KMSNotFound", ABSENT_KEY),
+    (
+        "KMS key is invalid for CreateGrant",
+        "correct `key` in stack.yaml: the key must exist in this region and be enabled, and its policy must allow these \
+         credentials `kms:CreateGrant`",
+    ),
+    (
+        "INACCESSIBLE_ENCRYPTION_CREDENTIALS",
+        "enable the key of the table, cancel its deletion, or restore its policy: DynamoDB archives a table whose key it \
+         cannot use for seven days",
+    ),
+    (
+        "ARCHIVED: ",
+        "its key could not be used for seven days: restore its rows from the backup that DynamoDB made (`aws dynamodb \
+         list-backups`)",
     ),
     ("vCPU capacity", "ask AWS for a higher vCPU quota (Service Quotas, L-1216C47A), or lower `instances.max`"),
     ("does not support creating load balancers", "only AWS Support can allow load balancers in this account"),
@@ -169,6 +210,11 @@ const KNOWN: &[(&str, &str)] = &[
 ];
 
 const IMAGE: &str = "correct `image` in stack.yaml, or leave it out to use the newest Amazon Linux 2023 of the region";
+
+const DISABLED_KEY: &str = "enable the key with `aws kms enable-key --key-id KEY`, or name another one in stack.yaml";
+
+const ABSENT_KEY: &str =
+    "correct the key in stack.yaml: `aws kms list-aliases` and `aws kms list-keys` list those of the region";
 
 /// A class of error codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,6 +291,7 @@ const CLASSES: &[(&str, Class)] = &[
     ("NoConnection", Class::Unreachable),
     ("Timeout", Class::Unreachable),
     ("Internal*", Class::Unreachable),
+    ("WAFInternal*", Class::Unreachable),
     ("ServiceUnavailable*", Class::Unreachable),
     ("HTTP 5*", Class::Unreachable),
     ("NotHealthy", Class::Ill),
@@ -362,9 +409,42 @@ mod tests {
             ("PutBucketCors", "HTTP 503", "", "the connection"),
             ("ListTables", "NotSignedIn", "the login has expired: run `aws sso login`", "then continues"),
             ("DescribeVpcs", "NoDefaultVpc", "us-east-1 has no default network", "create-default-vpc"),
+            ("AssociateWebACL", "WAFInternalErrorException", "a system problem", "the connection"),
             ("ListBuckets", "NoConnection", "connection refused", "the connection"),
             ("ListBuckets", "NoConnection", "no credentials were given", "sign in"),
             ("ListBuckets", "ExpiredToken", "it has expired", "renew the credentials"),
+        ];
+        rows.iter().for_each(|(operation, code, message, expected)| check(operation, code, message, expected));
+    }
+
+    /// The remedy of a denial, to allow the call itself, would not help.
+    #[test]
+    fn a_key_that_cannot_be_used_has_a_remedy_of_its_own() {
+        let key = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012";
+        let denied = format!(
+            "User: x is not authorized to perform: kms:GenerateDataKey on resource: {key} because no identity-based policy \
+             allows the kms:GenerateDataKey action"
+        );
+        let of_logs = "The specified KMS key does not exist or is not allowed to be used with Arn 'arn:aws:logs:x'";
+        let (disabled, pending) = (format!("{key} is disabled."), format!("{key} is pending deletion."));
+        let absent = format!("Key '{key}' does not exist");
+        let of_lambda = "Lambda was unable to configure your environment variables because the KMS key is invalid for \
+                         CreateGrant.";
+        let unusable = "the table cannot be used in this state";
+        let rows = [
+            ("PutObject", "AccessDenied", denied.as_str(), "get-key-policy"),
+            ("CreateTable", "AccessDeniedException", denied.as_str(), "in the policy of the key"),
+            ("CreateLogGroup", "AccessDeniedException", of_logs, "`logs.REGION.amazonaws.com`"),
+            ("AssociateKmsKey", "InvalidParameterException", of_logs, "correct `log_key`"),
+            ("PutObject", "KMS.DisabledException", disabled.as_str(), "enable-key"),
+            ("Invoke", "KMSDisabledException", disabled.as_str(), "enable-key"),
+            ("PutObject", "KMS.KMSInvalidStateException", pending.as_str(), "cancel-key-deletion"),
+            ("PutObject", "KMS.KMSInvalidStateException", "pending import", "describe-key"),
+            ("Invoke", "KMSNotFoundException", absent.as_str(), "list-keys"),
+            ("PutBucketEncryption", "KMS.NotFoundException", absent.as_str(), "list-keys"),
+            ("CreateFunction", "InvalidParameterValueException", of_lambda, "`kms:CreateGrant`"),
+            ("DescribeTable", "INACCESSIBLE_ENCRYPTION_CREDENTIALS", unusable, "seven days"),
+            ("DescribeTable", "ARCHIVED", unusable, "list-backups"),
         ];
         rows.iter().for_each(|(operation, code, message, expected)| check(operation, code, message, expected));
     }

@@ -102,7 +102,8 @@ impl RetainedData {
     /// Keeps the same resources in a later plan.
     pub fn leave(&self, plan: &mut Plan) {
         for line in &mut plan.lines {
-            if self.unexpired.iter().any(|(left, _)| *left == line.address) {
+            // A table that is settling by now is decided on again: what uses it has to wait for it.
+            if matches!(line.step, Step::Update(_)) && self.unexpired.iter().any(|(left, _)| *left == line.address) {
                 line.step = Step::Keep;
             }
             if matches!(line.step, Step::Delete { .. })

@@ -1,14 +1,19 @@
 //! Settings with which AWS deletes data by itself: `up` applies one to a bucket with objects, or to a table with rows, only if
 //! that is confirmed.
 
+use anyhow::anyhow;
+
 use super::{
     Session,
     data::{Confirmation, RetainedData},
     unless_stopped,
 };
 use crate::{
-    engine::{Change, Plan, Planned, Resource as _, Step, Value},
-    kinds::{bucket::Bucket, table::Table},
+    engine::{Change, Fault, Plan, Planned, Resource as _, Step, Value, look},
+    kinds::{
+        bucket::{Bucket, Settings},
+        table::Table,
+    },
     output::{
         exit::{Exit, Failure},
         report,
@@ -16,8 +21,9 @@ use crate::{
 };
 
 /// The settings of a bucket with the days after which S3 deletes objects, each with a name for these objects.
-const EXPIRIES: &[(&str, &str)] =
-    &[("objects_end_days", "objects"), ("older_versions_end_days", "older versions of objects")];
+const EXPIRIES: &[(&str, &str)] = &[(OBJECTS, "objects"), ("older_versions_end_days", "older versions of objects")];
+
+const OBJECTS: &str = "objects_end_days";
 
 impl Session {
     /// Leaves a bucket or table out of the plan if its change would let AWS delete data that it holds, unless that is
@@ -37,33 +43,88 @@ impl Session {
             report::say(format!("--expire {name}: there is no such bucket or table"));
         }
         for line in &mut plan.lines {
-            let Step::Update(changes) = &line.step else { continue };
-            let Some(deletion) = deletion(line.address.kind, changes) else { continue };
+            let deletion = match &line.step {
+                Step::Update(changes) => deletion(line.address.kind, changes),
+                Step::Wait(_) => self.awaited_deletion(line).await?,
+                _ => None,
+            };
+            let Some(deletion) = deletion else { continue };
             if named.iter().any(|name| self.means(name, line)) {
                 continue;
             }
             let Some(contents) = self.contents(line).await? else { continue };
             let words = format!("{deletion}; it holds {contents}");
-            let is_allowed = confirmation == Confirmation::Each && is_typed(line, &words).await?;
-            if !is_allowed {
-                retained.unexpired.push((line.address.clone(), words));
-                line.step = Step::Keep;
+            if confirmation == Confirmation::Each && is_typed(line, &words).await? {
+                continue;
             }
+            if let Step::Wait(state) = &line.step {
+                return Err(self.undecided(line, state, &words));
+            }
+            retained.unexpired.push((line.address.clone(), words));
+            line.step = Step::Keep;
         }
         Ok(())
     }
 
-    /// What a bucket or table holds, for people; `None` if it is empty.
+    /// Reports the changes of a plan that `up` makes only if they are confirmed, unless there is nothing to delete.
+    pub fn report_deletions(&self, plan: &Plan) {
+        for Planned { address, step, .. } in &plan.lines {
+            let Step::Update(changes) = step else { continue };
+            let Some(deletion) = deletion(address.kind, changes) else { continue };
+            report::say(format!("{address}: {deletion}; for what it holds already, `up` needs --expire {address}"));
+        }
+    }
+
+    /// What AWS would delete of a table that is settling, whose settings the plan has not read.
+    async fn awaited_deletion(&self, line: &Planned) -> Result<Option<String>, Failure> {
+        let wanted = match line.address.kind {
+            Table::KIND => self.config.tables.get(line.address.key.as_str()),
+            _ => None,
+        };
+        let Some(wanted) = wanted.and_then(|table| table.time_to_live.as_ref()) else { return Ok(None) };
+        let table = Table { name: line.name.clone() };
+        let reads = async {
+            let there = look(|| table.time_to_live(&self.aws)).await;
+            there.map_err(|fault| self.failed("read the time to live of a table", fault))
+        };
+        let there = unless_stopped(reads).await?;
+        Ok((there.as_ref() != Some(wanted)).then(|| rows_deleted_by(wanted)))
+    }
+
+    /// The error for a table that is settling: it cannot be left as it is, because what uses it has to wait for it.
+    fn undecided(&self, line: &Planned, state: &str, words: &str) -> Failure {
+        let error = anyhow!("{} is {state}, so nothing was changed: {words}", line.address);
+        let hint = format!(
+            "run the same command again once the table is active, or allow this now: deployer up --expire {}",
+            line.address
+        );
+        let place = self.place(&format!("{}.time_to_live", line.address.section));
+        Failure::new(Exit::Failed, error).at(place).hint(hint)
+    }
+
+    /// What a bucket or table holds, for people; `None` if there is nothing to delete.
     async fn contents(&self, line: &Planned) -> Result<Option<String>, Failure> {
         let counted = async {
-            let contents = match (line.found::<Bucket>(), line.found::<Table>()) {
-                (Some((bucket, _)), _) => bucket.loss(&self.aws).await,
-                (_, Some((table, _))) => table.loss(&self.aws).await,
-                (None, None) => Ok(None),
+            let contents = match (line.found::<Bucket>(), line.address.kind) {
+                (Some((bucket, live)), _) => look(|| self.at_risk(bucket, &live.settings, &line.step)).await,
+                (None, Table::KIND) => {
+                    let table = Table { name: line.name.clone() };
+                    look(|| table.loss(&self.aws)).await
+                }
+                (None, _) => Ok(None),
             };
             contents.map_err(|fault| self.failed("count the objects or rows", fault))
         };
         unless_stopped(counted).await
+    }
+
+    /// What a bucket holds. If only older versions would be deleted, and no rule makes one of an object, `None` without any.
+    async fn at_risk(&self, bucket: &Bucket, there: &Settings, step: &Step) -> Result<Option<String>, Fault> {
+        let is_of_objects = matches!(step, Step::Update(changes) if sooner(changes, OBJECTS).is_some());
+        if is_of_objects || there.objects_end_days.is_some() || bucket.has_rules_of_others(&self.aws).await? {
+            return bucket.loss(&self.aws).await;
+        }
+        bucket.contents_with_older_versions(&self.aws).await
     }
 }
 
@@ -71,27 +132,35 @@ impl Session {
 fn deletion(kind: &str, changes: &[Change]) -> Option<String> {
     match kind {
         Bucket::KIND => {
-            Some(sooner(changes)).filter(|it| !it.is_empty()).map(|it| format!("S3 would delete {}", it.join(" and ")))
+            Some(ends(changes)).filter(|it| !it.is_empty()).map(|it| format!("S3 would delete {}", it.join(" and ")))
         }
         Table::KIND => {
             let change = changes.iter().find(|change| change.path == "time_to_live")?;
             let attribute = change.to.as_ref()?.open()?;
-            Some(format!("DynamoDB would delete rows whose time in `{attribute}` has passed"))
+            Some(rows_deleted_by(attribute))
         }
         _ => None,
     }
 }
 
+fn rows_deleted_by(attribute: &str) -> String {
+    format!("DynamoDB would delete rows whose time in `{attribute}` has passed")
+}
+
 /// The objects to be deleted sooner than before, or at all.
-fn sooner(changes: &[Change]) -> Vec<String> {
-    let days = |value: &Option<Value>| value.as_ref()?.open()?.parse::<u32>().ok();
-    let sooner = EXPIRIES.iter().filter_map(|(path, what)| {
-        let change = changes.iter().find(|change| change.path == *path)?;
-        let wanted = days(&change.to)?;
-        let is_sooner = days(&change.from).is_none_or(|present| wanted < present);
-        is_sooner.then(|| format!("{what} after {wanted} {}", if wanted == 1 { "day" } else { "days" }))
+fn ends(changes: &[Change]) -> Vec<String> {
+    let ends = EXPIRIES.iter().filter_map(|(path, what)| {
+        let days = sooner(changes, path)?;
+        Some(format!("{what} after {days} {}", if days == 1 { "day" } else { "days" }))
     });
-    sooner.collect()
+    ends.collect()
+}
+
+/// The days of a rule that is new or has fewer days than before.
+fn sooner(changes: &[Change], path: &str) -> Option<u32> {
+    let days = |value: &Option<Value>| value.as_ref()?.open()?.parse::<u32>().ok();
+    let change = changes.iter().find(|change| change.path == path)?;
+    days(&change.to).filter(|wanted| days(&change.from).is_none_or(|present| *wanted < present))
 }
 
 /// Asks the user to type its name.
@@ -120,7 +189,7 @@ mod tests {
     #[test]
     fn a_rule_that_is_new_or_comes_sooner_deletes_more() {
         let deletes = |path: &str, from: Option<&str>, to: Option<&str>| {
-            sooner(&[Change::of(path, from.map(Into::into), to.map(Into::into))])
+            ends(&[Change::of(path, from.map(Into::into), to.map(Into::into))])
         };
         assert_eq!(deletes("objects_end_days", None, Some("30")), ["objects after 30 days"]);
         assert_eq!(deletes("objects_end_days", Some("30"), Some("1")), ["objects after 1 day"]);

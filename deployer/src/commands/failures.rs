@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Codes of errors that are about one field of a resource's entry.
-const FIELDS: &[(&str, &str)] = &[("WAFNonexistentItemException", "load_balancer.waf")];
+const FIELDS: &[(&str, &str)] =
+    &[("WAFNonexistentItemException", "load_balancer.waf"), ("WAFInvalidOperationException", "load_balancer.waf")];
 
 impl Session {
     /// Reports the work that was not done, and returns the exit code.

@@ -27,6 +27,7 @@ pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
         report::say(report::difference(difference, &session.site.region));
         session.report_new_addresses(&page, &plan);
         session.report_outages(&page, &plan);
+        session.report_deletions(&plan);
     }
     https::say_pending(&page, plan.outputs(), |_| false);
     if let Some(since) = paused::paused_since(&page, &plan) {

@@ -2,6 +2,8 @@
 //!
 //! Of the attributes, those that protect are managed; the others stay at AWS's defaults.
 
+mod web_acl;
+
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
@@ -127,7 +129,7 @@ impl Resource for LoadBalancer {
         }
         let arn = balancer.load_balancer_arn().unwrap_or_default();
         let Some(attributes) = attributes(aws, arn).await? else { return Ok(Observed::Absent) };
-        let web_acl = if self.manages_web_acl { web_acl(aws, arn).await? } else { None };
+        let web_acl = if self.manages_web_acl { web_acl::read(aws, arn).await? } else { None };
         let domain = tags.get(DOMAIN_TAG).cloned();
         Ok(Observed::Present(Live {
             settings: Settings { web_acl, domain, ..settings(&balancer, &attributes) },
@@ -205,12 +207,10 @@ impl Resource for LoadBalancer {
             call.set_attributes(Some(changed)).send().await?;
         }
         match &want.web_acl {
-            web_acl if *web_acl == there.web_acl => (),
-            // Takes the place of another one.
-            Some(web_acl) => drop(aws.waf.associate_web_acl().resource_arn(arn).web_acl_arn(web_acl).send().await?),
-            None => drop(aws.waf.disassociate_web_acl().resource_arn(arn).send().await?),
+            web_acl if *web_acl == there.web_acl => Ok(()),
+            Some(web_acl) => web_acl::associate(aws, arn, web_acl).await,
+            None => web_acl::disassociate(aws, arn).await,
         }
-        Ok(())
     }
 
     async fn tag(&self, aws: &Aws, live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
@@ -322,12 +322,6 @@ fn public_addresses(balancer: &Described) -> usize {
 async fn attributes(aws: &Aws, arn: &str) -> Result<Option<Vec<LoadBalancerAttribute>>, Fault> {
     let answer = found(aws.elb.describe_load_balancer_attributes().load_balancer_arn(arn).send().await)?;
     Ok(answer.map(|answer| answer.attributes.unwrap_or_default()))
-}
-
-/// Returns the ARN of the web ACL of a load balancer.
-async fn web_acl(aws: &Aws, arn: &str) -> Result<Option<String>, Fault> {
-    let answer = aws.waf.get_web_acl_for_resource().resource_arn(arn).send().await?;
-    Ok(answer.web_acl.map(|web_acl| web_acl.arn))
 }
 
 fn attribute(key: &str, value: &str) -> LoadBalancerAttribute {

@@ -10,6 +10,7 @@ mod permanent;
 mod reports;
 #[path = "../support/mod.rs"]
 mod support;
+mod tables;
 
 use testkit::programs::root;
 

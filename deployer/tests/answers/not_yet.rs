@@ -128,6 +128,10 @@ not_yet! {
         Harden, "ModifyLoadBalancerAttributes", 400, "InvalidConfigurationRequest", "Access Denied for bucket: b. Please check S3bucket permission";
     a_web_acl_that_is_not_available_yet_is_associated_later:
         Harden, "AssociateWebACL", 400, "WAFUnavailableEntityException", "AWS WAF couldn't retrieve the resource that you requested. Retry your request.";
+    a_load_balancer_that_waf_does_not_see_yet_gets_its_web_acl_later:
+        Harden, "AssociateWebACL", 400, "WAFNonexistentItemException", "AWS WAF couldn't perform the operation because your resource doesn't exist.";
+    a_load_balancer_that_waf_does_not_see_yet_loses_its_web_acl_later:
+        Soften, "DisassociateWebACL", 400, "WAFNonexistentItemException", "AWS WAF couldn't perform the operation because your resource doesn't exist.";
     a_role_that_may_not_record_failed_events_yet_is_waited_for:
         Harden, "PutFunctionEventInvokeConfig", 400, "InvalidParameterValueException", "The function's execution role does not have permissions to call PutObject on arn:aws:s3:::b";
     a_bucket_that_lambda_cannot_see_yet_takes_failed_events_later:

@@ -111,9 +111,9 @@ pub async fn a_forbidden_look_up_of_the_network_or_of_domains_does_not_stop_down
 }
 
 never! { stops_at:
-    a_web_acl_that_does_not_exist_fails_at_once:
-        Harden, "AssociateWebACL", 400, "WAFNonexistentItemException", "AWS WAF couldn't perform the operation because your resource doesn't exist.",
-        exit 1, ["correct `load_balancer.waf`"];
+    a_web_acl_that_firewall_manager_keeps_fails_at_once:
+        Harden, "AssociateWebACL", 400, "WAFInvalidOperationException", "AWS WAF couldn't perform the operation.",
+        exit 1, ["leave `load_balancer.waf` out"];
     a_lease_that_may_not_be_written_fails_at_once:
         Up, "PutObject", 403, "AccessDenied", "Access Denied", exit 1, ["allow `PutObject` for this stack"];
     a_forbidden_role_fails_at_once_with_the_remedy_for_a_learner_lab:

@@ -3,6 +3,8 @@
 //! Web ACLs cannot be created here: a well-formed ARN of this account and region stands for one that exists, but for the id
 //! below, so that errors can be tried out. They inspect no requests.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Value, json};
 
 use crate::state::{LoadBalancer, State};
@@ -28,7 +30,8 @@ enum Run {
 const OPERATIONS: &[Operation<Run>] = &[
     row("AssociateWebACL", Run::Writes(associate), Needs::Of(to_associate), "ResourceArn WebACLArn"),
     row("DisassociateWebACL", Run::Writes(disassociate), Needs::Of(to_disassociate), "ResourceArn"),
-    row("GetWebACLForResource", Run::Reads(get), Needs::Of(to_get), "ResourceArn"),
+    row("GetWebACL", Run::Reads(get), Needs::Of(to_get), "Name Scope Id"),
+    row("GetWebACLForResource", Run::Reads(get_for_resource), Needs::Of(to_get_for_resource), "ResourceArn"),
 ];
 
 const fn row(name: &'static str, run: Run, needs: Needs, parameters: &'static str) -> Operation<Run> {
@@ -77,14 +80,15 @@ fn to_associate(asked: &Asked) -> Vec<Need> {
 }
 
 fn to_disassociate(asked: &Asked) -> Vec<Need> {
-    vec![
-        asked.own(arn(asked, "ResourceArn")),
-        on_balancer(asked, "DeleteWebACLAssociation"),
-        on_balancer(asked, "SetWebAcl"),
-    ]
+    vec![asked.own("*"), on_balancer(asked, "DeleteWebACLAssociation"), on_balancer(asked, "SetWebAcl")]
 }
 
 fn to_get(asked: &Asked) -> Vec<Need> {
+    let part = |parameter: &str| Some(asked.text(parameter)).filter(|text| !text.is_empty()).unwrap_or("*");
+    vec![asked.own(asked.arn(&format!("regional/webacl/{}/{}", part("Name"), part("Id"))))]
+}
+
+fn to_get_for_resource(asked: &Asked) -> Vec<Need> {
     // As long as there is none, it may be any.
     let web_acl = (asked.entity_arn)(OF_LOAD_BALANCER, arn(asked, "ResourceArn"));
     let web_acl = web_acl.unwrap_or_else(|| asked.arn("regional/webacl/*"));
@@ -96,17 +100,14 @@ fn to_get(asked: &Asked) -> Vec<Need> {
 }
 
 fn associate(state: &mut State, site: &Site, input: &Value) -> Result<Value, Refusal> {
-    let web_acl = required(input, "WebACLArn")?.to_owned();
+    let web_acl = arn_in(input, "WebACLArn")?.to_owned();
     let balancer = balancer(state, input)?.arn.clone();
     let WebAcl { id, .. } = WebAcl::of(&web_acl, site).ok_or_else(|| invalid(&web_acl))?;
     if id == ABSENT_ID {
         return Err(nonexistent());
     }
     let balancer = state.load_balancers.get_mut(&balancer).ok_or_else(nonexistent)?;
-    if !balancer.active {
-        let message = "AWS WAF couldn\u{2019}t retrieve the resource that you requested. Retry your request.";
-        return Err(Refusal::new(400, "WAFUnavailableEntityException", message));
-    }
+    available(balancer)?;
     balancer.web_acl = Some(web_acl);
     Ok(json!({}))
 }
@@ -117,12 +118,28 @@ fn disassociate(state: &mut State, _: &Site, input: &Value) -> Result<Value, Ref
     Ok(json!({}))
 }
 
-fn get(state: &State, site: &Site, input: &Value) -> Result<Value, Refusal> {
-    let arn = balancer(state, input)?.web_acl.as_deref();
-    let Some((arn, WebAcl { name, id })) = arn.and_then(|arn| Some((arn, WebAcl::of(arn, site)?))) else {
-        return Ok(json!({}));
-    };
-    Ok(json!({ "WebACL": {
+/// The scope is `CLOUDFRONT` for web ACLs of CloudFront, of which there are none.
+fn get(_: &State, site: &Site, input: &Value) -> Result<Value, Refusal> {
+    let name = required(input, "Name", 1..=128)?;
+    let (scope, id) = (required(input, "Scope", 1..=10)?, required(input, "Id", 1..=64)?);
+    let arn = format!("arn:aws:wafv2:{}:{}:regional/webacl/{name}/{id}", site.region, site.account);
+    match WebAcl::of(&arn, site).filter(|it| it.id != ABSENT_ID && scope == "REGIONAL") {
+        // Nothing changes it: its token is its id.
+        Some(web_acl) => Ok(json!({ "WebACL": described(&arn, &web_acl, site), "LockToken": web_acl.id })),
+        None => Err(nonexistent()),
+    }
+}
+
+fn get_for_resource(state: &State, site: &Site, input: &Value) -> Result<Value, Refusal> {
+    let balancer = balancer(state, input)?;
+    available(balancer)?;
+    let arn = balancer.web_acl.as_deref();
+    let there = arn.and_then(|arn| Some((arn, WebAcl::of(arn, site)?)));
+    Ok(there.map_or_else(|| json!({}), |(arn, web_acl)| json!({ "WebACL": described(arn, &web_acl, site) })))
+}
+
+fn described(arn: &str, WebAcl { name, id }: &WebAcl, site: &Site) -> Value {
+    json!({
         "Name": name,
         "Id": id,
         "ARN": arn,
@@ -137,7 +154,7 @@ fn get(state: &State, site: &Site, input: &Value) -> Result<Value, Refusal> {
         "ManagedByFirewallManager": false,
         "RetrofittedByFirewallManager": false,
         "LabelNamespace": format!("awswaf:{}:webacl:{name}:", site.account),
-    } }))
+    })
 }
 
 /// A web ACL, as its ARN names it.
@@ -164,18 +181,23 @@ fn is_id(id: &str) -> bool {
     parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, length)| part.len() == length && is_hex(part))
 }
 
-/// Returns a parameter that has to be given.
-fn required<'a>(input: &'a Value, name: &str) -> Result<&'a str, Refusal> {
+/// Returns an ARN that has to be given.
+fn arn_in<'a>(input: &'a Value, name: &str) -> Result<&'a str, Refusal> {
+    required(input, name, 20..=2048)
+}
+
+/// Returns a parameter that has to be given, and have a length in this range.
+fn required<'a>(input: &'a Value, name: &str, lengths: RangeInclusive<usize>) -> Result<&'a str, Refusal> {
     let member = constraint::member(name);
     let refuse = |message: String| Refusal::new(400, "ValidationException", message);
     let text = input[name].as_str().ok_or_else(|| refuse(constraint::missing(&member)))?;
-    constraint::bound(&member, text.chars().count(), 20..=2048).map_err(refuse)?;
+    constraint::bound(&member, text.chars().count(), lengths).map_err(refuse)?;
     Ok(text)
 }
 
 /// Returns the load balancer of a call. Resources of other types do not exist here.
 fn balancer<'a>(state: &'a State, input: &Value) -> Result<&'a LoadBalancer, Refusal> {
-    let arn = required(input, "ResourceArn")?;
+    let arn = arn_in(input, "ResourceArn")?;
     match arn.split(':').nth(5) {
         Some(resource)
             if arn.starts_with("arn:aws:elasticloadbalancing:") && resource.starts_with("loadbalancer/app/") =>
@@ -183,6 +205,15 @@ fn balancer<'a>(state: &'a State, input: &Value) -> Result<&'a LoadBalancer, Ref
             state.load_balancers.get(arn).ok_or_else(nonexistent)
         }
         _ => Err(invalid(arn)),
+    }
+}
+
+/// Refuses a load balancer that is still being provisioned.
+fn available(balancer: &LoadBalancer) -> Result<(), Refusal> {
+    let message = "AWS WAF couldn\u{2019}t retrieve the resource that you requested. Retry your request.";
+    match balancer.active {
+        true => Ok(()),
+        false => Err(Refusal::new(400, "WAFUnavailableEntityException", message)),
     }
 }
 
@@ -277,6 +308,29 @@ mod tests {
             assert_eq!(tried(active, balancer, web_acl), Err(code.to_owned()), "{balancer} {web_acl}");
         }
         assert_eq!(tried(true, BALANCER, WEB_ACL), Ok(json!({})));
-        assert_eq!(get(&with_balancer(true), &site, &json!({})).unwrap_err().code, "ValidationException");
+        let read = |active: bool| get_for_resource(&with_balancer(active), &site, &json!({ "ResourceArn": BALANCER }));
+        assert_eq!(read(true), Ok(json!({})));
+        assert_eq!(read(false).map_err(|refusal| refusal.code), Err("WAFUnavailableEntityException".to_owned()));
+        let missing = get_for_resource(&with_balancer(true), &site, &json!({}));
+        assert_eq!(missing.unwrap_err().code, "ValidationException");
+    }
+
+    #[test]
+    fn a_web_acl_is_found_by_its_name_and_id() {
+        let site = site(Speed::default(), Chaos::default());
+        let found = |name: &str, scope: &str, id: &str| {
+            let answer = get(&State::default(), &site, &json!({ "Name": name, "Scope": scope, "Id": id }));
+            answer.map(|answer| answer["WebACL"]["ARN"].clone()).map_err(|refusal| refusal.code)
+        };
+        let id = "12345678-1234-1234-1234-123456789abc";
+        assert_eq!(found("a", "REGIONAL", id), Ok(json!(WEB_ACL)));
+        for (name, scope, id, code) in [
+            ("a", "REGIONAL", ABSENT_ID, "WAFNonexistentItemException"),
+            ("a", "CLOUDFRONT", id, "WAFNonexistentItemException"),
+            ("a", "REGIONAL", "1", "WAFNonexistentItemException"),
+            ("", "REGIONAL", id, "ValidationException"),
+        ] {
+            assert_eq!(found(name, scope, id), Err(code.to_owned()), "{name} {scope} {id}");
+        }
     }
 }

@@ -105,8 +105,9 @@ const NOT_YET: &[NotYet] = &[
     not_yet("DeleteTargetGroup", "ResourceInUse", "", 120),
     // The web ACL or the load balancer was created a moment ago (docs/aws.md §9.11).
     not_yet("*", "WAFUnavailableEntityException", "", 600),
-    // The load balancer was deleted a moment ago, and the next read no longer finds it.
+    // The load balancer was deleted a moment ago, and the next read no longer finds it; or it was created a moment ago.
     not_yet("GetWebACLForResource", "WAFNonexistentItemException", "", 60),
+    not_yet("DisassociateWebACL", "WAFNonexistentItemException", "", 60),
     // The bucket's policy is not in force yet.
     not_yet("ModifyLoadBalancerAttributes", "InvalidConfigurationRequest", "Access Denied for bucket", 120),
     not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),

@@ -245,6 +245,12 @@ mod tests {
                 "web.service: Main process exited, code=killed, status=6/ABRT",
             )
         }),
+        ("key-unusable", "kms:GenerateDataKey", |it| {
+            it.reports = exited("x is not authorized to perform: kms:GenerateDataKey on resource: y", CRASH)
+        }),
+        ("key-unusable", "is pending deletion", |it| {
+            it.reports = exited("KMS.KMSInvalidStateException: y is pending deletion.", CRASH)
+        }),
         ("denied", "dynamodb:PutItem", |it| {
             it.reports = exited("x is not authorized to perform: dynamodb:PutItem", CRASH)
         }),

@@ -370,6 +370,8 @@ mod tests {
         check(log("2026 1 Task timed out after 3.00 seconds"), "function-timeout", "time limit");
         check(log("not authorized to perform: rekognition:DetectLabels"), "rekognition", "Rekognition refused");
         check(log("x is not authorized to perform: dynamodb:PutItem on y"), "function-denied", "dynamodb:PutItem");
+        check(log("x is not authorized to perform: kms:Decrypt on resource: y"), "function-key", "kms:Decrypt");
+        check(log("KMS.KMSInvalidStateException: y is pending deletion."), "function-key", "pending deletion");
         check(log("Runtime.ExitError"), "function-crash", "it exits");
         let import = "[ERROR] Runtime.ImportModuleError: Unable to import module 'app': No module named 'PIL'";
         check(log(import), "function-import", "cannot import a module: [ERROR] Runtime.ImportModuleError: Unable");

@@ -36,6 +36,17 @@ impl Bucket {
     ///
     /// Delete markers are not a loss: what they hide counts as an older version.
     pub(super) async fn contents(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+        Ok(self.count(aws).await?.and_then(|(counts, more)| counts.in_words(more)))
+    }
+
+    /// The same if some of it are older versions, or may be, because not all are counted.
+    pub async fn contents_with_older_versions(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+        let counted = self.count(aws).await?.filter(|(counts, more)| counts.older > 0 || *more);
+        Ok(counted.and_then(|(counts, more)| counts.in_words(more)))
+    }
+
+    /// Counts the objects and their older versions, and returns whether there are more; `None` if there is no such bucket.
+    async fn count(&self, aws: &Aws) -> Result<Option<(Counts, bool)>, Fault> {
         let mut counts = Counts::default();
         let (mut marker, mut progress) = (Marker::default(), Progress::of("ListObjectVersions"));
         loop {
@@ -57,7 +68,7 @@ impl Bucket {
             marker = (key, page.next_version_id_marker);
             let token = marker.0.as_ref().map(|key| format!("{key} {}", marker.1.as_deref().unwrap_or_default()));
             if progress.advance(token)?.is_none() || counts.objects + counts.older >= COUNTED {
-                return Ok(counts.in_words(more));
+                return Ok(Some((counts, more)));
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::{
 impl Table {
     /// The attribute that ends rows. A change that is still being processed counts as made: that takes up to an hour
     /// (docs/aws.md §5.2).
-    pub(super) async fn time_to_live(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+    pub async fn time_to_live(&self, aws: &Aws) -> Result<Option<String>, Fault> {
         let answer = found(aws.dynamodb.describe_time_to_live().table_name(&self.name).send().await)?;
         let expiry = answer.and_then(|answer| answer.time_to_live_description);
         Ok(expiry.filter(|expiry| is_enabled(expiry.time_to_live_status())).and_then(|expiry| expiry.attribute_name))

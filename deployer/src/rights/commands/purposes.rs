@@ -49,14 +49,14 @@ pub(super) const READ_WEB_ACL: &[Right] = &[
     right("wafv2:GetWebACLForResource", WebAcls),
 ];
 
-/// Changing it.
+/// Changing it. AWS documents the permission to disassociate for `*`; what it applies to is bounded by the permissions of
+/// Elastic Load Balancing (docs/aws.md §9.11).
 pub(super) const CHANGE_WEB_ACL: &[Right] = &[
     right("elasticloadbalancing:CreateWebACLAssociation", Balancers),
     right("elasticloadbalancing:DeleteWebACLAssociation", Balancers),
     right("elasticloadbalancing:SetWebAcl", Balancers),
     right("wafv2:AssociateWebACL", WebAcls),
-    right("wafv2:DisassociateWebACL", Balancers),
-    right("wafv2:DisassociateWebACL", WebAcls),
+    right("wafv2:DisassociateWebACL", Any),
 ];
 
 /// Machine images named in `stack.yaml` (`commands/images.rs`).

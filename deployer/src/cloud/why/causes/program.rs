@@ -36,6 +36,17 @@ pub(super) fn out_of_memory(it: &Evidence) -> Option<String> {
         .then(|| format!("the service needs more memory than {} has: it {end}", it.instance_type))
 }
 
+/// What services and KMS itself answer about a key that is denied, disabled, absent or about to be deleted.
+const OF_KEYS: &[&str] =
+    &["is not authorized to perform: kms:", "KMS.Disabled", "KMSDisabled", "KMSInvalidState", "KMS.NotFound"];
+
+pub(super) fn key_unusable(it: &Evidence) -> Option<String> {
+    let line = it.line(OF_KEYS).filter(|line| !["aws", "bash"].contains(&&*line.program));
+    let is_of_key = |text: &&String| OF_KEYS.iter().any(|words| text.contains(words));
+    let text = line.map(|line| &line.text).or(it.denial.as_ref().filter(is_of_key))?;
+    Some(format!("the service cannot use a key of KMS: {text}"))
+}
+
 pub(super) fn denied(it: &Evidence) -> Option<String> {
     let line = it.line(&["is not authorized to perform"]).filter(|line| !["aws", "bash"].contains(&&*line.program));
     let text = line.map(|line| &line.text).or(it.denial.as_ref())?;

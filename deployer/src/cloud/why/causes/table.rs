@@ -8,7 +8,7 @@ use super::group::{alarm, impaired, launch_refused, no_group, no_instances, roll
 use super::health::{another_port, health_error, health_failed, no_answer, slow_start, starting, stopped, wrong_path};
 use super::path::{address_not_taken, detached, firewall, listener_elsewhere, no_address, no_listener};
 use super::program::{
-    architecture, command_missing, denied, exits, newer_libraries, out_of_memory, port_taken, setting_up,
+    architecture, command_missing, denied, exits, key_unusable, newer_libraries, out_of_memory, port_taken, setting_up,
 };
 use crate::cloud::why::evidence::Evidence;
 
@@ -116,6 +116,13 @@ pub(super) const CAUSES: &[Cause] = &[
         out_of_memory,
         "choose a larger `instance_type`, or make the service use less memory",
         "instance_type",
+    ),
+    cause(
+        "key-unusable",
+        key_unusable,
+        "enable the key, or cancel its deletion, and allow the service's role to use it in the key's policy; `up` restores the \
+         role's policy",
+        "uses",
     ),
     cause("denied", denied, "add what the service uses to `uses`, and run `up`", "uses"),
     cause("port-taken", port_taken, "choose another `port`", "port"),

@@ -68,6 +68,23 @@ pub(super) const SIGNS: &[Sign] = &[
         field: "uses.rekognition",
     },
     Sign {
+        cause: "function-key",
+        words: &[
+            "is not authorized to perform: kms:",
+            "KMS access was denied",
+            "KMSAccessDenied",
+            "KMSDisabled",
+            "KMSInvalidState",
+            "KMSNotFound",
+            "KMS.Disabled",
+            "KMS.NotFound",
+        ],
+        says: "it cannot use a key of KMS",
+        remedy: "enable the key, or cancel its deletion, and allow the function's role to use it in the key's policy; `up` \
+                 restores the role's policy",
+        field: "uses",
+    },
+    Sign {
         cause: "function-denied",
         words: &["is not authorized to perform", "AccessDenied"],
         says: "it lacks a permission",
