@@ -408,7 +408,7 @@ impl Layout<'_> {
     }
 
     /// The alarms that watch a new release, by name; none if it is not watched. Of a shared load balancer, only the
-    /// responses of the service's own targets count.
+    /// requests to the service's own targets count.
     pub(super) fn alarms(
         &mut self,
         entry: &str,
@@ -420,7 +420,8 @@ impl Layout<'_> {
             return BTreeMap::new();
         }
         let service = self.names.plain(entry);
-        let own = (wanted.behind.is_some() || self.is_shared(entry)).then_some(target_group);
+        let is_sharing = self.config.is_sharing(entry, wanted);
+        let own = is_sharing.then_some(target_group);
         let add = |watched: &'static alarm::Watched| {
             let (key, name) = (watched.name(entry), watched.name(&service));
             let alarm = self.stack.add(key, Alarm { name: name.clone() }, (balancer, own), move |(balancer, own)| {
@@ -428,7 +429,7 @@ impl Layout<'_> {
             });
             (name, alarm)
         };
-        alarm::WATCHED.iter().filter(|watched| watched.watches(wanted)).map(add).collect()
+        alarm::watching(is_sharing).map(add).collect()
     }
 
     /// The last step of a listener: forwards requests to the wanted targets alone, once they are healthy.
