@@ -244,11 +244,14 @@ impl Layout<'_> {
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         // EC2 does not send the account when it assumes a role (docs/aws.md §6.1).
         let trusted_service = partition::principal(partition::EC2, partition).into();
-        let settings = role::Settings { trusted_service, trusted_account: None, policy };
-        let role = Role { name: name.clone(), path: path.clone() };
+        let settings = role::Settings { path: path.clone(), trusted_service, trusted_account: None, policy };
+        let role = Role { name: name.clone() };
         let role = self.stack.add(format!("{entry}-svc"), role, (), move |()| settings.clone());
-        let profile = InstanceProfile { name, path };
-        let profile = self.stack.add(entry, profile, role, |role| instance_profile::Settings { role: Some(role.name) });
+        let profile = InstanceProfile { name };
+        let profile = self.stack.add(entry, profile, role, move |role| {
+            let path = path.clone();
+            instance_profile::Settings { path, role: Some(role.name) }
+        });
         profile.wire(|profile| profile.name.clone())
     }
 
