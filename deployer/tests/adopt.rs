@@ -18,7 +18,7 @@ use support::{
     scene::{Phase, Scene, Undisturbed},
     terminal::Terminal,
 };
-use testkit::{proxy::parts, until};
+use testkit::{proxy::parts, small_programs::echo_function, until};
 
 /// The operations that tag existing resources.
 const TAGGING: &[&str] = &[
@@ -231,6 +231,50 @@ async fn resources_that_another_stack_tags_after_the_list_are_left_alone() {
     says(&said, "exists but belongs to stack \"large\"");
     assert_eq!(tags_of_files(&cloud).await, tags(&[(STACK_TAG, "large")]));
     assert_eq!(changes_since(&cloud, calls).await, names(&["TagResource"]), "the table alone is taken over");
+    cloud.end().await;
+}
+
+/// AWS cannot change the path, by which a stack lists its roles.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_is_taken_over_at_the_path_of_the_stack_only() {
+    const ROLE: &str = "small-us-east-1-f-fn";
+    const EMPTY: &str = "name: small\nregion: us-east-1\n";
+    let description = format!("{EMPTY}functions:\n  f: {{ binary: {} }}\n", echo_function().display());
+    let (cloud, project) = (TestAws::start().await, Project::with(&description));
+    let iam = &cloud.aws.iam;
+    let make = async |path: &str| {
+        let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+        let call = iam.create_role().role_name(ROLE).path(path).assume_role_policy_document(trust);
+        call.send().await.expect("a role can be made");
+    };
+    let count = async || {
+        let listed = cloud.done(&project, &["ls", "--json"]).await;
+        let document: Value = serde_json::from_str(&listed.stdout).expect("one JSON document");
+        document["stacks"][0]["resources"]["role"].as_u64()
+    };
+
+    make("/").await;
+    let calls = cloud.control().journal().await.len();
+    let adopted = cloud.run(&project, &["adopt", "--yes"]).await;
+    assert_eq!(adopted.code, 1, "{}", adopted.all());
+    says(&adopted, "not taken over: `up` cannot change these fields of them (1)\n");
+    says(&adopted, "path: / → /deployer/small/");
+    let up = cloud.run(&project, &["up", "--yes", "--adopt", "role.f-fn"]).await;
+    assert_eq!(up.code, 1, "{}", up.all());
+    says(&up, "AWS cannot change the path of small-us-east-1-f-fn");
+    assert_eq!(changes_since(&cloud, calls).await, names(&[]));
+
+    iam.delete_role().role_name(ROLE).send().await.expect("it can be deleted");
+    make("/deployer/small/").await;
+    says(&cloud.done(&project, &["adopt", "--yes"]).await, "took over 1 resource;");
+    assert_eq!(count().await, Some(1));
+    cloud.done(&project, &["up", "--yes"]).await;
+    // Without its entry, it is found by its path alone.
+    project.describe(EMPTY);
+    cloud.done(&project, &["up", "--yes"]).await;
+    assert!(iam.get_role().role_name(ROLE).send().await.is_err(), "it is removed");
+    assert_eq!(count().await, None);
+    cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }
 

@@ -4,15 +4,34 @@
 mod support;
 
 use aws_sdk_autoscaling::types::{InstanceRefresh, InstanceRefreshStatus as Status};
+use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
+use aws_sdk_ec2::types::{IpPermission, UserIdGroupPair};
 use serde_json::Value;
-use support::{Project, cloud::TestAws, crowd::Crowd, run::Run};
+use support::{
+    Project,
+    cloud::TestAws,
+    crowd::Crowd,
+    run::Run,
+    shared::{service, stack},
+};
 use testkit::{eventually, until};
 
 const GROUP: &str = "s-web-8080";
 const ALARMS: [&str; 3] = ["s-web-balancer-5xx", "s-web-target-4xx", "s-web-target-5xx"];
+/// Those of a service that shares its load balancer.
+const SHARING: [&str; 3] = ["s-web-target-4xx", "s-web-target-5xx", "s-web-target-connections"];
 
 fn project() -> Project {
     Project::of_service("    bake: 3m\n    environment: { RELEASE: 1 }\n")
+}
+
+/// A service whose roll-outs are watched, and two behind its load balancer whose are not.
+fn sharing() -> Project {
+    let behind = |entry: &str| {
+        let fields = format!("    bake: 0\n    behind: {{ service: web, path: /{entry}/* }}\n");
+        service(entry, &fields)
+    };
+    Project::with(&stack(&[service("web", "    bake: 3m\n"), behind("api"), behind("other")]))
 }
 
 /// The newest roll-out.
@@ -23,8 +42,14 @@ async fn refresh(cloud: &TestAws) -> Option<InstanceRefresh> {
 
 /// The names of the stack's alarms.
 async fn alarms(cloud: &TestAws) -> Vec<String> {
+    alarms_that(cloud, |_| true).await
+}
+
+/// The names of those of the stack's alarms that this is true of.
+async fn alarms_that(cloud: &TestAws, is_meant: fn(&MetricAlarm) -> bool) -> Vec<String> {
     let answer = cloud.aws.cloudwatch.describe_alarms().alarm_name_prefix("s-").send().await.expect("alarms");
-    answer.metric_alarms().iter().filter_map(|alarm| alarm.alarm_name().map(str::to_owned)).collect()
+    let meant = answer.metric_alarms().iter().filter(|alarm| is_meant(alarm));
+    meant.filter_map(|alarm| alarm.alarm_name().map(str::to_owned)).collect()
 }
 
 async fn in_service(cloud: &TestAws, project: &Project) -> Value {
@@ -100,6 +125,73 @@ async fn up_says_why_aws_rolled_back_and_the_fix_is_rolled_out() {
     project.edit("bake: 3m", "bake: 0");
     cloud.done(&project, &["up", "--yes"]).await;
     assert!(alarms(&cloud).await.is_empty());
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_is_rolled_back_for_its_own_failures_and_not_for_those_of_its_neighbours() {
+    let (cloud, project) = (TestAws::start().await, sharing());
+    // One answers 500. The other closes the connection, and the load balancer answers 502.
+    project.edit("WHO: api", "WHO: api, FAIL: pages");
+    project.edit("WHO: other", "WHO: other, FAIL: cut");
+    let url = cloud.done(&project, &["up", "--yes"]).await.output("URL");
+    assert_eq!(alarms(&cloud).await, SHARING);
+    let crowd = Crowd::gather(&url);
+    crowd.some_more().await;
+
+    project.edit("WHO: web", "WHO: web, RELEASE: 2");
+    let up = Run::of(cloud.command(&project, &["up", "--yes"]));
+    until("the roll-out", async || refresh(&cloud).await.is_some()).await;
+    // Only now: the roll-out would leave out an alarm that has gone off before.
+    let neighbours = ["api", "other"].map(|entry| Crowd::gather(&format!("{url}/{entry}")));
+    let up = up.end().await;
+    assert_eq!(up.code, 0, "{}", up.all());
+    let ended = refresh(&cloud).await.expect("a roll-out");
+    let watched = ended.preferences().and_then(|it| it.alarm_specification()).map(|it| it.alarms().to_vec());
+    assert_eq!(
+        (ended.status(), watched.unwrap_or_default().as_slice()),
+        (Some(&Status::Successful), &SHARING.map(str::to_owned)[..])
+    );
+    assert_eq!(in_service(&cloud, &project).await, 2);
+    for neighbour in &neighbours {
+        let (asked, failed) = neighbour.counts();
+        assert!(asked > 0 && failed >= asked, "{failed} of {asked} requests failed");
+    }
+
+    project.edit("RELEASE: 2", "RELEASE: 3, FAIL: pages");
+    let up = cloud.run(&project, &["up", "--yes"]).await;
+    assert_eq!(up.code, 1, "{}", up.all());
+    assert!(up.stderr.contains("(alarm s-web-target-5xx)"), "{}", up.all());
+    assert_eq!(in_service(&cloud, &project).await, 2);
+    for crowd in neighbours.into_iter().chain([crowd]) {
+        crowd.disperse().await;
+    }
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert!(alarms(&cloud).await.is_empty());
+    cloud.end().await;
+}
+
+/// AWS counts failed connections by target group, unlike the load balancer's own responses.
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_connections_set_off_the_alarm_of_their_service_alone() {
+    let (cloud, project) = (TestAws::start().await, sharing());
+    project.edit("    bake: 0\n", "    bake: 3m\n");
+    let crowd = Crowd::gather(&cloud.done(&project, &["up", "--yes"]).await.output("URL"));
+    crowd.some_more().await;
+    // The security group of the instances no longer admits the load balancer.
+    let groups = cloud.aws.ec2.describe_security_groups().send().await.expect("groups");
+    let id = |name: &str| {
+        let found = groups.security_groups().iter().find(|group| group.group_name() == Some(name));
+        found.and_then(|group| group.group_id()).unwrap_or_else(|| panic!("no group {name}")).to_owned()
+    };
+    let pair = UserIdGroupPair::builder().group_id(id("s-web-lb")).build();
+    let rule = IpPermission::builder().ip_protocol("tcp").from_port(8080).to_port(8080).user_id_group_pairs(pair);
+    let revoke = cloud.aws.ec2.revoke_security_group_ingress().group_id(id(GROUP)).ip_permissions(rule.build());
+    revoke.send().await.expect("a rule can be removed");
+    let rings = |alarm: &MetricAlarm| alarm.state_value() == Some(&StateValue::Alarm);
+    until("the alarm", async || alarms_that(&cloud, rings).await == ["s-web-target-connections"]).await;
+    crowd.disperse().await;
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }

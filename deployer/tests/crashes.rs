@@ -130,6 +130,7 @@ impl Blow {
                 let mut met = Calls::new();
                 for call in calls {
                     if scene.kill_at(phase, call).await {
+                        scene.assert_served(phase).await;
                         scene.done(phase).await;
                         met.insert((*call).to_owned());
                     }
@@ -227,6 +228,19 @@ const OF_A_REPLACEMENT: Points = Points::Only(&[
     "RevokeSecurityGroupEgress",
 ]);
 
+/// What replaces a shared load balancer with the rules and target groups of the services behind it. The groups of their
+/// instances are as without others.
+const OF_A_SHARED_REPLACEMENT: Points = Points::Only(&[
+    "CreateListener",
+    "CreateLoadBalancer",
+    "CreateRule",
+    "CreateTargetGroup",
+    "DeleteLoadBalancer",
+    "DeleteRule",
+    "DeleteTargetGroup",
+    "ModifyRule",
+]);
+
 /// Calls that a client repeats if their answer is lost. AWS returns the existing resource, or reports that it exists;
 /// moto creates a second one (docs/aws.md §17), so that ours could not be identified.
 const MADE_TWICE_BY_MOTO: &[(&str, &str)] = &[
@@ -261,6 +275,8 @@ proofs! {
         network, Kill, [Settle: OF_A_NETWORK, Leave: OF_A_NETWORK];
     rules_killed_after_any_call_are_completed_by_the_next:
         shared, Kill, [Share: OF_RULES, Reroute: OF_RULES, Swap: OF_RULES, Part: OF_RULES, Unshare: OF_RULES];
+    a_replaced_load_balancer_of_two_services_killed_after_any_call_is_completed_by_the_next:
+        behind, Kill, [Share: NONE, Withdraw: OF_A_SHARED_REPLACEMENT, Publish: OF_A_SHARED_REPLACEMENT, Unshare: NONE];
     on_moto_commands_killed_after_any_call_are_completed_by_the_next:
         moto, Kill, [Up: Points::AllBut(UNTAGGED_BY_MOTO), Pause: ALL, Resume: ALL, Down: ALL];
     on_moto_up_and_down_survive_a_reset_before_any_call:

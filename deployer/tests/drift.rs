@@ -213,6 +213,8 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
     ("listener.superfluous", "the same"),
     ("alarm.target_group", "of a service that shares a load balancer: tests/shared.rs"),
     ("default_action.redirect", "the same"),
+    ("role.path", "fixed at creation: tests/adopt.rs makes one at another path"),
+    ("instance_profile.path", "the same"),
     ("auto_scaling_group.paused", "a paused stack is not a difference: tests/money.rs pauses and resumes one"),
 ];
 
@@ -376,8 +378,8 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     fields.of(Bucket { name: bucket("images"), account: account() }).await;
     fields.of(Table { name: name("posts") }).await;
     fields.of(LogGroup { name: "/aws/lambda/postagram-labeler".into() }).await;
-    fields.of(Role { name: name("us-east-1-labeler-fn"), path: "/deployer/postagram/".into() }).await;
-    fields.of(InstanceProfile { name: name("us-east-1-web-svc"), path: "/deployer/postagram/".into() }).await;
+    fields.of(Role { name: name("us-east-1-labeler-fn") }).await;
+    fields.of(InstanceProfile { name: name("us-east-1-web-svc") }).await;
     fields.of(Function::named(&name("labeler"))).await;
     fields.of(Permissions { function: name("labeler") }).await;
     fields.of(Notification { bucket: bucket("images"), account: account() }).await;

@@ -160,6 +160,12 @@ impl Config {
         front.map_or((entry, service), |(entry, front)| (entry.as_str(), front))
     }
 
+    /// Whether several services share the load balancer of this one.
+    pub fn is_sharing(&self, entry: &str, service: &Service) -> bool {
+        let mut others = self.services.values().filter_map(|other| other.behind.as_ref());
+        service.behind.is_some() || others.any(|behind| behind.service.as_str() == entry)
+    }
+
     /// Whether a service is reachable from its VPC only.
     pub fn is_internal(&self, entry: &str, service: &Service) -> bool {
         self.front(entry, service).1.load_balancer.internal

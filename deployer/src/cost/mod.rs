@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     config::{ChosenNetwork, Config, Service, Store, Table, WebAcl},
-    kinds::alarm::WATCHED,
+    kinds::alarm,
     output::counted::counted,
     page::USUAL_BAKE_MINUTES,
 };
@@ -57,7 +57,7 @@ impl Fleet {
             disk_gb: service.disk_gb.into(),
             has_group: true,
             alarms: if service.is_direct { 0 } else { POLICY_ALARMS }
-                + if is_watched(service, usual_bake) { METRICS * roll_out_alarms(service) } else { 0 },
+                + if is_watched(service, usual_bake) { METRICS * roll_out_alarms() } else { 0 },
             has_balancer: !service.is_direct && service.behind.is_none(),
             has_address: service.is_direct,
             addresses: if service.load_balancer.internal { 0 } else { zones },
@@ -93,9 +93,9 @@ pub fn balancer_monthly(addresses: usize) -> f64 {
     HOURS * (price("alb.hour") + LCUS * price("alb.lcu-hour") + addresses as f64 * price("ipv4.hour"))
 }
 
-/// The number of alarms of a watched roll-out.
-fn roll_out_alarms(service: &Service) -> u32 {
-    WATCHED.iter().map(|watched| u32::from(watched.watches(service))).sum()
+/// The number of alarms of a watched roll-out: as many as of a service that shares its load balancer.
+fn roll_out_alarms() -> u32 {
+    alarm::watching(false).count() as u32
 }
 
 /// Whether AWS watches the roll-outs of a service.
@@ -320,7 +320,7 @@ fn of_service(section: &str, service: &Service, zones: Option<usize>) -> Vec<Ite
         });
     }
     if is_watched(service, USUAL_BAKE_MINUTES) {
-        let alarms = roll_out_alarms(service);
+        let alarms = roll_out_alarms();
         let metrics = METRICS * alarms;
         let what = format!("{alarms} alarms of its roll-outs");
         let note = format!("{metrics} metrics; 10 are free");

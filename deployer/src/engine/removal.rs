@@ -111,7 +111,7 @@ mod tests {
             Site { account: "1".into(), caller_arn: String::new(), region: "us-east-1".into(), is_emulated: false };
         let network = Network { vpc: "vpc-1".into(), ..Network::unknown() };
         let mut stack = lay_out(&config, &site, Some(&network), &Programs::none(), Wait::default()).stack;
-        let (name, path, vpc) = ("old", String::from("/"), String::from("vpc-1"));
+        let (name, vpc) = ("old", String::from("vpc-1"));
         stack.doom(Rule::left(name, "app-web", "old", String::new()));
         stack.doom(AutoScalingGroup::named(name));
         stack.doom(Alarm { name: name.into() });
@@ -126,9 +126,9 @@ mod tests {
         stack.doom(InternetGateway { stack: name.into() });
         stack.doom(Vpc::of(name));
         stack.doom(SecurityGroup { name: name.into(), vpc, side: Side::Unknown });
-        stack.doom(InstanceProfile { name: name.into(), path: path.clone() });
+        stack.doom(InstanceProfile { name: name.into() });
         stack.doom(LogGroup { name: name.into() });
-        stack.doom(Role { name: name.into(), path });
+        stack.doom(Role { name: name.into() });
         stack.doom(Table { name: name.into() });
         stack.doom(Bucket { name: name.into(), account: "1".into() });
         stack.doom(Parameter { name: name.into() });

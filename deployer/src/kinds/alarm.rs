@@ -11,7 +11,6 @@ use serde::Serialize;
 use super::tags::bounded;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
-    config::Service,
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
 };
 
@@ -62,10 +61,21 @@ pub struct Watched {
     metric: &'static str,
     /// The share of all responses that is tolerated, in percent.
     percent: f64,
-    /// Whether it counts responses of targets. The others are of the load balancer itself.
-    is_of_targets: bool,
+    /// The services that have this alarm.
+    of: Of,
     /// The alarm's meaning, for people.
     words: &'static str,
+}
+
+/// The services that have an alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// All of them.
+    Any,
+    /// Those with a load balancer of their own: its responses are theirs.
+    Alone,
+    /// Those that share a load balancer, whose own responses are not counted by target group.
+    Sharing,
 }
 
 /// Every kind. Of 4xx, a fixed share is tolerated: clients cause them, too, and metric math cannot compare with the level
@@ -75,21 +85,28 @@ pub const WATCHED: &[Watched] = &[
         suffix: "target-5xx",
         metric: "HTTPCode_Target_5XX_Count",
         percent: 1.0,
-        is_of_targets: true,
+        of: Of::Any,
         words: "it answered more than 1 % of the requests of a minute with 5xx",
     },
     Watched {
         suffix: "balancer-5xx",
         metric: "HTTPCode_ELB_5XX_Count",
         percent: 1.0,
-        is_of_targets: false,
+        of: Of::Alone,
         words: "the load balancer got no proper answer to more than 1 % of the requests of a minute",
+    },
+    Watched {
+        suffix: "target-connections",
+        metric: "TargetConnectionErrorCount",
+        percent: 1.0,
+        of: Of::Sharing,
+        words: "the load balancer failed to connect to it for more than 1 % of the requests of a minute",
     },
     Watched {
         suffix: "target-4xx",
         metric: "HTTPCode_Target_4XX_Count",
         percent: 50.0,
-        is_of_targets: true,
+        of: Of::Any,
         words: "it answered more than half of the requests of a minute with 4xx",
     },
 ];
@@ -124,21 +141,23 @@ impl Watched {
         format!("{service}-{}", self.suffix)
     }
 
-    /// Whether a service has this alarm: the responses of a shared load balancer itself are watched by the service that
-    /// has it.
-    pub fn watches(&self, service: &Service) -> bool {
-        self.is_of_targets || service.behind.is_none()
+    /// Whether a service has this alarm. No alarm of one that shares a load balancer counts requests to the others.
+    fn is_for(&self, is_sharing: bool) -> bool {
+        match self.of {
+            Of::Any => true,
+            Of::Alone => !is_sharing,
+            Of::Sharing => is_sharing,
+        }
     }
 
     /// The settings of the alarm on a load balancer, given by its ARN; if several services share it, with the ARN of the
     /// service's target group.
     pub fn settings(&self, load_balancer_arn: &str, target_group_arn: Option<&str>) -> Settings {
-        let target_group = target_group_arn.filter(|_| self.is_of_targets).map(dimension_of_targets);
         let load_balancer = dimension(load_balancer_arn);
         Settings {
             errors: self.metric.into(),
             load_balancer: load_balancer.into(),
-            target_group: target_group.map(str::to_owned),
+            target_group: target_group_arn.map(dimension_of_targets).map(str::to_owned),
             expression: EXPRESSION.into(),
             comparison: ComparisonOperator::GreaterThanThreshold.as_str().into(),
             over_percent: self.percent,
@@ -147,6 +166,11 @@ impl Watched {
             missing_data: "notBreaching".into(),
         }
     }
+}
+
+/// The alarms of a service, which perhaps shares its load balancer.
+pub fn watching(is_sharing: bool) -> impl Iterator<Item = &'static Watched> {
+    WATCHED.iter().filter(move |watched| watched.is_for(is_sharing))
 }
 
 /// A load balancer, given by its ARN, as its metrics name it.
@@ -347,10 +371,18 @@ mod tests {
     }
 
     #[test]
-    fn alarms_on_targets_of_a_shared_load_balancer_count_those_of_the_service_alone() {
-        let group = "arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/app-api-8080-web/73e2d6bc24d8a067";
-        let watched = WATCHED.iter().map(|watched| watched.settings("arn", Some(group)).target_group);
+    fn alarms_of_services_that_share_a_load_balancer_count_requests_to_their_own_targets_alone() {
+        let arn = "arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/app-api-8080-web/73e2d6bc24d8a067";
         let group = Some("targetgroup/app-api-8080-web/73e2d6bc24d8a067".to_owned());
-        assert_eq!(watched.collect::<Vec<_>>(), [group.clone(), None, group]);
+        for watched in watching(true) {
+            let Settings { errors, target_group, .. } = watched.settings("arn", Some(arn));
+            assert_eq!(target_group, group, "{errors}");
+            // AWS has no such metrics of a target group: they never have a value.
+            assert!(!errors.starts_with("HTTPCode_ELB_"), "{errors}");
+        }
+        let suffixes = |is_sharing| watching(is_sharing).map(|watched| watched.suffix).collect::<Vec<_>>();
+        assert_eq!(suffixes(true), ["target-5xx", "target-connections", "target-4xx"]);
+        assert_eq!(suffixes(false), ["target-5xx", "balancer-5xx", "target-4xx"]);
+        assert_eq!(suffixes(true).len(), suffixes(false).len(), "the costs of both are the same");
     }
 }

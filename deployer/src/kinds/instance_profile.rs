@@ -17,13 +17,13 @@ use crate::{
 pub struct InstanceProfile {
     /// Its name, unique within the account.
     pub name: String,
-    /// Its path: `/deployer/STACK/`.
-    pub path: String,
 }
 
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
+    /// Its path: `/deployer/STACK/`. One at another path would be in no list of ours.
+    pub path: String,
     /// The name of its role; a profile has at most one.
     pub role: Option<String>,
 }
@@ -39,6 +39,7 @@ pub struct Output {
 
 impl Resource for InstanceProfile {
     const KIND: &'static str = "instance_profile";
+    const FIXED: &'static [&'static str] = &["path"];
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;
@@ -55,13 +56,14 @@ impl Resource for InstanceProfile {
         if !profile.arn().starts_with("arn:") {
             return Ok(Observed::Settling("becoming visible".into()));
         }
-        let settings = Settings { role: profile.roles().first().map(|role| role.role_name().into()) };
+        let role = profile.roles().first().map(|role| role.role_name().into());
+        let settings = Settings { path: profile.path().into(), role };
         let output = Output { name: self.name.clone(), arn: profile.arn().into() };
         Ok(Observed::Present(Live { settings, output, owner: Owner::Tags(tags(profile.tags())) }))
     }
 
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
-        let call = aws.iam.create_instance_profile().instance_profile_name(&self.name).path(&self.path);
+        let call = aws.iam.create_instance_profile().instance_profile_name(&self.name).path(&want.path);
         let profile = call.set_tags(Some(tag_list(tags))).send().await?.instance_profile;
         // A new profile may not be visible to the next call yet: then the next round completes it.
         let complete = match &want.role {
@@ -122,7 +124,7 @@ impl Resource for InstanceProfile {
             .into_iter()
             .filter(|it| it.path == path && it.instance_profile_name.starts_with(&prefix))
             .filter(|it| !but.contains(&it.instance_profile_name));
-        Ok(ours.map(|it| InstanceProfile { name: it.instance_profile_name, path: it.path }).collect())
+        Ok(ours.map(|it| InstanceProfile { name: it.instance_profile_name }).collect())
     }
 }
 

@@ -20,13 +20,13 @@ use crate::{
 pub struct Role {
     /// Its name, unique within the account.
     pub name: String,
-    /// Its path: `/deployer/STACK/`.
-    pub path: String,
 }
 
 /// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
+    /// Its path: `/deployer/STACK/`. One at another path would be in no list of ours.
+    pub path: String,
     /// The service that may assume the role, such as `lambda.amazonaws.com`.
     pub trusted_service: String,
     /// The account on whose behalf the service must act; `None` for a service that does not pass its account.
@@ -49,6 +49,7 @@ pub const POLICY: &str = "deployer";
 
 impl Resource for Role {
     const KIND: &'static str = "role";
+    const FIXED: &'static [&'static str] = &["path"];
     const SOURCES: &'static [(&'static str, &'static str)] = &[("policy", "uses")];
     type Cloud = Aws;
     type Settings = Settings;
@@ -67,13 +68,14 @@ impl Resource for Role {
         }
         let (trusted_service, trusted_account) =
             trusted(&decoded(role.assume_role_policy_document().unwrap_or_default()));
-        let settings = Settings { trusted_service, trusted_account, policy: self.policy(aws).await? };
+        let (path, policy) = (role.path().into(), self.policy(aws).await?);
+        let settings = Settings { path, trusted_service, trusted_account, policy };
         let output = Output { name: self.name.clone(), arn: role.arn().into() };
         Ok(Observed::Present(Live { settings, output, owner: Owner::Tags(tags(role.tags())) }))
     }
 
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
-        let call = aws.iam.create_role().role_name(&self.name).path(&self.path);
+        let call = aws.iam.create_role().role_name(&self.name).path(&want.path);
         let call = call.assume_role_policy_document(want.trust().to_string());
         let role = call.set_tags(Some(tag_list(tags))).send().await?.role;
         // A new role may not be visible to the next call yet: then the next round completes it.
@@ -87,7 +89,7 @@ impl Resource for Role {
     }
 
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
-        let Settings { trusted_service, trusted_account, policy } = &live.settings;
+        let Settings { path: _, trusted_service, trusted_account, policy } = &live.settings;
         if (&want.trusted_service, &want.trusted_account) != (trusted_service, trusted_account) {
             let call = aws.iam.update_assume_role_policy().role_name(&self.name);
             call.policy_document(want.trust().to_string()).send().await?;
@@ -131,7 +133,7 @@ impl Resource for Role {
             .into_iter()
             .filter(|role| role.path == path && role.role_name.starts_with(&prefix))
             .filter(|role| !but.contains(&role.role_name));
-        Ok(ours.map(|role| Role { name: role.role_name, path: role.path }).collect())
+        Ok(ours.map(|role| Role { name: role.role_name }).collect())
     }
 }
 

@@ -175,6 +175,11 @@ fn by_hand(kind: &str, name: &str) -> String {
              has, or remove the stack with `down` and bring it up again with `up`"
                 .into()
         }
+        "role" | "instance_profile" => format!(
+            "AWS cannot change the path of {name}, and a stack lists its roles and instance profiles by their path. \
+             Give its entry in stack.yaml another name, or remove {name} by hand and run the same command again; \
+             `roles` uses existing ones as they are"
+        ),
         _ => format!(
             "these settings are fixed when {name} is created. Give its entry in stack.yaml another name: the new one \
              comes before the old one goes; or remove {name} by hand and run the same command again"

@@ -107,8 +107,9 @@ impl Layout<'_> {
         uses.keys.extend(wanted.key.as_ref().map(|key| self.key_use(key, "lambda", &["kms:Decrypt"])));
         let failures = wanted.on_failure.as_ref().map(|destination| self.destination(destination));
         let policy = policy::function_policy(&uses, &log_group_arn, failures.as_deref());
-        let role = Role { name: self.names.function_role(entry), path: self.names.iam_path() };
+        let role = Role { name: self.names.function_role(entry) };
         let settings = role::Settings {
+            path: self.names.iam_path(),
             trusted_service: "lambda.amazonaws.com".into(),
             trusted_account: Some(self.site.account.clone()),
             policy,

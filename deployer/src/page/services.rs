@@ -244,11 +244,14 @@ impl Layout<'_> {
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         // EC2 does not send the account when it assumes a role (docs/aws.md §6.1).
         let trusted_service = partition::principal(partition::EC2, partition).into();
-        let settings = role::Settings { trusted_service, trusted_account: None, policy };
-        let role = Role { name: name.clone(), path: path.clone() };
+        let settings = role::Settings { path: path.clone(), trusted_service, trusted_account: None, policy };
+        let role = Role { name: name.clone() };
         let role = self.stack.add(format!("{entry}-svc"), role, (), move |()| settings.clone());
-        let profile = InstanceProfile { name, path };
-        let profile = self.stack.add(entry, profile, role, |role| instance_profile::Settings { role: Some(role.name) });
+        let profile = InstanceProfile { name };
+        let profile = self.stack.add(entry, profile, role, move |role| {
+            let path = path.clone();
+            instance_profile::Settings { path, role: Some(role.name) }
+        });
         profile.wire(|profile| profile.name.clone())
     }
 
@@ -408,7 +411,7 @@ impl Layout<'_> {
     }
 
     /// The alarms that watch a new release, by name; none if it is not watched. Of a shared load balancer, only the
-    /// responses of the service's own targets count.
+    /// requests to the service's own targets count.
     pub(super) fn alarms(
         &mut self,
         entry: &str,
@@ -420,7 +423,8 @@ impl Layout<'_> {
             return BTreeMap::new();
         }
         let service = self.names.plain(entry);
-        let own = (wanted.behind.is_some() || self.is_shared(entry)).then_some(target_group);
+        let is_sharing = self.config.is_sharing(entry, wanted);
+        let own = is_sharing.then_some(target_group);
         let add = |watched: &'static alarm::Watched| {
             let (key, name) = (watched.name(entry), watched.name(&service));
             let alarm = self.stack.add(key, Alarm { name: name.clone() }, (balancer, own), move |(balancer, own)| {
@@ -428,7 +432,7 @@ impl Layout<'_> {
             });
             (name, alarm)
         };
-        alarm::WATCHED.iter().filter(|watched| watched.watches(wanted)).map(add).collect()
+        alarm::watching(is_sharing).map(add).collect()
     }
 
     /// The last step of a listener: forwards requests to the wanted targets alone, once they are healthy.

@@ -57,12 +57,6 @@ impl Layout<'_> {
         service.behind.as_ref().is_none_or(|behind| self.shared.contains_key(behind.service.as_str()))
     }
 
-    /// Whether other services share the load balancer of this one.
-    pub(super) fn is_shared(&self, entry: &str) -> bool {
-        let mut others = self.config.services.values().filter_map(|service| service.behind.as_ref());
-        others.any(|behind| behind.service.as_str() == entry)
-    }
-
     /// The name of a service's resources behind a load balancer.
     pub(super) fn at_port(&self, entry: &str, wanted: &config::Service) -> String {
         let (port, named) = (u16::from(wanted.port), wanted.entry_in_names(entry));
@@ -244,7 +238,7 @@ mod tests {
         assert_eq!(only(&web, &api), ["load_balancer", "listener", "default_action"]);
         let count = |kinds: &[&str], kind: &str| kinds.iter().filter(|it| **it == kind).count();
         assert_eq!((count(&api, "security_group"), count(&web, "security_group")), (1, 2));
-        assert_eq!((count(&api, "alarm"), count(&web, "alarm")), (2, 3));
+        assert_eq!((count(&api, "alarm"), count(&web, "alarm")), (3, 3));
     }
 
     #[test]

@@ -254,8 +254,7 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("iam:GetInstanceProfile", Profiles), right("iam:ListInstanceProfiles", Any)],
         read: &[right("iam:GetInstanceProfile", AbsentProfiles), right("iam:GetInstanceProfile", Profiles)],
         loss: &[],
-        // Instance profiles made by other tools may have the default path.
-        tag: &[right("iam:TagInstanceProfile", AbsentProfiles), right("iam:TagInstanceProfile", Profiles)],
+        tag: &[right("iam:TagInstanceProfile", Profiles)],
         change: &[
             right("iam:AddRoleToInstanceProfile", Profiles),
             right("iam:CreateInstanceProfile", Profiles),
@@ -361,8 +360,8 @@ pub const KINDS: &[OfKind] = &[
         list: &[right("iam:GetRole", Roles), right("iam:ListRoles", Any)],
         read: &[right("iam:GetRole", AbsentRoles), right("iam:GetRole", Roles), right("iam:GetRolePolicy", Roles)],
         loss: &[],
-        // Roles made by other tools may have the default path.
-        tag: &[right("iam:GetRolePolicy", AbsentRoles), right("iam:TagRole", AbsentRoles), right("iam:TagRole", Roles)],
+        // Roles made by other tools may have the default path: they are compared, but not taken over.
+        tag: &[right("iam:GetRolePolicy", AbsentRoles), right("iam:TagRole", Roles)],
         change: &[
             right("iam:CreateRole", Roles),
             right("iam:PutRolePolicy", Roles),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use testkit::{
     Control, LocalAws,
     proxy::{Calls, InjectedFault, Proxy},
+    until,
 };
 
 use super::{
@@ -99,6 +100,11 @@ impl Scene {
     /// A scene on the local AWS, with services behind one load balancer.
     pub async fn shared() -> Scene {
         Scene::folder(shared::crowded()).await
+    }
+
+    /// A scene on the local AWS, with a service behind the load balancer of another one.
+    pub async fn behind() -> Scene {
+        Scene::folder(shared::project()).await
     }
 
     /// A scene on the local AWS with this project.
@@ -202,7 +208,8 @@ impl Scene {
             Phase::Undirect => Phase::Direct,
             Phase::Shrink => Phase::Guard,
             Phase::Soften => Phase::Harden,
-            Phase::Reroute | Phase::Swap | Phase::Part | Phase::Unshare => Phase::Share,
+            Phase::Reroute | Phase::Swap | Phase::Part | Phase::Withdraw | Phase::Unshare => Phase::Share,
+            Phase::Publish => Phase::Withdraw,
             _ => Phase::Up,
         };
         self.begin(first).await;
@@ -230,6 +237,8 @@ impl Scene {
             Phase::Reroute => shared::reroute(&self.project),
             Phase::Swap => shared::swap(&self.project),
             Phase::Part => shared::without_api(&self.project),
+            Phase::Withdraw => self.project.edit("  web:\n", "  web:\n    load_balancer: internal\n"),
+            Phase::Publish => self.project.edit("    load_balancer: internal\n", ""),
             Phase::Guard => self.describe_guarded(),
             Phase::Plain => self.project.edit(&domain_line(), ""),
             Phase::Change => {
@@ -341,6 +350,14 @@ impl Scene {
             steady = steady.and(&self.undisturbed(phase).await);
         }
         steady
+    }
+
+    /// Asserts that a service behind a load balancer is served, however far a run that replaces it came.
+    pub async fn assert_served(&self, phase: Phase) {
+        if matches!(phase, Phase::Withdraw | Phase::Publish) {
+            let aws = connect(&self.endpoint(), self.keys).await;
+            until("a rule that serves the service", async || shared::serves_api(&aws).await).await;
+        }
     }
 
     /// Asserts that the inventory is as expected, that every managed field is as desired, and that checking this

@@ -1,6 +1,6 @@
 //! Services behind one load balancer.
 
-use aws_sdk_elasticloadbalancingv2::types::Rule;
+use aws_sdk_elasticloadbalancingv2::types::{Rule, TargetHealthStateEnum};
 use deployer::cloud::aws::Aws;
 use testkit::small_programs::tiny_service;
 
@@ -85,4 +85,18 @@ pub async fn rules(aws: &Aws) -> Vec<Rule> {
     }
     rules.retain(|rule| rule.is_default() != Some(true));
     rules
+}
+
+/// Whether a rule forwards to a healthy target of the service `api`.
+pub async fn serves_api(aws: &Aws) -> bool {
+    for rule in rules(aws).await {
+        let mut groups = rule.actions().iter().filter_map(|action| action.target_group_arn());
+        let Some(group) = groups.find(|arn| arn.contains(":targetgroup/s-api-")) else { continue };
+        let targets = aws.elb.describe_target_health().target_group_arn(group).send().await.expect("targets");
+        let mut healths = targets.target_health_descriptions().iter().filter_map(|target| target.target_health());
+        if healths.any(|health| health.state() == Some(&TargetHealthStateEnum::Healthy)) {
+            return true;
+        }
+    }
+    false
 }

@@ -51,6 +51,7 @@ fn misbehave() {
 /// How it fails requests: the variable `FAIL`.
 ///
 /// - `pages`: 500 for every path but that of the health check, `/health`;
+/// - `cut`: a closed connection for every path but that;
 /// - `silent`, `close`, `garbage`, `exit`, `abort`: no answer, a closed connection, no HTTP, the end of the program;
 /// - a number: this status for every path.
 fn fails() -> Option<String> {
@@ -60,7 +61,7 @@ fn fails() -> Option<String> {
 /// Fails a request as `FAIL` says. Returns the status to answer with, if it is to be answered.
 fn failed(how: &str, path: &str, stream: &mut TcpStream) -> Option<String> {
     match how {
-        "pages" if path == "/health" => return Some("200 OK".into()),
+        "pages" | "cut" if path == "/health" => return Some("200 OK".into()),
         "pages" => return Some("500 Internal Server Error".into()),
         "exit" => std::process::exit(4),
         "abort" => std::process::abort(),

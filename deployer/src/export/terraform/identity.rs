@@ -18,7 +18,7 @@ impl Terraform for Role {
     async fn write(&self, live: &Live<Self>, _: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
         let body = Body::new()
             .text("name", &self.name)
-            .text("path", &self.path)
+            .text("path", &live.settings.path)
             .set("assume_role_policy", json(&live.settings.trust()))
             .set("tags", sheet.tags())
             .ignoring(TERRAFORMS_OWN, &["force_detach_policies"]);
@@ -39,7 +39,7 @@ impl Terraform for Role {
 impl Terraform for InstanceProfile {
     async fn write(&self, live: &Live<Self>, _: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
         let role = live.settings.role.as_ref().map(|role| link_as("role", role));
-        let body = Body::new().text("name", &self.name).text("path", &self.path).set_some("role", role);
+        let body = Body::new().text("name", &self.name).text("path", &live.settings.path).set_some("role", role);
         let address = sheet.add("aws_iam_instance_profile", &self.name, body.set("tags", sheet.tags()));
         sheet.know_as("profile", &self.name, format!("{address}.name"));
         Ok(())

@@ -53,6 +53,10 @@ pub enum Phase {
     Swap,
     /// From these services to one fewer.
     Part,
+    /// From services that share a public load balancer to an internal one, and so to new target groups and rules of all.
+    Withdraw,
+    /// From services that share an internal load balancer to a public one.
+    Publish,
     /// From services that share a load balancer.
     Unshare,
 }
@@ -75,6 +79,8 @@ impl Phase {
             Phase::Serve | Phase::Plain => &["up", "--yes"],
             // Without waiting, requests are left to the first service until the next `up`.
             Phase::Share | Phase::Reroute | Phase::Swap | Phase::Part => &["up", "--yes"],
+            // The previous rule and target group of each service are only deleted once the new ones are healthy.
+            Phase::Withdraw | Phase::Publish => &["up", "--yes"],
             Phase::Rollback => &["rollback", "web", "--yes", "--no-wait"],
             Phase::RollbackFunction => &["rollback", "labeler", "--yes"],
             Phase::Adopt => &["adopt", "--yes"],
@@ -112,6 +118,8 @@ impl Phase {
             Phase::Reroute => "up to another path",
             Phase::Swap => "up with exchanged paths",
             Phase::Part => "up with one service less",
+            Phase::Withdraw => "up behind an internal load balancer",
+            Phase::Publish => "up behind a public load balancer",
             Phase::Unshare => "down behind one load balancer",
         }
     }

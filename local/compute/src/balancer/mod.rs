@@ -103,7 +103,17 @@ pub async fn serve(compute: Arc<Compute>, listener: String, socket: std::net::Tc
 
 /// Where a request is routed.
 enum Choice {
-    Target { group: Arc<str>, place: usize, at: Authority, open: Open },
+    Target {
+        group: Arc<str>,
+        place: usize,
+        at: Authority,
+        open: Open,
+    },
+    /// A target of this group was chosen, but accepts no connections.
+    Unreachable {
+        group: Arc<str>,
+        status: StatusCode,
+    },
     Refused(StatusCode),
 }
 
@@ -201,6 +211,13 @@ impl Front {
         loop {
             let (group, place, at, open) = match self.choose(&mut tried, turn, &host, head.uri.path()) {
                 Choice::Target { group, place, at, open } => (group, place, at, open),
+                Choice::Unreachable { group, status } => {
+                    if !is_counted {
+                        metrics.count_request(&route.balancer, &group, speed);
+                    }
+                    metrics.count_connection_error(&route.balancer, &group, speed);
+                    return Err(status);
+                }
                 Choice::Refused(status) => return Err(status),
             };
             entry.iter_mut().for_each(|entry| entry.sent_to(&at, &group));
@@ -218,6 +235,11 @@ impl Front {
             };
             if let (Some(entry), Ok(response)) = (entry.as_mut(), &outcome) {
                 entry.target_answered(response.status());
+            }
+            if let Err(error) = &outcome
+                && error.is_connect()
+            {
+                metrics.count_connection_error(&route.balancer, &group, speed);
             }
             match outcome {
                 Ok(response) if headers::length(response.headers()) > headers::MOST_ANSWERED => {
@@ -280,10 +302,11 @@ impl Front {
             let Some((place, goal)) = place.and_then(|place| Some((place, group.target(place)?))) else {
                 return Choice::Refused(StatusCode::BAD_GATEWAY);
             };
+            let unreachable = |status| Choice::Unreachable { group: group.arn.clone(), status };
             let at = match &goal.at {
                 At::Process(at) => at.clone(),
-                At::Blocked => return Choice::Refused(StatusCode::GATEWAY_TIMEOUT),
-                At::Closed => return Choice::Refused(StatusCode::BAD_GATEWAY),
+                At::Blocked => return unreachable(StatusCode::GATEWAY_TIMEOUT),
+                At::Closed => return unreachable(StatusCode::BAD_GATEWAY),
             };
             let open = goal.count.begin();
             // If the state has not changed since, any later deregistration sees this request.

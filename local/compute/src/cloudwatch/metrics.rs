@@ -12,6 +12,9 @@ pub const NAMESPACE: &str = "AWS/ApplicationELB";
 /// Requests for which a target was chosen.
 pub const REQUESTS: &str = "RequestCount";
 
+/// Connections to targets that could not be established.
+const CONNECTION_ERRORS: &str = "TargetConnectionErrorCount";
+
 /// The metrics that are counted. All are sums, and have no value in a minute in which they are zero (docs/aws.md §10.9).
 pub const NAMES: &[&str] = &[
     REQUESTS,
@@ -21,6 +24,7 @@ pub const NAMES: &[&str] = &[
     "HTTPCode_Target_5XX_Count",
     "HTTPCode_ELB_4XX_Count",
     "HTTPCode_ELB_5XX_Count",
+    CONNECTION_ERRORS,
 ];
 
 /// The dimensions of the metrics: each has the first, and perhaps the second.
@@ -42,6 +46,11 @@ impl Metrics {
     /// Counts one request for which a target of this group was chosen.
     pub fn count_request(&self, balancer: &str, target_group: &str, speed: Speed) {
         self.count(REQUESTS, balancer, Some(target_group), speed);
+    }
+
+    /// Counts a connection to a target of this group that could not be established.
+    pub fn count_connection_error(&self, balancer: &str, target_group: &str, speed: Speed) {
+        self.count(CONNECTION_ERRORS, balancer, Some(target_group), speed);
     }
 
     /// Counts the response of a target.
@@ -103,6 +112,7 @@ mod tests {
         metrics.count_answer(BALANCER, GROUP, 503, speed);
         metrics.count_own(BALANCER, 502, speed);
         metrics.count_own(BALANCER, 504, speed);
+        metrics.count_connection_error(BALANCER, GROUP, speed);
         let value = |name, target_group: Option<&str>, minute| {
             let (balancer, target_group) = ("app/web/1".to_owned(), target_group.map(str::to_owned));
             metrics.value(&series(name, balancer, target_group), minute)
@@ -112,6 +122,8 @@ mod tests {
             [now, now + 1].into_iter().filter_map(|at| value(name, target_group, at)).sum()
         };
         let both: [f64; 2] = [sum(REQUESTS, None), sum(REQUESTS, Some("targetgroup/web/2"))];
+        assert_eq!(both, [1.0, 1.0]);
+        let both: [f64; 2] = [sum(CONNECTION_ERRORS, None), sum(CONNECTION_ERRORS, Some("targetgroup/web/2"))];
         assert_eq!(both, [1.0, 1.0]);
         let errors: [f64; 3] = [
             sum("HTTPCode_Target_5XX_Count", None),
