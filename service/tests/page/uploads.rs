@@ -101,6 +101,7 @@ async fn takes_pictures(browser: Browser) {
         visit.service.write(b"Ada", title).await;
     }
     visit.open_as("Ada").await;
+    visit.be_patient().await;
     let sending = |post: &str| format!("document.querySelector(\"{post} .picture img\")?.naturalWidth === 640");
 
     let chosen = visit.post("Chosen").await;
