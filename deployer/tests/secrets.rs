@@ -147,7 +147,8 @@ async fn a_value_is_read_at_the_start_of_a_service_and_is_nowhere_else() {
     assert!(plan.stderr.contains("user_data.environment.TOKEN") && !plan.all().contains(SECOND), "{}", plan.all());
     assert!(!plan.stderr.contains("environment.FIELD"), "{}", plan.all());
     project.done(&["up", "--local", "--yes"]);
-    assert_eq!(variables(&project, "TOKEN"), [SECOND]);
+    // A roll-out is over once the old instance is leaving, which is before its process has ended.
+    until("the new value alone", async || variables(&project, "TOKEN") == [SECOND]).await;
 
     // A secret has a price in `ls`, which lists all of them, and in `status`, which lists those that are read.
     let cost = |arguments: &[&str], at: &str| {
