@@ -158,7 +158,11 @@ async fn lines_of_functions_and_instances_are_merged_by_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lines_of_a_service_arrive_in_its_log_once_and_in_order() {
     let project = stack();
-    project.edit("    port: 8080\n", "    port: 8080\n    log_retention_days: 7\n    environment: { LIFE: 1 }\n");
+    // Without the long grace period, the group would replace the instance: the log of the next one begins anew.
+    project.edit(
+        "    port: 8080\n",
+        "    port: 8080\n    grace_period_s: 7200\n    log_retention_days: 7\n    environment: { LIFE: 1 }\n",
+    );
     project.done(&["up", "--local", "--yes", "--no-wait"]);
     let lines = |least: usize| {
         let project = &project;

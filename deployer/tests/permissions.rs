@@ -49,9 +49,15 @@ const SPARE: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The Auto Scaling group of Postagram's service.
+const GROUP: &str = "postagram-web-8080";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_derived_policies_are_sufficient_and_minimal() {
     let stage = Stage::set().await;
+    // The instance whose service is restarted below must stay, even if the grace period is over by then.
+    let suspend = stage.aws.autoscaling.suspend_processes().auto_scaling_group_name(GROUP);
+    suspend.scaling_processes("ReplaceUnhealthy").send().await.expect("it can be suspended");
     stage.story("all").await.expect("the derived policies are enough");
 
     // All unused permissions can be removed together.
@@ -355,9 +361,15 @@ impl Stage {
     /// Replaces the instance, which then sends its lines to its own stream. Returns the denial of this action in the
     /// journal of the new one.
     async fn replace_the_instance(&self, action: &str) -> String {
-        let groups = self.aws.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names("postagram-web-8080");
-        let groups = groups.send().await.expect("a group");
-        let old = groups.auto_scaling_groups()[0].instances()[0].instance_id().expect("an id").to_owned();
+        // The one that was replaced before may not have ended yet.
+        let old = eventually("an instance in service", async || {
+            let groups = self.aws.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(GROUP);
+            let groups = groups.send().await.expect("a group");
+            let mut instances = groups.auto_scaling_groups()[0].instances().iter();
+            let serving = instances.find(|it| it.lifecycle_state().is_some_and(|it| it.as_str() == "InService"));
+            serving.and_then(|it| it.instance_id().map(str::to_owned))
+        })
+        .await;
         let end = self.aws.autoscaling.terminate_instance_in_auto_scaling_group().instance_id(&old);
         end.should_decrement_desired_capacity(false).send().await.expect("it can be terminated");
         let instances = self.project.path().join(".deployer/local/state/compute/instances");
@@ -377,21 +389,19 @@ impl Stage {
     /// Kills the service; its instance reports the exit, downloads the program again and restarts it. Returns the
     /// denial of this action on the console.
     async fn restart_the_service(&self, action: &str) -> String {
-        let status: Value = reqwest::get(format!("{}/_local/status", self.endpoint))
-            .await
-            .expect("an answer")
-            .json()
-            .await
-            .expect("the status is JSON");
-        let instance = &status["instances"][0];
-        let id = instance["id"].as_str().expect("an instance").to_owned();
-        for process in instance["processes"].as_array().into_iter().flatten() {
-            let killed = std::process::Command::new("kill").args(["-9", &process.to_string()]).status();
-            assert!(killed.is_ok_and(|status| status.success()), "{process}");
-        }
         eventually("a word on the console", async || {
+            let status = reqwest::get(format!("{}/_local/status", self.endpoint)).await.expect("an answer");
+            let status: Value = status.json().await.expect("the status is JSON");
+            let instance = &status["instances"][0];
+            // After an earlier restart, it may still be starting with the permission.
+            for process in instance["processes"].as_array().into_iter().flatten() {
+                let killed = std::process::Command::new("kill").args(["-9", &process.to_string()]).output();
+                // A process may have ended meanwhile.
+                drop(killed.expect("processes can be killed"));
+            }
+            let id = instance["id"].as_str().expect("an instance");
             let console =
-                self.aws.ec2.get_console_output().instance_id(&id).latest(true).send().await.expect("a console");
+                self.aws.ec2.get_console_output().instance_id(id).latest(true).send().await.expect("a console");
             let text = BASE64_STANDARD.decode(console.output().unwrap_or_default()).expect("base64");
             let text = String::from_utf8_lossy(&text).into_owned();
             let denied = format!("is not authorized to perform: {action} ");

@@ -38,8 +38,10 @@ export function refused(problem) {
 }
 
 export function start() {
-  $("login-form").addEventListener("submit", (event) => {
+  $("login-form").addEventListener("submit", async (event) => {
     event.preventDefault();
+    // Only the service knows whether this is a name, which the browser keeps, or a token, which it must not.
+    await ready;
     logIn($("login-name").value.trim());
   });
   $("login-name").addEventListener("input", () => showProblem(""));

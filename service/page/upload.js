@@ -32,9 +32,17 @@ export function found(post) {
   return say(has(`refused_${post.reason}`) ? `refused_${post.reason}` : "refused_otherwise");
 }
 
+/** Post id → the picture that was chosen last, while it is being prepared. */
+const chosen = new Map();
+
 /** Uploads a picture to a post and waits for its labels. */
 export async function attach(id, file) {
-  const picture = await prepare(file);
+  const preparing = prepare(file);
+  chosen.set(id, preparing);
+  const picture = await preparing;
+  // Another one was chosen meanwhile, and may have been prepared sooner.
+  if (chosen.get(id) !== preparing) return;
+  chosen.delete(id);
   state.troubles.delete(id);
   if (!picture) {
     state.troubles.set(id, say("noPicture"));
@@ -101,8 +109,9 @@ export function finish(post, { preview }) {
   announce(found(post));
 }
 
-/** Stops sending the picture of a post, if one is being sent. */
+/** Stops sending the picture of a post, if one is being prepared or sent. */
 export function stopUpload(id) {
+  chosen.delete(id);
   state.uploads.get(id)?.control?.abort();
   forgetUpload(id);
 }
@@ -153,7 +162,10 @@ export function resume() {
 }
 
 async function look() {
+  const own = timer;
   await load();
+  // The checks for another picture have begun meanwhile, and are for this one as well.
+  if (timer !== own) return;
   const awaited = [...state.uploads.values()].filter((upload) => upload.phase === "looking");
   if (!awaited.length) return;
   looking += 1;

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use service::{Limits, Workers, serve};
-use support::{TestService, assert_refused, serve_app};
+use support::{NOWHERE, TestService, assert_refused, serve_app};
 use testkit::Proxy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -259,10 +259,9 @@ async fn readiness_depends_on_the_storage_and_is_cached() {
         assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "status": "ready" }));
     }
     assert_eq!(service.calls().await, before + 2);
-    let nowhere = support::nowhere().await;
     for (base, missing) in [
-        (service.elsewhere(Some(&nowhere), None).await, "S3"),
-        (service.elsewhere(None, Some(&nowhere)).await, "DynamoDB"),
+        (service.elsewhere(Some(NOWHERE), None).await, "S3"),
+        (service.elsewhere(None, Some(NOWHERE)).await, "DynamoDB"),
     ] {
         service.base = base;
         for _ in 0..2 {

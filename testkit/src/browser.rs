@@ -46,9 +46,14 @@ impl Browser {
 
     /// Sends a command, named as in chromedriver's paths.
     pub async fn tell(&self, command: &str, body: Value) -> Value {
+        self.attempt(command, body).await.unwrap_or_else(|refused| panic!("{refused}"))
+    }
+
+    /// Sends a command that the browser may refuse.
+    async fn attempt(&self, command: &str, body: Value) -> Result<Value, Refused> {
         match &self.driver {
-            Driver::Chromium(chromium) => chromium.tell(command, body).await,
-            Driver::Firefox(firefox) => firefox.lock().tell(command, body),
+            Driver::Chromium(chromium) => chromium.attempt(command, body).await,
+            Driver::Firefox(firefox) => firefox.lock().attempt(command, body),
         }
     }
 
@@ -89,21 +94,23 @@ impl Browser {
         eventually_or_show(what, poll, page).await
     }
 
-    /// Clicks on the element that a selector names.
+    /// Clicks on the element that a selector names, once there is one.
     pub async fn click(&self, selector: &str) {
         // The browser itself may scroll the element behind the bar at the top. The wheel makes a page that restores its
         // place leave that to the reader.
         let scroll = "dispatchEvent(new Event('wheel'));
             document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })";
-        self.script(scroll, json!([selector])).await;
-        let element = self.element(selector).await;
-        self.tell(&format!("element/{element}/click"), json!({})).await;
+        self.eventually(selector, async || {
+            self.script(scroll, json!([selector])).await;
+            self.command_element(selector, "click", json!({})).await
+        })
+        .await;
     }
 
-    /// Types into a field; a file input takes the path of the file.
+    /// Types into a field, once there is one; a file input takes the path of the file.
     pub async fn keys(&self, selector: &str, text: &str) {
-        let element = self.element(selector).await;
-        self.tell(&format!("element/{element}/value"), json!({ "text": text })).await;
+        self.eventually(selector, async || self.command_element(selector, "value", json!({ "text": text })).await)
+            .await;
     }
 
     /// Presses keys one after the other, wherever the focus is.
@@ -204,10 +211,28 @@ impl Browser {
         }
     }
 
-    async fn element(&self, selector: &str) -> String {
-        let found = self.tell("element", json!({ "using": "css selector", "value": selector })).await;
-        found[ELEMENT].as_str().expect("an element").to_owned()
+    /// Sends a command to the element that a selector names. `None` if there is none, or if the page has replaced it
+    /// since it was found: then the browser has done nothing.
+    async fn command_element(&self, selector: &str, command: &str, body: Value) -> Option<()> {
+        let sent = async {
+            let found = self.attempt("element", json!({ "using": "css selector", "value": selector })).await?;
+            let element = found[ELEMENT].as_str().expect("an element");
+            self.attempt(&format!("element/{element}/{command}"), body).await
+        };
+        match sent.await {
+            Ok(_) => Some(()),
+            Err(refused) if ["no such element", "stale element reference"].contains(&&*refused.code) => None,
+            Err(refused) => panic!("{selector}: {refused}"),
+        }
     }
+}
+
+/// A command that the browser has refused: WebDriver's code of the error, and the whole answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{answer}")]
+struct Refused {
+    code: String,
+    answer: String,
 }
 
 struct Chromium {
@@ -240,7 +265,7 @@ impl Chromium {
                 ],
             },
         }}});
-        let session = it.ask("/session", capabilities).await;
+        let session = it.ask("/session", capabilities).await.expect("a session can be started");
         it.session = session["sessionId"].as_str().expect("a session").to_owned();
         it
     }
@@ -267,24 +292,30 @@ impl Chromium {
     }
 
     /// Sends a command to the driver.
-    async fn ask(&self, path: &str, body: Value) -> Value {
+    async fn ask(&self, path: &str, body: Value) -> Result<Value, Refused> {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let call = if path.ends_with("/screenshot") { self.client.get(url) } else { self.client.post(url).json(&body) };
         let answer = call.send().await.expect("the driver answers");
         let status = answer.status();
         let mut answer: Value = answer.json().await.expect("it answers with JSON");
         let why = &answer["value"];
-        assert!(status.is_success(), "{path} {:.300}: {}: {}", body.to_string(), why["error"], why["message"]);
-        answer["value"].take()
+        if !status.is_success() {
+            let code = why["error"].as_str().unwrap_or_default().to_owned();
+            return Err(Refused {
+                code,
+                answer: format!("{path} {:.300}: {}: {}", body.to_string(), why["error"], why["message"]),
+            });
+        }
+        Ok(answer["value"].take())
     }
 
     /// Sends a command to the session.
-    async fn tell(&self, command: &str, body: Value) -> Value {
+    async fn attempt(&self, command: &str, body: Value) -> Result<Value, Refused> {
         self.ask(&format!("/session/{}/{command}", self.session), body).await
     }
 
     async fn complaints(&self) -> Vec<String> {
-        let log = self.tell("se/log", json!({ "type": "browser" })).await;
+        let log = self.attempt("se/log", json!({ "type": "browser" })).await.expect("the driver has a log");
         let log = log.as_array().expect("a list").iter();
         log.filter(|entry| entry["level"] == "SEVERE").map(|entry| entry["message"].to_string()).collect()
     }
@@ -352,12 +383,13 @@ impl Firefox {
         };
         let mut it = Firefox { line: BufReader::new(line), browser, last: 0, _profile: profile };
         it.hear();
-        it.ask("WebDriver:NewSession", json!({ "capabilities": { "alwaysMatch": {} } }));
+        it.ask("WebDriver:NewSession", json!({ "capabilities": { "alwaysMatch": {} } }))
+            .expect("a session can be started");
         it
     }
 
     /// Sends a command under Firefox's own name for it.
-    fn tell(&mut self, command: &str, mut body: Value) -> Value {
+    fn attempt(&mut self, command: &str, mut body: Value) -> Result<Value, Refused> {
         let name = match command {
             "url" => "WebDriver:Navigate",
             "execute/sync" => "WebDriver:ExecuteScript",
@@ -375,17 +407,22 @@ impl Firefox {
                 if act == "click" { "WebDriver:ElementClick" } else { "WebDriver:ElementSendKeys" }
             }
         };
-        let mut answer = self.ask(name, body);
-        if answer.get("value").is_some() { answer["value"].take() } else { answer }
+        let mut answer = self.ask(name, body)?;
+        Ok(if answer.get("value").is_some() { answer["value"].take() } else { answer })
     }
 
-    fn ask(&mut self, name: &str, body: Value) -> Value {
+    fn ask(&mut self, name: &str, body: Value) -> Result<Value, Refused> {
         self.last += 1;
         let message = json!([0, self.last, name, body]).to_string();
         write!(self.line.get_mut(), "{}:{message}", message.len()).expect("Firefox listens");
         let mut answer = self.hear();
-        assert_eq!((&answer[1], &answer[2]), (&json!(self.last), &Value::Null), "{name}");
-        answer[3].take()
+        assert_eq!(answer[1], json!(self.last), "{name}");
+        let why = &answer[2];
+        if !why.is_null() {
+            let code = why["error"].as_str().unwrap_or_default().to_owned();
+            return Err(Refused { code, answer: format!("{name}: {}: {}", why["error"], why["message"]) });
+        }
+        Ok(answer[3].take())
     }
 
     fn hear(&mut self) -> Value {
@@ -397,24 +434,29 @@ impl Firefox {
         serde_json::from_slice(&message).expect("it answers with JSON")
     }
 
+    /// Runs scripts in the browser itself (`chrome`) or in the page (`content`) from now on.
+    fn enter(&mut self, context: &str) {
+        self.ask("Marionette:SetContext", json!({ "value": context })).expect("it has both contexts");
+    }
+
     /// Sets a preference to a number or a text.
     fn prefer(&mut self, name: &str, value: Value) {
-        self.ask("Marionette:SetContext", json!({ "value": "chrome" }));
+        self.enter("chrome");
         let script = "const [name, value] = arguments;
             if (typeof value === 'number') Services.prefs.setIntPref(name, value);
             else Services.prefs.setStringPref(name, value)";
-        self.tell("execute/sync", json!({ "script": script, "args": [name, value] }));
-        self.ask("Marionette:SetContext", json!({ "value": "content" }));
+        self.attempt("execute/sync", json!({ "script": script, "args": [name, value] })).expect("it has preferences");
+        self.enter("content");
     }
 
     /// Errors of the pages' scripts and styles, from the browser's own console.
     fn complaints(&mut self) -> Vec<String> {
-        self.ask("Marionette:SetContext", json!({ "value": "chrome" }));
+        self.enter("chrome");
         let script = "const seen = Services.console.getMessageArray();
             Services.console.reset();
             return seen.filter((it) => it.sourceName?.startsWith('http:')).map(String)";
-        let list = self.tell("execute/sync", json!({ "script": script, "args": [] }));
-        self.ask("Marionette:SetContext", json!({ "value": "content" }));
+        let list = self.attempt("execute/sync", json!({ "script": script, "args": [] })).expect("it has a console");
+        self.enter("content");
         list.as_array().expect("a list").iter().map(Value::to_string).collect()
     }
 }

@@ -151,7 +151,7 @@ async fn a_lease_that_is_not_renewed_for_a_term_is_lost_and_taken_over() {
     // The same for a run on another machine, of which nothing is known except that it no longer renews its lease.
     leased_by_another_run(&cloud).await;
     project.edit("  files: {}", "  files: {}\n  more: {}");
-    let up = cloud.done(&project, &["up", "--yes", "--wait", "--lease", "2"]).await;
+    let up = cloud.done(&project, &["up", "--yes", "--wait", "--lease", "8"]).await;
     says(&up, "waiting for ada at analytical (`down`, process 1843)");
     assert!(cloud.buckets().await.iter().any(|bucket| bucket.contains("more")));
     cloud.end().await;
@@ -161,7 +161,7 @@ async fn a_lease_that_is_not_renewed_for_a_term_is_lost_and_taken_over() {
 async fn a_run_that_has_lost_its_lease_makes_no_further_changes() {
     let scene = Scene::local().await;
     scene.proxy.inject(["CreateListener"], InjectedFault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
-    let mut run = Run::start(&scene, &["up", "--yes", "--no-wait", "--lease", "3"]);
+    let mut run = Run::start(&scene, &["up", "--yes", "--no-wait", "--lease", "8"]);
     run.hear("listener.web: waiting: not yet").await;
     scene.proxy.inject(["PutObject"], InjectedFault::ResetBefore, usize::MAX);
     let said = run.end().await;

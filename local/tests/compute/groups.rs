@@ -4,6 +4,9 @@ use testkit::process::{is_running, kill};
 
 use super::stack::TestCompute;
 
+/// Keeps instances whose processes are slow to start again from being replaced.
+const PATIENT: (&str, &str) = ("HealthCheckGracePeriod", "7200");
+
 #[tokio::test]
 async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() {
     let test = TestCompute::start().await;
@@ -54,7 +57,7 @@ async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() 
 #[tokio::test]
 async fn a_process_that_dies_is_restarted_and_an_instance_that_dies_is_replaced() {
     let test = TestCompute::start().await;
-    let stack = test.up("/", &[]).await;
+    let stack = test.up("/", &[PATIENT]).await;
     let (id, pid) = (test.instance_ids().await.remove(0), test.get(&stack.address, "/pid").await.body);
 
     kill(&pid);
@@ -231,7 +234,7 @@ async fn a_group_moves_within_its_bounds_and_its_load_is_shared() {
 #[tokio::test]
 async fn after_a_restart_everything_runs_again_where_it_was() {
     let test = TestCompute::start().await;
-    let stack = test.up("/", &[]).await;
+    let stack = test.up("/", &[PATIENT]).await;
     let (ids, pid) = (test.instance_ids().await, test.get(&stack.address, "/pid").await.body);
     let test = test.restart().await;
     assert!(!is_running(&pid), "stopping ends every process");

@@ -173,13 +173,21 @@ async fn a_target_group_attached_later_counts_once_it_has_a_healthy_target() {
     let group = [("AutoScalingGroupName", "web"), ("TargetGroupARNs.member.1", stack.target_group.as_str())];
     test.ok("autoscaling", "DetachLoadBalancerTargetGroups", &group).await;
     test.until("no target is healthy", async || test.healthy(&stack).await == 0).await;
+    let check = async |path: &str| {
+        let form = [("TargetGroupArn", stack.target_group.as_str()), ("HealthCheckPath", path)];
+        test.ok("elasticloadbalancing", "ModifyTargetGroup", &form).await;
+    };
+    // At this speed a target is healthy at once, unless its health checks fail.
+    check("/broken").await;
     test.ok("autoscaling", "AttachLoadBalancerTargetGroups", &group).await;
     let state = async || {
         test.ok("autoscaling", "DescribeLoadBalancerTargetGroups", &[("AutoScalingGroupName", "web")])
             .await
             .field("State")
     };
+    test.until("the target is ill", async || targets(&test, &stack, "unhealthy").await == 1).await;
     assert_ne!(state().await, "InService");
+    check("/").await;
     test.until("it is in service", async || state().await == "InService").await;
     assert_eq!(test.healthy(&stack).await, 1);
     test.down(&stack).await;

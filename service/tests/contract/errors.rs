@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use service::Limits;
 use testkit::{InjectedFault, Proxy};
 
-use crate::support::{TABLE, TestService, assert_refused, nowhere, url_query};
+use crate::support::{NOWHERE, TABLE, TestService, assert_refused, url_query};
 
 #[tokio::test]
 async fn a_validation_error_names_the_field() {
@@ -161,8 +161,7 @@ async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
 #[tokio::test]
 async fn an_outage_is_a_503_with_retry_after() {
     let mut service = TestService::start().await;
-    let nowhere = nowhere().await;
-    service.base = service.elsewhere(Some(&nowhere), Some(&nowhere)).await;
+    service.base = service.elsewhere(Some(NOWHERE), Some(NOWHERE)).await;
     for answer in [service.get("/posts").await, service.post(b"ada", r#"{"title":"t","body":"b"}"#).await] {
         assert!(answer.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
         assert_refused(answer, 503).await;
@@ -223,7 +222,7 @@ async fn a_deletion_that_fails_halfway_can_be_repeated() {
     assert_eq!(service.put(&address, "image/jpeg").await, 200);
     let delete = format!("/posts/{post}");
     let whole = std::mem::take(&mut service.base);
-    service.base = service.elsewhere(Some(&nowhere().await), None).await;
+    service.base = service.elsewhere(Some(NOWHERE), None).await;
     assert_refused(service.ask(Method::DELETE, &delete, b"ada").await, 503).await;
     assert_eq!((service.rows().await, service.objects().await.len()), (1, 1));
     service.base = whole;

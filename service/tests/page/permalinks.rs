@@ -4,7 +4,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{TABLE, TestService, assert_refused, nowhere, url_query};
+use crate::support::{NOWHERE, TABLE, TestService, assert_refused, url_query};
 use crate::visit::{SEED, Seed};
 
 const KEY: &str = "Zoé/1/lake.jpg";
@@ -132,7 +132,7 @@ async fn a_picture_is_served_only_while_its_post_shows_it() {
 #[tokio::test]
 async fn browsers_get_the_page_while_a_post_cannot_be_read_and_programs_an_error() {
     let (mut service, path) = with_post(with_picture("Blue hour", "The lake")).await;
-    service.base = service.elsewhere(None, Some(&nowhere().await)).await;
+    service.base = service.elsewhere(None, Some(NOWHERE)).await;
     for method in [Method::GET, Method::HEAD] {
         let answer = visit(&service, method, &path, &[]).await;
         let type_and_wait = [header(&answer, "content-type"), header(&answer, "retry-after")];

@@ -101,6 +101,7 @@ async fn takes_pictures(browser: Browser) {
         visit.service.write(b"Ada", title).await;
     }
     visit.open_as("Ada").await;
+    visit.be_patient().await;
     let sending = |post: &str| format!("document.querySelector(\"{post} .picture img\")?.naturalWidth === 640");
 
     let chosen = visit.post("Chosen").await;
@@ -158,6 +159,82 @@ async fn takes_pictures(browser: Browser) {
     page.click("#compose-close").await;
     drop_file(page, ".brand", &lake).await;
     assert_eq!(visit.titles().await, json!(["Twice", "Pasted", "Dropped", "Chosen"]));
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_pictures_the_one_that_was_chosen_last_is_sent() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    visit.service.write(b"Ada", "Twice").await;
+    visit.open_as("Ada").await;
+    // The first picture is prepared only when the second one has been sent.
+    let slow = "window.asked = [];
+        const ask = window.fetch;
+        window.fetch = (path, ...more) => {
+            asked.push(path);
+            return ask(path, ...more);
+        };
+        const real = window.createImageBitmap;
+        window.createImageBitmap = async (...all) => {
+            window.createImageBitmap = real;
+            await new Promise((resolve) => (window.release = resolve));
+            const picture = await real(...all);
+            picture.close = () => (window.prepared = true);
+            return picture;
+        }";
+    page.script(slow, json!([])).await;
+    let input = format!("{} input[type=file]", visit.post("Twice").await);
+    page.keys(&input, &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
+    visit.until("the first picture", "window.release").await;
+    page.keys(&input, &visit.picture("dusk.jpg", &DUSK).to_string_lossy()).await;
+    visit.until("the end of the second", "document.querySelector('article.post .spinner')").await;
+    page.script("release()", json!([])).await;
+    visit.until("the end of the first", "window.prepared").await;
+    let sent = "asked.filter((path) => path.startsWith('/signedUrlPut')).length";
+    assert_eq!(page.value(sent).await, 1);
+    let objects = visit.service.objects().await;
+    assert!(objects.len() == 1 && objects[0].ends_with("dusk.jpg"), "{objects:?}");
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_of_two_posts_are_awaited_by_the_same_checks() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    for title in ["First", "Second"] {
+        visit.service.write(b"Ada", title).await;
+    }
+    visit.open_as("Ada").await;
+    visit.be_patient().await;
+    // How many checks have begun, and how many were scheduled at a time; checks for newer posts are not counted.
+    let count = "window.begun = 0;
+        window.scheduled = 0;
+        window.most = 0;
+        const real = window.setTimeout;
+        window.setTimeout = (act, ms, ...more) => {
+            if (ms < 1000 || ms === 30000) return real(act, ms, ...more);
+            window.scheduled += 1;
+            window.most = Math.max(window.most, window.scheduled);
+            const check = () => {
+                window.scheduled -= 1;
+                window.begun += 1;
+                act();
+            };
+            return real(check, ms, ...more);
+        }";
+    page.script(count, json!([])).await;
+    // The check for the first picture is under way when the second one has been sent.
+    visit.front.answer("GET /posts", Answer::Wait);
+    let lake = visit.picture("lake.jpg", &LAKE);
+    for (number, title) in [(1, "First"), (2, "Second")] {
+        let post = visit.post(title).await;
+        page.keys(&format!("{post} input[type=file]"), &lake.to_string_lossy()).await;
+        visit.until("its check", &format!("window.begun === {number}")).await;
+    }
+    visit.front.pass("GET /posts");
+    visit.until("the next check", "window.begun >= 3").await;
+    assert_eq!(page.value("window.most").await, 1);
     visit.end().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::servers::{Answers, closed_port, serve};
+use super::servers::{Answers, CLOSED, serve};
 use crate::support::{Project, Said};
 
 pub const STACK: &str = "name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\n";
@@ -79,7 +79,7 @@ pub fn run(case: &Case) -> (Project, Said) {
     }
     let server = case.server.map(serve).unwrap_or_default();
     let value = |value: &str| {
-        value.replace("SERVER", &server).replace("CLOSED", &closed_port()).replace('~', &home.display().to_string())
+        value.replace("SERVER", &server).replace("CLOSED", CLOSED).replace('~', &home.display().to_string())
     };
     let variables: Vec<(&str, String)> = case.variables.iter().map(|(name, text)| (*name, value(text))).collect();
     let mut variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
