@@ -35,7 +35,7 @@ use crate::{
         role::{self, Role},
         rule::Rule as ListenerRule,
         scaling_policy::{self, ScalingPolicy},
-        security_group::{self, Rule, SecurityGroup, Side, Source},
+        security_group::{self, SecurityGroup, SecurityGroupRule, Side, Source},
         target_group::{self, TargetGroup},
     },
     releases::programs::ServicePrograms,
@@ -171,7 +171,9 @@ impl Layout<'_> {
             description: description.clone(),
             ingress: open
                 .iter()
-                .flat_map(|open| allowed.iter().map(|cidr| Rule::tcp(*open, Source::Cidr(cidr.clone()), "clients")))
+                .flat_map(|open| {
+                    allowed.iter().map(|cidr| SecurityGroupRule::tcp(*open, Source::Cidr(cidr.clone()), "clients"))
+                })
                 .collect(),
             egress: Some(BTreeSet::new()),
             reached_by: BTreeSet::new(),
@@ -194,9 +196,9 @@ impl Layout<'_> {
         let description = format!("Instances of {entry}");
         self.add_in_vpc(entry, placement, back, front, move |front| security_group::Settings {
             description: description.clone(),
-            ingress: [Rule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
+            ingress: [SecurityGroupRule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
             egress: None,
-            reached_by: [Rule::tcp(port, Source::Group(front.id), security_group::INSTANCES)].into(),
+            reached_by: [SecurityGroupRule::tcp(port, Source::Group(front.id), security_group::INSTANCES)].into(),
         })
     }
 
