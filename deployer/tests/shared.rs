@@ -11,7 +11,7 @@ use deployer::{
     cloud::aws::Aws,
     config::{self, Behind},
     engine::{Observed, RESOURCE_TAG, Resource as _, STACK_TAG},
-    kinds::rule::Rule,
+    kinds::rule::ListenerRule,
 };
 use serde_json::Value;
 use support::{
@@ -386,7 +386,7 @@ async fn every_change_of_a_rule_by_hand_is_in_the_plan_and_is_corrected() {
     }
     let listener = rules(&cloud.aws).await[0].rule_arn().expect("an ARN").to_owned();
     let listener = listener.rsplit_once('/').expect("a listener").0.replace(":listener-rule/", ":listener/");
-    let rule = Rule { listener, arn: None, ..Rule::left("s", "s-web", "api", String::new()) };
+    let rule = ListenerRule { listener, arn: None, ..ListenerRule::left("s", "s-web", "api", String::new()) };
     let Ok(Observed::Present(live)) = rule.read(&cloud.aws).await else { panic!("it is there") };
     let settings = serde_json::to_value(&live.settings).expect("plain data");
     for field in settings.as_object().expect("fields").keys() {

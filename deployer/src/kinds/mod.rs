@@ -34,7 +34,7 @@ macro_rules! kinds {
 kinds! {
     /// The kinds that `stack.yaml` describes.
     KINDS {
-        0: rule::Rule, rule_action::RuleAction;
+        0: rule::ListenerRule, rule_action::RuleAction;
         1: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction,
            notification::Notification, permissions::Permissions, scaling_policy::ScalingPolicy,
            validation_record::ValidationRecord;

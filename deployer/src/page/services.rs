@@ -33,7 +33,7 @@ use crate::{
         log_group::{self, LogGroup},
         origin::Origin,
         role::{self, Role},
-        rule::Rule as ListenerRule,
+        rule::ListenerRule,
         scaling_policy::{self, ScalingPolicy},
         security_group::{self, SecurityGroup, SecurityGroupRule, Side, Source},
         target_group::{self, TargetGroup},
