@@ -19,7 +19,7 @@ use crate::{
 
 use change::{Way, authorize, change, revoke};
 use rule::{Outgoing, group_of, permission, permissions, plain, rules};
-pub use rule::{SecurityGroupRule, Source};
+pub use rule::{RuleSource, SecurityGroupRule};
 
 /// Identified by its name within its VPC; lower case, because AWS compares names without case (docs/aws.md §1).
 #[derive(Debug, Clone)]
@@ -167,7 +167,7 @@ impl Resource for SecurityGroup {
     /// we have made is ours: that with our description in the group of the service's load balancer.
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         let id = &live.output.id;
-        let names_another = |rule: &&SecurityGroupRule| matches!(&rule.source, Source::Group(group) if group != id);
+        let names_another = |rule: &&SecurityGroupRule| matches!(&rule.source, RuleSource::Group(group) if group != id);
         revoke(aws, Way::In, id, permissions(live.settings.ingress.iter().filter(names_another))).await?;
         let Owner::Tags(tags) = &live.owner else { return Ok(()) };
         let stack = tags.get(STACK_TAG).map(String::as_str).unwrap_or_default();
@@ -177,7 +177,7 @@ impl Resource for SecurityGroup {
             let is_front = group.group_name().is_some_and(|front| may_be_behind(stack, &self.name, front));
             let out = group.ip_permissions_egress().iter().flat_map(rules);
             let out: Vec<SecurityGroupRule> = out
-                .filter(|rule| rule.source == Source::Group(id.clone()))
+                .filter(|rule| rule.source == RuleSource::Group(id.clone()))
                 .filter(|rule| is_ours || is_front && rule.description.as_deref() == Some(INSTANCES))
                 .collect();
             revoke(aws, Way::Out, from, permissions(out.iter())).await?;
@@ -233,7 +233,7 @@ impl SecurityGroup {
                 back.ip_permissions().iter().flat_map(rules).filter(|rule| group_of(rule) == Some(id.as_str()));
             let closed = admitted.filter(|rule| !there.iter().any(|other| other.allows_the_same_as(rule)));
             let description = Some(INSTANCES.to_owned());
-            let source = Source::Group(back_id.into());
+            let source = RuleSource::Group(back_id.into());
             missing.extend(closed.map(|rule| SecurityGroupRule {
                 source: source.clone(),
                 description: description.clone(),
@@ -302,7 +302,7 @@ async fn beyond_the_stack(
     let (known, stack) = (back.and_then(Described::group_id), tags.get(STACK_TAG));
     let out: Vec<SecurityGroupRule> = group.ip_permissions_egress().iter().flat_map(rules).collect();
     let named = out.iter().filter_map(|rule| match &rule.source {
-        Source::Group(id) if Some(id.as_str()) != known => Some(id.as_str()),
+        RuleSource::Group(id) if Some(id.as_str()) != known => Some(id.as_str()),
         _ => None,
     });
     let named: BTreeSet<&str> = named.collect();
@@ -312,15 +312,15 @@ async fn beyond_the_stack(
         let call = call.filters(tags::ec2_filter("group-id", named));
         ours.extend(items(call.into_paginator().send()).await?.into_iter().filter_map(|group| group.group_id));
     }
-    let leads_to_ours = |rule: &SecurityGroupRule| matches!(&rule.source, Source::Group(id) if ours.contains(id));
+    let leads_to_ours = |rule: &SecurityGroupRule| matches!(&rule.source, RuleSource::Group(id) if ours.contains(id));
     Ok(out.into_iter().filter(|rule| !leads_to_ours(rule)).map(Outgoing).collect())
 }
 
 /// Returns the egress rules of `from` that lead to the group with this id, as that group sees them.
 fn rules_to(from: &Described, id: &str) -> Vec<SecurityGroupRule> {
-    let source = Source::Group(from.group_id().unwrap_or_default().into());
+    let source = RuleSource::Group(from.group_id().unwrap_or_default().into());
     let out = from.ip_permissions_egress().iter().flat_map(rules);
-    out.filter(|rule| rule.source == Source::Group(id.into()))
+    out.filter(|rule| rule.source == RuleSource::Group(id.into()))
         .map(|rule| SecurityGroupRule { source: source.clone(), ..rule })
         .collect()
 }
@@ -336,7 +336,7 @@ async fn let_out(
     for from in from {
         let of = |rules: &BTreeSet<SecurityGroupRule>| -> BTreeSet<SecurityGroupRule> {
             let mirrored = rules.iter().filter(|rule| group_of(rule) == Some(from));
-            mirrored.map(|rule| SecurityGroupRule { source: Source::Group(id.into()), ..rule.clone() }).collect()
+            mirrored.map(|rule| SecurityGroupRule { source: RuleSource::Group(id.into()), ..rule.clone() }).collect()
         };
         change(aws, Way::Out, from, &of(want), &of(there)).await?;
     }

@@ -35,7 +35,7 @@ use crate::{
         role::{self, Role},
         rule::ListenerRule,
         scaling_policy::{self, ScalingPolicy},
-        security_group::{self, SecurityGroup, SecurityGroupRule, Side, Source},
+        security_group::{self, RuleSource, SecurityGroup, SecurityGroupRule, Side},
         target_group::{self, TargetGroup},
     },
     releases::programs::ServicePrograms,
@@ -172,7 +172,7 @@ impl Layout<'_> {
             ingress: open
                 .iter()
                 .flat_map(|open| {
-                    allowed.iter().map(|cidr| SecurityGroupRule::tcp(*open, Source::Cidr(cidr.clone()), "clients"))
+                    allowed.iter().map(|cidr| SecurityGroupRule::tcp(*open, RuleSource::Cidr(cidr.clone()), "clients"))
                 })
                 .collect(),
             egress: Some(BTreeSet::new()),
@@ -196,9 +196,9 @@ impl Layout<'_> {
         let description = format!("Instances of {entry}");
         self.add_in_vpc(entry, placement, back, front, move |front| security_group::Settings {
             description: description.clone(),
-            ingress: [SecurityGroupRule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
+            ingress: [SecurityGroupRule::tcp(port, RuleSource::Group(front.id.clone()), "load balancer")].into(),
             egress: None,
-            reached_by: [SecurityGroupRule::tcp(port, Source::Group(front.id), security_group::INSTANCES)].into(),
+            reached_by: [SecurityGroupRule::tcp(port, RuleSource::Group(front.id), security_group::INSTANCES)].into(),
         })
     }
 

@@ -15,7 +15,7 @@ pub struct SecurityGroupRule {
     /// The last port.
     pub to_port: i32,
     /// The source; of an egress rule, the destination.
-    pub source: Source,
+    pub source: RuleSource,
     /// The description. AWS does not distinguish rules by it.
     pub description: Option<String>,
 }
@@ -26,7 +26,7 @@ pub struct Outgoing(pub SecurityGroupRule);
 
 /// The source of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
+pub enum RuleSource {
     /// A CIDR block.
     Cidr(String),
     /// Members of this security group.
@@ -37,14 +37,14 @@ pub enum Source {
 
 impl SecurityGroupRule {
     /// One TCP port.
-    pub fn tcp(port: u16, source: Source, description: &str) -> SecurityGroupRule {
+    pub fn tcp(port: u16, source: RuleSource, description: &str) -> SecurityGroupRule {
         let description = Some(description.to_owned());
         SecurityGroupRule { protocol: "tcp".into(), from_port: port.into(), to_port: port.into(), source, description }
     }
 
     /// The only egress rule of a new group (docs/aws.md §8.2).
     pub(super) fn everything() -> SecurityGroupRule {
-        let source = Source::Cidr("0.0.0.0/0".into());
+        let source = RuleSource::Cidr("0.0.0.0/0".into());
         SecurityGroupRule { protocol: "-1".into(), from_port: -1, to_port: -1, source, description: None }
     }
 
@@ -65,7 +65,7 @@ impl SecurityGroupRule {
             _ if from_port == to_port => write!(f, "{protocol} {from_port}")?,
             _ => write!(f, "{protocol} {from_port}-{to_port}")?,
         }
-        let (Source::Cidr(source) | Source::Group(source) | Source::PrefixList(source)) = source;
+        let (RuleSource::Cidr(source) | RuleSource::Group(source) | RuleSource::PrefixList(source)) = source;
         write!(f, " {direction} {source}")?;
         description.as_ref().map_or(Ok(()), |description| write!(f, " ({description})"))
     }
@@ -97,7 +97,7 @@ impl Serialize for SecurityGroupRule {
 
 pub(super) fn group_of(rule: &SecurityGroupRule) -> Option<&str> {
     match &rule.source {
-        Source::Group(id) => Some(id),
+        RuleSource::Group(id) => Some(id),
         _ => None,
     }
 }
@@ -108,10 +108,10 @@ pub(super) fn plain(rules: &BTreeSet<Outgoing>) -> BTreeSet<SecurityGroupRule> {
 
 /// AWS groups the sources of one port; one of our rules has one source.
 pub(super) fn rules(permission: &IpPermission) -> Vec<SecurityGroupRule> {
-    let cidr = |it: &IpRange| Some((Source::Cidr(it.cidr_ip.clone()?), it.description.clone()));
-    let cidr6 = |it: &Ipv6Range| Some((Source::Cidr(it.cidr_ipv6.clone()?), it.description.clone()));
-    let group = |it: &UserIdGroupPair| Some((Source::Group(it.group_id.clone()?), it.description.clone()));
-    let list = |it: &PrefixListId| Some((Source::PrefixList(it.prefix_list_id.clone()?), it.description.clone()));
+    let cidr = |it: &IpRange| Some((RuleSource::Cidr(it.cidr_ip.clone()?), it.description.clone()));
+    let cidr6 = |it: &Ipv6Range| Some((RuleSource::Cidr(it.cidr_ipv6.clone()?), it.description.clone()));
+    let group = |it: &UserIdGroupPair| Some((RuleSource::Group(it.group_id.clone()?), it.description.clone()));
+    let list = |it: &PrefixListId| Some((RuleSource::PrefixList(it.prefix_list_id.clone()?), it.description.clone()));
     let sources = permission.ip_ranges().iter().filter_map(cidr);
     let sources = sources.chain(permission.ipv6_ranges().iter().filter_map(cidr6));
     let sources = sources.chain(permission.user_id_group_pairs().iter().filter_map(group));
@@ -136,14 +136,14 @@ pub(super) fn permission(rule: &SecurityGroupRule) -> IpPermission {
         IpPermission::builder().ip_protocol(&rule.protocol).from_port(rule.from_port).to_port(rule.to_port);
     let about = rule.description.clone();
     match &rule.source {
-        Source::Cidr(cidr) if cidr.contains(':') => {
+        RuleSource::Cidr(cidr) if cidr.contains(':') => {
             permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).set_description(about).build())
         }
-        Source::Cidr(cidr) => permission.ip_ranges(IpRange::builder().cidr_ip(cidr).set_description(about).build()),
-        Source::Group(group) => {
+        RuleSource::Cidr(cidr) => permission.ip_ranges(IpRange::builder().cidr_ip(cidr).set_description(about).build()),
+        RuleSource::Group(group) => {
             permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(group).set_description(about).build())
         }
-        Source::PrefixList(list) => {
+        RuleSource::PrefixList(list) => {
             permission.prefix_list_ids(PrefixListId::builder().prefix_list_id(list).set_description(about).build())
         }
     }
@@ -157,10 +157,10 @@ mod tests {
     #[test]
     fn a_rule_survives_the_way_to_aws_and_back() {
         let sources = [
-            Source::Cidr("0.0.0.0/0".into()),
-            Source::Cidr("::/0".into()),
-            Source::Group("sg-1".into()),
-            Source::PrefixList("pl-1".into()),
+            RuleSource::Cidr("0.0.0.0/0".into()),
+            RuleSource::Cidr("::/0".into()),
+            RuleSource::Group("sg-1".into()),
+            RuleSource::PrefixList("pl-1".into()),
         ];
         for source in sources {
             let rule = SecurityGroupRule::tcp(80, source, "clients");
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_rule_is_shown_in_readable_form() {
-        let described = SecurityGroupRule::tcp(8080, Source::Group("sg-1".into()), "clients");
+        let described = SecurityGroupRule::tcp(8080, RuleSource::Group("sg-1".into()), "clients");
         assert_eq!(described.to_string(), "tcp 8080 from sg-1 (clients)");
         let rule = SecurityGroupRule { description: None, ..described.clone() };
         assert_eq!(rule.to_string(), "tcp 8080 from sg-1");
