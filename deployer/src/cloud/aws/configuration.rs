@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use super::http::Trust;
 use super::pace::Rates;
 use super::{Access, Local, endpoints, http, pace};
-use crate::cloud::sign_in::{Area, Environment, Profiles, Provider, Source, Trouble, selected};
+use crate::cloud::sign_in::{Area, CredentialSource, Environment, Profiles, Provider, Trouble, selected};
 
 /// Without these, a call whose answer is lost would wait forever: the SDK sets no such timeout itself (docs/aws.md
 /// §2.2).
@@ -55,9 +55,9 @@ pub(super) async fn configuration(
         Err(trouble) if trouble.area == Area::Settings => return Err(trouble),
         Err(trouble) => (Profiles::none(), Some(trouble)),
     };
-    let source = match (Source::find(&environment, &profiles, flag), unusable) {
+    let source = match (CredentialSource::find(&environment, &profiles, flag), unusable) {
         // Keys in environment variables need no file.
-        (Ok(source @ Source::Environment { .. }), _) | (Ok(source), None) => source,
+        (Ok(source @ CredentialSource::Environment { .. }), _) | (Ok(source), None) => source,
         (_, Some(trouble)) | (Err(trouble), None) => return Err(trouble),
     };
     let bundle = profiles.get(name).and_then(|profile| profile.get("ca_bundle"));
