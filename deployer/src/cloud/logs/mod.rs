@@ -17,7 +17,7 @@ use super::why::Reports;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlace {
     /// Which of the two it is.
-    pub kind: Kind,
+    pub kind: LogKind,
     /// Its name in `stack.yaml`.
     pub name: String,
     /// Its log group.
@@ -28,19 +28,19 @@ pub struct LogPlace {
 
 /// The kind of a log source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum LogKind {
     /// Each log stream is an instance.
     Service,
     /// Each log stream is a process of a function.
     Function,
 }
 
-impl Kind {
+impl LogKind {
     /// Its name in JSON.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Service => "service",
-            Kind::Function => "function",
+            LogKind::Service => "service",
+            LogKind::Function => "function",
         }
     }
 }

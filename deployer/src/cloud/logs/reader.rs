@@ -214,12 +214,12 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::logs::Kind;
+    use crate::cloud::logs::LogKind;
 
     #[test]
     fn a_line_is_new_once_even_if_it_is_ten_minutes_late() {
         let (name, log_group) = ("web".to_owned(), "/deployer/app/web".to_owned());
-        let mut watched = Watched::of(LogPlace { kind: Kind::Service, name, log_group, reports: None });
+        let mut watched = Watched::of(LogPlace { kind: LogKind::Service, name, log_group, reports: None });
         let line = |at_ms: i64, id: &str| {
             let (stream, text) = ("i-1".to_owned(), String::new());
             Line { at_ms, place: 0, stream, found: Found::Log(id.into()), text }
