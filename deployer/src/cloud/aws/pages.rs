@@ -14,7 +14,7 @@ use crate::engine::Fault;
 const MOST_PAGES: usize = 5_000;
 
 /// One page of a list.
-pub trait Page {
+pub trait ListPage {
     /// The type of an entry.
     type Item;
     /// Splits the page into its entries and the token of the next page.
@@ -24,7 +24,7 @@ pub trait Page {
 /// One row for each list: the page's type, its entries and the next token.
 macro_rules! pages {
     ($($service:ident::$operation:ident::$output:ident { $items:ident: $item:ty, $token:ident })*) => {$(
-        impl Page for $service::operation::$operation::$output {
+        impl ListPage for $service::operation::$operation::$output {
             type Item = $item;
             fn into_parts(self) -> (Vec<$item>, Option<String>) {
                 // Some services always return a list, others omit an empty one.
@@ -103,7 +103,7 @@ pages! {
 }
 
 /// Reads a whole list.
-pub async fn items<P: Page, E>(
+pub async fn items<P: ListPage, E>(
     pages: PaginationStream<Result<P, SdkError<E, HttpResponse>>>,
 ) -> Result<Vec<P::Item>, Fault>
 where
@@ -123,7 +123,7 @@ pub struct Pages<P, E> {
     progress: Progress,
 }
 
-impl<P: Page, E> Pages<P, E>
+impl<P: ListPage, E> Pages<P, E>
 where
     Fault: From<SdkError<E, HttpResponse>>,
 {
