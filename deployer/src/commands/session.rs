@@ -23,7 +23,7 @@ use crate::{
     commands::cli::Global,
     config::{ChosenNetwork, Config, Versions},
     engine::{self, Fault, Schedule, Span},
-    kinds::certificate::Progress,
+    kinds::certificate::Issuance,
     machine::pin::Pin,
     output::{exit::Failure, report},
     package::programs::Destination,
@@ -219,7 +219,7 @@ fn unseen_domain(name: &str, fault: &Fault) -> Domain {
         "DNS records of {name} could not be looked up; any that exist are left: {}",
         denied_or_said(fault)
     ));
-    Domain { zone: None, certificate: Progress::Absent, ..Domain::unknown(name) }
+    Domain { zone: None, certificate: Issuance::Absent, ..Domain::unknown(name) }
 }
 
 pub(super) fn instance_types(config: &Config) -> BTreeSet<String> {

@@ -25,7 +25,7 @@ use crate::{
     },
     config::Config,
     engine::{Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Step, Tags},
-    kinds::{artifact::Artifact, certificate::Progress, tags::ec2_specification},
+    kinds::{artifact::Artifact, certificate::Issuance, tags::ec2_specification},
     output::exit::Failure,
     package::programs::{Destination, Programs},
     page::{lay_out, names::Names},
@@ -177,11 +177,11 @@ fn domain(domain: &Domain, has_resolvers: bool) -> Finding {
     let Domain { name, zone, delegation, certificate } = domain;
     let subject = "domain";
     match (zone, delegation, certificate) {
-        (_, _, Progress::Failed(reason)) => {
+        (_, _, Issuance::Failed(reason)) => {
             Finding::bad(subject, format!("{name}: ACM did not issue its certificate: {reason}"))
                 .remedy("`deployer up` requests another one")
         }
-        (None, _, Progress::Issued) => {
+        (None, _, Issuance::Issued) => {
             Finding::good(subject, format!("{name}: its certificate is issued; no hosted zone here holds it"))
         }
         (None, ..) => Finding::unclear(subject, format!("no public hosted zone of this account holds {name}"))
