@@ -21,7 +21,7 @@ pub use download::download;
 pub use http::{Trust, connector};
 pub use journal::{Journal, Tally};
 pub use pace::Rates;
-pub use pages::{Pages, Progress, items};
+pub use pages::{ListPosition, Pages, items};
 pub use server_time::{Began, ServerTime};
 
 use configuration::{configuration, is_on_this_machine, local_configuration, timeouts};
