@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{Wake, access, find, folder_or_here, local_access, read, tally, unless_stopped};
+use super::{Wake, connect_options, find, folder_or_here, local_access, read, tally, unless_stopped};
 use crate::{
     cloud::{
         aws::Aws,
@@ -37,7 +37,7 @@ async fn search(global: &Global, args: &Ls) -> Result<Stacks, Failure> {
     let Some(local) = local_access(global, &folder_or_here(global)?, region.as_str(), Wake::Only)? else {
         return Ok(Stacks::default());
     };
-    let aws = Aws::connect(&access(global, region.as_str(), local)).await?;
+    let aws = Aws::connect(&connect_options(global, region.as_str(), local)).await?;
     let identified = sign_in::identify(&aws).await;
     let site = identified.map_err(|failure| if is_assumed { elsewhere(failure) } else { failure })?;
     let regions = match args.all_regions {

@@ -9,8 +9,8 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Summary, Wake, access, check_place, describe, folder, in_account, lab, local_access, no_local_aws_here, pin_file,
-    place, scale, unless_stopped,
+    Summary, Wake, check_place, connect_options, describe, folder, in_account, lab, local_access, no_local_aws_here,
+    pin_file, place, scale, unless_stopped,
 };
 use crate::{
     cloud::{
@@ -113,7 +113,7 @@ impl Session {
         let (file, config) = describe(global)?;
         let Some(local) = local_access(global, folder(&file), config.region.as_str(), wake)? else { return Ok(None) };
         let destination = if global.local { Destination::Laptop } else { Destination::Aws };
-        let mut aws = Aws::connect(&access(global, config.region.as_str(), local)).await?;
+        let mut aws = Aws::connect(&connect_options(global, config.region.as_str(), local)).await?;
         aws.scale = scale(global, folder(&file));
         let identified = sign_in::identify(&aws).await;
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;

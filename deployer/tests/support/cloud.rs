@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deployer::cloud::aws::{Access, Aws, Local};
+use deployer::cloud::aws::{Aws, ConnectOptions, Local};
 use testkit::{LocalAws, until};
 
 use super::{Project, Said, terminal::Terminal};
@@ -24,9 +24,15 @@ pub async fn connect(endpoint: &str, keys: (&str, &str)) -> Aws {
 async fn connect_in(region: &str, endpoint: &str, keys: (&str, &str)) -> Aws {
     let local = Local { endpoint: endpoint.into(), access_key: keys.0.into(), secret_key: keys.1.into() };
     let answer_within = Duration::from_secs(30);
-    Aws::connect(&Access { region: region.into(), profile: None, local: Some(local), answer_within, paced: false })
-        .await
-        .expect("nothing of our local AWS is configured")
+    Aws::connect(&ConnectOptions {
+        region: region.into(),
+        profile: None,
+        local: Some(local),
+        answer_within,
+        paced: false,
+    })
+    .await
+    .expect("nothing of our local AWS is configured")
 }
 
 /// Puts an object into the images bucket.

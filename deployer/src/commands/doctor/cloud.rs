@@ -17,9 +17,9 @@ use crate::{
         site::{Network, Site},
     },
     commands::{
-        Lookup, access, check_place,
+        Lookup, check_place,
         cli::Global,
-        domains, in_account, instance_types,
+        connect_options, domains, in_account, instance_types,
         lab::{LAB, Room, introduction},
         pin_file,
     },
@@ -38,7 +38,7 @@ const SOON: Duration = Duration::from_secs(15 * 60);
 
 pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Finding> {
     let region = description.map(|(_, config)| config.region.as_str()).or(global.region.as_deref());
-    let aws = match Aws::connect(&access(global, region.unwrap_or(REGION), None)).await {
+    let aws = match Aws::connect(&connect_options(global, region.unwrap_or(REGION), None)).await {
         Ok(aws) => aws,
         Err(trouble) => return signed_out(&trouble.into()),
     };
