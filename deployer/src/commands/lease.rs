@@ -8,7 +8,7 @@ use super::{Session, interrupted, observer, watched};
 use crate::{
     cloud::{
         aws::Aws,
-        lease::{Answer, Lease, LeaseStore, Rival},
+        lease::{Lease, LeaseAttempt, LeaseStore, Rival},
     },
     engine::{Applied, Outcome, Plan, Stack},
     machine::signals,
@@ -42,11 +42,11 @@ impl Session {
         loop {
             let rival =
                 match Lease::take(&place, command).await.map_err(|fault| self.failed("take the lease", fault))? {
-                    Answer::Taken(lease) if waited => return Ok(Acquisition::AfterWait(lease)),
-                    Answer::Taken(lease) => return Ok(Acquisition::AtOnce(lease)),
-                    Answer::NoBucket => return Ok(Acquisition::NoBucket),
-                    Answer::Held(rival) if !may_wait => return Err(busy(&rival)),
-                    Answer::Held(rival) => rival,
+                    LeaseAttempt::Taken(lease) if waited => return Ok(Acquisition::AfterWait(lease)),
+                    LeaseAttempt::Taken(lease) => return Ok(Acquisition::AtOnce(lease)),
+                    LeaseAttempt::NoBucket => return Ok(Acquisition::NoBucket),
+                    LeaseAttempt::Held(rival) if !may_wait => return Err(busy(&rival)),
+                    LeaseAttempt::Held(rival) => rival,
                 };
             if !waited {
                 report::say(format!("waiting for {} to finish", rival.who));
