@@ -53,7 +53,7 @@ async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: I
         }
         Agreed::Nothing => Exit::Done,
         Agreed::Remove(removal) => {
-            let Removal { page, plan, lease } = *removal;
+            let ConfirmedRemoval { page, plan, lease } = *removal;
             let receipt = Receipt::of(session, &page, &plan).await;
             let outcomes = carry_out(session, &page, plan, lease).await?;
             let mut exit = session.conclude(outcomes);
@@ -76,11 +76,11 @@ async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: I
 enum Agreed {
     Refused,
     Nothing,
-    Remove(Box<Removal>),
+    Remove(Box<ConfirmedRemoval>),
 }
 
 /// The resources to remove, as read under the lease.
-struct Removal {
+struct ConfirmedRemoval {
     page: Page,
     plan: Plan,
     /// The lease; `None` without a bucket to hold it.
@@ -105,10 +105,10 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
     }
     let (Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease)) = session.acquire_lease("down", args.wait).await?
     else {
-        return Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: None })));
+        return Ok(Agreed::Remove(Box::new(ConfirmedRemoval { page, plan, lease: None })));
     };
     match agree_again(session, args, plan).await {
-        Ok(Some((page, plan))) => Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: Some(lease) }))),
+        Ok(Some((page, plan))) => Ok(Agreed::Remove(Box::new(ConfirmedRemoval { page, plan, lease: Some(lease) }))),
         refused => {
             session.release_lease(Some(lease)).await;
             refused.map(|_| Agreed::Refused)

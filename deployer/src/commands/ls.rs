@@ -7,7 +7,7 @@ use crate::{
     cloud::{
         aws::Aws,
         sign_in,
-        stacks::{self, FoundStack, Removal, Stacks},
+        stacks::{self, FoundStack, RemovalInstructions, Stacks},
     },
     commands::cli::{Global, Ls},
     config::{Config, Region},
@@ -104,7 +104,7 @@ fn removal(
     account: Option<&str>,
     here: Option<&(PathBuf, Config)>,
     global: &Global,
-) -> Option<Removal> {
+) -> Option<RemovalInstructions> {
     let FoundStack { name, region, .. } = stack;
     let account = account.map(|account| format!("account: \"{account}\"\n")).unwrap_or_default();
     let minimal = format!("name: {name}\nregion: {region}\n{account}");
@@ -126,7 +126,7 @@ fn removal(
     // `up` makes the artifact bucket again: without it, `down` considers the stack removed.
     let up = (!stack.has_anchor).then(|| format!("deployer up{options}"));
     let commands = up.into_iter().chain([format!("deployer down{options}")]).collect();
-    Some(Removal { stack_yaml, commands })
+    Some(RemovalInstructions { stack_yaml, commands })
 }
 
 #[cfg(test)]
