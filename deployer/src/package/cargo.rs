@@ -12,7 +12,7 @@ use tokio::{
     process::Command,
 };
 
-use super::{Building, Error, GLIBC, Request, Target, tools};
+use super::{Building, Error, GLIBC, Platform, Request, tools};
 
 /// Builds the programs of all packages and returns their paths.
 ///
@@ -46,7 +46,7 @@ pub(super) async fn check(directory: &Path, request: &Request<'_>) -> Result<(),
 async fn prepare(directory: &Path, request: &Request<'_>) -> Result<(Workspace, Vec<Program>), Error> {
     let workspace = Workspace::read(directory).await?;
     let programs = workspace.programs(&request.packages)?;
-    if let Target::Aws(architecture) = request.target {
+    if let Platform::Aws(architecture) = request.target {
         tools::require(directory, architecture).await?;
     }
     Ok((workspace, programs))
@@ -154,10 +154,10 @@ impl Package {
     }
 }
 
-fn arguments(target: Target, reach: Option<&str>, programs: &[Program]) -> Vec<String> {
+fn arguments(target: Platform, reach: Option<&str>, programs: &[Program]) -> Vec<String> {
     let mut arguments: Vec<String> = match target {
-        Target::Host => vec!["build".into()],
-        Target::Aws(architecture) => vec![
+        Platform::Host => vec!["build".into()],
+        Platform::Aws(architecture) => vec![
             "zigbuild".into(),
             "--release".into(),
             "--target".into(),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     async fn built(directory: &TempDir, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>, Error> {
-        let request = Request { workspace: directory.path(), packages: packages.to_vec(), target: Target::Host };
+        let request = Request { workspace: directory.path(), packages: packages.to_vec(), target: Platform::Host };
         build(directory.path(), &request, &mut |_| ()).await
     }
 
@@ -326,7 +326,7 @@ mod tests {
         let request = Request {
             workspace: directory.path(),
             packages: vec!["package-test-one", "package-test-two"],
-            target: Target::Host,
+            target: Platform::Host,
         };
         let mut noted = |building: Building<'_>| match building {
             Building::Said(line) => lines.push(line.to_owned()),
@@ -422,7 +422,7 @@ mod tests {
     fn for_aws_the_oldest_glibc_is_named_to_the_linker() {
         let labeler = Program { package: "labeler".into(), id: "labeler".into(), name: "labeler".into() };
         assert_eq!(
-            command_line(&arguments(Target::Aws(Architecture::Arm64), None, &[labeler])),
+            command_line(&arguments(Platform::Aws(Architecture::Arm64), None, &[labeler])),
             "cargo zigbuild --release --target aarch64-unknown-linux-gnu.2.34 \
              --message-format=json-render-diagnostics --bin labeler"
         );

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     config::{Config, Folder, Managed, Program},
     kinds::artifact::Content,
-    package::{self, Architecture, Building, Commit, Error, FunctionFolder, Packing, Request, Target, Unfit},
+    package::{self, Architecture, Building, Commit, Error, FunctionFolder, Packing, Platform, Request, Unfit},
 };
 
 /// The programs of all functions and services, by their names in `stack.yaml`.
@@ -149,8 +149,8 @@ impl Programs {
             let packages = packages(&here);
             if !packages.is_empty() {
                 let what = match target {
-                    Target::Host => format!("build of {}", packages.join(", ")),
-                    Target::Aws(architecture) => {
+                    Platform::Host => format!("build of {}", packages.join(", ")),
+                    Platform::Aws(architecture) => {
                         format!("build of {} for {}", packages.join(", "), architecture.name())
                     }
                 };
@@ -199,13 +199,13 @@ struct Shelf {
 }
 
 impl Shelf {
-    fn function(&mut self, path: PathBuf, target: Target) -> Result<FunctionProgram, Error> {
+    fn function(&mut self, path: PathBuf, target: Platform) -> Result<FunctionProgram, Error> {
         if let Some(program) = self.functions.get(&path) {
             return Ok(program.clone());
         }
         let program = package::read(&path, target)?;
         let zip: Arc<[u8]> = package::function_zip(&program).into();
-        if target != Target::Host {
+        if target != Platform::Host {
             package::require_function_size(&path, program.len(), zip.len())?;
         }
         let program = FunctionProgram { sha256: package::sha256_base64(&zip), zip };
@@ -213,7 +213,7 @@ impl Shelf {
         Ok(program)
     }
 
-    fn service(&mut self, path: PathBuf, target: Target) -> Result<ServiceProgram, Error> {
+    fn service(&mut self, path: PathBuf, target: Platform) -> Result<ServiceProgram, Error> {
         if let Some(program) = self.services.get(&path) {
             return Ok(program.clone());
         }
@@ -279,15 +279,15 @@ impl ProgramSource<'_> {
         if destination == Destination::Aws || matches!(self.program, Program::Package(_)) {
             return None;
         }
-        let program = package::read(file, Target::Host).ok()?;
+        let program = package::read(file, Platform::Host).ok()?;
         let unfit = package::require(&program, self.architecture).err()?;
         Some(Warning { path: self.path(), unfit })
     }
 
-    fn target(&self, destination: Destination) -> Target {
+    fn target(&self, destination: Destination) -> Platform {
         match destination {
-            Destination::Laptop => Target::Host,
-            Destination::Aws => Target::Aws(self.architecture),
+            Destination::Laptop => Platform::Host,
+            Destination::Aws => Platform::Aws(self.architecture),
         }
     }
 }
@@ -336,7 +336,7 @@ fn named(sources: &[&ProgramSource<'_>], error: &Error) -> Option<String> {
 async fn build_all(
     sources: &[&ProgramSource<'_>],
     folder: &Path,
-    target: Target,
+    target: Platform,
     progress: &mut impl FnMut(Building<'_>),
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
     let request = Request { workspace: folder, packages: packages(sources), target };

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     engine::Progress,
-    package::{Building, Target},
+    package::{Building, Platform},
 };
 
 /// The number of crates from which a build takes long enough to mention it.
@@ -99,11 +99,11 @@ fn announce(name: &str, left: usize) -> Vec<String> {
     ]
 }
 
-fn name(packages: &[&str], target: Target) -> String {
+fn name(packages: &[&str], target: Platform) -> String {
     let packages = packages.join(", ");
     match target {
-        Target::Host => packages,
-        Target::Aws(architecture) => format!("{packages} for {}", architecture.name()),
+        Platform::Host => packages,
+        Platform::Aws(architecture) => format!("{packages} for {}", architecture.name()),
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn only_a_long_build_is_announced() {
-        let arm64 = name(&["labeler", "service"], Target::Aws(Architecture::Arm64));
+        let arm64 = name(&["labeler", "service"], Platform::Aws(Architecture::Arm64));
         assert_eq!(announce(&arm64, MANY)[0], "building labeler, service for arm64 with Cargo: 50 crates are left.");
         assert!(announce(&arm64, MANY)[1].contains("about ten on two cores"));
         assert!(announce(&arm64, MANY).iter().all(|line| line.len() <= 80));
