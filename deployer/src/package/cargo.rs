@@ -43,7 +43,7 @@ pub(super) async fn check(directory: &Path, request: &Request<'_>) -> Result<(),
     prepare(directory, request).await.map(drop)
 }
 
-async fn prepare(directory: &Path, request: &Request<'_>) -> Result<(Workspace, Vec<Program>), Error> {
+async fn prepare(directory: &Path, request: &Request<'_>) -> Result<(Workspace, Vec<CargoProgram>), Error> {
     let workspace = Workspace::read(directory).await?;
     let programs = workspace.programs(&request.packages)?;
     if let Platform::Aws(architecture) = request.target {
@@ -78,7 +78,7 @@ fn describes_us(variable: &str) -> bool {
 
 /// A package and the program of it to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Program {
+struct CargoProgram {
     package: String,
     id: String,
     name: String,
@@ -114,11 +114,11 @@ impl Workspace {
             .map_err(|_| Error::Answer { command: command_line(&arguments), what: "which packages there are".into() })
     }
 
-    fn programs(&self, packages: &[&str]) -> Result<Vec<Program>, Error> {
+    fn programs(&self, packages: &[&str]) -> Result<Vec<CargoProgram>, Error> {
         packages.iter().map(|name| self.program(name)).collect()
     }
 
-    fn program(&self, name: &str) -> Result<Program, Error> {
+    fn program(&self, name: &str) -> Result<CargoProgram, Error> {
         let package = self.packages.iter().find(|package| package.name == name);
         let package = package.ok_or_else(|| self.no_package(name))?;
         let names = package.programs();
@@ -129,7 +129,7 @@ impl Workspace {
                 return Err(Error::NotOneProgram { package: package.name.clone(), programs: names });
             }
         };
-        Ok(Program { package: package.name.clone(), id: package.id.clone(), name: chosen.clone() })
+        Ok(CargoProgram { package: package.name.clone(), id: package.id.clone(), name: chosen.clone() })
     }
 
     fn no_package(&self, name: &str) -> Error {
@@ -140,8 +140,8 @@ impl Workspace {
     /// Cargo resolves features over the packages that are built. Without a selection it takes the default members, as
     /// `cargo run` does, so that both share every artifact; `--workspace` is passed only if that would miss one of our
     /// packages.
-    fn reach(&self, programs: &[Program]) -> Option<&'static str> {
-        let by_default = |program: &Program| self.workspace_default_members.contains(&program.id);
+    fn reach(&self, programs: &[CargoProgram]) -> Option<&'static str> {
+        let by_default = |program: &CargoProgram| self.workspace_default_members.contains(&program.id);
         (!programs.iter().all(by_default)).then_some("--workspace")
     }
 }
@@ -154,7 +154,7 @@ impl Package {
     }
 }
 
-fn arguments(target: Platform, reach: Option<&str>, programs: &[Program]) -> Vec<String> {
+fn arguments(target: Platform, reach: Option<&str>, programs: &[CargoProgram]) -> Vec<String> {
     let mut arguments: Vec<String> = match target {
         Platform::Host => vec!["build".into()],
         Platform::Aws(architecture) => vec![
@@ -177,7 +177,7 @@ fn command_line(arguments: &[String]) -> String {
 }
 
 /// Returns the program and path in one of Cargo's messages, if it has one.
-fn place(message: &str, programs: &[Program]) -> Option<(String, PathBuf)> {
+fn place(message: &str, programs: &[CargoProgram]) -> Option<(String, PathBuf)> {
     #[derive(Deserialize)]
     struct Artifact {
         package_id: String,
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn only_programs_outside_the_default_members_need_the_whole_workspace() {
-        let program = |id: &str| Program { package: id.into(), id: id.into(), name: id.into() };
+        let program = |id: &str| CargoProgram { package: id.into(), id: id.into(), name: id.into() };
         let workspace = Workspace { packages: vec![], workspace_default_members: vec!["a".into(), "b".into()] };
         assert_eq!(workspace.reach(&[program("a"), program("b")]), None);
         assert_eq!(workspace.reach(&[program("a"), program("c")]), Some("--workspace"));
@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn for_aws_the_oldest_glibc_is_named_to_the_linker() {
-        let labeler = Program { package: "labeler".into(), id: "labeler".into(), name: "labeler".into() };
+        let labeler = CargoProgram { package: "labeler".into(), id: "labeler".into(), name: "labeler".into() };
         assert_eq!(
             command_line(&arguments(Platform::Aws(Architecture::Arm64), None, &[labeler])),
             "cargo zigbuild --release --target aarch64-unknown-linux-gnu.2.34 \

@@ -20,7 +20,7 @@ use crate::{
         launch_template::{self, LaunchTemplate, Settings},
         origin::{Origin, short_name},
     },
-    page::user_data::{self, Program},
+    page::user_data::{self, UploadedProgram},
 };
 
 /// The number of releases whose programs are kept.
@@ -91,7 +91,7 @@ impl State {
 
 impl Release {
     /// The program of its instances; `None` if the version was not made by us.
-    pub fn program(&self) -> Option<Program<'_>> {
+    pub fn program(&self) -> Option<UploadedProgram<'_>> {
         user_data::program(&self.settings.user_data)
     }
 
