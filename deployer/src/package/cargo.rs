@@ -12,7 +12,7 @@ use tokio::{
     process::Command,
 };
 
-use super::{Building, Error, GLIBC, Platform, Request, tools};
+use super::{BuildRequest, Building, Error, GLIBC, Platform, tools};
 
 /// Builds the programs of all packages and returns their paths.
 ///
@@ -20,7 +20,7 @@ use super::{Building, Error, GLIBC, Platform, Request, tools};
 /// future kills Cargo.
 pub(super) async fn build(
     directory: &Path,
-    request: &Request<'_>,
+    request: &BuildRequest<'_>,
     progress: &mut impl FnMut(Building<'_>),
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
     let (workspace, programs) = prepare(directory, request).await?;
@@ -39,11 +39,11 @@ pub(super) async fn build(
 }
 
 /// Checks that the packages exist and that the tools are installed, without building.
-pub(super) async fn check(directory: &Path, request: &Request<'_>) -> Result<(), Error> {
+pub(super) async fn check(directory: &Path, request: &BuildRequest<'_>) -> Result<(), Error> {
     prepare(directory, request).await.map(drop)
 }
 
-async fn prepare(directory: &Path, request: &Request<'_>) -> Result<(Workspace, Vec<CargoProgram>), Error> {
+async fn prepare(directory: &Path, request: &BuildRequest<'_>) -> Result<(Workspace, Vec<CargoProgram>), Error> {
     let workspace = Workspace::read(directory).await?;
     let programs = workspace.programs(&request.packages)?;
     if let Platform::Aws(architecture) = request.target {
@@ -305,7 +305,7 @@ mod tests {
     }
 
     async fn built(directory: &TempDir, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>, Error> {
-        let request = Request { workspace: directory.path(), packages: packages.to_vec(), target: Platform::Host };
+        let request = BuildRequest { workspace: directory.path(), packages: packages.to_vec(), target: Platform::Host };
         build(directory.path(), &request, &mut |_| ()).await
     }
 
@@ -323,7 +323,7 @@ mod tests {
             ),
         ]);
         let (mut lines, mut counts, mut bounds) = (Vec::new(), Vec::new(), Vec::new());
-        let request = Request {
+        let request = BuildRequest {
             workspace: directory.path(),
             packages: vec!["package-test-one", "package-test-two"],
             target: Platform::Host,

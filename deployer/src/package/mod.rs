@@ -89,7 +89,7 @@ impl Architecture {
 
 /// A request to build programs.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct BuildRequest<'a> {
     /// The directory of `stack.yaml`; `Cargo.toml` is there or above.
     pub workspace: &'a Path,
     /// The Cargo packages, each with one program.
@@ -126,7 +126,7 @@ pub enum Building<'a> {
 ///
 /// Dropping the future ends the build.
 pub async fn build(
-    request: &Request<'_>,
+    request: &BuildRequest<'_>,
     progress: &mut impl FnMut(Building<'_>),
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
     if request.packages.is_empty() {
@@ -141,7 +141,7 @@ pub async fn build(
 
 /// Checks without building that the packages exist and the tools are installed, or that the release brings the programs.
 /// Returns what was found.
-pub async fn check(request: &Request<'_>) -> Result<&'static str, Error> {
+pub async fn check(request: &BuildRequest<'_>) -> Result<&'static str, Error> {
     let folder = absolute(request.workspace);
     match is_in_workspace(&folder) {
         true => cargo::check(&folder, request).await.map(|()| "the packages and the tools are there"),
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     async fn built(directory: &Path, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>, Error> {
-        let request = Request { workspace: directory, packages: packages.to_vec(), target: Platform::Host };
+        let request = BuildRequest { workspace: directory, packages: packages.to_vec(), target: Platform::Host };
         build(&request, &mut |_| ()).await
     }
 

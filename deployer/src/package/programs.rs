@@ -9,7 +9,7 @@ use std::{
 use crate::{
     config::{Config, Folder, Managed, Program},
     kinds::artifact::Content,
-    package::{self, Architecture, Building, Commit, Error, FunctionFolder, Packing, Platform, Request, Unfit},
+    package::{self, Architecture, BuildRequest, Building, Commit, Error, FunctionFolder, Packing, Platform, Unfit},
 };
 
 /// The programs of all functions and services, by their names in `stack.yaml`.
@@ -154,7 +154,7 @@ impl Programs {
                         format!("build of {} for {}", packages.join(", "), architecture.name())
                     }
                 };
-                let result = package::check(&Request { workspace: folder, packages, target }).await;
+                let result = package::check(&BuildRequest { workspace: folder, packages, target }).await;
                 let result = result.map_err(|error| Failed { path: named(&here, &error), error });
                 checked.push((what, result.map(str::to_owned)));
             }
@@ -339,7 +339,7 @@ async fn build_all(
     target: Platform,
     progress: &mut impl FnMut(Building<'_>),
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
-    let request = Request { workspace: folder, packages: packages(sources), target };
+    let request = BuildRequest { workspace: folder, packages: packages(sources), target };
     package::build(&request, progress).await
 }
 

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     engine::Fault,
     output::counted::counted,
-    rights::{Request, Scope, of_command, requests},
+    rights::{AuthorizationRequest, Scope, of_command, requests},
 };
 
 /// What the checks are about.
@@ -94,7 +94,7 @@ async fn role(aws: &Aws, arn: String, name: &str) -> Result<String, Fault> {
 async fn simulate(
     aws: &Aws,
     source: &str,
-    request: &Request,
+    request: &AuthorizationRequest,
     actions: &BTreeSet<&str>,
 ) -> Result<Vec<EvaluationResult>, Fault> {
     let entry = |(key, value): &(String, String)| {
