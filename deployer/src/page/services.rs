@@ -28,7 +28,7 @@ use crate::{
         elastic_address::ElasticAddress,
         instance_profile::{self, InstanceProfile},
         launch_template::{self, LaunchTemplate},
-        listener::{self, Listener, Part},
+        listener::{self, Listener, ListenerPart},
         load_balancer::{self, LoadBalancer},
         log_group::{self, LogGroup},
         origin::Origin,
@@ -65,7 +65,7 @@ impl Layout<'_> {
         let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
         let balancer = self.load_balancer(entry, wanted, placement, (front_door, anchor), aliased);
         // One for HTTPS that is left over serves another domain.
-        let part = if is_served { Part::Http } else { Part::Alone };
+        let part = if is_served { ListenerPart::Http } else { ListenerPart::Alone };
         let listener = self.listener(entry, wanted, balancer, target_group, part);
         if let Some(https) = &mut https {
             self.alias(entry, wanted, https, balancer);
@@ -353,7 +353,7 @@ impl Layout<'_> {
         wanted: &config::Service,
         balancer: Handle<LoadBalancer>,
         target_group: Handle<TargetGroup>,
-        part: Part,
+        part: ListenerPart,
     ) -> Handle<Listener> {
         let port = u16::from(wanted.load_balancer.port);
         let https = https_address(entry);
