@@ -45,31 +45,31 @@ impl Browser {
     }
 
     /// Sends a command, named as in chromedriver's paths.
-    pub async fn tell(&self, command: &str, body: Value) -> Value {
+    pub async fn send_command(&self, command: &str, body: Value) -> Value {
         match &self.driver {
-            Driver::Chromium(chromium) => chromium.tell(command, body).await,
-            Driver::Firefox(firefox) => firefox.lock().tell(command, body),
+            Driver::Chromium(chromium) => chromium.send_command(command, body).await,
+            Driver::Firefox(firefox) => firefox.lock().send_command(command, body),
         }
     }
 
     /// Sends a command of Chromium's own protocol, for features that WebDriver lacks.
     pub async fn devtools(&self, command: &str, params: Value) -> Value {
-        self.tell("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
+        self.send_command("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
     }
 
     /// Opens an address.
     pub async fn open(&self, url: &str) {
-        self.tell("url", json!({ "url": url })).await;
+        self.send_command("url", json!({ "url": url })).await;
     }
 
     /// Runs a script and returns its result.
     pub async fn script(&self, script: &str, arguments: Value) -> Value {
-        self.tell("execute/sync", json!({ "script": script, "args": arguments })).await
+        self.send_command("execute/sync", json!({ "script": script, "args": arguments })).await
     }
 
     /// Runs a script and returns the value that it passes to the function in its last argument.
     pub async fn script_that_waits(&self, script: &str, arguments: Value) -> Value {
-        self.tell("execute/async", json!({ "script": script, "args": arguments })).await
+        self.send_command("execute/async", json!({ "script": script, "args": arguments })).await
     }
 
     /// Returns the value of an expression.
@@ -97,13 +97,13 @@ impl Browser {
             document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })";
         self.script(scroll, json!([selector])).await;
         let element = self.element(selector).await;
-        self.tell(&format!("element/{element}/click"), json!({})).await;
+        self.send_command(&format!("element/{element}/click"), json!({})).await;
     }
 
     /// Types into a field; a file input takes the path of the file.
     pub async fn keys(&self, selector: &str, text: &str) {
         let element = self.element(selector).await;
-        self.tell(&format!("element/{element}/value"), json!({ "text": text })).await;
+        self.send_command(&format!("element/{element}/value"), json!({ "text": text })).await;
     }
 
     /// Presses keys one after the other, wherever the focus is.
@@ -121,7 +121,7 @@ impl Browser {
 
     async fn strokes(&self, strokes: Vec<Value>) {
         let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
-        self.tell("actions", json!({ "actions": [keyboard] })).await;
+        self.send_command("actions", json!({ "actions": [keyboard] })).await;
     }
 
     /// The text of the first element that a selector names; empty if there is none.
@@ -132,7 +132,7 @@ impl Browser {
 
     /// Saves a screenshot of the window with those of all tests.
     pub async fn screenshot(&self, name: &str) {
-        let png = self.tell("screenshot", json!({})).await;
+        let png = self.send_command("screenshot", json!({})).await;
         let png = png.as_str().expect("a picture");
         let png = base64::engine::general_purpose::STANDARD.decode(png).expect("it is Base64");
         let folder = scratch().join("screenshots");
@@ -199,13 +199,13 @@ impl Browser {
                 self.devtools("Emulation.setDeviceMetricsOverride", size).await;
             }
             Driver::Firefox(_) => {
-                self.tell("window/rect", json!({ "width": width, "height": height })).await;
+                self.send_command("window/rect", json!({ "width": width, "height": height })).await;
             }
         }
     }
 
     async fn element(&self, selector: &str) -> String {
-        let found = self.tell("element", json!({ "using": "css selector", "value": selector })).await;
+        let found = self.send_command("element", json!({ "using": "css selector", "value": selector })).await;
         found[ELEMENT].as_str().expect("an element").to_owned()
     }
 }
@@ -279,12 +279,12 @@ impl Chromium {
     }
 
     /// Sends a command to the session.
-    async fn tell(&self, command: &str, body: Value) -> Value {
+    async fn send_command(&self, command: &str, body: Value) -> Value {
         self.ask(&format!("/session/{}/{command}", self.session), body).await
     }
 
     async fn complaints(&self) -> Vec<String> {
-        let log = self.tell("se/log", json!({ "type": "browser" })).await;
+        let log = self.send_command("se/log", json!({ "type": "browser" })).await;
         let log = log.as_array().expect("a list").iter();
         log.filter(|entry| entry["level"] == "SEVERE").map(|entry| entry["message"].to_string()).collect()
     }
@@ -357,7 +357,7 @@ impl Firefox {
     }
 
     /// Sends a command under Firefox's own name for it.
-    fn tell(&mut self, command: &str, mut body: Value) -> Value {
+    fn send_command(&mut self, command: &str, mut body: Value) -> Value {
         let name = match command {
             "url" => "WebDriver:Navigate",
             "execute/sync" => "WebDriver:ExecuteScript",
@@ -403,7 +403,7 @@ impl Firefox {
         let script = "const [name, value] = arguments;
             if (typeof value === 'number') Services.prefs.setIntPref(name, value);
             else Services.prefs.setStringPref(name, value)";
-        self.tell("execute/sync", json!({ "script": script, "args": [name, value] }));
+        self.send_command("execute/sync", json!({ "script": script, "args": [name, value] }));
         self.ask("Marionette:SetContext", json!({ "value": "content" }));
     }
 
@@ -413,7 +413,7 @@ impl Firefox {
         let script = "const seen = Services.console.getMessageArray();
             Services.console.reset();
             return seen.filter((it) => it.sourceName?.startsWith('http:')).map(String)";
-        let list = self.tell("execute/sync", json!({ "script": script, "args": [] }));
+        let list = self.send_command("execute/sync", json!({ "script": script, "args": [] }));
         self.ask("Marionette:SetContext", json!({ "value": "content" }));
         list.as_array().expect("a list").iter().map(Value::to_string).collect()
     }

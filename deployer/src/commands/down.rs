@@ -15,7 +15,7 @@ use crate::{
     cloud::{
         health,
         lease::{LEASED, Lease},
-        why::denied_or_said,
+        why::failure_reason,
     },
     commands::cli::{Down, Global},
     config::{DIRECT_SUFFIX, INTERNAL_SUFFIX},
@@ -188,7 +188,7 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
     for (kind, fault) in unread {
         report::warning(&format!(
             "{kind}s of this stack could not be looked up; any that exist are left: {}",
-            denied_or_said(&fault)
+            failure_reason(&fault)
         ));
     }
     let (wanted, unwanted): (Vec<_>, Vec<_>) =

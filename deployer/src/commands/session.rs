@@ -18,7 +18,7 @@ use crate::{
         domains::Domain,
         health, sign_in,
         site::{Network, Site},
-        why::{Verdict, denied_or_said},
+        why::{Verdict, failure_reason},
     },
     commands::cli::Global,
     config::{ChosenNetwork, Config, Versions},
@@ -174,7 +174,7 @@ impl Session {
     fn unknown_network(&self, fault: &Fault) -> Network {
         report::warning(&format!(
             "the network of the services is unknown, so their security groups are found by tags: {}",
-            denied_or_said(fault)
+            failure_reason(fault)
         ));
         Network::unread(self.config.network.as_ref(), &self.site.region)
     }
@@ -217,7 +217,7 @@ pub(super) async fn domains(aws: &Aws, config: &Config, lookup: Lookup) -> Resul
 fn unseen_domain(name: &str, fault: &Fault) -> Domain {
     report::warning(&format!(
         "DNS records of {name} could not be looked up; any that exist are left: {}",
-        denied_or_said(fault)
+        failure_reason(fault)
     ));
     Domain { zone: None, certificate: Issuance::Absent, ..Domain::unknown(name) }
 }

@@ -213,7 +213,7 @@ async fn run(
     tokio::join!(each_line(output, message), each_line(errors, lines));
     match child.wait().await.map_err(start)?.success() {
         true => Ok(()),
-        false => Err(Error::Cargo { command: command_line(arguments), tail: tail.telling() }),
+        false => Err(Error::Cargo { command: command_line(arguments), tail: tail.excerpt() }),
     }
 }
 
@@ -262,7 +262,7 @@ impl Tail {
     }
 
     /// The most useful lines: everything from the first error on.
-    fn telling(self) -> Vec<String> {
+    fn excerpt(self) -> Vec<String> {
         let first = self.0.iter().position(|line| line.starts_with("error"));
         let start = first.unwrap_or(self.0.len().saturating_sub(Self::SHOWN));
         self.0.into_iter().skip(start).take(Self::SHOWN).collect()
@@ -436,6 +436,6 @@ mod tests {
         }
         tail.push("error[E0425]: cannot find function");
         tail.push(" --> src/main.rs:1:13");
-        assert_eq!(tail.telling(), ["error[E0425]: cannot find function", " --> src/main.rs:1:13"]);
+        assert_eq!(tail.excerpt(), ["error[E0425]: cannot find function", " --> src/main.rs:1:13"]);
     }
 }

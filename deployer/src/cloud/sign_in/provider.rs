@@ -191,12 +191,12 @@ fn provider_config(region: &str, http: &SharedHttpClient) -> ProviderConfig {
 /// The error from AWS STS, if it refused.
 fn refusal(error: &CredentialsError) -> Option<Fault> {
     chain(error).find_map(|cause| {
-        said_by::<AssumeRoleError>(cause, "AssumeRole")
-            .or_else(|| said_by::<AssumeRoleWithWebIdentityError>(cause, "AssumeRoleWithWebIdentity"))
+        service_fault::<AssumeRoleError>(cause, "AssumeRole")
+            .or_else(|| service_fault::<AssumeRoleWithWebIdentityError>(cause, "AssumeRoleWithWebIdentity"))
     })
 }
 
-fn said_by<E: ProvideErrorMetadata + std::error::Error + 'static>(
+fn service_fault<E: ProvideErrorMetadata + std::error::Error + 'static>(
     cause: &(dyn std::error::Error + 'static),
     operation: &str,
 ) -> Option<Fault> {

@@ -58,7 +58,7 @@ impl Shown {
             tenths: None,
         };
         if shown.is_terminal {
-            shown.tell(Progress::Began("building"));
+            shown.show_progress(Progress::Began("building"));
         }
         shown
     }
@@ -68,22 +68,22 @@ impl Shown {
         let tenths = (done * 10).checked_div(all).unwrap_or_default();
         if self.tenths.is_none() {
             announce(&self.name, all.saturating_sub(done)).iter().for_each(say);
-            self.tell(Progress::Began("building"));
+            self.show_progress(Progress::Began("building"));
         }
         if self.is_terminal || self.tenths != Some(tenths) {
-            self.tell(Progress::Waiting(format!("{done} of {all} crates")));
+            self.show_progress(Progress::Waiting(format!("{done} of {all} crates")));
         }
         self.tenths = Some(tenths);
     }
 
     fn end(self) {
         if self.tenths.is_some() {
-            self.tell(Progress::Done);
+            self.show_progress(Progress::Done);
         }
         self.board.close();
     }
 
-    fn tell(&self, progress: Progress) {
+    fn show_progress(&self, progress: Progress) {
         self.board.show_row(self.name.clone(), progress);
     }
 }
