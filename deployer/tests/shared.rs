@@ -15,7 +15,7 @@ use deployer::{
 };
 use serde_json::Value;
 use support::{
-    Project, Said,
+    Project, RunOutput,
     cloud::{KEYS, TestAws},
     crowd::Crowd,
     domain::{self, DOMAIN, assert_https},
@@ -23,7 +23,7 @@ use support::{
     shared::{self, BEHIND, rules, service, stack},
 };
 
-async fn up(cloud: &TestAws, project: &Project) -> Said {
+async fn up(cloud: &TestAws, project: &Project) -> RunOutput {
     let up = cloud.done(project, &["up", "--yes"]).await;
     let plan = cloud.run(project, &["plan", "--detailed-exitcode"]).await;
     assert_eq!(plan.code, 0, "nothing is left to do: {}", plan.all());
@@ -38,7 +38,7 @@ async fn who(url: &str, host: Option<&str>) -> String {
     answer.lines().find_map(|line| line.strip_prefix("WHO=")).unwrap_or(&answer).to_owned()
 }
 
-fn assert_plan(plan: &Said, lines: &[&str]) {
+fn assert_plan(plan: &RunOutput, lines: &[&str]) {
     for line in lines {
         assert!(plan.stderr.contains(line), "{line:?} is not in the plan: {}", plan.all());
     }

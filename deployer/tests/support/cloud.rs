@@ -5,7 +5,7 @@ use std::time::Duration;
 use deployer::cloud::aws::{Aws, ConnectOptions, Local};
 use testkit::{LocalAws, until};
 
-use super::{Project, Said, terminal::Terminal};
+use super::{Project, RunOutput, terminal::Terminal};
 
 /// The credentials of the account's user.
 pub const KEYS: (&str, &str) = (local::ACCESS_KEY, local::SECRET_KEY);
@@ -105,18 +105,18 @@ impl TestAws {
         command
     }
 
-    pub async fn run(&self, project: &Project, arguments: &[&str]) -> Said {
+    pub async fn run(&self, project: &Project, arguments: &[&str]) -> RunOutput {
         self.command(project, arguments).output().await.expect("the deployer can be started").into()
     }
 
-    pub async fn done(&self, project: &Project, arguments: &[&str]) -> Said {
+    pub async fn done(&self, project: &Project, arguments: &[&str]) -> RunOutput {
         let said = self.run(project, arguments).await;
         assert_eq!(said.code, 0, "deployer {arguments:?}: {}", said.all());
         said
     }
 
     /// Runs the deployer on a terminal, and types these lines.
-    pub async fn at_a_terminal(&self, project: &Project, arguments: &[&str], typed: &[&str]) -> Said {
+    pub async fn at_a_terminal(&self, project: &Project, arguments: &[&str], typed: &[&str]) -> RunOutput {
         let mut terminal = Terminal::of(&self.command(project, arguments));
         for line in typed {
             terminal.press(&format!("{line}\n")).await;
