@@ -207,7 +207,7 @@ async fn run(
         Some((done, all)) => progress(Building::Counted { done, all }),
         None => {
             tail.push(line);
-            progress(Building::Said(line));
+            progress(Building::Line(line));
         }
     };
     tokio::join!(each_line(output, message), each_line(errors, lines));
@@ -329,7 +329,7 @@ mod tests {
             target: Platform::Host,
         };
         let mut noted = |building: Building<'_>| match building {
-            Building::Said(line) => lines.push(line.to_owned()),
+            Building::Line(line) => lines.push(line.to_owned()),
             Building::Counted { done, all } => counts.push((done, all)),
             Building::Began { packages, .. } => bounds.push(packages.len()),
             Building::Ended => bounds.push(0),

@@ -109,7 +109,7 @@ pub enum Building<'a> {
         target: Platform,
     },
     /// Cargo prints this line.
-    Said(&'a str),
+    Line(&'a str),
     /// So many of Cargo's units of work, about one for each crate, are done.
     Counted {
         /// The programs that are done.

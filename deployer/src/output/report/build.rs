@@ -35,8 +35,8 @@ impl Build {
     pub fn show(&mut self, building: Building<'_>) {
         match building {
             Building::Began { packages, target } => self.shown = Some(Shown::begin(name(packages, target))),
-            Building::Said(line) if is_step(line) => (),
-            Building::Said(line) => say(line),
+            Building::Line(line) if is_step(line) => (),
+            Building::Line(line) => say(line),
             Building::Counted { done, all } => self.shown.iter_mut().for_each(|shown| shown.count(done, all)),
             Building::Ended => self.shown.take().into_iter().for_each(Shown::end),
         }
