@@ -26,7 +26,7 @@ use crate::{
         report::{self, Board, Count, Values},
     },
     package::programs::Programs,
-    page::{Page, names::Names},
+    page::{Page, names::StackNames},
 };
 
 pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
@@ -203,7 +203,7 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
     match strangers.next() {
         Some(stranger) => Err(session.unknown(&page, stranger)),
         None => {
-            let names = Names::of(&session.config, &session.site);
+            let names = StackNames::of(&session.config, &session.site);
             let kept = page.stack.sections(&kept).into_iter().filter_map(|section| section.strip_prefix("services."));
             kept.for_each(|entry| keep_groups(&mut plan, &names.plain(entry)));
             session.see(&plan);

@@ -16,7 +16,7 @@ use crate::{
         exit::{Exit, Failure},
         report::{self, Board, Count},
     },
-    page::names::Names,
+    page::names::StackNames,
 };
 
 /// How often to check whether the holder has finished.
@@ -97,7 +97,7 @@ impl Session {
     }
 
     fn lease_store(&self) -> LeaseStore {
-        let bucket = Names::of(&self.config, &self.site).artifacts();
+        let bucket = StackNames::of(&self.config, &self.site).artifacts();
         LeaseStore::of(&self.aws, &bucket, &self.site.account, self.lease_term)
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         report,
         utc::timestamp_ms,
     },
-    page::{names::Names, user_data::reports_prefix},
+    page::{names::StackNames, user_data::reports_prefix},
 };
 
 /// The pause between two rounds of `-f`. Calls also keep to the rate that AWS allows.
@@ -60,7 +60,7 @@ pub async fn run(global: &Global, args: &Logs) -> Result<Exit, Failure> {
 
 /// The chosen services and functions, with the names of their logs.
 fn places(session: &Session, names: &[String]) -> Result<Vec<LogPlace>, Failure> {
-    let of = Names::of(&session.config, &session.site);
+    let of = StackNames::of(&session.config, &session.site);
     let place = |section: String| {
         let (kind, entry) = section.split_once('.').unwrap_or_default();
         let reports = || Reports { bucket: of.artifacts(), prefix: reports_prefix(entry) };

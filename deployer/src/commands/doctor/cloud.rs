@@ -28,7 +28,7 @@ use crate::{
     kinds::{artifact::Artifact, certificate::Issuance, tags::ec2_specification},
     output::exit::Failure,
     package::programs::{Destination, Programs},
-    page::{lay_out, names::Names},
+    page::{lay_out, names::StackNames},
 };
 
 /// The region to sign in to without `stack.yaml`.
@@ -234,7 +234,7 @@ async fn existing(aws: &Aws, config: &Config, site: &Site, network: Option<&Netw
 
 /// The calls that EC2 accepts as a dry run. No other service has dry runs.
 async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Network>) -> Vec<CheckResult> {
-    let names = Names::of(config, site);
+    let names = StackNames::of(config, site);
     let first = network.zip(config.services.iter().next());
     let mut results = Vec::new();
     if let Some((network, (entry, service))) = first {

@@ -18,7 +18,7 @@ use crate::{
         auto_scaling_group::AutoScalingGroup, elastic_address::ElasticAddress, load_balancer::LoadBalancer,
         security_group::SecurityGroup, table::Table, target_group::TargetGroup, vpc::Vpc,
     },
-    page::names::Names,
+    page::names::StackNames,
 };
 
 /// How many resources of each kind are to be created.
@@ -55,7 +55,7 @@ pub async fn check(aws: &Aws, config: &Config, site: &Site, new: &New) -> Vec<Ch
     let has_services = !config.services.is_empty();
     let makes_network = has_services && matches!(config.network, Some(ChosenNetwork::Own(_)));
     let has_addresses = config.services.values().any(|service| service.is_direct);
-    let names = Names::of(config, site);
+    let names = StackNames::of(config, site);
     let all: Vec<(bool, &str, Checked<'_>)> = vec![
         (has_services, BALANCERS.subject, balancers(aws, new).boxed_local()),
         (has_services, TARGET_GROUPS.subject, target_groups(aws, new).boxed_local()),
@@ -181,7 +181,7 @@ const CONCURRENCY: &str = "quota of concurrent executions";
 const LEAST_UNRESERVED: i32 = 100;
 
 /// Compares what the functions reserve with what the account has left.
-async fn concurrency(aws: &Aws, config: &Config, names: &Names) -> Result<CheckResult, Fault> {
+async fn concurrency(aws: &Aws, config: &Config, names: &StackNames) -> Result<CheckResult, Fault> {
     let there = config.functions.keys().map(|entry| async move {
         let call = aws.lambda.get_function_concurrency().function_name(names.plain(entry.as_str()));
         let answer = found(call.send().await)?;
