@@ -19,7 +19,7 @@ use crate::http::error::Error;
 use crate::storage::batch_writes::BatchWrites;
 use crate::storage::dynamodb::{DynamoDb, Failed};
 use crate::storage::index::Index;
-use crate::storage::known::Known;
+use crate::storage::known::KnownPosts;
 use crate::storage::row::{self, Post, RawRows};
 use crate::storage::scan::{Scan, go_on};
 use crate::storage::single_flight::SingleFlight;
@@ -94,7 +94,7 @@ pub(crate) struct Rows {
     row_bytes: Arc<AtomicUsize>,
     reads: Arc<Semaphore>,
     new: BatchWrites,
-    known: Arc<Known>,
+    known: Arc<KnownPosts>,
 }
 
 impl Rows {
