@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Session, interrupted, why};
 use crate::{
     cloud::{
-        logs::{Found, Line, LogKind, LogPlace, Reader},
+        logs::{Found, LogKind, LogLine, LogPlace, Reader},
         why::Reports,
     },
     commands::cli::{Global, Logs},
@@ -32,7 +32,7 @@ pub async fn run(global: &Global, args: &Logs) -> Result<Exit, Failure> {
     let places = places(&session, &args.names)?;
     let width = places.iter().map(width).max().unwrap_or_default();
     let mut reader = Reader::new(&session.aws, places, since_ms(args.since));
-    let print = |place: &LogPlace, line: &Line| {
+    let print = |place: &LogPlace, line: &LogLine| {
         let is_wanted = args.grep.as_ref().is_none_or(|text| line.text.contains(text.as_str()));
         let is_open = match args.json {
             _ if !is_wanted => true,
@@ -82,7 +82,7 @@ fn since_ms(span: Duration) -> i64 {
 }
 
 /// `web i-0abc…4f` for a line of an instance, `labeler` for one of a function.
-fn origin(place: &LogPlace, line: &Line) -> String {
+fn origin(place: &LogPlace, line: &LogLine) -> String {
     match place.kind {
         LogKind::Service => format!("{} {}", place.name, short(&line.stream)),
         LogKind::Function => place.name.clone(),
@@ -106,7 +106,7 @@ fn short(id: &str) -> String {
     }
 }
 
-fn object(place: &LogPlace, line: &Line) -> Value {
+fn object(place: &LogPlace, line: &LogLine) -> Value {
     let stream = if place.kind == LogKind::Service { "instance" } else { "stream" };
     let source = if matches!(line.found, Found::Report(_)) { "report" } else { "log" };
     json!({
@@ -133,7 +133,7 @@ mod tests {
     fn a_line_as_json_has_its_time_and_origin() {
         let place = LogPlace { kind: LogKind::Service, name: "web".into(), log_group: "/x".into(), reports: None };
         let found = Found::Log("1".into());
-        let line = Line { at_ms: 1_700_000_000_123, place: 0, stream: "i-1".into(), found, text: "a".into() };
+        let line = LogLine { at_ms: 1_700_000_000_123, place: 0, stream: "i-1".into(), found, text: "a".into() };
         let expected = r#"{"time":"2023-11-14T22:13:20.123Z","kind":"service","name":"web","instance":"i-1","source":"log","text":"a"}"#;
         assert_eq!(object(&place, &line).to_string(), expected);
     }

@@ -56,7 +56,7 @@ pub enum Found {
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct LogLine {
     /// When it was written, in milliseconds since 1970.
     pub at_ms: i64,
     /// The position of its service or function in the list that is read.
@@ -69,7 +69,7 @@ pub struct Line {
     pub text: String,
 }
 
-impl Line {
+impl LogLine {
     /// The order in which lines are returned. The time of a reported line has no fraction of a second: it comes after
     /// the logged lines of the same second, one of which may be the same line.
     fn rank(&self) -> i64 {

@@ -7,7 +7,7 @@ use std::{
 
 use futures::future::join_all;
 
-use super::{Found, Line, LogPlace, feed::Feed, reports, union::Union};
+use super::{Found, LogLine, LogPlace, feed::Feed, reports, union::Union};
 use crate::{
     cloud::{
         aws::Aws,
@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
     /// Errors: the credentials are refused.
     pub async fn round(
         &mut self,
-        mut each: impl FnMut(&LogPlace, &Line) -> ControlFlow<()>,
+        mut each: impl FnMut(&LogPlace, &LogLine) -> ControlFlow<()>,
         mut fails: impl FnMut(String),
     ) -> Result<ControlFlow<()>, Fault> {
         let mut feeds = self.reports(&mut fails).await?;
@@ -195,7 +195,7 @@ impl Watched {
     }
 
     /// Remembers a line of the log. Returns whether it is new.
-    fn notes(&mut self, line: &Line) -> bool {
+    fn notes(&mut self, line: &LogLine) -> bool {
         let Found::Log(id) = &line.found else { return true };
         self.log = SourceState::Open;
         self.newest_ms = self.newest_ms.max(line.at_ms);
@@ -223,7 +223,7 @@ mod tests {
         let mut watched = Watched::of(LogPlace { kind: LogKind::Service, name, log_group, reports: None });
         let line = |at_ms: i64, id: &str| {
             let (stream, text) = ("i-1".to_owned(), String::new());
-            Line { at_ms, place: 0, stream, found: Found::Log(id.into()), text }
+            LogLine { at_ms, place: 0, stream, found: Found::Log(id.into()), text }
         };
         assert_eq!(watched.start(1_000, LATEST_MS), 1_000);
         assert!(watched.notes(&line(400_000, "a")) && watched.notes(&line(1_000_000, "b")));
